@@ -1,0 +1,100 @@
+"""`cnnc export`: an ONNX model, written only after it was compared with the network tensor by tensor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnnc.cli.check import SETTING
+from cnnc.cli.console import say, show, tell
+from cnnc.diagnostics import CnncError
+
+if TYPE_CHECKING:
+    from cnnc.export.export import Exported
+
+
+def export(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|FILE", help="A run folder, a checkpoint, or a network (.cnn).")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.onnx", help="The model (NAME.onnx).")] = None,
+    last: Annotated[bool, typer.Option("--last", help="The last weights of the run instead of the best.")] = False,
+    opset: Annotated[int, typer.Option("--opset", help="ONNX opset.")] = 17,
+    settings: SETTING = None,
+    json: Annotated[bool, typer.Option("--json", help="The proof as one JSON object.")] = False,
+) -> None:
+    """Export a trained run (or an untrained network) to ONNX, and prove that it computes the same."""
+    if source.suffix == ".cnn":
+        exported = _export_untrained(source, out, settings or [], opset)
+    else:
+        if settings:
+            raise CnncError.of("E010", "--set changes a network's FILE; a run keeps what it was trained with")
+        exported = export_run(source, out, last=last, opset=opset)
+    report(exported, json)
+
+
+def export_run(run: Path, out: Path | None, *, last: bool = False, opset: int = 17) -> Exported:
+    """Exports the weights of a run. Raises CnncError."""
+    from cnnc.export.export import export as export_network
+    from cnnc.training import checkpoint as checkpoints
+
+    path = checkpoints.find(run, "last" if last else "best")
+    saved = checkpoints.load(path)
+    network = saved.network()
+    p = saved.progress
+    trained = {
+        "epochs": p.epoch,
+        "best_epoch": p.best_epoch + 1,
+        "accuracy": p.best_accuracy,
+        "versions": saved.versions,
+    }
+    target = out or Path(f"{(run if run.is_dir() else run.parent).resolve().name}.onnx")
+    return export_network(network, saved.weights, target, classes=saved.classes, trained=trained, opset=opset)
+
+
+def _export_untrained(file: Path, out: Path | None, settings: list[str], opset: int) -> Exported:
+    from cnnc.data.catalog import KNOWN
+    from cnnc.export.export import export as export_network
+    from cnnc.network import load
+    from cnnc.reference import initialize
+
+    network = load(file, settings)
+    graph = network.require_graph()
+    show(network.diagnostics)
+    recipe = network.recipe
+    seed = recipe.seed if recipe is not None else 0
+    tell(f"{network.name} is untrained: its weights are drawn at random (seed {seed})")
+    facts = KNOWN.get(recipe.data.name) if recipe is not None else None
+    classes = facts.classes if facts is not None else ()
+    return export_network(
+        network, initialize(graph, seed), out or Path(f"{file.stem}.onnx"), classes=classes, opset=opset
+    )
+
+
+def report(exported: Exported, json: bool) -> None:
+    """Says what was written and how it was proven."""
+    worst = exported.proof.worst
+    tensors = len({d.name for d in exported.proof.deviations})
+    if json:
+        from json import dumps
+
+        say(
+            dumps(
+                {
+                    "file": str(exported.path),
+                    "bytes": exported.size,
+                    "opset": exported.opset,
+                    "ir": exported.ir,
+                    "tensors": tensors,
+                    "worst": {"name": worst.name, "difference": worst.difference, "scale": worst.scale},
+                }
+            )
+        )
+        return
+    say(f"wrote {exported.path}: {exported.size:,} bytes, opset {exported.opset}, IR {exported.ir}")
+    say(
+        f"verified: {tensors} tensors compared with the network; "
+        f"the largest deviation is {worst.relative:.1e} of the tensor's scale ({worst.name})"
+    )

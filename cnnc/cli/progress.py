@@ -1,0 +1,74 @@
+"""The face of training: one live line on a terminal, a plain line an epoch in a pipe, both on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from cnnc.cli.console import tell
+from cnnc.training.loop import Epoch, Run, Watcher
+
+
+class Console(Watcher):
+    """Shows rate and time left while an epoch runs, and a line for each that is done."""
+
+    def __init__(self) -> None:
+        self._live: Any = None
+        self._task: Any = None
+        self._done = 0
+        self._begun = 0.0
+
+    def began(self, run: Run) -> None:
+        tell(
+            f"{run.network.name}: {run.graph.total_parameters:,} parameters, {len(run.train):,} images to train on, "
+            f"{len(run.validation):,} to validate, {run.recipe.epochs} epochs of {run.steps:,} steps"
+        )
+        self._begun = time.perf_counter()
+        if sys.stderr.isatty():
+            from rich.console import Console as RichConsole
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (
+                TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.percentage:>3.0f}%  loss {task.fields[loss]:.4f}  {task.fields[rate]:,.0f} images/s"),
+                TimeRemainingColumn(),
+            )
+            self._live = Progress(*columns, console=RichConsole(stderr=True), transient=True)
+            start = run.progress.epoch * run.steps + run.progress.step
+            self._task = self._live.add_task(
+                "train",
+                total=run.recipe.epochs * run.steps,
+                completed=start,
+                epoch=run.progress.epoch + 1,
+                epochs=run.recipe.epochs,
+                loss=0.0,
+                rate=0.0,
+            )
+            self._live.start()
+
+    def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
+        self._done += run.recipe.batch
+        if self._live is not None:
+            rate = self._done / (time.perf_counter() - self._begun)
+            self._live.update(self._task, advance=1, epoch=epoch + 1, loss=loss, rate=rate)
+
+    def finished_epoch(self, run: Run, epoch: Epoch) -> None:
+        text = (
+            f"epoch {epoch.number + 1:>{len(str(run.recipe.epochs))}}/{run.recipe.epochs}"
+            f"  loss {epoch.train.loss:.4f}  accuracy {epoch.train.accuracy:.2%}"
+        )
+        if epoch.validation is not None:
+            text += f"  val loss {epoch.validation.loss:.4f}  val accuracy {epoch.validation.accuracy:.2%}"
+        text += f"  {epoch.images_per_second:,.0f} images/s{'  best' if epoch.best else ''}"
+        if self._live is not None:
+            self._live.console.print(text, highlight=False)
+        else:
+            tell(text)
+
+    def close(self) -> None:
+        """Takes the live line away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

@@ -1,0 +1,143 @@
+"""`cnnc train`: learns a network's weights, and leaves a run folder."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnnc.cli.check import SETTING
+from cnnc.cli.console import Stopped, say, show, tell
+from cnnc.diagnostics import CnncError, Exit
+
+if TYPE_CHECKING:
+    from cnnc.network import Network
+    from cnnc.training.checkpoint import Checkpoint
+    from cnnc.training.loop import Result, Run
+
+DATA = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder of the data sets (or CNNC_DATA).")]
+
+
+def train(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A network (.cnn) with a train section.")] = None,
+    run: Annotated[Path | None, typer.Option("--run", metavar="DIR", help="Run folder (runs/NAME).")] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run, to the same bits.")
+    ] = None,
+    data: DATA = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="OUT.onnx", help="Export the best weights at the end.")
+    ] = None,
+    settings: SETTING = None,
+    json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
+) -> None:
+    """Train a network with NumPy; checkpoints and metrics go to the run folder."""
+    from cnnc.network import load
+    from cnnc.training import checkpoint as checkpoints
+
+    if (file is None) == (resume is None):
+        raise CnncError.of("E010", "train takes a network's FILE, or --resume RUN, one of them")
+    saved: Checkpoint | None = None
+    if resume is not None:
+        saved = checkpoints.load(checkpoints.find(resume, "last"))
+        network = _resumed(saved, settings or [])
+        folder = run or (resume if resume.is_dir() else resume.parent)
+    else:
+        assert file is not None
+        network = load(file, settings or [])
+        network.require_graph()
+        folder = run or _free(Path("runs") / file.stem)
+        if run is not None and (run / "last.safetensors").exists():
+            raise CnncError.of("E010", f"{run} holds a run already", help=f"go on with it: cnnc train --resume {run}")
+    show(network.diagnostics)
+    result = _train(network, folder, data, saved)
+    if result.stopped:
+        tell(f"stopped; {folder / 'last.safetensors'} is saved. Go on with:")
+        tell(f"  cnnc train --resume {folder}" + (f" --data {data}" if data is not None else ""))
+        raise Stopped(Exit.TERMINATED if _Signals.terminated else Exit.INTERRUPTED)
+    _report(result, json)
+    if export is not None:
+        from cnnc.cli.export import export_run, report
+
+        exported = export_run(folder, export)
+        report(exported, json=False) if not json else None
+
+
+class _Signals:
+    """The first Ctrl-C or SIGTERM asks the loop to save and stop; the second stops at once."""
+
+    asked = False
+    terminated = False
+
+    @classmethod
+    def listen(cls) -> None:
+        cls.asked = cls.terminated = False
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            cls.terminated = number == signal.SIGTERM
+            if cls.asked:
+                raise Stopped(Exit.TERMINATED if cls.terminated else Exit.INTERRUPTED)
+            cls.asked = True
+
+        signal.signal(signal.SIGINT, handle)
+        signal.signal(signal.SIGTERM, handle)
+
+
+def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint | None) -> Result:
+    from cnnc.cli.console import stop_on_signals
+    from cnnc.cli.progress import Console
+    from cnnc.data import load as load_data
+    from cnnc.recipe import require
+    from cnnc.training.loop import Stopping, start
+    from cnnc.training.loop import train as train_run
+
+    recipe = require(network.recipe, network.name)
+    dataset = load_data(recipe.data.name, data, tell)
+    under_way: Run = start(network, dataset, folder, saved)
+    console = Console()
+    _Signals.listen()
+    try:
+        return train_run(under_way, console, Stopping(lambda: _Signals.asked))
+    finally:
+        console.close()
+        stop_on_signals()
+
+
+def _resumed(saved: Checkpoint, settings: list[str]) -> Network:
+    """The network of a checkpoint; settings of the command line come after those it was started with."""
+    from cnnc.network import check
+
+    changed = {s.partition("=")[0] for s in settings}
+    kept = [s for s in saved.settings if s.partition("=")[0] not in changed]
+    saved.network()
+    network = check(saved.source, saved.file, [*kept, *settings])
+    network.require_graph()
+    return network
+
+
+def _free(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, ... that is not there yet: no run overwrites another."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+def _report(result: Result, json: bool) -> None:
+    run, test = result.run, result.test
+    assert test is not None
+    if json:
+        from json import dumps
+
+        score = {"right": test.right, "total": test.total, "accuracy": test.accuracy, "loss": test.loss}
+        best = run.progress.best_epoch + 1
+        say(dumps({"run": str(run.folder), "epochs": run.progress.epoch, "best_epoch": best, "test": score}))
+        return
+    say(
+        f"test accuracy {test.accuracy:.2%} ({test.right:,} of {test.total:,}), weights of epoch {run.progress.best_epoch + 1}"
+    )
+    say(f"run {run.folder}")

@@ -1,0 +1,84 @@
+"""Reading and writing files so that nothing is ever half there.
+
+In: paths and bytes. Out: bytes, or files written whole. A write goes to a temporary file beside its
+target, reaches the disk, and takes the target's name in one step: a full disk, a signal or a power cut
+leaves what was there before. Every OSError leaves as a CnncError with exit status 6.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cnnc.diagnostics import CnncError
+
+
+def unreadable(path: Path | str, error: OSError) -> CnncError:
+    return CnncError.of("E901", f"cannot read {path}: {_reason(error)}")
+
+
+def unwritable(path: Path | str, error: OSError) -> CnncError:
+    return CnncError.of("E902", f"cannot write {path}: {_reason(error)}")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+def read_bytes(path: Path, limit: int | None = None) -> bytes:
+    """The content of a file. Raises E901 where it cannot be read, E903 where it is larger than `limit` bytes."""
+    try:
+        with path.open("rb") as file:
+            data = file.read() if limit is None else file.read(limit + 1)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if limit is not None and len(data) > limit:
+        raise CnncError.of("E903", f"{path} is larger than {limit:,} bytes")
+    return data
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it. Raises E902."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, which takes its place when the body ends well and is gone when not.
+
+    Raises E902 for an OSError of the body as well.
+    """
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Writes a file whole, or leaves what was there. Raises E902."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,213 @@
+"""Values, scopes and arithmetic.
+
+In: expressions of the syntax tree and the scope around them. Out: int, float, bool, str, `Word`, tuple
+(a list) or `Extents`; or a CnncError at the place that cannot be computed. It knows no layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from typing import Any
+
+from cnnc.arguments import Extents, Word
+from cnnc.diagnostics import CnncError, Diagnostic, Span, nearest
+from cnnc.language import syntax
+
+LIMIT = 2**63
+RESERVED_VALUES = ("true", "false", "in", "c_in", "as")
+
+
+class Scope:
+    """Names and their values, each scope seeing those around it. It notes which names were read."""
+
+    def __init__(self, parent: Scope | None = None) -> None:
+        self.parent = parent
+        self.values: dict[str, Any] = {}
+        self.places: dict[str, Span] = {}
+        self.read: set[str] = set()
+
+    def define(self, name: str, value: Any, place: Span | None = None) -> None:
+        self.values[name] = value
+        if place is not None:
+            self.places[name] = place
+
+    def holder(self, name: str) -> Scope | None:
+        scope: Scope | None = self
+        while scope is not None and name not in scope.values:
+            scope = scope.parent
+        return scope
+
+    def look_up(self, name: str) -> Any:
+        """The value of a name. Raises KeyError."""
+        scope = self.holder(name)
+        if scope is None:
+            raise KeyError(name)
+        scope.read.add(name)
+        return scope.values[name]
+
+    def names(self) -> list[str]:
+        inherited = self.parent.names() if self.parent is not None else []
+        return [*self.values, *inherited]
+
+
+class Unknown:
+    """The value of a `let` that could not be computed; using it raises no second error."""
+
+
+class Silent(Exception):
+    """A value that depends on something already reported."""
+
+
+def evaluate(expression: syntax.Expression, scope: Scope, words: Collection[str] = ()) -> Any:
+    """The value of an argument. A bare word is a word of `words`, else a variable, else a word unknown here."""
+    if isinstance(expression, syntax.Word):
+        if expression.name in words:
+            return Word(expression.name)
+        try:
+            return _variable(expression, scope)
+        except KeyError:
+            return Word(expression.name)
+    return _compute(expression, scope)
+
+
+def _variable(word: syntax.Word, scope: Scope) -> Any:
+    if word.name in ("true", "false"):
+        return word.name == "true"
+    value = scope.look_up(word.name)
+    if isinstance(value, Unknown):
+        raise Silent
+    return value
+
+
+def _compute(expression: syntax.Expression, scope: Scope) -> Any:
+    match expression:
+        case syntax.Number(value):
+            return value
+        case syntax.Text(value):
+            return value
+        case syntax.Word(name, span):
+            try:
+                return _variable(expression, scope)
+            except KeyError:
+                raise _unknown(name, span, scope) from None
+        case syntax.Extent(parts, span):
+            return Extents(_axis(part, span, scope) for part in parts)
+        case syntax.List(items):
+            return tuple(evaluate(item, scope) for item in items)
+        case syntax.Negative(operand):
+            return -_number(operand, scope)
+        case syntax.Binary(operator, left, right, span):
+            return _bounded(_OPERATIONS[operator](_number(left, scope), _number(right, scope), span), span)
+        case syntax.Apply(function, arguments, span):
+            return _apply(function, [_number(a, scope) for a in arguments], span)
+
+
+def _axis(part: int | str, span: Span, scope: Scope) -> Any:
+    if isinstance(part, int):
+        return part
+    try:
+        value = scope.look_up(part)
+    except KeyError:
+        raise CnncError.of(
+            "E109", f"sizes as symbols (`{part}`) are not supported yet", span=span, help=f"write `let {part} = 224`"
+        ) from None
+    if isinstance(value, Unknown):
+        raise Silent
+    return value
+
+
+def _number(expression: syntax.Expression, scope: Scope) -> Any:
+    value = _compute(expression, scope)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CnncError(Diagnostic("E102", "arithmetic needs numbers", expression.span, label=f"this is {kind(value)}"))
+    return value
+
+
+def _unknown(name: str, span: Span, scope: Scope) -> CnncError:
+    near = nearest(name, scope.names())
+    help = f"did you mean `{near}`?" if near else f"define it: `let {name} = ...`"
+    return CnncError.of("E101", f"unknown name `{name}`", span=span, help=help)
+
+
+def _divide(a: Any, b: Any, span: Span) -> Any:
+    _nonzero(b, span)
+    if isinstance(a, int) and isinstance(b, int) and a % b == 0:
+        return a // b
+    return a / b
+
+
+def _floor_divide(a: Any, b: Any, span: Span) -> Any:
+    _nonzero(b, span)
+    return a // b
+
+
+def _remainder(a: Any, b: Any, span: Span) -> Any:
+    _nonzero(b, span)
+    return a % b
+
+
+def _nonzero(b: Any, span: Span) -> None:
+    if b == 0:
+        raise CnncError.of("E103", "division by zero", span=span)
+
+
+def _power(a: Any, b: Any, span: Span) -> Any:
+    if a == 0 and b < 0:
+        raise CnncError.of("E103", "division by zero", span=span)
+    if abs(a) > 1 and abs(b) * math.log2(abs(a)) > 1023:
+        raise _too_large(span)
+    value = a**b
+    if isinstance(value, complex):
+        raise CnncError.of("E102", "a root of a negative number", span=span)
+    return value
+
+
+_OPERATIONS: dict[str, Callable[[Any, Any, Span], Any]] = {
+    "+": lambda a, b, span: a + b,
+    "-": lambda a, b, span: a - b,
+    "*": lambda a, b, span: a * b,
+    "/": _divide,
+    "//": _floor_divide,
+    "%": _remainder,
+    "**": _power,
+}
+
+
+def _apply(function: str, numbers: list[Any], span: Span) -> Any:
+    if function in ("min", "max"):
+        return min(numbers) if function == "min" else max(numbers)
+    if len(numbers) != 1:
+        raise CnncError.of("E102", f"{function}( takes one number, not {len(numbers)}", span=span)
+    (number,) = numbers
+    if function == "floor":
+        return math.floor(number)
+    return math.ceil(number) if function == "ceil" else round(number)
+
+
+def _bounded(value: Any, span: Span) -> Any:
+    if not math.isfinite(value) or abs(value) > LIMIT:
+        raise _too_large(span)
+    return value
+
+
+def _too_large(span: Span) -> CnncError:
+    return CnncError.of("E104", "the result is too large", span=span, help="numbers go up to 2**63")
+
+
+def kind(value: Any) -> str:
+    """What a value is, for a message."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return f"{value:g}" if isinstance(value, float) else str(value)
+        case Word():
+            return f"the word `{value}`"
+        case str():
+            return "a string"
+        case Extents():
+            return f"the extent {'x'.join(map(str, value))}"
+        case tuple():
+            return f"a list of {len(value)}"
+    return "no value"

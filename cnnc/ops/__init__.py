@@ -1,0 +1,6 @@
+"""What each layer is. Importing this package fills the table `OPS`."""
+
+from cnnc.ops import activation, conv, dense, norm, pool, reshape
+from cnnc.ops.base import OPS, Advice, Op, ShapeError, Window
+
+__all__ = ["OPS", "Advice", "Op", "ShapeError", "Window", "activation", "conv", "dense", "norm", "pool", "reshape"]

@@ -1,0 +1,261 @@
+"""Runs a Graph forward and backward in NumPy: reverse-mode differentiation over a list of layers.
+
+In: a graph, its weights (in ONNX's layouts), a batch for each input, channels first. Out: the values of the
+layers, and the gradients of weights and inputs. It updates nothing: running statistics come back as values.
+
+Inside the engine tensors are channels last, (N, *spatial, C), so that a window's row is one contiguous
+run of memory and every convolution is a plain matrix product of rows; `inward` and `outward` are the border.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc.diagnostics import CnncError
+from cnnc.graph import Graph, Node
+from cnnc.ops.base import Op
+from cnnc.ops.dense import Input
+from cnnc.tensor import Parameter
+
+Array = NDArray[Any]
+Weights = dict[str, Array]
+Random = Callable[[str], np.random.Generator]
+"""Gives a layer, by its name, its own source of random numbers for this step."""
+
+
+class Outcome(NamedTuple):
+    """What a forward function returns: the value, what backward needs, and new values of buffers."""
+
+    value: Array
+    saved: Any = None
+    buffers: Mapping[str, Array] = {}
+
+
+class Mode(NamedTuple):
+    """How a layer is to run: in training or not, and where its random numbers come from."""
+
+    training: bool = False
+    random: np.random.Generator | None = None
+
+
+class Gradients(NamedTuple):
+    """What a backward function returns: one gradient an input (None: not asked for), and those of its weights."""
+
+    inputs: tuple[Array | None, ...]
+    weights: Mapping[str, Array] = {}
+
+
+Forward = Callable[[Any, Mapping[str, Array], tuple[Array, ...], Mode], Outcome]
+Backward = Callable[[Any, Mapping[str, Array], Any, Array, bool], Gradients]
+
+FORWARD: dict[type[Op], Forward] = {}
+BACKWARD: dict[type[Op], Backward] = {}
+
+
+def forward_of(*ops: type[Op]) -> Callable[[Forward], Forward]:
+    """Enters a function `(op, weights, inputs, mode) -> Outcome` in the table."""
+
+    def enter(function: Forward) -> Forward:
+        FORWARD.update(dict.fromkeys(ops, function))
+        return function
+
+    return enter
+
+
+def backward_of(*ops: type[Op]) -> Callable[[Backward], Backward]:
+    """Enters a function `(op, weights, saved, gradient, want_input) -> Gradients` in the table."""
+
+    def enter(function: Backward) -> Backward:
+        BACKWARD.update(dict.fromkeys(ops, function))
+        return function
+
+    return enter
+
+
+@dataclass
+class Trace:
+    """A forward run: values of layers (channels last), what backward needs, new buffers by full name."""
+
+    values: dict[str, Array] = field(default_factory=dict)
+    saved: dict[str, Any] = field(default_factory=dict)
+    buffers: Weights = field(default_factory=dict)
+
+
+def forward(
+    graph: Graph,
+    weights: Mapping[str, Array],
+    feeds: Mapping[str, Array],
+    *,
+    wanted: Iterable[str] | None = None,
+    training: bool = False,
+    random: Random | None = None,
+    keep_all: bool = False,
+) -> Trace:
+    """Runs the layers that `wanted` (default: the outputs) need.
+
+    `feeds` are batches (N, *shape), channels first, by the names of the inputs; uint8 is scaled to 0..1.
+    A value is dropped after its last reader, unless it is wanted or `keep_all`; what backward needs is
+    kept in training only. Raises CnncError E602 for a feed of the wrong shape.
+    """
+    wanted = tuple(graph.outputs if wanted is None else wanted)
+    order = needed(graph, wanted)
+    readers = {node.name: 0 for node in order}
+    for node in order:
+        for name in node.inputs:
+            readers[name] += 1
+    trace = Trace()
+    dtype = next((w.dtype for w in weights.values()), np.dtype(np.float32))
+    for node in order:
+        if isinstance(node.op, Input):
+            trace.values[node.name] = inward(_feed(node, feeds, dtype))
+            continue
+        own = own_weights(graph, node, weights)
+        inputs = tuple(trace.values[name] for name in node.inputs)
+        mode = Mode(training, random(node.name) if random is not None else None)
+        outcome = FORWARD[type(node.op)](node.op, own, inputs, mode)
+        trace.values[node.name] = outcome.value
+        if training:
+            trace.saved[node.name] = outcome.saved
+            trace.buffers |= {f"{node.parameter_owner}.{k}": v for k, v in outcome.buffers.items()}
+        for name in node.inputs:
+            readers[name] -= 1
+            if not readers[name] and not keep_all and name not in wanted:
+                del trace.values[name]
+    return trace
+
+
+def backward(
+    graph: Graph, weights: Mapping[str, Array], trace: Trace, seeds: Mapping[str, Array], *, want_inputs: bool = False
+) -> tuple[Weights, Weights]:
+    """The gradients of weights, and of inputs where asked for, given those of some layers' values.
+
+    `seeds` are gradients (channels last) by layer; they are where differentiation begins. What backward
+    has used is dropped from the trace as it goes.
+    """
+    order = needed(graph, seeds)
+    learns = _learns(graph, order, want_inputs)
+    flowing: dict[str, Array] = dict(seeds)
+    found: Weights = {}
+    for node in reversed(order):
+        gradient = flowing.pop(node.name, None)
+        if gradient is None or node.name not in learns:
+            continue
+        if isinstance(node.op, Input):
+            found[node.name] = outward(gradient)
+            continue
+        own = own_weights(graph, node, weights)
+        want = any(name in learns for name in node.inputs)
+        saved = trace.saved.pop(node.name)
+        result = BACKWARD[type(node.op)](node.op, own, saved, gradient, want)
+        for name, value in result.weights.items():
+            full = f"{node.parameter_owner}.{name}"
+            found[full] = found[full] + value if full in found else value
+        for name, part in zip(node.inputs, result.inputs, strict=True):
+            if part is not None and name in learns:
+                flowing[name] = flowing[name] + part if name in flowing else part
+    inputs = {node.name: found.pop(node.name) for node in graph.inputs if node.name in found}
+    return found, inputs
+
+
+def needed(graph: Graph, wanted: Iterable[str]) -> list[Node]:
+    """The nodes that these need, themselves included, in order."""
+    names = set(wanted)
+    for node in reversed(graph.nodes):
+        if node.name in names:
+            names.update(node.inputs)
+    return [node for node in graph.nodes if node.name in names]
+
+
+def own_weights(graph: Graph, node: Node, weights: Mapping[str, Array]) -> dict[str, Array]:
+    """A node's parameters and buffers by their short names."""
+    return {p.name: weights[f"{node.parameter_owner}.{p.name}"] for p in graph.parameters(node)}
+
+
+def _learns(graph: Graph, order: list[Node], want_inputs: bool) -> set[str]:
+    """The nodes through which a gradient has somewhere to go: a weight, or an input where it is asked for."""
+    found: set[str] = set()
+    for node in order:
+        own = any(p.trainable for p in graph.parameters(node))
+        if own or any(name in found for name in node.inputs) or (want_inputs and not node.inputs):
+            found.add(node.name)
+    return found
+
+
+def _feed(node: Node, feeds: Mapping[str, Array], dtype: np.dtype[Any]) -> Array:
+    assert isinstance(node.op, Input)
+    batch = feeds[node.name]
+    if batch.shape[1:] != node.op.shape:
+        found = "x".join(map(str, batch.shape[1:]))
+        raise CnncError.of("E602", f"the input {node.name} takes {node.type}, not {found}")
+    if node.type.dtype == "int64":
+        return batch
+    if batch.dtype == np.uint8:
+        scaled: Array = np.divide(batch, dtype.type(255), dtype=dtype)
+        return scaled
+    return np.asarray(batch, dtype)
+
+
+def inward(array: Array) -> Array:
+    """(N, C, *spatial) to (N, *spatial, C); vectors stay."""
+    if array.ndim < 3:
+        return array
+    if array.shape[1] == 1:  # one channel: the same memory
+        return np.ascontiguousarray(array).reshape(array.shape[0], *array.shape[2:], 1)
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1))
+
+
+def outward(array: Array) -> Array:
+    """(N, *spatial, C) to (N, C, *spatial); vectors stay."""
+    return array if array.ndim < 3 else np.ascontiguousarray(np.moveaxis(array, -1, 1))
+
+
+# --- weights -----------------------------------------------------------------------------------------------
+
+
+def initialize(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:
+    """Fresh weights. Each is drawn from the seed and its own name, so that one more layer changes no other."""
+    before_relu = _before_relu(graph)
+    weights = {}
+    for node in graph.nodes:
+        for parameter in graph.parameters(node):
+            name = f"{node.parameter_owner}.{parameter.name}"
+            if name not in weights:
+                random = np.random.default_rng([seed, *name.encode()])
+                weights[name] = _draw(parameter, random, node.name in before_relu).astype(dtype)
+    return weights
+
+
+def _draw(parameter: Parameter, random: np.random.Generator, relu: bool) -> Array:
+    match parameter.init:
+        case "zeros":
+            return np.zeros(parameter.shape)
+        case "ones":
+            return np.ones(parameter.shape)
+        case "he" if relu:  # He et al. 2015: variance 2/fan_in
+            return random.normal(0, math.sqrt(2 / parameter.fan_in), parameter.shape)
+        case "he":  # Glorot & Bengio 2010, where no rectifier follows: variance 2/(fan_in + fan_out)
+            bound = math.sqrt(6 / (parameter.fan_in + parameter.fan_out))
+            return random.uniform(-bound, bound, parameter.shape)
+    raise ValueError(parameter.init)
+
+
+def _before_relu(graph: Graph) -> set[str]:
+    """The layers whose output a rectifier reads, at once or past layers that only rescale or rearrange."""
+    from cnnc.ops.activation import Dropout, Relu
+    from cnnc.ops.norm import BatchNorm
+    from cnnc.ops.pool import Pool
+
+    found: set[str] = set()
+    for node in reversed(graph.nodes):
+        readers = graph.consumers[node.name]
+        if any(isinstance(r.op, Relu) for r in readers) or any(
+            r.name in found and isinstance(r.op, BatchNorm | Dropout | Pool) for r in readers
+        ):
+            found.add(node.name)
+    return found

@@ -1,0 +1,69 @@
+"""What flows between layers: `TensorType` (shape and element type) and `Parameter` (what a layer learns).
+
+In: nothing. Out: two value types that ops, the graph and all its readers share. Shapes leave out the
+batch and are channels first, as in the language: `3x224x224`, `4x1000`, `784`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from cnnc.record import Record
+
+DType = Literal["float32", "uint8", "int64"]
+
+
+class TensorType(Record):
+    """The type of one tensor: `shape` (C, *spatial) or (F,), without the batch."""
+
+    shape: tuple[int, ...]
+    dtype: DType = "float32"
+
+    @property
+    def channels(self) -> int:
+        return self.shape[0]
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        return self.shape[1:]
+
+    @property
+    def rank(self) -> int:
+        """The number of spatial axes: 0 for a vector, 2 for an image."""
+        return len(self.shape) - 1
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def with_shape(self, *shape: int) -> TensorType:
+        return TensorType(shape, self.dtype)
+
+    def __str__(self) -> str:
+        return format_shape(self.shape)
+
+
+def format_shape(shape: tuple[int, ...]) -> str:
+    """A shape as the language writes it: `16x5x5`."""
+    return "x".join(map(str, shape))
+
+
+class Parameter(Record):
+    """A tensor that a layer owns.
+
+    `fan_in` and `fan_out` are the numbers of inputs and outputs that one of its elements joins, as used by
+    the initialisations of Glorot & Bengio (2010) and He et al. (2015); `trainable` is false for buffers
+    such as running statistics.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    init: str = "zeros"
+    fan_in: int = 0
+    fan_out: int = 0
+    trainable: bool = True
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)

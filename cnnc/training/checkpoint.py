@@ -1,0 +1,154 @@
+"""Checkpoints: everything that a run needs to go on as if it had never stopped.
+
+In and out: a safetensors file, written whole or not at all. Tensors are `weights/...` and `slots/...`; the
+rest is JSON in the header, and a SHA-256 over all of it tells a damaged file. Nothing in it depends on
+the clock, so equal runs make equal files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import numpy as safetensors
+
+from cnnc.diagnostics import CnncError
+from cnnc.files import read_bytes, write_atomic
+from cnnc.network import Network, check
+from cnnc.reference.engine import Array, Weights
+
+FORMAT = "cnnc-checkpoint-1"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: `step` batches into `epoch` (both from 0), with the epoch's sums so far.
+
+    Random choices are functions of the seed, the epoch and the step, so these three are the whole
+    state of the generators.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    right: int = 0
+    seen: int = 0
+    best_epoch: int = -1
+    best_accuracy: float = -1.0
+    best_loss: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run at one moment. `source` is the network's text, `settings` what the command line changed in it."""
+
+    file: str
+    source: str
+    settings: tuple[str, ...]
+    classes: tuple[str, ...]
+    weights: Weights = field(repr=False)
+    slots: Weights = field(repr=False)
+    progress: Progress
+    versions: dict[str, str]
+    threads: int
+
+    def network(self) -> Network:
+        """The network, checked again from its text. Raises CnncError where this cnnc no longer takes it."""
+        network = check(self.source, self.file, self.settings)
+        graph = network.require_graph()
+        for name, parameter in graph.weights.items():
+            if name not in self.weights or self.weights[name].shape != parameter.shape:
+                raise CnncError.of("E605", f"the checkpoint does not fit its network: {name} is missing or misshapen")
+        return network
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint whole. Raises CnncError E902."""
+    tensors = {f"weights/{k}": v for k, v in checkpoint.weights.items()}
+    tensors |= {f"slots/{k}": v for k, v in checkpoint.slots.items()}
+    tensors = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
+    facts = {
+        "file": checkpoint.file,
+        "source": checkpoint.source,
+        "sha256": hashlib.sha256(checkpoint.source.encode()).hexdigest(),
+        "settings": list(checkpoint.settings),
+        "classes": list(checkpoint.classes),
+        "progress": asdict(checkpoint.progress),
+        "versions": checkpoint.versions,
+        "threads": checkpoint.threads,
+        "preprocessing": {"range": [0, 1], "layout": "channels first"},
+    }
+    text = json.dumps(facts, sort_keys=True)
+    metadata = {"format": FORMAT, "cnnc": text, "digest": _digest(tensors, text)}
+    write_atomic(path, safetensors.save(tensors, metadata))
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint. Raises CnncError E901 where it cannot be read, E605 where it is damaged or no checkpoint."""
+    data = read_bytes(path)
+    try:
+        length = int.from_bytes(data[:8], "little")
+        if length > len(data):
+            raise ValueError("its header is longer than the file")
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+        if metadata.get("format") != FORMAT:
+            raise ValueError("it was not written by cnnc")
+        tensors = safetensors.load(data)
+        if metadata["digest"] != _digest(tensors, metadata["cnnc"]):
+            raise ValueError("its content is not what was written")
+        return _checkpoint(json.loads(metadata["cnnc"]), tensors)
+    except CnncError:
+        raise
+    except Exception as error:  # whatever a parser makes of a stranger's bytes
+        raise CnncError.of(
+            "E605",
+            f"{path} is damaged or no checkpoint: {_reason(error)}",
+            help="the run's other checkpoint (best or last) may be whole",
+        ) from error
+
+
+def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
+    parts: dict[str, Weights] = {"weights": {}, "slots": {}}
+    for name, array in tensors.items():
+        kind, _, rest = name.partition("/")
+        parts[kind][rest] = np.array(array)
+    return Checkpoint(
+        facts["file"],
+        facts["source"],
+        tuple(facts["settings"]),
+        tuple(facts["classes"]),
+        parts["weights"],
+        parts["slots"],
+        Progress(**facts["progress"]),
+        facts["versions"],
+        facts["threads"],
+    )
+
+
+def find(run: Path, which: str = "best") -> Path:
+    """The checkpoint of a run folder (or the file itself). Raises CnncError E606 where there is none."""
+    if run.is_file():
+        return run
+    for name in dict.fromkeys((which, "last")):
+        path = run / f"{name}.safetensors"
+        if path.is_file():
+            return path
+    what = "holds no checkpoint" if run.is_dir() else "does not exist"
+    raise CnncError.of("E606", f"{run} {what}", help="`cnnc train FILE` makes a run folder, runs/NAME")
+
+
+def _digest(tensors: dict[str, Array], text: str) -> str:
+    whole = hashlib.sha256(text.encode())
+    for name, array in sorted(tensors.items()):
+        whole.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        whole.update(np.ascontiguousarray(array).data)
+    return whole.hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{text[0][:200]}" if text else type(error).__name__

@@ -1,0 +1,301 @@
+"""The training loop.
+
+In: a network with its recipe, a data set, a run folder, and a checkpoint to go on from. Out: checkpoints,
+metrics.jsonl, and `Result`. What it has to tell goes to a `Watcher`; it prints nothing.
+
+Every random choice is a function of the seed, the epoch, the step and the layer, so a run that is
+stopped at any moment and resumed ends with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cnnc.data.dataset import Dataset, Split
+from cnnc.diagnostics import CnncError, Diagnostic
+from cnnc.files import make_folder, read_bytes, write_atomic
+from cnnc.graph import Graph, Node
+from cnnc.network import Network
+from cnnc.ops.activation import Softmax
+from cnnc.provenance import versions
+from cnnc.recipe import Recipe, require
+from cnnc.reference.engine import Array, Random, Weights, backward, forward, initialize, outward
+from cnnc.reference.parallel import one_blas_thread, thread_count
+from cnnc.training import checkpoint as checkpoints
+from cnnc.training.checkpoint import Checkpoint, Progress
+from cnnc.training.losses import cross_entropy
+from cnnc.training.optimizers import update
+from cnnc.training.schedules import factor
+
+SAVE_SECONDS = 300.0  # at most so much work is lost to a power cut
+EVAL_BATCH = 256
+
+
+class Score(NamedTuple):
+    """A network on a set of examples."""
+
+    right: int
+    total: int
+    loss: float
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / self.total if self.total else 0.0
+
+
+class Epoch(NamedTuple):
+    """What one epoch came to; `validation` is None without a validation share."""
+
+    number: int
+    train: Score
+    validation: Score | None
+    rate: float
+    seconds: float
+    images_per_second: float
+    best: bool
+
+
+class Watcher:
+    """Is told how training goes. The base class is silent."""
+
+    def began(self, run: Run) -> None:
+        """Before the first step."""
+
+    def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
+        """After each step; both count from 0."""
+
+    def finished_epoch(self, run: Run, epoch: Epoch) -> None:
+        """After each epoch."""
+
+
+class Stopping(NamedTuple):
+    """Asked after each step: whether to save and stop."""
+
+    asked: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class Run:
+    """A run under way."""
+
+    network: Network
+    recipe: Recipe
+    graph: Graph
+    data: Dataset
+    train: Split
+    validation: Split
+    folder: Path
+    weights: Weights
+    slots: Weights
+    progress: Progress
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return -(-len(self.train) // self.recipe.batch)
+
+
+class Result(NamedTuple):
+    """The end of a run. `test` is the score of the best weights on the test set, None where it was stopped."""
+
+    run: Run
+    stopped: bool
+    test: Score | None
+
+
+def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None) -> Run:
+    """Prepares a run: splits the data, draws or restores the weights. Raises CnncError."""
+    graph = network.require_graph()
+    recipe = require(network.recipe, network.name)
+    train, validation = split(data.train, recipe.data.val, recipe.seed)
+    if not len(train):
+        raise CnncError.of("E607", f"{data.name}: no image is left to train on", help="a smaller val= leaves more")
+    weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
+    slots = resume.slots if resume is not None else {}
+    progress = resume.progress if resume is not None else Progress()
+    make_folder(folder)
+    return Run(network, recipe, graph, data, train, validation, folder, weights, slots, progress)
+
+
+def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
+    """The training data without its validation share, and that share, drawn from the seed."""
+    count = round(len(train) * share)
+    order = np.random.default_rng([seed, 3]).permutation(len(train))
+    held, kept = np.sort(order[:count]), np.sort(order[count:])
+    return Split(train.images[kept], train.labels[kept]), Split(train.images[held], train.labels[held])
+
+
+def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = None) -> Result:
+    """Runs to the end, or until `stopping` asks; saves as it goes.
+
+    Raises CnncError E701 where the loss is no longer finite; the last good checkpoint is kept.
+    """
+    watcher, stopping = watcher or Watcher(), stopping or Stopping()
+    metrics = _metrics_before(run)
+    write_atomic(run.folder / "network.cnn", run.network.source.text.encode())
+    with one_blas_thread():
+        watcher.began(run)
+        while run.progress.epoch < run.recipe.epochs:
+            begun = time.perf_counter()
+            if not _epoch(run, watcher, stopping):
+                save(run, "last")
+                return Result(run, True, None)
+            _finish_epoch(run, watcher, metrics, time.perf_counter() - begun)
+        best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
+        return Result(run, False, evaluate(run.graph, best, run.data.test))
+
+
+def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
+    """Trains from where the run stands to the end of the epoch; false where it was asked to stop."""
+    epoch = run.progress.epoch
+    order = np.random.default_rng([run.recipe.seed, 1, epoch]).permutation(len(run.train))
+    saved = time.monotonic()
+    for step in range(run.progress.step, run.steps):
+        if stopping.asked():
+            return False
+        chosen = order[step * run.recipe.batch : (step + 1) * run.recipe.batch]
+        loss, right = _step(run, epoch, step, run.train.images[chosen], run.train.labels[chosen])
+        p = run.progress
+        run.progress = replace(
+            p,
+            step=step + 1,
+            loss_sum=p.loss_sum + loss * len(chosen),
+            right=p.right + right,
+            seen=p.seen + len(chosen),
+        )
+        watcher.stepped(run, epoch, step, loss)
+        if time.monotonic() - saved > SAVE_SECONDS:
+            save(run, "last")
+            saved = time.monotonic()
+    return not (stopping.asked() and run.progress.step < run.steps)
+
+
+def _step(run: Run, epoch: int, step: int, images: Array, labels: Array) -> tuple[float, int]:
+    """One batch forward and backward, and the update; returns the loss and the number of right answers."""
+    recipe, graph = run.recipe, run.graph
+    scores = logits(graph)
+
+    def random(layer: str) -> np.random.Generator:
+        return np.random.default_rng([recipe.seed, 2, epoch, step, *layer.encode()])
+
+    source: Random = random
+    feeds = {graph.inputs[0].name: images}
+    trace = forward(graph, run.weights, feeds, wanted=[scores.name], training=True, random=source)
+    made = trace.values[scores.name]
+    loss = cross_entropy(made, labels)
+    if not math.isfinite(loss.value):
+        raise _diverged(run, feeds, epoch, step)
+    gradients, _ = backward(graph, run.weights, trace, {scores.name: loss.gradient})
+    rate = recipe.optimizer.lr * factor(recipe.schedule, epoch + step / run.steps, recipe.epochs)
+    update(recipe.optimizer, run.weights, gradients, run.slots, rate)
+    run.weights.update(trace.buffers)
+    return loss.value, int((made.argmax(-1) == labels).sum())
+
+
+def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float) -> None:
+    """Validates, keeps the best, writes metrics and checkpoints, and moves on to the next epoch."""
+    p = run.progress
+    trained = Score(p.right, p.seen, p.loss_sum / p.seen)
+    validation = evaluate(run.graph, run.weights, run.validation) if len(run.validation) else None
+    judged = validation or trained
+    better = (judged.accuracy, -judged.loss) > (p.best_accuracy, -p.best_loss) or validation is None
+    if better:
+        p = replace(p, best_epoch=p.epoch, best_accuracy=judged.accuracy, best_loss=judged.loss)
+    rate = run.recipe.optimizer.lr * factor(run.recipe.schedule, p.epoch, run.recipe.epochs)
+    done = Epoch(p.epoch, trained, validation, rate, seconds, len(run.train) / seconds, better)
+    run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, seen=0)
+    metrics.append(json.dumps(_line(done)))
+    write_atomic(run.folder / "metrics.jsonl", "".join(f"{line}\n" for line in metrics).encode())
+    if better:
+        save(run, "best")
+    save(run, "last")
+    watcher.finished_epoch(run, done)
+
+
+def save(run: Run, name: str) -> Path:
+    """Writes the run as it stands to NAME.safetensors in its folder."""
+    path = run.folder / f"{name}.safetensors"
+    source = run.network.source
+    checkpoints.save(
+        path,
+        Checkpoint(
+            source.name,
+            source.text,
+            run.network.settings,
+            run.data.classes,
+            run.weights,
+            run.slots,
+            run.progress,
+            versions(),
+            thread_count(),
+        ),
+    )
+    return path
+
+
+def logits(graph: Graph) -> Node:
+    """The layer whose value the loss looks at: the input of a final softmax, else the output."""
+    node = graph.by_name[graph.outputs[0]]
+    return graph.by_name[node.inputs[0]] if isinstance(node.op, Softmax) else node
+
+
+def evaluate(graph: Graph, weights: Weights, examples: Split) -> Score:
+    """The network's score on examples, in the mode of use (no dropout, running statistics)."""
+    node = logits(graph)
+    right, loss = 0, 0.0
+    for start_ in range(0, len(examples), EVAL_BATCH):
+        images = examples.images[start_ : start_ + EVAL_BATCH]
+        labels = examples.labels[start_ : start_ + EVAL_BATCH]
+        made = forward(graph, weights, {graph.inputs[0].name: images}, wanted=[node.name]).values[node.name]
+        loss += cross_entropy(made, labels).value * len(labels)
+        right += int((made.argmax(-1) == labels).sum())
+    return Score(right, len(examples), loss / max(1, len(examples)))
+
+
+def _line(epoch: Epoch) -> dict[str, float | int | None]:
+    v = epoch.validation
+    return {
+        "epoch": epoch.number + 1,
+        "train_loss": epoch.train.loss,
+        "train_accuracy": epoch.train.accuracy,
+        "val_loss": v.loss if v else None,
+        "val_accuracy": v.accuracy if v else None,
+        "lr": epoch.rate,
+        "seconds": round(epoch.seconds, 3),
+        "images_per_second": round(epoch.images_per_second, 1),
+    }
+
+
+def _metrics_before(run: Run) -> list[str]:
+    """The lines of metrics.jsonl that a resumed run keeps: those of the epochs that its checkpoint has seen."""
+    path = run.folder / "metrics.jsonl"
+    if not run.progress.epoch or not path.exists():
+        return []
+    return read_bytes(path).decode().splitlines()[: run.progress.epoch]
+
+
+def _diverged(run: Run, feeds: dict[str, Array], epoch: int, step: int) -> CnncError:
+    """E701, naming the first layer whose value is not finite."""
+    trace = forward(
+        run.graph, run.weights, feeds, keep_all=True, training=True, random=lambda name: np.random.default_rng(0)
+    )
+    guilty = next((n for n in run.graph.nodes if not np.isfinite(outward(trace.values[n.name])).all()), None)
+    kept = run.folder / "last.safetensors"
+    where = f"; {guilty.name} is the first layer that is not finite" if guilty is not None else ""
+    saved = f"the last good checkpoint is {kept}; " if kept.exists() else ""
+    return CnncError(
+        Diagnostic(
+            "E701",
+            f"training diverged at epoch {epoch + 1}, step {step + 1}: the loss is not finite{where}",
+            guilty.span if guilty is not None else None,
+            help=f"{saved}try a lower learning rate, e.g. --set train.optimizer.lr={run.recipe.optimizer.lr / 10:g}",
+        )
+    )

@@ -1,0 +1,294 @@
+"""Finding the files of a data set, and fetching them; no test here uses a network."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import io
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+from cnnc.data import fetch
+from cnnc.diagnostics import CnncError, Exit
+
+CONTENT = {"a.gz": b"the first", "b.gz": b"the second file"}
+FILES = fetch.Files(
+    "toy",
+    tuple(fetch.File(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in CONTENT.items()),
+    ("https://one.example/toy/", "https://two.example/toy/"),
+)
+
+
+def obtain(folder: Path | None = None) -> tuple[Path, ...]:
+    return fetch.obtain(FILES, folder, lambda line: None)
+
+
+def refused(folder: Path | None = None) -> CnncError:
+    with pytest.raises(CnncError) as caught:
+        obtain(folder)
+    assert [d.code for d in caught.value.diagnostics] == ["E603"]
+    assert caught.value.status is Exit.DATA
+    return caught.value
+
+
+def fill(folder: Path, *names: str) -> tuple[Path, ...]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = tuple(folder / name for name in names or CONTENT)
+    for path in paths:
+        path.write_bytes(b"whatever the user has")
+    return paths
+
+
+Answer = Callable[[str], io.BytesIO]
+
+
+@pytest.fixture
+def mirrors(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], list[str]]:
+    """Lets a function stand for the mirrors; returns the list that the addresses asked for go to."""
+
+    def stand_in(answer: Answer) -> list[str]:
+        asked: list[str] = []
+
+        def opener(url: str) -> io.BytesIO:
+            asked.append(url)
+            return answer(url)
+
+        monkeypatch.setattr(fetch, "open_url", opener)
+        return asked
+
+    return stand_in
+
+
+Mirrors = Callable[[Answer], list[str]]
+
+
+def sound(url: str) -> io.BytesIO:
+    return io.BytesIO(CONTENT[url.rpartition("/")[2]])
+
+
+# ---- finding
+
+
+@pytest.mark.parametrize("below", [".", "toy"])
+def test_a_given_folder_and_its_subfolder(cache: Path, tmp_path: Path, below: str) -> None:
+    paths = fill(tmp_path / "mine" / below)
+    assert obtain(tmp_path / "mine") == paths
+
+
+def test_unzipped_files_are_found(cache: Path, tmp_path: Path) -> None:
+    paths = fill(tmp_path, "a", "b.gz")
+    assert obtain(tmp_path) == paths
+
+
+def test_a_given_folder_without_the_files_is_an_error(cache: Path, tmp_path: Path) -> None:
+    fill(cache / "toy")  # would do, but is not what the user named
+    fill(tmp_path / "mine", "a.gz")
+    error = refused(tmp_path / "mine")
+    text = error.diagnostics[0].message
+    assert f"neither {tmp_path / 'mine'} nor {tmp_path / 'mine' / 'toy'}" in text
+    assert text.endswith("there is no b.gz")
+    assert "put a.gz, b.gz (or the same unzipped)" in error.diagnostics[0].help
+
+
+def test_files_in_two_folders_are_an_error(cache: Path, tmp_path: Path) -> None:
+    fill(tmp_path, "a.gz")
+    fill(tmp_path / "toy", "b.gz")
+    assert "must be in one folder" in refused(tmp_path).diagnostics[0].message
+
+
+def test_a_given_folder_that_is_none(cache: Path, tmp_path: Path) -> None:
+    assert f"there is no folder {tmp_path / 'absent'}" in refused(tmp_path / "absent").diagnostics[0].message
+    (path,) = fill(tmp_path, "file")
+    assert f"{path} is not a folder" in refused(path).diagnostics[0].message
+
+
+def test_a_folder_of_a_files_name_is_no_file(cache: Path, tmp_path: Path) -> None:
+    fill(tmp_path, "a.gz")
+    (tmp_path / "b.gz").mkdir()
+    assert "there is no b.gz" in refused(tmp_path).diagnostics[0].message
+
+
+@pytest.mark.parametrize("below", [".", "toy"])
+def test_the_variable_comes_before_the_cache(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    fill(cache / "toy")
+    paths = fill(tmp_path / "named" / below)
+    monkeypatch.setenv("CNNC_DATA", str(tmp_path / "named"))
+    assert obtain() == paths
+
+
+def test_the_cache_is_searched_where_the_variable_does_not_help(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = fill(cache / "toy")
+    monkeypatch.setenv("CNNC_DATA", str(tmp_path / "absent"))
+    assert obtain() == paths
+
+
+def test_an_empty_variable_is_no_folder(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path)
+    paths = fill(cache / "toy")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CNNC_DATA", "")
+    assert obtain() == paths
+
+
+def test_the_cache_is_the_users() -> None:
+    folder = fetch.cache_folder("toy")
+    assert folder.name == "toy"
+    assert "cnnc" in folder.parts
+
+
+# ---- fetching
+
+
+def test_the_first_mirror_suffices(cache: Path, mirrors: Mirrors) -> None:
+    asked = mirrors(sound)
+    paths = obtain()
+    assert asked == ["https://one.example/toy/a.gz", "https://one.example/toy/b.gz"]
+    assert paths == (cache / "toy" / "a.gz", cache / "toy" / "b.gz")
+    assert [path.read_bytes() for path in paths] == list(CONTENT.values())
+    assert sorted(path.name for path in (cache / "toy").iterdir()) == ["a.gz", "b.gz"]
+
+
+def test_what_was_fetched_is_found_again(cache: Path, mirrors: Mirrors) -> None:
+    asked = mirrors(sound)
+    assert obtain() == obtain()
+    assert len(asked) == 2
+
+
+def test_only_what_the_cache_lacks_is_fetched(cache: Path, mirrors: Mirrors) -> None:
+    fill(cache / "toy", "a.gz")
+    asked = mirrors(sound)
+    obtain()
+    assert asked == ["https://one.example/toy/b.gz"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        urllib.error.URLError(OSError(-2, "Name or service not known")),
+        urllib.error.HTTPError("https://one.example", 404, "Not Found", Message(), None),
+        TimeoutError("timed out"),
+        http.client.RemoteDisconnected("closed"),
+        http.client.IncompleteRead(b""),
+    ],
+)
+def test_the_second_mirror_helps_out(cache: Path, mirrors: Mirrors, failure: Exception) -> None:
+    def answer(url: str) -> io.BytesIO:
+        if "one.example" in url:
+            raise failure
+        return sound(url)
+
+    asked = mirrors(answer)
+    assert [path.read_bytes() for path in obtain()] == list(CONTENT.values())
+    assert asked == [f"https://{host}.example/toy/{name}" for name in CONTENT for host in ("one", "two")]
+
+
+def test_a_failure_while_reading_counts_as_well(cache: Path, mirrors: Mirrors) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise ConnectionResetError(104, "Connection reset by peer")
+
+    mirrors(lambda url: Broken() if "one.example" in url else sound(url))
+    assert [path.read_bytes() for path in obtain()] == list(CONTENT.values())
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"the worst", "expected the SHA-256 " + FILES.files[0].sha256),
+        (b"short", "expected 9 bytes, found 5"),
+        (b"the first and more", "expected 9 bytes, found more"),
+        (b"", "expected 9 bytes, found 0"),
+    ],
+)
+def test_wrong_content_is_refused_and_leaves_nothing_behind(
+    cache: Path, mirrors: Mirrors, data: bytes, text: str
+) -> None:
+    asked = mirrors(lambda url: io.BytesIO(data))
+    error = refused()
+    assert error.diagnostics[0].message.count(text) == 2  # once for each mirror
+    assert len(asked) == 2
+    assert list((cache / "toy").iterdir()) == []
+
+
+def test_no_more_than_a_byte_beyond_the_size_is_read(cache: Path, mirrors: Mirrors) -> None:
+    sizes: list[int | None] = []
+
+    class Endless(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            sizes.append(size)
+            assert size is not None
+            assert size >= 0
+            return bytes(size)
+
+    mirrors(lambda url: Endless())
+    refused()
+    assert sizes == [10, 10]
+
+
+def test_offline_error_says_what_to_do(cache: Path, mirrors: Mirrors) -> None:
+    def offline(url: str) -> io.BytesIO:
+        raise urllib.error.URLError(OSError(-3, "Temporary failure in name resolution"))
+
+    mirrors(offline)
+    (diagnostic,) = refused().diagnostics
+    assert diagnostic.message == (
+        "cannot fetch a.gz (one.example: temporary failure in name resolution; "
+        "two.example: temporary failure in name resolution)"
+    )
+    assert diagnostic.help == (
+        "fetch a.gz, b.gz from https://one.example/toy/ or https://two.example/toy/ "
+        f"and put them into {cache / 'toy'}, or into a folder of your own and name it with --data FOLDER "
+        "or with the variable CNNC_DATA"
+    )
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_of_writing(cache: Path, mirrors: Mirrors) -> None:
+    cache.write_text("a file where the folder should be")
+    mirrors(sound)
+    with pytest.raises(CnncError) as caught:
+        obtain()
+    assert [d.code for d in caught.value.diagnostics] == ["E902"]
+
+
+def test_progress_is_reported(cache: Path, mirrors: Mirrors) -> None:
+    mirrors(sound)
+    lines: list[str] = []
+    fetch.obtain(FILES, None, lines.append)
+    assert lines == [
+        f"toy is not in {cache / 'toy'}: fetching it",
+        "fetching a.gz (9 bytes) from one.example",
+        "fetching b.gz (15 bytes) from one.example",
+    ]
+
+
+# ---- the opener
+
+
+@pytest.mark.parametrize("url", ["http://one.example/a", "ftp://one.example/a", "file:///etc/hostname", "data:,a"])
+def test_only_https_is_opened(url: str) -> None:
+    with pytest.raises(urllib.error.URLError, match="unknown url type"):
+        fetch.open_url(url)
+
+
+@pytest.mark.parametrize("scheme", ["http", "ftp"])
+def test_a_redirection_away_from_https_is_refused(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    class Response(io.BytesIO):
+        code, status, msg = 302, 302, "Found"
+
+        def info(self) -> Message:
+            headers = Message()
+            headers["Location"] = f"{scheme}://one.example/a"
+            return headers
+
+    monkeypatch.setattr(urllib.request.HTTPSHandler, "https_open", lambda self, request: Response())
+    with pytest.raises(urllib.error.URLError, match=f"unknown url type: {scheme}"):
+        fetch.open_url("https://one.example/a")
