@@ -27,6 +27,17 @@ class Data(Declared):
     val: float = arg(Real(0, 1, open_above=True), default=0.1, help="share of the training data held back to validate")
 
 
+class Augment(Declared):
+    """What is done to each picture before the network sees it in training."""
+
+    flip: str | None = arg(Choice(("flip",)), default=None, positional=True, help="mirror every second image or so")
+    crop: int = arg(Whole(0, 1024), default=0, help="pad by so many pixels, and crop the old size at random")
+    shift: int = arg(Whole(0, 1024), default=0, help="move by up to so many pixels")
+    rotate: float = arg(Real(0, 180), default=0, help="turn by up to so many degrees")
+    noise: float = arg(Real(0, 1), default=0, help="add Gaussian noise of this deviation (the full range is 1)")
+    cutout: int = arg(Whole(0, 1024), default=0, help="blank a square of this size")
+
+
 class Loss(Declared):
     """What is made small."""
 
@@ -88,6 +99,7 @@ class Recipe(Record):
     """How a network is trained. `places` says where each statement stands."""
 
     data: Data
+    augment: Augment | None = None
     loss: Loss = Loss("cross_entropy")
     optimizer: Optimizer = Sgd("sgd", 0.01, 0.9, False, 0.0)
     schedule: Schedule = Constant("constant")
@@ -101,6 +113,7 @@ class Recipe(Record):
 # A statement is one class, or one for each word it begins with.
 _STATEMENTS: dict[str, type[Any] | dict[str, type[Any]]] = {
     "data": Data,
+    "augment": Augment,
     "loss": Loss,
     "optimizer": {"sgd": Sgd, "adam": Adam},
     "schedule": {"constant": Constant, "step": Step, "cosine": Cosine},
@@ -108,7 +121,7 @@ _STATEMENTS: dict[str, type[Any] | dict[str, type[Any]]] = {
     "epochs": Count,
     "seed": Seed,
 }
-_LATER = ("augment", "clip", "stop", "metric")
+_LATER = ("clip", "stop", "metric")
 
 
 def read(

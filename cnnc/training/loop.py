@@ -30,6 +30,7 @@ from cnnc.recipe import Recipe, require
 from cnnc.reference.engine import Array, Random, Weights, backward, forward, initialize, outward
 from cnnc.reference.parallel import one_blas_thread, thread_count
 from cnnc.training import checkpoint as checkpoints
+from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.losses import cross_entropy
 from cnnc.training.optimizers import update
@@ -162,7 +163,11 @@ def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
         if stopping.asked():
             return False
         chosen = order[step * run.recipe.batch : (step + 1) * run.recipe.batch]
-        loss, right = _step(run, epoch, step, run.train.images[chosen], run.train.labels[chosen])
+        images = run.train.images[chosen]
+        if run.recipe.augment is not None:
+            random = np.random.default_rng([run.recipe.seed, 4, epoch, step])
+            images = augment(images, run.recipe.augment, random)
+        loss, right = _step(run, epoch, step, images, run.train.labels[chosen])
         p = run.progress
         run.progress = replace(
             p,
@@ -206,7 +211,7 @@ def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float
     trained = Score(p.right, p.seen, p.loss_sum / p.seen)
     validation = evaluate(run.graph, run.weights, run.validation) if len(run.validation) else None
     judged = validation or trained
-    better = (judged.accuracy, -judged.loss) > (p.best_accuracy, -p.best_loss) or validation is None
+    better = judged.accuracy >= p.best_accuracy or validation is None  # of equals, the one trained longer
     if better:
         p = replace(p, best_epoch=p.epoch, best_accuracy=judged.accuracy, best_loss=judged.loss)
     rate = run.recipe.optimizer.lr * factor(run.recipe.schedule, p.epoch, run.recipe.epochs)
