@@ -1,44 +1,125 @@
-"""What follows from a graph alone: receptive fields.
+"""What follows from a graph alone: receptive fields, memory.
 
-In: a `Graph`. Out: numbers for each node. No NumPy; the report, the language's `expect` and the export read it.
+In: a `Graph`. Out: numbers for each node. No NumPy; the report, the language's contracts and the export
+read it.
 """
 
 from __future__ import annotations
 
-from cnnc.graph import Graph
-from cnnc.record import Record
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+from cnnc.graph import Graph, Node
+from cnnc.ops.base import Window
 
 
-class Field(Record):
-    """The receptive field on one axis: an output element at i reads inputs first + step·i ... + size - 1.
+class Field(NamedTuple):
+    """The receptive field on one axis: output i reads inputs from first + step·i, `size` of them.
 
-    (Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks".)
+    (Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks".) All three are
+    fractions after upsampling (see `cnnc.ops.Window`). Through branches it is the smallest stretch that
+    holds those of all operands; padding counts, so it may be larger than the input.
     """
 
-    size: int
-    step: int
-    first: int
+    size: int | Fraction
+    step: int | Fraction = 1
+    first: int | Fraction = 0
+
+    @property
+    def elements(self) -> int:
+        """How many inputs one output reads at most."""
+        return math.floor(self.size)
 
 
 def receptive_fields(graph: Graph) -> dict[str, tuple[Field, ...]]:
-    """For each node, the part of the input that one of its elements depends on, axis by axis of the input.
+    """For each node, the part of an input that one of its elements depends on, axis by axis of that input.
 
-    Without padding beyond the input: a field may be larger than the input itself. Vectors keep the field
-    of what they were made from.
+    Vectors keep the field of what they were made from.
     """
     fields: dict[str, tuple[Field, ...]] = {}
     for node in graph.nodes:
         if not node.inputs:
-            fields[node.name] = tuple(Field(1, 1, 0) for _ in node.type.spatial)
+            fields[node.name] = tuple(Field(1) for _ in node.type.spatial)
             continue
-        source = graph.by_name[node.inputs[0]]
-        before = fields[source.name]
-        windows = node.op.windows(*graph.input_types(node))
-        if len(windows) != len(before):  # a vector made from an image: its field stands
-            fields[node.name] = before
-            continue
-        fields[node.name] = tuple(
-            Field(f.size + (w.size - 1) * f.step, f.step * w.step, f.first + w.first * f.step)
-            for f, w in zip(before, windows, strict=True)
-        )
+        types = graph.input_types(node)
+        parts = [_through(fields[name], node.op.reads(i, *types)) for i, name in enumerate(node.inputs)]
+        fields[node.name] = _union(parts)
     return fields
+
+
+def _through(before: tuple[Field, ...], windows: tuple[Window, ...]) -> tuple[Field, ...]:
+    """The field of a window that looks at values of fields `before`."""
+    if len(windows) != len(before):  # a vector made from an image, or the other way round: the field stands
+        return before
+    return tuple(_compose(f, w) for f, w in zip(before, windows, strict=True))
+
+
+def _compose(field: Field, window: Window) -> Field:
+    if window.size == 1 and window.step == 1 and window.first == 0:
+        return field
+    size = field.size + (window.size - 1) * field.step
+    return Field(size, field.step * window.step, field.first + window.first * field.step)
+
+
+def _union(parts: list[tuple[Field, ...]]) -> tuple[Field, ...]:
+    longest = max(parts, key=len)
+    parts = [part for part in parts if len(part) == len(longest)]
+    if len(parts) == 1 or not longest:
+        return parts[0]
+    found = []
+    for axis in zip(*parts, strict=True):
+        first = min(f.first for f in axis)
+        end = max(f.first + f.size for f in axis)
+        found.append(Field(end - first, max(f.step for f in axis), first))
+    return tuple(found)
+
+
+class Memory(NamedTuple):
+    """Memory of values (not weights): the most that is alive at once, where, and what is alive there."""
+
+    bytes: int
+    at: str
+    alive: tuple[str, ...]
+
+
+def peak_memory(graph: Graph) -> Memory:
+    """The peak of a forward pass of one sample in float32, layer by layer in the order of the text.
+
+    A value lives from the layer that makes it to the last that reads it; outputs live to the end. Layers
+    that only rename (reshape, dropout) are not counted twice.
+    """
+    last = {node.name: i for i, node in enumerate(graph.nodes)}
+    for i, node in enumerate(graph.nodes):
+        for name in node.inputs:
+            last[name] = i
+    for name in graph.outputs:
+        last[name] = len(graph.nodes)
+    alive: dict[str, int] = {}
+    current, peak = 0, Memory(0, "", ())
+    ends: dict[int, list[str]] = {}
+    for name, index in last.items():
+        ends.setdefault(index, []).append(name)
+    for i, node in enumerate(graph.nodes):
+        alive[node.name] = node.type.bytes
+        current += node.type.bytes
+        if current > peak.bytes:
+            peak = Memory(current, node.name, tuple(alive))
+        for name in ends.get(i, ()):
+            current -= alive.pop(name)
+    return peak
+
+
+def training_memory(graph: Graph, batch: int) -> int:
+    """Bytes of values and gradients that a training step of a batch keeps, in float32, weights counted four times.
+
+    Every value is kept for the backward pass; the gradients alive at once are those of a layer's inputs and
+    output; weights have a gradient and up to two slots of the optimizer.
+    """
+    values = sum(node.type.bytes for node in graph.nodes)
+    gradients = max((_around(graph, node) for node in graph.nodes), default=0)
+    return batch * (values + gradients) + 4 * 4 * graph.total_parameters
+
+
+def _around(graph: Graph, node: Node) -> int:
+    return node.type.bytes + sum(t.bytes for t in graph.input_types(node))

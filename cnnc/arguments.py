@@ -54,10 +54,15 @@ MISSING = Missing()
 
 
 class Kind(Record):
-    """One kind of argument. `words` are the bare words it takes; `names` says that it takes layers' names."""
+    """One kind of argument.
+
+    `words` are the bare words it takes; `names` says that it takes layers' names; `example` is what a help
+    line may put in the place of one that is missing.
+    """
 
     words: ClassVar[tuple[str, ...]] = ()
     names: ClassVar[bool] = False
+    example: ClassVar[str] = "1"
 
     def take(self, value: Any, rank: int) -> Any:
         """The value as the layer keeps it, on an input of `rank` spatial axes. Raises BadValue."""
@@ -140,6 +145,10 @@ class Choice(Kind):
     def words(self) -> tuple[str, ...]:  # type: ignore[override]
         return self.options
 
+    @property
+    def example(self) -> str:  # type: ignore[override]
+        return self.options[0]
+
     def take(self, value: Any, rank: int) -> str:
         if not isinstance(value, Word) or value not in self.options:
             raise self.reject()
@@ -166,18 +175,35 @@ class String(Kind):
         return "a name or a string" if self.bare else "a string in quotes"
 
 
+class LayerName(Kind):
+    """The name of a layer, as a bare word: `conv1`, `stage3.skip`."""
+
+    names: ClassVar[bool] = True
+    example: ClassVar[str] = "name"
+
+    def take(self, value: Any, rank: int) -> str:
+        if not isinstance(value, Word):
+            raise self.reject()
+        return str(value)
+
+    def describe(self) -> str:
+        return "the name of a layer"
+
+
 class PerAxis(Kind):
     """A whole number for all spatial axes, or one for each: `3`, `3x5`, `[3, n]`."""
 
     minimum: int = 1
 
     def take(self, value: Any, rank: int) -> Axes:
-        items = value if isinstance(value, tuple) else (value,) * rank
+        items = value if isinstance(value, tuple) else (value,) * max(rank, 1)
         numbers = tuple(whole(item) for item in items)
         if any(n is None or not self.minimum <= n <= MAX_WHOLE for n in numbers):
             if any(isinstance(i, float) and whole(i) is None for i in items):
                 raise self.reject("`//` divides and rounds down")
             raise self.reject()
+        if not rank and not isinstance(value, tuple):
+            return ()
         if rank and len(numbers) != rank:  # without spatial axes the layer itself is the error
             raise BadValue(f"one number for each of the {_axes(rank)}, or one for all")
         return tuple(n for n in numbers if n is not None)
@@ -187,7 +213,7 @@ class PerAxis(Kind):
 
 
 class Padding(Kind):
-    """`p`: a number, an extent, a list (one an axis, or all begins, then all ends), or a word."""
+    """`p`: a number, an extent, a list (one an axis, or all begins, then all ends), or a word of `options`."""
 
     options: tuple[str, ...] = ("valid", "half", "same", "same_lower", "full", "causal")
 
@@ -202,10 +228,12 @@ class Padding(Kind):
             if value == "causal" and rank != 1:
                 raise BadValue("causal on sequences only (one spatial axis)")
             return str(value)
-        items = value if isinstance(value, tuple) else (value,) * rank
+        items = value if isinstance(value, tuple) else (value,) * max(rank, 1)
         numbers = [whole(item) for item in items]
         if any(n is None or not 0 <= n <= MAX_WHOLE for n in numbers):
             raise self.reject()
+        if not rank and not isinstance(value, tuple):
+            return ()
         sides = [n for n in numbers if n is not None]
         if len(sides) == rank or not rank:
             return tuple((n, n) for n in sides)
@@ -214,7 +242,8 @@ class Padding(Kind):
         raise BadValue(f"one number for each of the {_axes(rank)}, or a list of {2 * rank}: all begins, then all ends")
 
     def describe(self) -> str:
-        return f"whole numbers of at least 0, or {', '.join(self.options[:-1])} or {self.options[-1]}"
+        words = f", or {', '.join(self.options[:-1])} or {self.options[-1]}" if self.options else ""
+        return f"whole numbers of at least 0{words}"
 
 
 class Shape(Kind):
@@ -251,6 +280,71 @@ class Numbers(Kind):
     def describe(self) -> str:
         one = Real(self.minimum, open_below=self.open_below).describe()
         return f"{one}, or a list of them, one a channel"
+
+
+class Indices(Kind):
+    """Places on an axis: a list of whole numbers, or one; negatives count from the end."""
+
+    example: ClassVar[str] = "[0, 1]"
+
+    def take(self, value: Any, rank: int) -> tuple[int, ...]:
+        items = value if isinstance(value, tuple) and not isinstance(value, Extents) else (value,)
+        numbers = tuple(whole(item) for item in items)
+        if not numbers or any(n is None or abs(n) > MAX_WHOLE for n in numbers):
+            raise self.reject()
+        return tuple(n for n in numbers if n is not None)
+
+    def describe(self) -> str:
+        return "a list of whole numbers, such as [0, 2]"
+
+
+Nested = tuple[Any, ...]
+"""Numbers in as many levels of tuples as there are spatial axes."""
+
+
+class Kernel(Kind):
+    """A fixed kernel: a word of `options` (for two axes), or numbers, a list of rows for an image."""
+
+    options: tuple[str, ...]
+    example: ClassVar[str] = "sobel_x"
+
+    @property
+    def words(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.options
+
+    def take(self, value: Any, rank: int) -> str | Nested:
+        if isinstance(value, Word):
+            if value not in self.options:
+                raise self.reject()
+            if rank not in (0, 2):
+                raise BadValue(f"a list of numbers on {_axes(rank)}; the kernels with a name are for images")
+            return str(value)
+        sizes = _sizes(value)
+        if sizes is None or not 1 <= len(sizes) <= 3:
+            raise self.reject()
+        if rank and len(sizes) != rank:
+            form = {1: "[1, 0, -1]", 2: "[[1, 0], [0, -1]]"}.get(rank, "[[[1, 0], [0, -1]]]")
+            raise BadValue(f"lists in {rank} levels for {_axes(rank)}, such as {form}")
+        numbers: Nested = _floats(value)
+        return numbers
+
+    def describe(self) -> str:
+        return f"{', '.join(self.options)}, or numbers in rows of one length, such as [[0, 1], [1, 0]]"
+
+
+def _sizes(value: Any) -> tuple[int, ...] | None:
+    """The sizes of nested lists of numbers: () of a number, None where they do not line up."""
+    if not isinstance(value, tuple):
+        return () if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    inner = {_sizes(item) for item in value}
+    if isinstance(value, Extents) or len(inner) != 1:
+        return None
+    (first,) = inner
+    return None if first is None else (len(value), *first)
+
+
+def _floats(value: Any) -> Any:
+    return tuple(_floats(item) for item in value) if isinstance(value, tuple) else float(value)
 
 
 def _axes(rank: int) -> str:

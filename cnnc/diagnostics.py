@@ -49,7 +49,7 @@ _FAMILY_STATUS = {
     "8": Exit.UNPROVEN,
     "9": Exit.RESOURCES,
 }
-_USAGE = ("E010", "E115")  # wrong on the command line, not in the text
+_USAGE = ("E010", "E115")  # wrong on the command line, not in the text; as is what a `--set` source holds
 
 
 class Source:
@@ -145,7 +145,8 @@ class Diagnostic(NamedTuple):
     def status(self) -> Exit:
         if self.severity == "warning":
             return Exit.OK
-        return Exit.USAGE if self.code in _USAGE else _FAMILY_STATUS[self.code[1]]
+        typed = self.span is not None and self.span.source.name.startswith("--")
+        return Exit.USAGE if typed or self.code in _USAGE else _FAMILY_STATUS[self.code[1]]
 
     def as_dict(self) -> dict[str, str | int | None]:
         """The diagnostic as `--json` gives it."""

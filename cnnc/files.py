@@ -2,12 +2,14 @@
 
 In: paths and bytes. Out: bytes, or files written whole. A write goes to a temporary file beside its
 target, reaches the disk, and takes the target's name in one step: a full disk, a signal or a power cut
-leaves what was there before. Every OSError leaves as a CnncError with exit status 6.
+leaves what was there before. A link stays a link, and what is no file (a device, a pipe) is written to and
+never replaced. Every OSError leaves as a CnncError with exit status 6.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -52,18 +54,23 @@ def make_folder(path: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, which takes its place when the body ends well and is gone when not.
 
-    Raises E902 for an OSError of the body as well.
+    Where `path` is a device or a pipe, it is that itself. Raises E902, for an OSError of the body as well.
     """
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        before = _mode(path)
+        if before is not None and not stat.S_ISREG(before) and not stat.S_ISDIR(before):
+            yield path
+            return
+        target = Path(os.path.realpath(path))
+        handle, name = tempfile.mkstemp(prefix=f"{_prefix(target)}.", suffix=_SUFFIX, dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
+        temporary.chmod(0o666 & ~_umask() if before is None else stat.S_IMODE(before))
+        os.replace(temporary, target)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
@@ -76,6 +83,29 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Writes a file whole, or leaves what was there. Raises E902."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def sweep(path: Path) -> None:
+    """Removes what writes of `path` left that were killed half-way."""
+    with suppress(OSError):
+        for left in path.parent.iterdir():
+            if left.name.startswith(f"{_prefix(path)}.") and left.name.endswith(_SUFFIX):
+                left.unlink(missing_ok=True)
+
+
+_SUFFIX = ".part"
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name[:100]}"
+
+
+def _mode(path: Path) -> int | None:
+    """Kind and permissions of what stands at the path, or None."""
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
 
 
 def _umask() -> int:

@@ -19,17 +19,18 @@ class Node(Record):
     """One layer: its op, the names of the nodes it reads, and the type of what it makes.
 
     `owner` is the layer under whose name its parameters are kept (`conv1` in `conv1.weight`), itself
-    unless they are shared. `span` is the line it came from, `calls` the block calls that led there.
+    unless they are shared. `span` is the line it came from, `calls` the block calls that led there, `path` their names.
     """
 
     name: str
     op: Op
     inputs: tuple[str, ...]
     type: TensorType
-    quiet_fields: ClassVar[tuple[str, ...]] = ("span", "calls")
+    quiet_fields: ClassVar[tuple[str, ...]] = ("span", "calls", "path")
     span: Span | None = None
     calls: tuple[Note, ...] = ()
     owner: str = ""
+    path: tuple[str, ...] = ()
 
     @property
     def parameter_owner(self) -> str:
@@ -61,11 +62,11 @@ class Graph(Record):
     @cached_property
     def weights(self) -> dict[str, Parameter]:
         """All parameters and buffers by their full names (`conv1.weight`), shared ones once."""
-        return {
-            f"{node.parameter_owner}.{parameter.name}": parameter
-            for node in self.nodes
-            for parameter in self.parameters(node)
-        }
+        found: dict[str, Parameter] = {}
+        for node in self.nodes:
+            for parameter in self.parameters(node):
+                found.setdefault(f"{node.parameter_owner}.{parameter.name}", parameter)
+        return found
 
     def macs(self, node: Node) -> int:
         return node.op.macs(*self.input_types(node))

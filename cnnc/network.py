@@ -1,27 +1,62 @@
-"""A text as a whole: parsed, lowered, its recipe read.
+"""A text as a whole: parsed, lowered, its sizes surveyed, its recipe read.
 
-In: a file or a string, and settings (`name=value`). Out: `Network`, with every diagnostic of the text.
-This is where the stages meet; it holds no rule of its own. No NumPy, no onnx.
+In: a file or a string, settings (`name=value`), and sizes for symbols. Out: `Network`, with every
+diagnostic of the text. This is where the stages meet; it holds no rule of its own. No NumPy, no onnx.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from cnnc.arguments import BadValue
 from cnnc.diagnostics import CnncError, Diagnostic, Source, in_order
 from cnnc.files import read_bytes
 from cnnc.graph import Graph
 from cnnc.language import syntax
-from cnnc.language.lower import lower
+from cnnc.language.expressions import Silent
+from cnnc.language.include import Includes
+from cnnc.language.lower import Lowered, lower
 from cnnc.language.parse import MAX_TEXT, parse, parse_values
+from cnnc.language.silence import silence
 from cnnc.recipe import Recipe, read
 from cnnc.record import Record
+from cnnc.sizes import At, Failure, Shapes, Survey, depends_on_size, survey
+from cnnc.tensor import TensorType
+
+if TYPE_CHECKING:
+    from cnnc.report.summary import Row, Summary
+
+# Sizes to try for symbols, until one is legal: usual ones, then any that a multiple of a power of two allows.
+_CANDIDATES = (
+    224,
+    256,
+    572,
+    512,
+    1024,
+    128,
+    64,
+    32,
+    28,
+    96,
+    299,
+    227,
+    100,
+    48,
+    16,
+    8,
+    *range(1, 200),
+    *range(200, 800, 4),
+)
 
 
 class Network(Record):
-    """A network's text and what it means. `graph` is None where the text has errors."""
+    """A network's text and what it means. `graph` is None where the text has errors.
+
+    For a net with symbols the graph is that of one legal size, and `survey` says the rest; `at` are the sizes
+    that were asked for.
+    """
 
     source: Source
     name: str
@@ -29,6 +64,8 @@ class Network(Record):
     recipe: Recipe | None
     diagnostics: tuple[Diagnostic, ...]
     settings: tuple[str, ...] = ()
+    survey: Survey | None = None
+    at: Mapping[str, int] = {}
 
     @property
     def ok(self) -> bool:
@@ -37,7 +74,32 @@ class Network(Record):
     @property
     def sha256(self) -> str:
         """The hash of the text, as checkpoints and models record it."""
+        import hashlib
+
         return hashlib.sha256(self.source.text.encode()).hexdigest()
+
+    def summary(self, batch: int = 1) -> Summary:
+        """The figures of every layer, and totals; `batch` is that of training memory. Raises CnncError for a text with errors."""
+        from cnnc.report.summary import summarize
+
+        return summarize(self.require_graph(), self.survey, fixed=bool(self.at), batch=batch)
+
+    @property
+    def layers(self) -> tuple[Row, ...]:
+        """The layers, in the order of the text. Raises CnncError for a text with errors."""
+        return self.summary().rows
+
+    def __str__(self) -> str:
+        from cnnc.report.diagnostics import full
+        from cnnc.report.table import table
+
+        return table(self.summary()) if self.ok else full(self.diagnostics)
+
+    def _repr_html_(self) -> str:
+        """The table as a notebook shows it; the errors of a text that has them."""
+        from cnnc.report.html import errors_html, table_html
+
+        return table_html(self.summary()) if self.ok else errors_html(self.diagnostics)
 
     def require_graph(self) -> Graph:
         """The graph. Raises CnncError with every error of the text where it has any."""
@@ -46,38 +108,145 @@ class Network(Record):
         return self.graph
 
 
-def load(path: Path | str, settings: Sequence[str] = ()) -> Network:
+def load(path: Path | str, settings: Sequence[str] = (), at: Mapping[str, int] | None = None) -> Network:
     """Reads and checks a `.cnn` file. Errors of the text are in `diagnostics`; raises CnncError where it cannot be read."""
     path = Path(path)
-    return check(read_text(path), name=str(path), settings=settings)
+    return check(read_text(path), name=str(path), settings=settings, at=at, root=path.parent)
 
 
-def check(text: str, name: str = "<string>", settings: Sequence[str] = ()) -> Network:
-    """Checks a network's text. `settings` are `NAME=VALUE` as for `--set`. Raises CnncError for a bad setting."""
+def check(
+    text: str,
+    name: str = "<string>",
+    settings: Sequence[str] = (),
+    at: Mapping[str, int] | None = None,
+    root: Path | None = None,
+) -> Network:
+    """Checks a network's text.
+
+    `settings` are `NAME=VALUE` as for `--set`; `at` gives sizes of symbols; `root` is the folder that includes
+    come from. Raises CnncError for a bad setting.
+    """
     source = Source(name, text)
     given = _settings(settings)
+    at = dict(at or {})
     file, diagnostics = parse(source)
     lets = {k: v for k, v in given.items() if not k.startswith("train.")}
+    includes = Includes(root, read_text if root is not None else None)
     stem = Path(name).stem.strip("<>") or "net"
-    lowered = lower(file, stem, lets)
+
+    def lower_at(sizes: Callable[[str], int], fixed: bool) -> Lowered:
+        return lower(file, stem, lets, sizes, includes, fixed)
+
+    lowered, surveyed, more = _explore(lower_at, at)
+    found = [*lowered.diagnostics, *more]
     if diagnostics:  # what follows from a statement that could not be read is no news
-        lowered_diagnostics = [d for d in lowered.diagnostics if d.code not in _CONSEQUENCES]
-        return Network(
-            source, lowered.name, None, None, tuple(in_order([*diagnostics, *lowered_diagnostics])), tuple(settings)
-        )
-    recipe, graph = None, lowered.graph
-    found = list(lowered.diagnostics)
+        found = [*diagnostics, *(d for d in found if d.code not in _CONSEQUENCES)]
+    graph = lowered.graph
+    recipe = None
     if lowered.train is not None:
         train = {k.removeprefix("train."): v for k, v in given.items() if k.startswith("train.")}
-        recipe, more = read(lowered.train, graph, train)
-        found += more
-        if any(d.severity == "error" for d in more):
-            graph = None
-    return Network(source, lowered.name, graph, recipe, tuple(in_order(found)), tuple(settings))
+        recipe, of_train = read(lowered.train, graph, train)
+        found += of_train
+    found = silence(file, in_order(found))
+    if any(d.severity == "error" for d in found):
+        graph = recipe = None
+    return Network(source, lowered.name, graph, recipe, tuple(found), tuple(settings), surveyed, at)
 
 
 # Found by looking at the whole text, which is not whole where a statement was left out.
-_CONSEQUENCES = ("E112", "E114", "E115", "E116", "E401", "E402")
+_CONSEQUENCES = ("E112", "E114", "E115", "E116", "E401", "E402", "W101")
+
+
+# --- sizes as symbols ------------------------------------------------------------------------------------
+
+
+def _explore(
+    lower_at: Callable[[Callable[[str], int], bool], Lowered], at: Mapping[str, int]
+) -> tuple[Lowered, Survey | None, list[Diagnostic]]:
+    """Lowers the text; where it has symbols, finds a legal size for them and surveys all others."""
+    asked = lower_at(lambda name: at.get(name, 224), bool(at))
+    unknown = [name for name in at if name not in asked.symbols]
+    if unknown:
+        names = ", ".join(asked.symbols) or "none"
+        raise CnncError.of("E010", f"--at: no input has a size `{unknown[0]}`", help=f"the file's symbols are {names}")
+    if not asked.symbols or not (asked.graph is not None or _only_sizes(asked)):
+        return asked, None, []
+    based = asked if asked.graph is not None else _first_legal(lower_at, at)
+    if based is None or based.graph is None:
+        return asked, None, []
+    shapes = _shapes_at(based, lower_at)
+    found = survey(based.graph, shapes, based.symbols)
+    moved = depends_on_size(based.graph, shapes, found)
+    if moved is not None:
+        node, symbol = moved
+        message = f"the parameters of {node.name} depend on {symbol}: one net has one set of weights"
+        help = "put `global_pool avg` before it, or give the input a fixed size"
+        return based, found, [Diagnostic("E314", message, node.span, calls=node.calls, help=help)]
+    if asked.graph is None and at:
+        return _explained(asked, found, at), found, []
+    return (asked if at else based), found, []
+
+
+def _only_sizes(lowered: Lowered) -> bool:
+    """Whether all errors may be due to the size that was tried."""
+    return all(d.code.startswith("E3") or d.code == "E401" for d in lowered.diagnostics if d.severity == "error")
+
+
+def _first_legal(lower_at: Callable[[Callable[[str], int], bool], Lowered], at: Mapping[str, int]) -> Lowered | None:
+    for size in _CANDIDATES:
+        tried = lower_at(lambda name, size=size: size, False)  # type: ignore[misc]
+        if tried.graph is not None:
+            return tried
+    return None
+
+
+def _shapes_at(based: Lowered, lower_at: Callable[[Callable[[str], int], bool], Lowered]) -> At:
+    """How shapes are found for other sizes: by the graph's rules, or by lowering again where a size is used as a number."""
+    graph = based.graph
+    assert graph is not None
+    if not based.sized:
+        return Shapes(graph, lambda sizes: _expected(based, sizes)).at
+
+    def relower(sizes: Mapping[str, int]) -> dict[str, TensorType] | Failure:
+        tried = lower_at(lambda name: sizes[name], False)
+        if tried.graph is None:
+            return Failure("", tried.diagnostics[0].message if tried.diagnostics else "")
+        return {node.name: node.type for node in tried.graph.nodes}
+
+    return relower
+
+
+def _expected(based: Lowered, sizes: Mapping[str, int]) -> Iterable[tuple[str, tuple[int, ...] | None]]:
+    """The shapes that the text expects at these sizes; None where the expression has no value there."""
+    kept = {name: based.root.values[name] for name in sizes}
+    based.root.values.update(sizes)
+    try:
+        for expectation in based.expectations:
+            try:
+                yield expectation.node, expectation.shape()
+            except (BadValue, CnncError, Silent):
+                yield expectation.node, None
+    finally:
+        based.root.values.update(kept)
+
+
+def _explained(asked: Lowered, found: Survey, at: Mapping[str, int]) -> Lowered:
+    """The errors at the sizes that were asked for, with the nearest legal sizes."""
+    where = ", ".join(f"{name}={size}" for name, size in at.items())
+    ways = []
+    for symbol, size in at.items():
+        rule = found.legal[symbol]
+        if not rule.holds(size):
+            near = [f"{symbol}={n}" for n in rule.near(size) if n is not None]
+            ways.append(f"{' and '.join(near)} {'are the nearest that fit' if len(near) > 1 else 'fits'} ({rule})")
+    told = tuple(
+        d._replace(message=f"at {where}: {d.message}", help="; ".join(ways) or d.help) if d.severity == "error" else d
+        for d in asked.diagnostics
+    )
+    return asked.replace(diagnostics=told)
+
+
+# --- reading ---------------------------------------------------------------------------------------------
 
 
 def read_text(path: Path) -> str:

@@ -214,10 +214,17 @@ def _apply_settings(
         if key:
             kept = tuple(a for a in call.arguments if a.key is None or a.key.text != key)
             arguments = (*kept, new)
+        elif isinstance(_STATEMENTS[word], dict) and not _same_kind(call, value):
+            arguments = (new,)  # the keys of another kind are not this one's
         else:
             arguments = (new, *(a for a in call.arguments if a.key is not None))
         calls[word] = call._replace(arguments=arguments)
     return calls
+
+
+def _same_kind(call: syntax.Call, value: syntax.Expression) -> bool:
+    first = call.arguments[0].value if call.arguments else None
+    return isinstance(first, syntax.Word) and isinstance(value, syntax.Word) and first.name == value.name
 
 
 def _fit(data: Data, call: syntax.Call, graph: Graph | None) -> list[Diagnostic]:

@@ -37,6 +37,10 @@ class TensorType(Record):
     def size(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def bytes(self) -> int:
+        return self.size * {"float32": 4, "uint8": 1, "int64": 8}[self.dtype]
+
     def with_shape(self, *shape: int) -> TensorType:
         return TensorType(shape, self.dtype)
 
@@ -52,17 +56,27 @@ def format_shape(shape: tuple[int, ...]) -> str:
 class Parameter(Record):
     """A tensor that a layer owns.
 
-    `fan_in` and `fan_out` are the numbers of inputs and outputs that one of its elements joins, as used by
-    the initialisations of Glorot & Bengio (2010) and He et al. (2015); `trainable` is false for buffers
-    such as running statistics.
+    `init` says how it begins:
+
+        zeros, ones   all alike; a number instead of a word fills with that number
+        he            normal, variance 2/fan_in (He et al. 2015)
+        xavier        uniform, variance 2/(fan_in + fan_out) (Glorot & Bengio 2010)
+        lecun         normal, variance 1/fan_in (LeCun et al. 1998)
+        normal        normal, deviation 0.01 (Krizhevsky et al. 2012)
+        auto          he where a rectifier reads the layer, xavier elsewhere
+
+    `fan_in` and `fan_out` are the numbers of inputs that meet in one output, and of outputs that one input
+    meets. `trainable` is false for buffers such as running statistics. A `frozen` parameter counts as one,
+    but training leaves it as it is.
     """
 
     name: str
     shape: tuple[int, ...]
-    init: str = "zeros"
+    init: str | float = "zeros"
     fan_in: int = 0
     fan_out: int = 0
     trainable: bool = True
+    frozen: bool = False
 
     @property
     def size(self) -> int:

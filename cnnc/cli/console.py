@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from types import FrameType
+from typing import TextIO
 
 from cnnc.diagnostics import CnncError, Diagnostic, Exit, Paint, plain, render
 
@@ -32,13 +35,40 @@ def stop_on_signals() -> None:
 
 
 def say(text: str = "") -> None:
-    """A result, on stdout."""
-    print(text)  # noqa: T201
+    """A result, on stdout. Raises CnncError E902 where it cannot be written."""
+    try:
+        _print(text, sys.stdout)
+    except OSError as error:
+        _silence(sys.stdout)
+        raise CnncError.of("E902", f"cannot write the output: {(error.strerror or str(error)).lower()}") from error
 
 
 def tell(text: str = "") -> None:
     """Everything else, on stderr."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    try:
+        _print(text, sys.stderr)
+    except OSError:  # nobody can be told of it
+        _silence(sys.stderr)
+        raise Stopped(Exit.RESOURCES) from None
+
+
+def _print(text: str, stream: TextIO) -> None:
+    try:
+        print(text, file=stream, flush=True)
+    except UnicodeEncodeError:  # a terminal or pipe that does not take UTF-8
+        if not isinstance(stream, io.TextIOWrapper):
+            raise
+        stream.reconfigure(errors="replace")
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:  # the reader has left, and wants no word about it
+        _silence(stream)
+        raise Stopped(Exit.RESOURCES) from None
+
+
+def _silence(stream: TextIO) -> None:
+    """Sends what the stream still holds nowhere, so that nothing fails on the way out."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def painter() -> Paint:
@@ -57,20 +87,30 @@ def show(diagnostics: Iterable[Diagnostic]) -> None:
 
 
 def leave(error: BaseException) -> int:
-    """Says what went wrong, and returns the exit status."""
+    """Says what went wrong, and returns the exit status. A signal that comes now finds the program on its way out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        return _leave(error)
+    except Stopped as stopped:  # nobody can be told
+        return int(stopped.status)
+
+
+def _leave(error: BaseException) -> int:
     if isinstance(error, CnncError):
         show(error.diagnostics)
         return int(error.status)
     if isinstance(error, Stopped):
         return int(error.status)
     if isinstance(error, BrokenPipeError):  # the reader of our output has left; there is no one to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         return int(Exit.RESOURCES)
     if isinstance(error, MemoryError):
-        return leave(CnncError.of("E904", "out of memory", help="a smaller batch needs less"))
+        return _leave(CnncError.of("E904", "out of memory", help="a smaller batch needs less"))
     if isinstance(error, OSError):
         reason = error.strerror or type(error).__name__
-        return leave(CnncError.of("E900", f"{reason}{f': {error.filename}' if error.filename else ''}"))
+        _silence(sys.stdout)
+        return _leave(CnncError.of("E900", f"{reason}{f': {error.filename}' if error.filename else ''}"))
     tell(f"error: a defect of cnnc: {type(error).__name__}: {error}")
     tell("  = help: please report it, with the output of the same command under CNNC_TRACEBACK=1")
     if os.environ.get("CNNC_TRACEBACK"):

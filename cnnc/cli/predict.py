@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cnnc.cli.console import leave, say, tell
+from cnnc.cli.console import say, show, tell
 from cnnc.diagnostics import CnncError, Exit
 
 
@@ -35,7 +35,8 @@ def predict(
 
     session = open_model(model, provider.value)
     shape = input_shape(session)
-    classes = [str(name) for name in session.facts().get("classes", [])]
+    named = session.facts().get("classes")
+    classes = [str(name) for name in named] if isinstance(named, list) else []
     tell(f"running on {session.provider}")
     results: list[dict[str, Any]] = []
     status = Exit.OK
@@ -46,7 +47,8 @@ def predict(
                 tell(note)
             found = top(session, examples, classes, count)
         except CnncError as error:  # one bad picture does not keep the others waiting
-            status = max(status, Exit(leave(error)))
+            show(error.diagnostics)
+            status = max(status, error.status)
             continue
         for index, guesses in enumerate(found):
             name = str(path) if len(found) == 1 else f"{path}[{index}]"

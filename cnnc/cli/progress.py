@@ -10,6 +10,10 @@ from cnnc.cli.console import tell
 from cnnc.training.loop import Epoch, Run, Watcher
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' if number != 1 else ''}"
+
+
 class Console(Watcher):
     """Shows rate and time left while an epoch runs, and a line for each that is done."""
 
@@ -22,8 +26,14 @@ class Console(Watcher):
     def began(self, run: Run) -> None:
         tell(
             f"{run.network.name}: {run.graph.total_parameters:,} parameters, {len(run.train):,} images to train on, "
-            f"{len(run.validation):,} to validate, {run.recipe.epochs} epochs of {run.steps:,} steps"
+            f"{len(run.validation):,} to validate, {_count(run.recipe.epochs, 'epoch')} of {_count(run.steps, 'step')}"
         )
+        p = run.progress
+        if p.epoch or p.step:
+            whole = p.epoch >= run.recipe.epochs
+            tell(
+                "all epochs are done" if whole else f"going on with epoch {p.epoch + 1} after {_count(p.step, 'step')}"
+            )
         self._begun = time.perf_counter()
         if sys.stderr.isatty():
             from rich.console import Console as RichConsole

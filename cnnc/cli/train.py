@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from shlex import join
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,19 +45,27 @@ def train(
     if resume is not None:
         saved = checkpoints.load(checkpoints.find(resume, "last"))
         network = _resumed(saved, settings or [])
-        folder = run or (resume if resume.is_dir() else resume.parent)
+        old = resume if resume.is_dir() else resume.parent
+        folder = run or old
+        if run is not None and run.resolve() != old.resolve():
+            _require_free(run)
+            _carry_over(old, run)
     else:
         assert file is not None
         network = load(file, settings or [])
         network.require_graph()
         folder = run or _free(Path("runs") / file.stem)
-        if run is not None and (run / "last.safetensors").exists():
-            raise CnncError.of("E010", f"{run} holds a run already", help=f"go on with it: cnnc train --resume {run}")
+        _require_free(folder)
     show(network.diagnostics)
-    result = _train(network, folder, data, saved)
+    again = _command(folder, data, export)
+    try:
+        result = _train(network, folder, data, saved)
+    except Stopped:  # the second signal, which did not wait
+        if (folder / "last.safetensors").exists():
+            tell(f"stopped at once; what was saved last is in {folder}. Go on from there with:\n  {again}")
+        raise
     if result.stopped:
-        tell(f"stopped; {folder / 'last.safetensors'} is saved. Go on with:")
-        tell(f"  cnnc train --resume {folder}" + (f" --data {data}" if data is not None else ""))
+        tell(f"stopped; {folder / 'last.safetensors'} is saved. Go on with:\n  {again}")
         raise Stopped(Exit.TERMINATED if _Signals.terminated else Exit.INTERRUPTED)
     _report(result, json)
     if export is not None:
@@ -77,10 +86,10 @@ class _Signals:
         cls.asked = cls.terminated = False
 
         def handle(number: int, frame: FrameType | None) -> None:
-            cls.terminated = number == signal.SIGTERM
             if cls.asked:
+                cls.terminated = number == signal.SIGTERM
                 raise Stopped(Exit.TERMINATED if cls.terminated else Exit.INTERRUPTED)
-            cls.asked = True
+            cls.asked, cls.terminated = True, number == signal.SIGTERM
 
         signal.signal(signal.SIGINT, handle)
         signal.signal(signal.SIGTERM, handle)
@@ -112,10 +121,56 @@ def _resumed(saved: Checkpoint, settings: list[str]) -> Network:
 
     changed = {s.partition("=")[0] for s in settings}
     kept = [s for s in saved.settings if s.partition("=")[0] not in changed]
-    saved.network()
     network = check(saved.source, saved.file, [*kept, *settings])
-    network.require_graph()
+    saved.require_fit(network)
+    for line in _differences(saved):
+        tell(f"note: {line}, so the numbers may differ in their last bits")
     return network
+
+
+def _differences(saved: Checkpoint) -> list[str]:
+    """In what this machine differs from the one that began the run, where that can change a run's bits."""
+    from cnnc.provenance import versions
+    from cnnc.reference.parallel import thread_count
+
+    now = versions()
+    found = [
+        f"the run was begun with {name} {version}, this is {now[name]}"
+        for name, version in saved.versions.items()
+        if name in ("cnnc", "numpy") and now[name] != version
+    ]
+    if saved.threads != thread_count():
+        found.append(f"the run was begun with {saved.threads} threads, this is {thread_count()} (see CNNC_THREADS)")
+    return found
+
+
+def _require_free(folder: Path) -> None:
+    """Raises CnncError E010 where the folder holds files of another run, or of somebody else by these names."""
+    from cnnc.training.checkpoint import RUN_FILES
+
+    for name in RUN_FILES:
+        if (folder / name).exists():
+            whole = (folder / "last.safetensors").exists()
+            advice = f"go on with it: {_command(folder, None, None)}" if whole else "name another folder"
+            raise CnncError.of("E010", f"{folder} holds a run already: {name} is there", help=advice)
+
+
+def _carry_over(old: Path, new: Path) -> None:
+    """Takes the metrics and the best weights so far along into another run folder."""
+    from cnnc.files import make_folder, read_bytes, write_atomic
+
+    make_folder(new)
+    for name in ("metrics.jsonl", "best.safetensors"):
+        if (old / name).exists():
+            write_atomic(new / name, read_bytes(old / name))
+
+
+def _command(folder: Path, data: Path | None, export: Path | None) -> str:
+    """The command that goes on with a run."""
+    words = ["cnnc", "train", "--resume", str(folder)]
+    words += ["--data", str(data)] if data is not None else []
+    words += ["--export", str(export)] if export is not None else []
+    return join(words)
 
 
 def _free(folder: Path) -> Path:

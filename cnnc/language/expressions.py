@@ -110,7 +110,10 @@ def _axis(part: int | str, span: Span, scope: Scope) -> Any:
         value = scope.look_up(part)
     except KeyError:
         raise CnncError.of(
-            "E109", f"sizes as symbols (`{part}`) are not supported yet", span=span, help=f"write `let {part} = 224`"
+            "E109",
+            f"unknown size `{part}`",
+            span=span,
+            help=f"symbols are named by an input, as in `input 3x{part}x{part}`",
         ) from None
     if isinstance(value, Unknown):
         raise Silent

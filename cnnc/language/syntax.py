@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from cnnc.diagnostics import Source, Span
 
@@ -113,3 +114,20 @@ class File(NamedTuple):
     source: Source
     statements: tuple[Statement, ...]
     comments: tuple[Name, ...] = ()
+
+
+def words_in(body: Body) -> Iterator[str]:
+    """The bare words among the values of a body's calls."""
+    waiting: list[Any] = [a.value for s in body.statements if isinstance(s, Call) for a in s.arguments]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Word):
+            yield value.name
+        elif isinstance(value, List):
+            waiting += value.items
+        elif isinstance(value, Negative):
+            waiting.append(value.operand)
+        elif isinstance(value, Binary):
+            waiting += [value.left, value.right]
+        elif isinstance(value, Apply):
+            waiting += value.arguments

@@ -1,6 +1,21 @@
 """What each layer is. Importing this package fills the table `OPS`."""
 
-from cnnc.ops import activation, conv, dense, norm, pool, reshape
+from cnnc.ops import activation, conv, dense, filter, merge, norm, pool, reshape, sequence
 from cnnc.ops.base import OPS, Advice, Op, ShapeError, Window
 
-__all__ = ["OPS", "Advice", "Op", "ShapeError", "Window", "activation", "conv", "dense", "norm", "pool", "reshape"]
+__all__ = [
+    "OPS",
+    "Advice",
+    "Op",
+    "ShapeError",
+    "Window",
+    "activation",
+    "conv",
+    "dense",
+    "filter",
+    "merge",
+    "norm",
+    "pool",
+    "reshape",
+    "sequence",
+]

@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import ClassVar
 
 from cnnc.arguments import Real, arg
-from cnnc.ops.base import Op, register
+from cnnc.ops.base import ANY, Op, ShapeError, register
+from cnnc.tensor import DType, Parameter, TensorType
 
 
 class Activation(Op):
-    """A function of each element by itself."""
+    """A function of each element by itself.
+
+    `rectifies` says that it lets half of its inputs through, more or less, so that the weights before it do
+    well to begin as He et al. (2015) have it.
+    """
+
+    rectifies: ClassVar[bool] = False
 
 
 @register
@@ -17,6 +24,68 @@ class Relu(Activation):
     """max(x, 0) (Nair & Hinton 2010)."""
 
     keyword: ClassVar[str] = "relu"
+    example: ClassVar[str] = "relu"
+    rectifies: ClassVar[bool] = True
+
+
+@register
+class LeakyRelu(Activation):
+    """x where it is positive, slope·x elsewhere (Maas et al. 2013; ONNX LeakyRelu)."""
+
+    keyword: ClassVar[str] = "leaky_relu"
+    example: ClassVar[str] = "leaky_relu slope=0.1"
+    rectifies: ClassVar[bool] = True
+
+    slope: float = arg(Real(), default=0.01, positional=True, help="factor of what is negative")
+
+    def explain(self, *inputs: TensorType) -> list[str]:
+        return [f"y = x where x > 0, else {self.slope:g}·x"]
+
+    def brief(self) -> str:
+        return f"{self.slope:g}"
+
+
+@register
+class Elu(Activation):
+    """x where it is positive, alpha·(exp(x) - 1) elsewhere (Clevert et al. 2016; ONNX Elu)."""
+
+    keyword: ClassVar[str] = "elu"
+    example: ClassVar[str] = "elu"
+    rectifies: ClassVar[bool] = True
+
+    alpha: float = arg(Real(0), default=1, positional=True, help="the limit of what is negative, without its sign")
+
+    def explain(self, *inputs: TensorType) -> list[str]:
+        return [f"y = x where x > 0, else {self.alpha:g}·(exp(x) - 1)"]
+
+    def brief(self) -> str:
+        return "" if self.alpha == 1 else f"{self.alpha:g}"
+
+
+@register
+class Selu(Activation):
+    """1.0507·elu(x, alpha 1.6733): keeps mean 0 and variance 1 (Klambauer et al. 2017; ONNX Selu).
+
+    The constants are ONNX's defaults, 1.0507009873554805 and 1.6732632423543772 rounded to float32.
+    """
+
+    keyword: ClassVar[str] = "selu"
+    example: ClassVar[str] = "selu"
+
+
+@register
+class Prelu(Activation):
+    """x where it is positive, slope·x elsewhere, the slope learned for each channel (He et al. 2015; ONNX PRelu)."""
+
+    keyword: ClassVar[str] = "prelu"
+    example: ClassVar[str] = "prelu"
+    rectifies: ClassVar[bool] = True
+
+    def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
+        return (Parameter("slope", (inputs[0].channels,), 0.25),)
+
+    def explain(self, *inputs: TensorType) -> list[str]:
+        return [f"params = {inputs[0].channels:,} (a slope for each channel)"]
 
 
 @register
@@ -24,6 +93,7 @@ class Sigmoid(Activation):
     """1/(1 + exp(-x))."""
 
     keyword: ClassVar[str] = "sigmoid"
+    example: ClassVar[str] = "sigmoid"
 
 
 @register
@@ -31,6 +101,96 @@ class Tanh(Activation):
     """The hyperbolic tangent."""
 
     keyword: ClassVar[str] = "tanh"
+    example: ClassVar[str] = "tanh"
+
+
+@register
+class Softplus(Activation):
+    """log(1 + exp(x)), a smooth relu (Dugas et al. 2001; ONNX Softplus)."""
+
+    keyword: ClassVar[str] = "softplus"
+    example: ClassVar[str] = "softplus"
+    rectifies: ClassVar[bool] = True
+
+
+@register
+class Gelu(Activation):
+    """x·Φ(x), Φ the normal distribution, by erf and not approximated (Hendrycks & Gimpel 2016; ONNX Gelu)."""
+
+    keyword: ClassVar[str] = "gelu"
+    example: ClassVar[str] = "gelu"
+    rectifies: ClassVar[bool] = True
+
+
+@register
+class Silu(Activation):
+    """x·sigmoid(x), also called swish (Elfwing et al. 2018; Ramachandran et al. 2017)."""
+
+    keyword: ClassVar[str] = "silu"
+    example: ClassVar[str] = "silu"
+    rectifies: ClassVar[bool] = True
+
+
+@register
+class Relu6(Activation):
+    """min(max(x, 0), 6) (Krizhevsky 2010; MobileNet)."""
+
+    keyword: ClassVar[str] = "relu6"
+    example: ClassVar[str] = "relu6"
+    rectifies: ClassVar[bool] = True
+
+
+@register
+class Clip(Activation):
+    """min(max(x, lo), hi) (ONNX Clip)."""
+
+    keyword: ClassVar[str] = "clip"
+    example: ClassVar[str] = "clip 0 1"
+
+    lo: float = arg(Real(), positional=True, help="the least that comes out")
+    hi: float = arg(Real(), positional=True, help="the most that comes out")
+
+    def output(self, *inputs: TensorType) -> TensorType:
+        if not self.lo < self.hi:
+            raise ShapeError(
+                "E320",
+                f"clip takes lo below hi, not {self.lo:g} and {self.hi:g}",
+                help=f"write `clip {self.hi:g} {self.lo:g}`" if self.hi < self.lo else "two different numbers",
+                argument="hi",
+            )
+        return inputs[0]
+
+    def explain(self, *inputs: TensorType) -> list[str]:
+        return [f"y = min(max(x, {self.lo:g}), {self.hi:g})"]
+
+    def brief(self) -> str:
+        return f"{self.lo:g} {self.hi:g}"
+
+
+@register
+class HardSigmoid(Activation):
+    """min(max(x/6 + 1/2, 0), 1), as in MobileNetV3 (Howard et al. 2019; ONNX HardSigmoid with alpha 1/6)."""
+
+    keyword: ClassVar[str] = "hard_sigmoid"
+    example: ClassVar[str] = "hard_sigmoid"
+
+
+@register
+class HardSwish(Activation):
+    """x·hard_sigmoid(x) (Howard et al. 2019; ONNX HardSwish)."""
+
+    keyword: ClassVar[str] = "hard_swish"
+    example: ClassVar[str] = "hard_swish"
+    rectifies: ClassVar[bool] = True
+
+
+@register
+class Mish(Activation):
+    """x·tanh(softplus(x)) (Misra 2020; ONNX Mish)."""
+
+    keyword: ClassVar[str] = "mish"
+    example: ClassVar[str] = "mish"
+    rectifies: ClassVar[bool] = True
 
 
 @register
@@ -38,6 +198,45 @@ class Softmax(Activation):
     """exp(x_i)/Σ exp(x_j) over the channels: scores become probabilities."""
 
     keyword: ClassVar[str] = "softmax"
+    example: ClassVar[str] = "softmax"
+
+
+@register
+class LogSoftmax(Activation):
+    """x_i - log Σ exp(x_j) over the channels: the logarithm of softmax (ONNX LogSoftmax)."""
+
+    keyword: ClassVar[str] = "log_softmax"
+    example: ClassVar[str] = "log_softmax"
+
+
+@register
+class Abs(Activation):
+    """The value without its sign (ONNX Abs); after tanh, Jarrett et al.'s (2009) rectification."""
+
+    keyword: ClassVar[str] = "abs"
+    example: ClassVar[str] = "abs"
+
+
+@register
+class Scale(Activation):
+    """x times a fixed number."""
+
+    keyword: ClassVar[str] = "scale"
+    example: ClassVar[str] = "scale 0.5"
+
+    factor: float = arg(Real(), positional=True, help="the number")
+
+    def brief(self) -> str:
+        return f"{self.factor:g}"
+
+
+@register
+class Identity(Op):
+    """The tensor itself (ONNX Identity); a place for a name."""
+
+    keyword: ClassVar[str] = "identity"
+    takes: ClassVar[tuple[DType, ...]] = ANY
+    example: ClassVar[str] = "identity"
 
 
 @register
@@ -45,9 +244,28 @@ class Dropout(Op):
     """In training, zeroes each element with probability P and scales the rest by 1/(1 - P) (Srivastava et al. 2014)."""
 
     keyword: ClassVar[str] = "dropout"
+    example: ClassVar[str] = "dropout 0.3"
 
     p: float = arg(
         Real(0, 1, open_above=True), default=0.5, positional=True, help="probability of being dropped, in training"
+    )
+
+    def brief(self) -> str:
+        return f"{self.p:g}"
+
+
+@register
+class DropPath(Op):
+    """In training, zeroes a whole sample with probability P and scales the rest by 1/(1 - P) (Huang et al. 2016).
+
+    At the end of a branch that is added to its input this is stochastic depth.
+    """
+
+    keyword: ClassVar[str] = "drop_path"
+    example: ClassVar[str] = "drop_path 0.1"
+
+    p: float = arg(
+        Real(0, 1, open_above=True), positional=True, help="probability that a sample's branch is dropped, in training"
     )
 
     def brief(self) -> str:

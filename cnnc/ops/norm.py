@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cnnc.arguments import Flag, Numbers, Real, arg
-from cnnc.ops.base import Op, ShapeError, register
+from cnnc.arguments import Flag, Numbers, Real, Whole, arg
+from cnnc.ops import window
+from cnnc.ops.base import Op, ShapeError, Window, need_multiple, register
 from cnnc.tensor import Parameter, TensorType
 
 
@@ -18,6 +19,7 @@ class BatchNorm(Op):
     """
 
     keyword: ClassVar[str] = "bn"
+    example: ClassVar[str] = "bn"
 
     eps: float = arg(Real(0, open_below=True), default=1e-5, help="added to the variance")
     momentum: float = arg(Real(0, 1), default=0.9, help="share of the running statistics that stays at each step")
@@ -25,7 +27,7 @@ class BatchNorm(Op):
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
         shape = (inputs[0].channels,)
-        learned = (Parameter("scale", shape, "ones"), Parameter("shift", shape)) if self.affine else ()
+        learned = _scale_and_shift(inputs[0]) if self.affine else ()
         running = (Parameter("mean", shape, trainable=False), Parameter("var", shape, "ones", trainable=False))
         return learned + running
 
@@ -35,11 +37,128 @@ class BatchNorm(Op):
         return [f"{learned}buffers = 2·{c} (running mean, variance)"]
 
 
+class _OfOneSample(Op):
+    """(x - mean)/sqrt(variance + eps)·scale + shift, with the statistics of the sample itself, in training and after.
+
+    The variance is the population's; scale and shift are learned, one of each a channel.
+    """
+
+    def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
+        return _scale_and_shift(inputs[0])
+
+    def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
+        return tuple(Window(m) for m in inputs[0].spatial)
+
+    def explain(self, *inputs: TensorType) -> list[str]:
+        c = inputs[0].channels
+        return [f"params = 2·{c} = {2 * c:,} (scale, shift)", f"statistics over {self.over(inputs[0])}"]
+
+    def over(self, x: TensorType) -> str:
+        """What each mean and variance is taken over."""
+        raise NotImplementedError
+
+
+@register
+class GroupNorm(_OfOneSample):
+    """Normalization over groups of channels and all places of one sample (Wu & He 2018; ONNX GroupNormalization)."""
+
+    keyword: ClassVar[str] = "group_norm"
+    example: ClassVar[str] = "group_norm groups=4"
+
+    groups: int = arg(Whole(1), help="number of groups that the channels fall into")
+    eps: float = arg(Real(0, open_below=True), default=1e-5, help="added to the variance")
+
+    def output(self, *inputs: TensorType) -> TensorType:
+        need_multiple(inputs[0], self.groups, f"multiple of groups={self.groups}", "groups")
+        return inputs[0]
+
+    def over(self, x: TensorType) -> str:
+        return f"{x.with_shape(x.channels // self.groups, *x.spatial)}, in {self.groups} groups"
+
+    def brief(self) -> str:
+        return f"groups={self.groups}"
+
+
+@register
+class InstanceNorm(_OfOneSample):
+    """Normalization over all places of each channel of one sample (Ulyanov et al. 2016; ONNX InstanceNormalization)."""
+
+    keyword: ClassVar[str] = "instance_norm"
+    example: ClassVar[str] = "instance_norm"
+
+    eps: float = arg(Real(0, open_below=True), default=1e-5, help="added to the variance")
+
+    def output(self, *inputs: TensorType) -> TensorType:
+        window.need_spatial(inputs[0], self.keyword)
+        return inputs[0]
+
+    def over(self, x: TensorType) -> str:
+        return f"{x.with_shape(*x.spatial)}, each channel by itself"
+
+
+@register
+class LayerNorm(_OfOneSample):
+    """Normalization over all of one sample, channels and places (Ba et al. 2016; ONNX LayerNormalization from axis 1).
+
+    Scale and shift are one a channel, as in Wu & He (2018), so that they fit every size of image. For a vector
+    it is PyTorch's LayerNorm; for an image its GroupNorm(1, C), and LayerNorm([C, H, W]) but for the shape
+    of scale and shift.
+    """
+
+    keyword: ClassVar[str] = "layer_norm"
+    example: ClassVar[str] = "layer_norm"
+
+    eps: float = arg(Real(0, open_below=True), default=1e-5, help="added to the variance")
+
+    def over(self, x: TensorType) -> str:
+        return f"all of {x}"
+
+
+@register
+class LocalResponseNorm(Op):
+    """x/(bias + alpha/size·Σ x²)^beta, the sum over `size` neighbouring channels (Krizhevsky et al. 2012; ONNX LRN).
+
+    Around channel c they are those from c - floor((size - 1)/2) to c + ceil((size - 1)/2), as far as they exist.
+    """
+
+    keyword: ClassVar[str] = "lrn"
+    example: ClassVar[str] = "lrn size=5"
+
+    size: int = arg(Whole(1), default=5, help="number of channels in the sum")
+    alpha: float = arg(Real(), default=1e-4, help="weight of the sum, before it is divided by size")
+    beta: float = arg(Real(), default=0.75, help="exponent")
+    bias: float = arg(Real(0, open_below=True), default=1, help="what is added to the sum")
+
+    def explain(self, *inputs: TensorType) -> list[str]:
+        before, after = (self.size - 1) // 2, self.size // 2
+        ratio = f"{self.alpha:g}/{self.size}"
+        return [f"y = x/({self.bias:g} + {ratio}·Σ x²)^{self.beta:g}, over {before} channels before and {after} after"]
+
+    def brief(self) -> str:
+        return f"size={self.size} alpha={self.alpha:g} beta={self.beta:g} bias={self.bias:g}"
+
+
+@register
+class Affine(Op):
+    """scale·x + shift, both learned, one of each a channel."""
+
+    keyword: ClassVar[str] = "affine"
+    example: ClassVar[str] = "affine"
+
+    def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
+        return _scale_and_shift(inputs[0])
+
+    def explain(self, *inputs: TensorType) -> list[str]:
+        c = inputs[0].channels
+        return [f"params = 2·{c} = {2 * c:,} (scale, shift)"]
+
+
 @register
 class Normalize(Op):
     """(x - mean)/std with fixed numbers; it is part of the exported graph."""
 
     keyword: ClassVar[str] = "normalize"
+    example: ClassVar[str] = "normalize mean=0.5 std=0.25"
 
     mean: tuple[float, ...] = arg(Numbers(), help="a number, or a list of one a channel")
     std: tuple[float, ...] = arg(Numbers(0, open_below=True), help="a number, or a list of one a channel")
@@ -58,6 +177,10 @@ class Normalize(Op):
 
     def brief(self) -> str:
         return f"mean={_list(self.mean)} std={_list(self.std)}"
+
+
+def _scale_and_shift(x: TensorType) -> tuple[Parameter, ...]:
+    return Parameter("scale", (x.channels,), "ones"), Parameter("shift", (x.channels,))
 
 
 def _list(values: tuple[float, ...]) -> str:

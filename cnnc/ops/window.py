@@ -1,14 +1,17 @@
-"""The window-size rule that conv and pool share.
+"""The window-size rules that conv, conv_transpose, filter and pool share.
 
 In: sizes, kernel, stride, padding, dilation. Out: the padding in numbers, the output size, and what a stride leaves unread.
 
     e   = d·(k − 1) + 1                             effective kernel
     out = floor((m + p_begin + p_end − e) / s) + 1   (Dumoulin & Visin 2016, relationship 6; ONNX Conv)
+    out = (m − 1)·s − p_begin − p_end + e + extra   transposed (relationship 13; ONNX ConvTranspose)
 
-The rule stands here once; conv, pool and their reports all read it.
+The rules stand here once; the layers and their reports all read them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from cnnc.arguments import Axes, Pads
 from cnnc.ops.base import Advice, ShapeError, Window
@@ -61,6 +64,19 @@ class AxisRule(Record):
             return 0
         return max(0, self.remainder - self.end - max(0, self.s - self.e))
 
+    @property
+    def blind(self) -> bool:
+        """Whether some window sees padding alone: all of its taps miss the data."""
+        if self.begin >= self.e or (self.out - 1) * self.s - self.begin >= self.m:
+            return True
+        leading = range(0, min(self.out * self.s, self.begin, 10_000 * self.s), self.s)
+        return any(not self._sees(start - self.begin) for start in leading)
+
+    def _sees(self, start: int) -> bool:
+        """Whether a window from `start` (counted in the data, negative) has a tap in the data."""
+        taps_before = -(start // self.d)
+        return taps_before < self.k and start + taps_before * self.d < self.m
+
     def formula(self) -> str:
         """`floor((28 + 2 + 2 - 5)/1) + 1 = 28`."""
         e = f"{self.e}" if self.d == 1 else f"({self.d}·({self.k} - 1) + 1)"
@@ -106,8 +122,8 @@ def axis_rules(x: TensorType, k: Axes, s: Axes, p: Pads, d: Axes, ceil: bool = F
     )
 
 
-def output_sizes(rules: tuple[AxisRule, ...]) -> Axes:
-    """The output's spatial sizes. Raises ShapeError E302 where the window does not fit."""
+def output_sizes(rules: tuple[AxisRule, ...], argument: str = "k") -> Axes:
+    """The output's spatial sizes. Raises ShapeError E302, at the argument that makes the kernel, where it does not fit."""
     if all(rule.out >= 1 for rule in rules):
         return tuple(rule.out for rule in rules)
     kernel = format_shape(tuple(r.e for r in rules))
@@ -116,13 +132,13 @@ def output_sizes(rules: tuple[AxisRule, ...]) -> Axes:
     lacking = max(-r.room for r in rules)
     fits = min(r.m + r.begin + r.end for r in rules)
     help = f"pad with p={max(r.begin for r in rules) + -(-lacking // 2)}"
-    if fits >= 1 and not dilated:
+    if argument == "k" and fits >= 1 and not dilated:
         help = f"k={fits} is the largest kernel that fits, or {help}"
     raise ShapeError(
         "E302",
         f"the {kernel} kernel{dilated} does not fit into the {image} input",
         help=help,
-        argument="k",
+        argument=argument,
         label=f"larger than the {image} that arrives here",
         shrunk=True,
     )
@@ -132,7 +148,91 @@ def windows(rules: tuple[AxisRule, ...]) -> tuple[Window, ...]:
     return tuple(Window(r.e, r.s, -r.begin) for r in rules)
 
 
-def explain(rules: tuple[AxisRule, ...]) -> list[str]:
+class TransposedRule(Record):
+    """The rule of a transposed window on one axis; `extra` is added at the end of the output."""
+
+    m: int
+    k: int
+    s: int
+    begin: int
+    end: int
+    d: int
+    extra: int
+
+    @property
+    def e(self) -> int:
+        return effective(self.k, self.d)
+
+    @property
+    def out(self) -> int:
+        """The output size; 0 or less where the padding leaves nothing."""
+        return (self.m - 1) * self.s - self.begin - self.end + self.e + self.extra
+
+    @property
+    def blind(self) -> bool:
+        """Whether some window sees padding alone: all of its taps miss the data."""
+        if self.begin >= self.e or (self.out - 1) * self.s - self.begin >= self.m:
+            return True
+        leading = range(0, min(self.out * self.s, self.begin, 10_000 * self.s), self.s)
+        return any(not self._sees(start - self.begin) for start in leading)
+
+    def _sees(self, start: int) -> bool:
+        """Whether a window from `start` (counted in the data, negative) has a tap in the data."""
+        taps_before = -(start // self.d)
+        return taps_before < self.k and start + taps_before * self.d < self.m
+
+    def formula(self) -> str:
+        """`(14 - 1)·2 - 0 - 1 + 3 + 0 = 28`."""
+        e = f"{self.e}" if self.d == 1 else f"({self.d}·({self.k} - 1) + 1)"
+        return f"({self.m} - 1)·{self.s} - {self.begin} - {self.end} + {e} + {self.extra} = {self.out}"
+
+
+def transposed_rules(x: TensorType, k: Axes, s: Axes, p: Pads, d: Axes, extra: Axes) -> tuple[TransposedRule, ...]:
+    """The transposed rule on each axis. `same` makes it m·s, an odd padding's larger half at the end.
+
+    Raises ShapeError E316 where no padding makes it m·s.
+    """
+    if p == "same":
+        totals = [effective(ka, da) + xa - sa for ka, sa, da, xa in zip(k, s, d, extra, strict=True)]
+        if min(totals) < 0:
+            raise _no_same(k, s, d, extra)
+        pads = tuple((total // 2, total - total // 2) for total in totals)
+    else:
+        pads = tuple((0, 0) for _ in x.spatial) if isinstance(p, str) else p
+    return tuple(
+        TransposedRule(m, ka, sa, begin, end, da, xa)
+        for m, ka, sa, (begin, end), da, xa in zip(x.spatial, k, s, pads, d, extra, strict=True)
+    )
+
+
+def _no_same(k: Axes, s: Axes, d: Axes, extra: Axes) -> ShapeError:
+    reach, step, short_of = next(
+        (effective(ka, da) + xa, sa, sa - effective(ka, da))
+        for ka, sa, da, xa in zip(k, s, d, extra, strict=True)
+        if effective(ka, da) + xa < sa
+    )
+    return ShapeError(
+        "E316",
+        f"`same` cannot be: the kernel and output_pad reach {reach} elements, less than the stride of {step}",
+        help=f"output_pad={short_of}, or k={max(s)} or more",
+        argument="p",
+    )
+
+
+def spread(e: int, s: int, begin: int) -> Window:
+    """The window of a layer that writes where others read.
+
+    Input i adds to the outputs from s·i - begin on, e of them; so output o reads the inputs from
+    (o + begin - e + 1)/s to (o + begin)/s.
+    """
+    if s == 1:
+        return Window(e, 1, begin - e + 1)
+    from fractions import Fraction  # 3 ms that most networks need not pay
+
+    return Window(1 + Fraction(e - 1, s), Fraction(1, s), Fraction(begin - e + 1, s))
+
+
+def explain(rules: Sequence[AxisRule | TransposedRule]) -> list[str]:
     names = axis_names(len(rules))
     same = len(set(rules)) == 1
     if same:
@@ -152,7 +252,7 @@ def stride_advice(rules: tuple[AxisRule, ...], keyword: str) -> list[Advice]:
             if fitting:
                 near = min(fitting, key=lambda s: abs(s - rule.s))
                 ways.append(f"s={near}")
-            if extra % 2 == 0:
+            if extra % 2 == 0 and rule.begin == rule.end:
                 ways.append(f"p={rule.begin + extra // 2}")
             if keyword == "pool":
                 ways.append("ceil=true")
@@ -164,6 +264,35 @@ def stride_advice(rules: tuple[AxisRule, ...], keyword: str) -> list[Advice]:
     return []
 
 
+def padding_advice(rules: tuple[AxisRule, ...], p: Pads) -> list[Advice]:
+    """W302 for an even kernel under `same`, W303 for padding so wide that some outputs see nothing else."""
+    found = []
+    off = next((r for r in rules if r.s == 1 and r.e % 2 == 0), None)
+    if p in ("same", "same_lower") and off is not None:
+        ways = " or ".join(f"k={k}" for k in (off.k - 1, off.k + 1) if k > 1)
+        found.append(
+            Advice(
+                "W302",
+                f"an even kernel has no centre: `{p}` pads {off.begin} before and {off.end} after, "
+                "which moves the image by half an element",
+                f"{ways} has a centre",
+                "k",
+            )
+        )
+    wide = next((r for r in rules if r.blind), None)
+    if wide is not None:
+        found.append(
+            Advice(
+                "W303",
+                f"padding of {max(wide.begin, wide.end)} is as large as the kernel of {wide.e}: "
+                "the outermost outputs see padding alone",
+                f"p={wide.e - 1} is the most that leaves each output something to see",
+                "p",
+            )
+        )
+    return found
+
+
 def axis_names(rank: int) -> tuple[str, ...]:
     return {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}.get(rank, ())
 
@@ -173,16 +302,20 @@ def brief(k: Axes, s: Axes, p: Pads, d: Axes) -> str:
     parts = [f"k={short(k)}"]
     if any(n != 1 for n in s):
         parts.append(f"s={short(s)}")
-    if isinstance(p, str):
-        parts.append(f"p={p}")
-    elif any(p_ != (0, 0) for p_ in p):
-        if all(b == e for b, e in p):
-            parts.append(f"p={short(tuple(b for b, _ in p))}")
-        else:
-            parts.append(f"p=[{', '.join(str(n) for n in (*(b for b, _ in p), *(e for _, e in p)))}]")
+    if isinstance(p, str) or any(p_ != (0, 0) for p_ in p):
+        parts.append(f"p={pads_text(p)}")
     if any(n != 1 for n in d):
         parts.append(f"d={short(d)}")
     return " ".join(parts)
+
+
+def pads_text(p: Pads) -> str:
+    """Padding as the language writes it: `same`, `1`, `1x0`, `[0, 1, 1, 0]`."""
+    if isinstance(p, str):
+        return p
+    if all(b == e for b, e in p):
+        return short(tuple(b for b, _ in p))
+    return f"[{', '.join(str(n) for n in (*(b for b, _ in p), *(e for _, e in p)))}]"
 
 
 def short(values: Axes) -> str:

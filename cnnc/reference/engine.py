@@ -101,7 +101,8 @@ def forward(
 
     `feeds` are batches (N, *shape), channels first, by the names of the inputs; uint8 is scaled to 0..1.
     A value is dropped after its last reader, unless it is wanted or `keep_all`; what backward needs is
-    kept in training only. Raises CnncError E602 for a feed of the wrong shape.
+    kept in training only. A run computes in the element type of its weights (of its float inputs, where
+    there are none). Raises CnncError E602 for a feed of the wrong shape.
     """
     wanted = tuple(graph.outputs if wanted is None else wanted)
     order = needed(graph, wanted)
@@ -110,7 +111,7 @@ def forward(
         for name in node.inputs:
             readers[name] += 1
     trace = Trace()
-    dtype = next((w.dtype for w in weights.values()), np.dtype(np.float32))
+    dtype = _working_dtype(weights, feeds)
     for node in order:
         if isinstance(node.op, Input):
             trace.values[node.name] = inward(_feed(node, feeds, dtype))
@@ -187,6 +188,12 @@ def _learns(graph: Graph, order: list[Node], want_inputs: bool) -> set[str]:
     return found
 
 
+def _working_dtype(weights: Mapping[str, Array], feeds: Mapping[str, Array]) -> np.dtype[Any]:
+    """What a run computes in: what its weights are, or, without any, its float inputs."""
+    arrays = [*weights.values(), *feeds.values()]
+    return next((a.dtype for a in arrays if np.issubdtype(a.dtype, np.floating)), np.dtype(np.float32))
+
+
 def _feed(node: Node, feeds: Mapping[str, Array], dtype: np.dtype[Any]) -> Array:
     assert isinstance(node.op, Input)
     batch = feeds[node.name]
@@ -232,29 +239,38 @@ def initialize(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:
 
 
 def _draw(parameter: Parameter, random: np.random.Generator, relu: bool) -> Array:
-    match parameter.init:
+    init, shape = parameter.init, parameter.shape
+    if init == "auto":
+        init = "he" if relu else "xavier"
+    match init:
         case "zeros":
-            return np.zeros(parameter.shape)
+            return np.zeros(shape)
         case "ones":
-            return np.ones(parameter.shape)
-        case "he" if relu:  # He et al. 2015: variance 2/fan_in
-            return random.normal(0, math.sqrt(2 / parameter.fan_in), parameter.shape)
-        case "he":  # Glorot & Bengio 2010, where no rectifier follows: variance 2/(fan_in + fan_out)
+            return np.ones(shape)
+        case float():
+            return np.full(shape, init)
+        case "he":  # He et al. 2015: variance 2/fan_in
+            return random.normal(0, math.sqrt(2 / parameter.fan_in), shape)
+        case "xavier":  # Glorot & Bengio 2010, where no rectifier follows: variance 2/(fan_in + fan_out)
             bound = math.sqrt(6 / (parameter.fan_in + parameter.fan_out))
-            return random.uniform(-bound, bound, parameter.shape)
-    raise ValueError(parameter.init)
+            return random.uniform(-bound, bound, shape)
+        case "lecun":  # LeCun et al. 1998: variance 1/fan_in
+            return random.normal(0, math.sqrt(1 / parameter.fan_in), shape)
+        case "normal":  # Krizhevsky et al. 2012
+            return random.normal(0, 0.01, shape)
+    raise ValueError(init)
 
 
 def _before_relu(graph: Graph) -> set[str]:
     """The layers whose output a rectifier reads, at once or past layers that only rescale or rearrange."""
-    from cnnc.ops.activation import Dropout, Relu
+    from cnnc.ops.activation import Activation, Dropout
     from cnnc.ops.norm import BatchNorm
     from cnnc.ops.pool import Pool
 
     found: set[str] = set()
     for node in reversed(graph.nodes):
         readers = graph.consumers[node.name]
-        if any(isinstance(r.op, Relu) for r in readers) or any(
+        if any(isinstance(r.op, Activation) and r.op.rectifies for r in readers) or any(
             r.name in found and isinstance(r.op, BatchNorm | Dropout | Pool) for r in readers
         ):
             found.add(node.name)

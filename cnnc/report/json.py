@@ -1,35 +1,60 @@
-"""A checked network as `cnnc check --json` gives it."""
+"""A checked network as `cnnc check --json` gives it; docs/json.md describes every key."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from cnnc.network import Network
+from cnnc.diagnostics import Diagnostic
+from cnnc.graph import Graph
 from cnnc.ops.dense import Input
-from cnnc.report.summary import summarize
+from cnnc.report.summary import Summary
+from cnnc.sizes import Survey
 
 
-def as_dict(network: Network) -> dict[str, Any]:
+def as_dict(
+    file: str,
+    name: str,
+    graph: Graph | None,
+    summary: Summary | None,
+    survey: Survey | None,
+    diagnostics: Sequence[Diagnostic],
+) -> dict[str, Any]:
     """One object a file; figures are null where the text has errors. Keys may be added, none is removed."""
-    head: dict[str, Any] = {"file": network.source.name, "name": network.name, "ok": network.ok}
-    diagnostics = [d.as_dict() for d in network.diagnostics]
-    graph = network.graph
-    if graph is None:
-        empty: dict[str, Any] = {"params": None, "macs": None, "inputs": [], "outputs": [], "layers": []}
-        return {**head, **empty, "diagnostics": diagnostics}
-    summary = summarize(graph)
+    head: dict[str, Any] = {"file": file, "name": name, "ok": graph is not None}
+    told = [d.as_dict() for d in diagnostics]
+    if graph is None or summary is None:
+        empty: dict[str, Any] = {
+            "params": None,
+            "buffers": None,
+            "macs": None,
+            "memory": None,
+            "sizes": [],
+            "inputs": [],
+            "outputs": [],
+            "layers": [],
+        }
+        return {**head, **empty, "diagnostics": told}
+    shapes = {row.name: list(row.shape) for row in summary.rows}
     inputs = []
     for node in graph.inputs:
         assert isinstance(node.op, Input)
-        fed = node.op.fed()
-        inputs.append({"name": node.name, "shape": list(fed.shape), "dtype": fed.dtype})
+        inputs.append({"name": node.name, "shape": shapes[node.name], "dtype": node.op.fed().dtype})
     return {
         **head,
         "params": summary.parameters,
         "buffers": summary.buffers,
         "macs": summary.macs,
+        "memory": {
+            "weights": summary.weight_bytes,
+            "peak": summary.peak.bytes if summary.peak is not None else None,
+            "peak_at": summary.peak.at if summary.peak is not None else None,
+            "training": summary.training,
+            "batch": summary.batch,
+        },
+        "sizes": _sizes(survey),
         "inputs": inputs,
-        "outputs": [{"name": name, "shape": list(graph.by_name[name].type.shape)} for name in graph.outputs],
+        "outputs": [{"name": name, "shape": shapes[name]} for name in graph.outputs],
         "layers": [
             {
                 "name": row.name,
@@ -39,10 +64,30 @@ def as_dict(network: Network) -> dict[str, Any]:
                 "params": row.parameters,
                 "buffers": row.buffers,
                 "macs": row.macs,
-                "field": [f.size for f in row.field],
+                "bytes": row.memory,
+                "field": [f.elements for f in row.field],
+                "field_step": [float(f.step) for f in row.field],
+                "field_first": [float(f.first) for f in row.field],
                 "line": row.line,
             }
             for row in summary.rows
         ],
-        "diagnostics": diagnostics,
+        "diagnostics": told,
     }
+
+
+def _sizes(survey: Survey | None) -> list[dict[str, Any]]:
+    """The legal sizes of each symbol."""
+    if survey is None:
+        return []
+    return [
+        {
+            "symbol": rule.symbol,
+            "rule": str(rule),
+            "minimum": rule.minimum,
+            "period": rule.period,
+            "residues": list(rule.residues),
+            "extra": list(rule.extra),
+        }
+        for rule in survey.legal.values()
+    ]

@@ -1,57 +1,161 @@
 """Numbers first: what `cnnc check` knows of a network, before it has a face.
 
-In: a `Graph`. Out: `Summary`, one `Row` a layer. Table and JSON read it and compute nothing.
+In: a checked network's graph, and what is known of its symbols. Out: `Summary`, one `Row` a layer. Table,
+CSV, JSON and HTML read it and compute nothing.
 """
 
 from __future__ import annotations
 
-from cnnc.analysis import Field, receptive_fields
-from cnnc.graph import Graph
+import math
+from collections.abc import Callable
+
+from cnnc.analysis import Field, Memory, peak_memory, receptive_fields, training_memory
+from cnnc.graph import Graph, Node
 from cnnc.record import Record
+from cnnc.sizes import Survey
+
+Size = int | str
+"""A size, or the formula of one that depends on a symbol."""
 
 
 class Row(Record):
-    """One layer: sizes are counts of numbers, MACs those of one sample."""
+    """One layer, or one block folded to a line.
+
+    Sizes are counts of numbers, MACs those of one sample (None where they depend on a symbol), `memory` the
+    bytes of the value in float32. `dense_*` say what a fully connected layer in its place would cost.
+    """
 
     name: str
     op: str
     arguments: str
-    shape: tuple[int, ...]
+    shape: tuple[Size, ...]
     parameters: int
     buffers: int
-    macs: int
+    macs: int | None
+    memory: int | None
     field: tuple[Field, ...]
     line: int
     formulas: tuple[str, ...]
+    layers: int
+    path: tuple[str, ...]
+    operations: int | None
+    dense_weights: int | None
+    dense_operations: int | None
 
 
 class Summary(Record):
+    """The rows of a network and its totals; figures are None where they depend on a symbol."""
+
     name: str
     rows: tuple[Row, ...]
     parameters: int
     buffers: int
-    macs: int
+    macs: int | None
+    peak: Memory | None
+    training: int | None
+    batch: int
+    legal: str
+
+    @property
+    def weight_bytes(self) -> int:
+        return 4 * (self.parameters + self.buffers)
 
 
-def summarize(graph: Graph) -> Summary:
-    """The rows and totals of a graph, in the order of the text."""
+def summarize(graph: Graph, survey: Survey | None = None, *, fixed: bool = False, batch: int = 1) -> Summary:
+    """The rows and totals of a graph, in the order of the text.
+
+    With a `survey` sizes are formulas, unless they are `fixed` by `--at`. `batch` is that of training memory.
+    """
+    is_open = survey is not None and not fixed
     fields = receptive_fields(graph)
-    rows = []
-    for node in graph.nodes:
-        types = graph.input_types(node)
-        owned = node.op.parameters(*types) if node.parameter_owner == node.name else ()
-        rows.append(
-            Row(
-                node.name,
-                node.op.keyword,
-                node.op.brief(),
-                node.type.shape,
-                sum(p.size for p in owned if p.trainable),
-                sum(p.size for p in owned if not p.trainable),
-                node.op.macs(*types),
-                fields[node.name],
-                node.span.line if node.span else 0,
-                tuple(node.op.explain(*types)),
-            )
-        )
-    return Summary(graph.name, tuple(rows), graph.total_parameters, graph.total_buffers, graph.total_macs)
+    rows = tuple(_row(graph, node, fields[node.name], survey if is_open else None) for node in graph.nodes)
+    return Summary(
+        graph.name,
+        rows,
+        graph.total_parameters,
+        graph.total_buffers,
+        None if is_open else graph.total_macs,
+        None if is_open else peak_memory(graph),
+        None if is_open else training_memory(graph, batch),
+        batch,
+        survey.rules() if survey is not None else "",
+    )
+
+
+def _row(graph: Graph, node: Node, field: tuple[Field, ...], survey: Survey | None) -> Row:
+    types = graph.input_types(node)
+    owned = node.op.parameters(*types) if node.parameter_owner == node.name else ()
+    macs = node.op.macs(*types)
+    weights = sum(p.size for p in owned if p.trainable)
+    shape: tuple[Size, ...] = node.type.shape
+    if survey is not None:
+        shape = tuple(int(s) if s.isdigit() else s for s in survey.formulas[node.name])
+    moving = survey is not None and any(isinstance(s, str) for s in shape)
+    dense = types[0].size * node.type.size if types and macs else None
+    return Row(
+        node.name,
+        node.op.keyword,
+        node.op.brief(),
+        shape,
+        weights,
+        sum(p.size for p in owned if not p.trainable),
+        None if moving and macs else macs,
+        None if moving else node.type.bytes,
+        field,
+        node.span.line if node.span else 0,
+        () if moving else tuple(node.op.explain(*types)),
+        1,
+        node.path,
+        None if moving or not macs else 2 * macs - node.type.size,  # n products, n - 1 sums
+        None if moving else dense,
+        None if moving or dense is None else 2 * dense - node.type.size,
+    )
+
+
+def fold(summary: Summary, depth: int) -> Summary:
+    """The summary with every block call deeper than `depth` folded to one line."""
+    rows: list[Row] = []
+    for row in summary.rows:
+        call = row.path[depth - 1] if len(row.path) >= depth > 0 else ""
+        if not call:
+            rows.append(row)
+        elif rows and rows[-1].name == call:
+            rows[-1] = _together(rows[-1], row)
+        else:
+            rows.append(row.replace(name=call, op="block", arguments="", formulas=()))
+    return summary.replace(rows=tuple(rows))
+
+
+def _together(block: Row, row: Row) -> Row:
+    return row.replace(
+        name=block.name,
+        op="block",
+        arguments=f"of {block.layers + 1} layers",
+        parameters=block.parameters + row.parameters,
+        buffers=block.buffers + row.buffers,
+        macs=_add(block.macs, row.macs),
+        memory=_add(block.memory, row.memory),
+        operations=_add(block.operations or 0, row.operations or 0) or None,
+        dense_weights=_add(block.dense_weights or 0, row.dense_weights or 0) or None,
+        dense_operations=_add(block.dense_operations or 0, row.dense_operations or 0) or None,
+        line=block.line,
+        formulas=(),
+        layers=block.layers + 1,
+    )
+
+
+def _add(a: int | None, b: int | None) -> int | None:
+    return None if a is None or b is None else a + b
+
+
+SORTS: dict[str, Callable[[Row], float]] = {
+    "macs": lambda row: -(row.macs or 0),
+    "params": lambda row: -row.parameters,
+    "memory": lambda row: -(row.memory or 0),
+    "field": lambda row: -math.prod(f.elements for f in row.field),
+}
+
+
+def sort(summary: Summary, by: str) -> Summary:
+    """The rows with the largest first."""
+    return summary.replace(rows=tuple(sorted(summary.rows, key=SORTS[by])))

@@ -1,58 +1,116 @@
-"""A summary as a table of plain text: as wide as it needs to be, aligned, never cut."""
+"""A summary as text: a table as wide as it needs to be, aligned, never cut; or comma-separated values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from cnnc.analysis import Field
-from cnnc.report.summary import Row, Summary
-from cnnc.tensor import format_shape
-
-_HEAD = ("name", "layer", "output", "params", "share", "MACs", "field")
-_RIGHT = (False, False, True, True, True, True, True)
+from cnnc.report.summary import Row, Size, Summary
 
 
-def table(summary: Summary, explain: bool = False) -> str:
+class Column(NamedTuple):
+    """One column: its head, whether it is aligned to the right, and its text for a row."""
+
+    head: str
+    right: bool
+    text: Callable[[Row, Summary], str]
+
+
+def _count(number: int | None, dependent: str = "") -> str:
+    return dependent if number is None else f"{number:,}" if number else ""
+
+
+def _share(row: Row, summary: Summary) -> str:
+    return f"{row.parameters / summary.parameters:.1%}" if row.parameters and summary.parameters else ""
+
+
+COLUMNS = (
+    Column("name", False, lambda row, summary: row.name),
+    Column("layer", False, lambda row, summary: f"{row.op} {row.arguments}".rstrip()),
+    Column("output", True, lambda row, summary: format_size(row.shape)),
+    Column("params", True, lambda row, summary: _count(row.parameters)),
+    Column("share", True, _share),
+    Column("MACs", True, lambda row, summary: _count(row.macs, "?")),
+    Column("field", True, lambda row, summary: format_field(row.field)),
+)
+VERSUS_DENSE = (
+    *COLUMNS[:4],
+    Column("fc weights", True, lambda row, summary: _count(row.dense_weights)),
+    Column("operations", True, lambda row, summary: _count(row.operations)),
+    Column("fc operations", True, lambda row, summary: _count(row.dense_operations)),
+    Column("saved", True, lambda row, summary: _saved(row)),
+)
+
+
+def _saved(row: Row) -> str:
+    if not row.dense_operations or not row.operations:
+        return ""
+    return f"{row.dense_operations / row.operations:,.0f}x"
+
+
+def table(summary: Summary, columns: Sequence[Column] = COLUMNS, explain: bool = False) -> str:
     """The table, totals below; with `explain`, each layer's formulas under its line."""
-    cells = [_cells(row, summary) for row in summary.rows]
-    widths = [max(len(c) for c in column) for column in zip(_HEAD, *cells, strict=True)]
-    lines = [_line(_HEAD, widths), "  ".join("─" * w for w in widths)]
+    heads = [column.head for column in columns]
+    cells = [[column.text(row, summary) for column in columns] for row in summary.rows]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    lines = [_line(heads, widths, columns), "  ".join("─" * w for w in widths)]
     for row, texts in zip(summary.rows, cells, strict=True):
-        lines.append(_line(texts, widths))
+        lines.append(_line(texts, widths, columns))
         if explain:
             lines += [f"    {formula}" for formula in row.formulas]
     return "\n".join([*lines, "", totals(summary)])
 
 
 def totals(summary: Summary) -> str:
+    """The totals, a sentence a line."""
     buffers = f" and {summary.buffers:,} buffers" if summary.buffers else ""
-    size = 4 * (summary.parameters + summary.buffers)
-    return (
-        f"{summary.name}: {summary.parameters:,} parameters{buffers} ({human_bytes(size)} in float32), "
-        f"{summary.macs:,} MACs"
+    head = (
+        f"{summary.name}: {summary.parameters:,} parameters{buffers} ({human_bytes(summary.weight_bytes)} in float32)"
     )
+    if summary.macs is None:
+        lines = [f"{head}; MACs and memory depend on the size: --at"]
+    else:
+        lines = [f"{head}, {summary.macs:,} MACs"]
+    if summary.peak is not None and summary.training is not None:
+        lines.append(
+            f"memory: {human_bytes(summary.peak.bytes)} of values at once in use (at {summary.peak.at}), about "
+            f"{human_bytes(summary.training)} in training at batch {summary.batch}"
+        )
+    if summary.legal:
+        lines.append(f"legal sizes: {summary.legal}")
+    return "\n".join(lines)
 
 
-def _cells(row: Row, summary: Summary) -> tuple[str, ...]:
-    share = f"{row.parameters / summary.parameters:.1%}" if row.parameters and summary.parameters else ""
-    return (
-        row.name,
-        f"{row.op} {row.arguments}".rstrip(),
-        format_shape(row.shape),
-        f"{row.parameters:,}" if row.parameters else "",
-        share,
-        f"{row.macs:,}" if row.macs else "",
-        format_field(row.field),
-    )
+def as_csv(summary: Summary) -> str:
+    """The rows as comma-separated values, with a head; sizes in numbers, bytes and counts without separators."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["name", "layer", "arguments", "output", "params", "buffers", "macs", "bytes", "field", "line"])
+    for row in summary.rows:
+        macs, memory = ("" if n is None else n for n in (row.macs, row.memory))
+        size, field = format_size(row.shape), format_field(row.field)
+        writer.writerow(
+            [row.name, row.op, row.arguments, size, row.parameters, row.buffers, macs, memory, field, row.line]
+        )
+    return out.getvalue()
+
+
+def format_size(shape: Sequence[Size]) -> str:
+    """`64x14x14`; with formulas `64 x H/2 x W/2`."""
+    simple = all(isinstance(s, int) or s.isalnum() for s in shape)
+    return ("x" if simple else " x ").join(map(str, shape))
 
 
 def format_field(field: Sequence[Field]) -> str:
     """`32x32`; one number where there is one axis."""
-    return "x".join(str(f.size) for f in field)
+    return "x".join(str(f.elements) for f in field)
 
 
-def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
-    parts = [t.rjust(w) if right else t.ljust(w) for t, w, right in zip(texts, widths, _RIGHT, strict=True)]
+def _line(texts: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+    parts = [t.rjust(w) if c.right else t.ljust(w) for t, w, c in zip(texts, widths, columns, strict=True)]
     return "  ".join(parts).rstrip()
 
 

@@ -22,6 +22,7 @@ from cnnc.network import Network, check
 from cnnc.reference.engine import Array, Weights
 
 FORMAT = "cnnc-checkpoint-1"
+RUN_FILES = ("last.safetensors", "best.safetensors", "metrics.jsonl", "network.cnn")
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,27 @@ class Checkpoint:
     def network(self) -> Network:
         """The network, checked again from its text. Raises CnncError where this cnnc no longer takes it."""
         network = check(self.source, self.file, self.settings)
-        graph = network.require_graph()
-        for name, parameter in graph.weights.items():
-            if name not in self.weights or self.weights[name].shape != parameter.shape:
-                raise CnncError.of("E605", f"the checkpoint does not fit its network: {name} is missing or misshapen")
+        self.require_fit(network)
         return network
+
+    def require_fit(self, network: Network) -> None:
+        """Raises CnncError E605 where the weights are not those of this network."""
+        wanted = {name: parameter.shape for name, parameter in network.require_graph().weights.items()}
+        found = {name: array.shape for name, array in self.weights.items()}
+        for name in sorted(wanted.keys() | found.keys()):
+            if wanted.get(name) != found.get(name):
+                raise CnncError.of(
+                    "E605",
+                    f"the checkpoint does not fit the network: {name} is {_by(found.get(name))} there, "
+                    f"{_by(wanted.get(name))} here",
+                )
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint whole. Raises CnncError E902."""
     tensors = {f"weights/{k}": v for k, v in checkpoint.weights.items()}
     tensors |= {f"slots/{k}": v for k, v in checkpoint.slots.items()}
-    tensors = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
+    tensors = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
     facts = {
         "file": checkpoint.file,
         "source": checkpoint.source,
@@ -84,31 +94,51 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     }
     text = json.dumps(facts, sort_keys=True)
     metadata = {"format": FORMAT, "cnnc": text, "digest": _digest(tensors, text)}
-    write_atomic(path, safetensors.save(tensors, metadata))
+    write_atomic(path, _in_order(safetensors.save(tensors, metadata)))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with its metadata sorted: safetensors writes them in an order that changes from run to run."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(data)[end:]))
 
 
 def load(path: Path) -> Checkpoint:
     """Reads a checkpoint. Raises CnncError E901 where it cannot be read, E605 where it is damaged or no checkpoint."""
     data = read_bytes(path)
     try:
-        length = int.from_bytes(data[:8], "little")
-        if length > len(data):
-            raise ValueError("its header is longer than the file")
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-        if metadata.get("format") != FORMAT:
-            raise ValueError("it was not written by cnnc")
+        metadata = _metadata(data)
         tensors = safetensors.load(data)
         if metadata["digest"] != _digest(tensors, metadata["cnnc"]):
             raise ValueError("its content is not what was written")
         return _checkpoint(json.loads(metadata["cnnc"]), tensors)
-    except CnncError:
-        raise
     except Exception as error:  # whatever a parser makes of a stranger's bytes
         raise CnncError.of(
             "E605",
             f"{path} is damaged or no checkpoint: {_reason(error)}",
             help="the run's other checkpoint (best or last) may be whole",
         ) from error
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """What the header of a checkpoint says beside its tensors. Raises ValueError where there is none."""
+    if not data:
+        raise ValueError("it is empty")
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > len(data) - 8:
+        raise ValueError("it is cut short, or another kind of file")
+    try:
+        header = json.loads(data[8 : 8 + length])
+    except (ValueError, RecursionError):
+        raise ValueError("its header cannot be read") from None
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        raise ValueError("its header is not of cnnc's making")
+    return metadata
 
 
 def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
@@ -127,6 +157,10 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
         facts["versions"],
         facts["threads"],
     )
+
+
+def _by(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else "x".join(map(str, shape)) or "a number"
 
 
 def find(run: Path, which: str = "best") -> Path:

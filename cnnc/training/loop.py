@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.files import make_folder, read_bytes, write_atomic
+from cnnc.files import make_folder, read_bytes, sweep, write_atomic
 from cnnc.graph import Graph, Node
 from cnnc.network import Network
 from cnnc.ops.activation import Softmax
@@ -123,6 +124,8 @@ def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | No
     slots = resume.slots if resume is not None else {}
     progress = resume.progress if resume is not None else Progress()
     make_folder(folder)
+    for name in checkpoints.RUN_FILES:
+        sweep(folder / name)
     return Run(network, recipe, graph, data, train, validation, folder, weights, slots, progress)
 
 
@@ -141,15 +144,19 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
     """
     watcher, stopping = watcher or Watcher(), stopping or Stopping()
     metrics = _metrics_before(run)
-    write_atomic(run.folder / "network.cnn", run.network.source.text.encode())
-    with one_blas_thread():
+    with one_blas_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # overflow is looked for, and said in our own words
+        if run.progress == Progress() or not (run.folder / "last.safetensors").exists():
+            save(run, "last")  # from the first moment on there is something to go on from
+        write_atomic(run.folder / "network.cnn", run.network.source.text.encode())
         watcher.began(run)
         while run.progress.epoch < run.recipe.epochs:
-            begun = time.perf_counter()
+            begun, seen = time.perf_counter(), run.progress.seen
             if not _epoch(run, watcher, stopping):
                 save(run, "last")
                 return Result(run, True, None)
-            _finish_epoch(run, watcher, metrics, time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            _finish_epoch(run, watcher, metrics, seconds, run.progress.seen - seen)
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
         return Result(run, False, evaluate(run.graph, best, run.data.test))
 
@@ -205,17 +212,22 @@ def _step(run: Run, epoch: int, step: int, images: Array, labels: Array) -> tupl
     return loss.value, int((made.argmax(-1) == labels).sum())
 
 
-def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float) -> None:
-    """Validates, keeps the best, writes metrics and checkpoints, and moves on to the next epoch."""
+def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float, images: int) -> None:
+    """Validates, keeps the best, writes metrics and checkpoints, and moves on to the next epoch.
+
+    `seconds` and `images` are those since the epoch began or was resumed. Raises CnncError E701.
+    """
     p = run.progress
     trained = Score(p.right, p.seen, p.loss_sum / p.seen)
     validation = evaluate(run.graph, run.weights, run.validation) if len(run.validation) else None
     judged = validation or trained
+    if not math.isfinite(judged.loss):
+        raise _diverged(run, {run.graph.inputs[0].name: run.validation.images[:EVAL_BATCH]}, p.epoch, p.step - 1)
     better = judged.accuracy >= p.best_accuracy or validation is None  # of equals, the one trained longer
     if better:
         p = replace(p, best_epoch=p.epoch, best_accuracy=judged.accuracy, best_loss=judged.loss)
     rate = run.recipe.optimizer.lr * factor(run.recipe.schedule, p.epoch, run.recipe.epochs)
-    done = Epoch(p.epoch, trained, validation, rate, seconds, len(run.train) / seconds, better)
+    done = Epoch(p.epoch, trained, validation, rate, seconds, images / seconds, better)
     run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, seen=0)
     metrics.append(json.dumps(_line(done)))
     write_atomic(run.folder / "metrics.jsonl", "".join(f"{line}\n" for line in metrics).encode())
@@ -226,7 +238,9 @@ def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float
 
 
 def save(run: Run, name: str) -> Path:
-    """Writes the run as it stands to NAME.safetensors in its folder."""
+    """Writes the run as it stands to NAME.safetensors in its folder. Raises CnncError E701 rather than keep no numbers."""
+    if not all(np.isfinite(array).all() for array in run.weights.values()):
+        raise _diverged(run, {}, run.progress.epoch, max(0, run.progress.step - 1))
     path = run.folder / f"{name}.safetensors"
     source = run.network.source
     checkpoints.save(
@@ -284,15 +298,12 @@ def _metrics_before(run: Run) -> list[str]:
     path = run.folder / "metrics.jsonl"
     if not run.progress.epoch or not path.exists():
         return []
-    return read_bytes(path).decode().splitlines()[: run.progress.epoch]
+    return read_bytes(path).decode(errors="replace").splitlines()[: run.progress.epoch]
 
 
 def _diverged(run: Run, feeds: dict[str, Array], epoch: int, step: int) -> CnncError:
-    """E701, naming the first layer whose value is not finite."""
-    trace = forward(
-        run.graph, run.weights, feeds, keep_all=True, training=True, random=lambda name: np.random.default_rng(0)
-    )
-    guilty = next((n for n in run.graph.nodes if not np.isfinite(outward(trace.values[n.name])).all()), None)
+    """E701, naming the first layer whose weights, or whose value on these feeds, are not finite."""
+    guilty = _not_finite(run, feeds)
     kept = run.folder / "last.safetensors"
     where = f"; {guilty.name} is the first layer that is not finite" if guilty is not None else ""
     saved = f"the last good checkpoint is {kept}; " if kept.exists() else ""
@@ -304,3 +315,18 @@ def _diverged(run: Run, feeds: dict[str, Array], epoch: int, step: int) -> CnncE
             help=f"{saved}try a lower learning rate, e.g. --set train.optimizer.lr={run.recipe.optimizer.lr / 10:g}",
         )
     )
+
+
+def _not_finite(run: Run, feeds: dict[str, Array]) -> Node | None:
+    graph, weights = run.graph, run.weights
+    for node in graph.nodes:
+        if any(not np.isfinite(weights[f"{node.parameter_owner}.{p.name}"]).all() for p in graph.parameters(node)):
+            return node
+    if not feeds:
+        return None
+    values = forward(graph, weights, feeds, keep_all=True, training=True, random=_fixed).values
+    return next((n for n in graph.nodes if n.name in values and not np.isfinite(outward(values[n.name])).all()), None)
+
+
+def _fixed(layer: str) -> np.random.Generator:
+    return np.random.default_rng(0)

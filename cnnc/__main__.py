@@ -1,0 +1,8 @@
+"""`python -m cnnc`: the same as the command `cnnc`."""
+
+from __future__ import annotations
+
+from cnnc.cli.main import main
+
+if __name__ == "__main__":
+    main()

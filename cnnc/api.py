@@ -1,0 +1,55 @@
+"""Training and export as functions of Python: what the commands do, without their words.
+
+In: networks, runs, paths. Out: results as values, or a CnncError. Nothing is printed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cnnc.data import load as load_data
+from cnnc.export.export import Exported
+from cnnc.export.export import export as export_network
+from cnnc.network import Network
+from cnnc.recipe import require
+from cnnc.training import checkpoint as checkpoints
+from cnnc.training.loop import Result, Watcher, start
+from cnnc.training.loop import train as run_training
+
+
+def train(
+    network: Network, run: Path | str | None = None, data: Path | str | None = None, watcher: Watcher | None = None
+) -> Result:
+    """Trains a network as its train section says.
+
+    `run` is the run folder (runs/NAME, or the first of runs/NAME-2, ... that is free), `data` the folder of the
+    data sets. Raises CnncError.
+    """
+    recipe = require(network.recipe, network.name)
+    dataset = load_data(recipe.data.name, None if data is None else Path(data))
+    folder = free_folder(Path("runs") / Path(network.source.name).stem.strip("<>")) if run is None else Path(run)
+    return run_training(start(network, dataset, folder), watcher)
+
+
+def export(run: Path | str, out: Path | str, *, last: bool = False, opset: int = 17) -> Exported:
+    """Exports the best (or last) weights of a run to an ONNX file, written only once it is proven. Raises CnncError."""
+    saved = checkpoints.load(checkpoints.find(Path(run), "last" if last else "best"))
+    p = saved.progress
+    trained = {
+        "epochs": p.epoch,
+        "best_epoch": p.best_epoch + 1,
+        "accuracy": p.best_accuracy,
+        "versions": saved.versions,
+    }
+    return export_network(
+        saved.network(), saved.weights, Path(out), classes=saved.classes, trained=trained, opset=opset
+    )
+
+
+def free_folder(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, ... that is not there yet: no run overwrites another."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free

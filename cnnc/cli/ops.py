@@ -1,0 +1,31 @@
+"""`cnnc ops`: the layer reference in the terminal."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cnnc.cli.console import say
+from cnnc.diagnostics import CnncError, nearest
+
+
+def ops(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A layer; without it, all of them.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/language.md.")] = False,
+) -> None:
+    """Show the layers: what they are and what they take."""
+    from cnnc.ops import OPS
+    from cnnc.report import reference
+
+    if markdown:
+        say(reference.markdown())
+    elif name is None:
+        say(reference.listing())
+    elif name in OPS:
+        say(reference.page(OPS[name]))
+    else:
+        near = nearest(name, OPS)
+        raise CnncError.of(
+            "E010", f"no layer is named `{name}`", help=f"did you mean `{near}`?" if near else "`cnnc ops`"
+        )

@@ -1,0 +1,92 @@
+"""Fixed filters: windows whose numbers are given, not learned."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from cnnc.arguments import Axes, Kernel, Nested, Padding, Pads, PerAxis, Word, arg
+from cnnc.ops import window
+from cnnc.ops.base import Advice, Op, Window, product, register
+from cnnc.tensor import TensorType
+
+NAMED: dict[str, Nested] = {
+    "sobel_x": ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0)),
+    "sobel_y": ((-1.0, -2.0, -1.0), (0.0, 0.0, 0.0), (1.0, 2.0, 1.0)),
+    "laplacian": ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0)),
+    "sharpen": ((0.0, -1.0, 0.0), (-1.0, 5.0, -1.0), (0.0, -1.0, 0.0)),
+    "box": ((1 / 9,) * 3,) * 3,
+    "gaussian": ((0.0625, 0.125, 0.0625), (0.125, 0.25, 0.125), (0.0625, 0.125, 0.0625)),
+    "identity": ((0.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0)),
+}
+_ODD = "a row or column of zeros more gives it a centre"
+
+
+@register
+class Filter(Op):
+    """A fixed window moved over each channel by itself: edges, blur, or numbers of your own (a depthwise ONNX Conv).
+
+    Cross-correlation, as conv. The kernels with a name are 3x3:
+
+        sobel_x    -1  0  1     sobel_y  -1 -2 -1     laplacian  0  1  0     sharpen   0 -1  0
+                   -2  0  2               0  0  0                1 -4  1              -1  5 -1
+                   -1  0  1               1  2  1                0  1  0               0 -1  0
+
+        gaussian    1  2  1     box       1  1  1     identity   0  0  0
+            1/16 ·  2  4  2       1/9 ·   1  1  1                0  1  0
+                    1  2  1               1  1  1                0  0  0
+
+    sobel_x answers to what grows brighter to the right, sobel_y downwards.
+    """
+
+    keyword: ClassVar[str] = "filter"
+    example: ClassVar[str] = "filter sobel_x"
+
+    numbers: str | Nested = arg(
+        Kernel(tuple(NAMED)), positional=True, help="a kernel's name, or its numbers: [[1, 0], [0, -1]]"
+    )
+    s: Axes = arg(PerAxis(1), default=1, long="stride", help="step of the window")
+    p: Pads = arg(Padding(), default=Word("same"), long="pad", help="zeros around the input")
+
+    def kernel(self) -> Nested:
+        """The numbers, in one level of tuples for each spatial axis."""
+        return NAMED[self.numbers] if isinstance(self.numbers, str) else self.numbers
+
+    @property
+    def k(self) -> Axes:
+        """The sizes of the kernel."""
+        sizes = []
+        level: object = self.kernel()
+        while isinstance(level, tuple):
+            sizes.append(len(level))
+            level = level[0]
+        return tuple(sizes)
+
+    def rules(self, x: TensorType) -> tuple[window.AxisRule, ...]:
+        return window.axis_rules(x, self.k, self.s, self.p, (1,) * len(self.k))
+
+    def output(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        window.need_spatial(x, self.keyword)
+        return x.with_shape(x.channels, *window.output_sizes(self.rules(x), "numbers"))
+
+    def macs(self, *inputs: TensorType) -> int:
+        return self.output(*inputs).size * math.prod(self.k)
+
+    def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
+        return window.windows(self.rules(inputs[0]))
+
+    def explain(self, *inputs: TensorType) -> list[str]:
+        (x,) = inputs
+        macs = f"MACs = {product(self.output(x).shape)}·({product(self.k)}) = {self.macs(x):,}"
+        return [*window.explain(self.rules(x)), macs]
+
+    def advice(self, *inputs: TensorType) -> list[Advice]:
+        rules = self.rules(inputs[0])
+        found = window.stride_advice(rules, self.keyword) + window.padding_advice(rules, self.p)
+        return [a.replace(help=_ODD, argument="numbers") if a.code == "W302" else a for a in found]
+
+    def brief(self) -> str:
+        parts = [self.numbers if isinstance(self.numbers, str) else f"[{window.short(self.k)}]"]
+        parts += [f"s={window.short(self.s)}"] if any(s != 1 for s in self.s) else []
+        return " ".join(parts if self.p == "same" else [*parts, f"p={window.pads_text(self.p)}"])

@@ -1,0 +1,93 @@
+"""Diagnostics for other programs: one line each, GitHub's workflow commands, SARIF.
+
+In: diagnostics. Out: text. The full form, for people, is `cnnc.diagnostics.render`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from cnnc.diagnostics import Diagnostic, render
+
+
+def full(diagnostics: Sequence[Diagnostic]) -> str:
+    return "\n\n".join(render(d) for d in diagnostics)
+
+
+def concise(diagnostics: Sequence[Diagnostic]) -> str:
+    """`lenet5.cnn:12:3: E301 add needs equal shapes: ...`, a line each."""
+    return "\n".join(f"{_place(d)} {d.code} {d.message}" for d in diagnostics)
+
+
+def _place(diagnostic: Diagnostic) -> str:
+    span = diagnostic.span
+    return f"{span.source.name}:{span.line}:{span.column}:" if span is not None else f"{diagnostic.severity}:"
+
+
+def as_json(diagnostics: Sequence[Diagnostic]) -> str:
+    return json.dumps([d.as_dict() for d in diagnostics], indent=2, ensure_ascii=False)
+
+
+def github(diagnostics: Sequence[Diagnostic]) -> str:
+    """GitHub's workflow commands, which mark the lines of a pull request."""
+    lines = []
+    for d in diagnostics:
+        place = ""
+        if d.span is not None:
+            end = d.span.column + max(1, d.span.end - d.span.start)
+            name = _property(d.span.source.name)
+            place = f" file={name},line={d.span.line},col={d.span.column},endColumn={end}"
+        title = f"{',' if place else ' '}title={d.code}"
+        text = d.message + (f"\nhelp: {d.help}" if d.help else "")
+        lines.append(f"::{d.severity}{place}{title}::{_data(text)}")
+    return "\n".join(lines)
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def sarif(diagnostics: Sequence[Diagnostic]) -> str:
+    """SARIF 2.1.0, as code scanners exchange it."""
+    from importlib.metadata import version
+
+    rules = [{"id": code} for code in dict.fromkeys(d.code for d in diagnostics)]
+    driver = {"name": "cnnc", "version": version("cnnc"), "rules": rules}
+    document = {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": list(_results(diagnostics))}
+        ],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def _results(diagnostics: Iterable[Diagnostic]) -> Iterable[dict[str, Any]]:
+    for d in diagnostics:
+        text = d.message + (f". Help: {d.help}" if d.help else "")
+        result: dict[str, Any] = {"ruleId": d.code, "level": d.severity, "message": {"text": text}}
+        if d.span is not None:
+            region = {
+                "startLine": d.span.line,
+                "startColumn": d.span.column,
+                "endColumn": d.span.column + max(1, d.span.end - d.span.start),
+            }
+            location = {"artifactLocation": {"uri": d.span.source.name}, "region": region}
+            result["locations"] = [{"physicalLocation": location}]
+        yield result
+
+
+FORMATS: dict[str, Callable[[Sequence[Diagnostic]], str]] = {
+    "full": full,
+    "concise": concise,
+    "json": as_json,
+    "github": github,
+    "sarif": sarif,
+}

@@ -1,0 +1,259 @@
+"""Sizes as symbols: for which sizes a network is legal, and how each tensor's size follows from them.
+
+In: a graph that was lowered with one size for each symbol. Out: `Legal` for each symbol, and formulas.
+
+How it works: the size of every tensor along an axis is a composition of floors of linear functions of the
+symbol, so the difference of two sizes of the same slope is periodic, with a period that divides the least
+common multiple of the steps of the receptive fields. The shapes are therefore computed for every size of
+one period, and for those below it, by running the ops' own rules again: what is right for numbers
+is right for symbols, whatever mixture of floors, ceilings, padding, upsampling and skips there is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from cnnc.analysis import receptive_fields
+from cnnc.graph import Graph, Node
+from cnnc.ops.base import Op, ShapeError
+from cnnc.ops.dense import Input
+from cnnc.record import Record
+from cnnc.tensor import TensorType
+
+MAX_PERIOD = 2048
+MAX_SIZE = 8192  # a network whose smallest legal size is above this is taken for one without
+
+
+class Failure(NamedTuple):
+    """Where a size fails, and why."""
+
+    node: str
+    message: str
+
+
+class Legal(Record):
+    """The legal sizes of one symbol: from `minimum` on, those whose remainder by `period` is among `residues`;
+    `extra` are legal ones below the minimum."""
+
+    symbol: str
+    minimum: int
+    period: int
+    residues: tuple[int, ...]
+    extra: tuple[int, ...] = ()
+
+    def holds(self, size: int) -> bool:
+        if size < self.minimum:
+            return size in self.extra
+        return size % self.period in self.residues
+
+    def near(self, size: int) -> tuple[int | None, int | None]:
+        """The nearest legal sizes below and above."""
+        below = next((n for n in range(size - 1, 0, -1) if self.holds(n)), None)
+        reach = max(size, self.minimum) + 2 * self.period + 1
+        above = next((n for n in range(size + 1, reach + 1) if self.holds(n)), None)
+        return below, above
+
+    def __str__(self) -> str:
+        if not self.residues:
+            return f"{self.symbol} = {' or '.join(map(str, self.extra))}" if self.extra else f"no size {self.symbol}"
+        parts = [f"{self.symbol} ≥ {self.minimum}"]
+        if self.period > 1:
+            parts.append(self._residue_text())
+        if self.extra:
+            parts.append(f"or {', '.join(map(str, self.extra))}")
+        return ", ".join(parts)
+
+    def _residue_text(self) -> str:
+        if self.residues == (0,):
+            return f"a multiple of {self.period}"
+        if len(self.residues) == 1:
+            return f"{self.residues[0]} more than a multiple of {self.period}"
+        shown = ", ".join(map(str, self.residues[:8])) + (", ..." if len(self.residues) > 8 else "")
+        return f"{self.symbol} mod {self.period} one of {shown}"
+
+
+class Survey(Record):
+    """What is known of a network with symbols: the legal sizes of each, and the formula of each tensor's axes."""
+
+    legal: Mapping[str, Legal]
+    formulas: Mapping[str, tuple[str, ...]]
+    reference: Mapping[str, int]
+
+    def rules(self) -> str:
+        """`H ≥ 32, a multiple of 16; W ≥ 32, a multiple of 16`."""
+        return "; ".join(str(rule) for rule in self.legal.values())
+
+
+Expected = Callable[[Mapping[str, int]], Iterable[tuple[str, tuple[int, ...] | None]]]
+"""For sizes of the symbols, the nodes whose shapes the text expects, and those shapes."""
+
+
+class Shapes:
+    """The shapes of a graph for other sizes of its symbols, by the ops' own rules."""
+
+    def __init__(self, graph: Graph, expected: Expected) -> None:
+        self.graph = graph
+        self.expected = expected
+
+    def at(self, sizes: Mapping[str, int]) -> dict[str, TensorType] | Failure:
+        """The type of each node, or the first failure."""
+        types: dict[str, TensorType] = {}
+        for node in self.graph.nodes:
+            made = self._node(node, types, sizes)
+            if isinstance(made, Failure):
+                return made
+            types[node.name] = made
+        for name, shape in self.expected(sizes):
+            if types[name].shape != shape:
+                wanted = "x".join(map(str, shape)) if shape else "another shape"
+                return Failure(name, f"expected {wanted}, found {types[name]}")
+        return types
+
+    def _node(self, node: Node, types: Mapping[str, TensorType], sizes: Mapping[str, int]) -> TensorType | Failure:
+        op = node.op
+        if isinstance(op, Input):
+            shape = tuple(
+                sizes.get(s, n) if s else n for s, n in zip(op.symbols or (None,) * 9, op.shape, strict=False)
+            )
+            return TensorType(shape, node.type.dtype)
+        inputs = tuple(types[name] for name in node.inputs)
+        if type(op).output is Op.output:
+            return inputs[0]
+        try:
+            return op.output(*inputs)
+        except ShapeError as error:
+            return Failure(node.name, error.message)
+
+
+At = Callable[[Mapping[str, int]], dict[str, TensorType] | Failure]
+"""The types of all nodes for sizes of the symbols, or the first failure."""
+
+
+def survey(graph: Graph, at: At, reference: Mapping[str, int]) -> Survey:
+    """The legal sizes of each symbol, the others held at the reference, and the formulas of all shapes."""
+    period = _period(graph)
+    legal = {}
+    samples: dict[str, dict[int, dict[str, TensorType]]] = {}
+    for symbol in reference:
+        legal[symbol], samples[symbol] = _scan(symbol, at, reference, period)
+    return Survey(legal, _formulas(graph, samples, period), reference)
+
+
+def depends_on_size(graph: Graph, at: At, found: Survey) -> tuple[Node, str] | None:
+    """The first layer whose parameters have other shapes at another legal size, and the symbol to blame."""
+    for symbol, rule in found.legal.items():
+        known = found.reference[symbol]
+        other = next((n for n in rule.near(known)[::-1] if n is not None), None)
+        types = at({**found.reference, symbol: other}) if other is not None else None
+        if not isinstance(types, dict):
+            continue
+        for node in graph.nodes:
+            made = [p.shape for p in node.op.parameters(*(types[n] for n in node.inputs))]
+            if made != [p.shape for p in graph.parameters(node)]:
+                return node, symbol
+    return None
+
+
+def _period(graph: Graph) -> int:
+    steps = {field.step for fields in receptive_fields(graph).values() for field in fields}
+    period = 1
+    for step in steps:
+        period = math.lcm(period, Fraction(step).numerator)
+        if period > MAX_PERIOD:
+            return MAX_PERIOD
+    return period
+
+
+def _scan(
+    symbol: str, at: At, reference: Mapping[str, int], period: int
+) -> tuple[Legal, dict[int, dict[str, TensorType]]]:
+    """Tries sizes from 1 until two periods beyond the first legal one, and a few far above."""
+    found: dict[int, dict[str, TensorType]] = {}
+    known = reference[symbol]
+    size, stop = 0, max(known, 2 * period) + 2 * period
+    while size < min(stop, MAX_SIZE):
+        size += 1
+        made = at({**reference, symbol: size})
+        if not isinstance(made, Failure):
+            if not found:
+                stop = max(size + 3 * period, min(stop, size + 64))
+            found[size] = made
+    if not found:
+        return Legal(symbol, 0, 1, (), ()), found
+    return _rule(symbol, sorted(found), period, size), found
+
+
+def _rule(symbol: str, legal: Sequence[int], period: int, last: int) -> Legal:
+    """The shortest rule that says which of 1..last are legal."""
+    in_last_period = [n for n in legal if n > last - period]
+    if not in_last_period:  # legal at some sizes only, as of a skip from a part of fixed size
+        return Legal(symbol, 0, 1, (), tuple(legal))
+    small = _smallest_period({n % period for n in in_last_period}, period)
+    residues = tuple(sorted({n % small for n in in_last_period}))
+    members = set(legal)
+    minimum = last
+    while minimum > 1 and ((minimum - 1) in members) == ((minimum - 1) % small in residues):
+        minimum -= 1
+    first = next(n for n in range(minimum, last + 1) if n in members)
+    return Legal(symbol, first, small, residues, tuple(n for n in legal if n < minimum))
+
+
+def _smallest_period(residues: set[int], period: int) -> int:
+    for p in range(1, period + 1):
+        if period % p == 0 and all((r + p) % period in residues for r in residues):
+            return p
+    return period
+
+
+# --- formulas ------------------------------------------------------------------------------------------------
+
+
+def _formulas(
+    graph: Graph,
+    samples: Mapping[str, Mapping[int, Mapping[str, TensorType]]],
+    period: int,
+) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for node in graph.nodes:
+        axes = []
+        for axis, size in enumerate(node.type.shape):
+            parts = [_formula(symbol, node.name, axis, tried, period) for symbol, tried in samples.items()]
+            moving = [part for part in parts if part]
+            axes.append("?" if len(moving) > 1 else moving[0] if moving else str(size))
+        found[node.name] = tuple(axes)
+    return found
+
+
+def _formula(symbol: str, node: str, axis: int, tried: Mapping[int, Mapping[str, TensorType]], period: int) -> str:
+    """The size as a function of the symbol, verified on every size that was tried; "" where it is constant."""
+    points = [(n, types[node].shape[axis]) for n, types in tried.items()]
+    if len({d for _, d in points}) <= 1:
+        return ""
+    (n0, d0), *rest = points
+    slope = next((Fraction(d - d0, n - n0) for n, d in reversed(rest) if (n - n0) % period == 0), None)
+    if slope is None or slope <= 0:
+        return "?"
+    offsets = {d - slope * n for n, d in points}
+    if len(offsets) == 1:
+        return _linear(symbol, slope, offsets.pop())
+    s, c = slope.numerator, slope.denominator
+    low = max(c * d - s * n for n, d in points)
+    high = min(c * d - s * n + c - 1 for n, d in points)
+    if low > high:
+        return "?"
+    a = 0 if low <= 0 <= high else low if low > 0 else high
+    whole = symbol if s == 1 else f"{s}{symbol}"
+    return f"⌊{f'({whole}{a:+d})' if a else whole}/{c}⌋"
+
+
+def _linear(symbol: str, slope: Fraction, offset: Fraction) -> str:
+    s, c = slope.numerator, slope.denominator
+    whole = symbol if s == 1 else f"{s}{symbol}"
+    if c == 1:
+        return f"{whole}{int(offset):+d}" if offset else whole
+    if offset.denominator == 1:
+        return f"{whole}/{c}{int(offset):+d}" if offset else f"{whole}/{c}"
+    return f"({whole}{int(offset * c):+d})/{c}"

@@ -1,0 +1,102 @@
+"""What the tests of the command line share: the command itself, a small network, and a trained model of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+COMMAND = (sys.executable, "-m", "cnnc")
+SMALL = """net Small
+let width = 6
+
+input 1x8x8
+conv width k=3 p=1 bias=false
+bn
+relu
+pool max k=2
+dropout 0.25
+fc 10
+softmax
+
+train {
+  data digits
+  optimizer adam lr=0.01
+  batch 128
+  epochs 2
+}
+"""
+
+Cnnc = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """One thread each, as tests run side by side; no colour that a surrounding terminal would ask for."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "NO_COLOR", "CNNC_TRACEBACK", "COLUMNS")}
+    return {**kept, "CNNC_THREADS": "1", **more}
+
+
+def run(
+    *words: str | Path,
+    cwd: Path,
+    env: Mapping[str, str] = {},
+    stdout: int | IO[Any] = subprocess.PIPE,
+    stderr: int | IO[Any] = subprocess.PIPE,
+    before: Callable[[], None] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Runs cnnc in a folder; no run may end with a traceback."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, words)],
+        cwd=cwd,
+        env=environment(**env),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=120,
+        preexec_fn=before,
+        check=False,
+    )
+    assert "Traceback" not in f"{done.stdout}{done.stderr}", done.stderr
+    assert "Warning" not in f"{done.stderr}", done.stderr
+    return done
+
+
+@pytest.fixture
+def cnnc(tmp_path: Path) -> Cnnc:
+    """The command, in a folder that holds small.cnn."""
+    (tmp_path / "small.cnn").write_text(SMALL)
+
+    def here(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        return run(*words, **{"cwd": tmp_path, **options})
+
+    return here
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small.cnn, its run, and its model small.onnx. Tests copy what they change."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "small.cnn").write_text(SMALL)
+    words = ("train", "small.cnn", "--run", "run", "--export", "small.onnx", "--set", "train.epochs=8", "--json")
+    done = run(*words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "result.json").write_text(done.stdout)
+    return folder
+
+
+def codes(text: str) -> list[str]:
+    """The codes of the errors and warnings in what was printed, in order."""
+    found = []
+    for line in text.splitlines():
+        kind, bracket, rest = line.partition("[")
+        if bracket and kind in ("error", "warning"):
+            found.append(rest[:4])
+    return found

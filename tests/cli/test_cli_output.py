@@ -1,0 +1,131 @@
+"""Where the output goes: full devices, readers that leave, terminals that do not take UTF-8."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import COMMAND, Cnnc, codes, environment
+
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.is_char_device(), reason="needs /dev/full")
+
+
+@needs_full
+@pytest.mark.parametrize(
+    "words", [("check", "small.cnn"), ("check", "--json", "small.cnn"), ("--help",), ("--version",)]
+)
+def test_stdout_to_a_full_device(cnnc: Cnnc, words: tuple[str, ...]) -> None:
+    with FULL.open("w") as full:
+        done = cnnc(*words, stdout=full)
+    assert done.returncode == 6
+    assert "no space left" in done.stderr.lower()
+    assert len(codes(done.stderr)) == 1
+
+
+@needs_full
+def test_stderr_to_a_full_device(cnnc: Cnnc) -> None:
+    with FULL.open("w") as full:
+        assert cnnc("check", "nowhere.cnn", stderr=full).returncode == 6
+        assert cnnc("train", "small.cnn", "--run", "run", stderr=full).returncode == 6
+
+
+@needs_full
+def test_results_to_a_full_device(cnnc: Cnnc, trained: Path) -> None:
+    with FULL.open("w") as full:
+        for words in (
+            ("eval", trained / "small.onnx"),
+            ("train", "--resume", trained / "run"),
+            ("export", trained / "run", "-o", "out.onnx"),
+        ):
+            done = cnnc(*words, stdout=full)
+            assert done.returncode == 6, words
+            assert codes(done.stderr) == ["E902"]
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_reader_that_leaves_hears_nothing(tmp_path: Path, cnnc: Cnnc, count: int) -> None:
+    command = [*COMMAND, "check", *["small.cnn"] * count]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(60) == 6
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_streams_that_do_not_take_every_letter(cnnc: Cnnc, tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "bad.cnn").write_text("input 1x8x8\nfc 10\nexpect 9 # ≠ αβγ\n")
+    done = cnnc("check", "small.cnn", "bad.cnn", env={"PYTHONIOENCODING": encoding})
+    assert done.returncode == 1
+    assert "1,036 parameters" in done.stdout
+    assert codes(done.stderr) == ["E401"]
+
+
+def limit_file_size(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_full_disk_harms_nothing(cnnc: Cnnc, tmp_path: Path, trained: Path) -> None:
+    """No file may grow past a few bytes, as on a disk that is full: each command says so and leaves what was there."""
+    shutil.copytree(trained / "run", tmp_path / "run")
+    shutil.copy(trained / "small.onnx", tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    for words in (
+        ("train", "--resume", "run", "--set", "train.epochs=12"),
+        ("train", "small.cnn", "--run", "new"),
+        ("export", "run", "-o", "small.onnx"),
+        ("export", "small.cnn", "-o", "new.onnx"),
+    ):
+        done = cnnc(*words, before=lambda: limit_file_size(1000))
+        assert done.returncode == 6, words
+        assert codes(done.stderr) == ["E902"], words
+        assert "file too large" in done.stderr
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("out", [".", "small.cnn/x.onnx", "nowhere/x.onnx"])
+def test_models_that_cannot_be_written(cnnc: Cnnc, tmp_path: Path, out: str) -> None:
+    before = (tmp_path / "small.cnn").read_bytes()
+    done = cnnc("export", "small.cnn", "-o", out)
+    assert done.returncode == 6
+    assert codes(done.stderr) == ["E902"]
+    assert [p.name for p in tmp_path.iterdir()] == ["small.cnn"]
+    assert (tmp_path / "small.cnn").read_bytes() == before
+
+
+@pytest.mark.parametrize("folder", ["small.cnn", "small.cnn/run"])
+def test_runs_that_cannot_be_written(cnnc: Cnnc, tmp_path: Path, folder: str) -> None:
+    before = (tmp_path / "small.cnn").read_bytes()
+    done = cnnc("train", "small.cnn", "--run", folder)
+    assert done.returncode == 6
+    assert codes(done.stderr) == ["E902"]
+    assert (tmp_path / "small.cnn").read_bytes() == before
+
+
+def test_a_defect_says_so(cnnc: Cnnc, tmp_path: Path) -> None:
+    """Whatever is no error of the input leaves with 70, and shows its traceback only when asked."""
+    (tmp_path / "defect.py").write_text(
+        "import cnnc.cli.check as check\n"
+        "def load(*words): raise ZeroDivisionError('by design')\n"
+        "check.load = load\n"
+        "from cnnc.cli.main import main\nmain()\n"
+    )
+    for asked in ("", "1"):
+        done = subprocess.run(
+            [COMMAND[0], "defect.py", "check", "small.cnn"],
+            cwd=tmp_path,
+            env=environment(CNNC_TRACEBACK=asked),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 70
+        assert done.stderr.startswith("error: a defect of cnnc: ZeroDivisionError: by design\n")
+        assert ("Traceback" in done.stderr) == bool(asked)

@@ -1,0 +1,121 @@
+"""Signals and terminals: Ctrl-C saves and says how to go on; a live line on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnnc.training import checkpoint as checkpoints
+from tests.cli.conftest import COMMAND, SMALL, environment, run
+
+EPOCHS = ("--set", "train.epochs=60")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "small.cnn").write_text(SMALL)
+    return tmp_path
+
+
+def begun(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """A training that has come to the end of its first epoch."""
+    command = [*COMMAND, "train", *words]
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch "):
+            return process
+    raise AssertionError("no epoch")
+
+
+def command_in(text: str) -> list[str]:
+    """The command that a stopped training says to go on with."""
+    (line,) = [line.strip() for line in text.splitlines() if line.strip().startswith("cnnc train --resume")]
+    return shlex.split(line)[1:]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_with_a_command_that_goes_on(folder: Path, number: signal.Signals, status: int) -> None:
+    name = "my run"  # a name that a shell would take for two
+    process = begun(folder, "small.cnn", "--run", name, "--export", "out.onnx", *EPOCHS)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert out == ""
+    assert "Traceback" not in err
+    assert "last.safetensors is saved" in err
+    done = run(*command_in(err), cwd=folder)
+    assert done.returncode == 0
+    assert "going on with epoch" in done.stderr
+    assert (folder / "out.onnx").exists()
+    whole = run("train", "small.cnn", "--run", "whole", *EPOCHS, cwd=folder)
+    assert whole.returncode == 0
+    for file in ("last.safetensors", "best.safetensors"):
+        assert (folder / name / file).read_bytes() == (folder / "whole" / file).read_bytes()
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.005, 0.05])
+def test_stopped_twice(folder: Path, pause: float) -> None:
+    process = begun(folder, "small.cnn", "--run", "run", "--set", "train.epochs=5000")
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(pause)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (out, "Traceback" in err) == ("", False)
+    assert command_in(err) == ["train", "--resume", "run"]
+    checkpoints.load(folder / "run" / "last.safetensors")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the terminal closes with its last user
+        return b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_live_line_on_a_terminal(folder: Path) -> None:
+    master, slave = os.openpty()
+    environ = environment(TERM="xterm-256color", COLUMNS="100")
+    command = [*COMMAND, "train", "small.cnn", "--set", "train.epochs=12"]
+    with subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=slave) as process:
+        os.close(slave)
+        seen = b""
+        while chunk := _read(master):
+            seen += chunk
+        os.close(master)
+        assert process.stdout is not None
+        assert process.stdout.read().startswith(b"test accuracy ")
+        assert process.wait(60) == 0
+    text = seen.decode()
+    assert "\x1b[" in text
+    live = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    assert re.search(r"epoch \d+/12 .*%  loss \d+\.\d+  [\d,]+ images/s \d+:\d\d:\d\d", live), "rate and time left"
+    for epoch in range(1, 13):
+        assert re.search(rf"epoch +{epoch}/12  loss .*val accuracy", live)
+    assert text.rstrip("\r\n").rfind("\x1b[?25h") >= 0, "the cursor is shown again"
+
+
+def test_plain_lines_in_a_pipe(folder: Path) -> None:
+    done = run("train", "small.cnn", "--set", "train.epochs=3", cwd=folder)
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "\r" not in done.stderr
+    assert len(done.stderr.splitlines()) == 4
+
+
+def test_colour_only_where_it_is_wanted(folder: Path) -> None:
+    assert "\x1b[1;31m" in run("check", "nowhere.cnn", cwd=folder, env={"FORCE_COLOR": "1"}).stderr
+    assert "\x1b" not in run("check", "nowhere.cnn", cwd=folder, env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).stderr
+    assert "\x1b" not in run("check", "nowhere.cnn", cwd=folder).stderr

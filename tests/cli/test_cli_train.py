@@ -1,0 +1,223 @@
+"""`cnnc train` as a user runs it: run folders, settings, resuming, and data that are not what they should be."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cnnc.training import checkpoint as checkpoints
+from tests.cli.conftest import Cnnc, codes
+
+GREY = """input 1x28x28
+pool avg k=7
+fc 10
+softmax
+train { data mnist; epochs 1; batch 8; data mnist }
+""".replace("; data mnist }", " }")
+
+
+def test_the_main_job(cnnc: Cnnc, tmp_path: Path) -> None:
+    done = cnnc("train", "small.cnn", "--export", "small.onnx")
+    assert done.returncode == 0
+    assert "test accuracy " in done.stdout
+    assert "run runs/small" in done.stdout
+    assert "wrote small.onnx" in done.stdout
+    assert "verified: " in done.stdout
+    assert sorted(p.name for p in (tmp_path / "runs" / "small").iterdir()) == sorted(checkpoints.RUN_FILES)
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith(
+        "Small: 1,036 parameters, 1,293 images to train on, 144 to validate, 2 epochs of 11 steps"
+    )
+    assert [line.split()[1] for line in lines[1:]] == ["1/2", "2/2"], "one line an epoch"
+    assert "\x1b" not in done.stderr
+    assert "\r" not in done.stderr
+    assert done.stdout.count("test accuracy") == 1
+
+
+def test_no_run_overwrites_another(cnnc: Cnnc, tmp_path: Path) -> None:
+    one = ("--set", "train.epochs=1")
+    for name in ("small", "small-2", "small-3"):
+        assert f"run runs/{name}\n" in cnnc("train", "small.cnn", *one).stdout
+    before = (tmp_path / "runs" / "small" / "last.safetensors").read_bytes()
+    done = cnnc("train", "small.cnn", "--run", "runs/small", *one)
+    assert done.returncode == 2
+    assert codes(done.stderr) == ["E010"]
+    assert "cnnc train --resume runs/small" in done.stderr
+    assert (tmp_path / "runs" / "small" / "last.safetensors").read_bytes() == before
+
+
+def test_files_of_others_are_not_overwritten(cnnc: Cnnc, tmp_path: Path) -> None:
+    (tmp_path / "network.cnn").write_text("mine")
+    done = cnnc("train", "small.cnn", "--run", ".")
+    assert done.returncode == 2
+    assert (tmp_path / "network.cnn").read_text() == "mine"
+
+
+def test_json(cnnc: Cnnc, tmp_path: Path) -> None:
+    done = cnnc("train", "small.cnn", "--json", "--export", "x.onnx")
+    result = json.loads(done.stdout)
+    assert (result["run"], result["epochs"]) == ("runs/small", 2)
+    assert result["test"]["total"] == 360
+    assert result["test"]["accuracy"] == result["test"]["right"] / 360
+    assert (tmp_path / "x.onnx").exists()
+
+
+def test_settings_change_the_recipe(cnnc: Cnnc) -> None:
+    done = cnnc("train", "small.cnn", "--set", "train.epochs=1", "--set", "train.batch=500", "--set", "width=3")
+    assert "1 epoch of 3 steps" in done.stderr
+    assert done.returncode == 0
+
+
+def test_resumed_in_another_folder(cnnc: Cnnc, tmp_path: Path) -> None:
+    cnnc("train", "small.cnn", "--run", "whole", "--set", "train.epochs=3")
+    cnnc("train", "small.cnn", "--run", "first")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "first").iterdir()}
+    done = cnnc("train", "--resume", "first", "--run", "second", "--set", "train.epochs=3")
+    assert done.returncode == 0
+    assert "going on with epoch 3" in done.stderr
+    assert {p.name: p.read_bytes() for p in (tmp_path / "first").iterdir()} == before
+    assert len((tmp_path / "second" / "metrics.jsonl").read_text().splitlines()) == 3
+    for name in ("last", "best"):
+        whole, second = (checkpoints.load(tmp_path / run / f"{name}.safetensors") for run in ("whole", "second"))
+        for weight in whole.weights:
+            assert whole.weights[weight].tobytes() == second.weights[weight].tobytes()
+
+
+def test_resuming_what_is_done_gives_the_score_again(cnnc: Cnnc, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    right = json.loads((trained / "result.json").read_text())["test"]["right"]
+    done = cnnc("train", "--resume", "run")
+    assert done.returncode == 0
+    assert "all epochs are done" in done.stderr
+    assert f"({right} of 360)" in done.stdout
+
+
+def test_resumed_with_a_network_that_does_not_fit(cnnc: Cnnc, trained: Path) -> None:
+    done = cnnc("train", "--resume", trained / "run", "--set", "width=7", "--run", "x")
+    assert done.returncode == 3
+    assert codes(done.stderr) == ["E605"]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "code"),
+    [
+        ((), 2, "E010"),
+        (("small.cnn", "--resume", "runs/small"), 2, "E010"),
+        (("nowhere.cnn",), 6, "E901"),
+        (("--resume", "nowhere"), 3, "E606"),
+        (("--resume", "."), 3, "E606"),
+        (("--resume", "small.cnn"), 3, "E605"),
+        (("small.cnn", "--set", "train.optimizer.lr=1e30"), 4, "E701"),
+    ],
+)
+def test_what_cannot_be_done(cnnc: Cnnc, words: tuple[str, ...], status: int, code: str) -> None:
+    done = cnnc("train", *words)
+    assert done.returncode == status
+    assert codes(done.stderr) == [code]
+    assert done.stdout == ""
+
+
+def test_a_network_without_a_train_section(cnnc: Cnnc, tmp_path: Path) -> None:
+    (tmp_path / "bare.cnn").write_text("input 1x8x8\nfc 10\n")
+    done = cnnc("train", "bare.cnn")
+    assert done.returncode == 1
+    assert codes(done.stderr) == ["E509"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped"])
+def test_damaged_checkpoints(cnnc: Cnnc, trained: Path, tmp_path: Path, damage: str) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    path = tmp_path / "run" / "last.safetensors"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes({"cut": bytes(data[: len(data) // 2]), "empty": b"", "flipped": bytes(data)}[damage])
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    for words in (("train", "--resume", "run"), ("export", "run", "--last", "-o", "x.onnx")):
+        done = cnnc(*words)
+        assert done.returncode == 3
+        assert codes(done.stderr) == ["E605"]
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+    assert not (tmp_path / "x.onnx").exists()
+    assert cnnc("train", "--resume", "run/best.safetensors").returncode == 0, "the other checkpoint goes on"
+
+
+def test_the_last_good_checkpoint_of_a_run_that_diverged(cnnc: Cnnc, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    more = ("--set", "train.epochs=10")
+    done = cnnc("train", "--resume", "run", *more, "--set", "train.optimizer.lr=1e35")
+    assert done.returncode == 4
+    assert codes(done.stderr) == ["E701"]
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+    assert cnnc("train", "--resume", "run", *more).returncode == 0
+
+
+# --- data ---------------------------------------------------------------------------------------------------
+
+
+def idx(sizes: tuple[int, ...], values: bytes) -> bytes:
+    return bytes([0, 0, 8, len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes) + values
+
+
+IMAGES = idx((20, 28, 28), bytes(i % 251 for i in range(20 * 784)))
+LABELS = idx((20,), bytes(i % 10 for i in range(20)))
+NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+@pytest.fixture
+def mnist(tmp_path: Path) -> Path:
+    """A folder with twenty made-up images in the files of MNIST, and grey.cnn that trains on them."""
+    (tmp_path / "grey.cnn").write_text(GREY)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in NAMES:
+        (folder / name).write_bytes(IMAGES if "images" in name else LABELS)
+    return folder
+
+
+def test_data_from_a_folder(cnnc: Cnnc, mnist: Path) -> None:
+    for more in (("--data", "data"), ()):
+        done = cnnc("train", "grey.cnn", *more, env={"CNNC_DATA": str(mnist)})
+        assert done.returncode == 0, done.stderr
+        assert "of 20), weights of epoch 1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("train-images-idx3-ubyte", lambda data: data[:-1]),
+        ("train-images-idx3-ubyte", lambda data: data[:10]),
+        ("train-images-idx3-ubyte", lambda data: b""),
+        ("train-images-idx3-ubyte", lambda data: data + b"x"),
+        ("train-images-idx3-ubyte", lambda data: gzip.compress(data)[:-20]),
+        ("train-images-idx3-ubyte", lambda data: LABELS),
+        ("train-labels-idx1-ubyte", lambda data: IMAGES),
+        ("train-labels-idx1-ubyte", lambda data: idx((19,), bytes(19))),
+        ("train-labels-idx1-ubyte", lambda data: idx((20,), bytes([11] * 20))),
+        ("t10k-images-idx3-ubyte", lambda data: idx((20, 8, 8), bytes(20 * 64))),
+        ("t10k-images-idx3-ubyte", lambda data: b"\x89PNG" + data),
+    ],
+    ids=["cut", "cut header", "empty", "too long", "cut gzip", "labels", "images", "few", "class 11", "8x8", "PNG"],
+)
+def test_damaged_data(cnnc: Cnnc, mnist: Path, tmp_path: Path, name: str, damage: Callable[[bytes], bytes]) -> None:
+    (mnist / name).write_bytes(damage((mnist / name).read_bytes()))
+    done = cnnc("train", "grey.cnn", "--data", "data")
+    assert done.returncode == 3
+    assert codes(done.stderr) == ["E602"]
+    assert name in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_data_that_are_not_there(cnnc: Cnnc, mnist: Path) -> None:
+    (mnist / NAMES[0]).unlink()
+    for folder in ("data", "nowhere", "grey.cnn"):
+        done = cnnc("train", "grey.cnn", "--data", folder)
+        assert done.returncode == 3
+        assert codes(done.stderr) == ["E603"]
+        assert "help" in done.stderr

@@ -1,0 +1,1 @@
+"""Tests of how ONNX says a layer."""

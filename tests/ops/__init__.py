@@ -1,0 +1,1 @@
+"""Tests of what a layer is: sizes, parameters, multiply-adds, receptive fields."""

@@ -1,0 +1,812 @@
+"""What each layer is: output type, parameters, MACs, windows and errors, by numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper
+
+from cnnc.arguments import BadValue, Extents, Word
+from cnnc.network import check
+from cnnc.ops import OPS, Op, ShapeError, Window
+from cnnc.ops.activation import Activation, Clip, Prelu
+from cnnc.ops.base import INITS, count_of
+from cnnc.ops.conv import Conv, ConvTranspose
+from cnnc.ops.dense import Bilinear, Fc
+from cnnc.ops.filter import NAMED, Filter
+from cnnc.ops.merge import Add, Concat, Maximum, Merge, Mul, Sub
+from cnnc.ops.norm import GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
+from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
+from cnnc.ops.reshape import ChannelShuffle, Crop, DepthToSpace, Pad, Select, Slice, SpaceToDepth
+from cnnc.ops.sequence import Embed
+from cnnc.reference.engine import initialize
+from cnnc.tensor import Parameter, TensorType, format_shape
+
+
+def tensor(text: str) -> TensorType:
+    """`3x32x32`, or `20:int64`."""
+    shape, _, dtype = text.partition(":")
+    return TensorType(tuple(int(n) for n in shape.split("x")), "int64" if dtype == "int64" else "float32")
+
+
+def make(keyword: str, rank: int = 2, **values: Any) -> Op:
+    """A layer from values of the language; strings stand for bare words."""
+    return OPS[keyword].make(rank=rank, **{k: Word(v) if isinstance(v, str) else v for k, v in values.items()})
+
+
+def failure(op: Op, *inputs: str) -> ShapeError:
+    with pytest.raises(ShapeError) as caught:
+        op.output(*map(tensor, inputs))
+    return caught.value
+
+
+# --- every layer: what comes out, how much is learned, how much is computed ----------------------------------
+
+
+class Row(NamedTuple):
+    keyword: str
+    values: dict[str, Any]
+    inputs: str
+    output: str
+    parameters: int = 0
+    macs: int = 0
+
+    @property
+    def types(self) -> tuple[TensorType, ...]:
+        return tuple(map(tensor, self.inputs.split()))
+
+    @property
+    def op(self) -> Op:
+        return make(self.keyword, self.types[0].rank if self.types else 0, **self.values)
+
+
+ROWS = (
+    Row("input", {"shape": Extents((3, 32, 32))}, "", "3x32x32"),
+    Row("input", {"shape": 20, "dtype": "int64"}, "", "20:int64"),
+    # 16·(3·3·3) + 16; each of 16·30·30 outputs 27
+    Row("conv", {"out": 16, "k": 3}, "3x32x32", "16x30x30", 448, 388800),
+    Row("conv", {"out": 16, "k": 3, "p": "same", "bias": False, "flip": True}, "3x32x32", "16x32x32", 432, 442368),
+    Row("conv", {"out": 6, "k": 3, "groups": 3}, "3x32x32", "6x30x30", 60, 48600),
+    Row("conv", {"out": 4, "k": 5, "s": 2}, "2x21", "4x9", 44, 360),
+    Row("conv", {"out": 4, "k": 3, "init": "lecun", "frozen": True}, "2x5x5x5", "4x3x3x3", 220, 5832),
+    # 3·16·2·2 + 16; each of 3·8·8 inputs writes 16·2·2
+    Row("conv_transpose", {"out": 16, "k": 2, "s": 2}, "3x8x8", "16x16x16", 208, 12288),
+    Row("conv_transpose", {"out": 4, "k": 3, "s": 2, "p": "same", "groups": 2}, "4x7x7", "4x14x14", 76, 3528),
+    Row("conv_transpose", {"out": 4, "k": 3, "s": 2, "p": 1, "output_pad": 1}, "2x7x7", "4x14x14", 76, 3528),
+    Row("conv_transpose", {"out": 1, "k": 4, "p": "valid", "bias": False}, "2x5", "1x8", 8, 40),
+    Row("fc", {"out": 10}, "3x4x4", "10", 490, 480),
+    Row("fc", {"out": 10, "bias": False, "share": "fc1"}, "48", "10", 480, 480),
+    Row("bilinear", {"a": "q", "b": "d", "out": 3}, "5 7", "3", 105, 105),
+    Row("bilinear", {"a": "q", "b": "d"}, "2x3 4x5x6", "1", 720, 720),
+    Row("filter", {"numbers": "sobel_x"}, "3x32x32", "3x32x32", 0, 27648),
+    Row("filter", {"numbers": ((1, 2), (3, 4)), "s": 2, "p": 0}, "3x32x32", "3x16x16", 0, 3072),
+    Row("filter", {"numbers": (1, 0, -1), "p": "valid"}, "3x10", "3x8", 0, 72),
+    Row("filter", {"numbers": (((1, 2), (3, 4)), ((5, 6), (7, 8))), "p": 0}, "1x3x3x3", "1x2x2x2", 0, 64),
+    *(
+        Row("pool", {"kind": kind, "k": 3, "s": 2, "p": 1}, "3x32x32", "3x16x16")
+        for kind in ("max", "avg", "l2", "lp", "weighted")
+    ),
+    Row("pool", {"kind": "lp", "k": 2, "norm": 3}, "3x9", "3x4"),
+    Row("pool", {"kind": "weighted", "k": 2, "sigma": 1.5, "count_pad": True}, "3x8x8x8", "3x4x4x4"),
+    *(Row("global_pool", {"kind": kind}, "512x7x7", "512x1x1") for kind in ("max", "avg", "l2")),
+    Row("global_pool", {"kind": "avg"}, "5x9", "5x1"),
+    Row("global_pool", {"kind": "max"}, "5x9x8x7", "5x1x1x1"),
+    Row("unpool", {"of": "pool1"}, "3x16x16 3x32x32", "3x32x32"),
+    Row("upsample", {"n": 2}, "3x5x7", "3x10x14"),
+    Row("upsample", {"n": Extents((2, 3)), "mode": "bilinear"}, "3x5x7", "3x10x21"),
+    Row("upsample", {"n": 4}, "3x5", "3x20"),
+    Row("maxout", {"n": 4}, "32x5x5", "8x5x5"),
+    Row("maxout", {"n": 5}, "20", "4"),
+    *(
+        Row(word, {}, shape, shape)
+        for word in [
+            "abs",
+            "relu",
+            "elu",
+            "leaky_relu",
+            "selu",
+            "sigmoid",
+            "tanh",
+            "softplus",
+            "gelu",
+            "silu",
+            "relu6",
+            "hard_sigmoid",
+            "hard_swish",
+            "mish",
+            "softmax",
+            "log_softmax",
+            "identity",
+            "dropout",
+            "lrn",
+        ]
+        for shape in ("3x4x5", "7", "3x9", "2x3x4x5")
+    ),
+    Row("elu", {"alpha": 0.5}, "7", "7"),
+    Row("leaky_relu", {"slope": 0.2}, "7", "7"),
+    Row("clip", {"lo": 0, "hi": 1}, "3x4x5", "3x4x5"),
+    Row("scale", {"factor": 0.5}, "3x4x5", "3x4x5"),
+    Row("drop_path", {"p": 0.1}, "3x4x5", "3x4x5"),
+    Row("prelu", {}, "3x4x5", "3x4x5", 3),
+    Row("bn", {}, "3x4x5", "3x4x5", 6),
+    Row("bn", {"affine": False}, "7", "7", 0),
+    Row("group_norm", {"groups": 3}, "12x4x5", "12x4x5", 24),
+    Row("group_norm", {"groups": 3}, "12", "12", 24),
+    Row("instance_norm", {}, "12x4x5", "12x4x5", 24),
+    Row("layer_norm", {}, "12x4x5", "12x4x5", 24),
+    Row("layer_norm", {}, "12", "12", 24),
+    Row("affine", {}, "12x4x5", "12x4x5", 24),
+    Row("normalize", {"mean": (0.1, 0.2, 0.3), "std": 2}, "3x4x5", "3x4x5"),
+    Row("flatten", {}, "3x4x5", "60"),
+    Row("flatten", {}, "3x4:int64", "12:int64"),
+    Row("reshape", {"shape": Extents((6, 10))}, "3x4x5", "6x10"),
+    Row("pad", {"n": 2}, "3x4x5", "3x8x9"),
+    Row("pad", {"n": Extents((1, 2)), "value": -1}, "3x4x5", "3x6x9"),
+    Row("pad", {"n": (1, 2, 3, 4)}, "3x4x5", "3x8x11"),
+    Row("crop", {"size": 3}, "3x4x5", "3x3x3"),
+    Row("crop", {"size": Extents((2, 5)), "offset": (2, 0)}, "3x4x5:int64", "3x2x5:int64"),
+    Row("slice", {"begin": 1, "end": 3}, "5x4x5", "2x4x5"),
+    Row("slice", {"begin": -2}, "5x4x6", "2x4x6"),
+    Row("slice", {"begin": 1, "end": -1, "axis": 2}, "5x4x6", "5x4x4"),
+    Row("slice", {"begin": 0, "end": 3}, "8:int64", "3:int64"),
+    Row("select", {"indices": (2, 0, 2, 2)}, "3x4x5", "4x4x5"),
+    Row("select", {"indices": 1, "axis": 1}, "3x4x5", "3x1x5"),
+    Row("channel_shuffle", {"groups": 4}, "12x4x5", "12x4x5"),
+    Row("depth_to_space", {"n": 2}, "12x4x5", "3x8x10"),
+    Row("space_to_depth", {"n": 2}, "3x8x10", "12x4x5"),
+    Row("embed", {"dim": 8, "vocab": 100}, "20:int64", "8x20", 800),
+    Row("add", {}, "3x4x5 3x4x5", "3x4x5"),
+    Row("add", {}, "3x4x5", "3x4x5"),
+    Row("add", {}, "3x4x5 3x1x1 1x4x5 1x1x1", "3x4x5"),
+    Row("sub", {}, "1x4x5 3x1x5", "3x4x5"),
+    Row("mul", {}, "3x1x1 3x4x5", "3x4x5"),
+    Row("mul", {}, "5 1", "5"),
+    Row("maximum", {}, "3x4 3x4 3x4", "3x4"),
+    Row("concat", {}, "3x4x5 8x4x5 1x4x5", "12x4x5"),
+    Row("concat", {}, "3 4", "7"),
+    Row("concat", {}, "3:int64 4:int64", "7:int64"),
+)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.keyword}-{row.inputs.replace(' ', '-')}")
+def test_a_layer_makes_what_it_should(row: Row) -> None:
+    op, types = row.op, row.types
+    assert op.output(*types) == tensor(row.output)
+    assert count_of(op.parameters(*types)) == row.parameters
+    assert op.macs(*types) == row.macs
+    assert all(t.dtype in op.takes for t in types)
+    if types and row.keyword != "embed":
+        assert [len(op.reads(i, *types)) for i in range(len(types))] == [t.rank for t in types]
+        assert op.windows(*types) == op.reads(0, *types)
+    for line in op.explain(*types):
+        if line.startswith("params") and row.keyword != "bn":
+            assert f"{row.parameters:,}" in line
+        if line.startswith("MACs"):
+            assert line.endswith(f"= {row.macs:,}")
+    assert op.brief() == op.brief().strip()
+
+
+def test_every_layer_has_a_row() -> None:
+    assert sorted(set(OPS) - {row.keyword for row in ROWS}) == []
+
+
+@pytest.mark.parametrize("keyword", sorted(OPS))
+def test_every_layer_says_what_it_is(keyword: str) -> None:
+    op = OPS[keyword]
+    assert op.keyword == keyword
+    assert op.__doc__ is not None
+    first = op.__doc__.splitlines()[0]
+    assert first.endswith((".", ":")) or ")" in first
+    assert len(first) < 130
+    assert op.example.split()[0] == keyword
+    for spec in op.arguments:
+        assert spec.help
+        assert spec.kind.describe()
+        if not spec.required and spec.default is not None:
+            spec.kind.take(spec.default, 2)
+
+
+ONE_LINE = sorted(k for k, op in OPS.items() if op.arity == 1 and k != "embed")
+
+
+@pytest.mark.parametrize("keyword", ONE_LINE)
+def test_the_example_of_a_layer_works(keyword: str) -> None:
+    found = check(f"input 16x32x32; {OPS[keyword].example}", name=keyword)
+    assert [d for d in found.diagnostics if d.severity == "error"] == []
+
+
+def test_the_example_of_embed_works() -> None:
+    assert check(f"input 20 dtype=int64; {Embed.example}", name="embed").require_graph().nodes[-1].type.shape == (
+        64,
+        20,
+    )
+
+
+@pytest.mark.parametrize("keyword", ["conv", "pool", "global_pool", "unpool", "upsample", "pad", "crop", "filter"])
+def test_a_vector_has_no_window(keyword: str) -> None:
+    values: dict[str, dict[str, Any]] = {
+        "conv": {"out": 3, "k": 3},
+        "pool": {"kind": "max", "k": 2},
+        "global_pool": {"kind": "avg"},
+        "unpool": {"of": "pool1"},
+        "upsample": {"n": 2},
+        "pad": {"n": 1},
+        "crop": {"size": 3},
+        "filter": {"numbers": "box"},
+    }
+    if keyword == "unpool":
+        op: Op = Unpool.make(rank=0, of=Word("p")).replace(pool=Pool.make(rank=0, kind=Word("max"), k=2))
+        assert failure(op, "7", "7").code == "E303"
+        return
+    error = failure(make(keyword, 0, **values[keyword]), "7")
+    assert error.code == "E303"
+    assert "`reshape 7x1x1`" in error.help
+
+
+# --- weights: init, share, frozen ------------------------------------------------------------------------------
+
+LEARNERS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("conv", {"out": 4, "k": 3}, "2x5x5"),
+    ("conv_transpose", {"out": 4, "k": 3}, "2x5x5"),
+    ("fc", {"out": 4}, "2x5x5"),
+    ("embed", {"dim": 4, "vocab": 9}, "5:int64"),
+)
+
+
+@pytest.mark.parametrize(("keyword", "values", "shape"), LEARNERS, ids=[row[0] for row in LEARNERS])
+def test_weights_are_drawn_frozen_and_shared_as_told(keyword: str, values: dict[str, Any], shape: str) -> None:
+    x = tensor(shape)
+    plain = make(keyword, x.rank, **values).parameters(x)
+    assert plain[0].init == ("lecun" if keyword == "embed" else "auto")
+    assert not any(p.frozen for p in plain)
+    for init in INITS:
+        weight, *bias = make(keyword, x.rank, init=init, **values).parameters(x)
+        assert weight.init == init
+        assert [b.init for b in bias] == ["zeros"] * len(bias)
+    frozen = make(keyword, x.rank, frozen=True, **values)
+    assert all(p.frozen and p.trainable for p in frozen.parameters(x))
+    assert count_of(frozen.parameters(x)) == count_of(plain)
+    assert frozen.brief().endswith("frozen=true")
+    shared = make(keyword, x.rank, share="other", **values)
+    assert shared.output(x) == make(keyword, x.rank, **values).output(x)
+    assert shared.brief().endswith("share=other")
+    for key, value in (("init", "he"), ("frozen", True)):
+        error = failure(make(keyword, x.rank, share="other", **{key: value}, **values), shape)
+        assert (error.code, error.argument) == ("E313", key)
+
+
+def test_share_takes_a_bare_name() -> None:
+    with pytest.raises(BadValue, match="the name of a layer"):
+        Fc.make(out=3, share="a string")
+    with pytest.raises(BadValue):
+        Fc.make(out=3, share=7)
+    with pytest.raises(BadValue, match="he, xavier, lecun, normal or zeros"):
+        Fc.make(out=3, init=Word("hee"))
+
+
+@pytest.mark.parametrize(
+    ("init", "after", "deviation"),
+    [
+        ("", "relu", math.sqrt(2 / 400)),
+        ("", "tanh", math.sqrt(2 / 700)),
+        (" init=he", "tanh", math.sqrt(2 / 400)),
+        (" init=xavier", "relu", math.sqrt(2 / 700)),
+        (" init=lecun", "relu", math.sqrt(1 / 400)),
+        (" init=normal", "relu", 0.01),
+        (" init=zeros", "relu", 0.0),
+    ],
+)
+def test_initial_weights_have_their_deviation(init: str, after: str, deviation: float) -> None:
+    graph = check(f"input 400; fc 300{init}; {after}", name="net").require_graph()
+    weights = initialize(graph, 1, np.float64)
+    assert weights["fc1.weight"].std() == pytest.approx(deviation, rel=0.02)
+    assert not weights["fc1.bias"].any()
+    if "xavier" in init:  # uniform
+        assert np.abs(weights["fc1.weight"]).max() <= math.sqrt(6 / 700)
+
+
+def test_a_number_fills_a_parameter() -> None:
+    graph = check("input 3x4x4; prelu", name="net").require_graph()
+    assert initialize(graph, 1)["prelu1.slope"].tolist() == [0.25] * 3
+
+
+def test_embedding_vectors_have_deviation_one() -> None:
+    graph = check("input 5 dtype=int64; embed 50 vocab=400", name="net").require_graph()
+    assert initialize(graph, 1)["embed1.weight"].std() == pytest.approx(1, rel=0.02)
+
+
+def test_fans_of_a_transposed_convolution() -> None:
+    """Each output of k=4 s=2 meets 2·2 of the 16 taps; each input all of them."""
+    (weight, _) = ConvTranspose.make(out=6, k=4, s=2, groups=2).parameters(tensor("8x5x5"))
+    assert weight == Parameter("weight", (8, 3, 4, 4), "auto", 16, 48)
+    (narrow, _) = ConvTranspose.make(out=6, k=1, s=3).parameters(tensor("2x5x5"))
+    assert narrow.fan_in == 1
+
+
+# --- transposed convolution --------------------------------------------------------------------------------
+
+
+class Transposed(NamedTuple):
+    m: tuple[int, ...]
+    k: tuple[int, ...]
+    s: tuple[int, ...]
+    d: tuple[int, ...]
+    extra: tuple[int, ...]
+    pads: tuple[int, ...] | str
+
+
+def transposed_cases(rank: int, count: int) -> Iterator[Transposed]:
+    draw = random.Random(rank)
+    while count:
+        k, s, d = (tuple(draw.choices(range(1, top), k=rank)) for top in (5, 4, 4))
+        extra = tuple(map(draw.randrange, s))
+        pads: tuple[int, ...] | str = "same" if draw.random() < 0.25 else tuple(draw.choices(range(4), k=2 * rank))
+        case = Transposed(tuple(draw.choices(range(1, 7), k=rank)), k, s, d, extra, pads)
+        try:
+            transposed(case).output(TensorType((1, *case.m)))
+        except ShapeError as error:
+            if error.code not in ("E325", "E316"):
+                raise
+        else:
+            count -= 1
+            yield case
+
+
+def transposed(case: Transposed) -> ConvTranspose:
+    p = Word(case.pads) if isinstance(case.pads, str) else case.pads
+    return ConvTranspose.make(
+        rank=len(case.m), out=1, k=case.k, s=case.s, d=case.d, output_pad=case.extra, p=p, bias=False
+    )
+
+
+def transposed_model(cases: Iterable[Transposed]) -> onnx.ModelProto:
+    """One node a case, each with an input and a weight of its own; `same` is left to ONNX's auto_pad."""
+    nodes, inputs, outputs = [], [], []
+    for i, case in enumerate(cases):
+        pads: dict[str, Any] = {"auto_pad": "SAME_UPPER"} if isinstance(case.pads, str) else {"pads": case.pads}
+        nodes.append(
+            helper.make_node(
+                "ConvTranspose",
+                [f"x{i}", f"w{i}"],
+                [f"y{i}"],
+                kernel_shape=case.k,
+                strides=case.s,
+                dilations=case.d,
+                output_padding=case.extra,
+                **pads,
+            )
+        )
+        for name, sizes in ((f"x{i}", case.m), (f"w{i}", case.k)):
+            inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, *sizes]))
+        outputs.append(helper.make_tensor_value_info(f"y{i}", TensorProto.FLOAT, None))
+    graph = helper.make_graph(nodes, "transposed", inputs, outputs)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_transposed_sizes_are_those_of_onnx_and_onnxruntime(rank: int) -> None:
+    cases = list(transposed_cases(rank, 200))
+    model = transposed_model(cases)
+    ours = [transposed(case).output(TensorType((1, *case.m))).spatial for case in cases]
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph.output
+    theirs = [tuple(d.dim_value for d in value.type.tensor_type.shape.dim)[2:] for value in inferred]
+    explicit = [i for i, case in enumerate(cases) if not isinstance(case.pads, str)]
+    assert [(cases[i], ours[i]) for i in explicit] == [(cases[i], theirs[i]) for i in explicit]
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    feeds = {
+        value.name: np.ones([d.dim_value for d in value.type.tensor_type.shape.dim], np.float32)
+        for value in model.graph.input
+    }
+    ran = [y.shape[2:] for y in session.run(None, feeds)]
+    assert list(zip(cases, ours, strict=True)) == list(zip(cases, ran, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "argument", "help"),
+    [
+        ({"k": 2, "p": 3}, "E325", "p", "p=2 is the most"),
+        ({"k": 3, "s": 2, "output_pad": 2}, "E315", "output_pad", "output_pad=1"),
+        ({"k": 3, "output_pad": 1}, "E315", "output_pad", "output_pad=0"),
+        ({"k": 1, "s": 3, "p": "same"}, "E316", "p", "output_pad=2, or k=3"),
+        ({"k": 3, "groups": 3}, "E304", "groups", "1, 2, 4"),
+    ],
+)
+def test_transposed_errors(values: dict[str, Any], code: str, argument: str, help: str) -> None:
+    error = failure(make("conv_transpose", out=4, **values), "4x4x4")
+    assert (error.code, error.argument) == (code, argument)
+    assert help in error.help
+
+
+def test_the_help_of_a_transposed_error_works() -> None:
+    assert make("conv_transpose", out=4, k=2, p=2).output(tensor("4x4x4")).spatial == (1, 1)
+    for better in ({"k": 1, "output_pad": 2}, {"k": 3}):
+        op = make("conv_transpose", out=4, s=3, p="same", **better)
+        assert op.output(tensor("4x4x4")).spatial == (12, 12)
+    with pytest.raises(BadValue, match="valid or same"):
+        make("conv_transpose", out=4, k=3, p="half")
+
+
+# --- pool, unpool, upsample --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("max", {"count_pad": True}),
+        ("l2", {"count_pad": True}),
+        ("lp", {"count_pad": True}),
+        ("max", {"norm": 2}),
+        ("l2", {"norm": 2}),
+        ("weighted", {"norm": 2}),
+        ("max", {"sigma": 1}),
+        ("avg", {"sigma": 1}),
+    ],
+)
+def test_pool_refuses_keys_of_other_kinds(kind: str, values: dict[str, Any]) -> None:
+    error = failure(make("pool", kind=kind, k=2, **values), "3x8x8")
+    assert (error.code, error.argument) == ("E311", next(iter(values)))
+    assert "leave it out" in error.help
+
+
+def test_pool_norms_and_weights() -> None:
+    assert Pool.make(kind=Word("l2"), k=2).order == 2
+    assert Pool.make(kind=Word("lp"), k=2).order == 2
+    assert Pool.make(kind=Word("lp"), k=2, norm=3).order == 3
+    three = Pool.make(kind=Word("weighted"), k=Extents((3, 2)), sigma=1)
+    side = math.exp(-0.5)
+    height, width = three.tap_weights()
+    assert height == pytest.approx((side, 1, side))
+    assert width == pytest.approx((math.exp(-0.125),) * 2)
+    default = Pool.make(kind=Word("weighted"), k=4).tap_weights()[0]
+    assert default == pytest.approx(tuple(math.exp(-(x**2) / 2) for x in (-1.5, -0.5, 0.5, 1.5)))
+
+
+def test_unpool_takes_what_its_pool_made() -> None:
+    pool = Pool.make(kind=Word("max"), k=3, s=2, p=1)
+    op = Unpool.make(of=Word("pool1")).replace(pool=pool)
+    assert op.output(tensor("3x16x16"), tensor("3x32x32")) == tensor("3x32x32")
+    assert op.output(tensor("3x16x16"), tensor("3x31x31")) == tensor("3x31x31")
+    error = failure(op, "8x16x16", "3x32x32")
+    assert (error.code, error.operands) == ("E312", (0, 1))
+    assert "`conv 3 k=1`" in error.help
+    assert "`reshape 3x16x16`" in failure(op, "12x8x8", "3x32x32").help
+    assert failure(op, "3x15x15", "3x32x32").code == "E312"
+    other = op.replace(pool=Pool.make(kind=Word("avg"), k=2))
+    assert failure(other, "3x16x16", "3x32x32").code == "E317"
+
+
+def test_maxout_and_groups_need_their_multiples() -> None:
+    assert failure(Maxout.make(n=3), "32x5x5").code == "E304"
+    assert failure(GroupNorm.make(groups=5), "32x5x5").help == "it must divide 32: 1, 2, 4, 8, 16, 32"
+    assert failure(ChannelShuffle.make(groups=3), "32x5x5").code == "E304"
+    assert failure(Conv.make(out=6, k=1, groups=4), "4x5x5").code == "E304"
+    assert failure(DepthToSpace.make(n=2), "6x5x5").help == "`conv 8 k=1` before it"
+
+
+def test_images_are_needed_where_places_move() -> None:
+    assert failure(DepthToSpace.make(rank=1, n=2), "8x5").code == "E303"
+    assert failure(SpaceToDepth.make(rank=3, n=2), "8x4x4x4").code == "E303"
+    assert failure(InstanceNorm.make(rank=0), "8").code == "E303"
+    error = failure(SpaceToDepth.make(n=4), "3x6x9")
+    assert error.code == "E319"
+    assert error.help.startswith("`pad [0, 0, 2, 3]`")
+    padded = Pad.make(n=(0, 0, 2, 3)).output(tensor("3x6x9"))
+    assert SpaceToDepth.make(n=4).output(padded).shape == (48, 2, 3)
+
+
+# --- filter ------------------------------------------------------------------------------------------------
+
+
+def test_named_kernels() -> None:
+    sums = {name: sum(sum(row) for row in kernel) for name, kernel in NAMED.items()}
+    assert sums == pytest.approx(
+        {"sobel_x": 0, "sobel_y": 0, "laplacian": 0, "sharpen": 1, "box": 1, "gaussian": 1, "identity": 1}
+    )
+    assert NAMED["sobel_y"] == tuple(zip(*NAMED["sobel_x"], strict=True))
+    for name in NAMED:
+        op = Filter.make(numbers=Word(name))
+        assert op.k == (3, 3)
+        assert op.kernel() == NAMED[name]
+        assert op.brief() == name
+
+
+@pytest.mark.parametrize(
+    ("rank", "value", "says"),
+    [
+        (2, Word("sobel"), "sobel_x"),
+        (1, Word("sobel_x"), "one spatial axis"),
+        (2, (1, 2, 3), "lists in 2 levels"),
+        (1, ((1, 2), (3, 4)), "lists in 1 levels"),
+        (2, ((1, 2), (3,)), "one length"),
+        (2, ((1, 2), 3), "one length"),
+        (2, (), "numbers"),
+        (2, ((), ()), "numbers"),
+        (2, ((True, 1), (1, 1)), "numbers"),
+        (2, Extents((3, 3)), "numbers"),
+        (2, 3, "numbers"),
+        (2, "box", "numbers"),
+    ],
+)
+def test_kernels_that_are_none(rank: int, value: Any, says: str) -> None:
+    with pytest.raises(BadValue) as caught:
+        Filter.make(rank=rank, numbers=value)
+    assert says in caught.value.expected
+
+
+def test_a_filter_larger_than_the_image() -> None:
+    error = failure(make("filter", numbers="box", p=0), "3x2x2")
+    assert (error.code, error.argument, error.help) == ("E302", "numbers", "pad with p=1")
+
+
+# --- rearrangement -----------------------------------------------------------------------------------------
+
+
+def test_crop_is_in_the_middle_and_inside() -> None:
+    x = tensor("3x7x8")
+    assert Crop.make(size=4).begins(x) == (1, 2)
+    assert Crop.make(size=4, offset=3).output(x).shape == (3, 4, 4)
+    error = failure(Crop.make(size=(4, 9)), "3x7x8")
+    assert (error.code, error.argument, error.shrunk) == ("E321", "size", True)
+    assert "`crop 4x8`" in error.help
+    error = failure(Crop.make(size=4, offset=(4, 4)), "3x7x8")
+    assert (error.code, error.argument, error.help) == ("E321", "offset", "offset=3x4 fits")
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "argument"),
+    [(3, 3, "end"), (0, 6, "end"), (5, None, "begin"), (-6, None, "begin"), (3, -4, "end"), (0, 0, "end")],
+)
+def test_slices_beyond_the_axis(begin: int, end: int | None, argument: str) -> None:
+    error = failure(Slice.make(begin=begin, **({} if end is None else {"end": end})), "5x4x4")
+    assert (error.code, error.argument) == ("E322", argument)
+
+
+def test_places_and_axes_that_do_not_exist() -> None:
+    assert Select.make(indices=(-1, 0, -3)).places(tensor("3x4x5")) == (2, 0, 0)
+    for place in (3, -4):
+        assert failure(Select.make(indices=(0, place)), "3x4x5").code == "E322"
+    for op in (Select.make(indices=0, axis=3), Slice.make(begin=0, axis=3)):
+        assert (failure(op, "3x4x5").code, failure(op, "3x4x5").argument) == ("E323", "axis")
+        assert failure(op, "7").help == "it has axis 0 alone, the channels"
+    with pytest.raises(BadValue):
+        Select.make(indices=())
+    with pytest.raises(BadValue):
+        Select.make(indices=(0.5,))
+
+
+def test_lists_of_sides() -> None:
+    assert Pad.make(n=(1, 2, 3, 4)).sides == ((1, 3), (2, 4))
+    assert Pad.make(rank=1, n=(1, 0)).sides == ((1, 0),)
+    with pytest.raises(BadValue, match="whole numbers of at least 0"):
+        Pad.make(n=Word("same"))
+    with pytest.raises(BadValue):
+        Pad.make(n=-1)
+
+
+def test_embed_takes_a_vector_of_integers() -> None:
+    assert Embed.takes == ("int64",)
+    error = failure(Embed.make(rank=1, dim=8, vocab=9), "3x4:int64")
+    assert error.code == "E324"
+    assert "`reshape 12`" in error.help
+
+
+def test_clip_and_the_order_of_its_bounds() -> None:
+    for lo, hi in ((1, 0), (1, 1)):
+        assert failure(Clip.make(lo=lo, hi=hi), "7").code == "E320"
+    assert failure(Clip.make(lo=1, hi=-2), "7").help == "write `clip -2 1`"
+
+
+def test_local_response_norm_says_which_channels() -> None:
+    assert "2 channels before and 2 after" in LocalResponseNorm.make().explain(tensor("8x4x4"))[0]
+    assert "1 channels before and 2 after" in LocalResponseNorm.make(size=4).explain(tensor("8x4x4"))[0]
+
+
+def test_what_rectifies() -> None:
+    words = {k for k, op in OPS.items() if issubclass(op, Activation) and op.rectifies}
+    assert words == {"relu", "leaky_relu", "elu", "prelu", "softplus", "gelu", "silu", "relu6", "hard_swish", "mish"}
+    assert Prelu.make().parameters(tensor("3x4x4"))[0].init == 0.25
+
+
+# --- merges ------------------------------------------------------------------------------------------------
+
+ELEMENTWISE = (Add, Sub, Mul, Maximum)
+
+
+def test_merges_take_any_number_of_operands() -> None:
+    for merge in (*ELEMENTWISE, Concat):
+        assert issubclass(merge, Merge)
+        assert merge.arity == -1
+        assert merge.arguments == ()
+        assert failure(merge.make()).code == "E318"
+    assert failure(Sub.make(), "3").code == "E318"
+    assert failure(Sub.make(), "3", "3", "3").code == "E318"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "help"),
+    [
+        ("32x14x14", "16x28x28", "`add { ... } { conv 32 k=1 s=2 }`"),
+        ("16x28x28", "32x14x14", "`add { conv 32 k=1 s=2 } { ... }`"),
+        ("64x28x28", "32x28x28", "`add { ... } { conv 64 k=1 }`"),
+        ("64x14x14", "64x28x28", "`add { ... } { conv 64 k=1 s=2 }`"),
+        ("64x14x28", "64x28x28", "`add { ... } { conv 64 k=1 s=2x1 }`"),
+        ("64x7x7", "64x13x13", "`add { ... } { conv 64 k=1 s=2 }`"),
+        ("64x26x26", "64x28x28", "`crop 26x26` on the 64x28x28"),
+        ("64x26x26", "32x28x28", "`conv 64 k=1` on the 32x28x28"),
+        ("64x26x28", "64x28x26", "`crop 26x26` on both"),
+        ("64x20", "32x40", "`add { ... } { conv 64 k=1 s=2 }`"),
+        ("64", "32", "`fc 64` on the vector of 32"),
+        ("64", "64x28x28", "`reshape 64x1x1`"),
+        ("64x28x28", "1", "`reshape 1x1x1`"),
+        ("64x2x2", "256", "`reshape 64x2x2`"),
+        ("64x28x28", "10", "`fc 64`, then `reshape 64x1x1`"),
+        ("64x28", "64x28x28", "`reshape` one of them"),
+    ],
+)
+def test_shapes_that_do_not_add(a: str, b: str, help: str) -> None:
+    error = failure(Add.make(), a, b)
+    assert (error.code, error.operands) == ("E301", (0, 1))
+    assert error.message == f"add needs equal shapes: {a} and {b}"
+    assert error.label == f"{a} + {b}"
+    assert help in error.help
+
+
+def mended(error: ShapeError, shape: str) -> TensorType:
+    """What the conv of a help line makes of the shortcut."""
+    line = error.help.partition("`add ")[2].partition("`")[0]
+    body = next(part.strip(" }") for part in line.split("{") if "conv" in part)
+    return check(f"input {shape}; {body}", name="mended").require_graph().nodes[-1].type
+
+
+@pytest.mark.parametrize("shape", ["16x28x28", "16x27x27", "16x28x14", "32x28x28", "16x14x14", "1x28x28"])
+def test_the_projection_of_the_help_works(shape: str) -> None:
+    main = tensor("32x14x14")
+    error = None
+    try:
+        Add.make().output(main, tensor(shape))
+    except ShapeError as found:
+        error = found
+    assert error is not None
+    assert Add.make().output(main, mended(error, shape)) == main
+
+
+def test_the_operand_to_blame_is_found_among_many() -> None:
+    assert failure(Add.make(), "3x4x5", "3x1x1", "1x4x5", "3x4x6").operands == (0, 3)
+    assert failure(Add.make(), "3x1x1", "3x4x5", "3x4x6").operands == (1, 2)
+    assert failure(Maximum.make(), "4", "1", "5").operands == (0, 2)
+    assert failure(Concat.make(), "3x4", "3x4", "3x5").operands == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "help"),
+    [
+        ("64x28x28", "32x14x14", "`upsample 2` on the 32x14x14, or `pool max k=2` on the 64x28x28"),
+        ("64x28x28", "32x14x28", "`upsample 2x1`"),
+        ("64x64x64", "64x56x56", "`crop 56x56` on the 64x64x64, or p=4 more in the layers of the 64x56x56"),
+        ("64x27x27", "64x28x28", "`crop 27x27` on the 64x28x28, or `pad [0, 0, 1, 1]` on the 64x27x27"),
+        ("64x26x28", "64x28x26", "`crop 26x26` on both"),
+        ("64", "32x7x7", "`flatten` the 32x7x7"),
+    ],
+)
+def test_shapes_that_do_not_join(a: str, b: str, help: str) -> None:
+    for pair in ((a, b), (b, a)):
+        error = failure(Concat.make(), *pair)
+        assert error.code == "E310"
+        assert help in error.help
+
+
+def test_element_types_do_not_mix() -> None:
+    error = failure(Concat.make(), "3", "4:int64")
+    assert (error.code, error.operands) == ("E308", (0, 1))
+
+
+def test_a_squeezed_branch_reads_all_places_at_once() -> None:
+    types = tensor("3x4x5"), tensor("3x1x1")
+    assert Mul.make().reads(0, *types) == (Window(1), Window(1))
+    assert Mul.make().reads(1, *types) == (Window(1, 0), Window(1, 0))
+
+
+# --- windows -----------------------------------------------------------------------------------------------
+
+
+def places(window: Window, i: int, m: int) -> set[int]:
+    """What the definition in ops/base.py says that output i reads, of an axis of m elements."""
+    low = window.first + window.step * i
+    return set(range(math.ceil(low), math.floor(low + window.size - 1) + 1)) & set(range(m))
+
+
+@pytest.mark.parametrize("s", [1, 2, 3, 4])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("p", [0, 1, 2])
+def test_windows_of_transposed_convolution(k: int, s: int, p: int) -> None:
+    m, op = 6, ConvTranspose.make(rank=1, out=1, k=k, s=s, p=p)
+    (size,) = op.output(TensorType((1, m))).spatial
+    (window,) = op.windows(TensorType((1, m)))
+    for o in range(size):
+        assert places(window, o, m) == {i for i in range(m) if 0 <= o + p - i * s < k}
+    assert window.step == Fraction(1, s)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_windows_of_upsampling(n: int) -> None:
+    m = 7
+    (near,) = Upsample.make(rank=1, n=n).windows(TensorType((1, m)))
+    (smooth,) = Upsample.make(rank=1, n=n, mode=Word("bilinear")).windows(TensorType((1, m)))
+    for i in range(m * n):
+        assert places(near, i, m) == {i // n}
+        x = Fraction(2 * i + 1, 2 * n) - Fraction(1, 2)
+        exact = {j for j in range(m) if abs(x - j) < 1}
+        assert places(smooth, i, m) == exact
+    (deep,) = DepthToSpace.make(n=n).windows(TensorType((n * n, m, m)))[:1]
+    assert deep == near
+
+
+def test_windows_that_move_cover_or_end() -> None:
+    x = tensor("4x8x10")
+    assert Pad.make(n=(1, 2, 3, 4)).windows(x) == (Window(1, 1, -1), Window(1, 1, -2))
+    assert Crop.make(size=4).windows(x) == (Window(1, 1, 2), Window(1, 1, 3))
+    assert Slice.make(begin=-3, axis=2).windows(x) == (Window(1), Window(1, 1, 7))
+    assert Slice.make(begin=1).windows(x) == (Window(1), Window(1))
+    assert SpaceToDepth.make(n=2).windows(x) == (Window(2, 2), Window(2, 2))
+    for op in (GlobalPool.make(kind=Word("avg")), LayerNorm.make(), Fc.make(out=3)):
+        assert op.windows(x) == (Window(8), Window(10))
+    assert Bilinear.make(a=Word("a"), b=Word("b")).reads(1, tensor("3"), x) == (Window(8), Window(10))
+    (window, still) = Select.make(indices=(5, 0, 1), axis=1).windows(x)
+    assert all(place in places(window, i, 8) for i, place in enumerate((5, 0, 1)))
+    assert still == Window(1)
+    pool = Pool.make(kind=Word("max"), k=2)
+    unpool = Unpool.make(of=Word("p")).replace(pool=pool)
+    assert unpool.windows(tensor("4x4x5"), x)[0] == Window(Fraction(3, 2), Fraction(1, 2), Fraction(-1, 2))
+    assert unpool.reads(1, tensor("4x4x5"), x)[0] == Window(3, 1, -1)
+
+
+# --- advice ------------------------------------------------------------------------------------------------
+
+
+def advised(keyword: str, x: str = "3x8x8", **values: Any) -> list[tuple[str, str]]:
+    op = make(keyword, tensor(x).rank, **values)
+    op.output(tensor(x))
+    return [(a.code, a.help) for a in op.advice(tensor(x))]
+
+
+def test_even_kernels_under_same_have_no_centre() -> None:
+    assert advised("conv", out=4, k=4, p="same") == [("W302", "k=3 or k=5 has a centre")]
+    assert advised("conv", out=4, k=2, p="same_lower") == [("W302", "k=3 has a centre")]
+    assert advised("pool", kind="max", k=2, s=1, p="same") == [("W302", "k=3 has a centre")]
+    assert [code for code, _ in advised("filter", numbers=((1, 1), (1, 1)))] == ["W302"]
+    for quiet in (
+        {"k": 3, "p": "same"},
+        {"k": 4, "p": 1},
+        {"k": 4, "s": 2, "p": "same"},
+        {"k": 2, "d": 2, "p": "same"},
+    ):
+        assert advised("conv", out=4, **quiet) == []
+
+
+def test_padding_that_some_outputs_see_alone() -> None:
+    assert advised("conv", out=4, k=3, p=3)[0][0] == "W303"
+    assert advised("conv", out=4, k=3, p=3)[0][1].startswith("p=2 is the most")
+    assert advised("conv", out=4, k=1, p=1)[0][1].startswith("p=0 is the most")
+    assert advised("conv", out=4, k=3, p=(0, 0, 3, 3))[0][0] == "W303"
+    assert advised("conv", out=4, k=3, p="full") == []
+    assert advised("conv", out=4, k=3, d=2, p=4) == []
+    # the end is padded by a whole kernel, but no window begins that far
+    assert advised("conv", "3x8", out=4, k=3, s=5, p=(0, 3)) == []
+
+
+def test_a_stride_that_does_not_fit_is_said_of_filters_too() -> None:
+    assert advised("filter", numbers="box", s=3, p=0)[0][0] == "W301"
+
+
+def test_all_warnings_and_errors_name_something_to_do() -> None:
+    shape = format_shape((3, 8, 8))
+    for values in ({"k": 9}, {"k": 2, "groups": 2}):
+        assert failure(make("conv", out=4, **values), shape).help

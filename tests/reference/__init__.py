@@ -1,0 +1,1 @@
+"""Tests of how NumPy runs a layer."""

@@ -1,0 +1,314 @@
+"""The rules of the house: who may import whom, what a command loads, and that no layer is half there."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import cnnc.reference as reference
+from cnnc.export import emissions
+from cnnc.export import emitter as emission
+from cnnc.network import check
+from cnnc.ops import OPS
+from tests.op_cases import CASES
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "cnnc"
+
+# From the ground up: a part imports those before it, and, being a package, itself.
+PARTS = (
+    "record",
+    "diagnostics",
+    "files",
+    "tensor",
+    "arguments",
+    "provenance",
+    "explanations",
+    "templates",
+    "ops",
+    "graph",
+    "analysis",
+    "sizes",
+    "data",
+    "language",
+    "report",
+    "recipe",
+    "network",
+    "reference",
+    "export",
+    "training",
+    "api",
+    "cli",
+)
+TOP = ("cli", "__init__", "__main__")  # may import everything
+STRANGERS = {("reference", "report"), ("report", "data"), ("training", "report"), ("export", "report")}
+"""Readers of the graph that know nothing of each other, though one stands above the other."""
+
+
+class Import(NamedTuple):
+    """One import of one module: what it names, where, and whether inside a function."""
+
+    module: str
+    target: str
+    line: int
+    lazy: bool
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line} imports {self.target}"
+
+
+@cache
+def modules() -> Mapping[str, Path]:
+    """Every module of the package by its dotted name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports_of(module: str, path: Path) -> Iterator[Import]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lazy = {
+        inner
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(outer)
+    }
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(module, alias.name, node.lineno, node in lazy)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")
+                base = ".".join([*parents[: len(parents) - node.level + 1], *([base] if base else [])])
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield Import(module, inner if inner in modules() else base, node.lineno, node in lazy)
+
+
+@cache
+def all_imports() -> tuple[Import, ...]:
+    return tuple(found for module, path in modules().items() for found in imports_of(module, path))
+
+
+def part(module: str) -> str:
+    """The part a module of cnnc belongs to: `cnnc.ops.conv` is of `ops`."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def height(name: str) -> int:
+    """Where a part stands; one without a place stands below all, and so may import nothing."""
+    return PARTS.index(name) if name in PARTS else -1
+
+
+def own() -> list[Import]:
+    return [i for i in all_imports() if i.target.split(".")[0] == "cnnc"]
+
+
+def test_the_imports_are_really_read() -> None:
+    """Else every test below would pass on nothing."""
+    seen = {(i.module, i.target, i.lazy) for i in all_imports()}
+    assert ("cnnc.graph", "cnnc.ops.base", False) in seen
+    assert ("cnnc.export.emit", "onnx", False) in seen
+    assert ("cnnc.cli.export", "cnnc.export.export", True) in seen
+    assert ("cnnc.reference.conv", "cnnc.ops.window", False) in seen  # `from cnnc.ops import window`
+
+
+def test_every_part_has_its_place() -> None:
+    parts = {part(module) for module in modules()} - set(TOP)
+    assert sorted(parts - set(PARTS)) == [], "say in PARTS where these stand"
+    assert sorted(set(PARTS) - parts - set(TOP)) == [], "these are gone"
+
+
+def test_imports_run_downward() -> None:
+    upward = []
+    for found in own():
+        source, target = part(found.module), part(found.target)
+        if source in TOP:
+            continue
+        if target in TOP or height(target) > height(source):
+            upward.append(str(found))
+    assert upward == []
+
+
+def test_readers_of_the_graph_know_no_other() -> None:
+    assert [str(i) for i in own() if (part(i.module), part(i.target)) in STRANGERS] == []
+
+
+def test_no_two_modules_need_each_other() -> None:
+    """Within a part as well, functions' own imports included."""
+    needs: dict[str, set[str]] = {module: set() for module in modules()}
+    for found in own():
+        # a package's __init__ gathers its modules; those name each other, not the package
+        if found.target != found.module and modules()[found.target].name != "__init__.py":
+            needs[found.module].add(found.target)
+    done: set[str] = set()
+    while ready := {module for module, wanted in needs.items() if module not in done and wanted <= done}:
+        done |= ready
+    assert {module: sorted(needs[module] - done) for module in needs if module not in done} == {}
+
+
+@pytest.mark.parametrize(
+    ("packages", "allowed"),
+    [
+        (("lark",), ("cnnc.language.parse",)),
+        (("onnx", "onnxruntime"), ("cnnc.export",)),
+        (("typer", "rich", "click"), ("cnnc.cli",)),
+        (("threadpoolctl",), ("cnnc.reference.parallel",)),
+        (("safetensors",), ("cnnc.training.checkpoint",)),
+        (("PIL",), ("cnnc.data.pictures",)),
+        (("numpy",), ("cnnc.reference", "cnnc.export", "cnnc.training", "cnnc.data", "cnnc.cli")),
+    ],
+)
+def test_a_library_has_its_place(packages: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+    elsewhere = [
+        str(i)
+        for i in all_imports()
+        if i.target.split(".")[0] in packages
+        and not any(i.module == place or i.module.startswith(f"{place}.") for place in allowed)
+    ]
+    assert elsewhere == []
+
+
+# --- what a command loads ----------------------------------------------------------------------------------
+
+_LOADED = """
+import json, sys
+from cnnc.cli.main import main
+sys.argv = ["cnnc", *sys.argv[1:]]
+try:
+    main()
+finally:
+    names = {name.split(".")[0] for name in sys.modules} | {name for name in sys.modules if name.startswith("cnnc")}
+    print(json.dumps(sorted(names)), file=sys.stderr)
+"""
+
+
+def loaded(*arguments: str) -> set[str]:
+    """The packages (and modules of cnnc) that a command which ended well had loaded."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LOADED, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--explain",)])
+def test_check_loads_nothing_heavy(options: tuple[str, ...]) -> None:
+    """A network with a train section, as they all have."""
+    names = loaded("check", *options, str(ROOT / "models" / "lenet5.cnn"))
+    assert "cnnc.language.lower" in names
+    heavy = {"numpy", "onnx", "onnxruntime", "safetensors", "threadpoolctl", "PIL", "scipy", "rich", "pydantic"}
+    assert names & heavy == set()
+
+
+def test_what_check_does_not_load_is_loaded_by_others() -> None:
+    """The test above can fail: training loads NumPy, and no onnx."""
+    code = "import sys, cnnc.training.loop; print([n for n in ('numpy', 'onnx', 'onnxruntime') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['numpy']"
+
+
+# --- op × table --------------------------------------------------------------------------------------------
+
+assert emissions.__all__  # imported for what it fills
+TABLES: dict[str, set[str]] = {
+    "forward": {op.keyword for op in reference.FORWARD},
+    "backward": {op.keyword for op in reference.BACKWARD},
+    "emission": {op.keyword for op in emission.EMISSIONS},
+    "row in tests/op_cases.py": {
+        node.op.keyword for case in CASES if (graph := check(case.text).graph) is not None for node in graph.nodes
+    },
+}
+NOT_NEEDED = {("input", "forward"), ("input", "backward")}
+NOT_YET: set[tuple[str, str]] = {
+    (layer, table)
+    for layer in [
+        "abs",
+        "add",
+        "affine",
+        "bilinear",
+        "channel_shuffle",
+        "clip",
+        "concat",
+        "conv_transpose",
+        "crop",
+        "depth_to_space",
+        "drop_path",
+        "elu",
+        "embed",
+        "filter",
+        "gelu",
+        "global_pool",
+        "group_norm",
+        "hard_sigmoid",
+        "hard_swish",
+        "identity",
+        "instance_norm",
+        "layer_norm",
+        "leaky_relu",
+        "log_softmax",
+        "lrn",
+        "maximum",
+        "maxout",
+        "mish",
+        "mul",
+        "pad",
+        "prelu",
+        "relu6",
+        "scale",
+        "select",
+        "selu",
+        "silu",
+        "slice",
+        "softplus",
+        "space_to_depth",
+        "sub",
+        "unpool",
+        "upsample",
+    ]
+    for table in TABLES
+}
+"""Holes that are known; one that was filled must leave this set."""
+
+
+def holes() -> set[tuple[str, str]]:
+    return {(keyword, table) for keyword in OPS for table, has in TABLES.items() if keyword not in has} - NOT_NEEDED
+
+
+def test_every_layer_is_in_every_table() -> None:
+    missing = [f"{keyword} has no {table}" for keyword, table in sorted(holes() - NOT_YET)]
+    assert missing == []
+
+
+def test_no_known_hole_is_stale() -> None:
+    filled = [f"{keyword} has {table} now" for keyword, table in sorted(NOT_YET - holes())]
+    assert filled == []
+
+
+def test_tables_hold_no_layer_that_is_not_in_the_language() -> None:
+    assert {table: sorted(has - set(OPS)) for table, has in TABLES.items() if has - set(OPS)} == {}
+
+
+def test_rows_have_names_of_their_own() -> None:
+    ids = [case.id for case in CASES]
+    assert sorted({i for i in ids if ids.count(i) > 1}) == []
+    assert all(case.skip[driver] for case in CASES for driver in case.skip), "a skipped row says why"

@@ -1,0 +1,1 @@
+"""Tests of training: rules, checkpoints, runs that are stopped and resumed."""

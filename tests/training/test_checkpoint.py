@@ -1,0 +1,228 @@
+"""Checkpoints: what is written is read again, and no damage is taken for a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import numpy as safetensors
+
+from cnnc.diagnostics import CnncError, Exit
+from cnnc.network import check
+from cnnc.reference import initialize
+from cnnc.training import checkpoint as checkpoints
+from cnnc.training.checkpoint import Checkpoint, Progress
+from tests.training.conftest import refused
+
+SOURCE = "input 1x8x8\npool max k=4\nfc 10\nsoftmax\ntrain { data digits }  # α\n"
+
+
+@pytest.fixture
+def made() -> Checkpoint:
+    weights = initialize(check(SOURCE).require_graph(), 0)
+    return Checkpoint(
+        file="näme.cnn",
+        source=SOURCE,
+        settings=("train.epochs=2",),
+        classes=tuple("0123456789"),
+        weights=weights,
+        slots={"steps": np.array(17, np.int64), "fc1.weight.mean": np.full_like(weights["fc1.weight"], -0.0)},
+        progress=Progress(1, 5, 0.1 + 0.2, 7, 8, 0, 0.5, float("inf")),
+        versions={"cnnc": "0"},
+        threads=3,
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path, made: Checkpoint) -> Path:
+    checkpoints.save(tmp_path / "last.safetensors", made)
+    return tmp_path / "last.safetensors"
+
+
+def parts(data: bytes) -> tuple[bytes, bytes]:
+    """The header and the tensors of a safetensors file."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    return data[8:end], data[end:]
+
+
+def joined(header: bytes, tensors: bytes) -> bytes:
+    return len(header).to_bytes(8, "little") + header + tensors
+
+
+def test_all_comes_back(file: Path, made: Checkpoint) -> None:
+    found = checkpoints.load(file)
+    assert found == replace(made, weights=found.weights, slots=found.slots)
+    for ours, theirs in ((made.weights, found.weights), (made.slots, found.slots)):
+        assert ours.keys() == theirs.keys()
+        for name, array in ours.items():
+            assert (array.dtype, array.shape, array.tobytes()) == (
+                theirs[name].dtype,
+                theirs[name].shape,
+                theirs[name].tobytes(),
+            )
+            assert theirs[name].flags.writeable
+    assert found.network().source.text == SOURCE
+
+
+def test_equal_checkpoints_are_equal_files(file: Path, made: Checkpoint, tmp_path: Path) -> None:
+    turned = replace(made, weights=dict(reversed(made.weights.items())))
+    for _ in range(20):
+        checkpoints.save(tmp_path / "again.safetensors", turned)
+        assert (tmp_path / "again.safetensors").read_bytes() == file.read_bytes()
+
+
+def test_others_can_read_the_weights(file: Path, made: Checkpoint) -> None:
+    tensors = safetensors.load_file(file)
+    np.testing.assert_array_equal(tensors["weights/fc1.weight"], made.weights["fc1.weight"])
+    facts = json.loads(json.loads(parts(file.read_bytes())[0])["__metadata__"]["cnnc"])
+    assert facts["classes"] == list("0123456789")
+    assert facts["preprocessing"]
+    assert len(facts["sha256"]) == 64
+
+
+def test_every_length_short_of_the_whole(file: Path) -> None:
+    data = file.read_bytes()
+    lengths = {*range(0, len(data), 7), *range(20), *range(len(data) - 20, len(data))}
+    for length in sorted(lengths):
+        file.write_bytes(data[:length])
+        assert refused(file) is None, length
+
+
+def test_bytes_too_many(file: Path) -> None:
+    data = file.read_bytes()
+    for more in (b"\0", b" ", data):
+        file.write_bytes(data + more)
+        assert refused(file) is None
+
+
+def test_single_bits_flipped(file: Path) -> None:
+    data = file.read_bytes()
+    header = 8 + len(parts(data)[0])
+    draw = random.Random(0)
+    places = [*range(64), *(8 * byte + draw.randrange(8) for byte in range(8, header))]
+    places += [draw.randrange(8 * header, 8 * len(data)) for _ in range(400)]
+    places += [8 * header, 8 * len(data) - 1]
+    for place in places:
+        damaged = bytearray(data)
+        damaged[place // 8] ^= 1 << place % 8
+        file.write_bytes(damaged)
+        assert refused(file) is None, f"bit {place % 8} of byte {place // 8}"
+
+
+def test_stretches_lost_or_overwritten(file: Path) -> None:
+    data = file.read_bytes()
+    draw = random.Random(1)
+    for _ in range(200):
+        start = draw.randrange(len(data))
+        stop = min(len(data), start + 1 + draw.randrange(200))
+        for piece in (b"", b"\0" * (stop - start), draw.randbytes(stop - start)):
+            damaged = data[:start] + piece + data[stop:]
+            if damaged != data:
+                file.write_bytes(damaged)
+                assert refused(file) is None
+
+
+def test_metadata_of_another_checkpoint(file: Path, made: Checkpoint, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    for change in (
+        {"weights": {name: array + 1 for name, array in made.weights.items()}},
+        {"progress": Progress(2)},
+        {"source": SOURCE + "# other\n"},
+    ):
+        checkpoints.save(other, replace(made, **change))
+        (header, tensors), (header2, tensors2) = parts(file.read_bytes()), parts(other.read_bytes())
+        for mixed in (joined(header, tensors2), joined(header2, tensors)):
+            if mixed not in (file.read_bytes(), other.read_bytes()):
+                (tmp_path / "mixed").write_bytes(mixed)
+                assert refused(tmp_path / "mixed") is None
+
+
+def test_two_fields_of_the_metadata_swapped(file: Path) -> None:
+    header, tensors = parts(file.read_bytes())
+    facts = json.loads(header)
+    meta = facts["__metadata__"]
+    for a, b in (("cnnc", "digest"), ("cnnc", "format"), ("digest", "format")):
+        facts["__metadata__"] = {**meta, a: meta[b], b: meta[a]}
+        file.write_bytes(joined(json.dumps(facts).encode(), tensors))
+        assert refused(file) is None
+    names = [name for name in facts if name != "__metadata__"]
+    facts = {**json.loads(header), names[0]: facts[names[1]], names[1]: facts[names[0]]}
+    file.write_bytes(joined(json.dumps(facts).encode(), tensors))
+    assert refused(file) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0" * 7,
+        b"\0" * 64,
+        b"\xff" * 64,
+        b"PK\3\4" + b"\0" * 60,
+        joined(b"[" * 50_000, b""),
+        joined(b"[]", b""),
+        joined(b"{}", b""),
+        joined(b'{"__metadata__": 3}', b""),
+        joined(b'{"__metadata__": {"format": "cnnc-checkpoint-1"}}', b""),
+        joined(b'{"__metadata__": {"format": "cnnc-checkpoint-1", "cnnc": "{}", "digest": "0"}}', b""),
+        joined(b'{"a": {"dtype": "F32", "shape": [99999999999999], "data_offsets": [0, 4]}}', b"abcd"),
+        (2**63).to_bytes(8, "little") + b"{}",
+        safetensors.save({"x": np.zeros(3, np.float32)}),
+        safetensors.save({"x": np.zeros(3, np.float32)}, {"format": "pt"}),
+    ],
+    ids=lambda data: f"{len(data)} bytes {data[:12]!r}",
+)
+def test_what_is_no_checkpoint(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.safetensors").write_bytes(data)
+    assert refused(tmp_path / "x.safetensors") is None
+
+
+def test_noise(tmp_path: Path) -> None:
+    draw = random.Random(2)
+    for length in (1, 8, 9, 100, 5000):
+        (tmp_path / "x").write_bytes(draw.randbytes(length))
+        assert refused(tmp_path / "x") is None
+
+
+def test_where_there_is_none(tmp_path: Path, file: Path) -> None:
+    assert checkpoints.find(file) == file
+    assert checkpoints.find(tmp_path, "best") == file, "a run that has no best yet has its last"
+    for path in (tmp_path / "nowhere", tmp_path.parent):
+        with pytest.raises(CnncError) as caught:
+            checkpoints.find(path)
+        assert [d.code for d in caught.value.diagnostics] == ["E606"]
+        assert caught.value.status is Exit.DATA
+
+
+def test_weights_of_another_network(made: Checkpoint) -> None:
+    for weights in (
+        {},
+        {**made.weights, "fc1.bias": np.zeros(9, np.float32)},
+        {**made.weights, "fc2.bias": np.zeros(9)},
+    ):
+        with pytest.raises(CnncError) as caught:
+            replace(made, weights=weights).network()
+        assert [d.code for d in caught.value.diagnostics] == ["E605"]
+
+
+def test_a_full_disk_leaves_what_was_there(
+    file: Path, made: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = file.read_bytes()
+
+    def full(self: Path, data: bytes) -> int:
+        with self.open("wb") as half:
+            half.write(data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CnncError) as caught:
+        checkpoints.save(file, replace(made, progress=Progress(2)))
+    monkeypatch.undo()
+    assert [d.code for d in caught.value.diagnostics] == ["E902"]
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]

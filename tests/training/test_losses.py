@@ -1,0 +1,69 @@
+"""Cross-entropy: its value, its gradient, and scores at the edge of what floating point holds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from cnnc.training.losses import cross_entropy
+
+
+def test_equal_scores_cost_the_logarithm_of_the_classes() -> None:
+    loss = cross_entropy(np.zeros((4, 10)), np.array([0, 3, 9, 9]))
+    assert loss.value == pytest.approx(math.log(10), rel=1e-14)
+
+
+def test_value_is_that_of_the_definition() -> None:
+    random = np.random.default_rng(1)
+    scores, labels = random.normal(0, 3, (16, 7)), random.integers(0, 7, 16)
+    probabilities = [math.exp(row[label]) / sum(map(math.exp, row)) for row, label in zip(scores, labels, strict=True)]
+    expected = -sum(map(math.log, probabilities)) / 16
+    assert cross_entropy(scores, labels).value == pytest.approx(expected, rel=1e-12)
+
+
+def test_gradient_is_that_of_central_differences() -> None:
+    random = np.random.default_rng(2)
+    scores, labels = random.normal(0, 1, (3, 5)), np.array([4, 0, 2])
+    gradient = cross_entropy(scores, labels).gradient
+    for index in np.ndindex(*scores.shape):
+        up, down = scores.copy(), scores.copy()
+        up[index] += 1e-5
+        down[index] -= 1e-5
+        slope = (cross_entropy(up, labels).value - cross_entropy(down, labels).value) / 2e-5
+        assert gradient[index] == pytest.approx(slope, rel=1e-6, abs=1e-9)
+
+
+def test_large_scores_do_not_overflow() -> None:
+    scores = np.array([[1e4, 0, -1e4], [-3e38, 3e38, 0]], np.float32)
+    with np.errstate(over="raise", invalid="raise"):
+        loss = cross_entropy(scores[:1], np.array([0]))
+    assert loss.value == 0
+    assert np.isfinite(loss.gradient).all()
+    with np.errstate(over="ignore"):
+        assert cross_entropy(scores[1:], np.array([1])).value == 0
+
+
+def test_scores_are_left_alone_and_keep_their_type() -> None:
+    scores = np.arange(6, dtype=np.float32).reshape(2, 3)
+    loss = cross_entropy(scores, np.array([0, 1]))
+    np.testing.assert_array_equal(scores, np.arange(6, dtype=np.float32).reshape(2, 3))
+    assert loss.gradient.dtype == np.float32
+    np.testing.assert_allclose(loss.gradient.sum(-1), 0, atol=1e-7)
+
+
+def test_a_score_that_is_no_number_makes_a_loss_that_is_none() -> None:
+    assert math.isnan(cross_entropy(np.array([[np.nan, 0.0]]), np.array([1])).value)
+
+
+def test_pytorch_agrees() -> None:
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(3)
+    scores, labels = random.normal(0, 2, (8, 10)), random.integers(0, 10, 8)
+    theirs = torch.tensor(scores, requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(theirs, torch.tensor(labels))
+    loss.backward()
+    ours = cross_entropy(scores, labels)
+    assert ours.value == pytest.approx(float(loss), rel=1e-12)
+    np.testing.assert_allclose(ours.gradient, theirs.grad.numpy(), rtol=1e-10, atol=1e-14)

@@ -1,0 +1,31 @@
+"""The learning rate over the course of training."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from cnnc.recipe import Constant, Cosine, Step
+from cnnc.training.schedules import factor
+
+
+@pytest.mark.parametrize("epoch", [0, 0.5, 3, 9.99])
+def test_constant(epoch: float) -> None:
+    assert factor(Constant(kind="constant"), epoch, 10) == 1.0
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(0, 1.0), (2.9, 1.0), (3, 0.1), (5.99, 0.1), (6, 0.01), (9, 0.001)])
+def test_step(epoch: float, expected: float) -> None:
+    assert factor(Step(kind="step", every=3, gamma=0.1), epoch, 10) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(0, 1.0), (2.5, 0.8535533905932737), (5, 0.5), (10, 0.0), (12, 0.0)])
+def test_cosine(epoch: float, expected: float) -> None:
+    assert factor(Cosine(kind="cosine"), epoch, 10) == pytest.approx(expected, abs=1e-15)
+
+
+def test_cosine_falls_all_the_way() -> None:
+    factors = [factor(Cosine(kind="cosine"), epoch / 100, 7) for epoch in range(701)]
+    assert factors == sorted(factors, reverse=True)
+    assert all(math.isfinite(f) and 0 <= f <= 1 for f in factors)
