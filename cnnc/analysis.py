@@ -7,11 +7,13 @@ read it.
 from __future__ import annotations
 
 import math
-from fractions import Fraction
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cnnc.graph import Graph, Node
 from cnnc.ops.base import Window
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 
 class Field(NamedTuple):

@@ -173,7 +173,7 @@ def _explore(
         return asked, None, []
     based = asked if asked.graph is not None else _first_legal(lower_at, at)
     if based is None or based.graph is None:
-        return asked, None, []
+        return (asked if at else _never(asked)), None, []
     shapes = _shapes_at(based, lower_at)
     found = survey(based.graph, shapes, based.symbols)
     moved = depends_on_size(based.graph, shapes, found)
@@ -228,6 +228,19 @@ def _expected(based: Lowered, sizes: Mapping[str, int]) -> Iterable[tuple[str, t
                 yield expectation.node, None
     finally:
         based.root.values.update(kept)
+
+
+def _never(asked: Lowered) -> Lowered:
+    """The errors of a text for which no size that was tried is legal."""
+    names = " and ".join(asked.symbols)
+    where = ", ".join(f"{name}={size}" for name, size in asked.symbols.items())
+    told = tuple(
+        d._replace(message=f"no size up to {max(_CANDIDATES)} fits {names}; at {where}: {d.message}")
+        if d.severity == "error"
+        else d
+        for d in asked.diagnostics
+    )
+    return asked.replace(diagnostics=told)
 
 
 def _explained(asked: Lowered, found: Survey, at: Mapping[str, int]) -> Lowered:

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from fractions import Fraction
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cnnc.analysis import receptive_fields
 from cnnc.graph import Graph, Node
@@ -22,6 +21,9 @@ from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input
 from cnnc.record import Record
 from cnnc.tensor import TensorType
+
+if TYPE_CHECKING:
+    from fractions import Fraction  # loaded where a text has symbols only
 
 MAX_PERIOD = 2048
 MAX_SIZE = 8192  # a network whose smallest legal size is above this is taken for one without
@@ -158,6 +160,8 @@ def depends_on_size(graph: Graph, at: At, found: Survey) -> tuple[Node, str] | N
 
 
 def _period(graph: Graph) -> int:
+    from fractions import Fraction
+
     steps = {field.step for fields in receptive_fields(graph).values() for field in fields}
     period = 1
     for step in steps:
@@ -229,6 +233,8 @@ def _formulas(
 
 def _formula(symbol: str, node: str, axis: int, tried: Mapping[int, Mapping[str, TensorType]], period: int) -> str:
     """The size as a function of the symbol, verified on every size that was tried; "" where it is constant."""
+    from fractions import Fraction
+
     points = [(n, types[node].shape[axis]) for n, types in tried.items()]
     if len({d for _, d in points}) <= 1:
         return ""

@@ -10,45 +10,64 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnc.data.catalog import KNOWN, DataFacts
 from cnnc.diagnostics import CnncError, nearest
+from cnnc.record import Record
+from cnnc.tensor import TensorType
 
 if TYPE_CHECKING:
     from cnnc.data.dataset import Dataset
 
-__all__ = ["KNOWN", "READERS", "DataFacts", "load"]
+__all__ = ["KNOWN", "READERS", "DataFacts", "Request", "load"]
 
 Report = Callable[[str], None]
-
-
-def _digits(folder: Path | None, report: Report) -> Dataset:
-    from cnnc.data import digits
-
-    if folder is not None:
-        report(f"digits comes with cnnc; nothing is read from {folder}")
-    return digits.read()
-
-
-def _mnist(folder: Path | None, report: Report) -> Dataset:
-    from cnnc.data import mnist
-
-    return mnist.read(folder, report)
-
-
-READERS: dict[str, Callable[[Path | None, Report], Dataset]] = {
-    "digits": _digits,
-    "mnist": _mnist,
-}
 
 
 def quiet(line: str) -> None:
     """Reports to nobody."""
 
 
-def load(name: str, folder: Path | None = None, report: Report = quiet) -> Dataset:
-    """Reads a data set.
+class Request(Record):
+    """What is to be read, and for whom.
+
+    `folder` is what the user gave for `--data`; `path` the file or folder that the text names (`images "photos"`), as
+    written; `inputs` the types of the network's inputs, which pictures are brought to the size of; `classes` the
+    number of its classes (0: unknown); `test` and `seed` say what share to hold back where the data has no test set.
+    """
+
+    folder: Path | None = None
+    report: Report = quiet
+    path: str | None = None
+    inputs: tuple[TensorType, ...] = ()
+    classes: int = 0
+    test: float = 0.1
+    seed: int = 0
+
+
+def _digits(request: Request) -> Dataset:
+    from cnnc.data import digits
+
+    if request.folder is not None:
+        request.report(f"digits comes with cnnc; nothing is read from {request.folder}")
+    return digits.read()
+
+
+def _mnist(request: Request) -> Dataset:
+    from cnnc.data import mnist
+
+    return mnist.read(request.folder, request.report)
+
+
+READERS: dict[str, Callable[[Request], Dataset]] = {
+    "digits": _digits,
+    "mnist": _mnist,
+}
+
+
+def load(name: str, folder: Path | None = None, report: Report = quiet, **more: Any) -> Dataset:
+    """Reads a data set; `more` are the other fields of `Request`.
 
     `folder` is where the user says its files are; without it they are searched for, and fetched where they can be.
     `report` gets a line of text for each thing that takes time. Raises E601 for an unknown name, E602 for bad files,
@@ -63,4 +82,4 @@ def load(name: str, folder: Path | None = None, report: Report = quiet) -> Datas
             f"there is no data set called `{name}`",
             help=f"write `{guess}`" if guess else f"the data sets are: {known}",
         )
-    return reader(folder, report)
+    return reader(Request(folder=folder, report=report, **more))

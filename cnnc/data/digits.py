@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.data.catalog import KNOWN
-from cnnc.data.dataset import Dataset, Split, make_split
+from cnnc.data.dataset import Dataset, make_split
 from cnnc.data.idx import IMAGES, LABELS, decode_idx, with_channel
 
 TEST_IMAGES = 360
@@ -30,8 +30,8 @@ def read() -> Dataset:
     names = ("images-idx3-ubyte.gz", "labels-idx1-ubyte.gz")
     images = with_channel(spread(_read(names[0], IMAGES)))
     everything = make_split(images, _read(names[1], LABELS), facts, *names)
-    train = Split(everything.images[:-TEST_IMAGES], everything.labels[:-TEST_IMAGES])
-    test = Split(everything.images[-TEST_IMAGES:], everything.labels[-TEST_IMAGES:])
+    places = np.arange(len(everything))
+    train, test = everything.part(places[:-TEST_IMAGES]), everything.part(places[-TEST_IMAGES:])
     return Dataset("digits", facts.classes, train, test)
 
 

@@ -65,13 +65,13 @@ def score(
     session: Session, examples: Split, batch: int = 256, watch: Callable[[int], None] = lambda done: None
 ) -> Score:
     """How many examples the model names rightly."""
-    if input_shape(session) != examples.images.shape[1:]:
-        found = "x".join(map(str, examples.images.shape[1:]))
+    if input_shape(session) != examples.inputs[0].shape[1:]:
+        found = "x".join(map(str, examples.inputs[0].shape[1:]))
         wanted = "x".join(map(str, input_shape(session)))
         raise CnncError.of("E609", f"the data are {found}; {session.name} takes {wanted}")
     right = 0
     for part in batches(len(examples), batch):
-        right += int((scores(session, examples.images[part]).argmax(-1) == examples.labels[part]).sum())
+        right += int((scores(session, examples.inputs[0][part]).argmax(-1) == examples.targets[0][part]).sum())
         watch(part.stop)
     return Score(right, len(examples))
 

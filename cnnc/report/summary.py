@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from cnnc.analysis import Field, Memory, peak_memory, receptive_fields, training_memory
 from cnnc.graph import Graph, Node
 from cnnc.record import Record
 from cnnc.sizes import Survey
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 Size = int | str
 """A size, or the formula of one that depends on a symbol."""
@@ -103,13 +107,25 @@ def _row(graph: Graph, node: Node, field: tuple[Field, ...], survey: Survey | No
         None if moving else node.type.bytes,
         field,
         node.span.line if node.span else 0,
-        () if moving else tuple(node.op.explain(*types)),
+        () if moving else (*node.op.explain(*types), *_field_text(field)),
         1,
         node.path,
         None if moving or not macs else 2 * macs - node.type.size,  # n products, n - 1 sums
         None if moving else dense,
         None if moving or dense is None else 2 * dense - node.type.size,
     )
+
+
+def _field_text(field: tuple[Field, ...]) -> tuple[str, ...]:
+    """What one output sees: `sees 14x14 of the input, 2 apart, from -2`."""
+    if not field or all(f.elements == 1 for f in field):
+        return ()
+
+    def each(numbers: list[int | Fraction]) -> str:
+        return str(numbers[0]) if len(set(numbers)) == 1 else "x".join(map(str, numbers))
+
+    size = "x".join(str(f.elements) for f in field)
+    return (f"sees {size} of the input, {each([f.step for f in field])} apart, from {each([f.first for f in field])}",)
 
 
 def fold(summary: Summary, depth: int) -> Summary:

@@ -134,7 +134,7 @@ def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
     count = round(len(train) * share)
     order = np.random.default_rng([seed, 3]).permutation(len(train))
     held, kept = np.sort(order[:count]), np.sort(order[count:])
-    return Split(train.images[kept], train.labels[kept]), Split(train.images[held], train.labels[held])
+    return train.part(kept), train.part(held)
 
 
 def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = None) -> Result:
@@ -170,11 +170,11 @@ def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
         if stopping.asked():
             return False
         chosen = order[step * run.recipe.batch : (step + 1) * run.recipe.batch]
-        images = run.train.images[chosen]
+        images = run.train.inputs[0][chosen]
         if run.recipe.augment is not None:
             random = np.random.default_rng([run.recipe.seed, 4, epoch, step])
             images = augment(images, run.recipe.augment, random)
-        loss, right = _step(run, epoch, step, images, run.train.labels[chosen])
+        loss, right = _step(run, epoch, step, images, run.train.targets[0][chosen])
         p = run.progress
         run.progress = replace(
             p,
@@ -222,7 +222,7 @@ def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float
     validation = evaluate(run.graph, run.weights, run.validation) if len(run.validation) else None
     judged = validation or trained
     if not math.isfinite(judged.loss):
-        raise _diverged(run, {run.graph.inputs[0].name: run.validation.images[:EVAL_BATCH]}, p.epoch, p.step - 1)
+        raise _diverged(run, {run.graph.inputs[0].name: run.validation.inputs[0][:EVAL_BATCH]}, p.epoch, p.step - 1)
     better = judged.accuracy >= p.best_accuracy or validation is None  # of equals, the one trained longer
     if better:
         p = replace(p, best_epoch=p.epoch, best_accuracy=judged.accuracy, best_loss=judged.loss)
@@ -271,8 +271,8 @@ def evaluate(graph: Graph, weights: Weights, examples: Split) -> Score:
     node = logits(graph)
     right, loss = 0, 0.0
     for start_ in range(0, len(examples), EVAL_BATCH):
-        images = examples.images[start_ : start_ + EVAL_BATCH]
-        labels = examples.labels[start_ : start_ + EVAL_BATCH]
+        images = examples.inputs[0][start_ : start_ + EVAL_BATCH]
+        labels = examples.targets[0][start_ : start_ + EVAL_BATCH]
         made = forward(graph, weights, {graph.inputs[0].name: images}, wanted=[node.name]).values[node.name]
         loss += cross_entropy(made, labels).value * len(labels)
         right += int((made.argmax(-1) == labels).sum())

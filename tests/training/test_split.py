@@ -16,7 +16,7 @@ from tests.training.conftest import tiny
 def numbered(count: int) -> Split:
     """Images that can be told apart: each holds its own number."""
     images = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 2, 2), np.uint8)
-    return Split(images, np.arange(count, dtype=np.int64))
+    return Split.of(images, np.arange(count, dtype=np.int64))
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.25, 0.5, 0.99])
@@ -46,7 +46,7 @@ def test_drawn_from_everywhere() -> None:
 
 
 def test_nothing_left_to_train_on(tmp_path: Path) -> None:
-    one = Split(np.zeros((1, 1, 8, 8), np.uint8), np.zeros(1, np.int64))
+    one = Split.of(np.zeros((1, 1, 8, 8), np.uint8), np.zeros(1, np.int64))
     with pytest.raises(CnncError) as caught:
         start(tiny("train.data.val=0.9"), Dataset("digits", ("0",), one, one), tmp_path)
     assert [d.code for d in caught.value.diagnostics] == ["E607"]
