@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cnnc.data import load as load_data
 from cnnc.export.export import Exported
 from cnnc.export.export import export as export_network
 from cnnc.network import Network
-from cnnc.recipe import require
 from cnnc.training import checkpoint as checkpoints
-from cnnc.training.loop import Result, Watcher, start
+from cnnc.training.loop import Result, Watcher, open_data, start
 from cnnc.training.loop import train as run_training
 
 
@@ -25,8 +23,7 @@ def train(
     `run` is the run folder (runs/NAME, or the first of runs/NAME-2, ... that is free), `data` the folder of the
     data sets. Raises CnncError.
     """
-    recipe = require(network.recipe, network.name)
-    dataset = load_data(recipe.data.name, None if data is None else Path(data))
+    dataset = open_data(network, None if data is None else Path(data), lambda line: None)
     folder = free_folder(Path("runs") / Path(network.source.name).stem.strip("<>")) if run is None else Path(run)
     return run_training(start(network, dataset, folder), watcher)
 
@@ -38,7 +35,7 @@ def export(run: Path | str, out: Path | str, *, last: bool = False, opset: int =
     trained = {
         "epochs": p.epoch,
         "best_epoch": p.best_epoch + 1,
-        "accuracy": p.best_accuracy,
+        "best": p.best_rank,
         "versions": saved.versions,
     }
     return export_network(

@@ -131,7 +131,11 @@ class Real(Kind):
 class Flag(Kind):
     def take(self, value: Any, rank: int) -> bool:
         if not isinstance(value, bool):
-            raise self.reject()
+            meant = dict.fromkeys(("false", "no", "off", "0"), "false") | dict.fromkeys(
+                ("true", "yes", "on", "1"), "true"
+            )
+            word = meant.get(str(value).lower())
+            raise self.reject(f"write `{word}`" if word else "")
         return value
 
     def describe(self) -> str:
@@ -226,7 +230,7 @@ class Padding(Kind):
             if value not in self.options:
                 raise self.reject()
             if value == "causal" and rank != 1:
-                raise BadValue("causal on sequences only (one spatial axis)")
+                raise BadValue("causal on sequences only (one spatial axis)", "`same` pads both sides")
             return str(value)
         items = value if isinstance(value, tuple) else (value,) * max(rank, 1)
         numbers = [whole(item) for item in items]
@@ -253,7 +257,8 @@ class Shape(Kind):
         items = value if isinstance(value, tuple) else (value,)
         numbers = tuple(whole(item) for item in items)
         if not numbers or any(n is None or not 1 <= n <= MAX_WHOLE for n in numbers) or len(numbers) > 4:
-            raise self.reject()
+            small = any(n is not None and n < 1 for n in numbers)
+            raise self.reject("each size is at least 1" if small else "")
         return tuple(n for n in numbers if n is not None)
 
     def describe(self) -> str:

@@ -183,9 +183,16 @@ class CnncError(Exception):
 
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Diagnostics in the order of the text, without repetitions."""
-    unique = dict.fromkeys(diagnostics)
-    return sorted(unique, key=lambda d: d.span.start if d.span else -1)
+    """Diagnostics in the order of the text, without repetitions.
+
+    What is wrong within a block or a repeat is told once, however many calls and rounds lead there: the same
+    words at the same place are one error, the same code at the same place one warning.
+    """
+    unique: dict[tuple[str, Span | None, str], Diagnostic] = {}
+    for d in diagnostics:
+        words = d.message if d.severity == "error" or d.span is None else ""
+        unique.setdefault((d.code, d.span, words), d)
+    return sorted(unique.values(), key=lambda d: d.span.start if d.span else -1)
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

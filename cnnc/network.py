@@ -6,6 +6,7 @@ diagnostic of the text. This is where the stages meet; it holds no rule of its o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,17 +14,18 @@ from typing import TYPE_CHECKING
 from cnnc.arguments import BadValue
 from cnnc.diagnostics import CnncError, Diagnostic, Source, in_order
 from cnnc.files import read_bytes
-from cnnc.graph import Graph
+from cnnc.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.expressions import Silent
 from cnnc.language.include import Includes
 from cnnc.language.lower import Lowered, lower
 from cnnc.language.parse import MAX_TEXT, parse, parse_values
 from cnnc.language.silence import silence
-from cnnc.recipe import Recipe, read
+from cnnc.recipe import Recipe
 from cnnc.record import Record
 from cnnc.sizes import At, Failure, Shapes, Survey, depends_on_size, survey
 from cnnc.tensor import TensorType
+from cnnc.train_section import read
 
 if TYPE_CHECKING:
     from cnnc.report.summary import Row, Summary
@@ -137,10 +139,10 @@ def check(
     def lower_at(sizes: Callable[[str], int], fixed: bool) -> Lowered:
         return lower(file, stem, lets, sizes, includes, fixed)
 
-    lowered, surveyed, more = _explore(lower_at, at)
+    lowered, surveyed, more = _explore(lower_at, at, _divisors(text))
     found = [*lowered.diagnostics, *more]
-    if diagnostics:  # what follows from a statement that could not be read is no news
-        found = [*diagnostics, *(d for d in found if d.code not in _CONSEQUENCES)]
+    if diagnostics:
+        found = [*diagnostics, *(d for d in found if not _follows(d, diagnostics))]
     graph = lowered.graph
     recipe = None
     if lowered.train is not None:
@@ -154,14 +156,39 @@ def check(
 
 
 # Found by looking at the whole text, which is not whole where a statement was left out.
-_CONSEQUENCES = ("E112", "E114", "E115", "E116", "E401", "E402", "W101")
+_OF_THE_WHOLE = ("E112", "E115", "E116", "E125", "E402", "E403", "E404", "E507", "E508")
+_DEFINES = re.compile(r"(?:^|[;{])\s*(?:(?:let|block)\s+(\w+)|(\w+)\s*:)")
+
+
+def _follows(diagnostic: Diagnostic, unread: Sequence[Diagnostic]) -> bool:
+    """Whether a diagnostic may follow from statements that could not be read: no news then.
+
+    Those are warnings, what is said of the whole, names that such a statement defines, and shapes below it.
+    """
+    if diagnostic.severity == "warning" or diagnostic.code in _OF_THE_WHOLE or diagnostic.span is None:
+        return True
+    spans = [d.span for d in unread if d.span is not None]
+    defined = {name for s in spans for names in _DEFINES.findall(s.source.line(s.line)) for name in names if name}
+    if diagnostic.span.text.rpartition("=")[2].strip() in defined:
+        return True
+    shapes = diagnostic.code.startswith("E3") or diagnostic.code == "E401"
+    return shapes and any(s.source is not diagnostic.span.source or s.start < diagnostic.span.start for s in spans)
 
 
 # --- sizes as symbols ------------------------------------------------------------------------------------
 
 
+class _OtherLayers(Exception):
+    """Another size makes other layers."""
+
+
+def _divisors(text: str) -> set[int]:
+    """The numbers that a text divides by: with them a size used in arithmetic comes round again."""
+    return {int(n) for n in re.findall(r"[/%]\s*(\d{1,3})\b", text)} - {0}
+
+
 def _explore(
-    lower_at: Callable[[Callable[[str], int], bool], Lowered], at: Mapping[str, int]
+    lower_at: Callable[[Callable[[str], int], bool], Lowered], at: Mapping[str, int], divisors: Iterable[int]
 ) -> tuple[Lowered, Survey | None, list[Diagnostic]]:
     """Lowers the text; where it has symbols, finds a legal size for them and surveys all others."""
     asked = lower_at(lambda name: at.get(name, 224), bool(at))
@@ -175,12 +202,19 @@ def _explore(
     if based is None or based.graph is None:
         return (asked if at else _never(asked)), None, []
     shapes = _shapes_at(based, lower_at)
-    found = survey(based.graph, shapes, based.symbols)
-    moved = depends_on_size(based.graph, shapes, found)
+    try:
+        found = survey(based.graph, shapes, based.symbols, divisors if based.sized else ())
+        moved = _moved(based, lower_at, found) if based.sized else depends_on_size(based.graph, shapes, found)
+    except _OtherLayers:
+        entry = based.graph.inputs[0]
+        message = f"which layers there are depends on {' and '.join(based.symbols)}: one net has one set of weights"
+        help = "count by a `let`, not by a size, or give the input a fixed size"
+        return based, None, [Diagnostic("E314", message, entry.span, help=help)]
     if moved is not None:
         node, symbol = moved
         message = f"the parameters of {node.name} depend on {symbol}: one net has one set of weights"
         help = "put `global_pool avg` before it, or give the input a fixed size"
+        based = based.replace(diagnostics=tuple(d for d in based.diagnostics if d.code != "W107"))  # of one size only
         return based, found, [Diagnostic("E314", message, node.span, calls=node.calls, help=help)]
     if asked.graph is None and at:
         return _explained(asked, found, at), found, []
@@ -189,7 +223,8 @@ def _explore(
 
 def _only_sizes(lowered: Lowered) -> bool:
     """Whether all errors may be due to the size that was tried."""
-    return all(d.code.startswith("E3") or d.code == "E401" for d in lowered.diagnostics if d.severity == "error")
+    codes = [d.code for d in lowered.diagnostics if d.severity == "error"]
+    return all(c.startswith("E3") or c == "E401" or (lowered.sized and c in ("E103", "E203")) for c in codes)
 
 
 def _first_legal(lower_at: Callable[[Callable[[str], int], bool], Lowered], at: Mapping[str, int]) -> Lowered | None:
@@ -211,9 +246,30 @@ def _shapes_at(based: Lowered, lower_at: Callable[[Callable[[str], int], bool], 
         tried = lower_at(lambda name: sizes[name], False)
         if tried.graph is None:
             return Failure("", tried.diagnostics[0].message if tried.diagnostics else "")
+        if tried.graph.by_name.keys() != graph.by_name.keys():
+            raise _OtherLayers
         return {node.name: node.type for node in tried.graph.nodes}
 
     return relower
+
+
+def _moved(
+    based: Lowered, lower_at: Callable[[Callable[[str], int], bool], Lowered], found: Survey
+) -> tuple[Node, str] | None:
+    """As `depends_on_size`, where a size is used as a number, so that layers themselves change with it."""
+    assert based.graph is not None
+    for symbol, rule in found.legal.items():
+        other = next((n for n in rule.near(found.reference[symbol])[::-1] if n is not None), None)
+        if other is None:
+            continue
+        sizes = {**found.reference, symbol: other}
+        made = lower_at(lambda name, sizes=sizes: sizes[name], False).graph  # type: ignore[misc]
+        for node in made.nodes if made is not None else ():
+            known = based.graph.by_name[node.name]
+            assert made is not None
+            if [p.shape for p in made.parameters(node)] != [p.shape for p in based.graph.parameters(known)]:
+                return known, symbol
+    return None
 
 
 def _expected(based: Lowered, sizes: Mapping[str, int]) -> Iterable[tuple[str, tuple[int, ...] | None]]:

@@ -47,14 +47,14 @@ class Legal(Record):
     extra: tuple[int, ...] = ()
 
     def holds(self, size: int) -> bool:
-        if size < self.minimum:
+        if size < self.minimum or not self.residues:
             return size in self.extra
         return size % self.period in self.residues
 
     def near(self, size: int) -> tuple[int | None, int | None]:
         """The nearest legal sizes below and above."""
         below = next((n for n in range(size - 1, 0, -1) if self.holds(n)), None)
-        reach = max(size, self.minimum) + 2 * self.period + 1
+        reach = max(size, self.minimum, *self.extra) + 2 * self.period + 1
         above = next((n for n in range(size + 1, reach + 1) if self.holds(n)), None)
         return below, above
 
@@ -134,9 +134,12 @@ At = Callable[[Mapping[str, int]], dict[str, TensorType] | Failure]
 """The types of all nodes for sizes of the symbols, or the first failure."""
 
 
-def survey(graph: Graph, at: At, reference: Mapping[str, int]) -> Survey:
-    """The legal sizes of each symbol, the others held at the reference, and the formulas of all shapes."""
-    period = _period(graph)
+def survey(graph: Graph, at: At, reference: Mapping[str, int], divisors: Iterable[int] = ()) -> Survey:
+    """The legal sizes of each symbol, the others held at the reference, and the formulas of all shapes.
+
+    `divisors` are those of the text's own arithmetic, where sizes take part in it.
+    """
+    period = _period(graph, divisors)
     legal = {}
     samples: dict[str, dict[int, dict[str, TensorType]]] = {}
     for symbol in reference:
@@ -159,12 +162,12 @@ def depends_on_size(graph: Graph, at: At, found: Survey) -> tuple[Node, str] | N
     return None
 
 
-def _period(graph: Graph) -> int:
+def _period(graph: Graph, divisors: Iterable[int]) -> int:
     from fractions import Fraction
 
     steps = {field.step for fields in receptive_fields(graph).values() for field in fields}
     period = 1
-    for step in steps:
+    for step in (*steps, *divisors):
         period = math.lcm(period, Fraction(step).numerator)
         if period > MAX_PERIOD:
             return MAX_PERIOD
@@ -238,6 +241,8 @@ def _formula(symbol: str, node: str, axis: int, tried: Mapping[int, Mapping[str,
     points = [(n, types[node].shape[axis]) for n, types in tried.items()]
     if len({d for _, d in points}) <= 1:
         return ""
+    if all(n == d for n, d in points):
+        return symbol
     (n0, d0), *rest = points
     slope = next((Fraction(d - d0, n - n0) for n, d in reversed(rest) if (n - n0) % period == 0), None)
     if slope is None or slope <= 0:

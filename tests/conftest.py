@@ -1,4 +1,4 @@
-"""What all tests share: as many BLAS threads as the program itself uses."""
+"""What all tests share: as many BLAS threads as the program itself uses, and the option that refreshes golden files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from cnnc.reference.parallel import one_blas_thread
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help = "write what cnnc says now into tests/language/golden, to be read as a difference"
+    parser.addoption("--refresh-golden", action="store_true", help=help)
 
 
 @pytest.fixture(scope="session", autouse=True)

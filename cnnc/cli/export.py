@@ -47,7 +47,7 @@ def export_run(run: Path, out: Path | None, *, last: bool = False, opset: int = 
     trained = {
         "epochs": p.epoch,
         "best_epoch": p.best_epoch + 1,
-        "accuracy": p.best_accuracy,
+        "best": p.best_rank,
         "versions": saved.versions,
     }
     target = out or Path(f"{(run if run.is_dir() else run.parent).resolve().name}.onnx")

@@ -25,7 +25,7 @@ class Console(Watcher):
 
     def began(self, run: Run) -> None:
         tell(
-            f"{run.network.name}: {run.graph.total_parameters:,} parameters, {len(run.train):,} images to train on, "
+            f"{run.network.name}: {run.graph.total_parameters:,} parameters, {len(run.train):,} {_noun(run)} to train on, "
             f"{len(run.validation):,} to validate, {_count(run.recipe.epochs, 'epoch')} of {_count(run.steps, 'step')}"
         )
         p = run.progress
@@ -42,7 +42,9 @@ class Console(Watcher):
             columns = (
                 TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
                 BarColumn(bar_width=30),
-                TextColumn("{task.percentage:>3.0f}%  loss {task.fields[loss]:.4f}  {task.fields[rate]:,.0f} images/s"),
+                TextColumn(
+                    "{task.percentage:>3.0f}%  loss {task.fields[loss]:.4f}  {task.fields[rate]:,.0f} {task.fields[noun]}/s"
+                ),
                 TimeRemainingColumn(),
             )
             self._live = Progress(*columns, console=RichConsole(stderr=True), transient=True)
@@ -55,6 +57,7 @@ class Console(Watcher):
                 epochs=run.recipe.epochs,
                 loss=0.0,
                 rate=0.0,
+                noun=_noun(run),
             )
             self._live.start()
 
@@ -66,12 +69,13 @@ class Console(Watcher):
 
     def finished_epoch(self, run: Run, epoch: Epoch) -> None:
         text = (
-            f"epoch {epoch.number + 1:>{len(str(run.recipe.epochs))}}/{run.recipe.epochs}"
-            f"  loss {epoch.train.loss:.4f}  accuracy {epoch.train.accuracy:.2%}"
+            f"epoch {epoch.number + 1:>{len(str(run.recipe.epochs))}}/{run.recipe.epochs}  loss {epoch.train.loss:.4f}"
         )
+        if run.objective.answers:
+            text += f"  accuracy {epoch.train.accuracy:.2%}"
         if epoch.validation is not None:
-            text += f"  val loss {epoch.validation.loss:.4f}  val accuracy {epoch.validation.accuracy:.2%}"
-        text += f"  {epoch.images_per_second:,.0f} images/s{'  best' if epoch.best else ''}"
+            text += f"  val loss {epoch.validation.loss:.4f}  val {epoch.validation}"
+        text += f"  {epoch.images_per_second:,.0f} {_noun(run)}/s{'  best' if epoch.best else ''}"
         if self._live is not None:
             self._live.console.print(text, highlight=False)
         else:
@@ -82,3 +86,7 @@ class Console(Watcher):
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def _noun(run: Run) -> str:
+    return "images" if run.graph.inputs[0].type.rank == 2 else "examples"

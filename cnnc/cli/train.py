@@ -32,6 +32,9 @@ def train(
     export: Annotated[
         Path | None, typer.Option("--export", metavar="OUT.onnx", help="Export the best weights at the end.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Two steps only: speed, memory and the first loss; writes nothing.")
+    ] = False,
     settings: SETTING = None,
     json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
@@ -54,6 +57,10 @@ def train(
         assert file is not None
         network = load(file, settings or [])
         network.require_graph()
+        if dry_run:
+            show(network.diagnostics)
+            _rehearse(network, data, json)
+            return
         folder = run or _free(Path("runs") / file.stem)
         _require_free(folder)
     show(network.diagnostics)
@@ -73,6 +80,27 @@ def train(
 
         exported = export_run(folder, export)
         report(exported, json=False) if not json else None
+
+
+def _rehearse(network: Network, data: Path | None, json: bool) -> None:
+    """Says what a run would take, from two steps of it."""
+    from tempfile import TemporaryDirectory
+
+    from cnnc.report.table import human_bytes
+    from cnnc.training.loop import open_data, rehearse, start
+
+    dataset = open_data(network, data, tell)
+    with TemporaryDirectory(prefix="cnnc-") as folder:
+        found = rehearse(start(network, dataset, Path(folder)))
+    if json:
+        from json import dumps
+
+        say(dumps(found._asdict()))
+        return
+    expected = f" (guessing costs {found.chance:.4f})" if found.chance is not None else ""
+    say(f"first loss {found.loss:.4f}{expected}")
+    say(f"{found.seconds * 1e3:.1f} ms a step, {found.rate:,.0f} examples/s; about {found.total:,.0f} s for all epochs")
+    say(f"memory: {human_bytes(found.predicted)} of values and weights, {human_bytes(found.peak)} for the process")
 
 
 class _Signals:
@@ -98,13 +126,10 @@ class _Signals:
 def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint | None) -> Result:
     from cnnc.cli.console import stop_on_signals
     from cnnc.cli.progress import Console
-    from cnnc.data import load as load_data
-    from cnnc.recipe import require
-    from cnnc.training.loop import Stopping, start
+    from cnnc.training.loop import Stopping, open_data, start
     from cnnc.training.loop import train as train_run
 
-    recipe = require(network.recipe, network.name)
-    dataset = load_data(recipe.data.name, data, tell)
+    dataset = open_data(network, data, tell)
     under_way: Run = start(network, dataset, folder, saved)
     console = Console()
     _Signals.listen()
@@ -183,16 +208,18 @@ def _free(folder: Path) -> Path:
 
 
 def _report(result: Result, json: bool) -> None:
+    from cnnc.training.objective import shown
+
     run, test = result.run, result.test
     assert test is not None
     if json:
         from json import dumps
 
-        score = {"right": test.right, "total": test.total, "accuracy": test.accuracy, "loss": test.loss}
+        score = {"right": test.right, "total": test.total, "loss": test.loss, test.metric: test.result}
         best = run.progress.best_epoch + 1
         say(dumps({"run": str(run.folder), "epochs": run.progress.epoch, "best_epoch": best, "test": score}))
         return
-    say(
-        f"test accuracy {test.accuracy:.2%} ({test.right:,} of {test.total:,}), weights of epoch {run.progress.best_epoch + 1}"
-    )
+    of = f" ({test.right:,} of {test.total:,})" if run.objective.answers else ""
+    others = "".join(f", {metric} {shown(metric, value)}" for metric, value in test.others)
+    say(f"test {test}{of}{others}, weights of epoch {run.progress.best_epoch + 1}")
     say(f"run {run.folder}")

@@ -49,11 +49,19 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files of a data set, and the addresses, ending in a slash, where each of them is found."""
+    """The files of a data set, and the addresses, ending in a slash, where each of them is found.
+
+    `aliases` are further names that a folder of theirs may have.
+    """
 
     name: str
     files: tuple[File, ...]
     mirrors: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+
+    def folders(self, place: Path) -> tuple[Path, ...]:
+        """Where they may lie, given a place: in it, or in a subfolder of their name."""
+        return (place, *(place / name for name in (self.name, *self.aliases)))
 
 
 class _MirrorError(Exception):
@@ -67,18 +75,16 @@ def obtain(wanted: Files, folder: Path | None, report: Report) -> tuple[Path, ..
         if found is None:
             raise _not_in(wanted, folder)
         return found
-    places = _places(wanted)
-    for place in places:
+    for place in places(wanted.name):
         found = find(wanted, place)
         if found is not None:
             return found
-    report(f"{wanted.name} is not in {' or '.join(str(place) for place in places)}: fetching it")
-    return _fetch_all(wanted, cache_folder(wanted.name), report)
+    return fetch_all(wanted, report)
 
 
 def find(wanted: Files, folder: Path) -> tuple[Path, ...] | None:
     """The paths of all wanted files in a folder or in its subfolder of the data set's name, or None."""
-    for place in (folder, folder / wanted.name):
+    for place in wanted.folders(folder):
         found = [path for path in (_find_one(file, place) for file in wanted.files) if path is not None]
         if len(found) == len(wanted.files):
             return tuple(found)
@@ -92,9 +98,10 @@ def cache_folder(name: str) -> Path:
     return user_cache_path("cnnc", appauthor=False) / name
 
 
-def _places(wanted: Files) -> list[Path]:
+def places(name: str) -> list[Path]:
+    """The folders that are searched where the user gave none."""
     named = os.environ.get(VARIABLE)
-    cache = cache_folder(wanted.name)
+    cache = cache_folder(name)
     return [Path(named), cache] if named else [cache]
 
 
@@ -109,8 +116,11 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _fetch_all(wanted: Files, cache: Path, report: Report) -> tuple[Path, ...]:
-    """Fetches what the cache lacks."""
+def fetch_all(wanted: Files, report: Report) -> tuple[Path, ...]:
+    """Fetches what the user's cache lacks; the paths of all files there. Raises E603, E902."""
+    searched = " or ".join(str(place) for place in places(wanted.name))
+    report(f"{wanted.name} is not in {searched}: fetching it")
+    cache = cache_folder(wanted.name)
     make_folder(cache)
     paths = []
     for file in wanted.files:
@@ -187,12 +197,13 @@ def _by_hand(wanted: Files, cache: Path) -> str:
 
 def _not_in(wanted: Files, folder: Path) -> CnncError:
     """A folder that the user gave does not hold the files."""
-    places = (folder, folder / wanted.name)
+    places = wanted.folders(folder)
     if not folder.is_dir():
         problem = f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}"
     else:
         lacking = [file.name for file in wanted.files if not any(_find_one(file, place) for place in places)]
-        problem = f"neither {places[0]} nor {places[1]} holds all files of {wanted.name}"
+        searched = " nor ".join(str(place) for place in places)
+        problem = f"neither {searched} holds all files of {wanted.name}"
         problem += f": there is no {', '.join(lacking)}" if lacking else ": they must be in one folder"
     names = ", ".join(file.name for file in wanted.files)
     expected = f"put {names} (or the same unzipped) into {places[0]} or {places[1]}"

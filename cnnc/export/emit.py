@@ -37,7 +37,7 @@ def emit(
         e.node = node
         EMISSIONS[type(node.op)](e, node.op, node, [e.tensor(name) for name in node.inputs])
     values = {node.name: node for node in graph.nodes if not isinstance(node.op, Input)}
-    outputs = [value_info(name, graph.by_name[name].type.shape, "float32") for name in graph.outputs]
+    outputs = [value_info(n, graph.by_name[n].type.shape, graph.by_name[n].type.dtype) for n in graph.outputs]
     inner = [value_info(n, node.type.shape, node.type.dtype) for n, node in values.items() if n not in graph.outputs]
     made = helper.make_graph(
         e.nodes, _identifier(graph.name), e.inputs, outputs, list(e.initializers.values()), value_info=inner

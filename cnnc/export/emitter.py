@@ -57,6 +57,10 @@ class Emitter:
         self.initializers[name] = numpy_helper.from_array(array, name)
         return name
 
+    def integers(self, suffix: str, values: Sequence[int]) -> str:
+        """A constant of int64 inside the current node: shapes, axes, indices."""
+        return self.constant(self.inner(suffix), list(values), np.int64)
+
     def weight(self, name: str) -> str:
         """The initializer of a parameter of the current node."""
         assert self.node is not None
@@ -90,9 +94,9 @@ def sides(pads: Sequence[tuple[int, int]]) -> list[int]:
     return [*(b for b, _ in pads), *(e for _, e in pads)]
 
 
-def padded(e: Emitter, inputs: list[str], borders: Sequence[int], value: float) -> str:
-    """The first input with borders of a value, batch and channels left alone."""
+def padded(e: Emitter, inputs: list[str], borders: Sequence[int], value: float, output: str = "") -> str:
+    """The first input with borders of a value, batch and channels left alone; `output` or a tensor inside the node."""
     half = len(borders) // 2
     everywhere = [0, 0, *borders[:half], 0, 0, *borders[half:]]
-    amounts = e.constant(e.inner("borders"), everywhere, np.int64)
-    return e.op("Pad", [*inputs, amounts, e.constant(e.inner("border"), value)], e.inner("padded"))
+    amounts = e.integers("borders", everywhere)
+    return e.op("Pad", [*inputs, amounts, e.constant(e.inner("border"), value)], output or e.inner("padded"))

@@ -17,6 +17,7 @@ from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.export.runtime import Session
 from cnnc.graph import Graph
 from cnnc.ops.dense import Input
+from cnnc.ops.sequence import Embed
 from cnnc.reference.engine import Array, forward, outward
 
 RTOL, ATOL = 1e-4, 1e-5
@@ -64,7 +65,8 @@ class Proof(NamedTuple):
 
 
 def sample_feeds(graph: Graph, batch: int, seed: int = 0) -> dict[str, Array]:
-    """Random input: 0..255 for uint8, else numbers in 0..1."""
+    """Random input: 0..255 for uint8, numbers in 0..1 for float32, integers that the embeds know for int64."""
+    known = vocabularies(graph)
     random = np.random.default_rng(seed)
     feeds: dict[str, Array] = {}
     for node in graph.inputs:
@@ -73,9 +75,23 @@ def sample_feeds(graph: Graph, batch: int, seed: int = 0) -> dict[str, Array]:
         shape = (batch, *fed.shape)
         if fed.dtype == "uint8":
             feeds[node.name] = random.integers(0, 256, shape, np.uint8)
+        elif fed.dtype == "int64":
+            feeds[node.name] = random.integers(0, known.get(node.name, 100), shape, np.int64)
         else:
             feeds[node.name] = random.random(shape, np.float32)
     return feeds
+
+
+def vocabularies(graph: Graph) -> dict[str, int]:
+    """For each node of integers that embeds read, at once or past layers that carry it along, the smallest vocabulary."""
+    found: dict[str, int] = {}
+    for node in reversed(graph.nodes):
+        readers = graph.consumers[node.name]
+        sizes = [r.op.vocab if isinstance(r.op, Embed) else found.get(r.name) for r in readers]
+        known = [size for size in sizes if size is not None]
+        if known and node.type.dtype == "int64":
+            found[node.name] = min(known)
+    return found
 
 
 def prove(model: onnx.ModelProto, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]) -> Proof:

@@ -29,13 +29,15 @@ class Bound(Record, Generic[T]):
 def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int) -> Bound[T]:
     """Binds a call to a class. `rank` is the number of spatial axes of the input (0: unknown or none)."""
     specs = cls.arguments
-    given, diagnostics = _match(specs, call)
+    given, diagnostics, meant = _match(specs, call)
     values: dict[str, Any] = {}
     for spec in specs:
         argument = given.get(spec.name)
         if argument is None:
-            if spec.required:
+            if spec.required and spec.name not in meant:
                 diagnostics.append(_missing(spec, call))
+            elif spec.required:
+                continue
             else:
                 values[spec.name] = None if spec.default is None else spec.kind.take(spec.default, rank)
             continue
@@ -50,12 +52,15 @@ def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int) -> Bound[T]:
     return Bound(cls(**values) if whole else None, places, tuple(diagnostics))
 
 
-def _match(specs: tuple[ArgumentSpec, ...], call: syntax.Call) -> tuple[dict[str, syntax.Argument], list[Diagnostic]]:
-    """Each argument with its field; those that match none are diagnosed."""
+def _match(
+    specs: tuple[ArgumentSpec, ...], call: syntax.Call
+) -> tuple[dict[str, syntax.Argument], list[Diagnostic], set[str]]:
+    """Each argument with its field; those that match none are diagnosed. Third, the fields that these were meant for."""
     by_key = {key: spec for spec in specs for key in spec.keys}
     places = [spec for spec in specs if spec.positional]
     given: dict[str, syntax.Argument] = {}
     diagnostics = []
+    meant: set[str] = set()
     position = 0
     after_key = False
     for argument in call.arguments:
@@ -64,25 +69,27 @@ def _match(specs: tuple[ArgumentSpec, ...], call: syntax.Call) -> tuple[dict[str
             spec = by_key.get(argument.key.text)
             if spec is None:
                 diagnostics.append(unknown_key(argument.key, call.op.text, by_key))
+                near = nearest(argument.key.text, by_key)
+                meant.update({by_key[near].name} if near else ())
                 continue
         elif after_key:
-            diagnostics.append(
-                Diagnostic("E206", "a value after a key", argument.span, help="values come first, then key=value")
-            )
+            diagnostics.append(after_a_key(call, argument))
+            meant.update(spec.name for spec in places)
             continue
         elif position < len(places):
             spec = places[position]
             position += 1
         else:
             diagnostics.append(_surplus(specs, places, call, argument))
+            meant.update(spec.name for spec in [s for s in specs if not s.positional][:1])
             continue
         if spec.name in given:
             note = Note(given[spec.name].span, "first given here")
             message = f"{call.op.text} is given {spec.name} twice"
-            diagnostics.append(Diagnostic("E205", message, argument.span, notes=(note,)))
+            diagnostics.append(Diagnostic("E205", message, argument.span, notes=(note,), help="keep one of the two"))
         else:
             given[spec.name] = argument
-    return given, diagnostics
+    return given, diagnostics, meant
 
 
 def _value(spec: ArgumentSpec, argument: syntax.Argument, call: syntax.Call, scope: Scope, rank: int) -> Any:
@@ -90,9 +97,12 @@ def _value(spec: ArgumentSpec, argument: syntax.Argument, call: syntax.Call, sco
     try:
         return spec.kind.take(value, rank)
     except BadValue as bad:
-        message = f"{call.op.text}: {spec.long or spec.name} takes {bad.expected}, not {kind(value)}"
+        key = argument.key.text if argument.key is not None else spec.name.upper()
+        message = f"{call.op.text}: {key} takes {bad.expected}"
         help = bad.help
-        if isinstance(value, Word):
+        if not isinstance(value, Word) or value not in spec.kind.words:  # else the word is right, but not here
+            message += f", not {kind(value)}"
+        if isinstance(value, Word) and value not in spec.kind.words and not help:
             candidates = [*spec.kind.words, *([] if spec.kind.words else scope.names())]
             near = nearest(value, candidates)
             help = f"did you mean `{near}`?" if near else help
@@ -114,7 +124,8 @@ def _missing(spec: ArgumentSpec, call: syntax.Call) -> Diagnostic:
 def _example(spec: ArgumentSpec) -> str:
     if spec.kind.words and type(spec.kind).__name__ == "Choice":
         return spec.kind.words[0]
-    return {"k": "3", "out": "16", "shape": "1x28x28", "mean": "0.5", "std": "0.5"}.get(spec.name, "1")
+    known = {"k": "3", "out": "16", "shape": "1x28x28", "mean": "0.5", "std": "0.5", "lr": "0.01", "vocab": "1000"}
+    return known.get(spec.name, "1")
 
 
 def _source(argument: syntax.Argument) -> str:
@@ -128,6 +139,13 @@ def _surplus(
     free = [s for s in specs if not s.positional]
     help = f"did you mean `{free[0].name}={_source(argument)}`?" if free else "leave it out"
     return Diagnostic("E204", f"{call.op.text} takes {count} by place", argument.span, help=help)
+
+
+def after_a_key(call: syntax.Call, argument: syntax.Argument) -> Diagnostic:
+    """E206, with the arguments in the right order."""
+    ordered = sorted(call.arguments, key=lambda a: a.key is not None)
+    help = f"values come first: `{' '.join([call.op.text, *map(_source, ordered)])}`"
+    return Diagnostic("E206", "a value after a key", argument.span, help=help)
 
 
 def unknown_key(key: syntax.Name, op: str, known: Iterable[str]) -> Diagnostic:

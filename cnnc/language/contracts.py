@@ -21,6 +21,7 @@ from cnnc.tensor import TensorType, format_shape
 TOTALS: dict[str, Kind] = {"params": Whole(0, 2**62), "macs": Whole(0, 2**62), "out": Shape(), "field": Shape()}
 BUDGETS = ("ram", "flash", "macs", "params")
 _UNITS = {"ram": "bytes", "flash": "bytes", "macs": "MACs", "params": "parameters"}
+_WHAT = {**_UNITS, "ram": "bytes of values at once", "flash": "bytes of weights"}
 
 
 class Expectation(NamedTuple):
@@ -142,7 +143,7 @@ class Contracts:
         notes = tuple(Note(node.span, f"{cost:,} {unit}") for cost, node in largest if node.span is not None and cost)
         return Diagnostic(
             "E403",
-            f"over the budget: {key} is {total:,} {unit}, {total / max(1, bound):.1f} times the {bound:,} allowed",
+            f"over the budget: {total:,} {_WHAT[key]}; {key}={bound:,} is the most allowed",
             argument.span,
             f"{total - bound:,} too many",
             _one_a_line(notes),
@@ -197,7 +198,7 @@ def _remedy(key: str, largest: list[tuple[int, Node]], excess: int) -> str:
     if key == "ram":
         return f"{share}; a stride or pool before it, or fewer channels, brings it down"
     if excess < cost:
-        return f"{share}: {1 - excess / cost:.0%} of it would be within the budget"
+        return f"{share}; with {cost - excess:,} or less there it fits"
     return f"{share}; the lines marked must shrink together"
 
 

@@ -47,7 +47,8 @@ class Includes:
         try:
             text = self.read(path)
         except CnncError as error:
-            raise CnncError.of("E120", error.diagnostics[0].message, span=span) from None
+            help = "the path is taken from the folder of the file that includes"
+            raise CnncError.of("E120", error.diagnostics[0].message, span=span, help=help) from None
         file, diagnostics = parse(Source(str(path), text))
         self.files[whole] = file
         return whole, file, diagnostics

@@ -42,10 +42,10 @@ def unread_layers(graph: Graph) -> Iterator[Diagnostic]:
             continue
         if isinstance(node.op, Input):
             yield _warn(
-                "W103", node, f"no layer reads the input {node.name}", "take the line out, or read it: `from NAME`"
+                "W103", node, f"no layer reads the input {node.name}", f"take it out, or read it: `from {node.name}`"
             )
         else:
-            help = f"take it out, or name it an output: `output ... {node.name}`"
+            help = f"take it out, or name it an output: `output {' '.join((*graph.outputs, node.name))}`"
             yield _warn("W103", node, f"nothing reads {node.name}: it and what leads to it alone do nothing", help)
 
 
@@ -70,7 +70,14 @@ def bias_before_norm(graph: Graph) -> Iterator[Diagnostic]:
     for node, before in _pairs(graph):
         if isinstance(node.op, BatchNorm) and isinstance(before.op, Conv | Fc) and before.op.bias:
             message = f"the bias of {before.name} does nothing: the bn after it subtracts the mean"
-            yield _warn("W105", before, message, f"write `{before.op.keyword} {before.op.brief()} bias=false`")
+            yield _warn("W105", before, message, f"write `{_without_bias(before)}`")
+
+
+def _without_bias(node: Node) -> str:
+    """The line of a layer as it was written, and no bias."""
+    assert node.span is not None
+    words = [word for word in node.span.text.split() if word != "bias=true"]
+    return " ".join([*words, "bias=false"])
 
 
 def dropout_at_the_end(graph: Graph) -> Iterator[Diagnostic]:
@@ -96,7 +103,7 @@ def heavy_layer(graph: Graph) -> Iterator[Diagnostic]:
                 help = "`global_pool avg` before it leaves " + f"{before.channels:,} inputs of {before.size:,}"
                 if not before.rank:
                     help = "fewer inputs or outputs, or two smaller fc"
-                yield _warn("W107", node, f"{node.name} holds {own / total:.0%} of all parameters", help)
+                yield _warn("W107", node, f"{node.name} holds {own / total:.1%} of all parameters", help)
 
 
 RULES: tuple[Rule, ...] = (unread_layers, activations_in_a_row, bias_before_norm, dropout_at_the_end, heavy_layer)

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from cnnc.arguments import LayerName, Word
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, in_order, nearest
 from cnnc.graph import Graph, Node, verify
 from cnnc.language import contracts, syntax
-from cnnc.language.bind import bind
+from cnnc.language.bind import after_a_key, bind
 from cnnc.language.expressions import RESERVED_VALUES, Scope, Silent, Unknown, evaluate, kind
 from cnnc.language.include import Includes
 from cnnc.language.lints import lint
 from cnnc.language.names import POISON, Frame, LayerReference, Space, Tensor, value_of
+from cnnc.language.synonyms import known_elsewhere, of_the_train_section
 from cnnc.ops import OPS, Op, ShapeError
 from cnnc.ops.dense import Fc, Input
 from cnnc.ops.merge import Merge
@@ -33,8 +35,17 @@ from cnnc.tensor import TensorType
 
 STATEMENTS = ("net", "let", "from", "output", "block", "repeat", "include", "expect", "budget", "train")
 MAX_LAYERS = 100_000
+MAX_STEPS = 5 * MAX_LAYERS  # statements lowered, those of blocks and repeats each time
 MAX_CALLS = 40  # block calls within each other
 MAX_ELEMENTS = 2**40  # of one tensor or parameter
+
+
+class _TooMuch(Exception):
+    """The text makes more than there may be of layers or of steps; nothing after it is looked at."""
+
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        super().__init__(diagnostic.message)
+        self.diagnostic = diagnostic
 
 
 class TrainSection(Record):
@@ -106,11 +117,15 @@ class _Lowerer:
         self.train: TrainSection | None = None
         self.seen: dict[str, Span] = {}
         self.diagnostics: list[Diagnostic] = []
+        self.steps = 0
 
     def run(self) -> Lowered:
         top = Frame(Space("", ()), self.root, None, top=True)
-        self.collect_blocks(self.file)
-        self.body(self.file.statements, top)
+        self.collect_blocks(self.file, self.main_path())
+        try:
+            self.body(self.file.statements, top)
+        except _TooMuch as stop:
+            self.diagnostics.append(stop.diagnostic)
         self.check_settings()
         graph = self.finish(top)
         if graph is not None:
@@ -132,12 +147,20 @@ class _Lowerer:
     def body(self, statements: tuple[syntax.Statement, ...], frame: Frame) -> None:
         """Lowers statements; each error is noted, and the others go on."""
         for statement in statements:
+            self.step(statement.span, frame)
             try:
                 self.statement(statement, frame)
             except CnncError as error:
                 self.report(error.diagnostics, frame)
             except Silent:
                 pass
+
+    def step(self, span: Span, frame: Frame) -> None:
+        """Counts one statement, or one round. Raises _TooMuch."""
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            message = f"more than {MAX_STEPS:,} statements, those of blocks and repeats counted each time"
+            raise _TooMuch(Diagnostic("E113", message, span, calls=frame.space.calls))
 
     def report(self, diagnostics: tuple[Diagnostic, ...], frame: Frame) -> None:
         calls = frame.space.calls
@@ -151,6 +174,7 @@ class _Lowerer:
                 self.let(statement, frame)
             case syntax.Block():
                 if not frame.top:
+                    self.blocks.setdefault(statement.name.text, statement)  # so that its calls are no second error
                     help = "move it to the top of the file"
                     raise CnncError.of("E121", "a block inside a body", span=statement.span, help=help)
             case syntax.Call():
@@ -166,9 +190,10 @@ class _Lowerer:
                 self.layer(call, frame)
             return
         if call.label is not None:
-            raise CnncError.of("E107", f"a label on `{word}`, which makes no tensor", span=call.label.span)
+            help = f"leave `{call.label.text}:` out"
+            raise CnncError.of("E107", f"a label on `{word}`, which makes no tensor", span=call.label.span, help=help)
         if call.bodies and word not in ("train", "repeat"):
-            raise CnncError.of("E108", f"{word} takes no body", span=call.bodies[0].span)
+            raise _no_body(word, call)
         if word in _TOP_ONLY and not frame.top:
             raise CnncError.of(
                 "E122", f"`{word}` inside a body", span=call.span, help="it stands at the top of the file"
@@ -213,12 +238,13 @@ class _Lowerer:
                 raise CnncError.of("E203", "output takes names of layers", span=argument.span)
             for tensor in self.tensors(argument.value, frame):
                 if any(tensor.node == other.node for other, _ in self.outputs if tensor.node):
-                    raise CnncError.of("E106", f"{argument.value.name} is an output already", span=argument.span)
+                    message = f"{argument.value.name} is an output already"
+                    raise CnncError.of("E106", message, span=argument.span, help="leave it out")
                 self.outputs.append((tensor, argument.span))
 
     def include(self, call: syntax.Call, frame: Frame) -> None:
         path, file, _ = self.included(call)
-        if path in self.including:
+        if path in self.including or path in self.main_path():
             return  # said by collect_blocks
         self.including.append(path)
         for statement in file.statements:
@@ -227,7 +253,8 @@ class _Lowerer:
                 self.body((statement,), frame)
             elif isinstance(statement, syntax.Call):
                 message = "an included file holds `let`s and `block`s only"
-                self.diagnostics.append(Diagnostic("E120", message, statement.span))
+                help = "move the line into the file that includes this one, or into a block"
+                self.diagnostics.append(Diagnostic("E120", message, statement.span, help=help))
         self.including.pop()
 
     def included(self, call: syntax.Call) -> tuple[Any, syntax.File, list[Diagnostic]]:
@@ -236,7 +263,11 @@ class _Lowerer:
             raise CnncError.of("E203", 'include takes a file\'s name in quotes: `include "parts.cnn"`', span=value.span)
         return self.includes.load(value.value, value.span)
 
-    def collect_blocks(self, file: syntax.File, trail: tuple[Any, ...] = ()) -> None:
+    def main_path(self) -> tuple[Path, ...]:
+        """The file itself, as the first of those that include each other."""
+        return () if self.includes.root is None else (Path(self.file.source.name).resolve(),)
+
+    def collect_blocks(self, file: syntax.File, trail: tuple[Path, ...] = ()) -> None:
         """Enters the blocks of a file and of those it includes, wherever they stand."""
         for statement in file.statements:
             try:
@@ -246,7 +277,8 @@ class _Lowerer:
                     path, inner, diagnostics = self.included(statement)
                     self.diagnostics += diagnostics
                     if path in trail:
-                        raise CnncError.of("E120", "this include closes a circle", span=statement.span)
+                        help = "take one of the includes of the circle out"
+                        raise CnncError.of("E120", "this include closes a circle", span=statement.span, help=help)
                     self.collect_blocks(inner, (*trail, path))
             except CnncError as error:
                 self.diagnostics += error.diagnostics
@@ -258,6 +290,15 @@ class _Lowerer:
         if known is not None and known is not block:
             raise _twice(block.name, known.name.span)
         self.blocks[name] = block
+        seen: dict[str, Span] = {}
+        for parameter in block.parameters:
+            word = parameter.name.text
+            if word in seen:
+                raise _twice(parameter.name, seen[word])
+            if word in RESERVED_VALUES or "." in word:
+                help = f"say `my_{word.replace('.', '_')}`"
+                raise CnncError.of("E105", f"`{word}` cannot be a parameter", span=parameter.name.span, help=help)
+            seen[word] = parameter.name.span
 
     def train_section(self, call: syntax.Call, frame: Frame) -> None:
         self.only_once(call)
@@ -278,6 +319,7 @@ class _Lowerer:
             if counter is not None:
                 scope.define(counter, index)
                 scope.read.add(counter)
+            self.step(call.span, frame)
             inner = frame.inside(scope, round_=index)
             self.body(body.statements, inner)
             frame.current = inner.current
@@ -311,7 +353,7 @@ class _Lowerer:
                 value = statement.arguments[0].value
                 rounds = value.value if isinstance(value, syntax.Number) else scope_number(value, scope)
                 total += int(max(0, rounds)) * max(1, inner)
-            elif word in self.blocks and word not in trail:
+            elif word in self.blocks and word not in trail and len(trail) < MAX_CALLS:
                 total += self.weight(self.blocks[word].body, scope, (*trail, word))
             else:
                 total += 1 + inner
@@ -323,17 +365,22 @@ class _Lowerer:
         name = block.name.text
         self.called.add(name)
         if call.bodies:
-            raise CnncError.of("E108", f"{name} takes no body", span=call.bodies[0].span)
+            raise _no_body(name, call)
         trail = [note.text for note in frame.space.calls]
         if f"block {name}" in trail:
             frame.current = POISON
-            raise CnncError.of("E119", f"block {name} calls itself", span=call.span)
+            help = "blocks cannot recur; `repeat N { ... }` does a thing several times"
+            raise CnncError.of("E119", f"block {name} calls itself", span=call.span, help=help)
         if len(trail) >= MAX_CALLS:
             raise CnncError.of("E119", f"blocks call each other more than {MAX_CALLS} deep", span=call.span)
+        if not trail and self.weight(block.body, self.root, (name,)) > MAX_LAYERS:
+            raise CnncError.of("E113", f"block {name} makes more than {MAX_LAYERS:,} layers", span=call.span)
         if call.label is not None:
             self.check_name(call.label)
         scope, share = self.block_scope(call, block, frame)
         rel = frame.name_for(name, call.label)
+        if not share and frame.space.share:  # what is called within a call that shares does so too
+            share = f"{frame.space.share}{rel}."
         self.check_free(rel, call, frame)
         calls = (*frame.space.calls, Note(call.span, f"block {name}"))
         whole = f"{frame.space.prefix}{rel}"
@@ -356,11 +403,14 @@ class _Lowerer:
             key = argument.key
             if key is None:
                 if any(a.key is not None for a in call.arguments[:position]):
-                    help = "values come first, then key=value"
-                    raise CnncError.of("E206", "a value after a key", span=argument.span, help=help)
+                    raise CnncError(after_a_key(call, argument))
                 if position >= len(order):
-                    takes = f"takes {len(order)} value{'s' if len(order) != 1 else ''}"
-                    raise CnncError.of("E204", f"{block.name.text} {takes}", span=argument.span)
+                    takes = f"takes {len(order) or 'no'} value{'s' if len(order) != 1 else ''}"
+                    notes = (Note(block.span, "defined here"),)
+                    help = "leave it out"
+                    raise CnncError(
+                        Diagnostic("E204", f"{block.name.text} {takes}", argument.span, notes=notes, help=help)
+                    )
                 given[order[position]] = argument
             elif key.text == "share" and "share" not in parameters:
                 share = self.shared_call(argument, frame)
@@ -369,7 +419,9 @@ class _Lowerer:
                 help = f"did you mean `{near}`?" if near else f"it has {', '.join(order) or 'none'}"
                 raise CnncError.of("E201", f"{block.name.text} has no parameter `{key.text}`", span=key.span, help=help)
             elif key.text in given:
-                raise CnncError.of("E205", f"{block.name.text} is given {key.text} twice", span=argument.span)
+                notes = (Note(given[key.text].span, "first given here"),)
+                message = f"{block.name.text} is given {key.text} twice"
+                raise CnncError(Diagnostic("E205", message, argument.span, notes=notes, help="keep one of the two"))
             else:
                 given[key.text] = argument
         scope = Scope(self.root)
@@ -379,7 +431,8 @@ class _Lowerer:
             elif parameter.default is not None:
                 value = evaluate(parameter.default, scope)
             else:
-                help = f"write `{block.name.text} ... {name}=...`"
+                written = " ".join([block.name.text, *(" ".join(a.span.text.split()) for a in call.arguments)])
+                help = f"write `{written} {name}=1`, or another value"
                 raise CnncError.of("E202", f"{block.name.text} needs `{name}`", span=call.span, help=help)
             scope.define(name, value, parameter.span)
         return scope, share
@@ -412,14 +465,15 @@ class _Lowerer:
             self.merge(cls, call, frame)
             return
         if call.bodies:
-            raise CnncError.of("E108", f"{call.op.text} takes no body", span=call.bodies[0].span)
+            raise _no_body(call.op.text, call)
         before = POISON if cls.arity == 0 else self.need_current(call, frame)
         if before.type is None:  # poisoned, so that a failure below leaves it so
             frame.current = POISON
         self.with_c_in(frame)
         symbols = self.input_symbols(call) if cls is Input else ()
         bound = bind(cls, call, frame.scope, before.type.rank if before.type is not None else 0)
-        self.report(bound.diagnostics, frame)
+        if call.op.text in OPS:  # else the layer is a guess
+            self.report(bound.diagnostics, frame)
         if cls is Input:
             self.root.read.difference_update(self.symbols)
         frame.current = POISON
@@ -454,7 +508,8 @@ class _Lowerer:
             self.nodes[full] = node
             self.read.update(node.inputs)
             if len(self.nodes) > MAX_LAYERS:
-                raise CnncError.of("E113", f"more than {MAX_LAYERS:,} layers", span=call.span)
+                message = f"more than {MAX_LAYERS:,} layers"
+                raise _TooMuch(Diagnostic("E113", message, call.span, calls=frame.space.calls))
             tensor = Tensor(full, made)
         else:
             tensor = Tensor("", made)
@@ -466,8 +521,11 @@ class _Lowerer:
         cls = OPS.get(call.op.text)
         if cls is not None:
             return cls
-        near = nearest(call.op.text, [*OPS, *STATEMENTS, *self.blocks])
-        help = f"did you mean `{near}`?" if near else "`cnnc ops` lists the layers"
+        meant = known_elsewhere(call.op.text)
+        near = meant.partition(" ")[0] or nearest(call.op.text, [*OPS, *STATEMENTS, *self.blocks])
+        help = f"did you mean `{meant or near}`?" if near else "`cnnc ops` lists the layers"
+        if of_the_train_section(call.op.text):
+            near, help = None, f"`{call.op.text}` stands inside `train {{ ... }}`"
         self.diagnostics.append(Diagnostic("E111", f"unknown layer `{call.op.text}`", call.op.span, help=help))
         return OPS.get(near or "")
 
@@ -488,11 +546,12 @@ class _Lowerer:
                 operands.append(tensor)
         if isinstance(op, Unpool):
             pool = self.nodes.get(operands[0].node)
-            if pool is None or not isinstance(pool.op, Pool) or pool.op.kind != "max":
+            if pool is None or not isinstance(pool.op, Pool):
                 if operands[0].type is None:
                     raise Silent
                 span = places.get("of", call.span)
-                raise CnncError.of("E123", "unpool takes the name of a max pool", span=span)
+                help = "label the max pool and name it: `p: pool max k=2`, then `unpool p`"
+                raise CnncError.of("E123", "unpool takes the name of a max pool", span=span, help=help)
             source = self.nodes[pool.inputs[0]]
             return op.replace(pool=pool.op), (*inputs, Tensor(source.name, source.type)), owner
         return op, tuple(operands) if operands else inputs, owner
@@ -509,7 +568,9 @@ class _Lowerer:
             shapes = " and ".join("x".join(map(str, s)) for _, s in theirs) or "none"
             note = (Note(other.span, f"has parameters {shapes}"),) if other.span else ()
             message = f"cannot share the parameters of {other.name}: another kind or other shapes"
-            raise CnncError(Diagnostic("E124", message, span, notes=note))
+            here = f"here they would be {' and '.join('x'.join(map(str, s)) for _, s in mine) or 'none'}"
+            help = "make both layers alike, channels that arrive included, or leave share out"
+            raise CnncError(Diagnostic("E124", message, span, here, note, help))
         return other.parameter_owner
 
     def shared_owner(self, name: str, op: Op, inputs: tuple[Tensor, ...], call: syntax.Call, frame: Frame) -> str:
@@ -519,7 +580,8 @@ class _Lowerer:
         twin = self.nodes.get(frame.space.share + name)
         if twin is None:
             message = f"the call that it shares with has no layer {name}"
-            raise CnncError.of("E124", message, span=call.span)
+            help = "call the same block in both places, or leave share out"
+            raise CnncError.of("E124", message, span=call.span, help=help)
         return self.owner_of(Tensor(twin.name, twin.type), op, inputs, call.span)
 
     def input_symbols(self, call: syntax.Call) -> tuple[str, ...]:
@@ -588,11 +650,19 @@ class _Lowerer:
         try:
             for type_ in types:
                 if type_.dtype not in op.takes:
-                    raise ShapeError("E308", f"{op.keyword} takes {' or '.join(op.takes)}, not {type_.dtype}")
+                    raise ShapeError(
+                        "E308",
+                        f"{op.keyword} takes {' or '.join(op.takes)}, not {type_.dtype}",
+                        help="`dtype=int64` at the input makes it one of integers"
+                        if "float32" not in op.takes
+                        else "`embed` makes float32 of integers; `dtype=uint8` at the input is for images of bytes",
+                        label=f"{type_.dtype} arrives here",
+                    )
             made = op.output(*types)
             largest = max([made.size, *(p.size for p in op.parameters(*types))])
             if largest > MAX_ELEMENTS:
-                raise ShapeError("E309", f"{largest:,} numbers in one tensor; at most {MAX_ELEMENTS:,}")
+                help = "a smaller image, or fewer channels"
+                raise ShapeError("E309", f"{largest:,} numbers in one tensor; at most {MAX_ELEMENTS:,}", help=help)
         except ShapeError as error:
             span = places.get(error.argument, call.span)
             culprits = tuple(inputs[i] for i in error.operands) or inputs
@@ -637,7 +707,7 @@ class _Lowerer:
         """The tensors behind a name: `in`, a parameter, a layer, or every round of one (`s.*`)."""
         if word.name == "in":
             if frame.entry is None or frame.top:
-                help = "`in` is the tensor that entered a block, a branch or a round"
+                help = "`in` is what entered a block, branch or round; here label a layer above, `x: ...`, and name `x`"
                 raise CnncError.of("E117", "`in` outside a body", span=word.span, help=help)
             return [frame.entry]
         if word.name.endswith(".*"):
@@ -666,15 +736,26 @@ class _Lowerer:
     def no_layer(self, word: syntax.Word, frame: Frame) -> CnncError:
         entry = frame.space.entries.get(word.name)
         if entry is not None:
-            note = Note(entry.place, "its labels stay inside this branch")
-            return CnncError(Diagnostic("E114", f"`{word.name}` is inside another branch", word.span, notes=(note,)))
+            note = Note(entry.place, "a branch keeps its labels to itself")
+            help = "move that layer out, before the branches"
+            message = f"`{word.name}` is inside another branch"
+            return CnncError(Diagnostic("E114", message, word.span, notes=(note,), help=help))
         if frame.rounds_of(word.name):
             help = f"`{word.name}.0` is that of the first round, `{word.name}.*` those of all"
             return CnncError.of(
                 "E114", f"`{word.name}` is in a repeat: there is one a round", span=word.span, help=help
             )
-        near = nearest(word.name, frame.visible())
-        help = f"did you mean `{near}`?" if near else "name a layer above: `name: conv ...`"
+        below = _labelled(self.file, word.name)
+        if below is not None and below.source is word.span.source and below.start > word.span.start:
+            help = "a layer reads what stands above it; move one of the two"
+            notes = (Note(below, "here"),)
+            return CnncError(
+                Diagnostic("E114", f"`{word.name}` stands further down", word.span, notes=notes, help=help)
+            )
+        visible = frame.visible()
+        inside = next((v for v in visible if v.endswith(f".{word.name}")), None)
+        near = inside or nearest(word.name, visible)
+        help = f"did you mean `{near}`?" if near else f"label a layer above: `{word.name}: ...`"
         return CnncError.of("E114", f"no layer is named `{word.name}`", span=word.span, help=help)
 
     def new_name(self, word: str, call: syntax.Call, frame: Frame) -> str:
@@ -687,10 +768,11 @@ class _Lowerer:
     def check_name(self, name: syntax.Name) -> None:
         if name.text in RESERVED_VALUES or name.text in STATEMENTS or name.text in OPS:
             raise CnncError.of(
-                "E105", f"`{name.text}` is a word of the language", span=name.span, help="take another name"
+                "E105", f"`{name.text}` is a word of the language", span=name.span, help=f"say `my_{name.text}`"
             )
         if "." in name.text:
-            raise CnncError.of("E105", f"`{name.text}`: a name of your own has no dot", span=name.span)
+            help = f"say `{name.text.replace('.', '_').replace('*', 'all')}`"
+            raise CnncError.of("E105", f"`{name.text}`: a name of your own has no dot", span=name.span, help=help)
 
     def check_free(self, name: str, call: syntax.Call, frame: Frame) -> None:
         entry = frame.space.entries.get(name)
@@ -706,7 +788,8 @@ class _Lowerer:
         word = call.op.text
         if word in self.seen:
             note = Note(self.seen[word], "the first")
-            raise CnncError(Diagnostic("E106", f"a second `{word}`", call.span, notes=(note,)))
+            help = "name all outputs on one line" if word == "output" else "keep one of the two"
+            raise CnncError(Diagnostic("E106", f"a second `{word}`", call.span, notes=(note,), help=help))
         self.seen[word] = call.span
 
     # --- contracts and the end -----------------------------------------------------------------------------
@@ -762,10 +845,11 @@ class _Lowerer:
         outputs = [tensor.node for tensor, _ in self.outputs] or [top.current.node]
         bare = [self.nodes[name] for name in outputs if isinstance(self.nodes[name].op, Input)]
         if bare:
-            help = "put a layer after it, or take it out of the outputs"
-            self.diagnostics.append(
-                Diagnostic("E125", f"the input {bare[0].name} is an output", bare[0].span, help=help)
-            )
+            if self.outputs:
+                message, help = f"the input {bare[0].name} is an output", "put a layer after it, or leave it out"
+            else:
+                message, help = f"no layer follows the input {bare[0].name}", "add one below it, e.g. `fc 10`"
+            self.diagnostics.append(Diagnostic("E125", message, bare[0].span, help=help))
             return None
         return verify(Graph(self.name, tuple(self.nodes.values()), tuple(outputs)))
 
@@ -781,7 +865,19 @@ def scope_number(expression: syntax.Expression, scope: Scope) -> float:
 
 def _twice(name: syntax.Name, first: Span) -> CnncError:
     note = Note(first, "first defined here")
-    return CnncError(Diagnostic("E106", f"`{name.text}` is defined twice", name.span, notes=(note,)))
+    help = f"call one of them something else, e.g. `{name.text}_2`"
+    return CnncError(Diagnostic("E106", f"`{name.text}` is defined twice", name.span, notes=(note,), help=help))
+
+
+def _no_body(word: str, call: syntax.Call) -> CnncError:
+    help = "end its line (a newline or `;`) and go on with what stands in the braces"
+    return CnncError.of("E108", f"{word} takes no body", span=call.bodies[0].span, help=help)
+
+
+def _labelled(file: syntax.File, name: str) -> Span | None:
+    """Where a file labels a layer with this name, outside bodies."""
+    labels = (s.label for s in file.statements if isinstance(s, syntax.Call) and s.label is not None)
+    return next((label.span for label in labels if label.text == name), None)
 
 
 def _one(call: syntax.Call, what: str) -> syntax.Expression:

@@ -163,7 +163,7 @@ def _statements(tokens: list[Token], most_errors: int) -> tuple[tuple[syntax.Sta
         except (UnexpectedToken, CnncError) as error:
             diagnostics += [_syntax_error(error)] if isinstance(error, UnexpectedToken) else error.diagnostics
             del states[began[-1] :], values[began[-1] - 1 :]
-            before, index = "_END", _end_of_statement(tokens, index)
+            before, index = "_END", _end_of_bad_statement(tokens, index)
             continue
         if kind == "$END":
             return made, diagnostics
@@ -176,6 +176,14 @@ def _statements(tokens: list[Token], most_errors: int) -> tuple[tuple[syntax.Sta
         before = kind
         index += 1
     return (), diagnostics
+
+
+def _end_of_bad_statement(tokens: list[Token], index: int) -> int:
+    """Where to go on after an error at a token. A body on the next line belongs to the line that ended too soon."""
+    after = index
+    while tokens[after].type in ("_END", *_UNPARSED):
+        after += 1
+    return _end_of_statement(tokens, after if tokens[after].type == "LBRACE" else index)
 
 
 def _end_of_statement(tokens: list[Token], index: int) -> int:
@@ -243,6 +251,14 @@ class _Layout:
             **dict.fromkeys(_CLOSING, self.opening),
             **dict.fromkeys(_CLOSING.values(), self.closing),
         }
+        self.walk(handlers)
+        while self.open:
+            self.unfinished()
+            self.walk(handlers)
+        last = self.tokens[-1].span.end if self.tokens else len(self.source.text)
+        self.out.append(Token("$END", "", self.source.span(last, last)))
+
+    def walk(self, handlers: dict[str, Callable[[Token], None]]) -> None:
         tokens, out = self.tokens, self.out
         while self.index < len(tokens):
             token = tokens[self.index]
@@ -252,10 +268,6 @@ class _Layout:
             else:
                 handler(token)
             self.index += 1
-            if self.index == len(tokens) and self.open:
-                self.unfinished()
-        last = self.tokens[-1].span.end if self.tokens else len(self.source.text)
-        self.out.append(Token("$END", "", self.source.span(last, last)))
 
     # --- newlines and values
 
@@ -423,9 +435,11 @@ def _syntax_error(error: UnexpectedToken) -> Diagnostic:
         return _wrong_word(kind, token.text, span)
     if kind in ("_END", "RBRACE", "$END"):
         where = {"_END": "line", "RBRACE": "body", "$END": "text"}[kind]
-        label = f"{_missing(expected)} is missing here"
-        end = span.end if kind == "$END" else span.start + 1
-        return Diagnostic("E002", f"the {where} ends within a statement", Span(span.source, span.start, end), label)
+        missing = _missing(expected)
+        help = "put `{` at the end of this line" if missing == "`{`" else ""
+        end = span.start + 1 if kind == "_END" else span.end
+        here = Span(span.source, span.start, end)
+        return Diagnostic("E002", f"the {where} ends within a statement", here, f"{missing} is missing here", help=help)
     if kind == "LBRACE":
         help = "put `{` at the end of the line that it belongs to"
         return Diagnostic("E002", "a body must follow its call", span, help=help)
@@ -442,7 +456,8 @@ def _syntax_error(error: UnexpectedToken) -> Diagnostic:
 def _missing(expected: set[str]) -> str:
     if "NUMBER" in expected:
         return "a value"
-    return "a name" if expected == {"NAME"} else "`=`" if expected == {"EQUAL"} else "more"
+    signs = {"NAME": "a name", "EQUAL": "`=`", "LBRACE": "`{`"}
+    return next((said for kind, said in signs.items() if expected - {"LPAR"} == {kind}), "more")
 
 
 def _wrong_word(kind: str, text: str, span: Span) -> Diagnostic:
@@ -560,7 +575,7 @@ def _name(token: Token) -> syntax.Name:
 
 def _number(text: str, span: Span) -> int | float:
     """The value of a number as the grammar has it: `1e2` and `64k` are whole, `1.5k` is not."""
-    digits = text.rstrip("kMGiB")
+    digits = text.rstrip("kKMGiB")
     if len(digits) > MAX_DIGITS:
         raise CnncError.of("E004", f"a number of {len(digits):,} characters; at most {MAX_DIGITS}", span=span)
     unit = _UNITS[text[len(digits) :]]

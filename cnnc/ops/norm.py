@@ -169,8 +169,8 @@ class Normalize(Op):
             if len(values) not in (1, x.channels):
                 raise ShapeError(
                     "E306",
-                    f"{key} lists {len(values)} numbers for {x.channels} channels",
-                    help=f"give one number, or {x.channels}",
+                    f"{key} lists {len(values)} numbers for {x.channels} channel{'s' if x.channels > 1 else ''}",
+                    help=f"give one number, or {x.channels}" if x.channels > 1 else "give one number",
                     argument=key,
                 )
         return x

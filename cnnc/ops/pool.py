@@ -45,12 +45,17 @@ class Pool(Op):
         """The exponent of l2 and lp."""
         return self.norm or 2
 
+    def tap_exponents(self) -> tuple[tuple[float, ...], ...]:
+        """The logarithms of the weights of `weighted` on each axis."""
+        found = []
+        for k in self.k:
+            sigma = max(self.sigma or k / 4, 1e-3)  # below it only the nearest elements weigh anything, as with it
+            found.append(tuple(-((t - (k - 1) / 2) ** 2) / (2 * sigma**2) for t in range(k)))
+        return tuple(found)
+
     def tap_weights(self) -> tuple[tuple[float, ...], ...]:
         """The weights of `weighted` on each axis, the largest near 1; an element's weight is their product."""
-        return tuple(
-            tuple(math.exp(-((t - (k - 1) / 2) ** 2) / (2 * (self.sigma or k / 4) ** 2)) for t in range(k))
-            for k in self.k
-        )
+        return tuple(tuple(math.exp(e) for e in axis) for axis in self.tap_exponents())
 
     def rules(self, x: TensorType) -> tuple[window.AxisRule, ...]:
         return window.axis_rules(x, self.k, self.stride, self.p, self.d, self.ceil)

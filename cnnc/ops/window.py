@@ -11,6 +11,7 @@ The rules stand here once; the layers and their reports all read them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from cnnc.arguments import Axes, Pads
@@ -284,7 +285,7 @@ def padding_advice(rules: tuple[AxisRule, ...], p: Pads) -> list[Advice]:
         found.append(
             Advice(
                 "W303",
-                f"padding of {max(wide.begin, wide.end)} is as large as the kernel of {wide.e}: "
+                f"padding of {max(wide.begin, wide.end)} around a kernel of {wide.e}: "
                 "the outermost outputs see padding alone",
                 f"p={wide.e - 1} is the most that leaves each output something to see",
                 "p",
@@ -323,13 +324,19 @@ def short(values: Axes) -> str:
     return str(values[0]) if len(set(values)) == 1 else format_shape(values)
 
 
+def _square(n: int) -> str:
+    """An image of n elements as large as can be, square: `1x8x8` of 64."""
+    side = next(s for s in range(min(math.isqrt(n), 1024), 0, -1) if n % (s * s) == 0)
+    return format_shape((n // (side * side), side, side))
+
+
 def need_spatial(x: TensorType, keyword: str) -> None:
     """Raises ShapeError E303 where the input has no spatial axes."""
     if x.rank == 0:
         raise ShapeError(
             "E303",
             f"{keyword} needs spatial axes; it got a vector of {x}",
-            help=f"give it an image again with `reshape`, e.g. `reshape {x.channels}x1x1`, or put it before the fc",
+            help=f"give it an image again with `reshape`, e.g. `reshape {_square(x.size)}`, or put it before the fc",
             label=f"the input is a vector of {x}",
             shrunk=True,
         )

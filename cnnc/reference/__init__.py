@@ -1,6 +1,6 @@
 """How NumPy runs a graph. Importing this package fills the tables of forward and backward functions."""
 
-from cnnc.reference import activation, conv, dense, norm, pool, reshape
+from cnnc.reference import activation, conv, conv_transpose, dense, filter, merge, norm, pool, reshape, sequence
 from cnnc.reference.engine import BACKWARD, FORWARD, Weights, backward, forward, initialize, inward, outward
 
 __all__ = [
@@ -10,12 +10,16 @@ __all__ = [
     "activation",
     "backward",
     "conv",
+    "conv_transpose",
     "dense",
+    "filter",
     "forward",
     "initialize",
     "inward",
+    "merge",
     "norm",
     "outward",
     "pool",
     "reshape",
+    "sequence",
 ]

@@ -1,16 +1,55 @@
-"""Activations and dropout."""
+"""Activations, dropout and drop_path.
+
+Where an activation is a formula of each element, forward keeps its derivative in training and backward multiplies.
+The smooth ones run in blocks that stay in the cache, shared out among threads. Branches are sums of maxima, minima
+and masks, as np.where takes ten times as long as they do; exponentials are taken of what is not positive, so that
+none overflows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from cnnc.ops.activation import Dropout, Relu, Sigmoid, Softmax, Tanh
+from cnnc.ops.activation import (
+    Abs,
+    Clip,
+    Dropout,
+    DropPath,
+    Elu,
+    Gelu,
+    HardSigmoid,
+    HardSwish,
+    Identity,
+    LeakyRelu,
+    LogSoftmax,
+    Mish,
+    Prelu,
+    Relu,
+    Relu6,
+    Scale,
+    Selu,
+    Sigmoid,
+    Silu,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
+from cnnc.reference.norm import channel_sum
+from cnnc.reference.parallel import over_batch
 
 NoWeights = Mapping[str, Array]
+
+SELU_ALPHA = 1.67326319217681884765625  # ONNX Selu's defaults, to the last bit
+SELU_GAMMA = 1.05070102214813232421875
+
+
+# --- bent lines ------------------------------------------------------------------------------------------------
 
 
 @forward_of(Relu)
@@ -24,11 +63,109 @@ def relu_backward(op: Relu, weights: NoWeights, y: Array, gradient: Array, want:
     return Gradients((gradient * (y > 0),))
 
 
+@forward_of(LeakyRelu)
+def leaky_relu(op: LeakyRelu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    (x,) = inputs
+    return Outcome(np.maximum(x, 0) + op.slope * np.minimum(x, 0), x > 0 if mode.training else None)
+
+
+@backward_of(LeakyRelu)
+def leaky_relu_backward(op: LeakyRelu, weights: NoWeights, positive: Array, gradient: Array, want: bool) -> Gradients:
+    return Gradients((gradient * _either(positive, 1, op.slope, gradient.dtype),))
+
+
+@forward_of(Prelu)
+def prelu(op: Prelu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    (x,) = inputs
+    return Outcome(np.maximum(x, 0) + weights["slope"] * np.minimum(x, 0), x)
+
+
+@backward_of(Prelu)
+def prelu_backward(op: Prelu, weights: NoWeights, x: Array, gradient: Array, want: bool) -> Gradients:
+    """He et al. 2015, equation 8: a channel's slope has the gradient Σ gradient·min(x, 0)."""
+    channels = x.shape[-1]
+    found = {"slope": channel_sum((gradient * np.minimum(x, 0)).reshape(-1, channels))}  # (N·H·W, C)
+    if not want:
+        return Gradients((None,), found)
+    positive = x > 0
+    return Gradients((gradient * (positive + weights["slope"] * ~positive),), found)
+
+
+@forward_of(Clip, Relu6)
+def clip(op: Clip | Relu6, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    """ONNX Clip. At lo and hi themselves the derivative is PyTorch's: 1 for clip (clamp), 0 for relu6."""
+    (x,) = inputs
+    if isinstance(op, Clip):
+        return Outcome(np.clip(x, op.lo, op.hi), (x >= op.lo) & (x <= op.hi) if mode.training else None)
+    return Outcome(np.clip(x, 0, 6), (x > 0) & (x < 6) if mode.training else None)
+
+
+@forward_of(HardSigmoid)
+def hard_sigmoid(op: HardSigmoid, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    (x,) = inputs
+    inside = (np.abs(x) < 3) * x.dtype.type(1 / 6) if mode.training else None
+    return Outcome(_hard_sigmoid(x), inside)
+
+
+@forward_of(HardSwish)
+def hard_swish(op: HardSwish, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    return _by_element(inputs[0], mode, _hard_swish)
+
+
+def _hard_swish(x: Array, training: bool) -> tuple[Array, Array | None]:
+    """x·h with h = clip(x/6 + 1/2, 0, 1); its derivative is h + x·h', h' being 1/6 from -3 to 3."""
+    h = _hard_sigmoid(x)
+    return x * h, h + x * ((np.abs(x) < 3) * x.dtype.type(1 / 6)) if training else None
+
+
+@forward_of(Abs)
+def absolute(op: Abs, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    return Outcome(np.abs(inputs[0]), np.sign(inputs[0]) if mode.training else None)
+
+
+# --- smooth ones -----------------------------------------------------------------------------------------------
+
+
+BLOCK = 1 << 14  # elements: with what a formula makes on its way they fit a second-level cache
+
+
+def _by_element(x: Array, mode: Mode, formula: Callable[[Array, bool], tuple[Array, Array | None]]) -> Outcome:
+    """A formula (value and, in training, derivative) of each element."""
+    flat = np.ascontiguousarray(x).reshape(-1)
+    y = np.empty_like(flat)
+    slope = np.empty_like(flat) if mode.training else None
+
+    def work(start: int, stop: int) -> None:
+        for i in range(start * BLOCK, stop * BLOCK, BLOCK):
+            value, derivative = formula(flat[i : i + BLOCK], mode.training)
+            y[i : i + BLOCK] = value
+            if slope is not None:
+                slope[i : i + BLOCK] = derivative
+
+    over_batch(-(-flat.size // BLOCK), work, 20.0 * flat.size)
+    return Outcome(y.reshape(x.shape), None if slope is None else slope.reshape(x.shape))
+
+
+@forward_of(Elu)
+def elu(op: Elu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    return _by_element(inputs[0], mode, lambda x, training: _elu(x, op.alpha, 1, training))
+
+
+@forward_of(Selu)
+def selu(op: Selu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    return _by_element(inputs[0], mode, lambda x, training: _elu(x, SELU_ALPHA, SELU_GAMMA, training))
+
+
+def _elu(x: Array, alpha: float, gamma: float, training: bool) -> tuple[Array, Array | None]:
+    """gamma times elu, whose derivative is alpha·exp(x) where x is not positive, else 1."""
+    low = np.minimum(x, 0)
+    y = gamma * (np.maximum(x, 0) + alpha * np.expm1(low))
+    return y, gamma * (alpha * np.exp(low) * ~(x > 0) + (x > 0)) if training else None
+
+
 @forward_of(Sigmoid)
 def sigmoid(op: Sigmoid, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
-    # exp of a negative number only, which cannot overflow
-    small = np.exp(-np.abs(inputs[0]))
-    y = np.where(inputs[0] >= 0, 1, small) / (1 + small)
+    y = _sigmoid(inputs[0])
     return Outcome(y, y)
 
 
@@ -48,6 +185,113 @@ def tanh_backward(op: Tanh, weights: NoWeights, y: Array, gradient: Array, want:
     return Gradients((gradient * (1 - y * y),))
 
 
+@forward_of(Softplus)
+def softplus(op: Softplus, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    return _by_element(inputs[0], mode, _softplus)
+
+
+def _softplus(x: Array, training: bool) -> tuple[Array, Array | None]:
+    """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)); its derivative is the sigmoid."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), _sigmoid(x) if training else None
+
+
+@forward_of(Silu)
+def silu(op: Silu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    return _by_element(inputs[0], mode, _silu)
+
+
+def _silu(x: Array, training: bool) -> tuple[Array, Array | None]:
+    """x·s with s = sigmoid(x); its derivative is s + x·s·(1 - s)."""
+    s = _sigmoid(x)
+    return x * s, s * (1 + x * (1 - s)) if training else None
+
+
+@forward_of(Mish)
+def mish(op: Mish, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    return _by_element(inputs[0], mode, _mish)
+
+
+def _mish(x: Array, training: bool) -> tuple[Array, Array | None]:
+    """x·t with t = tanh(log(1 + exp(x))) = e(e + 2)/(e(e + 2) + 2), e = exp(x); derivative t + x·(1 - t²)·sigmoid(x).
+
+    With e = p/q, p = exp(min(x, 0)) and q = exp(-max(x, 0)), both sides of the fraction times q²: nothing overflows.
+    """
+    p, q = np.exp(np.minimum(x, 0)), np.exp(-np.maximum(x, 0))
+    top = p * (p + 2 * q)
+    t = top / (top + 2 * q * q)
+    return x * t, t + x * (1 - t * t) * (p / (p + q)) if training else None
+
+
+@forward_of(Gelu)
+def gelu(op: Gelu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    return _by_element(inputs[0], mode, _gelu)
+
+
+def _gelu(x: Array, training: bool) -> tuple[Array, Array | None]:
+    """x·Φ(x); its derivative is Φ(x) + x·φ(x), φ the density of the normal distribution."""
+    bell = np.exp(-0.5 * np.square(np.clip(x, -40, 40)))  # beyond 40 it is 0 in float64 as well
+    phi = np.abs((x > 0) - bell * _tail_over_bell(x))  # Φ(x) is 1 - Q(|x|) on the right, Q(|x|) on the left
+    return x * phi, phi + x * bell * (2 * math.pi) ** -0.5 if training else None
+
+
+def _tail_over_bell(x: Array) -> Array:
+    """Q(|x|)·exp(x²/2), where Q(a) = erfc(a/√2)/2 is what the normal distribution has above a (Mills' ratio)."""
+    u = 2 * _CENTRE / (np.abs(x) + _CENTRE) - 1
+    coefficients = _mills(10 if x.dtype == np.float32 else 25)
+    y = np.full_like(u, coefficients[-1])
+    for c in coefficients[-2::-1]:
+        y *= u
+        y += x.dtype.type(c)
+    return y
+
+
+_CENTRE = 4.0
+
+
+@cache
+def _mills(degree: int) -> tuple[float, ...]:
+    """A polynomial, lowest power first, in u = 2·c/(a + c) - 1, c = `_CENTRE`: it is smooth in u for all a from 0 on.
+
+    It interpolates at Chebyshev's points; they are fitted here from math.erfc, as a table of numbers could
+    hide a mistake. Q is exact to 1e-6 of its value at degree 10, and to 1e-13 at 25.
+    """
+    lowest = 2 * _CENTRE / (37 + _CENTRE) - 1  # math.erfc is 0 a little further out
+
+    def ratio(v: Any) -> Any:
+        places = (np.asarray(v) + 1) / 2 * (1 - lowest) + lowest
+        a = [2 * _CENTRE / (u + 1) - _CENTRE for u in places.tolist()]
+        return np.array([math.erfc(t / math.sqrt(2)) / 2 * math.exp(t * t / 2) for t in a])
+
+    chebyshev = np.polynomial.Chebyshev(np.polynomial.chebyshev.chebinterpolate(ratio, degree), domain=[lowest, 1])
+    power = chebyshev.convert(kind=np.polynomial.Polynomial, domain=[-1, 1])
+    return tuple(power.coef.tolist())
+
+
+@backward_of(Abs, Clip, Elu, Gelu, HardSigmoid, HardSwish, Mish, Relu6, Selu, Silu, Softplus)
+def times_slope(op: Any, weights: NoWeights, slope: Array, gradient: Array, want: bool) -> Gradients:
+    """For all whose forward kept the derivative at each element."""
+    return Gradients((gradient * slope,))
+
+
+def _either(mask: Array, yes: float, no: float, dtype: Any) -> Array:
+    chosen: Array = mask * dtype.type(yes) + ~mask * dtype.type(no)
+    return chosen
+
+
+def _sigmoid(x: Array) -> Array:
+    """1/(1 + exp(-x)), both sides of the fraction times exp(min(x, 0))."""
+    y = np.exp(np.minimum(x, 0))
+    y /= 1 + np.exp(-np.abs(x))
+    return y
+
+
+def _hard_sigmoid(x: Array) -> Array:
+    return np.asarray(np.clip(x * x.dtype.type(1 / 6) + 0.5, 0, 1))
+
+
+# --- along the channels ----------------------------------------------------------------------------------------
+
+
 @forward_of(Softmax)
 def softmax(op: Softmax, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
@@ -61,18 +305,56 @@ def softmax_backward(op: Softmax, weights: NoWeights, y: Array, gradient: Array,
     return Gradients((y * (gradient - (gradient * y).sum(-1, keepdims=True)),))
 
 
-@forward_of(Dropout)
-def dropout(op: Dropout, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+@forward_of(LogSoftmax)
+def log_softmax(op: LogSoftmax, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    (x,) = inputs
+    y = x - x.max(-1, keepdims=True)
+    y -= np.log(np.exp(y).sum(-1, keepdims=True))
+    return Outcome(y, y)
+
+
+@backward_of(LogSoftmax)
+def log_softmax_backward(op: LogSoftmax, weights: NoWeights, y: Array, gradient: Array, want: bool) -> Gradients:
+    return Gradients((gradient - np.exp(y) * gradient.sum(-1, keepdims=True),))
+
+
+# --- what passes values on -------------------------------------------------------------------------------------
+
+
+@forward_of(Scale)
+def scale(op: Scale, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    return Outcome(inputs[0] * op.factor)
+
+
+@backward_of(Scale)
+def scale_backward(op: Scale, weights: NoWeights, saved: Any, gradient: Array, want: bool) -> Gradients:
+    return Gradients((gradient * op.factor,))
+
+
+@forward_of(Identity)
+def identity(op: Identity, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    return Outcome(inputs[0])
+
+
+@backward_of(Identity)
+def identity_backward(op: Identity, weights: NoWeights, saved: Any, gradient: Array, want: bool) -> Gradients:
+    return Gradients((gradient,))
+
+
+@forward_of(Dropout, DropPath)
+def dropout(op: Dropout | DropPath, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    """dropout draws for each element; drop_path (Huang et al. 2016) for each sample as a whole."""
     (x,) = inputs
     if not mode.training or op.p == 0:
         return Outcome(x)
     if mode.random is None:
-        raise ValueError("dropout in training needs random numbers")
-    kept = mode.random.random(x.shape, np.float32) >= op.p
+        raise ValueError(f"{op.keyword} in training needs random numbers")
+    drawn = x.shape if isinstance(op, Dropout) else (x.shape[0], *(1,) * (x.ndim - 1))
+    kept = mode.random.random(drawn, np.float32) >= op.p
     mask = kept.astype(x.dtype) / x.dtype.type(1 - op.p)
     return Outcome(x * mask, mask)
 
 
-@backward_of(Dropout)
-def dropout_backward(op: Dropout, weights: NoWeights, mask: Any, gradient: Array, want: bool) -> Gradients:
+@backward_of(Dropout, DropPath)
+def dropout_backward(op: Dropout | DropPath, weights: NoWeights, mask: Any, gradient: Array, want: bool) -> Gradients:
     return Gradients((gradient if mask is None else gradient * mask,))

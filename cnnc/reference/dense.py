@@ -1,10 +1,11 @@
-"""Fully connected layers."""
+"""Layers in which every input meets every output."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from cnnc.ops.dense import Fc
+from cnnc.ops.dense import Bilinear, Fc
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of, inward, outward
 
 
@@ -23,7 +24,46 @@ def fc_backward(
     op: Fc, weights: Mapping[str, Array], saved: tuple[Array, tuple[int, ...]], gradient: Array, want: bool
 ) -> Gradients:
     flat, shape = saved
+    dx = inward((gradient @ weights["weight"]).reshape(shape)) if want else None
+    if op.frozen:
+        return Gradients((dx,))
     found = {"weight": gradient.T @ flat}  # (out, N) @ (N, in)
     if op.bias:
         found["bias"] = gradient.sum(0)
-    return Gradients((inward((gradient @ weights["weight"]).reshape(shape)) if want else None,), found)
+    return Gradients((dx,), found)
+
+
+class Product(NamedTuple):
+    """What bilinear keeps: both vectors, flat, their shapes before, and M·b for each output, (N, O, A)."""
+
+    a: Array
+    b: Array
+    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    right: Array
+
+
+@forward_of(Bilinear)
+def bilinear(op: Bilinear, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    first, second = (outward(x) for x in inputs)
+    count, matrices = first.shape[0], weights["weight"]  # (O, A, B)
+    a, b = first.reshape(count, -1), second.reshape(count, -1)
+    # (N, B) @ (B, O·A), the matrices as they lie in memory
+    right = (b @ matrices.reshape(-1, b.shape[1]).T).reshape(count, op.out, -1)
+    y = (right @ a[:, :, None])[:, :, 0]  # (N, O, A) @ (N, A, 1)
+    return Outcome(y, Product(a, b, (first.shape, second.shape), right))
+
+
+@backward_of(Bilinear)
+def bilinear_backward(
+    op: Bilinear, weights: Mapping[str, Array], saved: Product, gradient: Array, want: bool
+) -> Gradients:
+    """Of y = aᵀ·M·b: dM = dy·a·bᵀ, da = dy·M·b, db = dy·Mᵀ·a, each summed over the outputs."""
+    a, b, shapes, right = saved
+    count, matrices = a.shape[0], weights["weight"]
+    left = (gradient[:, :, None] * a[:, None, :]).reshape(count, -1)  # (N, O·A)
+    dweight = (left.T @ b).reshape(matrices.shape)  # (O·A, N) @ (N, B)
+    if not want:
+        return Gradients((None, None), {"weight": dweight})
+    da = (gradient[:, None, :] @ right)[:, 0]  # (N, 1, O) @ (N, O, A)
+    db = left @ matrices.reshape(-1, b.shape[1])  # (N, O·A) @ (O·A, B)
+    return Gradients((inward(da.reshape(shapes[0])), inward(db.reshape(shapes[1]))), {"weight": dweight})

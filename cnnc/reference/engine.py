@@ -2,6 +2,8 @@
 
 In: a graph, its weights (in ONNX's layouts), a batch for each input, channels first. Out: the values of the
 layers, and the gradients of weights and inputs. It updates nothing: running statistics come back as values.
+The gradients of a tensor with several readers, and of weights that several layers share, add up; frozen
+weights have none, and where only they would learn nothing is propagated.
 
 Inside the engine tensors are channels last, (N, *spatial, C), so that a window's row is one contiguous
 run of memory and every convolution is a plain matrix product of rows; `inward` and `outward` are the border.
@@ -102,10 +104,11 @@ def forward(
     `feeds` are batches (N, *shape), channels first, by the names of the inputs; uint8 is scaled to 0..1.
     A value is dropped after its last reader, unless it is wanted or `keep_all`; what backward needs is
     kept in training only. A run computes in the element type of its weights (of its float inputs, where
-    there are none). Raises CnncError E602 for a feed of the wrong shape.
+    there are none). Raises CnncError E602 for feeds that are missing, or do not have the input's shape and type.
     """
     wanted = tuple(graph.outputs if wanted is None else wanted)
     order = needed(graph, wanted)
+    _check_batches([node.name for node in order if isinstance(node.op, Input)], feeds)
     readers = {node.name: 0 for node in order}
     for node in order:
         for name in node.inputs:
@@ -116,10 +119,11 @@ def forward(
         if isinstance(node.op, Input):
             trace.values[node.name] = inward(_feed(node, feeds, dtype))
             continue
-        own = own_weights(graph, node, weights)
+        # running statistics that layers share are moved on by each in turn
+        own = own_weights(graph, node, weights, trace.buffers)
         inputs = tuple(trace.values[name] for name in node.inputs)
         mode = Mode(training, random(node.name) if random is not None else None)
-        outcome = FORWARD[type(node.op)](node.op, own, inputs, mode)
+        outcome = FORWARD[type(node.op)](_op(graph, node), own, inputs, mode)
         trace.values[node.name] = outcome.value
         if training:
             trace.saved[node.name] = outcome.saved
@@ -153,7 +157,7 @@ def backward(
         own = own_weights(graph, node, weights)
         want = any(name in learns for name in node.inputs)
         saved = trace.saved.pop(node.name)
-        result = BACKWARD[type(node.op)](node.op, own, saved, gradient, want)
+        result = BACKWARD[type(node.op)](_op(graph, node), own, saved, gradient, want)
         for name, value in result.weights.items():
             full = f"{node.parameter_owner}.{name}"
             found[full] = found[full] + value if full in found else value
@@ -173,17 +177,34 @@ def needed(graph: Graph, wanted: Iterable[str]) -> list[Node]:
     return [node for node in graph.nodes if node.name in names]
 
 
-def own_weights(graph: Graph, node: Node, weights: Mapping[str, Array]) -> dict[str, Array]:
-    """A node's parameters and buffers by their short names."""
-    return {p.name: weights[f"{node.parameter_owner}.{p.name}"] for p in graph.parameters(node)}
+def own_weights(
+    graph: Graph, node: Node, weights: Mapping[str, Array], newer: Mapping[str, Array] | None = None
+) -> dict[str, Array]:
+    """A node's parameters and buffers by their short names; those of `newer` take precedence."""
+    newer = newer or {}
+    names = {p.name: f"{node.parameter_owner}.{p.name}" for p in graph.parameters(node)}
+    return {name: newer[full] if full in newer else weights[full] for name, full in names.items()}
+
+
+def _op(graph: Graph, node: Node) -> Op:
+    """A node's op; frozen where it shares the parameters of a layer that is, which alone says so in the text."""
+    if node.owner and any(p.frozen for p in _owned(graph, node)):
+        return node.op.replace(frozen=True)
+    return node.op
+
+
+def _owned(graph: Graph, node: Node) -> list[Parameter]:
+    """A node's parameters as their owner declares them."""
+    return [graph.weights[f"{node.parameter_owner}.{p.name}"] for p in graph.parameters(node)]
 
 
 def _learns(graph: Graph, order: list[Node], want_inputs: bool) -> set[str]:
     """The nodes through which a gradient has somewhere to go: a weight, or an input where it is asked for."""
     found: set[str] = set()
     for node in order:
-        own = any(p.trainable for p in graph.parameters(node))
-        if own or any(name in found for name in node.inputs) or (want_inputs and not node.inputs):
+        own = any(p.trainable and not p.frozen for p in _owned(graph, node))
+        asked = want_inputs and not node.inputs and node.type.dtype == "float32"
+        if own or asked or any(name in found for name in node.inputs):
             found.add(node.name)
     return found
 
@@ -194,6 +215,17 @@ def _working_dtype(weights: Mapping[str, Array], feeds: Mapping[str, Array]) -> 
     return next((a.dtype for a in arrays if np.issubdtype(a.dtype, np.floating)), np.dtype(np.float32))
 
 
+def _check_batches(names: list[str], feeds: Mapping[str, Array]) -> None:
+    """Raises CnncError E602 where an input has no feed, or two have batches of different sizes."""
+    missing = [name for name in names if name not in feeds]
+    if missing:
+        raise CnncError.of("E602", f"nothing is fed to the input {missing[0]}")
+    for name in names:
+        if feeds[name].shape[:1] != feeds[names[0]].shape[:1]:
+            sizes = f"{feeds[names[0]].shape[0]} of {names[0]} and {feeds[name].shape[0]} of {name}"
+            raise CnncError.of("E602", f"the inputs' batches have different sizes: {sizes}")
+
+
 def _feed(node: Node, feeds: Mapping[str, Array], dtype: np.dtype[Any]) -> Array:
     assert isinstance(node.op, Input)
     batch = feeds[node.name]
@@ -201,7 +233,9 @@ def _feed(node: Node, feeds: Mapping[str, Array], dtype: np.dtype[Any]) -> Array
         found = "x".join(map(str, batch.shape[1:]))
         raise CnncError.of("E602", f"the input {node.name} takes {node.type}, not {found}")
     if node.type.dtype == "int64":
-        return batch
+        if not np.issubdtype(batch.dtype, np.integer):
+            raise CnncError.of("E602", f"the input {node.name} takes int64, not {batch.dtype}")
+        return np.asarray(batch, np.int64)
     if batch.dtype == np.uint8:
         scaled: Array = np.divide(batch, dtype.type(255), dtype=dtype)
         return scaled
@@ -262,16 +296,21 @@ def _draw(parameter: Parameter, random: np.random.Generator, relu: bool) -> Arra
 
 
 def _before_relu(graph: Graph) -> set[str]:
-    """The layers whose output a rectifier reads, at once or past layers that only rescale or rearrange."""
-    from cnnc.ops.activation import Activation, Dropout
-    from cnnc.ops.norm import BatchNorm
-    from cnnc.ops.pool import Pool
+    """The layers whose output a rectifier reads, at once or past layers that only rescale, add up or rearrange."""
+    from cnnc.ops.activation import Activation, Dropout, DropPath, Identity, Scale
+    from cnnc.ops.merge import Add, Concat, Maximum, Sub
+    from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm
+    from cnnc.ops.pool import Pool, Upsample
+    from cnnc.ops.reshape import ChannelShuffle, Crop, DepthToSpace, Flatten, Pad, Reshape, Select, Slice, SpaceToDepth
 
+    rescale = Affine | BatchNorm | GroupNorm | InstanceNorm | LayerNorm | Scale | Dropout | DropPath
+    rearrange = ChannelShuffle | Crop | DepthToSpace | Flatten | Pad | Reshape | Select | Slice | SpaceToDepth
+    past = rescale | rearrange | Add | Sub | Maximum | Concat | Identity | Pool | Upsample
     found: set[str] = set()
     for node in reversed(graph.nodes):
         readers = graph.consumers[node.name]
         if any(isinstance(r.op, Activation) and r.op.rectifies for r in readers) or any(
-            r.name in found and isinstance(r.op, BatchNorm | Dropout | Pool) for r in readers
+            r.name in found and isinstance(r.op, past) for r in readers
         ):
             found.add(node.name)
     return found

@@ -1,19 +1,26 @@
-"""Pooling, a tap of the window at a time: a tap of all windows is one strided slice."""
+"""Pooling, and the ways back to a larger image.
+
+Windows are worked through a tap at a time: a tap of all windows is one strided slice. Shapes in comments
+show two spatial axes; everything is written for any number of them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnnc.arguments import Axes
 from cnnc.ops import window
-from cnnc.ops.pool import Pool
+from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.reference.conv import Geometry, interior, pad, tap
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
+from cnnc.reference.norm import sample_sum
 from cnnc.reference.parallel import over_batch
+
+NoWeights = Mapping[str, Array]
 
 
 def geometry(op: Pool, spatial: Axes) -> Geometry:
@@ -27,38 +34,84 @@ def geometry(op: Pool, spatial: Axes) -> Geometry:
     return Geometry(op.k, op.stride, op.d, reach, tuple(r.out for r in rules))
 
 
+# --- pool ------------------------------------------------------------------------------------------------------
+
+
+class Saved(NamedTuple):
+    """What a pool's backward needs: the input's shape; the winning tap of each window (max); or the padded
+    input and the value (l2, lp)."""
+
+    shape: tuple[int, ...]
+    winner: Array | None = None
+    padded: Array | None = None
+    value: Array | None = None
+
+
 @forward_of(Pool)
-def pool(op: Pool, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+def pool(op: Pool, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
-    g = geometry(op, x.shape[1:-1])
+    spatial = x.shape[1:-1]
+    g = geometry(op, spatial)
     if op.kind == "max":
         y, winner = _max(pad(x, g.pads, -np.inf), g, mode.training)
-        return Outcome(y, (winner, x.shape))
+        return Outcome(y, Saved(x.shape, winner) if mode.training else None)
     padded = pad(x, g.pads)
-    y = padded[tap((0,) * len(g.k), g)].copy()
-    for index in list(np.ndindex(*g.k))[1:]:
-        y += padded[tap(index, g)]
-    y /= counts(op, x.shape[1:-1], g).astype(x.dtype)
-    return Outcome(y, (None, x.shape))
+    if op.kind in ("l2", "lp"):
+        y = _norm(op.order, padded, g)
+        return Outcome(y, Saved(x.shape, padded=padded, value=y) if mode.training else None)
+    if op.kind == "weighted":
+        share = tap_shares(op, spatial, g, x.dtype)
+        y = _over_taps(padded, g, lambda seen, index: seen * share(index))
+    else:
+        y = _over_taps(padded, g, lambda seen, index: seen)
+        y /= counts(op, spatial, g).astype(x.dtype)
+    return Outcome(y, Saved(x.shape) if mode.training else None)
 
 
 @backward_of(Pool)
-def pool_backward(op: Pool, weights: Mapping[str, Array], saved: Any, gradient: Array, want: bool) -> Gradients:
-    winner, shape = saved
-    spatial = shape[1:-1]
+def pool_backward(op: Pool, weights: NoWeights, saved: Saved, gradient: Array, want: bool) -> Gradients:
+    spatial = saved.shape[1:-1]
     g = geometry(op, spatial)
-    sizes = tuple(m + b + e for m, (b, e) in zip(spatial, g.pads, strict=True))
-    padded = np.zeros((shape[0], *sizes, shape[-1]), gradient.dtype)
-    if op.kind == "avg":
-        gradient = gradient / counts(op, spatial, g).astype(gradient.dtype)
+    if saved.winner is not None:
+        return Gradients((_to_winners(gradient, saved.winner, saved.shape, g),))
+    if saved.padded is not None and saved.value is not None:
+        return Gradients((_norm_gradient(op.order, saved.padded, saved.value, gradient, saved.shape, g),))
+    if op.kind == "weighted":
+        share = tap_shares(op, spatial, g, gradient.dtype)
+        return Gradients((_spread(saved.shape, g, gradient, lambda at, number, index: gradient[at] * share(index)),))
+    gradient = gradient / counts(op, spatial, g).astype(gradient.dtype)
+    return Gradients((_spread(saved.shape, g, gradient, lambda at, number, index: gradient[at]),))
+
+
+def _over_taps(padded: Array, g: Geometry, part: Callable[[Array, Axes], Array]) -> Array:
+    """The sum (N, OH, OW, C) over taps of part(what the tap sees, its index)."""
+    total = np.zeros((padded.shape[0], *g.out, padded.shape[-1]), padded.dtype)
 
     def work(start: int, stop: int) -> None:
-        mine, into = gradient[start:stop], padded[start:stop]
-        for number, index in enumerate(np.ndindex(*g.k)):
-            into[tap(index, g)] += mine if winner is None else mine * (winner[start:stop] == number)
+        mine, into = padded[start:stop], total[start:stop]
+        for index in np.ndindex(*g.k):
+            into += part(mine[tap(index, g)], index)
 
-    over_batch(shape[0], work, 3.0 * gradient.size * math.prod(g.k))
-    return Gradients((padded[interior(spatial, g.pads)],))
+    over_batch(padded.shape[0], work, 2.0 * total.size * math.prod(g.k))
+    return total
+
+
+def _spread(shape: tuple[int, ...], g: Geometry, like: Array, part: Callable[[slice, int, Axes], Array]) -> Array:
+    """The adjoint of `_over_taps`, (N, H, W, C): part(samples, tap's number, its index), added where the tap read."""
+    sizes = tuple(m + b + e for m, (b, e) in zip(shape[1:-1], g.pads, strict=True))
+    padded = np.zeros((shape[0], *sizes, shape[-1]), like.dtype)
+
+    def work(start: int, stop: int) -> None:
+        for number, index in enumerate(np.ndindex(*g.k)):
+            padded[start:stop][tap(index, g)] += part(slice(start, stop), number, index)
+
+    over_batch(shape[0], work, 3.0 * like.size * math.prod(g.k))
+    return padded[interior(shape[1:-1], g.pads)]
+
+
+def _to_winners(values: Array, winner: Array, shape: tuple[int, ...], g: Geometry) -> Array:
+    """Each value where its window had its maximum, added where several meet."""
+    return _spread(shape, g, values, lambda at, number, index: values[at] * (winner[at] == number))
 
 
 def _max(padded: Array, g: Geometry, training: bool) -> tuple[Array, Array | None]:
@@ -83,12 +136,245 @@ def _max(padded: Array, g: Geometry, training: bool) -> tuple[Array, Array | Non
     return best, winner
 
 
-def counts(op: Pool, spatial: Axes, g: Geometry) -> Array:
-    """How many elements each window averages over, (OH, OW, 1): those of the input, or of the padded input."""
+def _norm(order: int, padded: Array, g: Geometry) -> Array:
+    """(Σ |x|^p)^(1/p) of each window (ONNX LpPool); padding adds 0.
+
+    From p = 3 on relative to the window's largest, as high powers soon leave the range of float32.
+    """
+    if order == 1:
+        return _over_taps(padded, g, lambda seen, index: np.abs(seen))
+    if order == 2:
+        return np.sqrt(_over_taps(padded, g, lambda seen, index: seen * seen))
+    size = np.abs(padded)
+    unit, _ = _max(size, g, False)
+    unit[(unit == 0) | np.isinf(unit)] = 1
+    total = np.zeros_like(unit)
+    for index in np.ndindex(*g.k):
+        total += (size[tap(index, g)] / unit) ** float(order)
+    return np.asarray(unit * total ** (1 / order))
+
+
+def _norm_gradient(order: int, padded: Array, y: Array, gradient: Array, shape: tuple[int, ...], g: Geometry) -> Array:
+    """dy/dx = sign(x)·(|x|/y)^(p - 1), and 0 where the whole window is 0."""
+    if order == 1:
+        return _spread(shape, g, gradient, lambda at, _, index: gradient[at] * np.sign(padded[at][tap(index, g)]))
+    safe = y + (y == 0)
+    if order == 2:
+        scaled = gradient / safe
+        return _spread(shape, g, gradient, lambda at, _, index: scaled[at] * padded[at][tap(index, g)])
+
+    def part(at: slice, number: int, index: Axes) -> Array:
+        ratio = padded[at][tap(index, g)] / safe[at]
+        return np.asarray(gradient[at] * np.sign(ratio) * np.abs(ratio) ** float(order - 1))
+
+    return _spread(shape, g, gradient, part)
+
+
+def _seen(op: Pool, spatial: Axes, g: Geometry) -> list[Array]:
+    """For each axis, (out, k): which taps of a window lie in the input, or, with count_pad, in the padded input."""
     pads = window.resolve(op.p, spatial, op.k, op.stride, op.d)
-    total = np.ones((), np.int64)
+    found = []
     for m, (begin, end), k, s, d, out in zip(spatial, pads, op.k, op.stride, op.d, g.out, strict=True):
         low, high = (0, m + begin + end) if op.count_pad else (begin, begin + m)
-        places = np.arange(out)[:, None] * s + np.arange(k) * d  # (out, k), in the padded input
-        total = total[..., None] * ((places >= low) & (places < high)).sum(1)
+        places = np.arange(out)[:, None] * s + np.arange(k) * d  # in the padded input
+        found.append((places >= low) & (places < high))
+    return found
+
+
+def counts(op: Pool, spatial: Axes, g: Geometry) -> Array:
+    """How many elements each window averages over, (OH, OW, 1): those of the input, or of the padded input."""
+    total = np.ones((), np.int64)
+    for seen in _seen(op, spatial, g):
+        total = total[..., None] * seen.sum(1)
     return total[..., None]
+
+
+def tap_shares(op: Pool, spatial: Axes, g: Geometry, dtype: Any) -> Callable[[Axes], Array]:
+    """What share a tap has in the mean of each window of `weighted`, (OH, OW, 1), by the tap's index.
+
+    Weights are products of those of the axes, and so are their sums. The largest that is seen counts as 1
+    before they are brought to a sum of 1: far from the centre all of them may be too small for a float.
+    """
+    axes = []
+    for seen, exponents in zip(_seen(op, spatial, g), op.tap_exponents(), strict=True):
+        e = np.where(seen, exponents, -np.inf)  # (out, k)
+        weight = np.exp(e - e.max(1, keepdims=True))
+        axes.append(weight / weight.sum(1, keepdims=True))
+
+    def share(index: Axes) -> Array:
+        total = np.ones(())
+        for axis, i in zip(axes, index, strict=True):
+            total = total[..., None] * axis[:, i]
+        return total[..., None].astype(dtype)
+
+    return share
+
+
+# --- global_pool -----------------------------------------------------------------------------------------------
+
+
+@forward_of(GlobalPool)
+def global_pool(op: GlobalPool, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    """ONNX GlobalMaxPool (the first of equals wins), GlobalAveragePool and GlobalLpPool (p = 2)."""
+    (x,) = inputs
+    rows = x.reshape(x.shape[0], -1, x.shape[-1])  # (N, H·W, C)
+    kept = None
+    if op.kind == "max":
+        y = rows.max(1, keepdims=True)
+        kept = rows.argmax(1)[:, None] if mode.training else None
+    elif op.kind == "avg":
+        y = sample_sum(rows) / x.dtype.type(rows.shape[1])
+    else:
+        y = np.sqrt(sample_sum(rows * rows))
+        kept = (rows, y)
+    made = y.reshape(x.shape[0], *(1 for _ in x.shape[1:-1]), x.shape[-1])
+    return Outcome(made, (x.shape, kept) if mode.training else None)
+
+
+@backward_of(GlobalPool)
+def global_pool_backward(op: GlobalPool, weights: NoWeights, saved: Any, gradient: Array, want: bool) -> Gradients:
+    shape, kept = saved
+    count = math.prod(shape[1:-1])
+    g = gradient.reshape(shape[0], 1, shape[-1])
+    if op.kind == "max":
+        dx = np.zeros((shape[0], count, shape[-1]), gradient.dtype)
+        np.put_along_axis(dx, kept, g, 1)
+    elif op.kind == "avg":
+        dx = np.broadcast_to(g / g.dtype.type(count), (shape[0], count, shape[-1]))
+    else:
+        rows, y = kept
+        dx = rows * (g / (y + (y == 0)))
+    return Gradients((dx.reshape(shape),))
+
+
+# --- unpool ----------------------------------------------------------------------------------------------------
+
+
+@forward_of(Unpool)
+def unpool(op: Unpool, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    x, source = inputs
+    assert op.pool is not None, "lowering puts the pool in"
+    g = geometry(op.pool, source.shape[1:-1])
+    _, winner = _max(pad(source, g.pads, -np.inf), g, True)
+    assert winner is not None
+    y = np.ascontiguousarray(_to_winners(x, winner, source.shape, g))
+    return Outcome(y, winner if mode.training else None)
+
+
+@backward_of(Unpool)
+def unpool_backward(op: Unpool, weights: NoWeights, winner: Array, gradient: Array, want: bool) -> Gradients:
+    """Each value's gradient is that of its place; what the pool read only decides on places, so it has none."""
+    assert op.pool is not None
+    g = geometry(op.pool, gradient.shape[1:-1])
+    padded = pad(gradient, g.pads)
+    dx = np.zeros(winner.shape, gradient.dtype)
+    for number, index in enumerate(np.ndindex(*g.k)):
+        dx += padded[tap(index, g)] * (winner == number)
+    return Gradients((dx, np.zeros_like(gradient)))
+
+
+# --- upsample --------------------------------------------------------------------------------------------------
+
+
+@forward_of(Upsample)
+def upsample(op: Upsample, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    y = inputs[0]
+    for axis, n in enumerate(op.n, start=1):
+        if n > 1:
+            y = np.repeat(y, n, axis) if op.mode == "nearest" else _stretched(y, axis, n)
+    return Outcome(y)
+
+
+@backward_of(Upsample)
+def upsample_backward(op: Upsample, weights: NoWeights, saved: Any, gradient: Array, want: bool) -> Gradients:
+    dx = gradient
+    for axis, n in enumerate(op.n, start=1):
+        if n > 1:
+            dx = _shrunk(dx, axis, n, op.mode == "nearest")
+    return Gradients((dx,))
+
+
+def _phases(n: int) -> list[tuple[int, float]]:
+    """For each r of 0..n-1: output q·n + r lies `share` of the way from input q + low to the next.
+
+    ONNX Resize with half_pixel: output i lies at (i + 1/2)/n - 1/2 in the input.
+    """
+    places = [(r + 0.5) / n - 0.5 for r in range(n)]
+    return [(math.floor(place), place - math.floor(place)) for place in places]
+
+
+def _stretched(x: Array, axis: int, n: int) -> Array:
+    """Linear interpolation along an axis; beyond the edge the outermost element goes on."""
+    m = x.shape[axis]
+    y = np.empty((*x.shape[:axis], m * n, *x.shape[axis + 1 :]), x.dtype)
+    source, made = np.moveaxis(x, axis, 1), np.moveaxis(y, axis, 1)
+
+    def some(at: slice) -> None:
+        edged = np.concatenate([source[at, :1], source[at], source[at, -1:]], 1)
+        for r, (low, share) in enumerate(_phases(n)):
+            part = edged[:, low + 1 : low + 1 + m] * (1 - share)
+            part += edged[:, low + 2 : low + 2 + m] * share
+            made[at, r::n] = part
+
+    _some_samples(x.shape[0], y.size, some)
+    return y
+
+
+def _shrunk(gradient: Array, axis: int, n: int, nearest: bool) -> Array:
+    """The adjoint of np.repeat, or of `_stretched`, along an axis."""
+    m = gradient.shape[axis] // n
+    dx = np.empty((*gradient.shape[:axis], m, *gradient.shape[axis + 1 :]), gradient.dtype)
+    source, made = np.moveaxis(gradient, axis, 1), np.moveaxis(dx, axis, 1)
+
+    def some(at: slice) -> None:
+        taken = source[at]
+        edged = np.zeros((taken.shape[0], m + 2, *taken.shape[2:]), gradient.dtype)
+        for r, (low, share) in enumerate(_phases(n)):
+            part = taken[:, r::n]
+            if nearest:
+                edged[:, 1:-1] += part
+                continue
+            edged[:, low + 1 : low + 1 + m] += part * (1 - share)
+            edged[:, low + 2 : low + 2 + m] += part * share
+        edged[:, 1] += edged[:, 0]
+        edged[:, -2] += edged[:, -1]
+        made[at] = edged[:, 1:-1]
+
+    _some_samples(gradient.shape[0], gradient.size, some)
+    return dx
+
+
+def _some_samples(count: int, size: int, work: Callable[[slice], None]) -> None:
+    """Calls work(samples) for a few of a batch at a time, whose values fit the cache where all `size` do not."""
+    step = max(1, (1 << 16) * count // max(size, 1))
+
+    def run(start: int, stop: int) -> None:
+        for i in range(start, stop, step):
+            work(slice(i, min(i + step, stop)))
+
+    over_batch(count, run, 4.0 * size)
+
+
+# --- maxout ----------------------------------------------------------------------------------------------------
+
+
+@forward_of(Maxout)
+def maxout(op: Maxout, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    """Goodfellow et al. 2013; of equals the first has the gradient."""
+    (x,) = inputs
+    y = x[..., :: op.n].copy()
+    winner = np.zeros(y.shape, np.int32) if mode.training else None
+    for r in range(1, op.n):
+        seen = x[..., r :: op.n]
+        if winner is not None:
+            np.copyto(winner, r, where=seen > y)
+        np.maximum(y, seen, out=y)
+    return Outcome(y, winner)
+
+
+@backward_of(Maxout)
+def maxout_backward(op: Maxout, weights: NoWeights, winner: Array, gradient: Array, want: bool) -> Gradients:
+    dx = np.empty((*gradient.shape[:-1], gradient.shape[-1] * op.n), gradient.dtype)
+    for r in range(op.n):
+        dx[..., r :: op.n] = gradient * (winner == r)
+    return Gradients((dx,))

@@ -4,19 +4,171 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cnnc.ops.reshape import Flatten, Reshape
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc.ops.reshape import (
+    ChannelShuffle,
+    Crop,
+    DepthToSpace,
+    Flatten,
+    Pad,
+    Reshape,
+    Select,
+    Slice,
+    SpaceToDepth,
+)
+from cnnc.reference.conv import interior, pad
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of, inward, outward
+from cnnc.tensor import TensorType
+
+NoWeights = Mapping[str, Array]
+Shape = tuple[int, ...]
+Index = tuple[slice, ...]
+
+
+def type_of(x: Array) -> TensorType:
+    """The language's type of a value of the engine, (N, *spatial, C)."""
+    return TensorType((x.shape[-1], *x.shape[1:-1]))
+
+
+def place_of(axis: int) -> int:
+    """Where an axis of the language stands in the engine: channels (0) are last, spatial axes as they are."""
+    return axis or -1
 
 
 @forward_of(Flatten, Reshape)
-def reshape(op: Flatten | Reshape, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+def reshape(op: Flatten | Reshape, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     x = outward(inputs[0])
     shape = op.shape if isinstance(op, Reshape) else (-1,)
     return Outcome(inward(x.reshape(x.shape[0], *shape)), x.shape)
 
 
 @backward_of(Flatten, Reshape)
-def reshape_backward(
-    op: Flatten | Reshape, weights: Mapping[str, Array], shape: tuple[int, ...], gradient: Array, want: bool
-) -> Gradients:
+def reshape_backward(op: Flatten | Reshape, weights: NoWeights, shape: Shape, gradient: Array, want: bool) -> Gradients:
     return Gradients((inward(outward(gradient).reshape(shape)),))
+
+
+@forward_of(Pad)
+def pad_layer(op: Pad, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    (x,) = inputs
+    return Outcome(pad(x, op.sides, op.value), x.shape[1:-1])
+
+
+@backward_of(Pad)
+def pad_backward(op: Pad, weights: NoWeights, spatial: Shape, gradient: Array, want: bool) -> Gradients:
+    return Gradients((gradient[interior(spatial, op.sides)],))
+
+
+# --- a part of the input: what is left out has no gradient ------------------------------------------------------
+
+
+@forward_of(Crop)
+def crop(op: Crop, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    (x,) = inputs
+    index = (slice(None), *(slice(b, b + n) for b, n in zip(op.begins(type_of(x)), op.size, strict=True)))
+    return Outcome(x[index], (x.shape, index))
+
+
+@forward_of(Slice)
+def slice_layer(op: Slice, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    (x,) = inputs
+    index = [slice(None)] * x.ndim
+    index[place_of(op.axis)] = slice(*op.bounds(type_of(x)))
+    return Outcome(x[tuple(index)], (x.shape, tuple(index)))
+
+
+@backward_of(Crop, Slice)
+def part_backward(
+    op: Crop | Slice, weights: NoWeights, saved: tuple[Shape, Index], gradient: Array, want: bool
+) -> Gradients:
+    shape, index = saved
+    dx = np.zeros(shape, gradient.dtype)
+    dx[index] = gradient
+    return Gradients((dx,))
+
+
+@forward_of(Select)
+def select(op: Select, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    (x,) = inputs
+    return Outcome(np.take(x, op.places(type_of(x)), place_of(op.axis)), type_of(x))
+
+
+@backward_of(Select)
+def select_backward(op: Select, weights: NoWeights, x: TensorType, gradient: Array, want: bool) -> Gradients:
+    axis = place_of(op.axis)
+    rows = np.moveaxis(gradient, axis, 0)  # (places, ...)
+    dx = added_up(rows, np.array(op.places(x)), x.shape[op.axis])
+    return Gradients((np.ascontiguousarray(np.moveaxis(dx, 0, axis)),))
+
+
+def added_up(rows: Array, places: NDArray[np.int64], count: int) -> Array:
+    """An array of `count` rows, each the sum of those that go to its place: rows[i] goes to places[i].
+
+    Sorted, so that one call of `reduceat` sums the rows of each place; `add.at` takes ten times as long.
+    """
+    total = np.zeros((count, *rows.shape[1:]), rows.dtype)
+    if places.size:
+        order = np.argsort(places, kind="stable")
+        found, starts = np.unique(places[order], return_index=True)
+        total[found] = np.add.reduceat(rows[order], starts, axis=0)
+    return total
+
+
+# --- channels to other channels, or to places, and back ---------------------------------------------------------
+
+
+@forward_of(ChannelShuffle)
+def channel_shuffle(op: ChannelShuffle, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    return Outcome(_swapped(inputs[0], op.groups))
+
+
+@backward_of(ChannelShuffle)
+def channel_shuffle_backward(
+    op: ChannelShuffle, weights: NoWeights, saved: None, gradient: Array, want: bool
+) -> Gradients:
+    return Gradients((_swapped(gradient, gradient.shape[-1] // op.groups),))
+
+
+def _swapped(x: Array, groups: int) -> Array:
+    """Channels (groups, C/groups) as (C/groups, groups)."""
+    # (..., C) to (..., groups, C/groups) to (..., C/groups, groups) to (..., C)
+    return x.reshape(*x.shape[:-1], groups, -1).swapaxes(-1, -2).reshape(x.shape)
+
+
+@forward_of(DepthToSpace)
+def depth_to_space(op: DepthToSpace, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    return Outcome(_to_space(inputs[0], op.n))
+
+
+@backward_of(DepthToSpace)
+def depth_to_space_backward(
+    op: DepthToSpace, weights: NoWeights, saved: None, gradient: Array, want: bool
+) -> Gradients:
+    return Gradients((_to_depth(gradient, op.n),))
+
+
+@forward_of(SpaceToDepth)
+def space_to_depth(op: SpaceToDepth, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    return Outcome(_to_depth(inputs[0], op.n))
+
+
+@backward_of(SpaceToDepth)
+def space_to_depth_backward(
+    op: SpaceToDepth, weights: NoWeights, saved: None, gradient: Array, want: bool
+) -> Gradients:
+    return Gradients((_to_space(gradient, op.n),))
+
+
+def _to_space(x: Array, n: int) -> Array:
+    count, height, width, channels = x.shape
+    # (N, H, W, n·n·C) to (N, H, W, n, n, C) to (N, H, n, W, n, C) to (N, H·n, W·n, C)
+    parts = x.reshape(count, height, width, n, n, channels // n**2).transpose(0, 1, 3, 2, 4, 5)
+    return parts.reshape(count, height * n, width * n, channels // n**2)
+
+
+def _to_depth(x: Array, n: int) -> Array:
+    count, height, width, channels = x.shape
+    # (N, H·n, W·n, C) to (N, H, n, W, n, C) to (N, H, W, n, n, C) to (N, H, W, n·n·C)
+    parts = x.reshape(count, height // n, n, width // n, n, channels).transpose(0, 1, 3, 2, 4, 5)
+    return parts.reshape(count, height // n, width // n, n**2 * channels)

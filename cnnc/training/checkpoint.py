@@ -22,7 +22,7 @@ from cnnc.network import Network, check
 from cnnc.reference.engine import Array, Weights
 
 FORMAT = "cnnc-checkpoint-1"
-RUN_FILES = ("last.safetensors", "best.safetensors", "metrics.jsonl", "network.cnn")
+RUN_FILES = ("curves.svg", "last.safetensors", "best.safetensors", "metrics.jsonl", "network.cnn")
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,10 @@ class Progress:
     step: int = 0
     loss_sum: float = 0.0
     right: int = 0
+    answers: int = 0
     seen: int = 0
     best_epoch: int = -1
-    best_accuracy: float = -1.0
+    best_rank: float = float("-inf")
     best_loss: float = float("inf")
 
 
@@ -51,6 +52,7 @@ class Checkpoint:
     source: str
     settings: tuple[str, ...]
     classes: tuple[str, ...]
+    vocabulary: tuple[str, ...]
     weights: Weights = field(repr=False)
     slots: Weights = field(repr=False)
     progress: Progress
@@ -87,6 +89,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "sha256": hashlib.sha256(checkpoint.source.encode()).hexdigest(),
         "settings": list(checkpoint.settings),
         "classes": list(checkpoint.classes),
+        "vocabulary": list(checkpoint.vocabulary),
         "progress": asdict(checkpoint.progress),
         "versions": checkpoint.versions,
         "threads": checkpoint.threads,
@@ -151,6 +154,7 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
         facts["source"],
         tuple(facts["settings"]),
         tuple(facts["classes"]),
+        tuple(facts["vocabulary"]),
         parts["weights"],
         parts["slots"],
         Progress(**facts["progress"]),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -20,12 +21,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cnnc.analysis import training_memory
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.files import make_folder, read_bytes, sweep, write_atomic
 from cnnc.graph import Graph, Node
 from cnnc.network import Network
-from cnnc.ops.activation import Softmax
+from cnnc.ops.dense import Input
+from cnnc.ops.sequence import Embed
 from cnnc.provenance import versions
 from cnnc.recipe import Recipe, require
 from cnnc.reference.engine import Array, Random, Weights, backward, forward, initialize, outward
@@ -33,24 +36,12 @@ from cnnc.reference.parallel import one_blas_thread, thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
-from cnnc.training.losses import cross_entropy
-from cnnc.training.optimizers import update
+from cnnc.training.curves import curves
+from cnnc.training.objective import EVAL_BATCH, Objective, Score, feeds_of
+from cnnc.training.optimizers import clip, update
 from cnnc.training.schedules import factor
 
 SAVE_SECONDS = 300.0  # at most so much work is lost to a power cut
-EVAL_BATCH = 256
-
-
-class Score(NamedTuple):
-    """A network on a set of examples."""
-
-    right: int
-    total: int
-    loss: float
-
-    @property
-    def accuracy(self) -> float:
-        return self.right / self.total if self.total else 0.0
 
 
 class Epoch(NamedTuple):
@@ -98,6 +89,7 @@ class Run:
     weights: Weights
     slots: Weights
     progress: Progress
+    objective: Objective
 
     @property
     def steps(self) -> int:
@@ -113,20 +105,42 @@ class Result(NamedTuple):
     test: Score | None
 
 
+def open_data(network: Network, folder: Path | None, report: Callable[[str], None]) -> Dataset:
+    """The data set of a network's train section, brought to its inputs. Raises CnncError."""
+    from cnnc.data import load
+
+    graph, recipe = network.require_graph(), require(network.recipe, network.name)
+    types = tuple(node.op.fed() for node in graph.inputs if isinstance(node.op, Input))
+    embedded = [node.op.vocab for node in graph.nodes if isinstance(node.op, Embed)]
+    return load(
+        recipe.data.name,
+        folder,
+        report,
+        path=recipe.data.path,
+        inputs=types,
+        classes=graph.by_name[graph.outputs[0]].type.channels,
+        test=recipe.data.test,
+        seed=recipe.seed,
+        vocabulary_size=max(embedded, default=0),
+    )
+
+
 def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None) -> Run:
     """Prepares a run: splits the data, draws or restores the weights. Raises CnncError."""
     graph = network.require_graph()
     recipe = require(network.recipe, network.name)
     train, validation = split(data.train, recipe.data.val, recipe.seed)
     if not len(train):
-        raise CnncError.of("E607", f"{data.name}: no image is left to train on", help="a smaller val= leaves more")
+        raise CnncError.of("E607", f"{data.name}: no example is left to train on", help="a smaller val= leaves more")
+    feeds_of(graph, train.inputs)
     weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
     slots = resume.slots if resume is not None else {}
     progress = resume.progress if resume is not None else Progress()
     make_folder(folder)
     for name in checkpoints.RUN_FILES:
         sweep(folder / name)
-    return Run(network, recipe, graph, data, train, validation, folder, weights, slots, progress)
+    objective = Objective(graph, recipe, data)
+    return Run(network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective)
 
 
 def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
@@ -150,7 +164,7 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
             save(run, "last")  # from the first moment on there is something to go on from
         write_atomic(run.folder / "network.cnn", run.network.source.text.encode())
         watcher.began(run)
-        while run.progress.epoch < run.recipe.epochs:
+        while run.progress.epoch < run.recipe.epochs and not _is_enough(run):
             begun, seen = time.perf_counter(), run.progress.seen
             if not _epoch(run, watcher, stopping):
                 save(run, "last")
@@ -158,7 +172,46 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
             seconds = time.perf_counter() - begun
             _finish_epoch(run, watcher, metrics, seconds, run.progress.seen - seen)
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
-        return Result(run, False, evaluate(run.graph, best, run.data.test))
+        return Result(run, False, run.objective.evaluate(best, run.data.test))
+
+
+class Rehearsal(NamedTuple):
+    """What a run would take: seconds a step, examples a second, seconds in all, bytes; the first loss beside chance's."""
+
+    loss: float
+    chance: float | None
+    seconds: float
+    rate: float
+    total: float
+    predicted: int
+    peak: int
+
+
+def rehearse(run: Run) -> Rehearsal:
+    """Two steps of a run, the second of them timed; nothing is saved. Raises CnncError E701."""
+    batch = min(run.recipe.batch, len(run.train))
+    inputs = tuple(column[np.arange(batch)] for column in run.train.inputs)
+    targets = tuple(column[np.arange(batch)] for column in run.train.targets)
+    with one_blas_thread():
+        loss, _, answers = _step(run, 0, 0, inputs, targets)
+        begun = time.perf_counter()
+        _step(run, 0, 1, inputs, targets)
+        seconds = time.perf_counter() - begun
+    chance = math.log(run.objective.terms[0].node.type.channels) if answers else None
+    total = seconds * run.steps * run.recipe.epochs
+    return Rehearsal(
+        loss, chance, seconds, batch / seconds, total, training_memory(run.graph, batch), peak_process_memory()
+    )
+
+
+def peak_process_memory() -> int:
+    """The most memory that this process has held, in bytes; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
@@ -170,17 +223,18 @@ def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
         if stopping.asked():
             return False
         chosen = order[step * run.recipe.batch : (step + 1) * run.recipe.batch]
-        images = run.train.inputs[0][chosen]
+        inputs = tuple(column[chosen] for column in run.train.inputs)
         if run.recipe.augment is not None:
             random = np.random.default_rng([run.recipe.seed, 4, epoch, step])
-            images = augment(images, run.recipe.augment, random)
-        loss, right = _step(run, epoch, step, images, run.train.targets[0][chosen])
+            inputs = (augment(inputs[0], run.recipe.augment, random), *inputs[1:])
+        loss, right, answers = _step(run, epoch, step, inputs, tuple(c[chosen] for c in run.train.targets))
         p = run.progress
         run.progress = replace(
             p,
             step=step + 1,
             loss_sum=p.loss_sum + loss * len(chosen),
             right=p.right + right,
+            answers=p.answers + answers,
             seen=p.seen + len(chosen),
         )
         watcher.stepped(run, epoch, step, loss)
@@ -190,26 +244,35 @@ def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
     return not (stopping.asked() and run.progress.step < run.steps)
 
 
-def _step(run: Run, epoch: int, step: int, images: Array, labels: Array) -> tuple[float, int]:
-    """One batch forward and backward, and the update; returns the loss and the number of right answers."""
-    recipe, graph = run.recipe, run.graph
-    scores = logits(graph)
+def _step(
+    run: Run, epoch: int, step: int, inputs: tuple[Array, ...], targets: tuple[Array, ...]
+) -> tuple[float, int, int]:
+    """One batch forward and backward, and the update; returns the loss, the right answers, and all answers."""
+    recipe, graph, objective = run.recipe, run.graph, run.objective
 
     def random(layer: str) -> np.random.Generator:
         return np.random.default_rng([recipe.seed, 2, epoch, step, *layer.encode()])
 
     source: Random = random
-    feeds = {graph.inputs[0].name: images}
-    trace = forward(graph, run.weights, feeds, wanted=[scores.name], training=True, random=source)
-    made = trace.values[scores.name]
-    loss = cross_entropy(made, labels)
-    if not math.isfinite(loss.value):
+    feeds = feeds_of(graph, inputs)
+    trace = forward(graph, run.weights, feeds, wanted=objective.wanted, training=True, random=source)
+    batch = objective.batch(trace, targets)
+    if not math.isfinite(batch.loss):
         raise _diverged(run, feeds, epoch, step)
-    gradients, _ = backward(graph, run.weights, trace, {scores.name: loss.gradient})
+    right, answers = objective.right(trace, targets)
+    gradients, _ = backward(graph, run.weights, trace, batch.seeds)
+    if recipe.clip is not None:
+        clip(gradients, recipe.clip)
     rate = recipe.optimizer.lr * factor(recipe.schedule, epoch + step / run.steps, recipe.epochs)
     update(recipe.optimizer, run.weights, gradients, run.slots, rate)
     run.weights.update(trace.buffers)
-    return loss.value, int((made.argmax(-1) == labels).sum())
+    return batch.loss, right, answers
+
+
+def _is_enough(run: Run) -> bool:
+    """Whether validation has not improved for as many epochs as `stop patience=` allows."""
+    p = run.progress
+    return run.recipe.stop is not None and p.epoch > 0 and p.epoch - 1 - p.best_epoch >= run.recipe.stop.patience
 
 
 def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float, images: int) -> None:
@@ -218,19 +281,21 @@ def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float
     `seconds` and `images` are those since the epoch began or was resumed. Raises CnncError E701.
     """
     p = run.progress
-    trained = Score(p.right, p.seen, p.loss_sum / p.seen)
-    validation = evaluate(run.graph, run.weights, run.validation) if len(run.validation) else None
+    trained = Score(p.right, p.answers or p.seen, p.loss_sum / p.seen)
+    validation = run.objective.evaluate(run.weights, run.validation) if len(run.validation) else None
     judged = validation or trained
     if not math.isfinite(judged.loss):
-        raise _diverged(run, {run.graph.inputs[0].name: run.validation.inputs[0][:EVAL_BATCH]}, p.epoch, p.step - 1)
-    better = judged.accuracy >= p.best_accuracy or validation is None  # of equals, the one trained longer
+        first = feeds_of(run.graph, tuple(c[:EVAL_BATCH] for c in run.validation.inputs))
+        raise _diverged(run, first, p.epoch, p.step - 1)
+    better = validation is None or validation.rank >= p.best_rank  # of equals, the one trained longer
     if better:
-        p = replace(p, best_epoch=p.epoch, best_accuracy=judged.accuracy, best_loss=judged.loss)
+        p = replace(p, best_epoch=p.epoch, best_rank=judged.rank, best_loss=judged.loss)
     rate = run.recipe.optimizer.lr * factor(run.recipe.schedule, p.epoch, run.recipe.epochs)
     done = Epoch(p.epoch, trained, validation, rate, seconds, images / seconds, better)
-    run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, seen=0)
-    metrics.append(json.dumps(_line(done)))
+    run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, answers=0, seen=0)
+    metrics.append(json.dumps(_line(run, done)))
     write_atomic(run.folder / "metrics.jsonl", "".join(f"{line}\n" for line in metrics).encode())
+    write_atomic(run.folder / "curves.svg", curves(metrics, run.network.name).encode())
     if better:
         save(run, "best")
     save(run, "last")
@@ -250,6 +315,7 @@ def save(run: Run, name: str) -> Path:
             source.text,
             run.network.settings,
             run.data.classes,
+            run.data.vocabulary,
             run.weights,
             run.slots,
             run.progress,
@@ -260,33 +326,15 @@ def save(run: Run, name: str) -> Path:
     return path
 
 
-def logits(graph: Graph) -> Node:
-    """The layer whose value the loss looks at: the input of a final softmax, else the output."""
-    node = graph.by_name[graph.outputs[0]]
-    return graph.by_name[node.inputs[0]] if isinstance(node.op, Softmax) else node
-
-
-def evaluate(graph: Graph, weights: Weights, examples: Split) -> Score:
-    """The network's score on examples, in the mode of use (no dropout, running statistics)."""
-    node = logits(graph)
-    right, loss = 0, 0.0
-    for start_ in range(0, len(examples), EVAL_BATCH):
-        images = examples.inputs[0][start_ : start_ + EVAL_BATCH]
-        labels = examples.targets[0][start_ : start_ + EVAL_BATCH]
-        made = forward(graph, weights, {graph.inputs[0].name: images}, wanted=[node.name]).values[node.name]
-        loss += cross_entropy(made, labels).value * len(labels)
-        right += int((made.argmax(-1) == labels).sum())
-    return Score(right, len(examples), loss / max(1, len(examples)))
-
-
-def _line(epoch: Epoch) -> dict[str, float | int | None]:
+def _line(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
     v = epoch.validation
     return {
         "epoch": epoch.number + 1,
         "train_loss": epoch.train.loss,
-        "train_accuracy": epoch.train.accuracy,
+        "train_accuracy": epoch.train.accuracy if run.objective.answers else None,
         "val_loss": v.loss if v else None,
-        "val_accuracy": v.accuracy if v else None,
+        f"val_{run.recipe.metric}": v.result if v else None,
+        **({f"val_{name}": value for name, value in v.others} if v else {}),
         "lr": epoch.rate,
         "seconds": round(epoch.seconds, 3),
         "images_per_second": round(epoch.images_per_second, 1),

@@ -11,20 +11,33 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cnnc.recipe import Adam, Optimizer, Sgd
+from cnnc.recipe import Adam, AdamW, Optimizer, RmsProp, Sgd
 from cnnc.reference.engine import Array, Weights
 
 
 def update(optimizer: Optimizer, weights: Weights, gradients: Mapping[str, Array], slots: Weights, rate: float) -> None:
     """One step. `slots` is empty at first, and filled here."""
-    if isinstance(optimizer, Sgd):
-        for name, gradient in gradients.items():
-            _sgd(optimizer, weights[name], gradient, slots, name, rate)
-        return
-    steps = slots.setdefault("steps", np.zeros((), np.int64))
-    steps += 1
+    steps = 0
+    if isinstance(optimizer, Adam | AdamW):
+        count = slots.setdefault("steps", np.zeros((), np.int64))
+        count += 1
+        steps = int(count)
     for name, gradient in gradients.items():
-        _adam(optimizer, weights[name], gradient, slots, name, rate, int(steps))
+        match optimizer:
+            case Sgd():
+                _sgd(optimizer, weights[name], gradient, slots, name, rate)
+            case RmsProp():
+                _rmsprop(optimizer, weights[name], gradient, slots, name, rate)
+            case _:
+                _adam(optimizer, weights[name], gradient, slots, name, rate, steps)
+
+
+def clip(gradients: Mapping[str, Array], norm: float) -> None:
+    """Scales all gradients down together, in place, where their common norm is above this (Pascanu et al. 2013)."""
+    total = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients.values()))
+    if total > norm:
+        for gradient in gradients.values():
+            gradient *= gradient.dtype.type(norm / total)
 
 
 def _sgd(op: Sgd, weight: Array, gradient: Array, slots: Weights, name: str, rate: float) -> None:
@@ -39,11 +52,17 @@ def _sgd(op: Sgd, weight: Array, gradient: Array, slots: Weights, name: str, rat
     weight -= gradient * weight.dtype.type(rate)
 
 
-def _adam(op: Adam, weight: Array, gradient: Array, slots: Weights, name: str, rate: float, step: int) -> None:
-    """m and v are running means of g and g²; w ← w − rate·m̂/(sqrt(v̂) + eps) (Kingma & Ba 2015, algorithm 1)."""
+def _adam(op: Adam | AdamW, weight: Array, gradient: Array, slots: Weights, name: str, rate: float, step: int) -> None:
+    """m and v are running means of g and g²; w ← w − rate·m̂/(sqrt(v̂) + eps) (Kingma & Ba 2015, algorithm 1).
+
+    AdamW takes rate·weight_decay of the weight away first, Adam adds weight_decay·w to g.
+    """
     real = weight.dtype.type
     if op.weight_decay:
-        gradient = gradient + weight * real(op.weight_decay)
+        if isinstance(op, AdamW):
+            weight *= real(1 - rate * op.weight_decay)
+        else:
+            gradient = gradient + weight * real(op.weight_decay)
     mean = slots.setdefault(f"{name}.mean", np.zeros_like(weight))
     square = slots.setdefault(f"{name}.square", np.zeros_like(weight))
     mean += (gradient - mean) * real(1 - op.beta1)
@@ -51,3 +70,20 @@ def _adam(op: Adam, weight: Array, gradient: Array, slots: Weights, name: str, r
     square += gradient * gradient * real(1 - op.beta2)
     root = np.sqrt(square) / real(math.sqrt(1 - op.beta2**step)) + real(op.eps)
     weight -= mean / root * real(rate / (1 - op.beta1**step))
+
+
+def _rmsprop(op: RmsProp, weight: Array, gradient: Array, slots: Weights, name: str, rate: float) -> None:
+    """v ← decay·v + (1 − decay)·g²; w ← w − rate·g/(sqrt(v) + eps), through a velocity where there is momentum."""
+    real = weight.dtype.type
+    if op.weight_decay:
+        gradient = gradient + weight * real(op.weight_decay)
+    square = slots.setdefault(f"{name}.square", np.zeros_like(weight))
+    square *= real(op.decay)
+    square += gradient * gradient * real(1 - op.decay)
+    step = gradient / (np.sqrt(square) + real(op.eps))
+    if op.momentum:
+        velocity = slots.setdefault(f"{name}.velocity", np.zeros_like(weight))
+        velocity *= real(op.momentum)
+        velocity += step
+        step = velocity
+    weight -= step * real(rate)

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from cnnc.graph import Graph
-from cnnc.ops.activation import Relu
+from cnnc.ops.activation import Abs, Clip, Elu, HardSigmoid, HardSwish, LeakyRelu, Prelu, Relu, Relu6, Selu
 from cnnc.ops.base import Op
-from cnnc.ops.pool import Pool
+from cnnc.ops.merge import Maximum
+from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool
 from cnnc.reference.conv import pad, windows_of
 from cnnc.reference.engine import Array, Trace
 from cnnc.reference.pool import geometry
@@ -26,21 +27,71 @@ def relu(op: Relu, inputs: tuple[Array, ...]) -> float:
     return float(np.abs(inputs[0]).min())
 
 
-def pool(op: Pool, inputs: tuple[Array, ...]) -> float:
-    """Half the smallest lead that the winner of a window has over the next."""
+def at(*points: float) -> Margin:
+    """Of an activation that bends at these points."""
+    return lambda op, inputs: min(float(np.abs(inputs[0] - point).min()) for point in points)
+
+
+def clip(op: Clip, inputs: tuple[Array, ...]) -> float:
+    return at(op.lo, op.hi)(op, inputs)
+
+
+def lead(candidates: Array) -> float:
+    """Half the smallest lead, along the last axis, that the largest has over the next."""
+    if candidates.shape[-1] == 1:
+        return float("inf")
+    ordered = np.sort(candidates, -1)
+    return float((ordered[..., -1] - ordered[..., -2]).min()) / 2
+
+
+def global_pool(op: GlobalPool, inputs: tuple[Array, ...]) -> float:
+    x = inputs[0]
+    rows = np.moveaxis(x.reshape(x.shape[0], -1, x.shape[-1]), 1, -1)  # (N, C, H·W)
+    if op.kind == "l2":
+        return float(np.sqrt((rows**2).sum(-1)).min()) / 50
+    return lead(rows) if op.kind == "max" else float("inf")
+
+
+def unpool(op: Unpool, inputs: tuple[Array, ...]) -> float:
+    return pool(op.pool, inputs[1:])
+
+
+def maxout(op: Maxout, inputs: tuple[Array, ...]) -> float:
+    return lead(inputs[0].reshape(*inputs[0].shape[:-1], -1, op.n))
+
+
+def maximum(op: Maximum, inputs: tuple[Array, ...]) -> float:
+    return lead(np.stack(np.broadcast_arrays(*inputs), -1))
+
+
+def pool(op: Any, inputs: tuple[Array, ...]) -> float:
+    """Of max, half the lead of a window's winner; of norms, the distance from 0, where they have a point."""
     (x,) = inputs
-    if op.kind != "max":
+    if op.kind in ("avg", "weighted"):
         return float("inf")
     g = geometry(op, x.shape[1:-1])
-    seen = windows_of(pad(x, g.pads, -np.inf), g)  # (N, OH, OW, kh, kw, C)
+    seen = windows_of(pad(x, g.pads, -np.inf if op.kind == "max" else 0.0), g)  # (N, OH, OW, kh, kw, C)
     rank = len(g.k)
-    ordered = np.sort(seen.reshape(*seen.shape[: 1 + rank], -1, seen.shape[-1]), -2)
-    if ordered.shape[-2] == 1:
-        return float("inf")
-    return float((ordered[..., -1, :] - ordered[..., -2, :]).min()) / 2
+    flat = np.moveaxis(seen.reshape(*seen.shape[: 1 + rank], -1, seen.shape[-1]), -2, -1)  # (N, OH, OW, C, kh·kw)
+    if op.kind == "max":
+        return lead(flat)
+    if op.order == 1:
+        return float(np.abs(x).min())
+    return float(np.abs(flat).max(-1).min()) / 50  # near its point a norm bends more than the differences bear
 
 
-MARGINS: dict[type[Op], Margin] = {Relu: relu, Pool: pool}
+MARGINS: dict[type[Op], Margin] = {
+    Relu: relu,
+    **dict.fromkeys((Abs, Elu, LeakyRelu, Prelu, Selu), at(0)),
+    Relu6: at(0, 6),
+    Clip: clip,
+    **dict.fromkeys((HardSigmoid, HardSwish), at(-3, 3)),
+    Pool: pool,
+    GlobalPool: global_pool,
+    Unpool: unpool,
+    Maxout: maxout,
+    Maximum: maximum,
+}
 
 
 def crosses(graph: Graph, here: Trace, there: Trace) -> bool:

@@ -78,7 +78,10 @@ def compare(at: Point, case: Case) -> bool:
     weights, inputs = backward(at.graph, at.weights, trace, at.projection, want_inputs=True)
     reached = needed(at.graph, at.graph.outputs)
     trainable = {
-        f"{node.parameter_owner}.{p.name}" for node in reached for p in at.graph.parameters(node) if p.trainable
+        name
+        for node in reached
+        for name in (f"{node.parameter_owner}.{p.name}" for p in at.graph.parameters(node))
+        if at.graph.weights[name].trainable and not at.graph.weights[name].frozen
     }
     fed = {node.name for node in at.graph.inputs if np.issubdtype(at.feeds[node.name].dtype, np.floating)}
     assert set(weights) == trainable

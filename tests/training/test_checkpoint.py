@@ -29,9 +29,10 @@ def made() -> Checkpoint:
         source=SOURCE,
         settings=("train.epochs=2",),
         classes=tuple("0123456789"),
+        vocabulary=("déjà", "vu"),
         weights=weights,
         slots={"steps": np.array(17, np.int64), "fc1.weight.mean": np.full_like(weights["fc1.weight"], -0.0)},
-        progress=Progress(1, 5, 0.1 + 0.2, 7, 8, 0, 0.5, float("inf")),
+        progress=Progress(1, 5, 0.1 + 0.2, 7, 8, 8, 0, 0.5, float("inf")),
         versions={"cnnc": "0"},
         threads=3,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,8 +72,8 @@ def test_broken_in_the_last_step_of_an_epoch(trainer: Trainer, tmp_path: Path, m
     """No later step sees the damage; neither best nor last may take it."""
     real = loop._step
 
-    def step(run: loop.Run, epoch: int, step: int, *rest: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> object:
-        made = real(run, epoch, step, *rest)
+    def step(run: loop.Run, epoch: int, step: int, inputs: Any, targets: Any) -> object:
+        made = real(run, epoch, step, inputs, targets)
         if (epoch, step) == (1, run.steps - 1):
             run.weights["fc1.weight"][0, 0] = np.nan
         return made

@@ -11,7 +11,7 @@ import pytest
 from cnnc.network import check
 from cnnc.reference import initialize
 from cnnc.training import checkpoint as checkpoints
-from cnnc.training.loop import Epoch, Run, Watcher, evaluate, start, train
+from cnnc.training.loop import Epoch, Run, Watcher, start, train
 from tests.training.conftest import TINY, Trainer, tiny
 
 LEARNER = """input 1x8x8
@@ -27,7 +27,9 @@ train { data digits; optimizer adam lr=0.01; batch 32; epochs 5 }
 def test_a_small_network_learns_the_digits(trainer: Trainer, tmp_path: Path, optimizer: str) -> None:
     sgd = ("train.optimizer=sgd", "train.optimizer.lr=0.05", "train.optimizer.momentum=0.9")
     network = check(LEARNER, "learner.cnn", sgd if optimizer == "sgd" else ())
-    before = evaluate(network.require_graph(), initialize(network.require_graph(), 0), trainer.data.test)
+    before = start(network, trainer.data, tmp_path).objective.evaluate(
+        initialize(network.require_graph(), 0), trainer.data.test
+    )
     result = trainer.run(network, tmp_path)
     assert before.accuracy < 0.4
     assert result.test is not None
@@ -69,8 +71,8 @@ def test_best_is_the_best_epoch_and_is_what_the_test_scores(trainer: Trainer, tm
     best = checkpoints.load(tmp_path / "best.safetensors")
     assert best.progress.best_epoch == max(range(6), key=lambda i: (accuracies[i], i))
     assert best.progress.epoch == best.progress.best_epoch + 1
-    assert best.progress.best_accuracy == max(accuracies)
-    assert result.test == evaluate(best.network().require_graph(), best.weights, trainer.data.test)
+    assert best.progress.best_rank == max(accuracies)
+    assert result.test == result.run.objective.evaluate(best.weights, trainer.data.test)
 
 
 def test_without_validation_the_last_epoch_is_the_best(trainer: Trainer, tmp_path: Path) -> None:

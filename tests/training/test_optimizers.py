@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.recipe import Adam, Optimizer, Sgd
+from cnnc.arguments import Word
+from cnnc.recipe import Adam, AdamW, Optimizer, RmsProp, Sgd
 from cnnc.reference.engine import Array, Weights
-from cnnc.training.optimizers import update
+from cnnc.training.optimizers import clip, update
 
 STEPS = 12
 SHAPES = {"conv1.weight": (3, 2, 3, 3), "fc1.bias": (5,)}
@@ -140,3 +141,59 @@ def test_pytorch_agrees(op: Optimizer) -> None:
     ours = trained(op)
     for name in SHAPES:
         np.testing.assert_allclose(ours[name], theirs[name].detach().numpy(), rtol=1e-9, atol=1e-10)
+
+
+def test_adamw_takes_its_decay_from_the_weight_and_not_from_the_gradient() -> None:
+    """Loshchilov & Hutter 2019, algorithm 2."""
+    op = AdamW.make(kind=Word("adamw"), lr=0.1, weight_decay=0.2)
+    weights, gradients = weights_and_gradients()
+    for name, w in weights.items():
+        m, v = np.zeros_like(w), np.zeros_like(w)
+        for t, (gradient, rate) in enumerate(zip(gradients, RATES, strict=True), 1):
+            m = 0.9 * m + 0.1 * gradient[name]
+            v = 0.999 * v + 0.001 * gradient[name] ** 2
+            w = w - rate * 0.2 * w - rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        np.testing.assert_allclose(trained(op)[name], w, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("momentum", [0, 0.9])
+def test_rmsprop(momentum: float) -> None:
+    op = RmsProp.make(kind=Word("rmsprop"), lr=0.1, decay=0.9, momentum=momentum, weight_decay=0.01)
+    weights, gradients = weights_and_gradients()
+    for name, w in weights.items():
+        v, b = np.zeros_like(w), np.zeros_like(w)
+        for gradient, rate in zip(gradients, RATES, strict=True):
+            g = gradient[name] + 0.01 * w
+            v = 0.9 * v + 0.1 * g**2
+            b = momentum * b + g / (np.sqrt(v) + 1e-8)
+            w = w - rate * b
+        np.testing.assert_allclose(trained(op)[name], w, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "rmsprop"])
+def test_against_torch(kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    weights, gradients = weights_and_gradients()
+    made = {name: torch.nn.Parameter(torch.tensor(w)) for name, w in weights.items()}
+    ours: Optimizer = AdamW.make(kind=Word("adamw"), lr=0.01, weight_decay=0.1)
+    theirs = torch.optim.AdamW(made.values(), lr=0.01, weight_decay=0.1)
+    if kind == "rmsprop":
+        ours = RmsProp.make(kind=Word("rmsprop"), lr=0.01, momentum=0.9)
+        theirs = torch.optim.RMSprop(made.values(), lr=0.01, momentum=0.9)
+    slots: Weights = {}
+    for step in range(100):
+        gradient = gradients[step % STEPS]
+        for name, parameter in made.items():
+            parameter.grad = torch.tensor(gradient[name])
+        theirs.step()
+        update(ours, weights, gradient, slots, 0.01)
+    for name, parameter in made.items():
+        np.testing.assert_allclose(weights[name], parameter.detach().numpy(), rtol=1e-6, atol=1e-9)
+
+
+def test_clip_scales_all_gradients_by_their_common_norm() -> None:
+    gradients = {"a": np.array([3.0, 0.0]), "b": np.array([[4.0]])}
+    clip(gradients, 10)
+    assert gradients["a"][0] == 3
+    clip(gradients, 1)
+    np.testing.assert_allclose([gradients["a"][0], gradients["b"][0, 0]], [0.6, 0.8])

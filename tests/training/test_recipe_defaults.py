@@ -20,9 +20,9 @@ def recipe(section: str, *settings: str) -> Recipe:
 def test_data_alone_is_enough() -> None:
     found = recipe("data digits")
     assert (found.data.name, found.data.val) == ("digits", 0.1)
-    assert found.loss.kind == "cross_entropy"
+    assert found.losses[0].kind == "cross_entropy"
     assert found.optimizer == Sgd(kind="sgd", lr=0.01, momentum=0.9, nesterov=False, weight_decay=0)
-    assert found.schedule == Constant(kind="constant")
+    assert found.schedule == Constant(kind="constant", warmup=0)
     assert (found.batch, found.epochs, found.seed) == (32, 10, 0)
     assert found.augment is None
 

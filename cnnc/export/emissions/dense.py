@@ -1,4 +1,4 @@
-"""Inputs and fully connected layers."""
+"""Inputs, and layers in which every input meets every output."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from onnx import TensorProto
 
 from cnnc.export.emitter import Emitter, emission_of, value_info
 from cnnc.graph import Node
-from cnnc.ops.dense import Fc, Input
+from cnnc.ops.dense import Bilinear, Fc, Input
+from cnnc.tensor import TensorType
 
 
 @emission_of(Input)
@@ -21,5 +22,25 @@ def _input(e: Emitter, op: Input, node: Node, inputs: list[str]) -> None:
 @emission_of(Fc)
 def _fc(e: Emitter, op: Fc, node: Node, inputs: list[str]) -> None:
     (x,) = e.graph.input_types(node)
-    flat = inputs if x.rank == 0 else [e.op("Flatten", inputs, e.inner("flat"), axis=1)]
-    e.op("Gemm", [*flat, e.weight("weight"), *([e.weight("bias")] if op.bias else [])], transB=1)
+    e.op(
+        "Gemm", [_flat(e, x, inputs[0], "flat"), e.weight("weight"), *([e.weight("bias")] if op.bias else [])], transB=1
+    )
+
+
+def _flat(e: Emitter, x: TensorType, name: str, suffix: str) -> str:
+    return name if x.rank == 0 else e.op("Flatten", [name], e.inner(suffix), axis=1)
+
+
+@emission_of(Bilinear)
+def _bilinear(e: Emitter, op: Bilinear, node: Node, inputs: list[str]) -> None:
+    """aᵀ·(M·b): one product with all matrices, as they lie in memory, below each other."""
+    first, second = e.graph.input_types(node)
+    a, b = _flat(e, first, inputs[0], "a"), _flat(e, second, inputs[1], "b")
+    matrices = e.weights[f"{node.parameter_owner}.weight"].reshape(-1, second.size)  # (O·A, B)
+    stacked = e.constant(f"{node.parameter_owner}.weight", matrices)
+    right = e.op("Gemm", [b, stacked], e.inner("right"), transB=1)  # (N, O·A)
+    if op.out > 1:
+        right = e.op("Reshape", [right, e.integers("matrices", [0, op.out, -1])], e.inner("rows"))  # (N, O, A)
+        a = e.op("Unsqueeze", [a, e.integers("one", [1])], e.inner("row"))  # (N, 1, A)
+    products = e.op("Mul", [right, a], e.inner("products"))
+    e.op("ReduceSum", [products, e.integers("last", [-1])], keepdims=int(op.out == 1))

@@ -1,0 +1,87 @@
+"""`cnnc fmt`: the canonical layout of networks' texts. Files are rewritten whole or left as they are."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnc.cli.console import say, show, tell
+from cnnc.diagnostics import CnncError, Exit, Source
+from cnnc.files import read_bytes, write_atomic
+from cnnc.language.format import format_text
+from cnnc.language.parse import MAX_TEXT
+
+STDIN = "-"
+
+
+def fmt(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Networks (.cnn); - is stdin, to stdout.")],
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; list the files that would change.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show what would change.")] = False,
+) -> None:
+    """Lay out networks' texts: spaces, indents, blank lines. Comments stay, and so does the meaning."""
+    raise typer.Exit(max(_format(file, check, diff) for file in files))
+
+
+def _format(file: str, check: bool, diff: bool) -> Exit:
+    """Formats one file; its status. What is wrong with it is shown, and the other files are formatted all the same."""
+    try:
+        before = _read(file)
+        after = format_text(Source(_shown(file), _text(file, before))).encode()
+        return _deliver(file, before, after, check, diff)
+    except CnncError as error:
+        show(error.diagnostics)
+        return error.status
+
+
+def _deliver(file: str, before: bytes, after: bytes, check: bool, diff: bool) -> Exit:
+    changed = before != after
+    if diff and changed:
+        say(_diff(_shown(file), before.decode(), after.decode()))
+    if check and changed and not diff:
+        say(_shown(file))
+    if check or diff:
+        return Exit.TEXT if check and changed else Exit.OK
+    if file == STDIN:
+        sys.stdout.buffer.write(after)
+        sys.stdout.buffer.flush()
+    elif changed:
+        write_atomic(Path(file), after)
+        tell(f"formatted {file}")
+    return Exit.OK
+
+
+def _shown(file: str) -> str:
+    return "<stdin>" if file == STDIN else file
+
+
+def _read(file: str) -> bytes:
+    limit = 4 * MAX_TEXT
+    if file != STDIN:
+        return read_bytes(Path(file), limit)
+    data = sys.stdin.buffer.read(limit + 1)
+    if len(data) > limit:
+        raise CnncError.of("E903", f"stdin is larger than {limit:,} bytes")
+    return data
+
+
+def _text(file: str, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise CnncError.of("E008", f"{_shown(file)}:{line}: the text is not UTF-8 (byte {error.start})") from error
+
+
+def _diff(name: str, before: str, after: str) -> str:
+    from difflib import unified_diff
+
+    old, new = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (before, after))
+    lines = unified_diff(old, new, name, f"{name} (formatted)")
+    text = "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)[:-1]
+    # control characters from a stranger's comments must not reach a terminal; a patch needs them
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text) if sys.stdout.isatty() else text

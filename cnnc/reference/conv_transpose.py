@@ -1,0 +1,50 @@
+"""Transposed convolution: the convolution that would lead from its output to its input, run backward.
+
+Its forward is that convolution's input gradient, its input gradient that convolution's forward, and the two
+share their weight gradient with the places of input and output changed (Dumoulin & Visin 2016, section 4). Its
+weight (C, O/groups, kh, kw) is the convolution's as it stands: that maps O channels to C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from cnnc.arguments import Axes
+from cnnc.ops import window
+from cnnc.ops.conv import ConvTranspose
+from cnnc.reference.conv import Geometry, convolve, input_gradient, kernel_gradient, pad
+from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
+from cnnc.tensor import TensorType
+
+
+def geometry(op: ConvTranspose, spatial: Axes) -> tuple[Geometry, Axes]:
+    """The windows of the convolution from the output to an input of these sizes, and the output's sizes."""
+    rules = window.transposed_rules(TensorType((1, *spatial)), op.k, op.s, op.p, op.d, op.output_pad)
+    return Geometry(op.k, op.s, op.d, tuple((r.begin, r.end) for r in rules), spatial), tuple(r.out for r in rules)
+
+
+@forward_of(ConvTranspose)
+def conv_transpose(op: ConvTranspose, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    (x,) = inputs
+    g, out = geometry(op, x.shape[1:-1])
+    y = input_gradient(np.ascontiguousarray(x), weights["weight"], g, out, op.groups)
+    if op.bias:
+        y += weights["bias"]
+    return Outcome(y, x)
+
+
+@backward_of(ConvTranspose)
+def conv_transpose_backward(
+    op: ConvTranspose, weights: Mapping[str, Array], x: Array, gradient: Array, want: bool
+) -> Gradients:
+    g, _ = geometry(op, x.shape[1:-1])
+    padded = pad(gradient, g.pads)
+    dx = convolve(padded, weights["weight"], g, op.groups) if want else None
+    if op.frozen:
+        return Gradients((dx,))
+    found = {"weight": kernel_gradient(padded, np.ascontiguousarray(x), g, op.groups)}
+    if op.bias:
+        found["bias"] = gradient.reshape(-1, gradient.shape[-1]).sum(0)
+    return Gradients((dx,), found)

@@ -1,0 +1,62 @@
+"""Fixed filters: one small kernel on every channel, a tap at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from cnnc.arguments import Axes
+from cnnc.ops import window
+from cnnc.ops.filter import Filter
+from cnnc.reference.conv import Geometry, interior, pad, tap
+from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
+from cnnc.reference.parallel import over_batch
+
+
+def _geometry(op: Filter, spatial: Axes) -> Geometry:
+    ones = (1,) * len(op.k)
+    pads = window.resolve(op.p, spatial, op.k, op.s, ones)
+    rules = (window.AxisRule(m, k, s, b, e, 1) for m, k, s, (b, e) in zip(spatial, op.k, op.s, pads, strict=True))
+    return Geometry(op.k, op.s, ones, pads, tuple(rule.out for rule in rules))
+
+
+def _taps(op: Filter) -> list[tuple[Axes, float]]:
+    """The numbers of the kernel that are not 0, with their places."""
+    kernel = np.asarray(op.kernel(), np.float64)
+    return [(index, float(kernel[index])) for index in np.ndindex(*kernel.shape) if kernel[index]]
+
+
+@forward_of(Filter)
+def filtered(op: Filter, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    """y[i, c] = Σ_a w[a]·x[i·s + a - begin, c], a cross-correlation (ONNX Conv with one group a channel)."""
+    (x,) = inputs
+    g = _geometry(op, x.shape[1:-1])
+    padded = pad(x, g.pads)
+    y = np.zeros((x.shape[0], *g.out, x.shape[-1]), x.dtype)
+    taps = _taps(op)
+
+    def work(start: int, stop: int) -> None:
+        for index, value in taps:
+            y[start:stop] += padded[start:stop][tap(index, g)] * value
+
+    over_batch(x.shape[0], work, 2.0 * y.size * math.prod(g.k))
+    return Outcome(y, x.shape)
+
+
+@backward_of(Filter)
+def filtered_backward(
+    op: Filter, weights: Mapping[str, Array], shape: tuple[int, ...], gradient: Array, want: bool
+) -> Gradients:
+    g = _geometry(op, shape[1:-1])
+    sizes = tuple(m + b + e for m, (b, e) in zip(shape[1:-1], g.pads, strict=True))
+    padded = np.zeros((shape[0], *sizes, shape[-1]), gradient.dtype)
+    taps = _taps(op)
+
+    def work(start: int, stop: int) -> None:
+        for index, value in taps:
+            padded[start:stop][tap(index, g)] += gradient[start:stop] * value
+
+    over_batch(shape[0], work, 2.0 * gradient.size * math.prod(g.k))
+    return Gradients((padded[interior(shape[1:-1], g.pads)],))

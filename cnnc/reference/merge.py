@@ -1,0 +1,95 @@
+"""Merges. Along an axis of one element that another operand has more of, the gradient is the sum.
+
+All of them take time proportional to the number of operands, whichever it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from itertools import accumulate
+
+import numpy as np
+
+from cnnc.ops.merge import Add, Concat, Maximum, Mul, Sub
+from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
+
+NoWeights = Mapping[str, Array]
+Operands = tuple[Array, ...]
+Shapes = tuple[tuple[int, ...], ...]
+
+
+def summed_to(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """The gradient of an operand of this shape: summed over the axes along which it was repeated."""
+    axes = tuple(i for i, (m, n) in enumerate(zip(shape, gradient.shape, strict=True)) if m != n)
+    return gradient.sum(axes, keepdims=True) if axes else gradient
+
+
+@forward_of(Add)
+def add(op: Add, weights: NoWeights, inputs: Operands, mode: Mode) -> Outcome:
+    return Outcome(reduce(np.add, inputs), tuple(x.shape for x in inputs))
+
+
+@backward_of(Add)
+def add_backward(op: Add, weights: NoWeights, shapes: Shapes, gradient: Array, want: bool) -> Gradients:
+    return Gradients(tuple(summed_to(gradient, shape) for shape in shapes))
+
+
+@forward_of(Sub)
+def sub(op: Sub, weights: NoWeights, inputs: Operands, mode: Mode) -> Outcome:
+    a, b = inputs
+    return Outcome(a - b, (a.shape, b.shape))
+
+
+@backward_of(Sub)
+def sub_backward(op: Sub, weights: NoWeights, shapes: Shapes, gradient: Array, want: bool) -> Gradients:
+    a, b = shapes
+    return Gradients((summed_to(gradient, a), -summed_to(gradient, b)))
+
+
+@forward_of(Mul)
+def mul(op: Mul, weights: NoWeights, inputs: Operands, mode: Mode) -> Outcome:
+    return Outcome(reduce(np.multiply, inputs), inputs)
+
+
+@backward_of(Mul)
+def mul_backward(op: Mul, weights: NoWeights, inputs: Operands, gradient: Array, want: bool) -> Gradients:
+    """Each operand's factor is the product of those before it and of those after it: nothing is divided by, 0 is no matter."""
+    before: list[Array | None] = [None, *accumulate(inputs[:-1], np.multiply)]
+    after = gradient  # times the operands after the one at hand
+    found = []
+    for x, product in zip(reversed(inputs), reversed(before), strict=True):
+        found.append(summed_to(after if product is None else after * product, x.shape))
+        after = after if product is None else after * x
+    return Gradients(tuple(reversed(found)))
+
+
+@forward_of(Maximum)
+def maximum(op: Maximum, weights: NoWeights, inputs: Operands, mode: Mode) -> Outcome:
+    y = reduce(np.maximum, inputs)
+    return Outcome(y, (inputs, y))
+
+
+@backward_of(Maximum)
+def maximum_backward(
+    op: Maximum, weights: NoWeights, saved: tuple[Operands, Array], gradient: Array, want: bool
+) -> Gradients:
+    """To the largest; of equal ones to the first, as in a max pool."""
+    inputs, y = saved
+    left = np.ones(y.shape, np.bool_)
+    found = []
+    for x in inputs:
+        largest = (x == y) & left
+        left &= ~largest
+        found.append(summed_to(gradient * largest, x.shape))
+    return Gradients(tuple(found))
+
+
+@forward_of(Concat)
+def concat(op: Concat, weights: NoWeights, inputs: Operands, mode: Mode) -> Outcome:
+    return Outcome(np.concatenate(inputs, -1), [x.shape[-1] for x in inputs])
+
+
+@backward_of(Concat)
+def concat_backward(op: Concat, weights: NoWeights, channels: list[int], gradient: Array, want: bool) -> Gradients:
+    return Gradients(tuple(np.split(gradient, np.cumsum(channels[:-1]), -1)))

@@ -1,0 +1,28 @@
+"""Where integers become vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cnnc.diagnostics import CnncError
+from cnnc.ops.sequence import Embed
+from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
+from cnnc.reference.reshape import added_up
+
+
+@forward_of(Embed)
+def embed(op: Embed, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    """(N, T) to (N, T, dim), which is channels last. Raises CnncError E602 for an integer outside the vocabulary."""
+    (x,) = inputs
+    if x.size and not 0 <= x.min() <= x.max() < op.vocab:
+        found = x[(x < 0) | (x >= op.vocab)][0]
+        raise CnncError.of("E602", f"embed knows the integers 0 to {op.vocab - 1}; it got {found}")
+    return Outcome(weights["weight"][x], x)
+
+
+@backward_of(Embed)
+def embed_backward(op: Embed, weights: Mapping[str, Array], x: Array, gradient: Array, want: bool) -> Gradients:
+    if op.frozen:
+        return Gradients((None,))
+    rows = gradient.reshape(-1, op.dim)  # (N·T, dim)
+    return Gradients((None,), {"weight": added_up(rows, x.reshape(-1), op.vocab)})

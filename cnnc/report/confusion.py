@@ -1,0 +1,46 @@
+"""What a classifier takes for what: the confusion matrix, and the scores of each class.
+
+In: a square matrix of counts, rows the true classes, columns the answers. Out: text, or plain data for JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class ClassScore(NamedTuple):
+    """Of the answers that name a class how many are right (precision), and of its examples how many are found (recall)."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    examples: int
+
+
+def class_scores(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> list[ClassScore]:
+    """The scores of each class; 0 where a class has no examples or no answers name it."""
+    found = []
+    for i, name in enumerate(names):
+        right, answers, examples = matrix[i][i], sum(row[i] for row in matrix), sum(matrix[i])
+        precision, recall = right / answers if answers else 0.0, right / examples if examples else 0.0
+        f1 = 2 * precision * recall / (precision + recall) if right else 0.0
+        found.append(ClassScore(name, precision, recall, f1, examples))
+    return found
+
+
+def confusion_text(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    """The matrix with the scores of each class beside it; rows are true classes, columns answers."""
+    cells = [[name, *(str(n) if n else "." for n in row)] for name, row in zip(names, matrix, strict=True)]
+    scores = [
+        [f"{s.precision:.1%}", f"{s.recall:.1%}", f"{s.f1:.1%}", f"{s.examples:,}"] for s in class_scores(matrix, names)
+    ]
+    head = ["true \\ said", *names, "precision", "recall", "f1", "examples"]
+    rows = [head, *(a + b for a, b in zip(cells, scores, strict=True))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,284 @@
+"""What a network is trained for: its losses on its outputs, and what is counted beside them.
+
+In: a graph, a recipe, a data set. Out: `Objective`, which turns the values of a batch into a loss and the
+gradients that backward begins with, and `Score`s. Before the first step it checks that outputs and targets fit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnnc import recipe as recipes
+from cnnc.data.dataset import Column, Dataset, Split
+from cnnc.diagnostics import CnncError, Diagnostic
+from cnnc.graph import Graph, Node
+from cnnc.ops.activation import LogSoftmax, Sigmoid, Softmax
+from cnnc.recipe import CrossEntropy, Recipe
+from cnnc.reference.engine import Array, Trace, Weights, forward, inward
+from cnnc.training.losses import loss_of
+
+EVAL_BATCH = 256
+
+
+class Score(NamedTuple):
+    """A network on a set of examples: its mean loss, and the metric that decides.
+
+    `right` of `total` answers were right (pixels, for label maps; 0 where nothing is right or wrong); `value` is
+    the metric where it is not the accuracy; `others` are further metrics asked for.
+    """
+
+    right: int
+    total: int
+    loss: float
+    metric: str = "accuracy"
+    value: float | None = None
+    others: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / self.total if self.total else 0.0
+
+    @property
+    def result(self) -> float:
+        """The metric's value."""
+        return self.accuracy if self.value is None else self.value
+
+    @property
+    def rank(self) -> float:
+        """The result, turned so that more is better."""
+        return -self.result if self.metric == "mse" else self.result
+
+    def __str__(self) -> str:
+        return f"{self.metric} {shown(self.metric, self.result)}"
+
+
+def shown(metric: str, value: float) -> str:
+    """A metric as people read it: shares in per cent, psnr in decibels."""
+    if metric == "mse":
+        return f"{value:.5f}"
+    return f"{value:.2f} dB" if metric == "psnr" else f"{value:.2%}"
+
+
+class Term(NamedTuple):
+    """One loss: the node it looks at (scores, before a final softmax), and its column of targets (None: the input)."""
+
+    loss: recipes.Loss
+    node: Node
+    output: Node
+    column: int | None
+
+
+class Batch(NamedTuple):
+    """What a batch came to: the weighted sum of losses, and where backward begins."""
+
+    loss: float
+    seeds: dict[str, Array]
+
+
+class Objective:
+    """The losses and metrics of a recipe on a graph."""
+
+    def __init__(self, graph: Graph, recipe: Recipe, data: Dataset) -> None:
+        self.graph = graph
+        self.recipe = recipe
+        columns = len(data.train.targets)
+        self.terms = tuple(_term(graph, loss, columns) for loss in recipe.losses)
+        self.input = graph.inputs[0].name
+        self.classes = len(data.classes)
+        for term in self.terms:
+            _check(term, data, graph)
+        reads_input = any(term.column is None for term in self.terms)
+        self.wanted = tuple(dict.fromkeys([t.node.name for t in self.terms] + ([self.input] if reads_input else [])))
+
+    @property
+    def answers(self) -> bool:
+        """Whether the first loss is a classification, whose answers are right or wrong."""
+        return isinstance(self.terms[0].loss, CrossEntropy)
+
+    def batch(self, trace: Trace, targets: tuple[Array, ...]) -> Batch:
+        """The loss of a batch whose wanted values are in the trace, and its gradients."""
+        total, seeds = 0.0, dict[str, Array]()
+        for term in self.terms:
+            values = trace.values[term.node.name]
+            found = loss_of(term.loss, values, self._target(term, trace.values, targets))
+            total += term.loss.weight * found.value
+            part = found.gradient if term.loss.weight == 1 else found.gradient * values.dtype.type(term.loss.weight)
+            seeds[term.node.name] = seeds[term.node.name] + part if term.node.name in seeds else part
+        return Batch(total, seeds)
+
+    def right(self, trace: Trace, targets: tuple[Array, ...]) -> tuple[int, int]:
+        """How many answers of the first loss are right, of how many; (0, 0) where it is no classification."""
+        term = self.terms[0]
+        if not isinstance(term.loss, CrossEntropy):
+            return 0, 0
+        labels = self._target(term, trace.values, targets)
+        hits = trace.values[term.node.name].argmax(-1).reshape(labels.shape) == labels
+        if term.loss.ignore is not None:
+            counted = labels != term.loss.ignore
+            return int((hits & counted).sum()), int(counted.sum())
+        return int(hits.sum()), labels.size
+
+    def _target(self, term: Term, values: Mapping[str, Array], targets: tuple[Array, ...]) -> Array:
+        """The target of a loss, in the layout of the engine."""
+        if term.column is None:
+            return values[self.input]
+        target = targets[term.column]
+        if isinstance(term.loss, CrossEntropy):
+            return target
+        made = values[term.node.name]
+        if target.dtype == np.uint8:
+            target = target / np.float32(255)
+        moved: Array = inward(np.asarray(target, made.dtype)).reshape(made.shape)
+        return moved
+
+    def evaluate(self, weights: Weights, examples: Split) -> Score:
+        """The score on examples, in the mode of use (no dropout, running statistics)."""
+        graph, loss = self.graph, 0.0
+        counts = _Counts(self.recipe, self.classes)
+        for start in range(0, len(examples), EVAL_BATCH):
+            part = slice(start, start + EVAL_BATCH)
+            feeds = feeds_of(graph, tuple(c[part] for c in examples.inputs))
+            targets = tuple(c[part] for c in examples.targets)
+            trace = forward(graph, weights, feeds, wanted=self.wanted)
+            count = len(next(iter(feeds.values())))
+            loss += self.batch(trace, targets).loss * count
+            counts.add(self, trace, targets)
+        return counts.score(loss / max(1, len(examples)), len(examples))
+
+
+def confusion(objective: Objective, weights: Weights, examples: Split) -> list[list[int]]:
+    """How often each class (row) was taken for each (column). Raises CnncError E609 where the net is no classifier."""
+    if not objective.answers:
+        raise CnncError.of("E609", "only a classifier has a confusion matrix")
+    counts = _Counts(objective.recipe.replace(metrics=("iou",)), objective.classes)
+    for start in range(0, len(examples), EVAL_BATCH):
+        part = slice(start, start + EVAL_BATCH)
+        feeds = feeds_of(objective.graph, tuple(c[part] for c in examples.inputs))
+        trace = forward(objective.graph, weights, feeds, wanted=objective.wanted)
+        counts.add(objective, trace, tuple(c[part] for c in examples.targets))
+    assert counts.confusion is not None
+    found: list[list[int]] = counts.confusion.tolist()
+    return found
+
+
+class _Counts:
+    """Sums that metrics are made of, over batches."""
+
+    def __init__(self, recipe: Recipe, classes: int) -> None:
+        self.metrics = recipe.metrics or (recipe.metric,)
+        self.right = self.total = self.top5 = 0
+        self.squares, self.elements = 0.0, 0
+        self.confusion: Array | None = None
+        self.classes = classes
+
+    def add(self, objective: Objective, trace: Trace, targets: tuple[Array, ...]) -> None:
+        right, total = objective.right(trace, targets)
+        self.right += right
+        self.total += total
+        term = objective.terms[0]
+        values = trace.values[term.node.name]
+        target = objective._target(term, trace.values, targets)
+        if isinstance(term.loss, CrossEntropy):
+            if "top5" in self.metrics:
+                flat = values.reshape(-1, values.shape[-1])
+                best = np.argpartition(-flat, min(4, flat.shape[1] - 1), axis=-1)[:, :5]
+                self.top5 += int((best == target.reshape(-1, 1)).any(-1).sum())
+            if "iou" in self.metrics:
+                self._confuse(values.argmax(-1).reshape(-1), target.reshape(-1), values.shape[-1], term.loss.ignore)
+        else:
+            made = _final(term, values)
+            self.squares += float(np.square(made - target).sum(dtype=np.float64))
+            self.elements += made.size
+
+    def _confuse(self, found: Array, wanted: Array, classes: int, ignore: int | None) -> None:
+        if ignore is not None:
+            kept = wanted != ignore
+            found, wanted = found[kept], wanted[kept]
+        pairs = np.bincount(wanted * classes + found, minlength=classes * classes).reshape(classes, classes)
+        self.confusion = pairs if self.confusion is None else self.confusion + pairs
+
+    def value(self, metric: str) -> float:
+        if metric == "accuracy":
+            return self.right / max(1, self.total)
+        if metric == "top5":
+            return self.top5 / max(1, self.total)
+        if metric == "iou":
+            return mean_iou(self.confusion) if self.confusion is not None else 0.0
+        mse = self.squares / max(1, self.elements)
+        return mse if metric == "mse" else (10 * math.log10(1 / mse) if mse else math.inf)
+
+    def score(self, loss: float, examples: int) -> Score:
+        first, *rest = self.metrics
+        others = tuple((metric, self.value(metric)) for metric in rest)
+        value = None if first == "accuracy" else self.value(first)
+        return Score(self.right, self.total or examples, loss, first, value, others)
+
+
+def mean_iou(confusion: Array) -> float:
+    """The mean over classes of intersection over union, of those that occur (Everingham et al. 2015)."""
+    both = np.diag(confusion)
+    either = confusion.sum(0) + confusion.sum(1) - both
+    seen = either > 0
+    return float((both[seen] / either[seen]).mean()) if seen.any() else 0.0
+
+
+def _final(term: Term, values: Array) -> Array:
+    """The value of the output itself, where the loss looked before its sigmoid."""
+    if term.node is term.output:
+        return values
+    final: Array = 1 / (1 + np.exp(-values.clip(-80, 80)))
+    return final
+
+
+def _term(graph: Graph, loss: recipes.Loss, columns: int) -> Term:
+    output = graph.by_name[loss.on or graph.outputs[0]]
+    node = output
+    if isinstance(loss, CrossEntropy) and isinstance(output.op, Softmax | LogSoftmax):
+        node = graph.by_name[output.inputs[0]]
+    if isinstance(loss, recipes.Bce) and isinstance(output.op, Sigmoid):
+        node = graph.by_name[output.inputs[0]]
+    if getattr(loss, "target", None) == "input":
+        return Term(loss, node, output, None)
+    place = graph.outputs.index(output.name)
+    return Term(loss, node, output, place if place < columns else 0)
+
+
+def _check(term: Term, data: Dataset, graph: Graph) -> None:
+    """Raises CnncError E610 where an output and its targets do not go together."""
+    if term.column is None:
+        return
+    target, made = data.train.targets[term.column], term.node.type
+    if isinstance(term.loss, CrossEntropy):
+        problem = _classes_problem(target, data, made.shape)
+    elif target.shape[1:] != made.shape or target.dtype == np.int64:
+        problem = f"{data.name} has targets of {_by(target)}; the output is {made}"
+    else:
+        problem = ""
+    if problem:
+        raise CnncError(Diagnostic("E610", problem, term.output.span, label="this output"))
+
+
+def _classes_problem(target: Column, data: Dataset, shape: tuple[int, ...]) -> str:
+    if target.dtype != np.int64:
+        return f"cross_entropy needs labels; {data.name} has targets of {_by(target)} {target.dtype}"
+    pooled = shape[1:] if any(size != 1 for size in shape[1:]) else ()
+    if target.shape[1:] not in (pooled, shape[1:]):
+        return f"{data.name} has labels of {_by(target) or 'one number'}; the output is {'x'.join(map(str, shape))}"
+    if data.classes and shape[0] != len(data.classes):
+        return f"{data.name} has {len(data.classes)} classes; the output has {shape[0]}"
+    return ""
+
+
+def _by(target: Column) -> str:
+    return "x".join(str(size) for size in target.shape[1:])
+
+
+def feeds_of(graph: Graph, inputs: tuple[Any, ...]) -> dict[str, Array]:
+    """Batches of the inputs by name. Raises CnncError E607 where their numbers differ."""
+    if len(inputs) != len(graph.inputs):
+        raise CnncError.of("E607", f"the data has {len(inputs)} inputs; the network takes {len(graph.inputs)}")
+    return {node.name: batch for node, batch in zip(graph.inputs, inputs, strict=True)}

@@ -1,0 +1,236 @@
+"""CIFAR-10: its binary version and its pictures, made small here; the real ones where CNNC_DATA has them."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnc.data import KNOWN, cifar10, fetch, load
+from cnnc.data.images import below
+from cnnc.data.sources import open_tree
+from cnnc.diagnostics import CnncError, Exit
+from tests.data.conftest import data_folder
+
+CLASSES = KNOWN["cifar10"].classes
+RECORD = 3073
+
+
+def record(label: int, red: int, green: int, blue: int) -> bytes:
+    return bytes([label]) + bytes([red]) * 1024 + bytes([green]) * 1024 + bytes([blue]) * 1024
+
+
+def binary() -> dict[str, bytes]:
+    """The files of the binary version, with two records in each batch."""
+    files = {f"data_batch_{n}.bin": record(n, n, 0, 9) + record(0, 100 + n, 1, 2) for n in range(1, 6)}
+    return {**files, "test_batch.bin": record(9, 50, 60, 70), "batches.meta.txt": "\n".join((*CLASSES, "")).encode()}
+
+
+def fill(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def pack(path: Path, files: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def png(value: int, size: tuple[int, int] = (32, 32)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, (value, 20, 30)).save(file, "PNG")
+    return file.getvalue()
+
+
+def pictures() -> dict[str, bytes]:
+    files = {f"train/{name}/{i}.png": png(10 * n + i) for n, name in enumerate(CLASSES) for i in range(2)}
+    return {**files, **{f"test/{name}/0.png": png(200 + n) for n, name in enumerate(CLASSES)}}
+
+
+def zipped(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def refused(folder: Path, code: str = "E602") -> str:
+    with pytest.raises(CnncError) as caught:
+        load("cifar10", folder)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == code
+    assert caught.value.status is Exit.DATA
+    return f"{diagnostic.message} | {diagnostic.help}"
+
+
+# ---- the binary version
+
+
+@pytest.mark.parametrize("below", [".", "cifar10", "cifar-10-batches-bin"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_binary_version(cache: Path, tmp_path: Path, below: str, packed: bool) -> None:
+    if packed:
+        pack(tmp_path / below / "cifar-10-binary.tar.gz", binary())
+    else:
+        fill(tmp_path / below, binary())
+    data = load("cifar10", tmp_path)
+    assert data.classes == CLASSES
+    assert data.train.images.shape == (10, 3, 32, 32)
+    assert data.train.images.dtype == np.uint8
+    assert data.train.labels.tolist() == [1, 0, 2, 0, 3, 0, 4, 0, 5, 0]
+    assert data.train.images[:, 0, 31, 0].tolist() == [1, 101, 2, 102, 3, 103, 4, 104, 5, 105]
+    assert data.test.images[0, :, 5, 6].tolist() == [50, 60, 70]
+    assert data.test.labels.tolist() == [9]
+
+
+def test_the_archive_itself_may_be_named(cache: Path, tmp_path: Path) -> None:
+    assert len(load("cifar10", pack(tmp_path / "any.tar.gz", binary())).train) == 10
+
+
+def test_the_variable_leads_to_it_and_what_was_read_is_told(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fill(tmp_path / "cifar10", binary())
+    monkeypatch.setenv(fetch.VARIABLE, str(tmp_path))
+    lines: list[str] = []
+    load("cifar10", report=lines.append)
+    assert lines == [f"cifar10: 10 to train, 1 to test from {folder}; the whole of CIFAR-10 has 50,000 and 10,000"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("data_batch_3.bin", b"", "found 0 bytes"),
+        ("data_batch_3.bin", bytes(RECORD - 1), "records of 3,073 bytes, found 3,072 bytes"),
+        ("test_batch.bin", bytes(RECORD) + b"\x0a" + bytes(RECORD - 1), "labels 0 to 9, found 10 in record 1"),
+        ("batches.meta.txt", b"apple\nfish\n", "the names of CIFAR-10's classes, found apple fish"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_defects_of_the_binary_version(
+    cache: Path, tmp_path: Path, name: str, content: bytes, text: str, packed: bool
+) -> None:
+    files = {**binary(), name: content}
+    if packed:
+        pack(tmp_path / "cifar-10-binary.tar.gz", files)
+    else:
+        fill(tmp_path, files)
+    message = refused(tmp_path)
+    assert text in message
+    assert name in message
+
+
+def test_a_batch_that_is_too_large(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cifar10, "_MOST", RECORD)
+    assert "found more than 3,073 bytes" in refused(fill(tmp_path, binary()))
+
+
+def test_archives_that_are_none(cache: Path, tmp_path: Path) -> None:
+    path = pack(tmp_path / "cifar-10-binary.tar.gz", binary())
+    whole = path.read_bytes()
+    for content in (b"", b"<html>", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        assert "a sound .tar.gz" in refused(tmp_path)
+
+
+def test_an_archive_of_something_else(cache: Path, tmp_path: Path) -> None:
+    python = pack(tmp_path / "cifar-10-python.tar.gz", {"data_batch_1": b"cos\nsystem\n"})
+    text = refused(python)
+    assert "found no data_batch_1.bin" in text
+    assert "a pickle, which is never read" in text
+    many = pack(tmp_path / "many.tar.gz", {f"{n}": b"" for n in range(101)})
+    assert "expected the binary version" in refused(many)
+
+
+# ---- pictures
+
+
+def test_pictures_in_a_folder_and_in_a_zip(cache: Path, tmp_path: Path) -> None:
+    for name, content in pictures().items():
+        fill((tmp_path / "folder" / name).parent, {name.rpartition("/")[2]: content})
+    (tmp_path / "zip").mkdir()
+    zipped(tmp_path / "zip" / "cifar10-some.zip", pictures())
+    for place in ("folder", "zip"):
+        data = load("cifar10", tmp_path / place)
+        assert data.train.labels.tolist() == [n // 2 for n in range(20)]
+        assert data.train.images[:, 0, 0, 0].tolist() == [10 * n + i for n in range(10) for i in range(2)]
+        assert data.test.images[:, 0, 31, 31].tolist() == list(range(200, 210))
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (png(1, (31, 32)), "expected a picture of 32x32, found 31x32"),
+        (b"no picture", "expected a picture, found none (unknown format)"),
+        (png(1)[:60], "expected a picture, found none"),
+    ],
+)
+def test_a_file_that_is_no_picture_of_32_is_a_defect(cache: Path, tmp_path: Path, content: bytes, text: str) -> None:
+    message = refused(zipped(tmp_path / "cifar.zip", {**pictures(), "train/cat/1.png": content}))
+    assert text in message
+    assert f"{tmp_path / 'cifar.zip'}: train/cat/1.png" in message
+
+
+def test_a_class_without_pictures(cache: Path, tmp_path: Path) -> None:
+    files = {name: data for name, data in pictures().items() if "test/ship" not in name}
+    assert "test/ship: expected pictures, found none" in refused(zipped(tmp_path / "cifar.zip", files))
+
+
+# ---- where it is not
+
+
+def test_a_folder_without_it(cache: Path, tmp_path: Path) -> None:
+    text = refused(tmp_path, "E603")
+    assert f"there is no CIFAR-10 in {tmp_path}" in text
+    assert "put cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html" in text
+    assert "there is no folder" in refused(tmp_path / "absent", "E603")
+
+
+def test_it_is_fetched_in_the_end(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import hashlib
+
+    content = pack(tmp_path / "a.tar.gz", binary()).read_bytes()
+    file = fetch.File("cifar-10-binary.tar.gz", len(content), hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(cifar10, "FILES", fetch.Files("cifar10", (file,), cifar10.FILES.mirrors, cifar10.FILES.aliases))
+    asked: list[str] = []
+
+    def opener(url: str) -> io.BytesIO:
+        asked.append(url)
+        return io.BytesIO(content)
+
+    monkeypatch.setattr(fetch, "open_url", opener)
+    assert len(load("cifar10").train) == 10
+    assert len(load("cifar10").train) == 10
+    assert asked == ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
+
+
+def test_the_file_that_is_fetched() -> None:
+    (file,) = cifar10.FILES.files
+    assert file.size == 170_052_171
+    assert len(bytes.fromhex(file.sha256)) == 32
+
+
+# ---- the real ones
+
+
+def test_real_pictures() -> None:
+    """The shared half of CIFAR-10, the test set decoded, and the channel means that everyone normalizes it with."""
+    tree = open_tree(data_folder("cifar10", "cifar10-half.zip") / "cifar10-half.zip")
+    assert [len(below(tree, f"train/{name}")) for name in CLASSES] == [2500] * 10
+    test = cifar10._pictures(tree, "test")
+    assert test.images.shape == (5_000, 3, 32, 32)
+    assert np.bincount(test.labels).tolist() == [500] * 10
+    means = test.images.mean(axis=(0, 2, 3), dtype=np.float64) / 255
+    assert means == pytest.approx([0.4914, 0.4822, 0.4465], abs=0.01)

@@ -1,0 +1,435 @@
+"""Folders and .zip files of pictures."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnc.data import images, load
+from cnnc.data.pictures import NoPicture, decode
+from cnnc.data.sources import open_tree
+from cnnc.diagnostics import CnncError
+from tests.data.conftest import data_folder, refused, takes, told
+
+GREY = (takes(1, 4, 6),)
+RGB = (takes(3, 4, 6),)
+
+
+def picture(value: int, size: tuple[int, int] = (6, 4), kind: str = "PNG", mode: str = "L") -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, size, value if mode in ("L", "I;16") else (value, 0, 255)).save(file, kind)
+    return file.getvalue()
+
+
+Files = dict[str, bytes]
+
+
+def flat(cats: int = 6, dogs: int = 4) -> Files:
+    files = {f"cat/{n}.png": picture(n) for n in range(cats)}
+    return {**files, **{f"dog/{n}.png": picture(100 + n) for n in range(dogs)}}
+
+
+def parted(test: str = "test") -> Files:
+    files = {f"train/{name}": data for name, data in flat().items()}
+    return {**files, f"{test}/cat/a.png": picture(50), f"{test}/dog/a.png": picture(150)}
+
+
+def folder_of(place: Path, files: Files) -> Path:
+    for name, data in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+    return place
+
+
+def zip_of(place: Path, files: Files) -> Path:
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return place
+
+
+def both(tmp_path: Path, files: Files) -> list[Path]:
+    return [folder_of(tmp_path / "photos", files), zip_of(tmp_path / "photos.zip", files)]
+
+
+def values(column: object) -> list[int]:
+    return [int(v) for v in column[:][:, 0, 0, 0]]  # type: ignore[index]
+
+
+# ---- what is read
+
+
+def test_a_folder_a_class(tmp_path: Path) -> None:
+    for place in both(tmp_path, flat()):
+        data, lines = told("images", place, inputs=GREY, test=0.25)
+        assert data.classes == ("cat", "dog")
+        assert data.train.images.shape == (7, 1, 4, 6)
+        assert data.train.images.dtype == np.uint8
+        assert np.bincount(data.train.labels).tolist() == [4, 3]
+        assert np.bincount(data.test.labels).tolist() == [2, 1]
+        seen = [*zip(values(data.train.inputs[0]), data.train.labels.tolist(), strict=True)]
+        seen += zip(values(data.test.inputs[0]), data.test.labels.tolist(), strict=True)
+        assert sorted(seen) == [*((n, 0) for n in range(6)), *((100 + n, 1) for n in range(4))]
+        assert lines == [
+            "PLACE: 2 classes: cat 6, dog 4",
+            "PLACE: 7 to train, 3 to test (a share of 0.25, drawn from seed 0)",
+        ]
+
+
+@pytest.mark.parametrize("name", ["test", "val", "valid", "validation"])
+def test_a_test_set_of_its_own(tmp_path: Path, name: str) -> None:
+    for place in both(tmp_path, parted(name)):
+        data, lines = told("images", place, inputs=GREY)
+        assert values(data.train.inputs[0]) == [0, 1, 2, 3, 4, 5, 100, 101, 102, 103]
+        assert values(data.test.inputs[0]) == [50, 150]
+        assert data.test.labels.tolist() == [0, 1]
+        assert lines[-1] == "PLACE: 10 to train, 2 to test"
+
+
+def test_a_further_part_is_told_and_not_read(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, {**parted(), "val/cat/b.png": picture(1)})
+    data, lines = told("images", place, inputs=GREY)
+    assert (len(data.train), len(data.test)) == (10, 2)
+    assert "PLACE/val is not read: it stands beside train" in lines
+
+
+def test_train_alone_is_shared(tmp_path: Path) -> None:
+    data, _ = told("images", folder_of(tmp_path, {f"train/{k}": v for k, v in flat().items()}), inputs=GREY)
+    assert len(data.train) + len(data.test) == 10
+    assert data.classes == ("cat", "dog")
+
+
+def test_train_may_be_a_class(tmp_path: Path) -> None:
+    files = {f"{name}/{n}.png": picture(n) for name in ("plane", "train", "test") for n in range(2)}
+    data, _ = told("images", folder_of(tmp_path, files), inputs=GREY)
+    assert data.classes == ("plane", "test", "train")
+
+
+def test_a_folder_around_all_is_stepped_into(tmp_path: Path) -> None:
+    place = zip_of(tmp_path / "a.zip", {f"photos/new/{k}": v for k, v in flat().items()})
+    data, _ = told("images", place, inputs=GREY)
+    assert data.classes == ("cat", "dog")
+
+
+def test_folders_within_a_class_are_part_of_it(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, {**flat(), "cat/old/more/x.png": picture(77)})
+    _, lines = told("images", place, inputs=GREY)
+    assert "PLACE: 2 classes: cat 7, dog 4" in lines
+
+
+def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
+    files = parted()
+    first = folder_of(tmp_path / "a", files)
+    second = folder_of(tmp_path / "b", dict(reversed(files.items())))
+    third = zip_of(tmp_path / "c.zip", dict(reversed(files.items())))
+    made = [load("images", path=str(place), inputs=GREY).train.images for place in (first, second, third)]
+    assert np.array_equal(made[0], made[1])
+    assert np.array_equal(made[0], made[2])
+
+
+def test_one_class_will_do_for_an_autoencoder(tmp_path: Path) -> None:
+    data, lines = told("images", folder_of(tmp_path, flat(dogs=0)), inputs=GREY)
+    assert data.classes == ("cat",)
+    assert lines[0] == "PLACE: 1 class: cat 6"
+
+
+# ---- how a picture is brought to the network
+
+
+def test_pictures_are_resized_and_counted(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, {**flat(), "cat/9.png": picture(40, (60, 40)), "cat/8.png": picture(40, (4, 6))})
+    data, lines = told("images", place, inputs=RGB)
+    assert data.train.images.shape[1:] == (3, 4, 6)
+    assert "PLACE: 2 pictures are brought to 3x4x6" in lines
+
+
+def test_resizing_is_bilinear() -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.array([[0, 100]], np.uint8)).save(file, "PNG")
+    pixels, size = decode(file.getvalue(), (1, 1, 4))
+    assert size == (2, 1)
+    assert pixels.tolist() == [[[0, 25, 75, 100]]]
+
+
+def test_colours_by_channels() -> None:
+    colour = picture(100, mode="RGB")
+    assert decode(colour, (3, 4, 6))[0][:, 0, 0].tolist() == [100, 0, 255]
+    assert decode(colour, (1, 4, 6))[0][:, 0, 0].tolist() == [59]  # 0.299 red + 0.114 blue
+    assert decode(picture(9), (3, 4, 6))[0][:, 2, 3].tolist() == [9, 9, 9]
+
+
+def test_sixteen_bits_become_eight() -> None:
+    assert decode(picture(40_000, mode="I;16"), (1, 4, 6))[0][0, 0, 0] == 40_000 >> 8
+
+
+def test_a_picture_is_turned_as_its_camera_says() -> None:
+    made = Image.new("L", (6, 4))
+    made.putpixel((0, 0), 255)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top of the scene is at the right
+    file = io.BytesIO()
+    made.save(file, "PNG", exif=exif)
+    pixels, size = decode(file.getvalue(), (1, 6, 4))
+    assert size == (4, 6)
+    assert np.argwhere(pixels[0] == 255).tolist() == [[0, 3]]
+
+
+def test_a_large_jpeg_is_near_to_what_it_was() -> None:
+    ramp = np.linspace(0, 255, 640).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(np.broadcast_to(ramp, (480, 640)).copy()).save(file, "JPEG", quality=95)
+    pixels, size = decode(file.getvalue(), (1, 12, 16))
+    assert size == (640, 480)
+    expected = ramp.reshape(16, 40).mean(axis=1)
+    assert np.abs(pixels[0].astype(float) - expected).max() < 4
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
+def test_formats(kind: str) -> None:
+    pixels, _ = decode(picture(99, kind=kind, mode="RGB"), (3, 4, 6))
+    assert np.abs(pixels[:, 0, 0].astype(int) - [99, 0, 255]).max() < 9
+
+
+def test_other_decoders_of_pillow_are_not_asked() -> None:
+    with pytest.raises(NoPicture, match="unknown format"):
+        decode(picture(1, kind="EPS"), (1, 4, 6))
+
+
+# ---- odd files
+
+
+def test_odd_files_are_skipped_and_told(tmp_path: Path) -> None:
+    odd = {
+        "cat/notes.txt": b"not a picture",
+        "cat/cut.png": picture(1, (60, 60))[:70],
+        "dog/empty.png": b"",
+        "dog/zero.jpg": bytes(100),
+        "cat/.hidden.png": picture(1),
+        "README.md": b"about",
+    }
+    for place in both(tmp_path, {**flat(), **odd}):
+        data, lines = told("images", place, inputs=GREY)
+        assert len(data.train) + len(data.test) == 10
+        assert sorted(values(data.train.inputs[0]) + values(data.test.inputs[0]))[:7] == [0, 1, 2, 3, 4, 5, 100]
+        (skipped,) = [line for line in lines if "skipped" in line]
+        assert skipped.startswith("PLACE: skipped 4 of 14 files: cat/cut.png (")
+        assert "cat/notes.txt (unknown format), dog/empty.png (unknown format), and 1 more" in skipped
+        assert "PLACE: not read: 1 in no class, 1 hidden" in lines
+
+
+def test_a_class_without_pictures_is_an_error(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, {**flat(), "owl/a.txt": b"words"})
+    assert f"{place / 'owl'}: expected at least one picture, found none (a.txt: unknown format)" in refused(
+        "images", place, inputs=GREY
+    )
+    (place / "owl" / "a.txt").unlink()
+    assert "owl: expected at least one picture, found none |" in refused("images", place, inputs=GREY)
+
+
+def test_no_classes(tmp_path: Path) -> None:
+    assert "expected a folder for each class" in refused("images", tmp_path, inputs=GREY)
+    (tmp_path / "a.png").write_bytes(picture(1))
+    assert "expected a folder for each class" in refused("images", tmp_path, inputs=GREY)
+
+
+def test_a_class_of_the_test_alone(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, {**parted(), "test/owl/1.png": picture(1)})
+    assert f"{place / 'test/owl'}: the class owl is not in {place / 'train'}" in refused("images", place, inputs=GREY)
+
+
+def test_a_test_set_without_pictures(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, {**{f"train/{k}": v for k, v in flat().items()}, "test/cat/a.txt": b"words"})
+    assert "test: expected pictures to test on, found none" in refused("images", place, inputs=GREY)
+
+
+def test_the_classes_of_the_network(tmp_path: Path) -> None:
+    text = refused("images", folder_of(tmp_path, flat()), inputs=GREY, classes=3)
+    assert "found 2 classes; the network's output has 3 | end with `fc 2`" in text
+
+
+@pytest.mark.parametrize("inputs", [(), (takes(784),), (takes(4, 8, 8),), (takes(1, 8), takes(1, 8)), GREY * 2])
+def test_networks_that_take_no_picture(tmp_path: Path, inputs: tuple[object, ...]) -> None:
+    assert "which is no picture" in refused("images", folder_of(tmp_path, flat()), inputs=inputs)
+
+
+# ---- attacks
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of a header that promises much."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(bytes(1000))), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("size", [(10_000, 10_000), (2**31 - 1, 2**31 - 1)])
+def test_a_picture_of_too_many_pixels_is_skipped(tmp_path: Path, size: tuple[int, int]) -> None:
+    _, lines = told("images", folder_of(tmp_path, {**flat(), "cat/bomb.png": bomb(*size)}), inputs=GREY)
+    (line,) = [line for line in lines if "cat/bomb.png" in line]
+    assert "pixels" in line
+
+
+def test_a_file_of_too_many_bytes_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "LARGEST", 500)
+    for place in both(tmp_path, {**flat(), "cat/large.png": picture(0) + bytes(10_000)}):
+        _, lines = told("images", place, inputs=GREY)
+        assert "PLACE: skipped 1 of 11 files: cat/large.png (expected at most 500 bytes)" in lines
+
+
+@pytest.mark.parametrize("name", ["/etc/cat.png", "../cat.png", "cat/../../x.png", "C:/cat.png", "..\\cat.png"])
+def test_names_that_lead_out_of_the_archive(tmp_path: Path, name: str) -> None:
+    place = zip_of(tmp_path / "a.zip", {**flat(), name: picture(1)})
+    assert "leads out of the archive" in refused("images", place, inputs=GREY)
+
+
+def test_backslashes_part_folders(tmp_path: Path) -> None:
+    place = zip_of(tmp_path / "a.zip", {name.replace("/", "\\"): data for name, data in flat().items()})
+    assert load("images", path=str(place), inputs=GREY).classes == ("cat", "dog")
+
+
+def test_two_members_of_one_name(tmp_path: Path) -> None:
+    place = tmp_path / "a.zip"
+    zip_of(place, flat())
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(place, "a") as archive:
+        archive.writestr("cat/0.png", picture(9))
+    assert "two members are named cat/0.png" in refused("images", place, inputs=GREY)
+
+
+def test_encrypted_members(tmp_path: Path) -> None:
+    place = zip_of(tmp_path / "a.zip", flat())
+    data = bytearray(place.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    place.write_bytes(data)
+    assert "the member cat/0.png is encrypted | unpack it" in refused("images", place, inputs=GREY)
+
+
+def test_files_that_are_no_zip(tmp_path: Path) -> None:
+    place = zip_of(tmp_path / "a.zip", flat())
+    whole = place.read_bytes()
+    for content in (b"", b"words", whole[:-30], whole[:200]):
+        place.write_bytes(content)
+        assert f"{place}: expected a .zip archive" in refused("images", place, inputs=GREY)
+
+
+def test_a_damaged_member_is_skipped(tmp_path: Path) -> None:
+    place = tmp_path / "a.zip"
+    with zipfile.ZipFile(place, "w") as archive:  # stored
+        for name, whole in flat().items():
+            archive.writestr(name, whole)
+    content = bytearray(place.read_bytes())
+    content[content.index(b"IDAT") + 6] ^= 0xFF  # in the first picture
+    place.write_bytes(content)
+    data, lines = told("images", place, inputs=GREY)
+    assert len(data.train) + len(data.test) == 9
+    assert any("skipped 1 of 10 files: cat/0.png (expected a sound member" in line for line in lines)
+
+
+def test_names_that_cannot_be_shown(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, {**flat(), "cat/a\x1b[2J.png": picture(1)})
+    text = refused("images", place, inputs=GREY)
+    assert "the name cat/a\\x1b[2J.png has characters that cannot be shown | rename it" in text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_links_are_followed_and_circles_are_not(tmp_path: Path) -> None:
+    place = folder_of(tmp_path / "photos", flat())
+    folder_of(tmp_path / "else", {"1.png": picture(200)})
+    (place / "owl").symlink_to(tmp_path / "else")
+    (place / "cat" / "again").symlink_to(place)
+    (place / "cat" / "broken.png").symlink_to(tmp_path / "absent")
+    os.mkfifo(place / "dog" / "pipe.png")
+    _, lines = told("images", place, inputs=GREY)
+    assert "PLACE: 3 classes: cat 6, dog 4, owl 1" in lines
+    assert any(line.startswith("PLACE: skipped 2 of 13 files: cat/broken.png") for line in lines)
+
+
+# ---- memory and threads
+
+
+def test_pictures_beyond_the_memory_are_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {**flat(30, 30), "cat/a.txt": b"words"}
+    for place in both(tmp_path, files):
+        kept = load("images", path=str(place), inputs=GREY)
+        with monkeypatch.context() as patch:
+            patch.setattr(images, "MEMORY", 60 * 24 - 1)
+            streamed = load("images", path=str(place), inputs=GREY)
+        for a, b in ((kept.train, streamed.train), (kept.test, streamed.test)):
+            assert np.array_equal(a.images, b.images)
+            assert np.array_equal(a.labels, b.labels)
+            chosen = np.array([3, 0, 3])
+            assert np.array_equal(a.inputs[0][chosen], b.inputs[0][chosen])
+            assert np.array_equal(a.part(chosen).inputs[0][1:], b.part(chosen).inputs[0][1:])
+            assert np.array_equal(a.inputs[0][2], b.inputs[0][2])
+
+
+def test_what_is_kept_and_what_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = open_tree(folder_of(tmp_path, flat()))
+    monkeypatch.setattr(images, "MEMORY", 10 * 24)
+    from cnnc.data import Request
+
+    assert images._load(tree, tree.files, (1, 4, 6), Request())[0].in_memory
+    monkeypatch.setattr(images, "MEMORY", 10 * 24 - 1)
+    assert not images._load(tree, tree.files, (1, 4, 6), Request())[0].in_memory
+
+
+def test_a_file_that_changes_later_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MEMORY", 0)
+    place = folder_of(tmp_path, parted())
+    data = load("images", path=str(place), inputs=GREY)
+    (place / "train/cat/0.png").write_bytes(b"words")
+    with pytest.raises(CnncError, match=r"cat.0\.png: is no picture any more") as caught:
+        data.train.inputs[0][:1]
+    assert caught.value.diagnostics[0].code == "E602"
+    (place / "train/cat/0.png").unlink()
+    with pytest.raises(CnncError, match=r"cat.0\.png"):
+        data.train.inputs[0][:1]
+
+
+# ---- paths
+
+
+def test_where_the_path_counts_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_of(tmp_path / "here" / "photos", flat())
+    folder_of(tmp_path / "there" / "photos", flat(2, 2))
+    monkeypatch.chdir(tmp_path / "here")
+    assert len(load("images", path="photos", inputs=GREY).train) == 8
+    assert len(load("images", tmp_path / "there", path="photos", inputs=GREY).train) == 2
+    assert len(load("images", tmp_path, path="photos", inputs=GREY).train) == 8
+
+
+def test_a_missing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = refused("images", "fotos", "E603", inputs=GREY, folder=tmp_path / "data")
+    assert text.startswith(
+        f"there is no fotos | it was looked for at {tmp_path / 'data/fotos'} or {tmp_path / 'fotos'};"
+    )
+    with pytest.raises(CnncError, match="names no file"):
+        load("images", inputs=GREY)
+
+
+# ---- the real ones
+
+
+def test_real_pictures_are_those_of_the_archive(tmp_path: Path) -> None:
+    """A few of CIFAR-10's, unpacked."""
+    tree = open_tree(data_folder("cifar10", "cifar10-half.zip") / "cifar10-half.zip")
+    some = [name for name in tree.files if name.endswith(("00.jpg", "50.jpg"))]
+    place = folder_of(tmp_path, {name: tree.read(name, 2**20) for name in some})
+    data = load("images", path=str(place), inputs=(takes(3, 32, 32),), classes=10)
+    assert (len(data.train), len(data.test)) == (500, 100)
+    assert np.bincount(data.test.labels).tolist() == [10] * 10
+    with Image.open(place / some[0]) as opened:
+        assert np.array_equal(data.test.images[0], np.moveaxis(np.asarray(opened), -1, 0))
+    assert 110 < float(data.train.images.mean()) < 130

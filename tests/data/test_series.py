@@ -1,0 +1,102 @@
+"""Series of values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnc.data import load
+from tests.data.conftest import refused, takes, told
+
+THREE = (takes(1, 3),)
+
+
+def rows(count: int = 10, mark: str = ",") -> str:
+    return "".join(mark.join((f"{n % 2}", f"{n}", "-1.5", "2e-1")) + "\n" for n in range(count))
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "beats.csv").write_text(text, encoding="utf-8", newline="")
+    return tmp_path / "beats.csv"
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", " , "])
+@pytest.mark.parametrize("header", ["", "label,a,b,c\n", "Class,1,2,3\n"])
+def test_a_line_a_series(tmp_path: Path, mark: str, header: str) -> None:
+    place = write(tmp_path, header.replace(",", mark) + rows(mark=mark))
+    data, lines = told("series", place, inputs=THREE, classes=2, test=0.2)
+    assert data.classes == ("0", "1")
+    assert data.train.images.shape == (8, 1, 3)
+    assert data.train.images.dtype == np.float32
+    assert data.train.images[0, 0, 1:].tolist() == [-1.5, pytest.approx(0.2)]
+    assert np.array_equal(data.train.images[:, 0, 0] % 2, data.train.labels)
+    assert lines == [
+        "PLACE: 2 classes: 0 5, 1 5",
+        "PLACE: 8 to train, 2 to test (a share of 0.2, drawn from seed 0)",
+    ]
+
+
+def test_vectors_words_and_quotes(tmp_path: Path) -> None:
+    place = write(tmp_path, '\n"up","1"," 2 ",3\r\n' + "up,4,5,6\ndown,7,8,9\ndown,0,0,0\n")
+    data = load("series", path=str(place), inputs=(takes(3),), test=0.5)
+    assert data.classes == ("down", "up")
+    assert data.train.images.shape == (2, 3)
+    assert load("series", path=str(place)).train.images.shape == (2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("1,2,3", "beats.csv:3: expected 3 values, which the network takes, found 2"),
+        ("1,2,3,4,5", "beats.csv:3: expected 3 values, which the network takes, found 4"),
+        ("1,2,,4", "beats.csv:3: expected a number as value 2, found ''"),
+        ("1,2,x,4", "beats.csv:3: expected a number as value 2, found 'x'"),
+        ("1,2,nan,4", "expected a number as value 2, found 'nan'"),
+        ("1,2,3,inf", "expected a number as value 3, found 'inf'"),
+        ("1,2,3,1e39", "expected a number as value 3, found '1e39'"),
+        ("1,1_0,3,4", "expected a number as value 1, found '1_0'"),
+        (",1,2,3", "expected a label, found none"),
+        ("1", "expected a label and its values"),
+        ("1;2;3;4", "expected a label and its values"),
+    ],
+)
+def test_bad_lines(tmp_path: Path, line: str, text: str) -> None:
+    assert text in refused("series", write(tmp_path, rows(2) + line + "\n"), inputs=THREE)
+
+
+def test_the_first_line_tells_the_length(tmp_path: Path) -> None:
+    text = refused("series", write(tmp_path, rows(2) + "1,2,3\n"))
+    assert "beats.csv:3: expected 3 values, which the first line has, found 2" in text
+
+
+def test_a_bad_first_line_is_no_header(tmp_path: Path) -> None:
+    text = refused("series", write(tmp_path, "0,1,x,2\n" + rows()), inputs=THREE)
+    assert "beats.csv:1: expected a number as value 2, found 'x'" in text
+    text = refused("series", write(tmp_path, "0,nan,nan,nan\n" + rows()), inputs=THREE)
+    assert "beats.csv:1: expected a number as value 1, found 'nan'" in text
+
+
+def test_other_encodings_and_nothing(tmp_path: Path) -> None:
+    place = write(tmp_path, rows())
+    place.write_bytes(place.read_bytes() + b"\xff,1,2,3\n")
+    assert "beats.csv:11: expected UTF-8, found the byte 0xff at column 1" in refused("series", place, inputs=THREE)
+    assert "expected series, found none" in refused("series", write(tmp_path, "label,a,b,c\n"), inputs=THREE)
+    assert "there is no" in refused("series", tmp_path / "absent.csv", "E603", inputs=THREE)
+
+
+@pytest.mark.parametrize("inputs", [(takes(2, 3),), (takes(1, 3, 3),), THREE * 2])
+def test_networks_that_take_no_series_of_one_channel(tmp_path: Path, inputs: tuple[object, ...]) -> None:
+    assert "write a .npz of x (N, C, T) and y" in refused("series", write(tmp_path, rows()), inputs=inputs)
+
+
+def test_the_classes_of_the_network(tmp_path: Path) -> None:
+    assert "found 2 classes" in refused("series", write(tmp_path, rows()), inputs=THREE, classes=5)
+
+
+def test_several_channels_come_in_a_npz(tmp_path: Path) -> None:
+    np.savez(tmp_path / "beats.npz", x=np.zeros((6, 2, 3)), y=np.arange(6) % 2)
+    data = load("series", path=str(tmp_path / "beats.npz"), inputs=(takes(2, 3),), classes=2)
+    assert data.name == "series"
+    assert data.train.images.shape == (4, 2, 3)

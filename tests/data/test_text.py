@@ -1,0 +1,187 @@
+"""Sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnc.data import lines as lines_module
+from cnnc.data import load
+from cnnc.data.text import encode, make_vocabulary, words
+from tests.data.conftest import data_folder, refused, takes, told
+
+FIVE = (takes(5, dtype="int64"),)
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def reviews(count: int = 10) -> str:
+    return "".join(f"{('bad', 'good')[n % 2]}\tThe film no {n} is {('awful', 'fine')[n % 2]}!\n" for n in range(count))
+
+
+def test_words() -> None:
+    assert words("It's GOOD, isn’t it?  ... Été 3.5\t_x_") == (
+        ("it's", "good", ",", "isn’t", "it", "?", ".", ".", ".", "été", "3", ".", "5", "_x_")
+    )
+    assert words("'quoted' rock'n'roll ") == ("'", "quoted", "'", "rock'n'roll")
+    assert words("  \t") == ()
+
+
+def test_vocabulary_and_numbers() -> None:
+    sentences = [("b", "a", "c"), ("a", "d", "b"), ("a",)]
+    assert make_vocabulary(sentences) == ["a", "b", "c", "d"]
+    assert make_vocabulary(sentences, 4) == ["a", "b"]
+    assert make_vocabulary(sentences, 2) == []
+    assert encode(sentences, {"a": 2, "b": 3}, 2).tolist() == [[3, 2], [2, 1], [2, 0]]
+
+
+def test_a_file_of_labels_and_sentences(tmp_path: Path) -> None:
+    place = write(tmp_path / "a.tsv", reviews())
+    data, lines = told("text", place, inputs=FIVE, classes=2, test=0.2)
+    assert data.classes == ("bad", "good")
+    assert data.train.images.shape == (8, 5)
+    assert data.train.images.dtype == np.int64
+    assert np.bincount(data.train.labels).tolist() == [4, 4]
+    assert set(data.vocabulary[:5]) == {"the", "film", "no", "is", "!"}
+    assert data.vocabulary[:4] == ("the", "film", "no", "is")
+    assert data.train.images[:, :3].tolist() == [[2, 3, 4]] * 8
+    assert lines == [
+        "PLACE: 2 classes: bad 5, good 5",
+        "PLACE: 8 to train, 2 to test (a share of 0.2, drawn from seed 0)",
+        "PLACE: 10 of 10 sentences have more than 5 words, and are cut",
+        f"PLACE: {len(data.vocabulary)} words in the vocabulary",
+    ]
+
+
+def test_words_of_the_test_alone_are_unknown(tmp_path: Path) -> None:
+    place = write(tmp_path / "a.tsv", reviews())
+    data = load("text", path=str(place), inputs=(takes(9, dtype="int64"),), test=0.2)
+    numbers = {str(n) for n in range(10)}
+    assert len(numbers & set(data.vocabulary)) == 8  # those of the test have no place
+    assert (data.train.images != 1).all()
+    assert (data.test.images[:, 3] == 1).all()
+    assert data.test.images[:, 7:].tolist() == [[0, 0]] * 2
+    read = [[data.vocabulary[n - 2] for n in row if n > 1] for row in data.train.images.tolist()]
+    assert read[0] == ["the", "film", "no", read[0][3], "is", read[0][5], "!"]
+
+
+def test_the_vocabulary_is_limited(tmp_path: Path) -> None:
+    place = write(tmp_path / "a.tsv", reviews())
+    data = load("text", path=str(place), inputs=FIVE, vocabulary_size=6)
+    assert data.vocabulary == ("the", "film", "no", "is")
+    assert data.train.images.max() == 5
+    assert (data.train.images[:, 3] == 1).all()
+
+
+def test_two_sentences(tmp_path: Path) -> None:
+    place = write(tmp_path / "a.tsv", "".join(f"{n % 2}\ta b\tb c d\n" for n in range(6)))
+    data = load("text", path=str(place), inputs=(takes(2, dtype="int64"), takes(4, dtype="int64")))
+    assert data.vocabulary == ("b", "a", "c", "d")
+    assert data.train.inputs[0][:].tolist() == [[3, 2]] * 4
+    assert data.train.inputs[1][:].tolist() == [[2, 4, 5, 0]] * 4
+    assert data.classes == ("0", "1")
+
+
+def test_numbers_sort_as_numbers(tmp_path: Path) -> None:
+    place = write(tmp_path / "a.tsv", "".join(f"{n}\tword\n" for n in (10, 9, 2) * 2))
+    assert load("text", path=str(place), inputs=FIVE).classes == ("2", "9", "10")
+
+
+def test_header_blank_lines_and_ends(tmp_path: Path) -> None:
+    place = write(
+        tmp_path / "a.tsv", "\ufeffLabel\tText\r\n" + reviews().replace("\n", "\r\n\r\n") + "good\tlast\x85one"
+    )
+    data, lines = told("text", place)
+    assert lines[0] == "PLACE: 2 classes: bad 5, good 6"
+    assert data.train.images.shape[1] == 7  # the longest, as no network says
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("good", "a.tsv:3: expected label TAB sentence, found 0 tabs"),
+        ("good\ta\tb", "a.tsv:3: expected label TAB sentence, found 2 tabs"),
+        ("\ta b", "a.tsv:3: expected a label, found none"),
+        ("good\t  ", "a.tsv:3: expected a sentence, found no word in it"),
+        ("good\ta\0b", "a.tsv:3: expected text, found a zero byte"),
+    ],
+)
+def test_bad_lines(tmp_path: Path, line: str, text: str) -> None:
+    assert text in refused("text", write(tmp_path / "a.tsv", reviews(2) + line + "\n"), inputs=FIVE)
+
+
+def test_latin_1_is_refused_in_a_file(tmp_path: Path) -> None:
+    place = write(tmp_path / "a.tsv", reviews(4) + "good\tcafé\n", "latin-1")
+    text = refused("text", place, inputs=FIVE)
+    assert f"{place}:5: expected UTF-8, found the byte 0xe9 at column 9 | if it is Latin-1: iconv" in text
+
+
+def test_long_lines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines_module, "LONGEST", 50)
+    place = write(tmp_path / "a.tsv", reviews(2) + "good\t" + "a" * 60)
+    assert f"{place}:3: expected lines of at most 50 bytes" in refused("text", place, inputs=FIVE)
+
+
+def test_nothing_in_it(tmp_path: Path) -> None:
+    assert "expected sentences, found none" in refused("text", write(tmp_path / "a.tsv", "\n\n"), inputs=FIVE)
+    assert "there is no" in refused("text", tmp_path / "b.tsv", "E603", inputs=FIVE)
+
+
+@pytest.mark.parametrize("inputs", [(takes(5),), (takes(1, 5, dtype="int64"),), FIVE * 3])
+def test_networks_that_take_no_sentence(tmp_path: Path, inputs: tuple[object, ...]) -> None:
+    assert "the network" in refused("text", write(tmp_path / "a.tsv", reviews()), inputs=inputs)
+
+
+def test_the_classes_of_the_network(tmp_path: Path) -> None:
+    text = refused("text", write(tmp_path / "a.tsv", reviews()), inputs=FIVE, classes=3)
+    assert "found 2 classes; the network's output has 3" in text
+
+
+# ---- folders
+
+
+@pytest.mark.parametrize("names", [("film.neg", "film.pos"), ("neg.txt", "pos.txt"), ("a.neg", "b.pos")])
+def test_a_folder_of_a_file_a_label(tmp_path: Path, names: tuple[str, str]) -> None:
+    write(tmp_path / names[1], "good one\nfine two\n")
+    write(tmp_path / names[0], "bad one\n\nawful two\n")
+    write(tmp_path / "README.md", "about")
+    write(tmp_path / ".hidden.pos", "no")
+    data, lines = told("text", tmp_path, inputs=FIVE, test=0.5)
+    assert data.classes == ("neg", "pos")
+    assert lines[:2] == ["PLACE: not read: README.md", "PLACE: 2 classes: neg 2, pos 2"]
+
+
+def test_latin_1_is_told_in_a_folder(tmp_path: Path) -> None:
+    write(tmp_path / "a.pos", "un café\x85noir\ndeux\n", "latin-1")
+    write(tmp_path / "a.neg", "un thé\ndeux\n")
+    _, lines = told("text", tmp_path, inputs=FIVE, test=0.5, seed=1)
+    assert lines[0] == "PLACE/a.pos is not UTF-8: read as Latin-1"
+    assert lines[1] == "PLACE: 2 classes: neg 2, pos 2"
+
+
+def test_folders_that_do_not_fit(tmp_path: Path) -> None:
+    write(tmp_path / "a.pos", "one\ntwo\n")
+    assert "of two labels or more" in refused("text", tmp_path, inputs=FIVE)
+    write(tmp_path / "a.neg", "...\n \n")
+    assert "use a .tsv" in refused("text", tmp_path, inputs=FIVE * 2)
+
+
+# ---- the real ones
+
+
+def test_real_movie_reviews() -> None:
+    place = data_folder("text", "rt-polarity.pos")
+    data, lines = told("text", place, inputs=(takes(40, dtype="int64"),), classes=2, vocabulary_size=5000)
+    assert data.classes == ("neg", "pos")
+    assert (len(data.train), len(data.test)) == (9_596, 1_066)
+    assert np.bincount(data.train.labels).tolist() == [4_798, 4_798]
+    assert data.vocabulary[:2] == (".", "the")
+    assert len(data.vocabulary) == 4_998
+    assert data.train.images.max() == 4_999
+    assert any("rt-polarity.neg is not UTF-8: read as Latin-1" in line for line in lines)
+    assert 0.01 < (data.test.images == 1).mean() / (data.test.images > 0).mean() < 0.15

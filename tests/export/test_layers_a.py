@@ -1,0 +1,146 @@
+"""How activations, norms, pools and ways back are written in ONNX: by opset, for any size, by which operators."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import onnx
+import pytest
+
+from cnnc.diagnostics import CnncError
+from cnnc.export.emit import emit
+from cnnc.export.passes import run_passes
+from cnnc.export.runtime import Session
+from cnnc.export.verify import prove
+from cnnc.network import check
+from cnnc.reference.engine import forward, outward
+from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights
+
+BY_OPSET = """
+input 4x8x8
+a: gelu; b: mish; c: hard_swish; add a b
+silu; selu; elu; softplus; hard_sigmoid; log_softmax
+lrn size=3 alpha=1; lrn size=2 alpha=1; group_norm groups=2; layer_norm; instance_norm; affine; prelu
+q: pool max k=2; tanh; unpool q; maxout 2
+pool l2 k=3 s=2 p=1; pool lp k=2 s=1 d=2 norm=3; upsample 2 mode=bilinear; upsample 3x2
+filter sobel_x; pool weighted k=3 s=2 p=1; relu6; clip -1 2; leaky_relu; abs; scale 2; identity; drop_path 0.2
+l: global_pool l2; fc 6; layer_norm; gelu; group_norm groups=3; prelu
+"""
+
+
+@pytest.mark.parametrize("opset", range(13, 25))
+def test_every_opset_computes_the_same(opset: int) -> None:
+    graph = check(BY_OPSET).require_graph()
+    weights = random_weights(graph, 0)
+    model = emit(*run_passes(graph, weights), {}, opset)
+    prove(model, graph, weights, random_feeds(Case("all", BY_OPSET), graph, 2, 0)).require(graph)
+
+
+def exported(text: str, opset: int = 17) -> onnx.ModelProto:
+    graph = check(text).require_graph()
+    return emit(*run_passes(graph, random_weights(graph, 0)), {}, opset)
+
+
+@pytest.mark.parametrize(
+    ("text", "opset", "kinds"),
+    [
+        ("input 3x4x4; gelu", 19, ["Div", "Erf", "Add", "Mul", "Mul"]),
+        ("input 3x4x4; gelu", 20, ["Gelu"]),
+        ("input 3x4x4; mish", 17, ["Softplus", "Tanh", "Mul"]),
+        ("input 3x4x4; mish", 18, ["Mish"]),
+        ("input 3x4x4; hard_swish", 13, ["HardSigmoid", "Mul"]),
+        ("input 3x4x4; hard_swish", 14, ["HardSwish"]),
+        ("input 6; layer_norm", 17, ["LayerNormalization"]),
+        ("input 3x4x4; lrn", 17, ["LRN"]),
+        ("input 3x4x4; lrn size=4", 17, ["Mul", "Conv", "Pow", "Div"]),
+        ("input 3x4x4; pool l2 k=2", 17, ["LpPool"]),
+        ("input 3x4x4; pool l2 k=3 s=1 p=1", 17, ["Pad", "LpPool"]),
+        ("input 3x4x4; pool weighted k=2", 17, ["Conv"]),
+        ("input 3x4x4; pool weighted k=3 s=1 p=1 count_pad=true", 17, ["Conv"]),
+        ("input 3x4x4; pool avg k=2 s=1 d=2", 17, ["Conv"]),
+        ("input 3x4x4; filter box", 17, ["Conv"]),
+        ("input 3x4x4; drop_path 0.1; identity; relu; dropout; tanh", 17, ["Relu", "Tanh"]),
+        ("input 3x4x4; drop_path 0.1", 17, ["Identity"]),
+    ],
+)
+def test_the_operators(text: str, opset: int, kinds: list[str]) -> None:
+    assert [node.op_type for node in exported(text, opset).graph.node] == kinds
+
+
+def test_hard_sigmoid_says_its_slope() -> None:
+    (node,) = exported("input 3; hard_sigmoid").graph.node
+    assert {a.name: a.f for a in node.attribute} == {"alpha": pytest.approx(1 / 6), "beta": 0.5}
+
+
+def test_an_unpool_reads_the_indices_of_its_own_pool() -> None:
+    model = exported("input 2x4x4; a: pool max k=2; b: pool max k=2; unpool b; unpool a")
+    pools = [node for node in model.graph.node if node.op_type == "MaxPool"]
+    assert [list(node.output) for node in pools] == [["a", "a.indices"], ["b", "b.indices"]]
+    assert [node.op_type for node in model.graph.node].count("ScatterElements") == 2
+
+
+def test_overlapping_unpool_is_refused_below_opset_16() -> None:
+    """ScatterElements adds from opset 16 on."""
+    text = "input 2x5x5; q: pool max k=3 s=2; u: unpool q"
+    with pytest.raises(CnncError, match="u cannot be exported at opset 15") as caught:
+        exported(text, 15)
+    (found,) = caught.value.diagnostics
+    assert found.code == "E805"
+    assert found.span is not None
+    assert found.span.text == "u: unpool q"
+    exported(text, 16)
+    exported("input 2x4x4; q: pool max k=2; u: unpool q", 13)
+
+
+def test_a_slope_that_layers_of_different_ranks_share_has_two_shapes() -> None:
+    text = "block b { prelu }; input 4x3x3; first: b; global_pool avg; reshape 4; b share=first"
+    graph = check(text).require_graph()
+    weights = random_weights(graph, 0)
+    model = emit(*run_passes(graph, weights), {})
+    prove(model, graph, weights, random_feeds(Case("shared", text), graph, 2, 0)).require(graph)
+
+
+# --- sizes that may vary ---------------------------------------------------------------------------------------
+
+FAMILIES = re.compile(
+    r"^(leaky_relu|elu|selu|prelu|softplus|gelu|silu|relu6|clip|hard_|mish|log_softmax|abs|scale|identity|drop_path|"
+    r"lrn|group_norm|instance_norm|layer_norm|affine|pool|global_pool|unpool|upsample|maxout|filter)"
+)
+IMAGE = re.compile(r"input \d+x[0-9x]+")
+TIED = re.compile(r"fc |flatten|p=same.* s=|s=.* p=same|filter-(stride|sequence)")
+"""What belongs to one size: fc, and `same` with a stride, whose begins and ends depend on the size."""
+LARGER = [(6, 6, 6), (5, 4, 7)]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.id)
+        for case in CASES
+        if FAMILIES.match(case.id) and IMAGE.match(case.text) and not TIED.search(f"{case.id} {case.text}")
+    ],
+)
+@pytest.mark.parametrize("more", LARGER)
+def test_no_size_is_written_down(case: Case, more: tuple[int, ...]) -> None:
+    """The model for one size of image, its sizes replaced by symbols, is right for another."""
+    head = re.match(r"input ([0-9x]+)", case.text)
+    assert head is not None
+    channels, *spatial = map(int, head[1].split("x"))
+    other = "x".join(map(str, [channels, *(m + n for m, n in zip(spatial, more, strict=False))]))
+    larger = check(case.text.replace(head[0], f"input {other}", 1))
+    if larger.graph is None:
+        pytest.skip("the larger image does not go through")
+    graph = graph_of(case)
+    weights = random_weights(graph, 0)
+    model = emit(*run_passes(graph, weights), {})
+    del model.graph.value_info[:]
+    for info in [*model.graph.input, *model.graph.output]:
+        for axis, size in enumerate(info.type.tensor_type.shape.dim):
+            if axis > 1:
+                size.dim_param = f"{info.name}_{axis}"
+    feeds = random_feeds(case, larger.graph, 2, 0)
+    session = Session(model.SerializeToString(), "varied", "cpu")
+    values = forward(larger.graph, weights, feeds).values
+    for name, found in zip(session.outputs, session.run(feeds), strict=True):
+        np.testing.assert_allclose(found, outward(values[name]), rtol=1e-4, atol=1e-5)

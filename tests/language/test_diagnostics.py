@@ -1,0 +1,155 @@
+"""What cnnc says of broken texts, word for word, and that what it advises works.
+
+Each file of golden/ is a case: a text, then `=== cnnc check` with the options it is checked with and all that
+cnnc says of it, then, where the help alone is no whole edit, `=== mended` and the text as the help has it mended.
+After a change of wording
+
+    pytest tests/language/test_diagnostics.py --refresh-golden
+
+writes the second part of every file anew. Read the difference as a stranger to the code would: message,
+caret, second place and help.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from cnnc.diagnostics import CnncError, Diagnostic, render
+from cnnc.network import check
+
+GOLDEN = Path(__file__).parent / "golden"
+FILES = sorted(GOLDEN.glob("*.txt"))
+
+# Help that says in words what no single edit can do: the author alone knows what was meant.
+IN_WORDS = {
+    "argument-axes",
+    "contract-budget-many",
+}
+
+
+class Case(NamedTuple):
+    name: str
+    text: str
+    options: str
+    said: str
+    mended: str
+
+    @property
+    def settings(self) -> list[str]:
+        return [value for option, value in self._pairs() if option == "--set"]
+
+    @property
+    def at(self) -> dict[str, int]:
+        parts = [part for option, value in self._pairs() if option == "--at" for part in value.split(",")]
+        return {name: int(size) for name, _, size in (part.partition("=") for part in parts)}
+
+    def _pairs(self) -> Iterator[tuple[str, str]]:
+        words = shlex.split(self.options)
+        return zip(words[::2], words[1::2], strict=True)
+
+    def diagnostics(self, text: str) -> tuple[Diagnostic, ...]:
+        """What is said of a text in this case's place. Paths are as if the folder were the current one."""
+        try:
+            return check(text, str(GOLDEN / f"{self.name}.cnn"), self.settings, self.at, GOLDEN).diagnostics
+        except CnncError as error:
+            return error.diagnostics
+
+    def rendered(self) -> str:
+        found = "\n\n".join(render(d) for d in self.diagnostics(self.text))
+        return found.replace(f"{GOLDEN}/", "").replace(str(GOLDEN), "golden")
+
+
+@cache
+def read(path: Path) -> Case:
+    text, said, mended = path.read_text(encoding="utf-8"), "", ""
+    text, _, rest = text.partition("=== cnnc check")
+    options, _, rest = rest.partition("\n")
+    said, _, mended = rest.partition("=== mended\n")
+    return Case(path.stem, text, options.strip(), said.strip("\n"), mended)
+
+
+def write(path: Path, case: Case, said: str) -> None:
+    head = " ".join(["=== cnnc check", case.options]).rstrip()
+    tail = f"\n=== mended\n{case.mended}" if case.mended else ""
+    path.write_text(f"{case.text}{head}\n{said}\n{tail}", encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_what_is_said(path: Path, request: pytest.FixtureRequest) -> None:
+    case = read(path)
+    said = case.rendered()
+    if request.config.getoption("--refresh-golden"):
+        write(path, case, said)
+        read.cache_clear()
+    else:
+        assert said == case.said
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_the_help_works(path: Path) -> None:
+    """Of the first error, or the first warning where there is none."""
+    case = read(path)
+    found = sorted(case.diagnostics(case.text), key=lambda d: d.severity)
+    if case.mended:
+        codes = {d.code for d in found}
+        left = case._replace(options="").diagnostics(case.mended)
+        assert not [d for d in left if d.severity == "error" or d.code in codes]
+    elif found and case.name not in IN_WORDS:
+        assert found[0].help, "no help"
+        assert any(mends(case, found, edited) for edited in edits(case.text, found[0])), found[0].help
+
+
+def mends(case: Case, before: list[Diagnostic], text: str) -> bool:
+    """Whether an edit takes the first diagnostic away, and brings no other of its kind."""
+    after = case.diagnostics(text)
+    mine = [d for d in before if (d.code, d.message) != (before[0].code, before[0].message)]
+    return len(after) <= len(mine) and {d.code for d in after} <= {d.code for d in mine}
+
+
+def edits(text: str, diagnostic: Diagnostic) -> Iterator[str]:
+    """The text with what the help shows put where a reader would put it."""
+    span = diagnostic.span
+    assert span is not None
+    if not span.source.name.endswith(".cnn"):
+        return
+    start, end = span.start, span.end
+    first = max((m.end() for m in re.finditer(r"[\n;{]\s*|^", text[:start])), default=0)
+    last = end + re.search(r"\s*([\n;}]|$)|\s+#", text[end:]).start()  # type: ignore[union-attr]
+    statement = text[first:last]
+    found = re.findall(r"`([^`]+)`", diagnostic.help) + re.findall(
+        r"(?<![`\w])(\w+=(?:\[[^\]]*\]|[\w.]+))", diagnostic.help
+    )
+    for new in found:
+        new = new.rstrip(":")
+        yield text[:start] + new + text[end:]
+        yield text[:first] + new + text[last:]
+        yield f"{text[:first]}{new}; {text[first:]}"
+        yield f"{text[:last]}\n{new}{text[last:]}"
+        yield f"{text[:last]} {new}{text[last:]}"
+        yield f"{text[:last]}{new}{text[last:]}"
+        yield f"{new}\n{text}"
+        yield f"{text}{new}\n"
+        key, equals, _ = text[start:end].partition("=")
+        if equals:
+            yield f"{text[:start]}{key}={new}{text[end:]}"
+        key, equals, _ = new.partition("=")
+        if equals:
+            changed = re.sub(rf"\b{key}=\S+", new, statement)
+            yield text[:first] + changed + text[last:]
+    if re.search(r"leave .*out|take .*out|keep one of the two", diagnostic.help):
+        yield text[:start] + text[end:]
+        yield text[:first] + text[last:]
+        yield re.sub(re.escape(text[start:end]) + r":?\s*", "", text)
+
+
+def test_every_case_says_something_but_those_that_are_silenced() -> None:
+    silent = {path.stem for path in FILES if not read(path).said}
+    assert silent == {"warning-allowed"}
+    assert len(FILES) >= 70
