@@ -65,10 +65,10 @@ input 3x32x32
 
 conv width k=3 p=1 bias=false; bn; relu
 repeat 2 { basic width }
-down 2 * width
-basic 2 * width
-down 4 * width
-basic 4 * width
+down 2*width
+basic 2*width
+down 4*width
+basic 4*width
 
 global_pool avg
 fc 10

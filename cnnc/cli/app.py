@@ -9,6 +9,7 @@ from cnnc.cli.console import say
 from cnnc.cli.evaluate import evaluate
 from cnnc.cli.explain import explain
 from cnnc.cli.export import export
+from cnnc.cli.format import fmt
 from cnnc.cli.new import new
 from cnnc.cli.ops import ops
 from cnnc.cli.predict import predict
@@ -27,6 +28,7 @@ app.command()(train)
 app.command()(export)
 app.command()(predict)
 app.command(name="eval")(evaluate)
+app.command()(fmt)
 app.command()(new)
 app.command()(ops)
 app.command()(explain)

@@ -202,16 +202,16 @@ def laid_down(x: Array, weight: Array, op: ConvTranspose, sizes: tuple[int, ...]
     """y[o, i·s + a·d - begin] += w[c, o, a]·x[c, i], a loop over all inputs and taps."""
     assert not isinstance(op.p, str)
     share = weight.shape[1]
-    y: Array = np.zeros((x.shape[0], share * op.groups, *sizes))
+    last = np.moveaxis(x, 0, -1)  # (C, H, W, N)
+    y: Array = np.zeros((share * op.groups, *sizes, x.shape[0]))
     for at in product(*map(range, x.shape[2:])):
         for tap, place in plain.places(at, op.k, op.s, op.d, op.p):
             if plain.inside(place, sizes):
                 for c in range(x.shape[1]):
                     first = share * (c * op.groups // x.shape[1])
                     for j in range(share):
-                        into: Any = (slice(None), first + j, *place)
-                        y[into] += weight[(c, j, *tap)] * x[(slice(None), c, *at)]
-    return y
+                        y[(first + j, *place)] += weight[(c, j, *tap)] * last[(c, *at)]
+    return np.moveaxis(y, -1, 0)
 
 
 @pytest.mark.parametrize("wide", [1, 9])  # 2 outputs, or 18, which are more than FEW_CHANNELS
