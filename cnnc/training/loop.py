@@ -30,7 +30,7 @@ from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
 from cnnc.provenance import versions
-from cnnc.recipe import Recipe, require
+from cnnc.recipe import CrossEntropy, Recipe, require
 from cnnc.reference.engine import Array, Random, Weights, backward, forward, initialize, outward
 from cnnc.reference.parallel import one_blas_thread, thread_count
 from cnnc.training import checkpoint as checkpoints
@@ -110,18 +110,22 @@ def open_data(network: Network, folder: Path | None, report: Callable[[str], Non
     from cnnc.data import load
 
     graph, recipe = network.require_graph(), require(network.recipe, network.name)
-    types = tuple(node.op.fed() for node in graph.inputs if isinstance(node.op, Input))
-    embedded = [node.op.vocab for node in graph.nodes if isinstance(node.op, Embed)]
+    first = recipe.losses[0]
+    output = graph.by_name[first.on or graph.outputs[0]]
+    classify = isinstance(first, CrossEntropy)
     return load(
         recipe.data.name,
         folder,
         report,
         path=recipe.data.path,
-        inputs=types,
-        classes=graph.by_name[graph.outputs[0]].type.channels,
+        inputs=tuple(node.op.fed() for node in graph.inputs if isinstance(node.op, Input)),
+        input_names=tuple(node.name for node in graph.inputs),
+        output_names=graph.outputs,
+        classes=output.type.channels if classify else 0,
+        ignore=first.ignore if isinstance(first, CrossEntropy) else None,
         test=recipe.data.test,
         seed=recipe.seed,
-        vocabulary_size=max(embedded, default=0),
+        vocabulary_size=max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
     )
 
 

@@ -243,6 +243,9 @@ def _term(graph: Graph, loss: recipes.Loss, columns: int) -> Term:
         node = graph.by_name[output.inputs[0]]
     if getattr(loss, "target", None) == "input":
         return Term(loss, node, output, None)
+    if not columns:
+        help = "give it targets, or compare with the input: `loss mse target=input`"
+        raise CnncError(Diagnostic("E610", "the data has no targets for this output", output.span, help=help))
     place = graph.outputs.index(output.name)
     return Term(loss, node, output, place if place < columns else 0)
 
