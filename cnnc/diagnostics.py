@@ -197,6 +197,8 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `word` was probably meant to be."""
+    if len(word) > 40:
+        return None
     pool = list(candidates)
     lower = {c.lower(): c for c in pool}
     if word.lower() in lower:

@@ -42,6 +42,15 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
     return data
 
 
+def decode(data: bytes, name: str) -> str:
+    """The text of a file: UTF-8, a byte-order mark skipped. Raises E008, with the line."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise CnncError.of("E008", f"{name}:{line}: the text is not UTF-8 (byte {error.start})") from error
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder and those above it. Raises E902."""
     try:

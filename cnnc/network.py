@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cnnc.arguments import BadValue
 from cnnc.diagnostics import CnncError, Diagnostic, Source, in_order
-from cnnc.files import read_bytes
+from cnnc.files import decode, read_bytes
 from cnnc.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.expressions import Silent
@@ -320,12 +320,7 @@ def _explained(asked: Lowered, found: Survey, at: Mapping[str, int]) -> Lowered:
 
 def read_text(path: Path) -> str:
     """The text of a file: UTF-8, a byte-order mark skipped. Raises CnncError E901, E903, E008."""
-    data = read_bytes(path, limit=4 * MAX_TEXT)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise CnncError.of("E008", f"{path}:{line}: the text is not UTF-8 (byte {error.start})") from error
+    return decode(read_bytes(path, limit=4 * MAX_TEXT), str(path))
 
 
 def _settings(settings: Sequence[str]) -> dict[str, syntax.Expression]:

@@ -62,7 +62,8 @@ def check(
         if json:
             _show_json(networks, view)
         else:
-            _show(networks, view, csv)
+            if format not in (Format.json, Format.sarif):  # one document alone, for a program to read
+                _show(networks, view, csv)
             _show_diagnostics(networks, format.value)
         return max(_status(network, strict) for network in networks)
 

@@ -11,7 +11,7 @@ import typer
 
 from cnnc.cli.console import say, show, tell
 from cnnc.diagnostics import CnncError, Exit, Source
-from cnnc.files import read_bytes, write_atomic
+from cnnc.files import decode, read_bytes, write_atomic
 from cnnc.language.format import format_text
 from cnnc.language.parse import MAX_TEXT
 
@@ -31,7 +31,7 @@ def _format(file: str, check: bool, diff: bool) -> Exit:
     """Formats one file; its status. What is wrong with it is shown, and the other files are formatted all the same."""
     try:
         before = _read(file)
-        after = format_text(Source(_shown(file), _text(file, before))).encode()
+        after = format_text(Source(_shown(file), decode(before, _shown(file)))).encode()
         return _deliver(file, before, after, check, diff)
     except CnncError as error:
         show(error.diagnostics)
@@ -67,14 +67,6 @@ def _read(file: str) -> bytes:
     if len(data) > limit:
         raise CnncError.of("E903", f"stdin is larger than {limit:,} bytes")
     return data
-
-
-def _text(file: str, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise CnncError.of("E008", f"{_shown(file)}:{line}: the text is not UTF-8 (byte {error.start})") from error
 
 
 def _diff(name: str, before: str, after: str) -> str:

@@ -88,7 +88,7 @@ class Contracts:
 
     def _expected(self, argument: syntax.Argument, scope: Scope) -> tuple[int, ...]:
         value = evaluate(argument.value, scope)
-        if isinstance(value, tuple) and any(isinstance(n, float) and n % 1 for n in value):
+        if isinstance(value, tuple) and all(isinstance(n, int | float) for n in value) and any(n % 1 for n in value):
             text = "x".join(f"{n:g}" for n in value)
             raise CnncError.of("E401", f"expected {text}, which is no shape: sizes are whole", span=argument.span)
         taken: tuple[int, ...] = _take(Shape(), argument, scope, "expect takes")

@@ -36,8 +36,9 @@ from cnnc.tensor import TensorType
 STATEMENTS = ("net", "let", "from", "output", "block", "repeat", "include", "expect", "budget", "train")
 MAX_LAYERS = 100_000
 MAX_STEPS = 5 * MAX_LAYERS  # statements lowered, those of blocks and repeats each time
+MAX_DIAGNOSTICS = 200
 MAX_CALLS = 40  # block calls within each other
-MAX_ELEMENTS = 2**40  # of one tensor or parameter
+MAX_ELEMENTS = 2**33  # of one tensor or parameter
 
 
 class _TooMuch(Exception):
@@ -147,6 +148,8 @@ class _Lowerer:
     def body(self, statements: tuple[syntax.Statement, ...], frame: Frame) -> None:
         """Lowers statements; each error is noted, and the others go on."""
         for statement in statements:
+            if len(self.diagnostics) > MAX_DIAGNOSTICS:
+                return  # nobody reads so far, and each of them takes time
             self.step(statement.span, frame)
             try:
                 self.statement(statement, frame)

@@ -1,0 +1,260 @@
+"""The numbers of a network, and their faces: table, comma-separated values, HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import pytest
+
+from cnnc.analysis import peak_memory, training_memory
+from cnnc.graph import Graph
+from cnnc.network import check
+from cnnc.report.summary import SORTS, Row, Summary, fold, sort
+from cnnc.report.table import VERSUS_DENSE, as_csv, format_size, human_bytes, table
+
+SMALL = """net Small
+input 1x8x8
+conv 4 k=3 p=1 bias=false
+bn
+relu
+pool max k=2
+fc 10
+"""
+NESTED = """net Nested
+block inner(w) { conv w k=3 p=1; relu }
+block outer(w) { inner w; inner w }
+input 1x8x8
+a: outer 4
+outer 8
+conv 2 k=1
+"""
+
+
+def graph(text: str) -> Graph:
+    return check(text).require_graph()
+
+
+def summary(text: str, batch: int = 1) -> Summary:
+    return check(text).summary(batch)
+
+
+def row(text: str, name: str) -> Row:
+    (found,) = [r for r in summary(text).rows if r.name == name]
+    return found
+
+
+# --- table -----------------------------------------------------------------------------------------------------
+
+
+def test_a_table_word_for_word() -> None:
+    expected = """\
+name    layer                      output  params  share   MACs  field
+──────  ─────────────────────────  ──────  ──────  ─────  ─────  ─────
+input1  input                       1x8x8                          1x1
+conv1   conv 4 k=3 p=1 bias=false   4x8x8      36   5.2%  2,304    3x3
+bn1     bn                          4x8x8       8   1.2%           3x3
+relu1   relu                        4x8x8                          3x3
+pool1   pool max k=2                4x4x4                          4x4
+fc1     fc 10                          10     650  93.7%    640  10x10
+
+Small: 694 parameters and 8 buffers (2.8 KB in float32), 2,944 MACs
+memory: 2.0 KB of values at once in use (at bn1), about 16.8 KB in training at batch 1"""
+    assert table(summary(SMALL)) == expected
+    assert str(check(SMALL)) == expected
+
+
+def test_lines_are_aligned_and_end_without_spaces() -> None:
+    lines = table(summary(NESTED)).split("\n\n")[0].splitlines()
+    assert all(line == line.rstrip() for line in lines)
+    assert len({line.index("output") + len("output") for line in lines[:1]}) == 1
+    rule = lines[1]
+    starts = [m.start() for m in re.finditer("─+", rule)]
+    for line in lines[2:]:
+        assert all(start == 0 or line[start - 1 : start] in ("", " ") for start in starts)
+
+
+def test_explain_puts_formulas_below_their_layers() -> None:
+    lines = table(summary(SMALL), explain=True).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("conv1"))
+    assert lines[at + 1] == "    out = floor((8 + 1 + 1 - 3)/1) + 1 = 8 (height and width)"
+    assert "    params = 4·(1·3·3) = 36" in lines
+    assert "    MACs = 4·8·8·(1·3·3) = 2,304" in lines
+
+
+def test_sizes_that_are_symbols() -> None:
+    text = "net N; input 3xHxW; conv 8 k=3 s=2 p=1; global_pool avg; fc 2"
+    shown = table(summary(text))
+    assert "3xHxW" in shown
+    assert "8 x ⌊(H+1)/2⌋ x ⌊(W+1)/2⌋" in shown
+    assert shown.splitlines()[-1] == "legal sizes: H ≥ 1; W ≥ 1"
+    assert "MACs and memory depend on the size: --at" in shown
+    assert row(text, "conv1").macs is None
+    assert row(text, "fc1").macs == 16
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 KB"),
+        (246_824, "246.8 KB"),
+        (10**6, "1.0 MB"),
+        (5 * 10**9, "5.0 GB"),
+        (10**13, "10000.0 GB"),
+    ],
+)
+def test_human_bytes(count: int, text: str) -> None:
+    assert human_bytes(count) == text
+
+
+def test_format_size() -> None:
+    assert format_size((3, "H", "W")) == "3xHxW"
+    assert format_size((3, "H/2", "W")) == "3 x H/2 x W"
+    assert format_size((10,)) == "10"
+
+
+# --- comma-separated values ------------------------------------------------------------------------------------
+
+
+def test_csv() -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(summary(SMALL)))))
+    assert [r["name"] for r in rows] == ["input1", "conv1", "bn1", "relu1", "pool1", "fc1"]
+    assert rows[1] == {
+        "name": "conv1",
+        "layer": "conv",
+        "arguments": "4 k=3 p=1 bias=false",
+        "output": "4x8x8",
+        "params": "36",
+        "buffers": "0",
+        "macs": "2304",
+        "bytes": "1024",
+        "field": "3x3",
+        "line": "3",
+    }
+    assert as_csv(summary(SMALL)).endswith("\n")
+
+
+def test_csv_of_symbols_and_of_awkward_arguments() -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(summary("input 3xHxW; normalize mean=[1, 2, 3] std=1")))))
+    assert rows[0]["output"] == "3xHxW"
+    assert rows[0]["bytes"] == ""
+    assert rows[1]["arguments"] == "mean=[1, 2, 3] std=1"
+
+
+# --- folding and sorting ---------------------------------------------------------------------------------------
+
+
+def test_depth_folds_blocks_to_a_line() -> None:
+    whole = summary(NESTED)
+    assert [r.name for r in fold(whole, 1).rows] == ["input1", "a", "outer2", "conv1"]
+    assert [r.name for r in fold(whole, 2).rows] == [
+        "input1",
+        "a.inner1",
+        "a.inner2",
+        "outer2.inner1",
+        "outer2.inner2",
+        "conv1",
+    ]
+    assert [r.name for r in fold(whole, 3).rows] == [r.name for r in whole.rows]
+    a = fold(whole, 1).rows[1]
+    parts = [r for r in whole.rows if r.name.startswith("a.")]
+    assert (a.op, a.arguments, a.layers) == ("block", "of 4 layers", 4)
+    assert a.parameters == sum(r.parameters for r in parts)
+    assert a.macs == sum(r.macs or 0 for r in parts)
+    assert a.shape == parts[-1].shape
+    assert a.field == parts[-1].field
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 3, 9])
+def test_folding_keeps_the_totals(depth: int) -> None:
+    whole = summary(NESTED)
+    folded = fold(whole, depth) if depth else whole
+    assert sum(r.parameters for r in folded.rows) == whole.parameters
+    assert sum(r.macs or 0 for r in folded.rows) == whole.macs
+    assert table(folded).split("\n\n")[1] == table(whole).split("\n\n")[1]
+
+
+def test_folding_a_block_of_one_layer() -> None:
+    folded = fold(summary("block one { conv 4 k=3 }; input 1x8x8; one; one"), 1)
+    assert [(r.name, r.layers) for r in folded.rows] == [("input1", 1), ("one1", 1), ("one2", 1)]
+
+
+@pytest.mark.parametrize("by", list(SORTS))
+def test_sorting_puts_the_largest_first(by: str) -> None:
+    whole = summary(SMALL)
+    found = sort(whole, by)
+    keys = [SORTS[by](r) for r in found.rows]
+    assert keys == sorted(keys)
+    assert {r.name for r in found.rows} == {r.name for r in whole.rows}
+    first = {"macs": "conv1", "params": "fc1", "memory": "conv1", "field": "fc1"}
+    assert found.rows[0].name == first[by]
+
+
+# --- against fully connected layers ----------------------------------------------------------------------------
+
+
+def test_the_edge_detector_of_the_textbook() -> None:
+    """Goodfellow, Bengio & Courville (2016), figure 9.6: an image of 280 by 320, a kernel of two elements."""
+    found = row("input 1x280x320; conv 1 k=1x2 bias=false", "conv1")
+    assert found.shape == (1, 280, 319)
+    assert found.operations == 319 * 280 * 3 == 267_960
+    assert found.dense_weights == 320 * 280 * 319 * 280 > 8 * 10**9
+    assert found.dense_operations is not None
+    assert 16 * 10**9 < found.dense_operations < 16.1 * 10**9
+    assert found.parameters == 2
+    shown = table(summary("input 1x280x320; conv 1 k=1x2 bias=false"), VERSUS_DENSE)
+    assert "8,003,072,000" in shown
+    assert "267,960" in shown
+    assert "59,733x" in shown
+
+
+def test_one_unit_on_a_megapixel_needs_three_million_weights() -> None:
+    found = row("input 3x1000x1000; fc 1 bias=false", "fc1")
+    assert found.parameters == found.dense_weights == 3_000_000
+    assert found.operations == found.dense_operations == 2 * 3_000_000 - 1
+
+
+def test_layers_without_weights_are_not_compared() -> None:
+    for name in ("input1", "bn1", "relu1", "pool1"):
+        assert row(SMALL, name).dense_weights is None
+        assert row(SMALL, name).operations is None
+
+
+# --- memory ----------------------------------------------------------------------------------------------------
+
+
+def test_memory_by_hand() -> None:
+    """Values in bytes: input 256, a 1024, relu 1024, pool 256, concat 320. A value dies with its last reader.
+
+    input1 alone 256; with a 1280, then the input lives on, for the concat; a and relu 2304, the peak; ...
+    """
+    made = graph("input 1x8x8; a: conv 4 k=3 p=1; relu; pool max k=2; b: identity; from input1; pool max k=2; concat b")
+    peak = peak_memory(made)
+    assert (peak.bytes, peak.at) == (256 + 1024 + 1024, "relu1")
+    assert set(peak.alive) == {"input1", "a", "relu1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "peak"),
+    [
+        ("input 10; fc 5", 60),
+        ("input 10; fc 100; fc 5", 440),
+        ("input 10; a: fc 100; fc 5; from a; fc 7", 440),  # the 5 that nobody reads are gone before the 7 come
+        ("input 10; a: fc 100; b: fc 5; from a; c: fc 7; output b c", 448),
+        ("input 1x4x4 dtype=uint8; conv 2 k=1", 16 * 4 + 32 * 4),
+    ],
+)
+def test_peaks(text: str, peak: int) -> None:
+    assert peak_memory(graph(text)).bytes == peak
+
+
+def test_memory_of_training() -> None:
+    made = graph("input 10; fc 5; relu")
+    # values 10 + 5 + 5; around fc 15 at most; weights 55 four times
+    assert training_memory(made, 1) == 4 * (10 + 5 + 5) + 4 * 15 + 16 * 55
+    assert training_memory(made, 3) - training_memory(made, 2) == 4 * 35
+    assert summary("input 10; fc 5; relu", 8).training == training_memory(made, 8)
+    assert summary("input 10; fc 5; relu", 8).batch == 8

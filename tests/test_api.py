@@ -1,0 +1,170 @@
+"""cnnc as a library: a dozen names, values instead of words, and one kind of exception."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cnnc
+
+TEXT = """net Small
+input 1x8x8
+conv 6 k=3 p=1 bias=false
+bn
+relu
+pool max k=2
+fc 10
+softmax
+train { data digits; optimizer adam lr=0.01; batch 128; epochs 2 }
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.cnn"
+    path.write_text(TEXT)
+    return path
+
+
+def run_python(code: str, *words: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_names() -> None:
+    assert dir(cnnc) == sorted(cnnc.__all__)
+    for name in cnnc.__all__:
+        assert getattr(cnnc, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'chekc'"):
+        _ = cnnc.chekc
+
+
+def test_load(file: Path) -> None:
+    net = cnnc.load(file)
+    assert isinstance(net, cnnc.Network)
+    assert net.ok
+    assert net.name == "Small"
+    assert net.diagnostics == ()
+    assert isinstance(net.graph, cnnc.Graph)
+    assert cnnc.load(str(file)).sha256 == net.sha256
+    assert cnnc.load(file, ["train.epochs=7"]).recipe.epochs == 7  # type: ignore[union-attr]
+
+
+def test_load_of_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(cnnc.CnncError) as caught:
+        cnnc.load(tmp_path / "nowhere.cnn")
+    assert [d.code for d in caught.value.diagnostics] == ["E901"]
+    assert "nowhere.cnn" in str(caught.value)
+
+
+def test_check_gives_diagnostics_as_data() -> None:
+    net = cnnc.check("input 1x8x8\nconv 4 k=9\npool mx k=2\n", name="net.cnn")
+    assert not net.ok
+    assert net.graph is None
+    first, second = net.diagnostics
+    assert isinstance(first, cnnc.Diagnostic)
+    assert (first.code, first.severity) == ("E302", "error")
+    assert first.message == "the 9x9 kernel does not fit into the 8x8 input"
+    assert isinstance(first.span, cnnc.Span)
+    assert (first.span.line, first.span.column, first.span.text) == (2, 8, "k=9")
+    assert first.help == "k=8 is the largest kernel that fits, or pad with p=1"
+    assert second.code == "E203"
+    assert first.as_dict()["line"] == 2
+    assert "error[E302]" in str(net)
+
+
+def test_a_text_with_errors_has_no_figures() -> None:
+    net = cnnc.check("input 1x8x8\nconv 4 k=9\n")
+    for what in (net.summary, net.require_graph, lambda: net.layers):
+        with pytest.raises(cnnc.CnncError) as caught:
+            what()
+        assert [d.code for d in caught.value.diagnostics] == ["E302"]
+
+
+def test_layers_and_summary(file: Path) -> None:
+    net = cnnc.load(file)
+    assert [layer.name for layer in net.layers] == "input1 conv1 bn1 relu1 pool1 fc1 softmax1".split()
+    conv = net.layers[1]
+    assert (conv.op, conv.arguments, conv.shape, conv.parameters) == ("conv", "6 k=3 p=1 bias=false", (6, 8, 8), 54)
+    assert conv.macs == 6 * 9 * 64
+    assert conv.line == 3
+    summary = net.summary(batch=32)
+    assert summary.parameters == 1036
+    assert summary.buffers == 12
+    assert summary.macs == sum(layer.macs or 0 for layer in net.layers)
+    assert summary.batch == 32
+    assert str(net).startswith("name ")
+
+
+def test_a_notebook_shows_the_table(file: Path) -> None:
+    html = cnnc.load(file)._repr_html_()
+    assert html.startswith("<table>")
+    assert "1,036 parameters" in html
+    assert cnnc.check("(")._repr_html_().startswith("<pre>")
+
+
+def test_sizes_by_at() -> None:
+    text = "input 3xHxW; conv 8 k=3 p=1; global_pool avg; fc 2"
+    assert cnnc.check(text).summary().macs is None
+    assert cnnc.check(text, at={"H": 4, "W": 5}).summary().macs == 20 * 8 * 27 + 16
+
+
+def test_values_are_immutable(file: Path) -> None:
+    net = cnnc.load(file)
+    graph = net.require_graph()
+    for thing, name in ((net, "name"), (graph, "nodes"), (graph.nodes[0], "name"), (graph.nodes[1].op, "out")):
+        with pytest.raises(AttributeError):
+            setattr(thing, name, None)
+
+
+def test_train_and_export(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = cnnc.train(cnnc.load(file))
+    assert result.run.folder == Path("runs/small")
+    assert result.test is not None
+    assert result.test.total == 360
+    again = cnnc.train(cnnc.load(file))
+    assert again.run.folder == Path("runs/small-2"), "no run overwrites another"
+    assert again.test == result.test, "the same bits"
+    exported = cnnc.export(result.run.folder, "small.onnx")
+    assert exported.path.read_bytes()
+    assert exported.size == Path("small.onnx").stat().st_size
+
+
+@pytest.mark.parametrize("first", ["import cnnc.export.export", "import cnnc.api", "from cnnc import export", "pass"])
+def test_the_function_export_and_the_package_of_that_name(first: str) -> None:
+    """Loading a package sets it as an attribute of the one above, where the function is looked for."""
+    out = run_python(
+        f"import cnnc\n{first}\ntry: cnnc.export('nowhere', 'x.onnx')\nexcept cnnc.CnncError as e: print(e.diagnostics[0].code)"
+    )
+    assert out == "E606"
+
+
+def test_train_without_a_train_section() -> None:
+    with pytest.raises(cnnc.CnncError) as caught:
+        cnnc.train(cnnc.check("input 1x8x8; fc 10"))
+    assert [d.code for d in caught.value.diagnostics] == ["E509"]
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import cnnc", ["numpy", "onnx", "onnxruntime", "lark", "typer", "rich"]),
+        ("import cnnc; cnnc.check('input 1x8x8; conv 4 k=3').summary()", ["numpy", "onnx", "onnxruntime", "typer"]),
+        ("import cnnc; cnnc.check('input 1xHxW; conv 4 k=3')", ["numpy", "onnx", "onnxruntime", "typer"]),
+        ("import cnnc; str(cnnc.check('input 1x8x8; conv 4 k=99'))", ["numpy", "onnx", "onnxruntime", "typer"]),
+    ],
+)
+def test_what_is_not_loaded(code: str, absent: list[str]) -> None:
+    out = run_python(f"{code}\nimport sys; print([m for m in {absent!r} if m in sys.modules])")
+    assert out == "[]"
+
+
+def test_names_a_type_checker_sees_are_those_that_are_there() -> None:
+    out: Any = run_python("from cnnc import *; print(sorted(n for n in dir() if not n.startswith('_')))")
+    assert out == str(sorted(cnnc.__all__))

@@ -1,0 +1,149 @@
+"""The example networks: each checks without a word, has the published totals, and is laid out as `cnnc fmt` does."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnnc.diagnostics import Source
+from cnnc.network import Network, check, load
+from cnnc.report.json import as_dict
+
+MODELS = Path(__file__).parent.parent / "models"
+FILES = sorted(MODELS.glob("*.cnn"))
+
+# Parameters, and multiply-adds where they are published: torchvision's tables for its networks (AlexNet, GoogLeNet,
+# ResNet, SqueezeNet, VGG), the papers for LeNet-5 ("60,000 trainable free parameters") and MobileNet ("569 million
+# mult-adds, 4.2 million parameters"), PyTorch's example for DCGAN. The others are counted layer by layer.
+PUBLISHED: dict[str, tuple[int, int | None]] = {
+    "alexnet": (61_100_840, 714_188_480),
+    "alexnet_2012": (60_965_224, 724_406_816),
+    "allcnn_c": (1_369_738, None),
+    "autoencoder": (217_729, 908_352),
+    "c3d": (79_991_015, 38_548_959_232),
+    "convnetjs_cifar10": (22_466, 3_920_000),
+    "dcgan_generator": (3_576_704, None),
+    "digits": (38_442, 913_408),
+    "googlenet": (6_624_904, 1_498_376_192),
+    "lenet5": (61_706, 416_520),
+    "lenet5_1998": (60_000, None),
+    "mobilenet_v1": (4_231_976, 568_740_352),
+    "nin": (7_595_176, None),
+    "resnet18": (11_689_512, 1_814_073_344),
+    "resnet50": (25_557_032, 4_089_184_256),
+    "squeezenet": (1_248_424, 818_924_576),
+    "text_ranker": (1_601_206, None),
+    "textcnn": (5_990_702, None),
+    "unet": (31_030_658, None),
+    "vgg16": (138_357_544, 15_470_264_320),
+}
+
+every_model = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+
+
+def test_the_table_names_every_model() -> None:
+    assert set(PUBLISHED) == {path.stem for path in FILES}
+
+
+@every_model
+def test_it_checks_without_a_word(path: Path) -> None:
+    network = load(path)
+    assert network.diagnostics == ()
+    assert network.ok
+
+
+@every_model
+def test_its_totals_are_the_published_ones(path: Path) -> None:
+    graph = load(path).require_graph()
+    params, macs = PUBLISHED[path.stem]
+    assert graph.total_parameters == params
+    assert macs is None or graph.total_macs == macs
+
+
+@every_model
+def test_it_expects_its_own_totals(path: Path) -> None:
+    """So that a reader sees the number, and a change of the file is caught by the file."""
+    text = path.read_text(encoding="utf-8")
+    (params,) = re.findall(r"^expect .*\bparams=(\d+)", text, re.MULTILINE)
+    assert int(params) == PUBLISHED[path.stem][0]
+    wrong = text.replace(f"params={params}", f"params={int(params) + 1}")
+    assert [d.code for d in check(wrong).diagnostics] == ["E402"]
+
+
+@every_model
+def test_it_says_where_it_comes_from(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").startswith("# ")
+
+
+@every_model
+@pytest.mark.skipif(find_spec("cnnc.language.format") is None, reason="there is no formatter yet")
+def test_it_is_laid_out_as_fmt_does(path: Path) -> None:
+    from cnnc.language.format import format_text
+
+    text = path.read_text(encoding="utf-8")
+    assert format_text(Source(str(path), text)) == text
+
+
+# --- what `--json` gives ---------------------------------------------------------------------------------------
+
+KEYS: dict[str, type | tuple[type, ...]] = {
+    "file": str,
+    "name": str,
+    "ok": bool,
+    "params": int,
+    "buffers": int,
+    "macs": int,
+    "memory": dict,
+    "sizes": list,
+    "inputs": list,
+    "outputs": list,
+    "layers": list,
+    "diagnostics": list,
+}
+MEMORY = {"weights", "peak", "peak_at", "training", "batch"}
+LAYER: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "op": str,
+    "arguments": str,
+    "shape": list,
+    "params": int,
+    "buffers": int,
+    "macs": int,
+    "bytes": int,
+    "field": list,
+    "field_step": list,
+    "field_first": list,
+    "line": int,
+}
+
+
+def json_of(network: Network) -> dict[str, Any]:
+    summary = network.summary() if network.ok else None
+    return as_dict(network.source.name, network.name, network.graph, summary, network.survey, network.diagnostics)
+
+
+@every_model
+def test_the_json_of_a_model(path: Path) -> None:
+    found = json_of(load(path))
+    assert list(found) == list(KEYS)
+    for key, kind in KEYS.items():
+        assert isinstance(found[key], kind), key
+    assert set(found["memory"]) == MEMORY
+    for layer in found["layers"]:
+        assert list(layer) == list(LAYER)
+        for key, kind in LAYER.items():
+            assert isinstance(layer[key], kind), key
+        assert len(layer["field"]) == len(layer["field_step"]) == len(layer["field_first"])
+        assert all(isinstance(size, int) and size > 0 for size in layer["shape"])
+    assert sum(layer["params"] for layer in found["layers"]) == found["params"]
+    assert sum(layer["buffers"] for layer in found["layers"]) == found["buffers"]
+    assert sum(layer["macs"] for layer in found["layers"]) == found["macs"]
+    assert found["memory"]["weights"] == 4 * (found["params"] + found["buffers"])
+    assert found["memory"]["peak_at"] in {layer["name"] for layer in found["layers"]}
+    for end in (*found["inputs"], *found["outputs"]):
+        (layer,) = [layer for layer in found["layers"] if layer["name"] == end["name"]]
+        assert layer["shape"] == end["shape"]
