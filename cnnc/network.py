@@ -300,7 +300,7 @@ def _never(asked: Lowered) -> Lowered:
 
 
 def _explained(asked: Lowered, found: Survey, at: Mapping[str, int]) -> Lowered:
-    """The errors at the sizes that were asked for, with the nearest legal sizes."""
+    """The first error at the sizes that were asked for, with the nearest legal sizes; what follows is all due to them."""
     where = ", ".join(f"{name}={size}" for name, size in at.items())
     ways = []
     for symbol, size in at.items():
@@ -308,11 +308,9 @@ def _explained(asked: Lowered, found: Survey, at: Mapping[str, int]) -> Lowered:
         if not rule.holds(size):
             near = [f"{symbol}={n}" for n in rule.near(size) if n is not None]
             ways.append(f"{' and '.join(near)} {'are the nearest that fit' if len(near) > 1 else 'fits'} ({rule})")
-    told = tuple(
-        d._replace(message=f"at {where}: {d.message}", help="; ".join(ways) or d.help) if d.severity == "error" else d
-        for d in asked.diagnostics
-    )
-    return asked.replace(diagnostics=told)
+    first = next(d for d in asked.diagnostics if d.severity == "error")
+    told = first._replace(message=f"at {where}: {first.message}", help="; ".join(ways) or first.help)
+    return asked.replace(diagnostics=(told,))
 
 
 # --- reading ---------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def test_a_text_with_errors_has_no_figures() -> None:
 
 def test_layers_and_summary(file: Path) -> None:
     net = cnnc.load(file)
-    assert [layer.name for layer in net.layers] == "input1 conv1 bn1 relu1 pool1 fc1 softmax1".split()
+    assert [layer.name for layer in net.layers] == ["input1", "conv1", "bn1", "relu1", "pool1", "fc1", "softmax1"]
     conv = net.layers[1]
     assert (conv.op, conv.arguments, conv.shape, conv.parameters) == ("conv", "6 k=3 p=1 bias=false", (6, 8, 8), 54)
     assert conv.macs == 6 * 9 * 64

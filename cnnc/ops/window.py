@@ -169,19 +169,6 @@ class TransposedRule(Record):
         """The output size; 0 or less where the padding leaves nothing."""
         return (self.m - 1) * self.s - self.begin - self.end + self.e + self.extra
 
-    @property
-    def blind(self) -> bool:
-        """Whether some window sees padding alone: all of its taps miss the data."""
-        if self.begin >= self.e or (self.out - 1) * self.s - self.begin >= self.m:
-            return True
-        leading = range(0, min(self.out * self.s, self.begin, 10_000 * self.s), self.s)
-        return any(not self._sees(start - self.begin) for start in leading)
-
-    def _sees(self, start: int) -> bool:
-        """Whether a window from `start` (counted in the data, negative) has a tap in the data."""
-        taps_before = -(start // self.d)
-        return taps_before < self.k and start + taps_before * self.d < self.m
-
     def formula(self) -> str:
         """`(14 - 1)·2 - 0 - 1 + 3 + 0 = 28`."""
         e = f"{self.e}" if self.d == 1 else f"({self.d}·({self.k} - 1) + 1)"

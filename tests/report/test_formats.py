@@ -139,4 +139,4 @@ def test_errors_in_a_notebook() -> None:
 def test_a_stranger_s_text_reaches_no_terminal() -> None:
     """Control characters in a file could move the cursor or set colours."""
     told = FORMATS["full"](found('input 1x8x8\nconv 4 k=3 \x1b[31m\x07\nnet "\x9b0m"\n'))
-    assert not [c for c in told if ord(c) < 32 and c != "\n" or 127 <= ord(c) < 160]
+    assert not [c for c in told if (ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160]
