@@ -37,7 +37,7 @@ def read(
                 diagnostics += bound.diagnostics
                 if bound.value is not None:
                     found.setdefault(word, []).append(_plain(bound.value))
-    if "data" not in calls:
+    if "data" not in calls and not section.call.arguments:
         span = section.call.op.span
         diagnostics.append(Diagnostic("E504", "the train section names no data", span, help="add `data digits`"))
     if any(d.severity == "error" for d in diagnostics):
@@ -72,12 +72,14 @@ def _calls(train: syntax.Call, diagnostics: list[Diagnostic]) -> Calls:
     for statement in train.bodies[0].statements:
         if not isinstance(statement, syntax.Call) or statement.bodies or statement.label is not None:
             message = "a train section holds statements such as `batch 64`"
-            diagnostics.append(Diagnostic("E505", message, statement.span))
+            help = "a `let` stands before the train section" if isinstance(statement, syntax.Let) else ""
+            diagnostics.append(Diagnostic("E505", message, statement.span, help=help))
             continue
         word = statement.op.text
         if word in calls and word not in SEVERAL:
             note = Note(calls[word][0].span, "the first")
-            diagnostics.append(Diagnostic("E502", f"a second `{word}`", statement.span, notes=(note,)))
+            message, help = f"a second `{word}`", "keep one of the two"
+            diagnostics.append(Diagnostic("E502", message, statement.span, notes=(note,), help=help))
         elif word not in STATEMENTS:
             near = nearest(word, STATEMENTS)
             help = f"did you mean `{near}`?" if near else f"there are {', '.join(STATEMENTS)}"

@@ -62,7 +62,8 @@ class Contracts:
             elif argument.key.text not in TOTALS:
                 raise CnncError(unknown_key(argument.key, "expect", TOTALS))
             elif not top:
-                raise CnncError.of("E122", "totals are expected at the top of the file", span=argument.span)
+                help = "move it out of the body; a shape may be expected anywhere"
+                raise CnncError.of("E122", "totals are expected at the top of the file", span=argument.span, help=help)
             else:
                 kind_ = TOTALS[argument.key.text]
                 self.totals.append((argument, _take(kind_, argument, scope, f"expect: {argument.key.text} takes")))

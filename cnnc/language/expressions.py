@@ -123,7 +123,8 @@ def _axis(part: int | str, span: Span, scope: Scope) -> Any:
 def _number(expression: syntax.Expression, scope: Scope) -> Any:
     value = _compute(expression, scope)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise CnncError(Diagnostic("E102", "arithmetic needs numbers", expression.span, label=f"this is {kind(value)}"))
+        label, help = f"this is {kind(value)}", "put a number in its place"
+        raise CnncError(Diagnostic("E102", "arithmetic needs numbers", expression.span, label, help=help))
     return value
 
 
@@ -181,7 +182,8 @@ def _apply(function: str, numbers: list[Any], span: Span) -> Any:
     if function in ("min", "max"):
         return min(numbers) if function == "min" else max(numbers)
     if len(numbers) != 1:
-        raise CnncError.of("E102", f"{function}( takes one number, not {len(numbers)}", span=span)
+        help = f"`{function}(a / b)` rounds a quotient" if len(numbers) == 2 else ""
+        raise CnncError.of("E102", f"{function}( takes one number, not {len(numbers)}", span=span, help=help)
     (number,) = numbers
     if function == "floor":
         return math.floor(number)

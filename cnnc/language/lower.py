@@ -316,7 +316,8 @@ class _Lowerer:
             raise CnncError.of("E108", "repeat takes one body", span=call.span, help="`repeat 3 { ... }`")
         body = call.bodies[0]
         if count * self.weight(body, frame.scope) > MAX_LAYERS:
-            raise CnncError.of("E113", f"{count:,} rounds make more than {MAX_LAYERS:,} layers", span=call.span)
+            message = f"{count:,} rounds make more than {MAX_LAYERS:,} layers"
+            raise CnncError.of("E113", message, span=call.span, help="fewer rounds, or fewer layers in each")
         for index in range(count):
             scope = Scope(frame.scope)
             if counter is not None:
