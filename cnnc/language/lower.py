@@ -679,11 +679,15 @@ class _Lowerer:
         return made
 
     def shrinking(self, inputs: tuple[Tensor, ...]) -> tuple[Note, ...]:
-        """The layer above that lost the most of the image (of the smallest input), and what it did."""
+        """The layer above that lost the most of the image (of the smallest input), and what it did.
+
+        Of several inputs, what they have in common is not to blame.
+        """
         smallest = min(inputs, key=lambda t: math.prod(t.type.spatial) if t.type else 0)
         node = self.nodes.get(smallest.node)
+        common = self.above([t.node for t in inputs if t is not smallest])
         worst: tuple[float, Note] | None = None
-        while node is not None and node.inputs:
+        while node is not None and node.inputs and node.name not in common:
             before = self.nodes[node.inputs[0]].type
             if before.rank and before.spatial != node.type.spatial and node.span is not None:
                 lost = before.size / max(1, node.type.size) if node.type.rank == before.rank else float("inf")
@@ -691,6 +695,17 @@ class _Lowerer:
                     worst = (lost, Note(node.span, f"took {before} to {node.type}"))
             node = self.nodes.get(node.inputs[0])
         return (worst[1],) if worst else ()
+
+    def above(self, names: list[str]) -> set[str]:
+        """These nodes and all that they are made from."""
+        found: set[str] = set()
+        waiting = [name for name in names if name]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += self.nodes[name].inputs
+        return found
 
     # --- names -------------------------------------------------------------------------------------------
 
