@@ -446,6 +446,10 @@ def _syntax_error(error: UnexpectedToken) -> Diagnostic:
     if kind == "EQUAL":
         return Diagnostic("E002", "`=` follows a key, without which it says nothing", span, help="write `key=value`")
     if kind == "COMMA":
+        line = span.source.line(span.line)[: span.column - 1]
+        if line.count("(") > line.count(")"):
+            help = "without parentheses, values parted by spaces: `conv 4 k=3`; a list stands in `[ ]`"
+            return Diagnostic("E002", "a comma in parentheses, which hold one value", span, help=help)
         help = "values are parted by spaces; a list stands in `[ ]`"
         return Diagnostic("E002", "a comma outside brackets", span, help=help)
     wanted = _missing(expected)
