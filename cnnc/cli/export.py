@@ -36,22 +36,11 @@ def export(
 
 
 def export_run(run: Path, out: Path | None, *, last: bool = False, opset: int = 17) -> Exported:
-    """Exports the weights of a run. Raises CnncError."""
-    from cnnc.export.export import export as export_network
-    from cnnc.training import checkpoint as checkpoints
+    """Exports the weights of a run, to NAME.onnx where `out` is left out. Raises CnncError."""
+    from cnnc.api import export as export_model
 
-    path = checkpoints.find(run, "last" if last else "best")
-    saved = checkpoints.load(path)
-    network = saved.network()
-    p = saved.progress
-    trained = {
-        "epochs": p.epoch,
-        "best_epoch": p.best_epoch + 1,
-        "best": p.best_rank,
-        "versions": saved.versions,
-    }
-    target = out or Path(f"{(run if run.is_dir() else run.parent).resolve().name}.onnx")
-    return export_network(network, saved.weights, target, classes=saved.classes, trained=trained, opset=opset)
+    folder = run if run.is_dir() else run.parent
+    return export_model(run, out or Path(f"{folder.resolve().name}.onnx"), last=last, opset=opset)
 
 
 def _export_untrained(file: Path, out: Path | None, settings: list[str], opset: int) -> Exported:

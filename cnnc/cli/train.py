@@ -39,6 +39,7 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
     """Train a network with NumPy; checkpoints and metrics go to the run folder."""
+    from cnnc.api import free_folder
     from cnnc.network import load
     from cnnc.training import checkpoint as checkpoints
 
@@ -61,7 +62,7 @@ def train(
             show(network.diagnostics)
             _rehearse(network, data, json)
             return
-        folder = run or _free(Path("runs") / file.stem)
+        folder = run or free_folder(Path("runs") / file.stem)
         _require_free(folder)
     show(network.diagnostics)
     again = _command(folder, data, export)
@@ -196,15 +197,6 @@ def _command(folder: Path, data: Path | None, export: Path | None) -> str:
     words += ["--data", str(data)] if data is not None else []
     words += ["--export", str(export)] if export is not None else []
     return join(words)
-
-
-def _free(folder: Path) -> Path:
-    """The folder, or the first of folder-2, folder-3, ... that is not there yet: no run overwrites another."""
-    number, free = 1, folder
-    while free.exists():
-        number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free
 
 
 def _report(result: Result, json: bool) -> None:
