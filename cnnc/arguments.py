@@ -56,12 +56,10 @@ MISSING = Missing()
 class Kind(Record):
     """One kind of argument.
 
-    `words` are the bare words it takes; `names` says that it takes layers' names; `example` is what a help
-    line may put in the place of one that is missing.
+    `words` are the bare words it takes; `example` is what a help line may put in the place of one that is missing.
     """
 
     words: ClassVar[tuple[str, ...]] = ()
-    names: ClassVar[bool] = False
     example: ClassVar[str] = "1"
 
     def take(self, value: Any, rank: int) -> Any:
@@ -168,7 +166,6 @@ class String(Kind):
     """A string in quotes, or a bare word."""
 
     bare: bool = True
-    names: ClassVar[bool] = True
 
     def take(self, value: Any, rank: int) -> str:
         if not isinstance(value, str) or (isinstance(value, Word) and not self.bare):
@@ -182,7 +179,6 @@ class String(Kind):
 class LayerName(Kind):
     """The name of a layer, as a bare word: `conv1`, `stage3.skip`."""
 
-    names: ClassVar[bool] = True
     example: ClassVar[str] = "name"
 
     def take(self, value: Any, rank: int) -> str:

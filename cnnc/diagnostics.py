@@ -278,8 +278,3 @@ def _cells(text: str) -> int:
 def _printable(text: str) -> str:
     """Control characters from a stranger's file must not reach the terminal."""
     return "".join("�" if unicodedata.category(c) == "Cc" and c != "\n" else c for c in text)
-
-
-def with_calls(diagnostic: Diagnostic, calls: tuple[Note, ...]) -> Diagnostic:
-    """The same diagnostic, knowing the block calls that led to it."""
-    return diagnostic._replace(calls=calls) if calls else diagnostic

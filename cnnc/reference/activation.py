@@ -165,7 +165,7 @@ def _elu(x: Array, alpha: float, gamma: float, training: bool) -> tuple[Array, A
 
 @forward_of(Sigmoid)
 def sigmoid(op: Sigmoid, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
-    y = _sigmoid(inputs[0])
+    y = logistic(inputs[0])
     return Outcome(y, y)
 
 
@@ -192,7 +192,7 @@ def softplus(op: Softplus, weights: NoWeights, inputs: tuple[Array, ...], mode: 
 
 def _softplus(x: Array, training: bool) -> tuple[Array, Array | None]:
     """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)); its derivative is the sigmoid."""
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), _sigmoid(x) if training else None
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), logistic(x) if training else None
 
 
 @forward_of(Silu)
@@ -202,7 +202,7 @@ def silu(op: Silu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) ->
 
 def _silu(x: Array, training: bool) -> tuple[Array, Array | None]:
     """x·s with s = sigmoid(x); its derivative is s + x·s·(1 - s)."""
-    s = _sigmoid(x)
+    s = logistic(x)
     return x * s, s * (1 + x * (1 - s)) if training else None
 
 
@@ -278,7 +278,7 @@ def _either(mask: Array, yes: float, no: float, dtype: Any) -> Array:
     return chosen
 
 
-def _sigmoid(x: Array) -> Array:
+def logistic(x: Array) -> Array:
     """1/(1 + exp(-x)), both sides of the fraction times exp(min(x, 0))."""
     y = np.exp(np.minimum(x, 0))
     y /= 1 + np.exp(-np.abs(x))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc import recipe
+from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Array
 
 
@@ -78,7 +79,5 @@ def _huber(values: Array, target: Array, delta: float) -> Loss:
 
 def _binary(scores: Array, target: Array) -> Loss:
     """max(x, 0) − x·t + log(1 + exp(−|x|)), which cannot overflow; its gradient is sigmoid(x) − t."""
-    small = np.exp(-np.abs(scores))
-    losses = np.maximum(scores, 0) - scores * target + np.log1p(small)
-    sigmoid = np.where(scores >= 0, 1, small) / (1 + small)
-    return _mean(scores, losses, (sigmoid - target).astype(scores.dtype))
+    losses = np.maximum(scores, 0) - scores * target + np.log1p(np.exp(-np.abs(scores)))
+    return _mean(scores, losses, logistic(scores) - target)

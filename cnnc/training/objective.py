@@ -18,6 +18,7 @@ from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph import Graph, Node
 from cnnc.ops.activation import LogSoftmax, Sigmoid, Softmax
 from cnnc.recipe import CrossEntropy, Recipe
+from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Array, Trace, Weights, forward, inward
 from cnnc.training.losses import loss_of
 
@@ -228,10 +229,7 @@ def mean_iou(confusion: Array) -> float:
 
 def _final(term: Term, values: Array) -> Array:
     """The value of the output itself, where the loss looked before its sigmoid."""
-    if term.node is term.output:
-        return values
-    final: Array = 1 / (1 + np.exp(-values.clip(-80, 80)))
-    return final
+    return values if term.node is term.output else logistic(values)
 
 
 def _term(graph: Graph, loss: recipes.Loss, columns: int) -> Term:
