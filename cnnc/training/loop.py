@@ -32,7 +32,7 @@ from cnnc.ops.sequence import Embed
 from cnnc.provenance import versions
 from cnnc.recipe import CrossEntropy, Recipe, require
 from cnnc.reference.engine import Array, Random, Weights, backward, forward, initialize, outward
-from cnnc.reference.parallel import one_blas_thread, thread_count
+from cnnc.reference.parallel import keep_memory, one_blas_thread, thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
@@ -162,6 +162,7 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
     """
     watcher, stopping = watcher or Watcher(), stopping or Stopping()
     metrics = _metrics_before(run)
+    keep_memory()
     with one_blas_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # overflow is looked for, and said in our own words
         if run.progress == Progress() or not (run.folder / "last.safetensors").exists():
@@ -196,6 +197,7 @@ def rehearse(run: Run) -> Rehearsal:
     batch = min(run.recipe.batch, len(run.train))
     inputs = tuple(column[np.arange(batch)] for column in run.train.inputs)
     targets = tuple(column[np.arange(batch)] for column in run.train.targets)
+    keep_memory()
     with one_blas_thread():
         loss, _, answers = _step(run, 0, 0, inputs, targets)
         begun = time.perf_counter()
