@@ -78,10 +78,15 @@ def phases(m: int, k: int, s: int, d: int, begin: int) -> list[Phase]:
     return found
 
 
+def _phases_of(g: Geometry, spatial: Axes) -> tuple[list[list[Phase]], Axes]:
+    """The phases of each axis, and the dilations of the taps that reach one."""
+    axes = [phases(m, k, s, d, b) for m, k, s, d, (b, _) in zip(spatial, g.k, g.s, g.d, g.pads, strict=True)]
+    return axes, tuple(d // math.gcd(s, d) for s, d in zip(g.s, g.d, strict=True))
+
+
 def _by_phases(gradient: Array, weight: Array, g: Geometry, spatial: Axes) -> Array:
     """A convolution with the turned kernel for each phase of the input (Shi et al. 2016)."""
-    axes = [phases(m, k, s, d, b) for m, k, s, d, (b, _) in zip(spatial, g.k, g.s, g.d, g.pads, strict=True)]
-    dilations = tuple(d // math.gcd(s, d) for s, d in zip(g.s, g.d, strict=True))
+    axes, dilations = _phases_of(g, spatial)
     dx = np.empty((gradient.shape[0], *spatial, weight.shape[1]), gradient.dtype)
     for chosen in product(*axes):
         into = dx[(slice(None), *(slice(phase.first, None, s) for phase, s in zip(chosen, g.s, strict=True)))]
@@ -93,23 +98,25 @@ def _by_phases(gradient: Array, weight: Array, g: Geometry, spatial: Axes) -> Ar
     return dx
 
 
-def _by_turned_kernel(gradient: Array, weight: Array, chosen: tuple[Phase, ...], dilations: Axes, into: Array) -> None:
+def _turned(chosen: tuple[Phase, ...], sizes: Axes, dilations: Axes) -> tuple[tuple[slice, ...], Geometry]:
+    """The part of a gradient of these sizes that a phase needs, and the windows on it."""
     # full correlation: pad by e - 1 less what the input was padded by; crop where that is negative
     reach = [window.effective(len(phase.taps), d) - 1 for phase, d in zip(chosen, dilations, strict=True)]
     begins = [r - phase.begin for r, phase in zip(reach, chosen, strict=True)]
-    sizes = gradient.shape[1:-1]
     ends = [p.size + r - m - b for p, r, m, b in zip(chosen, reach, sizes, begins, strict=True)]
     inner = (slice(max(0, -b), max(0, m + min(0, e))) for m, b, e in zip(sizes, begins, ends, strict=True))
-    cropped = gradient[(slice(None), *inner)]
-    kept = tuple((max(0, b), max(0, e)) for b, e in zip(begins, ends, strict=True))
+    pads = tuple((max(0, b), max(0, e)) for b, e in zip(begins, ends, strict=True))
+    k = tuple(len(phase.taps) for phase in chosen)
+    return (slice(None), *inner), Geometry(k, (1,) * len(sizes), dilations, pads, tuple(p.size for p in chosen))
+
+
+def _by_turned_kernel(gradient: Array, weight: Array, chosen: tuple[Phase, ...], dilations: Axes, into: Array) -> None:
+    at, back = _turned(chosen, gradient.shape[1:-1], dilations)
     kernel = np.moveaxis(turned(weight), (0, 1), (-2, -1))  # (kh, kw, O, C)
-    back = Geometry(weight.shape[2:], (1,) * len(sizes), dilations, kept, tuple(phase.size for phase in chosen))
-    if winograd.suits(back, weight.shape[0], weight.shape[1]) and all(
-        phase.size == m for phase, m in zip(chosen, into.shape[1:-1], strict=True)
-    ):
-        into[...] = winograd.correlate(cropped, kernel, back)
+    if winograd.suits(back, weight.shape[0], weight.shape[1]):
+        into[...] = winograd.correlate(gradient[at], kernel, back)
     else:
-        correlation.correlate(cropped, kernel, back, into=into)
+        correlation.correlate(gradient[at], kernel, back, into=into)
 
 
 def _by_col2im(gradient: Array, weight: Array, g: Geometry, spatial: Axes) -> Array:
@@ -156,12 +163,24 @@ def convolve(
 def input_gradient(gradient: Array, weight: Array, g: Geometry, spatial: Axes, groups: int) -> Array:
     """The gradient (N, H, W, C) of `convolve`'s input, given that of the output (N, OH, OW, O), contiguous."""
     if groups == 1:
+        if _rows_suit(g, weight, spatial):
+            return correlation.scatter_rows(gradient, kernel_of(weight), g, spatial)
         few = weight.shape[1] <= FEW_CHANNELS and any(s > 1 for s in g.s)
         return (_by_col2im if few else _by_phases)(gradient, weight, g, spatial)
     if weight.shape[1] == 1:
         return depthwise_input(gradient, weight, g, spatial, groups)
     parts = zip(_split(gradient, groups), np.split(weight, groups), strict=True)
     return np.concatenate([input_gradient(d, w, g, spatial, 1) for d, w in parts], -1)
+
+
+def _rows_suit(g: Geometry, weight: Array, spatial: Axes) -> bool:
+    """Whether a row of windows at a time is quicker than the turned kernel. Only for stride 1, with its single phase."""
+    if any(s > 1 for s in g.s):
+        return False
+    axes, dilations = _phases_of(g, spatial)
+    _, back = _turned(tuple(phase for (phase,) in axes), g.out, dilations)
+    outputs, channels = weight.shape[:2]
+    return not winograd.suits(back, outputs, channels) and correlation.rows_suit(g, back, channels, outputs)
 
 
 def kernel_gradient(x: Array, gradient: Array, g: Geometry, groups: int) -> Array:

@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cnnc.arguments import Axes
 from cnnc.reference.engine import Array
-from cnnc.reference.rows import merged, wide
-from cnnc.reference.windows import Geometry, interior, windows_of
+from cnnc.reference.rows import few, merged, wide
+from cnnc.reference.windows import Geometry, interior, tap, windows_of
 
 CACHE_BYTES = 1 << 20  # of columns at a time: with the kernel and the result they fit a second-level cache
 
@@ -163,19 +164,60 @@ def _unshifted(gradient: Array, g: Geometry, q: int) -> Array:
 
 @cache
 def _neighbours(g: Geometry, channels: int, outputs: int) -> int:
-    """How many neighbours to make at once: what a model of the machine says is quickest, by output element.
+    """How many neighbours to make at once: what is quickest."""
+    if g.d[-1] != 1:
+        return 1
+    return min((q for q in range(1, g.out[-1] + 1) if g.out[-1] % q == 0), key=lambda q: _cost(g, channels, outputs, q))
+
+
+def _cost(g: Geometry, channels: int, outputs: int, q: int) -> float:
+    """Nanoseconds an image, by a model of the machine.
 
     Measured (OpenBLAS, AVX-512): a product of width O and depth K runs at O/(O + 14)·K/(K + 15) of the full rate
     of some 150 GFLOP/s a core; a copied number costs 0.15 ns, and each run of them 6 ns more.
     """
-    if g.d[-1] != 1:
-        return 1
-    height, width, step = math.prod(g.k[:-1]), g.k[-1], g.s[-1]
+    run = (g.k[-1] + (q - 1) * g.s[-1]) * channels
+    height = math.prod(g.k[:-1])
+    depth, across = height * run, q * outputs
+    return math.prod(g.out) / q * (_product(depth, across) + 0.15 * depth + 6 * height)
 
-    def nanoseconds(q: int) -> float:
-        run = (width + (q - 1) * step) * channels
-        depth, across = height * run, q * outputs
-        product = 2 * depth * across / 150 * (1 + 14 / across) * (1 + 15 / depth)
-        return (product + 0.15 * depth + 6 * height) / q
 
-    return min((q for q in range(1, 9) if g.out[-1] % q == 0), key=nanoseconds)
+def _product(depth: int, across: int) -> float:
+    """Nanoseconds for one row of a product."""
+    return 2 * depth * across / 150 * (1 + 14 / across) * (1 + 15 / depth)
+
+
+# --- back to the input, a row of windows at a time ---------------------------------------------------------------
+
+
+def rows_suit(g: Geometry, back: Geometry, channels: int, outputs: int) -> bool:
+    """Whether `scatter_rows` is quicker than `back`, the cross-correlation of the gradient that does the same."""
+    if g.d[-1] != 1 or len(g.k) == 1:
+        return False
+    depth, across = outputs * g.out[-1], (g.k[-1] + (g.out[-1] - 1) * g.s[-1]) * channels * math.prod(g.k[:-1])
+    rows = math.prod(g.out[:-1]) * (_product(depth, across) + 0.4 * across)
+    return rows < _cost(back, outputs, channels, _neighbours(back, outputs, channels))
+
+
+def scatter_rows(gradient: Array, kernel: Array, g: Geometry, spatial: Axes) -> Array:
+    """The gradient (N, H, W, C) of `correlate`'s input, given that of its result (N, OH, OW, O), contiguous.
+
+    All OW neighbours at once: their gradients @ kernelᵀ is what one row of outputs gives to the kh rows of inputs
+    that it saw, which is added there.
+    """
+    count, channels, width = len(gradient), kernel.shape[-2], g.out[-1]
+    broad = _widened(g, width)
+    flat = _shifted(kernel, g, width).reshape(-1, width * kernel.shape[-1])  # (kh·W·C, OW·O)
+    sizes = g.sizes(spatial)
+    reach = broad.k[-1] * channels
+    dx = np.empty((count, *spatial, channels), gradient.dtype)
+    lines = math.prod(g.out[:-1])
+    for at in few(count, lines * len(flat)):
+        mine = gradient[at].reshape(-1, flat.shape[1])
+        made = (mine @ flat.T).reshape(-1, *g.out[:-1], *g.k[:-1], reach)  # (n·OH, OW·O) @ (OW·O, kh·W·C)
+        padded = np.zeros((len(made), *sizes[:-1], sizes[-1] * channels), gradient.dtype)
+        upper = g._replace(k=g.k[:-1], s=g.s[:-1], d=g.d[:-1], out=g.out[:-1], pads=g.pads[:-1])
+        for index in np.ndindex(*upper.k):
+            padded[(*tap(index, upper), slice(reach))] += made[(..., *index, slice(None))]
+        dx[at] = padded.reshape(-1, *sizes, channels)[interior(spatial, g.pads)]
+    return dx

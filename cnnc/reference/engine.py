@@ -118,6 +118,8 @@ class Trace:
 
 
 class _Part(NamedTuple):
+    """What a part of a batch came to."""
+
     values: dict[str, Array]
     saved: dict[str, Any]
     buffers: Weights
@@ -145,25 +147,23 @@ def forward(
     """
     wanted = tuple(graph.outputs if wanted is None else wanted)
     order = needed(graph, wanted)
-    count = _check_feeds([node for node in order if isinstance(node.op, Input)], feeds)
-    dtype = _working_dtype(weights, feeds)
-    work = count * (graph.total_macs + graph.total_elements)
-    runs = [slice(*run) for run in shares(count, min(thread_count(), work // PART_WORK))]
+    count = check_feeds([node for node in order if isinstance(node.op, Input)], feeds)
+    dtype = working_dtype(weights, feeds)
+    runs = [slice(*run) for run in shares(count, parts_of(graph, count))]
     meeting = Meeting(len(runs))
 
     def run(member: int) -> _Part:
         mine = {name: feeds[name][runs[member]] for name in feeds}
         mode = Mode(training, None, partial(meeting.total, member))
-        drawn = None if random is None else lambda name: _own_numbers(random(name), member)
-        return _forward(graph, order, weights, mine, wanted, dtype, mode, drawn, keep_all)
+        return forward_part(graph, order, weights, mine, wanted, dtype, mode, own_numbers(random, member), keep_all)
 
     parts = together(meeting, run)
-    values = {name: _joined([part.values[name] for part in parts]) for name in parts[0].values}
+    values = {name: joined([part.values[name] for part in parts]) for name in parts[0].values}
     saved = [(run, part.saved) for run, part in zip(runs, parts, strict=True)]
     return Trace(values, parts[0].buffers, saved if training else [], meeting)
 
 
-def _forward(
+def forward_part(
     graph: Graph,
     order: list[Node],
     weights: Mapping[str, Array],
@@ -172,9 +172,9 @@ def _forward(
     dtype: np.dtype[Any],
     mode: Mode,
     random: Random | None,
-    keep_all: bool,
+    keep_all: bool = False,
 ) -> _Part:
-    """One part of a batch."""
+    """`forward` of one part of a batch."""
     readers = {node.name: 0 for node in order}
     for node in order:
         for name in node.inputs:
@@ -211,29 +211,31 @@ def backward(
     has used is dropped from the trace as it goes.
     """
     order = needed(graph, seeds)
-    learns = _learns(graph, order, want_inputs)
 
     def run(member: int) -> tuple[Weights, Weights]:
         at, saved = trace.parts[member]
-        mine = {name: seed[at].view() for name, seed in seeds.items()}
-        for seed in mine.values():
-            seed.flags.writeable = False  # the caller's
-        return _backward(graph, order, learns, weights, saved, mine)
+        mine = {name: seed[at] for name, seed in seeds.items()}
+        return backward_part(graph, order, weights, saved, mine, want_inputs=want_inputs)
 
     parts = together(trace.meeting, run)
     found = {name: reduce(np.add, [weights[name] for weights, _ in parts]) for name in parts[0][0]}
-    return found, {name: _joined([inputs[name] for _, inputs in parts]) for name in parts[0][1]}
+    return found, {name: joined([inputs[name] for _, inputs in parts]) for name in parts[0][1]}
 
 
-def _backward(
+def backward_part(
     graph: Graph,
     order: list[Node],
-    learns: set[str],
     weights: Mapping[str, Array],
     saved: dict[str, Any],
-    flowing: dict[str, Array],
+    seeds: Mapping[str, Array],
+    *,
+    want_inputs: bool = False,
 ) -> tuple[Weights, Weights]:
-    """One part of a batch. `flowing` holds the gradients of values that are still to be passed on."""
+    """`backward` of one part of a batch."""
+    learns = _learns(graph, order, want_inputs)
+    flowing = {name: seed.view() for name, seed in seeds.items()}  # gradients of values that are still to be passed on
+    for seed in flowing.values():
+        seed.flags.writeable = False  # it is the caller's
     found: Weights = {}
     inputs: Weights = {}
     for node in reversed(order):
@@ -258,16 +260,38 @@ def _backward(
     return found, inputs
 
 
-def _joined(parts: list[Array]) -> Array:
+def joined(parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _own_numbers(random: np.random.Generator, member: int) -> np.random.Generator:
-    """A part's own stream of random numbers: the layer's, as many times 2^128 steps further on."""
-    if not member:
+@dataclass(frozen=True)
+class StepNumbers:
+    """The random numbers of a training step: for each layer a generator of its own, the same whenever it is asked."""
+
+    seed: int
+    epoch: int
+    step: int
+
+    def __call__(self, layer: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, 2, self.epoch, self.step, *layer.encode()])
+
+
+def own_numbers(random: Random | None, member: int) -> Random | None:
+    """The random numbers of one part of a batch: of the same generators, for each part 2^127 steps further on."""
+    if random is None or not member:
         return random
-    bits = random.bit_generator
-    return np.random.Generator(bits.jumped(member)) if isinstance(bits, np.random.PCG64) else random.spawn(member)[-1]
+
+    def jumped(layer: str) -> np.random.Generator:
+        bits = random(layer).bit_generator
+        return np.random.Generator(bits.jumped(member))  # type: ignore[attr-defined]
+
+    return jumped
+
+
+def parts_of(graph: Graph, count: int) -> int:
+    """In how many parts a batch of so many examples goes through a graph."""
+    work = count * (graph.total_macs + graph.total_elements)
+    return max(1, min(thread_count(), count, work // PART_WORK))
 
 
 def needed(graph: Graph, wanted: Iterable[str]) -> list[Node]:
@@ -311,13 +335,13 @@ def _learns(graph: Graph, order: list[Node], want_inputs: bool) -> set[str]:
     return found
 
 
-def _working_dtype(weights: Mapping[str, Array], feeds: Mapping[str, Array]) -> np.dtype[Any]:
+def working_dtype(weights: Mapping[str, Array], feeds: Mapping[str, Array]) -> np.dtype[Any]:
     """What a run computes in: what its weights are, or, without any, its float inputs."""
     arrays = [*weights.values(), *feeds.values()]
     return next((a.dtype for a in arrays if np.issubdtype(a.dtype, np.floating)), np.dtype(np.float32))
 
 
-def _check_feeds(inputs: list[Node], feeds: Mapping[str, Array]) -> int:
+def check_feeds(inputs: list[Node], feeds: Mapping[str, Array]) -> int:
     """The size of the batch. Raises CnncError E602 for a feed that is missing or does not fit, or another's size."""
     names = [node.name for node in inputs]
     missing = [name for name in names if name not in feeds]

@@ -66,7 +66,7 @@ def scaled(array: Array, factor: Array, offset: Array, other: Array | None = Non
         out = into[part]
         np.multiply(rows[part], f, out=out)
         out += o
-        if second is not None and buffer is not None:
+        if second is not None and m is not None and buffer is not None:
             out += np.multiply(second[part], m, out=buffer[: len(out)])
     return made
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -58,7 +58,7 @@ class Transforms(NamedTuple):
     results: Array
 
 
-def _transforms(dtype: np.dtype) -> Transforms:  # type: ignore[type-arg]
+def _transforms(dtype: np.dtype[Any]) -> Transforms:
     return Transforms(*(np.kron(m, m).astype(dtype) for m in (_B, _G, _A)))
 
 

@@ -258,10 +258,10 @@ def test_a_repeated_run_is_bit_identical(monkeypatch: pytest.MonkeyPatch, thread
 
 def test_the_batch_is_really_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the two tests above would compare one thread with itself."""
-    from cnnc.reference import engine
+    from cnnc.reference import engine, parallel
 
     seen: list[list[tuple[int, int]]] = []
-    real = engine.shares
+    real = parallel.shares
 
     def spy(count: int, parts: int) -> list[tuple[int, int]]:
         seen.append(real(count, parts))
