@@ -68,6 +68,14 @@ class Graph(Record):
                 found.setdefault(f"{node.parameter_owner}.{parameter.name}", parameter)
         return found
 
+    @cached_property
+    def parameter_names(self) -> dict[str, dict[str, str]]:
+        """For each node, the full names of its parameters and buffers by their short ones."""
+        return {
+            node.name: {p.name: f"{node.parameter_owner}.{p.name}" for p in self.parameters(node)}
+            for node in self.nodes
+        }
+
     def macs(self, node: Node) -> int:
         return node.op.macs(*self.input_types(node))
 
@@ -88,9 +96,14 @@ class Graph(Record):
     def total_buffers(self) -> int:
         return sum(p.size for p in self.weights.values() if not p.trainable)
 
-    @property
+    @cached_property
     def total_macs(self) -> int:
         return sum(self.macs(node) for node in self.nodes)
+
+    @cached_property
+    def total_elements(self) -> int:
+        """The numbers in all values that one example makes."""
+        return sum(node.type.size for node in self.nodes)
 
 
 def verify(graph: Graph) -> Graph:

@@ -1,7 +1,7 @@
 """Activations, dropout and drop_path.
 
 Where an activation is a formula of each element, forward keeps its derivative in training and backward multiplies.
-The smooth ones run in blocks that stay in the cache, shared out among threads. Branches are sums of maxima, minima
+The smooth ones run in blocks that stay in the cache. Branches are sums of maxima, minima
 and masks, as np.where takes ten times as long as they do; exponentials are taken of what is not positive, so that
 none overflows.
 """
@@ -40,8 +40,7 @@ from cnnc.ops.activation import (
     Tanh,
 )
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
-from cnnc.reference.norm import channel_sum
-from cnnc.reference.parallel import over_batch
+from cnnc.reference.rows import channel_sum, few
 
 NoWeights = Mapping[str, Array]
 
@@ -54,13 +53,17 @@ SELU_GAMMA = 1.05070102214813232421875
 
 @forward_of(Relu)
 def relu(op: Relu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
-    y = np.maximum(inputs[0], 0)
+    (x,) = inputs
+    y = np.maximum(x, 0, out=x if mode.own else None)
     return Outcome(y, y)
 
 
 @backward_of(Relu)
 def relu_backward(op: Relu, weights: NoWeights, y: Array, gradient: Array, want: bool) -> Gradients:
-    return Gradients((gradient * (y > 0),))
+    into = gradient if gradient.flags.writeable and gradient.flags.c_contiguous else np.empty(y.shape, y.dtype)
+    for at in few(len(y), y[:1].size):
+        np.multiply(gradient[at], y[at] > 0, out=into[at])
+    return Gradients((into,))
 
 
 @forward_of(LeakyRelu)
@@ -83,8 +86,7 @@ def prelu(op: Prelu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) 
 @backward_of(Prelu)
 def prelu_backward(op: Prelu, weights: NoWeights, x: Array, gradient: Array, want: bool) -> Gradients:
     """He et al. 2015, equation 8: a channel's slope has the gradient Σ gradient·min(x, 0)."""
-    channels = x.shape[-1]
-    found = {"slope": channel_sum((gradient * np.minimum(x, 0)).reshape(-1, channels))}  # (N·H·W, C)
+    found = {"slope": channel_sum(gradient * np.minimum(x, 0)).astype(x.dtype)}
     if not want:
         return Gradients((None,), found)
     positive = x > 0
@@ -135,14 +137,11 @@ def _by_element(x: Array, mode: Mode, formula: Callable[[Array, bool], tuple[Arr
     y = np.empty_like(flat)
     slope = np.empty_like(flat) if mode.training else None
 
-    def work(start: int, stop: int) -> None:
-        for i in range(start * BLOCK, stop * BLOCK, BLOCK):
-            value, derivative = formula(flat[i : i + BLOCK], mode.training)
-            y[i : i + BLOCK] = value
-            if slope is not None:
-                slope[i : i + BLOCK] = derivative
-
-    over_batch(-(-flat.size // BLOCK), work, 20.0 * flat.size)
+    for i in range(0, flat.size, BLOCK):
+        value, derivative = formula(flat[i : i + BLOCK], mode.training)
+        y[i : i + BLOCK] = value
+        if slope is not None:
+            slope[i : i + BLOCK] = derivative
     return Outcome(y.reshape(x.shape), None if slope is None else slope.reshape(x.shape))
 
 

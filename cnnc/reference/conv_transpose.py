@@ -14,8 +14,10 @@ import numpy as np
 from cnnc.arguments import Axes
 from cnnc.ops import window
 from cnnc.ops.conv import ConvTranspose
-from cnnc.reference.conv import Geometry, convolve, input_gradient, kernel_gradient, pad
+from cnnc.reference.conv import convolve, input_gradient, kernel_gradient
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
+from cnnc.reference.rows import add_channels, channel_sum
+from cnnc.reference.windows import Geometry
 from cnnc.tensor import TensorType
 
 
@@ -25,13 +27,13 @@ def geometry(op: ConvTranspose, spatial: Axes) -> tuple[Geometry, Axes]:
     return Geometry(op.k, op.s, op.d, tuple((r.begin, r.end) for r in rules), spatial), tuple(r.out for r in rules)
 
 
-@forward_of(ConvTranspose)
+@forward_of(ConvTranspose, lets_go=True)
 def conv_transpose(op: ConvTranspose, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
     g, out = geometry(op, x.shape[1:-1])
     y = input_gradient(np.ascontiguousarray(x), weights["weight"], g, out, op.groups)
     if op.bias:
-        y += weights["bias"]
+        add_channels(y, weights["bias"])
     return Outcome(y, x)
 
 
@@ -40,11 +42,11 @@ def conv_transpose_backward(
     op: ConvTranspose, weights: Mapping[str, Array], x: Array, gradient: Array, want: bool
 ) -> Gradients:
     g, _ = geometry(op, x.shape[1:-1])
-    padded = pad(gradient, g.pads)
-    dx = convolve(padded, weights["weight"], g, op.groups) if want else None
+    gradient = np.ascontiguousarray(gradient)
+    dx = convolve(gradient, weights["weight"], g, op.groups) if want else None
     if op.frozen:
         return Gradients((dx,))
-    found = {"weight": kernel_gradient(padded, np.ascontiguousarray(x), g, op.groups)}
+    found = {"weight": kernel_gradient(gradient, np.ascontiguousarray(x), g, op.groups)}
     if op.bias:
-        found["bias"] = gradient.reshape(-1, gradient.shape[-1]).sum(0)
+        found["bias"] = channel_sum(gradient).astype(gradient.dtype)
     return Gradients((dx,), found)

@@ -7,6 +7,9 @@ weights have none, and where only they would learn nothing is propagated.
 
 Inside the engine tensors are channels last, (N, *spatial, C), so that a window's row is one contiguous
 run of memory and every convolution is a plain matrix product of rows; `inward` and `outward` are the border.
+
+A batch goes through the whole network in as many parts as there are threads. The functions of the layers see
+a part, and know nothing of threads; one that needs the whole batch (batch norm) says `mode.total`.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +27,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.graph import Graph, Node
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
+from cnnc.reference.parallel import Meeting, shares, thread_count, together
 from cnnc.tensor import Parameter
 
 Array = NDArray[Any]
@@ -39,15 +44,28 @@ class Outcome(NamedTuple):
     buffers: Mapping[str, Array] = {}
 
 
+def _alone(*arrays: Array) -> tuple[Array, ...]:
+    return arrays
+
+
 class Mode(NamedTuple):
-    """How a layer is to run: in training or not, and where its random numbers come from."""
+    """How a layer is to run: in training or not, where its random numbers come from, and how it learns of the batch.
+
+    `total(*arrays)` gives the sums over all parts of the batch of what each part's call brings. `own` says that
+    nobody will look at the first input again, so that its memory may be written over.
+    """
 
     training: bool = False
     random: np.random.Generator | None = None
+    total: Callable[..., tuple[Array, ...]] = _alone
+    own: bool = False
 
 
 class Gradients(NamedTuple):
-    """What a backward function returns: one gradient an input (None: not asked for), and those of its weights."""
+    """What a backward function returns: one gradient an input (None: not asked for), and those of its weights.
+
+    A backward function may write over the gradient that it is given where that is writeable: it is then its own.
+    """
 
     inputs: tuple[Array | None, ...]
     weights: Mapping[str, Array] = {}
@@ -58,13 +76,19 @@ Backward = Callable[[Any, Mapping[str, Array], Any, Array, bool], Gradients]
 
 FORWARD: dict[type[Op], Forward] = {}
 BACKWARD: dict[type[Op], Backward] = {}
+LETS_GO: set[type[Op]] = set()
 
 
-def forward_of(*ops: type[Op]) -> Callable[[Forward], Forward]:
-    """Enters a function `(op, weights, inputs, mode) -> Outcome` in the table."""
+def forward_of(*ops: type[Op], lets_go: bool = False) -> Callable[[Forward], Forward]:
+    """Enters a function `(op, weights, inputs, mode) -> Outcome` in the table.
+
+    `lets_go` says that its value is always new memory, at which nothing that it saves looks again.
+    """
 
     def enter(function: Forward) -> Forward:
         FORWARD.update(dict.fromkeys(ops, function))
+        if lets_go:
+            LETS_GO.update(ops)
         return function
 
     return enter
@@ -82,11 +106,26 @@ def backward_of(*ops: type[Op]) -> Callable[[Backward], Backward]:
 
 @dataclass
 class Trace:
-    """A forward run: values of layers (channels last), what backward needs, new buffers by full name."""
+    """A forward run: values of layers (channels last), new buffers by full name, and what backward needs.
+
+    `parts` are the runs of the batch that the members of `meeting` took, with what their layers saved.
+    """
 
     values: dict[str, Array] = field(default_factory=dict)
-    saved: dict[str, Any] = field(default_factory=dict)
     buffers: Weights = field(default_factory=dict)
+    parts: list[tuple[slice, dict[str, Any]]] = field(default_factory=list)
+    meeting: Meeting = field(default_factory=lambda: Meeting(1))
+
+
+class _Part(NamedTuple):
+    """What a part of a batch came to."""
+
+    values: dict[str, Array]
+    saved: dict[str, Any]
+    buffers: Weights
+
+
+PART_WORK = 400_000  # multiply-adds, or elements, of a part of a batch: below, a thread costs more than it brings
 
 
 def forward(
@@ -108,31 +147,59 @@ def forward(
     """
     wanted = tuple(graph.outputs if wanted is None else wanted)
     order = needed(graph, wanted)
-    _check_batches([node.name for node in order if isinstance(node.op, Input)], feeds)
+    count = check_feeds([node for node in order if isinstance(node.op, Input)], feeds)
+    dtype = working_dtype(weights, feeds)
+    runs = [slice(*run) for run in shares(count, parts_of(graph, count))]
+    meeting = Meeting(len(runs))
+
+    def run(member: int) -> _Part:
+        mine = {name: feeds[name][runs[member]] for name in feeds}
+        mode = Mode(training, None, partial(meeting.total, member))
+        return forward_part(graph, order, weights, mine, wanted, dtype, mode, own_numbers(random, member), keep_all)
+
+    parts = together(meeting, run)
+    values = {name: joined([part.values[name] for part in parts]) for name in parts[0].values}
+    saved = [(run, part.saved) for run, part in zip(runs, parts, strict=True)]
+    return Trace(values, parts[0].buffers, saved if training else [], meeting)
+
+
+def forward_part(
+    graph: Graph,
+    order: list[Node],
+    weights: Mapping[str, Array],
+    feeds: Mapping[str, Array],
+    wanted: tuple[str, ...],
+    dtype: np.dtype[Any],
+    mode: Mode,
+    random: Random | None,
+    keep_all: bool = False,
+) -> _Part:
+    """`forward` of one part of a batch."""
     readers = {node.name: 0 for node in order}
     for node in order:
         for name in node.inputs:
             readers[name] += 1
-    trace = Trace()
-    dtype = _working_dtype(weights, feeds)
+    part = _Part({}, {}, {})
     for node in order:
         if isinstance(node.op, Input):
-            trace.values[node.name] = inward(_feed(node, feeds, dtype))
+            part.values[node.name] = inward(_fed(node, feeds[node.name], dtype))
             continue
         # running statistics that layers share are moved on by each in turn
-        own = own_weights(graph, node, weights, trace.buffers)
-        inputs = tuple(trace.values[name] for name in node.inputs)
-        mode = Mode(training, random(node.name) if random is not None else None)
+        own = own_weights(graph, node, weights, part.buffers)
+        inputs = tuple(part.values[name] for name in node.inputs)
+        first = node.inputs[0]
+        free = readers[first] == 1 and not keep_all and first not in wanted and type(graph.by_name[first].op) in LETS_GO
+        mode = mode._replace(random=random(node.name) if random is not None else None, own=free)
         outcome = FORWARD[type(node.op)](_op(graph, node), own, inputs, mode)
-        trace.values[node.name] = outcome.value
-        if training:
-            trace.saved[node.name] = outcome.saved
-            trace.buffers |= {f"{node.parameter_owner}.{k}": v for k, v in outcome.buffers.items()}
+        part.values[node.name] = outcome.value
+        if mode.training:
+            part.saved[node.name] = outcome.saved
+            part.buffers.update({f"{node.parameter_owner}.{k}": v for k, v in outcome.buffers.items()})
         for name in node.inputs:
             readers[name] -= 1
             if not readers[name] and not keep_all and name not in wanted:
-                del trace.values[name]
-    return trace
+                del part.values[name]
+    return part
 
 
 def backward(
@@ -144,28 +211,87 @@ def backward(
     has used is dropped from the trace as it goes.
     """
     order = needed(graph, seeds)
+
+    def run(member: int) -> tuple[Weights, Weights]:
+        at, saved = trace.parts[member]
+        mine = {name: seed[at] for name, seed in seeds.items()}
+        return backward_part(graph, order, weights, saved, mine, want_inputs=want_inputs)
+
+    parts = together(trace.meeting, run)
+    found = {name: reduce(np.add, [weights[name] for weights, _ in parts]) for name in parts[0][0]}
+    return found, {name: joined([inputs[name] for _, inputs in parts]) for name in parts[0][1]}
+
+
+def backward_part(
+    graph: Graph,
+    order: list[Node],
+    weights: Mapping[str, Array],
+    saved: dict[str, Any],
+    seeds: Mapping[str, Array],
+    *,
+    want_inputs: bool = False,
+) -> tuple[Weights, Weights]:
+    """`backward` of one part of a batch."""
     learns = _learns(graph, order, want_inputs)
-    flowing: dict[str, Array] = dict(seeds)
+    flowing = {name: seed.view() for name, seed in seeds.items()}  # gradients of values that are still to be passed on
+    for seed in flowing.values():
+        seed.flags.writeable = False  # it is the caller's
     found: Weights = {}
+    inputs: Weights = {}
     for node in reversed(order):
         gradient = flowing.pop(node.name, None)
         if gradient is None or node.name not in learns:
             continue
         if isinstance(node.op, Input):
-            found[node.name] = outward(gradient)
+            inputs[node.name] = outward(gradient)
             continue
         own = own_weights(graph, node, weights)
         want = any(name in learns for name in node.inputs)
-        saved = trace.saved.pop(node.name)
-        result = BACKWARD[type(node.op)](_op(graph, node), own, saved, gradient, want)
+        result = BACKWARD[type(node.op)](_op(graph, node), own, saved.pop(node.name), gradient, want)
+        del gradient
         for name, value in result.weights.items():
             full = f"{node.parameter_owner}.{name}"
             found[full] = found[full] + value if full in found else value
-        for name, part in zip(node.inputs, result.inputs, strict=True):
+        for i, (name, part) in enumerate(zip(node.inputs, result.inputs, strict=True)):
             if part is not None and name in learns:
+                if any(part is other for other in result.inputs[:i]):
+                    part.flags.writeable = False
                 flowing[name] = flowing[name] + part if name in flowing else part
-    inputs = {node.name: found.pop(node.name) for node in graph.inputs if node.name in found}
     return found, inputs
+
+
+def joined(parts: list[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class StepNumbers:
+    """The random numbers of a training step: for each layer a generator of its own, the same whenever it is asked."""
+
+    seed: int
+    epoch: int
+    step: int
+
+    def __call__(self, layer: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, 2, self.epoch, self.step, *layer.encode()])
+
+
+def own_numbers(random: Random | None, member: int) -> Random | None:
+    """The random numbers of one part of a batch: of the same generators, for each part 2^127 steps further on."""
+    if random is None or not member:
+        return random
+
+    def jumped(layer: str) -> np.random.Generator:
+        bits = random(layer).bit_generator
+        return np.random.Generator(bits.jumped(member))  # type: ignore[attr-defined]
+
+    return jumped
+
+
+def parts_of(graph: Graph, count: int) -> int:
+    """In how many parts a batch of so many examples goes through a graph."""
+    work = count * (graph.total_macs + graph.total_elements)
+    return max(1, min(thread_count(), count, work // PART_WORK))
 
 
 def needed(graph: Graph, wanted: Iterable[str]) -> list[Node]:
@@ -182,8 +308,8 @@ def own_weights(
 ) -> dict[str, Array]:
     """A node's parameters and buffers by their short names; those of `newer` take precedence."""
     newer = newer or {}
-    names = {p.name: f"{node.parameter_owner}.{p.name}" for p in graph.parameters(node)}
-    return {name: newer[full] if full in newer else weights[full] for name, full in names.items()}
+    names = graph.parameter_names[node.name].items()
+    return {name: newer[full] if full in newer else weights[full] for name, full in names}
 
 
 def _op(graph: Graph, node: Node) -> Op:
@@ -195,7 +321,7 @@ def _op(graph: Graph, node: Node) -> Op:
 
 def _owned(graph: Graph, node: Node) -> list[Parameter]:
     """A node's parameters as their owner declares them."""
-    return [graph.weights[f"{node.parameter_owner}.{p.name}"] for p in graph.parameters(node)]
+    return [graph.weights[full] for full in graph.parameter_names[node.name].values()]
 
 
 def _learns(graph: Graph, order: list[Node], want_inputs: bool) -> set[str]:
@@ -209,14 +335,15 @@ def _learns(graph: Graph, order: list[Node], want_inputs: bool) -> set[str]:
     return found
 
 
-def _working_dtype(weights: Mapping[str, Array], feeds: Mapping[str, Array]) -> np.dtype[Any]:
+def working_dtype(weights: Mapping[str, Array], feeds: Mapping[str, Array]) -> np.dtype[Any]:
     """What a run computes in: what its weights are, or, without any, its float inputs."""
     arrays = [*weights.values(), *feeds.values()]
     return next((a.dtype for a in arrays if np.issubdtype(a.dtype, np.floating)), np.dtype(np.float32))
 
 
-def _check_batches(names: list[str], feeds: Mapping[str, Array]) -> None:
-    """Raises CnncError E602 where an input has no feed, or two have batches of different sizes."""
+def check_feeds(inputs: list[Node], feeds: Mapping[str, Array]) -> int:
+    """The size of the batch. Raises CnncError E602 for a feed that is missing or does not fit, or another's size."""
+    names = [node.name for node in inputs]
     missing = [name for name in names if name not in feeds]
     if missing:
         raise CnncError.of("E602", f"nothing is fed to the input {missing[0]}")
@@ -224,17 +351,23 @@ def _check_batches(names: list[str], feeds: Mapping[str, Array]) -> None:
         if feeds[name].shape[:1] != feeds[names[0]].shape[:1]:
             sizes = f"{feeds[names[0]].shape[0]} of {names[0]} and {feeds[name].shape[0]} of {name}"
             raise CnncError.of("E602", f"the inputs' batches have different sizes: {sizes}")
+    for node in inputs:
+        _check_feed(node, feeds[node.name])
+    return feeds[names[0]].shape[0] if names else 1
 
 
-def _feed(node: Node, feeds: Mapping[str, Array], dtype: np.dtype[Any]) -> Array:
+def _check_feed(node: Node, batch: Array) -> None:
     assert isinstance(node.op, Input)
-    batch = feeds[node.name]
     if batch.shape[1:] != node.op.shape:
         found = "x".join(map(str, batch.shape[1:]))
         raise CnncError.of("E602", f"the input {node.name} takes {node.type}, not {found}")
+    if node.type.dtype == "int64" and not np.issubdtype(batch.dtype, np.integer):
+        raise CnncError.of("E602", f"the input {node.name} takes int64, not {batch.dtype}")
+
+
+def _fed(node: Node, batch: Array, dtype: np.dtype[Any]) -> Array:
+    """A batch in the element type that the input has inside the engine."""
     if node.type.dtype == "int64":
-        if not np.issubdtype(batch.dtype, np.integer):
-            raise CnncError.of("E602", f"the input {node.name} takes int64, not {batch.dtype}")
         return np.asarray(batch, np.int64)
     if batch.dtype == np.uint8:
         scaled: Array = np.divide(batch, dtype.type(255), dtype=dtype)

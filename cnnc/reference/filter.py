@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,9 +9,8 @@ import numpy as np
 from cnnc.arguments import Axes
 from cnnc.ops import window
 from cnnc.ops.filter import Filter
-from cnnc.reference.conv import Geometry, interior, pad, tap
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
-from cnnc.reference.parallel import over_batch
+from cnnc.reference.windows import Geometry, interior, pad, tap
 
 
 def _geometry(op: Filter, spatial: Axes) -> Geometry:
@@ -35,13 +33,8 @@ def filtered(op: Filter, weights: Mapping[str, Array], inputs: tuple[Array, ...]
     g = _geometry(op, x.shape[1:-1])
     padded = pad(x, g.pads)
     y = np.zeros((x.shape[0], *g.out, x.shape[-1]), x.dtype)
-    taps = _taps(op)
-
-    def work(start: int, stop: int) -> None:
-        for index, value in taps:
-            y[start:stop] += padded[start:stop][tap(index, g)] * value
-
-    over_batch(x.shape[0], work, 2.0 * y.size * math.prod(g.k))
+    for index, value in _taps(op):
+        y += padded[tap(index, g)] * value
     return Outcome(y, x.shape)
 
 
@@ -52,11 +45,6 @@ def filtered_backward(
     g = _geometry(op, shape[1:-1])
     sizes = tuple(m + b + e for m, (b, e) in zip(shape[1:-1], g.pads, strict=True))
     padded = np.zeros((shape[0], *sizes, shape[-1]), gradient.dtype)
-    taps = _taps(op)
-
-    def work(start: int, stop: int) -> None:
-        for index, value in taps:
-            padded[start:stop][tap(index, g)] += gradient[start:stop] * value
-
-    over_batch(shape[0], work, 2.0 * gradient.size * math.prod(g.k))
+    for index, value in _taps(op):
+        padded[tap(index, g)] += gradient * value
     return Gradients((padded[interior(shape[1:-1], g.pads)],))

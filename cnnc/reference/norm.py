@@ -2,79 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
+from cnnc.reference.rows import channel_products, channel_sum, sample_sum, scaled
+
+GUESSED = 64  # rows whose mean is near enough that of all
 
 
-@forward_of(BatchNorm)
+class Standardized(NamedTuple):
+    """What batch norm's backward needs: the input, its mean and 1/sqrt(var + eps) by channel, and who knows the batch."""
+
+    x: Array
+    mean: Array
+    inverse: Array
+    total: Callable[..., tuple[Array, ...]]
+
+
+@forward_of(BatchNorm, lets_go=True)
 def batch_norm(op: BatchNorm, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
-    (x,) = inputs
-    scale, shift = weights.get("scale"), weights.get("shift")
+    """(x - mean)/sqrt(var + eps)·scale + shift (Ioffe & Szegedy 2015, algorithm 1), over the whole batch in training."""
+    x = np.ascontiguousarray(inputs[0])
+    eps = x.dtype.type(op.eps)
     if not mode.training:
-        factor = (weights["var"] + x.dtype.type(op.eps)) ** -0.5
-        factor = factor if scale is None else factor * scale
-        offset = -weights["mean"] * factor
-        return Outcome(x * factor + (offset if shift is None else offset + shift))
-    rows = x.reshape(-1, x.shape[-1])  # (N·H·W, C)
-    mean = channel_mean(rows)
-    centred = rows - mean
-    var = channel_mean(centred * centred)
-    inverse = (var + x.dtype.type(op.eps)) ** -0.5
-    normal = centred * inverse
-    y = normal if scale is None or shift is None else normal * scale + shift
+        return Outcome(_standardized(op, weights, x, weights["mean"], (weights["var"] + eps) ** -0.5))
+    mean, var = _moments(x, mode)
+    inverse = (var + eps) ** -0.5
+    y = _standardized(op, weights, x, mean, inverse)
     old, new = x.dtype.type(op.momentum), x.dtype.type(1 - op.momentum)
     running = {"mean": weights["mean"] * old + mean * new, "var": weights["var"] * old + var * new}
-    return Outcome(y.reshape(x.shape), (normal, inverse), running)
+    return Outcome(y, Standardized(x, mean, inverse, mode.total), running)
+
+
+def _standardized(op: BatchNorm, weights: Mapping[str, Array], x: Array, mean: Array, inverse: Array) -> Array:
+    factor = inverse * weights["scale"] if op.affine else inverse
+    offset = -mean * factor
+    return scaled(x, factor, offset + weights["shift"] if op.affine else offset)
+
+
+def _moments(x: Array, mode: Mode) -> tuple[Array, Array]:
+    """Mean and variance of each channel over the batch, in one pass.
+
+    Sums are taken of d = x - guess, which leaves little to cancel in single precision; the guess is put back in
+    double precision (Chan, Golub & LeVeque 1983).
+    """
+    rows = x.reshape(-1, x.shape[-1])  # (N·H·W, C)
+    guess = rows[:GUESSED].mean(0)
+    sums, squares = channel_products(x, guess)
+    count = np.array(len(rows), np.float64)
+    centre = guess.astype(np.float64)
+    total = sums + count * centre
+    count, total, squares = mode.total(count, total, squares + centre * (sums + total))
+    mean = total / count
+    return mean.astype(x.dtype), (squares / count - mean * mean).clip(0).astype(x.dtype)
 
 
 @backward_of(BatchNorm)
 def batch_norm_backward(
-    op: BatchNorm, weights: Mapping[str, Array], saved: tuple[Array, Array], gradient: Array, want: bool
+    op: BatchNorm, weights: Mapping[str, Array], saved: Standardized, gradient: Array, want: bool
 ) -> Gradients:
-    normal, inverse = saved
-    rows = gradient.reshape(normal.shape)
-    found = {}
-    dnormal = rows
-    if op.affine:
-        found = {"scale": channel_sum(rows * normal), "shift": channel_sum(rows)}
-        dnormal = rows * weights["scale"]
+    """Ioffe & Szegedy 2015, section 3: the gradient less its parts along the mean and along the value.
+
+    With n = (x - mean)·inverse and f = inverse·scale, dx = f·(g - mean(g) - n·mean(g·n)), which is linear in g and x.
+    """
+    x, mean, inverse, total = saved
+    gradient = np.ascontiguousarray(gradient)
+    shift, products = channel_products(x, mean, gradient)
+    scale = products * inverse  # Σ g·n
+    found = {"scale": scale.astype(x.dtype), "shift": shift.astype(x.dtype)} if op.affine else {}
     if not want:
         return Gradients((None,), found)
-    # Ioffe & Szegedy 2015, section 3: the gradient less its parts along the mean and along the value
-    dx = inverse * (dnormal - channel_mean(dnormal) - normal * channel_mean(dnormal * normal))
-    return Gradients((dx.reshape(gradient.shape),), found)
-
-
-def channel_sum(rows: Array) -> Array:
-    """The sum over rows (R, C)."""
-    total: Array = sample_sum(rows[None])[0, 0]
-    return total
-
-
-def sample_sum(rows: Array) -> Array:
-    """The sum (N, 1, C) over the rows (N, R, C) of each sample.
-
-    As matrix products of 256 rows each, whose sums are added up: several times quicker than row by row, and
-    ten times as exact.
-    """
-    count, height, channels = rows.shape
-    whole = height // 256 * 256
-    ones = np.ones((1, 256), rows.dtype)
-    total = ones[:, : height - whole] @ rows[:, whole:]  # (1, R') @ (N, R', C)
-    if whole:
-        blocks = rows[:, :whole].reshape(count, -1, 256, channels)
-        total += (ones @ blocks).sum(1)  # (1, 256) @ (N, R/256, 256, C)
-    return np.asarray(total)
-
-
-def channel_mean(rows: Array) -> Array:
-    mean: Array = channel_sum(rows) / rows.dtype.type(rows.shape[0])
-    return mean
+    shift, scale, count = total(shift, scale, np.array(x.size // x.shape[-1]))
+    factor = inverse * weights["scale"] if op.affine else inverse
+    along = -factor * inverse * scale / count
+    return Gradients((scaled(gradient, factor, -factor * shift / count - along * mean, x, along),), found)
 
 
 @forward_of(Normalize)
@@ -90,8 +95,8 @@ def normalize_backward(op: Normalize, weights: Any, saved: Any, gradient: Array,
 
 @forward_of(Affine)
 def affine(op: Affine, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
-    (x,) = inputs
-    return Outcome(x * weights["scale"] + weights["shift"], x)
+    x = np.ascontiguousarray(inputs[0])
+    return Outcome(scaled(x, weights["scale"], weights["shift"]), x)
 
 
 @backward_of(Affine)
@@ -102,11 +107,10 @@ def affine_backward(op: Affine, weights: Mapping[str, Array], x: Array, gradient
 
 def _affine_gradients(gradient: Array, normal: Array) -> dict[str, Array]:
     """Those of the scale and the shift in normal·scale + shift."""
-    channels = gradient.shape[-1]
-    product = gradient * normal.reshape(gradient.shape)
+    gradient = np.ascontiguousarray(gradient)
     return {
-        "scale": channel_sum(product.reshape(-1, channels)),  # (N·H·W, C)
-        "shift": channel_sum(gradient.reshape(-1, channels)),
+        "scale": channel_sum(gradient * normal.reshape(gradient.shape)).astype(gradient.dtype),
+        "shift": channel_sum(gradient).astype(gradient.dtype),
     }
 
 

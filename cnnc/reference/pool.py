@@ -1,7 +1,8 @@
 """Pooling, and the ways back to a larger image.
 
-Windows are worked through a tap at a time: a tap of all windows is one strided slice. Shapes in comments
-show two spatial axes; everything is written for any number of them.
+Windows are worked through a tap at a time: a tap of all windows is one strided slice; and a few images at a
+time, so that what is made of them stays in the cache. Shapes in comments show two spatial axes; everything is
+written for any number of them.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ import numpy as np
 from cnnc.arguments import Axes
 from cnnc.ops import window
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
-from cnnc.reference.conv import Geometry, interior, pad, tap
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
-from cnnc.reference.norm import sample_sum
-from cnnc.reference.parallel import over_batch
+from cnnc.reference.rows import few, sample_sum
+from cnnc.reference.windows import Geometry, interior, pad, tap
 
 NoWeights = Mapping[str, Array]
 
@@ -38,12 +38,10 @@ def geometry(op: Pool, spatial: Axes) -> Geometry:
 
 
 class Saved(NamedTuple):
-    """What a pool's backward needs: the input's shape; the winning tap of each window (max); or the padded
-    input and the value (l2, lp)."""
+    """What a pool's backward needs: the input's shape; and input and value, where the gradient depends on them."""
 
     shape: tuple[int, ...]
-    winner: Array | None = None
-    padded: Array | None = None
+    x: Array | None = None
     value: Array | None = None
 
 
@@ -53,29 +51,27 @@ def pool(op: Pool, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) ->
     spatial = x.shape[1:-1]
     g = geometry(op, spatial)
     if op.kind == "max":
-        y, winner = _max(pad(x, g.pads, -np.inf), g, mode.training)
-        return Outcome(y, Saved(x.shape, winner) if mode.training else None)
-    padded = pad(x, g.pads)
-    if op.kind in ("l2", "lp"):
-        y = _norm(op.order, padded, g)
-        return Outcome(y, Saved(x.shape, padded=padded, value=y) if mode.training else None)
-    if op.kind == "weighted":
+        y = _max(x, g)
+    elif op.kind in ("l2", "lp"):
+        y = _norm(op.order, x, g)
+    elif op.kind == "weighted":
         share = tap_shares(op, spatial, g, x.dtype)
-        y = _over_taps(padded, g, lambda seen, index: seen * share(index))
+        y = _over_taps(x, g, lambda seen, index: seen * share(index))
     else:
-        y = _over_taps(padded, g, lambda seen, index: seen)
+        y = _over_taps(x, g, lambda seen, index: seen)
         y /= counts(op, spatial, g).astype(x.dtype)
-    return Outcome(y, Saved(x.shape) if mode.training else None)
+    keeps = op.kind in ("max", "l2", "lp")
+    return Outcome(y, Saved(x.shape, x, y) if keeps else Saved(x.shape))
 
 
 @backward_of(Pool)
 def pool_backward(op: Pool, weights: NoWeights, saved: Saved, gradient: Array, want: bool) -> Gradients:
     spatial = saved.shape[1:-1]
     g = geometry(op, spatial)
-    if saved.winner is not None:
-        return Gradients((_to_winners(gradient, saved.winner, saved.shape, g),))
-    if saved.padded is not None and saved.value is not None:
-        return Gradients((_norm_gradient(op.order, saved.padded, saved.value, gradient, saved.shape, g),))
+    if saved.x is not None and saved.value is not None:
+        if op.kind == "max":
+            return Gradients((_max_gradient(saved.x, saved.value, gradient, g),))
+        return Gradients((_norm_gradient(op.order, pad(saved.x, g.pads), saved.value, gradient, saved.shape, g),))
     if op.kind == "weighted":
         share = tap_shares(op, spatial, g, gradient.dtype)
         return Gradients((_spread(saved.shape, g, gradient, lambda at, number, index: gradient[at] * share(index)),))
@@ -83,70 +79,98 @@ def pool_backward(op: Pool, weights: NoWeights, saved: Saved, gradient: Array, w
     return Gradients((_spread(saved.shape, g, gradient, lambda at, number, index: gradient[at]),))
 
 
-def _over_taps(padded: Array, g: Geometry, part: Callable[[Array, Axes], Array]) -> Array:
+def _tiles(g: Geometry) -> bool:
+    """Whether each element of the padded input lies in one window at most, at one tap."""
+    return all(s >= (k - 1) * d + 1 for k, s, d in zip(g.k, g.s, g.d, strict=True))
+
+
+def _over_taps(x: Array, g: Geometry, part: Callable[[Array, Axes], Array]) -> Array:
     """The sum (N, OH, OW, C) over taps of part(what the tap sees, its index)."""
-    total = np.zeros((padded.shape[0], *g.out, padded.shape[-1]), padded.dtype)
-
-    def work(start: int, stop: int) -> None:
-        mine, into = padded[start:stop], total[start:stop]
-        for index in np.ndindex(*g.k):
-            into += part(mine[tap(index, g)], index)
-
-    over_batch(padded.shape[0], work, 2.0 * total.size * math.prod(g.k))
+    total = np.empty((x.shape[0], *g.out, x.shape[-1]), x.dtype)
+    for at in few(len(x), math.prod(x.shape[1:])):
+        seen, into = pad(x[at], g.pads), total[at]
+        for number, index in enumerate(np.ndindex(*g.k)):
+            if number:
+                into += part(seen[tap(index, g)], index)
+            else:
+                into[...] = part(seen[tap(index, g)], index)
     return total
 
 
 def _spread(shape: tuple[int, ...], g: Geometry, like: Array, part: Callable[[slice, int, Axes], Array]) -> Array:
     """The adjoint of `_over_taps`, (N, H, W, C): part(samples, tap's number, its index), added where the tap read."""
-    sizes = tuple(m + b + e for m, (b, e) in zip(shape[1:-1], g.pads, strict=True))
-    padded = np.zeros((shape[0], *sizes, shape[-1]), like.dtype)
-
-    def work(start: int, stop: int) -> None:
+    dx = np.empty(shape, like.dtype)
+    tiles = _tiles(g)
+    for at in few(shape[0], math.prod(shape[1:])):
+        padded = np.zeros((at.stop - at.start, *g.sizes(shape[1:-1]), shape[-1]), like.dtype)
         for number, index in enumerate(np.ndindex(*g.k)):
-            padded[start:stop][tap(index, g)] += part(slice(start, stop), number, index)
-
-    over_batch(shape[0], work, 3.0 * like.size * math.prod(g.k))
-    return padded[interior(shape[1:-1], g.pads)]
-
-
-def _to_winners(values: Array, winner: Array, shape: tuple[int, ...], g: Geometry) -> Array:
-    """Each value where its window had its maximum, added where several meet."""
-    return _spread(shape, g, values, lambda at, number, index: values[at] * (winner[at] == number))
+            if tiles:
+                padded[tap(index, g)] = part(at, number, index)
+            else:
+                padded[tap(index, g)] += part(at, number, index)
+        dx[at] = padded[interior(shape[1:-1], g.pads)]
+    return dx
 
 
-def _max(padded: Array, g: Geometry, training: bool) -> tuple[Array, Array | None]:
-    """The largest of each window, and which tap it was (the first of equals, as in onnxruntime)."""
-    taps = math.prod(g.k)
-    shape = (padded.shape[0], *g.out, padded.shape[-1])
-    best = np.empty(shape, padded.dtype)
-    winner = np.zeros(shape, np.uint8 if taps <= 256 else np.int32) if training else None
-
-    def work(start: int, stop: int) -> None:
-        mine, top = padded[start:stop], best[start:stop]
-        for number, index in enumerate(np.ndindex(*g.k)):
-            seen = mine[tap(index, g)]
-            if number == 0:
-                np.copyto(top, seen)
-                continue
-            if winner is not None:
-                np.copyto(winner[start:stop], number, where=seen > top, casting="unsafe")
-            np.maximum(top, seen, out=top)
-
-    over_batch(shape[0], work, 3.0 * best.size * taps)
-    return best, winner
+def _max(x: Array, g: Geometry) -> Array:
+    """The largest of each window, (N, OH, OW, C)."""
+    best = np.empty((x.shape[0], *g.out, x.shape[-1]), x.dtype)
+    for at in few(len(x), math.prod(x.shape[1:])):
+        seen, top = pad(x[at], g.pads, -np.inf), best[at]
+        first, *others = (seen[tap(index, g)] for index in np.ndindex(*g.k))
+        if not others:
+            top[...] = first
+        for other in others:
+            first = np.maximum(first, other, out=top)
+    return best
 
 
-def _norm(order: int, padded: Array, g: Geometry) -> Array:
+def _max_gradient(x: Array, y: Array, gradient: Array, g: Geometry) -> Array:
+    """Each gradient where its window had its maximum: at the first of equal ones."""
+    spatial, tiles = x.shape[1:-1], _tiles(g)
+    direct = tiles and not g.padded  # nothing is added up, and nothing falls outside
+    dx = np.zeros(x.shape, x.dtype) if direct else np.empty(x.shape, x.dtype)
+    for at in few(len(x), math.prod(x.shape[1:])):
+        seen, top, mine = pad(x[at], g.pads, -np.inf), y[at], gradient[at]
+        into = dx[at] if direct else np.zeros(seen.shape, x.dtype)
+        left, hit, some = np.ones(top.shape, np.bool_), np.empty(top.shape, np.bool_), np.empty_like(mine)
+        for index in np.ndindex(*g.k):
+            place = tap(index, g)
+            np.equal(seen[place], top, out=hit)
+            hit &= left
+            left ^= hit
+            if tiles:
+                np.multiply(mine, hit, out=into[place])
+            else:
+                into[place] += np.multiply(mine, hit, out=some)
+        if not direct:
+            dx[at] = into[interior(spatial, g.pads)]
+    return dx
+
+
+def _winners(x: Array, g: Geometry) -> Array:
+    """Which tap of each window has its maximum, the first of equal ones (as in onnxruntime): (N, OH, OW, C)."""
+    padded = pad(x, g.pads, -np.inf)
+    best = np.full((x.shape[0], *g.out, x.shape[-1]), -np.inf, x.dtype)
+    winner = np.zeros(best.shape, np.int32)
+    for number, index in enumerate(np.ndindex(*g.k)):
+        seen = padded[tap(index, g)]
+        winner += (seen > best) * (number - winner)
+        np.maximum(best, seen, out=best)
+    return winner
+
+
+def _norm(order: int, x: Array, g: Geometry) -> Array:
     """(Σ |x|^p)^(1/p) of each window (ONNX LpPool); padding adds 0.
 
     From p = 3 on relative to the window's largest, as high powers soon leave the range of float32.
     """
     if order == 1:
-        return _over_taps(padded, g, lambda seen, index: np.abs(seen))
+        return _over_taps(x, g, lambda seen, index: np.abs(seen))
     if order == 2:
-        return np.sqrt(_over_taps(padded, g, lambda seen, index: seen * seen))
-    size = np.abs(padded)
-    unit, _ = _max(size, g, False)
+        return np.sqrt(_over_taps(x, g, lambda seen, index: seen * seen))
+    size = np.abs(pad(x, g.pads))
+    unit = _max(size, g._replace(pads=((0, 0),) * len(g.pads)))
     unit[(unit == 0) | np.isinf(unit)] = 1
     total = np.zeros_like(unit)
     for index in np.ndindex(*g.k):
@@ -255,9 +279,8 @@ def unpool(op: Unpool, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode
     x, source = inputs
     assert op.pool is not None, "lowering puts the pool in"
     g = geometry(op.pool, source.shape[1:-1])
-    _, winner = _max(pad(source, g.pads, -np.inf), g, True)
-    assert winner is not None
-    y = np.ascontiguousarray(_to_winners(x, winner, source.shape, g))
+    winner = _winners(source, g)
+    y = _spread(source.shape, g, x, lambda at, number, index: x[at] * (winner[at] == number))
     return Outcome(y, winner if mode.training else None)
 
 
@@ -309,14 +332,12 @@ def _stretched(x: Array, axis: int, n: int) -> Array:
     y = np.empty((*x.shape[:axis], m * n, *x.shape[axis + 1 :]), x.dtype)
     source, made = np.moveaxis(x, axis, 1), np.moveaxis(y, axis, 1)
 
-    def some(at: slice) -> None:
+    for at in few(x.shape[0], y[:1].size):
         edged = np.concatenate([source[at, :1], source[at], source[at, -1:]], 1)
         for r, (low, share) in enumerate(_phases(n)):
             part = edged[:, low + 1 : low + 1 + m] * (1 - share)
             part += edged[:, low + 2 : low + 2 + m] * share
             made[at, r::n] = part
-
-    _some_samples(x.shape[0], y.size, some)
     return y
 
 
@@ -326,7 +347,7 @@ def _shrunk(gradient: Array, axis: int, n: int, nearest: bool) -> Array:
     dx = np.empty((*gradient.shape[:axis], m, *gradient.shape[axis + 1 :]), gradient.dtype)
     source, made = np.moveaxis(gradient, axis, 1), np.moveaxis(dx, axis, 1)
 
-    def some(at: slice) -> None:
+    for at in few(gradient.shape[0], gradient[:1].size):
         taken = source[at]
         edged = np.zeros((taken.shape[0], m + 2, *taken.shape[2:]), gradient.dtype)
         for r, (low, share) in enumerate(_phases(n)):
@@ -339,20 +360,7 @@ def _shrunk(gradient: Array, axis: int, n: int, nearest: bool) -> Array:
         edged[:, 1] += edged[:, 0]
         edged[:, -2] += edged[:, -1]
         made[at] = edged[:, 1:-1]
-
-    _some_samples(gradient.shape[0], gradient.size, some)
     return dx
-
-
-def _some_samples(count: int, size: int, work: Callable[[slice], None]) -> None:
-    """Calls work(samples) for a few of a batch at a time, whose values fit the cache where all `size` do not."""
-    step = max(1, (1 << 16) * count // max(size, 1))
-
-    def run(start: int, stop: int) -> None:
-        for i in range(start, stop, step):
-            work(slice(i, min(i + step, stop)))
-
-    over_batch(count, run, 4.0 * size)
 
 
 # --- maxout ----------------------------------------------------------------------------------------------------

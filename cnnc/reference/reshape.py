@@ -18,8 +18,8 @@ from cnnc.ops.reshape import (
     Slice,
     SpaceToDepth,
 )
-from cnnc.reference.conv import interior, pad
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of, inward, outward
+from cnnc.reference.windows import interior, pad
 from cnnc.tensor import TensorType
 
 NoWeights = Mapping[str, Array]

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -31,8 +31,9 @@ from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
 from cnnc.provenance import versions
 from cnnc.recipe import CrossEntropy, Recipe, require
-from cnnc.reference.engine import Array, Random, Weights, backward, forward, initialize, outward
-from cnnc.reference.parallel import one_blas_thread, thread_count
+from cnnc.reference.crew import Crew, crew_for
+from cnnc.reference.engine import Array, StepNumbers, Weights, backward, forward, initialize, outward
+from cnnc.reference.parallel import keep_memory, one_blas_thread, peak_process_memory, thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
@@ -90,6 +91,7 @@ class Run:
     slots: Weights
     progress: Progress
     objective: Objective
+    crew: Crew | None = None
 
     @property
     def steps(self) -> int:
@@ -162,7 +164,8 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
     """
     watcher, stopping = watcher or Watcher(), stopping or Stopping()
     metrics = _metrics_before(run)
-    with one_blas_thread(), warnings.catch_warnings():
+    keep_memory()
+    with one_blas_thread(), _crew(run), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # overflow is looked for, and said in our own words
         if run.progress == Progress() or not (run.folder / "last.safetensors").exists():
             save(run, "last")  # from the first moment on there is something to go on from
@@ -177,6 +180,22 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
             _finish_epoch(run, watcher, metrics, seconds, run.progress.seen - seen)
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
         return Result(run, False, run.objective.evaluate(best, run.data.test))
+
+
+@contextmanager
+def _crew(run: Run) -> Iterator[None]:
+    """Inside, worker processes take their parts of each batch, where the run is long enough to be worth it."""
+    left = run.recipe.epochs - run.progress.epoch
+    run.crew = crew_for(run.graph, run.weights, run.objective.wanted, run.recipe.batch, left * len(run.train))
+    if run.crew is None:
+        yield
+        return
+    with run.crew:
+        run.weights = run.crew.adopt(run.weights)
+        try:
+            yield
+        finally:
+            run.crew = None
 
 
 class Rehearsal(NamedTuple):
@@ -196,26 +215,16 @@ def rehearse(run: Run) -> Rehearsal:
     batch = min(run.recipe.batch, len(run.train))
     inputs = tuple(column[np.arange(batch)] for column in run.train.inputs)
     targets = tuple(column[np.arange(batch)] for column in run.train.targets)
-    with one_blas_thread():
+    keep_memory()
+    with one_blas_thread(), _crew(run):
         loss, _, answers = _step(run, 0, 0, inputs, targets)
         begun = time.perf_counter()
         _step(run, 0, 1, inputs, targets)
         seconds = time.perf_counter() - begun
+        peak = peak_process_memory() + (run.crew.peak() if run.crew is not None else 0)
     chance = math.log(run.objective.terms[0].node.type.channels) if answers else None
     total = seconds * run.steps * run.recipe.epochs
-    return Rehearsal(
-        loss, chance, seconds, batch / seconds, total, training_memory(run.graph, batch), peak_process_memory()
-    )
-
-
-def peak_process_memory() -> int:
-    """The most memory that this process has held, in bytes; 0 where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    return Rehearsal(loss, chance, seconds, batch / seconds, total, training_memory(run.graph, batch), peak)
 
 
 def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
@@ -254,17 +263,20 @@ def _step(
     """One batch forward and backward, and the update; returns the loss, the right answers, and all answers."""
     recipe, graph, objective = run.recipe, run.graph, run.objective
 
-    def random(layer: str) -> np.random.Generator:
-        return np.random.default_rng([recipe.seed, 2, epoch, step, *layer.encode()])
-
-    source: Random = random
+    random = StepNumbers(recipe.seed, epoch, step)
     feeds = feeds_of(graph, inputs)
-    trace = forward(graph, run.weights, feeds, wanted=objective.wanted, training=True, random=source)
+    if run.crew is not None:
+        trace = run.crew.forward(run.weights, feeds, random)
+    else:
+        trace = forward(graph, run.weights, feeds, wanted=objective.wanted, training=True, random=random)
     batch = objective.batch(trace, targets)
     if not math.isfinite(batch.loss):
         raise _diverged(run, feeds, epoch, step)
     right, answers = objective.right(trace, targets)
-    gradients, _ = backward(graph, run.weights, trace, batch.seeds)
+    if run.crew is not None:
+        gradients = run.crew.backward(run.weights, trace, batch.seeds)
+    else:
+        gradients, _ = backward(graph, run.weights, trace, batch.seeds)
     if recipe.clip is not None:
         clip(gradients, recipe.clip)
     rate = recipe.optimizer.lr * factor(recipe.schedule, epoch + step / run.steps, recipe.epochs)

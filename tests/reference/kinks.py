@@ -16,9 +16,9 @@ from cnnc.ops.activation import Abs, Clip, Elu, HardSigmoid, HardSwish, LeakyRel
 from cnnc.ops.base import Op
 from cnnc.ops.merge import Maximum
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool
-from cnnc.reference.conv import pad, windows_of
 from cnnc.reference.engine import Array, Trace
 from cnnc.reference.pool import geometry
+from cnnc.reference.windows import pad, windows_of
 
 Margin = Callable[[Any, tuple[Array, ...]], float]
 

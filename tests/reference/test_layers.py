@@ -232,7 +232,7 @@ def test_values_are_dropped_after_their_last_reader() -> None:
     weights = initialize(made, 0)
     x = {"input1": np.zeros((1, 3, 8, 8), np.float32)}
     assert forward(made, weights, x).values.keys() == {"fc1"}
-    assert forward(made, weights, x).saved == {}
+    assert forward(made, weights, x).parts == []
     assert forward(made, weights, x, wanted=["relu1", "fc1"]).values.keys() == {"relu1", "fc1"}
     assert len(forward(made, weights, x, keep_all=True).values) == len(made.nodes)
 

@@ -16,8 +16,8 @@ from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Input
 from cnnc.ops.pool import Pool
-from cnnc.reference.conv import Geometry, windows_of
 from cnnc.reference.engine import Array, Weights, backward, forward, inward, outward
+from cnnc.reference.windows import Geometry, windows_of
 from tests.op_cases import random_weights
 from tests.reference import plain
 
@@ -213,7 +213,7 @@ def test_a_winner_among_more_than_256_taps() -> None:
 # --- threads and repetition --------------------------------------------------------------------------------
 
 BIG = """input 8x16x16
-conv 16 k=3 p=1
+conv 16 k=3 p=1 bias=false
 bn
 relu
 conv 16 k=3 p=1 groups=c_in
@@ -258,7 +258,7 @@ def test_a_repeated_run_is_bit_identical(monkeypatch: pytest.MonkeyPatch, thread
 
 def test_the_batch_is_really_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the two tests above would compare one thread with itself."""
-    from cnnc.reference import parallel
+    from cnnc.reference import engine, parallel
 
     seen: list[list[tuple[int, int]]] = []
     real = parallel.shares
@@ -267,7 +267,7 @@ def test_the_batch_is_really_shared_out(monkeypatch: pytest.MonkeyPatch) -> None
         seen.append(real(count, parts))
         return seen[-1]
 
-    monkeypatch.setattr(parallel, "shares", spy)
+    monkeypatch.setattr(engine, "shares", spy)
     results(3, monkeypatch, np.float32)
     assert [(0, 3), (3, 6), (6, 10)] in seen
 

@@ -14,9 +14,9 @@ from cnnc.export.emitter import Emitter, emission_of, padded, sides
 from cnnc.graph import Node
 from cnnc.ops import window
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
-from cnnc.reference.conv import Geometry
 from cnnc.reference.engine import Array
 from cnnc.reference.pool import geometry
+from cnnc.reference.windows import Geometry
 from cnnc.tensor import TensorType
 
 _END = 2**63 - 1  # of an axis, whatever its size (ONNX Slice)

@@ -1,0 +1,72 @@
+"""Where windows lie in a tensor (N, H, W, C), and views of what they see.
+
+Shapes in comments show two spatial axes; everything is written for any number of them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from cnnc.arguments import Axes
+from cnnc.reference.engine import Array
+
+
+class Geometry(NamedTuple):
+    """Where windows lie: kernel, stride, dilation, padding (begin, end) and output size of each spatial axis."""
+
+    k: Axes
+    s: Axes
+    d: Axes
+    pads: tuple[tuple[int, int], ...]
+    out: Axes
+
+    @property
+    def padded(self) -> bool:
+        return any(b or e for b, e in self.pads)
+
+    def sizes(self, spatial: Axes) -> Axes:
+        """The sizes of an input with its padding."""
+        return tuple(m + b + e for m, (b, e) in zip(spatial, self.pads, strict=True))
+
+
+def pad(x: Array, pads: tuple[tuple[int, int], ...], value: float = 0.0) -> Array:
+    """(N, H, W, C) with borders of `value`; the same array where there are none."""
+    if not any(b or e for b, e in pads):
+        return np.ascontiguousarray(x)
+    spatial = x.shape[1:-1]
+    sizes = tuple(m + b + e for m, (b, e) in zip(spatial, pads, strict=True))
+    padded = np.full((x.shape[0], *sizes, x.shape[-1]), value, x.dtype)
+    padded[interior(spatial, pads)] = x
+    return padded
+
+
+def interior(spatial: Axes, pads: tuple[tuple[int, int], ...]) -> tuple[slice, ...]:
+    """The index of the input inside its padded array."""
+    return (slice(None), *(slice(b, b + m) for m, (b, _) in zip(spatial, pads, strict=True)))
+
+
+def windows_of(padded: Array, g: Geometry) -> Array:
+    """A view (N, OH, OW, kh, kw, C) of a padded input: element [n, i, j, a, b, c] is x[n, i·s + a·d, j·s + b·d, c]."""
+    n, *steps, channel = padded.strides
+    return as_strided(
+        padded,
+        (padded.shape[0], *g.out, *g.k, padded.shape[-1]),
+        (
+            n,
+            *(step * s for step, s in zip(steps, g.s, strict=True)),
+            *(step * d for step, d in zip(steps, g.d, strict=True)),
+            channel,
+        ),
+        writeable=False,
+    )
+
+
+def tap(index: Axes, g: Geometry) -> tuple[slice, ...]:
+    """The index, in a padded array, of the elements that one tap of all windows reads: (N, OH, OW, C)."""
+    return (
+        slice(None),
+        *(slice(i * d, i * d + s * (out - 1) + 1, s) for i, d, s, out in zip(index, g.d, g.s, g.out, strict=True)),
+    )

@@ -1,0 +1,165 @@
+"""Cross-correlation with 3x3 kernels at stride 1 by Winograd's F(4x4, 3x3): a quarter of the multiplications.
+
+    forward   Y = Aᵀ[(G k Gᵀ) ⊙ (Bᵀ d B)]A       for each tile of 4x4 outputs and its 6x6 inputs d
+    weight    dk = Gᵀ[Σ over tiles (Bᵀ d B) ⊙ (A dY Aᵀ)]G
+
+(Lavin & Gray 2016, section 4; the points are 0, 1, -1, 2, -2.) ⊙ becomes a matrix product over channels for each
+of the 36 places of a tile. The transforms of both axes are one matrix each, 36x36 and 16x36, so that they are
+products as well. Rounding is some ten times that of the plain product; it pays from some 24 channels on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from cnnc.reference.engine import Array
+from cnnc.reference.rows import add_channels
+from cnnc.reference.windows import Geometry, interior
+
+TILE, SEEN = 4, 6
+CHANNELS = 24  # as many on both sides, or the transforms cost more than the products save
+TILES = 96  # at a time: enough rows for a product, few enough for the cache
+MOST_TILES = 400  # of one image: all of them are worked through at a time
+
+_B = np.array(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ],
+    np.float64,
+)
+_G = (
+    np.array(
+        [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]],
+        np.float64,
+    )
+    / 24
+)
+_A = np.array(
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
+    np.float64,
+)
+
+
+class Transforms(NamedTuple):
+    """The three transforms, of both axes at once: of inputs (36, 36), kernels (36, 9) and results (16, 36)."""
+
+    inputs: Array
+    kernel: Array
+    results: Array
+
+
+def _transforms(dtype: np.dtype[Any]) -> Transforms:
+    return Transforms(*(np.kron(m, m).astype(dtype) for m in (_B, _G, _A)))
+
+
+def suits(g: Geometry, channels: int, outputs: int) -> bool:
+    """Whether these windows can be worked through like this, and are worth it."""
+    fits = g.k == (3, 3) and g.s == g.d == (1, 1) and min(channels, outputs) >= CHANNELS
+    if not fits:
+        return False
+    tiles = math.prod(-(-m // TILE) for m in g.out)
+    return tiles <= MOST_TILES and 2 * 36 * tiles <= 9 * math.prod(g.out)
+
+
+class _Tiles(NamedTuple):
+    """The tiles of an output of these sizes."""
+
+    high: int
+    wide: int
+
+    @classmethod
+    def of(cls, g: Geometry) -> _Tiles:
+        return cls(-(-g.out[0] // TILE), -(-g.out[1] // TILE))
+
+    @property
+    def images(self) -> int:
+        """How many images to work through at a time."""
+        return max(1, TILES // (self.high * self.wide))
+
+
+def _inputs(x: Array, g: Geometry, tiles: _Tiles, images: int) -> Iterator[tuple[slice, Array]]:
+    """The transformed tiles (36, T, C) of a few images at a time."""
+    channels = x.shape[-1]
+    transform = _transforms(x.dtype).inputs
+    sizes = TILE * tiles.high + 2, TILE * tiles.wide + 2
+    padded = np.zeros((images, *sizes, channels), x.dtype)
+    n, high, wide, one = padded.strides
+    seen = as_strided(
+        padded,
+        (SEEN, SEEN, images, tiles.high, tiles.wide, channels),
+        (high, wide, n, TILE * high, TILE * wide, one),
+        writeable=False,
+    )
+    place = interior(x.shape[1:-1], g.pads)
+    gathered = np.empty(seen.shape, x.dtype)
+    made = np.empty((SEEN * SEEN, gathered[0, 0].size), x.dtype)
+    for i in range(0, len(x), images):
+        mine = x[i : i + images]
+        count = len(mine)
+        padded[:count][place] = mine
+        into, out = gathered, made
+        if count < images:
+            into = gathered.reshape(-1)[: gathered.size // images * count].reshape(SEEN, SEEN, count, *seen.shape[3:])
+            out = made.reshape(-1)[: into.size].reshape(SEEN * SEEN, -1)
+        np.copyto(into, seen[:, :, :count])
+        np.matmul(transform, into.reshape(SEEN * SEEN, -1), out=out)  # (36, 36) @ (36, T·C)
+        yield slice(i, i + count), out.reshape(SEEN * SEEN, -1, channels)
+
+
+def _split(array: Array, tiles: _Tiles) -> Array:
+    """A view of (n, 4·TH, 4·TW, O), contiguous, as (4, 4, n, TH, TW, O)."""
+    n, *_, outputs = array.shape
+    return array.reshape(n, tiles.high, TILE, tiles.wide, TILE, outputs).transpose(2, 4, 0, 1, 3, 5)
+
+
+def correlate(x: Array, kernel: Array, g: Geometry, bias: Array | None = None) -> Array:
+    """The cross-correlation (N, OH, OW, O) of an input (N, H, W, C) with a kernel (3, 3, C, O)."""
+    channels, outputs = kernel.shape[2:]
+    t, tiles = _transforms(x.dtype), _Tiles.of(g)
+    weight = (t.kernel @ kernel.reshape(9, -1)).reshape(SEEN * SEEN, channels, outputs)  # (36, 9) @ (9, C·O)
+    out = np.empty((len(x), *g.out, outputs), x.dtype)
+    whole = g.out == (TILE * tiles.high, TILE * tiles.wide)
+    images = min(len(x), tiles.images)
+    for at, seen in _inputs(x, g, tiles, images):
+        product = seen @ weight  # (36, T, C) @ (36, C, O)
+        made = t.results @ product.reshape(SEEN * SEEN, -1)  # (16, 36) @ (36, T·O)
+        count = at.stop - at.start
+        made = made.reshape(TILE, TILE, count, tiles.high, tiles.wide, outputs)
+        if whole:
+            _split(out[at], tiles)[...] = made
+        else:
+            room = np.empty((count, TILE * tiles.high, TILE * tiles.wide, outputs), x.dtype)
+            _split(room, tiles)[...] = made
+            out[at] = room[:, : g.out[0], : g.out[1]]
+        if bias is not None:
+            add_channels(out[at], bias)
+    return out
+
+
+def correlate_gradient(x: Array, gradient: Array, g: Geometry) -> Array:
+    """The gradient (3, 3, C, O) of the kernel of `correlate`, given that of its result (N, OH, OW, O)."""
+    channels, outputs = x.shape[-1], gradient.shape[-1]
+    t, tiles = _transforms(x.dtype), _Tiles.of(g)
+    total = np.zeros((SEEN * SEEN, channels, outputs), x.dtype)
+    images = min(len(x), tiles.images)
+    back = np.ascontiguousarray(t.results.T)
+    for at, seen in _inputs(x, g, tiles, images):
+        mine = gradient[at]
+        if g.out != (TILE * tiles.high, TILE * tiles.wide):
+            room = np.zeros((len(mine), TILE * tiles.high, TILE * tiles.wide, outputs), x.dtype)
+            room[:, : g.out[0], : g.out[1]] = mine
+            mine = room
+        spread = back @ _split(mine, tiles).reshape(TILE * TILE, -1)  # (36, 16) @ (16, T·O)
+        # (36, C, T) @ (36, T, O)
+        total += seen.transpose(0, 2, 1) @ spread.reshape(SEEN * SEEN, -1, outputs)
+    return (t.kernel.T @ total.reshape(SEEN * SEEN, -1)).reshape(3, 3, channels, outputs)  # (9, 36) @ (36, C·O)
