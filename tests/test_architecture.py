@@ -172,6 +172,7 @@ def test_no_two_modules_need_each_other() -> None:
         (("threadpoolctl",), ("cnnc.reference.parallel",)),
         (("safetensors",), ("cnnc.training.checkpoint",)),
         (("PIL",), ("cnnc.data.pictures",)),
+        (("tensorboardX",), ("cnnc.training.tensorboard",)),
         (("numpy",), ("cnnc.reference", "cnnc.export", "cnnc.training", "cnnc.data", "cnnc.cli")),
     ],
 )

@@ -68,6 +68,32 @@ class Watcher:
     def finished_epoch(self, run: Run, epoch: Epoch) -> None:
         """After each epoch."""
 
+    def close(self) -> None:
+        """At the end, however training ended. Whoever made the watcher calls it."""
+
+
+class Watchers(Watcher):
+    """Several that are told the same."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._all = watchers
+
+    def began(self, run: Run) -> None:
+        for watcher in self._all:
+            watcher.began(run)
+
+    def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
+        for watcher in self._all:
+            watcher.stepped(run, epoch, step, loss)
+
+    def finished_epoch(self, run: Run, epoch: Epoch) -> None:
+        for watcher in self._all:
+            watcher.finished_epoch(run, epoch)
+
+    def close(self) -> None:
+        for watcher in self._all:
+            watcher.close()
+
 
 class Stopping(NamedTuple):
     """Asked after each step: whether to save and stop."""
@@ -297,7 +323,7 @@ def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float
     rate = run.recipe.optimizer.lr * factor(run.recipe.schedule, p.epoch, run.recipe.epochs)
     done = Epoch(p.epoch, trained, validation, rate, seconds, images / seconds, better)
     run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, answers=0, seen=0)
-    metrics.append(json.dumps(_line(run, done)))
+    metrics.append(json.dumps(line_of(run, done)))
     write_atomic(run.folder / "metrics.jsonl", "".join(f"{line}\n" for line in metrics).encode())
     write_atomic(run.folder / "curves.svg", curves(metrics, run.network.name).encode())
     if better:
@@ -330,7 +356,8 @@ def save(run: Run, name: str) -> Path:
     return path
 
 
-def _line(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
+def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
+    """An epoch as metrics.jsonl tells it."""
     v = epoch.validation
     return {
         "epoch": epoch.number + 1,

@@ -37,5 +37,5 @@ def write(path: Path, data: bytes) -> None:
 def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
     """Writes arrays as a .npz file. Raises CnncError E902."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
     write(path, stream.getvalue())

@@ -25,7 +25,7 @@ def make(count: int, random: np.random.Generator) -> tuple[Floats, Floats]:
     a = random.normal(0, 1, (count, 3, 1))
     f = random.uniform(0.5, 6, (count, 3, 1))
     phase = random.uniform(0, 2 * np.pi, (count, 3, 1))
-    position = (a * np.sin(2 * np.pi * f * np.arange(LENGTH) / LENGTH + phase)).sum(1, keepdims=True)
+    position: Floats = (a * np.sin(2 * np.pi * f * np.arange(LENGTH) / LENGTH + phase)).sum(1, keepdims=True)
     return position + NOISE * random.normal(0, 1, position.shape), position
 
 
