@@ -38,8 +38,8 @@ def past(measured: Floats, taps: int = TAPS) -> Floats:
 
 def best_kernel(measured: Floats, position: Floats) -> Floats:
     """The kernel over the last `TAPS` measurements with the least squared error."""
-    found: Floats = np.linalg.lstsq(past(measured), position.reshape(-1), rcond=None)[0]
-    return found
+    found = np.linalg.lstsq(past(measured), position.reshape(-1), rcond=None)[0]
+    return np.asarray(found, np.float64)
 
 
 def main() -> None:
