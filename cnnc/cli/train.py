@@ -110,7 +110,8 @@ def _rehearse(network: Network, data: Path | None, json: bool) -> None:
     expected = f" (guessing costs {found.chance:.4f})" if found.chance is not None else ""
     say(f"first loss {found.loss:.4f}{expected}")
     say(f"{found.seconds * 1e3:.1f} ms a step, {found.rate:,.0f} examples/s; about {found.total:,.0f} s for all epochs")
-    say(f"memory: {human_bytes(found.predicted)} of values and weights, {human_bytes(found.peak)} for the process")
+    measured = f", {human_bytes(found.measured)} measured" if found.measured is not None else ""
+    say(f"memory: {human_bytes(found.predicted)} expected{measured}, {human_bytes(found.peak)} for the process")
 
 
 class _Signals:
@@ -229,9 +230,10 @@ def _report(result: Result, json: bool) -> None:
 
         score = {"right": test.right, "total": test.total, "loss": test.loss, test.metric: test.result}
         best = run.progress.best_epoch + 1
-        say(dumps({"run": str(run.folder), "epochs": run.progress.epoch, "best_epoch": best, "test": score}))
+        ended = {"run": str(run.folder), "epochs": run.progress.epoch, "best_epoch": best, "memory": result.memory}
+        say(dumps({**ended, "test": {**score, **dict(test.others)}}))
         return
-    of = f" ({test.right:,} of {test.total:,})" if run.objective.answers else ""
+    of = f" ({test.right:,} of {test.total:,})" if test.metric == "accuracy" else ""
     others = "".join(f", {metric} {shown(metric, value)}" for metric, value in test.others)
     say(f"test {test}{of}{others}, weights of epoch {run.progress.best_epoch + 1}")
     say(f"run {run.folder}")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -37,7 +36,8 @@ from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.curves import curves
-from cnnc.training.objective import EVAL_BATCH, Objective, Score, feeds_of
+from cnnc.training.memory import Meter
+from cnnc.training.objective import Objective, Score, feeds_of
 from cnnc.training.optimizers import clip, update
 from cnnc.training.schedules import factor
 
@@ -45,7 +45,10 @@ SAVE_SECONDS = 300.0  # at most so much work is lost to a power cut
 
 
 class Epoch(NamedTuple):
-    """What one epoch came to; `validation` is None without a validation share."""
+    """What one epoch came to; `validation` is None without a validation share.
+
+    `memory` is by how many bytes the process has grown since training began (None where the system does not tell).
+    """
 
     number: int
     train: Score
@@ -53,6 +56,7 @@ class Epoch(NamedTuple):
     rate: float
     seconds: float
     images_per_second: float
+    memory: int | None
     best: bool
 
 
@@ -122,13 +126,22 @@ class Run:
         """Steps of an epoch."""
         return -(-len(self.train) // self.recipe.batch)
 
+    @property
+    def held(self) -> int:
+        """Bytes of weights and slots."""
+        return sum(array.nbytes for array in (*self.weights.values(), *self.slots.values()))
+
 
 class Result(NamedTuple):
-    """The end of a run. `test` is the score of the best weights on the test set, None where it was stopped."""
+    """The end of a run. `test` is the score of the best weights on the test set, None where it was stopped.
+
+    `memory` is by how many bytes the process has grown in training, None where the system does not tell.
+    """
 
     run: Run
     stopped: bool
     test: Score | None
+    memory: int | None = None
 
 
 def open_data(network: Network, folder: Path | None, report: Callable[[str], None]) -> Dataset:
@@ -194,19 +207,25 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
             save(run, "last")  # from the first moment on there is something to go on from
         write_atomic(run.folder / "network.cnn", run.network.source.text.encode())
         watcher.began(run)
+        meter = Meter(run.held)
         while run.progress.epoch < run.recipe.epochs and not _is_enough(run):
             begun, seen = time.perf_counter(), run.progress.seen
             if not _epoch(run, watcher, stopping):
                 save(run, "last")
                 return Result(run, True, None)
             seconds = time.perf_counter() - begun
-            _finish_epoch(run, watcher, metrics, seconds, run.progress.seen - seen)
+            _finish_epoch(run, watcher, metrics, seconds, run.progress.seen - seen, meter)
+        grown = meter.growth
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
-        return Result(run, False, run.objective.evaluate(best, run.data.test))
+        return Result(run, False, run.objective.evaluate(best, run.data.test), grown)
 
 
 class Rehearsal(NamedTuple):
-    """What a run would take: seconds a step, examples a second, seconds in all, bytes; the first loss beside chance's."""
+    """What a run would take: seconds a step, examples a second, seconds in all; the first loss beside chance's.
+
+    Bytes: what `cnnc check --batch` predicts, what it really grew by (None where the system does not tell), and the
+    most that the process held.
+    """
 
     loss: float
     chance: float | None
@@ -214,12 +233,14 @@ class Rehearsal(NamedTuple):
     rate: float
     total: float
     predicted: int
+    measured: int | None
     peak: int
 
 
 def rehearse(run: Run) -> Rehearsal:
     """Two steps of a run, the second of them timed; nothing is saved. Raises CnncError E701."""
     batch = min(run.recipe.batch, len(run.train))
+    meter = Meter(run.held)
     inputs = tuple(column[np.arange(batch)] for column in run.train.inputs)
     targets = tuple(column[np.arange(batch)] for column in run.train.targets)
     with one_blas_thread():
@@ -229,19 +250,8 @@ def rehearse(run: Run) -> Rehearsal:
         seconds = time.perf_counter() - begun
     chance = math.log(run.objective.terms[0].node.type.channels) if answers else None
     total = seconds * run.steps * run.recipe.epochs
-    return Rehearsal(
-        loss, chance, seconds, batch / seconds, total, training_memory(run.graph, batch), peak_process_memory()
-    )
-
-
-def peak_process_memory() -> int:
-    """The most memory that this process has held, in bytes; 0 where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    predicted = training_memory(run.graph, batch, run.recipe.slots)
+    return Rehearsal(loss, chance, seconds, batch / seconds, total, predicted, meter.growth, meter.whole)
 
 
 def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
@@ -305,7 +315,7 @@ def _is_enough(run: Run) -> bool:
     return run.recipe.stop is not None and p.epoch > 0 and p.epoch - 1 - p.best_epoch >= run.recipe.stop.patience
 
 
-def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float, images: int) -> None:
+def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float, images: int, meter: Meter) -> None:
     """Validates, keeps the best, writes metrics and checkpoints, and moves on to the next epoch.
 
     `seconds` and `images` are those since the epoch began or was resumed. Raises CnncError E701.
@@ -315,13 +325,14 @@ def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float
     validation = run.objective.evaluate(run.weights, run.validation) if len(run.validation) else None
     judged = validation or trained
     if not math.isfinite(judged.loss):
-        first = feeds_of(run.graph, tuple(c[:EVAL_BATCH] for c in run.validation.inputs))
+        part = next(run.objective.parts(run.validation))
+        first = feeds_of(run.graph, tuple(column[part] for column in run.validation.inputs))
         raise _diverged(run, first, p.epoch, p.step - 1)
     better = validation is None or validation.rank >= p.best_rank  # of equals, the one trained longer
     if better:
         p = replace(p, best_epoch=p.epoch, best_rank=judged.rank, best_loss=judged.loss)
     rate = run.recipe.optimizer.lr * factor(run.recipe.schedule, p.epoch, run.recipe.epochs)
-    done = Epoch(p.epoch, trained, validation, rate, seconds, images / seconds, better)
+    done = Epoch(p.epoch, trained, validation, rate, seconds, images / seconds, meter.growth, better)
     run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, answers=0, seen=0)
     metrics.append(json.dumps(line_of(run, done)))
     write_atomic(run.folder / "metrics.jsonl", "".join(f"{line}\n" for line in metrics).encode())
@@ -369,6 +380,7 @@ def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
         "lr": epoch.rate,
         "seconds": round(epoch.seconds, 3),
         "images_per_second": round(epoch.images_per_second, 1),
+        "memory": epoch.memory,
     }
 
 
