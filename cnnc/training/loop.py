@@ -42,6 +42,7 @@ from cnnc.training.optimizers import clip, update
 from cnnc.training.schedules import factor
 
 SAVE_SECONDS = 300.0  # at most so much work is lost to a power cut
+FAR_OFF = 3.0  # a first loss so many times that of guessing is told
 
 
 class Epoch(NamedTuple):
@@ -66,6 +67,9 @@ class Watcher:
     def began(self, run: Run) -> None:
         """Before the first step."""
 
+    def warned(self, run: Run, warning: Diagnostic) -> None:
+        """Where something is legal and hardly meant."""
+
     def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
         """After each step; both count from 0."""
 
@@ -85,6 +89,10 @@ class Watchers(Watcher):
     def began(self, run: Run) -> None:
         for watcher in self._all:
             watcher.began(run)
+
+    def warned(self, run: Run, warning: Diagnostic) -> None:
+        for watcher in self._all:
+            watcher.warned(run, warning)
 
     def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
         for watcher in self._all:
@@ -244,14 +252,13 @@ def rehearse(run: Run) -> Rehearsal:
     inputs = tuple(column[np.arange(batch)] for column in run.train.inputs)
     targets = tuple(column[np.arange(batch)] for column in run.train.targets)
     with one_blas_thread():
-        loss, _, answers = _step(run, 0, 0, inputs, targets)
+        loss, _, _ = _step(run, 0, 0, inputs, targets)
         begun = time.perf_counter()
         _step(run, 0, 1, inputs, targets)
         seconds = time.perf_counter() - begun
-    chance = math.log(run.objective.terms[0].node.type.channels) if answers else None
     total = seconds * run.steps * run.recipe.epochs
     predicted = training_memory(run.graph, batch, run.recipe.slots)
-    return Rehearsal(loss, chance, seconds, batch / seconds, total, predicted, meter.growth, meter.whole)
+    return Rehearsal(loss, run.objective.chance, seconds, batch / seconds, total, predicted, meter.growth, meter.whole)
 
 
 def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
@@ -268,6 +275,8 @@ def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
             random = np.random.default_rng([run.recipe.seed, 4, epoch, step])
             inputs = (augment(inputs[0], run.recipe.augment, random), *inputs[1:])
         loss, right, answers = _step(run, epoch, step, inputs, tuple(c[chosen] for c in run.train.targets))
+        if epoch == step == 0 and (warning := _odd_first_loss(run, loss)) is not None:
+            watcher.warned(run, warning)
         p = run.progress
         run.progress = replace(
             p,
@@ -307,6 +316,22 @@ def _step(
     update(recipe.optimizer, run.weights, gradients, run.slots, rate)
     run.weights.update(trace.buffers)
     return batch.loss, right, answers
+
+
+def _odd_first_loss(run: Run, loss: float) -> Diagnostic | None:
+    """W701 where an untrained classifier does not begin at about the loss of guessing."""
+    chance = run.objective.chance
+    if chance is None or chance / FAR_OFF <= loss <= FAR_OFF * chance:
+        return None
+    above = loss > chance
+    return Diagnostic(
+        "W701",
+        f"the first loss is {loss:.4g}; guessing costs {chance:.4g}, the logarithm of the number of classes",
+        run.objective.terms[0].output.span,
+        help="the scores begin too large: scale the input (`normalize`), or give the last layer `init=normal`"
+        if above
+        else "the answer may be in the input, or all labels may be one",
+    )
 
 
 def _is_enough(run: Run) -> bool:

@@ -101,6 +101,13 @@ class Objective:
         """Whether the first loss is a classification, whose answers are right or wrong."""
         return isinstance(self.terms[0].loss, CrossEntropy)
 
+    @property
+    def chance(self) -> float | None:
+        """The loss of guessing among equally likely classes, ln(classes); None where the loss is another, or several."""
+        if not self.answers or len(self.terms) > 1:
+            return None
+        return self.terms[0].loss.weight * math.log(self.terms[0].node.type.channels)
+
     def batch(self, trace: Trace, targets: tuple[Array, ...]) -> Batch:
         """The loss of a batch whose wanted values are in the trace, and its gradients."""
         total, seeds = 0.0, dict[str, Array]()
