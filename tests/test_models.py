@@ -44,6 +44,7 @@ PUBLISHED: dict[str, tuple[int, int | None]] = {
     "textcnn": (5_990_702, 19_020_600),
     "unet": (31_030_658, None),
     "vgg16": (138_357_544, 15_470_264_320),
+    "waves": (6_068, 280_704),
 }
 
 every_model = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])

@@ -13,7 +13,7 @@ import pytest
 from cnnc.data import load as load_data
 from cnnc.network import load
 from cnnc.training.loop import open_data
-from models.scripts import motion, pairs, positions, segments
+from models.scripts import motion, pairs, positions, segments, waves
 from tests.cli.conftest import environment
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +66,18 @@ def test_no_kernel_is_better_than_the_best() -> None:
         assert np.square(windows @ other - position.reshape(-1)).mean() > best
 
 
+def test_waves_have_their_forms() -> None:
+    turns = np.array([0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.25])
+    s = 0.5**0.5
+    assert waves.wave("sine", turns) == pytest.approx([0, s, 1, s, 0, -1, 1], abs=1e-12)
+    assert waves.wave("square", turns).tolist() == [1, 1, 1, 1, -1, -1, 1]
+    assert waves.wave("triangle", turns).tolist() == [-1, -0.5, 0, 0.5, 1, 0, 0]
+    assert waves.wave("sawtooth", turns).tolist() == [-1, -0.75, -0.5, -0.25, 0, 0.5, -0.5]
+    made = list(waves.make(8, np.random.default_rng(1)))
+    assert [form for form, _ in made] == [*waves.FORMS] * 2
+    assert all(values.shape == (128,) for _, values in made)
+
+
 def test_a_query_is_of_its_sentence() -> None:
     texts = [[f"w{n}x{i}" for i in range(9)] for n in range(5)]
     lines = [line.rstrip("\n").split("\t") for line in pairs.make(texts, 3, np.random.default_rng(1))]
@@ -98,6 +110,7 @@ def test_the_script_of_pairs_keeps_test_sentences_apart(tmp_path: Path) -> None:
         ("motion", ("--train", "40", "--test", "16"), "motion"),
         ("positions", (), "smoothing"),
         ("segments", ("--train", "40", "--test", "16"), "segmentation"),
+        ("waves", ("--count", "40"), "waves"),
         ("pairs", ("--rounds", "1"), "text_ranker"),
     ],
 )

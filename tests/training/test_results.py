@@ -37,6 +37,7 @@ GOALS = {
     "smoothing": Goal("mse", most=0.0695, script="positions"),
     "text_ranker": Goal("accuracy", least=0.75, script="pairs", data="text"),
     "textcnn": Goal("accuracy", least=0.74),
+    "waves": Goal("accuracy", least=0.90, script="waves"),
 }
 NOT_RUN = {"allcnn_c": "hours"}
 
@@ -49,7 +50,7 @@ def test_every_trained_network_has_a_goal() -> None:
 @pytest.mark.parametrize(("name", "goal"), GOALS.items(), ids=GOALS)
 def test_what_is_claimed_is_reached(name: str, goal: Goal, tmp_path: Path) -> None:
     data = os.environ.get("CNNC_DATA")
-    if data is None and name not in ("digits", "motion", "smoothing"):
+    if data is None and name not in ("digits", "motion", "smoothing", "waves"):
         pytest.skip("the variable CNNC_DATA names no data")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
