@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from cnnc.graph import Graph, Node
+from cnnc.graph import Graph
 from cnnc.ops.base import Window
 
 if TYPE_CHECKING:
@@ -112,16 +112,40 @@ def peak_memory(graph: Graph) -> Memory:
     return peak
 
 
-def training_memory(graph: Graph, batch: int) -> int:
-    """Bytes of values and gradients that a training step of a batch keeps, in float32, weights counted four times.
+def training_memory(graph: Graph, batch: int, slots: int = 2) -> int:
+    """Bytes at the fullest moment of a training step, in float32; `slots` is what the optimizer keeps for each weight.
 
-    Every value is kept for the backward pass; the gradients alive at once are those of a layer's inputs and
-    output; weights have a gradient and up to two slots of the optimizer.
+    Every value is kept until backward has passed its layer. A gradient is kept from the first reader of its value to
+    the layer that made it, that of a weight to the update, which takes one array more of the size of the
+    largest. What single layers take for a moment beside that is not counted.
     """
+    learned = {name: 4 * p.size for name, p in graph.weights.items() if p.trainable and not p.frozen}
+    update = sum(learned.values()) + max(learned.values(), default=0)
+    kept = 4 * sum(p.size for p in graph.weights.values()) + slots * sum(learned.values())
+    return kept + max(_fullest(graph, batch, learned), update)
+
+
+def _fullest(graph: Graph, batch: int, learned: dict[str, int]) -> int:
+    """The most bytes of values and gradients together on the way back; `learned` are those of each weight."""
+    own = {
+        n.name: [k for p in graph.parameters(n) if (k := f"{n.parameter_owner}.{p.name}") in learned]
+        for n in graph.nodes
+    }
+    reached: set[str] = set()  # a gradient has somewhere to go from here
+    for node in graph.nodes:
+        if own[node.name] or reached.intersection(node.inputs):
+            reached.add(node.name)
     values = sum(node.type.bytes for node in graph.nodes)
-    gradients = max((_around(graph, node) for node in graph.nodes), default=0)
-    return batch * (values + gradients) + 4 * 4 * graph.total_parameters
-
-
-def _around(graph: Graph, node: Node) -> int:
-    return node.type.bytes + sum(t.bytes for t in graph.input_types(node))
+    flowing = {name: graph.by_name[name].type.bytes for name in graph.outputs}
+    made: set[str] = set()
+    gradients, fullest = 0, 0
+    for node in reversed(graph.nodes):
+        gradients += sum(learned[name] for name in own[node.name] if name not in made)
+        made.update(own[node.name])
+        parts = {name: graph.by_name[name].type.bytes for name in node.inputs if name in reached}
+        alive = values + sum(flowing.values()) + sum(parts.values())
+        fullest = max(fullest, batch * alive + gradients)
+        flowing.pop(node.name, None)
+        flowing |= parts
+        values -= node.type.bytes
+    return fullest

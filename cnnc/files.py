@@ -88,10 +88,10 @@ def replacing(path: Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes a file whole, or leaves what was there. Raises E902."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+def write_atomic(path: Path, *data: bytes | memoryview) -> None:
+    """Writes a file whole, its parts one after the other, or leaves what was there. Raises E902."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.writelines(data)
 
 
 def sweep(path: Path) -> None:

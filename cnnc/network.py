@@ -84,7 +84,8 @@ class Network(Record):
         """The figures of every layer, and totals; `batch` is that of training memory. Raises CnncError for a text with errors."""
         from cnnc.report.summary import summarize
 
-        return summarize(self.require_graph(), self.survey, fixed=bool(self.at), batch=batch)
+        slots = self.recipe.slots if self.recipe is not None else 2
+        return summarize(self.require_graph(), self.survey, fixed=bool(self.at), batch=batch, slots=slots)
 
     @property
     def layers(self) -> tuple[Row, ...]:

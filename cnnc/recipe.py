@@ -231,6 +231,14 @@ class Recipe(Record):
     places: Mapping[str, Span] = {}
 
     @property
+    def slots(self) -> int:
+        """How many numbers the optimizer keeps for each weight."""
+        o = self.optimizer
+        if isinstance(o, Adam | AdamW):
+            return 2
+        return (1 if o.momentum else 0) + (1 if isinstance(o, RmsProp) else 0)
+
+    @property
     def metric(self) -> str:
         """The metric that decides which epoch is best: the first one asked for, else what goes with the first loss."""
         if self.metrics:

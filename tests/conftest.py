@@ -1,4 +1,5 @@
-"""What all tests share: as many BLAS threads as the program itself uses, and the option that refreshes golden files."""
+"""What all tests share: as many BLAS threads as the program itself uses, the option that refreshes golden files, and a
+line at the end that says how much of the language the table of layers covers."""
 
 from __future__ import annotations
 
@@ -19,3 +20,12 @@ def _one_blas_thread() -> Iterator[None]:
     """As in training and export; several pytest workers on few cores are slow otherwise."""
     with one_blas_thread():
         yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    from tests.op_cases import CASES, all_attributes, varied_attributes
+
+    varied, known = varied_attributes(), all_attributes()
+    terminalreporter.write_line(
+        f"op_cases: {len(CASES)} rows, which vary {len(varied & known)} of {len(known)} (layer, attribute) pairs"
+    )

@@ -8,6 +8,7 @@ Sizes are small, uneven and different on each axis, so that a swapped axis canno
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from cnnc.graph import Graph
 from cnnc.network import check
+from cnnc.ops import OPS
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import Array, Weights
 
@@ -606,6 +608,11 @@ CASES: tuple[Case, ...] = (
         "s: bilinear left right; concat left s right; fc 2; softmax",
         ranges={"q": (0, 7), "d": (0, 7)},
     ),
+    # how weights begin (the drivers draw their own; the rows hold that the word is taken everywhere)
+    Case("init-conv", "input 2x5x4; conv 3 k=2 init=lecun"),
+    Case("init-conv-transpose", "input 2x3x4; conv_transpose 3 k=2 init=xavier"),
+    Case("init-fc", "input 6; fc 4 init=he"),
+    Case("init-embed", "input 5 dtype=int64; embed 3 vocab=7 init=normal", ranges={"input1": (0, 7)}),
     # frozen weights
     Case("frozen-first", "input 2x6x6; conv 3 k=3 frozen=true; tanh; fc 2"),
     Case("frozen-middle", "input 2x6x6; conv 3 k=3; tanh; conv 2 k=2 frozen=true flip=true; tanh; fc 2"),
@@ -652,6 +659,23 @@ def cases_for(driver: Driver) -> list[Any]:
         )
         for case in CASES
     ]
+
+
+def all_attributes() -> set[tuple[str, str]]:
+    """Every (layer, attribute) of the language."""
+    return {(keyword, spec.name) for keyword, op in OPS.items() for spec in op.arguments}
+
+
+@cache
+def varied_attributes() -> frozenset[tuple[str, str]]:
+    """Those that some row sets to another value than their default; of a needed one, two rows two values."""
+    values: dict[tuple[str, str], set[str]] = {}
+    for case in CASES:
+        for node in graph_of(case).nodes:
+            for spec in node.op.arguments:
+                seen = values.setdefault((node.op.keyword, spec.name), set() if spec.required else {repr(spec.default)})
+                seen.add(repr(getattr(node.op, spec.name)))
+    return frozenset(pair for pair, seen in values.items() if len(seen) > 1)
 
 
 def graph_of(case: Case) -> Graph:

@@ -19,7 +19,7 @@ from cnnc.export import emissions
 from cnnc.export import emitter as emission
 from cnnc.network import check
 from cnnc.ops import OPS
-from tests.op_cases import CASES
+from tests.op_cases import CASES, all_attributes, varied_attributes
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "cnnc"
@@ -44,6 +44,7 @@ PARTS = (
     "recipe",
     "train_section",
     "network",
+    "memory",
     "reference",
     "export",
     "training",
@@ -172,6 +173,7 @@ def test_no_two_modules_need_each_other() -> None:
         (("threadpoolctl",), ("cnnc.reference.parallel",)),
         (("safetensors",), ("cnnc.training.checkpoint",)),
         (("PIL",), ("cnnc.data.pictures",)),
+        (("tensorboardX",), ("cnnc.training.tensorboard",)),
         (("numpy",), ("cnnc.reference", "cnnc.export", "cnnc.training", "cnnc.data", "cnnc.cli")),
     ],
 )
@@ -260,6 +262,11 @@ def test_no_known_hole_is_stale() -> None:
 
 def test_tables_hold_no_layer_that_is_not_in_the_language() -> None:
     assert {table: sorted(has - set(OPS)) for table, has in TABLES.items() if has - set(OPS)} == {}
+
+
+def test_every_attribute_of_every_layer_is_varied_by_a_row() -> None:
+    """From its default; of one that is needed, two rows give two values."""
+    assert sorted(f"{keyword}: {name}" for keyword, name in all_attributes() - varied_attributes()) == []
 
 
 def test_rows_have_names_of_their_own() -> None:

@@ -15,7 +15,7 @@ PAGES = pages()
 SHOWN = [page for page in PAGES.values() if page.broken]
 
 # What no text of a network alone can show: the command line, data, checkpoints, models, the machine.
-NOT_SHOWN = re.compile(r"E001|E008|E010|E115|E509|E[6-9]\d\d")
+NOT_SHOWN = re.compile(r"E001|E008|E010|E115|E509|[EW][6-9]\d\d")
 
 
 def codes_in_sources() -> set[str]:

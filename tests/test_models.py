@@ -22,8 +22,9 @@ FILES = sorted(MODELS.glob("*.cnn"))
 PUBLISHED: dict[str, tuple[int, int | None]] = {
     "alexnet": (61_100_840, 714_188_480),
     "alexnet_2012": (60_965_224, 724_406_816),
-    "allcnn_c": (1_369_738, None),
+    "allcnn_c": (1_369_738, 270_798_336),
     "autoencoder": (217_729, 908_352),
+    "autoencoder_unpool": (28_497, 689_920),
     "c3d": (79_991_015, 38_548_959_232),
     "convnetjs_cifar10": (22_466, 3_920_000),
     "dcgan_generator": (3_576_704, None),
@@ -32,14 +33,18 @@ PUBLISHED: dict[str, tuple[int, int | None]] = {
     "lenet5": (61_706, 416_520),
     "lenet5_1998": (60_000, None),
     "mobilenet_v1": (4_231_976, 568_740_352),
+    "motion": (42_328, 9_732_352),
     "nin": (7_595_176, None),
     "resnet18": (11_689_512, 1_814_073_344),
     "resnet50": (25_557_032, 4_089_184_256),
+    "segmentation": (205_647, 43_462_656),
+    "smoothing": (16, 4_096),
     "squeezenet": (1_248_424, 818_924_576),
-    "text_ranker": (1_601_206, None),
-    "textcnn": (5_990_702, None),
+    "text_ranker": (961_106, 510_803),
+    "textcnn": (5_990_702, 19_020_600),
     "unet": (31_030_658, None),
     "vgg16": (138_357_544, 15_470_264_320),
+    "waves": (6_068, 280_704),
 }
 
 every_model = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])

@@ -6,7 +6,8 @@ import sys
 import time
 from typing import Any
 
-from cnnc.cli.console import tell
+from cnnc.cli.console import show, tell
+from cnnc.diagnostics import Diagnostic
 from cnnc.training.loop import Epoch, Run, Watcher
 
 
@@ -60,6 +61,9 @@ class Console(Watcher):
                 noun=_noun(run),
             )
             self._live.start()
+
+    def warned(self, run: Run, warning: Diagnostic) -> None:
+        show([warning])
 
     def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
         self._done += run.recipe.batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from enum import StrEnum
 from pathlib import Path
 from shlex import join
 from types import FrameType
@@ -17,9 +18,13 @@ from cnnc.diagnostics import CnncError, Exit
 if TYPE_CHECKING:
     from cnnc.network import Network
     from cnnc.training.checkpoint import Checkpoint
-    from cnnc.training.loop import Result, Run
+    from cnnc.training.loop import Result, Run, Watcher
 
 DATA = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder of the data sets (or CNNC_DATA).")]
+
+
+class Log(StrEnum):
+    tensorboard = "tensorboard"
 
 
 def train(
@@ -35,6 +40,9 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Two steps only: speed, memory and the first loss; writes nothing.")
     ] = False,
+    log: Annotated[
+        Log | None, typer.Option("--log", help="Write the metrics for this program as well, into the run folder.")
+    ] = None,
     settings: SETTING = None,
     json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
@@ -65,9 +73,10 @@ def train(
         folder = run or free_folder(Path("runs") / file.stem)
         _require_free(folder)
     show(network.diagnostics)
-    again = _command(folder, data, export)
+    watcher = _watcher(log)
+    again = _command(folder, data, export, log)
     try:
-        result = _train(network, folder, data, saved)
+        result = _train(network, folder, data, saved, watcher)
     except Stopped:  # the second signal, which did not wait
         if (folder / "last.safetensors").exists():
             tell(f"stopped at once; what was saved last is in {folder}. Go on from there with:\n  {again}")
@@ -101,7 +110,8 @@ def _rehearse(network: Network, data: Path | None, json: bool) -> None:
     expected = f" (guessing costs {found.chance:.4f})" if found.chance is not None else ""
     say(f"first loss {found.loss:.4f}{expected}")
     say(f"{found.seconds * 1e3:.1f} ms a step, {found.rate:,.0f} examples/s; about {found.total:,.0f} s for all epochs")
-    say(f"memory: {human_bytes(found.predicted)} of values and weights, {human_bytes(found.peak)} for the process")
+    measured = f", {human_bytes(found.measured)} measured" if found.measured is not None else ""
+    say(f"memory: {human_bytes(found.predicted)} expected{measured}, {human_bytes(found.peak)} for the process")
 
 
 class _Signals:
@@ -124,20 +134,30 @@ class _Signals:
         signal.signal(signal.SIGTERM, handle)
 
 
-def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint | None) -> Result:
-    from cnnc.cli.console import stop_on_signals
+def _watcher(log: Log | None) -> Watcher:
+    """Who is told how training goes. Raises CnncError E906."""
     from cnnc.cli.progress import Console
+    from cnnc.training.loop import Watchers
+
+    if log is None:
+        return Console()
+    from cnnc.training.tensorboard import TensorBoard
+
+    return Watchers(TensorBoard(), Console())
+
+
+def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint | None, watcher: Watcher) -> Result:
+    from cnnc.cli.console import stop_on_signals
     from cnnc.training.loop import Stopping, open_data, start
     from cnnc.training.loop import train as train_run
 
     dataset = open_data(network, data, tell)
     under_way: Run = start(network, dataset, folder, saved)
-    console = Console()
     _Signals.listen()
     try:
-        return train_run(under_way, console, Stopping(lambda: _Signals.asked))
+        return train_run(under_way, watcher, Stopping(lambda: _Signals.asked))
     finally:
-        console.close()
+        watcher.close()
         stop_on_signals()
 
 
@@ -177,7 +197,7 @@ def _require_free(folder: Path) -> None:
     for name in RUN_FILES:
         if (folder / name).exists():
             whole = (folder / "last.safetensors").exists()
-            advice = f"go on with it: {_command(folder, None, None)}" if whole else "name another folder"
+            advice = f"go on with it: {_command(folder)}" if whole else "name another folder"
             raise CnncError.of("E010", f"{folder} holds a run already: {name} is there", help=advice)
 
 
@@ -191,11 +211,12 @@ def _carry_over(old: Path, new: Path) -> None:
             write_atomic(new / name, read_bytes(old / name))
 
 
-def _command(folder: Path, data: Path | None, export: Path | None) -> str:
+def _command(folder: Path, data: Path | None = None, export: Path | None = None, log: Log | None = None) -> str:
     """The command that goes on with a run."""
     words = ["cnnc", "train", "--resume", str(folder)]
     words += ["--data", str(data)] if data is not None else []
     words += ["--export", str(export)] if export is not None else []
+    words += ["--log", log.value] if log is not None else []
     return join(words)
 
 
@@ -209,9 +230,10 @@ def _report(result: Result, json: bool) -> None:
 
         score = {"right": test.right, "total": test.total, "loss": test.loss, test.metric: test.result}
         best = run.progress.best_epoch + 1
-        say(dumps({"run": str(run.folder), "epochs": run.progress.epoch, "best_epoch": best, "test": score}))
+        ended = {"run": str(run.folder), "epochs": run.progress.epoch, "best_epoch": best, "memory": result.memory}
+        say(dumps({**ended, "test": {**score, **dict(test.others)}}))
         return
-    of = f" ({test.right:,} of {test.total:,})" if run.objective.answers else ""
+    of = f" ({test.right:,} of {test.total:,})" if test.metric == "accuracy" else ""
     others = "".join(f", {metric} {shown(metric, value)}" for metric, value in test.others)
     say(f"test {test}{of}{others}, weights of epoch {run.progress.best_epoch + 1}")
     say(f"run {run.folder}")

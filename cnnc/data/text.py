@@ -4,7 +4,8 @@ A file: a line is `label TAB sentence`, or `label TAB sentence TAB sentence` for
 first line `label TAB ...` (or class, target) is a header. Blank lines are passed over.
 
 A folder: each file holds sentences of one label, one a line. Its name is `NAME.LABEL` (rt-polarity.pos,
-rt-polarity.neg), or `LABEL.txt` where all end in .txt. UTF-8, else Latin-1, which is told.
+rt-polarity.neg), or `LABEL.txt` where all end in .txt. UTF-8, else Latin-1, which is told. Or a folder of train.tsv and
+test.tsv, in the form of a file: then test.tsv is the test set, and no share is drawn.
 
 Words: a sentence is put into lower case and split into words and single marks of punctuation: "It's good." is
 `it's`, `good`, `.`; an apostrophe within a word is part of it. The vocabulary is that of the training examples alone,
@@ -13,7 +14,7 @@ to `vocabulary_size`, the `vocab` of the embed layer, where that is given. Sente
 to the length of their input.
 
 In: a `Request`. Out: a `Dataset` of int64 (N, T) and labels; classes are the labels, sorted. The test share is drawn
-from the seed, from each class alike. Every defect is an E602 that names file and line.
+from the seed, from each class alike, where the data has no test set. Every defect is an E602 that names file and line.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def read(request: Request) -> Dataset:
     """The sentences of a file or folder. Raises E602, E603."""
     place = locate(request, "text", "sentences.tsv")
     lengths = _lengths(request)
-    examples = list(_from_folder(place, request, len(lengths)) if place.is_dir() else _from_file(place, len(lengths)))
+    examples, tests = _examples(place, request, len(lengths))
     if not examples:
         raise bad(place, "expected sentences, found none")
     classes, labels = classes_of([example.label for example in examples])
@@ -69,7 +70,7 @@ def read(request: Request) -> Dataset:
     sentences = [[example.sentences[n] for example in examples] for n in range(count)]
     # The share is drawn before the vocabulary is made: a word of the test alone must stay unknown.
     places = Split((np.arange(len(examples)),), (labels,))
-    train, test = share_out(request, place, places, labels)
+    train, test = _own_test(request, place, places, tests) if tests else share_out(request, place, places, labels)
     # vocabulary over the training share, in the order of the file, the sentences of an example together
     training = train.images.tolist()
     vocabulary = make_vocabulary((s[n] for n in training for s in sentences), request.vocabulary_size)
@@ -119,6 +120,27 @@ def _lengths(request: Request) -> list[int]:
     return [entry.shape[0] for entry in request.inputs] or [0]
 
 
+def _examples(place: Path, request: Request, inputs: int) -> tuple[list[Example], int]:
+    """All examples, and how many at their end are the test set (0: it is still to be drawn)."""
+    if not place.is_dir():
+        return list(_from_file(place, inputs)), 0
+    train, test = place / "train.tsv", place / "test.tsv"
+    if not train.is_file() or not test.is_file():
+        return list(_from_folder(place, request, inputs)), 0
+    held = list(_from_file(test, inputs))
+    examples = list(_from_file(train, inputs))
+    for path, found in ((train, examples), (test, held)):
+        if not found:
+            raise bad(path, "expected sentences, found none")
+    return [*examples, *held], len(held)
+
+
+def _own_test(request: Request, place: Path, whole: Split, tests: int) -> tuple[Split, Split]:
+    count = len(whole) - tests
+    request.report(f"{place}: {count:,} to train, {tests:,} to test")
+    return whole.part(np.arange(count)), whole.part(np.arange(count, len(whole)))
+
+
 def _from_file(path: Path, inputs: int) -> Iterator[Example]:
     columns = 1 + inputs
     for number, line in lines(path):
@@ -144,7 +166,11 @@ def _example(where: str, label: str, sentences: Sequence[str]) -> Example:
 
 def _from_folder(folder: Path, request: Request, inputs: int) -> Iterator[Example]:
     if inputs != 1:
-        raise bad(folder, f"the network has {inputs} inputs, a folder of text has one sentence a line", "use a .tsv")
+        raise bad(
+            folder,
+            f"the network has {inputs} inputs, a folder of text has one sentence a line",
+            "use a .tsv, or a folder of train.tsv and test.tsv",
+        )
     for label, path in _labelled(folder, request):
         lines_ = list(raw_lines(path))
         try:

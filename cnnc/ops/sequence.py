@@ -13,7 +13,8 @@ from cnnc.tensor import DType, Parameter, TensorType
 class Embed(Op):
     """A learned vector for each integer: T integers become DIMxT (ONNX Gather).
 
-    The vectors are drawn from a normal distribution of deviation 1, as in PyTorch, unless init says otherwise.
+    The vectors are drawn evenly from ±sqrt(6/(1 + DIM)) (xavier), unless init says otherwise: small ones, as Kim (2014)
+    draws them, so that training moves them. Those of deviation 1 stay nearly where they are.
     """
 
     keyword: ClassVar[str] = "embed"
@@ -39,8 +40,8 @@ class Embed(Op):
         return TensorType((self.dim, x.size), "float32")
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
-        # One row at a time is read: a fan of 1, to which lecun gives the variance 1.
-        return (Parameter("weight", (self.vocab, self.dim), self.init or "lecun", 1, self.dim, frozen=self.frozen),)
+        # One row at a time is read: a fan of 1.
+        return (Parameter("weight", (self.vocab, self.dim), self.init or "xavier", 1, self.dim, frozen=self.frozen),)
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
         """The vector's places become the axis: one window on them, though a vector has no spatial axis."""

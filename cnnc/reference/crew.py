@@ -111,7 +111,7 @@ class Back(NamedTuple):
     names: tuple[str, ...]
 
 
-PEAK = "peak"  # asks a worker for the most memory that it has held
+MEMORY = "memory"  # asks a worker how much memory it takes
 
 
 class Crew:
@@ -187,11 +187,11 @@ class Crew:
             found[name] = gradient
         return found
 
-    def peak(self) -> int:
-        """The most memory that the workers have held, in bytes, all together; what all share counts in each."""
+    def memory(self) -> list[tuple[int | None, int]]:
+        """For each worker, by how much it has grown at work and what it held at most, in bytes (see `Meter`)."""
         for _, line in self._workers:
-            line.send(PEAK)
-        return sum(self._receive(line) for _, line in self._workers)
+            line.send(MEMORY)
+        return [self._receive(line) for _, line in self._workers]
 
     def _refresh(self, weights: Weights) -> None:
         """Copies what the caller holds elsewhere into the common memory."""

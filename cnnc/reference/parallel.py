@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -122,7 +121,8 @@ def together(meeting: Meeting, work: Callable[[int], T]) -> list[T]:
         waiting = [_pool(meeting.members).submit(run, member) for member in range(1, meeting.members)]
         errors: list[BaseException] = []
         results: list[T] = []
-        for get in [lambda: run(0), *(future.result for future in waiting)]:
+        ways: list[Callable[[], T]] = [lambda: run(0), *(future.result for future in waiting)]
+        for get in ways:
             try:
                 results.append(get())
             except BaseException as error:
@@ -130,13 +130,3 @@ def together(meeting: Meeting, work: Callable[[int], T]) -> list[T]:
     if errors:
         raise next((e for e in errors if not isinstance(e, BrokenBarrierError)), errors[0])
     return results
-
-
-def peak_process_memory() -> int:
-    """The most memory that this process has held, in bytes; 0 where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnc.reference.crew import PEAK, Ahead, Back, Job, common_memory
+from cnnc.memory import Meter
+from cnnc.reference.crew import MEMORY, Ahead, Back, Job, common_memory
 from cnnc.reference.engine import (
     Array,
     Mode,
@@ -24,7 +25,7 @@ from cnnc.reference.engine import (
     needed,
     own_numbers,
 )
-from cnnc.reference.parallel import keep_memory, one_blas_thread, peak_process_memory
+from cnnc.reference.parallel import keep_memory, one_blas_thread
 
 
 def work(line: int, file: int) -> None:
@@ -42,6 +43,7 @@ def work(line: int, file: int) -> None:
 
 def _serve(job: Job, memory: mmap.mmap, line: Connection) -> None:
     weights = {name: place.array(memory) for name, place in job.weights.items()}
+    meter = Meter()
     saved: dict[str, Any] = {}
     count = 0
     while True:
@@ -53,7 +55,7 @@ def _serve(job: Job, memory: mmap.mmap, line: Connection) -> None:
                     saved = _ahead(job, memory, weights, order, line)
                 case Back():
                     _back(job, memory, weights, order, saved, count)
-            line.send(peak_process_memory() if order == PEAK else None)
+            line.send((meter.growth, meter.whole) if order == MEMORY else None)
         except (EOFError, OSError):
             raise
         except Exception as error:

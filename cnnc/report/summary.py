@@ -65,10 +65,13 @@ class Summary(Record):
         return 4 * (self.parameters + self.buffers)
 
 
-def summarize(graph: Graph, survey: Survey | None = None, *, fixed: bool = False, batch: int = 1) -> Summary:
+def summarize(
+    graph: Graph, survey: Survey | None = None, *, fixed: bool = False, batch: int = 1, slots: int = 2
+) -> Summary:
     """The rows and totals of a graph, in the order of the text.
 
-    With a `survey` sizes are formulas, unless they are `fixed` by `--at`. `batch` is that of training memory.
+    With a `survey` sizes are formulas, unless they are `fixed` by `--at`. `batch` is that of training memory,
+    `slots` what its optimizer keeps for each weight.
     """
     is_open = survey is not None and not fixed
     fields = receptive_fields(graph)
@@ -80,7 +83,7 @@ def summarize(graph: Graph, survey: Survey | None = None, *, fixed: bool = False
         graph.total_buffers,
         None if is_open else graph.total_macs,
         None if is_open else peak_memory(graph),
-        None if is_open else training_memory(graph, batch),
+        None if is_open else training_memory(graph, batch, slots),
         batch,
         survey.rules() if survey is not None else "",
     )

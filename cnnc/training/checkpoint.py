@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from cnnc.network import Network, check
 from cnnc.reference.engine import Array, Weights
 
 FORMAT = "cnnc-checkpoint-1"
+_KINDS = {"<f4": "F32", "<f8": "F64", "<i8": "I64"}
 RUN_FILES = ("curves.svg", "last.safetensors", "best.safetensors", "metrics.jsonl", "network.cnn")
 
 
@@ -96,18 +98,26 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "preprocessing": {"range": [0, 1], "layout": "channels first"},
     }
     text = json.dumps(facts, sort_keys=True)
-    metadata = {"format": FORMAT, "cnnc": text, "digest": _digest(tensors, text)}
-    write_atomic(path, _in_order(safetensors.save(tensors, metadata)))
+    metadata = {"cnnc": text, "digest": _digest(tensors, text), "format": FORMAT}
+    write_atomic(path, *_serialized(tensors, metadata))
 
 
-def _in_order(data: bytes) -> bytes:
-    """The same file with its metadata sorted: safetensors writes them in an order that changes from run to run."""
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+def _serialized(tensors: dict[str, Array], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:
+    """A safetensors file in parts: the length of its header, the header, each tensor as it lies in memory.
+
+    The library writes metadata in an order that changes from run to run, and holds all tensors twice meanwhile.
+    """
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, array in tensors.items():
+        begin, end = end, end + array.nbytes
+        header[name] = {"dtype": _KINDS[array.dtype.str], "shape": array.shape, "data_offsets": (begin, end)}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
-    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(data)[end:]))
+    yield len(text).to_bytes(8, "little")
+    yield text
+    for array in tensors.values():
+        yield array.reshape(-1).view(np.uint8).data
 
 
 def load(path: Path) -> Checkpoint:

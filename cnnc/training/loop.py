@@ -26,6 +26,7 @@ from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.files import make_folder, read_bytes, sweep, write_atomic
 from cnnc.graph import Graph, Node
+from cnnc.memory import Meter
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
@@ -33,20 +34,24 @@ from cnnc.provenance import versions
 from cnnc.recipe import CrossEntropy, Recipe, require
 from cnnc.reference.crew import Crew, crew_for
 from cnnc.reference.engine import Array, StepNumbers, Weights, backward, forward, initialize, outward
-from cnnc.reference.parallel import keep_memory, one_blas_thread, peak_process_memory, thread_count
+from cnnc.reference.parallel import keep_memory, one_blas_thread, thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.curves import curves
-from cnnc.training.objective import EVAL_BATCH, Objective, Score, feeds_of
+from cnnc.training.objective import Objective, Score, feeds_of
 from cnnc.training.optimizers import clip, update
 from cnnc.training.schedules import factor
 
 SAVE_SECONDS = 300.0  # at most so much work is lost to a power cut
+FAR_OFF = 3.0  # a first loss so many times that of guessing is told
 
 
 class Epoch(NamedTuple):
-    """What one epoch came to; `validation` is None without a validation share."""
+    """What one epoch came to; `validation` is None without a validation share.
+
+    `memory` is by how many bytes the process has grown since training began (None where the system does not tell).
+    """
 
     number: int
     train: Score
@@ -54,6 +59,7 @@ class Epoch(NamedTuple):
     rate: float
     seconds: float
     images_per_second: float
+    memory: int | None
     best: bool
 
 
@@ -63,11 +69,44 @@ class Watcher:
     def began(self, run: Run) -> None:
         """Before the first step."""
 
+    def warned(self, run: Run, warning: Diagnostic) -> None:
+        """Where something is legal and hardly meant."""
+
     def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
         """After each step; both count from 0."""
 
     def finished_epoch(self, run: Run, epoch: Epoch) -> None:
         """After each epoch."""
+
+    def close(self) -> None:
+        """At the end, however training ended. Whoever made the watcher calls it."""
+
+
+class Watchers(Watcher):
+    """Several that are told the same."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._all = watchers
+
+    def began(self, run: Run) -> None:
+        for watcher in self._all:
+            watcher.began(run)
+
+    def warned(self, run: Run, warning: Diagnostic) -> None:
+        for watcher in self._all:
+            watcher.warned(run, warning)
+
+    def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
+        for watcher in self._all:
+            watcher.stepped(run, epoch, step, loss)
+
+    def finished_epoch(self, run: Run, epoch: Epoch) -> None:
+        for watcher in self._all:
+            watcher.finished_epoch(run, epoch)
+
+    def close(self) -> None:
+        for watcher in self._all:
+            watcher.close()
 
 
 class Stopping(NamedTuple):
@@ -98,13 +137,22 @@ class Run:
         """Steps of an epoch."""
         return -(-len(self.train) // self.recipe.batch)
 
+    @property
+    def held(self) -> int:
+        """Bytes of weights and slots."""
+        return sum(array.nbytes for array in (*self.weights.values(), *self.slots.values()))
+
 
 class Result(NamedTuple):
-    """The end of a run. `test` is the score of the best weights on the test set, None where it was stopped."""
+    """The end of a run. `test` is the score of the best weights on the test set, None where it was stopped.
+
+    `memory` is by how many bytes the process has grown in training, None where the system does not tell.
+    """
 
     run: Run
     stopped: bool
     test: Score | None
+    memory: int | None = None
 
 
 def open_data(network: Network, folder: Path | None, report: Callable[[str], None]) -> Dataset:
@@ -171,15 +219,17 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
             save(run, "last")  # from the first moment on there is something to go on from
         write_atomic(run.folder / "network.cnn", run.network.source.text.encode())
         watcher.began(run)
+        meter = Meter(run.held)
         while run.progress.epoch < run.recipe.epochs and not _is_enough(run):
             begun, seen = time.perf_counter(), run.progress.seen
             if not _epoch(run, watcher, stopping):
                 save(run, "last")
                 return Result(run, True, None)
             seconds = time.perf_counter() - begun
-            _finish_epoch(run, watcher, metrics, seconds, run.progress.seen - seen)
+            _finish_epoch(run, watcher, metrics, seconds, run.progress.seen - seen, meter)
+        grown, _ = _memory(run, meter)
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
-        return Result(run, False, run.objective.evaluate(best, run.data.test))
+        return Result(run, False, run.objective.evaluate(best, run.data.test), grown)
 
 
 @contextmanager
@@ -199,7 +249,11 @@ def _crew(run: Run) -> Iterator[None]:
 
 
 class Rehearsal(NamedTuple):
-    """What a run would take: seconds a step, examples a second, seconds in all, bytes; the first loss beside chance's."""
+    """What a run would take: seconds a step, examples a second, seconds in all; the first loss beside chance's.
+
+    Bytes: what `cnnc check --batch` predicts, what it really grew by (None where the system does not tell), and the
+    most that the process held.
+    """
 
     loss: float
     chance: float | None
@@ -207,24 +261,35 @@ class Rehearsal(NamedTuple):
     rate: float
     total: float
     predicted: int
+    measured: int | None
     peak: int
 
 
 def rehearse(run: Run) -> Rehearsal:
     """Two steps of a run, the second of them timed; nothing is saved. Raises CnncError E701."""
     batch = min(run.recipe.batch, len(run.train))
+    meter = Meter(run.held)
     inputs = tuple(column[np.arange(batch)] for column in run.train.inputs)
     targets = tuple(column[np.arange(batch)] for column in run.train.targets)
     keep_memory()
     with one_blas_thread(), _crew(run):
-        loss, _, answers = _step(run, 0, 0, inputs, targets)
+        loss, _, _ = _step(run, 0, 0, inputs, targets)
         begun = time.perf_counter()
         _step(run, 0, 1, inputs, targets)
         seconds = time.perf_counter() - begun
-        peak = peak_process_memory() + (run.crew.peak() if run.crew is not None else 0)
-    chance = math.log(run.objective.terms[0].node.type.channels) if answers else None
+        growth, whole = _memory(run, meter)
     total = seconds * run.steps * run.recipe.epochs
-    return Rehearsal(loss, chance, seconds, batch / seconds, total, training_memory(run.graph, batch), peak)
+    predicted = training_memory(run.graph, batch, run.recipe.slots)
+    return Rehearsal(loss, run.objective.chance, seconds, batch / seconds, total, predicted, growth, whole)
+
+
+def _memory(run: Run, meter: Meter) -> tuple[int | None, int]:
+    """By how much this process and its workers have grown, and what they held at most, in bytes."""
+    growth, whole = meter.growth, meter.whole
+    for more, all_of_it in run.crew.memory() if run.crew is not None else ():
+        growth = None if growth is None or more is None else growth + more
+        whole += all_of_it
+    return growth, whole
 
 
 def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
@@ -241,6 +306,8 @@ def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
             random = np.random.default_rng([run.recipe.seed, 4, epoch, step])
             inputs = (augment(inputs[0], run.recipe.augment, random), *inputs[1:])
         loss, right, answers = _step(run, epoch, step, inputs, tuple(c[chosen] for c in run.train.targets))
+        if epoch == step == 0 and (warning := _odd_first_loss(run, loss)) is not None:
+            watcher.warned(run, warning)
         p = run.progress
         run.progress = replace(
             p,
@@ -285,13 +352,29 @@ def _step(
     return batch.loss, right, answers
 
 
+def _odd_first_loss(run: Run, loss: float) -> Diagnostic | None:
+    """W701 where an untrained classifier does not begin at about the loss of guessing."""
+    chance = run.objective.chance
+    if chance is None or chance / FAR_OFF <= loss <= FAR_OFF * chance:
+        return None
+    above = loss > chance
+    return Diagnostic(
+        "W701",
+        f"the first loss is {loss:.4g}; guessing costs {chance:.4g}, the logarithm of the number of classes",
+        run.objective.terms[0].output.span,
+        help="the scores begin too large: scale the input (`normalize`), or give the last layer `init=normal`"
+        if above
+        else "the answer may be in the input, or all labels may be one",
+    )
+
+
 def _is_enough(run: Run) -> bool:
     """Whether validation has not improved for as many epochs as `stop patience=` allows."""
     p = run.progress
     return run.recipe.stop is not None and p.epoch > 0 and p.epoch - 1 - p.best_epoch >= run.recipe.stop.patience
 
 
-def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float, images: int) -> None:
+def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float, images: int, meter: Meter) -> None:
     """Validates, keeps the best, writes metrics and checkpoints, and moves on to the next epoch.
 
     `seconds` and `images` are those since the epoch began or was resumed. Raises CnncError E701.
@@ -301,15 +384,16 @@ def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float
     validation = run.objective.evaluate(run.weights, run.validation) if len(run.validation) else None
     judged = validation or trained
     if not math.isfinite(judged.loss):
-        first = feeds_of(run.graph, tuple(c[:EVAL_BATCH] for c in run.validation.inputs))
+        part = next(run.objective.parts(run.validation))
+        first = feeds_of(run.graph, tuple(column[part] for column in run.validation.inputs))
         raise _diverged(run, first, p.epoch, p.step - 1)
     better = validation is None or validation.rank >= p.best_rank  # of equals, the one trained longer
     if better:
         p = replace(p, best_epoch=p.epoch, best_rank=judged.rank, best_loss=judged.loss)
     rate = run.recipe.optimizer.lr * factor(run.recipe.schedule, p.epoch, run.recipe.epochs)
-    done = Epoch(p.epoch, trained, validation, rate, seconds, images / seconds, better)
+    done = Epoch(p.epoch, trained, validation, rate, seconds, images / seconds, _memory(run, meter)[0], better)
     run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, answers=0, seen=0)
-    metrics.append(json.dumps(_line(run, done)))
+    metrics.append(json.dumps(line_of(run, done)))
     write_atomic(run.folder / "metrics.jsonl", "".join(f"{line}\n" for line in metrics).encode())
     write_atomic(run.folder / "curves.svg", curves(metrics, run.network.name).encode())
     if better:
@@ -342,7 +426,8 @@ def save(run: Run, name: str) -> Path:
     return path
 
 
-def _line(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
+def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
+    """An epoch as metrics.jsonl tells it."""
     v = epoch.validation
     return {
         "epoch": epoch.number + 1,
@@ -354,6 +439,7 @@ def _line(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
         "lr": epoch.rate,
         "seconds": round(epoch.seconds, 3),
         "images_per_second": round(epoch.images_per_second, 1),
+        "memory": epoch.memory,
     }
 
 

@@ -7,7 +7,7 @@ gradients that backward begins with, and `Score`s. Before the first step it chec
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from cnnc.reference.engine import Array, Trace, Weights, forward, inward
 from cnnc.training.losses import loss_of
 
 EVAL_BATCH = 256
+"""At most so many examples are scored at once; no more than a training step takes, which fits into memory."""
 
 
 class Score(NamedTuple):
@@ -100,6 +101,13 @@ class Objective:
         """Whether the first loss is a classification, whose answers are right or wrong."""
         return isinstance(self.terms[0].loss, CrossEntropy)
 
+    @property
+    def chance(self) -> float | None:
+        """The loss of guessing among equally likely classes, ln(classes); None where the loss is another, or several."""
+        if not self.answers or len(self.terms) > 1:
+            return None
+        return self.terms[0].loss.weight * math.log(self.terms[0].node.type.channels)
+
     def batch(self, trace: Trace, targets: tuple[Array, ...]) -> Batch:
         """The loss of a batch whose wanted values are in the trace, and its gradients."""
         total, seeds = 0.0, dict[str, Array]()
@@ -136,12 +144,16 @@ class Objective:
         moved: Array = inward(np.asarray(target, made.dtype)).reshape(made.shape)
         return moved
 
+    def parts(self, examples: Split) -> Iterator[slice]:
+        """The batches in which examples are scored."""
+        batch = min(EVAL_BATCH, self.recipe.batch)
+        return (slice(start, start + batch) for start in range(0, len(examples), batch))
+
     def evaluate(self, weights: Weights, examples: Split) -> Score:
         """The score on examples, in the mode of use (no dropout, running statistics)."""
         graph, loss = self.graph, 0.0
         counts = _Counts(self.recipe, self.classes)
-        for start in range(0, len(examples), EVAL_BATCH):
-            part = slice(start, start + EVAL_BATCH)
+        for part in self.parts(examples):
             feeds = feeds_of(graph, tuple(c[part] for c in examples.inputs))
             targets = tuple(c[part] for c in examples.targets)
             trace = forward(graph, weights, feeds, wanted=self.wanted)
@@ -156,8 +168,7 @@ def confusion(objective: Objective, weights: Weights, examples: Split) -> list[l
     if not objective.answers:
         raise CnncError.of("E609", "only a classifier has a confusion matrix")
     counts = _Counts(objective.recipe.replace(metrics=("iou",)), objective.classes)
-    for start in range(0, len(examples), EVAL_BATCH):
-        part = slice(start, start + EVAL_BATCH)
+    for part in objective.parts(examples):
         feeds = feeds_of(objective.graph, tuple(c[part] for c in examples.inputs))
         trace = forward(objective.graph, weights, feeds, wanted=objective.wanted)
         counts.add(objective, trace, tuple(c[part] for c in examples.targets))

@@ -65,11 +65,19 @@ def _adam(op: Adam | AdamW, weight: Array, gradient: Array, slots: Weights, name
             gradient = gradient + weight * real(op.weight_decay)
     mean = slots.setdefault(f"{name}.mean", np.zeros_like(weight))
     square = slots.setdefault(f"{name}.square", np.zeros_like(weight))
-    mean += (gradient - mean) * real(1 - op.beta1)
+    change = gradient - mean  # one array beside the slots is all that the step takes
+    change *= real(1 - op.beta1)
+    mean += change
     square *= real(op.beta2)
-    square += gradient * gradient * real(1 - op.beta2)
-    root = np.sqrt(square) / real(math.sqrt(1 - op.beta2**step)) + real(op.eps)
-    weight -= mean / root * real(rate / (1 - op.beta1**step))
+    np.multiply(gradient, gradient, out=change)
+    change *= real(1 - op.beta2)
+    square += change
+    root = np.sqrt(square, out=change)
+    root /= real(math.sqrt(1 - op.beta2**step))
+    root += real(op.eps)
+    step_by = np.divide(mean, root, out=root)
+    step_by *= real(rate / (1 - op.beta1**step))
+    weight -= step_by
 
 
 def _rmsprop(op: RmsProp, weight: Array, gradient: Array, slots: Weights, name: str, rate: float) -> None:

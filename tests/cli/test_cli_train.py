@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cnnc.training import checkpoint as checkpoints
@@ -221,3 +223,18 @@ def test_data_that_are_not_there(cnnc: Cnnc, mnist: Path) -> None:
         assert done.returncode == 3
         assert codes(done.stderr) == ["E603"]
         assert "help" in done.stderr
+
+
+def test_counts_stand_beside_the_metric_they_belong_to(cnnc: Cnnc, tmp_path: Path) -> None:
+    """An iou is no share of pixels."""
+    x = np.random.default_rng(0).random((20, 1, 4, 4), np.float32)
+    np.savez(tmp_path / "maps.npz", x=x, y=(x[:, 0] > 0.5).astype(np.uint8))
+    text = 'input 1x4x4\nconv 2 k=1\ntrain {{ data npz "maps.npz"; epochs 1; metric {} }}\n'
+    for metrics, expected in (
+        ("iou; metric accuracy", r"test iou [\d.]+%, accuracy [\d.]+%, "),
+        ("accuracy", r"\(\d+ of 32\)"),
+    ):
+        (tmp_path / "maps.cnn").write_text(text.format(metrics))
+        assert re.search(expected, cnnc("train", "maps.cnn").stdout)
+    scores = json.loads(cnnc("train", "maps.cnn", "--set", "train.metric=iou", "--json").stdout)["test"]
+    assert set(scores) == {"right", "total", "loss", "iou"}

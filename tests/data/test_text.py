@@ -156,6 +156,25 @@ def test_a_folder_of_a_file_a_label(tmp_path: Path, names: tuple[str, str]) -> N
     assert lines[:2] == ["PLACE: not read: README.md", "PLACE: 2 classes: neg 2, pos 2"]
 
 
+def test_a_folder_with_a_test_set_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path / "train.tsv", "label\tquery\tdocument\n1\tred fox\ta fox\n0\tblue sky\ta fox\n1\tblue\tsky\n")
+    write(tmp_path / "test.tsv", "0\tgreen fox\tsky\n1\tsky\tblue\n")
+    data, lines = told("text", tmp_path, inputs=(takes(3, dtype="int64"), takes(4, dtype="int64")), classes=2)
+    assert lines[1] == "PLACE: 3 to train, 2 to test"
+    assert data.vocabulary == ("fox", "a", "blue", "sky", "red"), "of the training sentences alone"
+    assert data.train.labels.tolist() == [1, 0, 1]
+    assert data.test.labels.tolist() == [0, 1]
+    assert data.test.inputs[0][:].tolist() == [[1, 2, 0], [5, 0, 0]]
+    assert data.test.inputs[1][:].tolist() == [[5, 0, 0, 0], [4, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("empty", ["train.tsv", "test.tsv"])
+def test_a_folder_of_which_a_part_is_empty(tmp_path: Path, empty: str) -> None:
+    for name in ("train.tsv", "test.tsv"):
+        write(tmp_path / name, "" if name == empty else reviews())
+    assert f"{empty}: expected sentences, found none" in refused("text", tmp_path, inputs=FIVE)
+
+
 def test_latin_1_is_told_in_a_folder(tmp_path: Path) -> None:
     write(tmp_path / "a.pos", "un café\x85noir\ndeux\n", "latin-1")
     write(tmp_path / "a.neg", "un thé\ndeux\n")

@@ -60,7 +60,7 @@ pool1   pool max k=2                4x4x4                          4x4
 fc1     fc 10                          10     650  93.7%    640  10x10
 
 Small: 694 parameters and 8 buffers (2.8 KB in float32), 2,944 MACs
-memory: 2.0 KB of values at once in use (at bn1), about 16.8 KB in training at batch 1"""
+memory: 2.0 KB of values at once in use (at bn1), about 16.3 KB in training at batch 1"""
     assert table(summary(SMALL)) == expected
     assert str(check(SMALL)) == expected
 
@@ -253,8 +253,28 @@ def test_peaks(text: str, peak: int) -> None:
 
 def test_memory_of_training() -> None:
     made = graph("input 10; fc 5; relu")
-    # values 10 + 5 + 5; around fc 15 at most; weights 55 four times
-    assert training_memory(made, 1) == 4 * (10 + 5 + 5) + 4 * 15 + 16 * 55
-    assert training_memory(made, 3) - training_memory(made, 2) == 4 * 35
+    # the update: weights, their gradients and two slots, and the larger of the two weights once more
+    assert training_memory(made, 1) == 16 * 55 + 4 * 50
+    # the last layer's backward: values 10 + 5 + 5, gradients 5 + 5, weights and slots
+    assert training_memory(made, 100) == 100 * 4 * 30 + 12 * 55
+    assert training_memory(made, 100, slots=0) == 100 * 4 * 30 + 4 * 55
     assert summary("input 10; fc 5; relu", 8).training == training_memory(made, 8)
+
+
+def test_memory_of_training_through_branches() -> None:
+    """At the first layer of the left branch the gradient of the input to both has come from the right one already."""
+    made = graph("input 8; fc 10; concat { fc 20 } { fc 30 }; fc 1")
+    # on the way back, at concat: values 8 + 10 + 20 + 30 + 50; gradients 50 + 20 + 30; the weights of the last fc
+    learned = 8 * 10 + 10 + 10 * 20 + 20 + 10 * 30 + 30 + 50 + 1
+    assert training_memory(made, 1000) == 1000 * 4 * (118 + 100) + 4 * 51 + 12 * learned
+
+
+def test_memory_of_training_counts_what_the_optimizer_keeps() -> None:
+    text = 'input 400; fc 300\ntrain {{ data npz "x.npz"; loss mse; optimizer {} }}'
+    sgd, momentum, adam = (summary(text.format(o)).training for o in ("sgd lr=1", "sgd lr=1 momentum=0.9", "adam"))
+    assert sgd is not None
+    assert momentum == sgd + 4 * 120_300
+    assert adam == sgd + 8 * 120_300
+    frozen = summary('input 400; fc 300 frozen=true; fc 1\ntrain { data npz "x.npz"; loss mse; optimizer adam }')
+    assert frozen.training == 4 * 120_300 + 12 * 301 + 4 * (400 + 300 + 1 + 1) + 4 * 301
     assert summary("input 10; fc 5; relu", 8).batch == 8

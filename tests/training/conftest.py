@@ -31,7 +31,7 @@ train { data digits; optimizer adam lr=0.01; schedule cosine; batch 128; epochs 
 
 
 class Saved(NamedTuple):
-    """What a run left: the bytes of its checkpoints, and its metrics without what the clock says."""
+    """What a run left: the bytes of its checkpoints, and its metrics without what the clock and the system say."""
 
     last: bytes
     best: bytes
@@ -71,7 +71,7 @@ def tiny(*settings: str) -> Network:
 
 def saved(folder: Path) -> Saved:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    metrics = [{k: v for k, v in line.items() if k not in ("seconds", "images_per_second")} for line in lines]
+    metrics = [{k: v for k, v in line.items() if k not in ("seconds", "images_per_second", "memory")} for line in lines]
     return Saved((folder / "last.safetensors").read_bytes(), (folder / "best.safetensors").read_bytes(), metrics)
 
 

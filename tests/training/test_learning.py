@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnc.diagnostics import Diagnostic
 from cnnc.network import check
 from cnnc.reference import initialize
 from cnnc.training import checkpoint as checkpoints
@@ -93,3 +94,40 @@ def test_the_run_folder_holds_the_text_as_it_was(trainer: Trainer, tmp_path: Pat
     assert set(found.versions) >= {"cnnc", "numpy"}
     assert found.threads >= 1
     assert "preprocessing" in (tmp_path / "best.safetensors").read_bytes()[:4000].decode(errors="replace")
+
+
+class Warnings(Watcher):
+    """What was warned of, and at which step."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.found: list[tuple[int, Diagnostic]] = []
+
+    def warned(self, run: Run, warning: Diagnostic) -> None:
+        self.found.append((self.steps, warning))
+
+    def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
+        self.steps += 1
+
+
+@pytest.mark.parametrize(
+    ("layer", "word"), [("fc 10", ""), ("scale 60; fc 10", "too large"), ("fc 10 init=zeros", "")], ids=str
+)
+def test_a_first_loss_far_from_guessing_is_told_once(trainer: Trainer, tmp_path: Path, layer: str, word: str) -> None:
+    text = TINY.replace("fc 10", layer).replace("dropout 0.25", "")
+    watcher = Warnings()
+    train(start(check(text, "tiny.cnn"), trainer.data, tmp_path), watcher)
+    assert [step for step, _ in watcher.found] == ([0] if word else [])
+    for _, warning in watcher.found:
+        assert (warning.code, warning.severity) == ("W701", "warning")
+        assert "guessing costs 2.303" in warning.message
+        assert word in warning.help
+        assert warning.span is not None
+
+
+def test_a_resumed_run_is_not_warned_again(trainer: Trainer, tmp_path: Path) -> None:
+    network = check(TINY.replace("fc 10", "scale 60; fc 10"), "tiny.cnn")
+    trainer.run(network, tmp_path, 3)
+    watcher = Warnings()
+    train(start(network, trainer.data, tmp_path, checkpoints.load(tmp_path / "last.safetensors")), watcher)
+    assert watcher.found == []

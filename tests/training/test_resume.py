@@ -86,11 +86,11 @@ def test_killed_between_the_files_of_an_epoch(
         folder = tmp_path / str(survivor)
         left = [survivor]
 
-        def write(path: Path, data: bytes, left: list[int] = left) -> None:
+        def write(path: Path, *data: bytes, left: list[int] = left) -> None:
             if left[0] == 0:
                 raise KeyboardInterrupt
             left[0] -= 1
-            real(path, data)
+            real(path, *data)
 
         for module in (loop, checkpoints):
             monkeypatch.setattr(module, "write_atomic", write)

@@ -1,0 +1,149 @@
+"""Deeper against wider: networks of one number of parameters and several depths, trained alike.
+
+Goodfellow, Bulatov, Ibarz, Arnoud & Shet (2014), "Multi-digit number recognition from Street View imagery using deep
+convolutional neural networks", and Eigen, Rolfe, Fergus & LeCun (2014), "Understanding deep architectures using a
+recursive convolutional network", found that depth helps where the number of parameters is the same.
+
+Each network has 3x3 convolutions with relu in two stages, a pooling by 2 after each, and one fully connected layer;
+its width is the one at which it comes nearest to the budget of parameters. The first stage has the odd convolution.
+All are trained by one recipe on the same examples, once for each seed; the error is that on the test set after the
+last epoch.
+
+`python -m benchmarks.deeper_vs_wider` takes the bundled digits, `--data-set mnist --examples 5000` a part of MNIST. It
+prints a Markdown table, and what it is doing on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from pathlib import Path
+from statistics import mean, stdev
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+
+from cnnc import Network, check
+from cnnc.data import KNOWN, load
+from cnnc.data.dataset import Dataset
+from cnnc.training.loop import start, train
+
+TEXT = """net Depth{depth}
+block stage(w, depth) {{
+  repeat depth {{ conv w k=3 p=1; relu }}
+  pool max k=2
+}}
+input {shape}
+stage {width} {first}
+stage {width} {second}
+fc {classes}
+softmax
+train {{
+  data {data} val=0
+  augment shift={shift}
+  optimizer adam lr=0.002
+  schedule cosine
+  batch 50
+  epochs {epochs}
+  seed {seed}
+}}
+"""
+
+
+class Outcome(NamedTuple):
+    """One depth: the network, the error of each seed in per cent, seconds an epoch."""
+
+    depth: int
+    width: int
+    network: Network
+    errors: list[float]
+    seconds: float
+
+
+def network_of(depth: int, width: int, given: argparse.Namespace, seed: int) -> Network:
+    facts = KNOWN[given.data_set]
+    text = TEXT.format(
+        depth=depth,
+        width=width,
+        first=math.ceil(depth / 2),
+        second=depth // 2,
+        shape="x".join(map(str, facts.shape)),
+        classes=len(facts.classes),
+        data=given.data_set,
+        shift=max(1, facts.shape[-1] // 14),
+        epochs=given.epochs,
+        seed=seed,
+    )
+    return check(text, f"depth{depth}.cnn")
+
+
+def fitting(depth: int, given: argparse.Namespace) -> int:
+    """The width at which a network of this depth comes nearest to the budget."""
+
+    def parameters(width: int) -> int:
+        return network_of(depth, width, given, 0).require_graph().total_parameters
+
+    width = 1
+    while parameters(width + 1) <= given.parameters:
+        width += 1
+    return min((width, width + 1), key=lambda w: abs(parameters(w) - given.parameters))
+
+
+def measure(depth: int, given: argparse.Namespace, data: Dataset) -> Outcome:
+    width = fitting(depth, given)
+    errors, begun = [], time.perf_counter()
+    for seed in range(given.seeds):
+        network = network_of(depth, width, given, seed)
+        with TemporaryDirectory() as folder:
+            run = start(network, data, Path(folder))
+            train(run)
+            score = run.objective.evaluate(run.weights, data.test)
+        errors.append(100 * (1 - score.accuracy))
+        print(f"depth {depth}, width {width}, seed {seed}: error {errors[-1]:.2f} %", file=sys.stderr)
+    seconds = (time.perf_counter() - begun) / given.seeds / given.epochs
+    return Outcome(depth, width, network, errors, seconds)
+
+
+def examples(given: argparse.Namespace) -> Dataset:
+    """The data set with as many training examples as asked for, drawn from seed 0."""
+    whole = load(given.data_set, given.data, lambda line: print(line, file=sys.stderr))
+    count = min(given.examples or len(whole.train), len(whole.train))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(whole.train))[:count])
+    return Dataset(whole.name, whole.classes, whole.train.part(chosen), whole.test)
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data-set", choices=tuple(KNOWN), default="digits")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the data set (or CNNC_DATA)")
+    parser.add_argument("--examples", type=int, default=0, metavar="N", help="training examples (all)")
+    parser.add_argument("--parameters", type=int, default=8_000, metavar="N", help="the budget (8,000)")
+    parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 3, 4, 6, 8], metavar="N")
+    parser.add_argument("--epochs", type=int, default=20, metavar="N")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each network (5)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = options()
+    data = examples(given)
+    count, tests = len(data.train), len(data.test)
+    print(f"{data.name}: {count:,} examples, {given.epochs} epochs, {given.seeds} seeds; {tests:,} test examples\n")
+    print("| convolutions | width | parameters | MACs | test error (mean ± deviation) | seconds an epoch |")
+    print("|---|---|---|---|---|---|")
+    for depth in given.depths:
+        found = measure(depth, given, data)
+        graph = found.network.require_graph()
+        spread = stdev(found.errors) if len(found.errors) > 1 else 0.0
+        print(
+            f"| {found.depth} | {found.width} | {graph.total_parameters:,} | {graph.total_macs:,} "
+            f"| {mean(found.errors):.2f} ± {spread:.2f} % | {found.seconds:.1f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

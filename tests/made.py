@@ -1,0 +1,49 @@
+"""Made-up data that a network can train on: for tests that need examples of the right shapes and nothing more.
+
+In: a network with a train section. Out: a `Dataset` of numbers drawn from a seed, with a column for each input and,
+where the losses look at targets, for each output.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc.data.dataset import Column, Dataset, Split
+from cnnc.network import Network
+from cnnc.ops.dense import Input
+from cnnc.ops.sequence import Embed
+from cnnc.recipe import CrossEntropy, require
+from cnnc.tensor import TensorType
+
+
+def dataset(network: Network, count: int, seed: int = 0) -> Dataset:
+    """`count` examples to train on, and as many to test."""
+    graph, recipe = network.require_graph(), require(network.recipe, network.name)
+    vocabulary = max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0)
+    kinds = {loss.on or graph.outputs[0]: loss for loss in recipe.losses}
+    classes = graph.by_name[graph.outputs[0]].type.channels if isinstance(recipe.losses[0], CrossEntropy) else 0
+
+    def split(random: np.random.Generator) -> Split:
+        inputs = [
+            _input(node.op.fed(), vocabulary, count, random) for node in graph.inputs if isinstance(node.op, Input)
+        ]
+        targets: list[Column] = []
+        for name in graph.outputs:
+            made = graph.by_name[name].type
+            if isinstance(kinds.get(name), CrossEntropy):
+                places = made.spatial if any(size != 1 for size in made.spatial) else ()
+                targets.append(random.integers(0, made.channels, (count, *places)))
+            else:
+                targets.append(random.random((count, *made.shape), np.float32))
+        return Split(tuple(inputs), tuple(targets))
+
+    train, test = (split(np.random.default_rng([seed, part])) for part in (0, 1))
+    return Dataset("made", tuple(map(str, range(classes))), train, test)
+
+
+def _input(type_: TensorType, vocabulary: int, count: int, random: np.random.Generator) -> NDArray[np.generic]:
+    shape = (count, *type_.shape)
+    if type_.dtype == "int64":
+        return random.integers(0, vocabulary, shape)
+    return random.integers(0, 256, shape, np.uint8)
