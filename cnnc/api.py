@@ -5,12 +5,15 @@ In: networks, runs, paths. Out: results as values, or a CnncError. Nothing is pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cnnc.export.export import Exported
 from cnnc.export.export import export as export_network
 from cnnc.network import Network
 from cnnc.training import checkpoint as checkpoints
+from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.loop import Result, Watcher, open_data, start
 from cnnc.training.loop import train as run_training
 
@@ -28,19 +31,48 @@ def train(
     return run_training(start(network, dataset, folder), watcher)
 
 
-def export(run: Path | str, out: Path | str, *, last: bool = False, opset: int = 17) -> Exported:
-    """Exports the best (or last) weights of a run to an ONNX file, written only once it is proven. Raises CnncError."""
-    saved = checkpoints.load(checkpoints.find(Path(run), "last" if last else "best"))
-    p = saved.progress
-    trained = {
+def export(
+    run: Path | str, out: Path | str, *, last: bool = False, outputs: Sequence[str] = (), opset: int = 17
+) -> Exported:
+    """Exports the best (or last) weights of a run to an ONNX file, written only once it is proven.
+
+    With the names of layers as `outputs`, only what these need. Raises CnncError.
+    """
+    path = checkpoints.find(Path(run), "last" if last else "best")
+    saved = checkpoints.load(path)
+    return export_network(
+        saved.network(),
+        saved.weights,
+        Path(out),
+        outputs=outputs,
+        classes=saved.classes,
+        vocabulary=saved.vocabulary,
+        trained=training_summary(saved, path.parent),
+        opset=opset,
+    )
+
+
+def training_summary(saved: Checkpoint, folder: Path) -> dict[str, Any] | None:
+    """How the training of a checkpoint went: epochs, its best score, and the test score where it is that of these weights.
+
+    None where it was never trained.
+    """
+    p, recipe = saved.progress, saved.network().recipe
+    if recipe is None or not p.epoch:
+        return None
+    test = checkpoints.test_score(folder)
+    is_of_these = p.step == 0 and p.epoch == p.best_epoch + 1 == test.pop("epoch", 0)
+    return {
         "epochs": p.epoch,
         "best_epoch": p.best_epoch + 1,
-        "best": p.best_rank,
+        "metric": recipe.metric,
+        "best": -p.best_rank if recipe.metric == "mse" else p.best_rank,
+        "best_loss": p.best_loss,
+        "judged_by": "validation" if recipe.data.val else "training",
+        "test": test if is_of_these else None,
         "versions": saved.versions,
+        "threads": saved.threads,
     }
-    return export_network(
-        saved.network(), saved.weights, Path(out), classes=saved.classes, trained=trained, opset=opset
-    )
 
 
 def free_folder(folder: Path) -> Path:

@@ -147,7 +147,7 @@ def _resumed(saved: Checkpoint, settings: list[str]) -> Network:
 
     changed = {s.partition("=")[0] for s in settings}
     kept = [s for s in saved.settings if s.partition("=")[0] not in changed]
-    network = check(saved.source, saved.file, [*kept, *settings])
+    network = check(saved.source, saved.file, [*kept, *settings], kept=saved.includes)
     saved.require_fit(network)
     for line in _differences(saved):
         tell(f"note: {line}, so the numbers may differ in their last bits")

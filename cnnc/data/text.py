@@ -39,7 +39,10 @@ PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
 LONGEST = 512
 """The most words of a sentence that are kept where no network says how many."""
 
-_TOKEN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+PATTERN = r"\w+(?:['’]\w+)*|[^\w\s]"
+"""What is a word, or a mark of punctuation."""
+
+_TOKEN = re.compile(PATTERN)
 _ABOUT = ("readme", "license", "licence")
 
 

@@ -22,7 +22,7 @@ from cnnc.network import Network, check
 from cnnc.reference.engine import Array, Weights
 
 FORMAT = "cnnc-checkpoint-1"
-RUN_FILES = ("curves.svg", "last.safetensors", "best.safetensors", "metrics.jsonl", "network.cnn")
+RUN_FILES = ("curves.svg", "last.safetensors", "best.safetensors", "metrics.jsonl", "network.cnn", "test.json")
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,11 @@ class Checkpoint:
     progress: Progress
     versions: dict[str, str]
     threads: int
+    includes: dict[str, str] = field(default_factory=dict)
 
     def network(self) -> Network:
         """The network, checked again from its text. Raises CnncError where this cnnc no longer takes it."""
-        network = check(self.source, self.file, self.settings)
+        network = check(self.source, self.file, self.settings, kept=self.includes)
         self.require_fit(network)
         return network
 
@@ -86,6 +87,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     facts = {
         "file": checkpoint.file,
         "source": checkpoint.source,
+        "includes": checkpoint.includes,
         "sha256": hashlib.sha256(checkpoint.source.encode()).hexdigest(),
         "settings": list(checkpoint.settings),
         "classes": list(checkpoint.classes),
@@ -160,6 +162,7 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
         Progress(**facts["progress"]),
         facts["versions"],
         facts["threads"],
+        facts.get("includes", {}),
     )
 
 
@@ -177,6 +180,15 @@ def find(run: Path, which: str = "best") -> Path:
             return path
     what = "holds no checkpoint" if run.is_dir() else "does not exist"
     raise CnncError.of("E606", f"{run} {what}", help="`cnnc train FILE` makes a run folder, runs/NAME")
+
+
+def test_score(run: Path) -> dict[str, Any]:
+    """What test.json of a run folder says: the epoch of the weights, and their score; empty without a sound one."""
+    try:
+        found = json.loads((run / "test.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _digest(tensors: dict[str, Array], text: str) -> str:

@@ -176,7 +176,10 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
             seconds = time.perf_counter() - begun
             _finish_epoch(run, watcher, metrics, seconds, run.progress.seen - seen)
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
-        return Result(run, False, run.objective.evaluate(best, run.data.test))
+        test = run.objective.evaluate(best, run.data.test)
+        found = {"epoch": run.progress.best_epoch + 1, **test.as_dict()}
+        write_atomic(run.folder / "test.json", f"{json.dumps(found)}\n".encode())
+        return Result(run, False, test)
 
 
 class Rehearsal(NamedTuple):
@@ -325,6 +328,7 @@ def save(run: Run, name: str) -> Path:
             run.progress,
             versions(),
             thread_count(),
+            dict(run.network.includes),
         ),
     )
     return path

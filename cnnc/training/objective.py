@@ -53,6 +53,11 @@ class Score(NamedTuple):
         """The result, turned so that more is better."""
         return -self.result if self.metric == "mse" else self.result
 
+    def as_dict(self) -> dict[str, float]:
+        """The score for programs: the loss, every metric by its name, and what was counted."""
+        found = {"right": self.right, "total": self.total, "loss": self.loss, self.metric: self.result}
+        return {**found, **dict(self.others)}
+
     def __str__(self) -> str:
         return f"{self.metric} {shown(self.metric, self.result)}"
 
