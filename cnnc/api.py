@@ -5,17 +5,25 @@ In: networks, runs, paths. Out: results as values, or a CnncError. Nothing is pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from cnnc.data.dataset import Dataset
+from cnnc.diagnostics import CnncError
 from cnnc.export.export import Exported
 from cnnc.export.export import export as export_network
-from cnnc.network import Network
+from cnnc.export.runtime import Session
+from cnnc.export.score import run_batched
+from cnnc.network import Network, check
+from cnnc.recipe import require
+from cnnc.reference.engine import Array
+from cnnc.reference.parallel import one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.loop import Result, Watcher, open_data, start
 from cnnc.training.loop import train as run_training
+from cnnc.training.objective import Feeds, Objective, Runner, Score, confusion
 
 
 def train(
@@ -50,6 +58,64 @@ def export(
         trained=training_summary(saved, path.parent),
         opset=opset,
     )
+
+
+class Evaluation(NamedTuple):
+    """The score of a model or run on the test data, and for a classifier how often each class was taken for each."""
+
+    data: str
+    score: Score
+    classes: tuple[str, ...]
+    confusion: list[list[int]]
+
+
+def evaluate_run(run: Path, data: Path | None, report: Callable[[str], None]) -> Evaluation:
+    """Scores the best weights of a run with NumPy. Raises CnncError."""
+    saved = checkpoints.load(checkpoints.find(run, "best"))
+    network = saved.network()
+    dataset = open_data(network, data, report, saved.vocabulary)
+    objective = Objective(network.require_graph(), require(network.recipe, network.name), dataset)
+    return _evaluate(objective, objective.network(saved.weights), dataset)
+
+
+def evaluate_model(session: Session, data: Path | None, report: Callable[[str], None]) -> Evaluation:
+    """Scores a model on onnxruntime, by the train section of the text that it carries. Raises CnncError.
+
+    Loss and metrics are those of `evaluate_run`, computed by the same code from the model's outputs.
+    """
+    facts = session.facts
+    network = trained_network(session)
+    dataset = open_data(network, data, report, facts.vocabulary)
+    if facts.classes and dataset.classes and facts.classes != dataset.classes:
+        held, named = (", ".join(names[:10]) for names in (dataset.classes, facts.classes))
+        raise CnncError.of("E609", f"the classes of the data are {held}; those of {session.name} are {named}")
+    objective = Objective(network.require_graph(), require(network.recipe, network.name), dataset)
+
+    def run(feeds: Feeds) -> dict[str, Array]:
+        return run_batched(session, {name: feeds[name] for name in session.inputs})
+
+    return _evaluate(objective, objective.model(run, session.outputs), dataset)
+
+
+def trained_network(session: Session) -> Network:
+    """The network of a model, checked again from the text that it carries. Raises CnncError E620 where it carries none."""
+    facts = session.facts
+    if not facts.source:
+        raise CnncError.of(
+            "E620", f"{session.name} does not carry the text of its network", help="say which data: `--on mnist`"
+        )
+    network = check(facts.source, facts.file, facts.settings, kept=facts.includes)
+    missing = [name for name in session.inputs if name not in network.require_graph().by_name]
+    if missing:
+        raise CnncError.of("E620", f"{session.name} takes {missing[0]}, which the text that it carries has not")
+    return network
+
+
+def _evaluate(objective: Objective, run: Runner, dataset: Dataset) -> Evaluation:
+    with one_blas_thread():
+        score = objective.measure(run, dataset.test)
+        matrix = confusion(objective, run, dataset.test) if objective.answers else []
+    return Evaluation(objective.recipe.data.name, score, dataset.classes, matrix)
 
 
 def training_summary(saved: Checkpoint, folder: Path) -> dict[str, Any] | None:

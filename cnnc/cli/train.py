@@ -130,7 +130,7 @@ def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint 
     from cnnc.training.loop import Stopping, open_data, start
     from cnnc.training.loop import train as train_run
 
-    dataset = open_data(network, data, tell)
+    dataset = open_data(network, data, tell, saved.vocabulary if saved is not None else ())
     under_way: Run = start(network, dataset, folder, saved)
     console = Console()
     _Signals.listen()

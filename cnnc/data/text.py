@@ -75,7 +75,9 @@ def read(request: Request) -> Dataset:
     train, test = share_out(request, place, places, labels)
     # vocabulary over the training share, in the order of the file, the sentences of an example together
     training = train.images.tolist()
-    vocabulary = make_vocabulary((s[n] for n in training for s in sentences), request.vocabulary_size)
+    vocabulary = list(request.vocabulary) or make_vocabulary(
+        (s[n] for n in training for s in sentences), request.vocabulary_size
+    )
     known = {word: FIRST_WORD + n for n, word in enumerate(vocabulary)}
     columns = []
     for number, texts in enumerate(sentences):

@@ -14,7 +14,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -105,8 +105,13 @@ class Result(NamedTuple):
     test: Score | None
 
 
-def open_data(network: Network, folder: Path | None, report: Callable[[str], None]) -> Dataset:
-    """The data set of a network's train section, brought to its inputs. Raises CnncError."""
+def open_data(
+    network: Network, folder: Path | None, report: Callable[[str], None], vocabulary: Sequence[str] = ()
+) -> Dataset:
+    """The data set of a network's train section, brought to its inputs. Raises CnncError.
+
+    Words are numbered by the `vocabulary` that the network was trained with, where there is one already.
+    """
     from cnnc.data import load
 
     graph, recipe = network.require_graph(), require(network.recipe, network.name)
@@ -126,6 +131,7 @@ def open_data(network: Network, folder: Path | None, report: Callable[[str], Non
         test=recipe.data.test,
         seed=recipe.seed,
         vocabulary_size=max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
+        vocabulary=tuple(vocabulary),
     )
 
 
