@@ -15,6 +15,7 @@ from cnnc.export.export import Exported
 from cnnc.export.export import export as export_network
 from cnnc.export.runtime import Session
 from cnnc.export.score import run_batched
+from cnnc.metrics import LESS_IS_BETTER
 from cnnc.network import Network, check
 from cnnc.recipe import require
 from cnnc.reference.engine import Array
@@ -132,7 +133,7 @@ def training_summary(saved: Checkpoint, folder: Path) -> dict[str, Any] | None:
         "epochs": p.epoch,
         "best_epoch": p.best_epoch + 1,
         "metric": recipe.metric,
-        "best": -p.best_rank if recipe.metric == "mse" else p.best_rank,
+        "best": -p.best_rank if recipe.metric in LESS_IS_BETTER else p.best_rank,
         "best_loss": p.best_loss,
         "judged_by": "validation" if recipe.data.val else "training",
         "test": test if is_of_these else None,

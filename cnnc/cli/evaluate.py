@@ -80,7 +80,7 @@ def _classify(session: Session, data: Path | None, name: str, json: bool) -> Non
 
 def _of(found: Evaluation) -> str:
     """What the first metric was counted from, and the other metrics."""
-    from cnnc.training.objective import shown
+    from cnnc.metrics import shown
 
     of = f" ({found.score.right:,} of {found.score.total:,})" if found.confusion else ""
     return of + "".join(f", {metric} {shown(metric, value)}" for metric, value in found.score.others)

@@ -169,7 +169,10 @@ class _Keeper:
     def keep(self, stem: str, row: list[Answer]) -> dict[str, list[str]]:
         if self.folder is None:
             return {}
-        free = next(name for name in (stem, *(f"{stem}~{n}" for n in range(2, 10**9))) if name not in self.taken)
+        free, number = stem, 1
+        while free in self.taken:
+            number += 1
+            free = f"{stem}~{number}"
         self.taken.add(free)
         written = []
         for answer in row:

@@ -200,7 +200,7 @@ def _command(folder: Path, data: Path | None, export: Path | None) -> str:
 
 
 def _report(result: Result, json: bool) -> None:
-    from cnnc.training.objective import shown
+    from cnnc.metrics import shown
 
     run, test = result.run, result.test
     assert test is not None

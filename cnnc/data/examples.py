@@ -103,15 +103,21 @@ def read_each(paths: Mapping[str, Path], entries: Sequence[Entry]) -> Examples:
 def read_sentences(lines: Iterable[str], entries: Sequence[Entry], where: str) -> Examples:
     """Sentences, one a line (for several inputs with tabs between them), as the numbers of their words.
 
-    Blank lines are passed over; a sentence is cut or padded as in training. Raises CnncError E608.
+    Blank lines are passed over, and so are a label before the sentences and a header, as training data have them; a
+    sentence is cut or padded as in training. Raises CnncError E608.
     """
     from cnnc.data import text
+    from cnnc.data.shares import HEADERS
 
     columns: list[list[tuple[str, ...]]] = [[] for _ in entries]
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        cells = line.split("\t") if len(entries) > 1 else [line]
+        cells = line.split("\t")
+        if len(cells) == len(entries) + 1:
+            if number == 1 and cells[0].strip().lower() in HEADERS:
+                continue
+            cells = cells[1:]
         if len(cells) != len(entries):
             shape = " TAB ".join(entry.name for entry in entries)
             raise CnncError.of("E608", f"{where}:{number}: expected {shape}, found {len(cells) - 1} tabs")

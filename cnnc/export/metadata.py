@@ -98,7 +98,7 @@ def metadata(
         VERSION: versions["cnnc"],
         SOURCE: network.source.text,
         HASH: network.sha256,
-        MAP: source_map(graph),
+        MAP: source_map(graph, network.source.name),
         FACTS: _json(facts),
         **included,
         **words,

@@ -56,7 +56,8 @@ def one_input(session: Session) -> str:
     if len(session.inputs) != 1:
         names = ", ".join(session.inputs)
         raise CnncError.of("E609", f"{session.name} has {len(session.inputs)} inputs ({names}); one is needed")
-    return next(iter(session.inputs))
+    (name,) = session.inputs
+    return name
 
 
 def guesses(scores: Array, classes: tuple[str, ...], count: int) -> list[list[Guess]]:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import onnx
 
-from cnnc.diagnostics import Note, Source, Span
+from cnnc.diagnostics import CnncError, Note, Source, Span
 from cnnc.graph import Graph, Node
 
 MAP, SOURCE, INCLUDES = "cnnc.map", "cnnc.source", "cnnc.includes"
@@ -38,8 +39,11 @@ def stamp(made: onnx.NodeProto, node: Node, opset: int) -> None:
         made.metadata_props.add(key=key, value=value)
 
 
-def source_map(graph: Graph) -> str:
-    """JSON: `files`, the names of the texts, and `layers`: for each its file, start, end, and its calls as [text, file, start, end]."""
+def source_map(graph: Graph, main: str) -> str:
+    """JSON: `main`, the name of the network's text, `files`, those of all that layers stand in, and `layers`.
+
+    A layer is [file, start, end, calls], each call [text, file, start, end].
+    """
     files: dict[str, int] = {}
 
     def place(span: Span) -> list[int]:
@@ -50,7 +54,8 @@ def source_map(graph: Graph) -> str:
         for node in graph.nodes
         if node.span is not None
     }
-    return json.dumps({"files": list(files), "layers": layers}, ensure_ascii=False, separators=(",", ":"))
+    found = {"main": main, "files": list(files), "layers": layers}
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
 
 class Place(NamedTuple):
@@ -75,10 +80,73 @@ class SourceMap(NamedTuple):
         return None
 
 
-def read_map(metadata: Mapping[str, str], file: str) -> SourceMap:
-    """The map of a model; empty where it has none, or nonsense in its place. `file` is the name of the model's own text."""
+class Found(NamedTuple):
+    """A part of a model and its place: `what` it is in words, its `operator` where it is a node."""
+
+    name: str
+    what: str
+    operator: str
+    place: Place
+
+
+def find(model: onnx.ModelProto, name: str, file: str) -> Found:
+    """The place of a node, tensor or layer. Raises CnncError E010 where there is none of the name, E620 where it has no place."""
+    known = _map_of(model, file)
+    parts = _parts(model, known)
+    if name not in parts:
+        near = " or ".join(f"`{n}`" for n in get_close_matches(name, parts, n=3))
+        help = f"did you mean {near}?" if near else f"`cnnc where {file}` lists the nodes"
+        raise CnncError.of("E010", f"{file} has no node, tensor or layer `{name}`", help=help)
+    what, operator, others = parts[name]
+    place = next((p for p in map(known.of, (name, *others)) if p is not None), None)
+    if place is None:
+        raise CnncError.of("E620", f"{file} does not say where {name} comes from")
+    return Found(name, what, operator, place)
+
+
+def find_all(model: onnx.ModelProto, file: str) -> list[Found]:
+    """The places of all nodes, in order. Raises CnncError E620 where no place is known."""
+    known = _map_of(model, file)
+    found = []
+    for node in model.graph.node:
+        names = [node.name, *node.output]
+        place = next((p for p in map(known.of, names) if p is not None), None)
+        if place is not None:
+            found.append(Found(node.name or node.output[0], f"{node.op_type} node", node.op_type, place))
+    return found
+
+
+def _map_of(model: onnx.ModelProto, file: str) -> SourceMap:
+    properties = {prop.key: prop.value for prop in model.metadata_props}
+    found = read_map(properties)
+    if not found.places:
+        raise CnncError.of("E620", f"{file} does not carry where its layers stand in a text")
+    return found
+
+
+def _parts(model: onnx.ModelProto, known: SourceMap) -> dict[str, tuple[str, str, list[str]]]:
+    """What each name of the model stands for: in words, its operator, and other names of the same thing."""
+    graph = model.graph
+    made: dict[str, tuple[str, str, list[str]]] = {}
+    for tensor in graph.initializer:
+        made[tensor.name] = ("weights" if tensor.data_type == onnx.TensorProto.FLOAT else "a constant", "", [])
+    for entry in graph.input:
+        made.setdefault(entry.name, ("an input", "", []))
+    for node in graph.node:
+        for name in filter(None, node.output):
+            made[name] = (f"value of a {node.op_type} node", node.op_type, [node.name])
+        if node.name:
+            made[node.name] = (f"{node.op_type} node", node.op_type, list(node.output))
+    for layer in known.places:
+        made.setdefault(layer, ("folded into another layer, or not needed", "", []))
+    return made
+
+
+def read_map(metadata: Mapping[str, str]) -> SourceMap:
+    """The map of a model; empty where it has none, or nonsense in its place."""
     try:
-        return SourceMap(_places(json.loads(metadata.get(MAP, "{}")), texts(metadata, file)))
+        found = json.loads(metadata.get(MAP, "{}"))
+        return SourceMap(_places(found, texts(metadata, str(found["main"]))))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):  # a stranger's JSON
         return SourceMap({})
 

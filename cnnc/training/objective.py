@@ -16,6 +16,7 @@ from cnnc import recipe as recipes
 from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph import Graph, Node
+from cnnc.metrics import LESS_IS_BETTER, shown
 from cnnc.ops.activation import LogSoftmax, Sigmoid, Softmax
 from cnnc.recipe import CrossEntropy, Recipe
 from cnnc.reference.activation import logistic
@@ -55,7 +56,7 @@ class Score(NamedTuple):
     @property
     def rank(self) -> float:
         """The result, turned so that more is better."""
-        return -self.result if self.metric == "mse" else self.result
+        return -self.result if self.metric in LESS_IS_BETTER else self.result
 
     def as_dict(self) -> dict[str, float]:
         """The score for programs: the loss, every metric by its name, and what was counted."""
@@ -64,13 +65,6 @@ class Score(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.metric} {shown(self.metric, self.result)}"
-
-
-def shown(metric: str, value: float) -> str:
-    """A metric as people read it: shares in per cent, psnr in decibels."""
-    if metric == "mse":
-        return f"{value:.5f}"
-    return f"{value:.2f} dB" if metric == "psnr" else f"{value:.2%}"
 
 
 class Term(NamedTuple):

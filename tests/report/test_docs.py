@@ -19,7 +19,8 @@ import pytest
 
 from cnnc.data.catalog import KNOWN
 from cnnc.network import check
-from cnnc.recipe import METRICS, STATEMENTS
+from cnnc.metrics import METRICS
+from cnnc.recipe import STATEMENTS
 from cnnc.report import reference
 from cnnc.train_section import READ_FROM_FILES
 from tests.cli.conftest import COMMAND, environment
