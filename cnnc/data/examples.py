@@ -188,10 +188,7 @@ def _picture(path: Path, entry: Entry) -> Examples:
 def _nearest(entry: Entry, symbol: str, size: int) -> int:
     """The size itself where it is legal, else the legal one next below, or above. Raises CnncError E608 where there is none."""
     rule = entry.legal.get(symbol)
-    if rule is None or rule.holds(size):
-        return size
-    below, above = rule.near(size)
-    found = below or above
+    found = size if rule is None else rule.closest(size)
     if found is None:
         raise CnncError.of("E608", f"no size near {size} fits {symbol}: {rule}")
     return found

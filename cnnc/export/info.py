@@ -92,6 +92,7 @@ def _told(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
         "trained": dict(facts.trained) or None,
         "sizes": [rule.as_dict() for rule in facts.sizes.values()],
         "macs": facts.macs,
+        "whole": facts.whole,
         "versions": dict(facts.versions),
         "metadata": {key: value for key, value in props.items() if not key.startswith("cnnc.")},
     }

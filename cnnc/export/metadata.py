@@ -40,7 +40,8 @@ class Facts(Record):
     """What cnnc wrote into a model.
 
     `inputs` and `outputs` hold an object for each by its name (see `_input` and `_output`), `data` the data statement,
-    `trained` the end of the training, `sizes` the legal sizes of each symbol.
+    `trained` the end of the training, `sizes` the legal sizes of each symbol, `macs` the multiply-adds of one example;
+    `whole` says that the model is the whole network, not a part with other outputs.
     """
 
     name: str = ""
@@ -57,6 +58,7 @@ class Facts(Record):
     trained: Mapping[str, Any] = {}
     sizes: Mapping[str, Legal] = {}
     macs: int | None = None
+    whole: bool = True
     versions: Mapping[str, str] = {}
 
 
@@ -90,6 +92,7 @@ def metadata(
         "trained": dict(trained) if trained is not None else None,
         "sizes": {symbol: rule.as_dict() for symbol, rule in survey.legal.items()} if survey is not None else {},
         "macs": graph.total_macs if survey is None else None,
+        "whole": graph.outputs == network.require_graph().outputs,
         "versions": dict(versions),
     }
     words = {VOCABULARY: _json(list(vocabulary))} if vocabulary and any(_is_words(n) for n in graph.inputs) else {}
@@ -232,6 +235,7 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         trained=_object(found.get("trained")),
         sizes=_sizes(found.get("sizes")),
         macs=found["macs"] if isinstance(found.get("macs"), int) else None,
+        whole=found.get("whole") is not False,
         versions={k: _text(v) for k, v in _object(found.get("versions")).items()},
     )
 

@@ -93,10 +93,10 @@ class Session:
         self.provider = short_name(self._session.get_providers()[0])
         if provider not in ("auto", self.provider):
             raise CnncError.of("E905", f"the provider {provider} did not start; {self.provider} would have run instead")
-        self.inputs = {i.name: _signature(name, i) for i in self._session.get_inputs()}
+        self.inputs: dict[str, Signature] = {i.name: _signature(name, i) for i in self._session.get_inputs()}
         batches = {i.shape[0] for i in self._session.get_inputs() if i.shape and isinstance(i.shape[0], int)}
         self.batch = max(batches, default=0)  # the only batch that it takes, 0 where it takes any
-        self.outputs = [o.name for o in self._session.get_outputs()]
+        self.outputs: list[str] = [o.name for o in self._session.get_outputs()]
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
         """Runs one batch. Raises CnncError E604."""

@@ -13,6 +13,9 @@ from typing import Any
 from cnnc.report.model import Data, data, feeding, listed, made_by, opsets, reading, signature, source, trained, weights
 from cnnc.report.summary import Summary
 from cnnc.report.table import format_size
+from cnnc.sizes import Legal
+
+_USUAL = 224  # the size of an open axis in the program, or the legal one next to it
 
 
 def card(found: Data, summary: Summary) -> str:
@@ -120,7 +123,7 @@ def snippet(found: Data) -> str:
         f'session = ort.InferenceSession({name!r}, providers=["CPUExecutionProvider"])',
         *(_tokenizer(found) if words else []),
         "feeds = {",
-        *(f"    {entry['name']!r}: {_made_up(entry)},{_comment(entry)}" for entry in found["inputs"]),
+        *(f"    {entry['name']!r}: {_made_up(entry, found)},{_comment(entry)}" for entry in found["inputs"]),
         "}",
         f"outputs = dict(zip({[entry['name'] for entry in found['outputs']]!r}, session.run(None, feeds)))",
     ]
@@ -149,15 +152,22 @@ def _tokenizer(found: Data) -> list[str]:
     ]
 
 
-def _made_up(entry: Data) -> str:
-    shape = [1, *(_size(size) for size in entry["shape"][1:])]
+def _made_up(entry: Data, found: Data) -> str:
+    shape = (1, *(_size(size, found) for size in entry["shape"][1:]))
     if entry.get("kind") == "words":
         return f'numbers("a sentence to look at", {shape[1]})'
-    return f"np.zeros({tuple(shape)!r}, np.{entry['dtype']})"
+    return f"np.zeros({shape!r}, np.{entry['dtype']})"
 
 
-def _size(size: Any) -> int:
-    return size if isinstance(size, int) else 224
+def _size(size: Any, found: Data) -> int:
+    """A size, or a legal one of a symbol."""
+    if isinstance(size, int):
+        return size
+    told = next((rule for rule in found["sizes"] if rule["symbol"] == size), None)
+    if told is None:
+        return _USUAL
+    rule = Legal(told["symbol"], told["minimum"], told["period"], tuple(told["residues"]), tuple(told["extra"]))
+    return rule.closest(_USUAL) or _USUAL
 
 
 def _comment(entry: Data) -> str:

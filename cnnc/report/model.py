@@ -98,19 +98,13 @@ def feeding(entry: Data) -> str:
         return f"integers 0 to {span[1]:,}" if span else "integers"
     if kind not in ("picture", "values"):
         return ""
-    parts = []
-    if kind == "picture":
-        parts.append(f"{_colour(entry)} pictures, {entry['layout']}")
-    else:
-        parts.append(entry["layout"])
+    parts = [f"{_colour(entry)} pictures, {entry['layout']}" if kind == "picture" else entry["layout"]]
     if span == [0, 255]:
         parts.append("bytes 0 to 255")
     else:
-        parts.append(
-            "0 to 1, bytes divided by 255" if span else "values as they were in training, bytes divided by 255"
-        )
+        parts.append("0 to 1, bytes divided by 255" if span else "values as they were in training")
     parts += [f"{step} in the graph" for step in entry["inside"]]
-    if entry["mean"] is None and entry["std"] is None:
+    if kind == "picture" and entry["mean"] is None and entry["std"] is None:
         parts.append("no mean to subtract")
     return "; ".join(parts)
 
@@ -152,7 +146,7 @@ def trained(found: Data) -> str:
     if test:
         of = f" ({test['right']:,} of {test['total']:,})" if test.get("right") else ""
         parts.append(f"test {told['metric']} {_shown(told, test.get(told['metric']))}{of}")
-    return "; ".join(parts)
+    return "; ".join(parts) + ("" if found["whole"] else " (of the whole network)")
 
 
 def _shown(told: Data, value: float | None) -> str:

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from cnnc.data.catalog import KNOWN
-from cnnc.network import check
 from cnnc.metrics import METRICS
+from cnnc.network import check
 from cnnc.recipe import STATEMENTS
 from cnnc.report import reference
 from cnnc.train_section import READ_FROM_FILES
