@@ -35,11 +35,11 @@ class Guess(NamedTuple):
 def run_batched(session: Session, feeds: Mapping[str, Array], batch: int = 256) -> dict[str, Array]:
     """All outputs of examples (N, ...), by name; in parts of the model's own batch where that is fixed.
 
-    Values are brought to what the inputs take (see `as_fed`). Raises CnncError E604, E607.
+    Values are brought to what the inputs take (see `as_fed`). Raises CnncError E604, E608.
     """
     counts = {len(values) for values in feeds.values()}
     if len(counts) != 1:
-        raise CnncError.of("E607", f"the inputs hold different numbers of examples: {sorted(counts)}")
+        raise CnncError.of("E608", f"the inputs hold different numbers of examples: {sorted(counts)}")
     count, size = counts.pop(), session.batch or batch
     made: list[list[Array]] = []
     for part in batches(count, size):

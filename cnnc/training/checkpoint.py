@@ -30,7 +30,7 @@ class Progress:
     """Where a run stands: `step` batches into `epoch` (both from 0), with the epoch's sums so far.
 
     Random choices are functions of the seed, the epoch and the step, so these three are the whole
-    state of the generators.
+    state of the generators. `best_epoch` is the last of equally good ones, `improved_epoch` the first.
     """
 
     epoch: int = 0
@@ -42,6 +42,7 @@ class Progress:
     best_epoch: int = -1
     best_rank: float = float("-inf")
     best_loss: float = float("inf")
+    improved_epoch: int = -1
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,11 @@ def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | No
     train, validation = split(data.train, recipe.data.val, recipe.seed)
     if not len(train):
         raise CnncError.of("E607", f"{data.name}: no example is left to train on", help="a smaller val= leaves more")
+    if recipe.stop is not None and not len(validation):
+        message = "`stop` looks at the validation share, and there is none"
+        raise CnncError.of(
+            "E607", message, span=recipe.places.get("stop"), help="`data ... val=0.1` holds a tenth back"
+        )
     feeds_of(graph, train.inputs)
     weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
     slots = resume.slots if resume is not None else {}
@@ -283,9 +288,9 @@ def _step(
 
 
 def _is_enough(run: Run) -> bool:
-    """Whether validation has not improved for as many epochs as `stop patience=` allows."""
+    """Whether validation has not improved for as many epochs as `stop patience=` allows; as good as before is no better."""
     p = run.progress
-    return run.recipe.stop is not None and p.epoch > 0 and p.epoch - 1 - p.best_epoch >= run.recipe.stop.patience
+    return run.recipe.stop is not None and p.epoch > 0 and p.epoch - 1 - p.improved_epoch >= run.recipe.stop.patience
 
 
 def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float, images: int) -> None:
@@ -302,7 +307,8 @@ def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float
         raise _diverged(run, first, p.epoch, p.step - 1)
     better = validation is None or validation.rank >= p.best_rank  # of equals, the one trained longer
     if better:
-        p = replace(p, best_epoch=p.epoch, best_rank=judged.rank, best_loss=judged.loss)
+        improved = p.epoch if validation is None or judged.rank > p.best_rank else p.improved_epoch
+        p = replace(p, best_epoch=p.epoch, best_rank=judged.rank, best_loss=judged.loss, improved_epoch=improved)
     rate = run.recipe.optimizer.lr * factor(run.recipe.schedule, p.epoch, run.recipe.epochs)
     done = Epoch(p.epoch, trained, validation, rate, seconds, images / seconds, better)
     run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, answers=0, seen=0)
