@@ -155,7 +155,7 @@ def texts(metadata: Mapping[str, str], file: str) -> dict[str, str]:
     """The network's text and those it includes, by name."""
     found = {file: metadata[SOURCE]} if SOURCE in metadata else {}
     included = json.loads(metadata.get(INCLUDES, "{}"))
-    return {**found, **{str(name): str(text) for name, text in included.items()}}
+    return {**found, **{name: text for name, text in included.items() if isinstance(text, str)}}
 
 
 def _places(found: Any, known: Mapping[str, str]) -> dict[str, Place]:
