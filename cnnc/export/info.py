@@ -43,7 +43,7 @@ def properties(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """The model as plain data; what cnnc did not write is null or empty. docs/json.md says the keys. Raises CnncError."""
+    """The model as plain data; what cnnc did not write is null or empty. docs/deploy.md says the keys. Raises CnncError."""
     model = read_model(path)
     graph, props = model.graph, properties(model)
     facts = read_facts(props)

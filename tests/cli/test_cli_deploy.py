@@ -305,6 +305,16 @@ def test_what_inputs_are_told_to_be(deployed: Path) -> None:
     assert f"includes {deployed / 'library.cnn'}" in shown
 
 
+def test_deploy_md_names_every_key(deployed: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text(encoding="utf-8")
+    told = found(run("info", "pairs.onnx", "--json", cwd=deployed))
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text, re.MULTILINE)
+    assert sorted(re.findall(r"\w+", " ".join(rows))) == sorted(told)
+    inner = ("source", "data", "trained")
+    keys = {key for name in inner for key in told[name]} | {key for e in told["inputs"] + told["outputs"] for key in e}
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
+
+
 def stranger(path: Path, **more: str) -> Path:
     """A model of another maker: a symbol for a size, a shape that is not known, a domain of its own in the list."""
     node = helper.make_node("Relu", ["x"], ["y"])
