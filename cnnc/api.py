@@ -5,14 +5,26 @@ In: networks, runs, paths. Out: results as values, or a CnncError. Nothing is pr
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from cnnc.data.dataset import Dataset
+from cnnc.diagnostics import CnncError
 from cnnc.export.export import Exported
 from cnnc.export.export import export as export_network
-from cnnc.network import Network
+from cnnc.export.runtime import Session
+from cnnc.export.score import run_batched
+from cnnc.metrics import LESS_IS_BETTER
+from cnnc.network import Network, check
+from cnnc.recipe import require
+from cnnc.reference.engine import Array
+from cnnc.reference.parallel import one_blas_thread
 from cnnc.training import checkpoint as checkpoints
+from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.loop import Result, Watcher, open_data, start
 from cnnc.training.loop import train as run_training
+from cnnc.training.objective import Feeds, Objective, Runner, Score, confusion
 
 
 def train(
@@ -28,19 +40,106 @@ def train(
     return run_training(start(network, dataset, folder), watcher)
 
 
-def export(run: Path | str, out: Path | str, *, last: bool = False, opset: int = 17) -> Exported:
-    """Exports the best (or last) weights of a run to an ONNX file, written only once it is proven. Raises CnncError."""
-    saved = checkpoints.load(checkpoints.find(Path(run), "last" if last else "best"))
-    p = saved.progress
-    trained = {
+def export(
+    run: Path | str, out: Path | str, *, last: bool = False, outputs: Sequence[str] = (), opset: int = 17
+) -> Exported:
+    """Exports the best (or last) weights of a run to an ONNX file, written only once it is proven.
+
+    With the names of layers as `outputs`, only what these need. Raises CnncError.
+    """
+    path = checkpoints.find(Path(run), "last" if last else "best")
+    saved = checkpoints.load(path)
+    return export_network(
+        saved.network(),
+        saved.weights,
+        Path(out),
+        outputs=outputs,
+        classes=saved.classes,
+        vocabulary=saved.vocabulary,
+        trained=training_summary(saved, path.parent),
+        opset=opset,
+    )
+
+
+class Evaluation(NamedTuple):
+    """The score of a model or run on the test data, and for a classifier how often each class was taken for each."""
+
+    data: str
+    score: Score
+    classes: tuple[str, ...]
+    confusion: list[list[int]]
+
+
+def evaluate_run(run: Path, data: Path | None, report: Callable[[str], None]) -> Evaluation:
+    """Scores the best weights of a run with NumPy. Raises CnncError."""
+    saved = checkpoints.load(checkpoints.find(run, "best"))
+    network = saved.network()
+    dataset = open_data(network, data, report, saved.vocabulary)
+    objective = Objective(network.require_graph(), require(network.recipe, network.name), dataset)
+    return _evaluate(objective, objective.network(saved.weights), dataset)
+
+
+def evaluate_model(session: Session, data: Path | None, report: Callable[[str], None]) -> Evaluation:
+    """Scores a model on onnxruntime, by the train section of the text that it carries. Raises CnncError.
+
+    Loss and metrics are those of `evaluate_run`, computed by the same code from the model's outputs.
+    """
+    facts = session.facts
+    network = trained_network(session)
+    dataset = open_data(network, data, report, facts.vocabulary)
+    if facts.classes and dataset.classes and facts.classes != dataset.classes:
+        held, named = (", ".join(names[:10]) for names in (dataset.classes, facts.classes))
+        raise CnncError.of("E609", f"the classes of the data are {held}; those of {session.name} are {named}")
+    objective = Objective(network.require_graph(), require(network.recipe, network.name), dataset)
+
+    def run(feeds: Feeds) -> dict[str, Array]:
+        return run_batched(session, {name: feeds[name] for name in session.inputs})
+
+    return _evaluate(objective, objective.model(run, session.outputs), dataset)
+
+
+def trained_network(session: Session) -> Network:
+    """The network of a model, checked again from the text that it carries. Raises CnncError E620 where it carries none."""
+    facts = session.facts
+    if not facts.source:
+        raise CnncError.of(
+            "E620", f"{session.name} does not carry the text of its network", help="say which data: `--on mnist`"
+        )
+    network = check(facts.source, facts.file, facts.settings, kept=facts.includes)
+    missing = [name for name in session.inputs if name not in network.require_graph().by_name]
+    if missing:
+        raise CnncError.of("E620", f"{session.name} takes {missing[0]}, which the text that it carries has not")
+    return network
+
+
+def _evaluate(objective: Objective, run: Runner, dataset: Dataset) -> Evaluation:
+    with one_blas_thread():
+        score = objective.measure(run, dataset.test)
+        matrix = confusion(objective, run, dataset.test) if objective.answers else []
+    return Evaluation(objective.recipe.data.name, score, dataset.classes, matrix)
+
+
+def training_summary(saved: Checkpoint, folder: Path) -> dict[str, Any] | None:
+    """How the training of a checkpoint went: epochs, its best score, and the test score where it is that of these weights.
+
+    None where it was never trained.
+    """
+    p, recipe = saved.progress, saved.network().recipe
+    if recipe is None or not p.epoch:
+        return None
+    test = checkpoints.test_score(folder)
+    is_of_these = p.step == 0 and p.epoch == p.best_epoch + 1 == test.pop("epoch", 0)
+    return {
         "epochs": p.epoch,
         "best_epoch": p.best_epoch + 1,
-        "best": p.best_rank,
+        "metric": recipe.metric,
+        "best": -p.best_rank if recipe.metric in LESS_IS_BETTER else p.best_rank,
+        "best_loss": p.best_loss,
+        "judged_by": "validation" if recipe.data.val else "training",
+        "test": test if is_of_these else None,
         "versions": saved.versions,
+        "threads": saved.threads,
     }
-    return export_network(
-        saved.network(), saved.weights, Path(out), classes=saved.classes, trained=trained, opset=opset
-    )
 
 
 def free_folder(folder: Path) -> Path:

@@ -228,6 +228,11 @@ def render(diagnostic: Diagnostic, paint: Paint = plain) -> str:
     return "\n".join(lines)
 
 
+def excerpt(span: Span, calls: Iterable[Note] = (), paint: Paint = plain) -> str:
+    """A place as `render` shows it, where nothing is wrong: the line, underlined, and the calls that led there."""
+    return "\n".join(_excerpt(Diagnostic("", "", span, calls=tuple(calls)), span, paint))
+
+
 def _excerpt(diagnostic: Diagnostic, span: Span, paint: Paint) -> list[str]:
     source = span.source
     here = [n for n in diagnostic.notes if n.span.source is source]

@@ -42,6 +42,15 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
     return data
 
 
+def require_readable(path: Path) -> None:
+    """Raises E901 where a file cannot be read, before another library tries."""
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 def decode(data: bytes, name: str) -> str:
     """The text of a file: UTF-8, a byte-order mark skipped. Raises E008, with the line."""
     try:

@@ -57,7 +57,7 @@ class Network(Record):
     """A network's text and what it means. `graph` is None where the text has errors.
 
     For a net with symbols the graph is that of one legal size, and `survey` says the rest; `at` are the sizes
-    that were asked for.
+    that were asked for; `includes` are the texts that it includes, by their paths as errors cite them.
     """
 
     source: Source
@@ -68,6 +68,7 @@ class Network(Record):
     settings: tuple[str, ...] = ()
     survey: Survey | None = None
     at: Mapping[str, int] = {}
+    includes: Mapping[str, str] = {}
 
     @property
     def ok(self) -> bool:
@@ -123,18 +124,20 @@ def check(
     settings: Sequence[str] = (),
     at: Mapping[str, int] | None = None,
     root: Path | None = None,
+    kept: Mapping[str, str] | None = None,
 ) -> Network:
     """Checks a network's text.
 
     `settings` are `NAME=VALUE` as for `--set`; `at` gives sizes of symbols; `root` is the folder that includes
-    come from. Raises CnncError for a bad setting.
+    come from, `kept` the `includes` of the same network checked before, which then stand for its files. Raises
+    CnncError for a bad setting.
     """
     source = Source(name, text)
     given = _settings(settings)
     at = dict(at or {})
     file, diagnostics = parse(source)
     lets = {k: v for k, v in given.items() if not k.startswith("train.")}
-    includes = Includes(root, read_text if root is not None else None)
+    includes = _includes(name, root, kept)
     stem = Path(name).stem.strip("<>") or "net"
 
     def lower_at(sizes: Callable[[str], int], fixed: bool) -> Lowered:
@@ -153,7 +156,20 @@ def check(
     found = silence(file, in_order(found))
     if any(d.severity == "error" for d in found):
         graph = recipe = None
-    return Network(source, lowered.name, graph, recipe, tuple(found), tuple(settings), surveyed, at)
+    return Network(source, lowered.name, graph, recipe, tuple(found), tuple(settings), surveyed, at, includes.texts)
+
+
+def _includes(name: str, root: Path | None, kept: Mapping[str, str] | None) -> Includes:
+    """Reads includes from the folder `root`, or from texts that were kept."""
+    if not kept:
+        return Includes(root, read_text if root is not None else None)
+
+    def read(path: Path) -> str:
+        if str(path) not in kept:
+            raise CnncError.of("E901", f"{path} was not kept with the network")
+        return kept[str(path)]
+
+    return Includes(Path(name).parent, read)
 
 
 # Found by looking at the whole text, which is not whole where a statement was left out.

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from cnnc.arguments import Choice, Declared, Flag, LayerName, Real, String, Whole, arg
 from cnnc.diagnostics import CnncError, Span
+from cnnc.metrics import METRICS
 from cnnc.record import Record
 
 
@@ -197,9 +198,6 @@ class Stop(Declared):
     """Ends training where validation no longer improves."""
 
     patience: int = arg(Whole(1), help="number of epochs without a better one")
-
-
-METRICS = ("accuracy", "top5", "mse", "psnr", "iou")
 
 
 class Metric(Declared):

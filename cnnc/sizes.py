@@ -58,6 +58,22 @@ class Legal(Record):
         above = next((n for n in range(size + 1, reach + 1) if self.holds(n)), None)
         return below, above
 
+    def closest(self, size: int) -> int | None:
+        """The size itself where it is legal, else the next below, or above; None where none is near."""
+        below, above = self.near(size)
+        return size if self.holds(size) else below or above
+
+    def as_dict(self) -> dict[str, object]:
+        """The rule for programs, and in words."""
+        return {
+            "symbol": self.symbol,
+            "rule": str(self),
+            "minimum": self.minimum,
+            "period": self.period,
+            "residues": list(self.residues),
+            "extra": list(self.extra),
+        }
+
     def __str__(self) -> str:
         if not self.residues:
             return f"{self.symbol} = {' or '.join(map(str, self.extra))}" if self.extra else f"no size {self.symbol}"

@@ -30,6 +30,7 @@ PARTS = (
     "diagnostics",
     "files",
     "tensor",
+    "metrics",
     "arguments",
     "provenance",
     "explanations",

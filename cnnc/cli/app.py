@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import typer
 
+from cnnc.cli.bench import bench
 from cnnc.cli.check import check
 from cnnc.cli.console import say
 from cnnc.cli.evaluate import evaluate
 from cnnc.cli.explain import explain
 from cnnc.cli.export import export
 from cnnc.cli.format import fmt
+from cnnc.cli.info import info
 from cnnc.cli.new import new
 from cnnc.cli.ops import ops
 from cnnc.cli.predict import predict
 from cnnc.cli.train import train
+from cnnc.cli.where import where
 
 app = typer.Typer(
     name="cnnc",
@@ -28,6 +31,9 @@ app.command()(train)
 app.command()(export)
 app.command()(predict)
 app.command(name="eval")(evaluate)
+app.command()(info)
+app.command()(where)
+app.command()(bench)
 app.command()(fmt)
 app.command()(new)
 app.command()(ops)

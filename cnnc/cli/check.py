@@ -54,7 +54,7 @@ def check(
     settings: SETTING = None,
 ) -> None:
     """Check networks: shapes, parameters, MACs, receptive fields, and every error at once."""
-    sizes = _sizes(at or [])
+    sizes = read_sizes(at or [])
     view = _View(explain, sizes, depth, sort.value if sort else None, batch, versus_dense)
 
     def once() -> Exit:
@@ -105,7 +105,7 @@ def _load(path: Path, settings: list[str], sizes: dict[str, int]) -> Network:
         return Network(Source(str(path), ""), path.stem, None, None, error.diagnostics)
 
 
-def _sizes(at: list[str]) -> dict[str, int]:
+def read_sizes(at: list[str], option: str = "--at") -> dict[str, int]:
     """`H=224,W=224` in parts. Raises CnncError E010."""
     found = {}
     for part in ",".join(at).split(","):
@@ -113,7 +113,7 @@ def _sizes(at: list[str]) -> dict[str, int]:
         if not part.strip():
             continue
         if not name.strip() or not size.strip().isascii() or not size.strip().isdigit() or not 0 < int(size) < 2**31:
-            raise CnncError.of("E010", f"--at takes SYMBOL=SIZE, not `{part}`", help="`--at H=224,W=224`")
+            raise CnncError.of("E010", f"{option} takes SYMBOL=SIZE, not `{part}`", help=f"`{option} H=224,W=224`")
         found[name.strip()] = int(size)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,10 @@ from cnnc.cli.console import say, tell
 from cnnc.cli.predict import PROVIDER, ProviderChoice
 from cnnc.cli.train import DATA
 from cnnc.diagnostics import CnncError
+
+if TYPE_CHECKING:
+    from cnnc.api import Evaluation
+    from cnnc.export.runtime import Session
 
 
 def evaluate(
@@ -25,71 +29,79 @@ def evaluate(
         if name is not None:
             raise CnncError.of("E010", "--on is for models; a run is scored on the data it was trained for")
         _run(model, data, json)
-    else:
-        _model(model, data, name, provider, json)
-
-
-def _model(model: Path, data: Path | None, name: str | None, provider: ProviderChoice, json: bool) -> None:
-    from cnnc.data import load
+        return
     from cnnc.export.runtime import open_model
-    from cnnc.export.score import score
 
     session = open_model(model, provider.value)
-    wanted = name or session.facts().get("data")
-    if not isinstance(wanted, str):
-        raise CnncError.of("E609", f"{model} names no data set", help="say which: --on mnist")
-    dataset = load(wanted, data, tell)
     tell(f"running on {session.provider}")
-    found = score(session, dataset.test)
-    if json:
-        from json import dumps
-
-        result = {"right": found.right, "total": found.total, "accuracy": found.accuracy}
-        say(dumps({"model": str(model), "data": wanted, "provider": session.provider, **result}))
-        return
-    say(f"{wanted}: test accuracy {found.accuracy:.2%} ({found.right:,} of {found.total:,}) on {session.provider}")
+    if name is None:
+        _model(session, data, json)
+    else:
+        _classify(session, data, name, json)
 
 
 def _run(run: Path, data: Path | None, json: bool) -> None:
-    from cnnc.recipe import require
-    from cnnc.reference.parallel import one_blas_thread
-    from cnnc.training import checkpoint as checkpoints
-    from cnnc.training.loop import open_data
-    from cnnc.training.objective import Objective, confusion
+    from cnnc.api import evaluate_run
 
-    saved = checkpoints.load(checkpoints.find(run, "best"))
-    network = saved.network()
-    recipe = require(network.recipe, network.name)
-    dataset = open_data(network, data, tell)
-    objective = Objective(network.require_graph(), recipe, dataset)
-    with one_blas_thread():
-        score = objective.evaluate(saved.weights, dataset.test)
-        matrix = confusion(objective, saved.weights, dataset.test) if objective.answers else []
+    found = evaluate_run(run, data, tell)
     if json:
-        _run_json(run, recipe.data.name, score, matrix, dataset.classes)
+        _say_json({"run": str(run), **_as_dict(found)})
         return
-    of = f" ({score.right:,} of {score.total:,})" if objective.answers else ""
-    say(f"{recipe.data.name}: test {score}{of}, loss {score.loss:.4f}")
-    if matrix:
+    say(f"{found.data}: test {found.score}{_of(found)}, loss {found.score.loss:.4f}")
+    if found.confusion:
         from cnnc.report.confusion import confusion_text
 
         say()
-        say(confusion_text(matrix, _names(matrix, dataset.classes)))
+        say(confusion_text(found.confusion, _names(found)))
 
 
-def _names(matrix: list[list[int]], classes: tuple[str, ...]) -> list[str]:
-    return list(classes) if len(classes) == len(matrix) else [str(i) for i in range(len(matrix))]
+def _model(session: Session, data: Path | None, json: bool) -> None:
+    from cnnc.api import evaluate_model
+
+    found = evaluate_model(session, data, tell)
+    if json:
+        _say_json({"model": session.name, "provider": session.provider, **_as_dict(found)})
+        return
+    say(f"{found.data}: test {found.score}{_of(found)} on {session.provider}")
 
 
-def _run_json(run: Path, name: str, score: Any, matrix: list[list[int]], classes: tuple[str, ...]) -> None:
+def _classify(session: Session, data: Path | None, name: str, json: bool) -> None:
+    """The accuracy on a data set that has a name; all that is needed of the model are scores of classes."""
+    from cnnc.data import load
+    from cnnc.export.score import score
+
+    found = score(session, load(name, data, tell).test)
+    if json:
+        result = {"right": found.right, "total": found.total, "accuracy": found.accuracy}
+        _say_json({"model": session.name, "data": name, "provider": session.provider, **result})
+        return
+    say(f"{name}: test accuracy {found.accuracy:.2%} ({found.right:,} of {found.total:,}) on {session.provider}")
+
+
+def _of(found: Evaluation) -> str:
+    """What the first metric was counted from, and the other metrics."""
+    from cnnc.metrics import shown
+
+    of = f" ({found.score.right:,} of {found.score.total:,})" if found.confusion else ""
+    return of + "".join(f", {metric} {shown(metric, value)}" for metric, value in found.score.others)
+
+
+def _names(found: Evaluation) -> list[str]:
+    same = len(found.classes) == len(found.confusion)
+    return list(found.classes) if same else [str(i) for i in range(len(found.confusion))]
+
+
+def _as_dict(found: Evaluation) -> dict[str, Any]:
+    result: dict[str, Any] = {"data": found.data, **found.score.as_dict()}
+    if found.confusion:
+        from cnnc.report.confusion import class_scores
+
+        result["confusion"] = found.confusion
+        result["classes"] = [s._asdict() for s in class_scores(found.confusion, _names(found))]
+    return result
+
+
+def _say_json(result: dict[str, Any]) -> None:
     from json import dumps
 
-    from cnnc.report.confusion import class_scores
-
-    found = {"run": str(run), "data": name, "right": score.right, "total": score.total, "loss": score.loss}
-    found[score.metric] = score.result
-    if matrix:
-        names = _names(matrix, classes)
-        found["confusion"] = matrix
-        found["classes"] = [s._asdict() for s in class_scores(matrix, names)]
-    say(dumps(found))
+    say(dumps(result, ensure_ascii=False))

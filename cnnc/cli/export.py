@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,28 +23,61 @@ def export(
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.onnx", help="The model (NAME.onnx).")] = None,
     last: Annotated[bool, typer.Option("--last", help="The last weights of the run instead of the best.")] = False,
     opset: Annotated[int, typer.Option("--opset", help="ONNX opset.")] = 17,
+    outputs: Annotated[
+        list[str] | None, typer.Option("--outputs", metavar="NAME,NAME", help="Only what these layers need.")
+    ] = None,
+    card: Annotated[bool, typer.Option("--card", help="Write a model card beside the model (OUT.md).")] = False,
+    card_file: Annotated[
+        Path | None, typer.Option("--card-file", metavar="PATH", help="Write the model card there.")
+    ] = None,
     settings: SETTING = None,
     json: Annotated[bool, typer.Option("--json", help="The proof as one JSON object.")] = False,
 ) -> None:
     """Export a trained run (or an untrained network) to ONNX, and prove that it computes the same."""
+    named = [name.strip() for name in ",".join(outputs or []).split(",") if name.strip()]
     if source.suffix == ".cnn":
-        exported = _export_untrained(source, out, settings or [], opset)
+        exported = _export_untrained(source, out, settings or [], opset, named)
     else:
         if settings:
             raise CnncError.of("E010", "--set changes a network's FILE; a run keeps what it was trained with")
-        exported = export_run(source, out, last=last, opset=opset)
+        exported = export_run(source, out, last=last, opset=opset, outputs=named)
     report(exported, json)
+    if card or card_file is not None:
+        path = card_file or exported.path.with_suffix(".md")
+        _write_card(exported.path, path)
+        tell(f"wrote {path}") if json else say(f"wrote {path}")
 
 
-def export_run(run: Path, out: Path | None, *, last: bool = False, opset: int = 17) -> Exported:
+def _write_card(model: Path, path: Path) -> None:
+    """The card of a model, from what the model itself says. Raises CnncError E902."""
+    from cnnc.export.export import part
+    from cnnc.export.info import describe, properties, read_model
+    from cnnc.export.metadata import read_facts
+    from cnnc.files import write_atomic
+    from cnnc.network import check
+    from cnnc.report.card import card
+    from cnnc.report.summary import summarize
+
+    found = describe(model)
+    facts = read_facts(properties(read_model(model)))
+    network = check(facts.source, facts.file, facts.settings, kept=facts.includes)
+    graph = part(network.require_graph(), [entry["name"] for entry in found["outputs"]])
+    write_atomic(path, card(found, summarize(graph, network.survey)).encode())
+
+
+def export_run(
+    run: Path, out: Path | None, *, last: bool = False, opset: int = 17, outputs: Sequence[str] = ()
+) -> Exported:
     """Exports the weights of a run, to NAME.onnx where `out` is left out. Raises CnncError."""
     from cnnc.api import export as export_model
 
     folder = run if run.is_dir() else run.parent
-    return export_model(run, out or Path(f"{folder.resolve().name}.onnx"), last=last, opset=opset)
+    return export_model(run, out or Path(f"{folder.resolve().name}.onnx"), last=last, outputs=outputs, opset=opset)
 
 
-def _export_untrained(file: Path, out: Path | None, settings: list[str], opset: int) -> Exported:
+def _export_untrained(
+    file: Path, out: Path | None, settings: list[str], opset: int, outputs: Sequence[str]
+) -> Exported:
     from cnnc.data.catalog import KNOWN
     from cnnc.export.export import export as export_network
     from cnnc.network import load
@@ -58,7 +92,12 @@ def _export_untrained(file: Path, out: Path | None, settings: list[str], opset: 
     facts = KNOWN.get(recipe.data.name) if recipe is not None else None
     classes = facts.classes if facts is not None else ()
     return export_network(
-        network, initialize(graph, seed), out or Path(f"{file.stem}.onnx"), classes=classes, opset=opset
+        network,
+        initialize(graph, seed),
+        out or Path(f"{file.stem}.onnx"),
+        outputs=outputs,
+        classes=classes,
+        opset=opset,
     )
 
 

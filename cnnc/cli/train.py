@@ -151,7 +151,7 @@ def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint 
     from cnnc.training.loop import Stopping, open_data, start
     from cnnc.training.loop import train as train_run
 
-    dataset = open_data(network, data, tell)
+    dataset = open_data(network, data, tell, saved.vocabulary if saved is not None else ())
     under_way: Run = start(network, dataset, folder, saved)
     _Signals.listen()
     try:
@@ -167,7 +167,7 @@ def _resumed(saved: Checkpoint, settings: list[str]) -> Network:
 
     changed = {s.partition("=")[0] for s in settings}
     kept = [s for s in saved.settings if s.partition("=")[0] not in changed]
-    network = check(saved.source, saved.file, [*kept, *settings])
+    network = check(saved.source, saved.file, [*kept, *settings], kept=saved.includes)
     saved.require_fit(network)
     for line in _differences(saved):
         tell(f"note: {line}, so the numbers may differ in their last bits")
@@ -221,7 +221,7 @@ def _command(folder: Path, data: Path | None = None, export: Path | None = None,
 
 
 def _report(result: Result, json: bool) -> None:
-    from cnnc.training.objective import shown
+    from cnnc.metrics import shown
 
     run, test = result.run, result.test
     assert test is not None

@@ -40,7 +40,8 @@ class Request(Record):
 
     `input_names` and `output_names` are those of the network, by which `npz` finds its arrays; `ignore` is a label
     that does not count (`loss cross_entropy ignore=255`); `vocabulary_size` is how many integers the embed layer
-    knows, the two of padding and of unknown words included (0: as many as there are words).
+    knows, the two of padding and of unknown words included (0: as many as there are words); `vocabulary` are the words
+    of a network that was trained before, which then are those of the data.
     """
 
     folder: Path | None = None
@@ -51,6 +52,7 @@ class Request(Record):
     test: float = 0.1
     seed: int = 0
     vocabulary_size: int = 0
+    vocabulary: tuple[str, ...] = ()
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
     ignore: int | None = None

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -89,6 +89,28 @@ def read_file(request: Request, place: Path, name: str = "npz") -> Dataset:
     data = Dataset(name, classes, train, test)
     tell_split(request, place, data)
     return data
+
+
+def read_arrays(place: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Arrays of a .npz as they are, by name; where one alone is asked for, `x` or the only one there serves as well.
+
+    Raises E602.
+    """
+    with open_zip(place, ".npz file") as opened:
+        arrays = _headers(opened, place)
+        others = ("x", *(arrays if len(arrays) == 1 else ())) if len(names) == 1 else ()
+        found = {}
+        for name in names:
+            held = next((n for n in (name, *others) if n in arrays), None)
+            if held is None:
+                raise bad(
+                    place, f"expected an array named {' or '.join((name, *others[:1]))}, found {', '.join(arrays)}"
+                )
+            _numbers(arrays[held])
+            if arrays[held].bytes > LARGEST:
+                raise bad(arrays[held].where, f"expected at most {LARGEST:,} bytes, found {arrays[held].bytes:,}")
+            found[name] = _values(opened, arrays[held])
+    return found
 
 
 # ---- what is in the file

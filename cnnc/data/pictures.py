@@ -1,73 +1,82 @@
-"""One picture, or an array of them, for a network to look at.
+"""One picture, for a network to look at; or one that it made.
 
-In: a PNG, JPEG or .npy file and the shape that the network takes. Out: arrays (N, C, H, W), uint8 for
-pictures; a .npy file keeps its numbers. Pillow does the decoding, here and nowhere else, so that what `predict` sees
-is what training saw; every failure leaves as a CnncError, or as `NoPicture` from `decode`.
+In: a picture's file and the shape that the network takes. Out: arrays (1, C, H, W), uint8. Pillow does the decoding,
+here and nowhere else, so that what `predict` sees is what training saw; every failure leaves as a CnncError, or as
+`NoPicture` from `decode`.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.diagnostics import CnncError
-from cnnc.files import read_bytes
+from cnnc.files import read_bytes, write_atomic
 
 if TYPE_CHECKING:
     from PIL import Image
 
 MAX_BYTES = 1 << 28
 
+T = TypeVar("T")
 
-def read_examples(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[Any], str]:
-    """The examples of a file as a batch (N, *shape), and a word on what was done to them ("" for nothing).
 
-    Raises CnncError E901 where it cannot be read, E608 where it holds no picture or array of that shape.
+def read_picture(path: Path, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], str]:
+    """A picture as a batch of one (1, C, H, W), and a word on what was done to it ("" for nothing).
+
+    Raises CnncError E901 where it cannot be read, E608 where it holds no picture.
     """
-    data = read_bytes(path, MAX_BYTES)
-    if path.suffix.lower() == ".npy":
-        return _array(path, data, shape), ""
-    return _picture(path, data, shape)
-
-
-def _array(path: Path, data: bytes, shape: tuple[int, ...]) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
-    except Exception as error:  # numpy raises several kinds for a stranger's bytes
-        raise CnncError.of("E608", f"{path} is no .npy array: {str(error).splitlines()[0][:200]}") from error
-    if array.shape == shape or (1, *array.shape) == shape:
-        array = array.reshape(1, *shape)
-    elif array.ndim == len(shape) and shape[0] == 1 and array.shape[1:] == shape[1:]:
-        array = array[:, None]
-    if array.shape[1:] != shape:
-        wanted, found = "x".join(map(str, shape)), "x".join(map(str, array.shape))
-        raise CnncError.of("E608", f"{path} holds {found}; the network takes {wanted}, or a batch of them")
-    if array.dtype == np.uint8:
-        return array
-    if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
-        raise CnncError.of("E608", f"{path} holds {array.dtype}, not numbers")
-    return array.astype(np.float32)
-
-
-def _picture(path: Path, data: bytes, shape: tuple[int, ...]) -> tuple[NDArray[Any], str]:
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        raise CnncError.of(
-            "E608", f"the network takes {'x'.join(map(str, shape))}, which is no picture", help="give it a .npy file"
-        )
-    require()
-    try:
-        pixels, size = decode(data, shape)
-    except NoPicture as error:
-        raise CnncError.of("E608", f"{path} is no picture that can be read: {error}") from error
+    pixels, size = _read(path, lambda data: decode(data, shape))
     _, height, width = shape
     note = "" if size == (width, height) else f"{path}: resized from {size[0]}x{size[1]} to {width}x{height}"
     return pixels[None], note
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """The height and width of a picture, turned as its camera says. Raises CnncError E901, E608."""
+    _, (width, height) = _read(path, lambda data: decode(data, (1, 1, 1)))
+    return height, width
+
+
+def _read(path: Path, read: Callable[[bytes], T]) -> T:
+    data = read_bytes(path, MAX_BYTES)
+    require()
+    try:
+        return read(data)
+    except NoPicture as error:
+        raise CnncError.of("E608", f"{path} is no picture that can be read: {error}") from error
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8], colours: bool = False) -> None:
+    """Writes a grey (H, W) or RGB (H, W, 3) picture whole; with `colours`, numbers of classes (H, W), each in its colour.
+
+    Raises CnncError E902, and E906 without Pillow.
+    """
+    require()
+    from PIL import Image
+
+    picture = Image.fromarray(pixels)
+    if colours:
+        picture = picture.convert("P")
+        picture.putpalette(_palette())
+    made = io.BytesIO()
+    picture.save(made, "PNG")
+    write_atomic(path, made.getvalue())
+
+
+def _palette() -> bytes:
+    """256 colours, the first black: hues a golden section apart, so that neighbours differ."""
+    from colorsys import hsv_to_rgb
+
+    hues = [hsv_to_rgb(n * 0.618034 % 1, 0.85, 1 - 0.4 * (n // 16 % 2)) for n in range(1, 256)]
+    return bytes(round(255 * part) for colour in [(0, 0, 0), *hues] for part in colour)
 
 
 class NoPicture(Exception):

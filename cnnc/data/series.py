@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
@@ -74,20 +75,42 @@ def _shape(request: Request) -> tuple[int, ...]:
 
 def _rows(path: Path) -> Iterator[tuple[int, str, list[float]]]:
     """The number, the label and the values of each line that is not blank."""
+    for line, (label, *cells) in _lines(path):
+        if not cells:
+            raise bad(f"{path}:{line}", "expected a label and its values, separated by commas, semicolons or tabs")
+        if not label:
+            raise bad(f"{path}:{line}", "expected a label, found none")
+        yield line, label, _values(f"{path}:{line}", cells)
+
+
+def read_unlabelled(path: Path, length: int) -> NDArray[np.float32]:
+    """The series of a file for a network to look at, (N, length); lines may begin with a label, which is left out.
+
+    Without a length (0) it is that of the first line, whose first cell is a label where it is no number. Raises E602.
+    """
+    rows = []
+    for line, cells in _lines(path):
+        length = length or len(cells) - (not _is_number(cells[0]))
+        if len(cells) not in (length, length + 1):
+            raise bad(f"{path}:{line}", f"expected {length} values, with or without a label, found {len(cells)}")
+        rows.append(_values(f"{path}:{line}", cells[-length:]))
+    if not rows:
+        raise bad(path, "expected series, found none")
+    return np.array(rows, np.float32)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The number and the cells of each line that is neither blank nor a header."""
     separator = ""
     for line, text in lines(path):
         if not text.strip():
             continue
         first = not separator
         separator = separator or next((mark for mark in "\t;," if mark in text), ",")
-        label, *cells = [_bare(cell) for cell in text.split(separator)]
-        if not cells:
-            raise bad(f"{path}:{line}", "expected a label and its values, separated by commas, semicolons or tabs")
-        if first and (label.lower() in HEADERS or not any(_is_number(cell) for cell in cells)):
-            continue
-        if not label:
-            raise bad(f"{path}:{line}", "expected a label, found none")
-        yield line, label, _values(f"{path}:{line}", cells)
+        cells = [_bare(cell) for cell in text.split(separator)]
+        header = cells[0].lower() in HEADERS or (len(cells) > 1 and not any(map(_is_number, cells[1:])))
+        if not (first and header):
+            yield line, cells
 
 
 def _bare(cell: str) -> str:

@@ -29,12 +29,16 @@ def bad(place: Path | str, found: str, help: str = "") -> CnncError:
 def locate(request: Request, kind: str, example: str) -> Path:
     """The file or folder that `data KIND "path"` means: within --data if it is there, else from the current folder.
 
-    Raises E603 where there is none.
+    Of --data the path as written is tried, then its last name alone, then the folder itself where it has that name:
+    so data are found that moved. Raises E603 where there is none.
     """
     if not request.path:
         raise CnncError.of("E603", f"data {kind} names no file", help=f'write `data {kind} "{example}"`')
     written = Path(request.path).expanduser()
-    places = [written] if request.folder is None else [request.folder / written, written]
+    places = [written]
+    if request.folder is not None:
+        itself = [request.folder] if request.folder.name == written.name else []
+        places = list(dict.fromkeys((request.folder / written, request.folder / written.name, *itself, written)))
     for place in places:
         if _exists(place):
             return place

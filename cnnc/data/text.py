@@ -40,7 +40,10 @@ PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
 LONGEST = 512
 """The most words of a sentence that are kept where no network says how many."""
 
-_TOKEN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+PATTERN = r"\w+(?:['’]\w+)*|[^\w\s]"
+"""What is a word, or a mark of punctuation."""
+
+_TOKEN = re.compile(PATTERN)
 _ABOUT = ("readme", "license", "licence")
 
 
@@ -73,7 +76,9 @@ def read(request: Request) -> Dataset:
     train, test = _own_test(request, place, places, tests) if tests else share_out(request, place, places, labels)
     # vocabulary over the training share, in the order of the file, the sentences of an example together
     training = train.images.tolist()
-    vocabulary = make_vocabulary((s[n] for n in training for s in sentences), request.vocabulary_size)
+    vocabulary = list(request.vocabulary) or make_vocabulary(
+        (s[n] for n in training for s in sentences), request.vocabulary_size
+    )
     known = {word: FIRST_WORD + n for n, word in enumerate(vocabulary)}
     columns = []
     for number, texts in enumerate(sentences):

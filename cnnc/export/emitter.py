@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from cnnc.export.sourcemap import stamp
 from cnnc.graph import Graph, Node
 from cnnc.ops.base import Op
 from cnnc.reference.engine import Array
@@ -42,8 +43,8 @@ class Emitter:
         """Adds an ONNX node that makes `output` (the current node's value when left out)."""
         assert self.node is not None
         output = output or self.node.name
-        doc = str(self.node.span) if self.node.span is not None else ""
-        made = helper.make_node(type_, list(inputs), [output], name=output, doc_string=doc, **attributes)
+        made = helper.make_node(type_, list(inputs), [output], name=output, **attributes)
+        stamp(made, self.node, self.opset)
         self.nodes.append(made)
         return output
 

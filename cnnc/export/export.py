@@ -1,7 +1,7 @@
 """From a network and its weights to a file that was proven: passes, emission, proof, write.
 
-In: a `Network`, weights, a path. Out: the file, whole, and `Exported`. A model that fails its proof is
-never written.
+In: a `Network`, weights, a path; the names of layers, where only what these need is wanted. Out: the file, whole, and
+`Exported`. A model that fails its proof is never written.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cnnc.diagnostics import CnncError
+from cnnc.diagnostics import CnncError, nearest
 from cnnc.export.emit import DEFAULT_OPSET, emit
 from cnnc.export.metadata import metadata
 from cnnc.export.passes import run_passes
 from cnnc.export.verify import Deviation, Proof, prove, sample_feeds
 from cnnc.files import write_atomic
+from cnnc.graph import Graph
 from cnnc.network import Network
 from cnnc.provenance import versions
-from cnnc.reference.engine import Weights
+from cnnc.reference.engine import Weights, needed
 from cnnc.reference.parallel import one_blas_thread
 
 
@@ -37,14 +38,20 @@ def export(
     weights: Weights,
     path: Path,
     *,
+    outputs: Sequence[str] = (),
     classes: Sequence[str] = (),
+    vocabulary: Sequence[str] = (),
     trained: Mapping[str, Any] | None = None,
     opset: int = DEFAULT_OPSET,
 ) -> Exported:
-    """Writes the model of a network. Raises CnncError: E801 where the proof fails, E902 where it cannot be written."""
-    graph = network.require_graph()
+    """Writes the model of a network, or of the part of it that the layers `outputs` need.
+
+    Raises CnncError: E010 for outputs that are no layers, E801 where the proof fails, E902 where it cannot be written.
+    """
+    graph = part(network.require_graph(), outputs)
     smaller, folded = run_passes(graph, weights)
-    model = emit(smaller, folded, metadata(network, classes, versions(), trained), opset)
+    facts = metadata(network, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
+    model = emit(smaller, folded, facts, opset)
     found: list[Deviation] = []
     with one_blas_thread():
         for batch, seed in ((1, 0), (5, 1)):
@@ -56,3 +63,18 @@ def export(
         raise CnncError.of("E902", f"cannot write {path}: it is a folder", help=f"name a file: {path / 'model.onnx'}")
     write_atomic(path, data)
     return Exported(path, Proof(tuple(found)), len(data), opset, model.ir_version)
+
+
+def part(graph: Graph, outputs: Sequence[str]) -> Graph:
+    """The graph of what these layers need, its inputs included; without any, all of it. Raises CnncError E010."""
+    if not outputs:
+        return graph
+    for name in outputs:
+        if name not in graph.by_name:
+            near = nearest(name, graph.by_name)
+            help = f"did you mean `{near}`?" if near else "`cnnc check` lists the layers"
+            raise CnncError.of("E010", f"--outputs: no layer is named `{name}`", help=help)
+        if not graph.by_name[name].inputs:
+            raise CnncError.of("E010", f"--outputs: {name} is an input", help="name the layers that read it")
+    outputs = tuple(dict.fromkeys(outputs))
+    return graph.replace(nodes=tuple(needed(graph, outputs)), outputs=outputs)

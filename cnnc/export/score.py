@@ -1,11 +1,12 @@
-"""A model at work on onnxruntime: classes and their probabilities, and its score on a data set.
+"""A model at work on onnxruntime: batches of any size, and the classes that it names.
 
-In: a `Session` and examples. Out: probabilities, counts of right answers. The model's own metadata says how it is fed.
+In: a `Session` and examples. Out: its outputs; guesses; counts of right answers, where nothing but the name of a data
+set is known (else the objective of training counts, see api.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError
 from cnnc.export.runtime import Session, as_fed, batches
+from cnnc.reference.engine import Array
 
 
 class Score(NamedTuple):
@@ -30,50 +32,62 @@ class Guess(NamedTuple):
     probability: float
 
 
-def input_shape(session: Session) -> tuple[int, ...]:
-    """The shape of one example. Raises CnncError E609 for a model that is no classifier of one input."""
+def run_batched(session: Session, feeds: Mapping[str, Array], batch: int = 256) -> dict[str, Array]:
+    """All outputs of examples (N, ...), by name; in parts of the model's own batch where that is fixed.
+
+    Values are brought to what the inputs take (see `as_fed`). Raises CnncError E604, E608.
+    """
+    counts = {len(values) for values in feeds.values()}
+    if len(counts) != 1:
+        raise CnncError.of("E608", f"the inputs hold different numbers of examples: {sorted(counts)}")
+    count, size = counts.pop(), session.batch or batch
+    made: list[list[Array]] = []
+    for part in batches(count, size):
+        whole = {name: as_fed(values[part], session.inputs[name].dtype) for name, values in feeds.items()}
+        lacking = size - (part.stop - part.start) if session.batch else 0
+        if lacking:  # the last one again: its answers are cut off
+            whole = {name: np.concatenate([v, np.repeat(v[-1:], lacking, 0)]) for name, v in whole.items()}
+        made.append([values[: part.stop - part.start] for values in session.run(whole)])
+    return {name: np.concatenate(parts) for name, parts in zip(session.outputs, zip(*made, strict=True), strict=True)}
+
+
+def one_input(session: Session) -> str:
+    """The name of the only input. Raises CnncError E609 where there are several."""
     if len(session.inputs) != 1:
-        raise CnncError.of("E609", f"{session.name} has {len(session.inputs)} inputs; one is needed")
-    ((shape, _),) = session.inputs.values()
-    if not all(isinstance(size, int) for size in shape[1:]):
-        raise CnncError.of("E609", f"{session.name} takes inputs of any size; a fixed one is needed")
-    return tuple(int(size) for size in shape[1:])
+        names = ", ".join(session.inputs)
+        raise CnncError.of("E609", f"{session.name} has {len(session.inputs)} inputs ({names}); one is needed")
+    (name,) = session.inputs
+    return name
 
 
-def scores(session: Session, examples: NDArray[Any]) -> NDArray[np.float64]:
-    """The first output (N, classes) for a batch of examples; uint8 is scaled as the model wants it."""
-    ((name, (_, dtype)),) = session.inputs.items()
-    fed = as_fed(examples, dtype) if examples.dtype == np.uint8 else examples.astype(_DTYPES.get(dtype, np.float32))
-    made = session.run({name: fed}, session.outputs[:1])[0]
-    if made.ndim != 2:
-        raise CnncError.of("E609", f"{session.name} makes {'x'.join(map(str, made.shape[1:]))}, no score a class")
-    return made.astype(np.float64)
-
-
-def top(session: Session, examples: NDArray[Any], classes: list[str], count: int) -> list[list[Guess]]:
-    """The likeliest classes of each example. Scores that are no probabilities yet go through softmax."""
-    made = scores(session, examples)
+def guesses(scores: Array, classes: tuple[str, ...], count: int) -> list[list[Guess]]:
+    """The likeliest classes of each example, from scores (N, classes, 1, ...). Those that are no probabilities yet go through softmax."""
+    made = scores.reshape(len(scores), -1).astype(np.float64)
     if (made < 0).any() or not np.allclose(made.sum(-1), 1, atol=1e-3):
         e = np.exp(made - made.max(-1, keepdims=True))
         made = e / e.sum(-1, keepdims=True)
-    names = classes if len(classes) == made.shape[1] else [str(i) for i in range(made.shape[1])]
+    names = classes if len(classes) == made.shape[1] else tuple(str(i) for i in range(made.shape[1]))
     order = np.argsort(-made, axis=-1, kind="stable")[:, :count]
     return [[Guess(names[i], float(row[i])) for i in best] for row, best in zip(made, order, strict=True)]
 
 
-def score(
-    session: Session, examples: Split, batch: int = 256, watch: Callable[[int], None] = lambda done: None
-) -> Score:
-    """How many examples the model names rightly."""
-    if input_shape(session) != examples.inputs[0].shape[1:]:
-        found = "x".join(map(str, examples.inputs[0].shape[1:]))
-        wanted = "x".join(map(str, input_shape(session)))
-        raise CnncError.of("E609", f"the data are {found}; {session.name} takes {wanted}")
+def score(session: Session, examples: Split) -> Score:
+    """How many examples of one input the model names rightly, by its first output. Raises CnncError E609."""
+    name = one_input(session)
+    entry, found = session.inputs[name], examples.inputs[0].shape[1:]
+    if len(entry.shape) != len(found) or any(
+        isinstance(a, int) and a != b for a, b in zip(entry.shape, found, strict=True)
+    ):
+        raise CnncError.of("E609", f"the data are {'x'.join(map(str, found))}; {session.name} takes {entry}")
     right = 0
-    for part in batches(len(examples), batch):
-        right += int((scores(session, examples.inputs[0][part]).argmax(-1) == examples.targets[0][part]).sum())
-        watch(part.stop)
+    for part in batches(len(examples), 256):
+        made = _scores(session, name, examples.inputs[0][part])
+        right += int((made.argmax(-1) == examples.targets[0][part]).sum())
     return Score(right, len(examples))
 
 
-_DTYPES: dict[str, Any] = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
+def _scores(session: Session, name: str, examples: NDArray[Any]) -> Array:
+    made = run_batched(session, {name: examples})[session.outputs[0]]
+    if made.ndim < 2 or any(size != 1 for size in made.shape[2:]):
+        raise CnncError.of("E609", f"{session.name} makes {'x'.join(map(str, made.shape[1:]))}, no score a class")
+    return made.reshape(len(made), -1)

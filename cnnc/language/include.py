@@ -23,6 +23,7 @@ class Includes:
         self.root = root
         self.read = read
         self.files: dict[Path, syntax.File] = {}
+        self.texts: dict[str, str] = {}  # by their paths as spans cite them
 
     def load(self, written: str, span: Span) -> tuple[Path, syntax.File, list[Diagnostic]]:
         """The file behind a path as written in `span`'s file. Raises CnncError E120."""
@@ -51,4 +52,5 @@ class Includes:
             raise CnncError.of("E120", error.diagnostics[0].message, span=span, help=help) from None
         file, diagnostics = parse(Source(str(path), text))
         self.files[whole] = file
+        self.texts[str(path)] = text
         return whole, file, diagnostics

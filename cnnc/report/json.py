@@ -52,7 +52,7 @@ def as_dict(
             "training": summary.training,
             "batch": summary.batch,
         },
-        "sizes": _sizes(survey),
+        "sizes": [rule.as_dict() for rule in survey.legal.values()] if survey is not None else [],
         "inputs": inputs,
         "outputs": [{"name": name, "shape": shapes[name]} for name in graph.outputs],
         "layers": [
@@ -74,20 +74,3 @@ def as_dict(
         ],
         "diagnostics": told,
     }
-
-
-def _sizes(survey: Survey | None) -> list[dict[str, Any]]:
-    """The legal sizes of each symbol."""
-    if survey is None:
-        return []
-    return [
-        {
-            "symbol": rule.symbol,
-            "rule": str(rule),
-            "minimum": rule.minimum,
-            "period": rule.period,
-            "residues": list(rule.residues),
-            "extra": list(rule.extra),
-        }
-        for rule in survey.legal.values()
-    ]

@@ -24,7 +24,7 @@ from cnnc.reference.engine import Array, Weights
 
 FORMAT = "cnnc-checkpoint-1"
 _KINDS = {"<f4": "F32", "<f8": "F64", "<i8": "I64"}
-RUN_FILES = ("curves.svg", "last.safetensors", "best.safetensors", "metrics.jsonl", "network.cnn")
+RUN_FILES = ("curves.svg", "last.safetensors", "best.safetensors", "metrics.jsonl", "network.cnn", "test.json")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Progress:
     """Where a run stands: `step` batches into `epoch` (both from 0), with the epoch's sums so far.
 
     Random choices are functions of the seed, the epoch and the step, so these three are the whole
-    state of the generators.
+    state of the generators. `best_epoch` is the last of equally good ones, `improved_epoch` the first.
     """
 
     epoch: int = 0
@@ -44,6 +44,7 @@ class Progress:
     best_epoch: int = -1
     best_rank: float = float("-inf")
     best_loss: float = float("inf")
+    improved_epoch: int = -1
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,11 @@ class Checkpoint:
     progress: Progress
     versions: dict[str, str]
     threads: int
+    includes: dict[str, str] = field(default_factory=dict)
 
     def network(self) -> Network:
         """The network, checked again from its text. Raises CnncError where this cnnc no longer takes it."""
-        network = check(self.source, self.file, self.settings)
+        network = check(self.source, self.file, self.settings, kept=self.includes)
         self.require_fit(network)
         return network
 
@@ -88,6 +90,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     facts = {
         "file": checkpoint.file,
         "source": checkpoint.source,
+        "includes": checkpoint.includes,
         "sha256": hashlib.sha256(checkpoint.source.encode()).hexdigest(),
         "settings": list(checkpoint.settings),
         "classes": list(checkpoint.classes),
@@ -170,6 +173,7 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
         Progress(**facts["progress"]),
         facts["versions"],
         facts["threads"],
+        facts.get("includes", {}),
     )
 
 
@@ -187,6 +191,15 @@ def find(run: Path, which: str = "best") -> Path:
             return path
     what = "holds no checkpoint" if run.is_dir() else "does not exist"
     raise CnncError.of("E606", f"{run} {what}", help="`cnnc train FILE` makes a run folder, runs/NAME")
+
+
+def test_score(run: Path) -> dict[str, Any]:
+    """What test.json of a run folder says: the epoch of the weights, and their score; empty without a sound one."""
+    try:
+        found = json.loads((run / "test.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _digest(tensors: dict[str, Array], text: str) -> str:

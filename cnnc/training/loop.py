@@ -13,7 +13,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,8 +155,13 @@ class Result(NamedTuple):
     memory: int | None = None
 
 
-def open_data(network: Network, folder: Path | None, report: Callable[[str], None]) -> Dataset:
-    """The data set of a network's train section, brought to its inputs. Raises CnncError."""
+def open_data(
+    network: Network, folder: Path | None, report: Callable[[str], None], vocabulary: Sequence[str] = ()
+) -> Dataset:
+    """The data set of a network's train section, brought to its inputs. Raises CnncError.
+
+    Words are numbered by the `vocabulary` that the network was trained with, where there is one already.
+    """
     from cnnc.data import load
 
     graph, recipe = network.require_graph(), require(network.recipe, network.name)
@@ -176,6 +181,7 @@ def open_data(network: Network, folder: Path | None, report: Callable[[str], Non
         test=recipe.data.test,
         seed=recipe.seed,
         vocabulary_size=max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
+        vocabulary=tuple(vocabulary),
     )
 
 
@@ -186,6 +192,11 @@ def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | No
     train, validation = split(data.train, recipe.data.val, recipe.seed)
     if not len(train):
         raise CnncError.of("E607", f"{data.name}: no example is left to train on", help="a smaller val= leaves more")
+    if recipe.stop is not None and not len(validation):
+        message = "`stop` looks at the validation share, and there is none"
+        raise CnncError.of(
+            "E607", message, span=recipe.places.get("stop"), help="`data ... val=0.1` holds a tenth back"
+        )
     feeds_of(graph, train.inputs)
     weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
     slots = resume.slots if resume is not None else {}
@@ -229,7 +240,10 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
             _finish_epoch(run, watcher, metrics, seconds, run.progress.seen - seen, meter)
         grown, _ = _memory(run, meter)
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
-        return Result(run, False, run.objective.evaluate(best, run.data.test), grown)
+        test = run.objective.evaluate(best, run.data.test)
+        found = {"epoch": run.progress.best_epoch + 1, **test.as_dict()}
+        write_atomic(run.folder / "test.json", f"{json.dumps(found)}\n".encode())
+        return Result(run, False, test, grown)
 
 
 @contextmanager
@@ -369,9 +383,9 @@ def _odd_first_loss(run: Run, loss: float) -> Diagnostic | None:
 
 
 def _is_enough(run: Run) -> bool:
-    """Whether validation has not improved for as many epochs as `stop patience=` allows."""
+    """Whether validation has not improved for as many epochs as `stop patience=` allows; as good as before is no better."""
     p = run.progress
-    return run.recipe.stop is not None and p.epoch > 0 and p.epoch - 1 - p.best_epoch >= run.recipe.stop.patience
+    return run.recipe.stop is not None and p.epoch > 0 and p.epoch - 1 - p.improved_epoch >= run.recipe.stop.patience
 
 
 def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float, images: int, meter: Meter) -> None:
@@ -389,7 +403,8 @@ def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float
         raise _diverged(run, first, p.epoch, p.step - 1)
     better = validation is None or validation.rank >= p.best_rank  # of equals, the one trained longer
     if better:
-        p = replace(p, best_epoch=p.epoch, best_rank=judged.rank, best_loss=judged.loss)
+        improved = p.epoch if validation is None or judged.rank > p.best_rank else p.improved_epoch
+        p = replace(p, best_epoch=p.epoch, best_rank=judged.rank, best_loss=judged.loss, improved_epoch=improved)
     rate = run.recipe.optimizer.lr * factor(run.recipe.schedule, p.epoch, run.recipe.epochs)
     done = Epoch(p.epoch, trained, validation, rate, seconds, images / seconds, _memory(run, meter)[0], better)
     run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, answers=0, seen=0)
@@ -421,6 +436,7 @@ def save(run: Run, name: str) -> Path:
             run.progress,
             versions(),
             thread_count(),
+            dict(run.network.includes),
         ),
     )
     return path

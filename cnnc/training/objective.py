@@ -7,7 +7,7 @@ gradients that backward begins with, and `Score`s. Before the first step it chec
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from cnnc import recipe as recipes
 from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph import Graph, Node
+from cnnc.metrics import LESS_IS_BETTER, shown
 from cnnc.ops.activation import LogSoftmax, Sigmoid, Softmax
 from cnnc.recipe import CrossEntropy, Recipe
 from cnnc.reference.activation import logistic
@@ -24,6 +25,10 @@ from cnnc.training.losses import loss_of
 
 EVAL_BATCH = 256
 """At most so many examples are scored at once; no more than a training step takes, which fits into memory."""
+
+Feeds = dict[str, Array]
+Runner = Callable[[Feeds], Trace]
+"""Runs a batch; the trace holds the values that the losses look at."""
 
 
 class Score(NamedTuple):
@@ -52,17 +57,15 @@ class Score(NamedTuple):
     @property
     def rank(self) -> float:
         """The result, turned so that more is better."""
-        return -self.result if self.metric == "mse" else self.result
+        return -self.result if self.metric in LESS_IS_BETTER else self.result
+
+    def as_dict(self) -> dict[str, float]:
+        """The score for programs: the loss, every metric by its name, and what was counted."""
+        found = {"right": self.right, "total": self.total, "loss": self.loss, self.metric: self.result}
+        return {**found, **dict(self.others)}
 
     def __str__(self) -> str:
         return f"{self.metric} {shown(self.metric, self.result)}"
-
-
-def shown(metric: str, value: float) -> str:
-    """A metric as people read it: shares in per cent, psnr in decibels."""
-    if metric == "mse":
-        return f"{value:.5f}"
-    return f"{value:.2f} dB" if metric == "psnr" else f"{value:.2%}"
 
 
 class Term(NamedTuple):
@@ -149,29 +152,60 @@ class Objective:
         batch = min(EVAL_BATCH, self.recipe.batch)
         return (slice(start, start + batch) for start in range(0, len(examples), batch))
 
+    def network(self, weights: Weights) -> Runner:
+        """What runs the network itself, in the mode of use (no dropout, running statistics)."""
+        return lambda feeds: forward(self.graph, weights, feeds, wanted=self.wanted)
+
+    def model(self, run: Callable[[Feeds], Mapping[str, Array]], outputs: Sequence[str]) -> Runner:
+        """What stands in for the network where a model of it gives its outputs, channels first, by name.
+
+        Raises CnncError E609 where the model lacks an output that a loss looks at.
+        """
+        names = {term: next((n.name for n in (term.node, term.output) if n.name in outputs), "") for term in self.terms}
+        missing = next((term.output.name for term, name in names.items() if not name), None)
+        if missing is not None:
+            raise CnncError.of("E609", f"the model has no output {missing}, on which its score is counted")
+
+        def values(feeds: Feeds) -> Trace:
+            made = run(feeds)
+            found = {t.node.name: _scores(t, name, inward(made[name])) for t, name in names.items()}
+            if self.input in self.wanted:
+                entry = feeds[self.input]
+                scaled = entry / np.float32(255) if entry.dtype == np.uint8 else entry
+                found[self.input] = inward(np.asarray(scaled, np.float32))
+            return Trace(found)
+
+        return values
+
     def evaluate(self, weights: Weights, examples: Split) -> Score:
-        """The score on examples, in the mode of use (no dropout, running statistics)."""
-        graph, loss = self.graph, 0.0
+        """The score of the network on examples."""
+        return self.measure(self.network(weights), examples)
+
+    def measure(self, run: Runner, examples: Split) -> Score:
+        """The score of whatever runs on examples: the network, or a model of it."""
+        loss = 0.0
         counts = _Counts(self.recipe, self.classes)
-        for part in self.parts(examples):
-            feeds = feeds_of(graph, tuple(c[part] for c in examples.inputs))
-            targets = tuple(c[part] for c in examples.targets)
-            trace = forward(graph, weights, feeds, wanted=self.wanted)
-            count = len(next(iter(feeds.values())))
-            loss += self.batch(trace, targets).loss * count
+        for feeds, targets in self._batches(examples):
+            trace = run(feeds)
+            loss += self.batch(trace, targets).loss * len(next(iter(feeds.values())))
             counts.add(self, trace, targets)
         return counts.score(loss / max(1, len(examples)), len(examples))
 
+    def _batches(self, examples: Split) -> Iterator[tuple[Feeds, tuple[Array, ...]]]:
+        for part in self.parts(examples):
+            yield (
+                feeds_of(self.graph, tuple(c[part] for c in examples.inputs)),
+                tuple(c[part] for c in examples.targets),
+            )
 
-def confusion(objective: Objective, weights: Weights, examples: Split) -> list[list[int]]:
+
+def confusion(objective: Objective, run: Runner, examples: Split) -> list[list[int]]:
     """How often each class (row) was taken for each (column). Raises CnncError E609 where the net is no classifier."""
     if not objective.answers:
         raise CnncError.of("E609", "only a classifier has a confusion matrix")
     counts = _Counts(objective.recipe.replace(metrics=("iou",)), objective.classes)
-    for part in objective.parts(examples):
-        feeds = feeds_of(objective.graph, tuple(c[part] for c in examples.inputs))
-        trace = forward(objective.graph, weights, feeds, wanted=objective.wanted)
-        counts.add(objective, trace, tuple(c[part] for c in examples.targets))
+    for feeds, targets in objective._batches(examples):
+        counts.add(objective, run(feeds), targets)
     assert counts.confusion is not None
     found: list[list[int]] = counts.confusion.tolist()
     return found
@@ -241,6 +275,21 @@ def mean_iou(confusion: Array) -> float:
 def _final(term: Term, values: Array) -> Array:
     """The value of the output itself, where the loss looked before its sigmoid."""
     return values if term.node is term.output else logistic(values)
+
+
+def _scores(term: Term, name: str, values: Array) -> Array:
+    """What the loss looks at, from a model's output `name`: the scores that softmax or sigmoid turn into it.
+
+    log softmax differs from the scores by a number that no loss or answer depends on.
+    """
+    if name == term.node.name or isinstance(term.output.op, LogSoftmax):
+        return values
+    values = values.astype(np.float32, copy=False)
+    least = np.finfo(np.float32).tiny
+    if isinstance(term.output.op, Softmax):
+        return np.log(np.maximum(values, least))
+    p = np.clip(values.astype(np.float64), least, 1 - 2.0**-25)
+    return np.log(p / (1 - p)).astype(np.float32)
 
 
 def _term(graph: Graph, loss: recipes.Loss, columns: int) -> Term:

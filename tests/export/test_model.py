@@ -227,7 +227,7 @@ def test_the_file_runs_at_any_batch_and_carries_its_source(tmp_path: Path) -> No
     session = open_model(done.path, "cpu")
     assert session.metadata["cnnc.source"] == TEXT
     assert session.metadata["cnnc.sha256"] == network.sha256
-    assert session.facts()["classes"] == ["a", "b", "c"]
+    assert session.facts.classes == ("a", "b", "c")
     for batch in (1, 2, 7):
         feeds = random_feeds(Case("small", TEXT), graph, batch, batch)
         expected = outward(forward(graph, weights, feeds).values["softmax1"])

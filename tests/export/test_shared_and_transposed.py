@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from cnnc.export.emit import emit
 from cnnc.export.export import export
 from cnnc.export.passes import fold_batch_norm, run_passes
-from cnnc.export.runtime import open_model
+from cnnc.export.runtime import Signature, open_model
 from cnnc.export.verify import prove, sample_feeds, vocabularies
 from cnnc.network import check
 from cnnc.reference.engine import Array, forward, initialize, outward
@@ -223,7 +223,7 @@ def test_a_network_of_two_inputs_and_two_outputs_is_written_and_runs(tmp_path: P
     weights = initialize(graph, 0)
     done = export(network, weights, tmp_path / "towers.onnx")
     session = open_model(done.path, "cpu")
-    assert session.inputs == dict.fromkeys(("query", "document"), (("N", 7), "tensor(int64)"))
+    assert session.inputs == dict.fromkeys(("query", "document"), Signature((7,), np.dtype(np.int64)))
     assert session.outputs == ["sim", "probability"]
     feeds = sample_feeds(graph, 4, 9)
     values = forward(graph, weights, feeds).values

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from cnnc.data.catalog import KNOWN
+from cnnc.metrics import METRICS
 from cnnc.network import check
-from cnnc.recipe import METRICS, STATEMENTS
+from cnnc.recipe import STATEMENTS
 from cnnc.report import reference
 from cnnc.train_section import READ_FROM_FILES
 from tests.cli.conftest import COMMAND, environment

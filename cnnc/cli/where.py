@@ -1,0 +1,69 @@
+"""`cnnc where`: the line of the text that a node or tensor of a model comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cnnc.cli.console import say
+
+if TYPE_CHECKING:
+    from cnnc.export.sourcemap import Found
+
+
+def where(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that cnnc exported.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A node, tensor or layer; without it, all nodes.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object, or a list of all.")] = False,
+) -> None:
+    """Show where in the network's text a node stands, and the block calls that led there."""
+    from cnnc.export.info import read_model
+    from cnnc.export.sourcemap import find, find_all
+
+    if name is not None:
+        one = find(read_model(model), name, str(model))
+        _say_json(_as_dict(one)) if json else say(_text(one))
+        return
+    found = find_all(read_model(model), str(model))
+    _say_json([_as_dict(one) for one in found]) if json else say(_table(found))
+
+
+def _text(found: Found) -> str:
+    from cnnc.diagnostics import excerpt
+
+    what = f"{found.name}: {found.what}"
+    what += f" of the layer {found.place.layer}" if found.place.layer != found.name else ""
+    return f"{what}\n{excerpt(found.place.span, found.place.calls)}"
+
+
+def _table(found: list[Found]) -> str:
+    rows = [(f.name, f.operator, f.place.layer, f"{f.place.span}:{f.place.span.column}") for f in found]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
+    )
+
+
+def _as_dict(found: Found) -> dict[str, Any]:
+    layer, span, calls = found.place
+    return {
+        "name": found.name,
+        "what": found.what,
+        "operator": found.operator or None,
+        "layer": layer,
+        "file": span.source.name,
+        "line": span.line,
+        "column": span.column,
+        "text": span.text,
+        "calls": [{"text": c.text, "file": c.span.source.name, "line": c.span.line} for c in calls],
+    }
+
+
+def _say_json(value: Any) -> None:
+    from json import dumps
+
+    say(dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,171 @@
+"""The way from an ONNX model back to the text: which line each layer stands in, and the calls that led there.
+
+In: a graph whose nodes remember their spans, or a model's metadata. Out: what emission writes into each ONNX node
+(`stamp`), the map that the model carries as a whole (`source_map`), and that map read again (`read_map`).
+
+The map is JSON in the model's metadata, by layer: it holds at every IR version, outlives optimizers that rename or
+drop nodes, and knows layers that were folded into others. ONNX names begin with their layer's (`head.flat` is of
+`head`), so it answers for every node and tensor. For tools that show nodes, each carries `file:line` in its doc_string,
+and from IR 10 on (opset 21) layer, place and calls in its metadata_props.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+import onnx
+
+from cnnc.diagnostics import CnncError, Note, Source, Span
+from cnnc.graph import Graph, Node
+
+MAP, SOURCE, INCLUDES = "cnnc.map", "cnnc.source", "cnnc.includes"
+_PROPS_SINCE = 21  # the opset that came with IR 10, the first whose nodes have metadata_props
+
+
+def stamp(made: onnx.NodeProto, node: Node, opset: int) -> None:
+    """Writes into an ONNX node which layer it is of, and where that stands."""
+    if node.span is None:
+        return
+    made.doc_string = str(node.span)
+    if opset < _PROPS_SINCE:
+        return
+    facts = {"cnnc.layer": node.name, "cnnc.place": f"{node.span}:{node.span.column}"}
+    if node.calls:
+        facts["cnnc.calls"] = "; ".join(f"{call.text} at {call.span}" for call in node.calls)
+    for key, value in facts.items():
+        made.metadata_props.add(key=key, value=value)
+
+
+def source_map(graph: Graph, main: str) -> str:
+    """JSON: `main`, the name of the network's text, `files`, those of all that layers stand in, and `layers`.
+
+    A layer is [file, start, end, calls], each call [text, file, start, end].
+    """
+    files: dict[str, int] = {}
+
+    def place(span: Span) -> list[int]:
+        return [files.setdefault(span.source.name, len(files)), span.start, span.end]
+
+    layers = {
+        node.name: [*place(node.span), [[call.text, *place(call.span)] for call in node.calls]]
+        for node in graph.nodes
+        if node.span is not None
+    }
+    found = {"main": main, "files": list(files), "layers": layers}
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+
+
+class Place(NamedTuple):
+    """Where a layer stands, and the block calls that led there, outermost first."""
+
+    layer: str
+    span: Span
+    calls: tuple[Note, ...]
+
+
+class SourceMap(NamedTuple):
+    """The places of all layers, in the order of the graph."""
+
+    places: Mapping[str, Place]
+
+    def of(self, name: str) -> Place | None:
+        """The place of a layer, an ONNX node or a tensor: of the longest layer's name that it begins with."""
+        while name:
+            if name in self.places:
+                return self.places[name]
+            name = name.rpartition(".")[0]
+        return None
+
+
+class Found(NamedTuple):
+    """A part of a model and its place: `what` it is in words, its `operator` where it is a node."""
+
+    name: str
+    what: str
+    operator: str
+    place: Place
+
+
+def find(model: onnx.ModelProto, name: str, file: str) -> Found:
+    """The place of a node, tensor or layer. Raises CnncError E010 where there is none of the name, E620 where it has no place."""
+    known = _map_of(model, file)
+    parts = _parts(model, known)
+    if name not in parts:
+        near = " or ".join(f"`{n}`" for n in get_close_matches(name, parts, n=3))
+        help = f"did you mean {near}?" if near else f"`cnnc where {file}` lists the nodes"
+        raise CnncError.of("E010", f"{file} has no node, tensor or layer `{name}`", help=help)
+    what, operator, others = parts[name]
+    place = next((p for p in map(known.of, (name, *others)) if p is not None), None)
+    if place is None:
+        raise CnncError.of("E620", f"{file} does not say where {name} comes from")
+    return Found(name, what, operator, place)
+
+
+def find_all(model: onnx.ModelProto, file: str) -> list[Found]:
+    """The places of all nodes, in order. Raises CnncError E620 where no place is known."""
+    known = _map_of(model, file)
+    found = []
+    for node in model.graph.node:
+        names = [node.name, *node.output]
+        place = next((p for p in map(known.of, names) if p is not None), None)
+        if place is not None:
+            found.append(Found(node.name or node.output[0], f"{node.op_type} node", node.op_type, place))
+    return found
+
+
+def _map_of(model: onnx.ModelProto, file: str) -> SourceMap:
+    properties = {prop.key: prop.value for prop in model.metadata_props}
+    found = read_map(properties)
+    if not found.places:
+        raise CnncError.of("E620", f"{file} does not carry where its layers stand in a text")
+    return found
+
+
+def _parts(model: onnx.ModelProto, known: SourceMap) -> dict[str, tuple[str, str, list[str]]]:
+    """What each name of the model stands for: in words, its operator, and other names of the same thing."""
+    graph = model.graph
+    made: dict[str, tuple[str, str, list[str]]] = {}
+    for tensor in graph.initializer:
+        made[tensor.name] = ("weights" if tensor.data_type == onnx.TensorProto.FLOAT else "a constant", "", [])
+    for entry in graph.input:
+        made.setdefault(entry.name, ("an input", "", []))
+    for node in graph.node:
+        for name in filter(None, node.output):
+            made[name] = (f"value of a {node.op_type} node", node.op_type, [node.name])
+        if node.name:
+            made[node.name] = (f"{node.op_type} node", node.op_type, list(node.output))
+    for layer in known.places:
+        made.setdefault(layer, ("folded into another layer, or not needed", "", []))
+    return made
+
+
+def read_map(metadata: Mapping[str, str]) -> SourceMap:
+    """The map of a model; empty where it has none, or nonsense in its place."""
+    try:
+        found = json.loads(metadata.get(MAP, "{}"))
+        return SourceMap(_places(found, texts(metadata, str(found["main"]))))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):  # a stranger's JSON
+        return SourceMap({})
+
+
+def texts(metadata: Mapping[str, str], file: str) -> dict[str, str]:
+    """The network's text and those it includes, by name."""
+    found = {file: metadata[SOURCE]} if SOURCE in metadata else {}
+    included = json.loads(metadata.get(INCLUDES, "{}"))
+    return {**found, **{name: text for name, text in included.items() if isinstance(text, str)}}
+
+
+def _places(found: Any, known: Mapping[str, str]) -> dict[str, Place]:
+    sources = [Source(str(name), known.get(str(name), "")) for name in found.get("files", [])]
+
+    def span(file: int, start: int, end: int) -> Span:
+        size = len(sources[file].text)
+        return Span(sources[file], min(max(0, int(start)), size), min(max(0, int(end)), size))
+
+    return {
+        str(name): Place(str(name), span(*place), tuple(Note(span(*where), str(text)) for text, *where in calls))
+        for name, (*place, calls) in found.get("layers", {}).items()
+    }

@@ -1,0 +1,170 @@
+"""What a user gives a network to look at: every kind of file, and what is wrong with some."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnc.data.examples import Entry, read_each, read_file, read_sentences
+from cnnc.diagnostics import CnncError
+from cnnc.sizes import Legal
+
+GREY = Entry("x", (1, 4, 4))
+WORDS = Entry("s", (5,), "int64", takes_words=True, vocabulary=("a", "film", "good"))
+OPEN = Entry("x", (3, "H", "W"), legal={"H": Legal("H", 4, 4, (0,)), "W": Legal("W", 1, 1, (0,))})
+
+
+def refused(entry: Entry | list[Entry], path: Path) -> tuple[str, str]:
+    with pytest.raises(CnncError) as caught:
+        read_file(path, entry if isinstance(entry, list) else [entry])
+    (diagnostic,) = caught.value.diagnostics
+    return diagnostic.code, diagnostic.message.replace(str(path), "PATH")
+
+
+def saved(path: Path, array: Any) -> Path:
+    np.save(path, array)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"), [((1, 4, 4), 1), ((4, 4), 1), ((3, 4, 4), 3), ((3, 1, 4, 4), 3), ((1, 1, 4, 4), 1)]
+)
+def test_shapes_that_are_one_example_or_several(tmp_path: Path, shape: tuple[int, ...], count: int) -> None:
+    array = np.random.default_rng(0).random(shape)
+    made = read_file(saved(tmp_path / "a.npy", array), [GREY]).feeds["x"]
+    assert made.dtype == np.float32
+    assert np.array_equal(made, array.reshape(count, 1, 4, 4).astype(np.float32))
+
+
+def test_bytes_stay_bytes(tmp_path: Path) -> None:
+    made = read_file(saved(tmp_path / "a.npy", np.full((4, 4), 7, np.uint8)), [GREY])
+    assert made.feeds["x"].dtype == np.uint8
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((5, 5)), "PATH holds 5x5; the network takes 1x4x4, or a batch of them"),
+        (np.zeros((0, 1, 4, 4)), "PATH holds no example"),
+        (np.zeros((4, 4), complex), "PATH holds complex128, not numbers"),
+        (np.zeros((4, 4), "U1"), "PATH holds <U1, not numbers"),
+        (np.float32(3), "PATH holds one number; the network takes 1x4x4, or a batch of them"),
+    ],
+)
+def test_arrays_that_do_not_fit(tmp_path: Path, array: Any, message: str) -> None:
+    assert refused(GREY, saved(tmp_path / "a.npy", array)) == ("E608", message)
+
+
+def test_integers_must_be_known(tmp_path: Path) -> None:
+    entry = Entry("s", (3,), "int64", largest=9)
+    made = read_file(saved(tmp_path / "a.npy", np.array([[0, 9, 1]], np.int16)), [entry])
+    assert made.feeds["s"].dtype == np.int64
+    for array, said in (([0, 10, 1], "10"), ([0, -1, 1], "-1"), ([0.0, 1.0, 2.0], "float64")):
+        code, message = refused(entry, saved(tmp_path / "a.npy", np.array(array)))
+        assert code == "E608"
+        assert said in message
+    code, message = refused(Entry("x", (1, 4, 4), "uint8"), saved(tmp_path / "a.npy", np.zeros((4, 4))))
+    assert message == "PATH holds float64; the network takes uint8"
+
+
+def test_open_sizes(tmp_path: Path) -> None:
+    made = read_file(saved(tmp_path / "a.npy", np.zeros((2, 3, 8, 5))), [OPEN])
+    assert made.feeds["x"].shape == (2, 3, 8, 5)
+    code, message = refused(OPEN, saved(tmp_path / "a.npy", np.zeros((2, 3, 7, 5))))
+    assert code == "E608"
+    assert "H=7" in message
+
+
+def test_a_picture_is_brought_to_a_legal_size(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.fromarray(np.zeros((10, 7, 3), np.uint8)).save(tmp_path / "a.png")
+    made = read_file(tmp_path / "a.png", [OPEN])
+    assert made.feeds["x"].shape == (1, 3, 8, 7)
+    assert made.note.endswith("a.png: resized from 7x10 to 7x8")
+    assert read_file(tmp_path / "a.png", [OPEN.replace(shape=(3, 10, 7))]).note == ""
+    never = OPEN.replace(legal={"H": Legal("H", 5000, 5000, (0,)), "W": Legal("W", 1, 1, (0,))})
+    assert read_file(tmp_path / "a.png", [never]).feeds["x"].shape == (1, 3, 5000, 7)
+
+
+def test_sentences_are_numbered_as_in_training() -> None:
+    made = read_sentences(["A good, film", "", "film film film film film good"], [WORDS], "here")
+    assert made.feeds["s"].tolist() == [[2, 4, 1, 3, 0], [3, 3, 3, 3, 3]]
+    assert made.note == "here: not in the vocabulary: ,\nhere: 1 of 2 sentences have more than 5 words, and are cut"
+
+
+def test_labels_and_a_header_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("label\tsentence\npos\tgood film\n\nneg\ta film\n")
+    assert read_file(tmp_path / "a.tsv", [WORDS]).feeds["s"][:, :2].tolist() == [[4, 3], [2, 3]]
+    (tmp_path / "b.tsv").write_text("good\tfilm\n1\tgood\tfilm\n")
+    pair = [WORDS, WORDS.replace(name="t")]
+    made = read_file(tmp_path / "b.tsv", pair)
+    assert (made.feeds["s"][:, 0].tolist(), made.feeds["t"][:, 0].tolist()) == ([4, 4], [3, 3])
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", " ... \n".replace(".", " "), "\x00\n", "a\tb\tc\td\n"])
+def test_what_are_no_sentences(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    if text == "\x00\n":  # a mark like any other
+        assert len(read_file(tmp_path / "a.txt", [WORDS])) == 1
+    else:
+        assert refused(WORDS, tmp_path / "a.txt")[0] == "E608"
+
+
+def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9\n")
+    assert refused(WORDS, tmp_path / "a.txt")[0] == "E008"
+
+
+def test_series(tmp_path: Path) -> None:
+    entry = Entry("x", (1, 3))
+    (tmp_path / "a.csv").write_text("label;v;v;v\nup;1;2;3\n4;5;6\n")
+    assert read_file(tmp_path / "a.csv", [entry]).feeds["x"].tolist() == [[[1, 2, 3]], [[4, 5, 6]]]
+    (tmp_path / "b.csv").write_text("1,2,3\n")
+    assert read_file(tmp_path / "b.csv", [Entry("x", (3,))]).feeds["x"].tolist() == [[1, 2, 3]]
+    assert read_file(tmp_path / "b.csv", [Entry("x", (1, "T"))]).feeds["x"].tolist() == [[[1, 2, 3]]]
+    assert refused(Entry("x", (1, 5)), tmp_path / "b.csv")[0] == "E602"
+    assert refused(Entry("x", (2, 3)), tmp_path / "b.csv")[0] == "E608"
+    (tmp_path / "c.csv").write_text("1,2,x\n")
+    assert refused(entry, tmp_path / "c.csv")[0] == "E602"
+    (tmp_path / "d.csv").write_text("")
+    assert refused(entry, tmp_path / "d.csv")[0] == "E602"
+
+
+def test_arrays_by_name(tmp_path: Path) -> None:
+    pair = [Entry("a", (2,)), Entry("b", (3,))]
+    np.savez(tmp_path / "p.npz", a=np.zeros((4, 2)), b=np.ones((4, 3)), y=np.zeros(4))
+    made = read_file(tmp_path / "p.npz", pair)
+    assert {name: values.shape for name, values in made.feeds.items()} == {"a": (4, 2), "b": (4, 3)}
+    np.savez(tmp_path / "q.npz", a=np.zeros((4, 2)), b=np.ones((3, 3)))
+    assert refused(pair, tmp_path / "q.npz")[0] == "E608"
+    assert refused([pair[0], Entry("c", (1,))], tmp_path / "p.npz")[0] == "E602"
+    np.savez(tmp_path / "one.npz", whatever=np.zeros((4, 2)))
+    assert len(read_file(tmp_path / "one.npz", pair[:1])) == 4
+    assert refused(pair[:1], tmp_path / "nowhere.npz")[0] == "E901"
+    (tmp_path / "bad.npz").write_bytes(b"PK no archive")
+    assert refused(pair[:1], tmp_path / "bad.npz")[0] == "E602"
+
+
+def test_a_file_for_each_input(tmp_path: Path) -> None:
+    pair = [Entry("a", (2,)), Entry("b", (3,))]
+    paths = {"a": saved(tmp_path / "a.npy", np.zeros((4, 2))), "b": saved(tmp_path / "b.npy", np.ones((4, 3)))}
+    assert len(read_each(paths, pair)) == 4
+    paths["b"] = saved(tmp_path / "b.npy", np.ones((5, 3)))
+    with pytest.raises(CnncError, match=r"different numbers of examples: 4 in .*, 5 in"):
+        read_each(paths, pair)
+    assert refused(pair, paths["a"])[0] == "E608"
+
+
+def test_what_is_no_array(tmp_path: Path) -> None:
+    for data in (b"", b"no array", b"\x93NUMPY\x01\x00"):
+        (tmp_path / "a.npy").write_bytes(data)
+        assert refused(GREY, tmp_path / "a.npy")[0] == "E608"
+    np.savez(tmp_path / "a.npz", x=np.zeros(3))
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    assert refused(GREY, tmp_path / "a.npy")[0] == "E608"
+    assert refused(Entry("x", (2, 4, 4)), tmp_path / "a.png")[0] == "E608"
+    assert refused(GREY, tmp_path / "nowhere.npy")[0] == "E901"

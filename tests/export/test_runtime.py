@@ -1,0 +1,138 @@
+"""Providers: the best that is there, the one that was asked for, and nothing else in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from cnnc.cli.predict import ProviderChoice
+from cnnc.diagnostics import CnncError, Exit
+from cnnc.export import runtime
+from cnnc.export.emit import emit
+from cnnc.export.runtime import Provider, Session, as_fed, open_model
+from cnnc.export.score import run_batched
+from cnnc.network import check
+from cnnc.reference.engine import initialize
+
+FULL = runtime._PROVIDERS
+REAL = ort.InferenceSession
+
+
+@pytest.fixture
+def model() -> bytes:
+    graph = check("input 3; fc 2").require_graph()
+    made: bytes = emit(graph, initialize(graph, 0), {}).SerializeToString()
+    return made
+
+
+class Fake:
+    """An onnxruntime where these providers are installed, and some of them do not start: quietly, or with an error."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, installed: Sequence[str], quiet: str = "", loud: str = "") -> None:
+        self.asked: list[list[str]] = []
+
+        def session(source: Any, options: Any, providers: list[str], enable_fallback: int) -> Any:
+            assert enable_fallback == 0
+            self.asked.append(providers)
+            if providers[0] == FULL.get(loud):
+                raise RuntimeError("no such device\nand more")
+            made = REAL(source, options, providers=["CPUExecutionProvider"])
+            running = [p for p in providers if p != FULL.get(quiet)]
+            made.get_providers = lambda: running
+            return made
+
+        patch.setattr(ort, "get_available_providers", lambda: [FULL.get(name, name) for name in installed])
+        patch.setattr(ort, "InferenceSession", session)
+
+
+def refused(model: bytes, provider: Provider) -> str:
+    with pytest.raises(CnncError) as caught:
+        Session(model, "m", provider)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "E905"
+    assert caught.value.status is Exit.RESOURCES
+    return f"{diagnostic.message} | {diagnostic.help}"
+
+
+def test_the_command_line_knows_them_all() -> None:
+    assert {choice.value for choice in ProviderChoice} == set(get_args(Provider))
+
+
+def test_cpu(model: bytes) -> None:
+    for provider in ("cpu", "auto"):
+        assert Session(model, "m", provider).provider == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("installed", "best"),
+    [
+        (("AzureExecutionProvider", "cpu"), "cpu"),
+        (("tensorrt", "cuda", "cpu"), "cuda"),
+        (("coreml", "cpu"), "coreml"),
+        (("dml", "cpu"), "dml"),
+        (("openvino", "cpu"), "openvino"),
+        (("tensorrt", "cpu"), "cpu"),  # it compiles for minutes: only where it is asked for
+    ],
+)
+def test_auto_takes_the_best(
+    model: bytes, monkeypatch: pytest.MonkeyPatch, installed: tuple[str, ...], best: str
+) -> None:
+    fake = Fake(monkeypatch, installed)
+    assert Session(model, "m").provider == best
+    assert fake.asked[0][0] == FULL[best]
+    assert fake.asked[0][-1] == FULL["cpu"], "for what the provider has no kernel for"
+
+
+@pytest.mark.parametrize("kind", ["quiet", "loud"])
+def test_auto_says_what_really_runs(model: bytes, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    Fake(monkeypatch, ("cuda", "cpu"), **{kind: "cuda"})
+    assert Session(model, "m").provider == "cpu"
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt", "coreml", "dml", "openvino"])
+def test_what_is_asked_for_runs_or_nothing_does(
+    model: bytes, monkeypatch: pytest.MonkeyPatch, provider: Provider
+) -> None:
+    Fake(monkeypatch, ("cpu",))
+    message = refused(model, provider)
+    assert message.startswith(f"the installed onnxruntime has no provider {provider}; it has cpu")
+    assert ("install onnxruntime-" in message) == (provider != "coreml")
+    Fake(monkeypatch, (provider, "cpu"), quiet=provider)
+    assert "cpu would have run instead" in refused(model, provider)
+    Fake(monkeypatch, (provider, "cpu"), loud=provider)
+    assert "did not start: no such device |" in refused(model, provider)
+    Fake(monkeypatch, (provider, "cpu"))
+    assert Session(model, "m", provider).provider == provider
+
+
+def test_a_bad_model_is_not_the_providers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    Fake(monkeypatch, ("cpu",))
+    with pytest.raises(CnncError) as caught:
+        Session(b"no model", "m")
+    assert caught.value.diagnostics[0].code == "E604"
+
+
+def test_batches_of_any_size(model: bytes, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(model)
+    session = open_model(tmp_path / "m.onnx", "cpu")
+    assert session.batch == 0
+    x = np.random.default_rng(0).random((7, 3), np.float32)
+    whole = session.run({"input1": x})[0]
+    for batch in (1, 2, 7, 100):
+        np.testing.assert_allclose(run_batched(session, {"input1": x}, batch)["fc1"], whole, rtol=1e-6)
+    with pytest.raises(CnncError) as caught:
+        run_batched(session, {"input1": x[:, :2]})
+    assert caught.value.diagnostics[0].code == "E604"
+
+
+def test_bytes_become_what_the_input_takes() -> None:
+    pixels = np.array([[0, 51, 255]], np.uint8)
+    assert as_fed(pixels, np.dtype(np.uint8)) is pixels
+    assert as_fed(pixels, np.dtype(np.float32)).tolist() == [[0.0, np.float32(0.2), 1.0]]
+    assert as_fed(pixels, np.dtype(np.int64)).tolist() == [[0, 51, 255]]
+    assert as_fed(pixels, np.dtype(np.float16)).dtype == np.float16
