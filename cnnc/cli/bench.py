@@ -39,9 +39,9 @@ def bench(
         warmup=warmup,
         sizes=wanted,
     )
-    from cnnc.training.loop import peak_process_memory
+    from cnnc.memory import Meter
 
-    peak = peak_process_memory()
+    peak = Meter().whole
     if json:
         from json import dumps
 
