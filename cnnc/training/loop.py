@@ -224,7 +224,7 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
     watcher, stopping = watcher or Watcher(), stopping or Stopping()
     metrics = _metrics_before(run)
     keep_memory()
-    with one_blas_thread(), _crew(run), warnings.catch_warnings():
+    with one_blas_thread(), working(run), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # overflow is looked for, and said in our own words
         if run.progress == Progress() or not (run.folder / "last.safetensors").exists():
             save(run, "last")  # from the first moment on there is something to go on from
@@ -247,7 +247,7 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
 
 
 @contextmanager
-def _crew(run: Run) -> Iterator[None]:
+def working(run: Run) -> Iterator[None]:
     """Inside, worker processes take their parts of each batch, where the run is long enough to be worth it."""
     left = run.recipe.epochs - run.progress.epoch
     run.crew = crew_for(run.graph, run.weights, run.objective.wanted, run.recipe.batch, left * len(run.train))
@@ -286,10 +286,10 @@ def rehearse(run: Run) -> Rehearsal:
     inputs = tuple(column[np.arange(batch)] for column in run.train.inputs)
     targets = tuple(column[np.arange(batch)] for column in run.train.targets)
     keep_memory()
-    with one_blas_thread(), _crew(run):
-        loss, _, _ = _step(run, 0, 0, inputs, targets)
+    with one_blas_thread(), working(run):
+        loss, _, _ = one_step(run, 0, 0, inputs, targets)
         begun = time.perf_counter()
-        _step(run, 0, 1, inputs, targets)
+        one_step(run, 0, 1, inputs, targets)
         seconds = time.perf_counter() - begun
         growth, whole = _memory(run, meter)
     total = seconds * run.steps * run.recipe.epochs
@@ -319,7 +319,7 @@ def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
         if run.recipe.augment is not None:
             random = np.random.default_rng([run.recipe.seed, 4, epoch, step])
             inputs = (augment(inputs[0], run.recipe.augment, random), *inputs[1:])
-        loss, right, answers = _step(run, epoch, step, inputs, tuple(c[chosen] for c in run.train.targets))
+        loss, right, answers = one_step(run, epoch, step, inputs, tuple(c[chosen] for c in run.train.targets))
         if epoch == step == 0 and (warning := _odd_first_loss(run, loss)) is not None:
             watcher.warned(run, warning)
         p = run.progress
@@ -338,7 +338,7 @@ def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
     return not (stopping.asked() and run.progress.step < run.steps)
 
 
-def _step(
+def one_step(
     run: Run, epoch: int, step: int, inputs: tuple[Array, ...], targets: tuple[Array, ...]
 ) -> tuple[float, int, int]:
     """One batch forward and backward, and the update; returns the loss, the right answers, and all answers."""

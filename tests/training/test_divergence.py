@@ -70,7 +70,7 @@ def test_weights_that_are_no_numbers_are_never_saved(trainer: Trainer, tmp_path:
 
 def test_broken_in_the_last_step_of_an_epoch(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No later step sees the damage; neither best nor last may take it."""
-    real = loop._step
+    real = loop.one_step
 
     def step(run: loop.Run, epoch: int, step: int, inputs: Any, targets: Any) -> object:
         made = real(run, epoch, step, inputs, targets)

@@ -27,7 +27,7 @@ from cnnc.training import loop
 from tests.made import dataset
 
 loop.open_data = lambda network, folder, report: dataset(network, {EXAMPLES})
-left, step = [int(os.environ["STOP_AFTER"])], loop._step
+left, step = [int(os.environ["STOP_AFTER"])], loop.one_step
 
 def counted(*arguments):
     left[0] -= 1
@@ -35,7 +35,7 @@ def counted(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
     return step(*arguments)
 
-loop._step = counted
+loop.one_step = counted
 from cnnc.cli.main import main
 main()
 """

@@ -1,0 +1,67 @@
+"""The exported graph on onnxruntime, beside PyTorch's export of the same network.
+
+In: networks of nets/. Out: for each, the file's bytes, the latency at batch 1 and the examples a second at batch 64.
+One process measures one file, `python -m benchmarks.graphs FILE`, and another writes it: `... WHO NET FILE`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+from statistics import median
+
+from benchmarks.nets import NETS, peer
+
+NAMES = ("lenet5", "convnetjs", "vgg", "resnet20", "separable")
+
+
+def write(who: str, name: str, path: Path) -> None:
+    """Writes the network with weights drawn at random."""
+    if who == "cnnc":
+        from cnnc.export.export import export as export_network
+        from cnnc.network import load
+        from cnnc.reference.engine import initialize
+
+        network = load(NETS / f"{name}.cnn")
+        export_network(network, initialize(network.require_graph(), 0), path)
+        return
+    import torch
+
+    net = peer(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.nn.Sequential(net.module, torch.nn.Softmax(1)).eval()
+        names = {"input_names": ["input1"], "dynamic_axes": {"input1": {0: "N"}}}
+        torch.onnx.export(module, (torch.rand(1, *net.shape),), str(path), dynamo=False, **names)
+
+
+def measure(path: Path) -> dict[str, float]:
+    """Latency in milliseconds and throughput, on two threads at most."""
+    import numpy as np
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 2
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    (entry,) = session.get_inputs()
+    found: dict[str, float] = {"bytes": path.stat().st_size}
+    for batch, key in ((1, "latency"), (64, "rate")):
+        feed = {entry.name: np.random.default_rng(0).random((batch, *entry.shape[1:]), np.float32)}
+        times: list[float] = []
+        end = time.perf_counter() + 1.0
+        while time.perf_counter() < end or len(times) < 5:
+            begun = time.perf_counter()
+            session.run(None, feed)
+            times.append(time.perf_counter() - begun)
+        found[key] = 1e3 * median(times) if batch == 1 else batch / median(times)
+    return found
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        write(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    else:
+        print(json.dumps(measure(Path(sys.argv[1]))))

@@ -1,0 +1,100 @@
+"""One process of the training benchmark: `python -m benchmarks.train WHO NET SECONDS`, which prints one JSON object.
+
+WHO is `cnnc`, `torch`, `torch-last` (channels last) or `textbook` (im2col as textbooks have it, in NumPy). A step is
+forward, loss, backward and update by SGD with momentum, with examples drawn once. Out: examples a second (the median
+step), and the most memory that the process held with its workers, in bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from benchmarks.nets import NETS, peer
+
+
+def timed(step: Callable[[], object], seconds: float) -> float:
+    """The median time of a step, in seconds, after two for warming up."""
+    step()
+    step()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 3:
+        begun = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - begun)
+    return median(times)
+
+
+def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
+    """A training run's own steps."""
+    from cnnc.memory import Meter
+    from cnnc.network import load
+    from cnnc.reference.parallel import keep_memory, one_blas_thread
+    from cnnc.training.loop import one_step, start, working
+    from tests.made import dataset
+
+    network = load(NETS / f"{name}.cnn", ["train.data.val=0"])
+    batch = network.recipe.batch if network.recipe is not None else 1
+    meter = Meter()
+    keep_memory()
+    with TemporaryDirectory() as folder:
+        run = start(network, dataset(network, batch), Path(folder))
+        with one_blas_thread(), working(run):
+            examples = run.train.part(np.arange(batch))
+            inputs, targets = (
+                tuple(np.asarray(column[:]) for column in side) for side in (examples.inputs, examples.targets)
+            )
+            seconds = timed(lambda: one_step(run, 0, 0, inputs, targets), seconds)
+            whole = meter.whole + sum(held for _, held in (run.crew.memory() if run.crew is not None else []))
+    return {"rate": batch / seconds, "memory": whole}
+
+
+def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
+    """PyTorch in eager mode, on as many threads."""
+    import torch
+
+    from cnnc.memory import Meter
+    from cnnc.reference.parallel import thread_count
+
+    torch.set_num_threads(thread_count())
+    net = peer(name)
+    batch = {"lenet5": 64, "text": 64, "dilated": 64, "volume": 32}.get(name, 128)
+    x = torch.randint(0, 5000, (batch, *net.shape)) if name == "text" else torch.rand(batch, *net.shape)
+    y = torch.randint(0, net.classes, (batch,))
+    if last:
+        net.module.to(memory_format=torch.channels_last)
+        x = x.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(net.module.parameters(), 1e-3, momentum=0.9)
+    loss = torch.nn.CrossEntropyLoss()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss(net.module(x), y).backward()
+        optimizer.step()
+
+    return {"rate": batch / timed(step, seconds), "memory": Meter().whole}
+
+
+def main() -> None:
+    who, name, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    if who == "cnnc":
+        found = measure_cnnc(name, seconds)
+    elif who == "textbook":
+        from benchmarks.textbook import measure
+
+        found = measure(name, seconds, timed)
+    else:
+        found = measure_torch(name, seconds, who == "torch-last")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
