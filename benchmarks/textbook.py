@@ -7,6 +7,7 @@ and np.add.at puts gradients back where they came from. It is what users would h
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +48,8 @@ class Conv:
         n, channels, h, w = self.shape
         back = (self.w.T @ flat).reshape(len(self.w[0]), -1, n).transpose(2, 0, 1)
         padded = np.zeros((n, channels, h + 2 * self.p, w + 2 * self.p), np.float32)
-        c, i, j = self.places(self.shape)
-        np.add.at(padded, np.index_exp[:, c, i, j], back)
+        place: Any = (slice(None), *self.places(self.shape))
+        np.add.at(padded, place, back)
         return padded[:, :, self.p : self.p + h, self.p : self.p + w]
 
 

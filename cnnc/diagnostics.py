@@ -168,6 +168,9 @@ class CnncError(Exception):
         super().__init__("; ".join(d.message for d in diagnostics))
         self.diagnostics = diagnostics
 
+    def __reduce__(self) -> tuple[type[CnncError], tuple[Diagnostic, ...]]:
+        return type(self), self.diagnostics  # so that it can be sent from one process to another
+
     @classmethod
     def of(cls, code: str, message: str, *, span: Span | None = None, help: str = "") -> CnncError:
         """An error of one diagnostic."""

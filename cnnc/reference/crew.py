@@ -134,7 +134,7 @@ class Crew:
             process, line = _start(file)
             self._processes.append(process)
             self._workers.append((part, line))
-            line.send(Job(graph, wanted, dtype.str, member, layout.size, places, part))
+            self._send(line, Job(graph, wanted, dtype.str, member, layout.size, places, part))
         os.close(file)
 
     def __enter__(self) -> Crew:
@@ -164,7 +164,7 @@ class Crew:
             for name in dtypes:
                 mine = feeds[name][run]
                 worker.feeds[name].array(self._memory, size, mine.dtype)[...] = mine
-            line.send(Ahead(size, dtypes, random))
+            self._send(line, Ahead(size, dtypes, random))
         own, dtype = {name: feeds[name][first] for name in dtypes}, working_dtype(weights, feeds)
         mode = Mode(True, None, self._total)
         done = forward_part(self.graph, self._order, weights, own, self.wanted, dtype, mode, random)
@@ -178,7 +178,7 @@ class Crew:
         for (part, line), run in zip(self._workers, self._runs, strict=False):
             for name, seed in seeds.items():
                 part.seeds[name].array(self._memory, run.stop - run.start)[...] = seed[run]
-            line.send(Back(tuple(seeds)))
+            self._send(line, Back(tuple(seeds)))
         found, _ = backward_part(self.graph, self._order, weights, saved, {n: seed[own] for n, seed in seeds.items()})
         self._gather()
         for name, gradient in found.items():
@@ -190,7 +190,7 @@ class Crew:
     def memory(self) -> list[tuple[int | None, int]]:
         """For each worker, by how much it has grown at work and what it held at most, in bytes (see `Meter`)."""
         for _, line in self._workers:
-            line.send(MEMORY)
+            self._send(line, MEMORY)
         return [self._receive(line) for _, line in self._workers]
 
     def _refresh(self, weights: Weights) -> None:
@@ -213,24 +213,33 @@ class Crew:
             others = self._receive(line)
             arrays = tuple(np.asarray(a + b) for a, b in zip(arrays, others, strict=True))
         for line in lines:
-            line.send(arrays)
+            self._send(line, arrays)
         return arrays
 
     def _gather(self) -> None:
         for _, line in self._workers[: len(self._runs)]:
             self._receive(line)
 
+    def _send(self, line: Connection, what: Any) -> None:
+        try:
+            line.send(what)
+        except OSError as error:
+            raise _gone() from error
+
     def _receive(self, line: Connection) -> Any:
         """What a worker sends; an error that it sends is raised here."""
         try:
             found = line.recv()
         except (EOFError, OSError) as error:
-            message = "a worker process of the training run is gone"
-            help = "was it killed, or the memory full? CNNC_THREADS=1 runs without workers"
-            raise CnncError.of("E704", message, help=help) from error
+            raise _gone() from error
         if isinstance(found, Exception):
             raise found
         return found
+
+
+def _gone() -> CnncError:
+    help = "was it killed, or the memory full? CNNC_THREADS=1 runs without workers"
+    return CnncError.of("E704", "a worker process of the training run is gone", help=help)
 
 
 def _layout_of(layout: Layout, graph: Graph, weights: Weights, wanted: tuple[str, ...], most: int, dtype: Any) -> Part:

@@ -1,0 +1,125 @@
+"""Every quick way to a convolution gives what the plain one gives: neighbours at once, rows at once, Winograd's tiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnc.reference import conv, correlation, winograd
+from cnnc.reference.engine import Array
+from cnnc.reference.rows import BLOCK, channel_products, channel_sum, scaled
+from cnnc.reference.windows import Geometry
+
+RANDOM = np.random.default_rng(0)
+PLAIN = 1  # neighbours at once
+
+
+def numbers(*shape: int, dtype: Any = np.float64) -> Array:
+    return RANDOM.standard_normal(shape).astype(dtype)
+
+
+def windows(m: tuple[int, ...], k: int, s: int = 1, p: int = 0) -> Geometry:
+    out = tuple((size + 2 * p - k) // s + 1 for size in m)
+    n = len(m)
+    return Geometry((k,) * n, (s,) * n, (1,) * n, ((p, p),) * n, out)
+
+
+CONVOLUTIONS = [
+    ((12,), 3, 1, 1),
+    ((40,), 5, 2, 2),
+    ((9, 12), 3, 1, 1),
+    ((14, 14), 5, 1, 0),
+    ((11, 17), 3, 2, 1),
+    ((16, 16), 7, 4, 3),
+    ((4, 6, 8), 3, 1, 1),
+]
+
+
+@pytest.mark.parametrize(("m", "k", "s", "p"), CONVOLUTIONS)
+def test_any_number_of_neighbours_gives_the_same(
+    m: tuple[int, ...], k: int, s: int, p: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    g = windows(m, k, s, p)
+    x, kernel, bias = numbers(5, *m, 3), numbers(*g.k, 3, 4), numbers(4)
+    gradient = numbers(5, *g.out, 4)
+    monkeypatch.setattr(correlation, "_neighbours", lambda *_: PLAIN)
+    value, back = correlation.correlate(x, kernel, g, bias), correlation.correlate_gradient(x, gradient, g)
+    divisors = [q for q in range(2, g.out[-1] + 1) if g.out[-1] % q == 0]
+    assert divisors
+    for q in divisors:
+        monkeypatch.setattr(correlation, "_neighbours", lambda *_, q=q: q)
+        np.testing.assert_allclose(correlation.correlate(x, kernel, g, bias), value, rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(correlation.correlate_gradient(x, gradient, g), back, rtol=1e-11, atol=1e-11)
+
+
+def test_the_pieces_of_a_large_image_are_put_together_rightly(monkeypatch: pytest.MonkeyPatch) -> None:
+    g = windows((30, 20), 3, 1, 1)
+    x, kernel, gradient = numbers(3, 30, 20, 4), numbers(3, 3, 4, 5), numbers(3, 30, 20, 5)
+    whole, back = correlation.correlate(x, kernel, g), correlation.correlate_gradient(x, gradient, g)
+    monkeypatch.setattr(correlation, "CACHE_BYTES", 20 * 9 * 4 * 8 * 7)  # seven rows of columns at a time
+    np.testing.assert_allclose(correlation.correlate(x, kernel, g), whole, rtol=1e-12)
+    np.testing.assert_allclose(correlation.correlate_gradient(x, gradient, g), back, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("m", "k", "p"), [((14, 14), 5, 0), ((9, 12), 3, 1), ((7, 6), 5, 2), ((4, 6, 8), 3, 1)])
+def test_rows_of_windows_give_the_input_gradient(
+    m: tuple[int, ...], k: int, p: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    g = windows(m, k, 1, p)
+    gradient, weight = numbers(3, *g.out, 6), numbers(6, 2, *g.k)
+    rows = correlation.scatter_rows(gradient, conv.kernel_of(weight), g, m)
+    monkeypatch.setattr(correlation, "rows_suit", lambda *_: False)
+    np.testing.assert_allclose(rows, conv.input_gradient(gradient, weight, g, m, 1), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 5e-5)])
+@pytest.mark.parametrize(("m", "p"), [((16, 16), 1), ((8, 8), 1), ((7, 7), 1), ((10, 13), 0), ((6, 9), 2)])
+def test_winograd_gives_what_the_plain_product_gives(m: tuple[int, int], p: int, dtype: Any, tolerance: float) -> None:
+    g = windows(m, 3, 1, p)
+    x, kernel, bias = numbers(11, *m, 25, dtype=dtype), numbers(3, 3, 25, 30, dtype=dtype), numbers(30, dtype=dtype)
+    gradient = numbers(11, *g.out, 30, dtype=dtype)
+    value, back = correlation.correlate(x, kernel, g, bias), correlation.correlate_gradient(x, gradient, g)
+    np.testing.assert_allclose(
+        winograd.correlate(x, kernel, g, bias), value, rtol=0, atol=tolerance * np.abs(value).max()
+    )
+    found = winograd.correlate_gradient(x, gradient, g)
+    np.testing.assert_allclose(found, back, rtol=0, atol=tolerance * np.abs(back).max())
+
+
+def test_winograd_is_for_windows_of_three_at_stride_one_with_channels_enough() -> None:
+    good = windows((16, 16), 3, 1, 1)
+    assert winograd.suits(good, 32, 32)
+    assert not winograd.suits(good, 3, 32)
+    assert not winograd.suits(windows((16, 16), 3, 2, 1), 32, 32)
+    assert not winograd.suits(windows((16, 16), 5, 1, 2), 32, 32)
+    assert not winograd.suits(windows((5, 5), 3, 1, 0), 32, 32) or windows((5, 5), 3, 1, 0).out == (3, 3)
+    assert not winograd.suits(windows((224, 224), 3, 1, 1), 32, 32), "its tiles would not fit the cache"
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (7, 1), (BLOCK + 5, 3), (4, 8, 8, 16), (3, 5, 700)])
+def test_sums_over_rows(shape: tuple[int, ...]) -> None:
+    x, g, centre = numbers(*shape), numbers(*shape), numbers(shape[-1])
+    rows, other = x.reshape(-1, shape[-1]), g.reshape(-1, shape[-1])
+    np.testing.assert_allclose(channel_sum(x), rows.sum(0), rtol=1e-9, atol=1e-9)
+    d = rows - centre
+    for found, expected in zip(channel_products(x, centre), (d.sum(0), (d * d).sum(0)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    for found, expected in zip(channel_products(x, centre, g), (other.sum(0), (d * other).sum(0)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    a, b, c = numbers(shape[-1]), numbers(shape[-1]), numbers(shape[-1])
+    np.testing.assert_allclose(scaled(x, a, b), x * a + b, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(scaled(x, a, b, g, c), x * a + b + g * c, rtol=1e-12, atol=1e-12)
+
+
+def test_batch_norm_finds_small_variances_beside_large_means() -> None:
+    """In single precision the mean of squares less the square of the mean would be noise."""
+    from cnnc.reference.engine import forward, initialize
+    from tests.reference.test_layers import graph
+
+    made = graph("input 2x8x8; bn")
+    x = (1000 + 0.1 * numbers(64, 2, 8, 8)).astype(np.float32)
+    trace = forward(made, initialize(made, 0), {"input1": x}, training=True)
+    exact = x.astype(np.float64).var((0, 2, 3))
+    np.testing.assert_allclose((trace.buffers["bn1.var"] - 0.9) / 0.1, exact, rtol=2e-4)
