@@ -340,7 +340,7 @@ def identity_backward(op: Identity, weights: NoWeights, saved: Any, gradient: Ar
     return Gradients((gradient,))
 
 
-@forward_of(Dropout, DropPath)
+@forward_of(Dropout, DropPath, draws=True)
 def dropout(op: Dropout | DropPath, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     """dropout draws for each element; drop_path (Huang et al. 2016) for each sample as a whole."""
     (x,) = inputs

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ from cnnc.reference.windows import Geometry, interior, tap
 FEW_CHANNELS = 16  # in a product as narrow as these, all taps at once are quicker than one phase after the other
 
 
+@cache
 def geometry(op: Conv, spatial: Axes) -> Geometry:
     pads = window.resolve(op.p, spatial, op.k, op.s, op.d)
     out = tuple(

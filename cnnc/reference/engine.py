@@ -77,18 +77,22 @@ Backward = Callable[[Any, Mapping[str, Array], Any, Array, bool], Gradients]
 FORWARD: dict[type[Op], Forward] = {}
 BACKWARD: dict[type[Op], Backward] = {}
 LETS_GO: set[type[Op]] = set()
+DRAWS: set[type[Op]] = set()
 
 
-def forward_of(*ops: type[Op], lets_go: bool = False) -> Callable[[Forward], Forward]:
+def forward_of(*ops: type[Op], lets_go: bool = False, draws: bool = False) -> Callable[[Forward], Forward]:
     """Enters a function `(op, weights, inputs, mode) -> Outcome` in the table.
 
-    `lets_go` says that its value is always new memory, at which nothing that it saves looks again.
+    `lets_go` says that its value is always new memory, at which nothing that it saves looks again; `draws` that it
+    needs random numbers in training.
     """
 
     def enter(function: Forward) -> Forward:
         FORWARD.update(dict.fromkeys(ops, function))
         if lets_go:
             LETS_GO.update(ops)
+        if draws:
+            DRAWS.update(ops)
         return function
 
     return enter
@@ -189,7 +193,8 @@ def forward_part(
         inputs = tuple(part.values[name] for name in node.inputs)
         first = node.inputs[0]
         free = readers[first] == 1 and not keep_all and first not in wanted and type(graph.by_name[first].op) in LETS_GO
-        mode = mode._replace(random=random(node.name) if random is not None else None, own=free)
+        drawn = random(node.name) if random is not None and type(node.op) in DRAWS else None
+        mode = mode._replace(random=drawn, own=free)
         outcome = FORWARD[type(node.op)](_op(graph, node), own, inputs, mode)
         part.values[node.name] = outcome.value
         if mode.training:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from cnnc.reference.windows import Geometry, interior, pad, tap
 NoWeights = Mapping[str, Array]
 
 
+@cache
 def geometry(op: Pool, spatial: Axes) -> Geometry:
     """Where windows lie; the padding at the end reaches as far as the last window (ceil) needs."""
     pads = window.resolve(op.p, spatial, op.k, op.stride, op.d)
