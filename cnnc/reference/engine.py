@@ -23,6 +23,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.graph import Graph, Node
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
+from cnnc.sizes import Failure, resized, sizes_of
 from cnnc.tensor import Parameter
 
 Array = NDArray[Any]
@@ -104,11 +105,14 @@ def forward(
     `feeds` are batches (N, *shape), channels first, by the names of the inputs; uint8 is scaled to 0..1.
     A value is dropped after its last reader, unless it is wanted or `keep_all`; what backward needs is
     kept in training only. A run computes in the element type of its weights (of its float inputs, where
-    there are none). Raises CnncError E602 for feeds that are missing, or do not have the input's shape and type.
+    there are none). A graph with symbols runs at every legal size. Raises CnncError E602 for feeds that are
+    missing, do not have the input's shape and type, or are of a size that is not legal.
     """
     wanted = tuple(graph.outputs if wanted is None else wanted)
     order = needed(graph, wanted)
-    _check_batches([node.name for node in order if isinstance(node.op, Input)], feeds)
+    entries = [node.name for node in order if isinstance(node.op, Input)]
+    _check_batches(entries, feeds)
+    _check_sizes(graph, {name: feeds[name].shape[1:] for name in entries})
     readers = {node.name: 0 for node in order}
     for node in order:
         for name in node.inputs:
@@ -226,12 +230,27 @@ def _check_batches(names: list[str], feeds: Mapping[str, Array]) -> None:
             raise CnncError.of("E602", f"the inputs' batches have different sizes: {sizes}")
 
 
+def _check_sizes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises CnncError E602 where an input's shape is not one that the network takes."""
+    if all(graph.by_name[name].type.shape == shape for name, shape in shapes.items()):
+        return
+    sizes = sizes_of(graph, shapes)
+    if isinstance(sizes, Failure):
+        raise CnncError.of("E602", sizes.message)
+    where = " and ".join(f"{symbol} = {size}" for symbol, size in sizes.items())
+    if graph.sized:
+        message = f"the layers of this graph are those of another size than {where}"
+        raise CnncError.of("E602", message, help="`Network.graph_at` has the graph of a size")
+    made = resized(graph, sizes)
+    if isinstance(made, Failure):
+        raise CnncError.of("E602", f"{where} does not fit: {made.node}: {made.message}")
+    for name, parameter in made.weights.items():
+        if parameter.shape != graph.weights[name].shape:
+            raise CnncError.of("E602", f"{where} does not fit: {name} would have another shape")
+
+
 def _feed(node: Node, feeds: Mapping[str, Array], dtype: np.dtype[Any]) -> Array:
-    assert isinstance(node.op, Input)
     batch = feeds[node.name]
-    if batch.shape[1:] != node.op.shape:
-        found = "x".join(map(str, batch.shape[1:]))
-        raise CnncError.of("E602", f"the input {node.name} takes {node.type}, not {found}")
     if node.type.dtype == "int64":
         if not np.issubdtype(batch.dtype, np.integer):
             raise CnncError.of("E602", f"the input {node.name} takes int64, not {batch.dtype}")
