@@ -5,13 +5,17 @@ In: networks, runs, paths. Out: results as values, or a CnncError. Nothing is pr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from cnnc.export.export import Exported
+from cnnc.export.emit import DEFAULT_OPSET
+from cnnc.export.export import Exported, Options
 from cnnc.export.export import export as export_network
-from cnnc.network import Network
+from cnnc.export.precision import Examples
+from cnnc.network import Network, check
+from cnnc.recipe import require
 from cnnc.training import checkpoint as checkpoints
-from cnnc.training.loop import Result, Watcher, open_data, start
+from cnnc.training.loop import Result, Watcher, open_data, split, start
 from cnnc.training.loop import train as run_training
 
 
@@ -28,9 +32,27 @@ def train(
     return run_training(start(network, dataset, folder), watcher)
 
 
-def export(run: Path | str, out: Path | str, *, last: bool = False, opset: int = 17) -> Exported:
-    """Exports the best (or last) weights of a run to an ONNX file, written only once it is proven. Raises CnncError."""
+def export(
+    run: Path | str,
+    out: Path | str,
+    *,
+    last: bool = False,
+    opset: int = DEFAULT_OPSET,
+    options: Options | None = None,
+    data: Path | str | None = None,
+    at: Mapping[str, int] | None = None,
+) -> Exported:
+    """Exports the best (or last) weights of a run to an ONNX file, written only once it is proven.
+
+    `options` are more ways to write it (`opset` is one of them); int8 and float16 are measured on the run's data set,
+    which lies in the folder `data`. `at` fixes sizes that are symbols. Raises CnncError.
+    """
     saved = checkpoints.load(checkpoints.find(Path(run), "last" if last else "best"))
+    options = options or Options(opset)
+    network = saved.network()
+    if at:
+        network = check(saved.source, saved.file, saved.settings, at)
+        network.require_graph()
     p = saved.progress
     trained = {
         "epochs": p.epoch,
@@ -39,8 +61,22 @@ def export(run: Path | str, out: Path | str, *, last: bool = False, opset: int =
         "versions": saved.versions,
     }
     return export_network(
-        saved.network(), saved.weights, Path(out), classes=saved.classes, trained=trained, opset=opset
+        network,
+        saved.weights,
+        Path(out),
+        classes=saved.classes,
+        trained=trained,
+        options=options,
+        examples=_examples(network, data) if options.precision != "float32" else None,
     )
+
+
+def _examples(network: Network, data: Path | str | None) -> Examples:
+    """The examples of the run's data set, split as the run split them: calibration by training data alone."""
+    dataset = open_data(network, None if data is None else Path(data), lambda line: None)
+    recipe = require(network.recipe, network.name)
+    train, held = split(dataset.train, recipe.data.val, recipe.seed)
+    return Examples.of(train, held, dataset.test, recipe.seed)
 
 
 def free_folder(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cnnc.analysis import receptive_fields
 from cnnc.graph import Graph, Node
@@ -21,9 +21,6 @@ from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input
 from cnnc.record import Record
 from cnnc.tensor import TensorType
-
-if TYPE_CHECKING:
-    from fractions import Fraction  # loaded where a text has symbols only
 
 MAX_PERIOD = 2048
 MAX_SIZE = 8192  # a network whose smallest legal size is above this is taken for one without

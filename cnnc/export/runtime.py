@@ -6,11 +6,13 @@ In: a model's bytes or file. Out: `Session`. Every exception of onnxruntime leav
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 
 from cnnc.diagnostics import CnncError
@@ -26,7 +28,7 @@ class Session:
     """A model ready to run. `provider` is the one that really runs it."""
 
     def __init__(
-        self, model: bytes, name: str, provider: Provider = "auto", *, optimize: bool = True, threads: int = 0
+        self, model: bytes | Path, name: str, provider: Provider = "auto", *, optimize: bool = True, threads: int = 0
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
@@ -34,7 +36,8 @@ class Session:
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            self._session = ort.InferenceSession(model, options, providers=_choose(provider))
+            source = model if isinstance(model, bytes) else str(model)  # a file may have weights beside it
+            self._session = ort.InferenceSession(source, options, providers=_choose(provider))
         except CnncError:
             raise
         except Exception as error:
@@ -68,8 +71,21 @@ class Session:
 
 def open_model(path: Path, provider: Provider = "auto") -> Session:
     """A session for a model's file. Raises CnncError E901, E604, E905."""
-    data = read_bytes(path)
-    return Session(data, str(path), provider)
+    # by its path, as its weights may lie beside it; what cannot be opened, or is a pipe, has its own way
+    source = path if path.is_file() and os.access(path, os.R_OK) else read_bytes(path)
+    return Session(source, str(path), provider)
+
+
+def loads(opset: int, ir: int) -> bool:
+    """Whether the installed onnxruntime takes models of this opset and IR version."""
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "tried", [x], [y])
+    opsets = [onnx.helper.make_opsetid("", opset)]
+    try:
+        Session(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=ir).SerializeToString(), "", "cpu")
+    except CnncError:
+        return False
+    return True
 
 
 def _choose(provider: Provider) -> list[str]:

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from cnnc.diagnostics import CnncError
 from cnnc.export.emit import emit
 from cnnc.export.export import export
-from cnnc.export.passes import drop_dropout, fold_batch_norm, run_passes
+from cnnc.export.passes import drop_identity, fold_scale, run_passes
 from cnnc.export.runtime import open_model
 from cnnc.graph import Graph
 from cnnc.network import Network, check
@@ -188,7 +188,7 @@ def test_folding_multiplies_the_weights() -> None:
             "bn1.var": [3],
         }.items()
     }
-    folded, values = fold_batch_norm(graph, weights)
+    folded, values = fold_scale(graph, weights)
     assert [n.name for n in folded.nodes] == ["input1", "bn1"]
     # factor 10/sqrt(3 + 1) = 5: weight 3·5, bias (5 - 1)·5 + 7
     assert {name: array.tolist() for name, array in values.items()} == {"fc1.weight": [[15]], "fc1.bias": [27]}
@@ -210,7 +210,7 @@ def test_each_pass_computes_the_same() -> None:
     weights = random_weights(graph, 0, np.float64)
     feeds = random_feeds(Case("small", TEXT), graph, 2, 0, np.float64)
     expected = forward(graph, weights, feeds).values["softmax1"]
-    for run in (drop_dropout, fold_batch_norm):
+    for run in (drop_identity, fold_scale):
         graph, weights = run(graph, weights)
         np.testing.assert_allclose(forward(graph, weights, feeds).values["softmax1"], expected, rtol=1e-12)
 
