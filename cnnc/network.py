@@ -290,7 +290,7 @@ def _moved(
     """As `depends_on_size`, where a size is used as a number, so that layers themselves change with it."""
     assert based.graph is not None
     for symbol, rule in found.legal.items():
-        other = next((n for n in rule.near(found.reference[symbol])[::-1] if n is not None), None)
+        other = rule.another(found.reference[symbol])
         if other is None:
             continue
         sizes = {**found.reference, symbol: other}

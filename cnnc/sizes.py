@@ -55,6 +55,11 @@ class Legal(Record):
         above = next((n for n in range(size + 1, reach + 1) if self.holds(n)), None)
         return below, above
 
+    def another(self, size: int) -> int | None:
+        """Another legal size, far above where there is one: near ones may come to the same after floors."""
+        _, above = self.near(4 * size + 64)
+        return next((n for n in (above, *self.near(size)) if n is not None), None)
+
     def __str__(self) -> str:
         if not self.residues:
             return f"{self.symbol} = {' or '.join(map(str, self.extra))}" if self.extra else f"no size {self.symbol}"
@@ -180,8 +185,7 @@ def survey(graph: Graph, at: At, reference: Mapping[str, int], divisors: Iterabl
 def depends_on_size(graph: Graph, at: At, found: Survey) -> tuple[Node, str] | None:
     """The first layer whose parameters have other shapes at another legal size, and the symbol to blame."""
     for symbol, rule in found.legal.items():
-        known = found.reference[symbol]
-        other = next((n for n in rule.near(known)[::-1] if n is not None), None)
+        other = rule.another(found.reference[symbol])
         types = at({**found.reference, symbol: other}) if other is not None else None
         if not isinstance(types, dict):
             continue

@@ -19,7 +19,7 @@ from cnnc.export.emitter import BATCH
 from cnnc.export.family import family, proof_sizes
 from cnnc.export.metadata import metadata
 from cnnc.export.passes import Pass, chosen, run_passes
-from cnnc.export.precision import Examples, Precision, Quality, lowered
+from cnnc.export.precision import Examples, Precision, Quality
 from cnnc.export.verify import BATCH as SAMPLES
 from cnnc.export.verify import Proof, Subject, prove, sample_feeds, together
 from cnnc.files import write_atomic
@@ -98,7 +98,7 @@ def export(
         proof = _proven(network, graph, weights, Subject(model))
         quality = None
         if options.precision != "float32":
-            model, quality = lowered(model, network, options.precision, examples)
+            model, quality = _lowered(model, network, options.precision, examples)
             if footprint is not None:
                 footprint = mcu.measured(smaller, model)
     content = model.SerializeToString(deterministic=True)
@@ -135,3 +135,19 @@ def _proven(network: Network, graph: Graph, weights: Weights, subject: Subject) 
         proof.require(graph)
         found.append(proof)
     return together(found)
+
+
+def _lowered(
+    model: onnx.ModelProto, network: Network, precision: Precision, examples: Examples | None
+) -> tuple[onnx.ModelProto, Quality]:
+    """The model in a lower precision. Raises CnncError E802, E803 where its gate fails, E808 where data are missing."""
+    if precision == "float16":
+        from cnnc.export.half import half  # both load parts of onnxruntime that nothing else needs
+
+        return half(model, network, examples)
+    if examples is None:
+        message = "int8 needs data to find the ranges of values in, and this network is untrained"
+        raise CnncError.of("E808", message, help="train it, and export its run: `cnnc export RUN --int8`")
+    from cnnc.export.quantize import quantized
+
+    return quantized(model, network, examples)

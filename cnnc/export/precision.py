@@ -1,7 +1,6 @@
-"""Lower precision: float16 and int8, each behind a gate that compares it with float32.
+"""What float16 and int8 share: the examples they are measured on, and what they cost.
 
-In: a proven model of float32, and examples. Out: the model of lower precision and `Quality`, what it cost. A model
-that loses more than the gate allows is an error: it is not written.
+In: models, a network, examples. Out: values of tensors, and `Quality`.
 """
 
 from __future__ import annotations
@@ -14,18 +13,11 @@ import onnx
 from numpy.typing import NDArray
 
 from cnnc.data.dataset import Column, Split
-from cnnc.diagnostics import CnncError
 from cnnc.export.runtime import Session, as_fed, batches
-from cnnc.export.verify import sample_feeds
 from cnnc.network import Network
-from cnnc.ops.activation import LogSoftmax, Softmax
 from cnnc.reference.engine import Array
 
 Precision = Literal["float32", "float16", "int8"]
-HALF_ERROR = 1e-2  # of the logits, in parts of the largest of them
-POINTS = 0.01  # of accuracy that int8 may lose
-SIGNAL = 0.1  # root mean square error that int8 may make where there are no labels, in parts of the values' own
-_SAMPLES = 64
 _SEEN = 1024  # training examples that a lower precision may look at
 
 
@@ -56,82 +48,9 @@ class Quality(NamedTuple):
     samples: int = 0
 
 
-def lowered(
-    model: onnx.ModelProto, network: Network, precision: Precision, examples: Examples | None
-) -> tuple[onnx.ModelProto, Quality]:
-    """The model in another precision. Raises CnncError E802, E803 where its gate fails, E808 where data are missing."""
-    if precision == "float16":
-        return _half(model, network, examples)
-    if examples is None:
-        message = "int8 needs data to find the ranges of values in, and this network is untrained"
-        raise CnncError.of("E808", message, help="train it, and export its run: `cnnc export RUN --int8`")
-    from cnnc.export.quantize import quantized  # a second that only int8 pays
-
-    return quantized(model, network, examples)
-
-
-# --- float16 ---------------------------------------------------------------------------------------------------
-
-
-def _half(model: onnx.ModelProto, network: Network, examples: Examples | None) -> tuple[onnx.ModelProto, Quality]:
-    """Weights and values of float16; inputs and outputs stay float32."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    made = convert_float_to_float16(copy, keep_io_types=True, disable_shape_infer=False)
-    mark(made, "float16")
-    feeds = feeds_of(network, examples.test, slice(0, _SAMPLES)) if examples is not None else _random(network)
-    names = logits(network)
-    before = {n: a.astype(np.float64) for n, a in values(model, feeds, names).items()}
-    after = {n: a.astype(np.float64) for n, a in values(made, feeds, names).items()}
-    worst = max(_logit_error(before[name], after[name]) for name in names)
-    _require_half(network, before, after, worst)
-    return made, Quality("float16", "error", 0.0, worst, (), len(next(iter(feeds.values()))))
-
-
-def _logit_error(before: Array, after: Array) -> float:
-    """The largest difference within a sample, in parts of the sample's largest value; the worst of all samples."""
-    axes = tuple(range(1, before.ndim))
-    scale = np.abs(before).max(axis=axes)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.abs(after - before).max(axis=axes) / scale
-    return float(np.nan_to_num(np.where(scale == 0, 0, found), nan=np.inf).max(initial=0))
-
-
-def _require_half(network: Network, before: dict[str, Array], after: dict[str, Array], worst: float) -> None:
-    """Raises CnncError E802: an error above the gate, or another top class where the margin is above twice the error."""
-    if worst > HALF_ERROR:
-        raise CnncError.of(
-            "E802",
-            f"{network.name} in float16 deviates by {worst:.2%} of its logits; {HALF_ERROR:.0%} is allowed",
-            help="leave --fp16 out; values beyond 65,504 or far below 1 do not go into float16",
-        )
-    for name, expected in before.items():
-        if expected.ndim < 2 or expected.shape[1] < 2:
-            continue
-        first, second = -np.partition(-expected, 1, axis=1)[:, :2].swapaxes(0, 1)
-        error = np.abs(after[name] - expected).max(axis=1)
-        turned = (after[name].argmax(1) != expected.argmax(1)) & (first - second > 2 * error)
-        if turned.any():
-            raise CnncError.of(
-                "E802", f"{network.name} in float16 names another class at {name}", help="leave --fp16 out"
-            )
-
-
-# --- what both precisions share --------------------------------------------------------------------------------
-
-
 def mark(model: onnx.ModelProto, precision: Precision) -> None:
     """Says in the model's metadata what its precision is."""
     model.metadata_props.add(key="cnnc.precision", value=precision)
-
-
-def logits(network: Network) -> list[str]:
-    """The outputs; in place of a softmax what it reads."""
-    graph = network.require_graph()
-    nodes = [graph.by_name[name] for name in graph.outputs]
-    return list(dict.fromkeys(n.inputs[0] if isinstance(n.op, Softmax | LogSoftmax) else n.name for n in nodes))
 
 
 def values(model: onnx.ModelProto, feeds: dict[str, Array], names: Sequence[str]) -> dict[str, Array]:
@@ -149,10 +68,6 @@ def values(model: onnx.ModelProto, feeds: dict[str, Array], names: Sequence[str]
 
 def _count(feeds: dict[str, Array]) -> int:
     return len(next(iter(feeds.values())))
-
-
-def _random(network: Network) -> dict[str, Array]:
-    return sample_feeds(network.require_graph(), _SAMPLES, 1)
 
 
 def feeds_of(network: Network, examples: Split, part: slice | NDArray[np.int64]) -> dict[str, Array]:

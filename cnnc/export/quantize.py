@@ -23,11 +23,13 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError
-from cnnc.export.precision import POINTS, SIGNAL, Examples, Quality, feeds_of, mark, values
+from cnnc.export.precision import Examples, Quality, feeds_of, mark, values
 from cnnc.export.runtime import batches
 from cnnc.network import Network
 from cnnc.reference.engine import Array
 
+POINTS = 0.01  # of accuracy that may be lost
+SIGNAL = 0.1  # root mean square error where there are no labels, in parts of that of the values
 _CALIBRATED, _TRIED = 256, 2000  # examples to find ranges by; to choose layers by
 _WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm")
 _OPERATORS = [
