@@ -20,8 +20,7 @@ from cnnc.export.family import family, proof_sizes
 from cnnc.export.metadata import metadata
 from cnnc.export.passes import Pass, chosen, run_passes
 from cnnc.export.precision import Examples, Precision, Quality
-from cnnc.export.verify import BATCH as SAMPLES
-from cnnc.export.verify import Proof, Subject, prove, sample_feeds, together
+from cnnc.export.verify import Proof, Subject, prove, sample_feeds, samples_of, together
 from cnnc.files import write_atomic
 from cnnc.graph import Graph
 from cnnc.network import Network
@@ -131,7 +130,7 @@ def _proven(network: Network, graph: Graph, weights: Weights, subject: Subject) 
     found = []
     for seed, sizes in enumerate(proof_sizes(network)):
         sized = network.graph_at(sizes) if sizes else graph
-        proof = prove(subject, sized, weights, sample_feeds(sized, fixed or SAMPLES, seed))
+        proof = prove(subject, sized, weights, sample_feeds(sized, fixed or samples_of(sized), seed))
         proof.require(graph)
         found.append(proof)
     return together(found)

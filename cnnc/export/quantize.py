@@ -94,9 +94,7 @@ class _Work(NamedTuple):
         )
         quantizer.quantize_model()
         made: onnx.ModelProto = quantizer.model.model
-        for node in made.graph.node:
-            if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-                node.ClearField("doc_string")
+        _rename(made.graph, self.model.graph)
         mark(made, "int8")
         return made
 
@@ -156,6 +154,37 @@ def _harm(work: _Work, layer: str, feeds: dict[str, Array]) -> float:
     name = work.network.require_graph().outputs[0]
     alone = work.quantize(only=work.with_activation([layer]))
     return float(np.abs(values(alone, feeds, [name])[name] - values(work.model, feeds, [name])[name]).mean())
+
+
+_SHORT = (
+    ("_QuantizeLinear_Output", ".q"),
+    ("_DequantizeLinear_Output", ".dq"),
+    ("_QuantizeLinear", ".quantize"),
+    ("_DequantizeLinear", ".dequantize"),
+    ("_zero_point", ".zero"),
+    ("_scale", ".scale"),
+    ("_quantized", ".q"),
+)
+
+
+def _rename(graph: onnx.GraphProto, before: onnx.GraphProto) -> None:
+    """What the quantizer added is named as other parts of a layer are: `conv1.weight.scale`, `relu1.q`."""
+    known = {part.name for part in (*before.input, *before.initializer)}
+    known |= {output for node in before.node for output in node.output}
+
+    def short(name: str) -> str:
+        made = name
+        for long, end in _SHORT:
+            made = made.replace(long, end)
+        return name if name in known or made in known else made
+
+    for part in (*graph.initializer, *graph.value_info):
+        part.name = short(part.name)
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [short(name) for name in names]
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.name = short(node.name)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -9,7 +9,7 @@ The truth is the network in float64. What an element may differ from it is
 The noise is that of float32 itself: the root mean square of how far the same NumPy network in float32 is from the
 one in float64, in this tensor. So a sum whose terms cancel, small beside what it is made of, is allowed what any
 order of adding in float32 costs, and no more; a wrong small value beside large ones is found. Noise and "around"
-are taken channel by channel where a channel has 32 elements or more, else over the tensor.
+are taken channel by channel where a channel has 32 elements that are not 0, else over the tensor.
 
 Each model runs with one sample and with several: every tensor with onnxruntime's optimizations off, and the
 outputs of the model as users will run it.
@@ -35,7 +35,12 @@ from cnnc.reference.engine import Array, Weights, forward, initialize, outward
 
 RTOL, ATOL, NOISE = 1e-4, 1e-5, 32
 _CHANNEL = 32  # elements from which a channel has a noise of its own
-BATCH = 3
+LARGE = 10**9  # multiply-adds from which a network is compared with fewer samples
+
+
+def samples_of(graph: Graph) -> int:
+    """The larger of the two batches that a network is compared with; the other is 1."""
+    return 2 if graph.total_macs > LARGE else 3
 
 
 class Deviation(NamedTuple):
@@ -176,69 +181,72 @@ def prove(
     made = {output for node in subject.model.graph.node for output in node.output}
     names = [node.name for node in graph.nodes if node.name in made]
     outputs = [info.name for info in subject.model.graph.output]
-    expected, allowed = _expected(graph, weights, feeds, names)
-    found = []
+    truths = _truths(graph, weights, feeds, names)
+    count = len(next(iter(feeds.values())))
+    found: list[Deviation] = []
     for every, kept in ((names, names), (None, outputs)):
+        worst: dict[str, Deviation] = {}
         with subject.session(graph.name, every) as session:
-            runs = [session.run(_part(feeds, part), kept) for part in _batches(feeds)]
-        for place, name in enumerate(kept):
-            parts = zip(runs, _batches(feeds), strict=True)
-            compared = [_compare(name, run[place], expected[name][part], allowed[name][part]) for run, part in parts]
-            found.append(max(compared, key=lambda d: d.share))
+            for samples in sorted({1, count}):
+                values = session.run({name: array[:samples] for name, array in feeds.items()}, kept)
+                for name, value in zip(kept, values, strict=True):
+                    d = truths[name].deviation(name, value)
+                    worst[name] = max(worst.get(name, d), d, key=lambda d: d.share)
+        found += worst.values()
     return Proof(tuple(found))
 
 
-def _batches(feeds: Mapping[str, Array]) -> list[slice]:
-    """One sample, and all of them."""
-    count = len(next(iter(feeds.values())))
-    return [slice(0, 1), slice(0, count)] if count > 1 else [slice(0, count)]
+class _Truth(NamedTuple):
+    """A tensor (N, ...) in float64; the noise of float32 and the largest value around each element, as they broadcast."""
+
+    value: Array
+    noise: Array
+    around: Array
+
+    @classmethod
+    def of(cls, value: Array, single: Array) -> _Truth:
+        """`single` is the same in float32, for the first samples."""
+        sizes, axes = np.abs(value), (0, *range(2, value.ndim))
+        part = value[: len(single)]
+        # what a rectifier has set to 0 has no noise of its own, and says nothing of that of the others
+        alive = (part != 0) | (single != 0)
+        squares = np.square(single - part, dtype=np.float64)
+        count, total = alive.sum(axes, keepdims=True), squares.sum(axes, keepdims=True)
+        everywhere = squares.sum() / max(1, alive.sum())
+        many = count >= _CHANNEL
+        noise = np.sqrt(np.where(many, total / np.maximum(1, count), everywhere))
+        return cls(value, noise, np.where(many, sizes.max(axes, keepdims=True, initial=0), sizes.max(initial=0)))
+
+    def deviation(self, name: str, found: Array) -> Deviation:
+        """Where the first samples of a tensor are furthest from what is allowed."""
+        truth = self.value[: len(found)]
+        scale = float(np.abs(truth).max(initial=0))
+        if found.shape != truth.shape:
+            return Deviation(name, float("inf"), 0.0, 0.0, scale)
+        allowed = RTOL * np.abs(truth) + ATOL * np.minimum(1, self.around) + NOISE * self.noise
+        allowed = np.minimum(allowed, ATOL + RTOL * scale)
+        difference = np.abs(found.astype(np.float64) - truth)
+        difference[~np.isfinite(difference)] = np.inf
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(difference == 0, 0, difference / allowed)
+        if not share.size:
+            return Deviation(name, 0.0, 0.0, ATOL, 0.0)
+        worst = np.unravel_index(int(share.argmax()), share.shape)
+        return Deviation(name, float(difference[worst]), float(truth[worst]), float(allowed[worst]), scale)
 
 
-def _part(feeds: Mapping[str, Array], part: slice) -> dict[str, Array]:
-    return {name: array[part] for name, array in feeds.items()}
-
-
-def _expected(
+def _truths(
     graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array], names: list[str]
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The values of these nodes in float64, and how far each element may be from them."""
-    single = forward(graph, weights, feeds, wanted=names).values
+) -> dict[str, _Truth]:
+    """The values of these nodes in float64, and the noise of float32; of a large network, that of one sample."""
+    noisy = {n: a[:1] for n, a in feeds.items()} if graph.total_macs > LARGE else feeds
     double = forward(graph, _doubled(weights), _doubled(feeds), wanted=names).values
-    expected, allowed = {}, {}
-    for name in names:
-        expected[name] = outward(double.pop(name))
-        allowed[name] = _allowed(expected[name], outward(single.pop(name)))
-    return expected, allowed
+    single = forward(graph, weights, noisy, wanted=names).values
+    return {name: _Truth.of(outward(double.pop(name)), outward(single.pop(name))) for name in names}
 
 
 def _doubled(arrays: Mapping[str, Array]) -> Weights:
     return {n: a.astype(np.float64) if np.issubdtype(a.dtype, np.floating) else a for n, a in arrays.items()}
-
-
-def _allowed(truth: Array, single: Array) -> Array:
-    """How far each element may be from the truth, given the same in float32."""
-    sizes = np.abs(truth)
-    largest = sizes.max(initial=0)
-    axes = (0, *range(2, truth.ndim)) if truth.ndim > 2 and truth.size >= _CHANNEL * truth.shape[1] else None
-    around = sizes.max(axis=axes, keepdims=True, initial=0)
-    noise = np.sqrt(np.square(single - truth, dtype=np.float64).mean(axis=axes, keepdims=True))
-    allowed = RTOL * sizes + ATOL * np.minimum(1, around) + NOISE * noise
-    capped: Array = np.minimum(allowed, ATOL + RTOL * largest)
-    return capped
-
-
-def _compare(name: str, found: Array, expected: Array, allowed: Array) -> Deviation:
-    scale = float(np.abs(expected).max(initial=0))
-    if found.shape != expected.shape:
-        return Deviation(name, float("inf"), 0.0, 0.0, scale)
-    difference = np.abs(found.astype(np.float64) - expected)
-    difference[~np.isfinite(difference)] = np.inf
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(difference == 0, 0, difference / allowed)
-    if not share.size:
-        return Deviation(name, 0.0, 0.0, ATOL, 0.0)
-    worst = np.unravel_index(int(share.argmax()), share.shape)
-    return Deviation(name, float(difference[worst]), float(expected[worst]), float(allowed[worst]), scale)
 
 
 def _with_outputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:

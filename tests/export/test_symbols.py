@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,11 +12,9 @@ import pytest
 
 from cnnc.diagnostics import CnncError
 from cnnc.export.emit import emit
-from cnnc.export.export import Options, export
 from cnnc.export.family import family
 from cnnc.export.passes import run_passes
 from cnnc.export.runtime import Session
-from cnnc.export.verify import random_weights
 from cnnc.network import Network, check
 from cnnc.reference.engine import Array, Weights, forward, outward
 from tests.op_cases import CASES, Case
@@ -39,7 +36,7 @@ def symbolic(text: str) -> str:
     return re.sub(r"(input )([0-9x]+)([^;]*)", renamed, text)
 
 
-def nets() -> list[object]:
+def nets() -> list[Any]:
     """The rows of the table that go with sizes as symbols: no fc, no fixed sizes to go with."""
     found = []
     for case in CASES:
