@@ -49,7 +49,7 @@ class Staged(NamedTuple):
                 remove([data])
             raise unwritable(self.path, error) from error
         remove(file for file in stale if file != data)
-        return data
+        return data if self.path.is_symlink() else self.path.parent / data.name
 
 
 def needed(weights: Mapping[str, Array]) -> bool:

@@ -93,6 +93,7 @@ class _Work(NamedTuple):
             {"WeightSymmetric": True, "ActivationSymmetric": False},
         )
         quantizer.quantize_model()
+        quantizer.model.topological_sort()
         made: onnx.ModelProto = quantizer.model.model
         _rename(made.graph, self.model.graph)
         mark(made, "int8")
@@ -135,7 +136,8 @@ def _kept(work: _Work, choosing: Split) -> list[str]:
     before = work.score(work.model, examples)
 
     def good(kept: list[str]) -> bool:
-        return work.passes(before, work.score(work.quantize(kept), examples), POINTS / 2, SIGNAL / 2)
+        points = max(POINTS / 2, 1.5 / len(examples))  # one example more or less says nothing
+        return work.passes(before, work.score(work.quantize(kept), examples), points, SIGNAL / 2)
 
     if good([]):
         return []
