@@ -203,7 +203,7 @@ def chosen(without: Sequence[str] = ()) -> tuple[Pass, ...]:
             known = ", ".join(PASSES)
             near = get_close_matches(name, PASSES, 1)
             raise CnncError.of(
-                "E010", f"there is no pass `{name}`", help=f"did you mean {near[0]}?" if near else f"they are {known}"
+                "E010", f"there is no pass `{name}`", help=f"did you mean `{near[0]}`?" if near else f"they are {known}"
             )
     return tuple(run for name, run in PASSES.items() if name not in without)
 

@@ -128,4 +128,4 @@ def test_a_pass_that_is_none_is_refused() -> None:
     with pytest.raises(CnncError, match="there is no pass `fold-scales`") as caught:
         chosen(["fold-scales"])
     assert caught.value.diagnostics[0].code == "E010"
-    assert "fold-scale?" in caught.value.diagnostics[0].help
+    assert "`fold-scale`?" in caught.value.diagnostics[0].help
