@@ -5,14 +5,16 @@ In: networks, runs, paths. Out: results as values, or a CnncError. Nothing is pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
-from cnnc.export.export import Exported
+from cnnc.export.emit import DEFAULT_OPSET
+from cnnc.export.export import Exported, Options
 from cnnc.export.export import export as export_network
+from cnnc.export.precision import Examples
 from cnnc.export.runtime import Session
 from cnnc.export.score import run_batched
 from cnnc.metrics import LESS_IS_BETTER
@@ -22,7 +24,7 @@ from cnnc.reference.engine import Array
 from cnnc.reference.parallel import one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
-from cnnc.training.loop import Result, Watcher, open_data, start
+from cnnc.training.loop import Result, Watcher, open_data, split, start
 from cnnc.training.loop import train as run_training
 from cnnc.training.objective import Feeds, Objective, Runner, Score, confusion
 
@@ -41,24 +43,46 @@ def train(
 
 
 def export(
-    run: Path | str, out: Path | str, *, last: bool = False, outputs: Sequence[str] = (), opset: int = 17
+    run: Path | str,
+    out: Path | str,
+    *,
+    last: bool = False,
+    outputs: Sequence[str] = (),
+    opset: int = DEFAULT_OPSET,
+    options: Options | None = None,
+    data: Path | str | None = None,
+    at: Mapping[str, int] | None = None,
 ) -> Exported:
     """Exports the best (or last) weights of a run to an ONNX file, written only once it is proven.
 
-    With the names of layers as `outputs`, only what these need. Raises CnncError.
+    With the names of layers as `outputs`, only what these need. `options` are more ways to write it (`opset` is one
+    of them); int8 and float16 are measured on the run's data set, which lies in the folder `data`. `at` fixes sizes
+    that are symbols. Raises CnncError.
     """
     path = checkpoints.find(Path(run), "last" if last else "best")
     saved = checkpoints.load(path)
+    options = options or Options(opset)
+    network = saved.network(at)
     return export_network(
-        saved.network(),
+        network,
         saved.weights,
         Path(out),
         outputs=outputs,
         classes=saved.classes,
         vocabulary=saved.vocabulary,
         trained=training_summary(saved, path.parent),
-        opset=opset,
+        options=options,
+        examples=_examples(network, saved, data) if options.precision != "float32" else None,
     )
+
+
+def _examples(network: Network, saved: Checkpoint, data: Path | str | None) -> Examples:
+    """The examples of the run's data set, split as the run split them: calibration by training data alone."""
+    folder = None if data is None else Path(data)
+    dataset = open_data(network, folder, lambda line: None, saved.vocabulary)
+    recipe = require(network.recipe, network.name)
+    train, held = split(dataset.train, recipe.data.val, recipe.seed)
+    return Examples.of(train, held, dataset.test, recipe.seed)
 
 
 class Evaluation(NamedTuple):
@@ -105,7 +129,7 @@ def trained_network(session: Session) -> Network:
         raise CnncError.of(
             "E620", f"{session.name} does not carry the text of its network", help="say which data: `--on mnist`"
         )
-    network = check(facts.source, facts.file, facts.settings, kept=facts.includes)
+    network = check(facts.source, facts.file, facts.settings, facts.at, kept=facts.includes)
     missing = [name for name in session.inputs if name not in network.require_graph().by_name]
     if missing:
         raise CnncError.of("E620", f"{session.name} takes {missing[0]}, which the text that it carries has not")

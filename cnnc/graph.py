@@ -38,11 +38,15 @@ class Node(Record):
 
 
 class Graph(Record):
-    """Nodes in an order in which each follows those it reads; `outputs` are names of nodes."""
+    """Nodes in an order in which each follows those it reads; `outputs` are names of nodes.
+
+    `sized` says that the text uses a size as a number, so that the layers are those of one size alone.
+    """
 
     name: str
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
+    sized: bool = False
 
     @cached_property
     def by_name(self) -> dict[str, Node]:

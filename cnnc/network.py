@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cnnc.arguments import BadValue
 from cnnc.diagnostics import CnncError, Diagnostic, Source, in_order
@@ -23,7 +23,7 @@ from cnnc.language.parse import MAX_TEXT, parse, parse_values
 from cnnc.language.silence import silence
 from cnnc.recipe import Recipe
 from cnnc.record import Record
-from cnnc.sizes import At, Failure, Shapes, Survey, depends_on_size, survey
+from cnnc.sizes import At, Failure, Shapes, Survey, depends_on_size, retyped, survey
 from cnnc.tensor import TensorType
 from cnnc.train_section import read
 
@@ -57,7 +57,8 @@ class Network(Record):
     """A network's text and what it means. `graph` is None where the text has errors.
 
     For a net with symbols the graph is that of one legal size, and `survey` says the rest; `at` are the sizes
-    that were asked for; `includes` are the texts that it includes, by their paths as errors cite them.
+    that were asked for; `includes` are the texts that it includes, by their paths as errors cite them. `graph_at` has
+    the graph of another size.
     """
 
     source: Source
@@ -69,6 +70,8 @@ class Network(Record):
     survey: Survey | None = None
     at: Mapping[str, int] = {}
     includes: Mapping[str, str] = {}
+    quiet_fields: ClassVar[tuple[str, ...]] = ("resize",)
+    resize: Callable[[Mapping[str, int]], Graph | Failure] | None = None
 
     @property
     def ok(self) -> bool:
@@ -80,6 +83,17 @@ class Network(Record):
         import hashlib
 
         return hashlib.sha256(self.source.text.encode()).hexdigest()
+
+    def graph_at(self, sizes: Mapping[str, int]) -> Graph:
+        """The graph for these sizes of the symbols, the others as they are. Raises CnncError E602 where they are not legal."""
+        graph = self.require_graph()
+        if self.survey is None or self.resize is None:
+            return graph
+        made = self.resize({**self.survey.reference, **sizes})
+        if isinstance(made, Failure):
+            where = ", ".join(f"{name}={size}" for name, size in sizes.items())
+            raise CnncError.of("E602", f"{self.name} does not fit {where}: {made.message}", help=self.survey.rules())
+        return made
 
     def summary(self, batch: int = 1) -> Summary:
         """The figures of every layer, and totals; `batch` is that of training memory. Raises CnncError for a text with errors."""
@@ -156,7 +170,9 @@ def check(
     found = silence(file, in_order(found))
     if any(d.severity == "error" for d in found):
         graph = recipe = None
-    return Network(source, lowered.name, graph, recipe, tuple(found), tuple(settings), surveyed, at, includes.texts)
+    resize = _resizer(lowered, lower_at) if graph is not None and surveyed is not None else None
+    kept = includes.texts
+    return Network(source, lowered.name, graph, recipe, tuple(found), tuple(settings), surveyed, at, kept, resize)
 
 
 def _includes(name: str, root: Path | None, kept: Mapping[str, str] | None) -> Includes:
@@ -270,13 +286,30 @@ def _shapes_at(based: Lowered, lower_at: Callable[[Callable[[str], int], bool], 
     return relower
 
 
+def _resizer(
+    based: Lowered, lower_at: Callable[[Callable[[str], int], bool], Lowered]
+) -> Callable[[Mapping[str, int]], Graph | Failure]:
+    """How the graph for other sizes is made, as `_shapes_at` finds its shapes."""
+    graph, shapes = based.graph, _shapes_at(based, lower_at)
+    assert graph is not None
+
+    def resize(sizes: Mapping[str, int]) -> Graph | Failure:
+        if based.sized:
+            tried = lower_at(lambda name: sizes[name], False)
+            return tried.graph or Failure("", tried.diagnostics[0].message if tried.diagnostics else "")
+        types = shapes(sizes)
+        return types if isinstance(types, Failure) else retyped(graph, types)
+
+    return resize
+
+
 def _moved(
     based: Lowered, lower_at: Callable[[Callable[[str], int], bool], Lowered], found: Survey
 ) -> tuple[Node, str] | None:
     """As `depends_on_size`, where a size is used as a number, so that layers themselves change with it."""
     assert based.graph is not None
     for symbol, rule in found.legal.items():
-        other = next((n for n in rule.near(found.reference[symbol])[::-1] if n is not None), None)
+        other = rule.another(found.reference[symbol])
         if other is None:
             continue
         sizes = {**found.reference, symbol: other}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cnnc.analysis import receptive_fields
 from cnnc.graph import Graph, Node
@@ -21,9 +21,6 @@ from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input
 from cnnc.record import Record
 from cnnc.tensor import TensorType
-
-if TYPE_CHECKING:
-    from fractions import Fraction  # loaded where a text has symbols only
 
 MAX_PERIOD = 2048
 MAX_SIZE = 8192  # a network whose smallest legal size is above this is taken for one without
@@ -73,6 +70,11 @@ class Legal(Record):
             "residues": list(self.residues),
             "extra": list(self.extra),
         }
+
+    def another(self, size: int) -> int | None:
+        """Another legal size, far above where there is one: near ones may come to the same after floors."""
+        _, above = self.near(4 * size + 64)
+        return next((n for n in (above, *self.near(size)) if n is not None), None)
 
     def __str__(self) -> str:
         if not self.residues:
@@ -150,6 +152,39 @@ At = Callable[[Mapping[str, int]], dict[str, TensorType] | Failure]
 """The types of all nodes for sizes of the symbols, or the first failure."""
 
 
+def resized(graph: Graph, sizes: Mapping[str, int]) -> Graph | Failure:
+    """The graph for other sizes of its symbols, by the ops' own rules; not one that is `sized`, whose layers differ."""
+    types = Shapes(graph, lambda sizes: ()).at(sizes)
+    return types if isinstance(types, Failure) else retyped(graph, types)
+
+
+def retyped(graph: Graph, types: Mapping[str, TensorType]) -> Graph:
+    """The graph with other types, its inputs' shapes included."""
+    nodes = []
+    for node in graph.nodes:
+        made = types[node.name]
+        op = node.op.replace(shape=made.shape) if isinstance(node.op, Input) else node.op
+        nodes.append(node.replace(type=made, op=op))
+    return graph.replace(nodes=tuple(nodes))
+
+
+def sizes_of(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int] | Failure:
+    """The sizes of the symbols in inputs of these shapes (without the batch), or which of them does not fit."""
+    found: dict[str, int] = {}
+    for node in graph.inputs:
+        if node.name not in shapes:
+            continue
+        assert isinstance(node.op, Input)
+        shape, symbols = shapes[node.name], node.op.symbols or ("",) * len(node.op.shape)
+        wanted = "x".join(s or str(n) for s, n in zip(symbols, node.op.shape, strict=True))
+        fits = len(shape) == len(symbols)
+        for symbol, size, fixed in zip(symbols, shape, node.op.shape, strict=False):
+            fits = fits and (found.setdefault(symbol, size) if symbol else fixed) == size
+        if not fits:
+            return Failure(node.name, f"the input {node.name} takes {wanted}, not {'x'.join(map(str, shape))}")
+    return found
+
+
 def survey(graph: Graph, at: At, reference: Mapping[str, int], divisors: Iterable[int] = ()) -> Survey:
     """The legal sizes of each symbol, the others held at the reference, and the formulas of all shapes.
 
@@ -166,8 +201,7 @@ def survey(graph: Graph, at: At, reference: Mapping[str, int], divisors: Iterabl
 def depends_on_size(graph: Graph, at: At, found: Survey) -> tuple[Node, str] | None:
     """The first layer whose parameters have other shapes at another legal size, and the symbol to blame."""
     for symbol, rule in found.legal.items():
-        known = found.reference[symbol]
-        other = next((n for n in rule.near(known)[::-1] if n is not None), None)
+        other = rule.another(found.reference[symbol])
         types = at({**found.reference, symbol: other}) if other is not None else None
         if not isinstance(types, dict):
             continue
@@ -252,35 +286,49 @@ def _formulas(
 
 def _formula(symbol: str, node: str, axis: int, tried: Mapping[int, Mapping[str, TensorType]], period: int) -> str:
     """The size as a function of the symbol, verified on every size that was tried; "" where it is constant."""
-    from fractions import Fraction
-
     points = [(n, types[node].shape[axis]) for n, types in tried.items()]
     if len({d for _, d in points}) <= 1:
         return ""
+    found = fit(points, period)
+    return "?" if found is None else found.text(symbol)
+
+
+class Floor(Record):
+    """n ↦ ⌊(scale·n + shift)/divisor⌋; the division is without remainder at every size where it is `exact`."""
+
+    scale: int
+    shift: int = 0
+    divisor: int = 1
+    exact: bool = True
+
+    def text(self, symbol: str) -> str:
+        """`H`, `H/2`, `⌊(H+1)/2⌋`."""
+        whole = symbol if self.scale == 1 else f"{self.scale}{symbol}"
+        if self.divisor == 1:
+            return f"{whole}{self.shift:+d}" if self.shift else whole
+        if not self.exact:
+            return f"⌊{f'({whole}{self.shift:+d})' if self.shift else whole}/{self.divisor}⌋"
+        if self.shift % self.divisor == 0:
+            return f"{whole}/{self.divisor}{self.shift // self.divisor:+d}" if self.shift else f"{whole}/{self.divisor}"
+        return f"({whole}{self.shift:+d})/{self.divisor}"
+
+
+def fit(points: Sequence[tuple[int, int]], period: int) -> Floor | None:
+    """The function that gives these values at these sizes, all of them; None where no such function does."""
+    from fractions import Fraction
+
     if all(n == d for n, d in points):
-        return symbol
+        return Floor(1)
     (n0, d0), *rest = points
     slope = next((Fraction(d - d0, n - n0) for n, d in reversed(rest) if (n - n0) % period == 0), None)
     if slope is None or slope <= 0:
-        return "?"
+        return None
     offsets = {d - slope * n for n, d in points}
-    if len(offsets) == 1:
-        return _linear(symbol, slope, offsets.pop())
     s, c = slope.numerator, slope.denominator
+    if len(offsets) == 1:
+        return Floor(s, int(offsets.pop() * c), c)
     low = max(c * d - s * n for n, d in points)
     high = min(c * d - s * n + c - 1 for n, d in points)
     if low > high:
-        return "?"
-    a = 0 if low <= 0 <= high else low if low > 0 else high
-    whole = symbol if s == 1 else f"{s}{symbol}"
-    return f"⌊{f'({whole}{a:+d})' if a else whole}/{c}⌋"
-
-
-def _linear(symbol: str, slope: Fraction, offset: Fraction) -> str:
-    s, c = slope.numerator, slope.denominator
-    whole = symbol if s == 1 else f"{s}{symbol}"
-    if c == 1:
-        return f"{whole}{int(offset):+d}" if offset else whole
-    if offset.denominator == 1:
-        return f"{whole}/{c}{int(offset):+d}" if offset else f"{whole}/{c}"
-    return f"({whole}{int(offset * c):+d})/{c}"
+        return None
+    return Floor(s, 0 if low <= 0 <= high else low if low > 0 else high, c, exact=False)

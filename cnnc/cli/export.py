@@ -2,50 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.check import SETTING
+from cnnc.cli.check import AT, SETTING, read_sizes
 from cnnc.cli.console import say, show, tell
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
-    from cnnc.export.export import Exported
+    from cnnc.export.export import Exported, Options
+    from cnnc.export.precision import Quality
+    from cnnc.export.verify import Deviation
+
+
+class Target(StrEnum):
+    mcu = "mcu"
 
 
 def export(
     source: Annotated[
-        Path, typer.Argument(metavar="RUN|FILE", help="A run folder, a checkpoint, or a network (.cnn).")
-    ],
+        Path | None, typer.Argument(metavar="RUN|FILE", help="A run folder, a checkpoint, or a network (.cnn).")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.onnx", help="The model (NAME.onnx).")] = None,
     last: Annotated[bool, typer.Option("--last", help="The last weights of the run instead of the best.")] = False,
-    opset: Annotated[int, typer.Option("--opset", help="ONNX opset.")] = 17,
+    opset: Annotated[int, typer.Option("--opset", help="ONNX opset: 13 or newer.")] = 17,
     outputs: Annotated[
         list[str] | None, typer.Option("--outputs", metavar="NAME,NAME", help="Only what these layers need.")
     ] = None,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Weights and values of 16 bits.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Weights and values of 8 bits, calibrated on the data.")] = False,
+    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The folder of the data sets.")] = None,
+    target: Annotated[Target | None, typer.Option("--target", help="What the model must fit: mcu.")] = None,
+    external: Annotated[bool, typer.Option("--external", help="The weights in a file of their own.")] = False,
+    no_pass: Annotated[
+        list[str] | None, typer.Option("--no-pass", metavar="NAME", help="Leave out a pass over the graph.")
+    ] = None,
+    passes: Annotated[bool, typer.Option("--passes", help="List the passes.")] = False,
+    show_layers: Annotated[bool, typer.Option("--report", help="The largest deviation of each layer.")] = False,
     card: Annotated[bool, typer.Option("--card", help="Write a model card beside the model (OUT.md).")] = False,
     card_file: Annotated[
         Path | None, typer.Option("--card-file", metavar="PATH", help="Write the model card there.")
     ] = None,
+    at: AT = None,
     settings: SETTING = None,
     json: Annotated[bool, typer.Option("--json", help="The proof as one JSON object.")] = False,
 ) -> None:
     """Export a trained run (or an untrained network) to ONNX, and prove that it computes the same."""
+    if passes:
+        _list_passes()
+        return
+    if source is None:
+        raise CnncError.of("E010", "what is to be exported is missing", help="name a run folder or a network's file")
+    options = _options(opset, no_pass or [], fp16, int8, external, target)
     named = [name.strip() for name in ",".join(outputs or []).split(",") if name.strip()]
+    sizes = read_sizes(at or [])
     if source.suffix == ".cnn":
-        exported = _export_untrained(source, out, settings or [], opset, named)
+        exported = _export_untrained(source, out, settings or [], sizes, options, named)
     else:
         if settings:
             raise CnncError.of("E010", "--set changes a network's FILE; a run keeps what it was trained with")
-        exported = export_run(source, out, last=last, opset=opset, outputs=named)
-    report(exported, json)
+        exported = export_run(source, out, last=last, outputs=named, options=options, data=data, at=sizes)
+    report(exported, json, show_layers)
     if card or card_file is not None:
         path = card_file or exported.path.with_suffix(".md")
         _write_card(exported.path, path)
         tell(f"wrote {path}") if json else say(f"wrote {path}")
+
+
+def _options(opset: int, without: list[str], fp16: bool, int8: bool, external: bool, target: Target | None) -> Options:
+    from cnnc.export.export import Options
+
+    if fp16 and int8:
+        raise CnncError.of("E010", "--fp16 and --int8 are two precisions; a model has one")
+    return Options(
+        opset,
+        tuple(without),
+        external,
+        target.value if target is not None else "",
+        "float16" if fp16 else "int8" if int8 else "float32",
+    )
+
+
+def _list_passes() -> None:
+    from cnnc.export.passes import PASSES
+
+    width = max(map(len, PASSES))
+    for name, run in PASSES.items():
+        say(f"{name:<{width}}  {(run.__doc__ or '').splitlines()[0]}")
 
 
 def _write_card(model: Path, path: Path) -> None:
@@ -60,30 +107,43 @@ def _write_card(model: Path, path: Path) -> None:
 
     found = describe(model)
     facts = read_facts(properties(read_model(model)))
-    network = check(facts.source, facts.file, facts.settings, kept=facts.includes)
+    network = check(facts.source, facts.file, facts.settings, facts.at, kept=facts.includes)
     graph = part(network.require_graph(), [entry["name"] for entry in found["outputs"]])
-    write_atomic(path, card(found, summarize(graph, network.survey)).encode())
+    write_atomic(path, card(found, summarize(graph, network.survey, fixed=bool(network.at))).encode())
 
 
 def export_run(
-    run: Path, out: Path | None, *, last: bool = False, opset: int = 17, outputs: Sequence[str] = ()
+    run: Path,
+    out: Path | None,
+    *,
+    last: bool = False,
+    outputs: Sequence[str] = (),
+    options: Options | None = None,
+    data: Path | None = None,
+    at: Mapping[str, int] | None = None,
 ) -> Exported:
     """Exports the weights of a run, to NAME.onnx where `out` is left out. Raises CnncError."""
     from cnnc.api import export as export_model
 
     folder = run if run.is_dir() else run.parent
-    return export_model(run, out or Path(f"{folder.resolve().name}.onnx"), last=last, outputs=outputs, opset=opset)
+    out = out or Path(f"{folder.resolve().name}.onnx")
+    return export_model(run, out, last=last, outputs=outputs, options=options, data=data, at=at)
 
 
 def _export_untrained(
-    file: Path, out: Path | None, settings: list[str], opset: int, outputs: Sequence[str]
+    file: Path,
+    out: Path | None,
+    settings: list[str],
+    at: Mapping[str, int],
+    options: Options,
+    outputs: Sequence[str],
 ) -> Exported:
     from cnnc.data.catalog import KNOWN
     from cnnc.export.export import export as export_network
+    from cnnc.export.verify import random_weights
     from cnnc.network import load
-    from cnnc.reference import initialize
 
-    network = load(file, settings)
+    network = load(file, settings, at)
     graph = network.require_graph()
     show(network.diagnostics)
     recipe = network.recipe
@@ -91,38 +151,76 @@ def _export_untrained(
     tell(f"{network.name} is untrained: its weights are drawn at random (seed {seed})")
     facts = KNOWN.get(recipe.data.name) if recipe is not None else None
     classes = facts.classes if facts is not None else ()
-    return export_network(
-        network,
-        initialize(graph, seed),
-        out or Path(f"{file.stem}.onnx"),
-        outputs=outputs,
-        classes=classes,
-        opset=opset,
-    )
+    out = out or Path(f"{file.stem}.onnx")
+    weights = random_weights(graph, seed)
+    return export_network(network, weights, out, outputs=outputs, classes=classes, options=options)
 
 
-def report(exported: Exported, json: bool) -> None:
+def report(exported: Exported, json: bool, layers: bool = False) -> None:
     """Says what was written and how it was proven."""
-    worst = exported.proof.worst
-    tensors = len({d.name for d in exported.proof.deviations})
     if json:
         from json import dumps
 
-        say(
-            dumps(
-                {
-                    "file": str(exported.path),
-                    "bytes": exported.size,
-                    "opset": exported.opset,
-                    "ir": exported.ir,
-                    "tensors": tensors,
-                    "worst": {"name": worst.name, "difference": worst.difference, "scale": worst.scale},
-                }
-            )
-        )
+        say(dumps(_as_dict(exported)))
         return
-    say(f"wrote {exported.path}: {exported.size:,} bytes, opset {exported.opset}, IR {exported.ir}")
+    beside = f" with {exported.data.name}" if exported.data is not None else ""
+    say(f"wrote {exported.path}{beside}: {exported.size:,} bytes, opset {exported.opset}, IR {exported.ir}")
+    worst, count = exported.proof.worst, len(exported.proof.layers)
     say(
-        f"verified: {tensors} tensors compared with the network; "
-        f"the largest deviation is {worst.relative:.1e} of the tensor's scale ({worst.name})"
+        f"verified: {count} tensors compared with the network, element by element; "
+        f"the largest deviation is {worst.share:.1%} of what is allowed ({worst.name})"
     )
+    if layers:
+        say(_table(exported))
+    if exported.quality is not None:
+        say(_quality(exported.quality))
+    if exported.footprint is not None:
+        ram, at, flash = exported.footprint
+        say(
+            f"microcontroller: {ram:,} bytes of RAM for values (the most at {at}), {flash:,} bytes of flash for constants"
+        )
+
+
+def _quality(quality: Quality) -> str:
+    on = f"on {quality.samples:,} examples"
+    if quality.metric == "accuracy":
+        said = f"{quality.precision}: accuracy {quality.after:.2%} {on}, {quality.before:.2%} in float32"
+    else:
+        said = f"{quality.precision}: deviates by {quality.after:.2%} from float32 {on}"
+    return said + (f"; left in float32: {', '.join(quality.kept)}" if quality.kept else "")
+
+
+def _table(exported: Exported) -> str:
+    head = ("layer", "deviation", "at value", "allowed", "share")
+    rows = [
+        head,
+        *(
+            (d.name, f"{d.difference:.1e}", f"{d.value:.3g}", f"{d.allowed:.1e}", f"{d.share:.1%}")
+            for d in exported.proof.layers
+        ),
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    lines = [
+        [f"{row[0]:<{widths[0]}}", *(f"{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))] for row in rows
+    ]
+    return "\n".join("  ".join(line) for line in lines)
+
+
+def _as_dict(exported: Exported) -> dict[str, Any]:
+    proof, quality, footprint = exported.proof, exported.quality, exported.footprint
+    return {
+        "file": str(exported.path),
+        "data": str(exported.data) if exported.data is not None else None,
+        "bytes": exported.size,
+        "opset": exported.opset,
+        "ir": exported.ir,
+        "tensors": len(proof.layers),
+        "worst": _deviation(proof.worst),
+        "layers": [_deviation(d) for d in proof.layers],
+        "quality": {**quality._asdict(), "kept": list(quality.kept)} if quality is not None else None,
+        "footprint": footprint._asdict() if footprint is not None else None,
+    }
+
+
+def _deviation(d: Deviation) -> dict[str, Any]:
+    return {**d._asdict(), "share": d.share}

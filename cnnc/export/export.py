@@ -1,7 +1,7 @@
-"""From a network and its weights to a file that was proven: passes, emission, proof, write.
+"""From a network and its weights to a file that was proven: passes, emission, proof, precision, write.
 
-In: a `Network`, weights, a path; the names of layers, where only what these need is wanted. Out: the file, whole, and
-`Exported`. A model that fails its proof is never written.
+In: a `Network`, weights, a path, `Options`; the names of layers, where only what these need is wanted. Out: the file,
+whole, and `Exported`. A model that fails its proof or the gate of its precision is never written.
 """
 
 from __future__ import annotations
@@ -10,27 +10,52 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import onnx
+
 from cnnc.diagnostics import CnncError, nearest
-from cnnc.export.emit import DEFAULT_OPSET, emit
+from cnnc.export import external, mcu
+from cnnc.export.emit import DEFAULT_OPSET, emit, require_opset
+from cnnc.export.emitter import BATCH
+from cnnc.export.family import family, proof_sizes
 from cnnc.export.metadata import metadata
-from cnnc.export.passes import run_passes
-from cnnc.export.verify import Deviation, Proof, prove, sample_feeds
+from cnnc.export.passes import Pass, chosen, run_passes
+from cnnc.export.precision import Examples, Precision, Quality
+from cnnc.export.verify import Proof, Subject, prove, sample_feeds, samples_of, together
 from cnnc.files import write_atomic
 from cnnc.graph import Graph
 from cnnc.network import Network
 from cnnc.provenance import versions
-from cnnc.reference.engine import Weights, needed
+from cnnc.reference.engine import Array, Weights, needed
 from cnnc.reference.parallel import one_blas_thread
+from cnnc.sizes import Failure
+
+
+class Options(NamedTuple):
+    """How a model is written.
+
+    `without` are passes to leave out; `external` keeps the weights in a file of their own; `target` "mcu" makes it fit
+    for C generators, with a batch of 1; `precision` is the element type of the weights and values.
+    """
+
+    opset: int = DEFAULT_OPSET
+    without: tuple[str, ...] = ()
+    external: bool = False
+    target: str = ""
+    precision: Precision = "float32"
 
 
 class Exported(NamedTuple):
-    """What was written, and how it was proven."""
+    """What was written, and how it was proven. `data` is the file of the weights where they have their own; `size` is
+    that of both; `quality` is what a lower precision cost, `footprint` what a microcontroller needs."""
 
     path: Path
     proof: Proof
     size: int
     opset: int
     ir: int
+    data: Path | None = None
+    quality: Quality | None = None
+    footprint: mcu.Footprint | None = None
 
 
 def export(
@@ -43,26 +68,64 @@ def export(
     vocabulary: Sequence[str] = (),
     trained: Mapping[str, Any] | None = None,
     opset: int = DEFAULT_OPSET,
+    options: Options | None = None,
+    examples: Examples | None = None,
 ) -> Exported:
     """Writes the model of a network, or of the part of it that the layers `outputs` need.
 
-    Raises CnncError: E010 for outputs that are no layers, E801 where the proof fails, E902 where it cannot be written.
+    `examples`, which have the network's inputs and targets, are for calibration and score, where the precision needs
+    them. Raises CnncError: E010 for outputs that are no layers, E801 where the proof fails, E802 and E803 where too much is lost at a lower precision, E804 to
+    E809 for what cannot be exported so, E902 where it cannot be written.
     """
-    graph = part(network.require_graph(), outputs)
-    smaller, folded = run_passes(graph, weights)
-    facts = metadata(network, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
-    model = emit(smaller, folded, facts, opset)
-    found: list[Deviation] = []
-    with one_blas_thread():
-        for batch, seed in ((1, 0), (5, 1)):
-            proof = prove(model, graph, weights, sample_feeds(graph, batch, seed))
-            proof.require(graph)
-            found += proof.deviations
-    data = model.SerializeToString()
+    options = options or Options(opset)
+    whole, network = network, narrowed(network, outputs)
+    graph = network.require_graph()
+    require_opset(options.opset)
+    passes = chosen(options.without)
     if path.is_dir():
         raise CnncError.of("E902", f"cannot write {path}: it is a folder", help=f"name a file: {path / 'model.onnx'}")
-    write_atomic(path, data)
-    return Exported(path, Proof(tuple(found)), len(data), opset, model.ir_version)
+    outside: dict[str, Array] | None = {} if options.external or external.needed(weights) else None
+    if outside is not None and options.precision != "float32":
+        raise CnncError.of(
+            "E809", f"weights of {options.precision} go into the model's own file", help="leave --external out"
+        )
+    facts = metadata(whole, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
+    smaller, model = _emitted(network, weights, facts, options, passes, outside)
+    footprint = mcu.fit(network, smaller, model) if options.target == "mcu" else None
+    with one_blas_thread():
+        if outside is not None:
+            with external.staged(model, outside, path) as staged:
+                proof = _proven(network, graph, weights, Subject(staged.model, staged.folder))
+                data = staged.commit()
+            size = path.stat().st_size + data.stat().st_size
+            return Exported(path, proof, size, options.opset, model.ir_version, data, footprint=footprint)
+        proof = _proven(network, graph, weights, Subject(model))
+        quality = None
+        if options.precision != "float32":
+            examples = examples.of_part(whole, graph) if examples is not None else None
+            model, quality = _lowered(model, network, options.precision, examples)
+            if footprint is not None:
+                footprint = mcu.measured(smaller, model)
+    content = model.SerializeToString(deterministic=True)
+    stale = external.files_of(path)
+    write_atomic(path, content)
+    external.remove(stale)
+    return Exported(path, proof, len(content), options.opset, model.ir_version, None, quality, footprint)
+
+
+def narrowed(network: Network, outputs: Sequence[str]) -> Network:
+    """The network with these layers as its outputs and only what they need, at every size; without any, as it is."""
+    if not outputs:
+        return network
+    resize = network.resize
+
+    def resized(sizes: Mapping[str, int]) -> Graph | Failure:
+        assert resize is not None
+        made = resize(sizes)
+        return made if isinstance(made, Failure) else part(made, outputs)
+
+    graph = part(network.require_graph(), outputs)
+    return network.replace(graph=graph, resize=resized if resize is not None else None)
 
 
 def part(graph: Graph, outputs: Sequence[str]) -> Graph:
@@ -78,3 +141,48 @@ def part(graph: Graph, outputs: Sequence[str]) -> Graph:
             raise CnncError.of("E010", f"--outputs: {name} is an input", help="name the layers that read it")
     outputs = tuple(dict.fromkeys(outputs))
     return graph.replace(nodes=tuple(needed(graph, outputs)), outputs=outputs)
+
+
+def _emitted(
+    network: Network,
+    weights: Weights,
+    facts: Mapping[str, str],
+    options: Options,
+    passes: Sequence[Pass],
+    outside: dict[str, Array] | None,
+) -> tuple[Graph, onnx.ModelProto]:
+    """The graph after its passes, and its model."""
+    smaller, folded = run_passes(network.require_graph(), weights, passes)
+    sizes = family(network, smaller, lambda other: run_passes(other, weights, passes)[0])
+    if options.target == "mcu":
+        mcu.require_fixed(network, sizes is not None)
+    batch = 1 if options.target == "mcu" else BATCH
+    return smaller, emit(smaller, folded, facts, options.opset, family=sizes, batch=batch, outside=outside)
+
+
+def _proven(network: Network, graph: Graph, weights: Weights, subject: Subject) -> Proof:
+    """The proof with one sample and several, at two sizes where sizes are symbols. Raises CnncError E801, E604."""
+    fixed = subject.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    found = []
+    for seed, sizes in enumerate(proof_sizes(network)):
+        sized = network.graph_at(sizes) if sizes else graph
+        proof = prove(subject, sized, weights, sample_feeds(sized, fixed or samples_of(sized), seed))
+        proof.require(graph)
+        found.append(proof)
+    return together(found)
+
+
+def _lowered(
+    model: onnx.ModelProto, network: Network, precision: Precision, examples: Examples | None
+) -> tuple[onnx.ModelProto, Quality]:
+    """The model in a lower precision. Raises CnncError E802, E803 where its gate fails, E808 where data are missing."""
+    if precision == "float16":
+        from cnnc.export.half import half  # both load parts of onnxruntime that nothing else needs
+
+        return half(model, network, examples)
+    if examples is None:
+        message = "int8 needs data to find the ranges of values in, and this network is untrained"
+        raise CnncError.of("E808", message, help="train it, and export its run: `cnnc export RUN --int8`")
+    from cnnc.export.quantize import quantized
+
+    return quantized(model, network, examples)

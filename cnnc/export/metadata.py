@@ -40,8 +40,9 @@ class Facts(Record):
     """What cnnc wrote into a model.
 
     `inputs` and `outputs` hold an object for each by its name (see `_input` and `_output`), `data` the data statement,
-    `trained` the end of the training, `sizes` the legal sizes of each symbol, `macs` the multiply-adds of one example;
-    `whole` says that the model is the whole network, not a part with other outputs.
+    `trained` the end of the training, `at` the sizes of symbols that were fixed, `sizes` the legal sizes of those left
+    open, `macs` the multiply-adds of one example; `whole` says that the model is the whole network, not a part with
+    other outputs.
     """
 
     name: str = ""
@@ -56,6 +57,7 @@ class Facts(Record):
     outputs: Mapping[str, Mapping[str, Any]] = {}
     data: Mapping[str, Any] = {}
     trained: Mapping[str, Any] = {}
+    at: Mapping[str, int] = {}
     sizes: Mapping[str, Legal] = {}
     macs: int | None = None
     whole: bool = True
@@ -75,7 +77,7 @@ def metadata(
 
     Classes are kept where the output that they name is still there, the vocabulary where words are still fed.
     """
-    survey, labelled = network.survey, _labelled(network)
+    survey, labelled = None if network.at else network.survey, _labelled(network)
     named = any(name in labelled[:2] for name in graph.outputs)
     data = network.recipe.data if network.recipe is not None else None
     reader = data.name if data is not None else None
@@ -90,6 +92,7 @@ def metadata(
         },
         "data": {k: getattr(data, k) for k in ("name", "path", "val", "test")} if data is not None else None,
         "trained": dict(trained) if trained is not None else None,
+        "at": dict(network.at),
         "sizes": {symbol: rule.as_dict() for symbol, rule in survey.legal.items()} if survey is not None else {},
         "macs": graph.total_macs if survey is None else None,
         "whole": graph.outputs == network.require_graph().outputs,
@@ -233,6 +236,7 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         outputs=_objects(found.get("outputs")),
         data=_object(found.get("data")),
         trained=_object(found.get("trained")),
+        at={k: n for k, n in _object(found.get("at")).items() if type(n) is int and n > 0},
         sizes=_sizes(found.get("sizes")),
         macs=found["macs"] if isinstance(found.get("macs"), int) else None,
         whole=found.get("whole") is not False,

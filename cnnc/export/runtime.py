@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 
 from cnnc.diagnostics import CnncError
@@ -123,6 +124,18 @@ def open_model(path: Path, provider: Provider = "auto", *, threads: int = 0) -> 
     """A session for a model's file. Raises CnncError E901, E604, E905."""
     require_readable(path)
     return Session(path, str(path), provider, threads=threads)
+
+
+def loads(opset: int, ir: int) -> bool:
+    """Whether the installed onnxruntime takes models of this opset and IR version."""
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "tried", [x], [y])
+    opsets = [onnx.helper.make_opsetid("", opset)]
+    try:
+        Session(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=ir).SerializeToString(), "", "cpu")
+    except CnncError:
+        return False
+    return True
 
 
 def providers() -> list[str]:

@@ -133,16 +133,17 @@ class _Lowerer:
             self.diagnostics += lint(graph)
             self.diagnostics += self.unused()
             self.diagnostics += self.contracts.check(graph, bool(self.symbols) and not self.fixed)
+        sized = any(name in self.root.read for name in self.symbols)
         clean = graph is not None and all(d.severity == "warning" for d in self.diagnostics)
         return Lowered(
             self.name,
-            graph if clean else None,
+            graph.replace(sized=sized) if graph is not None and clean else None,
             self.train,
             tuple(in_order(self.diagnostics)),
             self.symbols,
             tuple(self.contracts.expectations),
             self.root,
-            any(name in self.root.read for name in self.symbols),
+            sized,
         )
 
     def body(self, statements: tuple[syntax.Statement, ...], frame: Frame) -> None:

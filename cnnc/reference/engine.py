@@ -28,6 +28,7 @@ from cnnc.graph import Graph, Node
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
 from cnnc.reference.parallel import Meeting, shares, thread_count, together
+from cnnc.sizes import Failure, resized, sizes_of
 from cnnc.tensor import Parameter
 
 Array = NDArray[Any]
@@ -147,13 +148,16 @@ def forward(
     `feeds` are batches (N, *shape), channels first, by the names of the inputs; uint8 is scaled to 0..1.
     A value is dropped after its last reader, unless it is wanted or `keep_all`; what backward needs is
     kept in training only. A run computes in the element type of its weights (of its float inputs, where
-    there are none). Raises CnncError E602 for feeds that are missing, or do not have the input's shape and type.
+    there are none). A graph with symbols runs at every legal size. Raises CnncError E602 for feeds that are
+    missing, do not have the input's shape and type, or are of a size that is not legal.
     """
     wanted = tuple(graph.outputs if wanted is None else wanted)
     order = needed(graph, wanted)
-    count = check_feeds([node for node in order if isinstance(node.op, Input)], feeds)
+    inputs = [node for node in order if isinstance(node.op, Input)]
+    sized = _fitted(graph, inputs, feeds)
+    count = check_feeds([sized.by_name[node.name] for node in inputs], feeds)
     dtype = working_dtype(weights, feeds)
-    runs = [slice(*run) for run in shares(count, parts_of(graph, count))]
+    runs = [slice(*run) for run in shares(count, parts_of(sized, count))]
     meeting = Meeting(len(runs))
 
     def run(member: int) -> _Part:
@@ -362,12 +366,32 @@ def check_feeds(inputs: list[Node], feeds: Mapping[str, Array]) -> int:
 
 
 def _check_feed(node: Node, batch: Array) -> None:
-    assert isinstance(node.op, Input)
-    if batch.shape[1:] != node.op.shape:
+    if batch.shape[1:] != node.type.shape:
         found = "x".join(map(str, batch.shape[1:]))
         raise CnncError.of("E602", f"the input {node.name} takes {node.type}, not {found}")
     if node.type.dtype == "int64" and not np.issubdtype(batch.dtype, np.integer):
         raise CnncError.of("E602", f"the input {node.name} takes int64, not {batch.dtype}")
+
+
+def _fitted(graph: Graph, inputs: list[Node], feeds: Mapping[str, Array]) -> Graph:
+    """The graph at the sizes of its feeds. Raises CnncError E602 where the network does not take them."""
+    shapes = {node.name: feeds[node.name].shape[1:] for node in inputs if node.name in feeds}
+    if all(graph.by_name[name].type.shape == shape for name, shape in shapes.items()):
+        return graph
+    sizes = sizes_of(graph, shapes)
+    if isinstance(sizes, Failure):
+        raise CnncError.of("E602", sizes.message)
+    where = " and ".join(f"{symbol} = {size}" for symbol, size in sizes.items())
+    if graph.sized:
+        message = f"the layers of this graph are those of another size than {where}"
+        raise CnncError.of("E602", message, help="`Network.graph_at` has the graph of a size")
+    made = resized(graph, sizes)
+    if isinstance(made, Failure):
+        raise CnncError.of("E602", f"{where} does not fit: {made.node}: {made.message}")
+    for name, parameter in made.weights.items():
+        if parameter.shape != graph.weights[name].shape:
+            raise CnncError.of("E602", f"{where} does not fit: {name} would have another shape")
+    return made
 
 
 def _fed(node: Node, batch: Array, dtype: np.dtype[Any]) -> Array:

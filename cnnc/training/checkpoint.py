@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,12 @@ class Checkpoint:
     threads: int
     includes: dict[str, str] = field(default_factory=dict)
 
-    def network(self) -> Network:
-        """The network, checked again from its text. Raises CnncError where this cnnc no longer takes it."""
-        network = check(self.source, self.file, self.settings, kept=self.includes)
+    def network(self, at: Mapping[str, int] | None = None) -> Network:
+        """The network, checked again from its text; `at` are sizes of symbols.
+
+        Raises CnncError where this cnnc no longer takes it.
+        """
+        network = check(self.source, self.file, self.settings, at, kept=self.includes)
         self.require_fit(network)
         return network
 

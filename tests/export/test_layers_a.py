@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
-import numpy as np
 import onnx
 import pytest
 
 from cnnc.diagnostics import CnncError
 from cnnc.export.emit import emit
 from cnnc.export.passes import run_passes
-from cnnc.export.runtime import Session
 from cnnc.export.verify import prove
 from cnnc.network import check
-from cnnc.reference.engine import forward, outward
-from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights
+from tests.op_cases import Case, random_feeds, random_weights
 
 BY_OPSET = """
 input 4x8x8
@@ -99,48 +94,3 @@ def test_a_slope_that_layers_of_different_ranks_share_has_two_shapes() -> None:
     weights = random_weights(graph, 0)
     model = emit(*run_passes(graph, weights), {})
     prove(model, graph, weights, random_feeds(Case("shared", text), graph, 2, 0)).require(graph)
-
-
-# --- sizes that may vary ---------------------------------------------------------------------------------------
-
-FAMILIES = re.compile(
-    r"^(leaky_relu|elu|selu|prelu|softplus|gelu|silu|relu6|clip|hard_|mish|log_softmax|abs|scale|identity|drop_path|"
-    r"lrn|group_norm|instance_norm|layer_norm|affine|pool|global_pool|unpool|upsample|maxout|filter)"
-)
-IMAGE = re.compile(r"input \d+x[0-9x]+")
-TIED = re.compile(r"fc |flatten|p=same.* s=|s=.* p=same|filter-(stride|sequence)")
-"""What belongs to one size: fc, and `same` with a stride, whose begins and ends depend on the size."""
-LARGER = [(6, 6, 6), (5, 4, 7)]
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=case.id)
-        for case in CASES
-        if FAMILIES.match(case.id) and IMAGE.match(case.text) and not TIED.search(f"{case.id} {case.text}")
-    ],
-)
-@pytest.mark.parametrize("more", LARGER)
-def test_no_size_is_written_down(case: Case, more: tuple[int, ...]) -> None:
-    """The model for one size of image, its sizes replaced by symbols, is right for another."""
-    head = re.match(r"input ([0-9x]+)", case.text)
-    assert head is not None
-    channels, *spatial = map(int, head[1].split("x"))
-    other = "x".join(map(str, [channels, *(m + n for m, n in zip(spatial, more, strict=False))]))
-    larger = check(case.text.replace(head[0], f"input {other}", 1))
-    if larger.graph is None:
-        pytest.skip("the larger image does not go through")
-    graph = graph_of(case)
-    weights = random_weights(graph, 0)
-    model = emit(*run_passes(graph, weights), {})
-    del model.graph.value_info[:]
-    for info in [*model.graph.input, *model.graph.output]:
-        for axis, size in enumerate(info.type.tensor_type.shape.dim):
-            if axis > 1:
-                size.dim_param = f"{info.name}_{axis}"
-    feeds = random_feeds(case, larger.graph, 2, 0)
-    session = Session(model.SerializeToString(), "varied", "cpu")
-    values = forward(larger.graph, weights, feeds).values
-    for name, found in zip(session.outputs, session.run(feeds), strict=True):
-        np.testing.assert_allclose(found, outward(values[name]), rtol=1e-4, atol=1e-5)

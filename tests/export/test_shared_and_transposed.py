@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from cnnc.export.emit import emit
 from cnnc.export.export import export
-from cnnc.export.passes import fold_batch_norm, run_passes
+from cnnc.export.passes import fold_scale, run_passes
 from cnnc.export.runtime import Signature, open_model
 from cnnc.export.verify import prove, sample_feeds, vocabularies
 from cnnc.network import check
@@ -121,7 +121,7 @@ def test_a_layer_is_the_operators_that_onnx_has_for_it(text: str, expected: list
     assert kinds(exported(text)[0]) == expected
 
 
-@pytest.mark.parametrize("opset", range(13, 25))
+@pytest.mark.parametrize("opset", range(13, 27))
 @pytest.mark.parametrize("text", [TOWERS, DECODER], ids=["towers", "decoder"])
 def test_every_opset_computes_the_same(text: str, opset: int) -> None:
     model, _ = exported(text, opset)
@@ -190,7 +190,7 @@ def test_folding_multiplies_the_outputs_of_each_group() -> None:
         "bn1.mean": np.array([1.0, 1.0, 0.0, 2.0]),
         "bn1.var": np.full(4, 0.9),
     }
-    _, folded = fold_batch_norm(graph, weights)
+    _, folded = fold_scale(graph, weights)
     assert folded.keys() == {"conv_transpose1.weight", "conv_transpose1.bias"}
     np.testing.assert_allclose(folded["conv_transpose1.weight"][..., 0], [[1, 2], [1, 2], [3, 4], [3, 4]])
     np.testing.assert_allclose(folded["conv_transpose1.bias"], [4, 4, 7, 0])

@@ -363,3 +363,36 @@ def test_rules_in_words(rule: Legal, words: str, members: list[int]) -> None:
         below, above = rule.near(n)
         assert below == max((m for m in range(1, n) if rule.holds(m)), default=None)
         assert above == next((m for m in range(n + 1, 200) if rule.holds(m)), None)
+
+
+# --- the graph of another size -----------------------------------------------------------------------------
+
+
+def test_parameters_that_change_in_large_steps_only_are_found() -> None:
+    """At 225 the image comes to the same 56x56 as at 224; one net has one set of weights all the same."""
+    for text in ("input 1xAxB; pool max k=4; fc 3", "input 1xAxB; let n = A//100; pool max k=4; fc n + 1"):
+        assert "E314" in {d.code for d in check(text).diagnostics}
+
+
+def test_the_graph_of_a_size() -> None:
+    network = check("input 1xHxW; conv 2 k=3 s=2 p=same; reshape [2, ((H+1)//2) * ((W+1)//2)]; global_pool avg")
+    graph = network.graph_at({"H": 9, "W": 4})
+    assert [node.type.shape for node in graph.nodes] == [(1, 9, 4), (2, 5, 2), (2, 10), (2, 1)]
+    assert network.graph_at({}).nodes == network.require_graph().nodes
+    plain = check("input 1x8x8; conv 2 k=3")
+    assert plain.graph_at({"H": 9}) is plain.graph
+
+
+def test_the_graph_of_a_size_that_is_not_legal() -> None:
+    network = check("net Deep; input 1xHxH; a: identity; pool max k=2; upsample 2; concat a")
+    with pytest.raises(CnncError, match="Deep does not fit H=7: concat needs equal sizes") as caught:
+        network.graph_at({"H": 7})
+    assert caught.value.diagnostics[0].code == "E602"
+    assert "a multiple of 2" in caught.value.diagnostics[0].help
+
+
+def test_what_a_text_expects_holds_for_the_graph_of_a_size() -> None:
+    network = check("input 1xHxH; pool max k=4; expect [1, H/4, H/4]")
+    with pytest.raises(CnncError):
+        network.graph_at({"H": 7})
+    assert network.graph_at({"H": 8}).nodes[-1].type.shape == (1, 2, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import TensorProto
 
-from cnnc.export.emitter import Emitter, emission_of, value_info
+from cnnc.export.emitter import Emitter, emission_of
 from cnnc.graph import Node
 from cnnc.ops.dense import Bilinear, Fc, Input
 from cnnc.tensor import TensorType
@@ -13,7 +13,7 @@ from cnnc.tensor import TensorType
 @emission_of(Input)
 def _input(e: Emitter, op: Input, node: Node, inputs: list[str]) -> None:
     fed = op.fed()
-    e.inputs.append(value_info(node.name, fed.shape, fed.dtype))
+    e.inputs.append(e.value_info(node, fed))
     if fed.dtype == "uint8":
         cast = e.op("Cast", [node.name], e.inner("cast"), to=TensorProto.FLOAT)
         e.renamed[node.name] = e.op("Div", [cast, e.constant(e.inner("range"), 255)], e.inner("scaled"))

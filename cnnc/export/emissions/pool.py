@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
@@ -10,111 +10,165 @@ import onnx
 from onnx import numpy_helper
 
 from cnnc.diagnostics import CnncError
-from cnnc.export.emitter import Emitter, emission_of, padded, sides
+from cnnc.export.borders import Borders, Frame, Sides, padded, sides, worked_out, zeros
+from cnnc.export.emitter import END, Emitter, emission_of
+from cnnc.export.vector import Vector, joined, numbers, spatial
 from cnnc.graph import Node
 from cnnc.ops import window
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.reference.engine import Array
 from cnnc.reference.pool import geometry
-from cnnc.reference.windows import Geometry
 from cnnc.tensor import TensorType
-
-_END = 2**63 - 1  # of an axis, whatever its size (ONNX Slice)
 
 
 @emission_of(Pool)
 def _pool(e: Emitter, op: Pool, node: Node, inputs: list[str]) -> None:
-    (x,) = e.graph.input_types(node)
-    g = _geometry(op, x)
+    name = inputs[0]
+    around = _borders(e, op, name)
+    counted = op.count_pad and not op.ceil  # all borders count, or none does
     if op.kind == "max":
-        _max(e, op, g, inputs[0])
+        _max(e, op, around, name)
     elif op.kind in ("l2", "lp"):
-        _norm(e, op, x, g, inputs[0])
+        _norm(e, op, around, name)
     elif op.kind == "weighted":
         axes = [np.exp(np.subtract(a, max(a))) for a in op.tap_exponents()]
-        _mean(e, op, x, g, inputs[0], reduce(np.multiply.outer, [a / a.sum() for a in axes]))
-    elif all(d == 1 for d in op.d) and not (op.count_pad and _asked(op, x) != g.pads):
-        pads, count = sides(g.pads), int(op.count_pad)
+        _mean(e, op, around, name, [a / a.sum() for a in axes])
+    elif all(d == 1 for d in op.d) and around.known is not None and not (op.count_pad and not counted):
+        pads, count = sides(around.known), int(op.count_pad)
         e.op("AveragePool", inputs, kernel_shape=op.k, strides=op.stride, pads=pads, count_include_pad=count)
-    else:  # dilated (AveragePool has no dilations before opset 19), or ceil with counted padding
-        _mean(e, op, x, g, inputs[0], np.full(op.k, 1 / math.prod(op.k)))
+    else:  # dilated (AveragePool has no dilations before opset 19), of unknown padding, or ceil with counted padding
+        _mean(e, op, around, name, [np.full(k, 1 / k) for k in op.k])
 
 
-def _geometry(op: Pool, x: TensorType) -> Geometry:
-    """Where windows lie, with explicit padding for what ceil rounds up: runtimes differ in the corners of ceil_mode.
+def _frame(op: Pool) -> Frame:
+    return Frame(op.p, op.k, op.stride, op.d, op.ceil)
+
+
+def _borders(e: Emitter, op: Pool, x: str, of: Callable[..., Sides] | None = None) -> Borders:
+    """The padding of a pool over the tensor x; `of` gives it in numbers for the current node (`_reach` when left out)."""
+    known = e.alike(of or _reach)
+    return Borders(known) if known is not None else worked_out(e, x, _frame(op))
+
+
+def _reach(op: Pool, x: TensorType) -> Sides:
+    """Explicit padding for what ceil rounds up as well: runtimes differ in the corners of ceil_mode.
 
     ceil(room/s) is floor((room + s - 1)/s), so s - 1 more at the end is right for every size, unless the last
     window might then begin beyond the input, where ceil leaves it out; there the padding is that of this size.
     """
     g = geometry(op, x.spatial)
     if not op.ceil:
-        return g
+        return g.pads
     pads = []
     for exact, (begin, end), k, s, d in zip(g.pads, _asked(op, x), g.k, g.s, g.d, strict=True):
         pads.append((begin, end + s - 1) if end + s - 1 < window.effective(k, d) else exact)
-    return g._replace(pads=tuple(pads))
+    return tuple(pads)
 
 
-def _asked(op: Pool, x: TensorType) -> tuple[tuple[int, int], ...]:
+def _asked(op: Pool, x: TensorType) -> Sides:
     """The padding that the text asks for, without what ceil adds at the end."""
     return window.resolve(op.p, x.spatial, op.k, op.stride, op.d)
 
 
-def _max(e: Emitter, op: Pool, g: Geometry, x: str, output: str = "") -> None:
-    pads = sides(g.pads)
-    if any(max(both) >= k for both, k in zip(g.pads, op.k, strict=True)):
+def _max(e: Emitter, op: Pool, around: Borders, x: str, output: str = "") -> None:
+    pads = zeros(len(op.k))
+    if around.known is None or any(max(both) >= k for both, k in zip(around.known, op.k, strict=True)):
         # a dilated window may be padded by more than it has elements, which onnxruntime's MaxPool refuses
-        x, pads = padded(e, [x], pads, -np.inf), [0] * len(pads)
-    e.op("MaxPool", [x], output, kernel_shape=op.k, strides=op.stride, dilations=op.d, pads=pads)
+        x = padded(e, x, around, -np.inf)
+    else:
+        pads = around.known
+    e.op("MaxPool", [x], output, kernel_shape=op.k, strides=op.stride, dilations=op.d, pads=sides(pads))
 
 
-def _norm(e: Emitter, op: Pool, x: TensorType, g: Geometry, name: str) -> None:
+def _norm(e: Emitter, op: Pool, around: Borders, name: str) -> None:
     """LpPool of the padded input; where the window is dilated, Conv with ones adds up the powers."""
-    if any(sides(g.pads)):
-        name = padded(e, [name], sides(g.pads), 0)  # onnxruntime's LpPool has faults with pads and ceil_mode
+    if not around.none:
+        name = padded(e, name, around, 0)  # onnxruntime's LpPool has faults with pads and ceil_mode
     if all(d == 1 for d in op.d):
         e.op("LpPool", [name], kernel_shape=op.k, strides=op.stride, p=op.order)
         return
     order, root = (e.constant(e.inner(n), v) for n, v in (("order", op.order), ("root", 1 / op.order)))
     power = e.op("Pow", [e.op("Abs", [name], e.inner("abs")), order], e.inner("power"))
-    total = _windows(e, op, [(0, 0)] * x.rank, power, np.ones(op.k), x.channels, e.inner("sum"))
+    total = _windows(e, op, power, [np.ones(k) for k in op.k], e.inner("sum"))
     e.op("Pow", [total, root])
 
 
-def _mean(e: Emitter, op: Pool, x: TensorType, g: Geometry, name: str, kernel: Array) -> None:
-    """The mean by the weights of a kernel whose sum is 1: a Conv, divided by the sum of the weights that see something.
+def _mean(e: Emitter, op: Pool, around: Borders, name: str, taps: list[Array]) -> None:
+    """The mean by the weights of taps whose sum is 1: a Conv, divided by the sum of the weights that see something.
 
-    That sum is made at run time, of an image of ones, so that the size of the input may vary.
+    `taps` are the weights on each axis, to be multiplied. The divisor is a constant where the size is known, else
+    made at run time of an image of ones.
     """
-    asked = _asked(op, x)
-    if g.pads == (asked if op.count_pad else tuple((0, 0) for _ in g.pads)):
-        _windows(e, op, g.pads, name, kernel, x.channels, "")
+    pads = zeros(len(op.k))
+    image = name
+    if around.known is not None:
+        pads = around.known
+    else:
+        image = padded(e, name, around, 0)
+    if around.none or (op.count_pad and not op.ceil):
+        _windows(e, op, image, taps, "", pads)
         return
-    total = _windows(e, op, g.pads, name, kernel, x.channels, e.inner("sum"))
-    shape = e.op("Shape", [name], e.inner("shape"))
-    spatial = e.op("Slice", [shape, e.integers("begin", [2]), e.integers("end", [_END])], e.inner("spatial"))
-    single = e.op("Concat", [e.integers("single", [1, 1]), spatial], e.inner("single_shape"), axis=0)
+    total = _windows(e, op, image, taps, e.inner("sum"), pads)
+    seen = e.alike(lambda op, x: _seen(op, x, taps))
+    if seen is not None:
+        assert e.node is not None
+        grid = reduce(np.multiply.outer, [np.asarray(axis) for axis in seen])
+        e.op("Div", [total, e.constant(e.inner("seen"), grid[None, None])])
+        return
+    single = joined(e, [numbers(e, [1, 1]), spatial(e, name)])
     one = numpy_helper.from_array(np.ones(1, np.float32))
-    ones = e.op("ConstantOfShape", [single], e.inner("ones"), value=one)
-    rest = g.pads
+    ones = e.op("ConstantOfShape", [single.name], e.inner("ones"), value=one)
     if op.count_pad:
-        ones = padded(e, [ones], sides(asked), 1, e.inner("padded_ones"))
-        rest = tuple((0, end - wanted) for (_, end), (_, wanted) in zip(g.pads, asked, strict=True))
-    seen = _windows(e, op, rest, ones, kernel, 1, e.inner("seen"))
-    e.op("Div", [total, seen])
+        asked = e.alike(_asked)
+        counts = Borders(asked) if asked is not None else worked_out(e, name, _frame(op)._replace(ceil=False))
+        ones, rest = padded(e, ones, counts, 1, what="counted_"), _beyond(around, counts)
+    else:
+        rest = around
+    seen_by = _windows(e, op, padded(e, ones, rest, 0, what="ones_"), taps, e.inner("seen"), channels=1)
+    e.op("Div", [total, seen_by])
+
+
+def _beyond(around: Borders, counts: Borders) -> Borders:
+    """What lies around what counts: the elements that ceil adds."""
+    if around.known is not None and counts.known is not None:
+        pairs = zip(around.known, counts.known, strict=True)
+        return Borders(tuple((0, end - counted) for (_, end), (_, counted) in pairs))
+    known = around if around.begins is not None else counts
+    assert known.begins is not None
+    e = known.begins.e
+    begin, end = (_side(e, around, side) - _side(e, counts, side) for side in (0, 1))
+    return Borders(None, begin, end)
+
+
+def _side(e: Emitter, borders: Borders, side: int) -> Vector:
+    if borders.known is not None:
+        return numbers(e, [pair[side] for pair in borders.known])
+    found = (borders.begins, borders.ends)[side]
+    assert found is not None
+    return found
+
+
+def _seen(op: Pool, x: TensorType, taps: list[Array]) -> tuple[tuple[float, ...], ...]:
+    """On each axis, the sum of the weights that lie on something that counts, window by window."""
+    found = []
+    g = geometry(op, x.spatial)
+    counts = _asked(op, x) if op.count_pad else zeros(x.rank)
+    for axis, (begin, end) in enumerate(counts):
+        begin_at = g.pads[axis][0] - begin  # windows begin in front of what counts
+        size = x.spatial[axis] + begin + end
+        starts = np.arange(g.out[axis])[:, None] * g.s[axis] - begin_at
+        places = starts + np.arange(g.k[axis])[None, :] * g.d[axis]
+        found.append(tuple((((places >= 0) & (places < size)) * taps[axis]).sum(1).tolist()))
+    return tuple(found)
 
 
 def _windows(
-    e: Emitter,
-    op: Pool,
-    pads: tuple[tuple[int, int], ...] | list[tuple[int, int]],
-    name: str,
-    kernel: Array,
-    channels: int,
-    output: str,
+    e: Emitter, op: Pool, name: str, taps: list[Array], output: str, pads: Sides = (), channels: int = 0
 ) -> str:
-    """The sum of each window by the weights of a kernel, each channel by itself."""
-    weight = np.broadcast_to(kernel, (channels, 1, *op.k))
+    """The sum of each window by the weights of taps, each channel by itself."""
+    assert e.node is not None
+    channels = channels or e.graph.input_types(e.node)[0].channels
+    weight = np.broadcast_to(reduce(np.multiply.outer, taps), (channels, 1, *op.k))
     suffix = "kernel" if channels > 1 else "kernel1"
     return e.op(
         "Conv",
@@ -124,7 +178,7 @@ def _windows(
         strides=op.stride,
         dilations=op.d,
         group=channels,
-        pads=sides(pads),
+        pads=sides(pads or zeros(len(op.k))),
     )
 
 
@@ -149,8 +203,8 @@ def _unpool(e: Emitter, op: Unpool, node: Node, inputs: list[str]) -> None:
     x = e.graph.input_types(node)[1]
     pool = op.pool
     assert pool is not None, "lowering puts the pool in"
-    g = _geometry(pool, x)
-    maximum = _maximum(e, pool, g, node.inputs[1], source)
+    around = _borders(e, pool, source, lambda op, y, x: _reach(op.pool, x))
+    maximum = _maximum(e, pool, around, node.inputs[1], source)
     indices = _indices(e, maximum)
     origin = maximum.input[0]
     overlap = any(window.effective(k, d) > s for k, d, s in zip(pool.k, pool.d, pool.stride, strict=True))
@@ -175,17 +229,16 @@ def _unpool(e: Emitter, op: Unpool, node: Node, inputs: list[str]) -> None:
         return
     # the pool read a padded copy, so the indices are places in it: take the middle
     image = e.op("Reshape", [found, shape], e.inner("image"))
-    begins = e.integers("begins", [b for b, _ in g.pads])
-    ends = e.integers("ends", [-end or _END for _, end in g.pads])
-    e.op("Slice", [image, begins, ends, e.integers("axes", range(2, 2 + x.rank))])
+    begins = _side(e, around, 0)
+    e.op("Slice", [image, begins.name, (begins + spatial(e, source)).name, e.integers("axes", range(2, 2 + x.rank))])
 
 
-def _maximum(e: Emitter, pool: Pool, g: Geometry, read: str, source: str) -> onnx.NodeProto:
+def _maximum(e: Emitter, pool: Pool, around: Borders, read: str, source: str) -> onnx.NodeProto:
     """The MaxPool of this pool over the layer `read`; one of the unpool's own where the graph has none."""
     same = [n.name for n in e.graph.nodes if n.op == pool and n.inputs == (read,)]
     made = next((n for n in e.nodes if n.op_type == "MaxPool" and n.output[0] in same), None)
     if made is None:
-        _max(e, pool, g, source, e.inner("maxima"))
+        _max(e, pool, around, source, e.inner("maxima"))
         made = e.nodes[-1]
     return made
 
@@ -210,7 +263,7 @@ def _upsample(e: Emitter, op: Upsample, node: Node, inputs: list[str]) -> None:
 @emission_of(Maxout)
 def _maxout(e: Emitter, op: Maxout, node: Node, inputs: list[str]) -> None:
     """The largest of n slices of the channels; a reshape would have to name the sizes behind them."""
-    ends, axes, step = e.integers("ends", [_END]), e.integers("axes", [1]), e.integers("step", [op.n])
+    ends, axes, step = e.integers("ends", [END]), e.integers("axes", [1]), e.integers("step", [op.n])
     parts = [
         e.op("Slice", [*inputs, e.integers(f"begin{r}", [r]), ends, axes, step], e.inner(f"part{r}"))
         for r in range(op.n)

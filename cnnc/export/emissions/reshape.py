@@ -1,12 +1,12 @@
-"""Layers that rearrange values. No size that may vary is written down, but that of a crop from the middle."""
+"""Layers that rearrange values. No size that may vary is written down."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from cnnc.export.emitter import Emitter, emission_of, padded, sides
+from cnnc.export.borders import Borders, padded
+from cnnc.export.emitter import END, Emitter, emission_of
+from cnnc.export.vector import of_layer, spatial
 from cnnc.graph import Node
 from cnnc.ops.reshape import (
     ChannelShuffle,
@@ -20,8 +20,6 @@ from cnnc.ops.reshape import (
     SpaceToDepth,
 )
 
-_END = 2**63 - 1  # of an axis, whatever its size (ONNX Slice)
-
 
 @emission_of(Flatten)
 def _flatten(e: Emitter, op: Flatten, node: Node, inputs: list[str]) -> None:
@@ -30,29 +28,48 @@ def _flatten(e: Emitter, op: Flatten, node: Node, inputs: list[str]) -> None:
 
 @emission_of(Reshape)
 def _reshape(e: Emitter, op: Reshape, node: Node, inputs: list[str]) -> None:
-    e.op("Reshape", [*inputs, e.integers("shape", [0, *op.shape])])  # 0: the batch, whatever it is
+    shapes = e.over_sizes(lambda op, x: op.shape)
+    moving = [axis for axis, size in enumerate(op.shape) if any(shape[axis] != size for shape in shapes)]
+    if len(moving) == 1:  # -1: what is left
+        shapes = [tuple(-1 if axis == moving[0] else n for axis, n in enumerate(op.shape))]
+    e.op("Reshape", [*inputs, of_layer(e, "shape", [(0, *shape) for shape in shapes]).name])  # 0: the batch, as it is
 
 
 @emission_of(Pad)
 def _pad(e: Emitter, op: Pad, node: Node, inputs: list[str]) -> None:
-    padded(e, inputs, sides(op.sides), op.value, node.name)
+    given = e.over_sizes(lambda op, x: op.sides)
+    if all(other == given[0] for other in given):
+        borders = Borders(op.sides)
+    else:
+        begins, ends = (of_layer(e, f"side{i}", [[pair[i] for pair in other] for other in given]) for i in (0, 1))
+        borders = Borders(None, begins, ends)
+    padded(e, inputs[0], borders, op.value, node.name)
 
 
 @emission_of(Crop)
 def _crop(e: Emitter, op: Crop, node: Node, inputs: list[str]) -> None:
     (x,) = e.graph.input_types(node)
-    begins = op.begins(x)
-    _slice_axes(e, inputs, begins, [b + n for b, n in zip(begins, op.size, strict=True)], range(2, 2 + x.rank))
+    found = e.alike(lambda op, x: (op.begins(x), op.size))
+    axes = e.integers("axes", range(2, 2 + x.rank))
+    if found is not None:
+        begins, size = found
+        ends = e.integers("ends", [b + n for b, n in zip(begins, size, strict=True)])
+        e.op("Slice", [*inputs, e.integers("starts", begins), ends, axes])
+        return
+    part = of_layer(e, "part", e.over_sizes(lambda op, x: op.size))
+    if op.offset is None:
+        begin = (spatial(e, inputs[0]) - part) // 2
+    else:
+        begin = of_layer(e, "starts", e.over_sizes(lambda op, x: op.offset))
+    e.op("Slice", [*inputs, begin.name, (begin + part).name, axes])
 
 
 @emission_of(Slice)
 def _slice(e: Emitter, op: Slice, node: Node, inputs: list[str]) -> None:
-    _slice_axes(e, inputs, [op.begin], [_END if op.end is None else op.end], [op.axis + 1])
-
-
-def _slice_axes(e: Emitter, inputs: list[str], starts: Sequence[int], ends: Sequence[int], axes: Sequence[int]) -> None:
-    """A part of these axes; negatives count from the end, as in the language."""
-    e.op("Slice", [*inputs, e.integers("starts", starts), e.integers("ends", ends), e.integers("axes", axes)])
+    """Negatives count from the end, as in the language."""
+    begins = of_layer(e, "starts", e.over_sizes(lambda op, x: [op.begin]))
+    ends = of_layer(e, "ends", e.over_sizes(lambda op, x: [END if op.end is None else op.end]))
+    e.op("Slice", [*inputs, begins.name, ends.name, e.integers("axes", [op.axis + 1])])
 
 
 @emission_of(Select)
