@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.check import read_sizes
+from cnnc.cli.check import sizes_at
 from cnnc.cli.console import say, tell
 from cnnc.cli.predict import PROVIDER, ProviderChoice
 
@@ -28,7 +28,7 @@ def bench(
     from cnnc.export.bench import bench as measure
     from cnnc.report.table import human_bytes
 
-    wanted = read_sizes(sizes or [], "--size")
+    wanted = sizes_at(sizes or [], "--size")
     tell(f"measuring for {seconds:g} s")
     found = measure(
         model,

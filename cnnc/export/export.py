@@ -10,16 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cnnc.diagnostics import CnncError, nearest
+from cnnc.diagnostics import CnncError
 from cnnc.export.emit import DEFAULT_OPSET, emit
 from cnnc.export.metadata import metadata
 from cnnc.export.passes import run_passes
 from cnnc.export.verify import Deviation, Proof, prove, sample_feeds
 from cnnc.files import write_atomic
-from cnnc.graph import Graph
 from cnnc.network import Network
 from cnnc.provenance import versions
-from cnnc.reference.engine import Weights, needed
+from cnnc.reference.engine import Weights
 from cnnc.reference.parallel import one_blas_thread
 
 
@@ -48,9 +47,10 @@ def export(
 
     Raises CnncError: E010 for outputs that are no layers, E801 where the proof fails, E902 where it cannot be written.
     """
-    graph = part(network.require_graph(), outputs)
+    whole, network = network, network.part(outputs)
+    graph = network.require_graph()
+    facts = metadata(whole, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
     smaller, folded = run_passes(graph, weights)
-    facts = metadata(network, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
     model = emit(smaller, folded, facts, opset)
     found: list[Deviation] = []
     with one_blas_thread():
@@ -63,18 +63,3 @@ def export(
         raise CnncError.of("E902", f"cannot write {path}: it is a folder", help=f"name a file: {path / 'model.onnx'}")
     write_atomic(path, data)
     return Exported(path, Proof(tuple(found)), len(data), opset, model.ir_version)
-
-
-def part(graph: Graph, outputs: Sequence[str]) -> Graph:
-    """The graph of what these layers need, its inputs included; without any, all of it. Raises CnncError E010."""
-    if not outputs:
-        return graph
-    for name in outputs:
-        if name not in graph.by_name:
-            near = nearest(name, graph.by_name)
-            help = f"did you mean `{near}`?" if near else "`cnnc check` lists the layers"
-            raise CnncError.of("E010", f"--outputs: no layer is named `{name}`", help=help)
-        if not graph.by_name[name].inputs:
-            raise CnncError.of("E010", f"--outputs: {name} is an input", help="name the layers that read it")
-    outputs = tuple(dict.fromkeys(outputs))
-    return graph.replace(nodes=tuple(needed(graph, outputs)), outputs=outputs)

@@ -82,6 +82,7 @@ def _told(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
             "matches": found == facts.sha256,
             "includes": list(facts.includes),
             "settings": list(facts.settings),
+            "at": dict(facts.at),
         }
     return {
         "cnnc": props.get(VERSION),

@@ -39,7 +39,7 @@ _LAYOUTS = {0: "N, F", 1: "N, C, T", 2: "N, C, H, W", 3: "N, C, D, H, W"}
 class Facts(Record):
     """What cnnc wrote into a model.
 
-    `inputs` and `outputs` hold an object for each by its name (see `_input` and `_output`), `data` the data statement,
+    `at` are sizes that symbols were fixed to. `inputs` and `outputs` hold an object for each by its name (see `_input` and `_output`), `data` the data statement,
     `trained` the end of the training, `sizes` the legal sizes of each symbol, `macs` the multiply-adds of one example;
     `whole` says that the model is the whole network, not a part with other outputs.
     """
@@ -47,6 +47,7 @@ class Facts(Record):
     name: str = ""
     file: str = ""
     settings: tuple[str, ...] = ()
+    at: Mapping[str, int] = {}
     source: str = ""
     includes: Mapping[str, str] = {}
     sha256: str = ""
@@ -75,7 +76,7 @@ def metadata(
 
     Classes are kept where the output that they name is still there, the vocabulary where words are still fed.
     """
-    survey, labelled = network.survey, _labelled(network)
+    survey, labelled = (None if network.at else network.survey), _labelled(network)
     named = any(name in labelled[:2] for name in graph.outputs)
     data = network.recipe.data if network.recipe is not None else None
     reader = data.name if data is not None else None
@@ -83,6 +84,7 @@ def metadata(
         "name": network.name,
         "file": network.source.name,
         "settings": list(network.settings),
+        "at": dict(network.at),
         "classes": list(classes) if named else [],
         "inputs": {node.name: _input(node, graph, survey, reader) for node in graph.inputs},
         "outputs": {
@@ -224,6 +226,7 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         name=_text(found.get("name")),
         file=file,
         settings=_texts(found.get("settings")),
+        at={k: n for k, n in _object(found.get("at")).items() if type(n) is int and n > 0},
         source=properties.get(SOURCE, ""),
         includes=included,
         sha256=properties.get(HASH, ""),

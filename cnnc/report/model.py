@@ -59,7 +59,8 @@ def source(found: Data) -> str:
     parts = [f"{told['file']}, {told['lines']} lines, sha256 {told['sha256'][:16]}"]
     parts += [] if told["matches"] else ["the text was changed since"]
     parts += [f"includes {', '.join(told['includes'])}"] if told["includes"] else []
-    parts += [f"with {' '.join(told['settings'])}"] if told["settings"] else []
+    changed = [*told["settings"], *(f"{symbol}={size}" for symbol, size in told["at"].items())]
+    parts += [f"with {' '.join(changed)}"] if changed else []
     return "; ".join(parts)
 
 

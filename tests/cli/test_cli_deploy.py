@@ -342,9 +342,9 @@ def test_models_of_others(cnnc: Cnnc, tmp_path: Path) -> None:
     assert (told["source"], told["classes"], told["trained"]) == (None, [], None)
     for words in (("info", "theirs.onnx", "--source"), ("where", "theirs.onnx"), ("where", "theirs.onnx", "y")):
         done = cnnc(*words)
-        assert (done.returncode, codes(done.stderr)) == (3, ["E620"])
+        assert (done.returncode, codes(done.stderr)) == (3, ["E611"])
     done = cnnc("eval", "theirs.onnx")
-    assert (done.returncode, codes(done.stderr)) == (3, ["E620"])
+    assert (done.returncode, codes(done.stderr)) == (3, ["E611"])
 
 
 @pytest.mark.parametrize("facts", ["[]", "{", '{"inputs": 3, "classes": [4], "sizes": {"H": {}}}', "null", "[" * 9999])
@@ -352,7 +352,7 @@ def test_nonsense_in_the_metadata(cnnc: Cnnc, tmp_path: Path, facts: str) -> Non
     keys = ("cnnc.facts", "cnnc.map", "cnnc.vocabulary", "cnnc.includes", "cnnc.source")
     stranger(tmp_path / "theirs.onnx", **dict.fromkeys(keys, facts))
     assert cnnc("info", "theirs.onnx").returncode == 0
-    assert codes(cnnc("where", "theirs.onnx").stderr) == ["E620"]
+    assert codes(cnnc("where", "theirs.onnx").stderr) == ["E611"]
     assert cnnc("eval", "theirs.onnx").returncode in (1, 3)
     assert cnnc("bench", "theirs.onnx", "--seconds", "0").returncode == 2
 
