@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.files import make_folder, read_bytes, sweep, write_atomic
 from cnnc.graph import Graph, Node
+from cnnc.memory import peak_process_memory
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
@@ -220,16 +220,6 @@ def rehearse(run: Run) -> Rehearsal:
     return Rehearsal(
         loss, chance, seconds, batch / seconds, total, training_memory(run.graph, batch), peak_process_memory()
     )
-
-
-def peak_process_memory() -> int:
-    """The most memory that this process has held, in bytes; 0 where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
