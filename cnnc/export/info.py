@@ -92,6 +92,7 @@ def _told(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
         "data": dict(facts.data) or None,
         "trained": dict(facts.trained) or None,
         "sizes": [rule.as_dict() for rule in facts.sizes.values()],
+        "parameters": facts.parameters,
         "macs": facts.macs,
         "whole": facts.whole,
         "versions": dict(facts.versions),

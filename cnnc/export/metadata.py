@@ -39,9 +39,10 @@ _LAYOUTS = {0: "N, F", 1: "N, C, T", 2: "N, C, H, W", 3: "N, C, D, H, W"}
 class Facts(Record):
     """What cnnc wrote into a model.
 
-    `at` are sizes that symbols were fixed to. `inputs` and `outputs` hold an object for each by its name (see `_input` and `_output`), `data` the data statement,
-    `trained` the end of the training, `sizes` the legal sizes of each symbol, `macs` the multiply-adds of one example;
-    `whole` says that the model is the whole network, not a part with other outputs.
+    `at` are sizes that symbols were fixed to. `inputs` and `outputs` hold an object for each by its name (see `_input`
+    and `_output`), `data` the data statement, `trained` the end of the training, `sizes` the legal sizes of each
+    symbol. `parameters` counts what was learned, before passes fold any of it, `macs` the multiply-adds of one
+    example. `whole` says that the model is the whole network, not a part with other outputs.
     """
 
     name: str = ""
@@ -58,6 +59,7 @@ class Facts(Record):
     data: Mapping[str, Any] = {}
     trained: Mapping[str, Any] = {}
     sizes: Mapping[str, Legal] = {}
+    parameters: int | None = None
     macs: int | None = None
     whole: bool = True
     versions: Mapping[str, str] = {}
@@ -93,6 +95,7 @@ def metadata(
         "data": {k: getattr(data, k) for k in ("name", "path", "val", "test")} if data is not None else None,
         "trained": dict(trained) if trained is not None else None,
         "sizes": {symbol: rule.as_dict() for symbol, rule in survey.legal.items()} if survey is not None else {},
+        "parameters": graph.total_parameters,
         "macs": graph.total_macs if survey is None else None,
         "whole": graph.outputs == network.require_graph().outputs,
         "versions": dict(versions),
@@ -237,7 +240,8 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         data=_object(found.get("data")),
         trained=_object(found.get("trained")),
         sizes=_sizes(found.get("sizes")),
-        macs=found["macs"] if isinstance(found.get("macs"), int) else None,
+        parameters=_count(found.get("parameters")),
+        macs=_count(found.get("macs")),
         whole=found.get("whole") is not False,
         versions={k: _text(v) for k, v in _object(found.get("versions")).items()},
     )
@@ -256,6 +260,10 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _objects(value: Any) -> dict[str, dict[str, Any]]:
     return {name: _object(inner) for name, inner in _object(value).items()}
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int else None
 
 
 def _text(value: Any) -> str:

@@ -23,6 +23,7 @@ def info_text(found: Data) -> str:
         ("source", source(found)),
         ("nodes", f"{found['nodes']:,}: {_counted(found['operators'])}"),
         ("weights", weights(found)),
+        ("parameters", f"{found['parameters']:,}" if found["parameters"] is not None else ""),
         ("MACs", f"{found['macs']:,}" if found["macs"] is not None else ""),
         *((f"input {entry['name']}", f"{signature(entry)}{_more(feeding(entry))}") for entry in found["inputs"]),
         *((f"output {entry['name']}", f"{signature(entry)}{_more(reading(entry))}") for entry in found["outputs"]),

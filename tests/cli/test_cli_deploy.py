@@ -273,7 +273,7 @@ def test_info(deployed: Path, name: str) -> None:
     assert [(e["name"], e["shape"][1:]) for e in told["inputs"]] == [(n.name, list(n.type.shape)) for n in graph.inputs]
     assert all({"mean", "std", "range", "layout", "kind", "inside", "dtype"} <= e.keys() for e in told["inputs"])
     assert [e["name"] for e in told["outputs"]] == list(graph.outputs)
-    assert told["macs"] == graph.total_macs
+    assert (told["parameters"], told["macs"]) == (graph.total_parameters, graph.total_macs)
     assert network.recipe is not None
     assert told["data"]["path"] == network.recipe.data.path
     assert told["versions"].keys() == {"cnnc", "numpy", "onnx", "onnxruntime"}
