@@ -123,16 +123,16 @@ def evaluate_model(session: Session, data: Path | None, report: Callable[[str], 
 
 
 def trained_network(session: Session) -> Network:
-    """The network of a model, checked again from the text that it carries. Raises CnncError E620 where it carries none."""
+    """The network of a model, checked again from the text that it carries. Raises CnncError E611 where it carries none."""
     facts = session.facts
     if not facts.source:
         raise CnncError.of(
-            "E620", f"{session.name} does not carry the text of its network", help="say which data: `--on mnist`"
+            "E611", f"{session.name} does not carry the text of its network", help="say which data: `--on mnist`"
         )
     network = check(facts.source, facts.file, facts.settings, facts.at, kept=facts.includes)
     missing = [name for name in session.inputs if name not in network.require_graph().by_name]
     if missing:
-        raise CnncError.of("E620", f"{session.name} takes {missing[0]}, which the text that it carries has not")
+        raise CnncError.of("E611", f"{session.name} takes {missing[0]}, which the text that it carries has not")
     return network
 
 

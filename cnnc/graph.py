@@ -6,6 +6,7 @@ calls on what it made. A node's name is the name of its value, and of its line i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import ClassVar
 
@@ -108,6 +109,21 @@ class Graph(Record):
     def total_elements(self) -> int:
         """The numbers in all values that one example makes."""
         return sum(node.type.size for node in self.nodes)
+
+
+def needed(graph: Graph, wanted: Iterable[str]) -> list[Node]:
+    """The nodes that these need, themselves included, in order."""
+    names = set(wanted)
+    for node in reversed(graph.nodes):
+        if node.name in names:
+            names.update(node.inputs)
+    return [node for node in graph.nodes if node.name in names]
+
+
+def part(graph: Graph, outputs: Iterable[str]) -> Graph:
+    """The graph of what these layers need, its inputs included, with them as its outputs."""
+    wanted = tuple(dict.fromkeys(outputs))
+    return graph.replace(nodes=tuple(needed(graph, wanted)), outputs=wanted)
 
 
 def verify(graph: Graph) -> Graph:

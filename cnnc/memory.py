@@ -17,24 +17,24 @@ class Meter:
     """Growth from here on; `held` bytes of what is there already count as grown."""
 
     def __init__(self, held: int = 0) -> None:
-        self._before = _peak()
+        self._before = peak_process_memory()
         self._set_back = _set_back()
-        self._mark = _peak()
+        self._mark = peak_process_memory()
         self._base = (_now() or self._mark) - held
 
     @property
     def growth(self) -> int | None:
         """The most bytes that the process has grown by, None where the system does not tell."""
-        found = _peak()
+        found = peak_process_memory()
         return max(0, found - self._base) if found > self._mark or self._set_back else None
 
     @property
     def whole(self) -> int:
         """The most bytes that the process has ever held, 0 where the system does not tell."""
-        return max(self._before, _peak())
+        return max(self._before, peak_process_memory())
 
 
-def _peak() -> int:
+def peak_process_memory() -> int:
     """The system's mark: the most memory that this process has held, in bytes; 0 where there is none."""
     try:
         import resource

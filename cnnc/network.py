@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cnnc.arguments import BadValue
-from cnnc.diagnostics import CnncError, Diagnostic, Source, in_order
+from cnnc.diagnostics import CnncError, Diagnostic, Source, in_order, nearest
 from cnnc.files import decode, read_bytes
-from cnnc.graph import Graph, Node
+from cnnc.graph import Graph, Node, part
 from cnnc.language import syntax
 from cnnc.language.expressions import Silent
 from cnnc.language.include import Includes
@@ -118,6 +118,23 @@ class Network(Record):
         from cnnc.report.html import errors_html, table_html
 
         return table_html(self.summary()) if self.ok else errors_html(self.diagnostics)
+
+    def part(self, outputs: Sequence[str]) -> Network:
+        """The part of the network that these layers need, they being its outputs; without any, the network itself.
+
+        Raises CnncError E010 where one is no layer, or an input.
+        """
+        if not outputs:
+            return self
+        graph = self.require_graph()
+        for name in outputs:
+            if name not in graph.by_name:
+                near = nearest(name, graph.by_name)
+                help = f"did you mean `{near}`?" if near else "`cnnc check` lists the layers"
+                raise CnncError.of("E010", f"--outputs: no layer is named `{name}`", help=help)
+            if not graph.by_name[name].inputs:
+                raise CnncError.of("E010", f"--outputs: {name} is an input", help="name the layers that read it")
+        return self.replace(graph=part(graph, outputs))
 
     def require_graph(self) -> Graph:
         """The graph. Raises CnncError with every error of the text where it has any."""

@@ -33,6 +33,7 @@ PARTS = (
     "metrics",
     "arguments",
     "provenance",
+    "memory",
     "explanations",
     "templates",
     "ops",

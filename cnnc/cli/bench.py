@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.check import read_sizes
+from cnnc.cli.check import sizes_at
 from cnnc.cli.console import say, tell
 from cnnc.cli.predict import PROVIDER, ProviderChoice
 
@@ -28,7 +28,7 @@ def bench(
     from cnnc.export.bench import bench as measure
     from cnnc.report.table import human_bytes
 
-    wanted = read_sizes(sizes or [], "--size")
+    wanted = sizes_at(sizes or [], "--size")
     tell(f"measuring for {seconds:g} s")
     found = measure(
         model,
@@ -39,13 +39,10 @@ def bench(
         warmup=warmup,
         sizes=wanted,
     )
-    from cnnc.memory import Meter
-
-    peak = Meter().whole
     if json:
         from json import dumps
 
-        say(dumps({**found._asdict(), "peak_memory": peak}))
+        say(dumps(found._asdict()))
         return
     ran = ", ".join(f"{count} on {name}" for name, count in found.nodes.items())
     shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in found.shapes.items())
@@ -54,7 +51,7 @@ def bench(
     say(f"  latency     p50 {_ms(found.p50)}, p90 {_ms(found.p90)}, p99 {_ms(found.p99)} of {found.calls:,} calls")
     say(f"  throughput  {found.throughput:,.0f} examples/s at batch {found.batch}")
     say(f"  load        {_ms(found.load)}")
-    say(f"  memory      {human_bytes(peak)} at most, the whole process")
+    say(f"  memory      {human_bytes(found.peak_memory)} at most, the whole process")
     say(f"  nodes       {ran} after optimization")
 
 

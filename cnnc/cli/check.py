@@ -54,7 +54,7 @@ def check(
     settings: SETTING = None,
 ) -> None:
     """Check networks: shapes, parameters, MACs, receptive fields, and every error at once."""
-    sizes = read_sizes(at or [])
+    sizes = sizes_at(at or [])
     view = _View(explain, sizes, depth, sort.value if sort else None, batch, versus_dense)
 
     def once() -> Exit:
@@ -105,7 +105,7 @@ def _load(path: Path, settings: list[str], sizes: dict[str, int]) -> Network:
         return Network(Source(str(path), ""), path.stem, None, None, error.diagnostics)
 
 
-def read_sizes(at: list[str], option: str = "--at") -> dict[str, int]:
+def sizes_at(at: list[str], option: str = "--at") -> dict[str, int]:
     """`H=224,W=224` in parts. Raises CnncError E010."""
     found = {}
     for part in ",".join(at).split(","):

@@ -97,19 +97,17 @@ def _list_passes() -> None:
 
 def _write_card(model: Path, path: Path) -> None:
     """The card of a model, from what the model itself says. Raises CnncError E902."""
-    from cnnc.export.export import part
     from cnnc.export.info import describe, properties, read_model
     from cnnc.export.metadata import read_facts
     from cnnc.files import write_atomic
     from cnnc.network import check
     from cnnc.report.card import card
-    from cnnc.report.summary import summarize
 
     found = describe(model)
     facts = read_facts(properties(read_model(model)))
     network = check(facts.source, facts.file, facts.settings, facts.at, kept=facts.includes)
-    graph = part(network.require_graph(), [entry["name"] for entry in found["outputs"]])
-    write_atomic(path, card(found, summarize(graph, network.survey, fixed=bool(network.at))).encode())
+    outputs = [entry["name"] for entry in found["outputs"]]
+    write_atomic(path, card(found, network.part(outputs).summary()).encode())
 
 
 def export_run(

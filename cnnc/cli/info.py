@@ -23,7 +23,7 @@ def info(
     if source:
         text = read_facts(properties(read_model(model))).source
         if not text:
-            raise CnncError.of("E620", f"{model} does not carry the text of its network")
+            raise CnncError.of("E611", f"{model} does not carry the text of its network")
         say(text.removesuffix("\n"))
         return
     found = describe(model)

@@ -20,6 +20,7 @@ from cnnc.data.examples import Entry
 from cnnc.diagnostics import CnncError
 from cnnc.export.answers import entries
 from cnnc.export.runtime import Provider, Session, open_model, short_name
+from cnnc.memory import peak_process_memory
 from cnnc.reference.engine import Array
 
 _USUAL = 224  # the size of a symbol that nobody gave, or the legal one next to it
@@ -27,7 +28,11 @@ _FEWEST = 5  # calls, however long they take
 
 
 class Bench(NamedTuple):
-    """Latencies of a call in seconds, and examples a second; `nodes` says how many each provider runs after optimization."""
+    """Latencies of a call in seconds, and examples a second.
+
+    `nodes` says how many each provider runs after optimization; `peak_memory` is the most that the process held, in
+    bytes.
+    """
 
     model: str
     provider: str
@@ -41,6 +46,7 @@ class Bench(NamedTuple):
     p90: float
     p99: float
     throughput: float
+    peak_memory: int
 
 
 def bench(
@@ -71,10 +77,22 @@ def bench(
         session.run(feeds)
         taken.append(time.perf_counter() - start)
     p50, p90, p99 = (float(p) for p in np.percentile(taken, (50, 90, 99)))
-    shapes = {name: values.shape for name, values in feeds.items()}
-    nodes = assigned(path, provider, feeds)
-    rate = batch * len(taken) / sum(taken)
-    return Bench(str(path), session.provider, nodes, batch, threads, shapes, load, len(taken), p50, p90, p99, rate)
+    peak = peak_process_memory()
+    return Bench(
+        model=str(path),
+        provider=session.provider,
+        nodes=assigned(path, provider, feeds),
+        batch=batch,
+        threads=threads,
+        shapes={name: values.shape for name, values in feeds.items()},
+        load=load,
+        calls=len(taken),
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        throughput=batch * len(taken) / sum(taken),
+        peak_memory=peak,
+    )
 
 
 def assigned(path: Path, provider: Provider, feeds: Mapping[str, Array]) -> dict[str, int]:

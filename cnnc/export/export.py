@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import onnx
 
-from cnnc.diagnostics import CnncError, nearest
+from cnnc.diagnostics import CnncError
 from cnnc.export import external, mcu
 from cnnc.export.emit import DEFAULT_OPSET, emit, require_opset
 from cnnc.export.emitter import BATCH
@@ -22,10 +22,10 @@ from cnnc.export.passes import Pass, chosen, run_passes
 from cnnc.export.precision import Examples, Precision, Quality
 from cnnc.export.verify import Proof, Subject, prove, sample_feeds, samples_of, together
 from cnnc.files import write_atomic
-from cnnc.graph import Graph
+from cnnc.graph import Graph, part
 from cnnc.network import Network
 from cnnc.provenance import versions
-from cnnc.reference.engine import Array, Weights, needed
+from cnnc.reference.engine import Array, Weights
 from cnnc.reference.parallel import one_blas_thread
 from cnnc.sizes import Failure
 
@@ -74,8 +74,8 @@ def export(
     """Writes the model of a network, or of the part of it that the layers `outputs` need.
 
     `examples`, which have the network's inputs and targets, are for calibration and score, where the precision needs
-    them. Raises CnncError: E010 for outputs that are no layers, E801 where the proof fails, E802 and E803 where too much is lost at a lower precision, E804 to
-    E809 for what cannot be exported so, E902 where it cannot be written.
+    them. Raises CnncError: E010 for outputs that are no layers, E801 where the proof fails, E802 and E803 where too much
+    is lost at a lower precision, E804 to E809 for what cannot be exported so, E902 where it cannot be written.
     """
     options = options or Options(opset)
     whole, network = network, narrowed(network, outputs)
@@ -124,23 +124,8 @@ def narrowed(network: Network, outputs: Sequence[str]) -> Network:
         made = resize(sizes)
         return made if isinstance(made, Failure) else part(made, outputs)
 
-    graph = part(network.require_graph(), outputs)
+    graph = network.part(outputs).require_graph()
     return network.replace(graph=graph, resize=resized if resize is not None else None)
-
-
-def part(graph: Graph, outputs: Sequence[str]) -> Graph:
-    """The graph of what these layers need, its inputs included; without any, all of it. Raises CnncError E010."""
-    if not outputs:
-        return graph
-    for name in outputs:
-        if name not in graph.by_name:
-            near = nearest(name, graph.by_name)
-            help = f"did you mean `{near}`?" if near else "`cnnc check` lists the layers"
-            raise CnncError.of("E010", f"--outputs: no layer is named `{name}`", help=help)
-        if not graph.by_name[name].inputs:
-            raise CnncError.of("E010", f"--outputs: {name} is an input", help="name the layers that read it")
-    outputs = tuple(dict.fromkeys(outputs))
-    return graph.replace(nodes=tuple(needed(graph, outputs)), outputs=outputs)
 
 
 def _emitted(

@@ -82,6 +82,7 @@ def _told(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
             "matches": found == facts.sha256,
             "includes": list(facts.includes),
             "settings": list(facts.settings),
+            "at": dict(facts.at),
         }
     return {
         "cnnc": props.get(VERSION),
@@ -91,6 +92,7 @@ def _told(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
         "data": dict(facts.data) or None,
         "trained": dict(facts.trained) or None,
         "sizes": [rule.as_dict() for rule in facts.sizes.values()],
+        "parameters": facts.parameters,
         "macs": facts.macs,
         "whole": facts.whole,
         "versions": dict(facts.versions),

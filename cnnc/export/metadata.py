@@ -39,15 +39,16 @@ _LAYOUTS = {0: "N, F", 1: "N, C, T", 2: "N, C, H, W", 3: "N, C, D, H, W"}
 class Facts(Record):
     """What cnnc wrote into a model.
 
-    `inputs` and `outputs` hold an object for each by its name (see `_input` and `_output`), `data` the data statement,
-    `trained` the end of the training, `at` the sizes of symbols that were fixed, `sizes` the legal sizes of those left
-    open, `macs` the multiply-adds of one example; `whole` says that the model is the whole network, not a part with
-    other outputs.
+    `at` are sizes that symbols were fixed to. `inputs` and `outputs` hold an object for each by its name (see `_input`
+    and `_output`), `data` the data statement, `trained` the end of the training, `sizes` the legal sizes of each
+    symbol. `parameters` counts what was learned, before passes fold any of it, `macs` the multiply-adds of one
+    example. `whole` says that the model is the whole network, not a part with other outputs.
     """
 
     name: str = ""
     file: str = ""
     settings: tuple[str, ...] = ()
+    at: Mapping[str, int] = {}
     source: str = ""
     includes: Mapping[str, str] = {}
     sha256: str = ""
@@ -57,8 +58,8 @@ class Facts(Record):
     outputs: Mapping[str, Mapping[str, Any]] = {}
     data: Mapping[str, Any] = {}
     trained: Mapping[str, Any] = {}
-    at: Mapping[str, int] = {}
     sizes: Mapping[str, Legal] = {}
+    parameters: int | None = None
     macs: int | None = None
     whole: bool = True
     versions: Mapping[str, str] = {}
@@ -77,7 +78,7 @@ def metadata(
 
     Classes are kept where the output that they name is still there, the vocabulary where words are still fed.
     """
-    survey, labelled = None if network.at else network.survey, _labelled(network)
+    survey, labelled = (None if network.at else network.survey), _labelled(network)
     named = any(name in labelled[:2] for name in graph.outputs)
     data = network.recipe.data if network.recipe is not None else None
     reader = data.name if data is not None else None
@@ -85,6 +86,7 @@ def metadata(
         "name": network.name,
         "file": network.source.name,
         "settings": list(network.settings),
+        "at": dict(network.at),
         "classes": list(classes) if named else [],
         "inputs": {node.name: _input(node, graph, survey, reader) for node in graph.inputs},
         "outputs": {
@@ -92,8 +94,8 @@ def metadata(
         },
         "data": {k: getattr(data, k) for k in ("name", "path", "val", "test")} if data is not None else None,
         "trained": dict(trained) if trained is not None else None,
-        "at": dict(network.at),
         "sizes": {symbol: rule.as_dict() for symbol, rule in survey.legal.items()} if survey is not None else {},
+        "parameters": graph.total_parameters,
         "macs": graph.total_macs if survey is None else None,
         "whole": graph.outputs == network.require_graph().outputs,
         "versions": dict(versions),
@@ -238,7 +240,8 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         trained=_object(found.get("trained")),
         at={k: n for k, n in _object(found.get("at")).items() if type(n) is int and n > 0},
         sizes=_sizes(found.get("sizes")),
-        macs=found["macs"] if isinstance(found.get("macs"), int) else None,
+        parameters=_count(found.get("parameters")),
+        macs=_count(found.get("macs")),
         whole=found.get("whole") is not False,
         versions={k: _text(v) for k, v in _object(found.get("versions")).items()},
     )
@@ -257,6 +260,10 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _objects(value: Any) -> dict[str, dict[str, Any]]:
     return {name: _object(inner) for name, inner in _object(value).items()}
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int else None
 
 
 def _text(value: Any) -> str:

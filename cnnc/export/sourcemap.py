@@ -90,7 +90,7 @@ class Found(NamedTuple):
 
 
 def find(model: onnx.ModelProto, name: str, file: str) -> Found:
-    """The place of a node, tensor or layer. Raises CnncError E010 where there is none of the name, E620 where it has no place."""
+    """The place of a node, tensor or layer. Raises CnncError E010 where there is none of the name, E611 where it has no place."""
     known = _map_of(model, file)
     parts = _parts(model, known)
     if name not in parts:
@@ -100,12 +100,12 @@ def find(model: onnx.ModelProto, name: str, file: str) -> Found:
     what, operator, others = parts[name]
     place = next((p for p in map(known.of, (name, *others)) if p is not None), None)
     if place is None:
-        raise CnncError.of("E620", f"{file} does not say where {name} comes from")
+        raise CnncError.of("E611", f"{file} does not say where {name} comes from")
     return Found(name, what, operator, place)
 
 
 def find_all(model: onnx.ModelProto, file: str) -> list[Found]:
-    """The places of all nodes, in order. Raises CnncError E620 where no place is known."""
+    """The places of all nodes, in order. Raises CnncError E611 where no place is known."""
     known = _map_of(model, file)
     found = []
     for node in model.graph.node:
@@ -120,7 +120,7 @@ def _map_of(model: onnx.ModelProto, file: str) -> SourceMap:
     properties = {prop.key: prop.value for prop in model.metadata_props}
     found = read_map(properties)
     if not found.places:
-        raise CnncError.of("E620", f"{file} does not carry where its layers stand in a text")
+        raise CnncError.of("E611", f"{file} does not carry where its layers stand in a text")
     return found
 
 

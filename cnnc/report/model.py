@@ -23,6 +23,7 @@ def info_text(found: Data) -> str:
         ("source", source(found)),
         ("nodes", f"{found['nodes']:,}: {_counted(found['operators'])}"),
         ("weights", weights(found)),
+        ("parameters", f"{found['parameters']:,}" if found["parameters"] is not None else ""),
         ("MACs", f"{found['macs']:,}" if found["macs"] is not None else ""),
         *((f"input {entry['name']}", f"{signature(entry)}{_more(feeding(entry))}") for entry in found["inputs"]),
         *((f"output {entry['name']}", f"{signature(entry)}{_more(reading(entry))}") for entry in found["outputs"]),
@@ -59,7 +60,8 @@ def source(found: Data) -> str:
     parts = [f"{told['file']}, {told['lines']} lines, sha256 {told['sha256'][:16]}"]
     parts += [] if told["matches"] else ["the text was changed since"]
     parts += [f"includes {', '.join(told['includes'])}"] if told["includes"] else []
-    parts += [f"with {' '.join(told['settings'])}"] if told["settings"] else []
+    changed = [*told["settings"], *(f"{symbol}={size}" for symbol, size in told["at"].items())]
+    parts += [f"with {' '.join(changed)}"] if changed else []
     return "; ".join(parts)
 
 

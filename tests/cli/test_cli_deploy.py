@@ -273,7 +273,7 @@ def test_info(deployed: Path, name: str) -> None:
     assert [(e["name"], e["shape"][1:]) for e in told["inputs"]] == [(n.name, list(n.type.shape)) for n in graph.inputs]
     assert all({"mean", "std", "range", "layout", "kind", "inside", "dtype"} <= e.keys() for e in told["inputs"])
     assert [e["name"] for e in told["outputs"]] == list(graph.outputs)
-    assert told["macs"] == graph.total_macs
+    assert (told["parameters"], told["macs"]) == (graph.total_parameters, graph.total_macs)
     assert network.recipe is not None
     assert told["data"]["path"] == network.recipe.data.path
     assert told["versions"].keys() == {"cnnc", "numpy", "onnx", "onnxruntime"}
@@ -342,9 +342,9 @@ def test_models_of_others(cnnc: Cnnc, tmp_path: Path) -> None:
     assert (told["source"], told["classes"], told["trained"]) == (None, [], None)
     for words in (("info", "theirs.onnx", "--source"), ("where", "theirs.onnx"), ("where", "theirs.onnx", "y")):
         done = cnnc(*words)
-        assert (done.returncode, codes(done.stderr)) == (3, ["E620"])
+        assert (done.returncode, codes(done.stderr)) == (3, ["E611"])
     done = cnnc("eval", "theirs.onnx")
-    assert (done.returncode, codes(done.stderr)) == (3, ["E620"])
+    assert (done.returncode, codes(done.stderr)) == (3, ["E611"])
 
 
 @pytest.mark.parametrize("facts", ["[]", "{", '{"inputs": 3, "classes": [4], "sizes": {"H": {}}}', "null", "[" * 9999])
@@ -352,7 +352,7 @@ def test_nonsense_in_the_metadata(cnnc: Cnnc, tmp_path: Path, facts: str) -> Non
     keys = ("cnnc.facts", "cnnc.map", "cnnc.vocabulary", "cnnc.includes", "cnnc.source")
     stranger(tmp_path / "theirs.onnx", **dict.fromkeys(keys, facts))
     assert cnnc("info", "theirs.onnx").returncode == 0
-    assert codes(cnnc("where", "theirs.onnx").stderr) == ["E620"]
+    assert codes(cnnc("where", "theirs.onnx").stderr) == ["E611"]
     assert cnnc("eval", "theirs.onnx").returncode in (1, 3)
     assert cnnc("bench", "theirs.onnx", "--seconds", "0").returncode == 2
 
@@ -517,3 +517,42 @@ def test_where_the_card_goes(deployed: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["CARD.md", "waves.onnx"]
     done = run(*words, "nowhere/CARD.md", cwd=tmp_path)
     assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
+
+
+# --- pictures --------------------------------------------------------------------------------------------------
+
+PHOTOS = """net Photos
+input 3x8x8
+conv 4 k=3; relu; global_pool avg; fc 2; softmax
+train { data images "photos"; optimizer adam lr=0.02; batch 8; epochs 4 }
+"""
+
+
+def test_a_folder_of_pictures(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    random = np.random.default_rng(0)
+    for name, channel in (("red", 0), ("blue", 2)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(20):
+            pixels = random.integers(0, 80, (11, 9, 3), np.uint8)
+            pixels[..., channel] += 150
+            image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
+    (tmp_path / "photos.cnn").write_text(PHOTOS)
+    done = run("train", "photos.cnn", "--run", "run", "--export", "photos.onnx", "--json", cwd=tmp_path)
+    test = found(done)["test"]
+    scored = found(run("eval", "photos.onnx", "--json", cwd=tmp_path))
+    assert (scored["right"], scored["total"], scored["data"]) == (test["right"], test["total"], "images")
+    assert scored["loss"] == pytest.approx(test["loss"], rel=1e-5)
+    (entry,) = found(run("info", "photos.onnx", "--json", cwd=tmp_path))["inputs"]
+    assert (entry["kind"], entry["range"]) == ("picture", [0, 1])
+    done = run("predict", "photos.onnx", "photos/red/3.png", "photos/blue/3.png", "--json", cwd=tmp_path)
+    assert tops(done) == ["red", "blue"]
+    assert "resized from 9x11 to 8x8" in done.stderr
+    for name in ("run", "photos.onnx"):
+        (tmp_path / "photos").rename(tmp_path / "gone")
+        assert codes(run("eval", name, cwd=tmp_path).stderr) == ["E603"]
+        done = run("eval", name, "--data", "gone", cwd=tmp_path)
+        assert codes(done.stderr) == ["E603"], "another name is another folder"
+        (tmp_path / "gone").rename(tmp_path / "photos")
+        for folder in (tmp_path, tmp_path / "photos"):  # the one that holds them, or they themselves
+            assert run("eval", tmp_path / name, "--data", folder, cwd=tmp_path / "run").returncode == 0

@@ -147,7 +147,7 @@ def test_predict_without_classes_in_the_model(cnnc: Cnnc, trained: Path, picture
         assert done.stdout.split()[1] in set("0123456789")
     done = cnnc("eval", "other.onnx")
     assert done.returncode == 3
-    assert codes(done.stderr) == ["E620"]
+    assert codes(done.stderr) == ["E611"]
     assert cnnc("eval", "other.onnx", "--on", "digits").returncode == 0
 
 

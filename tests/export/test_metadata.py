@@ -12,7 +12,7 @@ import pytest
 
 from cnnc.diagnostics import CnncError
 from cnnc.export.emit import emit
-from cnnc.export.export import export, part
+from cnnc.export.export import export
 from cnnc.export.info import describe
 from cnnc.export.metadata import Facts, metadata, read_facts
 from cnnc.export.runtime import open_model
@@ -36,7 +36,7 @@ softmax
 
 
 def facts_of(network: Network, *outputs: str, **more: Any) -> Facts:
-    return read_facts(metadata(network, part(network.require_graph(), outputs), VERSIONS, **more))
+    return read_facts(metadata(network, network.part(outputs).require_graph(), VERSIONS, **more))
 
 
 def kinds(text: str, *outputs: str, **more: Any) -> dict[str, str]:
@@ -138,6 +138,14 @@ def test_symbols_and_their_legal_sizes() -> None:
     for size in range(1, 100):
         assert rule.holds(size) == network.survey.legal["H"].holds(size)
     assert [rule.closest(n) for n in (1, 8, 9)] == [2, 8, 8]
+
+
+def test_sizes_that_were_fixed() -> None:
+    text = "input 3xHxW; conv 2 k=3; softmax"
+    facts = facts_of(check(text, at={"H": 8, "W": 9}))
+    assert (facts.at, facts.sizes) == ({"H": 8, "W": 9}, {})
+    assert facts.inputs["input1"]["shape"] == [3, 8, 9]
+    assert facts.macs == 3 * 9 * 2 * 6 * 7
 
 
 def test_settings_and_data_as_written() -> None:
