@@ -60,7 +60,7 @@ pool1   pool max k=2                4x4x4                          4x4
 fc1     fc 10                          10     650  93.7%    640  10x10
 
 Small: 694 parameters and 8 buffers (2.8 KB in float32), 2,944 MACs
-memory: 2.0 KB of values at once in use (at bn1), about 16.3 KB in training at batch 1"""
+memory: 2.0 KB of values at once in use (at bn1), about 14.8 KB in training at batch 1"""
     assert table(summary(SMALL)) == expected
     assert str(check(SMALL)) == expected
 
@@ -267,6 +267,18 @@ def test_memory_of_training_through_branches() -> None:
     # on the way back, at concat: values 8 + 10 + 20 + 30 + 50; gradients 50 + 20 + 30; the weights of the last fc
     learned = 8 * 10 + 10 + 10 * 20 + 20 + 10 * 30 + 30 + 50 + 1
     assert training_memory(made, 1000) == 1000 * 4 * (118 + 100) + 4 * 51 + 12 * learned
+
+
+def test_a_relu_takes_the_place_of_what_it_reads() -> None:
+    """In training the value before it, and the gradient behind it, are no memory of their own."""
+    alone, read_twice = graph("input 3x9x9; conv 5 k=1; relu"), graph("input 3x9x9; a: conv 5 k=1; relu; add a")
+    relu, sigmoid = 4 * 405, 4 * 405
+    # at relu's backward: the input, its value, its gradient
+    assert training_memory(alone, 1000) == 1000 * (4 * 243 + 2 * relu) + 12 * 20
+    with_sigmoid = graph("input 3x9x9; conv 5 k=1; sigmoid")
+    # at sigmoid's: both values, both gradients
+    assert training_memory(with_sigmoid, 1000) == 1000 * (4 * 243 + 4 * sigmoid) + 12 * 20
+    assert training_memory(read_twice, 1000) > training_memory(with_sigmoid, 1000)
 
 
 def test_memory_of_training_counts_what_the_optimizer_keeps() -> None:
