@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from cnnc.graph import Graph, Node
+from cnnc.graph import Graph
 from cnnc.ops.activation import Relu
 from cnnc.ops.base import Window
 from cnnc.ops.conv import Conv, ConvTranspose
-from cnnc.ops.merge import Add
 from cnnc.ops.norm import BatchNorm
 
 if TYPE_CHECKING:
@@ -119,10 +118,9 @@ def peak_memory(graph: Graph) -> Memory:
 def training_memory(graph: Graph, batch: int, slots: int = 2) -> int:
     """Bytes at the fullest moment of a training step, in float32; `slots` is what the optimizer keeps for each weight.
 
-    Every value is kept until backward has passed its layer. A gradient is kept from the first reader of its value to
-    the layer that made it, that of a weight to the update, which takes one array more of the size of the
-    largest. A ReLU writes its value over that of a convolution or batch norm, and its gradient over the one that it is
-    given, where nothing else needs them. What single layers take for a moment beside that is not counted.
+    Every value is kept until backward has passed its layer, but where a relu writes over it. A gradient is kept from
+    the first reader of its value to the layer that made it, that of a weight to the update, which takes one array more of
+    the size of the largest. What single layers and threads take for a moment beside that is not counted.
     """
     learned = {name: 4 * p.size for name, p in graph.weights.items() if p.trainable and not p.frozen}
     update = sum(learned.values()) + max(learned.values(), default=0)
@@ -140,8 +138,8 @@ def _fullest(graph: Graph, batch: int, learned: dict[str, int]) -> int:
     for node in graph.nodes:
         if own[node.name] or reached.intersection(node.inputs):
             reached.add(node.name)
-    over = _written_over(graph)
-    values = sum(node.type.bytes for node in graph.nodes if node.name not in over)
+    gone = _written_over(graph)
+    values = sum(node.type.bytes for node in graph.nodes if node.name not in gone)
     flowing = {name: graph.by_name[name].type.bytes for name in graph.outputs}
     made: set[str] = set()
     gradients, fullest = 0, 0
@@ -149,25 +147,20 @@ def _fullest(graph: Graph, batch: int, learned: dict[str, int]) -> int:
         gradients += sum(learned[name] for name in own[node.name] if name not in made)
         made.update(own[node.name])
         parts = {name: graph.by_name[name].type.bytes for name in node.inputs if name in reached}
-        alive = values + sum(flowing.values()) + (0 if _keeps_room(graph, node) else sum(parts.values()))
+        alive = values + sum(flowing.values()) + sum(size for name, size in parts.items() if name not in gone)
         fullest = max(fullest, batch * alive + gradients)
         flowing.pop(node.name, None)
         flowing |= parts
-        values -= 0 if node.name in over else node.type.bytes
+        values -= node.type.bytes if node.name not in gone else 0
     return fullest
 
 
 def _written_over(graph: Graph) -> set[str]:
-    """The layers whose value their one reader, a ReLU, writes its own over."""
-    lets_go = {
+    """The values whose place a relu takes, in training, forward and backward: fresh ones that nothing else reads."""
+    fresh = Conv | ConvTranspose | BatchNorm
+    return {
         node.name
         for node in graph.nodes
-        if isinstance(node.op, Conv | ConvTranspose | BatchNorm) and node.name not in graph.outputs
+        if isinstance(node.op, fresh) and node.name not in graph.outputs
+        if [type(reader.op) for reader in graph.consumers[node.name]] == [Relu]
     }
-    return {name for name in lets_go if [type(reader.op) for reader in graph.consumers[name]] == [Relu]}
-
-
-def _keeps_room(graph: Graph, node: Node) -> bool:
-    """Whether a layer writes the gradient of its input over that of its value, which nobody else holds."""
-    readers = graph.consumers[node.name]
-    return isinstance(node.op, Relu) and len(readers) == 1 and not isinstance(readers[0].op, Add)

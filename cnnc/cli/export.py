@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.check import AT, SETTING, read_sizes
+from cnnc.cli.check import AT, SETTING, sizes_at
 from cnnc.cli.console import say, show, tell
 from cnnc.diagnostics import CnncError
 
@@ -59,7 +59,7 @@ def export(
         raise CnncError.of("E010", "what is to be exported is missing", help="name a run folder or a network's file")
     options = _options(opset, no_pass or [], fp16, int8, external, target)
     named = [name.strip() for name in ",".join(outputs or []).split(",") if name.strip()]
-    sizes = read_sizes(at or [])
+    sizes = sizes_at(at or [])
     if source.suffix == ".cnn":
         exported = _export_untrained(source, out, settings or [], sizes, options, named)
     else:

@@ -269,6 +269,18 @@ def test_memory_of_training_through_branches() -> None:
     assert training_memory(made, 1000) == 1000 * 4 * (118 + 100) + 4 * 51 + 12 * learned
 
 
+def test_a_relu_takes_the_place_of_what_it_reads() -> None:
+    """In training the value before it, and the gradient behind it, are no memory of their own."""
+    alone, read_twice = graph("input 3x9x9; conv 5 k=1; relu"), graph("input 3x9x9; a: conv 5 k=1; relu; add a")
+    relu, sigmoid = 4 * 405, 4 * 405
+    # at relu's backward: the input, its value, its gradient
+    assert training_memory(alone, 1000) == 1000 * (4 * 243 + 2 * relu) + 12 * 20
+    with_sigmoid = graph("input 3x9x9; conv 5 k=1; sigmoid")
+    # at sigmoid's: both values, both gradients
+    assert training_memory(with_sigmoid, 1000) == 1000 * (4 * 243 + 4 * sigmoid) + 12 * 20
+    assert training_memory(read_twice, 1000) > training_memory(with_sigmoid, 1000)
+
+
 def test_memory_of_training_counts_what_the_optimizer_keeps() -> None:
     text = 'input 400; fc 300\ntrain {{ data npz "x.npz"; loss mse; optimizer {} }}'
     sgd, momentum, adam = (summary(text.format(o)).training for o in ("sgd lr=1", "sgd lr=1 momentum=0.9", "adam"))
