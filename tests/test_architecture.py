@@ -47,6 +47,7 @@ PARTS = (
     "reference",
     "export",
     "training",
+    "importer",
     "api",
     "cli",
 )
@@ -167,12 +168,12 @@ def test_no_two_modules_need_each_other() -> None:
     ("packages", "allowed"),
     [
         (("lark",), ("cnnc.language.parse",)),
-        (("onnx", "onnxruntime"), ("cnnc.export",)),
+        (("onnx", "onnxruntime"), ("cnnc.export", "cnnc.importer")),
         (("typer", "rich", "click"), ("cnnc.cli",)),
         (("threadpoolctl",), ("cnnc.reference.parallel",)),
         (("safetensors",), ("cnnc.training.checkpoint",)),
         (("PIL",), ("cnnc.data.pictures",)),
-        (("numpy",), ("cnnc.reference", "cnnc.export", "cnnc.training", "cnnc.data", "cnnc.cli")),
+        (("numpy",), ("cnnc.reference", "cnnc.export", "cnnc.importer", "cnnc.training", "cnnc.data", "cnnc.cli")),
     ],
 )
 def test_a_library_has_its_place(packages: tuple[str, ...], allowed: tuple[str, ...]) -> None:
