@@ -17,7 +17,7 @@ def hint(step: Step, layer: Layer) -> str:
     if _CLEAN.fullmatch(step.name) and not _of_a_tool(step.name, step.op):
         return step.name
     for key in layer.keys[:1]:
-        prefix = key.rpartition(".")[0]
+        prefix = key.partition(".weight")[0] if ".weight" in key else key.rpartition(".")[0]
         if _CLEAN.fullmatch(prefix) and "::" not in key:
             return prefix
     parts = [p for p in step.name.split("/") if p]

@@ -12,7 +12,7 @@ as constants are. Whether the layers depend on the numbers chosen is found by ch
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from cnnc.importer.values import Blocked, Cause, Layer, Move, Refusal, Refused, 
 from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import Array
+from cnnc.tensor import DType
 
 Made = Layer | Value | Array | Sequence[Layer | Value | Array | None]
 Import = Callable[["Interpreter", Step], Made]
@@ -125,7 +126,8 @@ class Interpreter:
         if any(n < 1 for n in shape):
             return refused("a size of it is 0")
         symbols = tuple(s if isinstance(s, str) else "" for s in port.shape[1:])
-        op = Input(shape, None if port.dtype == "float32" else port.dtype, symbols if any(symbols) else ())
+        dtype = cast(DType, None if port.dtype == "float32" else port.dtype)
+        op = Input(shape, dtype, symbols if any(symbols) else ())
         layer = Layer(op, (), op.output())
         layer.hint, layer.step = port.name, port.name
         self.layers.append(layer)
@@ -212,7 +214,7 @@ class Interpreter:
     ) -> Layer:
         """Adds a layer; `values` are as the language has them. Raises ShapeError, BadValue, Refusal."""
         reads = (inputs,) if isinstance(inputs, Layer) else tuple(inputs)
-        op = cls.make(reads[0].rank if reads else 0, **values)
+        op = cls.make(reads[0].rank if reads else 0, **{k: v for k, v in values.items() if v is not None})
         return self.add_op(op, reads, weights, keys, names)
 
     def add_op(

@@ -327,7 +327,7 @@ def _repeats(statements: list[Any], key: Callable[[Any], str], outside: set[int]
     made: list[Any] = []
     place = 0
     while place < len(statements):
-        best = (0.0, 0, 0)
+        best = (0, 0, 0)
         for length in range(1, min(MAX_WINDOW, (len(statements) - place) // 2) + 1):
             rounds = _count(statements, keys, place, length, outside)
             if rounds > 1 and _begins_well(statements[place]):
@@ -335,7 +335,7 @@ def _repeats(statements: list[Any], key: Callable[[Any], str], outside: set[int]
                 gain = (rounds - 1) * size - 1
                 if gain > best[0]:
                     best = (gain, length, rounds)
-        gain, length, rounds = best
+        _, length, rounds = best
         if rounds:
             parts = [statements[place + r * length : place + (r + 1) * length] for r in range(rounds)]
             made.append(Rounds(parts))

@@ -41,8 +41,8 @@ def phrase(layer: Layer, name_of: NameOf, owner: Layer | None = None) -> Phrase:
         else:
             shape_text = format_shape(shape)
         return Phrase(op.keyword, (shape_text, *([f"dtype={op.dtype}"] if op.dtype else [])))
-    values = []
-    keys = []
+    values: list[str] = []
+    keys: list[str] = []
     wide = isinstance(op, WIDE)
     for spec in op.arguments:
         text = _argument(layer, spec, name_of, owner)

@@ -19,14 +19,14 @@ from onnx import AttributeProto, TensorProto
 
 from cnnc.diagnostics import CnncError
 from cnnc.files import read_bytes
-from cnnc.importer.tensors import MAX_AXES, array_of, damaged
+from cnnc.importer.tensors import MAX_AXES, array_of, damaged, type_name
 from cnnc.reference.engine import Array
 
 OLDEST_OPSET = 7
 MAX_BYTES = 2**31 - 1  # of a protobuf message
 MAX_STEPS = 50_000
 OWN_DOMAINS = ("", "ai.onnx")
-_ELEMENT = {TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8", TensorProto.INT64: "int64"}
+_ELEMENT: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8", TensorProto.INT64: "int64"}
 
 
 class Port(NamedTuple):
@@ -157,8 +157,7 @@ def _port(info: onnx.ValueInfoProto) -> Port:
     kind = info.type.tensor_type
     dtype = _ELEMENT.get(kind.elem_type)
     if dtype is None:
-        known = kind.elem_type in TensorProto.DataType.values()
-        dtype = TensorProto.DataType.Name(kind.elem_type).lower() if known else "unknown"
+        dtype = type_name(kind.elem_type)
     if not kind.HasField("shape") or len(kind.shape.dim) > MAX_AXES:
         return Port(info.name, dtype, None)
     sizes = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim]

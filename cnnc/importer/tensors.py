@@ -18,7 +18,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.reference.engine import Array
 
 # The field that holds the elements of a type where raw_data does not, and how many entries an element takes.
-_FIELDS = {
+_FIELDS: dict[int, str] = {
     TensorProto.FLOAT: "float_data",
     TensorProto.DOUBLE: "double_data",
     TensorProto.INT64: "int64_data",
@@ -39,7 +39,7 @@ MAX_AXES = 16
 def array_of(tensor: onnx.TensorProto, folder: Path | None, what: str) -> Array:
     """The array of a tensor; `what` names it in errors."""
     if tensor.data_type not in _FIELDS:
-        raise damaged(f"{what} has the element type {_type_name(tensor.data_type)}, which cnnc does not read")
+        raise damaged(f"{what} has the element type {type_name(tensor.data_type)}, which cnnc does not read")
     dims = tuple(tensor.dims)
     if len(dims) > MAX_AXES or any(d < 0 for d in dims):
         raise damaged(f"{what} has the impossible shape {'x'.join(map(str, dims[:MAX_AXES]))}")
@@ -106,7 +106,7 @@ def _shown(text: str) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def _type_name(number: int) -> str:
+def type_name(number: int) -> str:
     try:
         return str(TensorProto.DataType.Name(number)).lower()
     except ValueError:

@@ -179,8 +179,8 @@ class _Lines:
 
     def statement(self, statement: Statement, widths: dict[int, str]) -> str:
         if isinstance(statement, Rounds):
-            body = self.sequence(statement.rounds[0], statement.first, widths)
-            return f"repeat {len(statement.rounds)} {_braces(body)}"
+            inside = self.sequence(statement.rounds[0], statement.first, widths)
+            return f"repeat {len(statement.rounds)} {_braces(inside)}"
         if isinstance(statement, Call):
             return " ".join([statement.block.name, *map(str, statement.arguments)])
         layer = statement.layer

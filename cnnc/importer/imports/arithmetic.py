@@ -11,6 +11,7 @@ from cnnc.importer.imports.activation import clip
 from cnnc.importer.imports.means import corrected
 from cnnc.importer.imports.norm import layer_norm_in_pieces, lrn_in_pieces
 from cnnc.importer.imports.parts import near, numbers, real, spread
+from cnnc.importer.imports.pool import lp_in_pieces
 from cnnc.importer.interpreter import Interpreter, Made, import_of
 from cnnc.importer.reader import Step
 from cnnc.importer.values import Layer, Refusal, Value
@@ -18,8 +19,9 @@ from cnnc.ops.activation import Gelu, HardSigmoid, HardSwish, Mish, Relu6, Scale
 from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Fc, Input
+from cnnc.ops.filter import Filter
 from cnnc.ops.merge import Add, Concat, Maximum, Mul, Sub
-from cnnc.ops.norm import Affine, GroupNorm, LayerNorm, Normalize
+from cnnc.ops.norm import Affine, GroupNorm, InstanceNorm, LayerNorm, Normalize
 from cnnc.ops.pool import Maxout, Pool
 from cnnc.ops.reshape import Select
 from cnnc.reference.engine import Array
@@ -66,7 +68,7 @@ def _shifted(c: Interpreter, x: Layer, array: Array) -> Layer:
         each = np.broadcast_to(shift, (x.type.channels,))
         if isinstance(x.op, _LEARNED) and not x.op.bias and x.keys and array.dtype == np.float32:
             return _again(c, x, x.op.replace(bias=True), {**x.weights, "bias": each}, names)
-        if isinstance(x.op, Affine | GroupNorm | LayerNorm) and (x.half or x.bare):
+        if isinstance(x.op, Affine | GroupNorm | InstanceNorm | LayerNorm) and (x.half or x.bare):
             return _again(c, x, x.op, {**x.weights, "shift": each}, names)
         if isinstance(x.op, Normalize) and x.half:
             return _again(c, x, x.op, {}, [])
@@ -147,7 +149,7 @@ def _scaled(c: Interpreter, value: Value, array: Array) -> Made:
         return c.add(Scale, x, factor=real(factor)) if factor != 1 else value
     names = [n for n in c.step.inputs if isinstance(c.values[n], np.ndarray)]
     sole = all(c.sole(n) for n in c.step.inputs if isinstance(c.values[n], Value))
-    if sole and isinstance(x.op, GroupNorm | LayerNorm) and x.bare:
+    if sole and isinstance(x.op, GroupNorm | InstanceNorm | LayerNorm) and x.bare:
         made = _again(c, x, x.op, {**x.weights, "scale": factor}, names)
     else:
         made = c.add(Affine, x, {"scale": factor, "shift": np.zeros_like(factor)}, names)
@@ -223,7 +225,7 @@ def _div(c: Interpreter, step: Step) -> Made:
     if not isinstance(a, Value) or not isinstance(b, np.ndarray):
         raise Refusal("it divides by what is computed, which no layer does")
     x = c.plain(a)
-    if isinstance(x.op, Pool) and b.size > 1:
+    if isinstance(x.op, Pool | Filter) and b.size > 1:
         mean = corrected(c, x, b)
         if mean is not None:
             return mean
@@ -244,6 +246,9 @@ def _div(c: Interpreter, step: Step) -> Made:
 @import_of("Pow")
 def _pow(c: Interpreter, step: Step) -> Made:
     exponent = c.scalar(step.input(1))
+    found = lp_in_pieces(c, step, exponent)
+    if found is not None:
+        return found
     value = c.tensor()
     if exponent == 1:
         return value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from cnnc.arguments import Word
@@ -74,8 +76,8 @@ def _filter(
     return c.add(Filter, x, numbers=Word(known[0]) if known else _nested(kernel), s=s, p=p)
 
 
-def _nested(array: Array) -> object:
-    return tuple(_nested(a) for a in array) if array.ndim else real(array)
+def _nested(array: Any) -> Any:
+    return tuple(_nested(a) for a in array) if isinstance(array, np.ndarray) and array.ndim else real(array)
 
 
 @import_of("ConvTranspose")

@@ -12,6 +12,8 @@ from cnnc.arguments import Word
 from cnnc.importer.imports.parts import WindowArguments
 from cnnc.importer.interpreter import Interpreter
 from cnnc.importer.values import Layer
+from cnnc.ops.base import Op
+from cnnc.ops.filter import Filter
 from cnnc.ops.pool import Pool
 from cnnc.reference.engine import Array
 
@@ -25,8 +27,7 @@ def pool_of_kernel(c: Interpreter, x: Layer, w: WindowArguments, weight: Array) 
     if found is None:
         return None
     kind, sigma = found
-    counted = {"count_pad": True} if w.p != 0 else {}
-    return c.add(Pool, x, kind=Word(kind), k=w.k, s=w.s, d=w.d, p=w.p, sigma=sigma, **counted)
+    return c.add(Pool, x, kind=Word(kind), k=w.k, s=w.s, d=w.d, p=w.p, sigma=sigma, count_pad=w.p != 0)
 
 
 def _kind(w: WindowArguments, weight: Array) -> tuple[str, float | None] | None:
@@ -60,8 +61,8 @@ def _sigmas(kernel: Array) -> list[float | None]:
 
 def corrected(c: Interpreter, pool: Layer, seen: Array) -> Layer | None:
     """The pool whose sums are divided by what each window sees of the input, where `seen` is that."""
-    op = pool.op
-    if not isinstance(op, Pool) or op.kind not in ("avg", "weighted"):
+    op = _as_pool(pool.op)
+    if op is None or op.kind not in ("avg", "weighted"):
         return None
     (x,) = pool.inputs
     if seen.shape != (1, 1, *pool.type.spatial):
@@ -71,6 +72,15 @@ def corrected(c: Interpreter, pool: Layer, seen: Array) -> Layer | None:
         if made is not None and made.shape == seen.shape[1:] and np.allclose(made, seen[0], rtol=1e-5, atol=1e-6):
             return c.add_op(candidate, (x,))
     return None
+
+
+def _as_pool(op: Op) -> Pool | None:
+    """The pool itself, or the mean that a filter of equal numbers is."""
+    if isinstance(op, Filter):
+        numbers = np.asarray(op.kernel())
+        if np.allclose(numbers, 1 / numbers.size, rtol=1e-6, atol=0):
+            return Pool("avg", op.k, op.s, op.p, (1,) * len(op.k), False, False, None, None)
+    return op if isinstance(op, Pool) else None
 
 
 def _candidates(op: Pool, x: Layer) -> list[Pool]:
@@ -83,7 +93,8 @@ def _candidates(op: Pool, x: Layer) -> list[Pool]:
     for less in itertools.product(*(range(min(e, s - 1) + 1) for (_, e), s in zip(pads, op.stride, strict=True))):
         asked = tuple((b, e - n) for (b, e), n in zip(pads, less, strict=True))
         found.append(op.replace(p=asked, ceil=True, count_pad=True))
-    return found[:65]
+    plain = sorted(found[1:65], key=lambda c: any(b != e for b, e in c.p))  # p=1 rather than p=[1, 1, 2, 1]
+    return [*found[:1], *plain]
 
 
 def _seen(op: Pool, x: Layer) -> Array | None:

@@ -48,7 +48,9 @@ def _instance_norm(c: Interpreter, step: Step) -> Layer | Value:
     if grouped and (scale == 1).all() and not shift.any() and groups and root.type.channels % groups == 0:
         layer = _over_groups(c, root, groups, eps)
         return Value(value.shape, layer, value.moves[-1:])
-    return c.add(InstanceNorm, c.plain(value), {"scale": scale, "shift": shift}, step.inputs[1:3], eps=eps)
+    layer = c.add(InstanceNorm, c.plain(value), {"scale": scale, "shift": shift}, step.inputs[1:3], eps=eps)
+    layer.bare = bool((scale == 1).all()) and not shift.any()
+    return layer
 
 
 def _over_groups(c: Interpreter, x: Layer, groups: int, eps: float) -> Layer:
@@ -124,9 +126,8 @@ def _axes(c: Interpreter, step: Step, count: int) -> tuple[int, ...] | None:
 
 @import_of("LRN")
 def _lrn(c: Interpreter, step: Step) -> Layer:
-    values = {"alpha": (1e-4, "alpha"), "beta": (0.75, "beta"), "bias": (1.0, "bias")}
-    given = {name: real(step.get(key, default)) for name, (default, key) in values.items()}
-    return c.add(LocalResponseNorm, c.layer(), size=step.get("size", 1), **given)
+    alpha, beta, bias = (real(step.get(k, v)) for k, v in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0)))
+    return c.add(LocalResponseNorm, c.layer(), size=step.get("size", 1), alpha=alpha, beta=beta, bias=bias)
 
 
 def lrn_in_pieces(c: Interpreter, step: Step) -> Layer | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isinf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,7 +88,7 @@ class Padded(NamedTuple):
 def padded_input(c: Interpreter, value: float) -> Padded | None:
     """What the step reads, where that is a Pad of this value on the spatial axes which nothing else reads."""
     maker = c.maker(c.step.input(0))
-    if maker is None or maker.op != "Pad" or maker.domain or not c.sole(c.step.input(0)):
+    if maker is None or maker.op != "Pad" or maker.domain or not (c.sole(c.step.input(0)) or isinf(value)):
         return None
     if maker.get("mode", "constant") != "constant":
         return None

@@ -6,7 +6,7 @@ import numpy as np
 
 from cnnc.arguments import Word
 from cnnc.importer.imports.dense import bilinear
-from cnnc.importer.imports.parts import Padded, padded_input, real, window_arguments
+from cnnc.importer.imports.parts import Padded, near, padded_input, real, window_arguments
 from cnnc.importer.interpreter import Interpreter, Made, import_of
 from cnnc.importer.reader import Step
 from cnnc.importer.values import Layer, Move, Refusal, Value
@@ -34,21 +34,39 @@ def _windows(c: Interpreter, step: Step, around: Padded | None) -> Layer:
     w = window_arguments(c, x, step, kernel)
     p = w.p
     kind = {"MaxPool": "max", "AveragePool": "avg", "LpPool": "l2"}[step.op]
-    values: dict[str, object] = {}
-    if step.op == "AveragePool" and step.get("count_include_pad", 0):
-        values["count_pad"] = p != 0
+    norm: int | None = None
+    counted = step.op == "AveragePool" and bool(step.get("count_include_pad", 0)) and p != 0
     if around is not None:
         if w.pads is None or any(sum(pair) for pair in w.pads):
             raise Refusal("it is padded twice")
         p = (*(b for b, _ in around.pads), *(e for _, e in around.pads))
-        values |= {"count_pad": True} if kind == "avg" else {}
+        counted = kind == "avg"
     if kind == "l2" and step.get("p", 2) != 2:
-        kind, values["norm"] = "lp", step.get("p", 2)
+        kind, norm = "lp", step.get("p", 2)
     if kind == "max" and step.get("storage_order", 0) and len(step.outputs) > 1:
         raise Refusal("its indices count columns first")
     s = None if w.s == w.k else w.s
-    more = {} if s is None else {"s": s}
-    return c.add(Pool, x, kind=Word(kind), k=w.k, p=p, d=w.d, ceil=bool(step.get("ceil_mode", 0)), **more, **values)
+    ceil = bool(step.get("ceil_mode", 0))
+    return c.add(Pool, x, kind=Word(kind), k=w.k, s=s, p=p, d=w.d, ceil=ceil, count_pad=counted, norm=norm)
+
+
+def lp_in_pieces(c: Interpreter, step: Step, root: float | None) -> Layer | None:
+    """(Σ |x|^p)^(1/p) over a window, the sum a convolution with ones (see export)."""
+    total = c.maker(step.input(0))
+    if not root or total is None or total.op != "Conv" or len(total.inputs) != 2:
+        return None
+    order, ones, power = round(1 / root), c.values[total.input(1)], c.maker(total.input(0))
+    if not near(1 / root, order) or not isinstance(ones, np.ndarray) or not (ones == 1).all() or power is None:
+        return None
+    size = c.maker(power.input(0))
+    if power.op != "Pow" or c.scalar(power.input(1)) != order or size is None or size.op != "Abs":
+        return None
+    inner = c.layer_named(size.input(0))
+    if ones.shape[:2] != (inner.type.channels, 1) or total.get("group", 1) != inner.type.channels:
+        return None
+    w = window_arguments(c, inner, total, ones.shape[2:])
+    kind, norm = ("l2", None) if order == 2 else ("lp", order)
+    return c.add(Pool, inner, kind=Word(kind), k=w.k, s=w.s, d=w.d, p=w.p, norm=norm)
 
 
 @import_of("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
@@ -193,10 +211,9 @@ def _repeats(m: int, n: int, place: str, rounding: str) -> bool:
         x = i * (m - 1) / (m * n - 1)
     else:
         return m * n == 1
-    rule = {
-        "floor": np.floor,
-        "ceil": np.ceil,
-        "round_prefer_floor": lambda v: np.ceil(v - 0.5),
-        "round_prefer_ceil": lambda v: np.floor(v + 0.5),
-    }.get(rounding)
-    return rule is not None and bool((np.clip(rule(x), 0, m - 1) == i // n).all())
+    shifts = {"floor": 0.0, "ceil": 0.0, "round_prefer_floor": -0.5, "round_prefer_ceil": 0.5}
+    if rounding not in shifts:
+        return False
+    shifted = x + shifts[rounding]
+    nearest = np.floor(shifted) if rounding in ("floor", "round_prefer_ceil") else np.ceil(shifted)
+    return bool((np.clip(nearest, 0, m - 1) == i // n).all())

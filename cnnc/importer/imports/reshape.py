@@ -120,26 +120,24 @@ def _slice(c: Interpreter, step: Step) -> Made:
     x = c.plain(value)
     stepped = {a: places for a, places in kept.items() if places.step != 1}
     straight = {a: places for a, places in kept.items() if places.step == 1}
-    if len(straight) == x.rank > 1 and 1 not in straight:
-        ordered = [straight[a] for a in sorted(straight)]
-        x = _crop(c, x, ordered)
+    if len(straight) > 1 and 1 not in straight:
+        x = _crop(c, x, [straight.get(a, range(m)) for a, m in enumerate(x.type.spatial, 2)])
     else:
         for a, places in sorted(straight.items()):
             begin, end, _ = cuts[a]
-            x = c.add(Slice, x, **_bounds(begin, end, places, value.shape[a]), axis=a - 1)
+            low, high = _bounds(begin, end, places, value.shape[a])
+            x = c.add(Slice, x, begin=low, end=high, axis=a - 1)
     for a, places in sorted(stepped.items()):
         x = _select(c, x, list(places), a - 1)
     return x if kept else value
 
 
-def _bounds(begin: int, end: int, places: range, size: int) -> dict[str, int]:
+def _bounds(begin: int, end: int, places: range, size: int) -> tuple[int, int | None]:
     """The ends of a slice as they were written, where the language takes them so, else counted from the beginning."""
-    found = {"begin": begin if -size <= begin < size else places.start}
+    low = begin if -size <= begin < size else places.start
     if end < size and places.stop < size:
-        found["end"] = end if -size < end else places.stop
-    elif end == size:
-        found["end"] = size
-    return found
+        return low, end if -size < end else places.stop
+    return low, size if end == size else None
 
 
 def _crop(c: Interpreter, x: Layer, places: list[range]) -> Layer:
@@ -164,7 +162,7 @@ def _uncovered(c: Interpreter, layer: Layer) -> Layer:
 
 
 @import_of("Split")
-def _split(c: Interpreter, step: Step) -> list[Made]:
+def _split(c: Interpreter, step: Step) -> list[Layer]:
     value = c.tensor()
     axis = step.get("axis", 0) % len(value.shape)
     if axis == 0:
@@ -179,7 +177,7 @@ def _split(c: Interpreter, step: Step) -> list[Made]:
     x = c.plain(value)
     ends = np.cumsum(sizes)
     bounds = [(int(e) - n, int(e)) for e, n in zip(ends, sizes, strict=True)]
-    return [c.add(Slice, x, begin=b, **({} if e == size else {"end": e}), axis=axis - 1) for b, e in bounds]
+    return [c.add(Slice, x, begin=b, end=None if e == size else e, axis=axis - 1) for b, e in bounds]
 
 
 @import_of("Gather")
