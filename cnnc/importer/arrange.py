@@ -18,6 +18,7 @@ from cnnc.ops.reshape import DepthToSpace
 
 MAX_BRANCHES = 60  # layers within the braces of one merge; longer ones are named
 MAX_DEPTH = 8
+MAX_ENLARGING = 4  # layers of branches that make an image larger again
 _ENLARGING = ConvTranspose | Unpool | Upsample | DepthToSpace
 
 
@@ -146,8 +147,8 @@ def _branches(
         branches.append(branch)
     if not 0 < len(seen) <= MAX_BRANCHES or any(items[i].depth >= MAX_DEPTH for i in seen if i in items):
         return None
-    beside = any(operand is source for operand in merge.inputs)
-    if beside and any(isinstance(layer.op, _ENLARGING) for branch in branches for layer in branch):
+    enlarging = any(isinstance(layer.op, _ENLARGING) for branch in branches for layer in branch)
+    if enlarging and (len(seen) > MAX_ENLARGING or any(operand is source for operand in merge.inputs)):
         return None  # the way down and up of an encoder and decoder reads better in a line
     return branches
 

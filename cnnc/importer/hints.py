@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cnnc.importer.reader import Step
+from cnnc.importer.reader import Model, Step
 from cnnc.importer.values import Layer
 
 _CLEAN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
@@ -12,10 +12,11 @@ _OF_EXPORTERS = re.compile(r"node_?\w*|n?\d+|val_\d+|[A-Z]\w*?_\d+")
 MAX_LENGTH = 60
 
 
-def hint(step: Step, layer: Layer) -> str:
+def hint(step: Step, layer: Layer, model: Model) -> str:
     """The name that a step, its weights or its path give a layer; "" where they are a tool's numbers."""
     if _CLEAN.fullmatch(step.name) and not _of_a_tool(step.name, step.op):
-        return step.name
+        whole = step.name.rpartition(".")[0]  # what `whole.rows` is a part of
+        return whole if whole and whole in model.makers else step.name
     for key in layer.keys[:1]:
         prefix = key.partition(".weight")[0] if ".weight" in key else key.rpartition(".")[0]
         if _CLEAN.fullmatch(prefix) and "::" not in key:

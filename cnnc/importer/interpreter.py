@@ -71,7 +71,7 @@ class Interpreter:
             for layer in self.layers[before:]:
                 layer.step = layer.step or step.name
             if len(self.layers) > before:
-                self.layers[-1].hint = hint(step, self.layers[-1])
+                self.layers[-1].hint = hint(step, self.layers[-1], self.model)
             for name, value in zip(step.outputs, self._each(made, step), strict=False):
                 if name:
                     self.values[name] = value

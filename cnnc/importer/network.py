@@ -36,6 +36,7 @@ class Net(NamedTuple):
     outputs: tuple[Layer, ...]
     shared: Mapping[int, Layer]
     batch: int | None
+    counted: bool = False  # whether the model comes from cnnc, whose names within blocks are counts
 
     def owner(self, layer: Layer) -> Layer | None:
         return self.shared.get(id(layer))
@@ -59,7 +60,7 @@ def net_of(model: Model, name: str, at: Mapping[str, int] | None = None) -> Net:
     net = _needed(model, first, batch)
     if batch is None or symbols:
         _require_same(model, net, batch, symbols, number)
-    return net._replace(name=name, shared=_shared(net.layers))
+    return net._replace(name=name, shared=_shared(net.layers), counted=model.producer.split(" ")[0] == "cnnc")
 
 
 # --- sizes -------------------------------------------------------------------------------------------------

@@ -231,8 +231,8 @@ def _gain(statements: Sequence[Statement], keys: _Keys, length: int, starts: lis
     parameters, _ = _parameters(rows)
     if len(parameters) > MAX_PARAMETERS:
         return None
-    gain = len(starts) * (size - 1) - size - 1 - len(parameters)
-    return gain if gain >= LEAST - 1 else None
+    gain = len(starts) * (size - 1) - 2 * size - len(parameters)
+    return gain if gain > -LEAST and len(starts) * (size - 1) > size + 2 + len(parameters) else None
 
 
 def _widths(statements: Sequence[Statement], keys: _Keys, length: int, start: int) -> list[int]:

@@ -28,6 +28,7 @@ from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 
 WIDTH = 88  # of a line of several layers
 _FOLLOWERS = Activation | Dropout | DropPath | BatchNorm | GroupNorm | InstanceNorm | LayerNorm | Affine
+_COUNTED = re.compile(rf"\.({'|'.join(OPS)})\d+$")  # a name that the language gave within a block
 WORDS = frozenset((*RESERVED_VALUES, *STATEMENTS, *OPS, "in", "as", "c_in", "true", "false"))
 
 
@@ -94,7 +95,7 @@ class _Naming:
         self.labels: dict[int, str] = {}  # by layer: the label of its statement
         self.used: set[str] = set()
         self.automatic = re.compile(rf"({'|'.join([*OPS, *blocks])})\d+")
-        self.outputs = {id(layer) for layer in net.outputs}
+        self.counted = net.counted
 
     def name(self, statements: Iterable[Statement]) -> None:
         for statement in statements:
@@ -127,7 +128,7 @@ class _Naming:
         keyword = layer.op.keyword
         self.counts[keyword] += 1
         automatic = f"{keyword}{self.counts[keyword]}"
-        wanted = label(layer.hint)
+        wanted = "" if self.counted and _COUNTED.search(layer.hint) else label(layer.hint)
         fits = wanted and wanted not in WORDS and wanted not in self.used and wanted not in self.blocks
         if fits and wanted != automatic and not self.automatic.fullmatch(wanted):
             self.labels[id(layer)] = wanted
@@ -162,14 +163,14 @@ class _Lines:
             if follows and open_line and len(lines[-1]) + len(text) < WIDTH:
                 lines[-1] += f"; {text}"
             else:
-                lines += ["", text, ""] if self.apart(statement, number) else [text]
+                lines += [text, ""] if self.apart(statement) else [text]
                 wide = isinstance(statement, Item) and isinstance(statement.layer.op, WIDE)
                 open_line = (wide or follows) and "\n" not in text
             current = statement.last
         return lines
 
-    def apart(self, statement: Statement, number: int) -> bool:
-        """Whether blank lines set a statement off: the last of the inputs."""
+    def apart(self, statement: Statement) -> bool:
+        """Whether a blank line follows: after the last of the inputs."""
         if not isinstance(statement, Item) or not isinstance(statement.layer.op, Input):
             return False
         return statement.layer is [la for la in self.net.layers if isinstance(la.op, Input)][-1]

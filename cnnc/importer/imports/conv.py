@@ -68,16 +68,16 @@ def _filter(
     if max(d) > 1 or not (weight == weight[:1]).all():
         return None
     kernel = weight[0, 0]
-    known = [name for name, n in NAMED.items() if kernel.shape == (3, 3) and np.array_equal(kernel, np.float32(n))]
+    known = [name for name, n in NAMED.items() if kernel.shape == (3, 3) and np.array_equal(kernel, np.asarray(n, np.float32))]
     if len(weight) == 1 and not known and not c.step.input(1).endswith(".kernel"):
         return None  # one channel: as likely learned
     if kernel.size > 1024:
         return None
-    return c.add(Filter, x, numbers=Word(known[0]) if known else _nested(kernel), s=s, p=p)
+    return c.add(Filter, x, numbers=Word(known[0]) if known else _nested(kernel.tolist()), s=s, p=p)
 
 
 def _nested(array: Any) -> Any:
-    return tuple(_nested(a) for a in array) if isinstance(array, np.ndarray) and array.ndim else real(array)
+    return tuple(_nested(a) for a in array) if isinstance(array, list) else real(array)
 
 
 @import_of("ConvTranspose")

@@ -18,6 +18,8 @@ def flat_source(c: Interpreter, name: str) -> Layer:
     if layer.rank:
         raise Refusal("it multiplies the last of several axes by a matrix; fc works on vectors")
     maker = c.maker(name)
+    if not c.sole(name):
+        return layer
     plain = isinstance(layer.op, Flatten) or (isinstance(layer.op, Reshape) and maker is not None and _open(c, maker))
     return layer.inputs[0] if plain and layer.step in ("", maker.name if maker else "") else layer
 

@@ -12,6 +12,7 @@ from cnnc.arguments import Word
 from cnnc.importer.imports.parts import WindowArguments
 from cnnc.importer.interpreter import Interpreter
 from cnnc.importer.values import Layer
+from cnnc.ops import window
 from cnnc.ops.base import Op
 from cnnc.ops.filter import Filter
 from cnnc.ops.pool import Pool
@@ -93,7 +94,7 @@ def _candidates(op: Pool, x: Layer) -> list[Pool]:
     for less in itertools.product(*(range(min(e, s - 1) + 1) for (_, e), s in zip(pads, op.stride, strict=True))):
         asked = tuple((b, e - n) for (b, e), n in zip(pads, less, strict=True))
         found.append(op.replace(p=asked, ceil=True, count_pad=True))
-    plain = sorted(found[1:65], key=lambda c: any(b != e for b, e in c.p))  # p=1 rather than p=[1, 1, 2, 1]
+    plain = sorted(found[1:65], key=lambda c: len(window.pads_text(c.p)))  # p=1 rather than p=[1, 1, 2, 1]
     return [*found[:1], *plain]
 
 

@@ -69,6 +69,8 @@ def padding(pads: tuple[tuple[int, int], ...], sizes: Axes, k: Axes, s: Axes, d:
         return 0
     if even and max(s) == 1 and all(e % 2 and b == e // 2 for e, (b, _) in zip(reach, pads, strict=True)):
         return Word("same")
+    if even and max(s) == 1 and all(e > 2 and b == e - 1 for e, (b, _) in zip(reach, pads, strict=True)):
+        return Word("full")
     words = ("causal",) if len(k) == 1 and max(s) == 1 else ()
     for word in (*words, "same", "same_lower") if not even and (words or max(s) > 1) else ():
         if window.resolve(word, sizes, k, s, d) == pads:
