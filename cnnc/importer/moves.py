@@ -80,6 +80,11 @@ def crd_order(channels: int, n: int) -> list[int]:
     return [int(c) for c in np.arange(channels).reshape(-1, n * n).T.ravel()]
 
 
+def dcr_order(channels: int, n: int) -> list[int]:
+    """The channels that space_to_depth makes of so many, in the order of ONNX's mode CRD: (C, n·n) from (n·n, C)."""
+    return [int(c) for c in np.arange(channels * n * n).reshape(n * n, channels).T.ravel()]
+
+
 def _space_and_depth(places: Array, shape: tuple[int, ...]) -> list[Layers]:
     """depth_to_space and space_to_depth, in either order of the channels."""
     if len(shape) != 3 or places.ndim != 3:
@@ -100,6 +105,5 @@ def _space_and_depth(places: Array, shape: tuple[int, ...]) -> list[Layers]:
         if np.array_equal(places, cut.transpose(2, 4, 0, 1, 3).reshape(places.shape)):
             return [[(SpaceToDepth, {"n": n})]]
         if np.array_equal(places, cut.transpose(0, 2, 4, 1, 3).reshape(places.shape)):
-            back = np.arange(c * n * n).reshape(n * n, c).T.ravel()
-            return [[(SpaceToDepth, {"n": n}), (Select, {"indices": tuple(int(i) for i in back)})]]
+            return [[(SpaceToDepth, {"n": n}), (Select, {"indices": tuple(dcr_order(c, n))})]]
     return []

@@ -64,9 +64,13 @@ def _elu(c: Interpreter, step: Step) -> Layer:
 
 @import_of("Celu")
 def _celu(c: Interpreter, step: Step) -> Layer:
-    if step.get("alpha", 1.0) != 1:
-        raise Refusal("its alpha is not 1, where it is an elu")
-    return c.add(Elu, c.layer())
+    alpha = step.get("alpha", 1.0)
+    if alpha == 1:
+        return c.add(Elu, c.layer())
+    if not alpha:
+        raise Refusal("its alpha is 0")
+    shrunk = c.add(Scale, c.layer(), factor=real(1 / alpha))  # alpha·elu(x/alpha)
+    return c.add(Scale, c.add(Elu, shrunk), factor=real(alpha))
 
 
 @import_of("Selu")

@@ -9,7 +9,7 @@ import numpy as np
 from cnnc.importer.imports.parts import pad_sides, real
 from cnnc.importer.imports.pool import unpool_in_pieces
 from cnnc.importer.interpreter import Interpreter, Made, import_of
-from cnnc.importer.moves import crd_order, shuffle_or_select
+from cnnc.importer.moves import crd_order, dcr_order, shuffle_or_select
 from cnnc.importer.reader import Step
 from cnnc.importer.values import Layer, Move, Refusal, Value
 from cnnc.ops.pool import Pool
@@ -259,6 +259,8 @@ def _depth_to_space(c: Interpreter, step: Step) -> Layer:
 
 @import_of("SpaceToDepth")
 def _space_to_depth(c: Interpreter, step: Step) -> Layer:
-    if step.get("mode", "DCR") != "DCR":
-        raise Refusal("its mode is not DCR")
-    return c.add(SpaceToDepth, c.layer(), n=step.get("blocksize", 1))
+    x, n = c.layer(), step.get("blocksize", 1)
+    made = c.add(SpaceToDepth, x, n=n)
+    if step.get("mode", "DCR") == "DCR" or n == 1:
+        return made
+    return c.add(Select, made, indices=tuple(dcr_order(x.type.channels, n)))
