@@ -8,7 +8,7 @@ from cnnc.importer.reader import Model, Step
 from cnnc.importer.values import Layer
 
 _CLEAN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
-_OF_EXPORTERS = re.compile(r"node_?\w*|n?\d+|val_\d+|[A-Z]\w*?_\d+")
+_OF_EXPORTERS = re.compile(r"node_?\w*|n?\d+(_\d+)*|val_\d+|[A-Z]\w*?_\d+")
 MAX_LENGTH = 60
 
 

@@ -249,8 +249,8 @@ class Interpreter:
             layer = self.add(cls, layer, **values)
         return layer
 
-    def moved(self, value: Value, move: Move, shape: tuple[int, ...]) -> Value:
-        """The value with one more move; a `reshape` layer at once where the language has one."""
+    def moved(self, value: Value, move: Move, shape: tuple[int, ...], flatten: bool = True) -> Value:
+        """The value with one more move; a layer at once where the language has one, which for vectors may be `flatten`."""
         moves = (*value.moves, move)
         if move.kind == "reshape" and shape == value.shape:
             return value
@@ -259,6 +259,6 @@ class Interpreter:
             return Value(shape, value.root, moves)
         from cnnc.ops.reshape import Flatten, Reshape
 
-        flat = len(shape) == 2 and self.step.op == "Flatten"
+        flat = len(shape) == 2 and flatten
         layer = self.add(Flatten, value.layer) if flat else self.add(Reshape, value.layer, shape=shape[1:])
         return Value(shape, value.root, moves, layer)

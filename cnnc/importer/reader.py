@@ -163,7 +163,8 @@ def _port(info: onnx.ValueInfoProto) -> Port:
     sizes = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim]
     if any(isinstance(size, int) and size < 0 for size in sizes):
         raise damaged(f"the input {info.name} has a size below 0")
-    return Port(info.name, dtype, tuple(size or "" for size in sizes))  # a size of 0 is one that is not known
+    batch = [s or "" for s in sizes[:1]]  # some exporters say 0 for a batch that is open
+    return Port(info.name, dtype, (*batch, *sizes[1:]))
 
 
 def _in_order(graph: onnx.GraphProto, known: set[str], folder: Path | None) -> tuple[Step, ...]:

@@ -85,7 +85,9 @@ def _run(case: Any, inputs: list[Array | None], pinned: tuple[int, ...]) -> Resu
     for name, expected in zip(imported.outputs, case.data_sets[0][1], strict=True):
         found = outward(trace.values[name])
         if found.shape != expected.shape or found.dtype != expected.dtype:
-            return Result(case.name, "failed", error=f"{found.dtype} {found.shape}, not {expected.dtype} {expected.shape}")
+            return Result(
+                case.name, "failed", error=f"{found.dtype} {found.shape}, not {expected.dtype} {expected.shape}"
+            )
         if not np.allclose(found, expected, rtol=case.rtol, atol=case.atol, equal_nan=True):
             worst = float(np.abs(found - expected).max())
             return Result(case.name, "failed", error=f"differs by {worst:.3g}: {imported.text}")

@@ -182,6 +182,21 @@ def _dropout(c: Interpreter, step: Step) -> Made:
     return c.add(Dropout, c.plain(value), p=real(ratio))
 
 
+@import_of("Where")
+def _where(c: Interpreter, step: Step) -> Made:
+    """x where it is large, else softplus(x), as PyTorch's exporter writes its softplus."""
+    greater = c.maker(step.input(0))
+    soft = c.values.get(step.input(2))
+    layer = soft.layer if isinstance(soft, Value) else None
+    if greater is None or greater.op != "Greater" or layer is None or not isinstance(layer.op, Softplus):
+        raise Refusal("the language has no layer for it")
+    threshold = c.scalar(greater.input(1))
+    x = c.layer(1)
+    if threshold is None or threshold < 15 or greater.input(0) != step.input(1) or layer.inputs[0] is not x:
+        raise Refusal("the language has no layer for it")
+    return c.add(Softplus, x)
+
+
 @import_of("Identity")
 def _identity(c: Interpreter, step: Step) -> Made:
     value = c.tensor()

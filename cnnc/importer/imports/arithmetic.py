@@ -177,38 +177,44 @@ def _scaled_pixels(c: Interpreter, x: Layer, divisor: float) -> Layer | None:
 
 def _gelu(c: Interpreter, step: Step) -> Layer | None:
     """x·(1 + erf(x/√2))/2, in whatever order it is multiplied."""
-    factor, names = _product(c, step.outputs[0], 0)
-    if len(names) != 2 or not near(factor, 0.5):
-        return None
-    for name, gate in (names, names[::-1]):
-        add = c.maker(gate)
-        if add is None or add.op != "Add":
+    for gate in _product(c, step.outputs[0], frozenset())[1]:
+        x = _gated_by_erf(c, gate)
+        if x is None:
             continue
-        erf = next((m for n in add.inputs if (m := c.maker(n)) is not None and m.op == "Erf"), None)
-        one = next((s for n in add.inputs if (s := c.scalar(n)) is not None), None)
-        if erf is None or one != 1:
-            continue
-        scale, inner = _product(c, erf.input(0), 0)
-        if inner == [name] and near(scale, 1 / sqrt(2)):
-            return c.add(Gelu, c.layer_named(name))
+        factor, names = _product(c, step.outputs[0], frozenset((x, gate)))
+        if sorted(names) == sorted((x, gate)) and near(factor, 0.5):
+            return c.add(Gelu, c.layer_named(x))
     return None
 
 
-def _product(c: Interpreter, name: str, depth: int) -> tuple[float, list[str]]:
-    """A value as a number times other values, products and quotients by numbers taken apart."""
+def _gated_by_erf(c: Interpreter, name: str) -> str | None:
+    """The x of 1 + erf(x/√2)."""
+    add = c.maker(name)
+    if add is None or add.op != "Add" or 1 not in [c.scalar(n) for n in add.inputs]:
+        return None
+    erf = next((m for n in add.inputs if (m := c.maker(n)) is not None and m.op == "Erf"), None)
+    scaled = c.maker(erf.input(0)) if erf is not None else None
+    if scaled is None or scaled.op not in ("Mul", "Div"):
+        return None
+    x = next((n for n in scaled.inputs if c.scalar(n) is None), "")
+    return x if near(_product(c, scaled.outputs[0], frozenset((x,)))[0], 1 / sqrt(2)) else None
+
+
+def _product(c: Interpreter, name: str, whole: frozenset[str], depth: int = 0) -> tuple[float, list[str]]:
+    """A value as a number times other values: products, and quotients by numbers, taken apart but for those of `whole`."""
     number = c.scalar(name)
     if number is not None:
         return number, []
     maker = c.maker(name)
-    if maker is None or maker.op not in ("Mul", "Div") or len(maker.inputs) != 2 or depth > 3:
+    if maker is None or maker.op not in ("Mul", "Div") or len(maker.inputs) != 2 or depth > 3 or name in whole:
         return 1.0, [name]
     if maker.op == "Div":
         divisor = c.scalar(maker.inputs[1])
         if not divisor:
             return 1.0, [name]
-        factor, names = _product(c, maker.inputs[0], depth + 1)
+        factor, names = _product(c, maker.inputs[0], whole, depth + 1)
         return factor / divisor, names
-    factors, parts = zip(*(_product(c, n, depth + 1) for n in maker.inputs), strict=True)
+    factors, parts = zip(*(_product(c, n, whole, depth + 1) for n in maker.inputs), strict=True)
     return factors[0] * factors[1], [*parts[0], *parts[1]]
 
 

@@ -8,13 +8,15 @@ import numpy as np
 
 from cnnc.arguments import Word
 from cnnc.importer.imports.means import pool_of_kernel
-from cnnc.importer.imports.parts import padded_input, pairs, real, window_arguments
+from cnnc.importer.imports.parts import WindowArguments, padded_input, pairs, real, window_arguments
 from cnnc.importer.interpreter import Interpreter, import_of
 from cnnc.importer.reader import Step
 from cnnc.importer.values import Layer, Refusal
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.filter import NAMED, Filter
 from cnnc.reference.engine import Array
+
+MAX_FILTER = 1024  # numbers that a text may hold
 
 
 @import_of("Conv")
@@ -36,7 +38,7 @@ def _conv(c: Interpreter, step: Step) -> Layer:
     w = window_arguments(c, x, step, weight.shape[2:])
     groups = step.get("group", 1)
     if bias is None and groups == x.type.channels == weight.shape[0]:
-        fixed = pool_of_kernel(c, x, w, weight) or _filter(c, x, w.k, w.s, w.d, w.p, weight)
+        fixed = _named(c, x, w, weight) or pool_of_kernel(c, x, w, weight) or _filter(c, x, w, weight)
         if fixed is not None:
             return fixed
     weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
@@ -55,25 +57,24 @@ def _conv(c: Interpreter, step: Step) -> Layer:
     )
 
 
-def _filter(
-    c: Interpreter,
-    x: Layer,
-    k: tuple[int, ...],
-    s: tuple[int, ...],
-    d: tuple[int, ...],
-    p: object,
-    weight: Array,
-) -> Layer | None:
+def _named(c: Interpreter, x: Layer, w: WindowArguments, weight: Array) -> Layer | None:
+    """The filter with a name that a depthwise convolution is."""
+    if max(w.d) > 1 or weight.shape[2:] != (3, 3):
+        return None
+    for name, kernel in NAMED.items():
+        if (weight == np.asarray(kernel, np.float32)).all():
+            return c.add(Filter, x, numbers=Word(name), s=w.s, p=w.p)
+    return None
+
+
+def _filter(c: Interpreter, x: Layer, w: WindowArguments, weight: Array) -> Layer | None:
     """The filter that a depthwise convolution is whose channels all have one kernel."""
-    if max(d) > 1 or not (weight == weight[:1]).all():
-        return None
     kernel = weight[0, 0]
-    known = [name for name, n in NAMED.items() if kernel.shape == (3, 3) and np.array_equal(kernel, np.asarray(n, np.float32))]
-    if len(weight) == 1 and not known and not c.step.input(1).endswith(".kernel"):
-        return None  # one channel: as likely learned
-    if kernel.size > 1024:
+    if max(w.d) > 1 or not (weight == kernel).all() or kernel.size > MAX_FILTER:
         return None
-    return c.add(Filter, x, numbers=Word(known[0]) if known else _nested(kernel.tolist()), s=s, p=p)
+    if len(weight) == 1 and not c.step.input(1).endswith(".kernel"):
+        return None  # one channel: as likely learned
+    return c.add(Filter, x, numbers=_nested(kernel.tolist()), s=w.s, p=w.p)
 
 
 def _nested(array: Any) -> Any:

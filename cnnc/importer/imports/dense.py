@@ -8,7 +8,7 @@ from cnnc.importer.interpreter import Interpreter, import_of
 from cnnc.importer.reader import Step
 from cnnc.importer.values import Layer, Refusal, Value
 from cnnc.ops.dense import Bilinear, Fc
-from cnnc.ops.reshape import Flatten, Reshape
+from cnnc.ops.reshape import Flatten
 from cnnc.reference.engine import Array
 
 
@@ -17,17 +17,7 @@ def flat_source(c: Interpreter, name: str) -> Layer:
     layer = c.layer_named(name)
     if layer.rank:
         raise Refusal("it multiplies the last of several axes by a matrix; fc works on vectors")
-    maker = c.maker(name)
-    if not c.sole(name):
-        return layer
-    plain = isinstance(layer.op, Flatten) or (isinstance(layer.op, Reshape) and maker is not None and _open(c, maker))
-    return layer.inputs[0] if plain and layer.step in ("", maker.name if maker else "") else layer
-
-
-def _open(c: Interpreter, step: Step) -> bool:
-    """Whether a Reshape leaves a size to be found out (-1), as those do that stand for a flatten."""
-    shape = c.values.get(step.input(1))
-    return step.op != "Reshape" or not isinstance(shape, np.ndarray) or -1 in shape or step.input(1) in c.model.makers
+    return layer.inputs[0] if isinstance(layer.op, Flatten) and c.sole(name) else layer
 
 
 def fc(c: Interpreter, name: str, weight: Array, bias: Array | None, keys: list[str]) -> Layer:

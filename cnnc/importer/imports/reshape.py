@@ -48,7 +48,11 @@ def _reshape(c: Interpreter, step: Step) -> Made:
         wanted = [total // max(rest, 1) if n == -1 else n for n in wanted]
     if min(wanted, default=0) < 1 or int(np.prod(wanted, dtype=np.float64)) != total:
         raise Refusal("its shape does not fit the number of elements")
-    return _reshaped(c, value, tuple(wanted))
+    # a shape that leaves a size to be found out, or names the batch, stands for a flatten
+    written = c.integers(1, "shape") or (0,)
+    flatten = -1 in written or written[0] != 0 or step.input(1) in c.model.makers
+    shape = tuple(wanted)
+    return c.moved(value, Move("reshape", shape), shape, flatten)
 
 
 @import_of("Squeeze")
