@@ -19,3 +19,16 @@ def _one_blas_thread() -> Iterator[None]:
     """As in training and export; several pytest workers on few cores are slow otherwise."""
     with one_blas_thread():
         yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Numbers that tests want told whatever became of them."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()) if getattr(report, "when", "") == "call" else ():
+                told = (
+                    ", ".join(f"{number} {word}" for word, number in value.items())
+                    if isinstance(value, dict)
+                    else value
+                )
+                terminalreporter.write_line(f"{name}: {told}")

@@ -28,6 +28,11 @@ def hint(step: Step, layer: Layer, model: Model) -> str:
     return ".".join(p for p, after in zip(parts, [*parts[1:], ""], strict=True) if not after.startswith(f"{p}."))
 
 
+def output_hint(name: str) -> str:
+    """The name of an output, where a person gave it."""
+    return name if _CLEAN.fullmatch(name) and not _OF_EXPORTERS.fullmatch(name) else ""
+
+
 def _of_a_tool(name: str, op: str) -> bool:
     return bool(_OF_EXPORTERS.fullmatch(name)) or name.rstrip("0123456789").rstrip("_").lower() == op.lower()
 

@@ -30,6 +30,10 @@ from cnnc.tensor import DType
 Made = Layer | Value | Array | Sequence[Layer | Value | Array | None]
 Import = Callable[["Interpreter", Step], Made]
 IMPORTS: dict[str, Import] = {}
+# What comes of attributes of the wrong kind, or inputs that are lacking: a stranger's file may hold anything.
+_MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+NO_LAYER = "the language has no layer for it"
+MAX_CAUSES = 1000
 MAX_AXES = 4  # of a shape in the language, without the batch
 
 
@@ -65,9 +69,10 @@ class Interpreter:
             try:
                 made = self._made(step)
             except Refusal as refusal:
-                made = [Refused((Cause(step.name, step.op, str(refusal)),))]
+                made = [Refused(self._blame(step, str(refusal)))]
             except Blocked:
-                made = [Refused(self._blame(step))]
+                known = step.op in IMPORTS or step.op in FOLDABLE
+                made = [Refused(self._blame(step, "" if known else NO_LAYER))]
             for layer in self.layers[before:]:
                 layer.step = layer.step or step.name
             if len(self.layers) > before:
@@ -93,24 +98,26 @@ class Interpreter:
             return list(fold(step, given, self.model.opset))  # type: ignore[arg-type]
         handler = IMPORTS.get(step.op)
         if handler is None:
-            raise Refusal("the language has no layer for it")
+            raise Refusal(NO_LAYER)
         try:
             return handler(self, step)
         except ShapeError as error:
             raise Refusal(error.message) from None
         except BadValue as error:
             raise Refusal(f"a number of it is none that a layer takes: {error.expected}") from None
+        except _MALFORMED as error:
+            raise Refusal(f"it is not as ONNX defines it ({type(error).__name__})") from error
 
-    def _blame(self, step: Step) -> tuple[Cause, ...]:
-        """What stands in the way of a step: what it reads; and the step itself where it would be refused as well."""
+    def _blame(self, step: Step, reason: str) -> tuple[Cause, ...]:
+        """What stands in the way of a step: in what it reads, and, where there is a reason, the step itself."""
         causes: list[Cause] = []
         for name in step.inputs:
             value = self.values.get(name)
             if isinstance(value, Refused):
                 causes += value.causes
-        if step.op not in IMPORTS and step.op not in FOLDABLE:
-            causes.append(Cause(step.name, step.op, "the language has no layer for it"))
-        return tuple(dict.fromkeys(causes))[:1000]
+        if reason:
+            causes.append(Cause(step.name, step.op, reason))
+        return tuple(dict.fromkeys(causes))[:MAX_CAUSES]
 
     def _input(self, port: Port) -> Value | Refused:
         def refused(reason: str) -> Refused:

@@ -15,6 +15,7 @@ import numpy as np
 
 import cnnc.importer.imports  # noqa: F401  fills the table
 from cnnc.diagnostics import CnncError, Diagnostic
+from cnnc.importer.hints import output_hint
 from cnnc.importer.interpreter import Interpreter
 from cnnc.importer.reader import Model
 from cnnc.importer.values import Cause, Layer, Refusal, Refused, Value
@@ -210,7 +211,7 @@ def _needed(model: Model, run: Interpreter, batch: int | None) -> Net:
         if isinstance(layer.op, Input) or layer in outputs:
             layer = run.add(Identity, layer)
         if name not in {p.name for p in model.inputs}:
-            layer.hint = layer.hint or name
+            layer.hint = output_hint(name) or layer.hint
         outputs.append(layer)
     wanted = {id(layer) for layer in (*outputs, *run.inputs)}
     for layer in reversed(run.layers):

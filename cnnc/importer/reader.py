@@ -122,20 +122,31 @@ def model_of(proto: onnx.ModelProto, folder: Path | None) -> Model:
         raise damaged("the graph has sparse initializers, which cnnc does not read")
     constants: dict[str, Array] = {}
     for tensor in graph.initializer:
-        if tensor.name in constants:
-            raise damaged(f"two initializers are named {tensor.name}")
-        constants[tensor.name] = array_of(tensor, folder, f"the initializer {tensor.name}")
-    inputs = tuple(_port(info) for info in graph.input if info.name not in constants)
+        name = _text(tensor.name)
+        if name in constants:
+            raise damaged(f"two initializers are named {name}")
+        constants[name] = array_of(tensor, folder, f"the initializer {name}")
+    ports = [_port(info) for info in graph.input]
+    if len({port.name for port in ports}) < len(ports):
+        raise damaged("two inputs have one name")
+    inputs = tuple(port for port in ports if port.name not in constants)
     steps = _in_order(graph, {*constants, *(p.name for p in inputs)}, folder)
     made = {*constants, *(p.name for p in inputs), *(o for step in steps for o in step.outputs)}
-    outputs = tuple(info.name for info in graph.output)
+    outputs = tuple(_text(info.name) for info in graph.output)
     for name in outputs:
         if name not in made:
             raise damaged(f"no node makes the output {name}")
     if not outputs:
         raise damaged("the graph has no output")
-    producer = " ".join(part for part in (proto.producer_name, proto.producer_version) if part)
-    return Model(graph.name, producer, opset, inputs, outputs, steps, constants)
+    producer = " ".join(part for part in map(_text, (proto.producer_name, proto.producer_version)) if part)
+    return Model(_text(graph.name), producer, opset, inputs, outputs, steps, constants)
+
+
+def _text(value: str | bytes) -> str:
+    """A string of the message: what is not UTF-8 comes out of protobuf as bytes. Raises E620."""
+    if isinstance(value, bytes):
+        raise damaged("a name in it is not UTF-8")
+    return value
 
 
 def _opset(proto: onnx.ModelProto) -> int:
@@ -152,36 +163,38 @@ def _opset(proto: onnx.ModelProto) -> int:
 
 
 def _port(info: onnx.ValueInfoProto) -> Port:
+    name = _text(info.name)
     if not info.type.HasField("tensor_type"):
-        return Port(info.name, "no tensor", None)
+        return Port(name, "no tensor", None)
     kind = info.type.tensor_type
     dtype = _ELEMENT.get(kind.elem_type)
     if dtype is None:
         dtype = type_name(kind.elem_type)
     if not kind.HasField("shape") or len(kind.shape.dim) > MAX_AXES:
-        return Port(info.name, dtype, None)
-    sizes = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim]
+        return Port(name, dtype, None)
+    sizes = [d.dim_value if d.HasField("dim_value") else _text(d.dim_param) for d in kind.shape.dim]
     if any(isinstance(size, int) and size < 0 for size in sizes):
-        raise damaged(f"the input {info.name} has a size below 0")
+        raise damaged(f"the input {name} has a size below 0")
     batch = [s or "" for s in sizes[:1]]  # some exporters say 0 for a batch that is open
-    return Port(info.name, dtype, (*batch, *sizes[1:]))
+    return Port(name, dtype, (*batch, *sizes[1:]))
 
 
 def _in_order(graph: onnx.GraphProto, known: set[str], folder: Path | None) -> tuple[Step, ...]:
     """The nodes as steps. Raises E620 where one reads what is not made before it, or makes what is there."""
     steps, made = [], set(known)
     for number, node in enumerate(graph.node):
-        name = node.name or f"node {number}, which makes {next((o for o in node.output if o), 'nothing')}"
-        for read in node.input:
+        reads, makes = tuple(map(_text, node.input)), tuple(map(_text, node.output))
+        name = _text(node.name) or f"node {number}, which makes {next((o for o in makes if o), 'nothing')}"
+        for read in reads:
             if read and read not in made:
                 raise damaged(f"{name} reads {read}, which nothing before it makes")
-        for output in node.output:
+        for output in makes:
             if output and output in made:
                 raise damaged(f"{output} is made twice")
             made.add(output)
-        attributes = {a.name: _attribute(a, folder, name) for a in node.attribute}
-        domain = "" if node.domain in OWN_DOMAINS else node.domain
-        steps.append(Step(name, node.op_type, domain, tuple(node.input), tuple(node.output), attributes))
+        attributes = {_text(a.name): _attribute(a, folder, name) for a in node.attribute}
+        domain = "" if node.domain in OWN_DOMAINS else _text(node.domain)
+        steps.append(Step(name, _text(node.op_type), domain, reads, makes, attributes))
     return tuple(steps)
 
 

@@ -64,7 +64,7 @@ def _external(tensor: onnx.TensorProto, folder: Path | None, needed: int, what: 
     """The bytes of a tensor that lie in another file. Raises CnncError E622."""
     entries = {e.key: e.value for e in tensor.external_data}
     location = entries.get("location", "")
-    if folder is None or not location:
+    if folder is None or not isinstance(location, str) or not location:
         raise CnncError.of("E622", f"{what} lies in another file, which is not named")
     root = folder.resolve()
     try:
@@ -94,9 +94,11 @@ def _external(tensor: onnx.TensorProto, folder: Path | None, needed: int, what: 
     return np.frombuffer(data, np.uint8)
 
 
-def _whole(text: str | None, default: int, what: str) -> int:
+def _whole(text: str | bytes | None, default: int, what: str) -> int:
     if text is None or text == "":
         return default
+    if isinstance(text, bytes):
+        raise CnncError.of("E622", f"{what}: where it lies is not written in UTF-8")
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise CnncError.of("E622", f"{what}: `{_shown(text)}` is no number of bytes")
     return int(text)

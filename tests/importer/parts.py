@@ -17,7 +17,7 @@ from cnnc.importer.importer import Imported, of_model
 from cnnc.importer.reader import model_of
 from cnnc.reference.engine import Array, Weights, forward, outward
 
-Shape = Sequence[int | str | None]
+Shape = Sequence[Any]
 
 
 def exported(graph: Graph, weights: Weights, opset: int = 17) -> onnx.ModelProto:
@@ -71,7 +71,7 @@ def model(
 def node(op: str, inputs: str, outputs: str = "y", **attributes: Any) -> onnx.NodeProto:
     """A node; `x w` are two inputs, `-` one that is left out."""
     names = [n.replace("-", "") for n in inputs.split()]
-    return helper.make_node(op, names, outputs.split(), name=outputs.split()[0], **attributes)
+    return helper.make_node(op, names, outputs.split(), name=f"node_{outputs.split()[0]}", **attributes)
 
 
 def _array(value: Any) -> Array:

@@ -38,7 +38,9 @@ def _conv(c: Interpreter, step: Step) -> Layer:
     w = window_arguments(c, x, step, weight.shape[2:])
     groups = step.get("group", 1)
     if bias is None and groups == x.type.channels == weight.shape[0]:
-        fixed = _named(c, x, w, weight) or pool_of_kernel(c, x, w, weight) or _filter(c, x, w, weight)
+        fixed = _named(c, x, w, weight)
+        if fixed is None and (len(weight) > 1 or step.input(1).endswith(".kernel")):  # one channel: as likely learned
+            fixed = pool_of_kernel(c, x, w, weight) or _filter(c, x, w, weight)
         if fixed is not None:
             return fixed
     weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
@@ -72,8 +74,6 @@ def _filter(c: Interpreter, x: Layer, w: WindowArguments, weight: Array) -> Laye
     kernel = weight[0, 0]
     if max(w.d) > 1 or not (weight == kernel).all() or kernel.size > MAX_FILTER:
         return None
-    if len(weight) == 1 and not c.step.input(1).endswith(".kernel"):
-        return None  # one channel: as likely learned
     return c.add(Filter, x, numbers=_nested(kernel.tolist()), s=w.s, p=w.p)
 
 

@@ -33,10 +33,10 @@ def pool_of_kernel(c: Interpreter, x: Layer, w: WindowArguments, weight: Array) 
 
 def _kind(w: WindowArguments, weight: Array) -> tuple[str, float | None] | None:
     kernel = weight[0, 0]
-    if not (weight == weight[:1]).all() or kernel.size < 2 or (kernel < 0).any() or abs(float(kernel.sum()) - 1) > 1e-4:
+    if not (weight == weight[:1]).all() or (kernel < 0).any() or abs(float(kernel.sum()) - 1) > 1e-4:
         return None
-    if (kernel == kernel.ravel()[0]).all():
-        return ("avg", None) if max(w.d) > 1 else None
+    if (kernel == kernel.ravel()[0]).all() and max(w.d) > 1:
+        return "avg", None
     for sigma in _sigmas(kernel):
         values = {} if sigma is None else {"sigma": sigma}
         op = Pool.make(kernel.ndim, kind=Word("weighted"), k=kernel.shape, **values)

@@ -6,7 +6,7 @@ import numpy as np
 
 from cnnc.arguments import Word
 from cnnc.importer.imports.dense import bilinear
-from cnnc.importer.imports.parts import Padded, near, padded_input, real, window_arguments
+from cnnc.importer.imports.parts import Padded, near, padded_input, padding, real, window_arguments
 from cnnc.importer.interpreter import Interpreter, Made, import_of
 from cnnc.importer.reader import Step
 from cnnc.importer.values import Layer, Move, Refusal, Value
@@ -39,7 +39,7 @@ def _windows(c: Interpreter, step: Step, around: Padded | None) -> Layer:
     if around is not None:
         if w.pads is None or any(sum(pair) for pair in w.pads):
             raise Refusal("it is padded twice")
-        p = (*(b for b, _ in around.pads), *(e for _, e in around.pads))
+        p = padding(around.pads, x.type.spatial, w.k, w.s, w.d)
         counted = kind == "avg"
     if kind == "l2" and step.get("p", 2) != 2:
         kind, norm = "lp", step.get("p", 2)
