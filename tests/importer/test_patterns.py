@@ -215,7 +215,7 @@ def test_constants_along_the_channels() -> None:
     assert after_input(model([node("Mul", "x s", "m"), node("Add", "m b")], IMAGE, {"s": c, "b": c})) == "y: affine"
     assert after_input(model([node("Mul", "x s")], IMAGE, {"s": np.float32(0.5)})) == "y: scale 0.5"
     text = after_input(model([node("Sub", "x m", "c"), node("Div", "c d")], IMAGE,
-                             {"m": np.float32([[[0.5]], [[0.25]], [[1]], [[2]]]), "d": np.float32(2)}))  # fmt: skip
+                             {"m": np.array([[[0.5]], [[0.25]], [[1]], [[2]]], np.float32), "d": np.float32(2)}))  # fmt: skip
     assert text == "y: normalize mean=[0.5, 0.25, 1, 2] std=2"
     after_input(model([node("Sub", "k x", "s"), node("Div", "s d")], IMAGE, {"k": c, "d": np.float32(-3)}))
 
@@ -243,7 +243,7 @@ def test_bytes_are_scaled_once() -> None:
 def test_group_norm_as_pytorch_writes_it() -> None:
     nodes = [node("Reshape", "x g", "r"), node("InstanceNormalization", "r o z", "i"), node("Shape", "x", "s"),
              node("Reshape", "i s", "j"), node("Mul", "j w", "m"), node("Add", "m b")]  # fmt: skip
-    constants = {"g": [0, 2, -1], "o": np.float32([1, 1]), "z": np.float32([0, 0]),
+    constants = {"g": [0, 2, -1], "o": np.array([1, 1], np.float32), "z": np.array([0, 0], np.float32),
                  "w": weights(4, 1, 1), "b": weights(4, 1, 1)}  # fmt: skip
     assert after_input(model(nodes, IMAGE, constants)) == "y: group_norm groups=2"
 
@@ -297,12 +297,12 @@ def test_split_squeeze_and_unsqueeze() -> None:
 
 
 def test_resize_by_sizes_or_scales() -> None:
-    for inputs, constants in (("x - s", {"s": np.float32([1, 1, 2, 2])}), ("x - - t", {"t": [3, 4, 12, 16]})):
+    for inputs, constants in (("x - s", {"s": np.array([1, 1, 2, 2], np.float32)}), ("x - - t", {"t": [3, 4, 12, 16]})):
         shape = {"x": [3, 4, 6, 8]}
         text = after_input(model([node("Resize", inputs, mode="nearest")], shape, constants))
         assert text == "y: upsample 2"
     with pytest.raises(CnncError, match="no whole number"):
-        imported(model([node("Resize", "x - s")], IMAGE, {"s": np.float32([1, 1, 1.5, 1.5])}))
+        imported(model([node("Resize", "x - s")], IMAGE, {"s": np.array([1, 1, 1.5, 1.5], np.float32)}))
 
 
 # --- old opsets ----------------------------------------------------------------------------------------------------

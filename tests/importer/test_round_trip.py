@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_other_opsets_come_back(opset: int) -> None:
         assert same != (case.id in SIMPLER or case.id in MORE), case.id
 
 
-def models() -> list[object]:
+def models() -> list[Any]:
     found = []
     for path in MODELS:
         large = load(path).require_graph().total_parameters > LARGE
