@@ -1,6 +1,6 @@
 """The proof of an import: the model on onnxruntime beside the network in NumPy, on random input.
 
-In: an `Imported`, and the model's file. Out: `Agreement`. Raises CnncError E806 where they differ.
+In: an `Imported`, and the model's file. Out: `Agreement`. Raises CnncError E820 where they differ.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Agreement(NamedTuple):
 
 
 def prove(imported: Imported, path: Path) -> Agreement:
-    """Runs both on the same input. Raises CnncError E806 where an output differs."""
+    """Runs both on the same input. Raises CnncError E820 where an output differs."""
     graph = imported.network.require_graph()
     first = next((p.shape[0] for p in imported.model.inputs if p.shape), 2)
     feeds = sample_feeds(graph, first if isinstance(first, int) else 2)
@@ -54,11 +54,11 @@ def prove(imported: Imported, path: Path) -> Agreement:
         found = outward(trace.values[name]).astype(np.float64)
         if found.shape != expected.shape:
             shapes = " and ".join("x".join(map(str, a.shape)) for a in (expected, found))
-            raise CnncError.of("E806", f"the output {was} has the shapes {shapes} in the model and in the network")
+            raise CnncError.of("E820", f"the output {was} has the shapes {shapes} in the model and in the network")
         made = Agreement(True, float(np.abs(found - expected).max(initial=0)), float(np.abs(expected).max(initial=0)))
         if not made.difference <= ATOL + RTOL * made.scale:
             message = f"the output {was} differs by {made.difference:.3g} where values reach {made.scale:.3g}"
-            raise CnncError.of("E806", message, help="please report it, with the model: no file was written")
+            raise CnncError.of("E820", message, help="please report it, with the model: no file was written")
         worst = max(worst, made, key=lambda a: a.relative)
     return worst
 
