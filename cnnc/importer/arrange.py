@@ -18,6 +18,7 @@ from cnnc.ops.reshape import DepthToSpace
 
 MAX_BRANCHES = 60  # layers within the braces of one merge; longer ones are named
 MAX_DEPTH = 8
+MAX_STEPS = 2_000_000  # upwards in search of what ways have in common; then operands are named
 MAX_ENLARGING = 4  # layers of branches that make an image larger again
 _ENLARGING = ConvTranspose | Unpool | Upsample | DepthToSpace
 
@@ -94,12 +95,17 @@ def _dominators(layers: Iterable[Layer]) -> dict[int, Layer | None]:
     """For each layer, the nearest one that all ways from the inputs to it go through; None where there is none."""
     above: dict[int, Layer | None] = {}
     depth: dict[int, int] = {}
+    left = MAX_STEPS
     for layer in layers:
         reads: list[Layer | None] = list(layer.reads)
         common: Layer | None = reads[0] if reads else None
         for other in reads[1:]:
             a, b = common, other
             while a is not b and a is not None and b is not None:
+                left -= 1
+                if left < 0:
+                    a = None
+                    break
                 if depth[id(a)] >= depth[id(b)]:
                     a = above[id(a)]
                 else:

@@ -17,7 +17,6 @@ from cnnc.importer.network import Net, net_of
 from cnnc.importer.reader import Model, read_model
 from cnnc.importer.values import Layer
 from cnnc.importer.write import Written, write
-from cnnc.language.parse import MAX_TEXT
 from cnnc.network import Network, check
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
@@ -57,38 +56,36 @@ def of_model(
 ) -> Imported:
     """The network of a model that was read; `origin` and `name` are the files' names."""
     net = net_of(model, model.name if _says_something(model.name) else Path(origin).stem, at)
-    head = _head(model, origin)
-    for plain in (False, True):
-        written = write(net, head, flat=flat or plain)
-        network = check(written.text, name)
-        if _agrees(network, written, net):
-            break
-    else:
-        raise CnncError(*network.diagnostics) if network.graph is None else ValueError("the text is another network")
+    written, network = _checked(net, _head(model, origin), name, flat)
     graph = network.require_graph()
-    claims = f"expect params={graph.total_parameters}"
-    if network.survey is None:
-        claims += f" macs={graph.total_macs}"
-    written = write(net, head, claims, flat=flat or plain)
-    network = check(written.text, name)
-    graph = network.require_graph()
-    if len(written.text) > MAX_TEXT:
-        raise CnncError.of("E001", f"the text of {origin} is too long")
+    names = {id(layer): node.name for node, layer in zip(graph.nodes, written.layers, strict=True)}
     weights: Weights = {}
     for node, layer in zip(graph.nodes, written.layers, strict=True):
         for short, array in layer.weights.items():
             weights.setdefault(f"{node.parameter_owner}.{short}", np.ascontiguousarray(array))
-    made = {id(layer): node.name for node, layer in zip(graph.nodes, written.layers, strict=True)}
     return Imported(
         network,
         weights,
-        {layer.step: made[id(layer)] for layer in net.layers},
-        {layer.step: made[id(layer)] for layer in net.inputs},
-        tuple(made[id(layer)] for layer in net.outputs),
+        {layer.step: names[id(layer)] for layer in net.layers},
+        {layer.step: names[id(layer)] for layer in net.inputs},
+        tuple(names[id(layer)] for layer in net.outputs),
         written.repeats,
         written.blocks,
         model,
     )
+
+
+def _checked(net: Net, head: str, name: str, flat: bool) -> tuple[Written, Network]:
+    """The text of a network with its totals as claims, and what the language makes of it."""
+    for plain in dict.fromkeys((flat, True)):  # in one line of descent where repeats and blocks did not come out right
+        written = write(net, head, flat=plain)
+        network = check(written.text, name)
+        if network.graph is None or not _agrees(network, written, net):
+            continue
+        claims = f"expect params={network.graph.total_parameters}"
+        claims += f" macs={network.graph.total_macs}" if network.survey is None else ""
+        return written, check(f"{written.text}\n{claims}\n", name)
+    raise CnncError(*network.diagnostics) if network.graph is None else ValueError("the text is another network")
 
 
 def _says_something(name: str) -> bool:

@@ -22,6 +22,7 @@ from cnnc.importer.hints import hint
 from cnnc.importer.moves import recognise
 from cnnc.importer.reader import Model, Port, Step
 from cnnc.importer.values import Blocked, Cause, Layer, Move, Refusal, Refused, Value
+from cnnc.ops.activation import Identity
 from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import Array
@@ -32,6 +33,46 @@ Import = Callable[["Interpreter", Step], Made]
 IMPORTS: dict[str, Import] = {}
 # What comes of attributes of the wrong kind, or inputs that are lacking: a stranger's file may hold anything.
 _MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+# Operators of one tensor whose output has its shape and type.
+_ALIKE = frozenset(
+    [
+        "Acos",
+        "Acosh",
+        "Asin",
+        "Asinh",
+        "Atan",
+        "Atanh",
+        "Celu",
+        "Ceil",
+        "Cos",
+        "Cosh",
+        "CumSum",
+        "Erf",
+        "Exp",
+        "Floor",
+        "Gelu",
+        "Hardmax",
+        "HardSigmoid",
+        "Log",
+        "LogSoftmax",
+        "LpNormalization",
+        "MeanVarianceNormalization",
+        "Pow",
+        "Reciprocal",
+        "RMSNormalization",
+        "Round",
+        "Shrink",
+        "Sign",
+        "Sin",
+        "Sinh",
+        "Softmax",
+        "Softsign",
+        "Sqrt",
+        "Swish",
+        "Tan",
+        "ThresholdedRelu",
+    ]
+)
 NO_LAYER = "the language has no layer for it"
 MAX_CAUSES = 1000
 MAX_AXES = 4  # of a shape in the language, without the batch
@@ -58,6 +99,7 @@ class Interpreter:
         self.layers: list[Layer] = []
         self.inputs: list[Layer] = []
         self.bytes: dict[str, Layer] = {}  # inputs of uint8, which in the language are scaled to 0..1
+        self.holes: dict[int, Cause] = {}  # layers that stand for what was refused
         self.step = Step("", "", "", (), (), {})
 
     def run(self) -> None:
@@ -69,7 +111,7 @@ class Interpreter:
             try:
                 made = self._made(step)
             except Refusal as refusal:
-                made = [Refused(self._blame(step, str(refusal)))]
+                made = self._hole(step, str(refusal)) or [Refused(self._blame(step, str(refusal)))]
             except Blocked:
                 known = step.op in IMPORTS or step.op in FOLDABLE
                 made = [Refused(self._blame(step, "" if known else NO_LAYER))]
@@ -107,6 +149,16 @@ class Interpreter:
             raise Refusal(f"a number of it is none that a layer takes: {error.expected}") from None
         except _MALFORMED as error:
             raise Refusal(f"it is not as ONNX defines it ({type(error).__name__})") from error
+
+    def _hole(self, step: Step, reason: str) -> Layer | None:
+        """A layer that stands for a refused one whose output is like its input, so that what follows is looked at too."""
+        value = self.values.get(step.input(0))
+        if step.op not in _ALIKE or step.domain or not isinstance(value, Value) or value.layer is None:
+            return None
+        layer = Layer(Identity(), (value.layer,), value.layer.type)
+        self.layers.append(layer)
+        self.holes[id(layer)] = Cause(step.name, step.op, reason)
+        return layer
 
     def _blame(self, step: Step, reason: str) -> tuple[Cause, ...]:
         """What stands in the way of a step: in what it reads, and, where there is a reason, the step itself."""

@@ -40,7 +40,13 @@ class Net(NamedTuple):
     counted: bool = False  # whether the model comes from cnnc, whose names within blocks are counts
 
     def owner(self, layer: Layer) -> Layer | None:
+        """The layer whose parameters a layer uses, where they are another's."""
         return self.shared.get(id(layer))
+
+    @property
+    def sharing(self) -> set[int]:
+        """All layers that use another's parameters, or have theirs used, by their id."""
+        return {*self.shared, *(id(owner) for owner in self.shared.values())}
 
 
 class Refusals(Exception):
@@ -141,11 +147,21 @@ def _run(model: Model, batch: int, sizes: Mapping[str, int]) -> Interpreter:
                 run.values[name] = run.value(run.plain(value))
             except Refusal as refusal:
                 causes.append(Cause(name, "output", str(refusal)))
+    causes += _holes(run, [v.layer for name in model.outputs if isinstance(v := run.values[name], Value)])
     if not run.inputs and not causes:
         causes.append(Cause(model.name or "the graph", "graph", "it has no input"))
     if causes:
         raise Refusals(causes)
     return run
+
+
+def _holes(run: Interpreter, outputs: Iterable[Layer | None]) -> list[Cause]:
+    """What was refused, and stands as a hole in the layers that these outputs need."""
+    wanted = {id(layer) for layer in outputs}
+    for layer in reversed(run.layers):
+        if id(layer) in wanted:
+            wanted |= {id(read) for read in layer.reads}
+    return [cause for layer, cause in run.holes.items() if layer in wanted]
 
 
 def _require_same(model: Model, net: Net, batch: int | None, symbols: tuple[str, ...], number: int) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 from cnnc.importer.arrange import Item
 from cnnc.importer.phrases import WIDE, Phrase
@@ -18,7 +18,7 @@ from cnnc.importer.values import Layer
 from cnnc.ops.dense import Bilinear, Input
 from cnnc.ops.merge import Concat, Merge
 
-MAX_ITEMS = 2000  # of a list that is searched; longer ones are written as they are
+MAX_ITEMS = 3000  # of a list that is searched; longer ones are written as they are
 MAX_WINDOW = 24  # items of a block, or of a round
 MAX_PARAMETERS = 8
 MAX_BLOCKS = 8
@@ -92,15 +92,27 @@ class Call:
 Statement = Item | Rounds | Call
 
 
-def gather(items: list[Item], phrase_of: PhraseOf, taken: set[str]) -> tuple[list[Statement], list[Block]]:
-    """Blocks first, then repeats, in the text and within blocks. `taken` are words that cannot name a block."""
+class _Ties(NamedTuple):
+    """Layers that statements name, or go back to; and those that share parameters, which have to be named."""
+
+    named: frozenset[int] = frozenset()
+    tied: frozenset[int] = frozenset()
+
+
+def gather(
+    items: list[Item], phrase_of: PhraseOf, taken: set[str], sharing: Iterable[int] = ()
+) -> tuple[list[Statement], list[Block]]:
+    """Blocks first, then repeats, in the text and within blocks.
+
+    `taken` are words that cannot name a block, `sharing` the layers that share parameters, by their id.
+    """
     statements: list[Statement] = list(items)
     blocks: list[Block] = []
     if len(items) > MAX_ITEMS:
         return statements, blocks
-    outside = _named_outside(items)
+    ties = _Ties(_named_outside(items), frozenset(sharing))
     while len(blocks) < MAX_BLOCKS:
-        found = _best_block(statements, phrase_of, outside)
+        found = _best_block(statements, phrase_of, ties)
         if found is None:
             break
         length, starts = found
@@ -108,11 +120,11 @@ def gather(items: list[Item], phrase_of: PhraseOf, taken: set[str]) -> tuple[lis
         blocks.append(block)
     key = _Keys(phrase_of)
     for block in blocks:
-        block.body = _repeats(block.body, lambda s, b=block: key.of(s, b.widths), set())  # type: ignore[misc]
-    return _repeats(statements, lambda s: key.of(s, {}), outside), blocks
+        block.body = _repeats(block.body, lambda s, b=block: key.of(s, b.widths), _Ties())  # type: ignore[misc]
+    return _repeats(statements, lambda s: key.of(s, {}), ties), blocks
 
 
-def _named_outside(items: Sequence[Item]) -> set[int]:
+def _named_outside(items: Sequence[Item]) -> frozenset[int]:
     """The layers that a statement names, or goes back to."""
     found: set[int] = set()
     current: Layer | None = None
@@ -121,7 +133,7 @@ def _named_outside(items: Sequence[Item]) -> set[int]:
             found.add(id(item.source))
         found |= {id(layer) for layer in item.named()}
         current = item.layer
-    return found
+    return frozenset(found)
 
 
 # --- what statements look like -------------------------------------------------------------------------------
@@ -163,21 +175,31 @@ class _Keys:
         return f"{text} {[widths.get(id(la), str(n)) for la, n in zip(layers, numbers, strict=True)]}"
 
 
-def _flows(statements: Sequence[Statement], start: int, length: int, outside: set[int], last_may: bool) -> bool:
-    """Whether each of these statements goes on from the one before, and nothing outside names what is within."""
-    window = statements[start : start + length]
-    for place, statement in enumerate(window):
-        if next(iter(statement.named()), None) is not None:
-            return False
+class _Windows:
+    """Which runs of statements may be gathered: each goes on from the one before, and nothing outside names what is within."""
+
+    def __init__(self, statements: Sequence[Statement], ties: _Ties) -> None:
+        stopped = [not self._goes_on(statements, place, ties) for place in range(len(statements))]
+        seen = [any(id(la) in ties.named for la in s.layers()) for s in statements]
+        self.seen_before_last = [any(id(la) in ties.named for la in s.layers() if la is not s.last) for s in statements]
+        self.seen = [0, *accumulate(seen)]
+        self.stopped = [0, *accumulate(stopped)]
+        self.merges = [0, *accumulate(isinstance(s, Item) and bool(s.bodies) for s in statements)]
+
+    def _goes_on(self, statements: Sequence[Statement], place: int, ties: _Ties) -> bool:
+        statement = statements[place]
         if isinstance(statement, Item) and isinstance(statement.layer.op, Input | Bilinear):
             return False
-        if start + place == 0 or statement.first is not statements[start + place - 1].last:
+        if next(iter(statement.named()), None) is not None or any(id(la) in ties.tied for la in statement.layers()):
             return False
-        final = last_may and place == length - 1
-        inner = [la for la in statement.layers() if not (final and la is statement.last)]
-        if any(id(layer) in outside for layer in inner):
+        return place == 0 or statement.first is statements[place - 1].last
+
+    def fits(self, start: int, length: int, last_may: bool) -> bool:
+        """Whether so many statements from here may be gathered; `last_may`: the last of them may be named."""
+        end = start + length
+        if self.stopped[end] > self.stopped[start] or self.seen[end - 1] > self.seen[start]:
             return False
-    return True
+        return not self.seen_before_last[end - 1] and (last_may or self.seen[end] == self.seen[start])
 
 
 def _size(statement: Statement) -> int:
@@ -192,21 +214,20 @@ def _begins_well(statement: Statement) -> bool:
 # --- blocks --------------------------------------------------------------------------------------------------
 
 
-def _best_block(
-    statements: Sequence[Statement], phrase_of: PhraseOf, outside: set[int]
-) -> tuple[int, list[int]] | None:
+def _best_block(statements: Sequence[Statement], phrase_of: PhraseOf, ties: _Ties) -> tuple[int, list[int]] | None:
     """Where the block begins, each time, that saves the most; and its length in statements."""
     keys = _Keys(phrase_of)
+    windows = _Windows(statements, ties)
     texts = [keys.template(s)[0] if isinstance(s, Item) else None for s in statements]
     best: tuple[float, int, list[int]] | None = None
     for length in range(1, min(MAX_WINDOW, len(statements)) + 1):
         found: dict[tuple[str, ...], list[int]] = {}
         for start in range(1, len(statements) - length + 1):
-            window = texts[start : start + length]
-            if any(t is None for t in window) or not _begins_well(statements[start]):
+            merges = windows.merges[start + length] - windows.merges[start]
+            if merges > 1 or not windows.fits(start, length, True) or not _begins_well(statements[start]):
                 continue
-            merges = sum(isinstance(s, Item) and bool(s.bodies) for s in statements[start : start + length])
-            if merges > 1 or not _flows(statements, start, length, outside, True):
+            window = texts[start : start + length]
+            if None in window:
                 continue
             starts = found.setdefault(tuple(t for t in window if t is not None), [])
             if not starts or start >= starts[-1] + length:
@@ -321,16 +342,19 @@ def _stem(hints: Sequence[str]) -> str:
 # --- repeats -------------------------------------------------------------------------------------------------
 
 
-def _repeats(statements: list[Any], key: Callable[[Any], str], outside: set[int]) -> list[Any]:
+def _repeats(statements: list[Any], key: Callable[[Any], str], ties: _Ties) -> list[Any]:
     """The statements with what follows itself as a repeat."""
     keys = [key(s) for s in statements]
+    windows = _Windows(statements, ties)
     made: list[Any] = []
     place = 0
     while place < len(statements):
         best = (0, 0, 0)
         for length in range(1, min(MAX_WINDOW, (len(statements) - place) // 2) + 1):
-            rounds = _count(statements, keys, place, length, outside)
-            if rounds > 1 and _begins_well(statements[place]):
+            if not _begins_well(statements[place]):
+                break
+            rounds = _count(windows, keys, place, length)
+            if rounds > 1:
                 size = sum(_size(s) for s in statements[place : place + length])
                 gain = (rounds - 1) * size - 1
                 if gain > best[0]:
@@ -346,18 +370,12 @@ def _repeats(statements: list[Any], key: Callable[[Any], str], outside: set[int]
     return made
 
 
-def _count(statements: Sequence[Any], keys: Sequence[str], place: int, length: int, outside: set[int]) -> int:
+def _count(windows: _Windows, keys: Sequence[str], place: int, length: int) -> int:
     """How often a window of this length follows itself from here."""
+    first = keys[place : place + length]
     rounds = 1
-    while keys[place + rounds * length : place + (rounds + 1) * length] == keys[place : place + length]:
+    while keys[place + rounds * length : place + (rounds + 1) * length] == first:
         rounds += 1
-    while rounds > 1 and not _flows_on(statements, place, rounds * length, outside):
+    while rounds > 1 and not windows.fits(place, rounds * length, False):
         rounds -= 1
     return rounds
-
-
-def _flows_on(statements: Sequence[Any], start: int, length: int, outside: set[int]) -> bool:
-    """As `_flows`, where the first statement may be the first of a block's body."""
-    if start == 0:
-        return _flows(statements, 1, length - 1, outside, False) and isinstance(statements[0], Item | Call)
-    return _flows(statements, start, length, outside, False)

@@ -24,7 +24,7 @@ from cnnc.reference.engine import Array
 
 OLDEST_OPSET = 7
 MAX_BYTES = 2**31 - 1  # of a protobuf message
-MAX_STEPS = 50_000
+MAX_STEPS = 20_000
 OWN_DOMAINS = ("", "ai.onnx")
 _ELEMENT: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8", TensorProto.INT64: "int64"}
 

@@ -40,8 +40,8 @@ class Written(NamedTuple):
     blocks: int
 
 
-def write(net: Net, head: str, tail: str = "", flat: bool = False) -> Written:
-    """The text of a network; `head` are its comments, `tail` its claims. `flat` looks for no repeats and blocks."""
+def write(net: Net, head: str, flat: bool = False) -> Written:
+    """The text of a network; `head` are its comments. `flat` looks for no repeats and blocks."""
     items = arrange(net)
     names: dict[int, str] = {}
 
@@ -52,7 +52,7 @@ def write(net: Net, head: str, tail: str = "", flat: bool = False) -> Written:
     statements: list[Statement] = list(items)
     blocks: list[Block] = []
     if not flat:
-        statements, blocks = gather(items, phrase_of, taken)
+        statements, blocks = gather(items, phrase_of, taken, net.sharing)
     naming = _Naming(net, {b.name for b in blocks})
     naming.name(statements)
     names.update(naming.names)
@@ -63,7 +63,7 @@ def write(net: Net, head: str, tail: str = "", flat: bool = False) -> Written:
     parts += lines.sequence(statements, None, {})
     if net.outputs != (net_last(statements),):
         parts += ["", f"output {' '.join(names[id(layer)] for layer in net.outputs)}"]
-    text = "\n".join([*parts, "", tail]).strip() + "\n"
+    text = "\n".join(parts).strip() + "\n"
     order = tuple(layer for s in statements for layer in s.layers())
     rounds = sum(isinstance(s, Rounds) for s in [*statements, *(s for b in blocks for s in b.body)])
     return Written(format_text(Source("<imported>", text)), order, naming.names, rounds, len(blocks))

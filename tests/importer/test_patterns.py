@@ -343,7 +343,7 @@ def test_every_node_in_the_way_is_listed() -> None:
 
 
 def test_what_nothing_needs_is_no_matter() -> None:
-    nodes = [node("Sin", "x", "a"), node("Relu", "x")]
+    nodes = [node("Sin", "x", "a"), node("Softmax", "a", "b", axis=2), node("Relu", "x")]
     assert after_input(model(nodes, IMAGE)) == "y: relu"
 
 

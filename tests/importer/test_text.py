@@ -15,10 +15,10 @@ from tests.importer.parts import exported, imported, model, node, statements
 from tests.op_cases import random_weights
 
 
-def back(text: str, **options: object) -> Imported:
+def back(text: str, flat: bool = False) -> Imported:
     """A network's text, exported and imported."""
     graph = check(text).require_graph()
-    found = imported(exported(graph, random_weights(graph, 0)), **options)
+    found = imported(exported(graph, random_weights(graph, 0)), flat=flat)
     assert format_text(Source("net.cnn", found.text)) == found.text
     assert [d for d in found.network.diagnostics if d.severity == "error"] == []
     return found
@@ -112,6 +112,14 @@ def test_an_encoder_and_decoder_names_its_skips() -> None:
     assert "e1: conv 4 k=3 p=same" in found.text
     assert "from e2\nconcat upsample1" in found.text or "concat e2" in found.text
     assert "{" not in found.text
+
+
+def test_layers_that_share_are_not_gathered() -> None:
+    """Their text names the owner, which a repeat or block could not."""
+    share = "conv 4 k=3 p=same share=a; relu"
+    found = back(f"input 4x8x8; a: conv 4 k=3 p=same; relu; {'; '.join([share] * 6)}; fc 2")
+    assert found.text.count("share=a") == 6
+    assert found.network.require_graph().total_parameters == 148 + 514
 
 
 def test_several_inputs_and_outputs() -> None:

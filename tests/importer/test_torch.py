@@ -53,7 +53,7 @@ def folded(net: Any) -> int:
 
 
 def total(net: Any) -> int:
-    return sum(p.numel() for p in net.parameters())
+    return int(sum(p.numel() for p in net.parameters()))
 
 
 def run(found: Imported, x: Any) -> np.ndarray[Any, Any]:
