@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc.diagnostics import CnncError
+from cnnc.files import write_atomic
 from cnnc.importer.network import Net, net_of
 from cnnc.importer.reader import Model, read_model
 from cnnc.importer.values import Layer
@@ -20,7 +21,11 @@ from cnnc.importer.write import Written, write
 from cnnc.network import Network, check
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
+from cnnc.provenance import versions
 from cnnc.reference.engine import Weights
+from cnnc.reference.parallel import thread_count
+from cnnc.training.checkpoint import Checkpoint, Progress
+from cnnc.training.checkpoint import save as save_checkpoint
 
 
 class Imported(NamedTuple):
@@ -127,12 +132,6 @@ def _same_op(layer: Layer, op: Op) -> bool:
 
 def save(imported: Imported, text: Path) -> Path:
     """Writes the text, and beside it a checkpoint of the weights. Returns the latter. Raises CnncError E902."""
-    from cnnc.files import write_atomic
-    from cnnc.provenance import versions
-    from cnnc.reference.parallel import thread_count
-    from cnnc.training.checkpoint import Checkpoint, Progress
-    from cnnc.training.checkpoint import save as save_checkpoint
-
     weights = text.with_suffix(".safetensors")
     progress = Progress(best_rank=0.0)
     saved = Checkpoint(text.name, imported.text, (), (), (), imported.weights, {}, progress, versions(), thread_count())

@@ -25,6 +25,7 @@ from cnnc.importer.values import Blocked, Cause, Layer, Move, Refusal, Refused, 
 from cnnc.ops.activation import Identity
 from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input
+from cnnc.ops.reshape import Flatten, Reshape
 from cnnc.reference.engine import Array
 from cnnc.tensor import DType
 
@@ -316,8 +317,6 @@ class Interpreter:
         legal = shape[0] == self.batch and 2 <= len(shape) <= MAX_AXES + 1 and move.kind == "reshape"
         if not legal or value.layer is None:
             return Value(shape, value.root, moves)
-        from cnnc.ops.reshape import Flatten, Reshape
-
         flat = len(shape) == 2 and flatten
         layer = self.add(Flatten, value.layer) if flat else self.add(Reshape, value.layer, shape=shape[1:])
         return Value(shape, value.root, moves, layer)

@@ -21,10 +21,15 @@ from cnnc.importer.reader import Model
 from cnnc.importer.values import Cause, Layer, Refusal, Refused, Value
 from cnnc.ops.activation import Identity
 from cnnc.ops.base import Op
+from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Input
+from cnnc.ops.filter import Filter
+from cnnc.ops.pool import Pool
 
 BATCHES = (3, 5)  # two numbers for a batch that the model leaves open
 SIZES = (224, 256, 64, 32, 128, 28, 96, 299, 16, 8, 12, 20, 40, 48, 320, 416, 512, 572, 1024, 7, 5)
+STEPS = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256)  # how far from the first size others are tried
+MAX_AGREED = 4  # other sizes that must give the same layers
 MAX_TOLD = 100  # nodes without a counterpart
 
 
@@ -166,22 +171,48 @@ def _holes(run: Interpreter, outputs: Iterable[Layer | None]) -> list[Cause]:
 
 def _require_same(model: Model, net: Net, batch: int | None, symbols: tuple[str, ...], number: int) -> None:
     """Raises CnncError E621 where other sizes make other layers."""
-    other: Interpreter | None = None
-    for size in (s for s in SIZES if s != number) if symbols else (number,):
+    agreed = 0
+    causes: tuple[Cause, ...] = ()
+    for further in STEPS if symbols else (0,):
+        sizes = {name: number + further * place for place, name in enumerate(symbols, 1)}
         try:
-            other = _run(model, batch or BATCHES[1], dict.fromkeys(symbols, size))
-            break
-        except Refusals as error:
-            causes = error.causes
-    if other is None:
+            other = _run(model, batch or BATCHES[1], sizes)
+        except Refusals as error:  # not a size that the network takes
+            causes = causes or error.causes
+            continue
+        _require_equal(net, _needed(model, other, batch), bool(symbols))
+        agreed += 1
+        if agreed == MAX_AGREED:
+            return
+    if not agreed:
         what = "the batch" if not symbols else f"{' and '.join(symbols)}, or of the batch"
         raise refused([c._replace(reason=f"{c.reason} (at another size of {what})") for c in causes])
-    again = _needed(model, other, batch)
-    for a, b in zip_longest(net.layers, again.layers):
+
+
+def _require_equal(net: Net, other: Net, sizes: bool) -> None:
+    """Raises CnncError E621 with the first layer that two runs disagree on."""
+    for a, b in zip_longest(net.layers, other.layers):
+        if a is not None and b is not None:
+            _say_padding_alike(a, b)
         if a is None or b is None or not _same(a.op, b.op) or not _same_weights(a, b):
             layer = a or b
-            reason = f"what it does depends on the batch{' or the size' if symbols else ''} ({layer.op.keyword})"
+            reason = f"what it does depends on the batch{' or the size' if sizes else ''} ({layer.op.keyword})"
             raise refused([Cause(layer.step, layer.op.keyword, reason)])
+
+
+def _say_padding_alike(a: Layer, b: Layer) -> None:
+    """Padding that differs with the size by the word that is both, where there is one: `same` at a stride."""
+    if type(a.op) is not type(b.op) or not isinstance(a.op, Conv | Pool | Filter) or a.op.p == getattr(b.op, "p", None):
+        return
+    for word in ("same", "same_lower"):
+        if all(layer.op.rules(layer.inputs[0].type) == _with(layer, word) for layer in (a, b)):  # type: ignore[attr-defined]
+            a.op, b.op = a.op.replace(p=word), b.op.replace(p=word)
+            return
+
+
+def _with(layer: Layer, word: str) -> object:
+    """The window rules of a layer whose padding is this word."""
+    return layer.op.replace(p=word).rules(layer.inputs[0].type)  # type: ignore[attr-defined]
 
 
 def _same(a: Op, b: Op) -> bool:

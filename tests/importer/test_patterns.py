@@ -92,6 +92,28 @@ def test_open_sizes_stay_open() -> None:
     assert text == "x: input 4xHEIGHTxWIDTH; conv 6 k=3 p=same bias=false; global_pool avg; y: flatten"
 
 
+def test_padding_that_is_computed_from_an_open_size() -> None:
+    """ceil(m/2) elements of m, whatever m is: total = (ceil(m/2) - 1)·2 + 3 - m, half of it before."""
+    nodes = [
+        node("Shape", "x", "s", start=2),
+        node("Add", "s one", "s1"),
+        node("Div", "s1 two", "outs"),
+        node("Mul", "outs two", "reach"),
+        node("Sub", "reach s", "lacking"),
+        node("Add", "lacking one", "total"),
+        node("Div", "total two", "begin"),
+        node("Sub", "total begin", "end"),
+        node("Concat", "zeros begin zeros end", "pads", axis=0),
+        node("Pad", "x pads", "around"),
+        node("Conv", "around w", strides=[2, 2]),
+    ]
+    constants = {"one": [1, 1], "two": [2, 2], "zeros": [0, 0], "w": weights(6, 4, 3, 3)}
+    text = said(model(nodes, {"x": ["N", 4, "H", "W"]}, constants))
+    assert text == "x: input 4xHxW; y: conv 6 k=3 s=2 p=same bias=false"
+    with pytest.raises(CnncError, match="depends on the batch or the size"):
+        imported(model([*nodes[:9], node("Pad", "x pads")], {"x": ["N", 4, "H", "W"]}, constants))
+
+
 def test_open_sizes_can_be_given() -> None:
     nodes = [node("Flatten", "x", "f"), node("Gemm", "f w", transB=1)]
     proto = model(nodes, {"x": ["N", 1, "h", "w_"]}, {"w": weights(5, 35)})

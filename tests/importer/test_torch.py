@@ -49,7 +49,7 @@ def export(net: Any, x: Any, path: Path, way: str) -> None:
 def folded(net: Any) -> int:
     """The parameters once the batch norm after a layer without a bias has become that bias."""
     norms = [part for part in net.modules() if isinstance(part, torch.nn.BatchNorm2d)]
-    return total(net) - sum(part.num_features for part in norms)
+    return total(net) - sum(int(part.num_features) for part in norms)
 
 
 def total(net: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cnnc.arguments import Word
 from cnnc.importer.interpreter import Interpreter, import_of
 from cnnc.importer.reader import Step
 from cnnc.importer.values import Layer, Refusal, Value
@@ -84,8 +85,6 @@ def bilinear(c: Interpreter, step: Step, axes: tuple[int, ...], keep: bool) -> L
             continue
         weight = right.weights["weight"].reshape(out, a.type.size, -1)
         (b,) = right.inputs
-        from cnnc.arguments import Word
-
         return c.add(
             Bilinear, (a, b), {"weight": weight}, right.keys, {"a": a, "b": b}, a=Word("a"), b=Word("b"), out=out
         )
