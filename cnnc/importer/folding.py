@@ -103,7 +103,11 @@ FOLDABLE = _ELEMENTWISE | _REARRANGING
 def fold(step: Step, inputs: list[Array | None], opset: int) -> tuple[Array, ...]:
     """The outputs of a step. Raises Refusal where they would be too large, or cannot be computed."""
     given = sum(a.size for a in inputs if a is not None)
-    if _size(step, inputs) > max(MAX_ELEMENTS, 2 * given):
+    try:
+        size = _size(step, inputs)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        raise Refusal("its inputs are not those that it takes") from None
+    if size > max(MAX_ELEMENTS, 2 * given):
         raise Refusal("what it makes of constants is too large")
     node = helper.make_node(step.op, list(step.inputs), list(step.outputs))
     node.attribute.extend(_attribute(key, value) for key, value in step.attributes.items())
@@ -155,16 +159,17 @@ def _size(step: Step, inputs: list[Array | None]) -> int:
         first, last, by = (float(a.ravel()[0]) for a in arrays)
         return int(abs(last - first) / abs(by)) + 1 if by and np.isfinite([first, last, by]).all() else MAX_ELEMENTS + 1
     elif step.op == "Gather":
-        return prod((arrays[0].size // max(1, arrays[0].shape[0] if arrays[0].ndim else 1), arrays[1].size)) * 1
+        rows = arrays[0].shape[step.get("axis", 0)] if arrays[0].ndim else 1
+        return int(arrays[0].size // max(1, rows) * arrays[1].size)
     elif step.op == "MatMul":
-        rows, columns = arrays[0], arrays[1]
-        return rows.size * columns.size // max(1, rows.shape[-1] if rows.ndim else 1) ** 2
+        a, b = arrays[0], arrays[1]
+        return int(a.size * b.size // max(1, a.shape[-1] if a.ndim else 1) ** 2)
     elif step.op == "Pad":
         pads = arrays[1] if len(arrays) > 1 else np.asarray(step.get("pads", ()))
         sides = np.abs(pads.astype(np.float64)).reshape(2, -1).sum(0) if pads.size % 2 == 0 else np.zeros(1)
         return int(np.prod([m + p for m, p in zip(arrays[0].shape, sides, strict=False)])) if arrays[0].ndim else 0
     elif step.op == "Conv":
-        return prod((arrays[0].size, arrays[1].shape[0] if arrays[1].ndim else 1))
+        return prod((arrays[0].size, arrays[1].size))  # of what is multiplied, which takes longer than what is made
     else:
         return given
     return prod(max(0, int(n)) for n in shape)

@@ -12,6 +12,7 @@ as constants are. Whether the layers depend on the numbers chosen is found by ch
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any, cast
 
 import numpy as np
@@ -76,6 +77,8 @@ _ALIKE = frozenset(
 )
 NO_LAYER = "the language has no layer for it"
 MAX_CAUSES = 1000
+MAX_SIZE = 2**24  # of one axis
+MAX_ELEMENTS = 2**33  # of one tensor, as in the language
 MAX_AXES = 4  # of a shape in the language, without the batch
 
 
@@ -87,6 +90,11 @@ def import_of(*ops: str) -> Callable[[Import], Import]:
         return function
 
     return enter
+
+
+def _is_held(shape: Sequence[int]) -> bool:
+    """Whether a tensor is of a size that a network may have: a model can say any, and some layers have a number a channel."""
+    return max(shape) <= MAX_SIZE and prod(shape) <= MAX_ELEMENTS
 
 
 class Interpreter:
@@ -185,6 +193,8 @@ class Interpreter:
         shape = tuple(self.sizes[s] if isinstance(s, str) else s for s in port.shape[1:])
         if any(n < 1 for n in shape):
             return refused("a size of it is 0")
+        if not _is_held(shape):
+            return refused("it is larger than any tensor that cnnc takes")
         symbols = tuple(s if isinstance(s, str) else "" for s in port.shape[1:])
         dtype = cast(DType, None if port.dtype == "float32" else port.dtype)
         op = Input(shape, dtype, symbols if any(symbols) else ())
@@ -290,6 +300,8 @@ class Interpreter:
             if type_.dtype not in op.takes:
                 raise Refusal(f"{op.keyword} takes {' or '.join(op.takes)}, not {type_.dtype}")
         made = op.output(*types)
+        if not _is_held(made.shape):
+            raise Refusal("what it makes is larger than any tensor that cnnc takes")
         found = {name: np.asarray(a, np.float32) for name, a in (weights or {}).items()}
         wanted = {p.name: p.shape for p in op.parameters(*types)}
         if wanted != {name: a.shape for name, a in found.items()}:

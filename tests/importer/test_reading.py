@@ -6,8 +6,10 @@ import os
 import resource
 import subprocess
 import sys
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.importer.importer import import_model
 from cnnc.importer.reader import MAX_STEPS, model_of, read_model
-from tests.importer.parts import imported, model, node
+from tests.importer.parts import exported, imported, model, node
+from tests.op_cases import CASES, graph_of, random_weights
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -89,6 +92,56 @@ def test_bytes_changed_anywhere_never_crash(tmp_path: Path) -> None:
         path.write_bytes(changed)
         with suppress(CnncError):  # and no other
             import_model(path)
+
+
+def test_graphs_changed_anywhere_never_crash() -> None:
+    """Attributes, inputs, operators, shapes and sizes of exported layers, changed at random."""
+    random = Random(0)
+    protos = []
+    for case in random.sample(CASES, 25):
+        graph = graph_of(case)
+        protos.append(exported(graph, random_weights(graph, 0)))
+    operators = [n.op_type for proto in protos for n in proto.graph.node]
+    outcomes: Counter[str] = Counter()
+    for _ in range(400):
+        proto = onnx.ModelProto()
+        proto.CopyFrom(random.choice(protos))
+        change(proto, random, operators)
+        try:
+            imported(proto)
+            outcomes["imported"] += 1
+        except CnncError as error:
+            outcomes[error.diagnostics[0].code] += 1
+    assert outcomes.keys() <= {"imported", "E620", "E621"}
+    assert outcomes["E621"] > 100
+
+
+def change(proto: onnx.ModelProto, random: Random, operators: list[str]) -> None:
+    graph = proto.graph
+    chosen = random.choice(graph.node)
+    attribute = random.choice(chosen.attribute) if chosen.attribute else None
+    huge = (-1, 0, 1, 2, 5, 2**31, -(2**62), 2**62)
+    kind = random.randrange(7)
+    if kind == 0 and attribute is not None and attribute.ints:
+        attribute.ints[random.randrange(len(attribute.ints))] = random.choice(huge)
+    elif kind == 1 and attribute is not None:
+        attribute.type = random.choice((1, 2, 3, 4, 5, 6, 7, 8))
+        attribute.i, attribute.f, attribute.s = random.choice(huge), 1.5, b"x"
+    elif kind == 2 and attribute is not None:
+        chosen.attribute.remove(attribute)
+    elif kind == 3:
+        chosen.op_type = random.choice(operators)
+    elif kind == 4 and chosen.input:
+        names = [tensor.name for tensor in graph.initializer] + [info.name for info in graph.input]
+        chosen.input[random.randrange(len(chosen.input))] = random.choice([*names, ""])
+    elif kind == 5 and graph.initializer:
+        tensor = random.choice(graph.initializer)
+        shape = random.choice([(1,), (2, 3), (4, 1, 1), (), (0,), (1, 1, 2, 2), (3, 3, 3, 3)])
+        array = np.resize(numpy_helper.to_array(tensor), shape) * random.choice([0, 1, -1, 100_000])
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    else:
+        size = random.choice(random.choice(graph.input).type.tensor_type.shape.dim)
+        size.dim_value = random.choice((0, 1, 2, 3, 7, 2**31, 2**60))
 
 
 def test_nested_beyond_what_protobuf_takes() -> None:

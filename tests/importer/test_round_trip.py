@@ -15,6 +15,7 @@ from cnnc.export.passes import run_passes
 from cnnc.graph import Graph
 from cnnc.language.format import format_text
 from cnnc.network import check, load
+from cnnc.ops.dense import Input
 from cnnc.reference.engine import initialize
 from tests.importer.nets import network
 from tests.importer.parts import exported, imported, outputs, signature
@@ -100,6 +101,33 @@ def test_every_model_comes_back(path: Path) -> None:
     assert len(found.text.splitlines()) <= len(first.graph.node) + 12
     # a second time, nothing changes: not even a name
     assert imported(exported(again, found.weights)).text.partition("\n")[2] == found.text.partition("\n")[2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "input 3xHxW; a: conv 8 k=3 p=1; pool max k=2; conv 16 k=3 p=1; upsample 2; concat a; conv 2 k=1",
+        "input 3xHxW; conv 8 k=3 s=2 p=1; relu; layer_norm; group_norm groups=2; global_pool avg; fc 10",
+        "input 2xHxW; q: pool max k=2; scale 2; unpool q; conv 3 k=3 p=same; pool weighted k=3 s=1 p=1; global_pool max",
+        "input 4xHxW; channel_shuffle 2; space_to_depth 2; instance_norm; lrn size=4; depth_to_space 2; softmax",
+        "input T dtype=int64; embed 8 vocab=20; conv 8 k=3 p=same; relu; global_pool max; fc 2",
+    ],
+)
+def test_open_sizes_come_back(text: str) -> None:
+    network = check(text)
+    graph = network.require_graph()
+    proto = exported(graph, random_weights(graph, 0))
+    assert isinstance(graph.inputs[0].op, Input)
+    for dim, symbol in zip(
+        proto.graph.input[0].type.tensor_type.shape.dim[1:], graph.inputs[0].op.symbols, strict=True
+    ):
+        if symbol:
+            dim.dim_param = symbol
+    found = imported(proto).network
+    assert found.survey is not None
+    assert network.survey is not None
+    assert found.survey.legal == network.survey.legal
+    assert [n.op.keyword for n in found.require_graph().nodes] == [n.op.keyword for n in graph.nodes]
 
 
 def trip(seed: int) -> None:

@@ -39,7 +39,7 @@ def _conv(c: Interpreter, step: Step) -> Layer:
     groups = step.get("group", 1)
     if bias is None and groups == x.type.channels == weight.shape[0]:
         fixed = _named(c, x, w, weight)
-        if fixed is None and (len(weight) > 1 or step.input(1).endswith(".kernel")):  # one channel: as likely learned
+        if fixed is None and (len(weight) > 1 or ".kernel" in step.input(1)):  # of one channel it is as likely learned
             fixed = pool_of_kernel(c, x, w, weight) or _filter(c, x, w, weight)
         if fixed is not None:
             return fixed

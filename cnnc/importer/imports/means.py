@@ -18,6 +18,9 @@ from cnnc.ops.filter import Filter
 from cnnc.ops.pool import Pool
 from cnnc.reference.engine import Array
 
+MAX_CANDIDATES = 64  # paddings that are tried for a pool whose mean is corrected
+MAX_PLACES = 2**22  # of an image that is looked at window by window
+
 
 def pool_of_kernel(c: Interpreter, x: Layer, w: WindowArguments, weight: Array) -> Layer | None:
     """The pool that a depthwise convolution is: a mean over a dilated window, or one weighted from the centre.
@@ -91,10 +94,11 @@ def _candidates(op: Pool, x: Layer) -> list[Pool]:
     rules = op.rules(x.type)
     if isinstance(pads, str):
         pads = tuple((r.begin, r.end) for r in rules)
-    for less in itertools.product(*(range(min(e, s - 1) + 1) for (_, e), s in zip(pads, op.stride, strict=True))):
+    lacking = itertools.product(*(range(min(e, s - 1) + 1) for (_, e), s in zip(pads, op.stride, strict=True)))
+    for less in itertools.islice(lacking, MAX_CANDIDATES):
         asked = tuple((b, e - n) for (b, e), n in zip(pads, less, strict=True))
         found.append(op.replace(p=asked, ceil=True, count_pad=True))
-    plain = sorted(found[1:65], key=lambda c: len(window.pads_text(c.p)))  # p=1 rather than p=[1, 1, 2, 1]
+    plain = sorted(found[1:], key=lambda c: len(window.pads_text(c.p)))  # p=1 rather than p=[1, 1, 2, 1]
     return [*found[:1], *plain]
 
 
@@ -104,7 +108,7 @@ def _seen(op: Pool, x: Layer) -> Array | None:
     The plain sums of a pool whose padding counts are those of the same window over an image with zeros around.
     """
     rules = op.rules(x.type)
-    if any(r.out < 1 for r in rules):
+    if any(r.out < 1 for r in rules) or prod(r.m + r.begin + r.end + r.s * r.e for r in rules) > MAX_PLACES:
         return None
     k = op.k
     if op.kind == "avg":

@@ -15,6 +15,8 @@ from cnnc.importer.values import Layer, Refusal
 from cnnc.ops import window
 from cnnc.reference.engine import Array
 
+MAX_WINDOW = 2**16  # kernel, stride, dilation, padding on one axis
+
 
 def real(value: Any) -> float:
     """The shortest number that is the same float32."""
@@ -42,8 +44,8 @@ def window_arguments(c: Interpreter, x: Layer, step: Step, kernel: Sequence[int]
     if rank < 1:
         raise Refusal("it works on spatial axes, and a vector arrives")
     k, s, d = tuple(kernel), step.get("strides", (1,) * rank), step.get("dilations", (1,) * rank)
-    if not len(k) == len(s) == len(d) == rank or min((*k, *s, *d)) < 1:
-        raise Refusal("its kernel, strides and dilations are not one positive number an axis")
+    if not len(k) == len(s) == len(d) == rank or min((*k, *s, *d)) < 1 or max((*k, *s, *d)) > MAX_WINDOW:
+        raise Refusal("its kernel, strides and dilations are not one positive number an axis, of sensible size")
     auto = step.get("auto_pad", "NOTSET")
     words = {"VALID": "valid", "SAME_UPPER": "same", "SAME_LOWER": "same_lower"}
     if auto in words:
@@ -56,7 +58,7 @@ def window_arguments(c: Interpreter, x: Layer, step: Step, kernel: Sequence[int]
 
 def pairs(pads: Sequence[int], rank: int) -> tuple[tuple[int, int], ...]:
     """ONNX's list of padding, all begins and then all ends, as (begin, end) an axis. Raises Refusal."""
-    if len(pads) != 2 * rank or min(pads, default=0) < 0:
+    if len(pads) != 2 * rank or min(pads, default=0) < 0 or max(pads, default=0) > MAX_WINDOW:
         raise Refusal("its pads are not two numbers of at least 0 an axis")
     return tuple(zip(pads[:rank], pads[rank:], strict=True))
 

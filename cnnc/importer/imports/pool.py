@@ -15,6 +15,8 @@ from cnnc.ops.base import ShapeError
 from cnnc.ops.pool import GlobalPool, Pool, Unpool, Upsample
 from cnnc.reference.engine import Array
 
+MAX_FACTOR = 4096  # of an upsample
+
 
 @import_of("MaxPool", "AveragePool", "LpPool")
 def _pool(c: Interpreter, step: Step) -> Layer:
@@ -194,14 +196,18 @@ def _factors(c: Interpreter, step: Step, x: Layer) -> tuple[int, ...]:
         if sizes.size != len(which) or step.get("keep_aspect_ratio_policy", "stretch") != "stretch":
             raise Refusal("its sizes are not one an axis")
         found[which] = [n / full[a] for n, a in zip(sizes.ravel(), which, strict=True)]
-    whole = [round(float(n)) for n in found]
-    if any(abs(n - f) > 1e-6 or n < 1 for n, f in zip(whole, found, strict=True)) or whole[:2] != [1, 1]:
+    whole = [round(float(n)) if np.isfinite(n) else 0 for n in found]
+    if any(abs(n - f) > 1e-6 or not 1 <= n <= MAX_FACTOR for n, f in zip(whole, found, strict=True)) or whole[:2] != [
+        1,
+        1,
+    ]:
         raise Refusal("it scales by what is no whole number, or other axes than the spatial ones")
     return tuple(whole[2:])
 
 
 def _repeats(m: int, n: int, place: str, rounding: str) -> bool:
     """Whether nearest interpolation by these rules repeats each of m elements n times (ONNX Resize)."""
+    m = min(m, 4096 // n + 2)  # beyond it all goes on as before
     i = np.arange(m * n)
     if place == "asymmetric":
         x = i / n

@@ -132,7 +132,7 @@ def _slice(c: Interpreter, step: Step) -> Made:
             low, high = _bounds(begin, end, places, value.shape[a])
             x = c.add(Slice, x, begin=low, end=high, axis=a - 1)
     for a, places in sorted(stepped.items()):
-        x = _select(c, x, list(places), a - 1)
+        x = _select(c, x, places, a - 1)
     return x if kept else value
 
 
@@ -204,9 +204,10 @@ def _gather(c: Interpreter, step: Step) -> Made:
     return _reshaped(c, c.value(made), shape)
 
 
-def _select(c: Interpreter, x: Layer, places: list[int], axis: int) -> Layer:
+def _select(c: Interpreter, x: Layer, places: Sequence[int], axis: int) -> Layer:
     if len(places) > MAX_SELECTED:
         raise Refusal(f"it picks more than {MAX_SELECTED:,} places")
+    places = list(places)
     if axis == 0 and len(places) == x.type.channels:
         cls, values = shuffle_or_select(places)
         return c.add(cls, x, **values)
