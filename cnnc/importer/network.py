@@ -17,7 +17,7 @@ import cnnc.importer.imports  # noqa: F401  fills the table
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.importer.hints import output_hint
 from cnnc.importer.interpreter import Interpreter
-from cnnc.importer.reader import Model
+from cnnc.importer.reader import Model, Port
 from cnnc.importer.values import Cause, Layer, Refusal, Refused, Value
 from cnnc.ops.activation import Identity
 from cnnc.ops.base import Op
@@ -85,29 +85,32 @@ def _symbol_of(text: str) -> str:
 
 
 def _with_symbols(model: Model, fixed: Mapping[str, int]) -> Model:
-    """The model with symbols of the language for its open sizes, each without a name one of its own."""
+    """The model with symbols of the language for its open sizes, or the numbers given for them. Raises E010."""
     taken: list[str] = []
-    ports = []
-    for port in model.inputs:
-        if port.shape is None or not port.shape:
-            ports.append(port)
-            continue
-        names = ("H", "W") if len(port.shape) == 4 else ("D", "H", "W") if len(port.shape) == 5 else ("T",)
+
+    def named(port: Port) -> Port:
+        if not port.shape:
+            return port
         sizes: list[int | str] = [port.shape[0]]
-        for axis, size in enumerate(port.shape[1:]):
-            usual = (
-                names[axis - (len(port.shape) - 1 - len(names))] if axis + len(names) >= len(port.shape) - 1 else "C"
-            )
-            symbol = size if isinstance(size, int) else _symbol_of(size) if size.isidentifier() else usual
-            sizes.append(symbol if isinstance(symbol, int) else fixed.get(symbol, symbol))
-            taken.append(str(symbol))
-        ports.append(port._replace(shape=tuple(sizes)))
-    unknown = [name for name in fixed if name not in taken]
-    if unknown:
-        open_ = ", ".join(s for s in dict.fromkeys(taken) if not s.isdigit()) or "none"
-        raise CnncError.of("E010", f"--at: no input has an open size `{unknown[0]}`", help=f"the model's are {open_}")
-    made = Model(model.name, model.producer, model.opset, tuple(ports), model.outputs, model.steps, model.constants)
-    return made
+        for axis, size in enumerate(port.shape[1:], 1):
+            if isinstance(size, str):
+                taken.append(_symbol_of(size) if size.isidentifier() else _usual(axis, len(port.shape)))
+                sizes.append(fixed.get(taken[-1], taken[-1]))
+            else:
+                sizes.append(size)
+        return port._replace(shape=tuple(sizes))
+
+    ports = tuple(named(port) for port in model.inputs)
+    unknown = next((name for name in fixed if name not in taken), None)
+    if unknown is not None:
+        has = ", ".join(dict.fromkeys(taken)) or "none"
+        raise CnncError.of("E010", f"--at: no input has an open size `{unknown}`", help=f"the model's are {has}")
+    return Model(model.name, model.producer, model.opset, ports, model.outputs, model.steps, model.constants)
+
+
+def _usual(axis: int, axes: int) -> str:
+    """What a size without a name is called: H and W of an image, T of a sequence of words or numbers."""
+    return {2: "T", 3: "CT", 4: "CHW", 5: "CDHW"}.get(axes, "ABCDEFGHIJKLMNOP")[axis - 1]
 
 
 def _symbols(model: Model) -> tuple[str, ...]:

@@ -153,9 +153,9 @@ class _Lines:
         """The lines of statements; `current` is the layer before them, `widths` are those of a block's body."""
         lines: list[str] = []
         open_line = False  # whether the last line takes followers
-        for number, statement in enumerate(statements):
+        for statement in statements:
             source = statement.first
-            if source is not None and source is not current and not (number == 0 and widths):
+            if source is not None and source is not current:
                 lines.append(f"from {self.naming.names[id(source)]}")
                 open_line = False
             text = self.statement(statement, widths)
@@ -205,5 +205,5 @@ def _braces(lines: Sequence[str]) -> str:
 
 def _definition(block: Block, lines: _Lines) -> str:
     inside = f"({', '.join(block.parameters)})" if block.parameters else ""
-    body = "\n".join(lines.sequence(block.body, None, block.widths or {0: ""}))
+    body = "\n".join(lines.sequence(block.body, block.body[0].first, block.widths))
     return f"block {block.name}{inside} {{\n{body}\n}}"
