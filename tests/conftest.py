@@ -23,9 +23,19 @@ def _one_blas_thread() -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Numbers that tests want told whatever became of them."""
     from tests.op_cases import CASES, all_attributes, varied_attributes
 
     varied, known = varied_attributes(), all_attributes()
     terminalreporter.write_line(
         f"op_cases: {len(CASES)} rows, which vary {len(varied & known)} of {len(known)} (layer, attribute) pairs"
     )
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()) if getattr(report, "when", "") == "call" else ():
+                told = (
+                    ", ".join(f"{number} {word}" for word, number in value.items())
+                    if isinstance(value, dict)
+                    else value
+                )
+                terminalreporter.write_line(f"{name}: {told}")

@@ -50,6 +50,7 @@ PARTS = (
     "reference",
     "export",
     "training",
+    "importer",
     "api",
     "cli",
 )
@@ -170,13 +171,13 @@ def test_no_two_modules_need_each_other() -> None:
     ("packages", "allowed"),
     [
         (("lark",), ("cnnc.language.parse",)),
-        (("onnx", "onnxruntime"), ("cnnc.export",)),
+        (("onnx", "onnxruntime"), ("cnnc.export", "cnnc.importer")),
         (("typer", "rich", "click"), ("cnnc.cli",)),
         (("threadpoolctl",), ("cnnc.reference.parallel",)),
         (("safetensors",), ("cnnc.training.checkpoint",)),
         (("PIL",), ("cnnc.data.pictures",)),
         (("tensorboardX",), ("cnnc.training.tensorboard",)),
-        (("numpy",), ("cnnc.reference", "cnnc.export", "cnnc.training", "cnnc.data", "cnnc.cli")),
+        (("numpy",), ("cnnc.reference", "cnnc.export", "cnnc.importer", "cnnc.training", "cnnc.data", "cnnc.cli")),
     ],
 )
 def test_a_library_has_its_place(packages: tuple[str, ...], allowed: tuple[str, ...]) -> None:

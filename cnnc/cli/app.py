@@ -11,6 +11,7 @@ from cnnc.cli.evaluate import evaluate
 from cnnc.cli.explain import explain
 from cnnc.cli.export import export
 from cnnc.cli.format import fmt
+from cnnc.cli.import_ import import_
 from cnnc.cli.info import info
 from cnnc.cli.new import new
 from cnnc.cli.ops import ops
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(check)
 app.command()(train)
 app.command()(export)
+app.command(name="import")(import_)
 app.command()(predict)
 app.command(name="eval")(evaluate)
 app.command()(info)

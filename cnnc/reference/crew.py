@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import cnnc
 from cnnc.diagnostics import CnncError
 from cnnc.graph import Graph
 from cnnc.ops.dense import Input
@@ -274,7 +273,7 @@ def _file(size: int) -> int:
 def _start(file: int) -> tuple[subprocess.Popen[bytes], Connection]:
     """A worker, and the line to it."""
     ours, theirs = Pipe()
-    home = str(Path(cnnc.__file__).parent.parent)
+    home = str(Path(__file__).parents[2])
     run = f"import sys; sys.path.insert(0, {home!r}); from cnnc.reference.worker import work; work({theirs.fileno()}, {file})"
     # sessions of their own: a Ctrl-C at the terminal is for the first process alone
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

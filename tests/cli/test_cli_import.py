@@ -1,0 +1,129 @@
+"""`cnnc import`: what it writes, says and refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from cnnc.diagnostics import Exit
+from tests.cli.conftest import Cnnc, codes
+from tests.importer.parts import model, node
+
+WEIGHT = np.arange(24, dtype=np.float32).reshape(2, 12) / 24
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Path:
+    """A model of somebody else's, with an input that no label can be called like."""
+    nodes = [node("Conv", "input w", "c", pads=[1, 1, 1, 1]), node("Clip", "c a b", "r"), node("Flatten", "r", "f"),
+             node("Gemm", "f m", "scores", transB=1)]  # fmt: skip
+    constants = {"w": np.ones((3, 1, 3, 3), np.float32), "a": np.float32(0), "b": np.float32(6), "m": WEIGHT}
+    proto = model(nodes, {"input": ["batch", 1, 2, 2]}, constants, ("scores",))
+    path = tmp_path / "stranger.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Path:
+    path = tmp_path / "refused.onnx"
+    path.write_bytes(model([node("Sin", "x", "a"), node("Cos", "a")], {"x": ["N", 3]}).SerializeToString())
+    return path
+
+
+def test_an_export_comes_back(cnnc: Cnnc, tmp_path: Path) -> None:
+    assert cnnc("export", "small.cnn", "-o", "small.onnx").returncode == 0
+    done = cnnc("import", "small.onnx", "-o", "net.cnn")
+    assert done.returncode == 0, done.stderr
+    first, second, *rest = done.stdout.splitlines()
+    assert first == "read 6 nodes of opset 17"
+    assert second == "Small: 6 layers; 1,030 parameters, 4,416 MACs"
+    assert rest[-2].startswith("verified: ")
+    assert rest[-1].startswith("wrote net.cnn and net.safetensors")
+    assert cnnc("fmt", "--check", "net.cnn").returncode == 0
+    assert cnnc("check", "--strict", "net.cnn").returncode == 0
+    again = cnnc("export", "net.safetensors", "-o", "again.onnx")
+    assert again.returncode == 0, again.stderr
+    before, after = (onnx.load(str(tmp_path / f"{name}.onnx")).graph for name in ("small", "again"))
+    assert [n.op_type for n in before.node] == [n.op_type for n in after.node]
+    assert [t.raw_data for t in before.initializer] == [t.raw_data for t in after.initializer]
+
+
+def test_the_source_in_the_metadata_is_not_what_is_imported(cnnc: Cnnc, tmp_path: Path) -> None:
+    assert cnnc("export", "small.cnn", "-o", "small.onnx").returncode == 0
+    proto = onnx.load(str(tmp_path / "small.onnx"))
+    del proto.metadata_props[:]
+    onnx.save(proto, str(tmp_path / "bare.onnx"))
+    cnnc("import", "small.onnx", "-o", "a.cnn")
+    cnnc("import", "bare.onnx", "-o", "b.cnn")
+    a, b = ((tmp_path / f"{n}.cnn").read_text().partition("\n")[2] for n in "ab")
+    assert a == b != ""
+    assert "train" not in a
+
+
+def test_a_strangers_model(cnnc: Cnnc, stranger: Path, tmp_path: Path) -> None:
+    done = cnnc("import", stranger.name)
+    assert done.returncode == 0, done.stderr
+    assert "input is called input1" in done.stdout
+    assert (tmp_path / "stranger.cnn").read_text() == (
+        "# Imported from stranger.onnx: ONNX opset 17.\nnet by_hand\n\ninput 1x2x2\n\n"
+        "conv 3 k=3 p=same bias=false; relu6\nscores: fc 2 bias=false\n\nexpect params=51 macs=132\n"
+    )
+
+
+def test_json(cnnc: Cnnc, stranger: Path) -> None:
+    done = cnnc("import", stranger.name, "--json")
+    found = json.loads(done.stdout)
+    assert (found["layers"], found["params"], found["macs"], found["nodes"]) == (4, 51, 132, 4)
+    assert found["inputs"] == {"input": "input1"}
+    assert found["outputs"] == {"scores": "scores"}
+    assert found["refused"] == []
+    assert found["verified"]["compared"] is True
+    assert found["verified"]["difference"] < 1e-5
+
+
+def test_nodes_without_a_counterpart_are_listed(cnnc: Cnnc, refused: Path, tmp_path: Path) -> None:
+    done = cnnc("import", refused.name)
+    assert done.returncode == Exit.DATA
+    assert codes(done.stderr) == ["E621", "E621"]
+    assert "Sin `node_a`" in done.stderr
+    assert not (tmp_path / "refused.cnn").exists()
+    done = cnnc("import", refused.name, "--json")
+    assert done.returncode == Exit.DATA
+    assert [c["op"] for c in json.loads(done.stdout)["refused"]] == ["Sin", "Cos"]
+
+
+def test_nothing_is_overwritten_by_chance(cnnc: Cnnc, stranger: Path, tmp_path: Path) -> None:
+    (tmp_path / "stranger.cnn").write_text("mine")
+    done = cnnc("import", stranger.name)
+    assert (done.returncode, codes(done.stderr)) == (Exit.RESOURCES, ["E902"])
+    assert (tmp_path / "stranger.cnn").read_text() == "mine"
+    assert cnnc("import", stranger.name, "-o", "stranger.cnn").returncode == 0
+
+
+def test_wrong_use(cnnc: Cnnc, stranger: Path) -> None:
+    assert cnnc("import", stranger.name, "-o", "net.txt").returncode == Exit.USAGE
+    assert cnnc("import", stranger.name, "--at", "H=9").returncode == Exit.USAGE
+    assert cnnc("import", "none.onnx").returncode == Exit.RESOURCES
+    assert codes(cnnc("import", "small.cnn", "-o", "other.cnn").stderr) == ["E624"]
+
+
+def test_weights_in_another_file_are_verified_as_well(cnnc: Cnnc, stranger: Path, tmp_path: Path) -> None:
+    proto = onnx.load(str(stranger))
+    onnx.save(proto, str(stranger), save_as_external_data=True, location="w.bin", size_threshold=0)
+    done = cnnc("import", stranger.name)
+    assert done.returncode == 0, done.stderr
+    assert "verified: " in done.stdout
+
+
+def test_sizes_and_flat(cnnc: Cnnc, tmp_path: Path) -> None:
+    nodes = [node("Relu", "x", "r"), node("GlobalAveragePool", "r")]
+    (tmp_path / "open.onnx").write_bytes(model(nodes, {"x": ["N", 3, "h", "w"]}).SerializeToString())
+    assert cnnc("import", "open.onnx", "-o", "a.cnn").returncode == 0
+    assert "input 3xHxW" in (tmp_path / "a.cnn").read_text()
+    assert cnnc("import", "open.onnx", "-o", "b.cnn", "--at", "H=8,W=9", "--flat", "--no-verify").returncode == 0
+    assert "input 3x8x9" in (tmp_path / "b.cnn").read_text()
