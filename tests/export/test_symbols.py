@@ -259,3 +259,13 @@ def test_what_was_trained_at_one_size_is_exported_for_all(tmp_path: Path) -> Non
     for height, width in ((8, 8), (9, 12), (1, 30)):
         compare(network, weights, session, {"H": height, "W": width}, Case("any", text))
     assert result.test is not None
+
+
+def test_a_remainder_that_only_large_sizes_show_is_not_overlooked() -> None:
+    """Five halvings: what the last one pads depends on the size by 32, and no size below 17 shows it."""
+    text = "input 1xH; " + "; ".join(["conv 2 k=3 s=2 p=same"] * 5)
+    network = check(text)
+    weights = weights_of(network.require_graph(), 0)
+    session = Session(model_of(network, weights).SerializeToString(), "halved", "cpu")
+    for size in (*range(1, 100, 3), 255, 256, 257):
+        compare(network, weights, session, {"H": size}, Case("halved", text))
