@@ -228,7 +228,10 @@ def _scan(
             found[size] = made
     if not found:
         return Legal(symbol, 0, 1, (), ()), found
-    return _rule(symbol, sorted(found), period, size), found
+    rule = _rule(symbol, sorted(found), period, size)
+    if not rule.residues and not rule.holds(known) and not isinstance(made := at(reference), Failure):
+        rule, found[known] = rule.replace(extra=(*rule.extra, known)), made  # beyond the sizes that were tried
+    return rule, found
 
 
 def _rule(symbol: str, legal: Sequence[int], period: int, last: int) -> Legal:

@@ -88,7 +88,7 @@ def family(network: Network, graph: Graph, passed: Passed) -> Family | None:
 
 
 def proof_sizes(network: Network) -> tuple[Mapping[str, int], ...]:
-    """Two legal sizes, a small and a larger one, no two symbols alike; one where there is no other."""
+    """Two legal sizes, a small and a larger one, no two symbols alike where that is legal; one where there is no other."""
     survey = network.survey
     if survey is None or network.at:
         return ({},)
@@ -96,7 +96,15 @@ def proof_sizes(network: Network) -> tuple[Mapping[str, int], ...]:
     for place, (symbol, rule) in enumerate(survey.legal.items()):
         small[symbol] = _from(rule, max(rule.minimum, survey.period) + place)
         large[symbol] = _from(rule, small[symbol] + survey.period + 1 + place)
-    return (small,) if small == large else (small, large)
+    # sizes that are legal each for itself may not be so together: then one symbol moves alone
+    alone = [{**survey.reference, symbol: size} for sizes in (small, large) for symbol, size in sizes.items()]
+    fitting = [sizes for sizes in (small, large, *alone, survey.reference) if _fits(network, sizes)]
+    first = fitting[0]
+    return (first, *[other for other in fitting if other != first][:1])
+
+
+def _fits(network: Network, sizes: Mapping[str, int]) -> bool:
+    return network.resize is not None and not isinstance(network.resize(sizes), Failure)
 
 
 def _from(rule: Legal, size: int) -> int:

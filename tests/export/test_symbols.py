@@ -269,3 +269,10 @@ def test_a_remainder_that_only_large_sizes_show_is_not_overlooked() -> None:
     session = Session(model_of(network, weights).SerializeToString(), "halved", "cpu")
     for size in (*range(1, 100, 3), 255, 256, 257):
         compare(network, weights, session, {"H": size}, Case("halved", text))
+
+
+def test_sizes_that_must_go_together_are_proven_as_they_go(tmp_path: Path) -> None:
+    network = check("a: input 2xH; conv 3 k=3 p=1; relu; x: tanh; b: input 2xW; conv 3 k=3; tanh; pad 1; add x")
+    done = export(network, random_weights(network.require_graph(), 0), tmp_path / "pair.onnx")
+    assert done.proof.worst.passes
+    assert len(done.proof.deviations) > len(done.proof.layers)
