@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cnnc.arguments import BadValue
+from cnnc.data.catalog import KNOWN
 from cnnc.diagnostics import CnncError, Diagnostic, Source, in_order, nearest
 from cnnc.files import decode, read_bytes
 from cnnc.graph import Graph, Node, part
@@ -23,7 +24,7 @@ from cnnc.language.parse import MAX_TEXT, parse, parse_values
 from cnnc.language.silence import silence
 from cnnc.recipe import Recipe
 from cnnc.record import Record
-from cnnc.sizes import At, Failure, Shapes, Survey, depends_on_size, retyped, survey
+from cnnc.sizes import At, Failure, Shapes, Survey, depends_on_size, retyped, sizes_of, survey
 from cnnc.tensor import TensorType
 from cnnc.train_section import read
 
@@ -175,6 +176,8 @@ def check(
         return lower(file, stem, lets, sizes, includes, fixed)
 
     lowered, surveyed, more = _explore(lower_at, at, _divisors(text))
+    if surveyed is not None and not at and (usual := _sizes_of_data(lowered)):
+        lowered, surveyed, more = _explore(lower_at, at, _divisors(text), usual)
     found = [*lowered.diagnostics, *more]
     if diagnostics:
         found = [*diagnostics, *(d for d in found if not _follows(d, diagnostics))]
@@ -237,11 +240,27 @@ def _divisors(text: str) -> set[int]:
     return {int(n) for n in re.findall(r"[/%]\s*(\d{1,3})\b", text)} - {0}
 
 
+def _sizes_of_data(lowered: Lowered) -> dict[str, int]:
+    """The sizes that symbols have in the images of the train section's data set, where those are known beforehand."""
+    if lowered.graph is None or lowered.train is None:
+        return {}
+    for statement in (s for body in lowered.train.call.bodies for s in body.statements):
+        if isinstance(statement, syntax.Call) and statement.op.text == "data" and statement.arguments:
+            value = statement.arguments[0].value
+            facts = KNOWN.get(value.name) if isinstance(value, syntax.Word) else None
+            found = sizes_of(lowered.graph, {lowered.graph.inputs[0].name: facts.shape}) if facts is not None else {}
+            return {} if isinstance(found, Failure) else found
+    return {}
+
+
 def _explore(
-    lower_at: Callable[[Callable[[str], int], bool], Lowered], at: Mapping[str, int], divisors: Iterable[int]
+    lower_at: Callable[[Callable[[str], int], bool], Lowered],
+    at: Mapping[str, int],
+    divisors: Iterable[int],
+    usual: Mapping[str, int] = {},
 ) -> tuple[Lowered, Survey | None, list[Diagnostic]]:
-    """Lowers the text; where it has symbols, finds a legal size for them and surveys all others."""
-    asked = lower_at(lambda name: at.get(name, 224), bool(at))
+    """Lowers the text; where it has symbols, finds a legal size for them (the `usual` one first) and surveys all others."""
+    asked = lower_at(lambda name: at.get(name, usual.get(name, 224)), bool(at))
     unknown = [name for name in at if name not in asked.symbols]
     if unknown:
         names = ", ".join(asked.symbols) or "none"

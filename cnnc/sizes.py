@@ -96,11 +96,15 @@ class Legal(Record):
 
 
 class Survey(Record):
-    """What is known of a network with symbols: the legal sizes of each, and the formula of each tensor's axes."""
+    """What is known of a network with symbols: the legal sizes of each, and the formula of each tensor's axes.
+
+    Sizes that are a `period` apart come to the same remainders in every layer.
+    """
 
     legal: Mapping[str, Legal]
     formulas: Mapping[str, tuple[str, ...]]
     reference: Mapping[str, int]
+    period: int = 1
 
     def rules(self) -> str:
         """`H ≥ 32, a multiple of 16; W ≥ 32, a multiple of 16`."""
@@ -195,7 +199,7 @@ def survey(graph: Graph, at: At, reference: Mapping[str, int], divisors: Iterabl
     samples: dict[str, dict[int, dict[str, TensorType]]] = {}
     for symbol in reference:
         legal[symbol], samples[symbol] = _scan(symbol, at, reference, period)
-    return Survey(legal, _formulas(graph, samples, period), reference)
+    return Survey(legal, _formulas(graph, samples, period), reference, period)
 
 
 def depends_on_size(graph: Graph, at: At, found: Survey) -> tuple[Node, str] | None:
@@ -240,7 +244,10 @@ def _scan(
             found[size] = made
     if not found:
         return Legal(symbol, 0, 1, (), ()), found
-    return _rule(symbol, sorted(found), period, size), found
+    rule = _rule(symbol, sorted(found), period, size)
+    if not rule.residues and not rule.holds(known) and not isinstance(made := at(reference), Failure):
+        rule, found[known] = rule.replace(extra=(*rule.extra, known)), made  # beyond the sizes that were tried
+    return rule, found
 
 
 def _rule(symbol: str, legal: Sequence[int], period: int, last: int) -> Legal:

@@ -19,7 +19,7 @@ from cnnc.sizes import Failure, Floor, Legal, Survey, fit, resized
 Passed = Callable[[Graph], Graph]
 """What the passes make of a graph."""
 
-_FEW, _MANY = 12, 600  # sizes to look at: of a text that uses them as numbers, which is lowered for each; of others
+_FEW, _MANY = 64, 600  # sizes to look at: of a text that uses them as numbers, which is lowered for each; of others
 
 
 class Member(NamedTuple):
@@ -45,10 +45,10 @@ class Family(NamedTuple):
     def formula(self, points: list[int]) -> tuple[str, Floor] | None:
         """The symbol and function that give a number at every member; None where there is no such."""
         found = []
-        for symbol, rule in self.survey.legal.items():
+        for symbol in self.survey.legal:
             of = [(m.size, n) for m, n in zip(self.members, points, strict=True) if m.symbol == symbol]
             if len({n for _, n in of}) > 1:
-                found.append((symbol, fit(of, rule.period)))
+                found.append((symbol, fit(of, self.survey.period)))
         if len(found) != 1:
             return None
         symbol, function = found[0]
@@ -73,7 +73,7 @@ def family(network: Network, graph: Graph, passed: Passed) -> Family | None:
         return None
     members, complete = [], not graph.sized
     for symbol, rule in survey.legal.items():
-        sizes = list(_looked_at(rule))
+        sizes = list(_looked_at(rule, survey.period))
         most = _FEW if graph.sized else _MANY
         complete = complete and len(sizes) <= most
         for size in sizes[:: -(-len(sizes) // most)] if len(sizes) > most else sizes:
@@ -88,24 +88,37 @@ def family(network: Network, graph: Graph, passed: Passed) -> Family | None:
 
 
 def proof_sizes(network: Network) -> tuple[Mapping[str, int], ...]:
-    """Two legal sizes, a small and a larger one, no two symbols alike; one where there is no other."""
+    """Two legal sizes, a small and a larger one, no two symbols alike where that is legal; one where there is no other."""
     survey = network.survey
     if survey is None or network.at:
         return ({},)
     small, large = dict(survey.reference), dict(survey.reference)
     for place, (symbol, rule) in enumerate(survey.legal.items()):
-        sizes = list(_looked_at(rule))
-        small[symbol] = sizes[min(place, len(sizes) - 1)]
-        larger = [n for n in sizes if n > small[symbol]] or sizes
-        large[symbol] = larger[min(len(larger) - 1, rule.period + 1 + place)]
-    return (small,) if small == large else (small, large)
+        small[symbol] = _from(rule, max(rule.minimum, survey.period) + place)
+        large[symbol] = _from(rule, small[symbol] + survey.period + 1 + place)
+    # sizes that are legal each for itself may not be so together: then one symbol moves alone
+    alone = [{**survey.reference, symbol: size} for sizes in (small, large) for symbol, size in sizes.items()]
+    fitting = [sizes for sizes in (small, large, *alone, survey.reference) if _fits(network, sizes)]
+    first = fitting[0]
+    return (first, *[other for other in fitting if other != first][:1])
 
 
-def _looked_at(rule: Legal) -> Iterator[int]:
+def _fits(network: Network, sizes: Mapping[str, int]) -> bool:
+    return network.resize is not None and not isinstance(network.resize(sizes), Failure)
+
+
+def _from(rule: Legal, size: int) -> int:
+    """The first legal size from here on, or else the last."""
+    below, above = rule.near(size - 1)
+    found = above or below
+    return size if found is None else found
+
+
+def _looked_at(rule: Legal, period: int) -> Iterator[int]:
     """Legal sizes: all below the minimum, those of two periods from there, and a few far above."""
     yield from rule.extra
     if rule.residues:
-        last = rule.minimum + max(2 * rule.period, 8)
+        last = rule.minimum + 2 * max(period, rule.period, 4)
         yield from (n for n in range(rule.minimum, last) if rule.holds(n))
         for far in (2 * last, 3 * last):
             yield from (n for n in rule.near(far)[1:] if n is not None)

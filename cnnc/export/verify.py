@@ -119,7 +119,7 @@ def random_weights(graph: Graph, seed: int) -> Weights:
         random = np.random.default_rng([seed, 1, *name.encode()])
         if parameter.name == "var":
             weights[name] = random.uniform(0.5, 2, parameter.shape).astype(np.float32)
-        elif np.unique(weights[name]).size == 1 and weights[name].size:
+        elif (weights[name] == weights[name].flat[0]).all():
             weights[name] += random.uniform(-0.2, 0.2, parameter.shape).astype(np.float32)
     return weights
 
@@ -218,8 +218,8 @@ class _Truth(NamedTuple):
         return cls(value, noise, np.where(many, sizes.max(axes, keepdims=True, initial=0), sizes.max(initial=0)))
 
     def deviation(self, name: str, found: Array) -> Deviation:
-        """Where the first samples of a tensor are furthest from what is allowed."""
-        truth = self.value[: len(found)]
+        """Where the samples of a tensor whose truth is known are furthest from what is allowed."""
+        found, truth = found[: len(self.value)], self.value[: len(found)]
         scale = float(np.abs(truth).max(initial=0))
         if found.shape != truth.shape:
             return Deviation(name, float("inf"), 0.0, 0.0, scale)
@@ -238,10 +238,16 @@ class _Truth(NamedTuple):
 def _truths(
     graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array], names: list[str]
 ) -> dict[str, _Truth]:
-    """The values of these nodes in float64, and the noise of float32; of a large network, that of one sample."""
-    noisy = {n: a[:1] for n, a in feeds.items()} if graph.total_macs > LARGE else feeds
-    double = forward(graph, _doubled(weights), _doubled(feeds), wanted=names).values
-    single = forward(graph, weights, noisy, wanted=names).values
+    """The values of these nodes in float64, and the noise of float32.
+
+    Of a large network those of one sample alone, but for its outputs: the values of all would fill the memory.
+    """
+    doubled = _doubled(weights)
+    some = {n: a[:1] for n, a in feeds.items()} if graph.total_macs > LARGE else feeds
+    single = forward(graph, weights, some, wanted=names).values
+    double = forward(graph, doubled, _doubled(some), wanted=names).values
+    if some is not feeds:
+        double |= forward(graph, doubled, _doubled(feeds)).values
     return {name: _Truth.of(outward(double.pop(name)), outward(single.pop(name))) for name in names}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
+from cnnc import api
 from cnnc.diagnostics import CnncError
 from cnnc.export.emit import emit
 from cnnc.export.export import Options, export
@@ -21,6 +22,7 @@ from cnnc.export.runtime import Session
 from cnnc.export.verify import random_weights
 from cnnc.network import Network, check
 from cnnc.reference.engine import Array, Weights, forward, outward
+from cnnc.training import checkpoint as checkpoints
 from tests.op_cases import CASES, Case
 from tests.op_cases import random_weights as weights_of
 
@@ -241,3 +243,36 @@ def test_what_cannot_follow_a_size_is_refused_at_its_line(text: str, line: int, 
 
 def test_options_have_defaults() -> None:
     assert Options() == Options(17, (), False, "", "float32")
+
+
+def test_what_was_trained_at_one_size_is_exported_for_all(tmp_path: Path) -> None:
+    text = (
+        "net Any\ninput 1xHxW\nconv 8 k=3 s=2 p=same bias=false; bn; relu\nconv 8 k=3 p=1; relu\nglobal_pool avg\n"
+        "fc 10; softmax\ntrain { data digits; optimizer adam lr=0.01; batch 128; epochs 1 }\n"
+    )
+    network = check(text, name="any.cnn")
+    result = api.train(network, tmp_path / "run")
+    done = api.export(tmp_path / "run", tmp_path / "any.onnx")
+    session = Session(done.path, "any", "cpu")
+    assert session.inputs["input1"][0] == ("N", 1, "H", "W")
+    weights = checkpoints.load(checkpoints.find(tmp_path / "run", "best")).weights
+    for height, width in ((8, 8), (9, 12), (1, 30)):
+        compare(network, weights, session, {"H": height, "W": width}, Case("any", text))
+    assert result.test is not None
+
+
+def test_a_remainder_that_only_large_sizes_show_is_not_overlooked() -> None:
+    """Five halvings: what the last one pads depends on the size by 32, and no size below 17 shows it."""
+    text = "input 1xH; " + "; ".join(["conv 2 k=3 s=2 p=same"] * 5)
+    network = check(text)
+    weights = weights_of(network.require_graph(), 0)
+    session = Session(model_of(network, weights).SerializeToString(), "halved", "cpu")
+    for size in (*range(1, 100, 3), 255, 256, 257):
+        compare(network, weights, session, {"H": size}, Case("halved", text))
+
+
+def test_sizes_that_must_go_together_are_proven_as_they_go(tmp_path: Path) -> None:
+    network = check("a: input 2xH; conv 3 k=3 p=1; relu; x: tanh; b: input 2xW; conv 3 k=3; tanh; pad 1; add x")
+    done = export(network, random_weights(network.require_graph(), 0), tmp_path / "pair.onnx")
+    assert done.proof.worst.passes
+    assert len(done.proof.deviations) > len(done.proof.layers)

@@ -396,3 +396,14 @@ def test_what_a_text_expects_holds_for_the_graph_of_a_size() -> None:
     with pytest.raises(CnncError):
         network.graph_at({"H": 7})
     assert network.graph_at({"H": 8}).nodes[-1].type.shape == (1, 2, 2)
+
+
+def test_a_known_data_set_says_which_size_stands_for_the_symbols() -> None:
+    network = check("input 1xHxW; conv 4 k=3; global_pool avg; fc 10; softmax; train { data digits }")
+    assert network.diagnostics == ()
+    assert network.survey is not None
+    assert network.survey.reference == {"H": 8, "W": 8}
+    assert network.require_graph().inputs[0].type.shape == (1, 8, 8)
+    assert network.survey.rules() == "H ≥ 3; W ≥ 3"
+    too_small = check("input 1xHxW; conv 4 k=9; global_pool avg; fc 10; softmax; train { data digits }")
+    assert {d.code for d in too_small.diagnostics} == {"E507"}
