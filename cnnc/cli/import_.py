@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.check import AT, read_sizes
+from cnnc.cli.check import AT, sizes_at
 from cnnc.cli.console import say, show, tell
 from cnnc.diagnostics import CnncError
 
@@ -41,7 +41,7 @@ def import_(
             "E902", f"{text} exists already", help="name another text with -o, or the same to replace it"
         )
     try:
-        imported = import_model(model, text, at=read_sizes(at or []), flat=flat)
+        imported = import_model(model, text, at=sizes_at(at or []), flat=flat)
         agreement = prove(imported, model) if verify else None
     except NotImported as error:
         if json:
