@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto
 
 from cnnc.diagnostics import CnncError
-from cnnc.export.metadata import VERSION, Facts, read_facts
+from cnnc.export.metadata import PRECISION, VERSION, Facts, read_facts
 from cnnc.files import read_bytes
 
 MAX_BYTES = 1 << 31  # what protobuf itself can hold
@@ -91,6 +91,8 @@ def _told(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
         "vocabulary": len(facts.vocabulary) or None,
         "data": dict(facts.data) or None,
         "trained": dict(facts.trained) or None,
+        "at": dict(facts.at),
+        "precision": props.get(PRECISION),
         "sizes": [rule.as_dict() for rule in facts.sizes.values()],
         "parameters": facts.parameters,
         "macs": facts.macs,

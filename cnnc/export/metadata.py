@@ -8,6 +8,7 @@ properties (`metadata`), and the same read again from any model (`read_facts`).
     cnnc.map                    where each layer stands (see sourcemap.py)
     cnnc.vocabulary             JSON list of words, for text: word i is fed as 2 + i, 0 pads, 1 is an unknown word
     cnnc.facts                  JSON, the fields of `Facts`
+    cnnc.precision              float16 or int8, where it is not float32 (see precision.py)
 
 Of a stranger's model, whatever is missing or of another kind than cnnc writes is left empty.
 """
@@ -32,6 +33,7 @@ from cnnc.record import Record
 from cnnc.sizes import Legal, Survey
 
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
+PRECISION = "cnnc.precision"
 PICTURES = (*KNOWN, "images")  # readers of pixels of eight bits
 _LAYOUTS = {0: "N, F", 1: "N, C, T", 2: "N, C, H, W", 3: "N, C, D, H, W"}
 

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from cnnc.data.dataset import Column, Split
+from cnnc.export.metadata import PRECISION
 from cnnc.export.runtime import Session, as_fed, batches
 from cnnc.graph import Graph
 from cnnc.network import Network
@@ -68,7 +69,7 @@ def scored(network: Network, graph: Graph) -> str:
 
 def mark(model: onnx.ModelProto, precision: Precision) -> None:
     """Says in the model's metadata what its precision is."""
-    model.metadata_props.add(key="cnnc.precision", value=precision)
+    model.metadata_props.add(key=PRECISION, value=precision)
 
 
 def values(model: onnx.ModelProto, feeds: dict[str, Array], names: Sequence[str]) -> dict[str, Array]:
