@@ -254,7 +254,7 @@ def test_what_was_trained_at_one_size_is_exported_for_all(tmp_path: Path) -> Non
     result = api.train(network, tmp_path / "run")
     done = api.export(tmp_path / "run", tmp_path / "any.onnx")
     session = Session(done.path, "any", "cpu")
-    assert session.inputs["input1"][0] == ("N", 1, "H", "W")
+    assert session.inputs["input1"][0] == (1, "H", "W")
     weights = checkpoints.load(checkpoints.find(tmp_path / "run", "best")).weights
     for height, width in ((8, 8), (9, 12), (1, 30)):
         compare(network, weights, session, {"H": height, "W": width}, Case("any", text))

@@ -78,7 +78,7 @@ def test_broken_in_the_last_step_of_an_epoch(trainer: Trainer, tmp_path: Path, m
             run.weights["fc1.weight"][0, 0] = np.nan
         return made
 
-    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop, "one_step", step)
     with pytest.raises(CnncError) as caught:
         trainer.run(tiny(), tmp_path)
     assert caught.value.status is Exit.DIVERGED

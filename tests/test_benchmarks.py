@@ -1,0 +1,33 @@
+"""What is measured side by side is the same network, and the benchmark's own process works."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.nets import NAMES, NETS, peer
+from cnnc.network import load
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_peer_has_as_many_parameters(name: str) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    graph = load(NETS / f"{name}.cnn").require_graph()
+    net = peer(name)
+    assert sum(p.numel() for p in net.module.parameters()) == graph.total_parameters
+    assert net.shape == graph.inputs[0].type.shape
+
+
+@pytest.mark.parametrize("who", ["cnnc", "textbook"])
+def test_a_process_of_the_training_benchmark(who: str) -> None:
+    command = [sys.executable, "-m", "benchmarks.train", who, "lenet5", "0.01"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["rate"] > 0
+    assert found["memory"] > 1 << 20
