@@ -1,0 +1,36 @@
+"""The peak of a process: its own, whoever started it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import environment
+
+ROOT = str(Path(__file__).parent.parent)
+GROW = """
+from cnnc.memory import Meter
+
+bytearray(200_000_000)[::4096]
+meter = Meter()
+held = b"1" * 20_000_000
+print(meter.growth)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux to see a process grow")
+def test_neither_the_parent_nor_what_came_before_counts() -> None:
+    large = bytes(range(250)) * 1_000_000  # a child begins as a copy of this process
+    done = subprocess.run(
+        [sys.executable, "-c", GROW],
+        env=environment(PYTHONPATH=ROOT),
+        preexec_fn=lambda: None,  # so that it is forked
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(large) == 250_000_000
+    assert int(done.stdout) == pytest.approx(20_000_000, rel=0.25)
