@@ -42,9 +42,7 @@ def inside(layers: tuple[int, ...] = (1000, 10000)) -> dict[str, float]:
     from cnnc.network import check
 
     texts = {name: (MODELS / f"{name}.cnn").read_text() for name in ("lenet5", "resnet50")}
-    texts |= {
-        f"{n} layers": f"net Long\ninput 8x16x16\nrepeat {n // 2} {{ conv 8 k=3 p=1; relu }}\n" for n in layers
-    }
+    texts |= {f"{n} layers": f"net Long\ninput 8x16x16\nrepeat {n // 2} {{ conv 8 k=3 p=1; relu }}\n" for n in layers}
     found = {}
     for name, text in texts.items():
         times = []

@@ -13,6 +13,7 @@ from cnnc.graph import Graph
 from cnnc.ops.activation import Relu
 from cnnc.ops.base import Window
 from cnnc.ops.conv import Conv, ConvTranspose
+from cnnc.ops.merge import Add
 from cnnc.ops.norm import BatchNorm
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _fullest(graph: Graph, batch: int, learned: dict[str, int]) -> int:
 
 def _written_over(graph: Graph) -> set[str]:
     """The values whose place a relu takes, in training, forward and backward: fresh ones that nothing else reads."""
-    fresh = Conv | ConvTranspose | BatchNorm
+    fresh = Add | BatchNorm | Conv | ConvTranspose
     return {
         node.name
         for node in graph.nodes

@@ -265,8 +265,14 @@ def backward_part(
             if part is not None and name in learns:
                 if any(part is other for other in result.inputs[:i]):
                     part.flags.writeable = False
-                flowing[name] = flowing[name] + part if name in flowing else part
+                flowing[name] = _added(flowing[name], part) if name in flowing else part
     return found, inputs
+
+
+def _added(a: Array, b: Array) -> Array:
+    """The sum of two gradients of one value, in the place of one that is nobody else's."""
+    place = next((x for x in (a, b) if x.flags.writeable and x.dtype == np.result_type(a, b)), None)
+    return np.add(a, b, out=place)
 
 
 def joined(parts: list[Array]) -> Array:

@@ -25,9 +25,17 @@ def summed_to(gradient: Array, shape: tuple[int, ...]) -> Array:
     return gradient.sum(axes, keepdims=True) if axes else gradient
 
 
-@forward_of(Add)
+@forward_of(Add, lets_go=True)
 def add(op: Add, weights: NoWeights, inputs: Operands, mode: Mode) -> Outcome:
-    return Outcome(reduce(np.add, inputs), tuple(x.shape for x in inputs))
+    shapes = tuple(x.shape for x in inputs)
+    total, *others = inputs
+    own = mode.own and total.shape == np.broadcast_shapes(*shapes)
+    if not others:
+        total = total.copy()
+    for x in others:
+        total = np.add(total, x, out=total if own else None)
+        own = total.shape == np.broadcast_shapes(*shapes)
+    return Outcome(total, shapes)
 
 
 @backward_of(Add)

@@ -79,7 +79,8 @@ def batch_norm_backward(
     shift, scale, count = total(shift, scale, np.array(x.size // x.shape[-1]))
     factor = inverse * weights["scale"] if op.affine else inverse
     along = -factor * inverse * scale / count
-    return Gradients((scaled(gradient, factor, -factor * shift / count - along * mean, x, along),), found)
+    offset, over = -factor * shift / count - along * mean, gradient.flags.writeable
+    return Gradients((scaled(gradient, factor, offset, x, along, over=over),), found)
 
 
 @forward_of(Normalize)

@@ -52,9 +52,20 @@ def add_channels(array: Array, vector: Array) -> None:
         rows[part] += repeated
 
 
-def scaled(array: Array, factor: Array, offset: Array, other: Array | None = None, more: Array | None = None) -> Array:
-    """x·factor + offset, or with two more x·factor + offset + other·more, of contiguous (…, C), with (C,) each."""
-    made = np.empty_like(array)
+def scaled(
+    array: Array,
+    factor: Array,
+    offset: Array,
+    other: Array | None = None,
+    more: Array | None = None,
+    *,
+    over: bool = False,
+) -> Array:
+    """x·factor + offset, or with two more x·factor + offset + other·more, of contiguous (…, C), with (C,) each.
+
+    With `over` the result is written over x.
+    """
+    made = array if over else np.empty_like(array)
     t = _t(array)
     f, o = (np.tile(vector.astype(array.dtype), t) for vector in (factor, offset))
     rows, into = wide(array, t), wide(made, t)
