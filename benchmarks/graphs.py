@@ -23,7 +23,7 @@ def write(who: str, name: str, path: Path) -> None:
     if who == "cnnc":
         from cnnc.export.export import export as export_network
         from cnnc.network import load
-        from cnnc.reference.engine import initialize
+        from cnnc.reference.initial import initialize
 
         network = load(NETS / f"{name}.cnn")
         export_network(network, initialize(network.require_graph(), 0), path)

@@ -14,13 +14,13 @@ from hashlib import blake2b
 import numpy as np
 
 from cnnc.diagnostics import CnncError
-from cnnc.graph import Graph, Node, verify
+from cnnc.graph import Graph, Node, needed, verify
 from cnnc.ops.activation import Dropout, DropPath, Identity
 from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Fc
 from cnnc.ops.norm import Affine, BatchNorm, Normalize
-from cnnc.reference.engine import Array, Weights, needed
+from cnnc.reference.engine import Array, Weights
 
 Pass = Callable[[Graph, Weights], tuple[Graph, Weights]]
 

@@ -1,7 +1,8 @@
 """How NumPy runs a graph. Importing this package fills the tables of forward and backward functions."""
 
 from cnnc.reference import activation, conv, conv_transpose, dense, filter, merge, norm, pool, reshape, sequence
-from cnnc.reference.engine import BACKWARD, FORWARD, Weights, backward, forward, initialize, inward, outward
+from cnnc.reference.engine import BACKWARD, FORWARD, Weights, backward, forward, inward, outward
+from cnnc.reference.initial import initialize
 
 __all__ = [
     "BACKWARD",

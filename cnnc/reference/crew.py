@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnc.diagnostics import CnncError
-from cnnc.graph import Graph
+from cnnc.graph import Graph, needed
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import (
     Array,
@@ -39,7 +39,6 @@ from cnnc.reference.engine import (
     check_feeds,
     forward_part,
     joined,
-    needed,
     parts_of,
     working_dtype,
 )

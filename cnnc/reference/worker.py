@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnc.graph import needed
 from cnnc.memory import Meter
 from cnnc.reference.crew import MEMORY, Ahead, Back, Job, common_memory
 from cnnc.reference.engine import (
@@ -22,7 +23,6 @@ from cnnc.reference.engine import (
     Mode,
     backward_part,
     forward_part,
-    needed,
     own_numbers,
 )
 from cnnc.reference.parallel import keep_memory, one_blas_thread

@@ -33,7 +33,8 @@ from cnnc.ops.sequence import Embed
 from cnnc.provenance import versions
 from cnnc.recipe import CrossEntropy, Recipe, require
 from cnnc.reference.crew import Crew, crew_for
-from cnnc.reference.engine import Array, StepNumbers, Weights, backward, forward, initialize, outward
+from cnnc.reference.engine import Array, StepNumbers, Weights, backward, forward, outward
+from cnnc.reference.initial import initialize
 from cnnc.reference.parallel import keep_memory, one_blas_thread, thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment

@@ -21,7 +21,8 @@ from cnnc.export.passes import Pass, drop_identity, fold_scale, run_passes
 from cnnc.export.runtime import open_model
 from cnnc.graph import Graph
 from cnnc.network import Network, check
-from cnnc.reference.engine import forward, initialize, outward
+from cnnc.reference.engine import forward, outward
+from cnnc.reference.initial import initialize
 from tests.op_cases import Case, cases_for, graph_of, random_feeds, random_weights
 
 TEXT = """net Small

@@ -13,7 +13,8 @@ from cnnc.export.passes import run_passes
 from cnnc.export.verify import ATOL, RTOL, Proof, prove, random_weights, sample_feeds
 from cnnc.graph import Graph
 from cnnc.network import check
-from cnnc.reference.engine import Array, Weights, initialize
+from cnnc.reference.engine import Array, Weights
+from cnnc.reference.initial import initialize
 
 NET = "input 3x8x8; c: conv 4 k=3 p=1; relu; f: fc 6"
 

@@ -10,7 +10,8 @@ import pytest
 from cnnc.analysis import receptive_fields
 from cnnc.graph import Graph
 from cnnc.network import check, load
-from cnnc.reference.engine import forward, initialize
+from cnnc.reference.engine import forward
+from cnnc.reference.initial import initialize
 from tests.op_cases import CASES, Case, graph_of, random_feeds
 
 MODELS = Path(__file__).parent.parent.parent / "models"

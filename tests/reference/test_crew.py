@@ -13,7 +13,8 @@ from cnnc.diagnostics import CnncError
 from cnnc.graph import Graph
 from cnnc.reference import crew as crews
 from cnnc.reference.crew import Crew, crew_for
-from cnnc.reference.engine import Array, StepNumbers, backward, forward, initialize
+from cnnc.reference.engine import Array, StepNumbers, backward, forward
+from cnnc.reference.initial import initialize
 from tests.reference.test_layers import graph
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "ftruncate"), reason="workers inherit files, which this system lacks")

@@ -115,7 +115,8 @@ def test_sums_over_rows(shape: tuple[int, ...]) -> None:
 
 def test_batch_norm_finds_small_variances_beside_large_means() -> None:
     """In single precision the mean of squares less the square of the mean would be noise."""
-    from cnnc.reference.engine import forward, initialize
+    from cnnc.reference.engine import forward
+    from cnnc.reference.initial import initialize
     from tests.reference.test_layers import graph
 
     made = graph("input 2x8x8; bn")

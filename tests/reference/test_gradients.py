@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from cnnc.graph import Graph
+from cnnc.graph import Graph, needed
 from cnnc.network import check
-from cnnc.reference.engine import Array, Trace, backward, forward, needed
+from cnnc.reference.engine import Array, Trace, backward, forward
 from cnnc.training.losses import cross_entropy
 from tests.op_cases import Case, cases_for, graph_of, random_feeds, random_weights
 from tests.reference.kinks import crosses

@@ -8,7 +8,8 @@ import pytest
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.graph import Graph
 from cnnc.network import check
-from cnnc.reference.engine import Array, Weights, backward, forward, initialize, outward
+from cnnc.reference.engine import Array, Weights, backward, forward, outward
+from cnnc.reference.initial import initialize
 from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights
 
 

@@ -1,0 +1,73 @@
+"""The weights that training begins with.
+
+In: a graph and a seed. Out: an array for each parameter and buffer. Each is drawn from the seed and its own name, so
+that one more layer changes no other.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from cnnc.graph import Graph
+from cnnc.reference.engine import Array, Weights
+from cnnc.tensor import Parameter
+
+
+def initialize(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:
+    """Fresh weights. Each is drawn from the seed and its own name, so that one more layer changes no other."""
+    before_relu = _before_relu(graph)
+    weights = {}
+    for node in graph.nodes:
+        for parameter in graph.parameters(node):
+            name = f"{node.parameter_owner}.{parameter.name}"
+            if name not in weights:
+                random = np.random.default_rng([seed, *name.encode()])
+                weights[name] = _draw(parameter, random, node.name in before_relu).astype(dtype)
+    return weights
+
+
+def _draw(parameter: Parameter, random: np.random.Generator, relu: bool) -> Array:
+    init, shape = parameter.init, parameter.shape
+    if init == "auto":
+        init = "he" if relu else "xavier"
+    match init:
+        case "zeros":
+            return np.zeros(shape)
+        case "ones":
+            return np.ones(shape)
+        case float():
+            return np.full(shape, init)
+        case "he":  # He et al. 2015: variance 2/fan_in
+            return random.normal(0, math.sqrt(2 / parameter.fan_in), shape)
+        case "xavier":  # Glorot & Bengio 2010, where no rectifier follows: variance 2/(fan_in + fan_out)
+            bound = math.sqrt(6 / (parameter.fan_in + parameter.fan_out))
+            return random.uniform(-bound, bound, shape)
+        case "lecun":  # LeCun et al. 1998: variance 1/fan_in
+            return random.normal(0, math.sqrt(1 / parameter.fan_in), shape)
+        case "normal":  # Krizhevsky et al. 2012
+            return random.normal(0, 0.01, shape)
+    raise ValueError(init)
+
+
+def _before_relu(graph: Graph) -> set[str]:
+    """The layers whose output a rectifier reads, at once or past layers that only rescale, add up or rearrange."""
+    from cnnc.ops.activation import Activation, Dropout, DropPath, Identity, Scale
+    from cnnc.ops.merge import Add, Concat, Maximum, Sub
+    from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm
+    from cnnc.ops.pool import Pool, Upsample
+    from cnnc.ops.reshape import ChannelShuffle, Crop, DepthToSpace, Flatten, Pad, Reshape, Select, Slice, SpaceToDepth
+
+    rescale = Affine | BatchNorm | GroupNorm | InstanceNorm | LayerNorm | Scale | Dropout | DropPath
+    rearrange = ChannelShuffle | Crop | DepthToSpace | Flatten | Pad | Reshape | Select | Slice | SpaceToDepth
+    past = rescale | rearrange | Add | Sub | Maximum | Concat | Identity | Pool | Upsample
+    found: set[str] = set()
+    for node in reversed(graph.nodes):
+        readers = graph.consumers[node.name]
+        if any(isinstance(r.op, Activation) and r.op.rectifies for r in readers) or any(
+            r.name in found and isinstance(r.op, past) for r in readers
+        ):
+            found.add(node.name)
+    return found
