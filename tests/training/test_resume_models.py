@@ -23,10 +23,13 @@ EXAMPLES = 20  # 16 to train on: two epochs of four steps
 
 PROGRAM = f"""
 import os, signal, sys
+from cnnc.reference import crew
 from cnnc.training import loop
 from tests.made import dataset
 
-loop.open_data = lambda network, folder, report: dataset(network, {EXAMPLES})
+crew.WORTH_IT = 0  # as in long runs, each part of a batch has a process of its own
+
+loop.open_data = lambda network, folder, report, vocabulary=(): dataset(network, {EXAMPLES})
 left, step = [int(os.environ["STOP_AFTER"])], loop.one_step
 
 def counted(*arguments):
@@ -46,7 +49,7 @@ def cnnc(folder: Path, *words: str | Path, stop_after: int = 0) -> int:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *map(str, words)],
         cwd=folder,
-        env=environment(STOP_AFTER=str(stop_after), PYTHONPATH=str(ROOT)),
+        env=environment(STOP_AFTER=str(stop_after), CNNC_THREADS="2", PYTHONPATH=str(ROOT)),
         capture_output=True,
         text=True,
         timeout=600,
