@@ -13,6 +13,14 @@ NETS = Path(__file__).parent / "nets"
 NAMES = tuple(sorted(path.stem for path in NETS.glob("*.cnn")))
 
 
+def batch_of(name: str) -> int:
+    """The batch that a network is trained with, ours and its peer."""
+    from cnnc.network import load
+    from cnnc.recipe import require
+
+    return require(load(NETS / f"{name}.cnn").recipe, name).batch
+
+
 class Peer(NamedTuple):
     """A network in PyTorch, the shape of one example, and the number of classes."""
 

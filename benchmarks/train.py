@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.nets import NETS, peer
+from benchmarks.nets import NETS, batch_of, peer
 
 
 def timed(step: Callable[[], object], seconds: float) -> float:
@@ -42,7 +42,7 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
     from tests.made import dataset
 
     network = load(NETS / f"{name}.cnn", ["train.data.val=0"])
-    batch = network.recipe.batch if network.recipe is not None else 1
+    batch = batch_of(name)
     meter = Meter()
     keep_memory()
     with TemporaryDirectory() as folder:
@@ -66,7 +66,7 @@ def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
 
     torch.set_num_threads(thread_count())
     net = peer(name)
-    batch = {"lenet5": 64, "text": 64, "dilated": 64, "volume": 32}.get(name, 128)
+    batch = batch_of(name)
     x = torch.randint(0, 5000, (batch, *net.shape)) if name == "text" else torch.rand(batch, *net.shape)
     y = torch.randint(0, net.classes, (batch,))
     if last:

@@ -121,7 +121,7 @@ class Network(Record):
         return table_html(self.summary()) if self.ok else errors_html(self.diagnostics)
 
     def part(self, outputs: Sequence[str]) -> Network:
-        """The part of the network that these layers need, they being its outputs; without any, the network itself.
+        """The part of the network that these layers need, they being its outputs, at every size; without any, all of it.
 
         Raises CnncError E010 where one is no layer, or an input.
         """
@@ -135,7 +135,14 @@ class Network(Record):
                 raise CnncError.of("E010", f"--outputs: no layer is named `{name}`", help=help)
             if not graph.by_name[name].inputs:
                 raise CnncError.of("E010", f"--outputs: {name} is an input", help="name the layers that read it")
-        return self.replace(graph=part(graph, outputs))
+        resize = self.resize
+
+        def resized(sizes: Mapping[str, int]) -> Graph | Failure:
+            assert resize is not None
+            made = resize(sizes)
+            return made if isinstance(made, Failure) else part(made, outputs)
+
+        return self.replace(graph=part(graph, outputs), resize=resized if resize is not None else None)
 
     def require_graph(self) -> Graph:
         """The graph. Raises CnncError with every error of the text where it has any."""

@@ -22,12 +22,11 @@ from cnnc.export.passes import Pass, chosen, run_passes
 from cnnc.export.precision import Examples, Precision, Quality
 from cnnc.export.verify import Proof, Subject, prove, sample_feeds, samples_of, together
 from cnnc.files import write_atomic
-from cnnc.graph import Graph, part
+from cnnc.graph import Graph
 from cnnc.network import Network
 from cnnc.provenance import versions
 from cnnc.reference.engine import Array, Weights
 from cnnc.reference.parallel import one_blas_thread
-from cnnc.sizes import Failure
 
 
 class Options(NamedTuple):
@@ -78,7 +77,7 @@ def export(
     is lost at a lower precision, E804 to E809 for what cannot be exported so, E902 where it cannot be written.
     """
     options = options or Options(opset)
-    whole, network = network, narrowed(network, outputs)
+    whole, network = network, network.part(outputs)
     graph = network.require_graph()
     require_opset(options.opset)
     passes = chosen(options.without)
@@ -111,21 +110,6 @@ def export(
     write_atomic(path, content)
     external.remove(stale)
     return Exported(path, proof, len(content), options.opset, model.ir_version, None, quality, footprint)
-
-
-def narrowed(network: Network, outputs: Sequence[str]) -> Network:
-    """The network with these layers as its outputs and only what they need, at every size; without any, as it is."""
-    if not outputs:
-        return network
-    resize = network.resize
-
-    def resized(sizes: Mapping[str, int]) -> Graph | Failure:
-        assert resize is not None
-        made = resize(sizes)
-        return made if isinstance(made, Failure) else part(made, outputs)
-
-    graph = network.part(outputs).require_graph()
-    return network.replace(graph=graph, resize=resized if resize is not None else None)
 
 
 def _emitted(
