@@ -112,9 +112,14 @@ def _turned(chosen: tuple[Phase, ...], sizes: Axes, dilations: Axes) -> tuple[tu
     return (slice(None), *inner), Geometry(k, (1,) * len(sizes), dilations, pads, tuple(p.size for p in chosen))
 
 
+def _turned_kernel(weight: Array) -> Array:
+    """A weight (O, C, kh, kw) as the kernel (kh, kw, O, C) that goes from outputs to inputs."""
+    return np.moveaxis(turned(weight), (0, 1), (-2, -1))
+
+
 def _by_turned_kernel(gradient: Array, weight: Array, chosen: tuple[Phase, ...], dilations: Axes, into: Array) -> None:
     at, back = _turned(chosen, gradient.shape[1:-1], dilations)
-    kernel = np.moveaxis(turned(weight), (0, 1), (-2, -1))  # (kh, kw, O, C)
+    kernel = _turned_kernel(weight)
     if winograd.suits(back, weight.shape[0], weight.shape[1]):
         into[...] = winograd.correlate(gradient[at], kernel, back)
     else:
@@ -175,14 +180,49 @@ def input_gradient(gradient: Array, weight: Array, g: Geometry, spatial: Axes, g
     return np.concatenate([input_gradient(d, w, g, spatial, 1) for d, w in parts], -1)
 
 
-def _rows_suit(g: Geometry, weight: Array, spatial: Axes) -> bool:
-    """Whether a row of windows at a time is quicker than the turned kernel. Only for stride 1, with its single phase."""
-    if any(s > 1 for s in g.s):
-        return False
+def _back(g: Geometry, spatial: Axes) -> tuple[tuple[slice, ...], Geometry]:
+    """The part of the gradient, and the windows on it, that make the input's gradient at stride 1."""
     axes, dilations = _phases_of(g, spatial)
-    _, back = _turned(tuple(phase for (phase,) in axes), g.out, dilations)
+    return _turned(tuple(phase for (phase,) in axes), g.out, dilations)
+
+
+def _rows_suit(g: Geometry, weight: Array, spatial: Axes) -> bool:
+    """Whether a row of windows at a time is quicker than the turned kernel."""
     outputs, channels = weight.shape[:2]
-    return not winograd.suits(back, outputs, channels) and correlation.rows_suit(g, back, channels, outputs)
+    rows = correlation.rows_cost(g, channels, outputs)
+    if math.isinf(rows):
+        return False
+    _, back = _back(g, spatial)
+    return not winograd.suits(back, outputs, channels) and rows < correlation.cost(back, outputs, channels)
+
+
+@cache
+def _shared(g: Geometry, outputs: int, channels: int, spatial: Axes) -> Geometry | None:
+    """The windows on the gradient where it is quickest that both gradients are made of them; None where it is not."""
+    if any(s > 1 for s in g.s):
+        return None
+    at, back = _back(g, spatial)
+    if any(slice(*part.indices(m)) != slice(0, m, 1) for part, m in zip(at[1:], g.out, strict=True)):
+        return None
+    if winograd.suits(back, outputs, channels):
+        return back
+    alone = correlation.cost(back, outputs, channels)
+    apart = min(alone, correlation.rows_cost(g, channels, outputs)) + correlation.cost(g, channels, outputs)
+    return back if correlation.cost(back, outputs, channels, products=2) < apart else None
+
+
+def gradients(x: Array, gradient: Array, weight: Array, g: Geometry, spatial: Axes, groups: int) -> tuple[Array, Array]:
+    """`input_gradient` and `kernel_gradient`.
+
+    At stride 1 the gradient's windows, which make that of the input with the turned kernel, make that of the kernel
+    as well: Σ over places of window and input is the gradient of the turned kernel. So they are gathered once.
+    """
+    back = _shared(g, *weight.shape[:2], spatial) if groups == 1 else None
+    if back is None:
+        return input_gradient(gradient, weight, g, spatial, groups), kernel_gradient(x, gradient, g, groups)
+    how = winograd if winograd.suits(back, *weight.shape[:2]) else correlation
+    dx, dkernel = how.correlate_both(gradient, _turned_kernel(weight), np.ascontiguousarray(x), back)
+    return dx, np.ascontiguousarray(turned(np.moveaxis(dkernel, (-2, -1), (0, 1))))
 
 
 def kernel_gradient(x: Array, gradient: Array, g: Geometry, groups: int) -> Array:
@@ -226,10 +266,13 @@ def conv_backward(
     g = geometry(op, spatial)
     gradient = np.ascontiguousarray(gradient)
     weight = turned(weights["weight"]) if op.flip else weights["weight"]
-    dx = input_gradient(gradient, weight, g, spatial, op.groups) if want else None
+    dx: Array | None = None
     if x is None:
-        return Gradients((dx,))
-    dweight = kernel_gradient(x, gradient, g, op.groups)
+        return Gradients((input_gradient(gradient, weight, g, spatial, op.groups) if want else None,))
+    if want:
+        dx, dweight = gradients(x, gradient, weight, g, spatial, op.groups)
+    else:
+        dweight = kernel_gradient(x, gradient, g, op.groups)
     found = {"weight": np.ascontiguousarray(turned(dweight)) if op.flip else dweight}
     if op.bias:
         found["bias"] = channel_sum(gradient).astype(gradient.dtype)
