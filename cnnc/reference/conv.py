@@ -25,7 +25,7 @@ from cnnc.arguments import Axes
 from cnnc.ops import window
 from cnnc.ops.conv import Conv
 from cnnc.reference import correlation, winograd
-from cnnc.reference.depthwise import depthwise, depthwise_input, depthwise_kernel
+from cnnc.reference.depthwise import depthwise, depthwise_kernel
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.rows import add_channels, channel_sum
 from cnnc.reference.windows import Geometry, interior, tap
@@ -86,15 +86,20 @@ def _phases_of(g: Geometry, spatial: Axes) -> tuple[list[list[Phase]], Axes]:
     return axes, tuple(d // math.gcd(s, d) for s, d in zip(g.s, g.d, strict=True))
 
 
-def _by_phases(gradient: Array, weight: Array, g: Geometry, spatial: Axes) -> Array:
-    """A convolution with the turned kernel for each phase of the input (Shi et al. 2016)."""
+def _by_phases(gradient: Array, weight: Array, g: Geometry, spatial: Axes, by_channel: bool = False) -> Array:
+    """A convolution with the turned kernel for each phase of the input (Shi et al. 2016), perhaps of each channel alone."""
     axes, dilations = _phases_of(g, spatial)
-    dx = np.empty((gradient.shape[0], *spatial, weight.shape[1]), gradient.dtype)
+    channels = len(weight) if by_channel else weight.shape[1]
+    dx = np.empty((gradient.shape[0], *spatial, channels), gradient.dtype)
     for chosen in product(*axes):
         into = dx[(slice(None), *(slice(phase.first, None, s) for phase, s in zip(chosen, g.s, strict=True)))]
         if all(phase.taps for phase in chosen):
             reached = weight[(slice(None), slice(None), *(slice(p.taps.start, None, p.taps.step) for p in chosen))]
-            _by_turned_kernel(gradient, reached, chosen, dilations, into)
+            at, back = _turned(chosen, g.out, dilations)
+            if by_channel:
+                into[...] = depthwise(gradient[at], turned(reached), back)
+            else:
+                _by_turned_kernel(gradient[at], reached, back, into)
         else:
             into[...] = 0
     return dx
@@ -117,13 +122,12 @@ def _turned_kernel(weight: Array) -> Array:
     return np.moveaxis(turned(weight), (0, 1), (-2, -1))
 
 
-def _by_turned_kernel(gradient: Array, weight: Array, chosen: tuple[Phase, ...], dilations: Axes, into: Array) -> None:
-    at, back = _turned(chosen, gradient.shape[1:-1], dilations)
+def _by_turned_kernel(gradient: Array, weight: Array, back: Geometry, into: Array) -> None:
     kernel = _turned_kernel(weight)
     if winograd.suits(back, weight.shape[0], weight.shape[1]):
-        into[...] = winograd.correlate(gradient[at], kernel, back)
+        into[...] = winograd.correlate(gradient, kernel, back)
     else:
-        correlation.correlate(gradient[at], kernel, back, into=into)
+        correlation.correlate(gradient, kernel, back, into=into)
 
 
 def _by_col2im(gradient: Array, weight: Array, g: Geometry, spatial: Axes) -> Array:
@@ -175,7 +179,8 @@ def input_gradient(gradient: Array, weight: Array, g: Geometry, spatial: Axes, g
         few = weight.shape[1] <= FEW_CHANNELS and any(s > 1 for s in g.s)
         return (_by_col2im if few else _by_phases)(gradient, weight, g, spatial)
     if weight.shape[1] == 1:
-        return depthwise_input(gradient, weight, g, spatial, groups)
+        dx = _by_phases(gradient, weight, g, spatial, by_channel=True)
+        return dx if groups == len(weight) else np.asarray(dx.reshape(*dx.shape[:-1], groups, -1).sum(-1))
     parts = zip(_split(gradient, groups), np.split(weight, groups), strict=True)
     return np.concatenate([input_gradient(d, w, g, spatial, 1) for d, w in parts], -1)
 
