@@ -9,6 +9,7 @@ import numpy as np
 
 from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
+from cnnc.reference.fuse import BatchNormRelu
 from cnnc.reference.rows import channel_products, channel_sum, sample_sum, scaled
 
 FAR = 25.0  # the square of the mean, in variances
@@ -17,10 +18,12 @@ FAR = 25.0  # the square of the mean, in variances
 class Standardized(NamedTuple):
     """What batch norm's backward needs: the input, its mean and 1/sqrt(var + eps) by channel, and who knows the batch.
 
-    `far` says that the values lie so far from zero that sums of products are to be taken about the mean.
+    `far` says that the values lie so far from zero that sums of products are to be taken about the mean; `value` is
+    what a ReLU made of the result, where one belongs to the layer.
     """
 
     x: Array
+    value: Array | None
     mean: Array
     inverse: Array
     far: bool
@@ -28,6 +31,7 @@ class Standardized(NamedTuple):
 
 
 @forward_of(BatchNorm, lets_go=True)
+@forward_of(BatchNormRelu)
 def batch_norm(op: BatchNorm, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     """(x - mean)/sqrt(var + eps)·scale + shift (Ioffe & Szegedy 2015, algorithm 1), over the whole batch in training."""
     x = np.ascontiguousarray(inputs[0])
@@ -39,7 +43,8 @@ def batch_norm(op: BatchNorm, weights: Mapping[str, Array], inputs: tuple[Array,
     y = _standardized(op, weights, x, mean, inverse)
     old, new = x.dtype.type(op.momentum), x.dtype.type(1 - op.momentum)
     running = {"mean": weights["mean"] * old + mean * new, "var": weights["var"] * old + var * new}
-    return Outcome(y, Standardized(x, mean, inverse, far, mode.total), running)
+    value = y if isinstance(op, BatchNormRelu) else None
+    return Outcome(y, Standardized(x, value, mean, inverse, far, mode.total), running)
 
 
 def _moments(x: Array, mode: Mode) -> tuple[Array, Array, bool]:
@@ -63,10 +68,11 @@ def _moments(x: Array, mode: Mode) -> tuple[Array, Array, bool]:
 def _standardized(op: BatchNorm, weights: Mapping[str, Array], x: Array, mean: Array, inverse: Array) -> Array:
     factor = inverse * weights["scale"] if op.affine else inverse
     offset = -mean * factor
-    return scaled(x, factor, offset + weights["shift"] if op.affine else offset)
+    offset = offset + weights["shift"] if op.affine else offset
+    return scaled(x, factor, offset, floor=isinstance(op, BatchNormRelu))
 
 
-@backward_of(BatchNorm)
+@backward_of(BatchNorm, BatchNormRelu)
 def batch_norm_backward(
     op: BatchNorm, weights: Mapping[str, Array], saved: Standardized, gradient: Array, want: bool
 ) -> Gradients:
@@ -74,9 +80,11 @@ def batch_norm_backward(
 
     With n = (x - mean)·inverse and f = inverse·scale, dx = f·(g - mean(g) - n·mean(g·n)), which is linear in g and x.
     """
-    x, mean, inverse, far, total = saved
+    x, value, mean, inverse, far, total = saved
     gradient = np.ascontiguousarray(gradient)
-    shift, products = channel_products(x, mean if far else None, gradient)
+    if value is not None and not gradient.flags.writeable:
+        gradient = gradient.copy()
+    shift, products = channel_products(x, mean if far else None, gradient, positive=value)
     scale = (products if far else products - mean * shift) * inverse  # Σ g·n
     found = {"scale": scale.astype(x.dtype), "shift": shift.astype(x.dtype)} if op.affine else {}
     if not want:

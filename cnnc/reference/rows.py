@@ -68,10 +68,11 @@ def scaled(
     more: Array | None = None,
     *,
     over: bool = False,
+    floor: bool = False,
 ) -> Array:
     """x·factor + offset, or with two more x·factor + offset + other·more, of contiguous (…, C), with (C,) each.
 
-    With `over` the result is written over x.
+    With `over` the result is written over x; with `floor` nothing of it is below zero.
     """
     made = array if over else aligned(array.shape, array.dtype)
     t = _t(array, LONG)
@@ -87,6 +88,8 @@ def scaled(
         out += o
         if second is not None and m is not None and buffer is not None:
             out += np.multiply(second[part], m, out=buffer[: len(out)])
+        if floor:
+            np.maximum(out, 0, out=out)
     return made
 
 
@@ -104,13 +107,16 @@ def channel_sum(array: Array) -> Array:
     return _gathered(total, array)
 
 
-def channel_products(x: Array, centre: Array | None = None, other: Array | None = None) -> tuple[Array, Array]:
+def channel_products(
+    x: Array, centre: Array | None = None, other: Array | None = None, *, positive: Array | None = None
+) -> tuple[Array, Array]:
     """Σ d and Σ d² with d = x - centre, or Σ g and Σ d·g with another g, over the rows of contiguous (…, C).
 
-    Both (C,), of double precision. Without a centre d is x, which is quicker, but leaves more to cancel.
+    Both (C,), of double precision. Without a centre d is x, which is quicker, but leaves more to cancel. Before all
+    else g becomes 0 where what is given as `positive` is not.
     """
     t = _t(x, SUMMED)
-    rows, second = wide(x, t), None if other is None else wide(other, t)
+    rows, second, signs = wide(x, t), *(None if array is None else wide(array, t) for array in (other, positive))
     ones, middle = _ones(rows), None if centre is None else _repeated(centre, t, x)
     buffer = _buffer(rows) if middle is not None else None
     sums, products = np.zeros(rows.shape[1], np.float64), np.zeros(rows.shape[1], np.float64)
@@ -119,6 +125,8 @@ def channel_products(x: Array, centre: Array | None = None, other: Array | None 
         if buffer is not None and middle is not None:
             d = np.subtract(d, middle, out=buffer[: len(d)])
         g = d if second is None else second[part]
+        if signs is not None:
+            g *= signs[part] > 0
         products += np.einsum("ij,ij->j", d, g)
         sums += ones[: len(g)] @ g
     return _gathered(sums, x), _gathered(products, x)
