@@ -38,6 +38,7 @@ PARTS = (
     "templates",
     "ops",
     "graph",
+    "fuse",
     "analysis",
     "sizes",
     "data",

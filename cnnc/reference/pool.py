@@ -40,11 +40,15 @@ def geometry(op: Pool, spatial: Axes) -> Geometry:
 
 
 class Saved(NamedTuple):
-    """What a pool's backward needs: the input's shape; and input and value, where the gradient depends on them."""
+    """What a pool's backward needs: the input's shape; and input and value, where the gradient depends on them.
+
+    `own` says that nobody else will look at the input.
+    """
 
     shape: tuple[int, ...]
     x: Array | None = None
     value: Array | None = None
+    own: bool = False
 
 
 @forward_of(Pool)
@@ -63,7 +67,7 @@ def pool(op: Pool, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) ->
         y = _over_taps(x, g, lambda seen, index: seen)
         y /= counts(op, spatial, g).astype(x.dtype)
     keeps = op.kind in ("max", "l2", "lp")
-    return Outcome(y, Saved(x.shape, x, y) if keeps else Saved(x.shape))
+    return Outcome(y, Saved(x.shape, x, y, mode.own) if keeps else Saved(x.shape))
 
 
 @backward_of(Pool)
@@ -72,7 +76,7 @@ def pool_backward(op: Pool, weights: NoWeights, saved: Saved, gradient: Array, w
     g = geometry(op, spatial)
     if saved.x is not None and saved.value is not None:
         if op.kind == "max":
-            return Gradients((_max_gradient(saved.x, saved.value, gradient, g),))
+            return Gradients((_max_gradient(saved.x, saved.value, gradient, g, saved.own),))
         return Gradients((_norm_gradient(op.order, pad(saved.x, g.pads), saved.value, gradient, saved.shape, g),))
     if op.kind == "weighted":
         share = tap_shares(op, spatial, g, gradient.dtype)
@@ -127,11 +131,18 @@ def _max(x: Array, g: Geometry) -> Array:
     return best
 
 
-def _max_gradient(x: Array, y: Array, gradient: Array, g: Geometry) -> Array:
-    """Each gradient where its window had its maximum: at the first of equal ones."""
+def _max_gradient(x: Array, y: Array, gradient: Array, g: Geometry, own: bool) -> Array:
+    """Each gradient where its window had its maximum: at the first of equal ones.
+
+    It takes the place of the input where that is its `own`, and is seen in one window, whole.
+    """
     spatial, tiles = x.shape[1:-1], _tiles(g)
     direct = tiles and not g.padded  # nothing is added up, and nothing falls outside
-    dx = np.zeros(x.shape, x.dtype) if direct else np.empty(x.shape, x.dtype)
+    covered = all(k * out == m for k, out, m in zip(g.k, g.out, spatial, strict=True))
+    if direct and covered and own:
+        dx = x
+    else:
+        dx = np.zeros(x.shape, x.dtype) if direct else np.empty(x.shape, x.dtype)
     for at in few(len(x), math.prod(x.shape[1:])):
         seen, top, mine = pad(x[at], g.pads, -np.inf), y[at], gradient[at]
         into = dx[at] if direct else np.zeros(seen.shape, x.dtype)

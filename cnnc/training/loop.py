@@ -26,6 +26,7 @@ from cnnc.analysis import training_memory
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.files import make_folder, read_bytes, sweep, write_atomic
+from cnnc.fuse import for_training
 from cnnc.graph import Graph, Node
 from cnnc.memory import Meter
 from cnnc.network import Network
@@ -35,7 +36,6 @@ from cnnc.provenance import versions
 from cnnc.recipe import CrossEntropy, Recipe, require
 from cnnc.reference.crew import Crew, crew_for
 from cnnc.reference.engine import Array, StepNumbers, Weights, backward, forward, outward
-from cnnc.reference.fuse import for_training
 from cnnc.reference.initial import initialize
 from cnnc.reference.parallel import keep_memory, one_blas_thread, thread_count
 from cnnc.training import checkpoint as checkpoints

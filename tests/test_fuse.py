@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnc.fuse import BatchNormRelu, for_training
 from cnnc.reference.engine import Array, backward, forward, outward
-from cnnc.reference.fuse import BatchNormRelu, for_training
 from cnnc.reference.initial import initialize
 from tests.reference.test_layers import graph
 
