@@ -28,7 +28,7 @@ from cnnc.reference import correlation, winograd
 from cnnc.reference.depthwise import depthwise, depthwise_kernel
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.rows import add_channels, channel_sum
-from cnnc.reference.windows import Geometry, interior, tap
+from cnnc.reference.windows import Geometry, interior, taps
 
 FEW_CHANNELS = 16  # in a product as narrow as these, all taps at once are quicker than one phase after the other
 
@@ -45,12 +45,12 @@ def geometry(op: Conv, spatial: Axes) -> Geometry:
 
 def kernel_of(weight: Array) -> Array:
     """A weight (O, C, kh, kw) as the kernel (kh, kw, C, O) of `correlate`."""
-    return np.moveaxis(weight, (0, 1), (-1, -2))
+    return weight.transpose(*range(2, weight.ndim), 1, 0)
 
 
 def weight_of(kernel: Array) -> Array:
     """A kernel (kh, kw, C, O) as a weight (O, C, kh, kw)."""
-    return np.ascontiguousarray(np.moveaxis(kernel, (-1, -2), (0, 1)))
+    return np.ascontiguousarray(kernel.transpose(-1, -2, *range(kernel.ndim - 2)))
 
 
 # --- the way back to the input ------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def _turned(chosen: tuple[Phase, ...], sizes: Axes, dilations: Axes) -> tuple[tu
 
 def _turned_kernel(weight: Array) -> Array:
     """A weight (O, C, kh, kw) as the kernel (kh, kw, O, C) that goes from outputs to inputs."""
-    return np.moveaxis(turned(weight), (0, 1), (-2, -1))
+    return turned(weight).transpose(*range(2, weight.ndim), 0, 1)
 
 
 def _by_turned_kernel(gradient: Array, weight: Array, back: Geometry, into: Array) -> None:
@@ -141,8 +141,8 @@ def _by_col2im(gradient: Array, weight: Array, g: Geometry, spatial: Axes) -> Ar
         columns = mine.reshape(len(mine) * rows, -1) @ kernel  # (n·OH·OW, O) @ (O, kh·kw·C)
         columns = columns.reshape(len(mine), *g.out, -1, channels)  # (n, OH, OW, kh·kw, C)
         padded = np.zeros((len(mine), *g.sizes(spatial), channels), gradient.dtype)
-        for number, index in enumerate(np.ndindex(*g.k)):
-            padded[tap(index, g)] += columns[..., number, :]
+        for number, (_, place) in enumerate(taps(g)):
+            padded[place] += columns[..., number, :]
         dx[i : i + step] = padded[interior(spatial, g.pads)]
     return dx
 
@@ -227,7 +227,7 @@ def gradients(x: Array, gradient: Array, weight: Array, g: Geometry, spatial: Ax
         return input_gradient(gradient, weight, g, spatial, groups), kernel_gradient(x, gradient, g, groups)
     how = winograd if winograd.suits(back, *weight.shape[:2]) else correlation
     dx, dkernel = how.correlate_both(gradient, _turned_kernel(weight), np.ascontiguousarray(x), back)
-    return dx, np.ascontiguousarray(turned(np.moveaxis(dkernel, (-2, -1), (0, 1))))
+    return dx, np.ascontiguousarray(turned(dkernel.transpose(-2, -1, *range(dkernel.ndim - 2))))
 
 
 def kernel_gradient(x: Array, gradient: Array, g: Geometry, groups: int) -> Array:
@@ -251,7 +251,7 @@ def _split(x: Array, groups: int) -> list[Array]:
 
 def turned(weight: Array) -> Array:
     """A weight (O, C, kh, kw) turned by 180°: reversed on every spatial axis."""
-    return np.flip(weight, tuple(range(2, weight.ndim)))
+    return weight[:, :, *[slice(None, None, -1)] * (weight.ndim - 2)]
 
 
 @forward_of(Conv, lets_go=True)

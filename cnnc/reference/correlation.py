@@ -22,7 +22,7 @@ from cnnc.arguments import Axes
 from cnnc.reference.engine import Array
 from cnnc.reference.products import aligned, laid, row_cost, times, transposed_times
 from cnnc.reference.rows import add_channels, few
-from cnnc.reference.windows import Geometry, interior, tap, windows_of
+from cnnc.reference.windows import Geometry, interior, taps, windows_of
 
 CACHE_BYTES = 1 << 20  # of columns at a time: with the kernel and the result they fit a second-level cache
 
@@ -230,10 +230,10 @@ def scatter_rows(gradient: Array, kernel: Array, g: Geometry, spatial: Axes) -> 
     for at in few(count, lines * flat.shape[1]):
         mine = gradient[at].reshape(-1, len(flat))
         made = times(mine, flat, np.empty((len(mine), flat.shape[1]), dx.dtype))  # (n·OH, OW·O) @ (OW·O, kh·W·C)
-        made = made.reshape(-1, *g.out[:-1], *g.k[:-1], reach)
+        made = made.reshape(-1, *g.out[:-1], math.prod(g.k[:-1]), reach)
         padded = np.zeros((len(made), *sizes[:-1], sizes[-1] * channels), gradient.dtype)
         upper = g._replace(k=g.k[:-1], s=g.s[:-1], d=g.d[:-1], out=g.out[:-1], pads=g.pads[:-1])
-        for index in np.ndindex(*upper.k):
-            padded[(*tap(index, upper), slice(reach))] += made[(..., *index, slice(None))]
+        for number, (_, place) in enumerate(taps(upper)):
+            padded[(*place, slice(reach))] += made[..., number, :]
         dx[at] = padded.reshape(-1, *sizes, channels)[interior(spatial, g.pads)]
     return dx

@@ -19,7 +19,7 @@ from cnnc.ops import window
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.rows import few, sample_sum
-from cnnc.reference.windows import Geometry, interior, pad, tap
+from cnnc.reference.windows import Geometry, interior, pad, tap, taps
 
 NoWeights = Mapping[str, Array]
 
@@ -95,11 +95,11 @@ def _over_taps(x: Array, g: Geometry, part: Callable[[Array, Axes], Array]) -> A
     total = np.empty((x.shape[0], *g.out, x.shape[-1]), x.dtype)
     for at in few(len(x), math.prod(x.shape[1:])):
         seen, into = pad(x[at], g.pads), total[at]
-        for number, index in enumerate(np.ndindex(*g.k)):
+        for number, (index, place) in enumerate(taps(g)):
             if number:
-                into += part(seen[tap(index, g)], index)
+                into += part(seen[place], index)
             else:
-                into[...] = part(seen[tap(index, g)], index)
+                into[...] = part(seen[place], index)
     return total
 
 
@@ -109,11 +109,11 @@ def _spread(shape: tuple[int, ...], g: Geometry, like: Array, part: Callable[[sl
     tiles = _tiles(g)
     for at in few(shape[0], math.prod(shape[1:])):
         padded = np.zeros((at.stop - at.start, *g.sizes(shape[1:-1]), shape[-1]), like.dtype)
-        for number, index in enumerate(np.ndindex(*g.k)):
+        for number, (index, place) in enumerate(taps(g)):
             if tiles:
-                padded[tap(index, g)] = part(at, number, index)
+                padded[place] = part(at, number, index)
             else:
-                padded[tap(index, g)] += part(at, number, index)
+                padded[place] += part(at, number, index)
         dx[at] = padded[interior(shape[1:-1], g.pads)]
     return dx
 
@@ -123,7 +123,7 @@ def _max(x: Array, g: Geometry) -> Array:
     best = np.empty((x.shape[0], *g.out, x.shape[-1]), x.dtype)
     for at in few(len(x), math.prod(x.shape[1:])):
         seen, top = pad(x[at], g.pads, -np.inf), best[at]
-        first, *others = (seen[tap(index, g)] for index in np.ndindex(*g.k))
+        first, *others = (seen[place] for _, place in taps(g))
         if not others:
             top[...] = first
         for other in others:
@@ -147,8 +147,7 @@ def _max_gradient(x: Array, y: Array, gradient: Array, g: Geometry, own: bool) -
         seen, top, mine = pad(x[at], g.pads, -np.inf), y[at], gradient[at]
         into = dx[at] if direct else np.zeros(seen.shape, x.dtype)
         left, hit, some = np.ones(top.shape, np.bool_), np.empty(top.shape, np.bool_), np.empty_like(mine)
-        for index in np.ndindex(*g.k):
-            place = tap(index, g)
+        for _, place in taps(g):
             np.equal(seen[place], top, out=hit)
             hit &= left
             left ^= hit
@@ -166,8 +165,8 @@ def _winners(x: Array, g: Geometry) -> Array:
     padded = pad(x, g.pads, -np.inf)
     best = np.full((x.shape[0], *g.out, x.shape[-1]), -np.inf, x.dtype)
     winner = np.zeros(best.shape, np.int32)
-    for number, index in enumerate(np.ndindex(*g.k)):
-        seen = padded[tap(index, g)]
+    for number, (_, place) in enumerate(taps(g)):
+        seen = padded[place]
         winner += (seen > best) * (number - winner)
         np.maximum(best, seen, out=best)
     return winner
@@ -186,8 +185,8 @@ def _norm(order: int, x: Array, g: Geometry) -> Array:
     unit = _max(size, g._replace(pads=((0, 0),) * len(g.pads)))
     unit[(unit == 0) | np.isinf(unit)] = 1
     total = np.zeros_like(unit)
-    for index in np.ndindex(*g.k):
-        total += (size[tap(index, g)] / unit) ** float(order)
+    for _, place in taps(g):
+        total += (size[place] / unit) ** float(order)
     return np.asarray(unit * total ** (1 / order))
 
 
@@ -304,8 +303,8 @@ def unpool_backward(op: Unpool, weights: NoWeights, winner: Array, gradient: Arr
     g = geometry(op.pool, gradient.shape[1:-1])
     padded = pad(gradient, g.pads)
     dx = np.zeros(winner.shape, gradient.dtype)
-    for number, index in enumerate(np.ndindex(*g.k)):
-        dx += padded[tap(index, g)] * (winner == number)
+    for number, (_, place) in enumerate(taps(g)):
+        dx += padded[place] * (winner == number)
     return Gradients((dx, np.zeros_like(gradient)))
 
 

@@ -27,13 +27,17 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """An empty array that begins at a cache line; NumPy's own begin at any multiple of 16 bytes."""
     size = math.prod(shape) * dtype.itemsize
     room = np.empty(size + LINE, np.uint8)
-    start = -room.ctypes.data % LINE
+    start = -_address(room) % LINE
     return room[start : start + size].view(dtype).reshape(shape)
+
+
+def _address(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])  # a third of the time of array.ctypes
 
 
 def laid(matrix: Array) -> Array:
     """The matrix, contiguous and at a cache line: a copy, if need be."""
-    if matrix.flags.c_contiguous and matrix.ctypes.data % LINE == 0:
+    if matrix.flags.c_contiguous and _address(matrix) % LINE == 0:
         return matrix
     made = aligned(matrix.shape, matrix.dtype)
     made[...] = matrix

@@ -40,12 +40,20 @@ def clip(gradients: Mapping[str, Array], norm: float) -> None:
             gradient *= gradient.dtype.type(norm / total)
 
 
+def _slot(slots: Weights, name: str, weight: Array) -> Array:
+    """A slot of a weight, of zeros at first."""
+    found = slots.get(name)
+    if found is None:
+        found = slots[name] = np.zeros_like(weight)
+    return found
+
+
 def _sgd(op: Sgd, weight: Array, gradient: Array, slots: Weights, name: str, rate: float) -> None:
     """v ← μ·v + g; w ← w − rate·v, or, looking ahead, w − rate·(g + μ·v)."""
     if op.weight_decay:
         gradient = gradient + weight * weight.dtype.type(op.weight_decay)
     if op.momentum:
-        velocity = slots.setdefault(f"{name}.velocity", np.zeros_like(weight))
+        velocity = _slot(slots, f"{name}.velocity", weight)
         velocity *= weight.dtype.type(op.momentum)
         velocity += gradient
         gradient = gradient + velocity * weight.dtype.type(op.momentum) if op.nesterov else velocity
@@ -63,8 +71,8 @@ def _adam(op: Adam | AdamW, weight: Array, gradient: Array, slots: Weights, name
             weight *= real(1 - rate * op.weight_decay)
         else:
             gradient = gradient + weight * real(op.weight_decay)
-    mean = slots.setdefault(f"{name}.mean", np.zeros_like(weight))
-    square = slots.setdefault(f"{name}.square", np.zeros_like(weight))
+    mean = _slot(slots, f"{name}.mean", weight)
+    square = _slot(slots, f"{name}.square", weight)
     change = gradient - mean  # one array beside the slots is all that the step takes
     change *= real(1 - op.beta1)
     mean += change
@@ -85,12 +93,12 @@ def _rmsprop(op: RmsProp, weight: Array, gradient: Array, slots: Weights, name: 
     real = weight.dtype.type
     if op.weight_decay:
         gradient = gradient + weight * real(op.weight_decay)
-    square = slots.setdefault(f"{name}.square", np.zeros_like(weight))
+    square = _slot(slots, f"{name}.square", weight)
     square *= real(op.decay)
     square += gradient * gradient * real(1 - op.decay)
     step = gradient / (np.sqrt(square) + real(op.eps))
     if op.momentum:
-        velocity = slots.setdefault(f"{name}.velocity", np.zeros_like(weight))
+        velocity = _slot(slots, f"{name}.velocity", weight)
         velocity *= real(op.momentum)
         velocity += step
         step = velocity
