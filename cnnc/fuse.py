@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from cnnc.graph import Graph, Node, verify
 from cnnc.ops.activation import Relu
 from cnnc.ops.norm import BatchNorm
-from cnnc.ops.pool import Pool
+from cnnc.ops.pool import GlobalPool, Pool
 
 
 class BatchNormRelu(BatchNorm):
@@ -45,7 +45,7 @@ def _after_pools(graph: Graph, kept: set[str]) -> Graph:
 
 
 def _is_max(node: Node) -> bool:
-    return isinstance(node.op, Pool) and node.op.kind == "max"
+    return isinstance(node.op, Pool | GlobalPool) and node.op.kind == "max"
 
 
 def _into_norms(graph: Graph, kept: set[str]) -> Graph:

@@ -254,10 +254,10 @@ def global_pool(op: GlobalPool, weights: NoWeights, inputs: tuple[Array, ...], m
     """ONNX GlobalMaxPool (the first of equals wins), GlobalAveragePool and GlobalLpPool (p = 2)."""
     (x,) = inputs
     rows = x.reshape(x.shape[0], -1, x.shape[-1])  # (N, H·W, C)
-    kept = None
+    kept: Any = None
     if op.kind == "max":
         y = rows.max(1, keepdims=True)
-        kept = rows.argmax(1)[:, None] if mode.training else None
+        kept = _first(rows == y)[:, None] if mode.training else None
     elif op.kind == "avg":
         y = sample_sum(rows) / x.dtype.type(rows.shape[1])
     else:
@@ -265,6 +265,13 @@ def global_pool(op: GlobalPool, weights: NoWeights, inputs: tuple[Array, ...], m
         kept = (rows, y)
     made = y.reshape(x.shape[0], *(1 for _ in x.shape[1:-1]), x.shape[-1])
     return Outcome(made, (x.shape, kept) if mode.training else None)
+
+
+def _first(hit: Array) -> Array:
+    """The index (N, C) of the first that is true in each column of (N, R, C); np.argmax takes three times as long."""
+    count = hit.shape[1]
+    left = np.arange(count, 0, -1, dtype=np.min_scalar_type(count))[:, None]
+    return np.asarray(np.minimum(count - (hit * left).max(1).astype(np.int64), count - 1))
 
 
 @backward_of(GlobalPool)

@@ -16,8 +16,9 @@ import numpy as np
 from cnnc.reference.engine import Array
 
 SMALL = 1_000_000  # M·K·N
-ROWS = 96  # of a piece: fewer, where the other matrix is large, but not less than FEWEST
-FEWEST = 8
+VECTOR = 16  # numbers that the processor multiplies at once
+ROWS = 96  # of a piece: fewer, where the other matrix is large, by multiples of FEWEST
+FEWEST = 12
 SUMMED = 256  # rows of a piece, where the pieces are added up
 COLUMNS = 256
 LINE = 64  # bytes
@@ -44,16 +45,20 @@ def laid(matrix: Array) -> Array:
     return made
 
 
-def _pieces(count: int, most: int, depth: int, across: int) -> tuple[int, int]:
-    """How many of `count` rows a piece takes, at most so many, and how many rows whole pieces take; 0 for none."""
-    step = min(most, SMALL // max(1, depth * across)) // FEWEST * FEWEST
-    return step, count // step * step if step else 0
+def _step(depth: int, across: int, most: int = ROWS) -> int:
+    """How many rows a piece takes, at most so many; 0 where the product is quicker as a whole.
+
+    A last pair of vectors that is not full is slow, and pays only with more rows.
+    """
+    rows = min(most, SMALL // max(1, depth * across)) // FEWEST * FEWEST
+    return rows if rows >= (FEWEST if across % (2 * VECTOR) == 0 else 3 * FEWEST) else 0
 
 
 def times(rows: Array, matrix: Array, out: Array) -> Array:
     """rows (R, K) @ matrix (K, N), written into out (R, N). The matrix is `laid`, the others are contiguous."""
     (count, depth), across = rows.shape, matrix.shape[1]
-    step, whole = _pieces(count, ROWS, depth, across)
+    step = _step(depth, across)
+    whole = count // step * step if step else 0
     if whole:
         np.matmul(rows[:whole].reshape(-1, step, depth), matrix, out=out[:whole].reshape(-1, step, across))
     if whole < count:
@@ -64,8 +69,9 @@ def times(rows: Array, matrix: Array, out: Array) -> Array:
 def transposed_times(rows: Array, others: Array) -> Array:
     """rowsᵀ (K, R) @ others (R, N), of contiguous rows (R, K) and others."""
     (count, depth), across = rows.shape, others.shape[1]
-    step, whole = _pieces(count, SUMMED, depth, across)
-    if not whole or step < ROWS:  # the pieces' own products are added up, which takes enough rows of each to pay
+    step = _step(depth, across, SUMMED)
+    whole = count // step * step if step >= ROWS else 0
+    if not whole:  # the pieces' own products are added up, which takes enough rows of each to pay
         return np.asarray(rows.T @ others)
     pieces = rows[:whole].reshape(-1, step, depth).transpose(0, 2, 1)
     total = np.add.reduce(pieces @ others[:whole].reshape(-1, step, across), 0)
@@ -86,10 +92,10 @@ def across_times(matrix: Array, columns: Array, out: Array) -> Array:
 def row_cost(depth: int, across: int) -> float:
     """Nanoseconds for one row (K,) of a product with (K, N), on a core with AVX-512 (measured, with OpenBLAS 0.3.31).
 
-    Of a piece, by pairs of vectors of 16 numbers, a single one, and numbers beyond; else as a share of 150 GFLOP/s.
+    Of a piece, by pairs of vectors, a single one, and numbers beyond; else as a share of 150 GFLOP/s.
     """
-    if SMALL // (depth * across) >= FEWEST:
-        pairs, rest = divmod(across, 32)
-        single, more = divmod(rest, 16)
+    if _step(depth, across):
+        pairs, rest = divmod(across, 2 * VECTOR)
+        single, more = divmod(rest, VECTOR)
         return depth * (0.38 * pairs + 0.29 * single + 0.026 * more) + 2
     return 2 * depth * across / 150 * (1 + 14 / across) * (1 + 15 / depth)
