@@ -82,14 +82,27 @@ def scaled(
     if other is not None and more is not None:
         second, m = wide(other, t), _repeated(more, t, array)
     buffer = _buffer(rows) if second is not None else None
+    zeros = np.zeros(rows.shape[1], array.dtype) if floor else None  # beside a number np.maximum takes twice as long
     for part in blocks(*rows.shape):
         out = into[part]
         np.multiply(rows[part], f, out=out)
         out += o
         if second is not None and m is not None and buffer is not None:
             out += np.multiply(second[part], m, out=buffer[: len(out)])
-        if floor:
-            np.maximum(out, 0, out=out)
+        if zeros is not None:
+            np.maximum(out, zeros, out=out)
+    return made
+
+
+def floored(array: Array, *, over: bool = False) -> Array:
+    """max(x, 0); with `over` written over x, which is then contiguous."""
+    if not array.flags.c_contiguous:
+        return np.maximum(array, 0)
+    made = array if over else aligned(array.shape, array.dtype)
+    flat, into, zeros = array.reshape(-1), made.reshape(-1), np.zeros(BLOCK, array.dtype)
+    for start in range(0, array.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        np.maximum(flat[part], zeros[: array.size - start], out=into[part])
     return made
 
 
