@@ -49,21 +49,22 @@ def _pieces(x: Array, g: Geometry) -> Iterator[Piece]:
     images = max(1, CACHE_BYTES // (row * height))
     rows = height if images > 1 else min(height, max(1, CACHE_BYTES // row))
     images = min(images, count)
-    direct = _is_pointwise(g)
+    if _is_pointwise(g):
+        for i in range(0, count, images):
+            yield Piece((slice(i, i + images), slice(None)), x[i : i + images].reshape(-1, taps))
+        return
+    buffer = aligned((images * rows * row // x.itemsize,), x.dtype)
     padded = np.zeros((images, *g.sizes(spatial), channels), x.dtype) if g.padded else None
-    buffer = aligned((0 if direct else images * rows * row // x.itemsize,), x.dtype)
+    seen, inside = windows_of(x if padded is None else padded, g), interior(spatial, g.pads)
     for i in range(0, count, images):
         j = min(i + images, count)
-        seen = x[i:j]
-        if padded is not None:
-            padded[: j - i][interior(spatial, g.pads)] = seen
-            seen = padded[: j - i]
-        if direct:
-            yield Piece((slice(i, j), slice(None)), seen.reshape(-1, taps))
-            continue
-        view = windows_of(seen, g)
+        if padded is None:
+            windows = seen[i:j]
+        else:
+            padded[: j - i][inside] = x[i:j]
+            windows = seen[: j - i]
         for r in range(0, height, rows):
-            part = view[:, r : r + rows]
+            part = windows[:, r : r + rows]
             columns = buffer[: part.size].reshape(part.shape)
             np.copyto(columns, part)
             yield Piece((slice(i, j), slice(r, r + rows)), columns.reshape(-1, taps))  # (n·OH·OW, kh·kw·C)
