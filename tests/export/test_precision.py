@@ -222,7 +222,9 @@ def test_another_class_is_refused_where_the_margin_is_clear(
     assert half.turned(*rows) == expected
 
 
-@pytest.mark.parametrize("text", ["fc 3; dropout; softmax", "s: fc 4; softmax; from s; t: tanh; output softmax1 t", "softmax"])
+@pytest.mark.parametrize(
+    "text", ["fc 3; dropout; softmax", "s: fc 4; softmax; from s; t: tanh; output softmax1 t", "softmax"]
+)
 def test_logits_are_found_whatever_the_passes_left(text: str, tmp_path: Path) -> None:
     network = check(f"input 6; {text}")
     weights = random_weights(network.require_graph(), 0)
