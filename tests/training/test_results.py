@@ -50,6 +50,7 @@ def test_every_trained_network_has_a_goal() -> None:
 
 
 DATA = os.environ.get("CNNC_DATA")
+WHERE = ("--data", DATA) if DATA else ()
 BRIEFLY = {"allcnn_c": ("--set", "train.data.val=0.9")}  # of what one epoch would take minutes
 
 
@@ -70,12 +71,12 @@ def trained(name: str, goal: Goal, folder: Path, *more: str) -> Any:
         given = ["--data", str(Path(DATA) / goal.data)] if DATA and goal.script in ("segments", "pairs") else []
         run(folder, f"models.scripts.{goal.script}", *given)
     words = ("train", str(ROOT / "models" / f"{name}.cnn"), "--run", "run", "--export", "model.onnx", "--json", *more)
-    return json.loads(run(folder, "cnnc", *words))
+    return json.loads(run(folder, "cnnc", *words, *WHERE))
 
 
 def answers(folder: Path, what: str) -> dict[str, Any]:
     """What `cnnc eval` counts, and its metrics to the digits that are printed."""
-    found = json.loads(run(folder, "cnnc", "eval", what, "--json"))
+    found = json.loads(run(folder, "cnnc", "eval", what, "--json", *WHERE))
     counted = {key: found[key] for key in ("data", "right", "total", "confusion") if key in found}
     return counted | {metric: shown(metric, found[metric]) for metric in METRICS if metric in found}
 
