@@ -13,6 +13,8 @@ from cnnc.data import load
 from cnnc.export.verify import ATOL, RTOL
 from tests.cli.conftest import Cnnc, codes
 from tests.cuda import WHY_NOT, needs_cuda
+from tests.importer.parts import model as by_hand
+from tests.importer.parts import node
 
 # --- export ----------------------------------------------------------------------------------------------------
 
@@ -171,11 +173,13 @@ def test_bad_models(cnnc: Cnnc, trained: Path, pictures: Path, tmp_path: Path, c
     data[200:260] = b"\xff" * 60
     (tmp_path / "damaged.onnx").write_bytes(data)
     (tmp_path / "empty.onnx").touch()
+    constant = by_hand([node("Relu", "k")], {}, {"k": [1.0]})
+    (tmp_path / "constant.onnx").write_bytes(constant.SerializeToString())
     more = ("a.png",) if command == "predict" else ()
-    for name in ("cut.onnx", "damaged.onnx", "empty.onnx", "small.cnn"):
+    for name in ("cut.onnx", "damaged.onnx", "empty.onnx", "constant.onnx", "small.cnn"):
         done = cnnc(command, name, *more)
         assert done.returncode == 3, name
-        assert codes(done.stderr) in (["E604"], ["E609"])
+        assert codes(done.stderr) in (["E604"], ["E609"], ["E611"])
         assert done.stdout == ""
     done = cnnc(command, "nowhere.onnx", *more)
     assert done.returncode == 6
