@@ -118,7 +118,7 @@ def graph_rows(peers: Peers, rounds: int) -> list[dict[str, Any]]:
         for name in graphs.NAMES:
             row: dict[str, Any] = {"net": name}
             files = {}
-            for who in ("cnnc", *(("torch",) if peers.there else ())):
+            for who in ("cnnc", *(("torch", "torch-new") if peers.there else ())):
                 files[who] = Path(folder) / f"{name}-{who}.onnx"
                 peers.run("benchmarks.graphs", who, name, str(files[who]), own=who == "cnnc")
             made: dict[str, list[dict[str, float]]] = {who: [] for who in files}
@@ -131,15 +131,19 @@ def graph_rows(peers: Peers, rounds: int) -> list[dict[str, Any]]:
 
 
 def graphs_text(rows: list[dict[str, Any]]) -> str:
-    """The table of exported graphs; ratios are ours to PyTorch's."""
-    lines = ["| network | latency at batch 1, ms | ratio | examples/s at batch 64 | ratio | bytes | ratio |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    """The table of exported graphs; ratios are ours to those of PyTorch's exporters, by TorchScript and its default."""
+    lines = [
+        "| network | latency at batch 1, ms | ratios | examples/s at batch 64 | ratios | bytes | ratios | metadata |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|")
     for row in rows:
-        cells = [row["net"]]
+        cells, others = [row["net"]], [row[who] for who in ("torch", "torch-new") if who in row]
         for key, form in (("latency", ".3f"), ("rate", ",.0f"), ("bytes", ",.0f")):
             cells.append(format(row["cnnc"][key], form))
-            cells.append(f"{row['cnnc'][key] / row['torch'][key]:.2f}" if "torch" in row else "")
-        lines.append(f"| {' | '.join(cells)} |")
+            cells.append(
+                ", ".join(f"{row['cnnc'][key] / other[key]:{'.3f' if key == 'bytes' else '.2f'}}" for other in others)
+            )
+        lines.append(f"| {' | '.join([*cells, format(row['cnnc']['metadata'], ',.0f')])} |")
     return "\n".join(lines)
 
 

@@ -1,7 +1,8 @@
 """The exported graph on onnxruntime, beside PyTorch's export of the same network.
 
 In: networks of nets/. Out: for each, the file's bytes, the latency at batch 1 and the examples a second at batch 64.
-One process measures one file, `python -m benchmarks.graphs FILE`, and another writes it: `... WHO NET FILE`.
+One process measures one file, `python -m benchmarks.graphs FILE`, and another writes it: `... WHO NET FILE`. WHO is
+cnnc, torch (its exporter by TorchScript, which writes the smaller files) or torch-new (its default).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 import warnings
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks.nets import NETS, peer
 
@@ -22,20 +24,28 @@ def write(who: str, name: str, path: Path) -> None:
     """Writes the network with weights drawn at random."""
     if who == "cnnc":
         from cnnc.export.export import export as export_network
+        from cnnc.export.verify import random_weights
         from cnnc.network import load
-        from cnnc.reference.initial import initialize
 
         network = load(NETS / f"{name}.cnn")
-        export_network(network, initialize(network.require_graph(), 0), path)
+        export_network(network, random_weights(network.require_graph(), 0), path)
         return
     import torch
 
     net = peer(name)
+    for part in net.module.modules():  # as after training: biases of 0 alone would be stored once for all layers
+        if isinstance(part, torch.nn.BatchNorm2d):
+            for tensor in (part.weight.data, part.bias.data, part.running_mean, part.running_var):
+                tensor.uniform_(0.5, 1.5)
+    module = torch.nn.Sequential(net.module, torch.nn.Softmax(1)).eval()
+    options: dict[str, Any] = {"input_names": ["input1"], "dynamo": who == "torch-new"}
+    if who == "torch-new":
+        options |= {"dynamic_shapes": ({0: torch.export.Dim("N")},), "external_data": False, "verbose": False}
+    else:
+        options |= {"dynamic_axes": {"input1": {0: "N"}}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        module = torch.nn.Sequential(net.module, torch.nn.Softmax(1)).eval()
-        names = {"input_names": ["input1"], "dynamic_axes": {"input1": {0: "N"}}}
-        torch.onnx.export(module, (torch.rand(1, *net.shape),), str(path), dynamo=False, **names)
+        torch.onnx.export(module, (torch.rand(2, *net.shape),), str(path), **options)
 
 
 def measure(path: Path) -> dict[str, float]:
@@ -47,7 +57,9 @@ def measure(path: Path) -> dict[str, float]:
     options.intra_op_num_threads = 2
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
+    said = session.get_modelmeta().custom_metadata_map
     found: dict[str, float] = {"bytes": path.stat().st_size}
+    found["metadata"] = sum(len(text.encode()) for pair in said.items() for text in pair)
     for batch, key in ((1, "latency"), (64, "rate")):
         feed = {entry.name: np.random.default_rng(0).random((batch, *entry.shape[1:]), np.float32)}
         times: list[float] = []

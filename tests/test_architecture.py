@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from typer.main import get_command
 
 import cnnc.reference as reference
+from cnnc.cli.app import COMMANDS, app
 from cnnc.export import emissions
 from cnnc.export import emitter as emission
 from cnnc.network import check
@@ -225,6 +227,17 @@ def test_check_loads_nothing_heavy(options: tuple[str, ...]) -> None:
     assert "cnnc.language.lower" in names
     heavy = {"numpy", "onnx", "onnxruntime", "safetensors", "threadpoolctl", "PIL", "scipy", "rich", "pydantic"}
     assert names & heavy == set()
+    assert {n for n in names if n.startswith("cnnc.cli.")} == {
+        f"cnnc.cli.{n}" for n in ("app", "check", "console", "main")
+    }
+
+
+def test_every_command_is_there_alone_and_among_all() -> None:
+    assert list(vars(get_command(app([])))["commands"]) == list(COMMANDS)
+    for name in COMMANDS:
+        assert list(vars(get_command(app([name, "--help"])))["commands"]) == [name]
+    for words in ("--help",), ("--version", "check"), ("chekc",):
+        assert len(vars(get_command(app(words)))["commands"]) == len(COMMANDS)
 
 
 def test_what_check_does_not_load_is_loaded_by_others() -> None:

@@ -1,45 +1,50 @@
-"""The commands. One file a command; what a command needs is imported when it runs."""
+"""The commands. One file a command; the file is imported when its command is asked for, what it needs when it runs.
+
+In: the words after `cnnc`. Out: the command line that reads them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
+
 import typer
 
-from cnnc.cli.bench import bench
-from cnnc.cli.check import check
 from cnnc.cli.console import say
-from cnnc.cli.evaluate import evaluate
-from cnnc.cli.explain import explain
-from cnnc.cli.export import export
-from cnnc.cli.format import fmt
-from cnnc.cli.import_ import import_
-from cnnc.cli.info import info
-from cnnc.cli.new import new
-from cnnc.cli.ops import ops
-from cnnc.cli.predict import predict
-from cnnc.cli.train import train
-from cnnc.cli.where import where
 
-app = typer.Typer(
-    name="cnnc",
-    help="A compiler for convolutional networks: check, train and export one text file.",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(check)
-app.command()(train)
-app.command()(export)
-app.command(name="import")(import_)
-app.command()(predict)
-app.command(name="eval")(evaluate)
-app.command()(info)
-app.command()(where)
-app.command()(bench)
-app.command()(fmt)
-app.command()(new)
-app.command()(ops)
-app.command()(explain)
+COMMANDS = {
+    "check": "check.check",
+    "train": "train.train",
+    "export": "export.export",
+    "import": "import_.import_",
+    "predict": "predict.predict",
+    "eval": "evaluate.evaluate",
+    "info": "info.info",
+    "where": "where.where",
+    "bench": "bench.bench",
+    "fmt": "format.fmt",
+    "new": "new.new",
+    "ops": "ops.ops",
+    "explain": "explain.explain",
+}
+"""The module of cnnc.cli and the function of each command, in the order of the help page."""
+
+
+def app(words: Sequence[str]) -> typer.Typer:
+    """The command that the first word names, or else all of them: to inspect the options of all takes as long as a check."""
+    made = typer.Typer(
+        name="cnnc",
+        help="A compiler for convolutional networks: check, train and export one text file.",
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name in [word for word in words[:1] if word in COMMANDS] or COMMANDS:
+        module, function = COMMANDS[name].split(".")
+        made.command(name)(getattr(import_module(f"cnnc.cli.{module}"), function))
+    made.callback()(options)
+    return made
 
 
 def _version(wanted: bool) -> None:
@@ -50,7 +55,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
 ) -> None:

@@ -14,7 +14,7 @@ def main() -> None:
         from cnnc.cli.app import app
 
         try:
-            app()
+            app(sys.argv[1:])()
         except SystemExit as left:
             sys.stdout.flush()
             raise left

@@ -68,6 +68,8 @@ def predict(
         raise CnncError.of("E010", "nothing to look at", help="name files, or `--text` with a sentence")
     session = open_model(model, provider.value)
     known = entries(session)
+    if not known:
+        raise CnncError.of("E609", f"{model} has no input to look at anything with")
     sources = list(_sources(files or [], text or [], inputs or [], known))
     tell(f"running on {session.provider}")
     results: list[dict[str, Any]] = []

@@ -20,6 +20,7 @@ from cnnc.export.family import family, proof_sizes
 from cnnc.export.metadata import metadata
 from cnnc.export.passes import Pass, chosen, run_passes
 from cnnc.export.precision import Examples, Precision, Quality
+from cnnc.export.sourcemap import at_home
 from cnnc.export.verify import Proof, Subject, prove, sample_feeds, samples_of, together
 from cnnc.files import write_atomic
 from cnnc.graph import Graph
@@ -126,7 +127,8 @@ def _emitted(
     if options.target == "mcu":
         mcu.require_fixed(network, sizes is not None)
     batch = 1 if options.target == "mcu" else BATCH
-    return smaller, emit(smaller, folded, facts, options.opset, family=sizes, batch=batch, outside=outside)
+    moved = at_home(network, smaller)
+    return smaller, emit(moved, folded, facts, options.opset, family=sizes, batch=batch, outside=outside)
 
 
 def _proven(network: Network, graph: Graph, weights: Weights, subject: Subject) -> Proof:

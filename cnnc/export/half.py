@@ -7,6 +7,8 @@ where the margin is above twice the error.
 
 from __future__ import annotations
 
+from graphlib import TopologicalSorter
+
 import numpy as np
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -26,7 +28,9 @@ def half(model: onnx.ModelProto, network: Network, examples: Examples | None) ->
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     made = convert_float_to_float16(copy, keep_io_types=True, disable_shape_infer=False)
+    _sort(made.graph)
     mark(made, "float16")
+    onnx.checker.check_model(made, full_check=True)
     graph = network.require_graph()
     count = _SAMPLES if graph.total_macs < LARGE else _FEW
     if examples is not None:
@@ -35,7 +39,12 @@ def half(model: onnx.ModelProto, network: Network, examples: Examples | None) ->
         feeds = sample_feeds(graph, count, 1)
     pairs = _logits(model)
     names = list(dict.fromkeys([*pairs.values(), *pairs]))
-    before, after = (values(each, feeds, names) for each in (model, made))
+    before = values(model, feeds, names)
+    try:
+        after = values(made, feeds, names)
+    except CnncError as error:  # onnxruntime has no kernel of float16 for some operators
+        message = f"{network.name} does not run in float16: {error.diagnostics[0].message}"
+        raise CnncError.of("E802", message, help="leave --fp16 out") from error
     worst = max(_deviation(before[name], after[name]) for name in pairs.values())
     if worst > HALF_ERROR:
         raise CnncError.of(
@@ -50,15 +59,24 @@ def half(model: onnx.ModelProto, network: Network, examples: Examples | None) ->
     return made, Quality("float16", "error", 0.0, worst, (), len(next(iter(feeds.values()))))
 
 
+def _sort(graph: onnx.GraphProto) -> None:
+    """Puts each node after those whose values it reads, as ONNX demands; the conversion puts its casts at the end."""
+    makers = {name: place for place, node in enumerate(graph.node) for name in node.output}
+    reads = {place: [makers[n] for n in node.input if n in makers] for place, node in enumerate(graph.node)}
+    nodes = [graph.node[place] for place in TopologicalSorter(reads).static_order()]
+    sorted_ = onnx.GraphProto(node=nodes)
+    graph.ClearField("node")
+    graph.node.MergeFrom(sorted_.node)
+
+
 def _logits(model: onnx.ModelProto) -> dict[str, str]:
     """For each output the tensor of its logits: what its softmax reads, or itself."""
-    makers = {node.output[0]: node for node in model.graph.node}
-    found = {}
-    for info in model.graph.output:
-        maker = makers.get(info.name)
-        ends = maker is not None and maker.op_type in ("Softmax", "LogSoftmax")
-        found[info.name] = maker.input[0] if maker is not None and ends else info.name
-    return found
+    ends = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type in ("Softmax", "LogSoftmax")}
+    given = {info.name for info in model.graph.input}
+    return {
+        info.name: info.name if (logits := ends.get(info.name, info.name)) in given else logits
+        for info in model.graph.output
+    }
 
 
 def _deviation(before: Array, after: Array) -> float:

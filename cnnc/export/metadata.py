@@ -7,7 +7,7 @@ properties (`metadata`), and the same read again from any model (`read_facts`).
     cnnc.source, cnnc.includes  the text as it was checked; those it includes, JSON by name
     cnnc.map                    where each layer stands (see sourcemap.py)
     cnnc.vocabulary             JSON list of words, for text: word i is fed as 2 + i, 0 pads, 1 is an unknown word
-    cnnc.facts                  JSON, the fields of `Facts`
+    cnnc.facts                  JSON, the fields of `Facts`, but for those that are empty
     cnnc.precision              float16 or int8, where it is not float32 (see precision.py)
 
 Of a stranger's model, whatever is missing or of another kind than cnnc writes is left empty.
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnc.data.catalog import KNOWN
-from cnnc.export.sourcemap import INCLUDES, MAP, SOURCE, source_map, texts
+from cnnc.export.sourcemap import INCLUDES, MAP, SOURCE, at_home, home_names, source_map, texts
 from cnnc.graph import Graph, Node
 from cnnc.network import Network
 from cnnc.ops.activation import LogSoftmax, Softmax
@@ -35,6 +35,7 @@ from cnnc.sizes import Legal, Survey
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
 PRECISION = "cnnc.precision"
 PICTURES = (*KNOWN, "images")  # readers of pixels of eight bits
+_UNSAID: Mapping[str, Any] = {"range": None, "mean": None, "std": None, "inside": ()}  # of an input
 _LAYOUTS = {0: "N, F", 1: "N, C, T", 2: "N, C, H, W", 3: "N, C, D, H, W"}
 
 
@@ -84,13 +85,15 @@ def metadata(
     named = any(name in labelled[:2] for name in graph.outputs)
     data = network.recipe.data if network.recipe is not None else None
     reader = data.name if data is not None else None
+    files = home_names(network)
+    file = files[network.source.name]
     facts = {
         "name": network.name,
-        "file": network.source.name,
+        "file": file,
         "settings": list(network.settings),
         "at": dict(network.at),
         "classes": list(classes) if named else [],
-        "inputs": {node.name: _input(node, graph, survey, reader) for node in graph.inputs},
+        "inputs": {node.name: _said(_input(node, graph, survey, reader)) for node in graph.inputs},
         "outputs": {
             name: _output(graph.by_name[name], survey, labelled, bool(classes) and named) for name in graph.outputs
         },
@@ -99,24 +102,29 @@ def metadata(
         "sizes": {symbol: rule.as_dict() for symbol, rule in survey.legal.items()} if survey is not None else {},
         "parameters": graph.total_parameters,
         "macs": graph.total_macs if survey is None else None,
-        "whole": graph.outputs == network.require_graph().outputs,
+        "whole": None if graph.outputs == network.require_graph().outputs else False,
         "versions": dict(versions),
     }
     words = {VOCABULARY: _json(list(vocabulary))} if vocabulary and any(_is_words(n) for n in graph.inputs) else {}
-    included = {INCLUDES: _json(dict(network.includes))} if network.includes else {}
+    included = {INCLUDES: _json({files[name]: text for name, text in network.includes.items()})}
     return {
         VERSION: versions["cnnc"],
         SOURCE: network.source.text,
         HASH: network.sha256,
-        MAP: source_map(graph, network.source.name),
-        FACTS: _json(facts),
-        **included,
+        MAP: source_map(at_home(network, graph), file),
+        FACTS: _json(_said(facts)),
+        **(included if network.includes else {}),
         **words,
     }
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_finite(value), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return json.dumps(_finite(value), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _said(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What is not empty."""
+    return {key: value for key, value in facts.items() if value not in (None, "", [], {})}
 
 
 def _finite(value: Any) -> Any:
@@ -236,7 +244,7 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         sha256=properties.get(HASH, ""),
         classes=_texts(found.get("classes")),
         vocabulary=_texts(_parsed(properties.get(VOCABULARY, "[]"))),
-        inputs=_objects(found.get("inputs")),
+        inputs={name: {**_UNSAID, **told} if told else {} for name, told in _objects(found.get("inputs")).items()},
         outputs=_objects(found.get("outputs")),
         data=_object(found.get("data")),
         trained=_object(found.get("trained")),

@@ -6,7 +6,9 @@ In: a model's bytes or file. Out: `Session`. Every exception of onnxruntime leav
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
 
@@ -38,6 +40,8 @@ _PACKAGES = {
     "dml": "onnxruntime-directml",
     "openvino": "onnxruntime-openvino",
 }
+# Products of float32 are of float32: newer GPUs would round their factors to 10 bits (TF32).
+_OPTIONS = {"cuda": {"use_tf32": "0"}}
 _DTYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -155,9 +159,12 @@ def _start(model: bytes | Path, name: str, options: Any, provider: Provider) -> 
     source = model if isinstance(model, bytes) else str(model)
     wanted = _wanted(provider)
     for choice in wanted:
-        chosen = list(dict.fromkeys((_PROVIDERS[choice], _PROVIDERS["cpu"])))
+        chosen = list(dict.fromkeys((choice, "cpu")))
+        full, its = [_PROVIDERS[name] for name in chosen], [_OPTIONS.get(name, {}) for name in chosen]
         try:
-            return ort.InferenceSession(source, options, providers=chosen, enable_fallback=0)
+            if choice == "cuda":
+                _load_cuda()
+            return ort.InferenceSession(source, options, providers=full, provider_options=its, enable_fallback=0)
         except Exception as error:
             if choice == "cpu":
                 raise CnncError.of(
@@ -166,6 +173,13 @@ def _start(model: bytes | Path, name: str, options: Any, provider: Provider) -> 
             if choice == wanted[-1]:
                 raise CnncError.of("E905", f"the provider {choice} did not start: {_first_line(error)}") from error
     raise CnncError.of("E905", f"the installed onnxruntime has none of {', '.join(_BEST)}")
+
+
+def _load_cuda() -> None:
+    """Loads the libraries of CUDA that pip installed; onnxruntime by itself finds those on the system's path alone."""
+    if hasattr(ort, "preload_dlls"):  # from 1.21 on
+        with redirect_stdout(StringIO()):
+            ort.preload_dlls()
 
 
 def _wanted(provider: Provider) -> list[str]:

@@ -1,7 +1,8 @@
 """The way from an ONNX model back to the text: which line each layer stands in, and the calls that led there.
 
 In: a graph whose nodes remember their spans, or a model's metadata. Out: what emission writes into each ONNX node
-(`stamp`), the map that the model carries as a whole (`source_map`), and that map read again (`read_map`).
+(`stamp`), the map that the model carries as a whole (`source_map`), and that map read again (`read_map`). Texts are
+named from the folder of the main one (`at_home`): a model is the same wherever it was made.
 
 The map is JSON in the model's metadata, by layer: it holds at every IR version, outlives optimizers that rename or
 drop nodes, and knows layers that were folded into others. ONNX names begin with their layer's (`head.flat` is of
@@ -14,15 +15,45 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import onnx
 
 from cnnc.diagnostics import CnncError, Note, Source, Span
 from cnnc.graph import Graph, Node
+from cnnc.network import Network
 
 MAP, SOURCE, INCLUDES = "cnnc.map", "cnnc.source", "cnnc.includes"
 _PROPS_SINCE = 21  # the opset that came with IR 10, the first whose nodes have metadata_props
+
+
+def at_home(network: Network, graph: Graph) -> Graph:
+    """A graph of a network with the names of its texts as `home_names` has them."""
+    names = home_names(network)
+    sources: dict[str, Source] = {}
+
+    def moved(span: Span) -> Span:
+        old = span.source
+        return span._replace(source=sources.setdefault(old.name, Source(names.get(old.name, old.name), old.text)))
+
+    nodes = [
+        node.replace(span=moved(node.span), calls=tuple(call._replace(span=moved(call.span)) for call in node.calls))
+        if node.span is not None
+        else node
+        for node in graph.nodes
+    ]
+    return graph.replace(nodes=tuple(nodes))
+
+
+def home_names(network: Network) -> dict[str, str]:
+    """For the name of each text its path from the main one's folder; as it is where a text names another by a whole path."""
+    main = network.source.name
+    texts = {main: network.source.text, **network.includes}
+    if any(f'"{name}"' in text and Path(name).is_absolute() for name in texts for text in texts.values()):
+        return {name: name for name in texts}
+    folder = Path(main).parent
+    return {name: str(Path(name).relative_to(folder)) if Path(name).is_relative_to(folder) else name for name in texts}
 
 
 def stamp(made: onnx.NodeProto, node: Node, opset: int) -> None:
@@ -40,21 +71,22 @@ def stamp(made: onnx.NodeProto, node: Node, opset: int) -> None:
 
 
 def source_map(graph: Graph, main: str) -> str:
-    """JSON: `main`, the name of the network's text, `files`, those of all that layers stand in, and `layers`.
+    """JSON: `files`, the names of all texts that layers stand in, the main one first; `calls` of blocks; and `layers`.
 
-    A layer is [file, start, end, calls], each call [text, file, start, end].
+    A call is [text, file, start, end]; a layer [file, start, end, call, ...], from the outermost call on. Files and
+    calls are given by their place in their list, starts and ends in characters.
     """
-    files: dict[str, int] = {}
+    files: dict[str, int] = {main: 0}
+    calls: dict[tuple[str | int, ...], int] = {}
 
-    def place(span: Span) -> list[int]:
-        return [files.setdefault(span.source.name, len(files)), span.start, span.end]
+    def place(span: Span) -> tuple[int, int, int]:
+        return files.setdefault(span.source.name, len(files)), span.start, span.end
 
-    layers = {
-        node.name: [*place(node.span), [[call.text, *place(call.span)] for call in node.calls]]
-        for node in graph.nodes
-        if node.span is not None
-    }
-    found = {"main": main, "files": list(files), "layers": layers}
+    def number(call: Note) -> int:
+        return calls.setdefault((call.text, *place(call.span)), len(calls))
+
+    layers = {n.name: [*place(n.span), *map(number, n.calls)] for n in graph.nodes if n.span is not None}
+    found = {"files": list(files), "calls": list(calls), "layers": layers}
     return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -146,7 +178,7 @@ def read_map(metadata: Mapping[str, str]) -> SourceMap:
     """The map of a model; empty where it has none, or nonsense in its place."""
     try:
         found = json.loads(metadata.get(MAP, "{}"))
-        return SourceMap(_places(found, texts(metadata, str(found["main"]))))
+        return SourceMap(_places(found, texts(metadata, str(found["files"][0]))))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):  # a stranger's JSON
         return SourceMap({})
 
@@ -159,13 +191,14 @@ def texts(metadata: Mapping[str, str], file: str) -> dict[str, str]:
 
 
 def _places(found: Any, known: Mapping[str, str]) -> dict[str, Place]:
-    sources = [Source(str(name), known.get(str(name), "")) for name in found.get("files", [])]
+    sources = [Source(str(name), known.get(str(name), "")) for name in found["files"]]
 
     def span(file: int, start: int, end: int) -> Span:
         size = len(sources[file].text)
         return Span(sources[file], min(max(0, int(start)), size), min(max(0, int(end)), size))
 
+    calls = [Note(span(*where), str(text)) for text, *where in found["calls"]]
     return {
-        str(name): Place(str(name), span(*place), tuple(Note(span(*where), str(text)) for text, *where in calls))
-        for name, (*place, calls) in found.get("layers", {}).items()
+        str(name): Place(str(name), span(file, start, end), tuple(calls[number] for number in numbers))
+        for name, (file, start, end, *numbers) in found["layers"].items()
     }

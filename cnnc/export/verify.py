@@ -27,7 +27,7 @@ import numpy as np
 import onnx
 
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.export.runtime import Session
+from cnnc.export.runtime import Provider, Session
 from cnnc.graph import Graph
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
@@ -160,18 +160,19 @@ class Subject(NamedTuple):
 
     model: onnx.ModelProto
     folder: Path | None = None
+    provider: Provider = "cpu"
 
     @contextmanager
     def session(self, name: str, outputs: list[str] | None = None) -> Iterator[Session]:
         """The model as users run it; with `outputs`, those tensors of it, unoptimized. Raises CnncError E604."""
         model = self.model if outputs is None else _with_outputs(self.model, outputs)
         if self.folder is None:
-            yield Session(model.SerializeToString(), name, "cpu", optimize=outputs is None)
+            yield Session(model.SerializeToString(), name, self.provider, optimize=outputs is None)
             return
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".onnx") as file:
             file.write(model.SerializeToString())
             file.flush()
-            yield Session(Path(file.name), name, "cpu", optimize=outputs is None)
+            yield Session(Path(file.name), name, self.provider, optimize=outputs is None)
 
 
 def prove(

@@ -21,6 +21,8 @@ from cnnc.importer.reader import MAX_BYTES, parse
 from cnnc.reference.engine import forward, outward
 from cnnc.reference.parallel import one_blas_thread
 
+MAX_VALUES = 2**33  # bytes of all values of one run: a model can say any sizes
+
 
 class Agreement(NamedTuple):
     """How far the outputs are apart, and of what size they are; `reason` says why they were not compared."""
@@ -39,7 +41,11 @@ def prove(imported: Imported, path: Path) -> Agreement:
     """Runs both on the same input. Raises CnncError E820 where an output differs."""
     graph = imported.network.require_graph()
     first = next((p.shape[0] for p in imported.model.inputs if p.shape), 2)
-    feeds = sample_feeds(graph, first if isinstance(first, int) else 2)
+    batch = first if isinstance(first, int) else 2
+    needed = batch * sum(node.type.bytes for node in graph.nodes)
+    if needed > MAX_VALUES:
+        return Agreement(False, reason=f"its values on a batch of {batch:,} take {needed / 1e9:,.1f} GB")
+    feeds = sample_feeds(graph, batch)
     names = {name: was for was, name in imported.inputs.items()}
     try:
         session = Session(_whole(path, imported), path.name, "cpu", optimize=False)
@@ -66,8 +72,16 @@ def prove(imported: Imported, path: Path) -> Agreement:
 def _whole(path: Path, imported: Imported) -> bytes:
     """The model with all its weights within, as they were read: onnxruntime opens no other file."""
     proto = parse(read_bytes(path, MAX_BYTES), str(path))
+    constants = imported.model.constants
+    if sum(array.nbytes for array in constants.values()) > MAX_BYTES:
+        raise ValueError("its weights are of more than 2 GB, which onnxruntime takes from files only")
     for tensor in proto.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            tensor.CopyFrom(numpy_helper.from_array(imported.model.constants[tensor.name], tensor.name))
+            tensor.CopyFrom(numpy_helper.from_array(constants[tensor.name], tensor.name))
+    for node, step in zip(proto.graph.node, imported.model.steps, strict=True):
+        for attribute in node.attribute:
+            is_tensor = attribute.type == onnx.AttributeProto.TENSOR
+            if is_tensor and attribute.t.data_location == onnx.TensorProto.EXTERNAL:
+                attribute.t.CopyFrom(numpy_helper.from_array(step.get(attribute.name)))
     data: bytes = proto.SerializeToString()
     return data

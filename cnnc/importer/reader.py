@@ -19,6 +19,7 @@ from onnx import AttributeProto, TensorProto
 
 from cnnc.diagnostics import CnncError
 from cnnc.files import read_bytes
+from cnnc.importer.beside import Beside
 from cnnc.importer.tensors import MAX_AXES, array_of, damaged, type_name
 from cnnc.reference.engine import Array
 
@@ -120,17 +121,18 @@ def model_of(proto: onnx.ModelProto, folder: Path | None) -> Model:
     opset = _opset(proto)
     if graph.sparse_initializer:
         raise damaged("the graph has sparse initializers, which cnnc does not read")
+    beside = Beside(folder)
     constants: dict[str, Array] = {}
     for tensor in graph.initializer:
         name = _text(tensor.name)
         if name in constants:
             raise damaged(f"two initializers are named {name}")
-        constants[name] = array_of(tensor, folder, f"the initializer {name}")
+        constants[name] = array_of(tensor, beside, f"the initializer {name}")
     ports = [_port(info) for info in graph.input]
     if len({port.name for port in ports}) < len(ports):
         raise damaged("two inputs have one name")
     inputs = tuple(port for port in ports if port.name not in constants)
-    steps = _in_order(graph, {*constants, *(p.name for p in inputs)}, folder)
+    steps = _in_order(graph, {*constants, *(p.name for p in inputs)}, beside)
     made = {*constants, *(p.name for p in inputs), *(o for step in steps for o in step.outputs)}
     outputs = tuple(_text(info.name) for info in graph.output)
     for name in outputs:
@@ -154,6 +156,11 @@ def _opset(proto: onnx.ModelProto) -> int:
     found = [entry.version for entry in proto.opset_import if entry.domain in OWN_DOMAINS]
     if not found:
         raise CnncError.of("E623", "the model does not say which opset of ONNX it is written in")
+    if len(set(found)) > 1:
+        raise damaged(f"it says to be of the opsets {' and '.join(map(str, found))}")
+    if proto.ir_version > onnx.IR_VERSION:
+        message = f"version {proto.ir_version} of the format is not read; those up to {onnx.IR_VERSION} are"
+        raise CnncError.of("E623", message, help="a newer onnx package reads newer models")
     if not OLDEST_OPSET <= found[0] <= newest:
         help = "onnx.version_converter may bring it to another"
         raise CnncError.of(
@@ -179,12 +186,14 @@ def _port(info: onnx.ValueInfoProto) -> Port:
     return Port(name, dtype, (*batch, *sizes[1:]))
 
 
-def _in_order(graph: onnx.GraphProto, known: set[str], folder: Path | None) -> tuple[Step, ...]:
+def _in_order(graph: onnx.GraphProto, known: set[str], beside: Beside) -> tuple[Step, ...]:
     """The nodes as steps. Raises E624 where one reads what is not made before it, or makes what is there."""
     steps, made = [], set(known)
     for number, node in enumerate(graph.node):
         reads, makes = tuple(map(_text, node.input)), tuple(map(_text, node.output))
         name = _text(node.name) or f"node {number}, which makes {next((o for o in makes if o), 'nothing')}"
+        if not node.op_type:
+            raise damaged(f"{name} has no operator")
         for read in reads:
             if read and read not in made:
                 raise damaged(f"{name} reads {read}, which nothing before it makes")
@@ -192,13 +201,13 @@ def _in_order(graph: onnx.GraphProto, known: set[str], folder: Path | None) -> t
             if output and output in made:
                 raise damaged(f"{output} is made twice")
             made.add(output)
-        attributes = {_text(a.name): _attribute(a, folder, name) for a in node.attribute}
+        attributes = {_text(a.name): _attribute(a, beside, name) for a in node.attribute}
         domain = "" if node.domain in OWN_DOMAINS else _text(node.domain)
         steps.append(Step(name, _text(node.op_type), domain, reads, makes, attributes))
     return tuple(steps)
 
 
-def _attribute(a: onnx.AttributeProto, folder: Path | None, step: str) -> Any:
+def _attribute(a: onnx.AttributeProto, beside: Beside, step: str) -> Any:
     match a.type:
         case AttributeProto.FLOAT:
             return a.f
@@ -213,5 +222,5 @@ def _attribute(a: onnx.AttributeProto, folder: Path | None, step: str) -> Any:
         case AttributeProto.STRINGS:
             return tuple(s.decode("utf-8", "replace") for s in a.strings)
         case AttributeProto.TENSOR:
-            return array_of(a.t, folder, f"the attribute {a.name} of {step}")
+            return array_of(a.t, beside, f"the attribute {a.name} of {step}")
     return Subgraph()

@@ -1,20 +1,18 @@
 """The numbers of an ONNX file, read with care: nothing is allocated before the bytes for it were seen.
 
-In: a TensorProto of a stranger, and the folder of the file. Out: an array. Data outside the file are taken
-from regular files within that folder only, links followed. Raises CnncError E624, E622.
+In: a TensorProto of a stranger, and what lies beside its file. Out: an array. Raises CnncError E624, E622.
 """
 
 from __future__ import annotations
 
 from math import prod
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnc.diagnostics import CnncError
+from cnnc.importer.beside import Beside
 from cnnc.reference.engine import Array
 
 # The field that holds the elements of a type where raw_data does not, and how many entries an element takes.
@@ -36,7 +34,7 @@ _FIELDS: dict[int, str] = {
 MAX_AXES = 16
 
 
-def array_of(tensor: onnx.TensorProto, folder: Path | None, what: str) -> Array:
+def array_of(tensor: onnx.TensorProto, beside: Beside, what: str) -> Array:
     """The array of a tensor; `what` names it in errors."""
     if tensor.data_type not in _FIELDS:
         raise damaged(f"{what} has the element type {type_name(tensor.data_type)}, which cnnc does not read")
@@ -46,7 +44,8 @@ def array_of(tensor: onnx.TensorProto, folder: Path | None, what: str) -> Array:
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
     count = prod(dims)  # of Python's integers, which do not overflow
     if tensor.data_location == TensorProto.EXTERNAL:
-        return _external(tensor, folder, count * dtype.itemsize, what).view(dtype.newbyteorder("<")).reshape(dims)
+        data = beside.read({e.key: e.value for e in tensor.external_data}, count * dtype.itemsize, what)
+        return data.view(dtype.newbyteorder("<")).reshape(dims)
     if tensor.HasField("raw_data"):
         found, needed, unit = len(tensor.raw_data), count * dtype.itemsize, "bytes"
     else:
@@ -58,54 +57,6 @@ def array_of(tensor: onnx.TensorProto, folder: Path | None, what: str) -> Array:
         return np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:
         raise damaged(f"{what} cannot be read: {error}") from error
-
-
-def _external(tensor: onnx.TensorProto, folder: Path | None, needed: int, what: str) -> np.ndarray[Any, Any]:
-    """The bytes of a tensor that lie in another file. Raises CnncError E622."""
-    entries = {e.key: e.value for e in tensor.external_data}
-    location = entries.get("location", "")
-    if folder is None or not isinstance(location, str) or not location:
-        raise CnncError.of("E622", f"{what} lies in another file, which is not named")
-    root = folder.resolve()
-    try:
-        path = (root / location).resolve()
-        inside = path.is_relative_to(root) and not Path(location).is_absolute()
-        size = path.stat().st_size if inside and path.is_file() else -1
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CnncError.of("E622", f"{what} lies in {_shown(location)}, which cannot be opened") from error
-    if not inside:
-        raise CnncError.of(
-            "E622", f"{what} lies in {_shown(location)}, outside the model's folder", help="move both into one folder"
-        )
-    if size < 0:
-        raise CnncError.of("E622", f"{what} lies in {_shown(location)}, which is not there")
-    offset, length = (_whole(entries.get(key), default, what) for key, default in (("offset", 0), ("length", needed)))
-    if length != needed or offset + length > size:
-        message = f"{what} takes {needed:,} bytes; {_shown(location)} was to have {length:,} of them from {offset:,} on"
-        raise CnncError.of("E622", f"{message}, and has {size:,} in all")
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            data = file.read(length)
-    except OSError as error:
-        raise CnncError.of("E622", f"{what}: cannot read {_shown(location)}") from error
-    if len(data) != length:
-        raise CnncError.of("E622", f"{what}: {_shown(location)} ended early")
-    return np.frombuffer(data, np.uint8)
-
-
-def _whole(text: str | bytes | None, default: int, what: str) -> int:
-    if text is None or text == "":
-        return default
-    if isinstance(text, bytes):
-        raise CnncError.of("E622", f"{what}: where it lies is not written in UTF-8")
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise CnncError.of("E622", f"{what}: `{_shown(text)}` is no number of bytes")
-    return int(text)
-
-
-def _shown(text: str) -> str:
-    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def type_name(number: int) -> str:

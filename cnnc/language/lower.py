@@ -539,14 +539,14 @@ class _Lowerer:
     ) -> tuple[Op | None, tuple[Tensor, ...], str]:
         """Resolves the layers that arguments name: operands, the pool of an unpool, the owner of shared parameters."""
         owner = ""
-        operands = []
+        operands: list[Tensor] = []
         for spec in op.arguments:
             value = getattr(op, spec.name)
             if not isinstance(spec.kind, LayerName) or value is None:
                 continue
             tensor = self.one_tensor(value, places.get(spec.name, call.span), frame)
             if spec.name == "share":
-                owner = self.owner_of(tensor, op, inputs, places[spec.name])
+                owner = self.owner_of(tensor, op, tuple(operands) or inputs, places[spec.name])
             else:
                 operands.append(tensor)
         if isinstance(op, Unpool):

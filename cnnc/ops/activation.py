@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from cnnc.arguments import Real, arg
-from cnnc.ops.base import ANY, Op, ShapeError, register
+from cnnc.ops.base import ANY, SHARE, Op, ShapeError, learning, register
 from cnnc.tensor import DType, Parameter, TensorType
 
 
@@ -81,11 +81,16 @@ class Prelu(Activation):
     example: ClassVar[str] = "prelu"
     rectifies: ClassVar[bool] = True
 
+    share: str | None = SHARE
+
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
         return (Parameter("slope", (inputs[0].channels,), 0.25),)
 
     def explain(self, *inputs: TensorType) -> list[str]:
         return [f"params = {inputs[0].channels:,} (a slope for each channel)"]
+
+    def brief(self) -> str:
+        return learning(self.share).strip()
 
 
 @register

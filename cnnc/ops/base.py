@@ -133,7 +133,7 @@ ANY: tuple[DType, ...] = ("float32", "int64")
 
 INITS = ("he", "xavier", "lecun", "normal", "zeros")
 
-# The last arguments of every layer with a weight of its own.
+# The last arguments of every layer with a weight of its own; SHARE is that of all that learn.
 INIT: Any = arg(Choice(INITS), default=None, help="how its weights begin; he before relu-like layers, else xavier")
 SHARE: Any = arg(LayerName(), default=None, help="use the parameters of that layer")
 FROZEN: Any = arg(Flag(), default=False, help="training leaves its parameters as they are")
@@ -159,7 +159,7 @@ def check_share(share: str | None, init: str | None, frozen: bool) -> None:
             )
 
 
-def learning(share: str | None, init: str | None, frozen: bool) -> str:
+def learning(share: str | None, init: str | None = None, frozen: bool = False) -> str:
     """`INIT`, `SHARE` and `FROZEN` as a report shows them, each with a space before it."""
     text = f" init={init}" if init is not None else ""
     return text + (f" share={share}" if share is not None else "") + (" frozen=true" if frozen else "")

@@ -101,6 +101,7 @@ class Bilinear(Op):
     a: str = arg(LayerName(), positional=True, help="the layer on the left of the matrix")
     b: str = arg(LayerName(), positional=True, help="the layer on its right")
     out: int = arg(Whole(1), default=1, help="number of outputs")
+    share: str | None = SHARE
 
     def output(self, *inputs: TensorType) -> TensorType:
         a, _ = inputs
@@ -129,4 +130,4 @@ class Bilinear(Op):
         ]
 
     def brief(self) -> str:
-        return f"{self.a} {self.b}" + (f" out={self.out}" if self.out > 1 else "")
+        return f"{self.a} {self.b}" + (f" out={self.out}" if self.out > 1 else "") + learning(self.share)

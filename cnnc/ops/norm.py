@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from cnnc.arguments import Flag, Numbers, Real, Whole, arg
 from cnnc.ops import window
-from cnnc.ops.base import Op, ShapeError, Window, need_multiple, register
+from cnnc.ops.base import SHARE, Op, ShapeError, Window, learning, need_multiple, register
 from cnnc.tensor import Parameter, TensorType
 
 
@@ -24,6 +24,7 @@ class BatchNorm(Op):
     eps: float = arg(Real(0, open_below=True), default=1e-5, help="added to the variance")
     momentum: float = arg(Real(0, 1), default=0.9, help="share of the running statistics that stays at each step")
     affine: bool = arg(Flag(), default=True, help="learn a scale and a shift for each channel")
+    share: str | None = SHARE
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
         shape = (inputs[0].channels,)
@@ -35,6 +36,9 @@ class BatchNorm(Op):
         c = inputs[0].channels
         learned = f"params = 2·{c} = {2 * c:,} (scale, shift); " if self.affine else ""
         return [f"{learned}buffers = 2·{c} (running mean, variance)"]
+
+    def brief(self) -> str:
+        return learning(self.share).strip()
 
 
 class _OfOneSample(Op):
@@ -67,6 +71,7 @@ class GroupNorm(_OfOneSample):
 
     groups: int = arg(Whole(1), help="number of groups that the channels fall into")
     eps: float = arg(Real(0, open_below=True), default=1e-5, help="added to the variance")
+    share: str | None = SHARE
 
     def output(self, *inputs: TensorType) -> TensorType:
         need_multiple(inputs[0], self.groups, f"multiple of groups={self.groups}", "groups")
@@ -76,7 +81,7 @@ class GroupNorm(_OfOneSample):
         return f"{x.with_shape(x.channels // self.groups, *x.spatial)}, in {self.groups} groups"
 
     def brief(self) -> str:
-        return f"groups={self.groups}"
+        return f"groups={self.groups}" + learning(self.share)
 
 
 @register
@@ -87,6 +92,7 @@ class InstanceNorm(_OfOneSample):
     example: ClassVar[str] = "instance_norm"
 
     eps: float = arg(Real(0, open_below=True), default=1e-5, help="added to the variance")
+    share: str | None = SHARE
 
     def output(self, *inputs: TensorType) -> TensorType:
         window.need_spatial(inputs[0], self.keyword)
@@ -94,6 +100,9 @@ class InstanceNorm(_OfOneSample):
 
     def over(self, x: TensorType) -> str:
         return f"{x.with_shape(*x.spatial)}, each channel by itself"
+
+    def brief(self) -> str:
+        return learning(self.share).strip()
 
 
 @register
@@ -109,9 +118,13 @@ class LayerNorm(_OfOneSample):
     example: ClassVar[str] = "layer_norm"
 
     eps: float = arg(Real(0, open_below=True), default=1e-5, help="added to the variance")
+    share: str | None = SHARE
 
     def over(self, x: TensorType) -> str:
         return f"all of {x}"
+
+    def brief(self) -> str:
+        return learning(self.share).strip()
 
 
 @register
@@ -145,12 +158,17 @@ class Affine(Op):
     keyword: ClassVar[str] = "affine"
     example: ClassVar[str] = "affine"
 
+    share: str | None = SHARE
+
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
         return _scale_and_shift(inputs[0])
 
     def explain(self, *inputs: TensorType) -> list[str]:
         c = inputs[0].channels
         return [f"params = 2·{c} = {2 * c:,} (scale, shift)"]
+
+    def brief(self) -> str:
+        return learning(self.share).strip()
 
 
 @register

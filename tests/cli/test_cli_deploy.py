@@ -304,7 +304,7 @@ def test_what_inputs_are_told_to_be(deployed: Path) -> None:
     assert (wave["kind"], wave["range"], wave["layout"]) == ("values", None, "N, C, T")
     shown = run("info", "pictures.onnx", cwd=deployed).stdout
     assert "grey pictures, N, C, H, W; 0 to 1, bytes divided by 255; normalize" in shown
-    assert f"includes {deployed / 'library.cnn'}" in shown
+    assert "includes library.cnn" in shown
 
 
 def test_deploy_md_names_every_key(deployed: Path) -> None:
@@ -378,11 +378,11 @@ def test_where(deployed: Path) -> None:
     done = run("where", "pictures.onnx", "first.bn1", cwd=deployed)
     assert done.stdout.splitlines() == [
         "first.bn1: Conv node",
-        f"  --> {deployed / 'library.cnn'}:2:44",
+        "  --> library.cnn:2:44",
         "   |",
         " 2 | block unit(w) { conv w k=3 p=1 bias=false; bn; relu }",
         "   |                                            ^^",
-        f"   = in block unit, called at {deployed / 'pictures.cnn'}:5",
+        "   = in block unit, called at pictures.cnn:5",
     ]
     for name, what in [
         ("first.conv1", "folded into another layer, or not needed"),

@@ -120,6 +120,23 @@ def test_weights_in_another_file_are_verified_as_well(cnnc: Cnnc, stranger: Path
     assert "verified: " in done.stdout
 
 
+def test_a_constant_in_another_file_is_verified_wherever_one_stands(cnnc: Cnnc, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    tensor = onnx.numpy_helper.from_array(WEIGHT, "w")
+    nodes = [node("Constant", "", "w", value=tensor), node("Gemm", "x w", transB=1)]
+    proto = model(nodes, {"x": ["N", 12]}, opset=13)
+    external = proto.graph.node[0].attribute[0].t
+    external.ClearField("raw_data")
+    external.data_location = onnx.TensorProto.EXTERNAL
+    external.external_data.add(key="location", value="w.bin")
+    (folder / "w.bin").write_bytes(WEIGHT.tobytes())
+    (folder / "x.onnx").write_bytes(proto.SerializeToString())
+    done = cnnc("import", folder / "x.onnx")
+    assert done.returncode == 0, done.stderr
+    assert "verified: " in done.stdout
+
+
 def test_sizes_and_flat(cnnc: Cnnc, tmp_path: Path) -> None:
     nodes = [node("Relu", "x", "r"), node("GlobalAveragePool", "r")]
     (tmp_path / "open.onnx").write_bytes(model(nodes, {"x": ["N", 3, "h", "w"]}).SerializeToString())

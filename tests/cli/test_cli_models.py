@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from cnnc.data import load
+from cnnc.export.verify import ATOL, RTOL
 from tests.cli.conftest import Cnnc, codes
-
-HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-
+from tests.cuda import WHY_NOT, needs_cuda
+from tests.importer.parts import model as by_hand
+from tests.importer.parts import node
 
 # --- export ----------------------------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ def test_predict_names_the_classes(cnnc: Cnnc, trained: Path, pictures: Path) ->
     words = ("predict", trained / "small.onnx", "a.png", "b.jpg", "batch.npy", "one.npy", "flat.npy")
     done = cnnc(*words)
     assert done.returncode == 0
-    assert "running on cpu" in done.stderr or HAS_CUDA
+    assert "running on cpu" in done.stderr or not WHY_NOT
     assert "b.jpg: resized from 32x32 to 8x8" in done.stderr
     lines = dict(line.split(": ", 1) for line in done.stdout.splitlines())
     assert list(lines) == ["a.png", "b.jpg", *(f"batch.npy[{i}]" for i in range(5)), "one.npy", "flat.npy"]
@@ -173,11 +173,13 @@ def test_bad_models(cnnc: Cnnc, trained: Path, pictures: Path, tmp_path: Path, c
     data[200:260] = b"\xff" * 60
     (tmp_path / "damaged.onnx").write_bytes(data)
     (tmp_path / "empty.onnx").touch()
+    constant = by_hand([node("Relu", "k")], {}, {"k": [1.0]})
+    (tmp_path / "constant.onnx").write_bytes(constant.SerializeToString())
     more = ("a.png",) if command == "predict" else ()
-    for name in ("cut.onnx", "damaged.onnx", "empty.onnx", "small.cnn"):
+    for name in ("cut.onnx", "damaged.onnx", "empty.onnx", "constant.onnx", "small.cnn"):
         done = cnnc(command, name, *more)
         assert done.returncode == 3, name
-        assert codes(done.stderr) in (["E604"], ["E609"])
+        assert codes(done.stderr) in (["E604"], ["E609"], ["E611"])
         assert done.stdout == ""
     done = cnnc(command, "nowhere.onnx", *more)
     assert done.returncode == 6
@@ -192,8 +194,8 @@ def test_eval_on_data_of_another_shape(cnnc: Cnnc, trained: Path) -> None:
     assert codes(done.stderr) == ["E601"]
 
 
-@pytest.mark.skipif(HAS_CUDA, reason="cuda is there")
-@pytest.mark.parametrize("command", ["eval", "predict"])
+@pytest.mark.skipif(not WHY_NOT, reason="cuda is there")
+@pytest.mark.parametrize("command", ["eval", "predict", "bench"])
 def test_cuda_where_it_is_not_there(cnnc: Cnnc, trained: Path, pictures: Path, command: str) -> None:
     more = ("a.png",) if command == "predict" else ()
     done = cnnc(command, trained / "small.onnx", "--provider", "cuda", *more)
@@ -202,3 +204,32 @@ def test_cuda_where_it_is_not_there(cnnc: Cnnc, trained: Path, pictures: Path, c
     assert done.stdout == "", "nothing runs in its place"
     done = cnnc(command, trained / "small.onnx", "--provider", "gpu", *more)
     assert done.returncode == 2
+
+
+@needs_cuda
+def test_a_gpu_gives_the_answers_of_the_cpu(cnnc: Cnnc, trained: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "digits.npy", np.random.default_rng(0).random((20, 1, 8, 8), np.float32))
+    counted = {}
+    for provider in ("cpu", "cuda"):
+        scored = cnnc("eval", trained / "small.onnx", "--json", "--provider", provider)
+        found = json.loads(scored.stdout)
+        assert found["provider"] == provider
+        counted[provider] = (found["right"], found["total"], found["confusion"])
+        done = cnnc("predict", trained / "small.onnx", "digits.npy", "--out", provider, "--provider", provider)
+        assert (done.returncode, f"running on {provider}" in done.stderr) == (0, True)
+    assert counted["cuda"] == counted["cpu"]
+    files = sorted(path.name for path in (tmp_path / "cpu").glob("*.npy"))
+    assert files == sorted(path.name for path in (tmp_path / "cuda").glob("*.npy")) != []
+    for name in files:
+        on_cpu, on_gpu = (np.load(tmp_path / provider / name) for provider in ("cpu", "cuda"))
+        np.testing.assert_allclose(on_gpu, on_cpu, rtol=RTOL, atol=ATOL)
+
+
+@needs_cuda
+def test_a_gpu_is_measured_beside_the_cpu(cnnc: Cnnc, trained: Path) -> None:
+    for provider in ("cpu", "cuda"):
+        words = ("bench", trained / "small.onnx", "--json", "--seconds", "0.2", "--batch", "64", "--provider", provider)
+        found = json.loads(cnnc(*words).stdout)
+        assert found["provider"] == provider
+        assert next(iter(found["nodes"])) == provider, "most nodes run there"
+        assert found["throughput"] > 0

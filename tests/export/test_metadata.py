@@ -17,7 +17,7 @@ from cnnc.export.info import describe
 from cnnc.export.metadata import Facts, metadata, read_facts
 from cnnc.export.runtime import open_model
 from cnnc.export.sourcemap import find, find_all, read_map
-from cnnc.network import Network, check
+from cnnc.network import Network, check, load
 from cnnc.reference.initial import initialize
 from cnnc.report.card import card
 from cnnc.report.model import info_text
@@ -166,8 +166,6 @@ def test_numbers_that_json_does_not_know() -> None:
 def test_includes_come_along(tmp_path: Path) -> None:
     (tmp_path / "lib.cnn").write_text("block b(w) { fc w; relu }\n")
     (tmp_path / "net.cnn").write_text('include "lib.cnn"\ninput 4\nb 3\n')
-    from cnnc.network import load
-
     network = load(tmp_path / "net.cnn")
     done = export(network, initialize(network.require_graph(), 0), tmp_path / "net.onnx")
     (tmp_path / "lib.cnn").unlink()
@@ -176,7 +174,31 @@ def test_includes_come_along(tmp_path: Path) -> None:
     assert again.require_graph() == network.require_graph()
     assert not check(facts.source, facts.file, facts.settings).ok, "without them it is another text"
     place = find(onnx.load(done.path), "b1.relu1", "net.onnx").place
-    assert (Path(place.span.source.name).name, place.span.text) == ("lib.cnn", "relu")
+    assert (place.span.source.name, place.span.text) == ("lib.cnn", "relu")
+
+
+def test_the_same_texts_give_the_same_bytes_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    for folder in (tmp_path / "here", tmp_path / "far" / "away"):
+        (folder / "parts").mkdir(parents=True)
+        (folder / "parts" / "lib.cnn").write_text("block b(w) { fc w; relu }\n")
+        (folder / "net.cnn").write_text('include "parts/lib.cnn"\ninput 4\nb 3\n')
+        monkeypatch.chdir(folder.parent)
+        for path in (folder / "net.cnn", Path(folder.name) / "net.cnn"):
+            network = load(path)
+            made.append(export(network, initialize(network.require_graph(), 0), tmp_path / "m.onnx").path.read_bytes())
+    assert len(set(made)) == 1
+    assert str(tmp_path).encode() not in made[0]
+    assert b"parts/lib.cnn:1" in made[0]
+
+
+def test_an_include_by_its_whole_path_stays_as_it_is(tmp_path: Path) -> None:
+    library = tmp_path / "lib.cnn"
+    library.write_text("block b(w) { fc w; relu }\n")
+    (tmp_path / "net.cnn").write_text(f'include "{library}"\ninput 4\nb 3\n')
+    network = load(tmp_path / "net.cnn")
+    facts = facts_of(network)
+    assert check(facts.source, facts.file, kept=facts.includes).require_graph() == network.require_graph()
 
 
 @pytest.mark.parametrize("nonsense", ["", "[]", "3", "null", '{"inputs": [], "sizes": {"H": 4}, "name": []}', "{"])
@@ -200,6 +222,14 @@ def test_calls_lead_from_the_outside_in() -> None:
     found = find(model_of(BLOCKS), "stage.last.conv1", "m")
     assert (found.place.span.line, found.place.span.text) == (2, "conv w k=3 p=1 bias=false")
     assert [(call.text, call.span.line) for call in found.place.calls] == [("block outer", 7), ("block inner", 5)]
+
+
+def test_the_map_says_each_call_once() -> None:
+    properties = {prop.key: prop.value for prop in model_of(BLOCKS).metadata_props}
+    found = json.loads(properties["cnnc.map"])
+    assert found["files"] == ["net.cnn"]
+    assert [text for text, *_ in found["calls"]] == ["block outer", "block inner", "block inner"]
+    assert {len(numbers) - 3 for numbers in found["layers"].values()} == {0, 2}
 
 
 def test_every_node_and_tensor_of_every_kind_has_a_place() -> None:

@@ -10,12 +10,13 @@ from onnx import numpy_helper
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.export.emit import emit, newest_opset
 from cnnc.export.passes import run_passes
-from cnnc.export.verify import Proof, prove
+from cnnc.export.verify import ATOL, RTOL, Proof, Subject, prove
 from cnnc.graph import Graph
 from cnnc.network import check
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import Weights
-from tests.op_cases import Case, cases_for, graph_of, random_feeds, random_weights
+from tests.cuda import needs_cuda
+from tests.op_cases import CASES, Case, cases_for, graph_of, random_feeds, random_weights
 
 NET = """input 1x8x8
 first: conv 4 k=3 p=1
@@ -47,6 +48,19 @@ def test_every_tensor_agrees(case: Case) -> None:
         # each layer that the passes left, then each output once more, of the optimized model
         assert [d.name for d in proof.deviations] == [*kept, *graph.outputs]
         assert all(d.scale > 0 for d in proof.deviations), "nothing but zeros was compared"
+
+
+@needs_cuda
+def test_every_tensor_agrees_on_a_gpu() -> None:
+    """At what float32 is allowed for a tensor, whatever order a GPU adds in."""
+    apart = []
+    for case in CASES:
+        graph = graph_of(case)
+        weights = random_weights(graph, 0)
+        subject = Subject(model_of(graph, weights), provider="cuda")
+        proof = prove(subject, graph, weights, random_feeds(case, graph, 3, 1))
+        apart += [(case.id, d) for d in proof.deviations if not d.difference <= ATOL + RTOL * d.scale]
+    assert apart == []
 
 
 @pytest.mark.slow

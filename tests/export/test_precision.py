@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,7 @@ def test_float16_is_half_as_large_and_near(name: str, runs: Runs, tmp_path: Path
     assert 0 < done.quality.after < half.HALF_ERROR
     assert abs(accuracy(done.path) - accuracy(tmp_path / "whole.onnx")) <= 0.01
     assert done.size < (0.56 if name == "Plain" else 0.7) * whole
+    onnx.checker.check_model(onnx.load(done.path), full_check=True)  # each node after those it reads, too
     session = open_model(done.path, "cpu")
     assert [signature.dtype for signature in session.inputs.values()] == [np.float32]
     assert session.run({"input1": np.zeros((3, 1, 8, 8), np.float32)})[0].dtype == np.float32
@@ -195,6 +197,15 @@ def test_float16_that_overflows_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_float16_that_cannot_run_is_not_written(tmp_path: Path) -> None:
+    """onnxruntime adds no values of float16 that meet at one place."""
+    network = check("net Meet; input 2x9x9; p: pool max k=3 s=2; relu; unpool p")
+    weights = random_weights(network.require_graph(), 0)
+    export_half = partial(export, network, weights, tmp_path / "half.onnx", options=Options(precision="float16"))
+    assert "Meet does not run in float16: " in refused(export_half, "E802")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("before", "after", "answer", "expected"),
     [
@@ -211,7 +222,9 @@ def test_another_class_is_refused_where_the_margin_is_clear(
     assert half.turned(*rows) == expected
 
 
-@pytest.mark.parametrize("text", ["fc 3; dropout; softmax", "s: fc 4; softmax; from s; t: tanh; output softmax1 t"])
+@pytest.mark.parametrize(
+    "text", ["fc 3; dropout; softmax", "s: fc 4; softmax; from s; t: tanh; output softmax1 t", "softmax"]
+)
 def test_logits_are_found_whatever_the_passes_left(text: str, tmp_path: Path) -> None:
     network = check(f"input 6; {text}")
     weights = random_weights(network.require_graph(), 0)

@@ -36,8 +36,11 @@ class Fake:
     def __init__(self, patch: pytest.MonkeyPatch, installed: Sequence[str], quiet: str = "", loud: str = "") -> None:
         self.asked: list[list[str]] = []
 
-        def session(source: Any, options: Any, providers: list[str], enable_fallback: int) -> Any:
+        def session(
+            source: Any, options: Any, providers: list[str], provider_options: list[Any], enable_fallback: int
+        ) -> Any:
             assert enable_fallback == 0
+            assert provider_options == [{"use_tf32": "0"} if p == FULL["cuda"] else {} for p in providers]
             self.asked.append(providers)
             if providers[0] == FULL.get(loud):
                 raise RuntimeError("no such device\nand more")

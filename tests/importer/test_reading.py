@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.importer.importer import import_model
+from cnnc.importer.prove import prove
 from cnnc.importer.reader import MAX_STEPS, model_of, read_model
 from tests.importer.parts import exported, imported, model, node
 from tests.op_cases import CASES, graph_of, random_weights
@@ -213,9 +214,11 @@ def test_graphs_that_contradict_themselves() -> None:
     twice = model([node("Relu", "x"), node("Tanh", "x")], {"x": ["N", 3]})
     unmade = model([node("Relu", "x", "z")], {"x": ["N", 3]})
     silent = model([node("Relu", "x")], {"x": ["N", 3]}, outputs=())
+    nameless = dense()
+    nameless.graph.node[0].op_type = ""
     doubled = dense()
     doubled.graph.initializer.append(doubled.graph.initializer[0])
-    for proto in (undefined, circle, twice, unmade, silent, doubled):
+    for proto in (undefined, circle, twice, unmade, silent, nameless, doubled):
         assert code(refusal(proto)) == "E624"
 
 
@@ -252,6 +255,14 @@ def test_weights_that_are_no_numbers() -> None:
 @pytest.mark.parametrize("opset", [1, 6, onnx.defs.onnx_opset_version() + 1, 10**6])
 def test_opsets_that_are_not_read(opset: int) -> None:
     assert code(refusal(dense(opset=opset))) == "E623"
+
+
+def test_versions_that_are_not_known_or_contradict() -> None:
+    newer, both = dense(), dense()
+    newer.ir_version = onnx.IR_VERSION + 1
+    both.opset_import.add(domain="ai.onnx", version=13)
+    assert code(refusal(newer)) == "E623"
+    assert code(refusal(both)) == "E624"
 
 
 def test_a_domain_of_a_stranger_is_refused_where_it_is_used() -> None:
@@ -338,6 +349,21 @@ def test_links_that_leave_the_folder(tmp_path: Path) -> None:
     model_of(external(dense(), location="link.bin"), folder)
 
 
+def test_no_more_is_read_of_a_file_than_it_holds(tmp_path: Path) -> None:
+    """A thousand tensors that are all the same megabytes would take gigabytes; those that part a file may."""
+    (tmp_path / "w.bin").write_bytes(2 * WEIGHT.tobytes())
+    proto = external(dense(), location="w.bin", offset=0)
+    for name, offset in (("second", WEIGHT.nbytes), ("third", 4)):
+        tensor = proto.graph.initializer.add()
+        tensor.CopyFrom(external(dense(), location="w.bin", offset=offset).graph.initializer[0])
+        tensor.name = name
+        if name == "second":
+            assert set(model_of(proto, tmp_path).constants) == {"w", "second"}
+    error = refusal(proto, tmp_path)
+    assert (code(error), error.status) == ("E622", Exit.DATA)
+    assert "the initializer third and tensors before it" in str(error)
+
+
 def test_a_pipe_is_no_data(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w.bin")
     assert code(refusal(external(dense(), location="w.bin"), tmp_path)) == "E622"
@@ -369,3 +395,13 @@ def test_a_huge_claim_takes_no_memory(tmp_path: Path) -> None:
     )
     assert done.returncode == Exit.DATA
     assert "E622" in done.stderr
+
+
+@pytest.mark.parametrize("shape", [["N", 1, 2**16, 2**16], [2**31, 3], [2**40, 3]], ids=str)
+def test_sizes_that_are_only_claimed_are_not_run(tmp_path: Path, shape: list[Any]) -> None:
+    """A hundred bytes say what takes gigabytes to compare: the text is made, and no value."""
+    path = tmp_path / "x.onnx"
+    path.write_bytes(model([node("Relu", "x")], {"x": shape}).SerializeToString())
+    agreement = prove(import_model(path), path)
+    assert not agreement.compared
+    assert "GB" in agreement.reason

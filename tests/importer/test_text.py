@@ -122,6 +122,13 @@ def test_layers_that_share_are_not_gathered() -> None:
     assert found.network.require_graph().total_parameters == 148 + 514
 
 
+@pytest.mark.parametrize("layer", ["bn", "group_norm groups=2", "instance_norm", "layer_norm", "affine", "prelu"])
+def test_every_layer_that_learns_says_what_it_shares(layer: str) -> None:
+    found = back(f"input 4x8x8; {layer}; tanh; a: {layer}; tanh; {layer} share=a; conv 2 k=1")
+    assert found.text.count(f"{layer} share=a") == 1
+    assert len({n.parameter_owner for n in found.network.require_graph().nodes if n.op.keyword in layer}) == 2
+
+
 def test_several_inputs_and_outputs() -> None:
     found = back("a: input 2x4x4; b: input 2x4x4; add a; x: relu; from a; y: tanh; sub x; z: sigmoid; output x z y")
     graph = found.network.require_graph()

@@ -1,0 +1,25 @@
+"""Whether a GPU is at hand: `needs_cuda` marks tests that run on one, and are skipped with the reason where there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from cnnc.diagnostics import CnncError
+from cnnc.export.emit import emit
+from cnnc.export.runtime import Session
+from cnnc.network import check
+from cnnc.reference.initial import initialize
+
+
+def _why_not() -> str:
+    """What onnxruntime says against the CUDA provider; "" where it starts."""
+    graph = check("input 3; fc 2").require_graph()
+    try:
+        Session(emit(graph, initialize(graph, 0), {}).SerializeToString(), "a model", "cuda")
+    except CnncError as error:
+        return error.diagnostics[0].message
+    return ""
+
+
+WHY_NOT = _why_not()
+needs_cuda = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
