@@ -21,6 +21,7 @@ TEXTS = {
     "a relu before a global pool": ("input 3x6x6; conv 6 k=3; relu; global_pool max; fc 5", 0, 1),
     "far from zero": ("input 3x8x8; affine; bn; relu; fc 5", 1, 0),
     "two": ("input 3x8x8; conv 3 k=3 p=1; bn; relu; bn; relu; fc 5", 2, 0),
+    "shared": ("input 3x8x8; a: bn; relu; bn share=a; relu; fc 5", 2, 0),
     "an average": ("input 3x8x8; relu; pool avg k=2; fc 5", 0, 0),
 }
 
