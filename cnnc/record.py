@@ -32,11 +32,13 @@ class Record:
     def __init__(self, *values: Any, **named: Any) -> None:
         if len(values) > len(self.fields):
             raise TypeError(f"{type(self).__name__} has {len(self.fields)} fields, not {len(values)}")
-        made = {**self.defaults, **dict(zip(self.fields, values, strict=False)), **named}
+        made = self.__dict__
+        made.update(self.defaults)
+        made.update(zip(self.fields, values, strict=False))
+        made.update(named)
         if len(made) != len(self.fields):
             wrong = [f for f in self.fields if f not in made] + [n for n in made if n not in self.fields]
             raise TypeError(f"{type(self).__name__}: missing or unknown {', '.join(wrong)}")
-        self.__dict__.update(made)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable")
