@@ -141,6 +141,19 @@ def _surplus(
     return Diagnostic("E204", f"{call.op.text} takes {count} by place", argument.span, help=help)
 
 
+def only_value(call: syntax.Call, what: str) -> syntax.Expression:
+    """The one value of a statement that takes no more, `what` it is in words. Raises CnncError E202."""
+    if len(call.arguments) != 1 or call.arguments[0].key is not None:
+        raise CnncError.of("E202", f"{call.op.text} takes {what}", span=call.span)
+    return call.arguments[0].value
+
+
+def no_body(call: syntax.Call) -> CnncError:
+    """E108, at a body where there is none to be."""
+    help = "end its line (a newline or `;`) and go on with what stands in the braces"
+    return CnncError.of("E108", f"{call.op.text} takes no body", span=call.bodies[0].span, help=help)
+
+
 def after_a_key(call: syntax.Call, argument: syntax.Argument) -> Diagnostic:
     """E206, with the arguments in the right order."""
     ordered = sorted(call.arguments, key=lambda a: a.key is not None)

@@ -15,6 +15,7 @@ from cnnc.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.bind import unknown_key
 from cnnc.language.expressions import Scope, evaluate, kind
+from cnnc.language.infer import Outcome
 from cnnc.language.names import Tensor
 from cnnc.tensor import TensorType, format_shape
 
@@ -34,11 +35,6 @@ class Expectation(NamedTuple):
     def shape(self) -> tuple[int, ...]:
         """Raises BadValue, CnncError, Silent."""
         return Shape().take(evaluate(self.expression, self.scope), 0)
-
-
-class Outcome(NamedTuple):
-    type: TensorType | None
-    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 class Contracts:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cnnc.diagnostics import CnncError, Diagnostic, Source, Span
 from cnnc.language import syntax
+from cnnc.language.bind import only_value
 from cnnc.language.parse import parse
 
 Reader = Callable[[Path], str]
@@ -24,6 +25,13 @@ class Includes:
         self.read = read
         self.files: dict[Path, syntax.File] = {}
         self.texts: dict[str, str] = {}  # by their paths as spans cite them
+
+    def called(self, call: syntax.Call) -> tuple[Path, syntax.File, list[Diagnostic]]:
+        """The file that an `include` names, and what is wrong with it the first time. Raises CnncError E120, E202, E203."""
+        value = only_value(call, "a file's name in quotes")
+        if not isinstance(value, syntax.Text):
+            raise CnncError.of("E203", 'include takes a file\'s name in quotes: `include "parts.cnn"`', span=value.span)
+        return self.load(value.value, value.span)
 
     def load(self, written: str, span: Span) -> tuple[Path, syntax.File, list[Diagnostic]]:
         """The file behind a path as written in `span`'s file. Raises CnncError E120."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cnnc.diagnostics import Note, Span
 from cnnc.language import syntax
-from cnnc.language.expressions import Scope
+from cnnc.language.expressions import Scope, Unknown
 from cnnc.tensor import TensorType
 
 
@@ -43,7 +43,15 @@ class Entry(NamedTuple):
 class Space:
     """The names inside one block call, or at the top of the file. `prefix` goes before each of them."""
 
-    def __init__(self, prefix: str, calls: tuple[Note, ...], share: str = "", path: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        file: syntax.File,
+        prefix: str = "",
+        calls: tuple[Note, ...] = (),
+        share: str = "",
+        path: tuple[str, ...] = (),
+    ) -> None:
+        self.file = file  # the one that is lowered, wherever the block stands
         self.prefix = prefix
         self.path = path
         self.calls = calls
@@ -90,6 +98,12 @@ class Frame:
         rounds = self.rounds if round_ is None else (*self.rounds, round_)
         return Frame(self.space, scope, self.current, path, rounds, self)
 
+    def with_c_in(self) -> Scope:
+        """The variables, knowing the channels of the current tensor."""
+        type_ = self.current.type if self.current is not None else None
+        self.scope.values["c_in"] = type_.channels if type_ is not None else Unknown()
+        return self.scope
+
     def name_for(self, word: str, label: syntax.Name | None) -> str:
         """The name of a new layer or call within its space."""
         counted = self.space.next_name(word)
@@ -101,6 +115,13 @@ class Frame:
         self.space.entries[name] = Entry(tensor, self.branch, place)
         if label is not None and self.rounds:
             self.bare[label.text] = name
+
+    def adopt(self, name: str, call: syntax.Call, inner: Frame) -> None:
+        """Declares a block call whose body is lowered, and as `b1.conv2` the names in it that no branch keeps."""
+        self.declare(name, call.label, inner.current or POISON, call.span)
+        for key, entry in inner.space.entries.items():
+            if not entry.branch:
+                self.space.entries[f"{name}.{key}"] = entry._replace(branch=self.branch)
 
     def find(self, name: str) -> Entry | None:
         """What a name means here: this round's label, else a name of the space that is visible from this branch."""
