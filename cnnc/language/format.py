@@ -17,7 +17,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
 
 from cnnc.diagnostics import CnncError, Source
-from cnnc.language.parse import Token, layout, parse, tokenize
+from cnnc.language.layout import Token
+from cnnc.language.parse import layout, parse, tokenize
 
 WIDTH = 100
 INDENT = 2  # of a body

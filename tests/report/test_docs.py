@@ -179,12 +179,12 @@ def test_links_lead_somewhere() -> None:
 
 def test_limits_are_those_of_the_code() -> None:
     from cnnc.arguments import MAX_WHOLE
-    from cnnc.language import blocks, expressions, infer, parse
+    from cnnc.language import blocks, expressions, infer, layout, parse
 
     text = LANGUAGE.read_text(encoding="utf-8")
     assert f"{parse.MAX_TEXT:,} characters; {parse.MAX_TOKENS:,} words" in text
-    assert f"| brackets within each other | {parse.MAX_NESTING} |" in text
-    assert f"| operators in one value | {parse.MAX_OPERATORS} |" in text
+    assert f"| brackets within each other | {layout.MAX_NESTING} |" in text
+    assert f"| operators in one value | {layout.MAX_OPERATORS} |" in text
     assert f"| block calls within each other | {blocks.MAX_CALLS} |" in text
     assert f"| layers of a network | {blocks.MAX_LAYERS:,} |" in text
     assert f"| numbers in one tensor | 2^{infer.MAX_ELEMENTS.bit_length() - 1} |" in text

@@ -1,0 +1,250 @@
+"""What newlines, minuses and brackets mean, before the parser sees them.
+
+In: the tokens of a text as the grammar's terminals cut it. Out: the tokens as the grammar's rules take them, and a diagnostic
+for each bracket that does not match. One walk, without recursion, in time proportional to the text; it builds no tree and
+knows no word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cnnc.diagnostics import CnncError, Diagnostic, Note, Source, Span
+
+MAX_NESTING = 40  # brackets and braces within each other
+MAX_OPERATORS = 200  # in the way from a statement to its deepest value
+UNPARSED = ("COMMENT", "BREAK")
+
+_CLOSING = {"LPAR": "RPAR", "FUNCTION": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
+_ENDS_VALUE = {"NUMBER", "NAME", "EXTENT", "STRING", "RPAR", "RSQB", "RBRACE"}
+
+
+class Token(NamedTuple):
+    """A word of the text, by the name of its terminal in the grammar. Lark reads no more of it than the type."""
+
+    type: str
+    text: str
+    span: Span
+
+
+def lay_out(source: Source, tokens: list[Token], most_errors: int) -> tuple[list[Token], list[Diagnostic]]:
+    """The tokens as the grammar takes them, and the brackets that do not match; their statements are left out.
+
+    A newline that ends no statement is a BREAK; BREAKs and comments are not for the parser.
+    Raises CnncError for a text that is too deep, or has so many errors.
+    """
+    walk = _Layout(source, tokens, most_errors)
+    walk.run()
+    return walk.out, walk.diagnostics
+
+
+def end_of_statement(tokens: list[Token], index: int) -> int:
+    """Where the statement ends that a token stands in: at a separator, a closing brace, or the end of the text."""
+    depth = 0
+    while index < len(tokens):
+        kind = tokens[index].type
+        if depth == 0 and kind in ("_END", "RBRACE", "$END"):
+            break
+        depth += (kind == "LBRACE") - (kind == "RBRACE")
+        index += 1
+    return index
+
+
+class _Layout:
+    """One walk over the tokens, with the brackets that are open."""
+
+    def __init__(self, source: Source, tokens: list[Token], most_errors: int) -> None:
+        self.source = source
+        self.tokens = tokens
+        self.most_errors = most_errors
+        self.index = 0
+        self.out: list[Token] = []
+        self.open: list[tuple[int, int]] = []  # where in `tokens` and in `out` each open bracket stands
+        self.operators = [0]  # of the value being read, in each open bracket
+        self.depth = 0  # the sum of these
+        self.diagnostics: list[Diagnostic] = []
+
+    def run(self) -> None:
+        handlers: dict[str, Callable[[Token], None]] = {
+            "_END": self.end,
+            "COMMA": self.new_value,
+            "EQUAL": self.new_value,
+            "ADD": self.sign,
+            "MULTIPLY": self.operator,
+            "POWER": self.operator,
+            **dict.fromkeys(_CLOSING, self.opening),
+            **dict.fromkeys(_CLOSING.values(), self.closing),
+        }
+        self.walk(handlers)
+        while self.open:
+            self.unfinished()
+            self.walk(handlers)
+        last = self.tokens[-1].span.end if self.tokens else len(self.source.text)
+        self.out.append(Token("$END", "", self.source.span(last, last)))
+
+    def walk(self, handlers: dict[str, Callable[[Token], None]]) -> None:
+        tokens, out = self.tokens, self.out
+        while self.index < len(tokens):
+            token = tokens[self.index]
+            handler = handlers.get(token.type)
+            if handler is None:
+                out.append(token)
+            else:
+                handler(token)
+            self.index += 1
+
+    # --- newlines and values
+
+    def end(self, token: Token) -> None:
+        if not self.in_values:
+            self.new_value(token)
+        elif token.text == ";":
+            self.unclosed()
+        else:
+            self.out.append(token._replace(type="BREAK"))
+
+    def new_value(self, token: Token) -> None:
+        self.restart()
+        self.out.append(token)
+
+    def restart(self) -> None:
+        """A value begins, which is not part of the one before it."""
+        self.depth -= self.operators[-1]
+        self.operators[-1] = 0
+
+    def sign(self, token: Token) -> None:
+        """A minus begins a value after no value, and, outside brackets, with a space on its left alone."""
+        text, span = self.source.text, token.span
+        after_value = self.previous(1) in _ENDS_VALUE
+        spaced = text[span.start - 1] in " \t" and text[span.end : span.end + 1] not in (" ", "\t", "\r", "\n", "")
+        if token.text == "+" or (after_value and (self.in_values or not spaced)):
+            self.operator(token)
+        else:
+            if after_value:
+                self.restart()
+            self.operator(token._replace(type="NEG"))
+
+    def operator(self, token: Token) -> None:
+        if not self.in_values and self.previous(2) in _ENDS_VALUE and token.type != "NEG":
+            self.restart()  # `a+1 b+2`: another value than the last operator's
+        self.operators[-1] += 1
+        self.depth += 1
+        if self.depth > MAX_OPERATORS:
+            self.too_deep(token, f"more than {MAX_OPERATORS} operators in one value")
+        self.out.append(token)
+
+    def previous(self, count: int) -> str:
+        """The type of the last token, or of the one before it, among those that are parsed."""
+        for token in reversed(self.out):
+            if token.type not in UNPARSED:
+                count -= 1
+                if count == 0:
+                    return token.type
+        return ""
+
+    # --- brackets
+
+    @property
+    def in_values(self) -> bool:
+        """Whether the innermost open bracket is one of values, not of statements."""
+        return bool(self.open) and self.tokens[self.open[-1][0]].type != "LBRACE"
+
+    def opening(self, token: Token) -> None:
+        if token.type == "LBRACE":
+            if self.in_values:
+                self.unclosed()
+                return
+            self.join_bodies()
+        if not self.in_values and self.previous(1) in _ENDS_VALUE:
+            self.restart()
+        self.open.append((self.index, len(self.out)))
+        self.operators.append(0)
+        if len(self.open) > MAX_NESTING:
+            self.too_deep(token, f"brackets nested more than {MAX_NESTING} deep")
+        self.out.append(token)
+
+    def join_bodies(self) -> None:
+        """The newlines between a `}` and this `{` end no statement."""
+        out = self.out
+        first = len(out)
+        while first and (
+            out[first - 1].type == "COMMENT" or (out[first - 1].type == "_END" and out[first - 1].text != ";")
+        ):
+            first -= 1
+        if first and out[first - 1].type == "RBRACE":
+            out[first:] = [t._replace(type="BREAK") if t.type == "_END" else t for t in out[first:]]
+
+    def closing(self, token: Token) -> None:
+        opening = self.tokens[self.open[-1][0]] if self.open else None
+        if opening is not None and _CLOSING[opening.type] == token.type:
+            self.close()
+            self.out.append(token)
+        elif token.type == "RBRACE" and opening is not None:
+            self.unclosed()
+        elif token.type == "RBRACE":
+            self.report(Diagnostic("E006", "`}` closes nothing", token.span))
+        else:
+            self.mismatch(token, opening)
+
+    def close(self) -> None:
+        self.open.pop()
+        self.depth -= self.operators.pop()
+
+    # --- errors: the statement is left out, and the walk goes on at its end
+
+    def mismatch(self, token: Token, opening: Token | None) -> None:
+        if opening is None or opening.type == "LBRACE":
+            self.report(Diagnostic("E006", f"`{token.text}` closes nothing", token.span))
+        else:
+            note = Note(opening.span, "opened here")
+            message = f"`{token.text}` does not close `{opening.text}`"
+            self.report(Diagnostic("E006", message, token.span, notes=(note,)))
+        self.leave_out(self.index)
+
+    def unclosed(self) -> None:
+        """The outermost open bracket of the values being read is never closed."""
+        while len(self.open) > 1 and self.tokens[self.open[-2][0]].type != "LBRACE":
+            self.close()
+        self.report_unclosed()
+        self.leave_out(self.open[-1][0])
+
+    def unfinished(self) -> None:
+        """The text ends, and brackets are open. Braces are closed so that what they hold can be parsed."""
+        if self.in_values:
+            self.unclosed()
+            self.index += 1
+            return
+        while self.open:
+            self.report_unclosed()
+            self.close()
+            self.out.append(Token("RBRACE", "}", self.source.span(len(self.source.text), len(self.source.text))))
+
+    def report_unclosed(self) -> None:
+        opening = self.tokens[self.open[-1][0]]
+        sign = opening.text[-1]
+        span = self.source.span(opening.span.end - 1, opening.span.end)
+        close = {"(": ")", "[": "]", "{": "}"}[sign]
+        self.report(Diagnostic("E006", f"`{sign}` is never closed", span, help=f"close it with `{close}`"))
+
+    def report(self, diagnostic: Diagnostic) -> None:
+        self.diagnostics.append(diagnostic)
+        if len(self.diagnostics) >= self.most_errors:
+            raise CnncError(*self.diagnostics)
+
+    def leave_out(self, index: int) -> None:
+        """Leaves out the statement in which `tokens[index]` stands."""
+        first = len(self.out)
+        while self.in_values:
+            first = self.open[-1][1]
+            self.close()
+        depth = 0
+        while first and (depth or self.out[first - 1].type not in ("_END", "LBRACE")):
+            first -= 1
+            depth += (self.out[first].type == "RBRACE") - (self.out[first].type == "LBRACE")
+        self.restart()
+        self.out[first:] = [t for t in self.out[first:] if t.type == "COMMENT"]
+        self.index = end_of_statement(self.tokens, index) - 1
+
+    def too_deep(self, token: Token, message: str) -> None:
+        raise CnncError(*self.diagnostics, Diagnostic("E007", message, token.span))

@@ -1,0 +1,137 @@
+"""What each rule of the grammar becomes in the syntax tree.
+
+In: the tokens and nodes that a rule's parts became. Out: a node; or a CnncError for a number or string that is rightly
+spelt and has no value here. It sees one rule at a time; what the names mean is for others.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, cast
+
+from cnnc.diagnostics import CnncError, Span
+from cnnc.language import syntax
+from cnnc.language.layout import Token
+
+MAX_DIGITS = 40
+
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+class Builder:
+    """Makes a node of the tree of each rule of the grammar, or of each alternative that has a name.
+
+    Lark calls it with what the rule's parts became: tokens, nodes, and None for an optional part left out.
+    """
+
+    def file(self, parts: list[Any]) -> tuple[syntax.Statement, ...]:
+        return tuple(parts)
+
+    values = file
+
+    def let(self, parts: list[Any]) -> syntax.Let:
+        keyword, name, value = parts
+        return syntax.Let(_name(name), value, keyword.span.to(value.span))
+
+    def block(self, parts: list[Any]) -> syntax.Block:
+        keyword, name, *parameters, body = parts
+        given = tuple(p for p in parameters if p is not None)
+        return syntax.Block(_name(name), given, body, keyword.span.to(name.span))
+
+    def parameter(self, parts: list[Any]) -> syntax.BlockParameter:
+        name, default = parts
+        span = name.span if default is None else name.span.to(default.span)
+        return syntax.BlockParameter(_name(name), default, span)
+
+    def call(self, parts: list[Any]) -> syntax.Call:
+        label, op, *rest = parts
+        count = len(rest)
+        while count and type(rest[count - 1]) is syntax.Body:
+            count -= 1
+        first, last = (label or op).span, (rest[count - 1] if count else op).span
+        span = Span(first.source, first.start, last.end)
+        return syntax.Call(_name(label) if label else None, _name(op), tuple(rest[:count]), tuple(rest[count:]), span)
+
+    def body(self, parts: list[Any]) -> syntax.Body:
+        return syntax.Body(tuple(parts[1:-1]), parts[0].span.to(parts[-1].span))
+
+    def argument(self, parts: list[Any]) -> syntax.Argument:
+        key, value = parts
+        if key is None:
+            return syntax.Argument(None, value, value.span)
+        span = key.span
+        return syntax.Argument(_name(key), value, Span(span.source, span.start, value.span.end))
+
+    def number(self, parts: list[Any]) -> syntax.Number:
+        token = parts[0]
+        text = token.text
+        value = int(text) if len(text) <= MAX_DIGITS and text.isdecimal() else _number(text, token.span)
+        return syntax.Number(value, token.span)
+
+    def text(self, parts: list[Any]) -> syntax.Text:
+        token = parts[0]
+        return syntax.Text(_string(token.text, token.span), token.span)
+
+    def extent(self, parts: list[Any]) -> syntax.Extent:
+        token = parts[0]
+        axes = token.text.split("x")
+        if any(len(axis) > MAX_DIGITS for axis in axes):
+            raise CnncError.of("E004", f"a size of more than {MAX_DIGITS} characters", span=token.span)
+        return syntax.Extent(tuple(int(axis) if axis.isdecimal() else axis for axis in axes), token.span)
+
+    def word(self, parts: list[Any]) -> syntax.Word:
+        token = parts[0]
+        return syntax.Word(token.text, token.span)
+
+    def items(self, parts: list[Any]) -> syntax.List:
+        opening, *items, closing = parts
+        return syntax.List(tuple(i for i in items if i is not None), opening.span.to(closing.span))
+
+    def group(self, parts: list[Any]) -> syntax.Expression:
+        return cast(syntax.Expression, parts[1])
+
+    def apply(self, parts: list[Any]) -> syntax.Apply:
+        function, *arguments, closing = parts
+        return syntax.Apply(function.text[:-1], tuple(arguments), function.span.to(closing.span))
+
+    def negative(self, parts: list[Any]) -> syntax.Negative:
+        sign, operand = parts
+        return syntax.Negative(operand, sign.span.to(operand.span))
+
+    def sum(self, parts: list[Any]) -> syntax.Binary:
+        left, operator, right = parts
+        return syntax.Binary(operator.text, left, right, left.span.to(right.span))
+
+    product = power = sum
+
+
+def _name(token: Token) -> syntax.Name:
+    return syntax.Name(token.text, token.span)
+
+
+def _number(text: str, span: Span) -> int | float:
+    """The value of a number as the grammar has it: `1e2` and `64k` are whole, `1.5k` is not."""
+    digits = text.rstrip("kKMGiB")
+    if len(digits) > MAX_DIGITS:
+        raise CnncError.of("E004", f"a number of {len(digits):,} characters; at most {MAX_DIGITS}", span=span)
+    unit = _UNITS[text[len(digits) :]]
+    if digits.isdecimal():
+        return int(digits) * unit
+    value = float(digits) * unit
+    if not math.isfinite(value):
+        raise CnncError.of("E004", f"`{text}` is too large", span=span)
+    return int(value) if "." not in digits and value.is_integer() else value
+
+
+def _string(text: str, span: Span) -> str:
+    try:
+        value = cast(str, json.loads(text))
+        value.encode()
+    except json.JSONDecodeError as error:
+        raise CnncError.of("E003", f"bad escape in a string: {error.msg.lower()}", span=span) from error
+    except UnicodeEncodeError as error:
+        raise CnncError.of("E003", "bad escape in a string: half a surrogate pair", span=span) from error
+    if "\0" in value:
+        raise CnncError.of("E003", "bad escape in a string: no file and no model takes a zero character", span=span)
+    return value
