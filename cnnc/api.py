@@ -24,9 +24,10 @@ from cnnc.reference.engine import Array
 from cnnc.reference.parallel import one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
-from cnnc.training.loop import Result, Watcher, open_data, split, start
+from cnnc.training.loop import open_data, split, start
 from cnnc.training.loop import train as run_training
 from cnnc.training.objective import Feeds, Objective, Runner, Score, confusion
+from cnnc.training.run import Result, Watcher
 
 
 def train(

@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnc.cli.console import show, tell
 from cnnc.diagnostics import Diagnostic
-from cnnc.training.loop import Epoch, Run, Watcher
+from cnnc.training.run import Epoch, Run, Watcher
 
 
 def _count(number: int, thing: str) -> str:

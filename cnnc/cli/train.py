@@ -18,7 +18,7 @@ from cnnc.diagnostics import CnncError, Exit
 if TYPE_CHECKING:
     from cnnc.network import Network
     from cnnc.training.checkpoint import Checkpoint
-    from cnnc.training.loop import Result, Run, Watcher
+    from cnnc.training.run import Result, Run, Watcher
 
 DATA = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder of the data sets (or CNNC_DATA).")]
 
@@ -97,7 +97,8 @@ def _rehearse(network: Network, data: Path | None, json: bool) -> None:
     from tempfile import TemporaryDirectory
 
     from cnnc.report.table import human_bytes
-    from cnnc.training.loop import open_data, rehearse, start
+    from cnnc.training.loop import open_data, start
+    from cnnc.training.rehearse import rehearse
 
     dataset = open_data(network, data, tell)
     with TemporaryDirectory(prefix="cnnc-") as folder:
@@ -137,7 +138,7 @@ class _Signals:
 def _watcher(log: Log | None) -> Watcher:
     """Who is told how training goes. Raises CnncError E906."""
     from cnnc.cli.progress import Console
-    from cnnc.training.loop import Watchers
+    from cnnc.training.run import Watchers
 
     if log is None:
         return Console()
@@ -148,8 +149,9 @@ def _watcher(log: Log | None) -> Watcher:
 
 def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint | None, watcher: Watcher) -> Result:
     from cnnc.cli.console import stop_on_signals
-    from cnnc.training.loop import Stopping, open_data, start
+    from cnnc.training.loop import open_data, start
     from cnnc.training.loop import train as train_run
+    from cnnc.training.run import Stopping
 
     dataset = open_data(network, data, tell, saved.vocabulary if saved is not None else ())
     under_way: Run = start(network, dataset, folder, saved)

@@ -15,152 +15,34 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from cnnc.analysis import training_memory
 from cnnc.data.dataset import Dataset, Split
-from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.files import make_folder, read_bytes, sweep, write_atomic
-from cnnc.fuse import for_training
-from cnnc.graph import Graph, Node
+from cnnc.diagnostics import CnncError
+from cnnc.files import make_folder, sweep
 from cnnc.memory import Meter
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
-from cnnc.provenance import versions
-from cnnc.recipe import CrossEntropy, Recipe, require
-from cnnc.reference.crew import Crew, crew_for
-from cnnc.reference.engine import Array, StepNumbers, Weights, backward, forward, outward
+from cnnc.recipe import CrossEntropy, require
+from cnnc.reference.crew import crew_for
+from cnnc.reference.engine import Array, StepNumbers, backward, forward
 from cnnc.reference.initial import initialize
-from cnnc.reference.parallel import keep_memory, one_blas_thread, thread_count
+from cnnc.reference.parallel import keep_memory, one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
-from cnnc.training.curves import curves
+from cnnc.training.folder import line_of, metrics_before, save, save_metrics, save_network, save_test
+from cnnc.training.health import diverged, odd_first_loss
 from cnnc.training.objective import Objective, Score, feeds_of
 from cnnc.training.optimizers import clip, update
+from cnnc.training.run import Epoch, Result, Run, Stopping, Watcher
 from cnnc.training.schedules import factor
 
 SAVE_SECONDS = 300.0  # at most so much work is lost to a power cut
-FAR_OFF = 3.0  # a first loss so many times that of guessing is told
-
-
-class Epoch(NamedTuple):
-    """What one epoch came to; `validation` is None without a validation share.
-
-    `memory` is by how many bytes the process has grown since training began (None where the system does not tell).
-    """
-
-    number: int
-    train: Score
-    validation: Score | None
-    rate: float
-    seconds: float
-    images_per_second: float
-    memory: int | None
-    best: bool
-
-
-class Watcher:
-    """Is told how training goes. The base class is silent."""
-
-    def began(self, run: Run) -> None:
-        """Before the first step."""
-
-    def warned(self, run: Run, warning: Diagnostic) -> None:
-        """Where something is legal and hardly meant."""
-
-    def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
-        """After each step; both count from 0."""
-
-    def finished_epoch(self, run: Run, epoch: Epoch) -> None:
-        """After each epoch."""
-
-    def close(self) -> None:
-        """At the end, however training ended. Whoever made the watcher calls it."""
-
-
-class Watchers(Watcher):
-    """Several that are told the same."""
-
-    def __init__(self, *watchers: Watcher) -> None:
-        self._all = watchers
-
-    def began(self, run: Run) -> None:
-        for watcher in self._all:
-            watcher.began(run)
-
-    def warned(self, run: Run, warning: Diagnostic) -> None:
-        for watcher in self._all:
-            watcher.warned(run, warning)
-
-    def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
-        for watcher in self._all:
-            watcher.stepped(run, epoch, step, loss)
-
-    def finished_epoch(self, run: Run, epoch: Epoch) -> None:
-        for watcher in self._all:
-            watcher.finished_epoch(run, epoch)
-
-    def close(self) -> None:
-        for watcher in self._all:
-            watcher.close()
-
-
-class Stopping(NamedTuple):
-    """Asked after each step: whether to save and stop."""
-
-    asked: Callable[[], bool] = lambda: False
-
-
-@dataclass
-class Run:
-    """A run under way."""
-
-    network: Network
-    recipe: Recipe
-    graph: Graph
-    data: Dataset
-    train: Split
-    validation: Split
-    folder: Path
-    weights: Weights
-    slots: Weights
-    progress: Progress
-    objective: Objective
-    crew: Crew | None = None
-
-    @cached_property
-    def stepped(self) -> Graph:
-        """What a training step runs."""
-        return for_training(self.graph, self.objective.wanted)
-
-    @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
-        return -(-len(self.train) // self.recipe.batch)
-
-    @property
-    def held(self) -> int:
-        """Bytes of weights and slots."""
-        return sum(array.nbytes for array in (*self.weights.values(), *self.slots.values()))
-
-
-class Result(NamedTuple):
-    """The end of a run. `test` is the score of the best weights on the test set, None where it was stopped.
-
-    `memory` is by how many bytes the process has grown in training, None where the system does not tell.
-    """
-
-    run: Run
-    stopped: bool
-    test: Score | None
-    memory: int | None = None
 
 
 def open_data(
@@ -230,13 +112,13 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
     Raises CnncError E701 where the loss is no longer finite; the last good checkpoint is kept.
     """
     watcher, stopping = watcher or Watcher(), stopping or Stopping()
-    metrics = _metrics_before(run)
+    metrics = metrics_before(run)
     keep_memory()
     with one_blas_thread(), working(run), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # overflow is looked for, and said in our own words
         if run.progress == Progress() or not (run.folder / "last.safetensors").exists():
             save(run, "last")  # from the first moment on there is something to go on from
-        write_atomic(run.folder / "network.cnn", run.network.source.text.encode())
+        save_network(run)
         watcher.began(run)
         meter = Meter(run.held)
         while run.progress.epoch < run.recipe.epochs and not _is_enough(run):
@@ -246,11 +128,10 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
                 return Result(run, True, None)
             seconds = time.perf_counter() - begun
             _finish_epoch(run, watcher, metrics, seconds, run.progress.seen - seen, meter)
-        grown, _ = _memory(run, meter)
+        grown, _ = run.memory(meter)
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
         test = run.objective.evaluate(best, run.data.test)
-        found = {"epoch": run.progress.best_epoch + 1, **test.as_dict()}
-        write_atomic(run.folder / "test.json", f"{json.dumps(found)}\n".encode())
+        save_test(run, test)
         return Result(run, False, test, grown)
 
 
@@ -270,50 +151,6 @@ def working(run: Run) -> Iterator[None]:
             run.crew = None
 
 
-class Rehearsal(NamedTuple):
-    """What a run would take: seconds a step, examples a second, seconds in all; the first loss beside chance's.
-
-    Bytes: what `cnnc check --batch` predicts, what it really grew by (None where the system does not tell), and the
-    most that the process held.
-    """
-
-    loss: float
-    chance: float | None
-    seconds: float
-    rate: float
-    total: float
-    predicted: int
-    measured: int | None
-    peak: int
-
-
-def rehearse(run: Run) -> Rehearsal:
-    """Two steps of a run, the second of them timed; nothing is saved. Raises CnncError E701."""
-    batch = min(run.recipe.batch, len(run.train))
-    meter = Meter(run.held)
-    inputs = tuple(column[np.arange(batch)] for column in run.train.inputs)
-    targets = tuple(column[np.arange(batch)] for column in run.train.targets)
-    keep_memory()
-    with one_blas_thread(), working(run):
-        loss, _, _ = one_step(run, 0, 0, inputs, targets)
-        begun = time.perf_counter()
-        one_step(run, 0, 1, inputs, targets)
-        seconds = time.perf_counter() - begun
-        growth, whole = _memory(run, meter)
-    total = seconds * run.steps * run.recipe.epochs
-    predicted = training_memory(run.graph, batch, run.recipe.slots)
-    return Rehearsal(loss, run.objective.chance, seconds, batch / seconds, total, predicted, growth, whole)
-
-
-def _memory(run: Run, meter: Meter) -> tuple[int | None, int]:
-    """By how much this process and its workers have grown, and what they held at most, in bytes."""
-    growth, whole = meter.growth, meter.whole
-    for more, all_of_it in run.crew.memory() if run.crew is not None else ():
-        growth = None if growth is None or more is None else growth + more
-        whole += all_of_it
-    return growth, whole
-
-
 def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
     """Trains from where the run stands to the end of the epoch; false where it was asked to stop."""
     epoch = run.progress.epoch
@@ -328,7 +165,7 @@ def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
             random = np.random.default_rng([run.recipe.seed, 4, epoch, step])
             inputs = (augment(inputs[0], run.recipe.augment, random), *inputs[1:])
         loss, right, answers = one_step(run, epoch, step, inputs, tuple(c[chosen] for c in run.train.targets))
-        if epoch == step == 0 and (warning := _odd_first_loss(run, loss)) is not None:
+        if epoch == step == 0 and (warning := odd_first_loss(run, loss)) is not None:
             watcher.warned(run, warning)
         p = run.progress
         run.progress = replace(
@@ -360,7 +197,7 @@ def one_step(
         trace = forward(graph, run.weights, feeds, wanted=objective.wanted, training=True, random=random)
     batch = objective.batch(trace, targets)
     if not math.isfinite(batch.loss):
-        raise _diverged(run, feeds, epoch, step)
+        raise diverged(run, feeds, epoch, step)
     right, answers = objective.right(trace, targets)
     if run.crew is not None:
         gradients = run.crew.backward(run.weights, trace, batch.seeds)
@@ -372,22 +209,6 @@ def one_step(
     update(recipe.optimizer, run.weights, gradients, run.slots, rate)
     run.weights.update(trace.buffers)
     return batch.loss, right, answers
-
-
-def _odd_first_loss(run: Run, loss: float) -> Diagnostic | None:
-    """W701 where an untrained classifier does not begin at about the loss of guessing."""
-    chance = run.objective.chance
-    if chance is None or chance / FAR_OFF <= loss <= FAR_OFF * chance:
-        return None
-    above = loss > chance
-    return Diagnostic(
-        "W701",
-        f"the first loss is {loss:.4g}; guessing costs {chance:.4g}, the logarithm of the number of classes",
-        run.objective.terms[0].output.span,
-        help="the scores begin too large: scale the input (`normalize`), or give the last layer `init=normal`"
-        if above
-        else "the answer may be in the input, or all labels may be one",
-    )
 
 
 def _is_enough(run: Run) -> bool:
@@ -408,99 +229,17 @@ def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float
     if not math.isfinite(judged.loss):
         part = next(run.objective.parts(run.validation))
         first = feeds_of(run.graph, tuple(column[part] for column in run.validation.inputs))
-        raise _diverged(run, first, p.epoch, p.step - 1)
+        raise diverged(run, first, p.epoch, p.step - 1)
     better = validation is None or validation.rank >= p.best_rank  # of equals, the one trained longer
     if better:
         improved = p.epoch if validation is None or judged.rank > p.best_rank else p.improved_epoch
         p = replace(p, best_epoch=p.epoch, best_rank=judged.rank, best_loss=judged.loss, improved_epoch=improved)
     rate = run.recipe.optimizer.lr * factor(run.recipe.schedule, p.epoch, run.recipe.epochs)
-    done = Epoch(p.epoch, trained, validation, rate, seconds, images / seconds, _memory(run, meter)[0], better)
+    done = Epoch(p.epoch, trained, validation, rate, seconds, images / seconds, run.memory(meter)[0], better)
     run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, answers=0, seen=0)
     metrics.append(json.dumps(line_of(run, done)))
-    write_atomic(run.folder / "metrics.jsonl", "".join(f"{line}\n" for line in metrics).encode())
-    write_atomic(run.folder / "curves.svg", curves(metrics, run.network.name).encode())
+    save_metrics(run, metrics)
     if better:
         save(run, "best")
     save(run, "last")
     watcher.finished_epoch(run, done)
-
-
-def save(run: Run, name: str) -> Path:
-    """Writes the run as it stands to NAME.safetensors in its folder. Raises CnncError E701 rather than keep no numbers."""
-    if not all(np.isfinite(array).all() for array in run.weights.values()):
-        raise _diverged(run, {}, run.progress.epoch, max(0, run.progress.step - 1))
-    path = run.folder / f"{name}.safetensors"
-    source = run.network.source
-    checkpoints.save(
-        path,
-        Checkpoint(
-            source.name,
-            source.text,
-            run.network.settings,
-            run.data.classes,
-            run.data.vocabulary,
-            run.weights,
-            run.slots,
-            run.progress,
-            versions(),
-            thread_count(),
-            dict(run.network.includes),
-        ),
-    )
-    return path
-
-
-def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
-    """An epoch as metrics.jsonl tells it."""
-    v = epoch.validation
-    return {
-        "epoch": epoch.number + 1,
-        "train_loss": epoch.train.loss,
-        "train_accuracy": epoch.train.accuracy if run.objective.answers else None,
-        "val_loss": v.loss if v else None,
-        f"val_{run.recipe.metric}": v.result if v else None,
-        **({f"val_{name}": value for name, value in v.others} if v else {}),
-        "lr": epoch.rate,
-        "seconds": round(epoch.seconds, 3),
-        "images_per_second": round(epoch.images_per_second, 1),
-        "memory": epoch.memory,
-    }
-
-
-def _metrics_before(run: Run) -> list[str]:
-    """The lines of metrics.jsonl that a resumed run keeps: those of the epochs that its checkpoint has seen."""
-    path = run.folder / "metrics.jsonl"
-    if not run.progress.epoch or not path.exists():
-        return []
-    return read_bytes(path).decode(errors="replace").splitlines()[: run.progress.epoch]
-
-
-def _diverged(run: Run, feeds: dict[str, Array], epoch: int, step: int) -> CnncError:
-    """E701, naming the first layer whose weights, or whose value on these feeds, are not finite."""
-    guilty = _not_finite(run, feeds)
-    kept = run.folder / "last.safetensors"
-    where = f"; {guilty.name} is the first layer that is not finite" if guilty is not None else ""
-    saved = f"the last good checkpoint is {kept}; " if kept.exists() else ""
-    return CnncError(
-        Diagnostic(
-            "E701",
-            f"training diverged at epoch {epoch + 1}, step {step + 1}: the loss is not finite{where}",
-            guilty.span if guilty is not None else None,
-            help=f"{saved}try a lower learning rate, e.g. --set train.optimizer.lr={run.recipe.optimizer.lr / 10:g}",
-        )
-    )
-
-
-def _not_finite(run: Run, feeds: dict[str, Array]) -> Node | None:
-    graph, weights = run.graph, run.weights
-    for node in graph.nodes:
-        if any(not np.isfinite(weights[f"{node.parameter_owner}.{p.name}"]).all() for p in graph.parameters(node)):
-            return node
-    if not feeds:
-        return None
-    values = forward(graph, weights, feeds, keep_all=True, training=True, random=_fixed).values
-    return next((n for n in graph.nodes if n.name in values and not np.isfinite(outward(values[n.name])).all()), None)
-
-
-def _fixed(layer: str) -> np.random.Generator:
-    return np.random.default_rng(0)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from cnnc.diagnostics import CnncError
-from cnnc.training.loop import Epoch, Run, Watcher, line_of
+from cnnc.training.folder import line_of
+from cnnc.training.run import Epoch, Run, Watcher
 
 FOLDER = "tensorboard"
 

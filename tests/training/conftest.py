@@ -15,7 +15,8 @@ from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
-from cnnc.training.loop import Result, Stopping, start, train
+from cnnc.training.loop import start, train
+from cnnc.training.run import Result, Stopping
 
 TINY = """net Tiny
 input 1x8x8

@@ -12,7 +12,8 @@ from cnnc.diagnostics import CnncError, Exit
 from cnnc.network import check
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training import loop
-from cnnc.training.loop import Stopping, start, train
+from cnnc.training.loop import start, train
+from cnnc.training.run import Run, Stopping
 from tests.training.conftest import Trainer, tiny
 
 HUGE = ("train.optimizer=sgd", "train.optimizer.lr=1e30")
@@ -72,7 +73,7 @@ def test_broken_in_the_last_step_of_an_epoch(trainer: Trainer, tmp_path: Path, m
     """No later step sees the damage; neither best nor last may take it."""
     real = loop.one_step
 
-    def step(run: loop.Run, epoch: int, step: int, inputs: Any, targets: Any) -> object:
+    def step(run: Run, epoch: int, step: int, inputs: Any, targets: Any) -> object:
         made = real(run, epoch, step, inputs, targets)
         if (epoch, step) == (1, run.steps - 1):
             run.weights["fc1.weight"][0, 0] = np.nan

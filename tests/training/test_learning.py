@@ -12,7 +12,8 @@ from cnnc.diagnostics import Diagnostic
 from cnnc.network import check
 from cnnc.reference import initialize
 from cnnc.training import checkpoint as checkpoints
-from cnnc.training.loop import Epoch, Run, Watcher, start, train
+from cnnc.training.loop import start, train
+from cnnc.training.run import Epoch, Run, Watcher
 from tests.training.conftest import TINY, Trainer, tiny
 
 LEARNER = """input 1x8x8

@@ -15,8 +15,9 @@ import pytest
 
 from cnnc import files
 from cnnc.training import checkpoint as checkpoints
-from cnnc.training import loop
-from cnnc.training.loop import Stopping, start, train
+from cnnc.training import folder as run_folder
+from cnnc.training.loop import start, train
+from cnnc.training.run import Stopping
 from tests.training.conftest import TINY, Trainer, countdown, saved, tiny
 
 SGD = ("train.optimizer=sgd", "train.optimizer.lr=0.05", "train.optimizer.momentum=0.9")
@@ -92,7 +93,7 @@ def test_killed_between_the_files_of_an_epoch(
             left[0] -= 1
             real(path, *data)
 
-        for module in (loop, checkpoints):
+        for module in (run_folder, checkpoints):
             monkeypatch.setattr(module, "write_atomic", write)
         with pytest.raises(KeyboardInterrupt):
             trainer.run(tiny(), folder)

@@ -13,7 +13,8 @@ import pytest
 
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.training import checkpoint as checkpoints
-from cnnc.training.loop import Stopping, Watchers, start, train
+from cnnc.training.loop import start, train
+from cnnc.training.run import Stopping, Watchers
 from cnnc.training.tensorboard import FOLDER, TensorBoard
 from tests.cli.conftest import SMALL, codes, run
 from tests.training.conftest import Trainer, countdown, tiny

@@ -17,8 +17,9 @@ from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
 from cnnc.reference.engine import Array, forward, outward
 from cnnc.training import checkpoint as checkpoints
-from cnnc.training.loop import Result, open_data, start, train
+from cnnc.training.loop import open_data, start, train
 from cnnc.training.objective import feeds_of
+from cnnc.training.run import Result
 from tests.cli.nets import write_maps, write_several
 
 MAPS = """net Maps

@@ -1,0 +1,89 @@
+"""What a run leaves in its folder: checkpoints, metrics.jsonl and its curves, the score on the test set.
+
+In: a run as it stands, and what an epoch came to. Out: files, each written whole or not at all. It decides neither when
+nor which.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from cnnc.files import read_bytes, write_atomic
+from cnnc.provenance import versions
+from cnnc.reference.parallel import thread_count
+from cnnc.training import checkpoint as checkpoints
+from cnnc.training.checkpoint import Checkpoint
+from cnnc.training.curves import curves
+from cnnc.training.health import diverged
+from cnnc.training.objective import Score
+from cnnc.training.run import Epoch, Run
+
+
+def save(run: Run, name: str) -> Path:
+    """Writes the run as it stands to NAME.safetensors in its folder. Raises CnncError E701 rather than keep no numbers."""
+    if not all(np.isfinite(array).all() for array in run.weights.values()):
+        raise diverged(run, {}, run.progress.epoch, max(0, run.progress.step - 1))
+    path = run.folder / f"{name}.safetensors"
+    source = run.network.source
+    checkpoints.save(
+        path,
+        Checkpoint(
+            source.name,
+            source.text,
+            run.network.settings,
+            run.data.classes,
+            run.data.vocabulary,
+            run.weights,
+            run.slots,
+            run.progress,
+            versions(),
+            thread_count(),
+            dict(run.network.includes),
+        ),
+    )
+    return path
+
+
+def save_network(run: Run) -> None:
+    """Writes the network's text to network.cnn."""
+    write_atomic(run.folder / "network.cnn", run.network.source.text.encode())
+
+
+def save_metrics(run: Run, lines: list[str]) -> None:
+    """Writes the lines of metrics.jsonl, and curves.svg, which shows them."""
+    write_atomic(run.folder / "metrics.jsonl", "".join(f"{line}\n" for line in lines).encode())
+    write_atomic(run.folder / "curves.svg", curves(lines, run.network.name).encode())
+
+
+def save_test(run: Run, score: Score) -> None:
+    """Writes the score of the best weights on the test set to test.json."""
+    found = {"epoch": run.progress.best_epoch + 1, **score.as_dict()}
+    write_atomic(run.folder / "test.json", f"{json.dumps(found)}\n".encode())
+
+
+def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
+    """An epoch as metrics.jsonl tells it."""
+    v = epoch.validation
+    return {
+        "epoch": epoch.number + 1,
+        "train_loss": epoch.train.loss,
+        "train_accuracy": epoch.train.accuracy if run.objective.answers else None,
+        "val_loss": v.loss if v else None,
+        f"val_{run.recipe.metric}": v.result if v else None,
+        **({f"val_{name}": value for name, value in v.others} if v else {}),
+        "lr": epoch.rate,
+        "seconds": round(epoch.seconds, 3),
+        "images_per_second": round(epoch.images_per_second, 1),
+        "memory": epoch.memory,
+    }
+
+
+def metrics_before(run: Run) -> list[str]:
+    """The lines of metrics.jsonl that a resumed run keeps: those of the epochs that its checkpoint has seen."""
+    path = run.folder / "metrics.jsonl"
+    if not run.progress.epoch or not path.exists():
+        return []
+    return read_bytes(path).decode(errors="replace").splitlines()[: run.progress.epoch]
