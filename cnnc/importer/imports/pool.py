@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from cnnc.arguments import Word
@@ -98,7 +100,7 @@ def _reduce(c: Interpreter, step: Step) -> Made:
     kind = {"ReduceMean": "avg", "ReduceMax": "max", "ReduceL2": "l2", "ReduceSum": "avg"}[step.op]
     made = c.add(GlobalPool, x, kind=Word(kind))
     if step.op == "ReduceSum":
-        made = c.add(Scale, made, factor=real(np.prod(x.type.spatial)))
+        made = c.add(Scale, made, factor=real(prod(x.type.spatial)))
     if keep:
         return made
     shape = (c.batch, x.type.channels)
