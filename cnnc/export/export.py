@@ -102,7 +102,7 @@ def export(
         quality = None
         if options.precision != "float32":
             examples = examples.of_part(whole, graph) if examples is not None else None
-            model, quality = _lowered(model, network, options.precision, examples)
+            model, quality = _lowered(model, network, options, examples)
             if footprint is not None:
                 footprint = mcu.measured(smaller, model)
     content = model.SerializeToString(deterministic=True)
@@ -142,10 +142,10 @@ def _proven(network: Network, graph: Graph, weights: Weights, subject: Subject) 
 
 
 def _lowered(
-    model: onnx.ModelProto, network: Network, precision: Precision, examples: Examples | None
+    model: onnx.ModelProto, network: Network, options: Options, examples: Examples | None
 ) -> tuple[onnx.ModelProto, Quality]:
     """The model in a lower precision. Raises CnncError E802, E803 where its gate fails, E808 where data are missing."""
-    if precision == "float16":
+    if options.precision == "float16":
         from cnnc.export.half import half  # both load parts of onnxruntime that nothing else needs
 
         return half(model, network, examples)
@@ -154,4 +154,4 @@ def _lowered(
         raise CnncError.of("E808", message, help="train it, and export its run: `cnnc export RUN --int8`")
     from cnnc.export.quantize import quantized
 
-    return quantized(model, network, examples)
+    return quantized(model, network, examples, everywhere=options.target == "mcu")

@@ -51,13 +51,15 @@ class Examples(NamedTuple):
 
 class Quality(NamedTuple):
     """What a lower precision cost. `metric` is "accuracy" (of the labels) or "error" (of the outputs, of which float32
-    makes none); `before` and `after` are its values; `kept` are layers left in float32."""
+    makes none); `before` and `after` are its values. `kept` are layers left in float32, as they would hurt; `faster` are
+    those that compute in float32 because int8 is slower there."""
 
     precision: Precision
     metric: str
     before: float
     after: float
     kept: tuple[str, ...] = ()
+    faster: tuple[str, ...] = ()
     samples: int = 0
 
 
