@@ -7,11 +7,13 @@ so each shape must be a number, and each operator one that they know.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import prod
 from typing import NamedTuple
 
 import onnx
+from onnx.helper import tensor_dtype_to_np_dtype
 
-from cnnc.analysis import peak_memory
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph import Graph
 from cnnc.network import Network
@@ -99,17 +101,42 @@ def fit(network: Network, graph: Graph, model: onnx.ModelProto) -> Footprint:
             reason = "it would have to give its indices as well"
         elif node.op_type in _TAKEN:
             continue
-        layer = next(n for n in (node.name, *_outer(node.name)) if n in graph.by_name)
+        layer = _layer(node, graph)
         raise _refused(f"{layer} as ONNX's {node.op_type}: {reason}", layer, network)
     return measured(graph, model)
 
 
 def measured(graph: Graph, model: onnx.ModelProto) -> Footprint:
-    """RAM by the lifetimes of values, four bytes each (`cnnc.analysis.peak_memory`), and the bytes of all constants."""
-    peak = peak_memory(graph)
-    return Footprint(
-        peak.bytes, peak.at, sum(len(onnx.numpy_helper.to_array(t).tobytes()) for t in model.graph.initializer)
-    )
+    """RAM by the lifetimes of the model's tensors in the order of its nodes, and the bytes of all constants.
+
+    A value lives from the node that makes it (an input from the first) to the last that reads it, an output to the end;
+    each element takes the bytes of its type. What is made of weights when the model runs is a value too.
+    """
+    typed = onnx.shape_inference.infer_shapes(model).graph
+    known = {info.name: info.type.tensor_type for info in (*typed.input, *typed.value_info, *typed.output)}
+    sizes = {name: _bytes((d.dim_value for d in t.shape.dim), t.elem_type) for name, t in known.items()}
+    last = {name: i for i, node in enumerate(typed.node) for name in (*node.output, *node.input)}
+    last |= {info.name: len(typed.node) for info in typed.output}
+    alive = {info.name: sizes[info.name] for info in typed.input}
+    flash = sum(_bytes(tensor.dims, tensor.data_type) for tensor in typed.initializer)
+    peak = Footprint(sum(alive.values()), next(iter(alive)), flash)
+    for i, node in enumerate(typed.node):
+        alive |= {name: sizes[name] for name in node.output if name}
+        if sum(alive.values()) > peak.ram:
+            peak = peak._replace(ram=sum(alive.values()), at=_layer(node, graph))
+        alive = {name: size for name, size in alive.items() if last.get(name, i) > i}
+    return peak
+
+
+def _bytes(sizes: Iterable[int], dtype: int) -> int:
+    """Those of a tensor with these sizes and elements of this type of ONNX."""
+    return prod(sizes) * int(tensor_dtype_to_np_dtype(dtype).itemsize)
+
+
+def _layer(node: onnx.NodeProto, graph: Graph) -> str:
+    """The layer that a node is of."""
+    name = node.name or node.output[0]
+    return next(n for n in (name, *_outer(name)) if n in graph.by_name)
 
 
 def _outer(name: str) -> list[str]:

@@ -83,7 +83,8 @@ def values(model: onnx.ModelProto, feeds: dict[str, Array], names: Sequence[str]
     del copy.graph.output[:]
     copy.graph.output.extend(known[name] for name in wanted)
     session = Session(copy.SerializeToString(), "the model", "cpu")
-    runs = [session.run({n: a[part] for n, a in feeds.items()}, wanted) for part in batches(_count(feeds), 256)]
+    parts = batches(_count(feeds), session.batch or 256)
+    runs = [session.run({n: a[part] for n, a in feeds.items()}, wanted) for part in parts]
     return {name: np.concatenate([run[i] for run in runs]) for i, name in enumerate(wanted)}
 
 

@@ -202,11 +202,12 @@ def _harm(work: _Work, layer: str, feeds: dict[str, Array]) -> float:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Examples for onnxruntime's calibration, a few at a time."""
+    """Examples for onnxruntime's calibration, a few at a time, or as many as the model takes."""
 
-    def __init__(self, network: Network, examples: Split) -> None:
+    def __init__(self, model: onnx.ModelProto, network: Network, examples: Split) -> None:
+        fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
         count = min(len(examples), _CALIBRATED)
-        self.feeds = iter(feeds_of(network, examples, part) for part in batches(count, 32))
+        self.feeds = iter(feeds_of(network, examples, part) for part in batches(count, fixed or 32))
 
     def get_next(self) -> dict[str, Array] | None:
         return next(self.feeds, None)
@@ -220,7 +221,7 @@ def _ranges(model: onnx.ModelProto, network: Network, examples: Split) -> Any:
         calibrator = create_calibrator(
             path, None, (Path(folder) / "augmented.onnx").as_posix(), calibrate_method=CalibrationMethod.MinMax
         )
-        calibrator.collect_data(_Reader(network, examples))
+        calibrator.collect_data(_Reader(model, network, examples))
         return calibrator.compute_data()
 
 
