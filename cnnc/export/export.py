@@ -89,8 +89,8 @@ def export(
             "E809", f"weights of {options.precision} go into the model's own file", help="leave --external out"
         )
     facts = metadata(whole, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
-    smaller, model = _emitted(network, weights, facts, options, passes, outside)
-    footprint = mcu.fit(network, smaller, model) if options.target == "mcu" else None
+    model = _emitted(network, weights, facts, options, passes, outside)
+    footprint = mcu.fit(network, model) if options.target == "mcu" else None
     with one_blas_thread():
         if outside is not None:
             with external.staged(model, outside, path) as staged:
@@ -104,7 +104,7 @@ def export(
             examples = examples.of_part(whole, graph) if examples is not None else None
             model, quality = _lowered(model, network, options, examples)
             if footprint is not None:
-                footprint = mcu.measured(smaller, model)
+                footprint = mcu.measured(network, model)
     content = model.SerializeToString(deterministic=True)
     stale = external.files_of(path)
     write_atomic(path, content)
@@ -119,14 +119,14 @@ def _emitted(
     options: Options,
     passes: Sequence[Pass],
     outside: dict[str, Array] | None,
-) -> tuple[Graph, onnx.ModelProto]:
-    """The graph after its passes, and its model."""
+) -> onnx.ModelProto:
+    """The model of the graph after its passes."""
     smaller, folded = run_passes(network.require_graph(), weights, passes)
     sizes = family(network, smaller, lambda other: run_passes(other, weights, passes)[0])
     if options.target == "mcu":
         mcu.require_fixed(network, sizes is not None)
     batch = 1 if options.target == "mcu" else BATCH
-    return smaller, emit(smaller, folded, facts, options.opset, family=sizes, batch=batch, outside=outside)
+    return emit(smaller, folded, facts, options.opset, family=sizes, batch=batch, outside=outside)
 
 
 def _proven(network: Network, graph: Graph, weights: Weights, subject: Subject) -> Proof:

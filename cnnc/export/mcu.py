@@ -1,6 +1,6 @@
 """Models for microcontrollers: what a generator of C takes that knows every size beforehand, and what it will need.
 
-In: a network, its graph after passes, and its model with a batch of 1. Out: `Footprint`, or a CnncError that names
+In: a network, and its model with a batch of 1. Out: `Footprint`, or a CnncError that names
 the line in the way. Such generators (the operators are those that onnx2c had in 2025) allot every tensor once,
 so each shape must be a number, and each operator one that they know.
 """
@@ -15,7 +15,6 @@ import onnx
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.graph import Graph
 from cnnc.network import Network
 
 _TAKEN = frozenset(
@@ -93,7 +92,7 @@ def require_fixed(network: Network, symbolic: bool) -> None:
         raise _refused("sizes that are symbols: memory is allotted beforehand", entry.name, network, f"`--at {asked}`")
 
 
-def fit(network: Network, graph: Graph, model: onnx.ModelProto) -> Footprint:
+def fit(network: Network, model: onnx.ModelProto) -> Footprint:
     """What the model needs. Raises CnncError E807 at the first layer that a generator does not take."""
     for node in model.graph.node:
         reason = _REASONS.get(node.op_type, "generators of C do not have it")
@@ -101,12 +100,12 @@ def fit(network: Network, graph: Graph, model: onnx.ModelProto) -> Footprint:
             reason = "it would have to give its indices as well"
         elif node.op_type in _TAKEN:
             continue
-        layer = _layer(node, graph)
+        layer = _layer(node, network)
         raise _refused(f"{layer} as ONNX's {node.op_type}: {reason}", layer, network)
-    return measured(graph, model)
+    return measured(network, model)
 
 
-def measured(graph: Graph, model: onnx.ModelProto) -> Footprint:
+def measured(network: Network, model: onnx.ModelProto) -> Footprint:
     """RAM by the lifetimes of the model's tensors in the order of its nodes, and the bytes of all constants.
 
     A value lives from the node that makes it (an input from the first) to the last that reads it, an output to the end;
@@ -123,7 +122,7 @@ def measured(graph: Graph, model: onnx.ModelProto) -> Footprint:
     for i, node in enumerate(typed.node):
         alive |= {name: sizes[name] for name in node.output if name}
         if sum(alive.values()) > peak.ram:
-            peak = peak._replace(ram=sum(alive.values()), at=_layer(node, graph))
+            peak = peak._replace(ram=sum(alive.values()), at=_layer(node, network))
         alive = {name: size for name, size in alive.items() if last.get(name, i) > i}
     return peak
 
@@ -133,10 +132,10 @@ def _bytes(sizes: Iterable[int], dtype: int) -> int:
     return prod(sizes) * int(tensor_dtype_to_np_dtype(dtype).itemsize)
 
 
-def _layer(node: onnx.NodeProto, graph: Graph) -> str:
+def _layer(node: onnx.NodeProto, network: Network) -> str:
     """The layer that a node is of."""
     name = node.name or node.output[0]
-    return next(n for n in (name, *_outer(name)) if n in graph.by_name)
+    return next(n for n in (name, *_outer(name)) if n in network.require_graph().by_name)
 
 
 def _outer(name: str) -> list[str]:

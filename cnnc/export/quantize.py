@@ -119,7 +119,7 @@ class _Work(NamedTuple):
             quantizer.quantize_model()
             made = quantizer.model.model
         store(made.graph, plan.stored)
-        slim(made, self.model.graph)
+        slim(made, self.model)
         mark(made, "int8")
         return made
 

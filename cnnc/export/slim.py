@@ -1,6 +1,6 @@
 """What is done to a quantized graph once onnxruntime's quantizer is through: names, order, and nothing that is not needed.
 
-In: the graph, and the one of float32 that it was made of. Out: the same graph, changed in place. It computes the same.
+In: the model, and the one of float32 that it was made of. Out: the same model, changed in place. It computes the same.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ _ENDS = (
 )
 
 
-def slim(model: onnx.ModelProto, before: onnx.GraphProto) -> None:
+def slim(model: onnx.ModelProto, before: onnx.ModelProto) -> None:
     """Makes of what the quantizer added as little as can be, in names of the text."""
-    _replace(model.metadata_props, [p for p in model.metadata_props if p.key.startswith("cnnc.")])
+    model.producer_name, model.producer_version = before.producer_name, before.producer_version
+    _replace(model.metadata_props, before.metadata_props)
     graph = model.graph
-    _rename(graph, before)
+    _rename(graph, before.graph)
     _drop_pairs_of_maxima(graph)
     _hold_below_maxima(graph)
     _share_zeros(graph)

@@ -58,12 +58,11 @@ def test_bytes_take_one_byte() -> None:
     shapes = {"input1": (1, 1, 4, 4), "pool1": (1, 1, 2, 2)}
     entry, end = (onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in shapes.items())
     model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "bytes", [entry], [end], tensors))
-    graph = check("input 1x4x4; pool max k=2").require_graph()
-    assert mcu.measured(graph, model) == (64 + 16, "input1", 4 + 1)
+    assert mcu.measured(check("input 1x4x4; pool max k=2"), model) == (64 + 16, "input1", 4 + 1)
 
 
 def test_what_a_network_in_int8_needs(tmp_path: Path) -> None:
-    network = check("input 1x8x8; conv 4 k=3 p=1; relu; fc 10; softmax")
+    network = check("input 1x8x8; conv 4 k=3 p=1 bias=false; bn; relu; fc 10; softmax")
     images = np.random.default_rng(0).random((32, 1, 8, 8), np.float32)
     split = Split((images,), (np.zeros(32, np.int64),))
     weights = random_weights(network.require_graph(), 0)
