@@ -9,6 +9,8 @@ answer; docs/export.md has the measurements that it was made from:
 - A matrix gains where it is too large for the processor's cache in float32; a table of vectors, as it is only looked up.
 - Everything else gains nothing, but would cost the two steps if it stood in float32 between layers of int8. So it is in
   int8 where all that it reads is, and, if it has weights, where a layer that gains reads it in the end.
+- Before a layer that gains, int8 begins with the convolution that makes many channels of few: it takes about as long in
+  both, and reads fewer values, which are to be rounded, than it makes.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ QUANTIZED = (
     *("Resize", "Reshape", "Transpose", "Pad", "Slice", "Gather", "DepthToSpace"),
 )
 CHANNELS = 8  # that an output of a convolution reads
+READ, MADE = 3, 64  # channels of a convolution that int8 may begin with
 MACS = 100_000  # of a convolution, for one example
 NUMBERS = 1 << 17  # in a matrix
 
@@ -49,7 +52,8 @@ def in_integers(model: onnx.ModelProto, apart: Collection[str] = (), everywhere:
                 made.update(node.output)
                 yield node
 
-    possible = list(reached(nodes, gaining))
+    beginning = {node.name for node in nodes if _begins(node, shapes)}
+    possible = list(reached(nodes, gaining | beginning))
     leading, wanted = set(gaining), set[str]()
     for node in reversed(possible):
         if node.name in gaining or wanted.intersection(node.output):
@@ -64,11 +68,21 @@ def _gains(node: onnx.NodeProto, shapes: Shapes, constants: Collection[str]) -> 
         return node.input[0] in constants
     if node.op_type == "Gemm":
         return prod(shapes[node.input[1]]) >= NUMBERS
-    if node.op_type != "Conv" or any(a.name == "group" and a.i > 1 for a in node.attribute):
+    if not _dense(node):
         return False
     weight, output = shapes[node.input[1]], shapes[node.output[0]]
     macs = prod(weight) * prod(output[2:])
     return weight[1] >= CHANNELS and (macs >= MACS or 0 in output[2:])
+
+
+def _dense(node: onnx.NodeProto) -> bool:
+    """Whether it is a convolution whose outputs read all channels."""
+    return node.op_type == "Conv" and not any(a.name == "group" and a.i > 1 for a in node.attribute)
+
+
+def _begins(node: onnx.NodeProto, shapes: Shapes) -> bool:
+    """Whether it makes so many channels of so few that int8 may begin with it."""
+    return _dense(node) and shapes[node.input[1]][0] >= MADE and shapes[node.input[1]][1] >= READ
 
 
 def shapes_of(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:

@@ -51,6 +51,10 @@ def layers(text: str, *apart: str, everywhere: bool = False) -> list[str]:
         ("input 3x32x32; conv 16 k=3 p=1; relu; conv 16 k=3 p=1", ["conv2"]),
         ("input 7x32x32; conv 16 k=3 p=1; relu", []),
         ("input 8x32x32; conv 16 k=3 p=1; relu", ["conv1"]),
+        # many channels of few, alone and before one that gains
+        ("input 3x32x32; conv 64 k=3 p=1; relu", []),
+        ("input 3x32x32; conv 64 k=3 p=1; relu; pool max k=2; conv 16 k=3 p=1", ["conv1", "conv2"]),
+        ("input 3x32x32; conv 60 k=3 p=1; relu; pool max k=2; conv 16 k=3 p=1", ["conv2"]),
         # too little work for the steps to int8 and back: 16·16·9·36 multiply-adds, and 16·16·9·49
         ("input 16x6x6; conv 16 k=3 p=1", []),
         ("input 16x7x7; conv 16 k=3 p=1", ["conv1"]),
