@@ -1,8 +1,8 @@
 """Models for microcontrollers: what a generator of C takes that knows every size beforehand, and what it will need.
 
-In: a network, and its model with a batch of 1. Out: `Footprint`, or a CnncError that names
-the line in the way. Such generators (the operators are those that onnx2c had in 2025) allot every tensor once,
-so each shape must be a number, and each operator one that they know.
+In: a network, and its model with a batch of 1. Out: `Footprint`, or a CnncError that names the line in the way. Such
+generators (the operators are those that onnx2c had in 2025) allot every tensor once, so each shape must be a number, and
+each operator one that they know.
 """
 
 from __future__ import annotations

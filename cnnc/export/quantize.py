@@ -28,7 +28,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.export.placement import QUANTIZED, WITH_WEIGHTS, in_integers, shapes_of
 from cnnc.export.precision import Examples, Quality, feeds_of, mark, scored, values
 from cnnc.export.runtime import batches
-from cnnc.export.slim import slim, store
+from cnnc.export.slim import end, marked, slim, store
 from cnnc.network import Network
 from cnnc.recipe import CrossEntropy
 from cnnc.reference.engine import Array
@@ -108,8 +108,7 @@ class _Work(NamedTuple):
         )
 
     def quantize(self, plan: _Plan) -> onnx.ModelProto:
-        made = onnx.ModelProto()
-        made.CopyFrom(self.model)
+        made = marked(self.model)
         if plan.integer:  # of no names the quantizer would take all
             options = {"WeightSymmetric": True, "ActivationSymmetric": False, "QuantizeBias": False}
             types = QuantType.QInt8, QuantType.QUInt8
@@ -210,14 +209,15 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         self.feeds = iter(feeds_of(network, examples, part) for part in batches(count, fixed or 32))
 
     def get_next(self) -> dict[str, Array] | None:
-        return next(self.feeds, None)
+        feeds = next(self.feeds, None)
+        return None if feeds is None else {end(name): values for name, values in feeds.items()}
 
 
 def _ranges(model: onnx.ModelProto, network: Network, examples: Split) -> Any:
-    """The smallest and largest value of each tensor over the examples."""
+    """The smallest and largest value of each tensor over the examples, by its name in the marked model."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        path.write_bytes(model.SerializeToString())
+        path.write_bytes(marked(model).SerializeToString())
         calibrator = create_calibrator(
             path, None, (Path(folder) / "augmented.onnx").as_posix(), calibrate_method=CalibrationMethod.MinMax
         )

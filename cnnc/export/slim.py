@@ -1,11 +1,12 @@
-"""What is done to a quantized graph once onnxruntime's quantizer is through: names, order, and nothing that is not needed.
+"""What is done to a model before and after onnxruntime's quantizer: names, order, and nothing that is not needed.
 
-In: the model, and the one of float32 that it was made of. Out: the same model, changed in place. It computes the same.
+In: a model of float32 (`marked`), and the quantized one that was made of it (`slim`). Out: the same models with other
+names and nodes; they compute the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,45 @@ import onnx
 from onnx import helper, numpy_helper
 
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
-_ENDS = (
-    ("_QuantizeLinear_Output", ".q"),
-    ("_DequantizeLinear_Output", ".dq"),
-    ("_zero_point", ".zero"),
-    ("_scale", ".scale"),
-    ("_quantized", ".q"),
-)
+_END = "|"  # of a tensor's name, which no name of a text has: what the quantizer adds to it is told from the name
+_ADDED = {
+    "_QuantizeLinear_Output": ".q",
+    "_DequantizeLinear_Output": ".dq",
+    "_QuantizeLinear_Input": ".float",
+    "_zero_point": ".zero",
+    "_scale": ".scale",
+    "_quantized": ".q",
+    "_cast": ".cast",
+}
+
+
+def marked(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with tensors of names that stay apart from those that the quantizer makes of them."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    _rename(made.graph, end)
+    return made
+
+
+def end(name: str) -> str:
+    """A tensor's name in the marked model."""
+    return name + _END
+
+
+def _rename(graph: onnx.GraphProto, named: Callable[[str], str]) -> None:
+    for part in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        part.name = named(part.name)
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [name and named(name) for name in names]
 
 
 def slim(model: onnx.ModelProto, before: onnx.ModelProto) -> None:
-    """Makes of what the quantizer added as little as can be, in names of the text."""
+    """Makes of what the quantizer added to a marked model as little as can be, in names of the text."""
     model.producer_name, model.producer_version = before.producer_name, before.producer_version
     _replace(model.metadata_props, before.metadata_props)
     graph = model.graph
-    _rename(graph, before.graph)
+    _unmark(graph, {tensor.name for tensor in before.graph.initializer})
     _drop_pairs_of_maxima(graph)
     _hold_below_maxima(graph)
     _share_zeros(graph)
@@ -51,42 +76,30 @@ def store(graph: onnx.GraphProto, names: Collection[str]) -> None:
         scale = np.abs(weight).max(others, keepdims=True) / np.float32(127)
         scale[scale == 0] = 1
         whole = np.rint(weight / scale).astype(np.int8)
-        added = numpy_helper.from_array(whole, f"{name}.q"), numpy_helper.from_array(scale, f"{name}.scale")
+        added = numpy_helper.from_array(whole, f"{name}_quantized"), numpy_helper.from_array(scale, f"{name}_scale")
         _replace(graph.initializer, [*(tensor for tensor in graph.initializer if tensor.name != name), *added])
         graph.node.extend(
             [
-                helper.make_node("Cast", [f"{name}.q"], [f"{name}.cast"], to=onnx.TensorProto.FLOAT),
-                helper.make_node("Mul", [f"{name}.cast", f"{name}.scale"], [name]),
+                helper.make_node("Cast", [f"{name}_quantized"], [f"{name}_cast"], to=onnx.TensorProto.FLOAT),
+                helper.make_node("Mul", [f"{name}_cast", f"{name}_scale"], [name]),
             ]
         )
 
 
-def _rename(graph: onnx.GraphProto, before: onnx.GraphProto) -> None:
+def _unmark(graph: onnx.GraphProto, weights: Collection[str]) -> None:
     """What was added is named as parts of a layer are, `conv1.weight.scale`, `relu1.q`; a weight of int8, made float
     again, is the tensor that it was. The added nodes have no names but their values'."""
-    weights = {f"{tensor.name}_DequantizeLinear_Output": tensor.name for tensor in before.initializer}
-    known = {*_names(before)} - set(weights.values())
-    used = {*_names(graph)}
 
     def short(name: str) -> str:
-        made = weights.get(name, name)
-        for long, end in _ENDS:
-            made = made.replace(long, end)
-        return name if name in known or made in used else made
+        own, _, added = name.rpartition(_END)
+        if own in weights and added == "_DequantizeLinear_Output":
+            return own
+        return own + _ADDED.get(added, added)
 
-    for part in (*graph.initializer, *graph.value_info):
-        part.name = short(part.name)
+    _rename(graph, short)
     for node in graph.node:
-        for names in (node.input, node.output):
-            names[:] = [short(name) for name in names]
         if node.op_type in _PAIR:
             node.name = ""
-
-
-def _names(graph: onnx.GraphProto) -> list[str]:
-    """Of all tensors."""
-    outputs = [name for node in graph.node for name in node.output]
-    return [*outputs, *(part.name for part in (*graph.input, *graph.initializer))]
 
 
 def _drop_pairs_of_maxima(graph: onnx.GraphProto) -> None:
@@ -94,8 +107,8 @@ def _drop_pairs_of_maxima(graph: onnx.GraphProto) -> None:
     makers = {name: node for node in graph.node for name in node.output}
     instead = {}
     for node in graph.node:
-        quantize = makers.get(node.input[0])
-        if node.op_type != "DequantizeLinear" or quantize is None:
+        quantize = makers.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if quantize is None:
             continue
         pool = makers.get(quantize.input[0])
         source = makers.get(pool.input[0]) if pool is not None and pool.op_type == "MaxPool" else None

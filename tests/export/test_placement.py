@@ -178,3 +178,12 @@ def test_names_are_those_of_the_text(tmp_path: Path) -> None:
     assert readers["conv1"] == ["input1.dq", "conv1.weight", "conv1.bias"]
     assert readers["fc1"] == ["fc1.flat", "fc1.weight", "fc1.bias"]
     onnx.checker.check_model(onnx.load(done.path), full_check=True)
+
+
+def test_layers_may_be_named_as_what_the_quantizer_adds(tmp_path: Path) -> None:
+    names = ("x", "x_scale", "x_zero_point", "x_quantized", "x_DequantizeLinear_Output")
+    done, _ = exported(
+        "input 16x8x8\n" + "\n".join(f"{name}: conv 16 k=3 p=1" for name in names), tmp_path / "int8.onnx"
+    )
+    graph = onnx.load(done.path).graph
+    assert [node.output[0] for node in graph.node if node.op_type == "Conv"] == [*names[:-1], f"{names[-1]}.float"]
