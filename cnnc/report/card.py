@@ -67,7 +67,8 @@ def _score(found: Data) -> str:
     lines = [f"Data: `{data(found)}`."] if found["data"] else []
     if trained(found):
         said = trained(found)
-        weights_of = f" (of the weights before they became {found['precision']})" if found["precision"] else ""
+        lower = found["precision"] if found["trained"] else None
+        weights_of = f" (of the weights before they became {lower})" if lower else ""
         lines.append(f"Training: {_safe(said)}{weights_of}.")
     return "\n\n".join(lines)
 

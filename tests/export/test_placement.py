@@ -16,6 +16,7 @@ from cnnc.export.export import Exported, Options, export
 from cnnc.export.passes import PASSES, run_passes
 from cnnc.export.placement import WITH_WEIGHTS, in_integers
 from cnnc.export.precision import Examples
+from cnnc.export.sourcemap import find
 from cnnc.export.verify import random_weights
 from cnnc.network import Network, check
 
@@ -97,7 +98,7 @@ def test_a_sum_is_in_int8_where_all_its_parts_are() -> None:
 # --- what onnxruntime makes of it ----------------------------------------------------------------------------
 
 
-def exported(text: str, path: Path, **more: str) -> tuple[Exported, Network]:
+def exported(text: str, path: Path) -> tuple[Exported, Network]:
     network = check(text)
     random = np.random.default_rng(0)
     images = random.random((64, *network.require_graph().inputs[0].type.shape), np.float32)
@@ -177,7 +178,11 @@ def test_names_are_those_of_the_text(tmp_path: Path) -> None:
     readers = {node.name: list(node.input) for node in graph.node if node.name}
     assert readers["conv1"] == ["input1.dq", "conv1.weight", "conv1.bias"]
     assert readers["fc1"] == ["fc1.flat", "fc1.weight", "fc1.bias"]
-    onnx.checker.check_model(onnx.load(done.path), full_check=True)
+    model = onnx.load(done.path)
+    onnx.checker.check_model(model, full_check=True)
+    for name in [*(t.name for t in graph.initializer), *(name for node in graph.node for name in node.output)]:
+        layer = find(model, name, "int8.onnx").place.layer
+        assert name == layer or name.startswith(f"{layer}.")
 
 
 def test_layers_may_be_named_as_what_the_quantizer_adds(tmp_path: Path) -> None:
