@@ -67,7 +67,7 @@ def _gains(node: onnx.NodeProto, shapes: Shapes, constants: Collection[str]) -> 
     if node.op_type == "Gather":
         return node.input[0] in constants
     if node.op_type == "Gemm":
-        return prod(shapes[node.input[1]]) >= NUMBERS
+        return node.input[1] in constants and prod(shapes[node.input[1]]) >= NUMBERS
     if not _dense(node):
         return False
     weight, output = shapes[node.input[1]], shapes[node.output[0]]

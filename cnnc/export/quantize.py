@@ -28,7 +28,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.export.placement import QUANTIZED, WITH_WEIGHTS, in_integers, shapes_of
 from cnnc.export.precision import Examples, Quality, feeds_of, mark, scored, values
 from cnnc.export.runtime import batches
-from cnnc.export.slim import end, marked, slim, store
+from cnnc.export.slim import known_as, marked, slim, store
 from cnnc.network import Network
 from cnnc.recipe import CrossEntropy
 from cnnc.reference.engine import Array
@@ -70,8 +70,8 @@ def quantized(
 class _Plan(NamedTuple):
     """Nodes by name: those that compute in int8, and those that compute in float32 with weights of 8 bits."""
 
-    integer: Sequence[str] = ()
-    stored: Sequence[str] = ()
+    integer: Sequence[str]
+    stored: Sequence[str]
 
 
 class _Work(NamedTuple):
@@ -125,14 +125,16 @@ class _Work(NamedTuple):
     def faster(self, kept: Sequence[str]) -> list[str]:
         """The layers that compute in float32 because that is faster."""
         integer = self.plan(kept).integer
-        return [node.name for node in self._layers() if node.name not in integer and node.name not in kept]
+        own = [node.name for node in self._layers() if node.input[1].endswith(".weight")]
+        return [name for name in own if name not in integer and name not in kept]
 
     def titles(self, nodes: Sequence[str]) -> tuple[str, ...]:
-        """The layers of the text whose weights these nodes have; they are named by what was folded into them."""
+        """The layers of the text that these nodes have their weights of; nodes have the names of what was folded into
+        them, as of a batch norm."""
         return tuple(dict.fromkeys(n.input[1].removesuffix(".weight") for n in self._layers() if n.name in nodes))
 
     def _layers(self) -> list[onnx.NodeProto]:
-        """The nodes that have weights."""
+        """The nodes that have weights, or other constants to multiply by."""
         constants = {tensor.name for tensor in self.model.graph.initializer}
         return [n for n in self.model.graph.node if n.op_type in WITH_WEIGHTS and n.input[1] in constants]
 
@@ -210,7 +212,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
     def get_next(self) -> dict[str, Array] | None:
         feeds = next(self.feeds, None)
-        return None if feeds is None else {end(name): values for name, values in feeds.items()}
+        return None if feeds is None else {known_as(name): values for name, values in feeds.items()}
 
 
 def _ranges(model: onnx.ModelProto, network: Network, examples: Split) -> Any:

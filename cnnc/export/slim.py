@@ -30,11 +30,11 @@ def marked(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with tensors of names that stay apart from those that the quantizer makes of them."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    _rename(made.graph, end)
+    _rename(made.graph, known_as)
     return made
 
 
-def end(name: str) -> str:
+def known_as(name: str) -> str:
     """A tensor's name in the marked model."""
     return name + _END
 
@@ -75,15 +75,12 @@ def store(graph: onnx.GraphProto, names: Collection[str]) -> None:
         others = tuple(i for i in range(weight.ndim) if i != axis)
         scale = np.abs(weight).max(others, keepdims=True) / np.float32(127)
         scale[scale == 0] = 1
-        whole = np.rint(weight / scale).astype(np.int8)
-        added = numpy_helper.from_array(whole, f"{name}_quantized"), numpy_helper.from_array(scale, f"{name}_scale")
-        _replace(graph.initializer, [*(tensor for tensor in graph.initializer if tensor.name != name), *added])
-        graph.node.extend(
-            [
-                helper.make_node("Cast", [f"{name}_quantized"], [f"{name}_cast"], to=onnx.TensorProto.FLOAT),
-                helper.make_node("Mul", [f"{name}_cast", f"{name}_scale"], [name]),
-            ]
-        )
+        whole, cast, factor = (f"{name}_{added}" for added in ("quantized", "cast", "scale"))
+        tensors[whole] = numpy_helper.from_array(np.rint(weight / scale).astype(np.int8), whole)
+        tensors[factor] = numpy_helper.from_array(scale, factor)
+        graph.node.append(helper.make_node("Cast", [whole], [cast], to=onnx.TensorProto.FLOAT))
+        graph.node.append(helper.make_node("Mul", [cast, factor], [name]))
+    _replace(graph.initializer, tensors.values())
 
 
 def _unmark(graph: onnx.GraphProto, weights: Collection[str]) -> None:
@@ -134,13 +131,12 @@ def _hold_below_maxima(graph: onnx.GraphProto) -> None:
             continue
         scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:])
         name = node.input[0]
-        bounds = [np.float32(scale * (end - zero.astype(np.float32))) for end in (0, 255)]
-        ends = [
-            numpy_helper.from_array(np.asarray(b), f"{name}.{e}") for b, e in zip(bounds, ("low", "high"), strict=True)
-        ]
-        graph.initializer.extend(ends)
-        graph.node.append(helper.make_node("Clip", [name, *(end.name for end in ends)], [f"{name}.clip"]))
-        node.input[0] = f"{name}.clip"
+        clip, low, high = (f"{name}.{added}" for added in ("clip", "low", "high"))
+        for bound, byte in ((low, 0), (high, 255)):
+            value = scale * (np.float32(byte) - zero.astype(np.float32))
+            graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float32), bound))
+        graph.node.append(helper.make_node("Clip", [name, low, high], [clip]))
+        node.input[0] = clip
 
 
 def _share_zeros(graph: onnx.GraphProto) -> None:
