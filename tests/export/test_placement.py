@@ -180,6 +180,7 @@ def test_names_are_those_of_the_text(tmp_path: Path) -> None:
     assert readers["fc1"] == ["fc1.flat", "fc1.weight", "fc1.bias"]
     model = onnx.load(done.path)
     onnx.checker.check_model(model, full_check=True)
+    assert model.producer_name == "cnnc"
     for name in [*(t.name for t in graph.initializer), *(name for node in graph.node for name in node.output)]:
         layer = find(model, name, "int8.onnx").place.layer
         assert name == layer or name.startswith(f"{layer}.")
