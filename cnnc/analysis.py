@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from cnnc.fuse import for_training
 from cnnc.graph import Graph
 from cnnc.ops.activation import Relu
 from cnnc.ops.base import Window
@@ -119,10 +120,11 @@ def peak_memory(graph: Graph) -> Memory:
 def training_memory(graph: Graph, batch: int, slots: int = 2) -> int:
     """Bytes at the fullest moment of a training step, in float32; `slots` is what the optimizer keeps for each weight.
 
-    Every value is kept until backward has passed its layer, but where a relu writes over it. A gradient is kept from
+    Every value of `for_training`'s graph is kept until backward has passed its layer, but where a relu writes over it. A gradient is kept from
     the first reader of its value to the layer that made it, that of a weight to the update, which takes one array more of
     the size of the largest. What single layers and threads take for a moment beside that is not counted.
     """
+    graph = for_training(graph, graph.outputs)
     learned = {name: 4 * p.size for name, p in graph.weights.items() if p.trainable and not p.frozen}
     update = sum(learned.values()) + max(learned.values(), default=0)
     kept = 4 * sum(p.size for p in graph.weights.values()) + slots * sum(learned.values())
@@ -158,10 +160,10 @@ def _fullest(graph: Graph, batch: int, learned: dict[str, int]) -> int:
 
 def _written_over(graph: Graph) -> set[str]:
     """The values whose place a relu takes, in training, forward and backward: fresh ones that nothing else reads."""
-    fresh = Add | BatchNorm | Conv | ConvTranspose
+    fresh = (Add, BatchNorm, Conv, ConvTranspose)
     return {
         node.name
         for node in graph.nodes
-        if isinstance(node.op, fresh) and node.name not in graph.outputs
+        if type(node.op) in fresh and node.name not in graph.outputs
         if [type(reader.op) for reader in graph.consumers[node.name]] == [Relu]
     }

@@ -53,7 +53,14 @@ class Record:
         return self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash((type(self), self._key()))
+        made = self.__dict__.get("_hash")
+        if made is None:
+            made = self.__dict__["_hash"] = hash((type(self), self._key()))
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what was worked out of them is not another process's."""
+        return {name: self.__dict__[name] for name in self.fields}
 
     def __repr__(self) -> str:
         shown = (f for f in self.fields if f not in self.quiet_fields)

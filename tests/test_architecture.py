@@ -40,6 +40,7 @@ PARTS = (
     "templates",
     "ops",
     "graph",
+    "fuse",
     "analysis",
     "sizes",
     "data",

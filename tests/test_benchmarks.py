@@ -50,3 +50,13 @@ def test_a_model_is_no_larger_than_what_pytorch_writes(name: str, tmp_path: Path
     for node in bare.graph.node:
         node.ClearField("doc_string")
     assert bare.ByteSize() <= (tmp_path / "torch").stat().st_size
+
+
+def test_the_benchmark_of_int8(tmp_path: Path) -> None:
+    (tmp_path / "small.cnn").write_text("input 16x8x8; conv 16 k=3 p=1; relu; fc 4")
+    command = [sys.executable, "-m", "benchmarks.int8", str(tmp_path / "small.cnn")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    row = done.stdout.splitlines()[-1].strip("| ").split(" | ")
+    assert row[0] == "small"
+    assert all(float(cell) > 0 for cell in row[1:])
+    assert len(row) == 6

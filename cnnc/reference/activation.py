@@ -40,7 +40,7 @@ from cnnc.ops.activation import (
     Tanh,
 )
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
-from cnnc.reference.rows import channel_sum, few
+from cnnc.reference.rows import channel_sum, few, floored
 
 NoWeights = Mapping[str, Array]
 
@@ -54,7 +54,7 @@ SELU_GAMMA = 1.05070102214813232421875
 @forward_of(Relu)
 def relu(op: Relu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
-    y = np.maximum(x, 0, out=x if mode.own else None)
+    y = floored(x, over=mode.own)
     return Outcome(y, y)
 
 

@@ -4,8 +4,8 @@
     weight    its adjoint in the kernel
               (both in training by winograd.py, where that is quicker)
     input     stride 1: the same cross-correlation of the padded gradient with the kernel turned by 180°;
-              else that for each of the s·s phases of the input, with the taps that reach it; or, of few
-              channels, gradient @ weightᵀ, added back where each column came from (col2im)
+              else that for each of the s·s phases of the input, with the taps that reach it; or, with
+              few channels and many phases, gradient @ weightᵀ, added back where each column came from (col2im)
 
 These are `convolve`, `kernel_gradient` and `input_gradient`; the transposed convolution is made of the same
 three. Everything is written for any number of spatial axes; shapes in comments show two.
@@ -25,12 +25,12 @@ from cnnc.arguments import Axes
 from cnnc.ops import window
 from cnnc.ops.conv import Conv
 from cnnc.reference import correlation, winograd
-from cnnc.reference.depthwise import depthwise, depthwise_input, depthwise_kernel
+from cnnc.reference.depthwise import depthwise, depthwise_kernel
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.rows import add_channels, channel_sum
-from cnnc.reference.windows import Geometry, interior, tap
+from cnnc.reference.windows import Geometry, interior, taps
 
-FEW_CHANNELS = 16  # in a product as narrow as these, all taps at once are quicker than one phase after the other
+FEW_CHANNELS, MANY_PHASES = 16, 16  # of narrow products: all taps at once are quicker than so many one after the other
 
 
 @cache
@@ -45,12 +45,12 @@ def geometry(op: Conv, spatial: Axes) -> Geometry:
 
 def kernel_of(weight: Array) -> Array:
     """A weight (O, C, kh, kw) as the kernel (kh, kw, C, O) of `correlate`."""
-    return np.moveaxis(weight, (0, 1), (-1, -2))
+    return weight.transpose(*range(2, weight.ndim), 1, 0)
 
 
 def weight_of(kernel: Array) -> Array:
     """A kernel (kh, kw, C, O) as a weight (O, C, kh, kw)."""
-    return np.ascontiguousarray(np.moveaxis(kernel, (-1, -2), (0, 1)))
+    return np.ascontiguousarray(kernel.transpose(-1, -2, *range(kernel.ndim - 2)))
 
 
 # --- the way back to the input ------------------------------------------------------------------------------------
@@ -86,15 +86,20 @@ def _phases_of(g: Geometry, spatial: Axes) -> tuple[list[list[Phase]], Axes]:
     return axes, tuple(d // math.gcd(s, d) for s, d in zip(g.s, g.d, strict=True))
 
 
-def _by_phases(gradient: Array, weight: Array, g: Geometry, spatial: Axes) -> Array:
-    """A convolution with the turned kernel for each phase of the input (Shi et al. 2016)."""
+def _by_phases(gradient: Array, weight: Array, g: Geometry, spatial: Axes, by_channel: bool = False) -> Array:
+    """A convolution with the turned kernel for each phase of the input (Shi et al. 2016), perhaps of each channel alone."""
     axes, dilations = _phases_of(g, spatial)
-    dx = np.empty((gradient.shape[0], *spatial, weight.shape[1]), gradient.dtype)
+    channels = len(weight) if by_channel else weight.shape[1]
+    dx = np.empty((gradient.shape[0], *spatial, channels), gradient.dtype)
     for chosen in product(*axes):
         into = dx[(slice(None), *(slice(phase.first, None, s) for phase, s in zip(chosen, g.s, strict=True)))]
         if all(phase.taps for phase in chosen):
             reached = weight[(slice(None), slice(None), *(slice(p.taps.start, None, p.taps.step) for p in chosen))]
-            _by_turned_kernel(gradient, reached, chosen, dilations, into)
+            at, back = _turned(chosen, g.out, dilations)
+            if by_channel:
+                into[...] = depthwise(gradient[at], turned(reached), back)
+            else:
+                _by_turned_kernel(gradient[at], reached, back, into)
         else:
             into[...] = 0
     return dx
@@ -112,13 +117,17 @@ def _turned(chosen: tuple[Phase, ...], sizes: Axes, dilations: Axes) -> tuple[tu
     return (slice(None), *inner), Geometry(k, (1,) * len(sizes), dilations, pads, tuple(p.size for p in chosen))
 
 
-def _by_turned_kernel(gradient: Array, weight: Array, chosen: tuple[Phase, ...], dilations: Axes, into: Array) -> None:
-    at, back = _turned(chosen, gradient.shape[1:-1], dilations)
-    kernel = np.moveaxis(turned(weight), (0, 1), (-2, -1))  # (kh, kw, O, C)
+def _turned_kernel(weight: Array) -> Array:
+    """A weight (O, C, kh, kw) as the kernel (kh, kw, O, C) that goes from outputs to inputs."""
+    return turned(weight).transpose(*range(2, weight.ndim), 0, 1)
+
+
+def _by_turned_kernel(gradient: Array, weight: Array, back: Geometry, into: Array) -> None:
+    kernel = _turned_kernel(weight)
     if winograd.suits(back, weight.shape[0], weight.shape[1]):
-        into[...] = winograd.correlate(gradient[at], kernel, back)
+        into[...] = winograd.correlate(gradient, kernel, back)
     else:
-        correlation.correlate(gradient[at], kernel, back, into=into)
+        correlation.correlate(gradient, kernel, back, into=into)
 
 
 def _by_col2im(gradient: Array, weight: Array, g: Geometry, spatial: Axes) -> Array:
@@ -132,8 +141,8 @@ def _by_col2im(gradient: Array, weight: Array, g: Geometry, spatial: Axes) -> Ar
         columns = mine.reshape(len(mine) * rows, -1) @ kernel  # (n·OH·OW, O) @ (O, kh·kw·C)
         columns = columns.reshape(len(mine), *g.out, -1, channels)  # (n, OH, OW, kh·kw, C)
         padded = np.zeros((len(mine), *g.sizes(spatial), channels), gradient.dtype)
-        for number, index in enumerate(np.ndindex(*g.k)):
-            padded[tap(index, g)] += columns[..., number, :]
+        for number, (_, place) in enumerate(taps(g)):
+            padded[place] += columns[..., number, :]
         dx[i : i + step] = padded[interior(spatial, g.pads)]
     return dx
 
@@ -167,22 +176,58 @@ def input_gradient(gradient: Array, weight: Array, g: Geometry, spatial: Axes, g
     if groups == 1:
         if _rows_suit(g, weight, spatial):
             return correlation.scatter_rows(gradient, kernel_of(weight), g, spatial)
-        few = weight.shape[1] <= FEW_CHANNELS and any(s > 1 for s in g.s)
-        return (_by_col2im if few else _by_phases)(gradient, weight, g, spatial)
+        narrow = weight.shape[1] <= FEW_CHANNELS and math.prod(g.s) >= MANY_PHASES
+        return (_by_col2im if narrow else _by_phases)(gradient, weight, g, spatial)
     if weight.shape[1] == 1:
-        return depthwise_input(gradient, weight, g, spatial, groups)
+        dx = _by_phases(gradient, weight, g, spatial, by_channel=True)
+        return dx if groups == len(weight) else np.asarray(dx.reshape(*dx.shape[:-1], groups, -1).sum(-1))
     parts = zip(_split(gradient, groups), np.split(weight, groups), strict=True)
     return np.concatenate([input_gradient(d, w, g, spatial, 1) for d, w in parts], -1)
 
 
-def _rows_suit(g: Geometry, weight: Array, spatial: Axes) -> bool:
-    """Whether a row of windows at a time is quicker than the turned kernel. Only for stride 1, with its single phase."""
-    if any(s > 1 for s in g.s):
-        return False
+def _back(g: Geometry, spatial: Axes) -> tuple[tuple[slice, ...], Geometry]:
+    """The part of the gradient, and the windows on it, that make the input's gradient at stride 1."""
     axes, dilations = _phases_of(g, spatial)
-    _, back = _turned(tuple(phase for (phase,) in axes), g.out, dilations)
+    return _turned(tuple(phase for (phase,) in axes), g.out, dilations)
+
+
+def _rows_suit(g: Geometry, weight: Array, spatial: Axes) -> bool:
+    """Whether a row of windows at a time is quicker than the turned kernel."""
     outputs, channels = weight.shape[:2]
-    return not winograd.suits(back, outputs, channels) and correlation.rows_suit(g, back, channels, outputs)
+    rows = correlation.rows_cost(g, channels, outputs)
+    if math.isinf(rows):
+        return False
+    _, back = _back(g, spatial)
+    return not winograd.suits(back, outputs, channels) and rows < correlation.cost(back, outputs, channels)
+
+
+@cache
+def _shared(g: Geometry, outputs: int, channels: int, spatial: Axes) -> Geometry | None:
+    """The windows on the gradient where it is quickest that both gradients are made of them; None where it is not."""
+    if any(s > 1 for s in g.s):
+        return None
+    at, back = _back(g, spatial)
+    if any(slice(*part.indices(m)) != slice(0, m, 1) for part, m in zip(at[1:], g.out, strict=True)):
+        return None
+    if winograd.suits(back, outputs, channels):
+        return back
+    alone = correlation.cost(back, outputs, channels)
+    apart = min(alone, correlation.rows_cost(g, channels, outputs)) + correlation.cost(g, channels, outputs)
+    return back if correlation.cost(back, outputs, channels, products=2) < apart else None
+
+
+def gradients(x: Array, gradient: Array, weight: Array, g: Geometry, spatial: Axes, groups: int) -> tuple[Array, Array]:
+    """`input_gradient` and `kernel_gradient`.
+
+    At stride 1 the gradient's windows, which make that of the input with the turned kernel, make that of the kernel
+    as well: Σ over places of window and input is the gradient of the turned kernel. So they are gathered once.
+    """
+    back = _shared(g, *weight.shape[:2], spatial) if groups == 1 else None
+    if back is None:
+        return input_gradient(gradient, weight, g, spatial, groups), kernel_gradient(x, gradient, g, groups)
+    how = winograd if winograd.suits(back, *weight.shape[:2]) else correlation
+    dx, dkernel = how.correlate_both(gradient, _turned_kernel(weight), np.ascontiguousarray(x), back)
+    return dx, np.ascontiguousarray(turned(dkernel.transpose(-2, -1, *range(dkernel.ndim - 2))))
 
 
 def kernel_gradient(x: Array, gradient: Array, g: Geometry, groups: int) -> Array:
@@ -206,7 +251,7 @@ def _split(x: Array, groups: int) -> list[Array]:
 
 def turned(weight: Array) -> Array:
     """A weight (O, C, kh, kw) turned by 180°: reversed on every spatial axis."""
-    return np.flip(weight, tuple(range(2, weight.ndim)))
+    return weight[:, :, *[slice(None, None, -1)] * (weight.ndim - 2)]
 
 
 @forward_of(Conv, lets_go=True)
@@ -226,10 +271,13 @@ def conv_backward(
     g = geometry(op, spatial)
     gradient = np.ascontiguousarray(gradient)
     weight = turned(weights["weight"]) if op.flip else weights["weight"]
-    dx = input_gradient(gradient, weight, g, spatial, op.groups) if want else None
+    dx: Array | None = None
     if x is None:
-        return Gradients((dx,))
-    dweight = kernel_gradient(x, gradient, g, op.groups)
+        return Gradients((input_gradient(gradient, weight, g, spatial, op.groups) if want else None,))
+    if want:
+        dx, dweight = gradients(x, gradient, weight, g, spatial, op.groups)
+    else:
+        dweight = kernel_gradient(x, gradient, g, op.groups)
     found = {"weight": np.ascontiguousarray(turned(dweight)) if op.flip else dweight}
     if op.bias:
         found["bias"] = channel_sum(gradient).astype(gradient.dtype)

@@ -6,7 +6,7 @@
 A product as narrow as O = 6 or 16 uses a third of the processor, and a row of 3·kw numbers is copied at a
 third of its speed. There q neighbours of a row are made by one wider window, of kw + (q - 1)·s columns, with a
 kernel that holds the q shifted copies: (OW/q) rows @ (kh·(kw + (q - 1)·s)·C, q·O). It multiplies more zeros,
-copies less, and its result lies in memory as that of the plain product does. `_neighbours` weighs that up.
+copies less, and its result lies in memory as that of the plain product does. `neighbours` weighs that up.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import numpy as np
 
 from cnnc.arguments import Axes
 from cnnc.reference.engine import Array
-from cnnc.reference.rows import few, merged, wide
-from cnnc.reference.windows import Geometry, interior, tap, windows_of
+from cnnc.reference.products import aligned, laid, row_cost, times, transposed_times
+from cnnc.reference.rows import add_channels, few
+from cnnc.reference.windows import Geometry, interior, taps, windows_of
 
 CACHE_BYTES = 1 << 20  # of columns at a time: with the kernel and the result they fit a second-level cache
 
@@ -48,21 +49,22 @@ def _pieces(x: Array, g: Geometry) -> Iterator[Piece]:
     images = max(1, CACHE_BYTES // (row * height))
     rows = height if images > 1 else min(height, max(1, CACHE_BYTES // row))
     images = min(images, count)
-    direct = _is_pointwise(g)
+    if _is_pointwise(g):
+        for i in range(0, count, images):
+            yield Piece((slice(i, i + images), slice(None)), x[i : i + images].reshape(-1, taps))
+        return
+    buffer = aligned((images * rows * row // x.itemsize,), x.dtype)
     padded = np.zeros((images, *g.sizes(spatial), channels), x.dtype) if g.padded else None
-    buffer = np.empty(0 if direct else images * rows * row // x.itemsize, x.dtype)
+    seen, inside = windows_of(x if padded is None else padded, g), interior(spatial, g.pads)
     for i in range(0, count, images):
         j = min(i + images, count)
-        seen = x[i:j]
-        if padded is not None:
-            padded[: j - i][interior(spatial, g.pads)] = seen
-            seen = padded[: j - i]
-        if direct:
-            yield Piece((slice(i, j), slice(None)), seen.reshape(-1, taps))
-            continue
-        view = windows_of(seen, g)
+        if padded is None:
+            windows = seen[i:j]
+        else:
+            padded[: j - i][inside] = x[i:j]
+            windows = seen[: j - i]
         for r in range(0, height, rows):
-            part = view[:, r : r + rows]
+            part = windows[:, r : r + rows]
             columns = buffer[: part.size].reshape(part.shape)
             np.copyto(columns, part)
             yield Piece((slice(i, j), slice(r, r + rows)), columns.reshape(-1, taps))  # (n·OH·OW, kh·kw·C)
@@ -76,54 +78,73 @@ def correlate(x: Array, kernel: Array, g: Geometry, bias: Array | None = None, i
     out = np.empty((x.shape[0], *g.out, kernel.shape[-1]), x.dtype) if into is None else into
     if not out.size:
         return out
-    q = _neighbours(g, kernel.shape[-2], kernel.shape[-1]) if out.flags.c_contiguous else 1
-    flat = _shifted(kernel, g, q).reshape(-1, q * kernel.shape[-1])
-    broad = _widened(g, q)
-    whole = out if q == 1 else out.reshape(len(out), *broad.out, -1)
-    offsets = _Offsets(bias, q)
-    for at, columns in _pieces(x, broad):
-        part = whole[at]
-        if not part.flags.c_contiguous:
-            made = columns @ flat  # (n·OH·OW, kh·kw·C) @ (kh·kw·C, O)
-            offsets.add(made)
-            part[...] = made.reshape(part.shape)
-            continue
-        made = part.reshape(len(columns), -1)
-        np.matmul(columns, flat, out=made)
-        offsets.add(made)
+    q = neighbours(g, *kernel.shape[-2:]) if out.flags.c_contiguous else 1
+    made = _Result(out, kernel, g, q, bias)
+    for piece in _pieces(x, _widened(g, q)):
+        made.take(piece)
     return out
-
-
-class _Offsets:
-    """A bias that is added to piece after piece, as often repeated as its rows are merged."""
-
-    def __init__(self, bias: Array | None, q: int) -> None:
-        self.bias = None if bias is None else np.tile(bias, q)
-        self._repeated: dict[int, Array] = {}
-
-    def add(self, rows: Array) -> None:
-        """Adds the bias to rows (R, C), in place."""
-        if self.bias is None:
-            return
-        t = merged(*rows.shape)
-        if t not in self._repeated:
-            self._repeated[t] = np.tile(self.bias, t)
-        rows = wide(rows, t)
-        rows += self._repeated[t]
 
 
 def correlate_gradient(x: Array, gradient: Array, g: Geometry) -> Array:
     """The gradient (kh, kw, C, O) of the kernel of `correlate`, given that of its result, contiguous."""
-    channels, outputs = x.shape[-1], gradient.shape[-1]
-    q = _neighbours(g, channels, outputs)
-    broad = _widened(g, q)
-    total = np.zeros((math.prod(broad.k) * channels, q * outputs), x.dtype)
-    made = np.empty_like(total)
-    gradient = gradient.reshape(len(gradient), *broad.out, -1)
-    for at, columns in _pieces(x, broad):
-        # (kh·kw·C, n·OH·OW) @ (n·OH·OW, O)
-        total += np.matmul(columns.T, gradient[at].reshape(len(columns), -1), out=made)
-    return _unshifted(total.reshape(*broad.k, channels, q * outputs), g, q)
+    q = neighbours(g, x.shape[-1], gradient.shape[-1])
+    total = _Sum(gradient, x.shape[-1], g, q)
+    for piece in _pieces(x, _widened(g, q)):
+        total.take(piece)
+    return total.kernel()
+
+
+def correlate_both(x: Array, kernel: Array, gradient: Array, g: Geometry) -> tuple[Array, Array]:
+    """`correlate(x, kernel, g)` and `correlate_gradient(x, gradient, g)`, of the same columns."""
+    q = neighbours(g, *kernel.shape[-2:])
+    made = _Result(np.empty(gradient.shape, x.dtype), kernel, g, q)
+    total = _Sum(gradient, x.shape[-1], g, q)
+    for piece in _pieces(x, _widened(g, q)):
+        made.take(piece)
+        total.take(piece)
+    return made.out, total.kernel()
+
+
+class _Result:
+    """The result (N, OH, OW, O) as it is made, piece by piece."""
+
+    def __init__(self, out: Array, kernel: Array, g: Geometry, q: int, bias: Array | None = None) -> None:
+        self.out = out
+        self._flat = laid(_shifted(kernel, g, q).reshape(-1, q * kernel.shape[-1]))
+        self._whole = out if q == 1 else out.reshape(len(out), *_widened(g, q).out, -1)
+        self._bias = None if bias is None else np.tile(bias, q)
+
+    def take(self, piece: Piece) -> None:
+        """columns (n·OH·OW, kh·kw·C) @ kernel (kh·kw·C, O), and the bias."""
+        part, rows = self._whole[piece.at], len(piece.columns)
+        if part.flags.c_contiguous:
+            self._make(piece.columns, part.reshape(rows, -1))
+        else:
+            part[...] = self._make(piece.columns, np.empty((rows, self._flat.shape[1]), part.dtype)).reshape(part.shape)
+
+    def _make(self, columns: Array, out: Array) -> Array:
+        times(columns, self._flat, out)
+        if self._bias is not None:
+            add_channels(out, self._bias)
+        return out
+
+
+class _Sum:
+    """The gradient (kh, kw, C, O) of a kernel as it is summed up, piece by piece."""
+
+    def __init__(self, gradient: Array, channels: int, g: Geometry, q: int) -> None:
+        broad = _widened(g, q)
+        self._gradient = gradient.reshape(len(gradient), *broad.out, -1)
+        self._total = np.zeros((*broad.k, channels, self._gradient.shape[-1]), gradient.dtype)
+        self._g, self._q = g, q
+
+    def take(self, piece: Piece) -> None:
+        """columnsᵀ (kh·kw·C, n·OH·OW) @ gradient (n·OH·OW, O)."""
+        mine = self._gradient[piece.at].reshape(len(piece.columns), -1)
+        self._total += transposed_times(piece.columns, mine).reshape(self._total.shape)
+
+    def kernel(self) -> Array:
+        return _unshifted(self._total, self._g, self._q)
 
 
 # --- several neighbours at once ---------------------------------------------------------------------------------
@@ -163,40 +184,45 @@ def _unshifted(gradient: Array, g: Geometry, q: int) -> Array:
 
 
 @cache
-def _neighbours(g: Geometry, channels: int, outputs: int) -> int:
+def neighbours(g: Geometry, channels: int, outputs: int) -> int:
     """How many neighbours to make at once: what is quickest."""
     if g.d[-1] != 1:
         return 1
     return min((q for q in range(1, g.out[-1] + 1) if g.out[-1] % q == 0), key=lambda q: _cost(g, channels, outputs, q))
 
 
-def _cost(g: Geometry, channels: int, outputs: int, q: int) -> float:
-    """Nanoseconds an image, by a model of the machine.
+def cost(g: Geometry, channels: int, outputs: int, products: int = 1) -> float:
+    """Nanoseconds an image for the columns, and so many products with them, by a model of the machine."""
+    return _cost(g, channels, outputs, neighbours(g, channels, outputs), products)
 
-    Measured (OpenBLAS, AVX-512): a product of width O and depth K runs at O/(O + 14)·K/(K + 15) of the full rate
-    of some 150 GFLOP/s a core; a copied number costs 0.15 ns, and each run of them 6 ns more.
-    """
+
+def _cost(g: Geometry, channels: int, outputs: int, q: int, products: int = 1) -> float:
+    """A copied number costs 0.15 ns, and each run of them 6 ns more (measured)."""
     run = (g.k[-1] + (q - 1) * g.s[-1]) * channels
     height = math.prod(g.k[:-1])
     depth, across = height * run, q * outputs
-    return math.prod(g.out) / q * (_product(depth, across) + 0.15 * depth + 6 * height)
-
-
-def _product(depth: int, across: int) -> float:
-    """Nanoseconds for one row of a product."""
-    return 2 * depth * across / 150 * (1 + 14 / across) * (1 + 15 / depth)
+    return math.prod(g.out) / q * (products * row_cost(depth, across) + 0.15 * depth + 6 * height)
 
 
 # --- back to the input, a row of windows at a time ---------------------------------------------------------------
 
 
-def rows_suit(g: Geometry, back: Geometry, channels: int, outputs: int) -> bool:
-    """Whether `scatter_rows` is quicker than `back`, the cross-correlation of the gradient that does the same."""
-    if g.d[-1] != 1 or len(g.k) == 1:
-        return False
-    depth, across = outputs * g.out[-1], (g.k[-1] + (g.out[-1] - 1) * g.s[-1]) * channels * math.prod(g.k[:-1])
-    rows = math.prod(g.out[:-1]) * (_product(depth, across) + 0.4 * across)
-    return rows < _cost(back, outputs, channels, _neighbours(back, outputs, channels))
+def rows_cost(g: Geometry, channels: int, outputs: int) -> float:
+    """Nanoseconds an image for `scatter_rows`; infinite where it does not apply."""
+    if any(s > 1 for s in g.s) or g.d[-1] != 1 or len(g.k) == 1:
+        return math.inf
+    depth, across = outputs * g.out[-1], (g.k[-1] + g.out[-1] - 1) * channels * math.prod(g.k[:-1])
+    return math.prod(g.out[:-1]) * (row_cost(depth, across) + 0.4 * across)
+
+
+def _scattering(kernel: Array, broad: Geometry, width: int) -> Array:
+    """What each of `width` neighbours gives to all that one row of them saw: (OW, O, kh, W, C), of (kh, kw, C, O)."""
+    mine = np.ascontiguousarray(kernel.transpose(-1, *range(kernel.ndim - 1)))  # (O, kh, kw, C)
+    made = aligned((width, len(mine), *broad.k, mine.shape[-1]), kernel.dtype)
+    made[...] = 0
+    for i in range(width):
+        made[i, ..., i : i + mine.shape[-2], :] = mine
+    return made
 
 
 def scatter_rows(gradient: Array, kernel: Array, g: Geometry, spatial: Axes) -> Array:
@@ -207,17 +233,18 @@ def scatter_rows(gradient: Array, kernel: Array, g: Geometry, spatial: Axes) -> 
     """
     count, channels, width = len(gradient), kernel.shape[-2], g.out[-1]
     broad = _widened(g, width)
-    flat = _shifted(kernel, g, width).reshape(-1, width * kernel.shape[-1])  # (kh·W·C, OW·O)
+    flat = _scattering(kernel, broad, width).reshape(width * kernel.shape[-1], -1)  # (OW·O, kh·W·C)
     sizes = g.sizes(spatial)
     reach = broad.k[-1] * channels
     dx = np.empty((count, *spatial, channels), gradient.dtype)
     lines = math.prod(g.out[:-1])
-    for at in few(count, lines * len(flat)):
-        mine = gradient[at].reshape(-1, flat.shape[1])
-        made = (mine @ flat.T).reshape(-1, *g.out[:-1], *g.k[:-1], reach)  # (n·OH, OW·O) @ (OW·O, kh·W·C)
+    for at in few(count, lines * flat.shape[1]):
+        mine = gradient[at].reshape(-1, len(flat))
+        made = times(mine, flat, np.empty((len(mine), flat.shape[1]), dx.dtype))  # (n·OH, OW·O) @ (OW·O, kh·W·C)
+        made = made.reshape(-1, *g.out[:-1], math.prod(g.k[:-1]), reach)
         padded = np.zeros((len(made), *sizes[:-1], sizes[-1] * channels), gradient.dtype)
         upper = g._replace(k=g.k[:-1], s=g.s[:-1], d=g.d[:-1], out=g.out[:-1], pads=g.pads[:-1])
-        for index in np.ndindex(*upper.k):
-            padded[(*tap(index, upper), slice(reach))] += made[(..., *index, slice(None))]
+        for number, (_, place) in enumerate(taps(upper)):
+            padded[(*place, slice(reach))] += made[..., number, :]
         dx[at] = padded.reshape(-1, *sizes, channels)[interior(spatial, g.pads)]
     return dx

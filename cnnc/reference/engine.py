@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -197,8 +197,7 @@ def forward_part(
         first = node.inputs[0]
         free = readers[first] == 1 and not keep_all and first not in wanted and type(graph.by_name[first].op) in LETS_GO
         drawn = random(node.name) if random is not None and type(node.op) in DRAWS else None
-        mode = mode._replace(random=drawn, own=free)
-        outcome = FORWARD[type(node.op)](_op(graph, node), own, inputs, mode)
+        outcome = FORWARD[type(node.op)](_op(graph, node), own, inputs, Mode(mode.training, drawn, mode.total, free))
         part.values[node.name] = outcome.value
         if mode.training:
             part.saved[node.name] = outcome.saved
@@ -240,7 +239,7 @@ def backward_part(
     want_inputs: bool = False,
 ) -> tuple[Weights, Weights]:
     """`backward` of one part of a batch."""
-    learns = _learns(graph, order, want_inputs)
+    learns = _learns(graph, want_inputs)
     flowing = {name: seed.view() for name, seed in seeds.items()}  # gradients of values that are still to be passed on
     for seed in flowing.values():
         seed.flags.writeable = False  # it is the caller's
@@ -312,8 +311,9 @@ def own_weights(
     graph: Graph, node: Node, weights: Mapping[str, Array], newer: Mapping[str, Array] | None = None
 ) -> dict[str, Array]:
     """A node's parameters and buffers by their short names; those of `newer` take precedence."""
-    newer = newer or {}
     names = graph.parameter_names[node.name].items()
+    if not newer:
+        return {name: weights[full] for name, full in names}
     return {name: newer[full] if full in newer else weights[full] for name, full in names}
 
 
@@ -329,10 +329,11 @@ def _owned(graph: Graph, node: Node) -> list[Parameter]:
     return [graph.weights[full] for full in graph.parameter_names[node.name].values()]
 
 
-def _learns(graph: Graph, order: list[Node], want_inputs: bool) -> set[str]:
+@lru_cache(maxsize=16)
+def _learns(graph: Graph, want_inputs: bool) -> set[str]:
     """The nodes through which a gradient has somewhere to go: a weight, or an input where it is asked for."""
     found: set[str] = set()
-    for node in order:
+    for node in graph.nodes:
         own = any(p.trainable and not p.frozen for p in _owned(graph, node))
         asked = want_inputs and not node.inputs and node.type.dtype == "float32"
         if own or asked or any(name in found for name in node.inputs):

@@ -7,61 +7,72 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnnc.fuse import BatchNormRelu
 from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.rows import channel_products, channel_sum, sample_sum, scaled
 
-GUESSED = 64  # rows whose mean is near enough that of all
+FAR = 25.0  # the square of the mean, in variances
 
 
 class Standardized(NamedTuple):
-    """What batch norm's backward needs: the input, its mean and 1/sqrt(var + eps) by channel, and who knows the batch."""
+    """What batch norm's backward needs: the input, its mean and 1/sqrt(var + eps) by channel, and who knows the batch.
+
+    `far` says that the values lie so far from zero that sums of products are to be taken about the mean; `value` is
+    what a ReLU made of the result, where one belongs to the layer.
+    """
 
     x: Array
+    value: Array | None
     mean: Array
     inverse: Array
+    far: bool
     total: Callable[..., tuple[Array, ...]]
 
 
 @forward_of(BatchNorm, lets_go=True)
+@forward_of(BatchNormRelu)
 def batch_norm(op: BatchNorm, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     """(x - mean)/sqrt(var + eps)·scale + shift (Ioffe & Szegedy 2015, algorithm 1), over the whole batch in training."""
     x = np.ascontiguousarray(inputs[0])
     eps = x.dtype.type(op.eps)
     if not mode.training:
         return Outcome(_standardized(op, weights, x, weights["mean"], (weights["var"] + eps) ** -0.5))
-    mean, var = _moments(x, mode)
+    mean, var, far = _moments(x, mode)
     inverse = (var + eps) ** -0.5
     y = _standardized(op, weights, x, mean, inverse)
     old, new = x.dtype.type(op.momentum), x.dtype.type(1 - op.momentum)
     running = {"mean": weights["mean"] * old + mean * new, "var": weights["var"] * old + var * new}
-    return Outcome(y, Standardized(x, mean, inverse, mode.total), running)
+    value = y if isinstance(op, BatchNormRelu) else None
+    return Outcome(y, Standardized(x, value, mean, inverse, far, mode.total), running)
+
+
+def _moments(x: Array, mode: Mode) -> tuple[Array, Array, bool]:
+    """Mean and variance of each channel over the batch, and whether the values lie `FAR` from zero.
+
+    Where they do, the mean of squares less the square of the mean would be lost in single precision: a second pass
+    takes the sums about the mean of the first (Chan, Golub & LeVeque 1983).
+    """
+    count, sums, squares = mode.total(np.array(x.size // x.shape[-1], np.float64), *channel_products(x))
+    mean = sums / count
+    var = squares / count - mean * mean
+    far = bool((mean * mean > FAR * var).any())
+    if far:
+        centre = mean.astype(x.dtype)
+        sums, squares = mode.total(*channel_products(x, centre))
+        mean = centre + sums / count
+        var = squares / count - (sums / count) ** 2
+    return mean.astype(x.dtype), var.clip(0).astype(x.dtype), far
 
 
 def _standardized(op: BatchNorm, weights: Mapping[str, Array], x: Array, mean: Array, inverse: Array) -> Array:
     factor = inverse * weights["scale"] if op.affine else inverse
     offset = -mean * factor
-    return scaled(x, factor, offset + weights["shift"] if op.affine else offset)
+    offset = offset + weights["shift"] if op.affine else offset
+    return scaled(x, factor, offset, floor=isinstance(op, BatchNormRelu))
 
 
-def _moments(x: Array, mode: Mode) -> tuple[Array, Array]:
-    """Mean and variance of each channel over the batch, in one pass.
-
-    Sums are taken of d = x - guess, which leaves little to cancel in single precision; the guess is put back in
-    double precision (Chan, Golub & LeVeque 1983).
-    """
-    rows = x.reshape(-1, x.shape[-1])  # (N·H·W, C)
-    guess = rows[:GUESSED].mean(0)
-    sums, squares = channel_products(x, guess)
-    count = np.array(len(rows), np.float64)
-    centre = guess.astype(np.float64)
-    total = sums + count * centre
-    count, total, squares = mode.total(count, total, squares + centre * (sums + total))
-    mean = total / count
-    return mean.astype(x.dtype), (squares / count - mean * mean).clip(0).astype(x.dtype)
-
-
-@backward_of(BatchNorm)
+@backward_of(BatchNorm, BatchNormRelu)
 def batch_norm_backward(
     op: BatchNorm, weights: Mapping[str, Array], saved: Standardized, gradient: Array, want: bool
 ) -> Gradients:
@@ -69,10 +80,12 @@ def batch_norm_backward(
 
     With n = (x - mean)·inverse and f = inverse·scale, dx = f·(g - mean(g) - n·mean(g·n)), which is linear in g and x.
     """
-    x, mean, inverse, total = saved
+    x, value, mean, inverse, far, total = saved
     gradient = np.ascontiguousarray(gradient)
-    shift, products = channel_products(x, mean, gradient)
-    scale = products * inverse  # Σ g·n
+    if value is not None and not gradient.flags.writeable:
+        gradient = gradient.copy()
+    shift, products = channel_products(x, mean if far else None, gradient, positive=value)
+    scale = (products if far else products - mean * shift) * inverse  # Σ g·n
     found = {"scale": scale.astype(x.dtype), "shift": shift.astype(x.dtype)} if op.affine else {}
     if not want:
         return Gradients((None,), found)

@@ -12,15 +12,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from cnnc.reference.engine import Array
+from cnnc.reference.products import aligned
 
-WIDTH = 512  # elements of an inner loop, at which its cost no longer counts
-BLOCK = 1 << 15  # elements at a time: with two more arrays of that size they fit a second-level cache
+LONG = 8192  # elements of an inner loop: as many repeated numbers lie in the first-level cache beside a row
+SUMMED = 1024  # of one whose sums are gathered in double precision
+FEW = 1 << 17  # elements of a few samples
+BLOCK = 1 << 16  # elements at a time: with two more arrays of that size they fit a second-level cache
 
 
-def merged(rows: int, channels: int) -> int:
+def merged(rows: int, channels: int, width: int) -> int:
     """How many rows are best taken as one: a power of two that divides their number."""
     t = 1
-    while t * channels < WIDTH and rows % (2 * t) == 0:
+    while t * channels < width and rows % (2 * t) == 0:
         t *= 2
     return t
 
@@ -39,15 +42,20 @@ def blocks(rows: int, width: int) -> Iterator[slice]:
 
 def few(count: int, size: int) -> Iterator[slice]:
     """Slices of a few samples, of `size` elements each, that fit the cache."""
-    step = max(1, 4 * BLOCK // max(size, 1))
+    step = max(1, FEW // max(size, 1))
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
 
 
+def _repeated(vector: Array, t: int, like: Array) -> Array:
+    """(C,) as (t·C,), in the element type of another array."""
+    return np.broadcast_to(vector.astype(like.dtype), (t, len(vector))).ravel()
+
+
 def add_channels(array: Array, vector: Array) -> None:
     """Adds (C,) to contiguous (…, C), in place."""
-    t = _t(array)
-    rows, repeated = wide(array, t), np.tile(vector, t)
+    t = _t(array, LONG)
+    rows, repeated = wide(array, t), _repeated(vector, t, array)
     for part in blocks(*rows.shape):
         rows[part] += repeated
 
@@ -60,25 +68,41 @@ def scaled(
     more: Array | None = None,
     *,
     over: bool = False,
+    floor: bool = False,
 ) -> Array:
     """x·factor + offset, or with two more x·factor + offset + other·more, of contiguous (…, C), with (C,) each.
 
-    With `over` the result is written over x.
+    With `over` the result is written over x; with `floor` nothing of it is below zero.
     """
-    made = array if over else np.empty_like(array)
-    t = _t(array)
-    f, o = (np.tile(vector.astype(array.dtype), t) for vector in (factor, offset))
+    made = array if over else aligned(array.shape, array.dtype)
+    t = _t(array, LONG)
+    f, o = _repeated(factor, t, array), _repeated(offset, t, array)
     rows, into = wide(array, t), wide(made, t)
     second = m = None
     if other is not None and more is not None:
-        second, m = wide(other, t), np.tile(more.astype(array.dtype), t)
+        second, m = wide(other, t), _repeated(more, t, array)
     buffer = _buffer(rows) if second is not None else None
+    zeros = np.zeros(rows.shape[1], array.dtype) if floor else None  # beside a number np.maximum takes twice as long
     for part in blocks(*rows.shape):
         out = into[part]
         np.multiply(rows[part], f, out=out)
         out += o
         if second is not None and m is not None and buffer is not None:
             out += np.multiply(second[part], m, out=buffer[: len(out)])
+        if zeros is not None:
+            np.maximum(out, zeros, out=out)
+    return made
+
+
+def floored(array: Array, *, over: bool = False) -> Array:
+    """max(x, 0); with `over` written over x, which is then contiguous."""
+    if not array.flags.c_contiguous:
+        return np.maximum(array, 0)
+    made = array if over else aligned(array.shape, array.dtype)
+    flat, into, zeros = array.reshape(-1), made.reshape(-1), np.zeros(BLOCK, array.dtype)
+    for start in range(0, array.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        np.maximum(flat[part], zeros[: array.size - start], out=into[part])
     return made
 
 
@@ -87,40 +111,56 @@ def channel_sum(array: Array) -> Array:
 
     Of a block of rows the sum is single, and the blocks are added up in double precision.
     """
-    rows = wide(array, _t(array))
+    rows = wide(array, _t(array, SUMMED))
     total = np.zeros(rows.shape[1], np.float64)
+    ones = _ones(rows)
     for part in blocks(*rows.shape):
-        total += np.add.reduce(rows[part], 0)
+        seen = rows[part]
+        total += ones[: len(seen)] @ seen
     return _gathered(total, array)
 
 
-def channel_products(x: Array, centre: Array, other: Array | None = None) -> tuple[Array, Array]:
+def channel_products(
+    x: Array, centre: Array | None = None, other: Array | None = None, *, positive: Array | None = None
+) -> tuple[Array, Array]:
     """Σ d and Σ d² with d = x - centre, or Σ g and Σ d·g with another g, over the rows of contiguous (…, C).
 
-    Both (C,), of double precision.
+    Both (C,), of double precision. Without a centre d is x, which is quicker, but leaves more to cancel. Before all
+    else g becomes 0 where what is given as `positive` is not.
     """
-    t = _t(x)
-    rows, second = wide(x, t), None if other is None else wide(other, t)
-    middle = np.tile(centre.astype(x.dtype), t)
-    buffer = _buffer(rows)
+    t = _t(x, SUMMED)
+    rows, second, signs = wide(x, t), *(None if array is None else wide(array, t) for array in (other, positive))
+    ones, middle = _ones(rows), None if centre is None else _repeated(centre, t, x)
+    buffer = _buffer(rows) if middle is not None else None
     sums, products = np.zeros(rows.shape[1], np.float64), np.zeros(rows.shape[1], np.float64)
     for part in blocks(*rows.shape):
-        seen = rows[part]
-        d = np.subtract(seen, middle, out=buffer[: len(seen)])
+        d = rows[part]
+        if buffer is not None and middle is not None:
+            d = np.subtract(d, middle, out=buffer[: len(d)])
         g = d if second is None else second[part]
-        sums += np.add.reduce(g, 0)
-        np.multiply(d, g, out=d)
-        products += np.add.reduce(d, 0)
+        if signs is not None:
+            g *= signs[part] > 0
+        products += np.einsum("ij,ij->j", d, g)
+        sums += ones[: len(g)] @ g
     return _gathered(sums, x), _gathered(products, x)
 
 
-def _t(array: Array) -> int:
-    return merged(array.size // array.shape[-1], array.shape[-1])
+def _t(array: Array, width: int) -> int:
+    return merged(array.size // array.shape[-1], array.shape[-1], width)
+
+
+def _step(rows: Array) -> int:
+    """How many of these rows are one of their `blocks`."""
+    return max(1, BLOCK // int(rows.shape[1]))
 
 
 def _buffer(rows: Array) -> Array:
-    """Room for one of the `blocks` of these rows."""
-    return np.empty((max(1, BLOCK // rows.shape[1]), rows.shape[1]), rows.dtype)
+    return aligned((_step(rows), rows.shape[1]), rows.dtype)
+
+
+def _ones(rows: Array) -> Array:
+    """Whose product with a block of these rows is their sum."""
+    return np.ones(_step(rows), rows.dtype)
 
 
 def _gathered(total: Array, array: Array) -> Array:

@@ -5,6 +5,7 @@ Shapes in comments show two spatial axes; everything is written for any number o
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -51,17 +52,29 @@ def interior(spatial: Axes, pads: tuple[tuple[int, int], ...]) -> tuple[slice, .
 def windows_of(padded: Array, g: Geometry) -> Array:
     """A view (N, OH, OW, kh, kw, C) of a padded input: element [n, i, j, a, b, c] is x[n, i·s + a·d, j·s + b·d, c]."""
     n, *steps, channel = padded.strides
-    return as_strided(
-        padded,
-        (padded.shape[0], *g.out, *g.k, padded.shape[-1]),
-        (
-            n,
-            *(step * s for step, s in zip(steps, g.s, strict=True)),
-            *(step * d for step, d in zip(steps, g.d, strict=True)),
-            channel,
-        ),
-        writeable=False,
+    shape = (padded.shape[0], *g.out, *g.k, padded.shape[-1])
+    strides = (
+        n,
+        *(step * s for step, s in zip(steps, g.s, strict=True)),
+        *(step * d for step, d in zip(steps, g.d, strict=True)),
+        channel,
     )
+    return view(padded, shape, strides)
+
+
+def view(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+    """The array's memory seen with another shape and other strides, for reading."""
+    if not array.flags.c_contiguous:
+        return as_strided(array, shape, strides, writeable=False)
+    made: Array = np.ndarray(shape, array.dtype, array, 0, strides)  # a fifth of as_strided's time
+    made.flags.writeable = False
+    return made
+
+
+@cache
+def taps(g: Geometry) -> tuple[tuple[Axes, tuple[slice, ...]], ...]:
+    """Each tap's index in the kernel, and `tap` of it, in order."""
+    return tuple((index, tap(index, g)) for index in np.ndindex(*g.k))
 
 
 def tap(index: Axes, g: Geometry) -> tuple[slice, ...]:

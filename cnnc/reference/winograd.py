@@ -18,10 +18,12 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from cnnc.reference.engine import Array
+from cnnc.reference.products import across_times, aligned, laid
 from cnnc.reference.rows import add_channels
 from cnnc.reference.windows import Geometry, interior
 
 TILE, SEEN = 4, 6
+PLACES = SEEN * SEEN
 CHANNELS = 24  # as many on both sides, or the transforms cost more than the products save
 TILES = 96  # at a time: enough rows for a product, few enough for the cache
 MOST_TILES = 400  # of one image: all of them are worked through at a time
@@ -86,10 +88,14 @@ class _Tiles(NamedTuple):
         """How many images to work through at a time."""
         return max(1, TILES // (self.high * self.wide))
 
+    def fill(self, g: Geometry) -> bool:
+        """Whether they cover the output and nothing more."""
+        return g.out == (TILE * self.high, TILE * self.wide)
 
-def _inputs(x: Array, g: Geometry, tiles: _Tiles, images: int) -> Iterator[tuple[slice, Array]]:
+
+def _inputs(x: Array, g: Geometry, tiles: _Tiles) -> Iterator[tuple[slice, Array]]:
     """The transformed tiles (36, T, C) of a few images at a time."""
-    channels = x.shape[-1]
+    channels, images = x.shape[-1], min(len(x), tiles.images)
     transform = _transforms(x.dtype).inputs
     sizes = TILE * tiles.high + 2, TILE * tiles.wide + 2
     padded = np.zeros((images, *sizes, channels), x.dtype)
@@ -101,8 +107,8 @@ def _inputs(x: Array, g: Geometry, tiles: _Tiles, images: int) -> Iterator[tuple
         writeable=False,
     )
     place = interior(x.shape[1:-1], g.pads)
-    gathered = np.empty(seen.shape, x.dtype)
-    made = np.empty((SEEN * SEEN, gathered[0, 0].size), x.dtype)
+    gathered = aligned(seen.shape, x.dtype)
+    made = aligned((PLACES, gathered[0, 0].size), x.dtype)
     for i in range(0, len(x), images):
         mine = x[i : i + images]
         count = len(mine)
@@ -110,10 +116,10 @@ def _inputs(x: Array, g: Geometry, tiles: _Tiles, images: int) -> Iterator[tuple
         into, out = gathered, made
         if count < images:
             into = gathered.reshape(-1)[: gathered.size // images * count].reshape(SEEN, SEEN, count, *seen.shape[3:])
-            out = made.reshape(-1)[: into.size].reshape(SEEN * SEEN, -1)
+            out = made.reshape(-1)[: into.size].reshape(PLACES, -1)
         np.copyto(into, seen[:, :, :count])
-        np.matmul(transform, into.reshape(SEEN * SEEN, -1), out=out)  # (36, 36) @ (36, T·C)
-        yield slice(i, i + count), out.reshape(SEEN * SEEN, -1, channels)
+        across_times(transform, into.reshape(PLACES, -1), out)  # (36, 36) @ (36, T·C)
+        yield slice(i, i + count), out.reshape(PLACES, -1, channels)
 
 
 def _split(array: Array, tiles: _Tiles) -> Array:
@@ -124,42 +130,81 @@ def _split(array: Array, tiles: _Tiles) -> Array:
 
 def correlate(x: Array, kernel: Array, g: Geometry, bias: Array | None = None) -> Array:
     """The cross-correlation (N, OH, OW, O) of an input (N, H, W, C) with a kernel (3, 3, C, O)."""
-    channels, outputs = kernel.shape[2:]
-    t, tiles = _transforms(x.dtype), _Tiles.of(g)
-    weight = (t.kernel @ kernel.reshape(9, -1)).reshape(SEEN * SEEN, channels, outputs)  # (36, 9) @ (9, C·O)
-    out = np.empty((len(x), *g.out, outputs), x.dtype)
-    whole = g.out == (TILE * tiles.high, TILE * tiles.wide)
-    images = min(len(x), tiles.images)
-    for at, seen in _inputs(x, g, tiles, images):
-        product = seen @ weight  # (36, T, C) @ (36, C, O)
-        made = t.results @ product.reshape(SEEN * SEEN, -1)  # (16, 36) @ (36, T·O)
-        count = at.stop - at.start
-        made = made.reshape(TILE, TILE, count, tiles.high, tiles.wide, outputs)
-        if whole:
-            _split(out[at], tiles)[...] = made
-        else:
-            room = np.empty((count, TILE * tiles.high, TILE * tiles.wide, outputs), x.dtype)
-            _split(room, tiles)[...] = made
-            out[at] = room[:, : g.out[0], : g.out[1]]
-        if bias is not None:
-            add_channels(out[at], bias)
-    return out
+    tiles = _Tiles.of(g)
+    made = _Result(len(x), kernel, g, tiles, bias)
+    for at, seen in _inputs(x, g, tiles):
+        made.take(at, seen)
+    return made.out
 
 
 def correlate_gradient(x: Array, gradient: Array, g: Geometry) -> Array:
     """The gradient (3, 3, C, O) of the kernel of `correlate`, given that of its result (N, OH, OW, O)."""
-    channels, outputs = x.shape[-1], gradient.shape[-1]
-    t, tiles = _transforms(x.dtype), _Tiles.of(g)
-    total = np.zeros((SEEN * SEEN, channels, outputs), x.dtype)
-    images = min(len(x), tiles.images)
-    back = np.ascontiguousarray(t.results.T)
-    for at, seen in _inputs(x, g, tiles, images):
-        mine = gradient[at]
-        if g.out != (TILE * tiles.high, TILE * tiles.wide):
-            room = np.zeros((len(mine), TILE * tiles.high, TILE * tiles.wide, outputs), x.dtype)
-            room[:, : g.out[0], : g.out[1]] = mine
+    tiles = _Tiles.of(g)
+    total = _Sum(x.shape[-1], gradient, g, tiles)
+    for at, seen in _inputs(x, g, tiles):
+        total.take(at, seen)
+    return total.kernel()
+
+
+def correlate_both(x: Array, kernel: Array, gradient: Array, g: Geometry) -> tuple[Array, Array]:
+    """`correlate(x, kernel, g)` and `correlate_gradient(x, gradient, g)`, of the same transformed tiles."""
+    tiles = _Tiles.of(g)
+    made, total = _Result(len(x), kernel, g, tiles), _Sum(x.shape[-1], gradient, g, tiles)
+    for at, seen in _inputs(x, g, tiles):
+        made.take(at, seen)
+        total.take(at, seen)
+    return made.out, total.kernel()
+
+
+class _Result:
+    """The result (N, OH, OW, O) as it is made, a few images at a time."""
+
+    def __init__(self, count: int, kernel: Array, g: Geometry, tiles: _Tiles, bias: Array | None = None) -> None:
+        t, channels, outputs = _transforms(kernel.dtype), *kernel.shape[2:]
+        self.out = np.empty((count, *g.out, outputs), kernel.dtype)
+        self._weight = laid((t.kernel @ kernel.reshape(9, -1)).reshape(PLACES, channels, outputs))  # (36, 9) @ (9, C·O)
+        self._results, self._g, self._tiles, self._bias = t.results, g, tiles, bias
+
+    def take(self, at: slice, seen: Array) -> None:
+        """From transformed tiles (36, T, C)."""
+        out, tiles = self.out[at], self._tiles
+        product = seen @ self._weight  # (36, T, C) @ (36, C, O)
+        made = np.empty((TILE * TILE, product[0].size), product.dtype)
+        across_times(self._results, product.reshape(PLACES, -1), made)  # (16, 36) @ (36, T·O)
+        made = made.reshape(TILE, TILE, len(out), tiles.high, tiles.wide, out.shape[-1])
+        if tiles.fill(self._g):
+            _split(out, tiles)[...] = made
+        else:
+            room = np.empty((len(out), TILE * tiles.high, TILE * tiles.wide, out.shape[-1]), out.dtype)
+            _split(room, tiles)[...] = made
+            out[...] = room[:, : self._g.out[0], : self._g.out[1]]
+        if self._bias is not None:
+            add_channels(out, self._bias)
+
+
+class _Sum:
+    """The gradient (3, 3, C, O) of a kernel as it is summed up, a few images at a time."""
+
+    def __init__(self, channels: int, gradient: Array, g: Geometry, tiles: _Tiles) -> None:
+        t = _transforms(gradient.dtype)
+        self._gradient, self._g, self._tiles = gradient, g, tiles
+        self._spread, self._kernel = np.ascontiguousarray(t.results.T), t.kernel
+        self._total = np.zeros((PLACES, channels, gradient.shape[-1]), gradient.dtype)
+
+    def take(self, at: slice, seen: Array) -> None:
+        """From transformed tiles (36, T, C)."""
+        mine, tiles = self._gradient[at], self._tiles
+        if not tiles.fill(self._g):
+            room = np.zeros((len(mine), TILE * tiles.high, TILE * tiles.wide, mine.shape[-1]), mine.dtype)
+            room[:, : self._g.out[0], : self._g.out[1]] = mine
             mine = room
-        spread = back @ _split(mine, tiles).reshape(TILE * TILE, -1)  # (36, 16) @ (16, T·O)
+        parts = _split(mine, tiles).reshape(TILE * TILE, -1)
+        spread = across_times(
+            self._spread, parts, np.empty((PLACES, parts.shape[1]), parts.dtype)
+        )  # (36, 16) @ (16, T·O)
         # (36, C, T) @ (36, T, O)
-        total += seen.transpose(0, 2, 1) @ spread.reshape(SEEN * SEEN, -1, outputs)
-    return (t.kernel.T @ total.reshape(SEEN * SEEN, -1)).reshape(3, 3, channels, outputs)  # (9, 36) @ (36, C·O)
+        self._total += seen.transpose(0, 2, 1) @ spread.reshape(PLACES, -1, mine.shape[-1])
+
+    def kernel(self) -> Array:
+        """(9, 36) @ (36, C·O)."""
+        return (self._kernel.T @ self._total.reshape(PLACES, -1)).reshape(3, 3, *self._total.shape[1:])

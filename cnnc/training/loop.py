@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from cnnc.analysis import training_memory
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.files import make_folder, read_bytes, sweep, write_atomic
+from cnnc.fuse import for_training
 from cnnc.graph import Graph, Node
 from cnnc.memory import Meter
 from cnnc.network import Network
@@ -132,6 +134,11 @@ class Run:
     progress: Progress
     objective: Objective
     crew: Crew | None = None
+
+    @cached_property
+    def stepped(self) -> Graph:
+        """What a training step runs."""
+        return for_training(self.graph, self.objective.wanted)
 
     @property
     def steps(self) -> int:
@@ -251,7 +258,7 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
 def working(run: Run) -> Iterator[None]:
     """Inside, worker processes take their parts of each batch, where the run is long enough to be worth it."""
     left = run.recipe.epochs - run.progress.epoch
-    run.crew = crew_for(run.graph, run.weights, run.objective.wanted, run.recipe.batch, left * len(run.train))
+    run.crew = crew_for(run.stepped, run.weights, run.objective.wanted, run.recipe.batch, left * len(run.train))
     if run.crew is None:
         yield
         return
@@ -343,7 +350,7 @@ def one_step(
     run: Run, epoch: int, step: int, inputs: tuple[Array, ...], targets: tuple[Array, ...]
 ) -> tuple[float, int, int]:
     """One batch forward and backward, and the update; returns the loss, the right answers, and all answers."""
-    recipe, graph, objective = run.recipe, run.graph, run.objective
+    recipe, graph, objective = run.recipe, run.stepped, run.objective
 
     random = StepNumbers(recipe.seed, epoch, step)
     feeds = feeds_of(graph, inputs)

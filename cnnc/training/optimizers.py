@@ -7,12 +7,14 @@ The slots belong to the caller, who keeps them in the checkpoint.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from cnnc.recipe import Adam, AdamW, Optimizer, RmsProp, Sgd
 from cnnc.reference.engine import Array, Weights
+
+BLOCK = 1 << 16  # numbers at a time: with the slots they stay in the cache while a rule goes over them
 
 
 def update(optimizer: Optimizer, weights: Weights, gradients: Mapping[str, Array], slots: Weights, rate: float) -> None:
@@ -22,14 +24,47 @@ def update(optimizer: Optimizer, weights: Weights, gradients: Mapping[str, Array
         count = slots.setdefault("steps", np.zeros((), np.int64))
         count += 1
         steps = int(count)
+    names = _slots_of(optimizer)
     for name, gradient in gradients.items():
-        match optimizer:
-            case Sgd():
-                _sgd(optimizer, weights[name], gradient, slots, name, rate)
-            case RmsProp():
-                _rmsprop(optimizer, weights[name], gradient, slots, name, rate)
-            case _:
-                _adam(optimizer, weights[name], gradient, slots, name, rate, steps)
+        weight = weights[name]
+        held = [_slot(slots, f"{name}.{slot}", weight) for slot in names]
+        for parts in _blocks(weight, gradient, *held):
+            match optimizer:
+                case Sgd():
+                    _sgd(optimizer, rate, *parts)
+                case RmsProp():
+                    _rmsprop(optimizer, rate, *parts)
+                case _:
+                    _adam(optimizer, rate, steps, *parts)
+
+
+def _slots_of(optimizer: Optimizer) -> tuple[str, ...]:
+    """What the optimizer keeps for each weight."""
+    match optimizer:
+        case Sgd():
+            return ("velocity",) if optimizer.momentum else ()
+        case RmsProp():
+            return ("square", "velocity") if optimizer.momentum else ("square",)
+        case _:
+            return ("mean", "square")
+
+
+def _slot(slots: Weights, name: str, weight: Array) -> Array:
+    """A slot of a weight, of zeros at first."""
+    found = slots.get(name)
+    if found is None:
+        found = slots[name] = np.zeros_like(weight)
+    return found
+
+
+def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Arrays of one shape, a run of each at a time. All but the second, the gradient, are written to."""
+    if arrays[0].size <= BLOCK or not all(array.flags.c_contiguous for array in arrays):
+        yield arrays
+        return
+    flat = [array.reshape(-1) for array in arrays]
+    for start in range(0, arrays[0].size, BLOCK):
+        yield tuple(array[start : start + BLOCK] for array in flat)
 
 
 def clip(gradients: Mapping[str, Array], norm: float) -> None:
@@ -40,19 +75,18 @@ def clip(gradients: Mapping[str, Array], norm: float) -> None:
             gradient *= gradient.dtype.type(norm / total)
 
 
-def _sgd(op: Sgd, weight: Array, gradient: Array, slots: Weights, name: str, rate: float) -> None:
+def _sgd(op: Sgd, rate: float, weight: Array, gradient: Array, velocity: Array | None = None) -> None:
     """v ← μ·v + g; w ← w − rate·v, or, looking ahead, w − rate·(g + μ·v)."""
     if op.weight_decay:
         gradient = gradient + weight * weight.dtype.type(op.weight_decay)
-    if op.momentum:
-        velocity = slots.setdefault(f"{name}.velocity", np.zeros_like(weight))
+    if velocity is not None:
         velocity *= weight.dtype.type(op.momentum)
         velocity += gradient
         gradient = gradient + velocity * weight.dtype.type(op.momentum) if op.nesterov else velocity
     weight -= gradient * weight.dtype.type(rate)
 
 
-def _adam(op: Adam | AdamW, weight: Array, gradient: Array, slots: Weights, name: str, rate: float, step: int) -> None:
+def _adam(op: Adam | AdamW, rate: float, step: int, weight: Array, gradient: Array, mean: Array, square: Array) -> None:
     """m and v are running means of g and g²; w ← w − rate·m̂/(sqrt(v̂) + eps) (Kingma & Ba 2015, algorithm 1).
 
     AdamW takes rate·weight_decay of the weight away first, Adam adds weight_decay·w to g.
@@ -63,8 +97,6 @@ def _adam(op: Adam | AdamW, weight: Array, gradient: Array, slots: Weights, name
             weight *= real(1 - rate * op.weight_decay)
         else:
             gradient = gradient + weight * real(op.weight_decay)
-    mean = slots.setdefault(f"{name}.mean", np.zeros_like(weight))
-    square = slots.setdefault(f"{name}.square", np.zeros_like(weight))
     change = gradient - mean  # one array beside the slots is all that the step takes
     change *= real(1 - op.beta1)
     mean += change
@@ -80,17 +112,17 @@ def _adam(op: Adam | AdamW, weight: Array, gradient: Array, slots: Weights, name
     weight -= step_by
 
 
-def _rmsprop(op: RmsProp, weight: Array, gradient: Array, slots: Weights, name: str, rate: float) -> None:
+def _rmsprop(
+    op: RmsProp, rate: float, weight: Array, gradient: Array, square: Array, velocity: Array | None = None
+) -> None:
     """v ← decay·v + (1 − decay)·g²; w ← w − rate·g/(sqrt(v) + eps), through a velocity where there is momentum."""
     real = weight.dtype.type
     if op.weight_decay:
         gradient = gradient + weight * real(op.weight_decay)
-    square = slots.setdefault(f"{name}.square", np.zeros_like(weight))
     square *= real(op.decay)
     square += gradient * gradient * real(1 - op.decay)
     step = gradient / (np.sqrt(square) + real(op.eps))
-    if op.momentum:
-        velocity = slots.setdefault(f"{name}.velocity", np.zeros_like(weight))
+    if velocity is not None:
         velocity *= real(op.momentum)
         velocity += step
         step = velocity

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cnnc.reference import conv, correlation, winograd
+from cnnc.reference import conv, correlation, products, winograd
 from cnnc.reference.engine import Array
 from cnnc.reference.rows import BLOCK, channel_products, channel_sum, scaled
 from cnnc.reference.windows import Geometry
@@ -44,12 +45,12 @@ def test_any_number_of_neighbours_gives_the_same(
     g = windows(m, k, s, p)
     x, kernel, bias = numbers(5, *m, 3), numbers(*g.k, 3, 4), numbers(4)
     gradient = numbers(5, *g.out, 4)
-    monkeypatch.setattr(correlation, "_neighbours", lambda *_: PLAIN)
+    monkeypatch.setattr(correlation, "neighbours", lambda *_: PLAIN)
     value, back = correlation.correlate(x, kernel, g, bias), correlation.correlate_gradient(x, gradient, g)
     divisors = [q for q in range(2, g.out[-1] + 1) if g.out[-1] % q == 0]
     assert divisors
     for q in divisors:
-        monkeypatch.setattr(correlation, "_neighbours", lambda *_, q=q: q)
+        monkeypatch.setattr(correlation, "neighbours", lambda *_, q=q: q)
         np.testing.assert_allclose(correlation.correlate(x, kernel, g, bias), value, rtol=1e-11, atol=1e-11)
         np.testing.assert_allclose(correlation.correlate_gradient(x, gradient, g), back, rtol=1e-11, atol=1e-11)
 
@@ -70,8 +71,16 @@ def test_rows_of_windows_give_the_input_gradient(
     g = windows(m, k, 1, p)
     gradient, weight = numbers(3, *g.out, 6), numbers(6, 2, *g.k)
     rows = correlation.scatter_rows(gradient, conv.kernel_of(weight), g, m)
-    monkeypatch.setattr(correlation, "rows_suit", lambda *_: False)
+    monkeypatch.setattr(correlation, "rows_cost", lambda *_: math.inf)
     np.testing.assert_allclose(rows, conv.input_gradient(gradient, weight, g, m, 1), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(("m", "k", "s", "p"), CONVOLUTIONS)
+def test_all_taps_at_once_and_phase_after_phase_give_the_same(m: tuple[int, ...], k: int, s: int, p: int) -> None:
+    g = windows(m, k, s, p)
+    gradient, weight = numbers(5, *g.out, 6), numbers(6, 2, *g.k)
+    expected = conv._by_phases(gradient, weight, g, m)
+    np.testing.assert_allclose(conv._by_col2im(gradient, weight, g, m), expected, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 5e-5)])
@@ -124,3 +133,46 @@ def test_batch_norm_finds_small_variances_beside_large_means() -> None:
     trace = forward(made, initialize(made, 0), {"input1": x}, training=True)
     exact = x.astype(np.float64).var((0, 2, 3))
     np.testing.assert_allclose((trace.buffers["bn1.var"] - 0.9) / 0.1, exact, rtol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "depth", "across"), [(1, 3, 4), (95, 30, 16), (500, 144, 16), (300, 700, 300), (97, 9, 1)]
+)
+def test_products_in_pieces(rows: int, depth: int, across: int) -> None:
+    a, b, other = numbers(rows, depth), products.laid(numbers(depth, across)), numbers(rows, across)
+    np.testing.assert_allclose(products.times(a, b, np.empty((rows, across))), a @ b, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(products.transposed_times(a, other), a.T @ other, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("columns", [7, 512])
+def test_products_some_columns_at_a_time(columns: int) -> None:
+    a, b = numbers(16, 36), numbers(36, columns)
+    np.testing.assert_allclose(products.across_times(a, b, np.empty((16, columns))), a @ b, rtol=1e-12, atol=1e-12)
+
+
+def test_what_products_share_begins_at_a_cache_line() -> None:
+    made = products.laid(numbers(5, 7)[:, 1:])
+    assert made.ctypes.data % products.LINE == 0
+    assert made.flags.c_contiguous
+    assert products.laid(made) is made
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("m", "k", "p", "channels"), [((8, 8), 3, 1, 25), ((9, 12), 5, 2, 4), ((20,), 3, 0, 6), ((4, 6, 8), 3, 1, 3)]
+)
+def test_both_gradients_at_once(
+    m: tuple[int, ...], k: int, p: int, channels: int, dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One gathering of the gradient's windows gives that of the input and that of the weight."""
+    g = windows(m, k, 1, p)
+    x, weight = numbers(5, *m, channels, dtype=dtype), numbers(30, channels, *g.k, dtype=dtype)
+    gradient = numbers(5, *g.out, 30, dtype=dtype)
+    shared = lambda windows, *_: conv._back(windows, m)[1]  # noqa: E731
+    found = {}
+    for how in (shared, lambda *_: None):
+        monkeypatch.setattr(conv, "_shared", how)
+        found[how is shared] = conv.gradients(x, gradient, weight, g, m, 1)
+    tolerance = 1e-11 if dtype is np.float64 else 2e-5
+    for together, apart in zip(found[True], found[False], strict=True):
+        np.testing.assert_allclose(together, apart, rtol=0, atol=tolerance * np.abs(apart).max())
