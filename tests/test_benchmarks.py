@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
+from benchmarks import graphs
 from benchmarks.nets import NAMES, NETS, peer
 from cnnc.network import load
 
@@ -31,6 +33,23 @@ def test_a_process_of_the_training_benchmark(who: str) -> None:
     found = json.loads(done.stdout)
     assert found["rate"] > 0
     assert found["memory"] > 1 << 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", graphs.NAMES)
+def test_a_model_is_no_larger_than_what_pytorch_writes(name: str, tmp_path: Path) -> None:
+    """By its default exporter as it is; by its older one, without text, places and types of tensors, which that leaves out."""
+    for package in ("torch", "onnxscript"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    for who in ("cnnc", "torch", "torch-new"):
+        graphs.write(who, name, tmp_path / who)
+    assert (tmp_path / "cnnc").stat().st_size < (tmp_path / "torch-new").stat().st_size
+    bare = onnx.load(tmp_path / "cnnc")
+    bare.ClearField("metadata_props")
+    bare.graph.ClearField("value_info")
+    for node in bare.graph.node:
+        node.ClearField("doc_string")
+    assert bare.ByteSize() <= (tmp_path / "torch").stat().st_size
 
 
 def test_the_benchmark_of_int8(tmp_path: Path) -> None:
