@@ -33,6 +33,7 @@ PUBLISHED: dict[str, tuple[int, int | None]] = {
     "lenet5": (61_706, 416_520),
     "lenet5_1998": (60_000, None),
     "mobilenet_v1": (4_231_976, 568_740_352),
+    "mobilenet_cifar10": (274_250, 10_245_120),
     "motion": (42_328, 9_732_352),
     "nin": (7_595_176, None),
     "resnet18": (11_689_512, 1_814_073_344),

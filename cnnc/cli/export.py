@@ -185,7 +185,12 @@ def _quality(quality: Quality) -> str:
         said = f"{quality.precision}: accuracy {quality.after:.2%} {on}, {quality.before:.2%} in float32"
     else:
         said = f"{quality.precision}: deviates by {quality.after:.2%} from float32 {on}"
-    return said + (f"; left in float32: {', '.join(quality.kept)}" if quality.kept else "")
+    lines = [said]
+    if quality.kept:
+        lines.append(f"left in float32, as int8 would hurt: {', '.join(quality.kept)}")
+    if quality.faster:
+        lines.append(f"computed in float32, as int8 is slower: {', '.join(quality.faster)}")
+    return "\n".join(lines)
 
 
 def _table(exported: Exported) -> str:
@@ -215,7 +220,7 @@ def _as_dict(exported: Exported) -> dict[str, Any]:
         "tensors": len(proof.layers),
         "worst": _deviation(proof.worst),
         "layers": [_deviation(d) for d in proof.layers],
-        "quality": {**quality._asdict(), "kept": list(quality.kept)} if quality is not None else None,
+        "quality": quality._asdict() if quality is not None else None,
         "footprint": footprint._asdict() if footprint is not None else None,
     }
 

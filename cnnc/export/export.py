@@ -90,8 +90,8 @@ def export(
             "E809", f"weights of {options.precision} go into the model's own file", help="leave --external out"
         )
     facts = metadata(whole, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
-    smaller, model = _emitted(network, weights, facts, options, passes, outside)
-    footprint = mcu.fit(network, smaller, model) if options.target == "mcu" else None
+    model = _emitted(network, weights, facts, options, passes, outside)
+    footprint = mcu.fit(network, model) if options.target == "mcu" else None
     with one_blas_thread():
         if outside is not None:
             with external.staged(model, outside, path) as staged:
@@ -103,9 +103,9 @@ def export(
         quality = None
         if options.precision != "float32":
             examples = examples.of_part(whole, graph) if examples is not None else None
-            model, quality = _lowered(model, network, options.precision, examples)
+            model, quality = _lowered(model, network, options, examples)
             if footprint is not None:
-                footprint = mcu.measured(smaller, model)
+                footprint = mcu.measured(network, model)
     content = model.SerializeToString(deterministic=True)
     stale = external.files_of(path)
     write_atomic(path, content)
@@ -120,15 +120,15 @@ def _emitted(
     options: Options,
     passes: Sequence[Pass],
     outside: dict[str, Array] | None,
-) -> tuple[Graph, onnx.ModelProto]:
-    """The graph after its passes, and its model."""
+) -> onnx.ModelProto:
+    """The model of the graph after its passes."""
     smaller, folded = run_passes(network.require_graph(), weights, passes)
     sizes = family(network, smaller, lambda other: run_passes(other, weights, passes)[0])
     if options.target == "mcu":
         mcu.require_fixed(network, sizes is not None)
     batch = 1 if options.target == "mcu" else BATCH
     moved = at_home(network, smaller)
-    return smaller, emit(moved, folded, facts, options.opset, family=sizes, batch=batch, outside=outside)
+    return emit(moved, folded, facts, options.opset, family=sizes, batch=batch, outside=outside)
 
 
 def _proven(network: Network, graph: Graph, weights: Weights, subject: Subject) -> Proof:
@@ -144,10 +144,10 @@ def _proven(network: Network, graph: Graph, weights: Weights, subject: Subject) 
 
 
 def _lowered(
-    model: onnx.ModelProto, network: Network, precision: Precision, examples: Examples | None
+    model: onnx.ModelProto, network: Network, options: Options, examples: Examples | None
 ) -> tuple[onnx.ModelProto, Quality]:
     """The model in a lower precision. Raises CnncError E802, E803 where its gate fails, E808 where data are missing."""
-    if precision == "float16":
+    if options.precision == "float16":
         from cnnc.export.half import half  # both load parts of onnxruntime that nothing else needs
 
         return half(model, network, examples)
@@ -156,4 +156,4 @@ def _lowered(
         raise CnncError.of("E808", message, help="train it, and export its run: `cnnc export RUN --int8`")
     from cnnc.export.quantize import quantized
 
-    return quantized(model, network, examples)
+    return quantized(model, network, examples, everywhere=options.target == "mcu")

@@ -56,7 +56,7 @@ def half(model: onnx.ModelProto, network: Network, examples: Examples | None) ->
         if turned(before[logits], after[logits], after[output]):
             message = f"{network.name} in float16 names another class at {output}, where the margin was clear"
             raise CnncError.of("E802", message, help="leave --fp16 out")
-    return made, Quality("float16", "error", 0.0, worst, (), len(next(iter(feeds.values()))))
+    return made, Quality("float16", "error", 0.0, worst, samples=len(next(iter(feeds.values()))))
 
 
 def _sort(graph: onnx.GraphProto) -> None:

@@ -51,13 +51,15 @@ class Examples(NamedTuple):
 
 class Quality(NamedTuple):
     """What a lower precision cost. `metric` is "accuracy" (of the labels) or "error" (of the outputs, of which float32
-    makes none); `before` and `after` are its values; `kept` are layers left in float32."""
+    makes none); `before` and `after` are its values. `kept` are layers left in float32, as they would hurt; `faster` are
+    those that compute in float32 because int8 is slower there."""
 
     precision: Precision
     metric: str
     before: float
     after: float
     kept: tuple[str, ...] = ()
+    faster: tuple[str, ...] = ()
     samples: int = 0
 
 
@@ -81,7 +83,8 @@ def values(model: onnx.ModelProto, feeds: dict[str, Array], names: Sequence[str]
     del copy.graph.output[:]
     copy.graph.output.extend(known[name] for name in wanted)
     session = Session(copy.SerializeToString(), "the model", "cpu")
-    runs = [session.run({n: a[part] for n, a in feeds.items()}, wanted) for part in batches(_count(feeds), 256)]
+    parts = batches(_count(feeds), session.batch or 256)
+    runs = [session.run({n: a[part] for n, a in feeds.items()}, wanted) for part in parts]
     return {name: np.concatenate([run[i] for run in runs]) for i, name in enumerate(wanted)}
 
 

@@ -1,8 +1,9 @@
 """int8: weights and values as whole numbers of 8 bits with a scale, by onnxruntime's static quantization (QDQ).
 
 In: a proven model of float32, and examples. Out: the quantized model and what it cost. The ranges of values come
-from examples of the training data; weights have a scale for each output channel. Where the accuracy on held-back
-examples falls, the layers that hurt most by themselves are left in float until it does not.
+from examples of the training data; weights have a scale for each output channel. Layers that are faster in float32
+(see placement.py) compute so, with weights of 8 bits. Where the accuracy on held-back examples falls, the layers that
+hurt most by themselves are left in float, with their weights, until it does not.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +25,10 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError
+from cnnc.export.placement import QUANTIZED, WITH_WEIGHTS, in_integers, shapes_of
 from cnnc.export.precision import Examples, Quality, feeds_of, mark, scored, values
 from cnnc.export.runtime import batches
+from cnnc.export.slim import known_as, marked, slim, store
 from cnnc.network import Network
 from cnnc.recipe import CrossEntropy
 from cnnc.reference.engine import Array
@@ -32,25 +36,26 @@ from cnnc.reference.engine import Array
 POINTS = 0.01  # of accuracy that may be lost
 SIGNAL = 0.1  # root mean square error where there are no labels, in parts of that of the values
 _CALIBRATED, _TRIED = 256, 2000  # examples to find ranges by; to choose layers by
-_WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm")
-_OPERATORS = [
-    *_WITH_WEIGHTS,
-    *("Add", "Mul", "Concat", "Relu", "Clip", "LeakyRelu", "Sigmoid", "MaxPool", "AveragePool", "GlobalAveragePool"),
-    *("Resize", "Reshape", "Transpose", "Pad", "Slice", "Gather", "DepthToSpace"),
-]
+_STORED = 1000  # numbers from which weights of a layer that computes in float32 are worth 8 bits
 
 
-def quantized(model: onnx.ModelProto, network: Network, examples: Examples) -> tuple[onnx.ModelProto, Quality]:
-    """The model in int8. Raises CnncError E803 where it loses more than a point of accuracy on the test examples."""
+def quantized(
+    model: onnx.ModelProto, network: Network, examples: Examples, everywhere: bool = False
+) -> tuple[onnx.ModelProto, Quality]:
+    """The model in int8; `everywhere` also where float32 is faster on a processor with vectors.
+
+    Raises CnncError E803 where it loses more than a point of accuracy on the test examples.
+    """
     with _quiet():
-        work = _Work.of(model, network, examples)
+        work = _Work.of(model, network, examples, everywhere)
         kept = _kept(work, examples.choosing)
-        made = work.quantize(kept)
+        made = work.quantize(work.plan(kept))
     before, after = work.score(model, examples.test), work.score(made, examples.test)
     metric = "accuracy" if work.labelled else "error"
-    quality = Quality("int8", metric, before, after, tuple(kept), len(examples.test))
+    hurting, faster = work.titles(kept), work.titles(work.faster(kept))
+    quality = Quality("int8", metric, before, after, hurting, faster, len(examples.test))
     if not work.passes(before, after, POINTS, SIGNAL):
-        left = f", even with {', '.join(kept)} in float" if kept else ""
+        left = f", even with {', '.join(hurting)} in float" if kept else ""
         lost = f"falls from {before:.2%} to {after:.2%}" if work.labelled else f"has an error of {after:.1%}"
         raise CnncError.of(
             "E803",
@@ -62,6 +67,13 @@ def quantized(model: onnx.ModelProto, network: Network, examples: Examples) -> t
     return made, quality
 
 
+class _Plan(NamedTuple):
+    """Nodes by name: those that compute in int8, and those that compute in float32 with weights of 8 bits."""
+
+    integer: Sequence[str]
+    stored: Sequence[str]
+
+
 class _Work(NamedTuple):
     """What stays the same whichever layers are quantized; `output` is the one that is looked at."""
 
@@ -70,43 +82,68 @@ class _Work(NamedTuple):
     output: str
     ranges: Any
     labelled: bool
+    everywhere: bool
 
     @classmethod
-    def of(cls, model: onnx.ModelProto, network: Network, examples: Examples) -> _Work:
+    def of(cls, model: onnx.ModelProto, network: Network, examples: Examples, everywhere: bool) -> _Work:
         graph = network.require_graph()
         output, targets = scored(network, graph), examples.test.targets
         classes = graph.by_name[output].type.channels
         labelled = bool(targets) and np.issubdtype(targets[0].dtype, np.integer) and classes > 1
-        return cls(model, network, output, _ranges(model, network, examples.calibration), labelled)
+        return cls(model, network, output, _ranges(model, network, examples.calibration), labelled, everywhere)
 
-    def quantize(self, kept: Sequence[str] = (), only: Sequence[str] = ()) -> onnx.ModelProto:
-        """The model with all nodes quantized but those kept, or with these alone."""
-        copy = onnx.ModelProto()
-        copy.CopyFrom(self.model)
-        quantizer = QDQQuantizer(
-            copy,
-            True,
-            False,
-            QuantType.QInt8,
-            QuantType.QUInt8,
-            self.ranges,
-            list(only),
-            self.with_activation(kept),
-            _OPERATORS,
-            {"WeightSymmetric": True, "ActivationSymmetric": False},
+    def plan(self, kept: Sequence[str] = ()) -> _Plan:
+        """What becomes of each node but the layers `kept`, which stay as they are."""
+        integer = in_integers(self.model, self._with_activation(kept), self.everywhere)
+        sizes = shapes_of(self.model.graph)
+        large = [node.name for node in self._layers() if prod(sizes[node.input[1]]) >= _STORED]
+        return _Plan(integer, [name for name in large if name not in integer and name not in kept])
+
+    def alone(self, layer: str) -> _Plan:
+        """That of one layer, and of no other."""
+        whole = self.plan()
+        return _Plan(
+            [name for name in self._with_activation([layer]) if name in whole.integer],
+            [name for name in whole.stored if name == layer],
         )
-        quantizer.quantize_model()
-        quantizer.model.topological_sort()
-        made: onnx.ModelProto = quantizer.model.model
-        _rename(made.graph, self.model.graph)
+
+    def quantize(self, plan: _Plan) -> onnx.ModelProto:
+        made = marked(self.model)
+        if plan.integer:  # of no names the quantizer would take all
+            options = {"WeightSymmetric": True, "ActivationSymmetric": False, "QuantizeBias": False}
+            types = QuantType.QInt8, QuantType.QUInt8
+            quantizer = QDQQuantizer(
+                made, True, False, *types, self.ranges, list(plan.integer), [], list(QUANTIZED), options
+            )
+            quantizer.quantize_model()
+            made = quantizer.model.model
+        store(made.graph, plan.stored)
+        slim(made, self.model)
         mark(made, "int8")
         return made
 
-    def layers(self) -> list[str]:
-        """The nodes that have weights."""
-        return [node.name for node in self.model.graph.node if node.op_type in _WITH_WEIGHTS]
+    def faster(self, kept: Sequence[str]) -> list[str]:
+        """The layers that compute in float32 because that is faster."""
+        integer = self.plan(kept).integer
+        own = [node.name for node in self._layers() if node.input[1].endswith(".weight")]
+        return [name for name in own if name not in integer and name not in kept]
 
-    def with_activation(self, names: Sequence[str]) -> list[str]:
+    def titles(self, nodes: Sequence[str]) -> tuple[str, ...]:
+        """The layers of the text that these nodes have their weights of; nodes have the names of what was folded into
+        them, as of a batch norm."""
+        return tuple(dict.fromkeys(n.input[1].removesuffix(".weight") for n in self._layers() if n.name in nodes))
+
+    def _layers(self) -> list[onnx.NodeProto]:
+        """The nodes that have weights, or other constants to multiply by."""
+        constants = {tensor.name for tensor in self.model.graph.initializer}
+        return [n for n in self.model.graph.node if n.op_type in WITH_WEIGHTS and n.input[1] in constants]
+
+    def touched(self) -> list[str]:
+        """The layers that are not as they were."""
+        plan = self.plan()
+        return [node.name for node in self._layers() if node.name in (*plan.integer, *plan.stored)]
+
+    def _with_activation(self, names: Sequence[str]) -> list[str]:
         """Nodes, and the activations that they run into: those belong to them."""
         made = {output for node in self.model.graph.node if node.name in names for output in node.output}
         after = [n.name for n in self.model.graph.node if n.op_type in ("Relu", "Clip") and n.input[0] in made]
@@ -144,11 +181,11 @@ def _kept(work: _Work, choosing: Split) -> list[str]:
 
     def good(kept: list[str]) -> bool:
         points = max(POINTS / 2, 1.5 / len(examples))  # one example more or less says nothing
-        return work.passes(before, work.score(work.quantize(kept), examples), points, SIGNAL / 2)
+        return work.passes(before, work.score(work.quantize(work.plan(kept)), examples), points, SIGNAL / 2)
 
     if good([]):
         return []
-    layers = work.layers()
+    layers = work.touched()
     feeds = feeds_of(work.network, examples, slice(0, 64))
     harm = {layer: _harm(work, layer, feeds) for layer in layers}
     worst = sorted(layers, key=lambda layer: -harm[layer])
@@ -159,63 +196,34 @@ def _kept(work: _Work, choosing: Split) -> list[str]:
 
 
 def _harm(work: _Work, layer: str, feeds: dict[str, Array]) -> float:
-    """How far the output moves when this layer alone is quantized."""
+    """How far the output moves when nothing but this layer is quantized."""
     name = work.output
-    alone = work.quantize(only=work.with_activation([layer]))
+    alone = work.quantize(work.alone(layer))
     return float(np.abs(values(alone, feeds, [name])[name] - values(work.model, feeds, [name])[name]).mean())
 
 
-_SHORT = (
-    ("_QuantizeLinear_Output", ".q"),
-    ("_DequantizeLinear_Output", ".dq"),
-    ("_QuantizeLinear", ".quantize"),
-    ("_DequantizeLinear", ".dequantize"),
-    ("_zero_point", ".zero"),
-    ("_scale", ".scale"),
-    ("_quantized", ".q"),
-)
-
-
-def _rename(graph: onnx.GraphProto, before: onnx.GraphProto) -> None:
-    """What the quantizer added is named as other parts of a layer are: `conv1.weight.scale`, `relu1.q`."""
-    known = {part.name for part in (*before.input, *before.initializer)}
-    known |= {output for node in before.node for output in node.output}
-
-    def short(name: str) -> str:
-        made = name
-        for long, end in _SHORT:
-            made = made.replace(long, end)
-        return name if name in known or made in known else made
-
-    for part in (*graph.initializer, *graph.value_info):
-        part.name = short(part.name)
-    for node in graph.node:
-        for names in (node.input, node.output):
-            names[:] = [short(name) for name in names]
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            node.name = short(node.name)
-
-
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Examples for onnxruntime's calibration, a few at a time."""
+    """Examples for onnxruntime's calibration, a few at a time, or as many as the model takes."""
 
-    def __init__(self, network: Network, examples: Split) -> None:
+    def __init__(self, model: onnx.ModelProto, network: Network, examples: Split) -> None:
+        fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
         count = min(len(examples), _CALIBRATED)
-        self.feeds = iter(feeds_of(network, examples, part) for part in batches(count, 32))
+        self.feeds = iter(feeds_of(network, examples, part) for part in batches(count, fixed or 32))
 
     def get_next(self) -> dict[str, Array] | None:
-        return next(self.feeds, None)
+        feeds = next(self.feeds, None)
+        return None if feeds is None else {known_as(name): values for name, values in feeds.items()}
 
 
 def _ranges(model: onnx.ModelProto, network: Network, examples: Split) -> Any:
-    """The smallest and largest value of each tensor over the examples."""
+    """The smallest and largest value of each tensor over the examples, by its name in the marked model."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        path.write_bytes(model.SerializeToString())
+        path.write_bytes(marked(model).SerializeToString())
         calibrator = create_calibrator(
             path, None, (Path(folder) / "augmented.onnx").as_posix(), calibrate_method=CalibrationMethod.MinMax
         )
-        calibrator.collect_data(_Reader(network, examples))
+        calibrator.collect_data(_Reader(model, network, examples))
         return calibrator.compute_data()
 
 

@@ -167,7 +167,7 @@ def _size(step: Step, inputs: list[Array | None]) -> int:
     elif step.op == "Pad":
         pads = arrays[1] if len(arrays) > 1 else np.asarray(step.get("pads", ()))
         sides = np.abs(pads.astype(np.float64)).reshape(2, -1).sum(0) if pads.size % 2 == 0 else np.zeros(1)
-        return int(np.prod([m + p for m, p in zip(arrays[0].shape, sides, strict=False)])) if arrays[0].ndim else 0
+        return int(prod(m + p for m, p in zip(arrays[0].shape, sides.tolist(), strict=False))) if arrays[0].ndim else 0
     elif step.op == "Conv":
         return prod((arrays[0].size, arrays[1].size))  # of what is multiplied, which takes longer than what is made
     else:

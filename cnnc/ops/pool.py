@@ -41,6 +41,11 @@ class Pool(Op):
         return self.k if self.s is None else self.s
 
     @property
+    def overlaps(self) -> bool:
+        """Whether an element may be in several windows."""
+        return any(window.effective(k, d) > s for k, d, s in zip(self.k, self.d, self.stride, strict=True))
+
+    @property
     def order(self) -> int:
         """The exponent of l2 and lp."""
         return self.norm or 2

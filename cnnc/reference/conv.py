@@ -4,8 +4,8 @@
     weight    its adjoint in the kernel
               (both in training by winograd.py, where that is quicker)
     input     stride 1: the same cross-correlation of the padded gradient with the kernel turned by 180°;
-              else that for each of the s·s phases of the input, with the taps that reach it; or, of few
-              channels, gradient @ weightᵀ, added back where each column came from (col2im)
+              else that for each of the s·s phases of the input, with the taps that reach it; or, with
+              few channels and many phases, gradient @ weightᵀ, added back where each column came from (col2im)
 
 These are `convolve`, `kernel_gradient` and `input_gradient`; the transposed convolution is made of the same
 three. Everything is written for any number of spatial axes; shapes in comments show two.
@@ -30,7 +30,7 @@ from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, 
 from cnnc.reference.rows import add_channels, channel_sum
 from cnnc.reference.windows import Geometry, interior, taps
 
-FEW_CHANNELS = 16  # in a product as narrow as these, all taps at once are quicker than one phase after the other
+FEW_CHANNELS, MANY_PHASES = 16, 16  # of narrow products: all taps at once are quicker than so many one after the other
 
 
 @cache
@@ -176,8 +176,8 @@ def input_gradient(gradient: Array, weight: Array, g: Geometry, spatial: Axes, g
     if groups == 1:
         if _rows_suit(g, weight, spatial):
             return correlation.scatter_rows(gradient, kernel_of(weight), g, spatial)
-        few = weight.shape[1] <= FEW_CHANNELS and any(s > 1 for s in g.s)
-        return (_by_col2im if few else _by_phases)(gradient, weight, g, spatial)
+        narrow = weight.shape[1] <= FEW_CHANNELS and math.prod(g.s) >= MANY_PHASES
+        return (_by_col2im if narrow else _by_phases)(gradient, weight, g, spatial)
     if weight.shape[1] == 1:
         dx = _by_phases(gradient, weight, g, spatial, by_channel=True)
         return dx if groups == len(weight) else np.asarray(dx.reshape(*dx.shape[:-1], groups, -1).sum(-1))

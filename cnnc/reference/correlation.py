@@ -215,6 +215,16 @@ def rows_cost(g: Geometry, channels: int, outputs: int) -> float:
     return math.prod(g.out[:-1]) * (row_cost(depth, across) + 0.4 * across)
 
 
+def _scattering(kernel: Array, broad: Geometry, width: int) -> Array:
+    """What each of `width` neighbours gives to all that one row of them saw: (OW, O, kh, W, C), of (kh, kw, C, O)."""
+    mine = np.ascontiguousarray(kernel.transpose(-1, *range(kernel.ndim - 1)))  # (O, kh, kw, C)
+    made = aligned((width, len(mine), *broad.k, mine.shape[-1]), kernel.dtype)
+    made[...] = 0
+    for i in range(width):
+        made[i, ..., i : i + mine.shape[-2], :] = mine
+    return made
+
+
 def scatter_rows(gradient: Array, kernel: Array, g: Geometry, spatial: Axes) -> Array:
     """The gradient (N, H, W, C) of `correlate`'s input, given that of its result (N, OH, OW, O), contiguous.
 
@@ -223,7 +233,7 @@ def scatter_rows(gradient: Array, kernel: Array, g: Geometry, spatial: Axes) -> 
     """
     count, channels, width = len(gradient), kernel.shape[-2], g.out[-1]
     broad = _widened(g, width)
-    flat = laid(_shifted(kernel, g, width).reshape(-1, width * kernel.shape[-1]).T)  # (OW·O, kh·W·C)
+    flat = _scattering(kernel, broad, width).reshape(width * kernel.shape[-1], -1)  # (OW·O, kh·W·C)
     sizes = g.sizes(spatial)
     reach = broad.k[-1] * channels
     dx = np.empty((count, *spatial, channels), gradient.dtype)

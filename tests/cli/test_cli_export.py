@@ -91,6 +91,8 @@ def test_a_run_in_a_lower_precision(option: str, least: float, ran: Path) -> Non
         assert quality["samples"] == 360
         said = run("export", "run", "-o", "low.onnx", option, cwd=ran).stdout
         assert f"int8: accuracy {quality['after']:.2%} on 360 examples, {quality['before']:.2%} in float32" in said
+        assert quality["faster"]
+        assert f"\ncomputed in float32, as int8 is slower: {', '.join(quality['faster'])}\n" in said
     else:
         assert quality["after"] < 0.01
     scored = run("eval", "low.onnx", "--json", cwd=ran)

@@ -9,8 +9,11 @@ import onnx
 import pytest
 
 from cnnc.analysis import peak_memory
+from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError, Exit
+from cnnc.export import mcu
 from cnnc.export.export import Exported, Options, export
+from cnnc.export.precision import Examples
 from cnnc.export.verify import random_weights
 from cnnc.network import Network, check
 
@@ -41,6 +44,40 @@ def test_what_it_needs(tmp_path: Path) -> None:
     assert done.footprint.ram <= peak_memory(network.require_graph()).bytes
     # conv 4·9 + 4, fc 10·64 + 10
     assert done.footprint.flash == 4 * (36 + 4 + 640 + 10)
+
+
+def test_bytes_take_one_byte() -> None:
+    """4x4 floats and their bytes are 64 + 16; then 16 bytes and the 4 largest; then 4 bytes and 4 floats."""
+    nodes = [
+        onnx.helper.make_node("QuantizeLinear", ["input1", "scale", "zero"], ["input1.q"]),
+        onnx.helper.make_node("MaxPool", ["input1.q"], ["pool1.q"], "pool1", kernel_shape=[2, 2], strides=[2, 2]),
+        onnx.helper.make_node("DequantizeLinear", ["pool1.q", "scale", "zero"], ["pool1"]),
+    ]
+    constants = [("scale", np.float32(0.5)), ("zero", np.uint8(0))]
+    tensors = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants]
+    shapes = {"input1": (1, 1, 4, 4), "pool1": (1, 1, 2, 2)}
+    entry, end = (onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in shapes.items())
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "bytes", [entry], [end], tensors))
+    assert mcu.measured(check("input 1x4x4; pool max k=2"), model) == (64 + 16, "input1", 4 + 1)
+
+
+def test_what_a_network_in_int8_needs(tmp_path: Path) -> None:
+    network = check("input 1x8x8; conv 4 k=3 p=1 bias=false; bn; relu; fc 10; softmax")
+    images = np.random.default_rng(0).random((32, 1, 8, 8), np.float32)
+    split = Split((images,), (np.zeros(32, np.int64),))
+    weights = random_weights(network.require_graph(), 0)
+    options = Options(target="mcu", precision="int8")
+    done = export(
+        network, weights, tmp_path / "int8.onnx", options=options, examples=Examples.of(split, split, split, 0)
+    )
+    assert done.quality is not None
+    assert done.footprint is not None
+    assert done.quality.faster == (), "float32 is faster on other processors"
+    # at fc1: what it reads and its weights, made floats when the model runs, and what it makes
+    assert done.footprint[:2] == (4 * (256 + 256 * 10 + 10), "fc1")
+    # conv1 and fc1: weights, and for each channel a zero of one byte, a scale and a bias of four; a scale for each of
+    # input1, relu1, fc1.flat and fc1; two zeros, as those of the first three are the same
+    assert done.footprint.flash == (36 + 4 * 9) + (2560 + 10 * 9) + 4 * 4 + 2
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.export.emit import emit
 from cnnc.export.export import export
 from cnnc.export.info import describe
-from cnnc.export.metadata import Facts, metadata, read_facts
+from cnnc.export.metadata import PRECISION, Facts, metadata, read_facts
 from cnnc.export.runtime import open_model
 from cnnc.export.sourcemap import find, find_all, read_map
 from cnnc.network import Network, check, load
@@ -290,6 +290,30 @@ def test_info_and_card_of_open_sizes(tmp_path: Path) -> None:
     page = card(found, network.summary())
     assert "Legal sizes: H ≥ 1; W ≥ 1." in page
     assert "multiply-adds" not in page, "they depend on the size"
+
+
+@pytest.mark.parametrize(
+    ("precision", "held", "others"),
+    [
+        (None, "it was compared with the network, tensor by tensor.", ("float16", "int8", "point of accuracy")),
+        ("float16", "the scores differ by at most 1 %", ("int8", "point of accuracy")),
+        ("int8", "at most one point of accuracy was lost", ("float16", "1 %")),
+    ],
+)
+def test_a_card_says_how_its_precision_was_held(
+    precision: str | None, held: str, others: tuple[str, ...], tmp_path: Path
+) -> None:
+    network = check("net Small; input 4; fc 3", "small.cnn")
+    graph = network.require_graph()
+    told = {"epochs": 3, "best_epoch": 3, "judged_by": "validation", "metric": "accuracy", "best": 0.5}
+    facts = metadata(network, graph, VERSIONS, trained=told)
+    model = emit(graph, initialize(graph, 0), facts | ({PRECISION: precision} if precision else {}))
+    onnx.save(model, tmp_path / "small.onnx")
+    page = card(describe(tmp_path / "small.onnx"), network.summary())
+    head = page.partition("## Inputs")[0]
+    assert held in head
+    assert not any(word in head for word in others)
+    assert (f"(of the weights before they became {precision})" in page) is (precision is not None)
 
 
 def test_a_changed_text_is_noticed(tmp_path: Path) -> None:

@@ -39,11 +39,11 @@ train { data digits; optimizer adam lr=0.003; batch 64; epochs 5 }
 """
 DEPTHWISE = """net Depthwise
 input 1x8x8
-conv 16 k=3 p=1 bias=false; bn; relu6
-conv 16 k=3 p=1 groups=c_in bias=false; bn; relu6
-conv 32 k=1 bias=false; bn; relu6
+conv 32 k=3 p=1 bias=false; bn; relu6
 conv 32 k=3 p=1 groups=c_in bias=false; bn; relu6
-conv 48 k=1 bias=false; bn; relu6
+conv 64 k=1 bias=false; bn; relu6
+conv 64 k=3 p=1 groups=c_in bias=false; bn; relu6
+conv 64 k=1 bias=false; bn; relu6
 global_pool avg
 fc 10
 softmax
@@ -87,8 +87,9 @@ def test_int8_keeps_its_accuracy(name: str, runs: Runs, tmp_path: Path) -> None:
     model = onnx.load(done.path)
     onnx.checker.check_model(model, full_check=True)
     kept = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    layers = {n for n in ("conv1", "conv2", "fc1") if n not in done.quality.kept}
-    assert layers
+    layers = ("conv2",) if name == "Plain" else ("conv3", "conv4", "conv5")  # a depthwise one between two others
+    assert done.quality.kept == ()
+    assert done.quality.faster == (("conv1", "fc1", "fc2") if name == "Plain" else ("conv1", "conv2", "fc1"))
     for layer in layers:
         assert kept[f"{layer}.weight.q"].dtype == np.int8
         assert kept[f"{layer}.weight.scale"].shape == (len(kept[f"{layer}.weight.q"]),)  # one a channel
@@ -234,7 +235,7 @@ def test_logits_are_found_whatever_the_passes_left(text: str, tmp_path: Path) ->
 
 
 def test_a_net_without_labels_is_held_against_its_own_outputs(tmp_path: Path) -> None:
-    network = check("net Coder; input 1x8x8; conv 8 k=3 p=1; relu; conv 8 k=3 p=1; relu; conv 1 k=3 p=1")
+    network = check("net Coder; input 1x8x8; conv 16 k=3 p=1; relu; conv 16 k=3 p=1; relu; conv 1 k=3 p=1")
     images = load_data("digits", None, lambda line: None).train.images[:300]
     split = Split((images,), (images.astype(np.float32) / 255,))
     weights = random_weights(network.require_graph(), 0)

@@ -12,8 +12,10 @@ from onnx import TensorProto
 
 from cnnc.diagnostics import CnncError
 from cnnc.export.runtime import Session
+from cnnc.network import check
 from cnnc.reference.engine import forward, outward
-from tests.importer.parts import imported, model, node, statements
+from tests.importer.parts import exported, imported, model, node, statements
+from tests.op_cases import random_weights
 
 RANDOM = np.random.default_rng(0)
 IMAGE = {"x": ["N", 4, 6, 8]}
@@ -183,6 +185,37 @@ def test_batch_normalization_stays_a_bn() -> None:
     nodes = [node("Conv", "x w", "c"), node("BatchNormalization", "c s b m v")]
     constants = {"w": weights(6, 4, 3, 3), "s": weights(6), "b": weights(6), "m": weights(6), "v": np.abs(weights(6))}
     assert after_input(model(nodes, IMAGE, constants)) == "conv 6 k=3 bias=false; y: bn"
+
+
+def test_a_variance_below_0_is_none() -> None:
+    constants = {"s": [1.0] * 4, "b": [0.0] * 4, "m": [0.0] * 4, "v": [1.0, 1.0, -1.0, 1.0]}
+    with pytest.raises(CnncError, match="its variance is not above 0"):
+        imported(model([node("BatchNormalization", "x s b m v")], IMAGE, constants))
+
+
+def export_of(text: str) -> onnx.ModelProto:
+    graph = check(text).require_graph()
+    return exported(graph, random_weights(graph, 0))
+
+
+def test_an_unpool_that_overwrites_where_windows_overlap_is_none() -> None:
+    """The language adds values that meet at one place."""
+    proto = export_of("input 2x5x7; q: pool max k=2 s=1; scale 2; unpool q")
+    assert "unpool q" in imported(proto).text
+    (scatter,) = (n for n in proto.graph.node if n.op_type == "ScatterElements")
+    del scatter.attribute[:]
+    with pytest.raises(CnncError, match="unpool adds them"):
+        imported(proto)
+
+
+def test_products_along_other_axes_are_no_bilinear() -> None:
+    proto = export_of("input 7; a: fc 1; from input1; b: fc 1; bilinear a b out=2")
+    assert "bilinear a b out=2" in imported(proto).text
+    (row,) = (n for n in proto.graph.node if n.op_type == "Unsqueeze")
+    (axes,) = (t for t in proto.graph.initializer if t.name == row.input[1])
+    axes.CopyFrom(onnx.numpy_helper.from_array(np.array([0, 2, -1]), axes.name))
+    with pytest.raises(CnncError):
+        imported(proto)
 
 
 def test_weights_that_two_layers_share_are_shared() -> None:

@@ -235,6 +235,9 @@ def test_what_a_graph_computes_from_constants_is_bounded() -> None:
     with pytest.raises(CnncError) as caught:
         imported(proto)
     assert "too large" in str(caught.value)
+    proto = model([node("Reshape", "x s")], {"x": ["N", 1]}, {"s": np.full(40, 2**40)})
+    with pytest.raises(CnncError, match="does not fit"):
+        imported(proto)
     ranges = [node("Range", "a b c", "r"), node("Mul", "x r")]
     proto = model(ranges, {"x": ["N", 1]}, {"a": np.int64(0), "b": np.int64(2**60), "c": np.int64(1)})
     with pytest.raises(CnncError):

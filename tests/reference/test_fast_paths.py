@@ -75,6 +75,14 @@ def test_rows_of_windows_give_the_input_gradient(
     np.testing.assert_allclose(rows, conv.input_gradient(gradient, weight, g, m, 1), rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize(("m", "k", "s", "p"), CONVOLUTIONS)
+def test_all_taps_at_once_and_phase_after_phase_give_the_same(m: tuple[int, ...], k: int, s: int, p: int) -> None:
+    g = windows(m, k, s, p)
+    gradient, weight = numbers(5, *g.out, 6), numbers(6, 2, *g.k)
+    expected = conv._by_phases(gradient, weight, g, m)
+    np.testing.assert_allclose(conv._by_col2im(gradient, weight, g, m), expected, rtol=1e-11, atol=1e-11)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 5e-5)])
 @pytest.mark.parametrize(("m", "p"), [((16, 16), 1), ((8, 8), 1), ((7, 7), 1), ((10, 13), 0), ((6, 9), 2)])
 def test_winograd_gives_what_the_plain_product_gives(m: tuple[int, int], p: int, dtype: Any, tolerance: float) -> None:

@@ -215,7 +215,7 @@ def laid_down(x: Array, weight: Array, op: ConvTranspose, sizes: tuple[int, ...]
     return np.moveaxis(y, -1, 0)
 
 
-@pytest.mark.parametrize("wide", [1, 9])  # 2 outputs, or 18, which are more than FEW_CHANNELS
+@pytest.mark.parametrize("wide", [1, 9])  # 2 outputs, or 18: few channels, and more
 def test_transposed_convolution_of_any_geometry_is_its_formula(wide: int) -> None:
     """Drawn at random: wide dilations, more padding than kernel, sizes that leave phases without a tap."""
     random = np.random.default_rng(wide)

@@ -60,7 +60,7 @@ pool1   pool max k=2                4x4x4                          4x4
 fc1     fc 10                          10     650  93.7%    640  10x10
 
 Small: 694 parameters and 8 buffers (2.8 KB in float32), 2,944 MACs
-memory: 2.0 KB of values at once in use (at bn1), about 14.8 KB in training at batch 1"""
+memory: 2.0 KB of values at once in use (at bn1), about 15.3 KB in training at batch 1"""
     assert table(summary(SMALL)) == expected
     assert str(check(SMALL)) == expected
 

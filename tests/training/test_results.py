@@ -35,6 +35,7 @@ GOALS = {
     "convnetjs_cifar10": Goal("accuracy", least=0.70),
     "digits": Goal("accuracy", least=0.98),
     "lenet5": Goal("accuracy", least=0.99),
+    "mobilenet_cifar10": Goal("accuracy", least=0.70),
     "motion": Goal("accuracy", least=0.99, script="motion"),
     "segmentation": Goal("iou", least=0.80, script="segments"),
     "smoothing": Goal("mse", most=0.0695, script="positions"),

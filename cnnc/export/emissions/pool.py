@@ -207,8 +207,7 @@ def _unpool(e: Emitter, op: Unpool, node: Node, inputs: list[str]) -> None:
     maximum = _maximum(e, pool, around, node.inputs[1], source)
     indices = _indices(e, maximum)
     origin = maximum.input[0]
-    overlap = any(window.effective(k, d) > s for k, d, s in zip(pool.k, pool.d, pool.stride, strict=True))
-    if overlap and e.opset < 16:
+    if pool.overlaps and e.opset < 16:
         raise CnncError.of(
             "E805",
             f"{node.name} cannot be exported at opset {e.opset}: its windows overlap, and values are added where two "
@@ -222,7 +221,7 @@ def _unpool(e: Emitter, op: Unpool, node: Node, inputs: list[str]) -> None:
     zeros = e.op("ConstantOfShape", [size], e.inner("zeros"), value=numpy_helper.from_array(np.zeros(1, np.float32)))
     places = e.op("Reshape", [indices, flat], e.inner("places"))
     updates = e.op("Reshape", [values, flat], e.inner("values"))
-    kind = {"reduction": "add"} if overlap else {}
+    kind = {"reduction": "add"} if pool.overlaps else {}
     found = e.op("ScatterElements", [zeros, places, updates], e.inner("scattered"), axis=0, **kind)
     if origin == source:
         e.op("Reshape", [found, shape])

@@ -83,6 +83,9 @@ def bilinear(c: Interpreter, step: Step, axes: tuple[int, ...], keep: bool) -> L
         out = right.op.out // a.type.size
         if out * a.type.size != right.op.out or (out > 1) != many:
             continue
+        shapes = [v.shape for v in (c.values[first], c.values[second]) if isinstance(v, Value)]
+        if many and shapes != [(c.batch, out, a.type.size), (c.batch, 1, a.type.size)]:
+            continue
         weight = right.weights["weight"].reshape(out, a.type.size, -1)
         (b,) = right.inputs
         return c.add(

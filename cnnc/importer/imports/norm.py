@@ -21,6 +21,8 @@ def _batch_norm(c: Interpreter, step: Step) -> Layer:
         raise Refusal("it has a scale for each place; bn has one for each channel")
     scale, shift, mean, var = (c.constant(i, n) for i, n in enumerate(("scale", "shift", "mean", "variance"), 1))
     eps = real(step.get("epsilon", 1e-5))
+    if not (var + eps > 0).all():
+        raise Refusal("its variance is not above 0")
     momentum = real(step.get("momentum", 0.9))
     weights = {"scale": scale, "shift": shift, "mean": mean, "var": var}
     fresh = not mean.any() and bool((var == 1).all())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from cnnc.arguments import Word
@@ -98,7 +100,7 @@ def _reduce(c: Interpreter, step: Step) -> Made:
     kind = {"ReduceMean": "avg", "ReduceMax": "max", "ReduceL2": "l2", "ReduceSum": "avg"}[step.op]
     made = c.add(GlobalPool, x, kind=Word(kind))
     if step.op == "ReduceSum":
-        made = c.add(Scale, made, factor=real(np.prod(x.type.spatial)))
+        made = c.add(Scale, made, factor=real(prod(x.type.spatial)))
     if keep:
         return made
     shape = (c.batch, x.type.channels)
@@ -113,13 +115,15 @@ def _max_unpool(c: Interpreter, step: Step) -> Layer:
     return unpool(c, c.layer(), step.input(1), step.input(2))
 
 
-def unpool(c: Interpreter, values: Layer, indices: str, shape: str = "") -> Layer:
-    """The unpool of the max pool that made these indices."""
+def unpool(c: Interpreter, values: Layer, indices: str, shape: str = "", adds: bool = False) -> Layer:
+    """The unpool of the max pool that made these indices; `adds` says that values which meet at one place add up."""
     maker = c.maker(indices)
     if maker is None or maker.op != "MaxPool" or list(maker.outputs).index(indices) != 1:
         raise Refusal("its indices are not those of a max pool")
     pool = c.layer_named(maker.outputs[0])
     assert isinstance(pool.op, Pool)
+    if pool.op.overlaps and not adds:
+        raise Refusal("windows overlap, and of values that meet at one place it keeps one; unpool adds them")
     if shape:
         wanted = c.values[shape]
         if not isinstance(wanted, np.ndarray) or tuple(wanted.ravel()[1:]) != pool.inputs[0].shape:
@@ -144,7 +148,8 @@ def unpool_in_pieces(c: Interpreter, step: Step) -> tuple[Layer, bool] | None:
         return None
     if pool.op != "MaxPool" or size.op != "Shape" or size.input(0) != pool.input(0):
         return None
-    layer = unpool(c, c.layer_named(updates.input(0)), places.input(0))
+    adds = scatter.get("reduction", "none") == "add"
+    layer = unpool(c, c.layer_named(updates.input(0)), places.input(0), adds=adds)
     return layer, layer.inputs[1] is not _origin(c, pool)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -28,9 +29,7 @@ def _flatten(c: Interpreter, step: Step) -> Made:
     value = c.tensor()
     axis = step.get("axis", 1)
     axis += len(value.shape) * (axis < 0)
-    rows = int(np.prod(value.shape[:axis], dtype=np.int64))
-    shape = (rows, int(np.prod(value.shape[axis:], dtype=np.int64)))
-    return _reshaped(c, value, shape)
+    return _reshaped(c, value, (prod(value.shape[:axis]), prod(value.shape[axis:])))
 
 
 @import_of("Reshape")
@@ -42,11 +41,11 @@ def _reshape(c: Interpreter, step: Step) -> Made:
     wanted = list(c.integers(1, "shape") or ())
     if not step.get("allowzero", 0):
         wanted = [value.shape[i] if n == 0 and i < len(value.shape) else n for i, n in enumerate(wanted)]
-    total = int(np.prod(value.shape, dtype=np.int64))
+    total = prod(value.shape)
     if wanted.count(-1) == 1:
-        rest = int(np.prod([n for n in wanted if n != -1], dtype=np.int64))
+        rest = prod(n for n in wanted if n != -1)
         wanted = [total // max(rest, 1) if n == -1 else n for n in wanted]
-    if min(wanted, default=0) < 1 or int(np.prod(wanted, dtype=np.float64)) != total:
+    if min(wanted, default=0) < 1 or prod(wanted) != total:
         raise Refusal("its shape does not fit the number of elements")
     # a shape that leaves a size to be found out, or names the batch, stands for a flatten
     written = c.integers(1, "shape") or (0,)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from onnx import TensorProto
 
@@ -36,7 +38,7 @@ def _shape(c: Interpreter, step: Step) -> Made:
 
 @import_of("Size")
 def _size(c: Interpreter, step: Step) -> Made:
-    return np.asarray(np.prod(c.tensor().shape, dtype=np.int64))
+    return np.asarray(prod(c.tensor().shape), np.int64)
 
 
 @import_of("Cast")

@@ -1,0 +1,98 @@
+"""What int8 gains on onnxruntime, layer by layer and for whole networks: `python -m benchmarks.int8 [FILE.cnn ...]`.
+
+Each network stands there in float32, with everything in int8 that can be, and as `cnnc export --int8` places it (see
+cnnc/export/placement.py). The three take turns, one example at a time on one thread; the median of a turn, and of the
+turns the least. Weights and input are random: accuracy is not looked at.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+
+from cnnc.data.dataset import Split
+from cnnc.export import quantize
+from cnnc.export.bench import random_feeds
+from cnnc.export.export import export
+from cnnc.export.precision import Examples
+from cnnc.export.runtime import Session
+from cnnc.export.verify import random_weights
+from cnnc.network import Network, check, load
+from cnnc.ops.dense import Input
+
+LAYERS = (
+    "input 1x28x28; conv 6 k=5 p=2; relu",
+    "input 3x32x32; conv 16 k=5 p=2; relu",
+    "input 3x112x112; conv 64 k=7 s=2 p=3; relu",
+    "input 4x32x32; conv 32 k=3 p=1; relu",
+    "input 8x16x16; conv 32 k=3 p=1; relu",
+    "input 16x16x16; conv 16 k=3 p=1; relu",
+    "input 16x6x6; conv 16 k=3 p=1; relu",
+    "input 64x8x8; conv 64 k=3 p=1; relu",
+    "input 128x8x8; conv 128 k=1; relu",
+    "input 64x16x16; conv 64 k=3 p=1 groups=64; relu",
+    "input 64x8x8; conv 64 k=3 p=1 groups=4; relu",
+    "input 32x128; conv 32 k=5 p=2; relu",
+    "input 400; fc 120; relu",
+    "input 512; fc 256; relu",
+    "input 1024; fc 1024; relu",
+)
+EXAMPLES, TURNS = 16, 9
+
+
+def models(network: Network, folder: Path) -> list[onnx.ModelProto]:
+    """The network in float32, all in int8, and as it is exported."""
+    quantize.SIGNAL = float("inf")  # weights that were never trained need not agree
+    graph = network.require_graph()
+    export(network, random_weights(graph, 0), folder / "float.onnx")
+    whole = onnx.load(folder / "float.onnx")
+    random = np.random.default_rng(0)
+    images = []
+    for node in graph.inputs:
+        assert isinstance(node.op, Input)
+        assert node.op.fed().dtype == "float32", "only networks that take numbers"
+        images.append(random.random((EXAMPLES, *node.type.shape), np.float32))
+    split = Split(tuple(images), ())
+    examples = Examples(split, split, split)
+    return [whole, *(quantize.quantized(whole, network, examples, everywhere)[0] for everywhere in (True, False))]
+
+
+def race(contenders: list[onnx.ModelProto]) -> list[float]:
+    """Seconds a call of each."""
+    sessions = [Session(model.SerializeToString(), "model", "cpu", threads=1) for model in contenders]
+    feeds = random_feeds(sessions[0], 1, {})
+    found: list[list[float]] = [[] for _ in sessions]
+    for turn in range(TURNS + 1):
+        for session, kept in zip(sessions, found, strict=True):
+            taken: list[float] = []
+            begun = time.perf_counter()
+            while len(taken) < 5 or time.perf_counter() - begun < 0.05:
+                start = time.perf_counter()
+                session.run(feeds)
+                taken.append(time.perf_counter() - start)
+            if turn:  # the first warms up
+                kept.append(median(taken))
+    return [min(turns) for turns in found]
+
+
+def main(files: list[str]) -> None:
+    named = {Path(file).stem: load(Path(file)) for file in files} or {text: check(text) for text in LAYERS}
+    print("| network | float32, µs | all in int8, µs | as exported, µs | the part of float32's time | of its bytes |")
+    print("|---|---|---|---|---|---|")
+    for name, network in named.items():
+        with TemporaryDirectory() as folder:
+            made = models(network, Path(folder))
+        whole, everything, placed = race(made)
+        times = " | ".join(f"{seconds * 1e6:,.1f}" for seconds in (whole, everything, placed))
+        size = made[2].ByteSize() / made[0].ByteSize()
+        print(f"| {name} | {times} | {placed / whole:.2f} | {size:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
