@@ -93,7 +93,7 @@ class Graph(Record):
                 found[name].append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
 
-    @property
+    @cached_property
     def total_parameters(self) -> int:
         return sum(p.size for p in self.weights.values() if p.trainable)
 

@@ -118,7 +118,7 @@ class Crew:
     def __init__(self, graph: Graph, weights: Weights, wanted: tuple[str, ...], batch: int) -> None:
         self.graph, self.wanted = graph, wanted
         self._order = needed(graph, wanted)
-        members, dtype = parts_of(graph, batch), working_dtype(weights, {})
+        members, dtype = parts_of(graph, batch, training=True), working_dtype(weights, {})
         layout = Layout()
         places = {name: layout.add(array.shape, array.dtype) for name, array in weights.items()}
         parts = [_layout_of(layout, graph, weights, wanted, -(-batch // members), dtype) for _ in range(1, members)]
@@ -155,7 +155,7 @@ class Crew:
         inputs = [node for node in self._order if isinstance(node.op, Input)]
         count = check_feeds(inputs, feeds)
         self._refresh(weights)
-        first, *self._runs = (slice(*run) for run in shares(count, parts_of(self.graph, count)))
+        first, *self._runs = (slice(*run) for run in shares(count, parts_of(self.graph, count, training=True)))
         dtypes = {node.name: feeds[node.name].dtype.str for node in inputs}
         for (worker, line), run in zip(self._workers, self._runs, strict=False):
             size = run.stop - run.start
@@ -290,6 +290,6 @@ def _start(file: int) -> tuple[subprocess.Popen[bytes], Connection]:
 def crew_for(graph: Graph, weights: Weights, wanted: tuple[str, ...], batch: int, examples: int) -> Crew | None:
     """Workers for a run of so many examples in all; None where one process does as well, or has to."""
     able = hasattr(os, "ftruncate") and sys.platform != "win32" and bool(sys.executable)
-    if not able or parts_of(graph, batch) == 1 or 3 * examples * graph.total_macs < WORTH_IT:
+    if not able or parts_of(graph, batch, training=True) == 1 or 3 * examples * graph.total_macs < WORTH_IT:
         return None
     return Crew(graph, weights, wanted, batch)

@@ -78,13 +78,16 @@ FORWARD: dict[type[Op], Forward] = {}
 BACKWARD: dict[type[Op], Backward] = {}
 LETS_GO: set[type[Op]] = set()
 DRAWS: set[type[Op]] = set()
+MEETS: set[type[Op]] = set()
 
 
-def forward_of(*ops: type[Op], lets_go: bool = False, draws: bool = False) -> Callable[[Forward], Forward]:
+def forward_of(
+    *ops: type[Op], lets_go: bool = False, draws: bool = False, meets: bool = False
+) -> Callable[[Forward], Forward]:
     """Enters a function `(op, weights, inputs, mode) -> Outcome` in the table.
 
     `lets_go` says that its value is always new memory, at which nothing that it saves looks again; `draws` that it
-    needs random numbers in training.
+    needs random numbers in training, `meets` that it asks for totals of the whole batch.
     """
 
     def enter(function: Forward) -> Forward:
@@ -93,6 +96,8 @@ def forward_of(*ops: type[Op], lets_go: bool = False, draws: bool = False) -> Ca
             LETS_GO.update(ops)
         if draws:
             DRAWS.update(ops)
+        if meets:
+            MEETS.update(ops)
         return function
 
     return enter
@@ -129,7 +134,9 @@ class _Part(NamedTuple):
     buffers: Weights
 
 
-PART_WORK = 400_000  # multiply-adds, or elements, of a part of a batch: below, a thread costs more than it brings
+PART_WORK = 4_000_000  # multiply-adds, or elements, of a part of a batch: below, it costs more than it brings
+MEETING_WORK = 5_000_000  # what a layer that looks at the whole batch costs then, in training
+PARAMETER_WORK = 20  # and a parameter, whose gradients are added up
 
 
 def forward(
@@ -156,7 +163,7 @@ def forward(
     sized = _fitted(graph, inputs, feeds)
     count = check_feeds([sized.by_name[node.name] for node in inputs], feeds)
     dtype = working_dtype(weights, feeds)
-    runs = [slice(*run) for run in shares(count, parts_of(sized, count))]
+    runs = [slice(*run) for run in shares(count, parts_of(sized, count, training))]
     meeting = Meeting(len(runs))
 
     def run(member: int) -> _Part:
@@ -301,10 +308,17 @@ def own_numbers(random: Random | None, member: int) -> Random | None:
     return jumped
 
 
-def parts_of(graph: Graph, count: int) -> int:
-    """In how many parts a batch of so many examples goes through a graph."""
-    work = count * (graph.total_macs + graph.total_elements)
-    return max(1, min(thread_count(), count, work // PART_WORK))
+def parts_of(graph: Graph, count: int, training: bool) -> int:
+    """In how many parts a batch of so many examples goes through a graph: one a thread, if there is enough to do."""
+    work, cost = count * (graph.total_macs + graph.total_elements), PART_WORK
+    if training:
+        cost += MEETING_WORK * _meetings(graph) + PARAMETER_WORK * graph.total_parameters
+    return max(1, min(thread_count(), count, work // cost))
+
+
+@lru_cache(maxsize=16)
+def _meetings(graph: Graph) -> int:
+    return sum(type(node.op) in MEETS for node in graph.nodes)
 
 
 def own_weights(

@@ -30,8 +30,8 @@ class Standardized(NamedTuple):
     total: Callable[..., tuple[Array, ...]]
 
 
-@forward_of(BatchNorm, lets_go=True)
-@forward_of(BatchNormRelu)
+@forward_of(BatchNorm, lets_go=True, meets=True)
+@forward_of(BatchNormRelu, meets=True)
 def batch_norm(op: BatchNorm, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     """(x - mean)/sqrt(var + eps)·scale + shift (Ioffe & Szegedy 2015, algorithm 1), over the whole batch in training."""
     x = np.ascontiguousarray(inputs[0])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,15 +54,17 @@ _A = np.array(
 
 
 class Transforms(NamedTuple):
-    """The three transforms, of both axes at once: of inputs (36, 36), kernels (36, 9) and results (16, 36)."""
+    """The transforms, of both axes at once: of inputs (36, 36), kernels (36, 9), results (16, 36), and gradients (36, 16)."""
 
     inputs: Array
     kernel: Array
     results: Array
+    spread: Array
 
 
+@cache
 def _transforms(dtype: np.dtype[Any]) -> Transforms:
-    return Transforms(*(np.kron(m, m).astype(dtype) for m in (_B, _G, _A)))
+    return Transforms(*(np.kron(m, m).astype(dtype) for m in (_B, _G, _A, _A.T)))
 
 
 def suits(g: Geometry, channels: int, outputs: int) -> bool:
@@ -188,7 +191,7 @@ class _Sum:
     def __init__(self, channels: int, gradient: Array, g: Geometry, tiles: _Tiles) -> None:
         t = _transforms(gradient.dtype)
         self._gradient, self._g, self._tiles = gradient, g, tiles
-        self._spread, self._kernel = np.ascontiguousarray(t.results.T), t.kernel
+        self._spread, self._kernel = t.spread, t.kernel
         self._total = np.zeros((PLACES, channels, gradient.shape[-1]), gradient.dtype)
 
     def take(self, at: slice, seen: Array) -> None:
