@@ -174,7 +174,7 @@ def convolve(
 def input_gradient(gradient: Array, weight: Array, g: Geometry, spatial: Axes, groups: int) -> Array:
     """The gradient (N, H, W, C) of `convolve`'s input, given that of the output (N, OH, OW, O), contiguous."""
     if groups == 1:
-        if _rows_suit(g, weight, spatial):
+        if _rows_suit(g, *weight.shape[:2], spatial):
             return correlation.scatter_rows(gradient, kernel_of(weight), g, spatial)
         narrow = weight.shape[1] <= FEW_CHANNELS and math.prod(g.s) >= MANY_PHASES
         return (_by_col2im if narrow else _by_phases)(gradient, weight, g, spatial)
@@ -191,10 +191,10 @@ def _back(g: Geometry, spatial: Axes) -> tuple[tuple[slice, ...], Geometry]:
     return _turned(tuple(phase for (phase,) in axes), g.out, dilations)
 
 
-def _rows_suit(g: Geometry, weight: Array, spatial: Axes) -> bool:
-    """Whether a row of windows at a time is quicker than the turned kernel."""
-    outputs, channels = weight.shape[:2]
-    rows = correlation.rows_cost(g, channels, outputs)
+@cache
+def _rows_suit(g: Geometry, outputs: int, channels: int, spatial: Axes) -> bool:
+    """Whether `scatter_rows` is quicker than the turned kernel."""
+    _, rows = correlation.scattered(g, channels, outputs)
     if math.isinf(rows):
         return False
     _, back = _back(g, spatial)
@@ -212,7 +212,8 @@ def _shared(g: Geometry, outputs: int, channels: int, spatial: Axes) -> Geometry
     if winograd.suits(back, outputs, channels):
         return back
     alone = correlation.cost(back, outputs, channels)
-    apart = min(alone, correlation.rows_cost(g, channels, outputs)) + correlation.cost(g, channels, outputs)
+    _, rows = correlation.scattered(g, channels, outputs)
+    apart = min(alone, rows) + correlation.cost(g, channels, outputs)
     return back if correlation.cost(back, outputs, channels, products=2) < apart else None
 
 

@@ -19,7 +19,6 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -42,6 +41,7 @@ from cnnc.reference.engine import (
     parts_of,
     working_dtype,
 )
+from cnnc.reference.line import Line
 from cnnc.reference.parallel import shares
 
 WORTH_IT = 3e10  # multiply-adds of a whole run: some seconds, which a few tenths for starting processes do not double
@@ -126,7 +126,7 @@ class Crew:
         self._memory = common_memory(file, layout.size)
         self._shared = {name: place.array(self._memory) for name, place in places.items()}
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._workers: list[tuple[Part, Connection]] = []
+        self._workers: list[tuple[Part, Line]] = []
         self._runs: list[slice] = []  # of the batch at hand: what each worker has of it
         for member, part in enumerate(parts, start=1):
             process, line = _start(file)
@@ -218,13 +218,13 @@ class Crew:
         for _, line in self._workers[: len(self._runs)]:
             self._receive(line)
 
-    def _send(self, line: Connection, what: Any) -> None:
+    def _send(self, line: Line, what: Any) -> None:
         try:
             line.send(what)
         except OSError as error:
             raise _gone() from error
 
-    def _receive(self, line: Connection) -> Any:
+    def _receive(self, line: Line) -> Any:
         """What a worker sends; an error that it sends is raised here."""
         try:
             found = line.recv()
@@ -269,7 +269,7 @@ def _file(size: int) -> int:
     return file
 
 
-def _start(file: int) -> tuple[subprocess.Popen[bytes], Connection]:
+def _start(file: int) -> tuple[subprocess.Popen[bytes], Line]:
     """A worker, and the line to it."""
     ours, theirs = Pipe()
     home = str(Path(__file__).parents[2])
@@ -284,7 +284,7 @@ def _start(file: int) -> tuple[subprocess.Popen[bytes], Connection]:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-    return process, ours
+    return process, Line(ours)
 
 
 def crew_for(graph: Graph, weights: Weights, wanted: tuple[str, ...], batch: int, examples: int) -> Crew | None:

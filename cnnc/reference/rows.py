@@ -8,6 +8,8 @@ numbers of the channels repeated t times; and a few of these at a time, so that 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +84,7 @@ def scaled(
     if other is not None and more is not None:
         second, m = wide(other, t), _repeated(more, t, array)
     buffer = _buffer(rows) if second is not None else None
-    zeros = np.zeros(rows.shape[1], array.dtype) if floor else None  # beside a number np.maximum takes twice as long
+    zeros = _zeros(array.dtype, rows.shape[1]) if floor else None  # beside a number np.maximum takes twice as long
     for part in blocks(*rows.shape):
         out = into[part]
         np.multiply(rows[part], f, out=out)
@@ -94,12 +96,17 @@ def scaled(
     return made
 
 
+@cache
+def _zeros(dtype: np.dtype[Any], size: int = BLOCK) -> Array:
+    return np.zeros(size, dtype)
+
+
 def floored(array: Array, *, over: bool = False) -> Array:
     """max(x, 0); with `over` written over x, which is then contiguous."""
     if not array.flags.c_contiguous:
         return np.maximum(array, 0)
     made = array if over else aligned(array.shape, array.dtype)
-    flat, into, zeros = array.reshape(-1), made.reshape(-1), np.zeros(BLOCK, array.dtype)
+    flat, into, zeros = array.reshape(-1), made.reshape(-1), _zeros(array.dtype)
     for start in range(0, array.size, BLOCK):
         part = slice(start, start + BLOCK)
         np.maximum(flat[part], zeros[: array.size - start], out=into[part])

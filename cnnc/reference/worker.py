@@ -25,23 +25,25 @@ from cnnc.reference.engine import (
     forward_part,
     own_numbers,
 )
+from cnnc.reference.line import Line
 from cnnc.reference.parallel import keep_memory, one_blas_thread
 
 
-def work(line: int, file: int) -> None:
+def work(end: int, file: int) -> None:
     """Works until the other end of the line is closed."""
-    with Connection(line) as connection, one_blas_thread():
+    with Connection(end) as connection, one_blas_thread():
         keep_memory()
         try:
-            job: Job = connection.recv()
+            line = Line(connection)
+            job: Job = line.recv()
             memory = common_memory(file, job.size)
             os.close(file)
-            _serve(job, memory, connection)
+            _serve(job, memory, line)
         except (EOFError, OSError):  # the first process has left
             sys.exit()
 
 
-def _serve(job: Job, memory: mmap.mmap, line: Connection) -> None:
+def _serve(job: Job, memory: mmap.mmap, line: Line) -> None:
     weights = {name: place.array(memory) for name, place in job.weights.items()}
     meter = Meter()
     saved: dict[str, Any] = {}
@@ -62,7 +64,7 @@ def _serve(job: Job, memory: mmap.mmap, line: Connection) -> None:
             line.send(error)
 
 
-def _ahead(job: Job, memory: mmap.mmap, weights: Mapping[str, Array], order: Ahead, line: Connection) -> dict[str, Any]:
+def _ahead(job: Job, memory: mmap.mmap, weights: Mapping[str, Array], order: Ahead, line: Line) -> dict[str, Any]:
     def total(*arrays: Array) -> tuple[Array, ...]:
         line.send(arrays)
         sums: tuple[Array, ...] = line.recv()

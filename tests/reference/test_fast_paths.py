@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -70,9 +69,12 @@ def test_rows_of_windows_give_the_input_gradient(
 ) -> None:
     g = windows(m, k, 1, p)
     gradient, weight = numbers(3, *g.out, 6), numbers(6, 2, *g.k)
-    rows = correlation.scatter_rows(gradient, conv.kernel_of(weight), g, m)
-    monkeypatch.setattr(correlation, "rows_cost", lambda *_: math.inf)
-    np.testing.assert_allclose(rows, conv.input_gradient(gradient, weight, g, m, 1), rtol=1e-11, atol=1e-11)
+    monkeypatch.setattr(conv, "_rows_suit", lambda *_: False)
+    expected = conv.input_gradient(gradient, weight, g, m, 1)
+    for q in [q for q in range(1, g.out[-1] + 1) if g.out[-1] % q == 0]:
+        monkeypatch.setattr(correlation, "scattered", lambda *_, q=q: (q, 0.0))
+        rows = correlation.scatter_rows(gradient, conv.kernel_of(weight), g, m)
+        np.testing.assert_allclose(rows, expected, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize(("m", "k", "s", "p"), CONVOLUTIONS)
