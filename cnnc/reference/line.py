@@ -12,7 +12,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-AWAKE = 200e-6  # seconds
+AWAKE = 500e-6  # seconds
 _let_others = getattr(os, "sched_yield", lambda: None)
 
 

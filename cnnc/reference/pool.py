@@ -119,31 +119,38 @@ def _spread(shape: tuple[int, ...], g: Geometry, like: Array, part: Callable[[sl
 
 
 def _max(x: Array, g: Geometry) -> Array:
-    """The largest of each window, (N, OH, OW, C)."""
+    """The largest of each window, (N, OH, OW, C): over its rows, which are long runs of memory, then over its columns."""
     best = np.empty((x.shape[0], *g.out, x.shape[-1]), x.dtype)
+    last = len(g.k) - 1
     for at in few(len(x), math.prod(x.shape[1:])):
-        seen, top = pad(x[at], g.pads, -np.inf), best[at]
-        first, *others = (seen[place] for _, place in taps(g))
-        if not others:
-            top[...] = first
-        for other in others:
-            first = np.maximum(first, other, out=top)
+        seen = pad(x[at], g.pads, -np.inf)
+        for axis, (k, s, d, out) in enumerate(zip(g.k, g.s, g.d, g.out, strict=True)):
+            before = (slice(None),) * (1 + axis)
+            first, *others = (seen[(*before, slice(i * d, i * d + s * (out - 1) + 1, s))] for i in range(k))
+            into = best[at] if axis == last else None
+            for other in others:
+                first = into = np.maximum(first, other, out=into)
+            seen = first
+        if g.k[last] == 1:
+            best[at] = seen
     return best
 
 
 def _max_gradient(x: Array, y: Array, gradient: Array, g: Geometry, own: bool) -> Array:
     """Each gradient where its window had its maximum: at the first of equal ones.
 
-    It takes the place of the input where that is its `own`, and is seen in one window, whole.
+    It takes the place of the input where that is its `own`, and windows cover it without overlap.
     """
     spatial, tiles = x.shape[1:-1], _tiles(g)
     direct = tiles and not g.padded  # nothing is added up, and nothing falls outside
-    covered = all(k * out == m for k, out, m in zip(g.k, g.out, spatial, strict=True))
-    if direct and covered and own:
+    covered = direct and all(k * out == m for k, out, m in zip(g.k, g.out, spatial, strict=True))
+    if covered and own:
         dx = x
     else:
         dx = np.zeros(x.shape, x.dtype) if direct else np.empty(x.shape, x.dtype)
     for at in few(len(x), math.prod(x.shape[1:])):
+        if covered and _put_where_alone(x[at], y[at], gradient[at], g, dx[at]):
+            continue
         seen, top, mine = pad(x[at], g.pads, -np.inf), y[at], gradient[at]
         into = dx[at] if direct else np.zeros(seen.shape, x.dtype)
         left, hit, some = np.ones(top.shape, np.bool_), np.empty(top.shape, np.bool_), np.empty_like(mine)
@@ -158,6 +165,27 @@ def _max_gradient(x: Array, y: Array, gradient: Array, g: Geometry, own: bool) -
         if not direct:
             dx[at] = into[interior(spatial, g.pads)]
     return dx
+
+
+def _put_where_alone(x: Array, y: Array, gradient: Array, g: Geometry, dx: Array) -> bool:
+    """The gradients of windows that cover the input, if each maximum is alone; else nothing is done, and the answer no.
+
+    A maximum, and its gradient, is repeated for the columns of its window, so that rows are compared as they lie.
+    """
+    upper = [size for pair in zip(g.out[:-1], g.k[:-1], strict=True) for size in pair]
+    tops, mine = (_along_rows(array, g) for array in (y, gradient))
+    hit = x.reshape(len(x), *upper, -1) == tops  # (n, OH, kh, W·C)
+    if np.count_nonzero(hit) != y.size:
+        return False
+    np.multiply(mine, hit, out=dx.reshape(hit.shape))
+    return True
+
+
+def _along_rows(array: Array, g: Geometry) -> Array:
+    """(n, OH, OW, C), each number as often as a window has columns: (n, OH, 1, W·C)."""
+    made = np.empty((*array.shape[:-1], g.k[-1], array.shape[-1]), array.dtype)
+    made[...] = array[..., None, :]
+    return made.reshape(len(array), *(size for out in g.out[:-1] for size in (out, 1)), -1)
 
 
 def _winners(x: Array, g: Geometry) -> Array:
