@@ -27,7 +27,7 @@ from cnnc.ops.conv import Conv
 from cnnc.reference import correlation, winograd
 from cnnc.reference.depthwise import depthwise, depthwise_kernel
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
-from cnnc.reference.rows import add_channels, channel_sum
+from cnnc.reference.rows import Offset, channel_sum
 from cnnc.reference.windows import Geometry, interior, taps
 
 FEW_CHANNELS, MANY_PHASES = 16, 16  # of narrow products: all taps at once are quicker than so many one after the other
@@ -167,7 +167,7 @@ def convolve(
         parts = zip(_split(x, groups), np.split(weight, groups), strict=True)
         y = np.concatenate([correlation.correlate(p, kernel_of(w), g) for p, w in parts], -1)
     if bias is not None:
-        add_channels(y, bias)
+        Offset(bias).add(y)
     return y
 
 

@@ -16,7 +16,7 @@ from cnnc.ops import window
 from cnnc.ops.conv import ConvTranspose
 from cnnc.reference.conv import convolve, input_gradient, kernel_gradient
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
-from cnnc.reference.rows import add_channels, channel_sum
+from cnnc.reference.rows import Offset, channel_sum
 from cnnc.reference.windows import Geometry
 from cnnc.tensor import TensorType
 
@@ -33,7 +33,7 @@ def conv_transpose(op: ConvTranspose, weights: Mapping[str, Array], inputs: tupl
     g, out = geometry(op, x.shape[1:-1])
     y = input_gradient(np.ascontiguousarray(x), weights["weight"], g, out, op.groups)
     if op.bias:
-        add_channels(y, weights["bias"])
+        Offset(weights["bias"]).add(y)
     return Outcome(y, x)
 
 

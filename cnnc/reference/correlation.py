@@ -20,8 +20,8 @@ import numpy as np
 
 from cnnc.arguments import Axes
 from cnnc.reference.engine import Array
-from cnnc.reference.products import aligned, laid, row_cost, times, transposed_times
-from cnnc.reference.rows import add_channels, few
+from cnnc.reference.products import aligned, row_cost, times, transposed_times
+from cnnc.reference.rows import Offset, few
 from cnnc.reference.windows import Geometry, interior, taps, windows_of
 
 CACHE_BYTES = 1 << 20  # of columns at a time: with the kernel and the result they fit a second-level cache
@@ -34,6 +34,7 @@ class Piece(NamedTuple):
     columns: Array
 
 
+@cache
 def _is_pointwise(g: Geometry) -> bool:
     return all(k == 1 for k in g.k) and all(s == 1 for s in g.s) and not g.padded
 
@@ -110,9 +111,9 @@ class _Result:
 
     def __init__(self, out: Array, kernel: Array, g: Geometry, q: int, bias: Array | None = None) -> None:
         self.out = out
-        self._flat = laid(_shifted(kernel, g, q).reshape(-1, q * kernel.shape[-1]))
+        self._flat = _shifted(kernel, g, q)
         self._whole = out if q == 1 else out.reshape(len(out), *_widened(g, q).out, -1)
-        self._bias = None if bias is None else np.tile(bias, q)
+        self._bias = None if bias is None else Offset(np.tile(bias, q))
 
     def take(self, piece: Piece) -> None:
         """columns (n·OH·OW, kh·kw·C) @ kernel (kh·kw·C, O), and the bias."""
@@ -125,7 +126,7 @@ class _Result:
     def _make(self, columns: Array, out: Array) -> Array:
         times(columns, self._flat, out)
         if self._bias is not None:
-            add_channels(out, self._bias)
+            self._bias.add(out)
         return out
 
 
@@ -150,6 +151,7 @@ class _Sum:
 # --- several neighbours at once ---------------------------------------------------------------------------------
 
 
+@cache
 def _widened(g: Geometry, q: int) -> Geometry:
     """The windows that see what q neighbours on the last axis see."""
     if q == 1:
@@ -159,28 +161,28 @@ def _widened(g: Geometry, q: int) -> Geometry:
     return g._replace(k=(*k, last + (q - 1) * step), s=(*s, q * step), out=(*g.out[:-1], g.out[-1] // q))
 
 
+def _copies(array: Array, g: Geometry, q: int) -> Array:
+    """A view (q, kh, kw, C, O) of contiguous (kh, kw', C, q, O): of each neighbour what belongs to its own window."""
+    *upper, row, channel, neighbour, output = array.strides
+    shape = (q, *g.k, array.shape[-3], array.shape[-1])
+    strides = (g.s[-1] * row + neighbour, *upper, row, channel, output)
+    return np.ndarray(shape, array.dtype, array, 0, strides)
+
+
 def _shifted(kernel: Array, g: Geometry, q: int) -> Array:
-    """The kernel (kh, kw', C, q·O) that makes q neighbours: copies of (kh, kw, C, O), each a stride further."""
-    if q == 1:
-        return np.ascontiguousarray(kernel)
-    *k, width, channels, outputs = kernel.shape
-    step = g.s[-1]
-    made = np.zeros((*k, width + (q - 1) * step, channels, q, outputs), kernel.dtype)
-    for i in range(q):
-        made[..., i * step : i * step + width, :, i, :] = kernel
-    return made.reshape(*made.shape[:-2], q * outputs)
+    """The kernel (kh·kw'·C, q·O) that makes q neighbours: copies of (kh, kw, C, O), each a stride further."""
+    *_, channels, outputs = kernel.shape
+    made = aligned((*_widened(g, q).k, channels, q, outputs), kernel.dtype)
+    if q > 1:
+        made[...] = 0
+    _copies(made, g, q)[...] = kernel
+    return made.reshape(-1, q * outputs)
 
 
 def _unshifted(gradient: Array, g: Geometry, q: int) -> Array:
-    """The adjoint of `_shifted`."""
-    if q == 1:
-        return gradient
-    width, step = g.k[-1], g.s[-1]
+    """The adjoint (kh, kw, C, O) of `_shifted`, of contiguous (kh, kw', C, q·O)."""
     parts = gradient.reshape(*gradient.shape[:-1], q, -1)
-    total = parts[..., :width, :, 0, :].copy()
-    for i in range(1, q):
-        total += parts[..., i * step : i * step + width, :, i, :]
-    return total
+    return gradient if q == 1 else np.asarray(np.add.reduce(_copies(parts, g, q), 0))
 
 
 @cache

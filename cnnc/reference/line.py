@@ -7,6 +7,7 @@ many times before it sleeps, and lets other processes run in between.
 from __future__ import annotations
 
 import os
+import pickle
 import select
 import time
 from multiprocessing.connection import Connection
@@ -23,10 +24,13 @@ class Line:
         self._connection = connection
         self._poll = select.poll()
         self._poll.register(connection.fileno(), select.POLLIN)
-        self.send, self.close = connection.send, connection.close
+        self.close = connection.close
+
+    def send(self, what: Any) -> None:
+        self._connection.send_bytes(pickle.dumps(what, pickle.HIGHEST_PROTOCOL))
 
     def recv(self) -> Any:
         end = time.perf_counter() + AWAKE
         while not self._poll.poll(0) and time.perf_counter() < end:
             _let_others()
-        return self._connection.recv()
+        return pickle.loads(self._connection.recv_bytes())

@@ -9,6 +9,7 @@ that the matrix which all pieces share begins at a cache line. Elsewhere the pie
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ def laid(matrix: Array) -> Array:
     return made
 
 
+@cache
 def _step(depth: int, across: int, most: int = ROWS) -> int:
     """How many rows a piece takes, at most so many; 0 where the product is quicker as a whole.
 

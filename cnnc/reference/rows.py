@@ -22,6 +22,7 @@ FEW = 1 << 17  # elements of a few samples
 BLOCK = 1 << 16  # elements at a time: with two more arrays of that size they fit a second-level cache
 
 
+@cache
 def merged(rows: int, channels: int, width: int) -> int:
     """How many rows are best taken as one: a power of two that divides their number."""
     t = 1
@@ -54,12 +55,20 @@ def _repeated(vector: Array, t: int, like: Array) -> Array:
     return np.broadcast_to(vector.astype(like.dtype), (t, len(vector))).ravel()
 
 
-def add_channels(array: Array, vector: Array) -> None:
-    """Adds (C,) to contiguous (…, C), in place."""
-    t = _t(array, LONG)
-    rows, repeated = wide(array, t), _repeated(vector, t, array)
-    for part in blocks(*rows.shape):
-        rows[part] += repeated
+class Offset:
+    """Numbers (C,) that are added to contiguous (…, C), in place, again and again."""
+
+    def __init__(self, vector: Array) -> None:
+        self._vector = vector
+        self._repeated: dict[int, Array] = {}
+
+    def add(self, array: Array) -> None:
+        t = _t(array, LONG)
+        if t not in self._repeated:
+            self._repeated[t] = _repeated(self._vector, t, array)
+        rows, repeated = wide(array, t), self._repeated[t]
+        for part in blocks(*rows.shape):
+            rows[part] += repeated
 
 
 def scaled(

@@ -44,6 +44,7 @@ def pad(x: Array, pads: tuple[tuple[int, int], ...], value: float = 0.0) -> Arra
     return padded
 
 
+@cache
 def interior(spatial: Axes, pads: tuple[tuple[int, int], ...]) -> tuple[slice, ...]:
     """The index of the input inside its padded array."""
     return (slice(None), *(slice(b, b + m) for m, (b, _) in zip(spatial, pads, strict=True)))

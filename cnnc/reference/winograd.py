@@ -20,7 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from cnnc.reference.engine import Array
 from cnnc.reference.products import across_times, aligned, laid
-from cnnc.reference.rows import add_channels
+from cnnc.reference.rows import Offset
 from cnnc.reference.windows import Geometry, interior
 
 TILE, SEEN = 4, 6
@@ -166,7 +166,8 @@ class _Result:
         t, channels, outputs = _transforms(kernel.dtype), *kernel.shape[2:]
         self.out = np.empty((count, *g.out, outputs), kernel.dtype)
         self._weight = laid((t.kernel @ kernel.reshape(9, -1)).reshape(PLACES, channels, outputs))  # (36, 9) @ (9, C·O)
-        self._results, self._g, self._tiles, self._bias = t.results, g, tiles, bias
+        self._results, self._g, self._tiles = t.results, g, tiles
+        self._bias = None if bias is None else Offset(bias)
 
     def take(self, at: slice, seen: Array) -> None:
         """From transformed tiles (36, T, C)."""
@@ -182,7 +183,7 @@ class _Result:
             _split(room, tiles)[...] = made
             out[...] = room[:, : self._g.out[0], : self._g.out[1]]
         if self._bias is not None:
-            add_channels(out, self._bias)
+            self._bias.add(out)
 
 
 class _Sum:
