@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from cnnc.data import Request
+from cnnc.data.fetch import VARIABLE
 from cnnc.diagnostics import CnncError
 
 _HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -27,7 +28,7 @@ def bad(place: Path | str, found: str, help: str = "") -> CnncError:
 
 
 def locate(request: Request, kind: str, example: str) -> Path:
-    """The file or folder that `data KIND "path"` means: within --data if it is there, else from the current folder.
+    """The file or folder that `data KIND "path"` means: within --data if it is there, else from the current folder, or within CNNC_DATA.
 
     Of --data the path as written is tried, then its last name alone, then the folder itself where it has that name:
     so data are found that moved. Raises E603 where there is none.
@@ -39,6 +40,8 @@ def locate(request: Request, kind: str, example: str) -> Path:
     if request.folder is not None:
         itself = [request.folder] if request.folder.name == written.name else []
         places = list(dict.fromkeys((request.folder / written, request.folder / written.name, *itself, written)))
+    elif home := os.environ.get(VARIABLE):
+        places += dict.fromkeys((Path(home) / written, Path(home) / written.name))
     for place in places:
         if _exists(place):
             return place
@@ -46,7 +49,7 @@ def locate(request: Request, kind: str, example: str) -> Path:
     raise CnncError.of(
         "E603",
         f"there is no {request.path}",
-        help=f"it was looked for at {searched}; the path counts from the current folder, or from that of --data",
+        help=f"it was looked for at {searched}; the path counts from the current folder, or from that of --data or CNNC_DATA",
     )
 
 

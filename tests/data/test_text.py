@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnc.data import Request, load
 from cnnc.data import lines as lines_module
-from cnnc.data import load
+from cnnc.data.sources import locate
 from cnnc.data.text import encode, make_vocabulary, words
+from cnnc.diagnostics import CnncError
 from tests.data.conftest import data_folder, refused, takes, told
 
 FIVE = (takes(5, dtype="int64"),)
@@ -204,3 +206,16 @@ def test_real_movie_reviews() -> None:
     assert data.train.images.max() == 4_999
     assert any("rt-polarity.neg is not UTF-8: read as Latin-1" in line for line in lines)
     assert 0.01 < (data.test.images == 1).mean() / (data.test.images > 0).mean() < 0.15
+
+
+def test_a_path_is_looked_for_within_the_variable_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home" / "words").mkdir(parents=True)
+    monkeypatch.setenv("CNNC_DATA", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert locate(Request(path="words"), "text", "words") == tmp_path / "home" / "words"
+    assert locate(Request(path="made/words"), "text", "words") == tmp_path / "home" / "words"
+    (tmp_path / "words").mkdir()
+    assert locate(Request(path="words"), "text", "words") == Path("words")
+    with pytest.raises(CnncError) as error:
+        locate(Request(path="other"), "text", "words")
+    assert error.value.diagnostics[0].code == "E603"
