@@ -90,10 +90,14 @@ def train_text(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def check(rounds: int) -> dict[str, Any]:
+def check(peers: Peers, rounds: int) -> dict[str, Any]:
     """How long checking takes."""
     found: dict[str, Any] = {"processes": commands.starts(rounds), "inside": commands.inside()}
-    found["torchinfo"] = commands.torchinfo_seconds()
+    try:
+        found["torchinfo"] = json.loads(peers.run("benchmarks.summaries")) if peers.there else {}
+    except subprocess.CalledProcessError:
+        print("torchinfo is not installed: it is left out", file=sys.stderr)
+        found["torchinfo"] = {}
     return found
 
 
@@ -105,9 +109,10 @@ def check_text(found: dict[str, Any]) -> str:
         f"cnnc check {name}: {starts[name] * 1e3:.0f} ms, {starts[name] / starts['imports']:.2f} times the imports"
         for name in ("lenet5", "resnet50")
     ]
-    lines += [f"inside a process, {name}: {seconds * 1e3:.1f} ms" for name, seconds in inside.items()]
-    if found["torchinfo"] is not None:
-        lines.append(f"torchinfo, lenet5: {found['torchinfo'] * 1e3:.1f} ms")
+    for name, seconds in inside.items():
+        line = f"inside a process, {name}: {seconds * 1e3:.1f} ms"
+        theirs = found["torchinfo"].get(name)
+        lines.append(line + (f"; torchinfo {theirs * 1e3:.1f} ms, {theirs / seconds:.1f} times" if theirs else ""))
     return "\n".join(lines)
 
 
@@ -173,7 +178,7 @@ def main() -> None:
                 results[kind] = kernels.measure()
                 shown = kernels.text(results[kind])
             case "check":
-                results[kind] = check(asked.rounds)
+                results[kind] = check(peers, asked.rounds)
                 shown = check_text(results[kind])
             case _:
                 results[kind] = graph_rows(peers, asked.rounds)

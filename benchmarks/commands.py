@@ -1,4 +1,4 @@
-"""`cnnc check` as a user waits for it, and inside a process beside torchinfo.
+"""`cnnc check` as a user waits for it, and inside a process.
 
 In: nothing. Out: seconds of whole processes, in turn with the bare imports of what the command line is made of; and
 seconds a check takes in a process, also of networks of growing length.
@@ -52,20 +52,3 @@ def inside(layers: tuple[int, ...] = (1000, 10000)) -> dict[str, float]:
             times.append(time.perf_counter() - begun)
         found[name] = min(times)
     return found
-
-
-def torchinfo_seconds() -> float | None:
-    """Seconds of torchinfo's summary of LeNet-5, None where it is not installed."""
-    try:
-        import torchinfo
-    except ImportError:
-        return None
-    from benchmarks.nets import peer
-
-    net = peer("lenet5")
-    times = []
-    for _ in range(5):
-        begun = time.perf_counter()
-        torchinfo.summary(net.module, (1, *net.shape), verbose=0)
-        times.append(time.perf_counter() - begun)
-    return min(times)
