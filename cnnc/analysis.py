@@ -120,9 +120,10 @@ def peak_memory(graph: Graph) -> Memory:
 def training_memory(graph: Graph, batch: int, slots: int = 2) -> int:
     """Bytes at the fullest moment of a training step, in float32; `slots` is what the optimizer keeps for each weight.
 
-    Every value of `for_training`'s graph is kept until backward has passed its layer, but where a relu writes over it. A gradient is kept from
-    the first reader of its value to the layer that made it, that of a weight to the update, which takes one array more of
-    the size of the largest. What single layers and threads take for a moment beside that is not counted.
+    Every value of `for_training`'s graph is kept until backward has passed its layer, but where a relu writes over it. A
+    gradient is kept from the first reader of its value to the layer that made it, that of a weight to the update, which
+    takes one array more of the size of the largest. What single layers and threads take for a moment beside that is not
+    counted.
     """
     graph = for_training(graph, graph.outputs)
     learned = {name: 4 * p.size for name, p in graph.weights.items() if p.trainable and not p.frozen}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cnnc.graph import Graph, Node, verify
+from cnnc.graph import Graph, Node
 from cnnc.ops.activation import Relu
 from cnnc.ops.norm import BatchNorm
 from cnnc.ops.pool import GlobalPool, Pool
@@ -23,15 +23,20 @@ class BatchNormRelu(BatchNorm):
 def for_training(graph: Graph, wanted: Iterable[str]) -> Graph:
     """The graph with its ReLUs after max pools and within batch norms. Layers that are wanted keep their values."""
     kept = set(wanted)
-    return verify(_into_norms(_after_pools(graph, kept), kept))
+    return _into_norms(_after_pools(graph, kept), kept)
+
+
+def _only_reader(graph: Graph, node: Node, kept: set[str]) -> Node | None:
+    """What alone wants a layer's value."""
+    readers = graph.consumers[node.name]
+    return readers[0] if len(readers) == 1 and node.name not in kept else None
 
 
 def _after_pools(graph: Graph, kept: set[str]) -> Graph:
     nodes: list[Node] = []
     moved: dict[str, Node] = {}
     for node in graph.nodes:
-        readers = graph.consumers[node.name]
-        if isinstance(node.op, Relu) and node.name not in kept and len(readers) == 1 and _is_max(readers[0]):
+        if isinstance(node.op, Relu) and _is_max(_only_reader(graph, node, kept)):
             moved[node.name] = node
             continue
         relu = moved.get(node.inputs[0]) if node.inputs else None
@@ -44,17 +49,16 @@ def _after_pools(graph: Graph, kept: set[str]) -> Graph:
     return graph.replace(nodes=tuple(nodes))
 
 
-def _is_max(node: Node) -> bool:
-    return isinstance(node.op, Pool | GlobalPool) and node.op.kind == "max"
+def _is_max(node: Node | None) -> bool:
+    return node is not None and isinstance(node.op, Pool | GlobalPool) and node.op.kind == "max"
 
 
 def _into_norms(graph: Graph, kept: set[str]) -> Graph:
     nodes: list[Node] = []
     inner: dict[str, Node] = {}
     for node in graph.nodes:
-        readers = graph.consumers[node.name]
-        alone = node.name not in kept and len(readers) == 1 and isinstance(readers[0].op, Relu)
-        if isinstance(node.op, BatchNorm) and alone:
+        reader = _only_reader(graph, node, kept) if isinstance(node.op, BatchNorm) else None
+        if reader is not None and isinstance(reader.op, Relu):
             inner[node.name] = node
             continue
         norm = inner.get(node.inputs[0]) if node.inputs else None

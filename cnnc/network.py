@@ -97,7 +97,10 @@ class Network(Record):
         return made
 
     def summary(self, batch: int = 1) -> Summary:
-        """The figures of every layer, and totals; `batch` is that of training memory. Raises CnncError for a text with errors."""
+        """The figures of every layer, and totals; `batch` is that of training memory.
+
+        Raises CnncError for a text with errors.
+        """
         from cnnc.report.summary import summarize
 
         slots = self.recipe.slots if self.recipe is not None else 2

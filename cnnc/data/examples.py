@@ -208,7 +208,8 @@ def _array(path: Path) -> NDArray[Any]:
 
 
 def _fit(array: NDArray[Any], where: str, entry: Entry, batch: bool = False) -> NDArray[Any]:
-    """The array as a batch of the input. An example, or its channel, may stand without the axis of the batch, or of one channel."""
+    """The array as a batch of the input. An example, or its channel, may stand without the axis of the batch, or of one
+    channel."""
     rank = len(entry.shape)
     grey = rank > 0 and entry.shape[0] == 1
     if not batch and _matches(array.shape, entry.shape):

@@ -28,7 +28,8 @@ def bad(place: Path | str, found: str, help: str = "") -> CnncError:
 
 
 def locate(request: Request, kind: str, example: str) -> Path:
-    """The file or folder that `data KIND "path"` means: within --data if it is there, else from the current folder, or within CNNC_DATA.
+    """The file or folder that `data KIND "path"` means: within --data if it is there, else from the current folder, or
+    within CNNC_DATA.
 
     Of --data the path as written is tried, then its last name alone, then the folder itself where it has that name:
     so data are found that moved. Raises E603 where there is none.
@@ -49,7 +50,8 @@ def locate(request: Request, kind: str, example: str) -> Path:
     raise CnncError.of(
         "E603",
         f"there is no {request.path}",
-        help=f"it was looked for at {searched}; the path counts from the current folder, or from that of --data or CNNC_DATA",
+        help=f"it was looked for at {searched}; "
+        "the path counts from the current folder, or from that of --data or CNNC_DATA",
     )
 
 

@@ -197,7 +197,8 @@ def _vocabulary(graph: Graph, entry: Node) -> int:
 
 
 def _labelled(network: Network) -> tuple[str, ...]:
-    """The outputs under cross-entropy and the scores before their softmax: first those of the first loss, which classes name."""
+    """The outputs under cross-entropy and the scores before their softmax: first those of the first loss, which classes
+    name."""
     graph, recipe = network.require_graph(), network.recipe
     if recipe is None:
         losses = [graph.outputs[0]]

@@ -3,9 +3,10 @@
 In: a model of float32. Out: names of nodes. The rule looks at shapes alone, so the same network always gets the same
 answer; docs/export.md has the measurements that it was made from:
 
-- A convolution gains where each output reads all channels, and at least 8: onnxruntime's kernels take four at a time, and
-  with few of them copy value by value. It must also be worth the steps from float32 to int8 and back. Depthwise and
-  grouped ones are slower in int8, transposed ones are not there at all.
+- A convolution gains where each output reads all channels, and at least 8 of them: onnxruntime's kernels take four at a
+  time, and with few of them copy value by value; or where channels become more in cells (see cells.py). It must also be
+  worth the steps from float32 to int8 and back. Depthwise and grouped ones are slower in int8, transposed ones are not
+  there at all.
 - A matrix gains where it is too large for the processor's cache in float32; a table of vectors, as it is only looked up.
 - Everything else gains nothing, but would cost the two steps if it stood in float32 between layers of int8. So it is in
   int8 where all that it reads is, and, if it has weights, where a layer that gains reads it in the end.
@@ -15,10 +16,12 @@ answer; docs/export.md has the measurements that it was made from:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from math import prod
 
 import onnx
+
+from cnnc.export.cells import ALIGNED, Shapes, cells_of, dense
 
 WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm")
 _CARRIES = ("Flatten",)  # takes int8 as it is, without a range of its own
@@ -27,12 +30,11 @@ QUANTIZED = (
     *("Add", "Mul", "Concat", "Relu", "Clip", "LeakyRelu", "Sigmoid", "MaxPool", "AveragePool", "GlobalAveragePool"),
     *("Resize", "Reshape", "Transpose", "Pad", "Slice", "Gather", "DepthToSpace"),
 )
-CHANNELS = 8  # that an output of a convolution reads
+CHANNELS = 8  # that an output of a convolution reads, if they are a multiple of four
+MANY = 16  # or else
 READ, MADE = 3, 64  # channels of a convolution that int8 may begin with
 MACS = 100_000  # of a convolution, for one example
 NUMBERS = 1 << 17  # in a matrix
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 def in_integers(model: onnx.ModelProto, apart: Collection[str] = (), everywhere: bool = False) -> list[str]:
@@ -68,21 +70,20 @@ def _gains(node: onnx.NodeProto, shapes: Shapes, constants: Collection[str]) -> 
         return node.input[0] in constants
     if node.op_type == "Gemm":
         return node.input[1] in constants and prod(shapes[node.input[1]]) >= NUMBERS
-    if not _dense(node):
+    if not dense(node):
         return False
     weight, output = shapes[node.input[1]], shapes[node.output[0]]
     macs = prod(weight) * prod(output[2:])
-    return weight[1] >= CHANNELS and (macs >= MACS or 0 in output[2:])
-
-
-def _dense(node: onnx.NodeProto) -> bool:
-    """Whether it is a convolution whose outputs read all channels."""
-    return node.op_type == "Conv" and not any(a.name == "group" and a.i > 1 for a in node.attribute)
+    if macs < MACS and 0 not in output[2:]:
+        return False
+    if weight[1] % ALIGNED == 0:
+        return weight[1] >= CHANNELS or cells_of(node, shapes) is not None
+    return prod(weight[2:]) > 1 and (weight[1] >= MANY or cells_of(node, shapes) is not None)
 
 
 def _begins(node: onnx.NodeProto, shapes: Shapes) -> bool:
     """Whether it makes so many channels of so few that int8 may begin with it."""
-    return _dense(node) and shapes[node.input[1]][0] >= MADE and shapes[node.input[1]][1] >= READ
+    return dense(node) and shapes[node.input[1]][0] >= MADE and shapes[node.input[1]][1] >= READ
 
 
 def shapes_of(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:

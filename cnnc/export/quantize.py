@@ -25,10 +25,11 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError
+from cnnc.export.cells import cells_of, in_cells
 from cnnc.export.placement import QUANTIZED, WITH_WEIGHTS, in_integers, shapes_of
 from cnnc.export.precision import Examples, Quality, feeds_of, mark, scored, values
 from cnnc.export.runtime import batches
-from cnnc.export.slim import known_as, marked, slim, store
+from cnnc.export.slim import drop_implied, known_as, marked, slim, store
 from cnnc.network import Network
 from cnnc.recipe import CrossEntropy
 from cnnc.reference.engine import Array
@@ -119,6 +120,11 @@ class _Work(NamedTuple):
             made = quantizer.model.model
         store(made.graph, plan.stored)
         slim(made, self.model)
+        if not self.everywhere:
+            drop_implied(made.graph)
+            shapes = shapes_of(self.model.graph)
+            found = {node.name: cells_of(node, shapes) for node in self.model.graph.node if node.name in plan.integer}
+            in_cells(made.graph, {name: cells for name, cells in found.items() if cells is not None})
         mark(made, "int8")
         return made
 

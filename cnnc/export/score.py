@@ -61,7 +61,8 @@ def one_input(session: Session) -> str:
 
 
 def guesses(scores: Array, classes: tuple[str, ...], count: int) -> list[list[Guess]]:
-    """The likeliest classes of each example, from scores (N, classes, 1, ...). Those that are no probabilities yet go through softmax."""
+    """The likeliest classes of each example, from scores (N, classes, 1, ...). Those that are no probabilities yet go
+    through softmax."""
     made = scores.reshape(len(scores), -1).astype(np.float64)
     if (made < 0).any() or not np.allclose(made.sum(-1), 1, atol=1e-3):
         e = np.exp(made - made.max(-1, keepdims=True))

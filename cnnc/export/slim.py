@@ -56,8 +56,8 @@ def slim(model: onnx.ModelProto, before: onnx.ModelProto) -> None:
     _drop_pairs_of_maxima(graph)
     _hold_below_maxima(graph)
     _share_zeros(graph)
-    _order(graph)
-    _drop_unused(graph)
+    order(graph)
+    drop_unused(graph)
     _drop_unsaid(graph)
 
 
@@ -140,17 +140,35 @@ def _hold_below_maxima(graph: onnx.GraphProto) -> None:
 
 
 def _share_zeros(graph: onnx.GraphProto) -> None:
-    """Zero points that are 0 are one tensor for each type and length, with the name of the first."""
+    """Zero points that are 0 are one tensor for each type and length. Its name has no layer, as a text's have."""
     shared: dict[tuple[int, ...], str] = {}
     instead = {}
     for tensor in graph.initializer:
         if tensor.name.endswith(".zero") and not numpy_helper.to_array(tensor).any():
-            instead[tensor.name] = shared.setdefault((tensor.data_type, *tensor.dims), tensor.name)
+            name, kind = tensor.name, (tensor.data_type, *tensor.dims)
+            if kind not in shared:
+                tensor.name = shared[kind] = f".zero{len(shared) or ''}"
+            instead[name] = shared[kind]
     for node in graph.node:
         node.input[:] = [instead.get(name, name) for name in node.input]
 
 
-def _order(graph: onnx.GraphProto) -> None:
+def drop_implied(graph: onnx.GraphProto) -> None:
+    """Leaves out what follows from the weights of convolutions: the size of the kernel, and zero points, which are 0.
+
+    Zero points of other weights onnxruntime wants, or it does not join the layer with the steps around it.
+    """
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    weights = {node.input[1] for node in convolutions}
+    for node in convolutions:
+        _replace(node.attribute, [a for a in node.attribute if a.name != "kernel_shape"])
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.output[0] in weights:
+            del node.input[2:]
+    drop_unused(graph)
+
+
+def order(graph: onnx.GraphProto) -> None:
     """Values become bytes as soon as they are there, and floats again only when they are read."""
     makers = {name: node for node in graph.node for name in node.output}
     quantizers: dict[str, list[onnx.NodeProto]] = {}
@@ -175,7 +193,7 @@ def _order(graph: onnx.GraphProto) -> None:
     _replace(graph.node, placed.values())
 
 
-def _drop_unused(graph: onnx.GraphProto) -> None:
+def drop_unused(graph: onnx.GraphProto) -> None:
     """What nothing reads any more."""
     needed = {info.name for info in graph.output}
     kept = []

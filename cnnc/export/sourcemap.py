@@ -122,7 +122,10 @@ class Found(NamedTuple):
 
 
 def find(model: onnx.ModelProto, name: str, file: str) -> Found:
-    """The place of a node, tensor or layer. Raises CnncError E010 where there is none of the name, E611 where it has no place."""
+    """The place of a node, tensor or layer; of one that is none of these by its name, that of the layer it leads to.
+
+    Raises CnncError E010 where there is none of the name, E611 where it has no place.
+    """
     known = _map_of(model, file)
     parts = _parts(model, known)
     if name not in parts:
@@ -130,7 +133,7 @@ def find(model: onnx.ModelProto, name: str, file: str) -> Found:
         help = f"did you mean {near}?" if near else f"`cnnc where {file}` lists the nodes"
         raise CnncError.of("E010", f"{file} has no node, tensor or layer `{name}`", help=help)
     what, operator, others = parts[name]
-    place = next((p for p in map(known.of, (name, *others)) if p is not None), None)
+    place = _place(known, [name, *others], _readers(model.graph))
     if place is None:
         raise CnncError.of("E611", f"{file} does not say where {name} comes from")
     return Found(name, what, operator, place)
@@ -138,14 +141,34 @@ def find(model: onnx.ModelProto, name: str, file: str) -> Found:
 
 def find_all(model: onnx.ModelProto, file: str) -> list[Found]:
     """The places of all nodes, in order. Raises CnncError E611 where no place is known."""
-    known = _map_of(model, file)
+    known, readers = _map_of(model, file), _readers(model.graph)
     found = []
     for node in model.graph.node:
-        names = [node.name, *node.output]
-        place = next((p for p in map(known.of, names) if p is not None), None)
+        place = _place(known, [node.name, *node.output], readers)
         if place is not None:
             found.append(Found(node.name or node.output[0], f"{node.op_type} node", node.op_type, place))
     return found
+
+
+def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return readers
+
+
+def _place(known: SourceMap, names: list[str], readers: Mapping[str, list[onnx.NodeProto]]) -> Place | None:
+    """The place of a part by one of its names, or else that of the nearest layer that its values go to."""
+    seen, names = set(names), list(names)
+    for name in names:  # grows
+        place = known.of(name)
+        if place is not None:
+            return place
+        new = [other for node in readers.get(name, ()) for other in (node.name, *node.output) if other not in seen]
+        seen.update(new)
+        names += new
+    return None
 
 
 def _map_of(model: onnx.ModelProto, file: str) -> SourceMap:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from cnnc.reference.engine import Array
 from cnnc.reference.products import aligned
 from cnnc.reference.rows import few
-from cnnc.reference.windows import Geometry, interior, windows_of
+from cnnc.reference.windows import Geometry, interior, view, windows_of
 
 _SPATIAL, _TAPS = "hwd", "abe"  # the letters of axes: n images, c channels
 
@@ -60,12 +59,8 @@ def _merged(windows: Array, rank: int) -> Array:
     """(n, OH, OW, kh, kw, C) of stride 1 as (n, OH, kh, kw, OW·C)."""
     *outer, width = windows.shape[: 1 + rank]
     steps = windows.strides
-    return as_strided(
-        windows,
-        (*outer, *windows.shape[1 + rank : -1], width * windows.shape[-1]),
-        (*steps[:rank], *steps[1 + rank : -1], steps[-1]),
-        writeable=False,
-    )
+    shape = (*outer, *windows.shape[1 + rank : -1], width * windows.shape[-1])
+    return view(windows, shape, (*steps[:rank], *steps[1 + rank : -1], steps[-1]))
 
 
 def depthwise_kernel(x: Array, gradient: Array, g: Geometry) -> Array:

@@ -38,9 +38,14 @@ def wide(array: Array, t: int) -> Array:
 
 def blocks(rows: int, width: int) -> Iterator[slice]:
     """Slices of rows of this width that fit the cache."""
-    step = max(1, BLOCK // width)
+    step = _step(width)
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
+
+
+def _step(width: int) -> int:
+    """How many rows of this width are one block."""
+    return max(1, BLOCK // width)
 
 
 def few(count: int, size: int) -> Iterator[slice]:
@@ -89,16 +94,16 @@ def scaled(
     t = _t(array, LONG)
     f, o = _repeated(factor, t, array), _repeated(offset, t, array)
     rows, into = wide(array, t), wide(made, t)
-    second = m = None
+    extra = None
     if other is not None and more is not None:
-        second, m = wide(other, t), _repeated(more, t, array)
-    buffer = _buffer(rows) if second is not None else None
+        extra = wide(other, t), _repeated(more, t, array), _buffer(rows)
     zeros = _zeros(array.dtype, rows.shape[1]) if floor else None  # beside a number np.maximum takes twice as long
     for part in blocks(*rows.shape):
         out = into[part]
         np.multiply(rows[part], f, out=out)
         out += o
-        if second is not None and m is not None and buffer is not None:
+        if extra is not None:
+            second, m, buffer = extra
             out += np.multiply(second[part], m, out=buffer[: len(out)])
         if zeros is not None:
             np.maximum(out, zeros, out=out)
@@ -165,18 +170,14 @@ def _t(array: Array, width: int) -> int:
     return merged(array.size // array.shape[-1], array.shape[-1], width)
 
 
-def _step(rows: Array) -> int:
-    """How many of these rows are one of their `blocks`."""
-    return max(1, BLOCK // int(rows.shape[1]))
-
-
 def _buffer(rows: Array) -> Array:
-    return aligned((_step(rows), rows.shape[1]), rows.dtype)
+    """Room for a block of these rows."""
+    return aligned((_step(rows.shape[1]), rows.shape[1]), rows.dtype)
 
 
 def _ones(rows: Array) -> Array:
     """Whose product with a block of these rows is their sum."""
-    return np.ones(_step(rows), rows.dtype)
+    return np.ones(_step(rows.shape[1]), rows.dtype)
 
 
 def _gathered(total: Array, array: Array) -> Array:

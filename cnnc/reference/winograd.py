@@ -16,12 +16,11 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from cnnc.reference.engine import Array
 from cnnc.reference.products import across_times, aligned, laid
 from cnnc.reference.rows import Offset
-from cnnc.reference.windows import Geometry, interior
+from cnnc.reference.windows import Geometry, interior, view
 
 TILE, SEEN = 4, 6
 PLACES = SEEN * SEEN
@@ -103,12 +102,8 @@ def _inputs(x: Array, g: Geometry, tiles: _Tiles) -> Iterator[tuple[slice, Array
     sizes = TILE * tiles.high + 2, TILE * tiles.wide + 2
     padded = np.zeros((images, *sizes, channels), x.dtype)
     n, high, wide, one = padded.strides
-    seen = as_strided(
-        padded,
-        (SEEN, SEEN, images, tiles.high, tiles.wide, channels),
-        (high, wide, n, TILE * high, TILE * wide, one),
-        writeable=False,
-    )
+    shape = (SEEN, SEEN, images, tiles.high, tiles.wide, channels)
+    seen = view(padded, shape, (high, wide, n, TILE * high, TILE * wide, one))
     place = interior(x.shape[1:-1], g.pads)
     gathered = aligned(seen.shape, x.dtype)
     made = aligned((PLACES, gathered[0, 0].size), x.dtype)

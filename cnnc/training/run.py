@@ -15,7 +15,7 @@ from typing import NamedTuple
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import Diagnostic
 from cnnc.fuse import for_training
-from cnnc.graph import Graph
+from cnnc.graph import Graph, verify
 from cnnc.memory import Meter
 from cnnc.network import Network
 from cnnc.recipe import Recipe
@@ -45,7 +45,7 @@ class Run:
     @cached_property
     def stepped(self) -> Graph:
         """What a training step runs."""
-        return for_training(self.graph, self.objective.wanted)
+        return verify(for_training(self.graph, self.objective.wanted))
 
     @property
     def steps(self) -> int:
