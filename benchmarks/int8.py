@@ -27,7 +27,7 @@ from cnnc.network import Network, check, load
 from cnnc.ops.dense import Input
 
 LAYERS = (
-    "input 1x28x28; conv 6 k=5 p=2; relu",
+    "input 1x28x28; conv 6 k=5 p=2; relu; pool max k=2",
     "input 3x32x32; conv 16 k=5 p=2; relu",
     "input 3x112x112; conv 64 k=7 s=2 p=3; relu",
     "input 4x32x32; conv 32 k=3 p=1; relu",

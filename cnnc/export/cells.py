@@ -28,7 +28,7 @@ BLOCKED = (
     16  # so many channels at once are what kernels for floats, and pools of bytes, take: they are quick with those
 )
 ENOUGH = 8  # values in a cell, or else outputs that are no multiple of BLOCKED, under a kernel that is long
-LONG = 5  # a kernel of so many columns; a shorter one needs several at one place
+LONG = 5  # columns of a kernel that gains, if not for channels or outputs that kernels do not take together
 WIDEST = 8  # columns at one place
 SPREAD = 2.5  # multiply-adds with the zeros, in parts of those without
 
@@ -64,7 +64,10 @@ def cells_of(node: onnx.NodeProto, shapes: Shapes) -> Cells | None:
         return None
     weight, read, made = (shapes[name] for name in (node.input[1], node.input[0], node.output[0]))
     (outputs, channels, *_, size), given, rank = weight, arguments(node), len(weight) - 2
-    if channels >= BLOCKED and channels % ALIGNED == 0 and outputs >= BLOCKED:
+    even = channels % ALIGNED == 0 and outputs >= BLOCKED
+    if even and (channels >= BLOCKED or size < LONG):
+        return None
+    if size < LONG and channels < ENOUGH:
         return None
     if rank > 2 or 0 in (*read[1:], *made[1:]) or {1} != {1, *given.get("dilations", ())}:
         return None
@@ -74,7 +77,7 @@ def cells_of(node: onnx.NodeProto, shapes: Shapes) -> Cells | None:
         values = width * channels
         if width == 1 or read[-1] % width or made[-1] % columns or values % ALIGNED:
             continue
-        if size < LONG and (columns == 1 or values < ENOUGH):
+        if columns == 1 and size < LONG:
             continue
         if values < ENOUGH and outputs % BLOCKED == 0:
             continue
