@@ -14,8 +14,8 @@ from cnnc.network import load
 MODELS = Path(__file__).parent.parent.parent / "models"
 EPOCHS = {"lenet5": 1, "convnetjs_cifar10": 4, "mobilenet_cifar10": 2}
 IN_FLOAT = {
-    "lenet5": ("conv1", "conv2", "fc1", "fc2", "fc3"),
-    "convnetjs_cifar10": ("stage1.conv1", "fc1"),
+    "lenet5": ("fc1", "fc2", "fc3"),
+    "convnetjs_cifar10": ("fc1",),
     "mobilenet_cifar10": ("conv1", "separable1.conv1", "fc1"),
 }
 
