@@ -4,6 +4,8 @@ from __future__ import annotations
 
 METRICS = ("accuracy", "top5", "mse", "psnr", "iou")
 LESS_IS_BETTER = ("mse",)
+OF_LABELS = ("accuracy", "top5", "iou")
+"""Those counted on a loss that compares with labels, cross_entropy; the others are counted on any other."""
 
 
 def shown(metric: str, value: float) -> str:
