@@ -53,6 +53,8 @@ def train(
 
     if (file is None) == (resume is None):
         raise CnncError.of("E010", "train takes a network's FILE, or --resume RUN, one of them")
+    if dry_run and resume is not None:
+        raise CnncError.of("E010", "--dry-run rehearses a network's FILE; a run that is resumed is under way already")
     saved: Checkpoint | None = None
     if resume is not None:
         saved = checkpoints.load(checkpoints.find(resume, "last"))

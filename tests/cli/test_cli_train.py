@@ -42,6 +42,20 @@ def test_the_main_job(cnnc: Cnnc, tmp_path: Path) -> None:
     assert done.stdout.count("test accuracy") == 1
 
 
+def test_a_rehearsal_of_a_resumed_run_is_refused(cnnc: Cnnc, tmp_path: Path) -> None:
+    cnnc("train", "small.cnn", "--run", "run", "--set", "train.epochs=1")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    done = cnnc("train", "--resume", "run", "--dry-run", "--set", "train.epochs=2")
+    assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_rehearsal_that_diverges_is_told_in_our_own_words(cnnc: Cnnc) -> None:
+    done = cnnc("train", "small.cnn", "--dry-run", "--set", "train.optimizer.lr=1e38")
+    assert (done.returncode, codes(done.stderr)) == (4, ["E701"])
+    assert "RuntimeWarning" not in done.stderr
+
+
 def test_no_run_overwrites_another(cnnc: Cnnc, tmp_path: Path) -> None:
     one = ("--set", "train.epochs=1")
     for name in ("small", "small-2", "small-3"):
