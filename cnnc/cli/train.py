@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnc.cli.check import SETTING
+from cnnc.cli.check import SETTING, sizes_at
 from cnnc.cli.console import Stopped, say, show, tell
 from cnnc.diagnostics import CnncError, Exit
 
@@ -43,6 +43,9 @@ def train(
     log: Annotated[
         Log | None, typer.Option("--log", help="Write the metrics for this program as well, into the run folder.")
     ] = None,
+    at: Annotated[
+        list[str] | None, typer.Option("--at", metavar="H=224,W=224", help="Sizes for symbols, to train at.")
+    ] = None,
     settings: SETTING = None,
     json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
@@ -55,6 +58,9 @@ def train(
         raise CnncError.of("E010", "train takes a network's FILE, or --resume RUN, one of them")
     if dry_run and resume is not None:
         raise CnncError.of("E010", "--dry-run rehearses a network's FILE; a run that is resumed is under way already")
+    sizes = sizes_at(at or [])
+    if sizes and resume is not None:
+        raise CnncError.of("E010", "--at is for a network's FILE; a run keeps the sizes that it was begun at")
     saved: Checkpoint | None = None
     if resume is not None:
         saved = checkpoints.load(checkpoints.find(resume, "last"))
@@ -66,7 +72,7 @@ def train(
             _carry_over(old, run)
     else:
         assert file is not None
-        network = load(file, settings or [])
+        network = load(file, settings or [], sizes)
         network.require_graph()
         if dry_run:
             show(network.diagnostics)
@@ -167,12 +173,9 @@ def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint 
 
 def _resumed(saved: Checkpoint, settings: list[str]) -> Network:
     """The network of a checkpoint; settings of the command line come after those it was started with."""
-    from cnnc.network import check
-
     changed = {s.partition("=")[0] for s in settings}
     kept = [s for s in saved.settings if s.partition("=")[0] not in changed]
-    network = check(saved.source, saved.file, [*kept, *settings], kept=saved.includes)
-    saved.require_fit(network)
+    network = saved.network(settings=[*kept, *settings])
     for line in _differences(saved):
         tell(f"note: {line}, so the numbers may differ in their last bits")
     return network

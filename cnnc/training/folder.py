@@ -42,6 +42,7 @@ def save(run: Run, name: str) -> Path:
             versions(),
             thread_count(),
             dict(run.network.includes),
+            dict(run.network.survey.reference) if run.network.survey is not None else {},
         ),
     )
     return path

@@ -56,6 +56,66 @@ def test_a_rehearsal_that_diverges_is_told_in_our_own_words(cnnc: Cnnc) -> None:
     assert "RuntimeWarning" not in done.stderr
 
 
+OPEN = """input 1xHxW
+conv 4 k=3 p=1
+pool max k=2
+expect [4, H/2, W/2]
+global_pool avg
+fc 10
+softmax
+train { data images "pictures"; batch 8; epochs 2; optimizer adam }
+"""
+
+
+@pytest.fixture
+def open_net(tmp_path: Path) -> Path:
+    images = pytest.importorskip("PIL.Image")
+    random = np.random.default_rng(0)
+    for number in range(40):
+        place = tmp_path / "pictures" / f"c{number % 10}" / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        images.fromarray(random.integers(0, 256, (12, 14), np.uint8)).save(place)
+    (tmp_path / "open.cnn").write_text(OPEN)
+    return tmp_path / "open.cnn"
+
+
+def test_sizes_of_symbols_are_those_of_the_run(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> None:
+    at = ("--at", "H=16,W=24")
+    assert "brought to 1x16x24" in cnnc("train", "open.cnn", *at, "--run", "whole").stderr
+    cnnc("train", "open.cnn", *at, "--run", "half", "--set", "train.epochs=1")
+    assert "brought to 1x16x24" in cnnc("train", "--resume", "half", "--set", "train.epochs=2").stderr
+    ends = [checkpoints.load(tmp_path / name / "last.safetensors") for name in ("whole", "half")]
+    assert all(end.sizes == {"H": 16, "W": 24} for end in ends)
+    for name, array in ends[0].weights.items():
+        np.testing.assert_array_equal(array, ends[1].weights[name])
+    ours = json.loads(cnnc("eval", "whole", "--json").stdout)
+    assert cnnc("export", "whole", "-o", "open.onnx").returncode == 0
+    told = json.loads(cnnc("info", "open.onnx", "--json").stdout)
+    assert told["inputs"][0]["shape"] == ["N", 1, "H", "W"], "the model takes every size"
+    assert told["trained"]["sizes"] == {"H": 16, "W": 24}
+    assert "; at H=16, W=24; " in cnnc("info", "open.onnx").stdout
+    theirs = json.loads(cnnc("eval", "open.onnx", "--json").stdout)
+    assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-4)
+    assert "brought to 1x16x24" in cnnc("eval", "open.onnx").stderr
+
+
+def test_a_model_fixed_in_part_says_all_its_sizes(cnnc: Cnnc, open_net: Path) -> None:
+    cnnc("train", "open.cnn", "--at", "H=16,W=24", "--run", "run", "--set", "train.epochs=1")
+    cnnc("export", "run", "--at", "H=32", "-o", "fixed.onnx")
+    told = json.loads(cnnc("info", "fixed.onnx", "--json").stdout)
+    assert (told["inputs"][0]["shape"], told["at"]) == (["N", 1, 32, 24], {"H": 32, "W": 24})
+    assert "brought to 1x32x24" in cnnc("eval", "fixed.onnx").stderr
+
+
+def test_sizes_that_cannot_be(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> None:
+    done = cnnc("train", "open.cnn", "--at", "H=15,W=24")
+    assert (done.returncode, codes(done.stderr)) == (1, ["E401"])
+    assert "H=14 and H=16 are the nearest that fit" in done.stderr
+    assert codes(cnnc("train", "small.cnn", "--at", "H=15").stderr) == ["E010"]
+    cnnc("train", "open.cnn", "--at", "H=16,W=24", "--run", "run", "--set", "train.epochs=1")
+    assert codes(cnnc("train", "--resume", "run", "--at", "H=16").stderr) == ["E010"]
+
+
 def test_no_run_overwrites_another(cnnc: Cnnc, tmp_path: Path) -> None:
     one = ("--set", "train.epochs=1")
     for name in ("small", "small-2", "small-3"):
