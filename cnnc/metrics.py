@@ -8,8 +8,13 @@ OF_LABELS = ("accuracy", "top5", "iou")
 """Those counted on a loss that compares with labels, cross_entropy; the others are counted on any other."""
 
 
+def decimals(value: float, places: int = 4) -> str:
+    """A loss or the like with so many decimals; in short form where it is so large that they say nothing."""
+    return f"{value:.{places}f}" if abs(value) < 1e6 else f"{value:.4g}"
+
+
 def shown(metric: str, value: float) -> str:
     """A metric as people read it: shares in per cent, psnr in decibels."""
     if metric == "mse":
-        return f"{value:.5f}"
+        return decimals(value, 5)
     return f"{value:.2f} dB" if metric == "psnr" else f"{value:.2%}"

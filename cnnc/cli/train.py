@@ -89,6 +89,11 @@ def train(
         if (folder / "last.safetensors").exists():
             tell(f"stopped at once; what was saved last is in {folder}. Go on from there with:\n  {again}")
         raise
+    except CnncError as error:
+        if error.status != Exit.RESOURCES or not (folder / "last.safetensors").exists():
+            raise
+        way = f"what was saved last is in {folder}; go on from there with: {again}"
+        raise CnncError(*(d._replace(help=d.help or way) for d in error.diagnostics)) from error
     if result.stopped:
         tell(f"stopped; {folder / 'last.safetensors'} is saved. Go on with:\n  {again}")
         raise Stopped(Exit.TERMINATED if _Signals.terminated else Exit.INTERRUPTED)
@@ -104,6 +109,7 @@ def _rehearse(network: Network, data: Path | None, json: bool) -> None:
     """Says what a run would take, from two steps of it."""
     from tempfile import TemporaryDirectory
 
+    from cnnc.metrics import decimals
     from cnnc.report.table import human_bytes
     from cnnc.training.loop import open_data, start
     from cnnc.training.rehearse import rehearse
@@ -117,7 +123,7 @@ def _rehearse(network: Network, data: Path | None, json: bool) -> None:
         say(dumps(found._asdict()))
         return
     expected = f" (guessing costs {found.chance:.4f})" if found.chance is not None else ""
-    say(f"first loss {found.loss:.4f}{expected}")
+    say(f"first loss {decimals(found.loss)}{expected}")
     say(f"{found.seconds * 1e3:.1f} ms a step, {found.rate:,.0f} examples/s; about {found.total:,.0f} s for all epochs")
     measured = f", {human_bytes(found.measured)} measured" if found.measured is not None else ""
     say(f"memory: {human_bytes(found.predicted)} expected{measured}, {human_bytes(found.peak)} for the process")

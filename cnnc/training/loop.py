@@ -121,7 +121,7 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
         save_network(run)
         watcher.began(run)
         meter = Meter(run.held)
-        while run.progress.epoch < run.recipe.epochs and not _is_enough(run):
+        while run.progress.epoch < run.recipe.epochs and not run.is_enough:
             begun, seen = time.perf_counter(), run.progress.seen
             if not _epoch(run, watcher, stopping):
                 save(run, "last")
@@ -209,12 +209,6 @@ def one_step(
     update(recipe.optimizer, run.weights, gradients, run.slots, rate)
     run.weights.update(trace.buffers)
     return batch.loss, right, answers
-
-
-def _is_enough(run: Run) -> bool:
-    """Whether validation has not improved for as many epochs as `stop patience=` allows; as good as before is no better."""
-    p = run.progress
-    return run.recipe.stop is not None and p.epoch > 0 and p.epoch - 1 - p.improved_epoch >= run.recipe.stop.patience
 
 
 def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float, images: int, meter: Meter) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnc.metrics import decimals
 from cnnc.training import checkpoint as checkpoints
 from tests.cli.conftest import Cnnc, codes
 
@@ -54,6 +55,32 @@ def test_a_rehearsal_that_diverges_is_told_in_our_own_words(cnnc: Cnnc) -> None:
     done = cnnc("train", "small.cnn", "--dry-run", "--set", "train.optimizer.lr=1e38")
     assert (done.returncode, codes(done.stderr)) == (4, ["E701"])
     assert "RuntimeWarning" not in done.stderr
+
+
+def test_a_run_that_ends_early_says_so(cnnc: Cnnc) -> None:
+    options = ("--set", "train.stop.patience=1", "--set", "train.optimizer.lr=1e-30", "--set", "train.epochs=9")
+    done = cnnc("train", "small.cnn", "--run", "run", *options)
+    told = "ended after epoch 2: none was better than epoch 1 (stop patience=1)"
+    assert done.stderr.splitlines()[-1] == told
+    again = cnnc("train", "--resume", "run")
+    assert (again.returncode, again.stderr.splitlines()[-1]) == (0, told)
+    assert again.stdout == done.stdout
+
+
+def test_a_run_that_cannot_write_says_how_to_go_on(cnnc: Cnnc, tmp_path: Path) -> None:
+    cnnc("train", "small.cnn", "--run", "run", "--set", "train.epochs=1")
+    (tmp_path / "run" / "curves.svg").unlink()
+    (tmp_path / "run" / "curves.svg").mkdir()
+    done = cnnc("train", "--resume", "run", "--set", "train.epochs=2")
+    assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
+    assert "go on from there with: cnnc train --resume run" in done.stderr
+    (tmp_path / "run" / "curves.svg").rmdir()
+    assert cnnc("train", "--resume", "run", "--set", "train.epochs=2").returncode == 0
+
+
+@pytest.mark.parametrize(("loss", "text"), [(0.5, "0.5000"), (-2.0, "-2.0000"), (1.5e36, "1.5e+36"), (2e6, "2e+06")])
+def test_a_huge_loss_is_told_shortly(loss: float, text: str) -> None:
+    assert decimals(loss) == text
 
 
 OPEN = """input 1xHxW
