@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 METRICS = ("accuracy", "top5", "mse", "psnr", "iou")
 LESS_IS_BETTER = ("mse",)
 OF_LABELS = ("accuracy", "top5", "iou")
@@ -11,6 +14,15 @@ OF_LABELS = ("accuracy", "top5", "iou")
 def decimals(value: float, places: int = 4) -> str:
     """A loss or the like with so many decimals; in short form where it is so large that they say nothing."""
     return f"{value:.{places}f}" if abs(value) < 1e6 else f"{value:.4g}"
+
+
+def finite(value: Any) -> Any:
+    """A value for JSON, in which numbers that it does not know (the psnr of equal pictures) are null."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def shown(metric: str, value: float) -> str:

@@ -50,6 +50,7 @@ def read(
     diagnostics += _fit_metrics(recipe, calls.get("metric", []))
     if graph is not None:
         diagnostics += _fit_losses(recipe, calls, graph)
+        diagnostics += _fit_augment(recipe, calls.get("augment", []), graph)
     clean = not any(d.severity == "error" for d in diagnostics)
     return recipe if clean else None, in_order(diagnostics)
 
@@ -172,6 +173,29 @@ def _fit_metrics(recipe: Recipe, calls: Sequence[syntax.Call]) -> list[Diagnosti
             help = f"there are {', '.join(fitting)}"
             found.append(Diagnostic("E513", message, call.span, help=help))
     return found
+
+
+def _fit_augment(recipe: Recipe, calls: Sequence[syntax.Call], graph: Graph) -> list[Diagnostic]:
+    """Whether what is augmented is a picture, and nothing moves away from the targets that lie on it place by place."""
+    how, entry = recipe.augment, graph.inputs[0]
+    if how is None:
+        return []
+    note = (Note(entry.span, f"takes {entry.type}"),) if entry.span else ()
+    if entry.type.rank != 2 or entry.type.dtype == "int64":
+        message = f"augment is for pictures; the input {entry.name} is {entry.type}"
+        return [Diagnostic("E514", message, calls[0].span, notes=note, help="leave `augment` out")]
+    moves = [word for word in ("flip", "crop", "shift", "rotate") if getattr(how, word)]
+    for loss in recipe.losses:
+        output = graph.by_name.get(loss.on or graph.outputs[0])
+        if moves and output is not None and any(n != 1 for n in output.type.spatial) and not _of_input(loss):
+            message = f"{moves[0]} moves the pictures, and not what {output.name} is compared with place by place"
+            note = (Note(output.span, f"makes {output.type}"),) if output.span else ()
+            return [Diagnostic("E514", message, calls[0].span, notes=note, help="keep noise= and cutout= alone")]
+    return []
+
+
+def _of_input(loss: Loss) -> bool:
+    return getattr(loss, "target", None) == "input"
 
 
 def _fit_losses(recipe: Recipe, calls: Calls, graph: Graph) -> list[Diagnostic]:

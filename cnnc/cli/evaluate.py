@@ -105,4 +105,6 @@ def _as_dict(found: Evaluation) -> dict[str, Any]:
 def _say_json(result: dict[str, Any]) -> None:
     from json import dumps
 
-    say(dumps(result, ensure_ascii=False))
+    from cnnc.metrics import finite
+
+    say(dumps(finite(result), ensure_ascii=False))

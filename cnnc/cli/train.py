@@ -234,7 +234,7 @@ def _command(folder: Path, data: Path | None = None, export: Path | None = None,
 
 
 def _report(result: Result, json: bool) -> None:
-    from cnnc.metrics import shown
+    from cnnc.metrics import finite, shown
 
     run, test = result.run, result.test
     assert test is not None
@@ -244,7 +244,7 @@ def _report(result: Result, json: bool) -> None:
         score = {"right": test.right, "total": test.total, "loss": test.loss, test.metric: test.result}
         best = run.progress.best_epoch + 1
         ended = {"run": str(run.folder), "epochs": run.progress.epoch, "best_epoch": best, "memory": result.memory}
-        say(dumps({**ended, "test": {**score, **dict(test.others)}}))
+        say(dumps(finite({**ended, "test": {**score, **dict(test.others)}})))
         return
     of = f" ({test.right:,} of {test.total:,})" if test.metric == "accuracy" else ""
     others = "".join(f", {metric} {shown(metric, value)}" for metric, value in test.others)

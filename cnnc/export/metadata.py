@@ -16,13 +16,13 @@ Of a stranger's model, whatever is missing or of another kind than cnnc writes i
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnc.data.catalog import KNOWN
 from cnnc.export.sourcemap import INCLUDES, MAP, SOURCE, at_home, home_names, source_map, texts
 from cnnc.graph import Graph, Node
+from cnnc.metrics import finite
 from cnnc.network import Network
 from cnnc.ops.activation import LogSoftmax, Softmax
 from cnnc.ops.dense import Input
@@ -119,21 +119,12 @@ def metadata(
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_finite(value), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.dumps(finite(value), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _said(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What is not empty."""
     return {key: value for key, value in facts.items() if value not in (None, "", [], {})}
-
-
-def _finite(value: Any) -> Any:
-    """Numbers that JSON does not know (the psnr of equal pictures) as null."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _shape(node: Node, survey: Survey | None) -> list[int | str]:

@@ -24,6 +24,7 @@ from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError
 from cnnc.files import make_folder, sweep
 from cnnc.memory import Meter
+from cnnc.metrics import finite
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
@@ -231,7 +232,7 @@ def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float
     rate = run.recipe.optimizer.lr * factor(run.recipe.schedule, p.epoch, run.recipe.epochs)
     done = Epoch(p.epoch, trained, validation, rate, seconds, images / seconds, run.memory(meter)[0], better)
     run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, answers=0, seen=0)
-    metrics.append(json.dumps(line_of(run, done)))
+    metrics.append(json.dumps(finite(line_of(run, done))))
     save_metrics(run, metrics)
     if better:
         save(run, "best")

@@ -10,6 +10,8 @@ import pytest
 
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.network import check
+from cnnc.recipe import Augment
+from cnnc.training.augment import augment
 from cnnc.training.loop import open_data, start, train
 from cnnc.training.objective import Objective
 
@@ -119,3 +121,45 @@ def test_each_metric_is_counted_on_the_loss_that_it_goes_with(tmp_path: Path, or
     assert run.test is not None
     assert run.test.result == pytest.approx((made["a"].argmax(-1) == LABELS).mean())
     assert dict(run.test.others)["mse"] == pytest.approx(np.square(made["b"] - values).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("input 5; fc 3 | loss cross_entropy; augment noise=0.1", False),
+        ("input 1x8; fc 3 | loss cross_entropy; augment flip", False),
+        ("input 5 dtype=int64; embed 4 vocab=9; fc 3 | loss cross_entropy; augment noise=0.1", False),
+        ("input 1x8x8; fc 3 | loss cross_entropy; augment flip", True),
+        ("input 1x8x8; conv 3 k=1; global_pool avg | loss cross_entropy; augment flip", True),
+        ("input 1x8x8; conv 3 k=1 | loss cross_entropy; augment flip", False),
+        ("input 1x8x8; conv 3 k=1 | loss cross_entropy; augment noise=0.1 cutout=2", True),
+        ("input 1x8x8; conv 1 k=1 | loss mse; augment shift=1", False),
+        ("input 1x8x8; conv 1 k=1 | loss mse target=input; augment shift=1", True),
+    ],
+)
+def test_what_may_be_augmented(text: str, right: bool) -> None:
+    layers, _, section = text.partition(" | ")
+    found = check(f'{layers}\ntrain {{ data npz "a.npz"; {section} }}').diagnostics
+    assert [d.code for d in found] == ([] if right else ["E514"])
+
+
+@pytest.mark.parametrize(("step", "value"), [("rotate", 20.0), ("noise", 0.01), ("cutout", 2), ("shift", 1)])
+def test_pictures_of_floats_stay_floats(step: str, value: float) -> None:
+    arguments: dict[str, Any] = {step: value}
+    how = Augment.make(**arguments)
+    found = augment(X - np.float32(0.5), how, np.random.default_rng(0))
+    assert found.dtype == np.float32
+    assert len(np.unique(found)) > X.size / 2, "not rounded to whole numbers"
+    assert np.abs(found).max() < 0.6
+    grey = augment(np.full((4, 1, 8, 8), 0.5, np.float32), Augment.make(noise=0.1), np.random.default_rng(0))
+    assert grey.std() == pytest.approx(0.1, rel=0.2)
+
+
+def test_a_metric_without_bound_is_null_in_json(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=X)
+    network = network_of("identity", "loss mse target=input; metric psnr")
+    train(start(network, open_data(network, tmp_path, lambda line: None), tmp_path / "run"))
+    for name in ("metrics.jsonl", "test.json"):
+        text = (tmp_path / "run" / name).read_text()
+        assert "Infinity" not in text
+        assert '"val_psnr": null' in text or '"psnr": null' in text
