@@ -58,6 +58,11 @@ def train(
         raise CnncError.of("E010", "train takes a network's FILE, or --resume RUN, one of them")
     if dry_run and resume is not None:
         raise CnncError.of("E010", "--dry-run rehearses a network's FILE; a run that is resumed is under way already")
+    if export is not None and (export.is_dir() or not export.parent.is_dir()):
+        why = "it is a folder" if export.is_dir() else f"there is no folder {export.parent}"
+        raise CnncError.of(
+            "E902", f"cannot write {export}: {why}", help="nothing was trained; name a file for --export"
+        )
     sizes = sizes_at(at or [])
     if sizes and resume is not None:
         raise CnncError.of("E010", "--at is for a network's FILE; a run keeps the sizes that it was begun at")

@@ -143,6 +143,13 @@ def test_sizes_that_cannot_be(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> Non
     assert codes(cnnc("train", "--resume", "run", "--at", "H=16").stderr) == ["E010"]
 
 
+@pytest.mark.parametrize("out", ["nowhere/x.onnx", "."])
+def test_a_model_that_cannot_be_written_is_told_before_training(cnnc: Cnnc, tmp_path: Path, out: str) -> None:
+    done = cnnc("train", "small.cnn", "--export", out)
+    assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
+    assert not (tmp_path / "runs").exists()
+
+
 def test_no_run_overwrites_another(cnnc: Cnnc, tmp_path: Path) -> None:
     one = ("--set", "train.epochs=1")
     for name in ("small", "small-2", "small-3"):
