@@ -14,6 +14,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.export.emit import DEFAULT_OPSET
 from cnnc.export.export import Exported, Options
 from cnnc.export.export import export as export_network
+from cnnc.export.metadata import whole_numbers
 from cnnc.export.precision import Examples
 from cnnc.export.runtime import Session
 from cnnc.export.score import run_batched
@@ -130,7 +131,8 @@ def trained_network(session: Session) -> Network:
         raise CnncError.of(
             "E611", f"{session.name} does not carry the text of its network", help="say which data: `--on mnist`"
         )
-    network = check(facts.source, facts.file, facts.settings, facts.at, kept=facts.includes)
+    trained_at = whole_numbers(facts.trained.get("sizes"))
+    network = check(facts.source, facts.file, facts.settings, facts.at, kept=facts.includes, usual=trained_at)
     missing = [name for name in session.inputs if name not in network.require_graph().by_name]
     if missing:
         raise CnncError.of("E611", f"{session.name} takes {missing[0]}, which the text that it carries has not")
@@ -164,6 +166,7 @@ def training_summary(saved: Checkpoint, folder: Path) -> dict[str, Any] | None:
         "test": test if is_of_these else None,
         "versions": saved.versions,
         "threads": saved.threads,
+        **({"sizes": saved.sizes} if saved.sizes else {}),
     }
 
 

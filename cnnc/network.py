@@ -167,12 +167,13 @@ def check(
     at: Mapping[str, int] | None = None,
     root: Path | None = None,
     kept: Mapping[str, str] | None = None,
+    usual: Mapping[str, int] | None = None,
 ) -> Network:
     """Checks a network's text.
 
-    `settings` are `NAME=VALUE` as for `--set`; `at` gives sizes of symbols; `root` is the folder that includes
-    come from, `kept` the `includes` of the same network checked before, which then stand for its files. Raises
-    CnncError for a bad setting.
+    `settings` are `NAME=VALUE` as for `--set`; `at` gives sizes of symbols, `usual` those at which symbols that stay
+    open are looked at first; `root` is the folder that includes come from, `kept` the `includes` of the same network
+    checked before, which then stand for its files. Raises CnncError for a bad setting.
     """
     source = Source(name, text)
     given = _settings(settings)
@@ -185,8 +186,8 @@ def check(
     def lower_at(sizes: Callable[[str], int], fixed: bool) -> Lowered:
         return lower(file, stem, lets, sizes, includes, fixed)
 
-    lowered, surveyed, more = _explore(lower_at, at, _divisors(text))
-    if surveyed is not None and not at and (usual := _sizes_of_data(lowered)):
+    lowered, surveyed, more = _explore(lower_at, at, _divisors(text), usual or {})
+    if surveyed is not None and not (at or usual) and (usual := _sizes_of_data(lowered)):
         lowered, surveyed, more = _explore(lower_at, at, _divisors(text), usual)
     found = [*lowered.diagnostics, *more]
     if diagnostics:

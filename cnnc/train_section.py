@@ -6,7 +6,7 @@ for each thing that is wrong with it. It opens no data and loads no NumPy: `cnnc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnc.data.catalog import KNOWN
@@ -15,6 +15,7 @@ from cnnc.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.bind import bind
 from cnnc.language.lower import TrainSection
+from cnnc.metrics import METRICS, OF_LABELS
 from cnnc.recipe import SEVERAL, STATEMENTS, Clip, Count, CrossEntropy, Data, Loss, Metric, Recipe, Seed
 
 READ_FROM_FILES = ("images", "npz", "text", "series")  # data of one's own: its facts are known when it is opened
@@ -46,8 +47,10 @@ def read(
     places = {word: statements[0].span for word, statements in calls.items()}
     recipe = Recipe(**values, places=places)
     diagnostics += _fit_data(recipe.data, calls["data"][0])
+    diagnostics += _fit_metrics(recipe, calls.get("metric", []))
     if graph is not None:
         diagnostics += _fit_losses(recipe, calls, graph)
+        diagnostics += _fit_augment(recipe, calls.get("augment", []), graph)
     clean = not any(d.severity == "error" for d in diagnostics)
     return recipe if clean else None, in_order(diagnostics)
 
@@ -156,6 +159,43 @@ def _fit_data(data: Data, call: syntax.Call) -> list[Diagnostic]:
         help = "where its files lie is said by --data or CNNC_DATA"
         return [Diagnostic("E512", f"data {data.name} takes no path", call.arguments[1].span, help=help)]
     return []
+
+
+def _fit_metrics(recipe: Recipe, calls: Sequence[syntax.Call]) -> list[Diagnostic]:
+    """Whether there is a loss for each metric to be counted on: labels for some, values for the others."""
+    found = []
+    kinds = {isinstance(loss, CrossEntropy) for loss in recipe.losses}
+    for metric, call in zip(recipe.metrics, calls, strict=True):
+        if (metric in OF_LABELS) not in kinds:
+            of, other = ("labels", "values") if metric in OF_LABELS else ("values", "labels")
+            fitting = [name for name in METRICS if (name in OF_LABELS) in kinds]
+            message = f"{metric} is counted on a loss that compares with {of}; the {recipe.losses[0].kind} here compares with {other}"
+            help = f"there are {', '.join(fitting)}"
+            found.append(Diagnostic("E513", message, call.span, help=help))
+    return found
+
+
+def _fit_augment(recipe: Recipe, calls: Sequence[syntax.Call], graph: Graph) -> list[Diagnostic]:
+    """Whether what is augmented is a picture, and nothing moves away from the targets that lie on it place by place."""
+    how, entry = recipe.augment, graph.inputs[0]
+    if how is None:
+        return []
+    note = (Note(entry.span, f"takes {entry.type}"),) if entry.span else ()
+    if entry.type.rank != 2 or entry.type.dtype == "int64":
+        message = f"augment is for pictures; the input {entry.name} is {entry.type}"
+        return [Diagnostic("E514", message, calls[0].span, notes=note, help="leave `augment` out")]
+    moves = [word for word in ("flip", "crop", "shift", "rotate") if getattr(how, word)]
+    for loss in recipe.losses:
+        output = graph.by_name.get(loss.on or graph.outputs[0])
+        if moves and output is not None and any(n != 1 for n in output.type.spatial) and not _of_input(loss):
+            message = f"{moves[0]} moves the pictures, and not what {output.name} is compared with place by place"
+            note = (Note(output.span, f"makes {output.type}"),) if output.span else ()
+            return [Diagnostic("E514", message, calls[0].span, notes=note, help="keep noise= and cutout= alone")]
+    return []
+
+
+def _of_input(loss: Loss) -> bool:
+    return getattr(loss, "target", None) == "input"
 
 
 def _fit_losses(recipe: Recipe, calls: Calls, graph: Graph) -> list[Diagnostic]:

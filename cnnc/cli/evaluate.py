@@ -42,12 +42,13 @@ def evaluate(
 
 def _run(run: Path, data: Path | None, json: bool) -> None:
     from cnnc.api import evaluate_run
+    from cnnc.metrics import decimals
 
     found = evaluate_run(run, data, tell)
     if json:
         _say_json({"run": str(run), **_as_dict(found)})
         return
-    say(f"{found.data}: test {found.score}{_of(found)}, loss {found.score.loss:.4f}")
+    say(f"{found.data}: test {found.score}{_of(found)}, loss {decimals(found.score.loss)}")
     if found.confusion:
         from cnnc.report.confusion import confusion_text
 
@@ -104,4 +105,6 @@ def _as_dict(found: Evaluation) -> dict[str, Any]:
 def _say_json(result: dict[str, Any]) -> None:
     from json import dumps
 
-    say(dumps(result, ensure_ascii=False))
+    from cnnc.metrics import finite
+
+    say(dumps(finite(result), ensure_ascii=False))

@@ -8,6 +8,7 @@ from typing import Any
 
 from cnnc.cli.console import show, tell
 from cnnc.diagnostics import Diagnostic
+from cnnc.metrics import decimals
 from cnnc.training.run import Epoch, Run, Watcher
 
 
@@ -31,10 +32,12 @@ class Console(Watcher):
         )
         p = run.progress
         if p.epoch or p.step:
-            whole = p.epoch >= run.recipe.epochs
-            tell(
-                "all epochs are done" if whole else f"going on with epoch {p.epoch + 1} after {_count(p.step, 'step')}"
-            )
+            if p.epoch >= run.recipe.epochs:
+                tell("all epochs are done")
+            elif run.is_enough:
+                tell(_ended(run))
+            else:
+                tell(f"going on with epoch {p.epoch + 1} after {_count(p.step, 'step')}")
         self._begun = time.perf_counter()
         if sys.stderr.isatty():
             from rich.console import Console as RichConsole
@@ -72,14 +75,14 @@ class Console(Watcher):
             self._live.update(self._task, advance=1, epoch=epoch + 1, loss=loss, rate=rate)
 
     def finished_epoch(self, run: Run, epoch: Epoch) -> None:
-        text = (
-            f"epoch {epoch.number + 1:>{len(str(run.recipe.epochs))}}/{run.recipe.epochs}  loss {epoch.train.loss:.4f}"
-        )
+        text = f"epoch {epoch.number + 1:>{len(str(run.recipe.epochs))}}/{run.recipe.epochs}  loss {decimals(epoch.train.loss)}"
         if run.objective.answers:
             text += f"  accuracy {epoch.train.accuracy:.2%}"
         if epoch.validation is not None:
-            text += f"  val loss {epoch.validation.loss:.4f}  val {epoch.validation}"
+            text += f"  val loss {decimals(epoch.validation.loss)}  val {epoch.validation}"
         text += f"  {epoch.images_per_second:,.0f} {_noun(run)}/s{'  best' if epoch.best else ''}"
+        if run.is_enough and run.progress.epoch < run.recipe.epochs:
+            text += f"\n{_ended(run)}"
         if self._live is not None:
             self._live.console.print(text, highlight=False)
         else:
@@ -90,6 +93,13 @@ class Console(Watcher):
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def _ended(run: Run) -> str:
+    """Why a run ends before its last epoch."""
+    assert run.recipe.stop is not None
+    p, patience = run.progress, run.recipe.stop.patience
+    return f"ended after epoch {p.epoch}: none was better than epoch {p.improved_epoch + 1} (stop patience={patience})"
 
 
 def _noun(run: Run) -> str:

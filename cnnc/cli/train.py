@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnc.cli.check import SETTING
+from cnnc.cli.check import SETTING, sizes_at
 from cnnc.cli.console import Stopped, say, show, tell
 from cnnc.diagnostics import CnncError, Exit
 
@@ -43,6 +43,9 @@ def train(
     log: Annotated[
         Log | None, typer.Option("--log", help="Write the metrics for this program as well, into the run folder.")
     ] = None,
+    at: Annotated[
+        list[str] | None, typer.Option("--at", metavar="H=224,W=224", help="Sizes for symbols, to train at.")
+    ] = None,
     settings: SETTING = None,
     json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
@@ -53,6 +56,16 @@ def train(
 
     if (file is None) == (resume is None):
         raise CnncError.of("E010", "train takes a network's FILE, or --resume RUN, one of them")
+    if dry_run and resume is not None:
+        raise CnncError.of("E010", "--dry-run rehearses a network's FILE; a run that is resumed is under way already")
+    if export is not None and (export.is_dir() or not export.parent.is_dir()):
+        why = "it is a folder" if export.is_dir() else f"there is no folder {export.parent}"
+        raise CnncError.of(
+            "E902", f"cannot write {export}: {why}", help="nothing was trained; name a file for --export"
+        )
+    sizes = sizes_at(at or [])
+    if sizes and resume is not None:
+        raise CnncError.of("E010", "--at is for a network's FILE; a run keeps the sizes that it was begun at")
     saved: Checkpoint | None = None
     if resume is not None:
         saved = checkpoints.load(checkpoints.find(resume, "last"))
@@ -64,7 +77,7 @@ def train(
             _carry_over(old, run)
     else:
         assert file is not None
-        network = load(file, settings or [])
+        network = load(file, settings or [], sizes)
         network.require_graph()
         if dry_run:
             show(network.diagnostics)
@@ -81,6 +94,11 @@ def train(
         if (folder / "last.safetensors").exists():
             tell(f"stopped at once; what was saved last is in {folder}. Go on from there with:\n  {again}")
         raise
+    except CnncError as error:
+        if error.status != Exit.RESOURCES or not (folder / "last.safetensors").exists():
+            raise
+        way = f"what was saved last is in {folder}; go on from there with: {again}"
+        raise CnncError(*(d._replace(help=d.help or way) for d in error.diagnostics)) from error
     if result.stopped:
         tell(f"stopped; {folder / 'last.safetensors'} is saved. Go on with:\n  {again}")
         raise Stopped(Exit.TERMINATED if _Signals.terminated else Exit.INTERRUPTED)
@@ -96,6 +114,7 @@ def _rehearse(network: Network, data: Path | None, json: bool) -> None:
     """Says what a run would take, from two steps of it."""
     from tempfile import TemporaryDirectory
 
+    from cnnc.metrics import decimals
     from cnnc.report.table import human_bytes
     from cnnc.training.loop import open_data, start
     from cnnc.training.rehearse import rehearse
@@ -109,7 +128,7 @@ def _rehearse(network: Network, data: Path | None, json: bool) -> None:
         say(dumps(found._asdict()))
         return
     expected = f" (guessing costs {found.chance:.4f})" if found.chance is not None else ""
-    say(f"first loss {found.loss:.4f}{expected}")
+    say(f"first loss {decimals(found.loss)}{expected}")
     say(f"{found.seconds * 1e3:.1f} ms a step, {found.rate:,.0f} examples/s; about {found.total:,.0f} s for all epochs")
     measured = f", {human_bytes(found.measured)} measured" if found.measured is not None else ""
     say(f"memory: {human_bytes(found.predicted)} expected{measured}, {human_bytes(found.peak)} for the process")
@@ -165,12 +184,9 @@ def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint 
 
 def _resumed(saved: Checkpoint, settings: list[str]) -> Network:
     """The network of a checkpoint; settings of the command line come after those it was started with."""
-    from cnnc.network import check
-
     changed = {s.partition("=")[0] for s in settings}
     kept = [s for s in saved.settings if s.partition("=")[0] not in changed]
-    network = check(saved.source, saved.file, [*kept, *settings], kept=saved.includes)
-    saved.require_fit(network)
+    network = saved.network(settings=[*kept, *settings])
     for line in _differences(saved):
         tell(f"note: {line}, so the numbers may differ in their last bits")
     return network
@@ -223,7 +239,7 @@ def _command(folder: Path, data: Path | None = None, export: Path | None = None,
 
 
 def _report(result: Result, json: bool) -> None:
-    from cnnc.metrics import shown
+    from cnnc.metrics import finite, shown
 
     run, test = result.run, result.test
     assert test is not None
@@ -233,7 +249,7 @@ def _report(result: Result, json: bool) -> None:
         score = {"right": test.right, "total": test.total, "loss": test.loss, test.metric: test.result}
         best = run.progress.best_epoch + 1
         ended = {"run": str(run.folder), "epochs": run.progress.epoch, "best_epoch": best, "memory": result.memory}
-        say(dumps({**ended, "test": {**score, **dict(test.others)}}))
+        say(dumps(finite({**ended, "test": {**score, **dict(test.others)}})))
         return
     of = f" ({test.right:,} of {test.total:,})" if test.metric == "accuracy" else ""
     others = "".join(f", {metric} {shown(metric, value)}" for metric, value in test.others)

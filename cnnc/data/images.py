@@ -61,6 +61,7 @@ def read(request: Request) -> Dataset:
     for folder in layout.unread:
         request.report(f"{tree.where(folder)} is not read: it stands beside {layout.train}")
     classes = tuple(layout.classes)
+    _require_each(tree, layout, classes, layout.labels[~layout.testing], {})
     check_classes(request, classes, place)
     pictures, skipped = _load(tree, layout.names, shape, request)
     kept = [n for n in range(len(layout.names)) if n not in skipped]

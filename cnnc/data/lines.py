@@ -39,10 +39,12 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             text = line.decode()
         except UnicodeDecodeError as error:
             byte = line[error.start]
+            marked = line[:2] in (b"\xff\xfe", b"\xfe\xff")
+            known, name = ("it is UTF-16", "utf-16") if marked else ("if it is Latin-1", "latin1")
             raise bad(
                 f"{path}:{number}",
                 f"expected UTF-8, found the byte 0x{byte:02x} at column {error.start + 1}",
-                f"if it is Latin-1: iconv -f latin1 -t utf-8 {path.name} > utf8-{path.name}",
+                f"{known}: iconv -f {name} -t utf-8 {path.name} > utf8-{path.name}",
             ) from error
         if "\0" in text:
             raise bad(f"{path}:{number}", "expected text, found a zero byte")

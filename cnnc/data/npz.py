@@ -378,7 +378,8 @@ def _classes(
             largest = max(largest, int(counted.max(initial=0)))
     count = largest + 1
     if request.classes and count > request.classes:
-        raise bad(place, f"found the label {largest}; the network's output has {request.classes} classes")
+        help = f"labels count from 0, so {largest} is that of class {count}"
+        raise bad(place, f"found the label {largest}; the network's output has {request.classes} classes", help)
     if count > _MOST_CLASSES:
         raise bad(place, f"found the label {largest:,}, which is no number of a class", "save values as float32")
     classes = tuple(str(n) for n in range(request.classes or count))

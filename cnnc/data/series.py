@@ -118,6 +118,16 @@ def _bare(cell: str) -> str:
     return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
 
 
+def _way(cells: list[str], place: int) -> str:
+    """What helps where a cell is no number."""
+    cell = cells[place]
+    if cell.lower() in ("", "nan", "na"):
+        return "fill in what is missing, or leave the line out"
+    if "," in cell:
+        return "write decimals with a point"
+    return "the label comes first, before the values" if place == len(cells) - 1 and number(cell) is None else ""
+
+
 def _is_number(cell: str) -> bool:
     return number(cell) is not None or cell.lower() in ("", "nan", "na", "inf", "-inf")
 
@@ -132,5 +142,5 @@ def _values(where: str, cells: list[str]) -> list[float]:
     for place, cell in enumerate(cells):
         value = number(cell)
         if value is None or abs(value) > _LARGEST:
-            raise bad(where, f"expected a number as value {place + 1}, found {cell[:40]!r}")
+            raise bad(where, f"expected a number as value {place + 1}, found {cell[:40]!r}", _way(cells, place))
     return [float(cell) for cell in cells]

@@ -59,10 +59,14 @@ def _plain(value: float) -> str:
 def check_classes(request: Request, classes: Sequence[str], where: object) -> None:
     """Compares the classes of the data with those of the network, where it has some. Raises E602."""
     if request.classes and request.classes != len(classes):
-        count = f"{len(classes)} class{'es' if len(classes) != 1 else ''}"
-        raise bad(
-            str(where), f"found {count}; the network's output has {request.classes}", f"end with `fc {len(classes)}`"
+        names = ", ".join(name[:20] for name in classes[:_SHOWN]) + (", ..." if len(classes) > _SHOWN else "")
+        count = f"{len(classes)} class{'es' if len(classes) != 1 else ''} ({names})"
+        help = (
+            f"end with `fc {len(classes)}`"
+            if len(classes) > 1
+            else "there is nothing to tell apart: give it two or more"
         )
+        raise bad(str(where), f"found {count}; the network's output has {request.classes}", help)
 
 
 def hold_back(count: int, labels: NDArray[np.int64] | None, request: Request, where: object) -> tuple[Places, Places]:
@@ -77,7 +81,10 @@ def hold_back(count: int, labels: NDArray[np.int64] | None, request: Request, wh
         held = min(max(math.floor(len(group) * request.test + 0.5), 1), len(group) - 1)
         test[np.random.default_rng([request.seed, _DRAW, n]).permutation(group)[:held]] = True
     if not test.any():
-        raise bad(str(where), f"expected examples to train and to test on, found {count} in {len(groups)} classes")
+        raise bad(
+            str(where),
+            f"expected examples to train and to test on, found {count} in {len(groups)} class{'es' if len(groups) != 1 else ''}",
+        )
     return np.flatnonzero(~test), np.flatnonzero(test)
 
 

@@ -16,13 +16,13 @@ Of a stranger's model, whatever is missing or of another kind than cnnc writes i
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnc.data.catalog import KNOWN
 from cnnc.export.sourcemap import INCLUDES, MAP, SOURCE, at_home, home_names, source_map, texts
 from cnnc.graph import Graph, Node
+from cnnc.metrics import finite
 from cnnc.network import Network
 from cnnc.ops.activation import LogSoftmax, Softmax
 from cnnc.ops.dense import Input
@@ -43,7 +43,7 @@ class Facts(Record):
     """What cnnc wrote into a model.
 
     `at` are sizes that symbols were fixed to. `inputs` and `outputs` hold an object for each by its name (see `_input`
-    and `_output`), `data` the data statement, `trained` the end of the training, `sizes` the legal sizes of each
+    and `_output`), `data` the data statement, `trained` the end of the training and the sizes it was at, `sizes` the legal sizes of each
     symbol. `parameters` counts what was learned, before passes fold any of it, `macs` the multiply-adds of one
     example. `whole` says that the model is the whole network, not a part with other outputs.
     """
@@ -91,7 +91,7 @@ def metadata(
         "name": network.name,
         "file": file,
         "settings": list(network.settings),
-        "at": dict(network.at),
+        "at": dict(network.survey.reference if network.at and network.survey is not None else network.at),
         "classes": list(classes) if named else [],
         "inputs": {node.name: _said(_input(node, graph, survey, reader)) for node in graph.inputs},
         "outputs": {
@@ -119,21 +119,12 @@ def metadata(
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_finite(value), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.dumps(finite(value), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _said(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What is not empty."""
     return {key: value for key, value in facts.items() if value not in (None, "", [], {})}
-
-
-def _finite(value: Any) -> Any:
-    """Numbers that JSON does not know (the psnr of equal pictures) as null."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _shape(node: Node, survey: Survey | None) -> list[int | str]:
@@ -249,7 +240,7 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         outputs=_objects(found.get("outputs")),
         data=_object(found.get("data")),
         trained=_object(found.get("trained")),
-        at={k: n for k, n in _object(found.get("at")).items() if type(n) is int and n > 0},
+        at=whole_numbers(found.get("at")),
         sizes=_sizes(found.get("sizes")),
         parameters=_count(found.get("parameters")),
         macs=_count(found.get("macs")),
@@ -283,6 +274,11 @@ def _text(value: Any) -> str:
 
 def _texts(value: Any) -> tuple[str, ...]:
     return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else ()
+
+
+def whole_numbers(value: Any) -> dict[str, int]:
+    """Sizes by their symbols, of what a model says; whatever is no size is left out."""
+    return {k: n for k, n in _object(value).items() if type(n) is int and n > 0}
 
 
 def _sizes(value: Any) -> dict[str, Legal]:

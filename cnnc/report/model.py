@@ -144,6 +144,8 @@ def trained(found: Data) -> str:
         parts = [f"weights of epoch {told['epochs']}", best]
     else:
         parts = [f"weights of epoch {told['epochs']}, which was not the best: epoch {told['best_epoch']} was, {best}"]
+    if isinstance(sizes := told.get("sizes"), dict) and sizes:
+        parts.append("at " + ", ".join(f"{symbol}={size}" for symbol, size in sizes.items()))
     test = told.get("test")
     if test:
         of = f" ({test['right']:,} of {test['total']:,})" if test.get("right") else ""

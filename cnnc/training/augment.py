@@ -1,18 +1,20 @@
 """Augmentation: other pictures of the same thing, drawn anew for every batch.
 
-In: a batch of 8-bit images (N, C, H, W), what to do, and a source of random numbers. Out: a batch of the
+In: a batch of images (N, C, H, W), of bytes or float32, what to do, and a source of random numbers. Out: a batch of the
 same shape and kind. The caller makes the source from the seed, the epoch and the step, so that a resumed run
 sees the same pictures.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.recipe import Augment
 
-Images = NDArray[np.uint8]
+Images = NDArray[Any]
 
 
 def augment(images: Images, how: Augment, random: np.random.Generator) -> Images:
@@ -71,12 +73,13 @@ def _rotate(images: Images, degrees: float, random: np.random.Generator) -> Imag
 
     upper = corner(0, 0) * (1 - right) + corner(0, 1) * right
     lower = corner(1, 0) * (1 - right) + corner(1, 1) * right
-    return _to_bytes(np.moveaxis(upper * (1 - down) + lower * down, -1, 1))
+    return _like(images, np.moveaxis(upper * (1 - down) + lower * down, -1, 1))
 
 
 def _noise(images: Images, deviation: float, random: np.random.Generator) -> Images:
     """Gaussian noise, its standard deviation in units of the full range."""
-    return _to_bytes(images + random.standard_normal(images.shape, np.float32) * np.float32(255 * deviation))
+    full = 255 if images.dtype == np.uint8 else 1
+    return _like(images, images + random.standard_normal(images.shape, np.float32) * np.float32(full * deviation))
 
 
 def _cutout(images: Images, size: int, random: np.random.Generator) -> Images:
@@ -86,8 +89,12 @@ def _cutout(images: Images, size: int, random: np.random.Generator) -> Images:
     centre = 0.5 * (size % 2 == 0)
     rows = np.abs(np.arange(height) - y + centre) < size / 2  # (N, H)
     columns = np.abs(np.arange(width) - x + centre) < size / 2  # (N, W)
-    return np.where((rows[:, :, None] & columns[:, None, :])[:, None], np.uint8(0), images)
+    return np.where((rows[:, :, None] & columns[:, None, :])[:, None], images.dtype.type(0), images)
 
 
-def _to_bytes(values: NDArray[np.floating]) -> Images:
-    return np.ascontiguousarray(np.clip(np.rint(values), 0, 255)).astype(np.uint8)
+def _like(images: Images, values: NDArray[np.floating]) -> Images:
+    """Values as the images are: bytes are rounded and cut to their range, floats stay what they are."""
+    if images.dtype == np.uint8:
+        values = np.clip(np.rint(values), 0, 255)
+    made: Images = np.ascontiguousarray(values).astype(images.dtype)
+    return made

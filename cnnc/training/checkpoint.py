@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run at one moment. `source` is the network's text, `settings` what the command line changed in it."""
+    """A run at one moment. `source` is the network's text, `settings` what the command line changed in it, `sizes` what
+    its symbols are in training."""
 
     file: str
     source: str
@@ -62,13 +63,16 @@ class Checkpoint:
     versions: dict[str, str]
     threads: int
     includes: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
-    def network(self, at: Mapping[str, int] | None = None) -> Network:
-        """The network, checked again from its text; `at` are sizes of symbols.
+    def network(self, at: Mapping[str, int] | None = None, settings: Sequence[str] | None = None) -> Network:
+        """The network, checked again from its text, at the sizes that it is trained at.
 
-        Raises CnncError where this cnnc no longer takes it.
+        `at` fixes sizes of symbols; `settings` stand for those of the run. Raises CnncError where this cnnc no longer
+        takes it.
         """
-        network = check(self.source, self.file, self.settings, at, kept=self.includes)
+        settings = self.settings if settings is None else settings
+        network = check(self.source, self.file, settings, at, kept=self.includes, usual=self.sizes)
         self.require_fit(network)
         return network
 
@@ -96,6 +100,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "includes": checkpoint.includes,
         "sha256": hashlib.sha256(checkpoint.source.encode()).hexdigest(),
         "settings": list(checkpoint.settings),
+        "sizes": checkpoint.sizes,
         "classes": list(checkpoint.classes),
         "vocabulary": list(checkpoint.vocabulary),
         "progress": asdict(checkpoint.progress),
@@ -177,6 +182,7 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
         facts["versions"],
         facts["threads"],
         facts.get("includes", {}),
+        facts.get("sizes", {}),
     )
 
 

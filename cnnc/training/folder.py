@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnc.files import read_bytes, write_atomic
+from cnnc.metrics import finite
 from cnnc.provenance import versions
 from cnnc.reference.parallel import thread_count
 from cnnc.training import checkpoint as checkpoints
@@ -42,6 +43,7 @@ def save(run: Run, name: str) -> Path:
             versions(),
             thread_count(),
             dict(run.network.includes),
+            dict(run.network.survey.reference) if run.network.survey is not None else {},
         ),
     )
     return path
@@ -61,7 +63,7 @@ def save_metrics(run: Run, lines: list[str]) -> None:
 def save_test(run: Run, score: Score) -> None:
     """Writes the score of the best weights on the test set to test.json."""
     found = {"epoch": run.progress.best_epoch + 1, **score.as_dict()}
-    write_atomic(run.folder / "test.json", f"{json.dumps(found)}\n".encode())
+    write_atomic(run.folder / "test.json", f"{json.dumps(finite(found))}\n".encode())
 
 
 def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:

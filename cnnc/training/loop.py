@@ -24,6 +24,7 @@ from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError
 from cnnc.files import make_folder, sweep
 from cnnc.memory import Meter
+from cnnc.metrics import finite
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
@@ -121,7 +122,7 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
         save_network(run)
         watcher.began(run)
         meter = Meter(run.held)
-        while run.progress.epoch < run.recipe.epochs and not _is_enough(run):
+        while run.progress.epoch < run.recipe.epochs and not run.is_enough:
             begun, seen = time.perf_counter(), run.progress.seen
             if not _epoch(run, watcher, stopping):
                 save(run, "last")
@@ -211,12 +212,6 @@ def one_step(
     return batch.loss, right, answers
 
 
-def _is_enough(run: Run) -> bool:
-    """Whether validation has not improved for as many epochs as `stop patience=` allows; as good as before is no better."""
-    p = run.progress
-    return run.recipe.stop is not None and p.epoch > 0 and p.epoch - 1 - p.improved_epoch >= run.recipe.stop.patience
-
-
 def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float, images: int, meter: Meter) -> None:
     """Validates, keeps the best, writes metrics and checkpoints, and moves on to the next epoch.
 
@@ -237,7 +232,7 @@ def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float
     rate = run.recipe.optimizer.lr * factor(run.recipe.schedule, p.epoch, run.recipe.epochs)
     done = Epoch(p.epoch, trained, validation, rate, seconds, images / seconds, run.memory(meter)[0], better)
     run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, answers=0, seen=0)
-    metrics.append(json.dumps(line_of(run, done)))
+    metrics.append(json.dumps(finite(line_of(run, done))))
     save_metrics(run, metrics)
     if better:
         save(run, "best")

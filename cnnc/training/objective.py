@@ -26,6 +26,9 @@ from cnnc.training.losses import loss_of
 EVAL_BATCH = 256
 """At most so many examples are scored at once; no more than a training step takes, which fits into memory."""
 
+_SLACK = 1e-5
+"""So far beyond 0 and 1 a target of bce may lie, by rounding."""
+
 Feeds = dict[str, Array]
 Runner = Callable[[Feeds], Trace]
 """Runs a batch; the trace holds the values that the losses look at."""
@@ -92,6 +95,8 @@ class Objective:
         self.recipe = recipe
         columns = len(data.train.targets)
         self.terms = tuple(_term(graph, loss, columns) for loss in recipe.losses)
+        self.labelled = next((t for t in self.terms if isinstance(t.loss, CrossEntropy)), None)
+        self.valued = next((t for t in self.terms if not isinstance(t.loss, CrossEntropy)), None)
         self.input = graph.inputs[0].name
         self.classes = len(data.classes)
         for term in self.terms:
@@ -101,15 +106,15 @@ class Objective:
 
     @property
     def answers(self) -> bool:
-        """Whether the first loss is a classification, whose answers are right or wrong."""
-        return isinstance(self.terms[0].loss, CrossEntropy)
+        """Whether a loss is a classification, whose answers are right or wrong; the first of those counts."""
+        return self.labelled is not None
 
     @property
     def chance(self) -> float | None:
         """The loss of guessing among equally likely classes, ln(classes); None where the loss is another, or several."""
-        if not self.answers or len(self.terms) > 1:
+        if self.labelled is None or len(self.terms) > 1:
             return None
-        return self.terms[0].loss.weight * math.log(self.terms[0].node.type.channels)
+        return self.labelled.loss.weight * math.log(self.labelled.node.type.channels)
 
     def batch(self, trace: Trace, targets: tuple[Array, ...]) -> Batch:
         """The loss of a batch whose wanted values are in the trace, and its gradients."""
@@ -123,10 +128,11 @@ class Objective:
         return Batch(total, seeds)
 
     def right(self, trace: Trace, targets: tuple[Array, ...]) -> tuple[int, int]:
-        """How many answers of the first loss are right, of how many; (0, 0) where it is no classification."""
-        term = self.terms[0]
-        if not isinstance(term.loss, CrossEntropy):
+        """How many answers are right, of how many; (0, 0) where no loss is a classification."""
+        term = self.labelled
+        if term is None:
             return 0, 0
+        assert isinstance(term.loss, CrossEntropy)
         labels = self._target(term, trace.values, targets)
         hits = trace.values[term.node.name].argmax(-1).reshape(labels.shape) == labels
         if term.loss.ignore is not None:
@@ -212,7 +218,7 @@ def confusion(objective: Objective, run: Runner, examples: Split) -> list[list[i
 
 
 class _Counts:
-    """Sums that metrics are made of, over batches."""
+    """Sums that metrics are made of, over batches; each is counted on the first loss that it goes with."""
 
     def __init__(self, recipe: Recipe, classes: int) -> None:
         self.metrics = recipe.metrics or (recipe.metric,)
@@ -225,18 +231,17 @@ class _Counts:
         right, total = objective.right(trace, targets)
         self.right += right
         self.total += total
-        term = objective.terms[0]
-        values = trace.values[term.node.name]
-        target = objective._target(term, trace.values, targets)
-        if isinstance(term.loss, CrossEntropy):
+        if (term := objective.labelled) is not None:
+            assert isinstance(term.loss, CrossEntropy)
+            values, target = trace.values[term.node.name], objective._target(term, trace.values, targets)
             if "top5" in self.metrics:
                 flat = values.reshape(-1, values.shape[-1])
                 best = np.argpartition(-flat, min(4, flat.shape[1] - 1), axis=-1)[:, :5]
                 self.top5 += int((best == target.reshape(-1, 1)).any(-1).sum())
             if "iou" in self.metrics:
                 self._confuse(values.argmax(-1).reshape(-1), target.reshape(-1), values.shape[-1], term.loss.ignore)
-        else:
-            made = _final(term, values)
+        if (term := objective.valued) is not None:
+            made, target = _final(term, trace.values[term.node.name]), objective._target(term, trace.values, targets)
             self.squares += float(np.square(made - target).sum(dtype=np.float64))
             self.elements += made.size
 
@@ -310,32 +315,60 @@ def _term(graph: Graph, loss: recipes.Loss, columns: int) -> Term:
 
 def _check(term: Term, data: Dataset, graph: Graph) -> None:
     """Raises CnncError E610 where an output and its targets do not go together."""
-    if term.column is None:
-        return
-    target, made = data.train.targets[term.column], term.node.type
+    column = data.train.inputs[0] if term.column is None else data.train.targets[term.column]
+    problem, help = "", ""
     if isinstance(term.loss, CrossEntropy):
-        problem = _classes_problem(target, data, made.shape)
-    elif target.shape[1:] != made.shape or target.dtype == np.int64:
-        problem = f"{data.name} has targets of {_by(target)}; the output is {made}"
-    else:
-        problem = ""
+        problem, help = _classes_problem(term, data)
+    elif term.column is not None and column.dtype == np.int64:
+        problem = f"{term.loss.kind} compares with values; {data.name} has labels of {_by(column)}"
+        help = "save values as floats, `y.astype(np.float32)`; for labels there is `loss cross_entropy`"
+    elif term.column is not None and column.shape[1:] != term.node.type.shape:
+        problem = f"{data.name} has targets of {_by(column)}; the output is {term.node.type}"
+    elif isinstance(term.loss, recipes.Bce) and column.dtype.kind == "f":
+        low, high = _range(column)
+        if low < -_SLACK or high > 1 + _SLACK:
+            what = "inputs" if term.column is None else "targets"
+            problem = f"bce compares with values from 0 to 1; {data.name} has {what} from {low:g} to {high:g}"
+            help = "bring them to 0..1, or use `loss mse`"
     if problem:
-        raise CnncError(Diagnostic("E610", problem, term.output.span, label="this output"))
+        raise CnncError(Diagnostic("E610", problem, term.output.span, label="this output", help=help))
 
 
-def _classes_problem(target: Column, data: Dataset, shape: tuple[int, ...]) -> str:
+def _classes_problem(term: Term, data: Dataset) -> tuple[str, str]:
+    """What is wrong with labels for this output, and what helps; ("", "") where they fit."""
+    assert term.column is not None
+    target, shape = data.train.targets[term.column], term.node.type.shape
     if target.dtype != np.int64:
-        return f"cross_entropy needs labels; {data.name} has targets of {_by(target)} {target.dtype}"
+        found = f"cross_entropy needs labels; {data.name} has targets of {_by(target)} {target.dtype}"
+        one_hot = target.shape[1:] == shape and shape[0] > 1
+        way = "y.argmax(1)" if one_hot else "y.astype(np.int64)"
+        return found, f"labels are whole numbers from 0 on: save `{way}`"
     pooled = shape[1:] if any(size != 1 for size in shape[1:]) else ()
     if target.shape[1:] not in (pooled, shape[1:]):
-        return f"{data.name} has labels of {_by(target) or 'one number'}; the output is {'x'.join(map(str, shape))}"
-    if data.classes and shape[0] != len(data.classes):
-        return f"{data.name} has {len(data.classes)} classes; the output has {shape[0]}"
-    return ""
+        found = f"{data.name} has labels of {_by(target)}; the output is {'x'.join(map(str, shape))}"
+        return found, "labels are the numbers of classes: save `y.argmax(1)`" if target.shape[1:] == shape else ""
+    if term.column == 0 and data.classes and shape[0] != len(data.classes):
+        return f"{data.name} has {len(data.classes)} classes; the output has {shape[0]}", ""
+    ignored = term.loss.ignore if isinstance(term.loss, CrossEntropy) else None
+    largest = max(_range(part.targets[term.column], ignored)[1] for part in (data.train, data.test))
+    if largest >= shape[0]:
+        return f"{data.name} has the label {largest:g}; the output has {shape[0]} classes", "labels count from 0"
+    return "", ""
+
+
+def _range(column: Column, ignored: int | None = None) -> tuple[float, float]:
+    """The least and the largest value of a column, read a part at a time; those that are `ignored` left out."""
+    low, high = math.inf, -math.inf
+    for start in range(0, len(column), 1024):
+        part = np.asarray(column[start : start + 1024])
+        part = part[part != ignored] if ignored is not None else part
+        if part.size:
+            low, high = min(low, float(part.min())), max(high, float(part.max()))
+    return low, high
 
 
 def _by(target: Column) -> str:
-    return "x".join(str(size) for size in target.shape[1:])
+    return "x".join(str(size) for size in target.shape[1:]) or "one number"
 
 
 def feeds_of(graph: Graph, inputs: tuple[Any, ...]) -> dict[str, Array]:

@@ -53,6 +53,13 @@ class Run:
         return -(-len(self.train) // self.recipe.batch)
 
     @property
+    def is_enough(self) -> bool:
+        """Whether validation has not improved for as many epochs as `stop patience=` allows; as good as before is no
+        better."""
+        p, stop = self.progress, self.recipe.stop
+        return stop is not None and p.epoch > 0 and p.epoch - 1 - p.improved_epoch >= stop.patience
+
+    @property
     def held(self) -> int:
         """Bytes of weights and slots."""
         return sum(array.nbytes for array in (*self.weights.values(), *self.slots.values()))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnc.metrics import decimals
 from cnnc.training import checkpoint as checkpoints
 from tests.cli.conftest import Cnnc, codes
 
@@ -40,6 +41,113 @@ def test_the_main_job(cnnc: Cnnc, tmp_path: Path) -> None:
     assert "\x1b" not in done.stderr
     assert "\r" not in done.stderr
     assert done.stdout.count("test accuracy") == 1
+
+
+def test_a_rehearsal_of_a_resumed_run_is_refused(cnnc: Cnnc, tmp_path: Path) -> None:
+    cnnc("train", "small.cnn", "--run", "run", "--set", "train.epochs=1")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    done = cnnc("train", "--resume", "run", "--dry-run", "--set", "train.epochs=2")
+    assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_rehearsal_that_diverges_is_told_in_our_own_words(cnnc: Cnnc) -> None:
+    done = cnnc("train", "small.cnn", "--dry-run", "--set", "train.optimizer.lr=1e38")
+    assert (done.returncode, codes(done.stderr)) == (4, ["E701"])
+    assert "RuntimeWarning" not in done.stderr
+
+
+def test_a_run_that_ends_early_says_so(cnnc: Cnnc) -> None:
+    options = ("--set", "train.stop.patience=1", "--set", "train.optimizer.lr=1e-30", "--set", "train.epochs=9")
+    done = cnnc("train", "small.cnn", "--run", "run", *options)
+    told = "ended after epoch 2: none was better than epoch 1 (stop patience=1)"
+    assert done.stderr.splitlines()[-1] == told
+    again = cnnc("train", "--resume", "run")
+    assert (again.returncode, again.stderr.splitlines()[-1]) == (0, told)
+    assert again.stdout == done.stdout
+
+
+def test_a_run_that_cannot_write_says_how_to_go_on(cnnc: Cnnc, tmp_path: Path) -> None:
+    cnnc("train", "small.cnn", "--run", "run", "--set", "train.epochs=1")
+    (tmp_path / "run" / "curves.svg").unlink()
+    (tmp_path / "run" / "curves.svg").mkdir()
+    done = cnnc("train", "--resume", "run", "--set", "train.epochs=2")
+    assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
+    assert "go on from there with: cnnc train --resume run" in done.stderr
+    (tmp_path / "run" / "curves.svg").rmdir()
+    assert cnnc("train", "--resume", "run", "--set", "train.epochs=2").returncode == 0
+
+
+@pytest.mark.parametrize(("loss", "text"), [(0.5, "0.5000"), (-2.0, "-2.0000"), (1.5e36, "1.5e+36"), (2e6, "2e+06")])
+def test_a_huge_loss_is_told_shortly(loss: float, text: str) -> None:
+    assert decimals(loss) == text
+
+
+OPEN = """input 1xHxW
+conv 4 k=3 p=1
+pool max k=2
+expect [4, H/2, W/2]
+global_pool avg
+fc 10
+softmax
+train { data images "pictures"; batch 8; epochs 2; optimizer adam }
+"""
+
+
+@pytest.fixture
+def open_net(tmp_path: Path) -> Path:
+    images = pytest.importorskip("PIL.Image")
+    random = np.random.default_rng(0)
+    for number in range(40):
+        place = tmp_path / "pictures" / f"c{number % 10}" / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        images.fromarray(random.integers(0, 256, (12, 14), np.uint8)).save(place)
+    (tmp_path / "open.cnn").write_text(OPEN)
+    return tmp_path / "open.cnn"
+
+
+def test_sizes_of_symbols_are_those_of_the_run(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> None:
+    at = ("--at", "H=16,W=24")
+    assert "brought to 1x16x24" in cnnc("train", "open.cnn", *at, "--run", "whole").stderr
+    cnnc("train", "open.cnn", *at, "--run", "half", "--set", "train.epochs=1")
+    assert "brought to 1x16x24" in cnnc("train", "--resume", "half", "--set", "train.epochs=2").stderr
+    ends = [checkpoints.load(tmp_path / name / "last.safetensors") for name in ("whole", "half")]
+    assert all(end.sizes == {"H": 16, "W": 24} for end in ends)
+    for name, array in ends[0].weights.items():
+        np.testing.assert_array_equal(array, ends[1].weights[name])
+    ours = json.loads(cnnc("eval", "whole", "--json").stdout)
+    assert cnnc("export", "whole", "-o", "open.onnx").returncode == 0
+    told = json.loads(cnnc("info", "open.onnx", "--json").stdout)
+    assert told["inputs"][0]["shape"] == ["N", 1, "H", "W"], "the model takes every size"
+    assert told["trained"]["sizes"] == {"H": 16, "W": 24}
+    assert "; at H=16, W=24; " in cnnc("info", "open.onnx").stdout
+    theirs = json.loads(cnnc("eval", "open.onnx", "--json").stdout)
+    assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-4)
+    assert "brought to 1x16x24" in cnnc("eval", "open.onnx").stderr
+
+
+def test_a_model_fixed_in_part_says_all_its_sizes(cnnc: Cnnc, open_net: Path) -> None:
+    cnnc("train", "open.cnn", "--at", "H=16,W=24", "--run", "run", "--set", "train.epochs=1")
+    cnnc("export", "run", "--at", "H=32", "-o", "fixed.onnx")
+    told = json.loads(cnnc("info", "fixed.onnx", "--json").stdout)
+    assert (told["inputs"][0]["shape"], told["at"]) == (["N", 1, 32, 24], {"H": 32, "W": 24})
+    assert "brought to 1x32x24" in cnnc("eval", "fixed.onnx").stderr
+
+
+def test_sizes_that_cannot_be(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> None:
+    done = cnnc("train", "open.cnn", "--at", "H=15,W=24")
+    assert (done.returncode, codes(done.stderr)) == (1, ["E401"])
+    assert "H=14 and H=16 are the nearest that fit" in done.stderr
+    assert codes(cnnc("train", "small.cnn", "--at", "H=15").stderr) == ["E010"]
+    cnnc("train", "open.cnn", "--at", "H=16,W=24", "--run", "run", "--set", "train.epochs=1")
+    assert codes(cnnc("train", "--resume", "run", "--at", "H=16").stderr) == ["E010"]
+
+
+@pytest.mark.parametrize("out", ["nowhere/x.onnx", "."])
+def test_a_model_that_cannot_be_written_is_told_before_training(cnnc: Cnnc, tmp_path: Path, out: str) -> None:
+    done = cnnc("train", "small.cnn", "--export", out)
+    assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
+    assert not (tmp_path / "runs").exists()
 
 
 def test_no_run_overwrites_another(cnnc: Cnnc, tmp_path: Path) -> None:

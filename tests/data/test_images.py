@@ -252,7 +252,13 @@ def test_a_test_set_without_pictures(tmp_path: Path) -> None:
 
 def test_the_classes_of_the_network(tmp_path: Path) -> None:
     text = refused("images", folder_of(tmp_path, flat()), inputs=GREY, classes=3)
-    assert "found 2 classes; the network's output has 3 | end with `fc 2`" in text
+    assert "found 2 classes (cat, dog); the network's output has 3 | end with `fc 2`" in text
+
+
+def test_an_empty_folder_is_told_before_the_number_of_classes(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, flat())
+    (place / "owl").mkdir()
+    assert "owl: expected at least one picture, found none" in refused("images", place, inputs=GREY, classes=2)
 
 
 @pytest.mark.parametrize("inputs", [(), (takes(784),), (takes(4, 8, 8),), (takes(1, 8), takes(1, 8)), GREY * 2])

@@ -66,6 +66,23 @@ def test_bad_lines(tmp_path: Path, line: str, text: str) -> None:
     assert text in refused("series", write(tmp_path, rows(2) + line + "\n"), inputs=THREE)
 
 
+@pytest.mark.parametrize(
+    ("line", "help"),
+    [
+        ("a,1,,3", "fill in what is missing, or leave the line out"),
+        ("a,1,NA,3", "fill in what is missing, or leave the line out"),
+        ("1,2,3,a", "the label comes first, before the values"),
+    ],
+)
+def test_help_for_a_cell_that_is_no_number(tmp_path: Path, line: str, help: str) -> None:
+    assert f"| {help}" in refused("series", write(tmp_path, f"{rows(4)}{line}\n"), inputs=THREE)
+
+
+def test_help_for_decimal_commas(tmp_path: Path) -> None:
+    place = write(tmp_path, "a;1.5;2;3\nb;1,5;2;3\n")
+    assert "found '1,5' | write decimals with a point" in refused("series", place, inputs=THREE)
+
+
 def test_the_first_line_tells_the_length(tmp_path: Path) -> None:
     text = refused("series", write(tmp_path, rows(2) + "1,2,3\n"))
     assert "beats.csv:3: expected 3 values, which the first line has, found 2" in text

@@ -80,5 +80,12 @@ def test_classes_are_compared_with_the_network() -> None:
     check_classes(Request(), ("a", "b"), "here")
     with pytest.raises(CnncError) as caught:
         check_classes(Request(classes=10), ("a", "b"), "here")
-    assert caught.value.diagnostics[0].message == "here: found 2 classes; the network's output has 10"
+    assert caught.value.diagnostics[0].message == "here: found 2 classes (a, b); the network's output has 10"
     assert caught.value.diagnostics[0].help == "end with `fc 2`"
+
+
+def test_a_single_class_is_no_advice() -> None:
+    with pytest.raises(CnncError) as caught:
+        check_classes(Request(classes=2), ("cat",), "here")
+    assert caught.value.diagnostics[0].message == "here: found 1 class (cat); the network's output has 2"
+    assert "fc" not in caught.value.diagnostics[0].help

@@ -123,6 +123,12 @@ def test_latin_1_is_refused_in_a_file(tmp_path: Path) -> None:
     assert f"{place}:5: expected UTF-8, found the byte 0xe9 at column 9 | if it is Latin-1: iconv" in text
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_known_by_its_mark(tmp_path: Path, encoding: str) -> None:
+    place = write(tmp_path / "a.tsv", "\ufeff" + reviews(4), encoding)
+    assert "| it is UTF-16: iconv -f utf-16 -t utf-8 a.tsv > utf8-a.tsv" in refused("text", place, inputs=FIVE)
+
+
 def test_long_lines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines_module, "LONGEST", 50)
     place = write(tmp_path / "a.tsv", reviews(2) + "good\t" + "a" * 60)
@@ -141,7 +147,7 @@ def test_networks_that_take_no_sentence(tmp_path: Path, inputs: tuple[object, ..
 
 def test_the_classes_of_the_network(tmp_path: Path) -> None:
     text = refused("text", write(tmp_path / "a.tsv", reviews()), inputs=FIVE, classes=3)
-    assert "found 2 classes; the network's output has 3" in text
+    assert "found 2 classes (bad, good); the network's output has 3" in text
 
 
 # ---- folders
