@@ -43,9 +43,9 @@ class Facts(Record):
     """What cnnc wrote into a model.
 
     `at` are sizes that symbols were fixed to. `inputs` and `outputs` hold an object for each by its name (see `_input`
-    and `_output`), `data` the data statement, `trained` the end of the training and the sizes it was at, `sizes` the legal sizes of each
-    symbol. `parameters` counts what was learned, before passes fold any of it, `macs` the multiply-adds of one
-    example. `whole` says that the model is the whole network, not a part with other outputs.
+    and `_output`), `data` the data statement, `trained` the end of the training and the sizes it was at, `sizes` the legal
+    sizes of each symbol. `parameters` counts what was learned, before passes fold any of it, `macs` the multiply-adds of
+    one example. `whole` says that the model is the whole network, not a part with other outputs.
     """
 
     name: str = ""
