@@ -18,6 +18,7 @@ import onnx
 from onnx import AttributeProto, TensorProto
 
 from cnnc.diagnostics import CnncError
+from cnnc.export.sourcemap import SOURCE
 from cnnc.files import read_bytes
 from cnnc.importer.beside import Beside
 from cnnc.importer.tensors import MAX_AXES, array_of, damaged, type_name
@@ -65,7 +66,7 @@ class Subgraph:
 
 
 class Model:
-    """An ONNX graph; `constants` are its initializers by name."""
+    """An ONNX graph; `constants` are its initializers by name. `told` says that the model carries the text it was made of."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class Model:
         outputs: tuple[str, ...],
         steps: tuple[Step, ...],
         constants: Mapping[str, Array],
+        told: bool = False,
     ) -> None:
         self.name = name
         self.producer = producer
@@ -84,6 +86,7 @@ class Model:
         self.outputs = outputs
         self.steps = steps
         self.constants = constants
+        self.told = told
 
     @cached_property
     def makers(self) -> dict[str, Step]:
@@ -141,7 +144,8 @@ def model_of(proto: onnx.ModelProto, folder: Path | None) -> Model:
     if not outputs:
         raise damaged("the graph has no output")
     producer = " ".join(part for part in map(_text, (proto.producer_name, proto.producer_version)) if part)
-    return Model(_text(graph.name), producer, opset, inputs, outputs, steps, constants)
+    told = any(prop.key == SOURCE for prop in proto.metadata_props)
+    return Model(_text(graph.name), producer, opset, inputs, outputs, steps, constants, told)
 
 
 def _text(value: str | bytes) -> str:
