@@ -2,7 +2,7 @@
 
 In: a path. Out: `Model`, whose constants are arrays and whose steps stand in an order in which each follows
 what it reads. Nothing is run and nothing outside the file's folder is read. What a step means is the
-affair of imports/. Raises CnncError: E901 and E903 where the file cannot be read, E624 where it is damaged,
+affair of imports/. Raises CnncError: E901 and E903 where the file cannot be read, E624 where it is damaged or no model,
 E622 for data beside it, E623 for a version of ONNX that cnnc does not read.
 """
 
@@ -18,6 +18,7 @@ import onnx
 from onnx import AttributeProto, TensorProto
 
 from cnnc.diagnostics import CnncError
+from cnnc.export.info import require_model
 from cnnc.export.sourcemap import SOURCE
 from cnnc.files import read_bytes
 from cnnc.importer.beside import Beside
@@ -100,6 +101,7 @@ class Model:
 
 def read_model(path: Path) -> Model:
     """The model of a file."""
+    require_model(path, "E624")
     data = read_bytes(path, MAX_BYTES)
     return model_of(parse(data, str(path)), path.parent)
 
