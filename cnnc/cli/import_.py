@@ -36,7 +36,7 @@ def import_(
     text = out or Path(model.with_suffix(".cnn").name)
     if text.suffix != ".cnn":
         raise CnncError.of("E010", f"--out names a network's text, {text.with_suffix('.cnn')}, not {text}")
-    if out is None and text.exists():
+    if out is None and text.exists() and text != model:
         raise CnncError.of(
             "E902", f"{text} exists already", help="name another text with -o, or the same to replace it"
         )

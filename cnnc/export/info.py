@@ -22,8 +22,26 @@ from cnnc.files import read_bytes
 MAX_BYTES = 1 << 31  # what protobuf itself can hold
 
 
+def require_model(path: Path, code: str = "E604") -> None:
+    """Raises CnncError of this code for what a model can be made of: a run folder, a checkpoint, a network's text."""
+    what = {".cnn": "a network's text", ".safetensors": "a checkpoint"}.get(path.suffix) if path.is_file() else None
+    if any((path / name).is_file() for name in ("best.safetensors", "last.safetensors")):
+        what = "a run folder"
+    if what is not None:
+        raise CnncError.of(code, f"{path} is {what}, no model", help=f"`cnnc export {path}` makes a model of it")
+
+
+def missing_weights(path: Path) -> list[str]:
+    """The files beside a model that it has weights in and that are not there; none where it cannot be read."""
+    try:
+        return [name for name, size in _beside(read_model(path), path).items() if size is None]
+    except CnncError:
+        return []
+
+
 def read_model(path: Path) -> onnx.ModelProto:
     """The model of a file, weights beside it left there. Raises CnncError E901, E604."""
+    require_model(path)
     data = read_bytes(path, MAX_BYTES)
     model = onnx.ModelProto()
     try:

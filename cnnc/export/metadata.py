@@ -36,6 +36,14 @@ VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", 
 PRECISION = "cnnc.precision"
 PICTURES = (*KNOWN, "images")  # readers of pixels of eight bits
 _UNSAID: Mapping[str, Any] = {"range": None, "mean": None, "std": None, "inside": ()}  # of an input
+_NUMBER = int | float
+# What the objects of facts hold at the least, when they are read.
+_INPUT = {"kind": str, "layout": str, "inside": list | tuple | None}
+_WORDS = {"pattern": str, "padding": int, "unknown": int, "first": int}
+_OUTPUT = {"kind": str}
+_DATA = {"name": str, "path": str | None}
+_JUDGED = {"metric": str, "judged_by": str, "best": _NUMBER | None, "test": dict | None}
+_TRAINED = {"epochs": int, "best_epoch": int, **_JUDGED}
 _LAYOUTS = {0: "N, F", 1: "N, C, T", 2: "N, C, H, W", 3: "N, C, D, H, W"}
 
 
@@ -236,10 +244,10 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         sha256=properties.get(HASH, ""),
         classes=_texts(found.get("classes")),
         vocabulary=_texts(_parsed(properties.get(VOCABULARY, "[]"))),
-        inputs={name: {**_UNSAID, **told} if told else {} for name, told in _objects(found.get("inputs")).items()},
-        outputs=_objects(found.get("outputs")),
-        data=_object(found.get("data")),
-        trained=_object(found.get("trained")),
+        inputs={name: _fed(told) for name, told in _objects(found.get("inputs")).items()},
+        outputs={name: _of_kinds(told, _OUTPUT) for name, told in _objects(found.get("outputs")).items()},
+        data=_of_kinds(_object(found.get("data")), _DATA),
+        trained=_ended(_object(found.get("trained"))),
         at=whole_numbers(found.get("at")),
         sizes=_sizes(found.get("sizes")),
         parameters=_count(found.get("parameters")),
@@ -262,6 +270,27 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _objects(value: Any) -> dict[str, dict[str, Any]]:
     return {name: _object(inner) for name, inner in _object(value).items()}
+
+
+def _of_kinds(told: dict[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told where each key has a value of its kind, else nothing."""
+    return told if all(isinstance(told.get(key), kind) for key, kind in kinds.items()) else {}
+
+
+def _fed(told: dict[str, Any]) -> dict[str, Any]:
+    """What is told of an input."""
+    words = told.get("kind") == "words"
+    span = told.get("range") or [0, 0]
+    numbers = isinstance(span, list) and len(span) == 2 and all(isinstance(n, _NUMBER) for n in span)
+    known = numbers and _of_kinds(told, _INPUT) and (not words or _of_kinds(_object(told.get("words")), _WORDS))
+    return {**_UNSAID, **told} if known else {}
+
+
+def _ended(told: dict[str, Any]) -> dict[str, Any]:
+    """What is told of the training and its test."""
+    kinds = {"right": int | None, "total": int | None, str(told.get("metric")): _NUMBER | None}
+    test = _object(told.get("test"))
+    return _of_kinds(told, _TRAINED) if _of_kinds(test, kinds) == test else {}
 
 
 def _count(value: Any) -> int | None:

@@ -19,7 +19,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from math import prod
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from cnnc.export.cells import ALIGNED, Shapes, cells_of, dense
 
@@ -42,6 +44,7 @@ def in_integers(model: onnx.ModelProto, apart: Collection[str] = (), everywhere:
     shapes = shapes_of(model.graph)
     constants = {tensor.name for tensor in model.graph.initializer}
     taken = {*QUANTIZED, *_CARRIES} - (set() if everywhere else {"ConvTranspose"})
+    apart = {*apart, *_endless(model.graph)}
     nodes = [node for node in model.graph.node if node.op_type in taken and node.name not in apart]
     gaining = {node.name for node in nodes if everywhere or _gains(node, shapes, constants)}
 
@@ -63,6 +66,12 @@ def in_integers(model: onnx.ModelProto, apart: Collection[str] = (), everywhere:
             wanted.update(node.input)
     kept = [node for node in possible if node.name in leading or node.op_type not in WITH_WEIGHTS]
     return [node.name for node in reached(kept, leading)]
+
+
+def _endless(graph: onnx.GraphProto) -> list[str]:
+    """The nodes that pad by -inf, before a pool of maxima: no range of bytes holds that."""
+    endless = {t.name for t in graph.initializer if not t.dims and not np.isfinite(numpy_helper.to_array(t)).all()}
+    return [node.name for node in graph.node if node.op_type == "Pad" and endless.intersection(node.input)]
 
 
 def _gains(node: onnx.NodeProto, shapes: Shapes, constants: Collection[str]) -> bool:

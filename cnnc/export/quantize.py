@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,10 +112,12 @@ class _Work(NamedTuple):
     def quantize(self, plan: _Plan) -> onnx.ModelProto:
         made = marked(self.model)
         if plan.integer:  # of no names the quantizer would take all
-            options = {"WeightSymmetric": True, "ActivationSymmetric": False, "QuantizeBias": False}
+            options: dict[str, Any] = {"WeightSymmetric": True, "ActivationSymmetric": False, "QuantizeBias": False}
+            options |= {"TensorQuantOverrides": self._whole(made.graph)}
             types = QuantType.QInt8, QuantType.QUInt8
+            ranges = deepcopy(self.ranges)  # which the quantizer changes
             quantizer = QDQQuantizer(
-                made, True, False, *types, self.ranges, list(plan.integer), [], list(QUANTIZED), options
+                made, True, False, *types, ranges, list(plan.integer), [], list(QUANTIZED), options
             )
             quantizer.quantize_model()
             made = quantizer.model.model
@@ -127,6 +130,12 @@ class _Work(NamedTuple):
             in_cells(made.graph, {name: cells for name, cells in found.items() if cells is not None})
         mark(made, "int8")
         return made
+
+    def _whole(self, graph: onnx.GraphProto) -> dict[str, Any]:
+        """The ranges of outputs that an activation reads: onnxruntime would take those of what that makes of them."""
+        read = {node.input[0] for node in graph.node if node.op_type in ("Relu", "Clip")}
+        ranges = {info.name: self.ranges[info.name].range_value for info in graph.output if info.name in read}
+        return {name: [{"rmin": low, "rmax": high}] for name, (low, high) in ranges.items()}
 
     def faster(self, kept: Sequence[str]) -> list[str]:
         """The layers that compute in float32 because that is faster."""

@@ -17,6 +17,7 @@ import onnx
 import onnxruntime as ort
 
 from cnnc.diagnostics import CnncError
+from cnnc.export.info import missing_weights, require_model
 from cnnc.export.metadata import Facts, read_facts
 from cnnc.files import require_readable
 from cnnc.reference.engine import Array
@@ -126,8 +127,16 @@ class Session:
 
 def open_model(path: Path, provider: Provider = "auto", *, threads: int = 0) -> Session:
     """A session for a model's file. Raises CnncError E901, E604, E905."""
+    require_model(path)
     require_readable(path)
-    return Session(path, str(path), provider, threads=threads)
+    try:
+        return Session(path, str(path), provider, threads=threads)
+    except CnncError as error:
+        missing = missing_weights(path)
+        if not missing:
+            raise
+        message = f"{path} has its weights in {missing[0]}, which is not there"
+        raise CnncError.of("E604", message, help="both files belong in one folder, under the names they had") from error
 
 
 def loads(opset: int, ir: int) -> bool:

@@ -52,7 +52,7 @@ def slim(model: onnx.ModelProto, before: onnx.ModelProto) -> None:
     model.producer_name, model.producer_version = before.producer_name, before.producer_version
     _replace(model.metadata_props, before.metadata_props)
     graph = model.graph
-    _unmark(graph, {tensor.name for tensor in before.graph.initializer})
+    _unmark(graph, before.graph)
     _drop_pairs_of_maxima(graph)
     _hold_below_maxima(graph)
     _share_zeros(graph)
@@ -83,15 +83,19 @@ def store(graph: onnx.GraphProto, names: Collection[str]) -> None:
     _replace(graph.initializer, tensors.values())
 
 
-def _unmark(graph: onnx.GraphProto, weights: Collection[str]) -> None:
-    """What was added is named as parts of a layer are, `conv1.weight.scale`, `relu1.q`; a weight of int8, made float
-    again, is the tensor that it was. The added nodes have no names but their values'."""
+def _unmark(graph: onnx.GraphProto, before: onnx.GraphProto) -> None:
+    """What was added is named as parts of a layer are, `conv1.weight.scale`, `relu1.q`, and `bn1.q.scale` where the layer
+    has a `bn1.scale` of its own; a weight of int8, made float again, is the tensor that it was. The added nodes have no
+    names but their values'."""
+    weights = {tensor.name for tensor in before.initializer}
+    taken = weights.union(*(node.output for node in before.node))
 
     def short(name: str) -> str:
         own, _, added = name.rpartition(_END)
-        if own in weights and added == "_DequantizeLinear_Output":
+        if not added or (own in weights and added == "_DequantizeLinear_Output"):
             return own
-        return own + _ADDED.get(added, added)
+        suffix = _ADDED.get(added, added)
+        return f"{own}{suffix}" if f"{own}{suffix}" not in taken else f"{own}.q{suffix}"
 
     _rename(graph, short)
     for node in graph.node:

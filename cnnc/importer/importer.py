@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnc.diagnostics import CnncError
+from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.files import write_atomic
-from cnnc.importer.network import Net, net_of
+from cnnc.importer.network import Net, NotImported, net_of
 from cnnc.importer.reader import Model, read_model
 from cnnc.importer.values import Layer
 from cnnc.importer.write import Written, write
@@ -26,6 +26,8 @@ from cnnc.reference.engine import Weights
 from cnnc.reference.parallel import thread_count
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.checkpoint import save as save_checkpoint
+
+_WHOLE = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger")
 
 
 class Imported(NamedTuple):
@@ -53,7 +55,31 @@ def import_model(
     `out` is the name that the text will have, `at` gives sizes that the model leaves open, `flat` writes a layer
     a line, without repeats and blocks. Raises CnncError: E621 to E624, E901.
     """
-    return of_model(read_model(path), path.name, (out or path.with_suffix(".cnn")).name, at=at, flat=flat)
+    model = read_model(path)
+    try:
+        return of_model(model, path.name, (out or path.with_suffix(".cnn")).name, at=at, flat=flat)
+    except NotImported as error:
+        precision = _lower(model)
+        if not precision:
+            raise
+        raise _of_lower(error, precision, model, path) from error
+
+
+def _lower(model: Model) -> str:
+    """The lower precision that a model computes in, "" for none that would keep it from an import."""
+    if any(step.op in _WHOLE for step in model.steps):
+        return "int8"
+    return "float16" if any(array.dtype == np.float16 for array in model.constants.values()) else ""
+
+
+def _of_lower(error: NotImported, precision: str, model: Model, path: Path) -> NotImported:
+    """One error in place of one for each node that only the precision brought."""
+    help = "import the model in float32 that it was made of"
+    if model.told:
+        help += f"; `cnnc info {path} --source` prints the text of the network, which has no weights"
+    one = NotImported(Diagnostic("E621", f"{path} computes in {precision}, which no layer does", help=help))
+    one.causes = error.causes
+    return one
 
 
 def of_model(

@@ -2,7 +2,7 @@
 
 In: a path. Out: `Model`, whose constants are arrays and whose steps stand in an order in which each follows
 what it reads. Nothing is run and nothing outside the file's folder is read. What a step means is the
-affair of imports/. Raises CnncError: E901 and E903 where the file cannot be read, E624 where it is damaged,
+affair of imports/. Raises CnncError: E901 and E903 where the file cannot be read, E624 where it is damaged or no model,
 E622 for data beside it, E623 for a version of ONNX that cnnc does not read.
 """
 
@@ -18,6 +18,8 @@ import onnx
 from onnx import AttributeProto, TensorProto
 
 from cnnc.diagnostics import CnncError
+from cnnc.export.info import require_model
+from cnnc.export.sourcemap import SOURCE
 from cnnc.files import read_bytes
 from cnnc.importer.beside import Beside
 from cnnc.importer.tensors import MAX_AXES, array_of, damaged, type_name
@@ -65,7 +67,7 @@ class Subgraph:
 
 
 class Model:
-    """An ONNX graph; `constants` are its initializers by name."""
+    """An ONNX graph; `constants` are its initializers by name. `told` says that the model carries the text it was made of."""
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class Model:
         outputs: tuple[str, ...],
         steps: tuple[Step, ...],
         constants: Mapping[str, Array],
+        told: bool = False,
     ) -> None:
         self.name = name
         self.producer = producer
@@ -84,6 +87,7 @@ class Model:
         self.outputs = outputs
         self.steps = steps
         self.constants = constants
+        self.told = told
 
     @cached_property
     def makers(self) -> dict[str, Step]:
@@ -97,6 +101,7 @@ class Model:
 
 def read_model(path: Path) -> Model:
     """The model of a file."""
+    require_model(path, "E624")
     data = read_bytes(path, MAX_BYTES)
     return model_of(parse(data, str(path)), path.parent)
 
@@ -141,7 +146,8 @@ def model_of(proto: onnx.ModelProto, folder: Path | None) -> Model:
     if not outputs:
         raise damaged("the graph has no output")
     producer = " ".join(part for part in map(_text, (proto.producer_name, proto.producer_version)) if part)
-    return Model(_text(graph.name), producer, opset, inputs, outputs, steps, constants)
+    told = any(prop.key == SOURCE for prop in proto.metadata_props)
+    return Model(_text(graph.name), producer, opset, inputs, outputs, steps, constants, told)
 
 
 def _text(value: str | bytes) -> str:

@@ -112,7 +112,7 @@ def feeding(entry: Data) -> str:
 
 
 def _colour(entry: Data) -> str:
-    return "grey" if len(entry["shape"]) > 1 and entry["shape"][1] == 1 else "RGB"
+    return "grey" if (entry["shape"] or [])[1:2] == [1] else "RGB"
 
 
 def reading(entry: Data) -> str:

@@ -144,7 +144,9 @@ def load(path: Path) -> Checkpoint:
         raise CnncError.of(
             "E605",
             f"{path} is damaged or no checkpoint: {_reason(error)}",
-            help="the run's other checkpoint (best or last) may be whole",
+            help=f"`cnnc import {path}` makes a network and a checkpoint of a model"
+            if path.suffix == ".onnx"
+            else "the run's other checkpoint (best or last) may be whole",
         ) from error
 
 

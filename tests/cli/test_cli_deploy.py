@@ -349,7 +349,17 @@ def test_models_of_others(cnnc: Cnnc, tmp_path: Path) -> None:
     assert (done.returncode, codes(done.stderr)) == (3, ["E611"])
 
 
-@pytest.mark.parametrize("facts", ["[]", "{", '{"inputs": 3, "classes": [4], "sizes": {"H": {}}}', "null", "[" * 9999])
+@pytest.mark.parametrize(
+    "facts",
+    [
+        *("[]", "{", "null", "[" * 9999, '{"inputs": 3, "classes": [4], "sizes": {"H": {}}}'),
+        *(
+            '{"inputs": {"x": {"kind": "words", "layout": "N, T"}}}',
+            '{"inputs": {"x": {"kind": "integers", "range": 3}}}',
+        ),
+        *('{"outputs": {"y": {"kind": []}}}', '{"data": {"val": 1}}', '{"trained": {"metric": "accuracy", "best": 1}}'),
+    ],
+)
 def test_nonsense_in_the_metadata(cnnc: Cnnc, tmp_path: Path, facts: str) -> None:
     keys = ("cnnc.facts", "cnnc.map", "cnnc.vocabulary", "cnnc.includes", "cnnc.source")
     stranger(tmp_path / "theirs.onnx", **dict.fromkeys(keys, facts))
@@ -369,6 +379,25 @@ def test_what_is_no_model(cnnc: Cnnc, tmp_path: Path, command: str) -> None:
         assert (done.returncode, codes(done.stderr)) == (3, ["E604"]), name
     done = cnnc(command, "nowhere.onnx")
     assert (done.returncode, codes(done.stderr)) == (6, ["E901"])
+
+
+@pytest.mark.parametrize("command", ["info", "where", "bench", "import", "predict"])
+def test_what_a_model_can_be_made_of(cnnc: Cnnc, trained: Path, command: str) -> None:
+    more = ("--text", "words") if command == "predict" else ()
+    for name in (trained / "run", trained / "run" / "best.safetensors", "small.cnn"):
+        done = cnnc(command, name, *more)
+        assert (done.returncode, codes(done.stderr)) == (3, ["E624" if command == "import" else "E604"]), name
+        assert f"`cnnc export {name}`" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["bench", "eval", "predict"])
+def test_weights_that_are_not_beside_the_model(cnnc: Cnnc, tmp_path: Path, command: str) -> None:
+    assert cnnc("export", "small.cnn", "--external", "-o", "small.onnx").returncode == 0
+    (weights,) = tmp_path.glob("*.data")
+    weights.rename(tmp_path / "elsewhere")
+    done = cnnc(command, "small.onnx", *(("--text", "words") if command == "predict" else ()))
+    assert (done.returncode, codes(done.stderr)) == (3, ["E604"])
+    assert f"small.onnx has its weights in {weights.name}, which is not there" in done.stderr
 
 
 # --- where -----------------------------------------------------------------------------------------------------

@@ -86,6 +86,18 @@ def test_json(cnnc: Cnnc, stranger: Path) -> None:
     assert found["verified"]["difference"] < 1e-5
 
 
+@pytest.mark.parametrize("options", [("--int8", "--target", "mcu"), ("--fp16",)])
+def test_a_lower_precision_is_one_error(options: tuple[str, ...], cnnc: Cnnc, trained: Path, tmp_path: Path) -> None:
+    assert cnnc("export", trained / "run", *options, "-o", "low.onnx").returncode == 0
+    done = cnnc("import", "low.onnx")
+    assert done.returncode == Exit.DATA
+    assert codes(done.stderr) == ["E621"]
+    assert "`cnnc info low.onnx --source`" in done.stderr
+    assert cnnc("info", "low.onnx", "--source").returncode == 0
+    assert not (tmp_path / "low.cnn").exists()
+    assert json.loads(cnnc("import", "low.onnx", "--json").stdout)["refused"]
+
+
 def test_nodes_without_a_counterpart_are_listed(cnnc: Cnnc, refused: Path, tmp_path: Path) -> None:
     done = cnnc("import", refused.name)
     assert done.returncode == Exit.DATA

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from cnnc.data.dataset import Split
@@ -157,7 +157,7 @@ def test_the_same_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
             assert other.std() > 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.data())
 def test_any_convolution_gives_the_same_numbers(data: st.DataObject) -> None:
     one = st.integers

@@ -182,6 +182,12 @@ def test_what_is_no_checkpoint(tmp_path: Path, data: bytes) -> None:
     assert refused(tmp_path / "x.safetensors") is None
 
 
+def test_a_model_in_place_of_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"a model")
+    with pytest.raises(CnncError, match=r"`cnnc import .*x\.onnx` makes a network and a checkpoint"):
+        checkpoints.load(tmp_path / "x.onnx")
+
+
 def test_noise(tmp_path: Path) -> None:
     draw = random.Random(2)
     for length in (1, 8, 9, 100, 5000):

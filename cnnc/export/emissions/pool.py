@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from cnnc.export.vector import Vector, joined, numbers, spatial
 from cnnc.graph import Node
 from cnnc.ops import window
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
+from cnnc.ops.reshape import Pad
 from cnnc.reference.engine import Array
 from cnnc.reference.pool import geometry
 from cnnc.tensor import TensorType
@@ -34,8 +36,11 @@ def _pool(e: Emitter, op: Pool, node: Node, inputs: list[str]) -> None:
         axes = [np.exp(np.subtract(a, max(a))) for a in op.tap_exponents()]
         _mean(e, op, around, name, [a / a.sum() for a in axes])
     elif all(d == 1 for d in op.d) and around.known is not None and not (op.count_pad and not counted):
-        pads, count = sides(around.known), int(op.count_pad)
-        e.op("AveragePool", inputs, kernel_shape=op.k, strides=op.stride, pads=pads, count_include_pad=count)
+        known, apart, count = around.known, _apart(e, name), int(op.count_pad)
+        if counted and apart and not around.none:
+            name, known = padded(e, name, around, 0), zeros(len(op.k))
+        pads = _pads(known, apart)
+        e.op("AveragePool", [name], kernel_shape=op.k, strides=op.stride, **pads, count_include_pad=count)
     else:  # dilated (AveragePool has no dilations before opset 19), of unknown padding, or ceil with counted padding
         _mean(e, op, around, name, [np.full(k, 1 / k) for k in op.k])
 
@@ -71,13 +76,23 @@ def _asked(op: Pool, x: TensorType) -> Sides:
 
 
 def _max(e: Emitter, op: Pool, around: Borders, x: str, output: str = "") -> None:
-    pads = zeros(len(op.k))
-    if around.known is None or any(max(both) >= k for both, k in zip(around.known, op.k, strict=True)):
+    known, apart = around.known, _apart(e, x)
+    wide = known is not None and any(max(both) >= k for both, k in zip(known, op.k, strict=True))
+    if known is None or wide or (apart and not around.none):
         # a dilated window may be padded by more than it has elements, which onnxruntime's MaxPool refuses
-        x = padded(e, x, around, -np.inf)
-    else:
-        pads = around.known
-    e.op("MaxPool", [x], output, kernel_shape=op.k, strides=op.stride, dilations=op.d, pads=sides(pads))
+        x, known = padded(e, x, around, -np.inf), zeros(len(op.k))
+    e.op("MaxPool", [x], output, kernel_shape=op.k, strides=op.stride, dilations=op.d, **_pads(known, apart))
+
+
+def _apart(e: Emitter, x: str) -> bool:
+    """Whether a `pad` made what a pool reads. Its elements must not become padding of the pool, which a maximum never is,
+    and which may not be as wide as the window: onnxruntime joins the two, unless the pool says by a word to have none."""
+    return x in e.graph.by_name and isinstance(e.graph.by_name[x].op, Pad)
+
+
+def _pads(pads: Sides, apart: bool) -> dict[str, Any]:
+    """A pool's padding, in numbers where they will do."""
+    return {"auto_pad": "VALID"} if apart and not any(map(any, pads)) else {"pads": sides(pads)}
 
 
 def _norm(e: Emitter, op: Pool, around: Borders, name: str) -> None:
