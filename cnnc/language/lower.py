@@ -18,7 +18,7 @@ from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, in_order
 from cnnc.graph import Graph, Node
 from cnnc.language import contracts, syntax
 from cnnc.language.bind import bind, no_body, only_value
-from cnnc.language.blocks import MAX_LAYERS, collect, require_bounded, rounds, variables
+from cnnc.language.blocks import MAX_LAYERS, collect, require_bounded, rounds, rounds_fit, variables
 from cnnc.language.expressions import Scope, Silent, Unknown, evaluate
 from cnnc.language.include import Includes
 from cnnc.language.infer import infer
@@ -313,9 +313,12 @@ class _Lowerer:
                 scope.define(counter, index)
                 scope.read.add(counter)
             self.step(call.span, frame)
+            told = len(self.diagnostics)
             inner = frame.inside(scope, round_=index)
             self.body(call.bodies[0].statements, inner)
             frame.current = inner.current
+            if index:
+                self.diagnostics[told:] = [rounds_fit(d, call, index, count) for d in self.diagnostics[told:]]
 
     def block_call(self, call: syntax.Call, block: syntax.Block, frame: Frame) -> None:
         name = block.name.text

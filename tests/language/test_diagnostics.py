@@ -180,3 +180,29 @@ def test_every_case_says_something_but_those_that_are_silenced() -> None:
     silent = {path.stem for path in FILES if not read(path).said}
     assert silent == {"warning-allowed"}
     assert len(FILES) >= 70
+
+
+@pytest.mark.parametrize(
+    ("text", "rounds"),
+    [
+        ("input 3x32x32\nrepeat 6 { conv 16 k=3 p=1; relu; pool max k=2 }\nfc 10", 5),
+        ("input 1x28x28\nrepeat 9 as i { conv 8 + i k=5; relu }\nfc 10", 6),
+        ("input 1x64x64\nrepeat 4 { repeat 2 { conv 8 k=3; relu }; pool max k=2 }\nfc 10", 3),
+        ("block a(w) { conv w k=3; pool max k=2 }\ninput 3x32x32\nrepeat 4 { a 8 }\nfc 10", 3),
+        ("input 3x40\nrepeat 3 { conv 4 k=9 d=2 }\nfc 10", 2),
+        ("input 3x6x6\nrepeat 2 { conv 4 k=5 }\nfc 10", 1),
+    ],
+)
+def test_a_repeat_whose_sizes_run_out_says_how_many_rounds_fit(text: str, rounds: int) -> None:
+    def codes(text: str) -> list[str]:
+        return [d.code for d in check(text).diagnostics if d.severity == "error"]
+
+    (error,) = (d for d in check(text).diagnostics if d.severity == "error")
+    assert error.code == "E302"
+    assert error.span is not None
+    written = re.search(r"`(repeat (\d+).*?)`", error.help)
+    assert written is not None
+    assert int(written[2]) == rounds
+    assert codes(re.sub(r"repeat \d+( as i)?", written[1], text, count=1)) == []
+    assert codes(re.sub(r"repeat \d+", f"repeat {rounds + 1}", text, count=1)) == ["E302"]
+    assert codes(text[: error.span.end] + " p=same" + text[error.span.end :]) == []
