@@ -140,7 +140,7 @@ class _Lowerer:
             self.name,
             graph.replace(sized=sized) if graph is not None and not self.failed() else None,
             self.train,
-            tuple(in_order(self.diagnostics)),
+            tuple(in_order(self.diagnostics, self.includes.sources())),
             self.symbols,
             tuple(self.contracts.expectations),
             self.root,
