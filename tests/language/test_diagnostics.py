@@ -206,3 +206,48 @@ def test_a_repeat_whose_sizes_run_out_says_how_many_rounds_fit(text: str, rounds
     assert codes(re.sub(r"repeat \d+( as i)?", written[1], text, count=1)) == []
     assert codes(re.sub(r"repeat \d+", f"repeat {rounds + 1}", text, count=1)) == ["E302"]
     assert codes(text[: error.span.end] + " p=same" + text[error.span.end :]) == []
+
+
+@pytest.mark.parametrize(
+    ("above", "merge", "edit"),
+    [
+        ("a: relu\nconv 32 k=3 s=2 p=1", "add a", "add { } { from a; conv 32 k=1 s=2 }"),
+        ("a: relu\nconv 32 k=3 p=1", "s: mul a", "s: mul { } { from a; conv 32 k=1 }"),
+        ("a: relu\nb: conv 8 k=3 p=1", "maximum b a", "maximum b { } { from a; conv 8 k=1 }"),
+        ("a: conv 32 k=3 s=2 p=1\nfrom input1", "add a", "conv 32 k=1 s=2; add a"),
+        ("a: relu\nconv 16 k=3", "sub a", "sub { } { from a; crop 30x30 }"),
+        ("a: relu\nconv 8 k=3", "add a", "add { } { from a; crop 30x30; conv 8 k=1 }"),
+        ("a: fc 10\nfc 20", "add a", "add { } { from a; fc 20 }"),
+        ("conv 16 k=1", "add { conv 32 k=2 s=2 } { }", "add { ... } { conv 32 k=1 s=2 }"),
+        ("conv 16 k=1", "add { conv 32 k=2 s=2 } { relu }", "add { ... } { ...; conv 32 k=1 s=2 }"),
+        ("a: relu\nconv 16 k=1", "add a { conv 32 k=2 s=2 }", "add { ... } { from a; conv 32 k=1 s=2 }"),
+        ("conv 16 k=1", "mul { } { global_pool avg; conv 4 k=1 }", "mul { } { ...; conv 16 k=1 }"),
+        ("a: relu\npool max k=2", "concat a", "upsample 2; concat a"),
+        ("a: relu\nconv 8 k=2", "concat a", "concat { } { from a; crop 31x31 }"),
+        ("conv 16 k=1", "concat { conv 8 k=3 } { conv 8 k=1 }", "concat { ... } { ...; crop 30x30 }"),
+    ],
+)
+def test_a_merge_of_unequal_shapes_is_told_the_line_that_works(above: str, merge: str, edit: str) -> None:
+    text = f"input 16x32x32\n{above}\n{merge}\nrelu\nfc 10\n"
+    (error,) = (d for d in check(text).diagnostics if d.severity == "error")
+    assert error.code in ("E301", "E310")
+    assert f"`{edit}`" in error.help
+    bodies = re.findall(r"\{ *(.*?) *\}", merge)
+    for body, shown in zip(bodies, re.findall(r"\{.*?\}", edit), strict=False):
+        edit = edit.replace(shown, shown.replace("...", body), 1)
+    assert not [d for d in check(text.replace(merge, edit)).diagnostics if d.severity == "error"]
+
+
+def test_a_merge_that_one_line_cannot_mend_says_what_would() -> None:
+    def help(text: str) -> str:
+        return next(d.help for d in check(text).diagnostics if d.severity == "error")
+
+    several = "input 16x8x8\nrepeat 2 { s: conv 8 k=1 }\nconv 4 k=1\nadd s.*\nfc 10"
+    assert help(several) == "`conv 4 k=1` on the 8x8x8"
+    block = "block a(w) { conv w k=3 p=1; relu; add in }\ninput 3x8x8\na 16\nfc 10"
+    line = "add { ... } { conv 16 k=1 }"
+    assert help(block) == f"project the shortcut: `{line}`, with the layers since `in` in the first braces"
+    mended = block.replace("conv w k=3 p=1; relu; add in", line.replace("...", "conv w k=3 p=1; relu"))
+    assert check(mended).graph is not None
+    joined = "input 16x8x8\na: relu\nb: conv 8 k=3\nconcat a b\nfc 10"
+    assert help(joined) == "`crop 6x6` on the 16x8x8, or p=1 more in the layers of the 8x6x6"
