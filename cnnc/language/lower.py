@@ -124,6 +124,7 @@ class _Lowerer:
         self.train: TrainSection | None = None
         self.seen: dict[str, Span] = {}
         self.diagnostics: list[Diagnostic] = []
+        self.incomplete = False  # whether an include could not be read
         self.steps = 0
 
     def run(self) -> Lowered:
@@ -273,7 +274,10 @@ class _Lowerer:
                 self.outputs.append(tensor.node)
 
     def include(self, call: syntax.Call, frame: Frame) -> None:
+        incomplete = self.incomplete
+        self.incomplete = True
         path, file, _ = self.includes.called(call)
+        self.incomplete = incomplete
         if path in self.including:
             return  # said by `collect`
         self.including.append(path)
@@ -343,6 +347,8 @@ class _Lowerer:
 
     def layer(self, call: syntax.Call, frame: Frame) -> None:
         cls, unknown = op_class(call, self.blocks)
+        if unknown and self.incomplete:  # perhaps a block of the file that could not be read
+            cls, unknown = None, ()
         self.diagnostics += unknown
         if cls is None:
             frame.current = POISON
@@ -371,7 +377,10 @@ class _Lowerer:
             op = op.replace(symbols=symbols)
         elif op is not None:
             op, inputs, owner = resolve(op, inputs, call, bound.places, frame, self.nodes)
+        told = len(self.diagnostics)
         self.make(name, call, op, inputs, bound.places, frame, owner)
+        if unknown:
+            del self.diagnostics[told:]
 
     def input_symbols(self, call: syntax.Call) -> tuple[str, ...]:
         """The symbols of an input; new ones get a size that stands for them."""
