@@ -252,7 +252,7 @@ def _assigned(span: Span) -> str:
     if not re.fullmatch(r"[A-Za-z_]\w*", name) or not value or len(value) > 60:
         return ""
     if re.match(r"[\d(\[]", value):
-        return f"write `let {name} = {value}`; a statement has no `=`: `{name} {value}`"
+        return f"write `let {name} = {value}` for a value, `{name} {value}` for a statement"
     return f"write `{name}: {value}`, which names a layer" if re.match(r"[A-Za-z_]\w*\b(?![.(])", value) else ""
 
 
