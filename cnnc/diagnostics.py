@@ -185,9 +185,10 @@ class CnncError(Exception):
         return "\n\n".join(render(d) for d in self.diagnostics)
 
 
-def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Diagnostics in the order of the text, without repetitions.
+def in_order(diagnostics: Iterable[Diagnostic], included: Iterable[Source] = ()) -> list[Diagnostic]:
+    """Diagnostics in the order of the text, without repetitions, those of one file together.
 
+    The `included` files come first, in this order: what is wrong in them is often the cause of what is wrong after.
     What is wrong within a block or a repeat is told once, however many calls and rounds lead there: the same
     words at the same place are one error, the same code at the same place one warning.
     """
@@ -195,7 +196,9 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     for d in diagnostics:
         words = d.message if d.severity == "error" or d.span is None else ""
         unique.setdefault((d.code, d.span, words), d)
-    return sorted(unique.values(), key=lambda d: d.span.start if d.span else -1)
+    files = dict.fromkeys([*included, *(d.span.source for d in unique.values() if d.span)])
+    rank = {source: place for place, source in enumerate(files)}
+    return sorted(unique.values(), key=lambda d: (rank[d.span.source], d.span.start) if d.span else (-1, -1))
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

@@ -198,7 +198,7 @@ def check(
         train = {k.removeprefix("train."): v for k, v in given.items() if k.startswith("train.")}
         recipe, of_train = read(lowered.train, graph, train)
         found += of_train
-    found = silence(file, in_order(found))
+    found = silence(file, in_order(found, includes.sources()))
     if any(d.severity == "error" for d in found):
         graph = recipe = None
     resize = _resizer(lowered, lower_at) if graph is not None and surveyed is not None else None

@@ -22,8 +22,7 @@ def explain(
         return
     page = known.get(code.upper())
     if page is None:
-        near = nearest(code.upper(), known)
-        raise CnncError.of(
-            "E010", f"no code `{code}`", help=f"did you mean `{near}`?" if near else "`cnnc explain` lists them"
-        )
+        near = [f"`{c}`" for c in known if c[1:] == code or c == nearest(code.upper(), known)]
+        help = f"did you mean {' or '.join(near)}?" if near else "`cnnc explain` lists them"
+        raise CnncError.of("E010", f"no code `{code}`", help=help)
     say(page_text(page))

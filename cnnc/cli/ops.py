@@ -25,7 +25,16 @@ def ops(
     elif name in OPS:
         say(reference.page(OPS[name]))
     else:
-        near = nearest(name, OPS)
-        raise CnncError.of(
-            "E010", f"no layer is named `{name}`", help=f"did you mean `{near}`?" if near else "`cnnc ops`"
-        )
+        raise CnncError.of("E010", f"no layer is named `{name}`", help=_instead(name))
+
+
+def _instead(name: str) -> str:
+    """What to ask for, where a name is no layer's."""
+    from cnnc.language.look_up import STATEMENTS
+    from cnnc.language.synonyms import known_elsewhere, of_the_train_section
+    from cnnc.ops import OPS
+
+    if name in STATEMENTS or of_the_train_section(name):
+        return f"`{name}` is a statement: docs/language.md has it; `cnnc ops` lists the layers"
+    near = known_elsewhere(name).partition(" ")[0] or nearest(name, OPS)
+    return f"did you mean `{near}`?" if near in OPS else "`cnnc ops` lists the layers"

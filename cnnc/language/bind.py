@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
-from cnnc.arguments import ArgumentSpec, BadValue, Declared, Word
+from cnnc.arguments import ArgumentSpec, BadValue, Choice, Declared, Kind, PerAxis, Real, Whole, Word
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.expressions import Scope, Silent, evaluate, kind
+from cnnc.language.synonyms import key_elsewhere, needless
+from cnnc.ops import OPS
 from cnnc.record import Record
 
 T = TypeVar("T", bound=Declared)
@@ -31,11 +33,12 @@ def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int) -> Bound[T]:
     specs = cls.arguments
     given, diagnostics, meant = _match(specs, call)
     values: dict[str, Any] = {}
+    missing = []
     for spec in specs:
         argument = given.get(spec.name)
         if argument is None:
             if spec.required and spec.name not in meant:
-                diagnostics.append(_missing(spec, call))
+                missing.append(spec)
             elif spec.required:
                 continue
             else:
@@ -47,6 +50,7 @@ def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int) -> Bound[T]:
             diagnostics += error.diagnostics
         except Silent:
             pass
+    diagnostics += [_missing(spec, call, bool(diagnostics)) for spec in missing]
     whole = len(values) == len(specs) and not diagnostics
     places = {name: argument.span for name, argument in given.items()}
     return Bound(cls(**values) if whole else None, places, tuple(diagnostics))
@@ -69,7 +73,7 @@ def _match(
             spec = by_key.get(argument.key.text)
             if spec is None:
                 diagnostics.append(unknown_key(argument.key, call.op.text, by_key))
-                near = nearest(argument.key.text, by_key)
+                near = _near_key(argument.key.text, by_key)
                 meant.update({by_key[near].name} if near else ())
                 continue
         elif after_key:
@@ -82,7 +86,7 @@ def _match(
         else:
             diagnostics.append(_surplus(specs, places, call, argument))
             meant.update(spec.name for spec in [s for s in specs if not s.positional][:1])
-            continue
+            break  # what follows it stands in the wrong place too
         if spec.name in given:
             note = Note(given[spec.name].span, "first given here")
             message = f"{call.op.text} is given {spec.name} twice"
@@ -106,10 +110,19 @@ def _value(spec: ArgumentSpec, argument: syntax.Argument, call: syntax.Call, sco
             candidates = [*spec.kind.words, *([] if spec.kind.words else scope.names())]
             near = nearest(value, candidates)
             help = f"did you mean `{near}`?" if near else help
+            if not near and isinstance(spec.kind, PerAxis | Whole | Real):
+                help = f"give it a value above: `let {value} = 16`"
+        elif isinstance(spec.kind, Choice) and not isinstance(value, str) and not help:
+            help = f"a word comes first: `{call.op.text} {spec.kind.example} ...`" if spec.positional else ""
+        elif isinstance(spec.kind, Real) and spec.kind.maximum == 1 and isinstance(value, int) and 1 < value <= 100:
+            help = f"a share, not a percentage: `{value / 100:g}`"
+        elif isinstance(value, str) and not isinstance(value, Word) and value in spec.kind.words:
+            help = f"write `{value}`, without quotes"
         raise CnncError(Diagnostic("E203", message, argument.span, help=help)) from None
 
 
-def _missing(spec: ArgumentSpec, call: syntax.Call) -> Diagnostic:
+def _missing(spec: ArgumentSpec, call: syntax.Call, wrong: bool) -> Diagnostic:
+    """E202, with the call as it would be right; with the argument alone where others are `wrong`."""
     written = " ".join([call.op.text, *(_source(a) for a in call.arguments)])
     if spec.positional:
         values = [a for a in call.arguments if a.key is None]
@@ -118,7 +131,8 @@ def _missing(spec: ArgumentSpec, call: syntax.Call) -> Diagnostic:
     else:
         example = f"{written} {spec.name}={_example(spec)}"
     needs = spec.help if spec.positional else f"`{spec.name}`, the {spec.help}"
-    return Diagnostic("E202", f"{call.op.text} needs {needs}", call.span, help=f"write `{example}`")
+    help = f"add `{spec.name}={_example(spec)}`" if wrong and not spec.positional else f"write `{example}`"
+    return Diagnostic("E202", f"{call.op.text} needs {needs}", call.span, help=help)
 
 
 def _example(spec: ArgumentSpec) -> str:
@@ -136,9 +150,35 @@ def _surplus(
     specs: tuple[ArgumentSpec, ...], places: list[ArgumentSpec], call: syntax.Call, argument: syntax.Argument
 ) -> Diagnostic:
     count = {0: "no values", 1: "one value"}.get(len(places), f"{len(places)} values")
-    free = [s for s in specs if not s.positional]
-    help = f"did you mean `{free[0].name}={_source(argument)}`?" if free else "leave it out"
+    free = next((s for s in specs if not s.positional), None)
+    values = [_source(a) for a in call.arguments if a.key is None]
+    if isinstance(argument.value, syntax.Word) and argument.value.name in OPS:
+        help = f"a layer begins a line of its own: `{argument.value.name} ...` on the next"
+    elif call.op.text in ("input", "reshape", "crop") and all(value.isdigit() for value in values):
+        help = f"write `{call.op.text} {'x'.join(values)}`"
+    elif call.op.text == "fc" and len(values) == 2:
+        help = f"the number of inputs is known: write `fc {values[1]}`"
+    elif call.op.text == "conv" and len(values) == 3 and all(value.isdigit() for value in values):
+        help = f"the channels that arrive are known: write `conv {values[1]} k={values[2]}`"
+    elif free is not None and isinstance(argument.value, _KINDS.get(type(free.kind), ())) and not _is_detail(free):
+        help = f"did you mean `{free.name}={_source(argument)}`?"
+    else:
+        help = "leave it out"
     return Diagnostic("E204", f"{call.op.text} takes {count} by place", argument.span, help=help)
+
+
+def _is_detail(spec: ArgumentSpec) -> bool:
+    """Whether hardly anyone gives the argument, as the eps of bn."""
+    return isinstance(spec.kind, Real) and not spec.required
+
+
+# What is probably a value of the first key: `conv 4 3` for k=3, but not `fc 3072 10` for bias=10.
+_KINDS: dict[type[Kind], tuple[type, ...]] = {
+    PerAxis: (syntax.Number, syntax.Extent, syntax.List, syntax.Binary, syntax.Word),
+    Whole: (syntax.Number, syntax.Binary, syntax.Word),
+    Real: (syntax.Number, syntax.Binary, syntax.Word),
+    Choice: (syntax.Word,),
+}
 
 
 def only_value(call: syntax.Call, what: str) -> syntax.Expression:
@@ -161,11 +201,20 @@ def after_a_key(call: syntax.Call, argument: syntax.Argument) -> Diagnostic:
     return Diagnostic("E206", "a value after a key", argument.span, help=help)
 
 
+def _near_key(key: str, known: Iterable[str]) -> str | None:
+    """The key that one was meant to be; "" for one that no layer needs, None where none is near."""
+    keys = list(known)
+    found = key_elsewhere(key, keys)
+    return nearest(key, keys) if found is None else found
+
+
 def unknown_key(key: syntax.Name, op: str, known: Iterable[str]) -> Diagnostic:
     """E201, with the nearest key."""
     keys = list(known)
-    near = nearest(key.text, keys)
-    if near:
+    near = _near_key(key.text, keys)
+    if near == "":
+        help = needless(key.text)
+    elif near:
         help = f"did you mean `{near}`?"
     elif keys:
         help = f"{op} has {', '.join(keys)}"

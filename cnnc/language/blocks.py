@@ -166,6 +166,21 @@ def rounds(call: syntax.Call, frame: Frame, blocks: Mapping[str, syntax.Block]) 
     return count, counter
 
 
+def rounds_fit(diagnostic: Diagnostic, call: syntax.Call, index: int, count: int) -> Diagnostic:
+    """A diagnostic of round `index` of `count`; where a kernel did not fit any more, saying how many rounds do."""
+    if diagnostic.code != "E302":
+        return diagnostic
+    less = "" if not isinstance(call.arguments[0].value, syntax.Number) else f": write `{_fewer(call, index)}`"
+    fit = "1 round fits" if index == 1 else f"{index} rounds fit"
+    help = f"{fit} of {count}{less}, or `p=same` here, or lose less of the image in each round"
+    return diagnostic._replace(help=help)
+
+
+def _fewer(call: syntax.Call, number: int) -> str:
+    """The head of a `repeat` with another number of rounds."""
+    return " ".join([call.op.text, str(number), *(a.span.text for a in call.arguments[1:])])
+
+
 def _head(call: syntax.Call, frame: Frame) -> tuple[int, str | None]:
     """The number and the counter of `repeat 3 as i`."""
     values = [a.value for a in call.arguments if a.key is None]

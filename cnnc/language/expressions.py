@@ -131,6 +131,8 @@ def _number(expression: syntax.Expression, scope: Scope) -> Any:
 def _unknown(name: str, span: Span, scope: Scope) -> CnncError:
     near = nearest(name, scope.names())
     help = f"did you mean `{near}`?" if near else f"define it: `let {name} = ...`"
+    if span.source.text[: span.start].rstrip().endswith("//"):
+        help = "a comment begins with `#`; `//` divides"
     return CnncError.of("E101", f"unknown name `{name}`", span=span, help=help)
 
 

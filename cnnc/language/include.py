@@ -33,6 +33,10 @@ class Includes:
             raise CnncError.of("E203", 'include takes a file\'s name in quotes: `include "parts.cnn"`', span=value.span)
         return self.load(value.value, value.span)
 
+    def sources(self) -> list[Source]:
+        """The files that were read, in the order in which they are included."""
+        return [file.source for file in self.files.values()]
+
     def load(self, written: str, span: Span) -> tuple[Path, syntax.File, list[Diagnostic]]:
         """The file behind a path as written in `span`'s file. Raises CnncError E120."""
         if self.root is None or self.read is None:

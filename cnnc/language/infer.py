@@ -50,7 +50,12 @@ def infer(
         span = places.get(error.argument, call.span)
         culprits = tuple(inputs[i] for i in error.operands) or inputs
         notes = shrinking(culprits, nodes) if error.shrunk or error.operands else ()
-        return Outcome(None, (Diagnostic(error.code, error.message, span, error.label, notes, error.help),))
+        help = error.help
+        if error.mend is not None:
+            place, layers, others = error.mend
+            edit = _with_layers(call, place, layers)
+            help = ", or ".join(way for way in (edit, others) if way) if edit else help
+        return Outcome(None, (Diagnostic(error.code, error.message, span, error.label, notes, help),))
     advice = op.advice(*types) if advise else ()
     told = [Diagnostic(a.code, a.message, places.get(a.argument, call.span), help=a.help) for a in advice]
     return Outcome(made, tuple(told))
@@ -74,6 +79,30 @@ def _output(op: Op, types: tuple[TensorType, ...]) -> TensorType:
         help = "a smaller image, or fewer channels"
         raise ShapeError("E309", f"{largest:,} numbers in one tensor; at most {MAX_ELEMENTS:,}", help=help)
     return made
+
+
+def _with_layers(call: syntax.Call, place: int, layers: str) -> str:
+    """A merge with layers put on one of its operands, as a help line shows it; "" where it takes more than that line."""
+    names = [a.span.text for a in call.arguments]
+    head = f"{call.label.text}: {call.op.text}" if call.label is not None else call.op.text
+    word = "project the shortcut:" if call.op.text == "add" and "conv" in layers else "write"
+    if not call.bodies and place == 0:
+        return f"write `{layers}; {' '.join([head, *names])}`"
+    at = place if call.bodies else place - 1
+    if any(name.endswith(".*") for name in names):  # several operands
+        return ""
+    bodies = [f"{{ {'... ' if body.statements else ''}}}" for body in call.bodies] or ["{ }"]
+    others = [name for i, name in enumerate(names) if i != at]
+    if at >= len(names):
+        rest = "...; " if call.bodies[at - len(names)].statements else ""
+        bodies[at - len(names)] = f"{{ {rest}{layers} }}"
+        return f"{word} `{' '.join([head, *names, *bodies])}`"
+    if names[at] == "in":  # a branch has an `in` of its own
+        whole = " ".join([head, *others, "{ ... }", f"{{ {layers} }}"])
+        return "" if call.bodies else f"{word} `{whole}`, with the layers since `in` in the first braces"
+    if call.op.text == "concat" and others:  # the order of channels would change
+        return ""
+    return f"{word} `{' '.join([head, *others, *bodies, f'{{ from {names[at]}; {layers} }}'])}`"
 
 
 def shrinking(inputs: tuple[Tensor, ...], nodes: Mapping[str, Node]) -> tuple[Note, ...]:

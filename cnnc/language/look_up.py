@@ -103,7 +103,8 @@ def op_class(call: syntax.Call, blocks: Iterable[str]) -> tuple[type[Op] | None,
     if cls is not None:
         return cls, ()
     meant = known_elsewhere(call.op.text)
-    near = meant.partition(" ")[0] or nearest(call.op.text, [*OPS, *STATEMENTS, *blocks])
+    bodiless = [word for word in STATEMENTS if call.bodies or word not in ("block", "repeat", "train")]
+    near = meant.partition(" ")[0] or nearest(call.op.text, [*OPS, *bodiless, *blocks])
     help = f"did you mean `{meant or near}`?" if near else "`cnnc ops` lists the layers"
     if of_the_train_section(call.op.text):
         near, help = None, f"`{call.op.text}` stands inside `train {{ ... }}`"

@@ -18,7 +18,7 @@ from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, in_order
 from cnnc.graph import Graph, Node
 from cnnc.language import contracts, syntax
 from cnnc.language.bind import bind, no_body, only_value
-from cnnc.language.blocks import MAX_LAYERS, collect, require_bounded, rounds, variables
+from cnnc.language.blocks import MAX_LAYERS, collect, require_bounded, rounds, rounds_fit, variables
 from cnnc.language.expressions import Scope, Silent, Unknown, evaluate
 from cnnc.language.include import Includes
 from cnnc.language.infer import infer
@@ -124,6 +124,7 @@ class _Lowerer:
         self.train: TrainSection | None = None
         self.seen: dict[str, Span] = {}
         self.diagnostics: list[Diagnostic] = []
+        self.incomplete = False  # whether an include could not be read
         self.steps = 0
 
     def run(self) -> Lowered:
@@ -140,7 +141,7 @@ class _Lowerer:
             self.name,
             graph.replace(sized=sized) if graph is not None and not self.failed() else None,
             self.train,
-            tuple(in_order(self.diagnostics)),
+            tuple(in_order(self.diagnostics, self.includes.sources())),
             self.symbols,
             tuple(self.contracts.expectations),
             self.root,
@@ -273,7 +274,10 @@ class _Lowerer:
                 self.outputs.append(tensor.node)
 
     def include(self, call: syntax.Call, frame: Frame) -> None:
+        incomplete = self.incomplete
+        self.incomplete = True
         path, file, _ = self.includes.called(call)
+        self.incomplete = incomplete
         if path in self.including:
             return  # said by `collect`
         self.including.append(path)
@@ -313,9 +317,12 @@ class _Lowerer:
                 scope.define(counter, index)
                 scope.read.add(counter)
             self.step(call.span, frame)
+            told = len(self.diagnostics)
             inner = frame.inside(scope, round_=index)
             self.body(call.bodies[0].statements, inner)
             frame.current = inner.current
+            if index:
+                self.diagnostics[told:] = [rounds_fit(d, call, index, count) for d in self.diagnostics[told:]]
 
     def block_call(self, call: syntax.Call, block: syntax.Block, frame: Frame) -> None:
         name = block.name.text
@@ -340,6 +347,8 @@ class _Lowerer:
 
     def layer(self, call: syntax.Call, frame: Frame) -> None:
         cls, unknown = op_class(call, self.blocks)
+        if unknown and self.incomplete:  # perhaps a block of the file that could not be read
+            cls, unknown = None, ()
         self.diagnostics += unknown
         if cls is None:
             frame.current = POISON
@@ -368,7 +377,10 @@ class _Lowerer:
             op = op.replace(symbols=symbols)
         elif op is not None:
             op, inputs, owner = resolve(op, inputs, call, bound.places, frame, self.nodes)
+        told = len(self.diagnostics)
         self.make(name, call, op, inputs, bound.places, frame, owner)
+        if unknown:
+            del self.diagnostics[told:]
 
     def input_symbols(self, call: syntax.Call) -> tuple[str, ...]:
         """The symbols of an input; new ones get a size that stands for them."""

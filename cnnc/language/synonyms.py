@@ -1,11 +1,12 @@
 """What other frameworks and textbooks call the layers, for whoever writes them so here.
 
-In: a word that is no layer. Out: an edit for the help line of the error, and the word it was meant to be.
+In: a word that is no layer, or no key of one. Out: an edit for the help line of the error, and the word it was meant to be.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _ELSEWHERE = {
     "avgpool": "pool avg",
@@ -14,6 +15,7 @@ _ELSEWHERE = {
     "globalaveragepooling": "global_pool avg",
     "globalavgpool": "global_pool avg",
     "globalmaxpooling": "global_pool max",
+    "gap": "global_pool avg",
     "maxpool": "pool max",
     "maxpooling": "pool max",
     "pooling": "pool max",
@@ -26,8 +28,11 @@ _ELSEWHERE = {
     "deconv": "conv_transpose",
     "upconv": "conv_transpose",
     "dense": "fc",
+    "depthwise": "conv c_in groups=c_in",
+    "depthwiseconv": "conv c_in groups=c_in",
     "linear": "fc",
     "embedding": "embed",
+    "for": "repeat",
     "hardsigmoid": "hard_sigmoid",
     "hardswish": "hard_swish",
     "leakyrelu": "leaky_relu",
@@ -43,12 +48,51 @@ _ELSEWHERE = {
     "upsampling": "upsample",
     "zeropadding": "pad",
 }
+_KEYS = {
+    "activation": "",
+    "alpha": "slope",
+    "channels": "out",
+    "dilation_rate": "d",
+    "epsilon": "eps",
+    "features": "out",
+    "filters": "out",
+    "in_channels": "",
+    "in_features": "",
+    "ksize": "k",
+    "learning_rate": "lr",
+    "negative_slope": "slope",
+    "num_output": "out",
+    "out_channels": "out",
+    "out_features": "out",
+    "pool_size": "k",
+    "rate": "p",
+    "scale": "n",
+    "size": "k",
+    "units": "out",
+    "use_bias": "bias",
+}
+_NEEDLESS = {
+    "activation": "an activation is a layer of its own: write `relu`, or another, on the next line",
+    "in_channels": "leave it out: what arrives is known",
+    "in_features": "leave it out: what arrives is known",
+}
 _TRAIN = ("data", "augment", "loss", "optimizer", "schedule", "batch", "epochs", "seed", "stop", "metric")
 
 
 def known_elsewhere(word: str) -> str:
     """`pool max` for `MaxPool2d`; empty where the word is not known."""
     return _ELSEWHERE.get(re.sub(r"_|[1-3]d$", "", word.lower()), "")
+
+
+def key_elsewhere(key: str, known: Iterable[str]) -> str | None:
+    """The key, one of those known, that other frameworks call so; "" for one that no layer needs, None where it is unknown."""
+    meant = _KEYS.get(key.lower())
+    return meant if meant in ("", *known) else None
+
+
+def needless(key: str) -> str:
+    """What to do instead of giving a key that no layer has."""
+    return _NEEDLESS.get(key.lower(), "")
 
 
 def of_the_train_section(word: str) -> bool:

@@ -22,7 +22,8 @@ class ShapeError(Exception):
 
     `argument` is the argument to blame ("": the call as a whole); `label` stands beside the carets;
     `shrunk` says that an earlier layer which shrank the image is to blame too; `operands` are the places,
-    among the inputs, of those that do not go together.
+    among the inputs, of those that do not go together; `mend` is the place of one of them, layers that, put on it,
+    make it go with the other, and what else would ("" for nothing).
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class ShapeError(Exception):
         label: str = "",
         shrunk: bool = False,
         operands: tuple[int, ...] = (),
+        mend: tuple[int, str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -44,6 +46,7 @@ class ShapeError(Exception):
         self.label = label
         self.shrunk = shrunk
         self.operands = operands
+        self.mend = mend
 
 
 class Advice(Record):

@@ -9,6 +9,7 @@ from cnnc.ops.base import (
     FROZEN,
     INIT,
     SHARE,
+    Advice,
     Op,
     Window,
     check_share,
@@ -17,7 +18,7 @@ from cnnc.ops.base import (
     register,
     weight_and_bias,
 )
-from cnnc.tensor import DType, Parameter, TensorType
+from cnnc.tensor import DType, Parameter, TensorType, format_shape
 
 
 @register
@@ -42,8 +43,32 @@ class Input(Op):
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
         return ()
 
+    def advice(self, *inputs: TensorType) -> list[Advice]:
+        """W304 for the shape of an image with its sizes in another order, or with a batch."""
+        found = _other_layout(self.shape) if not any(self.symbols) and self.dtype != "int64" else None
+        if found is None:
+            return []
+        what, image = found
+        message = f"{format_shape(self.shape)} is {self.shape[0]} channels of {format_shape(self.shape[1:])}; {what}"
+        return [Advice("W304", message, f"write `input {format_shape(image)}` if it is an image", "shape")]
+
     def brief(self) -> str:
         return "" if self.dtype in (None, "float32") else self.dtype
+
+
+def _other_layout(shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]] | None:
+    """What is unusual about an input's shape, and the shape that was probably meant; None where nothing is.
+
+    Images are taken for what they are where they are square, and have one channel or three.
+    """
+    match shape:
+        case (h, w, (1 | 3) as c) if h == w >= 8:
+            return "sizes are channels first", (c, h, w)
+        case (_, (1 | 3) as c, h, w) if h == w >= 8:
+            return "the batch is left out", (c, h, w)
+        case (h, w) if h == w >= 28:
+            return "an image has its channels before its height and width", (1, h, w)
+    return None
 
 
 @register

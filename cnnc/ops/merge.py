@@ -46,12 +46,14 @@ class Elementwise(Merge):
         for j, b in enumerate(inputs):
             if not _broadcast(made, b):
                 i, a = next((i, a) for i, a in enumerate(inputs) if not _broadcast(a, b))
+                on_b, layers, others = _project(a, b) if a.rank == b.rank else (False, "", _same_axes(a, b))
                 raise ShapeError(
                     "E301",
                     f"{self.keyword} needs equal shapes: {a} and {b}",
-                    help=_project(self.keyword, a, b) if a.rank == b.rank else _same_axes(a, b),
+                    help=_either(f"`{layers}` on the {b if on_b else a}" if layers else "", others),
                     label=f"{a} {self.sign} {b}",
                     operands=(i, j),
+                    mend=(j if on_b else i, layers, others) if layers else None,
                 )
             made = made.with_shape(*map(max, made.shape, b.shape))
         return made
@@ -127,14 +129,17 @@ class Concat(Merge):
             if x.spatial != first.spatial:
                 if x.rank == first.rank:
                     message = f"needs equal sizes: {format_shape(first.spatial)} and {format_shape(x.spatial)}"
+                    on_x, layers, others = _equal_sizes(first, x)
                 else:
                     message = f"needs the same number of axes: {first} and {x}"
+                    on_x, layers, others = False, "", _same_axes(first, x, joined=True)
                 raise ShapeError(
                     "E310",
                     f"concat {message}",
-                    help=_equal_sizes(first, x) if x.rank == first.rank else _same_axes(first, x, joined=True),
+                    help=_either(f"`{layers}` on the {x if on_x else first}" if layers else "", others),
                     label=f"{first} and {x}",
                     operands=(0, place),
+                    mend=(place if on_x else 0, layers, others) if layers else None,
                 )
         return first.with_shape(sum(x.channels for x in inputs), *first.spatial)
 
@@ -150,19 +155,36 @@ def _broadcast(a: TensorType, b: TensorType) -> bool:
 # --- what would make them fit ------------------------------------------------------------------------------
 
 
-def _project(keyword: str, a: TensorType, b: TensorType) -> str:
-    """An edit that makes two shapes of the same rank go together."""
+Edit = tuple[bool, str, str]
+"""Whether layers go on the second of two tensors, those layers ("" where they go on both), and what else would do."""
+
+
+def _either(*ways: str) -> str:
+    return ", or ".join(way for way in ways if way)
+
+
+def _project(a: TensorType, b: TensorType) -> Edit:
+    """Layers that make two shapes of the same rank go together."""
     if a.rank == 0:
-        return f"project one of them: `fc {a.channels}` on the vector of {b}"
-    wide, narrow = (a, b) if math.prod(a.spatial) > math.prod(b.spatial) else (b, a)
+        return True, f"fc {a.channels}", ""
+    wide, narrow = _by_size(a, b)
     alike = wide.channels == narrow.channels or 1 in (wide.channels, narrow.channels)
-    conv = f"conv {(wide if alike else narrow).channels} k=1"
+    if math.prod(narrow.spatial) == 1 < math.prod(wide.spatial):  # one number a channel, as of a gate
+        return narrow is b, f"conv {wide.channels} k=1", ""
     strides = tuple(_stride(m, n) for m, n in zip(wide.spatial, narrow.spatial, strict=True))
     if all(strides):
         step = f" s={short(strides)}" if any(s > 1 for s in strides) else ""
-        shortcut = f"{{ ... }} {{ {conv}{step} }}" if wide is b else f"{{ {conv}{step} }} {{ ... }}"
-        return f"project the shortcut: `{keyword} {shortcut}`"
-    return _crop(wide, narrow) + ("" if alike else f", and `{conv}` on the {wide}")
+        return wide is b, f"conv {(wide if alike else narrow).channels} k=1{step}", ""
+    on_b, crop, others = _crop(a, b)
+    conv = f"conv {narrow.channels} k=1"
+    if alike:
+        return on_b, crop, others
+    return (on_b, f"{crop}; {conv}", "") if crop else (on_b, "", f"{others}, and `{conv}` on the {wide}")
+
+
+def _by_size(a: TensorType, b: TensorType) -> tuple[TensorType, TensorType]:
+    """The larger image of the two, and the smaller."""
+    return (a, b) if math.prod(a.spatial) > math.prod(b.spatial) else (b, a)
 
 
 def _stride(m: int, n: int) -> int:
@@ -173,27 +195,28 @@ def _stride(m: int, n: int) -> int:
     return s if m > n and -(-m // s) == n else 0
 
 
-def _equal_sizes(a: TensorType, b: TensorType) -> str:
-    """An edit that makes the spatial sizes of two tensors equal."""
-    wide, narrow = (a, b) if math.prod(a.spatial) > math.prod(b.spatial) else (b, a)
+def _equal_sizes(a: TensorType, b: TensorType) -> Edit:
+    """Layers that make the spatial sizes of two tensors equal."""
+    wide, narrow = _by_size(a, b)
     pairs = list(zip(wide.spatial, narrow.spatial, strict=True))
     if all(m % n == 0 for m, n in pairs):
         factor = short(tuple(m // n for m, n in pairs))
-        return f"`upsample {factor}` on the {narrow}, or `pool max k={factor}` on the {wide}"
-    return _crop(wide, narrow)
+        return narrow is b, f"upsample {factor}", f"`pool max k={factor}` on the {wide}"
+    return _crop(a, b)
 
 
-def _crop(wide: TensorType, narrow: TensorType) -> str:
+def _crop(a: TensorType, b: TensorType) -> Edit:
+    wide, narrow = _by_size(a, b)
     pairs = list(zip(wide.spatial, narrow.spatial, strict=True))
     least = format_shape(tuple(min(pair) for pair in pairs))
     if any(m < n for m, n in pairs):
-        return f"`crop {least}` on both"
+        return False, "", f"`crop {least}` on both"
     lacking = [m - n for m, n in pairs]
     if all(n % 2 == 0 for n in lacking):
         sides = short(tuple(n // 2 for n in lacking))
-        return f"`crop {least}` on the {wide}, or p={sides} more in the layers of the {narrow}"
+        return wide is b, f"crop {least}", f"p={sides} more in the layers of the {narrow}"
     sides = ", ".join(str(n) for n in (*(n // 2 for n in lacking), *(n - n // 2 for n in lacking)))
-    return f"`crop {least}` on the {wide}, or `pad [{sides}]` on the {narrow}"
+    return wide is b, f"crop {least}", f"`pad [{sides}]` on the {narrow}"
 
 
 def _same_axes(a: TensorType, b: TensorType, joined: bool = False) -> str:

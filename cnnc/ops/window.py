@@ -229,27 +229,34 @@ def explain(rules: Sequence[AxisRule | TransposedRule]) -> list[str]:
 
 
 def stride_advice(rules: tuple[AxisRule, ...], keyword: str) -> list[Advice]:
-    """W301 where a stride leaves data unread, with a padding or stride that fits."""
+    """W301 where a stride leaves data unread, with a padding, or a kernel, with which all of it is read."""
     for rule, name in zip(rules, axis_names(len(rules)), strict=True):
         if rule.unread:
             what = {"height": "row", "width": "column"}.get(name, "step")
             count = f"1 {what} is" if rule.unread == 1 else f"{rule.unread} {what}s are"
-            extra = rule.s - rule.remainder
-            ways = []
-            fitting = [s for s in range(1, rule.room + 1) if rule.room % s == 0 and s <= rule.s + 2]
-            if fitting:
-                near = min(fitting, key=lambda s: abs(s - rule.s))
-                ways.append(f"s={near}")
-            if extra % 2 == 0 and rule.begin == rule.end:
-                ways.append(f"p={rule.begin + extra // 2}")
+            ways = [_reading_pads(rules)]
             if keyword == "pool":
-                ways.append("ceil=true")
+                ways.insert(0, "ceil=true")
+            elif keyword == "conv" and all(r.d == 1 and r.remainder <= 1 for r in rules):  # more would be another layer
+                ways.append(f"k={short(tuple(r.k + r.remainder for r in rules))}")
             message = (
                 f"the stride does not fit: ({rule.m} + {rule.begin + rule.end} - {rule.e})/{rule.s} = "
                 f"{rule.room / rule.s:.2f}; {count} never read"
             )
-            return [Advice("W301", message, f"{' or '.join(ways)} reads all of the input" if ways else "", "s")]
+            return [Advice("W301", message, f"{' or '.join(ways)} reads all of the input", "s")]
     return []
+
+
+def _reading_pads(rules: tuple[AxisRule, ...]) -> str:
+    """`p=1`: the least padding more with which windows read all of the data and none sees padding alone."""
+    extra = tuple(r.s - r.remainder if r.unread else 0 for r in rules)
+    sides = tuple(-(-n // 2) for n in extra)
+    widest = tuple(max(sides) for _ in rules)
+    for more in (widest, sides):  # one number where it does for all axes
+        wider = tuple(r.replace(begin=r.begin + n, end=r.end + n) for r, n in zip(rules, more, strict=True))
+        if all(r.begin == r.end and r.begin < r.e and not r.unread and not r.blind for r in wider):
+            return f"p={pads_text(tuple((r.begin, r.end) for r in wider))}"
+    return f"p={pads_text(tuple((r.begin, r.end + n) for r, n in zip(rules, extra, strict=True)))}"
 
 
 def padding_advice(rules: tuple[AxisRule, ...], p: Pads) -> list[Advice]:

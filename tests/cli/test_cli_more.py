@@ -197,6 +197,7 @@ def test_explain(cnnc: Cnnc) -> None:
     assert listed[0].startswith("E001  ")
     done = cnnc("explain", "E999")
     assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
+    assert "did you mean `E301` or `W301`?" in cnnc("explain", "301").stderr
 
 
 def test_ops(cnnc: Cnnc) -> None:
@@ -208,6 +209,8 @@ def test_ops(cnnc: Cnnc) -> None:
     done = cnnc("ops", "cnov")
     assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
     assert "did you mean `conv`?" in done.stderr
+    assert "did you mean `fc`?" in cnnc("ops", "dense").stderr
+    assert "is a statement" in cnnc("ops", "train").stderr
     assert cnnc("ops", "--markdown").stdout.startswith("| layer | arguments | meaning |\n|---|---|---|\n")
 
 

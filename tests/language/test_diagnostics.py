@@ -37,7 +37,6 @@ WITHOUT_HELP = {
     "argument-layer-name",
     "argument-numbers",
     "argument-padding-sides",
-    "argument-probability",
     "argument-repeat-fraction",
     "argument-zero",
     "include-error-inside",
@@ -53,7 +52,6 @@ WITHOUT_HELP = {
     "syntax-number-too-large",
     "syntax-strange-character",
     "syntax-string-escape",
-    "syntax-times-sign",
     "syntax-too-deep",
     "syntax-two-values-for-let",
     "train-rate-of-zero",
@@ -180,3 +178,74 @@ def test_every_case_says_something_but_those_that_are_silenced() -> None:
     silent = {path.stem for path in FILES if not read(path).said}
     assert silent == {"warning-allowed"}
     assert len(FILES) >= 70
+
+
+@pytest.mark.parametrize(
+    ("text", "rounds"),
+    [
+        ("input 3x32x32\nrepeat 6 { conv 16 k=3 p=1; relu; pool max k=2 }\nfc 10", 5),
+        ("input 1x28x28\nrepeat 9 as i { conv 8 + i k=5; relu }\nfc 10", 6),
+        ("input 1x64x64\nrepeat 4 { repeat 2 { conv 8 k=3; relu }; pool max k=2 }\nfc 10", 3),
+        ("block a(w) { conv w k=3; pool max k=2 }\ninput 3x32x32\nrepeat 4 { a 8 }\nfc 10", 3),
+        ("input 3x40\nrepeat 3 { conv 4 k=9 d=2 }\nfc 10", 2),
+        ("input 3x6x6\nrepeat 2 { conv 4 k=5 }\nfc 10", 1),
+    ],
+)
+def test_a_repeat_whose_sizes_run_out_says_how_many_rounds_fit(text: str, rounds: int) -> None:
+    def codes(text: str) -> list[str]:
+        return [d.code for d in check(text).diagnostics if d.severity == "error"]
+
+    (error,) = (d for d in check(text).diagnostics if d.severity == "error")
+    assert error.code == "E302"
+    assert error.span is not None
+    written = re.search(r"`(repeat (\d+).*?)`", error.help)
+    assert written is not None
+    assert int(written[2]) == rounds
+    assert codes(re.sub(r"repeat \d+( as i)?", written[1], text, count=1)) == []
+    assert codes(re.sub(r"repeat \d+", f"repeat {rounds + 1}", text, count=1)) == ["E302"]
+    assert codes(text[: error.span.end] + " p=same" + text[error.span.end :]) == []
+
+
+@pytest.mark.parametrize(
+    ("above", "merge", "edit"),
+    [
+        ("a: relu\nconv 32 k=3 s=2 p=1", "add a", "add { } { from a; conv 32 k=1 s=2 }"),
+        ("a: relu\nconv 32 k=3 p=1", "s: mul a", "s: mul { } { from a; conv 32 k=1 }"),
+        ("a: relu\nb: conv 8 k=3 p=1", "maximum b a", "maximum b { } { from a; conv 8 k=1 }"),
+        ("a: conv 32 k=3 s=2 p=1\nfrom input1", "add a", "conv 32 k=1 s=2; add a"),
+        ("a: relu\nconv 16 k=3", "sub a", "sub { } { from a; crop 30x30 }"),
+        ("a: relu\nconv 8 k=3", "add a", "add { } { from a; crop 30x30; conv 8 k=1 }"),
+        ("a: fc 10\nfc 20", "add a", "add { } { from a; fc 20 }"),
+        ("conv 16 k=1", "add { conv 32 k=2 s=2 } { }", "add { ... } { conv 32 k=1 s=2 }"),
+        ("conv 16 k=1", "add { conv 32 k=2 s=2 } { relu }", "add { ... } { ...; conv 32 k=1 s=2 }"),
+        ("a: relu\nconv 16 k=1", "add a { conv 32 k=2 s=2 }", "add { ... } { from a; conv 32 k=1 s=2 }"),
+        ("conv 16 k=1", "mul { } { global_pool avg; conv 4 k=1 }", "mul { } { ...; conv 16 k=1 }"),
+        ("a: relu\npool max k=2", "concat a", "upsample 2; concat a"),
+        ("a: relu\nconv 8 k=2", "concat a", "concat { } { from a; crop 31x31 }"),
+        ("conv 16 k=1", "concat { conv 8 k=3 } { conv 8 k=1 }", "concat { ... } { ...; crop 30x30 }"),
+    ],
+)
+def test_a_merge_of_unequal_shapes_is_told_the_line_that_works(above: str, merge: str, edit: str) -> None:
+    text = f"input 16x32x32\n{above}\n{merge}\nrelu\nfc 10\n"
+    (error,) = (d for d in check(text).diagnostics if d.severity == "error")
+    assert error.code in ("E301", "E310")
+    assert f"`{edit}`" in error.help
+    bodies = re.findall(r"\{ *(.*?) *\}", merge)
+    for body, shown in zip(bodies, re.findall(r"\{.*?\}", edit), strict=False):
+        edit = edit.replace(shown, shown.replace("...", body), 1)
+    assert not [d for d in check(text.replace(merge, edit)).diagnostics if d.severity == "error"]
+
+
+def test_a_merge_that_one_line_cannot_mend_says_what_would() -> None:
+    def help(text: str) -> str:
+        return next(d.help for d in check(text).diagnostics if d.severity == "error")
+
+    several = "input 16x8x8\nrepeat 2 { s: conv 8 k=1 }\nconv 4 k=1\nadd s.*\nfc 10"
+    assert help(several) == "`conv 4 k=1` on the 8x8x8"
+    block = "block a(w) { conv w k=3 p=1; relu; add in }\ninput 3x8x8\na 16\nfc 10"
+    line = "add { ... } { conv 16 k=1 }"
+    assert help(block) == f"project the shortcut: `{line}`, with the layers since `in` in the first braces"
+    mended = block.replace("conv w k=3 p=1; relu; add in", line.replace("...", "conv w k=3 p=1; relu"))
+    assert check(mended).graph is not None
+    joined = "input 16x8x8\na: relu\nb: conv 8 k=3\nconcat a b\nfc 10"
+    assert help(joined) == "`crop 6x6` on the 16x8x8, or p=1 more in the layers of the 8x6x6"

@@ -636,17 +636,17 @@ def test_merges_take_any_number_of_operands() -> None:
 @pytest.mark.parametrize(
     ("a", "b", "help"),
     [
-        ("32x14x14", "16x28x28", "`add { ... } { conv 32 k=1 s=2 }`"),
-        ("16x28x28", "32x14x14", "`add { conv 32 k=1 s=2 } { ... }`"),
-        ("64x28x28", "32x28x28", "`add { ... } { conv 64 k=1 }`"),
-        ("64x14x14", "64x28x28", "`add { ... } { conv 64 k=1 s=2 }`"),
-        ("64x14x28", "64x28x28", "`add { ... } { conv 64 k=1 s=2x1 }`"),
-        ("64x7x7", "64x13x13", "`add { ... } { conv 64 k=1 s=2 }`"),
+        ("32x14x14", "16x28x28", "`conv 32 k=1 s=2` on the 16x28x28"),
+        ("16x28x28", "32x14x14", "`conv 32 k=1 s=2` on the 16x28x28"),
+        ("64x28x28", "32x28x28", "`conv 64 k=1` on the 32x28x28"),
+        ("64x14x14", "64x28x28", "`conv 64 k=1 s=2` on the 64x28x28"),
+        ("64x14x28", "64x28x28", "`conv 64 k=1 s=2x1` on the 64x28x28"),
+        ("64x7x7", "64x13x13", "`conv 64 k=1 s=2` on the 64x13x13"),
         ("64x26x26", "64x28x28", "`crop 26x26` on the 64x28x28"),
-        ("64x26x26", "32x28x28", "`conv 64 k=1` on the 32x28x28"),
+        ("64x26x26", "32x28x28", "`crop 26x26; conv 64 k=1` on the 32x28x28"),
         ("64x26x28", "64x28x26", "`crop 26x26` on both"),
-        ("64x20", "32x40", "`add { ... } { conv 64 k=1 s=2 }`"),
-        ("64", "32", "`fc 64` on the vector of 32"),
+        ("64x20", "32x40", "`conv 64 k=1 s=2` on the 32x40"),
+        ("64", "32", "`fc 64` on the 32"),
         ("64", "64x28x28", "`reshape 64x1x1`"),
         ("64x28x28", "1", "`reshape 1x1x1`"),
         ("64x2x2", "256", "`reshape 64x2x2`"),
@@ -663,10 +663,11 @@ def test_shapes_that_do_not_add(a: str, b: str, help: str) -> None:
 
 
 def mended(error: ShapeError, shape: str) -> TensorType:
-    """What the conv of a help line makes of the shortcut."""
-    line = error.help.partition("`add ")[2].partition("`")[0]
-    body = next(part.strip(" }") for part in line.split("{") if "conv" in part)
-    return check(f"input {shape}; {body}", name="mended").require_graph().nodes[-1].type
+    """What the layers of an error's edit make of the shortcut."""
+    assert error.mend is not None
+    place, layers, _ = error.mend
+    assert place == 1
+    return check(f"input {shape}; {layers}", name="mended").require_graph().nodes[-1].type
 
 
 @pytest.mark.parametrize("shape", ["16x28x28", "16x27x27", "16x28x14", "32x28x28", "16x14x14", "1x28x28"])

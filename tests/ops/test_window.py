@@ -224,23 +224,50 @@ def test_rows_left_unread_are_those_after_the_last_window_less_the_usual_gap() -
         assert r.unread == expected, r
 
 
-def advised(rule: AxisRule) -> Iterator[tuple[str, AxisRule]]:
-    """The edits that a warning's help names, and the rule as each would make it."""
+def advised(rule: AxisRule) -> Iterator[AxisRule]:
+    """The rule as each edit makes it that a warning's help names."""
     for advice in stride_advice((rule,), "conv"):
-        for key, number in re.findall(r"\b([sp])=(\d+)", advice.help):
-            n = int(number)
-            yield advice.help, rule.replace(s=n) if key == "s" else rule.replace(begin=n, end=n)
+        for pads, kernel in re.findall(r"\bp=(\d+|\[\d+, \d+\])|\bk=(\d+)", advice.help):
+            sides = [int(n) for n in re.findall(r"\d+", pads)]
+            yield rule.replace(k=int(kernel)) if kernel else rule.replace(begin=sides[0], end=sides[-1])
 
 
-def test_the_edit_that_a_warning_names_works() -> None:
-    tried = [(r, text, edited) for r in FITTING if r.unread and r.begin == r.end for text, edited in advised(r)]
+@pytest.mark.parametrize("even", [True, False])
+def test_the_edits_that_a_warning_names_work(even: bool) -> None:
+    """They read all of the data, no window sees padding alone, and the output keeps its size or gains one."""
+    left = [r for r in FITTING if r.unread and (r.begin == r.end) == even]
+    tried = [(r, edited) for r in left for edited in advised(r)]
     assert len(tried) > 100
-    assert [(r, text) for r, text, edited in tried if edited.unread or edited.out < 1] == []
+    for r, edited in tried:
+        assert not edited.unread, (r, edited)
+        assert edited.blind <= r.blind, (r, edited)
+        assert edited.out - r.out in (0, 1), (r, edited)
 
 
-def test_the_edit_that_a_warning_names_works_with_uneven_sides() -> None:
-    tried = [(r, text, edited) for r in FITTING if r.unread and r.begin != r.end for text, edited in advised(r)]
-    assert [(r, text) for r, text, edited in tried if edited.unread or edited.out < 1] == []
+@pytest.mark.parametrize(
+    ("text", "help"),
+    [
+        ("input 3x32x32; conv 8 k=3 s=2", "p=1 or k=4"),
+        ("input 3x224x224; conv 8 k=7 s=4 p=1", "p=2"),
+        ("input 3x32x33; conv 8 k=3 s=2", "p=1 or k=4x3"),
+        ("input 3x32x32; conv 8 k=3x2 s=2x5", "p=1 or k=4x2"),
+        ("input 3x8x12; conv 8 k=3x4 s=2x4", "p=1x0 or k=4"),
+        ("input 3x32x32; conv 8 k=3 s=2 p=[0, 0, 0, 1]", "p=[0, 0, 1, 1] or k=4x3"),
+        ("input 3x32x32; conv 8 k=3 s=2 d=2 p=valid", "p=1"),
+        ("input 3x32x32; pool max k=3", "ceil=true or p=1"),
+        ("input 3x27x27; pool max k=2", "ceil=true or p=1"),
+        ("input 3x32x32; filter box s=3 p=valid", "p=1"),
+        ("input 3x16; conv 8 k=3 s=7", "p=1"),
+    ],
+)
+def test_a_warning_of_a_stride_names_a_gentle_edit(text: str, help: str) -> None:
+    (found,) = (d.help for d in check(text).diagnostics if d.code == "W301")
+    assert found == f"{help} reads all of the input"
+    line = text.partition("; ")[2]
+    for edit in re.findall(r"\b\w+=(?:\[.*?\]|\w+)", found):
+        rest = re.sub(rf" {edit[0]}=(\[.*?\]|\S+)", "", line) if edit[0] in "pk" else line
+        after = check(f"{text.partition('; ')[0]}; {rest} {edit}").diagnostics
+        assert not [d for d in after if d.severity == "error" or d.code in ("W301", "W303")], edit
 
 
 # --- pools that cannot be --------------------------------------------------------------------------------
