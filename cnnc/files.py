@@ -51,6 +51,13 @@ def require_readable(path: Path) -> None:
         raise unreadable(path, error) from error
 
 
+def require_place(path: Path, help: str = "") -> None:
+    """Raises E902 where a file cannot come to stand here: where a folder does, or none holds it. For before long work."""
+    if path.is_dir() or not path.parent.is_dir():
+        why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise CnncError.of("E902", f"cannot write {path}: {why}", help=help)
+
+
 def decode(data: bytes, name: str) -> str:
     """The text of a file: UTF-8, a byte-order mark skipped. Raises E008, with the line."""
     try:

@@ -60,6 +60,10 @@ def export(
     options = _options(opset, no_pass or [], fp16, int8, external, target)
     named = [name.strip() for name in ",".join(outputs or []).split(",") if name.strip()]
     sizes = sizes_at(at or [])
+    if card_file is not None:
+        from cnnc.files import require_place
+
+        require_place(card_file, "nothing was written; name a file for --card-file")
     if source.suffix == ".cnn":
         exported = _export_untrained(source, out, settings or [], sizes, options, named)
     else:

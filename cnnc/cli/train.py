@@ -51,6 +51,7 @@ def train(
 ) -> None:
     """Train a network with NumPy; checkpoints and metrics go to the run folder."""
     from cnnc.api import free_folder
+    from cnnc.files import require_place
     from cnnc.network import load
     from cnnc.training import checkpoint as checkpoints
 
@@ -58,11 +59,8 @@ def train(
         raise CnncError.of("E010", "train takes a network's FILE, or --resume RUN, one of them")
     if dry_run and resume is not None:
         raise CnncError.of("E010", "--dry-run rehearses a network's FILE; a run that is resumed is under way already")
-    if export is not None and (export.is_dir() or not export.parent.is_dir()):
-        why = "it is a folder" if export.is_dir() else f"there is no folder {export.parent}"
-        raise CnncError.of(
-            "E902", f"cannot write {export}: {why}", help="nothing was trained; name a file for --export"
-        )
+    if export is not None:
+        require_place(export, "nothing was trained; name a file for --export")
     sizes = sizes_at(at or [])
     if sizes and resume is not None:
         raise CnncError.of("E010", "--at is for a network's FILE; a run keeps the sizes that it was begun at")
@@ -187,9 +185,28 @@ def _resumed(saved: Checkpoint, settings: list[str]) -> Network:
     changed = {s.partition("=")[0] for s in settings}
     kept = [s for s in saved.settings if s.partition("=")[0] not in changed]
     network = saved.network(settings=[*kept, *settings])
+    if settings:
+        _require_same_examples(saved.network(), network)
     for line in _differences(saved):
         tell(f"note: {line}, so the numbers may differ in their last bits")
     return network
+
+
+def _require_same_examples(before: Network, now: Network) -> None:
+    """Raises CnncError E010 where other examples would be held back: those of the test may have been trained on."""
+    if before.recipe is None or now.recipe is None:
+        return
+    old, new = before.recipe, now.recipe
+    drawn_from = {
+        "train.seed": (old.seed, new.seed),
+        "train.data.val": (old.data.val, new.data.val),
+        "train.data.test": (old.data.test, new.data.test),
+    }
+    for name, (was, is_now) in drawn_from.items():
+        if was != is_now:
+            message = f"the run holds examples back by {name}={was}; by {name}={is_now} it would hold back others"
+            help = f"leave `--set {name}={is_now}` out, or begin a run of its own"
+            raise CnncError.of("E010", message, help=help)
 
 
 def _differences(saved: Checkpoint) -> list[str]:

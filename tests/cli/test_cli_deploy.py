@@ -546,8 +546,11 @@ def test_where_the_card_goes(deployed: Path, tmp_path: Path) -> None:
     done = run(*words, "CARD.md", cwd=tmp_path)
     assert json.loads(done.stdout)["file"] == "waves.onnx"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["CARD.md", "waves.onnx"]
-    done = run(*words, "nowhere/CARD.md", cwd=tmp_path)
-    assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
+    (tmp_path / "waves.onnx").unlink()
+    for place in ("nowhere/CARD.md", "."):
+        done = run(*words, place, cwd=tmp_path)
+        assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
+    assert not (tmp_path / "waves.onnx").exists(), "told before the work"
 
 
 # --- pictures --------------------------------------------------------------------------------------------------

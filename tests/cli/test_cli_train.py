@@ -208,6 +208,17 @@ def test_resuming_what_is_done_gives_the_score_again(cnnc: Cnnc, trained: Path, 
     assert f"({right} of 360)" in done.stdout
 
 
+@pytest.mark.parametrize("setting", ["train.seed=3", "train.data.val=0.3"])
+def test_resumed_with_other_examples_held_back(cnnc: Cnnc, trained: Path, setting: str) -> None:
+    """Those that it would be judged by have been trained on."""
+    before = {p.name: p.read_bytes() for p in (trained / "run").iterdir()}
+    done = cnnc("train", "--resume", trained / "run", "--set", setting, "--set", "train.epochs=9")
+    assert done.returncode == 2
+    assert codes(done.stderr) == ["E010"]
+    assert f"leave `--set {setting}` out" in done.stderr
+    assert {p.name: p.read_bytes() for p in (trained / "run").iterdir()} == before
+
+
 def test_resumed_with_a_network_that_does_not_fit(cnnc: Cnnc, trained: Path) -> None:
     done = cnnc("train", "--resume", trained / "run", "--set", "width=7", "--run", "x")
     assert done.returncode == 3
