@@ -22,7 +22,8 @@ def explain(
         return
     page = known.get(code.upper())
     if page is None:
-        near = [f"`{c}`" for c in known if c[1:] == code or c == nearest(code.upper(), known)]
+        nearby = nearest(code.upper(), known)
+        near = [f"`{c}`" for c in known if c[1:] == code or c == nearby]
         help = f"did you mean {' or '.join(near)}?" if near else "`cnnc explain` lists them"
         raise CnncError.of("E010", f"no code `{code}`", help=help)
     say(page_text(page))

@@ -24,9 +24,7 @@ from onnx import helper
 from cnnc.export.slim import drop_unused, order
 
 ALIGNED = 4  # so many values at once are what kernels for whole numbers take: a cell has a multiple of it
-BLOCKED = (
-    16  # so many channels at once are what kernels for floats, and pools of bytes, take: they are quick with those
-)
+BLOCKED = 16  # so many channels at once are what kernels for floats, and pools of bytes, take and are quick with
 ENOUGH = 8  # values in a cell, or else outputs that are no multiple of BLOCKED, under a kernel that is long
 LONG = 5  # columns of a kernel that gains, if not for channels or outputs that kernels do not take together
 WIDEST = 8  # columns at one place

@@ -6,7 +6,7 @@ In: a word that is no layer, or no key of one. Out: an edit for the help line of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 _ELSEWHERE = {
     "avgpool": "pool avg",
@@ -49,15 +49,12 @@ _ELSEWHERE = {
     "zeropadding": "pad",
 }
 _KEYS = {
-    "activation": "",
     "alpha": "slope",
     "channels": "out",
     "dilation_rate": "d",
     "epsilon": "eps",
     "features": "out",
     "filters": "out",
-    "in_channels": "",
-    "in_features": "",
     "ksize": "k",
     "learning_rate": "lr",
     "negative_slope": "slope",
@@ -84,10 +81,12 @@ def known_elsewhere(word: str) -> str:
     return _ELSEWHERE.get(re.sub(r"_|[1-3]d$", "", word.lower()), "")
 
 
-def key_elsewhere(key: str, known: Iterable[str]) -> str | None:
+def key_elsewhere(key: str, known: Collection[str]) -> str | None:
     """The key, one of those known, that other frameworks call so; "" for one that no layer needs, None where it is unknown."""
+    if key.lower() in _NEEDLESS:
+        return ""
     meant = _KEYS.get(key.lower())
-    return meant if meant in ("", *known) else None
+    return meant if meant in known else None
 
 
 def needless(key: str) -> str:
