@@ -69,7 +69,7 @@ def unpool(g: Array, mask: NDArray[np.bool_]) -> Array:
 
 def measure(name: str, seconds: float, timed: Callable[[Callable[[], object], float], float]) -> dict[str, float]:
     """Examples a second, with batches of 64. Only LeNet-5 is written out."""
-    from cnnc.memory import Meter
+    from cnnc.core.process_memory import Meter
 
     if name != "lenet5":
         raise ValueError(name)

@@ -35,7 +35,7 @@ def timed(step: Callable[[], object], seconds: float) -> float:
 
 def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
     """A training run's own steps."""
-    from cnnc.memory import Meter
+    from cnnc.core.process_memory import Meter
     from cnnc.network import load
     from cnnc.reference.parallel import keep_memory, one_blas_thread
     from cnnc.training.loop import one_step, start, working
@@ -61,7 +61,7 @@ def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
     """PyTorch in eager mode, on as many threads."""
     import torch
 
-    from cnnc.memory import Meter
+    from cnnc.core.process_memory import Meter
     from cnnc.reference.parallel import thread_count
 
     torch.set_num_threads(thread_count())

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import ClassVar
 
+from cnnc.core.record import Record
+from cnnc.core.tensor import Parameter, TensorType
 from cnnc.diagnostics import Note, Span
 from cnnc.ops.base import Op
-from cnnc.record import Record
-from cnnc.tensor import Parameter, TensorType
 
 
 class Node(Record):

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from cnnc.arguments import BadValue
+from cnnc.core.arguments import BadValue
+from cnnc.core.files import decode, read_bytes
+from cnnc.core.record import Record
+from cnnc.core.tensor import TensorType
 from cnnc.data.catalog import KNOWN
 from cnnc.diagnostics import CnncError, Diagnostic, Source, in_order, nearest
-from cnnc.files import decode, read_bytes
 from cnnc.graph import Graph, Node, part
 from cnnc.language import syntax
 from cnnc.language.expressions import Silent
@@ -23,9 +25,7 @@ from cnnc.language.lower import Lowered, lower
 from cnnc.language.parse import MAX_TEXT, parse, parse_values
 from cnnc.language.silence import silence
 from cnnc.recipe import Recipe
-from cnnc.record import Record
 from cnnc.sizes import At, Failure, Shapes, Survey, depends_on_size, retyped, sizes_of, survey
-from cnnc.tensor import TensorType
 from cnnc.train_section import read
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from cnnc.arguments import Choice, Declared, Flag, LayerName, Real, String, Whole, arg
+from cnnc.core.arguments import Choice, Declared, Flag, LayerName, Real, String, Whole, arg
+from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Span
 from cnnc.metrics import METRICS
-from cnnc.record import Record
 
 
 class Data(Declared):

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cnnc.analysis import receptive_fields
+from cnnc.core.record import Record
+from cnnc.core.tensor import TensorType
 from cnnc.graph import Graph, Node
 from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input
-from cnnc.record import Record
-from cnnc.tensor import TensorType
 
 MAX_PERIOD = 2048
 MAX_SIZE = 8192  # a network whose smallest legal size is above this is taken for one without

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.tensor import TensorType
 from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
 from cnnc.recipe import CrossEntropy, require
-from cnnc.tensor import TensorType
 
 
 def dataset(network: Network, count: int, seed: int = 0) -> Dataset:

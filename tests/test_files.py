@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cnnc.core.files import make_folder, read_bytes, replacing, sweep, write_atomic
 from cnnc.diagnostics import CnncError, Exit
-from cnnc.files import make_folder, read_bytes, replacing, sweep, write_atomic
 
 
 def code(error: CnncError) -> str:

@@ -12,7 +12,7 @@ from tests.cli.conftest import environment
 
 ROOT = str(Path(__file__).parent.parent)
 GROW = """
-from cnnc.memory import Meter
+from cnnc.core.process_memory import Meter
 
 bytearray(200_000_000)[::4096]
 meter = Meter()

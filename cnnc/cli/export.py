@@ -61,7 +61,7 @@ def export(
     named = [name.strip() for name in ",".join(outputs or []).split(",") if name.strip()]
     sizes = sizes_at(at or [])
     if card_file is not None:
-        from cnnc.files import require_place
+        from cnnc.core.files import require_place
 
         require_place(card_file, "nothing was written; name a file for --card-file")
     if source.suffix == ".cnn":
@@ -101,9 +101,9 @@ def _list_passes() -> None:
 
 def _write_card(model: Path, path: Path) -> None:
     """The card of a model, from what the model itself says. Raises CnncError E902."""
+    from cnnc.core.files import write_atomic
     from cnnc.export.info import describe, properties, read_model
     from cnnc.export.metadata import read_facts
-    from cnnc.files import write_atomic
     from cnnc.network import check
     from cnnc.report.card import card
 

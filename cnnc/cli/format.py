@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from cnnc.cli.console import say, show, tell
+from cnnc.core.files import decode, read_bytes, write_atomic
 from cnnc.diagnostics import CnncError, Exit, Source
-from cnnc.files import decode, read_bytes, write_atomic
 from cnnc.language.format import format_text
 from cnnc.language.parse import MAX_TEXT
 

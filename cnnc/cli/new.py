@@ -30,7 +30,7 @@ def new(
     text = fill(template.value, path.stem)
     if path.exists():
         raise CnncError.of("E902", f"{path} exists already", help="take another name, or remove it first")
-    from cnnc.files import write_atomic
+    from cnnc.core.files import write_atomic
 
     write_atomic(path, text.encode())
     say(f"wrote {path}; next: cnnc check {path}")

@@ -139,7 +139,7 @@ def _read(source: _Source, known: list[Entry]) -> Examples:
         return read_sentences([source.text], known, "--text")
     import sys
 
-    from cnnc.files import decode
+    from cnnc.core.files import decode
 
     return read_sentences(decode(sys.stdin.buffer.read(), "stdin").splitlines(), known, "stdin")
 
@@ -160,7 +160,7 @@ class _Keeper:
     """Writes answers into a folder, each under a name of its own; without a folder it does nothing."""
 
     def __init__(self, folder: Path | None) -> None:
-        from cnnc.files import make_folder
+        from cnnc.core.files import make_folder
 
         self.folder = folder
         self.taken: set[str] = set()

@@ -51,7 +51,7 @@ def train(
 ) -> None:
     """Train a network with NumPy; checkpoints and metrics go to the run folder."""
     from cnnc.api import free_folder
-    from cnnc.files import require_place
+    from cnnc.core.files import require_place
     from cnnc.network import load
     from cnnc.training import checkpoint as checkpoints
 
@@ -211,7 +211,7 @@ def _require_same_examples(before: Network, now: Network) -> None:
 
 def _differences(saved: Checkpoint) -> list[str]:
     """In what this machine differs from the one that began the run, where that can change a run's bits."""
-    from cnnc.provenance import versions
+    from cnnc.core.versions import versions
     from cnnc.reference.parallel import thread_count
 
     now = versions()
@@ -238,7 +238,7 @@ def _require_free(folder: Path) -> None:
 
 def _carry_over(old: Path, new: Path) -> None:
     """Takes the metrics and the best weights so far along into another run folder."""
-    from cnnc.files import make_folder, read_bytes, write_atomic
+    from cnnc.core.files import make_folder, read_bytes, write_atomic
 
     make_folder(new)
     for name in ("metrics.jsonl", "best.safetensors"):

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnc.core.record import Record
+from cnnc.core.tensor import TensorType
 from cnnc.data.catalog import KNOWN, DataFacts
 from cnnc.diagnostics import CnncError, nearest
-from cnnc.record import Record
-from cnnc.tensor import TensorType
 
 if TYPE_CHECKING:
     from cnnc.data.dataset import Dataset

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.files import decode, read_bytes, require_readable
+from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError
-from cnnc.files import decode, read_bytes, require_readable
-from cnnc.record import Record
 from cnnc.sizes import Legal
 
 MAX_BYTES = 1 << 28

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, cast
 from urllib.parse import urlsplit
 
+from cnnc.core.files import make_folder, write_atomic
 from cnnc.diagnostics import CnncError
-from cnnc.files import make_folder, write_atomic
 
 VARIABLE = "CNNC_DATA"
 """The environment variable that names the folder of the user's data sets."""

@@ -22,10 +22,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.files import unreadable
 from cnnc.data.catalog import DataFacts
 from cnnc.data.dataset import Split, make_split
 from cnnc.diagnostics import CnncError
-from cnnc.files import unreadable
 
 LARGEST = 2**30
 """The most values that are read from one file; the largest known (EMNIST by class) holds half as many."""

@@ -26,13 +26,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.pictures import NoPicture, decode, require
 from cnnc.data.shares import check_classes, share_out, tell_classes, tell_split
 from cnnc.data.sources import Tree, bad, locate, open_tree
 from cnnc.diagnostics import CnncError
-from cnnc.tensor import format_shape
 
 MEMORY = 2**29
 """The bytes of decoded pictures that are kept."""

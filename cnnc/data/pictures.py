@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.files import read_bytes, write_atomic
 from cnnc.diagnostics import CnncError
-from cnnc.files import read_bytes, write_atomic
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.lines import lines
 from cnnc.data.shares import HEADERS, check_classes, classes_of, number, share_out, tell_classes
 from cnnc.data.sources import bad, locate
 from cnnc.diagnostics import CnncError
-from cnnc.tensor import format_shape
 
 _LARGEST = float(np.finfo(np.float32).max)
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.files import replacing
 from cnnc.data.examples import Entry
 from cnnc.export.runtime import Session
 from cnnc.export.score import Guess, guesses, run_batched
-from cnnc.files import replacing
 from cnnc.reference.engine import Array
 
 _FEW = 8  # so many values are shown as they are

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnnc.core.process_memory import peak_process_memory
 from cnnc.data.examples import Entry
 from cnnc.diagnostics import CnncError
 from cnnc.export.answers import entries
 from cnnc.export.runtime import Provider, Session, open_model, short_name
-from cnnc.memory import peak_process_memory
 from cnnc.reference.engine import Array
 
 _USUAL = 224  # the size of a symbol that nobody gave, or the legal one next to it

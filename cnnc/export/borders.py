@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cnnc.arguments import Axes, Pads
+from cnnc.core.arguments import Axes, Pads
 from cnnc.export.emitter import Emitter
 from cnnc.export.vector import Vector, joined, numbers, spatial
 from cnnc.ops import window

@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from cnnc.core.tensor import TensorType
 from cnnc.export.family import Family
 from cnnc.export.sourcemap import stamp
 from cnnc.graph import Graph, Node
 from cnnc.ops.base import Op
 from cnnc.reference.engine import Array
-from cnnc.tensor import TensorType
 
 BATCH = "N"
 END = 2**63 - 1  # of an axis, whatever its size (ONNX Slice)

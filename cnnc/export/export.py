@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import onnx
 
+from cnnc.core.files import write_atomic
+from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError
 from cnnc.export import external, mcu
 from cnnc.export.emit import DEFAULT_OPSET, emit, require_opset
@@ -22,10 +24,8 @@ from cnnc.export.passes import Pass, chosen, run_passes
 from cnnc.export.precision import Examples, Precision, Quality
 from cnnc.export.sourcemap import at_home
 from cnnc.export.verify import Proof, Subject, prove, sample_feeds, samples_of, together
-from cnnc.files import write_atomic
 from cnnc.graph import Graph
 from cnnc.network import Network
-from cnnc.provenance import versions
 from cnnc.reference.engine import Array, Weights
 from cnnc.reference.parallel import one_blas_thread
 

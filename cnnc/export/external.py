@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
-from cnnc.files import unwritable
+from cnnc.core.files import unwritable
 from cnnc.reference.engine import Array
 
 LIMIT = 2**31 - 2**25  # bytes of a protobuf message, less room for what is not weights

@@ -15,9 +15,9 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
+from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
 from cnnc.export.metadata import PRECISION, VERSION, Facts, read_facts
-from cnnc.files import read_bytes
 
 MAX_BYTES = 1 << 31  # what protobuf itself can hold
 

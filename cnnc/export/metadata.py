@@ -19,6 +19,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cnnc.core.record import Record
 from cnnc.data.catalog import KNOWN
 from cnnc.export.sourcemap import INCLUDES, MAP, SOURCE, at_home, home_names, source_map, texts
 from cnnc.graph import Graph, Node
@@ -29,7 +30,6 @@ from cnnc.ops.dense import Input
 from cnnc.ops.norm import Normalize
 from cnnc.ops.sequence import Embed
 from cnnc.recipe import CrossEntropy
-from cnnc.record import Record
 from cnnc.sizes import Legal, Survey
 
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"

@@ -16,10 +16,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+from cnnc.core.files import require_readable
 from cnnc.diagnostics import CnncError
 from cnnc.export.info import missing_weights, require_model
 from cnnc.export.metadata import Facts, read_facts
-from cnnc.files import require_readable
 from cnnc.reference.engine import Array
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt", "coreml", "dml", "openvino"]

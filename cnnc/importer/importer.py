@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cnnc.core.files import write_atomic
+from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.files import write_atomic
 from cnnc.importer.network import Net, NotImported, net_of
 from cnnc.importer.reader import Model, read_model
 from cnnc.importer.values import Layer
@@ -21,7 +22,6 @@ from cnnc.importer.write import Written, write
 from cnnc.network import Network, check
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
-from cnnc.provenance import versions
 from cnnc.reference.engine import Weights
 from cnnc.reference.parallel import thread_count
 from cnnc.training.checkpoint import Checkpoint, Progress

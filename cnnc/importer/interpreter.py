@@ -17,7 +17,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from cnnc.arguments import BadValue
+from cnnc.core.arguments import BadValue
+from cnnc.core.tensor import DType
 from cnnc.importer.folding import FOLDABLE, fold
 from cnnc.importer.hints import hint
 from cnnc.importer.moves import recognise
@@ -28,7 +29,6 @@ from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input
 from cnnc.ops.reshape import Flatten, Reshape
 from cnnc.reference.engine import Array
-from cnnc.tensor import DType
 
 Made = Layer | Value | Array | Sequence[Layer | Value | Array | None]
 Import = Callable[["Interpreter", Step], Made]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from cnnc.arguments import ArgumentSpec, Indices, LayerName, Padding, PerAxis
+from cnnc.core.arguments import ArgumentSpec, Indices, LayerName, Padding, PerAxis
+from cnnc.core.tensor import format_shape
 from cnnc.importer.values import Layer
 from cnnc.ops import window
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Fc, Input
-from cnnc.tensor import format_shape
 
 NameOf = Callable[[Layer], str]
 WIDE = Conv | ConvTranspose | Fc  # layers with a width of their own

@@ -12,10 +12,10 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
 from cnnc.export.runtime import Session
 from cnnc.export.verify import ATOL, RTOL, sample_feeds
-from cnnc.files import read_bytes
 from cnnc.importer.importer import Imported
 from cnnc.importer.reader import MAX_BYTES, parse
 from cnnc.reference.engine import forward, outward

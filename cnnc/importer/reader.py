@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import onnx
 from onnx import AttributeProto, TensorProto
 
+from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
 from cnnc.export.info import require_model
 from cnnc.export.sourcemap import SOURCE
-from cnnc.files import read_bytes
 from cnnc.importer.beside import Beside
 from cnnc.importer.tensors import MAX_AXES, array_of, damaged, type_name
 from cnnc.reference.engine import Array

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
-from cnnc.arguments import ArgumentSpec, BadValue, Choice, Declared, Kind, PerAxis, Real, Whole, Word
+from cnnc.core.arguments import ArgumentSpec, BadValue, Choice, Declared, Kind, PerAxis, Real, Whole, Word
+from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.expressions import Scope, Silent, evaluate, kind
 from cnnc.language.synonyms import key_elsewhere, needless
 from cnnc.ops import OPS
-from cnnc.record import Record
 
 T = TypeVar("T", bound=Declared)
 

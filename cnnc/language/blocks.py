@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cnnc.arguments import Word
+from cnnc.core.arguments import Word
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.bind import after_a_key, no_body

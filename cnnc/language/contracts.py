@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cnnc.analysis import peak_memory, receptive_fields
-from cnnc.arguments import BadValue, Kind, Shape, Whole
+from cnnc.core.arguments import BadValue, Kind, Shape, Whole
+from cnnc.core.tensor import TensorType, format_shape
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span
 from cnnc.graph import Graph, Node
 from cnnc.language import syntax
@@ -17,7 +18,6 @@ from cnnc.language.bind import unknown_key
 from cnnc.language.expressions import Scope, evaluate, kind
 from cnnc.language.infer import Outcome
 from cnnc.language.names import Tensor
-from cnnc.tensor import TensorType, format_shape
 
 TOTALS: dict[str, Kind] = {"params": Whole(0, 2**62), "macs": Whole(0, 2**62), "out": Shape(), "field": Shape()}
 BUDGETS = ("ram", "flash", "macs", "params")

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any
 
-from cnnc.arguments import Extents, Word
+from cnnc.core.arguments import Extents, Word
 from cnnc.diagnostics import CnncError, Diagnostic, Span, nearest
 from cnnc.language import syntax
 

@@ -11,13 +11,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from cnnc.core.tensor import TensorType
 from cnnc.diagnostics import Diagnostic, Note, Span
 from cnnc.graph import Node
 from cnnc.language import syntax
 from cnnc.language.names import Tensor
 from cnnc.ops import Op, ShapeError
 from cnnc.ops.dense import Fc
-from cnnc.tensor import TensorType
 
 MAX_ELEMENTS = 2**33  # of one tensor or parameter
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, in_order
 from cnnc.graph import Graph, Node
 from cnnc.language import contracts, syntax
@@ -40,7 +41,6 @@ from cnnc.language.whole import graph_of, unmatched, unused
 from cnnc.ops import Op
 from cnnc.ops.dense import Input
 from cnnc.ops.merge import Merge
-from cnnc.record import Record
 
 MAX_STEPS = 5 * MAX_LAYERS  # statements lowered, those of blocks and repeats each time
 MAX_DIAGNOSTICS = 200

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, NamedTuple
 
+from cnnc.core.tensor import TensorType
 from cnnc.diagnostics import Note, Span
 from cnnc.language import syntax
 from cnnc.language.expressions import Scope, Unknown
-from cnnc.tensor import TensorType
 
 
 class Tensor(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cnnc.arguments import LayerName
+from cnnc.core.arguments import LayerName
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span
 from cnnc.graph import Node
 from cnnc.language import syntax

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cnnc.arguments import Real, arg
+from cnnc.core.arguments import Real, arg
+from cnnc.core.tensor import DType, Parameter, TensorType
 from cnnc.ops.base import ANY, SHARE, Op, ShapeError, learning, register
-from cnnc.tensor import DType, Parameter, TensorType
 
 
 class Activation(Op):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from cnnc.arguments import Choice, Declared, Flag, LayerName, arg
-from cnnc.record import Record
-from cnnc.tensor import DType, Parameter, TensorType
+from cnnc.core.arguments import Choice, Declared, Flag, LayerName, arg
+from cnnc.core.record import Record
+from cnnc.core.tensor import DType, Parameter, TensorType
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from cnnc.arguments import Axes, Flag, Padding, Pads, PerAxis, Whole, arg
+from cnnc.core.arguments import Axes, Flag, Padding, Pads, PerAxis, Whole, arg
+from cnnc.core.tensor import Parameter, TensorType
 from cnnc.ops import window
 from cnnc.ops.base import (
     FROZEN,
@@ -23,7 +24,6 @@ from cnnc.ops.base import (
     register,
     weight_and_bias,
 )
-from cnnc.tensor import Parameter, TensorType
 
 
 @register

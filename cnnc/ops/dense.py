@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cnnc.arguments import Choice, Flag, LayerName, Shape, Whole, arg
+from cnnc.core.arguments import Choice, Flag, LayerName, Shape, Whole, arg
+from cnnc.core.tensor import DType, Parameter, TensorType, format_shape
 from cnnc.ops.base import (
     FROZEN,
     INIT,
@@ -18,7 +19,6 @@ from cnnc.ops.base import (
     register,
     weight_and_bias,
 )
-from cnnc.tensor import DType, Parameter, TensorType, format_shape
 
 
 @register

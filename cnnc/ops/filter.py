@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from cnnc.arguments import Axes, Kernel, Nested, Padding, Pads, PerAxis, Word, arg
+from cnnc.core.arguments import Axes, Kernel, Nested, Padding, Pads, PerAxis, Word, arg
+from cnnc.core.tensor import TensorType
 from cnnc.ops import window
 from cnnc.ops.base import Advice, Op, Window, product, register
-from cnnc.tensor import TensorType
 
 NAMED: dict[str, Nested] = {
     "sobel_x": ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0)),

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from cnnc.core.tensor import DType, TensorType, format_shape
 from cnnc.ops.base import ANY, Op, ShapeError, Window, register
 from cnnc.ops.window import short
-from cnnc.tensor import DType, TensorType, format_shape
 
 
 class Merge(Op):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cnnc.arguments import Flag, Numbers, Real, Whole, arg
+from cnnc.core.arguments import Flag, Numbers, Real, Whole, arg
+from cnnc.core.tensor import Parameter, TensorType
 from cnnc.ops import window
 from cnnc.ops.base import SHARE, Op, ShapeError, Window, learning, need_multiple, register
-from cnnc.tensor import Parameter, TensorType
 
 
 @register

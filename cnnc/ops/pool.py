@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from cnnc.arguments import Axes, Choice, Flag, LayerName, Padding, Pads, PerAxis, Real, Whole, Word, arg
+from cnnc.core.arguments import Axes, Choice, Flag, LayerName, Padding, Pads, PerAxis, Real, Whole, Word, arg
+from cnnc.core.tensor import TensorType, format_shape
 from cnnc.ops import window
 from cnnc.ops.base import Advice, Op, ShapeError, Window, need_multiple, product, register
-from cnnc.tensor import TensorType, format_shape
 
 
 @register

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cnnc.arguments import MAX_WHOLE, Axes, Indices, Padding, Pads, PerAxis, Real, Shape, Whole, arg
+from cnnc.core.arguments import MAX_WHOLE, Axes, Indices, Padding, Pads, PerAxis, Real, Shape, Whole, arg
+from cnnc.core.tensor import DType, TensorType, format_shape
 from cnnc.ops import window
 from cnnc.ops.base import ANY, Op, ShapeError, Window, need_multiple, product, register
-from cnnc.tensor import DType, TensorType, format_shape
 
 
 @register

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cnnc.arguments import Whole, arg
+from cnnc.core.arguments import Whole, arg
+from cnnc.core.tensor import DType, Parameter, TensorType
 from cnnc.ops.base import FROZEN, INIT, SHARE, Op, ShapeError, Window, check_share, learning, register
-from cnnc.tensor import DType, Parameter, TensorType
 
 
 @register

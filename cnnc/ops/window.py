@@ -14,10 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cnnc.arguments import Axes, Pads
+from cnnc.core.arguments import Axes, Pads
+from cnnc.core.record import Record
+from cnnc.core.tensor import TensorType, format_shape
 from cnnc.ops.base import Advice, ShapeError, Window
-from cnnc.record import Record
-from cnnc.tensor import TensorType, format_shape
 
 
 class AxisRule(Record):

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnc.arguments import Axes
+from cnnc.core.arguments import Axes
 from cnnc.ops import window
 from cnnc.ops.conv import Conv
 from cnnc.reference import correlation, winograd

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cnnc.arguments import Axes
+from cnnc.core.arguments import Axes
+from cnnc.core.tensor import TensorType
 from cnnc.ops import window
 from cnnc.ops.conv import ConvTranspose
 from cnnc.reference.conv import convolve, input_gradient, kernel_gradient
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.rows import Offset, channel_sum
 from cnnc.reference.windows import Geometry
-from cnnc.tensor import TensorType
 
 
 def geometry(op: ConvTranspose, spatial: Axes) -> tuple[Geometry, Axes]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnc.arguments import Axes
+from cnnc.core.arguments import Axes
 from cnnc.reference.engine import Array
 from cnnc.reference.products import aligned, row_cost, times, transposed_times
 from cnnc.reference.rows import Offset, few

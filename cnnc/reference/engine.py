@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.tensor import Parameter
 from cnnc.diagnostics import CnncError
 from cnnc.graph import Graph, Node, needed
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
 from cnnc.reference.parallel import Meeting, shares, thread_count, together
 from cnnc.sizes import Failure, resized, sizes_of
-from cnnc.tensor import Parameter
 
 Array = NDArray[Any]
 Weights = dict[str, Array]

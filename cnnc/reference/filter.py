@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cnnc.arguments import Axes
+from cnnc.core.arguments import Axes
 from cnnc.ops import window
 from cnnc.ops.filter import Filter
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of

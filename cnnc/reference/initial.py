@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from cnnc.core.tensor import Parameter
 from cnnc.graph import Graph
 from cnnc.reference.engine import Array, Weights
-from cnnc.tensor import Parameter
 
 
 def initialize(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnnc.arguments import Axes
+from cnnc.core.arguments import Axes
 from cnnc.ops import window
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.tensor import TensorType
 from cnnc.ops.reshape import (
     ChannelShuffle,
     Crop,
@@ -20,7 +21,6 @@ from cnnc.ops.reshape import (
 )
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of, inward, outward
 from cnnc.reference.windows import interior, pad
-from cnnc.tensor import TensorType
 
 NoWeights = Mapping[str, Array]
 Shape = tuple[int, ...]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from cnnc.arguments import Axes
+from cnnc.core.arguments import Axes
 from cnnc.reference.engine import Array
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from cnnc.arguments import ArgumentSpec
+from cnnc.core.arguments import ArgumentSpec
 from cnnc.ops import OPS, Op
 
 

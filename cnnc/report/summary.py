@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cnnc.analysis import Field, Memory, peak_memory, receptive_fields, training_memory
+from cnnc.core.record import Record
 from cnnc.graph import Graph, Node
-from cnnc.record import Record
 from cnnc.sizes import Survey
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from safetensors import numpy as safetensors
 
+from cnnc.core.files import read_bytes, write_atomic
 from cnnc.diagnostics import CnncError
-from cnnc.files import read_bytes, write_atomic
 from cnnc.network import Network, check
 from cnnc.reference.engine import Array, Weights
 

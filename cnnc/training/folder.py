@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnc.files import read_bytes, write_atomic
+from cnnc.core.files import read_bytes, write_atomic
+from cnnc.core.versions import versions
 from cnnc.metrics import finite
-from cnnc.provenance import versions
 from cnnc.reference.parallel import thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cnnc.core.files import make_folder, sweep
+from cnnc.core.process_memory import Meter
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError
-from cnnc.files import make_folder, sweep
-from cnnc.memory import Meter
 from cnnc.metrics import finite
 from cnnc.network import Network
 from cnnc.ops.dense import Input

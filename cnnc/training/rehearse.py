@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc.analysis import training_memory
-from cnnc.memory import Meter
+from cnnc.core.process_memory import Meter
 from cnnc.reference.parallel import keep_memory, one_blas_thread
 from cnnc.training.loop import one_step, working
 from cnnc.training.run import Run

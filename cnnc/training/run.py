@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from cnnc.core.process_memory import Meter
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import Diagnostic
 from cnnc.fuse import for_training
 from cnnc.graph import Graph, verify
-from cnnc.memory import Meter
 from cnnc.network import Network
 from cnnc.recipe import Recipe
 from cnnc.reference.crew import Crew

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.files import make_folder, write_atomic
+from cnnc.core.files import make_folder, write_atomic
 
 MADE = Path("made")
 """Where the networks' `data` statements look, from the folder that cnnc is started in."""

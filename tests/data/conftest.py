@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from cnnc.core.tensor import DType, TensorType
 from cnnc.data import fetch, load
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError, Exit
-from cnnc.tensor import DType, TensorType
 
 IdxBytes = Callable[..., bytes]
 

@@ -14,7 +14,8 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from cnnc.arguments import BadValue, Extents, Word
+from cnnc.core.arguments import BadValue, Extents, Word
+from cnnc.core.tensor import Parameter, TensorType, format_shape
 from cnnc.network import check
 from cnnc.ops import OPS, Op, ShapeError, Window
 from cnnc.ops.activation import Activation, Clip, Prelu
@@ -28,7 +29,6 @@ from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.ops.reshape import ChannelShuffle, Crop, DepthToSpace, Pad, Select, Slice, SpaceToDepth
 from cnnc.ops.sequence import Embed
 from cnnc.reference.initial import initialize
-from cnnc.tensor import Parameter, TensorType, format_shape
 
 
 def tensor(text: str) -> TensorType:

@@ -13,13 +13,13 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from cnnc.arguments import Word
+from cnnc.core.arguments import Word
+from cnnc.core.tensor import TensorType
 from cnnc.network import check
 from cnnc.ops.base import ShapeError
 from cnnc.ops.conv import Conv
 from cnnc.ops.pool import Pool
 from cnnc.ops.window import AxisRule, resolve, stride_advice
-from cnnc.tensor import TensorType
 
 # --- against ONNX, thousands of combinations ---------------------------------------------------------------
 

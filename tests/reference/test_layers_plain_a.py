@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.arguments import Word
+from cnnc.core.arguments import Word
 from cnnc.graph import Graph
 from cnnc.network import check
 from cnnc.ops.pool import Pool

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.arguments import Word
+from cnnc.core.arguments import Word
 from cnnc.diagnostics import CnncError
 from cnnc.graph import Graph, Node, verify
 from cnnc.network import check

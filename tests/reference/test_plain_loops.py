@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from cnnc.arguments import Word
+from cnnc.core.arguments import Word
 from cnnc.graph import Graph, Node, verify
 from cnnc.network import check
 from cnnc.ops.base import Op

@@ -178,7 +178,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_limits_are_those_of_the_code() -> None:
-    from cnnc.arguments import MAX_WHOLE
+    from cnnc.core.arguments import MAX_WHOLE
     from cnnc.language import blocks, expressions, infer, layout, parse
 
     text = LANGUAGE.read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cnnc import recipe
-from cnnc.arguments import Word
+from cnnc.core.arguments import Word
 from cnnc.reference.engine import Array
 from cnnc.training.losses import cross_entropy, loss_of
 

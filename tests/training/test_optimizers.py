@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.arguments import Word
+from cnnc.core.arguments import Word
 from cnnc.recipe import Adam, AdamW, Optimizer, RmsProp, Sgd
 from cnnc.reference.engine import Array, Weights
 from cnnc.training.optimizers import clip, update

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnc import files
+from cnnc.core import files
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training import folder as run_folder
 from cnnc.training.loop import start, train

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from onnx import TensorProto
 
+from cnnc.core.tensor import TensorType
 from cnnc.export.emitter import Emitter, emission_of
 from cnnc.graph import Node
 from cnnc.ops.dense import Bilinear, Fc, Input
-from cnnc.tensor import TensorType
 
 
 @emission_of(Input)

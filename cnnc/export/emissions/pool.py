@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from cnnc.core.tensor import TensorType
 from cnnc.diagnostics import CnncError
 from cnnc.export.borders import Borders, Frame, Sides, padded, sides, worked_out, zeros
 from cnnc.export.emitter import END, Emitter, emission_of
@@ -20,7 +21,6 @@ from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.ops.reshape import Pad
 from cnnc.reference.engine import Array
 from cnnc.reference.pool import geometry
-from cnnc.tensor import TensorType
 
 
 @emission_of(Pool)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnc.arguments import Word
+from cnnc.core.arguments import Word
 from cnnc.importer.imports.means import pool_of_kernel
 from cnnc.importer.imports.parts import WindowArguments, padded_input, pairs, real, window_arguments
 from cnnc.importer.interpreter import Interpreter, import_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnc.arguments import Word
+from cnnc.core.arguments import Word
 from cnnc.importer.interpreter import Interpreter, import_of
 from cnnc.importer.reader import Step
 from cnnc.importer.values import Layer, Refusal, Value

@@ -8,7 +8,7 @@ from math import log, prod, sqrt
 
 import numpy as np
 
-from cnnc.arguments import Word
+from cnnc.core.arguments import Word
 from cnnc.importer.imports.parts import WindowArguments
 from cnnc.importer.interpreter import Interpreter
 from cnnc.importer.values import Layer

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnnc.arguments import Axes, Word
+from cnnc.core.arguments import Axes, Word
 from cnnc.importer.interpreter import Interpreter
 from cnnc.importer.reader import Step
 from cnnc.importer.values import Layer, Refusal

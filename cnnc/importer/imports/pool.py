@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from cnnc.arguments import Word
+from cnnc.core.arguments import Word
 from cnnc.importer.imports.dense import bilinear
 from cnnc.importer.imports.parts import Padded, near, padded_input, padding, real, window_arguments
 from cnnc.importer.interpreter import Interpreter, Made, import_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from cnnc.record import Record
+from cnnc.core.record import Record
 
 DType = Literal["float32", "uint8", "int64"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar, Self, dataclass_transform
 
-from cnnc.record import Record
+from cnnc.core.record import Record
 
 Axes = tuple[int, ...]
 """One number for each spatial axis."""
