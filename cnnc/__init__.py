@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cnnc.api import export, train
     from cnnc.diagnostics import CnncError, Diagnostic, Span
-    from cnnc.graph import Graph, Node
+    from cnnc.graph.graph import Graph, Node
     from cnnc.network import Network, check, load
 
 __all__ = ["CnncError", "Diagnostic", "Graph", "Network", "Node", "Span", "check", "export", "load", "train"]
@@ -24,9 +24,9 @@ __all__ = ["CnncError", "Diagnostic", "Graph", "Network", "Node", "Span", "check
 _HOMES = {
     "CnncError": "cnnc.diagnostics",
     "Diagnostic": "cnnc.diagnostics",
-    "Graph": "cnnc.graph",
+    "Graph": "cnnc.graph.graph",
     "Network": "cnnc.network",
-    "Node": "cnnc.graph",
+    "Node": "cnnc.graph.graph",
     "Span": "cnnc.diagnostics",
     "check": "cnnc.network",
     "export": "cnnc.api",

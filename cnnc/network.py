@@ -17,7 +17,8 @@ from cnnc.core.record import Record
 from cnnc.core.tensor import TensorType
 from cnnc.data.catalog import KNOWN
 from cnnc.diagnostics import CnncError, Diagnostic, Source, in_order, nearest
-from cnnc.graph import Graph, Node, part
+from cnnc.graph.graph import Graph, Node, part
+from cnnc.graph.sizes import At, Failure, Shapes, Survey, depends_on_size, retyped, sizes_of, survey
 from cnnc.language import syntax
 from cnnc.language.expressions import Silent
 from cnnc.language.include import Includes
@@ -25,7 +26,6 @@ from cnnc.language.lower import Lowered, lower
 from cnnc.language.parse import MAX_TEXT, parse, parse_values
 from cnnc.language.silence import silence
 from cnnc.recipe import Recipe
-from cnnc.sizes import At, Failure, Shapes, Survey, depends_on_size, retyped, sizes_of, survey
 from cnnc.train_section import read
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cnnc.data.catalog import KNOWN
 from cnnc.diagnostics import Diagnostic, Note, in_order, nearest
-from cnnc.graph import Graph, Node
+from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.bind import bind
 from cnnc.language.lower import TrainSection

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pytest
 
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.ops import OPS
 from cnnc.ops.dense import Input

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.fuse import BatchNormRelu, for_training
+from cnnc.graph.for_training import BatchNormRelu, for_training
 from cnnc.reference.engine import Array, backward, forward, outward
 from cnnc.reference.initial import initialize
 from tests.reference.test_layers import graph

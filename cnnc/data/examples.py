@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from cnnc.core.files import decode, read_bytes, require_readable
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError
-from cnnc.sizes import Legal
+from cnnc.graph.sizes import Legal
 
 MAX_BYTES = 1 << 28
 _SERIES = (".csv", ".tsv")

@@ -19,7 +19,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.export.emitter import BATCH, EMISSIONS, Emitter
 from cnnc.export.family import Family
 from cnnc.export.runtime import loads
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import Array
 

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cnnc.core.tensor import TensorType
 from cnnc.export.family import Family
 from cnnc.export.sourcemap import stamp
-from cnnc.graph import Graph, Node
+from cnnc.graph.graph import Graph, Node
 from cnnc.ops.base import Op
 from cnnc.reference.engine import Array
 

@@ -24,7 +24,7 @@ from cnnc.export.passes import Pass, chosen, run_passes
 from cnnc.export.precision import Examples, Precision, Quality
 from cnnc.export.sourcemap import at_home
 from cnnc.export.verify import Proof, Subject, prove, sample_feeds, samples_of, together
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.network import Network
 from cnnc.reference.engine import Array, Weights
 from cnnc.reference.parallel import one_blas_thread

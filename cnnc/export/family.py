@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.graph import Graph, Node
+from cnnc.graph.graph import Graph, Node
+from cnnc.graph.sizes import Failure, Floor, Legal, Survey, fit, resized
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.reshape import Crop, Pad, Reshape, Slice
-from cnnc.sizes import Failure, Floor, Legal, Survey, fit, resized
 
 Passed = Callable[[Graph], Graph]
 """What the passes make of a graph."""

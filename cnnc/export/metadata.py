@@ -22,7 +22,8 @@ from typing import Any
 from cnnc.core.record import Record
 from cnnc.data.catalog import KNOWN
 from cnnc.export.sourcemap import INCLUDES, MAP, SOURCE, at_home, home_names, source_map, texts
-from cnnc.graph import Graph, Node
+from cnnc.graph.graph import Graph, Node
+from cnnc.graph.sizes import Legal, Survey
 from cnnc.metrics import finite
 from cnnc.network import Network
 from cnnc.ops.activation import LogSoftmax, Softmax
@@ -30,7 +31,6 @@ from cnnc.ops.dense import Input
 from cnnc.ops.norm import Normalize
 from cnnc.ops.sequence import Embed
 from cnnc.recipe import CrossEntropy
-from cnnc.sizes import Legal, Survey
 
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
 PRECISION = "cnnc.precision"

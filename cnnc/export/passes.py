@@ -14,7 +14,7 @@ from hashlib import blake2b
 import numpy as np
 
 from cnnc.diagnostics import CnncError
-from cnnc.graph import Graph, Node, needed, verify
+from cnnc.graph.graph import Graph, Node, needed, verify
 from cnnc.ops.activation import Dropout, DropPath, Identity
 from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv, ConvTranspose

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cnnc.data.dataset import Column, Split
 from cnnc.export.metadata import PRECISION
 from cnnc.export.runtime import Session, as_fed, batches
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import Array

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import onnx
 
 from cnnc.diagnostics import CnncError, Note, Source, Span
-from cnnc.graph import Graph, Node
+from cnnc.graph.graph import Graph, Node
 from cnnc.network import Network
 
 MAP, SOURCE, INCLUDES = "cnnc.map", "cnnc.source", "cnnc.includes"

@@ -28,7 +28,7 @@ import onnx
 
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.export.runtime import Provider, Session
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
 from cnnc.reference.engine import Array, Weights, forward, outward

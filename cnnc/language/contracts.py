@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from cnnc.analysis import peak_memory, receptive_fields
 from cnnc.core.arguments import BadValue, Kind, Shape, Whole
 from cnnc.core.tensor import TensorType, format_shape
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span
-from cnnc.graph import Graph, Node
+from cnnc.graph.analysis import peak_memory, receptive_fields
+from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.bind import unknown_key
 from cnnc.language.expressions import Scope, evaluate, kind

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cnnc.core.tensor import TensorType
 from cnnc.diagnostics import Diagnostic, Note, Span
-from cnnc.graph import Node
+from cnnc.graph.graph import Node
 from cnnc.language import syntax
 from cnnc.language.names import Tensor
 from cnnc.ops import Op, ShapeError

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from cnnc.diagnostics import Diagnostic, Note
-from cnnc.graph import Graph, Node
+from cnnc.graph.graph import Graph, Node
 from cnnc.ops.activation import Abs, Activation, Clip, Dropout, Scale, Softmax
 from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Fc, Input

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, in_order
-from cnnc.graph import Graph, Node
+from cnnc.graph.graph import Graph, Node
 from cnnc.language import contracts, syntax
 from cnnc.language.bind import bind, no_body, only_value
 from cnnc.language.blocks import MAX_LAYERS, collect, require_bounded, rounds, rounds_fit, variables

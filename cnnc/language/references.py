@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from cnnc.core.arguments import LayerName
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span
-from cnnc.graph import Node
+from cnnc.graph.graph import Node
 from cnnc.language import syntax
 from cnnc.language.expressions import Silent
 from cnnc.language.look_up import one_tensor, tensors

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from cnnc.diagnostics import CnncError, Diagnostic, nearest
-from cnnc.graph import Graph, Node, verify
+from cnnc.graph.graph import Graph, Node, verify
 from cnnc.language import syntax
 from cnnc.language.expressions import Scope
 from cnnc.language.names import Tensor

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnc.diagnostics import CnncError
-from cnnc.graph import Graph, needed
+from cnnc.graph.graph import Graph, needed
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import (
     Array,

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from cnnc.core.tensor import Parameter
 from cnnc.diagnostics import CnncError
-from cnnc.graph import Graph, Node, needed
+from cnnc.graph.graph import Graph, Node, needed
+from cnnc.graph.sizes import Failure, resized, sizes_of
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
 from cnnc.reference.parallel import Meeting, shares, thread_count, together
-from cnnc.sizes import Failure, resized, sizes_of
 
 Array = NDArray[Any]
 Weights = dict[str, Array]

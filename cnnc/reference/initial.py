@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cnnc.core.tensor import Parameter
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.reference.engine import Array, Weights
 
 

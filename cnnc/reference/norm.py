@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnnc.fuse import BatchNormRelu
+from cnnc.graph.for_training import BatchNormRelu
 from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.rows import channel_products, channel_sum, sample_sum, scaled

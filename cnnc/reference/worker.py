@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from cnnc.core.process_memory import Meter
-from cnnc.graph import needed
+from cnnc.graph.graph import needed
 from cnnc.reference.crew import MEMORY, Ahead, Back, Job, common_memory
 from cnnc.reference.engine import (
     Array,

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
+from cnnc.graph.sizes import Legal
 from cnnc.report.model import Data, data, feeding, listed, made_by, opsets, reading, signature, source, trained, weights
 from cnnc.report.summary import Summary
 from cnnc.report.table import format_size
-from cnnc.sizes import Legal
 
 _USUAL = 224  # the size of an open axis in the program, or the legal one next to it
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnnc.diagnostics import Diagnostic
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
+from cnnc.graph.sizes import Survey
 from cnnc.ops.dense import Input
 from cnnc.report.summary import Summary
-from cnnc.sizes import Survey
 
 
 def as_dict(

@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cnnc.analysis import Field, Memory, peak_memory, receptive_fields, training_memory
 from cnnc.core.record import Record
-from cnnc.graph import Graph, Node
-from cnnc.sizes import Survey
+from cnnc.graph.analysis import Field, Memory, peak_memory, receptive_fields, training_memory
+from cnnc.graph.graph import Graph, Node
+from cnnc.graph.sizes import Survey
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from cnnc.analysis import Field
+from cnnc.graph.analysis import Field
 from cnnc.report.summary import Row, Size, Summary
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.graph import Node
+from cnnc.graph.graph import Node
 from cnnc.reference.engine import Array, forward, outward
 from cnnc.training.run import Run
 

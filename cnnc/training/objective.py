@@ -15,7 +15,7 @@ import numpy as np
 from cnnc import recipe as recipes
 from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.graph import Graph, Node
+from cnnc.graph.graph import Graph, Node
 from cnnc.metrics import LESS_IS_BETTER, shown
 from cnnc.ops.activation import LogSoftmax, Sigmoid, Softmax
 from cnnc.recipe import CrossEntropy, Recipe

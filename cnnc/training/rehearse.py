@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnc.analysis import training_memory
 from cnnc.core.process_memory import Meter
+from cnnc.graph.analysis import training_memory
 from cnnc.reference.parallel import keep_memory, one_blas_thread
 from cnnc.training.loop import one_step, working
 from cnnc.training.run import Run

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from cnnc.core.process_memory import Meter
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import Diagnostic
-from cnnc.fuse import for_training
-from cnnc.graph import Graph, verify
+from cnnc.graph.for_training import for_training
+from cnnc.graph.graph import Graph, verify
 from cnnc.network import Network
 from cnnc.recipe import Recipe
 from cnnc.reference.crew import Crew

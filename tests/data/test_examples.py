@@ -10,7 +10,7 @@ import pytest
 
 from cnnc.data.examples import Entry, read_each, read_file, read_sentences
 from cnnc.diagnostics import CnncError
-from cnnc.sizes import Legal
+from cnnc.graph.sizes import Legal
 
 GREY = Entry("x", (1, 4, 4))
 WORDS = Entry("s", (5,), "int64", takes_words=True, vocabulary=("a", "film", "good"))

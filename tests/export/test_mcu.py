@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
-from cnnc.analysis import peak_memory
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.export import mcu
 from cnnc.export.export import Exported, Options, export
 from cnnc.export.precision import Examples
 from cnnc.export.verify import random_weights
+from cnnc.graph.analysis import peak_memory
 from cnnc.network import Network, check
 
 SMALL = "input 1x8x8; conv 4 k=3 p=1 bias=false; bn; relu; pool max k=2; dropout; fc 10; softmax"

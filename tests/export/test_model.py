@@ -19,7 +19,7 @@ from cnnc.export.emit import emit
 from cnnc.export.export import export
 from cnnc.export.passes import Pass, drop_identity, fold_scale, run_passes
 from cnnc.export.runtime import open_model
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.network import Network, check
 from cnnc.reference.engine import forward, outward
 from cnnc.reference.initial import initialize

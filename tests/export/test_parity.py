@@ -11,7 +11,7 @@ from cnnc.diagnostics import CnncError, Exit
 from cnnc.export.emit import emit, newest_opset
 from cnnc.export.passes import run_passes
 from cnnc.export.verify import ATOL, RTOL, Proof, Subject, prove
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import Weights

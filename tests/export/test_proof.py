@@ -11,7 +11,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.export.emit import emit
 from cnnc.export.passes import run_passes
 from cnnc.export.verify import ATOL, RTOL, Proof, prove, random_weights, sample_feeds
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.reference.engine import Array, Weights
 from cnnc.reference.initial import initialize

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnnc.export.emit import emit
 from cnnc.export.passes import run_passes
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.importer.importer import Imported, of_model
 from cnnc.importer.reader import model_of
 from cnnc.reference.engine import Array, Weights, forward, outward

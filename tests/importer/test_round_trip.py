@@ -14,7 +14,7 @@ from cnnc.diagnostics import Source
 from cnnc.export.emit import emit
 from cnnc.export.family import family
 from cnnc.export.passes import run_passes
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.language.format import format_text
 from cnnc.network import check, load
 from cnnc.reference.initial import initialize

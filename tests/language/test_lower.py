@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.graph import Graph, Node
+from cnnc.graph.graph import Graph, Node
 from cnnc.network import check, load
 
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import pytest
 
 from cnnc.diagnostics import CnncError
+from cnnc.graph.sizes import Legal, Survey
 from cnnc.network import Network, check
-from cnnc.sizes import Legal, Survey
 
 SIZES = range(1, 201)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnc.analysis import receptive_fields
-from cnnc.graph import Graph
+from cnnc.graph.analysis import receptive_fields
+from cnnc.graph.graph import Graph
 from cnnc.network import check, load
 from cnnc.reference.engine import forward
 from cnnc.reference.initial import initialize

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.ops.activation import Abs, Clip, Elu, HardSigmoid, HardSwish, LeakyRelu, Prelu, Relu, Relu6, Selu
 from cnnc.ops.base import Op
 from cnnc.ops.merge import Maximum

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnnc.diagnostics import CnncError
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.reference import crew as crews
 from cnnc.reference.crew import Crew, crew_for
 from cnnc.reference.engine import Array, StepNumbers, backward, forward, parts_of

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from cnnc.graph import Graph, needed
+from cnnc.graph.graph import Graph, needed
 from cnnc.network import check
 from cnnc.reference.engine import Array, Trace, backward, forward
 from cnnc.training.losses import cross_entropy

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnc.diagnostics import CnncError, Exit
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.reference.engine import Array, Weights, backward, forward, outward
 from cnnc.reference.initial import initialize

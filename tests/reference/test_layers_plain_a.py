@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from cnnc.core.arguments import Word
-from cnnc.graph import Graph
+from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.ops.pool import Pool
 from cnnc.reference.engine import Array, Weights, backward, forward, outward

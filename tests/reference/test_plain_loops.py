@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnnc.core.arguments import Word
-from cnnc.graph import Graph, Node, verify
+from cnnc.graph.graph import Graph, Node, verify
 from cnnc.network import check
 from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv

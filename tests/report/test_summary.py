@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from cnnc.analysis import peak_memory, training_memory
-from cnnc.graph import Graph
+from cnnc.graph.analysis import peak_memory, training_memory
+from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.report.summary import SORTS, Row, Summary, fold, sort
 from cnnc.report.table import VERSUS_DENSE, as_csv, format_size, human_bytes, table

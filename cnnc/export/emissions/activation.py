@@ -6,7 +6,7 @@ import math
 
 from cnnc.export.emissions.parts import per_channel
 from cnnc.export.emitter import Emitter, emission_of
-from cnnc.graph import Node
+from cnnc.graph.graph import Node
 from cnnc.ops.activation import (
     Abs,
     Clip,

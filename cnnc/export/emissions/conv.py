@@ -11,7 +11,7 @@ from cnnc.core.arguments import Axes, Pads
 from cnnc.core.tensor import TensorType
 from cnnc.export.borders import Frame, Sides, padded, sides, worked_out, zeros
 from cnnc.export.emitter import Emitter, emission_of
-from cnnc.graph import Node
+from cnnc.graph.graph import Node
 from cnnc.ops import window
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.reference.conv import turned

@@ -6,7 +6,7 @@ from onnx import TensorProto
 
 from cnnc.core.tensor import TensorType
 from cnnc.export.emitter import Emitter, emission_of
-from cnnc.graph import Node
+from cnnc.graph.graph import Node
 from cnnc.ops.dense import Bilinear, Fc, Input
 
 

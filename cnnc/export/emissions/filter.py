@@ -6,7 +6,7 @@ import numpy as np
 
 from cnnc.export.emissions.conv import padded_image
 from cnnc.export.emitter import Emitter, emission_of
-from cnnc.graph import Node
+from cnnc.graph.graph import Node
 from cnnc.ops.filter import Filter
 
 

@@ -15,7 +15,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.export.borders import Borders, Frame, Sides, padded, sides, worked_out, zeros
 from cnnc.export.emitter import END, Emitter, emission_of
 from cnnc.export.vector import Vector, joined, numbers, spatial
-from cnnc.graph import Node
+from cnnc.graph.graph import Node
 from cnnc.ops import window
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.ops.reshape import Pad

@@ -7,7 +7,7 @@ import numpy as np
 from cnnc.export.borders import Borders, padded
 from cnnc.export.emitter import END, Emitter, emission_of
 from cnnc.export.vector import of_layer, spatial
-from cnnc.graph import Node
+from cnnc.graph.graph import Node
 from cnnc.ops.reshape import (
     ChannelShuffle,
     Crop,

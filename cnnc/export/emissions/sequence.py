@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cnnc.export.emitter import Emitter, emission_of
-from cnnc.graph import Node
+from cnnc.graph.graph import Node
 from cnnc.ops.sequence import Embed
 
 

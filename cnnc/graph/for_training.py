@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cnnc.graph import Graph, Node
+from cnnc.graph.graph import Graph, Node
 from cnnc.ops.activation import Relu
 from cnnc.ops.norm import BatchNorm
 from cnnc.ops.pool import GlobalPool, Pool

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from cnnc.fuse import for_training
-from cnnc.graph import Graph
+from cnnc.graph.for_training import for_training
+from cnnc.graph.graph import Graph
 from cnnc.ops.activation import Relu
 from cnnc.ops.base import Window
 from cnnc.ops.conv import Conv, ConvTranspose

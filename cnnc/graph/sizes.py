@@ -15,10 +15,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from cnnc.analysis import receptive_fields
 from cnnc.core.record import Record
 from cnnc.core.tensor import TensorType
-from cnnc.graph import Graph, Node
+from cnnc.graph.analysis import receptive_fields
+from cnnc.graph.graph import Graph, Node
 from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input
 
