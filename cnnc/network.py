@@ -24,7 +24,7 @@ from cnnc.language.expressions import Silent
 from cnnc.language.include import Includes
 from cnnc.language.lower import Lowered, lower
 from cnnc.language.parse import MAX_TEXT, parse, parse_values
-from cnnc.language.silence import silence
+from cnnc.language.suppress import silence
 from cnnc.recipe import Recipe
 from cnnc.train_section import read
 

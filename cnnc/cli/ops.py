@@ -30,7 +30,7 @@ def ops(
 
 def _instead(name: str) -> str:
     """What to ask for, where a name is no layer's."""
-    from cnnc.language.look_up import STATEMENTS
+    from cnnc.language.resolve import STATEMENTS
     from cnnc.language.synonyms import known_elsewhere, of_the_train_section
     from cnnc.ops import OPS
 

@@ -15,9 +15,9 @@ from cnnc.language import syntax
 from cnnc.language.bind import after_a_key, no_body
 from cnnc.language.expressions import RESERVED_VALUES, Scope, Silent, evaluate, kind
 from cnnc.language.include import Includes
-from cnnc.language.look_up import require_own, tensors, twice
-from cnnc.language.names import POISON, Frame, LayerReference
 from cnnc.language.references import shared_call
+from cnnc.language.resolve import require_own, tensors, twice
+from cnnc.language.scope import POISON, Frame, LayerReference
 
 MAX_LAYERS = 100_000
 MAX_CALLS = 40  # block calls within each other

@@ -17,7 +17,7 @@ from cnnc.language import syntax
 from cnnc.language.bind import unknown_key
 from cnnc.language.expressions import Scope, evaluate, kind
 from cnnc.language.infer import Outcome
-from cnnc.language.names import Tensor
+from cnnc.language.scope import Tensor
 
 TOTALS: dict[str, Kind] = {"params": Whole(0, 2**62), "macs": Whole(0, 2**62), "out": Shape(), "field": Shape()}
 BUDGETS = ("ram", "flash", "macs", "params")

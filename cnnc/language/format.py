@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
 
 from cnnc.diagnostics import CnncError, Source
-from cnnc.language.layout import Token
+from cnnc.language.brackets import Token
 from cnnc.language.parse import layout, parse, tokenize
 
 WIDTH = 100

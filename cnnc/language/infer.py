@@ -15,7 +15,7 @@ from cnnc.core.tensor import TensorType
 from cnnc.diagnostics import Diagnostic, Note, Span
 from cnnc.graph.graph import Node
 from cnnc.language import syntax
-from cnnc.language.names import Tensor
+from cnnc.language.scope import Tensor
 from cnnc.ops import Op, ShapeError
 from cnnc.ops.dense import Fc
 

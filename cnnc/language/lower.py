@@ -21,11 +21,13 @@ from cnnc.language import contracts, syntax
 from cnnc.language.bind import bind, no_body, only_value
 from cnnc.language.blocks import MAX_LAYERS, collect, require_bounded, rounds, rounds_fit, variables
 from cnnc.language.expressions import Scope, Silent, Unknown, evaluate
+from cnnc.language.finish import graph_of, unmatched, unused
 from cnnc.language.include import Includes
 from cnnc.language.infer import infer
 from cnnc.language.lints import lint
-from cnnc.language.look_up import STATEMENTS as STATEMENTS
-from cnnc.language.look_up import (
+from cnnc.language.references import operands_of, resolve, twin_owner
+from cnnc.language.resolve import STATEMENTS as STATEMENTS
+from cnnc.language.resolve import (
     current_tensor,
     new_name,
     op_class,
@@ -35,9 +37,7 @@ from cnnc.language.look_up import (
     tensors,
     twice,
 )
-from cnnc.language.names import POISON, Frame, Space, Tensor
-from cnnc.language.references import operands_of, resolve, twin_owner
-from cnnc.language.whole import graph_of, unmatched, unused
+from cnnc.language.scope import POISON, Frame, Space, Tensor
 from cnnc.ops import Op
 from cnnc.ops.dense import Input
 from cnnc.ops.merge import Merge

@@ -24,9 +24,9 @@ from lark.lexer import Lexer
 
 from cnnc.diagnostics import CnncError, Diagnostic, Source, Span
 from cnnc.language import syntax
-from cnnc.language.layout import UNPARSED, Token, end_of_statement, lay_out
-from cnnc.language.malformed import malformed
-from cnnc.language.tree import Builder
+from cnnc.language.brackets import UNPARSED, Token, end_of_statement, lay_out
+from cnnc.language.build_tree import Builder
+from cnnc.language.syntax_errors import malformed
 
 MAX_TEXT = 1 << 20  # characters of a file; a net of 10,000 layers takes a fifth of it
 MAX_TOKENS = 1 << 18

@@ -13,8 +13,8 @@ from cnnc.diagnostics import CnncError, Diagnostic, Note, Span
 from cnnc.graph.graph import Node
 from cnnc.language import syntax
 from cnnc.language.expressions import Silent
-from cnnc.language.look_up import one_tensor, tensors
-from cnnc.language.names import Frame, Tensor
+from cnnc.language.resolve import one_tensor, tensors
+from cnnc.language.scope import Frame, Tensor
 from cnnc.ops import Op
 from cnnc.ops.merge import Merge
 from cnnc.ops.pool import Pool, Unpool

@@ -179,7 +179,8 @@ def test_links_lead_somewhere() -> None:
 
 def test_limits_are_those_of_the_code() -> None:
     from cnnc.core.arguments import MAX_WHOLE
-    from cnnc.language import blocks, expressions, infer, layout, parse
+    from cnnc.language import blocks, expressions, infer, parse
+    from cnnc.language import brackets as layout
 
     text = LANGUAGE.read_text(encoding="utf-8")
     assert f"{parse.MAX_TEXT:,} characters; {parse.MAX_TOKENS:,} words" in text

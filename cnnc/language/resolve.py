@@ -13,7 +13,7 @@ from typing import Any
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.expressions import RESERVED_VALUES, Scope, kind
-from cnnc.language.names import POISON, Frame, Tensor, value_of
+from cnnc.language.scope import POISON, Frame, Tensor, value_of
 from cnnc.language.synonyms import known_elsewhere, of_the_train_section
 from cnnc.ops import OPS, Op
 

@@ -12,7 +12,7 @@ from cnnc.diagnostics import CnncError, Diagnostic, nearest
 from cnnc.graph.graph import Graph, Node, verify
 from cnnc.language import syntax
 from cnnc.language.expressions import Scope
-from cnnc.language.names import Tensor
+from cnnc.language.scope import Tensor
 from cnnc.ops.dense import Input
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from cnnc.diagnostics import CnncError, Span
 from cnnc.language import syntax
-from cnnc.language.layout import Token
+from cnnc.language.brackets import Token
 
 MAX_DIGITS = 40
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from cnnc.diagnostics import Diagnostic, Span
-from cnnc.language.layout import Token
+from cnnc.language.brackets import Token
 
 
 def malformed(token: Token, expected: set[str]) -> Diagnostic:
