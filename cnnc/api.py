@@ -18,9 +18,9 @@ from cnnc.export.metadata import whole_numbers
 from cnnc.export.precision import Examples
 from cnnc.export.runtime import Session
 from cnnc.export.score import run_batched
-from cnnc.metrics import LESS_IS_BETTER
 from cnnc.network import Network, check
-from cnnc.recipe import require
+from cnnc.recipe.metrics import LESS_IS_BETTER
+from cnnc.recipe.statements import require
 from cnnc.reference.engine import Array
 from cnnc.reference.parallel import one_blas_thread
 from cnnc.training import checkpoint as checkpoints

@@ -25,8 +25,8 @@ from cnnc.language.include import Includes
 from cnnc.language.lower import Lowered, lower
 from cnnc.language.parse import MAX_TEXT, parse, parse_values
 from cnnc.language.suppress import silence
-from cnnc.recipe import Recipe
-from cnnc.train_section import read
+from cnnc.recipe.reading import read
+from cnnc.recipe.statements import Recipe
 
 if TYPE_CHECKING:
     from cnnc.report.summary import Row, Summary

@@ -14,7 +14,7 @@ from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
-from cnnc.recipe import CrossEntropy, require
+from cnnc.recipe.statements import CrossEntropy, require
 
 
 def dataset(network: Network, count: int, seed: int = 0) -> Dataset:

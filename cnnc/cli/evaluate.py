@@ -42,7 +42,7 @@ def evaluate(
 
 def _run(run: Path, data: Path | None, json: bool) -> None:
     from cnnc.api import evaluate_run
-    from cnnc.metrics import decimals
+    from cnnc.recipe.metrics import decimals
 
     found = evaluate_run(run, data, tell)
     if json:
@@ -81,7 +81,7 @@ def _classify(session: Session, data: Path | None, name: str, json: bool) -> Non
 
 def _of(found: Evaluation) -> str:
     """What the first metric was counted from, and the other metrics."""
-    from cnnc.metrics import shown
+    from cnnc.recipe.metrics import shown
 
     of = f" ({found.score.right:,} of {found.score.total:,})" if found.confusion else ""
     return of + "".join(f", {metric} {shown(metric, value)}" for metric, value in found.score.others)
@@ -105,6 +105,6 @@ def _as_dict(found: Evaluation) -> dict[str, Any]:
 def _say_json(result: dict[str, Any]) -> None:
     from json import dumps
 
-    from cnnc.metrics import finite
+    from cnnc.recipe.metrics import finite
 
     say(dumps(finite(result), ensure_ascii=False))

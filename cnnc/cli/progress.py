@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnc.cli.console import show, tell
 from cnnc.diagnostics import Diagnostic
-from cnnc.metrics import decimals
+from cnnc.recipe.metrics import decimals
 from cnnc.training.run import Epoch, Run, Watcher
 
 

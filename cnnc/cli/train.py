@@ -112,7 +112,7 @@ def _rehearse(network: Network, data: Path | None, json: bool) -> None:
     """Says what a run would take, from two steps of it."""
     from tempfile import TemporaryDirectory
 
-    from cnnc.metrics import decimals
+    from cnnc.recipe.metrics import decimals
     from cnnc.report.table import human_bytes
     from cnnc.training.loop import open_data, start
     from cnnc.training.rehearse import rehearse
@@ -256,7 +256,7 @@ def _command(folder: Path, data: Path | None = None, export: Path | None = None,
 
 
 def _report(result: Result, json: bool) -> None:
-    from cnnc.metrics import finite, shown
+    from cnnc.recipe.metrics import finite, shown
 
     run, test = result.run, result.test
     assert test is not None

@@ -2,7 +2,7 @@
 
 In: values as the language computes them (int, float, bool, `Word`, str, tuples, `Extents`). Out: values as
 a layer or a training statement keeps them, or a `BadValue` that says what was expected. Every layer
-(cnnc/ops) and every training statement (cnnc/recipe.py) is a `Declared` whose
+(cnnc/ops) and every training statement (cnnc/recipe/statements.py) is a `Declared` whose
 fields are made by `arg`; binding, error messages, help pages and the reference are made from those fields.
 """
 

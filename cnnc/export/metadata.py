@@ -24,13 +24,13 @@ from cnnc.data.catalog import KNOWN
 from cnnc.export.sourcemap import INCLUDES, MAP, SOURCE, at_home, home_names, source_map, texts
 from cnnc.graph.graph import Graph, Node
 from cnnc.graph.sizes import Legal, Survey
-from cnnc.metrics import finite
 from cnnc.network import Network
 from cnnc.ops.activation import LogSoftmax, Softmax
 from cnnc.ops.dense import Input
 from cnnc.ops.norm import Normalize
 from cnnc.ops.sequence import Embed
-from cnnc.recipe import CrossEntropy
+from cnnc.recipe.metrics import finite
+from cnnc.recipe.statements import CrossEntropy
 
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
 PRECISION = "cnnc.precision"

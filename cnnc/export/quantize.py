@@ -32,7 +32,7 @@ from cnnc.export.precision import Examples, Quality, feeds_of, mark, scored, val
 from cnnc.export.runtime import batches
 from cnnc.export.slim import drop_implied, known_as, marked, slim, store
 from cnnc.network import Network
-from cnnc.recipe import CrossEntropy
+from cnnc.recipe.statements import CrossEntropy
 from cnnc.reference.engine import Array
 
 POINTS = 0.01  # of accuracy that may be lost

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnnc.metrics import shown
+from cnnc.recipe.metrics import shown
 
 Data = Mapping[str, Any]
 _LISTED = 12

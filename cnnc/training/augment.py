@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.recipe import Augment
+from cnnc.recipe.statements import Augment
 
 Images = NDArray[Any]
 

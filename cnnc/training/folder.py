@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnc.core.files import read_bytes, write_atomic
 from cnnc.core.versions import versions
-from cnnc.metrics import finite
+from cnnc.recipe.metrics import finite
 from cnnc.reference.parallel import thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint

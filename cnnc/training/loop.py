@@ -24,11 +24,11 @@ from cnnc.core.files import make_folder, sweep
 from cnnc.core.process_memory import Meter
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError
-from cnnc.metrics import finite
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
-from cnnc.recipe import CrossEntropy, require
+from cnnc.recipe.metrics import finite
+from cnnc.recipe.statements import CrossEntropy, require
 from cnnc.reference.crew import crew_for
 from cnnc.reference.engine import Array, StepNumbers, backward, forward
 from cnnc.reference.initial import initialize

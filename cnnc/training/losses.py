@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnc import recipe
+from cnnc.recipe import statements as recipe
 from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Array
 

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnnc import recipe as recipes
 from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph, Node
-from cnnc.metrics import LESS_IS_BETTER, shown
 from cnnc.ops.activation import LogSoftmax, Sigmoid, Softmax
-from cnnc.recipe import CrossEntropy, Recipe
+from cnnc.recipe import statements as recipes
+from cnnc.recipe.metrics import LESS_IS_BETTER, shown
+from cnnc.recipe.statements import CrossEntropy, Recipe
 from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Array, Trace, Weights, forward, inward
 from cnnc.training.losses import loss_of

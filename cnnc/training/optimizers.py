@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from cnnc.recipe import Adam, AdamW, Optimizer, RmsProp, Sgd
+from cnnc.recipe.statements import Adam, AdamW, Optimizer, RmsProp, Sgd
 from cnnc.reference.engine import Array, Weights
 
 BLOCK = 1 << 16  # numbers at a time: with the slots they stay in the cache while a rule goes over them

@@ -18,7 +18,7 @@ from cnnc.diagnostics import Diagnostic
 from cnnc.graph.for_training import for_training
 from cnnc.graph.graph import Graph, verify
 from cnnc.network import Network
-from cnnc.recipe import Recipe
+from cnnc.recipe.statements import Recipe
 from cnnc.reference.crew import Crew
 from cnnc.reference.engine import Weights
 from cnnc.training.checkpoint import Progress

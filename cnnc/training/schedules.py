@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from cnnc.recipe import Cosine, OneCycle, Schedule, Step
+from cnnc.recipe.statements import Cosine, OneCycle, Schedule, Step
 
 START, END = 1 / 25, 1e-4 / 25  # of onecycle, as shares of the full rate: the usual choice
 

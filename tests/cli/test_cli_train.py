@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnc.metrics import decimals
+from cnnc.recipe.metrics import decimals
 from cnnc.training import checkpoint as checkpoints
 from tests.cli.conftest import Cnnc, codes
 

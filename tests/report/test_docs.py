@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from cnnc.data.catalog import KNOWN
-from cnnc.metrics import METRICS
 from cnnc.network import check
-from cnnc.recipe import STATEMENTS
+from cnnc.recipe.metrics import METRICS
+from cnnc.recipe.reading import READ_FROM_FILES
+from cnnc.recipe.statements import STATEMENTS
 from cnnc.report import reference
-from cnnc.train_section import READ_FROM_FILES
 from tests.cli.conftest import COMMAND, environment
 from tests.test_models import KEYS, LAYER, MEMORY
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc import recipe
 from cnnc.core.arguments import Word
+from cnnc.recipe import statements as recipe
 from cnnc.reference.engine import Array
 from cnnc.training.losses import cross_entropy, loss_of
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cnnc.core.arguments import Word
-from cnnc.recipe import Adam, AdamW, Optimizer, RmsProp, Sgd
+from cnnc.recipe.statements import Adam, AdamW, Optimizer, RmsProp, Sgd
 from cnnc.reference.engine import Array, Weights
 from cnnc.training.optimizers import clip, update
 

@@ -6,7 +6,7 @@ import pytest
 
 from cnnc.diagnostics import CnncError
 from cnnc.network import check
-from cnnc.recipe import Adam, Constant, Recipe, Sgd, require
+from cnnc.recipe.statements import Adam, Constant, Recipe, Sgd, require
 
 HEAD = "input 1x8x8\nfc 10\nsoftmax\n"
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from cnnc.metrics import METRICS, shown
+from cnnc.recipe.metrics import METRICS, shown
 from tests.training.test_resume_models import TRAINED
 
 ROOT = Path(__file__).parent.parent.parent

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cnnc.recipe import Constant, Cosine, OneCycle, Step
+from cnnc.recipe.statements import Constant, Cosine, OneCycle, Step
 from cnnc.training.schedules import factor
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from cnnc.core.arguments import Choice, Declared, Flag, LayerName, Real, String, Whole, arg
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Span
-from cnnc.metrics import METRICS
+from cnnc.recipe.metrics import METRICS
 
 
 class Data(Declared):

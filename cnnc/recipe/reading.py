@@ -15,8 +15,8 @@ from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.bind import bind
 from cnnc.language.lower import TrainSection
-from cnnc.metrics import METRICS, OF_LABELS
-from cnnc.recipe import SEVERAL, STATEMENTS, Clip, Count, CrossEntropy, Data, Loss, Metric, Recipe, Seed
+from cnnc.recipe.metrics import METRICS, OF_LABELS
+from cnnc.recipe.statements import SEVERAL, STATEMENTS, Clip, Count, CrossEntropy, Data, Loss, Metric, Recipe, Seed
 
 READ_FROM_FILES = ("images", "npz", "text", "series")  # data of one's own: its facts are known when it is opened
 
