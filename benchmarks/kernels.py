@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc.reference.conv import convolve, input_gradient, kernel_gradient
-from cnnc.reference.parallel import keep_memory, one_blas_thread
-from cnnc.reference.windows import Geometry
+from cnnc.reference.kernels.windows import Geometry
+from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
 
 
 class Shape(NamedTuple):

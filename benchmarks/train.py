@@ -37,7 +37,7 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
     """A training run's own steps."""
     from cnnc.core.process_memory import Meter
     from cnnc.network import load
-    from cnnc.reference.parallel import keep_memory, one_blas_thread
+    from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
     from cnnc.training.loop import one_step, start, working
     from tests.made import dataset
 
@@ -62,7 +62,7 @@ def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
     import torch
 
     from cnnc.core.process_memory import Meter
-    from cnnc.reference.parallel import thread_count
+    from cnnc.reference.parallel.threads import thread_count
 
     torch.set_num_threads(thread_count())
     net = peer(name)

@@ -22,7 +22,7 @@ from cnnc.network import Network, check
 from cnnc.recipe.metrics import LESS_IS_BETTER
 from cnnc.recipe.statements import require
 from cnnc.reference.engine import Array
-from cnnc.reference.parallel import one_blas_thread
+from cnnc.reference.parallel.threads import one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.loop import open_data, split, start

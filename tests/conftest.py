@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cnnc.reference.parallel import one_blas_thread
+from cnnc.reference.parallel.threads import one_blas_thread
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

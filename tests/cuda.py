@@ -8,7 +8,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.export.emit import emit
 from cnnc.export.runtime import Session
 from cnnc.network import check
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 
 
 def _why_not() -> str:

@@ -176,7 +176,7 @@ def test_no_two_modules_need_each_other() -> None:
         (("lark",), ("cnnc.language.parse",)),
         (("onnx", "onnxruntime"), ("cnnc.export", "cnnc.importer")),
         (("typer", "rich", "click"), ("cnnc.cli",)),
-        (("threadpoolctl",), ("cnnc.reference.parallel",)),
+        (("threadpoolctl",), ("cnnc.reference.parallel.threads",)),
         (("safetensors",), ("cnnc.training.checkpoint",)),
         (("PIL",), ("cnnc.data.pictures",)),
         (("tensorboardX",), ("cnnc.training.tensorboard",)),

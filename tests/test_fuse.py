@@ -9,7 +9,7 @@ import pytest
 
 from cnnc.graph.for_training import BatchNormRelu, for_training
 from cnnc.reference.engine import Array, backward, forward, outward
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 from tests.reference.test_layers import graph
 
 TEXTS = {

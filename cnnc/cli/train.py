@@ -212,7 +212,7 @@ def _require_same_examples(before: Network, now: Network) -> None:
 def _differences(saved: Checkpoint) -> list[str]:
     """In what this machine differs from the one that began the run, where that can change a run's bits."""
     from cnnc.core.versions import versions
-    from cnnc.reference.parallel import thread_count
+    from cnnc.reference.parallel.threads import thread_count
 
     now = versions()
     found = [

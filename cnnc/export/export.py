@@ -27,7 +27,7 @@ from cnnc.export.verify import Proof, Subject, prove, sample_feeds, samples_of, 
 from cnnc.graph.graph import Graph
 from cnnc.network import Network
 from cnnc.reference.engine import Array, Weights
-from cnnc.reference.parallel import one_blas_thread
+from cnnc.reference.parallel.threads import one_blas_thread
 
 
 class Options(NamedTuple):

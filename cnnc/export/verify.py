@@ -32,7 +32,7 @@ from cnnc.graph.graph import Graph
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
 from cnnc.reference.engine import Array, Weights, forward, outward
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 
 RTOL, ATOL, NOISE = 1e-4, 1e-5, 32
 _CHANNEL = 32  # elements from which a channel has a noise of its own

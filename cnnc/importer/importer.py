@@ -23,7 +23,7 @@ from cnnc.network import Network, check
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import Weights
-from cnnc.reference.parallel import thread_count
+from cnnc.reference.parallel.threads import thread_count
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.checkpoint import save as save_checkpoint
 

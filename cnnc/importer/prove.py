@@ -19,7 +19,7 @@ from cnnc.export.verify import ATOL, RTOL, sample_feeds
 from cnnc.importer.importer import Imported
 from cnnc.importer.reader import MAX_BYTES, parse
 from cnnc.reference.engine import forward, outward
-from cnnc.reference.parallel import one_blas_thread
+from cnnc.reference.parallel.threads import one_blas_thread
 
 MAX_VALUES = 2**33  # bytes of all values of one run: a model can say any sizes
 

@@ -2,7 +2,7 @@
 
 from cnnc.reference import activation, conv, conv_transpose, dense, filter, merge, norm, pool, reshape, sequence
 from cnnc.reference.engine import BACKWARD, FORWARD, Weights, backward, forward, inward, outward
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 
 __all__ = [
     "BACKWARD",

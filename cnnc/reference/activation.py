@@ -40,7 +40,7 @@ from cnnc.ops.activation import (
     Tanh,
 )
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
-from cnnc.reference.rows import channel_sum, few, floored
+from cnnc.reference.kernels.channelwise import channel_sum, few, floored
 
 NoWeights = Mapping[str, Array]
 

@@ -24,11 +24,12 @@ import numpy as np
 from cnnc.core.arguments import Axes
 from cnnc.ops import window
 from cnnc.ops.conv import Conv
-from cnnc.reference import correlation, winograd
-from cnnc.reference.depthwise import depthwise, depthwise_kernel
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
-from cnnc.reference.rows import Offset, channel_sum
-from cnnc.reference.windows import Geometry, interior, taps
+from cnnc.reference.kernels import im2col as correlation
+from cnnc.reference.kernels import winograd
+from cnnc.reference.kernels.channelwise import Offset, channel_sum
+from cnnc.reference.kernels.depthwise import depthwise, depthwise_kernel
+from cnnc.reference.kernels.windows import Geometry, interior, taps
 
 FEW_CHANNELS, MANY_PHASES = 16, 16  # of narrow products: all taps at once are quicker than so many one after the other
 

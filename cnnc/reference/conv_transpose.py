@@ -17,8 +17,8 @@ from cnnc.ops import window
 from cnnc.ops.conv import ConvTranspose
 from cnnc.reference.conv import convolve, input_gradient, kernel_gradient
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
-from cnnc.reference.rows import Offset, channel_sum
-from cnnc.reference.windows import Geometry
+from cnnc.reference.kernels.channelwise import Offset, channel_sum
+from cnnc.reference.kernels.windows import Geometry
 
 
 def geometry(op: ConvTranspose, spatial: Axes) -> tuple[Geometry, Axes]:

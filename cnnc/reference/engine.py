@@ -28,7 +28,7 @@ from cnnc.graph.graph import Graph, Node, needed
 from cnnc.graph.sizes import Failure, resized, sizes_of
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
-from cnnc.reference.parallel import Meeting, shares, thread_count, together
+from cnnc.reference.parallel.threads import Meeting, shares, thread_count, together
 
 Array = NDArray[Any]
 Weights = dict[str, Array]

@@ -10,7 +10,7 @@ from cnnc.core.arguments import Axes
 from cnnc.ops import window
 from cnnc.ops.filter import Filter
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
-from cnnc.reference.windows import Geometry, interior, pad, tap
+from cnnc.reference.kernels.windows import Geometry, interior, pad, tap
 
 
 def _geometry(op: Filter, spatial: Axes) -> Geometry:

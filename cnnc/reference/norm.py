@@ -10,7 +10,7 @@ import numpy as np
 from cnnc.graph.for_training import BatchNormRelu
 from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
-from cnnc.reference.rows import channel_products, channel_sum, sample_sum, scaled
+from cnnc.reference.kernels.channelwise import channel_products, channel_sum, sample_sum, scaled
 
 FAR = 25.0  # the square of the mean, in variances
 

@@ -18,8 +18,8 @@ from cnnc.core.arguments import Axes
 from cnnc.ops import window
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
-from cnnc.reference.rows import few, sample_sum
-from cnnc.reference.windows import Geometry, interior, pad, tap, taps
+from cnnc.reference.kernels.channelwise import few, sample_sum
+from cnnc.reference.kernels.windows import Geometry, interior, pad, tap, taps
 
 NoWeights = Mapping[str, Array]
 

@@ -20,7 +20,7 @@ from cnnc.ops.reshape import (
     SpaceToDepth,
 )
 from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of, inward, outward
-from cnnc.reference.windows import interior, pad
+from cnnc.reference.kernels.windows import interior, pad
 
 NoWeights = Mapping[str, Array]
 Shape = tuple[int, ...]

@@ -14,7 +14,7 @@ import numpy as np
 from cnnc.core.files import read_bytes, write_atomic
 from cnnc.core.versions import versions
 from cnnc.recipe.metrics import finite
-from cnnc.reference.parallel import thread_count
+from cnnc.reference.parallel.threads import thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.curves import curves

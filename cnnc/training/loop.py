@@ -29,10 +29,10 @@ from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
 from cnnc.recipe.metrics import finite
 from cnnc.recipe.statements import CrossEntropy, require
-from cnnc.reference.crew import crew_for
 from cnnc.reference.engine import Array, StepNumbers, backward, forward
-from cnnc.reference.initial import initialize
-from cnnc.reference.parallel import keep_memory, one_blas_thread
+from cnnc.reference.initializers import initialize
+from cnnc.reference.parallel.processes import crew_for
+from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress

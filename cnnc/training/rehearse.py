@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnc.core.process_memory import Meter
 from cnnc.graph.analysis import training_memory
-from cnnc.reference.parallel import keep_memory, one_blas_thread
+from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
 from cnnc.training.loop import one_step, working
 from cnnc.training.run import Run
 

@@ -19,8 +19,8 @@ from cnnc.graph.for_training import for_training
 from cnnc.graph.graph import Graph, verify
 from cnnc.network import Network
 from cnnc.recipe.statements import Recipe
-from cnnc.reference.crew import Crew
 from cnnc.reference.engine import Weights
+from cnnc.reference.parallel.processes import Crew
 from cnnc.training.checkpoint import Progress
 from cnnc.training.objective import Objective, Score
 

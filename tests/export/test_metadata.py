@@ -18,7 +18,7 @@ from cnnc.export.metadata import PRECISION, Facts, metadata, read_facts
 from cnnc.export.runtime import open_model
 from cnnc.export.sourcemap import find, find_all, read_map
 from cnnc.network import Network, check, load
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 from cnnc.report.card import card
 from cnnc.report.model import info_text
 

@@ -22,7 +22,7 @@ from cnnc.export.runtime import open_model
 from cnnc.graph.graph import Graph
 from cnnc.network import Network, check
 from cnnc.reference.engine import forward, outward
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 from tests.op_cases import Case, cases_for, graph_of, random_feeds, random_weights
 
 TEXT = """net Small

@@ -14,7 +14,7 @@ from cnnc.export.verify import ATOL, RTOL, Proof, prove, random_weights, sample_
 from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.reference.engine import Array, Weights
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 
 NET = "input 3x8x8; c: conv 4 k=3 p=1; relu; f: fc 6"
 

@@ -17,7 +17,7 @@ from cnnc.export.emit import emit
 from cnnc.export.runtime import Provider, Session, as_fed, open_model
 from cnnc.export.score import run_batched
 from cnnc.network import check
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 
 FULL = runtime._PROVIDERS
 REAL = ort.InferenceSession

@@ -16,7 +16,7 @@ from cnnc.export.runtime import Signature, open_model
 from cnnc.export.verify import prove, sample_feeds, vocabularies
 from cnnc.network import check
 from cnnc.reference.engine import Array, forward, outward
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 from tests.op_cases import random_weights
 
 TOWERS = """block tower { embed 6 vocab=9; conv 5 k=3 p=1 flip=true; bn; relu; pool max k=7; fc 4 }

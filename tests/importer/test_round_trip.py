@@ -17,7 +17,7 @@ from cnnc.export.passes import run_passes
 from cnnc.graph.graph import Graph
 from cnnc.language.format import format_text
 from cnnc.network import check, load
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 from tests.importer.nets import network
 from tests.importer.parts import exported, imported, outputs, signature
 from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights

@@ -11,7 +11,7 @@ from cnnc.graph.analysis import receptive_fields
 from cnnc.graph.graph import Graph
 from cnnc.network import check, load
 from cnnc.reference.engine import forward
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 from tests.op_cases import CASES, Case, graph_of, random_feeds
 
 MODELS = Path(__file__).parent.parent.parent / "models"

@@ -28,7 +28,7 @@ from cnnc.ops.norm import GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.ops.reshape import ChannelShuffle, Crop, DepthToSpace, Pad, Select, Slice, SpaceToDepth
 from cnnc.ops.sequence import Embed
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 
 
 def tensor(text: str) -> TensorType:

@@ -17,8 +17,8 @@ from cnnc.ops.base import Op
 from cnnc.ops.merge import Maximum
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool
 from cnnc.reference.engine import Array, Trace
+from cnnc.reference.kernels.windows import pad, windows_of
 from cnnc.reference.pool import geometry
-from cnnc.reference.windows import pad, windows_of
 
 Margin = Callable[[Any, tuple[Array, ...]], float]
 

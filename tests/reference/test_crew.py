@@ -11,10 +11,10 @@ import pytest
 
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
-from cnnc.reference import crew as crews
-from cnnc.reference.crew import Crew, crew_for
 from cnnc.reference.engine import Array, StepNumbers, backward, forward, parts_of
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
+from cnnc.reference.parallel import processes as crews
+from cnnc.reference.parallel.processes import Crew, crew_for
 from tests.reference.test_layers import graph
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "ftruncate"), reason="workers inherit files, which this system lacks")

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.reference import conv, correlation, products, winograd
+from cnnc.reference import conv
 from cnnc.reference.engine import Array
-from cnnc.reference.rows import BLOCK, channel_products, channel_sum, scaled
-from cnnc.reference.windows import Geometry
+from cnnc.reference.kernels import im2col as correlation
+from cnnc.reference.kernels import matmul as products
+from cnnc.reference.kernels import winograd
+from cnnc.reference.kernels.channelwise import BLOCK, channel_products, channel_sum, scaled
+from cnnc.reference.kernels.windows import Geometry
 
 RANDOM = np.random.default_rng(0)
 PLAIN = 1  # neighbours at once
@@ -127,7 +130,7 @@ def test_sums_over_rows(shape: tuple[int, ...]) -> None:
 def test_batch_norm_finds_small_variances_beside_large_means() -> None:
     """In single precision the mean of squares less the square of the mean would be noise."""
     from cnnc.reference.engine import forward
-    from cnnc.reference.initial import initialize
+    from cnnc.reference.initializers import initialize
     from tests.reference.test_layers import graph
 
     made = graph("input 2x8x8; bn")

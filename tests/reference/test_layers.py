@@ -9,7 +9,7 @@ from cnnc.diagnostics import CnncError, Exit
 from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.reference.engine import Array, Weights, backward, forward, outward
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights
 
 

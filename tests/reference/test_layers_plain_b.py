@@ -22,7 +22,7 @@ from cnnc.ops.merge import Add, Concat, Maximum, Mul
 from cnnc.reference import engine
 from cnnc.reference.conv import phases
 from cnnc.reference.engine import Array, Gradients, Weights, backward, forward, inward, outward
-from cnnc.reference.initial import initialize
+from cnnc.reference.initializers import initialize
 from cnnc.reference.reshape import added_up
 from tests.op_cases import random_weights
 from tests.reference import plain

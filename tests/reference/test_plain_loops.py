@@ -17,7 +17,7 @@ from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Input
 from cnnc.ops.pool import Pool
 from cnnc.reference.engine import Array, Weights, backward, forward, inward, outward
-from cnnc.reference.windows import Geometry, windows_of
+from cnnc.reference.kernels.windows import Geometry, windows_of
 from tests.op_cases import random_weights
 from tests.reference import plain
 
@@ -261,7 +261,8 @@ def test_a_repeated_run_is_bit_identical(monkeypatch: pytest.MonkeyPatch, thread
 @pytest.mark.usefixtures("small_parts")
 def test_the_batch_is_really_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the two tests above would compare one thread with itself."""
-    from cnnc.reference import engine, parallel
+    from cnnc.reference import engine
+    from cnnc.reference.parallel import threads as parallel
 
     seen: list[list[tuple[int, int]]] = []
     real = parallel.shares

@@ -23,7 +23,8 @@ EXAMPLES = 20  # 16 to train on: two epochs of four steps
 
 PROGRAM = f"""
 import os, signal, sys
-from cnnc.reference import crew, engine
+from cnnc.reference import engine
+from cnnc.reference.parallel import processes as crew
 from cnnc.training import loop
 from tests.made import dataset
 

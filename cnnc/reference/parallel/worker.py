@@ -17,7 +17,6 @@ import numpy as np
 
 from cnnc.core.process_memory import Meter
 from cnnc.graph.graph import needed
-from cnnc.reference.crew import MEMORY, Ahead, Back, Job, common_memory
 from cnnc.reference.engine import (
     Array,
     Mode,
@@ -25,8 +24,9 @@ from cnnc.reference.engine import (
     forward_part,
     own_numbers,
 )
-from cnnc.reference.line import Line
-from cnnc.reference.parallel import keep_memory, one_blas_thread
+from cnnc.reference.parallel.pipe import Line
+from cnnc.reference.parallel.processes import MEMORY, Ahead, Back, Job, common_memory
+from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
 
 
 def work(end: int, file: int) -> None:

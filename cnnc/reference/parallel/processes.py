@@ -41,8 +41,8 @@ from cnnc.reference.engine import (
     parts_of,
     working_dtype,
 )
-from cnnc.reference.line import Line
-from cnnc.reference.parallel import shares
+from cnnc.reference.parallel.pipe import Line
+from cnnc.reference.parallel.threads import shares
 
 WORTH_IT = 3e10  # multiply-adds of a whole run: some seconds, which a few tenths for starting processes do not double
 ALIGNED = 64  # bytes: a cache line
@@ -273,7 +273,7 @@ def _start(file: int) -> tuple[subprocess.Popen[bytes], Line]:
     """A worker, and the line to it."""
     ours, theirs = Pipe()
     home = str(Path(__file__).parents[2])
-    run = f"import sys; sys.path.insert(0, {home!r}); from cnnc.reference.worker import work; work({theirs.fileno()}, {file})"
+    run = f"import sys; sys.path.insert(0, {home!r}); from cnnc.reference.parallel.worker import work; work({theirs.fileno()}, {file})"
     # sessions of their own: a Ctrl-C at the terminal is for the first process alone
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with theirs:

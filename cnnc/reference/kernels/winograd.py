@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnc.reference.engine import Array
-from cnnc.reference.products import across_times, aligned, laid
-from cnnc.reference.rows import Offset
-from cnnc.reference.windows import Geometry, interior, view
+from cnnc.reference.kernels.channelwise import Offset
+from cnnc.reference.kernels.matmul import across_times, aligned, laid
+from cnnc.reference.kernels.windows import Geometry, interior, view
 
 TILE, SEEN = 4, 6
 PLACES = SEEN * SEEN

@@ -20,9 +20,9 @@ import numpy as np
 
 from cnnc.core.arguments import Axes
 from cnnc.reference.engine import Array
-from cnnc.reference.products import aligned, row_cost, times, transposed_times
-from cnnc.reference.rows import Offset, few
-from cnnc.reference.windows import Geometry, interior, taps, windows_of
+from cnnc.reference.kernels.channelwise import Offset, few
+from cnnc.reference.kernels.matmul import aligned, row_cost, times, transposed_times
+from cnnc.reference.kernels.windows import Geometry, interior, taps, windows_of
 
 CACHE_BYTES = 1 << 20  # of columns at a time: with the kernel and the result they fit a second-level cache
 

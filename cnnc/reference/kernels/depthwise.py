@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from cnnc.reference.engine import Array
-from cnnc.reference.products import aligned
-from cnnc.reference.rows import few
-from cnnc.reference.windows import Geometry, interior, view, windows_of
+from cnnc.reference.kernels.channelwise import few
+from cnnc.reference.kernels.matmul import aligned
+from cnnc.reference.kernels.windows import Geometry, interior, view, windows_of
 
 _SPATIAL, _TAPS = "hwd", "abe"  # the letters of axes: n images, c channels
 

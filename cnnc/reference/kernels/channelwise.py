@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cnnc.reference.engine import Array
-from cnnc.reference.products import aligned
+from cnnc.reference.kernels.matmul import aligned
 
 LONG = 8192  # elements of an inner loop: as many repeated numbers lie in the first-level cache beside a row
 SUMMED = 1024  # of one whose sums are gathered in double precision
