@@ -178,7 +178,7 @@ def test_no_two_modules_need_each_other() -> None:
         (("typer", "rich", "click"), ("cnnc.cli",)),
         (("threadpoolctl",), ("cnnc.reference.parallel.threads",)),
         (("safetensors",), ("cnnc.training.checkpoint",)),
-        (("PIL",), ("cnnc.data.pictures",)),
+        (("PIL",), ("cnnc.data.image_file",)),
         (("tensorboardX",), ("cnnc.training.tensorboard",)),
         (("numpy",), ("cnnc.reference", "cnnc.export", "cnnc.importer", "cnnc.training", "cnnc.data", "cnnc.cli")),
     ],

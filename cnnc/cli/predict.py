@@ -13,7 +13,7 @@ from cnnc.cli.console import say, show, tell
 from cnnc.diagnostics import CnncError, Exit, nearest
 
 if TYPE_CHECKING:
-    from cnnc.data.examples import Entry, Examples
+    from cnnc.data.prediction_inputs import Entry, Examples
     from cnnc.export.answers import Answer
 
 
@@ -125,7 +125,7 @@ def _sources(files: list[Path], text: list[str], inputs: list[str], known: list[
 
 
 def _read(source: _Source, known: list[Entry]) -> Examples:
-    from cnnc.data.examples import read_each, read_file, read_sentences
+    from cnnc.data.prediction_inputs import read_each, read_file, read_sentences
 
     if source.text is None and "" not in source.inputs:
         return read_each(source.inputs, known)

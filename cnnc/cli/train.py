@@ -114,8 +114,8 @@ def _rehearse(network: Network, data: Path | None, json: bool) -> None:
 
     from cnnc.recipe.metrics import decimals
     from cnnc.report.table import human_bytes
+    from cnnc.training.dry_run import rehearse
     from cnnc.training.loop import open_data, start
-    from cnnc.training.rehearse import rehearse
 
     dataset = open_data(network, data, tell)
     with TemporaryDirectory(prefix="cnnc-") as folder:

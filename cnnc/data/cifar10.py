@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cnnc.data import fetch, images
 from cnnc.data.catalog import KNOWN
 from cnnc.data.dataset import Dataset, Split
-from cnnc.data.pictures import require
+from cnnc.data.image_file import require
 from cnnc.data.sources import Tree, bad, open_tree
 from cnnc.diagnostics import CnncError
 

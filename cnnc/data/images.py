@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
-from cnnc.data.pictures import NoPicture, decode, require
-from cnnc.data.shares import check_classes, share_out, tell_classes, tell_split
+from cnnc.data.image_file import NoPicture, decode, require
 from cnnc.data.sources import Tree, bad, locate, open_tree
+from cnnc.data.splits import check_classes, share_out, tell_classes, tell_split
 from cnnc.diagnostics import CnncError
 
 MEMORY = 2**29

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from cnnc.core.tensor import DType, TensorType, format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Column, Dataset, Split
-from cnnc.data.shares import share_out, tell_classes, tell_split
 from cnnc.data.sources import bad, locate, open_zip
+from cnnc.data.splits import share_out, tell_classes, tell_split
 
 MAPPED = 2**28
 """The bytes from which on an uncompressed array stays on the disk."""

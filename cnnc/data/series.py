@@ -23,8 +23,8 @@ from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.lines import lines
-from cnnc.data.shares import HEADERS, check_classes, classes_of, number, share_out, tell_classes
 from cnnc.data.sources import bad, locate
+from cnnc.data.splits import HEADERS, check_classes, classes_of, number, share_out, tell_classes
 from cnnc.diagnostics import CnncError
 
 _LARGEST = float(np.finfo(np.float32).max)

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.lines import lines, raw_lines
-from cnnc.data.shares import HEADERS, check_classes, classes_of, share_out, tell_classes
 from cnnc.data.sources import bad, locate
+from cnnc.data.splits import HEADERS, check_classes, classes_of, share_out, tell_classes
 from cnnc.diagnostics import CnncError
 
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.files import replacing
-from cnnc.data.examples import Entry
+from cnnc.data.prediction_inputs import Entry
 from cnnc.export.runtime import Session
 from cnnc.export.score import Guess, guesses, run_batched
 from cnnc.reference.engine import Array
@@ -91,7 +91,7 @@ class Answer(NamedTuple):
 
         A picture's values are cut to 0..1. Raises CnncError E902, and E906 without Pillow.
         """
-        from cnnc.data.pictures import write_png
+        from cnnc.data.image_file import write_png
 
         array = self.labels if self.kind == "label map" else self.values
         written = [path.with_name(f"{path.name}.npy")]

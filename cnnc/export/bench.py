@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnc.core.process_memory import peak_process_memory
-from cnnc.data.examples import Entry
+from cnnc.data.prediction_inputs import Entry
 from cnnc.diagnostics import CnncError
 from cnnc.export.answers import entries
 from cnnc.export.runtime import Provider, Session, open_model, short_name

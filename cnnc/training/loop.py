@@ -36,11 +36,11 @@ from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
-from cnnc.training.folder import line_of, metrics_before, save, save_metrics, save_network, save_test
-from cnnc.training.health import diverged, odd_first_loss
+from cnnc.training.divergence import diverged, odd_first_loss
 from cnnc.training.objective import Objective, Score, feeds_of
 from cnnc.training.optimizers import clip, update
 from cnnc.training.run import Epoch, Result, Run, Stopping, Watcher
+from cnnc.training.run_folder import line_of, metrics_before, save, save_metrics, save_network, save_test
 from cnnc.training.schedules import factor
 
 SAVE_SECONDS = 300.0  # at most so much work is lost to a power cut

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from cnnc.diagnostics import CnncError
-from cnnc.training.folder import line_of
 from cnnc.training.run import Epoch, Run, Watcher
+from cnnc.training.run_folder import line_of
 
 FOLDER = "tensorboard"
 

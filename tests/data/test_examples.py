@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.data.examples import Entry, read_each, read_file, read_sentences
+from cnnc.data.prediction_inputs import Entry, read_each, read_file, read_sentences
 from cnnc.diagnostics import CnncError
 from cnnc.graph.sizes import Legal
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from cnnc.data import images, load
-from cnnc.data.pictures import NoPicture, decode
+from cnnc.data.image_file import NoPicture, decode
 from cnnc.data.sources import open_tree
 from cnnc.diagnostics import CnncError
 from tests.data.conftest import data_folder, refused, takes, told

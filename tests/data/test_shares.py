@@ -7,7 +7,7 @@ import pytest
 
 from cnnc.data import Request
 from cnnc.data.dataset import Split
-from cnnc.data.shares import check_classes, classes_of, hold_back, number, share_out, tell_classes
+from cnnc.data.splits import check_classes, classes_of, hold_back, number, share_out, tell_classes
 from cnnc.diagnostics import CnncError
 
 LABELS = np.array([0] * 50 + [1] * 20 + [2] * 5 + [3], np.int64)

@@ -34,7 +34,7 @@ from tempfile import TemporaryDirectory
 from pathlib import Path
 from cnnc.network import load
 from cnnc.training.loop import start
-from cnnc.training.rehearse import rehearse
+from cnnc.training.dry_run import rehearse
 from tests.made import dataset
 
 network = load(sys.argv[1], [f"train.batch={sys.argv[2]}", "train.data.val=0"])

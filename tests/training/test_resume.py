@@ -15,7 +15,7 @@ import pytest
 
 from cnnc.core import files
 from cnnc.training import checkpoint as checkpoints
-from cnnc.training import folder as run_folder
+from cnnc.training import run_folder as run_folder
 from cnnc.training.loop import start, train
 from cnnc.training.run import Stopping
 from tests.training.conftest import TINY, Trainer, countdown, saved, tiny

@@ -18,7 +18,7 @@ from cnnc.reference.parallel.threads import thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.curves import curves
-from cnnc.training.health import diverged
+from cnnc.training.divergence import diverged
 from cnnc.training.objective import Score
 from cnnc.training.run import Epoch, Run
 

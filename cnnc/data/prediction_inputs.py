@@ -107,7 +107,7 @@ def read_sentences(lines: Iterable[str], entries: Sequence[Entry], where: str) -
     sentence is cut or padded as in training. Raises CnncError E608.
     """
     from cnnc.data import text
-    from cnnc.data.shares import HEADERS
+    from cnnc.data.splits import HEADERS
 
     columns: list[list[tuple[str, ...]]] = [[] for _ in entries]
     for number, line in enumerate(lines, 1):
@@ -169,7 +169,7 @@ def _series(path: Path, entry: Entry) -> Examples:
 
 
 def _picture(path: Path, entry: Entry) -> Examples:
-    from cnnc.data.pictures import read_picture, size_of
+    from cnnc.data.image_file import read_picture, size_of
 
     if len(entry.shape) != 3 or entry.shape[0] not in (1, 3) or entry.dtype == "int64":
         raise CnncError.of("E608", f"the network takes {entry}, which is no picture", help="give it a .npy file")
