@@ -23,9 +23,9 @@ NAMES = ("lenet5", "convnetjs", "vgg", "resnet20", "separable")
 def write(who: str, name: str, path: Path) -> None:
     """Writes the network with weights drawn at random."""
     if who == "cnnc":
-        from cnnc.export.export import export as export_network
-        from cnnc.export.verify import random_weights
         from cnnc.network import load
+        from cnnc.onnx.emit.export import export as export_network
+        from cnnc.onnx.emit.verify import random_weights
 
         network = load(NETS / f"{name}.cnn")
         export_network(network, random_weights(network.require_graph(), 0), path)

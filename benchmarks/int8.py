@@ -1,7 +1,7 @@
 """What int8 gains on onnxruntime, layer by layer and for whole networks: `python -m benchmarks.int8 [FILE.cnn ...]`.
 
 Each network stands there in float32, with everything in int8 that can be, and as `cnnc export --int8` places it (see
-cnnc/export/placement.py). The three take turns, one example at a time on one thread; the median of a turn, and of the
+cnnc/onnx/quantize/placement.py). The three take turns, one example at a time on one thread; the median of a turn, and of the
 turns the least. Weights and input are random: accuracy is not looked at.
 """
 
@@ -17,13 +17,13 @@ import numpy as np
 import onnx
 
 from cnnc.data.dataset import Split
-from cnnc.export import quantize
-from cnnc.export.bench import random_feeds
-from cnnc.export.export import export
-from cnnc.export.precision import Examples
-from cnnc.export.runtime import Session
-from cnnc.export.verify import random_weights
 from cnnc.network import Network, check, load
+from cnnc.onnx.emit.export import export
+from cnnc.onnx.emit.verify import random_weights
+from cnnc.onnx.quantize import int8 as quantize
+from cnnc.onnx.quantize.examples import Examples
+from cnnc.onnx.run.bench import random_feeds
+from cnnc.onnx.run.session import Session
 from cnnc.ops.dense import Input
 
 LAYERS = (

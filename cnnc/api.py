@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
-from cnnc.export.emit import DEFAULT_OPSET
-from cnnc.export.export import Exported, Options
-from cnnc.export.export import export as export_network
-from cnnc.export.metadata import whole_numbers
-from cnnc.export.precision import Examples
-from cnnc.export.runtime import Session
-from cnnc.export.score import run_batched
 from cnnc.network import Network, check
+from cnnc.onnx.emit.export import Exported, Options
+from cnnc.onnx.emit.export import export as export_network
+from cnnc.onnx.emit.model import DEFAULT_OPSET
+from cnnc.onnx.metadata import whole_numbers
+from cnnc.onnx.quantize.examples import Examples
+from cnnc.onnx.run.batched_run import run_batched
+from cnnc.onnx.run.session import Session
 from cnnc.recipe.metrics import LESS_IS_BETTER
 from cnnc.recipe.statements import require
 from cnnc.reference.engine import Array

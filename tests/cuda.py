@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cnnc.diagnostics import CnncError
-from cnnc.export.emit import emit
-from cnnc.export.runtime import Session
 from cnnc.network import check
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.run.session import Session
 from cnnc.reference.initializers import initialize
 
 

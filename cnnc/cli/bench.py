@@ -25,7 +25,7 @@ def bench(
     json: Annotated[bool, typer.Option("--json", help="One JSON object; times in seconds.")] = False,
 ) -> None:
     """Measure latency, throughput, load time and memory of a model on random input."""
-    from cnnc.export.bench import bench as measure
+    from cnnc.onnx.run.bench import bench as measure
     from cnnc.report.table import human_bytes
 
     wanted = sizes_at(sizes or [], "--size")

@@ -14,7 +14,7 @@ from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
     from cnnc.api import Evaluation
-    from cnnc.export.runtime import Session
+    from cnnc.onnx.run.session import Session
 
 
 def evaluate(
@@ -30,7 +30,7 @@ def evaluate(
             raise CnncError.of("E010", "--on is for models; a run is scored on the data it was trained for")
         _run(model, data, json)
         return
-    from cnnc.export.runtime import open_model
+    from cnnc.onnx.run.session import open_model
 
     session = open_model(model, provider.value)
     tell(f"running on {session.provider}")
@@ -69,7 +69,7 @@ def _model(session: Session, data: Path | None, json: bool) -> None:
 def _classify(session: Session, data: Path | None, name: str, json: bool) -> None:
     """The accuracy on a data set that has a name; all that is needed of the model are scores of classes."""
     from cnnc.data import load
-    from cnnc.export.score import score
+    from cnnc.onnx.run.batched_run import score
 
     found = score(session, load(name, data, tell).test)
     if json:

@@ -14,9 +14,9 @@ from cnnc.cli.console import say, show, tell
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
-    from cnnc.export.export import Exported, Options
-    from cnnc.export.precision import Quality
-    from cnnc.export.verify import Deviation
+    from cnnc.onnx.emit.export import Exported, Options
+    from cnnc.onnx.emit.verify import Deviation
+    from cnnc.onnx.quantize.examples import Quality
 
 
 class Target(StrEnum):
@@ -78,7 +78,7 @@ def export(
 
 
 def _options(opset: int, without: list[str], fp16: bool, int8: bool, external: bool, target: Target | None) -> Options:
-    from cnnc.export.export import Options
+    from cnnc.onnx.emit.export import Options
 
     if fp16 and int8:
         raise CnncError.of("E010", "--fp16 and --int8 are two precisions; a model has one")
@@ -92,7 +92,7 @@ def _options(opset: int, without: list[str], fp16: bool, int8: bool, external: b
 
 
 def _list_passes() -> None:
-    from cnnc.export.passes import PASSES
+    from cnnc.onnx.emit.passes import PASSES
 
     width = max(map(len, PASSES))
     for name, run in PASSES.items():
@@ -102,9 +102,9 @@ def _list_passes() -> None:
 def _write_card(model: Path, path: Path) -> None:
     """The card of a model, from what the model itself says. Raises CnncError E902."""
     from cnnc.core.files import write_atomic
-    from cnnc.export.info import describe, properties, read_model
-    from cnnc.export.metadata import read_facts
     from cnnc.network import check
+    from cnnc.onnx.metadata import read_facts
+    from cnnc.onnx.run.inspect import describe, properties, read_model
     from cnnc.report.card import card
 
     found = describe(model)
@@ -141,9 +141,9 @@ def _export_untrained(
     outputs: Sequence[str],
 ) -> Exported:
     from cnnc.data.catalog import KNOWN
-    from cnnc.export.export import export as export_network
-    from cnnc.export.verify import random_weights
     from cnnc.network import load
+    from cnnc.onnx.emit.export import export as export_network
+    from cnnc.onnx.emit.verify import random_weights
 
     network = load(file, settings, at)
     graph = network.require_graph()

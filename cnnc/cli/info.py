@@ -17,8 +17,8 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show what a model is: inputs and how to feed them, outputs, classes, training, versions."""
-    from cnnc.export.info import describe, properties, read_model
-    from cnnc.export.metadata import read_facts
+    from cnnc.onnx.metadata import read_facts
+    from cnnc.onnx.run.inspect import describe, properties, read_model
 
     if source:
         text = read_facts(properties(read_model(model))).source

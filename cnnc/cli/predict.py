@@ -14,7 +14,7 @@ from cnnc.diagnostics import CnncError, Exit, nearest
 
 if TYPE_CHECKING:
     from cnnc.data.prediction_inputs import Entry, Examples
-    from cnnc.export.answers import Answer
+    from cnnc.onnx.run.predictions import Answer
 
 
 class ProviderChoice(StrEnum):
@@ -61,8 +61,8 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="One JSON list, an object an example.")] = False,
 ) -> None:
     """Run an exported model on onnxruntime: it knows by itself how it is fed and what its outputs mean."""
-    from cnnc.export.answers import answers, entries
-    from cnnc.export.runtime import open_model
+    from cnnc.onnx.run.predictions import answers, entries
+    from cnnc.onnx.run.session import open_model
 
     if not (files or text or inputs):
         raise CnncError.of("E010", "nothing to look at", help="name files, or `--text` with a sentence")

@@ -10,7 +10,7 @@ import typer
 from cnnc.cli.console import say
 
 if TYPE_CHECKING:
-    from cnnc.export.sourcemap import Found
+    from cnnc.onnx.source_map import Found
 
 
 def where(
@@ -21,8 +21,8 @@ def where(
     json: Annotated[bool, typer.Option("--json", help="One JSON object, or a list of all.")] = False,
 ) -> None:
     """Show where in the network's text a node stands, and the block calls that led there."""
-    from cnnc.export.info import read_model
-    from cnnc.export.sourcemap import find, find_all
+    from cnnc.onnx.run.inspect import read_model
+    from cnnc.onnx.source_map import find, find_all
 
     if name is not None:
         one = find(read_model(model), name, str(model))

@@ -19,10 +19,10 @@ from onnx import AttributeProto, TensorProto
 
 from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
-from cnnc.export.info import require_model
-from cnnc.export.sourcemap import SOURCE
 from cnnc.importer.beside import Beside
 from cnnc.importer.tensors import MAX_AXES, array_of, damaged, type_name
+from cnnc.onnx.run.inspect import require_model
+from cnnc.onnx.source_map import SOURCE
 from cnnc.reference.engine import Array
 
 OLDEST_OPSET = 7

@@ -1,6 +1,6 @@
 """The model card: a page of Markdown beside a model, with what is known of it and how to run it.
 
-In: the plain data of `cnnc.export.info.describe`, and the summary of the network. Out: Markdown. It says what cnnc
+In: the plain data of `cnnc.onnx.run.inspect.describe`, and the summary of the network. Out: Markdown. It says what cnnc
 counted or measured, and nothing else; what nobody measured is left out.
 """
 
@@ -23,7 +23,7 @@ _PROVEN = {
     "float16": f"{_FIRST}the scores differ by at most 1 % of the largest, and no clear answer is another.",
     "int8": f"{_FIRST}at most one point of accuracy was lost on the test examples, or, where these have no classes, "
     "the outputs differ by at most 10 %.",
-}  # by the gates of cnnc.export.half and cnnc.export.quantize
+}  # by the gates of cnnc.onnx.quantize.float16 and cnnc.onnx.quantize.int8
 
 
 def card(found: Data, summary: Summary) -> str:

@@ -1,6 +1,6 @@
 """A model in words: how it is fed and read, for `cnnc info` and the model card.
 
-In: the plain data of `cnnc.export.info.describe`. Out: text. Nothing is computed, and nothing said that is not there.
+In: the plain data of `cnnc.onnx.run.inspect.describe`. Out: text. Nothing is computed, and nothing said that is not there.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnnc.data import load
-from cnnc.export.verify import ATOL, RTOL
+from cnnc.onnx.emit.verify import ATOL, RTOL
 from tests.cli.conftest import Cnnc, codes
 from tests.cuda import WHY_NOT, needs_cuda
 from tests.importer.parts import model as by_hand

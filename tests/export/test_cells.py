@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError
-from cnnc.export import quantize
-from cnnc.export.cells import ALIGNED, Cells, cells_of
-from cnnc.export.emit import emit
-from cnnc.export.family import family
-from cnnc.export.metadata import metadata
-from cnnc.export.passes import PASSES, run_passes
-from cnnc.export.placement import shapes_of
-from cnnc.export.precision import Examples
-from cnnc.export.sourcemap import find, find_all
-from cnnc.export.verify import random_weights
 from cnnc.network import Network, check
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.emit.passes import PASSES, run_passes
+from cnnc.onnx.emit.size_family import family
+from cnnc.onnx.emit.verify import random_weights
+from cnnc.onnx.metadata import metadata
+from cnnc.onnx.quantize import int8 as quantize
+from cnnc.onnx.quantize.column_blocking import ALIGNED, Cells, cells_of
+from cnnc.onnx.quantize.examples import Examples
+from cnnc.onnx.quantize.placement import shapes_of
+from cnnc.onnx.source_map import find, find_all
 from cnnc.reference.engine import Array
 from tests.export.test_placement import optimized
 
@@ -174,7 +174,7 @@ def test_any_convolution_gives_the_same_numbers(data: st.DataObject) -> None:
         assume(False)
     assume(found is not None and (channels % ALIGNED == 0 or high * size > 1))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("cnnc.export.placement.MACS", 0)
+        monkeypatch.setattr("cnnc.onnx.quantize.placement.MACS", 0)
         made, plain, _ = both(text, monkeypatch)
     assert kinds(made)["Tile"] > 0
     np.testing.assert_array_equal(values(made)[0], values(plain)[0])

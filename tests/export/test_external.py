@@ -10,12 +10,12 @@ import onnx
 import pytest
 
 from cnnc.diagnostics import CnncError
-from cnnc.export import external
-from cnnc.export import verify as proof
-from cnnc.export.export import Exported, Options, export
-from cnnc.export.runtime import open_model
-from cnnc.export.verify import random_weights, sample_feeds
 from cnnc.network import Network, check
+from cnnc.onnx.emit import external
+from cnnc.onnx.emit import verify as proof
+from cnnc.onnx.emit.export import Exported, Options, export
+from cnnc.onnx.emit.verify import random_weights, sample_feeds
+from cnnc.onnx.run.session import open_model
 from cnnc.reference.engine import Weights, forward, outward
 
 TEXT = "net Wide\ninput 3x16x16\nconv 16 k=3 p=1\nbn\nrelu\nconv 24 k=3\nrelu\nfc 10\nsoftmax\n"

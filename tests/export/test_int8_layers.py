@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from cnnc.export.sourcemap import find_all
+from cnnc.onnx.source_map import find_all
 from tests.export.test_cells import both, emitted, values
 
 NETWORKS = {

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cnnc import api
-from cnnc.export.export import Options
 from cnnc.network import load
+from cnnc.onnx.emit.export import Options
 
 MODELS = Path(__file__).parent.parent.parent / "models"
 EPOCHS = {"lenet5": 1, "convnetjs_cifar10": 4, "mobilenet_cifar10": 2}

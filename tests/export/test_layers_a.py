@@ -6,10 +6,10 @@ import onnx
 import pytest
 
 from cnnc.diagnostics import CnncError
-from cnnc.export.emit import emit
-from cnnc.export.passes import run_passes
-from cnnc.export.verify import prove
 from cnnc.network import check
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.emit.passes import run_passes
+from cnnc.onnx.emit.verify import prove
 from tests.op_cases import Case, random_feeds, random_weights
 
 BY_OPSET = """

@@ -10,12 +10,12 @@ import pytest
 
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError, Exit
-from cnnc.export import mcu
-from cnnc.export.export import Exported, Options, export
-from cnnc.export.precision import Examples
-from cnnc.export.verify import random_weights
 from cnnc.graph.analysis import peak_memory
 from cnnc.network import Network, check
+from cnnc.onnx.emit import microcontrollers as mcu
+from cnnc.onnx.emit.export import Exported, Options, export
+from cnnc.onnx.emit.verify import random_weights
+from cnnc.onnx.quantize.examples import Examples
 
 SMALL = "input 1x8x8; conv 4 k=3 p=1 bias=false; bn; relu; pool max k=2; dropout; fc 10; softmax"
 

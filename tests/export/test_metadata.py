@@ -11,13 +11,13 @@ import onnx
 import pytest
 
 from cnnc.diagnostics import CnncError
-from cnnc.export.emit import emit
-from cnnc.export.export import export
-from cnnc.export.info import describe
-from cnnc.export.metadata import PRECISION, Facts, metadata, read_facts
-from cnnc.export.runtime import open_model
-from cnnc.export.sourcemap import find, find_all, read_map
 from cnnc.network import Network, check, load
+from cnnc.onnx.emit.export import export
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.metadata import PRECISION, Facts, metadata, read_facts
+from cnnc.onnx.run.inspect import describe
+from cnnc.onnx.run.session import open_model
+from cnnc.onnx.source_map import find, find_all, read_map
 from cnnc.reference.initializers import initialize
 from cnnc.report.card import card
 from cnnc.report.model import info_text

@@ -15,12 +15,12 @@ import pytest
 from onnx import numpy_helper
 
 from cnnc.diagnostics import CnncError
-from cnnc.export.emit import emit
-from cnnc.export.export import export
-from cnnc.export.passes import Pass, drop_identity, fold_scale, run_passes
-from cnnc.export.runtime import open_model
 from cnnc.graph.graph import Graph
 from cnnc.network import Network, check
+from cnnc.onnx.emit.export import export
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.emit.passes import Pass, drop_identity, fold_scale, run_passes
+from cnnc.onnx.run.session import open_model
 from cnnc.reference.engine import forward, outward
 from cnnc.reference.initializers import initialize
 from tests.op_cases import Case, cases_for, graph_of, random_feeds, random_weights
@@ -238,7 +238,7 @@ def test_the_file_runs_at_any_batch_and_carries_its_source(tmp_path: Path) -> No
 
 
 def test_a_failed_proof_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnnc.export import export as module
+    from cnnc.onnx.emit import export as module
 
     def spoil(
         graph: Graph, weights: dict[str, np.ndarray], passes: Sequence[Pass]
@@ -264,7 +264,7 @@ def test_a_folder_in_the_way_is_said_so(tmp_path: Path) -> None:
 _WRITE = """
 import sys
 from pathlib import Path
-from cnnc.export.export import export
+from cnnc.onnx.emit.export import export
 from cnnc.network import load
 from cnnc.reference import initialize
 network = load(sys.argv[1])

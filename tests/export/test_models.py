@@ -7,10 +7,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from cnnc.export.emit import newest_opset
-from cnnc.export.export import Options, export
-from cnnc.export.verify import random_weights
 from cnnc.network import load
+from cnnc.onnx.emit.export import Options, export
+from cnnc.onnx.emit.model import newest_opset
+from cnnc.onnx.emit.verify import random_weights
 
 FILES = sorted((Path(__file__).parent.parent.parent / "models").glob("*.cnn"))
 QUICK = 2 * 10**7  # multiply-adds and parameters of what runs every time

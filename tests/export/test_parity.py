@@ -8,11 +8,11 @@ import pytest
 from onnx import numpy_helper
 
 from cnnc.diagnostics import CnncError, Exit
-from cnnc.export.emit import emit, newest_opset
-from cnnc.export.passes import run_passes
-from cnnc.export.verify import ATOL, RTOL, Proof, Subject, prove
 from cnnc.graph.graph import Graph
 from cnnc.network import check
+from cnnc.onnx.emit.model import emit, newest_opset
+from cnnc.onnx.emit.passes import run_passes
+from cnnc.onnx.emit.verify import ATOL, RTOL, Proof, Subject, prove
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import Weights
 from tests.cuda import needs_cuda

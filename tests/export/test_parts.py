@@ -10,10 +10,10 @@ import pytest
 
 from cnnc import api
 from cnnc.diagnostics import CnncError
-from cnnc.export.export import Options, export
-from cnnc.export.runtime import open_model
-from cnnc.export.verify import random_weights, sample_feeds
 from cnnc.network import check
+from cnnc.onnx.emit.export import Options, export
+from cnnc.onnx.emit.verify import random_weights, sample_feeds
+from cnnc.onnx.run.session import open_model
 from cnnc.reference.engine import forward, outward
 
 OPEN = """net Open

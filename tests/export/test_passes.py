@@ -7,10 +7,10 @@ import onnx
 import pytest
 
 from cnnc.diagnostics import CnncError
-from cnnc.export.emit import emit
-from cnnc.export.passes import PASSES, chosen, fold_normalize, fold_scale, run_passes, share_weights
-from cnnc.export.verify import prove, sample_feeds
 from cnnc.network import check
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.emit.passes import PASSES, chosen, fold_normalize, fold_scale, run_passes, share_weights
+from cnnc.onnx.emit.verify import prove, sample_feeds
 from cnnc.reference.engine import forward
 from tests.op_cases import Case, random_feeds, random_weights
 

@@ -11,14 +11,14 @@ import onnxruntime as ort
 import pytest
 
 from cnnc.data.dataset import Split
-from cnnc.export.emit import emit
-from cnnc.export.export import Exported, Options, export
-from cnnc.export.passes import PASSES, run_passes
-from cnnc.export.placement import WITH_WEIGHTS, in_integers
-from cnnc.export.precision import Examples
-from cnnc.export.sourcemap import find
-from cnnc.export.verify import random_weights
 from cnnc.network import Network, check
+from cnnc.onnx.emit.export import Exported, Options, export
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.emit.passes import PASSES, run_passes
+from cnnc.onnx.emit.verify import random_weights
+from cnnc.onnx.quantize.examples import Examples
+from cnnc.onnx.quantize.placement import WITH_WEIGHTS, in_integers
+from cnnc.onnx.source_map import find
 
 SEPARABLE = """net Separable
 input 3x32x32

@@ -15,12 +15,13 @@ from cnnc import api
 from cnnc.data import load as load_data
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError, Exit
-from cnnc.export import half, quantize
-from cnnc.export.export import Exported, Options, export
-from cnnc.export.precision import Examples
-from cnnc.export.runtime import open_model
-from cnnc.export.verify import random_weights
 from cnnc.network import Network, check
+from cnnc.onnx.emit.export import Exported, Options, export
+from cnnc.onnx.emit.verify import random_weights
+from cnnc.onnx.quantize import float16 as half
+from cnnc.onnx.quantize import int8 as quantize
+from cnnc.onnx.quantize.examples import Examples
+from cnnc.onnx.run.session import open_model
 from cnnc.reference.engine import Weights
 from cnnc.training import checkpoint as checkpoints
 

@@ -8,11 +8,11 @@ import pytest
 from onnx import numpy_helper
 
 from cnnc.diagnostics import CnncError
-from cnnc.export.emit import emit
-from cnnc.export.passes import run_passes
-from cnnc.export.verify import ATOL, RTOL, Proof, prove, random_weights, sample_feeds
 from cnnc.graph.graph import Graph
 from cnnc.network import check
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.emit.passes import run_passes
+from cnnc.onnx.emit.verify import ATOL, RTOL, Proof, prove, random_weights, sample_feeds
 from cnnc.reference.engine import Array, Weights
 from cnnc.reference.initializers import initialize
 

@@ -12,11 +12,11 @@ import pytest
 
 from cnnc.cli.predict import ProviderChoice
 from cnnc.diagnostics import CnncError, Exit
-from cnnc.export import runtime
-from cnnc.export.emit import emit
-from cnnc.export.runtime import Provider, Session, as_fed, open_model
-from cnnc.export.score import run_batched
 from cnnc.network import check
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.run import session as runtime
+from cnnc.onnx.run.batched_run import run_batched
+from cnnc.onnx.run.session import Provider, Session, as_fed, open_model
 from cnnc.reference.initializers import initialize
 
 FULL = runtime._PROVIDERS

@@ -9,12 +9,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from cnnc.export.emit import emit
-from cnnc.export.export import export
-from cnnc.export.passes import fold_scale, run_passes
-from cnnc.export.runtime import Signature, open_model
-from cnnc.export.verify import prove, sample_feeds, vocabularies
 from cnnc.network import check
+from cnnc.onnx.emit.export import export
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.emit.passes import fold_scale, run_passes
+from cnnc.onnx.emit.verify import prove, sample_feeds, vocabularies
+from cnnc.onnx.run.session import Signature, open_model
 from cnnc.reference.engine import Array, forward, outward
 from cnnc.reference.initializers import initialize
 from tests.op_cases import random_weights

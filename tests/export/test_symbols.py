@@ -14,13 +14,13 @@ import pytest
 
 from cnnc import api
 from cnnc.diagnostics import CnncError
-from cnnc.export.emit import emit
-from cnnc.export.export import Options, export
-from cnnc.export.family import family
-from cnnc.export.passes import run_passes
-from cnnc.export.runtime import Session
-from cnnc.export.verify import random_weights
 from cnnc.network import Network, check
+from cnnc.onnx.emit.export import Options, export
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.emit.passes import run_passes
+from cnnc.onnx.emit.size_family import family
+from cnnc.onnx.emit.verify import random_weights
+from cnnc.onnx.run.session import Session
 from cnnc.reference.engine import Array, Weights, forward, outward
 from cnnc.training import checkpoint as checkpoints
 from tests.op_cases import CASES, Case

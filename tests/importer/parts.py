@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from cnnc.export.emit import emit
-from cnnc.export.passes import run_passes
 from cnnc.graph.graph import Graph
 from cnnc.importer.importer import Imported, of_model
 from cnnc.importer.reader import model_of
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.emit.passes import run_passes
 from cnnc.reference.engine import Array, Weights, forward, outward
 
 Shape = Sequence[Any]

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto
 
 from cnnc.diagnostics import CnncError
-from cnnc.export.runtime import Session
 from cnnc.network import check
+from cnnc.onnx.run.session import Session
 from cnnc.reference.engine import forward, outward
 from tests.importer.parts import exported, imported, model, node, statements
 from tests.op_cases import random_weights

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cnnc.diagnostics import Source
-from cnnc.export.emit import emit
-from cnnc.export.family import family
-from cnnc.export.passes import run_passes
 from cnnc.graph.graph import Graph
 from cnnc.language.format import format_text
 from cnnc.network import check, load
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.emit.passes import run_passes
+from cnnc.onnx.emit.size_family import family
 from cnnc.reference.initializers import initialize
 from tests.importer.nets import network
 from tests.importer.parts import exported, imported, outputs, signature

@@ -1,0 +1,5 @@
+"""How ONNX says each layer. Importing this package fills the table `EMISSIONS`."""
+
+from cnnc.onnx.emit.ops import activation, conv, dense, filter, merge, norm, pool, reshape, sequence
+
+__all__ = ["activation", "conv", "dense", "filter", "merge", "norm", "pool", "reshape", "sequence"]

@@ -1,0 +1,93 @@
+"""Layers that bring values to a common scale."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cnnc.graph.graph import Node
+from cnnc.onnx.emit.emitter import Emitter, emission_of
+from cnnc.onnx.emit.ops.parts import per_channel
+from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize
+
+
+@emission_of(BatchNorm)
+def _batch_norm(e: Emitter, op: BatchNorm, node: Node, inputs: list[str]) -> None:
+    channels = node.type.channels
+    scale = e.weight("scale") if op.affine else e.constant(e.inner("scale"), np.ones(channels))
+    shift = e.weight("shift") if op.affine else e.constant(e.inner("shift"), np.zeros(channels))
+    e.op("BatchNormalization", [*inputs, scale, shift, e.weight("mean"), e.weight("var")], epsilon=op.eps)
+
+
+@emission_of(InstanceNorm)
+def _instance_norm(e: Emitter, op: InstanceNorm, node: Node, inputs: list[str]) -> None:
+    e.op("InstanceNormalization", [*inputs, e.weight("scale"), e.weight("shift")], epsilon=op.eps)
+
+
+@emission_of(GroupNorm)
+def _group_norm(e: Emitter, op: GroupNorm, node: Node, inputs: list[str]) -> None:
+    _over_groups(e, inputs, op.groups, op.eps)
+
+
+@emission_of(LayerNorm)
+def _layer_norm(e: Emitter, op: LayerNorm, node: Node, inputs: list[str]) -> None:
+    if node.type.rank == 0 and e.opset >= 17:
+        e.op("LayerNormalization", [*inputs, e.weight("scale"), e.weight("shift")], epsilon=op.eps)
+        return
+    # ONNX's LayerNormalization of an image has a scale for each element, which would write the size down
+    _over_groups(e, inputs, 1, op.eps)
+
+
+def _over_groups(e: Emitter, inputs: list[str], groups: int, eps: float) -> None:
+    """Group normalization: the groups as channels of an InstanceNormalization, then the scale and shift of the channels.
+
+    ONNX's own operator is of opset 21 (that of 18 had a scale for each group), and a function of simple
+    operators in onnxruntime as well.
+    """
+    # The rest of a group's channels joins the first spatial axis; 0 copies a size from the same place, whatever it is.
+    assert e.node is not None
+    rank, channels = e.node.type.rank, e.node.type.channels
+    rest = [-1] + [0] * (rank - 1)
+    rows = e.op("Reshape", [*inputs, e.integers("groups", [0, groups, *rest])], e.inner("rows"))  # (N, g, C/g·H, W)
+    ones, zeros = e.constant(e.inner("ones"), np.ones(groups)), e.constant(e.inner("zeros"), np.zeros(groups))
+    normal = e.op("InstanceNormalization", [rows, ones, zeros], e.inner("normal"), epsilon=eps)
+    shape = e.integers("channels", [0, channels, *rest] if rank else [0, channels])
+    _scale_and_shift(e, e.op("Reshape", [normal, shape], e.inner("image")), rank)
+
+
+@emission_of(Affine)
+def _affine(e: Emitter, op: Affine, node: Node, inputs: list[str]) -> None:
+    _scale_and_shift(e, inputs[0], node.type.rank)
+
+
+def _scale_and_shift(e: Emitter, x: str, rank: int) -> None:
+    scaled = e.op("Mul", [x, per_channel(e, "scale", rank)], e.inner("scaled"))
+    e.op("Add", [scaled, per_channel(e, "shift", rank)])
+
+
+@emission_of(LocalResponseNorm)
+def _lrn(e: Emitter, op: LocalResponseNorm, node: Node, inputs: list[str]) -> None:
+    if node.type.rank == 2 and op.size % 2:  # all that onnxruntime's LRN takes
+        e.op("LRN", inputs, size=op.size, alpha=op.alpha, beta=op.beta, bias=op.bias)
+        return
+    # bias + alpha/size·Σ x² is a pointwise convolution whose matrix has a band of alpha/size
+    channels = node.type.channels
+    distance = np.arange(channels) - np.arange(channels)[:, None]  # of each input channel from each output channel
+    seen = (distance >= -((op.size - 1) // 2)) & (distance <= op.size // 2)
+    band = e.constant(
+        e.inner("band"), (seen * (op.alpha / op.size)).reshape(channels, channels, *(1,) * node.type.rank)
+    )
+    bias = e.constant(e.inner("bias"), np.full(channels, op.bias))
+    squares = e.op("Mul", [*inputs, *inputs], e.inner("squares"))
+    if node.type.rank == 0:
+        base = e.op("Gemm", [squares, band, bias], e.inner("base"), transB=1)
+    else:
+        base = e.op("Conv", [squares, band, bias], e.inner("base"), kernel_shape=(1,) * node.type.rank)
+    e.op("Div", [*inputs, e.op("Pow", [base, e.constant(e.inner("beta"), op.beta)], e.inner("power"))])
+
+
+@emission_of(Normalize)
+def _normalize(e: Emitter, op: Normalize, node: Node, inputs: list[str]) -> None:
+    ones = (1,) * node.type.rank
+    mean = e.constant(e.inner("mean"), np.reshape(op.mean, (-1, *ones)))
+    std = e.constant(e.inner("std"), np.reshape(op.std, (-1, *ones)))
+    e.op("Div", [e.op("Sub", [*inputs, mean], e.inner("centred")), std])

@@ -1,0 +1,18 @@
+"""Pieces that emissions of several families are made of."""
+
+from __future__ import annotations
+
+from cnnc.onnx.emit.emitter import Emitter
+
+
+def per_channel(e: Emitter, name: str, rank: int) -> str:
+    """A parameter (C,) of the current node in a shape that broadcasts along the channels: (C, 1, 1).
+
+    Under its own name, unless a layer that shares it works on another number of axes.
+    """
+    assert e.node is not None
+    full = f"{e.node.parameter_owner}.{name}"
+    shaped = e.weights[full].reshape(-1, *(1,) * rank)
+    if full not in e.initializers:
+        return e.constant(full, shaped)
+    return full if tuple(e.initializers[full].dims) == shaped.shape else e.constant(e.inner(name), shaped)

@@ -1,0 +1,234 @@
+"""onnxruntime, behind a door: sessions that are quiet, with a provider that really runs, errors of ours.
+
+In: a model's bytes or file. Out: `Session`. Every exception of onnxruntime leaves as a CnncError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from functools import cached_property
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from cnnc.core.files import require_readable
+from cnnc.diagnostics import CnncError
+from cnnc.onnx.metadata import Facts, read_facts
+from cnnc.onnx.run.inspect import missing_weights, require_model
+from cnnc.reference.engine import Array
+
+Provider = Literal["auto", "cpu", "cuda", "tensorrt", "coreml", "dml", "openvino"]
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "dml": "DmlExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+_NAMES = {full: short for short, full in _PROVIDERS.items()}
+# What `auto` tries, best first. Not tensorrt: it compiles each model for minutes, which is for the user to want.
+_BEST = ("cuda", "dml", "coreml", "openvino", "cpu")
+# The packages of onnxruntime that have a provider; one of them takes the place of onnxruntime.
+_PACKAGES = {
+    "cuda": "onnxruntime-gpu",
+    "tensorrt": "onnxruntime-gpu",
+    "dml": "onnxruntime-directml",
+    "openvino": "onnxruntime-openvino",
+}
+# Products of float32 are of float32: newer GPUs would round their factors to 10 bits (TF32).
+_OPTIONS = {"cuda": {"use_tf32": "0"}}
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+
+Size = int | str
+"""A size, or the symbol of one that is open."""
+
+
+class Signature(NamedTuple):
+    """An input or output: the shape of one example, without the batch, and its element type."""
+
+    shape: tuple[Size, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def fixed(self) -> tuple[int, ...] | None:
+        """The shape, None where a size is open."""
+        found = tuple(size for size in self.shape if isinstance(size, int))
+        return found if len(found) == len(self.shape) else None
+
+    def __str__(self) -> str:
+        return "x".join(map(str, self.shape)) or "one number"
+
+
+class Session:
+    """A model ready to run. `provider` is the one that really runs it."""
+
+    def __init__(
+        self,
+        model: bytes | Path,
+        name: str,
+        provider: Provider = "auto",
+        *,
+        optimize: bool = True,
+        threads: int = 0,
+        profile: str = "",
+    ) -> None:
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = threads
+        if profile:
+            options.enable_profiling, options.profile_file_prefix = True, profile
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._session = _start(model, name, options, provider)
+        self.name = name
+        self.provider = short_name(self._session.get_providers()[0])
+        if provider not in ("auto", self.provider):
+            raise CnncError.of("E905", f"the provider {provider} did not start; {self.provider} would have run instead")
+        self.inputs: dict[str, Signature] = {i.name: _signature(name, i) for i in self._session.get_inputs()}
+        batches = {i.shape[0] for i in self._session.get_inputs() if i.shape and isinstance(i.shape[0], int)}
+        self.batch = max(batches, default=0)  # the only batch that it takes, 0 where it takes any
+        self.outputs: list[str] = [o.name for o in self._session.get_outputs()]
+
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
+        """Runs one batch. Raises CnncError E604."""
+        try:
+            return cast(list[Array], self._session.run(outputs, dict(feeds)))
+        except Exception as error:
+            raise CnncError.of("E604", f"{self.name}: onnxruntime stopped: {_first_line(error)}") from error
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What cnnc wrote of the network into the model; empty for a stranger's model."""
+        return read_facts(self.metadata)
+
+    def end_profile(self) -> Path:
+        """The file of a session that was to be profiled."""
+        return Path(self._session.end_profiling())
+
+
+def open_model(path: Path, provider: Provider = "auto", *, threads: int = 0) -> Session:
+    """A session for a model's file. Raises CnncError E901, E604, E905."""
+    require_model(path)
+    require_readable(path)
+    try:
+        return Session(path, str(path), provider, threads=threads)
+    except CnncError as error:
+        missing = missing_weights(path)
+        if not missing:
+            raise
+        message = f"{path} has its weights in {missing[0]}, which is not there"
+        raise CnncError.of("E604", message, help="both files belong in one folder, under the names they had") from error
+
+
+def loads(opset: int, ir: int) -> bool:
+    """Whether the installed onnxruntime takes models of this opset and IR version."""
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "tried", [x], [y])
+    opsets = [onnx.helper.make_opsetid("", opset)]
+    try:
+        Session(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=ir).SerializeToString(), "", "cpu")
+    except CnncError:
+        return False
+    return True
+
+
+def providers() -> list[str]:
+    """The providers of the installed onnxruntime, by their short names where they have one."""
+    return [short_name(full) for full in ort.get_available_providers()]
+
+
+def short_name(full: str) -> str:
+    return _NAMES.get(full, full)
+
+
+def _start(model: bytes | Path, name: str, options: Any, provider: Provider) -> Any:
+    """A session on the first of the wanted providers that starts.
+
+    onnxruntime's own fallback is off: it says what it does on stdout, and runs what nobody asked for.
+    """
+    source = model if isinstance(model, bytes) else str(model)
+    wanted = _wanted(provider)
+    for choice in wanted:
+        chosen = list(dict.fromkeys((choice, "cpu")))
+        full, its = [_PROVIDERS[name] for name in chosen], [_OPTIONS.get(name, {}) for name in chosen]
+        try:
+            if choice == "cuda":
+                _load_cuda()
+            return ort.InferenceSession(source, options, providers=full, provider_options=its, enable_fallback=0)
+        except Exception as error:
+            if choice == "cpu":
+                raise CnncError.of(
+                    "E604", f"{name} is no model that onnxruntime can run: {_first_line(error)}"
+                ) from error
+            if choice == wanted[-1]:
+                raise CnncError.of("E905", f"the provider {choice} did not start: {_first_line(error)}") from error
+    raise CnncError.of("E905", f"the installed onnxruntime has none of {', '.join(_BEST)}")
+
+
+def _load_cuda() -> None:
+    """Loads the libraries of CUDA that pip installed; onnxruntime by itself finds those on the system's path alone."""
+    if hasattr(ort, "preload_dlls"):  # from 1.21 on
+        with redirect_stdout(StringIO()):
+            ort.preload_dlls()
+
+
+def _wanted(provider: Provider) -> list[str]:
+    """The providers to try, in order. Raises CnncError E905 where the one asked for is not installed."""
+    assert provider in get_args(Provider)
+    installed = providers()
+    if provider == "auto":
+        return [name for name in _BEST if name in installed]
+    if provider not in installed:
+        package = _PACKAGES.get(provider)
+        raise CnncError.of(
+            "E905",
+            f"the installed onnxruntime has no provider {provider}; it has {', '.join(installed)}",
+            help=f"install {package} in its place for {provider}" if package else "",
+        )
+    return [provider]
+
+
+def _signature(model: str, entry: Any) -> Signature:
+    dtype = _DTYPES.get(entry.type)
+    if dtype is None:
+        raise CnncError.of("E609", f"{model}: the input {entry.name} takes {entry.type}, which cnnc does not feed")
+    shape = tuple(size if isinstance(size, int) else str(size or "?") for size in entry.shape[1:])
+    return Signature(shape, np.dtype(dtype))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+
+
+def batches(count: int, size: int) -> list[slice]:
+    """Slices of at most `size` that cover `count`."""
+    return [slice(i, min(i + size, count)) for i in range(0, count, size)]
+
+
+def as_fed(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Values as an input of this element type takes them: pixels of 8 bits are 0..1 where it takes floats."""
+    if values.dtype == dtype:
+        return values
+    if values.dtype == np.uint8 and dtype.kind == "f":
+        scaled: Array = np.divide(values, np.float32(255), dtype=np.float32).astype(dtype, copy=False)
+        return scaled
+    return values.astype(dtype)
