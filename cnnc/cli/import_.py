@@ -12,8 +12,8 @@ from cnnc.cli.console import say, show, tell
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
-    from cnnc.importer.importer import Imported
-    from cnnc.importer.prove import Agreement
+    from cnnc.onnx.importer.importer import Imported
+    from cnnc.onnx.importer.verify import Agreement
 
 
 def import_(
@@ -29,9 +29,9 @@ def import_(
     json: Annotated[bool, typer.Option("--json", help="Totals, names and refused nodes as one JSON object.")] = False,
 ) -> None:
     """Turn an ONNX model into a network (.cnn) and its weights (.safetensors), for `cnnc export`, `check` and you."""
-    from cnnc.importer.importer import import_model, save
-    from cnnc.importer.network import NotImported
-    from cnnc.importer.prove import prove
+    from cnnc.onnx.importer.importer import import_model, save
+    from cnnc.onnx.importer.recognize.layers import NotImported
+    from cnnc.onnx.importer.verify import prove
 
     text = out or Path(model.with_suffix(".cnn").name)
     if text.suffix != ".cnn":

@@ -16,9 +16,9 @@ import onnx
 from onnx import numpy_helper
 
 from cnnc.diagnostics import CnncError
-from cnnc.importer.importer import of_model
-from cnnc.importer.interpreter import IMPORTS
-from cnnc.importer.reader import model_of
+from cnnc.onnx.importer.importer import of_model
+from cnnc.onnx.importer.read.model import model_of
+from cnnc.onnx.importer.recognize.interpreter import IMPORTS
 from cnnc.reference.engine import Array, forward, outward
 
 

@@ -11,10 +11,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnc.graph.graph import Graph
-from cnnc.importer.importer import Imported, of_model
-from cnnc.importer.reader import model_of
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.emit.passes import run_passes
+from cnnc.onnx.importer.importer import Imported, of_model
+from cnnc.onnx.importer.read.model import model_of
 from cnnc.reference.engine import Array, Weights, forward, outward
 
 Shape = Sequence[Any]

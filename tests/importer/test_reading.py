@@ -18,9 +18,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnc.diagnostics import CnncError, Exit
-from cnnc.importer.importer import import_model
-from cnnc.importer.prove import prove
-from cnnc.importer.reader import MAX_STEPS, model_of, read_model
+from cnnc.onnx.importer.importer import import_model
+from cnnc.onnx.importer.read.model import MAX_STEPS, model_of, read_model
+from cnnc.onnx.importer.verify import prove
 from tests.importer.parts import exported, imported, model, node
 from tests.op_cases import CASES, graph_of, random_weights
 
@@ -151,7 +151,7 @@ def test_nested_beyond_what_protobuf_takes() -> None:
     for _ in range(200):  # a graph in an attribute of a node of a graph ...
         data = _field(1, _field(5, _field(1, b"a") + _field(6, data)))
     proto = _field(7, data) + _field(8, b"\x10\x11")
-    from cnnc.importer.reader import parse
+    from cnnc.onnx.importer.read.model import parse
 
     with pytest.raises(CnncError) as caught:
         parse(proto, "deep.onnx")

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from cnnc.diagnostics import Source
-from cnnc.importer.importer import Imported
 from cnnc.language.format import format_text
 from cnnc.network import check
+from cnnc.onnx.importer.importer import Imported
 from cnnc.ops import OPS
 from tests.importer.parts import exported, imported, model, node, statements
 from tests.op_cases import random_weights

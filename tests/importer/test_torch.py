@@ -15,8 +15,8 @@ pytest.importorskip("torch")
 
 import torch
 
-from cnnc.importer.importer import Imported, import_model
-from cnnc.importer.prove import prove
+from cnnc.onnx.importer.importer import Imported, import_model
+from cnnc.onnx.importer.verify import prove
 from cnnc.reference.engine import forward, outward
 from tests.importer.torch_nets import NETS, made
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from cnnc.core.arguments import Word
-from cnnc.importer.interpreter import Interpreter, import_of
-from cnnc.importer.reader import Step
-from cnnc.importer.values import Layer, Refusal, Value
+from cnnc.onnx.importer.read.model import Step
+from cnnc.onnx.importer.recognize.interpreter import Interpreter, import_of
+from cnnc.onnx.importer.recognize.values import Layer, Refusal, Value
 from cnnc.ops.dense import Bilinear, Fc
 from cnnc.ops.reshape import Flatten
 from cnnc.reference.engine import Array

@@ -7,14 +7,14 @@ from math import sqrt
 
 import numpy as np
 
-from cnnc.importer.imports.activation import clip
-from cnnc.importer.imports.means import corrected
-from cnnc.importer.imports.norm import layer_norm_in_pieces, lrn_in_pieces
-from cnnc.importer.imports.parts import near, numbers, real, spread
-from cnnc.importer.imports.pool import lp_in_pieces
-from cnnc.importer.interpreter import Interpreter, Made, import_of
-from cnnc.importer.reader import Step
-from cnnc.importer.values import Layer, Refusal, Value
+from cnnc.onnx.importer.ops.activation import clip
+from cnnc.onnx.importer.ops.means import corrected
+from cnnc.onnx.importer.ops.norm import layer_norm_in_pieces, lrn_in_pieces
+from cnnc.onnx.importer.ops.parts import near, numbers, real, spread
+from cnnc.onnx.importer.ops.pool import lp_in_pieces
+from cnnc.onnx.importer.read.model import Step
+from cnnc.onnx.importer.recognize.interpreter import Interpreter, Made, import_of
+from cnnc.onnx.importer.recognize.values import Layer, Refusal, Value
 from cnnc.ops.activation import Gelu, HardSigmoid, HardSwish, Mish, Relu6, Scale, Sigmoid, Silu, Softplus, Tanh
 from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv, ConvTranspose

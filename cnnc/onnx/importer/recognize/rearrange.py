@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnc.importer.values import Refusal, Value
+from cnnc.onnx.importer.recognize.values import Refusal, Value
 from cnnc.ops.base import Op
 from cnnc.ops.reshape import ChannelShuffle, DepthToSpace, Flatten, Reshape, Select, SpaceToDepth
 from cnnc.reference.engine import Array

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from cnnc.core.arguments import ArgumentSpec, Indices, LayerName, Padding, PerAxis
 from cnnc.core.tensor import format_shape
-from cnnc.importer.values import Layer
+from cnnc.onnx.importer.recognize.values import Layer
 from cnnc.ops import window
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Fc, Input

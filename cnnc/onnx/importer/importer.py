@@ -15,11 +15,11 @@ import numpy as np
 from cnnc.core.files import write_atomic
 from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.importer.network import Net, NotImported, net_of
-from cnnc.importer.reader import Model, read_model
-from cnnc.importer.values import Layer
-from cnnc.importer.write import Written, write
 from cnnc.network import Network, check
+from cnnc.onnx.importer.read.model import Model, read_model
+from cnnc.onnx.importer.recognize.layers import Net, NotImported, net_of
+from cnnc.onnx.importer.recognize.values import Layer
+from cnnc.onnx.importer.text.write import Written, write
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import Weights

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
-from cnnc.importer.arrange import Item
-from cnnc.importer.phrases import WIDE, Phrase
-from cnnc.importer.values import Layer
+from cnnc.onnx.importer.recognize.values import Layer
+from cnnc.onnx.importer.text.branches import Item
+from cnnc.onnx.importer.text.calls import WIDE, Phrase
 from cnnc.ops.dense import Bilinear, Input
 from cnnc.ops.merge import Concat, Merge
 

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-import cnnc.importer.imports  # noqa: F401  fills the table
+import cnnc.onnx.importer.ops  # noqa: F401  fills the table
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.importer.hints import output_hint
-from cnnc.importer.interpreter import Interpreter
-from cnnc.importer.reader import Model, Port
-from cnnc.importer.values import Cause, Layer, Refusal, Refused, Value
+from cnnc.onnx.importer.read.model import Model, Port
+from cnnc.onnx.importer.recognize.interpreter import Interpreter
+from cnnc.onnx.importer.recognize.values import Cause, Layer, Refusal, Refused, Value
+from cnnc.onnx.importer.text.labels import output_hint
 from cnnc.ops.activation import Identity
 from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv

@@ -7,9 +7,9 @@ from math import prod
 import numpy as np
 from onnx import TensorProto
 
-from cnnc.importer.interpreter import Interpreter, Made, import_of
-from cnnc.importer.reader import Step
-from cnnc.importer.values import Refusal, Value
+from cnnc.onnx.importer.read.model import Step
+from cnnc.onnx.importer.recognize.interpreter import Interpreter, Made, import_of
+from cnnc.onnx.importer.recognize.values import Refusal, Value
 from cnnc.ops.activation import Scale
 from cnnc.ops.pool import Upsample
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cnnc.importer.network import Net
-from cnnc.importer.values import Layer
+from cnnc.onnx.importer.recognize.layers import Net
+from cnnc.onnx.importer.recognize.values import Layer
 from cnnc.ops.conv import ConvTranspose
 from cnnc.ops.dense import Bilinear, Input
 from cnnc.ops.merge import Merge

@@ -19,8 +19,8 @@ from onnx import AttributeProto, TensorProto
 
 from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
-from cnnc.importer.beside import Beside
-from cnnc.importer.tensors import MAX_AXES, array_of, damaged, type_name
+from cnnc.onnx.importer.read.external import Beside
+from cnnc.onnx.importer.read.tensors import MAX_AXES, array_of, damaged, type_name
 from cnnc.onnx.run.inspect import require_model
 from cnnc.onnx.source_map import SOURCE
 from cnnc.reference.engine import Array

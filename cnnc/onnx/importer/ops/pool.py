@@ -7,11 +7,11 @@ from math import prod
 import numpy as np
 
 from cnnc.core.arguments import Word
-from cnnc.importer.imports.dense import bilinear
-from cnnc.importer.imports.parts import Padded, near, padded_input, padding, real, window_arguments
-from cnnc.importer.interpreter import Interpreter, Made, import_of
-from cnnc.importer.reader import Step
-from cnnc.importer.values import Layer, Move, Refusal, Value
+from cnnc.onnx.importer.ops.dense import bilinear
+from cnnc.onnx.importer.ops.parts import Padded, near, padded_input, padding, real, window_arguments
+from cnnc.onnx.importer.read.model import Step
+from cnnc.onnx.importer.recognize.interpreter import Interpreter, Made, import_of
+from cnnc.onnx.importer.recognize.values import Layer, Move, Refusal, Value
 from cnnc.ops.activation import Scale
 from cnnc.ops.base import ShapeError
 from cnnc.ops.pool import GlobalPool, Pool, Unpool, Upsample

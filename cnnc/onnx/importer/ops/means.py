@@ -9,9 +9,9 @@ from math import log, prod, sqrt
 import numpy as np
 
 from cnnc.core.arguments import Word
-from cnnc.importer.imports.parts import WindowArguments
-from cnnc.importer.interpreter import Interpreter
-from cnnc.importer.values import Layer
+from cnnc.onnx.importer.ops.parts import WindowArguments
+from cnnc.onnx.importer.recognize.interpreter import Interpreter
+from cnnc.onnx.importer.recognize.values import Layer
 from cnnc.ops import window
 from cnnc.ops.base import Op
 from cnnc.ops.filter import Filter

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from cnnc.importer.reader import Model, Step
-from cnnc.importer.values import Layer
+from cnnc.onnx.importer.read.model import Model, Step
+from cnnc.onnx.importer.recognize.values import Layer
 
 _CLEAN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 _OF_EXPORTERS = re.compile(r"node_?\w*|n?\d+(_\d+)*|val_\d+|[A-Z]\w*?_\d+")

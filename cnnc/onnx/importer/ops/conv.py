@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from cnnc.core.arguments import Word
-from cnnc.importer.imports.means import pool_of_kernel
-from cnnc.importer.imports.parts import WindowArguments, padded_input, pairs, real, window_arguments
-from cnnc.importer.interpreter import Interpreter, import_of
-from cnnc.importer.reader import Step
-from cnnc.importer.values import Layer, Refusal
+from cnnc.onnx.importer.ops.means import pool_of_kernel
+from cnnc.onnx.importer.ops.parts import WindowArguments, padded_input, pairs, real, window_arguments
+from cnnc.onnx.importer.read.model import Step
+from cnnc.onnx.importer.recognize.interpreter import Interpreter, import_of
+from cnnc.onnx.importer.recognize.values import Layer, Refusal
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.filter import NAMED, Filter
 from cnnc.reference.engine import Array

@@ -15,8 +15,8 @@ import onnx
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from cnnc.importer.reader import Step
-from cnnc.importer.values import Refusal
+from cnnc.onnx.importer.read.model import Step
+from cnnc.onnx.importer.recognize.values import Refusal
 from cnnc.reference.engine import Array
 
 MAX_ELEMENTS = 2**24  # of what is made from less

@@ -7,12 +7,12 @@ from math import prod
 
 import numpy as np
 
-from cnnc.importer.imports.parts import pad_sides, real
-from cnnc.importer.imports.pool import unpool_in_pieces
-from cnnc.importer.interpreter import Interpreter, Made, import_of
-from cnnc.importer.moves import crd_order, dcr_order, shuffle_or_select
-from cnnc.importer.reader import Step
-from cnnc.importer.values import Layer, Move, Refusal, Value
+from cnnc.onnx.importer.ops.parts import pad_sides, real
+from cnnc.onnx.importer.ops.pool import unpool_in_pieces
+from cnnc.onnx.importer.read.model import Step
+from cnnc.onnx.importer.recognize.interpreter import Interpreter, Made, import_of
+from cnnc.onnx.importer.recognize.rearrange import crd_order, dcr_order, shuffle_or_select
+from cnnc.onnx.importer.recognize.values import Layer, Move, Refusal, Value
 from cnnc.ops.pool import Pool
 from cnnc.ops.reshape import Crop, DepthToSpace, Pad, Select, Slice, SpaceToDepth
 from cnnc.ops.sequence import Embed

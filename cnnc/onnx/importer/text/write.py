@@ -12,15 +12,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from cnnc.diagnostics import Source
-from cnnc.importer.arrange import Item, arrange
-from cnnc.importer.hints import label
-from cnnc.importer.network import Net
-from cnnc.importer.patterns import Block, Call, Rounds, Statement, gather
-from cnnc.importer.phrases import WIDE, Phrase, phrase
-from cnnc.importer.values import Layer
 from cnnc.language.expressions import RESERVED_VALUES
 from cnnc.language.format import format_text
 from cnnc.language.lower import STATEMENTS
+from cnnc.onnx.importer.recognize.layers import Net
+from cnnc.onnx.importer.recognize.values import Layer
+from cnnc.onnx.importer.text.branches import Item, arrange
+from cnnc.onnx.importer.text.calls import WIDE, Phrase, phrase
+from cnnc.onnx.importer.text.labels import label
+from cnnc.onnx.importer.text.repetition import Block, Call, Rounds, Statement, gather
 from cnnc.ops import OPS
 from cnnc.ops.activation import Activation, Dropout, DropPath
 from cnnc.ops.dense import Input

@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnc.diagnostics import CnncError
-from cnnc.importer.beside import Beside
+from cnnc.onnx.importer.read.external import Beside
 from cnnc.reference.engine import Array
 
 # The field that holds the elements of a type where raw_data does not, and how many entries an element takes.

@@ -19,11 +19,11 @@ import numpy as np
 
 from cnnc.core.arguments import BadValue
 from cnnc.core.tensor import DType
-from cnnc.importer.folding import FOLDABLE, fold
-from cnnc.importer.hints import hint
-from cnnc.importer.moves import recognise
-from cnnc.importer.reader import Model, Port, Step
-from cnnc.importer.values import Blocked, Cause, Layer, Move, Refusal, Refused, Value
+from cnnc.onnx.importer.read.model import Model, Port, Step
+from cnnc.onnx.importer.recognize.folding import FOLDABLE, fold
+from cnnc.onnx.importer.recognize.rearrange import recognise
+from cnnc.onnx.importer.recognize.values import Blocked, Cause, Layer, Move, Refusal, Refused, Value
+from cnnc.onnx.importer.text.labels import hint
 from cnnc.ops.activation import Identity
 from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input

@@ -14,9 +14,9 @@ from onnx import numpy_helper
 
 from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
-from cnnc.importer.importer import Imported
-from cnnc.importer.reader import MAX_BYTES, parse
 from cnnc.onnx.emit.verify import ATOL, RTOL, sample_feeds
+from cnnc.onnx.importer.importer import Imported
+from cnnc.onnx.importer.read.model import MAX_BYTES, parse
 from cnnc.onnx.run.session import Session
 from cnnc.reference.engine import forward, outward
 from cnnc.reference.parallel.threads import one_blas_thread

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnc.core.arguments import Axes, Word
-from cnnc.importer.interpreter import Interpreter
-from cnnc.importer.reader import Step
-from cnnc.importer.values import Layer, Refusal
+from cnnc.onnx.importer.read.model import Step
+from cnnc.onnx.importer.recognize.interpreter import Interpreter
+from cnnc.onnx.importer.recognize.values import Layer, Refusal
 from cnnc.ops import window
 from cnnc.reference.engine import Array
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnc.importer.imports.parts import near, real, spread
-from cnnc.importer.interpreter import Interpreter, Made, import_of
-from cnnc.importer.reader import Step
-from cnnc.importer.values import Layer, Refusal, Value
+from cnnc.onnx.importer.ops.parts import near, real, spread
+from cnnc.onnx.importer.read.model import Step
+from cnnc.onnx.importer.recognize.interpreter import Interpreter, Made, import_of
+from cnnc.onnx.importer.recognize.values import Layer, Refusal, Value
 from cnnc.ops.activation import (
     Abs,
     Clip,
