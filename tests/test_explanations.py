@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cnnc.explanations import Page, page_text, pages
 from cnnc.network import check
+from cnnc.report.explanations import Page, page_text, pages
 
 PACKAGE = Path(__file__).parent.parent / "cnnc"
 PAGES = pages()

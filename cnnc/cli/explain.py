@@ -14,7 +14,7 @@ def explain(
     code: Annotated[str | None, typer.Argument(metavar="[CODE]", help="A code such as E301; without it, all.")] = None,
 ) -> None:
     """Explain the code of an error or warning."""
-    from cnnc.explanations import page_text, pages
+    from cnnc.report.explanations import page_text, pages
 
     known = pages()
     if code is None:

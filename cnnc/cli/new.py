@@ -24,7 +24,7 @@ def new(
     template: Annotated[Template, typer.Option("--template", "-t", help="What to start from.")] = Template.lenet,
 ) -> None:
     """Write a small network to start from."""
-    from cnnc.templates import fill
+    from cnnc.cli.templates import fill
 
     path = Path(name if name.endswith(".cnn") else f"{name}.cnn")
     text = fill(template.value, path.stem)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from cnnc.explanations import pages
 from cnnc.ops import OPS
+from cnnc.report.explanations import pages
 from tests.cli.conftest import COMMAND, Cnnc, codes, environment
 
 SIZED = "input 3xHxW\na: conv 4 k=3 p=1\npool max k=2\nupsample 2\nconv 4 k=1\nadd a\n"
