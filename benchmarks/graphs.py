@@ -24,8 +24,8 @@ def write(who: str, name: str, path: Path) -> None:
     """Writes the network with weights drawn at random."""
     if who == "cnnc":
         from cnnc.network import load
-        from cnnc.onnx.emit.export import export as export_network
         from cnnc.onnx.emit.verify import random_weights
+        from cnnc.onnx.export import export as export_network
 
         network = load(NETS / f"{name}.cnn")
         export_network(network, random_weights(network.require_graph(), 0), path)

@@ -18,8 +18,8 @@ import onnx
 
 from cnnc.data.dataset import Split
 from cnnc.network import Network, check, load
-from cnnc.onnx.emit.export import export
 from cnnc.onnx.emit.verify import random_weights
+from cnnc.onnx.export import export
 from cnnc.onnx.quantize import int8 as quantize
 from cnnc.onnx.quantize.examples import Examples
 from cnnc.onnx.run.bench import random_feeds

@@ -9,19 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cnnc.core.arrays import Array
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
-from cnnc.onnx.emit.export import Exported, Options
-from cnnc.onnx.emit.export import export as export_network
 from cnnc.onnx.emit.model import DEFAULT_OPSET
+from cnnc.onnx.export import Exported, Options
+from cnnc.onnx.export import export as export_network
 from cnnc.onnx.metadata import whole_numbers
 from cnnc.onnx.quantize.examples import Examples
 from cnnc.onnx.run.batched_run import run_batched
 from cnnc.onnx.run.session import Session
 from cnnc.recipe.metrics import LESS_IS_BETTER
 from cnnc.recipe.statements import require
-from cnnc.reference.engine import Array
 from cnnc.reference.parallel.threads import one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint

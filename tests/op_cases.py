@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pytest
 
+from cnnc.core.arrays import Array, Weights
 from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.ops import OPS
 from cnnc.ops.dense import Input
-from cnnc.reference.engine import Array, Weights
 
 Driver = Literal["gradient", "parity"]
 

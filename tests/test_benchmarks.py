@@ -13,8 +13,7 @@ import pytest
 from benchmarks import graphs
 from benchmarks.nets import NAMES, NETS, peer
 from cnnc.network import load
-
-ROOT = Path(__file__).parent.parent
+from tests.paths import ROOT
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,8 +9,8 @@ import pytest
 
 from cnnc.network import check
 from cnnc.report.explanations import Page, page_text, pages
+from tests.paths import PACKAGE
 
-PACKAGE = Path(__file__).parent.parent / "cnnc"
 PAGES = pages()
 SHOWN = [page for page in PAGES.values() if page.broken]
 

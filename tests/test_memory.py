@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import environment
+from tests.paths import ROOT
 
-ROOT = str(Path(__file__).parent.parent)
 GROW = """
 from cnnc.core.process_memory import Meter
 
@@ -26,7 +26,7 @@ def test_neither_the_parent_nor_what_came_before_counts() -> None:
     large = bytes(range(250)) * 1_000_000  # a child begins as a copy of this process
     done = subprocess.run(
         [sys.executable, "-c", GROW],
-        env=environment(PYTHONPATH=ROOT),
+        env=environment(PYTHONPATH=str(ROOT)),
         preexec_fn=lambda: None,  # so that it is forked
         capture_output=True,
         text=True,

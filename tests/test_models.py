@@ -12,8 +12,8 @@ import pytest
 from cnnc.diagnostics import Source
 from cnnc.network import Network, check, load
 from cnnc.report.json import as_dict
+from tests.paths import MODELS
 
-MODELS = Path(__file__).parent.parent / "models"
 FILES = sorted(MODELS.glob("*.cnn"))
 
 # Parameters, and multiply-adds where they are published: torchvision's tables for its networks (AlexNet, GoogLeNet,

@@ -15,8 +15,7 @@ from cnnc.network import load
 from cnnc.training.loop import open_data
 from models.scripts import motion, pairs, positions, segments, waves
 from tests.cli.conftest import environment
-
-ROOT = Path(__file__).parent.parent
+from tests.paths import ROOT
 
 
 def made(folder: Path, script: str, *words: str) -> str:

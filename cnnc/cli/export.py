@@ -14,8 +14,8 @@ from cnnc.cli.console import say, show, tell
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
-    from cnnc.onnx.emit.export import Exported, Options
     from cnnc.onnx.emit.verify import Deviation
+    from cnnc.onnx.export import Exported, Options
     from cnnc.onnx.quantize.examples import Quality
 
 
@@ -78,7 +78,7 @@ def export(
 
 
 def _options(opset: int, without: list[str], fp16: bool, int8: bool, external: bool, target: Target | None) -> Options:
-    from cnnc.onnx.emit.export import Options
+    from cnnc.onnx.export import Options
 
     if fp16 and int8:
         raise CnncError.of("E010", "--fp16 and --int8 are two precisions; a model has one")
@@ -142,8 +142,8 @@ def _export_untrained(
 ) -> Exported:
     from cnnc.data.catalog import KNOWN
     from cnnc.network import load
-    from cnnc.onnx.emit.export import export as export_network
     from cnnc.onnx.emit.verify import random_weights
+    from cnnc.onnx.export import export as export_network
 
     network = load(file, settings, at)
     graph = network.require_graph()

@@ -1,0 +1,1 @@
+"""What every package may import: immutable records, arguments, tensor types, files, versions, process memory."""

@@ -1,0 +1,1 @@
+"""The graph that every later stage reads, and what follows from it alone."""

@@ -1,0 +1,1 @@
+"""Source text to a graph: parsing, lowering, formatting, diagnostics."""

@@ -1,0 +1,1 @@
+"""The train section: its statements, how it is read, the metrics."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnc.core.arrays import Array
 from cnnc.ops.activation import (
     Abs,
     Clip,
@@ -39,8 +40,8 @@ from cnnc.ops.activation import (
     Softplus,
     Tanh,
 )
-from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.kernels.channelwise import channel_sum, few, floored
+from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
 NoWeights = Mapping[str, Array]
 
@@ -340,7 +341,7 @@ def identity_backward(op: Identity, weights: NoWeights, saved: Any, gradient: Ar
     return Gradients((gradient,))
 
 
-@forward_of(Dropout, DropPath, draws=True)
+@forward_of(Dropout, DropPath, uses_rng=True)
 def dropout(op: Dropout | DropPath, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     """dropout draws for each element; drop_path (Huang et al. 2016) for each sample as a whole."""
     (x,) = inputs

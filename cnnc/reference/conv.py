@@ -22,14 +22,15 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc.core.arguments import Axes
+from cnnc.core.arrays import Array
 from cnnc.ops import window
 from cnnc.ops.conv import Conv
-from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.kernels import im2col as correlation
 from cnnc.reference.kernels import winograd
 from cnnc.reference.kernels.channelwise import Offset, channel_sum
 from cnnc.reference.kernels.depthwise import depthwise, depthwise_kernel
 from cnnc.reference.kernels.windows import Geometry, interior, taps
+from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
 FEW_CHANNELS, MANY_PHASES = 16, 16  # of narrow products: all taps at once are quicker than so many one after the other
 
@@ -256,7 +257,7 @@ def turned(weight: Array) -> Array:
     return weight[:, :, *[slice(None, None, -1)] * (weight.ndim - 2)]
 
 
-@forward_of(Conv, lets_go=True)
+@forward_of(Conv, fresh_output=True)
 def conv(op: Conv, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
     g = geometry(op, x.shape[1:-1])

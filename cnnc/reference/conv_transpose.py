@@ -12,13 +12,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from cnnc.core.arguments import Axes
+from cnnc.core.arrays import Array
 from cnnc.core.tensor import TensorType
 from cnnc.ops import window
 from cnnc.ops.conv import ConvTranspose
 from cnnc.reference.conv import convolve, input_gradient, kernel_gradient
-from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.kernels.channelwise import Offset, channel_sum
 from cnnc.reference.kernels.windows import Geometry
+from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
 
 def geometry(op: ConvTranspose, spatial: Axes) -> tuple[Geometry, Axes]:
@@ -27,7 +28,7 @@ def geometry(op: ConvTranspose, spatial: Axes) -> tuple[Geometry, Axes]:
     return Geometry(op.k, op.s, op.d, tuple((r.begin, r.end) for r in rules), spatial), tuple(r.out for r in rules)
 
 
-@forward_of(ConvTranspose, lets_go=True)
+@forward_of(ConvTranspose, fresh_output=True)
 def conv_transpose(op: ConvTranspose, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
     g, out = geometry(op, x.shape[1:-1])

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from cnnc.core.arrays import Array
 from cnnc.ops.dense import Bilinear, Fc
-from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of, inward, outward
+from cnnc.reference.layout import to_channels_first, to_channels_last
+from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
 
 @forward_of(Fc)
 def fc(op: Fc, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
-    flat = outward(x).reshape(x.shape[0], -1)  # (N, C·H·W), channels first
+    flat = to_channels_first(x).reshape(x.shape[0], -1)  # (N, C·H·W), channels first
     y = flat @ weights["weight"].T  # (N, in) @ (in, out)
     if op.bias:
         y += weights["bias"]
-    return Outcome(y, (flat, outward(x).shape) if mode.training else None)
+    return Outcome(y, (flat, to_channels_first(x).shape) if mode.training else None)
 
 
 @backward_of(Fc)
@@ -24,7 +26,7 @@ def fc_backward(
     op: Fc, weights: Mapping[str, Array], saved: tuple[Array, tuple[int, ...]], gradient: Array, want: bool
 ) -> Gradients:
     flat, shape = saved
-    dx = inward((gradient @ weights["weight"]).reshape(shape)) if want else None
+    dx = to_channels_last((gradient @ weights["weight"]).reshape(shape)) if want else None
     if op.frozen:
         return Gradients((dx,))
     found = {"weight": gradient.T @ flat}  # (out, N) @ (N, in)
@@ -44,7 +46,7 @@ class Product(NamedTuple):
 
 @forward_of(Bilinear)
 def bilinear(op: Bilinear, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
-    first, second = (outward(x) for x in inputs)
+    first, second = (to_channels_first(x) for x in inputs)
     count, matrices = first.shape[0], weights["weight"]  # (O, A, B)
     a, b = first.reshape(count, -1), second.reshape(count, -1)
     # (N, B) @ (B, O·A), the matrices as they lie in memory
@@ -66,4 +68,6 @@ def bilinear_backward(
         return Gradients((None, None), {"weight": dweight})
     da = (gradient[:, None, :] @ right)[:, 0]  # (N, 1, O) @ (N, O, A)
     db = left @ matrices.reshape(-1, b.shape[1])  # (N, O·A) @ (O·A, B)
-    return Gradients((inward(da.reshape(shapes[0])), inward(db.reshape(shapes[1]))), {"weight": dweight})
+    return Gradients(
+        (to_channels_last(da.reshape(shapes[0])), to_channels_last(db.reshape(shapes[1]))), {"weight": dweight}
+    )

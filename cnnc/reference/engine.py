@@ -6,7 +6,7 @@ The gradients of a tensor with several readers, and of weights that several laye
 weights have none, and where only they would learn nothing is propagated.
 
 Inside the engine tensors are channels last, (N, *spatial, C), so that a window's row is one contiguous
-run of memory and every convolution is a plain matrix product of rows; `inward` and `outward` are the border.
+run of memory and every convolution is a plain matrix product of rows; `to_channels_last` and `to_channels_first` are the border.
 
 A batch goes through the whole network in as many parts as there are threads. The functions of the layers see
 a part, and know nothing of threads; one that needs the whole batch (batch norm) says `mode.total`.
@@ -14,103 +14,23 @@ a part, and know nothing of threads; one that needs the whole batch (batch norm)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cnnc.core.arrays import Array, Weights
 from cnnc.core.tensor import Parameter
-from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph, Node, needed
-from cnnc.graph.sizes import Failure, resized, sizes_of
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
+from cnnc.reference import activation, conv, conv_transpose, dense, filter, merge, norm, pool, reshape, sequence
+from cnnc.reference.feeds import as_computed, check_feeds, fit_sizes, working_dtype
+from cnnc.reference.layout import to_channels_first, to_channels_last
 from cnnc.reference.parallel.threads import Meeting, shares, thread_count, together
-
-Array = NDArray[Any]
-Weights = dict[str, Array]
-Random = Callable[[str], np.random.Generator]
-"""Gives a layer, by its name, its own source of random numbers for this step."""
-
-
-class Outcome(NamedTuple):
-    """What a forward function returns: the value, what backward needs, and new values of buffers."""
-
-    value: Array
-    saved: Any = None
-    buffers: Mapping[str, Array] = {}
-
-
-def _alone(*arrays: Array) -> tuple[Array, ...]:
-    return arrays
-
-
-class Mode(NamedTuple):
-    """How a layer is to run: in training or not, where its random numbers come from, and how it learns of the batch.
-
-    `total(*arrays)` gives the sums over all parts of the batch of what each part's call brings. `own` says that
-    nobody will look at the first input again, so that its memory may be written over.
-    """
-
-    training: bool = False
-    random: np.random.Generator | None = None
-    total: Callable[..., tuple[Array, ...]] = _alone
-    own: bool = False
-
-
-class Gradients(NamedTuple):
-    """What a backward function returns: one gradient an input (None: not asked for), and those of its weights.
-
-    A backward function may write over the gradient that it is given where that is writeable: it is then its own.
-    """
-
-    inputs: tuple[Array | None, ...]
-    weights: Mapping[str, Array] = {}
-
-
-Forward = Callable[[Any, Mapping[str, Array], tuple[Array, ...], Mode], Outcome]
-Backward = Callable[[Any, Mapping[str, Array], Any, Array, bool], Gradients]
-
-FORWARD: dict[type[Op], Forward] = {}
-BACKWARD: dict[type[Op], Backward] = {}
-LETS_GO: set[type[Op]] = set()
-DRAWS: set[type[Op]] = set()
-MEETS: set[type[Op]] = set()
-
-
-def forward_of(
-    *ops: type[Op], lets_go: bool = False, draws: bool = False, meets: bool = False
-) -> Callable[[Forward], Forward]:
-    """Enters a function `(op, weights, inputs, mode) -> Outcome` in the table.
-
-    `lets_go` says that its value is always new memory, at which nothing that it saves looks again; `draws` that it
-    needs random numbers in training, `meets` that it asks for totals of the whole batch.
-    """
-
-    def enter(function: Forward) -> Forward:
-        FORWARD.update(dict.fromkeys(ops, function))
-        if lets_go:
-            LETS_GO.update(ops)
-        if draws:
-            DRAWS.update(ops)
-        if meets:
-            MEETS.update(ops)
-        return function
-
-    return enter
-
-
-def backward_of(*ops: type[Op]) -> Callable[[Backward], Backward]:
-    """Enters a function `(op, weights, saved, gradient, want_input) -> Gradients` in the table."""
-
-    def enter(function: Backward) -> Backward:
-        BACKWARD.update(dict.fromkeys(ops, function))
-        return function
-
-    return enter
+from cnnc.reference.registry import BACKWARD, FORWARD, FRESH_OUTPUT, NEEDS_BATCH_SUMS, USES_RNG, Mode, Random
 
 
 @dataclass
@@ -124,6 +44,10 @@ class Trace:
     buffers: Weights = field(default_factory=dict)
     parts: list[tuple[slice, dict[str, Any]]] = field(default_factory=list)
     meeting: Meeting = field(default_factory=lambda: Meeting(1))
+
+
+FAMILIES = (activation, conv, conv_transpose, dense, filter, merge, norm, pool, reshape, sequence)
+"""The modules that fill the tables of forward and backward functions."""
 
 
 class _Part(NamedTuple):
@@ -160,7 +84,7 @@ def forward(
     wanted = tuple(graph.outputs if wanted is None else wanted)
     order = needed(graph, wanted)
     inputs = [node for node in order if isinstance(node.op, Input)]
-    sized = _fitted(graph, inputs, feeds)
+    sized = fit_sizes(graph, inputs, feeds)
     count = check_feeds([sized.by_name[node.name] for node in inputs], feeds)
     dtype = working_dtype(weights, feeds)
     runs = [slice(*run) for run in shares(count, parts_of(sized, count, training))]
@@ -196,14 +120,19 @@ def forward_part(
     part = _Part({}, {}, {})
     for node in order:
         if isinstance(node.op, Input):
-            part.values[node.name] = inward(_fed(node, feeds[node.name], dtype))
+            part.values[node.name] = to_channels_last(as_computed(node, feeds[node.name], dtype))
             continue
         # running statistics that layers share are moved on by each in turn
         own = own_weights(graph, node, weights, part.buffers)
         inputs = tuple(part.values[name] for name in node.inputs)
         first = node.inputs[0]
-        free = readers[first] == 1 and not keep_all and first not in wanted and type(graph.by_name[first].op) in LETS_GO
-        drawn = random(node.name) if random is not None and type(node.op) in DRAWS else None
+        free = (
+            readers[first] == 1
+            and not keep_all
+            and first not in wanted
+            and type(graph.by_name[first].op) in FRESH_OUTPUT
+        )
+        drawn = random(node.name) if random is not None and type(node.op) in USES_RNG else None
         outcome = FORWARD[type(node.op)](_op(graph, node), own, inputs, Mode(mode.training, drawn, mode.total, free))
         part.values[node.name] = outcome.value
         if mode.training:
@@ -257,7 +186,7 @@ def backward_part(
         if gradient is None or node.name not in learns:
             continue
         if isinstance(node.op, Input):
-            inputs[node.name] = outward(gradient)
+            inputs[node.name] = to_channels_first(gradient)
             continue
         own = own_weights(graph, node, weights)
         want = any(name in learns for name in node.inputs)
@@ -318,7 +247,7 @@ def parts_of(graph: Graph, count: int, training: bool) -> int:
 
 @lru_cache(maxsize=16)
 def _meetings(graph: Graph) -> int:
-    return sum(type(node.op) in MEETS for node in graph.nodes)
+    return sum(type(node.op) in NEEDS_BATCH_SUMS for node in graph.nodes)
 
 
 def own_weights(
@@ -353,77 +282,3 @@ def _learns(graph: Graph, want_inputs: bool) -> set[str]:
         if own or asked or any(name in found for name in node.inputs):
             found.add(node.name)
     return found
-
-
-def working_dtype(weights: Mapping[str, Array], feeds: Mapping[str, Array]) -> np.dtype[Any]:
-    """What a run computes in: what its weights are, or, without any, its float inputs."""
-    arrays = [*weights.values(), *feeds.values()]
-    return next((a.dtype for a in arrays if np.issubdtype(a.dtype, np.floating)), np.dtype(np.float32))
-
-
-def check_feeds(inputs: list[Node], feeds: Mapping[str, Array]) -> int:
-    """The size of the batch. Raises CnncError E602 for a feed that is missing or does not fit, or another's size."""
-    names = [node.name for node in inputs]
-    missing = [name for name in names if name not in feeds]
-    if missing:
-        raise CnncError.of("E602", f"nothing is fed to the input {missing[0]}")
-    for name in names:
-        if feeds[name].shape[:1] != feeds[names[0]].shape[:1]:
-            sizes = f"{feeds[names[0]].shape[0]} of {names[0]} and {feeds[name].shape[0]} of {name}"
-            raise CnncError.of("E602", f"the inputs' batches have different sizes: {sizes}")
-    for node in inputs:
-        _check_feed(node, feeds[node.name])
-    return feeds[names[0]].shape[0] if names else 1
-
-
-def _check_feed(node: Node, batch: Array) -> None:
-    if batch.shape[1:] != node.type.shape:
-        found = "x".join(map(str, batch.shape[1:]))
-        raise CnncError.of("E602", f"the input {node.name} takes {node.type}, not {found}")
-    if node.type.dtype == "int64" and not np.issubdtype(batch.dtype, np.integer):
-        raise CnncError.of("E602", f"the input {node.name} takes int64, not {batch.dtype}")
-
-
-def _fitted(graph: Graph, inputs: list[Node], feeds: Mapping[str, Array]) -> Graph:
-    """The graph at the sizes of its feeds. Raises CnncError E602 where the network does not take them."""
-    shapes = {node.name: feeds[node.name].shape[1:] for node in inputs if node.name in feeds}
-    if all(graph.by_name[name].type.shape == shape for name, shape in shapes.items()):
-        return graph
-    sizes = sizes_of(graph, shapes)
-    if isinstance(sizes, Failure):
-        raise CnncError.of("E602", sizes.message)
-    where = " and ".join(f"{symbol} = {size}" for symbol, size in sizes.items())
-    if graph.sized:
-        message = f"the layers of this graph are those of another size than {where}"
-        raise CnncError.of("E602", message, help="`Network.graph_at` has the graph of a size")
-    made = resized(graph, sizes)
-    if isinstance(made, Failure):
-        raise CnncError.of("E602", f"{where} does not fit: {made.node}: {made.message}")
-    for name, parameter in made.weights.items():
-        if parameter.shape != graph.weights[name].shape:
-            raise CnncError.of("E602", f"{where} does not fit: {name} would have another shape")
-    return made
-
-
-def _fed(node: Node, batch: Array, dtype: np.dtype[Any]) -> Array:
-    """A batch in the element type that the input has inside the engine."""
-    if node.type.dtype == "int64":
-        return np.asarray(batch, np.int64)
-    if batch.dtype == np.uint8:
-        scaled: Array = np.divide(batch, dtype.type(255), dtype=dtype)
-        return scaled
-    return np.asarray(batch, dtype)
-
-
-def inward(array: Array) -> Array:
-    """(N, C, *spatial) to (N, *spatial, C); vectors stay."""
-    if array.ndim < 3:
-        return array
-    if array.shape[1] == 1:  # one channel: the same memory
-        return np.ascontiguousarray(array).reshape(array.shape[0], *array.shape[2:], 1)
-    return np.ascontiguousarray(np.moveaxis(array, 1, -1))
-
-
-def outward(array: Array) -> Array:
-    """(N, *spatial, C) to (N, C, *spatial); vectors stay."""
-    return array if array.ndim < 3 else np.ascontiguousarray(np.moveaxis(array, -1, 1))

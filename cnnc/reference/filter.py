@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from cnnc.core.arguments import Axes
+from cnnc.core.arrays import Array
 from cnnc.ops import window
 from cnnc.ops.filter import Filter
-from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.kernels.windows import Geometry, interior, pad, tap
+from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
 
 def _geometry(op: Filter, spatial: Axes) -> Geometry:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from cnnc.core.arrays import Array, Weights
 from cnnc.core.tensor import Parameter
 from cnnc.graph.graph import Graph
-from cnnc.reference.engine import Array, Weights
 
 
 def initialize(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:

@@ -11,8 +11,9 @@ from itertools import accumulate
 
 import numpy as np
 
+from cnnc.core.arrays import Array
 from cnnc.ops.merge import Add, Concat, Maximum, Mul, Sub
-from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
+from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
 NoWeights = Mapping[str, Array]
 Operands = tuple[Array, ...]
@@ -25,7 +26,7 @@ def summed_to(gradient: Array, shape: tuple[int, ...]) -> Array:
     return gradient.sum(axes, keepdims=True) if axes else gradient
 
 
-@forward_of(Add, lets_go=True)
+@forward_of(Add, fresh_output=True)
 def add(op: Add, weights: NoWeights, inputs: Operands, mode: Mode) -> Outcome:
     shapes = tuple(x.shape for x in inputs)
     total, *others = inputs

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnnc.core.arrays import Array
 from cnnc.graph.for_training import BatchNormRelu
 from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize
-from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.kernels.channelwise import channel_products, channel_sum, sample_sum, scaled
+from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
 FAR = 25.0  # the square of the mean, in variances
 
@@ -30,8 +31,8 @@ class Standardized(NamedTuple):
     total: Callable[..., tuple[Array, ...]]
 
 
-@forward_of(BatchNorm, lets_go=True, meets=True)
-@forward_of(BatchNormRelu, meets=True)
+@forward_of(BatchNorm, fresh_output=True, needs_batch_sums=True)
+@forward_of(BatchNormRelu, needs_batch_sums=True)
 def batch_norm(op: BatchNorm, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     """(x - mean)/sqrt(var + eps)·scale + shift (Ioffe & Szegedy 2015, algorithm 1), over the whole batch in training."""
     x = np.ascontiguousarray(inputs[0])

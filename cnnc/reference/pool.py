@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnc.core.arguments import Axes
+from cnnc.core.arrays import Array
 from cnnc.ops import window
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
-from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.kernels.channelwise import few, sample_sum
 from cnnc.reference.kernels.windows import Geometry, interior, pad, tap, taps
+from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
 NoWeights = Mapping[str, Array]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.arrays import Array
 from cnnc.core.tensor import TensorType
 from cnnc.ops.reshape import (
     ChannelShuffle,
@@ -19,8 +20,9 @@ from cnnc.ops.reshape import (
     Slice,
     SpaceToDepth,
 )
-from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of, inward, outward
 from cnnc.reference.kernels.windows import interior, pad
+from cnnc.reference.layout import to_channels_first, to_channels_last
+from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
 NoWeights = Mapping[str, Array]
 Shape = tuple[int, ...]
@@ -39,14 +41,14 @@ def place_of(axis: int) -> int:
 
 @forward_of(Flatten, Reshape)
 def reshape(op: Flatten | Reshape, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
-    x = outward(inputs[0])
+    x = to_channels_first(inputs[0])
     shape = op.shape if isinstance(op, Reshape) else (-1,)
-    return Outcome(inward(x.reshape(x.shape[0], *shape)), x.shape)
+    return Outcome(to_channels_last(x.reshape(x.shape[0], *shape)), x.shape)
 
 
 @backward_of(Flatten, Reshape)
 def reshape_backward(op: Flatten | Reshape, weights: NoWeights, shape: Shape, gradient: Array, want: bool) -> Gradients:
-    return Gradients((inward(outward(gradient).reshape(shape)),))
+    return Gradients((to_channels_last(to_channels_first(gradient).reshape(shape)),))
 
 
 @forward_of(Pad)

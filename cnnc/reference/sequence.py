@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.ops.sequence import Embed
-from cnnc.reference.engine import Array, Gradients, Mode, Outcome, backward_of, forward_of
+from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 from cnnc.reference.reshape import added_up
 
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from safetensors import numpy as safetensors
 
+from cnnc.core.arrays import Array, Weights
 from cnnc.core.files import read_bytes, write_atomic
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
-from cnnc.reference.engine import Array, Weights
 
 FORMAT = "cnnc-checkpoint-1"
 _KINDS = {"<f4": "F32", "<f8": "F64", "<i8": "I64"}

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Node
-from cnnc.reference.engine import Array, forward, outward
+from cnnc.reference.engine import forward
+from cnnc.reference.layout import to_channels_first
 from cnnc.training.run import Run
 
 FAR_OFF = 3.0  # a first loss so many times that of guessing is told
@@ -56,7 +58,9 @@ def _not_finite(run: Run, feeds: dict[str, Array]) -> Node | None:
     if not feeds:
         return None
     values = forward(graph, weights, feeds, keep_all=True, training=True, random=_fixed).values
-    return next((n for n in graph.nodes if n.name in values and not np.isfinite(outward(values[n.name])).all()), None)
+    return next(
+        (n for n in graph.nodes if n.name in values and not np.isfinite(to_channels_first(values[n.name])).all()), None
+    )
 
 
 def _fixed(layer: str) -> np.random.Generator:

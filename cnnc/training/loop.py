@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnnc.core.arrays import Array
 from cnnc.core.files import make_folder, sweep
 from cnnc.core.process_memory import Meter
 from cnnc.data.dataset import Dataset, Split
@@ -29,7 +30,7 @@ from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
 from cnnc.recipe.metrics import finite
 from cnnc.recipe.statements import CrossEntropy, require
-from cnnc.reference.engine import Array, StepNumbers, backward, forward
+from cnnc.reference.engine import StepNumbers, backward, forward
 from cnnc.reference.initializers import initialize
 from cnnc.reference.parallel.processes import crew_for
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread

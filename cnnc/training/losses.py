@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cnnc.core.arrays import Array
 from cnnc.recipe import statements as recipe
 from cnnc.reference.activation import logistic
-from cnnc.reference.engine import Array
 
 
 class Loss(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnnc.core.arrays import Array, Weights
 from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph, Node
@@ -20,7 +21,8 @@ from cnnc.recipe import statements as recipes
 from cnnc.recipe.metrics import LESS_IS_BETTER, shown
 from cnnc.recipe.statements import CrossEntropy, Recipe
 from cnnc.reference.activation import logistic
-from cnnc.reference.engine import Array, Trace, Weights, forward, inward
+from cnnc.reference.engine import Trace, forward
+from cnnc.reference.layout import to_channels_last
 from cnnc.training.losses import loss_of
 
 EVAL_BATCH = 256
@@ -150,7 +152,7 @@ class Objective:
         made = values[term.node.name]
         if target.dtype == np.uint8:
             target = target / np.float32(255)
-        moved: Array = inward(np.asarray(target, made.dtype)).reshape(made.shape)
+        moved: Array = to_channels_last(np.asarray(target, made.dtype)).reshape(made.shape)
         return moved
 
     def parts(self, examples: Split) -> Iterator[slice]:
@@ -174,11 +176,11 @@ class Objective:
 
         def values(feeds: Feeds) -> Trace:
             made = run(feeds)
-            found = {t.node.name: _scores(t, name, inward(made[name])) for t, name in names.items()}
+            found = {t.node.name: _scores(t, name, to_channels_last(made[name])) for t, name in names.items()}
             if self.input in self.wanted:
                 entry = feeds[self.input]
                 scaled = entry / np.float32(255) if entry.dtype == np.uint8 else entry
-                found[self.input] = inward(np.asarray(scaled, np.float32))
+                found[self.input] = to_channels_last(np.asarray(scaled, np.float32))
             return Trace(found)
 
         return values

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from cnnc.core.arrays import Array, Weights
 from cnnc.recipe.statements import Adam, AdamW, Optimizer, RmsProp, Sgd
-from cnnc.reference.engine import Array, Weights
 
 BLOCK = 1 << 16  # numbers at a time: with the slots they stay in the cache while a rule goes over them
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from cnnc.core.arrays import Weights
 from cnnc.core.process_memory import Meter
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import Diagnostic
@@ -19,7 +20,6 @@ from cnnc.graph.for_training import for_training
 from cnnc.graph.graph import Graph, verify
 from cnnc.network import Network
 from cnnc.recipe.statements import Recipe
-from cnnc.reference.engine import Weights
 from cnnc.reference.parallel.processes import Crew
 from cnnc.training.checkpoint import Progress
 from cnnc.training.objective import Objective, Score

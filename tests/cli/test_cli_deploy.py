@@ -22,6 +22,7 @@ from cnnc.training.loop import open_data
 from cnnc.training.objective import Objective
 from tests.cli.conftest import Cnnc, codes, environment, run
 from tests.cli.nets import NETS, write_nets
+from tests.paths import DOCS
 
 
 @pytest.fixture(scope="session")
@@ -308,7 +309,7 @@ def test_what_inputs_are_told_to_be(deployed: Path) -> None:
 
 
 def test_deploy_md_names_every_key(deployed: Path) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text(encoding="utf-8")
+    text = (DOCS / "deploy.md").read_text(encoding="utf-8")
     told = found(run("info", "pairs.onnx", "--json", cwd=deployed))
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text, re.MULTILINE)
     assert sorted(re.findall(r"\w+", " ".join(rows))) == sorted(told)

@@ -6,14 +6,14 @@ A `Random` chooses, so that a seed is enough to have a program again, and hypoth
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from cnnc.diagnostics import Source
 from cnnc.language.parse import parse
+from tests import paths
 
-MODELS = sorted((Path(__file__).parent.parent.parent / "models").glob("*.cnn"))
+MODELS = sorted(paths.MODELS.glob("*.cnn"))
 
 OPS = ("conv", "relu", "pool", "fc", "net", "expect", "from", "output", "repeat", "train", "stage", "bn", "add", "in")
 NAMES = ("n", "w", "width", "H", "max", "same", "in", "c_in", "true", "as", "s.*", "s.0", "stage3.skip", "min", "floor")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,8 +11,7 @@ from cnnc.network import check, load
 from cnnc.reference.engine import forward
 from cnnc.reference.initializers import initialize
 from tests.op_cases import CASES, Case, graph_of, random_feeds
-
-MODELS = Path(__file__).parent.parent.parent / "models"
+from tests.paths import MODELS
 
 
 def graph(text: str) -> Graph:

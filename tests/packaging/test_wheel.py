@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 GRAMMAR = "cnnc/language/cnn.lark"
 DIGITS = (
     "cnnc/data/digits/images-idx3-ubyte.gz",

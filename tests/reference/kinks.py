@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from cnnc.core.arrays import Array
 from cnnc.graph.graph import Graph
 from cnnc.ops.activation import Abs, Clip, Elu, HardSigmoid, HardSwish, LeakyRelu, Prelu, Relu, Relu6, Selu
 from cnnc.ops.base import Op
 from cnnc.ops.merge import Maximum
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool
-from cnnc.reference.engine import Array, Trace
+from cnnc.reference.engine import Trace
 from cnnc.reference.kernels.windows import pad, windows_of
 from cnnc.reference.pool import geometry
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnc.core.arrays import Array
 from cnnc.reference import conv
-from cnnc.reference.engine import Array
 from cnnc.reference.kernels import im2col as correlation
 from cnnc.reference.kernels import matmul as products
 from cnnc.reference.kernels import winograd

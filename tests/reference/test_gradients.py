@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from cnnc.core.arrays import Array
 from cnnc.graph.graph import Graph, needed
 from cnnc.network import check
-from cnnc.reference.engine import Array, Trace, backward, forward
+from cnnc.reference.engine import Trace, backward, forward
 from cnnc.training.losses import cross_entropy
 from tests.op_cases import Case, cases_for, graph_of, random_feeds, random_weights
 from tests.reference.kinks import crosses
@@ -116,13 +117,13 @@ def test_backward_agrees_with_central_differences(case: Case) -> None:
 def test_a_wrong_backward_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check itself: one part in ten thousand is too much."""
     from cnnc.ops.activation import Tanh
-    from cnnc.reference import engine
-    from cnnc.reference.engine import Gradients
+    from cnnc.reference import registry
+    from cnnc.reference.registry import Gradients
 
     def wrong(op: Tanh, weights: Mapping[str, Array], y: Array, gradient: Array, want: bool) -> Gradients:
         return Gradients((gradient * (1 - y * y) * 1.0001,))
 
-    monkeypatch.setitem(engine.BACKWARD, Tanh, wrong)
+    monkeypatch.setitem(registry.BACKWARD, Tanh, wrong)
     case = Case("wrong", "input 6; fc 5; tanh; fc 3")
     with pytest.raises(AssertionError, match="central differences"):
         compare(point(case, 0), case)

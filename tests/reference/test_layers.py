@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cnnc.core.arrays import Array, Weights
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.graph.graph import Graph
 from cnnc.network import check
-from cnnc.reference.engine import Array, Weights, backward, forward, outward
+from cnnc.reference.engine import backward, forward
 from cnnc.reference.initializers import initialize
+from cnnc.reference.layout import to_channels_first
 from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights
 
 
@@ -19,7 +21,7 @@ def graph(text: str) -> Graph:
 
 def out(text: str, x: Array, weights: Weights | None = None) -> Array:
     made = graph(text)
-    return outward(forward(made, weights or {}, {"input1": x}).values[made.outputs[0]])
+    return to_channels_first(forward(made, weights or {}, {"input1": x}).values[made.outputs[0]])
 
 
 # --- batch norm --------------------------------------------------------------------------------------------
@@ -33,7 +35,7 @@ def bn(dtype: type = np.float64) -> tuple[Graph, Weights, Array]:
 
 def test_batch_norm_in_training_uses_the_batch() -> None:
     made, weights, x = bn()
-    y = outward(forward(made, weights, {"input1": x}, training=True).values["bn1"])
+    y = to_channels_first(forward(made, weights, {"input1": x}, training=True).values["bn1"])
     mean, var = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
     scale, shift = (weights[f"bn1.{n}"].reshape(1, 3, 1, 1) for n in ("scale", "shift"))
     np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5) * scale + shift, rtol=1e-10)
@@ -41,7 +43,7 @@ def test_batch_norm_in_training_uses_the_batch() -> None:
 
 def test_batch_norm_in_use_has_its_running_statistics() -> None:
     made, weights, x = bn()
-    y = outward(forward(made, weights, {"input1": x}).values["bn1"])
+    y = to_channels_first(forward(made, weights, {"input1": x}).values["bn1"])
     mean, var, scale, shift = (weights[f"bn1.{n}"].reshape(1, 3, 1, 1) for n in ("mean", "var", "scale", "shift"))
     np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5) * scale + shift, rtol=1e-10)
 

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from cnnc.core.arguments import Word
+from cnnc.core.arrays import Array, Weights
 from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.ops.pool import Pool
-from cnnc.reference.engine import Array, Weights, backward, forward, outward
+from cnnc.reference.engine import backward, forward
+from cnnc.reference.layout import to_channels_first
 from tests.op_cases import random_weights
 from tests.reference import plain
 from tests.reference.test_plain_loops import run, sees_data, settings, sides
@@ -31,7 +33,7 @@ def graph(text: str) -> Graph:
 
 def out(text: str, x: Array, weights: Weights | None = None) -> Array:
     made = graph(text)
-    return outward(forward(made, weights or {}, {"input1": x}).values[made.outputs[0]])
+    return to_channels_first(forward(made, weights or {}, {"input1": x}).values[made.outputs[0]])
 
 
 def input_gradient(text: str, x: Array, seed: Array, weights: Weights | None = None) -> Array:
@@ -220,7 +222,7 @@ def test_norms_over_one_sample_are_their_formula(shape: tuple[int, ...], text: s
     ones = (1,) * (len(shape) - 1)
     expected = expected * weights["n.scale"].reshape(-1, *ones) + weights["n.shift"].reshape(-1, *ones)
     for training in (False, True):  # the same in training
-        found = outward(forward(made, weights, {"input1": x}, training=training).values["n"])
+        found = to_channels_first(forward(made, weights, {"input1": x}, training=training).values["n"])
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
@@ -228,7 +230,7 @@ def test_the_variance_of_far_away_values_is_not_lost_in_one_sample() -> None:
     x = (np.random.default_rng(0).normal(size=(2, 4, 16, 16)) + 10_000).astype(np.float32)
     made = graph("input 4x16x16; n: group_norm groups=2")
     weights = {"n.scale": np.ones(4, np.float32), "n.shift": np.zeros(4, np.float32)}
-    y = outward(forward(made, weights, {"input1": x}).values["n"])
+    y = to_channels_first(forward(made, weights, {"input1": x}).values["n"])
     groups = y.reshape(2, 2, -1).astype(np.float64)
     np.testing.assert_allclose(groups.mean(-1), 0, atol=1e-2)
     np.testing.assert_allclose(groups.var(-1), 1, rtol=1e-2)
@@ -398,7 +400,7 @@ def test_unpool_puts_values_where_the_maxima_were(shape: tuple[int, ...], pool: 
         best = max(places, key=lambda p: x[(n, c, *p)])  # the first of equals
         expected[(n, c, *best)] += 3 * x[(n, c, *best)]
     trace = forward(made, {}, {"input1": x})
-    np.testing.assert_array_equal(outward(trace.values["u"]), expected)
+    np.testing.assert_array_equal(to_channels_first(trace.values["u"]), expected)
 
 
 @pytest.mark.parametrize("shape", [(5,), (3, 4), (1, 2), (2, 3, 2)])

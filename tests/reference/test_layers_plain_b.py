@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from cnnc.core.arguments import Word
+from cnnc.core.arrays import Array, Weights
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph, Node, verify
 from cnnc.network import check
@@ -19,10 +20,12 @@ from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Input
 from cnnc.ops.merge import Add, Concat, Maximum, Mul
-from cnnc.reference import engine
+from cnnc.reference import registry
 from cnnc.reference.conv import phases
-from cnnc.reference.engine import Array, Gradients, Weights, backward, forward, inward, outward
+from cnnc.reference.engine import backward, forward
 from cnnc.reference.initializers import initialize
+from cnnc.reference.layout import to_channels_first, to_channels_last
+from cnnc.reference.registry import Gradients
 from cnnc.reference.reshape import added_up
 from tests.op_cases import random_weights
 from tests.reference import plain
@@ -37,7 +40,7 @@ def out(text: str, *feeds: Array, weights: Weights | None = None) -> Array:
     """The output of a network, channels first, on feeds in the order of its inputs."""
     made = graph(text)
     fed = {node.name: feed for node, feed in zip(made.inputs, feeds, strict=True)}
-    return outward(forward(made, weights or {}, fed).values[made.outputs[0]])
+    return to_channels_first(forward(made, weights or {}, fed).values[made.outputs[0]])
 
 
 def numbers(*shape: int, seed: int = 0) -> Array:
@@ -182,8 +185,10 @@ def test_transposed_convolution_is_the_adjoint(text: str) -> None:
     straight = graph(f"input {'x'.join(map(str, made))}; conv 4 {shared} bias=false")
     weight = numbers(*transposed.weights["conv_transpose1.weight"].shape)
     x, y = numbers(1, *made, seed=1), numbers(1, 4, 5, 4, seed=2)
-    there = outward(forward(straight, {"conv1.weight": weight}, {"input1": x}).values["conv1"])
-    back = outward(forward(transposed, {"conv_transpose1.weight": weight}, {"input1": y}).values["conv_transpose1"])
+    there = to_channels_first(forward(straight, {"conv1.weight": weight}, {"input1": x}).values["conv1"])
+    back = to_channels_first(
+        forward(transposed, {"conv_transpose1.weight": weight}, {"input1": y}).values["conv_transpose1"]
+    )
     assert (there * y).sum() == pytest.approx((x * back).sum(), rel=1e-11)
 
 
@@ -352,7 +357,7 @@ def lone(op: Op, *feeds: Array) -> tuple[Array, list[Array]]:
     trace = forward(whole, {}, fed_, training=True)
     value = trace.values["y"]
     _, inputs = backward(whole, {}, trace, {"y": np.ones_like(value)}, want_inputs=True)
-    return outward(value), [inputs[s.name] for s in sources]
+    return to_channels_first(value), [inputs[s.name] for s in sources]
 
 
 @pytest.mark.parametrize("op", [Add(), Mul(), Maximum(), Concat()])
@@ -398,9 +403,9 @@ def test_merges_do_work_in_proportion_to_their_operands(op: Op, monkeypatch: pyt
         nonlocal count
         count = 0
         inputs = tuple(numbers(1, 4, seed=n).view(Counted) for n in range(operands))
-        mode = engine.Mode(training=True)
-        outcome = engine.FORWARD[type(op)](op, {}, inputs, mode)
-        engine.BACKWARD[type(op)](op, {}, outcome.saved, np.ones_like(outcome.value).view(Counted), True)
+        mode = registry.Mode(training=True)
+        outcome = registry.FORWARD[type(op)](op, {}, inputs, mode)
+        registry.BACKWARD[type(op)](op, {}, outcome.saved, np.ones_like(outcome.value).view(Counted), True)
         return count
 
     assert calls(60) <= 3.5 * calls(20) + 3
@@ -562,7 +567,9 @@ def test_depth_to_space_is_its_formula_and_space_to_depth_undoes_it() -> None:
 
 def gradients_of(made: Graph, weights: Weights, feeds: Mapping[str, Array]) -> Weights:
     trace = forward(made, weights, feeds, training=True)
-    seeds = {name: inward(numbers(*outward(trace.values[name]).shape, seed=5)) for name in made.outputs}
+    seeds = {
+        name: to_channels_last(numbers(*to_channels_first(trace.values[name]).shape, seed=5)) for name in made.outputs
+    }
     return backward(made, weights, trace, seeds)[0]
 
 
@@ -623,15 +630,15 @@ def visited(text: str, monkeypatch: pytest.MonkeyPatch, want_inputs: bool = Fals
     made = graph(text)
     seen: list[str] = []
 
-    def spied(real: engine.Backward) -> engine.Backward:
+    def spied(real: registry.Backward) -> registry.Backward:
         def spy(op: Op, weights: Mapping[str, Array], saved: Any, gradient: Array, want: bool) -> Gradients:
             seen.append(f"{op.keyword}{'' if want else ' (no input)'}")
             return real(op, weights, saved, gradient, want)
 
         return spy
 
-    for kind, real in list(engine.BACKWARD.items()):
-        monkeypatch.setitem(engine.BACKWARD, kind, spied(real))
+    for kind, real in list(registry.BACKWARD.items()):
+        monkeypatch.setitem(registry.BACKWARD, kind, spied(real))
     weights = random_weights(made, 0)
     feeds = {n.name: numbers(2, *n.type.shape) for n in made.inputs}
     trace = forward(made, weights, feeds, training=True)

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from cnnc.core.arguments import Word
+from cnnc.core.arrays import Array, Weights
 from cnnc.graph.graph import Graph, Node, verify
 from cnnc.network import check
 from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Input
 from cnnc.ops.pool import Pool
-from cnnc.reference.engine import Array, Weights, backward, forward, inward, outward
+from cnnc.reference.engine import backward, forward
 from cnnc.reference.kernels.windows import Geometry, windows_of
+from cnnc.reference.layout import to_channels_first, to_channels_last
 from tests.op_cases import random_weights
 from tests.reference import plain
 
@@ -69,7 +71,7 @@ def run(op: Op, x: Array, weights: Weights) -> Array:
     layer = Node("y", op, ("x",), op.output(source.type))
     graph = verify(Graph("one", (source, layer), ("y",)))
     named = {f"y.{name}": array for name, array in weights.items()}
-    value = outward(forward(graph, named, {"x": x}).values["y"])
+    value = to_channels_first(forward(graph, named, {"x": x}).values["y"])
     assert value.shape[1:] == layer.type.shape
     assert value.dtype == x.dtype
     return value
@@ -289,6 +291,6 @@ def test_one_sample_alone_is_what_it_is_in_a_batch() -> None:
 def test_inward_and_outward_undo_each_other() -> None:
     for shape in [(2, 3), (2, 3, 4), (2, 1, 4, 5), (2, 3, 4, 5), (2, 3, 2, 4, 5)]:
         x = np.random.default_rng(0).normal(size=shape)
-        y = inward(x)
+        y = to_channels_last(x)
         assert y.shape == (shape if len(shape) < 3 else (shape[0], *shape[2:], shape[1]))
-        np.testing.assert_array_equal(outward(y), x)
+        np.testing.assert_array_equal(to_channels_first(y), x)

@@ -7,7 +7,9 @@ import pytest
 
 from cnnc.diagnostics import CnncError
 from cnnc.network import check
-from cnnc.reference import backward, forward, initialize, outward
+from cnnc.reference.engine import backward, forward
+from cnnc.reference.initializers import initialize
+from cnnc.reference.layout import to_channels_first
 
 TEXT = "input 3xHxW; conv 4 k=3 s=2 p=same; relu; a: conv 4 k=3 p=1; pool max k=2; upsample 2; concat a; global_pool avg; fc 2"
 
@@ -30,7 +32,7 @@ def test_gradients_of_another_size() -> None:
     trace = forward(graph, weights, feeds, training=True)
     gradients, _ = backward(graph, weights, trace, {"fc1": np.ones((2, 2), np.float32)})
     assert {n: g.shape for n, g in gradients.items()} == {n: w.shape for n, w in weights.items()}
-    assert outward(forward(graph, weights, feeds).values["fc1"]).shape == (2, 2)
+    assert to_channels_first(forward(graph, weights, feeds).values["fc1"]).shape == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ from cnnc.recipe.reading import READ_FROM_FILES
 from cnnc.recipe.statements import STATEMENTS
 from cnnc.report import reference
 from tests.cli.conftest import COMMAND, environment
+from tests.paths import DOCS
 from tests.test_models import KEYS, LAYER, MEMORY
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LANGUAGE = DOCS / "language.md"

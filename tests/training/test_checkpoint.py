@@ -13,7 +13,7 @@ from safetensors import numpy as safetensors
 
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.network import check
-from cnnc.reference import initialize
+from cnnc.reference.initializers import initialize
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint, Progress
 from tests.training.conftest import refused

@@ -10,7 +10,7 @@ import pytest
 
 from cnnc.diagnostics import Diagnostic
 from cnnc.network import check
-from cnnc.reference import initialize
+from cnnc.reference.initializers import initialize
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.loop import start, train
 from cnnc.training.run import Epoch, Run, Watcher

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cnnc.core.arguments import Word
+from cnnc.core.arrays import Array
 from cnnc.recipe import statements as recipe
-from cnnc.reference.engine import Array
 from cnnc.training.losses import cross_entropy, loss_of
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from cnnc.network import load
-from cnnc.reference.engine import Mode
+from cnnc.reference.registry import Mode
 from tests.cli.conftest import SMALL, environment, run
+from tests.paths import MODELS
 
-MODELS = Path(__file__).parent.parent.parent / "models"
 TOLERANCE = 0.25
 BATCHES = {
     "lenet5": 512,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cnnc.core.arguments import Word
+from cnnc.core.arrays import Array, Weights
 from cnnc.recipe.statements import Adam, AdamW, Optimizer, RmsProp, Sgd
-from cnnc.reference.engine import Array, Weights
 from cnnc.training.optimizers import clip, update
 
 STEPS = 12

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from cnnc.recipe.metrics import METRICS, shown
+from tests.paths import ROOT
 from tests.training.test_resume_models import TRAINED
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 class Goal(NamedTuple):

@@ -14,9 +14,9 @@ import pytest
 
 from cnnc.network import load
 from tests.cli.conftest import environment
+from tests.paths import ROOT
 from tests.training.conftest import saved
 
-ROOT = Path(__file__).parent.parent.parent
 TRAINED = [path for path in sorted((ROOT / "models").glob("*.cnn")) if load(path).recipe is not None]
 SETTINGS = ("train.batch=4", "train.epochs=2", "train.data.val=0.2")
 EXAMPLES = 20  # 16 to train on: two epochs of four steps

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cnnc.core.arrays import Array
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
-from cnnc.reference.engine import Array, forward, outward
+from cnnc.reference.engine import forward
+from cnnc.reference.layout import to_channels_first
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.loop import open_data, start, train
 from cnnc.training.objective import feeds_of
@@ -74,7 +76,7 @@ def outputs(result: Result, data: Dataset) -> dict[str, Array]:
     graph = result.run.graph
     feeds = feeds_of(graph, tuple(column[:] for column in data.test.inputs))
     values = forward(graph, weights, feeds).values
-    return {name: outward(values[name]) for name in graph.outputs}
+    return {name: to_channels_first(values[name]) for name in graph.outputs}
 
 
 def metrics(result: Result) -> list[dict[str, float]]:

@@ -1,0 +1,1 @@
+"""Graph and weights to an ONNX model, verified tensor by tensor."""

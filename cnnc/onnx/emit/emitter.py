@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from cnnc.core.arrays import Array
 from cnnc.core.tensor import TensorType
 from cnnc.graph.graph import Graph, Node
 from cnnc.onnx.emit.size_family import Family
 from cnnc.onnx.source_map import stamp
 from cnnc.ops.base import Op
-from cnnc.reference.engine import Array
 
 BATCH = "N"
 END = 2**63 - 1  # of an axis, whatever its size (ONNX Slice)

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from cnnc.core.arrays import Array
 from cnnc.core.files import unwritable
-from cnnc.reference.engine import Array
 
 LIMIT = 2**31 - 2**25  # bytes of a protobuf message, less room for what is not weights
 _ALIGN = 4096  # runtimes map tensors into memory where they begin at a page (onnx.proto, external_data)

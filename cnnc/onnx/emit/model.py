@@ -15,13 +15,13 @@ import onnx
 from onnx import helper
 
 import cnnc.onnx.emit.ops  # noqa: F401  fills the table
+from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.onnx.emit.emitter import BATCH, EMISSIONS, Emitter
 from cnnc.onnx.emit.size_family import Family
 from cnnc.onnx.run.session import loads
 from cnnc.ops.dense import Input
-from cnnc.reference.engine import Array
 
 DEFAULT_OPSET = 17
 # The IR version that came with each opset (onnx/docs/Versioning.md): what older runtimes can load.

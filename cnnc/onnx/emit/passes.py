@@ -13,6 +13,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from cnnc.core.arrays import Array, Weights
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph, Node, needed, verify
 from cnnc.ops.activation import Dropout, DropPath, Identity
@@ -20,7 +21,6 @@ from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Fc
 from cnnc.ops.norm import Affine, BatchNorm, Normalize
-from cnnc.reference.engine import Array, Weights
 
 Pass = Callable[[Graph, Weights], tuple[Graph, Weights]]
 

@@ -26,13 +26,15 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from cnnc.core.arrays import Array, Weights
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph
 from cnnc.onnx.run.session import Provider, Session
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
-from cnnc.reference.engine import Array, Weights, forward, outward
+from cnnc.reference.engine import forward
 from cnnc.reference.initializers import initialize
+from cnnc.reference.layout import to_channels_first
 
 RTOL, ATOL, NOISE = 1e-4, 1e-5, 32
 _CHANNEL = 32  # elements from which a channel has a noise of its own
@@ -250,7 +252,7 @@ def _truths(
     double = forward(graph, doubled, _doubled(some), wanted=names).values
     if some is not feeds:
         double |= forward(graph, doubled, _doubled(feeds)).values
-    return {name: _Truth.of(outward(double.pop(name)), outward(single.pop(name))) for name in names}
+    return {name: _Truth.of(to_channels_first(double.pop(name)), to_channels_first(single.pop(name))) for name in names}
 
 
 def _doubled(arrays: Mapping[str, Array]) -> Weights:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cnnc.core.arrays import Weights
 from cnnc.core.files import write_atomic
 from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError, Diagnostic
@@ -22,7 +23,6 @@ from cnnc.onnx.importer.recognize.values import Layer
 from cnnc.onnx.importer.text.write import Written, write
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
-from cnnc.reference.engine import Weights
 from cnnc.reference.parallel.threads import thread_count
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.checkpoint import save as save_checkpoint

@@ -18,7 +18,8 @@ from cnnc.onnx.emit.verify import ATOL, RTOL, sample_feeds
 from cnnc.onnx.importer.importer import Imported
 from cnnc.onnx.importer.read.model import MAX_BYTES, parse
 from cnnc.onnx.run.session import Session
-from cnnc.reference.engine import forward, outward
+from cnnc.reference.engine import forward
+from cnnc.reference.layout import to_channels_first
 from cnnc.reference.parallel.threads import one_blas_thread
 
 MAX_VALUES = 2**33  # bytes of all values of one run: a model can say any sizes
@@ -57,7 +58,7 @@ def prove(imported: Imported, path: Path) -> Agreement:
         trace = forward(graph, imported.weights, feeds)
     worst = Agreement(True)
     for name, was, expected in zip(imported.outputs, imported.model.outputs, theirs, strict=True):
-        found = outward(trace.values[name]).astype(np.float64)
+        found = to_channels_first(trace.values[name]).astype(np.float64)
         if found.shape != expected.shape:
             shapes = " and ".join("x".join(map(str, a.shape)) for a in (expected, found))
             raise CnncError.of("E820", f"the output {was} has the shapes {shapes} in the model and in the network")

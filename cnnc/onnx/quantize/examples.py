@@ -12,13 +12,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from cnnc.core.arrays import Array
 from cnnc.data.dataset import Column, Split
 from cnnc.graph.graph import Graph
 from cnnc.network import Network
 from cnnc.onnx.metadata import PRECISION
 from cnnc.onnx.run.session import Session, as_fed, batches
 from cnnc.ops.dense import Input
-from cnnc.reference.engine import Array
 
 Precision = Literal["float32", "float16", "int8"]
 _SEEN = 1024  # training examples that a lower precision may look at

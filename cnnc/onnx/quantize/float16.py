@@ -13,11 +13,11 @@ import numpy as np
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network
 from cnnc.onnx.emit.verify import LARGE, sample_feeds
 from cnnc.onnx.quantize.examples import Examples, Quality, feeds_of, mark, values
-from cnnc.reference.engine import Array
 
 HALF_ERROR = 1e-2
 _SAMPLES, _FEW = 64, 4  # examples to compare by; of a large network

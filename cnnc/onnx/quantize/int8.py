@@ -24,6 +24,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from cnnc.core.arrays import Array
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network
@@ -33,7 +34,6 @@ from cnnc.onnx.quantize.placement import QUANTIZED, WITH_WEIGHTS, in_integers, s
 from cnnc.onnx.quantize.qdq_cleanup import drop_implied, known_as, marked, slim, store
 from cnnc.onnx.run.session import batches
 from cnnc.recipe.statements import CrossEntropy
-from cnnc.reference.engine import Array
 
 POINTS = 0.01  # of accuracy that may be lost
 SIGNAL = 0.1  # root mean square error where there are no labels, in parts of that of the values

@@ -1,0 +1,1 @@
+"""Running an ONNX model on onnxruntime: sessions, batches, predictions, timing."""

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.arrays import Array
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.run.session import Session, as_fed, batches
-from cnnc.reference.engine import Array
 
 
 class Score(NamedTuple):

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnnc.core.arrays import Array
 from cnnc.core.process_memory import peak_process_memory
 from cnnc.data.prediction_inputs import Entry
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.run.predictions import entries
 from cnnc.onnx.run.session import Provider, Session, open_model, short_name
-from cnnc.reference.engine import Array
 
 _USUAL = 224  # the size of a symbol that nobody gave, or the legal one next to it
 _FEWEST = 5  # calls, however long they take

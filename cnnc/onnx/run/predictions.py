@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.arrays import Array
 from cnnc.core.files import replacing
 from cnnc.data.prediction_inputs import Entry
 from cnnc.onnx.run.batched_run import Guess, guesses, run_batched
 from cnnc.onnx.run.session import Session
-from cnnc.reference.engine import Array
 
 _FEW = 8  # so many values are shown as they are
 _PICTURE = (-1e-3, 1 + 1e-3)  # what still counts as 0 to 1

@@ -16,11 +16,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+from cnnc.core.arrays import Array
 from cnnc.core.files import require_readable
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.metadata import Facts, read_facts
 from cnnc.onnx.run.inspect import missing_weights, require_model
-from cnnc.reference.engine import Array
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt", "coreml", "dml", "openvino"]
 _PROVIDERS = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnc.reference.engine import Array
+from cnnc.core.arrays import Array
 from cnnc.reference.kernels.matmul import aligned
 
 LONG = 8192  # elements of an inner loop: as many repeated numbers lie in the first-level cache beside a row

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cnnc.reference.engine import Array
+from cnnc.core.arrays import Array
 from cnnc.reference.kernels.channelwise import few
 from cnnc.reference.kernels.matmul import aligned
 from cnnc.reference.kernels.windows import Geometry, interior, view, windows_of

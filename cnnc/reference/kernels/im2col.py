@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc.core.arguments import Axes
-from cnnc.reference.engine import Array
+from cnnc.core.arrays import Array
 from cnnc.reference.kernels.channelwise import Offset, few
 from cnnc.reference.kernels.matmul import aligned, row_cost, times, transposed_times
 from cnnc.reference.kernels.windows import Geometry, interior, taps, windows_of

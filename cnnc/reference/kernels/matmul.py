@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnc.reference.engine import Array
+from cnnc.core.arrays import Array
 
 SMALL = 1_000_000  # M·K·N
 VECTOR = 16  # numbers that the processor multiplies at once

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from cnnc.core.arguments import Axes
-from cnnc.reference.engine import Array
+from cnnc.core.arrays import Array
 
 
 class Geometry(NamedTuple):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnnc.reference.engine import Array
+from cnnc.core.arrays import Array
 from cnnc.reference.kernels.channelwise import Offset
 from cnnc.reference.kernels.matmul import across_times, aligned, laid
 from cnnc.reference.kernels.windows import Geometry, interior, view

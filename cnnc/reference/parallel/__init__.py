@@ -1,0 +1,1 @@
+"""A batch on several cores: by threads, or by worker processes."""

@@ -25,24 +25,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnnc.core.arrays import Array, Weights
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph, needed
 from cnnc.ops.dense import Input
-from cnnc.reference.engine import (
-    Array,
-    Mode,
-    Random,
-    Trace,
-    Weights,
-    backward_part,
-    check_feeds,
-    forward_part,
-    joined,
-    parts_of,
-    working_dtype,
-)
+from cnnc.reference.engine import Trace, backward_part, forward_part, joined, parts_of
+from cnnc.reference.feeds import check_feeds, working_dtype
 from cnnc.reference.parallel.pipe import Line
 from cnnc.reference.parallel.threads import shares
+from cnnc.reference.registry import Mode, Random
 
 WORTH_IT = 3e10  # multiply-adds of a whole run: some seconds, which a few tenths for starting processes do not double
 ALIGNED = 64  # bytes: a cache line
@@ -272,7 +263,7 @@ def _file(size: int) -> int:
 def _start(file: int) -> tuple[subprocess.Popen[bytes], Line]:
     """A worker, and the line to it."""
     ours, theirs = Pipe()
-    home = str(Path(__file__).parents[2])
+    home = str(Path(__file__).parents[3])
     run = f"import sys; sys.path.insert(0, {home!r}); from cnnc.reference.parallel.worker import work; work({theirs.fileno()}, {file})"
     # sessions of their own: a Ctrl-C at the terminal is for the first process alone
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -15,18 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from cnnc.core.arrays import Array
 from cnnc.core.process_memory import Meter
 from cnnc.graph.graph import needed
-from cnnc.reference.engine import (
-    Array,
-    Mode,
-    backward_part,
-    forward_part,
-    own_numbers,
-)
+from cnnc.reference.engine import backward_part, forward_part, own_numbers
 from cnnc.reference.parallel.pipe import Line
 from cnnc.reference.parallel.processes import MEMORY, Ahead, Back, Job, common_memory
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
+from cnnc.reference.registry import Mode
 
 
 def work(end: int, file: int) -> None:

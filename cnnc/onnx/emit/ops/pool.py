@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from cnnc.core.arrays import Array
 from cnnc.core.tensor import TensorType
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Node
@@ -19,7 +20,6 @@ from cnnc.onnx.emit.shape_arithmetic import Vector, joined, numbers, spatial
 from cnnc.ops import window
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.ops.reshape import Pad
-from cnnc.reference.engine import Array
 from cnnc.reference.pool import geometry
 
 

@@ -7,6 +7,7 @@ from math import sqrt
 
 import numpy as np
 
+from cnnc.core.arrays import Array
 from cnnc.onnx.importer.ops.activation import clip
 from cnnc.onnx.importer.ops.means import corrected
 from cnnc.onnx.importer.ops.norm import layer_norm_in_pieces, lrn_in_pieces
@@ -24,7 +25,6 @@ from cnnc.ops.merge import Add, Concat, Maximum, Mul, Sub
 from cnnc.ops.norm import Affine, GroupNorm, InstanceNorm, LayerNorm, Normalize
 from cnnc.ops.pool import Maxout, Pool
 from cnnc.ops.reshape import Select
-from cnnc.reference.engine import Array
 
 _LEARNED = Conv | ConvTranspose | Fc
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnc.core.arguments import Word
+from cnnc.core.arrays import Array
 from cnnc.onnx.importer.ops.means import pool_of_kernel
 from cnnc.onnx.importer.ops.parts import WindowArguments, padded_input, pairs, real, window_arguments
 from cnnc.onnx.importer.read.model import Step
@@ -14,7 +15,6 @@ from cnnc.onnx.importer.recognize.interpreter import Interpreter, import_of
 from cnnc.onnx.importer.recognize.values import Layer, Refusal
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.filter import NAMED, Filter
-from cnnc.reference.engine import Array
 
 MAX_FILTER = 1024  # numbers that a text may hold
 

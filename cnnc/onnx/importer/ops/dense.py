@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from cnnc.core.arguments import Word
+from cnnc.core.arrays import Array
 from cnnc.onnx.importer.read.model import Step
 from cnnc.onnx.importer.recognize.interpreter import Interpreter, import_of
 from cnnc.onnx.importer.recognize.values import Layer, Refusal, Value
 from cnnc.ops.dense import Bilinear, Fc
 from cnnc.ops.reshape import Flatten
-from cnnc.reference.engine import Array
 
 
 def flat_source(c: Interpreter, name: str) -> Layer:

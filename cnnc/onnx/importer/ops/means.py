@@ -9,6 +9,7 @@ from math import log, prod, sqrt
 import numpy as np
 
 from cnnc.core.arguments import Word
+from cnnc.core.arrays import Array
 from cnnc.onnx.importer.ops.parts import WindowArguments
 from cnnc.onnx.importer.recognize.interpreter import Interpreter
 from cnnc.onnx.importer.recognize.values import Layer
@@ -16,7 +17,6 @@ from cnnc.ops import window
 from cnnc.ops.base import Op
 from cnnc.ops.filter import Filter
 from cnnc.ops.pool import Pool
-from cnnc.reference.engine import Array
 
 MAX_CANDIDATES = 64  # paddings that are tried for a pool whose mean is corrected
 MAX_PLACES = 2**22  # of an image that is looked at window by window

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from cnnc.core.arrays import Array
 from cnnc.onnx.importer.ops.parts import real, spread
 from cnnc.onnx.importer.read.model import Step
 from cnnc.onnx.importer.recognize.interpreter import Interpreter, import_of
 from cnnc.onnx.importer.recognize.values import Layer, Refusal, Value
 from cnnc.ops.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
-from cnnc.reference.engine import Array
 
 
 @import_of("BatchNormalization")

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnc.core.arguments import Axes, Word
+from cnnc.core.arrays import Array
 from cnnc.onnx.importer.read.model import Step
 from cnnc.onnx.importer.recognize.interpreter import Interpreter
 from cnnc.onnx.importer.recognize.values import Layer, Refusal
 from cnnc.ops import window
-from cnnc.reference.engine import Array
 
 MAX_WINDOW = 2**16  # kernel, stride, dilation, padding on one axis
 

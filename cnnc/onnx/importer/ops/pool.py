@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 
 from cnnc.core.arguments import Word
+from cnnc.core.arrays import Array
 from cnnc.onnx.importer.ops.dense import bilinear
 from cnnc.onnx.importer.ops.parts import Padded, near, padded_input, padding, real, window_arguments
 from cnnc.onnx.importer.read.model import Step
@@ -15,7 +16,6 @@ from cnnc.onnx.importer.recognize.values import Layer, Move, Refusal, Value
 from cnnc.ops.activation import Scale
 from cnnc.ops.base import ShapeError
 from cnnc.ops.pool import GlobalPool, Pool, Unpool, Upsample
-from cnnc.reference.engine import Array
 
 MAX_FACTOR = 4096  # of an upsample
 

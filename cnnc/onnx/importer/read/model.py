@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import onnx
 from onnx import AttributeProto, TensorProto
 
+from cnnc.core.arrays import Array
 from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.importer.read.external import Beside
 from cnnc.onnx.importer.read.tensors import MAX_AXES, array_of, damaged, type_name
 from cnnc.onnx.run.inspect import require_model
 from cnnc.onnx.source_map import SOURCE
-from cnnc.reference.engine import Array
 
 OLDEST_OPSET = 7
 MAX_BYTES = 2**31 - 1  # of a protobuf message

@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.importer.read.external import Beside
-from cnnc.reference.engine import Array
 
 # The field that holds the elements of a type where raw_data does not, and how many entries an element takes.
 _FIELDS: dict[int, str] = {

@@ -15,9 +15,9 @@ import onnx
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
+from cnnc.core.arrays import Array
 from cnnc.onnx.importer.read.model import Step
 from cnnc.onnx.importer.recognize.values import Refusal
-from cnnc.reference.engine import Array
 
 MAX_ELEMENTS = 2**24  # of what is made from less
 

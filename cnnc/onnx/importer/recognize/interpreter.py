@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from cnnc.core.arguments import BadValue
+from cnnc.core.arrays import Array
 from cnnc.core.tensor import DType
 from cnnc.onnx.importer.read.model import Model, Port, Step
 from cnnc.onnx.importer.recognize.folding import FOLDABLE, fold
@@ -28,7 +29,6 @@ from cnnc.ops.activation import Identity
 from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input
 from cnnc.ops.reshape import Flatten, Reshape
-from cnnc.reference.engine import Array
 
 Made = Layer | Value | Array | Sequence[Layer | Value | Array | None]
 Import = Callable[["Interpreter", Step], Made]

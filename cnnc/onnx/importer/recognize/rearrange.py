@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from cnnc.core.arrays import Array
 from cnnc.onnx.importer.recognize.values import Refusal, Value
 from cnnc.ops.base import Op
 from cnnc.ops.reshape import ChannelShuffle, DepthToSpace, Flatten, Reshape, Select, SpaceToDepth
-from cnnc.reference.engine import Array
 
 MAX_ELEMENTS = 2**24
 Layers = list[tuple[type[Op], dict[str, Any]]]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from cnnc.core.arrays import Array
 from cnnc.core.tensor import TensorType
 from cnnc.ops.base import Op
-from cnnc.reference.engine import Array
 
 
 class Refusal(Exception):

@@ -1,0 +1,160 @@
+"""From a network and its weights to a file that was proven: passes, emission, proof, precision, write.
+
+In: a `Network`, weights, a path, `Options`; the names of layers, where only what these need is wanted. Out: the file,
+whole, and `Exported`. A model that fails its proof or the gate of its precision is never written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import onnx
+
+from cnnc.core.arrays import Array, Weights
+from cnnc.core.files import write_atomic
+from cnnc.core.versions import versions
+from cnnc.diagnostics import CnncError
+from cnnc.graph.graph import Graph
+from cnnc.network import Network
+from cnnc.onnx.emit import external
+from cnnc.onnx.emit import microcontrollers as mcu
+from cnnc.onnx.emit.emitter import BATCH
+from cnnc.onnx.emit.model import DEFAULT_OPSET, emit, require_opset
+from cnnc.onnx.emit.passes import Pass, chosen, run_passes
+from cnnc.onnx.emit.size_family import family, proof_sizes
+from cnnc.onnx.emit.verify import Proof, Subject, prove, sample_feeds, samples_of, together
+from cnnc.onnx.metadata import metadata
+from cnnc.onnx.quantize.examples import Examples, Precision, Quality
+from cnnc.onnx.source_map import at_home
+from cnnc.reference.parallel.threads import one_blas_thread
+
+
+class Options(NamedTuple):
+    """How a model is written.
+
+    `without` are passes to leave out; `external` keeps the weights in a file of their own; `target` "mcu" makes it fit
+    for C generators, with a batch of 1; `precision` is the element type of the weights and values.
+    """
+
+    opset: int = DEFAULT_OPSET
+    without: tuple[str, ...] = ()
+    external: bool = False
+    target: str = ""
+    precision: Precision = "float32"
+
+
+class Exported(NamedTuple):
+    """What was written, and how it was proven. `data` is the file of the weights where they have their own; `size` is
+    that of both; `quality` is what a lower precision cost, `footprint` what a microcontroller needs."""
+
+    path: Path
+    proof: Proof
+    size: int
+    opset: int
+    ir: int
+    data: Path | None = None
+    quality: Quality | None = None
+    footprint: mcu.Footprint | None = None
+
+
+def export(
+    network: Network,
+    weights: Weights,
+    path: Path,
+    *,
+    outputs: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    vocabulary: Sequence[str] = (),
+    trained: Mapping[str, Any] | None = None,
+    opset: int = DEFAULT_OPSET,
+    options: Options | None = None,
+    examples: Examples | None = None,
+) -> Exported:
+    """Writes the model of a network, or of the part of it that the layers `outputs` need.
+
+    `examples`, which have the network's inputs and targets, are for calibration and score, where the precision needs
+    them. Raises CnncError: E010 for outputs that are no layers, E801 where the proof fails, E802 and E803 where too much
+    is lost at a lower precision, E804 to E809 for what cannot be exported so, E902 where it cannot be written.
+    """
+    options = options or Options(opset)
+    whole, network = network, network.part(outputs)
+    graph = network.require_graph()
+    require_opset(options.opset)
+    passes = chosen(options.without)
+    if path.is_dir():
+        raise CnncError.of("E902", f"cannot write {path}: it is a folder", help=f"name a file: {path / 'model.onnx'}")
+    outside: dict[str, Array] | None = {} if options.external or external.needed(weights) else None
+    if outside is not None and options.precision != "float32":
+        raise CnncError.of(
+            "E809", f"weights of {options.precision} go into the model's own file", help="leave --external out"
+        )
+    facts = metadata(whole, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
+    model = _emitted(network, weights, facts, options, passes, outside)
+    footprint = mcu.fit(network, model) if options.target == "mcu" else None
+    with one_blas_thread():
+        if outside is not None:
+            with external.staged(model, outside, path) as staged:
+                proof = _proven(network, graph, weights, Subject(staged.model, staged.folder))
+                data = staged.commit()
+            size = path.stat().st_size + data.stat().st_size
+            return Exported(path, proof, size, options.opset, model.ir_version, data, footprint=footprint)
+        proof = _proven(network, graph, weights, Subject(model))
+        quality = None
+        if options.precision != "float32":
+            examples = examples.of_part(whole, graph) if examples is not None else None
+            model, quality = _lowered(model, network, options, examples)
+            if footprint is not None:
+                footprint = mcu.measured(network, model)
+    content = model.SerializeToString(deterministic=True)
+    stale = external.files_of(path)
+    write_atomic(path, content)
+    external.remove(stale)
+    return Exported(path, proof, len(content), options.opset, model.ir_version, None, quality, footprint)
+
+
+def _emitted(
+    network: Network,
+    weights: Weights,
+    facts: Mapping[str, str],
+    options: Options,
+    passes: Sequence[Pass],
+    outside: dict[str, Array] | None,
+) -> onnx.ModelProto:
+    """The model of the graph after its passes."""
+    smaller, folded = run_passes(network.require_graph(), weights, passes)
+    sizes = family(network, smaller, lambda other: run_passes(other, weights, passes)[0])
+    if options.target == "mcu":
+        mcu.require_fixed(network, sizes is not None)
+    batch = 1 if options.target == "mcu" else BATCH
+    moved = at_home(network, smaller)
+    return emit(moved, folded, facts, options.opset, family=sizes, batch=batch, outside=outside)
+
+
+def _proven(network: Network, graph: Graph, weights: Weights, subject: Subject) -> Proof:
+    """The proof with one sample and several, at two sizes where sizes are symbols. Raises CnncError E801, E604."""
+    fixed = subject.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    found = []
+    for seed, sizes in enumerate(proof_sizes(network)):
+        sized = network.graph_at(sizes) if sizes else graph
+        proof = prove(subject, sized, weights, sample_feeds(sized, fixed or samples_of(sized), seed))
+        proof.require(graph)
+        found.append(proof)
+    return together(found)
+
+
+def _lowered(
+    model: onnx.ModelProto, network: Network, options: Options, examples: Examples | None
+) -> tuple[onnx.ModelProto, Quality]:
+    """The model in a lower precision. Raises CnncError E802, E803 where its gate fails, E808 where data are missing."""
+    if options.precision == "float16":
+        from cnnc.onnx.quantize.float16 import half  # both load parts of onnxruntime that nothing else needs
+
+        return half(model, network, examples)
+    if examples is None:
+        message = "int8 needs data to find the ranges of values in, and this network is untrained"
+        raise CnncError.of("E808", message, help="train it, and export its run: `cnnc export RUN --int8`")
+    from cnnc.onnx.quantize.int8 import quantized
+
+    return quantized(model, network, examples, everywhere=options.target == "mcu")

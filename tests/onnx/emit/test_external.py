@@ -1,0 +1,145 @@
+"""Weights in a file beside the model: both files or neither, and the old ones stay whole until then."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from cnnc.core.arrays import Weights
+from cnnc.diagnostics import CnncError
+from cnnc.network import Network, check
+from cnnc.onnx.emit import external
+from cnnc.onnx.emit import verify as proof
+from cnnc.onnx.emit.verify import random_weights, sample_feeds
+from cnnc.onnx.export import Exported, Options, export
+from cnnc.onnx.run.session import open_model
+from cnnc.reference.engine import forward
+from cnnc.reference.layout import to_channels_first
+
+TEXT = "net Wide\ninput 3x16x16\nconv 16 k=3 p=1\nbn\nrelu\nconv 24 k=3\nrelu\nfc 10\nsoftmax\n"
+
+
+def wide(seed: int = 0) -> tuple[Network, Weights]:
+    network = check(TEXT, name="wide.cnn")
+    return network, random_weights(network.require_graph(), seed)
+
+
+def exported(path: Path, seed: int = 0, *, outside: bool = True) -> Exported:
+    return export(*wide(seed), path, options=Options(external=outside))
+
+
+def right(path: Path, seed: int = 0) -> bool:
+    """Whether the model at the path computes what the network does."""
+    network, weights = wide(seed)
+    graph = network.require_graph()
+    feeds = sample_feeds(graph, 4, 9)
+    expected = to_channels_first(forward(graph, weights, feeds).values["softmax1"])
+    return np.allclose(open_model(path, "cpu").run(feeds)[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_weights_lie_beside_the_model(tmp_path: Path) -> None:
+    done = exported(tmp_path / "wide.onnx")
+    assert done.data is not None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["wide.onnx", done.data.name]
+    assert done.size == done.path.stat().st_size + done.data.stat().st_size
+    assert done.path.stat().st_size < 8000 < done.data.stat().st_size
+    assert right(done.path)
+    onnx.checker.check_model(str(done.path), full_check=True)
+    stored = {t.name: t for t in onnx.load(done.path, load_external_data=False).graph.initializer}
+    assert stored["fc1.weight"].data_location == onnx.TensorProto.EXTERNAL
+    assert stored["fc1.bias"].data_location == onnx.TensorProto.DEFAULT  # too small to be worth a place
+    whole = onnx.load(done.path)
+    one_file = onnx.load(exported(tmp_path / "whole.onnx", outside=False).path)
+    kept = {t.name: onnx.numpy_helper.to_array(t) for t in one_file.graph.initializer}
+    for tensor in whole.graph.initializer:
+        np.testing.assert_array_equal(onnx.numpy_helper.to_array(tensor), kept[tensor.name])
+
+
+def test_it_can_be_moved_with_its_weights(tmp_path: Path) -> None:
+    done = exported(tmp_path / "wide.onnx")
+    (tmp_path / "there").mkdir()
+    for path in (done.path, done.data):
+        assert path is not None
+        path.rename(tmp_path / "there" / path.name)
+    assert right(tmp_path / "there" / "wide.onnx")
+
+
+def test_without_its_weights_it_is_no_model(tmp_path: Path) -> None:
+    done = exported(tmp_path / "wide.onnx")
+    assert done.data is not None
+    done.data.unlink()
+    with pytest.raises(CnncError) as caught:
+        open_model(done.path)
+    assert caught.value.diagnostics[0].code == "E604"
+
+
+def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
+    first = exported(tmp_path / "wide.onnx")
+    assert first.data is not None
+    before = (first.path.read_bytes(), first.data.read_bytes())
+    second = exported(tmp_path / "wide.onnx")
+    assert second.data == first.data
+    assert (second.path.read_bytes(), first.data.read_bytes()) == before
+
+
+def test_the_weights_of_the_model_that_stood_there_go(tmp_path: Path) -> None:
+    (tmp_path / "wide.onnx.0123456789abcdef.data").write_text("no model speaks of it")
+    first, second = (exported(tmp_path / "wide.onnx", seed) for seed in (0, 1))
+    assert first.data is not None
+    assert second.data is not None
+    assert not first.data.exists()
+    assert right(second.path, 1)
+    exported(tmp_path / "wide.onnx", 2, outside=False)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["wide.onnx", "wide.onnx.0123456789abcdef.data"]
+    assert right(tmp_path / "wide.onnx", 2)
+
+
+@pytest.mark.parametrize("step", ["weights", "model"])
+def test_a_failure_leaves_the_old_model_whole(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported(tmp_path / "wide.onnx", 0)
+    before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if str(target).endswith(".data") == (step == "weights"):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(CnncError, match="no space left on device") as caught:
+        exported(tmp_path / "wide.onnx", 1)
+    assert caught.value.diagnostics[0].code == "E902"
+    assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
+    assert right(tmp_path / "wide.onnx", 0)
+
+
+def test_a_proof_that_fails_leaves_the_old_model_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported(tmp_path / "wide.onnx", 0)
+    before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    monkeypatch.setattr(proof, "RTOL", 0)
+    monkeypatch.setattr(proof, "ATOL", 0)
+    monkeypatch.setattr(proof, "NOISE", 0)
+    with pytest.raises(CnncError, match="of the exported graph deviates"):
+        exported(tmp_path / "wide.onnx", 1)
+    assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_what_is_too_large_for_one_file_goes_into_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, weights = wide()
+    total = sum(array.nbytes for array in weights.values())
+    monkeypatch.setattr(external, "LIMIT", total)
+    assert export(network, weights, tmp_path / "wide.onnx").data is None
+    monkeypatch.setattr(external, "LIMIT", total - 1)
+    assert export(network, weights, tmp_path / "wide.onnx").data is not None
+    assert right(tmp_path / "wide.onnx")
+
+
+def test_a_lower_precision_has_one_file(tmp_path: Path) -> None:
+    with pytest.raises(CnncError) as caught:
+        export(*wide(), tmp_path / "wide.onnx", options=Options(external=True, precision="float16"))
+    assert caught.value.diagnostics[0].code == "E809"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,154 @@
+"""What the proof lets pass and what it does not: planted errors, small ones beside large values among them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from cnnc.core.arrays import Array, Weights
+from cnnc.diagnostics import CnncError
+from cnnc.graph.graph import Graph
+from cnnc.network import check
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.emit.passes import run_passes
+from cnnc.onnx.emit.verify import ATOL, RTOL, Proof, prove, random_weights, sample_feeds
+from cnnc.reference.initializers import initialize
+
+NET = "input 3x8x8; c: conv 4 k=3 p=1; relu; f: fc 6"
+
+
+def built(text: str, seed: int = 0) -> tuple[Graph, Weights, onnx.ModelProto]:
+    graph = check(text).require_graph()
+    weights = random_weights(graph, seed)
+    return graph, weights, emit(*run_passes(graph, weights), {})
+
+
+def proof_of(graph: Graph, weights: Weights, model: onnx.ModelProto) -> Proof:
+    return prove(model, graph, weights, sample_feeds(graph, 3))
+
+
+def planted(model: onnx.ModelProto, name: str, place: tuple[int, ...], value: float) -> None:
+    """Adds to one element of an initializer."""
+    (stored,) = [tensor for tensor in model.graph.initializer if tensor.name == name]
+    values = numpy_helper.to_array(stored).copy()
+    values[place] += value
+    stored.CopyFrom(numpy_helper.from_array(values, name))
+
+
+def scaled(weights: Weights, factors: Array) -> Weights:
+    """The channels of the first convolution, each made larger or smaller."""
+    wide = {"c.weight": weights["c.weight"] * factors[:, None, None, None], "c.bias": weights["c.bias"] * factors}
+    return {**weights, **{name: array.astype(np.float32) for name, array in wide.items()}}
+
+
+def test_a_sound_model_passes_with_room_to_spare() -> None:
+    for seed in range(5):
+        assert proof_of(*built(NET, seed)).worst.share < 0.3
+
+
+def test_a_small_channel_beside_large_ones_is_not_lost_sight_of() -> None:
+    """An error of 1 part in 100 of a channel whose values are a thousandth of its neighbours'."""
+    graph = check(NET).require_graph()
+    weights = scaled(random_weights(graph, 0), np.array([1000, 1000, 1000, 1]))
+    model = emit(*run_passes(graph, weights), {})
+    proof_of(graph, weights, model).require(graph)
+    planted(model, "c.bias", (3,), 0.01)
+    deviation = next(d for d in proof_of(graph, weights, model).deviations if d.name == "c")
+    assert not deviation.passes
+    assert deviation.difference < ATOL + RTOL * deviation.scale, "the largest value of the tensor would have hidden it"
+
+
+def test_a_small_element_beside_large_ones_in_one_vector() -> None:
+    graph = check("input 5; f: fc 4").require_graph()
+    weights = {
+        "f.weight": np.zeros((4, 5), np.float32),
+        "f.bias": np.array([1000, 500, 0.01, 1000], np.float32),
+    }
+    model = emit(graph, weights, {})
+    proof_of(graph, weights, model).require(graph)
+    planted(model, "f.bias", (2,), 0.001)
+    with pytest.raises(
+        CnncError, match=r"f of the exported graph deviates from the network: by 0\.001 at a value of 0\.01"
+    ):
+        proof_of(graph, weights, model).require(graph)
+
+
+def test_a_tensor_of_tiny_values_is_compared_by_their_measure() -> None:
+    graph = check(NET).require_graph()
+    weights = scaled(random_weights(graph, 0), np.full(4, 1e-6))
+    model = emit(*run_passes(graph, weights), {})
+    proof_of(graph, weights, model).require(graph)
+    planted(model, "c.bias", (0,), 1e-8)
+    assert not next(d for d in proof_of(graph, weights, model).deviations if d.name == "c").passes
+
+
+def test_what_cancels_is_excused_as_far_as_float32_cannot_do_better() -> None:
+    """Sums of terms of 1e4 that come out near 0, beside one that does not: an error of 0.1 there is none of rounding."""
+    graph = check("input 64; f: fc 4").require_graph()
+    terms = np.random.default_rng(0).normal(size=(4, 64)).astype(np.float32) * 1e4
+    terms[:3] -= terms[:3].mean(1, keepdims=True)
+    weights = {"f.weight": terms, "f.bias": np.zeros(4, np.float32)}
+    model = emit(graph, weights, {})
+    feeds = {"input1": np.full((3, 64), 0.7, np.float32)}
+    found = prove(model, graph, weights, feeds)
+    found.require(graph)
+    assert found.worst.difference > 1e-4 + 1e-3 * abs(found.worst.value), "element by element alone it would fail"
+    planted(model, "f.bias", (0,), 1.0)
+    assert not prove(model, graph, weights, feeds).worst.passes
+
+
+def test_one_wrong_element_of_a_large_image_is_found() -> None:
+    text = "input 2x40x40; c: conv 3 k=3 p=1"
+    graph, weights, model = built(text)
+    (pads,) = [a for node in model.graph.node for a in node.attribute if a.name == "pads"]
+    assert list(pads.ints) == [1, 1, 1, 1]
+    planted(model, "c.weight", (0, 0, 0, 0), 2e-4)
+    assert not proof_of(graph, weights, model).worst.passes
+
+
+def test_no_number_fails() -> None:
+    graph, weights, model = built(NET)
+    planted(model, "f.bias", (1,), np.inf)
+    assert proof_of(graph, weights, model).worst.share == np.inf
+
+
+def test_the_first_line_is_blamed_and_the_worst_reported() -> None:
+    graph, weights, model = built(NET)
+    planted(model, "c.bias", (0,), 0.1)
+    planted(model, "f.bias", (0,), 100)
+    proof = proof_of(graph, weights, model)
+    assert proof.worst.name == "f"
+    with pytest.raises(CnncError) as caught:
+        proof.require(graph)
+    (found,) = caught.value.diagnostics
+    assert found.span is not None
+    assert found.span.text == "c: conv 4 k=3 p=1"
+
+
+def test_each_layer_has_one_line_of_the_report() -> None:
+    proof = proof_of(*built(NET))
+    assert [d.name for d in proof.layers] == ["c", "relu1", "f"]
+    assert [d.name for d in proof.deviations] == ["c", "relu1", "f", "f"]  # the output of the optimized model as well
+    assert proof.layers[-1].share == max(d.share for d in proof.deviations[2:])
+
+
+def test_weights_of_an_untrained_net_hide_nothing() -> None:
+    graph = check("input 3x6x6; conv 4 k=3; bn; prelu; conv 4 k=1; group_norm groups=2; affine").require_graph()
+    for name, array in random_weights(graph, 0).items():
+        assert len(np.unique(array)) == array.size, name
+        assert (array > 0).all() or "var" not in name
+    same = random_weights(graph, 0)
+    assert all(np.array_equal(array, same[name]) for name, array in random_weights(graph, 0).items())
+    assert np.array_equal(same["conv1.weight"], initialize(graph, 0)["conv1.weight"])
+
+
+@pytest.mark.parametrize("what", ["mean", "var", "scale", "shift"])
+def test_a_batch_norm_that_is_folded_wrongly_shows(what: str) -> None:
+    """With the statistics that a fresh network has, folding without them would pass."""
+    graph = check("input 3x6x6; conv 4 k=3; bn; relu").require_graph()
+    weights = random_weights(graph, 0)
+    fresh = np.full(4, 1.0 if what in ("var", "scale") else 0.0, np.float32)
+    model = emit(*run_passes(graph, {**weights, f"bn1.{what}": fresh}), {})
+    assert not proof_of(graph, weights, model).worst.passes

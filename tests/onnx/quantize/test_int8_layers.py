@@ -1,0 +1,42 @@
+"""int8 of layers in places of all kinds: the model loads, names stay apart, and every output is near that of float32."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from cnnc.onnx.source_map import find_all
+from tests.onnx.quantize.test_column_blocking import both, emitted, values
+
+NETWORKS = {
+    "bn before": "input 16x16x16; bn; relu; conv 16 k=3 p=1; relu; bn; conv 16 k=3 p=1",
+    "norms": "input 16x16x16; conv 16 k=3 p=1; instance_norm; conv 16 k=3 p=1; group_norm groups=4; conv 16 k=3 p=1",
+    "an affine": "input 16x16x16; conv 16 k=3 p=1; relu; affine; conv 16 k=3 p=1; relu; affine; select [0, 1]",
+    "an output before relu": "input 16x16x16; a: conv 16 k=3 p=1; b: relu; output a b",
+    "an output before relu6": "input 16x16x16; a: conv 16 k=3 p=1; b: relu6; c: conv 16 k=3; output a c",
+    "outputs one after another": "input 16x16x16; a: conv 16 k=3 p=1; b: clip -1 1; c: relu; output a b c",
+    "a pool padded by -inf": "input 16x16x16; conv 16 k=3 p=1; pool max k=2 s=1 p=2 d=3; conv 16 k=3 p=1",
+    "a pad before pools": "input 16x16x16; conv 16 k=3 p=1; pad 3; pool max k=2; conv 16 k=3; pad 1; pool avg k=2",
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_output_is_near(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _, _ = both(NETWORKS[name], monkeypatch)
+    whole, _ = emitted(NETWORKS[name])
+    assert any(node.op_type == "QuantizeLinear" for node in found.graph.node)
+    assert len(find_all(found, "int8.onnx")) == len(found.graph.node)
+    for optimized in (True, False):
+        for one, other in zip(values(found, optimized), values(whole), strict=True):
+            assert np.sqrt(np.square(one - other).mean()) < 0.05 * np.sqrt(np.square(other).mean())
+
+
+def test_names_of_what_is_added_are_the_layers_unless_it_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _, _ = both("input 16x16x16; conv 16 k=3 p=1; relu; bn; conv 16 k=3 p=1", monkeypatch)
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in found.graph.initializer}
+    assert shapes["bn1.scale"] == (16,)
+    assert shapes["relu1.scale"] == ()
+    assert all(
+        tensor.data_type == onnx.TensorProto.FLOAT for tensor in found.graph.initializer if "scale" in tensor.name
+    )

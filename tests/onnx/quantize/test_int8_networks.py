@@ -1,0 +1,36 @@
+"""int8 of networks that were trained on real data, briefly: small files, and about as many right answers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cnnc import api
+from cnnc.network import load
+from cnnc.onnx.export import Options
+from tests.paths import MODELS
+
+EPOCHS = {"lenet5": 1, "convnetjs_cifar10": 4, "mobilenet_cifar10": 2}
+IN_FLOAT = {
+    "lenet5": ("fc1", "fc2", "fc3"),
+    "convnetjs_cifar10": ("fc1",),
+    "mobilenet_cifar10": ("conv1", "separable1.conv1", "fc1"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("CNNC_DATA" not in os.environ, reason="the variable CNNC_DATA names no data")
+@pytest.mark.parametrize("name", EPOCHS)
+def test_a_file_of_three_tenths_and_at_most_a_point_lost(name: str, tmp_path: Path) -> None:
+    network = load(MODELS / f"{name}.cnn", [f"train.epochs={EPOCHS[name]}"])
+    api.train(network, tmp_path / "run")
+    whole = api.export(tmp_path / "run", tmp_path / "whole.onnx")
+    done = api.export(tmp_path / "run", tmp_path / "int8.onnx", options=Options(precision="int8"))
+    assert done.size <= 0.3 * whole.size
+    assert done.quality is not None
+    assert done.quality.metric == "accuracy"
+    assert done.quality.before - done.quality.after <= 0.01
+    assert done.quality.kept == ()
+    assert done.quality.faster == IN_FLOAT[name]

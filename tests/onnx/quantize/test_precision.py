@@ -1,0 +1,249 @@
+"""float16 and int8 of networks that were trained on the bundled digits: what they cost, and what their gates refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from cnnc import api
+from cnnc.core.arrays import Weights
+from cnnc.data import load as load_data
+from cnnc.data.dataset import Split
+from cnnc.diagnostics import CnncError, Exit
+from cnnc.network import Network, check
+from cnnc.onnx.emit.verify import random_weights
+from cnnc.onnx.export import Exported, Options, export
+from cnnc.onnx.quantize import float16 as half
+from cnnc.onnx.quantize import int8 as quantize
+from cnnc.onnx.quantize.examples import Examples
+from cnnc.onnx.run.session import open_model
+from cnnc.training import checkpoint as checkpoints
+
+PLAIN = """net Plain
+input 1x8x8
+conv 16 k=3 p=1
+relu
+conv 16 k=3 p=1
+relu
+pool max k=2
+fc 160
+relu
+fc 10
+softmax
+train { data digits; optimizer adam lr=0.003; batch 64; epochs 5 }
+"""
+DEPTHWISE = """net Depthwise
+input 1x8x8
+conv 32 k=3 p=1 bias=false; bn; relu6
+conv 32 k=3 p=1 groups=c_in bias=false; bn; relu6
+conv 64 k=1 bias=false; bn; relu6
+conv 64 k=3 p=1 groups=c_in bias=false; bn; relu6
+conv 64 k=1 bias=false; bn; relu6
+global_pool avg
+fc 10
+softmax
+train { data digits; optimizer adam lr=0.01; batch 64; epochs 8 }
+"""
+Runs = dict[str, Path]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    folder = tmp_path_factory.mktemp("runs")
+    for text in (PLAIN, DEPTHWISE):
+        network = check(text, name="net.cnn")
+        assert network.ok
+        api.train(network, folder / network.name)
+    return {name: folder / name for name in ("Plain", "Depthwise")}
+
+
+def written(run: Path, path: Path, precision: str, **more: object) -> tuple[Exported, int]:
+    """The export of a run in a precision, and the bytes of its export in float32."""
+    whole = api.export(run, path.with_name("whole.onnx"))
+    return api.export(run, path, options=Options(precision=precision, **more)), whole.size  # type: ignore[arg-type]
+
+
+def accuracy(path: Path) -> float:
+    """By a session of our own, over the test digits."""
+    test = load_data("digits", None, lambda line: None).test
+    session = open_model(path, "cpu")
+    found = session.run({"input1": test.images.astype(np.float32) / 255})[0]
+    return float((found.argmax(1) == test.labels).mean())
+
+
+@pytest.mark.parametrize("name", ["Plain", "Depthwise"])
+def test_int8_keeps_its_accuracy(name: str, runs: Runs, tmp_path: Path) -> None:
+    done, whole = written(runs[name], tmp_path / "int8.onnx", "int8")
+    assert done.quality is not None
+    assert done.quality.metric == "accuracy"
+    assert done.quality.before == accuracy(tmp_path / "whole.onnx") > 0.9
+    assert done.quality.after == accuracy(done.path)
+    assert done.quality.before - done.quality.after <= 0.01
+    model = onnx.load(done.path)
+    onnx.checker.check_model(model, full_check=True)
+    kept = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    layers = ("conv2",) if name == "Plain" else ("conv3", "conv4", "conv5")  # a depthwise one between two others
+    assert done.quality.kept == ()
+    assert done.quality.faster == (("conv1", "fc1", "fc2") if name == "Plain" else ("conv1", "conv2", "fc1"))
+    for layer in layers:
+        assert kept[f"{layer}.weight.q"].dtype == np.int8
+        assert kept[f"{layer}.weight.scale"].shape == (len(kept[f"{layer}.weight.q"]),)  # one a channel
+    assert open_model(done.path, "cpu").metadata["cnnc.precision"] == "int8"
+    if name == "Plain":  # where weights are what a file is made of
+        assert done.size <= 0.3 * whole
+
+
+@pytest.mark.parametrize("name", ["Plain", "Depthwise"])
+def test_float16_is_half_as_large_and_near(name: str, runs: Runs, tmp_path: Path) -> None:
+    done, whole = written(runs[name], tmp_path / "half.onnx", "float16")
+    assert done.quality is not None
+    assert 0 < done.quality.after < half.HALF_ERROR
+    assert abs(accuracy(done.path) - accuracy(tmp_path / "whole.onnx")) <= 0.01
+    assert done.size < (0.56 if name == "Plain" else 0.7) * whole
+    onnx.checker.check_model(onnx.load(done.path), full_check=True)  # each node after those it reads, too
+    session = open_model(done.path, "cpu")
+    assert [signature.dtype for signature in session.inputs.values()] == [np.float32]
+    assert session.run({"input1": np.zeros((3, 1, 8, 8), np.float32)})[0].dtype == np.float32
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_the_same_weights_give_the_same_bytes(precision: str, runs: Runs, tmp_path: Path) -> None:
+    first, second = (written(runs["Plain"], tmp_path / f"{i}.onnx", precision)[0].path for i in range(2))
+    assert first.read_bytes() == second.read_bytes()
+
+
+# --- what goes wrong -----------------------------------------------------------------------------------------
+
+
+def trained(run: Path) -> tuple[Network, Weights, Examples]:
+    saved = checkpoints.load(checkpoints.find(run, "best"))
+    data = load_data("digits", None, lambda line: None)
+    half_of = len(data.train) // 2
+    first, second = np.arange(half_of), np.arange(half_of, len(data.train))
+    return saved.network(), saved.weights, Examples.of(data.train.part(first), data.train.part(second), data.test, 0)
+
+
+def stretched(weights: Weights, factor: float) -> Weights:
+    """The same function: a channel of conv1 made larger, and what conv2 reads of it smaller by as much."""
+    new = {name: array.copy() for name, array in weights.items()}
+    new["conv1.weight"][0] *= factor
+    new["conv1.bias"][0] *= factor
+    new["conv2.weight"][:, 0] /= factor
+    return new
+
+
+def test_layers_that_hurt_are_found_and_left_in_float(runs: Runs, tmp_path: Path) -> None:
+    """One scale for a tensor whose first channel is 3,000 times the others leaves those no digits."""
+    network, weights, examples = trained(runs["Plain"])
+    done = export(
+        network,
+        stretched(weights, 3000),
+        tmp_path / "int8.onnx",
+        options=Options(precision="int8"),
+        examples=examples,
+    )
+    assert done.quality is not None
+    assert {"conv1", "conv2"} >= set(done.quality.kept) != set()
+    assert done.quality.before - done.quality.after <= 0.01
+    kept = {t.name: t for t in onnx.load(done.path).graph.initializer}
+    for name in done.quality.kept:
+        assert kept[f"{name}.weight"].data_type == onnx.TensorProto.FLOAT
+    assert kept["fc1.weight.q"].data_type == onnx.TensorProto.INT8
+
+
+def refused(call: Callable[[], object], code: str) -> str:
+    with pytest.raises(CnncError) as caught:
+        call()
+    (found,) = caught.value.diagnostics
+    assert found.code == code
+    assert caught.value.status is Exit.UNPROVEN
+    return found.message
+
+
+def test_int8_that_loses_too_much_is_not_written(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, weights, examples = trained(runs["Plain"])
+    monkeypatch.setattr(quantize, "_kept", lambda work, choosing: [])
+    path = tmp_path / "int8.onnx"
+    options = Options(precision="int8")
+    bad = stretched(weights, 30000)
+    message = refused(lambda: export(network, bad, path, options=options, examples=examples), "E803")
+    assert "Plain in int8 falls from 9" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_of_an_untrained_net_is_refused(tmp_path: Path) -> None:
+    network = check(PLAIN)
+    weights = random_weights(network.require_graph(), 0)
+    options = Options(precision="int8")
+    refused(lambda: export(network, weights, tmp_path / "int8.onnx", options=options), "E808")
+
+
+def test_float16_that_overflows_is_not_written(tmp_path: Path) -> None:
+    """The logits are moderate, and values on the way to them beyond 65,504."""
+    network = check("net Large; input 16; fc 8; scale 1000000; tanh; fc 3")
+    graph = network.require_graph()
+    weights = random_weights(graph, 0)
+    path = tmp_path / "half.onnx"
+    export(network, weights, path)
+    path.unlink()
+    large = check("net Large; input 16; fc 8; relu; scale 1000000; scale 0.000001; fc 3")
+    weights = random_weights(large.require_graph(), 0)
+    message = refused(lambda: export(large, weights, path, options=Options(precision="float16")), "E802")
+    assert "Large in float16 deviates by" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_float16_that_cannot_run_is_not_written(tmp_path: Path) -> None:
+    """onnxruntime adds no values of float16 that meet at one place."""
+    network = check("net Meet; input 2x9x9; p: pool max k=3 s=2; relu; unpool p")
+    weights = random_weights(network.require_graph(), 0)
+    export_half = partial(export, network, weights, tmp_path / "half.onnx", options=Options(precision="float16"))
+    assert "Meet does not run in float16: " in refused(export_half, "E802")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "answer", "expected"),
+    [
+        ([3.0, 1.0, 0.0], [2.9, 1.1, 0.0], [0.8, 0.2, 0.0], False),
+        ([3.0, 1.0, 0.0], [2.9, 1.1, 0.0], [0.4, 0.6, 0.0], True),  # a softmax that went wrong
+        ([3.0, 2.9, 0.0], [2.9, 3.0, 0.0], [0.4, 0.6, 0.0], False),  # a margin that rounding may turn
+        ([3.0], [2.0], [1.0], False),
+    ],
+)
+def test_another_class_is_refused_where_the_margin_is_clear(
+    before: list[float], after: list[float], answer: list[float], expected: bool
+) -> None:
+    rows = [np.array([row, row[::-1]]) for row in (before, after, answer)]
+    assert half.turned(*rows) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["fc 3; dropout; softmax", "s: fc 4; softmax; from s; t: tanh; output softmax1 t", "softmax"]
+)
+def test_logits_are_found_whatever_the_passes_left(text: str, tmp_path: Path) -> None:
+    network = check(f"input 6; {text}")
+    weights = random_weights(network.require_graph(), 0)
+    done = export(network, weights, tmp_path / "half.onnx", options=Options(precision="float16"))
+    assert done.quality is not None
+    assert 0 < done.quality.after < 0.01
+
+
+def test_a_net_without_labels_is_held_against_its_own_outputs(tmp_path: Path) -> None:
+    network = check("net Coder; input 1x8x8; conv 16 k=3 p=1; relu; conv 16 k=3 p=1; relu; conv 1 k=3 p=1")
+    images = load_data("digits", None, lambda line: None).train.images[:300]
+    split = Split((images,), (images.astype(np.float32) / 255,))
+    weights = random_weights(network.require_graph(), 0)
+    options = Options(precision="int8")
+    done = export(
+        network, weights, tmp_path / "coder.onnx", options=options, examples=Examples.of(split, split, split, 0)
+    )
+    assert done.quality is not None
+    assert done.quality.metric == "error"
+    assert 0 < done.quality.after < quantize.SIGNAL

@@ -1,0 +1,342 @@
+"""What models say of themselves, and where their parts come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from cnnc.diagnostics import CnncError
+from cnnc.network import Network, check, load
+from cnnc.onnx.emit.model import emit
+from cnnc.onnx.export import export
+from cnnc.onnx.metadata import PRECISION, Facts, metadata, read_facts
+from cnnc.onnx.run.inspect import describe
+from cnnc.onnx.run.session import open_model
+from cnnc.onnx.source_map import find, find_all, read_map
+from cnnc.reference.initializers import initialize
+from cnnc.report.card import card
+from cnnc.report.model import info_text
+
+VERSIONS = {"cnnc": "0", "numpy": "1", "onnx": "2", "onnxruntime": "3"}
+BLOCKS = """block inner(w) {
+  conv w k=3 p=1 bias=false; bn
+  relu
+}
+block outer(w) { inner w; last: inner w }
+input 1x8x8
+stage: outer 4
+fc 3
+softmax
+"""
+
+
+def facts_of(network: Network, *outputs: str, **more: Any) -> Facts:
+    return read_facts(metadata(network, network.part(outputs).require_graph(), VERSIONS, **more))
+
+
+def kinds(text: str, *outputs: str, **more: Any) -> dict[str, str]:
+    network = check(text)
+    assert network.ok, network.diagnostics
+    return {name: told["kind"] for name, told in facts_of(network, *outputs, **more).outputs.items()}
+
+
+# --- outputs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("input 4; fc 3; softmax", "classes"),
+        ("input 4; fc 3", "classes"),  # without a train section it is taken for scores
+        ("input 4; fc 1", "values"),
+        ('input 4; fc 3\ntrain { data npz "x"; loss mse }', "values"),
+        ('input 4; fc 3; sigmoid\ntrain { data npz "x"; loss bce }', "values"),
+        ("input 3x8x8; conv 5 k=1; softmax", "label map"),
+        ('input 3x8x8; conv 5 k=1\ntrain { data npz "x" }', "label map"),
+        ('input 3x8x8; conv 5 k=1; global_pool avg\ntrain { data npz "x" }', "classes"),
+        ('input 3x8x8; conv 3 k=1; sigmoid\ntrain { data npz "x"; loss mse target=input }', "picture"),
+        ('input 3x8x8; conv 4 k=1\ntrain { data npz "x"; loss mse }', "values"),
+        ('input 2x8; conv 1 k=1\ntrain { data npz "x"; loss mse }', "values"),
+    ],
+)
+def test_kinds_of_outputs(text: str, expected: str) -> None:
+    assert list(kinds(text).values()) == [expected]
+
+
+def test_each_output_by_the_loss_that_looks_at_it() -> None:
+    text = """input 4; h: fc 8
+a: fc 3
+from h; b: fc 5
+from h; c: fc 5
+output a b c
+train { data npz "x"; loss mse on=a; loss cross_entropy on=b }
+"""
+    assert kinds(text) == {"a": "values", "b": "classes", "c": "values"}
+    facts = facts_of(check(text), classes=["p", "q", "r", "s", "t"])
+    assert facts.classes == (), "classes are those of the first loss"
+    swapped = text.replace("loss mse on=a; loss cross_entropy on=b", "loss cross_entropy on=b; loss mse on=a")
+    facts = facts_of(check(swapped), classes=["p", "q", "r", "s", "t"])
+    assert facts.classes == ("p", "q", "r", "s", "t")
+    assert {name: told["named"] for name, told in facts.outputs.items()} == {"a": False, "b": True, "c": False}
+
+
+# --- inputs ----------------------------------------------------------------------------------------------------
+
+
+def test_every_input_is_told() -> None:
+    text = """a: input 3x8x8 dtype=uint8
+b: input 5
+c: input 6 dtype=int64
+embed 4 vocab=20; flatten; e: fc 3
+from a; flatten; f: fc 3
+from b; fc 3
+add e f
+"""
+    told = facts_of(check(text)).inputs
+    assert list(told) == ["a", "b", "c"]
+    assert (told["a"]["kind"], told["a"]["range"], told["a"]["inside"]) == ("picture", [0, 255], ["divided by 255"])
+    assert (told["b"]["kind"], told["b"]["range"], told["b"]["layout"]) == ("values", None, "N, F")
+    assert (told["c"]["kind"], told["c"]["range"], told["c"]["layout"]) == ("integers", [0, 19], "N, T")
+
+
+def test_integers_past_layers_that_carry_them_along() -> None:
+    text = "input 6 dtype=int64; slice 0 4; embed 4 vocab=20"
+    assert facts_of(check(text)).inputs["input1"]["range"] == [0, 19]
+
+
+@pytest.mark.parametrize(("data", "kind", "span"), [("mnist", "picture", [0, 1]), ('npz "x"', "values", None)])
+def test_ranges_by_the_reader(data: str, kind: str, span: list[int] | None) -> None:
+    told = facts_of(check(f"input 1x28x28; fc 10\ntrain {{ data {data} }}")).inputs["input1"]
+    assert (told["kind"], told["range"], told["mean"], told["std"]) == (kind, span, None, None)
+
+
+def test_vocabularies_stay_where_words_are_fed() -> None:
+    text = 'input 6 dtype=int64; embed 4 vocab=20; fc 2\ntrain { data text "x" }'
+    facts = facts_of(check(text), vocabulary=["a", "b"])
+    assert facts.vocabulary == ("a", "b")
+    assert facts.inputs["input1"]["kind"] == "words"
+    assert facts_of(check("input 6; fc 2"), vocabulary=["a", "b"]).vocabulary == ()
+
+
+# --- sizes, settings, includes ---------------------------------------------------------------------------------
+
+
+def test_symbols_and_their_legal_sizes() -> None:
+    network = check("input 3xHxW; a: conv 2 k=3 p=1; pool max k=2; upsample 2; add a; softmax")
+    facts = facts_of(network)
+    assert facts.inputs["input1"]["shape"] == [3, "H", "W"]
+    assert facts.outputs["softmax1"]["shape"][0] == 2
+    assert facts.macs is None
+    assert network.survey is not None
+    assert facts.sizes == dict(network.survey.legal)
+    rule = facts.sizes["H"]
+    for size in range(1, 100):
+        assert rule.holds(size) == network.survey.legal["H"].holds(size)
+    assert [rule.closest(n) for n in (1, 8, 9)] == [2, 8, 8]
+
+
+def test_sizes_that_were_fixed() -> None:
+    text = "input 3xHxW; conv 2 k=3; softmax"
+    facts = facts_of(check(text, at={"H": 8, "W": 9}))
+    assert (facts.at, facts.sizes) == ({"H": 8, "W": 9}, {})
+    assert facts.inputs["input1"]["shape"] == [3, 8, 9]
+    assert facts.macs == 3 * 9 * 2 * 6 * 7
+
+
+def test_settings_and_data_as_written() -> None:
+    text = 'let w = 3\ninput 1x4; fc w\ntrain { data series "a/b.csv" val=0.2 test=0.3 }'
+    facts = facts_of(check(text, "net.cnn", ["w=5"]))
+    assert facts.settings == ("w=5",)
+    assert facts.data == {"name": "series", "path": "a/b.csv", "val": 0.2, "test": 0.3}
+    again = check(facts.source, facts.file, facts.settings)
+    assert again.require_graph() == check(text, settings=["w=5"]).require_graph().replace(name=again.name)
+
+
+def test_numbers_that_json_does_not_know() -> None:
+    trained = {"best": float("inf"), "test": {"psnr": float("nan"), "loss": 1.5}}
+    properties = metadata(check("input 4; fc 3"), check("input 4; fc 3").require_graph(), VERSIONS, trained=trained)
+    assert json.loads(properties["cnnc.facts"])["trained"] == {"best": None, "test": {"psnr": None, "loss": 1.5}}
+
+
+def test_includes_come_along(tmp_path: Path) -> None:
+    (tmp_path / "lib.cnn").write_text("block b(w) { fc w; relu }\n")
+    (tmp_path / "net.cnn").write_text('include "lib.cnn"\ninput 4\nb 3\n')
+    network = load(tmp_path / "net.cnn")
+    done = export(network, initialize(network.require_graph(), 0), tmp_path / "net.onnx")
+    (tmp_path / "lib.cnn").unlink()
+    facts = open_model(done.path, "cpu").facts
+    again = check(facts.source, facts.file, facts.settings, kept=facts.includes)
+    assert again.require_graph() == network.require_graph()
+    assert not check(facts.source, facts.file, facts.settings).ok, "without them it is another text"
+    place = find(onnx.load(done.path), "b1.relu1", "net.onnx").place
+    assert (place.span.source.name, place.span.text) == ("lib.cnn", "relu")
+
+
+def test_the_same_texts_give_the_same_bytes_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    for folder in (tmp_path / "here", tmp_path / "far" / "away"):
+        (folder / "parts").mkdir(parents=True)
+        (folder / "parts" / "lib.cnn").write_text("block b(w) { fc w; relu }\n")
+        (folder / "net.cnn").write_text('include "parts/lib.cnn"\ninput 4\nb 3\n')
+        monkeypatch.chdir(folder.parent)
+        for path in (folder / "net.cnn", Path(folder.name) / "net.cnn"):
+            network = load(path)
+            made.append(export(network, initialize(network.require_graph(), 0), tmp_path / "m.onnx").path.read_bytes())
+    assert len(set(made)) == 1
+    assert str(tmp_path).encode() not in made[0]
+    assert b"parts/lib.cnn:1" in made[0]
+
+
+def test_an_include_by_its_whole_path_stays_as_it_is(tmp_path: Path) -> None:
+    library = tmp_path / "lib.cnn"
+    library.write_text("block b(w) { fc w; relu }\n")
+    (tmp_path / "net.cnn").write_text(f'include "{library}"\ninput 4\nb 3\n')
+    network = load(tmp_path / "net.cnn")
+    facts = facts_of(network)
+    assert check(facts.source, facts.file, kept=facts.includes).require_graph() == network.require_graph()
+
+
+@pytest.mark.parametrize("nonsense", ["", "[]", "3", "null", '{"inputs": [], "sizes": {"H": 4}, "name": []}', "{"])
+def test_nonsense_is_empty(nonsense: str) -> None:
+    keys = ("cnnc.facts", "cnnc.vocabulary", "cnnc.includes", "cnnc.map")
+    facts = read_facts(dict.fromkeys(keys, nonsense))
+    assert facts.replace(file="") == Facts()
+    assert read_map(dict.fromkeys(keys, nonsense)).places == {}
+
+
+# --- places ----------------------------------------------------------------------------------------------------
+
+
+def model_of(text: str, opset: int = 17) -> onnx.ModelProto:
+    network = check(text, "net.cnn")
+    graph = network.require_graph()
+    return emit(graph, initialize(graph, 0), metadata(network, graph, VERSIONS), opset)
+
+
+def test_calls_lead_from_the_outside_in() -> None:
+    found = find(model_of(BLOCKS), "stage.last.conv1", "m")
+    assert (found.place.span.line, found.place.span.text) == (2, "conv w k=3 p=1 bias=false")
+    assert [(call.text, call.span.line) for call in found.place.calls] == [("block outer", 7), ("block inner", 5)]
+
+
+def test_the_map_says_each_call_once() -> None:
+    properties = {prop.key: prop.value for prop in model_of(BLOCKS).metadata_props}
+    found = json.loads(properties["cnnc.map"])
+    assert found["files"] == ["net.cnn"]
+    assert [text for text, *_ in found["calls"]] == ["block outer", "block inner", "block inner"]
+    assert {len(numbers) - 3 for numbers in found["layers"].values()} == {0, 2}
+
+
+def test_every_node_and_tensor_of_every_kind_has_a_place() -> None:
+    model = model_of(BLOCKS)
+    names = [t.name for t in model.graph.initializer] + [o for n in model.graph.node for o in n.output]
+    for name in [*names, *(node.name for node in model.graph.node)]:
+        place = find(model, name, "m").place
+        assert name == place.layer or name.startswith(f"{place.layer}.")
+    assert len(find_all(model, "m")) == len(model.graph.node)
+
+
+@pytest.mark.parametrize("opset", [13, 17, 20, 21, 23])
+def test_nodes_say_it_themselves(opset: int) -> None:
+    """From IR 10 on with their layer and calls; before, metadata of nodes are not in the format."""
+    model = model_of(BLOCKS, opset)
+    node = next(n for n in model.graph.node if n.name == "stage.last.conv1")
+    assert node.doc_string == "net.cnn:2"
+    told = {prop.key: prop.value for prop in node.metadata_props}
+    if model.ir_version < 10:
+        assert told == {}
+    else:
+        assert told == {
+            "cnnc.layer": "stage.last.conv1",
+            "cnnc.place": "net.cnn:2:3",
+            "cnnc.calls": "block outer at net.cnn:7; block inner at net.cnn:5",
+        }
+    onnx.checker.check_model(model, full_check=True)
+
+
+def test_names_that_an_optimizer_made() -> None:
+    model = model_of(BLOCKS)
+    node = next(n for n in model.graph.node if n.name == "fc1")
+    node.name = "fused_by_somebody"
+    assert find(model, "fused_by_somebody", "m").place.layer == "fc1"
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(CnncError) as caught:
+        find(model_of(BLOCKS), "stage.last.conv2", "m.onnx")
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "E010"
+    assert "`stage.last.conv1`" in diagnostic.help
+
+
+# --- in words --------------------------------------------------------------------------------------------------
+
+
+def test_info_and_card_of_open_sizes(tmp_path: Path) -> None:
+    network = check("net Open\ninput 3xHxW; conv 4 k=3 p=1; relu; conv 2 k=1; softmax", "open.cnn")
+    graph = network.require_graph()
+    fixed = check("net Open\ninput 3x32x32; conv 4 k=3 p=1; relu; conv 2 k=1; softmax", "open.cnn").require_graph()
+    model = emit(fixed, initialize(fixed, 0), metadata(network, graph, VERSIONS))
+    onnx.save(model, tmp_path / "open.onnx")
+    found = describe(tmp_path / "open.onnx")
+    shown = info_text(found)
+    assert "H ≥ 1; W ≥ 1" in shown
+    assert "no: weights drawn at random" in shown
+    page = card(found, network.summary())
+    assert "Legal sizes: H ≥ 1; W ≥ 1." in page
+    assert "multiply-adds" not in page, "they depend on the size"
+
+
+@pytest.mark.parametrize(
+    ("precision", "held", "others"),
+    [
+        (None, "it was compared with the network, tensor by tensor.", ("float16", "int8", "point of accuracy")),
+        ("float16", "the scores differ by at most 1 %", ("int8", "point of accuracy")),
+        ("int8", "at most one point of accuracy was lost", ("float16", "1 %")),
+    ],
+)
+def test_a_card_says_how_its_precision_was_held(
+    precision: str | None, held: str, others: tuple[str, ...], tmp_path: Path
+) -> None:
+    network = check("net Small; input 4; fc 3", "small.cnn")
+    graph = network.require_graph()
+    told = {"epochs": 3, "best_epoch": 3, "judged_by": "validation", "metric": "accuracy", "best": 0.5}
+    facts = metadata(network, graph, VERSIONS, trained=told)
+    model = emit(graph, initialize(graph, 0), facts | ({PRECISION: precision} if precision else {}))
+    onnx.save(model, tmp_path / "small.onnx")
+    page = card(describe(tmp_path / "small.onnx"), network.summary())
+    head = page.partition("## Inputs")[0]
+    assert held in head
+    assert not any(word in head for word in others)
+    assert (f"(of the weights before they became {precision})" in page) is (precision is not None)
+
+
+def test_a_changed_text_is_noticed(tmp_path: Path) -> None:
+    network, path = check("input 4; fc 3", "net.cnn"), tmp_path / "m.onnx"
+    graph = network.require_graph()
+    properties = metadata(network, graph, VERSIONS) | {"cnnc.source": "input 4; fc 2"}
+    onnx.save(emit(graph, initialize(graph, 0), properties), path)
+    assert "the text was changed since" in info_text(describe(path))
+
+
+def test_weights_beside_the_model(tmp_path: Path) -> None:
+    network = check("input 40; fc 30", "net.cnn")
+    graph = network.require_graph()
+    model = emit(graph, initialize(graph, 0), metadata(network, graph, VERSIONS))
+    path = tmp_path / "m.onnx"
+    onnx.save_model(model, path, save_as_external_data=True, location="m.data", size_threshold=0)
+    found = describe(path)
+    assert found["external"] == [{"file": "m.data", "bytes": (tmp_path / "m.data").stat().st_size}]
+    assert found["bytes"] == path.stat().st_size + (tmp_path / "m.data").stat().st_size
+    assert found["weights"]["numbers"] == 40 * 30 + 30
+    assert open_model(path, "cpu").run({"input1": np.zeros((1, 40), np.float32)})[0].shape == (1, 30)
+    (tmp_path / "m.data").unlink()
+    assert "not there" in info_text(describe(path))
+    with pytest.raises(CnncError) as caught:
+        open_model(path, "cpu")
+    assert caught.value.diagnostics[0].code == "E604"

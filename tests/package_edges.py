@@ -1,0 +1,38 @@
+"""Which package of cnnc may import which others. The picture in docs/architecture.md is made from this list.
+
+A module at the root counts as a package of its own, and so do the packages and modules within `onnx`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+ALLOWED: Mapping[str, str] = {
+    "diagnostics": "",
+    "core": "diagnostics",
+    "ops": "core",
+    "graph": "core diagnostics ops",
+    "language": "core diagnostics graph ops",
+    "data": "core diagnostics graph",
+    "recipe": "core diagnostics graph language data",
+    "report": "core diagnostics graph ops recipe",
+    "network": "core diagnostics graph language data recipe report",
+    "reference": "core diagnostics graph ops",
+    "training": "core diagnostics graph ops data recipe network reference",
+    "onnx.source_map": "diagnostics graph network",
+    "onnx.metadata": "core graph ops data recipe network onnx.source_map",
+    "onnx.run": "core diagnostics data onnx.metadata",
+    "onnx.emit": "core diagnostics graph ops network reference onnx.source_map onnx.run",
+    "onnx.quantize": "core diagnostics graph ops data recipe network onnx.emit onnx.metadata onnx.run",
+    "onnx.export": "core diagnostics graph network reference onnx.emit onnx.source_map onnx.metadata onnx.quantize",
+    "onnx.importer": "core diagnostics language ops network reference training onnx.source_map onnx.emit onnx.run",
+    "api": "core diagnostics data recipe network reference training onnx.emit onnx.export onnx.metadata onnx.quantize onnx.run",
+}
+TOP = ("cli", "__init__", "__main__")
+"""These stand above all others and may import any of them; nobody imports these."""
+
+
+def edges() -> Iterator[tuple[str, str]]:
+    """Every allowed edge, importer first."""
+    for package, imported in ALLOWED.items():
+        yield from ((package, target) for target in imported.split())
