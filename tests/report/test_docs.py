@@ -183,12 +183,12 @@ def test_limits_are_those_of_the_code() -> None:
     from cnnc.language import brackets as layout
 
     text = LANGUAGE.read_text(encoding="utf-8")
-    assert f"{parse.MAX_TEXT:,} characters; {parse.MAX_TOKENS:,} words" in text
-    assert f"| brackets within each other | {layout.MAX_NESTING} |" in text
+    assert f"{parse.MAX_TEXT:,} characters; {parse.MAX_TOKENS:,} tokens" in text
+    assert f"| nested brackets | {layout.MAX_NESTING} |" in text
     assert f"| operators in one value | {layout.MAX_OPERATORS} |" in text
-    assert f"| block calls within each other | {blocks.MAX_CALLS} |" in text
+    assert f"| nested block calls | {blocks.MAX_CALLS} |" in text
     assert f"| layers of a network | {blocks.MAX_LAYERS:,} |" in text
-    assert f"| numbers in one tensor | 2^{infer.MAX_ELEMENTS.bit_length() - 1} |" in text
+    assert f"| elements of one tensor | 2^{infer.MAX_ELEMENTS.bit_length() - 1} |" in text
     assert (MAX_WHOLE, expressions.LIMIT) == (2**31 - 1, 2**63)
 
 
