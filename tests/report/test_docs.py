@@ -163,18 +163,21 @@ def test_json_md_names_every_key() -> None:
     assert told == [*KEYS, *sorted(MEMORY, key=told.index), *sizes, *LAYER, *diagnostics]
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        anchors = {
-            re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-")
-            for head in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-        }
-        for target in re.findall(r"\]\(([^)]+)\)", text):
-            if target.startswith("#"):
-                assert target[1:] in anchors, target
-            elif not target.startswith("https://"):
-                assert (DOCS / target).exists(), target
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            if target.startswith("https://"):
+                continue
+            file, _, anchor = target.partition("#")
+            linked = DOCS / file if file else page
+            assert linked.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(linked), f"{page.name}: {target}"
 
 
 def test_limits_are_those_of_the_code() -> None:
