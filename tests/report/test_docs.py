@@ -7,12 +7,14 @@ The tables between the markers of language.md, and what commands print, are made
 
 from __future__ import annotations
 
+import doctest
 import re
 import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,12 +26,13 @@ from cnnc.recipe.reading import READ_FROM_FILES
 from cnnc.recipe.statements import STATEMENTS
 from cnnc.report import reference
 from tests.cli.conftest import COMMAND, environment
-from tests.paths import DOCS
+from tests.package_edges import ALLOWED
+from tests.paths import DOCS, ROOT
 from tests.test_models import KEYS, LAYER, MEMORY
 
 PAGES = sorted(DOCS.glob("*.md"))
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-LANGUAGE = DOCS / "language.md"
+LANGUAGE, ARCHITECTURE = DOCS / "language.md", DOCS / "architecture.md"
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -84,12 +87,29 @@ def _default(spec: Any) -> str:
     return f" (default {str(spec.default).lower() if isinstance(spec.default, bool) else f'{spec.default:g}'})"
 
 
-TABLES = {"layers": reference.markdown, "train": train_table}
+def package_picture() -> str:
+    """The allowed edges between packages as a Mermaid diagram, without those that follow from others."""
+    direct = {package: set(targets.split()) for package, targets in ALLOWED.items()}
+    below: dict[str, set[str]] = {}  # all that a package can reach; ALLOWED lists packages after what they import
+    for package, targets in direct.items():
+        below[package] = targets.union(*(below[target] for target in targets))
+    nodes = {package: f"{package.replace('.', '_')}_" for package in direct}  # a bare `graph` is a word of Mermaid
+    lines = ["```mermaid", "flowchart TD", *(f'  {node}["{package}"]' for package, node in nodes.items())]
+    for package, targets in reversed(direct.items()):
+        needed = targets - {deeper for target in targets for deeper in below[target]}
+        lines += [f"  {nodes[package]} --> {nodes[target]}" for target in sorted(needed)]
+    return "\n".join([*lines, "```"])
 
 
-def with_tables(text: str) -> str:
-    """The page with its tables made anew."""
-    for name, make in TABLES.items():
+TABLES = {
+    LANGUAGE: {"layers": reference.markdown, "train": train_table},
+    ARCHITECTURE: {"packages": package_picture},
+}
+
+
+def with_tables(page: Path, text: str) -> str:
+    """The page with its generated parts made anew."""
+    for name, make in TABLES.get(page, {}).items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         head, _, rest = text.partition(begin)
         _, found, tail = rest.partition(end)
@@ -98,9 +118,21 @@ def with_tables(text: str) -> str:
     return text
 
 
-def test_the_tables_are_up_to_date() -> None:
-    text = LANGUAGE.read_text(encoding="utf-8")
-    assert with_tables(text) == text, "python -m tests.report.test_docs makes them anew"
+@pytest.mark.parametrize("page", TABLES, ids=[page.stem for page in TABLES])
+def test_the_tables_are_up_to_date(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert with_tables(page, text) == text, "python -m tests.report.test_docs makes them anew"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_python_sessions_give_what_is_shown(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`...` within a line stands for what is left out of it."""
+    monkeypatch.chdir(ROOT)
+    text = "\n".join(text for language, text in blocks(page) if language == "pycon")
+    failed, _ = doctest.testmod(
+        ModuleType(page.stem, text), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE, verbose=False
+    )
+    assert not failed, "doctest printed what differs"
 
 
 # --- networks and commands -------------------------------------------------------------------------------------
@@ -205,7 +237,7 @@ def made_anew(page: Path) -> str:
         return f"```console\n$ {command}\n{cut_like(output, printed)}```"
 
     text = FENCE.sub(session, page.read_text(encoding="utf-8"))
-    return with_tables(text) if page == LANGUAGE else text
+    return with_tables(page, text)
 
 
 if __name__ == "__main__":
