@@ -576,8 +576,8 @@ def test_named_kernels() -> None:
     [
         (2, Word("sobel"), "sobel_x"),
         (1, Word("sobel_x"), "one spatial axis"),
-        (2, (1, 2, 3), "lists in 2 levels"),
-        (1, ((1, 2), (3, 4)), "lists in 1 levels"),
+        (2, (1, 2, 3), "lists nested 2 deep"),
+        (1, ((1, 2), (3, 4)), "a list of numbers for one spatial axis"),
         (2, ((1, 2), (3,)), "one length"),
         (2, ((1, 2), 3), "one length"),
         (2, (), "numbers"),
