@@ -69,7 +69,7 @@ def unpool(g: Array, mask: NDArray[np.bool_]) -> Array:
 
 def measure(name: str, seconds: float, timed: Callable[[Callable[[], object], float], float]) -> dict[str, float]:
     """Examples a second, with batches of 64. Only LeNet-5 is written out."""
-    from cnnc.core.process_memory import Meter
+    from cnnc.core.process_memory import MemoryMeter
 
     if name != "lenet5":
         raise ValueError(name)
@@ -111,4 +111,4 @@ def measure(name: str, seconds: float, timed: Callable[[Callable[[], object], fl
             v += d
             p -= np.float32(1e-3) * v
 
-    return {"rate": 64 / timed(step, seconds), "memory": Meter().whole}
+    return {"rate": 64 / timed(step, seconds), "memory": MemoryMeter().whole}

@@ -35,7 +35,7 @@ def timed(step: Callable[[], object], seconds: float) -> float:
 
 def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
     """A training run's own steps."""
-    from cnnc.core.process_memory import Meter
+    from cnnc.core.process_memory import MemoryMeter
     from cnnc.network import load
     from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
     from cnnc.training.loop import one_step, start, working
@@ -43,7 +43,7 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
 
     network = load(NETS / f"{name}.cnn", ["train.data.val=0"])
     batch = batch_of(name)
-    meter = Meter()
+    meter = MemoryMeter()
     keep_memory()
     with TemporaryDirectory() as folder:
         run = start(network, dataset(network, batch), Path(folder))
@@ -53,7 +53,7 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
                 tuple(np.asarray(column[:]) for column in side) for side in (examples.inputs, examples.targets)
             )
             seconds = timed(lambda: one_step(run, 0, 0, inputs, targets), seconds)
-            whole = meter.whole + sum(held for _, held in (run.crew.memory() if run.crew is not None else []))
+            whole = meter.process_peak + sum(held for _, held in (run.crew.memory() if run.crew is not None else []))
     return {"rate": batch / seconds, "memory": whole}
 
 
@@ -61,7 +61,7 @@ def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
     """PyTorch in eager mode, on as many threads."""
     import torch
 
-    from cnnc.core.process_memory import Meter
+    from cnnc.core.process_memory import MemoryMeter
     from cnnc.reference.parallel.threads import thread_count
 
     torch.set_num_threads(thread_count())
@@ -80,7 +80,7 @@ def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
         loss(net.module(x), y).backward()
         optimizer.step()
 
-    return {"rate": batch / timed(step, seconds), "memory": Meter().whole}
+    return {"rate": batch / timed(step, seconds), "memory": MemoryMeter().whole}
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cnnc.core.arguments import BadValue
-from cnnc.core.files import decode, read_bytes
+from cnnc.core.files import decode_utf8, read_bytes
 from cnnc.core.record import Record
 from cnnc.core.tensor import TensorType
 from cnnc.data.catalog import KNOWN
@@ -415,7 +415,7 @@ def _explained(asked: Lowered, found: Survey, at: Mapping[str, int]) -> Lowered:
 
 def read_text(path: Path) -> str:
     """The text of a file: UTF-8, a byte-order mark skipped. Raises CnncError E901, E903, E008."""
-    return decode(read_bytes(path, limit=4 * MAX_TEXT), str(path))
+    return decode_utf8(read_bytes(path, limit=4 * MAX_TEXT), str(path))
 
 
 def _settings(settings: Sequence[str]) -> dict[str, syntax.Expression]:

@@ -61,9 +61,9 @@ def export(
     named = [name.strip() for name in ",".join(outputs or []).split(",") if name.strip()]
     sizes = sizes_at(at or [])
     if card_file is not None:
-        from cnnc.core.files import require_place
+        from cnnc.core.files import require_writable
 
-        require_place(card_file, "nothing was written; name a file for --card-file")
+        require_writable(card_file, "nothing was written; name a file for --card-file")
     if source.suffix == ".cnn":
         exported = _export_untrained(source, out, settings or [], sizes, options, named)
     else:

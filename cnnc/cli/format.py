@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cnnc.cli.console import say, show, tell
-from cnnc.core.files import decode, read_bytes, write_atomic
+from cnnc.core.files import decode_utf8, read_bytes, write_atomic
 from cnnc.diagnostics import CnncError, Exit, Source
 from cnnc.language.format import format_text
 from cnnc.language.parse import MAX_TEXT
@@ -31,7 +31,7 @@ def _format(file: str, check: bool, diff: bool) -> Exit:
     """Formats one file; its status. What is wrong with it is shown, and the other files are formatted all the same."""
     try:
         before = _read(file)
-        after = format_text(Source(_shown(file), decode(before, _shown(file)))).encode()
+        after = format_text(Source(_shown(file), decode_utf8(before, _shown(file)))).encode()
         return _deliver(file, before, after, check, diff)
     except CnncError as error:
         show(error.diagnostics)

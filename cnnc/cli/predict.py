@@ -139,9 +139,9 @@ def _read(source: _Source, known: list[Entry]) -> Examples:
         return read_sentences([source.text], known, "--text")
     import sys
 
-    from cnnc.core.files import decode
+    from cnnc.core.files import decode_utf8
 
-    return read_sentences(decode(sys.stdin.buffer.read(), "stdin").splitlines(), known, "stdin")
+    return read_sentences(decode_utf8(sys.stdin.buffer.read(), "stdin").splitlines(), known, "stdin")
 
 
 def _say(name: str, row: list[Answer], count: int) -> None:

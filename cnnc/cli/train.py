@@ -51,7 +51,7 @@ def train(
 ) -> None:
     """Train a network with NumPy; checkpoints and metrics go to the run folder."""
     from cnnc.api import free_folder
-    from cnnc.core.files import require_place
+    from cnnc.core.files import require_writable
     from cnnc.network import load
     from cnnc.training import checkpoint as checkpoints
 
@@ -60,7 +60,7 @@ def train(
     if dry_run and resume is not None:
         raise CnncError.of("E010", "--dry-run rehearses a network's FILE; a run that is resumed is under way already")
     if export is not None:
-        require_place(export, "nothing was trained; name a file for --export")
+        require_writable(export, "nothing was trained; name a file for --export")
     sizes = sizes_at(at or [])
     if sizes and resume is not None:
         raise CnncError.of("E010", "--at is for a network's FILE; a run keeps the sizes that it was begun at")

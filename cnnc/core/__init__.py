@@ -1,1 +1,1 @@
-"""What every package may import: immutable records, arguments, tensor types, files, versions, process memory."""
+"""Modules that every package may import: records, arguments, tensor types, arrays, files, versions, process memory."""

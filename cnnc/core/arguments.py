@@ -1,9 +1,11 @@
-"""What a call may say: the kinds of its arguments, and the tables made of them.
+"""The arguments of layers and training statements: their kinds, and how they are declared.
 
-In: values as the language computes them (int, float, bool, `Word`, str, tuples, `Extents`). Out: values as
-a layer or a training statement keeps them, or a `BadValue` that says what was expected. Every layer
-(cnnc/ops) and every training statement (cnnc/recipe/statements.py) is a `Declared` whose
-fields are made by `arg`; binding, error messages, help pages and the reference are made from those fields.
+In: values as the language computes them (int, float, bool, `Word`, str, tuples, `Extents`). Out: values as a layer or
+training statement stores them, or a `BadValue` with the expected kind. Every layer (cnnc/ops) and every training
+statement (cnnc/recipe/statements.py) is a `Declared` whose fields are declared with `arg`. Binding, error messages, help
+pages and the language reference read those fields.
+
+Example: `k: Axes = arg(PerAxis(1), help="window size")` stores `3` as (3, 3) on an image, and rejects `0`.
 """
 
 from __future__ import annotations
@@ -14,28 +16,28 @@ from typing import Any, ClassVar, Self, dataclass_transform
 from cnnc.core.record import Record
 
 Axes = tuple[int, ...]
-"""One number for each spatial axis."""
+"""One number per spatial axis."""
 
 Pads = str | tuple[tuple[int, int], ...]
-"""A word (`same`), or (begin, end) for each spatial axis."""
+"""A word (`same`), or (begin, end) per spatial axis."""
 
 MAX_WHOLE = 2**31 - 1
 
 
 class Word(str):
-    """A bare word, as `max` in `pool max`."""
+    """A bare word, like `max` in `pool max`."""
 
     __slots__ = ()
 
 
 class Extents(tuple[Any, ...]):
-    """An extent: `3x5`. A plain tuple is a list: `[3, 5]`."""
+    """An extent, `3x5`. A plain tuple is a list, `[3, 5]`."""
 
     __slots__ = ()
 
 
 class BadValue(Exception):
-    """A value of the wrong kind or out of range; `expected` completes "k takes ..."."""
+    """A value of the wrong kind or out of range; `expected` completes the message "k takes ..."."""
 
     def __init__(self, expected: str, help: str = "") -> None:
         super().__init__(expected)
@@ -44,7 +46,7 @@ class BadValue(Exception):
 
 
 class Missing:
-    """The default of an argument that must be given."""
+    """The default of a required argument."""
 
     def __repr__(self) -> str:
         return "(needed)"
@@ -54,40 +56,44 @@ MISSING = Missing()
 
 
 class Kind(Record):
-    """One kind of argument.
+    """A kind of argument: which values it accepts and how it stores them.
 
-    `words` are the bare words it takes; `example` is what a help line may put in the place of one that is missing.
+    `words` are the bare words it accepts; `example` stands for a missing value in a help line.
     """
 
     words: ClassVar[tuple[str, ...]] = ()
     example: ClassVar[str] = "1"
 
     def take(self, value: Any, rank: int) -> Any:
-        """The value as the layer keeps it, on an input of `rank` spatial axes. Raises BadValue."""
+        """The value as the layer stores it, for an input with `rank` spatial axes. Raises BadValue."""
         raise NotImplementedError
 
     def describe(self) -> str:
+        """The accepted values, in words that complete "k takes ..."."""
         raise NotImplementedError
 
     def reject(self, help: str = "") -> BadValue:
+        """The error for a value that is not accepted."""
         return BadValue(self.describe(), help)
 
 
 def whole(value: Any) -> int | None:
-    """The value as a whole number, or None. 4.0 is whole, true is no number."""
+    """The value as an int if it is a whole number, else None: 4.0 is 4, 4.5 and true are None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if math.isfinite(value) and value == int(value) else None
 
 
 class Whole(Kind):
+    """A whole number from `minimum` to `maximum`."""
+
     minimum: int = 1
     maximum: int = MAX_WHOLE
 
     def take(self, value: Any, rank: int) -> int:
         number = whole(value)
         if number is None and isinstance(value, float):
-            raise self.reject(f"{value:g} is not whole; `//` divides and rounds down")
+            raise self.reject(f"{value:g} is not a whole number; `//` divides and rounds down")
         if number is None or not self.minimum <= number <= self.maximum:
             raise self.reject()
         return number
@@ -101,7 +107,7 @@ class Whole(Kind):
 
 
 class Real(Kind):
-    """A number in [minimum, maximum], the ends excluded where `open_below` or `open_above` say so."""
+    """A number in [minimum, maximum]; `open_below` and `open_above` exclude the ends."""
 
     minimum: float = -math.inf
     maximum: float = math.inf
@@ -118,6 +124,8 @@ class Real(Kind):
         return float(value)
 
     def describe(self) -> str:
+        if -math.inf < self.minimum and self.maximum < math.inf and not (self.open_below or self.open_above):
+            return f"a number from {self.minimum:g} to {self.maximum:g}"
         parts = []
         if self.minimum > -math.inf:
             parts.append(f"{'above' if self.open_below else 'of at least'} {self.minimum:g}")
@@ -127,6 +135,8 @@ class Real(Kind):
 
 
 class Flag(Kind):
+    """`true` or `false`."""
+
     def take(self, value: Any, rank: int) -> bool:
         if not isinstance(value, bool):
             meant = dict.fromkeys(("false", "no", "off", "0"), "false") | dict.fromkeys(
@@ -141,6 +151,8 @@ class Flag(Kind):
 
 
 class Choice(Kind):
+    """One of a few bare words."""
+
     options: tuple[str, ...]
 
     @property
@@ -163,7 +175,7 @@ class Choice(Kind):
 
 
 class String(Kind):
-    """A string in quotes, or a bare word."""
+    """A string in quotes, or with `bare` also a bare word."""
 
     bare: bool = True
 
@@ -191,7 +203,7 @@ class LayerName(Kind):
 
 
 class PerAxis(Kind):
-    """A whole number for all spatial axes, or one for each: `3`, `3x5`, `[3, n]`."""
+    """A whole number for all spatial axes, or one per axis: `3`, `3x5`, `[3, n]`."""
 
     minimum: int = 1
 
@@ -204,8 +216,8 @@ class PerAxis(Kind):
             raise self.reject()
         if not rank and not isinstance(value, tuple):
             return ()
-        if rank and len(numbers) != rank:  # without spatial axes the layer itself is the error
-            raise BadValue(f"one number for each of the {_axes(rank)}, or one for all")
+        if rank and len(numbers) != rank:  # on a vector the layer itself raises the error
+            raise BadValue(f"{_one_per_axis(rank)}, or one for all" if rank > 1 else _one_per_axis(rank))
         return tuple(n for n in numbers if n is not None)
 
     def describe(self) -> str:
@@ -213,7 +225,7 @@ class PerAxis(Kind):
 
 
 class Padding(Kind):
-    """`p`: a number, an extent, a list (one an axis, or all begins, then all ends), or a word of `options`."""
+    """Padding: a number, an extent, a list (one per axis, or all begins, then all ends), or a word of `options`."""
 
     options: tuple[str, ...] = ("valid", "half", "same", "same_lower", "full", "causal")
 
@@ -226,7 +238,7 @@ class Padding(Kind):
             if value not in self.options:
                 raise self.reject()
             if value == "causal" and rank != 1:
-                raise BadValue("causal on sequences only (one spatial axis)", "`same` pads both sides")
+                raise BadValue("causal only on sequences (one spatial axis)", "`same` pads both sides")
             return str(value)
         items = value if isinstance(value, tuple) else (value,) * max(rank, 1)
         numbers = [whole(item) for item in items]
@@ -239,7 +251,7 @@ class Padding(Kind):
             return tuple((n, n) for n in sides)
         if len(sides) == 2 * rank and not isinstance(value, Extents):
             return tuple(zip(sides[:rank], sides[rank:], strict=True))
-        raise BadValue(f"one number for each of the {_axes(rank)}, or a list of {2 * rank}: all begins, then all ends")
+        raise BadValue(f"{_one_per_axis(rank)}, or a list of {2 * rank}: all begins, then all ends")
 
     def describe(self) -> str:
         words = f", or {', '.join(self.options[:-1])} or {self.options[-1]}" if self.options else ""
@@ -262,7 +274,7 @@ class Shape(Kind):
 
 
 class Numbers(Kind):
-    """A number, or a list of numbers (one a channel)."""
+    """A number, or a list with one number per channel."""
 
     minimum: float = -math.inf
     open_below: bool = False
@@ -280,11 +292,11 @@ class Numbers(Kind):
 
     def describe(self) -> str:
         one = Real(self.minimum, open_below=self.open_below).describe()
-        return f"{one}, or a list of them, one a channel"
+        return f"{one}, or a list of them, one per channel"
 
 
 class Indices(Kind):
-    """Places on an axis: a list of whole numbers, or one; negatives count from the end."""
+    """Indices on an axis: one whole number or a list; negative ones count from the end."""
 
     example: ClassVar[str] = "[0, 1]"
 
@@ -300,11 +312,11 @@ class Indices(Kind):
 
 
 Nested = tuple[Any, ...]
-"""Numbers in as many levels of tuples as there are spatial axes."""
+"""Numbers in nested tuples, one level per spatial axis."""
 
 
 class Kernel(Kind):
-    """A fixed kernel: a word of `options` (for two axes), or numbers, a list of rows for an image."""
+    """A fixed kernel: a word of `options` (two spatial axes), or nested lists of numbers, one level per axis."""
 
     options: tuple[str, ...]
     example: ClassVar[str] = "sobel_x"
@@ -318,23 +330,27 @@ class Kernel(Kind):
             if value not in self.options:
                 raise self.reject()
             if rank not in (0, 2):
-                raise BadValue(f"a list of numbers on {_axes(rank)}; the kernels with a name are for images")
+                raise BadValue(f"a list of numbers on {_axes(rank)}; the named kernels are for images")
             return str(value)
         sizes = _sizes(value)
         if sizes is None or not 1 <= len(sizes) <= 3:
             raise self.reject()
         if rank and len(sizes) != rank:
             form = {1: "[1, 0, -1]", 2: "[[1, 0], [0, -1]]"}.get(rank, "[[[1, 0], [0, -1]]]")
-            raise BadValue(f"lists in {rank} levels for {_axes(rank)}, such as {form}")
+            raise BadValue(
+                f"lists nested {rank} deep for {_axes(rank)}, such as {form}"
+                if rank > 1
+                else f"a list of numbers for {_axes(rank)}, such as {form}"
+            )
         numbers: Nested = _floats(value)
         return numbers
 
     def describe(self) -> str:
-        return f"{', '.join(self.options)}, or numbers in rows of one length, such as [[0, 1], [1, 0]]"
+        return f"{', '.join(self.options)}, or rows of numbers, all of one length, such as [[0, 1], [1, 0]]"
 
 
 def _sizes(value: Any) -> tuple[int, ...] | None:
-    """The sizes of nested lists of numbers: () of a number, None where they do not line up."""
+    """The size of nested lists of numbers on each level: () for a number, None if the lists are ragged."""
     if not isinstance(value, tuple):
         return () if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
     inner = {_sizes(item) for item in value}
@@ -345,7 +361,12 @@ def _sizes(value: Any) -> tuple[int, ...] | None:
 
 
 def _floats(value: Any) -> Any:
+    """Nested tuples with every number as a float."""
     return tuple(_floats(item) for item in value) if isinstance(value, tuple) else float(value)
+
+
+def _one_per_axis(rank: int) -> str:
+    return "one number" if rank == 1 else f"one number for each of the {rank} spatial axes"
 
 
 def _axes(rank: int) -> str:
@@ -353,7 +374,7 @@ def _axes(rank: int) -> str:
 
 
 class ArgumentSpec(Record):
-    """One argument of a layer or statement, as the help pages and the binder see it."""
+    """The declaration of one argument: name, kind, default, help, long name, and whether it is positional."""
 
     name: str
     kind: Kind
@@ -372,17 +393,19 @@ class ArgumentSpec(Record):
 
 
 def arg(kind: Kind, *, help: str, default: Any = MISSING, long: str = "", positional: bool = False) -> Any:
-    """A field of a `Declared` that is an argument.
+    """Declares a field of a `Declared` as an argument.
 
-    `default` is a value of the language (it goes through `kind.take` like a written one), or None where
-    leaving the argument out has a meaning of its own. Positional arguments are given by place.
+    `default` is a value of the language, which `kind.take` converts like one in the source; None means that leaving the
+    argument out has a special meaning; without it the argument is required. `long` is a second name. `help` is a noun
+    phrase; that of a required argument completes "conv needs the number of output channels" if it is positional,
+    and "conv needs `k`, the window size" if not.
     """
     return ArgumentSpec("", kind, default, help, long, positional)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(arg,))
 class Declared(Record):
-    """A record whose fields are arguments of the language: a layer, or a statement of the train section."""
+    """A record whose fields are arguments in the language: a layer or a statement of the train section."""
 
     arguments: ClassVar[tuple[ArgumentSpec, ...]] = ()
 
@@ -395,7 +418,10 @@ class Declared(Record):
 
     @classmethod
     def make(cls, rank: int = 2, **values: Any) -> Self:
-        """Builds one from values of the language, defaults filled in. Raises BadValue, and KeyError for a missing one."""
+        """Creates one from values of the language, with defaults filled in.
+
+        Raises BadValue for a value that is not accepted, KeyError for a missing required argument.
+        """
         bound = {}
         for spec in cls.arguments:
             value = values[spec.name] if spec.required else values.get(spec.name, spec.default)

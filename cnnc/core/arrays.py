@@ -1,4 +1,4 @@
-"""Names for arrays of numbers, shared by every package that computes."""
+"""Array types shared by every package that computes with NumPy."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Weights = dict[str, Array]
-"""Parameters and buffers by their full names, `conv1.weight`."""
+"""Parameters and buffers by full name, such as `conv1.weight`."""

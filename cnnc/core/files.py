@@ -1,9 +1,9 @@
-"""Reading and writing files so that nothing is ever half there.
+"""Reads files, and writes them atomically: a file is written completely or not at all.
 
-In: paths and bytes. Out: bytes, or files written whole. A write goes to a temporary file beside its
-target, reaches the disk, and takes the target's name in one step: a full disk, a signal or a power cut
-leaves what was there before. A link stays a link, and what is no file (a device, a pipe) is written to and
-never replaced. Every OSError leaves as a CnncError with exit status 6.
+In: paths and bytes. Out: bytes, or complete files. A write goes to a temporary file in the same folder, is flushed to disk,
+and is renamed to its target in one step: after a full disk, a signal or a power cut the old file is still there. A
+symbolic link stays a link. A device or pipe is written to, never replaced. Every OSError is raised as a CnncError
+(E901 to E903) with exit status 6.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from pathlib import Path
 from cnnc.diagnostics import CnncError
 
 
-def unreadable(path: Path | str, error: OSError) -> CnncError:
+def read_error(path: Path | str, error: OSError) -> CnncError:
+    """E901 for a file that cannot be read."""
     return CnncError.of("E901", f"cannot read {path}: {_reason(error)}")
 
 
-def unwritable(path: Path | str, error: OSError) -> CnncError:
+def write_error(path: Path | str, error: OSError) -> CnncError:
+    """E902 for a file or folder that cannot be written."""
     return CnncError.of("E902", f"cannot write {path}: {_reason(error)}")
 
 
@@ -31,60 +33,61 @@ def _reason(error: OSError) -> str:
 
 
 def read_bytes(path: Path, limit: int | None = None) -> bytes:
-    """The content of a file. Raises E901 where it cannot be read, E903 where it is larger than `limit` bytes."""
+    """The content of a file. Raises E901 if it cannot be read, E903 if it is larger than `limit` bytes."""
     try:
         with path.open("rb") as file:
             data = file.read() if limit is None else file.read(limit + 1)
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise read_error(path, error) from error
     if limit is not None and len(data) > limit:
         raise CnncError.of("E903", f"{path} is larger than {limit:,} bytes")
     return data
 
 
 def require_readable(path: Path) -> None:
-    """Raises E901 where a file cannot be read, before another library tries."""
+    """Raises E901 if a file cannot be opened; for use before a library opens it."""
     try:
         with path.open("rb"):
             pass
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise read_error(path, error) from error
 
 
-def require_place(path: Path, help: str = "") -> None:
-    """Raises E902 where a file cannot come to stand here: where a folder does, or none holds it. For before long work."""
+def require_writable(path: Path, help: str = "") -> None:
+    """Raises E902 if `path` is a folder or its folder does not exist; for use before long work whose result goes there."""
     if path.is_dir() or not path.parent.is_dir():
-        why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise CnncError.of("E902", f"cannot write {path}: {why}", help=help)
+        reason = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise CnncError.of("E902", f"cannot write {path}: {reason}", help=help)
 
 
-def decode(data: bytes, name: str) -> str:
-    """The text of a file: UTF-8, a byte-order mark skipped. Raises E008, with the line."""
+def decode_utf8(data: bytes, name: str) -> str:
+    """The content of a UTF-8 file without its byte-order mark. Raises E008 with the line if it is not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise CnncError.of("E008", f"{name}:{line}: the text is not UTF-8 (byte {error.start})") from error
+        raise CnncError.of("E008", f"{name}:{line}: the file is not UTF-8 (byte {error.start})") from error
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder and those above it. Raises E902."""
+    """Creates a folder and its parents. Raises E902."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, which takes its place when the body ends well and is gone when not.
+def atomic_replacement(path: Path) -> Iterator[Path]:
+    """A context manager that yields a temporary path in the same folder.
 
-    Where `path` is a device or a pipe, it is that itself. Raises E902, for an OSError of the body as well.
+    The temporary file replaces `path` if the body succeeds, and is deleted if it raises. For a device or a pipe the path
+    itself is yielded. Raises E902, also for an OSError of the body.
     """
     temporary: Path | None = None
     try:
-        before = _mode(path)
-        if before is not None and not stat.S_ISREG(before) and not stat.S_ISDIR(before):
+        old_mode = _mode(path)
+        if old_mode is not None and not stat.S_ISREG(old_mode) and not stat.S_ISDIR(old_mode):
             yield path
             return
         target = Path(os.path.realpath(path))
@@ -94,10 +97,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask() if before is None else stat.S_IMODE(before))
+        temporary.chmod(0o666 & ~_umask() if old_mode is None else stat.S_IMODE(old_mode))
         os.replace(temporary, target)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
     finally:
         if temporary is not None:
             with suppress(OSError):
@@ -105,17 +108,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, *data: bytes | memoryview) -> None:
-    """Writes a file whole, its parts one after the other, or leaves what was there. Raises E902."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    """Writes a file that consists of the given parts, or leaves the old one unchanged. Raises E902."""
+    with atomic_replacement(path) as temporary, temporary.open("wb") as file:
         file.writelines(data)
 
 
-def sweep(path: Path) -> None:
-    """Removes what writes of `path` left that were killed half-way."""
+def remove_temporary_files(path: Path) -> None:
+    """Deletes temporary files that killed writes of `path` left behind."""
     with suppress(OSError):
-        for left in path.parent.iterdir():
-            if left.name.startswith(f"{_prefix(path)}.") and left.name.endswith(_SUFFIX):
-                left.unlink(missing_ok=True)
+        for file in path.parent.iterdir():
+            if file.name.startswith(f"{_prefix(path)}.") and file.name.endswith(_SUFFIX):
+                file.unlink(missing_ok=True)
 
 
 _SUFFIX = ".part"
@@ -126,7 +129,7 @@ def _prefix(path: Path) -> str:
 
 
 def _mode(path: Path) -> int | None:
-    """Kind and permissions of what stands at the path, or None."""
+    """The type and permission bits of a file, or None if it does not exist."""
     try:
         return path.stat().st_mode
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""How much memory training really takes.
+"""Measures the memory of this process.
 
-In: nothing but the process. Out: `Meter`, which says by how many bytes the process has grown at its fullest since the
-meter was made, and the fullest it ever was. On Linux the system's mark of the peak is set back when a meter is made, so
-that what was read before does not hide what comes; elsewhere a growth below an earlier peak is not seen, and is None.
+In: nothing; the operating system is asked. Out: `MemoryMeter`, with the peak growth in bytes since it was created, and the
+peak of the process. On Linux creating a meter resets the system's peak, so that an earlier peak does not hide a later,
+smaller one. On other systems such a smaller one cannot be seen, and the growth is None.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from pathlib import Path
 _PROCESS = Path("/proc/self")
 
 
-class Meter:
-    """Growth from here on; `held` bytes of what is there already count as grown."""
+class MemoryMeter:
+    """Measures growth from its creation on; `held` bytes of the memory in use already count as growth."""
 
     def __init__(self, held: int = 0) -> None:
-        self._before = peak_process_memory()
-        self._set_back = _set_back()
-        self._mark = peak_process_memory()
-        self._base = (_now() or self._mark) - held
+        self._earlier_peak = peak_process_memory()
+        self._was_reset = _reset_peak()
+        self._peak_at_start = peak_process_memory()
+        self._base = (_resident_memory() or self._peak_at_start) - held
 
     @property
     def growth(self) -> int | None:
-        """The most bytes that the process has grown by, None where the system does not tell."""
-        found = peak_process_memory()
-        return max(0, found - self._base) if found > self._mark or self._set_back else None
+        """The peak growth in bytes; None if the system does not provide it."""
+        peak = peak_process_memory()
+        return max(0, peak - self._base) if peak > self._peak_at_start or self._was_reset else None
 
     @property
-    def whole(self) -> int:
-        """The most bytes that the process has ever held, 0 where the system does not tell."""
-        return max(self._before, peak_process_memory())
+    def process_peak(self) -> int:
+        """The peak memory of the process in bytes; 0 if the system does not provide it."""
+        return max(self._earlier_peak, peak_process_memory())
 
 
 def peak_process_memory() -> int:
-    """The system's mark: the most memory that this process has held, in bytes; 0 where there is none.
+    """The system's peak memory of this process in bytes; 0 if the system does not provide it.
 
-    On Linux it is that of the program, VmHWM of proc(5): getrusage also counts what the process held that started it.
+    On Linux this is VmHWM of proc(5), because getrusage includes memory of the parent process from before exec.
     """
     try:
         status = (_PROCESS / "status").read_text()
@@ -48,12 +48,12 @@ def peak_process_memory() -> int:
         import resource
     except ImportError:  # Windows
         return 0
-    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return found if sys.platform == "darwin" else 1024 * found
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # bytes on macOS, KiB elsewhere
 
 
-def _set_back() -> bool:
-    """Sets the mark to what is held now, as proc(5) says; false where that cannot be done."""
+def _reset_peak() -> bool:
+    """Resets the peak to the memory in use now, see clear_refs in proc(5); false if that is not possible."""
     try:
         (_PROCESS / "clear_refs").write_text("5")
     except OSError:
@@ -61,8 +61,8 @@ def _set_back() -> bool:
     return True
 
 
-def _now() -> int:
-    """What this process holds now, in bytes; 0 where the system does not say."""
+def _resident_memory() -> int:
+    """The memory that this process uses now, in bytes; 0 if the system does not provide it."""
     try:
         import resource
 

@@ -1,8 +1,10 @@
-"""`Record`: immutable values with named fields, declared like frozen dataclasses.
+"""`Record`: immutable objects with named fields, declared like frozen dataclasses.
 
-Why not dataclasses: each of them generates and compiles its methods when it is imported, half a
-millisecond a class, which for the classes of this project doubles the time of `cnnc check`. A Record's methods
-are written once, here, and read the list of fields; type checkers see a frozen dataclass.
+Example: `class Point(Record): x: int; y: int = 0`, then `Point(1) == Point(x=1, y=0)`.
+
+Dataclasses generate and compile their methods at import, half a millisecond per class, which would double the time of
+`cnnc check`. The methods of Record are written once, here, and read the list of fields; type checkers see a frozen
+dataclass.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from typing import Any, ClassVar, Self, dataclass_transform
 
 @dataclass_transform(frozen_default=True)
 class Record:
-    """Subclasses annotate their fields; a class attribute is a default.
+    """Subclasses annotate their fields; a class attribute is the default of its field.
 
-    Fields named in `quiet_fields` take no part in comparison, hash and repr.
+    Comparison, hash and repr ignore the fields named in `quiet_fields`.
     """
 
     fields: ClassVar[tuple[str, ...]] = ()
@@ -24,20 +26,20 @@ class Record:
     __match_args__: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        own = [n for n, a in get_annotations(cls).items() if not str(a).startswith("ClassVar")]
-        cls.fields = (*(f for f in cls.fields if f not in own), *own)
-        cls.defaults = {**cls.defaults, **{n: cls.__dict__[n] for n in own if n in cls.__dict__}}
+        names = [n for n, a in get_annotations(cls).items() if not str(a).startswith("ClassVar")]
+        cls.fields = (*(f for f in cls.fields if f not in names), *names)
+        cls.defaults = {**cls.defaults, **{n: cls.__dict__[n] for n in names if n in cls.__dict__}}
         cls.__match_args__ = cls.fields  # type: ignore[misc]
 
     def __init__(self, *values: Any, **named: Any) -> None:
         if len(values) > len(self.fields):
             raise TypeError(f"{type(self).__name__} has {len(self.fields)} fields, not {len(values)}")
-        made = self.__dict__
-        made.update(self.defaults)
-        made.update(zip(self.fields, values, strict=False))
-        made.update(named)
-        if len(made) != len(self.fields):
-            wrong = [f for f in self.fields if f not in made] + [n for n in made if n not in self.fields]
+        state = self.__dict__
+        state.update(self.defaults)
+        state.update(zip(self.fields, values, strict=False))
+        state.update(named)
+        if len(state) != len(self.fields):
+            wrong = [f for f in self.fields if f not in state] + [n for n in state if n not in self.fields]
             raise TypeError(f"{type(self).__name__}: missing or unknown {', '.join(wrong)}")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -55,13 +57,13 @@ class Record:
         return self._key() == other._key()
 
     def __hash__(self) -> int:
-        made = self.__dict__.get("_hash")
-        if made is None:
-            made = self.__dict__["_hash"] = hash((type(self), self._key()))
-        return made
+        value = self.__dict__.get("_hash")
+        if value is None:
+            value = self.__dict__["_hash"] = hash((type(self), self._key()))
+        return value
 
     def __getstate__(self) -> dict[str, Any]:
-        """The fields alone: what was worked out of them is not another process's."""
+        """Only the fields: cached values, such as the hash, are not valid in another process."""
         return {name: self.__dict__[name] for name in self.fields}
 
     def __repr__(self) -> str:
@@ -69,5 +71,5 @@ class Record:
         return f"{type(self).__name__}({', '.join(f'{f}={self.__dict__[f]!r}' for f in shown)})"
 
     def replace(self, **changes: Any) -> Self:
-        """The same value with other values in some fields."""
+        """A copy with other values in the named fields."""
         return type(self)(**{**{f: self.__dict__[f] for f in self.fields}, **changes})

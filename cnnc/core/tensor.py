@@ -1,7 +1,6 @@
-"""What flows between layers: `TensorType` (shape and element type) and `Parameter` (what a layer learns).
+"""`TensorType` (the shape and element type of a layer's output) and `Parameter` (a weight or buffer of a layer).
 
-In: nothing. Out: two value types that ops, the graph and all its readers share. Shapes leave out the
-batch and are channels first, as in the language: `3x224x224`, `4x1000`, `784`.
+Shapes exclude the batch and are channels first, as in the language: `3x224x224`, `4x1000`, `784`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ DType = Literal["float32", "uint8", "int64"]
 
 
 class TensorType(Record):
-    """The type of one tensor: `shape` (C, *spatial) or (F,), without the batch."""
+    """The type of a tensor: `shape` without the batch, (C, *spatial) or (F,), and the element type."""
 
     shape: tuple[int, ...]
     dtype: DType = "float32"
@@ -30,11 +29,12 @@ class TensorType(Record):
 
     @property
     def rank(self) -> int:
-        """The number of spatial axes: 0 for a vector, 2 for an image."""
+        """The number of spatial axes: 0 for a vector, 1 for a sequence, 2 for an image."""
         return len(self.shape) - 1
 
     @property
     def size(self) -> int:
+        """The number of elements."""
         return math.prod(self.shape)
 
     @property
@@ -54,20 +54,20 @@ def format_shape(shape: tuple[int, ...]) -> str:
 
 
 class Parameter(Record):
-    """A tensor that a layer owns.
+    """A weight, bias or buffer of a layer.
 
-    `init` says how it begins:
+    `init` is its initialization:
 
-        zeros, ones   all alike; a number instead of a word fills with that number
+        zeros, ones   constant; a number instead of a word fills with that number
         he            normal, variance 2/fan_in (He et al. 2015)
         xavier        uniform, variance 2/(fan_in + fan_out) (Glorot & Bengio 2010)
         lecun         normal, variance 1/fan_in (LeCun et al. 1998)
-        normal        normal, deviation 0.01 (Krizhevsky et al. 2012)
-        auto          he where a rectifier reads the layer, xavier elsewhere
+        normal        normal, standard deviation 0.01 (Krizhevsky et al. 2012)
+        auto          he if a rectifying activation reads the layer, xavier otherwise
 
-    `fan_in` and `fan_out` are the numbers of inputs that meet in one output, and of outputs that one input
-    meets. `trainable` is false for buffers such as running statistics. A `frozen` parameter counts as one,
-    but training leaves it as it is.
+    `fan_in` is the number of input elements that one output element depends on, `fan_out` the number of output elements
+    that one input element contributes to. `trainable` is false for buffers such as running statistics. A `frozen`
+    parameter counts as trainable, but training does not change it.
     """
 
     name: str

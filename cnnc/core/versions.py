@@ -1,4 +1,4 @@
-"""What the numbers of a run depend on: the versions of the packages that made them."""
+"""The versions of the packages that the numbers of a run depend on."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from importlib.metadata import version
 
 
 def versions() -> dict[str, str]:
-    """Versions by package, as checkpoints and models record them."""
+    """Versions by package name, as checkpoints and exported models record them."""
     return {name: version(name) for name in ("cnnc", "numpy", "onnx", "onnxruntime")}

@@ -22,7 +22,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.core.files import unreadable
+from cnnc.core.files import read_error
 from cnnc.data.catalog import DataFacts
 from cnnc.data.dataset import Split, make_split
 from cnnc.diagnostics import CnncError
@@ -63,7 +63,7 @@ def read_idx(path: Path, dimensions: int | None = None) -> NDArray[np.uint8]:
         with path.open("rb") as file:
             return decode_idx(file, str(path), dimensions)
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise read_error(path, error) from error
 
 
 def decode_idx(file: IO[bytes], name: str, dimensions: int | None = None) -> NDArray[np.uint8]:

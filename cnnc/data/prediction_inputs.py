@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.core.files import decode, read_bytes, require_readable
+from cnnc.core.files import decode_utf8, read_bytes, require_readable
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError
 from cnnc.graph.sizes import Legal
@@ -76,7 +76,7 @@ def read_file(path: Path, entries: Sequence[Entry]) -> Examples:
         return Examples(feeds)
     if len(entries) > 1:
         if all(entry.takes_words for entry in entries) and suffix != ".npy":
-            return read_sentences(decode(read_bytes(path, MAX_BYTES), str(path)).splitlines(), entries, str(path))
+            return read_sentences(decode_utf8(read_bytes(path, MAX_BYTES), str(path)).splitlines(), entries, str(path))
         names = " and ".join(entry.name for entry in entries)
         help = f"name a file for each, `--input {entries[0].name}={path}`, or save a .npz of arrays with these names"
         raise CnncError.of("E608", f"the network takes {names}; {path} is one of them", help=help)
@@ -84,7 +84,7 @@ def read_file(path: Path, entries: Sequence[Entry]) -> Examples:
     if suffix == ".npy":
         return Examples({entry.name: _fit(_array(path), str(path), entry)})
     if entry.takes_words:
-        return read_sentences(decode(read_bytes(path, MAX_BYTES), str(path)).splitlines(), entries, str(path))
+        return read_sentences(decode_utf8(read_bytes(path, MAX_BYTES), str(path)).splitlines(), entries, str(path))
     if suffix in _SERIES:
         return _series(path, entry)
     return _picture(path, entry)

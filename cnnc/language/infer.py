@@ -51,8 +51,8 @@ def infer(
         culprits = tuple(inputs[i] for i in error.operands) or inputs
         notes = shrinking(culprits, nodes) if error.shrunk or error.operands else ()
         help = error.help
-        if error.mend is not None:
-            place, layers, others = error.mend
+        if error.fix is not None:
+            place, layers, others = error.fix
             edit = _with_layers(call, place, layers)
             help = ", or ".join(way for way in (edit, others) if way) if edit else help
         return Outcome(None, (Diagnostic(error.code, error.message, span, error.label, notes, help),))

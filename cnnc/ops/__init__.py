@@ -1,4 +1,4 @@
-"""What each layer is. Importing this package fills the table `OPS`."""
+"""The layers of the language, one family per module. Importing this package fills the table `OPS`."""
 
 from cnnc.ops import activation, conv, dense, filter, merge, norm, pool, reshape, sequence
 from cnnc.ops.base import OPS, Advice, Op, ShapeError, Window

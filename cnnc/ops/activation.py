@@ -1,4 +1,7 @@
-"""Activations: one number in, one number out; softmax looks along the channels."""
+"""Activations: elementwise functions, softmax over the channels, dropout.
+
+In: the type of one input. Out: the same type; only `prelu` has parameters. Example: `leaky_relu slope=0.1`.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ from typing import ClassVar
 
 from cnnc.core.arguments import Real, arg
 from cnnc.core.tensor import DType, Parameter, TensorType
-from cnnc.ops.base import ANY, SHARE, Op, ShapeError, learning, register
+from cnnc.ops.base import ANY_DTYPE, SHARE, Op, ShapeError, parameter_options, register
 
 
 class Activation(Op):
-    """A function of each element by itself.
+    """A function that keeps the shape of its input: elementwise, except softmax and log_softmax.
 
-    `rectifies` says that it lets half of its inputs through, more or less, so that the weights before it do
-    well to begin as He et al. (2015) have it.
+    `rectifies` is true where the function suppresses about half of its inputs, like relu; `init=auto` then draws
+    the weights before it as He et al. (2015) do.
     """
 
     rectifies: ClassVar[bool] = False
@@ -30,13 +33,13 @@ class Relu(Activation):
 
 @register
 class LeakyRelu(Activation):
-    """x where it is positive, slope·x elsewhere (Maas et al. 2013; ONNX LeakyRelu)."""
+    """x for x > 0, slope·x otherwise (Maas et al. 2013; ONNX LeakyRelu)."""
 
     keyword: ClassVar[str] = "leaky_relu"
     example: ClassVar[str] = "leaky_relu slope=0.1"
     rectifies: ClassVar[bool] = True
 
-    slope: float = arg(Real(), default=0.01, positional=True, help="factor of what is negative")
+    slope: float = arg(Real(), default=0.01, positional=True, help="factor for negative inputs")
 
     def explain(self, *inputs: TensorType) -> list[str]:
         return [f"y = x where x > 0, else {self.slope:g}·x"]
@@ -47,13 +50,13 @@ class LeakyRelu(Activation):
 
 @register
 class Elu(Activation):
-    """x where it is positive, alpha·(exp(x) - 1) elsewhere (Clevert et al. 2016; ONNX Elu)."""
+    """x for x > 0, alpha·(exp(x) - 1) otherwise (Clevert et al. 2016; ONNX Elu)."""
 
     keyword: ClassVar[str] = "elu"
     example: ClassVar[str] = "elu"
     rectifies: ClassVar[bool] = True
 
-    alpha: float = arg(Real(0), default=1, positional=True, help="the limit of what is negative, without its sign")
+    alpha: float = arg(Real(0), default=1, positional=True, help="the output tends to -alpha for very negative inputs")
 
     def explain(self, *inputs: TensorType) -> list[str]:
         return [f"y = x where x > 0, else {self.alpha:g}·(exp(x) - 1)"]
@@ -64,7 +67,7 @@ class Elu(Activation):
 
 @register
 class Selu(Activation):
-    """1.0507·elu(x, alpha 1.6733): keeps mean 0 and variance 1 (Klambauer et al. 2017; ONNX Selu).
+    """1.0507·elu(x) with alpha 1.6733, which keeps mean 0 and variance 1 (Klambauer et al. 2017; ONNX Selu).
 
     The constants are ONNX's defaults, 1.0507009873554805 and 1.6732632423543772 rounded to float32.
     """
@@ -75,7 +78,7 @@ class Selu(Activation):
 
 @register
 class Prelu(Activation):
-    """x where it is positive, slope·x elsewhere, the slope learned for each channel (He et al. 2015; ONNX PRelu)."""
+    """x for x > 0, slope·x otherwise, with one learned slope per channel (He et al. 2015; ONNX PRelu)."""
 
     keyword: ClassVar[str] = "prelu"
     example: ClassVar[str] = "prelu"
@@ -87,10 +90,10 @@ class Prelu(Activation):
         return (Parameter("slope", (inputs[0].channels,), 0.25),)
 
     def explain(self, *inputs: TensorType) -> list[str]:
-        return [f"params = {inputs[0].channels:,} (a slope for each channel)"]
+        return [f"params = {inputs[0].channels:,} (one slope per channel)"]
 
     def brief(self) -> str:
-        return learning(self.share).strip()
+        return parameter_options(self.share).strip()
 
 
 @register
@@ -120,7 +123,10 @@ class Softplus(Activation):
 
 @register
 class Gelu(Activation):
-    """x·Φ(x), Φ the normal distribution, by erf and not approximated (Hendrycks & Gimpel 2016; ONNX Gelu)."""
+    """x·Φ(x), Φ the standard normal distribution function (Hendrycks & Gimpel 2016; ONNX Gelu).
+
+    Φ is computed with erf, not with the tanh approximation.
+    """
 
     keyword: ClassVar[str] = "gelu"
     example: ClassVar[str] = "gelu"
@@ -147,20 +153,20 @@ class Relu6(Activation):
 
 @register
 class Clip(Activation):
-    """min(max(x, lo), hi) (ONNX Clip)."""
+    """min(max(x, LO), HI) (ONNX Clip)."""
 
     keyword: ClassVar[str] = "clip"
     example: ClassVar[str] = "clip 0 1"
 
-    lo: float = arg(Real(), positional=True, help="the least that comes out")
-    hi: float = arg(Real(), positional=True, help="the most that comes out")
+    lo: float = arg(Real(), positional=True, help="the smallest output")
+    hi: float = arg(Real(), positional=True, help="the largest output")
 
     def output(self, *inputs: TensorType) -> TensorType:
         if not self.lo < self.hi:
             raise ShapeError(
                 "E320",
-                f"clip takes lo below hi, not {self.lo:g} and {self.hi:g}",
-                help=f"write `clip {self.hi:g} {self.lo:g}`" if self.hi < self.lo else "two different numbers",
+                f"clip needs lo < hi, not {self.lo:g} and {self.hi:g}",
+                help=f"write `clip {self.hi:g} {self.lo:g}`" if self.hi < self.lo else "give two different numbers",
                 argument="hi",
             )
         return inputs[0]
@@ -200,7 +206,7 @@ class Mish(Activation):
 
 @register
 class Softmax(Activation):
-    """exp(x_i)/Σ exp(x_j) over the channels: scores become probabilities."""
+    """exp(x_i)/Σ exp(x_j) over the channels: turns scores into probabilities (ONNX Softmax)."""
 
     keyword: ClassVar[str] = "softmax"
     example: ClassVar[str] = "softmax"
@@ -216,7 +222,7 @@ class LogSoftmax(Activation):
 
 @register
 class Abs(Activation):
-    """The value without its sign (ONNX Abs); after tanh, Jarrett et al.'s (2009) rectification."""
+    """|x| (ONNX Abs); after tanh, the rectification of Jarrett et al. (2009)."""
 
     keyword: ClassVar[str] = "abs"
     example: ClassVar[str] = "abs"
@@ -224,12 +230,12 @@ class Abs(Activation):
 
 @register
 class Scale(Activation):
-    """x times a fixed number."""
+    """FACTOR·x; the factor is fixed, not learned."""
 
     keyword: ClassVar[str] = "scale"
     example: ClassVar[str] = "scale 0.5"
 
-    factor: float = arg(Real(), positional=True, help="the number")
+    factor: float = arg(Real(), positional=True, help="the factor")
 
     def brief(self) -> str:
         return f"{self.factor:g}"
@@ -237,10 +243,10 @@ class Scale(Activation):
 
 @register
 class Identity(Op):
-    """The tensor itself (ONNX Identity); a place for a name."""
+    """Returns its input unchanged (ONNX Identity). Its label gives a tensor another name."""
 
     keyword: ClassVar[str] = "identity"
-    takes: ClassVar[tuple[DType, ...]] = ANY
+    takes: ClassVar[tuple[DType, ...]] = ANY_DTYPE
     example: ClassVar[str] = "identity"
 
 
@@ -252,7 +258,7 @@ class Dropout(Op):
     example: ClassVar[str] = "dropout 0.3"
 
     p: float = arg(
-        Real(0, 1, open_above=True), default=0.5, positional=True, help="probability of being dropped, in training"
+        Real(0, 1, open_above=True), default=0.5, positional=True, help="probability of dropping an element in training"
     )
 
     def brief(self) -> str:
@@ -263,14 +269,14 @@ class Dropout(Op):
 class DropPath(Op):
     """In training, zeroes a whole sample with probability P and scales the rest by 1/(1 - P) (Huang et al. 2016).
 
-    At the end of a branch that is added to its input this is stochastic depth.
+    At the end of a residual branch this is stochastic depth.
     """
 
     keyword: ClassVar[str] = "drop_path"
     example: ClassVar[str] = "drop_path 0.1"
 
     p: float = arg(
-        Real(0, 1, open_above=True), positional=True, help="probability that a sample's branch is dropped, in training"
+        Real(0, 1, open_above=True), positional=True, help="the probability of dropping a sample in training"
     )
 
     def brief(self) -> str:

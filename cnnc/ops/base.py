@@ -1,7 +1,8 @@
-"""What every layer is: `Op`, its errors, and the table of all of them.
+"""The base class of all layers, `Op`, its errors, and the table of all layers, `OPS`.
 
-In: the types of a layer's inputs. Out: the type of its output, its parameters, its multiply-adds, the
-window through which it looks. An op knows nothing of text, NumPy or ONNX; a shape error carries no place.
+In: the types of a layer's inputs. Out: the type of its output, its parameters, its multiply-adds (MACs), and the window
+of each input axis that an output reads. An op knows nothing of source text, NumPy or ONNX: a ShapeError has no
+source position, lowering adds it. Example: `Conv.make(out=4, k=3).output(TensorType((1, 8, 8)))` is 4x6x6.
 """
 
 from __future__ import annotations
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
 
 
 class ShapeError(Exception):
-    """A layer that cannot take its inputs.
+    """A layer that does not accept its inputs or arguments.
 
-    `argument` is the argument to blame ("": the call as a whole); `label` stands beside the carets;
-    `shrunk` says that an earlier layer which shrank the image is to blame too; `operands` are the places,
-    among the inputs, of those that do not go together; `mend` is the place of one of them, layers that, put on it,
-    make it go with the other, and what else would ("" for nothing).
+    `argument` is the argument to blame ("" for the whole call); `label` is printed next to the carets; `shrunk` says
+    that an earlier layer which shrank the image is also to blame; `operands` are the indices of the inputs that do
+    not fit together; `fix` is (index of one of them, layers that make it fit when appended to it, another fix or "").
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class ShapeError(Exception):
         label: str = "",
         shrunk: bool = False,
         operands: tuple[int, ...] = (),
-        mend: tuple[int, str, str] | None = None,
+        fix: tuple[int, str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -46,11 +46,11 @@ class ShapeError(Exception):
         self.label = label
         self.shrunk = shrunk
         self.operands = operands
-        self.mend = mend
+        self.fix = fix
 
 
 class Advice(Record):
-    """A warning of an op about its own arguments."""
+    """A warning of an op about its own arguments; `argument` is the one to mark ("" for the whole call)."""
 
     code: str
     message: str
@@ -59,15 +59,15 @@ class Advice(Record):
 
 
 class Window(Record):
-    """How the outputs read one spatial axis of an input: `size` elements from `first`, each next output `step` further.
+    """Which elements of one spatial input axis an output reads: `size` elements from `first` on, `step` apart per output.
 
-    Exactly: output i depends on the input elements whose places lie in the closed interval from
-    first + step·i to first + step·i + size - 1. All three are whole numbers, but where a layer makes an axis longer
-    (upsample, conv_transpose, unpool, depth_to_space): there the bounds are fractions, the elements those
-    at whole places between them, and floor(size) is how many one output reads at most. So windows compose by
-    the same rule whether they are whole or not: size + (size' - 1)·step, step·step', first + first'·step.
-    A layer whose every output reads the whole axis of m elements says Window(m); its step says nothing. A
-    step of 0 is an axis of one element that every output reads.
+    Output i depends on the input elements whose index lies in the closed interval from first + step·i to
+    first + step·i + size - 1. All three are whole numbers, except where a layer makes an axis longer (upsample,
+    conv_transpose, unpool, depth_to_space). There the bounds are fractions, an output reads the whole indices
+    between them, and floor(size) is the most that one output reads. Windows compose by one rule, whole or not:
+    size + (size' - 1)·step, step·step', first + first'·step.
+    A layer whose outputs read the whole axis of m elements has Window(m), whose step means nothing. A step of 0 is
+    an axis of one element that every output reads. Example: a convolution with k=3 s=2 p=1 has Window(3, 2, -1).
     """
 
     size: int | Fraction
@@ -76,10 +76,11 @@ class Window(Record):
 
 
 class Op(Declared):
-    """A layer's kind and arguments; the fields of a subclass are made by `arg`.
+    """A layer with its arguments; the fields of a subclass are declared with `arg`.
 
-    `arity` is the number of inputs, -1 for a merge of one or more. `takes` are the element types of inputs.
-    `example` is a line as one would write it. The first line of a class's docstring is its help.
+    `arity` is the number of inputs, -1 for a merge of one or more. `takes` are the accepted element types of the inputs.
+    `example` is a source line. The docstring of a subclass is what `cnnc ops` shows, and its first line what
+    docs/language.md shows. Words in capitals there are arguments, written as in the signature.
     """
 
     keyword: ClassVar[str]
@@ -88,27 +89,33 @@ class Op(Declared):
     example: ClassVar[str]
 
     def output(self, *inputs: TensorType) -> TensorType:
-        """The type of the output. Raises ShapeError."""
+        """The type of the output. Raises ShapeError where the inputs do not fit."""
         return inputs[0]
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
-        """What the layer learns, and its buffers (`trainable` false), for inputs of these types."""
+        """The layer's parameters and buffers (`trainable` false) for inputs of these types."""
         return ()
 
     def macs(self, *inputs: TensorType) -> int:
-        """Multiply-adds for one sample; biases are not counted."""
+        """Multiply-adds (MACs) for one sample.
+
+        Counted are products of activations with weights that are summed in a window or a matrix product: conv,
+        conv_transpose, fc, bilinear, and the fixed weights of filter and `pool weighted`. Whether the weights are learned
+        or given makes no difference. Not counted are biases, elementwise layers, normalization, interpolation, and pools
+        without weights: a maximum, mean or norm multiplies no activation by a weight of its own.
+        """
         return 0
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
-        """The window on each spatial axis of the first input; by default each output looks at its own place."""
+        """The window on each spatial axis of the first input; by default an output reads the element at its own position."""
         return tuple(Window(1) for _ in inputs[0].spatial)
 
     def reads(self, operand: int, *inputs: TensorType) -> tuple[Window, ...]:
-        """The window on each spatial axis of any of the inputs, by its place: `windows` for all of them."""
+        """The window on each spatial axis of input number `operand`; `windows` is that of input 0."""
         return self.windows(*inputs) if operand == 0 else tuple(Window(1) for _ in inputs[operand].spatial)
 
     def explain(self, *inputs: TensorType) -> list[str]:
-        """The layer's formulas with their numbers put in."""
+        """The layer's formulas with its numbers filled in, one per line."""
         return []
 
     def advice(self, *inputs: TensorType) -> list[Advice]:
@@ -116,7 +123,7 @@ class Op(Declared):
         return []
 
     def brief(self) -> str:
-        """The arguments as a report shows them, without the keyword."""
+        """The arguments as a report shows them, without the keyword and without most defaults."""
         return ""
 
 
@@ -126,65 +133,70 @@ T = TypeVar("T", bound=type[Op])
 
 
 def register(cls: T) -> T:
-    """Adds an op to the table, under its keyword."""
+    """Class decorator: adds an op to `OPS` under its keyword."""
     OPS[cls.keyword] = cls
     return cls
 
 
-ANY: tuple[DType, ...] = ("float32", "int64")
-"""What layers take that only carry values along."""
+ANY_DTYPE: tuple[DType, ...] = ("float32", "int64")
+"""The element types of layers that only copy or rearrange elements."""
 
 INITS = ("he", "xavier", "lecun", "normal", "zeros")
 
-# The last arguments of every layer with a weight of its own; SHARE is that of all that learn.
-INIT: Any = arg(Choice(INITS), default=None, help="how its weights begin; he before relu-like layers, else xavier")
-SHARE: Any = arg(LayerName(), default=None, help="use the parameters of that layer")
-FROZEN: Any = arg(Flag(), default=False, help="training leaves its parameters as they are")
+# The last arguments of every layer with a weight; SHARE is one of every layer with parameters.
+INIT: Any = arg(
+    Choice(INITS), default=None, help="initialization of the weights; he before relu-like layers, else xavier"
+)
+SHARE: Any = arg(LayerName(), default=None, help="layer whose parameters this one uses")
+FROZEN: Any = arg(Flag(), default=False, help="exclude the parameters from training")
 
 
 def weight_and_bias(
     shape: tuple[int, ...], fans: tuple[int, int], biases: int, init: str | None, frozen: bool
 ) -> tuple[Parameter, ...]:
-    """The parameters of a layer with `INIT` and `FROZEN`; without biases where there are 0."""
+    """The parameters of a layer with `INIT` and `FROZEN`: a weight, and a bias of size `biases` unless that is 0."""
     weight = Parameter("weight", shape, init or "auto", *fans, frozen=frozen)
     return (weight, Parameter("bias", (biases,), frozen=frozen)) if biases else (weight,)
 
 
 def check_share(share: str | None, init: str | None, frozen: bool) -> None:
-    """Raises ShapeError E313 where a layer has another's parameters, and says how they begin or stay."""
+    """Raises ShapeError E313 if a layer shares parameters and also sets `init` or `frozen`."""
     for key, given in (("init", init is not None), ("frozen", frozen)):
         if share is not None and given:
             raise ShapeError(
                 "E313",
-                f"{key} beside share: the parameters are those of {share}",
-                help=f"leave {key} out here, and say it at {share}",
+                f"{key} cannot be combined with share: the parameters belong to {share}",
+                help=f"leave {key} out here; set it at {share}",
                 argument=key,
             )
 
 
-def learning(share: str | None, init: str | None = None, frozen: bool = False) -> str:
-    """`INIT`, `SHARE` and `FROZEN` as a report shows them, each with a space before it."""
+def parameter_options(share: str | None, init: str | None = None, frozen: bool = False) -> str:
+    """` init=he share=a frozen=true`: those of `INIT`, `SHARE` and `FROZEN` that are set, as a report shows them."""
     text = f" init={init}" if init is not None else ""
     return text + (f" share={share}" if share is not None else "") + (" frozen=true" if frozen else "")
 
 
-def need_multiple(x: TensorType, n: int, what: str, argument: str, help: str = "") -> None:
-    """Raises ShapeError E304 where n does not divide the channels; `what` completes "32 channels are no ..."."""
+def require_channel_multiple(x: TensorType, n: int, what: str, argument: str, help: str = "") -> None:
+    """Raises ShapeError E304 if n does not divide the channels; `what` completes "32 channels are not a multiple of"."""
     if x.channels % n:
-        fitting = f"it must divide {x.channels}: {divisors(x.channels)}"
-        raise ShapeError("E304", f"{x.channels} channels are no {what}", help=help or fitting, argument=argument)
+        valid = f"it must divide {x.channels}: {divisors_text(x.channels)}"
+        raise ShapeError(
+            "E304", f"{x.channels} channels are not a multiple of {what}", help=help or valid, argument=argument
+        )
 
 
-def divisors(n: int) -> str:
-    """The first divisors of n, for a help line."""
-    found = [d for d in range(1, min(n, 10_000) + 1) if n % d == 0]
-    return ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")
+def divisors_text(n: int) -> str:
+    """The first eight divisors of n, for a help line: `1, 2, 4`."""
+    divisors = [d for d in range(1, min(n, 10_000) + 1) if n % d == 0]
+    return ", ".join(map(str, divisors[:8])) + (", ..." if len(divisors) > 8 else "")
 
 
-def count_of(parameters: tuple[Parameter, ...]) -> int:
-    """How many numbers are learned."""
+def trainable_count(parameters: tuple[Parameter, ...]) -> int:
+    """The number of elements in the trainable parameters, frozen ones included."""
     return sum(math.prod(p.shape) for p in parameters if p.trainable)
 
 
-def product(factors: tuple[int, ...]) -> str:
+def product_text(factors: tuple[int, ...]) -> str:
+    """`3·5·5`."""
     return "·".join(map(str, factors)) or "1"

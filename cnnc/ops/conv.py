@@ -1,4 +1,7 @@
-"""Convolution in one, two and three dimensions, and its transpose."""
+"""Convolution in one, two and three dimensions, and its transpose.
+
+In: the type of one input, (C, *spatial). Out: the output type, weight and bias, MACs. Example: `conv 64 k=3 p=same`.
+"""
 
 from __future__ import annotations
 
@@ -17,34 +20,34 @@ from cnnc.ops.base import (
     ShapeError,
     Window,
     check_share,
-    count_of,
-    divisors,
-    learning,
-    product,
+    divisors_text,
+    parameter_options,
+    product_text,
     register,
+    trainable_count,
     weight_and_bias,
 )
 
 
 @register
 class Conv(Op):
-    """Convolution: each output channel is a learned window moved over all channels of its group (ONNX Conv).
+    """Convolution: each output channel moves a learned window over all input channels of its group (ONNX Conv).
 
-    It is the cross-correlation that ONNX and all frameworks mean by the name. With `flip` it is the
-    mathematical convolution: the stored weight is turned by 180° (reversed on every spatial axis) before use.
+    Computes the cross-correlation, as ONNX and all deep learning frameworks do. With `flip=true` it computes the
+    mathematical convolution: the stored weight is rotated by 180° (reversed on every spatial axis) before use.
     """
 
     keyword: ClassVar[str] = "conv"
     example: ClassVar[str] = "conv 64 k=3 p=same"
 
-    out: int = arg(Whole(1), positional=True, help="output channels")
-    k: Axes = arg(PerAxis(1), long="kernel", help="size of the window")
-    s: Axes = arg(PerAxis(1), default=1, long="stride", help="step of the window")
-    p: Pads = arg(Padding(), default=0, long="pad", help="zeros around the input")
-    d: Axes = arg(PerAxis(1), default=1, long="dilation", help="distance between the elements of the window")
-    groups: int = arg(Whole(1), default=1, help="channels fall into this many groups that do not mix")
-    bias: bool = arg(Flag(), default=True, help="add a learned number to each output channel")
-    flip: bool = arg(Flag(), default=False, help="turn the window by 180°: the mathematical convolution")
+    out: int = arg(Whole(1), positional=True, help="the number of output channels")
+    k: Axes = arg(PerAxis(1), long="kernel", help="window size")
+    s: Axes = arg(PerAxis(1), default=1, long="stride", help="step between windows, in input elements")
+    p: Pads = arg(Padding(), default=0, long="pad", help="zero padding around the input")
+    d: Axes = arg(PerAxis(1), default=1, long="dilation", help="spacing of the window's elements")
+    groups: int = arg(Whole(1), default=1, help="number of channel groups; a group reads only its own channels")
+    bias: bool = arg(Flag(), default=True, help="add a learned bias to each output channel")
+    flip: bool = arg(Flag(), default=False, help="rotate the window by 180°: the mathematical convolution")
     init: str | None = INIT
     share: str | None = SHARE
     frozen: bool = FROZEN
@@ -55,7 +58,7 @@ class Conv(Op):
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
         window.need_spatial(x, self.keyword)
-        _need_groups(x.channels, self.out, self.groups)
+        _require_groups(x.channels, self.out, self.groups)
         check_share(self.share, self.init, self.frozen)
         return x.with_shape(self.out, *window.output_sizes(self.rules(x)))
 
@@ -76,13 +79,13 @@ class Conv(Op):
     def explain(self, *inputs: TensorType) -> list[str]:
         (x,) = inputs
         y = self.output(x)
-        per_output = product((x.channels // self.groups, *self.k))
+        per_output = product_text((x.channels // self.groups, *self.k))
         weights = f"{self.out}·({per_output})"
         bias = f" + {self.out}" if self.bias else ""
         return [
             *window.explain(self.rules(x)),
-            f"params = {weights}{bias} = {count_of(self.parameters(x)):,}",
-            f"MACs = {product(y.shape)}·({per_output}) = {self.macs(x):,}",
+            f"params = {weights}{bias} = {trainable_count(self.parameters(x)):,}",
+            f"MACs = {product_text(y.shape)}·({per_output}) = {self.macs(x):,}",
         ]
 
     def advice(self, *inputs: TensorType) -> list[Advice]:
@@ -93,28 +96,29 @@ class Conv(Op):
         text = f"{self.out} {window.brief(self.k, self.s, self.p, self.d)}"
         text += f" groups={self.groups}" if self.groups > 1 else ""
         text += ("" if self.bias else " bias=false") + (" flip=true" if self.flip else "")
-        return text + learning(self.share, self.init, self.frozen)
+        return text + parameter_options(self.share, self.init, self.frozen)
 
 
 @register
 class ConvTranspose(Op):
-    """Transposed convolution: each input element adds a learned window to the output (ONNX ConvTranspose).
+    """Transposed convolution: each input element adds a multiple of a learned window to the output (ONNX ConvTranspose).
 
-    The padding is what is cut off the output. `same` makes the output m·s; where that cuts an odd number, one
-    more at the end (ONNX's SAME_UPPER). `output_pad`, less than the stride, adds to the end of the output.
+    Padding is removed from the output. `p=same` makes the output s times as large as the input; if an odd number of
+    elements must go, one more is removed at the end (ONNX's SAME_UPPER). `output_pad`, which is less than the
+    stride, adds elements at the end of the output.
     """
 
     keyword: ClassVar[str] = "conv_transpose"
     example: ClassVar[str] = "conv_transpose 32 k=2 s=2"
 
-    out: int = arg(Whole(1), positional=True, help="output channels")
-    k: Axes = arg(PerAxis(1), long="kernel", help="size of the window")
-    s: Axes = arg(PerAxis(1), default=1, long="stride", help="distance between windows in the output")
-    p: Pads = arg(Padding(("valid", "same")), default=0, long="pad", help="elements cut off around the output")
+    out: int = arg(Whole(1), positional=True, help="the number of output channels")
+    k: Axes = arg(PerAxis(1), long="kernel", help="window size")
+    s: Axes = arg(PerAxis(1), default=1, long="stride", help="step between windows, in output elements")
+    p: Pads = arg(Padding(("valid", "same")), default=0, long="pad", help="elements removed around the output")
     output_pad: Axes = arg(PerAxis(0), default=0, help="elements added at the end of the output")
-    d: Axes = arg(PerAxis(1), default=1, long="dilation", help="distance between the elements of the window")
-    groups: int = arg(Whole(1), default=1, help="channels fall into this many groups that do not mix")
-    bias: bool = arg(Flag(), default=True, help="add a learned number to each output channel")
+    d: Axes = arg(PerAxis(1), default=1, long="dilation", help="spacing of the window's elements")
+    groups: int = arg(Whole(1), default=1, help="number of channel groups; a group reads only its own channels")
+    bias: bool = arg(Flag(), default=True, help="add a learned bias to each output channel")
     init: str | None = INIT
     share: str | None = SHARE
     frozen: bool = FROZEN
@@ -125,14 +129,14 @@ class ConvTranspose(Op):
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
         window.need_spatial(x, self.keyword)
-        _need_groups(x.channels, self.out, self.groups)
+        _require_groups(x.channels, self.out, self.groups)
         check_share(self.share, self.init, self.frozen)
         for extra, s in zip(self.output_pad, self.s, strict=True):
             if extra >= s:  # onnxruntime refuses it, whatever the dilation
                 raise ShapeError(
                     "E315",
                     f"output_pad={extra} is not less than the stride of {s}",
-                    help=f"output_pad={s - 1} is the most; to enlarge the image further, `pad` it",
+                    help=f"output_pad={s - 1} is the largest; to enlarge the image further, use `pad`",
                     argument="output_pad",
                 )
         rules = self.rules(x)
@@ -140,8 +144,8 @@ class ConvTranspose(Op):
             most = min((r.out + r.begin + r.end - 1) // 2 for r in rules)
             raise ShapeError(
                 "E325",
-                f"the padding cuts off all of the output: {min(r.out for r in rules)} would be left of it",
-                help=f"p={most} is the most",
+                f"the padding removes the whole output: its size would be {min(r.out for r in rules)}",
+                help=f"p={most} is the largest padding that leaves an output",
                 argument="p",
                 label=f"out = {min(rules, key=lambda r: r.out).formula()}",
             )
@@ -151,7 +155,7 @@ class ConvTranspose(Op):
         (x,) = inputs
         taps = math.prod(self.k)
         shape = (x.channels, self.out // self.groups, *self.k)
-        # The windows of neighbours overlap taps/strides times in each output.
+        # On average taps/strides windows overlap in each output element.
         fan_in = max(1, x.channels // self.groups * taps // math.prod(self.s))
         fans = fan_in, self.out // self.groups * taps
         return weight_and_bias(shape, fans, self.out if self.bias else 0, self.init, self.frozen)
@@ -164,12 +168,12 @@ class ConvTranspose(Op):
 
     def explain(self, *inputs: TensorType) -> list[str]:
         (x,) = inputs
-        per_input = product((self.out // self.groups, *self.k))
+        per_input = product_text((self.out // self.groups, *self.k))
         bias = f" + {self.out}" if self.bias else ""
         return [
             *window.explain(self.rules(x)),
-            f"params = {x.channels}·({per_input}){bias} = {count_of(self.parameters(x)):,}",
-            f"MACs = {product(x.shape)}·({per_input}) = {self.macs(x):,}",
+            f"params = {x.channels}·({per_input}){bias} = {trainable_count(self.parameters(x)):,}",
+            f"MACs = {product_text(x.shape)}·({per_input}) = {self.macs(x):,}",
         ]
 
     def brief(self) -> str:
@@ -177,16 +181,16 @@ class ConvTranspose(Op):
         if any(self.output_pad):
             text += f" output_pad={window.short(self.output_pad)}"
         text += (f" groups={self.groups}" if self.groups > 1 else "") + ("" if self.bias else " bias=false")
-        return text + learning(self.share, self.init, self.frozen)
+        return text + parameter_options(self.share, self.init, self.frozen)
 
 
-def _need_groups(channels: int, out: int, groups: int) -> None:
-    """Raises ShapeError E304 where the groups do not divide the channels on both sides."""
+def _require_groups(channels: int, out: int, groups: int) -> None:
+    """Raises ShapeError E304 if `groups` does not divide both the input and the output channels."""
     for what, count in (("input", channels), ("output", out)):
         if count % groups:
             raise ShapeError(
                 "E304",
                 f"groups={groups} does not divide the {count} {what} channels",
-                help=f"groups must divide both {channels} and {out}: {divisors(math.gcd(channels, out))}",
+                help=f"groups must divide both {channels} and {out}: {divisors_text(math.gcd(channels, out))}",
                 argument="groups",
             )

@@ -1,4 +1,7 @@
-"""Where tensors begin, and layers in which every input meets every output."""
+"""The network's inputs, and layers in which every output depends on every input element: `fc`, `bilinear`.
+
+In: the input types (none for `input`). Out: the output type, parameters, MACs. Example: `fc 10`.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,27 @@ from cnnc.ops.base import (
     Op,
     Window,
     check_share,
-    count_of,
-    learning,
+    parameter_options,
     register,
+    trainable_count,
     weight_and_bias,
 )
 
 
 @register
 class Input(Op):
-    """An input of the network. uint8 images are scaled to 0..1 by the graph itself."""
+    """An input of the network. The graph itself scales uint8 inputs to 0..1."""
 
     keyword: ClassVar[str] = "input"
     arity: ClassVar[int] = 0
     example: ClassVar[str] = "input 3x224x224"
 
-    shape: tuple[int, ...] = arg(Shape(), positional=True, help="its shape, channels first, without the batch")
-    dtype: DType = arg(Choice(("float32", "uint8", "int64")), default=None, help="its element type (float32)")
-    symbols: tuple[str, ...] = ()  # the symbol of each size, "" for a number; set by the lowering
+    shape: tuple[int, ...] = arg(Shape(), positional=True, help="the shape without the batch, channels first")
+    dtype: DType = arg(Choice(("float32", "uint8", "int64")), default=None, help="element type; float32 when left out")
+    symbols: tuple[str, ...] = ()  # for each size its symbol, or "" for a number; lowering sets it
 
     def fed(self) -> TensorType:
-        """What the user feeds; `output` is what the layers see."""
+        """The type of the array that a caller passes; `output` is the type that the layers see."""
         return TensorType(self.shape, self.dtype or "float32")
 
     def output(self, *inputs: TensorType) -> TensorType:
@@ -44,7 +47,7 @@ class Input(Op):
         return ()
 
     def advice(self, *inputs: TensorType) -> list[Advice]:
-        """W304 for the shape of an image with its sizes in another order, or with a batch."""
+        """W304 for what looks like the shape of an image in another axis order, or with a batch."""
         found = _other_layout(self.shape) if not any(self.symbols) and self.dtype != "int64" else None
         if found is None:
             return []
@@ -57,29 +60,29 @@ class Input(Op):
 
 
 def _other_layout(shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]] | None:
-    """What is unusual about an input's shape, and the shape that was probably meant; None where nothing is.
+    """The rule that an input's shape breaks, and the shape that was probably meant; None if nothing is unusual.
 
-    Images are taken for what they are where they are square, and have one channel or three.
+    Only square images with one or three channels are recognized.
     """
     match shape:
         case (h, w, (1 | 3) as c) if h == w >= 8:
             return "sizes are channels first", (c, h, w)
         case (_, (1 | 3) as c, h, w) if h == w >= 8:
-            return "the batch is left out", (c, h, w)
+            return "the shape excludes the batch", (c, h, w)
         case (h, w) if h == w >= 28:
-            return "an image has its channels before its height and width", (1, h, w)
+            return "an image needs its channels before its height and width", (1, h, w)
     return None
 
 
 @register
 class Fc(Op):
-    """A fully connected layer (ONNX Gemm): y = W·x + b. It flattens its input by itself, channels first."""
+    """Fully connected layer (ONNX Gemm): y = W·x + b. Flattens its input, channels first."""
 
     keyword: ClassVar[str] = "fc"
     example: ClassVar[str] = "fc 10"
 
-    out: int = arg(Whole(1), positional=True, help="number of outputs")
-    bias: bool = arg(Flag(), default=True, help="add a learned number to each output")
+    out: int = arg(Whole(1), positional=True, help="the number of outputs")
+    bias: bool = arg(Flag(), default=True, help="add a learned bias to each output")
     init: str | None = INIT
     share: str | None = SHARE
     frozen: bool = FROZEN
@@ -104,19 +107,21 @@ class Fc(Op):
         flat = f"{x} flattens to {x.size:,}; " if x.rank else ""
         bias = f" + {self.out}" if self.bias else ""
         return [
-            f"{flat}params = {self.out}·{x.size}{bias} = {count_of(self.parameters(x)):,}",
+            f"{flat}params = {self.out}·{x.size}{bias} = {trainable_count(self.parameters(x)):,}",
             f"MACs = {self.out}·{x.size} = {self.macs(x):,}",
         ]
 
     def brief(self) -> str:
-        return f"{self.out}" + ("" if self.bias else " bias=false") + learning(self.share, self.init, self.frozen)
+        return (
+            f"{self.out}" + ("" if self.bias else " bias=false") + parameter_options(self.share, self.init, self.frozen)
+        )
 
 
 @register
 class Bilinear(Op):
-    """A similarity of two vectors, aᵀ·M·b, for each output a matrix M of its own (Severyn & Moschitti 2015, sim = x_qᵀ·M·x_d).
+    """Bilinear similarity of two vectors: aᵀ·M·b with one learned matrix M per output (Severyn & Moschitti 2015).
 
-    It flattens both by itself, channels first, and adds no bias.
+    Their formula is sim = x_qᵀ·M·x_d. Flattens both inputs, channels first, and adds no bias.
     """
 
     keyword: ClassVar[str] = "bilinear"
@@ -124,7 +129,7 @@ class Bilinear(Op):
     example: ClassVar[str] = "bilinear query document"
 
     a: str = arg(LayerName(), positional=True, help="the layer on the left of the matrix")
-    b: str = arg(LayerName(), positional=True, help="the layer on its right")
+    b: str = arg(LayerName(), positional=True, help="the layer on the right of the matrix")
     out: int = arg(Whole(1), default=1, help="number of outputs")
     share: str | None = SHARE
 
@@ -155,4 +160,4 @@ class Bilinear(Op):
         ]
 
     def brief(self) -> str:
-        return f"{self.a} {self.b}" + (f" out={self.out}" if self.out > 1 else "") + learning(self.share)
+        return f"{self.a} {self.b}" + (f" out={self.out}" if self.out > 1 else "") + parameter_options(self.share)

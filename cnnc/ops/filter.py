@@ -1,4 +1,8 @@
-"""Fixed filters: windows whose numbers are given, not learned."""
+"""Fixed filters: convolutions of each channel with a given kernel that is not learned.
+
+In: the type of one input, (C, *spatial). Out: the output type and MACs; there are no parameters. Example:
+`filter [0.25, 0.5, 0.25] p=1` smooths a sequence.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import ClassVar
 from cnnc.core.arguments import Axes, Kernel, Nested, Padding, Pads, PerAxis, Word, arg
 from cnnc.core.tensor import TensorType
 from cnnc.ops import window
-from cnnc.ops.base import Advice, Op, Window, product, register
+from cnnc.ops.base import Advice, Op, Window, product_text, register
 
 NAMED: dict[str, Nested] = {
     "sobel_x": ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0)),
@@ -19,14 +23,14 @@ NAMED: dict[str, Nested] = {
     "gaussian": ((0.0625, 0.125, 0.0625), (0.125, 0.25, 0.125), (0.0625, 0.125, 0.0625)),
     "identity": ((0.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0)),
 }
-_ODD = "a row or column of zeros more gives it a centre"
+_ODD = "add a row or column of zeros to give the kernel a centre"
 
 
 @register
 class Filter(Op):
-    """A fixed window moved over each channel by itself: edges, blur, or numbers of your own (a depthwise ONNX Conv).
+    """Moves a fixed window over each channel separately: edges, blur, or given numbers (a depthwise ONNX Conv).
 
-    Cross-correlation, as conv. The kernels with a name are 3x3:
+    Computes the cross-correlation, like conv. The named kernels are 3x3:
 
         sobel_x    -1  0  1     sobel_y  -1 -2 -1     laplacian  0  1  0     sharpen   0 -1  0
                    -2  0  2               0  0  0                1 -4  1              -1  5 -1
@@ -36,25 +40,25 @@ class Filter(Op):
             1/16 ·  2  4  2       1/9 ·   1  1  1                0  1  0
                     1  2  1               1  1  1                0  0  0
 
-    sobel_x answers to what grows brighter to the right, sobel_y downwards.
+    sobel_x is positive where the image gets brighter to the right, sobel_y where it gets brighter downwards.
     """
 
     keyword: ClassVar[str] = "filter"
     example: ClassVar[str] = "filter sobel_x"
 
     numbers: str | Nested = arg(
-        Kernel(tuple(NAMED)), positional=True, help="a kernel's name, or its numbers: [[1, 0], [0, -1]]"
+        Kernel(tuple(NAMED)), positional=True, help="the kernel's name, or its numbers: [[1, 0], [0, -1]]"
     )
-    s: Axes = arg(PerAxis(1), default=1, long="stride", help="step of the window")
-    p: Pads = arg(Padding(), default=Word("same"), long="pad", help="zeros around the input")
+    s: Axes = arg(PerAxis(1), default=1, long="stride", help="step between windows, in input elements")
+    p: Pads = arg(Padding(), default=Word("same"), long="pad", help="zero padding around the input")
 
     def kernel(self) -> Nested:
-        """The numbers, in one level of tuples for each spatial axis."""
+        """The kernel's numbers as nested tuples, one level per spatial axis."""
         return NAMED[self.numbers] if isinstance(self.numbers, str) else self.numbers
 
     @property
     def k(self) -> Axes:
-        """The sizes of the kernel."""
+        """The kernel's size on each spatial axis."""
         sizes = []
         level: object = self.kernel()
         while isinstance(level, tuple):
@@ -78,7 +82,7 @@ class Filter(Op):
 
     def explain(self, *inputs: TensorType) -> list[str]:
         (x,) = inputs
-        macs = f"MACs = {product(self.output(x).shape)}·({product(self.k)}) = {self.macs(x):,}"
+        macs = f"MACs = {product_text(self.output(x).shape)}·({product_text(self.k)}) = {self.macs(x):,}"
         return [*window.explain(self.rules(x)), macs]
 
     def advice(self, *inputs: TensorType) -> list[Advice]:

@@ -1,7 +1,8 @@
-"""Merges: several tensors become one.
+"""Merges: layers that combine several tensors into one.
 
-In: one tensor or more, in the order written; what they are is the lowering's affair, so merges have no
-arguments. Shapes that do not go together raise an error that says what would make them.
+In: the types of one or more operands, in source order. Merges have no arguments; lowering finds the operands. Out: the
+output type. A ShapeError for operands that do not fit together names layers that make them fit. Example:
+`add { conv 16 k=3 p=1 } { }`.
 """
 
 from __future__ import annotations
@@ -10,41 +11,41 @@ import math
 from typing import ClassVar
 
 from cnnc.core.tensor import DType, TensorType, format_shape
-from cnnc.ops.base import ANY, Op, ShapeError, Window, register
+from cnnc.ops.base import ANY_DTYPE, Op, ShapeError, Window, register
 from cnnc.ops.window import short
 
 
 class Merge(Op):
-    """Joins one tensor or more. `sign` stands between operands in a report."""
+    """Combines one or more tensors. `sign` is printed between the operands in a report."""
 
     arity: ClassVar[int] = -1
     sign: ClassVar[str] = ""
 
-    def _need_operands(self, inputs: tuple[TensorType, ...]) -> None:
-        """Raises ShapeError E318 for no operand, E308 for operands of two element types."""
+    def _require_operands(self, inputs: tuple[TensorType, ...]) -> None:
+        """Raises ShapeError E318 if there is no operand, E308 if element types differ."""
         if not inputs:
-            raise ShapeError("E318", f"{self.keyword} has nothing to join", help=f"name layers: `{self.example}`")
-        for place, x in enumerate(inputs):
+            raise ShapeError("E318", f"{self.keyword} has no operands", help=f"give it some: `{self.example}`")
+        for index, x in enumerate(inputs):
             if x.dtype != inputs[0].dtype:
                 raise ShapeError(
                     "E308",
-                    f"{self.keyword} joins tensors of one type, not {inputs[0].dtype} and {x.dtype}",
-                    help="`embed` makes float32 of int64",
-                    operands=(0, place),
+                    f"{self.keyword} needs operands of one type, not {inputs[0].dtype} and {x.dtype}",
+                    help="`embed` turns int64 into float32",
+                    operands=(0, index),
                 )
 
 
 class Elementwise(Merge):
-    """Element by element; an axis of one element goes with any size (ONNX's broadcasting, the batch apart).
+    """Works element by element; an axis of size 1 broadcasts to any size (ONNX's rule, except for the batch).
 
-    All operands have the same number of axes: ONNX would align a vector's batch with another axis.
+    All operands must have the same number of axes, because ONNX would align a vector's batch with another axis.
     """
 
     def output(self, *inputs: TensorType) -> TensorType:
-        self._need_operands(inputs)
-        made = inputs[0]
+        self._require_operands(inputs)
+        result = inputs[0]
         for j, b in enumerate(inputs):
-            if not _broadcast(made, b):
+            if not _broadcast(result, b):
                 i, a = next((i, a) for i, a in enumerate(inputs) if not _broadcast(a, b))
                 on_b, layers, others = _project(a, b) if a.rank == b.rank else (False, "", _same_axes(a, b))
                 raise ShapeError(
@@ -53,10 +54,10 @@ class Elementwise(Merge):
                     help=_either(f"`{layers}` on the {b if on_b else a}" if layers else "", others),
                     label=f"{a} {self.sign} {b}",
                     operands=(i, j),
-                    mend=(j if on_b else i, layers, others) if layers else None,
+                    fix=(j if on_b else i, layers, others) if layers else None,
                 )
-            made = made.with_shape(*map(max, made.shape, b.shape))
-        return made
+            result = result.with_shape(*map(max, result.shape, b.shape))
+        return result
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
         return self.reads(0, *inputs)
@@ -71,7 +72,7 @@ class Elementwise(Merge):
 
 @register
 class Add(Elementwise):
-    """The sum of its operands (ONNX Add, Sum): the shortcut of a residual network (He et al. 2016)."""
+    """Sum of the operands (ONNX Add, Sum): the shortcut of a residual network (He et al. 2016)."""
 
     keyword: ClassVar[str] = "add"
     sign: ClassVar[str] = "+"
@@ -80,7 +81,7 @@ class Add(Elementwise):
 
 @register
 class Sub(Elementwise):
-    """The first operand less the second (ONNX Sub)."""
+    """First operand minus the second (ONNX Sub)."""
 
     keyword: ClassVar[str] = "sub"
     sign: ClassVar[str] = "-"
@@ -98,7 +99,7 @@ class Sub(Elementwise):
 
 @register
 class Mul(Elementwise):
-    """The product of its operands, element by element (ONNX Mul): gates, as in squeeze and excitation (Hu et al. 2018)."""
+    """Elementwise product of the operands (ONNX Mul): gates, as in squeeze-and-excitation (Hu et al. 2018)."""
 
     keyword: ClassVar[str] = "mul"
     sign: ClassVar[str] = "·"
@@ -107,7 +108,7 @@ class Mul(Elementwise):
 
 @register
 class Maximum(Elementwise):
-    """The largest of its operands, element by element (ONNX Max)."""
+    """Elementwise maximum of the operands (ONNX Max)."""
 
     keyword: ClassVar[str] = "maximum"
     sign: ClassVar[str] = "max"
@@ -116,16 +117,16 @@ class Maximum(Elementwise):
 
 @register
 class Concat(Merge):
-    """The channels of all operands, one after another (ONNX Concat, axis 1); all other axes are equal."""
+    """Concatenates the channels of all operands (ONNX Concat, axis 1); all other axes must be equal."""
 
     keyword: ClassVar[str] = "concat"
-    takes: ClassVar[tuple[DType, ...]] = ANY
+    takes: ClassVar[tuple[DType, ...]] = ANY_DTYPE
     example: ClassVar[str] = "concat { conv 8 k=1 } { conv 16 k=3 p=1 }"
 
     def output(self, *inputs: TensorType) -> TensorType:
-        self._need_operands(inputs)
+        self._require_operands(inputs)
         first = inputs[0]
-        for place, x in enumerate(inputs):
+        for index, x in enumerate(inputs):
             if x.spatial != first.spatial:
                 if x.rank == first.rank:
                     message = f"needs equal sizes: {format_shape(first.spatial)} and {format_shape(x.spatial)}"
@@ -138,8 +139,8 @@ class Concat(Merge):
                     f"concat {message}",
                     help=_either(f"`{layers}` on the {x if on_x else first}" if layers else "", others),
                     label=f"{first} and {x}",
-                    operands=(0, place),
-                    mend=(place if on_x else 0, layers, others) if layers else None,
+                    operands=(0, index),
+                    fix=(index if on_x else 0, layers, others) if layers else None,
                 )
         return first.with_shape(sum(x.channels for x in inputs), *first.spatial)
 
@@ -148,15 +149,15 @@ class Concat(Merge):
 
 
 def _broadcast(a: TensorType, b: TensorType) -> bool:
-    """Whether two shapes go together: equal sizes, or 1."""
+    """Whether two shapes broadcast: on each axis equal sizes, or a 1."""
     return a.rank == b.rank and all(m == n or 1 in (m, n) for m, n in zip(a.shape, b.shape, strict=True))
 
 
-# --- what would make them fit ------------------------------------------------------------------------------
+# --- layers that make two operands fit ---------------------------------------------------------------------
 
 
 Edit = tuple[bool, str, str]
-"""Whether layers go on the second of two tensors, those layers ("" where they go on both), and what else would do."""
+"""(whether the layers go on the second of two tensors, the layers ("" if both need some), another fix or "")."""
 
 
 def _either(*ways: str) -> str:
@@ -164,12 +165,12 @@ def _either(*ways: str) -> str:
 
 
 def _project(a: TensorType, b: TensorType) -> Edit:
-    """Layers that make two shapes of the same rank go together."""
+    """Layers that make two shapes of the same rank broadcast."""
     if a.rank == 0:
         return True, f"fc {a.channels}", ""
     wide, narrow = _by_size(a, b)
     alike = wide.channels == narrow.channels or 1 in (wide.channels, narrow.channels)
-    if math.prod(narrow.spatial) == 1 < math.prod(wide.spatial):  # one number a channel, as of a gate
+    if math.prod(narrow.spatial) == 1 < math.prod(wide.spatial):  # one number per channel, as in a gate
         return narrow is b, f"conv {wide.channels} k=1", ""
     strides = tuple(_stride(m, n) for m, n in zip(wide.spatial, narrow.spatial, strict=True))
     if all(strides):
@@ -183,12 +184,12 @@ def _project(a: TensorType, b: TensorType) -> Edit:
 
 
 def _by_size(a: TensorType, b: TensorType) -> tuple[TensorType, TensorType]:
-    """The larger image of the two, and the smaller."""
+    """The larger image, then the smaller one."""
     return (a, b) if math.prod(a.spatial) > math.prod(b.spatial) else (b, a)
 
 
 def _stride(m: int, n: int) -> int:
-    """The stride of a 1x1 convolution that takes m to n (1 where they go together as they are), or 0."""
+    """The stride of a 1x1 convolution that turns size m into n, 1 if they broadcast as they are, 0 if there is none."""
     if m == n or 1 in (m, n):
         return 1
     s = -(-m // n)
@@ -206,6 +207,7 @@ def _equal_sizes(a: TensorType, b: TensorType) -> Edit:
 
 
 def _crop(a: TensorType, b: TensorType) -> Edit:
+    """A crop of the larger image to the size of the smaller."""
     wide, narrow = _by_size(a, b)
     pairs = list(zip(wide.spatial, narrow.spatial, strict=True))
     least = format_shape(tuple(min(pair) for pair in pairs))
@@ -214,13 +216,13 @@ def _crop(a: TensorType, b: TensorType) -> Edit:
     lacking = [m - n for m, n in pairs]
     if all(n % 2 == 0 for n in lacking):
         sides = short(tuple(n // 2 for n in lacking))
-        return wide is b, f"crop {least}", f"p={sides} more in the layers of the {narrow}"
+        return wide is b, f"crop {least}", f"increase the padding of the layers before the {narrow} by {sides}"
     sides = ", ".join(str(n) for n in (*(n // 2 for n in lacking), *(n - n // 2 for n in lacking)))
     return wide is b, f"crop {least}", f"`pad [{sides}]` on the {narrow}"
 
 
 def _same_axes(a: TensorType, b: TensorType, joined: bool = False) -> str:
-    """An edit for two tensors of different ranks."""
+    """An edit, in words, for two tensors of different ranks; `joined` if they are concatenated."""
     vector, image = (a, b) if a.rank < b.rank else (b, a)
     ones = "x1" * image.rank
     if vector.rank:
@@ -228,7 +230,7 @@ def _same_axes(a: TensorType, b: TensorType, joined: bool = False) -> str:
     if joined:
         return f"`flatten` the {image}"
     if vector.size in (1, image.channels):
-        return f"`reshape {vector.size}{ones}` makes the vector one number a channel"
+        return f"`reshape {vector.size}{ones}` turns the vector into one number per channel"
     if vector.size == image.size:
         return f"`reshape {image}` on the vector"
-    return f"`fc {image.channels}`, then `reshape {image.channels}{ones}`, makes the vector one number a channel"
+    return f"`fc {image.channels}`, then `reshape {image.channels}{ones}`, turns the vector into one number per channel"

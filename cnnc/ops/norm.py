@@ -1,4 +1,7 @@
-"""Layers that bring values to a common scale."""
+"""Normalization layers, and layers that scale and shift each channel.
+
+In: the type of one input. Out: the same type, scale and shift, running statistics. Example: `group_norm groups=4`.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,24 @@ from typing import ClassVar
 from cnnc.core.arguments import Flag, Numbers, Real, Whole, arg
 from cnnc.core.tensor import Parameter, TensorType
 from cnnc.ops import window
-from cnnc.ops.base import SHARE, Op, ShapeError, Window, learning, need_multiple, register
+from cnnc.ops.base import SHARE, Op, ShapeError, Window, parameter_options, register, require_channel_multiple
 
 
 @register
 class BatchNorm(Op):
     """Batch normalization of each channel (Ioffe & Szegedy 2015; ONNX BatchNormalization).
 
-    In training the statistics are those of the batch, and the running ones follow as
-    running·momentum + batch·(1 - momentum), ONNX's convention; the variance is the population's.
+    Training uses the mean and variance of the batch and updates the running ones to
+    running·momentum + batch·(1 - momentum), ONNX's convention. The variance is divided by the number of elements.
+    Inference uses the running ones.
     """
 
     keyword: ClassVar[str] = "bn"
     example: ClassVar[str] = "bn"
 
     eps: float = arg(Real(0, open_below=True), default=1e-5, help="added to the variance")
-    momentum: float = arg(Real(0, 1), default=0.9, help="share of the running statistics that stays at each step")
-    affine: bool = arg(Flag(), default=True, help="learn a scale and a shift for each channel")
+    momentum: float = arg(Real(0, 1), default=0.9, help="weight of the old running statistics at each step")
+    affine: bool = arg(Flag(), default=True, help="learn a scale and a shift per channel")
     share: str | None = SHARE
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
@@ -38,13 +42,13 @@ class BatchNorm(Op):
         return [f"{learned}buffers = 2·{c} (running mean, variance)"]
 
     def brief(self) -> str:
-        return learning(self.share).strip()
+        return parameter_options(self.share).strip()
 
 
-class _OfOneSample(Op):
-    """(x - mean)/sqrt(variance + eps)·scale + shift, with the statistics of the sample itself, in training and after.
+class _SampleNorm(Op):
+    """(x - mean)/sqrt(variance + eps)·scale + shift with statistics of each sample, in training and inference.
 
-    The variance is the population's; scale and shift are learned, one of each a channel.
+    The variance is divided by the number of elements. Scale and shift are learned, one of each per channel.
     """
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
@@ -58,35 +62,35 @@ class _OfOneSample(Op):
         return [f"params = 2·{c} = {2 * c:,} (scale, shift)", f"statistics over {self.over(inputs[0])}"]
 
     def over(self, x: TensorType) -> str:
-        """What each mean and variance is taken over."""
+        """The elements that share a mean and variance, in words."""
         raise NotImplementedError
 
 
 @register
-class GroupNorm(_OfOneSample):
-    """Normalization over groups of channels and all places of one sample (Wu & He 2018; ONNX GroupNormalization)."""
+class GroupNorm(_SampleNorm):
+    """Normalizes each group of channels of a sample over all positions (Wu & He 2018; ONNX GroupNormalization)."""
 
     keyword: ClassVar[str] = "group_norm"
     example: ClassVar[str] = "group_norm groups=4"
 
-    groups: int = arg(Whole(1), help="number of groups that the channels fall into")
+    groups: int = arg(Whole(1), help="number of channel groups")
     eps: float = arg(Real(0, open_below=True), default=1e-5, help="added to the variance")
     share: str | None = SHARE
 
     def output(self, *inputs: TensorType) -> TensorType:
-        need_multiple(inputs[0], self.groups, f"multiple of groups={self.groups}", "groups")
+        require_channel_multiple(inputs[0], self.groups, f"groups={self.groups}", "groups")
         return inputs[0]
 
     def over(self, x: TensorType) -> str:
-        return f"{x.with_shape(x.channels // self.groups, *x.spatial)}, in {self.groups} groups"
+        return f"{x.with_shape(x.channels // self.groups, *x.spatial)} in each of {self.groups} groups"
 
     def brief(self) -> str:
-        return f"groups={self.groups}" + learning(self.share)
+        return f"groups={self.groups}" + parameter_options(self.share)
 
 
 @register
-class InstanceNorm(_OfOneSample):
-    """Normalization over all places of each channel of one sample (Ulyanov et al. 2016; ONNX InstanceNormalization)."""
+class InstanceNorm(_SampleNorm):
+    """Normalizes each channel of a sample over all positions (Ulyanov et al. 2016; ONNX InstanceNormalization)."""
 
     keyword: ClassVar[str] = "instance_norm"
     example: ClassVar[str] = "instance_norm"
@@ -99,18 +103,18 @@ class InstanceNorm(_OfOneSample):
         return inputs[0]
 
     def over(self, x: TensorType) -> str:
-        return f"{x.with_shape(*x.spatial)}, each channel by itself"
+        return f"{x.with_shape(*x.spatial)}, per channel"
 
     def brief(self) -> str:
-        return learning(self.share).strip()
+        return parameter_options(self.share).strip()
 
 
 @register
-class LayerNorm(_OfOneSample):
-    """Normalization over all of one sample, channels and places (Ba et al. 2016; ONNX LayerNormalization from axis 1).
+class LayerNorm(_SampleNorm):
+    """Normalizes all elements of a sample together (Ba et al. 2016; ONNX LayerNormalization from axis 1).
 
-    Scale and shift are one a channel, as in Wu & He (2018), so that they fit every size of image. For a vector
-    it is PyTorch's LayerNorm; for an image its GroupNorm(1, C), and LayerNorm([C, H, W]) but for the shape
+    There is one scale and one shift per channel, as in Wu & He (2018), so that they fit every image size. On a vector
+    this is PyTorch's LayerNorm; on an image it is GroupNorm(1, C), and LayerNorm([C, H, W]) except for the shape
     of scale and shift.
     """
 
@@ -124,23 +128,23 @@ class LayerNorm(_OfOneSample):
         return f"all of {x}"
 
     def brief(self) -> str:
-        return learning(self.share).strip()
+        return parameter_options(self.share).strip()
 
 
 @register
 class LocalResponseNorm(Op):
-    """x/(bias + alpha/size·Σ x²)^beta, the sum over `size` neighbouring channels (Krizhevsky et al. 2012; ONNX LRN).
+    """x/(bias + alpha/size·Σ x²)^beta, summed over `size` neighbouring channels (Krizhevsky et al. 2012; ONNX LRN).
 
-    Around channel c they are those from c - floor((size - 1)/2) to c + ceil((size - 1)/2), as far as they exist.
+    For channel c these are the existing channels from c - floor((size - 1)/2) to c + ceil((size - 1)/2).
     """
 
     keyword: ClassVar[str] = "lrn"
     example: ClassVar[str] = "lrn size=5"
 
     size: int = arg(Whole(1), default=5, help="number of channels in the sum")
-    alpha: float = arg(Real(), default=1e-4, help="weight of the sum, before it is divided by size")
+    alpha: float = arg(Real(), default=1e-4, help="factor of the sum, before division by size")
     beta: float = arg(Real(), default=0.75, help="exponent")
-    bias: float = arg(Real(0, open_below=True), default=1, help="what is added to the sum")
+    bias: float = arg(Real(0, open_below=True), default=1, help="added to the sum")
 
     def explain(self, *inputs: TensorType) -> list[str]:
         before, after = (self.size - 1) // 2, self.size // 2
@@ -153,7 +157,7 @@ class LocalResponseNorm(Op):
 
 @register
 class Affine(Op):
-    """scale·x + shift, both learned, one of each a channel."""
+    """scale·x + shift with a learned scale and shift per channel."""
 
     keyword: ClassVar[str] = "affine"
     example: ClassVar[str] = "affine"
@@ -168,18 +172,21 @@ class Affine(Op):
         return [f"params = 2·{c} = {2 * c:,} (scale, shift)"]
 
     def brief(self) -> str:
-        return learning(self.share).strip()
+        return parameter_options(self.share).strip()
 
 
 @register
 class Normalize(Op):
-    """(x - mean)/std with fixed numbers; it is part of the exported graph."""
+    """(x - mean)/std with fixed numbers, as part of the exported graph."""
 
     keyword: ClassVar[str] = "normalize"
     example: ClassVar[str] = "normalize mean=0.5 std=0.25"
 
-    mean: tuple[float, ...] = arg(Numbers(), help="a number, or a list of one a channel")
-    std: tuple[float, ...] = arg(Numbers(0, open_below=True), help="a number, or a list of one a channel")
+    mean: tuple[float, ...] = arg(Numbers(), help="mean of each channel: one number, or a list with one per channel")
+    std: tuple[float, ...] = arg(
+        Numbers(0, open_below=True),
+        help="standard deviation of each channel: one number, or a list with one per channel",
+    )
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs

@@ -1,4 +1,8 @@
-"""Pooling: a window that takes one number of what it sees, channel by channel; and the ways back to a larger image."""
+"""Pooling over windows, whole axes and channels, and the layers that enlarge an image again.
+
+In: the type of one input, (C, *spatial); `unpool` has two. Out: the output type; there are no parameters. Example:
+`pool max k=2` turns 16x8x8 into 16x4x4.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +12,34 @@ from typing import ClassVar
 from cnnc.core.arguments import Axes, Choice, Flag, LayerName, Padding, Pads, PerAxis, Real, Whole, Word, arg
 from cnnc.core.tensor import TensorType, format_shape
 from cnnc.ops import window
-from cnnc.ops.base import Advice, Op, ShapeError, Window, need_multiple, product, register
+from cnnc.ops.base import Advice, Op, ShapeError, Window, product_text, register, require_channel_multiple
 
 
 @register
 class Pool(Op):
-    """Pooling of each channel by itself (ONNX MaxPool, AveragePool, LpPool); padding never wins or counts unless asked.
+    """Pools each channel separately (ONNX MaxPool, AveragePool, LpPool); padding is ignored unless count_pad is set.
 
-    max is the largest element of a window, avg the mean. lp is (Σ |x|^norm)^(1/norm), a norm and no mean;
-    l2 is lp with norm 2. weighted is a mean in which element t of the k of an axis has the weight
-    exp(-(t - (k - 1)/2)²/(2·sigma²)), the weights of all axes multiplied, and their sum over what is seen brought
-    to 1; sigma is k/4 on each axis when left out.
+    max is the largest element of a window, avg the mean. lp is (Σ |x|^norm)^(1/norm), a norm and not a mean; l2 is lp
+    with norm 2. weighted is a weighted mean: element t of the k elements on an axis has the weight
+    exp(-(t - (k - 1)/2)²/(2·sigma²)). The weights of all axes are multiplied, and divided by their sum over the
+    elements that count. Like the weights of a filter, they count as multiply-adds.
     """
 
     keyword: ClassVar[str] = "pool"
     example: ClassVar[str] = "pool max k=2"
 
-    kind: str = arg(Choice(("max", "avg", "l2", "lp", "weighted")), positional=True, help="what becomes of a window")
-    k: Axes = arg(PerAxis(1), long="kernel", help="size of the window")
-    s: Axes | None = arg(PerAxis(1), default=None, long="stride", help="step of the window; k when left out")
+    kind: str = arg(Choice(("max", "avg", "l2", "lp", "weighted")), positional=True, help="the kind of pooling")
+    k: Axes = arg(PerAxis(1), long="kernel", help="window size")
+    s: Axes | None = arg(PerAxis(1), default=None, long="stride", help="step between windows; k when left out")
     p: Pads = arg(Padding(), default=0, long="pad", help="padding around the input")
-    d: Axes = arg(PerAxis(1), default=1, long="dilation", help="distance between the elements of the window")
+    d: Axes = arg(PerAxis(1), default=1, long="dilation", help="spacing of the window's elements")
     ceil: bool = arg(Flag(), default=False, help="round the output size up instead of down")
-    count_pad: bool = arg(Flag(), default=False, help="padding counts in the mean (avg, weighted)")
+    count_pad: bool = arg(Flag(), default=False, help="count padding as zeros in the mean (avg, weighted)")
     norm: int | None = arg(Whole(1), default=None, help="exponent of lp; 2 when left out")
     sigma: float | None = arg(
-        Real(0, open_below=True), default=None, help="deviation of the weights of weighted; k/4 when left out"
+        Real(0, open_below=True),
+        default=None,
+        help="standard deviation of the weights (weighted), in elements; k/4 when left out",
     )
 
     @property
@@ -42,7 +48,7 @@ class Pool(Op):
 
     @property
     def overlaps(self) -> bool:
-        """Whether an element may be in several windows."""
+        """Whether windows overlap on some axis."""
         return any(window.effective(k, d) > s for k, d, s in zip(self.k, self.d, self.stride, strict=True))
 
     @property
@@ -51,15 +57,15 @@ class Pool(Op):
         return self.norm or 2
 
     def tap_exponents(self) -> tuple[tuple[float, ...], ...]:
-        """The logarithms of the weights of `weighted` on each axis."""
-        found = []
+        """The logarithms of the weights of `weighted`, a tuple of k numbers per axis."""
+        exponents = []
         for k in self.k:
-            sigma = max(self.sigma or k / 4, 1e-3)  # below it only the nearest elements weigh anything, as with it
-            found.append(tuple(-((t - (k - 1) / 2) ** 2) / (2 * sigma**2) for t in range(k)))
-        return tuple(found)
+            sigma = max(self.sigma or k / 4, 1e-3)  # below that the nearest elements have all the weight anyway
+            exponents.append(tuple(-((t - (k - 1) / 2) ** 2) / (2 * sigma**2) for t in range(k)))
+        return tuple(exponents)
 
     def tap_weights(self) -> tuple[tuple[float, ...], ...]:
-        """The weights of `weighted` on each axis, the largest near 1; an element's weight is their product."""
+        """The weights of `weighted` per axis, the largest near 1; the weight of an element is their product."""
         return tuple(tuple(math.exp(e) for e in axis) for axis in self.tap_exponents())
 
     def rules(self, x: TensorType) -> tuple[window.AxisRule, ...]:
@@ -68,7 +74,7 @@ class Pool(Op):
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
         window.need_spatial(x, self.keyword)
-        self._need_right_keys()
+        self._require_keys_of_kind()
         rules = self.rules(x)
         sizes = window.output_sizes(rules)
         wide = next((r for r in rules if r.begin >= r.e or r.end >= r.e or r.blind), None)
@@ -76,36 +82,43 @@ class Pool(Op):
             most = next((p for p in range(min(wide.e, 100) - 1, 0, -1) if not wide.replace(begin=p, end=p).blind), 0)
             raise ShapeError(
                 "E305",
-                f"padding of {max(wide.begin, wide.end)} around {wide.m}: some windows would see padding alone",
-                help=f"p={most} is the most that a pool of this size can take here",
+                f"padding of {max(wide.begin, wide.end)} around {wide.m}: some windows would contain only padding",
+                help=f"p={most} is the largest padding with which every window contains data",
                 argument="p",
             )
         return x.with_shape(x.channels, *sizes)
 
-    def _need_right_keys(self) -> None:
-        """Raises ShapeError E311 for a key that belongs to another kind of pool."""
+    def _require_keys_of_kind(self) -> None:
+        """Raises ShapeError E311 if an argument of another kind of pool is given."""
         given = {"count_pad": self.count_pad, "norm": self.norm is not None, "sigma": self.sigma is not None}
         for key, kinds in (("count_pad", ("avg", "weighted")), ("norm", ("lp",)), ("sigma", ("weighted",))):
             if given[key] and self.kind not in kinds:
                 owners = " and ".join(f"`pool {kind}`" for kind in kinds)
                 raise ShapeError(
                     "E311",
-                    f"{key} has no meaning for `pool {self.kind}`",
-                    help=f"leave it out; it belongs to {owners}",
+                    f"`pool {self.kind}` has no {key}",
+                    help=f"leave it out; {key} belongs to {owners}",
                     argument=key,
                 )
+
+    def macs(self, *inputs: TensorType) -> int:
+        return self.output(*inputs).size * math.prod(self.k) if self.kind == "weighted" else 0
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
         return window.windows(self.rules(inputs[0]))
 
     def explain(self, *inputs: TensorType) -> list[str]:
-        found = window.explain(self.rules(inputs[0]))
+        lines = window.explain(self.rules(inputs[0]))
         if self.kind in ("l2", "lp"):
-            found.append("y = sqrt(Σ x²)" if self.order == 2 else f"y = (Σ |x|^{self.order})^(1/{self.order})")
+            lines.append("y = sqrt(Σ x²)" if self.order == 2 else f"y = (Σ |x|^{self.order})^(1/{self.order})")
+        if self.kind == "weighted":
+            lines.append(
+                f"MACs = {product_text(self.output(*inputs).shape)}·({product_text(self.k)}) = {self.macs(*inputs):,}"
+            )
         if self.kind == "weighted" and max(self.k) <= 9:
             weights = dict.fromkeys("[" + ", ".join(f"{w:.3g}" for w in axis) + "]" for axis in self.tap_weights())
-            found.append(f"weights = {' by '.join(weights)}, divided by the sum of those that see something")
-        return found
+            lines.append(f"weights = {' by '.join(weights)}, divided by the sum of those inside the input")
+        return lines
 
     def advice(self, *inputs: TensorType) -> list[Advice]:
         rules = self.rules(inputs[0])
@@ -123,15 +136,15 @@ class Pool(Op):
 
 @register
 class GlobalPool(Op):
-    """One number a channel: the largest, the mean, or sqrt(Σ x²) of all its places (ONNX GlobalMaxPool and others).
+    """Pools each whole channel to one number: its maximum, mean, or sqrt(Σ x²) (ONNX GlobalMaxPool and others).
 
-    The spatial axes stay, with one element each: 512x7x7 becomes 512x1x1.
+    The spatial axes stay, with size 1: 512x7x7 becomes 512x1x1.
     """
 
     keyword: ClassVar[str] = "global_pool"
     example: ClassVar[str] = "global_pool avg"
 
-    kind: str = arg(Choice(("max", "avg", "l2")), positional=True, help="what becomes of a channel")
+    kind: str = arg(Choice(("max", "avg", "l2")), positional=True, help="the kind of pooling")
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
@@ -143,7 +156,9 @@ class GlobalPool(Op):
 
     def explain(self, *inputs: TensorType) -> list[str]:
         x = inputs[0]
-        return [f"each of {x.channels:,} channels: {product(x.spatial)} = {math.prod(x.spatial):,} places to 1"]
+        return [
+            f"{x.channels:,} channels of {product_text(x.spatial)} = {math.prod(x.spatial):,} elements each, pooled to 1"
+        ]
 
     def brief(self) -> str:
         return self.kind
@@ -151,20 +166,20 @@ class GlobalPool(Op):
 
 @register
 class Unpool(Op):
-    """Undoes a max pool: each value goes where its window had its maximum, the rest is 0 (Zeiler & Fergus 2014).
+    """Inverts a max pool: puts each element where its window had its maximum, 0 elsewhere (Zeiler & Fergus 2014).
 
-    The inputs are the values, of the type that the pool made, and the tensor that the pool read, whose maxima are
-    the places (of equal ones the first, as in ONNX MaxPool). The output has the type of what the pool read.
-    Where windows overlap and two have their maximum at one place, their values are added.
+    The inputs are the elements, with the shape of the pool's output, and the pool's input, whose maxima give the
+    positions (of equal ones the first, as in ONNX MaxPool). The output has the shape of the pool's input. Where
+    windows overlap and two have their maximum at the same position, their elements are added.
     """
 
     keyword: ClassVar[str] = "unpool"
     arity: ClassVar[int] = 2
     example: ClassVar[str] = "unpool pool1"
 
-    of: str = arg(LayerName(), positional=True, help="the max pool that is undone")
+    of: str = arg(LayerName(), positional=True, help="the max pool to invert")
     pool: Pool | None = None
-    """The layer `of`; whoever makes the node puts it in."""
+    """The layer `of`; lowering or import sets it."""
 
     def output(self, *inputs: TensorType) -> TensorType:
         x, source = inputs
@@ -172,16 +187,16 @@ class Unpool(Op):
             if self.pool.kind != "max":
                 raise ShapeError(
                     "E317",
-                    f"unpool undoes max pools; {self.of} is `pool {self.pool.kind}`",
-                    help=f"`pool max` has the indices that unpool needs; else `upsample {window.short(self.pool.stride)}`",
+                    f"unpool needs a max pool; {self.of} is `pool {self.pool.kind}`",
+                    help=f"make it `pool max`, or use `upsample {window.short(self.pool.stride)}` instead of unpool",
                     argument="of",
                 )
-            made = self.pool.output(source)
-            if x != made:
+            pooled = self.pool.output(source)
+            if x != pooled:
                 raise ShapeError(
                     "E312",
-                    f"{self.of} made {made}, so unpool takes {made}, not {x}",
-                    help=_as_made(x, made),
+                    f"the output of {self.of} is {pooled}, so unpool needs {pooled}, not {x}",
+                    help=_to_pooled(x, pooled),
                     argument="of",
                     label=f"{x} arrives here",
                     operands=(0, 1),
@@ -194,41 +209,41 @@ class Unpool(Op):
         return tuple(window.spread(r.e, r.s, r.begin) for r in self.pool.rules(inputs[1]))
 
     def reads(self, operand: int, *inputs: TensorType) -> tuple[Window, ...]:
-        """Of the pool's input, all windows that hold a place decide what becomes of it."""
+        """For the pool's input (operand 1): an output depends on all elements of all windows that contain its position."""
         if operand == 0 or self.pool is None:
             return super().reads(operand, *inputs)
         return tuple(Window(2 * r.e - 1, 1, 1 - r.e) for r in self.pool.rules(inputs[1]))
 
     def explain(self, *inputs: TensorType) -> list[str]:
-        return [f"{inputs[0].size:,} values in {inputs[1].size:,} places, the others 0"]
+        return [f"{inputs[0].size:,} elements placed among {inputs[1].size:,}, the others 0"]
 
     def brief(self) -> str:
         return self.of
 
 
-def _as_made(x: TensorType, made: TensorType) -> str:
-    """An edit before the unpool that makes x what the pool made."""
-    if x.rank == made.rank and x.spatial == made.spatial:
-        return f"`conv {made.channels} k=1` before it"
-    if x.size == made.size:
-        return f"`reshape {made}` before it"
-    return f"the layers between may not change the image: {format_shape(made.spatial) or made} is what left the pool"
+def _to_pooled(x: TensorType, pooled: TensorType) -> str:
+    """An edit that gives x the shape of the pool's output."""
+    if x.rank == pooled.rank and x.spatial == pooled.spatial:
+        return f"add `conv {pooled.channels} k=1` before it"
+    if x.size == pooled.size:
+        return f"add `reshape {pooled}` before it"
+    return f"keep the image size between pool and unpool: {format_shape(pooled.spatial) or pooled}"
 
 
 @register
 class Upsample(Op):
-    """N times as many elements on each axis (ONNX Resize).
+    """Enlarges each spatial axis N times (ONNX Resize).
 
-    nearest repeats: y[i] = x[floor(i/N)]. bilinear interpolates on all axes, one, two or three, with
-    the centres of elements as their places (ONNX's half_pixel, PyTorch's align_corners=False): y[i] lies at
-    (i + 1/2)/N - 1/2 in x, and beyond the edge the outermost element goes on.
+    nearest repeats elements: y[i] = x[floor(i/N)]. bilinear interpolates linearly on all one, two or three axes
+    between the centres of elements (ONNX's half_pixel, PyTorch's align_corners=False): y[i] is x at
+    (i + 1/2)/N - 1/2, and beyond the edge the outermost element is repeated.
     """
 
     keyword: ClassVar[str] = "upsample"
     example: ClassVar[str] = "upsample 2"
 
-    n: Axes = arg(PerAxis(1), positional=True, long="factor", help="factor of all axes, or of each: 2x3")
-    mode: str = arg(Choice(("nearest", "bilinear")), default=Word("nearest"), help="how new elements are made")
+    n: Axes = arg(PerAxis(1), positional=True, long="factor", help="the factor for all axes, or one per axis: 2x3")
+    mode: str = arg(Choice(("nearest", "bilinear")), default=Word("nearest"), help="how new elements are computed")
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
@@ -250,16 +265,16 @@ class Upsample(Op):
 
 @register
 class Maxout(Op):
-    """The largest of each N successive channels: pooling across channels (Goodfellow et al. 2013)."""
+    """Maximum of each N successive channels: pooling across channels (Goodfellow et al. 2013)."""
 
     keyword: ClassVar[str] = "maxout"
     example: ClassVar[str] = "maxout 2"
 
-    n: int = arg(Whole(1), positional=True, help="number of channels that become one")
+    n: int = arg(Whole(1), positional=True, help="the number of channels per maximum")
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        need_multiple(x, self.n, f"multiple of {self.n}", "n")
+        require_channel_multiple(x, self.n, f"{self.n}", "n")
         return x.with_shape(x.channels // self.n, *x.spatial)
 
     def explain(self, *inputs: TensorType) -> list[str]:

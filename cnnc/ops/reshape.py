@@ -1,4 +1,7 @@
-"""Layers that rearrange values and change none."""
+"""Layers that rearrange, select or pad elements without changing their values.
+
+In: the type of one input. Out: the output type; there are no parameters. Example: `slice 0 8` keeps the first 8 channels.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,15 @@ from typing import ClassVar
 from cnnc.core.arguments import MAX_WHOLE, Axes, Indices, Padding, Pads, PerAxis, Real, Shape, Whole, arg
 from cnnc.core.tensor import DType, TensorType, format_shape
 from cnnc.ops import window
-from cnnc.ops.base import ANY, Op, ShapeError, Window, need_multiple, product, register
+from cnnc.ops.base import ANY_DTYPE, Op, ShapeError, Window, product_text, register, require_channel_multiple
 
 
 @register
 class Flatten(Op):
-    """All elements in one vector, channels first (ONNX Flatten)."""
+    """Flattens the input to a vector, channels first (ONNX Flatten)."""
 
     keyword: ClassVar[str] = "flatten"
-    takes: ClassVar[tuple[DType, ...]] = ANY
+    takes: ClassVar[tuple[DType, ...]] = ANY_DTYPE
     example: ClassVar[str] = "flatten"
 
     def output(self, *inputs: TensorType) -> TensorType:
@@ -27,13 +30,13 @@ class Flatten(Op):
 
 @register
 class Reshape(Op):
-    """The same elements, channels first, in another shape (ONNX Reshape)."""
+    """Gives the same elements, channels first, another shape (ONNX Reshape)."""
 
     keyword: ClassVar[str] = "reshape"
-    takes: ClassVar[tuple[DType, ...]] = ANY
+    takes: ClassVar[tuple[DType, ...]] = ANY_DTYPE
     example: ClassVar[str] = "reshape 64x16x16"
 
-    shape: tuple[int, ...] = arg(Shape(), positional=True, help="the new shape, without the batch")
+    shape: tuple[int, ...] = arg(Shape(), positional=True, help="the new shape without the batch")
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
@@ -44,7 +47,7 @@ class Reshape(Op):
                 f"cannot reshape {x} ({x.size:,} elements) to {y} ({y.size:,})",
                 help=_fitting(x, self.shape),
                 argument="shape",
-                label=f"{product(self.shape)} = {y.size:,}",
+                label=f"{product_text(self.shape)} = {y.size:,}",
             )
         return y
 
@@ -56,7 +59,7 @@ class Reshape(Op):
 
 
 def _fitting(x: TensorType, shape: tuple[int, ...]) -> str:
-    """A shape that fits, with its last sizes as they were asked for."""
+    """A shape with the right number of elements that keeps the requested last sizes."""
     rest = TensorType(shape).size // shape[0]
     if x.size % rest == 0:
         return f"`reshape {format_shape((x.size // rest, *shape[1:]))}` fits"
@@ -65,15 +68,17 @@ def _fitting(x: TensorType, shape: tuple[int, ...]) -> str:
 
 @register
 class Pad(Op):
-    """Elements of one value around the image (ONNX Pad, mode constant)."""
+    """Adds elements of one value around the image (ONNX Pad, mode constant)."""
 
     keyword: ClassVar[str] = "pad"
     example: ClassVar[str] = "pad 2"
 
     n: Pads = arg(
-        Padding(()), positional=True, help="how many on each side: a number, 1x2 an axis, or [top, left, bottom, right]"
+        Padding(()),
+        positional=True,
+        help="the elements per side: a number, one per axis (1x2), or [top, left, bottom, right]",
     )
-    value: float = arg(Real(), default=0, help="what they are")
+    value: float = arg(Real(), default=0, help="the value of the new elements")
 
     @property
     def sides(self) -> tuple[tuple[int, int], ...]:
@@ -99,20 +104,22 @@ class Pad(Op):
 
 @register
 class Crop(Op):
-    """A part of the image, from its middle when not said otherwise (ONNX Slice).
+    """Cuts out a part of the image, by default from its centre (ONNX Slice).
 
-    The middle begins at floor((m - size)/2) on an axis of m elements.
+    A centred part begins at floor((m - size)/2) on an axis of m elements.
     """
 
     keyword: ClassVar[str] = "crop"
-    takes: ClassVar[tuple[DType, ...]] = ANY
+    takes: ClassVar[tuple[DType, ...]] = ANY_DTYPE
     example: ClassVar[str] = "crop 24x24"
 
-    size: Axes = arg(PerAxis(1), positional=True, help="size of the part, without the channels")
-    offset: Axes | None = arg(PerAxis(0), default=None, help="where it begins; in the middle when left out")
+    size: Axes = arg(PerAxis(1), positional=True, help="the size of the part on each spatial axis")
+    offset: Axes | None = arg(
+        PerAxis(0), default=None, help="position of its first element on each axis; centred when left out"
+    )
 
     def begins(self, x: TensorType) -> Axes:
-        """Where the part begins on each spatial axis."""
+        """The index of the part's first element on each spatial axis."""
         if self.offset is not None:
             return self.offset
         return tuple((m - n) // 2 for m, n in zip(x.spatial, self.size, strict=True))
@@ -135,7 +142,7 @@ class Crop(Op):
             most = tuple(min(b, m - n) for m, n, b in zip(x.spatial, self.size, self.begins(x), strict=True))
             raise ShapeError(
                 "E321",
-                f"a crop of {format_shape(self.size)} from {format_shape(self.begins(x))} on reaches beyond {image}",
+                f"a crop of {format_shape(self.size)} at offset {format_shape(self.begins(x))} reaches beyond {image}",
                 help=f"offset={format_shape(most)} fits",
                 argument="offset",
             )
@@ -145,7 +152,7 @@ class Crop(Op):
         return tuple(Window(1, 1, begin) for begin in self.begins(inputs[0]))
 
     def explain(self, *inputs: TensorType) -> list[str]:
-        return [f"{window.short(self.size)} from {window.short(self.begins(inputs[0]))} on"]
+        return [f"{window.short(self.size)} at offset {window.short(self.begins(inputs[0]))}"]
 
     def brief(self) -> str:
         return window.short(self.size) + (f" offset={window.short(self.offset)}" if self.offset is not None else "")
@@ -153,40 +160,45 @@ class Crop(Op):
 
 @register
 class Slice(Op):
-    """The elements FROM, FROM + 1, ... TO - 1 of an axis (ONNX Slice); negatives count from the end.
+    """Keeps elements BEGIN to END - 1 of an axis (ONNX Slice); negative indices count from the end.
 
-    Without TO it goes to the end. Axis 0 is the channels.
+    Without END it keeps all elements from BEGIN on. Axis 0 is the channels.
     """
 
     keyword: ClassVar[str] = "slice"
-    takes: ClassVar[tuple[DType, ...]] = ANY
+    takes: ClassVar[tuple[DType, ...]] = ANY_DTYPE
     example: ClassVar[str] = "slice 0 8"
 
-    begin: int = arg(Whole(-MAX_WHOLE), positional=True, help="the first element; -1 is the last of the axis")
-    end: int | None = arg(
-        Whole(-MAX_WHOLE), default=None, positional=True, help="the first element after it; the end when left out"
+    begin: int = arg(
+        Whole(-MAX_WHOLE), positional=True, help="the index of the first element; -1 is the last of the axis"
     )
-    axis: int = arg(Whole(0, 3), default=0, help="0 for the channels, 1, 2, 3 for the spatial axes")
+    end: int | None = arg(
+        Whole(-MAX_WHOLE),
+        default=None,
+        positional=True,
+        help="the index after the last element; the end of the axis when left out",
+    )
+    axis: int = arg(Whole(0, 3), default=0, help="0 for the channels, 1, 2 or 3 for a spatial axis")
 
     def bounds(self, x: TensorType) -> tuple[int, int]:
-        """FROM and TO, counted from the beginning."""
+        """BEGIN and END as indices from 0."""
         m = x.shape[self.axis]
         end = m if self.end is None else self.end
         return self.begin + m * (self.begin < 0), end + m * (end < 0)
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        _need_axis(x, self.axis, self.keyword)
+        _require_axis(x, self.axis, self.keyword)
         m = x.shape[self.axis]
         begin, end = self.bounds(x)
         if not 0 <= begin < end <= m:
             written = f"{self.begin}" + (f" {self.end}" if self.end is not None else "")
             raise ShapeError(
                 "E322",
-                f"slice {written} takes nothing of an axis of {m}"
+                f"slice {written} selects no element of an axis of {m}"
                 if 0 <= end <= begin <= m
                 else f"slice {written} reaches beyond an axis of {m}",
-                help=f"`slice 0 {m}` is all of it",
+                help=f"`slice 0 {m}` selects all of them",
                 argument="begin" if not 0 <= begin < m else "end",
             )
         return _with_axis(x, self.axis, end - begin)
@@ -206,44 +218,44 @@ class Slice(Op):
 
 @register
 class Select(Op):
-    """The elements of an axis at these places, in this order (ONNX Gather); a place may be listed twice.
+    """Picks elements of an axis by index, in the given order (ONNX Gather); an index may occur twice.
 
-    Negatives count from the end. Axis 0 is the channels.
+    Negative indices count from the end. Axis 0 is the channels.
     """
 
     keyword: ClassVar[str] = "select"
-    takes: ClassVar[tuple[DType, ...]] = ANY
+    takes: ClassVar[tuple[DType, ...]] = ANY_DTYPE
     example: ClassVar[str] = "select [2, 1, 0]"
 
-    indices: tuple[int, ...] = arg(Indices(), positional=True, help="the places: [0, 2, 2]")
-    axis: int = arg(Whole(0, 3), default=0, help="0 for the channels, 1, 2, 3 for the spatial axes")
+    indices: tuple[int, ...] = arg(Indices(), positional=True, help="the indices: [0, 2, 2]")
+    axis: int = arg(Whole(0, 3), default=0, help="0 for the channels, 1, 2 or 3 for a spatial axis")
 
-    def places(self, x: TensorType) -> tuple[int, ...]:
-        """The places, counted from the beginning."""
+    def positions(self, x: TensorType) -> tuple[int, ...]:
+        """The indices counted from 0."""
         m = x.shape[self.axis]
         return tuple(i + m * (i < 0) for i in self.indices)
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        _need_axis(x, self.axis, self.keyword)
+        _require_axis(x, self.axis, self.keyword)
         m = x.shape[self.axis]
-        for written, place in zip(self.indices, self.places(x), strict=True):
-            if not 0 <= place < m:
+        for written, index in zip(self.indices, self.positions(x), strict=True):
+            if not 0 <= index < m:
                 raise ShapeError(
                     "E322",
                     f"there is no element {written} on an axis of {m}",
-                    help=f"they count from 0 to {m - 1}, or from -{m} to -1",
+                    help=f"indices run from 0 to {m - 1}, or from -{m} to -1",
                     argument="indices",
                 )
         return _with_axis(x, self.axis, len(self.indices))
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
-        """On the axis itself a window that is wide enough for every element."""
-        found = [Window(1) for _ in inputs[0].spatial]
+        """On the selected axis a window wide enough to contain what any output reads."""
+        windows = [Window(1) for _ in inputs[0].spatial]
         if self.axis:
-            shifts = [place - i for i, place in enumerate(self.places(inputs[0]))]
-            found[self.axis - 1] = Window(max(shifts) - min(shifts) + 1, 1, min(shifts))
-        return tuple(found)
+            shifts = [index - i for i, index in enumerate(self.positions(inputs[0]))]
+            windows[self.axis - 1] = Window(max(shifts) - min(shifts) + 1, 1, min(shifts))
+        return tuple(windows)
 
     def explain(self, *inputs: TensorType) -> list[str]:
         return [f"out = {len(self.indices)} of {inputs[0].shape[self.axis]}"]
@@ -253,32 +265,34 @@ class Select(Op):
         return f"[{shown}]" + (f" axis={self.axis}" if self.axis else "")
 
 
-def _need_axis(x: TensorType, axis: int, keyword: str) -> None:
-    """Raises ShapeError E323 where there is no such axis."""
+def _require_axis(x: TensorType, axis: int, keyword: str) -> None:
+    """Raises ShapeError E323 if the input has no such axis."""
     if axis > x.rank:
-        has = "axis 0 alone, the channels" if x.rank == 0 else f"axes 0 to {x.rank}"
-        raise ShapeError("E323", f"{keyword}: {x} has no axis {axis}", help=f"it has {has}", argument="axis")
+        axes = "only axis 0, the channels" if x.rank == 0 else f"axes 0 to {x.rank}"
+        raise ShapeError("E323", f"{keyword}: {x} has no axis {axis}", help=f"it has {axes}", argument="axis")
 
 
 def _with_axis(x: TensorType, axis: int, size: int) -> TensorType:
+    """The type with another size on one axis."""
     return x.with_shape(*x.shape[:axis], size, *x.shape[axis + 1 :])
 
 
 @register
 class ChannelShuffle(Op):
-    """Mixes N groups of channels: the first of each group, then the second of each, ... (Zhang et al. 2018, ShuffleNet).
+    """Interleaves GROUPS groups of channels: the first of each group, then the second, ... (Zhang et al. 2018, ShuffleNet).
 
-    (N, C/N) transposed to (C/N, N): channel j·N + g comes from channel g·C/N + j.
+    Transposes the channels from (GROUPS, C/GROUPS) to (C/GROUPS, GROUPS): output channel j·GROUPS + g is input
+    channel g·C/GROUPS + j.
     """
 
     keyword: ClassVar[str] = "channel_shuffle"
-    takes: ClassVar[tuple[DType, ...]] = ANY
+    takes: ClassVar[tuple[DType, ...]] = ANY_DTYPE
     example: ClassVar[str] = "channel_shuffle 4"
 
-    groups: int = arg(Whole(1), positional=True, help="number of groups")
+    groups: int = arg(Whole(1), positional=True, help="the number of groups")
 
     def output(self, *inputs: TensorType) -> TensorType:
-        need_multiple(inputs[0], self.groups, f"multiple of {self.groups} groups", "groups")
+        require_channel_multiple(inputs[0], self.groups, f"groups={self.groups}", "groups")
         return inputs[0]
 
     def brief(self) -> str:
@@ -287,22 +301,22 @@ class ChannelShuffle(Op):
 
 @register
 class DepthToSpace(Op):
-    """N² channels become NxN places: C x H x W to C/N² x N·H x N·W (ONNX DepthToSpace, mode DCR).
+    """Rearranges N² channels into squares of N x N: C x H x W to C/N² x N·H x N·W (ONNX DepthToSpace, mode DCR).
 
-    y[c, h·N + i, w·N + j] = x[(i·N + j)·C/N² + c, h, w]. PyTorch's PixelShuffle is the other order, CRD.
+    y[c, h·N + i, w·N + j] = x[(i·N + j)·C/N² + c, h, w]. PyTorch's PixelShuffle uses the other order, CRD.
     """
 
     keyword: ClassVar[str] = "depth_to_space"
     example: ClassVar[str] = "depth_to_space 2"
 
-    n: int = arg(Whole(1), positional=True, help="factor of height and width")
+    n: int = arg(Whole(1), positional=True, help="the factor of height and width")
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        _need_image(x, self.keyword)
+        _require_image(x, self.keyword)
         square = self.n * self.n
         above = -(-x.channels // square) * square
-        need_multiple(x, square, f"multiple of {self.n}² = {square}", "n", f"`conv {above} k=1` before it")
+        require_channel_multiple(x, square, f"{self.n}² = {square}", "n", f"add `conv {above} k=1` before it")
         return x.with_shape(x.channels // square, *(m * self.n for m in x.spatial))
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
@@ -310,8 +324,8 @@ class DepthToSpace(Op):
 
     def explain(self, *inputs: TensorType) -> list[str]:
         (x,) = inputs
-        places = ", ".join(f"{m}·{self.n} = {m * self.n}" for m in x.spatial)
-        return [f"out = {x.channels}/{self.n}² = {x.channels // self.n**2} channels; {places}"]
+        sizes = ", ".join(f"{m}·{self.n} = {m * self.n}" for m in x.spatial)
+        return [f"out = {x.channels}/{self.n}² = {x.channels // self.n**2} channels; {sizes}"]
 
     def brief(self) -> str:
         return str(self.n)
@@ -319,25 +333,25 @@ class DepthToSpace(Op):
 
 @register
 class SpaceToDepth(Op):
-    """NxN places become N² channels: C x H x W to C·N² x H/N x W/N (ONNX SpaceToDepth).
+    """Rearranges squares of N x N into N² channels: C x H x W to C·N² x H/N x W/N (ONNX SpaceToDepth).
 
-    y[(i·N + j)·C + c, h, w] = x[c, h·N + i, w·N + j], what depth_to_space undoes.
+    y[(i·N + j)·C + c, h, w] = x[c, h·N + i, w·N + j]; depth_to_space is the inverse.
     """
 
     keyword: ClassVar[str] = "space_to_depth"
     example: ClassVar[str] = "space_to_depth 2"
 
-    n: int = arg(Whole(1), positional=True, help="divisor of height and width")
+    n: int = arg(Whole(1), positional=True, help="the divisor of height and width")
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        _need_image(x, self.keyword)
+        _require_image(x, self.keyword)
         if any(m % self.n for m in x.spatial):
             lacking = tuple(-m % self.n for m in x.spatial)
             raise ShapeError(
                 "E319",
                 f"{format_shape(x.spatial)} does not divide into squares of {self.n}x{self.n}",
-                help=f"`pad [0, 0, {', '.join(map(str, lacking))}]` before it makes it fit",
+                help=f"add `pad [0, 0, {', '.join(map(str, lacking))}]` before it",
                 argument="n",
                 label=f"{x} arrives here",
             )
@@ -348,20 +362,20 @@ class SpaceToDepth(Op):
 
     def explain(self, *inputs: TensorType) -> list[str]:
         (x,) = inputs
-        places = ", ".join(f"{m}/{self.n} = {m // self.n}" for m in x.spatial)
-        return [f"out = {x.channels}·{self.n}² = {x.channels * self.n**2} channels; {places}"]
+        sizes = ", ".join(f"{m}/{self.n} = {m // self.n}" for m in x.spatial)
+        return [f"out = {x.channels}·{self.n}² = {x.channels * self.n**2} channels; {sizes}"]
 
     def brief(self) -> str:
         return str(self.n)
 
 
-def _need_image(x: TensorType, keyword: str) -> None:
-    """Raises ShapeError E303 where there are not two spatial axes."""
+def _require_image(x: TensorType, keyword: str) -> None:
+    """Raises ShapeError E303 unless the input has two spatial axes."""
     if x.rank != 2:
         raise ShapeError(
             "E303",
             f"{keyword} needs two spatial axes; {x} has {x.rank}",
-            help=f"give it an image with `reshape`, e.g. `reshape {format_shape((*x.shape, 1, 1)[:3])}`"
+            help=f"turn the input into an image with `reshape`, e.g. `reshape {format_shape((*x.shape, 1, 1)[:3])}`"
             if x.rank < 2
             else "",
         )

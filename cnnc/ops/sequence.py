@@ -1,4 +1,7 @@
-"""Where integers become vectors."""
+"""Layers on sequences of integers: `embed`.
+
+In: a vector of T integers. Out: float32 DIM x T, a vector per integer. Example: `embed 64 vocab=5000`.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,23 @@ from typing import ClassVar
 
 from cnnc.core.arguments import Whole, arg
 from cnnc.core.tensor import DType, Parameter, TensorType
-from cnnc.ops.base import FROZEN, INIT, SHARE, Op, ShapeError, Window, check_share, learning, register
+from cnnc.ops.base import FROZEN, INIT, SHARE, Op, ShapeError, Window, check_share, parameter_options, register
 
 
 @register
 class Embed(Op):
-    """A learned vector for each integer: T integers become DIMxT (ONNX Gather).
+    """Looks up a learned vector for each integer: T integers become DIM x T (ONNX Gather).
 
-    The vectors are drawn evenly from ±sqrt(6/(1 + DIM)) (xavier), unless init says otherwise: small ones, as Kim (2014)
-    draws them, so that training moves them. Those of deviation 1 stay nearly where they are.
+    Unless init is given, the vectors are drawn uniformly from ±sqrt(6/(1 + DIM)) (xavier). Like those of Kim (2014)
+    they are small, so that training moves them; vectors of standard deviation 1 would hardly change.
     """
 
     keyword: ClassVar[str] = "embed"
     takes: ClassVar[tuple[DType, ...]] = ("int64",)
     example: ClassVar[str] = "embed 64 vocab=5000"
 
-    dim: int = arg(Whole(1), positional=True, help="size of each vector")
-    vocab: int = arg(Whole(1), help="number of different integers, from 0 on")
+    dim: int = arg(Whole(1), positional=True, help="the size of each vector")
+    vocab: int = arg(Whole(1), help="number of different integers, 0 to vocab - 1")
     init: str | None = INIT
     share: str | None = SHARE
     frozen: bool = FROZEN
@@ -40,15 +43,15 @@ class Embed(Op):
         return TensorType((self.dim, x.size), "float32")
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
-        # One row at a time is read: a fan of 1.
+        # Each output reads one row of the table: a fan-in of 1.
         return (Parameter("weight", (self.vocab, self.dim), self.init or "xavier", 1, self.dim, frozen=self.frozen),)
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
-        """The vector's places become the axis: one window on them, though a vector has no spatial axis."""
+        """One window: the vector's elements become the spatial axis, although a vector has none itself."""
         return (Window(1),)
 
     def explain(self, *inputs: TensorType) -> list[str]:
         return [f"params = {self.vocab}·{self.dim} = {self.vocab * self.dim:,}"]
 
     def brief(self) -> str:
-        return f"{self.dim} vocab={self.vocab}" + learning(self.share, self.init, self.frozen)
+        return f"{self.dim} vocab={self.vocab}" + parameter_options(self.share, self.init, self.frozen)

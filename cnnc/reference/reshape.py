@@ -93,14 +93,14 @@ def part_backward(
 @forward_of(Select)
 def select(op: Select, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
-    return Outcome(np.take(x, op.places(type_of(x)), place_of(op.axis)), type_of(x))
+    return Outcome(np.take(x, op.positions(type_of(x)), place_of(op.axis)), type_of(x))
 
 
 @backward_of(Select)
 def select_backward(op: Select, weights: NoWeights, x: TensorType, gradient: Array, want: bool) -> Gradients:
     axis = place_of(op.axis)
     rows = np.moveaxis(gradient, axis, 0)  # (places, ...)
-    dx = added_up(rows, np.array(op.places(x)), x.shape[op.axis])
+    dx = added_up(rows, np.array(op.positions(x)), x.shape[op.axis])
     return Gradients((np.ascontiguousarray(np.moveaxis(dx, 0, axis)),))
 
 

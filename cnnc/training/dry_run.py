@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnc.core.process_memory import Meter
+from cnnc.core.process_memory import MemoryMeter
 from cnnc.graph.analysis import training_memory
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
 from cnnc.training.loop import one_step, working
@@ -38,7 +38,7 @@ class Rehearsal(NamedTuple):
 def rehearse(run: Run) -> Rehearsal:
     """Two steps of a run, the second of them timed; nothing is saved. Raises CnncError E701."""
     batch = min(run.recipe.batch, len(run.train))
-    meter = Meter(run.held)
+    meter = MemoryMeter(run.held)
     inputs = tuple(column[np.arange(batch)] for column in run.train.inputs)
     targets = tuple(column[np.arange(batch)] for column in run.train.targets)
     keep_memory()

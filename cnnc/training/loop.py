@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from cnnc.core.arrays import Array
-from cnnc.core.files import make_folder, sweep
-from cnnc.core.process_memory import Meter
+from cnnc.core.files import make_folder, remove_temporary_files
+from cnnc.core.process_memory import MemoryMeter
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network
@@ -95,7 +95,7 @@ def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | No
     progress = resume.progress if resume is not None else Progress()
     make_folder(folder)
     for name in checkpoints.RUN_FILES:
-        sweep(folder / name)
+        remove_temporary_files(folder / name)
     objective = Objective(graph, recipe, data)
     return Run(network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective)
 
@@ -122,7 +122,7 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
             save(run, "last")  # from the first moment on there is something to go on from
         save_network(run)
         watcher.began(run)
-        meter = Meter(run.held)
+        meter = MemoryMeter(run.held)
         while run.progress.epoch < run.recipe.epochs and not run.is_enough:
             begun, seen = time.perf_counter(), run.progress.seen
             if not _epoch(run, watcher, stopping):
@@ -213,7 +213,9 @@ def one_step(
     return batch.loss, right, answers
 
 
-def _finish_epoch(run: Run, watcher: Watcher, metrics: list[str], seconds: float, images: int, meter: Meter) -> None:
+def _finish_epoch(
+    run: Run, watcher: Watcher, metrics: list[str], seconds: float, images: int, meter: MemoryMeter
+) -> None:
     """Validates, keeps the best, writes metrics and checkpoints, and moves on to the next epoch.
 
     `seconds` and `images` are those since the epoch began or was resumed. Raises CnncError E701.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cnnc.core.arrays import Weights
-from cnnc.core.process_memory import Meter
+from cnnc.core.process_memory import MemoryMeter
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import Diagnostic
 from cnnc.graph.for_training import for_training
@@ -64,9 +64,9 @@ class Run:
         """Bytes of weights and slots."""
         return sum(array.nbytes for array in (*self.weights.values(), *self.slots.values()))
 
-    def memory(self, meter: Meter) -> tuple[int | None, int]:
+    def memory(self, meter: MemoryMeter) -> tuple[int | None, int]:
         """By how much this process and its workers have grown, and what they held at most, in bytes."""
-        growth, whole = meter.growth, meter.whole
+        growth, whole = meter.growth, meter.process_peak
         for more, all_of_it in self.crew.memory() if self.crew is not None else ():
             growth = None if growth is None or more is None else growth + more
             whole += all_of_it

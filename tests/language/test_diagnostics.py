@@ -248,4 +248,4 @@ def test_a_merge_that_one_line_cannot_mend_says_what_would() -> None:
     mended = block.replace("conv w k=3 p=1; relu; add in", line.replace("...", "conv w k=3 p=1; relu"))
     assert check(mended).graph is not None
     joined = "input 16x8x8\na: relu\nb: conv 8 k=3\nconcat a b\nfc 10"
-    assert help(joined) == "`crop 6x6` on the 16x8x8, or p=1 more in the layers of the 8x6x6"
+    assert help(joined) == "`crop 6x6` on the 16x8x8, or increase the padding of the layers before the 8x6x6 by 1"

@@ -232,7 +232,7 @@ def test_not_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.cnn"
     path.write_bytes(b"relu\n# \xff\n")
     assert run(path) == 1
-    assert f"{path}:2: the text is not UTF-8" in capsys.readouterr().err
+    assert f"{path}:2: the file is not UTF-8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
-"""What each layer is: output type, parameters, MACs, windows and errors, by numbers worked out by hand."""
+"""Layers as data: output type, parameters, MACs, windows and errors, against numbers worked out by hand."""
 
 from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from cnnc.core.tensor import Parameter, TensorType, format_shape
 from cnnc.network import check
 from cnnc.ops import OPS, Op, ShapeError, Window
 from cnnc.ops.activation import Activation, Clip, Prelu
-from cnnc.ops.base import INITS, count_of
+from cnnc.ops.base import INITS, trainable_count
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Bilinear, Fc
 from cnnc.ops.filter import NAMED, Filter
@@ -48,7 +49,7 @@ def failure(op: Op, *inputs: str) -> ShapeError:
     return caught.value
 
 
-# --- every layer: what comes out, how much is learned, how much is computed ----------------------------------
+# --- every layer: output type, parameters, MACs, texts -------------------------------------------------------
 
 
 class Row(NamedTuple):
@@ -90,12 +91,10 @@ ROWS = (
     Row("filter", {"numbers": ((1, 2), (3, 4)), "s": 2, "p": 0}, "3x32x32", "3x16x16", 0, 3072),
     Row("filter", {"numbers": (1, 0, -1), "p": "valid"}, "3x10", "3x8", 0, 72),
     Row("filter", {"numbers": (((1, 2), (3, 4)), ((5, 6), (7, 8))), "p": 0}, "1x3x3x3", "1x2x2x2", 0, 64),
-    *(
-        Row("pool", {"kind": kind, "k": 3, "s": 2, "p": 1}, "3x32x32", "3x16x16")
-        for kind in ("max", "avg", "l2", "lp", "weighted")
-    ),
+    *(Row("pool", {"kind": kind, "k": 3, "s": 2, "p": 1}, "3x32x32", "3x16x16") for kind in ("max", "avg", "l2", "lp")),
+    Row("pool", {"kind": "weighted", "k": 3, "s": 2, "p": 1}, "3x32x32", "3x16x16", 0, 6912),
     Row("pool", {"kind": "lp", "k": 2, "norm": 3}, "3x9", "3x4"),
-    Row("pool", {"kind": "weighted", "k": 2, "sigma": 1.5, "count_pad": True}, "3x8x8x8", "3x4x4x4"),
+    Row("pool", {"kind": "weighted", "k": 2, "sigma": 1.5, "count_pad": True}, "3x8x8x8", "3x4x4x4", 0, 1536),
     *(Row("global_pool", {"kind": kind}, "512x7x7", "512x1x1") for kind in ("max", "avg", "l2")),
     Row("global_pool", {"kind": "avg"}, "5x9", "5x1"),
     Row("global_pool", {"kind": "max"}, "5x9x8x7", "5x1x1x1"),
@@ -177,10 +176,10 @@ ROWS = (
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.keyword}-{row.inputs.replace(' ', '-')}")
-def test_a_layer_makes_what_it_should(row: Row) -> None:
+def test_output_type_parameters_and_macs_of_a_layer(row: Row) -> None:
     op, types = row.op, row.types
     assert op.output(*types) == tensor(row.output)
-    assert count_of(op.parameters(*types)) == row.parameters
+    assert trainable_count(op.parameters(*types)) == row.parameters
     assert op.macs(*types) == row.macs
     assert all(t.dtype in op.takes for t in types)
     if types and row.keyword != "embed":
@@ -199,7 +198,7 @@ def test_every_layer_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("keyword", sorted(OPS))
-def test_every_layer_says_what_it_is(keyword: str) -> None:
+def test_every_layer_is_documented(keyword: str) -> None:
     op = OPS[keyword]
     assert op.keyword == keyword
     assert op.__doc__ is not None
@@ -210,8 +209,35 @@ def test_every_layer_says_what_it_is(keyword: str) -> None:
     for spec in op.arguments:
         assert spec.help
         assert spec.kind.describe()
+        if (
+            spec.required
+        ):  # for the message `conv needs the number of output channels`, `conv needs `k`, the window size`
+            assert spec.help.startswith("the ") == spec.positional, (spec.name, spec.help)
         if not spec.required and spec.default is not None:
             spec.kind.take(spec.default, 2)
+
+
+SYMBOLS = {
+    "C": "channels", "H": "height", "W": "width, or the weight matrix of fc", "T": "length of a sequence",
+    "M": "the matrix of bilinear", "A": "the article",
+    "ONNX": "", "LRN": "an operator of ONNX", "DCR": "its mode", "CRD": "its mode", "SAME_UPPER": "its padding",
+}  # fmt: skip
+"""Words in capitals that a layer's docstring may use although they are not arguments, and their meanings."""
+
+
+@pytest.mark.parametrize("keyword", sorted(OPS))
+def test_capital_words_in_the_help_of_a_layer_are_its_arguments(keyword: str) -> None:
+    """`cnnc ops` shows positional arguments in capitals: `slice BEGIN [END]`."""
+    op = OPS[keyword]
+    arguments = {spec.name.upper() for spec in op.arguments if spec.positional}
+    texts = [op.__doc__ or "", *(spec.help for spec in op.arguments)]
+    words = {word for text in texts for word in re.findall(r"\b[A-Z][A-Z0-9_]*\b", text)}
+    assert sorted(words - arguments - set(SYMBOLS)) == [], "neither a positional argument nor listed in SYMBOLS"
+
+
+def test_every_symbol_is_used() -> None:
+    texts = " ".join(text for op in OPS.values() for text in (op.__doc__ or "", *(spec.help for spec in op.arguments)))
+    assert sorted(set(SYMBOLS) - set(re.findall(r"\b[A-Z][A-Z0-9_]*\b", texts))) == []
 
 
 ONE_LINE = sorted(k for k, op in OPS.items() if op.arity == 1 and k != "embed")
@@ -273,7 +299,7 @@ def test_weights_are_drawn_frozen_and_shared_as_told(keyword: str, values: dict[
         assert [b.init for b in bias] == ["zeros"] * len(bias)
     frozen = make(keyword, x.rank, frozen=True, **values)
     assert all(p.frozen and p.trainable for p in frozen.parameters(x))
-    assert count_of(frozen.parameters(x)) == count_of(plain)
+    assert trainable_count(frozen.parameters(x)) == trainable_count(plain)
     assert frozen.brief().endswith("frozen=true")
     shared = make(keyword, x.rank, share="other", **values)
     assert shared.output(x) == make(keyword, x.rank, **values).output(x)
@@ -415,7 +441,7 @@ def test_transposed_sizes_are_those_of_onnx_and_onnxruntime(rank: int) -> None:
 @pytest.mark.parametrize(
     ("values", "code", "argument", "help"),
     [
-        ({"k": 2, "p": 3}, "E325", "p", "p=2 is the most"),
+        ({"k": 2, "p": 3}, "E325", "p", "p=2 is the largest"),
         ({"k": 3, "s": 2, "output_pad": 2}, "E315", "output_pad", "output_pad=1"),
         ({"k": 3, "output_pad": 1}, "E315", "output_pad", "output_pad=0"),
         ({"k": 1, "s": 3, "p": "same"}, "E316", "p", "output_pad=2, or k=3"),
@@ -491,7 +517,7 @@ def test_maxout_and_groups_need_their_multiples() -> None:
     assert failure(GroupNorm.make(groups=5), "32x5x5").help == "it must divide 32: 1, 2, 4, 8, 16, 32"
     assert failure(ChannelShuffle.make(groups=3), "32x5x5").code == "E304"
     assert failure(Conv.make(out=6, k=1, groups=4), "4x5x5").code == "E304"
-    assert failure(DepthToSpace.make(n=2), "6x5x5").help == "`conv 8 k=1` before it"
+    assert failure(DepthToSpace.make(n=2), "6x5x5").help == "add `conv 8 k=1` before it"
 
 
 def test_images_are_needed_where_places_move() -> None:
@@ -500,12 +526,36 @@ def test_images_are_needed_where_places_move() -> None:
     assert failure(InstanceNorm.make(rank=0), "8").code == "E303"
     error = failure(SpaceToDepth.make(n=4), "3x6x9")
     assert error.code == "E319"
-    assert error.help.startswith("`pad [0, 0, 2, 3]`")
+    assert error.help.startswith("add `pad [0, 0, 2, 3]`")
     padded = Pad.make(n=(0, 0, 2, 3)).output(tensor("3x6x9"))
     assert SpaceToDepth.make(n=4).output(padded).shape == (48, 2, 3)
 
 
 # --- filter ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "k", "s", "p"), [("3x10", 3, 2, 1), ("3x32x32", 3, 2, 1), ("2x9x8", 4, 1, 0), ("1x5x6x7", 2, 2, 0)]
+)
+def test_a_window_of_given_weights_counts_the_same_macs_as_filter_pool_and_conv(
+    shape: str, k: int, s: int, p: int
+) -> None:
+    """All three are one ONNX Conv of each channel by itself, so they cost the same."""
+    x = tensor(shape)
+    numbers: Any = 0.25
+    for _ in x.spatial:
+        numbers = (numbers,) * k
+    pooled = make("pool", x.rank, kind="weighted", k=k, s=s, p=p)
+    filtered = make("filter", x.rank, numbers=numbers, s=s, p=p)
+    learned = make("conv", x.rank, out=x.channels, k=k, s=s, p=p, groups=x.channels)
+    assert pooled.output(x) == filtered.output(x) == learned.output(x)
+    assert pooled.macs(x) == filtered.macs(x) == learned.macs(x) == pooled.output(x).size * k**x.rank
+    assert [make("pool", x.rank, kind=kind, k=k, s=s, p=p).macs(x) for kind in ("max", "avg", "l2", "lp")] == [0] * 4
+
+
+def test_macs_of_a_smoothing_window() -> None:
+    for layer in ("filter [0.25, 0.5, 0.25] s=2 p=1", "pool weighted k=3 s=2 p=1"):
+        assert check(f"input 3x10; {layer}").require_graph().total_macs == 3 * 5 * 3
 
 
 def test_named_kernels() -> None:
@@ -526,8 +576,8 @@ def test_named_kernels() -> None:
     [
         (2, Word("sobel"), "sobel_x"),
         (1, Word("sobel_x"), "one spatial axis"),
-        (2, (1, 2, 3), "lists in 2 levels"),
-        (1, ((1, 2), (3, 4)), "lists in 1 levels"),
+        (2, (1, 2, 3), "lists nested 2 deep"),
+        (1, ((1, 2), (3, 4)), "a list of numbers for one spatial axis"),
         (2, ((1, 2), (3,)), "one length"),
         (2, ((1, 2), 3), "one length"),
         (2, (), "numbers"),
@@ -573,12 +623,12 @@ def test_slices_beyond_the_axis(begin: int, end: int | None, argument: str) -> N
 
 
 def test_places_and_axes_that_do_not_exist() -> None:
-    assert Select.make(indices=(-1, 0, -3)).places(tensor("3x4x5")) == (2, 0, 0)
+    assert Select.make(indices=(-1, 0, -3)).positions(tensor("3x4x5")) == (2, 0, 0)
     for place in (3, -4):
         assert failure(Select.make(indices=(0, place)), "3x4x5").code == "E322"
     for op in (Select.make(indices=0, axis=3), Slice.make(begin=0, axis=3)):
         assert (failure(op, "3x4x5").code, failure(op, "3x4x5").argument) == ("E323", "axis")
-        assert failure(op, "7").help == "it has axis 0 alone, the channels"
+        assert failure(op, "7").help == "it has only axis 0, the channels"
     with pytest.raises(BadValue):
         Select.make(indices=())
     with pytest.raises(BadValue):
@@ -664,8 +714,8 @@ def test_shapes_that_do_not_add(a: str, b: str, help: str) -> None:
 
 def mended(error: ShapeError, shape: str) -> TensorType:
     """What the layers of an error's edit make of the shortcut."""
-    assert error.mend is not None
-    place, layers, _ = error.mend
+    assert error.fix is not None
+    place, layers, _ = error.fix
     assert place == 1
     return check(f"input {shape}; {layers}", name="mended").require_graph().nodes[-1].type
 
@@ -694,7 +744,11 @@ def test_the_operand_to_blame_is_found_among_many() -> None:
     [
         ("64x28x28", "32x14x14", "`upsample 2` on the 32x14x14, or `pool max k=2` on the 64x28x28"),
         ("64x28x28", "32x14x28", "`upsample 2x1`"),
-        ("64x64x64", "64x56x56", "`crop 56x56` on the 64x64x64, or p=4 more in the layers of the 64x56x56"),
+        (
+            "64x64x64",
+            "64x56x56",
+            "`crop 56x56` on the 64x64x64, or increase the padding of the layers before the 64x56x56 by 4",
+        ),
         ("64x27x27", "64x28x28", "`crop 27x27` on the 64x28x28, or `pad [0, 0, 1, 1]` on the 64x27x27"),
         ("64x26x28", "64x28x26", "`crop 26x26` on both"),
         ("64", "32x7x7", "`flatten` the 32x7x7"),

@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 
 from cnnc.core.arrays import Array
-from cnnc.core.files import unwritable
+from cnnc.core.files import write_error
 
 LIMIT = 2**31 - 2**25  # bytes of a protobuf message, less room for what is not weights
 _ALIGN = 4096  # runtimes map tensors into memory where they begin at a page (onnx.proto, external_data)
@@ -47,7 +47,7 @@ class Staged(NamedTuple):
         except OSError as error:
             if not known:
                 remove([data])
-            raise unwritable(self.path, error) from error
+            raise write_error(self.path, error) from error
         remove(file for file in stale if file != data)
         return data if self.path.is_symlink() else self.path.parent / data.name
 
@@ -72,7 +72,7 @@ def staged(model: onnx.ModelProto, outside: Mapping[str, Array], path: Path) -> 
         onnx.checker.check_model(str(folder / "model.onnx"), full_check=True)
         yield Staged(model, folder, weights, path)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)

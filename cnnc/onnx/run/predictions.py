@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.arrays import Array
-from cnnc.core.files import replacing
+from cnnc.core.files import atomic_replacement
 from cnnc.data.prediction_inputs import Entry
 from cnnc.onnx.run.batched_run import Guess, guesses, run_batched
 from cnnc.onnx.run.session import Session
@@ -95,7 +95,7 @@ class Answer(NamedTuple):
 
         array = self.labels if self.kind == "label map" else self.values
         written = [path.with_name(f"{path.name}.npy")]
-        with replacing(written[0]) as temporary, temporary.open("wb") as file:
+        with atomic_replacement(written[0]) as temporary, temporary.open("wb") as file:
             np.save(file, array)
         if self.kind == "picture" or (self.kind == "label map" and array.ndim == 2 and array.dtype == np.uint8):
             written.append(path.with_name(f"{path.name}.png"))

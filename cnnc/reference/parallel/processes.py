@@ -177,7 +177,7 @@ class Crew:
         return found
 
     def memory(self) -> list[tuple[int | None, int]]:
-        """For each worker, by how much it has grown at work and what it held at most, in bytes (see `Meter`)."""
+        """For each worker, by how much it has grown at work and what it held at most, in bytes (see `MemoryMeter`)."""
         for _, line in self._workers:
             self._send(line, MEMORY)
         return [self._receive(line) for _, line in self._workers]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from cnnc.core.arrays import Array
-from cnnc.core.process_memory import Meter
+from cnnc.core.process_memory import MemoryMeter
 from cnnc.graph.graph import needed
 from cnnc.reference.engine import backward_part, forward_part, own_numbers
 from cnnc.reference.parallel.pipe import Line
@@ -41,7 +41,7 @@ def work(end: int, file: int) -> None:
 
 def _serve(job: Job, memory: mmap.mmap, line: Line) -> None:
     weights = {name: place.array(memory) for name, place in job.weights.items()}
-    meter = Meter()
+    meter = MemoryMeter()
     saved: dict[str, Any] = {}
     count = 0
     while True:
@@ -53,7 +53,7 @@ def _serve(job: Job, memory: mmap.mmap, line: Line) -> None:
                     saved = _ahead(job, memory, weights, order, line)
                 case Back():
                     _back(job, memory, weights, order, saved, count)
-            line.send((meter.growth, meter.whole) if order == MEMORY else None)
+            line.send((meter.growth, meter.process_peak) if order == MEMORY else None)
         except (EOFError, OSError):
             raise
         except Exception as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnc.core.files import make_folder, read_bytes, replacing, sweep, write_atomic
+from cnnc.core.files import atomic_replacement, make_folder, read_bytes, remove_temporary_files, write_atomic
 from cnnc.diagnostics import CnncError, Exit
 
 
@@ -45,7 +45,7 @@ def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path, error: BaseExcep
     path.write_bytes(b"before")
 
     def write() -> None:
-        with replacing(path) as temporary:
+        with atomic_replacement(path) as temporary:
             temporary.write_bytes(b"half")
             raise error
 
@@ -113,6 +113,6 @@ def test_reading(tmp_path: Path) -> None:
 def test_sweep_takes_only_what_is_left_of_that_file(tmp_path: Path) -> None:
     for name in (".x.abc.part", ".y.abc.part", "x", "x.part", ".x.abc"):
         (tmp_path / name).touch()
-    sweep(tmp_path / "x")
+    remove_temporary_files(tmp_path / "x")
     assert sorted(p.name for p in tmp_path.iterdir()) == [".x.abc", ".y.abc.part", "x", "x.part"]
-    sweep(tmp_path / "nowhere" / "x")
+    remove_temporary_files(tmp_path / "nowhere" / "x")

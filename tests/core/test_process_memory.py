@@ -12,10 +12,10 @@ from tests.cli.conftest import environment
 from tests.paths import ROOT
 
 GROW = """
-from cnnc.core.process_memory import Meter
+from cnnc.core.process_memory import MemoryMeter
 
 bytearray(200_000_000)[::4096]
-meter = Meter()
+meter = MemoryMeter()
 held = b"1" * 20_000_000
 print(meter.growth)
 """

@@ -1,0 +1,1 @@
+"""Tests of what every package imports: files, process memory."""
