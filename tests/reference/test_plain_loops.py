@@ -17,8 +17,9 @@ from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Input
 from cnnc.ops.pool import Pool
+from cnnc.ops.window import Geometry
 from cnnc.reference.engine import backward, forward
-from cnnc.reference.kernels.windows import Geometry, windows_of
+from cnnc.reference.kernels.windows import windows_of
 from cnnc.reference.layout import to_channels_first, to_channels_last
 from tests.op_cases import random_weights
 from tests.reference import plain
