@@ -53,7 +53,7 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
                 tuple(np.asarray(column[:]) for column in side) for side in (examples.inputs, examples.targets)
             )
             seconds = timed(lambda: one_step(run, 0, 0, inputs, targets), seconds)
-            whole = meter.whole + sum(held for _, held in (run.crew.memory() if run.crew is not None else []))
+            whole = meter.whole + sum(held for _, held in (run.workers.memory() if run.workers is not None else []))
     return {"rate": batch / seconds, "memory": whole}
 
 

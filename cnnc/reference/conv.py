@@ -258,7 +258,7 @@ def conv(op: Conv, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode
 
 @backward_of(Conv)
 def conv_backward(
-    op: Conv, weights: Mapping[str, Array], saved: tuple[Array | None, Axes], gradient: Array, want: bool
+    op: Conv, weights: Mapping[str, Array], saved: tuple[Array | None, Axes], gradient: Array, needs_dx: bool
 ) -> Gradients:
     x, spatial = saved
     g = geometry_of(op, spatial)
@@ -266,8 +266,8 @@ def conv_backward(
     weight = turned(weights["weight"]) if op.flip else weights["weight"]
     dx: Array | None = None
     if x is None:
-        return Gradients((input_gradient(gradient, weight, g, spatial, op.groups) if want else None,))
-    if want:
+        return Gradients((input_gradient(gradient, weight, g, spatial, op.groups) if needs_dx else None,))
+    if needs_dx:
         dx, dweight = gradients(x, gradient, weight, g, spatial, op.groups)
     else:
         dweight = kernel_gradient(x, gradient, g, op.groups)

@@ -40,11 +40,11 @@ def conv_transpose(op: ConvTranspose, weights: Mapping[str, Array], inputs: tupl
 
 @backward_of(ConvTranspose)
 def conv_transpose_backward(
-    op: ConvTranspose, weights: Mapping[str, Array], x: Array, gradient: Array, want: bool
+    op: ConvTranspose, weights: Mapping[str, Array], x: Array, gradient: Array, needs_dx: bool
 ) -> Gradients:
     g = geometry_of(op, x.shape[1:-1])
     gradient = np.ascontiguousarray(gradient)
-    dx = convolve(gradient, weights["weight"], g, op.groups) if want else None
+    dx = convolve(gradient, weights["weight"], g, op.groups) if needs_dx else None
     if op.frozen:
         return Gradients((dx,))
     found = {"weight": kernel_gradient(gradient, np.ascontiguousarray(x), g, op.groups)}

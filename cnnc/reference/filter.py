@@ -33,7 +33,7 @@ def filtered(op: Filter, weights: Mapping[str, Array], inputs: tuple[Array, ...]
 
 @backward_of(Filter)
 def filtered_backward(
-    op: Filter, weights: Mapping[str, Array], shape: tuple[int, ...], gradient: Array, want: bool
+    op: Filter, weights: Mapping[str, Array], shape: tuple[int, ...], gradient: Array, needs_dx: bool
 ) -> Gradients:
     g = geometry_of(op, shape[1:-1])
     padded = np.zeros((shape[0], *g.padded_sizes(shape[1:-1]), shape[-1]), gradient.dtype)

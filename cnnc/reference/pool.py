@@ -28,16 +28,16 @@ NoWeights = Mapping[str, Array]
 # --- pool ------------------------------------------------------------------------------------------------------
 
 
-class Saved(NamedTuple):
-    """What a pool's backward needs: the input's shape; and input and value, where the gradient depends on them.
+class PoolSaved(NamedTuple):
+    """What a pool's backward needs: the input's shape, and input and output where the gradient depends on them.
 
-    `own` says that nobody else will look at the input.
+    `may_overwrite_input` says that nothing else reads the input, as in `Mode`.
     """
 
     shape: tuple[int, ...]
     x: Array | None = None
-    value: Array | None = None
-    own: bool = False
+    y: Array | None = None
+    may_overwrite_input: bool = False
 
 
 @forward_of(Pool)
@@ -56,17 +56,17 @@ def pool(op: Pool, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) ->
         y = _over_taps(x, g, lambda seen, index: seen)
         y /= _element_counts(op, spatial).astype(x.dtype)
     keeps = op.kind in ("max", "l2", "lp")
-    return Outcome(y, Saved(x.shape, x, y, mode.own) if keeps else Saved(x.shape))
+    return Outcome(y, PoolSaved(x.shape, x, y, mode.may_overwrite_input) if keeps else PoolSaved(x.shape))
 
 
 @backward_of(Pool)
-def pool_backward(op: Pool, weights: NoWeights, saved: Saved, gradient: Array, want: bool) -> Gradients:
+def pool_backward(op: Pool, weights: NoWeights, saved: PoolSaved, gradient: Array, needs_dx: bool) -> Gradients:
     spatial = saved.shape[1:-1]
     g = geometry_of(op, spatial)
-    if saved.x is not None and saved.value is not None:
+    if saved.x is not None and saved.y is not None:
         if op.kind == "max":
-            return Gradients((_max_gradient(saved.x, saved.value, gradient, g, saved.own),))
-        return Gradients((_norm_gradient(op.order, pad(saved.x, g.pads), saved.value, gradient, saved.shape, g),))
+            return Gradients((_max_gradient(saved.x, saved.y, gradient, g, saved.may_overwrite_input),))
+        return Gradients((_norm_gradient(op.order, pad(saved.x, g.pads), saved.y, gradient, saved.shape, g),))
     if op.kind == "weighted":
         share = _tap_shares(op, spatial, gradient.dtype)
         return Gradients((_spread(saved.shape, g, gradient, lambda at, number, index: gradient[at] * share(index)),))
@@ -291,7 +291,7 @@ def _first(hit: Array) -> Array:
 
 
 @backward_of(GlobalPool)
-def global_pool_backward(op: GlobalPool, weights: NoWeights, saved: Any, gradient: Array, want: bool) -> Gradients:
+def global_pool_backward(op: GlobalPool, weights: NoWeights, saved: Any, gradient: Array, needs_dx: bool) -> Gradients:
     shape, kept = saved
     count = math.prod(shape[1:-1])
     g = gradient.reshape(shape[0], 1, shape[-1])
@@ -320,7 +320,7 @@ def unpool(op: Unpool, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode
 
 
 @backward_of(Unpool)
-def unpool_backward(op: Unpool, weights: NoWeights, winner: Array, gradient: Array, want: bool) -> Gradients:
+def unpool_backward(op: Unpool, weights: NoWeights, winner: Array, gradient: Array, needs_dx: bool) -> Gradients:
     """Each value's gradient is that of its place; what the pool read only decides on places, so it has none."""
     assert op.pool is not None
     g = geometry_of(op.pool, gradient.shape[1:-1])
@@ -344,7 +344,7 @@ def upsample(op: Upsample, weights: NoWeights, inputs: tuple[Array, ...], mode: 
 
 
 @backward_of(Upsample)
-def upsample_backward(op: Upsample, weights: NoWeights, saved: Any, gradient: Array, want: bool) -> Gradients:
+def upsample_backward(op: Upsample, weights: NoWeights, saved: Any, gradient: Array, needs_dx: bool) -> Gradients:
     dx = gradient
     for axis, n in enumerate(op.n, start=1):
         if n > 1:
@@ -416,7 +416,7 @@ def maxout(op: Maxout, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode
 
 
 @backward_of(Maxout)
-def maxout_backward(op: Maxout, weights: NoWeights, winner: Array, gradient: Array, want: bool) -> Gradients:
+def maxout_backward(op: Maxout, weights: NoWeights, winner: Array, gradient: Array, needs_dx: bool) -> Gradients:
     dx = np.empty((*gradient.shape[:-1], gradient.shape[-1] * op.n), gradient.dtype)
     for r in range(op.n):
         dx[..., r :: op.n] = gradient * (winner == r)
