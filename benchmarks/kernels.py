@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cnnc.ops.window import Geometry
 from cnnc.reference.conv import convolve, input_gradient, kernel_gradient
-from cnnc.reference.kernels.windows import Geometry
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
 
 

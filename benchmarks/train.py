@@ -53,7 +53,9 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
                 tuple(np.asarray(column[:]) for column in side) for side in (examples.inputs, examples.targets)
             )
             seconds = timed(lambda: one_step(run, 0, 0, inputs, targets), seconds)
-            whole = meter.process_peak + sum(held for _, held in (run.crew.memory() if run.crew is not None else []))
+            whole = meter.process_peak + sum(
+                held for _, held in (run.workers.memory() if run.workers is not None else [])
+            )
     return {"rate": batch / seconds, "memory": whole}
 
 
@@ -80,7 +82,7 @@ def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
         loss(net.module(x), y).backward()
         optimizer.step()
 
-    return {"rate": batch / timed(step, seconds), "memory": MemoryMeter().whole}
+    return {"rate": batch / timed(step, seconds), "memory": MemoryMeter().process_peak}
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 from cnnc.core.arguments import Axes, Pads
 from cnnc.core.record import Record
@@ -174,6 +175,11 @@ class TransposedRule(Record):
         e = f"{self.e}" if self.d == 1 else f"({self.d}·({self.k} - 1) + 1)"
         return f"({self.m} - 1)·{self.s} - {self.begin} - {self.end} + {e} + {self.extra} = {self.out}"
 
+    @property
+    def convolution(self) -> AxisRule:
+        """The rule of the convolution from the output back to the input; its output size is m, as extra < s."""
+        return AxisRule(self.out, self.k, self.s, self.begin, self.end, self.d)
+
 
 def transposed_rules(x: TensorType, k: Axes, s: Axes, p: Pads, d: Axes, extra: Axes) -> tuple[TransposedRule, ...]:
     """The transposed rule on each axis. `same` makes it m·s, an odd padding's larger half at the end.
@@ -205,6 +211,42 @@ def _no_same(k: Axes, s: Axes, d: Axes, extra: Axes) -> ShapeError:
         help=f"output_pad={short_of}, or k={max(s)} or more",
         argument="p",
     )
+
+
+class Geometry(NamedTuple):
+    """Where the windows of a layer lie, axis by axis: kernel k, stride s, dilation d, padding (begin, end), output size.
+
+    Window i of an axis reads the elements i·s, i·s + d, ..., i·s + (k - 1)·d of the padded input.
+    """
+
+    k: Axes
+    s: Axes
+    d: Axes
+    pads: tuple[tuple[int, int], ...]
+    out: Axes
+
+    @classmethod
+    def of(cls, rules: Sequence[AxisRule | TransposedRule]) -> Self:
+        """The geometry for `op.rules(x)`; for a transposed layer, that of the convolution from its output to its input.
+
+        The padding at the end reaches as far as the last window, which may overhang with `ceil`.
+        """
+        axes = [rule.convolution if isinstance(rule, TransposedRule) else rule for rule in rules]
+        return cls(
+            tuple(r.k for r in axes),
+            tuple(r.s for r in axes),
+            tuple(r.d for r in axes),
+            tuple((r.begin, max(r.end, (r.out - 1) * r.s + r.e - r.m - r.begin)) for r in axes),
+            tuple(r.out for r in axes),
+        )
+
+    @property
+    def padded(self) -> bool:
+        return any(begin or end for begin, end in self.pads)
+
+    def padded_sizes(self, spatial: Axes) -> Axes:
+        """The sizes of an input of these sizes with its padding."""
+        return tuple(m + begin + end for m, (begin, end) in zip(spatial, self.pads, strict=True))
 
 
 def spread(e: int, s: int, begin: int) -> Window:

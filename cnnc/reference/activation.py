@@ -55,12 +55,12 @@ SELU_GAMMA = 1.05070102214813232421875
 @forward_of(Relu)
 def relu(op: Relu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
-    y = floored(x, over=mode.own)
+    y = floored(x, over=mode.may_overwrite_input)
     return Outcome(y, y)
 
 
 @backward_of(Relu)
-def relu_backward(op: Relu, weights: NoWeights, y: Array, gradient: Array, want: bool) -> Gradients:
+def relu_backward(op: Relu, weights: NoWeights, y: Array, gradient: Array, needs_dx: bool) -> Gradients:
     into = gradient if gradient.flags.writeable and gradient.flags.c_contiguous else np.empty(y.shape, y.dtype)
     for at in few(len(y), y[:1].size):
         np.multiply(gradient[at], y[at] > 0, out=into[at])
@@ -74,7 +74,9 @@ def leaky_relu(op: LeakyRelu, weights: NoWeights, inputs: tuple[Array, ...], mod
 
 
 @backward_of(LeakyRelu)
-def leaky_relu_backward(op: LeakyRelu, weights: NoWeights, positive: Array, gradient: Array, want: bool) -> Gradients:
+def leaky_relu_backward(
+    op: LeakyRelu, weights: NoWeights, positive: Array, gradient: Array, needs_dx: bool
+) -> Gradients:
     return Gradients((gradient * _either(positive, 1, op.slope, gradient.dtype),))
 
 
@@ -85,10 +87,10 @@ def prelu(op: Prelu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) 
 
 
 @backward_of(Prelu)
-def prelu_backward(op: Prelu, weights: NoWeights, x: Array, gradient: Array, want: bool) -> Gradients:
+def prelu_backward(op: Prelu, weights: NoWeights, x: Array, gradient: Array, needs_dx: bool) -> Gradients:
     """He et al. 2015, equation 8: a channel's slope has the gradient Σ gradient·min(x, 0)."""
     found = {"slope": channel_sum(gradient * np.minimum(x, 0)).astype(x.dtype)}
-    if not want:
+    if not needs_dx:
         return Gradients((None,), found)
     positive = x > 0
     return Gradients((gradient * (positive + weights["slope"] * ~positive),), found)
@@ -170,7 +172,7 @@ def sigmoid(op: Sigmoid, weights: NoWeights, inputs: tuple[Array, ...], mode: Mo
 
 
 @backward_of(Sigmoid)
-def sigmoid_backward(op: Sigmoid, weights: NoWeights, y: Array, gradient: Array, want: bool) -> Gradients:
+def sigmoid_backward(op: Sigmoid, weights: NoWeights, y: Array, gradient: Array, needs_dx: bool) -> Gradients:
     return Gradients((gradient * y * (1 - y),))
 
 
@@ -181,7 +183,7 @@ def tanh(op: Tanh, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) ->
 
 
 @backward_of(Tanh)
-def tanh_backward(op: Tanh, weights: NoWeights, y: Array, gradient: Array, want: bool) -> Gradients:
+def tanh_backward(op: Tanh, weights: NoWeights, y: Array, gradient: Array, needs_dx: bool) -> Gradients:
     return Gradients((gradient * (1 - y * y),))
 
 
@@ -268,7 +270,7 @@ def _mills(degree: int) -> tuple[float, ...]:
 
 
 @backward_of(Abs, Clip, Elu, Gelu, HardSigmoid, HardSwish, Mish, Relu6, Selu, Silu, Softplus)
-def times_slope(op: Any, weights: NoWeights, slope: Array, gradient: Array, want: bool) -> Gradients:
+def times_slope(op: Any, weights: NoWeights, slope: Array, gradient: Array, needs_dx: bool) -> Gradients:
     """For all whose forward kept the derivative at each element."""
     return Gradients((gradient * slope,))
 
@@ -301,7 +303,7 @@ def softmax(op: Softmax, weights: NoWeights, inputs: tuple[Array, ...], mode: Mo
 
 
 @backward_of(Softmax)
-def softmax_backward(op: Softmax, weights: NoWeights, y: Array, gradient: Array, want: bool) -> Gradients:
+def softmax_backward(op: Softmax, weights: NoWeights, y: Array, gradient: Array, needs_dx: bool) -> Gradients:
     return Gradients((y * (gradient - (gradient * y).sum(-1, keepdims=True)),))
 
 
@@ -314,7 +316,7 @@ def log_softmax(op: LogSoftmax, weights: NoWeights, inputs: tuple[Array, ...], m
 
 
 @backward_of(LogSoftmax)
-def log_softmax_backward(op: LogSoftmax, weights: NoWeights, y: Array, gradient: Array, want: bool) -> Gradients:
+def log_softmax_backward(op: LogSoftmax, weights: NoWeights, y: Array, gradient: Array, needs_dx: bool) -> Gradients:
     return Gradients((gradient - np.exp(y) * gradient.sum(-1, keepdims=True),))
 
 
@@ -327,7 +329,7 @@ def scale(op: Scale, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) 
 
 
 @backward_of(Scale)
-def scale_backward(op: Scale, weights: NoWeights, saved: Any, gradient: Array, want: bool) -> Gradients:
+def scale_backward(op: Scale, weights: NoWeights, saved: Any, gradient: Array, needs_dx: bool) -> Gradients:
     return Gradients((gradient * op.factor,))
 
 
@@ -337,7 +339,7 @@ def identity(op: Identity, weights: NoWeights, inputs: tuple[Array, ...], mode: 
 
 
 @backward_of(Identity)
-def identity_backward(op: Identity, weights: NoWeights, saved: Any, gradient: Array, want: bool) -> Gradients:
+def identity_backward(op: Identity, weights: NoWeights, saved: Any, gradient: Array, needs_dx: bool) -> Gradients:
     return Gradients((gradient,))
 
 
@@ -356,5 +358,7 @@ def dropout(op: Dropout | DropPath, weights: NoWeights, inputs: tuple[Array, ...
 
 
 @backward_of(Dropout, DropPath)
-def dropout_backward(op: Dropout | DropPath, weights: NoWeights, mask: Any, gradient: Array, want: bool) -> Gradients:
+def dropout_backward(
+    op: Dropout | DropPath, weights: NoWeights, mask: Any, gradient: Array, needs_dx: bool
+) -> Gradients:
     return Gradients((gradient if mask is None else gradient * mask,))

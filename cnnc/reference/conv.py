@@ -23,26 +23,16 @@ import numpy as np
 
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
-from cnnc.ops import window
 from cnnc.ops.conv import Conv
+from cnnc.ops.window import Geometry, effective
 from cnnc.reference.kernels import im2col as correlation
 from cnnc.reference.kernels import winograd
 from cnnc.reference.kernels.channelwise import Offset, channel_sum
 from cnnc.reference.kernels.depthwise import depthwise, depthwise_kernel
-from cnnc.reference.kernels.windows import Geometry, interior, taps
+from cnnc.reference.kernels.windows import geometry_of, interior, taps
 from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
 FEW_CHANNELS, MANY_PHASES = 16, 16  # of narrow products: all taps at once are quicker than so many one after the other
-
-
-@cache
-def geometry(op: Conv, spatial: Axes) -> Geometry:
-    pads = window.resolve(op.p, spatial, op.k, op.s, op.d)
-    out = tuple(
-        window.AxisRule(m, k, s, b, e, d).out
-        for m, k, s, (b, e), d in zip(spatial, op.k, op.s, pads, op.d, strict=True)
-    )
-    return Geometry(op.k, op.s, op.d, pads, out)
 
 
 def kernel_of(weight: Array) -> Array:
@@ -110,7 +100,7 @@ def _by_phases(gradient: Array, weight: Array, g: Geometry, spatial: Axes, by_ch
 def _turned(chosen: tuple[Phase, ...], sizes: Axes, dilations: Axes) -> tuple[tuple[slice, ...], Geometry]:
     """The part of a gradient of these sizes that a phase needs, and the windows on it."""
     # full correlation: pad by e - 1 less what the input was padded by; crop where that is negative
-    reach = [window.effective(len(phase.taps), d) - 1 for phase, d in zip(chosen, dilations, strict=True)]
+    reach = [effective(len(phase.taps), d) - 1 for phase, d in zip(chosen, dilations, strict=True)]
     begins = [r - phase.begin for r, phase in zip(reach, chosen, strict=True)]
     ends = [p.size + r - m - b for p, r, m, b in zip(chosen, reach, sizes, begins, strict=True)]
     inner = (slice(max(0, -b), max(0, m + min(0, e))) for m, b, e in zip(sizes, begins, ends, strict=True))
@@ -142,7 +132,7 @@ def _by_col2im(gradient: Array, weight: Array, g: Geometry, spatial: Axes) -> Ar
         mine = gradient[i : i + step]
         columns = mine.reshape(len(mine) * rows, -1) @ kernel  # (n·OH·OW, O) @ (O, kh·kw·C)
         columns = columns.reshape(len(mine), *g.out, -1, channels)  # (n, OH, OW, kh·kw, C)
-        padded = np.zeros((len(mine), *g.sizes(spatial), channels), gradient.dtype)
+        padded = np.zeros((len(mine), *g.padded_sizes(spatial), channels), gradient.dtype)
         for number, (_, place) in enumerate(taps(g)):
             padded[place] += columns[..., number, :]
         dx[i : i + step] = padded[interior(spatial, g.pads)]
@@ -260,7 +250,7 @@ def turned(weight: Array) -> Array:
 @forward_of(Conv, fresh_output=True)
 def conv(op: Conv, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
-    g = geometry(op, x.shape[1:-1])
+    g = geometry_of(op, x.shape[1:-1])
     weight = turned(weights["weight"]) if op.flip else weights["weight"]
     y = convolve(x, weight, g, op.groups, weights.get("bias"), exact=not mode.training)
     return Outcome(y, (None if op.frozen else x, x.shape[1:-1]))
@@ -268,16 +258,16 @@ def conv(op: Conv, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode
 
 @backward_of(Conv)
 def conv_backward(
-    op: Conv, weights: Mapping[str, Array], saved: tuple[Array | None, Axes], gradient: Array, want: bool
+    op: Conv, weights: Mapping[str, Array], saved: tuple[Array | None, Axes], gradient: Array, needs_dx: bool
 ) -> Gradients:
     x, spatial = saved
-    g = geometry(op, spatial)
+    g = geometry_of(op, spatial)
     gradient = np.ascontiguousarray(gradient)
     weight = turned(weights["weight"]) if op.flip else weights["weight"]
     dx: Array | None = None
     if x is None:
-        return Gradients((input_gradient(gradient, weight, g, spatial, op.groups) if want else None,))
-    if want:
+        return Gradients((input_gradient(gradient, weight, g, spatial, op.groups) if needs_dx else None,))
+    if needs_dx:
         dx, dweight = gradients(x, gradient, weight, g, spatial, op.groups)
     else:
         dweight = kernel_gradient(x, gradient, g, op.groups)

@@ -8,30 +8,30 @@ weight (C, O/groups, kh, kw) is the convolution's as it stands: that maps O chan
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.core.tensor import TensorType
-from cnnc.ops import window
 from cnnc.ops.conv import ConvTranspose
 from cnnc.reference.conv import convolve, input_gradient, kernel_gradient
 from cnnc.reference.kernels.channelwise import Offset, channel_sum
-from cnnc.reference.kernels.windows import Geometry
+from cnnc.reference.kernels.windows import geometry_of
 from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
 
-def geometry(op: ConvTranspose, spatial: Axes) -> tuple[Geometry, Axes]:
-    """The windows of the convolution from the output to an input of these sizes, and the output's sizes."""
-    rules = window.transposed_rules(TensorType((1, *spatial)), op.k, op.s, op.p, op.d, op.output_pad)
-    return Geometry(op.k, op.s, op.d, tuple((r.begin, r.end) for r in rules), spatial), tuple(r.out for r in rules)
+@cache
+def _output_sizes(op: ConvTranspose, spatial: Axes) -> Axes:
+    return tuple(rule.out for rule in op.rules(TensorType((1, *spatial))))
 
 
 @forward_of(ConvTranspose, fresh_output=True)
 def conv_transpose(op: ConvTranspose, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
-    g, out = geometry(op, x.shape[1:-1])
+    spatial = x.shape[1:-1]
+    g, out = geometry_of(op, spatial), _output_sizes(op, spatial)
     y = input_gradient(np.ascontiguousarray(x), weights["weight"], g, out, op.groups)
     if op.bias:
         Offset(weights["bias"]).add(y)
@@ -40,11 +40,11 @@ def conv_transpose(op: ConvTranspose, weights: Mapping[str, Array], inputs: tupl
 
 @backward_of(ConvTranspose)
 def conv_transpose_backward(
-    op: ConvTranspose, weights: Mapping[str, Array], x: Array, gradient: Array, want: bool
+    op: ConvTranspose, weights: Mapping[str, Array], x: Array, gradient: Array, needs_dx: bool
 ) -> Gradients:
-    g, _ = geometry(op, x.shape[1:-1])
+    g = geometry_of(op, x.shape[1:-1])
     gradient = np.ascontiguousarray(gradient)
-    dx = convolve(gradient, weights["weight"], g, op.groups) if want else None
+    dx = convolve(gradient, weights["weight"], g, op.groups) if needs_dx else None
     if op.frozen:
         return Gradients((dx,))
     found = {"weight": kernel_gradient(gradient, np.ascontiguousarray(x), g, op.groups)}

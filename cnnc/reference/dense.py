@@ -23,10 +23,10 @@ def fc(op: Fc, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mo
 
 @backward_of(Fc)
 def fc_backward(
-    op: Fc, weights: Mapping[str, Array], saved: tuple[Array, tuple[int, ...]], gradient: Array, want: bool
+    op: Fc, weights: Mapping[str, Array], saved: tuple[Array, tuple[int, ...]], gradient: Array, needs_dx: bool
 ) -> Gradients:
     flat, shape = saved
-    dx = to_channels_last((gradient @ weights["weight"]).reshape(shape)) if want else None
+    dx = to_channels_last((gradient @ weights["weight"]).reshape(shape)) if needs_dx else None
     if op.frozen:
         return Gradients((dx,))
     found = {"weight": gradient.T @ flat}  # (out, N) @ (N, in)
@@ -57,14 +57,14 @@ def bilinear(op: Bilinear, weights: Mapping[str, Array], inputs: tuple[Array, ..
 
 @backward_of(Bilinear)
 def bilinear_backward(
-    op: Bilinear, weights: Mapping[str, Array], saved: Product, gradient: Array, want: bool
+    op: Bilinear, weights: Mapping[str, Array], saved: Product, gradient: Array, needs_dx: bool
 ) -> Gradients:
     """Of y = aᵀ·M·b: dM = dy·a·bᵀ, da = dy·M·b, db = dy·Mᵀ·a, each summed over the outputs."""
     a, b, shapes, right = saved
     count, matrices = a.shape[0], weights["weight"]
     left = (gradient[:, :, None] * a[:, None, :]).reshape(count, -1)  # (N, O·A)
     dweight = (left.T @ b).reshape(matrices.shape)  # (O·A, N) @ (N, B)
-    if not want:
+    if not needs_dx:
         return Gradients((None, None), {"weight": dweight})
     da = (gradient[:, None, :] @ right)[:, 0]  # (N, 1, O) @ (N, O, A)
     db = left @ matrices.reshape(-1, b.shape[1])  # (N, O·A) @ (O·A, B)

@@ -1,15 +1,19 @@
-"""Runs a Graph forward and backward in NumPy: reverse-mode differentiation over a list of layers.
+"""Runs a graph forward and backward in NumPy: reverse-mode differentiation over the list of layers.
 
-In: a graph, its weights (in ONNX's layouts), a batch for each input, channels first. Out: the values of the
-layers, and the gradients of weights and inputs. It updates nothing: running statistics come back as values.
-The gradients of a tensor with several readers, and of weights that several layers share, add up; frozen
-weights have none, and where only they would learn nothing is propagated.
+In: a graph, its weights (shaped as in ONNX), and feeds: a batch for each input, channels first. Out: the outputs of
+layers, and the gradients of weights and inputs. The engine updates nothing: new running statistics are returned. The
+gradients of a tensor with several readers, and of weights that several layers share, are summed; frozen weights get
+none, and where no trainable weight lies upstream nothing is propagated.
 
-Inside the engine tensors are channels last, (N, *spatial, C), so that a window's row is one contiguous
-run of memory and every convolution is a plain matrix product of rows; `to_channels_last` and `to_channels_first` are the border.
+Inside the engine tensors are channels last, (N, *spatial, C), so that a row of a window is one contiguous run of
+memory and every convolution is a matrix product of rows. `layout.py` converts on the way in and out.
 
-A batch goes through the whole network in as many parts as there are threads. The functions of the layers see
-a part, and know nothing of threads; one that needs the whole batch (batch norm) says `mode.total`.
+A batch is split into shards, one per thread, and each shard goes through the whole network. The layers' functions see
+one shard and know nothing of threads; one that needs the whole batch (batch norm) calls `mode.batch_sum`.
+
+    weights = initialize(graph, seed=0)
+    trace = forward(graph, weights, {"input1": images}, training=True)
+    gradients, _ = backward(graph, weights, trace, {"fc1": gradient_of_the_loss})
 """
 
 from __future__ import annotations
@@ -27,40 +31,39 @@ from cnnc.graph.graph import Graph, Node, needed
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
 from cnnc.reference import activation, conv, conv_transpose, dense, filter, merge, norm, pool, reshape, sequence
-from cnnc.reference.feeds import as_computed, check_feeds, fit_sizes, working_dtype
+from cnnc.reference.feeds import check_feeds, fit_sizes, to_working_dtype, working_dtype
 from cnnc.reference.layout import to_channels_first, to_channels_last
-from cnnc.reference.parallel.threads import Meeting, shares, thread_count, together
-from cnnc.reference.registry import BACKWARD, FORWARD, FRESH_OUTPUT, NEEDS_BATCH_SUMS, USES_RNG, Mode, Random
+from cnnc.reference.parallel.threads import AllReduce, run_in_threads, split_evenly, thread_count
+from cnnc.reference.registry import BACKWARD, FORWARD, Mode, Random, traits_of
+
+FAMILIES = (activation, conv, conv_transpose, dense, filter, merge, norm, pool, reshape, sequence)
+"""The layer modules; importing them fills the tables of forward and backward functions."""
+
+# What splitting a batch costs, in multiply-adds or elements that would take as long:
+SHARD_WORK = 4_000_000  # each shard
+BATCH_SUM_WORK = 5_000_000  # each layer that needs sums over the batch, in training
+PARAMETER_WORK = 20  # each parameter, whose gradients of all shards are added up
 
 
 @dataclass
 class Trace:
-    """A forward run: values of layers (channels last), new buffers by full name, and what backward needs.
+    """The result of a forward run: outputs of layers (channels last), new buffers by full name, and what backward needs.
 
-    `parts` are the runs of the batch that the members of `meeting` took, with what their layers saved.
+    `shards` holds, for each shard of `all_reduce`, its slice of the batch and what its layers saved (in training).
     """
 
     values: dict[str, Array] = field(default_factory=dict)
     buffers: Weights = field(default_factory=dict)
-    parts: list[tuple[slice, dict[str, Any]]] = field(default_factory=list)
-    meeting: Meeting = field(default_factory=lambda: Meeting(1))
+    shards: list[tuple[slice, dict[str, Any]]] = field(default_factory=list)
+    all_reduce: AllReduce = field(default_factory=lambda: AllReduce(1))
 
 
-FAMILIES = (activation, conv, conv_transpose, dense, filter, merge, norm, pool, reshape, sequence)
-"""The modules that fill the tables of forward and backward functions."""
-
-
-class _Part(NamedTuple):
-    """What a part of a batch came to."""
+class ShardTrace(NamedTuple):
+    """The result of a forward run of one shard: outputs and saved data by layer, and new buffers by full name."""
 
     values: dict[str, Array]
     saved: dict[str, Any]
     buffers: Weights
-
-
-PART_WORK = 4_000_000  # multiply-adds, or elements, of a part of a batch: below, it costs more than it brings
-MEETING_WORK = 5_000_000  # what a layer that looks at the whole batch costs then, in training
-PARAMETER_WORK = 20  # and a parameter, whose gradients are added up
 
 
 def forward(
@@ -68,104 +71,106 @@ def forward(
     weights: Mapping[str, Array],
     feeds: Mapping[str, Array],
     *,
-    wanted: Iterable[str] | None = None,
+    outputs: Iterable[str] | None = None,
     training: bool = False,
     random: Random | None = None,
     keep_all: bool = False,
 ) -> Trace:
-    """Runs the layers that `wanted` (default: the outputs) need.
+    """Runs the layers that `outputs` need (layer names; default: the outputs of the graph).
 
-    `feeds` are batches (N, *shape), channels first, by the names of the inputs; uint8 is scaled to 0..1.
-    A value is dropped after its last reader, unless it is wanted or `keep_all`; what backward needs is
-    kept in training only. A run computes in the element type of its weights (of its float inputs, where
-    there are none). A graph with symbols runs at every legal size. Raises CnncError E602 for feeds that are
-    missing, do not have the input's shape and type, or are of a size that is not legal.
+    `feeds` are batches (N, *shape), channels first, by input name; uint8 is scaled to 0..1. An activation is dropped
+    after its last reader unless it is one of the outputs or `keep_all` is set; what backward needs is kept in training
+    only. A run computes in the element type of its weights, or of its float inputs where there are no weights. A graph
+    with symbols runs at every legal size. Raises CnncError E602 for feeds that are missing, do not have the input's
+    shape and type, or have a size that is not legal.
     """
-    wanted = tuple(graph.outputs if wanted is None else wanted)
-    order = needed(graph, wanted)
+    outputs = tuple(graph.outputs if outputs is None else outputs)
+    order = needed(graph, outputs)
     inputs = [node for node in order if isinstance(node.op, Input)]
     sized = fit_sizes(graph, inputs, feeds)
-    count = check_feeds([sized.by_name[node.name] for node in inputs], feeds)
+    batch_size = check_feeds([sized.by_name[node.name] for node in inputs], feeds)
     dtype = working_dtype(weights, feeds)
-    runs = [slice(*run) for run in shares(count, parts_of(sized, count, training))]
-    meeting = Meeting(len(runs))
+    slices = [slice(*run) for run in split_evenly(batch_size, shard_count(sized, batch_size, training))]
+    all_reduce = AllReduce(len(slices))
 
-    def run(member: int) -> _Part:
-        mine = {name: feeds[name][runs[member]] for name in feeds}
-        mode = Mode(training, None, partial(meeting.total, member))
-        return forward_part(graph, order, weights, mine, wanted, dtype, mode, own_numbers(random, member), keep_all)
+    def run_shard(shard: int) -> ShardTrace:
+        shard_feeds = {name: feeds[name][slices[shard]] for name in feeds}
+        mode = Mode(training, None, partial(all_reduce.sum, shard))
+        shard_random = random_of_shard(random, shard)
+        return forward_shard(graph, order, weights, shard_feeds, outputs, dtype, mode, shard_random, keep_all)
 
-    parts = together(meeting, run)
-    values = {name: joined([part.values[name] for part in parts]) for name in parts[0].values}
-    saved = [(run, part.saved) for run, part in zip(runs, parts, strict=True)]
-    return Trace(values, parts[0].buffers, saved if training else [], meeting)
+    traces = run_in_threads(all_reduce, run_shard)
+    values = {name: concatenated([trace.values[name] for trace in traces]) for name in traces[0].values}
+    shards = [(run, trace.saved) for run, trace in zip(slices, traces, strict=True)]
+    return Trace(values, traces[0].buffers, shards if training else [], all_reduce)
 
 
-def forward_part(
+def forward_shard(
     graph: Graph,
     order: list[Node],
     weights: Mapping[str, Array],
     feeds: Mapping[str, Array],
-    wanted: tuple[str, ...],
+    outputs: tuple[str, ...],
     dtype: np.dtype[Any],
     mode: Mode,
     random: Random | None,
     keep_all: bool = False,
-) -> _Part:
-    """`forward` of one part of a batch."""
+) -> ShardTrace:
+    """`forward` of one shard of a batch; `mode.random` and `mode.may_overwrite_input` are set here for each layer."""
     readers = {node.name: 0 for node in order}
     for node in order:
         for name in node.inputs:
             readers[name] += 1
-    part = _Part({}, {}, {})
+    trace = ShardTrace({}, {}, {})
     for node in order:
         if isinstance(node.op, Input):
-            part.values[node.name] = to_channels_last(as_computed(node, feeds[node.name], dtype))
+            trace.values[node.name] = to_channels_last(to_working_dtype(node, feeds[node.name], dtype))
             continue
-        # running statistics that layers share are moved on by each in turn
-        own = own_weights(graph, node, weights, part.buffers)
-        inputs = tuple(part.values[name] for name in node.inputs)
+        # layers that share running statistics update them one after the other
+        node_weights = weights_of(graph, node, weights, trace.buffers)
+        inputs = tuple(trace.values[name] for name in node.inputs)
         first = node.inputs[0]
-        free = (
+        may_overwrite = (
             readers[first] == 1
             and not keep_all
-            and first not in wanted
-            and type(graph.by_name[first].op) in FRESH_OUTPUT
+            and first not in outputs
+            and traits_of(graph.by_name[first].op).fresh_output
         )
-        drawn = random(node.name) if random is not None and type(node.op) in USES_RNG else None
-        outcome = FORWARD[type(node.op)](_op(graph, node), own, inputs, Mode(mode.training, drawn, mode.total, free))
-        part.values[node.name] = outcome.value
+        generator = random(node.name) if random is not None and traits_of(node.op).uses_rng else None
+        node_mode = Mode(mode.training, generator, mode.batch_sum, may_overwrite)
+        outcome = FORWARD[type(node.op)](_op(graph, node), node_weights, inputs, node_mode)
+        trace.values[node.name] = outcome.output
         if mode.training:
-            part.saved[node.name] = outcome.saved
-            part.buffers.update({f"{node.parameter_owner}.{k}": v for k, v in outcome.buffers.items()})
+            trace.saved[node.name] = outcome.saved
+            trace.buffers.update({f"{node.parameter_owner}.{k}": v for k, v in outcome.buffers.items()})
         for name in node.inputs:
             readers[name] -= 1
-            if not readers[name] and not keep_all and name not in wanted:
-                del part.values[name]
-    return part
+            if not readers[name] and not keep_all and name not in outputs:
+                del trace.values[name]
+    return trace
 
 
 def backward(
     graph: Graph, weights: Mapping[str, Array], trace: Trace, seeds: Mapping[str, Array], *, want_inputs: bool = False
 ) -> tuple[Weights, Weights]:
-    """The gradients of weights, and of inputs where asked for, given those of some layers' values.
+    """The gradients of the weights by full name, and with `want_inputs` those of the inputs (channels first).
 
-    `seeds` are gradients (channels last) by layer; they are where differentiation begins. What backward
-    has used is dropped from the trace as it goes.
+    `seeds` are the gradients (channels last) of some layers' outputs, where differentiation begins. Saved data is
+    removed from the trace as soon as it has been used, so that a trace serves one backward run.
     """
     order = needed(graph, seeds)
 
-    def run(member: int) -> tuple[Weights, Weights]:
-        at, saved = trace.parts[member]
-        mine = {name: seed[at] for name, seed in seeds.items()}
-        return backward_part(graph, order, weights, saved, mine, want_inputs=want_inputs)
+    def run_shard(shard: int) -> tuple[Weights, Weights]:
+        run, saved = trace.shards[shard]
+        shard_seeds = {name: seed[run] for name, seed in seeds.items()}
+        return backward_shard(graph, order, weights, saved, shard_seeds, want_inputs=want_inputs)
 
-    parts = together(trace.meeting, run)
-    found = {name: reduce(np.add, [weights[name] for weights, _ in parts]) for name in parts[0][0]}
-    return found, {name: joined([inputs[name] for _, inputs in parts]) for name in parts[0][1]}
+    results = run_in_threads(trace.all_reduce, run_shard)
+    of_weights = {name: reduce(np.add, [weights[name] for weights, _ in results]) for name in results[0][0]}
+    return of_weights, {name: concatenated([inputs[name] for _, inputs in results]) for name in results[0][1]}
 
 
-def backward_part(
+def backward_shard(
     graph: Graph,
     order: list[Node],
     weights: Mapping[str, Array],
@@ -174,48 +179,49 @@ def backward_part(
     *,
     want_inputs: bool = False,
 ) -> tuple[Weights, Weights]:
-    """`backward` of one part of a batch."""
-    learns = _learns(graph, want_inputs)
-    flowing = {name: seed.view() for name, seed in seeds.items()}  # gradients of values that are still to be passed on
-    for seed in flowing.values():
+    """`backward` of one shard of a batch."""
+    differentiated = _differentiated(graph, want_inputs)
+    pending = {name: seed.view() for name, seed in seeds.items()}  # gradients of outputs that are still to be passed on
+    for seed in pending.values():
         seed.flags.writeable = False  # it is the caller's
-    found: Weights = {}
-    inputs: Weights = {}
+    of_weights: Weights = {}
+    of_inputs: Weights = {}
     for node in reversed(order):
-        gradient = flowing.pop(node.name, None)
-        if gradient is None or node.name not in learns:
+        gradient = pending.pop(node.name, None)
+        if gradient is None or node.name not in differentiated:
             continue
         if isinstance(node.op, Input):
-            inputs[node.name] = to_channels_first(gradient)
+            of_inputs[node.name] = to_channels_first(gradient)
             continue
-        own = own_weights(graph, node, weights)
-        want = any(name in learns for name in node.inputs)
-        result = BACKWARD[type(node.op)](_op(graph, node), own, saved.pop(node.name), gradient, want)
+        node_weights = weights_of(graph, node, weights)
+        needs_dx = any(name in differentiated for name in node.inputs)
+        result = BACKWARD[type(node.op)](_op(graph, node), node_weights, saved.pop(node.name), gradient, needs_dx)
         del gradient
         for name, value in result.weights.items():
             full = f"{node.parameter_owner}.{name}"
-            found[full] = found[full] + value if full in found else value
-        for i, (name, part) in enumerate(zip(node.inputs, result.inputs, strict=True)):
-            if part is not None and name in learns:
-                if any(part is other for other in result.inputs[:i]):
-                    part.flags.writeable = False
-                flowing[name] = _added(flowing[name], part) if name in flowing else part
-    return found, inputs
+            of_weights[full] = of_weights[full] + value if full in of_weights else value
+        for i, (name, dx) in enumerate(zip(node.inputs, result.inputs, strict=True)):
+            if dx is not None and name in differentiated:
+                if any(dx is other for other in result.inputs[:i]):
+                    dx.flags.writeable = False
+                pending[name] = _summed(pending[name], dx) if name in pending else dx
+    return of_weights, of_inputs
 
 
-def _added(a: Array, b: Array) -> Array:
-    """The sum of two gradients of one value, in the place of one that is nobody else's."""
-    place = next((x for x in (a, b) if x.flags.writeable and x.dtype == np.result_type(a, b)), None)
-    return np.add(a, b, out=place)
+def _summed(a: Array, b: Array) -> Array:
+    """The sum of two gradients of one tensor, written into one of them that may be overwritten, if there is one."""
+    target = next((x for x in (a, b) if x.flags.writeable and x.dtype == np.result_type(a, b)), None)
+    return np.add(a, b, out=target)
 
 
-def joined(parts: list[Array]) -> Array:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+def concatenated(shards: list[Array]) -> Array:
+    """One batch made of its shards."""
+    return shards[0] if len(shards) == 1 else np.concatenate(shards)
 
 
 @dataclass(frozen=True)
-class StepNumbers:
-    """The random numbers of a training step: for each layer a generator of its own, the same whenever it is asked."""
+class StepRandom:
+    """The random generators of a training step: for each layer a new one, the same each time the layer asks."""
 
     seed: int
     epoch: int
@@ -225,60 +231,60 @@ class StepNumbers:
         return np.random.default_rng([self.seed, 2, self.epoch, self.step, *layer.encode()])
 
 
-def own_numbers(random: Random | None, member: int) -> Random | None:
-    """The random numbers of one part of a batch: of the same generators, for each part 2^127 steps further on."""
-    if random is None or not member:
+def random_of_shard(random: Random | None, shard: int) -> Random | None:
+    """The generators for one shard of a batch: the same as for shard 0, each jumped 2^127 steps ahead per shard."""
+    if random is None or not shard:
         return random
 
     def jumped(layer: str) -> np.random.Generator:
         bits = random(layer).bit_generator
-        return np.random.Generator(bits.jumped(member))  # type: ignore[attr-defined]
+        return np.random.Generator(bits.jumped(shard))  # type: ignore[attr-defined]
 
     return jumped
 
 
-def parts_of(graph: Graph, count: int, training: bool) -> int:
-    """In how many parts a batch of so many examples goes through a graph: one a thread, if there is enough to do."""
-    work, cost = count * (graph.total_macs + graph.total_elements), PART_WORK
+def shard_count(graph: Graph, batch_size: int, training: bool) -> int:
+    """How many shards a batch is split into: one per thread, fewer where the work does not pay for splitting it."""
+    work, cost = batch_size * (graph.total_macs + graph.total_elements), SHARD_WORK
     if training:
-        cost += MEETING_WORK * _meetings(graph) + PARAMETER_WORK * graph.total_parameters
-    return max(1, min(thread_count(), count, work // cost))
+        cost += BATCH_SUM_WORK * _batch_sum_layers(graph) + PARAMETER_WORK * graph.total_parameters
+    return max(1, min(thread_count(), batch_size, work // cost))
 
 
 @lru_cache(maxsize=16)
-def _meetings(graph: Graph) -> int:
-    return sum(type(node.op) in NEEDS_BATCH_SUMS for node in graph.nodes)
+def _batch_sum_layers(graph: Graph) -> int:
+    return sum(traits_of(node.op).needs_batch_sums for node in graph.nodes)
 
 
-def own_weights(
-    graph: Graph, node: Node, weights: Mapping[str, Array], newer: Mapping[str, Array] | None = None
+def weights_of(
+    graph: Graph, node: Node, weights: Mapping[str, Array], updated: Mapping[str, Array] | None = None
 ) -> dict[str, Array]:
-    """A node's parameters and buffers by their short names; those of `newer` take precedence."""
+    """A node's parameters and buffers by their short names; those in `updated` take precedence."""
     names = graph.parameter_names[node.name].items()
-    if not newer:
+    if not updated:
         return {name: weights[full] for name, full in names}
-    return {name: newer[full] if full in newer else weights[full] for name, full in names}
+    return {name: updated[full] if full in updated else weights[full] for name, full in names}
 
 
 def _op(graph: Graph, node: Node) -> Op:
-    """A node's op; frozen where it shares the parameters of a layer that is, which alone says so in the text."""
-    if node.owner and any(p.frozen for p in _owned(graph, node)):
+    """A node's op, made frozen where it shares frozen parameters: the source says `frozen` at their owner alone."""
+    if node.owner and any(p.frozen for p in _declared_parameters(graph, node)):
         return node.op.replace(frozen=True)
     return node.op
 
 
-def _owned(graph: Graph, node: Node) -> list[Parameter]:
+def _declared_parameters(graph: Graph, node: Node) -> list[Parameter]:
     """A node's parameters as their owner declares them."""
     return [graph.weights[full] for full in graph.parameter_names[node.name].values()]
 
 
 @lru_cache(maxsize=16)
-def _learns(graph: Graph, want_inputs: bool) -> set[str]:
-    """The nodes through which a gradient has somewhere to go: a weight, or an input where it is asked for."""
-    found: set[str] = set()
+def _differentiated(graph: Graph, want_inputs: bool) -> set[str]:
+    """The nodes whose gradient is needed: those with trainable weights, or inputs with `want_inputs`, at or above them."""
+    names: set[str] = set()
     for node in graph.nodes:
-        own = any(p.trainable and not p.frozen for p in _owned(graph, node))
-        asked = want_inputs and not node.inputs and node.type.dtype == "float32"
-        if own or asked or any(name in found for name in node.inputs):
-            found.add(node.name)
-    return found
+        trains = any(p.trainable and not p.frozen for p in _declared_parameters(graph, node))
+        is_float_input = want_inputs and not node.inputs and node.type.dtype == "float32"
+        if trains or is_float_input or any(name in names for name in node.inputs):
+            names.add(node.name)
+    return names

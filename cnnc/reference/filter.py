@@ -8,17 +8,9 @@ import numpy as np
 
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
-from cnnc.ops import window
 from cnnc.ops.filter import Filter
-from cnnc.reference.kernels.windows import Geometry, interior, pad, tap
+from cnnc.reference.kernels.windows import geometry_of, interior, pad, tap
 from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
-
-
-def _geometry(op: Filter, spatial: Axes) -> Geometry:
-    ones = (1,) * len(op.k)
-    pads = window.resolve(op.p, spatial, op.k, op.s, ones)
-    rules = (window.AxisRule(m, k, s, b, e, 1) for m, k, s, (b, e) in zip(spatial, op.k, op.s, pads, strict=True))
-    return Geometry(op.k, op.s, ones, pads, tuple(rule.out for rule in rules))
 
 
 def _taps(op: Filter) -> list[tuple[Axes, float]]:
@@ -31,7 +23,7 @@ def _taps(op: Filter) -> list[tuple[Axes, float]]:
 def filtered(op: Filter, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     """y[i, c] = Σ_a w[a]·x[i·s + a - begin, c], a cross-correlation (ONNX Conv with one group a channel)."""
     (x,) = inputs
-    g = _geometry(op, x.shape[1:-1])
+    g = geometry_of(op, x.shape[1:-1])
     padded = pad(x, g.pads)
     y = np.zeros((x.shape[0], *g.out, x.shape[-1]), x.dtype)
     for index, value in _taps(op):
@@ -41,11 +33,10 @@ def filtered(op: Filter, weights: Mapping[str, Array], inputs: tuple[Array, ...]
 
 @backward_of(Filter)
 def filtered_backward(
-    op: Filter, weights: Mapping[str, Array], shape: tuple[int, ...], gradient: Array, want: bool
+    op: Filter, weights: Mapping[str, Array], shape: tuple[int, ...], gradient: Array, needs_dx: bool
 ) -> Gradients:
-    g = _geometry(op, shape[1:-1])
-    sizes = tuple(m + b + e for m, (b, e) in zip(shape[1:-1], g.pads, strict=True))
-    padded = np.zeros((shape[0], *sizes, shape[-1]), gradient.dtype)
+    g = geometry_of(op, shape[1:-1])
+    padded = np.zeros((shape[0], *g.padded_sizes(shape[1:-1]), shape[-1]), gradient.dtype)
     for index, value in _taps(op):
         padded[tap(index, g)] += gradient * value
     return Gradients((padded[interior(shape[1:-1], g.pads)],))

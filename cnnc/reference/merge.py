@@ -30,7 +30,7 @@ def summed_to(gradient: Array, shape: tuple[int, ...]) -> Array:
 def add(op: Add, weights: NoWeights, inputs: Operands, mode: Mode) -> Outcome:
     shapes = tuple(x.shape for x in inputs)
     total, *others = inputs
-    own = mode.own and total.shape == np.broadcast_shapes(*shapes)
+    own = mode.may_overwrite_input and total.shape == np.broadcast_shapes(*shapes)
     if not others:
         total = total.copy()
     for x in others:
@@ -40,7 +40,7 @@ def add(op: Add, weights: NoWeights, inputs: Operands, mode: Mode) -> Outcome:
 
 
 @backward_of(Add)
-def add_backward(op: Add, weights: NoWeights, shapes: Shapes, gradient: Array, want: bool) -> Gradients:
+def add_backward(op: Add, weights: NoWeights, shapes: Shapes, gradient: Array, needs_dx: bool) -> Gradients:
     return Gradients(tuple(summed_to(gradient, shape) for shape in shapes))
 
 
@@ -51,7 +51,7 @@ def sub(op: Sub, weights: NoWeights, inputs: Operands, mode: Mode) -> Outcome:
 
 
 @backward_of(Sub)
-def sub_backward(op: Sub, weights: NoWeights, shapes: Shapes, gradient: Array, want: bool) -> Gradients:
+def sub_backward(op: Sub, weights: NoWeights, shapes: Shapes, gradient: Array, needs_dx: bool) -> Gradients:
     a, b = shapes
     return Gradients((summed_to(gradient, a), -summed_to(gradient, b)))
 
@@ -62,7 +62,7 @@ def mul(op: Mul, weights: NoWeights, inputs: Operands, mode: Mode) -> Outcome:
 
 
 @backward_of(Mul)
-def mul_backward(op: Mul, weights: NoWeights, inputs: Operands, gradient: Array, want: bool) -> Gradients:
+def mul_backward(op: Mul, weights: NoWeights, inputs: Operands, gradient: Array, needs_dx: bool) -> Gradients:
     """Each operand's factor is the product of those before it and of those after it: nothing is divided by, 0 is no matter."""
     before: list[Array | None] = [None, *accumulate(inputs[:-1], np.multiply)]
     after = gradient  # times the operands after the one at hand
@@ -81,7 +81,7 @@ def maximum(op: Maximum, weights: NoWeights, inputs: Operands, mode: Mode) -> Ou
 
 @backward_of(Maximum)
 def maximum_backward(
-    op: Maximum, weights: NoWeights, saved: tuple[Operands, Array], gradient: Array, want: bool
+    op: Maximum, weights: NoWeights, saved: tuple[Operands, Array], gradient: Array, needs_dx: bool
 ) -> Gradients:
     """To the largest; of equal ones to the first, as in a max pool."""
     inputs, y = saved
@@ -100,5 +100,5 @@ def concat(op: Concat, weights: NoWeights, inputs: Operands, mode: Mode) -> Outc
 
 
 @backward_of(Concat)
-def concat_backward(op: Concat, weights: NoWeights, channels: list[int], gradient: Array, want: bool) -> Gradients:
+def concat_backward(op: Concat, weights: NoWeights, channels: list[int], gradient: Array, needs_dx: bool) -> Gradients:
     return Gradients(tuple(np.split(gradient, np.cumsum(channels[:-1]), -1)))

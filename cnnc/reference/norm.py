@@ -45,7 +45,7 @@ def batch_norm(op: BatchNorm, weights: Mapping[str, Array], inputs: tuple[Array,
     old, new = x.dtype.type(op.momentum), x.dtype.type(1 - op.momentum)
     running = {"mean": weights["mean"] * old + mean * new, "var": weights["var"] * old + var * new}
     value = y if isinstance(op, BatchNormRelu) else None
-    return Outcome(y, Standardized(x, value, mean, inverse, far, mode.total), running)
+    return Outcome(y, Standardized(x, value, mean, inverse, far, mode.batch_sum), running)
 
 
 def _moments(x: Array, mode: Mode) -> tuple[Array, Array, bool]:
@@ -54,13 +54,13 @@ def _moments(x: Array, mode: Mode) -> tuple[Array, Array, bool]:
     Where they do, the mean of squares less the square of the mean would be lost in single precision: a second pass
     takes the sums about the mean of the first (Chan, Golub & LeVeque 1983).
     """
-    count, sums, squares = mode.total(np.array(x.size // x.shape[-1], np.float64), *channel_products(x))
+    count, sums, squares = mode.batch_sum(np.array(x.size // x.shape[-1], np.float64), *channel_products(x))
     mean = sums / count
     var = squares / count - mean * mean
     far = bool((mean * mean > FAR * var).any())
     if far:
         centre = mean.astype(x.dtype)
-        sums, squares = mode.total(*channel_products(x, centre))
+        sums, squares = mode.batch_sum(*channel_products(x, centre))
         mean = centre + sums / count
         var = squares / count - (sums / count) ** 2
     return mean.astype(x.dtype), var.clip(0).astype(x.dtype), far
@@ -75,7 +75,7 @@ def _standardized(op: BatchNorm, weights: Mapping[str, Array], x: Array, mean: A
 
 @backward_of(BatchNorm, BatchNormRelu)
 def batch_norm_backward(
-    op: BatchNorm, weights: Mapping[str, Array], saved: Standardized, gradient: Array, want: bool
+    op: BatchNorm, weights: Mapping[str, Array], saved: Standardized, gradient: Array, needs_dx: bool
 ) -> Gradients:
     """Ioffe & Szegedy 2015, section 3: the gradient less its parts along the mean and along the value.
 
@@ -88,7 +88,7 @@ def batch_norm_backward(
     shift, products = channel_products(x, mean if far else None, gradient, positive=value)
     scale = (products if far else products - mean * shift) * inverse  # Σ g·n
     found = {"scale": scale.astype(x.dtype), "shift": shift.astype(x.dtype)} if op.affine else {}
-    if not want:
+    if not needs_dx:
         return Gradients((None,), found)
     shift, scale, count = total(shift, scale, np.array(x.size // x.shape[-1]))
     factor = inverse * weights["scale"] if op.affine else inverse
@@ -104,7 +104,7 @@ def normalize(op: Normalize, weights: Mapping[str, Array], inputs: tuple[Array, 
 
 
 @backward_of(Normalize)
-def normalize_backward(op: Normalize, weights: Any, saved: Any, gradient: Array, want: bool) -> Gradients:
+def normalize_backward(op: Normalize, weights: Any, saved: Any, gradient: Array, needs_dx: bool) -> Gradients:
     return Gradients((gradient / np.asarray(op.std, gradient.dtype),))
 
 
@@ -115,9 +115,9 @@ def affine(op: Affine, weights: Mapping[str, Array], inputs: tuple[Array, ...], 
 
 
 @backward_of(Affine)
-def affine_backward(op: Affine, weights: Mapping[str, Array], x: Array, gradient: Array, want: bool) -> Gradients:
+def affine_backward(op: Affine, weights: Mapping[str, Array], x: Array, gradient: Array, needs_dx: bool) -> Gradients:
     found = _affine_gradients(gradient, x)
-    return Gradients((gradient * weights["scale"] if want else None,), found)
+    return Gradients((gradient * weights["scale"] if needs_dx else None,), found)
 
 
 def _affine_gradients(gradient: Array, normal: Array) -> dict[str, Array]:
@@ -171,12 +171,12 @@ def group_norm_backward(
     weights: Mapping[str, Array],
     saved: tuple[Array, Array],
     gradient: Array,
-    want: bool,
+    needs_dx: bool,
 ) -> Gradients:
     """As that of batch norm, the means taken over groups of one sample."""
     normal, inverse = saved
     found = _affine_gradients(gradient, normal)
-    if not want:
+    if not needs_dx:
         return Gradients((None,), found)
     groups = _groups(op, gradient.shape[-1])
     dnormal = gradient.reshape(normal.shape) * weights["scale"]
@@ -211,7 +211,7 @@ def lrn(op: LocalResponseNorm, weights: Mapping[str, Array], inputs: tuple[Array
 
 @backward_of(LocalResponseNorm)
 def lrn_backward(
-    op: LocalResponseNorm, weights: Mapping[str, Array], x: Array, gradient: Array, want: bool
+    op: LocalResponseNorm, weights: Mapping[str, Array], x: Array, gradient: Array, needs_dx: bool
 ) -> Gradients:
     """With b the base: dx_c = g_c·b_c^-beta - 2·alpha·beta/size·x_c·Σ g_i·x_i·b_i^(-beta-1), over all i that see c."""
     base = _lrn_base(op, x)

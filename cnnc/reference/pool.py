@@ -9,80 +9,68 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
-from cnnc.ops import window
+from cnnc.core.tensor import TensorType
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
+from cnnc.ops.window import Geometry
 from cnnc.reference.kernels.channelwise import few, sample_sum
-from cnnc.reference.kernels.windows import Geometry, interior, pad, tap, taps
+from cnnc.reference.kernels.windows import geometry_of, interior, pad, tap, taps
 from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
 NoWeights = Mapping[str, Array]
 
 
-@cache
-def geometry(op: Pool, spatial: Axes) -> Geometry:
-    """Where windows lie; the padding at the end reaches as far as the last window (ceil) needs."""
-    pads = window.resolve(op.p, spatial, op.k, op.stride, op.d)
-    rules = [
-        window.AxisRule(m, k, s, b, e, d, op.ceil)
-        for m, k, s, (b, e), d in zip(spatial, op.k, op.stride, pads, op.d, strict=True)
-    ]
-    reach = tuple((r.begin, max(r.end, (r.out - 1) * r.s + r.e - r.m - r.begin)) for r in rules)
-    return Geometry(op.k, op.stride, op.d, reach, tuple(r.out for r in rules))
-
-
 # --- pool ------------------------------------------------------------------------------------------------------
 
 
-class Saved(NamedTuple):
-    """What a pool's backward needs: the input's shape; and input and value, where the gradient depends on them.
+class PoolSaved(NamedTuple):
+    """What a pool's backward needs: the input's shape, and input and output where the gradient depends on them.
 
-    `own` says that nobody else will look at the input.
+    `may_overwrite_input` says that nothing else reads the input, as in `Mode`.
     """
 
     shape: tuple[int, ...]
     x: Array | None = None
-    value: Array | None = None
-    own: bool = False
+    y: Array | None = None
+    may_overwrite_input: bool = False
 
 
 @forward_of(Pool)
 def pool(op: Pool, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
     spatial = x.shape[1:-1]
-    g = geometry(op, spatial)
+    g = geometry_of(op, spatial)
     if op.kind == "max":
         y = _max(x, g)
     elif op.kind in ("l2", "lp"):
         y = _norm(op.order, x, g)
     elif op.kind == "weighted":
-        share = tap_shares(op, spatial, g, x.dtype)
+        share = _tap_shares(op, spatial, x.dtype)
         y = _over_taps(x, g, lambda seen, index: seen * share(index))
     else:
         y = _over_taps(x, g, lambda seen, index: seen)
-        y /= counts(op, spatial, g).astype(x.dtype)
+        y /= _element_counts(op, spatial).astype(x.dtype)
     keeps = op.kind in ("max", "l2", "lp")
-    return Outcome(y, Saved(x.shape, x, y, mode.own) if keeps else Saved(x.shape))
+    return Outcome(y, PoolSaved(x.shape, x, y, mode.may_overwrite_input) if keeps else PoolSaved(x.shape))
 
 
 @backward_of(Pool)
-def pool_backward(op: Pool, weights: NoWeights, saved: Saved, gradient: Array, want: bool) -> Gradients:
+def pool_backward(op: Pool, weights: NoWeights, saved: PoolSaved, gradient: Array, needs_dx: bool) -> Gradients:
     spatial = saved.shape[1:-1]
-    g = geometry(op, spatial)
-    if saved.x is not None and saved.value is not None:
+    g = geometry_of(op, spatial)
+    if saved.x is not None and saved.y is not None:
         if op.kind == "max":
-            return Gradients((_max_gradient(saved.x, saved.value, gradient, g, saved.own),))
-        return Gradients((_norm_gradient(op.order, pad(saved.x, g.pads), saved.value, gradient, saved.shape, g),))
+            return Gradients((_max_gradient(saved.x, saved.y, gradient, g, saved.may_overwrite_input),))
+        return Gradients((_norm_gradient(op.order, pad(saved.x, g.pads), saved.y, gradient, saved.shape, g),))
     if op.kind == "weighted":
-        share = tap_shares(op, spatial, g, gradient.dtype)
+        share = _tap_shares(op, spatial, gradient.dtype)
         return Gradients((_spread(saved.shape, g, gradient, lambda at, number, index: gradient[at] * share(index)),))
-    gradient = gradient / counts(op, spatial, g).astype(gradient.dtype)
+    gradient = gradient / _element_counts(op, spatial).astype(gradient.dtype)
     return Gradients((_spread(saved.shape, g, gradient, lambda at, number, index: gradient[at]),))
 
 
@@ -109,7 +97,7 @@ def _spread(shape: tuple[int, ...], g: Geometry, like: Array, part: Callable[[sl
     dx = np.empty(shape, like.dtype)
     tiles = _tiles(g)
     for at in few(shape[0], math.prod(shape[1:])):
-        padded = np.zeros((at.stop - at.start, *g.sizes(shape[1:-1]), shape[-1]), like.dtype)
+        padded = np.zeros((at.stop - at.start, *g.padded_sizes(shape[1:-1]), shape[-1]), like.dtype)
         for number, (index, place) in enumerate(taps(g)):
             if tiles:
                 padded[place] = part(at, number, index)
@@ -235,33 +223,32 @@ def _norm_gradient(order: int, padded: Array, y: Array, gradient: Array, shape: 
     return _spread(shape, g, gradient, part)
 
 
-def _seen(op: Pool, spatial: Axes, g: Geometry) -> list[Array]:
+def _taps_inside(op: Pool, spatial: Axes) -> list[Array]:
     """For each axis, (out, k): which taps of a window lie in the input, or, with count_pad, in the padded input."""
-    pads = window.resolve(op.p, spatial, op.k, op.stride, op.d)
-    found = []
-    for m, (begin, end), k, s, d, out in zip(spatial, pads, op.k, op.stride, op.d, g.out, strict=True):
-        low, high = (0, m + begin + end) if op.count_pad else (begin, begin + m)
-        places = np.arange(out)[:, None] * s + np.arange(k) * d  # in the padded input
-        found.append((places >= low) & (places < high))
-    return found
+    inside = []
+    for rule in op.rules(TensorType((1, *spatial))):
+        low, high = (0, rule.m + rule.begin + rule.end) if op.count_pad else (rule.begin, rule.begin + rule.m)
+        positions = np.arange(rule.out)[:, None] * rule.s + np.arange(rule.k) * rule.d  # in the padded input
+        inside.append((positions >= low) & (positions < high))
+    return inside
 
 
-def counts(op: Pool, spatial: Axes, g: Geometry) -> Array:
+def _element_counts(op: Pool, spatial: Axes) -> Array:
     """How many elements each window averages over, (OH, OW, 1): those of the input, or of the padded input."""
     total = np.ones((), np.int64)
-    for seen in _seen(op, spatial, g):
+    for seen in _taps_inside(op, spatial):
         total = total[..., None] * seen.sum(1)
     return total[..., None]
 
 
-def tap_shares(op: Pool, spatial: Axes, g: Geometry, dtype: Any) -> Callable[[Axes], Array]:
+def _tap_shares(op: Pool, spatial: Axes, dtype: Any) -> Callable[[Axes], Array]:
     """What share a tap has in the mean of each window of `weighted`, (OH, OW, 1), by the tap's index.
 
     Weights are products of those of the axes, and so are their sums. The largest that is seen counts as 1
     before they are brought to a sum of 1: far from the centre all of them may be too small for a float.
     """
     axes = []
-    for seen, exponents in zip(_seen(op, spatial, g), op.tap_exponents(), strict=True):
+    for seen, exponents in zip(_taps_inside(op, spatial), op.tap_exponents(), strict=True):
         e = np.where(seen, exponents, -np.inf)  # (out, k)
         weight = np.exp(e - e.max(1, keepdims=True))
         axes.append(weight / weight.sum(1, keepdims=True))
@@ -304,7 +291,7 @@ def _first(hit: Array) -> Array:
 
 
 @backward_of(GlobalPool)
-def global_pool_backward(op: GlobalPool, weights: NoWeights, saved: Any, gradient: Array, want: bool) -> Gradients:
+def global_pool_backward(op: GlobalPool, weights: NoWeights, saved: Any, gradient: Array, needs_dx: bool) -> Gradients:
     shape, kept = saved
     count = math.prod(shape[1:-1])
     g = gradient.reshape(shape[0], 1, shape[-1])
@@ -326,17 +313,17 @@ def global_pool_backward(op: GlobalPool, weights: NoWeights, saved: Any, gradien
 def unpool(op: Unpool, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     x, source = inputs
     assert op.pool is not None, "lowering puts the pool in"
-    g = geometry(op.pool, source.shape[1:-1])
+    g = geometry_of(op.pool, source.shape[1:-1])
     winner = _winners(source, g)
     y = _spread(source.shape, g, x, lambda at, number, index: x[at] * (winner[at] == number))
     return Outcome(y, winner if mode.training else None)
 
 
 @backward_of(Unpool)
-def unpool_backward(op: Unpool, weights: NoWeights, winner: Array, gradient: Array, want: bool) -> Gradients:
+def unpool_backward(op: Unpool, weights: NoWeights, winner: Array, gradient: Array, needs_dx: bool) -> Gradients:
     """Each value's gradient is that of its place; what the pool read only decides on places, so it has none."""
     assert op.pool is not None
-    g = geometry(op.pool, gradient.shape[1:-1])
+    g = geometry_of(op.pool, gradient.shape[1:-1])
     padded = pad(gradient, g.pads)
     dx = np.zeros(winner.shape, gradient.dtype)
     for number, (_, place) in enumerate(taps(g)):
@@ -357,7 +344,7 @@ def upsample(op: Upsample, weights: NoWeights, inputs: tuple[Array, ...], mode: 
 
 
 @backward_of(Upsample)
-def upsample_backward(op: Upsample, weights: NoWeights, saved: Any, gradient: Array, want: bool) -> Gradients:
+def upsample_backward(op: Upsample, weights: NoWeights, saved: Any, gradient: Array, needs_dx: bool) -> Gradients:
     dx = gradient
     for axis, n in enumerate(op.n, start=1):
         if n > 1:
@@ -429,7 +416,7 @@ def maxout(op: Maxout, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode
 
 
 @backward_of(Maxout)
-def maxout_backward(op: Maxout, weights: NoWeights, winner: Array, gradient: Array, want: bool) -> Gradients:
+def maxout_backward(op: Maxout, weights: NoWeights, winner: Array, gradient: Array, needs_dx: bool) -> Gradients:
     dx = np.empty((*gradient.shape[:-1], gradient.shape[-1] * op.n), gradient.dtype)
     for r in range(op.n):
         dx[..., r :: op.n] = gradient * (winner == r)

@@ -47,7 +47,9 @@ def reshape(op: Flatten | Reshape, weights: NoWeights, inputs: tuple[Array, ...]
 
 
 @backward_of(Flatten, Reshape)
-def reshape_backward(op: Flatten | Reshape, weights: NoWeights, shape: Shape, gradient: Array, want: bool) -> Gradients:
+def reshape_backward(
+    op: Flatten | Reshape, weights: NoWeights, shape: Shape, gradient: Array, needs_dx: bool
+) -> Gradients:
     return Gradients((to_channels_last(to_channels_first(gradient).reshape(shape)),))
 
 
@@ -58,7 +60,7 @@ def pad_layer(op: Pad, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode
 
 
 @backward_of(Pad)
-def pad_backward(op: Pad, weights: NoWeights, spatial: Shape, gradient: Array, want: bool) -> Gradients:
+def pad_backward(op: Pad, weights: NoWeights, spatial: Shape, gradient: Array, needs_dx: bool) -> Gradients:
     return Gradients((gradient[interior(spatial, op.sides)],))
 
 
@@ -82,7 +84,7 @@ def slice_layer(op: Slice, weights: NoWeights, inputs: tuple[Array, ...], mode: 
 
 @backward_of(Crop, Slice)
 def part_backward(
-    op: Crop | Slice, weights: NoWeights, saved: tuple[Shape, Index], gradient: Array, want: bool
+    op: Crop | Slice, weights: NoWeights, saved: tuple[Shape, Index], gradient: Array, needs_dx: bool
 ) -> Gradients:
     shape, index = saved
     dx = np.zeros(shape, gradient.dtype)
@@ -97,7 +99,7 @@ def select(op: Select, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode
 
 
 @backward_of(Select)
-def select_backward(op: Select, weights: NoWeights, x: TensorType, gradient: Array, want: bool) -> Gradients:
+def select_backward(op: Select, weights: NoWeights, x: TensorType, gradient: Array, needs_dx: bool) -> Gradients:
     axis = place_of(op.axis)
     rows = np.moveaxis(gradient, axis, 0)  # (places, ...)
     dx = added_up(rows, np.array(op.positions(x)), x.shape[op.axis])
@@ -127,7 +129,7 @@ def channel_shuffle(op: ChannelShuffle, weights: NoWeights, inputs: tuple[Array,
 
 @backward_of(ChannelShuffle)
 def channel_shuffle_backward(
-    op: ChannelShuffle, weights: NoWeights, saved: None, gradient: Array, want: bool
+    op: ChannelShuffle, weights: NoWeights, saved: None, gradient: Array, needs_dx: bool
 ) -> Gradients:
     return Gradients((_swapped(gradient, gradient.shape[-1] // op.groups),))
 
@@ -145,7 +147,7 @@ def depth_to_space(op: DepthToSpace, weights: NoWeights, inputs: tuple[Array, ..
 
 @backward_of(DepthToSpace)
 def depth_to_space_backward(
-    op: DepthToSpace, weights: NoWeights, saved: None, gradient: Array, want: bool
+    op: DepthToSpace, weights: NoWeights, saved: None, gradient: Array, needs_dx: bool
 ) -> Gradients:
     return Gradients((_to_depth(gradient, op.n),))
 
@@ -157,7 +159,7 @@ def space_to_depth(op: SpaceToDepth, weights: NoWeights, inputs: tuple[Array, ..
 
 @backward_of(SpaceToDepth)
 def space_to_depth_backward(
-    op: SpaceToDepth, weights: NoWeights, saved: None, gradient: Array, want: bool
+    op: SpaceToDepth, weights: NoWeights, saved: None, gradient: Array, needs_dx: bool
 ) -> Gradients:
     return Gradients((_to_space(gradient, op.n),))
 

@@ -16,13 +16,13 @@ def embed(op: Embed, weights: Mapping[str, Array], inputs: tuple[Array, ...], mo
     """(N, T) to (N, T, dim), which is channels last. Raises CnncError E602 for an integer outside the vocabulary."""
     (x,) = inputs
     if x.size and not 0 <= x.min() <= x.max() < op.vocab:
-        found = x[(x < 0) | (x >= op.vocab)][0]
-        raise CnncError.of("E602", f"embed knows the integers 0 to {op.vocab - 1}; it got {found}")
+        outside = x[(x < 0) | (x >= op.vocab)][0]
+        raise CnncError.of("E602", f"embed takes integers from 0 to {op.vocab - 1}, not {outside}")
     return Outcome(weights["weight"][x], x)
 
 
 @backward_of(Embed)
-def embed_backward(op: Embed, weights: Mapping[str, Array], x: Array, gradient: Array, want: bool) -> Gradients:
+def embed_backward(op: Embed, weights: Mapping[str, Array], x: Array, gradient: Array, needs_dx: bool) -> Gradients:
     if op.frozen:
         return Gradients((None,))
     rows = gradient.reshape(-1, op.dim)  # (N·T, dim)

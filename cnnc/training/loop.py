@@ -30,9 +30,9 @@ from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
 from cnnc.recipe.metrics import finite
 from cnnc.recipe.statements import CrossEntropy, require
-from cnnc.reference.engine import StepNumbers, backward, forward
+from cnnc.reference.engine import StepRandom, backward, forward
 from cnnc.reference.initializers import initialize
-from cnnc.reference.parallel.processes import crew_for
+from cnnc.reference.parallel.processes import worker_pool_for
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
@@ -141,16 +141,18 @@ def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = 
 def working(run: Run) -> Iterator[None]:
     """Inside, worker processes take their parts of each batch, where the run is long enough to be worth it."""
     left = run.recipe.epochs - run.progress.epoch
-    run.crew = crew_for(run.stepped, run.weights, run.objective.wanted, run.recipe.batch, left * len(run.train))
-    if run.crew is None:
+    run.workers = worker_pool_for(
+        run.stepped, run.weights, run.objective.wanted, run.recipe.batch, left * len(run.train)
+    )
+    if run.workers is None:
         yield
         return
-    with run.crew:
-        run.weights = run.crew.adopt(run.weights)
+    with run.workers:
+        run.weights = run.workers.adopt(run.weights)
         try:
             yield
         finally:
-            run.crew = None
+            run.workers = None
 
 
 def _epoch(run: Run, watcher: Watcher, stopping: Stopping) -> bool:
@@ -191,18 +193,18 @@ def one_step(
     """One batch forward and backward, and the update; returns the loss, the right answers, and all answers."""
     recipe, graph, objective = run.recipe, run.stepped, run.objective
 
-    random = StepNumbers(recipe.seed, epoch, step)
+    random = StepRandom(recipe.seed, epoch, step)
     feeds = feeds_of(graph, inputs)
-    if run.crew is not None:
-        trace = run.crew.forward(run.weights, feeds, random)
+    if run.workers is not None:
+        trace = run.workers.forward(run.weights, feeds, random)
     else:
-        trace = forward(graph, run.weights, feeds, wanted=objective.wanted, training=True, random=random)
+        trace = forward(graph, run.weights, feeds, outputs=objective.wanted, training=True, random=random)
     batch = objective.batch(trace, targets)
     if not math.isfinite(batch.loss):
         raise diverged(run, feeds, epoch, step)
     right, answers = objective.right(trace, targets)
-    if run.crew is not None:
-        gradients = run.crew.backward(run.weights, trace, batch.seeds)
+    if run.workers is not None:
+        gradients = run.workers.backward(run.weights, trace, batch.seeds)
     else:
         gradients, _ = backward(graph, run.weights, trace, batch.seeds)
     if recipe.clip is not None:

@@ -162,7 +162,7 @@ class Objective:
 
     def network(self, weights: Weights) -> Runner:
         """What runs the network itself, in the mode of use (no dropout, running statistics)."""
-        return lambda feeds: forward(self.graph, weights, feeds, wanted=self.wanted)
+        return lambda feeds: forward(self.graph, weights, feeds, outputs=self.wanted)
 
     def model(self, run: Callable[[Feeds], Mapping[str, Array]], outputs: Sequence[str]) -> Runner:
         """What stands in for the network where a model of it gives its outputs, channels first, by name.

@@ -20,7 +20,7 @@ from cnnc.graph.for_training import for_training
 from cnnc.graph.graph import Graph, verify
 from cnnc.network import Network
 from cnnc.recipe.statements import Recipe
-from cnnc.reference.parallel.processes import Crew
+from cnnc.reference.parallel.processes import WorkerPool
 from cnnc.training.checkpoint import Progress
 from cnnc.training.objective import Objective, Score
 
@@ -40,7 +40,7 @@ class Run:
     slots: Weights
     progress: Progress
     objective: Objective
-    crew: Crew | None = None
+    workers: WorkerPool | None = None
 
     @cached_property
     def stepped(self) -> Graph:
@@ -67,7 +67,7 @@ class Run:
     def memory(self, meter: MemoryMeter) -> tuple[int | None, int]:
         """By how much this process and its workers have grown, and what they held at most, in bytes."""
         growth, whole = meter.growth, meter.process_peak
-        for more, all_of_it in self.crew.memory() if self.crew is not None else ():
+        for more, all_of_it in self.workers.memory() if self.workers is not None else ():
             growth = None if growth is None or more is None else growth + more
             whole += all_of_it
         return growth, whole

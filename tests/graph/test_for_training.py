@@ -67,4 +67,4 @@ def test_what_is_wanted_keeps_its_value() -> None:
     after = for_training(before, wanted)
     assert after == before
     feeds = {"input1": np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)}
-    assert set(forward(after, initialize(before, 0), feeds, wanted=wanted).values) == set(wanted)
+    assert set(forward(after, initialize(before, 0), feeds, outputs=wanted).values) == set(wanted)

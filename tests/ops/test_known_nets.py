@@ -158,7 +158,7 @@ def test_shapes_that_are_told_are_shapes_that_are_made(case: Case) -> None:
     made = graph_of(case)
     weights = initialize(made, 0)
     assert {name: array.shape for name, array in weights.items()} == {n: p.shape for n, p in made.weights.items()}
-    trace = forward(made, weights, random_feeds(case, made, 2, 0), wanted=[n.name for n in made.nodes])
+    trace = forward(made, weights, random_feeds(case, made, 2, 0), outputs=[n.name for n in made.nodes])
     for node in made.nodes:
         value = trace.values[node.name]
         channels_last = (*node.type.spatial, node.type.channels)

@@ -8,7 +8,7 @@ from cnnc.reference import engine
 
 
 @pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches are split however little there is to do, so that small networks show what large ones would."""
-    for name in ("PART_WORK", "MEETING_WORK", "PARAMETER_WORK"):
+    for name in ("SHARD_WORK", "BATCH_SUM_WORK", "PARAMETER_WORK"):
         monkeypatch.setattr(engine, name, 1)

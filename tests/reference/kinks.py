@@ -18,8 +18,7 @@ from cnnc.ops.base import Op
 from cnnc.ops.merge import Maximum
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool
 from cnnc.reference.engine import Trace
-from cnnc.reference.kernels.windows import pad, windows_of
-from cnnc.reference.pool import geometry
+from cnnc.reference.kernels.windows import geometry_of, pad, windows_of
 
 Margin = Callable[[Any, tuple[Array, ...]], float]
 
@@ -70,7 +69,7 @@ def pool(op: Any, inputs: tuple[Array, ...]) -> float:
     (x,) = inputs
     if op.kind in ("avg", "weighted"):
         return float("inf")
-    g = geometry(op, x.shape[1:-1])
+    g = geometry_of(op, x.shape[1:-1])
     seen = windows_of(pad(x, g.pads, -np.inf if op.kind == "max" else 0.0), g)  # (N, OH, OW, kh, kw, C)
     rank = len(g.k)
     flat = np.moveaxis(seen.reshape(*seen.shape[: 1 + rank], -1, seen.shape[-1]), -2, -1)  # (N, OH, OW, C, kh·kw)

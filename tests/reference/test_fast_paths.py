@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from cnnc.core.arrays import Array
+from cnnc.ops.window import Geometry
 from cnnc.reference import conv
 from cnnc.reference.kernels import im2col as correlation
 from cnnc.reference.kernels import matmul as products
 from cnnc.reference.kernels import winograd
 from cnnc.reference.kernels.channelwise import BLOCK, channel_products, channel_sum, scaled
-from cnnc.reference.kernels.windows import Geometry
 
 RANDOM = np.random.default_rng(0)
 PLAIN = 1  # neighbours at once

@@ -235,15 +235,15 @@ def test_values_are_dropped_after_their_last_reader() -> None:
     weights = initialize(made, 0)
     x = {"input1": np.zeros((1, 3, 8, 8), np.float32)}
     assert forward(made, weights, x).values.keys() == {"fc1"}
-    assert forward(made, weights, x).parts == []
-    assert forward(made, weights, x, wanted=["relu1", "fc1"]).values.keys() == {"relu1", "fc1"}
+    assert forward(made, weights, x).shards == []
+    assert forward(made, weights, x, outputs=["relu1", "fc1"]).values.keys() == {"relu1", "fc1"}
     assert len(forward(made, weights, x, keep_all=True).values) == len(made.nodes)
 
 
 def test_layers_that_nothing_asks_for_do_not_run() -> None:
     made = graph("input 6; a: fc 5; b: fc 4; c: fc 3")
     weights = {name: array for name, array in initialize(made, 0).items() if not name.startswith(("b.", "c."))}
-    assert forward(made, weights, {"input1": np.zeros((1, 6), np.float32)}, wanted=["a"]).values.keys() == {"a"}
+    assert forward(made, weights, {"input1": np.zeros((1, 6), np.float32)}, outputs=["a"]).values.keys() == {"a"}
 
 
 def test_inputs_are_left_as_they_were() -> None:

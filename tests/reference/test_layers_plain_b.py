@@ -405,7 +405,7 @@ def test_merges_do_work_in_proportion_to_their_operands(op: Op, monkeypatch: pyt
         inputs = tuple(numbers(1, 4, seed=n).view(Counted) for n in range(operands))
         mode = registry.Mode(training=True)
         outcome = registry.FORWARD[type(op)](op, {}, inputs, mode)
-        registry.BACKWARD[type(op)](op, {}, outcome.saved, np.ones_like(outcome.value).view(Counted), True)
+        registry.BACKWARD[type(op)](op, {}, outcome.saved, np.ones_like(outcome.output).view(Counted), True)
         return count
 
     assert calls(60) <= 3.5 * calls(20) + 3
@@ -484,14 +484,14 @@ def test_integers_of_any_width_are_taken(dtype: type) -> None:
 @pytest.mark.parametrize(
     ("text", "feeds", "message"),
     [
-        ("input 2 dtype=int64; embed 3 vocab=5", {"input1": np.array([[0, 5]])}, "the integers 0 to 4; it got 5"),
-        ("input 2 dtype=int64; embed 3 vocab=5", {"input1": np.array([[-1, 2]])}, "the integers 0 to 4; it got -1"),
+        ("input 2 dtype=int64; embed 3 vocab=5", {"input1": np.array([[0, 5]])}, "takes integers from 0 to 4, not 5"),
+        ("input 2 dtype=int64; embed 3 vocab=5", {"input1": np.array([[-1, 2]])}, "takes integers from 0 to 4, not -1"),
         ("input 2 dtype=int64; embed 3 vocab=5", {"input1": np.zeros((1, 2))}, "takes int64, not float64"),
-        ("a: input 2; b: input 2; add a", {"a": np.zeros((1, 2))}, "nothing is fed to the input b"),
+        ("a: input 2; b: input 2; add a", {"a": np.zeros((1, 2))}, "no value given for input b"),
         (
             "a: input 2; b: input 2; add a",
             {"a": np.zeros((1, 2)), "b": np.zeros((3, 2))},
-            "batches have different sizes",
+            "different batch sizes: 1 for a, 3 for b",
         ),
     ],
 )

@@ -17,8 +17,9 @@ from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Input
 from cnnc.ops.pool import Pool
+from cnnc.ops.window import Geometry
 from cnnc.reference.engine import backward, forward
-from cnnc.reference.kernels.windows import Geometry, windows_of
+from cnnc.reference.kernels.windows import windows_of
 from cnnc.reference.layout import to_channels_first, to_channels_last
 from tests.op_cases import random_weights
 from tests.reference import plain
@@ -237,7 +238,7 @@ def results(threads: int, monkeypatch: pytest.MonkeyPatch, dtype: Any) -> dict[s
     return {**trace.values, **{f"d {k}": v for k, v in {**gradients, **inputs}.items()}}
 
 
-@pytest.mark.usefixtures("small_parts")
+@pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_threads_change_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch, dtype: Any) -> None:
     one = results(1, monkeypatch, dtype)
@@ -250,7 +251,7 @@ def test_threads_change_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch, dt
             np.testing.assert_allclose(many[name], value, rtol=0, atol=tolerance * scale + 1e-9, err_msg=name)
 
 
-@pytest.mark.usefixtures("small_parts")
+@pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_a_repeated_run_is_bit_identical(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     first = results(threads, monkeypatch, np.float32)
@@ -260,20 +261,20 @@ def test_a_repeated_run_is_bit_identical(monkeypatch: pytest.MonkeyPatch, thread
             assert value.tobytes() == again[name].tobytes(), name
 
 
-@pytest.mark.usefixtures("small_parts")
+@pytest.mark.usefixtures("small_shards")
 def test_the_batch_is_really_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the two tests above would compare one thread with itself."""
     from cnnc.reference import engine
     from cnnc.reference.parallel import threads as parallel
 
     seen: list[list[tuple[int, int]]] = []
-    real = parallel.shares
+    real = parallel.split_evenly
 
     def spy(count: int, parts: int) -> list[tuple[int, int]]:
         seen.append(real(count, parts))
         return seen[-1]
 
-    monkeypatch.setattr(engine, "shares", spy)
+    monkeypatch.setattr(engine, "split_evenly", spy)
     results(3, monkeypatch, np.float32)
     assert [(0, 3), (3, 6), (6, 10)] in seen
 

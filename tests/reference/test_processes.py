@@ -12,21 +12,21 @@ import pytest
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
-from cnnc.reference.engine import StepNumbers, backward, forward, parts_of
+from cnnc.reference.engine import StepRandom, backward, forward, shard_count
 from cnnc.reference.initializers import initialize
-from cnnc.reference.parallel import processes as crews
-from cnnc.reference.parallel.processes import Crew, crew_for
+from cnnc.reference.parallel import processes
+from cnnc.reference.parallel.processes import WorkerPool, worker_pool_for
 from tests.reference.test_layers import graph
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "ftruncate"), reason="workers inherit files, which this system lacks")
 
 NORMED = "input 8x16x16; conv 16 k=3 p=1; bn; relu; dropout 0.3; conv 24 k=3; bn; relu; fc 5"
 WORDS = "input 40 dtype=int64; embed 32 vocab=50; conv 64 k=5; relu; global_pool max; fc 3"
-NUMBERS = StepNumbers(0, 1, 2)
+NUMBERS = StepRandom(0, 1, 2)
 
 
 @pytest.fixture(autouse=True)
-def three_threads(monkeypatch: pytest.MonkeyPatch, small_parts: None) -> None:
+def three_threads(monkeypatch: pytest.MonkeyPatch, small_shards: None) -> None:
     monkeypatch.setenv("CNNC_THREADS", "3")
 
 
@@ -43,19 +43,19 @@ def test_workers_give_the_bits_of_threads(text: str) -> None:
     made = graph(text)
     wanted = made.outputs
     weights = initialize(made, 0)
-    with Crew(made, weights, wanted, 10) as crew:
-        shared = crew.adopt(weights)
+    with WorkerPool(made, weights, wanted, 10) as workers:
+        shared = workers.adopt(weights)
         for count in (10, 10, 7, 1):  # the last batch of an epoch is smaller
             feeds = feeds_of(made, count)
-            expected = forward(made, weights, feeds, wanted=wanted, training=True, random=NUMBERS)
-            trace = crew.forward(shared, feeds, NUMBERS)
+            expected = forward(made, weights, feeds, outputs=wanted, training=True, random=NUMBERS)
+            trace = workers.forward(shared, feeds, NUMBERS)
             assert trace.values[wanted[0]].tobytes() == expected.values[wanted[0]].tobytes()
             assert {k: v.tobytes() for k, v in trace.buffers.items()} == {
                 k: v.tobytes() for k, v in expected.buffers.items()
             }
             seeds = {name: np.cos(value) for name, value in trace.values.items()}
             gradients, _ = backward(made, weights, expected, seeds)
-            found = crew.backward(shared, trace, seeds)
+            found = workers.backward(shared, trace, seeds)
             assert found.keys() == gradients.keys()
             for name, gradient in gradients.items():
                 assert found[name].tobytes() == gradient.tobytes(), name
@@ -68,40 +68,40 @@ def test_what_a_worker_finds_wrong_is_raised() -> None:
     weights = initialize(made, 0)
     feeds = feeds_of(made, 30)
     feeds["input1"][-1, 0] = 99
-    with Crew(made, weights, made.outputs, 30) as crew, pytest.raises(CnncError, match="it got 99") as error:
-        crew.forward(crew.adopt(weights), feeds)
+    with WorkerPool(made, weights, made.outputs, 30) as workers, pytest.raises(CnncError, match="not 99") as error:
+        workers.forward(workers.adopt(weights), feeds)
     assert error.value.diagnostics[0].code == "E602"
 
 
 def test_a_killed_worker_is_told() -> None:
     made = graph(NORMED)
     weights = initialize(made, 0)
-    with Crew(made, weights, made.outputs, 30) as crew:
-        crew.forward(crew.adopt(weights), feeds_of(made, 30), NUMBERS)
-        os.kill(crew._processes[0].pid, signal.SIGKILL)
-        crew._processes[0].wait()
+    with WorkerPool(made, weights, made.outputs, 30) as workers:
+        workers.forward(workers.adopt(weights), feeds_of(made, 30), NUMBERS)
+        os.kill(workers._processes[0].pid, signal.SIGKILL)
+        workers._processes[0].wait()
         with pytest.raises(CnncError) as error:
-            crew.forward(crew.adopt(weights), feeds_of(made, 30), NUMBERS)
+            workers.forward(workers.adopt(weights), feeds_of(made, 30), NUMBERS)
     assert error.value.diagnostics[0].code == "E704"
 
 
-def test_workers_leave_with_the_crew() -> None:
+def test_leaving_the_pool_ends_the_workers() -> None:
     made = graph(NORMED)
     weights = initialize(made, 0)
-    with Crew(made, weights, made.outputs, 30) as crew:
-        crew.forward(crew.adopt(weights), feeds_of(made, 30), NUMBERS)
-        pids = [process.pid for process in crew._processes]
-        assert len(crew.memory()) == len(pids) == 2
+    with WorkerPool(made, weights, made.outputs, 30) as workers:
+        workers.forward(workers.adopt(weights), feeds_of(made, 30), NUMBERS)
+        pids = [process.pid for process in workers._processes]
+        assert len(workers.memory()) == len(pids) == 2
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 def test_a_short_run_starts_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     made = graph(NORMED)
     weights = initialize(made, 0)
-    assert crew_for(made, weights, made.outputs, 10, 100) is None
-    monkeypatch.setattr(crews, "WORTH_IT", 0)
+    assert worker_pool_for(made, weights, made.outputs, 10, 100) is None
+    monkeypatch.setattr(processes, "MIN_RUN_MACS", 0)
     monkeypatch.setenv("CNNC_THREADS", "1")
-    assert crew_for(made, weights, made.outputs, 10, 100) is None
+    assert worker_pool_for(made, weights, made.outputs, 10, 100) is None
 
 
 def test_a_batch_is_split_where_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,11 +109,11 @@ def test_a_batch_is_split_where_that_pays(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.undo()
     monkeypatch.setenv("CNNC_THREADS", "2")
     lenet = graph("input 1x28x28; conv 6 k=5 p=2; relu; pool max k=2; conv 16 k=5; relu; pool max k=2; fc 120; fc 10")
-    assert [parts_of(lenet, count, training=True) for count in (16, 64)] == [1, 2]
+    assert [shard_count(lenet, count, training=True) for count in (16, 64)] == [1, 2]
     normed = graph(
         "input 1x8x8; conv 32 k=3 p=1; bn; relu; conv 32 k=3 p=1; bn; relu; pool max k=2; conv 64 k=3 p=1; bn; fc 10"
     )
-    assert parts_of(normed, 32, training=True) == 1
-    assert parts_of(normed, 32, training=False) == 2
+    assert shard_count(normed, 32, training=True) == 1
+    assert shard_count(normed, 32, training=False) == 2
     words = graph("input 40 dtype=int64; embed 50 vocab=18000; conv 100 k=2; relu; global_pool max; fc 2")
-    assert [parts_of(words, count, training=True) for count in (50, 500)] == [1, 2]
+    assert [shard_count(words, count, training=True) for count in (50, 500)] == [1, 2]

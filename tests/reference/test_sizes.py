@@ -45,7 +45,7 @@ def test_gradients_of_another_size() -> None:
         ("input 1xHxH; conv 2 k=3", (1, 8, 9), "the input input1 takes 1xHxH, not 1x8x9"),
         ("input 1x8x8; conv 2 k=3", (1, 8, 9), "the input input1 takes 1x8x8, not 1x8x9"),
         ("input 1xHxH; conv 2 k=3; expect 2x6x6; fc 2", (1, 9, 9), "H = 9 does not fit: fc1.weight"),
-        ("input 1xHxH; crop [H - 1, 2]; tanh", (1, 9, 9), "the layers of this graph are those of another size"),
+        ("input 1xHxH; crop [H - 1, 2]; tanh", (1, 9, 9), "this graph was built for another size than H = 9"),
     ],
 )
 def test_another_size_is_said_so(text: str, shape: tuple[int, ...], said: str) -> None:

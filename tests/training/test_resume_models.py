@@ -24,12 +24,12 @@ EXAMPLES = 20  # 16 to train on: two epochs of four steps
 PROGRAM = f"""
 import os, signal, sys
 from cnnc.reference import engine
-from cnnc.reference.parallel import processes as crew
+from cnnc.reference.parallel import processes
 from cnnc.training import loop
 from tests.made import dataset
 
-crew.WORTH_IT = 0  # as in long runs, each part of a batch has a process of its own
-engine.PART_WORK = engine.MEETING_WORK = engine.PARAMETER_WORK = 1  # and is one, however little there is to do
+processes.MIN_RUN_MACS = 0  # as in long runs, each shard of a batch has a process of its own
+engine.SHARD_WORK = engine.BATCH_SUM_WORK = engine.PARAMETER_WORK = 1  # and is one, however little there is to do
 
 loop.open_data = lambda network, folder, report, vocabulary=(): dataset(network, {EXAMPLES})
 left, step = [int(os.environ["STOP_AFTER"])], loop.one_step

@@ -248,8 +248,8 @@ def _truths(
     """
     doubled = _doubled(weights)
     some = {n: a[:1] for n, a in feeds.items()} if graph.total_macs > LARGE else feeds
-    single = forward(graph, weights, some, wanted=names).values
-    double = forward(graph, doubled, _doubled(some), wanted=names).values
+    single = forward(graph, weights, some, outputs=names).values
+    double = forward(graph, doubled, _doubled(some), outputs=names).values
     if some is not feeds:
         double |= forward(graph, doubled, _doubled(feeds)).values
     return {name: _Truth.of(to_channels_first(double.pop(name)), to_channels_first(single.pop(name))) for name in names}

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from cnnc.core.arrays import Array
+from cnnc.ops.window import Geometry
 from cnnc.reference.kernels.channelwise import few
 from cnnc.reference.kernels.matmul import aligned
-from cnnc.reference.kernels.windows import Geometry, interior, view, windows_of
+from cnnc.reference.kernels.windows import interior, view, windows_of
 
 _SPATIAL, _TAPS = "hwd", "abe"  # the letters of axes: n images, c channels
 
@@ -49,7 +50,7 @@ def _padded(x: Array, g: Geometry, size: int) -> Iterator[tuple[slice, Array]]:
         seen = x[at]
         if g.padded:
             if room is None:
-                room = np.zeros((len(seen), *g.sizes(x.shape[1:-1]), x.shape[-1]), x.dtype)
+                room = np.zeros((len(seen), *g.padded_sizes(x.shape[1:-1]), x.shape[-1]), x.dtype)
             room[: len(seen)][interior(x.shape[1:-1], g.pads)] = seen
             seen = room[: len(seen)]
         yield at, seen

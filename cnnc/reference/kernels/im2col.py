@@ -20,9 +20,10 @@ import numpy as np
 
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
+from cnnc.ops.window import Geometry
 from cnnc.reference.kernels.channelwise import Offset, few
 from cnnc.reference.kernels.matmul import aligned, row_cost, times, transposed_times
-from cnnc.reference.kernels.windows import Geometry, interior, taps, windows_of
+from cnnc.reference.kernels.windows import interior, taps, windows_of
 
 CACHE_BYTES = 1 << 20  # of columns at a time: with the kernel and the result they fit a second-level cache
 
@@ -55,7 +56,7 @@ def _pieces(x: Array, g: Geometry) -> Iterator[Piece]:
             yield Piece((slice(i, i + images), slice(None)), x[i : i + images].reshape(-1, taps))
         return
     buffer = aligned((images * rows * row // x.itemsize,), x.dtype)
-    padded = np.zeros((images, *g.sizes(spatial), channels), x.dtype) if g.padded else None
+    padded = np.zeros((images, *g.padded_sizes(spatial), channels), x.dtype) if g.padded else None
     seen, inside = windows_of(x if padded is None else padded, g), interior(spatial, g.pads)
     for i in range(0, count, images):
         j = min(i + images, count)
@@ -245,7 +246,7 @@ def scatter_rows(gradient: Array, kernel: Array, g: Geometry, spatial: Axes) -> 
     channels, outputs = kernel.shape[-2:]
     q, _ = scattered(g, channels, outputs)
     flat = _scattering(kernel, g, q)
-    groups, reach, sizes = g.out[-1] // q, (g.k[-1] + q - 1) * channels, g.sizes(spatial)
+    groups, reach, sizes = g.out[-1] // q, (g.k[-1] + q - 1) * channels, g.padded_sizes(spatial)
     upper = g._replace(k=g.k[:-1], s=g.s[:-1], d=g.d[:-1], out=g.out[:-1], pads=g.pads[:-1])
     dx = np.empty((len(gradient), *spatial, channels), gradient.dtype)
     for at in few(len(gradient), math.prod(upper.out) * groups * flat.shape[1]):

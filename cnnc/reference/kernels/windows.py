@@ -6,31 +6,27 @@ Shapes in comments show two spatial axes; everything is written for any number o
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
+from cnnc.core.tensor import TensorType
+from cnnc.ops.window import AxisRule, Geometry, TransposedRule
 
 
-class Geometry(NamedTuple):
-    """Where windows lie: kernel, stride, dilation, padding (begin, end) and output size of each spatial axis."""
+class WindowOp(Protocol):
+    """An op whose windows `rules` describes, for an input of any number of channels."""
 
-    k: Axes
-    s: Axes
-    d: Axes
-    pads: tuple[tuple[int, int], ...]
-    out: Axes
+    def rules(self, x: TensorType) -> tuple[AxisRule, ...] | tuple[TransposedRule, ...]: ...
 
-    @property
-    def padded(self) -> bool:
-        return any(b or e for b, e in self.pads)
 
-    def sizes(self, spatial: Axes) -> Axes:
-        """The sizes of an input with its padding."""
-        return tuple(m + b + e for m, (b, e) in zip(spatial, self.pads, strict=True))
+@cache
+def geometry_of(op: WindowOp, spatial: Axes) -> Geometry:
+    """The geometry of a layer (conv, conv_transpose, filter, pool) on an input (N, *spatial, C)."""
+    return Geometry.of(op.rules(TensorType((1, *spatial))))
 
 
 def pad(x: Array, pads: tuple[tuple[int, int], ...], value: float = 0.0) -> Array:

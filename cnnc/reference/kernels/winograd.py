@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnc.core.arrays import Array
+from cnnc.ops.window import Geometry
 from cnnc.reference.kernels.channelwise import Offset
 from cnnc.reference.kernels.matmul import across_times, aligned, laid
-from cnnc.reference.kernels.windows import Geometry, interior, view
+from cnnc.reference.kernels.windows import interior, view
 
 TILE, SEEN = 4, 6
 PLACES = SEEN * SEEN

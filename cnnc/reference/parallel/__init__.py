@@ -1,1 +1,1 @@
-"""A batch on several cores: by threads, or by worker processes."""
+"""Runs one batch on several cores: in threads, or in worker processes."""

@@ -1,7 +1,7 @@
-"""A line between two processes, on which an answer is waited for awake, for a little while.
+"""A pipe between two processes whose receiver polls for a short while before it sleeps.
 
-A process that sleeps takes 50 to 100 microseconds to wake up, as long as a small layer. So `recv` looks for an answer
-many times before it sleeps, and lets other processes run in between.
+A process that sleeps takes 50 to 100 microseconds to wake up, as long as a small layer. So `recv` polls for up to
+`POLL_SECONDS`, yielding the core to other processes in between, before it blocks.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-AWAKE = 500e-6  # seconds
-_let_others = getattr(os, "sched_yield", lambda: None)
+POLL_SECONDS = 500e-6
+_yield_core = getattr(os, "sched_yield", lambda: None)
 
 
-class Line:
-    """One end of a line, over which objects are sent. Raises OSError and EOFError as the connection does."""
+class PollingPipe:
+    """One end of a pipe for pickled objects. Raises OSError and EOFError as multiprocessing's Connection does."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -26,11 +26,11 @@ class Line:
         self._poll.register(connection.fileno(), select.POLLIN)
         self.close = connection.close
 
-    def send(self, what: Any) -> None:
-        self._connection.send_bytes(pickle.dumps(what, pickle.HIGHEST_PROTOCOL))
+    def send(self, message: Any) -> None:
+        self._connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
 
     def recv(self) -> Any:
-        end = time.perf_counter() + AWAKE
-        while not self._poll.poll(0) and time.perf_counter() < end:
-            _let_others()
+        deadline = time.perf_counter() + POLL_SECONDS
+        while not self._poll.poll(0) and time.perf_counter() < deadline:
+            _yield_core()
         return pickle.loads(self._connection.recv_bytes())

@@ -1,13 +1,18 @@
-"""A batch split over processes: training on all cores.
+"""Runs the shards of a batch in worker processes: training on all cores.
 
-Threads of one process hand the interpreter's lock to each other at every operation, which costs more than the
-small operations themselves. So a training run starts a worker for every further core. Each takes its part of a
-batch through the network; what they share lies in memory that all of them map: weights, and for each worker its
-inputs, the values asked for, the gradients that backward begins with, and the weights' gradients. Where a layer
-looks at the whole batch, the workers send what they found to the first part's process, which sends back the sum.
+Threads of one process hand the interpreter lock to each other at every operation, which costs more than the small
+operations themselves. So a training run starts a worker process for every further core, and each takes one shard of
+every batch through the network. Arrays lie in memory that all processes map: the weights, and for each worker its
+feeds, its outputs, the seeds of backward, and its weight gradients. Pipes carry only requests and replies. Where a
+layer needs sums over the batch, the workers send their arrays to the main process, which replies with the sums.
 
-In: a graph, weights, the size of a batch. Out: `Crew`, whose `forward` and `backward` give the same bits as those
-of engine.py with as many threads. Only where processes can inherit files (not on Windows); else see `crew_for`.
+In: a graph, weights, the largest batch size. Out: `WorkerPool`, whose `forward` and `backward` give the same bits as
+those of engine.py with as many threads. Works where processes can inherit files (not on Windows): `worker_pool_for`
+decides whether a run gets a pool.
+
+LeNet-5 with batch 64 on two cores: the main process runs examples 0..31, the one worker 32..63. `forward` copies the
+images 32..63 into the worker's feeds, sends ForwardRequest(32, ...), runs its own shard, waits for the reply, and
+concatenates its own outputs (32, 10) with the worker's.
 """
 
 from __future__ import annotations
@@ -29,228 +34,236 @@ from cnnc.core.arrays import Array, Weights
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph, needed
 from cnnc.ops.dense import Input
-from cnnc.reference.engine import Trace, backward_part, forward_part, joined, parts_of
+from cnnc.reference.engine import Trace, backward_shard, concatenated, forward_shard, shard_count
 from cnnc.reference.feeds import check_feeds, working_dtype
-from cnnc.reference.parallel.pipe import Line
-from cnnc.reference.parallel.threads import shares
+from cnnc.reference.parallel.pipe import PollingPipe
+from cnnc.reference.parallel.threads import split_evenly
 from cnnc.reference.registry import Mode, Random
 
-WORTH_IT = 3e10  # multiply-adds of a whole run: some seconds, which a few tenths for starting processes do not double
-ALIGNED = 64  # bytes: a cache line
+MIN_RUN_MACS = 3e10  # multiply-adds of a whole run: some seconds, beside which the start of processes is short
+CACHE_LINE = 64  # bytes
 
 
-class Place(NamedTuple):
-    """Where an array lies in the common memory."""
+class SharedArray(NamedTuple):
+    """An array in the shared memory: byte offset, shape, and NumPy's name of the element type."""
 
-    start: int
+    offset: int
     shape: tuple[int, ...]
     dtype: str
 
-    def array(self, memory: mmap.mmap, count: int | None = None, dtype: Any = None) -> Array:
-        """The array, or its first `count` rows, perhaps as another type of no larger elements."""
+    def view(self, memory: mmap.mmap, count: int | None = None, dtype: Any = None) -> Array:
+        """The array, or its first `count` rows, or these as another element type that is no larger."""
         shape = self.shape if count is None else (count, *self.shape[1:])
-        found: Array = np.ndarray(shape, dtype or self.dtype, memory, self.start)
-        return found
+        array: Array = np.ndarray(shape, dtype or self.dtype, memory, self.offset)
+        return array
 
 
-class Layout:
-    """Gives arrays their places, one after the other."""
+class MemoryLayout:
+    """Assigns offsets in the shared memory, one array after the other; `size` is the number of bytes so far."""
 
     def __init__(self) -> None:
         self.size = 0
 
-    def add(self, shape: tuple[int, ...], dtype: Any) -> Place:
-        place = Place(self.size, shape, np.dtype(dtype).str)
-        self.size += -(-int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize // ALIGNED) * ALIGNED
-        return place
+    def add(self, shape: tuple[int, ...], dtype: Any) -> SharedArray:
+        array = SharedArray(self.size, shape, np.dtype(dtype).str)
+        self.size += -(-int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize // CACHE_LINE) * CACHE_LINE
+        return array
 
 
-class Part(NamedTuple):
-    """What one worker shares with the first process."""
+class WorkerArrays(NamedTuple):
+    """The arrays that one worker shares with the main process, by layer (feeds, values, seeds) or full weight name."""
 
-    feeds: dict[str, Place]
-    values: dict[str, Place]
-    seeds: dict[str, Place]
-    gradients: dict[str, Place]
+    feeds: dict[str, SharedArray]
+    values: dict[str, SharedArray]
+    seeds: dict[str, SharedArray]
+    gradients: dict[str, SharedArray]
 
 
-class Job(NamedTuple):
-    """What a worker is told once."""
+class WorkerSetup(NamedTuple):
+    """The first message to a worker: what to run, and where the arrays lie."""
 
     graph: Graph
-    wanted: tuple[str, ...]
+    outputs: tuple[str, ...]
     dtype: str
-    member: int
-    size: int
-    weights: dict[str, Place]
-    part: Part
+    shard: int
+    memory_size: int
+    weights: dict[str, SharedArray]
+    arrays: WorkerArrays
 
 
-class Ahead(NamedTuple):
-    """Run so many examples forward; the feeds have these element types."""
+class ForwardRequest(NamedTuple):
+    """Run so many examples forward; `dtypes` are the element types of the feeds."""
 
-    size: int
+    examples: int
     dtypes: dict[str, str]
     random: Random | None
 
 
-class Back(NamedTuple):
-    """Run them backward, from what stands in `seeds` of these layers."""
+class BackwardRequest(NamedTuple):
+    """Run the same examples backward, from the seeds of these layers."""
 
-    names: tuple[str, ...]
-
-
-MEMORY = "memory"  # asks a worker how much memory it takes
+    layers: tuple[str, ...]
 
 
-class Crew:
-    """Workers for one graph. A context manager: leaving it ends them."""
+MEMORY_REQUEST = "memory"
+"""Asks a worker how much memory it has used."""
 
-    def __init__(self, graph: Graph, weights: Weights, wanted: tuple[str, ...], batch: int) -> None:
-        self.graph, self.wanted = graph, wanted
-        self._order = needed(graph, wanted)
-        members, dtype = parts_of(graph, batch, training=True), working_dtype(weights, {})
-        layout = Layout()
-        places = {name: layout.add(array.shape, array.dtype) for name, array in weights.items()}
-        parts = [_layout_of(layout, graph, weights, wanted, -(-batch // members), dtype) for _ in range(1, members)]
-        file = _file(layout.size)
-        self._memory = common_memory(file, layout.size)
-        self._shared = {name: place.array(self._memory) for name, place in places.items()}
+
+class WorkerPool:
+    """Worker processes for one graph, `shard_count - 1` of them. A context manager: leaving it ends the processes."""
+
+    def __init__(self, graph: Graph, weights: Weights, outputs: tuple[str, ...], batch_size: int) -> None:
+        self.graph, self.outputs = graph, outputs
+        self._order = needed(graph, outputs)
+        shards, dtype = shard_count(graph, batch_size, training=True), working_dtype(weights, {})
+        layout = MemoryLayout()
+        shared_weights = {name: layout.add(array.shape, array.dtype) for name, array in weights.items()}
+        largest = -(-batch_size // shards)
+        arrays = [_add_worker_arrays(layout, graph, weights, outputs, largest, dtype) for _ in range(1, shards)]
+        file = _anonymous_file(layout.size)
+        self._memory = map_memory(file, layout.size)
+        self._weights = {name: shared.view(self._memory) for name, shared in shared_weights.items()}
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._workers: list[tuple[Part, Line]] = []
-        self._runs: list[slice] = []  # of the batch at hand: what each worker has of it
-        for member, part in enumerate(parts, start=1):
-            process, line = _start(file)
+        self._workers: list[tuple[WorkerArrays, PollingPipe]] = []
+        self._slices: list[slice] = []  # of the current batch: the shard of each worker
+        for shard, worker_arrays in enumerate(arrays, start=1):
+            process, pipe = _start_worker(file)
             self._processes.append(process)
-            self._workers.append((part, line))
-            self._send(line, Job(graph, wanted, dtype.str, member, layout.size, places, part))
+            self._workers.append((worker_arrays, pipe))
+            setup = WorkerSetup(graph, outputs, dtype.str, shard, layout.size, shared_weights, worker_arrays)
+            self._send(pipe, setup)
         os.close(file)
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for process, (_, line) in zip(self._processes, self._workers, strict=True):
-            line.close()  # at its end a worker leaves
+        for process, (_, pipe) in zip(self._processes, self._workers, strict=True):
+            pipe.close()  # which ends the worker
             if kind is not None:
                 process.kill()
             process.wait()
 
     def adopt(self, weights: Weights) -> Weights:
-        """The weights, in the common memory; an optimizer that changes them in place changes them for all."""
-        self._refresh(weights)
-        return dict(self._shared)
+        """The weights, copied into the shared memory: an optimizer that updates them in place updates all processes."""
+        self._copy_weights(weights)
+        return dict(self._weights)
 
     def forward(self, weights: Weights, feeds: Mapping[str, Array], random: Random | None = None) -> Trace:
-        """`engine.forward` in training. Raises CnncError E602, and E704 where a worker is gone."""
+        """`engine.forward` in training. Raises CnncError E602, and E704 where a worker has died."""
         inputs = [node for node in self._order if isinstance(node.op, Input)]
-        count = check_feeds(inputs, feeds)
-        self._refresh(weights)
-        first, *self._runs = (slice(*run) for run in shares(count, parts_of(self.graph, count, training=True)))
+        batch_size = check_feeds(inputs, feeds)
+        self._copy_weights(weights)
+        shards = shard_count(self.graph, batch_size, training=True)
+        first, *self._slices = (slice(*run) for run in split_evenly(batch_size, shards))
         dtypes = {node.name: feeds[node.name].dtype.str for node in inputs}
-        for (worker, line), run in zip(self._workers, self._runs, strict=False):
-            size = run.stop - run.start
+        for (arrays, pipe), run in zip(self._workers, self._slices, strict=False):
+            count = run.stop - run.start
             for name in dtypes:
-                mine = feeds[name][run]
-                worker.feeds[name].array(self._memory, size, mine.dtype)[...] = mine
-            self._send(line, Ahead(size, dtypes, random))
-        own, dtype = {name: feeds[name][first] for name in dtypes}, working_dtype(weights, feeds)
-        mode = Mode(True, None, self._total)
-        done = forward_part(self.graph, self._order, weights, own, self.wanted, dtype, mode, random)
-        self._gather()
-        values = {name: joined([value, *self._rows(name)]) for name, value in done.values.items()}
-        return Trace(values, done.buffers, [(first, done.saved)])
+                shard_feed = feeds[name][run]
+                arrays.feeds[name].view(self._memory, count, shard_feed.dtype)[...] = shard_feed
+            self._send(pipe, ForwardRequest(count, dtypes, random))
+        first_feeds, dtype = {name: feeds[name][first] for name in dtypes}, working_dtype(weights, feeds)
+        mode = Mode(True, None, self._batch_sum)
+        trace = forward_shard(self.graph, self._order, weights, first_feeds, self.outputs, dtype, mode, random)
+        self._await_replies()
+        values = {name: concatenated([value, *self._worker_values(name)]) for name, value in trace.values.items()}
+        return Trace(values, trace.buffers, [(first, trace.saved)])
 
     def backward(self, weights: Weights, trace: Trace, seeds: Mapping[str, Array]) -> Weights:
-        """The weights' gradients of `engine.backward`. Raises CnncError E704 where a worker is gone."""
-        ((own, saved),) = trace.parts
-        for (part, line), run in zip(self._workers, self._runs, strict=False):
+        """The weights' gradients of `engine.backward`. Raises CnncError E704 where a worker has died."""
+        ((first, saved),) = trace.shards
+        for (arrays, pipe), run in zip(self._workers, self._slices, strict=False):
             for name, seed in seeds.items():
-                part.seeds[name].array(self._memory, run.stop - run.start)[...] = seed[run]
-            self._send(line, Back(tuple(seeds)))
-        found, _ = backward_part(self.graph, self._order, weights, saved, {n: seed[own] for n, seed in seeds.items()})
-        self._gather()
-        for name, gradient in found.items():
-            for part, _ in self._workers[: len(self._runs)]:
-                gradient = gradient + part.gradients[name].array(self._memory)
-            found[name] = gradient
-        return found
+                arrays.seeds[name].view(self._memory, run.stop - run.start)[...] = seed[run]
+            self._send(pipe, BackwardRequest(tuple(seeds)))
+        first_seeds = {name: seed[first] for name, seed in seeds.items()}
+        gradients, _ = backward_shard(self.graph, self._order, weights, saved, first_seeds)
+        self._await_replies()
+        for name, gradient in gradients.items():
+            for arrays, _ in self._workers[: len(self._slices)]:
+                gradient = gradient + arrays.gradients[name].view(self._memory)
+            gradients[name] = gradient
+        return gradients
 
     def memory(self) -> list[tuple[int | None, int]]:
-        """For each worker, by how much it has grown at work and what it held at most, in bytes (see `MemoryMeter`)."""
-        for _, line in self._workers:
-            self._send(line, MEMORY)
-        return [self._receive(line) for _, line in self._workers]
+        """For each worker, in bytes: by how much it has grown, and the most it has held (`MemoryMeter.growth`, `.process_peak`)."""
+        for _, pipe in self._workers:
+            self._send(pipe, MEMORY_REQUEST)
+        return [self._receive(pipe) for _, pipe in self._workers]
 
-    def _refresh(self, weights: Weights) -> None:
-        """Copies what the caller holds elsewhere into the common memory."""
+    def _copy_weights(self, weights: Weights) -> None:
+        """Copies weights that the caller holds elsewhere into the shared memory."""
         for name, array in weights.items():
-            if array is not self._shared[name]:
-                self._shared[name][...] = array
+            if array is not self._weights[name]:
+                self._weights[name][...] = array
 
-    def _rows(self, name: str) -> list[Array]:
-        """The workers' values of a layer."""
+    def _worker_values(self, name: str) -> list[Array]:
+        """The workers' outputs of a layer."""
         return [
-            worker.values[name].array(self._memory, run.stop - run.start)
-            for (worker, _), run in zip(self._workers, self._runs, strict=False)
+            arrays.values[name].view(self._memory, run.stop - run.start)
+            for (arrays, _), run in zip(self._workers, self._slices, strict=False)
         ]
 
-    def _total(self, *arrays: Array) -> tuple[Array, ...]:
-        """`Mode.total` of the first part: adds up what the workers send, in their order, and sends them the sums."""
-        lines = [line for _, line in self._workers[: len(self._runs)]]
-        for line in lines:
-            others = self._receive(line)
+    def _batch_sum(self, *arrays: Array) -> tuple[Array, ...]:
+        """`Mode.batch_sum` of shard 0: adds what the workers send, in their order, and sends them the sums."""
+        pipes = [pipe for _, pipe in self._workers[: len(self._slices)]]
+        for pipe in pipes:
+            others = self._receive(pipe)
             arrays = tuple(np.asarray(a + b) for a, b in zip(arrays, others, strict=True))
-        for line in lines:
-            self._send(line, arrays)
+        for pipe in pipes:
+            self._send(pipe, arrays)
         return arrays
 
-    def _gather(self) -> None:
-        for _, line in self._workers[: len(self._runs)]:
-            self._receive(line)
+    def _await_replies(self) -> None:
+        for _, pipe in self._workers[: len(self._slices)]:
+            self._receive(pipe)
 
-    def _send(self, line: Line, what: Any) -> None:
+    def _send(self, pipe: PollingPipe, message: Any) -> None:
         try:
-            line.send(what)
+            pipe.send(message)
         except OSError as error:
-            raise _gone() from error
+            raise _worker_died() from error
 
-    def _receive(self, line: Line) -> Any:
-        """What a worker sends; an error that it sends is raised here."""
+    def _receive(self, pipe: PollingPipe) -> Any:
+        """A worker's message; an exception that it sends is raised here."""
         try:
-            found = line.recv()
+            message = pipe.recv()
         except (EOFError, OSError) as error:
-            raise _gone() from error
-        if isinstance(found, Exception):
-            raise found
-        return found
+            raise _worker_died() from error
+        if isinstance(message, Exception):
+            raise message
+        return message
 
 
-def _gone() -> CnncError:
-    help = "was it killed, or the memory full? CNNC_THREADS=1 runs without workers"
-    return CnncError.of("E704", "a worker process of the training run is gone", help=help)
+def _worker_died() -> CnncError:
+    help = "was it killed, or did memory run out? CNNC_THREADS=1 trains without worker processes"
+    return CnncError.of("E704", "a training worker process died", help=help)
 
 
-def _layout_of(layout: Layout, graph: Graph, weights: Weights, wanted: tuple[str, ...], most: int, dtype: Any) -> Part:
-    """Room for what a worker shares, for a part of at most so many examples."""
+def _add_worker_arrays(
+    layout: MemoryLayout, graph: Graph, weights: Weights, outputs: tuple[str, ...], largest: int, dtype: Any
+) -> WorkerArrays:
+    """The arrays of one worker, for shards of at most `largest` examples."""
 
-    def values() -> dict[str, Place]:
-        types = {name: graph.by_name[name].type for name in wanted}
-        return {name: layout.add((most, *type.shape[1:], type.shape[0]), dtype) for name, type in types.items()}
+    def add_outputs() -> dict[str, SharedArray]:
+        types = {name: graph.by_name[name].type for name in outputs}
+        return {name: layout.add((largest, *type.shape[1:], type.shape[0]), dtype) for name, type in types.items()}
 
-    feeds = {node.name: layout.add((most, *node.type.shape), np.int64) for node in graph.inputs}
-    return Part(
-        feeds, values(), values(), {name: layout.add(array.shape, array.dtype) for name, array in weights.items()}
+    feeds = {node.name: layout.add((largest, *node.type.shape), np.int64) for node in graph.inputs}
+    values, seeds = add_outputs(), add_outputs()
+    return WorkerArrays(
+        feeds, values, seeds, {name: layout.add(array.shape, array.dtype) for name, array in weights.items()}
     )
 
 
-def common_memory(file: int, size: int) -> mmap.mmap:
-    """The memory of a file, shared by all who map it."""
+def map_memory(file: int, size: int) -> mmap.mmap:
+    """The memory of a file, shared by all processes that map it."""
     return mmap.mmap(file, size)
 
 
-def _file(size: int) -> int:
-    """A file without a name, which never reaches a disk where the system has such."""
+def _anonymous_file(size: int) -> int:
+    """The descriptor of a file without a name; in memory where the system can (memfd_create), else temporary."""
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("cnnc")
     else:
@@ -260,12 +273,11 @@ def _file(size: int) -> int:
     return file
 
 
-def _start(file: int) -> tuple[subprocess.Popen[bytes], Line]:
-    """A worker, and the line to it."""
+def _start_worker(file: int) -> tuple[subprocess.Popen[bytes], PollingPipe]:
+    """A worker process, and our end of the pipe to it."""
     ours, theirs = Pipe()
     home = str(Path(__file__).parents[3])
     run = f"import sys; sys.path.insert(0, {home!r}); from cnnc.reference.parallel.worker import work; work({theirs.fileno()}, {file})"
-    # sessions of their own: a Ctrl-C at the terminal is for the first process alone
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with theirs:
         process = subprocess.Popen(
@@ -273,14 +285,20 @@ def _start(file: int) -> tuple[subprocess.Popen[bytes], Line]:
             pass_fds=(theirs.fileno(), file),
             env=environment,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            start_new_session=True,  # so that Ctrl-C at the terminal reaches the main process alone
         )
-    return process, Line(ours)
+    return process, PollingPipe(ours)
 
 
-def crew_for(graph: Graph, weights: Weights, wanted: tuple[str, ...], batch: int, examples: int) -> Crew | None:
-    """Workers for a run of so many examples in all; None where one process does as well, or has to."""
+def worker_pool_for(
+    graph: Graph, weights: Weights, outputs: tuple[str, ...], batch_size: int, examples: int
+) -> WorkerPool | None:
+    """Workers for a training run of `examples` in all (over all epochs), or None.
+
+    None where batches are too small to split, the run is too short to pay for starting processes, or the system
+    cannot share memory with them.
+    """
     able = hasattr(os, "ftruncate") and sys.platform != "win32" and bool(sys.executable)
-    if not able or parts_of(graph, batch, training=True) == 1 or 3 * examples * graph.total_macs < WORTH_IT:
+    if not able or shard_count(graph, batch_size, training=True) == 1 or 3 * examples * graph.total_macs < MIN_RUN_MACS:
         return None
-    return Crew(graph, weights, wanted, batch)
+    return WorkerPool(graph, weights, outputs, batch_size)

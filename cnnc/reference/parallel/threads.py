@@ -1,9 +1,12 @@
-"""A batch split over threads, with BLAS held to one thread each.
+"""Runs the shards of a batch in threads, with BLAS limited to one thread each.
 
-NumPy lets go of the interpreter inside its loops and matrix products, so threads that each take some images
-through the whole network keep all cores busy; BLAS's own threads would only stand in their way. Where a layer
-looks at the whole batch, the threads meet. How a batch is split depends on the number of threads alone, so a
-run is repeatable on the same number.
+NumPy releases the interpreter lock inside its loops and matrix products, so threads that each take some examples
+through the whole network keep all cores busy; BLAS's own threads would only compete with them. Where a layer needs
+sums over the whole batch, the threads wait for each other (`AllReduce`). How a batch is split depends on the number
+of threads alone, so a run is repeatable with the same number.
+
+    all_reduce = AllReduce(2)
+    run_in_threads(all_reduce, lambda shard: all_reduce.sum(shard, np.array(shard + 1)))  # [(3,), (3,)]
 """
 
 from __future__ import annotations
@@ -27,23 +30,23 @@ Array = NDArray[Any]
 
 
 def thread_count() -> int:
-    """CNNC_THREADS where it is set, else the cores this process may use."""
-    wanted = os.environ.get("CNNC_THREADS", "")
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
+    """The environment variable CNNC_THREADS if it is set, else the number of cores that this process may use."""
+    setting = os.environ.get("CNNC_THREADS", "")
+    if setting.isdigit() and int(setting) > 0:
+        return int(setting)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
+def _executor(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="cnnc")
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Inside, BLAS works in the calling thread alone. Entering costs more than a small product: enter it once."""
+    """Limits BLAS to the calling thread. Entering costs more than a small matrix product, so enter it once per run."""
     with threadpool_limits(limits=1, user_api="blas"):
         yield
 
@@ -53,10 +56,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of mallopt(3)
 
 @cache
 def keep_memory() -> None:
-    """Has the C library keep what NumPy frees for the next array of its size, for the rest of this process.
+    """Makes the C library keep the memory that NumPy frees, for the rest of this process.
 
-    By default it hands large blocks back to the system, and every step pays for fresh, zeroed pages: a quarter of a
-    ReLU's time and more. Does nothing where the library is not glibc.
+    By default glibc returns large blocks to the system, and every step pays for fresh, zeroed pages: a quarter of a
+    ReLU's time and more. Does nothing with other C libraries.
     """
     try:
         mallopt: Callable[[int, int], int] = ctypes.CDLL(None).mallopt
@@ -66,63 +69,63 @@ def keep_memory() -> None:
         mallopt(option, value)
 
 
-def shares(count: int, parts: int) -> list[tuple[int, int]]:
-    """`count` things in at most `parts` runs of nearly equal length, as (start, stop)."""
+def split_evenly(count: int, parts: int) -> list[tuple[int, int]]:
+    """Splits range(count) into at most `parts` runs (start, stop) of nearly equal length: 10 in 3 is 0-3, 3-6, 6-10."""
     parts = max(1, min(parts, count))
     edges = [count * i // parts for i in range(parts + 1)]
     return list(pairwise(edges))
 
 
-class Meeting:
-    """Where threads that work on one batch add up what each has found of it.
+class AllReduce:
+    """Sums over the shards of one batch, for threads that run one shard each.
 
-    All of them come in the same order to the same sums. Each computes every sum by itself, in the order of the
-    members, so all have the same to the last bit.
+    All threads ask for the same sums in the same order. Each computes every sum itself, in the order of the shards,
+    so the results are bit-identical in all threads.
     """
 
-    def __init__(self, members: int) -> None:
-        self.members = members
-        self._barrier = Barrier(members)
-        # one table for the sum at hand and one for the next, which the first may bring before the last has read
-        self._brought: tuple[list[Any], list[Any]] = ([None] * members, [None] * members)
-        self._turns = [0] * members
+    def __init__(self, shards: int) -> None:
+        self.shards = shards
+        self._barrier = Barrier(shards)
+        # one table for the current sum and one for the next, to which a fast thread may add before a slow one has read
+        self._tables: tuple[list[Any], list[Any]] = ([None] * shards, [None] * shards)
+        self._calls = [0] * shards
 
-    def total(self, member: int, *arrays: Array) -> tuple[Array, ...]:
-        """The sums over all members of what each brings."""
-        if self.members == 1:
+    def sum(self, shard: int, *arrays: Array) -> tuple[Array, ...]:
+        """Each array summed over all shards; waits until all have called. `shard` is the caller's index."""
+        if self.shards == 1:
             return arrays
-        table = self._brought[self._turns[member] % 2]
-        self._turns[member] += 1
-        table[member] = arrays
+        table = self._tables[self._calls[shard] % 2]
+        self._calls[shard] += 1
+        table[shard] = arrays
         self._barrier.wait()
-        return tuple(np.asarray(sum(parts[1:], start=parts[0])) for parts in zip(*table, strict=True))
+        return tuple(np.asarray(sum(terms[1:], start=terms[0])) for terms in zip(*table, strict=True))
 
-    def break_off(self) -> None:
-        """Lets nobody wait any more, as one will not come."""
+    def abort(self) -> None:
+        """Releases the waiting threads with BrokenBarrierError, because one has failed."""
         self._barrier.abort()
 
 
-_one_crew = RLock()  # crews that share the pool could wait for each other's threads for ever
+_executor_lock = RLock()  # two runs that shared the threads could wait for each other's for ever
 
 
-def together(meeting: Meeting, work: Callable[[int], T]) -> list[T]:
-    """What work(member) returns, for each member of a meeting, each in a thread of its own; raises the first error."""
-    if meeting.members == 1:
+def run_in_threads(all_reduce: AllReduce, work: Callable[[int], T]) -> list[T]:
+    """The results of work(shard) for each shard, each in a thread (shard 0 in the caller's); raises the first error."""
+    if all_reduce.shards == 1:
         return [work(0)]
 
-    def run(member: int) -> T:
+    def run(shard: int) -> T:
         try:
-            return work(member)
+            return work(shard)
         except BaseException:
-            meeting.break_off()
+            all_reduce.abort()
             raise
 
-    with _one_crew:
-        waiting = [_pool(meeting.members).submit(run, member) for member in range(1, meeting.members)]
+    with _executor_lock:
+        futures = [_executor(all_reduce.shards).submit(run, shard) for shard in range(1, all_reduce.shards)]
         errors: list[BaseException] = []
         results: list[T] = []
-        ways: list[Callable[[], T]] = [lambda: run(0), *(future.result for future in waiting)]
-        for get in ways:
+        getters: list[Callable[[], T]] = [lambda: run(0), *(future.result for future in futures)]
+        for get in getters:
             try:
                 results.append(get())
             except BaseException as error:

@@ -1,7 +1,7 @@
-"""A worker process of a crew: takes its part of each batch through the network, as it is told.
+"""The program of a worker process: takes its shard of each batch through the network, on request.
 
-In: a line to the first process, and the file of the common memory. Out: values and gradients, in that memory.
-It ends with the line. See crew.py.
+In: a pipe to the main process, and the file of the shared memory. Out: outputs and gradients, in that memory. The
+process ends when the pipe is closed. See processes.py.
 """
 
 from __future__ import annotations
@@ -18,69 +18,86 @@ import numpy as np
 from cnnc.core.arrays import Array
 from cnnc.core.process_memory import MemoryMeter
 from cnnc.graph.graph import needed
-from cnnc.reference.engine import backward_part, forward_part, own_numbers
-from cnnc.reference.parallel.pipe import Line
-from cnnc.reference.parallel.processes import MEMORY, Ahead, Back, Job, common_memory
+from cnnc.reference.engine import backward_shard, forward_shard, random_of_shard
+from cnnc.reference.parallel.pipe import PollingPipe
+from cnnc.reference.parallel.processes import (
+    MEMORY_REQUEST,
+    BackwardRequest,
+    ForwardRequest,
+    WorkerSetup,
+    map_memory,
+)
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
 from cnnc.reference.registry import Mode
 
 
-def work(end: int, file: int) -> None:
-    """Works until the other end of the line is closed."""
-    with Connection(end) as connection, one_blas_thread():
+def work(pipe_file: int, memory_file: int) -> None:
+    """Serves requests until the main process closes the pipe. Takes two inherited file descriptors."""
+    with Connection(pipe_file) as connection, one_blas_thread():
         keep_memory()
         try:
-            line = Line(connection)
-            job: Job = line.recv()
-            memory = common_memory(file, job.size)
-            os.close(file)
-            _serve(job, memory, line)
-        except (EOFError, OSError):  # the first process has left
+            pipe = PollingPipe(connection)
+            setup: WorkerSetup = pipe.recv()
+            memory = map_memory(memory_file, setup.memory_size)
+            os.close(memory_file)
+            _serve(setup, memory, pipe)
+        except (EOFError, OSError):  # the main process has closed the pipe
             sys.exit()
 
 
-def _serve(job: Job, memory: mmap.mmap, line: Line) -> None:
-    weights = {name: place.array(memory) for name, place in job.weights.items()}
+def _serve(setup: WorkerSetup, memory: mmap.mmap, pipe: PollingPipe) -> None:
+    weights = {name: shared.view(memory) for name, shared in setup.weights.items()}
     meter = MemoryMeter()
     saved: dict[str, Any] = {}
     count = 0
     while True:
-        order = line.recv()
+        request = pipe.recv()
         try:
-            match order:
-                case Ahead():
-                    count = order.size
-                    saved = _ahead(job, memory, weights, order, line)
-                case Back():
-                    _back(job, memory, weights, order, saved, count)
-            line.send((meter.growth, meter.process_peak) if order == MEMORY else None)
+            match request:
+                case ForwardRequest():
+                    count = request.examples
+                    saved = _forward(setup, memory, weights, request, pipe)
+                case BackwardRequest():
+                    _backward(setup, memory, weights, request, saved, count)
+            pipe.send((meter.growth, meter.process_peak) if request == MEMORY_REQUEST else None)
         except (EOFError, OSError):
             raise
         except Exception as error:
-            line.send(error)
+            pipe.send(error)
 
 
-def _ahead(job: Job, memory: mmap.mmap, weights: Mapping[str, Array], order: Ahead, line: Line) -> dict[str, Any]:
-    def total(*arrays: Array) -> tuple[Array, ...]:
-        line.send(arrays)
-        sums: tuple[Array, ...] = line.recv()
+def _forward(
+    setup: WorkerSetup, memory: mmap.mmap, weights: Mapping[str, Array], request: ForwardRequest, pipe: PollingPipe
+) -> dict[str, Any]:
+    """Runs the shard forward, writes its outputs into the shared memory, and returns what its layers saved."""
+
+    def batch_sum(*arrays: Array) -> tuple[Array, ...]:
+        pipe.send(arrays)
+        sums: tuple[Array, ...] = pipe.recv()
         return sums
 
+    shared = setup.arrays.feeds
     feeds = {
-        name: job.part.feeds[name].array(memory, order.size, np.dtype(dtype)) for name, dtype in order.dtypes.items()
+        name: shared[name].view(memory, request.examples, np.dtype(dtype)) for name, dtype in request.dtypes.items()
     }
-    mode, random = Mode(True, None, total), own_numbers(order.random, job.member)
-    nodes = needed(job.graph, job.wanted)
-    done = forward_part(job.graph, nodes, weights, feeds, job.wanted, np.dtype(job.dtype), mode, random)
-    for name, value in done.values.items():
-        job.part.values[name].array(memory, order.size)[...] = value
-    return done.saved
+    mode, random = Mode(True, None, batch_sum), random_of_shard(request.random, setup.shard)
+    order = needed(setup.graph, setup.outputs)
+    trace = forward_shard(setup.graph, order, weights, feeds, setup.outputs, np.dtype(setup.dtype), mode, random)
+    for name, value in trace.values.items():
+        setup.arrays.values[name].view(memory, request.examples)[...] = value
+    return trace.saved
 
 
-def _back(
-    job: Job, memory: mmap.mmap, weights: Mapping[str, Array], order: Back, saved: dict[str, Any], count: int
+def _backward(
+    setup: WorkerSetup,
+    memory: mmap.mmap,
+    weights: Mapping[str, Array],
+    request: BackwardRequest,
+    saved: dict[str, Any],
+    count: int,
 ) -> None:
-    seeds = {name: job.part.seeds[name].array(memory, count) for name in order.names}
-    found, _ = backward_part(job.graph, needed(job.graph, job.wanted), weights, saved, seeds)
-    for name, gradient in found.items():
-        job.part.gradients[name].array(memory)[...] = gradient
+    """Runs the shard backward, and writes its weight gradients into the shared memory."""
+    seeds = {name: setup.arrays.seeds[name].view(memory, count) for name in request.layers}
+    gradients, _ = backward_shard(setup.graph, needed(setup.graph, setup.outputs), weights, saved, seeds)
+    for name, gradient in gradients.items():
+        setup.arrays.gradients[name].view(memory)[...] = gradient

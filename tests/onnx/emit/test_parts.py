@@ -56,7 +56,7 @@ def test_a_part_keeps_its_sizes_open(external: bool, tmp_path: Path) -> None:
     assert not session.facts.whole
     graph = network.graph_at({"H": 21, "W": 34})
     feeds = sample_feeds(graph, 2, 5)
-    expected = to_channels_first(forward(graph, weights, feeds, wanted=["down"]).values["down"])
+    expected = to_channels_first(forward(graph, weights, feeds, outputs=["down"]).values["down"])
     np.testing.assert_allclose(session.run(feeds)[0], expected, rtol=1e-4, atol=1e-5)
 
 

@@ -20,7 +20,6 @@ from cnnc.onnx.emit.shape_arithmetic import Vector, joined, numbers, spatial
 from cnnc.ops import window
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.ops.reshape import Pad
-from cnnc.reference.pool import geometry
 
 
 @emission_of(Pool)
@@ -61,7 +60,7 @@ def _reach(op: Pool, x: TensorType) -> Sides:
     ceil(room/s) is floor((room + s - 1)/s), so s - 1 more at the end is right for every size, unless the last
     window might then begin beyond the input, where ceil leaves it out; there the padding is that of this size.
     """
-    g = geometry(op, x.spatial)
+    g = window.Geometry.of(op.rules(x))
     if not op.ceil:
         return g.pads
     pads = []
@@ -166,7 +165,7 @@ def _side(e: Emitter, borders: Borders, side: int) -> Vector:
 def _seen(op: Pool, x: TensorType, taps: list[Array]) -> tuple[tuple[float, ...], ...]:
     """On each axis, the sum of the weights that lie on something that counts, window by window."""
     found = []
-    g = geometry(op, x.spatial)
+    g = window.Geometry.of(op.rules(x))
     counts = _asked(op, x) if op.count_pad else zeros(x.rank)
     for axis, (begin, end) in enumerate(counts):
         begin_at = g.pads[axis][0] - begin  # windows begin in front of what counts
