@@ -16,13 +16,13 @@ from onnx import TensorProto, helper, numpy_helper
 from cnnc.core.arrays import Array
 from cnnc.core.tensor import TensorType
 from cnnc.graph.graph import Graph, Node
-from cnnc.onnx.emit.size_family import Family
-from cnnc.onnx.source_map import stamp
+from cnnc.onnx.emit.size_family import SizeFamily
+from cnnc.onnx.source_map import annotate
 from cnnc.ops.base import Op
 
 BATCH = "N"
-END = 2**63 - 1  # of an axis, whatever its size (ONNX Slice)
-OUTSIDE = 1024  # bytes from which a tensor is worth a place outside the model's file
+AXIS_END = 2**63 - 1  # of an axis, whatever its size (ONNX Slice)
+MIN_EXTERNAL_BYTES = 1024  # bytes from which a tensor is worth a place outside the model's file
 _ELEMENT = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int64": TensorProto.INT64}
 
 
@@ -41,16 +41,16 @@ class Emitter:
         graph: Graph,
         weights: Mapping[str, Array],
         opset: int,
-        family: Family | None = None,
+        family: SizeFamily | None = None,
         batch: int | str = BATCH,
-        outside: dict[str, Array] | None = None,
+        external_tensors: dict[str, Array] | None = None,
     ) -> None:
         self.graph = graph
         self.weights = weights
         self.opset = opset
         self.family = family
         self.batch = batch
-        self.outside = outside
+        self.external_tensors = external_tensors
         self._fresh = 0
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
@@ -67,39 +67,39 @@ class Emitter:
         assert self.node is not None
         output = output or self.node.name
         made = helper.make_node(type_, list(inputs), [output], name=output, **attributes)
-        stamp(made, self.node, self.opset)
+        annotate(made, self.node, self.opset)
         self.nodes.append(made)
         return output
 
-    def over_sizes(self, of: Callable[..., Value]) -> list[Value]:
+    def at_all_sizes(self, of: Callable[..., Value]) -> list[Value]:
         """What `of(op, *input types)` says of the current node: at the reference, then at each member of the family."""
         assert self.node is not None
         others = self.family.nodes(self.node.name) if self.family is not None else ()
         pairs = [(self.graph, self.node), *others]
         return [of(node.op, *graph.input_types(node)) for graph, node in pairs]
 
-    def alike(self, of: Callable[..., Value]) -> Value | None:
+    def same_at_all_sizes(self, of: Callable[..., Value]) -> Value | None:
         """The one thing that `of(op, *input types)` says of the current node at all sizes, or None."""
-        first, *others = self.over_sizes(of)
+        first, *others = self.at_all_sizes(of)
         if others and not (self.family is not None and self.family.complete):
-            shapes = self.over_sizes(lambda op, *types: types)
+            shapes = self.at_all_sizes(lambda op, *types: types)
             return first if all(shape == shapes[0] for shape in shapes) else None
         return first if all(other == first for other in others) else None
 
-    def fresh(self, what: str) -> str:
+    def fresh_name(self, what: str) -> str:
         """A name inside the current node that no other tensor has."""
         self._fresh += 1
-        return self.inner(f"{what}{self._fresh}")
+        return self.inner_name(f"{what}{self._fresh}")
 
-    def inner(self, suffix: str) -> str:
+    def inner_name(self, suffix: str) -> str:
         """A name for a tensor inside the current node."""
         assert self.node is not None
         return f"{self.node.name}.{suffix}"
 
     def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
         array = np.asarray(value, dtype, order="C")  # a scalar stays one
-        if self.outside is not None and array.nbytes >= OUTSIDE:
-            self.outside[name] = array
+        if self.external_tensors is not None and array.nbytes >= MIN_EXTERNAL_BYTES:
+            self.external_tensors[name] = array
             kind = helper.np_dtype_to_tensor_dtype(array.dtype)
             made = onnx.TensorProto(name=name, data_type=kind, dims=array.shape)
             made.data_location = onnx.TensorProto.EXTERNAL
@@ -110,7 +110,7 @@ class Emitter:
 
     def integers(self, suffix: str, values: Sequence[int]) -> str:
         """A constant of int64 inside the current node: shapes, axes, indices."""
-        return self.constant(self.inner(suffix), list(values), np.int64)
+        return self.constant(self.inner_name(suffix), list(values), np.int64)
 
     def weight(self, name: str) -> str:
         """The initializer of a parameter of the current node."""

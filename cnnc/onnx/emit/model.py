@@ -19,8 +19,8 @@ from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.onnx.emit.emitter import BATCH, EMISSIONS, Emitter
-from cnnc.onnx.emit.size_family import Family
-from cnnc.onnx.run.session import loads
+from cnnc.onnx.emit.size_family import SizeFamily
+from cnnc.onnx.run.session import can_load
 from cnnc.ops.dense import Input
 
 DEFAULT_OPSET = 17
@@ -34,16 +34,16 @@ def emit(
     metadata: Mapping[str, str],
     opset: int = DEFAULT_OPSET,
     *,
-    family: Family | None = None,
+    family: SizeFamily | None = None,
     batch: int | str = BATCH,
-    outside: dict[str, Array] | None = None,
+    external_tensors: dict[str, Array] | None = None,
 ) -> onnx.ModelProto:
     """The model, with symbols as sizes where there is a `family`; large weights go into `outside` where it is given.
 
     Raises CnncError E804 for an opset that cnnc does not emit or the installed onnxruntime does not run.
     """
     require_opset(opset)
-    e = Emitter(graph, weights, opset, family, batch, outside)
+    e = Emitter(graph, weights, opset, family, batch, external_tensors)
     for node in graph.nodes:
         e.node = node
         EMISSIONS[type(node.op)](e, node.op, node, [e.tensor(name) for name in node.inputs])
@@ -65,7 +65,7 @@ def emit(
     )
     helper.set_model_props(model, dict(metadata))
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    if not outside:
+    if not external_tensors:
         onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -82,7 +82,7 @@ def require_opset(opset: int) -> None:
 def newest_opset() -> int:
     """The newest opset that cnnc emits, the installed onnx describes and the installed onnxruntime loads."""
     known = [n for n in _IR_VERSION if n <= onnx.defs.onnx_opset_version()]
-    return next(opset for opset in sorted(known, reverse=True) if loads(opset, _IR_VERSION[opset]))
+    return next(opset for opset in sorted(known, reverse=True) if can_load(opset, _IR_VERSION[opset]))
 
 
 def _identifier(name: str) -> str:

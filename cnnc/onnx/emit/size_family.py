@@ -16,10 +16,13 @@ from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.reshape import Crop, Pad, Reshape, Slice
 
-Passed = Callable[[Graph], Graph]
+RunPasses = Callable[[Graph], Graph]
 """What the passes make of a graph."""
 
-_FEW, _MANY = 64, 600  # sizes to look at: of a text that uses them as numbers, which is lowered for each; of others
+_MAX_LOWERED_SIZES, _MAX_RESIZED_SIZES = (
+    64,
+    600,
+)  # sizes to look at: of a text that uses them as numbers, which is lowered for each; of others
 
 
 class Member(NamedTuple):
@@ -30,7 +33,7 @@ class Member(NamedTuple):
     graph: Graph
 
 
-class Family(NamedTuple):
+class SizeFamily(NamedTuple):
     """`complete` says that every size that could make a difference is among the members."""
 
     survey: Survey
@@ -66,36 +69,36 @@ class Family(NamedTuple):
         return made
 
 
-def family(network: Network, graph: Graph, passed: Passed) -> Family | None:
+def build_size_family(network: Network, graph: Graph, passed: RunPasses) -> SizeFamily | None:
     """The family of a network whose passes made `graph`. Raises CnncError E806, at the layer that cannot be for every size."""
     survey = network.survey
     if survey is None or network.at or not survey.reference:
         return None
     members, complete = [], not graph.sized
     for symbol, rule in survey.legal.items():
-        sizes = list(_looked_at(rule, survey.period))
-        most = _FEW if graph.sized else _MANY
+        sizes = list(_sizes_to_try(rule, survey.period))
+        most = _MAX_LOWERED_SIZES if graph.sized else _MAX_RESIZED_SIZES
         complete = complete and len(sizes) <= most
         for size in sizes[:: -(-len(sizes) // most)] if len(sizes) > most else sizes:
             at = {**survey.reference, symbol: size}
             made = passed(network.graph_at(at)) if graph.sized else resized(graph, at)
             if not isinstance(made, Failure):
                 members.append(Member(symbol, size, made))
-    found = Family(survey, tuple(members), complete)
+    found = SizeFamily(survey, tuple(members), complete)
     if graph.sized:
-        _require_alike(graph, found)
+        _require_same_ops(graph, found)
     return found
 
 
-def proof_sizes(network: Network) -> tuple[Mapping[str, int], ...]:
+def verification_sizes(network: Network) -> tuple[Mapping[str, int], ...]:
     """Two legal sizes, a small and a larger one, no two symbols alike where that is legal; one where there is no other."""
     survey = network.survey
     if survey is None or network.at:
         return ({},)
     small, large = dict(survey.reference), dict(survey.reference)
     for place, (symbol, rule) in enumerate(survey.legal.items()):
-        small[symbol] = _from(rule, max(rule.minimum, survey.period) + place)
-        large[symbol] = _from(rule, small[symbol] + survey.period + 1 + place)
+        small[symbol] = _legal_size_from(rule, max(rule.minimum, survey.period) + place)
+        large[symbol] = _legal_size_from(rule, small[symbol] + survey.period + 1 + place)
     # sizes that are legal each for itself may not be so together: then one symbol moves alone
     alone = [{**survey.reference, symbol: size} for sizes in (small, large) for symbol, size in sizes.items()]
     fitting = [sizes for sizes in (small, large, *alone, survey.reference) if _fits(network, sizes)]
@@ -107,14 +110,14 @@ def _fits(network: Network, sizes: Mapping[str, int]) -> bool:
     return network.resize is not None and not isinstance(network.resize(sizes), Failure)
 
 
-def _from(rule: Legal, size: int) -> int:
+def _legal_size_from(rule: Legal, size: int) -> int:
     """The first legal size from here on, or else the last."""
     below, above = rule.near(size - 1)
     found = above or below
     return size if found is None else found
 
 
-def _looked_at(rule: Legal, period: int) -> Iterator[int]:
+def _sizes_to_try(rule: Legal, period: int) -> Iterator[int]:
     """Legal sizes: all below the minimum, those of two periods from there, and a few far above."""
     yield from rule.extra
     if rule.residues:
@@ -124,16 +127,16 @@ def _looked_at(rule: Legal, period: int) -> Iterator[int]:
             yield from (n for n in rule.near(far)[1:] if n is not None)
 
 
-def _require_alike(graph: Graph, found: Family) -> None:
+def _require_same_ops(graph: Graph, found: SizeFamily) -> None:
     """Raises CnncError E806 at a layer whose arguments depend on a size in a way that no ONNX graph can follow."""
     for node in graph.nodes:
         if isinstance(node.op, Input | Reshape | Crop | Pad | Slice):
             continue
         if any(other.op != node.op for _, other in found.nodes(node.name)):
-            raise varies(node, found)
+            raise size_dependence_error(node, found)
 
 
-def varies(node: Node, found: Family) -> CnncError:
+def size_dependence_error(node: Node, found: SizeFamily) -> CnncError:
     """E806: the model cannot be written for every size, because of this layer."""
     reference = ",".join(f"{symbol}={size}" for symbol, size in found.survey.reference.items())
     return CnncError(

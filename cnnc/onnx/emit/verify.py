@@ -37,13 +37,13 @@ from cnnc.reference.initializers import initialize
 from cnnc.reference.layout import to_channels_first
 
 RTOL, ATOL, NOISE = 1e-4, 1e-5, 32
-_CHANNEL = 32  # elements from which a channel has a noise of its own
-LARGE = 10**9  # multiply-adds from which a network is compared with fewer samples
+_MIN_CHANNEL_ELEMENTS = 32  # elements from which a channel has a noise of its own
+LARGE_MACS = 10**9  # multiply-adds from which a network is compared with fewer samples
 
 
-def samples_of(graph: Graph) -> int:
+def sample_count(graph: Graph) -> int:
     """The larger of the two batches that a network is compared with; the other is 1."""
-    return 2 if graph.total_macs > LARGE else 3
+    return 2 if graph.total_macs > LARGE_MACS else 3
 
 
 class Deviation(NamedTuple):
@@ -74,7 +74,7 @@ class Deviation(NamedTuple):
         return self.difference / self.scale if self.scale else self.difference
 
 
-class Proof(NamedTuple):
+class Verification(NamedTuple):
     deviations: tuple[Deviation, ...]
 
     @property
@@ -90,7 +90,7 @@ class Proof(NamedTuple):
                 found[d.name] = d
         return tuple(found.values())
 
-    def require(self, graph: Graph) -> None:
+    def require_within_tolerance(self, graph: Graph) -> None:
         """Raises CnncError E801 with the first line of the text that deviates."""
         for deviation in self.deviations:
             if not deviation.passes:
@@ -109,9 +109,9 @@ class Proof(NamedTuple):
                 )
 
 
-def together(proofs: Iterable[Proof]) -> Proof:
+def combined(proofs: Iterable[Verification]) -> Verification:
     """Several proofs of one model as one."""
-    return Proof(tuple(d for proof in proofs for d in proof.deviations))
+    return Verification(tuple(d for proof in proofs for d in proof.deviations))
 
 
 def random_weights(graph: Graph, seed: int) -> Weights:
@@ -157,7 +157,7 @@ def vocabularies(graph: Graph) -> dict[str, int]:
     return found
 
 
-class Subject(NamedTuple):
+class ModelUnderTest(NamedTuple):
     """A model to be proven; `folder` holds the weights that it keeps outside."""
 
     model: onnx.ModelProto
@@ -177,15 +177,15 @@ class Subject(NamedTuple):
             yield Session(Path(file.name), name, self.provider, optimize=outputs is None)
 
 
-def prove(
-    model: onnx.ModelProto | Subject, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]
-) -> Proof:
+def verify_model(
+    model: onnx.ModelProto | ModelUnderTest, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]
+) -> Verification:
     """Compares every value of the network that the model still has. Raises CnncError E604 where it does not run."""
-    subject = model if isinstance(model, Subject) else Subject(model)
+    subject = model if isinstance(model, ModelUnderTest) else ModelUnderTest(model)
     made = {output for node in subject.model.graph.node for output in node.output}
     names = [node.name for node in graph.nodes if node.name in made]
     outputs = [info.name for info in subject.model.graph.output]
-    truths = _truths(graph, weights, feeds, names)
+    truths = _references(graph, weights, feeds, names)
     count = len(next(iter(feeds.values())))
     found: list[Deviation] = []
     for every, kept in ((names, names), (None, outputs)):
@@ -197,10 +197,10 @@ def prove(
                     d = truths[name].deviation(name, value)
                     worst[name] = max(worst.get(name, d), d, key=lambda d: d.share)
         found += worst.values()
-    return Proof(tuple(found))
+    return Verification(tuple(found))
 
 
-class _Truth(NamedTuple):
+class _Reference(NamedTuple):
     """A tensor (N, ...) in float64; the noise of float32 and the largest value around each element, as they broadcast."""
 
     value: Array
@@ -208,7 +208,7 @@ class _Truth(NamedTuple):
     around: Array
 
     @classmethod
-    def of(cls, value: Array, single: Array) -> _Truth:
+    def of(cls, value: Array, single: Array) -> _Reference:
         """`single` is the same in float32, for the first samples."""
         sizes, axes = np.abs(value), (0, *range(2, value.ndim))
         part = value[: len(single)]
@@ -217,7 +217,7 @@ class _Truth(NamedTuple):
         squares = np.square(single - part, dtype=np.float64)
         count, total = alive.sum(axes, keepdims=True), squares.sum(axes, keepdims=True)
         everywhere = squares.sum() / max(1, alive.sum())
-        many = count >= _CHANNEL
+        many = count >= _MIN_CHANNEL_ELEMENTS
         noise = np.sqrt(np.where(many, total / np.maximum(1, count), everywhere))
         return cls(value, noise, np.where(many, sizes.max(axes, keepdims=True, initial=0), sizes.max(initial=0)))
 
@@ -239,23 +239,25 @@ class _Truth(NamedTuple):
         return Deviation(name, float(difference[worst]), float(truth[worst]), float(allowed[worst]), scale)
 
 
-def _truths(
+def _references(
     graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array], names: list[str]
-) -> dict[str, _Truth]:
+) -> dict[str, _Reference]:
     """The values of these nodes in float64, and the noise of float32.
 
     Of a large network those of one sample alone, but for its outputs: the values of all would fill the memory.
     """
-    doubled = _doubled(weights)
-    some = {n: a[:1] for n, a in feeds.items()} if graph.total_macs > LARGE else feeds
+    doubled = _in_float64(weights)
+    some = {n: a[:1] for n, a in feeds.items()} if graph.total_macs > LARGE_MACS else feeds
     single = forward(graph, weights, some, wanted=names).values
-    double = forward(graph, doubled, _doubled(some), wanted=names).values
+    double = forward(graph, doubled, _in_float64(some), wanted=names).values
     if some is not feeds:
-        double |= forward(graph, doubled, _doubled(feeds)).values
-    return {name: _Truth.of(to_channels_first(double.pop(name)), to_channels_first(single.pop(name))) for name in names}
+        double |= forward(graph, doubled, _in_float64(feeds)).values
+    return {
+        name: _Reference.of(to_channels_first(double.pop(name)), to_channels_first(single.pop(name))) for name in names
+    }
 
 
-def _doubled(arrays: Mapping[str, Array]) -> Weights:
+def _in_float64(arrays: Mapping[str, Array]) -> Weights:
     return {n: a.astype(np.float64) if np.issubdtype(a.dtype, np.floating) else a for n, a in arrays.items()}
 
 
