@@ -6,7 +6,7 @@ Input: models, a network, examples of its data set. Output: feeds and tensors of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import numpy as np
 import onnx
