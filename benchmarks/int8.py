@@ -21,7 +21,7 @@ from cnnc.network import Network, check, load
 from cnnc.onnx.emit.verify import random_weights
 from cnnc.onnx.export import export
 from cnnc.onnx.quantize import int8 as quantize
-from cnnc.onnx.quantize.examples import Examples
+from cnnc.onnx.quantize.examples import CalibrationExamples
 from cnnc.onnx.run.bench import random_feeds
 from cnnc.onnx.run.session import Session
 from cnnc.ops.dense import Input
@@ -48,7 +48,7 @@ EXAMPLES, TURNS = 16, 9
 
 def models(network: Network, folder: Path) -> list[onnx.ModelProto]:
     """The network in float32, all in int8, and as it is exported."""
-    quantize.SIGNAL = float("inf")  # weights that were never trained need not agree
+    quantize.MAX_RELATIVE_ERROR = float("inf")  # weights that were never trained need not agree
     graph = network.require_graph()
     export(network, random_weights(graph, 0), folder / "float.onnx")
     whole = onnx.load(folder / "float.onnx")
@@ -59,8 +59,8 @@ def models(network: Network, folder: Path) -> list[onnx.ModelProto]:
         assert node.op.fed().dtype == "float32", "only networks that take numbers"
         images.append(random.random((EXAMPLES, *node.type.shape), np.float32))
     split = Split(tuple(images), ())
-    examples = Examples(split, split, split)
-    return [whole, *(quantize.quantized(whole, network, examples, everywhere)[0] for everywhere in (True, False))]
+    examples = CalibrationExamples(split, split, split)
+    return [whole, *(quantize.to_int8(whole, network, examples, everywhere)[0] for everywhere in (True, False))]
 
 
 def race(contenders: list[onnx.ModelProto]) -> list[float]:

@@ -16,8 +16,8 @@ from cnnc.network import Network, check
 from cnnc.onnx.emit.model import DEFAULT_OPSET
 from cnnc.onnx.export import Exported, Options
 from cnnc.onnx.export import export as export_network
-from cnnc.onnx.metadata import whole_numbers
-from cnnc.onnx.quantize.examples import Examples
+from cnnc.onnx.metadata import positive_sizes
+from cnnc.onnx.quantize.examples import CalibrationExamples
 from cnnc.onnx.run.batched_run import run_batched
 from cnnc.onnx.run.session import Session
 from cnnc.recipe.metrics import LESS_IS_BETTER
@@ -78,13 +78,13 @@ def export(
     )
 
 
-def _examples(network: Network, saved: Checkpoint, data: Path | str | None) -> Examples:
+def _examples(network: Network, saved: Checkpoint, data: Path | str | None) -> CalibrationExamples:
     """The examples of the run's data set, split as the run split them: calibration by training data alone."""
     folder = None if data is None else Path(data)
     dataset = open_data(network, folder, lambda line: None, saved.vocabulary)
     recipe = require(network.recipe, network.name)
     train, held = split(dataset.train, recipe.data.val, recipe.seed)
-    return Examples.of(train, held, dataset.test, recipe.seed)
+    return CalibrationExamples.of(train, held, dataset.test, recipe.seed)
 
 
 class Evaluation(NamedTuple):
@@ -131,7 +131,7 @@ def trained_network(session: Session) -> Network:
         raise CnncError.of(
             "E611", f"{session.name} does not carry the text of its network", help="say which data: `--on mnist`"
         )
-    trained_at = whole_numbers(facts.trained.get("sizes"))
+    trained_at = positive_sizes(facts.trained.get("sizes"))
     network = check(facts.source, facts.file, facts.settings, facts.at, kept=facts.includes, usual=trained_at)
     missing = [name for name in session.inputs if name not in network.require_graph().by_name]
     if missing:

@@ -69,9 +69,9 @@ def _model(session: Session, data: Path | None, json: bool) -> None:
 def _classify(session: Session, data: Path | None, name: str, json: bool) -> None:
     """The accuracy on a data set that has a name; all that is needed of the model are scores of classes."""
     from cnnc.data import load
-    from cnnc.onnx.run.batched_run import score
+    from cnnc.onnx.run.batched_run import count_correct
 
-    found = score(session, load(name, data, tell).test)
+    found = count_correct(session, load(name, data, tell).test)
     if json:
         result = {"right": found.right, "total": found.total, "accuracy": found.accuracy}
         _say_json({"model": session.name, "data": name, "provider": session.provider, **result})

@@ -167,7 +167,7 @@ def report(exported: Exported, json: bool, layers: bool = False) -> None:
         return
     beside = f" with {exported.data.name}" if exported.data is not None else ""
     say(f"wrote {exported.path}{beside}: {exported.size:,} bytes, opset {exported.opset}, IR {exported.ir}")
-    worst, count = exported.proof.worst, len(exported.proof.layers)
+    worst, count = exported.verification.worst, len(exported.verification.layers)
     say(
         f"verified: {count} tensors compared with the network, element by element; "
         f"the largest deviation is {worst.share:.1%} of what is allowed ({worst.name})"
@@ -203,7 +203,7 @@ def _table(exported: Exported) -> str:
         head,
         *(
             (d.name, f"{d.difference:.1e}", f"{d.value:.3g}", f"{d.allowed:.1e}", f"{d.share:.1%}")
-            for d in exported.proof.layers
+            for d in exported.verification.layers
         ),
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
@@ -214,7 +214,7 @@ def _table(exported: Exported) -> str:
 
 
 def _as_dict(exported: Exported) -> dict[str, Any]:
-    proof, quality, footprint = exported.proof, exported.quality, exported.footprint
+    proof, quality, footprint = exported.verification, exported.quality, exported.footprint
     return {
         "file": str(exported.path),
         "data": str(exported.data) if exported.data is not None else None,

@@ -14,7 +14,7 @@ from cnnc.diagnostics import CnncError, Exit, nearest
 
 if TYPE_CHECKING:
     from cnnc.data.prediction_inputs import Entry, Examples
-    from cnnc.onnx.run.predictions import Answer
+    from cnnc.onnx.run.predictions import Prediction
 
 
 class ProviderChoice(StrEnum):
@@ -61,13 +61,13 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="One JSON list, an object an example.")] = False,
 ) -> None:
     """Run an exported model on onnxruntime: it knows by itself how it is fed and what its outputs mean."""
-    from cnnc.onnx.run.predictions import answers, entries
+    from cnnc.onnx.run.predictions import model_inputs, predict_examples
     from cnnc.onnx.run.session import open_model
 
     if not (files or text or inputs):
         raise CnncError.of("E010", "nothing to look at", help="name files, or `--text` with a sentence")
     session = open_model(model, provider.value)
-    known = entries(session)
+    known = model_inputs(session)
     if not known:
         raise CnncError.of("E609", f"{model} has no input to look at anything with")
     sources = list(_sources(files or [], text or [], inputs or [], known))
@@ -80,7 +80,7 @@ def predict(
             examples = _read(source, known)
             if examples.note:
                 tell(examples.note)
-            rows = answers(session, examples.feeds, count)
+            rows = predict_examples(session, examples.feeds, count)
             for index, row in enumerate(rows):
                 name = source.name if len(rows) == 1 else f"{source.name}[{index}]"
                 result = _result(name, row, count)
@@ -144,13 +144,13 @@ def _read(source: _Source, known: list[Entry]) -> Examples:
     return read_sentences(decode_utf8(sys.stdin.buffer.read(), "stdin").splitlines(), known, "stdin")
 
 
-def _say(name: str, row: list[Answer], count: int) -> None:
+def _say(name: str, row: list[Prediction], count: int) -> None:
     for answer in row:
         head = name if len(row) == 1 else f"{name} {answer.output}"
         say(f"{head}: {answer.in_words(count)}")
 
 
-def _result(name: str, row: list[Answer], count: int) -> dict[str, Any]:
+def _result(name: str, row: list[Prediction], count: int) -> dict[str, Any]:
     if len(row) == 1 and row[0].kind == "classes":
         return {"file": name, **row[0].as_dict(count)}
     return {"file": name, "outputs": {answer.output: answer.as_dict(count) for answer in row}}
@@ -168,7 +168,7 @@ class _Keeper:
         if folder is not None:
             make_folder(folder)
 
-    def keep(self, stem: str, row: list[Answer]) -> dict[str, list[str]]:
+    def keep(self, stem: str, row: list[Prediction]) -> dict[str, list[str]]:
         if self.folder is None:
             return {}
         free, number = stem, 1

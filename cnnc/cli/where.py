@@ -10,7 +10,7 @@ import typer
 from cnnc.cli.console import say
 
 if TYPE_CHECKING:
-    from cnnc.onnx.source_map import Found
+    from cnnc.onnx.source_map import LocatedPart
 
 
 def where(
@@ -22,34 +22,34 @@ def where(
 ) -> None:
     """Show where in the network's text a node stands, and the block calls that led there."""
     from cnnc.onnx.run.inspect import read_model
-    from cnnc.onnx.source_map import find, find_all
+    from cnnc.onnx.source_map import locate, locate_nodes
 
     if name is not None:
-        one = find(read_model(model), name, str(model))
+        one = locate(read_model(model), name, str(model))
         _say_json(_as_dict(one)) if json else say(_text(one))
         return
-    found = find_all(read_model(model), str(model))
+    found = locate_nodes(read_model(model), str(model))
     _say_json([_as_dict(one) for one in found]) if json else say(_table(found))
 
 
-def _text(found: Found) -> str:
+def _text(found: LocatedPart) -> str:
     from cnnc.diagnostics import excerpt
 
     what = f"{found.name}: {found.what}"
-    what += f" of the layer {found.place.layer}" if found.place.layer != found.name else ""
-    return f"{what}\n{excerpt(found.place.span, found.place.calls)}"
+    what += f" of the layer {found.position.layer}" if found.position.layer != found.name else ""
+    return f"{what}\n{excerpt(found.position.span, found.position.calls)}"
 
 
-def _table(found: list[Found]) -> str:
-    rows = [(f.name, f.operator, f.place.layer, f"{f.place.span}:{f.place.span.column}") for f in found]
+def _table(found: list[LocatedPart]) -> str:
+    rows = [(f.name, f.operator, f.position.layer, f"{f.position.span}:{f.position.span.column}") for f in found]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
     )
 
 
-def _as_dict(found: Found) -> dict[str, Any]:
-    layer, span, calls = found.place
+def _as_dict(found: LocatedPart) -> dict[str, Any]:
+    layer, span, calls = found.position
     return {
         "name": found.name,
         "what": found.what,

@@ -22,12 +22,12 @@ from cnnc.onnx.emit import external
 from cnnc.onnx.emit import microcontrollers as mcu
 from cnnc.onnx.emit.emitter import BATCH
 from cnnc.onnx.emit.model import DEFAULT_OPSET, emit, require_opset
-from cnnc.onnx.emit.passes import Pass, chosen, run_passes
-from cnnc.onnx.emit.size_family import family, proof_sizes
-from cnnc.onnx.emit.verify import Proof, Subject, prove, sample_feeds, samples_of, together
+from cnnc.onnx.emit.passes import Pass, run_passes, select_passes
+from cnnc.onnx.emit.size_family import build_size_family, verification_sizes
+from cnnc.onnx.emit.verify import ModelUnderTest, Verification, combined, sample_count, sample_feeds, verify_model
 from cnnc.onnx.metadata import metadata
-from cnnc.onnx.quantize.examples import Examples, Precision, Quality
-from cnnc.onnx.source_map import at_home
+from cnnc.onnx.quantize.examples import CalibrationExamples, Precision, Quality
+from cnnc.onnx.source_map import with_relative_sources
 from cnnc.reference.parallel.threads import one_blas_thread
 
 
@@ -50,7 +50,7 @@ class Exported(NamedTuple):
     that of both; `quality` is what a lower precision cost, `footprint` what a microcontroller needs."""
 
     path: Path
-    proof: Proof
+    verification: Verification
     size: int
     opset: int
     ir: int
@@ -70,7 +70,7 @@ def export(
     trained: Mapping[str, Any] | None = None,
     opset: int = DEFAULT_OPSET,
     options: Options | None = None,
-    examples: Examples | None = None,
+    examples: CalibrationExamples | None = None,
 ) -> Exported:
     """Writes the model of a network, or of the part of it that the layers `outputs` need.
 
@@ -82,79 +82,79 @@ def export(
     whole, network = network, network.part(outputs)
     graph = network.require_graph()
     require_opset(options.opset)
-    passes = chosen(options.without)
+    passes = select_passes(options.without)
     if path.is_dir():
         raise CnncError.of("E902", f"cannot write {path}: it is a folder", help=f"name a file: {path / 'model.onnx'}")
-    outside: dict[str, Array] | None = {} if options.external or external.needed(weights) else None
-    if outside is not None and options.precision != "float32":
+    external_tensors: dict[str, Array] | None = {} if options.external or external.exceeds_limit(weights) else None
+    if external_tensors is not None and options.precision != "float32":
         raise CnncError.of(
             "E809", f"weights of {options.precision} go into the model's own file", help="leave --external out"
         )
     facts = metadata(whole, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
-    model = _emitted(network, weights, facts, options, passes, outside)
+    model = _emit(network, weights, facts, options, passes, external_tensors)
     footprint = mcu.fit(network, model) if options.target == "mcu" else None
     with one_blas_thread():
-        if outside is not None:
-            with external.staged(model, outside, path) as staged:
-                proof = _proven(network, graph, weights, Subject(staged.model, staged.folder))
+        if external_tensors is not None:
+            with external.staged(model, external_tensors, path) as staged:
+                proof = _verify(network, graph, weights, ModelUnderTest(staged.model, staged.folder))
                 data = staged.commit()
             size = path.stat().st_size + data.stat().st_size
             return Exported(path, proof, size, options.opset, model.ir_version, data, footprint=footprint)
-        proof = _proven(network, graph, weights, Subject(model))
+        proof = _verify(network, graph, weights, ModelUnderTest(model))
         quality = None
         if options.precision != "float32":
-            examples = examples.of_part(whole, graph) if examples is not None else None
-            model, quality = _lowered(model, network, options, examples)
+            examples = examples.for_graph(whole, graph) if examples is not None else None
+            model, quality = _lower_precision(model, network, options, examples)
             if footprint is not None:
-                footprint = mcu.measured(network, model)
+                footprint = mcu.measure_footprint(network, model)
     content = model.SerializeToString(deterministic=True)
-    stale = external.files_of(path)
+    stale = external.weight_files(path)
     write_atomic(path, content)
-    external.remove(stale)
+    external.remove_files(stale)
     return Exported(path, proof, len(content), options.opset, model.ir_version, None, quality, footprint)
 
 
-def _emitted(
+def _emit(
     network: Network,
     weights: Weights,
     facts: Mapping[str, str],
     options: Options,
     passes: Sequence[Pass],
-    outside: dict[str, Array] | None,
+    external_tensors: dict[str, Array] | None,
 ) -> onnx.ModelProto:
     """The model of the graph after its passes."""
     smaller, folded = run_passes(network.require_graph(), weights, passes)
-    sizes = family(network, smaller, lambda other: run_passes(other, weights, passes)[0])
+    sizes = build_size_family(network, smaller, lambda other: run_passes(other, weights, passes)[0])
     if options.target == "mcu":
-        mcu.require_fixed(network, sizes is not None)
+        mcu.require_fixed_sizes(network, sizes is not None)
     batch = 1 if options.target == "mcu" else BATCH
-    moved = at_home(network, smaller)
-    return emit(moved, folded, facts, options.opset, family=sizes, batch=batch, outside=outside)
+    moved = with_relative_sources(network, smaller)
+    return emit(moved, folded, facts, options.opset, family=sizes, batch=batch, external_tensors=external_tensors)
 
 
-def _proven(network: Network, graph: Graph, weights: Weights, subject: Subject) -> Proof:
+def _verify(network: Network, graph: Graph, weights: Weights, subject: ModelUnderTest) -> Verification:
     """The proof with one sample and several, at two sizes where sizes are symbols. Raises CnncError E801, E604."""
     fixed = subject.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     found = []
-    for seed, sizes in enumerate(proof_sizes(network)):
+    for seed, sizes in enumerate(verification_sizes(network)):
         sized = network.graph_at(sizes) if sizes else graph
-        proof = prove(subject, sized, weights, sample_feeds(sized, fixed or samples_of(sized), seed))
-        proof.require(graph)
+        proof = verify_model(subject, sized, weights, sample_feeds(sized, fixed or sample_count(sized), seed))
+        proof.require_within_tolerance(graph)
         found.append(proof)
-    return together(found)
+    return combined(found)
 
 
-def _lowered(
-    model: onnx.ModelProto, network: Network, options: Options, examples: Examples | None
+def _lower_precision(
+    model: onnx.ModelProto, network: Network, options: Options, examples: CalibrationExamples | None
 ) -> tuple[onnx.ModelProto, Quality]:
     """The model in a lower precision. Raises CnncError E802, E803 where its gate fails, E808 where data are missing."""
     if options.precision == "float16":
-        from cnnc.onnx.quantize.float16 import half  # both load parts of onnxruntime that nothing else needs
+        from cnnc.onnx.quantize.float16 import to_float16  # both load parts of onnxruntime that nothing else needs
 
-        return half(model, network, examples)
+        return to_float16(model, network, examples)
     if examples is None:
         message = "int8 needs data to find the ranges of values in, and this network is untrained"
         raise CnncError.of("E808", message, help="train it, and export its run: `cnnc export RUN --int8`")
-    from cnnc.onnx.quantize.int8 import quantized
+    from cnnc.onnx.quantize.int8 import to_int8
 
-    return quantized(model, network, examples, everywhere=options.target == "mcu")
+    return to_int8(model, network, examples, everywhere=options.target == "mcu")

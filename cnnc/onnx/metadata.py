@@ -24,7 +24,15 @@ from cnnc.data.catalog import KNOWN
 from cnnc.graph.graph import Graph, Node
 from cnnc.graph.sizes import Legal, Survey
 from cnnc.network import Network
-from cnnc.onnx.source_map import INCLUDES, MAP, SOURCE, at_home, home_names, source_map, texts
+from cnnc.onnx.source_map import (
+    INCLUDES,
+    MAP,
+    SOURCE,
+    embedded_sources,
+    relative_source_names,
+    source_map,
+    with_relative_sources,
+)
 from cnnc.ops.activation import LogSoftmax, Softmax
 from cnnc.ops.dense import Input
 from cnnc.ops.norm import Normalize
@@ -34,8 +42,8 @@ from cnnc.recipe.statements import CrossEntropy
 
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
 PRECISION = "cnnc.precision"
-PICTURES = (*KNOWN, "images")  # readers of pixels of eight bits
-_UNSAID: Mapping[str, Any] = {"range": None, "mean": None, "std": None, "inside": ()}  # of an input
+IMAGE_READERS = (*KNOWN, "images")  # readers of pixels of eight bits
+_INPUT_DEFAULTS: Mapping[str, Any] = {"range": None, "mean": None, "std": None, "inside": ()}  # of an input
 _NUMBER = int | float
 # What the objects of facts hold at the least, when they are read.
 _INPUT = {"kind": str, "layout": str, "inside": list | tuple | None}
@@ -89,11 +97,11 @@ def metadata(
 
     Classes are kept where the output that they name is still there, the vocabulary where words are still fed.
     """
-    survey, labelled = (None if network.at else network.survey), _labelled(network)
+    survey, labelled = (None if network.at else network.survey), _labelled_outputs(network)
     named = any(name in labelled[:2] for name in graph.outputs)
     data = network.recipe.data if network.recipe is not None else None
     reader = data.name if data is not None else None
-    files = home_names(network)
+    files = relative_source_names(network)
     file = files[network.source.name]
     facts = {
         "name": network.name,
@@ -101,7 +109,7 @@ def metadata(
         "settings": list(network.settings),
         "at": dict(network.survey.reference if network.at and network.survey is not None else network.at),
         "classes": list(classes) if named else [],
-        "inputs": {node.name: _said(_input(node, graph, survey, reader)) for node in graph.inputs},
+        "inputs": {node.name: _without_empty(_input(node, graph, survey, reader)) for node in graph.inputs},
         "outputs": {
             name: _output(graph.by_name[name], survey, labelled, bool(classes) and named) for name in graph.outputs
         },
@@ -119,8 +127,8 @@ def metadata(
         VERSION: versions["cnnc"],
         SOURCE: network.source.text,
         HASH: network.sha256,
-        MAP: source_map(at_home(network, graph), file),
-        FACTS: _json(_said(facts)),
+        MAP: source_map(with_relative_sources(network, graph), file),
+        FACTS: _json(_without_empty(facts)),
         **(included if network.includes else {}),
         **words,
     }
@@ -130,7 +138,7 @@ def _json(value: Any) -> str:
     return json.dumps(finite(value), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _said(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _without_empty(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What is not empty."""
     return {key: value for key, value in facts.items() if value not in (None, "", [], {})}
 
@@ -171,7 +179,7 @@ def _input(node: Node, graph: Graph, survey: Survey | None, reader: str | None) 
                 "first": text.FIRST_WORD,
             }
         return found
-    pictures = reader in PICTURES or dtype == "uint8"
+    pictures = reader in IMAGE_READERS or dtype == "uint8"
     found["kind"] = "picture" if pictures and node.type.rank == 2 else "values"
     found["range"] = [0, 255] if dtype == "uint8" else [0, 1] if pictures else None
     if dtype == "uint8":
@@ -195,7 +203,7 @@ def _vocabulary(graph: Graph, entry: Node) -> int:
     return min(sizes, default=0)
 
 
-def _labelled(network: Network) -> tuple[str, ...]:
+def _labelled_outputs(network: Network) -> tuple[str, ...]:
     """The outputs under cross-entropy and the scores before their softmax: first those of the first loss, which classes
     name."""
     graph, recipe = network.require_graph(), network.recipe
@@ -232,7 +240,7 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
     found = _object(_parsed(properties.get(FACTS, "{}")))
     file = str(found.get("file") or "network.cnn")
     try:
-        included = {name: text for name, text in texts(properties, file).items() if name != file}
+        included = {name: text for name, text in embedded_sources(properties, file).items() if name != file}
     except (ValueError, AttributeError, RecursionError):
         included = {}
     return Facts(
@@ -244,11 +252,11 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         sha256=properties.get(HASH, ""),
         classes=_texts(found.get("classes")),
         vocabulary=_texts(_parsed(properties.get(VOCABULARY, "[]"))),
-        inputs={name: _fed(told) for name, told in _objects(found.get("inputs")).items()},
-        outputs={name: _of_kinds(told, _OUTPUT) for name, told in _objects(found.get("outputs")).items()},
-        data=_of_kinds(_object(found.get("data")), _DATA),
-        trained=_ended(_object(found.get("trained"))),
-        at=whole_numbers(found.get("at")),
+        inputs={name: _read_input(told) for name, told in _objects(found.get("inputs")).items()},
+        outputs={name: _if_typed(told, _OUTPUT) for name, told in _objects(found.get("outputs")).items()},
+        data=_if_typed(_object(found.get("data")), _DATA),
+        trained=_read_training(_object(found.get("trained"))),
+        at=positive_sizes(found.get("at")),
         sizes=_sizes(found.get("sizes")),
         parameters=_count(found.get("parameters")),
         macs=_count(found.get("macs")),
@@ -272,25 +280,25 @@ def _objects(value: Any) -> dict[str, dict[str, Any]]:
     return {name: _object(inner) for name, inner in _object(value).items()}
 
 
-def _of_kinds(told: dict[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+def _if_typed(told: dict[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
     """What is told where each key has a value of its kind, else nothing."""
     return told if all(isinstance(told.get(key), kind) for key, kind in kinds.items()) else {}
 
 
-def _fed(told: dict[str, Any]) -> dict[str, Any]:
+def _read_input(told: dict[str, Any]) -> dict[str, Any]:
     """What is told of an input."""
     words = told.get("kind") == "words"
     span = told.get("range") or [0, 0]
     numbers = isinstance(span, list) and len(span) == 2 and all(isinstance(n, _NUMBER) for n in span)
-    known = numbers and _of_kinds(told, _INPUT) and (not words or _of_kinds(_object(told.get("words")), _WORDS))
-    return {**_UNSAID, **told} if known else {}
+    known = numbers and _if_typed(told, _INPUT) and (not words or _if_typed(_object(told.get("words")), _WORDS))
+    return {**_INPUT_DEFAULTS, **told} if known else {}
 
 
-def _ended(told: dict[str, Any]) -> dict[str, Any]:
+def _read_training(told: dict[str, Any]) -> dict[str, Any]:
     """What is told of the training and its test."""
     kinds = {"right": int | None, "total": int | None, str(told.get("metric")): _NUMBER | None}
     test = _object(told.get("test"))
-    return _of_kinds(told, _TRAINED) if _of_kinds(test, kinds) == test else {}
+    return _if_typed(told, _TRAINED) if _if_typed(test, kinds) == test else {}
 
 
 def _count(value: Any) -> int | None:
@@ -305,7 +313,7 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else ()
 
 
-def whole_numbers(value: Any) -> dict[str, int]:
+def positive_sizes(value: Any) -> dict[str, int]:
     """Sizes by their symbols, of what a model says; whatever is no size is left out."""
     return {k: n for k, n in _object(value).items() if type(n) is int and n > 0}
 

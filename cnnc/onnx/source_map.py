@@ -28,9 +28,9 @@ MAP, SOURCE, INCLUDES = "cnnc.map", "cnnc.source", "cnnc.includes"
 _PROPS_SINCE = 21  # the opset that came with IR 10, the first whose nodes have metadata_props
 
 
-def at_home(network: Network, graph: Graph) -> Graph:
+def with_relative_sources(network: Network, graph: Graph) -> Graph:
     """A graph of a network with the names of its texts as `home_names` has them."""
-    names = home_names(network)
+    names = relative_source_names(network)
     sources: dict[str, Source] = {}
 
     def moved(span: Span) -> Span:
@@ -46,7 +46,7 @@ def at_home(network: Network, graph: Graph) -> Graph:
     return graph.replace(nodes=tuple(nodes))
 
 
-def home_names(network: Network) -> dict[str, str]:
+def relative_source_names(network: Network) -> dict[str, str]:
     """For the name of each text its path from the main one's folder; as it is where a text names another by a whole path."""
     main = network.source.name
     texts = {main: network.source.text, **network.includes}
@@ -56,7 +56,7 @@ def home_names(network: Network) -> dict[str, str]:
     return {name: str(Path(name).relative_to(folder)) if Path(name).is_relative_to(folder) else name for name in texts}
 
 
-def stamp(made: onnx.NodeProto, node: Node, opset: int) -> None:
+def annotate(made: onnx.NodeProto, node: Node, opset: int) -> None:
     """Writes into an ONNX node which layer it is of, and where that stands."""
     if node.span is None:
         return
@@ -90,7 +90,7 @@ def source_map(graph: Graph, main: str) -> str:
     return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
 
-class Place(NamedTuple):
+class SourcePosition(NamedTuple):
     """Where a layer stands, and the block calls that led there, outermost first."""
 
     layer: str
@@ -101,27 +101,27 @@ class Place(NamedTuple):
 class SourceMap(NamedTuple):
     """The places of all layers, in the order of the graph."""
 
-    places: Mapping[str, Place]
+    positions: Mapping[str, SourcePosition]
 
-    def of(self, name: str) -> Place | None:
+    def of(self, name: str) -> SourcePosition | None:
         """The place of a layer, an ONNX node or a tensor: of the longest layer's name that it begins with."""
         while name:
-            if name in self.places:
-                return self.places[name]
+            if name in self.positions:
+                return self.positions[name]
             name = name.rpartition(".")[0]
         return None
 
 
-class Found(NamedTuple):
+class LocatedPart(NamedTuple):
     """A part of a model and its place: `what` it is in words, its `operator` where it is a node."""
 
     name: str
     what: str
     operator: str
-    place: Place
+    position: SourcePosition
 
 
-def find(model: onnx.ModelProto, name: str, file: str) -> Found:
+def locate(model: onnx.ModelProto, name: str, file: str) -> LocatedPart:
     """The place of a node, tensor or layer; of one that is none of these by its name, that of the layer it leads to.
 
     Raises CnncError E010 where there is none of the name, E611 where it has no place.
@@ -133,20 +133,20 @@ def find(model: onnx.ModelProto, name: str, file: str) -> Found:
         help = f"did you mean {near}?" if near else f"`cnnc where {file}` lists the nodes"
         raise CnncError.of("E010", f"{file} has no node, tensor or layer `{name}`", help=help)
     what, operator, others = parts[name]
-    place = _place(known, [name, *others], _readers(model.graph))
+    place = _position_of(known, [name, *others], _readers(model.graph))
     if place is None:
         raise CnncError.of("E611", f"{file} does not say where {name} comes from")
-    return Found(name, what, operator, place)
+    return LocatedPart(name, what, operator, place)
 
 
-def find_all(model: onnx.ModelProto, file: str) -> list[Found]:
+def locate_nodes(model: onnx.ModelProto, file: str) -> list[LocatedPart]:
     """The places of all nodes, in order. Raises CnncError E611 where no place is known."""
     known, readers = _map_of(model, file), _readers(model.graph)
     found = []
     for node in model.graph.node:
-        place = _place(known, [node.name, *node.output], readers)
+        place = _position_of(known, [node.name, *node.output], readers)
         if place is not None:
-            found.append(Found(node.name or node.output[0], f"{node.op_type} node", node.op_type, place))
+            found.append(LocatedPart(node.name or node.output[0], f"{node.op_type} node", node.op_type, place))
     return found
 
 
@@ -158,7 +158,9 @@ def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
     return readers
 
 
-def _place(known: SourceMap, names: list[str], readers: Mapping[str, list[onnx.NodeProto]]) -> Place | None:
+def _position_of(
+    known: SourceMap, names: list[str], readers: Mapping[str, list[onnx.NodeProto]]
+) -> SourcePosition | None:
     """The place of a part by one of its names, or else that of the nearest layer that its values go to."""
     seen, names = set(names), list(names)
     for name in names:  # grows
@@ -174,7 +176,7 @@ def _place(known: SourceMap, names: list[str], readers: Mapping[str, list[onnx.N
 def _map_of(model: onnx.ModelProto, file: str) -> SourceMap:
     properties = {prop.key: prop.value for prop in model.metadata_props}
     found = read_map(properties)
-    if not found.places:
+    if not found.positions:
         raise CnncError.of("E611", f"{file} does not carry where its layers stand in a text")
     return found
 
@@ -192,7 +194,7 @@ def _parts(model: onnx.ModelProto, known: SourceMap) -> dict[str, tuple[str, str
             made[name] = (f"value of a {node.op_type} node", node.op_type, [node.name])
         if node.name:
             made[node.name] = (f"{node.op_type} node", node.op_type, list(node.output))
-    for layer in known.places:
+    for layer in known.positions:
         made.setdefault(layer, ("folded into another layer, or not needed", "", []))
     return made
 
@@ -201,19 +203,19 @@ def read_map(metadata: Mapping[str, str]) -> SourceMap:
     """The map of a model; empty where it has none, or nonsense in its place."""
     try:
         found = json.loads(metadata.get(MAP, "{}"))
-        return SourceMap(_places(found, texts(metadata, str(found["files"][0]))))
+        return SourceMap(_places(found, embedded_sources(metadata, str(found["files"][0]))))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):  # a stranger's JSON
         return SourceMap({})
 
 
-def texts(metadata: Mapping[str, str], file: str) -> dict[str, str]:
+def embedded_sources(metadata: Mapping[str, str], file: str) -> dict[str, str]:
     """The network's text and those it includes, by name."""
     found = {file: metadata[SOURCE]} if SOURCE in metadata else {}
     included = json.loads(metadata.get(INCLUDES, "{}"))
     return {**found, **{name: text for name, text in included.items() if isinstance(text, str)}}
 
 
-def _places(found: Any, known: Mapping[str, str]) -> dict[str, Place]:
+def _places(found: Any, known: Mapping[str, str]) -> dict[str, SourcePosition]:
     sources = [Source(str(name), known.get(str(name), "")) for name in found["files"]]
 
     def span(file: int, start: int, end: int) -> Span:
@@ -222,6 +224,6 @@ def _places(found: Any, known: Mapping[str, str]) -> dict[str, Place]:
 
     calls = [Note(span(*where), str(text)) for text, *where in found["calls"]]
     return {
-        str(name): Place(str(name), span(file, start, end), tuple(calls[number] for number in numbers))
+        str(name): SourcePosition(str(name), span(file, start, end), tuple(calls[number] for number in numbers))
         for name, (file, start, end, *numbers) in found["layers"].items()
     }

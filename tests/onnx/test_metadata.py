@@ -17,7 +17,7 @@ from cnnc.onnx.export import export
 from cnnc.onnx.metadata import PRECISION, Facts, metadata, read_facts
 from cnnc.onnx.run.inspect import describe
 from cnnc.onnx.run.session import open_model
-from cnnc.onnx.source_map import find, find_all, read_map
+from cnnc.onnx.source_map import locate, locate_nodes, read_map
 from cnnc.reference.initializers import initialize
 from cnnc.report.card import card
 from cnnc.report.model import info_text
@@ -173,7 +173,7 @@ def test_includes_come_along(tmp_path: Path) -> None:
     again = check(facts.source, facts.file, facts.settings, kept=facts.includes)
     assert again.require_graph() == network.require_graph()
     assert not check(facts.source, facts.file, facts.settings).ok, "without them it is another text"
-    place = find(onnx.load(done.path), "b1.relu1", "net.onnx").place
+    place = locate(onnx.load(done.path), "b1.relu1", "net.onnx").position
     assert (place.span.source.name, place.span.text) == ("lib.cnn", "relu")
 
 
@@ -206,7 +206,7 @@ def test_nonsense_is_empty(nonsense: str) -> None:
     keys = ("cnnc.facts", "cnnc.vocabulary", "cnnc.includes", "cnnc.map")
     facts = read_facts(dict.fromkeys(keys, nonsense))
     assert facts.replace(file="") == Facts()
-    assert read_map(dict.fromkeys(keys, nonsense)).places == {}
+    assert read_map(dict.fromkeys(keys, nonsense)).positions == {}
 
 
 # --- places ----------------------------------------------------------------------------------------------------
@@ -219,9 +219,9 @@ def model_of(text: str, opset: int = 17) -> onnx.ModelProto:
 
 
 def test_calls_lead_from_the_outside_in() -> None:
-    found = find(model_of(BLOCKS), "stage.last.conv1", "m")
-    assert (found.place.span.line, found.place.span.text) == (2, "conv w k=3 p=1 bias=false")
-    assert [(call.text, call.span.line) for call in found.place.calls] == [("block outer", 7), ("block inner", 5)]
+    found = locate(model_of(BLOCKS), "stage.last.conv1", "m")
+    assert (found.position.span.line, found.position.span.text) == (2, "conv w k=3 p=1 bias=false")
+    assert [(call.text, call.span.line) for call in found.position.calls] == [("block outer", 7), ("block inner", 5)]
 
 
 def test_the_map_says_each_call_once() -> None:
@@ -236,9 +236,9 @@ def test_every_node_and_tensor_of_every_kind_has_a_place() -> None:
     model = model_of(BLOCKS)
     names = [t.name for t in model.graph.initializer] + [o for n in model.graph.node for o in n.output]
     for name in [*names, *(node.name for node in model.graph.node)]:
-        place = find(model, name, "m").place
+        place = locate(model, name, "m").position
         assert name == place.layer or name.startswith(f"{place.layer}.")
-    assert len(find_all(model, "m")) == len(model.graph.node)
+    assert len(locate_nodes(model, "m")) == len(model.graph.node)
 
 
 @pytest.mark.parametrize("opset", [13, 17, 20, 21, 23])
@@ -263,12 +263,12 @@ def test_names_that_an_optimizer_made() -> None:
     model = model_of(BLOCKS)
     node = next(n for n in model.graph.node if n.name == "fc1")
     node.name = "fused_by_somebody"
-    assert find(model, "fused_by_somebody", "m").place.layer == "fc1"
+    assert locate(model, "fused_by_somebody", "m").position.layer == "fc1"
 
 
 def test_unknown_names() -> None:
     with pytest.raises(CnncError) as caught:
-        find(model_of(BLOCKS), "stage.last.conv2", "m.onnx")
+        locate(model_of(BLOCKS), "stage.last.conv2", "m.onnx")
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "E010"
     assert "`stage.last.conv1`" in diagnostic.help

@@ -1,7 +1,11 @@
-"""What emission works with: `Emitter`, which gathers an ONNX graph, and the table of emissions by op.
+"""The tools of emission: `Emitter`, which collects an ONNX graph, and the table `EMISSIONS` of functions by op class.
 
-In: a graph and its weights. Out: nodes, initializers and inputs of ONNX, named after the source. The
-functions of the table stand in emissions/, a family a file.
+Input: a graph and its weights. Output: ONNX nodes, initializers and inputs, named after the layers. The functions of the
+table are in ops/, one file per layer family. Example, for a layer without parameters:
+
+    @emission_of(Tanh)
+    def _tanh(e: Emitter, op: Tanh, node: Node, inputs: list[str]) -> None:
+        e.op("Tanh", inputs)
 """
 
 from __future__ import annotations
@@ -16,13 +20,13 @@ from onnx import TensorProto, helper, numpy_helper
 from cnnc.core.arrays import Array
 from cnnc.core.tensor import TensorType
 from cnnc.graph.graph import Graph, Node
-from cnnc.onnx.emit.size_family import Family
-from cnnc.onnx.source_map import stamp
+from cnnc.onnx.emit.size_family import SizeFamily
+from cnnc.onnx.source_map import annotate
 from cnnc.ops.base import Op
 
 BATCH = "N"
-END = 2**63 - 1  # of an axis, whatever its size (ONNX Slice)
-OUTSIDE = 1024  # bytes from which a tensor is worth a place outside the model's file
+AXIS_END = 2**63 - 1  # the end of an axis of any size (ONNX Slice)
+MIN_EXTERNAL_BYTES = 1024  # tensors of at least this many bytes go into the external file
 _ELEMENT = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int64": TensorProto.INT64}
 
 
@@ -30,10 +34,11 @@ Value = TypeVar("Value")
 
 
 class Emitter:
-    """Gathers the parts of an ONNX graph. A node's value is the tensor of its name.
+    """Collects the parts of an ONNX graph. The output of a layer is the tensor with the layer's name.
 
-    `family` is that of a network with symbols; `batch` the first axis of every tensor; `outside`, where it is
-    given, takes the values of large tensors, of which the graph then holds no more than the types.
+    `family` is the size family of a network with symbols; `batch` is the first axis of every tensor, a size or a symbol.
+    `external_tensors`, if given, receives the content of large tensors, of which the graph then holds only name and type.
+    `node` is the layer that is being emitted.
     """
 
     def __init__(
@@ -41,79 +46,81 @@ class Emitter:
         graph: Graph,
         weights: Mapping[str, Array],
         opset: int,
-        family: Family | None = None,
+        family: SizeFamily | None = None,
         batch: int | str = BATCH,
-        outside: dict[str, Array] | None = None,
+        external_tensors: dict[str, Array] | None = None,
     ) -> None:
         self.graph = graph
         self.weights = weights
         self.opset = opset
         self.family = family
         self.batch = batch
-        self.outside = outside
+        self.external_tensors = external_tensors
         self._fresh = 0
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self.inputs: list[onnx.ValueInfoProto] = []
-        self.renamed: dict[str, str] = {}  # values whose tensor has another name (scaled inputs)
+        self.renamed: dict[str, str] = {}  # layer -> tensor, where the names differ (scaled inputs)
         self.node: Node | None = None
 
     def tensor(self, name: str) -> str:
-        """The name of the tensor that holds a node's value."""
+        """The name of the tensor that holds a layer's output."""
         return self.renamed.get(name, name)
 
     def op(self, type_: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
-        """Adds an ONNX node that makes `output` (the current node's value when left out)."""
+        """Adds an ONNX node and returns the name of its output: `output`, or the current layer's name."""
         assert self.node is not None
         output = output or self.node.name
-        made = helper.make_node(type_, list(inputs), [output], name=output, **attributes)
-        stamp(made, self.node, self.opset)
-        self.nodes.append(made)
+        onnx_node = helper.make_node(type_, list(inputs), [output], name=output, **attributes)
+        annotate(onnx_node, self.node, self.opset)
+        self.nodes.append(onnx_node)
         return output
 
-    def over_sizes(self, of: Callable[..., Value]) -> list[Value]:
-        """What `of(op, *input types)` says of the current node: at the reference, then at each member of the family."""
+    def at_all_sizes(self, evaluate: Callable[..., Value]) -> list[Value]:
+        """`evaluate(op, *input types)` of the current layer: at the reference size, then at each member of the family."""
         assert self.node is not None
         others = self.family.nodes(self.node.name) if self.family is not None else ()
         pairs = [(self.graph, self.node), *others]
-        return [of(node.op, *graph.input_types(node)) for graph, node in pairs]
+        return [evaluate(node.op, *graph.input_types(node)) for graph, node in pairs]
 
-    def alike(self, of: Callable[..., Value]) -> Value | None:
-        """The one thing that `of(op, *input types)` says of the current node at all sizes, or None."""
-        first, *others = self.over_sizes(of)
+    def same_at_all_sizes(self, evaluate: Callable[..., Value]) -> Value | None:
+        """`evaluate(op, *input types)` of the current layer if it is the same at all sizes, else None."""
+        first, *others = self.at_all_sizes(evaluate)
         if others and not (self.family is not None and self.family.complete):
-            shapes = self.over_sizes(lambda op, *types: types)
+            shapes = self.at_all_sizes(lambda op, *types: types)
             return first if all(shape == shapes[0] for shape in shapes) else None
         return first if all(other == first for other in others) else None
 
-    def fresh(self, what: str) -> str:
-        """A name inside the current node that no other tensor has."""
+    def fresh_name(self, prefix: str) -> str:
+        """A unique tensor name inside the current layer: the prefix and a number."""
         self._fresh += 1
-        return self.inner(f"{what}{self._fresh}")
+        return self.inner_name(f"{prefix}{self._fresh}")
 
-    def inner(self, suffix: str) -> str:
-        """A name for a tensor inside the current node."""
+    def inner_name(self, suffix: str) -> str:
+        """The name of a tensor inside the current layer: `fc1.flat`."""
         assert self.node is not None
         return f"{self.node.name}.{suffix}"
 
     def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
-        array = np.asarray(value, dtype, order="C")  # a scalar stays one
-        if self.outside is not None and array.nbytes >= OUTSIDE:
-            self.outside[name] = array
+        """Adds an initializer and returns its name."""
+        """Adds an initializer and returns its name."""
+        array = np.asarray(value, dtype, order="C")  # a scalar stays a scalar
+        if self.external_tensors is not None and array.nbytes >= MIN_EXTERNAL_BYTES:
+            self.external_tensors[name] = array
             kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-            made = onnx.TensorProto(name=name, data_type=kind, dims=array.shape)
-            made.data_location = onnx.TensorProto.EXTERNAL
-            self.initializers[name] = made
+            tensor = onnx.TensorProto(name=name, data_type=kind, dims=array.shape)
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            self.initializers[name] = tensor
         else:
             self.initializers[name] = numpy_helper.from_array(array, name)
         return name
 
     def integers(self, suffix: str, values: Sequence[int]) -> str:
-        """A constant of int64 inside the current node: shapes, axes, indices."""
-        return self.constant(self.inner(suffix), list(values), np.int64)
+        """Adds an int64 constant inside the current layer (a shape, axes, indices) and returns its name."""
+        return self.constant(self.inner_name(suffix), list(values), np.int64)
 
     def weight(self, name: str) -> str:
-        """The initializer of a parameter of the current node."""
+        """The name of the initializer of a parameter of the current layer; layers that share weights share it."""
         assert self.node is not None
         full = f"{self.node.parameter_owner}.{name}"
         if full not in self.initializers:
@@ -121,7 +128,7 @@ class Emitter:
         return full
 
     def value_info(self, node: Node, type_: TensorType | None = None) -> onnx.ValueInfoProto:
-        """The type of a node's tensor, (batch, *shape)."""
+        """Name and type of a layer's output for ONNX: (batch, *shape)."""
         type_ = type_ or node.type
         shape = self.family.shape(node.name, type_.shape) if self.family is not None else type_.shape
         return helper.make_tensor_value_info(node.name, _ELEMENT[type_.dtype], [self.batch, *shape])
@@ -132,10 +139,10 @@ EMISSIONS: dict[type[Op], Emission] = {}
 
 
 def emission_of(*ops: type[Op]) -> Callable[[Emission], Emission]:
-    """Enters a function `(emitter, op, node, inputs)` in the table."""
+    """Registers a function `(emitter, op, node, inputs)` for these op classes; `inputs` are tensor names."""
 
-    def enter(function: Emission) -> Emission:
+    def register(function: Emission) -> Emission:
         EMISSIONS.update(dict.fromkeys(ops, function))
         return function
 
-    return enter
+    return register

@@ -27,7 +27,7 @@ LIMIT = 2**31 - 2**25  # bytes of a protobuf message, less room for what is not 
 _ALIGN = 4096  # runtimes map tensors into memory where they begin at a page (onnx.proto, external_data)
 
 
-class Staged(NamedTuple):
+class StagedFiles(NamedTuple):
     """A model and its weights in a folder of their own, on the same disk as their place."""
 
     model: onnx.ModelProto
@@ -38,7 +38,7 @@ class Staged(NamedTuple):
     def commit(self) -> Path:
         """Puts both in their places, and returns that of the weights. Raises CnncError E902; nothing has changed then."""
         target = Path(os.path.realpath(self.path))
-        stale = files_of(target)
+        stale = weight_files(target)
         data = target.parent / self.weights.name
         known = data.exists()
         try:
@@ -46,31 +46,31 @@ class Staged(NamedTuple):
             os.replace(self.folder / "model.onnx", target)
         except OSError as error:
             if not known:
-                remove([data])
+                remove_files([data])
             raise write_error(self.path, error) from error
-        remove(file for file in stale if file != data)
+        remove_files(file for file in stale if file != data)
         return data if self.path.is_symlink() else self.path.parent / data.name
 
 
-def needed(weights: Mapping[str, Array]) -> bool:
+def exceeds_limit(weights: Mapping[str, Array]) -> bool:
     """Whether a model with these weights is too large for one file; counted before anything is made of them."""
     return sum(array.size * 4 for array in weights.values()) > LIMIT
 
 
 @contextmanager
-def staged(model: onnx.ModelProto, outside: Mapping[str, Array], path: Path) -> Iterator[Staged]:
+def staged(model: onnx.ModelProto, external_tensors: Mapping[str, Array], path: Path) -> Iterator[StagedFiles]:
     """Writes both files into a folder that is gone in the end, checked by onnx. Raises CnncError E902."""
     folder: Path | None = None
     target = Path(os.path.realpath(path))
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent))
-        weights = _write(model, outside, folder, target.name)
+        weights = _write(model, external_tensors, folder, target.name)
         with (folder / "model.onnx").open("wb") as file:
             file.write(model.SerializeToString(deterministic=True))
             file.flush()
             os.fsync(file.fileno())
         onnx.checker.check_model(str(folder / "model.onnx"), full_check=True)
-        yield Staged(model, folder, weights, path)
+        yield StagedFiles(model, folder, weights, path)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
@@ -78,12 +78,12 @@ def staged(model: onnx.ModelProto, outside: Mapping[str, Array], path: Path) -> 
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(model: onnx.ModelProto, outside: Mapping[str, Array], folder: Path, name: str) -> Path:
+def _write(model: onnx.ModelProto, external_tensors: Mapping[str, Array], folder: Path, name: str) -> Path:
     """The file of the weights; the model's tensors are told where they lie in it."""
     places: dict[str, tuple[int, int]] = {}
     digest = sha256()
     with (folder / "weights").open("wb") as file:
-        for key, array in outside.items():
+        for key, array in external_tensors.items():
             padding = bytes(-file.tell() % _ALIGN)
             content = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data.cast("B")
             places[key] = (file.tell() + len(padding), content.nbytes)
@@ -102,7 +102,7 @@ def _write(model: onnx.ModelProto, outside: Mapping[str, Array], folder: Path, n
     return made
 
 
-def files_of(path: Path) -> list[Path]:
+def weight_files(path: Path) -> list[Path]:
     """The files of weights that belong to the model at a path, as far as cnnc wrote them."""
     own = re.compile(re.escape(path.name) + r"\.[0-9a-f]{16}\.data")
     try:
@@ -113,7 +113,7 @@ def files_of(path: Path) -> list[Path]:
     return [path.parent / name for name in sorted(names) if own.fullmatch(name)]
 
 
-def remove(files: Iterator[Path] | list[Path]) -> None:
+def remove_files(files: Iterator[Path] | list[Path]) -> None:
     for file in files:
         with suppress(OSError):
             file.unlink(missing_ok=True)

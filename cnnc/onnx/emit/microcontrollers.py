@@ -17,7 +17,7 @@ from onnx.helper import tensor_dtype_to_np_dtype
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.network import Network
 
-_TAKEN = frozenset(
+_SUPPORTED = frozenset(
     [
         "Abs",
         "Add",
@@ -84,7 +84,7 @@ class Footprint(NamedTuple):
     flash: int
 
 
-def require_fixed(network: Network, symbolic: bool) -> None:
+def require_fixed_sizes(network: Network, symbolic: bool) -> None:
     """Raises CnncError E807 for a network whose sizes are symbols."""
     if symbolic and network.survey is not None:
         entry = network.require_graph().inputs[0]
@@ -98,14 +98,14 @@ def fit(network: Network, model: onnx.ModelProto) -> Footprint:
         reason = _REASONS.get(node.op_type, "generators of C do not have it")
         if node.op_type == "MaxPool" and len(node.output) > 1:
             reason = "it would have to give its indices as well"
-        elif node.op_type in _TAKEN:
+        elif node.op_type in _SUPPORTED:
             continue
         layer = _layer(node, network)
         raise _refused(f"{layer} as ONNX's {node.op_type}: {reason}", layer, network)
-    return measured(network, model)
+    return measure_footprint(network, model)
 
 
-def measured(network: Network, model: onnx.ModelProto) -> Footprint:
+def measure_footprint(network: Network, model: onnx.ModelProto) -> Footprint:
     """RAM by the lifetimes of the model's tensors in the order of its nodes, and the bytes of all constants.
 
     A value lives from the node that makes it (an input from the first) to the last that reads it, an output to the end;
@@ -135,10 +135,10 @@ def _bytes(sizes: Iterable[int], dtype: int) -> int:
 def _layer(node: onnx.NodeProto, network: Network) -> str:
     """The layer that a node is of."""
     name = node.name or node.output[0]
-    return next(n for n in (name, *_outer(name)) if n in network.require_graph().by_name)
+    return next(n for n in (name, *_enclosing_names(name)) if n in network.require_graph().by_name)
 
 
-def _outer(name: str) -> list[str]:
+def _enclosing_names(name: str) -> list[str]:
     """The names around a tensor inside a layer: `stage1.pool1.sum` lies in `stage1.pool1`, or else in `stage1`."""
     parts = name.split(".")
     return [".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1)]

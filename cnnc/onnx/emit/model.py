@@ -1,8 +1,8 @@
-"""Graph and weights to an ONNX model.
+"""Emission: a graph and its weights become an ONNX model.
 
-In: a graph (after passes) and its weights. Out: a ModelProto with IR version and opset set on purpose, the
-names of the source, a symbolic batch, explicit padding, and a type for every tensor. It proves nothing:
-see verify.py.
+Input: a graph (after the passes) and its weights. Output: a ModelProto with explicit IR version and opset, layer names
+from the source, a symbolic batch, explicit padding, and a type for every tensor. The result is not verified here: see
+verify.py.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from importlib.metadata import version
 import onnx
 from onnx import helper
 
-import cnnc.onnx.emit.ops  # noqa: F401  fills the table
+import cnnc.onnx.emit.ops  # noqa: F401  fills EMISSIONS
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.onnx.emit.emitter import BATCH, EMISSIONS, Emitter
-from cnnc.onnx.emit.size_family import Family
-from cnnc.onnx.run.session import loads
+from cnnc.onnx.emit.size_family import SizeFamily
+from cnnc.onnx.run.session import can_load
 from cnnc.ops.dense import Input
 
 DEFAULT_OPSET = 17
-# The IR version that came with each opset (onnx/docs/Versioning.md): what older runtimes can load.
+# The IR version released with each opset (onnx/docs/Versioning.md), so that older runtimes can load the model.
 _IR_VERSION = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
 
 
@@ -34,21 +34,23 @@ def emit(
     metadata: Mapping[str, str],
     opset: int = DEFAULT_OPSET,
     *,
-    family: Family | None = None,
+    family: SizeFamily | None = None,
     batch: int | str = BATCH,
-    outside: dict[str, Array] | None = None,
+    external_tensors: dict[str, Array] | None = None,
 ) -> onnx.ModelProto:
-    """The model, with symbols as sizes where there is a `family`; large weights go into `outside` where it is given.
+    """The ONNX model of a graph.
 
-    Raises CnncError E804 for an opset that cnnc does not emit or the installed onnxruntime does not run.
+    With a `family`, symbolic sizes stay symbols. With `external_tensors`, the content of large weights goes there by
+    name. `metadata` becomes the model's metadata properties. Raises CnncError E804 for an opset that cnnc does not emit or
+    the installed onnxruntime does not run.
     """
     require_opset(opset)
-    e = Emitter(graph, weights, opset, family, batch, outside)
+    e = Emitter(graph, weights, opset, family, batch, external_tensors)
     for node in graph.nodes:
         e.node = node
         EMISSIONS[type(node.op)](e, node.op, node, [e.tensor(name) for name in node.inputs])
     inner = [n for n in graph.nodes if not isinstance(n.op, Input) and n.name not in graph.outputs]
-    made = helper.make_graph(
+    onnx_graph = helper.make_graph(
         e.nodes,
         _identifier(graph.name),
         e.inputs,
@@ -57,7 +59,7 @@ def emit(
         value_info=[e.value_info(node) for node in inner],
     )
     model = helper.make_model(
-        made,
+        onnx_graph,
         opset_imports=[helper.make_opsetid("", opset)],
         ir_version=_IR_VERSION[opset],
         producer_name="cnnc",
@@ -65,25 +67,29 @@ def emit(
     )
     helper.set_model_props(model, dict(metadata))
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    if not outside:
+    if not external_tensors:
         onnx.checker.check_model(model, full_check=True)
     return model
 
 
 def require_opset(opset: int) -> None:
-    """Raises CnncError E804 for an opset that cnnc does not emit, or the installed packages do not know."""
+    """Raises CnncError E804 for an opset that cnnc does not emit or the installed packages do not support."""
     newest = newest_opset()
     if not min(_IR_VERSION) <= opset <= newest:
-        bound = "" if newest == max(_IR_VERSION) else f" with onnxruntime {version('onnxruntime')} as it is installed"
-        raise CnncError.of("E804", f"opset {opset} is not supported", help=f"{min(_IR_VERSION)} to {newest} are{bound}")
+        bound = (
+            "" if newest == max(_IR_VERSION) else f" (limited by the installed onnxruntime {version('onnxruntime')})"
+        )
+        raise CnncError.of("E804", f"opset {opset} is not supported", help=f"use {min(_IR_VERSION)} to {newest}{bound}")
 
 
 @cache
 def newest_opset() -> int:
-    """The newest opset that cnnc emits, the installed onnx describes and the installed onnxruntime loads."""
+    """The newest opset that cnnc emits, the installed onnx defines and the installed onnxruntime loads."""
     known = [n for n in _IR_VERSION if n <= onnx.defs.onnx_opset_version()]
-    return next(opset for opset in sorted(known, reverse=True) if loads(opset, _IR_VERSION[opset]))
+    return next(opset for opset in sorted(known, reverse=True) if can_load(opset, _IR_VERSION[opset]))
 
 
 def _identifier(name: str) -> str:
+    """A graph name of letters, digits and underscores."""
+    """A graph name of letters, digits and underscores."""
     return "".join(c if c.isalnum() or c == "_" else "_" for c in name) or "net"

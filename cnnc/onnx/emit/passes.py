@@ -28,7 +28,7 @@ Pass = Callable[[Graph, Weights], tuple[Graph, Weights]]
 def drop_unused(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
     """Removes layers that no output needs; inputs stay, as they are the model's signature."""
     kept = {node.name for node in needed(graph, graph.outputs)} | {node.name for node in graph.inputs}
-    return _with_nodes(graph, weights, [node for node in graph.nodes if node.name in kept])
+    return _replace_nodes(graph, weights, [node for node in graph.nodes if node.name in kept])
 
 
 def drop_identity(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
@@ -41,7 +41,7 @@ def drop_identity(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
             instead[node.name] = inputs[0]
         else:
             nodes.append(node.replace(inputs=inputs))
-    return _with_nodes(graph, weights, nodes)
+    return _replace_nodes(graph, weights, nodes)
 
 
 def fold_scale(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
@@ -55,27 +55,31 @@ def fold_scale(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
     for node in graph.nodes:
         kept[node.name] = node
         source = kept.get(node.inputs[0]) if isinstance(node.op, BatchNorm | Affine) else None
-        if source is None or not isinstance(source.op, Conv | ConvTranspose | Fc) or not _folds(graph, source):
+        if source is None or not isinstance(source.op, Conv | ConvTranspose | Fc) or not _can_fold_scale(graph, source):
             continue
-        prefix, (factor, shift) = source.parameter_owner, _line(node, new)
+        prefix, (factor, shift) = source.parameter_owner, _factor_and_shift(node, new)
         weight = new[f"{prefix}.weight"]
         bias = new.get(f"{prefix}.bias", np.zeros(len(factor))) if source.op.bias else np.zeros(len(factor))
-        new[f"{prefix}.weight"] = weight * _spread(factor, source.op, weight)
+        new[f"{prefix}.weight"] = weight * _broadcast_factor(factor, source.op, weight)
         new[f"{prefix}.bias"] = bias * factor + shift
         kept[node.name] = source.replace(name=node.name, op=source.op.replace(bias=True), owner=prefix)
         del kept[source.name]
-    return _with_nodes(graph, _rounded(new, weights), list(kept.values()))
+    return _replace_nodes(graph, _in_stored_dtype(new, weights), list(kept.values()))
 
 
-def _folds(graph: Graph, node: Node) -> bool:
+def _can_fold_scale(graph: Graph, node: Node) -> bool:
     """Whether a node's value may go: one layer reads it, and its weights are its own."""
     shared = [n for n in graph.nodes if n.parameter_owner == node.parameter_owner and graph.parameters(n)]
     return len(graph.consumers[node.name]) == 1 and node.name not in graph.outputs and len(shared) == 1
 
 
-def _line(node: Node, weights: Weights) -> tuple[Array, Array]:
+def _factor_and_shift(node: Node, weights: Weights) -> tuple[Array, Array]:
     """Factor and shift of a batch norm or affine, a channel each, in float64."""
-    own = {n: weights[f"{node.parameter_owner}.{n}"].astype(np.float64) for n in _LINE if _has(node, n)}
+    own = {
+        n: weights[f"{node.parameter_owner}.{n}"].astype(np.float64)
+        for n in _SCALE_PARAMETERS
+        if _has_parameter(node, n)
+    }
     factor = own.get("scale", np.ones(1))
     shift = own.get("shift", np.zeros(1))
     if isinstance(node.op, BatchNorm):
@@ -84,14 +88,14 @@ def _line(node: Node, weights: Weights) -> tuple[Array, Array]:
     return factor, shift
 
 
-_LINE = ("scale", "shift", "mean", "var")
+_SCALE_PARAMETERS = ("scale", "shift", "mean", "var")
 
 
-def _has(node: Node, name: str) -> bool:
+def _has_parameter(node: Node, name: str) -> bool:
     return any(p.name == name for p in node.op.parameters(node.type))
 
 
-def _spread(factor: Array, op: Op, weight: Array) -> Array:
+def _broadcast_factor(factor: Array, op: Op, weight: Array) -> Array:
     """The factors of output channels in a shape that broadcasts to a weight."""
     if not isinstance(op, ConvTranspose):
         return factor.reshape(-1, *(1,) * (weight.ndim - 1))  # (O, 1, 1, 1)
@@ -113,23 +117,23 @@ def fold_normalize(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
         if instead.keys() & set(node.inputs):
             before = graph.by_name[node.inputs[0]]
             prefix = node.parameter_owner
-            divisor, mean = _per_input(before, node, new[f"{prefix}.weight"])
+            divisor, mean = _input_statistics(before, node, new[f"{prefix}.weight"])
             weight = new[f"{prefix}.weight"] / divisor
             moved = (weight * mean).reshape(len(weight), -1).sum(1, dtype=np.float64)
             new[f"{prefix}.weight"] = weight
             new[f"{prefix}.bias"] = (new[f"{prefix}.bias"] if _has_bias(node) else 0) - moved
             node = node.replace(inputs=(instead[before.name],), op=node.op.replace(bias=True))
-        if isinstance(node.op, Normalize) and _goes_into_next(graph, node):
+        if isinstance(node.op, Normalize) and _can_fold_normalize(graph, node):
             instead[node.name] = node.inputs[0]
         else:
             nodes.append(node)
-    return _with_nodes(graph, _rounded(new, weights), nodes)
+    return _replace_nodes(graph, _in_stored_dtype(new, weights), nodes)
 
 
-_MOST_DEVIATIONS = 16
+_MAX_MEAN_IN_STDS = 16
 
 
-def _goes_into_next(graph: Graph, node: Node) -> bool:
+def _can_fold_normalize(graph: Graph, node: Node) -> bool:
     assert isinstance(node.op, Normalize)
     readers = graph.consumers[node.name]
     if len(readers) != 1 or node.name in graph.outputs or not isinstance(readers[0].op, Conv | Fc):
@@ -139,10 +143,10 @@ def _goes_into_next(graph: Graph, node: Node) -> bool:
     padded = isinstance(reader.op, Conv) and any(r.begin or r.end for r in reader.op.rules(node.type))
     words = isinstance(reader.op, Conv) and isinstance(reader.op.p, str) and reader.op.p != "valid"
     alone = len([n for n in graph.nodes if n.parameter_owner == reader.parameter_owner]) == 1
-    return alone and (not (padded or words) or not mean.any()) and bool((mean <= _MOST_DEVIATIONS * std).all())
+    return alone and (not (padded or words) or not mean.any()) and bool((mean <= _MAX_MEAN_IN_STDS * std).all())
 
 
-def _per_input(normalize: Node, node: Node, weight: Array) -> tuple[Array, Array]:
+def _input_statistics(normalize: Node, node: Node, weight: Array) -> tuple[Array, Array]:
     """Standard deviation and mean in a shape that goes with a weight, by the input channel that each element meets."""
     assert isinstance(normalize.op, Normalize)
     channels, ones = normalize.type.channels, (1,) * (weight.ndim - 2)
@@ -172,20 +176,20 @@ def share_weights(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
             owner = known.setdefault(key, node.parameter_owner)
             node = node.replace(owner=owner) if owner != node.parameter_owner else node
         nodes.append(node)
-    return _with_nodes(graph, weights, nodes)
+    return _replace_nodes(graph, weights, nodes)
 
 
 def _digest(name: str, array: Array) -> tuple[object, ...]:
     return name.rpartition(".")[2], array.shape, blake2b(np.ascontiguousarray(array).data).digest()
 
 
-def _rounded(new: Weights, old: Weights) -> Weights:
+def _in_stored_dtype(new: Weights, old: Weights) -> Weights:
     """Folded weights, which were worked out in float64, in the element type that the others have."""
     dtype = next((array.dtype for array in old.values()), np.dtype(np.float32))
     return {name: array if array is old.get(name) else array.astype(dtype) for name, array in new.items()}
 
 
-def _with_nodes(graph: Graph, weights: Weights, nodes: list[Node]) -> tuple[Graph, Weights]:
+def _replace_nodes(graph: Graph, weights: Weights, nodes: list[Node]) -> tuple[Graph, Weights]:
     made = verify(graph.replace(nodes=tuple(nodes)))
     return made, {name: weights[name] for name in made.weights}
 
@@ -196,7 +200,7 @@ PASSES: dict[str, Pass] = {
 }
 
 
-def chosen(without: Sequence[str] = ()) -> tuple[Pass, ...]:
+def select_passes(without: Sequence[str] = ()) -> tuple[Pass, ...]:
     """All passes but those named. Raises CnncError E010 for a name that is none."""
     for name in without:
         if name not in PASSES:

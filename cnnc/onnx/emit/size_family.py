@@ -1,7 +1,12 @@
-"""The graph of a network with symbols at many of its legal sizes: how emission sees what depends on a size.
+"""Size families: the graph of a network with symbolic sizes, resized to many legal sizes.
 
-In: a network, and what the passes do. Out: `Family`, or None where all sizes are fixed. A number that is the same
-at every legal size is written into the model as it is; for another the model works it out when it runs.
+Input: a network, and a function that runs the passes. Output: `SizeFamily`, or None where all sizes are fixed. Emission
+evaluates an attribute at every member: if it is the same everywhere, it becomes a constant of the model; otherwise the
+model computes it at run time.
+
+Worked case: `input 1xHxW; conv 2 k=3 s=2 p=same`. The padding that `same` needs is (0, 1) per axis at even sizes and
+(1, 1) at odd ones, so the model gets Shape, arithmetic and Pad nodes. With `upsample 2; concat a` of the input after it,
+H and W must be even; all members agree on (0, 1), and the model gets `pads=[0, 0, 1, 1]`.
 """
 
 from __future__ import annotations
@@ -16,89 +21,96 @@ from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.reshape import Crop, Pad, Reshape, Slice
 
-Passed = Callable[[Graph], Graph]
-"""What the passes make of a graph."""
+RunPasses = Callable[[Graph], Graph]
+"""Runs the selected passes over a graph."""
 
-_FEW, _MANY = 64, 600  # sizes to look at: of a text that uses them as numbers, which is lowered for each; of others
+# sizes tried per symbol: where the source uses sizes as numbers and is lowered anew for each, and otherwise
+_MAX_LOWERED_SIZES, _MAX_RESIZED_SIZES = 64, 600
 
 
 class Member(NamedTuple):
-    """The graph at one size: that of `symbol`, the others being those of the reference."""
+    """The graph with `symbol` at `size` and every other symbol at its reference size."""
 
     symbol: str
     size: int
     graph: Graph
 
 
-class Family(NamedTuple):
-    """`complete` says that every size that could make a difference is among the members."""
+class SizeFamily(NamedTuple):
+    """The graphs of one network at many sizes. `complete` says that every size that can make a difference is a member."""
 
     survey: Survey
     members: tuple[Member, ...]
     complete: bool
 
     def nodes(self, name: str) -> Iterator[tuple[Graph, Node]]:
-        """The node of that name in each graph."""
+        """Each member's graph with its node of this name."""
         for member in self.members:
             yield member.graph, member.graph.by_name[name]
 
     def formula(self, points: list[int]) -> tuple[str, Floor] | None:
-        """The symbol and function that give a number at every member; None where there is no such."""
-        found = []
+        """The symbol and the function of its size that give `points`, one number per member; None if no single one does."""
+        candidates = []
         for symbol in self.survey.legal:
-            of = [(m.size, n) for m, n in zip(self.members, points, strict=True) if m.symbol == symbol]
-            if len({n for _, n in of}) > 1:
-                found.append((symbol, fit(of, self.survey.period)))
-        if len(found) != 1:
+            samples = [(m.size, n) for m, n in zip(self.members, points, strict=True) if m.symbol == symbol]
+            if len({n for _, n in samples}) > 1:
+                candidates.append((symbol, fit(samples, self.survey.period)))
+        if len(candidates) != 1:
             return None
-        symbol, function = found[0]
+        symbol, function = candidates[0]
         return None if function is None else (symbol, function)
 
     def shape(self, name: str, shape: tuple[int, ...]) -> list[int | str]:
-        """The shape of a node's value as ONNX writes it: numbers, the symbols, and names for what follows from them."""
+        """The shape of a node's output for ONNX: numbers, symbols, and formulas such as floor((H+1)/2) as dimension names."""
         formulas = self.survey.formulas.get(name, ())
         if len(formulas) != len(shape):
             return list(shape)
-        made: list[int | str] = []
+        sizes: list[int | str] = []
         for axis, formula in enumerate(formulas):
-            said = f"{name}.{axis}" if formula == "?" else formula.replace("⌊", "floor(").replace("⌋", ")")
-            made.append(int(said) if said.isdigit() else said)
-        return made
+            text = f"{name}.{axis}" if formula == "?" else formula.replace("⌊", "floor(").replace("⌋", ")")
+            sizes.append(int(text) if text.isdigit() else text)
+        return sizes
 
 
-def family(network: Network, graph: Graph, passed: Passed) -> Family | None:
-    """The family of a network whose passes made `graph`. Raises CnncError E806, at the layer that cannot be for every size."""
+def build_size_family(network: Network, graph: Graph, run_passes: RunPasses) -> SizeFamily | None:
+    """The size family of a network; `graph` is its graph after the passes, None without symbolic sizes.
+
+    Raises CnncError E806 at a layer that one model cannot express for every size.
+    """
     survey = network.survey
     if survey is None or network.at or not survey.reference:
         return None
     members, complete = [], not graph.sized
     for symbol, rule in survey.legal.items():
-        sizes = list(_looked_at(rule, survey.period))
-        most = _FEW if graph.sized else _MANY
+        sizes = list(_sizes_to_try(rule, survey.period))
+        most = _MAX_LOWERED_SIZES if graph.sized else _MAX_RESIZED_SIZES
         complete = complete and len(sizes) <= most
         for size in sizes[:: -(-len(sizes) // most)] if len(sizes) > most else sizes:
             at = {**survey.reference, symbol: size}
-            made = passed(network.graph_at(at)) if graph.sized else resized(graph, at)
-            if not isinstance(made, Failure):
-                members.append(Member(symbol, size, made))
-    found = Family(survey, tuple(members), complete)
+            member = run_passes(network.graph_at(at)) if graph.sized else resized(graph, at)
+            if not isinstance(member, Failure):
+                members.append(Member(symbol, size, member))
+    family = SizeFamily(survey, tuple(members), complete)
     if graph.sized:
-        _require_alike(graph, found)
-    return found
+        _require_same_ops(graph, family)
+    return family
 
 
-def proof_sizes(network: Network) -> tuple[Mapping[str, int], ...]:
-    """Two legal sizes, a small and a larger one, no two symbols alike where that is legal; one where there is no other."""
+def verification_sizes(network: Network) -> tuple[Mapping[str, int], ...]:
+    """The sizes to verify a model at: a small and a larger legal assignment, no two symbols equal where that is legal.
+
+    One assignment where no other is legal, an empty one for a network without symbols.
+    """
     survey = network.survey
     if survey is None or network.at:
         return ({},)
     small, large = dict(survey.reference), dict(survey.reference)
-    for place, (symbol, rule) in enumerate(survey.legal.items()):
-        small[symbol] = _from(rule, max(rule.minimum, survey.period) + place)
-        large[symbol] = _from(rule, small[symbol] + survey.period + 1 + place)
-    # sizes that are legal each for itself may not be so together: then one symbol moves alone
-    alone = [{**survey.reference, symbol: size} for sizes in (small, large) for symbol, size in sizes.items()]
-    fitting = [sizes for sizes in (small, large, *alone, survey.reference) if _fits(network, sizes)]
+    for index, (symbol, rule) in enumerate(survey.legal.items()):
+        small[symbol] = _legal_size_from(rule, max(rule.minimum, survey.period) + index)
+        large[symbol] = _legal_size_from(rule, small[symbol] + survey.period + 1 + index)
+    # sizes that are legal one by one may not be legal together; then only one symbol moves
+    single = [{**survey.reference, symbol: size} for sizes in (small, large) for symbol, size in sizes.items()]
+    fitting = [sizes for sizes in (small, large, *single, survey.reference) if _fits(network, sizes)]
     first = fitting[0]
     return (first, *[other for other in fitting if other != first][:1])
 
@@ -107,15 +119,15 @@ def _fits(network: Network, sizes: Mapping[str, int]) -> bool:
     return network.resize is not None and not isinstance(network.resize(sizes), Failure)
 
 
-def _from(rule: Legal, size: int) -> int:
-    """The first legal size from here on, or else the last."""
+def _legal_size_from(rule: Legal, size: int) -> int:
+    """The smallest legal size from `size` on, or else the largest below it."""
     below, above = rule.near(size - 1)
-    found = above or below
-    return size if found is None else found
+    nearest = above or below
+    return size if nearest is None else nearest
 
 
-def _looked_at(rule: Legal, period: int) -> Iterator[int]:
-    """Legal sizes: all below the minimum, those of two periods from there, and a few far above."""
+def _sizes_to_try(rule: Legal, period: int) -> Iterator[int]:
+    """Legal sizes: all below the minimum, those of two periods from there, and a few much larger ones."""
     yield from rule.extra
     if rule.residues:
         last = rule.minimum + 2 * max(period, rule.period, 4)
@@ -124,24 +136,24 @@ def _looked_at(rule: Legal, period: int) -> Iterator[int]:
             yield from (n for n in rule.near(far)[1:] if n is not None)
 
 
-def _require_alike(graph: Graph, found: Family) -> None:
-    """Raises CnncError E806 at a layer whose arguments depend on a size in a way that no ONNX graph can follow."""
+def _require_same_ops(graph: Graph, family: SizeFamily) -> None:
+    """Raises CnncError E806 at a layer whose arguments depend on a size in a way that no ONNX graph can express."""
     for node in graph.nodes:
         if isinstance(node.op, Input | Reshape | Crop | Pad | Slice):
             continue
-        if any(other.op != node.op for _, other in found.nodes(node.name)):
-            raise varies(node, found)
+        if any(other.op != node.op for _, other in family.nodes(node.name)):
+            raise size_dependence_error(node, family)
 
 
-def varies(node: Node, found: Family) -> CnncError:
-    """E806: the model cannot be written for every size, because of this layer."""
-    reference = ",".join(f"{symbol}={size}" for symbol, size in found.survey.reference.items())
+def size_dependence_error(node: Node, family: SizeFamily) -> CnncError:
+    """E806: one model cannot express this layer for every size."""
+    reference = ",".join(f"{symbol}={size}" for symbol, size in family.survey.reference.items())
     return CnncError(
         Diagnostic(
             "E806",
-            f"{node.name} depends on a size in a way that a model for every size cannot follow",
+            f"{node.name} depends on a size in a way that one model for every size cannot express",
             node.span,
             calls=node.calls,
-            help=f"`--at {reference}` exports a model of one size",
+            help=f"`--at {reference}` exports a model for one size",
         )
     )

@@ -1,18 +1,23 @@
-"""The proof: the exported graph beside the NumPy network, every tensor compared, element by element.
+"""Verification: compares every tensor of an exported model with the NumPy network, element by element.
 
-In: the model, the graph as it was before any pass, and its weights. Out: `Proof`, with the deviation of each layer.
+Input: the model, the graph as it was before any pass, and its weights. Output: `Verification`, with the deviation of each
+layer.
 
-The truth is the network in float64. What an element may differ from it is
+The reference is the network in float64. An element with the reference value b may deviate by
 
-    1e-4·|b| + 1e-5·min(1, largest |b| around) + 32·noise,  and never more than 1e-5 + 1e-4·largest |b| of the tensor
+    1e-4·|b| + 1e-5·min(1, max |b| of the channel) + 32·noise,  and at most by 1e-5 + 1e-4·max |b| of the tensor
 
-The noise is that of float32 itself: the root mean square of how far the same NumPy network in float32 is from the
-one in float64, in this tensor. So a sum whose terms cancel, small beside what it is made of, is allowed what any
-order of adding in float32 costs, and no more; a wrong small value beside large ones is found. Noise and "around"
-are taken channel by channel where a channel has 32 elements that are not 0, else over the tensor.
+The noise is that of float32 itself: the root mean square difference between the NumPy network in float32 and in float64,
+per channel where a channel has at least 32 nonzero elements, else over the tensor ("of the channel" likewise). So a sum
+whose terms cancel may deviate by what any order of float32 addition costs, and no more; a wrong small element among large
+ones fails.
 
-Each model runs with one sample and with several: every tensor with onnxruntime's optimizations off, and the
-outputs of the model as users will run it.
+Worked case: a channel (3 samples, 1, 8, 8) holds elements up to 2.0, and its 192 elements differ between float32 and
+float64 by 1e-7 (root mean square). An element of 0.001 may deviate by 1e-4·0.001 + 1e-5·1 + 32·1e-7 = 1.33e-5. Scaled by
+1e-3 (elements up to 0.002, noise 1e-10), an element of 1e-6 may deviate by 1e-10 + 1e-5·0.002 + 3.2e-9 = 2.3e-8.
+
+Each model runs with one sample and with several: every tensor with onnxruntime's optimizations off, and the outputs of
+the model as users run it.
 """
 
 from __future__ import annotations
@@ -37,19 +42,19 @@ from cnnc.reference.initializers import initialize
 from cnnc.reference.layout import to_channels_first
 
 RTOL, ATOL, NOISE = 1e-4, 1e-5, 32
-_CHANNEL = 32  # elements from which a channel has a noise of its own
-LARGE = 10**9  # multiply-adds from which a network is compared with fewer samples
+_MIN_CHANNEL_ELEMENTS = 32  # nonzero elements from which the noise is per channel
+LARGE_MACS = 10**9  # multiply-adds from which a network is verified with fewer samples
 
 
-def samples_of(graph: Graph) -> int:
-    """The larger of the two batches that a network is compared with; the other is 1."""
-    return 2 if graph.total_macs > LARGE else 3
+def sample_count(graph: Graph) -> int:
+    """The larger of the two batch sizes that a network is verified with; the other is 1."""
+    return 2 if graph.total_macs > LARGE_MACS else 3
 
 
 class Deviation(NamedTuple):
-    """Where a tensor is furthest from the network's, in terms of what is allowed there.
+    """The element of a tensor that deviates most from the network, relative to what is allowed there.
 
-    `difference`, `value` (the network's) and `allowed` are those of one element; `scale` is the tensor's largest value.
+    `difference`, `value` (the network's) and `allowed` belong to that element; `scale` is the tensor's largest magnitude.
     """
 
     name: str
@@ -64,7 +69,7 @@ class Deviation(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The difference in parts of what is allowed: above 1 it is too large."""
+        """The difference relative to what is allowed: above 1 it is too large."""
         if self.allowed:
             return self.difference / self.allowed
         return float("inf") if self.difference else 0.0
@@ -74,7 +79,11 @@ class Deviation(NamedTuple):
         return self.difference / self.scale if self.scale else self.difference
 
 
-class Proof(NamedTuple):
+class Verification(NamedTuple):
+    """The deviation of every tensor that was compared, in graph order; a model output is compared twice."""
+
+    """The deviation of every tensor that was compared, in graph order; a model output is compared twice."""
+
     deviations: tuple[Deviation, ...]
 
     @property
@@ -83,15 +92,15 @@ class Proof(NamedTuple):
 
     @property
     def layers(self) -> tuple[Deviation, ...]:
-        """The largest deviation of each layer, in the order of the text."""
-        found: dict[str, Deviation] = {}
+        """The largest deviation of each layer, in graph order."""
+        largest: dict[str, Deviation] = {}
         for d in self.deviations:
-            if d.name not in found or d.share > found[d.name].share:
-                found[d.name] = d
-        return tuple(found.values())
+            if d.name not in largest or d.share > largest[d.name].share:
+                largest[d.name] = d
+        return tuple(largest.values())
 
-    def require(self, graph: Graph) -> None:
-        """Raises CnncError E801 with the first line of the text that deviates."""
+    def require_within_tolerance(self, graph: Graph) -> None:
+        """Raises CnncError E801 at the first layer of `graph` that deviates too far."""
         for deviation in self.deviations:
             if not deviation.passes:
                 node = graph.by_name[deviation.name]
@@ -109,14 +118,14 @@ class Proof(NamedTuple):
                 )
 
 
-def together(proofs: Iterable[Proof]) -> Proof:
-    """Several proofs of one model as one."""
-    return Proof(tuple(d for proof in proofs for d in proof.deviations))
+def combined(verifications: Iterable[Verification]) -> Verification:
+    """Several verifications of one model (at different sizes) as one."""
+    return Verification(tuple(d for one in verifications for d in one.deviations))
 
 
 def random_weights(graph: Graph, seed: int) -> Weights:
-    """Weights of an untrained network at which no mistake can hide: what begins as 0 or 1 throughout (biases, scales,
-    running statistics) is drawn as well, so that a batch norm that is folded wrongly shows."""
+    """Weights of an untrained network that hide no mistake: parameters that are initialized to all 0 or all 1 (biases,
+    scales, running statistics) are drawn at random too, so that a batch norm folded wrongly deviates."""
     weights = initialize(graph, seed)
     for name, parameter in graph.weights.items():
         random = np.random.default_rng([seed, 1, *name.encode()])
@@ -128,7 +137,8 @@ def random_weights(graph: Graph, seed: int) -> Weights:
 
 
 def sample_feeds(graph: Graph, batch: int, seed: int = 0) -> dict[str, Array]:
-    """Random input: 0..255 for uint8, numbers in 0..1 for float32, integers that the embeds know for int64."""
+    """Random feeds (batch, *shape) by input name: 0..255 for uint8, 0..1 for float32, for int64 indices within the
+    vocabulary of the embedding that reads them (below 100 where there is none)."""
     known = vocabularies(graph)
     random = np.random.default_rng(seed)
     feeds: dict[str, Array] = {}
@@ -146,7 +156,7 @@ def sample_feeds(graph: Graph, batch: int, seed: int = 0) -> dict[str, Array]:
 
 
 def vocabularies(graph: Graph) -> dict[str, int]:
-    """For each node of integers that embeds read, at once or past layers that carry it along, the smallest vocabulary."""
+    """For each int64 node that embeddings read, directly or through other int64 layers, the smallest vocabulary size."""
     found: dict[str, int] = {}
     for node in reversed(graph.nodes):
         readers = graph.consumers[node.name]
@@ -157,8 +167,8 @@ def vocabularies(graph: Graph) -> dict[str, int]:
     return found
 
 
-class Subject(NamedTuple):
-    """A model to be proven; `folder` holds the weights that it keeps outside."""
+class ModelUnderTest(NamedTuple):
+    """A model to verify. `folder` holds its external weights, if it has any."""
 
     model: onnx.ModelProto
     folder: Path | None = None
@@ -166,7 +176,7 @@ class Subject(NamedTuple):
 
     @contextmanager
     def session(self, name: str, outputs: list[str] | None = None) -> Iterator[Session]:
-        """The model as users run it; with `outputs`, those tensors of it, unoptimized. Raises CnncError E604."""
+        """A session for the model as users run it; with `outputs`, one for these tensors, unoptimized. Raises CnncError E604."""
         model = self.model if outputs is None else _with_outputs(self.model, outputs)
         if self.folder is None:
             yield Session(model.SerializeToString(), name, self.provider, optimize=outputs is None)
@@ -177,57 +187,58 @@ class Subject(NamedTuple):
             yield Session(Path(file.name), name, self.provider, optimize=outputs is None)
 
 
-def prove(
-    model: onnx.ModelProto | Subject, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]
-) -> Proof:
-    """Compares every value of the network that the model still has. Raises CnncError E604 where it does not run."""
-    subject = model if isinstance(model, Subject) else Subject(model)
-    made = {output for node in subject.model.graph.node for output in node.output}
-    names = [node.name for node in graph.nodes if node.name in made]
+def verify_model(
+    model: onnx.ModelProto | ModelUnderTest, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]
+) -> Verification:
+    """Compares every tensor of the network that the model still has. Raises CnncError E604 if the model does not run."""
+    subject = model if isinstance(model, ModelUnderTest) else ModelUnderTest(model)
+    computed = {output for node in subject.model.graph.node for output in node.output}
+    names = [node.name for node in graph.nodes if node.name in computed]
     outputs = [info.name for info in subject.model.graph.output]
-    truths = _truths(graph, weights, feeds, names)
+    references = _references(graph, weights, feeds, names)
     count = len(next(iter(feeds.values())))
-    found: list[Deviation] = []
+    deviations: list[Deviation] = []
     for every, kept in ((names, names), (None, outputs)):
         worst: dict[str, Deviation] = {}
         with subject.session(graph.name, every) as session:
             for samples in sorted({1, count}):
                 values = session.run({name: array[:samples] for name, array in feeds.items()}, kept)
                 for name, value in zip(kept, values, strict=True):
-                    d = truths[name].deviation(name, value)
+                    d = references[name].deviation(name, value)
                     worst[name] = max(worst.get(name, d), d, key=lambda d: d.share)
-        found += worst.values()
-    return Proof(tuple(found))
+        deviations += worst.values()
+    return Verification(tuple(deviations))
 
 
-class _Truth(NamedTuple):
-    """A tensor (N, ...) in float64; the noise of float32 and the largest value around each element, as they broadcast."""
+class _Reference(NamedTuple):
+    """A tensor (N, C, ...) in float64. `noise` (float32 noise) and `largest` (largest magnitude) broadcast to it: they are
+    per channel, (1, C, 1, ...), where a channel has enough elements, else the same for the whole tensor."""
 
     value: Array
     noise: Array
-    around: Array
+    largest: Array
 
     @classmethod
-    def of(cls, value: Array, single: Array) -> _Truth:
-        """`single` is the same in float32, for the first samples."""
+    def of(cls, value: Array, single: Array) -> _Reference:
+        """`single` is the same tensor computed in float32, for the first samples."""
         sizes, axes = np.abs(value), (0, *range(2, value.ndim))
         part = value[: len(single)]
-        # what a rectifier has set to 0 has no noise of its own, and says nothing of that of the others
-        alive = (part != 0) | (single != 0)
+        # elements that a relu has set to 0 have no noise, and would dilute that of the others
+        nonzero = (part != 0) | (single != 0)
         squares = np.square(single - part, dtype=np.float64)
-        count, total = alive.sum(axes, keepdims=True), squares.sum(axes, keepdims=True)
-        everywhere = squares.sum() / max(1, alive.sum())
-        many = count >= _CHANNEL
+        count, total = nonzero.sum(axes, keepdims=True), squares.sum(axes, keepdims=True)
+        everywhere = squares.sum() / max(1, nonzero.sum())
+        many = count >= _MIN_CHANNEL_ELEMENTS
         noise = np.sqrt(np.where(many, total / np.maximum(1, count), everywhere))
         return cls(value, noise, np.where(many, sizes.max(axes, keepdims=True, initial=0), sizes.max(initial=0)))
 
     def deviation(self, name: str, found: Array) -> Deviation:
-        """Where the samples of a tensor whose truth is known are furthest from what is allowed."""
+        """The largest deviation of the model's tensor `found`, over the samples that the reference has."""
         found, truth = found[: len(self.value)], self.value[: len(found)]
         scale = float(np.abs(truth).max(initial=0))
         if found.shape != truth.shape:
             return Deviation(name, float("inf"), 0.0, 0.0, scale)
-        allowed = RTOL * np.abs(truth) + ATOL * np.minimum(1, self.around) + NOISE * self.noise
+        allowed = RTOL * np.abs(truth) + ATOL * np.minimum(1, self.largest) + NOISE * self.noise
         allowed = np.minimum(allowed, ATOL + RTOL * scale)
         difference = np.abs(found.astype(np.float64) - truth)
         difference[~np.isfinite(difference)] = np.inf
@@ -239,28 +250,30 @@ class _Truth(NamedTuple):
         return Deviation(name, float(difference[worst]), float(truth[worst]), float(allowed[worst]), scale)
 
 
-def _truths(
+def _references(
     graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array], names: list[str]
-) -> dict[str, _Truth]:
-    """The values of these nodes in float64, and the noise of float32.
+) -> dict[str, _Reference]:
+    """The outputs of these nodes in float64, and their float32 noise.
 
-    Of a large network those of one sample alone, but for its outputs: the values of all would fill the memory.
+    A large network is computed for one sample only, apart from its outputs: the activations of all would fill the memory.
     """
-    doubled = _doubled(weights)
-    some = {n: a[:1] for n, a in feeds.items()} if graph.total_macs > LARGE else feeds
+    weights64 = _in_float64(weights)
+    some = {n: a[:1] for n, a in feeds.items()} if graph.total_macs > LARGE_MACS else feeds
     single = forward(graph, weights, some, outputs=names).values
-    double = forward(graph, doubled, _doubled(some), outputs=names).values
+    double = forward(graph, weights64, _in_float64(some), outputs=names).values
     if some is not feeds:
-        double |= forward(graph, doubled, _doubled(feeds)).values
-    return {name: _Truth.of(to_channels_first(double.pop(name)), to_channels_first(single.pop(name))) for name in names}
+        double |= forward(graph, weights64, _in_float64(feeds)).values
+    return {
+        name: _Reference.of(to_channels_first(double.pop(name)), to_channels_first(single.pop(name))) for name in names
+    }
 
 
-def _doubled(arrays: Mapping[str, Array]) -> Weights:
+def _in_float64(arrays: Mapping[str, Array]) -> Weights:
     return {n: a.astype(np.float64) if np.issubdtype(a.dtype, np.floating) else a for n, a in arrays.items()}
 
 
 def _with_outputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
-    """The model with these tensors as its outputs."""
+    """A copy of the model with these tensors as its outputs."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     known = {info.name: info for info in [*model.graph.value_info, *model.graph.output]}

@@ -1,58 +1,66 @@
-"""What float16 and int8 share: the examples they are measured on, and what they cost.
+"""What float16 and int8 share: the examples that they are calibrated and measured on, and the `Quality` they report.
 
-In: models, a network, examples. Out: values of tensors, and `Quality`.
+Input: models, a network, examples of its data set. Output: feeds and tensors of a model as NumPy arrays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from cnnc.core.arrays import Array
-from cnnc.data.dataset import Column, Split
+from cnnc.data.dataset import Split
 from cnnc.graph.graph import Graph
 from cnnc.network import Network
 from cnnc.onnx.metadata import PRECISION
-from cnnc.onnx.run.session import Session, as_fed, batches
+from cnnc.onnx.run.session import Session, batch_slices, convert_for_input
 from cnnc.ops.dense import Input
 
 Precision = Literal["float32", "float16", "int8"]
-_SEEN = 1024  # training examples that a lower precision may look at
+_MAX_CALIBRATION_EXAMPLES = 1024  # drawn from the training examples
 
 
-class Examples(NamedTuple):
-    """Examples as a data set has them: to calibrate by, to choose by which layers stay in float, and to score with."""
+class CalibrationExamples(NamedTuple):
+    """Examples of a data set: to calibrate ranges on, to select the layers that stay in float32, and to measure on."""
 
     calibration: Split
-    choosing: Split
+    selection: Split
     test: Split
 
     @classmethod
-    def of(cls, train: Split, held: Split, test: Split, seed: int) -> Examples:
-        """Those of a data set that was split for training; what is missing is made up for by the next before it."""
-        calibration = train.part(np.random.default_rng([seed, 4]).permutation(len(train))[:_SEEN])
-        choosing = held if len(held) else calibration
-        return cls(calibration, choosing, test if len(test) else choosing)
+    def of(cls, train: Split, validation: Split, test: Split, seed: int) -> CalibrationExamples:
+        """The examples of a data set as training split it, drawn with `seed`.
 
-    def of_part(self, network: Network, graph: Graph) -> Examples:
-        """For the model of `graph`, the network's own or a part of it: its inputs, and the targets if they are its own."""
+        Without held-out examples the calibration examples select the layers; without test examples the selection
+        examples measure.
+        """
+        calibration = train.part(np.random.default_rng([seed, 4]).permutation(len(train))[:_MAX_CALIBRATION_EXAMPLES])
+        selection = validation if len(validation) else calibration
+        return cls(calibration, selection, test if len(test) else selection)
+
+    def for_graph(self, network: Network, graph: Graph) -> CalibrationExamples:
+        """The examples for `graph`, the network's graph or a part of it: its inputs, and the targets if the output that is
+        judged is still there."""
         kept = [i for i, node in enumerate(network.require_graph().inputs) if node.name in graph.by_name]
-        whole = scored(network, graph) == scored(network, network.require_graph())
+        whole = judged_output(network, graph) == judged_output(network, network.require_graph())
 
-        def of(split: Split) -> Split:
+        def restrict(split: Split) -> Split:
             return Split(tuple(split.inputs[i] for i in kept), split.targets if whole else ())
 
-        return Examples(of(self.calibration), of(self.choosing), of(self.test))
+        return CalibrationExamples(restrict(self.calibration), restrict(self.selection), restrict(self.test))
 
 
 class Quality(NamedTuple):
-    """What a lower precision cost. `metric` is "accuracy" (of the labels) or "error" (of the outputs, of which float32
-    makes none); `before` and `after` are its values. `kept` are layers left in float32, as they would hurt; `faster` are
-    those that compute in float32 because int8 is slower there."""
+    """What a lower precision cost, measured on `samples` examples.
+
+    `metric` is "accuracy" or "error" (deviation of the outputs from float32, which is 0 before); `before` and `after` are
+    its values in float32 and in `precision`, 0..1. `kept` are layers left in float32 because int8 loses too much there;
+    `faster` are layers that compute in float32 because int8 is slower there.
+    """
 
     precision: Precision
     metric: str
@@ -63,29 +71,32 @@ class Quality(NamedTuple):
     samples: int = 0
 
 
-def scored(network: Network, graph: Graph) -> str:
-    """The output of a graph that a precision is judged by: that of the first loss where it is there, else the first."""
+def judged_output(network: Network, graph: Graph) -> str:
+    """The output that a precision is judged by: that of the first loss if the graph has it, else the first output."""
     on = network.recipe.losses[0].on if network.recipe is not None else None
     return on if on is not None and on in graph.outputs else graph.outputs[0]
 
 
-def mark(model: onnx.ModelProto, precision: Precision) -> None:
-    """Says in the model's metadata what its precision is."""
+def record_precision(model: onnx.ModelProto, precision: Precision) -> None:
+    """Writes the precision into the model's metadata."""
     model.metadata_props.add(key=PRECISION, value=precision)
 
 
-def values(model: onnx.ModelProto, feeds: dict[str, Array], names: Sequence[str]) -> dict[str, Array]:
-    """Tensors of a model as users run it; those that it lacks (a layer that a pass removed) are not there."""
+def tensor_values(model: onnx.ModelProto, feeds: dict[str, Array], names: Sequence[str]) -> dict[str, Array]:
+    """These tensors of the model, run with onnxruntime's optimizations, by name: arrays (N, ...).
+
+    Names that the model lacks (a layer that a pass removed) are skipped; if it lacks all, its outputs are returned.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     known = {info.name: info for info in [*model.graph.value_info, *model.graph.output]}
-    wanted = [name for name in names if name in known] or [info.name for info in model.graph.output]
+    kept = [name for name in names if name in known] or [info.name for info in model.graph.output]
     del copy.graph.output[:]
-    copy.graph.output.extend(known[name] for name in wanted)
+    copy.graph.output.extend(known[name] for name in kept)
     session = Session(copy.SerializeToString(), "the model", "cpu")
-    parts = batches(_count(feeds), session.batch or 256)
-    runs = [session.run({n: a[part] for n, a in feeds.items()}, wanted) for part in parts]
-    return {name: np.concatenate([run[i] for run in runs]) for i, name in enumerate(wanted)}
+    parts = batch_slices(_count(feeds), session.batch or 256)
+    runs = [session.run({n: a[part] for n, a in feeds.items()}, kept) for part in parts]
+    return {name: np.concatenate([run[i] for run in runs]) for i, name in enumerate(kept)}
 
 
 def _count(feeds: dict[str, Array]) -> int:
@@ -93,13 +104,9 @@ def _count(feeds: dict[str, Array]) -> int:
 
 
 def feeds_of(network: Network, examples: Split, part: slice | NDArray[np.int64]) -> dict[str, Array]:
-    """Examples as a model is fed: bytes as they are where it takes them, else as numbers in 0..1."""
+    """The examples as the model is fed, by input name: bytes for a uint8 input, else 8-bit pixels scaled to 0..1."""
     found: dict[str, Array] = {}
     for node, column in zip(network.require_graph().inputs, examples.inputs, strict=True):
         assert isinstance(node.op, Input)
-        found[node.name] = as_fed(_taken(column, part), np.dtype(node.op.fed().dtype))
+        found[node.name] = convert_for_input(column[part], np.dtype(node.op.fed().dtype))
     return found
-
-
-def _taken(column: Column, part: Any) -> Array:
-    return column[part]

@@ -1,9 +1,9 @@
-"""int8: weights and values as whole numbers of 8 bits with a scale, by onnxruntime's static quantization (QDQ).
+"""int8: weights and activations as 8-bit integers with a scale, by onnxruntime's static quantization (QDQ).
 
-In: a proven model of float32, and examples. Out: the quantized model and what it cost. The ranges of values come
-from examples of the training data; weights have a scale for each output channel. Layers that are faster in float32
-(see placement.py) compute so, with weights of 8 bits. Where the accuracy on held-back examples falls, the layers that
-hurt most by themselves are left in float, with their weights, until it does not.
+Input: a verified float32 model and `CalibrationExamples`. Output: the quantized model and its `Quality`. The ranges of
+activations come from training examples; weights have one scale per output channel. Layers that are faster in float32 (see
+placement.py) compute in float32 with weights stored in int8. If the accuracy on the selection examples falls too far, the
+layers that lose most on their own stay in float32, weights included, until it does not.
 """
 
 from __future__ import annotations
@@ -28,56 +28,67 @@ from cnnc.core.arrays import Array
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network
-from cnnc.onnx.quantize.column_blocking import cells_of, in_cells
-from cnnc.onnx.quantize.examples import Examples, Quality, feeds_of, mark, scored, values
-from cnnc.onnx.quantize.placement import QUANTIZED, WITH_WEIGHTS, in_integers, shapes_of
-from cnnc.onnx.quantize.qdq_cleanup import drop_implied, known_as, marked, slim, store
-from cnnc.onnx.run.session import batches
+from cnnc.onnx.quantize.column_blocking import block_columns, find_blocking
+from cnnc.onnx.quantize.examples import (
+    CalibrationExamples,
+    Quality,
+    feeds_of,
+    judged_output,
+    record_precision,
+    tensor_values,
+)
+from cnnc.onnx.quantize.placement import INT8_OPERATORS, WITH_WEIGHTS, int8_nodes, tensor_shapes
+from cnnc.onnx.quantize.qdq_cleanup import clean_up, drop_inferable, mark_names, marked_name, store_weights_as_int8
+from cnnc.onnx.run.session import batch_slices
 from cnnc.recipe.statements import CrossEntropy
 
-POINTS = 0.01  # of accuracy that may be lost
-SIGNAL = 0.1  # root mean square error where there are no labels, in parts of that of the values
-_CALIBRATED, _TRIED = 256, 2000  # examples to find ranges by; to choose layers by
-_STORED = 1000  # numbers from which weights of a layer that computes in float32 are worth 8 bits
+MAX_ACCURACY_LOSS = 0.01  # accuracy that may be lost, 0..1
+MAX_RELATIVE_ERROR = 0.1  # without labels: root mean square error relative to the root mean square of the outputs
+_MAX_RANGE_EXAMPLES, _MAX_SELECTION_EXAMPLES = 256, 2000  # examples to calibrate ranges on; to select layers on
+_MIN_STORED_WEIGHTS = 1000  # weights from which a float32 layer stores them in int8
 
 
-def quantized(
-    model: onnx.ModelProto, network: Network, examples: Examples, everywhere: bool = False
+def to_int8(
+    model: onnx.ModelProto, network: Network, examples: CalibrationExamples, everywhere: bool = False
 ) -> tuple[onnx.ModelProto, Quality]:
-    """The model in int8; `everywhere` also where float32 is faster on a processor with vectors.
+    """The model in int8; with `everywhere`, also where float32 is faster on a processor with vector instructions.
 
-    Raises CnncError E803 where it loses more than a point of accuracy on the test examples.
+    Raises CnncError E803 if it loses more than a percentage point of accuracy on the test examples, or without labels if
+    its outputs deviate by more than 10 % (root mean square).
     """
     with _quiet():
-        work = _Work.of(model, network, examples, everywhere)
-        kept = _kept(work, examples.choosing)
-        made = work.quantize(work.plan(kept))
-    before, after = work.score(model, examples.test), work.score(made, examples.test)
-    metric = "accuracy" if work.labelled else "error"
-    hurting, faster = work.titles(kept), work.titles(work.faster(kept))
-    quality = Quality("int8", metric, before, after, hurting, faster, len(examples.test))
-    if not work.passes(before, after, POINTS, SIGNAL):
-        left = f", even with {', '.join(hurting)} in float" if kept else ""
-        lost = f"falls from {before:.2%} to {after:.2%}" if work.labelled else f"has an error of {after:.1%}"
+        task = _Quantization.of(model, network, examples, everywhere)
+        kept = _layers_to_keep(task, examples.selection)
+        int8_model = task.quantize(task.plan(kept))
+    before, after = task.score(model, examples.test), task.score(int8_model, examples.test)
+    metric = "accuracy" if task.labelled else "error"
+    losing, faster = task.layer_names(kept), task.layer_names(task.faster(kept))
+    quality = Quality("int8", metric, before, after, losing, faster, len(examples.test))
+    if not task.passes(before, after, MAX_ACCURACY_LOSS, MAX_RELATIVE_ERROR):
+        left = f", even with {', '.join(losing)} in float32" if kept else ""
+        lost = f"falls from {before:.2%} to {after:.2%}" if task.labelled else f"has an error of {after:.1%}"
         raise CnncError.of(
             "E803",
             f"{network.name} in int8 {lost}{left}",
-            help=f"leave --int8 out; at most {POINTS:.0%} of accuracy may be lost"
-            if work.labelled
-            else f"leave --int8 out; {SIGNAL:.0%} is allowed",
+            help=f"leave --int8 out; at most {MAX_ACCURACY_LOSS:.0%} of accuracy may be lost"
+            if task.labelled
+            else f"leave --int8 out; {MAX_RELATIVE_ERROR:.0%} is allowed",
         )
-    return made, quality
+    return int8_model, quality
 
 
 class _Plan(NamedTuple):
-    """Nodes by name: those that compute in int8, and those that compute in float32 with weights of 8 bits."""
+    """Node names: those that compute in int8, and those that compute in float32 with weights stored in int8."""
 
     integer: Sequence[str]
     stored: Sequence[str]
 
 
-class _Work(NamedTuple):
-    """What stays the same whichever layers are quantized; `output` is the one that is looked at."""
+class _Quantization(NamedTuple):
+    """What stays the same whichever layers are quantized.
+
+    `output` is the output that is judged, `ranges` are the calibrated ranges by marked tensor name.
+    """
 
     model: onnx.ModelProto
     network: Network
@@ -87,99 +98,102 @@ class _Work(NamedTuple):
     everywhere: bool
 
     @classmethod
-    def of(cls, model: onnx.ModelProto, network: Network, examples: Examples, everywhere: bool) -> _Work:
+    def of(
+        cls, model: onnx.ModelProto, network: Network, examples: CalibrationExamples, everywhere: bool
+    ) -> _Quantization:
         graph = network.require_graph()
-        output, targets = scored(network, graph), examples.test.targets
+        output, targets = judged_output(network, graph), examples.test.targets
         classes = graph.by_name[output].type.channels
         labelled = bool(targets) and np.issubdtype(targets[0].dtype, np.integer) and classes > 1
         return cls(model, network, output, _ranges(model, network, examples.calibration), labelled, everywhere)
 
     def plan(self, kept: Sequence[str] = ()) -> _Plan:
-        """What becomes of each node but the layers `kept`, which stay as they are."""
-        integer = in_integers(self.model, self._with_activation(kept), self.everywhere)
-        sizes = shapes_of(self.model.graph)
-        large = [node.name for node in self._layers() if prod(sizes[node.input[1]]) >= _STORED]
+        """The plan for all nodes except the layers `kept`, which stay in float32."""
+        integer = int8_nodes(self.model, self._with_activation(kept), self.everywhere)
+        sizes = tensor_shapes(self.model.graph)
+        large = [node.name for node in self._layers() if prod(sizes[node.input[1]]) >= _MIN_STORED_WEIGHTS]
         return _Plan(integer, [name for name in large if name not in integer and name not in kept])
 
     def alone(self, layer: str) -> _Plan:
-        """That of one layer, and of no other."""
-        whole = self.plan()
+        """The plan that changes this layer and no other."""
+        full = self.plan()
         return _Plan(
-            [name for name in self._with_activation([layer]) if name in whole.integer],
-            [name for name in whole.stored if name == layer],
+            [name for name in self._with_activation([layer]) if name in full.integer],
+            [name for name in full.stored if name == layer],
         )
 
     def quantize(self, plan: _Plan) -> onnx.ModelProto:
-        made = marked(self.model)
-        if plan.integer:  # of no names the quantizer would take all
+        quantized = mark_names(self.model)
+        if plan.integer:  # given no names, the quantizer would take all nodes
             options: dict[str, Any] = {"WeightSymmetric": True, "ActivationSymmetric": False, "QuantizeBias": False}
-            options |= {"TensorQuantOverrides": self._whole(made.graph)}
+            options |= {"TensorQuantOverrides": self._ranges_before_activation(quantized.graph)}
             types = QuantType.QInt8, QuantType.QUInt8
-            ranges = deepcopy(self.ranges)  # which the quantizer changes
+            ranges = deepcopy(self.ranges)  # the quantizer changes them
             quantizer = QDQQuantizer(
-                made, True, False, *types, ranges, list(plan.integer), [], list(QUANTIZED), options
+                quantized, True, False, *types, ranges, list(plan.integer), [], list(INT8_OPERATORS), options
             )
             quantizer.quantize_model()
-            made = quantizer.model.model
-        store(made.graph, plan.stored)
-        slim(made, self.model)
+            quantized = quantizer.model.model
+        store_weights_as_int8(quantized.graph, plan.stored)
+        clean_up(quantized, self.model)
         if not self.everywhere:
-            drop_implied(made.graph)
-            shapes = shapes_of(self.model.graph)
-            found = {node.name: cells_of(node, shapes) for node in self.model.graph.node if node.name in plan.integer}
-            in_cells(made.graph, {name: cells for name, cells in found.items() if cells is not None})
-        mark(made, "int8")
-        return made
+            drop_inferable(quantized.graph)
+            shapes = tensor_shapes(self.model.graph)
+            nodes = [node for node in self.model.graph.node if node.name in plan.integer]
+            found = {node.name: find_blocking(node, shapes) for node in nodes}
+            block_columns(quantized.graph, {name: one for name, one in found.items() if one is not None})
+        record_precision(quantized, "int8")
+        return quantized
 
-    def _whole(self, graph: onnx.GraphProto) -> dict[str, Any]:
-        """The ranges of outputs that an activation reads: onnxruntime would take those of what that makes of them."""
+    def _ranges_before_activation(self, graph: onnx.GraphProto) -> dict[str, Any]:
+        """The ranges of model outputs that an activation reads; onnxruntime would take the range after the activation."""
         read = {node.input[0] for node in graph.node if node.op_type in ("Relu", "Clip")}
         ranges = {info.name: self.ranges[info.name].range_value for info in graph.output if info.name in read}
         return {name: [{"rmin": low, "rmax": high}] for name, (low, high) in ranges.items()}
 
     def faster(self, kept: Sequence[str]) -> list[str]:
-        """The layers that compute in float32 because that is faster."""
+        """The layers with weights of their own that compute in float32 because that is faster."""
         integer = self.plan(kept).integer
-        own = [node.name for node in self._layers() if node.input[1].endswith(".weight")]
-        return [name for name in own if name not in integer and name not in kept]
+        layers = [node.name for node in self._layers() if node.input[1].endswith(".weight")]
+        return [name for name in layers if name not in integer and name not in kept]
 
-    def titles(self, nodes: Sequence[str]) -> tuple[str, ...]:
-        """The layers of the text that these nodes have their weights of; nodes have the names of what was folded into
-        them, as of a batch norm."""
+    def layer_names(self, nodes: Sequence[str]) -> tuple[str, ...]:
+        """The layers whose weights these nodes have. A node can have another name: that of the batch norm folded into it."""
         return tuple(dict.fromkeys(n.input[1].removesuffix(".weight") for n in self._layers() if n.name in nodes))
 
     def _layers(self) -> list[onnx.NodeProto]:
-        """The nodes that have weights, or other constants to multiply by."""
+        """The nodes that multiply by weights or by another constant."""
         constants = {tensor.name for tensor in self.model.graph.initializer}
         return [n for n in self.model.graph.node if n.op_type in WITH_WEIGHTS and n.input[1] in constants]
 
-    def touched(self) -> list[str]:
-        """The layers that are not as they were."""
+    def changed_layers(self) -> list[str]:
+        """The layers that quantization changes."""
         plan = self.plan()
         return [node.name for node in self._layers() if node.name in (*plan.integer, *plan.stored)]
 
     def _with_activation(self, names: Sequence[str]) -> list[str]:
-        """Nodes, and the activations that they run into: those belong to them."""
-        made = {output for node in self.model.graph.node if node.name in names for output in node.output}
-        after = [n.name for n in self.model.graph.node if n.op_type in ("Relu", "Clip") and n.input[0] in made]
+        """Nodes and the activations after them, which are quantized together."""
+        outputs = {output for node in self.model.graph.node if node.name in names for output in node.output}
+        after = [n.name for n in self.model.graph.node if n.op_type in ("Relu", "Clip") and n.input[0] in outputs]
         return [*names, *after]
 
     def score(self, model: onnx.ModelProto, examples: Split) -> float:
-        """The accuracy on labels (N,) or label maps (N, *spatial); without labels the error beside the float model."""
+        """The accuracy on labels (N,) or label maps (N, *spatial), 0..1. Without labels, the root mean square deviation from
+        the float32 model relative to the root mean square of its outputs."""
         right = total = 0.0
         name = self.output
         first = self.network.recipe.losses[0] if self.network.recipe is not None else None
         ignore = first.ignore if isinstance(first, CrossEntropy) else None
-        for part in batches(len(examples), 256):
+        for part in batch_slices(len(examples), 256):
             feeds = feeds_of(self.network, examples, part)
-            found = values(model, feeds, [name])[name]
+            found = tensor_values(model, feeds, [name])[name]
             if self.labelled:
                 labels = examples.targets[0][part]
                 counted = labels != ignore if ignore is not None else np.ones(labels.shape, bool)
                 right += float(((found.argmax(1) == labels) & counted).sum())
                 total += float(counted.sum())
             else:
-                expected = values(self.model, feeds, [name])[name]
+                expected = tensor_values(self.model, feeds, [name])[name]
                 right += float(np.square(found - expected, dtype=np.float64).sum())
                 total += float(np.square(expected, dtype=np.float64).sum())
         share = right / total if total else 0.0
@@ -189,52 +203,57 @@ class _Work(NamedTuple):
         return before - after <= points if self.labelled else after <= signal
 
 
-def _kept(work: _Work, choosing: Split) -> list[str]:
-    """The layers to leave in float: as few as bring the loss on the held-back examples to half of what is allowed."""
-    examples = choosing.part(np.arange(min(len(choosing), _TRIED)))
-    before = work.score(work.model, examples)
+def _layers_to_keep(task: _Quantization, selection: Split) -> list[str]:
+    """The layers to leave in float32: as few as keep the loss on the selection examples within half of what is allowed.
 
-    def good(kept: list[str]) -> bool:
-        points = max(POINTS / 2, 1.5 / len(examples))  # one example more or less says nothing
-        return work.passes(before, work.score(work.quantize(work.plan(kept)), examples), points, SIGNAL / 2)
+    A layer's own loss ranks it; the number of layers grows by half each time, up to half of all layers.
+    """
+    examples = selection.part(np.arange(min(len(selection), _MAX_SELECTION_EXAMPLES)))
+    before = task.score(task.model, examples)
 
-    if good([]):
+    def is_good(kept: list[str]) -> bool:
+        points = max(MAX_ACCURACY_LOSS / 2, 1.5 / len(examples))  # one example more or less is noise
+        return task.passes(before, task.score(task.quantize(task.plan(kept)), examples), points, MAX_RELATIVE_ERROR / 2)
+
+    if is_good([]):
         return []
-    layers = work.touched()
-    feeds = feeds_of(work.network, examples, slice(0, 64))
-    harm = {layer: _harm(work, layer, feeds) for layer in layers}
+    layers = task.changed_layers()
+    feeds = feeds_of(task.network, examples, slice(0, 64))
+    harm = {layer: _harm(task, layer, feeds) for layer in layers}
     worst = sorted(layers, key=lambda layer: -harm[layer])
     count = 1
-    while count < len(worst) / 2 and not good(worst[:count]):
+    while count < len(worst) / 2 and not is_good(worst[:count]):
         count += max(1, count // 2)
     return sorted(worst[:count], key=layers.index)
 
 
-def _harm(work: _Work, layer: str, feeds: dict[str, Array]) -> float:
-    """How far the output moves when nothing but this layer is quantized."""
-    name = work.output
-    alone = work.quantize(work.alone(layer))
-    return float(np.abs(values(alone, feeds, [name])[name] - values(work.model, feeds, [name])[name]).mean())
+def _harm(task: _Quantization, layer: str, feeds: dict[str, Array]) -> float:
+    """The mean absolute change of the output when only this layer is quantized."""
+    name = task.output
+    alone = task.quantize(task.alone(layer))
+    return float(
+        np.abs(tensor_values(alone, feeds, [name])[name] - tensor_values(task.model, feeds, [name])[name]).mean()
+    )
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Examples for onnxruntime's calibration, a few at a time, or as many as the model takes."""
+    """Feeds for onnxruntime's calibration, in the model's batch size or 32."""
 
     def __init__(self, model: onnx.ModelProto, network: Network, examples: Split) -> None:
         fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-        count = min(len(examples), _CALIBRATED)
-        self.feeds = iter(feeds_of(network, examples, part) for part in batches(count, fixed or 32))
+        count = min(len(examples), _MAX_RANGE_EXAMPLES)
+        self.feeds = iter(feeds_of(network, examples, part) for part in batch_slices(count, fixed or 32))
 
     def get_next(self) -> dict[str, Array] | None:
         feeds = next(self.feeds, None)
-        return None if feeds is None else {known_as(name): values for name, values in feeds.items()}
+        return None if feeds is None else {marked_name(name): values for name, values in feeds.items()}
 
 
 def _ranges(model: onnx.ModelProto, network: Network, examples: Split) -> Any:
-    """The smallest and largest value of each tensor over the examples, by its name in the marked model."""
+    """The minimum and maximum of each tensor over the examples, by its name in the marked model."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        path.write_bytes(marked(model).SerializeToString())
+        path.write_bytes(mark_names(model).SerializeToString())
         calibrator = create_calibrator(
             path, None, (Path(folder) / "augmented.onnx").as_posix(), calibrate_method=CalibrationMethod.MinMax
         )
@@ -244,7 +263,7 @@ def _ranges(model: onnx.ModelProto, network: Network, examples: Split) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without onnxruntime's advice, which is written for its own users."""
+    """Silences warnings of onnxruntime's quantizer, which address its direct users."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

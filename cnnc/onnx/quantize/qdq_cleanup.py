@@ -1,7 +1,11 @@
-"""What is done to a model before and after onnxruntime's quantizer: names, order, and nothing that is not needed.
+"""Cleanup around onnxruntime's quantizer, which wraps tensors in QuantizeLinear/DequantizeLinear (QDQ) pairs.
 
-In: a model of float32 (`marked`), and the quantized one that was made of it (`slim`). Out: the same models with other
-names and nodes; they compute the same.
+`mark_names` prepares a float32 model for the quantizer. `clean_up` takes the quantized model, restores the layer names,
+removes redundant pairs and default attributes, and orders the nodes. `store_weights_as_int8` stores the weights of float32
+layers in int8. None of them changes what the model computes, apart from the rounding of stored weights.
+
+Example: the quantizer turns the marked tensor `conv1.weight|` into `conv1.weight|_quantized` and `conv1.weight|_scale`;
+`clean_up` names them `conv1.weight.q` and `conv1.weight.scale`.
 """
 
 from __future__ import annotations
@@ -14,8 +18,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
-_END = "|"  # of a tensor's name, which no name of a text has: what the quantizer adds to it is told from the name
-_ADDED = {
+_MARK = "|"  # no layer name contains it, so it separates a tensor's name from what the quantizer appends
+_SUFFIXES = {  # what the quantizer appends, and what cnnc appends instead
     "_QuantizeLinear_Output": ".q",
     "_DequantizeLinear_Output": ".dq",
     "_QuantizeLinear_Input": ".float",
@@ -26,76 +30,76 @@ _ADDED = {
 }
 
 
-def marked(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with tensors of names that stay apart from those that the quantizer makes of them."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    _rename(made.graph, known_as)
-    return made
+def mark_names(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of the model with marked tensor names, so that no name collides with one that the quantizer derives."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    _rename(copy.graph, marked_name)
+    return copy
 
 
-def known_as(name: str) -> str:
-    """A tensor's name in the marked model."""
-    return name + _END
+def marked_name(name: str) -> str:
+    """The name of a tensor in the marked model."""
+    return name + _MARK
 
 
-def _rename(graph: onnx.GraphProto, named: Callable[[str], str]) -> None:
+def _rename(graph: onnx.GraphProto, rename: Callable[[str], str]) -> None:
     for part in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
-        part.name = named(part.name)
+        part.name = rename(part.name)
     for node in graph.node:
         for names in (node.input, node.output):
-            names[:] = [name and named(name) for name in names]
+            names[:] = [name and rename(name) for name in names]
 
 
-def slim(model: onnx.ModelProto, before: onnx.ModelProto) -> None:
-    """Makes of what the quantizer added to a marked model as little as can be, in names of the text."""
+def clean_up(model: onnx.ModelProto, before: onnx.ModelProto) -> None:
+    """Reduces a quantized model to what it needs and restores the names of the float32 model `before`."""
     model.producer_name, model.producer_version = before.producer_name, before.producer_version
     _replace(model.metadata_props, before.metadata_props)
     graph = model.graph
-    _unmark(graph, before.graph)
-    _drop_pairs_of_maxima(graph)
-    _hold_below_maxima(graph)
-    _share_zeros(graph)
-    order(graph)
-    drop_unused(graph)
-    _drop_unsaid(graph)
+    _restore_names(graph, before.graph)
+    _drop_pairs_after_max_pool(graph)
+    _clip_after_max_pool(graph)
+    _share_zero_points(graph)
+    order_nodes(graph)
+    drop_unread_nodes(graph)
+    _drop_defaults(graph)
 
 
-def store(graph: onnx.GraphProto, names: Collection[str]) -> None:
-    """Keeps the weights of these nodes in int8, with a scale for each output channel; they compute in float32 as before.
+def store_weights_as_int8(graph: onnx.GraphProto, names: Collection[str]) -> None:
+    """Stores the weights of these nodes in int8, with one float32 scale per output channel: weight = q·scale.
 
-    A runtime makes floats of them once, when it loads the model: Cast and Mul of constants are constants.
+    The nodes still compute in float32. A runtime converts the weights once, when it loads the model, as it folds Cast and
+    Mul of constants.
     """
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in [node for node in graph.node if node.name in names]:
         name, axis = node.input[1], int(node.op_type == "ConvTranspose")
-        if name not in tensors:  # of an earlier node that shares them
+        if name not in tensors:  # an earlier node that shares them has converted them
             continue
         weight = numpy_helper.to_array(tensors.pop(name))
         others = tuple(i for i in range(weight.ndim) if i != axis)
         scale = np.abs(weight).max(others, keepdims=True) / np.float32(127)
         scale[scale == 0] = 1
-        whole, cast, factor = (f"{name}_{added}" for added in ("quantized", "cast", "scale"))
-        tensors[whole] = numpy_helper.from_array(np.rint(weight / scale).astype(np.int8), whole)
+        quantized, cast, factor = (f"{name}_{suffix}" for suffix in ("quantized", "cast", "scale"))
+        tensors[quantized] = numpy_helper.from_array(np.rint(weight / scale).astype(np.int8), quantized)
         tensors[factor] = numpy_helper.from_array(scale, factor)
-        graph.node.append(helper.make_node("Cast", [whole], [cast], to=onnx.TensorProto.FLOAT))
+        graph.node.append(helper.make_node("Cast", [quantized], [cast], to=onnx.TensorProto.FLOAT))
         graph.node.append(helper.make_node("Mul", [cast, factor], [name]))
     _replace(graph.initializer, tensors.values())
 
 
-def _unmark(graph: onnx.GraphProto, before: onnx.GraphProto) -> None:
-    """What was added is named as parts of a layer are, `conv1.weight.scale`, `relu1.q`, and `bn1.q.scale` where the layer
-    has a `bn1.scale` of its own; a weight of int8, made float again, is the tensor that it was. The added nodes have no
-    names but their values'."""
+def _restore_names(graph: onnx.GraphProto, before: onnx.GraphProto) -> None:
+    """Names added tensors after their layer: `conv1.weight.scale`, `relu1.q`, or `bn1.q.scale` where the layer already has
+    a parameter `bn1.scale`. A dequantized weight gets the weight's original name. Added nodes have no name of their own."""
     weights = {tensor.name for tensor in before.initializer}
     taken = weights.union(*(node.output for node in before.node))
 
     def short(name: str) -> str:
-        own, _, added = name.rpartition(_END)
-        if not added or (own in weights and added == "_DequantizeLinear_Output"):
-            return own
-        suffix = _ADDED.get(added, added)
-        return f"{own}{suffix}" if f"{own}{suffix}" not in taken else f"{own}.q{suffix}"
+        original, _, added = name.rpartition(_MARK)
+        if not added or (original in weights and added == "_DequantizeLinear_Output"):
+            return original
+        suffix = _SUFFIXES.get(added, added)
+        return f"{original}{suffix}" if f"{original}{suffix}" not in taken else f"{original}.q{suffix}"
 
     _rename(graph, short)
     for node in graph.node:
@@ -103,8 +107,8 @@ def _unmark(graph: onnx.GraphProto, before: onnx.GraphProto) -> None:
             node.name = ""
 
 
-def _drop_pairs_of_maxima(graph: onnx.GraphProto) -> None:
-    """The largest of values that were rounded to int8 needs no rounding: no pair where a pool reads one of that scale."""
+def _drop_pairs_after_max_pool(graph: onnx.GraphProto) -> None:
+    """Drops the QDQ pair after a max pool that reads int8 of the same scale: a maximum of int8 values is one of them."""
     makers = {name: node for node in graph.node for name in node.output}
     instead = {}
     for node in graph.node:
@@ -120,11 +124,12 @@ def _drop_pairs_of_maxima(graph: onnx.GraphProto) -> None:
         node.input[:] = [name if name in ends else instead.get(name, name) for name in node.input]
 
 
-def _hold_below_maxima(graph: onnx.GraphProto) -> None:
-    """A pool of floats before int8 is followed by a Clip to what int8 has room for, which changes nothing.
+def _clip_after_max_pool(graph: onnx.GraphProto) -> None:
+    """Adds a Clip to the int8 range between a float32 max pool and the QuantizeLinear after it. No result changes.
 
-    Without it onnxruntime rounds before the pool: more values, and its pool of bytes in this order takes twenty times as
-    long. With it, it rounds after the pool, and joins the Clip with that.
+    Without the Clip onnxruntime moves the quantization in front of the pool: more elements to convert, and its pool of
+    bytes in channels-first order takes twenty times as long. With it, onnxruntime quantizes after the pool and fuses the
+    Clip into that.
     """
     makers = {name: node for node in graph.node for name in node.output}
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -135,7 +140,7 @@ def _hold_below_maxima(graph: onnx.GraphProto) -> None:
             continue
         scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:])
         name = node.input[0]
-        clip, low, high = (f"{name}.{added}" for added in ("clip", "low", "high"))
+        clip, low, high = (f"{name}.{suffix}" for suffix in ("clip", "low", "high"))
         for bound, byte in ((low, 0), (high, 255)):
             value = scale * (np.float32(byte) - zero.astype(np.float32))
             graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float32), bound))
@@ -143,8 +148,8 @@ def _hold_below_maxima(graph: onnx.GraphProto) -> None:
         node.input[0] = clip
 
 
-def _share_zeros(graph: onnx.GraphProto) -> None:
-    """Zero points that are 0 are one tensor for each type and length. Its name has no layer, as a text's have."""
+def _share_zero_points(graph: onnx.GraphProto) -> None:
+    """Shares one tensor per type and length among zero points that are 0. Its name begins with a dot, as no layer's does."""
     shared: dict[tuple[int, ...], str] = {}
     instead = {}
     for tensor in graph.initializer:
@@ -157,10 +162,10 @@ def _share_zeros(graph: onnx.GraphProto) -> None:
         node.input[:] = [instead.get(name, name) for name in node.input]
 
 
-def drop_implied(graph: onnx.GraphProto) -> None:
-    """Leaves out what follows from the weights of convolutions: the size of the kernel, and zero points, which are 0.
+def drop_inferable(graph: onnx.GraphProto) -> None:
+    """Drops what a runtime infers from the weights of convolutions: `kernel_shape`, and their zero points, which are 0.
 
-    Zero points of other weights onnxruntime wants, or it does not join the layer with the steps around it.
+    Zero points of other weights stay: without them onnxruntime does not fuse the layer with the conversions around it.
     """
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     weights = {node.input[1] for node in convolutions}
@@ -169,11 +174,11 @@ def drop_implied(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and node.output[0] in weights:
             del node.input[2:]
-    drop_unused(graph)
+    drop_unread_nodes(graph)
 
 
-def order(graph: onnx.GraphProto) -> None:
-    """Values become bytes as soon as they are there, and floats again only when they are read."""
+def order_nodes(graph: onnx.GraphProto) -> None:
+    """Orders the nodes so that a tensor is quantized right after it is computed, and dequantized right before it is read."""
     makers = {name: node for node in graph.node for name in node.output}
     quantizers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
@@ -192,13 +197,15 @@ def order(graph: onnx.GraphProto) -> None:
             for quantizer in quantizers.get(name, ()):
                 place(quantizer)
 
-    for node in sorted(graph.node, key=lambda node: not node.name):  # the layers, in their order, and what is left
+    for node in sorted(
+        graph.node, key=lambda node: not node.name
+    ):  # named nodes (layers) in their order, then the rest
         place(node)
     _replace(graph.node, placed.values())
 
 
-def drop_unused(graph: onnx.GraphProto) -> None:
-    """What nothing reads any more."""
+def drop_unread_nodes(graph: onnx.GraphProto) -> None:
+    """Removes nodes and constants that no output depends on."""
     needed = {info.name for info in graph.output}
     kept = []
     for node in reversed(graph.node):
@@ -209,24 +216,24 @@ def drop_unused(graph: onnx.GraphProto) -> None:
     _replace(graph.initializer, (tensor for tensor in graph.initializer if tensor.name in needed))
 
 
-_ONES = ("dilations", "group", "strides")  # of convolutions and pools: 1
+_ONES = ("dilations", "group", "strides")  # attributes of convolutions and pools whose default is 1
 
 
-def _drop_unsaid(graph: onnx.GraphProto) -> None:
-    """What is known without: types that follow, arguments that are the defaults, places that the map of the model has
-    too (`cnnc where`). Of a small network in int8 these would be a tenth."""
+def _drop_defaults(graph: onnx.GraphProto) -> None:
+    """Drops what can be recovered: inferable types, default attributes, and source positions, which the model's source map
+    holds too (`cnnc where`). They would be a tenth of a small int8 model."""
     del graph.value_info[:]
     for node in graph.node:
         node.ClearField("doc_string")
         node.ClearField("metadata_props")
         if node.op_type in ("Conv", "MaxPool", "AveragePool"):
-            usual = [a for a in node.attribute if a.name in _ONES and {a.i or 1, *a.ints} == {1}]
-            usual += [a for a in node.attribute if a.name == "pads" and not any(a.ints)]
-            _replace(node.attribute, [a for a in node.attribute if a not in usual])
+            defaults = [a for a in node.attribute if a.name in _ONES and {a.i or 1, *a.ints} == {1}]
+            defaults += [a for a in node.attribute if a.name == "pads" and not any(a.ints)]
+            _replace(node.attribute, [a for a in node.attribute if a not in defaults])
 
 
 def _replace(field: Any, parts: Iterable[Any]) -> None:
-    """Makes a field of a protobuf message hold these, which may be its own."""
+    """Replaces the content of a repeated protobuf field; the new parts may come from the field itself."""
     copies = [type(part).FromString(part.SerializeToString()) for part in parts]
     del field[:]
     field.extend(copies)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from cnnc.core.arrays import Array
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError
-from cnnc.onnx.run.session import Session, as_fed, batches
+from cnnc.onnx.run.session import Session, batch_slices, convert_for_input
 
 
-class Score(NamedTuple):
+class CorrectCount(NamedTuple):
     right: int
     total: int
 
@@ -42,8 +42,8 @@ def run_batched(session: Session, feeds: Mapping[str, Array], batch: int = 256) 
         raise CnncError.of("E608", f"the inputs hold different numbers of examples: {sorted(counts)}")
     count, size = counts.pop(), session.batch or batch
     made: list[list[Array]] = []
-    for part in batches(count, size):
-        whole = {name: as_fed(values[part], session.inputs[name].dtype) for name, values in feeds.items()}
+    for part in batch_slices(count, size):
+        whole = {name: convert_for_input(values[part], session.inputs[name].dtype) for name, values in feeds.items()}
         lacking = size - (part.stop - part.start) if session.batch else 0
         if lacking:  # the last one again: its answers are cut off
             whole = {name: np.concatenate([v, np.repeat(v[-1:], lacking, 0)]) for name, v in whole.items()}
@@ -72,7 +72,7 @@ def guesses(scores: Array, classes: tuple[str, ...], count: int) -> list[list[Gu
     return [[Guess(names[i], float(row[i])) for i in best] for row, best in zip(made, order, strict=True)]
 
 
-def score(session: Session, examples: Split) -> Score:
+def count_correct(session: Session, examples: Split) -> CorrectCount:
     """How many examples of one input the model names rightly, by its first output. Raises CnncError E609."""
     name = one_input(session)
     entry, found = session.inputs[name], examples.inputs[0].shape[1:]
@@ -81,10 +81,10 @@ def score(session: Session, examples: Split) -> Score:
     ):
         raise CnncError.of("E609", f"the data are {'x'.join(map(str, found))}; {session.name} takes {entry}")
     right = 0
-    for part in batches(len(examples), 256):
+    for part in batch_slices(len(examples), 256):
         made = _scores(session, name, examples.inputs[0][part])
         right += int((made.argmax(-1) == examples.targets[0][part]).sum())
-    return Score(right, len(examples))
+    return CorrectCount(right, len(examples))
 
 
 def _scores(session: Session, name: str, examples: NDArray[Any]) -> Array:

@@ -20,7 +20,7 @@ from cnnc.core.arrays import Array
 from cnnc.core.process_memory import peak_process_memory
 from cnnc.data.prediction_inputs import Entry
 from cnnc.diagnostics import CnncError
-from cnnc.onnx.run.predictions import entries
+from cnnc.onnx.run.predictions import model_inputs
 from cnnc.onnx.run.session import Provider, Session, open_model, short_name
 
 _USUAL = 224  # the size of a symbol that nobody gave, or the legal one next to it
@@ -81,7 +81,7 @@ def bench(
     return Bench(
         model=str(path),
         provider=session.provider,
-        nodes=assigned(path, provider, feeds),
+        nodes=nodes_by_provider(path, provider, feeds),
         batch=batch,
         threads=threads,
         shapes={name: values.shape for name, values in feeds.items()},
@@ -95,7 +95,7 @@ def bench(
     )
 
 
-def assigned(path: Path, provider: Provider, feeds: Mapping[str, Array]) -> dict[str, int]:
+def nodes_by_provider(path: Path, provider: Provider, feeds: Mapping[str, Array]) -> dict[str, int]:
     """How many nodes of the optimized model each provider runs, as a profile of one call tells; most first."""
     with tempfile.TemporaryDirectory(prefix="cnnc-") as folder:
         session = Session(path, str(path), provider, profile=str(Path(folder) / "profile"))
@@ -117,7 +117,7 @@ def _batch(session: Session, wanted: int | None) -> int:
 
 def random_feeds(session: Session, batch: int, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Array]:
     """Random input: 0..255 for bytes, 0..1 for floats, integers that the model knows. Raises CnncError E010."""
-    known = entries(session)
+    known = model_inputs(session)
     symbols = {size for entry in known for size in entry.shape if isinstance(size, str)}
     unknown = next((name for name in sizes if name not in symbols), None)
     if unknown is not None:

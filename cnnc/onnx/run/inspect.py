@@ -34,7 +34,7 @@ def require_model(path: Path, code: str = "E604") -> None:
 def missing_weights(path: Path) -> list[str]:
     """The files beside a model that it has weights in and that are not there; none where it cannot be read."""
     try:
-        return [name for name, size in _beside(read_model(path), path).items() if size is None]
+        return [name for name, size in _external_files(read_model(path), path).items() if size is None]
     except CnncError:
         return []
 
@@ -66,7 +66,7 @@ def describe(path: Path) -> dict[str, Any]:
     graph, props = model.graph, properties(model)
     facts = read_facts(props)
     weights = {tensor.name for tensor in graph.initializer}
-    beside = _beside(model, path)
+    beside = _external_files(model, path)
     return {
         "file": str(path),
         "bytes": path.stat().st_size + sum(size or 0 for size in beside.values()),
@@ -145,7 +145,7 @@ def _element(number: int) -> str:
     return {"float": "float32", "double": "float64"}.get(name, name)
 
 
-def _beside(model: onnx.ModelProto, path: Path) -> dict[str, int | None]:
+def _external_files(model: onnx.ModelProto, path: Path) -> dict[str, int | None]:
     """The files of weights beside the model, and their sizes; None for one that is not there, or not beside it."""
     names = {
         entry.value

@@ -23,7 +23,7 @@ _FEW = 8  # so many values are shown as they are
 _PICTURE = (-1e-3, 1 + 1e-3)  # what still counts as 0 to 1
 
 
-def entries(session: Session) -> list[Entry]:
+def model_inputs(session: Session) -> list[Entry]:
     """The inputs of a model as its user feeds them."""
     facts = session.facts
     found = []
@@ -39,7 +39,7 @@ def entries(session: Session) -> list[Entry]:
     return found
 
 
-class Answer(NamedTuple):
+class Prediction(NamedTuple):
     """What an output made of one example: `values` (C, *spatial), and by its `kind` (see metadata.py) what that means."""
 
     output: str
@@ -109,17 +109,17 @@ class Answer(NamedTuple):
         return self.kind == "picture" and bool(self.values.min() < low or self.values.max() > high)
 
 
-def answers(session: Session, feeds: Mapping[str, Array], count: int) -> list[list[Answer]]:
+def predict_examples(session: Session, feeds: Mapping[str, Array], count: int) -> list[list[Prediction]]:
     """For each example what each output made of it, with `count` guesses for classes. Raises CnncError."""
     made = run_batched(session, feeds)
     columns = [_column(session, name, values, count) for name, values in made.items()]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _column(session: Session, name: str, values: Array, count: int) -> list[Answer]:
+def _column(session: Session, name: str, values: Array, count: int) -> list[Prediction]:
     kind, classes = _kind(session, name, values)
     best = guesses(values, classes, count) if kind == "classes" else [[] for _ in values]
-    return [Answer(name, kind, one, classes, tuple(g)) for one, g in zip(values, best, strict=True)]
+    return [Prediction(name, kind, one, classes, tuple(g)) for one, g in zip(values, best, strict=True)]
 
 
 def _kind(session: Session, name: str, values: Array) -> tuple[str, tuple[str, ...]]:

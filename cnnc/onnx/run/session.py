@@ -139,7 +139,7 @@ def open_model(path: Path, provider: Provider = "auto", *, threads: int = 0) -> 
         raise CnncError.of("E604", message, help="both files belong in one folder, under the names they had") from error
 
 
-def loads(opset: int, ir: int) -> bool:
+def can_load(opset: int, ir: int) -> bool:
     """Whether the installed onnxruntime takes models of this opset and IR version."""
     x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
     graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "tried", [x], [y])
@@ -168,8 +168,8 @@ def _start(model: bytes | Path, name: str, options: Any, provider: Provider) -> 
     source = model if isinstance(model, bytes) else str(model)
     wanted = _wanted(provider)
     for choice in wanted:
-        chosen = list(dict.fromkeys((choice, "cpu")))
-        full, its = [_PROVIDERS[name] for name in chosen], [_OPTIONS.get(name, {}) for name in chosen]
+        select_passes = list(dict.fromkeys((choice, "cpu")))
+        full, its = [_PROVIDERS[name] for name in select_passes], [_OPTIONS.get(name, {}) for name in select_passes]
         try:
             if choice == "cuda":
                 _load_cuda()
@@ -219,12 +219,12 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
 
 
-def batches(count: int, size: int) -> list[slice]:
+def batch_slices(count: int, size: int) -> list[slice]:
     """Slices of at most `size` that cover `count`."""
     return [slice(i, min(i + size, count)) for i in range(0, count, size)]
 
 
-def as_fed(values: Array, dtype: np.dtype[Any]) -> Array:
+def convert_for_input(values: Array, dtype: np.dtype[Any]) -> Array:
     """Values as an input of this element type takes them: pixels of 8 bits are 0..1 where it takes floats."""
     if values.dtype == dtype:
         return values

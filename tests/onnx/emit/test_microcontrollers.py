@@ -15,7 +15,7 @@ from cnnc.network import Network, check
 from cnnc.onnx.emit import microcontrollers as mcu
 from cnnc.onnx.emit.verify import random_weights
 from cnnc.onnx.export import Exported, Options, export
-from cnnc.onnx.quantize.examples import Examples
+from cnnc.onnx.quantize.examples import CalibrationExamples
 
 SMALL = "input 1x8x8; conv 4 k=3 p=1 bias=false; bn; relu; pool max k=2; dropout; fc 10; softmax"
 
@@ -58,7 +58,7 @@ def test_bytes_take_one_byte() -> None:
     shapes = {"input1": (1, 1, 4, 4), "pool1": (1, 1, 2, 2)}
     entry, end = (onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in shapes.items())
     model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "bytes", [entry], [end], tensors))
-    assert mcu.measured(check("input 1x4x4; pool max k=2"), model) == (64 + 16, "input1", 4 + 1)
+    assert mcu.measure_footprint(check("input 1x4x4; pool max k=2"), model) == (64 + 16, "input1", 4 + 1)
 
 
 def test_what_a_network_in_int8_needs(tmp_path: Path) -> None:
@@ -68,7 +68,11 @@ def test_what_a_network_in_int8_needs(tmp_path: Path) -> None:
     weights = random_weights(network.require_graph(), 0)
     options = Options(target="mcu", precision="int8")
     done = export(
-        network, weights, tmp_path / "int8.onnx", options=options, examples=Examples.of(split, split, split, 0)
+        network,
+        weights,
+        tmp_path / "int8.onnx",
+        options=options,
+        examples=CalibrationExamples.of(split, split, split, 0),
     )
     assert done.quality is not None
     assert done.footprint is not None
@@ -120,5 +124,5 @@ def test_divisors_of_means_are_constants(kind: str, tmp_path: Path) -> None:
 
 def test_a_batch_of_one_is_what_is_proven(tmp_path: Path) -> None:
     done = exported(check(SMALL), tmp_path / "small.onnx")
-    assert {d.name for d in done.proof.deviations} == {"bn1", "relu1", "pool1", "fc1", "softmax1"}
-    assert all(np.isfinite(d.difference) for d in done.proof.deviations)
+    assert {d.name for d in done.verification.deviations} == {"bn1", "relu1", "pool1", "fc1", "softmax1"}
+    assert all(np.isfinite(d.difference) for d in done.verification.deviations)

@@ -227,7 +227,7 @@ def test_the_file_runs_at_any_batch_and_carries_its_source(tmp_path: Path) -> No
     weights = random_weights(graph, 0)
     done = export(network, weights, tmp_path / "small.onnx", classes=["a", "b", "c"])
     assert done.size == done.path.stat().st_size
-    assert done.proof.deviations
+    assert done.verification.deviations
     session = open_model(done.path, "cpu")
     assert session.metadata["cnnc.source"] == TEXT
     assert session.metadata["cnnc.sha256"] == network.sha256

@@ -32,9 +32,9 @@ def test_it_is_exported_and_proven(path: Path, opset: int, tmp_path: Path) -> No
     network = load(path)
     graph = network.require_graph()
     done = export(network, random_weights(graph, 0), tmp_path / "model.onnx", options=Options(opset))
-    assert done.proof.worst.share < 1
-    assert {d.name for d in done.proof.deviations} >= set(graph.outputs)
-    assert len(done.proof.layers) > len(graph.nodes) / 3
+    assert done.verification.worst.share < 1
+    assert {d.name for d in done.verification.deviations} >= set(graph.outputs)
+    assert len(done.verification.layers) > len(graph.nodes) / 3
     model = onnx.load(done.path, load_external_data=False)
     assert [(i.domain, i.version) for i in model.opset_import] == [("", opset)]
     assert model.ir_version == onnx.helper.OP_SET_ID_VERSION_MAP[("ai.onnx", opset)]

@@ -13,7 +13,7 @@ from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.onnx.emit.model import emit, newest_opset
 from cnnc.onnx.emit.passes import run_passes
-from cnnc.onnx.emit.verify import ATOL, RTOL, Proof, Subject, prove
+from cnnc.onnx.emit.verify import ATOL, RTOL, ModelUnderTest, Verification, verify_model
 from cnnc.ops.dense import Input
 from tests.cuda import needs_cuda
 from tests.op_cases import CASES, Case, cases_for, graph_of, random_feeds, random_weights
@@ -42,8 +42,8 @@ def test_every_tensor_agrees(case: Case) -> None:
     smaller, folded = run_passes(graph, weights)
     model = emit(smaller, folded, {})
     for batch, seed in ((1, 0), (3, 1)):
-        proof = prove(model, graph, weights, random_feeds(case, graph, batch, seed))
-        proof.require(graph)
+        proof = verify_model(model, graph, weights, random_feeds(case, graph, batch, seed))
+        proof.require_within_tolerance(graph)
         kept = [node.name for node in smaller.nodes if not isinstance(node.op, Input)]
         # each layer that the passes left, then each output once more, of the optimized model
         assert [d.name for d in proof.deviations] == [*kept, *graph.outputs]
@@ -57,8 +57,8 @@ def test_every_tensor_agrees_on_a_gpu() -> None:
     for case in CASES:
         graph = graph_of(case)
         weights = random_weights(graph, 0)
-        subject = Subject(model_of(graph, weights), provider="cuda")
-        proof = prove(subject, graph, weights, random_feeds(case, graph, 3, 1))
+        subject = ModelUnderTest(model_of(graph, weights), provider="cuda")
+        proof = verify_model(subject, graph, weights, random_feeds(case, graph, 3, 1))
         apart += [(case.id, d) for d in proof.deviations if not d.difference <= ATOL + RTOL * d.scale]
     assert apart == []
 
@@ -72,7 +72,7 @@ def test_every_tensor_agrees_at_every_opset(case: Case, opset: int) -> None:
     if opset < 16 and "unpool" in case.text:
         pytest.skip("ScatterElements adds from opset 16 on")
     model = model_of(graph, weights, opset)
-    prove(model, graph, weights, random_feeds(case, graph, 2, 0)).require(graph)
+    verify_model(model, graph, weights, random_feeds(case, graph, 2, 0)).require_within_tolerance(graph)
 
 
 def fresh() -> tuple[Graph, Weights, onnx.ModelProto, Case]:
@@ -82,8 +82,8 @@ def fresh() -> tuple[Graph, Weights, onnx.ModelProto, Case]:
     return graph, weights, model_of(graph, weights), case
 
 
-def proof_of(graph: Graph, weights: Weights, model: onnx.ModelProto, case: Case) -> Proof:
-    return prove(model, graph, weights, random_feeds(case, graph, 2, 0))
+def proof_of(graph: Graph, weights: Weights, model: onnx.ModelProto, case: Case) -> Verification:
+    return verify_model(model, graph, weights, random_feeds(case, graph, 2, 0))
 
 
 @pytest.mark.parametrize(
@@ -97,13 +97,13 @@ def proof_of(graph: Graph, weights: Weights, model: onnx.ModelProto, case: Case)
 )
 def test_a_wrong_weight_is_found_and_its_line_named(initializer: str, layer: str, line: int, text: str) -> None:
     graph, weights, model, case = fresh()
-    proof_of(graph, weights, model, case).require(graph)
+    proof_of(graph, weights, model, case).require_within_tolerance(graph)
     (stored,) = [tensor for tensor in model.graph.initializer if tensor.name == initializer]
     values = numpy_helper.to_array(stored).copy()
     values.flat[0] += 0.01
     stored.CopyFrom(numpy_helper.from_array(values, initializer))
     with pytest.raises(CnncError) as caught:
-        proof_of(graph, weights, model, case).require(graph)
+        proof_of(graph, weights, model, case).require_within_tolerance(graph)
     (found,) = caught.value.diagnostics
     assert found.code == "E801"
     assert caught.value.status is Exit.UNPROVEN
@@ -118,7 +118,7 @@ def test_a_model_that_makes_no_numbers_fails() -> None:
     (stored,) = [tensor for tensor in model.graph.initializer if tensor.name == "fc1.bias"]
     stored.CopyFrom(numpy_helper.from_array(np.full(3, np.nan, np.float32), "fc1.bias"))
     with pytest.raises(CnncError, match="fc1 of the exported graph deviates"):
-        proof_of(graph, weights, model, case).require(graph)
+        proof_of(graph, weights, model, case).require_within_tolerance(graph)
 
 
 def test_a_wrong_shape_fails() -> None:
@@ -128,7 +128,7 @@ def test_a_wrong_shape_fails() -> None:
     less = {name: array[:2] for name, array in weights.items()}
     model = model_of(narrow, less)
     with pytest.raises(CnncError, match="fc1 of the exported graph deviates"):
-        prove(model, wide, weights, {"input1": np.ones((2, 4), np.float32)}).require(wide)
+        verify_model(model, wide, weights, {"input1": np.ones((2, 4), np.float32)}).require_within_tolerance(wide)
 
 
 def test_the_worst_deviation_is_the_one_reported() -> None:
@@ -153,7 +153,7 @@ def test_every_opset_computes_the_same(opset: int) -> None:
     model = model_of(graph, weights, opset)
     assert [(i.domain, i.version) for i in model.opset_import] == [("", opset)]
     assert model.ir_version == onnx.helper.OP_SET_ID_VERSION_MAP[("ai.onnx", opset)]
-    prove(model, graph, weights, random_feeds(case, graph, 2, 0)).require(graph)
+    verify_model(model, graph, weights, random_feeds(case, graph, 2, 0)).require_within_tolerance(graph)
 
 
 @pytest.mark.parametrize("opset", [0, 12, 27, 999])

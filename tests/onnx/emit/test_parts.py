@@ -49,7 +49,7 @@ def test_a_part_keeps_its_sizes_open(external: bool, tmp_path: Path) -> None:
     network = check(OPEN, name="open.cnn")
     weights = random_weights(network.require_graph(), 0)
     done = export(network, weights, tmp_path / "part.onnx", outputs=["down"], options=Options(external=external))
-    assert {d.name for d in done.proof.deviations} >= {"relu1", "down"}
+    assert {d.name for d in done.verification.deviations} >= {"relu1", "down"}
     session = open_model(done.path, "cpu")
     assert (list(session.inputs), session.outputs) == (["image"], ["down"])
     assert session.inputs["image"].shape == (3, "H", "W")

@@ -9,8 +9,8 @@ import pytest
 from cnnc.diagnostics import CnncError
 from cnnc.network import check
 from cnnc.onnx.emit.model import emit
-from cnnc.onnx.emit.passes import PASSES, chosen, fold_normalize, fold_scale, run_passes, share_weights
-from cnnc.onnx.emit.verify import prove, sample_feeds
+from cnnc.onnx.emit.passes import PASSES, fold_normalize, fold_scale, run_passes, select_passes, share_weights
+from cnnc.onnx.emit.verify import sample_feeds, verify_model
 from cnnc.reference.engine import forward
 from tests.op_cases import Case, random_feeds, random_weights
 
@@ -30,8 +30,8 @@ def model_of(text: str, without: tuple[str, ...] = ()) -> onnx.ModelProto:
     """The proven model of a network with random weights."""
     graph = check(text).require_graph()
     weights = random_weights(graph, 0)
-    model = emit(*run_passes(graph, weights, chosen(without)), {})
-    prove(model, graph, weights, sample_feeds(graph, 3, 1)).require(graph)
+    model = emit(*run_passes(graph, weights, select_passes(without)), {})
+    verify_model(model, graph, weights, sample_feeds(graph, 3, 1)).require_within_tolerance(graph)
     return model
 
 
@@ -114,7 +114,7 @@ def test_weights_that_are_alike_are_stored_once() -> None:
     assert kept.keys() == {"a.weight", "a.bias", "c.weight", "c.bias"}
     model = emit(smaller, kept, {})
     assert [i.name for i in model.graph.initializer] == ["a.weight", "a.bias", "c.weight", "c.bias"]
-    prove(model, graph, weights, sample_feeds(graph, 2)).require(graph)
+    verify_model(model, graph, weights, sample_feeds(graph, 2)).require_within_tolerance(graph)
 
 
 def test_a_bias_that_differs_is_no_reason_to_share() -> None:
@@ -126,6 +126,6 @@ def test_a_bias_that_differs_is_no_reason_to_share() -> None:
 
 def test_a_pass_that_is_none_is_refused() -> None:
     with pytest.raises(CnncError, match="there is no pass `fold-scales`") as caught:
-        chosen(["fold-scales"])
+        select_passes(["fold-scales"])
     assert caught.value.diagnostics[0].code == "E010"
     assert "`fold-scale`?" in caught.value.diagnostics[0].help

@@ -18,7 +18,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.emit.passes import run_passes
-from cnnc.onnx.emit.size_family import family
+from cnnc.onnx.emit.size_family import build_size_family
 from cnnc.onnx.emit.verify import random_weights
 from cnnc.onnx.export import Options, export
 from cnnc.onnx.run.session import Session
@@ -61,7 +61,7 @@ NETS = nets()
 
 def model_of(network: Network, weights: Weights, opset: int = 17) -> onnx.ModelProto:
     smaller, folded = run_passes(network.require_graph(), weights)
-    sizes = family(network, smaller, lambda other: run_passes(other, weights)[0])
+    sizes = build_size_family(network, smaller, lambda other: run_passes(other, weights)[0])
     return emit(smaller, folded, {}, opset, family=sizes)
 
 
@@ -149,7 +149,7 @@ def test_the_exported_file_is_proven_at_two_sizes_and_names_them_all(tmp_path: P
     network = check(PAGE, name="page.cnn")
     assert network.survey is not None
     done = export(network, random_weights(network.require_graph(), 0), tmp_path / "page.onnx")
-    names = [d.name for d in done.proof.deviations]
+    names = [d.name for d in done.verification.deviations]
     assert names.count("bn1") == 2
     assert names.count("conv4") == 4  # an output, of the optimized model as well
     model = onnx.load(done.path)
@@ -276,5 +276,5 @@ def test_a_remainder_that_only_large_sizes_show_is_not_overlooked() -> None:
 def test_sizes_that_must_go_together_are_proven_as_they_go(tmp_path: Path) -> None:
     network = check("a: input 2xH; conv 3 k=3 p=1; relu; x: tanh; b: input 2xW; conv 3 k=3; tanh; pad 1; add x")
     done = export(network, random_weights(network.require_graph(), 0), tmp_path / "pair.onnx")
-    assert done.proof.worst.passes
-    assert len(done.proof.deviations) > len(done.proof.layers)
+    assert done.verification.worst.passes
+    assert len(done.verification.deviations) > len(done.verification.layers)

@@ -13,7 +13,7 @@ from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.emit.passes import run_passes
-from cnnc.onnx.emit.verify import ATOL, RTOL, Proof, prove, random_weights, sample_feeds
+from cnnc.onnx.emit.verify import ATOL, RTOL, Verification, random_weights, sample_feeds, verify_model
 from cnnc.reference.initializers import initialize
 
 NET = "input 3x8x8; c: conv 4 k=3 p=1; relu; f: fc 6"
@@ -25,8 +25,8 @@ def built(text: str, seed: int = 0) -> tuple[Graph, Weights, onnx.ModelProto]:
     return graph, weights, emit(*run_passes(graph, weights), {})
 
 
-def proof_of(graph: Graph, weights: Weights, model: onnx.ModelProto) -> Proof:
-    return prove(model, graph, weights, sample_feeds(graph, 3))
+def proof_of(graph: Graph, weights: Weights, model: onnx.ModelProto) -> Verification:
+    return verify_model(model, graph, weights, sample_feeds(graph, 3))
 
 
 def planted(model: onnx.ModelProto, name: str, place: tuple[int, ...], value: float) -> None:
@@ -53,7 +53,7 @@ def test_a_small_channel_beside_large_ones_is_not_lost_sight_of() -> None:
     graph = check(NET).require_graph()
     weights = scaled(random_weights(graph, 0), np.array([1000, 1000, 1000, 1]))
     model = emit(*run_passes(graph, weights), {})
-    proof_of(graph, weights, model).require(graph)
+    proof_of(graph, weights, model).require_within_tolerance(graph)
     planted(model, "c.bias", (3,), 0.01)
     deviation = next(d for d in proof_of(graph, weights, model).deviations if d.name == "c")
     assert not deviation.passes
@@ -67,19 +67,19 @@ def test_a_small_element_beside_large_ones_in_one_vector() -> None:
         "f.bias": np.array([1000, 500, 0.01, 1000], np.float32),
     }
     model = emit(graph, weights, {})
-    proof_of(graph, weights, model).require(graph)
+    proof_of(graph, weights, model).require_within_tolerance(graph)
     planted(model, "f.bias", (2,), 0.001)
     with pytest.raises(
         CnncError, match=r"f of the exported graph deviates from the network: by 0\.001 at a value of 0\.01"
     ):
-        proof_of(graph, weights, model).require(graph)
+        proof_of(graph, weights, model).require_within_tolerance(graph)
 
 
 def test_a_tensor_of_tiny_values_is_compared_by_their_measure() -> None:
     graph = check(NET).require_graph()
     weights = scaled(random_weights(graph, 0), np.full(4, 1e-6))
     model = emit(*run_passes(graph, weights), {})
-    proof_of(graph, weights, model).require(graph)
+    proof_of(graph, weights, model).require_within_tolerance(graph)
     planted(model, "c.bias", (0,), 1e-8)
     assert not next(d for d in proof_of(graph, weights, model).deviations if d.name == "c").passes
 
@@ -92,11 +92,11 @@ def test_what_cancels_is_excused_as_far_as_float32_cannot_do_better() -> None:
     weights = {"f.weight": terms, "f.bias": np.zeros(4, np.float32)}
     model = emit(graph, weights, {})
     feeds = {"input1": np.full((3, 64), 0.7, np.float32)}
-    found = prove(model, graph, weights, feeds)
-    found.require(graph)
+    found = verify_model(model, graph, weights, feeds)
+    found.require_within_tolerance(graph)
     assert found.worst.difference > 1e-4 + 1e-3 * abs(found.worst.value), "element by element alone it would fail"
     planted(model, "f.bias", (0,), 1.0)
-    assert not prove(model, graph, weights, feeds).worst.passes
+    assert not verify_model(model, graph, weights, feeds).worst.passes
 
 
 def test_one_wrong_element_of_a_large_image_is_found() -> None:
@@ -121,7 +121,7 @@ def test_the_first_line_is_blamed_and_the_worst_reported() -> None:
     proof = proof_of(graph, weights, model)
     assert proof.worst.name == "f"
     with pytest.raises(CnncError) as caught:
-        proof.require(graph)
+        proof.require_within_tolerance(graph)
     (found,) = caught.value.diagnostics
     assert found.span is not None
     assert found.span.text == "c: conv 4 k=3 p=1"

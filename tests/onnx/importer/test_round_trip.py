@@ -16,7 +16,7 @@ from cnnc.language.format import format_text
 from cnnc.network import check, load
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.emit.passes import run_passes
-from cnnc.onnx.emit.size_family import family
+from cnnc.onnx.emit.size_family import build_size_family
 from cnnc.reference.initializers import initialize
 from tests import paths
 from tests.onnx.importer.nets import network
@@ -118,7 +118,12 @@ def test_open_sizes_come_back(text: str) -> None:
     network = check(text)
     graph = network.require_graph()
     smaller, weights = run_passes(graph, random_weights(graph, 0))
-    proto = emit(smaller, weights, {}, family=family(network, smaller, lambda other: run_passes(other, weights)[0]))
+    proto = emit(
+        smaller,
+        weights,
+        {},
+        family=build_size_family(network, smaller, lambda other: run_passes(other, weights)[0]),
+    )
     found = imported(proto).network
     assert found.survey is not None
     assert network.survey is not None

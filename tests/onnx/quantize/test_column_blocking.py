@@ -18,14 +18,14 @@ from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.emit.passes import PASSES, run_passes
-from cnnc.onnx.emit.size_family import family
+from cnnc.onnx.emit.size_family import build_size_family
 from cnnc.onnx.emit.verify import random_weights
 from cnnc.onnx.metadata import metadata
 from cnnc.onnx.quantize import int8 as quantize
-from cnnc.onnx.quantize.column_blocking import ALIGNED, Cells, cells_of
-from cnnc.onnx.quantize.examples import Examples
-from cnnc.onnx.quantize.placement import shapes_of
-from cnnc.onnx.source_map import find, find_all
+from cnnc.onnx.quantize.column_blocking import INT8_LANES, ColumnBlocking, find_blocking
+from cnnc.onnx.quantize.examples import CalibrationExamples
+from cnnc.onnx.quantize.placement import tensor_shapes
+from cnnc.onnx.source_map import locate, locate_nodes
 from tests.onnx.quantize.test_placement import optimized
 
 LENET = """net LeNet
@@ -44,13 +44,13 @@ def emitted(text: str) -> tuple[onnx.ModelProto, Network]:
         network.require_graph(), random_weights(network.require_graph(), 0), list(PASSES.values())
     )
     facts = metadata(network, graph, {"cnnc": "0"})
-    return emit(graph, weights, facts, family=family(network, graph, lambda other: other)), network
+    return emit(graph, weights, facts, family=build_size_family(network, graph, lambda other: other)), network
 
 
-def cells(text: str, layer: str = "conv1") -> Cells | None:
+def cells(text: str, layer: str = "conv1") -> ColumnBlocking | None:
     model, _ = emitted(text)
     (node,) = [node for node in model.graph.node if node.name == layer]
-    return cells_of(node, shapes_of(model.graph))
+    return find_blocking(node, tensor_shapes(model.graph))
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,11 @@ def both(text: str, monkeypatch: pytest.MonkeyPatch) -> tuple[onnx.ModelProto, o
     random = np.random.default_rng(0)
     inputs = [random.normal(size=(32, *node.type.shape)).astype(np.float32) for node in network.require_graph().inputs]
     split = Split(tuple(inputs), ())
-    monkeypatch.setattr(quantize, "SIGNAL", float("inf"))
-    found, _ = quantize.quantized(model, network, Examples(split, split, split))
+    monkeypatch.setattr(quantize, "MAX_RELATIVE_ERROR", float("inf"))
+    found, _ = quantize.to_int8(model, network, CalibrationExamples(split, split, split))
     with monkeypatch.context() as patch:
-        patch.setattr(quantize, "in_cells", lambda graph, cells: None)
-        plain, _ = quantize.quantized(model, network, Examples(split, split, split))
+        patch.setattr(quantize, "block_columns", lambda graph, blockings: None)
+        plain, _ = quantize.to_int8(model, network, CalibrationExamples(split, split, split))
     onnx.checker.check_model(found, full_check=True)
     return found, plain, network
 
@@ -172,9 +172,9 @@ def test_any_convolution_gives_the_same_numbers(data: st.DataObject) -> None:
         found = cells(text)
     except CnncError:
         assume(False)
-    assume(found is not None and (channels % ALIGNED == 0 or high * size > 1))
+    assume(found is not None and (channels % INT8_LANES == 0 or high * size > 1))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("cnnc.onnx.quantize.placement.MACS", 0)
+        monkeypatch.setattr("cnnc.onnx.quantize.placement.MIN_CONV_MACS", 0)
         made, plain, _ = both(text, monkeypatch)
     assert kinds(made)["Tile"] > 0
     np.testing.assert_array_equal(values(made)[0], values(plain)[0])
@@ -198,9 +198,9 @@ def test_the_file_keeps_the_kernel_and_loads_it_large(tmp_path: Path, monkeypatc
 
 def test_what_is_added_is_of_the_layer_that_it_leads_to(monkeypatch: pytest.MonkeyPatch) -> None:
     found, _, _ = both(LENET, monkeypatch)
-    placed = find_all(found, "int8.onnx")
+    placed = locate_nodes(found, "int8.onnx")
     assert len(placed) == len(found.graph.node)
-    assert {part.place.layer for part in placed} >= {"conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "fc1"}
+    assert {part.position.layer for part in placed} >= {"conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "fc1"}
     first, second = (node for node in found.graph.node if node.op_type == "Pad")
-    assert find(found, first.output[0], "int8.onnx").place.layer == "conv1"
-    assert find(found, second.input[1], "int8.onnx").place.layer == "conv2", "a constant"
+    assert locate(found, first.output[0], "int8.onnx").position.layer == "conv1"
+    assert locate(found, second.input[1], "int8.onnx").position.layer == "conv2", "a constant"

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from cnnc.onnx.source_map import find_all
+from cnnc.onnx.source_map import locate_nodes
 from tests.onnx.quantize.test_column_blocking import both, emitted, values
 
 NETWORKS = {
@@ -26,7 +26,7 @@ def test_every_output_is_near(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     found, _, _ = both(NETWORKS[name], monkeypatch)
     whole, _ = emitted(NETWORKS[name])
     assert any(node.op_type == "QuantizeLinear" for node in found.graph.node)
-    assert len(find_all(found, "int8.onnx")) == len(found.graph.node)
+    assert len(locate_nodes(found, "int8.onnx")) == len(found.graph.node)
     for optimized in (True, False):
         for one, other in zip(values(found, optimized), values(whole), strict=True):
             assert np.sqrt(np.square(one - other).mean()) < 0.05 * np.sqrt(np.square(other).mean())

@@ -16,9 +16,9 @@ from cnnc.onnx.emit.model import emit
 from cnnc.onnx.emit.passes import PASSES, run_passes
 from cnnc.onnx.emit.verify import random_weights
 from cnnc.onnx.export import Exported, Options, export
-from cnnc.onnx.quantize.examples import Examples
-from cnnc.onnx.quantize.placement import WITH_WEIGHTS, in_integers
-from cnnc.onnx.source_map import find
+from cnnc.onnx.quantize.examples import CalibrationExamples
+from cnnc.onnx.quantize.placement import WITH_WEIGHTS, int8_nodes
+from cnnc.onnx.source_map import locate
 
 SEPARABLE = """net Separable
 input 3x32x32
@@ -42,7 +42,7 @@ def layers(text: str, *apart: str, everywhere: bool = False) -> list[str]:
     )
     model = emit(graph, weights, {})
     known = {node.name for node in model.graph.node if node.op_type in WITH_WEIGHTS}
-    return [name for name in in_integers(model, apart, everywhere) if name in known]
+    return [name for name in int8_nodes(model, apart, everywhere) if name in known]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_sum_is_in_int8_where_all_its_parts_are() -> None:
         graph, weights = run_passes(
             network.require_graph(), random_weights(network.require_graph(), 0), list(PASSES.values())
         )
-        assert ("add1" in in_integers(emit(graph, weights, {}))) is expected
+        assert ("add1" in int8_nodes(emit(graph, weights, {}))) is expected
 
 
 # --- what onnxruntime makes of it ----------------------------------------------------------------------------
@@ -112,7 +112,9 @@ def exported(text: str, path: Path) -> tuple[Exported, Network]:
     split = Split((images,), ())
     weights = random_weights(network.require_graph(), 0)
     options = Options(precision="int8")
-    return export(network, weights, path, options=options, examples=Examples.of(split, split, split, 0)), network
+    return export(
+        network, weights, path, options=options, examples=CalibrationExamples.of(split, split, split, 0)
+    ), network
 
 
 def optimized(path: Path) -> onnx.ModelProto:
@@ -189,7 +191,7 @@ def test_names_are_those_of_the_text(tmp_path: Path) -> None:
     onnx.checker.check_model(model, full_check=True)
     assert model.producer_name == "cnnc"
     for name in [*(t.name for t in graph.initializer), *(name for node in graph.node for name in node.output)]:
-        layer = find(model, name, "int8.onnx").place.layer
+        layer = locate(model, name, "int8.onnx").position.layer
         assert name == layer or name.startswith((f"{layer}.", ".")), "what is nobody's begins with a dot"
 
 

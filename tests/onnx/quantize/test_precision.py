@@ -21,7 +21,7 @@ from cnnc.onnx.emit.verify import random_weights
 from cnnc.onnx.export import Exported, Options, export
 from cnnc.onnx.quantize import float16 as half
 from cnnc.onnx.quantize import int8 as quantize
-from cnnc.onnx.quantize.examples import Examples
+from cnnc.onnx.quantize.examples import CalibrationExamples
 from cnnc.onnx.run.session import open_model
 from cnnc.training import checkpoint as checkpoints
 
@@ -103,7 +103,7 @@ def test_int8_keeps_its_accuracy(name: str, runs: Runs, tmp_path: Path) -> None:
 def test_float16_is_half_as_large_and_near(name: str, runs: Runs, tmp_path: Path) -> None:
     done, whole = written(runs[name], tmp_path / "half.onnx", "float16")
     assert done.quality is not None
-    assert 0 < done.quality.after < half.HALF_ERROR
+    assert 0 < done.quality.after < half.MAX_LOGIT_ERROR
     assert abs(accuracy(done.path) - accuracy(tmp_path / "whole.onnx")) <= 0.01
     assert done.size < (0.56 if name == "Plain" else 0.7) * whole
     onnx.checker.check_model(onnx.load(done.path), full_check=True)  # each node after those it reads, too
@@ -121,12 +121,16 @@ def test_the_same_weights_give_the_same_bytes(precision: str, runs: Runs, tmp_pa
 # --- what goes wrong -----------------------------------------------------------------------------------------
 
 
-def trained(run: Path) -> tuple[Network, Weights, Examples]:
+def trained(run: Path) -> tuple[Network, Weights, CalibrationExamples]:
     saved = checkpoints.load(checkpoints.find(run, "best"))
     data = load_data("digits", None, lambda line: None)
     half_of = len(data.train) // 2
     first, second = np.arange(half_of), np.arange(half_of, len(data.train))
-    return saved.network(), saved.weights, Examples.of(data.train.part(first), data.train.part(second), data.test, 0)
+    return (
+        saved.network(),
+        saved.weights,
+        CalibrationExamples.of(data.train.part(first), data.train.part(second), data.test, 0),
+    )
 
 
 def stretched(weights: Weights, factor: float) -> Weights:
@@ -168,7 +172,7 @@ def refused(call: Callable[[], object], code: str) -> str:
 
 def test_int8_that_loses_too_much_is_not_written(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network, weights, examples = trained(runs["Plain"])
-    monkeypatch.setattr(quantize, "_kept", lambda work, choosing: [])
+    monkeypatch.setattr(quantize, "_layers_to_keep", lambda work, selection: [])
     path = tmp_path / "int8.onnx"
     options = Options(precision="int8")
     bad = stretched(weights, 30000)
@@ -221,7 +225,7 @@ def test_another_class_is_refused_where_the_margin_is_clear(
     before: list[float], after: list[float], answer: list[float], expected: bool
 ) -> None:
     rows = [np.array([row, row[::-1]]) for row in (before, after, answer)]
-    assert half.turned(*rows) == expected
+    assert half.top_class_changes(*rows) == expected
 
 
 @pytest.mark.parametrize(
@@ -242,8 +246,12 @@ def test_a_net_without_labels_is_held_against_its_own_outputs(tmp_path: Path) ->
     weights = random_weights(network.require_graph(), 0)
     options = Options(precision="int8")
     done = export(
-        network, weights, tmp_path / "coder.onnx", options=options, examples=Examples.of(split, split, split, 0)
+        network,
+        weights,
+        tmp_path / "coder.onnx",
+        options=options,
+        examples=CalibrationExamples.of(split, split, split, 0),
     )
     assert done.quality is not None
     assert done.quality.metric == "error"
-    assert 0 < done.quality.after < quantize.SIGNAL
+    assert 0 < done.quality.after < quantize.MAX_RELATIVE_ERROR

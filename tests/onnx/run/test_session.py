@@ -16,7 +16,7 @@ from cnnc.network import check
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.run import session as runtime
 from cnnc.onnx.run.batched_run import run_batched
-from cnnc.onnx.run.session import Provider, Session, as_fed, open_model
+from cnnc.onnx.run.session import Provider, Session, convert_for_input, open_model
 from cnnc.reference.initializers import initialize
 
 FULL = runtime._PROVIDERS
@@ -135,7 +135,7 @@ def test_batches_of_any_size(model: bytes, tmp_path: Path) -> None:
 
 def test_bytes_become_what_the_input_takes() -> None:
     pixels = np.array([[0, 51, 255]], np.uint8)
-    assert as_fed(pixels, np.dtype(np.uint8)) is pixels
-    assert as_fed(pixels, np.dtype(np.float32)).tolist() == [[0.0, np.float32(0.2), 1.0]]
-    assert as_fed(pixels, np.dtype(np.int64)).tolist() == [[0, 51, 255]]
-    assert as_fed(pixels, np.dtype(np.float16)).dtype == np.float16
+    assert convert_for_input(pixels, np.dtype(np.uint8)) is pixels
+    assert convert_for_input(pixels, np.dtype(np.float32)).tolist() == [[0.0, np.float32(0.2), 1.0]]
+    assert convert_for_input(pixels, np.dtype(np.int64)).tolist() == [[0, 51, 255]]
+    assert convert_for_input(pixels, np.dtype(np.float16)).dtype == np.float16

@@ -57,7 +57,7 @@ def _prelu(e: Emitter, op: Prelu, node: Node, inputs: list[str]) -> None:
 @emission_of(Clip, Relu6)
 def _clip(e: Emitter, op: Clip | Relu6, node: Node, inputs: list[str]) -> None:
     lo, hi = (op.lo, op.hi) if isinstance(op, Clip) else (0, 6)
-    e.op("Clip", [*inputs, e.constant(e.inner("lo"), lo), e.constant(e.inner("hi"), hi)])
+    e.op("Clip", [*inputs, e.constant(e.inner_name("lo"), lo), e.constant(e.inner_name("hi"), hi)])
 
 
 @emission_of(HardSigmoid)
@@ -70,12 +70,12 @@ def _hard_swish(e: Emitter, op: HardSwish, node: Node, inputs: list[str]) -> Non
     if e.opset >= 14:
         e.op("HardSwish", inputs)
         return
-    e.op("Mul", [*inputs, e.op("HardSigmoid", inputs, e.inner("gate"), alpha=1 / 6, beta=0.5)])
+    e.op("Mul", [*inputs, e.op("HardSigmoid", inputs, e.inner_name("gate"), alpha=1 / 6, beta=0.5)])
 
 
 @emission_of(Silu)
 def _silu(e: Emitter, op: Silu, node: Node, inputs: list[str]) -> None:
-    e.op("Mul", [*inputs, e.op("Sigmoid", inputs, e.inner("gate"))])
+    e.op("Mul", [*inputs, e.op("Sigmoid", inputs, e.inner_name("gate"))])
 
 
 @emission_of(Mish)
@@ -83,7 +83,7 @@ def _mish(e: Emitter, op: Mish, node: Node, inputs: list[str]) -> None:
     if e.opset >= 18:
         e.op("Mish", inputs)
         return
-    gate = e.op("Tanh", [e.op("Softplus", inputs, e.inner("softplus"))], e.inner("gate"))
+    gate = e.op("Tanh", [e.op("Softplus", inputs, e.inner_name("softplus"))], e.inner_name("gate"))
     e.op("Mul", [*inputs, gate])
 
 
@@ -93,11 +93,11 @@ def _gelu(e: Emitter, op: Gelu, node: Node, inputs: list[str]) -> None:
     if e.opset >= 20:
         e.op("Gelu", inputs)
         return
-    scaled = e.op("Div", [*inputs, e.constant(e.inner("root"), math.sqrt(2))], e.inner("scaled"))
-    erf = e.op("Erf", [scaled], e.inner("erf"))
-    gate = e.op("Add", [erf, e.constant(e.inner("one"), 1)], e.inner("gate"))
-    twice = e.op("Mul", [*inputs, gate], e.inner("twice"))
-    e.op("Mul", [twice, e.constant(e.inner("half"), 0.5)])
+    scaled = e.op("Div", [*inputs, e.constant(e.inner_name("root"), math.sqrt(2))], e.inner_name("scaled"))
+    erf = e.op("Erf", [scaled], e.inner_name("erf"))
+    gate = e.op("Add", [erf, e.constant(e.inner_name("one"), 1)], e.inner_name("gate"))
+    twice = e.op("Mul", [*inputs, gate], e.inner_name("twice"))
+    e.op("Mul", [twice, e.constant(e.inner_name("half"), 0.5)])
 
 
 @emission_of(Softmax, LogSoftmax)
@@ -107,7 +107,7 @@ def _softmax(e: Emitter, op: Softmax | LogSoftmax, node: Node, inputs: list[str]
 
 @emission_of(Scale)
 def _scale(e: Emitter, op: Scale, node: Node, inputs: list[str]) -> None:
-    e.op("Mul", [*inputs, e.constant(e.inner("factor"), op.factor)])
+    e.op("Mul", [*inputs, e.constant(e.inner_name("factor"), op.factor)])
 
 
 @emission_of(Dropout, DropPath, Identity)

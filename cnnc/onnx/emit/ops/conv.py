@@ -11,7 +11,7 @@ from cnnc.core.arguments import Axes, Pads
 from cnnc.core.tensor import TensorType
 from cnnc.graph.graph import Node
 from cnnc.onnx.emit.emitter import Emitter, emission_of
-from cnnc.onnx.emit.padding import Frame, Sides, padded, sides, worked_out, zeros
+from cnnc.onnx.emit.padding import AxisPads, WindowArguments, no_pads, onnx_pads, pad_tensor, runtime_padding
 from cnnc.ops import window
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.reference.conv import turned
@@ -31,16 +31,16 @@ def padded_image(e: Emitter, x: str, of: Callable[[Any], tuple[Pads, Axes, Axes,
     `of(op)` are the padding of the text, kernel, stride and dilation.
     """
 
-    def resolved(op: Any, x: TensorType) -> Sides:
+    def resolved(op: Any, x: TensorType) -> AxisPads:
         p, k, s, d = of(op)
         return window.resolve(p, x.spatial, k, s, d)
 
-    pads = e.alike(resolved)
+    pads = e.same_at_all_sizes(resolved)
     if pads is not None:
-        return x, sides(pads)
+        return x, onnx_pads(pads)
     assert e.node is not None
-    frame = Frame(*of(e.node.op))
-    return padded(e, x, worked_out(e, x, frame), 0), sides(zeros(len(frame.k)))
+    frame = WindowArguments(*of(e.node.op))
+    return pad_tensor(e, x, runtime_padding(e, x, frame), 0), onnx_pads(no_pads(len(frame.k)))
 
 
 def _turned(e: Emitter, node: Node) -> str:
@@ -64,6 +64,6 @@ def _conv_transpose(e: Emitter, op: ConvTranspose, node: Node, inputs: list[str]
         strides=op.s,
         dilations=op.d,
         group=op.groups,
-        pads=sides(tuple((rule.begin, rule.end) for rule in op.rules(x))),  # of `same` too, whatever the size is
+        pads=onnx_pads(tuple((rule.begin, rule.end) for rule in op.rules(x))),  # of `same` too, whatever the size is
         output_padding=op.output_pad,
     )

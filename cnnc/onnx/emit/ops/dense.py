@@ -15,8 +15,8 @@ def _input(e: Emitter, op: Input, node: Node, inputs: list[str]) -> None:
     fed = op.fed()
     e.inputs.append(e.value_info(node, fed))
     if fed.dtype == "uint8":
-        cast = e.op("Cast", [node.name], e.inner("cast"), to=TensorProto.FLOAT)
-        e.renamed[node.name] = e.op("Div", [cast, e.constant(e.inner("range"), 255)], e.inner("scaled"))
+        cast = e.op("Cast", [node.name], e.inner_name("cast"), to=TensorProto.FLOAT)
+        e.renamed[node.name] = e.op("Div", [cast, e.constant(e.inner_name("range"), 255)], e.inner_name("scaled"))
 
 
 @emission_of(Fc)
@@ -28,7 +28,7 @@ def _fc(e: Emitter, op: Fc, node: Node, inputs: list[str]) -> None:
 
 
 def _flat(e: Emitter, x: TensorType, name: str, suffix: str) -> str:
-    return name if x.rank == 0 else e.op("Flatten", [name], e.inner(suffix), axis=1)
+    return name if x.rank == 0 else e.op("Flatten", [name], e.inner_name(suffix), axis=1)
 
 
 @emission_of(Bilinear)
@@ -38,9 +38,9 @@ def _bilinear(e: Emitter, op: Bilinear, node: Node, inputs: list[str]) -> None:
     a, b = _flat(e, first, inputs[0], "a"), _flat(e, second, inputs[1], "b")
     matrices = e.weights[f"{node.parameter_owner}.weight"].reshape(-1, second.size)  # (O·A, B)
     stacked = e.constant(f"{node.parameter_owner}.weight", matrices)
-    right = e.op("Gemm", [b, stacked], e.inner("right"), transB=1)  # (N, O·A)
+    right = e.op("Gemm", [b, stacked], e.inner_name("right"), transB=1)  # (N, O·A)
     if op.out > 1:
-        right = e.op("Reshape", [right, e.integers("matrices", [0, op.out, -1])], e.inner("rows"))  # (N, O, A)
-        a = e.op("Unsqueeze", [a, e.integers("one", [1])], e.inner("row"))  # (N, 1, A)
-    products = e.op("Mul", [right, a], e.inner("products"))
+        right = e.op("Reshape", [right, e.integers("matrices", [0, op.out, -1])], e.inner_name("rows"))  # (N, O, A)
+        a = e.op("Unsqueeze", [a, e.integers("one", [1])], e.inner_name("row"))  # (N, 1, A)
+    products = e.op("Mul", [right, a], e.inner_name("products"))
     e.op("ReduceSum", [products, e.integers("last", [-1])], keepdims=int(op.out == 1))

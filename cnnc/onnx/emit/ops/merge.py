@@ -24,7 +24,7 @@ def _mul(e: Emitter, op: Mul, node: Node, inputs: list[str]) -> None:
         return
     made, *others = inputs
     for number, name in enumerate(others, 1):
-        made = e.op("Mul", [made, name], "" if number == len(others) else e.inner(f"product{number}"))
+        made = e.op("Mul", [made, name], "" if number == len(others) else e.inner_name(f"product{number}"))
 
 
 @emission_of(Maximum)

@@ -13,8 +13,8 @@ from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm,
 @emission_of(BatchNorm)
 def _batch_norm(e: Emitter, op: BatchNorm, node: Node, inputs: list[str]) -> None:
     channels = node.type.channels
-    scale = e.weight("scale") if op.affine else e.constant(e.inner("scale"), np.ones(channels))
-    shift = e.weight("shift") if op.affine else e.constant(e.inner("shift"), np.zeros(channels))
+    scale = e.weight("scale") if op.affine else e.constant(e.inner_name("scale"), np.ones(channels))
+    shift = e.weight("shift") if op.affine else e.constant(e.inner_name("shift"), np.zeros(channels))
     e.op("BatchNormalization", [*inputs, scale, shift, e.weight("mean"), e.weight("var")], epsilon=op.eps)
 
 
@@ -47,11 +47,13 @@ def _over_groups(e: Emitter, inputs: list[str], groups: int, eps: float) -> None
     assert e.node is not None
     rank, channels = e.node.type.rank, e.node.type.channels
     rest = [-1] + [0] * (rank - 1)
-    rows = e.op("Reshape", [*inputs, e.integers("groups", [0, groups, *rest])], e.inner("rows"))  # (N, g, C/g·H, W)
-    ones, zeros = e.constant(e.inner("ones"), np.ones(groups)), e.constant(e.inner("zeros"), np.zeros(groups))
-    normal = e.op("InstanceNormalization", [rows, ones, zeros], e.inner("normal"), epsilon=eps)
+    rows = e.op(
+        "Reshape", [*inputs, e.integers("groups", [0, groups, *rest])], e.inner_name("rows")
+    )  # (N, g, C/g·H, W)
+    ones, zeros = e.constant(e.inner_name("ones"), np.ones(groups)), e.constant(e.inner_name("zeros"), np.zeros(groups))
+    normal = e.op("InstanceNormalization", [rows, ones, zeros], e.inner_name("normal"), epsilon=eps)
     shape = e.integers("channels", [0, channels, *rest] if rank else [0, channels])
-    _scale_and_shift(e, e.op("Reshape", [normal, shape], e.inner("image")), rank)
+    _scale_and_shift(e, e.op("Reshape", [normal, shape], e.inner_name("image")), rank)
 
 
 @emission_of(Affine)
@@ -60,7 +62,7 @@ def _affine(e: Emitter, op: Affine, node: Node, inputs: list[str]) -> None:
 
 
 def _scale_and_shift(e: Emitter, x: str, rank: int) -> None:
-    scaled = e.op("Mul", [x, per_channel(e, "scale", rank)], e.inner("scaled"))
+    scaled = e.op("Mul", [x, per_channel(e, "scale", rank)], e.inner_name("scaled"))
     e.op("Add", [scaled, per_channel(e, "shift", rank)])
 
 
@@ -74,20 +76,20 @@ def _lrn(e: Emitter, op: LocalResponseNorm, node: Node, inputs: list[str]) -> No
     distance = np.arange(channels) - np.arange(channels)[:, None]  # of each input channel from each output channel
     seen = (distance >= -((op.size - 1) // 2)) & (distance <= op.size // 2)
     band = e.constant(
-        e.inner("band"), (seen * (op.alpha / op.size)).reshape(channels, channels, *(1,) * node.type.rank)
+        e.inner_name("band"), (seen * (op.alpha / op.size)).reshape(channels, channels, *(1,) * node.type.rank)
     )
-    bias = e.constant(e.inner("bias"), np.full(channels, op.bias))
-    squares = e.op("Mul", [*inputs, *inputs], e.inner("squares"))
+    bias = e.constant(e.inner_name("bias"), np.full(channels, op.bias))
+    squares = e.op("Mul", [*inputs, *inputs], e.inner_name("squares"))
     if node.type.rank == 0:
-        base = e.op("Gemm", [squares, band, bias], e.inner("base"), transB=1)
+        base = e.op("Gemm", [squares, band, bias], e.inner_name("base"), transB=1)
     else:
-        base = e.op("Conv", [squares, band, bias], e.inner("base"), kernel_shape=(1,) * node.type.rank)
-    e.op("Div", [*inputs, e.op("Pow", [base, e.constant(e.inner("beta"), op.beta)], e.inner("power"))])
+        base = e.op("Conv", [squares, band, bias], e.inner_name("base"), kernel_shape=(1,) * node.type.rank)
+    e.op("Div", [*inputs, e.op("Pow", [base, e.constant(e.inner_name("beta"), op.beta)], e.inner_name("power"))])
 
 
 @emission_of(Normalize)
 def _normalize(e: Emitter, op: Normalize, node: Node, inputs: list[str]) -> None:
     ones = (1,) * node.type.rank
-    mean = e.constant(e.inner("mean"), np.reshape(op.mean, (-1, *ones)))
-    std = e.constant(e.inner("std"), np.reshape(op.std, (-1, *ones)))
-    e.op("Div", [e.op("Sub", [*inputs, mean], e.inner("centred")), std])
+    mean = e.constant(e.inner_name("mean"), np.reshape(op.mean, (-1, *ones)))
+    std = e.constant(e.inner_name("std"), np.reshape(op.std, (-1, *ones)))
+    e.op("Div", [e.op("Sub", [*inputs, mean], e.inner_name("centred")), std])

@@ -15,4 +15,4 @@ def per_channel(e: Emitter, name: str, rank: int) -> str:
     shaped = e.weights[full].reshape(-1, *(1,) * rank)
     if full not in e.initializers:
         return e.constant(full, shaped)
-    return full if tuple(e.initializers[full].dims) == shaped.shape else e.constant(e.inner(name), shaped)
+    return full if tuple(e.initializers[full].dims) == shaped.shape else e.constant(e.inner_name(name), shaped)

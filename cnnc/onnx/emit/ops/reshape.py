@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from cnnc.graph.graph import Node
-from cnnc.onnx.emit.emitter import END, Emitter, emission_of
-from cnnc.onnx.emit.padding import Borders, padded
-from cnnc.onnx.emit.shape_arithmetic import of_layer, spatial
+from cnnc.onnx.emit.emitter import AXIS_END, Emitter, emission_of
+from cnnc.onnx.emit.padding import Padding, pad_tensor
+from cnnc.onnx.emit.shape_arithmetic import layer_sizes, spatial_sizes
 from cnnc.ops.reshape import (
     ChannelShuffle,
     Crop,
@@ -28,47 +28,49 @@ def _flatten(e: Emitter, op: Flatten, node: Node, inputs: list[str]) -> None:
 
 @emission_of(Reshape)
 def _reshape(e: Emitter, op: Reshape, node: Node, inputs: list[str]) -> None:
-    shapes = e.over_sizes(lambda op, x: op.shape)
+    shapes = e.at_all_sizes(lambda op, x: op.shape)
     moving = [axis for axis, size in enumerate(op.shape) if any(shape[axis] != size for shape in shapes)]
     if len(moving) == 1:  # -1: what is left
         shapes = [tuple(-1 if axis == moving[0] else n for axis, n in enumerate(op.shape))]
-    e.op("Reshape", [*inputs, of_layer(e, "shape", [(0, *shape) for shape in shapes]).name])  # 0: the batch, as it is
+    e.op(
+        "Reshape", [*inputs, layer_sizes(e, "shape", [(0, *shape) for shape in shapes]).name]
+    )  # 0: the batch, as it is
 
 
 @emission_of(Pad)
 def _pad(e: Emitter, op: Pad, node: Node, inputs: list[str]) -> None:
-    given = e.over_sizes(lambda op, x: op.sides)
+    given = e.at_all_sizes(lambda op, x: op.sides)
     if all(other == given[0] for other in given):
-        borders = Borders(op.sides)
+        borders = Padding(op.sides)
     else:
-        begins, ends = (of_layer(e, f"side{i}", [[pair[i] for pair in other] for other in given]) for i in (0, 1))
-        borders = Borders(None, begins, ends)
-    padded(e, inputs[0], borders, op.value, node.name)
+        begins, ends = (layer_sizes(e, f"side{i}", [[pair[i] for pair in other] for other in given]) for i in (0, 1))
+        borders = Padding(None, begins, ends)
+    pad_tensor(e, inputs[0], borders, op.value, node.name)
 
 
 @emission_of(Crop)
 def _crop(e: Emitter, op: Crop, node: Node, inputs: list[str]) -> None:
     (x,) = e.graph.input_types(node)
-    found = e.alike(lambda op, x: (op.begins(x), op.size))
+    found = e.same_at_all_sizes(lambda op, x: (op.begins(x), op.size))
     axes = e.integers("axes", range(2, 2 + x.rank))
     if found is not None:
         begins, size = found
         ends = e.integers("ends", [b + n for b, n in zip(begins, size, strict=True)])
         e.op("Slice", [*inputs, e.integers("starts", begins), ends, axes])
         return
-    part = of_layer(e, "part", e.over_sizes(lambda op, x: op.size))
+    part = layer_sizes(e, "part", e.at_all_sizes(lambda op, x: op.size))
     if op.offset is None:
-        begin = (spatial(e, inputs[0]) - part) // 2
+        begin = (spatial_sizes(e, inputs[0]) - part) // 2
     else:
-        begin = of_layer(e, "starts", e.over_sizes(lambda op, x: op.offset))
+        begin = layer_sizes(e, "starts", e.at_all_sizes(lambda op, x: op.offset))
     e.op("Slice", [*inputs, begin.name, (begin + part).name, axes])
 
 
 @emission_of(Slice)
 def _slice(e: Emitter, op: Slice, node: Node, inputs: list[str]) -> None:
     """Negatives count from the end, as in the language."""
-    begins = of_layer(e, "starts", e.over_sizes(lambda op, x: [op.begin]))
-    ends = of_layer(e, "ends", e.over_sizes(lambda op, x: [END if op.end is None else op.end]))
+    begins = layer_sizes(e, "starts", e.at_all_sizes(lambda op, x: [op.begin]))
+    ends = layer_sizes(e, "ends", e.at_all_sizes(lambda op, x: [AXIS_END if op.end is None else op.end]))
     e.op("Slice", [*inputs, begins.name, ends.name, e.integers("axes", [op.axis + 1])])
 
 

@@ -9,5 +9,5 @@ from cnnc.ops.sequence import Embed
 
 @emission_of(Embed)
 def _embed(e: Emitter, op: Embed, node: Node, inputs: list[str]) -> None:
-    rows = e.op("Gather", [e.weight("weight"), *inputs], e.inner("rows"), axis=0)  # (N, T, dim)
+    rows = e.op("Gather", [e.weight("weight"), *inputs], e.inner_name("rows"), axis=0)  # (N, T, dim)
     e.op("Transpose", [rows], perm=[0, 2, 1])
