@@ -36,7 +36,10 @@ def check(
     ] = False,
     at: Annotated[list[str] | None, sizes_option("Check at this size")] = None,
     depth: Annotated[
-        int, typer.Option("--depth", min=0, help="Show block calls nested deeper than N as one line each; 0 shows all.")
+        int,
+        typer.Option(
+            "--depth", min=0, help="Fold block calls nested deeper than this into one line each; 0 folds none."
+        ),
     ] = 0,
     sort: Annotated[
         SortKey | None,

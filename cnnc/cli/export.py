@@ -29,7 +29,9 @@ def export(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="OUT.onnx", help="Model to write (default: the name of the run or file)."),
+        typer.Option(
+            "--out", "-o", metavar="OUT.onnx", help="Model to write (default: NAME.onnx, after the run or file)."
+        ),
     ] = None,
     last: Annotated[
         bool, typer.Option("--last", help="Export the last weights of the run instead of the best.")
@@ -49,7 +51,7 @@ def export(
     data: DATA = None,
     target: Annotated[
         Target | None,
-        typer.Option("--target", help="Restrict the model to what this target supports: mcu, microcontrollers."),
+        typer.Option("--target", help="Fit the model to a target: mcu (microcontrollers)."),
     ] = None,
     external: Annotated[bool, typer.Option("--external", help="Write the weights to a separate file.")] = False,
     no_pass: Annotated[

@@ -32,7 +32,9 @@ def import_(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare the network with the model on onnxruntime.")
     ] = True,
-    json: Annotated[bool, json_option("totals, names and nodes that cannot be imported as a JSON object")] = False,
+    json: Annotated[
+        bool, json_option("a JSON object with totals, names and the nodes that cannot be imported")
+    ] = False,
 ) -> None:
     """Translate an ONNX model into a network file (.cnn) and its weights (.safetensors)."""
     from cnnc.onnx.importer.importer import import_model, save
