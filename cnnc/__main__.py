@@ -1,4 +1,4 @@
-"""`python -m cnnc`: the same as the command `cnnc`."""
+"""`python -m cnnc` runs the command `cnnc`."""
 
 from __future__ import annotations
 

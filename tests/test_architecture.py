@@ -196,7 +196,7 @@ def test_check_loads_nothing_heavy(options: tuple[str, ...]) -> None:
     heavy = {"numpy", "onnx", "onnxruntime", "safetensors", "threadpoolctl", "PIL", "scipy", "rich", "pydantic"}
     assert names & heavy == set()
     assert {n for n in names if n.startswith("cnnc.cli.")} == {
-        f"cnnc.cli.{n}" for n in ("app", "check", "console", "main")
+        f"cnnc.cli.{n}" for n in ("app", "check", "console", "main", "options")
     }
 
 

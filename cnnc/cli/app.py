@@ -1,6 +1,7 @@
-"""The commands. One file a command; the file is imported when its command is asked for, what it needs when it runs.
+"""The table of commands, and the typer application that parses them.
 
-In: the words after `cnnc`. Out: the command line that reads them.
+In: the words after `cnnc`. Out: a `typer.Typer` with the command that the first word names, or with all commands.
+Each command is one module, imported only when that command is used; the module imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -27,14 +28,17 @@ COMMANDS = {
     "ops": "ops.ops",
     "explain": "explain.explain",
 }
-"""The module of cnnc.cli and the function of each command, in the order of the help page."""
+"""MODULE.FUNCTION of each command, within cnnc.cli, in the order of the help page."""
 
 
 def app(words: Sequence[str]) -> typer.Typer:
-    """The command that the first word names, or else all of them: to inspect the options of all takes as long as a check."""
-    made = typer.Typer(
+    """The application with the command that the first word names, or with all commands if it names none.
+
+    Declaring the options of all commands takes as long as a check.
+    """
+    application = typer.Typer(
         name="cnnc",
-        help="A compiler for convolutional networks: check, train and export one text file.",
+        help="A compiler for convolutional networks: checks, trains and exports one source file.",
         no_args_is_help=True,
         add_completion=True,
         pretty_exceptions_enable=False,
@@ -42,13 +46,13 @@ def app(words: Sequence[str]) -> typer.Typer:
     )
     for name in [word for word in words[:1] if word in COMMANDS] or COMMANDS:
         module, function = COMMANDS[name].split(".")
-        made.command(name)(getattr(import_module(f"cnnc.cli.{module}"), function))
-    made.callback()(options)
-    return made
+        application.command(name)(getattr(import_module(f"cnnc.cli.{module}"), function))
+    application.callback()(options)
+    return application
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         say(f"cnnc {version('cnnc')}")
@@ -56,6 +60,8 @@ def _version(wanted: bool) -> None:
 
 
 def options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
 ) -> None:
-    """A compiler for convolutional networks: check, train and export one text file."""
+    """A compiler for convolutional networks: checks, trains and exports one source file."""

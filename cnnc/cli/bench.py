@@ -1,4 +1,4 @@
-"""`cnnc bench`: how fast a model runs here, and how much memory that takes."""
+"""`cnnc bench`: measures how fast a model runs on this machine, and how much memory it takes."""
 
 from __future__ import annotations
 
@@ -7,51 +7,48 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.check import sizes_at
-from cnnc.cli.console import say, tell
-from cnnc.cli.predict import PROVIDER, ProviderChoice
+from cnnc.cli.console import say, say_json, tell
+from cnnc.cli.options import PROVIDER, ProviderChoice, json_option, parse_sizes, sizes_option
 
 
 def bench(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX model.")],
-    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Examples a call (1).")] = None,
-    threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of onnxruntime (0: as it likes).")] = 0,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Examples per call (default: 1).")] = None,
+    threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of onnxruntime; 0 lets it choose.")] = 0,
     provider: PROVIDER = ProviderChoice.auto,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="How long to measure.")] = 3.0,
-    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Calls before that.")] = 10,
-    sizes: Annotated[
-        list[str] | None, typer.Option("--size", metavar="H=224,W=224", help="Sizes for the model's symbols.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object; times in seconds.")] = False,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.0, help="Duration of the measurement, in seconds.")
+    ] = 3.0,
+    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Calls before the measurement starts.")] = 10,
+    sizes: Annotated[list[str] | None, sizes_option("Measure at this size", "--size")] = None,
+    json: Annotated[bool, json_option("the measurements as a JSON object, times in seconds")] = False,
 ) -> None:
-    """Measure latency, throughput, load time and memory of a model on random input."""
+    """Measure a model on random input: latency, throughput, load time and memory."""
     from cnnc.onnx.run.bench import bench as measure
     from cnnc.report.table import human_bytes
 
-    wanted = sizes_at(sizes or [], "--size")
+    size_of_symbol = parse_sizes(sizes, "--size")
     tell(f"measuring for {seconds:g} s")
-    found = measure(
+    result = measure(
         model,
         batch=batch,
         threads=threads,
         provider=provider.value,
         seconds=seconds,
         warmup=warmup,
-        sizes=wanted,
+        sizes=size_of_symbol,
     )
     if json:
-        from json import dumps
-
-        say(dumps(found._asdict()))
+        say_json(result._asdict(), indent=None)
         return
-    ran = ", ".join(f"{count} on {name}" for name, count in found.nodes.items())
-    shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in found.shapes.items())
-    with_threads = f", {found.threads} thread{'s' if found.threads != 1 else ''}" if found.threads else ""
-    say(f"{found.model} on {found.provider}{with_threads}; {shapes}")
-    say(f"  latency     p50 {_ms(found.p50)}, p90 {_ms(found.p90)}, p99 {_ms(found.p99)} of {found.calls:,} calls")
-    say(f"  throughput  {found.throughput:,.0f} examples/s at batch {found.batch}")
-    say(f"  load        {_ms(found.load)}")
-    say(f"  memory      {human_bytes(found.peak_memory)} at most, the whole process")
+    ran = ", ".join(f"{count} on {name}" for name, count in result.nodes.items())
+    shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in result.shapes.items())
+    with_threads = f", {result.threads} thread{'s' if result.threads != 1 else ''}" if result.threads else ""
+    say(f"{result.model} on {result.provider}{with_threads}; {shapes}")
+    say(f"  latency     p50 {_ms(result.p50)}, p90 {_ms(result.p90)}, p99 {_ms(result.p99)} of {result.calls:,} calls")
+    say(f"  throughput  {result.throughput:,.0f} examples/s at batch {result.batch}")
+    say(f"  load        {_ms(result.load)}")
+    say(f"  memory      {human_bytes(result.peak_memory)}, peak of the process")
     say(f"  nodes       {ran} after optimization")
 
 

@@ -1,4 +1,4 @@
-"""`cnnc check`: shapes, parameters, multiply-adds and receptive fields of networks, and what is wrong with them."""
+"""`cnnc check`: checks networks; shows shapes, parameters, multiply-adds and receptive fields, or the errors."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from cnnc.cli.console import say, show, tell
+from cnnc.cli.console import say, say_json, show, tell
+from cnnc.cli.options import SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.diagnostics import CnncError, Diagnostic, Exit, Source
 from cnnc.network import Network, load
-
-SETTING = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Override a `let`, or a train statement: train.epochs=2."),
-]
-AT = Annotated[
-    list[str] | None, typer.Option("--at", metavar="H=224,W=224", help="Sizes for symbols, to check one size.")
-]
 
 
 class SortKey(StrEnum):
@@ -37,24 +30,34 @@ class Format(StrEnum):
 
 
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Networks (.cnn).")],
-    explain: Annotated[bool, typer.Option("--explain", help="Show each layer's formulas with their numbers.")] = False,
-    at: AT = None,
-    depth: Annotated[int, typer.Option("--depth", min=0, help="Fold block calls deeper than this to a line.")] = 0,
-    sort: Annotated[SortKey | None, typer.Option("--sort", help="Largest first.")] = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Batch of the training memory.")] = 1,
-    versus_dense: Annotated[
-        bool, typer.Option("--versus-dense", help="What fully connected layers would cost in their places.")
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Network files (.cnn).")],
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show how each layer's shape, parameters and MACs are computed.")
     ] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="The layers as comma-separated values.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON list, an object a file.")] = False,
-    format: Annotated[Format, typer.Option("--format", help="How errors and warnings are written.")] = Format.full,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings as well.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Check again whenever a file changes.")] = False,
-    settings: SETTING = None,
+    at: Annotated[list[str] | None, sizes_option("Check at this size")] = None,
+    depth: Annotated[
+        int,
+        typer.Option(
+            "--depth", min=0, help="Fold block calls nested deeper than this into one line each; 0 folds none."
+        ),
+    ] = 0,
+    sort: Annotated[
+        SortKey | None,
+        typer.Option("--sort", help="Sort layers by this column, largest first (default: source order)."),
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Batch size used for the training-memory estimate.")] = 1,
+    versus_dense: Annotated[
+        bool, typer.Option("--versus-dense", help="Compare each layer with a fully connected layer of the same shapes.")
+    ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the layers as comma-separated values.")] = False,
+    json: Annotated[bool, json_option("a JSON list with one object per file")] = False,
+    format: Annotated[Format, typer.Option("--format", help="Format of errors and warnings.")] = Format.full,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 on warnings as well.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Check again whenever a file changes, until Ctrl-C.")] = False,
+    settings: SETTINGS = None,
 ) -> None:
-    """Check networks: shapes, parameters, MACs, receptive fields, and every error at once."""
-    sizes = sizes_at(at or [])
+    """Check networks: print shapes, parameters, MACs and receptive fields, or all errors at once."""
+    sizes = parse_sizes(at)
     view = _View(explain, sizes, depth, sort.value if sort else None, batch, versus_dense)
 
     def once() -> Exit:
@@ -62,7 +65,7 @@ def check(
         if json:
             _show_json(networks, view)
         else:
-            if format not in (Format.json, Format.sarif):  # one document alone, for a program to read
+            if format not in (Format.json, Format.sarif):  # stdout is a single document for programs
                 _show(networks, view, csv)
             _show_diagnostics(networks, format.value)
         return max(_status(network, strict) for network in networks)
@@ -73,7 +76,7 @@ def check(
 
 
 class _View:
-    """What of a network is shown."""
+    """Which parts of a network are shown, and how: the options of the command."""
 
     def __init__(
         self, explain: bool, sizes: dict[str, int], depth: int, sort: str | None, batch: int, versus_dense: bool
@@ -86,36 +89,24 @@ class _View:
         self.versus_dense = versus_dense
 
     def summary(self, network: Network) -> Any:
+        """The summary of a network in this view, None for one with errors."""
         from cnnc.report.summary import fold, sort
 
         if network.graph is None:
             return None
-        made = network.summary(self.batch)
-        made = fold(made, self.depth) if self.depth else made
-        return sort(made, self.sort) if self.sort else made
+        summary = network.summary(self.batch)
+        summary = fold(summary, self.depth) if self.depth else summary
+        return sort(summary, self.sort) if self.sort else summary
 
 
 def _load(path: Path, settings: list[str], sizes: dict[str, int]) -> Network:
-    """The network of a file; one that cannot be read becomes a network of that error."""
+    """Loads a network; a file that cannot be read gives a network without a graph that holds the error."""
     try:
         return load(path, settings, sizes)
     except CnncError as error:
         if error.status == Exit.USAGE:
             raise
         return Network(Source(str(path), ""), path.stem, None, None, error.diagnostics)
-
-
-def sizes_at(at: list[str], option: str = "--at") -> dict[str, int]:
-    """`H=224,W=224` in parts. Raises CnncError E010."""
-    found = {}
-    for part in ",".join(at).split(","):
-        name, _, size = part.partition("=")
-        if not part.strip():
-            continue
-        if not name.strip() or not size.strip().isascii() or not size.strip().isdigit() or not 0 < int(size) < 2**31:
-            raise CnncError.of("E010", f"{option} takes SYMBOL=SIZE, not `{part}`", help=f"`{option} H=224,W=224`")
-        found[name.strip()] = int(size)
-    return found
 
 
 def _show(networks: list[Network], view: _View, csv: bool) -> None:
@@ -138,24 +129,21 @@ def _show(networks: list[Network], view: _View, csv: bool) -> None:
 
 
 def _show_json(networks: list[Network], view: _View) -> None:
-    from json import dumps
-
     from cnnc.report.json import as_dict
 
-    found = [as_dict(n.source.name, n.name, n.graph, view.summary(n), n.survey, n.diagnostics) for n in networks]
-    say(dumps(found, indent=2, ensure_ascii=False))
+    say_json([as_dict(n.source.name, n.name, n.graph, view.summary(n), n.survey, n.diagnostics) for n in networks])
 
 
 def _show_diagnostics(networks: list[Network], format: str) -> None:
-    """Full and one-line diagnostics go to stderr; those for programs are the result, and go to stdout."""
-    found: list[Diagnostic] = [d for network in networks for d in network.diagnostics]
+    """Prints diagnostics for people (full, concise) to stderr, and those for programs (json, github, sarif) to stdout."""
     if format == "full":
         for network in networks:
             show(network.diagnostics)
         return
     from cnnc.report.diagnostics import FORMATS
 
-    text = FORMATS[format](found)
+    diagnostics: list[Diagnostic] = [d for network in networks for d in network.diagnostics]
+    text = FORMATS[format](diagnostics)
     if format == "concise":
         if text:
             tell(text)
@@ -171,7 +159,7 @@ def _status(network: Network, strict: bool) -> Exit:
 
 
 def _watch(files: list[Path], once: Any) -> None:
-    """Checks at every change until a signal comes."""
+    """Runs `once` at the start and after every change of the files or their neighbours, until a signal comes."""
     import sys
     import time
 
@@ -184,7 +172,7 @@ def _watch(files: list[Path], once: Any) -> None:
                 sys.stdout.write("\x1b[2J\x1b[H")
             once()
             sys.stdout.flush()
-            tell(f"-- {time.strftime('%H:%M:%S')}: watching, Ctrl-C to end --")
+            tell(f"-- {time.strftime('%H:%M:%S')}: watching for changes, Ctrl-C to stop --")
         time.sleep(0.2)
 
 

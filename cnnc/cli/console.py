@@ -1,4 +1,8 @@
-"""How the command line speaks: diagnostics on stderr, in colour on a terminal, and the way out for every error."""
+"""What the command line prints and how it exits.
+
+Results go to stdout; diagnostics and progress go to stderr, in colour on a terminal. `report_error` prints any
+exception and gives its exit status; `stop_on_signals` turns SIGINT and SIGTERM into the exception `Stopped`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 from cnnc.diagnostics import CnncError, Diagnostic, Exit, Paint, plain, render
 
@@ -17,7 +21,7 @@ _STYLES = {"error": "1;31", "warning": "1;33", "note": "34", "place": "2;34", "h
 
 
 class Stopped(BaseException):
-    """A signal asked the program to stop."""
+    """The program was stopped by a signal, or by a reader that closed the pipe; `status` is its exit status."""
 
     def __init__(self, status: Exit) -> None:
         super().__init__(status)
@@ -25,7 +29,7 @@ class Stopped(BaseException):
 
 
 def stop_on_signals() -> None:
-    """Ctrl-C and SIGTERM leave as `Stopped`, with the exit statuses of a stopped program."""
+    """Makes Ctrl-C and SIGTERM raise `Stopped` with exit status 130 or 143."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED)
@@ -35,7 +39,7 @@ def stop_on_signals() -> None:
 
 
 def say(text: str = "") -> None:
-    """A result, on stdout. Raises CnncError E902 where it cannot be written."""
+    """Prints a result to stdout. Raises CnncError E902 if it cannot be written."""
     try:
         _print(text, sys.stdout)
     except OSError as error:
@@ -43,11 +47,18 @@ def say(text: str = "") -> None:
         raise CnncError.of("E902", f"cannot write the output: {(error.strerror or str(error)).lower()}") from error
 
 
+def say_json(value: Any, indent: int | None = 2) -> None:
+    """Prints a result to stdout as JSON: indented for people, or on one line of ASCII. Raises CnncError E902."""
+    from json import dumps
+
+    say(dumps(value, indent=indent, ensure_ascii=indent is None))
+
+
 def tell(text: str = "") -> None:
-    """Everything else, on stderr."""
+    """Prints progress, notes and errors to stderr."""
     try:
         _print(text, sys.stderr)
-    except OSError:  # nobody can be told of it
+    except OSError:  # there is no other stream to report it on
         _silence(sys.stderr)
         raise Stopped(Exit.RESOURCES) from None
 
@@ -55,64 +66,64 @@ def tell(text: str = "") -> None:
 def _print(text: str, stream: TextIO) -> None:
     try:
         print(text, file=stream, flush=True)
-    except UnicodeEncodeError:  # a terminal or pipe that does not take UTF-8
+    except UnicodeEncodeError:  # the encoding of the terminal or pipe lacks a character
         if not isinstance(stream, io.TextIOWrapper):
             raise
         stream.reconfigure(errors="replace")
         print(text, file=stream, flush=True)
-    except BrokenPipeError:  # the reader has left, and wants no word about it
+    except BrokenPipeError:  # the reader closed the pipe: exit quietly
         _silence(stream)
         raise Stopped(Exit.RESOURCES) from None
 
 
 def _silence(stream: TextIO) -> None:
-    """Sends what the stream still holds nowhere, so that nothing fails on the way out."""
+    """Redirects a stream to the null device, so that flushing its buffer at exit cannot fail."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def painter() -> Paint:
-    """Colours for stderr, where it is a terminal that wants them."""
-    wanted = os.environ.get("FORCE_COLOR") or (sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
-    if not wanted or os.environ.get("NO_COLOR"):
+    """A function that colours text for stderr if it is a terminal; NO_COLOR, FORCE_COLOR and TERM=dumb are obeyed."""
+    colour = os.environ.get("FORCE_COLOR") or (sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
+    if not colour or os.environ.get("NO_COLOR"):
         return plain
     return lambda text, role: f"\x1b[{_STYLES[role]}m{text}\x1b[0m"
 
 
 def show(diagnostics: Iterable[Diagnostic]) -> None:
-    """Prints diagnostics to stderr, a blank line between them."""
+    """Prints diagnostics to stderr, separated by blank lines."""
     texts = [render(d, painter()) for d in diagnostics]
     if texts:
         tell("\n\n".join(texts))
 
 
-def leave(error: BaseException) -> int:
-    """Says what went wrong, and returns the exit status. A signal that comes now finds the program on its way out."""
+def report_error(error: BaseException) -> int:
+    """Prints an error to stderr and returns the exit status. Signals are ignored from here on, as the program is exiting."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        return _leave(error)
-    except Stopped as stopped:  # nobody can be told
+        return _report_error(error)
+    except Stopped as stopped:  # stderr cannot be written
         return int(stopped.status)
 
 
-def _leave(error: BaseException) -> int:
+def _report_error(error: BaseException) -> int:
     if isinstance(error, CnncError):
         show(error.diagnostics)
         return int(error.status)
     if isinstance(error, Stopped):
         return int(error.status)
-    if isinstance(error, BrokenPipeError):  # the reader of our output has left; there is no one to tell
+    if isinstance(error, BrokenPipeError):  # the reader closed the pipe: exit quietly
         _silence(sys.stdout)
         return int(Exit.RESOURCES)
     if isinstance(error, MemoryError):
-        return _leave(CnncError.of("E904", "out of memory", help="a smaller batch needs less"))
+        return _report_error(CnncError.of("E904", "out of memory", help="reduce the batch size"))
     if isinstance(error, OSError):
         reason = error.strerror or type(error).__name__
         _silence(sys.stdout)
-        return _leave(CnncError.of("E900", f"{reason}{f': {error.filename}' if error.filename else ''}"))
-    tell(f"error: a defect of cnnc: {type(error).__name__}: {error}")
-    tell("  = help: please report it, with the output of the same command under CNNC_TRACEBACK=1")
+        return _report_error(CnncError.of("E900", f"{reason}{f': {error.filename}' if error.filename else ''}"))
+    tell(f"error: internal error (please report it): {type(error).__name__}: {error}")
+    tell("  = help: run the command again with CNNC_TRACEBACK=1 and add its output to the report")
     if os.environ.get("CNNC_TRACEBACK"):
         import traceback
 

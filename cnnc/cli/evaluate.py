@@ -1,4 +1,4 @@
-"""`cnnc eval`: the score of an exported model on its data set, on onnxruntime; or of a run, with NumPy."""
+"""`cnnc eval`: scores an exported model on onnxruntime, or a run with NumPy, on the test set of its data."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.console import say, tell
-from cnnc.cli.predict import PROVIDER, ProviderChoice
-from cnnc.cli.train import DATA
+from cnnc.cli.console import say, say_json, tell
+from cnnc.cli.options import DATA, PROVIDER, ProviderChoice, json_option
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
@@ -18,93 +17,97 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL|RUN", help="An exported model (.onnx), or a run folder.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL|RUN", help="An exported model (.onnx), a run folder or a checkpoint.")
+    ],
     data: DATA = None,
-    name: Annotated[str | None, typer.Option("--on", metavar="NAME", help="Another data set than its own.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--on", metavar="NAME", help="Score a classifier on this data set instead of its own.")
+    ] = None,
     provider: PROVIDER = ProviderChoice.auto,
-    json: Annotated[bool, typer.Option("--json", help="The score as one JSON object.")] = False,
+    json: Annotated[bool, json_option("the score as a JSON object")] = False,
 ) -> None:
-    """Score a model or a run on the test set of its data; a run shows its confusion matrix as well."""
+    """Score a model or a run on the test set of its data; for a run, also print the confusion matrix."""
     if model.is_dir() or model.suffix == ".safetensors":
         if name is not None:
-            raise CnncError.of("E010", "--on is for models; a run is scored on the data it was trained for")
-        _run(model, data, json)
+            raise CnncError.of("E010", "--on applies to models; a run is scored on the data that its network names")
+        _score_run(model, data, json)
         return
     from cnnc.onnx.run.session import open_model
 
     session = open_model(model, provider.value)
     tell(f"running on {session.provider}")
     if name is None:
-        _model(session, data, json)
+        _score_model(session, data, json)
     else:
-        _classify(session, data, name, json)
+        _score_on(session, data, name, json)
 
 
-def _run(run: Path, data: Path | None, json: bool) -> None:
+def _score_run(run: Path, data: Path | None, json: bool) -> None:
     from cnnc.api import evaluate_run
     from cnnc.recipe.metrics import decimals
 
-    found = evaluate_run(run, data, tell)
+    evaluation = evaluate_run(run, data, tell)
     if json:
-        _say_json({"run": str(run), **_as_dict(found)})
+        _say_score({"run": str(run), **_as_dict(evaluation)})
         return
-    say(f"{found.data}: test {found.score}{_of(found)}, loss {decimals(found.score.loss)}")
-    if found.confusion:
+    say(f"{evaluation.data}: test {evaluation.score}{_counts(evaluation)}, loss {decimals(evaluation.score.loss)}")
+    if evaluation.confusion:
         from cnnc.report.confusion import confusion_text
 
         say()
-        say(confusion_text(found.confusion, _names(found)))
+        say(confusion_text(evaluation.confusion, _class_names(evaluation)))
 
 
-def _model(session: Session, data: Path | None, json: bool) -> None:
+def _score_model(session: Session, data: Path | None, json: bool) -> None:
     from cnnc.api import evaluate_model
 
-    found = evaluate_model(session, data, tell)
+    evaluation = evaluate_model(session, data, tell)
     if json:
-        _say_json({"model": session.name, "provider": session.provider, **_as_dict(found)})
+        _say_score({"model": session.name, "provider": session.provider, **_as_dict(evaluation)})
         return
-    say(f"{found.data}: test {found.score}{_of(found)} on {session.provider}")
+    say(f"{evaluation.data}: test {evaluation.score}{_counts(evaluation)} on {session.provider}")
 
 
-def _classify(session: Session, data: Path | None, name: str, json: bool) -> None:
-    """The accuracy on a data set that has a name; all that is needed of the model are scores of classes."""
+def _score_on(session: Session, data: Path | None, name: str, json: bool) -> None:
+    """Prints the accuracy on a named data set. The model needs no metadata; its first output must be class scores."""
     from cnnc.data import load
     from cnnc.onnx.run.batched_run import count_correct
 
-    found = count_correct(session, load(name, data, tell).test)
+    counted = count_correct(session, load(name, data, tell).test)
     if json:
-        result = {"right": found.right, "total": found.total, "accuracy": found.accuracy}
-        _say_json({"model": session.name, "data": name, "provider": session.provider, **result})
+        result = {"right": counted.right, "total": counted.total, "accuracy": counted.accuracy}
+        _say_score({"model": session.name, "data": name, "provider": session.provider, **result})
         return
-    say(f"{name}: test accuracy {found.accuracy:.2%} ({found.right:,} of {found.total:,}) on {session.provider}")
+    say(f"{name}: test accuracy {counted.accuracy:.2%} ({counted.right:,} of {counted.total:,}) on {session.provider}")
 
 
-def _of(found: Evaluation) -> str:
-    """What the first metric was counted from, and the other metrics."""
+def _counts(evaluation: Evaluation) -> str:
+    """The counts behind an accuracy, and the other metrics."""
     from cnnc.recipe.metrics import shown
 
-    of = f" ({found.score.right:,} of {found.score.total:,})" if found.confusion else ""
-    return of + "".join(f", {metric} {shown(metric, value)}" for metric, value in found.score.others)
+    of = f" ({evaluation.score.right:,} of {evaluation.score.total:,})" if evaluation.confusion else ""
+    return of + "".join(f", {metric} {shown(metric, value)}" for metric, value in evaluation.score.others)
 
 
-def _names(found: Evaluation) -> list[str]:
-    same = len(found.classes) == len(found.confusion)
-    return list(found.classes) if same else [str(i) for i in range(len(found.confusion))]
+def _class_names(evaluation: Evaluation) -> list[str]:
+    """A name for each row of the confusion matrix: the classes of the data, or numbers if there are none."""
+    named = len(evaluation.classes) == len(evaluation.confusion)
+    return list(evaluation.classes) if named else [str(i) for i in range(len(evaluation.confusion))]
 
 
-def _as_dict(found: Evaluation) -> dict[str, Any]:
-    result: dict[str, Any] = {"data": found.data, **found.score.as_dict()}
-    if found.confusion:
+def _as_dict(evaluation: Evaluation) -> dict[str, Any]:
+    result: dict[str, Any] = {"data": evaluation.data, **evaluation.score.as_dict()}
+    if evaluation.confusion:
         from cnnc.report.confusion import class_scores
 
-        result["confusion"] = found.confusion
-        result["classes"] = [s._asdict() for s in class_scores(found.confusion, _names(found))]
+        result["confusion"] = evaluation.confusion
+        result["classes"] = [s._asdict() for s in class_scores(evaluation.confusion, _class_names(evaluation))]
     return result
 
 
-def _say_json(result: dict[str, Any]) -> None:
-    from json import dumps
-
+def _say_score(result: dict[str, Any]) -> None:
+    """Prints a score as JSON, with null for numbers that are not finite."""
     from cnnc.recipe.metrics import finite
 
-    say(dumps(finite(result), ensure_ascii=False))
+    say_json(finite(result), indent=None)

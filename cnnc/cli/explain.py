@@ -1,4 +1,4 @@
-"""`cnnc explain`: what a code means, with a broken example and the mended one."""
+"""`cnnc explain`: explains an error code, with a broken example and the fixed one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from cnnc.diagnostics import CnncError, nearest
 
 
 def explain(
-    code: Annotated[str | None, typer.Argument(metavar="[CODE]", help="A code such as E301; without it, all.")] = None,
+    code: Annotated[
+        str | None, typer.Argument(metavar="[CODE]", help="A code such as E301. Without it: list all codes.")
+    ] = None,
 ) -> None:
-    """Explain the code of an error or warning."""
+    """Explain an error or warning code, with an example and its fix."""
     from cnnc.report.explanations import page_text, pages
 
     known = pages()
@@ -22,8 +24,8 @@ def explain(
         return
     page = known.get(code.upper())
     if page is None:
-        nearby = nearest(code.upper(), known)
-        near = [f"`{c}`" for c in known if c[1:] == code or c == nearby]
-        help = f"did you mean {' or '.join(near)}?" if near else "`cnnc explain` lists them"
-        raise CnncError.of("E010", f"no code `{code}`", help=help)
+        similar = nearest(code.upper(), known)
+        candidates = [f"`{c}`" for c in known if c[1:] == code or c == similar]
+        help = f"did you mean {' or '.join(candidates)}?" if candidates else "`cnnc explain` lists all codes"
+        raise CnncError.of("E010", f"unknown code `{code}`", help=help)
     say(page_text(page))

@@ -1,4 +1,4 @@
-"""`cnnc export`: an ONNX model, written only after it was compared with the network tensor by tensor."""
+"""`cnnc export`: writes an ONNX model after comparing it with the network, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.check import AT, SETTING, sizes_at
-from cnnc.cli.console import say, show, tell
+from cnnc.cli.console import say, say_json, show, tell
+from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
@@ -25,51 +25,70 @@ class Target(StrEnum):
 
 def export(
     source: Annotated[
-        Path | None, typer.Argument(metavar="RUN|FILE", help="A run folder, a checkpoint, or a network (.cnn).")
+        Path | None, typer.Argument(metavar="RUN|FILE", help="A run folder, a checkpoint, or a network file (.cnn).")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.onnx", help="The model (NAME.onnx).")] = None,
-    last: Annotated[bool, typer.Option("--last", help="The last weights of the run instead of the best.")] = False,
-    opset: Annotated[int, typer.Option("--opset", help="ONNX opset: 13 or newer.")] = 17,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="OUT.onnx", help="Model to write (default: NAME.onnx, after the run or file)."
+        ),
+    ] = None,
+    last: Annotated[
+        bool, typer.Option("--last", help="Export the last weights of the run instead of the best.")
+    ] = False,
+    opset: Annotated[int, typer.Option("--opset", help="Version of the ONNX operator set, 13 or newer.")] = 17,
     outputs: Annotated[
-        list[str] | None, typer.Option("--outputs", metavar="NAME,NAME", help="Only what these layers need.")
+        list[str] | None,
+        typer.Option(
+            "--outputs", metavar="NAME,NAME", help="Make these layers the outputs; export only what they need."
+        ),
     ] = None,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Weights and values of 16 bits.")] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="Weights and values of 8 bits, calibrated on the data.")] = False,
-    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The folder of the data sets.")] = None,
-    target: Annotated[Target | None, typer.Option("--target", help="What the model must fit: mcu.")] = None,
-    external: Annotated[bool, typer.Option("--external", help="The weights in a file of their own.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Use 16-bit floats for weights and activations.")] = False,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Use 8-bit integers for weights and activations, calibrated on training data."),
+    ] = False,
+    data: DATA = None,
+    target: Annotated[
+        Target | None,
+        typer.Option("--target", help="Fit the model to a target: mcu (microcontrollers)."),
+    ] = None,
+    external: Annotated[bool, typer.Option("--external", help="Write the weights to a separate file.")] = False,
     no_pass: Annotated[
-        list[str] | None, typer.Option("--no-pass", metavar="NAME", help="Leave out a pass over the graph.")
+        list[str] | None,
+        typer.Option("--no-pass", metavar="NAME", help="Skip this optimization pass (see --passes). Repeatable."),
     ] = None,
-    passes: Annotated[bool, typer.Option("--passes", help="List the passes.")] = False,
-    show_layers: Annotated[bool, typer.Option("--report", help="The largest deviation of each layer.")] = False,
-    card: Annotated[bool, typer.Option("--card", help="Write a model card beside the model (OUT.md).")] = False,
+    passes: Annotated[bool, typer.Option("--passes", help="List the optimization passes and exit.")] = False,
+    show_layers: Annotated[
+        bool, typer.Option("--report", help="Print the largest deviation between model and network for each layer.")
+    ] = False,
+    card: Annotated[bool, typer.Option("--card", help="Write a model card next to the model (OUT.md).")] = False,
     card_file: Annotated[
-        Path | None, typer.Option("--card-file", metavar="PATH", help="Write the model card there.")
+        Path | None, typer.Option("--card-file", metavar="PATH", help="Write the model card to this file.")
     ] = None,
-    at: AT = None,
-    settings: SETTING = None,
-    json: Annotated[bool, typer.Option("--json", help="The proof as one JSON object.")] = False,
+    at: Annotated[list[str] | None, sizes_option("Fix this size in the model")] = None,
+    settings: SETTINGS = None,
+    json: Annotated[bool, json_option("the result of the export as a JSON object")] = False,
 ) -> None:
-    """Export a trained run (or an untrained network) to ONNX, and prove that it computes the same."""
+    """Export a run or an untrained network to ONNX, and verify that the model computes the same as the network."""
     if passes:
         _list_passes()
         return
     if source is None:
-        raise CnncError.of("E010", "what is to be exported is missing", help="name a run folder or a network's file")
+        raise CnncError.of("E010", "no run or network given", help="name a run folder, a checkpoint or a network file")
     options = _options(opset, no_pass or [], fp16, int8, external, target)
-    named = [name.strip() for name in ",".join(outputs or []).split(",") if name.strip()]
-    sizes = sizes_at(at or [])
+    output_names = [name.strip() for name in ",".join(outputs or []).split(",") if name.strip()]
+    sizes = parse_sizes(at)
     if card_file is not None:
         from cnnc.core.files import require_writable
 
-        require_writable(card_file, "nothing was written; name a file for --card-file")
+        require_writable(card_file, "nothing was written; give --card-file a file name in an existing folder")
     if source.suffix == ".cnn":
-        exported = _export_untrained(source, out, settings or [], sizes, options, named)
+        exported = _export_untrained(source, out, settings or [], sizes, options, output_names)
     else:
         if settings:
-            raise CnncError.of("E010", "--set changes a network's FILE; a run keeps what it was trained with")
-        exported = export_run(source, out, last=last, outputs=named, options=options, data=data, at=sizes)
+            raise CnncError.of("E010", "--set applies to a network FILE; a run keeps the settings it was trained with")
+        exported = export_run(source, out, last=last, outputs=output_names, options=options, data=data, at=sizes)
     report(exported, json, show_layers)
     if card or card_file is not None:
         path = card_file or exported.path.with_suffix(".md")
@@ -81,7 +100,7 @@ def _options(opset: int, without: list[str], fp16: bool, int8: bool, external: b
     from cnnc.onnx.export import Options
 
     if fp16 and int8:
-        raise CnncError.of("E010", "--fp16 and --int8 are two precisions; a model has one")
+        raise CnncError.of("E010", "--fp16 and --int8 exclude each other")
     return Options(
         opset,
         tuple(without),
@@ -100,18 +119,18 @@ def _list_passes() -> None:
 
 
 def _write_card(model: Path, path: Path) -> None:
-    """The card of a model, from what the model itself says. Raises CnncError E902."""
+    """Writes the model card from the metadata of the model. Raises CnncError E902."""
     from cnnc.core.files import write_atomic
     from cnnc.network import check
     from cnnc.onnx.metadata import read_facts
     from cnnc.onnx.run.inspect import describe, properties, read_model
     from cnnc.report.card import card
 
-    found = describe(model)
+    description = describe(model)
     facts = read_facts(properties(read_model(model)))
     network = check(facts.source, facts.file, facts.settings, facts.at, kept=facts.includes)
-    outputs = [entry["name"] for entry in found["outputs"]]
-    write_atomic(path, card(found, network.part(outputs).summary()).encode())
+    outputs = [entry["name"] for entry in description["outputs"]]
+    write_atomic(path, card(description, network.part(outputs).summary()).encode())
 
 
 def export_run(
@@ -124,7 +143,7 @@ def export_run(
     data: Path | None = None,
     at: Mapping[str, int] | None = None,
 ) -> Exported:
-    """Exports the weights of a run, to NAME.onnx where `out` is left out. Raises CnncError."""
+    """Exports the weights of a run to `out`, by default RUN.onnx in the current folder. Raises CnncError."""
     from cnnc.api import export as export_model
 
     folder = run if run.is_dir() else run.parent
@@ -150,7 +169,7 @@ def _export_untrained(
     show(network.diagnostics)
     recipe = network.recipe
     seed = recipe.seed if recipe is not None else 0
-    tell(f"{network.name} is untrained: its weights are drawn at random (seed {seed})")
+    tell(f"{network.name} is untrained: its weights are random (seed {seed})")
     facts = KNOWN.get(recipe.data.name) if recipe is not None else None
     classes = facts.classes if facts is not None else ()
     out = out or Path(f"{file.stem}.onnx")
@@ -159,14 +178,12 @@ def _export_untrained(
 
 
 def report(exported: Exported, json: bool, layers: bool = False) -> None:
-    """Says what was written and how it was proven."""
+    """Prints the file written and the result of its verification; `layers` adds one line per layer."""
     if json:
-        from json import dumps
-
-        say(dumps(_as_dict(exported)))
+        say_json(_as_dict(exported), indent=None)
         return
-    beside = f" with {exported.data.name}" if exported.data is not None else ""
-    say(f"wrote {exported.path}{beside}: {exported.size:,} bytes, opset {exported.opset}, IR {exported.ir}")
+    weights_file = f" with {exported.data.name}" if exported.data is not None else ""
+    say(f"wrote {exported.path}{weights_file}: {exported.size:,} bytes, opset {exported.opset}, IR {exported.ir}")
     worst, count = exported.verification.worst, len(exported.verification.layers)
     say(
         f"verified: {count} tensors compared with the network, element by element; "
@@ -179,19 +196,18 @@ def report(exported: Exported, json: bool, layers: bool = False) -> None:
     if exported.footprint is not None:
         ram, at, flash = exported.footprint
         say(
-            f"microcontroller: {ram:,} bytes of RAM for values (the most at {at}), {flash:,} bytes of flash for constants"
+            f"microcontroller: {ram:,} bytes of RAM for activations (peak at {at}), {flash:,} bytes of flash for constants"
         )
 
 
 def _quality(quality: Quality) -> str:
     on = f"on {quality.samples:,} examples"
     if quality.metric == "accuracy":
-        said = f"{quality.precision}: accuracy {quality.after:.2%} {on}, {quality.before:.2%} in float32"
+        lines = [f"{quality.precision}: accuracy {quality.after:.2%} {on}, {quality.before:.2%} in float32"]
     else:
-        said = f"{quality.precision}: deviates by {quality.after:.2%} from float32 {on}"
-    lines = [said]
+        lines = [f"{quality.precision}: deviates by {quality.after:.2%} from float32 {on}"]
     if quality.kept:
-        lines.append(f"left in float32, as int8 would hurt: {', '.join(quality.kept)}")
+        lines.append(f"kept in float32, as int8 would lose accuracy: {', '.join(quality.kept)}")
     if quality.faster:
         lines.append(f"computed in float32, as int8 is slower: {', '.join(quality.faster)}")
     return "\n".join(lines)

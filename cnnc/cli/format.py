@@ -1,4 +1,4 @@
-"""`cnnc fmt`: the canonical layout of networks' texts. Files are rewritten whole or left as they are."""
+"""`cnnc fmt`: formats network files in the canonical layout. A file is either rewritten completely or left unchanged."""
 
 from __future__ import annotations
 
@@ -19,31 +19,35 @@ STDIN = "-"
 
 
 def fmt(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Networks (.cnn); - is stdin, to stdout.")],
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; list the files that would change.")] = False,
-    diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show what would change.")] = False,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Network files (.cnn); - reads stdin and writes stdout.")
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; list the files that would change and exit with status 1.")
+    ] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show the changes as a diff.")] = False,
 ) -> None:
-    """Lay out networks' texts: spaces, indents, blank lines. Comments stay, and so does the meaning."""
+    """Format network files: spaces, indentation, blank lines. Comments and meaning stay the same."""
     raise typer.Exit(max(_format(file, check, diff) for file in files))
 
 
 def _format(file: str, check: bool, diff: bool) -> Exit:
-    """Formats one file; its status. What is wrong with it is shown, and the other files are formatted all the same."""
+    """Formats one file and returns its exit status. Errors are printed, not raised, so that the other files are formatted."""
     try:
         before = _read(file)
-        after = format_text(Source(_shown(file), decode_utf8(before, _shown(file)))).encode()
-        return _deliver(file, before, after, check, diff)
+        after = format_text(Source(_display_name(file), decode_utf8(before, _display_name(file)))).encode()
+        return _write_result(file, before, after, check, diff)
     except CnncError as error:
         show(error.diagnostics)
         return error.status
 
 
-def _deliver(file: str, before: bytes, after: bytes, check: bool, diff: bool) -> Exit:
+def _write_result(file: str, before: bytes, after: bytes, check: bool, diff: bool) -> Exit:
     changed = before != after
     if diff and changed:
-        say(_diff(_shown(file), before.decode(), after.decode()))
+        say(_diff(_display_name(file), before.decode(), after.decode()))
     if check and changed and not diff:
-        say(_shown(file))
+        say(_display_name(file))
     if check or diff:
         return Exit.TEXT if check and changed else Exit.OK
     if file == STDIN:
@@ -55,7 +59,7 @@ def _deliver(file: str, before: bytes, after: bytes, check: bool, diff: bool) ->
     return Exit.OK
 
 
-def _shown(file: str) -> str:
+def _display_name(file: str) -> str:
     return "<stdin>" if file == STDIN else file
 
 
@@ -75,5 +79,5 @@ def _diff(name: str, before: str, after: str) -> str:
     old, new = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (before, after))
     lines = unified_diff(old, new, name, f"{name} (formatted)")
     text = "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)[:-1]
-    # control characters from a stranger's comments must not reach a terminal; a patch needs them
+    # control characters in the comments of an untrusted file must not reach a terminal; a patch needs them
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text) if sys.stdout.isatty() else text

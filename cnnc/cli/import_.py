@@ -1,4 +1,4 @@
-"""`cnnc import`: an ONNX model becomes a text of the language, and a checkpoint of its weights."""
+"""`cnnc import`: translates an ONNX model into a network file and a checkpoint of its weights."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.check import AT, sizes_at
-from cnnc.cli.console import say, show, tell
+from cnnc.cli.console import say, say_json, show, tell
+from cnnc.cli.options import json_option, parse_sizes, sizes_option
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
@@ -17,55 +17,57 @@ if TYPE_CHECKING:
 
 
 def import_(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An ONNX model, of cnnc or of anybody.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An ONNX model, from cnnc or any other tool.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="NET.cnn", help="The text (MODEL.cnn); weights beside it.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="NET.cnn",
+            help="Network file to write (default: MODEL.cnn); the weights go next to it.",
+        ),
     ] = None,
-    at: AT = None,
-    flat: Annotated[bool, typer.Option("--flat", help="A layer a line: no repeats, no blocks.")] = False,
+    at: Annotated[list[str] | None, sizes_option("Fix open sizes of the model")] = None,
+    flat: Annotated[bool, typer.Option("--flat", help="Write one layer per line, without repeats and blocks.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare the network with the model on onnxruntime.")
     ] = True,
-    json: Annotated[bool, typer.Option("--json", help="Totals, names and refused nodes as one JSON object.")] = False,
+    json: Annotated[
+        bool, json_option("a JSON object with totals, names and the nodes that cannot be imported")
+    ] = False,
 ) -> None:
-    """Turn an ONNX model into a network (.cnn) and its weights (.safetensors), for `cnnc export`, `check` and you."""
+    """Translate an ONNX model into a network file (.cnn) and its weights (.safetensors)."""
     from cnnc.onnx.importer.importer import import_model, save
     from cnnc.onnx.importer.recognize.layers import NotImported
     from cnnc.onnx.importer.verify import prove
 
-    text = out or Path(model.with_suffix(".cnn").name)
-    if text.suffix != ".cnn":
-        raise CnncError.of("E010", f"--out names a network's text, {text.with_suffix('.cnn')}, not {text}")
-    if out is None and text.exists() and text != model:
+    file = out or Path(model.with_suffix(".cnn").name)
+    if file.suffix != ".cnn":
+        raise CnncError.of("E010", f"--out takes a network file such as {file.with_suffix('.cnn')}, not {file}")
+    if out is None and file.exists() and file != model:
         raise CnncError.of(
-            "E902", f"{text} exists already", help="name another text with -o, or the same to replace it"
+            "E902", f"{file} already exists", help=f"`-o {file}` replaces it; another name with -o keeps it"
         )
     try:
-        imported = import_model(model, text, at=sizes_at(at or []), flat=flat)
+        imported = import_model(model, file, at=parse_sizes(at), flat=flat)
         agreement = prove(imported, model) if verify else None
     except NotImported as error:
         if json:
-            _say({"model": str(model), "refused": [c._asdict() for c in error.causes]})
+            say_json({"model": str(model), "refused": [c._asdict() for c in error.causes]})
         raise
-    weights = save(imported, text)
+    weights = save(imported, file)
     show(imported.network.diagnostics)
     if json:
-        _say(_as_dict(imported, agreement, model, text, weights))
+        say_json(_as_dict(imported, agreement, model, file, weights))
     else:
-        _report(imported, agreement, text, weights)
+        _report(imported, agreement, file, weights)
 
 
-def _say(found: dict[str, Any]) -> None:
-    from json import dumps
-
-    say(dumps(found, indent=2, ensure_ascii=False))
-
-
-def _as_dict(imported: Imported, agreement: Agreement | None, model: Path, text: Path, weights: Path) -> dict[str, Any]:
+def _as_dict(imported: Imported, agreement: Agreement | None, model: Path, file: Path, weights: Path) -> dict[str, Any]:
     graph = imported.network.require_graph()
     return {
         "model": str(model),
-        "text": str(text),
+        "text": str(file),
         "weights": str(weights),
         "opset": imported.model.opset,
         "producer": imported.model.producer,
@@ -84,20 +86,23 @@ def _as_dict(imported: Imported, agreement: Agreement | None, model: Path, text:
     }
 
 
-def _report(imported: Imported, agreement: Agreement | None, text: Path, weights: Path) -> None:
+def _report(imported: Imported, agreement: Agreement | None, file: Path, weights: Path) -> None:
+    """Prints what was read, the totals of the network, names that changed, and the files written."""
     network, graph = imported.network, imported.network.require_graph()
-    found = [f"{imported.blocks} block{'s' if imported.blocks > 1 else ''}"] if imported.blocks else []
-    found += [f"{imported.repeats} repeat{'s' if imported.repeats > 1 else ''}"] if imported.repeats else []
-    gathered = f", with {' and '.join(found)}" if found else ""
+    structures = [f"{imported.blocks} block{'s' if imported.blocks > 1 else ''}"] if imported.blocks else []
+    structures += [f"{imported.repeats} repeat{'s' if imported.repeats > 1 else ''}"] if imported.repeats else []
+    grouped = f", with {' and '.join(structures)}" if structures else ""
     macs = f", {graph.total_macs:,} MACs" if network.survey is None else ""
     buffers = f" and {graph.total_buffers:,} buffers" if graph.total_buffers else ""
     say(f"read {len(imported.model.steps):,} nodes of opset {imported.model.opset}")
-    say(f"{network.name}: {len(graph.nodes):,} layers{gathered}; {graph.total_parameters:,} parameters{buffers}{macs}")
-    for was, name in [*imported.inputs.items(), *zip(imported.model.outputs, imported.outputs, strict=True)]:
-        if was != name:
-            say(f"{was} is called {name}")
+    say(f"{network.name}: {len(graph.nodes):,} layers{grouped}; {graph.total_parameters:,} parameters{buffers}{macs}")
+    for old_name, name in [*imported.inputs.items(), *zip(imported.model.outputs, imported.outputs, strict=True)]:
+        if old_name != name:
+            say(f"{old_name} is renamed to {name}")
     if agreement is not None and agreement.compared:
-        say(f"verified: the outputs differ by at most {agreement.relative:.1e} of their scale from the model's")
+        say(
+            f"verified: outputs differ from the model's by at most {agreement.relative:.1e}, relative to their largest magnitude"
+        )
     elif agreement is not None:
         tell(f"not verified: {agreement.reason}")
-    say(f"wrote {text} and {weights}; next: cnnc export {weights}")
+    say(f"wrote {file} and {weights}; next: cnnc export {weights}")

@@ -1,22 +1,22 @@
-"""The entry of the command line: signals first, then the commands, and a status for every way out."""
+"""The entry point of the command line: installs signal handlers, runs the command, maps every error to an exit status."""
 
 from __future__ import annotations
 
 import sys
 
-from cnnc.cli.console import Stopped, leave, stop_on_signals
+from cnnc.cli.console import Stopped, report_error, stop_on_signals
 
 
 def main() -> None:
-    """Runs the command line; every way out has its status (cnnc.diagnostics.Exit)."""
+    """Runs the command line and exits with a status of cnnc.diagnostics.Exit."""
     stop_on_signals()
     try:
         from cnnc.cli.app import app
 
         try:
             app(sys.argv[1:])()
-        except SystemExit as left:
+        except SystemExit as exit_request:
             sys.stdout.flush()
-            raise left
+            raise exit_request
     except (Exception, Stopped) as error:
-        sys.exit(leave(error))
+        sys.exit(report_error(error))

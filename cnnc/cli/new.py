@@ -1,4 +1,4 @@
-"""`cnnc new`: a network to start from."""
+"""`cnnc new`: writes a small network as a starting point."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Template(StrEnum):
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The network's name; writes NAME.cnn.")],
-    template: Annotated[Template, typer.Option("--template", "-t", help="What to start from.")] = Template.lenet,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the network; the file is NAME.cnn.")],
+    template: Annotated[Template, typer.Option("--template", "-t", help="Kind of network.")] = Template.lenet,
 ) -> None:
-    """Write a small network to start from."""
+    """Write a small network as a starting point."""
     from cnnc.cli.templates import fill
 
     path = Path(name if name.endswith(".cnn") else f"{name}.cnn")
     text = fill(template.value, path.stem)
     if path.exists():
-        raise CnncError.of("E902", f"{path} exists already", help="take another name, or remove it first")
+        raise CnncError.of("E902", f"{path} already exists", help="choose another name, or remove the file first")
     from cnnc.core.files import write_atomic
 
     write_atomic(path, text.encode())

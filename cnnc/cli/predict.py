@@ -1,15 +1,15 @@
-"""`cnnc predict`: what an exported model makes of pictures, arrays, series or sentences."""
+"""`cnnc predict`: runs an exported model on images, arrays, series or sentences, and prints its predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from cnnc.cli.console import say, show, tell
+from cnnc.cli.console import say, say_json, show, tell
+from cnnc.cli.options import PROVIDER, ProviderChoice, json_option
 from cnnc.diagnostics import CnncError, Exit, nearest
 
 if TYPE_CHECKING:
@@ -17,27 +17,12 @@ if TYPE_CHECKING:
     from cnnc.onnx.run.predictions import Prediction
 
 
-class ProviderChoice(StrEnum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    tensorrt = "tensorrt"
-    coreml = "coreml"
-    dml = "dml"
-    openvino = "openvino"
-
-
-PROVIDER = Annotated[
-    ProviderChoice, typer.Option("--provider", help="Where onnxruntime runs it; auto is the best that is installed.")
-]
-
-
 class _Source(NamedTuple):
-    """Examples still to be read: how answers cite them, and how the files of their answers begin."""
+    """Examples to be read: from one file, from one file per input, or from a sentence of --text."""
 
-    name: str
-    stem: str
-    inputs: dict[str, Path]  # a file for each input, or one for all under ""
+    name: str  # how printed predictions cite the source
+    stem: str  # how the names of files in the --out folder begin
+    inputs: dict[str, Path]  # one file per input, or one file for all inputs under ""
     text: str | None = None
 
 
@@ -46,35 +31,42 @@ def predict(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="FILE...", help="Pictures; .npy, .npz; series (.csv); text, a sentence a line (- is stdin)."
+            metavar="FILE...",
+            help="Images; .npy or .npz arrays; series (.csv); text, one sentence per line (- is stdin).",
         ),
     ] = None,
-    text: Annotated[list[str] | None, typer.Option("--text", metavar="SENTENCE", help="A sentence to look at.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", metavar="SENTENCE", help="A sentence to classify. Repeatable.")
+    ] = None,
     inputs: Annotated[
-        list[str] | None, typer.Option("--input", metavar="NAME=FILE", help="The file of one of several inputs.")
+        list[str] | None,
+        typer.Option(
+            "--input", metavar="NAME=FILE", help="File for one input of a model with several inputs. Repeatable."
+        ),
     ] = None,
     provider: PROVIDER = ProviderChoice.auto,
-    count: Annotated[int, typer.Option("--top", min=1, help="How many classes to name.")] = 3,
+    count: Annotated[int, typer.Option("--top", min=1, help="Number of classes to print per example.")] = 3,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="Write outputs there: .npy, and .png for images.")
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Write outputs to this folder: .npy, and .png for images."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON list, an object an example.")] = False,
+    json: Annotated[bool, json_option("a JSON list with one object per example")] = False,
 ) -> None:
-    """Run an exported model on onnxruntime: it knows by itself how it is fed and what its outputs mean."""
+    """Run an exported model on onnxruntime; the model itself says how inputs are prepared and what outputs mean."""
     from cnnc.onnx.run.predictions import model_inputs, predict_examples
     from cnnc.onnx.run.session import open_model
 
     if not (files or text or inputs):
-        raise CnncError.of("E010", "nothing to look at", help="name files, or `--text` with a sentence")
+        raise CnncError.of("E010", "no input given", help="name files, or give a sentence with `--text`")
     session = open_model(model, provider.value)
     known = model_inputs(session)
     if not known:
-        raise CnncError.of("E609", f"{model} has no input to look at anything with")
+        raise CnncError.of("E609", f"{model} has no input")
     sources = list(_sources(files or [], text or [], inputs or [], known))
     tell(f"running on {session.provider}")
     results: list[dict[str, Any]] = []
     status = Exit.OK
-    keeper = _Keeper(out)
+    writer = _OutputWriter(out)
     for source in sources:
         try:
             examples = _read(source, known)
@@ -84,24 +76,22 @@ def predict(
             for index, row in enumerate(rows):
                 name = source.name if len(rows) == 1 else f"{source.name}[{index}]"
                 result = _result(name, row, count)
-                result |= keeper.keep(source.stem if len(rows) == 1 else f"{source.stem}-{index}", row)
+                result |= writer.write(source.stem if len(rows) == 1 else f"{source.stem}-{index}", row)
                 results.append(result)
                 if not json:
                     _say(name, row, count)
-        except CnncError as error:  # one bad file does not keep the others waiting
+        except CnncError as error:  # the other files are still processed
             show(error.diagnostics)
             status = max(status, error.status)
-    if keeper.note:
-        tell(keeper.note)
+    if writer.note:
+        tell(writer.note)
     if json:
-        from json import dumps
-
-        say(dumps(results, indent=2, ensure_ascii=False))
+        say_json(results)
     raise typer.Exit(status)
 
 
 def _sources(files: list[Path], text: list[str], inputs: list[str], known: list[Entry]) -> Iterator[_Source]:
-    """What was named, in order: files, sentences, and the files of single inputs together. Raises CnncError E010."""
+    """The sources in order: files, sentences, and one source for the files of --input. Raises CnncError E010."""
     for path in files:
         yield _Source(str(path), path.stem if str(path) != "-" else "stdin", {"": path})
     for number, sentence in enumerate(text):
@@ -110,17 +100,19 @@ def _sources(files: list[Path], text: list[str], inputs: list[str], known: list[
         return
     named: dict[str, Path] = {}
     for written in inputs:
-        name, equals, place = written.partition("=")
-        if not equals or not place or name in named:
-            raise CnncError.of("E010", f"--input takes NAME=FILE, each name once, not `{written}`")
+        name, _, file = written.partition("=")
+        if not file or name in named:
+            raise CnncError.of("E010", f"--input takes NAME=FILE with each name once, not `{written}`")
         if name not in [entry.name for entry in known]:
             near = nearest(name, [entry.name for entry in known])
             help = f"did you mean `{near}`?" if near else f"the inputs are {', '.join(e.name for e in known)}"
             raise CnncError.of("E010", f"the model has no input `{name}`", help=help)
-        named[name] = Path(place)
+        named[name] = Path(file)
     missing = [entry.name for entry in known if entry.name not in named]
     if missing:
-        raise CnncError.of("E010", f"--input: nothing is given for {missing[0]}", help=f"`--input {missing[0]}=FILE`")
+        raise CnncError.of(
+            "E010", f"--input: no file given for input {missing[0]}", help=f"`--input {missing[0]}=FILE`"
+        )
     yield _Source(" ".join(map(str, named.values())), "-".join(path.stem for path in named.values()), named)
 
 
@@ -133,8 +125,10 @@ def _read(source: _Source, known: list[Entry]) -> Examples:
     if source.text is None and not piped:
         return read_file(source.inputs[""], known)
     if not all(entry.takes_words for entry in known):
-        what = "standard input is" if piped else "--text is"
-        raise CnncError.of("E608", f"{what} for networks of words; this one takes {known[0]} of {known[0].dtype}")
+        what = "standard input" if piped else "--text"
+        raise CnncError.of(
+            "E608", f"{what} needs a model whose inputs are words; this one takes {known[0]} of {known[0].dtype}"
+        )
     if source.text is not None:
         return read_sentences([source.text], known, "--text")
     import sys
@@ -156,29 +150,30 @@ def _result(name: str, row: list[Prediction], count: int) -> dict[str, Any]:
     return {"file": name, "outputs": {answer.output: answer.as_dict(count) for answer in row}}
 
 
-class _Keeper:
-    """Writes answers into a folder, each under a name of its own; without a folder it does nothing."""
+class _OutputWriter:
+    """Writes outputs into a folder under unique names; without a folder it does nothing."""
 
     def __init__(self, folder: Path | None) -> None:
         from cnnc.core.files import make_folder
 
         self.folder = folder
-        self.taken: set[str] = set()
+        self.used_stems: set[str] = set()
         self.note = ""
         if folder is not None:
             make_folder(folder)
 
-    def keep(self, stem: str, row: list[Prediction]) -> dict[str, list[str]]:
+    def write(self, stem: str, row: list[Prediction]) -> dict[str, list[str]]:
+        """Writes the outputs of one example; the result is {"written": paths}, or {} without a folder."""
         if self.folder is None:
             return {}
-        free, number = stem, 1
-        while free in self.taken:
+        unique, number = stem, 1
+        while unique in self.used_stems:
             number += 1
-            free = f"{stem}~{number}"
-        self.taken.add(free)
+            unique = f"{stem}~{number}"
+        self.used_stems.add(unique)
         written = []
         for answer in row:
             if answer.is_cut:
-                self.note = f"{answer.output} goes beyond 0 to 1: its .png shows it cut, its .npy whole"
-            written += answer.keep(self.folder / (free if len(row) == 1 else f"{free}.{answer.output}"))
+                self.note = f"{answer.output} exceeds the range 0 to 1: the .png is clipped, the .npy is not"
+            written += answer.keep(self.folder / (unique if len(row) == 1 else f"{unique}.{answer.output}"))
         return {"written": [str(path) for path in written]}

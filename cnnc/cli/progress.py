@@ -1,4 +1,4 @@
-"""The face of training: one live line on a terminal, a plain line an epoch in a pipe, both on stderr."""
+"""Progress of a training run, on stderr: a live progress bar on a terminal, and one line per epoch."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from cnnc.training.run import Epoch, Run, Watcher
 
 
 def _count(number: int, thing: str) -> str:
+    """`1 epoch`, `2 epochs`."""
     return f"{number:,} {thing}{'s' if number != 1 else ''}"
 
 
-class Console(Watcher):
-    """Shows rate and time left while an epoch runs, and a line for each that is done."""
+class ConsoleProgress(Watcher):
+    """Shows speed and remaining time during an epoch (on a terminal), and prints one line after each epoch."""
 
     def __init__(self) -> None:
-        self._live: Any = None
+        self._bar: Any = None
         self._task: Any = None
-        self._done = 0
-        self._begun = 0.0
+        self._examples = 0
+        self._start_time = 0.0
 
     def began(self, run: Run) -> None:
         tell(
-            f"{run.network.name}: {run.graph.total_parameters:,} parameters, {len(run.train):,} {_noun(run)} to train on, "
-            f"{len(run.validation):,} to validate, {_count(run.recipe.epochs, 'epoch')} of {_count(run.steps, 'step')}"
+            f"{run.network.name}: {run.graph.total_parameters:,} parameters, {len(run.train):,} training {_noun(run)}, "
+            f"{len(run.validation):,} validation {_noun(run)}, {_count(run.recipe.epochs, 'epoch')} of {_count(run.steps, 'step')}"
         )
         p = run.progress
         if p.epoch or p.step:
             if p.epoch >= run.recipe.epochs:
-                tell("all epochs are done")
+                tell("all epochs are done; nothing to train")
             elif run.is_enough:
-                tell(_ended(run))
+                tell(_why_stopped(run))
             else:
-                tell(f"going on with epoch {p.epoch + 1} after {_count(p.step, 'step')}")
-        self._begun = time.perf_counter()
+                tell(f"resuming at epoch {p.epoch + 1}, step {p.step + 1}")
+        self._start_time = time.perf_counter()
         if sys.stderr.isatty():
             from rich.console import Console as RichConsole
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -51,9 +52,9 @@ class Console(Watcher):
                 ),
                 TimeRemainingColumn(),
             )
-            self._live = Progress(*columns, console=RichConsole(stderr=True), transient=True)
+            self._bar = Progress(*columns, console=RichConsole(stderr=True), transient=True)
             start = run.progress.epoch * run.steps + run.progress.step
-            self._task = self._live.add_task(
+            self._task = self._bar.add_task(
                 "train",
                 total=run.recipe.epochs * run.steps,
                 completed=start,
@@ -63,16 +64,16 @@ class Console(Watcher):
                 rate=0.0,
                 noun=_noun(run),
             )
-            self._live.start()
+            self._bar.start()
 
     def warned(self, run: Run, warning: Diagnostic) -> None:
         show([warning])
 
     def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
-        self._done += run.recipe.batch
-        if self._live is not None:
-            rate = self._done / (time.perf_counter() - self._begun)
-            self._live.update(self._task, advance=1, epoch=epoch + 1, loss=loss, rate=rate)
+        self._examples += run.recipe.batch
+        if self._bar is not None:
+            rate = self._examples / (time.perf_counter() - self._start_time)
+            self._bar.update(self._task, advance=1, epoch=epoch + 1, loss=loss, rate=rate)
 
     def finished_epoch(self, run: Run, epoch: Epoch) -> None:
         text = f"epoch {epoch.number + 1:>{len(str(run.recipe.epochs))}}/{run.recipe.epochs}  loss {decimals(epoch.train.loss)}"
@@ -82,25 +83,28 @@ class Console(Watcher):
             text += f"  val loss {decimals(epoch.validation.loss)}  val {epoch.validation}"
         text += f"  {epoch.images_per_second:,.0f} {_noun(run)}/s{'  best' if epoch.best else ''}"
         if run.is_enough and run.progress.epoch < run.recipe.epochs:
-            text += f"\n{_ended(run)}"
-        if self._live is not None:
-            self._live.console.print(text, highlight=False)
+            text += f"\n{_why_stopped(run)}"
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False)
         else:
             tell(text)
 
     def close(self) -> None:
-        """Takes the live line away."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        """Removes the progress bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
 
-def _ended(run: Run) -> str:
-    """Why a run ends before its last epoch."""
+def _why_stopped(run: Run) -> str:
+    """Why a run stops before its last epoch."""
     assert run.recipe.stop is not None
     p, patience = run.progress, run.recipe.stop.patience
-    return f"ended after epoch {p.epoch}: none was better than epoch {p.improved_epoch + 1} (stop patience={patience})"
+    return (
+        f"stopped after epoch {p.epoch}: no improvement since epoch {p.improved_epoch + 1} (stop patience={patience})"
+    )
 
 
 def _noun(run: Run) -> str:
+    """What the examples of a run are called."""
     return "images" if run.graph.inputs[0].type.rank == 2 else "examples"

@@ -1,7 +1,7 @@
-"""Networks to start from, for `cnnc new`.
+"""The networks that `cnnc new` writes.
 
-In: a template's name and the network's. Out: the text of a network that checks without a warning. They are
-short on purpose: a person changes them at once.
+In: the name of a template and the name of the network. Out: the source of a network that `cnnc check` accepts without
+warnings. Templates are short, as users edit them right away.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ train {
 """
 
 _RESNET = """\
-# A small residual network (He et al. 2016): three stages, each begun by a projection shortcut.
+# A small residual network (He et al. 2016): three stages; the second and third start with a projection shortcut.
 net NAME
 
 let width = 16
@@ -76,7 +76,7 @@ softmax
 """
 
 _UNET = """\
-# A small U-Net (Ronneberger, Fischer & Brox 2015) for any size that halves twice: a class for each pixel.
+# A small U-Net (Ronneberger, Fischer & Brox 2015) for sizes divisible by 4: predicts a class for each pixel.
 net NAME
 
 let classes = 2
@@ -105,7 +105,7 @@ softmax
 """
 
 _TEXTCNN = """\
-# A network for sentences (Kim 2014): word vectors, windows of three widths, the strongest answer of each.
+# A text classifier (Kim 2014): word embeddings, convolutions of three widths, max pooling over the sentence.
 net NAME
 
 let words = 20000
@@ -129,6 +129,6 @@ TEMPLATES = {"lenet": _LENET, "resnet": _RESNET, "unet": _UNET, "textcnn": _TEXT
 
 
 def fill(template: str, name: str) -> str:
-    """The text of a template with the network's name in it, quoted where it is no word."""
-    word = name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else json.dumps(name)
-    return TEMPLATES[template].replace("NAME", word, 1)
+    """The source of a template with the name of the network filled in, quoted if it is not an identifier."""
+    written = name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else json.dumps(name)
+    return TEMPLATES[template].replace("NAME", written, 1)

@@ -1,4 +1,4 @@
-"""`cnnc train`: learns a network's weights, and leaves a run folder."""
+"""`cnnc train`: trains a network, or resumes a run, and writes the run folder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnc.cli.check import SETTING, sizes_at
-from cnnc.cli.console import Stopped, say, show, tell
+from cnnc.cli.console import Stopped, say, say_json, show, tell
+from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.diagnostics import CnncError, Exit
 
 if TYPE_CHECKING:
@@ -20,85 +20,93 @@ if TYPE_CHECKING:
     from cnnc.training.checkpoint import Checkpoint
     from cnnc.training.run import Result, Run, Watcher
 
-DATA = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder of the data sets (or CNNC_DATA).")]
-
 
 class Log(StrEnum):
     tensorboard = "tensorboard"
 
 
 def train(
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A network (.cnn) with a train section.")] = None,
-    run: Annotated[Path | None, typer.Option("--run", metavar="DIR", help="Run folder (runs/NAME).")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Network file (.cnn) with a train section.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="Run folder to write (default: a new runs/NAME).")
+    ] = None,
     resume: Annotated[
-        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run, to the same bits.")
+        Path | None,
+        typer.Option(
+            "--resume", metavar="RUN", help="Resume this run; the result is bit-identical to an uninterrupted run."
+        ),
     ] = None,
     data: DATA = None,
     export: Annotated[
-        Path | None, typer.Option("--export", metavar="OUT.onnx", help="Export the best weights at the end.")
+        Path | None,
+        typer.Option("--export", metavar="OUT.onnx", help="Export the best weights to this file after training."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Two steps only: speed, memory and the first loss; writes nothing.")
+        bool,
+        typer.Option("--dry-run", help="Run two steps and print speed, memory and the first loss; writes nothing."),
     ] = False,
     log: Annotated[
-        Log | None, typer.Option("--log", help="Write the metrics for this program as well, into the run folder.")
+        Log | None,
+        typer.Option("--log", help="Also write the metrics into the run folder in the format of this program."),
     ] = None,
-    at: Annotated[
-        list[str] | None, typer.Option("--at", metavar="H=224,W=224", help="Sizes for symbols, to train at.")
-    ] = None,
-    settings: SETTING = None,
-    json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
+    at: Annotated[list[str] | None, sizes_option("Train at this size")] = None,
+    settings: SETTINGS = None,
+    json: Annotated[bool, json_option("the result as a JSON object")] = False,
 ) -> None:
-    """Train a network with NumPy; checkpoints and metrics go to the run folder."""
+    """Train a network with NumPy, or resume a run; checkpoints and metrics go to the run folder."""
     from cnnc.api import free_folder
     from cnnc.core.files import require_writable
     from cnnc.network import load
     from cnnc.training import checkpoint as checkpoints
 
     if (file is None) == (resume is None):
-        raise CnncError.of("E010", "train takes a network's FILE, or --resume RUN, one of them")
+        raise CnncError.of("E010", "train takes either a network FILE or --resume RUN")
     if dry_run and resume is not None:
-        raise CnncError.of("E010", "--dry-run rehearses a network's FILE; a run that is resumed is under way already")
+        raise CnncError.of("E010", "--dry-run applies to a network FILE, not to a resumed run")
     if export is not None:
-        require_writable(export, "nothing was trained; name a file for --export")
-    sizes = sizes_at(at or [])
+        require_writable(export, "nothing was trained; give --export a file name in an existing folder")
+    sizes = parse_sizes(at)
     if sizes and resume is not None:
-        raise CnncError.of("E010", "--at is for a network's FILE; a run keeps the sizes that it was begun at")
+        raise CnncError.of("E010", "--at applies to a network FILE; a resumed run keeps the sizes it started with")
     saved: Checkpoint | None = None
     if resume is not None:
         saved = checkpoints.load(checkpoints.find(resume, "last"))
         network = _resumed(saved, settings or [])
-        old = resume if resume.is_dir() else resume.parent
-        folder = run or old
-        if run is not None and run.resolve() != old.resolve():
+        resumed_folder = resume if resume.is_dir() else resume.parent
+        folder = run or resumed_folder
+        if run is not None and run.resolve() != resumed_folder.resolve():
             _require_free(run)
-            _carry_over(old, run)
+            _copy_progress(resumed_folder, run)
     else:
         assert file is not None
         network = load(file, settings or [], sizes)
         network.require_graph()
         if dry_run:
             show(network.diagnostics)
-            _rehearse(network, data, json)
+            _dry_run(network, data, json)
             return
         folder = run or free_folder(Path("runs") / file.stem)
         _require_free(folder)
     show(network.diagnostics)
     watcher = _watcher(log)
-    again = _command(folder, data, export, log)
+    resume_command = _resume_command(folder, data, export, log)
     try:
         result = _train(network, folder, data, saved, watcher)
-    except Stopped:  # the second signal, which did not wait
+    except Stopped:  # a second signal, which stops without saving
         if (folder / "last.safetensors").exists():
-            tell(f"stopped at once; what was saved last is in {folder}. Go on from there with:\n  {again}")
+            tell(
+                f"stopped without saving; the last checkpoint is in {folder}. Resume from it with:\n  {resume_command}"
+            )
         raise
     except CnncError as error:
         if error.status != Exit.RESOURCES or not (folder / "last.safetensors").exists():
             raise
-        way = f"what was saved last is in {folder}; go on from there with: {again}"
-        raise CnncError(*(d._replace(help=d.help or way) for d in error.diagnostics)) from error
+        help = f"the last checkpoint is in {folder}; resume from it with: {resume_command}"
+        raise CnncError(*(d._replace(help=d.help or help) for d in error.diagnostics)) from error
     if result.stopped:
-        tell(f"stopped; {folder / 'last.safetensors'} is saved. Go on with:\n  {again}")
+        tell(f"stopped; {folder / 'last.safetensors'} is saved. Resume with:\n  {resume_command}")
         raise Stopped(Exit.TERMINATED if _Signals.terminated else Exit.INTERRUPTED)
     _report(result, json)
     if export is not None:
@@ -108,8 +116,8 @@ def train(
         report(exported, json=False) if not json else None
 
 
-def _rehearse(network: Network, data: Path | None, json: bool) -> None:
-    """Says what a run would take, from two steps of it."""
+def _dry_run(network: Network, data: Path | None, json: bool) -> None:
+    """Trains two steps in a temporary folder and prints the time and memory that a run would take."""
     from tempfile import TemporaryDirectory
 
     from cnnc.recipe.metrics import decimals
@@ -119,21 +127,21 @@ def _rehearse(network: Network, data: Path | None, json: bool) -> None:
 
     dataset = open_data(network, data, tell)
     with TemporaryDirectory(prefix="cnnc-") as folder:
-        found = rehearse(start(network, dataset, Path(folder)))
+        result = rehearse(start(network, dataset, Path(folder)))
     if json:
-        from json import dumps
-
-        say(dumps(found._asdict()))
+        say_json(result._asdict(), indent=None)
         return
-    expected = f" (guessing costs {found.chance:.4f})" if found.chance is not None else ""
-    say(f"first loss {decimals(found.loss)}{expected}")
-    say(f"{found.seconds * 1e3:.1f} ms a step, {found.rate:,.0f} examples/s; about {found.total:,.0f} s for all epochs")
-    measured = f", {human_bytes(found.measured)} measured" if found.measured is not None else ""
-    say(f"memory: {human_bytes(found.predicted)} expected{measured}, {human_bytes(found.peak)} for the process")
+    expected = f" (random guessing gives {result.chance:.4f})" if result.chance is not None else ""
+    say(f"first loss {decimals(result.loss)}{expected}")
+    say(
+        f"{result.seconds * 1e3:.1f} ms per step, {result.rate:,.0f} examples/s; about {result.total:,.0f} s for all epochs"
+    )
+    measured = f", {human_bytes(result.measured)} measured" if result.measured is not None else ""
+    say(f"memory: {human_bytes(result.predicted)} expected{measured}, {human_bytes(result.peak)} peak of the process")
 
 
 class _Signals:
-    """The first Ctrl-C or SIGTERM asks the loop to save and stop; the second stops at once."""
+    """The first Ctrl-C or SIGTERM asks the training loop to save and stop; the second raises `Stopped`."""
 
     asked = False
     terminated = False
@@ -153,15 +161,15 @@ class _Signals:
 
 
 def _watcher(log: Log | None) -> Watcher:
-    """Who is told how training goes. Raises CnncError E906."""
-    from cnnc.cli.progress import Console
+    """The watchers of a run: console output, and TensorBoard if asked for. Raises CnncError E906."""
+    from cnnc.cli.progress import ConsoleProgress
     from cnnc.training.run import Watchers
 
     if log is None:
-        return Console()
+        return ConsoleProgress()
     from cnnc.training.tensorboard import TensorBoard
 
-    return Watchers(TensorBoard(), Console())
+    return Watchers(TensorBoard(), ConsoleProgress())
 
 
 def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint | None, watcher: Watcher) -> Result:
@@ -171,73 +179,75 @@ def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint 
     from cnnc.training.run import Stopping
 
     dataset = open_data(network, data, tell, saved.vocabulary if saved is not None else ())
-    under_way: Run = start(network, dataset, folder, saved)
+    run: Run = start(network, dataset, folder, saved)
     _Signals.listen()
     try:
-        return train_run(under_way, watcher, Stopping(lambda: _Signals.asked))
+        return train_run(run, watcher, Stopping(lambda: _Signals.asked))
     finally:
         watcher.close()
         stop_on_signals()
 
 
 def _resumed(saved: Checkpoint, settings: list[str]) -> Network:
-    """The network of a checkpoint; settings of the command line come after those it was started with."""
+    """The network of a checkpoint, with its settings overridden by those of the command line. Raises CnncError E010."""
     changed = {s.partition("=")[0] for s in settings}
     kept = [s for s in saved.settings if s.partition("=")[0] not in changed]
     network = saved.network(settings=[*kept, *settings])
     if settings:
         _require_same_examples(saved.network(), network)
     for line in _differences(saved):
-        tell(f"note: {line}, so the numbers may differ in their last bits")
+        tell(f"note: {line}, so results may differ from an uninterrupted run in their last bits")
     return network
 
 
 def _require_same_examples(before: Network, now: Network) -> None:
-    """Raises CnncError E010 where other examples would be held back: those of the test may have been trained on."""
+    """Raises CnncError E010 if the splits would change, as the run may have trained on the new test examples."""
     if before.recipe is None or now.recipe is None:
         return
     old, new = before.recipe, now.recipe
-    drawn_from = {
+    split_settings = {
         "train.seed": (old.seed, new.seed),
         "train.data.val": (old.data.val, new.data.val),
         "train.data.test": (old.data.test, new.data.test),
     }
-    for name, (was, is_now) in drawn_from.items():
-        if was != is_now:
-            message = f"the run holds examples back by {name}={was}; by {name}={is_now} it would hold back others"
-            help = f"leave `--set {name}={is_now}` out, or begin a run of its own"
+    for name, (old_value, new_value) in split_settings.items():
+        if old_value != new_value:
+            message = f"the run split its data with {name}={old_value}; {name}={new_value} would split it differently"
+            help = f"leave `--set {name}={new_value}` out, or start a new run"
             raise CnncError.of("E010", message, help=help)
 
 
 def _differences(saved: Checkpoint) -> list[str]:
-    """In what this machine differs from the one that began the run, where that can change a run's bits."""
+    """The differences to the environment that started the run which can change results in their last bits."""
     from cnnc.core.versions import versions
     from cnnc.reference.parallel.threads import thread_count
 
-    now = versions()
-    found = [
-        f"the run was begun with {name} {version}, this is {now[name]}"
+    installed = versions()
+    differences = [
+        f"the run was started with {name} {version}, and {installed[name]} is installed"
         for name, version in saved.versions.items()
-        if name in ("cnnc", "numpy") and now[name] != version
+        if name in ("cnnc", "numpy") and installed[name] != version
     ]
     if saved.threads != thread_count():
-        found.append(f"the run was begun with {saved.threads} threads, this is {thread_count()} (see CNNC_THREADS)")
-    return found
+        differences.append(
+            f"the run was started with {saved.threads} threads, and now uses {thread_count()} (see CNNC_THREADS)"
+        )
+    return differences
 
 
 def _require_free(folder: Path) -> None:
-    """Raises CnncError E010 where the folder holds files of another run, or of somebody else by these names."""
+    """Raises CnncError E010 if the folder already holds a file with the name of a run file."""
     from cnnc.training.checkpoint import RUN_FILES
 
     for name in RUN_FILES:
         if (folder / name).exists():
-            whole = (folder / "last.safetensors").exists()
-            advice = f"go on with it: {_command(folder)}" if whole else "name another folder"
-            raise CnncError.of("E010", f"{folder} holds a run already: {name} is there", help=advice)
+            can_resume = (folder / "last.safetensors").exists()
+            help = f"resume it with: {_resume_command(folder)}" if can_resume else "name another folder"
+            raise CnncError.of("E010", f"{folder} already contains {name}, a file of a run", help=help)
 
 
-def _carry_over(old: Path, new: Path) -> None:
-    """Takes the metrics and the best weights so far along into another run folder."""
+def _copy_progress(old: Path, new: Path) -> None:
+    """Copies the metrics and the best weights so far into another run folder."""
     from cnnc.core.files import make_folder, read_bytes, write_atomic
 
     make_folder(new)
@@ -246,8 +256,8 @@ def _carry_over(old: Path, new: Path) -> None:
             write_atomic(new / name, read_bytes(old / name))
 
 
-def _command(folder: Path, data: Path | None = None, export: Path | None = None, log: Log | None = None) -> str:
-    """The command that goes on with a run."""
+def _resume_command(folder: Path, data: Path | None = None, export: Path | None = None, log: Log | None = None) -> str:
+    """The command that resumes a run, quoted for a shell."""
     words = ["cnnc", "train", "--resume", str(folder)]
     words += ["--data", str(data)] if data is not None else []
     words += ["--export", str(export)] if export is not None else []
@@ -261,12 +271,10 @@ def _report(result: Result, json: bool) -> None:
     run, test = result.run, result.test
     assert test is not None
     if json:
-        from json import dumps
-
         score = {"right": test.right, "total": test.total, "loss": test.loss, test.metric: test.result}
         best = run.progress.best_epoch + 1
-        ended = {"run": str(run.folder), "epochs": run.progress.epoch, "best_epoch": best, "memory": result.memory}
-        say(dumps(finite({**ended, "test": {**score, **dict(test.others)}})))
+        facts = {"run": str(run.folder), "epochs": run.progress.epoch, "best_epoch": best, "memory": result.memory}
+        say_json(finite({**facts, "test": {**score, **dict(test.others)}}), indent=None)
         return
     of = f" ({test.right:,} of {test.total:,})" if test.metric == "accuracy" else ""
     others = "".join(f", {metric} {shown(metric, value)}" for metric, value in test.others)

@@ -1,4 +1,4 @@
-"""`cnnc where`: the line of the text that a node or tensor of a model comes from."""
+"""`cnnc where`: finds the source line of a node or tensor of an exported model."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.console import say
+from cnnc.cli.console import say, say_json
+from cnnc.cli.options import json_option
 
 if TYPE_CHECKING:
     from cnnc.onnx.source_map import LocatedPart
 
 
 def where(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that cnnc exported.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model exported by cnnc.")],
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A node, tensor or layer; without it, all nodes.")
+        str | None, typer.Argument(metavar="[NAME]", help="A node, tensor or layer. Without it: list all nodes.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object, or a list of all.")] = False,
+    json: Annotated[bool, json_option("the position as a JSON object, or a list of all positions")] = False,
 ) -> None:
-    """Show where in the network's text a node stands, and the block calls that led there."""
+    """Show the source line that a node of a model comes from, and the block calls around it."""
     from cnnc.onnx.run.inspect import read_model
     from cnnc.onnx.source_map import locate, locate_nodes
 
     if name is not None:
-        one = locate(read_model(model), name, str(model))
-        _say_json(_as_dict(one)) if json else say(_text(one))
+        node = locate(read_model(model), name, str(model))
+        say_json(_as_dict(node)) if json else say(_text(node))
         return
-    found = locate_nodes(read_model(model), str(model))
-    _say_json([_as_dict(one) for one in found]) if json else say(_table(found))
+    nodes = locate_nodes(read_model(model), str(model))
+    say_json([_as_dict(node) for node in nodes]) if json else say(_table(nodes))
 
 
 def _text(found: LocatedPart) -> str:
@@ -61,9 +62,3 @@ def _as_dict(found: LocatedPart) -> dict[str, Any]:
         "text": span.text,
         "calls": [{"text": c.text, "file": c.span.source.name, "line": c.span.line} for c in calls],
     }
-
-
-def _say_json(value: Any) -> None:
-    from json import dumps
-
-    say(dumps(value, indent=2, ensure_ascii=False))

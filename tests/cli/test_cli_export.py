@@ -64,7 +64,7 @@ def test_external_weights_are_run_from_beside_the_model(cnnc: Cnnc, tmp_path: Pa
 def test_a_microcontroller(cnnc: Cnnc, tmp_path: Path) -> None:
     done = cnnc("export", "small.cnn", "--target", "mcu")
     # 6x8x8 twice; 6·9 + 6 + 10·96 + 10 weights; four bytes each
-    assert "microcontroller: 3,072 bytes of RAM for values (the most at relu1), 4,120 bytes of flash" in done.stdout
+    assert "microcontroller: 3,072 bytes of RAM for activations (peak at relu1), 4,120 bytes of flash" in done.stdout
     (tmp_path / "page.cnn").write_text(PAGE)
     refused = cnnc("export", "page.cnn", "--target", "mcu")
     assert (refused.returncode, codes(refused.stderr)) == (Exit.UNPROVEN, ["E807"])

@@ -68,7 +68,7 @@ def test_the_source_in_the_metadata_is_not_what_is_imported(cnnc: Cnnc, tmp_path
 def test_a_strangers_model(cnnc: Cnnc, stranger: Path, tmp_path: Path) -> None:
     done = cnnc("import", stranger.name)
     assert done.returncode == 0, done.stderr
-    assert "input is called input1" in done.stdout
+    assert "input is renamed to input1" in done.stdout
     assert (tmp_path / "stranger.cnn").read_text() == (
         "# Imported from stranger.onnx: ONNX opset 17.\nnet by_hand\n\ninput 1x2x2\n\n"
         "conv 3 k=3 p=same bias=false; relu6\nscores: fc 2 bias=false\n\nexpect params=51 macs=132\n"

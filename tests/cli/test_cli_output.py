@@ -127,5 +127,5 @@ def test_a_defect_says_so(cnnc: Cnnc, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 70
-        assert done.stderr.startswith("error: a defect of cnnc: ZeroDivisionError: by design\n")
+        assert done.stderr.startswith("error: internal error (please report it): ZeroDivisionError: by design\n")
         assert ("Traceback" in done.stderr) == bool(asked)

@@ -55,7 +55,7 @@ def test_stopped_with_a_command_that_goes_on(folder: Path, number: signal.Signal
     assert "last.safetensors is saved" in err
     done = run(*command_in(err), cwd=folder)
     assert done.returncode == 0
-    assert "going on with epoch" in done.stderr
+    assert "resuming at epoch" in done.stderr
     assert (folder / "out.onnx").exists()
     whole = run("train", "small.cnn", "--run", "whole", *EPOCHS, cwd=folder)
     assert whole.returncode == 0

@@ -35,7 +35,7 @@ def test_the_main_job(cnnc: Cnnc, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "runs" / "small").iterdir()) == sorted(checkpoints.RUN_FILES)
     lines = done.stderr.splitlines()
     assert lines[0].startswith(
-        "Small: 1,036 parameters, 1,293 images to train on, 144 to validate, 2 epochs of 11 steps"
+        "Small: 1,036 parameters, 1,293 training images, 144 validation images, 2 epochs of 11 steps"
     )
     assert [line.split()[1] for line in lines[1:]] == ["1/2", "2/2"], "one line an epoch"
     assert "\x1b" not in done.stderr
@@ -60,7 +60,7 @@ def test_a_rehearsal_that_diverges_is_told_in_our_own_words(cnnc: Cnnc) -> None:
 def test_a_run_that_ends_early_says_so(cnnc: Cnnc) -> None:
     options = ("--set", "train.stop.patience=1", "--set", "train.optimizer.lr=1e-30", "--set", "train.epochs=9")
     done = cnnc("train", "small.cnn", "--run", "run", *options)
-    told = "ended after epoch 2: none was better than epoch 1 (stop patience=1)"
+    told = "stopped after epoch 2: no improvement since epoch 1 (stop patience=1)"
     assert done.stderr.splitlines()[-1] == told
     again = cnnc("train", "--resume", "run")
     assert (again.returncode, again.stderr.splitlines()[-1]) == (0, told)
@@ -73,7 +73,7 @@ def test_a_run_that_cannot_write_says_how_to_go_on(cnnc: Cnnc, tmp_path: Path) -
     (tmp_path / "run" / "curves.svg").mkdir()
     done = cnnc("train", "--resume", "run", "--set", "train.epochs=2")
     assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
-    assert "go on from there with: cnnc train --resume run" in done.stderr
+    assert "resume from it with: cnnc train --resume run" in done.stderr
     (tmp_path / "run" / "curves.svg").rmdir()
     assert cnnc("train", "--resume", "run", "--set", "train.epochs=2").returncode == 0
 
@@ -190,7 +190,7 @@ def test_resumed_in_another_folder(cnnc: Cnnc, tmp_path: Path) -> None:
     before = {p.name: p.read_bytes() for p in (tmp_path / "first").iterdir()}
     done = cnnc("train", "--resume", "first", "--run", "second", "--set", "train.epochs=3")
     assert done.returncode == 0
-    assert "going on with epoch 3" in done.stderr
+    assert "resuming at epoch 3, step 1" in done.stderr
     assert {p.name: p.read_bytes() for p in (tmp_path / "first").iterdir()} == before
     assert len((tmp_path / "second" / "metrics.jsonl").read_text().splitlines()) == 3
     for name in ("last", "best"):
@@ -204,7 +204,7 @@ def test_resuming_what_is_done_gives_the_score_again(cnnc: Cnnc, trained: Path, 
     right = json.loads((trained / "result.json").read_text())["test"]["right"]
     done = cnnc("train", "--resume", "run")
     assert done.returncode == 0
-    assert "all epochs are done" in done.stderr
+    assert "all epochs are done; nothing to train" in done.stderr
     assert f"({right} of 360)" in done.stdout
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from cnnc.cli.predict import ProviderChoice
+from cnnc.cli.options import ProviderChoice
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.network import check
 from cnnc.onnx.emit.model import emit

@@ -1,0 +1,68 @@
+"""Options that several commands share: their declarations and, for sizes, their parsing.
+
+A command writes `at: Annotated[list[str] | None, sizes_option("Check at this size")] = None` and passes what it
+gets to `parse_sizes`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cnnc.diagnostics import CnncError
+
+
+class ProviderChoice(StrEnum):
+    """The values of --provider."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    tensorrt = "tensorrt"
+    coreml = "coreml"
+    dml = "dml"
+    openvino = "openvino"
+
+
+SETTINGS = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Override a top-level `let` (width=64) or a statement of the train section (train.epochs=2). Repeatable.",
+    ),
+]
+DATA = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Folder that holds the data sets (default: $CNNC_DATA)."),
+]
+PROVIDER = Annotated[
+    ProviderChoice,
+    typer.Option("--provider", help="onnxruntime execution provider; auto takes the best one that is installed."),
+]
+
+
+def json_option(content: str) -> Any:
+    """The option --json of a command that prints `content` on stdout, for example "the score as a JSON object"."""
+    return typer.Option("--json", help=f"Print {content}.")
+
+
+def sizes_option(purpose: str, name: str = "--at") -> Any:
+    """The option that gives a size to each symbol of an input such as 3xHxW; `purpose` is what the command does with it."""
+    return typer.Option(name, metavar="H=224,W=224", help=f"{purpose}: a value for each symbol of the input's shape.")
+
+
+def parse_sizes(values: list[str] | None, option: str = "--at") -> dict[str, int]:
+    """The size of each symbol: ["H=224,W=200"] gives {"H": 224, "W": 200}. Raises CnncError E010."""
+    sizes = {}
+    for part in ",".join(values or []).split(","):
+        symbol, _, size = part.partition("=")
+        if not part.strip():
+            continue
+        if not symbol.strip() or not size.strip().isascii() or not size.strip().isdigit() or not 0 < int(size) < 2**31:
+            raise CnncError.of("E010", f"{option} takes SYMBOL=SIZE, not `{part}`", help=f"`{option} H=224,W=224`")
+        sizes[symbol.strip()] = int(size)
+    return sizes
