@@ -81,10 +81,10 @@ def _classify(session: Session, data: Path | None, name: str, json: bool) -> Non
 
 def _of(found: Evaluation) -> str:
     """What the first metric was counted from, and the other metrics."""
-    from cnnc.recipe.metrics import shown
+    from cnnc.recipe.metrics import format_metric
 
     of = f" ({found.score.right:,} of {found.score.total:,})" if found.confusion else ""
-    return of + "".join(f", {metric} {shown(metric, value)}" for metric, value in found.score.others)
+    return of + "".join(f", {metric} {format_metric(metric, value)}" for metric, value in found.score.others)
 
 
 def _names(found: Evaluation) -> list[str]:

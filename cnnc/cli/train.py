@@ -18,7 +18,7 @@ from cnnc.diagnostics import CnncError, Exit
 if TYPE_CHECKING:
     from cnnc.network import Network
     from cnnc.training.checkpoint import Checkpoint
-    from cnnc.training.run import Result, Run, Watcher
+    from cnnc.training.run import Callback, Result, Run
 
 DATA = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder of the data sets (or CNNC_DATA).")]
 
@@ -114,12 +114,12 @@ def _rehearse(network: Network, data: Path | None, json: bool) -> None:
 
     from cnnc.recipe.metrics import decimals
     from cnnc.report.table import human_bytes
-    from cnnc.training.dry_run import rehearse
+    from cnnc.training.dry_run import dry_run
     from cnnc.training.loop import open_data, start
 
     dataset = open_data(network, data, tell)
     with TemporaryDirectory(prefix="cnnc-") as folder:
-        found = rehearse(start(network, dataset, Path(folder)))
+        found = dry_run(start(network, dataset, Path(folder)))
     if json:
         from json import dumps
 
@@ -152,19 +152,19 @@ class _Signals:
         signal.signal(signal.SIGTERM, handle)
 
 
-def _watcher(log: Log | None) -> Watcher:
+def _watcher(log: Log | None) -> Callback:
     """Who is told how training goes. Raises CnncError E906."""
     from cnnc.cli.progress import Console
-    from cnnc.training.run import Watchers
+    from cnnc.training.run import Callbacks
 
     if log is None:
         return Console()
     from cnnc.training.tensorboard import TensorBoard
 
-    return Watchers(TensorBoard(), Console())
+    return Callbacks(TensorBoard(), Console())
 
 
-def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint | None, watcher: Watcher) -> Result:
+def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint | None, watcher: Callback) -> Result:
     from cnnc.cli.console import stop_on_signals
     from cnnc.training.loop import open_data, start
     from cnnc.training.loop import train as train_run
@@ -256,7 +256,7 @@ def _command(folder: Path, data: Path | None = None, export: Path | None = None,
 
 
 def _report(result: Result, json: bool) -> None:
-    from cnnc.recipe.metrics import finite, shown
+    from cnnc.recipe.metrics import finite, format_metric
 
     run, test = result.run, result.test
     assert test is not None
@@ -269,6 +269,6 @@ def _report(result: Result, json: bool) -> None:
         say(dumps(finite({**ended, "test": {**score, **dict(test.others)}})))
         return
     of = f" ({test.right:,} of {test.total:,})" if test.metric == "accuracy" else ""
-    others = "".join(f", {metric} {shown(metric, value)}" for metric, value in test.others)
+    others = "".join(f", {metric} {format_metric(metric, value)}" for metric, value in test.others)
     say(f"test {test}{of}{others}, weights of epoch {run.progress.best_epoch + 1}")
     say(f"run {run.folder}")

@@ -2,7 +2,7 @@
 
 In: values as the language computes them (int, float, bool, `Word`, str, tuples, `Extents`). Out: values as
 a layer or a training statement keeps them, or a `BadValue` that says what was expected. Every layer
-(cnnc/ops) and every training statement (cnnc/recipe/statements.py) is a `Declared` whose
+(cnnc/ops) and every training statement (cnnc/recipe) is a `Declared` whose
 fields are made by `arg`; binding, error messages, help pages and the reference are made from those fields.
 """
 
@@ -361,6 +361,7 @@ class ArgumentSpec(Record):
     help: str
     long: str
     positional: bool
+    unit: str = ""
 
     @property
     def required(self) -> bool:
@@ -371,13 +372,15 @@ class ArgumentSpec(Record):
         return (self.name, self.long) if self.long else (self.name,)
 
 
-def arg(kind: Kind, *, help: str, default: Any = MISSING, long: str = "", positional: bool = False) -> Any:
+def arg(
+    kind: Kind, *, help: str, default: Any = MISSING, long: str = "", positional: bool = False, unit: str = ""
+) -> Any:
     """A field of a `Declared` that is an argument.
 
     `default` is a value of the language (it goes through `kind.take` like a written one), or None where
     leaving the argument out has a meaning of its own. Positional arguments are given by place.
     """
-    return ArgumentSpec("", kind, default, help, long, positional)
+    return ArgumentSpec("", kind, default, help, long, positional, unit)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(arg,))

@@ -1,1 +1,1 @@
-"""The train section: its statements, how it is read, the metrics."""
+"""The train section: its statements, how it is read, and the `Recipe` that training follows."""

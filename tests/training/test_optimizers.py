@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.core.arguments import Word
 from cnnc.core.arrays import Array, Weights
-from cnnc.recipe.statements import Adam, AdamW, Optimizer, RmsProp, Sgd
+from cnnc.recipe.optimizers import Adam, AdamW, Optimizer, RmsProp, Sgd
 from cnnc.training.optimizers import clip, update
 
 STEPS = 12
@@ -19,11 +18,11 @@ RATES = [0.1 * (1 + math.cos(math.pi * step / STEPS)) for step in range(STEPS)]
 
 
 def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> Sgd:
-    return Sgd(kind="sgd", lr=0.1, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+    return Sgd(lr=0.1, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
 
 
 def adam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0) -> Adam:
-    return Adam(kind="adam", lr=0.1, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
+    return Adam(lr=0.1, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
 
 
 SGD = [sgd(), sgd(0.9), sgd(0.9, True), sgd(0.8, False, 0.05), sgd(0.8, True, 0.05)]
@@ -145,7 +144,7 @@ def test_pytorch_agrees(op: Optimizer) -> None:
 
 def test_adamw_takes_its_decay_from_the_weight_and_not_from_the_gradient() -> None:
     """Loshchilov & Hutter 2019, algorithm 2."""
-    op = AdamW.make(kind=Word("adamw"), lr=0.1, weight_decay=0.2)
+    op = AdamW.make(lr=0.1, weight_decay=0.2)
     weights, gradients = weights_and_gradients()
     for name, w in weights.items():
         m, v = np.zeros_like(w), np.zeros_like(w)
@@ -158,7 +157,7 @@ def test_adamw_takes_its_decay_from_the_weight_and_not_from_the_gradient() -> No
 
 @pytest.mark.parametrize("momentum", [0, 0.9])
 def test_rmsprop(momentum: float) -> None:
-    op = RmsProp.make(kind=Word("rmsprop"), lr=0.1, decay=0.9, momentum=momentum, weight_decay=0.01)
+    op = RmsProp.make(lr=0.1, decay=0.9, momentum=momentum, weight_decay=0.01)
     weights, gradients = weights_and_gradients()
     for name, w in weights.items():
         v, b = np.zeros_like(w), np.zeros_like(w)
@@ -175,10 +174,10 @@ def test_against_torch(kind: str) -> None:
     torch = pytest.importorskip("torch")
     weights, gradients = weights_and_gradients()
     made = {name: torch.nn.Parameter(torch.tensor(w)) for name, w in weights.items()}
-    ours: Optimizer = AdamW.make(kind=Word("adamw"), lr=0.01, weight_decay=0.1)
+    ours: Optimizer = AdamW.make(lr=0.01, weight_decay=0.1)
     theirs = torch.optim.AdamW(made.values(), lr=0.01, weight_decay=0.1)
     if kind == "rmsprop":
-        ours = RmsProp.make(kind=Word("rmsprop"), lr=0.01, momentum=0.9)
+        ours = RmsProp.make(lr=0.01, momentum=0.9)
         theirs = torch.optim.RMSprop(made.values(), lr=0.01, momentum=0.9)
     slots: Weights = {}
     for step in range(100):

@@ -27,6 +27,7 @@ import numpy as np
 import onnx
 
 from cnnc.core.arrays import Array, Weights
+from cnnc.core.random_streams import Stream
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph
 from cnnc.onnx.run.session import Provider, Session
@@ -119,7 +120,7 @@ def random_weights(graph: Graph, seed: int) -> Weights:
     running statistics) is drawn as well, so that a batch norm that is folded wrongly shows."""
     weights = initialize(graph, seed)
     for name, parameter in graph.weights.items():
-        random = np.random.default_rng([seed, 1, *name.encode()])
+        random = np.random.default_rng(Stream.VERIFY_WEIGHTS.key(seed, name))
         if parameter.name == "var":
             weights[name] = random.uniform(0.5, 2, parameter.shape).astype(np.float32)
         elif (weights[name] == weights[name].flat[0]).all():
@@ -130,7 +131,7 @@ def random_weights(graph: Graph, seed: int) -> Weights:
 def sample_feeds(graph: Graph, batch: int, seed: int = 0) -> dict[str, Array]:
     """Random input: 0..255 for uint8, numbers in 0..1 for float32, integers that the embeds know for int64."""
     known = vocabularies(graph)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(Stream.VERIFY_INPUTS.key(seed))
     feeds: dict[str, Array] = {}
     for node in graph.inputs:
         assert isinstance(node.op, Input)

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from cnnc.core.arrays import Array
+from cnnc.core.random_streams import Stream
 from cnnc.data.dataset import Column, Split
 from cnnc.graph.graph import Graph
 from cnnc.network import Network
@@ -34,7 +35,7 @@ class Examples(NamedTuple):
     @classmethod
     def of(cls, train: Split, held: Split, test: Split, seed: int) -> Examples:
         """Those of a data set that was split for training; what is missing is made up for by the next before it."""
-        calibration = train.part(np.random.default_rng([seed, 4]).permutation(len(train))[:_SEEN])
+        calibration = train.part(np.random.default_rng(Stream.CALIBRATION.key(seed)).permutation(len(train))[:_SEEN])
         choosing = held if len(held) else calibration
         return cls(calibration, choosing, test if len(test) else choosing)
 

@@ -33,7 +33,6 @@ from cnnc.onnx.quantize.examples import Examples, Quality, feeds_of, mark, score
 from cnnc.onnx.quantize.placement import QUANTIZED, WITH_WEIGHTS, in_integers, shapes_of
 from cnnc.onnx.quantize.qdq_cleanup import drop_implied, known_as, marked, slim, store
 from cnnc.onnx.run.session import batches
-from cnnc.recipe.statements import CrossEntropy
 
 POINTS = 0.01  # of accuracy that may be lost
 SIGNAL = 0.1  # root mean square error where there are no labels, in parts of that of the values
@@ -169,7 +168,7 @@ class _Work(NamedTuple):
         right = total = 0.0
         name = self.output
         first = self.network.recipe.losses[0] if self.network.recipe is not None else None
-        ignore = first.ignore if isinstance(first, CrossEntropy) else None
+        ignore = first.ignored_label if first is not None else None
         for part in batches(len(examples), 256):
             feeds = feeds_of(self.network, examples, part)
             found = values(model, feeds, [name])[name]
