@@ -22,7 +22,6 @@ def ops(
     ] = False,
 ) -> None:
     """Show what layers and train statements do, and which arguments they take."""
-    import cnnc.recipe.recipe  # noqa: F401  (registers the train statements)
     from cnnc.report import reference
 
     if markdown:

@@ -34,7 +34,7 @@ class Augment(TrainStatement):
         Real(0, 180), default=0, unit="degrees", help="rotate about the center by up to N degrees either way"
     )
     noise: float = arg(
-        Real(0, 1), default=0, unit="of the full range", help="standard deviation of the Gaussian noise to add"
+        Real(0, 1), default=0, unit="fraction of the full range", help="standard deviation of the Gaussian noise to add"
     )
     cutout: int = arg(
         Whole(0, 1024),

@@ -130,7 +130,7 @@ class Huber(ValueLoss):
     delta: float = arg(
         Real(0, open_below=True),
         default=1,
-        unit="of the output",
+        unit="unit of the output",
         help="difference at which the loss turns from squared to linear",
     )
     target: str | None = _TARGET

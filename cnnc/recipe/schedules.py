@@ -84,8 +84,8 @@ class OneCycle(Schedule):
     rise: float = arg(
         Real(0, 1, open_below=True, open_above=True),
         default=0.3,
-        unit="of all epochs",
-        help="fraction of training in which the rate rises",
+        unit="fraction of all epochs",
+        help="part of training in which the rate rises",
     )
 
     def factor(self, epoch: float, epochs: int) -> float:

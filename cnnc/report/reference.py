@@ -18,9 +18,14 @@ Entry = type[Op] | type[TrainStatement]
 
 
 def listing() -> str:
-    """All layers, then the train statements by keyword, each with its signature and the first line of its help."""
-    groups: list[tuple[str, Sequence[Entry]]] = [("Layers", [cls for _, cls in sorted(OPS.items())])]
-    groups += [(f"Train section: {keyword}", list(kinds.values())) for keyword, kinds in TRAIN_STATEMENTS.items()]
+    """The layers and the train statements by group, each with its signature and the first line of its help."""
+    groups: list[tuple[str, Sequence[Entry]]] = [
+        ("Layers", [cls for _, cls in sorted(OPS.items())]),
+        ("Train section", [kinds[""] for kinds in TRAIN_STATEMENTS.values() if "" in kinds]),
+    ]
+    groups += [
+        (f"Train section, {k}", list(kinds.values())) for k, kinds in TRAIN_STATEMENTS.items() if "" not in kinds
+    ]
     return "\n\n".join(f"{title}\n{_rows(classes)}" for title, classes in groups)
 
 
@@ -49,8 +54,7 @@ def page(cls: Entry) -> str:
         width = max(map(len, keys))
         lines += ["", "Arguments:"]
         for spec, key in zip(cls.arguments, keys, strict=True):
-            unit = f", {spec.unit}" if spec.unit else ""
-            lines.append(f"  {key:<{width}}  {spec.help}; {_kind(spec)}{unit}{_default(spec)}")
+            lines.append(f"  {key:<{width}}  {spec.help}; {_kind(spec)}{_unit_and_default(spec)}")
     lines += ["", f"Example: {cls.example}"]
     return "\n".join(lines)
 
@@ -112,6 +116,11 @@ def _keys(spec: ArgumentSpec) -> str:
 
 def _kind(spec: ArgumentSpec) -> str:
     return f"takes {spec.kind.describe()}"
+
+
+def _unit_and_default(spec: ArgumentSpec) -> str:
+    """` (pixels) (default 0)`, each where there is one."""
+    return (f" ({spec.unit})" if spec.unit else "") + _default(spec)
 
 
 def _default(spec: ArgumentSpec) -> str:
