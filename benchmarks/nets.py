@@ -16,7 +16,7 @@ NAMES = tuple(sorted(path.stem for path in NETS.glob("*.cnn")))
 def batch_of(name: str) -> int:
     """The batch that a network is trained with, ours and its peer."""
     from cnnc.network import load
-    from cnnc.recipe.statements import require
+    from cnnc.recipe.recipe import require
 
     return require(load(NETS / f"{name}.cnn").recipe, name).batch
 

@@ -1,6 +1,6 @@
-"""Training and export as functions of Python: what the commands do, without their words.
+"""Training, evaluation and export as Python functions, which the commands call too.
 
-In: networks, runs, paths. Out: results as values, or a CnncError. Nothing is printed.
+In: networks, runs, paths. Out: results, or a CnncError. Nothing is printed.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from cnnc.onnx.metadata import positive_sizes
 from cnnc.onnx.quantize.examples import CalibrationExamples
 from cnnc.onnx.run.batched_run import run_batched
 from cnnc.onnx.run.session import Session
-from cnnc.recipe.metrics import LESS_IS_BETTER
-from cnnc.recipe.statements import require
+from cnnc.recipe.metrics import metric_named
+from cnnc.recipe.recipe import require
 from cnnc.reference.parallel.threads import one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.loop import open_data, split, start
 from cnnc.training.loop import train as run_training
 from cnnc.training.objective import Feeds, Objective, Runner, Score, confusion
-from cnnc.training.run import Result, Watcher
+from cnnc.training.run import Callback, Result
 
 
 def train(
-    network: Network, run: Path | str | None = None, data: Path | str | None = None, watcher: Watcher | None = None
+    network: Network, run: Path | str | None = None, data: Path | str | None = None, callback: Callback | None = None
 ) -> Result:
-    """Trains a network as its train section says.
+    """Trains a network by its train section, and returns the finished run.
 
-    `run` is the run folder (runs/NAME, or the first of runs/NAME-2, ... that is free), `data` the folder of the
-    data sets. Raises CnncError.
+    `run` is the run folder (default: runs/NAME, or the first of runs/NAME-2, ... that does not exist), `data` the
+    folder of the data sets, `callback` what training reports to. Raises CnncError.
     """
     dataset = open_data(network, None if data is None else Path(data), lambda line: None)
     folder = free_folder(Path("runs") / Path(network.source.name).stem.strip("<>")) if run is None else Path(run)
-    return run_training(start(network, dataset, folder), watcher)
+    return run_training(start(network, dataset, folder), callback)
 
 
 def export(
@@ -55,11 +55,11 @@ def export(
     data: Path | str | None = None,
     at: Mapping[str, int] | None = None,
 ) -> Exported:
-    """Exports the best (or last) weights of a run to an ONNX file, written only once it is proven.
+    """Exports the best (or last) weights of a run to an ONNX file, which is written only after it is verified.
 
-    With the names of layers as `outputs`, only what these need. `options` are more ways to write it (`opset` is one
-    of them); int8 and float16 are measured on the run's data set, which lies in the folder `data`. `at` fixes sizes
-    that are symbols. Raises CnncError.
+    With the names of layers as `outputs`, exports the part of the network that computes these. `options` replace
+    `opset` and set the rest; int8 and float16 are calibrated and measured on the run's data set, in the folder `data`.
+    `at` fixes sizes that are symbols. Raises CnncError.
     """
     path = checkpoints.find(Path(run), "last" if last else "best")
     saved = checkpoints.load(path)
@@ -79,16 +79,16 @@ def export(
 
 
 def _examples(network: Network, saved: Checkpoint, data: Path | str | None) -> CalibrationExamples:
-    """The examples of the run's data set, split as the run split them: calibration by training data alone."""
+    """The examples of the run's data set, split as in the run, so that calibration uses training data only."""
     folder = None if data is None else Path(data)
     dataset = open_data(network, folder, lambda line: None, saved.vocabulary)
     recipe = require(network.recipe, network.name)
-    train, held = split(dataset.train, recipe.data.val, recipe.seed)
-    return CalibrationExamples.of(train, held, dataset.test, recipe.seed)
+    train, validation = split(dataset.train, recipe.data.val, recipe.seed)
+    return CalibrationExamples.of(train, validation, dataset.test, recipe.seed)
 
 
 class Evaluation(NamedTuple):
-    """The score of a model or run on the test data, and for a classifier how often each class was taken for each."""
+    """The score of a model or run on the test data, and for a classifier its confusion matrix (row: label)."""
 
     data: str
     score: Score
@@ -97,7 +97,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_run(run: Path, data: Path | None, report: Callable[[str], None]) -> Evaluation:
-    """Scores the best weights of a run with NumPy. Raises CnncError."""
+    """Scores the best weights of a run, computed with NumPy. Raises CnncError."""
     saved = checkpoints.load(checkpoints.find(run, "best"))
     network = saved.network()
     dataset = open_data(network, data, report, saved.vocabulary)
@@ -106,9 +106,9 @@ def evaluate_run(run: Path, data: Path | None, report: Callable[[str], None]) ->
 
 
 def evaluate_model(session: Session, data: Path | None, report: Callable[[str], None]) -> Evaluation:
-    """Scores a model on onnxruntime, by the train section of the text that it carries. Raises CnncError.
+    """Scores a model, computed with onnxruntime, by the train section of the source that it carries. Raises CnncError.
 
-    Loss and metrics are those of `evaluate_run`, computed by the same code from the model's outputs.
+    Loss and metrics are computed from the model's outputs by the same code as in `evaluate_run`.
     """
     facts = session.facts
     network = trained_network(session)
@@ -125,45 +125,46 @@ def evaluate_model(session: Session, data: Path | None, report: Callable[[str], 
 
 
 def trained_network(session: Session) -> Network:
-    """The network of a model, checked again from the text that it carries. Raises CnncError E611 where it carries none."""
+    """The network of a model, checked again from the source that it carries.
+
+    Raises CnncError E611 where it carries none, or one without the model's inputs.
+    """
     facts = session.facts
     if not facts.source:
-        raise CnncError.of(
-            "E611", f"{session.name} does not carry the text of its network", help="say which data: `--on mnist`"
-        )
+        raise CnncError.of("E611", f"{session.name} does not carry its source", help="name the data set: `--on mnist`")
     trained_at = positive_sizes(facts.trained.get("sizes"))
     network = check(facts.source, facts.file, facts.settings, facts.at, kept=facts.includes, usual=trained_at)
     missing = [name for name in session.inputs if name not in network.require_graph().by_name]
     if missing:
-        raise CnncError.of("E611", f"{session.name} takes {missing[0]}, which the text that it carries has not")
+        raise CnncError.of("E611", f"{session.name} has the input {missing[0]}, which its source lacks")
     return network
 
 
 def _evaluate(objective: Objective, run: Runner, dataset: Dataset) -> Evaluation:
     with one_blas_thread():
         score = objective.measure(run, dataset.test)
-        matrix = confusion(objective, run, dataset.test) if objective.answers else []
+        matrix = confusion(objective, run, dataset.test) if objective.is_classifier else []
     return Evaluation(objective.recipe.data.name, score, dataset.classes, matrix)
 
 
 def training_summary(saved: Checkpoint, folder: Path) -> dict[str, Any] | None:
-    """How the training of a checkpoint went: epochs, its best score, and the test score where it is that of these weights.
+    """The training of a checkpoint for the model's metadata: epochs, best score, and the test score of these weights.
 
-    None where it was never trained.
+    None where it was not trained; `test` is None where these weights were not tested.
     """
     p, recipe = saved.progress, saved.network().recipe
     if recipe is None or not p.epoch:
         return None
     test = checkpoints.test_score(folder)
-    is_of_these = p.step == 0 and p.epoch == p.best_epoch + 1 == test.pop("epoch", 0)
+    is_tested = p.step == 0 and p.epoch == p.best_epoch + 1 == test.pop("epoch", 0)
     return {
         "epochs": p.epoch,
         "best_epoch": p.best_epoch + 1,
         "metric": recipe.metric,
-        "best": -p.best_rank if recipe.metric in LESS_IS_BETTER else p.best_rank,
+        "best": -p.best_rank if metric_named(recipe.metric).less_is_better else p.best_rank,
         "best_loss": p.best_loss,
         "judged_by": "validation" if recipe.data.val else "training",
-        "test": test if is_of_these else None,
+        "test": test if is_tested else None,
         "versions": saved.versions,
         "threads": saved.threads,
         **({"sizes": saved.sizes} if saved.sizes else {}),
@@ -171,7 +172,7 @@ def training_summary(saved: Checkpoint, folder: Path) -> dict[str, Any] | None:
 
 
 def free_folder(folder: Path) -> Path:
-    """The folder, or the first of folder-2, folder-3, ... that is not there yet: no run overwrites another."""
+    """The folder, or the first of folder-2, folder-3, ... that does not exist, so that no run overwrites another."""
     number, free = 1, folder
     while free.exists():
         number += 1

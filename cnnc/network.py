@@ -26,7 +26,7 @@ from cnnc.language.lower import Lowered, lower
 from cnnc.language.parse import MAX_TEXT, parse, parse_values
 from cnnc.language.suppress import silence
 from cnnc.recipe.reading import read
-from cnnc.recipe.statements import Recipe
+from cnnc.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from cnnc.report.summary import Row, Summary

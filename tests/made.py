@@ -14,7 +14,8 @@ from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
-from cnnc.recipe.statements import CrossEntropy, require
+from cnnc.recipe.losses import CrossEntropy
+from cnnc.recipe.recipe import require
 
 
 def dataset(network: Network, count: int, seed: int = 0) -> Dataset:

@@ -23,7 +23,7 @@ ALLOWED: Mapping[str, str] = {
     "onnx.metadata": "core graph ops data recipe network onnx.source_map",
     "onnx.run": "core diagnostics data onnx.metadata",
     "onnx.emit": "core diagnostics graph ops network reference onnx.source_map onnx.run",
-    "onnx.quantize": "core diagnostics graph ops data recipe network onnx.emit onnx.metadata onnx.run",
+    "onnx.quantize": "core diagnostics graph ops data network onnx.emit onnx.metadata onnx.run",
     "onnx.export": "core diagnostics graph network reference onnx.emit onnx.source_map onnx.metadata onnx.quantize",
     "onnx.importer": "core diagnostics language ops network reference training onnx.source_map onnx.emit onnx.run",
     "api": "core diagnostics data recipe network reference training onnx.emit onnx.export onnx.metadata onnx.quantize onnx.run",

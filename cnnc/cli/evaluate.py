@@ -84,10 +84,10 @@ def _score_on(session: Session, data: Path | None, name: str, json: bool) -> Non
 
 def _counts(evaluation: Evaluation) -> str:
     """The counts behind an accuracy, and the other metrics."""
-    from cnnc.recipe.metrics import shown
+    from cnnc.recipe.metrics import format_metric
 
     of = f" ({evaluation.score.right:,} of {evaluation.score.total:,})" if evaluation.confusion else ""
-    return of + "".join(f", {metric} {shown(metric, value)}" for metric, value in evaluation.score.others)
+    return of + "".join(f", {metric} {format_metric(metric, value)}" for metric, value in evaluation.score.others)
 
 
 def _class_names(evaluation: Evaluation) -> list[str]:

@@ -1,4 +1,4 @@
-"""`cnnc ops`: the layer reference in the terminal."""
+"""`cnnc ops`: the reference of layers and train statements in the terminal."""
 
 from __future__ import annotations
 
@@ -11,30 +11,37 @@ from cnnc.diagnostics import CnncError, nearest
 
 
 def ops(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A layer; without it, all of them.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/language.md.")] = False,
+    name: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]", help="A layer or train statement, e.g. conv, adam; default: list all of them."
+        ),
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table of layers in docs/language.md.")
+    ] = False,
 ) -> None:
-    """Show the layers: what they are and what they take."""
-    from cnnc.ops import OPS
+    """Show what layers and train statements do, and which arguments they take."""
     from cnnc.report import reference
 
     if markdown:
         say(reference.markdown())
-    elif name is None:
+    elif not name:
         say(reference.listing())
-    elif name in OPS:
-        say(reference.page(OPS[name]))
+    elif entries := reference.entries(" ".join(name)):
+        say("\n\n\n".join(map(reference.page, entries)))
     else:
-        raise CnncError.of("E010", f"no layer is named `{name}`", help=_instead(name))
+        words = " ".join(name)
+        raise CnncError.of("E010", f"no layer or train statement is named `{words}`", help=_suggestion(words))
 
 
-def _instead(name: str) -> str:
-    """What to ask for, where a name is no layer's."""
+def _suggestion(name: str) -> str:
+    """What to look up instead of a name that is unknown."""
     from cnnc.language.resolve import STATEMENTS
-    from cnnc.language.synonyms import known_elsewhere, of_the_train_section
-    from cnnc.ops import OPS
+    from cnnc.language.synonyms import known_elsewhere
+    from cnnc.report import reference
 
-    if name in STATEMENTS or of_the_train_section(name):
-        return f"`{name}` is a statement: docs/language.md has it; `cnnc ops` lists the layers"
-    near = known_elsewhere(name).partition(" ")[0] or nearest(name, OPS)
-    return f"did you mean `{near}`?" if near in OPS else "`cnnc ops` lists the layers"
+    if name in STATEMENTS:
+        return f"`{name}` is a statement of the language: see docs/language.md"
+    near = known_elsewhere(name).partition(" ")[0] or nearest(name, reference.names())
+    return f"did you mean `{near}`?" if near in reference.names() else "`cnnc ops` lists all of them"

@@ -9,7 +9,7 @@ from typing import Any
 from cnnc.cli.console import show, tell
 from cnnc.diagnostics import Diagnostic
 from cnnc.recipe.metrics import decimals
-from cnnc.training.run import Epoch, Run, Watcher
+from cnnc.training.run import Callback, Epoch, Run
 
 
 def _count(number: int, thing: str) -> str:
@@ -17,7 +17,7 @@ def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'s' if number != 1 else ''}"
 
 
-class ConsoleProgress(Watcher):
+class ConsoleProgress(Callback):
     """Shows speed and remaining time during an epoch (on a terminal), and prints one line after each epoch."""
 
     def __init__(self) -> None:
@@ -26,16 +26,16 @@ class ConsoleProgress(Watcher):
         self._examples = 0
         self._start_time = 0.0
 
-    def began(self, run: Run) -> None:
+    def on_start(self, run: Run) -> None:
         tell(
             f"{run.network.name}: {run.graph.total_parameters:,} parameters, {len(run.train):,} training {_noun(run)}, "
-            f"{len(run.validation):,} validation {_noun(run)}, {_count(run.recipe.epochs, 'epoch')} of {_count(run.steps, 'step')}"
+            f"{len(run.validation):,} validation {_noun(run)}, {_count(run.recipe.epochs, 'epoch')} of {_count(run.steps_per_epoch, 'step')}"
         )
         p = run.progress
         if p.epoch or p.step:
             if p.epoch >= run.recipe.epochs:
                 tell("all epochs are done; nothing to train")
-            elif run.is_enough:
+            elif run.stops_early:
                 tell(_why_stopped(run))
             else:
                 tell(f"resuming at epoch {p.epoch + 1}, step {p.step + 1}")
@@ -53,10 +53,10 @@ class ConsoleProgress(Watcher):
                 TimeRemainingColumn(),
             )
             self._bar = Progress(*columns, console=RichConsole(stderr=True), transient=True)
-            start = run.progress.epoch * run.steps + run.progress.step
+            start = run.progress.epoch * run.steps_per_epoch + run.progress.step
             self._task = self._bar.add_task(
                 "train",
-                total=run.recipe.epochs * run.steps,
+                total=run.recipe.epochs * run.steps_per_epoch,
                 completed=start,
                 epoch=run.progress.epoch + 1,
                 epochs=run.recipe.epochs,
@@ -66,23 +66,23 @@ class ConsoleProgress(Watcher):
             )
             self._bar.start()
 
-    def warned(self, run: Run, warning: Diagnostic) -> None:
+    def on_warning(self, run: Run, warning: Diagnostic) -> None:
         show([warning])
 
-    def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
+    def on_step(self, run: Run, epoch: int, step: int, loss: float) -> None:
         self._examples += run.recipe.batch
         if self._bar is not None:
             rate = self._examples / (time.perf_counter() - self._start_time)
             self._bar.update(self._task, advance=1, epoch=epoch + 1, loss=loss, rate=rate)
 
-    def finished_epoch(self, run: Run, epoch: Epoch) -> None:
+    def on_epoch(self, run: Run, epoch: Epoch) -> None:
         text = f"epoch {epoch.number + 1:>{len(str(run.recipe.epochs))}}/{run.recipe.epochs}  loss {decimals(epoch.train.loss)}"
-        if run.objective.answers:
+        if run.objective.is_classifier:
             text += f"  accuracy {epoch.train.accuracy:.2%}"
         if epoch.validation is not None:
             text += f"  val loss {decimals(epoch.validation.loss)}  val {epoch.validation}"
         text += f"  {epoch.images_per_second:,.0f} {_noun(run)}/s{'  best' if epoch.best else ''}"
-        if run.is_enough and run.progress.epoch < run.recipe.epochs:
+        if run.stops_early and run.progress.epoch < run.recipe.epochs:
             text += f"\n{_why_stopped(run)}"
         if self._bar is not None:
             self._bar.console.print(text, highlight=False)

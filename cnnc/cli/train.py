@@ -18,7 +18,7 @@ from cnnc.diagnostics import CnncError, Exit
 if TYPE_CHECKING:
     from cnnc.network import Network
     from cnnc.training.checkpoint import Checkpoint
-    from cnnc.training.run import Result, Run, Watcher
+    from cnnc.training.run import Callback, Result, Run
 
 
 class Log(StrEnum):
@@ -90,10 +90,10 @@ def train(
         folder = run or free_folder(Path("runs") / file.stem)
         _require_free(folder)
     show(network.diagnostics)
-    watcher = _watcher(log)
+    callback = _callback(log)
     resume_command = _resume_command(folder, data, export, log)
     try:
-        result = _train(network, folder, data, saved, watcher)
+        result = _train(network, folder, data, saved, callback)
     except Stopped:  # a second signal, which stops without saving
         if (folder / "last.safetensors").exists():
             tell(
@@ -122,12 +122,12 @@ def _dry_run(network: Network, data: Path | None, json: bool) -> None:
 
     from cnnc.recipe.metrics import decimals
     from cnnc.report.table import human_bytes
-    from cnnc.training.dry_run import rehearse
+    from cnnc.training.dry_run import dry_run
     from cnnc.training.loop import open_data, start
 
     dataset = open_data(network, data, tell)
     with TemporaryDirectory(prefix="cnnc-") as folder:
-        result = rehearse(start(network, dataset, Path(folder)))
+        result = dry_run(start(network, dataset, Path(folder)))
     if json:
         say_json(result._asdict(), indent=None)
         return
@@ -160,19 +160,19 @@ class _Signals:
         signal.signal(signal.SIGTERM, handle)
 
 
-def _watcher(log: Log | None) -> Watcher:
-    """The watchers of a run: console output, and TensorBoard if asked for. Raises CnncError E906."""
+def _callback(log: Log | None) -> Callback:
+    """The callbacks of a run: console output, and TensorBoard if asked for. Raises CnncError E906."""
     from cnnc.cli.progress import ConsoleProgress
-    from cnnc.training.run import Watchers
+    from cnnc.training.run import Callbacks
 
     if log is None:
         return ConsoleProgress()
     from cnnc.training.tensorboard import TensorBoard
 
-    return Watchers(TensorBoard(), ConsoleProgress())
+    return Callbacks(TensorBoard(), ConsoleProgress())
 
 
-def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint | None, watcher: Watcher) -> Result:
+def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint | None, callback: Callback) -> Result:
     from cnnc.cli.console import stop_on_signals
     from cnnc.training.loop import open_data, start
     from cnnc.training.loop import train as train_run
@@ -182,9 +182,9 @@ def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint 
     run: Run = start(network, dataset, folder, saved)
     _Signals.listen()
     try:
-        return train_run(run, watcher, Stopping(lambda: _Signals.asked))
+        return train_run(run, callback, Stopping(lambda: _Signals.asked))
     finally:
-        watcher.close()
+        callback.close()
         stop_on_signals()
 
 
@@ -266,7 +266,7 @@ def _resume_command(folder: Path, data: Path | None = None, export: Path | None 
 
 
 def _report(result: Result, json: bool) -> None:
-    from cnnc.recipe.metrics import finite, shown
+    from cnnc.recipe.metrics import finite, format_metric
 
     run, test = result.run, result.test
     assert test is not None
@@ -277,6 +277,6 @@ def _report(result: Result, json: bool) -> None:
         say_json(finite({**facts, "test": {**score, **dict(test.others)}}), indent=None)
         return
     of = f" ({test.right:,} of {test.total:,})" if test.metric == "accuracy" else ""
-    others = "".join(f", {metric} {shown(metric, value)}" for metric, value in test.others)
+    others = "".join(f", {metric} {format_metric(metric, value)}" for metric, value in test.others)
     say(f"test {test}{of}{others}, weights of epoch {run.progress.best_epoch + 1}")
     say(f"run {run.folder}")

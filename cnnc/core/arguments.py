@@ -2,7 +2,7 @@
 
 In: values as the language computes them (int, float, bool, `Word`, str, tuples, `Extents`). Out: values as a layer or
 training statement stores them, or a `BadValue` with the expected kind. Every layer (cnnc/ops) and every training
-statement (cnnc/recipe/statements.py) is a `Declared` whose fields are declared with `arg`. Binding, error messages, help
+statement (cnnc/recipe) is a `Declared` whose fields are declared with `arg`. Binding, error messages, help
 pages and the language reference read those fields.
 
 Example: `k: Axes = arg(PerAxis(1), help="window size")` stores `3` as (3, 3) on an image, and rejects `0`.
@@ -374,7 +374,7 @@ def _axes(rank: int) -> str:
 
 
 class ArgumentSpec(Record):
-    """The declaration of one argument: name, kind, default, help, long name, and whether it is positional."""
+    """The declaration of one argument: name, kind, default, help, long name, whether it is positional, and its unit."""
 
     name: str
     kind: Kind
@@ -382,6 +382,7 @@ class ArgumentSpec(Record):
     help: str
     long: str
     positional: bool
+    unit: str = ""
 
     @property
     def required(self) -> bool:
@@ -392,7 +393,9 @@ class ArgumentSpec(Record):
         return (self.name, self.long) if self.long else (self.name,)
 
 
-def arg(kind: Kind, *, help: str, default: Any = MISSING, long: str = "", positional: bool = False) -> Any:
+def arg(
+    kind: Kind, *, help: str, default: Any = MISSING, long: str = "", positional: bool = False, unit: str = ""
+) -> Any:
     """Declares a field of a `Declared` as an argument.
 
     `default` is a value of the language, which `kind.take` converts like one in the source; None means that leaving the
@@ -400,7 +403,7 @@ def arg(kind: Kind, *, help: str, default: Any = MISSING, long: str = "", positi
     phrase; that of a required argument completes "conv needs the number of output channels" if it is positional,
     and "conv needs `k`, the window size" if not.
     """
-    return ArgumentSpec("", kind, default, help, long, positional)
+    return ArgumentSpec("", kind, default, help, long, positional, unit)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(arg,))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.random_streams import Stream
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.sources import bad
@@ -25,7 +26,6 @@ HEADERS = ("label", "class", "target")
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SHOWN = 10
-_DRAW = 16  # the first word of the seed of this draw; training uses small ones
 
 
 def number(text: str) -> float | None:
@@ -79,7 +79,7 @@ def hold_back(count: int, labels: NDArray[np.int64] | None, request: Request, wh
     test = np.zeros(count, bool)
     for n, group in enumerate(groups):
         held = min(max(math.floor(len(group) * request.test + 0.5), 1), len(group) - 1)
-        test[np.random.default_rng([request.seed, _DRAW, n]).permutation(group)[:held]] = True
+        test[np.random.default_rng(Stream.TEST_SPLIT.key(request.seed, n)).permutation(group)[:held]] = True
     if not test.any():
         raise bad(
             str(where),

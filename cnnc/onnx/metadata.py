@@ -38,7 +38,6 @@ from cnnc.ops.dense import Input
 from cnnc.ops.norm import Normalize
 from cnnc.ops.sequence import Embed
 from cnnc.recipe.metrics import finite
-from cnnc.recipe.statements import CrossEntropy
 
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
 PRECISION = "cnnc.precision"
@@ -210,8 +209,8 @@ def _labelled_outputs(network: Network) -> tuple[str, ...]:
     if recipe is None:
         losses = [graph.outputs[0]]
     else:
-        losses = [loss.on or graph.outputs[0] for loss in recipe.losses if isinstance(loss, CrossEntropy)]
-        if losses and not isinstance(recipe.losses[0], CrossEntropy):
+        losses = [loss.on or graph.outputs[0] for loss in recipe.losses if loss.compares_with == "labels"]
+        if losses and recipe.losses[0].compares_with != "labels":
             losses.insert(0, "")  # the data's classes are those of the first loss alone
     found = []
     for name in losses:

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnc.core.arrays import Array, Weights
+from cnnc.core.random_streams import Stream
 from cnnc.core.tensor import Parameter
 from cnnc.graph.graph import Graph, Node, needed
 from cnnc.ops.base import Op
@@ -228,7 +229,7 @@ class StepRandom:
     step: int
 
     def __call__(self, layer: str) -> np.random.Generator:
-        return np.random.default_rng([self.seed, 2, self.epoch, self.step, *layer.encode()])
+        return np.random.default_rng(Stream.LAYERS.key(self.seed, self.epoch, self.step, layer))
 
 
 def random_of_shard(random: Random | None, shard: int) -> Random | None:

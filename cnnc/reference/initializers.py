@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cnnc.core.arrays import Array, Weights
+from cnnc.core.random_streams import Stream
 from cnnc.core.tensor import Parameter
 from cnnc.graph.graph import Graph
 
@@ -24,7 +25,7 @@ def initialize(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:
         for parameter in graph.parameters(node):
             name = f"{node.parameter_owner}.{parameter.name}"
             if name not in weights:
-                random = np.random.default_rng([seed, *name.encode()])
+                random = np.random.default_rng(Stream.INITIAL_WEIGHTS.key(seed, name))
                 weights[name] = _draw(parameter, random, node.name in before_relu).astype(dtype)
     return weights
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnnc.recipe.metrics import shown
+from cnnc.recipe.metrics import format_metric
 
 Data = Mapping[str, Any]
 _LISTED = 12
@@ -154,7 +154,7 @@ def trained(found: Data) -> str:
 
 
 def _shown(told: Data, value: float | None) -> str:
-    return "unbounded" if value is None else shown(told["metric"], value)
+    return "unbounded" if value is None else format_metric(told["metric"], value)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,56 +1,103 @@
-"""The layer reference, made from the ops: for the terminal, and for docs/language.md.
+"""The reference of layers and train statements, for the terminal (`cnnc ops`) and for docs/language.md.
 
-In: the table of ops. Out: text or Markdown. What is written of a layer stands with its class; nothing here
-names one.
+In: the tables of ops and of train statements. Out: plain text or Markdown, made from each class: its arguments, its
+docstring, its example.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from cnnc.core.arguments import ArgumentSpec
 from cnnc.ops import OPS, Op
+from cnnc.recipe.declaration import TRAIN_STATEMENTS, TrainStatement
+
+Entry = type[Op] | type[TrainStatement]
 
 
 def listing() -> str:
-    """Every layer with its arguments and its line of help."""
-    rows = [(signature(cls), first_line(cls)) for _, cls in sorted(OPS.items())]
-    width = max(len(left) for left, _ in rows if len(left) < 60)
-    return "\n".join(
-        f"{left:<{width}}  {right}" if len(left) <= width else f"{left}\n{'':<{width}}  {right}" for left, right in rows
-    )
+    """The layers and the train statements by group, each with its signature and the first line of its help."""
+    groups: list[tuple[str, Sequence[Entry]]] = [
+        ("Layers", [cls for _, cls in sorted(OPS.items())]),
+        ("Train section", [kinds[""] for kinds in TRAIN_STATEMENTS.values() if "" in kinds]),
+    ]
+    groups += [
+        (f"Train section, {k}", list(kinds.values())) for k, kinds in TRAIN_STATEMENTS.items() if "" not in kinds
+    ]
+    return "\n\n".join(f"{title}\n{_rows(classes)}" for title, classes in groups)
 
 
-def page(cls: type[Op]) -> str:
-    """One layer: signature, what it is, its arguments, an example."""
+def entries(name: str) -> list[Entry]:
+    """What goes by this name: a layer, a train statement (`batch`), all its kinds (`optimizer`), a kind (`adam`).
+
+    Several where a name is both, as clip. A keyword and a kind may be given together: `optimizer adam`.
+    """
+    found: list[Entry] = [OPS[name]] if name in OPS else []
+    for keyword, kinds in TRAIN_STATEMENTS.items():
+        found += [cls for kind, cls in kinds.items() if name in (keyword, kind, f"{keyword} {kind}")]
+    return found
+
+
+def names() -> list[str]:
+    """Every name that `entries` knows."""
+    kinds = (kind for group in TRAIN_STATEMENTS.values() for kind in group if kind)
+    return [*OPS, *TRAIN_STATEMENTS, *kinds]
+
+
+def page(cls: Entry) -> str:
+    """One layer or statement: signature, description, arguments with kind, unit and default, an example."""
     lines = [signature(cls), "", inspect.cleandoc(cls.__doc__ or "")]
     if cls.arguments:
-        names = [_keys(spec) for spec in cls.arguments]
-        width = max(map(len, names))
+        keys = [_keys(spec) for spec in cls.arguments]
+        width = max(map(len, keys))
         lines += ["", "Arguments:"]
-        for spec, name in zip(cls.arguments, names, strict=True):
-            lines.append(f"  {name:<{width}}  {spec.help}; {_kind(spec)}{_default(spec)}")
+        for spec, key in zip(cls.arguments, keys, strict=True):
+            lines.append(f"  {key:<{width}}  {spec.help}; {_kind(spec)}{_unit_and_default(spec)}")
     lines += ["", f"Example: {cls.example}"]
     return "\n".join(lines)
 
 
 def markdown() -> str:
     """All layers as a Markdown table, for docs/language.md."""
-    lines = ["| layer | arguments | meaning |", "|---|---|---|"]
-    for keyword, cls in sorted(OPS.items()):
+    return _table("layer", [cls for _, cls in sorted(OPS.items())])
+
+
+def train_markdown() -> str:
+    """All train statements as a Markdown table, for docs/language.md."""
+    return _table("statement", [cls for kinds in TRAIN_STATEMENTS.values() for cls in kinds.values()])
+
+
+def _table(title: str, classes: Sequence[Entry]) -> str:
+    lines = [f"| {title} | arguments | meaning |", "|---|---|---|"]
+    for cls in classes:
         arguments = ", ".join(f"`{_keys(spec)}`{_default(spec)}" for spec in cls.arguments) or "none"
-        lines.append(f"| `{keyword}` | {_cell(arguments)} | {_cell(first_line(cls))} |")
+        lines.append(f"| `{_head(cls)}` | {_cell(arguments)} | {_cell(first_line(cls))} |")
     return "\n".join(lines)
+
+
+def _rows(classes: Sequence[Entry]) -> str:
+    """A line for each class, the help in one column; below the signature where that is long."""
+    rows = [(signature(cls), first_line(cls)) for cls in classes]
+    width = max((len(left) for left, _ in rows if len(left) < 60), default=0)
+    return "\n".join(
+        f"{left:<{width}}  {right}" if len(left) <= width else f"{left}\n{'':<{width}}  {right}" for left, right in rows
+    )
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def signature(cls: type[Op]) -> str:
-    """`conv OUT k= [s=1] [p=0] ...`: what must be given stands bare, the rest in brackets."""
-    parts = [cls.keyword]
+def _head(cls: Entry) -> str:
+    """The words that it begins with: `conv`, `optimizer adam`."""
+    return f"{cls.keyword} {cls.kind}".strip() if issubclass(cls, TrainStatement) else cls.keyword
+
+
+def signature(cls: Entry) -> str:
+    """`conv OUT k= [s=1] [p=0] ...`: required arguments, then optional ones in brackets."""
+    parts = [_head(cls)]
     for spec in cls.arguments:
         text = spec.name.upper() if spec.positional else f"{spec.name}="
         if not spec.required and not spec.positional:
@@ -59,7 +106,7 @@ def signature(cls: type[Op]) -> str:
     return " ".join(parts)
 
 
-def first_line(cls: type[Op]) -> str:
+def first_line(cls: Entry) -> str:
     return (inspect.getdoc(cls) or "").partition("\n")[0]
 
 
@@ -69,6 +116,11 @@ def _keys(spec: ArgumentSpec) -> str:
 
 def _kind(spec: ArgumentSpec) -> str:
     return f"takes {spec.kind.describe()}"
+
+
+def _unit_and_default(spec: ArgumentSpec) -> str:
+    """` (pixels) (default 0)`, each where there is one."""
+    return (f" ({spec.unit})" if spec.unit else "") + _default(spec)
 
 
 def _default(spec: ArgumentSpec) -> str:

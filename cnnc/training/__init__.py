@@ -1,1 +1,1 @@
-"""The training loop and its parts: losses, optimizers, schedules, augmentation, checkpoints, run folders."""
+"""The training loop and its parts: losses, optimizers, metrics, augmentation, checkpoints, run folders."""

@@ -1,8 +1,8 @@
-"""Checkpoints: everything that a run needs to go on as if it had never stopped.
+"""Checkpoints: everything that a run needs to be resumed.
 
-In and out: a safetensors file, written whole or not at all. Tensors are `weights/...` and `slots/...`; the
-rest is JSON in the header, and a SHA-256 over all of it tells a damaged file. Nothing in it depends on
-the clock, so equal runs make equal files.
+In and out: a safetensors file, written completely or not at all. Tensors are `weights/...` and `slots/...`; the rest is
+JSON in the header, with a SHA-256 over all of it, which detects damaged files. Nothing in it depends on the clock, so
+equal runs write equal files.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
 
 FORMAT = "cnnc-checkpoint-1"
-_KINDS = {"<f4": "F32", "<f8": "F64", "<i8": "I64"}
+_DTYPES = {"<f4": "F32", "<f8": "F64", "<i8": "I64"}
 RUN_FILES = ("curves.svg", "last.safetensors", "best.safetensors", "metrics.jsonl", "network.cnn", "test.json")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: `step` batches into `epoch` (both from 0), with the epoch's sums so far.
+    """How far a run has come: `step` batches into `epoch` (both from 0), with the sums of this epoch so far.
 
-    Random choices are functions of the seed, the epoch and the step, so these three are the whole
-    state of the generators. `best_epoch` is the last of equally good ones, `improved_epoch` the first.
+    `right` of `answers` predictions were correct, `seen` examples were used. `best_epoch` is the last of equally good
+    epochs, `improved_epoch` the first. Random choices are functions of the seed, the epoch and the step, so no
+    generator has a state to save. The names of the fields are keys in the file.
     """
 
     epoch: int = 0
@@ -49,8 +50,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run at one moment. `source` is the network's text, `settings` what the command line changed in it, `sizes` what
-    its symbols are in training."""
+    """The state of a run.
+
+    `source` is the network's source, `settings` are those of the command line (`--set`), `sizes` those of its symbols
+    in training.
+    """
 
     file: str
     source: str
@@ -66,10 +70,10 @@ class Checkpoint:
     sizes: dict[str, int] = field(default_factory=dict)
 
     def network(self, at: Mapping[str, int] | None = None, settings: Sequence[str] | None = None) -> Network:
-        """The network, checked again from its text, at the sizes that it is trained at.
+        """Checks the source again, and returns the network at the sizes of training.
 
-        `at` fixes sizes of symbols; `settings` stand for those of the run. Raises CnncError where this cnnc no longer
-        takes it.
+        `at` fixes sizes of symbols; `settings` replace those of the run. Raises CnncError where this version of cnnc
+        reports errors, or E605 where the weights do not fit.
         """
         settings = self.settings if settings is None else settings
         network = check(self.source, self.file, settings, at, kept=self.includes, usual=self.sizes)
@@ -77,20 +81,20 @@ class Checkpoint:
         return network
 
     def require_fit(self, network: Network) -> None:
-        """Raises CnncError E605 where the weights are not those of this network."""
-        wanted = {name: parameter.shape for name, parameter in network.require_graph().weights.items()}
-        found = {name: array.shape for name, array in self.weights.items()}
-        for name in sorted(wanted.keys() | found.keys()):
-            if wanted.get(name) != found.get(name):
+        """Raises CnncError E605 where the names or shapes of the weights are not those of this network."""
+        expected = {name: parameter.shape for name, parameter in network.require_graph().weights.items()}
+        saved = {name: array.shape for name, array in self.weights.items()}
+        for name in sorted(expected.keys() | saved.keys()):
+            if expected.get(name) != saved.get(name):
                 raise CnncError.of(
                     "E605",
-                    f"the checkpoint does not fit the network: {name} is {_by(found.get(name))} there, "
-                    f"{_by(wanted.get(name))} here",
+                    f"the checkpoint does not fit the network: {name} is {_by(saved.get(name))} in the checkpoint, "
+                    f"{_by(expected.get(name))} in the network",
                 )
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint whole. Raises CnncError E902."""
+    """Writes a checkpoint, completely or not at all. Raises CnncError E902."""
     tensors = {f"weights/{k}": v for k, v in checkpoint.weights.items()}
     tensors |= {f"slots/{k}": v for k, v in checkpoint.slots.items()}
     tensors = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
@@ -114,15 +118,15 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def _serialized(tensors: dict[str, Array], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:
-    """A safetensors file in parts: the length of its header, the header, each tensor as it lies in memory.
+    """A safetensors file in parts: the length of its header, the header, the bytes of each tensor.
 
-    The library writes metadata in an order that changes from run to run, and holds all tensors twice meanwhile.
+    The library's own `save` writes metadata in an order that changes from run to run, and copies all tensors.
     """
     header: dict[str, Any] = {"__metadata__": metadata}
     end = 0
     for name, array in tensors.items():
         begin, end = end, end + array.nbytes
-        header[name] = {"dtype": _KINDS[array.dtype.str], "shape": array.shape, "data_offsets": (begin, end)}
+        header[name] = {"dtype": _DTYPES[array.dtype.str], "shape": array.shape, "data_offsets": (begin, end)}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
     yield len(text).to_bytes(8, "little")
@@ -132,38 +136,38 @@ def _serialized(tensors: dict[str, Array], metadata: dict[str, str]) -> Iterator
 
 
 def load(path: Path) -> Checkpoint:
-    """Reads a checkpoint. Raises CnncError E901 where it cannot be read, E605 where it is damaged or no checkpoint."""
+    """Reads a checkpoint. Raises CnncError E901 where it cannot be read, E605 where it is damaged or another file."""
     data = read_bytes(path)
     try:
         metadata = _metadata(data)
         tensors = safetensors.load(data)
         if metadata["digest"] != _digest(tensors, metadata["cnnc"]):
-            raise ValueError("its content is not what was written")
+            raise ValueError("its checksum does not match")
         return _checkpoint(json.loads(metadata["cnnc"]), tensors)
-    except Exception as error:  # whatever a parser makes of a stranger's bytes
+    except Exception as error:  # a parser may raise anything on an untrusted file
         raise CnncError.of(
             "E605",
-            f"{path} is damaged or no checkpoint: {_reason(error)}",
-            help=f"`cnnc import {path}` makes a network and a checkpoint of a model"
+            f"{path} is damaged or not a checkpoint: {_reason(error)}",
+            help=f"`cnnc import {path}` turns a model into a network and a checkpoint"
             if path.suffix == ".onnx"
-            else "the run's other checkpoint (best or last) may be whole",
+            else "the run's other checkpoint (best or last) may be intact",
         ) from error
 
 
 def _metadata(data: bytes) -> dict[str, str]:
-    """What the header of a checkpoint says beside its tensors. Raises ValueError where there is none."""
+    """The metadata in the header of a checkpoint. Raises ValueError where it has none."""
     if not data:
         raise ValueError("it is empty")
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > len(data) - 8:
-        raise ValueError("it is cut short, or another kind of file")
+        raise ValueError("it is truncated, or another kind of file")
     try:
         header = json.loads(data[8 : 8 + length])
     except (ValueError, RecursionError):
         raise ValueError("its header cannot be read") from None
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise ValueError("its header is not of cnnc's making")
+        raise ValueError("its header was not written by cnnc")
     return metadata
 
 
@@ -189,36 +193,39 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
 
 
 def _by(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else "x".join(map(str, shape)) or "a number"
+    return "missing" if shape is None else "x".join(map(str, shape)) or "a scalar"
 
 
 def find(run: Path, which: str = "best") -> Path:
-    """The checkpoint of a run folder (or the file itself). Raises CnncError E606 where there is none."""
+    """The path of a checkpoint: `which` (best or last) of a run folder, else its last one; a file is returned as it is.
+
+    Raises CnncError E606 where there is none.
+    """
     if run.is_file():
         return run
     for name in dict.fromkeys((which, "last")):
         path = run / f"{name}.safetensors"
         if path.is_file():
             return path
-    what = "holds no checkpoint" if run.is_dir() else "does not exist"
-    raise CnncError.of("E606", f"{run} {what}", help="`cnnc train FILE` makes a run folder, runs/NAME")
+    problem = "holds no checkpoint" if run.is_dir() else "does not exist"
+    raise CnncError.of("E606", f"{run} {problem}", help="`cnnc train FILE` writes a run folder, runs/NAME")
 
 
 def test_score(run: Path) -> dict[str, Any]:
-    """What test.json of a run folder says: the epoch of the weights, and their score; empty without a sound one."""
+    """The content of test.json in a run folder: the epoch of the weights, and their score; {} where it cannot be read."""
     try:
-        found = json.loads((run / "test.json").read_bytes())
+        facts = json.loads((run / "test.json").read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _digest(tensors: dict[str, Array], text: str) -> str:
-    whole = hashlib.sha256(text.encode())
+    digest = hashlib.sha256(text.encode())
     for name, array in sorted(tensors.items()):
-        whole.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-        whole.update(np.ascontiguousarray(array).data)
-    return whole.hexdigest()
+        digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,6 @@
-"""The curves of a run as a picture: loss and metric over epochs, in SVG.
+"""Draws the curves of a run: loss and metric over epochs, as SVG.
 
-In: the lines of metrics.jsonl. Out: the text of an SVG file, which any browser shows. Nothing is drawn by a library:
-two polylines a panel do not need one.
+In: the lines of metrics.jsonl. Out: an SVG document, which any browser shows.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ def curves(lines: Sequence[str], title: str) -> str:
     )
 
 
-def _panel(name: str, rows: Sequence[dict[str, Any]], place: int) -> str:
-    found = {share: _points(rows, f"{share}_{name}") for share in _COLOURS}
-    values = [y for points in found.values() for _, y in points]
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+def _panel(name: str, rows: Sequence[dict[str, Any]], column: int) -> str:
+    curves_by_split = {split: _points(rows, f"{split}_{name}") for split in _COLOURS}
+    heights = [y for points in curves_by_split.values() for _, y in points]
+    low, high = (min(heights), max(heights)) if heights else (0.0, 1.0)
     high = high if high > low else low + 1.0
     last = max(1, len(rows))
-    x0, y0 = LEFT + place * (WIDTH + LEFT + GAP // 2), TOP
+    x0, y0 = LEFT + column * (WIDTH + LEFT + GAP // 2), TOP
     parts = [
         f'<text x="{x0}" y="{y0 - 10}" font-weight="bold">{escape(name)}</text>',
         f'<rect x="{x0}" y="{y0}" width="{WIDTH}" height="{HEIGHT}" fill="none" stroke="#999"/>',
@@ -46,14 +45,14 @@ def _panel(name: str, rows: Sequence[dict[str, Any]], place: int) -> str:
         label = f"{high - (high - low) * part / 4:.4g}"
         parts.append(f'<line x1="{x0}" x2="{x0 + WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#eee"/>')
         parts.append(f'<text x="{x0 - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
-    for number, (share, points) in enumerate(found.items()):
-        places = [(x0 + WIDTH * (x - 1) / max(1, last - 1), y0 + HEIGHT * (high - y) / (high - low)) for x, y in points]
-        text = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        colour = _COLOURS[share]
+    for number, (split, points) in enumerate(curves_by_split.items()):
+        pixels = [(x0 + WIDTH * (x - 1) / max(1, last - 1), y0 + HEIGHT * (high - y) / (high - low)) for x, y in points]
+        text = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
+        colour = _COLOURS[split]
         parts.append(f'<polyline points="{text}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{colour}"/>' for x, y in places]
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{colour}"/>' for x, y in pixels]
         if points:
-            parts.append(f'<text x="{x0 + 80 + 60 * number}" y="{y0 - 10}" fill="{colour}">{share}</text>')
+            parts.append(f'<text x="{x0 + 80 + 60 * number}" y="{y0 - 10}" fill="{colour}">{split}</text>')
     parts.append(f'<text x="{x0}" y="{y0 + HEIGHT + 16}">1</text>')
     parts.append(f'<text x="{x0 + WIDTH}" y="{y0 + HEIGHT + 16}" text-anchor="end">epoch {last}</text>')
     return "".join(parts)

@@ -1,6 +1,6 @@
-"""A rehearsal of a run: what it would take, from two steps of it.
+"""`cnnc train --dry-run`: time and memory of a run, from two of its steps.
 
-In: a run that is prepared. Out: `Rehearsal`: speed, memory, the first loss. Nothing is saved.
+In: a run that `loop.start` prepared. Out: `DryRun`. Nothing is saved.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 from cnnc.core.process_memory import MemoryMeter
 from cnnc.graph.analysis import training_memory
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
-from cnnc.training.loop import one_step, working
+from cnnc.training.loop import one_step, worker_processes
 from cnnc.training.run import Run
 
 
-class Rehearsal(NamedTuple):
-    """What a run would take: seconds a step, examples a second, seconds in all; the first loss beside chance's.
+class DryRun(NamedTuple):
+    """The first loss and that of guessing; seconds per step, examples per second (`rate`), and seconds for all epochs.
 
-    Bytes: what `cnnc check --batch` predicts, what it really grew by (None where the system does not tell), and the
-    most that the process held.
+    In bytes: the training memory that `cnnc check --batch` estimates, by how much the process really grew (None where
+    the system does not say), and the peak of the process. The fields are the keys of `--json`.
     """
 
     loss: float
@@ -35,20 +35,20 @@ class Rehearsal(NamedTuple):
     peak: int
 
 
-def rehearse(run: Run) -> Rehearsal:
-    """Two steps of a run, the second of them timed; nothing is saved. Raises CnncError E701."""
+def dry_run(run: Run) -> DryRun:
+    """Runs two steps and times the second; nothing is saved. Raises CnncError E701."""
     batch = min(run.recipe.batch, len(run.train))
-    meter = MemoryMeter(run.held)
+    meter = MemoryMeter(run.state_bytes)
     inputs = tuple(column[np.arange(batch)] for column in run.train.inputs)
     targets = tuple(column[np.arange(batch)] for column in run.train.targets)
     keep_memory()
-    with one_blas_thread(), working(run), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # overflow is looked for, and said in our own words
+    with one_blas_thread(), worker_processes(run), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a loss that is not finite is reported as E701
         loss, _, _ = one_step(run, 0, 0, inputs, targets)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         one_step(run, 0, 1, inputs, targets)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         growth, whole = run.memory(meter)
-    total = seconds * run.steps * run.recipe.epochs
+    total = seconds * run.steps_per_epoch * run.recipe.epochs
     predicted = training_memory(run.graph, batch, run.recipe.slots)
-    return Rehearsal(loss, run.objective.chance, seconds, batch / seconds, total, predicted, growth, whole)
+    return DryRun(loss, run.objective.chance, seconds, batch / seconds, total, predicted, growth, whole)

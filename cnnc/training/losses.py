@@ -1,83 +1,112 @@
-"""Losses: the mean over a batch, and its gradient.
+"""The losses: the mean over a batch, and its gradient, in a table keyed by the classes of recipe/losses.py.
 
-Values and targets are channels last, as inside the engine: (N, C), or (N, *spatial, C) with label maps (N, *spatial).
+In: the statement, activations and targets, channels last as inside the engine: (N, C), or (N, *spatial, C) with label
+maps of (N, *spatial). Out: `LossValue`.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from cnnc.core.arrays import Array
-from cnnc.recipe import statements as recipe
+from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
 from cnnc.reference.activation import logistic
 
 
-class Loss(NamedTuple):
-    """`value` is the batch's mean loss, `gradient` that of the values, of their shape."""
+class LossValue(NamedTuple):
+    """The mean loss of a batch, and its gradient with respect to the activations, of their shape."""
 
     value: float
     gradient: Array
 
 
-def loss_of(kind: recipe.Loss, values: Array, target: Array) -> Loss:
-    """The loss of a batch. For cross_entropy and bce `values` are scores, before softmax or sigmoid."""
-    match kind:
-        case recipe.CrossEntropy():
-            return cross_entropy(values, target, kind.smoothing, kind.ignore)
-        case recipe.Mse():
-            return _mean(values, np.square(values - target), 2 * (values - target))
-        case recipe.L1():
-            return _mean(values, np.abs(values - target), np.sign(values - target))
-        case recipe.Huber():
-            return _huber(values, target, kind.delta)
-        case recipe.Bce():
-            return _binary(values, target)
+LossFunction = Callable[[Any, Array, Array], LossValue]
+"""(statement, activations, targets) -> LossValue"""
+
+LOSSES: dict[type[Loss], LossFunction] = {}
+
+F = TypeVar("F", bound=LossFunction)
 
 
-def cross_entropy(scores: Array, labels: Array, smoothing: float = 0.0, ignore: int | None = None) -> Loss:
-    """−Σ t·log softmax(scores), in nats, mean over what counts; scores (..., C), labels (...) of int64.
+def loss_of(cls: type[Loss]) -> Callable[[F], F]:
+    """Registers the function of a loss."""
 
-    The target t is 1 − smoothing for the label's class and smoothing/C for each (Szegedy et al. 2016, section 7).
-    The largest score is taken off first, so that exp never overflows.
+    def register(function: F) -> F:
+        LOSSES[cls] = function
+        return function
+
+    return register
+
+
+def compute_loss(loss: Loss, activations: Array, target: Array) -> LossValue:
+    """The loss of a batch. Losses that name layers in `before` take scores, the input of such a layer."""
+    return LOSSES[type(loss)](loss, activations, target)
+
+
+@loss_of(CrossEntropy)
+def _cross_entropy(loss: CrossEntropy, scores: Array, labels: Array) -> LossValue:
+    return cross_entropy(scores, labels, loss.smoothing, loss.ignore)
+
+
+def cross_entropy(scores: Array, labels: Array, smoothing: float = 0.0, ignore: int | None = None) -> LossValue:
+    """−Σ t·log softmax(scores), in nats, mean over the labels that count; scores (..., C), labels (...) of int64.
+
+    The target t is 1 − smoothing for the label's class, plus smoothing/C for each class (Szegedy et al. 2016, section 7).
+    The largest score is subtracted first, so that exp cannot overflow.
     """
     classes = scores.shape[-1]
-    flat, wanted = scores.reshape(-1, classes), labels.reshape(-1)  # (R, C), (R,)
-    counts = None if ignore is None else wanted != ignore
-    total = len(wanted) if counts is None else max(1, int(counts.sum()))
-    places = wanted if counts is None else np.where(counts, wanted, 0)
-    rows = np.arange(len(wanted))
-    shifted = flat - flat.max(-1, keepdims=True)
+    flat_scores, flat_labels = scores.reshape(-1, classes), labels.reshape(-1)  # (R, C), (R,)
+    counts = None if ignore is None else flat_labels != ignore
+    total = len(flat_labels) if counts is None else max(1, int(counts.sum()))
+    columns = flat_labels if counts is None else np.where(counts, flat_labels, 0)
+    rows = np.arange(len(flat_labels))
+    shifted = flat_scores - flat_scores.max(-1, keepdims=True)
     e = np.exp(shifted)
     sums = e.sum(-1, keepdims=True)
     logs = np.log(sums[:, 0])
-    losses = logs - shifted[rows, places]
+    losses = logs - shifted[rows, columns]
     gradient = e / sums
     real = scores.dtype.type
     if smoothing:
         losses = (1 - smoothing) * losses + smoothing * (logs - shifted.mean(-1))
         gradient -= real(smoothing / classes)
-    gradient[rows, places] -= real(1 - smoothing)
+    gradient[rows, columns] -= real(1 - smoothing)
     if counts is not None:
         losses, gradient = losses * counts, gradient * counts[:, None]
     gradient /= real(total)
-    return Loss(float(losses.sum(dtype=np.float64) / total), gradient.reshape(scores.shape))
+    return LossValue(float(losses.sum(dtype=np.float64) / total), gradient.reshape(scores.shape))
 
 
-def _mean(values: Array, losses: Array, gradient: Array) -> Loss:
-    return Loss(float(losses.mean(dtype=np.float64)), gradient / values.dtype.type(values.size))
+@loss_of(Mse)
+def _mse(loss: Mse, outputs: Array, target: Array) -> LossValue:
+    return _mean(outputs, np.square(outputs - target), 2 * (outputs - target))
 
 
-def _huber(values: Array, target: Array, delta: float) -> Loss:
+@loss_of(L1)
+def _l1(loss: L1, outputs: Array, target: Array) -> LossValue:
+    return _mean(outputs, np.abs(outputs - target), np.sign(outputs - target))
+
+
+@loss_of(Huber)
+def _huber(loss: Huber, outputs: Array, target: Array) -> LossValue:
     """d²/2 where |d| ≤ δ, else δ·(|d| − δ/2) (Huber 1964)."""
-    d = values - target
+    delta = loss.delta
+    d = outputs - target
     far = np.abs(d)
     losses = np.where(far <= delta, 0.5 * d * d, delta * (far - 0.5 * delta))
-    return _mean(values, losses, np.clip(d, -delta, delta))
+    return _mean(outputs, losses, np.clip(d, -delta, delta))
 
 
-def _binary(scores: Array, target: Array) -> Loss:
+@loss_of(Bce)
+def _bce(loss: Bce, scores: Array, target: Array) -> LossValue:
     """max(x, 0) − x·t + log(1 + exp(−|x|)), which cannot overflow; its gradient is sigmoid(x) − t."""
     losses = np.maximum(scores, 0) - scores * target + np.log1p(np.exp(-np.abs(scores)))
     return _mean(scores, losses, logistic(scores) - target)
+
+
+def _mean(activations: Array, losses: Array, gradient: Array) -> LossValue:
+    """The mean over all elements of losses and gradients per element."""
+    return LossValue(float(losses.mean(dtype=np.float64)), gradient / activations.dtype.type(activations.size))

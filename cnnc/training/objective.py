@@ -1,7 +1,8 @@
-"""What a network is trained for: its losses on its outputs, and what is counted beside them.
+"""What a network is trained for: its losses on its outputs, and its metrics.
 
-In: a graph, a recipe, a data set. Out: `Objective`, which turns the values of a batch into a loss and the
-gradients that backward begins with, and `Score`s. Before the first step it checks that outputs and targets fit.
+In: a graph, a recipe, a data set. Out: `Objective`, which turns the activations of a batch into a loss and the
+gradients with which the backward pass starts, and scores a network on examples. It checks that outputs and targets fit
+before the first step (E610).
 """
 
 from __future__ import annotations
@@ -16,31 +17,31 @@ from cnnc.core.arrays import Array, Weights
 from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph, Node
-from cnnc.ops.activation import LogSoftmax, Sigmoid, Softmax
-from cnnc.recipe import statements as recipes
-from cnnc.recipe.metrics import LESS_IS_BETTER, shown
-from cnnc.recipe.statements import CrossEntropy, Recipe
+from cnnc.recipe.losses import Loss
+from cnnc.recipe.metrics import format_metric, metric_named
+from cnnc.recipe.recipe import Recipe
 from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Trace, forward
 from cnnc.reference.layout import to_channels_last
-from cnnc.training.losses import loss_of
+from cnnc.training.losses import compute_loss
+from cnnc.training.metrics import COUNTERS, Confusion, Counter, count_correct
 
 EVAL_BATCH = 256
-"""At most so many examples are scored at once; no more than a training step takes, which fits into memory."""
+"""Examples per batch in scoring, at most; a batch is no larger than that of training, which fits into memory."""
 
 _SLACK = 1e-5
-"""So far beyond 0 and 1 a target of bce may lie, by rounding."""
+"""How far targets may lie outside `Loss.target_range`, by rounding."""
 
 Feeds = dict[str, Array]
 Runner = Callable[[Feeds], Trace]
-"""Runs a batch; the trace holds the values that the losses look at."""
+"""Runs a batch; the trace holds the activations that the losses read."""
 
 
 class Score(NamedTuple):
-    """A network on a set of examples: its mean loss, and the metric that decides.
+    """A network's score on a set of examples: the mean loss, and the metric that decides which epoch is best.
 
-    `right` of `total` answers were right (pixels, for label maps; 0 where nothing is right or wrong); `value` is
-    the metric where it is not the accuracy; `others` are further metrics asked for.
+    `right` of `total` predictions are correct (pixels, for label maps; 0 where no loss compares with labels); `value`
+    is the metric where it is not the accuracy; `others` are the further metrics.
     """
 
     right: int
@@ -56,103 +57,106 @@ class Score(NamedTuple):
 
     @property
     def result(self) -> float:
-        """The metric's value."""
+        """The value of the metric."""
         return self.accuracy if self.value is None else self.value
 
     @property
     def rank(self) -> float:
-        """The result, turned so that more is better."""
-        return -self.result if self.metric in LESS_IS_BETTER else self.result
+        """The value of the metric, negated where less is better."""
+        return -self.result if metric_named(self.metric).less_is_better else self.result
 
     def as_dict(self) -> dict[str, float]:
-        """The score for programs: the loss, every metric by its name, and what was counted."""
-        found = {"right": self.right, "total": self.total, "loss": self.loss, self.metric: self.result}
-        return {**found, **dict(self.others)}
+        """The score for JSON: the loss, every metric by its name, and the counts of the accuracy."""
+        counts = {"right": self.right, "total": self.total, "loss": self.loss, self.metric: self.result}
+        return {**counts, **dict(self.others)}
 
     def __str__(self) -> str:
-        return f"{self.metric} {shown(self.metric, self.result)}"
+        return f"{self.metric} {format_metric(self.metric, self.result)}"
 
 
 class Term(NamedTuple):
-    """One loss: the node it looks at (scores, before a final softmax), and its column of targets (None: the input)."""
+    """One loss of the sum.
 
-    loss: recipes.Loss
+    `output` is the network's output, `node` the layer whose activation the loss reads: the output, or the layer before
+    an activation that the loss includes. `column` is the column of targets, None for the network's input.
+    """
+
+    loss: Loss
     node: Node
     output: Node
     column: int | None
 
 
-class Batch(NamedTuple):
-    """What a batch came to: the weighted sum of losses, and where backward begins."""
+class BatchLoss(NamedTuple):
+    """The weighted sum of losses of a batch, and its gradients by the name of the layer whose activation they are of."""
 
     loss: float
-    seeds: dict[str, Array]
+    gradients: dict[str, Array]
 
 
 class Objective:
-    """The losses and metrics of a recipe on a graph."""
+    """The losses and metrics of a recipe on a graph. Raises CnncError E610 where an output does not fit its targets."""
 
     def __init__(self, graph: Graph, recipe: Recipe, data: Dataset) -> None:
         self.graph = graph
         self.recipe = recipe
         columns = len(data.train.targets)
         self.terms = tuple(_term(graph, loss, columns) for loss in recipe.losses)
-        self.labelled = next((t for t in self.terms if isinstance(t.loss, CrossEntropy)), None)
-        self.valued = next((t for t in self.terms if not isinstance(t.loss, CrossEntropy)), None)
+        self.term_by_target = {term.loss.compares_with: term for term in reversed(self.terms)}  # the first of each
         self.input = graph.inputs[0].name
-        self.classes = len(data.classes)
         for term in self.terms:
             _check(term, data, graph)
         reads_input = any(term.column is None for term in self.terms)
-        self.wanted = tuple(dict.fromkeys([t.node.name for t in self.terms] + ([self.input] if reads_input else [])))
+        names = [term.node.name for term in self.terms] + ([self.input] if reads_input else [])
+        self.activations = tuple(dict.fromkeys(names))
+        """The names of the layers whose activations the losses read."""
 
     @property
-    def answers(self) -> bool:
-        """Whether a loss is a classification, whose answers are right or wrong; the first of those counts."""
-        return self.labelled is not None
+    def is_classifier(self) -> bool:
+        """Whether a loss compares with labels, so that predictions are right or wrong; the first such loss counts."""
+        return "labels" in self.term_by_target
 
     @property
     def chance(self) -> float | None:
-        """The loss of guessing among equally likely classes, ln(classes); None where the loss is another, or several."""
-        if self.labelled is None or len(self.terms) > 1:
+        """The loss of guessing among equally likely classes; None without such a loss, or with several losses."""
+        if len(self.terms) > 1:
             return None
-        return self.labelled.loss.weight * math.log(self.labelled.node.type.channels)
+        (term,) = self.terms
+        guessing = term.loss.guessing(term.node.type.channels)
+        return None if guessing is None else term.loss.weight * guessing
 
-    def batch(self, trace: Trace, targets: tuple[Array, ...]) -> Batch:
-        """The loss of a batch whose wanted values are in the trace, and its gradients."""
-        total, seeds = 0.0, dict[str, Array]()
+    def batch(self, trace: Trace, targets: tuple[Array, ...]) -> BatchLoss:
+        """The loss of a batch and its gradients; the trace holds `activations`."""
+        total, gradients = 0.0, dict[str, Array]()
         for term in self.terms:
-            values = trace.values[term.node.name]
-            found = loss_of(term.loss, values, self._target(term, trace.values, targets))
-            total += term.loss.weight * found.value
-            part = found.gradient if term.loss.weight == 1 else found.gradient * values.dtype.type(term.loss.weight)
-            seeds[term.node.name] = seeds[term.node.name] + part if term.node.name in seeds else part
-        return Batch(total, seeds)
+            name, weight = term.node.name, term.loss.weight
+            outputs = trace.values[name]
+            value, gradient = compute_loss(term.loss, outputs, self._target(term, trace.values, targets))
+            total += weight * value
+            if weight != 1:
+                gradient = gradient * outputs.dtype.type(weight)
+            gradients[name] = gradients[name] + gradient if name in gradients else gradient
+        return BatchLoss(total, gradients)
 
     def right(self, trace: Trace, targets: tuple[Array, ...]) -> tuple[int, int]:
-        """How many answers are right, of how many; (0, 0) where no loss is a classification."""
-        term = self.labelled
+        """How many predictions are correct, of how many; (0, 0) where no loss compares with labels."""
+        term = self.term_by_target.get("labels")
         if term is None:
             return 0, 0
-        assert isinstance(term.loss, CrossEntropy)
         labels = self._target(term, trace.values, targets)
-        hits = trace.values[term.node.name].argmax(-1).reshape(labels.shape) == labels
-        if term.loss.ignore is not None:
-            counted = labels != term.loss.ignore
-            return int((hits & counted).sum()), int(counted.sum())
-        return int(hits.sum()), labels.size
+        return count_correct(trace.values[term.node.name], labels, term.loss.ignored_label)
 
-    def _target(self, term: Term, values: Mapping[str, Array], targets: tuple[Array, ...]) -> Array:
-        """The target of a loss, in the layout of the engine."""
+    def _target(self, term: Term, activations: Mapping[str, Array], targets: tuple[Array, ...]) -> Array:
+        """The target of a loss, channels last."""
         if term.column is None:
-            return values[self.input]
+            return activations[self.input]
         target = targets[term.column]
-        if isinstance(term.loss, CrossEntropy):
+        if term.loss.compares_with == "labels":
             return target
-        made = values[term.node.name]
+        output = activations[term.node.name]
         if target.dtype == np.uint8:
             target = target / np.float32(255)
-        moved: Array = to_channels_last(np.asarray(target, made.dtype)).reshape(made.shape)
+        moved: Array = to_channels_last(np.asarray(target, output.dtype)).reshape(output.shape)
         return moved
 
     def parts(self, examples: Split) -> Iterator[slice]:
@@ -161,45 +165,60 @@ class Objective:
         return (slice(start, start + batch) for start in range(0, len(examples), batch))
 
     def network(self, weights: Weights) -> Runner:
-        """What runs the network itself, in the mode of use (no dropout, running statistics)."""
-        return lambda feeds: forward(self.graph, weights, feeds, outputs=self.wanted)
+        """Runs the network as in inference: no dropout, running statistics."""
+        return lambda feeds: forward(self.graph, weights, feeds, outputs=self.activations)
 
     def model(self, run: Callable[[Feeds], Mapping[str, Array]], outputs: Sequence[str]) -> Runner:
-        """What stands in for the network where a model of it gives its outputs, channels first, by name.
+        """Runs an exported model in place of the network; `run` gives its outputs by name, channels first.
 
-        Raises CnncError E609 where the model lacks an output that a loss looks at.
+        Raises CnncError E609 where the model lacks an output that a loss needs.
         """
         names = {term: next((n.name for n in (term.node, term.output) if n.name in outputs), "") for term in self.terms}
         missing = next((term.output.name for term, name in names.items() if not name), None)
         if missing is not None:
-            raise CnncError.of("E609", f"the model has no output {missing}, on which its score is counted")
+            raise CnncError.of("E609", f"the model has no output {missing}, which its score is computed from")
 
-        def values(feeds: Feeds) -> Trace:
-            made = run(feeds)
-            found = {t.node.name: _scores(t, name, to_channels_last(made[name])) for t, name in names.items()}
-            if self.input in self.wanted:
+        def runner(feeds: Feeds) -> Trace:
+            results = run(feeds)
+            activations = {t.node.name: _scores(t, name, to_channels_last(results[name])) for t, name in names.items()}
+            if self.input in self.activations:
                 entry = feeds[self.input]
                 scaled = entry / np.float32(255) if entry.dtype == np.uint8 else entry
-                found[self.input] = to_channels_last(np.asarray(scaled, np.float32))
-            return Trace(found)
+                activations[self.input] = to_channels_last(np.asarray(scaled, np.float32))
+            return Trace(activations)
 
-        return values
+        return runner
 
     def evaluate(self, weights: Weights, examples: Split) -> Score:
-        """The score of the network on examples."""
+        """The score of the network with these weights on examples."""
         return self.measure(self.network(weights), examples)
 
     def measure(self, run: Runner, examples: Split) -> Score:
-        """The score of whatever runs on examples: the network, or a model of it."""
-        loss = 0.0
-        counts = _Counts(self.recipe, self.classes)
-        for feeds, targets in self._batches(examples):
+        """The score on examples of the network or of an exported model of it."""
+        loss, right, total = 0.0, 0, 0
+        metrics = self.recipe.metrics or (self.recipe.metric,)
+        counters = [COUNTERS[metric_named(name)]() for name in metrics]
+        for feeds, targets in self.batches(examples):
             trace = run(feeds)
             loss += self.batch(trace, targets).loss * len(next(iter(feeds.values())))
-            counts.add(self, trace, targets)
-        return counts.score(loss / max(1, len(examples)), len(examples))
+            batch_right, batch_total = self.right(trace, targets)
+            right, total = right + batch_right, total + batch_total
+            for name, counter in zip(metrics, counters, strict=True):
+                self._count(name, counter, trace, targets)
+        (first, value), *others = [(name, counter.value()) for name, counter in zip(metrics, counters, strict=True)]
+        mean = loss / max(1, len(examples))
+        return Score(right, total or len(examples), mean, first, None if first == "accuracy" else value, tuple(others))
 
-    def _batches(self, examples: Split) -> Iterator[tuple[Feeds, tuple[Array, ...]]]:
+    def _count(self, metric: str, counter: Counter, trace: Trace, targets: tuple[Array, ...]) -> None:
+        """Counts a batch on the first loss that compares with what the metric compares with."""
+        term = self.term_by_target[metric_named(metric).compares_with]
+        outputs, target = trace.values[term.node.name], self._target(term, trace.values, targets)
+        if term.loss.compares_with == "values" and term.node is not term.output:
+            outputs = OUTPUTS[term.output.op.keyword](outputs)
+        counter.add(outputs, target, term.loss.ignored_label)
+
+    def batches(self, examples: Split) -> Iterator[tuple[Feeds, tuple[Array, ...]]]:
+        """The examples in batches: inputs by name, and targets."""
         for part in self.parts(examples):
             yield (
                 feeds_of(self.graph, tuple(c[part] for c in examples.inputs)),
@@ -208,158 +227,118 @@ class Objective:
 
 
 def confusion(objective: Objective, run: Runner, examples: Split) -> list[list[int]]:
-    """How often each class (row) was taken for each (column). Raises CnncError E609 where the net is no classifier."""
-    if not objective.answers:
+    """How often each class (row) was predicted as each class (column). Raises CnncError E609 for other networks."""
+    term = objective.term_by_target.get("labels")
+    if term is None:
         raise CnncError.of("E609", "only a classifier has a confusion matrix")
-    counts = _Counts(objective.recipe.replace(metrics=("iou",)), objective.classes)
-    for feeds, targets in objective._batches(examples):
-        counts.add(objective, run(feeds), targets)
-    assert counts.confusion is not None
-    found: list[list[int]] = counts.confusion.tolist()
-    return found
+    counts = Confusion()
+    for feeds, targets in objective.batches(examples):
+        trace = run(feeds)
+        labels = objective._target(term, trace.values, targets)
+        counts.add(trace.values[term.node.name], labels, term.loss.ignored_label)
+    assert counts.matrix is not None
+    matrix: list[list[int]] = counts.matrix.tolist()
+    return matrix
 
 
-class _Counts:
-    """Sums that metrics are made of, over batches; each is counted on the first loss that it goes with."""
-
-    def __init__(self, recipe: Recipe, classes: int) -> None:
-        self.metrics = recipe.metrics or (recipe.metric,)
-        self.right = self.total = self.top5 = 0
-        self.squares, self.elements = 0.0, 0
-        self.confusion: Array | None = None
-        self.classes = classes
-
-    def add(self, objective: Objective, trace: Trace, targets: tuple[Array, ...]) -> None:
-        right, total = objective.right(trace, targets)
-        self.right += right
-        self.total += total
-        if (term := objective.labelled) is not None:
-            assert isinstance(term.loss, CrossEntropy)
-            values, target = trace.values[term.node.name], objective._target(term, trace.values, targets)
-            if "top5" in self.metrics:
-                flat = values.reshape(-1, values.shape[-1])
-                best = np.argpartition(-flat, min(4, flat.shape[1] - 1), axis=-1)[:, :5]
-                self.top5 += int((best == target.reshape(-1, 1)).any(-1).sum())
-            if "iou" in self.metrics:
-                self._confuse(values.argmax(-1).reshape(-1), target.reshape(-1), values.shape[-1], term.loss.ignore)
-        if (term := objective.valued) is not None:
-            made, target = _final(term, trace.values[term.node.name]), objective._target(term, trace.values, targets)
-            self.squares += float(np.square(made - target).sum(dtype=np.float64))
-            self.elements += made.size
-
-    def _confuse(self, found: Array, wanted: Array, classes: int, ignore: int | None) -> None:
-        if ignore is not None:
-            kept = wanted != ignore
-            found, wanted = found[kept], wanted[kept]
-        pairs = np.bincount(wanted * classes + found, minlength=classes * classes).reshape(classes, classes)
-        self.confusion = pairs if self.confusion is None else self.confusion + pairs
-
-    def value(self, metric: str) -> float:
-        if metric == "accuracy":
-            return self.right / max(1, self.total)
-        if metric == "top5":
-            return self.top5 / max(1, self.total)
-        if metric == "iou":
-            return mean_iou(self.confusion) if self.confusion is not None else 0.0
-        mse = self.squares / max(1, self.elements)
-        return mse if metric == "mse" else (10 * math.log10(1 / mse) if mse else math.inf)
-
-    def score(self, loss: float, examples: int) -> Score:
-        first, *rest = self.metrics
-        others = tuple((metric, self.value(metric)) for metric in rest)
-        value = None if first == "accuracy" else self.value(first)
-        return Score(self.right, self.total or examples, loss, first, value, others)
+_TINY = np.finfo(np.float32).tiny
 
 
-def mean_iou(confusion: Array) -> float:
-    """The mean over classes of intersection over union, of those that occur (Everingham et al. 2015)."""
-    both = np.diag(confusion)
-    either = confusion.sum(0) + confusion.sum(1) - both
-    seen = either > 0
-    return float((both[seen] / either[seen]).mean()) if seen.any() else 0.0
+def _scores_of_softmax(probabilities: Array) -> Array:
+    """The scores up to a constant, on which no loss and no prediction depends."""
+    scores: Array = np.log(np.maximum(probabilities.astype(np.float32, copy=False), _TINY))
+    return scores
 
 
-def _final(term: Term, values: Array) -> Array:
-    """The value of the output itself, where the loss looked before its sigmoid."""
-    return values if term.node is term.output else logistic(values)
+def _scores_of_sigmoid(probabilities: Array) -> Array:
+    p = np.clip(probabilities.astype(np.float32, copy=False).astype(np.float64), _TINY, 1 - 2.0**-25)
+    scores: Array = np.log(p / (1 - p)).astype(np.float32)
+    return scores
 
 
-def _scores(term: Term, name: str, values: Array) -> Array:
-    """What the loss looks at, from a model's output `name`: the scores that softmax or sigmoid turn into it.
+SCORES: dict[str, Callable[[Array], Array]] = {
+    "softmax": _scores_of_softmax,
+    "log_softmax": lambda outputs: outputs,  # differs from the scores by a constant
+    "sigmoid": _scores_of_sigmoid,
+}
+"""For each layer that a loss may include (`Loss.before`): its input from its output, for models that give the output."""
 
-    log softmax differs from the scores by a number that no loss or answer depends on.
-    """
-    if name == term.node.name or isinstance(term.output.op, LogSoftmax):
-        return values
-    values = values.astype(np.float32, copy=False)
-    least = np.finfo(np.float32).tiny
-    if isinstance(term.output.op, Softmax):
-        return np.log(np.maximum(values, least))
-    p = np.clip(values.astype(np.float64), least, 1 - 2.0**-25)
-    return np.log(p / (1 - p)).astype(np.float32)
+OUTPUTS: dict[str, Callable[[Array], Array]] = {"sigmoid": logistic}
+"""For each layer that a loss on values may include: its output from its input, for the metrics."""
 
 
-def _term(graph: Graph, loss: recipes.Loss, columns: int) -> Term:
+def _scores(term: Term, name: str, activation: Array) -> Array:
+    """What the loss reads, from the activation of the model's output `name`."""
+    return activation if name == term.node.name else SCORES[term.output.op.keyword](activation)
+
+
+def _term(graph: Graph, loss: Loss, columns: int) -> Term:
+    """A loss with its layers and its column of targets. Raises CnncError E610 where the data has no targets."""
     output = graph.by_name[loss.on or graph.outputs[0]]
-    node = output
-    if isinstance(loss, CrossEntropy) and isinstance(output.op, Softmax | LogSoftmax):
-        node = graph.by_name[output.inputs[0]]
-    if isinstance(loss, recipes.Bce) and isinstance(output.op, Sigmoid):
-        node = graph.by_name[output.inputs[0]]
-    if getattr(loss, "target", None) == "input":
+    node = graph.by_name[output.inputs[0]] if output.op.keyword in loss.before else output
+    if loss.of_input:
         return Term(loss, node, output, None)
     if not columns:
-        help = "give it targets, or compare with the input: `loss mse target=input`"
+        help = "add targets to the data, or compare with the input: `loss mse target=input`"
         raise CnncError(Diagnostic("E610", "the data has no targets for this output", output.span, help=help))
-    place = graph.outputs.index(output.name)
-    return Term(loss, node, output, place if place < columns else 0)
+    index = graph.outputs.index(output.name)
+    return Term(loss, node, output, index if index < columns else 0)
 
 
 def _check(term: Term, data: Dataset, graph: Graph) -> None:
-    """Raises CnncError E610 where an output and its targets do not go together."""
+    """Raises CnncError E610 where an output does not fit its targets."""
     column = data.train.inputs[0] if term.column is None else data.train.targets[term.column]
     problem, help = "", ""
-    if isinstance(term.loss, CrossEntropy):
-        problem, help = _classes_problem(term, data)
+    if term.loss.compares_with == "labels":
+        problem, help = _labels_problem(term, data)
     elif term.column is not None and column.dtype == np.int64:
         problem = f"{term.loss.kind} compares with values; {data.name} has labels of {_by(column)}"
-        help = "save values as floats, `y.astype(np.float32)`; for labels there is `loss cross_entropy`"
+        help = "save values as floats, `y.astype(np.float32)`; for labels use `loss cross_entropy`"
     elif term.column is not None and column.shape[1:] != term.node.type.shape:
         problem = f"{data.name} has targets of {_by(column)}; the output is {term.node.type}"
-    elif isinstance(term.loss, recipes.Bce) and column.dtype.kind == "f":
-        low, high = _range(column)
-        if low < -_SLACK or high > 1 + _SLACK:
-            what = "inputs" if term.column is None else "targets"
-            problem = f"bce compares with values from 0 to 1; {data.name} has {what} from {low:g} to {high:g}"
-            help = "bring them to 0..1, or use `loss mse`"
+    elif term.loss.target_range is not None and column.dtype.kind == "f":
+        problem, help = _range_problem(term, data.name, column)
     if problem:
         raise CnncError(Diagnostic("E610", problem, term.output.span, label="this output", help=help))
 
 
-def _classes_problem(term: Term, data: Dataset) -> tuple[str, str]:
+def _range_problem(term: Term, data: str, column: Column) -> tuple[str, str]:
+    """What is wrong with values outside the range of the loss, and what helps; ("", "") where all lie within."""
+    assert term.loss.target_range is not None
+    least, most = term.loss.target_range
+    low, high = _range(column)
+    if least - _SLACK <= low and high <= most + _SLACK:
+        return "", ""
+    what = "inputs" if term.column is None else "targets"
+    problem = (
+        f"{term.loss.kind} compares with values from {least:g} to {most:g}; {data} has {what} from {low:g} to {high:g}"
+    )
+    return problem, f"scale them to {least:g}..{most:g}, or use `loss mse`"
+
+
+def _labels_problem(term: Term, data: Dataset) -> tuple[str, str]:
     """What is wrong with labels for this output, and what helps; ("", "") where they fit."""
     assert term.column is not None
     target, shape = data.train.targets[term.column], term.node.type.shape
     if target.dtype != np.int64:
-        found = f"cross_entropy needs labels; {data.name} has targets of {_by(target)} {target.dtype}"
+        problem = f"{term.loss.kind} needs labels; {data.name} has targets of {_by(target)} {target.dtype}"
         one_hot = target.shape[1:] == shape and shape[0] > 1
-        way = "y.argmax(1)" if one_hot else "y.astype(np.int64)"
-        return found, f"labels are whole numbers from 0 on: save `{way}`"
+        fix = "y.argmax(1)" if one_hot else "y.astype(np.int64)"
+        return problem, f"labels are whole numbers from 0: save `{fix}`"
     pooled = shape[1:] if any(size != 1 for size in shape[1:]) else ()
     if target.shape[1:] not in (pooled, shape[1:]):
-        found = f"{data.name} has labels of {_by(target)}; the output is {'x'.join(map(str, shape))}"
-        return found, "labels are the numbers of classes: save `y.argmax(1)`" if target.shape[1:] == shape else ""
+        problem = f"{data.name} has labels of {_by(target)}; the output is {'x'.join(map(str, shape))}"
+        return problem, "labels are numbers of classes: save `y.argmax(1)`" if target.shape[1:] == shape else ""
     if term.column == 0 and data.classes and shape[0] != len(data.classes):
         return f"{data.name} has {len(data.classes)} classes; the output has {shape[0]}", ""
-    ignored = term.loss.ignore if isinstance(term.loss, CrossEntropy) else None
-    largest = max(_range(part.targets[term.column], ignored)[1] for part in (data.train, data.test))
+    largest = max(_range(part.targets[term.column], term.loss.ignored_label)[1] for part in (data.train, data.test))
     if largest >= shape[0]:
         return f"{data.name} has the label {largest:g}; the output has {shape[0]} classes", "labels count from 0"
     return "", ""
 
 
 def _range(column: Column, ignored: int | None = None) -> tuple[float, float]:
-    """The least and the largest value of a column, read a part at a time; those that are `ignored` left out."""
+    """The least and the largest value of a column without those that are `ignored`; read in parts of 1,024 rows."""
     low, high = math.inf, -math.inf
     for start in range(0, len(column), 1024):
         part = np.asarray(column[start : start + 1024])
@@ -374,7 +353,7 @@ def _by(target: Column) -> str:
 
 
 def feeds_of(graph: Graph, inputs: tuple[Any, ...]) -> dict[str, Array]:
-    """Batches of the inputs by name. Raises CnncError E607 where their numbers differ."""
+    """Batches of the inputs by name. Raises CnncError E607 where their number is not that of the network's inputs."""
     if len(inputs) != len(graph.inputs):
         raise CnncError.of("E607", f"the data has {len(inputs)} inputs; the network takes {len(graph.inputs)}")
     return {node.name: batch for node, batch in zip(graph.inputs, inputs, strict=True)}

@@ -1,64 +1,72 @@
-"""Optimizers: the published update rules, in place on the weights.
+"""The optimizers: the published update rules, in a table keyed by the classes of recipe/optimizers.py.
 
-In: weights, gradients, the learning rate, and the optimizer's slots (its state, by weight and slot name).
-The slots belong to the caller, who keeps them in the checkpoint.
+In: weights, gradients, the learning rate, and the optimizer's slots (its state, by weight and slot name). Out: nothing;
+weights and slots are updated in place. The caller keeps the slots and saves them in checkpoints.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from cnnc.core.arrays import Array, Weights
-from cnnc.recipe.statements import Adam, AdamW, Optimizer, RmsProp, Sgd
+from cnnc.recipe.optimizers import Adam, AdamW, Optimizer, RmsProp, Sgd
 
-BLOCK = 1 << 16  # numbers at a time: with the slots they stay in the cache while a rule goes over them
+BLOCK = 1 << 16  # elements at a time: weight, gradient and slots stay in the cache while a rule runs over them
+
+Rule = Callable[..., None]
+"""(optimizer, rate, step, weight, gradient, *slots): one step of one weight, in place on weight and slots, elementwise.
+
+`step` counts from 1, or is 0 for an optimizer without `counts_steps`. Slots begin as zeros and come in the order of
+`Optimizer.slots`. The gradient is left as it is.
+"""
+
+UPDATES: dict[type[Optimizer], Rule] = {}
+
+F = TypeVar("F", bound=Rule)
+
+
+def update_of(cls: type[Optimizer]) -> Callable[[F], F]:
+    """Registers the update rule of an optimizer."""
+
+    def register(rule: F) -> F:
+        UPDATES[cls] = rule
+        return rule
+
+    return register
 
 
 def update(optimizer: Optimizer, weights: Weights, gradients: Mapping[str, Array], slots: Weights, rate: float) -> None:
-    """One step. `slots` is empty at first, and filled here."""
-    steps = 0
-    if isinstance(optimizer, Adam | AdamW):
-        count = slots.setdefault("steps", np.zeros((), np.int64))
-        count += 1
-        steps = int(count)
-    names = _slots_of(optimizer)
+    """One step for all weights that have a gradient. `slots` is empty before the first step, and is filled here."""
+    rule = UPDATES[type(optimizer)]
+    step = _count_step(slots) if optimizer.counts_steps else 0
+    names = optimizer.slots
     for name, gradient in gradients.items():
         weight = weights[name]
-        held = [_slot(slots, f"{name}.{slot}", weight) for slot in names]
-        for parts in _blocks(weight, gradient, *held):
-            match optimizer:
-                case Sgd():
-                    _sgd(optimizer, rate, *parts)
-                case RmsProp():
-                    _rmsprop(optimizer, rate, *parts)
-                case _:
-                    _adam(optimizer, rate, steps, *parts)
+        state = [_slot(slots, f"{name}.{slot}", weight) for slot in names]
+        for block in _blocks(weight, gradient, *state):
+            rule(optimizer, rate, step, *block)
 
 
-def _slots_of(optimizer: Optimizer) -> tuple[str, ...]:
-    """What the optimizer keeps for each weight."""
-    match optimizer:
-        case Sgd():
-            return ("velocity",) if optimizer.momentum else ()
-        case RmsProp():
-            return ("square", "velocity") if optimizer.momentum else ("square",)
-        case _:
-            return ("mean", "square")
+def _count_step(slots: Weights) -> int:
+    count = slots.setdefault("steps", np.zeros((), np.int64))
+    count += 1
+    return int(count)
 
 
 def _slot(slots: Weights, name: str, weight: Array) -> Array:
-    """A slot of a weight, of zeros at first."""
-    found = slots.get(name)
-    if found is None:
-        found = slots[name] = np.zeros_like(weight)
-    return found
+    """A slot of a weight; zeros at first."""
+    slot = slots.get(name)
+    if slot is None:
+        slot = slots[name] = np.zeros_like(weight)
+    return slot
 
 
 def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
-    """Arrays of one shape, a run of each at a time. All but the second, the gradient, are written to."""
+    """Arrays of one shape, as blocks of BLOCK elements each. All but the second, the gradient, are written to."""
     if arrays[0].size <= BLOCK or not all(array.flags.c_contiguous for array in arrays):
         yield arrays
         return
@@ -68,15 +76,16 @@ def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
 
 
 def clip(gradients: Mapping[str, Array], norm: float) -> None:
-    """Scales all gradients down together, in place, where their common norm is above this (Pascanu et al. 2013)."""
+    """Scales all gradients down, in place, where the norm of all of them together exceeds `norm` (Pascanu et al. 2013)."""
     total = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients.values()))
     if total > norm:
         for gradient in gradients.values():
             gradient *= gradient.dtype.type(norm / total)
 
 
-def _sgd(op: Sgd, rate: float, weight: Array, gradient: Array, velocity: Array | None = None) -> None:
-    """v ← μ·v + g; w ← w − rate·v, or, looking ahead, w − rate·(g + μ·v)."""
+@update_of(Sgd)
+def _sgd(op: Sgd, rate: float, step: int, weight: Array, gradient: Array, velocity: Array | None = None) -> None:
+    """v ← μ·v + g; w ← w − rate·v, or with Nesterov momentum w − rate·(g + μ·v)."""
     if op.weight_decay:
         gradient = gradient + weight * weight.dtype.type(op.weight_decay)
     if velocity is not None:
@@ -86,18 +95,28 @@ def _sgd(op: Sgd, rate: float, weight: Array, gradient: Array, velocity: Array |
     weight -= gradient * weight.dtype.type(rate)
 
 
-def _adam(op: Adam | AdamW, rate: float, step: int, weight: Array, gradient: Array, mean: Array, square: Array) -> None:
-    """m and v are running means of g and g²; w ← w − rate·m̂/(sqrt(v̂) + eps) (Kingma & Ba 2015, algorithm 1).
-
-    AdamW takes rate·weight_decay of the weight away first, Adam adds weight_decay·w to g.
-    """
-    real = weight.dtype.type
+@update_of(Adam)
+def _adam(op: Adam, rate: float, step: int, weight: Array, gradient: Array, mean: Array, square: Array) -> None:
+    """g ← g + weight_decay·w, then `_adam_step`."""
     if op.weight_decay:
-        if isinstance(op, AdamW):
-            weight *= real(1 - rate * op.weight_decay)
-        else:
-            gradient = gradient + weight * real(op.weight_decay)
-    change = gradient - mean  # one array beside the slots is all that the step takes
+        gradient = gradient + weight * weight.dtype.type(op.weight_decay)
+    _adam_step(op, rate, step, weight, gradient, mean, square)
+
+
+@update_of(AdamW)
+def _adamw(op: AdamW, rate: float, step: int, weight: Array, gradient: Array, mean: Array, square: Array) -> None:
+    """w ← w − rate·weight_decay·w, then `_adam_step` (Loshchilov & Hutter 2019, algorithm 2)."""
+    if op.weight_decay:
+        weight *= weight.dtype.type(1 - rate * op.weight_decay)
+    _adam_step(op, rate, step, weight, gradient, mean, square)
+
+
+def _adam_step(
+    op: Adam | AdamW, rate: float, step: int, weight: Array, gradient: Array, mean: Array, square: Array
+) -> None:
+    """m and v are running means of g and g²; w ← w − rate·m̂/(sqrt(v̂) + eps) (Kingma & Ba 2015, algorithm 1)."""
+    real = weight.dtype.type
+    change = gradient - mean  # the only array that a step allocates
     change *= real(1 - op.beta1)
     mean += change
     square *= real(op.beta2)
@@ -107,13 +126,20 @@ def _adam(op: Adam | AdamW, rate: float, step: int, weight: Array, gradient: Arr
     root = np.sqrt(square, out=change)
     root /= real(math.sqrt(1 - op.beta2**step))
     root += real(op.eps)
-    step_by = np.divide(mean, root, out=root)
-    step_by *= real(rate / (1 - op.beta1**step))
-    weight -= step_by
+    delta = np.divide(mean, root, out=root)
+    delta *= real(rate / (1 - op.beta1**step))
+    weight -= delta
 
 
+@update_of(RmsProp)
 def _rmsprop(
-    op: RmsProp, rate: float, weight: Array, gradient: Array, square: Array, velocity: Array | None = None
+    op: RmsProp,
+    rate: float,
+    step: int,
+    weight: Array,
+    gradient: Array,
+    square: Array,
+    velocity: Array | None = None,
 ) -> None:
     """v ← decay·v + (1 − decay)·g²; w ← w − rate·g/(sqrt(v) + eps), through a velocity where there is momentum."""
     real = weight.dtype.type
@@ -121,9 +147,9 @@ def _rmsprop(
         gradient = gradient + weight * real(op.weight_decay)
     square *= real(op.decay)
     square += gradient * gradient * real(1 - op.decay)
-    step = gradient / (np.sqrt(square) + real(op.eps))
+    delta = gradient / (np.sqrt(square) + real(op.eps))
     if velocity is not None:
         velocity *= real(op.momentum)
-        velocity += step
-        step = velocity
-    weight -= step * real(rate)
+        velocity += delta
+        delta = velocity
+    weight -= delta * real(rate)

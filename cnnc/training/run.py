@@ -1,7 +1,6 @@
-"""A run under way, what came of it, and who is told of it.
+"""The state of a training run, its results, and the callbacks that it reports to.
 
-In: what `loop.start` has prepared. Out: nothing; these are values, and the `Watcher` that hears of them. No step is
-taken here.
+`loop.start` makes a `Run`, `loop.train` advances it, calls the `Callback`, and returns a `Result`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from cnnc.diagnostics import Diagnostic
 from cnnc.graph.for_training import for_training
 from cnnc.graph.graph import Graph, verify
 from cnnc.network import Network
-from cnnc.recipe.statements import Recipe
+from cnnc.recipe.recipe import Recipe
 from cnnc.reference.parallel.processes import WorkerPool
 from cnnc.training.checkpoint import Progress
 from cnnc.training.objective import Objective, Score
@@ -27,7 +26,7 @@ from cnnc.training.objective import Objective, Score
 
 @dataclass
 class Run:
-    """A run under way."""
+    """A run and its state; training changes `weights`, `slots` and `progress`."""
 
     network: Network
     recipe: Recipe
@@ -43,29 +42,28 @@ class Run:
     workers: WorkerPool | None = None
 
     @cached_property
-    def stepped(self) -> Graph:
-        """What a training step runs."""
-        return verify(for_training(self.graph, self.objective.wanted))
+    def training_graph(self) -> Graph:
+        """The graph that a training step runs."""
+        return verify(for_training(self.graph, self.objective.activations))
 
     @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
+    def steps_per_epoch(self) -> int:
+        """The number of batches in an epoch; the last one may be smaller."""
         return -(-len(self.train) // self.recipe.batch)
 
     @property
-    def is_enough(self) -> bool:
-        """Whether validation has not improved for as many epochs as `stop patience=` allows; as good as before is no
-        better."""
+    def stops_early(self) -> bool:
+        """Whether validation has not improved for `stop patience=` epochs; an equal score is no improvement."""
         p, stop = self.progress, self.recipe.stop
         return stop is not None and p.epoch > 0 and p.epoch - 1 - p.improved_epoch >= stop.patience
 
     @property
-    def held(self) -> int:
+    def state_bytes(self) -> int:
         """Bytes of weights and slots."""
         return sum(array.nbytes for array in (*self.weights.values(), *self.slots.values()))
 
     def memory(self, meter: MemoryMeter) -> tuple[int | None, int]:
-        """By how much this process and its workers have grown, and what they held at most, in bytes."""
+        """By how many bytes this process and its workers have grown (None where the system does not say), and their peak."""
         growth, whole = meter.growth, meter.process_peak
         for more, all_of_it in self.workers.memory() if self.workers is not None else ():
             growth = None if growth is None or more is None else growth + more
@@ -74,9 +72,9 @@ class Run:
 
 
 class Result(NamedTuple):
-    """The end of a run. `test` is the score of the best weights on the test set, None where it was stopped.
+    """The end of a run. `test` is the score of the best weights on the test set, None where the run was stopped.
 
-    `memory` is by how many bytes the process has grown in training, None where the system does not tell.
+    `memory` is by how many bytes the process has grown in training, None where the system does not say.
     """
 
     run: Run
@@ -86,9 +84,10 @@ class Result(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """What one epoch came to; `validation` is None without a validation share.
+    """The results of one epoch; `validation` is None without validation data.
 
-    `memory` is by how many bytes the process has grown since training began (None where the system does not tell).
+    `number` counts from 0, `rate` is the learning rate at its start. `memory` is by how many bytes the process has
+    grown since training began (None where the system does not say).
     """
 
     number: int
@@ -101,53 +100,53 @@ class Epoch(NamedTuple):
     best: bool
 
 
-class Watcher:
-    """Is told how training goes. The base class is silent."""
+class Callback:
+    """What a run calls as it advances. The methods of the base class do nothing."""
 
-    def began(self, run: Run) -> None:
-        """Before the first step."""
+    def on_start(self, run: Run) -> None:
+        """Called before the first step."""
 
-    def warned(self, run: Run, warning: Diagnostic) -> None:
-        """Where something is legal and hardly meant."""
+    def on_warning(self, run: Run, warning: Diagnostic) -> None:
+        """Called for what is legal but probably unintended."""
 
-    def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
-        """After each step; both count from 0."""
+    def on_step(self, run: Run, epoch: int, step: int, loss: float) -> None:
+        """Called after each step; epoch and step count from 0."""
 
-    def finished_epoch(self, run: Run, epoch: Epoch) -> None:
-        """After each epoch."""
-
-    def close(self) -> None:
-        """At the end, however training ended. Whoever made the watcher calls it."""
-
-
-class Watchers(Watcher):
-    """Several that are told the same."""
-
-    def __init__(self, *watchers: Watcher) -> None:
-        self._all = watchers
-
-    def began(self, run: Run) -> None:
-        for watcher in self._all:
-            watcher.began(run)
-
-    def warned(self, run: Run, warning: Diagnostic) -> None:
-        for watcher in self._all:
-            watcher.warned(run, warning)
-
-    def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
-        for watcher in self._all:
-            watcher.stepped(run, epoch, step, loss)
-
-    def finished_epoch(self, run: Run, epoch: Epoch) -> None:
-        for watcher in self._all:
-            watcher.finished_epoch(run, epoch)
+    def on_epoch(self, run: Run, epoch: Epoch) -> None:
+        """Called after each epoch."""
 
     def close(self) -> None:
-        for watcher in self._all:
-            watcher.close()
+        """Called by the owner of the callback at the end of training, also after an error."""
+
+
+class Callbacks(Callback):
+    """Passes each call on to several callbacks."""
+
+    def __init__(self, *callbacks: Callback) -> None:
+        self._all = callbacks
+
+    def on_start(self, run: Run) -> None:
+        for callback in self._all:
+            callback.on_start(run)
+
+    def on_warning(self, run: Run, warning: Diagnostic) -> None:
+        for callback in self._all:
+            callback.on_warning(run, warning)
+
+    def on_step(self, run: Run, epoch: int, step: int, loss: float) -> None:
+        for callback in self._all:
+            callback.on_step(run, epoch, step, loss)
+
+    def on_epoch(self, run: Run, epoch: Epoch) -> None:
+        for callback in self._all:
+            callback.on_epoch(run, epoch)
+
+    def close(self) -> None:
+        for callback in self._all:
+            callback.close()
 
 
 class Stopping(NamedTuple):
-    """Asked after each step: whether to save and stop."""
+    """`asked` is called before each step; where it returns True, the run is saved and stopped."""
 
     asked: Callable[[], bool] = lambda: False

@@ -1,7 +1,6 @@
-"""What a run leaves in its folder: checkpoints, metrics.jsonl and its curves, the score on the test set.
+"""The files of a run folder: checkpoints, metrics.jsonl and its curves, the score on the test set.
 
-In: a run as it stands, and what an epoch came to. Out: files, each written whole or not at all. It decides neither when
-nor which.
+In: a run, the results of an epoch. Out: files, each written completely or not at all. The training loop decides when.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from cnnc.training.run import Epoch, Run
 
 
 def save(run: Run, name: str) -> Path:
-    """Writes the run as it stands to NAME.safetensors in its folder. Raises CnncError E701 rather than keep no numbers."""
+    """Writes the run's state to NAME.safetensors in its folder. Raises CnncError E701 where a weight is not finite."""
     if not all(np.isfinite(array).all() for array in run.weights.values()):
         raise diverged(run, {}, run.progress.epoch, max(0, run.progress.step - 1))
     path = run.folder / f"{name}.safetensors"
@@ -50,29 +49,29 @@ def save(run: Run, name: str) -> Path:
 
 
 def save_network(run: Run) -> None:
-    """Writes the network's text to network.cnn."""
+    """Writes the network's source to network.cnn."""
     write_atomic(run.folder / "network.cnn", run.network.source.text.encode())
 
 
 def save_metrics(run: Run, lines: list[str]) -> None:
-    """Writes the lines of metrics.jsonl, and curves.svg, which shows them."""
+    """Writes metrics.jsonl, and curves.svg, which plots it."""
     write_atomic(run.folder / "metrics.jsonl", "".join(f"{line}\n" for line in lines).encode())
     write_atomic(run.folder / "curves.svg", curves(lines, run.network.name).encode())
 
 
 def save_test(run: Run, score: Score) -> None:
     """Writes the score of the best weights on the test set to test.json."""
-    found = {"epoch": run.progress.best_epoch + 1, **score.as_dict()}
-    write_atomic(run.folder / "test.json", f"{json.dumps(finite(found))}\n".encode())
+    facts = {"epoch": run.progress.best_epoch + 1, **score.as_dict()}
+    write_atomic(run.folder / "test.json", f"{json.dumps(finite(facts))}\n".encode())
 
 
 def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
-    """An epoch as metrics.jsonl tells it."""
+    """An epoch as a line of metrics.jsonl."""
     v = epoch.validation
     return {
         "epoch": epoch.number + 1,
         "train_loss": epoch.train.loss,
-        "train_accuracy": epoch.train.accuracy if run.objective.answers else None,
+        "train_accuracy": epoch.train.accuracy if run.objective.is_classifier else None,
         "val_loss": v.loss if v else None,
         f"val_{run.recipe.metric}": v.result if v else None,
         **({f"val_{name}": value for name, value in v.others} if v else {}),
@@ -84,7 +83,7 @@ def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
 
 
 def metrics_before(run: Run) -> list[str]:
-    """The lines of metrics.jsonl that a resumed run keeps: those of the epochs that its checkpoint has seen."""
+    """The lines of metrics.jsonl that a resumed run keeps: those of the epochs before its checkpoint."""
     path = run.folder / "metrics.jsonl"
     if not run.progress.epoch or not path.exists():
         return []

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cnnc.ops import OPS
+from cnnc.recipe.declaration import TRAIN_STATEMENTS
 from cnnc.report.explanations import pages
 from tests.cli.conftest import COMMAND, Cnnc, codes, environment
 
@@ -203,15 +204,39 @@ def test_explain(cnnc: Cnnc) -> None:
 def test_ops(cnnc: Cnnc) -> None:
     listed = cnnc("ops").stdout
     for keyword in OPS:
-        assert any(line.split()[0] == keyword for line in listed.splitlines()), keyword
+        assert any(line.split()[:1] == [keyword] for line in listed.splitlines()), keyword
         page = cnnc("ops", keyword).stdout if keyword in ("conv", "pool", "bn", "filter") else None
         assert page is None or (page.startswith(keyword) and "Example:" in page)
     done = cnnc("ops", "cnov")
     assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
     assert "did you mean `conv`?" in done.stderr
     assert "did you mean `fc`?" in cnnc("ops", "dense").stderr
-    assert "is a statement" in cnnc("ops", "train").stderr
+    assert "is a statement" in cnnc("ops", "let").stderr
     assert cnnc("ops", "--markdown").stdout.startswith("| layer | arguments | meaning |\n|---|---|---|\n")
+
+
+def test_ops_of_the_train_section(cnnc: Cnnc) -> None:
+    listed = cnnc("ops").stdout
+    assert listed.startswith("Layers\n")
+    for keyword, kinds in TRAIN_STATEMENTS.items():
+        assert (f"\n\nTrain section, {keyword}\n" in listed) == ("" not in kinds)
+        for kind in kinds:
+            assert any(line.startswith(f"{keyword} {kind}".strip()) for line in listed.splitlines()), (keyword, kind)
+    page = cnnc("ops", "adam").stdout
+    assert page.startswith("optimizer adam [lr=0.001] [beta1=0.9]")
+    assert "Kingma & Ba 2015" in page
+    assert "  lr            learning rate; takes a number above 0 (default 0.001)\n" in page
+    assert page.endswith("Example: optimizer adam lr=0.002\n")
+    assert "shift by up to N pixels along each axis; takes a whole number from 0 to 1024 (pixels) (default 0)" in (
+        cnnc("ops", "augment").stdout
+    )
+    assert cnnc("ops", "optimizer", "adam").stdout == page
+    pages = cnnc("ops", "optimizer").stdout
+    assert all(f"Example: {cls.example}\n" in pages for cls in TRAIN_STATEMENTS["optimizer"].values())
+    both = cnnc("ops", "clip").stdout
+    assert "Example: clip 0 1\n" in both
+    assert "Example: clip 1\n" in both
+    assert "did you mean `cosine`?" in cnnc("ops", "cosin").stderr
 
 
 @pytest.mark.parametrize("template", ["lenet", "resnet", "unet", "textcnn"])

@@ -21,9 +21,7 @@ import pytest
 
 from cnnc.data.catalog import KNOWN
 from cnnc.network import check
-from cnnc.recipe.metrics import METRICS
 from cnnc.recipe.reading import READ_FROM_FILES
-from cnnc.recipe.statements import STATEMENTS
 from cnnc.report import reference
 from tests.cli.conftest import COMMAND, environment
 from tests.package_edges import ALLOWED
@@ -63,28 +61,10 @@ def sessions() -> Iterator[Any]:
 
 
 def train_table() -> str:
-    """The statements of the train section, from their classes."""
-    lines = ["| statement | arguments | meaning |", "|---|---|---|"]
-    for word, entry in STATEMENTS.items():
-        for kind, cls in entry.items() if isinstance(entry, dict) else [("", entry)]:
-            specs = [spec for spec in cls.arguments if not (kind and spec.name == "kind")]
-            keys = [f"`{spec.name.upper() if spec.positional else spec.name}`{_default(spec)}" for spec in specs]
-            meaning = (cls.__doc__ or "").strip().partition("\n")[0]
-            if word in ("batch", "epochs"):
-                meaning = {"batch": "Examples in each step.", "epochs": "Times that all examples are seen."}[word]
-            lines.append(f"| `{f'{word} {kind}'.strip()}` | {', '.join(keys) or 'none'} | {meaning} |")
+    """The statements of the train section, from their classes, and the data sets."""
     ours = ", ".join(f"`data {name}`" for name in KNOWN)
     yours = ", ".join(f'`data {name} "PATH"`' for name in READ_FROM_FILES)
-    lines += ["", f"Data: {ours}; of your own {yours}. Metrics: {', '.join(f'`{m}`' for m in METRICS)}."]
-    return "\n".join(lines)
-
-
-def _default(spec: Any) -> str:
-    if spec.required:
-        return "" if spec.positional else " (needed)"
-    if spec.default is None:
-        return ""
-    return f" (default {str(spec.default).lower() if isinstance(spec.default, bool) else f'{spec.default:g}'})"
+    return f"{reference.train_markdown()}\n\nData sets: {ours}; of your own {yours}."
 
 
 def package_picture() -> str:

@@ -184,7 +184,7 @@ def test_what_is_no_checkpoint(tmp_path: Path, data: bytes) -> None:
 
 def test_a_model_in_place_of_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"a model")
-    with pytest.raises(CnncError, match=r"`cnnc import .*x\.onnx` makes a network and a checkpoint"):
+    with pytest.raises(CnncError, match=r"`cnnc import .*x\.onnx` turns a model into a network and a checkpoint"):
         checkpoints.load(tmp_path / "x.onnx")
 
 

@@ -13,7 +13,7 @@ from cnnc.network import check
 from cnnc.reference.initializers import initialize
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.loop import start, train
-from cnnc.training.run import Epoch, Run, Watcher
+from cnnc.training.run import Callback, Epoch, Run
 from tests.training.conftest import TINY, Trainer, tiny
 
 LEARNER = """input 1x8x8
@@ -39,20 +39,20 @@ def test_a_small_network_learns_the_digits(trainer: Trainer, tmp_path: Path, opt
     assert result.test.accuracy > 0.9
 
 
-def test_metrics_are_those_that_the_watcher_sees(trainer: Trainer, tmp_path: Path) -> None:
+def test_metrics_are_those_that_the_callback_sees(trainer: Trainer, tmp_path: Path) -> None:
     seen: list[Epoch] = []
     steps: list[tuple[int, int]] = []
 
-    class Notes(Watcher):
-        def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
+    class Notes(Callback):
+        def on_step(self, run: Run, epoch: int, step: int, loss: float) -> None:
             steps.append((epoch, step))
 
-        def finished_epoch(self, run: Run, epoch: Epoch) -> None:
+        def on_epoch(self, run: Run, epoch: Epoch) -> None:
             seen.append(epoch)
 
     run = start(tiny(), trainer.data, tmp_path)
     train(run, Notes())
-    assert steps == [(epoch, step) for epoch in range(3) for step in range(run.steps)]
+    assert steps == [(epoch, step) for epoch in range(3) for step in range(run.steps_per_epoch)]
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     for line, epoch in zip(lines, seen, strict=True):
@@ -97,17 +97,17 @@ def test_the_run_folder_holds_the_text_as_it_was(trainer: Trainer, tmp_path: Pat
     assert "preprocessing" in (tmp_path / "best.safetensors").read_bytes()[:4000].decode(errors="replace")
 
 
-class Warnings(Watcher):
+class Warnings(Callback):
     """What was warned of, and at which step."""
 
     def __init__(self) -> None:
         self.steps = 0
         self.found: list[tuple[int, Diagnostic]] = []
 
-    def warned(self, run: Run, warning: Diagnostic) -> None:
+    def on_warning(self, run: Run, warning: Diagnostic) -> None:
         self.found.append((self.steps, warning))
 
-    def stepped(self, run: Run, epoch: int, step: int, loss: float) -> None:
+    def on_step(self, run: Run, epoch: int, step: int, loss: float) -> None:
         self.steps += 1
 
 
@@ -116,10 +116,10 @@ class Warnings(Watcher):
 )
 def test_a_first_loss_far_from_guessing_is_told_once(trainer: Trainer, tmp_path: Path, layer: str, word: str) -> None:
     text = TINY.replace("fc 10", layer).replace("dropout 0.25", "")
-    watcher = Warnings()
-    train(start(check(text, "tiny.cnn"), trainer.data, tmp_path), watcher)
-    assert [step for step, _ in watcher.found] == ([0] if word else [])
-    for _, warning in watcher.found:
+    callback = Warnings()
+    train(start(check(text, "tiny.cnn"), trainer.data, tmp_path), callback)
+    assert [step for step, _ in callback.found] == ([0] if word else [])
+    for _, warning in callback.found:
         assert (warning.code, warning.severity) == ("W701", "warning")
         assert "guessing costs 2.303" in warning.message
         assert word in warning.help
@@ -129,6 +129,6 @@ def test_a_first_loss_far_from_guessing_is_told_once(trainer: Trainer, tmp_path:
 def test_a_resumed_run_is_not_warned_again(trainer: Trainer, tmp_path: Path) -> None:
     network = check(TINY.replace("fc 10", "scale 60; fc 10"), "tiny.cnn")
     trainer.run(network, tmp_path, 3)
-    watcher = Warnings()
-    train(start(network, trainer.data, tmp_path, checkpoints.load(tmp_path / "last.safetensors")), watcher)
-    assert watcher.found == []
+    callback = Warnings()
+    train(start(network, trainer.data, tmp_path, checkpoints.load(tmp_path / "last.safetensors")), callback)
+    assert callback.found == []

@@ -1,4 +1,4 @@
-"""Cross-entropy: its value, its gradient, and scores at the edge of what floating point holds."""
+"""The losses: their values, their gradients, and scores at the edge of what floating point holds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.core.arguments import Word
 from cnnc.core.arrays import Array
-from cnnc.recipe import statements as recipe
-from cnnc.training.losses import cross_entropy, loss_of
+from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
+from cnnc.training.losses import compute_loss, cross_entropy
+from tests.training.statement_cases import LOSSES
 
 
 def test_equal_scores_cost_the_logarithm_of_the_classes() -> None:
@@ -69,41 +69,34 @@ def test_pytorch_agrees() -> None:
     loss = torch.nn.functional.cross_entropy(theirs, torch.tensor(labels))
     loss.backward()
     ours = cross_entropy(scores, labels)
-    assert ours.value == pytest.approx(float(loss), rel=1e-12)
+    assert ours.value == pytest.approx(float(loss.detach()), rel=1e-12)
     np.testing.assert_allclose(ours.gradient, theirs.grad.numpy(), rtol=1e-10, atol=1e-14)
 
 
-def slopes(kind: recipe.Loss, values: Array, target: Array) -> Array:
-    """Central differences of a loss in every value."""
-    found = np.empty_like(values)
-    for index in np.ndindex(*values.shape):
-        up, down = values.copy(), values.copy()
+def slopes(loss: Loss, outputs: Array, target: Array) -> Array:
+    """Central differences of a loss in every output."""
+    found = np.empty_like(outputs)
+    for index in np.ndindex(*outputs.shape):
+        up, down = outputs.copy(), outputs.copy()
         up[index] += 1e-5
         down[index] -= 1e-5
-        found[index] = (loss_of(kind, up, target).value - loss_of(kind, down, target).value) / 2e-5
+        found[index] = (compute_loss(loss, up, target).value - compute_loss(loss, down, target).value) / 2e-5
     return found
 
 
-REGRESSIONS = (
-    recipe.Mse.make(kind=Word("mse")),
-    recipe.L1.make(kind=Word("l1")),
-    recipe.Huber.make(kind=Word("huber"), delta=0.7),
-    recipe.Bce.make(kind=Word("bce")),
-)
-
-
-@pytest.mark.parametrize("kind", REGRESSIONS, ids=lambda kind: kind.kind)
-def test_gradients_of_losses_on_values(kind: recipe.Loss) -> None:
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_gradients_are_those_of_central_differences(loss: Loss) -> None:
     random = np.random.default_rng(3)
-    values, target = random.normal(0, 1, (3, 2, 4)), random.random((3, 2, 4))
-    np.testing.assert_allclose(
-        loss_of(kind, values, target).gradient, slopes(kind, values, target), rtol=1e-6, atol=1e-9
-    )
+    outputs = random.normal(0, 1, (3, 2, 4))
+    target = random.integers(0, 4, (3, 2)) if loss.compares_with == "labels" else random.random((3, 2, 4))
+    gradient = compute_loss(loss, outputs, target).gradient
+    np.testing.assert_allclose(gradient, slopes(loss, outputs, target), rtol=1e-6, atol=1e-9)
 
 
 def test_values_of_losses_on_values() -> None:
-    values, target = np.array([[1.0, -2.0]]), np.array([[0.5, 1.0]])
-    found = [loss_of(kind, values, target).value for kind in REGRESSIONS]
+    outputs, target = np.array([[1.0, -2.0]]), np.array([[0.5, 1.0]])
+    losses = (Mse.make(), L1.make(), Huber.make(delta=0.7), Bce.make())
+    found = [compute_loss(loss, outputs, target).value for loss in losses]
     squared, absolute = (0.25 + 9) / 2, (0.5 + 3) / 2
     huber = (0.125 + 0.7 * (3 - 0.35)) / 2
     binary = (-0.5 * math.log(1 / (1 + math.exp(-1))) - 0.5 * math.log(1 - 1 / (1 + math.exp(-1)))) / 2
@@ -113,10 +106,10 @@ def test_values_of_losses_on_values() -> None:
 
 @pytest.mark.parametrize("extra", [{"smoothing": 0.1}, {"ignore": 2}, {"smoothing": 0.3, "ignore": 0}])
 def test_smoothing_and_an_ignored_class_per_pixel(extra: dict[str, Any]) -> None:
-    kind = recipe.CrossEntropy.make(kind=Word("cross_entropy"), **extra)
+    kind = CrossEntropy.make(**extra)
     random = np.random.default_rng(4)
     scores, labels = random.normal(0, 1, (2, 3, 2, 4)), random.integers(0, 4, (2, 3, 2))
-    found = loss_of(kind, scores, labels)
+    found = compute_loss(kind, scores, labels)
     np.testing.assert_allclose(found.gradient, slopes(kind, scores, labels), rtol=1e-6, atol=1e-9)
     total, count = 0.0, 0
     for row, label in zip(scores.reshape(-1, 4), labels.reshape(-1), strict=True):
@@ -130,7 +123,7 @@ def test_smoothing_and_an_ignored_class_per_pixel(extra: dict[str, Any]) -> None
 
 
 def test_a_batch_of_ignored_labels_costs_nothing() -> None:
-    kind = recipe.CrossEntropy.make(kind=Word("cross_entropy"), ignore=1)
-    found = loss_of(kind, np.ones((3, 4)), np.ones(3, np.int64))
+    kind = CrossEntropy.make(ignore=1)
+    found = compute_loss(kind, np.ones((3, 4)), np.ones(3, np.int64))
     assert found.value == 0
     assert not found.gradient.any()

@@ -34,12 +34,12 @@ from tempfile import TemporaryDirectory
 from pathlib import Path
 from cnnc.network import load
 from cnnc.training.loop import start
-from cnnc.training.dry_run import rehearse
+from cnnc.training.dry_run import dry_run
 from tests.made import dataset
 
 network = load(sys.argv[1], [f"train.batch={sys.argv[2]}", "train.data.val=0"])
 with TemporaryDirectory() as folder:
-    found = rehearse(start(network, dataset(network, int(sys.argv[2])), Path(folder)))
+    found = dry_run(start(network, dataset(network, int(sys.argv[2])), Path(folder)))
 print(json.dumps(found._asdict()))
 """
 

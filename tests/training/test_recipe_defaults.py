@@ -6,7 +6,9 @@ import pytest
 
 from cnnc.diagnostics import CnncError
 from cnnc.network import check
-from cnnc.recipe.statements import Adam, Constant, Recipe, Sgd, require
+from cnnc.recipe.optimizers import Adam, Sgd
+from cnnc.recipe.recipe import Recipe, require
+from cnnc.recipe.schedules import Constant
 
 HEAD = "input 1x8x8\nfc 10\nsoftmax\n"
 
@@ -21,19 +23,17 @@ def test_data_alone_is_enough() -> None:
     found = recipe("data digits")
     assert (found.data.name, found.data.val) == ("digits", 0.1)
     assert found.losses[0].kind == "cross_entropy"
-    assert found.optimizer == Sgd(kind="sgd", lr=0.01, momentum=0.9, nesterov=False, weight_decay=0)
-    assert found.schedule == Constant(kind="constant", warmup=0)
+    assert found.optimizer == Sgd(lr=0.01, momentum=0.9, nesterov=False, weight_decay=0)
+    assert found.schedule == Constant(warmup=0)
     assert (found.batch, found.epochs, found.seed) == (32, 10, 0)
     assert found.augment is None
 
 
 def test_keys_left_out() -> None:
     assert recipe("data digits; optimizer adam").optimizer == Adam(
-        kind="adam", lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0
+        lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0
     )
-    assert recipe("data digits; optimizer sgd lr=1").optimizer == Sgd(
-        kind="sgd", lr=1, momentum=0, nesterov=False, weight_decay=0
-    )
+    assert recipe("data digits; optimizer sgd lr=1").optimizer == Sgd(lr=1, momentum=0, nesterov=False, weight_decay=0)
 
 
 def test_settings_replace_and_add() -> None:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from cnnc.recipe.metrics import METRICS, shown
+from cnnc.recipe.declaration import kinds_of
+from cnnc.recipe.metrics import Metric, format_metric
 from tests.paths import ROOT
 from tests.training.test_resume_models import TRAINED
 
@@ -78,7 +79,7 @@ def answers(folder: Path, what: str) -> dict[str, Any]:
     """What `cnnc eval` counts, and its metrics to the digits that are printed."""
     found = json.loads(run(folder, "cnnc", "eval", what, "--json", *WHERE))
     counted = {key: found[key] for key in ("data", "right", "total", "confusion") if key in found}
-    return counted | {metric: shown(metric, found[metric]) for metric in METRICS if metric in found}
+    return counted | {metric: format_metric(metric, found[metric]) for metric in kinds_of(Metric) if metric in found}
 
 
 @pytest.mark.slow

@@ -6,44 +6,32 @@ import math
 
 import pytest
 
-from cnnc.recipe.statements import Constant, Cosine, OneCycle, Step
-from cnnc.training.schedules import factor
+from cnnc.recipe.optimizers import Sgd
+from cnnc.recipe.recipe import Recipe
+from cnnc.recipe.schedules import Cosine, OneCycle
+from cnnc.recipe.statements import Data
+from tests.training.statement_cases import SCHEDULES, ScheduleCase
 
 
-@pytest.mark.parametrize("epoch", [0, 0.5, 3, 9.99])
-def test_constant(epoch: float) -> None:
-    assert factor(Constant(kind="constant", warmup=0), epoch, 10) == 1.0
-
-
-@pytest.mark.parametrize(("epoch", "expected"), [(0, 1.0), (2.9, 1.0), (3, 0.1), (5.99, 0.1), (6, 0.01), (9, 0.001)])
-def test_step(epoch: float, expected: float) -> None:
-    assert factor(Step(kind="step", every=3, gamma=0.1, warmup=0), epoch, 10) == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize(("epoch", "expected"), [(0, 1.0), (2.5, 0.8535533905932737), (5, 0.5), (10, 0.0), (12, 0.0)])
-def test_cosine(epoch: float, expected: float) -> None:
-    assert factor(Cosine(kind="cosine", warmup=0), epoch, 10) == pytest.approx(expected, abs=1e-15)
+@pytest.mark.parametrize("case", SCHEDULES, ids=lambda case: repr(case.schedule))
+def test_factors_over_ten_epochs(case: ScheduleCase) -> None:
+    found = {epoch: case.schedule.factor(epoch, 10) for epoch in case.factors}
+    assert found == pytest.approx(dict(case.factors), rel=1e-12, abs=1e-15)
 
 
 def test_cosine_falls_all_the_way() -> None:
-    factors = [factor(Cosine(kind="cosine", warmup=0), epoch / 100, 7) for epoch in range(701)]
+    factors = [Cosine(warmup=0).factor(epoch / 100, 7) for epoch in range(701)]
     assert factors == sorted(factors, reverse=True)
     assert all(math.isfinite(f) and 0 <= f <= 1 for f in factors)
 
 
-def test_warmup_rises_in_a_line_and_leaves_the_rest_to_the_schedule() -> None:
-    schedule = Cosine(kind="cosine", warmup=2)
-    assert [factor(schedule, e, 10) for e in (0, 0.5, 1)] == [0, 0.25, 0.5]
-    assert factor(schedule, 2, 10) == 1
-    assert factor(schedule, 6, 10) == pytest.approx(0.5)
-    assert factor(schedule, 10, 10) == pytest.approx(0, abs=1e-15)
-
-
-def test_one_cycle_rises_to_the_full_rate_and_falls_to_nearly_nothing() -> None:
-    schedule = OneCycle(kind="onecycle", rise=0.3)
-    assert factor(schedule, 0, 10) == pytest.approx(1 / 25)
-    assert factor(schedule, 3, 10) == pytest.approx(1)
-    assert factor(schedule, 1.5, 10) == pytest.approx((1 / 25 + 1) / 2)
-    assert factor(schedule, 10, 10) == pytest.approx(1e-4 / 25)
-    factors = [factor(schedule, e / 10, 10) for e in range(30, 101)]
+def test_one_cycle_falls_from_its_top_on() -> None:
+    schedule = OneCycle.make(rise=0.3)
+    factors = [schedule.factor(e / 10, 10) for e in range(30, 101)]
     assert factors == sorted(factors, reverse=True)
+
+
+def test_the_learning_rate_is_the_rate_times_the_factor() -> None:
+    """In the update, and in the line of metrics.jsonl."""
+    recipe = Recipe(Data.make(name="digits"), optimizer=Sgd.make(lr=0.5), schedule=Cosine.make(warmup=2), epochs=10)
+    assert [recipe.learning_rate(epoch) for epoch in (0, 1, 2, 6)] == pytest.approx([0, 0.25, 0.5, 0.25])

@@ -10,7 +10,7 @@ import pytest
 
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.network import check
-from cnnc.recipe.statements import Augment
+from cnnc.recipe.augmentation import Augment
 from cnnc.training.augment import augment
 from cnnc.training.loop import open_data, start, train
 from cnnc.training.objective import Objective

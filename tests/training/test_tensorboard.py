@@ -14,7 +14,7 @@ import pytest
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.loop import start, train
-from cnnc.training.run import Stopping, Watchers
+from cnnc.training.run import Callbacks, Stopping
 from cnnc.training.tensorboard import FOLDER, TensorBoard
 from tests.cli.conftest import SMALL, codes, run
 from tests.training.conftest import Trainer, countdown, tiny
@@ -37,7 +37,7 @@ def run_for(trainer: Trainer, folder: Path, steps: int | None) -> None:
     resume = checkpoints.load(last) if last.exists() else None
     board = TensorBoard()
     try:
-        train(start(tiny(), trainer.data, folder, resume), Watchers(board), Stopping(countdown(steps)))
+        train(start(tiny(), trainer.data, folder, resume), Callbacks(board), Stopping(countdown(steps)))
     finally:
         board.close()
 

@@ -195,7 +195,7 @@ def test_it_stops_where_validation_no_longer_improves(tmp_path: Path, rate: floa
 
 def test_stop_needs_a_validation_share(tmp_path: Path) -> None:
     write_maps(tmp_path / "maps.npz", np.random.default_rng(0), 60)
-    with pytest.raises(CnncError, match="`stop` looks at the validation share") as caught:
+    with pytest.raises(CnncError, match="`stop` needs validation data") as caught:
         run(MAPS.replace('"maps.npz"', '"maps.npz" val=0; stop patience=2'), tmp_path)
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "E607"

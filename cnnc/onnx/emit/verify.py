@@ -32,6 +32,7 @@ import numpy as np
 import onnx
 
 from cnnc.core.arrays import Array, Weights
+from cnnc.core.random_streams import Stream
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph
 from cnnc.onnx.run.session import Provider, Session
@@ -128,7 +129,7 @@ def random_weights(graph: Graph, seed: int) -> Weights:
     scales, running statistics) are drawn at random too, so that a batch norm folded wrongly deviates."""
     weights = initialize(graph, seed)
     for name, parameter in graph.weights.items():
-        random = np.random.default_rng([seed, 1, *name.encode()])
+        random = np.random.default_rng(Stream.VERIFY_WEIGHTS.key(seed, name))
         if parameter.name == "var":
             weights[name] = random.uniform(0.5, 2, parameter.shape).astype(np.float32)
         elif (weights[name] == weights[name].flat[0]).all():
@@ -140,7 +141,7 @@ def sample_feeds(graph: Graph, batch: int, seed: int = 0) -> dict[str, Array]:
     """Random feeds (batch, *shape) by input name: 0..255 for uint8, 0..1 for float32, for int64 indices within the
     vocabulary of the embedding that reads them (below 100 where there is none)."""
     known = vocabularies(graph)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(Stream.VERIFY_INPUTS.key(seed))
     feeds: dict[str, Array] = {}
     for node in graph.inputs:
         assert isinstance(node.op, Input)

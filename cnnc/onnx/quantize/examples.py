@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from cnnc.core.arrays import Array
+from cnnc.core.random_streams import Stream
 from cnnc.data.dataset import Split
 from cnnc.graph.graph import Graph
 from cnnc.network import Network
@@ -38,7 +39,9 @@ class CalibrationExamples(NamedTuple):
         Without held-out examples the calibration examples select the layers; without test examples the selection
         examples measure.
         """
-        calibration = train.part(np.random.default_rng([seed, 4]).permutation(len(train))[:_MAX_CALIBRATION_EXAMPLES])
+        calibration = train.part(
+            np.random.default_rng(Stream.CALIBRATION.key(seed)).permutation(len(train))[:_MAX_CALIBRATION_EXAMPLES]
+        )
         selection = validation if len(validation) else calibration
         return cls(calibration, selection, test if len(test) else selection)
 

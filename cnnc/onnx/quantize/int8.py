@@ -40,7 +40,6 @@ from cnnc.onnx.quantize.examples import (
 from cnnc.onnx.quantize.placement import INT8_OPERATORS, WITH_WEIGHTS, int8_nodes, tensor_shapes
 from cnnc.onnx.quantize.qdq_cleanup import clean_up, drop_inferable, mark_names, marked_name, store_weights_as_int8
 from cnnc.onnx.run.session import batch_slices
-from cnnc.recipe.statements import CrossEntropy
 
 MAX_ACCURACY_LOSS = 0.01  # accuracy that may be lost, 0..1
 MAX_RELATIVE_ERROR = 0.1  # without labels: root mean square error relative to the root mean square of the outputs
@@ -183,7 +182,7 @@ class _Quantization(NamedTuple):
         right = total = 0.0
         name = self.output
         first = self.network.recipe.losses[0] if self.network.recipe is not None else None
-        ignore = first.ignore if isinstance(first, CrossEntropy) else None
+        ignore = first.ignored_label if first is not None else None
         for part in batch_slices(len(examples), 256):
             feeds = feeds_of(self.network, examples, part)
             found = tensor_values(model, feeds, [name])[name]

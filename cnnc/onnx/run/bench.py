@@ -18,6 +18,7 @@ import numpy as np
 
 from cnnc.core.arrays import Array
 from cnnc.core.process_memory import peak_process_memory
+from cnnc.core.random_streams import Stream
 from cnnc.data.prediction_inputs import Entry
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.run.predictions import model_inputs
@@ -123,7 +124,7 @@ def random_feeds(session: Session, batch: int, sizes: Mapping[str, int], seed: i
     if unknown is not None:
         help = f"its symbols are {', '.join(sorted(symbols))}" if symbols else "all its sizes are fixed"
         raise CnncError.of("E010", f"--size: {session.name} has no size `{unknown}`", help=help)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(Stream.BENCH_INPUTS.key(seed))
     feeds = {}
     for entry in known:
         shape = (batch, *(s if isinstance(s, int) else _size(entry, s, sizes) for s in entry.shape))

@@ -1,0 +1,50 @@
+"""The `augment` statement: its steps and their arguments. training/augment.py applies them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from cnnc.core.arguments import Choice, Real, Whole, arg
+from cnnc.recipe.declaration import TrainStatement, register
+
+
+@register
+class Augment(TrainStatement):
+    """Changes each image at random before a training step.
+
+    Steps are applied in the order of the arguments. Each run draws the same changes from its seed.
+    """
+
+    keyword = "augment"
+    example = "augment flip shift=2"
+    moving: ClassVar[tuple[str, ...]] = ("flip", "crop", "shift", "rotate")
+    """Steps that move pixels, and so would move them away from a target that is an image."""
+
+    flip: str | None = arg(
+        Choice(("flip",)), default=None, positional=True, help="mirror left to right with probability 1/2"
+    )
+    crop: int = arg(
+        Whole(0, 1024),
+        default=0,
+        unit="pixels",
+        help="pad each side by N pixels, then crop to the old size at a random offset",
+    )
+    shift: int = arg(Whole(0, 1024), default=0, unit="pixels", help="shift by up to N pixels along each axis")
+    rotate: float = arg(
+        Real(0, 180), default=0, unit="degrees", help="rotate about the center by up to N degrees either way"
+    )
+    noise: float = arg(
+        Real(0, 1), default=0, unit="fraction of the full range", help="standard deviation of the Gaussian noise to add"
+    )
+    cutout: int = arg(
+        Whole(0, 1024),
+        default=0,
+        unit="pixels",
+        help="side of a square of zeros at a random position (DeVries & Taylor 2017)",
+    )
+
+    @property
+    def steps(self) -> tuple[tuple[str, Any], ...]:
+        """The steps that are on, in the order in which they are applied: name and value."""
+        values = ((spec.name, getattr(self, spec.name)) for spec in self.arguments)
+        return tuple((name, value) for name, value in values if value)

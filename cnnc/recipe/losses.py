@@ -1,0 +1,155 @@
+"""The losses: their arguments and what they compare with. training/losses.py computes them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+from cnnc.core.arguments import Choice, LayerName, Real, Whole, arg
+from cnnc.recipe.declaration import Target, TrainStatement, register
+
+# The last arguments of every loss.
+_ON: Any = arg(
+    LayerName(), default=None, help="the output that the loss is computed on (default: the last layer or first output)"
+)
+_WEIGHT: Any = arg(
+    Real(0, open_below=True), default=1, help="factor of this loss in the sum, where there are several losses"
+)
+_TARGET: Any = arg(Choice(("input",)), default=None, help="compare with the network's input, as an autoencoder does")
+
+
+class Loss(TrainStatement):
+    """What training minimizes; several losses are summed with their weights.
+
+    `before` are the keywords of layers which the loss includes: at the end of the network, it is computed on their
+    input. `target_range` bounds the targets. `default_metric` is the metric where the section names none.
+    """
+
+    keyword = "loss"
+    field = "losses"
+    repeatable = True
+    compares_with: ClassVar[Target]
+    default_metric: ClassVar[str]
+    before: ClassVar[tuple[str, ...]] = ()
+    target_range: ClassVar[tuple[float, float] | None] = None
+
+    on: str | None
+    weight: float
+
+    @property
+    def ignored_label(self) -> int | None:
+        """The label that does not count."""
+        return None
+
+    @property
+    def of_input(self) -> bool:
+        """Whether the target is the network's input."""
+        return False
+
+    def guessing(self, classes: int) -> float | None:
+        """The loss of an untrained network that finds all classes equally likely; None where that means nothing."""
+        return None
+
+
+class ValueLoss(Loss):
+    """A loss that compares an output with numbers of its shape."""
+
+    compares_with = "values"
+    default_metric = "mse"
+
+    target: str | None
+
+    @property
+    def of_input(self) -> bool:
+        return self.target == "input"
+
+
+@register
+class CrossEntropy(Loss):
+    """The mean of -log p(label), with p the softmax of the output; for label maps, the mean over pixels.
+
+    A final softmax or log_softmax belongs to the loss: it is computed from the scores before it, which cannot overflow.
+    """
+
+    kind = "cross_entropy"
+    example = "loss cross_entropy smoothing=0.1"
+    compares_with = "labels"
+    default_metric = "accuracy"
+    before = ("softmax", "log_softmax")
+
+    smoothing: float = arg(
+        Real(0, 1, open_above=True),
+        default=0,
+        help="fraction of the target that is spread evenly over all classes (Szegedy et al. 2016)",
+    )
+    ignore: int | None = arg(
+        Whole(0), default=None, help="label that does not count, e.g. that of the border in label maps"
+    )
+    on: str | None = _ON
+    weight: float = _WEIGHT
+
+    @property
+    def ignored_label(self) -> int | None:
+        return self.ignore
+
+    def guessing(self, classes: int) -> float:
+        return math.log(classes)
+
+
+@register
+class Mse(ValueLoss):
+    """The mean of squared differences."""
+
+    kind = "mse"
+    example = "loss mse target=input"
+
+    target: str | None = _TARGET
+    on: str | None = _ON
+    weight: float = _WEIGHT
+
+
+@register
+class L1(ValueLoss):
+    """The mean of absolute differences."""
+
+    kind = "l1"
+    example = "loss l1 target=input"
+
+    target: str | None = _TARGET
+    on: str | None = _ON
+    weight: float = _WEIGHT
+
+
+@register
+class Huber(ValueLoss):
+    """Squared for differences up to delta, linear beyond (Huber 1964)."""
+
+    kind = "huber"
+    example = "loss huber delta=0.5 target=input"
+
+    delta: float = arg(
+        Real(0, open_below=True),
+        default=1,
+        unit="unit of the output",
+        help="difference at which the loss turns from squared to linear",
+    )
+    target: str | None = _TARGET
+    on: str | None = _ON
+    weight: float = _WEIGHT
+
+
+@register
+class Bce(ValueLoss):
+    """Binary cross-entropy of the output's sigmoid; each element is a probability, with a target from 0 to 1.
+
+    A final sigmoid belongs to the loss: it is computed from the scores before it, which cannot overflow.
+    """
+
+    kind = "bce"
+    example = "loss bce target=input"
+    before = ("sigmoid",)
+    target_range = (0, 1)
+
+    target: str | None = _TARGET
+    on: str | None = _ON
+    weight: float = _WEIGHT

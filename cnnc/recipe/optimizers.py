@@ -1,0 +1,118 @@
+"""The optimizers: their arguments and slots. training/optimizers.py holds the update rules.
+
+A slot is an array that the optimizer keeps for each weight, of the weight's shape. Slots are saved in checkpoints, and
+the training-memory estimate counts them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from cnnc.core.arguments import Flag, Real, arg
+from cnnc.recipe.declaration import TrainStatement, register
+
+_LR: Any = arg(Real(0, open_below=True), default=0.001, help="learning rate")
+_MOMENTUM: Any = arg(
+    Real(0, 1, open_above=True), default=0, help="fraction of the last update that is added to this one"
+)
+_BETA1: Any = arg(Real(0, 1, open_above=True), default=0.9, help="decay of the running mean of gradients, per step")
+_BETA2: Any = arg(
+    Real(0, 1, open_above=True), default=0.999, help="decay of the running mean of squared gradients, per step"
+)
+_EPS: Any = arg(Real(0, open_below=True), default=1e-8, help="added to the root of the mean square")
+_L2: Any = arg(Real(0), default=0, help="L2 penalty: this times the weight is added to the gradient")
+
+
+class Optimizer(TrainStatement):
+    """How a training step changes the weights, given their gradients.
+
+    `counts_steps` says that the update rule needs the number of the step, as for a bias correction; one more slot,
+    `steps`, keeps it.
+    """
+
+    keyword = "optimizer"
+    counts_steps: ClassVar[bool] = False
+
+    lr: float
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The names of the slots; () for an optimizer without any."""
+        raise NotImplementedError
+
+
+@register
+class Sgd(Optimizer):
+    """Stochastic gradient descent, with momentum (Polyak 1964) or Nesterov momentum (Sutskever et al. 2013)."""
+
+    kind = "sgd"
+    example = "optimizer sgd lr=0.1 momentum=0.9"
+
+    lr: float = arg(Real(0, open_below=True), help="learning rate")
+    momentum: float = _MOMENTUM
+    nesterov: bool = arg(Flag(), default=False, help="use Nesterov momentum")
+    weight_decay: float = _L2
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("velocity",) if self.momentum else ()
+
+
+@register
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015), with bias correction."""
+
+    kind = "adam"
+    example = "optimizer adam lr=0.002"
+    counts_steps = True
+
+    lr: float = _LR
+    beta1: float = _BETA1
+    beta2: float = _BETA2
+    eps: float = _EPS
+    weight_decay: float = _L2
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("mean", "square")
+
+
+@register
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    kind = "adamw"
+    example = "optimizer adamw lr=0.002 weight_decay=0.05"
+    counts_steps = True
+
+    lr: float = _LR
+    beta1: float = _BETA1
+    beta2: float = _BETA2
+    eps: float = _EPS
+    weight_decay: float = arg(
+        Real(0), default=0.01, help="each step subtracts the learning rate times this times the weight"
+    )
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("mean", "square")
+
+
+@register
+class RmsProp(Optimizer):
+    """RMSprop (Tieleman & Hinton 2012): divides the gradient by the root of its running mean square."""
+
+    kind = "rmsprop"
+    example = "optimizer rmsprop lr=0.001 momentum=0.9"
+
+    lr: float = _LR
+    decay: float = arg(
+        Real(0, 1, open_above=True), default=0.99, help="decay of the running mean of squared gradients, per step"
+    )
+    momentum: float = _MOMENTUM
+    eps: float = _EPS
+    weight_decay: float = _L2
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("square", "velocity") if self.momentum else ("square",)

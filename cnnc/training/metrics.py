@@ -1,0 +1,140 @@
+"""The metrics: counters that sum over batches, in a table keyed by the classes of recipe/metrics.py.
+
+In: outputs and targets of each batch, channels last. Out: the metric over all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from cnnc.core.arrays import Array
+from cnnc.recipe.metrics import Accuracy, MeanIou, MeanSquaredError, Metric, Psnr, Top5
+
+
+class Counter:
+    """Counts one metric over batches."""
+
+    def add(self, outputs: Array, target: Array, ignored: int | None) -> None:
+        """Counts a batch.
+
+        For a metric of labels, `outputs` are scores (..., C) and `target` labels (...), of which `ignored` does not
+        count. For a metric of values, both have the shape of the output, and `ignored` is None.
+        """
+        raise NotImplementedError
+
+    def value(self) -> float:
+        """The metric over all batches so far."""
+        raise NotImplementedError
+
+
+COUNTERS: dict[type[Metric], type[Counter]] = {}
+
+C = TypeVar("C", bound=type[Counter])
+
+
+def counter_of(cls: type[Metric]) -> Callable[[C], C]:
+    """Registers the counter of a metric."""
+
+    def register(counter: C) -> C:
+        COUNTERS[cls] = counter
+        return counter
+
+    return register
+
+
+def count_correct(scores: Array, labels: Array, ignored: int | None) -> tuple[int, int]:
+    """How many of the labels have the highest score, and how many labels count."""
+    hits = scores.argmax(-1).reshape(labels.shape) == labels
+    if ignored is None:
+        return int(hits.sum()), labels.size
+    counted = labels != ignored
+    return int((hits & counted).sum()), int(counted.sum())
+
+
+@counter_of(Accuracy)
+class AccuracyCounter(Counter):
+    def __init__(self) -> None:
+        self.correct = self.total = 0
+
+    def add(self, outputs: Array, target: Array, ignored: int | None) -> None:
+        correct, total = count_correct(outputs, target, ignored)
+        self.correct += correct
+        self.total += total
+
+    def value(self) -> float:
+        return self.correct / max(1, self.total)
+
+
+@counter_of(Top5)
+class Top5Counter(Counter):
+    def __init__(self) -> None:
+        self.correct = self.total = 0
+
+    def add(self, outputs: Array, target: Array, ignored: int | None) -> None:
+        scores = outputs.reshape(-1, outputs.shape[-1])
+        best = np.argpartition(-scores, min(4, scores.shape[1] - 1), axis=-1)[:, :5]
+        self.correct += int((best == target.reshape(-1, 1)).any(-1).sum())
+        self.total += count_correct(outputs, target, ignored)[1]
+
+    def value(self) -> float:
+        return self.correct / max(1, self.total)
+
+
+@counter_of(MeanSquaredError)
+class MeanSquaredErrorCounter(Counter):
+    def __init__(self) -> None:
+        self.squares, self.elements = 0.0, 0
+
+    def add(self, outputs: Array, target: Array, ignored: int | None) -> None:
+        self.squares += float(np.square(outputs - target).sum(dtype=np.float64))
+        self.elements += outputs.size
+
+    def value(self) -> float:
+        return self.squares / max(1, self.elements)
+
+
+@counter_of(Psnr)
+class PsnrCounter(MeanSquaredErrorCounter):
+    def value(self) -> float:
+        mse = super().value()
+        return 10 * math.log10(1 / mse) if mse else math.inf
+
+
+class Confusion:
+    """The confusion matrix: how often each class (row) was predicted as each class (column)."""
+
+    def __init__(self) -> None:
+        self.matrix: Array | None = None
+
+    def add(self, scores: Array, labels: Array, ignored: int | None) -> None:
+        classes = scores.shape[-1]
+        predicted, labels = scores.argmax(-1).reshape(-1), labels.reshape(-1)
+        if ignored is not None:
+            kept = labels != ignored
+            predicted, labels = predicted[kept], labels[kept]
+        pairs = np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+        self.matrix = pairs if self.matrix is None else self.matrix + pairs
+
+
+@counter_of(MeanIou)
+class MeanIouCounter(Counter):
+    def __init__(self) -> None:
+        self.confusion = Confusion()
+
+    def add(self, outputs: Array, target: Array, ignored: int | None) -> None:
+        self.confusion.add(outputs, target, ignored)
+
+    def value(self) -> float:
+        return mean_iou(self.confusion.matrix) if self.confusion.matrix is not None else 0.0
+
+
+def mean_iou(confusion: Array) -> float:
+    """Intersection over union, mean over the classes that occur (Everingham et al. 2015)."""
+    intersection = np.diag(confusion)
+    union = confusion.sum(0) + confusion.sum(1) - intersection
+    occurs = union > 0
+    return float((intersection[occurs] / union[occurs]).mean()) if occurs.any() else 0.0
