@@ -41,8 +41,8 @@ def test_actions_are_pinned_to_a_major_version(workflow: dict[Any, Any]) -> None
 
 def test_the_files_that_commands_name_exist(workflow: dict[Any, Any]) -> None:
     assert "bash .ci/run" in commands(workflow)
-    named = re.findall(r"(?<![\w$/])(?:\.ci|models)/[\w./-]+", "\n".join(commands(workflow)))
-    assert len(named) >= 2, named
+    named = re.findall(r"(?<![\w$/])(?:\.ci|models|tests)/[\w./-]+", "\n".join(commands(workflow)))
+    assert len(named) >= 3, named
     assert [path for path in named if not (ROOT / path).is_file()] == []
 
 
