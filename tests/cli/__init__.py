@@ -1,1 +1,1 @@
-"""Tests of the command line, as a user runs it."""
+"""Tests of the command line: each runs `cnnc` as a user does."""

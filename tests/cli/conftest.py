@@ -1,8 +1,13 @@
-"""What the tests of the command line share: the command itself, a small network, and a trained model of it."""
+"""Shared by the tests of the command line: how the command is run, a small network, and trained runs and models.
+
+The fixtures `trained` and `deployed` train once per session; tests copy what they change.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -36,7 +41,7 @@ Cnnc = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """One thread each, as tests run side by side; no colour that a surrounding terminal would ask for."""
+    """The environment of a command: one thread, as tests run in parallel, and no variables that change colours or width."""
     kept = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "NO_COLOR", "CNNC_TRACEBACK", "COLUMNS")}
     return {**kept, "CNNC_THREADS": "1", **more}
 
@@ -49,7 +54,7 @@ def run(
     stderr: int | IO[Any] = subprocess.PIPE,
     before: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs cnnc in a folder; no run may end with a traceback."""
+    """Runs cnnc in a folder, and asserts that it prints neither a traceback nor a Python warning."""
     done = subprocess.run(
         [*COMMAND, *map(str, words)],
         cwd=cwd,
@@ -71,7 +76,7 @@ def run(
 
 @pytest.fixture
 def cnnc(tmp_path: Path) -> Cnnc:
-    """The command, in a folder that holds small.cnn."""
+    """Runs cnnc in the test's folder, which holds small.cnn."""
     (tmp_path / "small.cnn").write_text(SMALL)
 
     def here(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -82,7 +87,7 @@ def cnnc(tmp_path: Path) -> Cnnc:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with small.cnn, its run, and its model small.onnx. Tests copy what they change."""
+    """A folder with small.cnn, its run `run`, its model small.onnx, and the output of training in result.json."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "small.cnn").write_text(SMALL)
     words = ("train", "small.cnn", "--run", "run", "--export", "small.onnx", "--set", "train.epochs=8", "--json")
@@ -92,11 +97,73 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the networks of nets.py, their data, their runs NAME and their models NAME.onnx."""
+    import cnnc
+    from tests.cli.nets import NETS, write_nets
+
+    folder = tmp_path_factory.mktemp("deployed")
+    write_nets(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNNC_THREADS", "1")  # as in `environment`: the last bits of a loss depend on it
+        for name in NETS:
+            cnnc.train(cnnc.load(folder / f"{name}.cnn"), folder / name, data=folder)
+            cnnc.export(folder / name, folder / f"{name}.onnx")
+    (folder / "library.cnn").unlink()  # runs and models contain what they include
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder with test digits as PNG, JPEG and arrays, and with damaged and unsuitable files."""
+    image = pytest.importorskip("PIL.Image")
+    import numpy as np
+
+    from cnnc.data import load
+
+    digits = load("digits").test
+    png = image.fromarray(digits.images[0, 0])
+    png.save(tmp_path / "a.png")
+    png.resize((32, 32)).convert("RGB").save(tmp_path / "b.jpg", quality=95)
+    np.save(tmp_path / "batch.npy", digits.images[:5])
+    np.save(tmp_path / "one.npy", digits.images[0].astype(np.float32) / 255)
+    np.save(tmp_path / "flat.npy", digits.images[0, 0])
+    np.save(tmp_path / "wrong.npy", np.zeros((3, 9, 9), np.float32))
+    np.save(tmp_path / "words.npy", np.array(["a", "b"]))
+    np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
+    (tmp_path / "text.png").write_text("not an image")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "batch.npy").read_bytes()[:-10])
+    (tmp_path / "empty.jpg").touch()
+    return tmp_path
+
+
 def codes(text: str) -> list[str]:
-    """The codes of the errors and warnings in what was printed, in order."""
-    found = []
-    for line in text.splitlines():
-        kind, bracket, rest = line.partition("[")
-        if bracket and kind in ("error", "warning"):
-            found.append(rest[:4])
-    return found
+    """The codes of the printed errors and warnings, in order."""
+    return re.findall(r"^(?:error|warning)\[(.{4})", text, re.MULTILINE)
+
+
+def json_of(done: subprocess.CompletedProcess[str]) -> Any:
+    """The JSON that a successful command printed."""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def foreign_model(path: Path, **metadata: str) -> Path:
+    """Writes a model as another tool might: a symbolic size, an unknown shape, and a second operator domain."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    node = helper.make_node("Relu", ["x"], ["y"])
+    graph = helper.make_graph(
+        [node],
+        "theirs",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, "height", None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.example", 2)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    helper.set_model_props(model, metadata)
+    onnx.save(model, path)
+    return path

@@ -1,4 +1,4 @@
-"""Tiny networks of every kind, and data made up for them: what the tests of exported models train in a second each."""
+"""Tiny networks of every kind and generated data for them; each trains in a second."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ GOOD, BAD = (
 
 
 def write_nets(folder: Path) -> None:
-    """All networks NAME.cnn and the data that their train sections name."""
+    """Writes all networks as NAME.cnn, and the data that their train sections name."""
     (folder / "library.cnn").write_text(LIBRARY)
     for name, text in NETS.items():
         (folder / f"{name}.cnn").write_text(text)
@@ -125,7 +125,7 @@ def _write_sentences(folder: Path, random: np.random.Generator) -> None:
 
 
 def write_maps(path: Path, random: np.random.Generator, count: int = 60) -> None:
-    """Squares of two brightnesses on noise, and which pixel is of which."""
+    """Writes images of one square on noise, in one of two brightnesses, and the class of each pixel."""
     x = (0.3 * random.random((count, 1, 8, 8))).astype(np.float32)
     y = np.zeros((count, 8, 8), np.int64)
     for i in range(count):
@@ -136,7 +136,7 @@ def write_maps(path: Path, random: np.random.Generator, count: int = 60) -> None
 
 
 def write_several(path: Path, random: np.random.Generator, count: int = 60) -> None:
-    """Two inputs and three targets: which pixels are bright, sums of numbers, and whether those are large."""
+    """Writes two inputs and three targets: which pixels are bright, sums of numbers, and whether a sum is large."""
     a, b = random.random((count, 1, 8, 8), np.float32), random.random((count, 4), np.float32)
     sums = np.stack([b.sum(1), b[:, 0] - b[:, 1], b.max(1)], 1)
     np.savez(path, a=a, b=b, pixels=(a > 0.5).astype(np.float32), sums=sums, kind=(b.sum(1) > 2).astype(np.int64))

@@ -1,10 +1,10 @@
-"""Where the output goes: full devices, readers that leave, terminals that do not take UTF-8."""
+"""Where output goes: full devices, closed pipes, terminals without UTF-8; help, version and wrong usage."""
 
 from __future__ import annotations
 
-import resource
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from tests.cli.conftest import COMMAND, Cnnc, codes, environment
 
 FULL = Path("/dev/full")
+
 needs_full = pytest.mark.skipif(not FULL.is_char_device(), reason="needs /dev/full")
 
 
@@ -69,11 +70,14 @@ def test_streams_that_do_not_take_every_letter(cnnc: Cnnc, tmp_path: Path, encod
 
 
 def limit_file_size(size: int) -> None:
+    import resource  # not on Windows
+
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file size")
 def test_a_full_disk_harms_nothing(cnnc: Cnnc, tmp_path: Path, trained: Path) -> None:
-    """No file may grow past a few bytes, as on a disk that is full: each command says so and leaves what was there."""
+    """With a limit on file size, as on a full disk: each command reports it and leaves existing files unchanged."""
     shutil.copytree(trained / "run", tmp_path / "run")
     shutil.copy(trained / "small.onnx", tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
@@ -109,9 +113,9 @@ def test_runs_that_cannot_be_written(cnnc: Cnnc, tmp_path: Path, folder: str) ->
     assert (tmp_path / "small.cnn").read_bytes() == before
 
 
-def test_a_defect_says_so(cnnc: Cnnc, tmp_path: Path) -> None:
-    """Whatever is no error of the input leaves with 70, and shows its traceback only when asked."""
-    (tmp_path / "defect.py").write_text(
+def test_an_internal_error_says_so(cnnc: Cnnc, tmp_path: Path) -> None:
+    """An unexpected exception exits with 70, and prints a traceback only under CNNC_TRACEBACK."""
+    (tmp_path / "broken.py").write_text(
         "import cnnc.cli.check as check\n"
         "def load(*words): raise ZeroDivisionError('by design')\n"
         "check.load = load\n"
@@ -119,7 +123,7 @@ def test_a_defect_says_so(cnnc: Cnnc, tmp_path: Path) -> None:
     )
     for asked in ("", "1"):
         done = subprocess.run(
-            [COMMAND[0], "defect.py", "check", "small.cnn"],
+            [COMMAND[0], "broken.py", "check", "small.cnn"],
             cwd=tmp_path,
             env=environment(CNNC_TRACEBACK=asked),
             capture_output=True,

@@ -1,4 +1,4 @@
-"""Signals and terminals: Ctrl-C saves and says how to go on; a live line on a terminal, plain lines in a pipe."""
+"""Signals and terminals: Ctrl-C saves and prints the command that resumes; progress bar and colours on a terminal."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from cnnc.training import checkpoint as checkpoints
 from tests.cli.conftest import COMMAND, SMALL, environment, run
 
 EPOCHS = ("--set", "train.epochs=60")
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send these signals")
 
 
 @pytest.fixture
@@ -24,8 +25,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def begun(folder: Path, *words: str) -> subprocess.Popen[str]:
-    """A training that has come to the end of its first epoch."""
+def started(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Starts a training and returns after its first epoch."""
     command = [*COMMAND, "train", *words]
     process = subprocess.Popen(
         command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -38,15 +39,16 @@ def begun(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 
 def command_in(text: str) -> list[str]:
-    """The command that a stopped training says to go on with."""
+    """The words of the resume command that a stopped training prints."""
     (line,) = [line.strip() for line in text.splitlines() if line.strip().startswith("cnnc train --resume")]
     return shlex.split(line)[1:]
 
 
+@needs_signals
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stopped_with_a_command_that_goes_on(folder: Path, number: signal.Signals, status: int) -> None:
+def test_stopped_with_a_command_that_resumes(folder: Path, number: signal.Signals, status: int) -> None:
     name = "my run"  # a name that a shell would take for two
-    process = begun(folder, "small.cnn", "--run", name, "--export", "out.onnx", *EPOCHS)
+    process = started(folder, "small.cnn", "--run", name, "--export", "out.onnx", *EPOCHS)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == status
@@ -63,9 +65,10 @@ def test_stopped_with_a_command_that_goes_on(folder: Path, number: signal.Signal
         assert (folder / name / file).read_bytes() == (folder / "whole" / file).read_bytes()
 
 
+@needs_signals
 @pytest.mark.parametrize("pause", [0.0, 0.005, 0.05])
 def test_stopped_twice(folder: Path, pause: float) -> None:
-    process = begun(folder, "small.cnn", "--run", "run", "--set", "train.epochs=5000")
+    process = started(folder, "small.cnn", "--run", "run", "--set", "train.epochs=5000")
     process.send_signal(signal.SIGINT)
     try:
         process.wait(pause)
@@ -86,7 +89,7 @@ def _read(terminal: int) -> bytes:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_a_live_line_on_a_terminal(folder: Path) -> None:
+def test_a_progress_bar_on_a_terminal(folder: Path) -> None:
     master, slave = os.openpty()
     environ = environment(TERM="xterm-256color", COLUMNS="100")
     command = [*COMMAND, "train", "small.cnn", "--set", "train.epochs=12"]
@@ -112,7 +115,7 @@ def test_plain_lines_in_a_pipe(folder: Path) -> None:
     done = run("train", "small.cnn", "--set", "train.epochs=3", cwd=folder)
     assert "\x1b" not in done.stdout + done.stderr
     assert "\r" not in done.stderr
-    assert len(done.stderr.splitlines()) == 4
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["Small:", "epoch", "epoch", "epoch"]
 
 
 def test_colour_only_where_it_is_wanted(folder: Path) -> None:

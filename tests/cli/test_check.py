@@ -1,4 +1,4 @@
-"""`cnnc check` as a user runs it."""
+"""`cnnc check`: results, errors, `--json`, `--set` and `--strict`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from tests.cli.conftest import SMALL, Cnnc, codes
 
 HEAD = "input 1x8x8\n"
+
 UNREAD = HEAD + "conv 4 k=3 s=2\nfc 10\n"  # a row and a column are never read: a warning
 
 
@@ -20,7 +21,8 @@ def test_a_good_file(cnnc: Cnnc) -> None:
     assert "\x1b" not in done.stdout
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["name", "layer", "output", "params", "share", "MACs", "field"]
-    assert any(line.startswith("conv1 ") and "6x8x8" in line for line in lines)
+    (conv,) = [line for line in lines if line.startswith("conv1 ")]
+    assert "6x8x8" in conv
 
 
 def test_explain_shows_formulas(cnnc: Cnnc) -> None:
@@ -64,7 +66,7 @@ def test_all_errors_of_a_file_at_once(cnnc: Cnnc, tmp_path: Path) -> None:
     (tmp_path / "bad.cnn").write_text(HEAD + "conv 4 kk=3\npool mx k=2\nfc 10\nexpect params=1\n")
     done = cnnc("check", "bad.cnn")
     assert done.returncode == 1
-    assert len(codes(done.stderr)) >= 2
+    assert len(codes(done.stderr)) >= 2, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_missing_and_unreadable_files(cnnc: Cnnc, tmp_path: Path) -> None:
         assert codes(done.stderr) == ["E901"]
     done = cnnc("check", "nowhere.cnn", "small.cnn")
     assert done.returncode == 6
-    assert "1,036 parameters" in done.stdout, "one missing file does not keep the others waiting"
+    assert "1,036 parameters" in done.stdout, "the other file is still checked"
 
 
 @pytest.mark.parametrize("words", [(), ("check",), ("chek", "small.cnn"), ("check", "--nonsense", "small.cnn")])

@@ -1,4 +1,4 @@
-"""`cnnc import`: what it writes, says and refuses."""
+"""`cnnc import`: the files it writes, what it prints, and what it refuses."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ WEIGHT = np.arange(24, dtype=np.float32).reshape(2, 12) / 24
 
 
 @pytest.fixture
-def stranger(tmp_path: Path) -> Path:
-    """A model of somebody else's, with an input that no label can be called like."""
+def foreign(tmp_path: Path) -> Path:
+    """A model of another tool, with an input whose name is not a legal label."""
     nodes = [node("Conv", "input w", "c", pads=[1, 1, 1, 1]), node("Clip", "c a b", "r"), node("Flatten", "r", "f"),
              node("Gemm", "f m", "scores", transB=1)]  # fmt: skip
     constants = {"w": np.ones((3, 1, 3, 3), np.float32), "a": np.float32(0), "b": np.float32(6), "m": WEIGHT}
     proto = model(nodes, {"input": ["batch", 1, 2, 2]}, constants, ("scores",))
-    path = tmp_path / "stranger.onnx"
+    path = tmp_path / "foreign.onnx"
     path.write_bytes(proto.SerializeToString())
     return path
 
@@ -65,18 +65,18 @@ def test_the_source_in_the_metadata_is_not_what_is_imported(cnnc: Cnnc, tmp_path
     assert "train" not in a
 
 
-def test_a_strangers_model(cnnc: Cnnc, stranger: Path, tmp_path: Path) -> None:
-    done = cnnc("import", stranger.name)
+def test_a_foreign_model(cnnc: Cnnc, foreign: Path, tmp_path: Path) -> None:
+    done = cnnc("import", foreign.name)
     assert done.returncode == 0, done.stderr
     assert "input is renamed to input1" in done.stdout
-    assert (tmp_path / "stranger.cnn").read_text() == (
-        "# Imported from stranger.onnx: ONNX opset 17.\nnet by_hand\n\ninput 1x2x2\n\n"
+    assert (tmp_path / "foreign.cnn").read_text() == (
+        "# Imported from foreign.onnx: ONNX opset 17.\nnet by_hand\n\ninput 1x2x2\n\n"
         "conv 3 k=3 p=same bias=false; relu6\nscores: fc 2 bias=false\n\nexpect params=51 macs=132\n"
     )
 
 
-def test_json(cnnc: Cnnc, stranger: Path) -> None:
-    done = cnnc("import", stranger.name, "--json")
+def test_json(cnnc: Cnnc, foreign: Path) -> None:
+    done = cnnc("import", foreign.name, "--json")
     found = json.loads(done.stdout)
     assert (found["layers"], found["params"], found["macs"], found["nodes"]) == (4, 51, 132, 4)
     assert found["inputs"] == {"input": "input1"}
@@ -109,25 +109,25 @@ def test_nodes_without_a_counterpart_are_listed(cnnc: Cnnc, refused: Path, tmp_p
     assert [c["op"] for c in json.loads(done.stdout)["refused"]] == ["Sin", "Cos"]
 
 
-def test_nothing_is_overwritten_by_chance(cnnc: Cnnc, stranger: Path, tmp_path: Path) -> None:
-    (tmp_path / "stranger.cnn").write_text("mine")
-    done = cnnc("import", stranger.name)
+def test_nothing_is_overwritten_by_chance(cnnc: Cnnc, foreign: Path, tmp_path: Path) -> None:
+    (tmp_path / "foreign.cnn").write_text("mine")
+    done = cnnc("import", foreign.name)
     assert (done.returncode, codes(done.stderr)) == (Exit.RESOURCES, ["E902"])
-    assert (tmp_path / "stranger.cnn").read_text() == "mine"
-    assert cnnc("import", stranger.name, "-o", "stranger.cnn").returncode == 0
+    assert (tmp_path / "foreign.cnn").read_text() == "mine"
+    assert cnnc("import", foreign.name, "-o", "foreign.cnn").returncode == 0
 
 
-def test_wrong_use(cnnc: Cnnc, stranger: Path) -> None:
-    assert cnnc("import", stranger.name, "-o", "net.txt").returncode == Exit.USAGE
-    assert cnnc("import", stranger.name, "--at", "H=9").returncode == Exit.USAGE
+def test_wrong_use(cnnc: Cnnc, foreign: Path) -> None:
+    assert cnnc("import", foreign.name, "-o", "net.txt").returncode == Exit.USAGE
+    assert cnnc("import", foreign.name, "--at", "H=9").returncode == Exit.USAGE
     assert cnnc("import", "none.onnx").returncode == Exit.RESOURCES
     assert codes(cnnc("import", "small.cnn", "-o", "other.cnn").stderr) == ["E624"]
 
 
-def test_weights_in_another_file_are_verified_as_well(cnnc: Cnnc, stranger: Path, tmp_path: Path) -> None:
-    proto = onnx.load(str(stranger))
-    onnx.save(proto, str(stranger), save_as_external_data=True, location="w.bin", size_threshold=0)
-    done = cnnc("import", stranger.name)
+def test_weights_in_another_file_are_verified_as_well(cnnc: Cnnc, foreign: Path, tmp_path: Path) -> None:
+    proto = onnx.load(str(foreign))
+    onnx.save(proto, str(foreign), save_as_external_data=True, location="w.bin", size_threshold=0)
+    done = cnnc("import", foreign.name)
     assert done.returncode == 0, done.stderr
     assert "verified: " in done.stdout
 

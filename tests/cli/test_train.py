@@ -1,13 +1,10 @@
-"""`cnnc train` as a user runs it: run folders, settings, resuming, and data that are not what they should be."""
+"""`cnnc train`: run folders, settings, sizes, dry runs and resuming."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import shutil
-import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +13,6 @@ import pytest
 from cnnc.recipe.metrics import decimals
 from cnnc.training import checkpoint as checkpoints
 from tests.cli.conftest import Cnnc, codes
-
-GREY = """input 1x28x28
-pool avg k=7
-fc 10
-softmax
-train { data mnist; epochs 1; batch 8; data mnist }
-""".replace("; data mnist }", " }")
 
 
 def test_the_main_job(cnnc: Cnnc, tmp_path: Path) -> None:
@@ -43,7 +33,7 @@ def test_the_main_job(cnnc: Cnnc, tmp_path: Path) -> None:
     assert done.stdout.count("test accuracy") == 1
 
 
-def test_a_rehearsal_of_a_resumed_run_is_refused(cnnc: Cnnc, tmp_path: Path) -> None:
+def test_a_dry_run_of_a_resumed_run_is_refused(cnnc: Cnnc, tmp_path: Path) -> None:
     cnnc("train", "small.cnn", "--run", "run", "--set", "train.epochs=1")
     before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
     done = cnnc("train", "--resume", "run", "--dry-run", "--set", "train.epochs=2")
@@ -51,7 +41,7 @@ def test_a_rehearsal_of_a_resumed_run_is_refused(cnnc: Cnnc, tmp_path: Path) -> 
     assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
 
 
-def test_a_rehearsal_that_diverges_is_told_in_our_own_words(cnnc: Cnnc) -> None:
+def test_a_dry_run_that_diverges_is_reported_without_numpy_warnings(cnnc: Cnnc) -> None:
     done = cnnc("train", "small.cnn", "--dry-run", "--set", "train.optimizer.lr=1e38")
     assert (done.returncode, codes(done.stderr)) == (4, ["E701"])
     assert "RuntimeWarning" not in done.stderr
@@ -60,14 +50,14 @@ def test_a_rehearsal_that_diverges_is_told_in_our_own_words(cnnc: Cnnc) -> None:
 def test_a_run_that_ends_early_says_so(cnnc: Cnnc) -> None:
     options = ("--set", "train.stop.patience=1", "--set", "train.optimizer.lr=1e-30", "--set", "train.epochs=9")
     done = cnnc("train", "small.cnn", "--run", "run", *options)
-    told = "stopped after epoch 2: no improvement since epoch 1 (stop patience=1)"
-    assert done.stderr.splitlines()[-1] == told
+    message = "stopped after epoch 2: no improvement since epoch 1 (stop patience=1)"
+    assert done.stderr.splitlines()[-1] == message
     again = cnnc("train", "--resume", "run")
-    assert (again.returncode, again.stderr.splitlines()[-1]) == (0, told)
+    assert (again.returncode, again.stderr.splitlines()[-1]) == (0, message)
     assert again.stdout == done.stdout
 
 
-def test_a_run_that_cannot_write_says_how_to_go_on(cnnc: Cnnc, tmp_path: Path) -> None:
+def test_a_run_that_cannot_write_says_how_to_resume(cnnc: Cnnc, tmp_path: Path) -> None:
     cnnc("train", "small.cnn", "--run", "run", "--set", "train.epochs=1")
     (tmp_path / "run" / "curves.svg").unlink()
     (tmp_path / "run" / "curves.svg").mkdir()
@@ -79,7 +69,7 @@ def test_a_run_that_cannot_write_says_how_to_go_on(cnnc: Cnnc, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("loss", "text"), [(0.5, "0.5000"), (-2.0, "-2.0000"), (1.5e36, "1.5e+36"), (2e6, "2e+06")])
-def test_a_huge_loss_is_told_shortly(loss: float, text: str) -> None:
+def test_a_huge_loss_is_printed_in_few_digits(loss: float, text: str) -> None:
     assert decimals(loss) == text
 
 
@@ -112,14 +102,14 @@ def test_sizes_of_symbols_are_those_of_the_run(cnnc: Cnnc, tmp_path: Path, open_
     cnnc("train", "open.cnn", *at, "--run", "half", "--set", "train.epochs=1")
     assert "brought to 1x16x24" in cnnc("train", "--resume", "half", "--set", "train.epochs=2").stderr
     ends = [checkpoints.load(tmp_path / name / "last.safetensors") for name in ("whole", "half")]
-    assert all(end.sizes == {"H": 16, "W": 24} for end in ends)
+    assert [end.sizes for end in ends] == [{"H": 16, "W": 24}] * 2
     for name, array in ends[0].weights.items():
         np.testing.assert_array_equal(array, ends[1].weights[name])
     ours = json.loads(cnnc("eval", "whole", "--json").stdout)
     assert cnnc("export", "whole", "-o", "open.onnx").returncode == 0
-    told = json.loads(cnnc("info", "open.onnx", "--json").stdout)
-    assert told["inputs"][0]["shape"] == ["N", 1, "H", "W"], "the model takes every size"
-    assert told["trained"]["sizes"] == {"H": 16, "W": 24}
+    info = json.loads(cnnc("info", "open.onnx", "--json").stdout)
+    assert info["inputs"][0]["shape"] == ["N", 1, "H", "W"], "the model takes every size"
+    assert info["trained"]["sizes"] == {"H": 16, "W": 24}
     assert "; at H=16, W=24; " in cnnc("info", "open.onnx").stdout
     theirs = json.loads(cnnc("eval", "open.onnx", "--json").stdout)
     assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-4)
@@ -129,8 +119,8 @@ def test_sizes_of_symbols_are_those_of_the_run(cnnc: Cnnc, tmp_path: Path, open_
 def test_a_model_fixed_in_part_says_all_its_sizes(cnnc: Cnnc, open_net: Path) -> None:
     cnnc("train", "open.cnn", "--at", "H=16,W=24", "--run", "run", "--set", "train.epochs=1")
     cnnc("export", "run", "--at", "H=32", "-o", "fixed.onnx")
-    told = json.loads(cnnc("info", "fixed.onnx", "--json").stdout)
-    assert (told["inputs"][0]["shape"], told["at"]) == (["N", 1, 32, 24], {"H": 32, "W": 24})
+    info = json.loads(cnnc("info", "fixed.onnx", "--json").stdout)
+    assert (info["inputs"][0]["shape"], info["at"]) == (["N", 1, 32, 24], {"H": 32, "W": 24})
     assert "brought to 1x32x24" in cnnc("eval", "fixed.onnx").stderr
 
 
@@ -144,7 +134,7 @@ def test_sizes_that_cannot_be(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> Non
 
 
 @pytest.mark.parametrize("out", ["nowhere/x.onnx", "."])
-def test_a_model_that_cannot_be_written_is_told_before_training(cnnc: Cnnc, tmp_path: Path, out: str) -> None:
+def test_a_model_that_cannot_be_written_is_reported_before_training(cnnc: Cnnc, tmp_path: Path, out: str) -> None:
     done = cnnc("train", "small.cnn", "--export", out)
     assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
     assert not (tmp_path / "runs").exists()
@@ -210,7 +200,7 @@ def test_resuming_what_is_done_gives_the_score_again(cnnc: Cnnc, trained: Path, 
 
 @pytest.mark.parametrize("setting", ["train.seed=3", "train.data.val=0.3"])
 def test_resumed_with_other_examples_held_back(cnnc: Cnnc, trained: Path, setting: str) -> None:
-    """Those that it would be judged by have been trained on."""
+    """The run may have trained on examples of the new validation or test set."""
     before = {p.name: p.read_bytes() for p in (trained / "run").iterdir()}
     done = cnnc("train", "--resume", trained / "run", "--set", setting, "--set", "train.epochs=9")
     assert done.returncode == 2
@@ -279,73 +269,8 @@ def test_the_last_good_checkpoint_of_a_run_that_diverged(cnnc: Cnnc, trained: Pa
     assert cnnc("train", "--resume", "run", *more).returncode == 0
 
 
-# --- data ---------------------------------------------------------------------------------------------------
-
-
-def idx(sizes: tuple[int, ...], values: bytes) -> bytes:
-    return bytes([0, 0, 8, len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes) + values
-
-
-IMAGES = idx((20, 28, 28), bytes(i % 251 for i in range(20 * 784)))
-LABELS = idx((20,), bytes(i % 10 for i in range(20)))
-NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-
-
-@pytest.fixture
-def mnist(tmp_path: Path) -> Path:
-    """A folder with twenty made-up images in the files of MNIST, and grey.cnn that trains on them."""
-    (tmp_path / "grey.cnn").write_text(GREY)
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for name in NAMES:
-        (folder / name).write_bytes(IMAGES if "images" in name else LABELS)
-    return folder
-
-
-def test_data_from_a_folder(cnnc: Cnnc, mnist: Path) -> None:
-    for more in (("--data", "data"), ()):
-        done = cnnc("train", "grey.cnn", *more, env={"CNNC_DATA": str(mnist)})
-        assert done.returncode == 0, done.stderr
-        assert "of 20), weights of epoch 1" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("train-images-idx3-ubyte", lambda data: data[:-1]),
-        ("train-images-idx3-ubyte", lambda data: data[:10]),
-        ("train-images-idx3-ubyte", lambda data: b""),
-        ("train-images-idx3-ubyte", lambda data: data + b"x"),
-        ("train-images-idx3-ubyte", lambda data: gzip.compress(data)[:-20]),
-        ("train-images-idx3-ubyte", lambda data: LABELS),
-        ("train-labels-idx1-ubyte", lambda data: IMAGES),
-        ("train-labels-idx1-ubyte", lambda data: idx((19,), bytes(19))),
-        ("train-labels-idx1-ubyte", lambda data: idx((20,), bytes([11] * 20))),
-        ("t10k-images-idx3-ubyte", lambda data: idx((20, 8, 8), bytes(20 * 64))),
-        ("t10k-images-idx3-ubyte", lambda data: b"\x89PNG" + data),
-    ],
-    ids=["cut", "cut header", "empty", "too long", "cut gzip", "labels", "images", "few", "class 11", "8x8", "PNG"],
-)
-def test_damaged_data(cnnc: Cnnc, mnist: Path, tmp_path: Path, name: str, damage: Callable[[bytes], bytes]) -> None:
-    (mnist / name).write_bytes(damage((mnist / name).read_bytes()))
-    done = cnnc("train", "grey.cnn", "--data", "data")
-    assert done.returncode == 3
-    assert codes(done.stderr) == ["E602"]
-    assert name in done.stderr
-    assert not (tmp_path / "runs").exists()
-
-
-def test_data_that_are_not_there(cnnc: Cnnc, mnist: Path) -> None:
-    (mnist / NAMES[0]).unlink()
-    for folder in ("data", "nowhere", "grey.cnn"):
-        done = cnnc("train", "grey.cnn", "--data", folder)
-        assert done.returncode == 3
-        assert codes(done.stderr) == ["E603"]
-        assert "help" in done.stderr
-
-
 def test_counts_stand_beside_the_metric_they_belong_to(cnnc: Cnnc, tmp_path: Path) -> None:
-    """An iou is no share of pixels."""
+    """`(n of total)` follows accuracy only; IoU is not a fraction of a count."""
     x = np.random.default_rng(0).random((20, 1, 4, 4), np.float32)
     np.savez(tmp_path / "maps.npz", x=x, y=(x[:, 0] > 0.5).astype(np.uint8))
     text = 'input 1x4x4\nconv 2 k=1\ntrain {{ data npz "maps.npz"; epochs 1; metric {} }}\n'

@@ -1,0 +1,84 @@
+"""Files that are not usable models: every command that reads a model refuses them with one error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cnnc, codes, foreign_model
+from tests.onnx.importer.parts import model as by_hand
+from tests.onnx.importer.parts import node
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        *("[]", "{", "null", "[" * 9999, '{"inputs": 3, "classes": [4], "sizes": {"H": {}}}'),
+        *(
+            '{"inputs": {"x": {"kind": "words", "layout": "N, T"}}}',
+            '{"inputs": {"x": {"kind": "integers", "range": 3}}}',
+        ),
+        *('{"outputs": {"y": {"kind": []}}}', '{"data": {"val": 1}}', '{"trained": {"metric": "accuracy", "best": 1}}'),
+    ],
+)
+def test_nonsense_in_the_metadata(cnnc: Cnnc, tmp_path: Path, facts: str) -> None:
+    keys = ("cnnc.facts", "cnnc.map", "cnnc.vocabulary", "cnnc.includes", "cnnc.source")
+    foreign_model(tmp_path / "theirs.onnx", **dict.fromkeys(keys, facts))
+    assert cnnc("info", "theirs.onnx").returncode == 0
+    assert codes(cnnc("where", "theirs.onnx").stderr) == ["E611"]
+    assert cnnc("eval", "theirs.onnx").returncode in (1, 3)
+    assert cnnc("bench", "theirs.onnx", "--seconds", "0").returncode == 2
+
+
+@pytest.mark.parametrize("command", ["info", "where", "bench"])
+def test_what_is_no_model(cnnc: Cnnc, tmp_path: Path, command: str) -> None:
+    (tmp_path / "empty.onnx").touch()
+    (tmp_path / "text.onnx").write_text("no model\n" * 30)
+    (tmp_path / "zeros.onnx").write_bytes(bytes(1000))
+    for name in ("empty.onnx", "text.onnx", "zeros.onnx", "small.cnn"):
+        done = cnnc(command, name)
+        assert (done.returncode, codes(done.stderr)) == (3, ["E604"]), name
+    done = cnnc(command, "nowhere.onnx")
+    assert (done.returncode, codes(done.stderr)) == (6, ["E901"])
+
+
+@pytest.mark.parametrize("command", ["info", "where", "bench", "import", "predict"])
+def test_what_a_model_can_be_made_of(cnnc: Cnnc, trained: Path, command: str) -> None:
+    more = ("--text", "words") if command == "predict" else ()
+    for name in (trained / "run", trained / "run" / "best.safetensors", "small.cnn"):
+        done = cnnc(command, name, *more)
+        assert (done.returncode, codes(done.stderr)) == (3, ["E624" if command == "import" else "E604"]), name
+        assert f"`cnnc export {name}`" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["bench", "eval", "predict"])
+def test_weights_that_are_not_beside_the_model(cnnc: Cnnc, tmp_path: Path, command: str) -> None:
+    assert cnnc("export", "small.cnn", "--external", "-o", "small.onnx").returncode == 0
+    (weights,) = tmp_path.glob("*.data")
+    weights.rename(tmp_path / "elsewhere")
+    done = cnnc(command, "small.onnx", *(("--text", "words") if command == "predict" else ()))
+    assert (done.returncode, codes(done.stderr)) == (3, ["E604"])
+    assert f"small.onnx has its weights in {weights.name}, which is not there" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["eval", "predict"])
+def test_bad_models(cnnc: Cnnc, trained: Path, images: Path, tmp_path: Path, command: str) -> None:
+    data = bytearray((trained / "small.onnx").read_bytes())
+    (tmp_path / "cut.onnx").write_bytes(data[:-200])
+    data[200:260] = b"\xff" * 60
+    (tmp_path / "damaged.onnx").write_bytes(data)
+    (tmp_path / "empty.onnx").touch()
+    constant = by_hand([node("Relu", "k")], {}, {"k": [1.0]})
+    (tmp_path / "constant.onnx").write_bytes(constant.SerializeToString())
+    more = ("a.png",) if command == "predict" else ()
+    for name in ("cut.onnx", "damaged.onnx", "empty.onnx", "constant.onnx", "small.cnn"):
+        done = cnnc(command, name, *more)
+        assert done.returncode == 3, name
+        assert codes(done.stderr) in (["E604"], ["E609"], ["E611"])
+        assert done.stdout == ""
+    done = cnnc(command, "nowhere.onnx", *more)
+    assert done.returncode == 6
+    assert codes(done.stderr) == ["E901"]
+    done = cnnc(command, ".", *more)  # eval takes it for a run
+    assert (done.returncode, codes(done.stderr)) == ((3, ["E606"]) if command == "eval" else (6, ["E901"]))

@@ -1,0 +1,87 @@
+"""`cnnc export --outputs` and `--card`: parts of networks, and model cards with their program."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from cnnc.data import load
+from cnnc.training import checkpoint as checkpoints
+from tests.cli.conftest import codes, json_of, run
+from tests.cli.nets import NETS
+
+
+def test_a_part_of_a_network(deployed: Path, tmp_path: Path) -> None:
+    done = run("export", deployed / "coder", "--outputs", "code", "-o", "code.onnx", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "verified: " in done.stdout
+    model = onnx.load(tmp_path / "code.onnx")
+    assert [o.name for o in model.graph.output] == ["code"]
+    assert "fc2.weight" not in {i.name for i in model.graph.initializer}
+    np.save(tmp_path / "d.npy", load("digits").test.images[:2])
+    results = json_of(run("predict", "code.onnx", "d.npy", "--json", cwd=tmp_path))
+    assert [len(r["outputs"]["code"]["values"]) for r in results] == [5, 5]
+    both = run("export", deployed / "several", "--outputs", "sums, kind", "-o", "b.onnx", cwd=tmp_path)
+    assert both.returncode == 0
+    info = json_of(run("info", "b.onnx", "--json", cwd=tmp_path))
+    assert [e["name"] for e in info["inputs"]] == ["b"], "only what they need"
+    assert "(of the whole network)" in run("info", "b.onnx", cwd=tmp_path).stdout
+
+
+def test_classes_stay_where_they_apply(deployed: Path, tmp_path: Path) -> None:
+    kept = {}
+    for outputs in ("softmax1", "fc1", "relu2,fc1", "relu2"):
+        run("export", deployed / "waves", "--outputs", outputs, "-o", "x.onnx", cwd=tmp_path)
+        kept[outputs] = json_of(run("info", "x.onnx", "--json", cwd=tmp_path))["classes"]
+    names = ["fast", "slow"]
+    assert kept == {"softmax1": names, "fc1": names, "relu2,fc1": names, "relu2": []}
+
+
+@pytest.mark.parametrize(("name", "said"), [("cod", "did you mean `code`?"), ("input1", "input1 is an input")])
+def test_parts_that_are_none(deployed: Path, tmp_path: Path, name: str, said: str) -> None:
+    done = run("export", deployed / "coder", "--outputs", name, "-o", "x.onnx", cwd=tmp_path)
+    assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_card_and_its_program(deployed: Path, tmp_path: Path, name: str) -> None:
+    done = run("export", deployed / name, "-o", f"{name}.onnx", "--card", cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == f"wrote {name}.md"
+    text = (tmp_path / f"{name}.md").read_text()
+    network = checkpoints.load(checkpoints.find(deployed / name)).network()
+    graph = network.require_graph()
+    assert text.startswith(f"# {network.name}\n")
+    assert f"{graph.total_parameters:,} parameters" in text
+    assert f"{graph.total_macs:,} multiply-adds" in text
+    assert network.sha256 in text
+    for node in graph.nodes:
+        assert f"| {node.name} |" in text
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    classes = json_of(run("info", f"{name}.onnx", "--json", cwd=tmp_path))["classes"]
+    if classes and name != "maps":
+        assert ran.stdout.strip() in classes
+    else:
+        assert [output for output in graph.outputs if f"'{output}': (1, " not in ran.stdout] == [], ran.stdout
+
+
+def test_where_the_card_goes(deployed: Path, tmp_path: Path) -> None:
+    words = ("export", deployed / "waves", "-o", "waves.onnx", "--json", "--card-file")
+    done = run(*words, "CARD.md", cwd=tmp_path)
+    assert json.loads(done.stdout)["file"] == "waves.onnx"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["CARD.md", "waves.onnx"]
+    (tmp_path / "waves.onnx").unlink()
+    for place in ("nowhere/CARD.md", "."):
+        done = run(*words, place, cwd=tmp_path)
+        assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
+    assert not (tmp_path / "waves.onnx").exists(), "reported before any work"
