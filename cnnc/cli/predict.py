@@ -147,7 +147,7 @@ def _read(source: _Source, known: list[Entry]) -> Examples:
 def _say(name: str, row: list[Prediction], count: int) -> None:
     for answer in row:
         head = name if len(row) == 1 else f"{name} {answer.output}"
-        say(f"{head}: {answer.in_words(count)}")
+        say(f"{head}: {answer.summary(count)}")
 
 
 def _result(name: str, row: list[Prediction], count: int) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class _Keeper:
         self.taken.add(free)
         written = []
         for answer in row:
-            if answer.is_cut:
+            if answer.is_clipped:
                 self.note = f"{answer.output} goes beyond 0 to 1: its .png shows it cut, its .npy whole"
-            written += answer.keep(self.folder / (free if len(row) == 1 else f"{free}.{answer.output}"))
+            written += answer.save(self.folder / (free if len(row) == 1 else f"{free}.{answer.output}"))
         return {"written": [str(path) for path in written]}
