@@ -147,10 +147,10 @@ def locate(model: onnx.ModelProto, name: str, file: str) -> LocatedPart:
         help = f"did you mean {near}?" if near else f"`cnnc where {file}` lists the nodes"
         raise CnncError.of("E010", f"{file} has no node, tensor or layer `{name}`", help=help)
     what, operator, others = parts[name]
-    place = _position_of(known, [name, *others], _readers(model.graph))
-    if place is None:
+    position = _position_of(known, [name, *others], _readers(model.graph))
+    if position is None:
         raise CnncError.of("E611", f"the source map of {file} has no position for {name}")
-    return LocatedPart(name, what, operator, place)
+    return LocatedPart(name, what, operator, position)
 
 
 def locate_nodes(model: onnx.ModelProto, file: str) -> list[LocatedPart]:
@@ -158,9 +158,9 @@ def locate_nodes(model: onnx.ModelProto, file: str) -> list[LocatedPart]:
     known, readers = _map_of(model, file), _readers(model.graph)
     located = []
     for node in model.graph.node:
-        place = _position_of(known, [node.name, *node.output], readers)
-        if place is not None:
-            located.append(LocatedPart(node.name or node.output[0], f"{node.op_type} node", node.op_type, place))
+        position = _position_of(known, [node.name, *node.output], readers)
+        if position is not None:
+            located.append(LocatedPart(node.name or node.output[0], f"{node.op_type} node", node.op_type, position))
     return located
 
 
@@ -178,9 +178,9 @@ def _position_of(
     """The position by one of these names, or else that of the nearest layer that reads the tensors, breadth first."""
     seen, names = set(names), list(names)
     for name in names:  # the list grows
-        place = known.find(name)
-        if place is not None:
-            return place
+        position = known.find(name)
+        if position is not None:
+            return position
         new = [other for node in readers.get(name, ()) for other in (node.name, *node.output) if other not in seen]
         seen.update(new)
         names += new
