@@ -96,6 +96,16 @@ class Network(Record):
             raise CnncError.of("E602", f"{self.name} does not fit {where}: {made.message}", help=self.survey.rules())
         return made
 
+    @property
+    def symbolic_sizes(self) -> Survey | None:
+        """The survey of the sizes that stay symbols; None for a network without symbols and where `at` fixes them."""
+        return None if self.at else self.survey
+
+    @property
+    def fixed_sizes(self) -> Mapping[str, int]:
+        """The size of every symbol where `at` fixes some: those in `at`, the others at their reference. Else empty."""
+        return self.survey.reference if self.at and self.survey is not None else self.at
+
     def summary(self, batch: int = 1) -> Summary:
         """The figures of every layer, and totals; `batch` is that of training memory.
 

@@ -141,7 +141,7 @@ def _read(source: _Source, known: list[Entry]) -> Examples:
 def _say(name: str, row: list[Prediction], count: int) -> None:
     for answer in row:
         head = name if len(row) == 1 else f"{name} {answer.output}"
-        say(f"{head}: {answer.in_words(count)}")
+        say(f"{head}: {answer.summary(count)}")
 
 
 def _result(name: str, row: list[Prediction], count: int) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class _OutputWriter:
         self.used_stems.add(unique)
         written = []
         for answer in row:
-            if answer.is_cut:
+            if answer.is_clipped:
                 self.note = f"{answer.output} exceeds the range 0 to 1: the .png is clipped, the .npy is not"
-            written += answer.keep(self.folder / (unique if len(row) == 1 else f"{unique}.{answer.output}"))
+            written += answer.save(self.folder / (unique if len(row) == 1 else f"{unique}.{answer.output}"))
         return {"written": [str(path) for path in written]}

@@ -1,1 +1,1 @@
-"""The only package that imports onnx and onnxruntime: export, quantization, running a model, import."""
+"""ONNX: export, quantization, running and importing models. Only this package imports onnx and onnxruntime."""

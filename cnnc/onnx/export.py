@@ -1,7 +1,9 @@
-"""From a network and its weights to a file that was proven: passes, emission, proof, precision, write.
+"""Export: from a network and its weights to a verified ONNX file.
 
-In: a `Network`, weights, a path, `Options`; the names of layers, where only what these need is wanted. Out: the file,
-whole, and `Exported`. A model that fails its proof or the gate of its precision is never written.
+The steps are passes, emission, verification, conversion to a lower precision (if asked for), and writing.
+
+Input: a `Network`, weights, a path, `Options`; optionally the names of the layers that become the outputs. Output: the
+complete file, and `Exported`. A model that fails verification or loses too much in a lower precision is never written.
 """
 
 from __future__ import annotations
@@ -34,8 +36,9 @@ from cnnc.reference.parallel.threads import one_blas_thread
 class Options(NamedTuple):
     """How a model is written.
 
-    `without` are passes to leave out; `external` keeps the weights in a file of their own; `target` "mcu" makes it fit
-    for C generators, with a batch of 1; `precision` is the element type of the weights and values.
+    `without` names passes to skip. `external` stores the weights in a second file. `target="mcu"` restricts the model to
+    what C code generators for microcontrollers support, with a batch size of 1. `precision` is the element type of weights
+    and activations.
     """
 
     opset: int = DEFAULT_OPSET
@@ -46,8 +49,11 @@ class Options(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """What was written, and how it was proven. `data` is the file of the weights where they have their own; `size` is
-    that of both; `quality` is what a lower precision cost, `footprint` what a microcontroller needs."""
+    """What was written and how it was verified.
+
+    `data` is the external weight file, if any; `size` is the size of both files in bytes. `quality` says what a lower
+    precision cost, `footprint` what memory a microcontroller needs.
+    """
 
     path: Path
     verification: Verification
@@ -72,11 +78,14 @@ def export(
     options: Options | None = None,
     examples: CalibrationExamples | None = None,
 ) -> Exported:
-    """Writes the model of a network, or of the part of it that the layers `outputs` need.
+    """Writes the model of a network, or of the part that the layers `outputs` need.
 
-    `examples`, which have the network's inputs and targets, are for calibration and score, where the precision needs
-    them. Raises CnncError: E010 for outputs that are no layers, E801 where the proof fails, E802 and E803 where too much
-    is lost at a lower precision, E804 to E809 for what cannot be exported so, E902 where it cannot be written.
+    `weights` are arrays by `layer.parameter`, as in a checkpoint. `classes`, `vocabulary` and `trained` (a summary of the
+    training) go into the metadata. `examples` have the network's inputs and targets; float16 and int8 are measured on
+    them, and int8 is calibrated on them.
+
+    Raises CnncError: E010 for an unknown output or pass, E801 if verification fails, E802 and E803 if float16 or int8 loses
+    too much, E804 to E809 for a network or options that cannot be exported, E902 if the file cannot be written.
     """
     options = options or Options(opset)
     whole, network = network, network.part(outputs)
@@ -88,19 +97,22 @@ def export(
     external_tensors: dict[str, Array] | None = {} if options.external or external.exceeds_limit(weights) else None
     if external_tensors is not None and options.precision != "float32":
         raise CnncError.of(
-            "E809", f"weights of {options.precision} go into the model's own file", help="leave --external out"
+            "E809", f"a model in {options.precision} stores its weights in one file", help="leave --external out"
         )
     facts = metadata(whole, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
     model = _emit(network, weights, facts, options, passes, external_tensors)
-    footprint = mcu.fit(network, model) if options.target == "mcu" else None
+    footprint = None
+    if options.target == "mcu":
+        mcu.require_supported(network, model)
+        footprint = mcu.measure_footprint(network, model)
     with one_blas_thread():
         if external_tensors is not None:
             with external.staged(model, external_tensors, path) as staged:
-                proof = _verify(network, graph, weights, ModelUnderTest(staged.model, staged.folder))
+                verification = _verify(network, graph, weights, ModelUnderTest(staged.model, staged.folder))
                 data = staged.commit()
             size = path.stat().st_size + data.stat().st_size
-            return Exported(path, proof, size, options.opset, model.ir_version, data, footprint=footprint)
-        proof = _verify(network, graph, weights, ModelUnderTest(model))
+            return Exported(path, verification, size, options.opset, model.ir_version, data, footprint=footprint)
+        verification = _verify(network, graph, weights, ModelUnderTest(model))
         quality = None
         if options.precision != "float32":
             examples = examples.for_graph(whole, graph) if examples is not None else None
@@ -111,7 +123,7 @@ def export(
     stale = external.weight_files(path)
     write_atomic(path, content)
     external.remove_files(stale)
-    return Exported(path, proof, len(content), options.opset, model.ir_version, None, quality, footprint)
+    return Exported(path, verification, len(content), options.opset, model.ir_version, None, quality, footprint)
 
 
 def _emit(
@@ -122,38 +134,38 @@ def _emit(
     passes: Sequence[Pass],
     external_tensors: dict[str, Array] | None,
 ) -> onnx.ModelProto:
-    """The model of the graph after its passes."""
+    """The model of the network's graph after the passes."""
     smaller, folded = run_passes(network.require_graph(), weights, passes)
-    sizes = build_size_family(network, smaller, lambda other: run_passes(other, weights, passes)[0])
+    family = build_size_family(network, smaller, lambda other: run_passes(other, weights, passes)[0])
     if options.target == "mcu":
-        mcu.require_fixed_sizes(network, sizes is not None)
+        mcu.require_fixed_sizes(network, family is not None)
     batch = 1 if options.target == "mcu" else BATCH
-    moved = with_relative_sources(network, smaller)
-    return emit(moved, folded, facts, options.opset, family=sizes, batch=batch, external_tensors=external_tensors)
+    located = with_relative_sources(network, smaller)
+    return emit(located, folded, facts, options.opset, family=family, batch=batch, external_tensors=external_tensors)
 
 
 def _verify(network: Network, graph: Graph, weights: Weights, subject: ModelUnderTest) -> Verification:
-    """The proof with one sample and several, at two sizes where sizes are symbols. Raises CnncError E801, E604."""
+    """Verifies with one sample and with several, at two sizes where sizes are symbolic. Raises CnncError E801, E604."""
     fixed = subject.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    found = []
+    verifications = []
     for seed, sizes in enumerate(verification_sizes(network)):
         sized = network.graph_at(sizes) if sizes else graph
-        proof = verify_model(subject, sized, weights, sample_feeds(sized, fixed or sample_count(sized), seed))
-        proof.require_within_tolerance(graph)
-        found.append(proof)
-    return combined(found)
+        one = verify_model(subject, sized, weights, sample_feeds(sized, fixed or sample_count(sized), seed))
+        one.require_within_tolerance(graph)
+        verifications.append(one)
+    return combined(verifications)
 
 
 def _lower_precision(
     model: onnx.ModelProto, network: Network, options: Options, examples: CalibrationExamples | None
 ) -> tuple[onnx.ModelProto, Quality]:
-    """The model in a lower precision. Raises CnncError E802, E803 where its gate fails, E808 where data are missing."""
+    """The model in a lower precision. Raises CnncError E802, E803 if it loses too much, E808 if int8 has no examples."""
     if options.precision == "float16":
-        from cnnc.onnx.quantize.float16 import to_float16  # both load parts of onnxruntime that nothing else needs
+        from cnnc.onnx.quantize.float16 import to_float16  # these two load parts of onnxruntime that nothing else needs
 
         return to_float16(model, network, examples)
     if examples is None:
-        message = "int8 needs data to find the ranges of values in, and this network is untrained"
+        message = "int8 needs a data set to calibrate the ranges of activations on, and this network is untrained"
         raise CnncError.of("E808", message, help="train it, and export its run: `cnnc export RUN --int8`")
     from cnnc.onnx.quantize.int8 import to_int8
 

@@ -1,16 +1,16 @@
-"""What an exported model carries beside its graph: the source, and what its user needs to feed and read it.
+"""Metadata of an exported model: its source, and what a user needs to feed it and to interpret its outputs.
 
-In: a network, its sub-network that is exported, and what is known of its training. Out: the model's metadata
-properties (`metadata`), and the same read again from any model (`read_facts`).
+Input: a network, the exported graph (its own or a part of it), and a summary of the training. Output: the model's metadata
+properties (`metadata`), and the same read back from any model (`read_facts`).
 
-    cnnc.version, cnnc.sha256   of cnnc; of the text
-    cnnc.source, cnnc.includes  the text as it was checked; those it includes, JSON by name
-    cnnc.map                    where each layer stands (see sourcemap.py)
+    cnnc.version, cnnc.sha256   the version of cnnc; the hash of the source
+    cnnc.source, cnnc.includes  the source; the included files, JSON by name
+    cnnc.map                    the source position of each layer (see source_map.py)
     cnnc.vocabulary             JSON list of words, for text: word i is fed as 2 + i, 0 pads, 1 is an unknown word
-    cnnc.facts                  JSON, the fields of `Facts`, but for those that are empty
-    cnnc.precision              float16 or int8, where it is not float32 (see precision.py)
+    cnnc.facts                  JSON, the fields of `Facts` that are not empty
+    cnnc.precision              float16 or int8, if not float32 (see quantize/examples.py)
 
-Of a stranger's model, whatever is missing or of another kind than cnnc writes is left empty.
+In an untrusted model, whatever is missing or of another type than cnnc writes is read as empty.
 """
 
 from __future__ import annotations
@@ -41,10 +41,15 @@ from cnnc.recipe.metrics import finite
 
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
 PRECISION = "cnnc.precision"
-IMAGE_READERS = (*KNOWN, "images")  # readers of pixels of eight bits
-_INPUT_DEFAULTS: Mapping[str, Any] = {"range": None, "mean": None, "std": None, "inside": ()}  # of an input
+IMAGE_READERS = (*KNOWN, "images")  # data readers that give 8-bit pixels
+_INPUT_DEFAULTS: Mapping[str, Any] = {
+    "range": None,
+    "mean": None,
+    "std": None,
+    "inside": (),
+}  # what an input's object may lack
 _NUMBER = int | float
-# What the objects of facts hold at the least, when they are read.
+# The keys and types that an object must have to be read.
 _INPUT = {"kind": str, "layout": str, "inside": list | tuple | None}
 _WORDS = {"pattern": str, "padding": int, "unknown": int, "first": int}
 _OUTPUT = {"kind": str}
@@ -57,10 +62,10 @@ _LAYOUTS = {0: "N, F", 1: "N, C, T", 2: "N, C, H, W", 3: "N, C, D, H, W"}
 class Facts(Record):
     """What cnnc wrote into a model.
 
-    `at` are sizes that symbols were fixed to. `inputs` and `outputs` hold an object for each by its name (see `_input`
-    and `_output`), `data` the data statement, `trained` the end of the training and the sizes it was at, `sizes` the legal
-    sizes of each symbol. `parameters` counts what was learned, before passes fold any of it, `macs` the multiply-adds of
-    one example. `whole` says that the model is the whole network, not a part with other outputs.
+    `at` are the sizes that symbols were fixed to. `inputs` and `outputs` hold an object for each by name (see `_input` and
+    `_output`), `data` the data statement, `trained` the summary of the training and the sizes it ran at, `sizes` the legal
+    sizes of each symbol. `parameters` counts the parameters before the passes, `macs` the multiply-adds of one example.
+    `whole` says that the model is the whole network, not a part with other outputs.
     """
 
     name: str = ""
@@ -92,11 +97,11 @@ def metadata(
     vocabulary: Sequence[str] = (),
     trained: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
-    """The metadata properties of the model of `graph`, the network's own or a part of it.
+    """The metadata properties of the model of `graph`, the network's graph or a part of it.
 
-    Classes are kept where the output that they name is still there, the vocabulary where words are still fed.
+    Classes are kept if the graph still has the output that they name, the vocabulary if it still has an input of words.
     """
-    survey, labelled = (None if network.at else network.survey), _labelled_outputs(network)
+    survey, labelled = network.symbolic_sizes, _labelled_outputs(network)
     named = any(name in labelled[:2] for name in graph.outputs)
     data = network.recipe.data if network.recipe is not None else None
     reader = data.name if data is not None else None
@@ -106,7 +111,7 @@ def metadata(
         "name": network.name,
         "file": file,
         "settings": list(network.settings),
-        "at": dict(network.survey.reference if network.at and network.survey is not None else network.at),
+        "at": dict(network.fixed_sizes),
         "classes": list(classes) if named else [],
         "inputs": {node.name: _without_empty(_input(node, graph, survey, reader)) for node in graph.inputs},
         "outputs": {
@@ -138,12 +143,12 @@ def _json(value: Any) -> str:
 
 
 def _without_empty(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What is not empty."""
+    """The facts that are not empty."""
     return {key: value for key, value in facts.items() if value not in (None, "", [], {})}
 
 
 def _shape(node: Node, survey: Survey | None) -> list[int | str]:
-    """Sizes without the batch, as numbers or formulas of symbols."""
+    """The shape without the batch, as numbers or formulas of symbols."""
     if survey is None or node.name not in survey.formulas:
         return list(node.type.shape)
     return [int(size) if size.isdigit() else size for size in survey.formulas[node.name]]
@@ -154,43 +159,43 @@ def _is_words(node: Node) -> bool:
 
 
 def _input(node: Node, graph: Graph, survey: Survey | None, reader: str | None) -> dict[str, Any]:
-    """How an input is fed.
+    """How to feed an input.
 
-    `range` are the least and the largest value where they are known. `mean` and `std` are what is to be subtracted
-    and divided by before the model: nothing (null), as cnnc's graphs do it themselves; `inside` says what they do.
+    `range` are the smallest and largest element, where known. `mean` and `std` are to be subtracted and divided by before
+    the model runs: null, as cnnc's models normalize themselves; `inside` lists what they do.
     """
     assert isinstance(node.op, Input)
     dtype = node.op.fed().dtype
-    found: dict[str, Any] = {"shape": _shape(node, survey), "dtype": dtype, "mean": None, "std": None, "inside": []}
-    found["layout"] = "N, T" if dtype == "int64" else _LAYOUTS[node.type.rank]
+    entry: dict[str, Any] = {"shape": _shape(node, survey), "dtype": dtype, "mean": None, "std": None, "inside": []}
+    entry["layout"] = "N, T" if dtype == "int64" else _LAYOUTS[node.type.rank]
     if dtype == "int64":
         size = _vocabulary(graph, node)
-        found["range"] = [0, size - 1] if size else None
-        found["kind"] = "words" if reader == "text" else "integers"
+        entry["range"] = [0, size - 1] if size else None
+        entry["kind"] = "words" if reader == "text" else "integers"
         if reader == "text":
             from cnnc.data import text
 
-            found["words"] = {
+            entry["words"] = {
                 "pattern": text.PATTERN,
                 "lower": True,
                 "padding": text.PADDING,
                 "unknown": text.UNKNOWN,
                 "first": text.FIRST_WORD,
             }
-        return found
-    pictures = reader in IMAGE_READERS or dtype == "uint8"
-    found["kind"] = "picture" if pictures and node.type.rank == 2 else "values"
-    found["range"] = [0, 255] if dtype == "uint8" else [0, 1] if pictures else None
+        return entry
+    images = reader in IMAGE_READERS or dtype == "uint8"
+    entry["kind"] = "picture" if images and node.type.rank == 2 else "values"
+    entry["range"] = [0, 255] if dtype == "uint8" else [0, 1] if images else None
     if dtype == "uint8":
-        found["inside"].append("divided by 255")
-    for reader_ in graph.consumers[node.name]:
-        if isinstance(reader_.op, Normalize):
-            found["inside"].append(f"normalize mean={list(reader_.op.mean)} std={list(reader_.op.std)}")
-    return found
+        entry["inside"].append("divided by 255")
+    for consumer in graph.consumers[node.name]:
+        if isinstance(consumer.op, Normalize):
+            entry["inside"].append(f"normalize mean={list(consumer.op.mean)} std={list(consumer.op.std)}")
+    return entry
 
 
 def _vocabulary(graph: Graph, entry: Node) -> int:
-    """The size of the smallest vocabulary that looks the integers of an input up, 0 where none does."""
+    """The smallest vocabulary size among the embeddings that an int64 input reaches, 0 where it reaches none."""
     reached = {entry.name}
     sizes = []
     for node in graph.nodes:
@@ -203,15 +208,17 @@ def _vocabulary(graph: Graph, entry: Node) -> int:
 
 
 def _labelled_outputs(network: Network) -> tuple[str, ...]:
-    """The outputs under cross-entropy and the scores before their softmax: first those of the first loss, which classes
-    name."""
+    """The outputs under a cross-entropy loss, each followed by the scores before its softmax.
+
+    The classes of the data set name the first two, those of the first loss; they are "" if that is another loss.
+    """
     graph, recipe = network.require_graph(), network.recipe
     if recipe is None:
         losses = [graph.outputs[0]]
     else:
         losses = [loss.on or graph.outputs[0] for loss in recipe.losses if loss.compares_with == "labels"]
         if losses and recipe.losses[0].compares_with != "labels":
-            losses.insert(0, "")  # the data's classes are those of the first loss alone
+            losses.insert(0, "")  # the classes of the data set belong to the first loss only
     found = []
     for name in losses:
         node = graph.by_name.get(name)
@@ -221,7 +228,10 @@ def _labelled_outputs(network: Network) -> tuple[str, ...]:
 
 
 def _output(node: Node, survey: Survey | None, labelled: Sequence[str], named: bool) -> dict[str, Any]:
-    """How an output is read. `kind` is classes (a score each), label map (a score each, for each place), picture or values."""
+    """How to interpret an output.
+
+    `kind` is classes (a score per class), label map (a score per class and position), picture (an image) or values.
+    """
     shape = _shape(node, survey)
     scores = node.name in labelled or isinstance(node.op, Softmax | LogSoftmax)
     if scores and node.type.channels > 1:
@@ -235,7 +245,7 @@ def _output(node: Node, survey: Survey | None, labelled: Sequence[str], named: b
 
 
 def read_facts(properties: Mapping[str, str]) -> Facts:
-    """What a model says of itself; empty fields where it says nothing, or nonsense."""
+    """The facts in a model's metadata properties; fields that are missing or malformed are empty."""
     found = _object(_parsed(properties.get(FACTS, "{}")))
     file = str(found.get("file") or "network.cnn")
     try:
@@ -251,8 +261,8 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         sha256=properties.get(HASH, ""),
         classes=_texts(found.get("classes")),
         vocabulary=_texts(_parsed(properties.get(VOCABULARY, "[]"))),
-        inputs={name: _read_input(told) for name, told in _objects(found.get("inputs")).items()},
-        outputs={name: _if_typed(told, _OUTPUT) for name, told in _objects(found.get("outputs")).items()},
+        inputs={name: _read_input(fact) for name, fact in _objects(found.get("inputs")).items()},
+        outputs={name: _if_typed(fact, _OUTPUT) for name, fact in _objects(found.get("outputs")).items()},
         data=_if_typed(_object(found.get("data")), _DATA),
         trained=_read_training(_object(found.get("trained"))),
         at=positive_sizes(found.get("at")),
@@ -279,25 +289,25 @@ def _objects(value: Any) -> dict[str, dict[str, Any]]:
     return {name: _object(inner) for name, inner in _object(value).items()}
 
 
-def _if_typed(told: dict[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """What is told where each key has a value of its kind, else nothing."""
-    return told if all(isinstance(told.get(key), kind) for key, kind in kinds.items()) else {}
+def _if_typed(fact: dict[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
+    """The object if each key has a value of its type, else an empty one."""
+    return fact if all(isinstance(fact.get(key), type_) for key, type_ in types.items()) else {}
 
 
-def _read_input(told: dict[str, Any]) -> dict[str, Any]:
-    """What is told of an input."""
-    words = told.get("kind") == "words"
-    span = told.get("range") or [0, 0]
+def _read_input(fact: dict[str, Any]) -> dict[str, Any]:
+    """The object of an input; empty if malformed."""
+    words = fact.get("kind") == "words"
+    span = fact.get("range") or [0, 0]
     numbers = isinstance(span, list) and len(span) == 2 and all(isinstance(n, _NUMBER) for n in span)
-    known = numbers and _if_typed(told, _INPUT) and (not words or _if_typed(_object(told.get("words")), _WORDS))
-    return {**_INPUT_DEFAULTS, **told} if known else {}
+    known = numbers and _if_typed(fact, _INPUT) and (not words or _if_typed(_object(fact.get("words")), _WORDS))
+    return {**_INPUT_DEFAULTS, **fact} if known else {}
 
 
-def _read_training(told: dict[str, Any]) -> dict[str, Any]:
-    """What is told of the training and its test."""
-    kinds = {"right": int | None, "total": int | None, str(told.get("metric")): _NUMBER | None}
-    test = _object(told.get("test"))
-    return _if_typed(told, _TRAINED) if _if_typed(test, kinds) == test else {}
+def _read_training(fact: dict[str, Any]) -> dict[str, Any]:
+    """The summary of the training and its test; empty if malformed."""
+    types = {"right": int | None, "total": int | None, str(fact.get("metric")): _NUMBER | None}
+    test = _object(fact.get("test"))
+    return _if_typed(fact, _TRAINED) if _if_typed(test, types) == test else {}
 
 
 def _count(value: Any) -> int | None:
@@ -313,7 +323,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def positive_sizes(value: Any) -> dict[str, int]:
-    """Sizes by their symbols, of what a model says; whatever is no size is left out."""
+    """Sizes by symbol from parsed JSON, without entries that are not positive integers."""
     return {k: n for k, n in _object(value).items() if type(n) is int and n > 0}
 
 

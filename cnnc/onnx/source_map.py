@@ -1,13 +1,16 @@
-"""The way from an ONNX model back to the text: which line each layer stands in, and the calls that led there.
+"""The source map: from an ONNX model back to the source line of each layer, and the block calls that led there.
 
-In: a graph whose nodes remember their spans, or a model's metadata. Out: what emission writes into each ONNX node
-(`stamp`), the map that the model carries as a whole (`source_map`), and that map read again (`read_map`). Texts are
-named from the folder of the main one (`at_home`): a model is the same wherever it was made.
+Input: a graph whose nodes have spans, or a model's metadata. Output: the annotation of each ONNX node (`annotate`), the
+map that the model carries (`source_map`), and that map read back (`read_map`). Source files are named relative to the
+folder of the main file (`with_relative_sources`), so that a model does not depend on where it was built.
 
-The map is JSON in the model's metadata, by layer: it holds at every IR version, outlives optimizers that rename or
-drop nodes, and knows layers that were folded into others. ONNX names begin with their layer's (`head.flat` is of
-`head`), so it answers for every node and tensor. For tools that show nodes, each carries `file:line` in its doc_string,
-and from IR 10 on (opset 21) layer, place and calls in its metadata_props.
+The map is JSON in the model's metadata, by layer. It works at every IR version, survives optimizers that rename or drop
+nodes, and has the layers that were folded into others. The name of every node and tensor begins with its layer's name
+(`head.flat` belongs to `head`), so the map locates all of them. For tools that display nodes, each also carries
+`file:line` in its doc_string, and from IR 10 on (opset 21) layer, position and calls in its metadata_props.
+
+Example: `locate(model, "stage.last.conv1", "net.onnx")` gives the position of that convolution inside its block, and the
+calls `block outer` and `block inner` that lead to it.
 """
 
 from __future__ import annotations
@@ -25,20 +28,22 @@ from cnnc.graph.graph import Graph, Node
 from cnnc.network import Network
 
 MAP, SOURCE, INCLUDES = "cnnc.map", "cnnc.source", "cnnc.includes"
-_PROPS_SINCE = 21  # the opset that came with IR 10, the first whose nodes have metadata_props
+_PROPS_SINCE = 21  # the opset of IR 10, the first in which nodes have metadata_props
 
 
 def with_relative_sources(network: Network, graph: Graph) -> Graph:
-    """A graph of a network with the names of its texts as `home_names` has them."""
+    """The graph with its source files renamed by `relative_source_names`."""
     names = relative_source_names(network)
     sources: dict[str, Source] = {}
 
-    def moved(span: Span) -> Span:
+    def renamed(span: Span) -> Span:
         old = span.source
         return span._replace(source=sources.setdefault(old.name, Source(names.get(old.name, old.name), old.text)))
 
     nodes = [
-        node.replace(span=moved(node.span), calls=tuple(call._replace(span=moved(call.span)) for call in node.calls))
+        node.replace(
+            span=renamed(node.span), calls=tuple(call._replace(span=renamed(call.span)) for call in node.calls)
+        )
         if node.span is not None
         else node
         for node in graph.nodes
@@ -47,51 +52,56 @@ def with_relative_sources(network: Network, graph: Graph) -> Graph:
 
 
 def relative_source_names(network: Network) -> dict[str, str]:
-    """For the name of each text its path from the main one's folder; as it is where a text names another by a whole path."""
+    """The path of each source file relative to the folder of the main one, by name.
+
+    The names stay unchanged if a file includes another by its absolute path.
+    """
     main = network.source.name
-    texts = {main: network.source.text, **network.includes}
-    if any(f'"{name}"' in text and Path(name).is_absolute() for name in texts for text in texts.values()):
-        return {name: name for name in texts}
+    sources = {main: network.source.text, **network.includes}
+    if any(f'"{name}"' in text and Path(name).is_absolute() for name in sources for text in sources.values()):
+        return {name: name for name in sources}
     folder = Path(main).parent
-    return {name: str(Path(name).relative_to(folder)) if Path(name).is_relative_to(folder) else name for name in texts}
+    return {
+        name: str(Path(name).relative_to(folder)) if Path(name).is_relative_to(folder) else name for name in sources
+    }
 
 
-def annotate(made: onnx.NodeProto, node: Node, opset: int) -> None:
-    """Writes into an ONNX node which layer it is of, and where that stands."""
+def annotate(onnx_node: onnx.NodeProto, node: Node, opset: int) -> None:
+    """Writes the layer and its source position into an ONNX node."""
     if node.span is None:
         return
-    made.doc_string = str(node.span)
+    onnx_node.doc_string = str(node.span)
     if opset < _PROPS_SINCE:
         return
     facts = {"cnnc.layer": node.name, "cnnc.place": f"{node.span}:{node.span.column}"}
     if node.calls:
         facts["cnnc.calls"] = "; ".join(f"{call.text} at {call.span}" for call in node.calls)
     for key, value in facts.items():
-        made.metadata_props.add(key=key, value=value)
+        onnx_node.metadata_props.add(key=key, value=value)
 
 
 def source_map(graph: Graph, main: str) -> str:
-    """JSON: `files`, the names of all texts that layers stand in, the main one first; `calls` of blocks; and `layers`.
+    """The map as JSON: `files`, the source files of the layers, the main one first; `calls` of blocks; and `layers`.
 
-    A call is [text, file, start, end]; a layer [file, start, end, call, ...], from the outermost call on. Files and
-    calls are given by their place in their list, starts and ends in characters.
+    A call is [text, file, start, end]; a layer is [file, start, end, call, ...], the outermost call first. Files and calls
+    are indices into their lists; start and end are character offsets.
     """
     files: dict[str, int] = {main: 0}
     calls: dict[tuple[str | int, ...], int] = {}
 
-    def place(span: Span) -> tuple[int, int, int]:
+    def position(span: Span) -> tuple[int, int, int]:
         return files.setdefault(span.source.name, len(files)), span.start, span.end
 
     def number(call: Note) -> int:
-        return calls.setdefault((call.text, *place(call.span)), len(calls))
+        return calls.setdefault((call.text, *position(call.span)), len(calls))
 
-    layers = {n.name: [*place(n.span), *map(number, n.calls)] for n in graph.nodes if n.span is not None}
-    found = {"files": list(files), "calls": list(calls), "layers": layers}
-    return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+    layers = {n.name: [*position(n.span), *map(number, n.calls)] for n in graph.nodes if n.span is not None}
+    content = {"files": list(files), "calls": list(calls), "layers": layers}
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 class SourcePosition(NamedTuple):
-    """Where a layer stands, and the block calls that led there, outermost first."""
+    """The source position of a layer, and the block calls that led there, outermost first."""
 
     layer: str
     span: Span
@@ -99,12 +109,12 @@ class SourcePosition(NamedTuple):
 
 
 class SourceMap(NamedTuple):
-    """The places of all layers, in the order of the graph."""
+    """The source positions of all layers, in graph order."""
 
     positions: Mapping[str, SourcePosition]
 
-    def of(self, name: str) -> SourcePosition | None:
-        """The place of a layer, an ONNX node or a tensor: of the longest layer's name that it begins with."""
+    def find(self, name: str) -> SourcePosition | None:
+        """The position of a layer, ONNX node or tensor: that of the longest layer name that its name begins with."""
         while name:
             if name in self.positions:
                 return self.positions[name]
@@ -113,7 +123,10 @@ class SourceMap(NamedTuple):
 
 
 class LocatedPart(NamedTuple):
-    """A part of a model and its place: `what` it is in words, its `operator` where it is a node."""
+    """A node, tensor or layer of a model and its source position.
+
+    `what` describes it in words; `operator` is the ONNX operator of the node, or of the node that computes the tensor.
+    """
 
     name: str
     what: str
@@ -122,9 +135,10 @@ class LocatedPart(NamedTuple):
 
 
 def locate(model: onnx.ModelProto, name: str, file: str) -> LocatedPart:
-    """The place of a node, tensor or layer; of one that is none of these by its name, that of the layer it leads to.
+    """The source position of a node, tensor or layer. One whose name belongs to no layer gets the position of the nearest
+    layer that its output leads to.
 
-    Raises CnncError E010 where there is none of the name, E611 where it has no place.
+    Raises CnncError E010 for an unknown name, E611 if the position is not known.
     """
     known = _map_of(model, file)
     parts = _parts(model, known)
@@ -133,21 +147,21 @@ def locate(model: onnx.ModelProto, name: str, file: str) -> LocatedPart:
         help = f"did you mean {near}?" if near else f"`cnnc where {file}` lists the nodes"
         raise CnncError.of("E010", f"{file} has no node, tensor or layer `{name}`", help=help)
     what, operator, others = parts[name]
-    place = _position_of(known, [name, *others], _readers(model.graph))
-    if place is None:
-        raise CnncError.of("E611", f"{file} does not say where {name} comes from")
-    return LocatedPart(name, what, operator, place)
+    position = _position_of(known, [name, *others], _readers(model.graph))
+    if position is None:
+        raise CnncError.of("E611", f"the source map of {file} has no position for {name}")
+    return LocatedPart(name, what, operator, position)
 
 
 def locate_nodes(model: onnx.ModelProto, file: str) -> list[LocatedPart]:
-    """The places of all nodes, in order. Raises CnncError E611 where no place is known."""
+    """The source positions of all nodes, in order. Raises CnncError E611 for a model without a source map."""
     known, readers = _map_of(model, file), _readers(model.graph)
-    found = []
+    located = []
     for node in model.graph.node:
-        place = _position_of(known, [node.name, *node.output], readers)
-        if place is not None:
-            found.append(LocatedPart(node.name or node.output[0], f"{node.op_type} node", node.op_type, place))
-    return found
+        position = _position_of(known, [node.name, *node.output], readers)
+        if position is not None:
+            located.append(LocatedPart(node.name or node.output[0], f"{node.op_type} node", node.op_type, position))
+    return located
 
 
 def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
@@ -161,12 +175,12 @@ def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
 def _position_of(
     known: SourceMap, names: list[str], readers: Mapping[str, list[onnx.NodeProto]]
 ) -> SourcePosition | None:
-    """The place of a part by one of its names, or else that of the nearest layer that its values go to."""
+    """The position by one of these names, or else that of the nearest layer that reads the tensors, breadth first."""
     seen, names = set(names), list(names)
-    for name in names:  # grows
-        place = known.of(name)
-        if place is not None:
-            return place
+    for name in names:  # the list grows
+        position = known.find(name)
+        if position is not None:
+            return position
         new = [other for node in readers.get(name, ()) for other in (node.name, *node.output) if other not in seen]
         seen.update(new)
         names += new
@@ -177,45 +191,45 @@ def _map_of(model: onnx.ModelProto, file: str) -> SourceMap:
     properties = {prop.key: prop.value for prop in model.metadata_props}
     found = read_map(properties)
     if not found.positions:
-        raise CnncError.of("E611", f"{file} does not carry where its layers stand in a text")
+        raise CnncError.of("E611", f"{file} has no source map")
     return found
 
 
 def _parts(model: onnx.ModelProto, known: SourceMap) -> dict[str, tuple[str, str, list[str]]]:
-    """What each name of the model stands for: in words, its operator, and other names of the same thing."""
+    """For each name in the model: a description, its operator, and other names of the same node."""
     graph = model.graph
-    made: dict[str, tuple[str, str, list[str]]] = {}
+    parts: dict[str, tuple[str, str, list[str]]] = {}
     for tensor in graph.initializer:
-        made[tensor.name] = ("weights" if tensor.data_type == onnx.TensorProto.FLOAT else "a constant", "", [])
+        parts[tensor.name] = ("weights" if tensor.data_type == onnx.TensorProto.FLOAT else "a constant", "", [])
     for entry in graph.input:
-        made.setdefault(entry.name, ("an input", "", []))
+        parts.setdefault(entry.name, ("an input", "", []))
     for node in graph.node:
         for name in filter(None, node.output):
-            made[name] = (f"value of a {node.op_type} node", node.op_type, [node.name])
+            parts[name] = (f"output of a {node.op_type} node", node.op_type, [node.name])
         if node.name:
-            made[node.name] = (f"{node.op_type} node", node.op_type, list(node.output))
+            parts[node.name] = (f"{node.op_type} node", node.op_type, list(node.output))
     for layer in known.positions:
-        made.setdefault(layer, ("folded into another layer, or not needed", "", []))
-    return made
+        parts.setdefault(layer, ("folded into another layer, or not needed", "", []))
+    return parts
 
 
 def read_map(metadata: Mapping[str, str]) -> SourceMap:
-    """The map of a model; empty where it has none, or nonsense in its place."""
+    """The source map of a model; empty if it has none or a malformed one."""
     try:
         found = json.loads(metadata.get(MAP, "{}"))
-        return SourceMap(_places(found, embedded_sources(metadata, str(found["files"][0]))))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):  # a stranger's JSON
+        return SourceMap(_positions(found, embedded_sources(metadata, str(found["files"][0]))))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):  # JSON of an untrusted file
         return SourceMap({})
 
 
 def embedded_sources(metadata: Mapping[str, str], file: str) -> dict[str, str]:
-    """The network's text and those it includes, by name."""
+    """The source and the included files that a model carries, by name."""
     found = {file: metadata[SOURCE]} if SOURCE in metadata else {}
     included = json.loads(metadata.get(INCLUDES, "{}"))
     return {**found, **{name: text for name, text in included.items() if isinstance(text, str)}}
 
 
-def _places(found: Any, known: Mapping[str, str]) -> dict[str, SourcePosition]:
+def _positions(found: Any, known: Mapping[str, str]) -> dict[str, SourcePosition]:
     sources = [Source(str(name), known.get(str(name), "")) for name in found["files"]]
 
     def span(file: int, start: int, end: int) -> Span:

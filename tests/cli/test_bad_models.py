@@ -59,7 +59,7 @@ def test_weights_that_are_not_beside_the_model(cnnc: Cnnc, tmp_path: Path, comma
     weights.rename(tmp_path / "elsewhere")
     done = cnnc(command, "small.onnx", *(("--text", "words") if command == "predict" else ()))
     assert (done.returncode, codes(done.stderr)) == (3, ["E604"])
-    assert f"small.onnx has its weights in {weights.name}, which is not there" in done.stderr
+    assert f"small.onnx has its weights in {weights.name}, which is missing" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["eval", "predict"])

@@ -1,1 +1,1 @@
-"""Tests of how ONNX says a layer."""
+"""Tests of export, quantization, running and import of ONNX models."""

@@ -1,4 +1,4 @@
-"""What models say of themselves, and where their parts come from."""
+"""Metadata of a model, its source map, and what `cnnc info` and the model card show of them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def kinds(text: str, *outputs: str, **more: Any) -> dict[str, str]:
     ("text", "expected"),
     [
         ("input 4; fc 3; softmax", "classes"),
-        ("input 4; fc 3", "classes"),  # without a train section it is taken for scores
+        ("input 4; fc 3", "classes"),  # without a train section they count as scores
         ("input 4; fc 1", "values"),
         ('input 4; fc 3\ntrain { data npz "x"; loss mse }', "values"),
         ('input 4; fc 3; sigmoid\ntrain { data npz "x"; loss bce }', "values"),
@@ -68,7 +68,7 @@ def test_kinds_of_outputs(text: str, expected: str) -> None:
     assert list(kinds(text).values()) == [expected]
 
 
-def test_each_output_by_the_loss_that_looks_at_it() -> None:
+def test_the_kind_of_an_output_follows_its_loss() -> None:
     text = """input 4; h: fc 8
 a: fc 3
 from h; b: fc 5
@@ -78,7 +78,7 @@ train { data npz "x"; loss mse on=a; loss cross_entropy on=b }
 """
     assert kinds(text) == {"a": "values", "b": "classes", "c": "values"}
     facts = facts_of(check(text), classes=["p", "q", "r", "s", "t"])
-    assert facts.classes == (), "classes are those of the first loss"
+    assert facts.classes == (), "the classes belong to the first loss"
     swapped = text.replace("loss mse on=a; loss cross_entropy on=b", "loss cross_entropy on=b; loss mse on=a")
     facts = facts_of(check(swapped), classes=["p", "q", "r", "s", "t"])
     assert facts.classes == ("p", "q", "r", "s", "t")
@@ -88,7 +88,7 @@ train { data npz "x"; loss mse on=a; loss cross_entropy on=b }
 # --- inputs ----------------------------------------------------------------------------------------------------
 
 
-def test_every_input_is_told() -> None:
+def test_metadata_of_every_input() -> None:
     text = """a: input 3x8x8 dtype=uint8
 b: input 5
 c: input 6 dtype=int64
@@ -104,18 +104,18 @@ add e f
     assert (told["c"]["kind"], told["c"]["range"], told["c"]["layout"]) == ("integers", [0, 19], "N, T")
 
 
-def test_integers_past_layers_that_carry_them_along() -> None:
+def test_the_range_of_integers_behind_a_slice() -> None:
     text = "input 6 dtype=int64; slice 0 4; embed 4 vocab=20"
     assert facts_of(check(text)).inputs["input1"]["range"] == [0, 19]
 
 
 @pytest.mark.parametrize(("data", "kind", "span"), [("mnist", "picture", [0, 1]), ('npz "x"', "values", None)])
-def test_ranges_by_the_reader(data: str, kind: str, span: list[int] | None) -> None:
+def test_the_range_of_an_input_follows_the_data_reader(data: str, kind: str, span: list[int] | None) -> None:
     told = facts_of(check(f"input 1x28x28; fc 10\ntrain {{ data {data} }}")).inputs["input1"]
     assert (told["kind"], told["range"], told["mean"], told["std"]) == (kind, span, None, None)
 
 
-def test_vocabularies_stay_where_words_are_fed() -> None:
+def test_the_vocabulary_is_kept_for_inputs_of_words() -> None:
     text = 'input 6 dtype=int64; embed 4 vocab=20; fc 2\ntrain { data text "x" }'
     facts = facts_of(check(text), vocabulary=["a", "b"])
     assert facts.vocabulary == ("a", "b")
@@ -140,7 +140,7 @@ def test_symbols_and_their_legal_sizes() -> None:
     assert [rule.closest(n) for n in (1, 8, 9)] == [2, 8, 8]
 
 
-def test_sizes_that_were_fixed() -> None:
+def test_fixed_sizes() -> None:
     text = "input 3xHxW; conv 2 k=3; softmax"
     facts = facts_of(check(text, at={"H": 8, "W": 9}))
     assert (facts.at, facts.sizes) == ({"H": 8, "W": 9}, {})
@@ -148,7 +148,7 @@ def test_sizes_that_were_fixed() -> None:
     assert facts.macs == 3 * 9 * 2 * 6 * 7
 
 
-def test_settings_and_data_as_written() -> None:
+def test_settings_and_the_data_statement() -> None:
     text = 'let w = 3\ninput 1x4; fc w\ntrain { data series "a/b.csv" val=0.2 test=0.3 }'
     facts = facts_of(check(text, "net.cnn", ["w=5"]))
     assert facts.settings == ("w=5",)
@@ -157,13 +157,13 @@ def test_settings_and_data_as_written() -> None:
     assert again.require_graph() == check(text, settings=["w=5"]).require_graph().replace(name=again.name)
 
 
-def test_numbers_that_json_does_not_know() -> None:
+def test_infinity_and_nan_become_null() -> None:
     trained = {"best": float("inf"), "test": {"psnr": float("nan"), "loss": 1.5}}
     properties = metadata(check("input 4; fc 3"), check("input 4; fc 3").require_graph(), VERSIONS, trained=trained)
     assert json.loads(properties["cnnc.facts"])["trained"] == {"best": None, "test": {"psnr": None, "loss": 1.5}}
 
 
-def test_includes_come_along(tmp_path: Path) -> None:
+def test_included_files_are_embedded(tmp_path: Path) -> None:
     (tmp_path / "lib.cnn").write_text("block b(w) { fc w; relu }\n")
     (tmp_path / "net.cnn").write_text('include "lib.cnn"\ninput 4\nb 3\n')
     network = load(tmp_path / "net.cnn")
@@ -172,12 +172,12 @@ def test_includes_come_along(tmp_path: Path) -> None:
     facts = open_model(done.path, "cpu").facts
     again = check(facts.source, facts.file, facts.settings, kept=facts.includes)
     assert again.require_graph() == network.require_graph()
-    assert not check(facts.source, facts.file, facts.settings).ok, "without them it is another text"
+    assert not check(facts.source, facts.file, facts.settings).ok, "without the included files it must fail"
     place = locate(onnx.load(done.path), "b1.relu1", "net.onnx").position
     assert (place.span.source.name, place.span.text) == ("lib.cnn", "relu")
 
 
-def test_the_same_texts_give_the_same_bytes_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_does_not_depend_on_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     for folder in (tmp_path / "here", tmp_path / "far" / "away"):
         (folder / "parts").mkdir(parents=True)
@@ -192,7 +192,7 @@ def test_the_same_texts_give_the_same_bytes_wherever_they_lie(tmp_path: Path, mo
     assert b"parts/lib.cnn:1" in made[0]
 
 
-def test_an_include_by_its_whole_path_stays_as_it_is(tmp_path: Path) -> None:
+def test_an_absolute_include_keeps_its_name(tmp_path: Path) -> None:
     library = tmp_path / "lib.cnn"
     library.write_text("block b(w) { fc w; relu }\n")
     (tmp_path / "net.cnn").write_text(f'include "{library}"\ninput 4\nb 3\n')
@@ -202,14 +202,14 @@ def test_an_include_by_its_whole_path_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nonsense", ["", "[]", "3", "null", '{"inputs": [], "sizes": {"H": 4}, "name": []}', "{"])
-def test_nonsense_is_empty(nonsense: str) -> None:
+def test_malformed_metadata_is_empty(nonsense: str) -> None:
     keys = ("cnnc.facts", "cnnc.vocabulary", "cnnc.includes", "cnnc.map")
     facts = read_facts(dict.fromkeys(keys, nonsense))
     assert facts.replace(file="") == Facts()
     assert read_map(dict.fromkeys(keys, nonsense)).positions == {}
 
 
-# --- places ----------------------------------------------------------------------------------------------------
+# --- source positions ----------------------------------------------------------------------------------------------------
 
 
 def model_of(text: str, opset: int = 17) -> onnx.ModelProto:
@@ -218,13 +218,13 @@ def model_of(text: str, opset: int = 17) -> onnx.ModelProto:
     return emit(graph, initialize(graph, 0), metadata(network, graph, VERSIONS), opset)
 
 
-def test_calls_lead_from_the_outside_in() -> None:
+def test_block_calls_are_listed_from_the_outermost() -> None:
     found = locate(model_of(BLOCKS), "stage.last.conv1", "m")
     assert (found.position.span.line, found.position.span.text) == (2, "conv w k=3 p=1 bias=false")
     assert [(call.text, call.span.line) for call in found.position.calls] == [("block outer", 7), ("block inner", 5)]
 
 
-def test_the_map_says_each_call_once() -> None:
+def test_the_source_map_has_each_call_once() -> None:
     properties = {prop.key: prop.value for prop in model_of(BLOCKS).metadata_props}
     found = json.loads(properties["cnnc.map"])
     assert found["files"] == ["net.cnn"]
@@ -232,7 +232,7 @@ def test_the_map_says_each_call_once() -> None:
     assert {len(numbers) - 3 for numbers in found["layers"].values()} == {0, 2}
 
 
-def test_every_node_and_tensor_of_every_kind_has_a_place() -> None:
+def test_every_node_and_tensor_has_a_position() -> None:
     model = model_of(BLOCKS)
     names = [t.name for t in model.graph.initializer] + [o for n in model.graph.node for o in n.output]
     for name in [*names, *(node.name for node in model.graph.node)]:
@@ -242,8 +242,8 @@ def test_every_node_and_tensor_of_every_kind_has_a_place() -> None:
 
 
 @pytest.mark.parametrize("opset", [13, 17, 20, 21, 23])
-def test_nodes_say_it_themselves(opset: int) -> None:
-    """From IR 10 on with their layer and calls; before, metadata of nodes are not in the format."""
+def test_nodes_carry_their_position(opset: int) -> None:
+    """Layer and calls from IR 10 on; before, the format has no metadata for nodes."""
     model = model_of(BLOCKS, opset)
     node = next(n for n in model.graph.node if n.name == "stage.last.conv1")
     assert node.doc_string == "net.cnn:2"
@@ -259,14 +259,14 @@ def test_nodes_say_it_themselves(opset: int) -> None:
     onnx.checker.check_model(model, full_check=True)
 
 
-def test_names_that_an_optimizer_made() -> None:
+def test_nodes_renamed_by_an_optimizer_are_located() -> None:
     model = model_of(BLOCKS)
     node = next(n for n in model.graph.node if n.name == "fc1")
     node.name = "fused_by_somebody"
     assert locate(model, "fused_by_somebody", "m").position.layer == "fc1"
 
 
-def test_unknown_names() -> None:
+def test_an_unknown_name_is_an_error() -> None:
     with pytest.raises(CnncError) as caught:
         locate(model_of(BLOCKS), "stage.last.conv2", "m.onnx")
     (diagnostic,) = caught.value.diagnostics
@@ -274,10 +274,10 @@ def test_unknown_names() -> None:
     assert "`stage.last.conv1`" in diagnostic.help
 
 
-# --- in words --------------------------------------------------------------------------------------------------
+# --- info and card --------------------------------------------------------------------------------------------------
 
 
-def test_info_and_card_of_open_sizes(tmp_path: Path) -> None:
+def test_info_and_card_of_symbolic_sizes(tmp_path: Path) -> None:
     network = check("net Open\ninput 3xHxW; conv 4 k=3 p=1; relu; conv 2 k=1; softmax", "open.cnn")
     graph = network.require_graph()
     fixed = check("net Open\ninput 3x32x32; conv 4 k=3 p=1; relu; conv 2 k=1; softmax", "open.cnn").require_graph()
@@ -289,7 +289,7 @@ def test_info_and_card_of_open_sizes(tmp_path: Path) -> None:
     assert "no: weights drawn at random" in shown
     page = card(found, network.summary())
     assert "Legal sizes: H ≥ 1; W ≥ 1." in page
-    assert "multiply-adds" not in page, "they depend on the size"
+    assert "multiply-adds" not in page, "multiply-adds depend on the size"
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_info_and_card_of_open_sizes(tmp_path: Path) -> None:
         ("int8", "at most one point of accuracy was lost", ("float16", "1 %")),
     ],
 )
-def test_a_card_says_how_its_precision_was_held(
+def test_a_card_says_how_its_precision_was_checked(
     precision: str | None, held: str, others: tuple[str, ...], tmp_path: Path
 ) -> None:
     network = check("net Small; input 4; fc 3", "small.cnn")
@@ -316,7 +316,7 @@ def test_a_card_says_how_its_precision_was_held(
     assert (f"(of the weights before they became {precision})" in page) is (precision is not None)
 
 
-def test_a_changed_text_is_noticed(tmp_path: Path) -> None:
+def test_a_changed_source_is_noticed(tmp_path: Path) -> None:
     network, path = check("input 4; fc 3", "net.cnn"), tmp_path / "m.onnx"
     graph = network.require_graph()
     properties = metadata(network, graph, VERSIONS) | {"cnnc.source": "input 4; fc 2"}
@@ -324,7 +324,7 @@ def test_a_changed_text_is_noticed(tmp_path: Path) -> None:
     assert "the text was changed since" in info_text(describe(path))
 
 
-def test_weights_beside_the_model(tmp_path: Path) -> None:
+def test_info_of_external_weights(tmp_path: Path) -> None:
     network = check("input 40; fc 30", "net.cnn")
     graph = network.require_graph()
     model = emit(graph, initialize(graph, 0), metadata(network, graph, VERSIONS))

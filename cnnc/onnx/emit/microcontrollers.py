@@ -1,8 +1,8 @@
-"""Models for microcontrollers: what a generator of C takes that knows every size beforehand, and what it will need.
+"""Models for microcontrollers: checks that a C code generator supports a model, and measures the memory it needs.
 
-In: a network, and its model with a batch of 1. Out: `Footprint`, or a CnncError that names the line in the way. Such
-generators (the operators are those that onnx2c had in 2025) allot every tensor once, so each shape must be a number, and
-each operator one that they know.
+Input: a network, and its model with a batch size of 1. Output: `Footprint`, or a CnncError at the layer that is not
+supported. C code generators allocate every tensor statically, so every shape must be fixed, and every operator one that
+they implement (the list is that of onnx2c in 2025).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from onnx.helper import tensor_dtype_to_np_dtype
 
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.network import Network
+from cnnc.onnx.emit.size_family import at_option
 
 _SUPPORTED = frozenset(
     [
@@ -70,14 +71,14 @@ _SUPPORTED = frozenset(
     ]
 )
 _REASONS = {
-    "Shape": "its sizes would be worked out at run time",
-    "ConstantOfShape": "its sizes would be worked out at run time",
-    "ScatterElements": "it writes to places that are known only at run time",
+    "Shape": "it computes sizes at run time",
+    "ConstantOfShape": "it computes sizes at run time",
+    "ScatterElements": "it writes to positions that are known only at run time",
 }
 
 
 class Footprint(NamedTuple):
-    """Bytes: the most values alive at once and the layer where, and the constants that lie in flash. Code comes on top."""
+    """Bytes of RAM for activations (the peak, at layer `at`) and of flash for constants; code comes on top."""
 
     ram: int
     at: str
@@ -85,31 +86,31 @@ class Footprint(NamedTuple):
 
 
 def require_fixed_sizes(network: Network, symbolic: bool) -> None:
-    """Raises CnncError E807 for a network whose sizes are symbols."""
+    """Raises CnncError E807 for a network with symbolic sizes."""
     if symbolic and network.survey is not None:
         entry = network.require_graph().inputs[0]
-        asked = ",".join(f"{symbol}={size}" for symbol, size in network.survey.reference.items())
-        raise _refused("sizes that are symbols: memory is allotted beforehand", entry.name, network, f"`--at {asked}`")
+        raise _unsupported(
+            "symbolic sizes: its memory is allocated statically", entry.name, network, at_option(network.survey)
+        )
 
 
-def fit(network: Network, model: onnx.ModelProto) -> Footprint:
-    """What the model needs. Raises CnncError E807 at the first layer that a generator does not take."""
+def require_supported(network: Network, model: onnx.ModelProto) -> None:
+    """Raises CnncError E807 at the first layer that C code generators do not support."""
     for node in model.graph.node:
-        reason = _REASONS.get(node.op_type, "generators of C do not have it")
+        reason = _REASONS.get(node.op_type, "C code generators do not implement it")
         if node.op_type == "MaxPool" and len(node.output) > 1:
-            reason = "it would have to give its indices as well"
+            reason = "its second output, the indices, is not supported"
         elif node.op_type in _SUPPORTED:
             continue
         layer = _layer(node, network)
-        raise _refused(f"{layer} as ONNX's {node.op_type}: {reason}", layer, network)
-    return measure_footprint(network, model)
+        raise _unsupported(f"{layer} as ONNX's {node.op_type}: {reason}", layer, network)
 
 
 def measure_footprint(network: Network, model: onnx.ModelProto) -> Footprint:
-    """RAM by the lifetimes of the model's tensors in the order of its nodes, and the bytes of all constants.
+    """The peak RAM from the lifetimes of the model's tensors in node order, and the bytes of all constants.
 
-    A value lives from the node that makes it (an input from the first) to the last that reads it, an output to the end;
-    each element takes the bytes of its type. What is made of weights when the model runs is a value too.
+    A tensor is alive from the node that computes it (an input from the first node) to the last node that reads it, an
+    output to the end. Tensors that the model computes from weights count as well.
     """
     typed = onnx.shape_inference.infer_shapes(model).graph
     known = {info.name: info.type.tensor_type for info in (*typed.input, *typed.value_info, *typed.output)}
@@ -128,23 +129,23 @@ def measure_footprint(network: Network, model: onnx.ModelProto) -> Footprint:
 
 
 def _bytes(sizes: Iterable[int], dtype: int) -> int:
-    """Those of a tensor with these sizes and elements of this type of ONNX."""
+    """The bytes of a tensor with these sizes and this ONNX element type."""
     return prod(sizes) * int(tensor_dtype_to_np_dtype(dtype).itemsize)
 
 
 def _layer(node: onnx.NodeProto, network: Network) -> str:
-    """The layer that a node is of."""
+    """The layer that a node belongs to."""
     name = node.name or node.output[0]
     return next(n for n in (name, *_enclosing_names(name)) if n in network.require_graph().by_name)
 
 
 def _enclosing_names(name: str) -> list[str]:
-    """The names around a tensor inside a layer: `stage1.pool1.sum` lies in `stage1.pool1`, or else in `stage1`."""
+    """The enclosing names of a tensor: for `stage1.pool1.sum` these are `stage1.pool1` and `stage1`."""
     parts = name.split(".")
     return [".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1)]
 
 
-def _refused(what: str, layer: str, network: Network, help: str = "") -> CnncError:
+def _unsupported(what: str, layer: str, network: Network, help: str = "") -> CnncError:
     node = network.require_graph().by_name[layer]
-    message = f"a microcontroller cannot take {what}"
+    message = f"target mcu does not support {what}"
     return CnncError(Diagnostic("E807", message, node.span, calls=node.calls, help=help))

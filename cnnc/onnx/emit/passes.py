@@ -1,8 +1,11 @@
-"""Graph to Graph, before emission. Each pass is small, keeps every output, and is verified after it ran.
+"""Passes: Graph to Graph, before emission. Each is small, keeps every output, and the result is checked after each.
 
-In: a graph and its weights. Out: another graph that computes the same, and its weights. No pass changes
-what it is given. Values that a pass leaves standing keep their names, so that they can be compared with
-the trainer's.
+Input: a graph and its weights. Output: a new graph that computes the same, and its weights; no pass changes its arguments.
+Layers that a pass keeps also keep their names, so that verification can compare them with the NumPy network.
+
+Worked case: `conv 8 k=3 bias=false; bn; relu; dropout; fc 10` over 3x8x8. drop-identity removes the dropout. fold-scale
+multiplies the weight (8, 3, 3, 3) of conv1 by scale/sqrt(var + eps) (8,) and gives it the bias shift - mean·scale/sqrt(var
++ eps); the convolution takes the name bn1. What is left: bn1 (Conv), relu1, fc1.
 """
 
 from __future__ import annotations
@@ -26,13 +29,13 @@ Pass = Callable[[Graph, Weights], tuple[Graph, Weights]]
 
 
 def drop_unused(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
-    """Removes layers that no output needs; inputs stay, as they are the model's signature."""
+    """Removes layers that no output depends on; inputs stay, as they are the model's signature."""
     kept = {node.name for node in needed(graph, graph.outputs)} | {node.name for node in graph.inputs}
     return _replace_nodes(graph, weights, [node for node in graph.nodes if node.name in kept])
 
 
 def drop_identity(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
-    """Removes identity, dropout and drop_path, which do nothing in use; one that is an output stays as an identity."""
+    """Removes identity, dropout and drop_path, which do nothing at inference; one that is an output becomes an identity."""
     instead: dict[str, str] = {}
     nodes = []
     for node in graph.nodes:
@@ -45,10 +48,10 @@ def drop_identity(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
 
 
 def fold_scale(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
-    """Folds batch norm and affine into the conv, conv_transpose or fc before them, where nothing else reads that value.
+    """Folds batch norm and affine into the conv, conv_transpose or fc before them, where no other layer reads its output.
 
-    Both are y = (w·x + b)·f + g a channel, so w' = w·f and b' = b·f + g. The value keeps the later layer's name, the
-    weights that of the layer they belong to. Weights that layers share stay as they are.
+    Both compute y = (w·x + b)·f + g per channel, so w' = w·f and b' = b·f + g. The merged layer takes the name of the
+    later one; the weights keep the name of their layer. Shared weights are not changed.
     """
     new = dict(weights)
     kept: dict[str, Node] = {}
@@ -68,23 +71,23 @@ def fold_scale(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
 
 
 def _can_fold_scale(graph: Graph, node: Node) -> bool:
-    """Whether a node's value may go: one layer reads it, and its weights are its own."""
+    """Whether the layer after this one can be folded into it: one layer reads its output, and its weights are not shared."""
     shared = [n for n in graph.nodes if n.parameter_owner == node.parameter_owner and graph.parameters(n)]
     return len(graph.consumers[node.name]) == 1 and node.name not in graph.outputs and len(shared) == 1
 
 
 def _factor_and_shift(node: Node, weights: Weights) -> tuple[Array, Array]:
-    """Factor and shift of a batch norm or affine, a channel each, in float64."""
-    own = {
+    """The factor and shift (C,) of a batch norm or affine, in float64."""
+    parameters = {
         n: weights[f"{node.parameter_owner}.{n}"].astype(np.float64)
         for n in _SCALE_PARAMETERS
         if _has_parameter(node, n)
     }
-    factor = own.get("scale", np.ones(1))
-    shift = own.get("shift", np.zeros(1))
+    factor = parameters.get("scale", np.ones(1))
+    shift = parameters.get("shift", np.zeros(1))
     if isinstance(node.op, BatchNorm):
-        factor = factor * (own["var"] + node.op.eps) ** -0.5
-        shift = shift - own["mean"] * factor
+        factor = factor * (parameters["var"] + node.op.eps) ** -0.5
+        shift = shift - parameters["mean"] * factor
     return factor, shift
 
 
@@ -96,19 +99,19 @@ def _has_parameter(node: Node, name: str) -> bool:
 
 
 def _broadcast_factor(factor: Array, op: Op, weight: Array) -> Array:
-    """The factors of output channels in a shape that broadcasts to a weight."""
+    """The factors (O,) of the output channels in a shape that broadcasts to the weight."""
     if not isinstance(op, ConvTranspose):
         return factor.reshape(-1, *(1,) * (weight.ndim - 1))  # (O, 1, 1, 1)
-    # (C, O/groups, kh, kw): the rows of each group meet the outputs of that group
-    ofs = np.repeat(factor.reshape(op.groups, -1), weight.shape[0] // op.groups, axis=0)  # (C, O/groups)
-    return ofs.reshape(*ofs.shape, *(1,) * (weight.ndim - 2))
+    # (C, O/groups, kh, kw): input channels of a group meet the output channels of that group
+    by_input = np.repeat(factor.reshape(op.groups, -1), weight.shape[0] // op.groups, axis=0)  # (C, O/groups)
+    return by_input.reshape(*by_input.shape, *(1,) * (weight.ndim - 2))
 
 
 def fold_normalize(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
-    """Folds `normalize` into the conv or fc that alone reads it: w·(x − m)/s is (w/s)·x less Σ w·m/s.
+    """Folds `normalize` into the conv or fc that alone reads it: w·(x − m)/s = (w/s)·x − Σ w·m/s.
 
-    Only where the border of the image stays what it was: without padding, or with a mean of 0, as zeros around the
-    normalized image are means around the other. Not where the mean is many deviations, which would cost digits.
+    Only without padding or with a mean of 0: zeros around the normalized image would have to become means around the
+    original one. Not where the mean exceeds 16 standard deviations, which would cost precision.
     """
     new = dict(weights)
     instead: dict[str, str] = {}
@@ -141,24 +144,26 @@ def _can_fold_normalize(graph: Graph, node: Node) -> bool:
     mean, std = (np.abs(values) for values in (node.op.mean, node.op.std))
     reader = readers[0]
     padded = isinstance(reader.op, Conv) and any(r.begin or r.end for r in reader.op.rules(node.type))
-    words = isinstance(reader.op, Conv) and isinstance(reader.op.p, str) and reader.op.p != "valid"
+    symbolic = isinstance(reader.op, Conv) and isinstance(reader.op.p, str) and reader.op.p != "valid"
     alone = len([n for n in graph.nodes if n.parameter_owner == reader.parameter_owner]) == 1
-    return alone and (not (padded or words) or not mean.any()) and bool((mean <= _MAX_MEAN_IN_STDS * std).all())
+    return alone and (not (padded or symbolic) or not mean.any()) and bool((mean <= _MAX_MEAN_IN_STDS * std).all())
 
 
 def _input_statistics(normalize: Node, node: Node, weight: Array) -> tuple[Array, Array]:
-    """Standard deviation and mean in a shape that goes with a weight, by the input channel that each element meets."""
+    """The standard deviation and mean of the input channel that each weight element multiplies, broadcastable to it."""
     assert isinstance(normalize.op, Normalize)
     channels, ones = normalize.type.channels, (1,) * (weight.ndim - 2)
-    found = []
+    statistics = []
     for values in (normalize.op.std, normalize.op.mean):
         each = np.broadcast_to(np.asarray(values, np.float64), channels)
-        if isinstance(node.op, Conv):  # (groups, C/groups), then (O, C/groups, 1, 1): a group's outputs meet its inputs
+        if isinstance(
+            node.op, Conv
+        ):  # (groups, C/groups), then (O, C/groups, 1, 1): output channels of a group meet its input channels
             each = np.repeat(each.reshape(node.op.groups, -1), node.op.out // node.op.groups, axis=0)
-            found.append(each.reshape(*each.shape, *ones))
+            statistics.append(each.reshape(*each.shape, *ones))
         else:  # fc flattens, channels first: (1, C·H·W)
-            found.append(np.repeat(each, normalize.type.size // channels)[None])
-    return found[0], found[1]
+            statistics.append(np.repeat(each, normalize.type.size // channels)[None])
+    return statistics[0], statistics[1]
 
 
 def _has_bias(node: Node) -> bool:
@@ -166,14 +171,14 @@ def _has_bias(node: Node) -> bool:
 
 
 def share_weights(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
-    """Stores weights that are the same number for number once: a layer takes those of the first of its kind that has them."""
-    known: dict[tuple[object, ...], str] = {}
+    """Stores identical weights once: a layer uses those of the first layer of its kind that has the same ones."""
+    owners: dict[tuple[object, ...], str] = {}
     nodes = []
     for node in graph.nodes:
         names = [f"{node.parameter_owner}.{p.name}" for p in graph.parameters(node)]
         if names:
             key = (type(node.op), *(_digest(n, weights[n]) for n in names))
-            owner = known.setdefault(key, node.parameter_owner)
+            owner = owners.setdefault(key, node.parameter_owner)
             node = node.replace(owner=owner) if owner != node.parameter_owner else node
         nodes.append(node)
     return _replace_nodes(graph, weights, nodes)
@@ -184,14 +189,14 @@ def _digest(name: str, array: Array) -> tuple[object, ...]:
 
 
 def _in_stored_dtype(new: Weights, old: Weights) -> Weights:
-    """Folded weights, which were worked out in float64, in the element type that the others have."""
+    """Converts folded weights, which are computed in float64, to the element type of the others."""
     dtype = next((array.dtype for array in old.values()), np.dtype(np.float32))
     return {name: array if array is old.get(name) else array.astype(dtype) for name, array in new.items()}
 
 
 def _replace_nodes(graph: Graph, weights: Weights, nodes: list[Node]) -> tuple[Graph, Weights]:
-    made = verify(graph.replace(nodes=tuple(nodes)))
-    return made, {name: weights[name] for name in made.weights}
+    replaced = verify(graph.replace(nodes=tuple(nodes)))
+    return replaced, {name: weights[name] for name in replaced.weights}
 
 
 PASSES: dict[str, Pass] = {
@@ -201,19 +206,21 @@ PASSES: dict[str, Pass] = {
 
 
 def select_passes(without: Sequence[str] = ()) -> tuple[Pass, ...]:
-    """All passes but those named. Raises CnncError E010 for a name that is none."""
+    """All passes except those named. Raises CnncError E010 for an unknown name."""
     for name in without:
         if name not in PASSES:
             known = ", ".join(PASSES)
             near = get_close_matches(name, PASSES, 1)
             raise CnncError.of(
-                "E010", f"there is no pass `{name}`", help=f"did you mean `{near[0]}`?" if near else f"they are {known}"
+                "E010",
+                f"there is no pass `{name}`",
+                help=f"did you mean `{near[0]}`?" if near else f"the passes are {known}",
             )
     return tuple(run for name, run in PASSES.items() if name not in without)
 
 
 def run_passes(graph: Graph, weights: Weights, passes: Sequence[Pass] | None = None) -> tuple[Graph, Weights]:
-    """Runs the passes in order, all of them where none are named."""
+    """Runs these passes in order; all of them by default."""
     for run in PASSES.values() if passes is None else passes:
         graph, weights = run(graph, weights)
     return graph, weights

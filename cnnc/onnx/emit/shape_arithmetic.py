@@ -1,6 +1,8 @@
-"""Whole numbers that an ONNX graph works out when it runs: one an axis, from the sizes of what it is fed.
+"""Shape arithmetic: sizes that an ONNX graph computes at run time, written as Python formulas.
 
-In: an `Emitter`. Out: `Vector`, with which formulas are written as they are in Python.
+Input: an `Emitter`. Output: `SizeVector`, a tensor with one integer per axis. Example: for the tensor `conv1` of shape
+(N, 8, H, W), `(spatial_sizes(e, "conv1") + 1) // 2` adds Shape, Slice, Add and Div nodes that compute
+[(H+1)/2, (W+1)/2].
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ Sizes = int | Sequence[int]
 
 
 class SizeVector:
-    """A tensor (axes,) of int64. Divisions are of numbers that are not negative, where ONNX rounds down as Python does."""
+    """A tensor (axes,) of int64. Dividends must not be negative: only then does ONNX's Div round down as Python does."""
 
     def __init__(self, e: Emitter, name: str) -> None:
         self.e = e
@@ -44,13 +46,13 @@ class SizeVector:
 
 
 def constant_sizes(e: Emitter, values: Sizes) -> SizeVector:
-    """Numbers that are known; one number goes with every axis."""
+    """Known numbers as a constant; a single number broadcasts to all axes."""
     listed = [values] if isinstance(values, int) else list(values)
     return SizeVector(e, e.integers(f"int_{'_'.join(map(str, listed))}".replace("-", "m"), listed))
 
 
 def spatial_sizes(e: Emitter, tensor: str) -> SizeVector:
-    """The sizes of a tensor (N, C, *spatial) behind its channels."""
+    """The spatial sizes of a tensor (N, C, *spatial)."""
     shape = e.op("Shape", [tensor], e.fresh_name("size"))
     return SizeVector(
         e, e.op("Slice", [shape, *(constant_sizes(e, n).name for n in (2, AXIS_END))], e.fresh_name("size"))
@@ -58,7 +60,7 @@ def spatial_sizes(e: Emitter, tensor: str) -> SizeVector:
 
 
 def concat_sizes(e: Emitter, parts: Sequence[SizeVector]) -> SizeVector:
-    """One vector of several."""
+    """Concatenates vectors."""
     return (
         SizeVector(e, e.op("Concat", [p.name for p in parts], e.fresh_name("size"), axis=0))
         if len(parts) > 1
@@ -67,9 +69,10 @@ def concat_sizes(e: Emitter, parts: Sequence[SizeVector]) -> SizeVector:
 
 
 def layer_sizes(e: Emitter, suffix: str, values: Sequence[Sequence[int]]) -> SizeVector:
-    """Numbers of the current layer, given at the reference and at each member of the family: known, or worked out.
+    """A vector of numbers of the current layer: a constant, or computed from the symbolic sizes of the inputs.
 
-    Raises CnncError E806 where they follow the sizes in a way that cannot be written.
+    `values` holds the numbers at the reference size, then at each member of the size family. Raises CnncError E806 where
+    they depend on the sizes in a way that floor((a·size + b)/c) of one symbol cannot express.
     """
     reference, others = values[0], values[1:]
     if all(list(other) == list(reference) for other in others):
@@ -77,24 +80,24 @@ def layer_sizes(e: Emitter, suffix: str, values: Sequence[Sequence[int]]) -> Siz
     assert e.family is not None
     assert e.node is not None
     parts = []
-    for place, number in enumerate(reference):
-        points = [other[place] for other in others]
+    for index, number in enumerate(reference):
+        points = [other[index] for other in others]
         if all(n == number for n in points):
             parts.append(constant_sizes(e, number))
             continue
-        found = e.family.formula(points)
-        if found is None:
+        formula = e.family.formula(points)
+        if formula is None:
             raise size_dependence_error(e.node, e.family)
-        symbol, function = found
-        made = _symbol(e, symbol)
+        symbol, function = formula
+        part = _symbol_size(e, symbol)
         for operator, n in (("Mul", function.scale), ("Add", function.shift), ("Div", function.divisor)):
-            made = made.apply(operator, n) if n != (0 if operator == "Add" else 1) else made
-        parts.append(made)
+            part = part.apply(operator, n) if n != (0 if operator == "Add" else 1) else part
+        parts.append(part)
     return concat_sizes(e, parts)
 
 
-def _symbol(e: Emitter, symbol: str) -> SizeVector:
-    """The size that stands for a symbol in what is fed."""
+def _symbol_size(e: Emitter, symbol: str) -> SizeVector:
+    """The size of a symbol, read from the input that has it."""
     for node in e.graph.inputs:
         symbols = getattr(node.op, "symbols", ())
         if symbol in symbols:

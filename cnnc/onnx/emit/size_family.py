@@ -77,8 +77,8 @@ def build_size_family(network: Network, graph: Graph, run_passes: RunPasses) -> 
 
     Raises CnncError E806 at a layer that one model cannot express for every size.
     """
-    survey = network.survey
-    if survey is None or network.at or not survey.reference:
+    survey = network.symbolic_sizes
+    if survey is None or not survey.reference:
         return None
     members, complete = [], not graph.sized
     for symbol, rule in survey.legal.items():
@@ -101,8 +101,8 @@ def verification_sizes(network: Network) -> tuple[Mapping[str, int], ...]:
 
     One assignment where no other is legal, an empty one for a network without symbols.
     """
-    survey = network.survey
-    if survey is None or network.at:
+    survey = network.symbolic_sizes
+    if survey is None:
         return ({},)
     small, large = dict(survey.reference), dict(survey.reference)
     for index, (symbol, rule) in enumerate(survey.legal.items()):
@@ -147,13 +147,18 @@ def _require_same_ops(graph: Graph, family: SizeFamily) -> None:
 
 def size_dependence_error(node: Node, family: SizeFamily) -> CnncError:
     """E806: one model cannot express this layer for every size."""
-    reference = ",".join(f"{symbol}={size}" for symbol, size in family.survey.reference.items())
     return CnncError(
         Diagnostic(
             "E806",
             f"{node.name} depends on a size in a way that one model for every size cannot express",
             node.span,
             calls=node.calls,
-            help=f"`--at {reference}` exports a model for one size",
+            help=f"{at_option(family.survey)} exports a model for one size",
         )
     )
+
+
+def at_option(survey: Survey) -> str:
+    """The option that fixes every symbol to its reference size, for the help of an error: `--at H=224,W=224`."""
+    sizes = ",".join(f"{symbol}={size}" for symbol, size in survey.reference.items())
+    return f"`--at {sizes}`"

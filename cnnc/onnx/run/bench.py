@@ -1,7 +1,7 @@
-"""How fast a model runs here.
+"""Benchmark of a model on this machine.
 
-In: a model's file, a batch, sizes for its symbols. Out: `Bench`, measured over random input that the model accepts. One
-call at a time, as a program that waits for its answer makes them.
+Input: a model file, a batch size, sizes for its symbols. Output: `Bench`, measured with random input that the model
+accepts. Calls run one after another, as in a program that waits for each result.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from cnnc.diagnostics import CnncError
 from cnnc.onnx.run.predictions import model_inputs
 from cnnc.onnx.run.session import Provider, Session, open_model, short_name
 
-_USUAL = 224  # the size of a symbol that nobody gave, or the legal one next to it
-_FEWEST = 5  # calls, however long they take
+_DEFAULT_SIZE = 224  # of a symbol without a given size, or the closest legal size
+_MIN_CALLS = 5  # however long they take
 
 
 class Bench(NamedTuple):
-    """Latencies of a call in seconds, and examples a second.
+    """Latencies of a call in seconds (percentiles), and throughput in examples per second.
 
-    `nodes` says how many each provider runs after optimization; `peak_memory` is the most that the process held, in
-    bytes.
+    `nodes` is the number of nodes of the optimized model that each provider runs; `load` is the loading time in seconds;
+    `peak_memory` is the peak memory of the process in bytes.
     """
 
     model: str
@@ -60,9 +60,9 @@ def bench(
     warmup: int = 10,
     sizes: Mapping[str, int] | None = None,
 ) -> Bench:
-    """Measures calls for so many seconds (five calls at least), after `warmup` calls that do not count.
+    """Measures calls for `seconds` (at least five calls), after `warmup` calls that are not measured.
 
-    Raises CnncError E010 for a batch or sizes that the model does not take, E604, E901, E905.
+    Raises CnncError E010 for a batch size or sizes that the model does not take, and those of `open_model` and `run`.
     """
     begun = time.perf_counter()
     session = open_model(path, provider, threads=threads)
@@ -73,7 +73,7 @@ def bench(
         session.run(feeds)
     taken: list[float] = []
     begun = time.perf_counter()
-    while len(taken) < _FEWEST or time.perf_counter() - begun < seconds:
+    while len(taken) < _MIN_CALLS or time.perf_counter() - begun < seconds:
         start = time.perf_counter()
         session.run(feeds)
         taken.append(time.perf_counter() - start)
@@ -97,7 +97,7 @@ def bench(
 
 
 def nodes_by_provider(path: Path, provider: Provider, feeds: Mapping[str, Array]) -> dict[str, int]:
-    """How many nodes of the optimized model each provider runs, as a profile of one call tells; most first."""
+    """How many nodes of the optimized model each provider runs, from a profile of one call; most first."""
     with tempfile.TemporaryDirectory(prefix="cnnc-") as folder:
         session = Session(path, str(path), provider, profile=str(Path(folder) / "profile"))
         session.run(feeds)
@@ -110,14 +110,17 @@ def _is_node(event: Mapping[str, Any]) -> bool:
     return event.get("cat") == "Node" and {"provider", "node_index"} <= event.get("args", {}).keys()
 
 
-def _batch(session: Session, wanted: int | None) -> int:
-    if session.batch and wanted not in (None, session.batch):
+def _batch(session: Session, requested: int | None) -> int:
+    if session.batch and requested not in (None, session.batch):
         raise CnncError.of("E010", f"{session.name} takes batches of {session.batch} only", help="leave --batch out")
-    return session.batch or wanted or 1
+    return session.batch or requested or 1
 
 
 def random_feeds(session: Session, batch: int, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Array]:
-    """Random input: 0..255 for bytes, 0..1 for floats, integers that the model knows. Raises CnncError E010."""
+    """Random feeds: 0..255 for bytes, 0..1 for floats, indices within the vocabulary for integers.
+
+    Raises CnncError E010 for a size that the model does not have, that is not legal, or that is needed and missing.
+    """
     known = model_inputs(session)
     symbols = {size for entry in known for size in entry.shape if isinstance(size, str)}
     unknown = next((name for name in sizes if name not in symbols), None)
@@ -135,7 +138,7 @@ def random_feeds(session: Session, batch: int, sizes: Mapping[str, int], seed: i
 def _draw(random: np.random.Generator, entry: Entry, shape: tuple[int, ...]) -> Array:
     if entry.dtype == "uint8":
         return random.integers(0, 256, shape)
-    if entry.dtype == "int64":  # of a stranger's integers 0 is the one that is surely known
+    if entry.dtype == "int64":  # without metadata, 0 is the only index that is surely valid
         return random.integers(0, (entry.largest or 0) + 1, shape)
     return random.random(shape, np.float32)
 
@@ -144,8 +147,8 @@ def _size(entry: Entry, symbol: str, sizes: Mapping[str, int]) -> int:
     rule = entry.legal.get(symbol)
     if symbol not in sizes:
         if rule is None:
-            raise CnncError.of("E010", f"the size {symbol} of {entry.name} is open", help=f"`--size {symbol}=224`")
-        return rule.closest(_USUAL) or _USUAL
+            raise CnncError.of("E010", f"the size {symbol} of {entry.name} is not fixed", help=f"`--size {symbol}=224`")
+        return rule.closest(_DEFAULT_SIZE) or _DEFAULT_SIZE
     if rule is not None and not rule.holds(sizes[symbol]):
         near = " and ".join(f"{symbol}={n}" for n in rule.near(sizes[symbol]) if n is not None)
         raise CnncError.of("E010", f"the network is not legal at {symbol}={sizes[symbol]} ({rule})", help=f"{near} fit")

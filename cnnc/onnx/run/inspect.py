@@ -1,7 +1,7 @@
-"""What an ONNX model is, without running it.
+"""Inspection of an ONNX model without running it.
 
-In: a model's file, of cnnc or of anyone. Out: `describe`, plain data for a program; cnnc/report/model.py says it to
-people. Weights are counted by their declared sizes, and those in files beside the model are not opened.
+Input: a model file, written by cnnc or not. Output: `describe`, plain data; cnnc/report/model.py formats it for people.
+Weights are counted by their declared shapes; external weight files are not opened.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.metadata import PRECISION, VERSION, Facts, read_facts
 
-MAX_BYTES = 1 << 31  # what protobuf itself can hold
+MAX_BYTES = 1 << 31  # protobuf's limit
 
 
 def require_model(path: Path, code: str = "E604") -> None:
-    """Raises CnncError of this code for what a model can be made of: a run folder, a checkpoint, a network's text."""
-    what = {".cnn": "a network's text", ".safetensors": "a checkpoint"}.get(path.suffix) if path.is_file() else None
+    """Raises CnncError with `code` for a run folder, checkpoint or source file, from which a model can be exported."""
+    what = {".cnn": "a source file", ".safetensors": "a checkpoint"}.get(path.suffix) if path.is_file() else None
     if any((path / name).is_file() for name in ("best.safetensors", "last.safetensors")):
         what = "a run folder"
     if what is not None:
-        raise CnncError.of(code, f"{path} is {what}, no model", help=f"`cnnc export {path}` makes a model of it")
+        raise CnncError.of(code, f"{path} is {what}, not a model", help=f"`cnnc export {path}` exports a model from it")
 
 
 def missing_weights(path: Path) -> list[str]:
-    """The files beside a model that it has weights in and that are not there; none where it cannot be read."""
+    """The external weight files of a model that are missing; none if the model cannot be read."""
     try:
         return [name for name, size in _external_files(read_model(path), path).items() if size is None]
     except CnncError:
@@ -40,37 +40,41 @@ def missing_weights(path: Path) -> list[str]:
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """The model of a file, weights beside it left there. Raises CnncError E901, E604."""
+    """The model in a file, without its external weights. Raises CnncError E901 if it cannot be read, E604 if it is not a
+    model."""
     require_model(path)
     data = read_bytes(path, MAX_BYTES)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
-    except Exception as error:  # protobuf raises several kinds for a stranger's bytes
-        raise CnncError.of("E604", f"{path} is no ONNX model") from error
+    except Exception as error:  # protobuf raises several types for untrusted bytes
+        raise CnncError.of("E604", f"{path} is not an ONNX model") from error
     if not model.ir_version or not model.graph.node:
         raise CnncError.of(
-            "E604", f"{path} is no ONNX model: it has no {'graph' if model.ir_version else 'IR version'}"
+            "E604", f"{path} is not an ONNX model: it has no {'graph' if model.ir_version else 'IR version'}"
         )
     return model
 
 
 def properties(model: onnx.ModelProto) -> dict[str, str]:
-    """The metadata properties."""
+    """The model's metadata properties."""
     return {prop.key: prop.value for prop in model.metadata_props}
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """The model as plain data; what cnnc did not write is null or empty. docs/deploy.md says the keys. Raises CnncError."""
+    """The model as plain data; keys that only cnnc writes are null or empty for other models (see docs/deploy.md).
+
+    Raises CnncError E901, E604.
+    """
     model = read_model(path)
     graph, props = model.graph, properties(model)
     facts = read_facts(props)
     weights = {tensor.name for tensor in graph.initializer}
-    beside = _external_files(model, path)
+    external = _external_files(model, path)
     return {
         "file": str(path),
-        "bytes": path.stat().st_size + sum(size or 0 for size in beside.values()),
-        "external": [{"file": name, "bytes": size} for name, size in beside.items()],
+        "bytes": path.stat().st_size + sum(size or 0 for size in external.values()),
+        "external": [{"file": name, "bytes": size} for name, size in external.items()],
         "name": facts.name or graph.name,
         "producer": " ".join(part for part in (model.producer_name, model.producer_version) if part),
         "ir": model.ir_version,
@@ -82,22 +86,22 @@ def describe(path: Path) -> dict[str, Any]:
             "numbers": sum(math.prod(tensor.dims) for tensor in graph.initializer),
             "types": sorted({_element(tensor.data_type) for tensor in graph.initializer}),
         },
-        "inputs": [_value(info, facts.inputs) for info in graph.input if info.name not in weights],
-        "outputs": [_value(info, facts.outputs) for info in graph.output],
-        **_told(facts, props),
+        "inputs": [_signature(info, facts.inputs) for info in graph.input if info.name not in weights],
+        "outputs": [_signature(info, facts.outputs) for info in graph.output],
+        **_cnnc_facts(facts, props),
     }
 
 
-def _told(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
-    """What cnnc wrote of the network."""
+def _cnnc_facts(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
+    """The keys of `describe` that come from cnnc's metadata."""
     source = None
     if facts.source:
-        found = hashlib.sha256(facts.source.encode()).hexdigest()
+        digest = hashlib.sha256(facts.source.encode()).hexdigest()
         source = {
             "file": facts.file,
             "lines": len(facts.source.splitlines()),
-            "sha256": facts.sha256 or found,
-            "matches": found == facts.sha256,
+            "sha256": facts.sha256 or digest,
+            "matches": digest == facts.sha256,
             "includes": list(facts.includes),
             "settings": list(facts.settings),
             "at": dict(facts.at),
@@ -120,15 +124,15 @@ def _told(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _value(info: onnx.ValueInfoProto, told: Any) -> dict[str, Any]:
-    """An input or output: its name, type, shape with the batch (null: unknown), and what the metadata say of it."""
+def _signature(info: onnx.ValueInfoProto, facts: Any) -> dict[str, Any]:
+    """An input or output: name, type, shape with the batch (null: unknown), and what the metadata say about it."""
     found: dict[str, Any] = {"name": info.name, "dtype": None, "shape": None}
     if info.type.WhichOneof("value") == "tensor_type":
         tensor = info.type.tensor_type
         found["dtype"] = _element(tensor.elem_type)
         if tensor.HasField("shape"):
             found["shape"] = [_size(dimension) for dimension in tensor.shape.dim]
-    more = told.get(info.name, {})
+    more = facts.get(info.name, {})
     return {**found, **{key: value for key, value in more.items() if key not in found}}
 
 
@@ -138,7 +142,7 @@ def _size(dimension: Any) -> int | str | None:
 
 
 def _element(number: int) -> str:
-    """An element type by the name that NumPy gives it."""
+    """The NumPy name of an ONNX element type."""
     if number not in TensorProto.DataType.values():
         return f"type {number}"
     name = str(TensorProto.DataType.Name(number)).lower()
@@ -146,7 +150,7 @@ def _element(number: int) -> str:
 
 
 def _external_files(model: onnx.ModelProto, path: Path) -> dict[str, int | None]:
-    """The files of weights beside the model, and their sizes; None for one that is not there, or not beside it."""
+    """The external weight files and their sizes in bytes; None for one that is missing or outside the model's folder."""
     names = {
         entry.value
         for tensor in model.graph.initializer
@@ -156,7 +160,7 @@ def _external_files(model: onnx.ModelProto, path: Path) -> dict[str, int | None]
     }
     found: dict[str, int | None] = {}
     for name in sorted(names):
-        place = path.parent / name
-        inside = place.resolve().is_relative_to(path.parent.resolve())
-        found[name] = place.stat().st_size if inside and place.is_file() else None
+        file = path.parent / name
+        inside = file.resolve().is_relative_to(path.parent.resolve())
+        found[name] = file.stat().st_size if inside and file.is_file() else None
     return found

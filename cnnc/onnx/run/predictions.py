@@ -1,7 +1,7 @@
-"""What a model takes, and what it answered, as its metadata say it; for a stranger's model, as its shapes say it.
+"""Predictions: what a model takes as input, and what its outputs mean, from its metadata or else from its shapes.
 
-In: a `Session`, and the outputs of examples. Out: `Entry`s for readers of files; `Answer`s, each with a face for people,
-one for programs, and the arrays and pictures that can be kept of it.
+Input: a `Session`, and examples to run. Output: an `Entry` per input, for the readers of files; a `Prediction` per example
+and output, which can be printed, turned into JSON, and saved as an array or image.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from cnnc.data.prediction_inputs import Entry
 from cnnc.onnx.run.batched_run import Guess, guesses, run_batched
 from cnnc.onnx.run.session import Session
 
-_FEW = 8  # so many values are shown as they are
-_PICTURE = (-1e-3, 1 + 1e-3)  # what still counts as 0 to 1
+_FEW = 8  # outputs of up to this many elements are printed in full
+_IMAGE_RANGE = (-1e-3, 1 + 1e-3)  # 0..1 with a tolerance for rounding
 
 
 def model_inputs(session: Session) -> list[Entry]:
-    """The inputs of a model as its user feeds them."""
+    """The inputs of a model as a user feeds them: name, shape, type, legal sizes, range, vocabulary."""
     facts = session.facts
     found = []
     for name, signature in session.inputs.items():
@@ -40,7 +40,10 @@ def model_inputs(session: Session) -> list[Entry]:
 
 
 class Prediction(NamedTuple):
-    """What an output made of one example: `values` (C, *spatial), and by its `kind` (see metadata.py) what that means."""
+    """One output for one example: `values` (C, *spatial). `kind` says what they mean (see metadata.py).
+
+    For the kind "classes", `best` are the most probable classes.
+    """
 
     output: str
     kind: str
@@ -50,20 +53,20 @@ class Prediction(NamedTuple):
 
     @property
     def labels(self) -> NDArray[Any]:
-        """The likeliest class of each place of a label map (*spatial)."""
-        kind = np.uint8 if len(self.values) <= 256 else np.int64
-        found: NDArray[Any] = self.values.argmax(0).astype(kind)
-        return found
+        """The most probable class at each position of a label map, (*spatial)."""
+        dtype = np.uint8 if len(self.values) <= 256 else np.int64
+        labels: NDArray[Any] = self.values.argmax(0).astype(dtype)
+        return labels
 
     def shares(self, count: int) -> list[Guess]:
-        """The classes that take most places of a label map, and their shares."""
-        counted = np.bincount(self.labels.reshape(-1), minlength=len(self.values)) / max(1, self.labels.size)
-        named = len(self.classes) == len(counted)
-        order = np.argsort(-counted, kind="stable")[:count]
-        return [Guess(self.classes[i] if named else str(i), float(counted[i])) for i in order if counted[i]]
+        """The `count` classes that cover most positions of a label map, and their shares of it."""
+        shares = np.bincount(self.labels.reshape(-1), minlength=len(self.values)) / max(1, self.labels.size)
+        named = len(self.classes) == len(shares)
+        order = np.argsort(-shares, kind="stable")[:count]
+        return [Guess(self.classes[i] if named else str(i), float(shares[i])) for i in order if shares[i]]
 
-    def in_words(self, count: int) -> str:
-        """A line of text; `count` classes are named."""
+    def summary(self, count: int) -> str:
+        """One line for people: up to `count` classes, a few values, or shape, range and mean."""
         if self.kind == "classes":
             return "  ".join(f"{g.name} {g.probability:.1%}" for g in self.best)
         if self.kind == "label map":
@@ -71,10 +74,10 @@ class Prediction(NamedTuple):
         if self.values.size <= _FEW:
             return " ".join(f"{value:.5g}" for value in self.values.reshape(-1))
         bounds = f"{self.values.min():.4g} to {self.values.max():.4g}"
-        return f"{_by(self.values)}, {bounds}, mean {self.values.mean():.4g}"
+        return f"{_shape_text(self.values)}, {bounds}, mean {self.values.mean():.4g}"
 
     def as_dict(self, count: int) -> dict[str, Any]:
-        """For programs: guesses, shares, or the values where there are few, with their shape and bounds."""
+        """The prediction for JSON: classes, shares of a label map, or shape and range, with the values if there are few."""
         if self.kind == "classes":
             return {"top": [{"class": g.name, "probability": g.probability} for g in self.best]}
         if self.kind == "label map":
@@ -86,10 +89,11 @@ class Prediction(NamedTuple):
             found["values"] = self.values.tolist()
         return found
 
-    def keep(self, path: Path) -> list[Path]:
-        """Writes `path` with the suffix .npy (a label map as its labels), and .png for a label map or picture.
+    def save(self, path: Path) -> list[Path]:
+        """Writes `path`.npy (the labels of a label map, else the values), and `path`.png for a label map or image.
 
-        A picture's values are cut to 0..1. Raises CnncError E902, and E906 without Pillow.
+        The .png clips an image to 0..1. Returns the files. Raises CnncError E902 if they cannot be written, E906 without
+        Pillow.
         """
         from cnnc.data.image_file import write_png
 
@@ -103,43 +107,44 @@ class Prediction(NamedTuple):
         return written
 
     @property
-    def is_cut(self) -> bool:
-        """Whether a picture's values go beyond 0..1, so that its .png does not show them all."""
-        low, high = _PICTURE
+    def is_clipped(self) -> bool:
+        """Whether an image has values outside 0..1, which its .png clips."""
+        low, high = _IMAGE_RANGE
         return self.kind == "picture" and bool(self.values.min() < low or self.values.max() > high)
 
 
 def predict_examples(session: Session, feeds: Mapping[str, Array], count: int) -> list[list[Prediction]]:
-    """For each example what each output made of it, with `count` guesses for classes. Raises CnncError."""
-    made = run_batched(session, feeds)
-    columns = [_column(session, name, values, count) for name, values in made.items()]
+    """Runs the model: for each example, a prediction per output with up to `count` classes. Raises CnncError E604, E608."""
+    outputs = run_batched(session, feeds)
+    columns = [_column(session, name, values, count) for name, values in outputs.items()]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _column(session: Session, name: str, values: Array, count: int) -> list[Prediction]:
+    """The predictions of one output for all examples."""
     kind, classes = _kind(session, name, values)
     best = guesses(values, classes, count) if kind == "classes" else [[] for _ in values]
     return [Prediction(name, kind, one, classes, tuple(g)) for one, g in zip(values, best, strict=True)]
 
 
 def _kind(session: Session, name: str, values: Array) -> tuple[str, tuple[str, ...]]:
-    """What an output is, and its classes where they have names."""
-    told = session.facts.outputs.get(name, {})
-    kind = told.get("kind")
+    """The kind of an output, and the names of its classes, if known."""
+    fact = session.facts.outputs.get(name, {})
+    kind = fact.get("kind")
     if kind == "label map" and values.ndim > 2:
-        return kind, session.facts.classes if told.get("named") else ()
+        return kind, session.facts.classes if fact.get("named") else ()
     if kind == "classes" and values[0].size > 1:
-        return kind, session.facts.classes if told.get("named") else ()
-    if not told and values.ndim > 1 and values.shape[1] > 1 and values[0].size == values.shape[1]:
+        return kind, session.facts.classes if fact.get("named") else ()
+    if not fact and values.ndim > 1 and values.shape[1] > 1 and values[0].size == values.shape[1]:
         return "classes", session.facts.classes if name == session.outputs[0] else ()
     return ("picture" if values.ndim == 4 and values.shape[1] in (1, 3) else "values"), ()
 
 
 def _pixels(values: Array) -> NDArray[np.uint8]:
-    """(C, H, W) in 0..1 as (H, W) or (H, W, 3) of bytes."""
+    """An image (C, H, W) in 0..1 as bytes, (H, W) or (H, W, 3)."""
     pixels: NDArray[np.uint8] = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return pixels[0] if len(pixels) == 1 else np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
 
 
-def _by(values: Array) -> str:
+def _shape_text(values: Array) -> str:
     return f"{values.size} values" if values.ndim == 1 else "x".join(map(str, values.shape))

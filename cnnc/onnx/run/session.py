@@ -1,6 +1,9 @@
-"""onnxruntime, behind a door: sessions that are quiet, with a provider that really runs, errors of ours.
+"""Sessions: a model loaded into onnxruntime, without its log output, on a provider that was checked to run.
 
-In: a model's bytes or file. Out: `Session`. Every exception of onnxruntime leaves as a CnncError.
+Input: a model as bytes or a file. Output: `Session`. Every exception of onnxruntime becomes a CnncError. Example:
+
+    session = open_model(Path("net.onnx"), "cpu")
+    (scores,) = session.run({"input1": images})  # images (N, 1, 8, 8), scores (N, 10)
 """
 
 from __future__ import annotations
@@ -32,16 +35,16 @@ _PROVIDERS = {
     "openvino": "OpenVINOExecutionProvider",
 }
 _NAMES = {full: short for short, full in _PROVIDERS.items()}
-# What `auto` tries, best first. Not tensorrt: it compiles each model for minutes, which is for the user to want.
-_BEST = ("cuda", "dml", "coreml", "openvino", "cpu")
-# The packages of onnxruntime that have a provider; one of them takes the place of onnxruntime.
+# What `auto` tries, fastest first. Not tensorrt: it compiles each model for minutes, so the user has to ask for it.
+_AUTO_ORDER = ("cuda", "dml", "coreml", "openvino", "cpu")
+# The package that has a provider; it is installed instead of onnxruntime.
 _PACKAGES = {
     "cuda": "onnxruntime-gpu",
     "tensorrt": "onnxruntime-gpu",
     "dml": "onnxruntime-directml",
     "openvino": "onnxruntime-openvino",
 }
-# Products of float32 are of float32: newer GPUs would round their factors to 10 bits (TF32).
+# Multiply in full float32: newer GPUs round the factors to 10 bits otherwise (TF32).
 _OPTIONS = {"cuda": {"use_tf32": "0"}}
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -55,27 +58,33 @@ _DTYPES = {
 }
 
 Size = int | str
-"""A size, or the symbol of one that is open."""
+"""A size, or the name of a symbolic one."""
 
 
 class Signature(NamedTuple):
-    """An input or output: the shape of one example, without the batch, and its element type."""
+    """An input: the shape of one example, without the batch, and its element type."""
 
     shape: tuple[Size, ...]
     dtype: np.dtype[Any]
 
     @property
     def fixed(self) -> tuple[int, ...] | None:
-        """The shape, None where a size is open."""
-        found = tuple(size for size in self.shape if isinstance(size, int))
-        return found if len(found) == len(self.shape) else None
+        """The shape, or None if a size is symbolic."""
+        sizes = tuple(size for size in self.shape if isinstance(size, int))
+        return sizes if len(sizes) == len(self.shape) else None
 
     def __str__(self) -> str:
         return "x".join(map(str, self.shape)) or "one number"
 
 
 class Session:
-    """A model ready to run. `provider` is the one that really runs it."""
+    """A model loaded into onnxruntime.
+
+    `provider` is the one that runs it; `inputs` are signatures by name; `outputs` are names; `batch` is the only batch size
+    that the model takes, 0 if it takes any. `model` is bytes or a file; `name` is for error messages; `threads` 0 leaves the
+    number to onnxruntime; `profile` is the path prefix of a profile. Raises CnncError E604 for a model that onnxruntime
+    rejects, E905 for a provider that does not start, E609 for an input type that cnnc cannot feed.
+    """
 
     def __init__(
         self,
@@ -98,18 +107,18 @@ class Session:
         self.name = name
         self.provider = short_name(self._session.get_providers()[0])
         if provider not in ("auto", self.provider):
-            raise CnncError.of("E905", f"the provider {provider} did not start; {self.provider} would have run instead")
+            raise CnncError.of("E905", f"the provider {provider} did not start; {self.provider} would run instead")
         self.inputs: dict[str, Signature] = {i.name: _signature(name, i) for i in self._session.get_inputs()}
         batches = {i.shape[0] for i in self._session.get_inputs() if i.shape and isinstance(i.shape[0], int)}
-        self.batch = max(batches, default=0)  # the only batch that it takes, 0 where it takes any
+        self.batch = max(batches, default=0)
         self.outputs: list[str] = [o.name for o in self._session.get_outputs()]
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
-        """Runs one batch. Raises CnncError E604."""
+        """Runs one batch and returns these outputs (all by default), arrays (N, ...). Raises CnncError E604."""
         try:
             return cast(list[Array], self._session.run(outputs, dict(feeds)))
         except Exception as error:
-            raise CnncError.of("E604", f"{self.name}: onnxruntime stopped: {_first_line(error)}") from error
+            raise CnncError.of("E604", f"{self.name}: onnxruntime failed: {_first_line(error)}") from error
 
     @cached_property
     def metadata(self) -> dict[str, str]:
@@ -117,16 +126,17 @@ class Session:
 
     @cached_property
     def facts(self) -> Facts:
-        """What cnnc wrote of the network into the model; empty for a stranger's model."""
+        """What cnnc wrote into the model's metadata; empty for a model of another program."""
         return read_facts(self.metadata)
 
     def end_profile(self) -> Path:
-        """The file of a session that was to be profiled."""
+        """Ends profiling and returns the profile's path."""
         return Path(self._session.end_profiling())
 
 
 def open_model(path: Path, provider: Provider = "auto", *, threads: int = 0) -> Session:
-    """A session for a model's file. Raises CnncError E901, E604, E905."""
+    """A session for a model file. Raises CnncError E901 if it cannot be read, E604 if it is not a model or its external
+    weights are missing, E905 for a provider that does not start."""
     require_model(path)
     require_readable(path)
     try:
@@ -135,14 +145,14 @@ def open_model(path: Path, provider: Provider = "auto", *, threads: int = 0) -> 
         missing = missing_weights(path)
         if not missing:
             raise
-        message = f"{path} has its weights in {missing[0]}, which is not there"
-        raise CnncError.of("E604", message, help="both files belong in one folder, under the names they had") from error
+        message = f"{path} has its weights in {missing[0]}, which is missing"
+        raise CnncError.of("E604", message, help="keep both files in one folder under their original names") from error
 
 
 def can_load(opset: int, ir: int) -> bool:
-    """Whether the installed onnxruntime takes models of this opset and IR version."""
+    """Whether the installed onnxruntime loads models of this opset and IR version."""
     x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
-    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "tried", [x], [y])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "probe", [x], [y])
     opsets = [onnx.helper.make_opsetid("", opset)]
     try:
         Session(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=ir).SerializeToString(), "", "cpu")
@@ -152,57 +162,61 @@ def can_load(opset: int, ir: int) -> bool:
 
 
 def providers() -> list[str]:
-    """The providers of the installed onnxruntime, by their short names where they have one."""
+    """The providers of the installed onnxruntime, by their short names if they have one."""
     return [short_name(full) for full in ort.get_available_providers()]
 
 
 def short_name(full: str) -> str:
+    """`CPUExecutionProvider` -> `cpu`; a name without a short form is returned unchanged."""
     return _NAMES.get(full, full)
 
 
 def _start(model: bytes | Path, name: str, options: Any, provider: Provider) -> Any:
-    """A session on the first of the wanted providers that starts.
+    """An onnxruntime session on the first candidate provider that starts.
 
-    onnxruntime's own fallback is off: it says what it does on stdout, and runs what nobody asked for.
+    onnxruntime's own fallback is off: it prints to stdout and runs a provider that nobody asked for.
     """
     source = model if isinstance(model, bytes) else str(model)
-    wanted = _wanted(provider)
-    for choice in wanted:
+    candidates = _candidates(provider)
+    for choice in candidates:
         select_passes = list(dict.fromkeys((choice, "cpu")))
-        full, its = [_PROVIDERS[name] for name in select_passes], [_OPTIONS.get(name, {}) for name in select_passes]
+        full, provider_options = (
+            [_PROVIDERS[name] for name in select_passes],
+            [_OPTIONS.get(name, {}) for name in select_passes],
+        )
         try:
             if choice == "cuda":
                 _load_cuda()
-            return ort.InferenceSession(source, options, providers=full, provider_options=its, enable_fallback=0)
+            return ort.InferenceSession(
+                source, options, providers=full, provider_options=provider_options, enable_fallback=0
+            )
         except Exception as error:
             if choice == "cpu":
-                raise CnncError.of(
-                    "E604", f"{name} is no model that onnxruntime can run: {_first_line(error)}"
-                ) from error
-            if choice == wanted[-1]:
+                raise CnncError.of("E604", f"onnxruntime cannot load {name}: {_first_line(error)}") from error
+            if choice == candidates[-1]:
                 raise CnncError.of("E905", f"the provider {choice} did not start: {_first_line(error)}") from error
-    raise CnncError.of("E905", f"the installed onnxruntime has none of {', '.join(_BEST)}")
+    raise CnncError.of("E905", f"the installed onnxruntime has none of {', '.join(_AUTO_ORDER)}")
 
 
 def _load_cuda() -> None:
-    """Loads the libraries of CUDA that pip installed; onnxruntime by itself finds those on the system's path alone."""
+    """Loads the CUDA libraries that pip installed; onnxruntime alone searches only the system's library path."""
     if hasattr(ort, "preload_dlls"):  # from 1.21 on
         with redirect_stdout(StringIO()):
             ort.preload_dlls()
 
 
-def _wanted(provider: Provider) -> list[str]:
-    """The providers to try, in order. Raises CnncError E905 where the one asked for is not installed."""
+def _candidates(provider: Provider) -> list[str]:
+    """The providers to try, in order. Raises CnncError E905 if the requested one is not installed."""
     assert provider in get_args(Provider)
     installed = providers()
     if provider == "auto":
-        return [name for name in _BEST if name in installed]
+        return [name for name in _AUTO_ORDER if name in installed]
     if provider not in installed:
         package = _PACKAGES.get(provider)
         raise CnncError.of(
             "E905",
             f"the installed onnxruntime has no provider {provider}; it has {', '.join(installed)}",
-            help=f"install {package} in its place for {provider}" if package else "",
+            help=f"for {provider}, install {package} instead of onnxruntime" if package else "",
         )
     return [provider]
 
@@ -210,7 +224,7 @@ def _wanted(provider: Provider) -> list[str]:
 def _signature(model: str, entry: Any) -> Signature:
     dtype = _DTYPES.get(entry.type)
     if dtype is None:
-        raise CnncError.of("E609", f"{model}: the input {entry.name} takes {entry.type}, which cnnc does not feed")
+        raise CnncError.of("E609", f"{model}: the input {entry.name} takes {entry.type}, which cnnc cannot feed")
     shape = tuple(size if isinstance(size, int) else str(size or "?") for size in entry.shape[1:])
     return Signature(shape, np.dtype(dtype))
 
@@ -220,12 +234,12 @@ def _first_line(error: Exception) -> str:
 
 
 def batch_slices(count: int, size: int) -> list[slice]:
-    """Slices of at most `size` that cover `count`."""
+    """Consecutive slices of at most `size` that cover `count` examples."""
     return [slice(i, min(i + size, count)) for i in range(0, count, size)]
 
 
 def convert_for_input(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Values as an input of this element type takes them: pixels of 8 bits are 0..1 where it takes floats."""
+    """Converts values to an input's element type; 8-bit pixels are divided by 255 for a float input."""
     if values.dtype == dtype:
         return values
     if values.dtype == np.uint8 and dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""Weights in a file beside the model: both files or neither, and the old ones stay whole until then."""
+"""External weights: both files are written or neither, and the old ones stay until the new ones are complete."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def right(path: Path, seed: int = 0) -> bool:
     return np.allclose(open_model(path, "cpu").run(feeds)[0], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_weights_lie_beside_the_model(tmp_path: Path) -> None:
+def test_external_weights_are_in_the_models_folder(tmp_path: Path) -> None:
     done = exported(tmp_path / "wide.onnx")
     assert done.data is not None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["wide.onnx", done.data.name]
@@ -51,7 +51,7 @@ def test_the_weights_lie_beside_the_model(tmp_path: Path) -> None:
     onnx.checker.check_model(str(done.path), full_check=True)
     stored = {t.name: t for t in onnx.load(done.path, load_external_data=False).graph.initializer}
     assert stored["fc1.weight"].data_location == onnx.TensorProto.EXTERNAL
-    assert stored["fc1.bias"].data_location == onnx.TensorProto.DEFAULT  # too small to be worth a place
+    assert stored["fc1.bias"].data_location == onnx.TensorProto.DEFAULT  # too small for the external file
     whole = onnx.load(done.path)
     one_file = onnx.load(exported(tmp_path / "whole.onnx", outside=False).path)
     kept = {t.name: onnx.numpy_helper.to_array(t) for t in one_file.graph.initializer}
@@ -59,7 +59,7 @@ def test_the_weights_lie_beside_the_model(tmp_path: Path) -> None:
         np.testing.assert_array_equal(onnx.numpy_helper.to_array(tensor), kept[tensor.name])
 
 
-def test_it_can_be_moved_with_its_weights(tmp_path: Path) -> None:
+def test_both_files_can_be_moved(tmp_path: Path) -> None:
     done = exported(tmp_path / "wide.onnx")
     (tmp_path / "there").mkdir()
     for path in (done.path, done.data):
@@ -68,7 +68,7 @@ def test_it_can_be_moved_with_its_weights(tmp_path: Path) -> None:
     assert right(tmp_path / "there" / "wide.onnx")
 
 
-def test_without_its_weights_it_is_no_model(tmp_path: Path) -> None:
+def test_missing_weights_are_an_error(tmp_path: Path) -> None:
     done = exported(tmp_path / "wide.onnx")
     assert done.data is not None
     done.data.unlink()
@@ -86,8 +86,8 @@ def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
     assert (second.path.read_bytes(), first.data.read_bytes()) == before
 
 
-def test_the_weights_of_the_model_that_stood_there_go(tmp_path: Path) -> None:
-    (tmp_path / "wide.onnx.0123456789abcdef.data").write_text("no model speaks of it")
+def test_old_weights_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "wide.onnx.0123456789abcdef.data").write_text("no model refers to this file")
     first, second = (exported(tmp_path / "wide.onnx", seed) for seed in (0, 1))
     assert first.data is not None
     assert second.data is not None
@@ -99,7 +99,7 @@ def test_the_weights_of_the_model_that_stood_there_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["weights", "model"])
-def test_a_failure_leaves_the_old_model_whole(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_model(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exported(tmp_path / "wide.onnx", 0)
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
     replace = os.replace
@@ -117,7 +117,7 @@ def test_a_failure_leaves_the_old_model_whole(step: str, tmp_path: Path, monkeyp
     assert right(tmp_path / "wide.onnx", 0)
 
 
-def test_a_proof_that_fails_leaves_the_old_model_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_verification_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exported(tmp_path / "wide.onnx", 0)
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
     monkeypatch.setattr(proof, "RTOL", 0)
@@ -128,7 +128,7 @@ def test_a_proof_that_fails_leaves_the_old_model_whole(tmp_path: Path, monkeypat
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-def test_what_is_too_large_for_one_file_goes_into_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_beyond_the_limit_become_external(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network, weights = wide()
     total = sum(array.nbytes for array in weights.values())
     monkeypatch.setattr(external, "LIMIT", total)
@@ -138,7 +138,7 @@ def test_what_is_too_large_for_one_file_goes_into_two(tmp_path: Path, monkeypatc
     assert right(tmp_path / "wide.onnx")
 
 
-def test_a_lower_precision_has_one_file(tmp_path: Path) -> None:
+def test_external_weights_of_a_lower_precision_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(CnncError) as caught:
         export(*wide(), tmp_path / "wide.onnx", options=Options(external=True, precision="float16"))
     assert caught.value.diagnostics[0].code == "E809"

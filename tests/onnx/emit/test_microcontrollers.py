@@ -1,4 +1,4 @@
-"""Models for microcontrollers: numbers alone as shapes, operators that generators of C have, and what it takes."""
+"""Models for microcontrollers: fixed shapes, operators that C code generators support, and the memory footprint."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def exported(network: Network, path: Path) -> Exported:
     return export(network, weights, path, options=Options(target="mcu"))
 
 
-def test_every_shape_is_a_number_and_the_batch_is_one(tmp_path: Path) -> None:
+def test_every_shape_is_fixed_and_the_batch_is_one(tmp_path: Path) -> None:
     done = exported(check(SMALL), tmp_path / "small.onnx")
     graph = onnx.load(done.path).graph
     for info in [*graph.input, *graph.output, *graph.value_info]:
@@ -34,11 +34,11 @@ def test_every_shape_is_a_number_and_the_batch_is_one(tmp_path: Path) -> None:
         assert sizes[0] == (1, "")
 
 
-def test_what_it_needs(tmp_path: Path) -> None:
+def test_footprint_of_a_float32_model(tmp_path: Path) -> None:
     network = check(SMALL)
     done = exported(network, tmp_path / "small.onnx")
     assert done.footprint is not None
-    # the most alive: a convolution's 4x8x8 beside the relu's; without batch norm and dropout, which are gone
+    # the peak: the 4x8x8 outputs of convolution and relu; the passes have removed batch norm and dropout
     assert done.footprint.ram == 2 * 4 * 8 * 8 * 4
     assert done.footprint.at == "relu1"
     assert done.footprint.ram <= peak_memory(network.require_graph()).bytes
@@ -46,8 +46,8 @@ def test_what_it_needs(tmp_path: Path) -> None:
     assert done.footprint.flash == 4 * (36 + 4 + 640 + 10)
 
 
-def test_bytes_take_one_byte() -> None:
-    """4x4 floats and their bytes are 64 + 16; then 16 bytes and the 4 largest; then 4 bytes and 4 floats."""
+def test_int8_tensors_take_one_byte_per_element() -> None:
+    """4x4 floats and their bytes are 64 + 16 bytes; then 16 and the 4 maxima; then 4 bytes and 4 floats."""
     nodes = [
         onnx.helper.make_node("QuantizeLinear", ["input1", "scale", "zero"], ["input1.q"]),
         onnx.helper.make_node("MaxPool", ["input1.q"], ["pool1.q"], "pool1", kernel_shape=[2, 2], strides=[2, 2]),
@@ -61,7 +61,7 @@ def test_bytes_take_one_byte() -> None:
     assert mcu.measure_footprint(check("input 1x4x4; pool max k=2"), model) == (64 + 16, "input1", 4 + 1)
 
 
-def test_what_a_network_in_int8_needs(tmp_path: Path) -> None:
+def test_footprint_of_an_int8_model(tmp_path: Path) -> None:
     network = check("input 1x8x8; conv 4 k=3 p=1 bias=false; bn; relu; fc 10; softmax")
     images = np.random.default_rng(0).random((32, 1, 8, 8), np.float32)
     split = Split((images,), (np.zeros(32, np.int64),))
@@ -76,11 +76,11 @@ def test_what_a_network_in_int8_needs(tmp_path: Path) -> None:
     )
     assert done.quality is not None
     assert done.footprint is not None
-    assert done.quality.faster == (), "float32 is faster on other processors"
-    # at fc1: what it reads and its weights, made floats when the model runs, and what it makes
+    assert done.quality.faster == (), "everywhere: no layer stays in float32"
+    # at fc1: its input, its weights (converted to float at run time) and its output
     assert done.footprint[:2] == (4 * (256 + 256 * 10 + 10), "fc1")
-    # conv1 and fc1: weights, and for each channel a zero of one byte, a scale and a bias of four; a scale for each of
-    # input1, relu1, fc1.flat and fc1; two zeros, as those of the first three are the same
+    # conv1 and fc1: weights, and per channel a zero point of 1 byte, a scale and a bias of 4 bytes; a scale for each of
+    # input1, relu1, fc1.flat and fc1; two zero points, as the first three share one
     assert done.footprint.flash == (36 + 4 * 9) + (2560 + 10 * 9) + 4 * 4 + 2
 
 
@@ -93,8 +93,8 @@ def test_what_a_network_in_int8_needs(tmp_path: Path) -> None:
         ("input 4x4x4\ntanh\np: depth_to_space 2\n", "p as ONNX's DepthToSpace"),
     ],
 )
-def test_a_layer_that_a_generator_lacks_is_named(text: str, word: str, tmp_path: Path) -> None:
-    with pytest.raises(CnncError, match="a microcontroller cannot take") as caught:
+def test_an_unsupported_layer_is_named(text: str, word: str, tmp_path: Path) -> None:
+    with pytest.raises(CnncError, match="target mcu does not support") as caught:
         exported(check(text), tmp_path / "no.onnx")
     (found,) = caught.value.diagnostics
     assert found.code == "E807"
@@ -105,9 +105,9 @@ def test_a_layer_that_a_generator_lacks_is_named(text: str, word: str, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_symbols_are_refused_and_a_size_helps(tmp_path: Path) -> None:
+def test_symbolic_sizes_are_rejected_and_at_helps(tmp_path: Path) -> None:
     text = "input 1xHxW; conv 4 k=3 s=2 p=same; relu; pool avg k=2 ceil=true; global_pool avg"
-    with pytest.raises(CnncError, match="sizes that are symbols") as caught:
+    with pytest.raises(CnncError, match="symbolic sizes") as caught:
         exported(check(text), tmp_path / "no.onnx")
     assert caught.value.diagnostics[0].code == "E807"
     assert "--at H=" in caught.value.diagnostics[0].help
@@ -117,12 +117,12 @@ def test_symbols_are_refused_and_a_size_helps(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "kind", ["avg k=3 s=2 p=1 ceil=true count_pad=true", "weighted k=3 s=2 p=1", "avg k=2 s=1 d=2 p=1"]
 )
-def test_divisors_of_means_are_constants(kind: str, tmp_path: Path) -> None:
+def test_divisors_of_average_pools_are_constants(kind: str, tmp_path: Path) -> None:
     done = exported(check(f"input 2x7x8; pool {kind}"), tmp_path / "mean.onnx")
     assert {n.op_type for n in onnx.load(done.path).graph.node} <= {"Conv", "Div"}
 
 
-def test_a_batch_of_one_is_what_is_proven(tmp_path: Path) -> None:
+def test_verification_uses_the_batch_of_one(tmp_path: Path) -> None:
     done = exported(check(SMALL), tmp_path / "small.onnx")
     assert {d.name for d in done.verification.deviations} == {"bn1", "relu1", "pool1", "fc1", "softmax1"}
     assert all(np.isfinite(d.difference) for d in done.verification.deviations)

@@ -1,4 +1,4 @@
-"""What an exported file looks like to those who open it: names, types, versions, size, and its bytes."""
+"""Contents of an exported model: names, types, versions, folded layers, and reproducible bytes."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def shape(info: onnx.ValueInfoProto) -> list[int | str]:
 
 
 OF_SIZES = ("shape", "size", "spatial", "single_shape", "ones", "padded_ones", "seen")
-"""Tensors that are made of an image's sizes alone, and so have no batch."""
+"""Tensors computed from spatial sizes alone, which have no batch axis."""
 FLAT = ("zeros", "places", "values", "scattered")
-"""Those of an unpool that lay all samples in one row."""
+"""Tensors of an unpool that hold all samples in one axis."""
 
 
 @pytest.mark.parametrize("case", cases_for("parity"))
-def test_the_checker_passes_and_every_tensor_has_its_type(case: Case) -> None:
+def test_checker_passes_and_every_tensor_has_a_type(case: Case) -> None:
     graph = graph_of(case)
     model = emit(*run_passes(graph, random_weights(graph, 0)), {})
     onnx.checker.check_model(model, full_check=True)
@@ -88,7 +88,7 @@ def test_default_versions_load_in_older_runtimes() -> None:
     assert model.producer_name == "cnnc"
 
 
-def test_names_are_those_of_the_text() -> None:
+def test_names_are_those_of_the_source() -> None:
     model = small_model()
     assert model.graph.name == "Small"
     assert [i.name for i in model.graph.input] == ["input1"]
@@ -115,19 +115,19 @@ def test_the_batch_has_one_name_for_inputs_and_outputs() -> None:
     assert shape(model.graph.output[0]) == ["N", 3]
 
 
-def test_a_uint8_input_is_fed_as_bytes() -> None:
+def test_a_uint8_input_stays_uint8() -> None:
     graph = check("input 3x4x4 dtype=uint8; fc 2").require_graph()
     model = emit(*run_passes(graph, random_weights(graph, 0)), {})
     assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
 
 
-def test_more_padding_than_kernel_goes_into_a_pad_of_its_own() -> None:
-    """onnxruntime's MaxPool refuses it; minus infinity never wins."""
+def test_padding_larger_than_the_kernel_becomes_a_pad_node() -> None:
+    """onnxruntime's MaxPool rejects it; minus infinity never is the maximum."""
     model = exported("input 2x9; pool max k=2 s=1 d=3 p=full")
     assert [(n.op_type, n.name) for n in model.graph.node] == [("Pad", "pool1.padded"), ("MaxPool", "pool1")]
     stored = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     assert stored["pool1.borders"].tolist() == [0, 0, 3, 0, 0, 3]
-    assert stored["pool1.border"].shape == ()  # ONNX asks for a scalar
+    assert stored["pool1.border"].shape == ()  # ONNX requires a scalar
     assert stored["pool1.border"] == -np.inf
 
 
@@ -148,7 +148,7 @@ def exported(text: str) -> onnx.ModelProto:
     return emit(*run_passes(graph, random_weights(graph, 0)), {})
 
 
-def test_dropout_is_gone() -> None:
+def test_dropout_is_removed() -> None:
     assert kinds(exported("input 4; fc 3; dropout; dropout 0.2; relu; dropout; fc 2")) == ["Gemm", "Relu", "Gemm"]
 
 
@@ -168,14 +168,14 @@ def test_dropout_that_is_an_output_keeps_its_name() -> None:
         ("input 2x5x5; conv 3 k=2; bn; bn", ["Conv"]),
         ("input 2x5x5; conv 3 k=2; relu; bn", ["Conv", "Relu", "BatchNormalization"]),
         ("input 2x5x5; bn", ["BatchNormalization"]),
-        # the convolution's own value is still asked for
+        # the convolution's output is also an output of the model
         ("input 2x5x5; c: conv 3 k=2; b: bn; output c b", ["Conv", "BatchNormalization"]),
         ("input 2x5x5; c: conv 3 k=2; b: bn; from c; t: tanh; output b t", ["Conv", "BatchNormalization", "Tanh"]),
-        # unless its other reader is not needed
+        # unless its other reader is dropped
         ("input 2x5x5; c: conv 3 k=2; b: bn; from c; t: tanh; output b", ["Conv"]),
     ],
 )
-def test_batch_norm_is_folded_where_nothing_else_reads_the_layer_before(text: str, expected: list[str]) -> None:
+def test_batch_norm_is_folded_if_no_other_layer_reads_its_input(text: str, expected: list[str]) -> None:
     assert kinds(exported(text)) == expected
 
 
@@ -198,7 +198,7 @@ def test_folding_multiplies_the_weights() -> None:
     assert {name: array.tolist() for name, array in values.items()} == {"fc1.weight": [[15]], "fc1.bias": [27]}
 
 
-def test_passes_change_nothing_they_are_given() -> None:
+def test_passes_do_not_change_their_arguments() -> None:
     _, graph = small()
     weights = random_weights(graph, 0)
     before = {name: array.copy() for name, array in weights.items()}
@@ -238,7 +238,7 @@ def test_the_file_runs_at_any_batch_and_carries_its_source(tmp_path: Path) -> No
         np.testing.assert_allclose(session.run(feeds)[0], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_failed_proof_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_verification_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cnnc.onnx import export as module
 
     def spoil(
@@ -255,7 +255,7 @@ def test_a_failed_proof_writes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_in_the_way_is_said_so(tmp_path: Path) -> None:
+def test_a_folder_at_the_output_path_is_an_error(tmp_path: Path) -> None:
     network, graph = small()
     with pytest.raises(CnncError, match="it is a folder") as caught:
         export(network, random_weights(graph, 0), tmp_path)
@@ -279,7 +279,7 @@ def test_the_same_source_and_weights_give_the_same_bytes(tmp_path: Path) -> None
     network = check(TEXT, name=str(source))
     weights = initialize(network.require_graph(), 0)
     files = [export(network, weights, tmp_path / f"{i}.onnx", classes=["a", "b", "c"]).path for i in range(2)]
-    elsewhere = tmp_path / "other.onnx"  # another process, where strings hash otherwise
+    elsewhere = tmp_path / "other.onnx"  # another process with another hash seed
     subprocess.run(
         [sys.executable, "-c", _WRITE, str(source), str(elsewhere)],
         check=True,

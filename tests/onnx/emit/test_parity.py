@@ -1,4 +1,4 @@
-"""What is exported computes what the network computes: every row of the table on onnxruntime."""
+"""Parity: every row of the table, exported and run on onnxruntime, computes what the network computes."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def test_every_tensor_agrees(case: Case) -> None:
         proof = verify_model(model, graph, weights, random_feeds(case, graph, batch, seed))
         proof.require_within_tolerance(graph)
         kept = [node.name for node in smaller.nodes if not isinstance(node.op, Input)]
-        # each layer that the passes left, then each output once more, of the optimized model
+        # each layer that the passes keep, then each output again, from the optimized model
         assert [d.name for d in proof.deviations] == [*kept, *graph.outputs]
-        assert all(d.scale > 0 for d in proof.deviations), "nothing but zeros was compared"
+        assert all(d.scale > 0 for d in proof.deviations), "only zeros were compared"
 
 
 @needs_cuda
 def test_every_tensor_agrees_on_a_gpu() -> None:
-    """At what float32 is allowed for a tensor, whatever order a GPU adds in."""
+    """With the tolerance of float32 for a tensor, as a GPU adds in another order."""
     apart = []
     for case in CASES:
         graph = graph_of(case)
@@ -91,11 +91,11 @@ def proof_of(graph: Graph, weights: Weights, model: onnx.ModelProto, case: Case)
     [
         ("first.weight", "first", 2, "first: conv 4 k=3 p=1"),
         ("first.bias", "first", 2, "first: conv 4 k=3 p=1"),
-        ("second.weight", "bn1", 6, "bn"),  # folded: the sum that is wrong is the batch norm's
+        ("second.weight", "bn1", 6, "bn"),  # folded: the wrong output is the batch norm's
         ("fc1.bias", "fc1", 8, "fc 3"),
     ],
 )
-def test_a_wrong_weight_is_found_and_its_line_named(initializer: str, layer: str, line: int, text: str) -> None:
+def test_a_wrong_weight_fails_at_its_line(initializer: str, layer: str, line: int, text: str) -> None:
     graph, weights, model, case = fresh()
     proof_of(graph, weights, model, case).require_within_tolerance(graph)
     (stored,) = [tensor for tensor in model.graph.initializer if tensor.name == initializer]
@@ -113,7 +113,7 @@ def test_a_wrong_weight_is_found_and_its_line_named(initializer: str, layer: str
     assert f"net.cnn:{line}:" in str(caught.value)
 
 
-def test_a_model_that_makes_no_numbers_fails() -> None:
+def test_a_nan_fails() -> None:
     graph, weights, model, case = fresh()
     (stored,) = [tensor for tensor in model.graph.initializer if tensor.name == "fc1.bias"]
     stored.CopyFrom(numpy_helper.from_array(np.full(3, np.nan, np.float32), "fc1.bias"))
@@ -122,7 +122,7 @@ def test_a_model_that_makes_no_numbers_fails() -> None:
 
 
 def test_a_wrong_shape_fails() -> None:
-    """A model whose last layer has another size is no match, whatever its numbers are."""
+    """A last layer of another size fails, whatever its numbers are."""
     wide, narrow = (check(f"input 4; fc {n}").require_graph() for n in (3, 2))
     weights = {"fc1.weight": np.zeros((3, 4), np.float32), "fc1.bias": np.zeros(3, np.float32)}
     less = {name: array[:2] for name, array in weights.items()}
@@ -131,7 +131,7 @@ def test_a_wrong_shape_fails() -> None:
         verify_model(model, wide, weights, {"input1": np.ones((2, 4), np.float32)}).require_within_tolerance(wide)
 
 
-def test_the_worst_deviation_is_the_one_reported() -> None:
+def test_every_deviation_is_within_tolerance() -> None:
     graph, weights, model, case = fresh()
     worst = proof_of(graph, weights, model, case).worst
     assert worst.passes
@@ -140,7 +140,7 @@ def test_the_worst_deviation_is_the_one_reported() -> None:
 
 @pytest.mark.parametrize("opset", range(13, 27))
 def test_every_opset_computes_the_same(opset: int) -> None:
-    """13 to 26, as the error for others says, on a net of every kind of layer."""
+    """Opsets 13 to 26, on a network with every kind of layer."""
     text = (
         "input 3x16x16 dtype=uint8; normalize mean=[0.4, 0.5, 0.6] std=0.3; conv 4 k=3 p=same s=2 d=1 bias=false; bn; "
         "relu; pool max k=3 s=2 p=1 d=1; conv 4 k=3 p=2 d=2 groups=c_in; sigmoid; bn; pool avg k=2 s=1 d=2; tanh; "
@@ -157,7 +157,7 @@ def test_every_opset_computes_the_same(opset: int) -> None:
 
 
 @pytest.mark.parametrize("opset", [0, 12, 27, 999])
-def test_other_opsets_are_refused(opset: int) -> None:
+def test_other_opsets_are_rejected(opset: int) -> None:
     graph, weights, _, _ = fresh()
     with pytest.raises(CnncError, match=f"opset {opset} is not supported") as caught:
         model_of(graph, weights, opset)

@@ -1,4 +1,4 @@
-"""Each pass on and off: the same values, and the operators that it takes out."""
+"""Each pass switched on and off: the same outputs, and the operators that it removes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ output affine3
 
 
 def model_of(text: str, without: tuple[str, ...] = ()) -> onnx.ModelProto:
-    """The proven model of a network with random weights."""
+    """The verified model of a network with random weights."""
     graph = check(text).require_graph()
     weights = random_weights(graph, 0)
     model = emit(*run_passes(graph, weights, select_passes(without)), {})
@@ -40,27 +40,27 @@ def kinds(model: onnx.ModelProto) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PASSES)
-def test_a_net_computes_the_same_without_each_pass(name: str) -> None:
+def test_the_model_is_correct_without_one_pass(name: str) -> None:
     with_it, without = model_of(TEXT), model_of(TEXT, (name,))
-    if name == "share-weights":  # there is nothing to share here
+    if name == "share-weights":  # nothing can be shared here
         assert with_it.SerializeToString() == without.SerializeToString()
     else:
         assert len(without.graph.node) > len(with_it.graph.node)
 
 
-def test_a_net_computes_the_same_without_any_pass() -> None:
+def test_the_model_is_correct_without_any_pass() -> None:
     found = kinds(model_of(TEXT, tuple(PASSES)))
     assert found.count("BatchNormalization") == 4
     assert "Identity" in found
 
 
-def test_all_passes_leave_what_computes() -> None:
+def test_operators_left_by_all_passes() -> None:
     expected = ["Cast", "Div", "Conv", "Relu", "Conv", "Tanh", "ConvTranspose", "Flatten", "Gemm", "Relu", "Gemm"]
     assert kinds(model_of(TEXT)) == expected
 
 
 @pytest.mark.parametrize("name", PASSES)
-def test_in_float64_a_pass_changes_nothing(name: str) -> None:
+def test_a_pass_changes_no_output_in_float64(name: str) -> None:
     graph = check(TEXT).require_graph()
     weights = random_weights(graph, 0, np.float64)
     feeds = random_feeds(Case("passes", TEXT), graph, 2, 0, np.float64)
@@ -77,21 +77,21 @@ def test_in_float64_a_pass_changes_nothing(name: str) -> None:
         ("input 2x5x5; normalize mean=0.5 std=0.2; conv 2 k=3 groups=2", True),
         ("input 2x3x4; normalize mean=[0.5, 0.1] std=0.2; fc 3", True),
         ("input 2x5x5; normalize mean=0 std=0.2; conv 3 k=3 p=1", True),
-        # around the picture lie zeros of the normalized one: its mean
+        # the padding is zeros of the normalized image, which is the mean of the original one
         ("input 2x5x5; normalize mean=0.5 std=0.2; conv 3 k=3 p=1", False),
         ("input 2x6x6; normalize mean=0.5 std=0.2; conv 3 k=3 s=2 p=same", False),
         (
             "input 2xHxH; normalize mean=0.5 std=0.2; conv 3 k=2 s=2 p=same",
             False,
-        ),  # none at the size that was looked at
-        ("input 2x5x5; normalize mean=[0.5, 0.1] std=0.001; conv 3 k=3", False),  # would cost digits
+        ),  # no padding at the reference size only
+        ("input 2x5x5; normalize mean=[0.5, 0.1] std=0.001; conv 3 k=3", False),  # would cost precision
         ("input 2x5x5; n: normalize mean=0.5 std=0.2; conv 3 k=3; output conv1 n", False),
         ("input 2x5x5; n: normalize mean=0.5 std=0.2; conv 3 k=3; from n; conv 2 k=2; output conv1 conv2", False),
         ("input 2x5x5; normalize mean=0.5 std=0.2; a: conv 2 k=3; conv 2 k=3 share=a", False),
         ("input 2x5x5; normalize mean=0.5 std=0.2; relu; conv 3 k=3", False),
     ],
 )
-def test_normalize_goes_into_a_layer_where_the_border_allows(text: str, folds: bool) -> None:
+def test_normalize_is_folded_where_padding_allows(text: str, folds: bool) -> None:
     graph = check(text).require_graph()
     weights = random_weights(graph, 0)
     smaller, _ = fold_normalize(graph, weights)
@@ -106,7 +106,7 @@ def test_layers_that_share_weights_are_not_folded() -> None:
     assert len(smaller.nodes) == len(graph.nodes)
 
 
-def test_weights_that_are_alike_are_stored_once() -> None:
+def test_identical_weights_are_stored_once() -> None:
     graph = check("input 3x6x6; a: conv 3 k=3 p=1; relu; b: conv 3 k=3 p=1; relu; c: conv 3 k=3 p=1").require_graph()
     weights = random_weights(graph, 0)
     weights |= {"b.weight": weights["a.weight"].copy(), "b.bias": weights["a.bias"].copy()}
@@ -117,14 +117,14 @@ def test_weights_that_are_alike_are_stored_once() -> None:
     verify_model(model, graph, weights, sample_feeds(graph, 2)).require_within_tolerance(graph)
 
 
-def test_a_bias_that_differs_is_no_reason_to_share() -> None:
+def test_weights_with_another_bias_are_not_shared() -> None:
     graph = check("input 3x6x6; a: conv 3 k=3 p=1; b: conv 3 k=3 p=1").require_graph()
     weights = random_weights(graph, 0)
     weights |= {"b.weight": weights["a.weight"]}
     assert len(share_weights(graph, weights)[1]) == 4
 
 
-def test_a_pass_that_is_none_is_refused() -> None:
+def test_an_unknown_pass_is_rejected() -> None:
     with pytest.raises(CnncError, match="there is no pass `fold-scales`") as caught:
         select_passes(["fold-scales"])
     assert caught.value.diagnostics[0].code == "E010"

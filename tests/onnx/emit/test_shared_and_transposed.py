@@ -1,4 +1,4 @@
-"""What ONNX is told of turned, transposed, shared and merged layers, and of integers."""
+"""Emission of flipped, transposed, shared and merged layers, and of int64 inputs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ sub { } { conv 1 k=1 flip=true }
 
 
 def exported(text: str, opset: int = 17) -> tuple[onnx.ModelProto, dict[str, Array]]:
-    """The model of a network with random weights, proven; and its initializers."""
+    """The verified model of a network with random weights, and its initializers."""
     graph = check(text).require_graph()
     weights = random_weights(graph, 0)
     model = emit(*run_passes(graph, weights), {}, opset)
@@ -64,7 +64,7 @@ def weights_of(text: str) -> dict[str, Array]:
 # --- weights -----------------------------------------------------------------------------------------------
 
 
-def test_a_turned_weight_is_stored_once_as_it_is_used() -> None:
+def test_a_flipped_weight_is_stored_once() -> None:
     text = "input 2x6x6; a: conv 2 k=3 flip=true; relu; conv 2 k=3 flip=true share=a"
     model, stored = exported(text)
     assert stored.keys() == {"a.weight", "a.bias"}
@@ -73,7 +73,7 @@ def test_a_turned_weight_is_stored_once_as_it_is_used() -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [("", "flip=true"), ("flip=true", "")])
-def test_a_weight_used_both_ways_is_stored_both_ways(first: str, second: str) -> None:
+def test_a_weight_used_flipped_and_unflipped_is_stored_twice(first: str, second: str) -> None:
     text = f"input 2x7x7; a: conv 2 k=3 {first}; relu; b: conv 2 k=3 {second} share=a; conv 2 k=3 share=b"
     _, stored = exported(text)
     assert stored.keys() == {"a.weight", "a.bias", "a.weight.turned"}
@@ -120,7 +120,7 @@ def test_shared_weights_are_stored_once() -> None:
         ("input 4x4x6; conv_transpose 2 k=2 s=2", ["ConvTranspose"]),
     ],
 )
-def test_a_layer_is_the_operators_that_onnx_has_for_it(text: str, expected: list[str]) -> None:
+def test_layer_becomes_these_operators(text: str, expected: list[str]) -> None:
     assert kinds(exported(text)[0]) == expected
 
 
@@ -148,8 +148,8 @@ def test_every_opset_computes_the_same(text: str, opset: int) -> None:
         "add { conv 1 k=1 } { }",
     ],
 )
-def test_nothing_but_the_channels_is_written_down(layer: str) -> None:
-    """The same nodes and constants for another height and width: a graph that keeps them as symbols can have them."""
+def test_spatial_sizes_are_not_constants_of_the_model(layer: str) -> None:
+    """Nodes and constants are the same for another height and width, so that these can be symbols."""
     found = []
     for size in ("6x8", "10x14"):
         model, stored = exported(f"input 8x{size}; {layer}")
@@ -170,21 +170,21 @@ def test_nothing_but_the_channels_is_written_down(layer: str) -> None:
         ("input 3x5; conv_transpose 3 k=2 groups=c_in; bn affine=false", ["ConvTranspose"]),
         ("input 2x5x5; conv 3 k=2 flip=true; bn", ["Conv"]),
         ("input 2x5x5; conv 3 k=2 frozen=true; bn", ["Conv"]),
-        # its weights are another layer's as well
+        # another layer shares its weights
         (
             "input 2x5x5; a: conv_transpose 2 k=2; bn; conv_transpose 2 k=2 share=a",
             ["ConvTranspose", "BatchNormalization", "ConvTranspose"],
         ),
-        # unless that layer is not needed
+        # unless that layer is dropped
         ("input 2x5x5; a: conv 2 k=2; from input1; conv 2 k=2 share=a; b: bn; output b", ["Conv"]),
     ],
 )
-def test_batch_norm_is_folded_into_these_too(text: str, expected: list[str]) -> None:
+def test_batch_norm_is_folded_into_transposed_and_flipped_convolutions(text: str, expected: list[str]) -> None:
     assert kinds(exported(text)[0]) == expected
 
 
 def test_folding_multiplies_the_outputs_of_each_group() -> None:
-    """Weight (C, O/groups, k): inputs 0 and 1 make outputs 0 and 1, inputs 2 and 3 outputs 2 and 3."""
+    """Weight (C, O/groups, k): outputs 0 and 1 come from inputs 0 and 1, outputs 2 and 3 from inputs 2 and 3."""
     graph = check("input 4x2; conv_transpose 4 k=1 groups=2 bias=false; bn eps=0.1").require_graph()
     weights = {
         "conv_transpose1.weight": np.ones((4, 2, 1)),
@@ -202,7 +202,7 @@ def test_folding_multiplies_the_outputs_of_each_group() -> None:
 # --- integers, several inputs and outputs ------------------------------------------------------------------
 
 
-def test_samples_of_integers_are_those_that_the_embeds_know() -> None:
+def test_random_integers_are_within_the_vocabulary() -> None:
     text = (
         "a: input 6 dtype=int64; select [5, 0]; slice 1; embed 3 vocab=50; "
         "from a; embed 3 vocab=4; from a; reshape 2x3; identity; flatten; embed 3 vocab=7; "
@@ -220,7 +220,7 @@ def test_samples_of_integers_are_those_that_the_embeds_know() -> None:
     }
 
 
-def test_a_network_of_two_inputs_and_two_outputs_is_written_and_runs(tmp_path: Path) -> None:
+def test_two_inputs_and_two_outputs(tmp_path: Path) -> None:
     network = check(TOWERS, name="towers.cnn")
     graph = network.require_graph()
     weights = initialize(graph, 0)
@@ -234,7 +234,7 @@ def test_a_network_of_two_inputs_and_two_outputs_is_written_and_runs(tmp_path: P
         np.testing.assert_allclose(found, to_channels_first(values[name]), rtol=1e-4, atol=1e-5)
 
 
-def test_an_output_of_integers_has_its_type() -> None:
+def test_an_int64_output_has_its_type() -> None:
     model, _ = exported("i: input 5 dtype=int64; a: slice 1 3; from i; b: embed 2 vocab=4; output a b")
     assert [o.type.tensor_type.elem_type for o in model.graph.output] == [
         onnx.TensorProto.INT64,

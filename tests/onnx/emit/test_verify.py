@@ -1,4 +1,4 @@
-"""What the proof lets pass and what it does not: planted errors, small ones beside large values among them."""
+"""What verification accepts and rejects: planted errors, including small ones among large elements."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def planted(model: onnx.ModelProto, name: str, place: tuple[int, ...], value: fl
 
 
 def scaled(weights: Weights, factors: Array) -> Weights:
-    """The channels of the first convolution, each made larger or smaller."""
+    """Scales the channels of the first convolution."""
     wide = {"c.weight": weights["c.weight"] * factors[:, None, None, None], "c.bias": weights["c.bias"] * factors}
     return {**weights, **{name: array.astype(np.float32) for name, array in wide.items()}}
 
 
-def test_a_sound_model_passes_with_room_to_spare() -> None:
+def test_a_correct_model_passes_with_a_margin() -> None:
     for seed in range(5):
         assert proof_of(*built(NET, seed)).worst.share < 0.3
 
 
-def test_a_small_channel_beside_large_ones_is_not_lost_sight_of() -> None:
-    """An error of 1 part in 100 of a channel whose values are a thousandth of its neighbours'."""
+def test_an_error_in_a_small_channel_fails() -> None:
+    """An error of 1 % in a channel whose elements are a thousandth of its neighbours'."""
     graph = check(NET).require_graph()
     weights = scaled(random_weights(graph, 0), np.array([1000, 1000, 1000, 1]))
     model = emit(*run_passes(graph, weights), {})
@@ -57,10 +57,12 @@ def test_a_small_channel_beside_large_ones_is_not_lost_sight_of() -> None:
     planted(model, "c.bias", (3,), 0.01)
     deviation = next(d for d in proof_of(graph, weights, model).deviations if d.name == "c")
     assert not deviation.passes
-    assert deviation.difference < ATOL + RTOL * deviation.scale, "the largest value of the tensor would have hidden it"
+    assert deviation.difference < ATOL + RTOL * deviation.scale, (
+        "the tolerance of the whole tensor would have hidden it"
+    )
 
 
-def test_a_small_element_beside_large_ones_in_one_vector() -> None:
+def test_an_error_in_a_small_element_of_a_vector_fails() -> None:
     graph = check("input 5; f: fc 4").require_graph()
     weights = {
         "f.weight": np.zeros((4, 5), np.float32),
@@ -75,7 +77,7 @@ def test_a_small_element_beside_large_ones_in_one_vector() -> None:
         proof_of(graph, weights, model).require_within_tolerance(graph)
 
 
-def test_a_tensor_of_tiny_values_is_compared_by_their_measure() -> None:
+def test_the_tolerance_scales_with_tiny_tensors() -> None:
     graph = check(NET).require_graph()
     weights = scaled(random_weights(graph, 0), np.full(4, 1e-6))
     model = emit(*run_passes(graph, weights), {})
@@ -84,8 +86,8 @@ def test_a_tensor_of_tiny_values_is_compared_by_their_measure() -> None:
     assert not next(d for d in proof_of(graph, weights, model).deviations if d.name == "c").passes
 
 
-def test_what_cancels_is_excused_as_far_as_float32_cannot_do_better() -> None:
-    """Sums of terms of 1e4 that come out near 0, beside one that does not: an error of 0.1 there is none of rounding."""
+def test_cancellation_may_deviate_by_the_noise_of_float32() -> None:
+    """Sums of terms of 1e4 that cancel to near 0, next to one that does not, where an error of 0.1 is not rounding."""
     graph = check("input 64; f: fc 4").require_graph()
     terms = np.random.default_rng(0).normal(size=(4, 64)).astype(np.float32) * 1e4
     terms[:3] -= terms[:3].mean(1, keepdims=True)
@@ -94,12 +96,12 @@ def test_what_cancels_is_excused_as_far_as_float32_cannot_do_better() -> None:
     feeds = {"input1": np.full((3, 64), 0.7, np.float32)}
     found = verify_model(model, graph, weights, feeds)
     found.require_within_tolerance(graph)
-    assert found.worst.difference > 1e-4 + 1e-3 * abs(found.worst.value), "element by element alone it would fail"
+    assert found.worst.difference > 1e-4 + 1e-3 * abs(found.worst.value), "without the noise term it would fail"
     planted(model, "f.bias", (0,), 1.0)
     assert not verify_model(model, graph, weights, feeds).worst.passes
 
 
-def test_one_wrong_element_of_a_large_image_is_found() -> None:
+def test_one_wrong_element_of_a_large_image_fails() -> None:
     text = "input 2x40x40; c: conv 3 k=3 p=1"
     graph, weights, model = built(text)
     (pads,) = [a for node in model.graph.node for a in node.attribute if a.name == "pads"]
@@ -108,13 +110,13 @@ def test_one_wrong_element_of_a_large_image_is_found() -> None:
     assert not proof_of(graph, weights, model).worst.passes
 
 
-def test_no_number_fails() -> None:
+def test_nan_and_infinity_fail() -> None:
     graph, weights, model = built(NET)
     planted(model, "f.bias", (1,), np.inf)
     assert proof_of(graph, weights, model).worst.share == np.inf
 
 
-def test_the_first_line_is_blamed_and_the_worst_reported() -> None:
+def test_the_error_is_at_the_first_line_and_reports_the_worst() -> None:
     graph, weights, model = built(NET)
     planted(model, "c.bias", (0,), 0.1)
     planted(model, "f.bias", (0,), 100)
@@ -127,14 +129,19 @@ def test_the_first_line_is_blamed_and_the_worst_reported() -> None:
     assert found.span.text == "c: conv 4 k=3 p=1"
 
 
-def test_each_layer_has_one_line_of_the_report() -> None:
+def test_the_report_has_one_line_per_layer() -> None:
     proof = proof_of(*built(NET))
     assert [d.name for d in proof.layers] == ["c", "relu1", "f"]
-    assert [d.name for d in proof.deviations] == ["c", "relu1", "f", "f"]  # the output of the optimized model as well
+    assert [d.name for d in proof.deviations] == [
+        "c",
+        "relu1",
+        "f",
+        "f",
+    ]  # the output is also compared in the optimized model
     assert proof.layers[-1].share == max(d.share for d in proof.deviations[2:])
 
 
-def test_weights_of_an_untrained_net_hide_nothing() -> None:
+def test_random_weights_have_no_constant_parameters() -> None:
     graph = check("input 3x6x6; conv 4 k=3; bn; prelu; conv 4 k=1; group_norm groups=2; affine").require_graph()
     for name, array in random_weights(graph, 0).items():
         assert len(np.unique(array)) == array.size, name
@@ -145,8 +152,8 @@ def test_weights_of_an_untrained_net_hide_nothing() -> None:
 
 
 @pytest.mark.parametrize("what", ["mean", "var", "scale", "shift"])
-def test_a_batch_norm_that_is_folded_wrongly_shows(what: str) -> None:
-    """With the statistics that a fresh network has, folding without them would pass."""
+def test_a_wrongly_folded_batch_norm_fails(what: str) -> None:
+    """With the initial statistics, folding that ignores them would pass."""
     graph = check("input 3x6x6; conv 4 k=3; bn; relu").require_graph()
     weights = random_weights(graph, 0)
     fresh = np.full(4, 1.0 if what in ("var", "scale") else 0.0, np.float32)

@@ -1,4 +1,4 @@
-"""Convolutions of few channels in int8: which are computed in cells, and that they give the same numbers as without."""
+"""Column blocking of int8 convolutions: which convolutions are blocked, and that the results stay the same."""
 
 from __future__ import annotations
 
@@ -56,20 +56,20 @@ def cells(text: str, layer: str = "conv1") -> ColumnBlocking | None:
 @pytest.mark.parametrize(
     ("text", "layer", "columns", "width", "kernel", "before", "pads"),
     [
-        # four columns read -2 to 5: of cells of four, the second half of one, a whole one, the first half of one
+        # four output columns read input columns -2..5: half a block of four, a block, half a block
         (LENET, "conv1", 4, 4, 3, 2, (1, 1)),
-        # two columns read 0 to 5
+        # two output columns read 0..5
         (LENET, "conv2", 2, 2, 3, 0, (0, 0)),
-        # two columns, two steps apart, read -3 to 5
+        # two output columns with stride 2 read -3..5
         ("input 3x32x32; conv 64 k=7 s=2 p=3", "conv1", 2, 4, 3, 1, (1, 1)),
-        # a step of four in three channels is a cell: it reads -2 to 8
+        # stride 4 with three channels is a block by itself; it reads -2..8
         ("input 3x224x224; conv 64 k=11 s=4 p=2", "conv1", 1, 4, 4, 2, (1, 1)),
-        # few outputs
+        # few output channels
         ("input 32x16x16; conv 8 k=3 p=1", "conv1", 2, 2, 3, 1, (1, 1)),
         ("input 6x40; conv 8 k=5 p=2", "conv1", 2, 2, 3, 0, (1, 1)),
     ],
 )
-def test_the_smallest_cells_that_are_worth_it(
+def test_the_blocking_with_the_fewest_columns(
     text: str, layer: str, columns: int, width: int, kernel: int, before: int, pads: tuple[int, int]
 ) -> None:
     found = cells(text, layer)
@@ -80,22 +80,22 @@ def test_the_smallest_cells_that_are_worth_it(
 @pytest.mark.parametrize(
     "text",
     [
-        "input 16x16x16; conv 16 k=5 p=2",  # channels enough, of what it reads and makes
-        "input 3x32x32; conv 16 k=3 p=1",  # four columns of three channels: four times the work
-        "input 1x28x28; conv 16 k=5 p=2",  # four values in a cell, and float32 is quick with 16 channels
-        "input 3x31x31; conv 16 k=5 p=2",  # no whole cells
+        "input 16x16x16; conv 16 k=5 p=2",  # enough input and output channels
+        "input 3x32x32; conv 16 k=3 p=1",  # four columns of three channels would be four times the work
+        "input 1x28x28; conv 16 k=5 p=2",  # four values in a block, and float32 is fast with 16 channels
+        "input 3x31x31; conv 16 k=5 p=2",  # the row does not divide into blocks
         "input 3x32x32; conv 16 k=5 p=4 d=2",
         "input 4x32x32; conv 16 k=5 p=2 groups=2",
         "input 3xHxW; conv 16 k=5 p=2",
         "input 3x16x16x16; conv 16 k=5 p=2",
     ],
 )
-def test_no_cells(text: str) -> None:
+def test_convolutions_that_are_not_blocked(text: str) -> None:
     assert cells(text) is None
 
 
 def both(text: str, monkeypatch: pytest.MonkeyPatch) -> tuple[onnx.ModelProto, onnx.ModelProto, Network]:
-    """A network in int8, in cells and without."""
+    """A network in int8, with column blocking and without."""
     model, network = emitted(text)
     random = np.random.default_rng(0)
     inputs = [random.normal(size=(32, *node.type.shape)).astype(np.float32) for node in network.require_graph().inputs]
@@ -146,12 +146,12 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_same_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocking_does_not_change_the_outputs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found, plain, _ = both(NETWORKS[name], monkeypatch)
     assert kinds(found)["Tile"] > 0 == kinds(plain)["Tile"]
     for faster in (True, False):
         for one, other in zip(values(found, faster), values(plain, faster), strict=True):
-            if faster:  # whole numbers, added in any order
+            if faster:  # integer sums do not depend on the order
                 np.testing.assert_array_equal(one, other)
             else:
                 np.testing.assert_allclose(one, other, atol=0.02 * np.abs(other).max())
@@ -160,7 +160,7 @@ def test_the_same_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.data())
-def test_any_convolution_gives_the_same_numbers(data: st.DataObject) -> None:
+def test_blocking_any_convolution_does_not_change_its_output(data: st.DataObject) -> None:
     one = st.integers
     channels, outputs, rows = data.draw(one(1, 20)), data.draw(one(1, 20)), data.draw(one(8, 16))
     columns, size, step = 2 * data.draw(one(5, 20)), data.draw(one(1, 9)), data.draw(one(1, 4))
@@ -180,9 +180,11 @@ def test_any_convolution_gives_the_same_numbers(data: st.DataObject) -> None:
     np.testing.assert_array_equal(values(made)[0], values(plain)[0])
 
 
-def test_the_file_keeps_the_kernel_and_loads_it_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """conv1 for two rows and four columns at a place, conv2, of 16 channels, for two columns; what is around them are
-    steps without work: no transposition but that before the floats."""
+def test_the_file_keeps_the_kernel_and_onnxruntime_folds_the_large_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """conv1 computes two rows and four columns at once, conv2, with 16 channels, two columns. No Tile, Pad or Slice is left
+    to run."""
     found, _, _ = both(LENET, monkeypatch)
     shapes = {tensor.name: tuple(tensor.dims) for tensor in found.graph.initializer}
     assert shapes["conv1.weight.q"] == (6, 1, 5, 5)
@@ -196,7 +198,7 @@ def test_the_file_keeps_the_kernel_and_loads_it_large(tmp_path: Path, monkeypatc
     assert not {"Tile", "Pad", "Slice"} & set(kinds(made))
 
 
-def test_what_is_added_is_of_the_layer_that_it_leads_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_added_nodes_belong_to_the_layer_that_they_lead_to(monkeypatch: pytest.MonkeyPatch) -> None:
     found, _, _ = both(LENET, monkeypatch)
     placed = locate_nodes(found, "int8.onnx")
     assert len(placed) == len(found.graph.node)

@@ -1,4 +1,4 @@
-"""int8 of layers in places of all kinds: the model loads, names stay apart, and every output is near that of float32."""
+"""int8 of layers in many combinations: the model loads, names do not collide, and outputs stay close to float32."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_output_is_near(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_output_is_close_to_float32(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found, _, _ = both(NETWORKS[name], monkeypatch)
     whole, _ = emitted(NETWORKS[name])
     assert any(node.op_type == "QuantizeLinear" for node in found.graph.node)
@@ -32,7 +32,7 @@ def test_every_output_is_near(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
             assert np.sqrt(np.square(one - other).mean()) < 0.05 * np.sqrt(np.square(other).mean())
 
 
-def test_names_of_what_is_added_are_the_layers_unless_it_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_added_names_do_not_collide_with_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     found, _, _ = both("input 16x16x16; conv 16 k=3 p=1; relu; bn; conv 16 k=3 p=1", monkeypatch)
     shapes = {tensor.name: tuple(tensor.dims) for tensor in found.graph.initializer}
     assert shapes["bn1.scale"] == (16,)

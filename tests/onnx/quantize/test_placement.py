@@ -1,4 +1,4 @@
-"""Which layers of an int8 model compute in int8: the rule, and that onnxruntime joins them as the rule expects."""
+"""Placement of an int8 model: which layers compute in int8, and that onnxruntime fuses them as expected."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ POOLED = "input 3x32x32; conv 16 k=3 p=1; {}; pool max k=2; conv 20 k=5 p=2; rel
 
 
 def layers(text: str, *apart: str, everywhere: bool = False) -> list[str]:
-    """The layers with weights that compute in int8, by the nodes' names."""
+    """The names of the nodes with weights that compute in int8."""
     network = check(text)
     graph, weights = run_passes(
         network.require_graph(), random_weights(network.require_graph(), 0), list(PASSES.values())
@@ -48,27 +48,27 @@ def layers(text: str, *apart: str, everywhere: bool = False) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        # an output that reads few channels; many
+        # few input channels; many
         ("input 3x32x32; conv 16 k=3 p=1; relu; conv 16 k=3 p=1", ["conv2"]),
         ("input 7x32x32; conv 16 k=3 p=1; relu", []),
         ("input 8x32x32; conv 16 k=3 p=1; relu", ["conv1"]),
-        # channels that are no multiple of four: enough of them; in cells; in neither
+        # channels that are not a multiple of four: enough of them; blocked; neither
         ("input 17x32x32; conv 16 k=3 p=1", ["conv1"]),
         ("input 14x32x32; conv 16 k=3 p=1", ["conv1"]),
         ("input 13x32x32; conv 16 k=3 p=1", []),
         ("input 18x32x32; conv 16 k=1", []),
-        # few channels in cells (see test_cells.py)
+        # few channels, blocked (see test_column_blocking.py)
         ("input 3x32x32; conv 16 k=5 p=2", ["conv1"]),
-        # many channels of few, alone and before one that gains
+        # many channels from few, alone and before a convolution that gains
         ("input 3x32x32; conv 64 k=3 p=1; relu", []),
         ("input 3x32x32; conv 64 k=3 p=1; relu; pool max k=2; conv 16 k=3 p=1", ["conv1", "conv2"]),
         ("input 3x32x32; conv 60 k=3 p=1; relu; pool max k=2; conv 16 k=3 p=1", ["conv2"]),
-        # too little work for the steps to int8 and back: 16·16·9·36 multiply-adds, and 16·16·9·49
+        # too little work to convert to int8 and back: 16·16·9·36 multiply-adds, and 16·16·9·49
         ("input 16x6x6; conv 16 k=3 p=1", []),
         ("input 16x7x7; conv 16 k=3 p=1", ["conv1"]),
-        # sizes that are open are large
+        # symbolic sizes count as large
         ("input 16xHxW; conv 16 k=3 p=1", ["conv1"]),
-        # a matrix of 131,072 numbers or more, and the small one between it and another
+        # a matrix of 131,072 elements or more, and a small one between it and another
         ("input 256; fc 511; relu; fc 10", []),
         ("input 256; fc 512; relu; fc 10", ["fc1"]),
         ("input 256; fc 512; relu; fc 256; relu; fc 10; relu; fc 16384", ["fc1", "fc2", "fc3", "fc4"]),
@@ -84,14 +84,14 @@ def test_which_layers_compute_in_int8(text: str, expected: list[str]) -> None:
     assert layers(text) == expected
 
 
-def test_layers_that_stay_apart_and_all_layers() -> None:
+def test_excluded_layers_and_everywhere() -> None:
     text = "input 16x16x16; conv 16 k=3 p=1; relu; conv 16 k=3 p=1; relu; conv 16 k=3 p=1 groups=16; relu; conv 32 k=1"
     assert layers(text) == ["conv1", "conv2", "conv3", "conv4"]
     assert layers(text, "conv2") == ["conv1", "conv4"], "conv3 reads floats then"
     assert layers("input 1x8x8; conv 4 k=3; relu; fc 10; softmax", everywhere=True) == ["conv1", "fc1"]
 
 
-def test_a_sum_is_in_int8_where_all_its_parts_are() -> None:
+def test_a_sum_is_in_int8_if_all_its_inputs_are() -> None:
     both = "input 16x16x16; conv 16 k=3 p=1; add { conv 16 k=3 p=1 } { identity }; relu; conv 16 k=3 p=1"
     one = "input 16x16x16; add { conv 16 k=3 p=1 } { tanh }; relu; conv 16 k=3 p=1"
     for text, expected in ((both, True), (one, False)):
@@ -118,7 +118,7 @@ def exported(text: str, path: Path) -> tuple[Exported, Network]:
 
 
 def optimized(path: Path) -> onnx.ModelProto:
-    """The model as onnxruntime runs it, but for the layout of its values, which is the processor's."""
+    """The model as onnxruntime optimizes it, except for processor-specific layouts."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(path.with_name("optimized.onnx"))
@@ -128,7 +128,7 @@ def optimized(path: Path) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh"])
-def test_values_become_bytes_after_the_pool_and_once(activation: str, tmp_path: Path) -> None:
+def test_activations_are_quantized_once_after_the_pool(activation: str, tmp_path: Path) -> None:
     done, _ = exported(POOLED.format(activation), tmp_path / "int8.onnx")
     assert done.quality is not None
     assert done.quality.faster == ("conv1", "fc1")
@@ -141,7 +141,7 @@ def test_values_become_bytes_after_the_pool_and_once(activation: str, tmp_path: 
     assert not {"Clip", "Cast", "Mul"} & set(count)
 
 
-def test_separable_convolutions_are_joined(tmp_path: Path) -> None:
+def test_separable_convolutions_are_fused(tmp_path: Path) -> None:
     done, _ = exported(SEPARABLE, tmp_path / "int8.onnx")
     assert done.quality is not None
     assert done.quality.faster == ("conv1", "conv2", "fc1")
@@ -152,15 +152,15 @@ def test_separable_convolutions_are_joined(tmp_path: Path) -> None:
 HEAVY = "input 16x8x8; conv 64 k=3 p=1; relu; conv 64 k=3 p=1; relu; pool max k=2; fc 64; relu; fc 10"
 
 
-def test_a_file_is_a_quarter_and_a_little(tmp_path: Path) -> None:
+def test_the_file_is_little_more_than_a_quarter(tmp_path: Path) -> None:
     done, network = exported(HEAVY, tmp_path / "int8.onnx")
     whole = export(network, random_weights(network.require_graph(), 0), tmp_path / "whole.onnx").size
     assert whole > 4 * network.require_graph().total_parameters
     assert done.size < 0.28 * whole
 
 
-def test_weights_of_bytes_are_the_nearest(tmp_path: Path) -> None:
-    """Those of a layer that computes in float32: a scale for each output channel, and at most half of it away."""
+def test_stored_weights_are_rounded_to_nearest(tmp_path: Path) -> None:
+    """For a layer that computes in float32: one scale per output channel, and errors of at most half of it."""
     done, network = exported(HEAVY, tmp_path / "int8.onnx")
     model = onnx.load(done.path)
     known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -171,8 +171,8 @@ def test_weights_of_bytes_are_the_nearest(tmp_path: Path) -> None:
     assert np.abs(whole).max(1).min() == 127
 
 
-def test_names_are_those_of_the_text(tmp_path: Path) -> None:
-    """Of a layer in int8 and of one in float32 with weights of bytes; places are told by the map."""
+def test_names_are_those_of_the_source(tmp_path: Path) -> None:
+    """For a layer in int8 and one in float32 with int8 weights; the source map has their positions."""
     done, _ = exported(HEAVY, tmp_path / "int8.onnx")
     graph = onnx.load(done.path).graph
     assert [node.name for node in graph.node if node.name] == [
@@ -192,10 +192,10 @@ def test_names_are_those_of_the_text(tmp_path: Path) -> None:
     assert model.producer_name == "cnnc"
     for name in [*(t.name for t in graph.initializer), *(name for node in graph.node for name in node.output)]:
         layer = locate(model, name, "int8.onnx").position.layer
-        assert name == layer or name.startswith((f"{layer}.", ".")), "what is nobody's begins with a dot"
+        assert name == layer or name.startswith((f"{layer}.", ".")), "names that belong to no layer begin with a dot"
 
 
-def test_layers_may_be_named_as_what_the_quantizer_adds(tmp_path: Path) -> None:
+def test_layers_may_have_names_that_the_quantizer_uses(tmp_path: Path) -> None:
     names = ("x", "x_scale", "x_zero_point", "x_quantized", "x_DequantizeLinear_Output")
     done, _ = exported(
         "input 16x8x8\n" + "\n".join(f"{name}: conv 16 k=3 p=1" for name in names), tmp_path / "int8.onnx"

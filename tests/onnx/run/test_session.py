@@ -1,4 +1,4 @@
-"""Providers: the best that is there, the one that was asked for, and nothing else in its place."""
+"""Sessions: `auto` picks the best installed provider, a requested one runs or fails, and batches of any size run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def model() -> bytes:
 
 
 class Fake:
-    """An onnxruntime where these providers are installed, and some of them do not start: quietly, or with an error."""
+    """Patches onnxruntime: these providers are installed; `quiet` silently does not start, `loud` raises an error."""
 
     def __init__(self, patch: pytest.MonkeyPatch, installed: Sequence[str], quiet: str = "", loud: str = "") -> None:
         self.asked: list[list[str]] = []
@@ -62,11 +62,11 @@ def refused(model: bytes, provider: Provider) -> str:
     return f"{diagnostic.message} | {diagnostic.help}"
 
 
-def test_the_command_line_knows_them_all() -> None:
+def test_the_cli_offers_every_provider() -> None:
     assert {choice.value for choice in ProviderChoice} == set(get_args(Provider))
 
 
-def test_cpu(model: bytes) -> None:
+def test_cpu_and_auto_run_on_the_cpu(model: bytes) -> None:
     for provider in ("cpu", "auto"):
         assert Session(model, "m", provider).provider == "cpu"
 
@@ -79,48 +79,46 @@ def test_cpu(model: bytes) -> None:
         (("coreml", "cpu"), "coreml"),
         (("dml", "cpu"), "dml"),
         (("openvino", "cpu"), "openvino"),
-        (("tensorrt", "cpu"), "cpu"),  # it compiles for minutes: only where it is asked for
+        (("tensorrt", "cpu"), "cpu"),  # it compiles for minutes, so only on request
     ],
 )
-def test_auto_takes_the_best(
+def test_auto_takes_the_best_provider(
     model: bytes, monkeypatch: pytest.MonkeyPatch, installed: tuple[str, ...], best: str
 ) -> None:
     fake = Fake(monkeypatch, installed)
     assert Session(model, "m").provider == best
     assert fake.asked[0][0] == FULL[best]
-    assert fake.asked[0][-1] == FULL["cpu"], "for what the provider has no kernel for"
+    assert fake.asked[0][-1] == FULL["cpu"], "the CPU runs operators that the provider lacks"
 
 
 @pytest.mark.parametrize("kind", ["quiet", "loud"])
-def test_auto_says_what_really_runs(model: bytes, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_auto_reports_the_provider_that_runs(model: bytes, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     Fake(monkeypatch, ("cuda", "cpu"), **{kind: "cuda"})
     assert Session(model, "m").provider == "cpu"
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt", "coreml", "dml", "openvino"])
-def test_what_is_asked_for_runs_or_nothing_does(
-    model: bytes, monkeypatch: pytest.MonkeyPatch, provider: Provider
-) -> None:
+def test_a_requested_provider_runs_or_fails(model: bytes, monkeypatch: pytest.MonkeyPatch, provider: Provider) -> None:
     Fake(monkeypatch, ("cpu",))
     message = refused(model, provider)
     assert message.startswith(f"the installed onnxruntime has no provider {provider}; it has cpu")
     assert ("install onnxruntime-" in message) == (provider != "coreml")
     Fake(monkeypatch, (provider, "cpu"), quiet=provider)
-    assert "cpu would have run instead" in refused(model, provider)
+    assert "cpu would run instead" in refused(model, provider)
     Fake(monkeypatch, (provider, "cpu"), loud=provider)
     assert "did not start: no such device |" in refused(model, provider)
     Fake(monkeypatch, (provider, "cpu"))
     assert Session(model, "m", provider).provider == provider
 
 
-def test_a_bad_model_is_not_the_providers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_model_is_not_a_provider_error(monkeypatch: pytest.MonkeyPatch) -> None:
     Fake(monkeypatch, ("cpu",))
     with pytest.raises(CnncError) as caught:
         Session(b"no model", "m")
     assert caught.value.diagnostics[0].code == "E604"
 
 
-def test_batches_of_any_size(model: bytes, tmp_path: Path) -> None:
+def test_run_batched_accepts_any_batch_size(model: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(model)
     session = open_model(tmp_path / "m.onnx", "cpu")
     assert session.batch == 0
@@ -133,7 +131,7 @@ def test_batches_of_any_size(model: bytes, tmp_path: Path) -> None:
     assert caught.value.diagnostics[0].code == "E604"
 
 
-def test_bytes_become_what_the_input_takes() -> None:
+def test_feeds_are_converted_to_the_input_type() -> None:
     pixels = np.array([[0, 51, 255]], np.uint8)
     assert convert_for_input(pixels, np.dtype(np.uint8)) is pixels
     assert convert_for_input(pixels, np.dtype(np.float32)).tolist() == [[0.0, np.float32(0.2), 1.0]]

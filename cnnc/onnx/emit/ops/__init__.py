@@ -1,4 +1,4 @@
-"""How ONNX says each layer. Importing this package fills the table `EMISSIONS`."""
+"""The ONNX emission of every layer, one file per family. Importing this package fills the table `EMISSIONS`."""
 
 from cnnc.onnx.emit.ops import activation, conv, dense, filter, merge, norm, pool, reshape, sequence
 

@@ -1,4 +1,4 @@
-"""Activations, dropout and drop_path."""
+"""Emission of activations, dropout and drop_path."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from cnnc.graph.graph import Node
 from cnnc.onnx.emit.emitter import Emitter, emission_of
-from cnnc.onnx.emit.ops.parts import per_channel
+from cnnc.onnx.emit.ops.per_channel import per_channel
 from cnnc.ops.activation import (
     Abs,
     Clip,
@@ -89,7 +89,7 @@ def _mish(e: Emitter, op: Mish, node: Node, inputs: list[str]) -> None:
 
 @emission_of(Gelu)
 def _gelu(e: Emitter, op: Gelu, node: Node, inputs: list[str]) -> None:
-    """x·(1 + erf(x/√2))/2, in the order of operations that runtimes look for to make one of them."""
+    """x·(1 + erf(x/√2))/2, in the order of operations that runtimes recognize and fuse."""
     if e.opset >= 20:
         e.op("Gelu", inputs)
         return
@@ -112,4 +112,4 @@ def _scale(e: Emitter, op: Scale, node: Node, inputs: list[str]) -> None:
 
 @emission_of(Dropout, DropPath, Identity)
 def _nothing(e: Emitter, op: Op, node: Node, inputs: list[str]) -> None:
-    e.op("Identity", inputs)  # only one that is an output is left by the passes
+    e.op("Identity", inputs)  # the passes keep only one that is an output

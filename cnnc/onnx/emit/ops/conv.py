@@ -1,4 +1,4 @@
-"""Convolutions."""
+"""Emission of convolutions and transposed convolutions."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ from cnnc.reference.conv import turned
 
 @emission_of(Conv)
 def _conv(e: Emitter, op: Conv, node: Node, inputs: list[str]) -> None:
-    weight = _turned(e, node) if op.flip else e.weight("weight")
+    weight = _flipped(e, node) if op.flip else e.weight("weight")
     image, pads = padded_image(e, inputs[0], lambda op: (op.p, op.k, op.s, op.d))
     names = [image, weight, *([e.weight("bias")] if op.bias else [])]
     e.op("Conv", names, kernel_shape=op.k, strides=op.s, dilations=op.d, group=op.groups, pads=pads)
 
 
-def padded_image(e: Emitter, x: str, of: Callable[[Any], tuple[Pads, Axes, Axes, Axes]]) -> tuple[str, list[int]]:
-    """What a convolution reads, and its `pads`; padding that depends on the size goes into a node of its own.
+def padded_image(
+    e: Emitter, x: str, window_of: Callable[[Any], tuple[Pads, Axes, Axes, Axes]]
+) -> tuple[str, list[int]]:
+    """The tensor that a convolution reads, and its `pads`; padding that depends on a symbolic size becomes a Pad node.
 
-    `of(op)` are the padding of the text, kernel, stride and dilation.
+    `window_of(op)` returns the padding as in the source, kernel, stride and dilation.
     """
 
     def resolved(op: Any, x: TensorType) -> AxisPads:
-        p, k, s, d = of(op)
+        p, k, s, d = window_of(op)
         return window.resolve(p, x.spatial, k, s, d)
 
     pads = e.same_at_all_sizes(resolved)
     if pads is not None:
         return x, onnx_pads(pads)
     assert e.node is not None
-    frame = WindowArguments(*of(e.node.op))
-    return pad_tensor(e, x, runtime_padding(e, x, frame), 0), onnx_pads(no_pads(len(frame.k)))
+    args = WindowArguments(*window_of(e.node.op))
+    return pad_tensor(e, x, runtime_padding(e, x, args), 0), onnx_pads(no_pads(len(args.k)))
 
 
-def _turned(e: Emitter, node: Node) -> str:
-    """The weight as ONNX, which only correlates, needs it: turned, and stored so.
+def _flipped(e: Emitter, node: Node) -> str:
+    """The weight of a true convolution, flipped, as ONNX only computes correlations.
 
-    Under its own name, unless a layer that shares it uses it as it is.
+    Stored under its own name, unless a layer that shares it uses it unflipped.
     """
     name = f"{node.parameter_owner}.weight"
     sharing = [n.op for n in e.graph.nodes if n.parameter_owner == node.parameter_owner]
@@ -64,6 +66,8 @@ def _conv_transpose(e: Emitter, op: ConvTranspose, node: Node, inputs: list[str]
         strides=op.s,
         dilations=op.d,
         group=op.groups,
-        pads=onnx_pads(tuple((rule.begin, rule.end) for rule in op.rules(x))),  # of `same` too, whatever the size is
+        pads=onnx_pads(
+            tuple((rule.begin, rule.end) for rule in op.rules(x))
+        ),  # for `same` too they do not depend on the size
         output_padding=op.output_pad,
     )

@@ -1,4 +1,4 @@
-"""Inputs, and layers in which every input meets every output."""
+"""Emission of inputs and of fully connected and bilinear layers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _flat(e: Emitter, x: TensorType, name: str, suffix: str) -> str:
 
 @emission_of(Bilinear)
 def _bilinear(e: Emitter, op: Bilinear, node: Node, inputs: list[str]) -> None:
-    """aᵀ·(M·b): one product with all matrices, as they lie in memory, below each other."""
+    """aᵀ·(M·b) for each output: one Gemm with all matrices stacked, then a product with a and a sum."""
     first, second = e.graph.input_types(node)
     a, b = _flat(e, first, inputs[0], "a"), _flat(e, second, inputs[1], "b")
     matrices = e.weights[f"{node.parameter_owner}.weight"].reshape(-1, second.size)  # (O·A, B)

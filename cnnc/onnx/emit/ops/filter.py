@@ -1,4 +1,4 @@
-"""Fixed filters."""
+"""Emission of fixed filters, as depthwise convolutions with constant kernels."""
 
 from __future__ import annotations
 

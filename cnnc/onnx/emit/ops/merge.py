@@ -1,4 +1,4 @@
-"""Merges. ONNX broadcasts as the language does, since all operands have the same number of axes."""
+"""Emission of merges. ONNX broadcasts as the language does, since all operands have the same number of axes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def _mul(e: Emitter, op: Mul, node: Node, inputs: list[str]) -> None:
     if len(inputs) == 1:
         e.op("Identity", inputs)
         return
-    made, *others = inputs
+    product, *others = inputs
     for number, name in enumerate(others, 1):
-        made = e.op("Mul", [made, name], "" if number == len(others) else e.inner_name(f"product{number}"))
+        product = e.op("Mul", [product, name], "" if number == len(others) else e.inner_name(f"product{number}"))
 
 
 @emission_of(Maximum)

@@ -1,4 +1,4 @@
-"""Layers that bring values to a common scale."""
+"""Emission of normalization layers and affine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from cnnc.graph.graph import Node
 from cnnc.onnx.emit.emitter import Emitter, emission_of
-from cnnc.onnx.emit.ops.parts import per_channel
+from cnnc.onnx.emit.ops.per_channel import per_channel
 from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize
 
 
@@ -33,17 +33,17 @@ def _layer_norm(e: Emitter, op: LayerNorm, node: Node, inputs: list[str]) -> Non
     if node.type.rank == 0 and e.opset >= 17:
         e.op("LayerNormalization", [*inputs, e.weight("scale"), e.weight("shift")], epsilon=op.eps)
         return
-    # ONNX's LayerNormalization of an image has a scale for each element, which would write the size down
+    # ONNX's LayerNormalization of an image has a scale per element, which would fix the image size
     _over_groups(e, inputs, 1, op.eps)
 
 
 def _over_groups(e: Emitter, inputs: list[str], groups: int, eps: float) -> None:
-    """Group normalization: the groups as channels of an InstanceNormalization, then the scale and shift of the channels.
+    """Group normalization: InstanceNormalization with the groups as channels, then a scale and shift per channel.
 
-    ONNX's own operator is of opset 21 (that of 18 had a scale for each group), and a function of simple
-    operators in onnxruntime as well.
+    ONNX's own GroupNormalization needs opset 21 (that of opset 18 has a scale per group), and onnxruntime expands it into
+    simple operators as well.
     """
-    # The rest of a group's channels joins the first spatial axis; 0 copies a size from the same place, whatever it is.
+    # The channels of a group join the first spatial axis; 0 copies the size of the same axis.
     assert e.node is not None
     rank, channels = e.node.type.rank, e.node.type.channels
     rest = [-1] + [0] * (rank - 1)
@@ -68,12 +68,12 @@ def _scale_and_shift(e: Emitter, x: str, rank: int) -> None:
 
 @emission_of(LocalResponseNorm)
 def _lrn(e: Emitter, op: LocalResponseNorm, node: Node, inputs: list[str]) -> None:
-    if node.type.rank == 2 and op.size % 2:  # all that onnxruntime's LRN takes
+    if node.type.rank == 2 and op.size % 2:  # the only case that onnxruntime's LRN supports
         e.op("LRN", inputs, size=op.size, alpha=op.alpha, beta=op.beta, bias=op.bias)
         return
-    # bias + alpha/size·Σ x² is a pointwise convolution whose matrix has a band of alpha/size
+    # bias + alpha/size·Σ x² is a pointwise convolution with the band matrix alpha/size
     channels = node.type.channels
-    distance = np.arange(channels) - np.arange(channels)[:, None]  # of each input channel from each output channel
+    distance = np.arange(channels) - np.arange(channels)[:, None]  # from each output channel to each input channel
     seen = (distance >= -((op.size - 1) // 2)) & (distance <= op.size // 2)
     band = e.constant(
         e.inner_name("band"), (seen * (op.alpha / op.size)).reshape(channels, channels, *(1,) * node.type.rank)

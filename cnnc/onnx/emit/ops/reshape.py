@@ -1,4 +1,4 @@
-"""Layers that rearrange values. No size that may vary is written down."""
+"""Emission of layers that rearrange elements. Symbolic sizes do not become constants."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ def _flatten(e: Emitter, op: Flatten, node: Node, inputs: list[str]) -> None:
 @emission_of(Reshape)
 def _reshape(e: Emitter, op: Reshape, node: Node, inputs: list[str]) -> None:
     shapes = e.at_all_sizes(lambda op, x: op.shape)
-    moving = [axis for axis, size in enumerate(op.shape) if any(shape[axis] != size for shape in shapes)]
-    if len(moving) == 1:  # -1: what is left
-        shapes = [tuple(-1 if axis == moving[0] else n for axis, n in enumerate(op.shape))]
+    varying = [axis for axis, size in enumerate(op.shape) if any(shape[axis] != size for shape in shapes)]
+    if len(varying) == 1:  # -1: the rest
+        shapes = [tuple(-1 if axis == varying[0] else n for axis, n in enumerate(op.shape))]
     e.op(
         "Reshape", [*inputs, layer_sizes(e, "shape", [(0, *shape) for shape in shapes]).name]
-    )  # 0: the batch, as it is
+    )  # 0: the batch, unchanged
 
 
 @emission_of(Pad)
 def _pad(e: Emitter, op: Pad, node: Node, inputs: list[str]) -> None:
-    given = e.at_all_sizes(lambda op, x: op.sides)
-    if all(other == given[0] for other in given):
-        borders = Padding(op.sides)
+    sides = e.at_all_sizes(lambda op, x: op.sides)
+    if all(other == sides[0] for other in sides):
+        padding = Padding(op.sides)
     else:
-        begins, ends = (layer_sizes(e, f"side{i}", [[pair[i] for pair in other] for other in given]) for i in (0, 1))
-        borders = Padding(None, begins, ends)
-    pad_tensor(e, inputs[0], borders, op.value, node.name)
+        begins, ends = (layer_sizes(e, f"side{i}", [[pair[i] for pair in other] for other in sides]) for i in (0, 1))
+        padding = Padding(None, begins, ends)
+    pad_tensor(e, inputs[0], padding, op.value, node.name)
 
 
 @emission_of(Crop)
 def _crop(e: Emitter, op: Crop, node: Node, inputs: list[str]) -> None:
     (x,) = e.graph.input_types(node)
-    found = e.same_at_all_sizes(lambda op, x: (op.begins(x), op.size))
+    fixed = e.same_at_all_sizes(lambda op, x: (op.begins(x), op.size))
     axes = e.integers("axes", range(2, 2 + x.rank))
-    if found is not None:
-        begins, size = found
+    if fixed is not None:
+        begins, size = fixed
         ends = e.integers("ends", [b + n for b, n in zip(begins, size, strict=True)])
         e.op("Slice", [*inputs, e.integers("starts", begins), ends, axes])
         return
@@ -68,7 +68,7 @@ def _crop(e: Emitter, op: Crop, node: Node, inputs: list[str]) -> None:
 
 @emission_of(Slice)
 def _slice(e: Emitter, op: Slice, node: Node, inputs: list[str]) -> None:
-    """Negatives count from the end, as in the language."""
+    """Negative indices count from the end, as in the language."""
     begins = layer_sizes(e, "starts", e.at_all_sizes(lambda op, x: [op.begin]))
     ends = layer_sizes(e, "ends", e.at_all_sizes(lambda op, x: [AXIS_END if op.end is None else op.end]))
     e.op("Slice", [*inputs, begins.name, ends.name, e.integers("axes", [op.axis + 1])])
@@ -81,7 +81,7 @@ def _select(e: Emitter, op: Select, node: Node, inputs: list[str]) -> None:
 
 @emission_of(ChannelShuffle)
 def _channel_shuffle(e: Emitter, op: ChannelShuffle, node: Node, inputs: list[str]) -> None:
-    # one Gather, where a reshape would have to name the sizes behind the channels
+    # one Gather, as a reshape would fix the spatial sizes
     order = np.arange(node.type.channels).reshape(op.groups, -1).T.reshape(-1)
     e.op("Gather", [*inputs, e.integers("order", order.tolist())], axis=1)
 

@@ -1,4 +1,4 @@
-"""Where integers become vectors."""
+"""Emission of embeddings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of networks, with all that a model can be besides: open or fixed sizes, lower precision, weights outside."""
+"""Export of a part of a network (`outputs`), with symbolic or fixed sizes, lower precision and external weights."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("external", [False, True])
-def test_a_part_keeps_its_sizes_open(external: bool, tmp_path: Path) -> None:
+def test_a_part_keeps_symbolic_sizes(external: bool, tmp_path: Path) -> None:
     network = check(OPEN, name="open.cnn")
     weights = random_weights(network.require_graph(), 0)
     done = export(network, weights, tmp_path / "part.onnx", outputs=["down"], options=Options(external=external))
@@ -60,7 +60,7 @@ def test_a_part_keeps_its_sizes_open(external: bool, tmp_path: Path) -> None:
     np.testing.assert_allclose(session.run(feeds)[0], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_fixed_sizes_are_told(tmp_path: Path) -> None:
+def test_fixed_sizes_are_in_the_metadata(tmp_path: Path) -> None:
     network = check(OPEN, name="open.cnn", at={"H": 20, "W": 30})
     done = export(network, random_weights(network.require_graph(), 0), tmp_path / "fixed.onnx")
     session = open_model(done.path, "cpu")
@@ -73,7 +73,7 @@ def test_fixed_sizes_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_a_part_in_a_lower_precision(precision: str, run: Path, tmp_path: Path) -> None:
-    """Labels say nothing of features, so those are judged by how far they move; the scores by the labels as before."""
+    """Features have no labels, so they are judged by their deviation; scores are judged by accuracy."""
     options = Options(precision=precision)  # type: ignore[arg-type]
     done = api.export(run, tmp_path / "features.onnx", outputs=["features"], options=options)
     assert done.quality is not None
@@ -83,7 +83,7 @@ def test_a_part_in_a_lower_precision(precision: str, run: Path, tmp_path: Path) 
 
 
 def test_one_input_of_two_in_a_lower_precision(tmp_path: Path) -> None:
-    """Calibration feeds the inputs that the part has left."""
+    """Calibration feeds only the inputs that the part has."""
     random = np.random.default_rng(0)
     left, right = random.random((2, 80, 2, 6, 6), np.float32)
     y = (left.mean((1, 2, 3)) > right.mean((1, 2, 3))).astype(np.int64)
@@ -112,7 +112,7 @@ def test_a_part_for_a_microcontroller(run: Path, tmp_path: Path) -> None:
     assert open_model(part.path, "cpu").batch == 1
 
 
-def test_no_part_is_no_file(tmp_path: Path) -> None:
+def test_an_unknown_output_writes_nothing(tmp_path: Path) -> None:
     network = check(OPEN)
     with pytest.raises(CnncError, match="no layer is named"):
         export(network, random_weights(network.require_graph(), 0), tmp_path / "no.onnx", outputs=["nothing"])

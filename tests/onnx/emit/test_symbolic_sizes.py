@@ -1,4 +1,4 @@
-"""Sizes that are symbols: one model for all of them, beside the engine at many sizes."""
+"""Symbolic sizes: one model for all legal sizes, compared with the NumPy engine at many of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LETTERS = "ABDEFGHJKLMQRSTUV"
 
 
 def symbolic(text: str) -> str:
-    """The text with a symbol for each spatial size of its inputs, one for sizes that are alike on the same axis."""
+    """The source with a symbol for each spatial size of its inputs; equal sizes on the same axis get the same symbol."""
     letters: dict[tuple[int, str], str] = {}
 
     def renamed(match: re.Match[str]) -> str:
@@ -45,7 +45,7 @@ def symbolic(text: str) -> str:
 
 
 def nets() -> list[Any]:
-    """The rows of the table that go with sizes as symbols: no fc, no fixed sizes to go with."""
+    """The rows of the table that are legal with symbolic sizes."""
     found = []
     for case in CASES:
         text = symbolic(case.text)
@@ -66,7 +66,7 @@ def model_of(network: Network, weights: Weights, opset: int = 17) -> onnx.ModelP
 
 
 def sizes_to_try(network: Network) -> list[Mapping[str, int]]:
-    """Legal sizes of every remainder, small and larger, the symbols moved one against another."""
+    """Small and larger legal sizes with every remainder, in different combinations of the symbols."""
     assert network.survey is not None
     legal = {
         symbol: [n for n in range(1, 60) if rule.holds(n)][: 2 * rule.period + 4]
@@ -102,7 +102,7 @@ def compare(network: Network, weights: Weights, session: Session, sizes: Mapping
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_most_rows_of_the_table_have_a_form_with_symbols() -> None:
+def test_most_rows_of_the_table_have_a_symbolic_form() -> None:
     assert len(NETS) > 250
 
 
@@ -115,7 +115,7 @@ def test_one_model_is_right_at_every_legal_size(case: Case, text: str) -> None:
     for sizes in sizes_to_try(network):
         try:
             network.graph_at(sizes)
-        except CnncError:  # legal each for itself, and not together
+        except CnncError:  # legal one by one, but not together
             continue
         compare(network, weights, session, sizes, case)
         tried += 1
@@ -145,13 +145,13 @@ def shape(info: onnx.ValueInfoProto) -> list[int | str]:
     return [d.dim_param or d.dim_value for d in info.type.tensor_type.shape.dim]
 
 
-def test_the_exported_file_is_proven_at_two_sizes_and_names_them_all(tmp_path: Path) -> None:
+def test_the_model_is_verified_at_two_sizes_and_names_symbolic_dimensions(tmp_path: Path) -> None:
     network = check(PAGE, name="page.cnn")
     assert network.survey is not None
     done = export(network, random_weights(network.require_graph(), 0), tmp_path / "page.onnx")
     names = [d.name for d in done.verification.deviations]
     assert names.count("bn1") == 2
-    assert names.count("conv4") == 4  # an output, of the optimized model as well
+    assert names.count("conv4") == 4  # an output, verified in the optimized model as well
     model = onnx.load(done.path)
     known = {i.name: shape(i) for i in [*model.graph.input, *model.graph.output, *model.graph.value_info]}
     assert known["input1"] == ["N", 3, "H", "W"]
@@ -161,7 +161,7 @@ def test_the_exported_file_is_proven_at_two_sizes_and_names_them_all(tmp_path: P
     assert made <= known.keys()
 
 
-def test_padding_that_is_the_same_at_every_legal_size_is_a_number() -> None:
+def test_padding_that_is_the_same_at_every_legal_size_is_constant() -> None:
     text = "input 1xHxW; a: identity; conv 2 k=3 s=2 p=same; upsample 2; concat a"  # H and W are multiples of 2
     network = check(text)
     model = model_of(network, random_weights(network.require_graph(), 0))
@@ -177,7 +177,7 @@ def test_the_same_symbols_give_the_same_bytes(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_a_fixed_size_is_exported_as_one(tmp_path: Path) -> None:
+def test_a_fixed_size_is_exported_as_a_number(tmp_path: Path) -> None:
     network = check(PAGE, name="page.cnn", at={"H": 38, "W": 35})
     done = export(network, random_weights(network.require_graph(), 0), tmp_path / "page.onnx")
     model = onnx.load(done.path)
@@ -200,9 +200,9 @@ def test_a_fixed_size_is_exported_as_one(tmp_path: Path) -> None:
         "input 2xHxW; conv 4 k=1; reshape [4*H, W]; conv 2 k=1",
     ],
 )
-def test_numbers_that_follow_from_a_size_are_worked_out(text: str) -> None:
+def test_numbers_that_depend_on_a_size_are_computed(text: str) -> None:
     network = check(text)
-    if network.graph is None:  # parameters that follow the size
+    if network.graph is None:  # the number of parameters depends on the size
         assert {d.code for d in network.diagnostics} == {"E314"}
         return
     assert network.graph.sized
@@ -227,7 +227,7 @@ def test_numbers_that_follow_from_a_size_are_worked_out(text: str) -> None:
         ("input 2xHxW\ncrop [H*H//H, W]\nscale H\n", 3),
     ],
 )
-def test_what_cannot_follow_a_size_is_refused_at_its_line(text: str, line: int, tmp_path: Path) -> None:
+def test_an_inexpressible_size_is_rejected_at_its_line(text: str, line: int, tmp_path: Path) -> None:
     network = check(text)
     weights = random_weights(network.require_graph(), 0)
     with pytest.raises(CnncError, match="depends on a size in a way") as caught:
@@ -239,7 +239,7 @@ def test_what_cannot_follow_a_size_is_refused_at_its_line(text: str, line: int, 
     assert "--at H=" in found.help
     assert list(tmp_path.iterdir()) == []
     sizes = {"H": 8, "W": 8} if "W" in text else {"H": 8}
-    done = export(check(text, at=sizes), weights, tmp_path / "yes.onnx")  # as the help line says
+    done = export(check(text, at=sizes), weights, tmp_path / "yes.onnx")  # as the help says
     assert done.path.exists()
 
 
@@ -247,7 +247,7 @@ def test_options_have_defaults() -> None:
     assert Options() == Options(17, (), False, "", "float32")
 
 
-def test_what_was_trained_at_one_size_is_exported_for_all(tmp_path: Path) -> None:
+def test_a_network_trained_at_one_size_is_exported_for_all(tmp_path: Path) -> None:
     text = (
         "net Any\ninput 1xHxW\nconv 8 k=3 s=2 p=same bias=false; bn; relu\nconv 8 k=3 p=1; relu\nglobal_pool avg\n"
         "fc 10; softmax\ntrain { data digits; optimizer adam lr=0.01; batch 128; epochs 1 }\n"
@@ -263,8 +263,8 @@ def test_what_was_trained_at_one_size_is_exported_for_all(tmp_path: Path) -> Non
     assert result.test is not None
 
 
-def test_a_remainder_that_only_large_sizes_show_is_not_overlooked() -> None:
-    """Five halvings: what the last one pads depends on the size by 32, and no size below 17 shows it."""
+def test_padding_that_differs_only_at_large_sizes_is_computed() -> None:
+    """Five halvings: the padding of the last one depends on the size modulo 32, and is the same at all sizes below 17."""
     text = "input 1xH; " + "; ".join(["conv 2 k=3 s=2 p=same"] * 5)
     network = check(text)
     weights = weights_of(network.require_graph(), 0)
@@ -273,7 +273,7 @@ def test_a_remainder_that_only_large_sizes_show_is_not_overlooked() -> None:
         compare(network, weights, session, {"H": size}, Case("halved", text))
 
 
-def test_sizes_that_must_go_together_are_proven_as_they_go(tmp_path: Path) -> None:
+def test_dependent_sizes_are_verified_together(tmp_path: Path) -> None:
     network = check("a: input 2xH; conv 3 k=3 p=1; relu; x: tanh; b: input 2xW; conv 3 k=3; tanh; pad 1; add x")
     done = export(network, random_weights(network.require_graph(), 0), tmp_path / "pair.onnx")
     assert done.verification.worst.passes

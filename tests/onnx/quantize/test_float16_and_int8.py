@@ -1,4 +1,4 @@
-"""float16 and int8 of networks that were trained on the bundled digits: what they cost, and what their gates refuse."""
+"""float16 and int8 of networks trained on the bundled digits: accuracy, file size, and which models are rejected."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 
 def written(run: Path, path: Path, precision: str, **more: object) -> tuple[Exported, int]:
-    """The export of a run in a precision, and the bytes of its export in float32."""
+    """The export of a run in a precision, and the size in bytes of its float32 export."""
     whole = api.export(run, path.with_name("whole.onnx"))
     return api.export(run, path, options=Options(precision=precision, **more)), whole.size  # type: ignore[arg-type]
 
 
 def accuracy(path: Path) -> float:
-    """By a session of our own, over the test digits."""
+    """The accuracy of a model on the test digits, computed independently of the package."""
     test = load_data("digits", None, lambda line: None).test
     session = open_model(path, "cpu")
     found = session.run({"input1": test.images.astype(np.float32) / 255})[0]
@@ -88,25 +88,27 @@ def test_int8_keeps_its_accuracy(name: str, runs: Runs, tmp_path: Path) -> None:
     model = onnx.load(done.path)
     onnx.checker.check_model(model, full_check=True)
     kept = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    layers = ("conv2",) if name == "Plain" else ("conv3", "conv4", "conv5")  # a depthwise one between two others
+    layers = (
+        ("conv2",) if name == "Plain" else ("conv3", "conv4", "conv5")
+    )  # including the depthwise one between two others
     assert done.quality.kept == ()
     assert done.quality.faster == (("conv1", "fc1", "fc2") if name == "Plain" else ("conv1", "conv2", "fc1"))
     for layer in layers:
         assert kept[f"{layer}.weight.q"].dtype == np.int8
-        assert kept[f"{layer}.weight.scale"].shape == (len(kept[f"{layer}.weight.q"]),)  # one a channel
+        assert kept[f"{layer}.weight.scale"].shape == (len(kept[f"{layer}.weight.q"]),)  # one per channel
     assert open_model(done.path, "cpu").metadata["cnnc.precision"] == "int8"
-    if name == "Plain":  # where weights are what a file is made of
+    if name == "Plain":  # most of the file is weights
         assert done.size <= 0.3 * whole
 
 
 @pytest.mark.parametrize("name", ["Plain", "Depthwise"])
-def test_float16_is_half_as_large_and_near(name: str, runs: Runs, tmp_path: Path) -> None:
+def test_float16_halves_the_file_and_keeps_the_accuracy(name: str, runs: Runs, tmp_path: Path) -> None:
     done, whole = written(runs[name], tmp_path / "half.onnx", "float16")
     assert done.quality is not None
     assert 0 < done.quality.after < half.MAX_LOGIT_ERROR
     assert abs(accuracy(done.path) - accuracy(tmp_path / "whole.onnx")) <= 0.01
     assert done.size < (0.56 if name == "Plain" else 0.7) * whole
-    onnx.checker.check_model(onnx.load(done.path), full_check=True)  # each node after those it reads, too
+    onnx.checker.check_model(onnx.load(done.path), full_check=True)  # this includes the topological order of the nodes
     session = open_model(done.path, "cpu")
     assert [signature.dtype for signature in session.inputs.values()] == [np.float32]
     assert session.run({"input1": np.zeros((3, 1, 8, 8), np.float32)})[0].dtype == np.float32
@@ -134,7 +136,7 @@ def trained(run: Path) -> tuple[Network, Weights, CalibrationExamples]:
 
 
 def stretched(weights: Weights, factor: float) -> Weights:
-    """The same function: a channel of conv1 made larger, and what conv2 reads of it smaller by as much."""
+    """Scales a channel of conv1 by a factor and its weights in conv2 by the inverse; the network computes the same."""
     new = {name: array.copy() for name, array in weights.items()}
     new["conv1.weight"][0] *= factor
     new["conv1.bias"][0] *= factor
@@ -142,8 +144,8 @@ def stretched(weights: Weights, factor: float) -> Weights:
     return new
 
 
-def test_layers_that_hurt_are_found_and_left_in_float(runs: Runs, tmp_path: Path) -> None:
-    """One scale for a tensor whose first channel is 3,000 times the others leaves those no digits."""
+def test_layers_that_lose_accuracy_stay_in_float32(runs: Runs, tmp_path: Path) -> None:
+    """With one scale for a tensor whose first channel is 3,000 times the others, the others lose all precision."""
     network, weights, examples = trained(runs["Plain"])
     done = export(
         network,
@@ -181,7 +183,7 @@ def test_int8_that_loses_too_much_is_not_written(runs: Runs, tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_int8_of_an_untrained_net_is_refused(tmp_path: Path) -> None:
+def test_int8_of_an_untrained_network_is_rejected(tmp_path: Path) -> None:
     network = check(PLAIN)
     weights = random_weights(network.require_graph(), 0)
     options = Options(precision="int8")
@@ -189,7 +191,7 @@ def test_int8_of_an_untrained_net_is_refused(tmp_path: Path) -> None:
 
 
 def test_float16_that_overflows_is_not_written(tmp_path: Path) -> None:
-    """The logits are moderate, and values on the way to them beyond 65,504."""
+    """The logits are moderate, but activations before them exceed 65,504."""
     network = check("net Large; input 16; fc 8; scale 1000000; tanh; fc 3")
     graph = network.require_graph()
     weights = random_weights(graph, 0)
@@ -204,7 +206,7 @@ def test_float16_that_overflows_is_not_written(tmp_path: Path) -> None:
 
 
 def test_float16_that_cannot_run_is_not_written(tmp_path: Path) -> None:
-    """onnxruntime adds no values of float16 that meet at one place."""
+    """onnxruntime has no float16 ScatterElements that adds."""
     network = check("net Meet; input 2x9x9; p: pool max k=3 s=2; relu; unpool p")
     weights = random_weights(network.require_graph(), 0)
     export_half = partial(export, network, weights, tmp_path / "half.onnx", options=Options(precision="float16"))
@@ -216,12 +218,12 @@ def test_float16_that_cannot_run_is_not_written(tmp_path: Path) -> None:
     ("before", "after", "answer", "expected"),
     [
         ([3.0, 1.0, 0.0], [2.9, 1.1, 0.0], [0.8, 0.2, 0.0], False),
-        ([3.0, 1.0, 0.0], [2.9, 1.1, 0.0], [0.4, 0.6, 0.0], True),  # a softmax that went wrong
-        ([3.0, 2.9, 0.0], [2.9, 3.0, 0.0], [0.4, 0.6, 0.0], False),  # a margin that rounding may turn
+        ([3.0, 1.0, 0.0], [2.9, 1.1, 0.0], [0.4, 0.6, 0.0], True),  # a wrong softmax
+        ([3.0, 2.9, 0.0], [2.9, 3.0, 0.0], [0.4, 0.6, 0.0], False),  # rounding may flip a margin this small
         ([3.0], [2.0], [1.0], False),
     ],
 )
-def test_another_class_is_refused_where_the_margin_is_clear(
+def test_another_class_is_rejected_where_the_margin_is_clear(
     before: list[float], after: list[float], answer: list[float], expected: bool
 ) -> None:
     rows = [np.array([row, row[::-1]]) for row in (before, after, answer)]
@@ -231,7 +233,7 @@ def test_another_class_is_refused_where_the_margin_is_clear(
 @pytest.mark.parametrize(
     "text", ["fc 3; dropout; softmax", "s: fc 4; softmax; from s; t: tanh; output softmax1 t", "softmax"]
 )
-def test_logits_are_found_whatever_the_passes_left(text: str, tmp_path: Path) -> None:
+def test_logits_are_found_after_any_passes(text: str, tmp_path: Path) -> None:
     network = check(f"input 6; {text}")
     weights = random_weights(network.require_graph(), 0)
     done = export(network, weights, tmp_path / "half.onnx", options=Options(precision="float16"))
@@ -239,7 +241,7 @@ def test_logits_are_found_whatever_the_passes_left(text: str, tmp_path: Path) ->
     assert 0 < done.quality.after < 0.01
 
 
-def test_a_net_without_labels_is_held_against_its_own_outputs(tmp_path: Path) -> None:
+def test_a_network_without_labels_is_compared_with_its_float32_outputs(tmp_path: Path) -> None:
     network = check("net Coder; input 1x8x8; conv 16 k=3 p=1; relu; conv 16 k=3 p=1; relu; conv 1 k=3 p=1")
     images = load_data("digits", None, lambda line: None).train.images[:300]
     split = Split((images,), (images.astype(np.float32) / 255,))

@@ -1,4 +1,4 @@
-"""Every network of models/ at three opsets: exported with random weights, proven tensor by tensor, and small changes found."""
+"""Every network of models/ is exported with random weights at three opsets and verified tensor by tensor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cnnc.onnx.export import Options, export
 from tests.paths import MODELS
 
 FILES = sorted(MODELS.glob("*.cnn"))
-QUICK = 2 * 10**7  # multiply-adds and parameters of what runs every time
+QUICK = 2 * 10**7  # multiply-adds and parameters up to which a network is not marked slow
 
 
 def is_quick(path: Path) -> bool:
@@ -28,7 +28,7 @@ def rows() -> list[object]:
 
 @pytest.mark.parametrize("opset", [13, 17, newest_opset()])
 @pytest.mark.parametrize("path", rows())
-def test_it_is_exported_and_proven(path: Path, opset: int, tmp_path: Path) -> None:
+def test_network_is_exported_and_verified(path: Path, opset: int, tmp_path: Path) -> None:
     network = load(path)
     graph = network.require_graph()
     done = export(network, random_weights(graph, 0), tmp_path / "model.onnx", options=Options(opset))
@@ -42,5 +42,5 @@ def test_it_is_exported_and_proven(path: Path, opset: int, tmp_path: Path) -> No
     assert {output for node in model.graph.node for output in node.output} <= known
 
 
-def test_some_of_them_run_every_time() -> None:
+def test_some_networks_are_not_slow() -> None:
     assert sum(is_quick(path) for path in FILES) >= 5

@@ -1,4 +1,4 @@
-"""How activations, norms, pools and ways back are written in ONNX: by opset, for any size, by which operators."""
+"""Emission of activations, norms, pools and unpools: which operators at which opset."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def exported(text: str, opset: int = 17) -> onnx.ModelProto:
         ("input 3x4x4; drop_path 0.1", 17, ["Identity"]),
     ],
 )
-def test_the_operators(text: str, opset: int, kinds: list[str]) -> None:
+def test_layer_becomes_these_operators(text: str, opset: int, kinds: list[str]) -> None:
     assert [node.op_type for node in exported(text, opset).graph.node] == kinds
 
 
-def test_hard_sigmoid_says_its_slope() -> None:
+def test_hard_sigmoid_has_an_explicit_slope() -> None:
     (node,) = exported("input 3; hard_sigmoid").graph.node
     assert {a.name: a.f for a in node.attribute} == {"alpha": pytest.approx(1 / 6), "beta": 0.5}
 
@@ -77,7 +77,7 @@ def test_an_unpool_reads_the_indices_of_its_own_pool() -> None:
     assert [node.op_type for node in model.graph.node].count("ScatterElements") == 2
 
 
-def test_overlapping_unpool_is_refused_below_opset_16() -> None:
+def test_overlapping_unpool_is_rejected_below_opset_16() -> None:
     """ScatterElements adds from opset 16 on."""
     text = "input 2x5x5; q: pool max k=3 s=2; u: unpool q"
     with pytest.raises(CnncError, match="u cannot be exported at opset 15") as caught:
@@ -90,7 +90,7 @@ def test_overlapping_unpool_is_refused_below_opset_16() -> None:
     exported("input 2x4x4; q: pool max k=2; u: unpool q", 13)
 
 
-def test_a_slope_that_layers_of_different_ranks_share_has_two_shapes() -> None:
+def test_a_slope_shared_by_layers_of_different_ranks_is_stored_in_two_shapes() -> None:
     text = "block b { prelu }; input 4x3x3; first: b; global_pool avg; reshape 4; b share=first"
     graph = check(text).require_graph()
     weights = random_weights(graph, 0)

@@ -1,4 +1,4 @@
-"""Pieces that emissions of several families are made of."""
+"""Per-channel parameters, which the emissions of several families use."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from cnnc.onnx.emit.emitter import Emitter
 
 
 def per_channel(e: Emitter, name: str, rank: int) -> str:
-    """A parameter (C,) of the current node in a shape that broadcasts along the channels: (C, 1, 1).
+    """The initializer of a parameter (C,) of the current layer, shaped to broadcast over the spatial axes: (C, 1, 1).
 
-    Under its own name, unless a layer that shares it works on another number of axes.
+    Stored under its own name, unless a layer that shares it has another number of axes.
     """
     assert e.node is not None
     full = f"{e.node.parameter_owner}.{name}"
