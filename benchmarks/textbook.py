@@ -111,4 +111,4 @@ def measure(name: str, seconds: float, timed: Callable[[Callable[[], object], fl
             v += d
             p -= np.float32(1e-3) * v
 
-    return {"rate": 64 / timed(step, seconds), "memory": MemoryMeter().whole}
+    return {"rate": 64 / timed(step, seconds), "memory": MemoryMeter().process_peak}

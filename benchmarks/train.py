@@ -80,7 +80,7 @@ def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
         loss(net.module(x), y).backward()
         optimizer.step()
 
-    return {"rate": batch / timed(step, seconds), "memory": MemoryMeter().whole}
+    return {"rate": batch / timed(step, seconds), "memory": MemoryMeter().process_peak}
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from cnnc.core.record import Record
 from cnnc.data.catalog import KNOWN
 from cnnc.graph.graph import Graph, Node
-from cnnc.graph.sizes import Legal, Survey
+from cnnc.graph.sizes import LegalSizes, SizeSurvey
 from cnnc.network import Network
 from cnnc.onnx.source_map import INCLUDES, MAP, SOURCE, at_home, home_names, source_map, texts
 from cnnc.ops.activation import LogSoftmax, Softmax
@@ -69,7 +69,7 @@ class Facts(Record):
     outputs: Mapping[str, Mapping[str, Any]] = {}
     data: Mapping[str, Any] = {}
     trained: Mapping[str, Any] = {}
-    sizes: Mapping[str, Legal] = {}
+    sizes: Mapping[str, LegalSizes] = {}
     parameters: int | None = None
     macs: int | None = None
     whole: bool = True
@@ -135,7 +135,7 @@ def _said(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value not in (None, "", [], {})}
 
 
-def _shape(node: Node, survey: Survey | None) -> list[int | str]:
+def _shape(node: Node, survey: SizeSurvey | None) -> list[int | str]:
     """Sizes without the batch, as numbers or formulas of symbols."""
     if survey is None or node.name not in survey.formulas:
         return list(node.type.shape)
@@ -146,7 +146,7 @@ def _is_words(node: Node) -> bool:
     return isinstance(node.op, Input) and node.op.fed().dtype == "int64"
 
 
-def _input(node: Node, graph: Graph, survey: Survey | None, reader: str | None) -> dict[str, Any]:
+def _input(node: Node, graph: Graph, survey: SizeSurvey | None, reader: str | None) -> dict[str, Any]:
     """How an input is fed.
 
     `range` are the least and the largest value where they are known. `mean` and `std` are what is to be subtracted
@@ -213,7 +213,7 @@ def _labelled(network: Network) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _output(node: Node, survey: Survey | None, labelled: Sequence[str], named: bool) -> dict[str, Any]:
+def _output(node: Node, survey: SizeSurvey | None, labelled: Sequence[str], named: bool) -> dict[str, Any]:
     """How an output is read. `kind` is classes (a score each), label map (a score each, for each place), picture or values."""
     shape = _shape(node, survey)
     scores = node.name in labelled or isinstance(node.op, Softmax | LogSoftmax)
@@ -310,12 +310,12 @@ def whole_numbers(value: Any) -> dict[str, int]:
     return {k: n for k, n in _object(value).items() if type(n) is int and n > 0}
 
 
-def _sizes(value: Any) -> dict[str, Legal]:
+def _sizes(value: Any) -> dict[str, LegalSizes]:
     found = {}
     for symbol, rule in _objects(value).items():
         numbers = [rule.get("minimum"), rule.get("period"), *_list(rule.get("residues")), *_list(rule.get("extra"))]
         if all(type(n) is int for n in numbers) and rule["period"] > 0:
-            found[symbol] = Legal(
+            found[symbol] = LegalSizes(
                 symbol, rule["minimum"], rule["period"], tuple(rule["residues"]), tuple(_list(rule.get("extra")))
             )
     return found

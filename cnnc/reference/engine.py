@@ -23,7 +23,7 @@ import numpy as np
 
 from cnnc.core.arrays import Array, Weights
 from cnnc.core.tensor import Parameter
-from cnnc.graph.graph import Graph, Node, needed
+from cnnc.graph.graph import Graph, Node, needed_nodes
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
 from cnnc.reference import activation, conv, conv_transpose, dense, filter, merge, norm, pool, reshape, sequence
@@ -82,7 +82,7 @@ def forward(
     missing, do not have the input's shape and type, or are of a size that is not legal.
     """
     wanted = tuple(graph.outputs if wanted is None else wanted)
-    order = needed(graph, wanted)
+    order = needed_nodes(graph, wanted)
     inputs = [node for node in order if isinstance(node.op, Input)]
     sized = fit_sizes(graph, inputs, feeds)
     count = check_feeds([sized.by_name[node.name] for node in inputs], feeds)
@@ -153,7 +153,7 @@ def backward(
     `seeds` are gradients (channels last) by layer; they are where differentiation begins. What backward
     has used is dropped from the trace as it goes.
     """
-    order = needed(graph, seeds)
+    order = needed_nodes(graph, seeds)
 
     def run(member: int) -> tuple[Weights, Weights]:
         at, saved = trace.parts[member]

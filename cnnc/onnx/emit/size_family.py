@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph, Node
-from cnnc.graph.sizes import Failure, Floor, Legal, Survey, fit, resized
+from cnnc.graph.sizes import Failure, LegalSizes, SizeFormula, SizeSurvey, fit_formula, resize_graph
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.reshape import Crop, Pad, Reshape, Slice
@@ -33,7 +33,7 @@ class Member(NamedTuple):
 class Family(NamedTuple):
     """`complete` says that every size that could make a difference is among the members."""
 
-    survey: Survey
+    survey: SizeSurvey
     members: tuple[Member, ...]
     complete: bool
 
@@ -42,13 +42,13 @@ class Family(NamedTuple):
         for member in self.members:
             yield member.graph, member.graph.by_name[name]
 
-    def formula(self, points: list[int]) -> tuple[str, Floor] | None:
+    def formula(self, points: list[int]) -> tuple[str, SizeFormula] | None:
         """The symbol and function that give a number at every member; None where there is no such."""
         found = []
         for symbol in self.survey.legal:
             of = [(m.size, n) for m, n in zip(self.members, points, strict=True) if m.symbol == symbol]
             if len({n for _, n in of}) > 1:
-                found.append((symbol, fit(of, self.survey.period)))
+                found.append((symbol, fit_formula(of, self.survey.period)))
         if len(found) != 1:
             return None
         symbol, function = found[0]
@@ -78,7 +78,7 @@ def family(network: Network, graph: Graph, passed: Passed) -> Family | None:
         complete = complete and len(sizes) <= most
         for size in sizes[:: -(-len(sizes) // most)] if len(sizes) > most else sizes:
             at = {**survey.reference, symbol: size}
-            made = passed(network.graph_at(at)) if graph.sized else resized(graph, at)
+            made = passed(network.graph_at(at)) if graph.sized else resize_graph(graph, at)
             if not isinstance(made, Failure):
                 members.append(Member(symbol, size, made))
     found = Family(survey, tuple(members), complete)
@@ -107,21 +107,21 @@ def _fits(network: Network, sizes: Mapping[str, int]) -> bool:
     return network.resize is not None and not isinstance(network.resize(sizes), Failure)
 
 
-def _from(rule: Legal, size: int) -> int:
+def _from(rule: LegalSizes, size: int) -> int:
     """The first legal size from here on, or else the last."""
-    below, above = rule.near(size - 1)
+    below, above = rule.neighbours(size - 1)
     found = above or below
     return size if found is None else found
 
 
-def _looked_at(rule: Legal, period: int) -> Iterator[int]:
+def _looked_at(rule: LegalSizes, period: int) -> Iterator[int]:
     """Legal sizes: all below the minimum, those of two periods from there, and a few far above."""
     yield from rule.extra
     if rule.residues:
         last = rule.minimum + 2 * max(period, rule.period, 4)
-        yield from (n for n in range(rule.minimum, last) if rule.holds(n))
+        yield from (n for n in range(rule.minimum, last) if rule.allows(n))
         for far in (2 * last, 3 * last):
-            yield from (n for n in rule.near(far)[1:] if n is not None)
+            yield from (n for n in rule.neighbours(far)[1:] if n is not None)
 
 
 def _require_alike(graph: Graph, found: Family) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 
 from cnnc.core.arrays import Array, Weights
 from cnnc.diagnostics import CnncError
-from cnnc.graph.graph import Graph, needed
+from cnnc.graph.graph import Graph, needed_nodes
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import Trace, backward_part, forward_part, joined, parts_of
 from cnnc.reference.feeds import check_feeds, working_dtype
@@ -108,7 +108,7 @@ class Crew:
 
     def __init__(self, graph: Graph, weights: Weights, wanted: tuple[str, ...], batch: int) -> None:
         self.graph, self.wanted = graph, wanted
-        self._order = needed(graph, wanted)
+        self._order = needed_nodes(graph, wanted)
         members, dtype = parts_of(graph, batch, training=True), working_dtype(weights, {})
         layout = Layout()
         places = {name: layout.add(array.shape, array.dtype) for name, array in weights.items()}

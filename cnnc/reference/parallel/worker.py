@@ -17,7 +17,7 @@ import numpy as np
 
 from cnnc.core.arrays import Array
 from cnnc.core.process_memory import MemoryMeter
-from cnnc.graph.graph import needed
+from cnnc.graph.graph import needed_nodes
 from cnnc.reference.engine import backward_part, forward_part, own_numbers
 from cnnc.reference.parallel.pipe import Line
 from cnnc.reference.parallel.processes import MEMORY, Ahead, Back, Job, common_memory
@@ -70,7 +70,7 @@ def _ahead(job: Job, memory: mmap.mmap, weights: Mapping[str, Array], order: Ahe
         name: job.part.feeds[name].array(memory, order.size, np.dtype(dtype)) for name, dtype in order.dtypes.items()
     }
     mode, random = Mode(True, None, total), own_numbers(order.random, job.member)
-    nodes = needed(job.graph, job.wanted)
+    nodes = needed_nodes(job.graph, job.wanted)
     done = forward_part(job.graph, nodes, weights, feeds, job.wanted, np.dtype(job.dtype), mode, random)
     for name, value in done.values.items():
         job.part.values[name].array(memory, order.size)[...] = value
@@ -81,6 +81,6 @@ def _back(
     job: Job, memory: mmap.mmap, weights: Mapping[str, Array], order: Back, saved: dict[str, Any], count: int
 ) -> None:
     seeds = {name: job.part.seeds[name].array(memory, count) for name in order.names}
-    found, _ = backward_part(job.graph, needed(job.graph, job.wanted), weights, saved, seeds)
+    found, _ = backward_part(job.graph, needed_nodes(job.graph, job.wanted), weights, saved, seeds)
     for name, gradient in found.items():
         job.part.gradients[name].array(memory)[...] = gradient
