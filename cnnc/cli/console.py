@@ -117,4 +117,4 @@ def _leave(error: BaseException) -> int:
         import traceback
 
         tell("".join(traceback.format_exception(error)))
-    return int(Exit.DEFECT)
+    return int(Exit.INTERNAL)

@@ -45,7 +45,7 @@ def _deliver(file: str, before: bytes, after: bytes, check: bool, diff: bool) ->
     if check and changed and not diff:
         say(_shown(file))
     if check or diff:
-        return Exit.TEXT if check and changed else Exit.OK
+        return Exit.SOURCE if check and changed else Exit.OK
     if file == STDIN:
         sys.stdout.buffer.write(after)
         sys.stdout.buffer.flush()

@@ -106,7 +106,7 @@ def test_a_wrong_weight_is_found_and_its_line_named(initializer: str, layer: str
         proof_of(graph, weights, model, case).require(graph)
     (found,) = caught.value.diagnostics
     assert found.code == "E801"
-    assert caught.value.status is Exit.UNPROVEN
+    assert caught.value.status is Exit.EXPORT
     assert found.message.startswith(f"{layer} ")
     assert found.span is not None
     assert (found.span.line, found.span.text) == (line, text)
