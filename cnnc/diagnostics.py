@@ -1,11 +1,11 @@
-"""What cnnc says when something is wrong: places, messages, and how they are drawn.
+"""Errors and warnings: source positions, diagnostics, the exception that carries them, and their text form.
 
-In: nothing of the project; this is its ground floor. Out: `Source` and `Span` (where), `Diagnostic`
-(what, why, how to mend it), `CnncError` (diagnostics on their way to whoever asked), `render`.
-It prints nothing and colours nothing: the caller passes a `paint` function if it wants colour.
+Defines `Source` and `Span` (where), `Diagnostic` (what, why, how to fix it), `CnncError` (the exception with one or more
+diagnostics), and `render`, which draws a diagnostic with its source line. Imports nothing of the project, prints
+nothing, and uses no colours unless the caller passes a `paint` function.
 
-The code of a diagnostic says its kind by its letter (E error, W warning) and its family by its hundreds,
-and the family decides the exit status, so no error can leave with a status of its own making.
+The letter of a code is its severity (E error, W warning), its hundreds are its family, and the family determines the exit
+status of the command. Example: E301 is an error of the shape family, with exit status 1.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ class Exit(IntEnum):
     """The exit statuses of every cnnc command."""
 
     OK = 0
-    TEXT = 1  # the network's text has errors
-    USAGE = 2
+    SOURCE = 1  # errors in the source of a network
+    USAGE = 2  # wrong use of the command line
     DATA = 3  # bad data, model or checkpoint
-    DIVERGED = 4
-    UNPROVEN = 5  # an export that failed its proof
-    RESOURCES = 6  # input/output, memory, network
-    DEFECT = 70  # a defect of cnnc
+    DIVERGED = 4  # training diverged
+    EXPORT = 5  # a model that cannot be exported, or that failed its verification
+    RESOURCES = 6  # files, memory, network
+    INTERNAL = 70  # internal error (please report it)
     INTERRUPTED = 130
     TERMINATED = 143
 
 
-# The hundreds of a code: E0 syntax, E1 names and values, E2 arguments, E3 shapes, E4 contracts,
-# E5 the train section, E6 data and files read, E7 training, E8 export, E9 the machine.
+# The hundreds of a code: E0 syntax, E1 names and values, E2 arguments, E3 shapes, E4 assertions and budgets,
+# E5 the train section, E6 data and models, E7 training, E8 export, E9 files and resources.
 _FAMILY_STATUS = {
-    "0": Exit.TEXT,
-    "1": Exit.TEXT,
-    "2": Exit.TEXT,
-    "3": Exit.TEXT,
-    "4": Exit.TEXT,
-    "5": Exit.TEXT,
+    "0": Exit.SOURCE,
+    "1": Exit.SOURCE,
+    "2": Exit.SOURCE,
+    "3": Exit.SOURCE,
+    "4": Exit.SOURCE,
+    "5": Exit.SOURCE,
     "6": Exit.DATA,
     "7": Exit.DIVERGED,
-    "8": Exit.UNPROVEN,
+    "8": Exit.EXPORT,
     "9": Exit.RESOURCES,
 }
-_USAGE = ("E010", "E115")  # wrong on the command line, not in the text; as is what a `--set` source holds
+_USAGE = ("E010", "E115")  # wrong on the command line, not in the source; so is every error in the value of `--set`
 
 
 class Source:
-    """A text and the name under which errors cite it (a path as the user typed it, or `<string>`)."""
+    """Source text with the name that errors show for it: a path as the user typed it, or `<string>`."""
 
     def __init__(self, name: str, text: str) -> None:
         self.name = name
@@ -72,12 +72,12 @@ class Source:
         return starts
 
     def position(self, offset: int) -> tuple[int, int]:
-        """The line and column of an offset, both counted from 1, columns in code points."""
+        """The line and column of an offset, both counted from 1; columns count code points."""
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
     def line(self, number: int) -> str:
-        """The text of a line (from 1), without its end."""
+        """The text of a line, counted from 1, without its line end; "" if there is no such line."""
         starts = self._starts
         if not 1 <= number <= len(starts):
             return ""
@@ -85,11 +85,12 @@ class Source:
         return self.text[starts[number - 1] : end].rstrip("\r\n")
 
     def span(self, start: int, end: int) -> Span:
+        """The span from offset `start` up to but excluding `end`."""
         return Span(self, start, end)
 
 
 class Span(NamedTuple):
-    """A stretch of a source, by offsets: `start` included, `end` not."""
+    """A range of a source by offsets, `end` excluded."""
 
     source: Source
     start: int
@@ -108,7 +109,7 @@ class Span(NamedTuple):
         return self.source.text[self.start : self.end]
 
     def to(self, other: Span) -> Span:
-        """From the beginning of this span to the end of the other."""
+        """The span from the start of this one to the end of the other."""
         return Span(self.source, self.start, max(self.end, other.end))
 
     def __str__(self) -> str:
@@ -116,7 +117,7 @@ class Span(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A second place that is to blame, and a word on its part in the matter."""
+    """A secondary source range of a diagnostic, with a label that says how it is involved."""
 
     span: Span
     text: str
@@ -125,8 +126,8 @@ class Note(NamedTuple):
 class Diagnostic(NamedTuple):
     """One error or warning.
 
-    `label` stands beside the carets; `notes` are further places; `calls` are the block calls that led
-    here, outermost first; `help` is an edit that works.
+    `label` is printed next to the carets; `notes` are secondary source ranges; `calls` are the block calls around the
+    position, outermost first; `help` is an edit that works when typed as it stands.
     """
 
     code: str
@@ -143,13 +144,14 @@ class Diagnostic(NamedTuple):
 
     @property
     def status(self) -> Exit:
+        """The exit status of a command that fails with it."""
         if self.severity == "warning":
             return Exit.OK
-        typed = self.span is not None and self.span.source.name.startswith("--")
-        return Exit.USAGE if typed or self.code in _USAGE else _FAMILY_STATUS[self.code[1]]
+        on_command_line = self.span is not None and self.span.source.name.startswith("--")
+        return Exit.USAGE if on_command_line or self.code in _USAGE else _FAMILY_STATUS[self.code[1]]
 
     def as_dict(self) -> dict[str, str | int | None]:
-        """The diagnostic as `--json` gives it."""
+        """The diagnostic as `--json` prints it."""
         return {
             "code": self.code,
             "severity": self.severity,
@@ -162,23 +164,23 @@ class Diagnostic(NamedTuple):
 
 
 class CnncError(Exception):
-    """Bad input of any kind, said in diagnostics. Every public function of cnnc raises this and no other."""
+    """Bad input of any kind, described by one or more diagnostics. Public functions of cnnc raise no other exception for it."""
 
     def __init__(self, *diagnostics: Diagnostic) -> None:
         super().__init__("; ".join(d.message for d in diagnostics))
         self.diagnostics = diagnostics
 
     def __reduce__(self) -> tuple[type[CnncError], tuple[Diagnostic, ...]]:
-        return type(self), self.diagnostics  # so that it can be sent from one process to another
+        return type(self), self.diagnostics  # makes it picklable, for worker processes
 
     @classmethod
     def of(cls, code: str, message: str, *, span: Span | None = None, help: str = "") -> CnncError:
-        """An error of one diagnostic."""
+        """An error with one diagnostic."""
         return cls(Diagnostic(code, message, span=span, help=help))
 
     @property
     def status(self) -> Exit:
-        """The exit status of the first error (warnings alone have none)."""
+        """The exit status of the first error; OK if there are only warnings."""
         return next((d.status for d in self.diagnostics if d.severity == "error"), Exit.OK)
 
     def __str__(self) -> str:
@@ -186,45 +188,46 @@ class CnncError(Exception):
 
 
 def in_order(diagnostics: Iterable[Diagnostic], included: Iterable[Source] = ()) -> list[Diagnostic]:
-    """Diagnostics in the order of the text, without repetitions, those of one file together.
+    """Diagnostics in source order, grouped by file, without duplicates.
 
-    The `included` files come first, in this order: what is wrong in them is often the cause of what is wrong after.
-    What is wrong within a block or a repeat is told once, however many calls and rounds lead there: the same
-    words at the same place are one error, the same code at the same place one warning.
+    `included` files come first, in this order, because their errors often cause those in the files that include them.
+    An error inside a block or repeat occurs once per call or round but is reported once: errors with the same code,
+    position and message are duplicates, and so are warnings with the same code and position.
     """
     unique: dict[tuple[str, Span | None, str], Diagnostic] = {}
     for d in diagnostics:
-        words = d.message if d.severity == "error" or d.span is None else ""
-        unique.setdefault((d.code, d.span, words), d)
+        message = d.message if d.severity == "error" or d.span is None else ""
+        unique.setdefault((d.code, d.span, message), d)
     files = dict.fromkeys([*included, *(d.span.source for d in unique.values() if d.span)])
-    rank = {source: place for place, source in enumerate(files)}
+    rank = {source: i for i, source in enumerate(files)}
     return sorted(unique.values(), key=lambda d: (rank[d.span.source], d.span.start) if d.span else (-1, -1))
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `word` was probably meant to be."""
+    """The candidate most similar to `word`, ignoring case first; None if none is similar."""
     if len(word) > 40:
         return None
     pool = list(candidates)
     lower = {c.lower(): c for c in pool}
     if word.lower() in lower:
         return lower[word.lower()]
-    import difflib  # two milliseconds that a good file need not wait for
+    import difflib  # takes 2 ms to import, which a file without errors need not wait for
 
-    found = difflib.get_close_matches(word, pool, n=1, cutoff=0.6)
-    return found[0] if found else None
+    matches = difflib.get_close_matches(word, pool, n=1, cutoff=0.6)
+    return matches[0] if matches else None
 
 
 Paint = Callable[[str, str], str]
-"""Takes a text and its role (error, warning, place, note, help) and returns it coloured, or as it was."""
+"""Takes text and its role (error, warning, place, note, help); returns it with or without colour."""
 
 
 def plain(text: str, role: str) -> str:
+    """The paint function without colours."""
     return text
 
 
 def render(diagnostic: Diagnostic, paint: Paint = plain) -> str:
-    """A diagnostic as a person reads it: what, where with carets, why, and the help line."""
+    """A diagnostic as text: the message, the source line with carets and labels, and the help line."""
     head = paint(f"{diagnostic.severity}[{diagnostic.code}]", diagnostic.severity)
     lines = [f"{head}: {_printable(diagnostic.message)}"]
     if diagnostic.span is not None:
@@ -235,28 +238,28 @@ def render(diagnostic: Diagnostic, paint: Paint = plain) -> str:
 
 
 def excerpt(span: Span, calls: Iterable[Note] = (), paint: Paint = plain) -> str:
-    """A place as `render` shows it, where nothing is wrong: the line, underlined, and the calls that led there."""
+    """A source range as `render` shows it, without a message: the underlined line, and the block calls around it."""
     return "\n".join(_excerpt(Diagnostic("", "", span, calls=tuple(calls)), span, paint))
 
 
 def _excerpt(diagnostic: Diagnostic, span: Span, paint: Paint) -> list[str]:
     source = span.source
-    here = [n for n in diagnostic.notes if n.span.source is source]
-    places = [(span, "^", diagnostic.label, diagnostic.severity), *((n.span, "-", n.text, "note") for n in here)]
-    places.sort(key=lambda place: place[0].start)
-    width = max(len(str(place[0].line)) for place in places)
+    same_file = [n for n in diagnostic.notes if n.span.source is source]
+    marks = [(span, "^", diagnostic.label, diagnostic.severity), *((n.span, "-", n.text, "note") for n in same_file)]
+    marks.sort(key=lambda mark: mark[0].start)
+    width = max(len(str(mark[0].line)) for mark in marks)
     bar = paint("|", "place")
     lines = [f"{' ' * (width + 1)}{paint('-->', 'place')} {source.name}:{span.line}:{span.column}"]
     lines.append(f" {' ' * width} {bar}")
-    last = 0
-    for place, mark, label, role in places:
-        number = place.line
-        text, lead, length = _window(source.line(number), place.column, place.end - place.start)
-        if number != last:
+    previous = 0
+    for marked, sign, label, role in marks:
+        number = marked.line
+        text, lead, length = _window(source.line(number), marked.column, marked.end - marked.start)
+        if number != previous:
             lines.append(f" {paint(f'{number:>{width}}', 'place')} {bar} {text}".rstrip())
-        underline = paint(f"{mark * length} {_printable(label)}".rstrip(), role)
+        underline = paint(f"{sign * length} {_printable(label)}".rstrip(), role)
         lines.append(f" {' ' * width} {bar} {' ' * lead}{underline}")
-        last = number
+        previous = number
     margin = f" {' ' * width} {paint('=', 'place')}"
     lines += [f"{margin} {n.text} ({n.span})" for n in diagnostic.notes if n.span.source is not source]
     lines += [f"{margin} in {call.text}, called at {call.span}" for call in diagnostic.calls]
@@ -266,9 +269,9 @@ def _excerpt(diagnostic: Diagnostic, span: Span, paint: Paint) -> list[str]:
 
 
 def _window(line: str, column: int, length: int, limit: int = 160) -> tuple[str, int, int]:
-    """The part of a line worth showing, how far in the marks begin, and how many there are.
+    """The shown part of a line, the number of terminal cells before the marks, and the number of marks.
 
-    Columns are counted in cells of the terminal, as wide characters take two; long lines are cut.
+    Wide characters take two cells. Lines longer than `limit` characters are cut around the column.
     """
     start = column - 1
     length = max(1, min(length, len(line) - start))
@@ -283,9 +286,10 @@ def _window(line: str, column: int, length: int, limit: int = 160) -> tuple[str,
 
 
 def _cells(text: str) -> int:
+    """The number of terminal cells that a text takes."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
 
 
 def _printable(text: str) -> str:
-    """Control characters from a stranger's file must not reach the terminal."""
+    """Replaces control characters: those of an untrusted file must not reach the terminal."""
     return "".join("�" if unicodedata.category(c) == "Cc" and c != "\n" else c for c in text)

@@ -17,8 +17,17 @@ from cnnc.core.record import Record
 from cnnc.core.tensor import TensorType
 from cnnc.data.catalog import KNOWN
 from cnnc.diagnostics import CnncError, Diagnostic, Source, in_order, nearest
-from cnnc.graph.graph import Graph, Node, part
-from cnnc.graph.sizes import At, Failure, Shapes, Survey, depends_on_size, retyped, sizes_of, survey
+from cnnc.graph.graph import Graph, Node, subgraph
+from cnnc.graph.sizes import (
+    Failure,
+    ShapeEvaluator,
+    SizeSurvey,
+    TypesAt,
+    size_dependent_layer,
+    survey_sizes,
+    symbol_sizes,
+    with_types,
+)
 from cnnc.language import syntax
 from cnnc.language.expressions import Silent
 from cnnc.language.include import Includes
@@ -68,7 +77,7 @@ class Network(Record):
     recipe: Recipe | None
     diagnostics: tuple[Diagnostic, ...]
     settings: tuple[str, ...] = ()
-    survey: Survey | None = None
+    survey: SizeSurvey | None = None
     at: Mapping[str, int] = {}
     includes: Mapping[str, str] = {}
     quiet_fields: ClassVar[tuple[str, ...]] = ("resize",)
@@ -97,7 +106,7 @@ class Network(Record):
         return made
 
     @property
-    def symbolic_sizes(self) -> Survey | None:
+    def symbolic_sizes(self) -> SizeSurvey | None:
         """The survey of the sizes that stay symbols; None for a network without symbols and where `at` fixes them."""
         return None if self.at else self.survey
 
@@ -153,9 +162,9 @@ class Network(Record):
         def resized(sizes: Mapping[str, int]) -> Graph | Failure:
             assert resize is not None
             made = resize(sizes)
-            return made if isinstance(made, Failure) else part(made, outputs)
+            return made if isinstance(made, Failure) else subgraph(made, outputs)
 
-        return self.replace(graph=part(graph, outputs), resize=resized if resize is not None else None)
+        return self.replace(graph=subgraph(graph, outputs), resize=resized if resize is not None else None)
 
     def require_graph(self) -> Graph:
         """The graph. Raises CnncError with every error of the text where it has any."""
@@ -269,7 +278,9 @@ def _sizes_of_data(lowered: Lowered) -> dict[str, int]:
         if isinstance(statement, syntax.Call) and statement.op.text == "data" and statement.arguments:
             value = statement.arguments[0].value
             facts = KNOWN.get(value.name) if isinstance(value, syntax.Word) else None
-            found = sizes_of(lowered.graph, {lowered.graph.inputs[0].name: facts.shape}) if facts is not None else {}
+            found = (
+                symbol_sizes(lowered.graph, {lowered.graph.inputs[0].name: facts.shape}) if facts is not None else {}
+            )
             return {} if isinstance(found, Failure) else found
     return {}
 
@@ -279,7 +290,7 @@ def _explore(
     at: Mapping[str, int],
     divisors: Iterable[int],
     usual: Mapping[str, int] = {},
-) -> tuple[Lowered, Survey | None, list[Diagnostic]]:
+) -> tuple[Lowered, SizeSurvey | None, list[Diagnostic]]:
     """Lowers the text; where it has symbols, finds a legal size for them (the `usual` one first) and surveys all others."""
     asked = lower_at(lambda name: at.get(name, usual.get(name, 224)), bool(at))
     unknown = [name for name in at if name not in asked.symbols]
@@ -293,8 +304,8 @@ def _explore(
         return (asked if at else _never(asked)), None, []
     shapes = _shapes_at(based, lower_at)
     try:
-        found = survey(based.graph, shapes, based.symbols, divisors if based.sized else ())
-        moved = _moved(based, lower_at, found) if based.sized else depends_on_size(based.graph, shapes, found)
+        found = survey_sizes(based.graph, shapes, based.symbols, divisors if based.sized else ())
+        moved = _moved(based, lower_at, found) if based.sized else size_dependent_layer(based.graph, shapes, found)
     except _OtherLayers:
         entry = based.graph.inputs[0]
         message = f"which layers there are depends on {' and '.join(based.symbols)}: one net has one set of weights"
@@ -325,12 +336,12 @@ def _first_legal(lower_at: Callable[[Callable[[str], int], bool], Lowered], at: 
     return None
 
 
-def _shapes_at(based: Lowered, lower_at: Callable[[Callable[[str], int], bool], Lowered]) -> At:
+def _shapes_at(based: Lowered, lower_at: Callable[[Callable[[str], int], bool], Lowered]) -> TypesAt:
     """How shapes are found for other sizes: by the graph's rules, or by lowering again where a size is used as a number."""
     graph = based.graph
     assert graph is not None
     if not based.sized:
-        return Shapes(graph, lambda sizes: _expected(based, sizes)).at
+        return ShapeEvaluator(graph, lambda sizes: _expected(based, sizes)).at
 
     def relower(sizes: Mapping[str, int]) -> dict[str, TensorType] | Failure:
         tried = lower_at(lambda name: sizes[name], False)
@@ -355,18 +366,18 @@ def _resizer(
             tried = lower_at(lambda name: sizes[name], False)
             return tried.graph or Failure("", tried.diagnostics[0].message if tried.diagnostics else "")
         types = shapes(sizes)
-        return types if isinstance(types, Failure) else retyped(graph, types)
+        return types if isinstance(types, Failure) else with_types(graph, types)
 
     return resize
 
 
 def _moved(
-    based: Lowered, lower_at: Callable[[Callable[[str], int], bool], Lowered], found: Survey
+    based: Lowered, lower_at: Callable[[Callable[[str], int], bool], Lowered], found: SizeSurvey
 ) -> tuple[Node, str] | None:
-    """As `depends_on_size`, where a size is used as a number, so that layers themselves change with it."""
+    """As `size_dependent_layer`, where a size is used as a number, so that layers themselves change with it."""
     assert based.graph is not None
     for symbol, rule in found.legal.items():
-        other = rule.another(found.reference[symbol])
+        other = rule.other_size(found.reference[symbol])
         if other is None:
             continue
         sizes = {**found.reference, symbol: other}
@@ -406,14 +417,14 @@ def _never(asked: Lowered) -> Lowered:
     return asked.replace(diagnostics=told)
 
 
-def _explained(asked: Lowered, found: Survey, at: Mapping[str, int]) -> Lowered:
+def _explained(asked: Lowered, found: SizeSurvey, at: Mapping[str, int]) -> Lowered:
     """The first error at the sizes that were asked for, with the nearest legal sizes; what follows is all due to them."""
     where = ", ".join(f"{name}={size}" for name, size in at.items())
     ways = []
     for symbol, size in at.items():
         rule = found.legal[symbol]
-        if not rule.holds(size):
-            near = [f"{symbol}={n}" for n in rule.near(size) if n is not None]
+        if not rule.allows(size):
+            near = [f"{symbol}={n}" for n in rule.neighbours(size) if n is not None]
             ways.append(f"{' and '.join(near)} {'are the nearest that fit' if len(near) > 1 else 'fits'} ({rule})")
     first = next(d for d in asked.diagnostics if d.severity == "error")
     told = first._replace(message=f"at {where}: {first.message}", help="; ".join(ways) or first.help)

@@ -155,7 +155,7 @@ def _status(network: Network, strict: bool) -> Exit:
     statuses = [d.status for d in network.diagnostics if d.severity == "error"]
     if statuses:
         return max(statuses)
-    return Exit.TEXT if strict and network.diagnostics else Exit.OK
+    return Exit.SOURCE if strict and network.diagnostics else Exit.OK
 
 
 def _watch(files: list[Path], once: Any) -> None:

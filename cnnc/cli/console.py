@@ -128,4 +128,4 @@ def _report_error(error: BaseException) -> int:
         import traceback
 
         tell("".join(traceback.format_exception(error)))
-    return int(Exit.DEFECT)
+    return int(Exit.INTERNAL)

@@ -49,7 +49,7 @@ def _write_result(file: str, before: bytes, after: bytes, check: bool, diff: boo
     if check and changed and not diff:
         say(_display_name(file))
     if check or diff:
-        return Exit.TEXT if check and changed else Exit.OK
+        return Exit.SOURCE if check and changed else Exit.OK
     if file == STDIN:
         sys.stdout.buffer.write(after)
         sys.stdout.buffer.flush()

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from cnnc.core.files import decode_utf8, read_bytes, require_readable
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError
-from cnnc.graph.sizes import Legal
+from cnnc.graph.sizes import LegalSizes
 
 MAX_BYTES = 1 << 28
 _SERIES = (".csv", ".tsv")
@@ -42,7 +42,7 @@ class Entry(Record):
     name: str
     shape: tuple[int | str, ...]
     dtype: str = "float32"
-    legal: Mapping[str, Legal] = {}
+    legal: Mapping[str, LegalSizes] = {}
     largest: int | None = None
     takes_words: bool = False
     vocabulary: tuple[str, ...] = ()
@@ -236,8 +236,8 @@ def _matches(found: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
 def _require_legal(array: NDArray[Any], where: str, entry: Entry) -> None:
     for size, symbol in zip(array.shape[1:], entry.shape, strict=True):
         rule = entry.legal.get(symbol) if isinstance(symbol, str) else None
-        if rule is not None and not rule.holds(size):
-            near = " and ".join(str(n) for n in rule.near(size) if n is not None)
+        if rule is not None and not rule.allows(size):
+            near = " and ".join(str(n) for n in rule.neighbours(size) if n is not None)
             raise CnncError.of(
                 "E608", f"{where}: the network is not legal at {symbol}={size} ({rule})", help=f"{near} fit"
             )

@@ -1,1 +1,1 @@
-"""The graph that every later stage reads, and what follows from it alone."""
+"""The graph that every later stage reads, and analyses that need nothing but the graph."""

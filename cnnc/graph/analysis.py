@@ -1,7 +1,7 @@
-"""What follows from a graph alone: receptive fields, memory.
+"""Receptive fields and memory use of a graph.
 
-In: a `Graph`. Out: numbers for each node. No NumPy; the report, the language's contracts and the export
-read it.
+In: a `Graph`. Out: a `ReceptiveField` per node and axis, and bytes of memory for inference and training. Reports, the
+language's assertions and budgets, and the export read them. Needs no NumPy.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 
-class Field(NamedTuple):
-    """The receptive field on one axis: output i reads inputs from first + step·i, `size` of them.
+FRESH_OUTPUT = (Add, BatchNorm, Conv, ConvTranspose)
+"""The ops whose output in training is new memory that a relu may overwrite; tests compare it with cnnc.reference."""
 
-    (Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks".) All three are
-    fractions after upsampling (see `cnnc.ops.Window`). Through branches it is the smallest stretch that
-    holds those of all operands; padding counts, so it may be larger than the input.
+
+class ReceptiveField(NamedTuple):
+    """The receptive field on one axis: output i depends on `size` input elements from first + step·i on.
+
+    Computed as in Araujo, Norris & Sim (2019), "Computing receptive fields of convolutional neural networks". After
+    upsampling all three are fractions, see `cnnc.ops.Window`. After a merge it is the smallest interval that contains
+    the fields of all operands. Padding counts, so a field may be larger than the input.
     """
 
     size: int | Fraction
@@ -35,66 +39,67 @@ class Field(NamedTuple):
 
     @property
     def elements(self) -> int:
-        """How many inputs one output reads at most."""
+        """The largest number of input elements that one output depends on."""
         return math.floor(self.size)
 
 
-def receptive_fields(graph: Graph) -> dict[str, tuple[Field, ...]]:
-    """For each node, the part of an input that one of its elements depends on, axis by axis of that input.
+def receptive_fields(graph: Graph) -> dict[str, tuple[ReceptiveField, ...]]:
+    """For each node its receptive field in the network's input, one per spatial axis of that input.
 
-    Vectors keep the field of what they were made from.
+    A vector keeps the field of the image that it was computed from.
     """
-    fields: dict[str, tuple[Field, ...]] = {}
+    fields: dict[str, tuple[ReceptiveField, ...]] = {}
     for node in graph.nodes:
         if not node.inputs:
-            fields[node.name] = tuple(Field(1) for _ in node.type.spatial)
+            fields[node.name] = tuple(ReceptiveField(1) for _ in node.type.spatial)
             continue
         types = graph.input_types(node)
-        parts = [_through(fields[name], node.op.reads(i, *types)) for i, name in enumerate(node.inputs)]
-        fields[node.name] = _union(parts)
+        operands = [_through(fields[name], node.op.reads(i, *types)) for i, name in enumerate(node.inputs)]
+        fields[node.name] = _union(operands)
     return fields
 
 
-def _through(before: tuple[Field, ...], windows: tuple[Window, ...]) -> tuple[Field, ...]:
-    """The field of a window that looks at values of fields `before`."""
-    if len(windows) != len(before):  # a vector made from an image, or the other way round: the field stands
-        return before
-    return tuple(_compose(f, w) for f, w in zip(before, windows, strict=True))
+def _through(fields: tuple[ReceptiveField, ...], windows: tuple[Window, ...]) -> tuple[ReceptiveField, ...]:
+    """The fields of a layer that reads, through `windows`, a tensor with these fields."""
+    if len(windows) != len(fields):  # between vector and image, where axes do not correspond: unchanged
+        return fields
+    return tuple(_compose(f, w) for f, w in zip(fields, windows, strict=True))
 
 
-def _compose(field: Field, window: Window) -> Field:
+def _compose(field: ReceptiveField, window: Window) -> ReceptiveField:
     if window.size == 1 and window.step == 1 and window.first == 0:
         return field
     size = field.size + (window.size - 1) * field.step
-    return Field(size, field.step * window.step, field.first + window.first * field.step)
+    return ReceptiveField(size, field.step * window.step, field.first + window.first * field.step)
 
 
-def _union(parts: list[tuple[Field, ...]]) -> tuple[Field, ...]:
-    longest = max(parts, key=len)
-    parts = [part for part in parts if len(part) == len(longest)]
-    if len(parts) == 1 or not longest:
-        return parts[0]
-    found = []
-    for axis in zip(*parts, strict=True):
+def _union(operands: list[tuple[ReceptiveField, ...]]) -> tuple[ReceptiveField, ...]:
+    """On each axis the smallest field that contains those of all operands; operands with fewer axes are ignored."""
+    most_axes = max(map(len, operands))
+    operands = [fields for fields in operands if len(fields) == most_axes]
+    if len(operands) == 1 or not most_axes:
+        return operands[0]
+    union = []
+    for axis in zip(*operands, strict=True):
         first = min(f.first for f in axis)
         end = max(f.first + f.size for f in axis)
-        found.append(Field(end - first, max(f.step for f in axis), first))
-    return tuple(found)
+        union.append(ReceptiveField(end - first, max(f.step for f in axis), first))
+    return tuple(union)
 
 
-class Memory(NamedTuple):
-    """Memory of values (not weights): the most that is alive at once, where, and what is alive there."""
+class PeakMemory(NamedTuple):
+    """The peak activation memory in bytes, the layer at which it occurs, and the layers whose outputs are alive there."""
 
     bytes: int
     at: str
     alive: tuple[str, ...]
 
 
-def peak_memory(graph: Graph) -> Memory:
-    """The peak of a forward pass of one sample in float32, layer by layer in the order of the text.
+def peak_memory(graph: Graph) -> PeakMemory:
+    """The peak activation memory of a forward pass of one sample, layer by layer in source order; weights excluded.
 
-    A value lives from the layer that makes it to the last that reads it; outputs live to the end. Layers
-    that only rename (reshape, dropout) are not counted twice.
+    The output of a layer is alive from that layer to its last reader, an output of the network to the end. Every layer
+    has an output of its own, also one that could share that of its input (reshape, dropout).
     """
     last = {node.name: i for i, node in enumerate(graph.nodes)}
     for i, node in enumerate(graph.nodes):
@@ -103,7 +108,7 @@ def peak_memory(graph: Graph) -> Memory:
     for name in graph.outputs:
         last[name] = len(graph.nodes)
     alive: dict[str, int] = {}
-    current, peak = 0, Memory(0, "", ())
+    current, peak = 0, PeakMemory(0, "", ())
     ends: dict[int, list[str]] = {}
     for name, index in last.items():
         ends.setdefault(index, []).append(name)
@@ -111,60 +116,59 @@ def peak_memory(graph: Graph) -> Memory:
         alive[node.name] = node.type.bytes
         current += node.type.bytes
         if current > peak.bytes:
-            peak = Memory(current, node.name, tuple(alive))
+            peak = PeakMemory(current, node.name, tuple(alive))
         for name in ends.get(i, ()):
             current -= alive.pop(name)
     return peak
 
 
 def training_memory(graph: Graph, batch: int, slots: int = 2) -> int:
-    """Bytes at the fullest moment of a training step, in float32; `slots` is what the optimizer keeps for each weight.
+    """An estimate of the peak memory of a training step in bytes, in float32, for a batch of this size.
 
-    Every value of `for_training`'s graph is kept until backward has passed its layer, but where a relu writes over it. A
-    gradient is kept from the first reader of its value to the layer that made it, that of a weight to the update, which
-    takes one array more of the size of the largest. What single layers and threads take for a moment beside that is not
-    counted.
+    `slots` is the number of arrays that the optimizer keeps per weight (2 for Adam). Layer outputs in the graph of
+    `for_training` are alive until the backward pass of their layer, unless a relu overwrites them. The gradient of an
+    output is alive from its first reader to its layer, that of a weight until the update, which needs one more
+    array of the size of the largest weight. Temporary arrays of single layers and threads are not counted.
     """
     graph = for_training(graph, graph.outputs)
-    learned = {name: 4 * p.size for name, p in graph.weights.items() if p.trainable and not p.frozen}
-    update = sum(learned.values()) + max(learned.values(), default=0)
-    kept = 4 * sum(p.size for p in graph.weights.values()) + slots * sum(learned.values())
-    return kept + max(_fullest(graph, batch, learned), update)
+    weight_bytes = {name: 4 * p.size for name, p in graph.weights.items() if p.trainable and not p.frozen}
+    update = sum(weight_bytes.values()) + max(weight_bytes.values(), default=0)
+    kept = 4 * sum(p.size for p in graph.weights.values()) + slots * sum(weight_bytes.values())
+    return kept + max(_backward_peak(graph, batch, weight_bytes), update)
 
 
-def _fullest(graph: Graph, batch: int, learned: dict[str, int]) -> int:
-    """The most bytes of values and gradients together on the way back; `learned` are those of each weight."""
-    own = {
-        n.name: [k for p in graph.parameters(n) if (k := f"{n.parameter_owner}.{p.name}") in learned]
+def _backward_peak(graph: Graph, batch: int, weight_bytes: dict[str, int]) -> int:
+    """The peak of outputs and gradients together in the backward pass; `weight_bytes` are those of trained weights."""
+    trained = {
+        n.name: [k for p in graph.parameters(n) if (k := f"{n.parameter_owner}.{p.name}") in weight_bytes]
         for n in graph.nodes
     }
-    reached: set[str] = set()  # a gradient has somewhere to go from here
+    reached: set[str] = set()  # nodes with a trained weight at or before them: their outputs get a gradient
     for node in graph.nodes:
-        if own[node.name] or reached.intersection(node.inputs):
+        if trained[node.name] or reached.intersection(node.inputs):
             reached.add(node.name)
-    gone = _written_over(graph)
-    values = sum(node.type.bytes for node in graph.nodes if node.name not in gone)
+    overwritten = _overwritten(graph)
+    outputs = sum(node.type.bytes for node in graph.nodes if node.name not in overwritten)
     flowing = {name: graph.by_name[name].type.bytes for name in graph.outputs}
-    made: set[str] = set()
-    gradients, fullest = 0, 0
+    counted: set[str] = set()
+    gradients, peak = 0, 0
     for node in reversed(graph.nodes):
-        gradients += sum(learned[name] for name in own[node.name] if name not in made)
-        made.update(own[node.name])
-        parts = {name: graph.by_name[name].type.bytes for name in node.inputs if name in reached}
-        alive = values + sum(flowing.values()) + sum(size for name, size in parts.items() if name not in gone)
-        fullest = max(fullest, batch * alive + gradients)
+        gradients += sum(weight_bytes[name] for name in trained[node.name] if name not in counted)
+        counted.update(trained[node.name])
+        inputs = {name: graph.by_name[name].type.bytes for name in node.inputs if name in reached}
+        alive = outputs + sum(flowing.values()) + sum(size for name, size in inputs.items() if name not in overwritten)
+        peak = max(peak, batch * alive + gradients)
         flowing.pop(node.name, None)
-        flowing |= parts
-        values -= node.type.bytes if node.name not in gone else 0
-    return fullest
+        flowing |= inputs
+        outputs -= node.type.bytes if node.name not in overwritten else 0
+    return peak
 
 
-def _written_over(graph: Graph) -> set[str]:
-    """The values whose place a relu takes, in training, forward and backward: fresh ones that nothing else reads."""
-    fresh = (Add, BatchNorm, Conv, ConvTranspose)
+def _overwritten(graph: Graph) -> set[str]:
+    """The layers whose outputs a relu overwrites in training, forward and backward: no other layer may read them."""
     return {
         node.name
         for node in graph.nodes
-        if type(node.op) in fresh and node.name not in graph.outputs
+        if type(node.op) in FRESH_OUTPUT and node.name not in graph.outputs
         if [type(reader.op) for reader in graph.consumers[node.name]] == [Relu]
     }

@@ -1,7 +1,7 @@
-"""The one data structure that every later stage reads: an immutable graph of typed layers.
+"""The data structure that every later stage reads: an immutable graph of typed layers.
 
-In: nodes, made by the language's lowering or by a pass. Out: `Node`, `Graph`, and `verify`, which a pass
-calls on what it made. A node's name is the name of its value, and of its line in every report.
+In: nodes from lowering or from a pass. Out: `Node`, `Graph`, and `verify`, which runs after each pass. A node's name is
+also the name of its output, and of its row in every report.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from cnnc.ops.base import Op
 
 
 class Node(Record):
-    """One layer: its op, the names of the nodes it reads, and the type of what it makes.
+    """One layer: its op, the names of the nodes that it reads, and the type of its output.
 
-    `owner` is the layer under whose name its parameters are kept (`conv1` in `conv1.weight`), itself
-    unless they are shared. `span` is the line it came from, `calls` the block calls that led there, `path` their names.
+    `owner` is the layer whose name its parameters carry (`conv1` in `conv1.weight`); "" means the node itself, that is,
+    they are not shared. `span` is its position in the source, `calls` are the block calls around it, outermost first,
+    `path` their names.
     """
 
     name: str
@@ -39,9 +40,9 @@ class Node(Record):
 
 
 class Graph(Record):
-    """Nodes in an order in which each follows those it reads; `outputs` are names of nodes.
+    """Nodes in topological order; `outputs` are names of nodes.
 
-    `sized` says that the text uses a size as a number, so that the layers are those of one size alone.
+    `sized` says that the source computes with a symbolic size, so that the layers are valid for one size only.
     """
 
     name: str
@@ -61,76 +62,80 @@ class Graph(Record):
         return tuple(self.by_name[name].type for name in node.inputs)
 
     def parameters(self, node: Node) -> tuple[Parameter, ...]:
-        """What a node reads of what was learned, running statistics included."""
+        """The parameters and buffers of a node."""
         return node.op.parameters(*self.input_types(node))
 
     @cached_property
     def weights(self) -> dict[str, Parameter]:
-        """All parameters and buffers by their full names (`conv1.weight`), shared ones once."""
-        found: dict[str, Parameter] = {}
+        """All parameters and buffers by full name (`conv1.weight`), shared ones once."""
+        weights: dict[str, Parameter] = {}
         for node in self.nodes:
             for parameter in self.parameters(node):
-                found.setdefault(f"{node.parameter_owner}.{parameter.name}", parameter)
-        return found
+                weights.setdefault(f"{node.parameter_owner}.{parameter.name}", parameter)
+        return weights
 
     @cached_property
     def parameter_names(self) -> dict[str, dict[str, str]]:
-        """For each node, the full names of its parameters and buffers by their short ones."""
+        """For each node, the full names (`conv1.weight`) of its parameters and buffers by short name (`weight`)."""
         return {
             node.name: {p.name: f"{node.parameter_owner}.{p.name}" for p in self.parameters(node)}
             for node in self.nodes
         }
 
     def macs(self, node: Node) -> int:
+        """The multiply-adds of a node for one sample, see `Op.macs`."""
         return node.op.macs(*self.input_types(node))
 
     @cached_property
     def consumers(self) -> dict[str, tuple[Node, ...]]:
         """For each node, the nodes that read it, in order."""
-        found: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
+        consumers: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
         for node in self.nodes:
             for name in dict.fromkeys(node.inputs):
-                found[name].append(node)
-        return {name: tuple(nodes) for name, nodes in found.items()}
+                consumers[name].append(node)
+        return {name: tuple(nodes) for name, nodes in consumers.items()}
 
     @cached_property
     def total_parameters(self) -> int:
+        """The number of trainable parameters, frozen ones included."""
         return sum(p.size for p in self.weights.values() if p.trainable)
 
     @property
     def total_buffers(self) -> int:
+        """The number of elements in all buffers, such as running statistics."""
         return sum(p.size for p in self.weights.values() if not p.trainable)
 
     @cached_property
     def total_macs(self) -> int:
+        """The multiply-adds of all nodes for one sample."""
         return sum(self.macs(node) for node in self.nodes)
 
     @cached_property
     def total_elements(self) -> int:
-        """The numbers in all values that one example makes."""
+        """The number of elements in the outputs of all nodes for one sample."""
         return sum(node.type.size for node in self.nodes)
 
 
-def needed(graph: Graph, wanted: Iterable[str]) -> list[Node]:
-    """The nodes that these need, themselves included, in order."""
-    names = set(wanted)
+def needed_nodes(graph: Graph, outputs: Iterable[str]) -> list[Node]:
+    """The nodes that computing these outputs needs, in order, themselves included."""
+    names = set(outputs)
     for node in reversed(graph.nodes):
         if node.name in names:
             names.update(node.inputs)
     return [node for node in graph.nodes if node.name in names]
 
 
-def part(graph: Graph, outputs: Iterable[str]) -> Graph:
-    """The graph of what these layers need, its inputs included, with them as its outputs."""
-    wanted = tuple(dict.fromkeys(outputs))
-    return graph.replace(nodes=tuple(needed(graph, wanted)), outputs=wanted)
+def subgraph(graph: Graph, outputs: Iterable[str]) -> Graph:
+    """The part of the graph that computes these outputs, from the inputs that they need."""
+    names = tuple(dict.fromkeys(outputs))
+    return graph.replace(nodes=tuple(needed_nodes(graph, names)), outputs=names)
 
 
 def verify(graph: Graph) -> Graph:
-    """Returns the graph if it is well formed; a ValueError here is a defect of the pass that made it.
+    """Returns the graph if it is well formed; raises ValueError otherwise, which is a bug in the pass that built it.
 
-    Holds: names are unique; each node follows its inputs; types are what the ops say; outputs exist; one
-    owner's parameters have one shape.
+    Well formed: names are unique; each node follows its inputs; types are those that the ops compute; outputs exist;
+    parameters of one owner have one shape.
     """
     seen: dict[str, TensorType] = {}
     owned: dict[str, Parameter] = {}
@@ -139,11 +144,11 @@ def verify(graph: Graph) -> Graph:
             raise ValueError(f"two nodes are named {node.name}")
         missing = [name for name in node.inputs if name not in seen]
         if missing:
-            raise ValueError(f"{node.name} reads {missing[0]} before it is made")
+            raise ValueError(f"{node.name} reads {missing[0]}, which no earlier node defines")
         types = tuple(seen[name] for name in node.inputs)
-        made = node.op.output(*types)
-        if made != node.type:
-            raise ValueError(f"{node.name} is typed {node.type} where its op makes {made}")
+        computed = node.op.output(*types)
+        if computed != node.type:
+            raise ValueError(f"{node.name} has type {node.type}, but its op computes {computed}")
         for parameter in node.op.parameters(*types):
             name = f"{node.parameter_owner}.{parameter.name}"
             if owned.setdefault(name, parameter).shape != parameter.shape:
@@ -151,5 +156,5 @@ def verify(graph: Graph) -> Graph:
         seen[node.name] = node.type
     for name in graph.outputs:
         if name not in seen:
-            raise ValueError(f"the output {name} is no node")
+            raise ValueError(f"the output {name} is not a node")
     return graph

@@ -22,7 +22,7 @@ from typing import Any
 from cnnc.core.record import Record
 from cnnc.data.catalog import KNOWN
 from cnnc.graph.graph import Graph, Node
-from cnnc.graph.sizes import Legal, Survey
+from cnnc.graph.sizes import LegalSizes, SizeSurvey
 from cnnc.network import Network
 from cnnc.onnx.source_map import (
     INCLUDES,
@@ -81,7 +81,7 @@ class Facts(Record):
     outputs: Mapping[str, Mapping[str, Any]] = {}
     data: Mapping[str, Any] = {}
     trained: Mapping[str, Any] = {}
-    sizes: Mapping[str, Legal] = {}
+    sizes: Mapping[str, LegalSizes] = {}
     parameters: int | None = None
     macs: int | None = None
     whole: bool = True
@@ -147,7 +147,7 @@ def _without_empty(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value not in (None, "", [], {})}
 
 
-def _shape(node: Node, survey: Survey | None) -> list[int | str]:
+def _shape(node: Node, survey: SizeSurvey | None) -> list[int | str]:
     """The shape without the batch, as numbers or formulas of symbols."""
     if survey is None or node.name not in survey.formulas:
         return list(node.type.shape)
@@ -158,7 +158,7 @@ def _is_words(node: Node) -> bool:
     return isinstance(node.op, Input) and node.op.fed().dtype == "int64"
 
 
-def _input(node: Node, graph: Graph, survey: Survey | None, reader: str | None) -> dict[str, Any]:
+def _input(node: Node, graph: Graph, survey: SizeSurvey | None, reader: str | None) -> dict[str, Any]:
     """How to feed an input.
 
     `range` are the smallest and largest element, where known. `mean` and `std` are to be subtracted and divided by before
@@ -227,7 +227,7 @@ def _labelled_outputs(network: Network) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _output(node: Node, survey: Survey | None, labelled: Sequence[str], named: bool) -> dict[str, Any]:
+def _output(node: Node, survey: SizeSurvey | None, labelled: Sequence[str], named: bool) -> dict[str, Any]:
     """How to interpret an output.
 
     `kind` is classes (a score per class), label map (a score per class and position), picture (an image) or values.
@@ -327,12 +327,12 @@ def positive_sizes(value: Any) -> dict[str, int]:
     return {k: n for k, n in _object(value).items() if type(n) is int and n > 0}
 
 
-def _sizes(value: Any) -> dict[str, Legal]:
+def _sizes(value: Any) -> dict[str, LegalSizes]:
     found = {}
     for symbol, rule in _objects(value).items():
         numbers = [rule.get("minimum"), rule.get("period"), *_list(rule.get("residues")), *_list(rule.get("extra"))]
         if all(type(n) is int for n in numbers) and rule["period"] > 0:
-            found[symbol] = Legal(
+            found[symbol] = LegalSizes(
                 symbol, rule["minimum"], rule["period"], tuple(rule["residues"]), tuple(_list(rule.get("extra")))
             )
     return found

@@ -28,7 +28,7 @@ import numpy as np
 from cnnc.core.arrays import Array, Weights
 from cnnc.core.random_streams import Stream
 from cnnc.core.tensor import Parameter
-from cnnc.graph.graph import Graph, Node, needed
+from cnnc.graph.graph import Graph, Node, needed_nodes
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
 from cnnc.reference import activation, conv, conv_transpose, dense, filter, merge, norm, pool, reshape, sequence
@@ -86,7 +86,7 @@ def forward(
     shape and type, or have a size that is not legal.
     """
     outputs = tuple(graph.outputs if outputs is None else outputs)
-    order = needed(graph, outputs)
+    order = needed_nodes(graph, outputs)
     inputs = [node for node in order if isinstance(node.op, Input)]
     sized = fit_sizes(graph, inputs, feeds)
     batch_size = check_feeds([sized.by_name[node.name] for node in inputs], feeds)
@@ -159,7 +159,7 @@ def backward(
     `seeds` are the gradients (channels last) of some layers' outputs, where differentiation begins. Saved data is
     removed from the trace as soon as it has been used, so that a trace serves one backward run.
     """
-    order = needed(graph, seeds)
+    order = needed_nodes(graph, seeds)
 
     def run_shard(shard: int) -> tuple[Weights, Weights]:
         run, saved = trace.shards[shard]

@@ -14,7 +14,7 @@ import numpy as np
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph, Node
-from cnnc.graph.sizes import Failure, resized, sizes_of
+from cnnc.graph.sizes import Failure, resize_graph, symbol_sizes
 
 
 def working_dtype(weights: Mapping[str, Array], feeds: Mapping[str, Array]) -> np.dtype[Any]:
@@ -55,14 +55,14 @@ def fit_sizes(graph: Graph, inputs: list[Node], feeds: Mapping[str, Array]) -> G
     shapes = {node.name: feeds[node.name].shape[1:] for node in inputs if node.name in feeds}
     if all(graph.by_name[name].type.shape == shape for name, shape in shapes.items()):
         return graph
-    sizes = sizes_of(graph, shapes)
+    sizes = symbol_sizes(graph, shapes)
     if isinstance(sizes, Failure):
         raise CnncError.of("E602", sizes.message)
     where = " and ".join(f"{symbol} = {size}" for symbol, size in sizes.items())
     if graph.sized:
         message = f"this graph was built for another size than {where}"
         raise CnncError.of("E602", message, help="`Network.graph_at` builds the graph for a size")
-    fitted = resized(graph, sizes)
+    fitted = resize_graph(graph, sizes)
     if isinstance(fitted, Failure):
         raise CnncError.of("E602", f"{where} does not fit: {fitted.node}: {fitted.message}")
     for name, parameter in fitted.weights.items():

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
-from cnnc.graph.sizes import Legal
+from cnnc.graph.sizes import LegalSizes
 from cnnc.report.model import Data, data, feeding, listed, made_by, opsets, reading, signature, source, trained, weights
 from cnnc.report.summary import Summary
 from cnnc.report.table import format_size
@@ -176,7 +176,7 @@ def _size(size: Any, found: Data) -> int:
     told = next((rule for rule in found["sizes"] if rule["symbol"] == size), None)
     if told is None:
         return _USUAL
-    rule = Legal(told["symbol"], told["minimum"], told["period"], tuple(told["residues"]), tuple(told["extra"]))
+    rule = LegalSizes(told["symbol"], told["minimum"], told["period"], tuple(told["residues"]), tuple(told["extra"]))
     return rule.closest(_USUAL) or _USUAL
 
 

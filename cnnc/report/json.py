@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnc.diagnostics import Diagnostic
 from cnnc.graph.graph import Graph
-from cnnc.graph.sizes import Survey
+from cnnc.graph.sizes import SizeSurvey
 from cnnc.ops.dense import Input
 from cnnc.report.summary import Summary
 
@@ -17,7 +17,7 @@ def as_dict(
     name: str,
     graph: Graph | None,
     summary: Summary | None,
-    survey: Survey | None,
+    survey: SizeSurvey | None,
     diagnostics: Sequence[Diagnostic],
 ) -> dict[str, Any]:
     """One object a file; figures are null where the text has errors. Keys may be added, none is removed."""

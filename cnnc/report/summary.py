@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cnnc.core.record import Record
-from cnnc.graph.analysis import Field, Memory, peak_memory, receptive_fields, training_memory
+from cnnc.graph.analysis import PeakMemory, ReceptiveField, peak_memory, receptive_fields, training_memory
 from cnnc.graph.graph import Graph, Node
-from cnnc.graph.sizes import Survey
+from cnnc.graph.sizes import SizeSurvey
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -37,7 +37,7 @@ class Row(Record):
     buffers: int
     macs: int | None
     memory: int | None
-    field: tuple[Field, ...]
+    field: tuple[ReceptiveField, ...]
     line: int
     formulas: tuple[str, ...]
     layers: int
@@ -55,7 +55,7 @@ class Summary(Record):
     parameters: int
     buffers: int
     macs: int | None
-    peak: Memory | None
+    peak: PeakMemory | None
     training: int | None
     batch: int
     legal: str
@@ -66,7 +66,7 @@ class Summary(Record):
 
 
 def summarize(
-    graph: Graph, survey: Survey | None = None, *, fixed: bool = False, batch: int = 1, slots: int = 2
+    graph: Graph, survey: SizeSurvey | None = None, *, fixed: bool = False, batch: int = 1, slots: int = 2
 ) -> Summary:
     """The rows and totals of a graph, in the order of the text.
 
@@ -89,7 +89,7 @@ def summarize(
     )
 
 
-def _row(graph: Graph, node: Node, field: tuple[Field, ...], survey: Survey | None) -> Row:
+def _row(graph: Graph, node: Node, field: tuple[ReceptiveField, ...], survey: SizeSurvey | None) -> Row:
     types = graph.input_types(node)
     owned = node.op.parameters(*types) if node.parameter_owner == node.name else ()
     macs = node.op.macs(*types)
@@ -119,7 +119,7 @@ def _row(graph: Graph, node: Node, field: tuple[Field, ...], survey: Survey | No
     )
 
 
-def _field_text(field: tuple[Field, ...]) -> tuple[str, ...]:
+def _field_text(field: tuple[ReceptiveField, ...]) -> tuple[str, ...]:
     """What one output sees: `sees 14x14 of the input, 2 apart, from -2`."""
     if not field or all(f.elements == 1 for f in field):
         return ()

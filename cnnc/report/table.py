@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from cnnc.graph.analysis import Field
+from cnnc.graph.analysis import ReceptiveField
 from cnnc.report.summary import Row, Size, Summary
 
 
@@ -104,7 +104,7 @@ def format_size(shape: Sequence[Size]) -> str:
     return ("x" if simple else " x ").join(map(str, shape))
 
 
-def format_field(field: Sequence[Field]) -> str:
+def format_field(field: Sequence[ReceptiveField]) -> str:
     """`32x32`; one number where there is one axis."""
     return "x".join(str(f.elements) for f in field)
 

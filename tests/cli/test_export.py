@@ -114,7 +114,7 @@ def test_a_microcontroller(cnnc: Cnnc, tmp_path: Path) -> None:
     assert "microcontroller: 3,072 bytes of RAM for activations (peak at relu1), 4,120 bytes of flash" in done.stdout
     (tmp_path / "page.cnn").write_text(PAGE)
     refused = cnnc("export", "page.cnn", "--target", "mcu")
-    assert (refused.returncode, codes(refused.stderr)) == (Exit.UNPROVEN, ["E807"])
+    assert (refused.returncode, codes(refused.stderr)) == (Exit.EXPORT, ["E807"])
     assert not (tmp_path / "page.onnx").exists()
     assert cnnc("export", "page.cnn", "--target", "mcu", "--at", "H=16,W=12").returncode == Exit.OK
 
@@ -149,11 +149,11 @@ def test_a_run_in_a_lower_precision(option: str, least: float, ran: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "status", "code"),
     [
-        (("small.cnn", "--int8"), Exit.UNPROVEN, "E808"),
+        (("small.cnn", "--int8"), Exit.EXPORT, "E808"),
         (("small.cnn", "--fp16", "--int8"), Exit.USAGE, "E010"),
-        (("small.cnn", "--fp16", "--external"), Exit.UNPROVEN, "E809"),
-        (("small.cnn", "--opset", "12"), Exit.UNPROVEN, "E804"),
-        (("small.cnn", "--opset", "99"), Exit.UNPROVEN, "E804"),
+        (("small.cnn", "--fp16", "--external"), Exit.EXPORT, "E809"),
+        (("small.cnn", "--opset", "12"), Exit.EXPORT, "E804"),
+        (("small.cnn", "--opset", "99"), Exit.EXPORT, "E804"),
         (("small.cnn", "--at", "H=4"), Exit.USAGE, "E010"),
         ((), Exit.USAGE, "E010"),
     ],

@@ -10,11 +10,11 @@ import pytest
 
 from cnnc.data.prediction_inputs import Entry, read_each, read_file, read_sentences
 from cnnc.diagnostics import CnncError
-from cnnc.graph.sizes import Legal
+from cnnc.graph.sizes import LegalSizes
 
 GREY = Entry("x", (1, 4, 4))
 WORDS = Entry("s", (5,), "int64", takes_words=True, vocabulary=("a", "film", "good"))
-OPEN = Entry("x", (3, "H", "W"), legal={"H": Legal("H", 4, 4, (0,)), "W": Legal("W", 1, 1, (0,))})
+OPEN = Entry("x", (3, "H", "W"), legal={"H": LegalSizes("H", 4, 4, (0,)), "W": LegalSizes("W", 1, 1, (0,))})
 
 
 def refused(entry: Entry | list[Entry], path: Path) -> tuple[str, str]:
@@ -86,7 +86,7 @@ def test_a_picture_is_brought_to_a_legal_size(tmp_path: Path) -> None:
     assert made.feeds["x"].shape == (1, 3, 8, 7)
     assert made.note.endswith("a.png: resized from 7x10 to 7x8")
     assert read_file(tmp_path / "a.png", [OPEN.replace(shape=(3, 10, 7))]).note == ""
-    never = OPEN.replace(legal={"H": Legal("H", 5000, 5000, (0,)), "W": Legal("W", 1, 1, (0,))})
+    never = OPEN.replace(legal={"H": LegalSizes("H", 5000, 5000, (0,)), "W": LegalSizes("W", 1, 1, (0,))})
     assert read_file(tmp_path / "a.png", [never]).feeds["x"].shape == (1, 3, 5000, 7)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from cnnc.diagnostics import CnncError
-from cnnc.graph.sizes import Legal, Survey
+from cnnc.graph.sizes import LegalSizes, SizeSurvey
 from cnnc.network import Network, check
 
 SIZES = range(1, 201)
@@ -125,7 +125,7 @@ def symbol_of(net: Net) -> str:
     return next(s for s in "HTD" if re.search(rf"input [^;\n]*{s}", net.text))
 
 
-def surveyed(text: str, at: Mapping[str, int] | None = None) -> tuple[Network, Survey]:
+def surveyed(text: str, at: Mapping[str, int] | None = None) -> tuple[Network, SizeSurvey]:
     network = check(text, at=at)
     assert network.survey is not None, [d.message for d in network.diagnostics]
     return network, network.survey
@@ -155,7 +155,7 @@ def test_the_rule_is_that_of_a_check_of_every_size(net: Net) -> None:
     legal = survey.legal[symbol]
     if net.rules:
         assert survey.rules() == net.rules
-    told = {n for n in SIZES if legal.holds(n)}
+    told = {n for n in SIZES if legal.allows(n)}
     found = {n for n in SIZES if plain(net.text, **{symbol: n}).ok}
     assert told == found
 
@@ -165,7 +165,7 @@ def test_the_formulas_give_the_sizes_of_a_plain_check(net: Net) -> None:
     symbol = symbol_of(net)
     _, survey = surveyed(net.text)
     unknown = 0
-    for size in [n for n in SIZES if survey.legal[symbol].holds(n)][::7][:12]:
+    for size in [n for n in SIZES if survey.legal[symbol].allows(n)][::7][:12]:
         graph = plain(net.text, **{symbol: size}).require_graph()
         for node in graph.nodes:
             formulas = survey.formulas[node.name]
@@ -206,7 +206,7 @@ def test_two_symbols_have_rules_of_their_own() -> None:
     for h in range(1, 20):
         for w in range(1, 20):
             ok = plain(text, H=h, W=w).ok
-            assert ok == (survey.legal["H"].holds(h) and survey.legal["W"].holds(w))
+            assert ok == (survey.legal["H"].allows(h) and survey.legal["W"].allows(w))
 
 
 def test_two_inputs_of_one_symbol() -> None:
@@ -347,22 +347,22 @@ def test_parameters_that_do_not(text: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "words", "members"),
     [
-        (Legal("H", 1, 1, (0,)), "H ≥ 1", [1, 2, 3, 4]),
-        (Legal("H", 16, 16, (0,)), "H ≥ 16, a multiple of 16", [16, 32, 48, 64]),
-        (Legal("H", 5, 4, (1,)), "H ≥ 5, 1 more than a multiple of 4", [5, 9, 13, 17]),
-        (Legal("H", 7, 6, (1, 3)), "H ≥ 7, H mod 6 one of 1, 3", [7, 9, 13, 15]),
-        (Legal("H", 8, 4, (0,), (2,)), "H ≥ 8, a multiple of 4, or 2", [2, 8, 12, 16]),
-        (Legal("H", 0, 1, (), (5, 7)), "H = 5 or 7", [5, 7]),
-        (Legal("H", 0, 1, (), ()), "no size H", []),
+        (LegalSizes("H", 1, 1, (0,)), "H ≥ 1", [1, 2, 3, 4]),
+        (LegalSizes("H", 16, 16, (0,)), "H ≥ 16, a multiple of 16", [16, 32, 48, 64]),
+        (LegalSizes("H", 5, 4, (1,)), "H ≥ 5, 1 more than a multiple of 4", [5, 9, 13, 17]),
+        (LegalSizes("H", 7, 6, (1, 3)), "H ≥ 7, H mod 6 one of 1, 3", [7, 9, 13, 15]),
+        (LegalSizes("H", 8, 4, (0,), (2,)), "H ≥ 8, a multiple of 4, or 2", [2, 8, 12, 16]),
+        (LegalSizes("H", 0, 1, (), (5, 7)), "H = 5 or 7", [5, 7]),
+        (LegalSizes("H", 0, 1, (), ()), "no size H", []),
     ],
 )
-def test_rules_in_words(rule: Legal, words: str, members: list[int]) -> None:
+def test_rules_in_words(rule: LegalSizes, words: str, members: list[int]) -> None:
     assert str(rule) == words
-    assert [n for n in range(1, 70) if rule.holds(n)][: len(members)] == members
+    assert [n for n in range(1, 70) if rule.allows(n)][: len(members)] == members
     for n in range(1, 60):
-        below, above = rule.near(n)
-        assert below == max((m for m in range(1, n) if rule.holds(m)), default=None)
-        assert above == next((m for m in range(n + 1, 200) if rule.holds(m)), None)
+        below, above = rule.neighbours(n)
+        assert below == max((m for m in range(1, n) if rule.allows(m)), default=None)
+        assert above == next((m for m in range(n + 1, 200) if rule.allows(m)), None)
 
 
 # --- the graph of another size -----------------------------------------------------------------------------

@@ -136,7 +136,7 @@ def test_symbols_and_their_legal_sizes() -> None:
     assert facts.sizes == dict(network.survey.legal)
     rule = facts.sizes["H"]
     for size in range(1, 100):
-        assert rule.holds(size) == network.survey.legal["H"].holds(size)
+        assert rule.allows(size) == network.survey.legal["H"].allows(size)
     assert [rule.closest(n) for n in (1, 8, 9)] == [2, 8, 8]
 
 

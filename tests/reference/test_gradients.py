@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cnnc.core.arrays import Array
-from cnnc.graph.graph import Graph, needed
+from cnnc.graph.graph import Graph, needed_nodes
 from cnnc.network import check
 from cnnc.reference.engine import Trace, backward, forward
 from cnnc.training.losses import cross_entropy
@@ -77,7 +77,7 @@ def compare(at: Point, case: Case) -> bool:
     trace = at.run()
     rounding = sum(float(np.abs(r * trace.values[name]).sum()) for name, r in at.projection.items()) * EPSILON / STEP
     weights, inputs = backward(at.graph, at.weights, trace, at.projection, want_inputs=True)
-    reached = needed(at.graph, at.graph.outputs)
+    reached = needed_nodes(at.graph, at.graph.outputs)
     trainable = {
         name
         for node in reached

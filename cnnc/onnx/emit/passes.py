@@ -18,7 +18,7 @@ import numpy as np
 
 from cnnc.core.arrays import Array, Weights
 from cnnc.diagnostics import CnncError
-from cnnc.graph.graph import Graph, Node, needed, verify
+from cnnc.graph.graph import Graph, Node, needed_nodes, verify
 from cnnc.ops.activation import Dropout, DropPath, Identity
 from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv, ConvTranspose
@@ -30,7 +30,7 @@ Pass = Callable[[Graph, Weights], tuple[Graph, Weights]]
 
 def drop_unused(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
     """Removes layers that no output depends on; inputs stay, as they are the model's signature."""
-    kept = {node.name for node in needed(graph, graph.outputs)} | {node.name for node in graph.inputs}
+    kept = {node.name for node in needed_nodes(graph, graph.outputs)} | {node.name for node in graph.inputs}
     return _replace_nodes(graph, weights, [node for node in graph.nodes if node.name in kept])
 
 

@@ -1,4 +1,4 @@
-"""Size families: the graph of a network with symbolic sizes, resized to many legal sizes.
+"""Size families: the graph of a network with symbolic sizes, resize_graph to many legal sizes.
 
 Input: a network, and a function that runs the passes. Output: `SizeFamily`, or None where all sizes are fixed. Emission
 evaluates an attribute at every member: if it is the same everywhere, it becomes a constant of the model; otherwise the
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph, Node
-from cnnc.graph.sizes import Failure, Floor, Legal, Survey, fit, resized
+from cnnc.graph.sizes import Failure, LegalSizes, SizeFormula, SizeSurvey, fit_formula, resize_graph
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.reshape import Crop, Pad, Reshape, Slice
@@ -39,7 +39,7 @@ class Member(NamedTuple):
 class SizeFamily(NamedTuple):
     """The graphs of one network at many sizes. `complete` says that every size that can make a difference is a member."""
 
-    survey: Survey
+    survey: SizeSurvey
     members: tuple[Member, ...]
     complete: bool
 
@@ -48,13 +48,13 @@ class SizeFamily(NamedTuple):
         for member in self.members:
             yield member.graph, member.graph.by_name[name]
 
-    def formula(self, points: list[int]) -> tuple[str, Floor] | None:
+    def formula(self, points: list[int]) -> tuple[str, SizeFormula] | None:
         """The symbol and the function of its size that give `points`, one number per member; None if no single one does."""
         candidates = []
         for symbol in self.survey.legal:
             samples = [(m.size, n) for m, n in zip(self.members, points, strict=True) if m.symbol == symbol]
             if len({n for _, n in samples}) > 1:
-                candidates.append((symbol, fit(samples, self.survey.period)))
+                candidates.append((symbol, fit_formula(samples, self.survey.period)))
         if len(candidates) != 1:
             return None
         symbol, function = candidates[0]
@@ -87,7 +87,7 @@ def build_size_family(network: Network, graph: Graph, run_passes: RunPasses) -> 
         complete = complete and len(sizes) <= most
         for size in sizes[:: -(-len(sizes) // most)] if len(sizes) > most else sizes:
             at = {**survey.reference, symbol: size}
-            member = run_passes(network.graph_at(at)) if graph.sized else resized(graph, at)
+            member = run_passes(network.graph_at(at)) if graph.sized else resize_graph(graph, at)
             if not isinstance(member, Failure):
                 members.append(Member(symbol, size, member))
     family = SizeFamily(survey, tuple(members), complete)
@@ -119,21 +119,21 @@ def _fits(network: Network, sizes: Mapping[str, int]) -> bool:
     return network.resize is not None and not isinstance(network.resize(sizes), Failure)
 
 
-def _legal_size_from(rule: Legal, size: int) -> int:
+def _legal_size_from(rule: LegalSizes, size: int) -> int:
     """The smallest legal size from `size` on, or else the largest below it."""
-    below, above = rule.near(size - 1)
+    below, above = rule.neighbours(size - 1)
     nearest = above or below
     return size if nearest is None else nearest
 
 
-def _sizes_to_try(rule: Legal, period: int) -> Iterator[int]:
-    """Legal sizes: all below the minimum, those of two periods from there, and a few much larger ones."""
+def _sizes_to_try(rule: LegalSizes, period: int) -> Iterator[int]:
+    """LegalSizes sizes: all below the minimum, those of two periods from there, and a few much larger ones."""
     yield from rule.extra
     if rule.residues:
         last = rule.minimum + 2 * max(period, rule.period, 4)
-        yield from (n for n in range(rule.minimum, last) if rule.holds(n))
+        yield from (n for n in range(rule.minimum, last) if rule.allows(n))
         for far in (2 * last, 3 * last):
-            yield from (n for n in rule.near(far)[1:] if n is not None)
+            yield from (n for n in rule.neighbours(far)[1:] if n is not None)
 
 
 def _require_same_ops(graph: Graph, family: SizeFamily) -> None:
@@ -158,7 +158,7 @@ def size_dependence_error(node: Node, family: SizeFamily) -> CnncError:
     )
 
 
-def at_option(survey: Survey) -> str:
+def at_option(survey: SizeSurvey) -> str:
     """The option that fixes every symbol to its reference size, for the help of an error: `--at H=224,W=224`."""
     sizes = ",".join(f"{symbol}={size}" for symbol, size in survey.reference.items())
     return f"`--at {sizes}`"

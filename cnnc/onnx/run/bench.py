@@ -149,7 +149,7 @@ def _size(entry: Entry, symbol: str, sizes: Mapping[str, int]) -> int:
         if rule is None:
             raise CnncError.of("E010", f"the size {symbol} of {entry.name} is not fixed", help=f"`--size {symbol}=224`")
         return rule.closest(_DEFAULT_SIZE) or _DEFAULT_SIZE
-    if rule is not None and not rule.holds(sizes[symbol]):
-        near = " and ".join(f"{symbol}={n}" for n in rule.near(sizes[symbol]) if n is not None)
+    if rule is not None and not rule.allows(sizes[symbol]):
+        near = " and ".join(f"{symbol}={n}" for n in rule.neighbours(sizes[symbol]) if n is not None)
         raise CnncError.of("E010", f"the network is not legal at {symbol}={sizes[symbol]} ({rule})", help=f"{near} fit")
     return sizes[symbol]

@@ -32,7 +32,7 @@ import numpy as np
 
 from cnnc.core.arrays import Array, Weights
 from cnnc.diagnostics import CnncError
-from cnnc.graph.graph import Graph, needed
+from cnnc.graph.graph import Graph, needed_nodes
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import Trace, backward_shard, concatenated, forward_shard, shard_count
 from cnnc.reference.feeds import check_feeds, working_dtype
@@ -114,7 +114,7 @@ class WorkerPool:
 
     def __init__(self, graph: Graph, weights: Weights, outputs: tuple[str, ...], batch_size: int) -> None:
         self.graph, self.outputs = graph, outputs
-        self._order = needed(graph, outputs)
+        self._order = needed_nodes(graph, outputs)
         shards, dtype = shard_count(graph, batch_size, training=True), working_dtype(weights, {})
         layout = MemoryLayout()
         shared_weights = {name: layout.add(array.shape, array.dtype) for name, array in weights.items()}

@@ -17,7 +17,7 @@ import numpy as np
 
 from cnnc.core.arrays import Array
 from cnnc.core.process_memory import MemoryMeter
-from cnnc.graph.graph import needed
+from cnnc.graph.graph import needed_nodes
 from cnnc.reference.engine import backward_shard, forward_shard, random_of_shard
 from cnnc.reference.parallel.pipe import PollingPipe
 from cnnc.reference.parallel.processes import (
@@ -81,7 +81,7 @@ def _forward(
         name: shared[name].view(memory, request.examples, np.dtype(dtype)) for name, dtype in request.dtypes.items()
     }
     mode, random = Mode(True, None, batch_sum), random_of_shard(request.random, setup.shard)
-    order = needed(setup.graph, setup.outputs)
+    order = needed_nodes(setup.graph, setup.outputs)
     trace = forward_shard(setup.graph, order, weights, feeds, setup.outputs, np.dtype(setup.dtype), mode, random)
     for name, value in trace.values.items():
         setup.arrays.values[name].view(memory, request.examples)[...] = value
@@ -98,6 +98,6 @@ def _backward(
 ) -> None:
     """Runs the shard backward, and writes its weight gradients into the shared memory."""
     seeds = {name: setup.arrays.seeds[name].view(memory, count) for name in request.layers}
-    gradients, _ = backward_shard(setup.graph, needed(setup.graph, setup.outputs), weights, saved, seeds)
+    gradients, _ = backward_shard(setup.graph, needed_nodes(setup.graph, setup.outputs), weights, saved, seeds)
     for name, gradient in gradients.items():
         setup.arrays.gradients[name].view(memory)[...] = gradient

@@ -106,7 +106,7 @@ def test_a_wrong_weight_fails_at_its_line(initializer: str, layer: str, line: in
         proof_of(graph, weights, model, case).require_within_tolerance(graph)
     (found,) = caught.value.diagnostics
     assert found.code == "E801"
-    assert caught.value.status is Exit.UNPROVEN
+    assert caught.value.status is Exit.EXPORT
     assert found.message.startswith(f"{layer} ")
     assert found.span is not None
     assert (found.span.line, found.span.text) == (line, text)

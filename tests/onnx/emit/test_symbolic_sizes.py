@@ -69,7 +69,7 @@ def sizes_to_try(network: Network) -> list[Mapping[str, int]]:
     """Small and larger legal sizes with every remainder, in different combinations of the symbols."""
     assert network.survey is not None
     legal = {
-        symbol: [n for n in range(1, 60) if rule.holds(n)][: 2 * rule.period + 4]
+        symbol: [n for n in range(1, 60) if rule.allows(n)][: 2 * rule.period + 4]
         for symbol, rule in network.survey.legal.items()
     }
     count = max(map(len, legal.values()))

@@ -168,7 +168,7 @@ def refused(call: Callable[[], object], code: str) -> str:
         call()
     (found,) = caught.value.diagnostics
     assert found.code == code
-    assert caught.value.status is Exit.UNPROVEN
+    assert caught.value.status is Exit.EXPORT
     return found.message
 
 
