@@ -12,7 +12,7 @@ from cnnc.cli.console import say, show, tell
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
-    from cnnc.onnx.importer.importer import Imported
+    from cnnc.onnx.importer.importer import ImportedNetwork
     from cnnc.onnx.importer.verify import Agreement
 
 
@@ -31,7 +31,7 @@ def import_(
     """Turn an ONNX model into a network (.cnn) and its weights (.safetensors), for `cnnc export`, `check` and you."""
     from cnnc.onnx.importer.importer import import_model, save
     from cnnc.onnx.importer.recognize.layers import NotImported
-    from cnnc.onnx.importer.verify import prove
+    from cnnc.onnx.importer.verify import verify_import
 
     text = out or Path(model.with_suffix(".cnn").name)
     if text.suffix != ".cnn":
@@ -42,7 +42,7 @@ def import_(
         )
     try:
         imported = import_model(model, text, at=sizes_at(at or []), flat=flat)
-        agreement = prove(imported, model) if verify else None
+        agreement = verify_import(imported, model) if verify else None
     except NotImported as error:
         if json:
             _say({"model": str(model), "refused": [c._asdict() for c in error.causes]})
@@ -61,7 +61,9 @@ def _say(found: dict[str, Any]) -> None:
     say(dumps(found, indent=2, ensure_ascii=False))
 
 
-def _as_dict(imported: Imported, agreement: Agreement | None, model: Path, text: Path, weights: Path) -> dict[str, Any]:
+def _as_dict(
+    imported: ImportedNetwork, agreement: Agreement | None, model: Path, text: Path, weights: Path
+) -> dict[str, Any]:
     graph = imported.network.require_graph()
     return {
         "model": str(model),
@@ -69,7 +71,7 @@ def _as_dict(imported: Imported, agreement: Agreement | None, model: Path, text:
         "weights": str(weights),
         "opset": imported.model.opset,
         "producer": imported.model.producer,
-        "nodes": len(imported.model.steps),
+        "nodes": len(imported.model.nodes),
         "layers": len(graph.nodes),
         "params": graph.total_parameters,
         "buffers": graph.total_buffers,
@@ -84,14 +86,14 @@ def _as_dict(imported: Imported, agreement: Agreement | None, model: Path, text:
     }
 
 
-def _report(imported: Imported, agreement: Agreement | None, text: Path, weights: Path) -> None:
+def _report(imported: ImportedNetwork, agreement: Agreement | None, text: Path, weights: Path) -> None:
     network, graph = imported.network, imported.network.require_graph()
     found = [f"{imported.blocks} block{'s' if imported.blocks > 1 else ''}"] if imported.blocks else []
     found += [f"{imported.repeats} repeat{'s' if imported.repeats > 1 else ''}"] if imported.repeats else []
     gathered = f", with {' and '.join(found)}" if found else ""
     macs = f", {graph.total_macs:,} MACs" if network.survey is None else ""
     buffers = f" and {graph.total_buffers:,} buffers" if graph.total_buffers else ""
-    say(f"read {len(imported.model.steps):,} nodes of opset {imported.model.opset}")
+    say(f"read {len(imported.model.nodes):,} nodes of opset {imported.model.opset}")
     say(f"{network.name}: {len(graph.nodes):,} layers{gathered}; {graph.total_parameters:,} parameters{buffers}{macs}")
     for was, name in [*imported.inputs.items(), *zip(imported.model.outputs, imported.outputs, strict=True)]:
         if was != name:
