@@ -112,7 +112,7 @@ def examples(given: argparse.Namespace) -> Dataset:
     whole = load(given.data_set, given.data, lambda line: print(line, file=sys.stderr))
     count = min(given.examples or len(whole.train), len(whole.train))
     chosen = np.sort(np.random.default_rng(0).permutation(len(whole.train))[:count])
-    return Dataset(whole.name, whole.classes, whole.train.part(chosen), whole.test)
+    return Dataset(whole.name, whole.classes, whole.train.select(chosen), whole.test)
 
 
 def options() -> argparse.Namespace:

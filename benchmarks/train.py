@@ -48,7 +48,7 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
     with TemporaryDirectory() as folder:
         run = start(network, dataset(network, batch), Path(folder))
         with one_blas_thread(), working(run):
-            examples = run.train.part(np.arange(batch))
+            examples = run.train.select(np.arange(batch))
             inputs, targets = (
                 tuple(np.asarray(column[:]) for column in side) for side in (examples.inputs, examples.targets)
             )

@@ -105,7 +105,7 @@ def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
     count = round(len(train) * share)
     order = np.random.default_rng([seed, 3]).permutation(len(train))
     held, kept = np.sort(order[:count]), np.sort(order[count:])
-    return train.part(kept), train.part(held)
+    return train.select(kept), train.select(held)
 
 
 def train(run: Run, watcher: Watcher | None = None, stopping: Stopping | None = None) -> Result:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnc.data.text import words
+from cnnc.data.text import split_words
 from models.scripts.common import parser, write
 
 QUERY, SHORTEST = 4, 8
@@ -25,7 +25,7 @@ FILES = ("rt-polarity.neg", "rt-polarity.pos")
 def sentences(folder: Path) -> list[list[str]]:
     """The words of each sentence, marks of punctuation left out."""
     lines = [line for name in FILES for line in (folder / name).read_text("latin-1").splitlines()]
-    found = [[word for word in words(line) if any(c.isalnum() for c in word)] for line in lines]
+    found = [[word for word in split_words(line) if any(c.isalnum() for c in word)] for line in lines]
     return [sentence for sentence in found if len(set(sentence)) >= SHORTEST]
 
 

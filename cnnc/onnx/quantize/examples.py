@@ -34,7 +34,7 @@ class Examples(NamedTuple):
     @classmethod
     def of(cls, train: Split, held: Split, test: Split, seed: int) -> Examples:
         """Those of a data set that was split for training; what is missing is made up for by the next before it."""
-        calibration = train.part(np.random.default_rng([seed, 4]).permutation(len(train))[:_SEEN])
+        calibration = train.select(np.random.default_rng([seed, 4]).permutation(len(train))[:_SEEN])
         choosing = held if len(held) else calibration
         return cls(calibration, choosing, test if len(test) else choosing)
 

@@ -191,7 +191,7 @@ class _Work(NamedTuple):
 
 def _kept(work: _Work, choosing: Split) -> list[str]:
     """The layers to leave in float: as few as bring the loss on the held-back examples to half of what is allowed."""
-    examples = choosing.part(np.arange(min(len(choosing), _TRIED)))
+    examples = choosing.select(np.arange(min(len(choosing), _TRIED)))
     before = work.score(work.model, examples)
 
     def good(kept: list[str]) -> bool:

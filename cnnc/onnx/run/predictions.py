@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnnc.core.arrays import Array
 from cnnc.core.files import replacing
-from cnnc.data.prediction_inputs import Entry
+from cnnc.data.prediction_inputs import InputSpec
 from cnnc.onnx.run.batched_run import Guess, guesses, run_batched
 from cnnc.onnx.run.session import Session
 
@@ -23,7 +23,7 @@ _FEW = 8  # so many values are shown as they are
 _PICTURE = (-1e-3, 1 + 1e-3)  # what still counts as 0 to 1
 
 
-def entries(session: Session) -> list[Entry]:
+def entries(session: Session) -> list[InputSpec]:
     """The inputs of a model as its user feeds them."""
     facts = session.facts
     found = []
@@ -35,7 +35,7 @@ def entries(session: Session) -> list[Entry]:
         vocabulary = facts.vocabulary if words else ()
         kind = str(signature.dtype)
         kind = "int64" if signature.dtype.kind in "iu" and kind != "uint8" else kind
-        found.append(Entry(name, signature.shape, kind, facts.sizes, largest, words, vocabulary))
+        found.append(InputSpec(name, signature.shape, kind, facts.sizes, largest, words, vocabulary))
     return found
 
 

@@ -126,7 +126,11 @@ def trained(run: Path) -> tuple[Network, Weights, Examples]:
     data = load_data("digits", None, lambda line: None)
     half_of = len(data.train) // 2
     first, second = np.arange(half_of), np.arange(half_of, len(data.train))
-    return saved.network(), saved.weights, Examples.of(data.train.part(first), data.train.part(second), data.test, 0)
+    return (
+        saved.network(),
+        saved.weights,
+        Examples.of(data.train.select(first), data.train.select(second), data.test, 0),
+    )
 
 
 def stretched(weights: Weights, factor: float) -> Weights:

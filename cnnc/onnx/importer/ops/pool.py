@@ -223,9 +223,7 @@ def _factors(ctx: Interpreter, node: OnnxNode, x: Layer) -> tuple[int, ...]:
         1,
         1,
     ]:
-        raise Unsupported(
-            f"its scales are not whole numbers up to {MAX_FACTOR:,}, or not on the spatial axes alone"
-        )
+        raise Unsupported(f"its scales are not whole numbers up to {MAX_FACTOR:,}, or not on the spatial axes alone")
     return tuple(rounded[2:])
 
 
