@@ -1,7 +1,7 @@
-"""Measures cnnc beside its peers and prints ratios: `python -m benchmarks [train] [kernels] [check] [graphs]`.
+"""Compares cnnc with PyTorch and torchinfo: `python -m benchmarks [train] [kernels] [check] [graphs]`.
 
-Each contender runs in a process of its own, in turn, for several rounds; the median counts. PyTorch and torchinfo are
-peers that need not be installed; `--python` names an interpreter that has them, if this one has not.
+Each contender runs in a separate process; contenders take turns for several rounds, and the median is printed. PyTorch
+and torchinfo are optional: `--python` names another interpreter that has them installed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KINDS = ("train", "kernels", "check", "graphs")
 
 
 class Peers:
-    """The interpreter that runs the peers."""
+    """Runs PyTorch and torchinfo, in an interpreter that has them; `there` says whether it has PyTorch."""
 
     def __init__(self, python: str) -> None:
         self.python = python
@@ -33,11 +33,12 @@ class Peers:
         self.there = done.returncode == 0
         if not self.there:
             print(
-                "PyTorch is not installed: it is left out (--python names an interpreter that has it)", file=sys.stderr
+                "PyTorch is not installed, so it is skipped; name an interpreter that has it with --python PATH",
+                file=sys.stderr,
             )
 
     def run(self, module: str, *words: str, own: bool = False) -> str:
-        """What a module prints, in our interpreter or in theirs."""
+        """The output of a module, run by this interpreter (`own`) or by that of the peers."""
         python = sys.executable if own else self.python
         environment = {**os.environ, "PYTHONPATH": str(ROOT)} if own else self.environment
         done = subprocess.run(
@@ -47,7 +48,7 @@ class Peers:
 
 
 def train(peers: Peers, names: list[str], rounds: int, seconds: float) -> list[dict[str, Any]]:
-    """Examples a second and memory of every contender on every network."""
+    """Examples per second and peak memory of every contender on every network."""
     rows = []
     for name in names:
         whos = ["cnnc", *(["textbook"] if name == "lenet5" else [])]
@@ -70,7 +71,7 @@ def train(peers: Peers, names: list[str], rounds: int, seconds: float) -> list[d
 
 
 def train_text(rows: list[dict[str, Any]]) -> str:
-    """The table of training."""
+    """The results of `train` as a Markdown table."""
     lines = ["| network | cnnc, examples/s | PyTorch (better layout) | speed | cnnc, MB | PyTorch, MB | memory |"]
     lines.append("|---|---|---|---|---|---|---|")
     for row in rows:
@@ -85,39 +86,41 @@ def train_text(rows: list[dict[str, Any]]) -> str:
             times = row["cnnc"]["rate"] / row["textbook"]["rate"]
             lines += [
                 "",
-                f"{row['net']} with textbook im2col in NumPy: {row['textbook']['rate']:,.0f}/s, {times:.1f} times less",
+                f"{row['net']} with textbook im2col in NumPy: {row['textbook']['rate']:,.0f} examples/s; cnnc is {times:.1f} times as fast",
             ]
     return "\n".join(lines)
 
 
 def check(peers: Peers, rounds: int) -> dict[str, Any]:
-    """How long checking takes."""
+    """Times of `cnnc check`, as processes and inside a process, and of torchinfo, in seconds."""
     found: dict[str, Any] = {"processes": commands.starts(rounds), "inside": commands.inside()}
     try:
         found["torchinfo"] = json.loads(peers.run("benchmarks.summaries")) if peers.there else {}
     except subprocess.CalledProcessError:
-        print("torchinfo is not installed: it is left out", file=sys.stderr)
+        print("torchinfo is not installed, so it is skipped", file=sys.stderr)
         found["torchinfo"] = {}
     return found
 
 
 def check_text(found: dict[str, Any]) -> str:
-    """Times and ratios of checking."""
+    """The results of `check` as lines of text."""
     starts, inside = found["processes"], found["inside"]
     lines = [f"{commands.IMPORTS}: {starts['imports'] * 1e3:.0f} ms"]
     lines += [
-        f"cnnc check {name}: {starts[name] * 1e3:.0f} ms, {starts[name] / starts['imports']:.2f} times the imports"
+        f"cnnc check {name}: {starts[name] * 1e3:.0f} ms, {starts[name] / starts['imports']:.2f} times as long as the imports"
         for name in ("lenet5", "resnet50")
     ]
     for name, seconds in inside.items():
-        line = f"inside a process, {name}: {seconds * 1e3:.1f} ms"
+        line = f"in a running process, {name}: {seconds * 1e3:.1f} ms"
         theirs = found["torchinfo"].get(name)
-        lines.append(line + (f"; torchinfo {theirs * 1e3:.1f} ms, {theirs / seconds:.1f} times" if theirs else ""))
+        lines.append(
+            line + (f"; torchinfo {theirs * 1e3:.1f} ms, {theirs / seconds:.1f} times as long" if theirs else "")
+        )
     return "\n".join(lines)
 
 
 def graph_rows(peers: Peers, rounds: int) -> list[dict[str, Any]]:
-    """Each network's exported graph, ours and PyTorch's, on onnxruntime."""
+    """Measures each network's exported graph on onnxruntime: that of cnnc and those of PyTorch."""
     rows = []
     with TemporaryDirectory() as folder:
         for name in graphs.NAMES:
@@ -136,7 +139,10 @@ def graph_rows(peers: Peers, rounds: int) -> list[dict[str, Any]]:
 
 
 def graphs_text(rows: list[dict[str, Any]]) -> str:
-    """The table of exported graphs; ratios are ours to those of PyTorch's exporters, by TorchScript and its default."""
+    """The results of `graph_rows` as a Markdown table.
+
+    Ratios are cnnc's number to that of PyTorch's TorchScript exporter, and to that of its default exporter.
+    """
     lines = [
         "| network | latency at batch 1, ms | ratios | examples/s at batch 64 | ratios | bytes | ratios | metadata |"
     ]
@@ -154,18 +160,22 @@ def graphs_text(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"what to measure: {', '.join(KINDS)} (all)")
-    parser.add_argument("--nets", default=",".join(nets.NAMES), help="the networks to train")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each training measurement")
-    parser.add_argument("--python", default=sys.executable, metavar="PATH", help="the interpreter that has the peers")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"What to measure: {', '.join(KINDS)}. Default: all.")
+    parser.add_argument(
+        "--nets", default=",".join(nets.NAMES), help="Networks to train, separated by commas. Default: all."
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="Measurements of each contender. Default: 3.")
+    parser.add_argument("--seconds", type=float, default=4.0, help="Duration of each training measurement. Default: 4.")
+    parser.add_argument(
+        "--python", default=sys.executable, metavar="PATH", help="Interpreter that has PyTorch and torchinfo installed."
+    )
+    parser.add_argument("--json", action="store_true", help="Print the results as one JSON object.")
     asked = parser.parse_args()
-    odd = [kind for kind in asked.kinds if kind not in KINDS] + [
+    unknown = [kind for kind in asked.kinds if kind not in KINDS] + [
         n for n in asked.nets.split(",") if n not in nets.NAMES
     ]
-    if odd:
-        parser.error(f"there is no {odd[0]}")
+    if unknown:
+        parser.error(f"unknown kind or network `{unknown[0]}`")
     peers = Peers(asked.python)
     results: dict[str, Any] = {}
     for kind in asked.kinds or KINDS:

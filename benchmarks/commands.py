@@ -1,7 +1,7 @@
-"""`cnnc check` as a user waits for it, and inside a process.
+"""Measures `cnnc check`: as a process, and as a call in a running process.
 
-In: nothing. Out: seconds of whole processes, in turn with the bare imports of what the command line is made of; and
-seconds a check takes in a process, also of networks of growing length.
+Out: seconds of whole processes, compared with a process that only imports the libraries of the command line; and
+seconds of a call of `check`, also for networks of 1,000 and 10,000 layers.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ IMPORTS = "import typer, rich.console, lark"
 
 
 def process(*command: str) -> float:
-    """Seconds of a Python process."""
+    """The seconds that a Python process takes."""
     begun = time.perf_counter()
     subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - begun
 
 
 def starts(rounds: int) -> dict[str, float]:
-    """Medians of whole processes: the imports, and the check of two models."""
+    """Median seconds of three processes: the imports alone, and the check of two models."""
     commands = {
         "imports": ["-c", IMPORTS],
         "lenet5": ["-m", "cnnc", "check", str(MODELS / "lenet5.cnn")],
@@ -38,7 +38,7 @@ def starts(rounds: int) -> dict[str, float]:
 
 
 def inside(layers: tuple[int, ...] = (1000, 10000)) -> dict[str, float]:
-    """Seconds of a check, the second of its kind, by network."""
+    """Seconds of `check` by network, the shorter of two calls."""
     from cnnc.network import check
 
     texts = {name: (MODELS / f"{name}.cnn").read_text() for name in ("lenet5", "resnet50")}

@@ -1,16 +1,16 @@
-"""Deeper against wider: networks of one number of parameters and several depths, trained alike.
+"""Compares deep with wide networks: the same number of parameters at several depths, trained alike.
 
 Goodfellow, Bulatov, Ibarz, Arnoud & Shet (2014), "Multi-digit number recognition from Street View imagery using deep
 convolutional neural networks", and Eigen, Rolfe, Fergus & LeCun (2014), "Understanding deep architectures using a
-recursive convolutional network", found that depth helps where the number of parameters is the same.
+recursive convolutional network", found that depth helps at a constant number of parameters.
 
-Each network has 3x3 convolutions with relu in two stages, a pooling by 2 after each, and one fully connected layer;
-its width is the one at which it comes nearest to the budget of parameters. The first stage has the odd convolution.
-All are trained by one recipe on the same examples, once for each seed; the error is that on the test set after the
+Each network has two stages of 3x3 convolutions with ReLU, max pooling by 2 after each, and one fully connected layer;
+its width is the one whose number of parameters is closest to the budget. The first stage has the odd convolution. All
+are trained with the same recipe on the same examples, once for each seed. The error is that on the test split after the
 last epoch.
 
-`python -m benchmarks.deeper_vs_wider` takes the bundled digits, `--data-set mnist --examples 5000` a part of MNIST. It
-prints a Markdown table, and what it is doing on stderr.
+`python -m benchmarks.deeper_vs_wider` uses the bundled digits, `--data-set mnist --examples 5000` a part of MNIST. It
+prints a Markdown table to stdout, and progress to stderr.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ train {{
 """
 
 
-class Outcome(NamedTuple):
-    """One depth: the network, the error of each seed in per cent, seconds an epoch."""
+class DepthResult(NamedTuple):
+    """The result for one depth: the network, the error of each seed in per cent, seconds per epoch."""
 
     depth: int
     width: int
@@ -81,7 +81,7 @@ def network_of(depth: int, width: int, given: argparse.Namespace, seed: int) -> 
 
 
 def fitting(depth: int, given: argparse.Namespace) -> int:
-    """The width at which a network of this depth comes nearest to the budget."""
+    """The width at which a network of this depth is closest to the budget of parameters."""
 
     def parameters(width: int) -> int:
         return network_of(depth, width, given, 0).require_graph().total_parameters
@@ -92,7 +92,7 @@ def fitting(depth: int, given: argparse.Namespace) -> int:
     return min((width, width + 1), key=lambda w: abs(parameters(w) - given.parameters))
 
 
-def measure(depth: int, given: argparse.Namespace, data: Dataset) -> Outcome:
+def measure(depth: int, given: argparse.Namespace, data: Dataset) -> DepthResult:
     width = fitting(depth, given)
     errors, begun = [], time.perf_counter()
     for seed in range(given.seeds):
@@ -104,26 +104,30 @@ def measure(depth: int, given: argparse.Namespace, data: Dataset) -> Outcome:
         errors.append(100 * (1 - score.accuracy))
         print(f"depth {depth}, width {width}, seed {seed}: error {errors[-1]:.2f} %", file=sys.stderr)
     seconds = (time.perf_counter() - begun) / given.seeds / given.epochs
-    return Outcome(depth, width, network, errors, seconds)
+    return DepthResult(depth, width, network, errors, seconds)
 
 
 def examples(given: argparse.Namespace) -> Dataset:
-    """The data set with as many training examples as asked for, drawn from seed 0."""
+    """The data set with `--examples` training examples, drawn with seed 0."""
     whole = load(given.data_set, given.data, lambda line: print(line, file=sys.stderr))
     count = min(given.examples or len(whole.train), len(whole.train))
     chosen = np.sort(np.random.default_rng(0).permutation(len(whole.train))[:count])
-    return Dataset(whole.name, whole.classes, whole.train.part(chosen), whole.test)
+    return Dataset(whole.name, whole.classes, whole.train.select(chosen), whole.test)
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data-set", choices=tuple(KNOWN), default="digits")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the data set (or CNNC_DATA)")
-    parser.add_argument("--examples", type=int, default=0, metavar="N", help="training examples (all)")
-    parser.add_argument("--parameters", type=int, default=8_000, metavar="N", help="the budget (8,000)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="Folder of the data set. Default: CNNC_DATA.")
+    parser.add_argument(
+        "--examples", type=int, default=0, metavar="N", help="Number of training examples. Default: all."
+    )
+    parser.add_argument(
+        "--parameters", type=int, default=8_000, metavar="N", help="Budget of parameters. Default: 8,000."
+    )
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 3, 4, 6, 8], metavar="N")
     parser.add_argument("--epochs", type=int, default=20, metavar="N")
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each network (5)")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="Training runs of each network. Default: 5.")
     return parser.parse_args()
 
 
@@ -132,15 +136,15 @@ def main() -> None:
     data = examples(given)
     count, tests = len(data.train), len(data.test)
     print(f"{data.name}: {count:,} examples, {given.epochs} epochs, {given.seeds} seeds; {tests:,} test examples\n")
-    print("| convolutions | width | parameters | MACs | test error (mean ± deviation) | seconds an epoch |")
+    print("| convolutions | width | parameters | MACs | test error (mean ± standard deviation) | seconds per epoch |")
     print("|---|---|---|---|---|---|")
     for depth in given.depths:
-        found = measure(depth, given, data)
-        graph = found.network.require_graph()
-        spread = stdev(found.errors) if len(found.errors) > 1 else 0.0
+        result = measure(depth, given, data)
+        graph = result.network.require_graph()
+        spread = stdev(result.errors) if len(result.errors) > 1 else 0.0
         print(
-            f"| {found.depth} | {found.width} | {graph.total_parameters:,} | {graph.total_macs:,} "
-            f"| {mean(found.errors):.2f} ± {spread:.2f} % | {found.seconds:.1f} |",
+            f"| {result.depth} | {result.width} | {graph.total_parameters:,} | {graph.total_macs:,} "
+            f"| {mean(result.errors):.2f} ± {spread:.2f} % | {result.seconds:.1f} |",
             flush=True,
         )
 

@@ -1,8 +1,9 @@
-"""The exported graph on onnxruntime, beside PyTorch's export of the same network.
+"""Measures exported graphs on onnxruntime: cnnc's export and PyTorch's exports of the same network.
 
-In: networks of nets/. Out: for each, the file's bytes, the latency at batch 1 and the examples a second at batch 64.
-One process measures one file, `python -m benchmarks.graphs FILE`, and another writes it: `... WHO NET FILE`. WHO is
-cnnc, torch (its exporter by TorchScript, which writes the smaller files) or torch-new (its default).
+In: networks of nets/. Out: for each, the size of the file in bytes, the latency at batch 1 in milliseconds, and the
+examples per second at batch 64. `python -m benchmarks.graphs WHO NET FILE` writes a file, `python -m benchmarks.graphs
+FILE` measures it in another process. WHO is cnnc, torch (PyTorch's TorchScript exporter, which writes smaller files) or
+torch-new (PyTorch's default exporter).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ NAMES = ("lenet5", "convnetjs", "vgg", "resnet20", "separable")
 
 
 def write(who: str, name: str, path: Path) -> None:
-    """Writes the network with weights drawn at random."""
+    """Exports the network with random weights."""
     if who == "cnnc":
         from cnnc.network import load
         from cnnc.onnx.emit.verify import random_weights
@@ -33,7 +34,9 @@ def write(who: str, name: str, path: Path) -> None:
     import torch
 
     net = peer(name)
-    for part in net.module.modules():  # as after training: biases of 0 alone would be stored once for all layers
+    for (
+        part
+    ) in net.module.modules():  # random, as after training: equal biases of 0 would be stored once for all layers
         if isinstance(part, torch.nn.BatchNorm2d):
             for tensor in (part.weight.data, part.bias.data, part.running_mean, part.running_var):
                 tensor.uniform_(0.5, 1.5)
@@ -49,7 +52,7 @@ def write(who: str, name: str, path: Path) -> None:
 
 
 def measure(path: Path) -> dict[str, float]:
-    """Latency in milliseconds and throughput, on two threads at most."""
+    """Latency at batch 1 (milliseconds) and throughput at batch 64 (examples per second), on two threads."""
     import numpy as np
     import onnxruntime as ort
 
@@ -57,9 +60,9 @@ def measure(path: Path) -> dict[str, float]:
     options.intra_op_num_threads = 2
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
-    said = session.get_modelmeta().custom_metadata_map
+    metadata = session.get_modelmeta().custom_metadata_map
     found: dict[str, float] = {"bytes": path.stat().st_size}
-    found["metadata"] = sum(len(text.encode()) for pair in said.items() for text in pair)
+    found["metadata"] = sum(len(text.encode()) for pair in metadata.items() for text in pair)
     for batch, key in ((1, "latency"), (64, "rate")):
         feed = {entry.name: np.random.default_rng(0).random((batch, *entry.shape[1:]), np.float32)}
         times: list[float] = []

@@ -1,8 +1,8 @@
-"""What int8 gains on onnxruntime, layer by layer and for whole networks: `python -m benchmarks.int8 [FILE.cnn ...]`.
+"""Measures the speed of int8 on onnxruntime, for single layers and networks: `python -m benchmarks.int8 [FILE.cnn ...]`.
 
-Each network stands there in float32, with everything in int8 that can be, and as `cnnc export --int8` places it (see
-cnnc/onnx/quantize/placement.py). The three take turns, one example at a time on one thread; the median of a turn, and of the
-turns the least. Weights and input are random: accuracy is not looked at.
+Each network is measured in float32, with all layers in int8 that can be, and as `cnnc export --int8` places int8 (see
+cnnc/onnx/quantize/placement.py). The three take turns, with batch 1 on one thread; a time is the least over all turns of
+the median of a turn. Weights and input are random; accuracy is not measured.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ EXAMPLES, TURNS = 16, 9
 
 
 def models(network: Network, folder: Path) -> list[onnx.ModelProto]:
-    """The network in float32, all in int8, and as it is exported."""
-    quantize.MAX_RELATIVE_ERROR = float("inf")  # weights that were never trained need not agree
+    """The model in float32, all in int8, and as exported."""
+    quantize.MAX_RELATIVE_ERROR = float("inf")  # untrained weights need not pass the accuracy check
     graph = network.require_graph()
     export(network, random_weights(graph, 0), folder / "float.onnx")
     whole = onnx.load(folder / "float.onnx")
@@ -56,7 +56,7 @@ def models(network: Network, folder: Path) -> list[onnx.ModelProto]:
     images = []
     for node in graph.inputs:
         assert isinstance(node.op, Input)
-        assert node.op.fed().dtype == "float32", "only networks that take numbers"
+        assert node.op.fed().dtype == "float32", "only networks with float32 inputs can be measured"
         images.append(random.random((EXAMPLES, *node.type.shape), np.float32))
     split = Split(tuple(images), ())
     examples = CalibrationExamples(split, split, split)
@@ -64,7 +64,7 @@ def models(network: Network, folder: Path) -> list[onnx.ModelProto]:
 
 
 def race(contenders: list[onnx.ModelProto]) -> list[float]:
-    """Seconds a call of each."""
+    """Seconds per call of each model."""
     sessions = [Session(model.SerializeToString(), "model", "cpu", threads=1) for model in contenders]
     feeds = random_feeds(sessions[0], 1, {})
     found: list[list[float]] = [[] for _ in sessions]
@@ -76,14 +76,16 @@ def race(contenders: list[onnx.ModelProto]) -> list[float]:
                 start = time.perf_counter()
                 session.run(feeds)
                 taken.append(time.perf_counter() - start)
-            if turn:  # the first warms up
+            if turn:  # the first turn warms up
                 kept.append(median(taken))
     return [min(turns) for turns in found]
 
 
 def main(files: list[str]) -> None:
     named = {Path(file).stem: load(Path(file)) for file in files} or {text: check(text) for text in LAYERS}
-    print("| network | float32, µs | all in int8, µs | as exported, µs | the part of float32's time | of its bytes |")
+    print(
+        "| network | float32, µs | all in int8, µs | as exported, µs | time relative to float32 | size relative to float32 |"
+    )
     print("|---|---|---|---|---|---|")
     for name, network in named.items():
         with TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
-"""Each convolution kernel's rate beside that of a matrix product, on one core.
+"""Measures the convolution kernels on one core, compared with a matrix product.
 
-In: shapes. Out: GFLOP/s, counted as those of the plain convolution whatever way it is computed, of forward, input
-gradient and weight gradient; and the roofline: the rate of a large product, and the bandwidth of a copy.
+In: shapes. Out: GFLOP/s of forward pass, input gradient and weight gradient, counting the operations of a direct
+convolution whatever the algorithm; and the roofline: the rate of a large matrix product, and the bandwidth of a copy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
 
 
 class Shape(NamedTuple):
-    """A convolution of square images: channels, size, outputs, kernel, stride, padding, groups."""
+    """A convolution of square images: channels, image size, outputs, kernel, stride, padding, groups."""
 
     c: int
     m: int
@@ -51,7 +51,7 @@ BATCH = 32
 
 
 def best(work: Callable[[], object], rounds: int = 7) -> float:
-    """The shortest of several times, in seconds."""
+    """The shortest of several measurements, in seconds."""
     times = []
     for _ in range(rounds):
         begun = time.perf_counter()
@@ -61,7 +61,7 @@ def best(work: Callable[[], object], rounds: int = 7) -> float:
 
 
 def rates(shape: Shape) -> tuple[float, float, float]:
-    """GFLOP/s of forward, input gradient and weight gradient."""
+    """GFLOP/s of forward pass, input gradient and weight gradient."""
     out = (shape.m + 2 * shape.p - shape.k) // shape.s + 1
     g = Geometry((shape.k,) * 2, (shape.s,) * 2, (1, 1), ((shape.p,) * 2,) * 2, (out, out))
     random = np.random.default_rng(0)
@@ -77,7 +77,7 @@ def rates(shape: Shape) -> tuple[float, float, float]:
 
 
 def roofline() -> tuple[float, float]:
-    """GFLOP/s of a product of 1024 x 1024 matrices, and GB/s (read and written) of a copy of 64 MB."""
+    """GFLOP/s of a product of 1024x1024 matrices, and GB/s (read plus written) of a copy of 64 MB."""
     a = np.random.default_rng(0).random((1024, 1024), np.float32)
     made, source = np.empty_like(a), np.zeros(1 << 24, np.float32)
     target = np.empty_like(source)
@@ -87,7 +87,7 @@ def roofline() -> tuple[float, float]:
 
 
 def measure() -> dict[str, object]:
-    """All of it, as plain data."""
+    """All measurements, as JSON-compatible data."""
     keep_memory()
     with one_blas_thread():
         product, copy = roofline()
@@ -96,7 +96,7 @@ def measure() -> dict[str, object]:
 
 
 def text(found: dict[str, object]) -> str:
-    """The table, with each rate's share of the product's."""
+    """The measurements as a Markdown table, with each rate relative to the matrix product."""
     product, kernels = found["product"], found["kernels"]
     assert isinstance(product, float)
     assert isinstance(kernels, dict)

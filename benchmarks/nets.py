@@ -1,7 +1,7 @@
-"""The networks that are measured: in our language in nets/, and the same in PyTorch.
+"""The networks of the benchmarks: as .cnn files in nets/, and the same in PyTorch.
 
-In: a name. Out: a `Network` with made-up data, or a `torch.nn.Module` with the shape of its input. PyTorch is
-imported only where it is asked for.
+In: a name. Out: the batch size of the .cnn file's recipe, or a `torch.nn.Module` with the shape of its input. PyTorch is
+imported only when a module is requested.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ NAMES = tuple(sorted(path.stem for path in NETS.glob("*.cnn")))
 
 
 def batch_of(name: str) -> int:
-    """The batch that a network is trained with, ours and its peer."""
+    """The batch size that a network and its peer are trained with."""
     from cnnc.network import load
     from cnnc.recipe.recipe import require
 

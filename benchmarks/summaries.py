@@ -1,6 +1,6 @@
-"""torchinfo's summary of the networks that `cnnc check` is timed with: `python -m benchmarks.summaries`.
+"""Measures torchinfo's summary of the networks that `cnnc check` is measured with: `python -m benchmarks.summaries`.
 
-Out: one JSON object, seconds by network, the shorter of two runs.
+Out: one JSON object with seconds by network, the shorter of two runs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def resnet50() -> Any:
 
 
 def long(count: int) -> Any:
-    """As many layers, in pairs of a convolution and a ReLU."""
+    """A network of `count` layers, convolutions and ReLUs in turn."""
     from torch import nn
 
     return nn.Sequential(*(layer for _ in range(count // 2) for layer in (nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())))

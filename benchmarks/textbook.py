@@ -1,7 +1,7 @@
-"""The network of a beginner's course: LeNet-5 in NumPy, with im2col of the whole batch, channels first.
+"""A textbook implementation for comparison: LeNet-5 in NumPy, with im2col of the whole batch, channels first.
 
-Columns (C·k·k, OH·OW·N) are gathered by an index for each of their elements, the product makes all outputs at once,
-and np.add.at puts gradients back where they came from. It is what users would have written themselves.
+Fancy indexing gathers the columns (C·k·k, OH·OW·N), one matrix product computes all outputs, and np.add.at scatters the
+gradients back. It is what users of NumPy typically write themselves.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Conv:
         self.k, self.p = k, p
 
     def places(self, shape: tuple[int, ...]) -> tuple[NDArray[np.int64], ...]:
-        """For each element of the columns of one image: its channel, row and column in the padded image."""
+        """The channel, row and column in the padded image of each element of the columns, for one image."""
         channels, k = shape[1], self.k
         high, wide = (m + 2 * self.p - k + 1 for m in shape[2:])
         c, a, b = (axis.reshape(-1, 1) for axis in np.mgrid[:channels, :k, :k])
@@ -54,7 +54,7 @@ class Conv:
 
 
 def pool(x: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Max pooling by 2, and where the maxima were."""
+    """Max pooling by 2, and the mask of the maxima."""
     n, c, h, w = x.shape
     blocks = x.reshape(n, c, h // 2, 2, w // 2, 2)
     y = blocks.max((3, 5))
@@ -68,7 +68,7 @@ def unpool(g: Array, mask: NDArray[np.bool_]) -> Array:
 
 
 def measure(name: str, seconds: float, timed: Callable[[Callable[[], object], float], float]) -> dict[str, float]:
-    """Examples a second, with batches of 64. Only LeNet-5 is written out."""
+    """Examples per second with batches of 64, and peak memory in bytes. Raises ValueError for networks but LeNet-5."""
     from cnnc.core.process_memory import MemoryMeter
 
     if name != "lenet5":

@@ -1,8 +1,8 @@
-"""One process of the training benchmark: `python -m benchmarks.train WHO NET SECONDS`, which prints one JSON object.
+"""One process of the training benchmark: `python -m benchmarks.train WHO NET SECONDS` prints one JSON object.
 
-WHO is `cnnc`, `torch`, `torch-last` (channels last) or `textbook` (im2col as textbooks have it, in NumPy). A step is
-forward, loss, backward and update by SGD with momentum, with examples drawn once. Out: examples a second (the median
-step), and the most memory that the process held with its workers, in bytes.
+WHO is `cnnc`, `torch`, `torch-last` (channels last) or `textbook` (textbook im2col in NumPy). A step consists of forward
+pass, loss, backward pass and an update by SGD with momentum; every step uses the same random examples. Out: examples per
+second (from the median step), and the peak memory of the process and its workers, in bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.nets import NETS, batch_of, peer
 
 
 def timed(step: Callable[[], object], seconds: float) -> float:
-    """The median time of a step, in seconds, after two for warming up."""
+    """The median time of a step, in seconds, after two steps to warm up."""
     step()
     step()
     times: list[float] = []
@@ -34,7 +34,7 @@ def timed(step: Callable[[], object], seconds: float) -> float:
 
 
 def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
-    """A training run's own steps."""
+    """Measures steps of a cnnc training run."""
     from cnnc.core.process_memory import MemoryMeter
     from cnnc.network import load
     from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
@@ -48,7 +48,7 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
     with TemporaryDirectory() as folder:
         run = start(network, dataset(network, batch), Path(folder))
         with one_blas_thread(), worker_processes(run):
-            examples = run.train.part(np.arange(batch))
+            examples = run.train.select(np.arange(batch))
             inputs, targets = (
                 tuple(np.asarray(column[:]) for column in side) for side in (examples.inputs, examples.targets)
             )
@@ -60,7 +60,7 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
 
 
 def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
-    """PyTorch in eager mode, on as many threads."""
+    """Measures PyTorch in eager mode, on as many threads as cnnc; `last` uses channels-last tensors."""
     import torch
 
     from cnnc.core.process_memory import MemoryMeter

@@ -12,7 +12,7 @@ from cnnc.cli.options import json_option, parse_sizes, sizes_option
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
-    from cnnc.onnx.importer.importer import Imported
+    from cnnc.onnx.importer.importer import ImportedNetwork
     from cnnc.onnx.importer.verify import Agreement
 
 
@@ -39,7 +39,7 @@ def import_(
     """Translate an ONNX model into a network file (.cnn) and its weights (.safetensors)."""
     from cnnc.onnx.importer.importer import import_model, save
     from cnnc.onnx.importer.recognize.layers import NotImported
-    from cnnc.onnx.importer.verify import prove
+    from cnnc.onnx.importer.verify import verify_import
 
     file = out or Path(model.with_suffix(".cnn").name)
     if file.suffix != ".cnn":
@@ -50,7 +50,7 @@ def import_(
         )
     try:
         imported = import_model(model, file, at=parse_sizes(at), flat=flat)
-        agreement = prove(imported, model) if verify else None
+        agreement = verify_import(imported, model) if verify else None
     except NotImported as error:
         if json:
             say_json({"model": str(model), "refused": [c._asdict() for c in error.causes]})
@@ -63,7 +63,9 @@ def import_(
         _report(imported, agreement, file, weights)
 
 
-def _as_dict(imported: Imported, agreement: Agreement | None, model: Path, file: Path, weights: Path) -> dict[str, Any]:
+def _as_dict(
+    imported: ImportedNetwork, agreement: Agreement | None, model: Path, file: Path, weights: Path
+) -> dict[str, Any]:
     graph = imported.network.require_graph()
     return {
         "model": str(model),
@@ -71,7 +73,7 @@ def _as_dict(imported: Imported, agreement: Agreement | None, model: Path, file:
         "weights": str(weights),
         "opset": imported.model.opset,
         "producer": imported.model.producer,
-        "nodes": len(imported.model.steps),
+        "nodes": len(imported.model.nodes),
         "layers": len(graph.nodes),
         "params": graph.total_parameters,
         "buffers": graph.total_buffers,
@@ -86,7 +88,7 @@ def _as_dict(imported: Imported, agreement: Agreement | None, model: Path, file:
     }
 
 
-def _report(imported: Imported, agreement: Agreement | None, file: Path, weights: Path) -> None:
+def _report(imported: ImportedNetwork, agreement: Agreement | None, file: Path, weights: Path) -> None:
     """Prints what was read, the totals of the network, names that changed, and the files written."""
     network, graph = imported.network, imported.network.require_graph()
     structures = [f"{imported.blocks} block{'s' if imported.blocks > 1 else ''}"] if imported.blocks else []
@@ -94,7 +96,7 @@ def _report(imported: Imported, agreement: Agreement | None, file: Path, weights
     grouped = f", with {' and '.join(structures)}" if structures else ""
     macs = f", {graph.total_macs:,} MACs" if network.survey is None else ""
     buffers = f" and {graph.total_buffers:,} buffers" if graph.total_buffers else ""
-    say(f"read {len(imported.model.steps):,} nodes of opset {imported.model.opset}")
+    say(f"read {len(imported.model.nodes):,} nodes of opset {imported.model.opset}")
     say(f"{network.name}: {len(graph.nodes):,} layers{grouped}; {graph.total_parameters:,} parameters{buffers}{macs}")
     for old_name, name in [*imported.inputs.items(), *zip(imported.model.outputs, imported.outputs, strict=True)]:
         if old_name != name:

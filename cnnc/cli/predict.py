@@ -13,7 +13,7 @@ from cnnc.cli.options import PROVIDER, ProviderChoice, json_option
 from cnnc.diagnostics import CnncError, Exit, nearest
 
 if TYPE_CHECKING:
-    from cnnc.data.prediction_inputs import Entry, Examples
+    from cnnc.data.prediction_inputs import InputSpec, PredictionInputs
     from cnnc.onnx.run.predictions import Prediction
 
 
@@ -90,7 +90,7 @@ def predict(
     raise typer.Exit(status)
 
 
-def _sources(files: list[Path], text: list[str], inputs: list[str], known: list[Entry]) -> Iterator[_Source]:
+def _sources(files: list[Path], text: list[str], inputs: list[str], known: list[InputSpec]) -> Iterator[_Source]:
     """The sources in order: files, sentences, and one source for the files of --input. Raises CnncError E010."""
     for path in files:
         yield _Source(str(path), path.stem if str(path) != "-" else "stdin", {"": path})
@@ -116,7 +116,7 @@ def _sources(files: list[Path], text: list[str], inputs: list[str], known: list[
     yield _Source(" ".join(map(str, named.values())), "-".join(path.stem for path in named.values()), named)
 
 
-def _read(source: _Source, known: list[Entry]) -> Examples:
+def _read(source: _Source, known: list[InputSpec]) -> PredictionInputs:
     from cnnc.data.prediction_inputs import read_each, read_file, read_sentences
 
     if source.text is None and "" not in source.inputs:

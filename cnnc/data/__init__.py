@@ -1,10 +1,10 @@
-"""Data sets by name.
+"""Loads data sets by name: `load("mnist")`.
 
-In: the name of a data set and, if the user gave one, a folder; for data of the user's own (`images`, `npz`, `text`,
-`series`) the path that the text names, and what the network takes. Out: a `Dataset`, whose columns are in memory or
-read as they are indexed. `catalog` tells the classes and the shape of the public ones without opening them. Importing
-this package loads neither NumPy nor any reader: each is imported when it is first called. Scaling to floating point,
-shuffling and batches belong to training.
+In: the name of a data set and, optionally, the folder given with `--data`; for user data (`images`, `npz`, `text`,
+`series`) also the path in the source file and the types of the network's inputs. Out: a `Dataset`, whose columns are in
+memory or read when they are indexed. `catalog` lists classes and shapes of the public data sets without opening them.
+Importing this package loads neither NumPy nor any reader; each reader is imported on its first use. Scaling to floating
+point, shuffling and batching are part of training.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ __all__ = ["KNOWN", "READERS", "DataFacts", "Request", "load"]
 Report = Callable[[str], None]
 
 
-def quiet(line: str) -> None:
-    """Reports to nobody."""
+def ignore_report(line: str) -> None:
+    """A `Report` that drops every line."""
 
 
 class Request(Record):
-    """What is to be read, and for whom.
+    """What a reader needs to know about the request and the network.
 
-    `folder` is what the user gave for `--data`; `path` the file or folder that the text names (`images "photos"`), as
-    written; `inputs` the types of the network's inputs, which pictures are brought to the size of; `classes` the
-    number of its classes, which must be that of the data (0: unknown, or it asks for none, as an autoencoder);
-    `test` and `seed` say what share to hold back where the data has no test set.
+    `folder` is the argument of `--data`; `path` the file or folder in the source (`data images "photos"`), as written;
+    `report` receives the lines that describe what was read. `inputs` are the types of the network's inputs, to whose
+    size images are resized; `classes` is the network's number of classes, which must be that of the data (0: unknown,
+    or not a classifier). `test` is the fraction of examples that becomes the test split where the data have none, drawn
+    with `seed`.
 
-    `input_names` and `output_names` are those of the network, by which `npz` finds its arrays; `ignore` is a label
-    that does not count (`loss cross_entropy ignore=255`); `vocabulary_size` is how many integers the embed layer
-    knows, the two of padding and of unknown words included (0: as many as there are words); `vocabulary` are the words
-    of a network that was trained before, which then are those of the data.
+    `input_names` and `output_names` are those of the network, by which `npz` selects arrays; `ignore` is a label that
+    does not count (`loss cross_entropy ignore=255`); `vocabulary_size` is the `vocab` of the embed layer, padding and
+    unknown words included (0: no limit); `vocabulary` holds the words of a network that was trained before, which
+    replace those of the data.
     """
 
     folder: Path | None = None
-    report: Report = quiet
+    report: Report = ignore_report
     path: str | None = None
     inputs: tuple[TensorType, ...] = ()
     classes: int = 0
@@ -62,7 +63,7 @@ def _digits(request: Request) -> Dataset:
     from cnnc.data import digits
 
     if request.folder is not None:
-        request.report(f"digits comes with cnnc; nothing is read from {request.folder}")
+        request.report(f"digits comes with cnnc; {request.folder} is not read")
     return digits.read()
 
 
@@ -120,12 +121,12 @@ READERS: dict[str, Callable[[Request], Dataset]] = {
 }
 
 
-def load(name: str, folder: Path | None = None, report: Report = quiet, **more: Any) -> Dataset:
+def load(name: str, folder: Path | None = None, report: Report = ignore_report, **more: Any) -> Dataset:
     """Reads a data set; `more` are the other fields of `Request`.
 
-    `folder` is where the user says its files are; without it they are searched for, and fetched where they can be.
-    `report` gets a line of text for each thing that takes time. Raises E601 for an unknown name, E602 for bad files,
-    E603 where the files are not found and cannot be fetched.
+    `folder` holds the files; without it they are searched for and, for public data sets, downloaded. `report` receives
+    one line of text for each step that takes time. Raises CnncError E601 for an unknown name, E602 for invalid files,
+    E603 where files are missing and cannot be downloaded.
     """
     reader = READERS.get(name)
     if reader is None:

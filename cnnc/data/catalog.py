@@ -1,8 +1,7 @@
-"""What is known of a data set before it is opened.
+"""Facts about the public data sets that are known without opening them: `KNOWN`.
 
-In: nothing. Out: `KNOWN`, the classes and the image shape of every public data set by name, so that a network can be
-compared with its data set without reading it. It needs no NumPy. The readers take their class names from here. Data
-of the user's own (`images`, `npz`, `text`, `series`) are known only once they are read.
+They let a network be compared with its data set before anything is read, without NumPy. The readers take their class
+names from here. User data (`images`, `npz`, `text`, `series`) are not listed: their facts are known once they are read.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """The names of the classes, in the order of their labels, and the shape of one sample, channels first."""
+    """The names of the classes in the order of their labels, and the shape of one example, channels first."""
 
     classes: tuple[str, ...]
     shape: tuple[int, ...]

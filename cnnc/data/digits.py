@@ -1,12 +1,12 @@
 """The handwritten digits that come with cnnc: 1,797 grey images of 8x8 pixels.
 
 In: the two IDX files in the folder `digits` of this package; its README.md gives their source and licence. Out: a
-`Dataset`. The files hold 17 grey levels, 0 to 16; they are spread over 0 to 255, so that pixel / 255 is 0 to 1 as it
-is for every other data set.
+`Dataset`. The files hold 17 grey levels, 0 to 16; they are scaled to 0 to 255, so that pixel / 255 is 0 to 1 as in every
+other data set.
 
-The last 360 images, a fifth, are the test split. The images stand in the order in which their writers gave them, so
-most of the writers in the test split wrote nothing in the training split. A random split would put digits of one hand
-on both sides and report a better accuracy than new writers would see.
+The last 360 images, a fifth, are the test split. The images are ordered by writer, so most writers of the test split do
+not occur in the training split. A random split would put digits of the same writer on both sides and report a better
+accuracy than new writers would see.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _LEVELS = 16
 
 
 def read() -> Dataset:
-    """The bundled digits: 1,437 for training and 360 for the test."""
+    """Reads the bundled digits: 1,437 training and 360 test images."""
     facts = KNOWN["digits"]
     names = ("images-idx3-ubyte.gz", "labels-idx1-ubyte.gz")
-    images = with_channel(spread(_read(names[0], IMAGES)))
+    images = with_channel(scale_levels(_read(names[0], IMAGES)))
     everything = make_split(images, _read(names[1], LABELS), facts, *names)
-    places = np.arange(len(everything))
-    train, test = everything.part(places[:-TEST_IMAGES]), everything.part(places[-TEST_IMAGES:])
+    indices = np.arange(len(everything))
+    train, test = everything.select(indices[:-TEST_IMAGES]), everything.select(indices[-TEST_IMAGES:])
     return Dataset("digits", facts.classes, train, test)
 
 
-def spread(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey levels 0 to 16 as 0 to 255."""
+def scale_levels(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Scales grey levels 0 to 16 to 0 to 255."""
     scaled = (levels.astype(np.int64) * 255 + _LEVELS // 2) // _LEVELS  # level * 255 / 16, rounded
     return scaled.astype(np.uint8)
 

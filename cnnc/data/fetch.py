@@ -1,10 +1,10 @@
-"""Finds the files of a data set on the disk, or fetches them.
+"""Finds the files of a public data set on the disk, or downloads them.
 
-In: the names, sizes, SHA-256 sums and mirrors of a data set's files, and a folder if the user gave one. Out: the
-paths of the files, in order. A folder that the user gave is the only place searched. Without one these are, in order:
-the folder of the variable CNNC_DATA, then the user's cache; in the end the files are fetched into the cache. A fetched
-file is compared with its sum before it takes its name there; a file that was found is taken as it is. Only the cache
-is ever written to. Every failure is one E603 that says how to go on.
+In: `DataFiles` (names, sizes, SHA-256 checksums and mirrors), and the folder given with `--data`, if any. Out: the paths
+of the files, in order. A given folder is the only one searched. Otherwise the folder CNNC_DATA is searched, then the
+user's cache, into which missing files are downloaded. A download is compared with its checksum before it gets its name
+in the cache; a file found on the disk is used as it is. Only the cache is written to. Every failure is one E603 whose
+help says what to do.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from cnnc.core.files import make_folder, write_atomic
 from cnnc.diagnostics import CnncError
 
 VARIABLE = "CNNC_DATA"
-"""The environment variable that names the folder of the user's data sets."""
+"""The environment variable that names the folder of data sets."""
 
 TIMEOUT = 10.0
-"""The seconds that a mirror may be silent."""
+"""Seconds to wait for an answer of a mirror."""
 
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """A file as the mirrors hold it."""
+class RemoteFile:
+    """A file on the mirrors; `size` is in bytes."""
 
     name: str
     size: int
@@ -42,129 +42,131 @@ class File:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names it may have on the disk: its own, and that without `.gz`."""
+        """The names it may have on the disk: with and without `.gz`."""
         plain = self.name.removesuffix(".gz")
         return (self.name,) if plain == self.name else (self.name, plain)
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
-    """The files of a data set, and the addresses, ending in a slash, where each of them is found.
+class DataFiles:
+    """The files of a data set; `mirrors` are URLs of folders, ending in a slash, that hold all of them.
 
-    `aliases` are further names that a folder of theirs may have.
+    `name` and `aliases` are the names that a subfolder with the files may have.
     """
 
     name: str
-    files: tuple[File, ...]
+    files: tuple[RemoteFile, ...]
     mirrors: tuple[str, ...]
     aliases: tuple[str, ...] = ()
 
-    def folders(self, place: Path) -> tuple[Path, ...]:
-        """Where they may lie, given a place: in it, or in a subfolder of their name."""
-        return (place, *(place / name for name in (self.name, *self.aliases)))
+    def folders(self, root: Path) -> tuple[Path, ...]:
+        """The folders that may hold them: `root`, and its subfolders with their names."""
+        return (root, *(root / name for name in (self.name, *self.aliases)))
 
 
 class _MirrorError(Exception):
-    """A mirror did not give the file; the text says why."""
+    """A mirror did not deliver the file; the message says why."""
 
 
-def obtain(wanted: Files, folder: Path | None, report: Report) -> tuple[Path, ...]:
-    """The paths of the wanted files, in order: found, or fetched into the user's cache. Raises E603."""
+def find_or_fetch(data_files: DataFiles, folder: Path | None, report: Report) -> tuple[Path, ...]:
+    """The paths of the files, in order; missing files are downloaded into the cache. Raises CnncError E603, E902."""
     if folder is not None:
-        found = find(wanted, folder)
-        if found is None:
-            raise _not_in(wanted, folder)
-        return found
-    for place in places(wanted.name):
-        found = find(wanted, place)
-        if found is not None:
-            return found
-    return fetch_all(wanted, report)
+        paths = find(data_files, folder)
+        if paths is None:
+            raise _missing_files_error(data_files, folder)
+        return paths
+    for searched in search_folders(data_files.name):
+        paths = find(data_files, searched)
+        if paths is not None:
+            return paths
+    return fetch_missing(data_files, report)
 
 
-def find(wanted: Files, folder: Path) -> tuple[Path, ...] | None:
-    """The paths of all wanted files in a folder or in its subfolder of the data set's name, or None."""
-    for place in wanted.folders(folder):
-        found = [path for path in (_find_one(file, place) for file in wanted.files) if path is not None]
-        if len(found) == len(wanted.files):
-            return tuple(found)
+def find(data_files: DataFiles, folder: Path) -> tuple[Path, ...] | None:
+    """The paths of all files, in a folder or in one of its subfolders; None where no folder has them all."""
+    for candidate in data_files.folders(folder):
+        paths = [path for path in (_find_one(file, candidate) for file in data_files.files) if path is not None]
+        if len(paths) == len(data_files.files):
+            return tuple(paths)
     return None
 
 
 def cache_folder(name: str) -> Path:
-    """Where the files of a data set are kept once fetched."""
+    """The cache folder of a data set, which downloads go to."""
     from platformdirs import user_cache_path
 
     return user_cache_path("cnnc", appauthor=False) / name
 
 
-def places(name: str) -> list[Path]:
-    """The folders that are searched where the user gave none."""
+def search_folders(name: str) -> list[Path]:
+    """The folders that are searched without `--data`."""
     named = os.environ.get(VARIABLE)
     cache = cache_folder(name)
     return [Path(named), cache] if named else [cache]
 
 
-def _find_one(file: File, folder: Path) -> Path | None:
+def _find_one(file: RemoteFile, folder: Path) -> Path | None:
     return next((folder / name for name in file.names if _is_file(folder / name)), None)
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a folder that may not be entered
+    except OSError:  # a folder without permission to enter
         return False
 
 
-def fetch_all(wanted: Files, report: Report) -> tuple[Path, ...]:
-    """Fetches what the user's cache lacks; the paths of all files there. Raises E603, E902."""
-    searched = " or ".join(str(place) for place in places(wanted.name))
-    report(f"{wanted.name} is not in {searched}: fetching it")
-    cache = cache_folder(wanted.name)
+def fetch_missing(data_files: DataFiles, report: Report) -> tuple[Path, ...]:
+    """Downloads the files that the cache lacks; returns the paths of all. Raises CnncError E603, E902."""
+    searched = " or ".join(str(folder) for folder in search_folders(data_files.name))
+    report(f"{data_files.name} is not in {searched}: downloading it")
+    cache = cache_folder(data_files.name)
     make_folder(cache)
     paths = []
-    for file in wanted.files:
+    for file in data_files.files:
         path = _find_one(file, cache)
         if path is None:
             path = cache / file.name
-            write_atomic(path, _fetch(wanted, file, cache, report))
+            write_atomic(path, _fetch(data_files, file, cache, report))
         paths.append(path)
     return tuple(paths)
 
 
-def _fetch(wanted: Files, file: File, cache: Path, report: Report) -> bytes:
-    """The content of a file from the first mirror that has it right."""
+def _fetch(data_files: DataFiles, file: RemoteFile, cache: Path, report: Report) -> bytes:
+    """The content of a file, from the first mirror that delivers it intact. Raises CnncError E603."""
     failures = []
-    for mirror in wanted.mirrors:
+    for mirror in data_files.mirrors:
         host = urlsplit(mirror).hostname
-        report(f"fetching {file.name} ({file.size:,} bytes) from {host}")
+        report(f"downloading {file.name} ({file.size:,} bytes) from {host}")
         try:
             return _fetch_from(mirror + file.name, file)
         except _MirrorError as failure:
             failures.append(f"{host}: {failure}")
-    raise CnncError.of("E603", f"cannot fetch {file.name} ({'; '.join(failures)})", help=_by_hand(wanted, cache))
+    raise CnncError.of(
+        "E603", f"cannot download {file.name} ({'; '.join(failures)})", help=_manual_instructions(data_files, cache)
+    )
 
 
-def _fetch_from(url: str, file: File) -> bytes:
-    """The content of a file from one address, compared with its size and sum."""
+def _fetch_from(url: str, file: RemoteFile) -> bytes:
+    """The content of a file from one URL, compared with its size and checksum. Raises _MirrorError."""
     try:
         with open_url(url) as response:
             data = response.read(file.size + 1)
     except (OSError, HTTPException) as error:
         raise _MirrorError(_reason(error)) from error
     if len(data) != file.size:
-        found = "more" if len(data) > file.size else f"{len(data):,}"
-        raise _MirrorError(f"expected {file.size:,} bytes, found {found}")
+        received = "more" if len(data) > file.size else f"{len(data):,}"
+        raise _MirrorError(f"expected {file.size:,} bytes, received {received}")
     digest = hashlib.sha256(data).hexdigest()
     if digest != file.sha256:
-        raise _MirrorError(f"expected the SHA-256 {file.sha256}, found {digest}")
+        raise _MirrorError(f"expected SHA-256 {file.sha256}, received {digest}")
     return data
 
 
 def open_url(url: str) -> IO[bytes]:
-    """Opens an address of https and of nothing else, redirections included. Raises OSError, HTTPException."""
+    """Opens an https URL; other schemes are refused, in redirections too. Raises OSError, HTTPException."""
     director = urllib.request.OpenerDirector()
-    for handler in (  # no handler for http, ftp, file or data: those are unknown to this opener
+    for handler in (  # without handlers, http, ftp, file and data are unknown schemes
         urllib.request.ProxyHandler(),
         urllib.request.UnknownHandler(),
         urllib.request.HTTPSHandler(),
@@ -178,7 +180,7 @@ def open_url(url: str) -> IO[bytes]:
 
 def _reason(error: OSError | HTTPException) -> str:
     if isinstance(error, urllib.error.HTTPError):
-        return f"status {error.code}"
+        return f"HTTP status {error.code}"
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
         return "no answer in time"
@@ -187,24 +189,28 @@ def _reason(error: OSError | HTTPException) -> str:
     return str(cause) or type(cause).__name__
 
 
-def _by_hand(wanted: Files, cache: Path) -> str:
-    names = ", ".join(file.name for file in wanted.files)
+def _manual_instructions(data_files: DataFiles, cache: Path) -> str:
+    names = ", ".join(file.name for file in data_files.files)
     return (
-        f"fetch {names} from {' or '.join(wanted.mirrors)} and put them into {cache}, "
-        f"or into a folder of your own and name it with --data FOLDER or with the variable {VARIABLE}"
+        f"download {names} from {' or '.join(data_files.mirrors)} into {cache}, "
+        f"or into another folder and name it with --data FOLDER or the environment variable {VARIABLE}"
     )
 
 
-def _not_in(wanted: Files, folder: Path) -> CnncError:
-    """A folder that the user gave does not hold the files."""
-    places = wanted.folders(folder)
+def _missing_files_error(data_files: DataFiles, folder: Path) -> CnncError:
+    """The E603 of a folder given with `--data` that does not hold the files."""
+    candidates = data_files.folders(folder)
     if not folder.is_dir():
         problem = f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}"
     else:
-        lacking = [file.name for file in wanted.files if not any(_find_one(file, place) for place in places)]
-        searched = " nor ".join(str(place) for place in places)
-        problem = f"neither {searched} holds all files of {wanted.name}"
-        problem += f": there is no {', '.join(lacking)}" if lacking else ": they must be in one folder"
-    names = ", ".join(file.name for file in wanted.files)
-    expected = f"put {names} (or the same unzipped) into {places[0]} or {places[1]}"
-    return CnncError.of("E603", problem, help=f"{expected}, or leave out --data to search elsewhere and fetch them")
+        missing = [
+            file.name for file in data_files.files if not any(_find_one(file, candidate) for candidate in candidates)
+        ]
+        searched = " nor ".join(map(str, candidates))
+        problem = f"neither {searched} holds all files of {data_files.name}"
+        problem += f": {', '.join(missing)} missing" if missing else ": they must be in one folder"
+    names = ", ".join(file.name for file in data_files.files)
+    instruction = f"put {names} (compressed or not) into {candidates[0]} or {candidates[1]}"
+    return CnncError.of(
+        "E603", problem, help=f"{instruction}, or leave out --data to search elsewhere and download them"
+    )

@@ -1,8 +1,8 @@
-"""One picture, for a network to look at; or one that it made.
+"""Reads and writes single image files.
 
-In: a picture's file and the shape that the network takes. Out: arrays (1, C, H, W), uint8. Pillow does the decoding,
-here and nowhere else, so that what `predict` sees is what training saw; every failure leaves as a CnncError, or as
-`NoPicture` from `decode`.
+In: the content of an image file, and the shape (C, H, W) of the network's input. Out: uint8 arrays. Only this module
+uses Pillow, so that prediction decodes images exactly as training does. A failure is a CnncError, or `NotAnImage` from
+`decode_image`.
 """
 
 from __future__ import annotations
@@ -28,129 +28,127 @@ MAX_BYTES = 1 << 28
 T = TypeVar("T")
 
 
-def read_picture(path: Path, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], str]:
-    """A picture as a batch of one (1, C, H, W), and a word on what was done to it ("" for nothing).
+def read_image(path: Path, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], str]:
+    """An image file as a batch of one (1, C, H, W) uint8, and a note if the image was resized, else "".
 
-    Raises CnncError E901 where it cannot be read, E608 where it holds no picture.
+    Raises CnncError E901 where the file cannot be read, E608 where it is not an image, E906 without Pillow.
     """
-    pixels, size = _read(path, lambda data: decode(data, shape))
+    pixels, size = _read(path, lambda data: decode_image(data, shape))
     _, height, width = shape
     note = "" if size == (width, height) else f"{path}: resized from {size[0]}x{size[1]} to {width}x{height}"
     return pixels[None], note
 
 
-def size_of(path: Path) -> tuple[int, int]:
-    """The height and width of a picture, turned as its camera says. Raises CnncError E901, E608."""
-    _, (width, height) = _read(path, lambda data: decode(data, (1, 1, 1)))
+def image_size(path: Path) -> tuple[int, int]:
+    """The height and width of an image file, rotated as its EXIF data say. Raises CnncError E901, E608, E906."""
+    _, (width, height) = _read(path, lambda data: decode_image(data, (1, 1, 1)))
     return height, width
 
 
 def _read(path: Path, read: Callable[[bytes], T]) -> T:
     data = read_bytes(path, MAX_BYTES)
-    require()
+    require_pillow()
     try:
         return read(data)
-    except NoPicture as error:
-        raise CnncError.of("E608", f"{path} is no picture that can be read: {error}") from error
+    except NotAnImage as error:
+        raise CnncError.of("E608", f"{path} cannot be read as an image: {error}") from error
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8], colours: bool = False) -> None:
-    """Writes a grey (H, W) or RGB (H, W, 3) picture whole; with `colours`, numbers of classes (H, W), each in its colour.
+    """Writes a grey (H, W) or RGB (H, W, 3) image atomically; with `colours`, a label map (H, W), one colour per class.
 
     Raises CnncError E902, and E906 without Pillow.
     """
-    require()
+    require_pillow()
     from PIL import Image
 
-    picture = Image.fromarray(pixels)
+    image = Image.fromarray(pixels)
     if colours:
-        picture = picture.convert("P")
-        picture.putpalette(_palette())
-    made = io.BytesIO()
-    picture.save(made, "PNG")
-    write_atomic(path, made.getvalue())
+        image = image.convert("P")
+        image.putpalette(_palette())
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    write_atomic(path, stream.getvalue())
 
 
 def _palette() -> bytes:
-    """256 colours, the first black: hues a golden section apart, so that neighbours differ."""
+    """256 colours: black, then hues that differ by the golden ratio, so that neighbouring classes look different."""
     from colorsys import hsv_to_rgb
 
     hues = [hsv_to_rgb(n * 0.618034 % 1, 0.85, 1 - 0.4 * (n // 16 % 2)) for n in range(1, 256)]
     return bytes(round(255 * part) for colour in [(0, 0, 0), *hues] for part in colour)
 
 
-class NoPicture(Exception):
-    """Bytes that hold no picture; the text says why."""
+class NotAnImage(Exception):
+    """Bytes that are not a readable image; the message says why."""
 
 
-def require() -> None:
+def require_pillow() -> None:
     """Raises CnncError E906 where Pillow is not installed."""
     try:
         import PIL.Image  # noqa: F401
     except ImportError:
-        raise CnncError.of(
-            "E906", "reading pictures needs Pillow", help="pip install 'cnnc[images]', or give it arrays"
-        ) from None
+        raise CnncError.of("E906", "reading images needs Pillow", help="pip install 'cnnc[images]'") from None
 
 
-def decode(data: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """A picture brought to a shape (C, H, W) of one or three channels, and its own width and height.
+def decode_image(data: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """An image converted to a shape (C, H, W) of one or three channels, and its original width and height.
 
-    It is turned as its camera says, made grey or RGB, and resized bilinearly (over all its pixels, where it shrinks;
-    the aspect may change). Of a moving picture this is the first. Threads may call it at once. Raises NoPicture.
+    It is rotated as its EXIF data say, converted to grey or RGB, and resized bilinearly (antialiased where it shrinks;
+    the aspect ratio may change). Of an animation the first frame is read. Thread-safe. Raises NotAnImage.
     """
     channels, height, width = shape
     try:
-        picture, size = _open(data, (width, height))
-        picture = picture.convert("L" if channels == 1 else "RGB")
-        if picture.size != (width, height):
-            picture = picture.resize((width, height), BILINEAR)
-    except NoPicture:
+        image, size = _open(data, (width, height))
+        image = image.convert("L" if channels == 1 else "RGB")
+        if image.size != (width, height):
+            image = image.resize((width, height), BILINEAR)
+    except NotAnImage:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError
-        raise NoPicture(_reason(error)) from error
-    pixels = np.asarray(picture, np.uint8).reshape(height, width, channels)
+        raise NotAnImage(_reason(error)) from error
+    pixels = np.asarray(image, np.uint8).reshape(height, width, channels)
     # (H, W, C) -> (C, H, W)
     return np.ascontiguousarray(np.moveaxis(pixels, -1, 0)), size
 
 
-BILINEAR = 2  # PIL.Image.Resampling.BILINEAR; Pillow is loaded only when a picture is read
+BILINEAR = 2  # PIL.Image.Resampling.BILINEAR; Pillow is imported only when an image is read
 
-# What people keep pictures in. Others of Pillow's decoders start programs or are little tried.
+# Common image formats. Some of Pillow's other decoders start programs or are rarely tested.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those of them that this Pillow knows."""
+    """The formats that the installed Pillow supports."""
     from PIL import Image
 
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _open(data: bytes, wanted: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:
-    """A picture upright and in eight bits, and its own size.
+def _open(data: bytes, target_size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:
+    """An image in upright orientation with 8 bits per channel, and its original (width, height). Raises NotAnImage.
 
-    A JPEG much larger than `wanted` is decoded at half its size or less (never below twice what is wanted).
+    A JPEG much larger than `target_size` is decoded at a half or less of its size, but at least twice the target size.
     """
     from PIL import Image, ImageOps
 
-    with Image.open(io.BytesIO(data), formats=_formats()) as picture:
-        size = picture.size
+    with Image.open(io.BytesIO(data), formats=_formats()) as image:
+        size = image.size
         limit = Image.MAX_IMAGE_PIXELS
         if limit is not None and size[0] * size[1] > limit:
-            raise NoPicture(f"{size[0]}x{size[1]} are more than {limit:,} pixels")
-        side = 2 * max(wanted)  # turned pictures exchange width and height
-        picture.draft(None, (side, side))
-        picture.load()
-        if picture.mode.startswith("I"):  # sixteen bits, which convert would cut off
-            high = np.clip(np.asarray(picture).astype(np.int64) >> 8, 0, 255)
+            raise NotAnImage(f"{size[0]}x{size[1]} is more than {limit:,} pixels")
+        side = 2 * max(target_size)  # rotation may exchange width and height
+        image.draft(None, (side, side))
+        image.load()
+        if image.mode.startswith("I"):  # 16 bits, which convert would clip
+            high = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255)
             return Image.fromarray(high.astype(np.uint8)), size
-        upright: Image.Image = picture
-        with suppress(Exception):  # an EXIF block may be broken where the picture is not
-            upright = ImageOps.exif_transpose(picture)
-        return upright, size if upright.size == picture.size else size[::-1]
+        upright: Image.Image = image
+        with suppress(Exception):  # the EXIF data may be damaged where the image is not
+            upright = ImageOps.exif_transpose(image)
+        return upright, size if upright.size == image.size else size[::-1]
 
 
 def _reason(error: Exception) -> str:

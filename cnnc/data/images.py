@@ -1,14 +1,14 @@
-"""`data images "photos"`: a folder or .zip of pictures, a folder a class.
+"""`data images "photos"`: a folder or .zip of image files, one folder per class.
 
-    photos/cat/1.jpg  photos/dog/1.jpg                        a share is held back for the test
-    photos/train/cat/1.jpg  photos/test/cat/1.jpg             the data have a test set (test, val, valid, validation)
+    photos/cat/1.jpg  photos/dog/1.jpg                        a random part becomes the test split
+    photos/train/cat/1.jpg  photos/test/cat/1.jpg             a given test split (test, val, valid or validation)
 
-In: a `Request` with the path and the type of the network's input. Out: a `Dataset` of uint8 pictures in the size of
-that input, grey or RGB by its channels. Classes are the names of the folders, sorted; folders within a class are part
-of it; a single folder around all is stepped into. Pictures are PNG, JPEG, BMP, GIF, TIFF, WebP or PPM, whatever their
-names. All of them are decoded once at the start, in threads, so that what is no picture, or a broken one, is skipped
-and told then; a class left without any is an E602. Where all of them fit into `MEMORY` bytes they stay there, else
-each is decoded again whenever it is asked for. The order is that of the names.
+In: a `Request` with the path and the type of the network's input. Out: a `Dataset` of uint8 images (N, C, H, W) in the
+size of that input, grey or RGB by its channels. Classes are the names of the folders, sorted. Subfolders of a class
+belong to the class; a single folder around everything is skipped. Formats are PNG, JPEG, BMP, GIF, TIFF, WebP and PPM,
+whatever the file names. All files are decoded once at the start, in threads; files that are not images, or damaged, are
+skipped and reported, and a class without any image is an E602. If all images fit into `MEMORY` bytes they stay in
+memory, else each is decoded again when it is indexed. Examples are in the order of the file names.
 """
 
 from __future__ import annotations
@@ -29,56 +29,58 @@ from numpy.typing import NDArray
 from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
-from cnnc.data.image_file import NoPicture, decode, require
-from cnnc.data.sources import Tree, bad, locate, open_tree
-from cnnc.data.splits import check_classes, share_out, tell_classes, tell_split
+from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
+from cnnc.data.image_file import NotAnImage, decode_image, require_pillow
+from cnnc.data.splits import report_classes, report_split, require_classes, split_off_test
 from cnnc.diagnostics import CnncError
 
 MEMORY = 2**29
-"""The bytes of decoded pictures that are kept."""
+"""The most bytes of decoded images that stay in memory."""
 
 LARGEST = 2**27
-"""The most bytes that the file of one picture may have."""
+"""The most bytes of one image file."""
 
 THREADS = max(1, min(8, os.cpu_count() or 1))
 
 TEST_NAMES = ("test", "val", "valid", "validation")
 
 _CHUNK = 1024
-_NAMED = 3
-_LONG = 2000
+_SHOWN = 3
+_REPORT_FROM = 2000
 
 Shape = tuple[int, int, int]
 
 
 def read(request: Request) -> Dataset:
-    """The pictures of a folder or .zip. Raises E602, E603, and E906 without Pillow."""
-    place = locate(request, "images", "photos")
+    """Reads the images of a folder or .zip. Raises CnncError E602, E603, and E906 without Pillow."""
+    path = locate(request, "images", "photos")
     shape = _shape(request)
-    require()
-    tree = open_tree(place)
+    require_pillow()
+    tree = open_tree(path)
     layout = _layout(tree)
     for folder in layout.unread:
-        request.report(f"{tree.where(folder)} is not read: it stands beside {layout.train}")
+        request.report(f"{tree.display_name(folder)} is not read: training reads {layout.train}")
     classes = tuple(layout.classes)
-    _require_each(tree, layout, classes, layout.labels[~layout.testing], {})
-    check_classes(request, classes, place)
-    pictures, skipped = _load(tree, layout.names, shape, request)
+    _require_images(tree, layout, classes, layout.labels[~layout.testing], {})
+    require_classes(request, classes, path)
+    images, skipped = _load(tree, layout.names, shape, request)
     kept = [n for n in range(len(layout.names)) if n not in skipped]
     labels, testing = layout.labels[kept], layout.testing[kept]
-    _require_each(tree, layout, classes, labels[~testing], skipped)
-    _tell_skipped(request, tree, layout, skipped)
-    if pictures.resized:
-        request.report(f"{place}: {pictures.resized:,} pictures are brought to {format_shape(shape)}")
-    tell_classes(request, place, classes, labels)
-    whole = Split.of(pictures, labels)
+    _require_images(tree, layout, classes, labels[~testing], skipped)
+    _report_skipped(request, tree, layout, skipped)
+    if images.resized:
+        request.report(f"{path}: resized {images.resized:,} images to {format_shape(shape)}")
+    report_classes(request, path, classes, labels)
+    all_images = Split.of(images, labels)
     if testing.any():
-        data = Dataset("images", classes, whole.part(np.flatnonzero(~testing)), whole.part(np.flatnonzero(testing)))
-        tell_split(request, place, data)
+        data = Dataset(
+            "images", classes, all_images.select(np.flatnonzero(~testing)), all_images.select(np.flatnonzero(testing))
+        )
+        report_split(request, path, data)
         return data
     if layout.test is not None:
-        raise bad(tree.where(layout.test), "expected pictures to test on, found none")
-    return Dataset("images", classes, *share_out(request, place, whole, labels))
+        raise bad_file(tree.display_name(layout.test), "expected test images, found none")
+    return Dataset("images", classes, *split_off_test(request, path, all_images, labels))
 
 
 def _shape(request: Request) -> Shape:
@@ -87,18 +89,21 @@ def _shape(request: Request) -> Shape:
         found = " and ".join(map(format_shape, shapes)) or "nothing"
         raise CnncError.of(
             "E602",
-            f"the network takes {found}, which is no picture",
-            help="pictures are grey or RGB, as in `input 1x28x28` or `input 3x64x64`; for other data use npz",
+            f"the network's input is {found}, which is not an image",
+            help="images are grey or RGB, such as `input 1x28x28` or `input 3x64x64`; for other data write `data npz`",
         )
     channels, height, width = shapes[0]
     return channels, height, width
 
 
-# ---- which file is of which class
+# ---- files and classes
 
 
 class _Layout(NamedTuple):
-    """All files in order: training, then test; `odd` are those in no class."""
+    """All files in order, training before test; `labels` and `testing` describe each. `unclassified` counts the others.
+
+    `classes` maps class names to folders; `train` and `test` are folders; `unread` are folders that are not read.
+    """
 
     names: tuple[str, ...]
     labels: NDArray[np.int64]
@@ -107,43 +112,43 @@ class _Layout(NamedTuple):
     train: str
     test: str | None
     unread: tuple[str, ...]
-    odd: int
+    unclassified: int
 
 
-def _layout(tree: Tree) -> _Layout:
-    """Raises E602 where there are no classes."""
+def _layout(tree: FileTree) -> _Layout:
+    """Finds the classes and their files. Raises CnncError E602 where there are none."""
     within = _folders(tree)
     root = _root(within)
     folders = within[root]
-    parted = [name for name in folders if within[folders[name]]]
-    test_name = next((name for name in TEST_NAMES if name in parted), None)
-    if "train" in parted:
+    with_subfolders = [name for name in folders if within[folders[name]]]
+    test_name = next((name for name in TEST_NAMES if name in with_subfolders), None)
+    if "train" in with_subfolders:
         train, test = folders["train"], folders[test_name] if test_name else None
         unread = tuple(folders[name] for name in folders if name not in ("train", test_name))
     else:
         train, test, unread = root, None, ()
     classes = within[train]
     if not classes:
-        raise bad(tree.where(train), "expected a folder for each class with its pictures in it, found none")
+        raise bad_file(tree.display_name(train), "expected one folder of images per class, found none")
     tests = within[test] if test is not None else {}
     unknown = next((name for name in tests if name not in classes), None)
     if unknown is not None:
-        raise bad(tree.where(tests[unknown]), f"the class {unknown} is not in {tree.where(train)}")
+        raise bad_file(tree.display_name(tests[unknown]), f"the class {unknown} is not in {tree.display_name(train)}")
     names: list[str] = []
     labels: list[int] = []
-    place = {name: n for n, name in enumerate(classes)}
+    class_index = {name: n for n, name in enumerate(classes)}
     for name, folder in (*classes.items(), *tests.items()):
-        files = below(tree, folder)
+        files = files_below(tree, folder)
         names += files
-        labels += [place[name]] * len(files)
-    in_train = sum(len(below(tree, folder)) for folder in classes.values())
+        labels += [class_index[name]] * len(files)
+    in_train = sum(len(files_below(tree, folder)) for folder in classes.values())
     testing = np.arange(len(names)) >= in_train
-    odd = len(tree.files) - len(names) - sum(len(below(tree, folder)) for folder in unread)
-    return _Layout(tuple(names), np.array(labels, np.int64), testing, classes, train, test, unread, odd)
+    unclassified = len(tree.files) - len(names) - sum(len(files_below(tree, folder)) for folder in unread)
+    return _Layout(tuple(names), np.array(labels, np.int64), testing, classes, train, test, unread, unclassified)
 
 
 def _root(within: dict[str, dict[str, str]]) -> str:
-    """The folder that holds the classes, or train and test: the outermost that is not alone."""
+    """The folder that holds the classes, or train and test: the outermost folder with siblings."""
     root = ""
     while len(within[root]) == 1:
         ((name, folder),) = within[root].items()
@@ -153,8 +158,8 @@ def _root(within: dict[str, dict[str, str]]) -> str:
     return root
 
 
-def _folders(tree: Tree) -> dict[str, dict[str, str]]:
-    """For each folder those in it: their names, and from the top, sorted."""
+def _folders(tree: FileTree) -> dict[str, dict[str, str]]:
+    """The subfolders of each folder, sorted: their names and their paths."""
     found: dict[str, dict[str, str]] = {folder: {} for folder in ("", *tree.folders)}
     for folder in tree.folders:
         above, _, name = folder.rpartition("/")
@@ -162,42 +167,48 @@ def _folders(tree: Tree) -> dict[str, dict[str, str]]:
     return {folder: dict(sorted(inner.items())) for folder, inner in found.items()}
 
 
-def below(tree: Tree, folder: str) -> tuple[str, ...]:
-    """The files below a folder, at any depth, in order."""
-    return tree.files[bisect_left(tree.files, f"{folder}/") : bisect_left(tree.files, f"{folder}0")]  # 0 follows /
+def files_below(tree: FileTree, folder: str) -> tuple[str, ...]:
+    """The files below a folder, at any depth, in order of their names."""
+    return tree.files[
+        bisect_left(tree.files, f"{folder}/") : bisect_left(tree.files, f"{folder}0")
+    ]  # "0" follows "/" in ASCII
 
 
-def _require_each(
-    tree: Tree, layout: _Layout, classes: Sequence[str], labels: NDArray[np.int64], skipped: dict[int, str]
+def _require_images(
+    tree: FileTree, layout: _Layout, classes: Sequence[str], labels: NDArray[np.int64], skipped: dict[int, str]
 ) -> None:
-    """Raises E602 where a class has no picture to train on."""
+    """Raises CnncError E602 where a class has no training image."""
     for label, count in enumerate(np.bincount(labels, minlength=len(classes))):
         if not count:
             folder = layout.classes[classes[label]]
             first = next((n for n in sorted(skipped) if layout.names[n].startswith(f"{folder}/")), None)
             why = "" if first is None else f" ({PurePosixPath(layout.names[first]).name}: {skipped[first]})"
-            raise bad(tree.where(folder), f"expected at least one picture, found none{why}")
+            raise bad_file(tree.display_name(folder), f"expected at least one image, found none{why}")
 
 
-def _tell_skipped(request: Request, tree: Tree, layout: _Layout, skipped: dict[int, str]) -> None:
+def _report_skipped(request: Request, tree: FileTree, layout: _Layout, skipped: dict[int, str]) -> None:
     if skipped:
-        named = [f"{layout.names[n]} ({skipped[n]})" for n in sorted(skipped)[:_NAMED]]
-        more = f", and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else ""
+        named = [f"{layout.names[n]} ({skipped[n]})" for n in sorted(skipped)[:_SHOWN]]
+        more = f", and {len(skipped) - _SHOWN:,} more" if len(skipped) > _SHOWN else ""
         request.report(
-            f"{tree.place}: skipped {len(skipped):,} of {len(layout.names):,} files: {', '.join(named)}{more}"
+            f"{tree.path}: skipped {len(skipped):,} of {len(layout.names):,} files: {', '.join(named)}{more}"
         )
-    if layout.odd or tree.hidden:
-        found = [f"{layout.odd:,} in no class"] * bool(layout.odd) + [f"{tree.hidden:,} hidden"] * bool(tree.hidden)
-        request.report(f"{tree.place}: not read: {', '.join(found)}")
+    if layout.unclassified or tree.hidden:
+        counts = [f"{layout.unclassified:,} in no class"] * bool(layout.unclassified) + [
+            f"{tree.hidden:,} hidden"
+        ] * bool(tree.hidden)
+        request.report(f"{tree.path}: not read: {', '.join(counts)}")
 
 
-# ---- pictures as a column
+# ---- images as a column
 
 
-class Pictures:
-    """Pictures (N, C, H, W), uint8: in memory, or decoded in threads when they are asked for."""
+class ImageColumn:
+    """Images (N, C, H, W), uint8: in memory, or decoded in threads when they are indexed."""
 
-    def __init__(self, tree: Tree, names: Sequence[str], shape: Shape, kept: NDArray[np.uint8] | None = None) -> None:
+    def __init__(
+        self, tree: FileTree, names: Sequence[str], shape: Shape, kept: NDArray[np.uint8] | None = None
+    ) -> None:
         self._tree = tree
         self._names = names
         self._kept = kept
@@ -214,77 +225,77 @@ class Pictures:
         return len(self._names)
 
     def __getitem__(self, chosen: Any) -> NDArray[Any]:
-        """Raises E602 where a file has changed since it was first read, and is no picture now."""
+        """Raises CnncError E602 where a file has changed since it was first read and is not an image any more."""
         if self._kept is not None:
-            found: NDArray[Any] = self._kept[chosen]
-            return found
-        places = np.arange(len(self))[chosen]
-        made = np.empty((places.size, *self.shape[1:]), np.uint8)
+            images: NDArray[Any] = self._kept[chosen]
+            return images
+        indices = np.arange(len(self))[chosen]
+        batch = np.empty((indices.size, *self.shape[1:]), np.uint8)
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="pictures")
-        with quiet():
-            list(self._pool.map(partial(self._put, made), range(len(made)), places.reshape(-1).tolist()))
-        return made.reshape(*places.shape, *self.shape[1:])
+            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="images")
+        with ignore_pillow_warnings():
+            list(self._pool.map(partial(self._put, batch), range(len(batch)), indices.reshape(-1).tolist()))
+        return batch.reshape(*indices.shape, *self.shape[1:])
 
-    def _put(self, made: NDArray[np.uint8], n: int, place: int) -> None:
-        name = self._names[place]
+    def _put(self, batch: NDArray[np.uint8], row: int, index: int) -> None:
+        name = self._names[index]
         try:
-            made[n] = decode(self._tree.read(name, LARGEST), self.shape[1:])[0]
-        except NoPicture as error:
-            raise bad(self._tree.where(name), f"is no picture any more: {error}") from error
+            batch[row] = decode_image(self._tree.read(name, LARGEST), self.shape[1:])[0]
+        except NotAnImage as error:
+            raise bad_file(self._tree.display_name(name), f"is not an image any more: {error}") from error
 
 
-def _load(tree: Tree, names: Sequence[str], shape: Shape, request: Request) -> tuple[Pictures, dict[int, str]]:
-    """All pictures, and for each file that is none its place and why."""
-    if len(names) >= _LONG:
-        request.report(f"{tree.place}: decoding {len(names):,} pictures")
-    keep = len(names) * int(np.prod(shape)) <= MEMORY
-    whole = np.empty((len(names), *shape), np.uint8) if keep else None
+def _load(tree: FileTree, names: Sequence[str], shape: Shape, request: Request) -> tuple[ImageColumn, dict[int, str]]:
+    """All images, and for each skipped file its index and the reason."""
+    if len(names) >= _REPORT_FROM:
+        request.report(f"{tree.path}: decoding {len(names):,} files")
+    fits = len(names) * int(np.prod(shape)) <= MEMORY
+    all_images = np.empty((len(names), *shape), np.uint8) if fits else None
     skipped: dict[int, str] = {}
     resized = 0
-    with quiet():
+    with ignore_pillow_warnings():
         for n, pixels, outcome in decode_all(tree, names, shape):
             if pixels is None:
                 skipped[n] = str(outcome)
                 continue
             resized += outcome != (shape[2], shape[1])
-            if whole is not None:
-                whole[n] = pixels
+            if all_images is not None:
+                all_images[n] = pixels
     good = [n for n in range(len(names)) if n not in skipped]
-    if whole is not None and skipped:
-        whole = whole[good]
-    pictures = Pictures(tree, [names[n] for n in good], shape, whole)
-    pictures.resized = resized
-    return pictures, skipped
+    if all_images is not None and skipped:
+        all_images = all_images[good]
+    images = ImageColumn(tree, [names[n] for n in good], shape, all_images)
+    images.resized = resized
+    return images, skipped
 
 
-Outcome = tuple[int, NDArray[np.uint8] | None, "tuple[int, int] | str"]
+DecodeResult = tuple[int, NDArray[np.uint8] | None, "tuple[int, int] | str"]
 
 
-def decode_all(tree: Tree, names: Sequence[str], shape: Shape) -> Iterator[Outcome]:
-    """Each file in order, decoded in threads: its place, and its pixels and own size, or None and why.
+def decode_all(tree: FileTree, names: Sequence[str], shape: Shape) -> Iterator[DecodeResult]:
+    """Decodes files in threads, and yields for each, in order, its index, and pixels and original size, or None and why.
 
-    To be called within `quiet`.
+    Call it inside `ignore_pillow_warnings`.
     """
 
-    def one(n: int) -> Outcome:
+    def one(n: int) -> DecodeResult:
         try:
-            return n, *decode(tree.read(names[n], LARGEST), shape)
-        except NoPicture as error:
+            return n, *decode_image(tree.read(names[n], LARGEST), shape)
+        except NotAnImage as error:
             return n, None, str(error)
-        except CnncError as error:  # the message names the file, as does who tells this
-            return n, None, error.diagnostics[0].message.removeprefix(f"{tree.where(names[n])}: ")
+        except CnncError as error:  # the caller names the file too
+            return n, None, error.diagnostics[0].message.removeprefix(f"{tree.display_name(names[n])}: ")
 
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="pictures") as pool:
-        for start in range(0, len(names), _CHUNK):  # a few at a time: what waits takes memory
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="images") as pool:
+        for start in range(0, len(names), _CHUNK):  # in chunks, to bound the memory of results that wait
             yield from pool.map(one, range(start, min(start + _CHUNK, len(names))))
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Pillow's warnings (broken EXIF, many pixels) are not for the user: what matters is checked or told.
+def ignore_pillow_warnings() -> Iterator[None]:
+    """Suppresses Pillow's warnings (damaged EXIF, many pixels): problems that matter are checked and reported here.
 
-    Entered by the calling thread alone, as the filters are those of all threads.
+    Enter it in the calling thread only: warning filters are shared by all threads.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,12 +1,12 @@
-"""`data series "beats.csv"`: series of one channel and their labels, one a line; or of several channels, in a .npz.
+"""`data series "beats.csv"`: labelled series of one channel, one per line; or of several channels, in a .npz.
 
-A line is `label, v1, v2, ...`, separated by commas, semicolons or tabs (one of them throughout; the first line tells
-which). Every line has the same number of values: that of the network's input 1xT, or T. A first line whose values are
-no numbers, or whose label is `label`, `class` or `target`, is a header. A .npz holds x (N, C, T) and y, and is read by `npz`.
+A line is `label, v1, v2, ...`, separated by commas, semicolons or tabs (the same throughout, as in the first line).
+Every line has the same number of values: that of the network's input 1xT, or T. The first line is a header if its values
+are not numbers, or its label is `label`, `class` or `target`. A .npz holds x (N, C, T) and y; `npz` reads it.
 
-In: a `Request`. Out: a `Dataset` of float32 (N, 1, T), or (N, T) for a network that takes a vector, and labels;
-classes are the labels, sorted. The test share is drawn from the seed, from each class alike. Memory grows with the
-lines that are there. Every defect is an E602 that names file and line.
+In: a `Request`. Out: a `Dataset` of float32 series (N, 1, T), or (N, T) for a network that takes a vector, and labels;
+classes are the labels, sorted. The same fraction of each class becomes the test split. Memory grows with the lines read.
+Every error is an E602 that names file and line.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ from numpy.typing import NDArray
 from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
-from cnnc.data.lines import lines
-from cnnc.data.sources import bad, locate
-from cnnc.data.splits import HEADERS, check_classes, classes_of, number, share_out, tell_classes
+from cnnc.data.file_tree import bad_file, locate
+from cnnc.data.lines import read_lines
+from cnnc.data.splits import HEADERS, class_indices_of, parse_number, report_classes, require_classes, split_off_test
 from cnnc.diagnostics import CnncError
 
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 def read(request: Request) -> Dataset:
-    """The series of a file. Raises E602, E603."""
-    place = locate(request, "series", "series.csv")
-    if place.suffix.lower() == ".npz":
+    """Reads the series of a file. Raises CnncError E602, E603."""
+    path = locate(request, "series", "series.csv")
+    if path.suffix.lower() == ".npz":
         from cnnc.data import npz
 
-        return npz.read_file(request, place, "series")
+        return npz.read_file(request, path, "series")
     shape = _shape(request)
     values = array("f")
     labels: list[str] = []
     length = math.prod(shape) if shape else 0
-    for line, label, row in _rows(place):
+    for line, label, row in _rows(path):
         length = length or len(row)
         if len(row) != length:
             whose = "the network takes" if shape else "the first line has"
-            raise bad(f"{place}:{line}", f"expected {length} values, which {whose}, found {len(row)}")
+            raise bad_file(f"{path}:{line}", f"expected {length} values, which {whose}, found {len(row)}")
         values.extend(row)
         labels.append(label)
     if not labels:
-        raise bad(place, "expected series, found none")
-    classes, places = classes_of(labels)
-    check_classes(request, classes, place)
-    tell_classes(request, place, classes, places)
+        raise bad_file(path, "expected series, found none")
+    classes, class_indices = class_indices_of(labels)
+    require_classes(request, classes, path)
+    report_classes(request, path, classes, class_indices)
     # (N * T,) -> (N, 1, T)
     series = np.frombuffer(values, np.float32).reshape(len(labels), *(shape or (1, length)))
-    return Dataset("series", classes, *share_out(request, place, Split.of(series, places), places))
+    return Dataset("series", classes, *split_off_test(request, path, Split.of(series, class_indices), class_indices))
 
 
 def _shape(request: Request) -> tuple[int, ...]:
-    """The shape of a series, () where it is not known. Raises E602 for a network that takes none of one channel."""
+    """The shape of one series, () where it is not known. Raises CnncError E602 for a network with another input."""
     shapes = [entry.shape for entry in request.inputs]
     if not shapes:
         return ()
@@ -67,80 +67,84 @@ def _shape(request: Request) -> tuple[int, ...]:
         found = " and ".join(map(format_shape, shapes))
         raise CnncError.of(
             "E602",
-            f"the network takes {found}; a file of lines holds series of one channel, 1xT",
-            help="for several channels write a .npz of x (N, C, T) and y, and name that",
+            f"the network takes {found}; a text file holds series of one channel, 1xT",
+            help="save several channels as x (N, C, T) and y in a .npz file, and name that file",
         )
     return shapes[0]
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str, list[float]]]:
-    """The number, the label and the values of each line that is not blank."""
+    """The number, label and values of each line with data. Raises CnncError E602."""
     for line, (label, *cells) in _lines(path):
         if not cells:
-            raise bad(f"{path}:{line}", "expected a label and its values, separated by commas, semicolons or tabs")
+            raise bad_file(f"{path}:{line}", "expected a label and its values, separated by commas, semicolons or tabs")
         if not label:
-            raise bad(f"{path}:{line}", "expected a label, found none")
+            raise bad_file(f"{path}:{line}", "expected a label, found none")
         yield line, label, _values(f"{path}:{line}", cells)
 
 
 def read_unlabelled(path: Path, length: int) -> NDArray[np.float32]:
-    """The series of a file for a network to look at, (N, length); lines may begin with a label, which is left out.
+    """The series of a file without their labels, (N, length), for prediction.
 
-    Without a length (0) it is that of the first line, whose first cell is a label where it is no number. Raises E602.
+    A length of 0 means that of the first line, whose first cell is a label if it is not a number. Raises CnncError E602.
     """
     rows = []
     for line, cells in _lines(path):
         length = length or len(cells) - (not _is_number(cells[0]))
         if len(cells) not in (length, length + 1):
-            raise bad(f"{path}:{line}", f"expected {length} values, with or without a label, found {len(cells)}")
+            raise bad_file(f"{path}:{line}", f"expected {length} values, with or without a label, found {len(cells)}")
         rows.append(_values(f"{path}:{line}", cells[-length:]))
     if not rows:
-        raise bad(path, "expected series, found none")
+        raise bad_file(path, "expected series, found none")
     return np.array(rows, np.float32)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The number and the cells of each line that is neither blank nor a header."""
+    """The number and the cells of each line, without blank lines and a header. Raises CnncError E602."""
     separator = ""
-    for line, text in lines(path):
+    for line, text in read_lines(path):
         if not text.strip():
             continue
         first = not separator
         separator = separator or next((mark for mark in "\t;," if mark in text), ",")
-        cells = [_bare(cell) for cell in text.split(separator)]
+        cells = [_unquoted(cell) for cell in text.split(separator)]
         header = cells[0].lower() in HEADERS or (len(cells) > 1 and not any(map(_is_number, cells[1:])))
         if not (first and header):
             yield line, cells
 
 
-def _bare(cell: str) -> str:
+def _unquoted(cell: str) -> str:
     cell = cell.strip()
     return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
 
 
-def _way(cells: list[str], place: int) -> str:
-    """What helps where a cell is no number."""
-    cell = cells[place]
+def _help(cells: list[str], position: int) -> str:
+    """Help for a cell that is not a number."""
+    cell = cells[position]
     if cell.lower() in ("", "nan", "na"):
         return "fill in what is missing, or leave the line out"
     if "," in cell:
         return "write decimals with a point"
-    return "the label comes first, before the values" if place == len(cells) - 1 and number(cell) is None else ""
+    return (
+        "the label comes first, before the values" if position == len(cells) - 1 and parse_number(cell) is None else ""
+    )
 
 
 def _is_number(cell: str) -> bool:
-    return number(cell) is not None or cell.lower() in ("", "nan", "na", "inf", "-inf")
+    return parse_number(cell) is not None or cell.lower() in ("", "nan", "na", "inf", "-inf")
 
 
 def _values(where: str, cells: list[str]) -> list[float]:
-    try:  # the quick way; what Python takes for numbers beyond the usual is looked for below
+    try:  # the fast path; cells such as `1_0` or `nan`, which float() accepts, are found below
         row = [float(cell) for cell in cells]
         if all(-_LARGEST <= value <= _LARGEST for value in row) and "_" not in "".join(cells):
             return row
     except ValueError:
         pass
-    for place, cell in enumerate(cells):
-        value = number(cell)
+    for position, cell in enumerate(cells):
+        value = parse_number(cell)
         if value is None or abs(value) > _LARGEST:
-            raise bad(where, f"expected a number as value {place + 1}, found {cell[:40]!r}", _way(cells, place))
+            raise bad_file(
+                where, f"expected a number as value {position + 1}, found {cell[:40]!r}", _help(cells, position)
+            )
     return [float(cell) for cell in cells]

@@ -104,7 +104,7 @@ def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
     count = round(len(train) * share)
     order = np.random.default_rng(Stream.VALIDATION_SPLIT.key(seed)).permutation(len(train))
     validation, rest = np.sort(order[:count]), np.sort(order[count:])
-    return train.part(rest), train.part(validation)
+    return train.select(rest), train.select(validation)
 
 
 def train(run: Run, callback: Callback | None = None, stopping: Stopping | None = None) -> Result:

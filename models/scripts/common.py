@@ -1,6 +1,6 @@
-"""What the scripts of this folder share: where their data go, and how they are written.
+"""Command-line options and file output shared by the scripts of this folder.
 
-In: arrays or texts, and the command line's folder. Out: files in it, written whole; a line on stdout for each.
+Files are written atomically; a line on stdout names each.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from numpy.typing import NDArray
 
 from cnnc.core.files import make_folder, write_atomic
 
-MADE = Path("made")
-"""Where the networks' `data` statements look, from the folder that cnnc is started in."""
+OUTPUT_FOLDER = Path("made")
+"""The folder that the networks' `data` statements name, relative to the current folder."""
 
 
 def parser(text: str | None) -> argparse.ArgumentParser:
-    """The options that all scripts have."""
-    made = argparse.ArgumentParser(description=(text or "").partition("\n")[0])
-    made.add_argument("--out", type=Path, default=MADE, metavar="DIR", help=f"folder to write into ({MADE})")
-    made.add_argument("--seed", type=int, default=0, metavar="N", help="seed of every random choice (0)")
-    return made
+    """The options of all scripts; the first line of `text`, a docstring, describes the script."""
+    options = argparse.ArgumentParser(description=(text or "").partition("\n")[0])
+    options.add_argument(
+        "--out", type=Path, default=OUTPUT_FOLDER, metavar="DIR", help=f"Folder to write to. Default: {OUTPUT_FOLDER}."
+    )
+    options.add_argument("--seed", type=int, default=0, metavar="N", help="Seed of all random choices. Default: 0.")
+    return options
 
 
 def write(path: Path, data: bytes) -> None:
-    """Writes a file whole, its folder made where there is none. Raises CnncError E902."""
+    """Writes a file atomically, and creates its folder if needed. Raises CnncError E902."""
     make_folder(path.parent)
     write_atomic(path, data)
     print(f"wrote {path}: {len(data):,} bytes")

@@ -1,9 +1,9 @@
-"""Clips of moving digits and where they go: data for a network that sees time.
+"""Generates clips of moving digits, labelled by direction, for a network with 3D convolutions.
 
-A clip is 8 frames of 16x16: one of the digits that come with cnnc (8x8) starts anywhere and moves one pixel a frame
-in one of eight directions, leaving at one side and coming back at the other; Gaussian noise of an eighth of the
-brightness is added. A frame by itself says nothing of the direction. Class 0 is right, and each next one an eighth of
-a turn further, clockwise. Training and test clips are made of the training and the test digits.
+A clip has 8 frames of 16x16. One of the digits that come with cnnc (8x8) starts at a random position and moves one
+pixel per frame in one of eight directions, wrapping around at the borders; Gaussian noise with a standard deviation of
+an eighth of the brightness is added. A single frame does not show the direction. Class 0 is right, and each following
+class is an eighth of a turn further, clockwise. Training and test clips use the training and test digits.
 
 `python -m models.scripts.motion` writes made/motion.npz.
 """
@@ -18,7 +18,7 @@ from models.scripts.common import parser, write_arrays
 
 FRAMES, SIDE = 8, 16
 DIRECTIONS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
-"""Rows down and columns right, a frame."""
+"""Rows down and columns right per frame."""
 
 
 def make(
@@ -39,8 +39,10 @@ def make(
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--train", type=int, default=4_000, metavar="N", help="training clips (4,000)")
-    options.add_argument("--test", type=int, default=1_000, metavar="N", help="test clips (1,000)")
+    options.add_argument(
+        "--train", type=int, default=4_000, metavar="N", help="Number of training clips. Default: 4,000."
+    )
+    options.add_argument("--test", type=int, default=1_000, metavar="N", help="Number of test clips. Default: 1,000.")
     given = options.parse_args()
     data = load("digits")
     x, y = make(data.train.images, given.train, np.random.default_rng([given.seed, 0]))

@@ -1,10 +1,11 @@
-"""A position measured with noise, and the true one: data for a network that is one kernel.
+"""Generates noisy measurements of a position, and the true position, for a network of a single kernel.
 
-The position is a sum of three sines, s(t) = Σ a_i·sin(2π·f_i·t/256 + φ_i) for t = 0 ... 255, with a_i normal of
-deviation 1, f_i uniform in 0.5 to 6, φ_i uniform; the measurement is s(t) + 0.5·n(t), n normal of deviation 1.
+The position is a sum of three sines, s(t) = Σ a_i·sin(2π·f_i·t/256 + φ_i) for t = 0 ... 255, where a_i is
+normal with standard deviation 1, f_i is uniform in 0.5 to 6, and φ_i is uniform. The measurement is s(t) + 0.5·n(t),
+with n normal of standard deviation 1.
 
-The script also says what can be reached: the mean squared error of the measurement itself, of the mean of the last
-few measurements, and of the best kernel of all over the last 16, which least squares finds.
+The script also prints what is achievable: the mean squared error of the measurement itself, of the mean of the last few
+measurements, and of the best kernel over the last 16 measurements, found by least squares.
 
 `python -m models.scripts.positions` writes made/positions.npz.
 """
@@ -30,7 +31,7 @@ def make(count: int, random: np.random.Generator) -> tuple[Floats, Floats]:
 
 
 def past(measured: Floats, taps: int = TAPS) -> Floats:
-    """The last measurements at each moment, the newest first, zeros before the first: (count·256, taps)."""
+    """The last measurements at each time step, newest first, zeros before the beginning: (count·256, taps)."""
     padded = np.pad(measured[:, 0], ((0, 0), (taps - 1, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, taps, axis=1)
     return windows[..., ::-1].reshape(-1, taps)
@@ -38,8 +39,8 @@ def past(measured: Floats, taps: int = TAPS) -> Floats:
 
 def best_kernel(measured: Floats, position: Floats) -> Floats:
     """The kernel over the last `TAPS` measurements with the least squared error."""
-    found = np.linalg.lstsq(past(measured), position.reshape(-1), rcond=None)[0]
-    return np.asarray(found, np.float64)
+    kernel = np.linalg.lstsq(past(measured), position.reshape(-1), rcond=None)[0]
+    return np.asarray(kernel, np.float64)
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
-"""Digits on noise, and which pixel belongs to which: data for a network that segments.
+"""Generates images of digits on noise with label maps, for a network that segments.
 
-An image is 48x48: each of its four quarters holds, three times in four, a digit of MNIST (its middle 20x20 pixels) at
-a random place; under it lies uniform noise of up to half the brightness, and the brighter of the two is seen. The label
-map is 0 for the background, digit + 1 where the digit is brighter than half. Training images are made of MNIST's
-training digits, test images of its test digits.
+An image is 48x48. Each of its four quarters holds, with a probability of 3/4, an MNIST digit (its central 20x20 pixels)
+at a random position. The background is uniform noise of up to half the brightness; each pixel is the maximum of digit
+and noise. The label map is 0 for the background, and digit + 1 where the digit is brighter than half. Training images
+use MNIST's training digits, test images its test digits.
 
 `python -m models.scripts.segments --data DIR` writes made/segments.npz.
 """
@@ -35,17 +35,19 @@ def make(digits: Bytes, classes: NDArray[Any], count: int, random: np.random.Gen
             chosen = int(random.integers(len(digits)))
             digit = digits[chosen, 0, margin : margin + DIGIT, margin : margin + DIGIT]
             top, left = corner + random.integers(0, CELL - DIGIT + 1, 2)
-            part = slice(top, top + DIGIT), slice(left, left + DIGIT)
-            image[part] = np.maximum(image[part], digit)
-            labels[part][digit > 127] = classes[chosen] + 1
+            region = slice(top, top + DIGIT), slice(left, left + DIGIT)
+            image[region] = np.maximum(image[region], digit)
+            labels[region][digit > 127] = classes[chosen] + 1
     return images, maps
 
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--data", type=Path, metavar="DIR", help="folder of MNIST (or CNNC_DATA)")
-    options.add_argument("--train", type=int, default=10_000, metavar="N", help="training images (10,000)")
-    options.add_argument("--test", type=int, default=1_000, metavar="N", help="test images (1,000)")
+    options.add_argument("--data", type=Path, metavar="DIR", help="Folder of MNIST. Default: CNNC_DATA.")
+    options.add_argument(
+        "--train", type=int, default=10_000, metavar="N", help="Number of training images. Default: 10,000."
+    )
+    options.add_argument("--test", type=int, default=1_000, metavar="N", help="Number of test images. Default: 1,000.")
     given = options.parse_args()
     mnist = load("mnist", given.data, print)
     x, y = make(mnist.train.images, mnist.train.labels, given.train, np.random.default_rng([given.seed, 0]))

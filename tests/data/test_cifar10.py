@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from cnnc.data import KNOWN, cifar10, fetch, load
-from cnnc.data.images import below
-from cnnc.data.sources import open_tree
+from cnnc.data.file_tree import open_tree
+from cnnc.data.images import files_below
 from cnnc.diagnostics import CnncError, Exit
 from tests.data.conftest import data_folder
 
@@ -106,7 +106,7 @@ def test_the_variable_leads_to_it_and_what_was_read_is_told(
     monkeypatch.setenv(fetch.VARIABLE, str(tmp_path))
     lines: list[str] = []
     load("cifar10", report=lines.append)
-    assert lines == [f"cifar10: 10 to train, 1 to test from {folder}; the whole of CIFAR-10 has 50,000 and 10,000"]
+    assert lines == [f"cifar10: 10 training and 1 test examples from {folder}; all of CIFAR-10 is 50,000 and 10,000"]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_defects_of_the_binary_version(
 
 
 def test_a_batch_that_is_too_large(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cifar10, "_MOST", RECORD)
+    monkeypatch.setattr(cifar10, "_MAX_BATCH_BYTES", RECORD)
     assert "found more than 3,073 bytes" in refused(fill(tmp_path, binary()))
 
 
@@ -142,7 +142,7 @@ def test_archives_that_are_none(cache: Path, tmp_path: Path) -> None:
     whole = path.read_bytes()
     for content in (b"", b"<html>", whole[: len(whole) // 2]):
         path.write_bytes(content)
-        assert "a sound .tar.gz" in refused(tmp_path)
+        assert "the archive is damaged" in refused(tmp_path)
 
 
 def test_an_archive_of_something_else(cache: Path, tmp_path: Path) -> None:
@@ -172,9 +172,9 @@ def test_pictures_in_a_folder_and_in_a_zip(cache: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (png(1, (31, 32)), "expected a picture of 32x32, found 31x32"),
-        (b"no picture", "expected a picture, found none (unknown format)"),
-        (png(1)[:60], "expected a picture, found none"),
+        (png(1, (31, 32)), "expected an image of 32x32, found 31x32"),
+        (b"no picture", "cannot be read as an image (unknown format)"),
+        (png(1)[:60], "cannot be read as an image"),
     ],
 )
 def test_a_file_that_is_no_picture_of_32_is_a_defect(cache: Path, tmp_path: Path, content: bytes, text: str) -> None:
@@ -185,7 +185,7 @@ def test_a_file_that_is_no_picture_of_32_is_a_defect(cache: Path, tmp_path: Path
 
 def test_a_class_without_pictures(cache: Path, tmp_path: Path) -> None:
     files = {name: data for name, data in pictures().items() if "test/ship" not in name}
-    assert "test/ship: expected pictures, found none" in refused(zipped(tmp_path / "cifar.zip", files))
+    assert "test/ship: expected image files, found none" in refused(zipped(tmp_path / "cifar.zip", files))
 
 
 # ---- where it is not
@@ -194,7 +194,9 @@ def test_a_class_without_pictures(cache: Path, tmp_path: Path) -> None:
 def test_a_folder_without_it(cache: Path, tmp_path: Path) -> None:
     text = refused(tmp_path, "E603")
     assert f"there is no CIFAR-10 in {tmp_path}" in text
-    assert "put cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html" in text
+    assert (
+        "download cifar-10-binary.tar.gz (the binary version) from https://www.cs.toronto.edu/~kriz/cifar.html" in text
+    )
     assert "there is no folder" in refused(tmp_path / "absent", "E603")
 
 
@@ -202,8 +204,10 @@ def test_it_is_fetched_in_the_end(cache: Path, tmp_path: Path, monkeypatch: pyte
     import hashlib
 
     content = pack(tmp_path / "a.tar.gz", binary()).read_bytes()
-    file = fetch.File("cifar-10-binary.tar.gz", len(content), hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(cifar10, "FILES", fetch.Files("cifar10", (file,), cifar10.FILES.mirrors, cifar10.FILES.aliases))
+    file = fetch.RemoteFile("cifar-10-binary.tar.gz", len(content), hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(
+        cifar10, "FILES", fetch.DataFiles("cifar10", (file,), cifar10.FILES.mirrors, cifar10.FILES.aliases)
+    )
     asked: list[str] = []
 
     def opener(url: str) -> io.BytesIO:
@@ -228,8 +232,8 @@ def test_the_file_that_is_fetched() -> None:
 def test_real_pictures() -> None:
     """The shared half of CIFAR-10, the test set decoded, and the channel means that everyone normalizes it with."""
     tree = open_tree(data_folder("cifar10", "cifar10-half.zip") / "cifar10-half.zip")
-    assert [len(below(tree, f"train/{name}")) for name in CLASSES] == [2500] * 10
-    test = cifar10._pictures(tree, "test")
+    assert [len(files_below(tree, f"train/{name}")) for name in CLASSES] == [2500] * 10
+    test = cifar10._read_images(tree, "test")
     assert test.images.shape == (5_000, 3, 32, 32)
     assert np.bincount(test.labels).tolist() == [500] * 10
     means = test.images.mean(axis=(0, 2, 3), dtype=np.float64) / 255

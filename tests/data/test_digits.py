@@ -11,7 +11,7 @@ import pytest
 
 from cnnc.data import KNOWN, load
 from cnnc.data.dataset import Dataset
-from cnnc.data.digits import spread
+from cnnc.data.digits import scale_levels
 
 # The first image, a nought, in its 17 levels.
 FIRST = [
@@ -55,7 +55,7 @@ def test_values_are_seventeen_levels_of_the_whole_range(digits: Dataset) -> None
 
 
 def test_levels_are_spread_over_eight_bits() -> None:
-    assert spread(np.arange(17, dtype=np.uint8)).tolist() == [round(v * 255 / 16) for v in range(17)]
+    assert scale_levels(np.arange(17, dtype=np.uint8)).tolist() == [round(v * 255 / 16) for v in range(17)]
 
 
 def test_first_image(digits: Dataset) -> None:

@@ -17,20 +17,20 @@ from cnnc.data import fetch
 from cnnc.diagnostics import CnncError, Exit
 
 CONTENT = {"a.gz": b"the first", "b.gz": b"the second file"}
-FILES = fetch.Files(
+FILES = fetch.DataFiles(
     "toy",
-    tuple(fetch.File(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in CONTENT.items()),
+    tuple(fetch.RemoteFile(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in CONTENT.items()),
     ("https://one.example/toy/", "https://two.example/toy/"),
 )
 
 
-def obtain(folder: Path | None = None) -> tuple[Path, ...]:
-    return fetch.obtain(FILES, folder, lambda line: None)
+def find_or_fetch(folder: Path | None = None) -> tuple[Path, ...]:
+    return fetch.find_or_fetch(FILES, folder, lambda line: None)
 
 
 def refused(folder: Path | None = None) -> CnncError:
     with pytest.raises(CnncError) as caught:
-        obtain(folder)
+        find_or_fetch(folder)
     assert [d.code for d in caught.value.diagnostics] == ["E603"]
     assert caught.value.status is Exit.DATA
     return caught.value
@@ -77,12 +77,12 @@ def sound(url: str) -> io.BytesIO:
 @pytest.mark.parametrize("below", [".", "toy"])
 def test_a_given_folder_and_its_subfolder(cache: Path, tmp_path: Path, below: str) -> None:
     paths = fill(tmp_path / "mine" / below)
-    assert obtain(tmp_path / "mine") == paths
+    assert find_or_fetch(tmp_path / "mine") == paths
 
 
 def test_unzipped_files_are_found(cache: Path, tmp_path: Path) -> None:
     paths = fill(tmp_path, "a", "b.gz")
-    assert obtain(tmp_path) == paths
+    assert find_or_fetch(tmp_path) == paths
 
 
 def test_a_given_folder_without_the_files_is_an_error(cache: Path, tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_a_given_folder_without_the_files_is_an_error(cache: Path, tmp_path: Pat
     error = refused(tmp_path / "mine")
     text = error.diagnostics[0].message
     assert f"neither {tmp_path / 'mine'} nor {tmp_path / 'mine' / 'toy'}" in text
-    assert text.endswith("there is no b.gz")
-    assert "put a.gz, b.gz (or the same unzipped)" in error.diagnostics[0].help
+    assert text.endswith("b.gz missing")
+    assert "put a.gz, b.gz (compressed or not)" in error.diagnostics[0].help
 
 
 def test_files_in_two_folders_are_an_error(cache: Path, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_given_folder_that_is_none(cache: Path, tmp_path: Path) -> None:
 def test_a_folder_of_a_files_name_is_no_file(cache: Path, tmp_path: Path) -> None:
     fill(tmp_path, "a.gz")
     (tmp_path / "b.gz").mkdir()
-    assert "there is no b.gz" in refused(tmp_path).diagnostics[0].message
+    assert "b.gz missing" in refused(tmp_path).diagnostics[0].message
 
 
 @pytest.mark.parametrize("below", [".", "toy"])
@@ -120,7 +120,7 @@ def test_the_variable_comes_before_the_cache(
     fill(cache / "toy")
     paths = fill(tmp_path / "named" / below)
     monkeypatch.setenv("CNNC_DATA", str(tmp_path / "named"))
-    assert obtain() == paths
+    assert find_or_fetch() == paths
 
 
 def test_the_cache_is_searched_where_the_variable_does_not_help(
@@ -128,7 +128,7 @@ def test_the_cache_is_searched_where_the_variable_does_not_help(
 ) -> None:
     paths = fill(cache / "toy")
     monkeypatch.setenv("CNNC_DATA", str(tmp_path / "absent"))
-    assert obtain() == paths
+    assert find_or_fetch() == paths
 
 
 def test_an_empty_variable_is_no_folder(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_an_empty_variable_is_no_folder(cache: Path, tmp_path: Path, monkeypatch
     paths = fill(cache / "toy")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CNNC_DATA", "")
-    assert obtain() == paths
+    assert find_or_fetch() == paths
 
 
 def test_the_cache_is_the_users() -> None:
@@ -150,7 +150,7 @@ def test_the_cache_is_the_users() -> None:
 
 def test_the_first_mirror_suffices(cache: Path, mirrors: Mirrors) -> None:
     asked = mirrors(sound)
-    paths = obtain()
+    paths = find_or_fetch()
     assert asked == ["https://one.example/toy/a.gz", "https://one.example/toy/b.gz"]
     assert paths == (cache / "toy" / "a.gz", cache / "toy" / "b.gz")
     assert [path.read_bytes() for path in paths] == list(CONTENT.values())
@@ -159,14 +159,14 @@ def test_the_first_mirror_suffices(cache: Path, mirrors: Mirrors) -> None:
 
 def test_what_was_fetched_is_found_again(cache: Path, mirrors: Mirrors) -> None:
     asked = mirrors(sound)
-    assert obtain() == obtain()
+    assert find_or_fetch() == find_or_fetch()
     assert len(asked) == 2
 
 
 def test_only_what_the_cache_lacks_is_fetched(cache: Path, mirrors: Mirrors) -> None:
     fill(cache / "toy", "a.gz")
     asked = mirrors(sound)
-    obtain()
+    find_or_fetch()
     assert asked == ["https://one.example/toy/b.gz"]
 
 
@@ -187,7 +187,7 @@ def test_the_second_mirror_helps_out(cache: Path, mirrors: Mirrors, failure: Exc
         return sound(url)
 
     asked = mirrors(answer)
-    assert [path.read_bytes() for path in obtain()] == list(CONTENT.values())
+    assert [path.read_bytes() for path in find_or_fetch()] == list(CONTENT.values())
     assert asked == [f"https://{host}.example/toy/{name}" for name in CONTENT for host in ("one", "two")]
 
 
@@ -197,16 +197,16 @@ def test_a_failure_while_reading_counts_as_well(cache: Path, mirrors: Mirrors) -
             raise ConnectionResetError(104, "Connection reset by peer")
 
     mirrors(lambda url: Broken() if "one.example" in url else sound(url))
-    assert [path.read_bytes() for path in obtain()] == list(CONTENT.values())
+    assert [path.read_bytes() for path in find_or_fetch()] == list(CONTENT.values())
 
 
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (b"the worst", "expected the SHA-256 " + FILES.files[0].sha256),
-        (b"short", "expected 9 bytes, found 5"),
-        (b"the first and more", "expected 9 bytes, found more"),
-        (b"", "expected 9 bytes, found 0"),
+        (b"the worst", "expected SHA-256 " + FILES.files[0].sha256),
+        (b"short", "expected 9 bytes, received 5"),
+        (b"the first and more", "expected 9 bytes, received more"),
+        (b"", "expected 9 bytes, received 0"),
     ],
 )
 def test_wrong_content_is_refused_and_leaves_nothing_behind(
@@ -241,13 +241,13 @@ def test_offline_error_says_what_to_do(cache: Path, mirrors: Mirrors) -> None:
     mirrors(offline)
     (diagnostic,) = refused().diagnostics
     assert diagnostic.message == (
-        "cannot fetch a.gz (one.example: temporary failure in name resolution; "
+        "cannot download a.gz (one.example: temporary failure in name resolution; "
         "two.example: temporary failure in name resolution)"
     )
     assert diagnostic.help == (
-        "fetch a.gz, b.gz from https://one.example/toy/ or https://two.example/toy/ "
-        f"and put them into {cache / 'toy'}, or into a folder of your own and name it with --data FOLDER "
-        "or with the variable CNNC_DATA"
+        "download a.gz, b.gz from https://one.example/toy/ or https://two.example/toy/ "
+        f"into {cache / 'toy'}, or into another folder and name it with --data FOLDER "
+        "or the environment variable CNNC_DATA"
     )
 
 
@@ -255,18 +255,18 @@ def test_a_cache_that_cannot_be_written_is_an_error_of_writing(cache: Path, mirr
     cache.write_text("a file where the folder should be")
     mirrors(sound)
     with pytest.raises(CnncError) as caught:
-        obtain()
+        find_or_fetch()
     assert [d.code for d in caught.value.diagnostics] == ["E902"]
 
 
 def test_progress_is_reported(cache: Path, mirrors: Mirrors) -> None:
     mirrors(sound)
     lines: list[str] = []
-    fetch.obtain(FILES, None, lines.append)
+    fetch.find_or_fetch(FILES, None, lines.append)
     assert lines == [
-        f"toy is not in {cache / 'toy'}: fetching it",
-        "fetching a.gz (9 bytes) from one.example",
-        "fetching b.gz (15 bytes) from one.example",
+        f"toy is not in {cache / 'toy'}: downloading it",
+        "downloading a.gz (9 bytes) from one.example",
+        "downloading b.gz (15 bytes) from one.example",
     ]
 
 

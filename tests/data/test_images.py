@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from cnnc.data import images, load
-from cnnc.data.image_file import NoPicture, decode
-from cnnc.data.sources import open_tree
+from cnnc.data.file_tree import open_tree
+from cnnc.data.image_file import NotAnImage, decode_image
 from cnnc.diagnostics import CnncError
 from tests.data.conftest import data_folder, refused, takes, told
 
@@ -80,7 +80,7 @@ def test_a_folder_a_class(tmp_path: Path) -> None:
         assert sorted(seen) == [*((n, 0) for n in range(6)), *((100 + n, 1) for n in range(4))]
         assert lines == [
             "PLACE: 2 classes: cat 6, dog 4",
-            "PLACE: 7 to train, 3 to test (a share of 0.25, drawn from seed 0)",
+            "PLACE: 7 training and 3 test examples (test fraction 0.25, seed 0)",
         ]
 
 
@@ -91,14 +91,14 @@ def test_a_test_set_of_its_own(tmp_path: Path, name: str) -> None:
         assert values(data.train.inputs[0]) == [0, 1, 2, 3, 4, 5, 100, 101, 102, 103]
         assert values(data.test.inputs[0]) == [50, 150]
         assert data.test.labels.tolist() == [0, 1]
-        assert lines[-1] == "PLACE: 10 to train, 2 to test"
+        assert lines[-1] == "PLACE: 10 training and 2 test examples"
 
 
 def test_a_further_part_is_told_and_not_read(tmp_path: Path) -> None:
     place = folder_of(tmp_path, {**parted(), "val/cat/b.png": picture(1)})
     data, lines = told("images", place, inputs=GREY)
     assert (len(data.train), len(data.test)) == (10, 2)
-    assert "PLACE/val is not read: it stands beside train" in lines
+    assert "PLACE/val is not read: training reads train" in lines
 
 
 def test_train_alone_is_shared(tmp_path: Path) -> None:
@@ -148,26 +148,26 @@ def test_pictures_are_resized_and_counted(tmp_path: Path) -> None:
     place = folder_of(tmp_path, {**flat(), "cat/9.png": picture(40, (60, 40)), "cat/8.png": picture(40, (4, 6))})
     data, lines = told("images", place, inputs=RGB)
     assert data.train.images.shape[1:] == (3, 4, 6)
-    assert "PLACE: 2 pictures are brought to 3x4x6" in lines
+    assert "PLACE: resized 2 images to 3x4x6" in lines
 
 
 def test_resizing_is_bilinear() -> None:
     file = io.BytesIO()
     Image.fromarray(np.array([[0, 100]], np.uint8)).save(file, "PNG")
-    pixels, size = decode(file.getvalue(), (1, 1, 4))
+    pixels, size = decode_image(file.getvalue(), (1, 1, 4))
     assert size == (2, 1)
     assert pixels.tolist() == [[[0, 25, 75, 100]]]
 
 
 def test_colours_by_channels() -> None:
     colour = picture(100, mode="RGB")
-    assert decode(colour, (3, 4, 6))[0][:, 0, 0].tolist() == [100, 0, 255]
-    assert decode(colour, (1, 4, 6))[0][:, 0, 0].tolist() == [59]  # 0.299 red + 0.114 blue
-    assert decode(picture(9), (3, 4, 6))[0][:, 2, 3].tolist() == [9, 9, 9]
+    assert decode_image(colour, (3, 4, 6))[0][:, 0, 0].tolist() == [100, 0, 255]
+    assert decode_image(colour, (1, 4, 6))[0][:, 0, 0].tolist() == [59]  # 0.299 red + 0.114 blue
+    assert decode_image(picture(9), (3, 4, 6))[0][:, 2, 3].tolist() == [9, 9, 9]
 
 
 def test_sixteen_bits_become_eight() -> None:
-    assert decode(picture(40_000, mode="I;16"), (1, 4, 6))[0][0, 0, 0] == 40_000 >> 8
+    assert decode_image(picture(40_000, mode="I;16"), (1, 4, 6))[0][0, 0, 0] == 40_000 >> 8
 
 
 def test_a_picture_is_turned_as_its_camera_says() -> None:
@@ -177,7 +177,7 @@ def test_a_picture_is_turned_as_its_camera_says() -> None:
     exif[0x0112] = 6  # the top of the scene is at the right
     file = io.BytesIO()
     made.save(file, "PNG", exif=exif)
-    pixels, size = decode(file.getvalue(), (1, 6, 4))
+    pixels, size = decode_image(file.getvalue(), (1, 6, 4))
     assert size == (4, 6)
     assert np.argwhere(pixels[0] == 255).tolist() == [[0, 3]]
 
@@ -186,7 +186,7 @@ def test_a_large_jpeg_is_near_to_what_it_was() -> None:
     ramp = np.linspace(0, 255, 640).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(np.broadcast_to(ramp, (480, 640)).copy()).save(file, "JPEG", quality=95)
-    pixels, size = decode(file.getvalue(), (1, 12, 16))
+    pixels, size = decode_image(file.getvalue(), (1, 12, 16))
     assert size == (640, 480)
     expected = ramp.reshape(16, 40).mean(axis=1)
     assert np.abs(pixels[0].astype(float) - expected).max() < 4
@@ -194,13 +194,13 @@ def test_a_large_jpeg_is_near_to_what_it_was() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
 def test_formats(kind: str) -> None:
-    pixels, _ = decode(picture(99, kind=kind, mode="RGB"), (3, 4, 6))
+    pixels, _ = decode_image(picture(99, kind=kind, mode="RGB"), (3, 4, 6))
     assert np.abs(pixels[:, 0, 0].astype(int) - [99, 0, 255]).max() < 9
 
 
 def test_other_decoders_of_pillow_are_not_asked() -> None:
-    with pytest.raises(NoPicture, match="unknown format"):
-        decode(picture(1, kind="EPS"), (1, 4, 6))
+    with pytest.raises(NotAnImage, match="unknown format"):
+        decode_image(picture(1, kind="EPS"), (1, 4, 6))
 
 
 # ---- odd files
@@ -227,17 +227,17 @@ def test_odd_files_are_skipped_and_told(tmp_path: Path) -> None:
 
 def test_a_class_without_pictures_is_an_error(tmp_path: Path) -> None:
     place = folder_of(tmp_path, {**flat(), "owl/a.txt": b"words"})
-    assert f"{place / 'owl'}: expected at least one picture, found none (a.txt: unknown format)" in refused(
+    assert f"{place / 'owl'}: expected at least one image, found none (a.txt: unknown format)" in refused(
         "images", place, inputs=GREY
     )
     (place / "owl" / "a.txt").unlink()
-    assert "owl: expected at least one picture, found none |" in refused("images", place, inputs=GREY)
+    assert "owl: expected at least one image, found none |" in refused("images", place, inputs=GREY)
 
 
 def test_no_classes(tmp_path: Path) -> None:
-    assert "expected a folder for each class" in refused("images", tmp_path, inputs=GREY)
+    assert "expected one folder of images per class" in refused("images", tmp_path, inputs=GREY)
     (tmp_path / "a.png").write_bytes(picture(1))
-    assert "expected a folder for each class" in refused("images", tmp_path, inputs=GREY)
+    assert "expected one folder of images per class" in refused("images", tmp_path, inputs=GREY)
 
 
 def test_a_class_of_the_test_alone(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_class_of_the_test_alone(tmp_path: Path) -> None:
 
 def test_a_test_set_without_pictures(tmp_path: Path) -> None:
     place = folder_of(tmp_path, {**{f"train/{k}": v for k, v in flat().items()}, "test/cat/a.txt": b"words"})
-    assert "test: expected pictures to test on, found none" in refused("images", place, inputs=GREY)
+    assert "test: expected test images, found none" in refused("images", place, inputs=GREY)
 
 
 def test_the_classes_of_the_network(tmp_path: Path) -> None:
@@ -258,12 +258,12 @@ def test_the_classes_of_the_network(tmp_path: Path) -> None:
 def test_an_empty_folder_is_told_before_the_number_of_classes(tmp_path: Path) -> None:
     place = folder_of(tmp_path, flat())
     (place / "owl").mkdir()
-    assert "owl: expected at least one picture, found none" in refused("images", place, inputs=GREY, classes=2)
+    assert "owl: expected at least one image, found none" in refused("images", place, inputs=GREY, classes=2)
 
 
 @pytest.mark.parametrize("inputs", [(), (takes(784),), (takes(4, 8, 8),), (takes(1, 8), takes(1, 8)), GREY * 2])
 def test_networks_that_take_no_picture(tmp_path: Path, inputs: tuple[object, ...]) -> None:
-    assert "which is no picture" in refused("images", folder_of(tmp_path, flat()), inputs=inputs)
+    assert "which is not an image" in refused("images", folder_of(tmp_path, flat()), inputs=inputs)
 
 
 # ---- attacks
@@ -318,7 +318,9 @@ def test_encrypted_members(tmp_path: Path) -> None:
     data = bytearray(place.read_bytes())
     data[data.index(b"PK\x01\x02") + 8] |= 1
     place.write_bytes(data)
-    assert "the member cat/0.png is encrypted | unpack it" in refused("images", place, inputs=GREY)
+    assert "the member cat/0.png is encrypted | unpack the archive and name the folder" in refused(
+        "images", place, inputs=GREY
+    )
 
 
 def test_files_that_are_no_zip(tmp_path: Path) -> None:
@@ -339,13 +341,13 @@ def test_a_damaged_member_is_skipped(tmp_path: Path) -> None:
     place.write_bytes(content)
     data, lines = told("images", place, inputs=GREY)
     assert len(data.train) + len(data.test) == 9
-    assert any("skipped 1 of 10 files: cat/0.png (expected a sound member" in line for line in lines)
+    assert any("skipped 1 of 10 files: cat/0.png (the member is damaged" in line for line in lines)
 
 
 def test_names_that_cannot_be_shown(tmp_path: Path) -> None:
     place = folder_of(tmp_path, {**flat(), "cat/a\x1b[2J.png": picture(1)})
     text = refused("images", place, inputs=GREY)
-    assert "the name cat/a\\x1b[2J.png has characters that cannot be shown | rename it" in text
+    assert "the name cat/a\\x1b[2J.png contains control characters | rename the file" in text
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
@@ -376,7 +378,7 @@ def test_pictures_beyond_the_memory_are_decoded_again(tmp_path: Path, monkeypatc
             assert np.array_equal(a.labels, b.labels)
             chosen = np.array([3, 0, 3])
             assert np.array_equal(a.inputs[0][chosen], b.inputs[0][chosen])
-            assert np.array_equal(a.part(chosen).inputs[0][1:], b.part(chosen).inputs[0][1:])
+            assert np.array_equal(a.select(chosen).inputs[0][1:], b.select(chosen).inputs[0][1:])
             assert np.array_equal(a.inputs[0][2], b.inputs[0][2])
 
 
@@ -395,7 +397,7 @@ def test_a_file_that_changes_later_is_an_error(tmp_path: Path, monkeypatch: pyte
     place = folder_of(tmp_path, parted())
     data = load("images", path=str(place), inputs=GREY)
     (place / "train/cat/0.png").write_bytes(b"words")
-    with pytest.raises(CnncError, match=r"cat.0\.png: is no picture any more") as caught:
+    with pytest.raises(CnncError, match=r"cat.0\.png: is not an image any more") as caught:
         data.train.inputs[0][:1]
     assert caught.value.diagnostics[0].code == "E602"
     (place / "train/cat/0.png").unlink()
@@ -418,10 +420,8 @@ def test_where_the_path_counts_from(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_missing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = refused("images", "fotos", "E603", inputs=GREY, folder=tmp_path / "data")
-    assert text.startswith(
-        f"there is no fotos | it was looked for at {tmp_path / 'data/fotos'} or {tmp_path / 'fotos'};"
-    )
-    with pytest.raises(CnncError, match="names no file"):
+    assert text.startswith(f"fotos does not exist | searched {tmp_path / 'data/fotos'} or {tmp_path / 'fotos'};")
+    with pytest.raises(CnncError, match="does not name a file"):
         load("images", inputs=GREY)
 
 

@@ -45,7 +45,7 @@ def test_unknown_name(name: str, help: str) -> None:
 def test_a_folder_for_bundled_data_is_mentioned(tmp_path: Path) -> None:
     lines: list[str] = []
     assert len(load("digits", tmp_path, lines.append).train) == 1437
-    assert lines == [f"digits comes with cnnc; nothing is read from {tmp_path}"]
+    assert lines == [f"digits comes with cnnc; {tmp_path} is not read"]
 
 
 def test_importing_loads_neither_numpy_nor_a_reader() -> None:

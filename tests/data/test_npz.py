@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from cnnc.data import load, npz
-from cnnc.data.npz import Converted
+from cnnc.data.npz import ConvertedColumn
 from cnnc.diagnostics import CnncError
 from tests.data.conftest import refused, takes, told
 
@@ -67,7 +67,7 @@ def test_x_and_y_and_a_share(save: Save) -> None:
         assert np.array_equal(split.images[:, 0, 0] // 6 % 2, split.labels)
     assert lines == [
         "PLACE: 2 classes: 0 5, 1 5",
-        "PLACE: 8 to train, 2 to test (a share of 0.2, drawn from seed 0)",
+        "PLACE: 8 training and 2 test examples (test fraction 0.2, seed 0)",
     ]
 
 
@@ -79,7 +79,7 @@ def test_a_test_set_of_its_own(save: Save) -> None:
     assert lines == [
         "PLACE: not read: more",
         "PLACE: 2 classes: 0 6, 1 7",
-        "PLACE: 10 to train, 3 to test",
+        "PLACE: 10 training and 3 test examples",
     ]
 
 
@@ -182,17 +182,17 @@ def test_without_targets_or_a_network(save: Save) -> None:
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 def test_a_large_array_stays_on_the_disk(save: Save, monkeypatch: pytest.MonkeyPatch, order: Any, dtype: Any) -> None:
-    monkeypatch.setattr(npz, "MAPPED", 1)
+    monkeypatch.setattr(npz, "MAPPED_FROM", 1)
     x = np.asarray(x_of(dtype=dtype), order=order)
     data = load("npz", path=str(save(x=x, y=LABELS, x_test=x, y_test=LABELS)), inputs=SMALL)
     column = data.train.inputs[0]
-    assert isinstance(column, Converted)
+    assert isinstance(column, ConvertedColumn)
     assert column.dtype == (np.uint8 if dtype == np.uint8 else np.float32)
     assert np.array_equal(column[:], x_of())
     assert np.array_equal(column[np.array([4, 0])], x_of()[[4, 0]])
     assert column[np.array([4, 0])].dtype == column.dtype
     assert np.array_equal(column[3], x_of()[3])
-    assert np.array_equal(data.train.part(np.array([1, 2])).images, x_of()[1:3])
+    assert np.array_equal(data.train.select(np.array([1, 2])).images, x_of()[1:3])
     assert data.train.labels.tolist() == LABELS.tolist()
 
 
@@ -200,7 +200,7 @@ def test_a_large_compressed_array_is_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(npz, "LARGEST", 100)
     np.savez_compressed(tmp_path / "a.npz", x=x_of(), y=LABELS)
     text = refused("npz", tmp_path / "a.npz", inputs=SMALL)
-    assert "x: 240 bytes are more than the 100 that are read into memory | save it with np.savez" in text
+    assert "x: has 240 bytes; at most 100 are read into memory | save it with np.savez" in text
 
 
 # ---- defects
@@ -219,7 +219,7 @@ def test_names_that_are_lacking(save: Save) -> None:
 @pytest.mark.parametrize(
     ("shape", "text"),
     [
-        ((10, 3, 2), "x: holds examples of 3x2; the network takes 2x3 | channels come first: np.moveaxis(x, -1, 1)"),
+        ((10, 3, 2), "x: holds examples of 3x2; the network takes 2x3 | put the channels first: np.moveaxis(x, -1, 1)"),
         ((10, 6), "x: holds examples of 6; the network takes 2x3 | "),
         ((10,), "x: holds examples of one number; the network takes 2x3"),
         ((), "x: expected an array of examples, found a single number"),
@@ -237,9 +237,9 @@ def test_no_example(save: Save) -> None:
 @pytest.mark.parametrize(
     ("x", "wanted", "text"),
     [
-        (x_of(), "uint8", "expected uint8, which the network takes, found float32"),
-        (x_of(), "int64", "expected int64, which the network takes, found float32"),
-        (x_of(dtype=np.int64), "uint8", "expected uint8"),
+        (x_of(), "uint8", "the network takes uint8, found float32"),
+        (x_of(), "int64", "the network takes int64, found float32"),
+        (x_of(dtype=np.int64), "uint8", "the network takes uint8"),
         (x_of().astype(str), "float32", "expected numbers, found <U"),
         (x_of().astype(complex), "float32", "expected numbers, found complex128"),
         (x_of(dtype=np.int64) - 7, "int64", "expected whole numbers from 0 on, found -7 in example 0"),
@@ -253,7 +253,7 @@ def test_types_that_do_not_fit(save: Save, x: NDArray[Any], wanted: Any, text: s
 @pytest.mark.parametrize("mapped", [False, True])
 def test_values_that_are_not_finite(save: Save, monkeypatch: pytest.MonkeyPatch, mapped: bool) -> None:
     if mapped:
-        monkeypatch.setattr(npz, "MAPPED", 1)
+        monkeypatch.setattr(npz, "MAPPED_FROM", 1)
     x = x_of()
     x[7, 1, 2] = np.nan
     assert "data.npz: x: expected finite numbers, found nan in example 7" in refused(
@@ -265,7 +265,7 @@ def test_labels_out_of_range(save: Save) -> None:
     text = refused("npz", save(x=x_of(), y=np.arange(10)), inputs=SMALL, classes=4)
     assert "found the label 9; the network's output has 4 classes" in text
     assert "y: expected labels from 0 on, found -1 in example 0" in refused("npz", save(x=x_of(), y=LABELS - 1))
-    assert "which is no number of a class" in refused("npz", save(x=x_of(), y=LABELS * 10**9))
+    assert "float32 targets are values" in refused("npz", save(x=x_of(), y=LABELS * 10**9))
 
 
 def test_fewer_labels_than_classes_will_do(save: Save) -> None:
@@ -282,7 +282,7 @@ def test_objects_are_never_read(save: Save) -> None:
 
     objects = np.array([None] * 10, object)
     for arrays in ({"x": objects, "y": LABELS}, {"x": x_of(), "y": objects}):
-        assert "holds Python objects, which are never read" in refused("npz", save(**arrays), inputs=SMALL)
+        assert "holds Python objects, which are never unpickled" in refused("npz", save(**arrays), inputs=SMALL)
 
 
 @pytest.mark.parametrize("shape", [(10**12, 2, 3), (2**63, 2**63, 2, 3), (10, 2, 3)])
@@ -349,7 +349,7 @@ def test_every_changed_byte_is_an_error_or_harmless(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mapped", [False, True])
 def test_every_truncation_is_an_error(save: Save, monkeypatch: pytest.MonkeyPatch, mapped: bool) -> None:
     if mapped:
-        monkeypatch.setattr(npz, "MAPPED", 1)
+        monkeypatch.setattr(npz, "MAPPED_FROM", 1)
     place = save(x=x_of(), y=LABELS)
     whole = place.read_bytes()
     for length in range(0, len(whole) - 1, 41):
@@ -363,5 +363,5 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
         archive.writestr("readme.txt", "words")
     assert "expected arrays (.npy), found none" in refused("npz", tmp_path / "b.npz")
-    assert "there is no" in refused("npz", tmp_path / "c.npz", "E603")
+    assert "does not exist" in refused("npz", tmp_path / "c.npz", "E603")
     assert str(tmp_path) in refused("npz", tmp_path)

@@ -34,7 +34,7 @@ def test_a_line_a_series(tmp_path: Path, mark: str, header: str) -> None:
     assert np.array_equal(data.train.images[:, 0, 0] % 2, data.train.labels)
     assert lines == [
         "PLACE: 2 classes: 0 5, 1 5",
-        "PLACE: 8 to train, 2 to test (a share of 0.2, drawn from seed 0)",
+        "PLACE: 8 training and 2 test examples (test fraction 0.2, seed 0)",
     ]
 
 
@@ -100,12 +100,14 @@ def test_other_encodings_and_nothing(tmp_path: Path) -> None:
     place.write_bytes(place.read_bytes() + b"\xff,1,2,3\n")
     assert "beats.csv:11: expected UTF-8, found the byte 0xff at column 1" in refused("series", place, inputs=THREE)
     assert "expected series, found none" in refused("series", write(tmp_path, "label,a,b,c\n"), inputs=THREE)
-    assert "there is no" in refused("series", tmp_path / "absent.csv", "E603", inputs=THREE)
+    assert "does not exist" in refused("series", tmp_path / "absent.csv", "E603", inputs=THREE)
 
 
 @pytest.mark.parametrize("inputs", [(takes(2, 3),), (takes(1, 3, 3),), THREE * 2])
 def test_networks_that_take_no_series_of_one_channel(tmp_path: Path, inputs: tuple[object, ...]) -> None:
-    assert "write a .npz of x (N, C, T) and y" in refused("series", write(tmp_path, rows()), inputs=inputs)
+    assert "save several channels as x (N, C, T) and y in a .npz file" in refused(
+        "series", write(tmp_path, rows()), inputs=inputs
+    )
 
 
 def test_the_classes_of_the_network(tmp_path: Path) -> None:

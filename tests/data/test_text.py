@@ -9,8 +9,8 @@ import pytest
 
 from cnnc.data import Request, load
 from cnnc.data import lines as lines_module
-from cnnc.data.sources import locate
-from cnnc.data.text import encode, make_vocabulary, words
+from cnnc.data.file_tree import locate
+from cnnc.data.text import build_vocabulary, encode, split_words
 from cnnc.diagnostics import CnncError
 from tests.data.conftest import data_folder, refused, takes, told
 
@@ -27,18 +27,18 @@ def reviews(count: int = 10) -> str:
 
 
 def test_words() -> None:
-    assert words("It's GOOD, isn’t it?  ... Été 3.5\t_x_") == (
+    assert split_words("It's GOOD, isn’t it?  ... Été 3.5\t_x_") == (
         ("it's", "good", ",", "isn’t", "it", "?", ".", ".", ".", "été", "3", ".", "5", "_x_")
     )
-    assert words("'quoted' rock'n'roll ") == ("'", "quoted", "'", "rock'n'roll")
-    assert words("  \t") == ()
+    assert split_words("'quoted' rock'n'roll ") == ("'", "quoted", "'", "rock'n'roll")
+    assert split_words("  \t") == ()
 
 
 def test_vocabulary_and_numbers() -> None:
     sentences = [("b", "a", "c"), ("a", "d", "b"), ("a",)]
-    assert make_vocabulary(sentences) == ["a", "b", "c", "d"]
-    assert make_vocabulary(sentences, 4) == ["a", "b"]
-    assert make_vocabulary(sentences, 2) == []
+    assert build_vocabulary(sentences) == ["a", "b", "c", "d"]
+    assert build_vocabulary(sentences, 4) == ["a", "b"]
+    assert build_vocabulary(sentences, 2) == []
     assert encode(sentences, {"a": 2, "b": 3}, 2).tolist() == [[3, 2], [2, 1], [2, 0]]
 
 
@@ -54,8 +54,8 @@ def test_a_file_of_labels_and_sentences(tmp_path: Path) -> None:
     assert data.train.images[:, :3].tolist() == [[2, 3, 4]] * 8
     assert lines == [
         "PLACE: 2 classes: bad 5, good 5",
-        "PLACE: 8 to train, 2 to test (a share of 0.2, drawn from seed 0)",
-        "PLACE: 10 of 10 sentences have more than 5 words, and are cut",
+        "PLACE: 8 training and 2 test examples (test fraction 0.2, seed 0)",
+        "PLACE: 10 of 10 sentences are truncated to 5 words",
         f"PLACE: {len(data.vocabulary)} words in the vocabulary",
     ]
 
@@ -130,14 +130,14 @@ def test_utf_16_is_known_by_its_mark(tmp_path: Path, encoding: str) -> None:
 
 
 def test_long_lines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines_module, "LONGEST", 50)
+    monkeypatch.setattr(lines_module, "MAX_BYTES", 50)
     place = write(tmp_path / "a.tsv", reviews(2) + "good\t" + "a" * 60)
     assert f"{place}:3: expected lines of at most 50 bytes" in refused("text", place, inputs=FIVE)
 
 
 def test_nothing_in_it(tmp_path: Path) -> None:
     assert "expected sentences, found none" in refused("text", write(tmp_path / "a.tsv", "\n\n"), inputs=FIVE)
-    assert "there is no" in refused("text", tmp_path / "b.tsv", "E603", inputs=FIVE)
+    assert "does not exist" in refused("text", tmp_path / "b.tsv", "E603", inputs=FIVE)
 
 
 @pytest.mark.parametrize("inputs", [(takes(5),), (takes(1, 5, dtype="int64"),), FIVE * 3])
@@ -168,7 +168,7 @@ def test_a_folder_with_a_test_set_of_its_own(tmp_path: Path) -> None:
     write(tmp_path / "train.tsv", "label\tquery\tdocument\n1\tred fox\ta fox\n0\tblue sky\ta fox\n1\tblue\tsky\n")
     write(tmp_path / "test.tsv", "0\tgreen fox\tsky\n1\tsky\tblue\n")
     data, lines = told("text", tmp_path, inputs=(takes(3, dtype="int64"), takes(4, dtype="int64")), classes=2)
-    assert lines[1] == "PLACE: 3 to train, 2 to test"
+    assert lines[1] == "PLACE: 3 training and 2 test examples"
     assert data.vocabulary == ("fox", "a", "blue", "sky", "red"), "of the training sentences alone"
     assert data.train.labels.tolist() == [1, 0, 1]
     assert data.test.labels.tolist() == [0, 1]
@@ -193,9 +193,9 @@ def test_latin_1_is_told_in_a_folder(tmp_path: Path) -> None:
 
 def test_folders_that_do_not_fit(tmp_path: Path) -> None:
     write(tmp_path / "a.pos", "one\ntwo\n")
-    assert "of two labels or more" in refused("text", tmp_path, inputs=FIVE)
+    assert "for at least two labels" in refused("text", tmp_path, inputs=FIVE)
     write(tmp_path / "a.neg", "...\n \n")
-    assert "use a .tsv" in refused("text", tmp_path, inputs=FIVE * 2)
+    assert "use a .tsv file" in refused("text", tmp_path, inputs=FIVE * 2)
 
 
 # ---- the real ones

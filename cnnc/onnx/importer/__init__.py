@@ -1,1 +1,1 @@
-"""The way back: an ONNX model becomes a text of the language, and a checkpoint of its weights."""
+"""Import of ONNX models: a model becomes a .cnn source file and a checkpoint of its weights."""

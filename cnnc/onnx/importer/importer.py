@@ -1,7 +1,7 @@
-"""`import_model`: an ONNX file becomes a text of the language and its weights.
+"""Imports an ONNX file as a network and its weights: `import_model`.
 
-In: a path. Out: `Imported`, whose text was checked, whose layers were held against those the model gave, and
-whose weights lie under the names that the language gives them. Nothing is written; `save` does that.
+In: the path of a model. Out: an `ImportedNetwork`: its source has been checked, its layers have been compared with those
+recognized in the model, and its weights have the names that the language gives them. `save` writes both to files.
 """
 
 from __future__ import annotations
@@ -18,20 +18,31 @@ from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.network import Network, check
 from cnnc.onnx.importer.read.model import Model, read_model
-from cnnc.onnx.importer.recognize.layers import Net, NotImported, net_of
+from cnnc.onnx.importer.recognize.layers import LayerGraph, NotImported, layer_graph_of
 from cnnc.onnx.importer.recognize.values import Layer
-from cnnc.onnx.importer.text.write import Written, write
+from cnnc.onnx.importer.text.write import GeneratedSource, write_source
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
 from cnnc.reference.parallel.threads import thread_count
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.checkpoint import save as save_checkpoint
 
-_WHOLE = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger")
+_INT8_OPERATORS = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+)
 
 
-class Imported(NamedTuple):
-    """A network that was an ONNX model. `names` are its layers' names by the nodes they were; `model` is as it was read."""
+class ImportedNetwork(NamedTuple):
+    """A network that comes from an ONNX model, and its weights.
+
+    `names` maps ONNX nodes to layers, `inputs` the model's inputs to those of the network; `outputs` are the names of the
+    network's outputs in the model's order. `repeats` and `blocks` count those in the source; `model` is the model as read.
+    """
 
     network: Network
     weights: Weights
@@ -43,124 +54,137 @@ class Imported(NamedTuple):
     model: Model
 
     @property
-    def text(self) -> str:
+    def source(self) -> str:
+        """The text of the .cnn file."""
         return self.network.source.text
 
 
 def import_model(
     path: Path, out: Path | None = None, *, at: Mapping[str, int] | None = None, flat: bool = False
-) -> Imported:
-    """The network of an ONNX file.
+) -> ImportedNetwork:
+    """Imports an ONNX file.
 
-    `out` is the name that the text will have, `at` gives sizes that the model leaves open, `flat` writes a layer
-    a line, without repeats and blocks. Raises CnncError: E621 to E624, E901.
+    `out` is the .cnn file that errors name (default: beside the model), `at` fixes open sizes by name, `flat` writes one
+    layer per line, without repeats and blocks. Raises CnncError E010, E621, E622, E623, E624, E901, E903.
     """
     model = read_model(path)
     try:
-        return of_model(model, path.name, (out or path.with_suffix(".cnn")).name, at=at, flat=flat)
+        return convert_model(model, path.name, (out or path.with_suffix(".cnn")).name, at=at, flat=flat)
     except NotImported as error:
-        precision = _lower(model)
+        precision = _low_precision(model)
         if not precision:
             raise
-        raise _of_lower(error, precision, model, path) from error
+        raise _precision_error(error, precision, model, path) from error
 
 
-def _lower(model: Model) -> str:
-    """The lower precision that a model computes in, "" for none that would keep it from an import."""
-    if any(step.op in _WHOLE for step in model.steps):
+def _low_precision(model: Model) -> str:
+    """The precision below float32 that a model computes in; "" for float32."""
+    if any(node.op in _INT8_OPERATORS for node in model.nodes):
         return "int8"
     return "float16" if any(array.dtype == np.float16 for array in model.constants.values()) else ""
 
 
-def _of_lower(error: NotImported, precision: str, model: Model, path: Path) -> NotImported:
-    """One error in place of one for each node that only the precision brought."""
-    help = "import the model in float32 that it was made of"
-    if model.told:
-        help += f"; `cnnc info {path} --source` prints the text of the network, which has no weights"
-    one = NotImported(Diagnostic("E621", f"{path} computes in {precision}, which no layer does", help=help))
-    one.causes = error.causes
-    return one
+def _precision_error(error: NotImported, precision: str, model: Model, path: Path) -> NotImported:
+    """One error for the precision, in place of one for each node that it makes unsupported."""
+    help = "import the float32 model that it was made from"
+    if model.has_source:
+        help += f"; `cnnc info {path} --source` prints its source, without the weights"
+    replacement = NotImported(
+        Diagnostic("E621", f"{path} computes in {precision}; layers compute in float32", help=help)
+    )
+    replacement.causes = error.causes
+    return replacement
 
 
-def of_model(
+def convert_model(
     model: Model, origin: str, name: str, *, at: Mapping[str, int] | None = None, flat: bool = False
-) -> Imported:
-    """The network of a model that was read; `origin` and `name` are the files' names."""
-    net = net_of(model, model.name if _says_something(model.name) else Path(origin).stem, at)
-    written, network = _checked(net, _head(model, origin), name, flat)
+) -> ImportedNetwork:
+    """Converts a model; `origin` and `name` are the names of the .onnx and the .cnn file. Raises CnncError E010, E621."""
+    layer_graph = layer_graph_of(model, model.name if _is_descriptive(model.name) else Path(origin).stem, at)
+    generated, network = _checked_source(layer_graph, _header(model, origin), name, flat)
     graph = network.require_graph()
-    names = {id(layer): node.name for node, layer in zip(graph.nodes, written.layers, strict=True)}
+    names = {id(layer): node.name for node, layer in zip(graph.nodes, generated.layers, strict=True)}
     weights: Weights = {}
-    for node, layer in zip(graph.nodes, written.layers, strict=True):
+    for node, layer in zip(graph.nodes, generated.layers, strict=True):
         for short, array in layer.weights.items():
             weights.setdefault(f"{node.parameter_owner}.{short}", np.ascontiguousarray(array))
-    return Imported(
+    return ImportedNetwork(
         network,
         weights,
-        {layer.step: names[id(layer)] for layer in net.layers},
-        {layer.step: names[id(layer)] for layer in net.inputs},
-        tuple(names[id(layer)] for layer in net.outputs),
-        written.repeats,
-        written.blocks,
+        {layer.node_name: names[id(layer)] for layer in layer_graph.layers},
+        {layer.node_name: names[id(layer)] for layer in layer_graph.inputs},
+        tuple(names[id(layer)] for layer in layer_graph.outputs),
+        generated.repeats,
+        generated.blocks,
         model,
     )
 
 
-def _checked(net: Net, head: str, name: str, flat: bool) -> tuple[Written, Network]:
-    """The text of a network with its totals as claims, and what the language makes of it."""
-    for plain in dict.fromkeys((flat, True)):  # in one line of descent where repeats and blocks did not come out right
-        written = write(net, head, flat=plain)
-        network = check(written.text, name)
-        if network.graph is None or not _agrees(network, written, net):
+def _checked_source(layer_graph: LayerGraph, header: str, name: str, flat: bool) -> tuple[GeneratedSource, Network]:
+    """The source of a network with its totals as assertions, and the network that the language reads from it."""
+    for without_repetition in dict.fromkeys((flat, True)):  # flat source if repeats and blocks change the network
+        generated = write_source(layer_graph, header, flat=without_repetition)
+        network = check(generated.text, name)
+        if network.graph is None or not _has_same_layers(network, generated, layer_graph):
             continue
-        claims = f"expect params={network.graph.total_parameters}"
-        claims += f" macs={network.graph.total_macs}" if network.survey is None else ""
-        return written, check(f"{written.text}\n{claims}\n", name)
-    raise CnncError(*network.diagnostics) if network.graph is None else ValueError("the text is another network")
+        assertions = f"expect params={network.graph.total_parameters}"
+        assertions += f" macs={network.graph.total_macs}" if network.survey is None else ""
+        return generated, check(f"{generated.text}\n{assertions}\n", name)
+    raise (
+        CnncError(*network.diagnostics) if network.graph is None else ValueError("the source describes another network")
+    )
 
 
-def _says_something(name: str) -> bool:
+def _is_descriptive(name: str) -> bool:
+    """Whether the name of a graph is more than an exporter's default."""
     return name.strip().lower() not in ("", "graph", "main_graph", "torch-jit-export", "torch_jit", "net", "model")
 
 
-def _head(model: Model, origin: str) -> str:
-    def shown(text: str) -> str:
+def _header(model: Model, origin: str) -> str:
+    """The first comment of the source."""
+
+    def printable(text: str) -> str:
         return "".join(c if c.isprintable() else " " for c in text)[:60]
 
-    producer = f", made by {shown(model.producer)}" if model.producer.strip() else ""
-    return f"# Imported from {shown(origin)}: ONNX opset {model.opset}{producer}."
+    producer = f", produced by {printable(model.producer)}" if model.producer.strip() else ""
+    return f"# Imported from {printable(origin)}: ONNX opset {model.opset}{producer}."
 
 
-def _agrees(network: Network, written: Written, net: Net) -> bool:
-    """Whether a text means the layers that it was written for."""
+def _has_same_layers(network: Network, generated: GeneratedSource, layer_graph: LayerGraph) -> bool:
+    """Whether a network has exactly the layers that its source was generated from."""
     graph = network.graph
-    if graph is None or len(graph.nodes) != len(written.layers):
+    if graph is None or len(graph.nodes) != len(generated.layers):
         return False
-    made = {id(layer): node.name for node, layer in zip(graph.nodes, written.layers, strict=True)}
-    for node, layer in zip(graph.nodes, written.layers, strict=True):
-        owner = net.owner(layer)
-        owned = made[id(owner)] if owner is not None else node.name
-        if tuple(made[id(r)] for r in layer.inputs) != node.inputs or node.parameter_owner != owned:
+    names = {id(layer): node.name for node, layer in zip(graph.nodes, generated.layers, strict=True)}
+    for node, layer in zip(graph.nodes, generated.layers, strict=True):
+        owner = layer_graph.parameter_owner(layer)
+        expected_owner = names[id(owner)] if owner is not None else node.name
+        if tuple(names[id(i)] for i in layer.inputs) != node.inputs or node.parameter_owner != expected_owner:
             return False
         if isinstance(layer.op, Input):
             if layer.op.symbols != getattr(node.op, "symbols", ()) or (not layer.op.symbols and layer.op != node.op):
                 return False
         elif not _same_op(layer, node.op) or (network.survey is None and node.type != layer.type):
             return False
-    return tuple(made[id(o)] for o in net.outputs) == graph.outputs
+    return tuple(names[id(o)] for o in layer_graph.outputs) == graph.outputs
 
 
 def _same_op(layer: Layer, op: Op) -> bool:
-    """Whether two ops are one, but for the names of layers in their arguments."""
+    """Whether the op of a layer equals another, apart from arguments that name layers."""
     names = {spec.name: getattr(op, spec.name) for spec in op.arguments if spec.name in ("share", "of", "a", "b")}
     return type(op) is type(layer.op) and layer.op.replace(**names) == op
 
 
-def save(imported: Imported, text: Path) -> Path:
-    """Writes the text, and beside it a checkpoint of the weights. Returns the latter. Raises CnncError E902."""
-    weights = text.with_suffix(".safetensors")
+def save(imported: ImportedNetwork, path: Path) -> Path:
+    """Writes the source to `path` and a checkpoint of the weights beside it; returns the checkpoint's path.
+
+    Raises CnncError E902.
+    """
+    weights = path.with_suffix(".safetensors")
     progress = Progress(best_rank=0.0)
-    saved = Checkpoint(text.name, imported.text, (), (), (), imported.weights, {}, progress, versions(), thread_count())
-    save_checkpoint(weights, saved)
-    write_atomic(text, imported.text.encode())
+    checkpoint = Checkpoint(
+        path.name, imported.source, (), (), (), imported.weights, {}, progress, versions(), thread_count()
+    )
+    save_checkpoint(weights, checkpoint)
+    write_atomic(path, imported.source.encode())
     return weights

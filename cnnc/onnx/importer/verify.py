@@ -1,6 +1,6 @@
-"""The proof of an import: the model on onnxruntime beside the network in NumPy, on random input.
+"""Verifies an import: runs the model on onnxruntime and the network in NumPy on the same random input.
 
-In: an `Imported`, and the model's file. Out: `Agreement`. Raises CnncError E820 where they differ.
+In: an `ImportedNetwork`, and the path of the model. Out: an `Agreement`. Raises CnncError E820 where outputs differ.
 """
 
 from __future__ import annotations
@@ -15,18 +15,25 @@ from onnx import numpy_helper
 from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.emit.verify import ATOL, RTOL, sample_feeds
-from cnnc.onnx.importer.importer import Imported
+from cnnc.onnx.importer.importer import ImportedNetwork
 from cnnc.onnx.importer.read.model import MAX_BYTES, parse
 from cnnc.onnx.run.session import Session
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
 from cnnc.reference.parallel.threads import one_blas_thread
 
-MAX_VALUES = 2**33  # bytes of all values of one run: a model can say any sizes
+MAX_ACTIVATION_BYTES = 2**33  # of all layer outputs of one run: a model can declare any sizes
+
+
+_REPORT = "internal error, please report it with the model; no file was written"
 
 
 class Agreement(NamedTuple):
-    """How far the outputs are apart, and of what size they are; `reason` says why they were not compared."""
+    """How closely the outputs agree.
+
+    `difference` is the largest absolute difference, `scale` the largest magnitude of that output; `reason` says why
+    nothing was compared. The field names are keys of `cnnc import --json`.
+    """
 
     compared: bool
     difference: float = 0.0
@@ -38,51 +45,62 @@ class Agreement(NamedTuple):
         return self.difference / self.scale if self.scale else self.difference
 
 
-def prove(imported: Imported, path: Path) -> Agreement:
-    """Runs both on the same input. Raises CnncError E820 where an output differs."""
+def verify_import(imported: ImportedNetwork, path: Path) -> Agreement:
+    """Runs the model and the network on the same input. Raises CnncError E820 where an output differs."""
     graph = imported.network.require_graph()
-    first = next((p.shape[0] for p in imported.model.inputs if p.shape), 2)
-    batch = first if isinstance(first, int) else 2
+    first_size = next((p.shape[0] for p in imported.model.inputs if p.shape), 2)
+    batch = first_size if isinstance(first_size, int) else 2
     needed = batch * sum(node.type.bytes for node in graph.nodes)
-    if needed > MAX_VALUES:
-        return Agreement(False, reason=f"its values on a batch of {batch:,} take {needed / 1e9:,.1f} GB")
+    if needed > MAX_ACTIVATION_BYTES:
+        return Agreement(False, reason=f"its layer outputs for a batch of {batch:,} take {needed / 1e9:,.1f} GB")
     feeds = sample_feeds(graph, batch)
-    names = {name: was for was, name in imported.inputs.items()}
+    model_names = {name: model_name for model_name, name in imported.inputs.items()}
     try:
-        session = Session(_whole(path, imported), path.name, "cpu", optimize=False)
-        theirs = session.run({names[name]: a for name, a in feeds.items()}, list(imported.model.outputs))
+        session = Session(_self_contained(path, imported), path.name, "cpu", optimize=False)
+        expected_outputs = session.run(
+            {model_names[name]: a for name, a in feeds.items()}, list(imported.model.outputs)
+        )
     except (CnncError, ValueError) as error:
         reason = error.diagnostics[0].message if isinstance(error, CnncError) else str(error)
         return Agreement(False, reason=reason)
     with one_blas_thread():
         trace = forward(graph, imported.weights, feeds)
     worst = Agreement(True)
-    for name, was, expected in zip(imported.outputs, imported.model.outputs, theirs, strict=True):
-        found = to_channels_first(trace.values[name]).astype(np.float64)
-        if found.shape != expected.shape:
-            shapes = " and ".join("x".join(map(str, a.shape)) for a in (expected, found))
-            raise CnncError.of("E820", f"the output {was} has the shapes {shapes} in the model and in the network")
-        made = Agreement(True, float(np.abs(found - expected).max(initial=0)), float(np.abs(expected).max(initial=0)))
-        if not made.difference <= ATOL + RTOL * made.scale:
-            message = f"the output {was} differs by {made.difference:.3g} where values reach {made.scale:.3g}"
-            raise CnncError.of("E820", message, help="please report it, with the model: no file was written")
-        worst = max(worst, made, key=lambda a: a.relative)
+    for name, model_name, expected in zip(imported.outputs, imported.model.outputs, expected_outputs, strict=True):
+        output = to_channels_first(trace.values[name]).astype(np.float64)
+        if output.shape != expected.shape:
+            theirs, ours = ("x".join(map(str, a.shape)) for a in (expected, output))
+            message = f"the output {model_name} has the shape {theirs} in the model and {ours} in the imported network"
+            raise CnncError.of("E820", message, help=_REPORT)
+        agreement = Agreement(
+            True, float(np.abs(output - expected).max(initial=0)), float(np.abs(expected).max(initial=0))
+        )
+        if not agreement.difference <= ATOL + RTOL * agreement.scale:
+            message = (
+                f"the output {model_name} of the imported network differs from the model's by {agreement.difference:.3g}, "
+                f"with values up to {agreement.scale:.3g}"
+            )
+            raise CnncError.of("E820", message, help=_REPORT)
+        worst = max(worst, agreement, key=lambda a: a.relative)
     return worst
 
 
-def _whole(path: Path, imported: Imported) -> bytes:
-    """The model with all its weights within, as they were read: onnxruntime opens no other file."""
+def _self_contained(path: Path, imported: ImportedNetwork) -> bytes:
+    """The model, serialized with its external data inside, so that onnxruntime opens no other file.
+
+    Raises ValueError above protobuf's limit of 2 GB.
+    """
     proto = parse(read_bytes(path, MAX_BYTES), str(path))
     constants = imported.model.constants
     if sum(array.nbytes for array in constants.values()) > MAX_BYTES:
-        raise ValueError("its weights are of more than 2 GB, which onnxruntime takes from files only")
+        raise ValueError("its weights take more than 2 GB, too much to verify in memory")
     for tensor in proto.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             tensor.CopyFrom(numpy_helper.from_array(constants[tensor.name], tensor.name))
-    for node, step in zip(proto.graph.node, imported.model.steps, strict=True):
-        for attribute in node.attribute:
+    for proto_node, node in zip(proto.graph.node, imported.model.nodes, strict=True):
+        for attribute in proto_node.attribute:
             is_tensor = attribute.type == onnx.AttributeProto.TENSOR
             if is_tensor and attribute.t.data_location == onnx.TensorProto.EXTERNAL:
-                attribute.t.CopyFrom(numpy_helper.from_array(step.get(attribute.name)))
+                attribute.t.CopyFrom(numpy_helper.from_array(node.get(attribute.name)))
     data: bytes = proto.SerializeToString()
     return data

@@ -39,7 +39,7 @@ class CalibrationExamples(NamedTuple):
         Without held-out examples the calibration examples select the layers; without test examples the selection
         examples measure.
         """
-        calibration = train.part(
+        calibration = train.select(
             np.random.default_rng(Stream.CALIBRATION.key(seed)).permutation(len(train))[:_MAX_CALIBRATION_EXAMPLES]
         )
         selection = validation if len(validation) else calibration

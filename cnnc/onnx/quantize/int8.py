@@ -207,7 +207,7 @@ def _layers_to_keep(task: _Quantization, selection: Split) -> list[str]:
 
     A layer's own loss ranks it; the number of layers grows by half each time, up to half of all layers.
     """
-    examples = selection.part(np.arange(min(len(selection), _MAX_SELECTION_EXAMPLES)))
+    examples = selection.select(np.arange(min(len(selection), _MAX_SELECTION_EXAMPLES)))
     before = task.score(task.model, examples)
 
     def is_good(kept: list[str]) -> bool:

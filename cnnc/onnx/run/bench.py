@@ -19,7 +19,7 @@ import numpy as np
 from cnnc.core.arrays import Array
 from cnnc.core.process_memory import peak_process_memory
 from cnnc.core.random_streams import Stream
-from cnnc.data.prediction_inputs import Entry
+from cnnc.data.prediction_inputs import InputSpec
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.run.predictions import model_inputs
 from cnnc.onnx.run.session import Provider, Session, open_model, short_name
@@ -135,7 +135,7 @@ def random_feeds(session: Session, batch: int, sizes: Mapping[str, int], seed: i
     return feeds
 
 
-def _draw(random: np.random.Generator, entry: Entry, shape: tuple[int, ...]) -> Array:
+def _draw(random: np.random.Generator, entry: InputSpec, shape: tuple[int, ...]) -> Array:
     if entry.dtype == "uint8":
         return random.integers(0, 256, shape)
     if entry.dtype == "int64":  # without metadata, 0 is the only index that is surely valid
@@ -143,7 +143,7 @@ def _draw(random: np.random.Generator, entry: Entry, shape: tuple[int, ...]) -> 
     return random.random(shape, np.float32)
 
 
-def _size(entry: Entry, symbol: str, sizes: Mapping[str, int]) -> int:
+def _size(entry: InputSpec, symbol: str, sizes: Mapping[str, int]) -> int:
     rule = entry.legal.get(symbol)
     if symbol not in sizes:
         if rule is None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnnc.core.arrays import Array
 from cnnc.core.files import atomic_replacement
-from cnnc.data.prediction_inputs import Entry
+from cnnc.data.prediction_inputs import InputSpec
 from cnnc.onnx.run.batched_run import Guess, guesses, run_batched
 from cnnc.onnx.run.session import Session
 
@@ -23,7 +23,7 @@ _FEW = 8  # outputs of up to this many elements are printed in full
 _IMAGE_RANGE = (-1e-3, 1 + 1e-3)  # 0..1 with a tolerance for rounding
 
 
-def model_inputs(session: Session) -> list[Entry]:
+def model_inputs(session: Session) -> list[InputSpec]:
     """The inputs of a model as a user feeds them: name, shape, type, legal sizes, range, vocabulary."""
     facts = session.facts
     found = []
@@ -35,7 +35,7 @@ def model_inputs(session: Session) -> list[Entry]:
         vocabulary = facts.vocabulary if words else ()
         kind = str(signature.dtype)
         kind = "int64" if signature.dtype.kind in "iu" and kind != "uint8" else kind
-        found.append(Entry(name, signature.shape, kind, facts.sizes, largest, words, vocabulary))
+        found.append(InputSpec(name, signature.shape, kind, facts.sizes, largest, words, vocabulary))
     return found
 
 

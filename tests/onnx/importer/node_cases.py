@@ -17,9 +17,9 @@ from onnx import numpy_helper
 
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
-from cnnc.onnx.importer.importer import of_model
-from cnnc.onnx.importer.read.model import model_of
-from cnnc.onnx.importer.recognize.interpreter import IMPORTS
+from cnnc.onnx.importer.importer import convert_model
+from cnnc.onnx.importer.read.model import model_from_proto
+from cnnc.onnx.importer.recognize.interpreter import HANDLERS
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
 
@@ -50,7 +50,7 @@ def covered() -> list[Any]:
     found = []
     for case in every_case():
         nodes = alone.get(case.name.partition("_expanded")[0], case).model.graph.node
-        if len(nodes) == 1 and not nodes[0].domain and nodes[0].op_type in IMPORTS:
+        if len(nodes) == 1 and not nodes[0].domain and nodes[0].op_type in HANDLERS:
             found.append(case)
     return found
 
@@ -79,7 +79,7 @@ def _run(case: Any, inputs: list[Array | None], pinned: tuple[int, ...]) -> Resu
             proto.graph.initializer.append(numpy_helper.from_array(array, info.name))
         else:
             fed[info.name] = array
-    imported = of_model(model_of(proto, None), f"{case.name}.onnx", f"{case.name}.cnn")
+    imported = convert_model(model_from_proto(proto, None), f"{case.name}.onnx", f"{case.name}.cnn")
     graph = imported.network.require_graph()
     feeds = {imported.inputs[name]: a for name, a in fed.items() if a is not None}
     with np.errstate(all="ignore"):
@@ -92,5 +92,5 @@ def _run(case: Any, inputs: list[Array | None], pinned: tuple[int, ...]) -> Resu
             )
         if not np.allclose(found, expected, rtol=case.rtol, atol=case.atol, equal_nan=True):
             worst = float(np.abs(found - expected).max())
-            return Result(case.name, "failed", error=f"differs by {worst:.3g}: {imported.text}")
+            return Result(case.name, "failed", error=f"differs by {worst:.3g}: {imported.source}")
     return Result(case.name, "passed")

@@ -14,8 +14,8 @@ from cnnc.core.arrays import Array, Weights
 from cnnc.graph.graph import Graph
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.emit.passes import run_passes
-from cnnc.onnx.importer.importer import Imported, of_model
-from cnnc.onnx.importer.read.model import model_of
+from cnnc.onnx.importer.importer import ImportedNetwork, convert_model
+from cnnc.onnx.importer.read.model import model_from_proto
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
 
@@ -27,8 +27,8 @@ def exported(graph: Graph, weights: Weights, opset: int = 17) -> onnx.ModelProto
     return emit(*run_passes(graph, weights), {}, opset)
 
 
-def imported(model: onnx.ModelProto, name: str = "net", **options: Any) -> Imported:
-    return of_model(model_of(model, None), f"{name}.onnx", f"{name}.cnn", **options)
+def imported(model: onnx.ModelProto, name: str = "net", **options: Any) -> ImportedNetwork:
+    return convert_model(model_from_proto(model, None), f"{name}.onnx", f"{name}.cnn", **options)
 
 
 def outputs(graph: Graph, weights: Weights, feeds: Mapping[str, Array]) -> list[Array]:
@@ -38,16 +38,16 @@ def outputs(graph: Graph, weights: Weights, feeds: Mapping[str, Array]) -> list[
 
 def signature(proto: onnx.ModelProto) -> tuple[list[int], Counter[str], Counter[int]]:
     """A graph but for its names and order: its outputs by how they are made, its operators, its initializers."""
-    model = model_of(proto, None)
+    model = model_from_proto(proto, None)
     made: dict[str, int] = {"": 0}
     for place, port in enumerate(model.inputs):
         made[port.name] = hash((place, port.dtype, port.shape))
     made |= {name: hash((a.dtype.str, a.shape, a.tobytes())) for name, a in model.constants.items()}
-    for step in model.steps:
-        values = ((k, v.tobytes() if isinstance(v, np.ndarray) else v) for k, v in step.attributes.items())
-        head = step.op, tuple(sorted(values)), tuple(made[name] for name in step.inputs)
-        made |= {output: hash((place, *head)) for place, output in enumerate(step.outputs)}
-    operators = Counter(step.op for step in model.steps)
+    for node in model.nodes:
+        values = ((k, v.tobytes() if isinstance(v, np.ndarray) else v) for k, v in node.attributes.items())
+        head = node.op, tuple(sorted(values)), tuple(made[name] for name in node.inputs)
+        made |= {output: hash((place, *head)) for place, output in enumerate(node.outputs)}
+    operators = Counter(node.op for node in model.nodes)
     return [made[name] for name in model.outputs], operators, Counter(made[name] for name in model.constants)
 
 
@@ -81,8 +81,8 @@ def _array(value: Any) -> Array:
     return array if array.dtype != np.float64 else array.astype(np.float32)
 
 
-def statements(found: Imported) -> str:
+def statements(found: ImportedNetwork) -> str:
     """The text without its head and claims, statements parted by `; `."""
-    lines = [line.strip() for line in found.text.splitlines()]
+    lines = [line.strip() for line in found.source.splitlines()]
     kept = [line for line in lines if line and not line.startswith(("#", "net ", "expect "))]
     return "; ".join(kept)

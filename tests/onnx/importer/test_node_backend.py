@@ -17,16 +17,16 @@ from tests.onnx.importer.node_cases import Result, covered, every_case, run
 LEAST_PASSED = 170  # with onnx 1.23; fewer cases come with older ones
 # What refusals are for; one that fits none of these is a defect, or a line that is missing here.
 REASONS = {
-    "element types": r"its elements are|bytes are used before|changes the element type",
-    "shapes": r"has \d+ axes; the language|no tensor of the shape|a size of it is 0|more axes than|adds an axis|takes nothing",
-    "no batch": r"first axis is no batch|the batch\b|from sample|transposes its input",
-    "other axes": r"works along|is over the channels|joins along|from place to place|another axis|other axes|not two axes"
-    r"|to another, which no layer|are no list|larger than the tensor|its sizes are not",
-    "computed parameters": r"is no constant|both computed|divides by what is computed|indices are not those",
-    "constants alone": r"it is a constant|works on a constant",
-    "no such layer": r"no layer for it|of powers the language|least of several",
-    "no such way": r"is in training|only its first output|its (alpha|threshold|mode) |by tanh|columns first|interpolates by"
-    r"|takes the nearest element|pads by|expand|clip takes lo below hi|does not fit the number of elements",
+    "element types": r"its elements are|uint8 values are used before|changes the element type",
+    "shapes": r"has \d+ axes; an input|no tensor of the shape|one of its sizes is 0|more axes than|adds an axis|output is empty",
+    "no batch": r"first axis is not the batch|the batch\b|between examples|transposes its input",
+    "other axes": r"works along|joins along|reduces the axes|normalizes the last|varies within|another axis|spatial axes alone"
+    r"|not have two axes|to another, which no layer|are not a list|not broadcast to|not have one size|row per integer",
+    "computed parameters": r"is not a constant|by a computed tensor|indices are not those",
+    "constants alone": r"it is a constant|its input is a constant",
+    "no such layer": r"no layer for it|no power other|no minimum of several",
+    "no such way": r"in training mode|only its first output|its (alpha|threshold|mode) |tanh approx|column-major|interpolates by"
+    r"|not a repetition of each|pads by|expand|clip takes lo below hi|as many elements",
 }
 
 

@@ -97,11 +97,11 @@ def test_every_model_comes_back(path: Path) -> None:
     found = imported(first)
     again = found.network.require_graph()
     assert signature(exported(again, found.weights)) == signature(first)
-    assert format_text(Source("net.cnn", found.text)) == found.text
+    assert format_text(Source("net.cnn", found.source)) == found.source
     assert again.total_macs == graph.total_macs
-    assert len(found.text.splitlines()) <= len(first.graph.node) + 12
+    assert len(found.source.splitlines()) <= len(first.graph.node) + 12
     # a second time, nothing changes: not even a name
-    assert imported(exported(again, found.weights)).text.partition("\n")[2] == found.text.partition("\n")[2]
+    assert imported(exported(again, found.weights)).source.partition("\n")[2] == found.source.partition("\n")[2]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def trip(seed: int) -> None:
         np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(expected).max())))
     left, _ = run_passes(graph, weights)
     assert (again.total_parameters, again.total_macs) == (left.total_parameters, left.total_macs), text
-    assert format_text(Source("net.cnn", found.text)) == found.text
+    assert format_text(Source("net.cnn", found.source)) == found.source
 
 
 @settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

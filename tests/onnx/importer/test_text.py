@@ -9,22 +9,22 @@ import pytest
 from cnnc.diagnostics import Source
 from cnnc.language.format import format_text
 from cnnc.network import check
-from cnnc.onnx.importer.importer import Imported
+from cnnc.onnx.importer.importer import ImportedNetwork
 from cnnc.ops import OPS
 from tests.onnx.importer.parts import exported, imported, model, node, statements
 from tests.op_cases import random_weights
 
 
-def back(text: str, flat: bool = False) -> Imported:
+def back(text: str, flat: bool = False) -> ImportedNetwork:
     """A network's text, exported and imported."""
     graph = check(text).require_graph()
     found = imported(exported(graph, random_weights(graph, 0)), flat=flat)
-    assert format_text(Source("net.cnn", found.text)) == found.text
+    assert format_text(Source("net.cnn", found.source)) == found.source
     assert [d for d in found.network.diagnostics if d.severity == "error"] == []
     return found
 
 
-def body(found: Imported) -> str:
+def body(found: ImportedNetwork) -> str:
     return statements(found).partition("; ")[2]
 
 
@@ -39,15 +39,15 @@ def test_a_repeat_is_found_again() -> None:
 
 def test_residual_repeats_have_braces() -> None:
     found = back("input 4x8x8\nrepeat 3 { add { conv 4 k=3 p=same; relu } { } }\nfc 2")
-    assert "repeat 3 { add { conv 4 k=3 p=same; relu } { } }" in found.text
+    assert "repeat 3 { add { conv 4 k=3 p=same; relu } { } }" in found.source
 
 
 def test_a_block_is_found_with_its_parameter_and_its_name() -> None:
     text = """block stage(w) { conv w k=3 p=same; relu; conv 2*w k=1; relu; pool max k=2 }
     input 3x32x32; stage 8; stage 12; stage 16; fc 2"""
     found = back(text)
-    assert "block stage(w) {" in found.text
-    assert "conv w*2 k=1; relu" in found.text
+    assert "block stage(w) {" in found.source
+    assert "conv w*2 k=1; relu" in found.source
     assert body(found).endswith("stage 8; stage 12; stage 16; fc 2")
 
 
@@ -62,7 +62,7 @@ def test_a_block_of_a_stranger_gets_a_name() -> None:
                   node("Conv", f"b{i} v{i}", f"c{i}"), node("Relu", f"c{i}", f"d{i}")]  # fmt: skip
         last = f"d{i}"
     found = imported(model(nodes, {"x": ["N", 3, 9, 9]}, constants, (last,)))
-    assert "block unit(w) {" in found.text
+    assert "block unit(w) {" in found.source
     assert statements(found).endswith("unit 8; unit 12; unit 16")
 
 
@@ -79,8 +79,8 @@ def test_flat_writes_every_layer() -> None:
 def test_a_layer_that_is_named_from_afar_is_not_gathered_away() -> None:
     text = "input 4x8x8; repeat 3 { conv 4 k=3 p=same; relu }; x: conv 4 k=3 p=same; repeat 3 { conv 4 k=3 p=same; relu }; concat x"
     found = back(text)
-    assert "x: conv" in found.text
-    assert "concat" in found.text
+    assert "x: conv" in found.source
+    assert "concat" in found.source
 
 
 # --- branches --------------------------------------------------------------------------------------------------
@@ -109,23 +109,23 @@ def test_an_encoder_and_decoder_names_its_skips() -> None:
         "input 1x16x16; e1: conv 4 k=3 p=same; pool max k=2; e2: conv 8 k=3 p=same; pool max k=2; conv 8 k=1; "
         "upsample 2; concat e2; conv 4 k=1; upsample 2; concat e1; conv 2 k=1"
     )
-    assert "e1: conv 4 k=3 p=same" in found.text
-    assert "from e2\nconcat upsample1" in found.text or "concat e2" in found.text
-    assert "{" not in found.text
+    assert "e1: conv 4 k=3 p=same" in found.source
+    assert "from e2\nconcat upsample1" in found.source or "concat e2" in found.source
+    assert "{" not in found.source
 
 
 def test_layers_that_share_are_not_gathered() -> None:
     """Their text names the owner, which a repeat or block could not."""
     share = "conv 4 k=3 p=same share=a; relu"
     found = back(f"input 4x8x8; a: conv 4 k=3 p=same; relu; {'; '.join([share] * 6)}; fc 2")
-    assert found.text.count("share=a") == 6
+    assert found.source.count("share=a") == 6
     assert found.network.require_graph().total_parameters == 148 + 514
 
 
 @pytest.mark.parametrize("layer", ["bn", "group_norm groups=2", "instance_norm", "layer_norm", "affine", "prelu"])
 def test_every_layer_that_learns_says_what_it_shares(layer: str) -> None:
     found = back(f"input 4x8x8; {layer}; tanh; a: {layer}; tanh; {layer} share=a; conv 2 k=1")
-    assert found.text.count(f"{layer} share=a") == 1
+    assert found.source.count(f"{layer} share=a") == 1
     assert len({n.parameter_owner for n in found.network.require_graph().nodes if n.op.keyword in layer}) == 2
 
 
@@ -177,10 +177,10 @@ def test_names_are_told() -> None:
 
 def test_the_name_of_the_net() -> None:
     proto = model([node("Relu", "x")], {"x": ["N", 3]})
-    assert "net by_hand\n" in imported(proto).text
+    assert "net by_hand\n" in imported(proto).source
     proto.graph.name = "main_graph"
-    assert "net net\n" not in imported(proto, "my-net").text
-    assert 'net "my-net"\n' in imported(proto, "my-net").text
+    assert "net net\n" not in imported(proto, "my-net").source
+    assert 'net "my-net"\n' in imported(proto, "my-net").source
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ pytest.importorskip("torch")
 
 import torch
 
-from cnnc.onnx.importer.importer import Imported, import_model
-from cnnc.onnx.importer.verify import prove
+from cnnc.onnx.importer.importer import ImportedNetwork, import_model
+from cnnc.onnx.importer.verify import verify_import
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
 from tests.onnx.importer.torch_nets import NETS, made
@@ -57,7 +57,7 @@ def total(net: Any) -> int:
     return int(sum(p.numel() for p in net.parameters()))
 
 
-def run(found: Imported, x: Any) -> np.ndarray[Any, Any]:
+def run(found: ImportedNetwork, x: Any) -> np.ndarray[Any, Any]:
     trace = forward(found.network.require_graph(), found.weights, {found.inputs["x"]: x.numpy()})
     return to_channels_first(trace.values[found.outputs[0]])
 
@@ -73,7 +73,7 @@ def test_it_comes_back(name: str, way: str, tmp_path: Path) -> None:
     found = import_model(path)
     np.testing.assert_allclose(run(found, x), expected, rtol=1e-4, atol=1e-5)
     assert found.network.require_graph().total_parameters == (total(net) if "training" in way else folded(net))
-    assert prove(found, path).compared
+    assert verify_import(found, path).compared
 
 
 @pytest.mark.parametrize(("name", "words"), [
@@ -86,6 +86,6 @@ def test_it_comes_back(name: str, way: str, tmp_path: Path) -> None:
 def test_it_reads_as_a_person_would_write_it(name: str, words: tuple[str, ...], tmp_path: Path) -> None:
     net, x = made(name)
     export(net, x, tmp_path / "net.onnx", "old")
-    text = import_model(tmp_path / "net.onnx").text
+    text = import_model(tmp_path / "net.onnx").source
     assert [word for word in words if word not in text] == []
     assert len(text.splitlines()) < 50

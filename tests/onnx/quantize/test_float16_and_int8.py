@@ -131,7 +131,7 @@ def trained(run: Path) -> tuple[Network, Weights, CalibrationExamples]:
     return (
         saved.network(),
         saved.weights,
-        CalibrationExamples.of(data.train.part(first), data.train.part(second), data.test, 0),
+        CalibrationExamples.of(data.train.select(first), data.train.select(second), data.test, 0),
     )
 
 

@@ -1,5 +1,9 @@
-"""What each operator of ONNX is in the language. Importing this package fills the table `IMPORTS`."""
+"""What each ONNX operator is in the language, one family of operators per file.
 
-from cnnc.onnx.importer.ops import activation, arithmetic, conv, dense, norm, pool, reshape, sizes
+Importing this package fills the table `HANDLERS`. Functions named `decomposed_*` recognize a layer that an exporter, or
+cnnc itself, writes as several operators.
+"""
 
-__all__ = ["activation", "arithmetic", "conv", "dense", "norm", "pool", "reshape", "sizes"]
+from cnnc.onnx.importer.ops import activation, arithmetic, conv, dense, norm, pool, reshape, shapes_and_types
+
+__all__ = ["activation", "arithmetic", "conv", "dense", "norm", "pool", "reshape", "shapes_and_types"]

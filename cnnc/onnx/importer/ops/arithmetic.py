@@ -1,4 +1,8 @@
-"""Sums, products and quotients: merges of layers, constants along the channels, and activations in pieces."""
+"""Sums, products, quotients, powers, maxima and Concat.
+
+With two computed operands they are merges; with a constant per channel a bias, `affine`, `scale` or `normalize`. The
+activations that exporters write as such operators (GELU, SiLU, Mish, hard_swish, hard_sigmoid) are recognized here.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,13 @@ import numpy as np
 
 from cnnc.core.arrays import Array
 from cnnc.onnx.importer.ops.activation import clip
-from cnnc.onnx.importer.ops.means import corrected
-from cnnc.onnx.importer.ops.norm import layer_norm_in_pieces, lrn_in_pieces
-from cnnc.onnx.importer.ops.parts import near, numbers, real, spread
-from cnnc.onnx.importer.ops.pool import lp_in_pieces
-from cnnc.onnx.importer.read.model import Step
-from cnnc.onnx.importer.recognize.interpreter import Interpreter, Made, import_of
-from cnnc.onnx.importer.recognize.values import Layer, Refusal, Value
+from cnnc.onnx.importer.ops.constants import as_argument, is_close, per_channel, shortest_float
+from cnnc.onnx.importer.ops.norm import decomposed_layer_norm, decomposed_lrn
+from cnnc.onnx.importer.ops.pool import decomposed_lp_pool
+from cnnc.onnx.importer.ops.pool_from_conv import pool_of_coverage
+from cnnc.onnx.importer.read.model import OnnxNode
+from cnnc.onnx.importer.recognize.interpreter import HandlerResult, Interpreter, handles
+from cnnc.onnx.importer.recognize.values import Layer, LayerOutput, Unsupported
 from cnnc.ops.activation import Gelu, HardSigmoid, HardSwish, Mish, Relu6, Scale, Sigmoid, Silu, Softplus, Tanh
 from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv, ConvTranspose
@@ -26,287 +30,300 @@ from cnnc.ops.norm import Affine, GroupNorm, InstanceNorm, LayerNorm, Normalize
 from cnnc.ops.pool import Maxout, Pool
 from cnnc.ops.reshape import Select
 
-_LEARNED = Conv | ConvTranspose | Fc
+_WITH_BIAS = Conv | ConvTranspose | Fc
 
 
-def _sides(c: Interpreter) -> tuple[Value | Array, Value | Array]:
-    if len(c.step.inputs) != 2 or c.step.get("broadcast") is not None:
-        raise Refusal("it does not have two inputs")
-    a, b = (c.named(name) for name in c.step.inputs)
+def _operands(ctx: Interpreter) -> tuple[LayerOutput | Array, LayerOutput | Array]:
+    """Both inputs of the current node. Raises Unsupported, UnsupportedInput."""
+    if len(ctx.node.inputs) != 2 or ctx.node.get("broadcast") is not None:
+        raise Unsupported("it does not have exactly two inputs")
+    a, b = (ctx.value_of(name) for name in ctx.node.inputs)
     return a, b
 
 
-def _merge(c: Interpreter, cls: type[Op], values: list[Value]) -> Layer:
-    """A merge of tensors with equally many axes: ONNX would align the batch of one with another axis of the other."""
-    layers = [c.plain(v) for v in values]
+def _merge(ctx: Interpreter, cls: type[Op], values: list[LayerOutput]) -> Layer:
+    """A merge of tensors. Raises Unsupported where they differ in their number of axes: ONNX would then align the batch
+    of one with another axis of the other."""
+    layers = [ctx.as_layer(v) for v in values]
     if len({layer.rank for layer in layers}) > 1:
         shapes = " and ".join(str(layer.type) for layer in layers)
-        raise Refusal(f"it joins tensors of different numbers of axes, {shapes}")
-    return c.add(cls, layers)
+        raise Unsupported(f"its inputs have different numbers of axes: {shapes}")
+    return ctx.add(cls, layers)
 
 
 # --- sums --------------------------------------------------------------------------------------------------
 
 
-@import_of("Add", "Sum")
-def _add(c: Interpreter, step: Step) -> Made:
-    given = [c.named(name) for name in step.inputs]
-    tensors = [g for g in given if isinstance(g, Value)]
-    constants = [g for g in given if isinstance(g, np.ndarray)]
-    made: Layer | Value = tensors[0] if len(tensors) == 1 else _merge(c, Add, tensors)
+@handles("Add", "Sum")
+def _add(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
+    inputs = [ctx.value_of(name) for name in node.inputs]
+    tensors = [i for i in inputs if isinstance(i, LayerOutput)]
+    constants = [i for i in inputs if isinstance(i, np.ndarray)]
+    total: Layer | LayerOutput = tensors[0] if len(tensors) == 1 else _merge(ctx, Add, tensors)
     for array in constants:
-        x = c.plain(made) if isinstance(made, Value) else made
-        made = _shifted(c, x, array)
-    return made
+        x = ctx.as_layer(total) if isinstance(total, LayerOutput) else total
+        total = _add_constant(ctx, x, array)
+    return total
 
 
-def _shifted(c: Interpreter, x: Layer, array: Array) -> Layer:
-    """x and a constant: the bias of the layer before it where that has none, else a shift of its own."""
-    shift = spread(c, array, x)
-    names = [n for n in c.step.inputs if isinstance(c.values[n], np.ndarray)]
-    if all(c.sole(n) for n in c.step.inputs if isinstance(c.values[n], Value)):
+def _add_constant(ctx: Interpreter, x: Layer, array: Array) -> Layer:
+    """x plus a constant: the missing bias or shift of the layer x where nothing else reads it, else a `normalize`."""
+    shift = per_channel(ctx, array, x)
+    initializers = [n for n in ctx.node.inputs if isinstance(ctx.values[n], np.ndarray)]
+    if all(ctx.used_once(n) for n in ctx.node.inputs if isinstance(ctx.values[n], LayerOutput)):
         each = np.broadcast_to(shift, (x.type.channels,))
-        if isinstance(x.op, _LEARNED) and not x.op.bias and x.keys and array.dtype == np.float32:
-            return _again(c, x, x.op.replace(bias=True), {**x.weights, "bias": each}, names)
-        if isinstance(x.op, Affine | GroupNorm | InstanceNorm | LayerNorm) and (x.half or x.bare):
-            return _again(c, x, x.op, {**x.weights, "shift": each}, names)
-        if isinstance(x.op, Normalize) and x.half:
-            return _again(c, x, x.op, {}, [])
-    return c.add(Normalize, x, mean=numbers(-shift), std=1)
+        if isinstance(x.op, _WITH_BIAS) and not x.op.bias and x.initializers and array.dtype == np.float32:
+            return _replace_layer(ctx, x, x.op.replace(bias=True), {**x.weights, "bias": each}, initializers)
+        if isinstance(x.op, Affine | GroupNorm | InstanceNorm | LayerNorm) and (
+            x.lacks_shift or x.lacks_scale_and_shift
+        ):
+            return _replace_layer(ctx, x, x.op, {**x.weights, "shift": each}, initializers)
+        if isinstance(x.op, Normalize) and x.lacks_shift:
+            return _replace_layer(ctx, x, x.op, {}, [])
+    return ctx.add(Normalize, x, mean=as_argument(-shift), std=1)
 
 
-def _again(c: Interpreter, x: Layer, op: Op, weights: dict[str, Array], keys: list[str]) -> Layer:
-    """A layer in the place of another, which nothing else reads."""
-    made = c.add_op(op, x.inputs, weights, (*x.keys, *keys), x.names)
-    made.step = x.step
-    return made
+def _replace_layer(ctx: Interpreter, x: Layer, op: Op, weights: dict[str, Array], initializers: list[str]) -> Layer:
+    """Adds a layer in place of x, whose output nothing else reads."""
+    replacement = ctx.add_op(op, x.inputs, weights, (*x.initializers, *initializers), x.layer_arguments)
+    replacement.node_name = x.node_name
+    return replacement
 
 
-@import_of("Sub")
-def _sub(c: Interpreter, step: Step) -> Made:
-    a, b = _sides(c)
-    if isinstance(a, Value) and isinstance(b, Value):
-        return _merge(c, Sub, [a, b])
-    if isinstance(a, Value):
-        x = c.plain(a)
-        return c.add(Normalize, x, mean=numbers(spread(c, np.asarray(b), x)), std=1)
-    assert isinstance(b, Value)
-    negative = c.add(Scale, c.plain(b), factor=-1)
-    return c.add(Normalize, negative, mean=numbers(-spread(c, np.asarray(a), negative)), std=1)
+@handles("Sub")
+def _sub(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
+    a, b = _operands(ctx)
+    if isinstance(a, LayerOutput) and isinstance(b, LayerOutput):
+        return _merge(ctx, Sub, [a, b])
+    if isinstance(a, LayerOutput):
+        x = ctx.as_layer(a)
+        return ctx.add(Normalize, x, mean=as_argument(per_channel(ctx, np.asarray(b), x)), std=1)
+    assert isinstance(b, LayerOutput)
+    negative = ctx.add(Scale, ctx.as_layer(b), factor=-1)
+    return ctx.add(Normalize, negative, mean=as_argument(-per_channel(ctx, np.asarray(a), negative)), std=1)
 
 
-@import_of("Neg")
-def _neg(c: Interpreter, step: Step) -> Layer:
-    return c.add(Scale, c.layer(), factor=-1)
+@handles("Neg")
+def _neg(ctx: Interpreter, node: OnnxNode) -> Layer:
+    return ctx.add(Scale, ctx.layer(), factor=-1)
 
 
-@import_of("Mean")
-def _mean(c: Interpreter, step: Step) -> Layer:
-    values = [c.tensor(place) for place in range(len(step.inputs))]
+@handles("Mean")
+def _mean(ctx: Interpreter, node: OnnxNode) -> Layer:
+    values = [ctx.tensor(position) for position in range(len(node.inputs))]
     if len(values) == 1:
-        return c.plain(values[0])
-    return c.add(Scale, _merge(c, Add, values), factor=real(1 / len(values)))
+        return ctx.as_layer(values[0])
+    return ctx.add(Scale, _merge(ctx, Add, values), factor=shortest_float(1 / len(values)))
 
 
 # --- products ----------------------------------------------------------------------------------------------
 
 
-@import_of("Mul")
-def _mul(c: Interpreter, step: Step) -> Made:
-    found = _gelu(c, step)
-    if found is not None:
-        return found
-    a, b = _sides(c)
-    if isinstance(a, Value) and isinstance(b, Value):
-        return _gated(c, c.plain(a), c.plain(b)) or _gated(c, c.plain(b), c.plain(a)) or _merge(c, Mul, [a, b])
-    value, array = (a, b) if isinstance(a, Value) else (b, a)
-    assert isinstance(value, Value)
-    return _scaled(c, value, np.asarray(array))
+@handles("Mul")
+def _mul(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
+    recognized = _decomposed_gelu(ctx, node)
+    if recognized is not None:
+        return recognized
+    a, b = _operands(ctx)
+    if isinstance(a, LayerOutput) and isinstance(b, LayerOutput):
+        return (
+            _self_gated(ctx, ctx.as_layer(a), ctx.as_layer(b))
+            or _self_gated(ctx, ctx.as_layer(b), ctx.as_layer(a))
+            or _merge(ctx, Mul, [a, b])
+        )
+    value, array = (a, b) if isinstance(a, LayerOutput) else (b, a)
+    assert isinstance(value, LayerOutput)
+    return _multiply_constant(ctx, value, np.asarray(array))
 
 
-def _gated(c: Interpreter, x: Layer, gate: Layer) -> Layer | None:
-    """x times a function of x that is an activation of its own."""
-    reads = gate.inputs[0] if gate.inputs else None
-    if isinstance(gate.op, Sigmoid) and reads is x:
-        return c.add(Silu, x)
-    if isinstance(gate.op, HardSigmoid) and reads is x:
-        return c.add(HardSwish, x)
-    if isinstance(gate.op, Tanh) and reads is not None and isinstance(reads.op, Softplus) and reads.inputs[0] is x:
-        return c.add(Mish, x)
+def _self_gated(ctx: Interpreter, x: Layer, gate: Layer) -> Layer | None:
+    """SiLU, hard_swish or Mish: x times a function of x; None for other products."""
+    source = gate.inputs[0] if gate.inputs else None
+    if isinstance(gate.op, Sigmoid) and source is x:
+        return ctx.add(Silu, x)
+    if isinstance(gate.op, HardSigmoid) and source is x:
+        return ctx.add(HardSwish, x)
+    if isinstance(gate.op, Tanh) and source is not None and isinstance(source.op, Softplus) and source.inputs[0] is x:
+        return ctx.add(Mish, x)
     return None
 
 
-def _scaled(c: Interpreter, value: Value, array: Array) -> Made:
-    x = c.plain(value)
-    pixels = _scaled_pixels(c, x, 1 / float(array.ravel()[0]) if array.size == 1 and array.ravel()[0] else 0)
-    if pixels is not None:
-        return pixels
-    factor = spread(c, array, x)
+def _multiply_constant(ctx: Interpreter, value: LayerOutput, array: Array) -> HandlerResult:
+    """A tensor times a constant: the scale of a normalization before it, an `affine`, or a `scale`."""
+    x = ctx.as_layer(value)
+    input_layer = _undo_byte_scaling(ctx, x, 1 / float(array.ravel()[0]) if array.size == 1 and array.ravel()[0] else 0)
+    if input_layer is not None:
+        return input_layer
+    factor = per_channel(ctx, array, x)
     if not factor.ndim:
-        sixth = _sixth(c, x, 1 / float(factor) if factor else 0.0)
-        if sixth is not None:
-            return sixth
-        return c.add(Scale, x, factor=real(factor)) if factor != 1 else value
-    names = [n for n in c.step.inputs if isinstance(c.values[n], np.ndarray)]
-    sole = all(c.sole(n) for n in c.step.inputs if isinstance(c.values[n], Value))
-    if sole and isinstance(x.op, GroupNorm | InstanceNorm | LayerNorm) and x.bare:
-        made = _again(c, x, x.op, {**x.weights, "scale": factor}, names)
+        hard_sigmoid = _hard_sigmoid(ctx, x, 1 / float(factor) if factor else 0.0)
+        if hard_sigmoid is not None:
+            return hard_sigmoid
+        return ctx.add(Scale, x, factor=shortest_float(factor)) if factor != 1 else value
+    initializers = [n for n in ctx.node.inputs if isinstance(ctx.values[n], np.ndarray)]
+    only_reader = all(ctx.used_once(n) for n in ctx.node.inputs if isinstance(ctx.values[n], LayerOutput))
+    if only_reader and isinstance(x.op, GroupNorm | InstanceNorm | LayerNorm) and x.lacks_scale_and_shift:
+        layer = _replace_layer(ctx, x, x.op, {**x.weights, "scale": factor}, initializers)
     else:
-        made = c.add(Affine, x, {"scale": factor, "shift": np.zeros_like(factor)}, names)
-    made.half = True
-    return made
+        layer = ctx.add(Affine, x, {"scale": factor, "shift": np.zeros_like(factor)}, initializers)
+    layer.lacks_shift = True
+    return layer
 
 
-def _sixth(c: Interpreter, x: Layer, divisor: float) -> Layer | None:
-    """relu6(x + 3)/6, which is hard_sigmoid."""
-    if not near(divisor, 6) or not isinstance(x.op, Relu6):
+def _hard_sigmoid(ctx: Interpreter, x: Layer, divisor: float) -> Layer | None:
+    """hard_sigmoid, written as relu6(x + 3)/6; None for other quotients."""
+    if not is_close(divisor, 6) or not isinstance(x.op, Relu6):
         return None
     shifted = x.inputs[0]
     if isinstance(shifted.op, Normalize) and shifted.op.mean == (-3,) and shifted.op.std == (1,):
-        return c.add(HardSigmoid, shifted.inputs[0])
+        return ctx.add(HardSigmoid, shifted.inputs[0])
     return None
 
 
-def _scaled_pixels(c: Interpreter, x: Layer, divisor: float) -> Layer | None:
-    """Bytes as numbers of 0..255, once they are divided by 255: what the language makes of an input of uint8."""
+def _undo_byte_scaling(ctx: Interpreter, x: Layer, divisor: float) -> Layer | None:
+    """The uint8 input whose values 0..255 are divided by 255: the language does so by itself. None for others."""
     source = x.inputs[0] if x.inputs else None
-    if isinstance(x.op, Scale) and x.op.factor == 255 and source is not None and near(divisor, 255):
+    if isinstance(x.op, Scale) and x.op.factor == 255 and source is not None and is_close(divisor, 255):
         return source if isinstance(source.op, Input) and source.op.dtype == "uint8" else None
     return None
 
 
-def _gelu(c: Interpreter, step: Step) -> Layer | None:
-    """x·(1 + erf(x/√2))/2, in whatever order it is multiplied."""
-    for gate in _product(c, step.outputs[0], frozenset())[1]:
-        x = _gated_by_erf(c, gate)
+def _decomposed_gelu(ctx: Interpreter, node: OnnxNode) -> Layer | None:
+    """GELU, x·(1 + erf(x/√2))/2, with its factors in any order; None for other products."""
+    for gate in _factors(ctx, node.outputs[0], frozenset())[1]:
+        x = _erf_argument(ctx, gate)
         if x is None:
             continue
-        factor, names = _product(c, step.outputs[0], frozenset((x, gate)))
-        if sorted(names) == sorted((x, gate)) and near(factor, 0.5):
-            return c.add(Gelu, c.layer_named(x))
+        factor, names = _factors(ctx, node.outputs[0], frozenset((x, gate)))
+        if sorted(names) == sorted((x, gate)) and is_close(factor, 0.5):
+            return ctx.add(Gelu, ctx.layer_of(x))
     return None
 
 
-def _gated_by_erf(c: Interpreter, name: str) -> str | None:
-    """The x of 1 + erf(x/√2)."""
-    add = c.maker(name)
-    if add is None or add.op != "Add" or 1 not in [c.scalar(n) for n in add.inputs]:
+def _erf_argument(ctx: Interpreter, name: str) -> str | None:
+    """The name of x where a tensor is 1 + erf(x/√2), else None."""
+    add = ctx.node_of(name)
+    if add is None or add.op != "Add" or 1 not in [ctx.scalar(n) for n in add.inputs]:
         return None
-    erf = next((m for n in add.inputs if (m := c.maker(n)) is not None and m.op == "Erf"), None)
-    scaled = c.maker(erf.input(0)) if erf is not None else None
+    erf = next(
+        (producer for n in add.inputs if (producer := ctx.node_of(n)) is not None and producer.op == "Erf"), None
+    )
+    scaled = ctx.node_of(erf.input_name(0)) if erf is not None else None
     if scaled is None or scaled.op not in ("Mul", "Div"):
         return None
-    x = next((n for n in scaled.inputs if c.scalar(n) is None), "")
-    return x if near(_product(c, scaled.outputs[0], frozenset((x,)))[0], 1 / sqrt(2)) else None
+    x = next((n for n in scaled.inputs if ctx.scalar(n) is None), "")
+    return x if is_close(_factors(ctx, scaled.outputs[0], frozenset((x,)))[0], 1 / sqrt(2)) else None
 
 
-def _product(c: Interpreter, name: str, whole: frozenset[str], depth: int = 0) -> tuple[float, list[str]]:
-    """A value as a number times other values: products, and quotients by numbers, taken apart but for those of `whole`."""
-    number = c.scalar(name)
+def _factors(ctx: Interpreter, name: str, kept: frozenset[str], depth: int = 0) -> tuple[float, list[str]]:
+    """A tensor as a number times tensors; splits products, and quotients by numbers, but not the tensors in `kept`."""
+    number = ctx.scalar(name)
     if number is not None:
         return number, []
-    maker = c.maker(name)
-    if maker is None or maker.op not in ("Mul", "Div") or len(maker.inputs) != 2 or depth > 3 or name in whole:
+    maker = ctx.node_of(name)
+    if maker is None or maker.op not in ("Mul", "Div") or len(maker.inputs) != 2 or depth > 3 or name in kept:
         return 1.0, [name]
     if maker.op == "Div":
-        divisor = c.scalar(maker.inputs[1])
+        divisor = ctx.scalar(maker.inputs[1])
         if not divisor:
             return 1.0, [name]
-        factor, names = _product(c, maker.inputs[0], whole, depth + 1)
+        factor, names = _factors(ctx, maker.inputs[0], kept, depth + 1)
         return factor / divisor, names
-    factors, parts = zip(*(_product(c, n, whole, depth + 1) for n in maker.inputs), strict=True)
+    factors, parts = zip(*(_factors(ctx, n, kept, depth + 1) for n in maker.inputs), strict=True)
     return factors[0] * factors[1], [*parts[0], *parts[1]]
 
 
 # --- quotients and powers ----------------------------------------------------------------------------------
 
 
-@import_of("Div")
-def _div(c: Interpreter, step: Step) -> Made:
-    for pattern in (lrn_in_pieces, layer_norm_in_pieces):
-        found = pattern(c, step)
-        if found is not None:
-            return found
-    a, b = _sides(c)
-    if not isinstance(a, Value) or not isinstance(b, np.ndarray):
-        raise Refusal("it divides by what is computed, which no layer does")
-    x = c.plain(a)
+@handles("Div")
+def _div(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
+    for pattern in (decomposed_lrn, decomposed_layer_norm):
+        recognized = pattern(ctx, node)
+        if recognized is not None:
+            return recognized
+    a, b = _operands(ctx)
+    if not isinstance(a, LayerOutput) or not isinstance(b, np.ndarray):
+        raise Unsupported("it divides by a computed tensor, which no layer does")
+    x = ctx.as_layer(a)
     if isinstance(x.op, Pool | Filter) and b.size > 1:
-        mean = corrected(c, x, b)
+        mean = pool_of_coverage(ctx, x, b)
         if mean is not None:
             return mean
     one = float(b.ravel()[0]) if b.size == 1 else 0.0
-    special = _scaled_pixels(c, x, one) or _sixth(c, x, one)
+    special = _undo_byte_scaling(ctx, x, one) or _hard_sigmoid(ctx, x, one)
     if special is not None:
         return special
-    divisor = spread(c, b, x)
+    divisor = per_channel(ctx, b, x)
     if not divisor.all():
-        raise Refusal("it divides by 0")
-    if isinstance(x.op, Normalize) and x.op.std == (1,) and c.sole(step.inputs[0]) and (divisor > 0).all():
-        return _again(c, x, x.op.replace(std=tuple(real(v) for v in divisor.ravel())), {}, [])
+        raise Unsupported("it divides by 0")
+    if isinstance(x.op, Normalize) and x.op.std == (1,) and ctx.used_once(node.inputs[0]) and (divisor > 0).all():
+        return _replace_layer(ctx, x, x.op.replace(std=tuple(shortest_float(v) for v in divisor.ravel())), {}, [])
     if (divisor > 0).all():
-        return c.add(Normalize, x, mean=0, std=numbers(divisor))
-    return _scaled(c, a, np.asarray(1 / divisor, np.float32).reshape(-1, *(1,) * x.rank if divisor.ndim else ()))
+        return ctx.add(Normalize, x, mean=0, std=as_argument(divisor))
+    return _multiply_constant(
+        ctx, a, np.asarray(1 / divisor, np.float32).reshape(-1, *(1,) * x.rank if divisor.ndim else ())
+    )
 
 
-@import_of("Pow")
-def _pow(c: Interpreter, step: Step) -> Made:
-    exponent = c.scalar(step.input(1))
-    found = lp_in_pieces(c, step, exponent)
-    if found is not None:
-        return found
-    value = c.tensor()
+@handles("Pow")
+def _pow(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
+    exponent = ctx.scalar(node.input_name(1))
+    recognized = decomposed_lp_pool(ctx, node, exponent)
+    if recognized is not None:
+        return recognized
+    value = ctx.tensor()
     if exponent == 1:
         return value
     if exponent != 2:
-        raise Refusal("of powers the language has the square alone, as a product")
-    return _merge(c, Mul, [value, value])
+        raise Unsupported("the language has no power other than the square, which is a product")
+    return _merge(ctx, Mul, [value, value])
 
 
-# --- the largest and the least -----------------------------------------------------------------------------
+# --- maxima, minima, Concat --------------------------------------------------------------------------------
 
 
-@import_of("Max", "Min")
-def _max(c: Interpreter, step: Step) -> Made:
-    given = [c.named(name) for name in step.inputs]
-    tensors = [g for g in given if isinstance(g, Value)]
-    bounds = [g for g in given if isinstance(g, np.ndarray)]
+@handles("Max", "Min")
+def _max(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
+    inputs = [ctx.value_of(name) for name in node.inputs]
+    tensors = [i for i in inputs if isinstance(i, LayerOutput)]
+    bounds = [i for i in inputs if isinstance(i, np.ndarray)]
     if any(b.size != 1 for b in bounds):
-        raise Refusal("a constant of it is not one number")
-    pick: Callable[[list[float]], float] = max if step.op == "Max" else min
-    if len(tensors) > 1 and step.op == "Min":
-        raise Refusal("the least of several tensors has no layer; `maximum` is the largest")
-    made: Made = tensors[0] if len(tensors) == 1 else _maxout(c, tensors) or _merge(c, Maximum, tensors)
+        raise Unsupported("one of its constants is not a single number")
+    pick: Callable[[list[float]], float] = max if node.op == "Max" else min
+    if len(tensors) > 1 and node.op == "Min":
+        raise Unsupported("the language has no minimum of several tensors, only `maximum`")
+    result: HandlerResult = tensors[0] if len(tensors) == 1 else _maxout(ctx, tensors) or _merge(ctx, Maximum, tensors)
     if not bounds:
-        return made
-    value = c.value(made) if isinstance(made, Layer) else made
-    assert isinstance(value, Value)
+        return result
+    value = ctx.output_of(result) if isinstance(result, Layer) else result
+    assert isinstance(value, LayerOutput)
     bound = pick([float(b.ravel()[0]) for b in bounds])
-    return clip(c, value, bound, None) if step.op == "Max" else clip(c, value, None, bound)
+    return clip(ctx, value, bound, None) if node.op == "Max" else clip(ctx, value, None, bound)
 
 
-def _maxout(c: Interpreter, values: list[Value]) -> Layer | None:
-    """The largest of n slices of the channels that begin at 0, 1, ... n - 1 and step by n."""
+def _maxout(ctx: Interpreter, values: list[LayerOutput]) -> Layer | None:
+    """maxout, the maximum of n slices of the channels that begin at 0, 1, ... n - 1 with a step of n; else None."""
     layers = [v.layer for v in values]
     n = len(layers)
-    first = layers[0].inputs[0] if layers[0] is not None and layers[0].inputs else None
-    if first is None or first.type.channels % n:
+    source = layers[0].inputs[0] if layers[0] is not None and layers[0].inputs else None
+    if source is None or source.type.channels % n:
         return None
-    for r, layer in enumerate(layers):
-        wanted = tuple(range(r, first.type.channels, n))
-        if layer is None or not isinstance(layer.op, Select) or layer.inputs[0] is not first:
+    for offset, layer in enumerate(layers):
+        expected = tuple(range(offset, source.type.channels, n))
+        if layer is None or not isinstance(layer.op, Select) or layer.inputs[0] is not source:
             return None
-        if layer.op.indices != wanted or layer.op.axis:
+        if layer.op.indices != expected or layer.op.axis:
             return None
-    return c.add(Maxout, first, n=n)
+    return ctx.add(Maxout, source, n=n)
 
 
-@import_of("Concat")
-def _concat(c: Interpreter, step: Step) -> Made:
-    values = [c.tensor(place) for place in range(len(step.inputs))]
+@handles("Concat")
+def _concat(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
+    values = [ctx.tensor(position) for position in range(len(node.inputs))]
     if len(values) == 1:
         return values[0]
-    axis = step.get("axis", 1) % len(values[0].shape)
+    axis = node.get("axis", 1) % len(values[0].shape)
     if axis != 1:
-        raise Refusal(f"it joins along axis {axis}; concat joins channels")
-    return c.add(Concat, [c.plain(v) for v in values])
+        raise Unsupported(f"it joins along axis {axis}; concat joins along the channels")
+    return ctx.add(Concat, [ctx.as_layer(v) for v in values])

@@ -1,4 +1,4 @@
-"""Convolutions; of fixed numbers, they are filters, or the means of pools (see pool.py)."""
+"""Convolutions. A depthwise convolution with a fixed kernel may be a `filter`, or a pool (see pool_from_conv.py)."""
 
 from __future__ import annotations
 
@@ -8,127 +8,133 @@ import numpy as np
 
 from cnnc.core.arguments import Word
 from cnnc.core.arrays import Array
-from cnnc.onnx.importer.ops.means import pool_of_kernel
-from cnnc.onnx.importer.ops.parts import WindowArguments, padded_input, pairs, real, window_arguments
-from cnnc.onnx.importer.read.model import Step
-from cnnc.onnx.importer.recognize.interpreter import Interpreter, import_of
-from cnnc.onnx.importer.recognize.values import Layer, Refusal
+from cnnc.onnx.importer.ops.constants import shortest_float
+from cnnc.onnx.importer.ops.padding import WindowArguments, pad_pairs, padded_input, window_arguments
+from cnnc.onnx.importer.ops.pool_from_conv import pool_of_kernel
+from cnnc.onnx.importer.read.model import OnnxNode
+from cnnc.onnx.importer.recognize.interpreter import Interpreter, handles
+from cnnc.onnx.importer.recognize.values import Layer, Unsupported
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.filter import NAMED, Filter
 
-MAX_FILTER = 1024  # numbers that a text may hold
+MAX_FILTER = 1024  # numbers in the kernel of a filter, which are written into the source
 
 
-@import_of("Conv")
-def _conv(c: Interpreter, step: Step) -> Layer:
-    weight = c.constant(1, "weight")
-    bias = c.optional(2, "bias")
-    around = padded_input(c, 0.0)
-    x = around.layer if around is not None else c.layer()
-    if weight.ndim != x.rank + 2 or tuple(step.get("kernel_shape", weight.shape[2:])) != weight.shape[2:]:
-        raise Refusal("its weight does not have the axes of its kernel")
-    if around is not None:
-        inner = pairs(step.get("pads", (0,) * 2 * x.rank), x.rank)
-        both = [(b + ob, e + oe) for (b, e), (ob, oe) in zip(inner, around.pads, strict=True)]
-        if step.get("auto_pad", "NOTSET") in ("NOTSET", "VALID"):
-            pads = (*(b for b, _ in both), *(e for _, e in both))
-            step = step._replace(attributes={**step.attributes, "pads": pads, "auto_pad": "NOTSET"})
+@handles("Conv")
+def _conv(ctx: Interpreter, node: OnnxNode) -> Layer:
+    weight = ctx.constant(1, "weight")
+    bias = ctx.optional_constant(2, "bias")
+    padded = padded_input(ctx, 0.0)
+    x = padded.layer if padded is not None else ctx.layer()
+    if weight.ndim != x.rank + 2 or tuple(node.get("kernel_shape", weight.shape[2:])) != weight.shape[2:]:
+        raise Unsupported("the shape of its weight does not fit its kernel_shape, or its input")
+    if padded is not None:
+        inner = pad_pairs(node.get("pads", (0,) * 2 * x.rank), x.rank)
+        total_pads = [(b + ob, e + oe) for (b, e), (ob, oe) in zip(inner, padded.pads, strict=True)]
+        if node.get("auto_pad", "NOTSET") in ("NOTSET", "VALID"):
+            pads = (*(b for b, _ in total_pads), *(e for _, e in total_pads))
+            node = node._replace(attributes={**node.attributes, "pads": pads, "auto_pad": "NOTSET"})
         else:
-            x = c.layer()
-    w = window_arguments(c, x, step, weight.shape[2:])
-    groups = step.get("group", 1)
+            x = ctx.layer()
+    window = window_arguments(ctx, x, node, weight.shape[2:])
+    groups = node.get("group", 1)
     if bias is None and groups == x.type.channels == weight.shape[0]:
-        fixed = _named(c, x, w, weight)
-        if fixed is None and (len(weight) > 1 or ".kernel" in step.input(1)):  # of one channel it is as likely learned
-            fixed = pool_of_kernel(c, x, w, weight) or _filter(c, x, w, weight)
+        fixed = _named_filter(ctx, x, window, weight)
+        if fixed is None and (
+            len(weight) > 1 or ".kernel" in node.input_name(1)
+        ):  # a kernel of one channel is likely learned
+            fixed = pool_of_kernel(ctx, x, window, weight) or _filter(ctx, x, window, weight)
         if fixed is not None:
             return fixed
     weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-    return c.add(
+    return ctx.add(
         Conv,
         x,
         weights,
-        [n for n in step.inputs[1:3] if n],
+        [n for n in node.inputs[1:3] if n],
         out=weight.shape[0],
-        k=w.k,
-        s=w.s,
-        p=w.p,
-        d=w.d,
+        k=window.k,
+        s=window.s,
+        p=window.p,
+        d=window.d,
         groups=groups,
         bias=bias is not None,
     )
 
 
-def _named(c: Interpreter, x: Layer, w: WindowArguments, weight: Array) -> Layer | None:
-    """The filter with a name that a depthwise convolution is."""
-    if max(w.d) > 1 or weight.shape[2:] != (3, 3):
+def _named_filter(ctx: Interpreter, x: Layer, window: WindowArguments, weight: Array) -> Layer | None:
+    """The named filter, such as sobel_x, that a depthwise convolution equals; None if there is none."""
+    if max(window.d) > 1 or weight.shape[2:] != (3, 3):
         return None
     for name, kernel in NAMED.items():
         if (weight == np.asarray(kernel, np.float32)).all():
-            return c.add(Filter, x, numbers=Word(name), s=w.s, p=w.p)
+            return ctx.add(Filter, x, numbers=Word(name), s=window.s, p=window.p)
     return None
 
 
-def _filter(c: Interpreter, x: Layer, w: WindowArguments, weight: Array) -> Layer | None:
-    """The filter that a depthwise convolution is whose channels all have one kernel."""
+def _filter(ctx: Interpreter, x: Layer, window: WindowArguments, weight: Array) -> Layer | None:
+    """The filter that a depthwise convolution equals if all channels have the same kernel; else None."""
     kernel = weight[0, 0]
-    if max(w.d) > 1 or not (weight == kernel).all() or kernel.size > MAX_FILTER:
+    if max(window.d) > 1 or not (weight == kernel).all() or kernel.size > MAX_FILTER:
         return None
-    return c.add(Filter, x, numbers=_nested(kernel.tolist()), s=w.s, p=w.p)
+    return ctx.add(Filter, x, numbers=_nested(kernel.tolist()), s=window.s, p=window.p)
 
 
 def _nested(array: Any) -> Any:
-    return tuple(_nested(a) for a in array) if isinstance(array, list) else real(array)
+    return tuple(_nested(a) for a in array) if isinstance(array, list) else shortest_float(array)
 
 
-@import_of("ConvTranspose")
-def _conv_transpose(c: Interpreter, step: Step) -> Layer:
-    x = c.layer()
-    weight, bias = c.constant(1, "weight"), c.optional(2, "bias")
+@handles("ConvTranspose")
+def _conv_transpose(ctx: Interpreter, node: OnnxNode) -> Layer:
+    x = ctx.layer()
+    weight, bias = ctx.constant(1, "weight"), ctx.optional_constant(2, "bias")
     rank = x.rank
-    if weight.ndim != rank + 2 or rank < 1 or tuple(step.get("kernel_shape", weight.shape[2:])) != weight.shape[2:]:
-        raise Refusal("its weight does not have the axes of its kernel")
-    groups = step.get("group", 1)
-    plain = step._replace(attributes={k: v for k, v in step.attributes.items() if k not in ("pads", "auto_pad")})
-    w = window_arguments(c, x, plain, weight.shape[2:])
-    extra = tuple(step.get("output_padding", (0,) * rank))
-    p, extra = _cut(x, step, w.k, w.s, w.d, extra)
+    if weight.ndim != rank + 2 or rank < 1 or tuple(node.get("kernel_shape", weight.shape[2:])) != weight.shape[2:]:
+        raise Unsupported("the shape of its weight does not fit its kernel_shape, or its input")
+    groups = node.get("group", 1)
+    without_pads = node._replace(attributes={k: v for k, v in node.attributes.items() if k not in ("pads", "auto_pad")})
+    window = window_arguments(ctx, x, without_pads, weight.shape[2:])
+    output_padding = tuple(node.get("output_padding", (0,) * rank))
+    p, output_padding = _cropping(x, node, window.k, window.s, window.d, output_padding)
     weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-    return c.add(
+    return ctx.add(
         ConvTranspose,
         x,
         weights,
-        [n for n in step.inputs[1:3] if n],
+        [n for n in node.inputs[1:3] if n],
         out=weight.shape[1] * groups,
-        k=w.k,
-        s=w.s,
-        d=w.d,
+        k=window.k,
+        s=window.s,
+        d=window.d,
         p=p,
-        output_pad=extra,
+        output_pad=output_padding,
         groups=groups,
         bias=bias is not None,
     )
 
 
-def _cut(
-    x: Layer, step: Step, k: tuple[int, ...], s: tuple[int, ...], d: tuple[int, ...], extra: tuple[int, ...]
+def _cropping(
+    x: Layer, node: OnnxNode, k: tuple[int, ...], s: tuple[int, ...], d: tuple[int, ...], extra: tuple[int, ...]
 ) -> tuple[object, tuple[int, ...]]:
-    """What a transposed convolution cuts off its output, and what it adds at the end (ONNX ConvTranspose)."""
-    auto, rank = step.get("auto_pad", "NOTSET"), x.rank
-    wanted = step.get("output_shape")
-    if wanted is None and auto in ("SAME_UPPER", "SAME_LOWER"):
-        wanted = tuple(m * n for m, n in zip(x.type.spatial, s, strict=True))
-    if wanted is None or len(extra) != rank:
-        pads = pairs(step.get("pads", (0,) * 2 * rank), rank) if auto == "NOTSET" else ((0, 0),) * rank
+    """The arguments p (cropped from the output) and output_pad of a transposed convolution.
+
+    Formulas: operator ConvTranspose of the ONNX specification.
+    """
+    auto_pad, rank = node.get("auto_pad", "NOTSET"), x.rank
+    output_shape = node.get("output_shape")
+    if output_shape is None and auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        output_shape = tuple(m * n for m, n in zip(x.type.spatial, s, strict=True))
+    if output_shape is None or len(extra) != rank:
+        pads = pad_pairs(node.get("pads", (0,) * 2 * rank), rank) if auto_pad == "NOTSET" else ((0, 0),) * rank
     else:
-        wanted = tuple(wanted)[-rank:]
-        pads_found, more = [], []
-        for m, ka, sa, da, e, out in zip(x.type.spatial, k, s, d, extra, wanted, strict=True):
+        output_shape = tuple(output_shape)[-rank:]
+        pad_list, extra_list = [], []
+        for m, ka, sa, da, e, out in zip(x.type.spatial, k, s, d, extra, output_shape, strict=True):
             total = sa * (m - 1) + e + (ka - 1) * da + 1 - out
             small, large = max(total, 0) // 2, max(total, 0) - max(total, 0) // 2
-            pads_found.append((small, large) if auto == "SAME_UPPER" else (large, small))
-            more.append(e + max(-total, 0))
-        pads, extra = tuple(pads_found), tuple(more)
+            pad_list.append((small, large) if auto_pad == "SAME_UPPER" else (large, small))
+            extra_list.append(e + max(-total, 0))
+        pads, extra = tuple(pad_list), tuple(extra_list)
     reach = [da * (ka - 1) + 1 + e - sa for ka, sa, da, e in zip(k, s, d, extra, strict=True)]
     if max(s) > 1 and any(sum(p) for p in pads) and [(r // 2, r - r // 2) for r in reach] == list(pads):
         return Word("same"), extra

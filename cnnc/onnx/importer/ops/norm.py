@@ -1,152 +1,172 @@
-"""Layers that bring values to a common scale, as one operator or in pieces."""
+"""Normalizations, as one ONNX operator or decomposed into several."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from cnnc.core.arrays import Array
-from cnnc.onnx.importer.ops.parts import real, spread
-from cnnc.onnx.importer.read.model import Step
-from cnnc.onnx.importer.recognize.interpreter import Interpreter, import_of
-from cnnc.onnx.importer.recognize.values import Layer, Refusal, Value
+from cnnc.onnx.importer.ops.constants import per_channel, shortest_float
+from cnnc.onnx.importer.read.model import OnnxNode
+from cnnc.onnx.importer.recognize.interpreter import Interpreter, handles
+from cnnc.onnx.importer.recognize.values import Layer, LayerOutput, Unsupported
 from cnnc.ops.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 
 
-@import_of("BatchNormalization")
-def _batch_norm(c: Interpreter, step: Step) -> Layer:
-    x = c.layer()
-    if step.get("training_mode", 0) or step.get("is_test", 1) == 0:
-        raise Refusal("it is in training")
-    if not step.get("spatial", 1):
-        raise Refusal("it has a scale for each place; bn has one for each channel")
-    scale, shift, mean, var = (c.constant(i, n) for i, n in enumerate(("scale", "shift", "mean", "variance"), 1))
-    eps = real(step.get("epsilon", 1e-5))
+@handles("BatchNormalization")
+def _batch_norm(ctx: Interpreter, node: OnnxNode) -> Layer:
+    x = ctx.layer()
+    if node.get("training_mode", 0) or node.get("is_test", 1) == 0:
+        raise Unsupported("it is in training mode")
+    if not node.get("spatial", 1):
+        raise Unsupported("it has a scale for each element; bn has one per channel")
+    scale, shift, mean, var = (ctx.constant(i, n) for i, n in enumerate(("scale", "shift", "mean", "variance"), 1))
+    eps = shortest_float(node.get("epsilon", 1e-5))
     if not (var + eps > 0).all():
-        raise Refusal("its variance is not above 0")
-    momentum = real(step.get("momentum", 0.9))
+        raise Unsupported("its variance is not positive")
+    momentum = shortest_float(node.get("momentum", 0.9))
     weights = {"scale": scale, "shift": shift, "mean": mean, "var": var}
     fresh = not mean.any() and bool((var == 1).all())
     if (scale == 1).all() and not shift.any() and not fresh:
         weights = {"mean": mean, "var": var}
-    return c.add(
+    return ctx.add(
         BatchNorm,
         x,
         weights,
-        step.inputs[1:5],
+        node.inputs[1:5],
         eps=eps,
         momentum=min(max(momentum, 0.0), 1.0),
         affine="scale" in weights,
     )
 
 
-@import_of("InstanceNormalization")
-def _instance_norm(c: Interpreter, step: Step) -> Layer | Value:
-    value = c.tensor()
-    scale, shift = c.constant(1, "scale"), c.constant(2, "shift")
-    eps = real(step.get("epsilon", 1e-5))
+@handles("InstanceNormalization")
+def _instance_norm(ctx: Interpreter, node: OnnxNode) -> Layer | LayerOutput:
+    value = ctx.tensor()
+    scale, shift = ctx.constant(1, "scale"), ctx.constant(2, "shift")
+    eps = shortest_float(node.get("epsilon", 1e-5))
     root = value.root
     groups = value.shape[1] if len(value.shape) > 2 else 0
-    grouped = value.moves and all(m.kind == "reshape" for m in value.moves) and value.shape[0] == c.batch
+    grouped = (
+        value.rearrangements and all(m.kind == "reshape" for m in value.rearrangements) and value.shape[0] == ctx.batch
+    )
     if grouped and (scale == 1).all() and not shift.any() and groups and root.type.channels % groups == 0:
-        layer = _over_groups(c, root, groups, eps)
-        return Value(value.shape, layer, value.moves[-1:])
-    layer = c.add(InstanceNorm, c.plain(value), {"scale": scale, "shift": shift}, step.inputs[1:3], eps=eps)
-    layer.bare = bool((scale == 1).all()) and not shift.any()
+        layer = _group_statistics(ctx, root, groups, eps)
+        return LayerOutput(value.shape, layer, value.rearrangements[-1:])
+    layer = ctx.add(InstanceNorm, ctx.as_layer(value), {"scale": scale, "shift": shift}, node.inputs[1:3], eps=eps)
+    layer.lacks_scale_and_shift = bool((scale == 1).all()) and not shift.any()
     return layer
 
 
-def _over_groups(c: Interpreter, x: Layer, groups: int, eps: float) -> Layer:
-    """A norm over groups of channels whose scale and shift are still to come."""
+def _group_statistics(ctx: Interpreter, x: Layer, groups: int, eps: float) -> Layer:
+    """A normalization over groups of channels, whose scale and shift may follow as a Mul and an Add."""
     ones = {"scale": np.ones(x.type.channels), "shift": np.zeros(x.type.channels)}
-    if groups == 1 and (x.rank or c.model.opset < 17):
-        layer = c.add(LayerNorm, x, ones, eps=eps)
+    if groups == 1 and (x.rank or ctx.model.opset < 17):
+        layer = ctx.add(LayerNorm, x, ones, eps=eps)
     else:
-        layer = c.add(GroupNorm, x, ones, groups=groups, eps=eps)
-    layer.bare = True
+        layer = ctx.add(GroupNorm, x, ones, groups=groups, eps=eps)
+    layer.lacks_scale_and_shift = True
     return layer
 
 
-@import_of("GroupNormalization")
-def _group_norm(c: Interpreter, step: Step) -> Layer:
-    x = c.layer()
-    groups = step.get("num_groups", 1)
-    weights = {"scale": c.constant(1, "scale"), "shift": c.constant(2, "shift")}
-    if c.model.opset < 21:  # one of each a group
+@handles("GroupNormalization")
+def _group_norm(ctx: Interpreter, node: OnnxNode) -> Layer:
+    x = ctx.layer()
+    groups = node.get("num_groups", 1)
+    weights = {"scale": ctx.constant(1, "scale"), "shift": ctx.constant(2, "shift")}
+    if ctx.model.opset < 21:  # one of each per group
         weights = {n: np.repeat(a, x.type.channels // max(groups, 1)) for n, a in weights.items()}
-    return c.add(GroupNorm, x, weights, step.inputs[1:3], groups=groups, eps=real(step.get("epsilon", 1e-5)))
+    return ctx.add(
+        GroupNorm, x, weights, node.inputs[1:3], groups=groups, eps=shortest_float(node.get("epsilon", 1e-5))
+    )
 
 
-@import_of("LayerNormalization")
-def _layer_norm(c: Interpreter, step: Step) -> Layer:
-    x = c.layer()
-    axis = step.get("axis", -1) % (x.rank + 2)
+@handles("LayerNormalization")
+def _layer_norm(ctx: Interpreter, node: OnnxNode) -> Layer:
+    x = ctx.layer()
+    axis = node.get("axis", -1) % (x.rank + 2)
     if axis != 1:
-        raise Refusal("it works along the last axes; layer_norm is over all of a sample")
-    scale = spread(c, c.constant(1, "scale"), x)
-    shift = spread(c, c.constant(2, "shift"), x) if step.input(2) else np.zeros(1, np.float32)
+        raise Unsupported("it normalizes the last axes; layer_norm normalizes each example as a whole")
+    scale = per_channel(ctx, ctx.constant(1, "scale"), x)
+    shift = per_channel(ctx, ctx.constant(2, "shift"), x) if node.input_name(2) else np.zeros(1, np.float32)
     weights = {n: np.broadcast_to(a, (x.type.channels,)) for n, a in (("scale", scale), ("shift", shift))}
-    keys = [n for n in step.inputs[1:3] if n]
-    return c.add(LayerNorm, x, weights, keys, eps=real(step.get("epsilon", 1e-5)))
+    initializers = [n for n in node.inputs[1:3] if n]
+    return ctx.add(LayerNorm, x, weights, initializers, eps=shortest_float(node.get("epsilon", 1e-5)))
 
 
-def layer_norm_in_pieces(c: Interpreter, step: Step) -> Layer | None:
-    """(x - mean)/sqrt(mean((x - mean)²) + eps) over all of a sample, as exporters before opset 17 write it."""
-    centred, root = (c.maker(n) for n in step.inputs[:2])
+def decomposed_layer_norm(ctx: Interpreter, node: OnnxNode) -> Layer | None:
+    """Layer normalization as exporters write it before opset 17: (x - mean)/sqrt(mean((x - mean)²) + eps); else None.
+
+    The means must be over all elements of an example.
+    """
+    centred, root = (ctx.node_of(n) for n in node.inputs[:2])
     if centred is None or root is None or centred.op != "Sub" or root.op != "Sqrt":
         return None
-    sum_ = c.maker(root.input(0))
+    sum_ = ctx.node_of(root.input_name(0))
     if sum_ is None or sum_.op != "Add":
         return None
-    eps = next((s for n in sum_.inputs if (s := c.scalar(n)) is not None), None)
-    variance = next((m for n in sum_.inputs if (m := c.maker(n)) is not None and m.op == "ReduceMean"), None)
-    mean = c.maker(centred.input(1))
-    if eps is None or variance is None or mean is None or mean.op != "ReduceMean" or mean.input(0) != centred.input(0):
+    eps = next((s for n in sum_.inputs if (s := ctx.scalar(n)) is not None), None)
+    variance = next((m for n in sum_.inputs if (m := ctx.node_of(n)) is not None and m.op == "ReduceMean"), None)
+    mean = ctx.node_of(centred.input_name(1))
+    if (
+        eps is None
+        or variance is None
+        or mean is None
+        or mean.op != "ReduceMean"
+        or mean.input_name(0) != centred.input_name(0)
+    ):
         return None
-    square = c.maker(variance.input(0))
+    square = ctx.node_of(variance.input_name(0))
     squared = square is not None and (
-        (square.op == "Pow" and c.scalar(square.input(1)) == 2) or (square.op == "Mul" and len(set(square.inputs)) == 1)
+        (square.op == "Pow" and ctx.scalar(square.input_name(1)) == 2)
+        or (square.op == "Mul" and len(set(square.inputs)) == 1)
     )
-    if square is None or not squared or square.input(0) != centred.outputs[0]:
+    if square is None or not squared or square.input_name(0) != centred.outputs[0]:
         return None
-    x = c.layer_named(centred.input(0))
+    x = ctx.layer_of(centred.input_name(0))
     every = tuple(range(1, x.rank + 2))
     for reduce in (mean, variance):
-        if _axes(c, reduce, x.rank + 2) != every or not reduce.get("keepdims", 1):
+        if _axes(ctx, reduce, x.rank + 2) != every or not reduce.get("keepdims", 1):
             return None
-    layer = c.add(LayerNorm, x, {"scale": np.ones(x.type.channels), "shift": np.zeros(x.type.channels)}, eps=real(eps))
-    layer.bare = True
+    layer = ctx.add(
+        LayerNorm, x, {"scale": np.ones(x.type.channels), "shift": np.zeros(x.type.channels)}, eps=shortest_float(eps)
+    )
+    layer.lacks_scale_and_shift = True
     return layer
 
 
-def _axes(c: Interpreter, step: Step, count: int) -> tuple[int, ...] | None:
-    found = step.get("axes")
-    if found is None and step.input(1):
-        array = c.values[step.input(1)]
-        found = tuple(int(n) for n in array.ravel()) if isinstance(array, np.ndarray) else None
-    return None if found is None else tuple(sorted(a % count for a in found))
+def _axes(ctx: Interpreter, node: OnnxNode, count: int) -> tuple[int, ...] | None:
+    """The sorted axes of a reduction over `count` axes; None where they are not given or not constant."""
+    axes = node.get("axes")
+    if axes is None and node.input_name(1):
+        array = ctx.values[node.input_name(1)]
+        axes = tuple(int(n) for n in array.ravel()) if isinstance(array, np.ndarray) else None
+    return None if axes is None else tuple(sorted(a % count for a in axes))
 
 
-@import_of("LRN")
-def _lrn(c: Interpreter, step: Step) -> Layer:
-    alpha, beta, bias = (real(step.get(k, v)) for k, v in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0)))
-    return c.add(LocalResponseNorm, c.layer(), size=step.get("size", 1), alpha=alpha, beta=beta, bias=bias)
+@handles("LRN")
+def _lrn(ctx: Interpreter, node: OnnxNode) -> Layer:
+    alpha, beta, bias = (shortest_float(node.get(k, v)) for k, v in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0)))
+    return ctx.add(LocalResponseNorm, ctx.layer(), size=node.get("size", 1), alpha=alpha, beta=beta, bias=bias)
 
 
-def lrn_in_pieces(c: Interpreter, step: Step) -> Layer | None:
-    """x/(bias + alpha/size·Σ x²)^beta, the sum a product with a matrix that has a band (see export)."""
-    power = c.maker(step.input(1))
+def decomposed_lrn(ctx: Interpreter, node: OnnxNode) -> Layer | None:
+    """Local response normalization, x/(bias + alpha/size·Σ x²)^beta, as cnnc exports it; else None.
+
+    The sum over neighbouring channels is a product with a band matrix; see cnnc/onnx/emit/ops/norm.py.
+    """
+    power = ctx.node_of(node.input_name(1))
     if power is None or power.op != "Pow":
         return None
-    beta, base = c.scalar(power.input(1)), c.maker(power.input(0))
+    beta, base = ctx.scalar(power.input_name(1)), ctx.node_of(power.input_name(0))
     if beta is None or base is None or base.op not in ("Conv", "Gemm") or len(base.inputs) != 3:
         return None
-    squares = c.maker(base.input(0))
-    if squares is None or squares.op != "Mul" or set(squares.inputs) != {step.input(0)}:
+    squares = ctx.node_of(base.input_name(0))
+    if squares is None or squares.op != "Mul" or set(squares.inputs) != {node.input_name(0)}:
         return None
-    band, bias = c.values[base.input(1)], c.values[base.input(2)]
+    band, bias = ctx.values[base.input_name(1)], ctx.values[base.input_name(2)]
     if not isinstance(band, np.ndarray) or not isinstance(bias, np.ndarray):
         return None
-    x = c.layer_named(step.input(0))
+    x = ctx.layer_of(node.input_name(0))
     channels = x.type.channels
     if (
         band.size != channels**2
@@ -154,20 +174,30 @@ def lrn_in_pieces(c: Interpreter, step: Step) -> Layer | None:
         or (base.op == "Gemm" and not base.get("transB"))
     ):
         return None
-    found = _band(band.reshape(channels, channels), even=x.rank == 2)
-    if found is None:
+    recognized = _band(band.reshape(channels, channels), even=x.rank == 2)
+    if recognized is None:
         return None
-    size, ratio = found
-    return c.add(LocalResponseNorm, x, size=size, alpha=real(ratio * size), beta=real(beta), bias=real(bias.ravel()[0]))
+    size, ratio = recognized
+    return ctx.add(
+        LocalResponseNorm,
+        x,
+        size=size,
+        alpha=shortest_float(ratio * size),
+        beta=shortest_float(beta),
+        bias=shortest_float(bias.ravel()[0]),
+    )
 
 
 def _band(matrix: Array, even: bool) -> tuple[int, float] | None:
-    """The width of a band of equal numbers around the diagonal, and the number; `even` widths are looked at first."""
+    """The width of a band of equal numbers around the diagonal, and the number; None for other matrices.
+
+    `even` tries even widths first, where an odd one gives the same matrix.
+    """
     channels = len(matrix)
     distance = np.arange(channels) - np.arange(channels)[:, None]
     ratio = float(matrix[0, 0])
     for size in sorted(range(1, 2 * channels + 2), key=lambda n: (even and n % 2, n)):
-        seen = (distance >= -((size - 1) // 2)) & (distance <= size // 2)
-        if np.array_equal(matrix, np.float32(seen * ratio)):
+        in_band = (distance >= -((size - 1) // 2)) & (distance <= size // 2)
+        if np.array_equal(matrix, np.float32(in_band * ratio)):
             return size, ratio
     return None

@@ -1,1 +1,1 @@
-"""An untrusted ONNX file as plain Python values, every part of it checked."""
+"""Reads an untrusted ONNX file into plain Python objects and checks every part of it."""

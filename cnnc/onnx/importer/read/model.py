@@ -1,9 +1,8 @@
-"""A file of a stranger becomes a `Model`: an ONNX graph in plain Python, every part of it checked.
+"""Reads an untrusted ONNX file as a `Model`: the graph in plain Python, every part of it checked.
 
-In: a path. Out: `Model`, whose constants are arrays and whose steps stand in an order in which each follows
-what it reads. Nothing is run and nothing outside the file's folder is read. What a step means is the
-affair of imports/. Raises CnncError: E901 and E903 where the file cannot be read, E624 where it is damaged or no model,
-E622 for data beside it, E623 for a version of ONNX that cnnc does not read.
+In: a path. Out: a `Model`, whose constants are arrays and whose nodes are in topological order. Nothing is executed,
+and nothing outside the file's folder is read. Raises CnncError: E901 or E903 if the file cannot be read, E624 if it is
+damaged or not a model, E622 for its external data, E623 for a version of ONNX that cnnc does not read.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from onnx import AttributeProto, TensorProto
 from cnnc.core.arrays import Array
 from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
-from cnnc.onnx.importer.read.external import Beside
-from cnnc.onnx.importer.read.tensors import MAX_AXES, array_of, damaged, type_name
+from cnnc.onnx.importer.read.external import ExternalData
+from cnnc.onnx.importer.read.tensors import MAX_AXES, array_from_proto, damaged, element_type_name
 from cnnc.onnx.run.inspect import require_model
 from cnnc.onnx.source_map import SOURCE
 
 OLDEST_OPSET = 7
 MAX_BYTES = 2**31 - 1  # of a protobuf message
-MAX_STEPS = 20_000
-OWN_DOMAINS = ("", "ai.onnx")
+MAX_NODES = 20_000
+ONNX_DOMAINS = ("", "ai.onnx")
 _ELEMENT: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8", TensorProto.INT64: "int64"}
 
 
-class Port(NamedTuple):
-    """An input or output: its element type as ONNX calls it, and its sizes, batch first; a symbol is a string.
+class ModelInput(NamedTuple):
+    """An input of the graph: its element type, and its sizes with the batch first; an open size is a string.
 
-    `shape` is None where the model does not say it.
+    `shape` is None where the model does not declare it.
     """
 
     name: str
@@ -43,8 +42,8 @@ class Port(NamedTuple):
     shape: tuple[int | str, ...] | None
 
 
-class Step(NamedTuple):
-    """One ONNX node. `name` is never empty; an optional input that is left out is ""."""
+class OnnxNode(NamedTuple):
+    """An ONNX node. `name` is never empty; an optional input that is left out is ""."""
 
     name: str
     op: str
@@ -54,166 +53,175 @@ class Step(NamedTuple):
     attributes: Mapping[str, Any]
 
     def get(self, key: str, default: Any = None) -> Any:
-        """An attribute; numbers, strings, arrays, and tuples of them."""
+        """An attribute: a number, a string, an array, or a tuple of numbers or strings."""
         return self.attributes.get(key, default)
 
-    def input(self, place: int) -> str:
-        """The name of an input, "" where it is left out."""
-        return self.inputs[place] if place < len(self.inputs) else ""
+    def input_name(self, position: int) -> str:
+        """The name of the tensor at an input position, "" where it is left out."""
+        return self.inputs[position] if position < len(self.inputs) else ""
 
 
 class Subgraph:
-    """Stands for an attribute that is a graph, or anything else that no layer has."""
+    """Stands for an attribute that is a graph, or of another kind that no layer has."""
 
 
 class Model:
-    """An ONNX graph; `constants` are its initializers by name. `told` says that the model carries the text it was made of."""
+    """An ONNX graph.
+
+    `producer` is the name and version of the tool that wrote it; `constants` are its initializers by name;
+    `has_source` says that its metadata hold the .cnn source that it was exported from.
+    """
 
     def __init__(
         self,
         name: str,
         producer: str,
         opset: int,
-        inputs: tuple[Port, ...],
+        inputs: tuple[ModelInput, ...],
         outputs: tuple[str, ...],
-        steps: tuple[Step, ...],
+        nodes: tuple[OnnxNode, ...],
         constants: Mapping[str, Array],
-        told: bool = False,
+        has_source: bool = False,
     ) -> None:
         self.name = name
         self.producer = producer
         self.opset = opset
         self.inputs = inputs
         self.outputs = outputs
-        self.steps = steps
+        self.nodes = nodes
         self.constants = constants
-        self.told = told
+        self.has_source = has_source
 
     @cached_property
-    def makers(self) -> dict[str, Step]:
-        return {output: step for step in self.steps for output in step.outputs if output}
+    def node_by_output(self) -> dict[str, OnnxNode]:
+        """The node that computes each tensor; inputs and initializers have none."""
+        return {output: node for node in self.nodes for output in node.outputs if output}
 
     @cached_property
-    def readers(self) -> Counter[str]:
-        """How often each value is read; being an output counts as well."""
-        return Counter([*(name for step in self.steps for name in step.inputs), *self.outputs])
+    def use_counts(self) -> Counter[str]:
+        """How often each tensor is read; being an output of the graph counts as one read."""
+        return Counter([*(name for node in self.nodes for name in node.inputs), *self.outputs])
 
 
 def read_model(path: Path) -> Model:
-    """The model of a file."""
+    """Reads the model in a file. Raises CnncError E622, E623, E624, E901, E903."""
     require_model(path, "E624")
     data = read_bytes(path, MAX_BYTES)
-    return model_of(parse(data, str(path)), path.parent)
+    return model_from_proto(parse(data, str(path)), path.parent)
 
 
 def parse(data: bytes, name: str) -> onnx.ModelProto:
-    """The message in these bytes. Raises CnncError E624 where they are none."""
+    """Decodes a serialized model; `name` names the file in errors. Raises CnncError E624 if it is not one."""
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
-    except Exception as error:  # protobuf's own, and what deep nesting makes of it
-        raise CnncError.of("E624", f"{name} is no ONNX model, or damaged", help="a .onnx file is needed") from error
+    except Exception as error:  # protobuf raises several kinds, and RecursionError for deep nesting
+        raise CnncError.of("E624", f"{name} is not an ONNX model, or is damaged", help="name a .onnx file") from error
     if not proto.HasField("graph") or not proto.opset_import:
-        raise CnncError.of("E624", f"{name} is no ONNX model: it holds no graph", help="a .onnx file is needed")
+        raise CnncError.of("E624", f"{name} is not an ONNX model: it holds no graph", help="name a .onnx file")
     return proto
 
 
-def model_of(proto: onnx.ModelProto, folder: Path | None) -> Model:
-    """The model of a message; `folder` is where its external data may lie."""
+def model_from_proto(proto: onnx.ModelProto, folder: Path | None) -> Model:
+    """The model of a message; `folder` is the folder of its external data. Raises CnncError E622, E623, E624."""
     graph = proto.graph
-    if len(graph.node) > MAX_STEPS:
-        raise damaged(f"the graph has {len(graph.node):,} nodes; cnnc reads up to {MAX_STEPS:,}")
+    if len(graph.node) > MAX_NODES:
+        raise damaged(f"the graph has {len(graph.node):,} nodes; cnnc reads up to {MAX_NODES:,}")
     opset = _opset(proto)
     if graph.sparse_initializer:
         raise damaged("the graph has sparse initializers, which cnnc does not read")
-    beside = Beside(folder)
+    external = ExternalData(folder)
     constants: dict[str, Array] = {}
     for tensor in graph.initializer:
         name = _text(tensor.name)
         if name in constants:
             raise damaged(f"two initializers are named {name}")
-        constants[name] = array_of(tensor, beside, f"the initializer {name}")
-    ports = [_port(info) for info in graph.input]
-    if len({port.name for port in ports}) < len(ports):
-        raise damaged("two inputs have one name")
-    inputs = tuple(port for port in ports if port.name not in constants)
-    steps = _in_order(graph, {*constants, *(p.name for p in inputs)}, beside)
-    made = {*constants, *(p.name for p in inputs), *(o for step in steps for o in step.outputs)}
+        constants[name] = array_from_proto(tensor, external, f"the initializer {name}")
+    declared_inputs = [_model_input(info) for info in graph.input]
+    if len({model_input.name for model_input in declared_inputs}) < len(declared_inputs):
+        raise damaged("two inputs have the same name")
+    inputs = tuple(model_input for model_input in declared_inputs if model_input.name not in constants)
+    nodes = _ordered_nodes(graph, {*constants, *(p.name for p in inputs)}, external)
+    defined = {*constants, *(p.name for p in inputs), *(o for node in nodes for o in node.outputs)}
     outputs = tuple(_text(info.name) for info in graph.output)
     for name in outputs:
-        if name not in made:
-            raise damaged(f"no node makes the output {name}")
+        if name not in defined:
+            raise damaged(f"no node computes the output {name}")
     if not outputs:
         raise damaged("the graph has no output")
     producer = " ".join(part for part in map(_text, (proto.producer_name, proto.producer_version)) if part)
-    told = any(prop.key == SOURCE for prop in proto.metadata_props)
-    return Model(_text(graph.name), producer, opset, inputs, outputs, steps, constants, told)
+    has_source = any(prop.key == SOURCE for prop in proto.metadata_props)
+    return Model(_text(graph.name), producer, opset, inputs, outputs, nodes, constants, has_source)
 
 
 def _text(value: str | bytes) -> str:
-    """A string of the message: what is not UTF-8 comes out of protobuf as bytes. Raises E624."""
+    """Checks a string of the message: protobuf gives bytes where it is not UTF-8. Raises CnncError E624."""
     if isinstance(value, bytes):
-        raise damaged("a name in it is not UTF-8")
+        raise damaged("a name in the model is not UTF-8")
     return value
 
 
 def _opset(proto: onnx.ModelProto) -> int:
+    """The opset of ONNX's own domain. Raises CnncError E623, E624."""
     newest = onnx.defs.onnx_opset_version()
-    found = [entry.version for entry in proto.opset_import if entry.domain in OWN_DOMAINS]
-    if not found:
-        raise CnncError.of("E623", "the model does not say which opset of ONNX it is written in")
-    if len(set(found)) > 1:
-        raise damaged(f"it says to be of the opsets {' and '.join(map(str, found))}")
+    versions = [entry.version for entry in proto.opset_import if entry.domain in ONNX_DOMAINS]
+    if not versions:
+        raise CnncError.of("E623", "the model does not say which ONNX opset it uses")
+    if len(set(versions)) > 1:
+        raise damaged(f"it declares several ONNX opsets, {' and '.join(map(str, versions))}")
     if proto.ir_version > onnx.IR_VERSION:
-        message = f"version {proto.ir_version} of the format is not read; those up to {onnx.IR_VERSION} are"
-        raise CnncError.of("E623", message, help="a newer onnx package reads newer models")
-    if not OLDEST_OPSET <= found[0] <= newest:
-        help = "onnx.version_converter may bring it to another"
+        message = f"cannot read IR version {proto.ir_version}: the installed onnx package knows versions up to {onnx.IR_VERSION}"
+        raise CnncError.of("E623", message, help="pip install --upgrade onnx")
+    if not OLDEST_OPSET <= versions[0] <= newest:
+        help = "onnx.version_converter.convert_version may convert the model"
         raise CnncError.of(
-            "E623", f"opset {found[0]} is not read; those from {OLDEST_OPSET} to {newest} are", help=help
+            "E623", f"cannot read opset {versions[0]}: cnnc reads opsets {OLDEST_OPSET} to {newest}", help=help
         )
-    return int(found[0])
+    return int(versions[0])
 
 
-def _port(info: onnx.ValueInfoProto) -> Port:
+def _model_input(info: onnx.ValueInfoProto) -> ModelInput:
     name = _text(info.name)
     if not info.type.HasField("tensor_type"):
-        return Port(name, "no tensor", None)
+        return ModelInput(name, "not a tensor", None)
     kind = info.type.tensor_type
     dtype = _ELEMENT.get(kind.elem_type)
     if dtype is None:
-        dtype = type_name(kind.elem_type)
+        dtype = element_type_name(kind.elem_type)
     if not kind.HasField("shape") or len(kind.shape.dim) > MAX_AXES:
-        return Port(name, dtype, None)
+        return ModelInput(name, dtype, None)
     sizes = [d.dim_value if d.HasField("dim_value") else _text(d.dim_param) for d in kind.shape.dim]
     if any(isinstance(size, int) and size < 0 for size in sizes):
-        raise damaged(f"the input {name} has a size below 0")
-    batch = [s or "" for s in sizes[:1]]  # some exporters say 0 for a batch that is open
-    return Port(name, dtype, (*batch, *sizes[1:]))
+        raise damaged(f"the input {name} has a negative size")
+    batch = [s or "" for s in sizes[:1]]  # some exporters write 0 for an open batch
+    return ModelInput(name, dtype, (*batch, *sizes[1:]))
 
 
-def _in_order(graph: onnx.GraphProto, known: set[str], beside: Beside) -> tuple[Step, ...]:
-    """The nodes as steps. Raises E624 where one reads what is not made before it, or makes what is there."""
-    steps, made = [], set(known)
-    for number, node in enumerate(graph.node):
-        reads, makes = tuple(map(_text, node.input)), tuple(map(_text, node.output))
-        name = _text(node.name) or f"node {number}, which makes {next((o for o in makes if o), 'nothing')}"
-        if not node.op_type:
+def _ordered_nodes(graph: onnx.GraphProto, known: set[str], external: ExternalData) -> tuple[OnnxNode, ...]:
+    """The nodes, checked to be in topological order.
+
+    Raises CnncError E624 where a node reads a tensor that is not computed before it, or computes one that exists.
+    """
+    nodes, defined = [], set(known)
+    for index, proto in enumerate(graph.node):
+        inputs, outputs = tuple(map(_text, proto.input)), tuple(map(_text, proto.output))
+        name = _text(proto.name) or f"node {index}, which computes {next((o for o in outputs if o), 'nothing')}"
+        if not proto.op_type:
             raise damaged(f"{name} has no operator")
-        for read in reads:
-            if read and read not in made:
-                raise damaged(f"{name} reads {read}, which nothing before it makes")
-        for output in makes:
-            if output and output in made:
-                raise damaged(f"{output} is made twice")
-            made.add(output)
-        attributes = {_text(a.name): _attribute(a, beside, name) for a in node.attribute}
-        domain = "" if node.domain in OWN_DOMAINS else _text(node.domain)
-        steps.append(Step(name, _text(node.op_type), domain, reads, makes, attributes))
-    return tuple(steps)
+        for tensor in inputs:
+            if tensor and tensor not in defined:
+                raise damaged(f"{name} reads {tensor}, which no node before it computes")
+        for output in outputs:
+            if output and output in defined:
+                raise damaged(f"two nodes compute {output}")
+            defined.add(output)
+        attributes = {_text(a.name): _attribute(a, external, name) for a in proto.attribute}
+        domain = "" if proto.domain in ONNX_DOMAINS else _text(proto.domain)
+        nodes.append(OnnxNode(name, _text(proto.op_type), domain, inputs, outputs, attributes))
+    return tuple(nodes)
 
 
-def _attribute(a: onnx.AttributeProto, beside: Beside, step: str) -> Any:
+def _attribute(a: onnx.AttributeProto, external: ExternalData, node: str) -> Any:
     match a.type:
         case AttributeProto.FLOAT:
             return a.f
@@ -228,5 +236,5 @@ def _attribute(a: onnx.AttributeProto, beside: Beside, step: str) -> Any:
         case AttributeProto.STRINGS:
             return tuple(s.decode("utf-8", "replace") for s in a.strings)
         case AttributeProto.TENSOR:
-            return array_of(a.t, beside, f"the attribute {a.name} of {step}")
+            return array_from_proto(a.t, external, f"the attribute {a.name} of {node}")
     return Subgraph()

@@ -1,6 +1,6 @@
-"""The numbers of an ONNX file, read with care: nothing is allocated before the bytes for it were seen.
+"""Reads tensors of an untrusted ONNX file. Memory is allocated only after the bytes to fill it have been checked.
 
-In: a TensorProto of a stranger, and what lies beside its file. Out: an array. Raises CnncError E624, E622.
+In: a TensorProto, and the external data of its model. Out: an array. Raises CnncError E624, E622.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
-from cnnc.onnx.importer.read.external import Beside
+from cnnc.onnx.importer.read.external import ExternalData
 
-# The field that holds the elements of a type where raw_data does not, and how many entries an element takes.
+# The field that holds the elements of each type where raw_data does not.
 _FIELDS: dict[int, str] = {
     TensorProto.FLOAT: "float_data",
     TensorProto.DOUBLE: "double_data",
@@ -34,32 +34,33 @@ _FIELDS: dict[int, str] = {
 MAX_AXES = 16
 
 
-def array_of(tensor: onnx.TensorProto, beside: Beside, what: str) -> Array:
-    """The array of a tensor; `what` names it in errors."""
+def array_from_proto(tensor: onnx.TensorProto, external: ExternalData, what: str) -> Array:
+    """The array of a tensor; `what` names the tensor in errors. Raises CnncError E624, E622."""
     if tensor.data_type not in _FIELDS:
-        raise damaged(f"{what} has the element type {type_name(tensor.data_type)}, which cnnc does not read")
+        raise damaged(f"{what} has the element type {element_type_name(tensor.data_type)}, which cnnc does not read")
     dims = tuple(tensor.dims)
     if len(dims) > MAX_AXES or any(d < 0 for d in dims):
         raise damaged(f"{what} has the impossible shape {'x'.join(map(str, dims[:MAX_AXES]))}")
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
-    count = prod(dims)  # of Python's integers, which do not overflow
+    count = prod(dims)  # Python integers do not overflow
     if tensor.data_location == TensorProto.EXTERNAL:
-        data = beside.read({e.key: e.value for e in tensor.external_data}, count * dtype.itemsize, what)
+        data = external.read({e.key: e.value for e in tensor.external_data}, count * dtype.itemsize, what)
         return data.view(dtype.newbyteorder("<")).reshape(dims)
     if tensor.HasField("raw_data"):
-        found, needed, unit = len(tensor.raw_data), count * dtype.itemsize, "bytes"
+        held, needed, unit = len(tensor.raw_data), count * dtype.itemsize, "bytes"
     else:
-        found, needed, unit = len(getattr(tensor, _FIELDS[tensor.data_type])), count, "elements"
-    if found != needed:
+        held, needed, unit = len(getattr(tensor, _FIELDS[tensor.data_type])), count, "elements"
+    if held != needed:
         shape = "x".join(map(str, dims))
-        raise damaged(f"{what} is declared {shape}, which takes {needed:,} {unit}; it has {found:,}")
+        raise damaged(f"{what} is declared {shape}, which takes {needed:,} {unit}; it has {held:,}")
     try:
         return np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:
         raise damaged(f"{what} cannot be read: {error}") from error
 
 
-def type_name(number: int) -> str:
+def element_type_name(number: int) -> str:
+    """The name of an ONNX element type, or its number where it has none."""
     try:
         return str(TensorProto.DataType.Name(number)).lower()
     except ValueError:
@@ -67,4 +68,5 @@ def type_name(number: int) -> str:
 
 
 def damaged(message: str) -> CnncError:
-    return CnncError.of("E624", message, help="make the file anew; `python -m onnx.checker` may say more")
+    """The E624 of a file that is not a valid model."""
+    return CnncError.of("E624", message, help="export the model again; onnx.checker.check_model may say more")

@@ -1,1 +1,1 @@
-"""An ONNX graph, run on layers instead of numbers, becomes a list of layers."""
+"""Recognizes the layers of the language in an ONNX graph."""

@@ -1,12 +1,13 @@
-"""Runs an ONNX graph on layers instead of numbers: `Interpreter`, and the table of operators, `IMPORTS`.
+"""Interprets an ONNX graph on layers instead of numbers: `Interpreter`, and `HANDLERS`, the table of operators.
 
-In: a `Model`, a number that stands for the batch, and one for each symbol. Out: a `Value`, an array or
-`Refused` for each name of the graph, and the layers that were made on the way. The functions of the table
-stand in imports/, a family a file; each makes layers of one step, and may look back at the steps before it,
-so that what several operators do together becomes the layer it is.
+In: a `Model`, a number for the batch, and one for each symbolic size. Out: for each tensor of the graph a
+`LayerOutput`, an array or an `UnsupportedValue`, and the layers that were added on the way. The handlers are in
+cnnc/onnx/importer/ops, one family of operators per file. A handler adds the layers of one node, and may look back at
+the nodes before it to recognize a layer that an exporter wrote as several operators.
 
-Sizes are plain numbers here, so all that a graph computes from them (Shape, Gather, Concat, ...) is folded
-as constants are. Whether the layers depend on the numbers chosen is found by choosing others (network.py).
+Example: MaxPool on a `LayerOutput` adds a `pool max` layer; Shape gives an array, and Gather, Concat and the other
+operators that compute with sizes are folded as constants are. Whether the layers depend on the numbers chosen for batch
+and sizes is found by interpreting the graph with other numbers (see layers.py).
 """
 
 from __future__ import annotations
@@ -20,23 +21,31 @@ import numpy as np
 from cnnc.core.arguments import BadValue
 from cnnc.core.arrays import Array
 from cnnc.core.tensor import DType
-from cnnc.onnx.importer.read.model import Model, Port, Step
+from cnnc.onnx.importer.read.model import Model, ModelInput, OnnxNode
 from cnnc.onnx.importer.recognize.folding import FOLDABLE, fold
-from cnnc.onnx.importer.recognize.rearrange import recognise
-from cnnc.onnx.importer.recognize.values import Blocked, Cause, Layer, Move, Refusal, Refused, Value
-from cnnc.onnx.importer.text.labels import hint
+from cnnc.onnx.importer.recognize.rearrange import rearranging_layers
+from cnnc.onnx.importer.recognize.values import (
+    Cause,
+    Layer,
+    LayerOutput,
+    Rearrangement,
+    Unsupported,
+    UnsupportedInput,
+    UnsupportedValue,
+)
+from cnnc.onnx.importer.text.labels import suggested_name
 from cnnc.ops.activation import Identity
 from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input
 from cnnc.ops.reshape import Flatten, Reshape
 
-Made = Layer | Value | Array | Sequence[Layer | Value | Array | None]
-Import = Callable[["Interpreter", Step], Made]
-IMPORTS: dict[str, Import] = {}
-# What comes of attributes of the wrong kind, or inputs that are lacking: a stranger's file may hold anything.
+HandlerResult = Layer | LayerOutput | Array | Sequence[Layer | LayerOutput | Array | None]
+Handler = Callable[["Interpreter", OnnxNode], HandlerResult]
+HANDLERS: dict[str, Handler] = {}
+# What handlers raise for attributes of the wrong type or missing inputs: an untrusted file may hold anything.
 _MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-# Operators of one tensor whose output has its shape and type.
-_ALIKE = frozenset(
+# Operators with one input tensor whose output has the same shape and type.
+_SHAPE_PRESERVING = frozenset(
     [
         "Acos",
         "Acosh",
@@ -82,253 +91,284 @@ MAX_ELEMENTS = 2**33  # of one tensor, as in the language
 MAX_AXES = 4  # of a shape in the language, without the batch
 
 
-def import_of(*ops: str) -> Callable[[Import], Import]:
-    """Enters a function `(interpreter, step)` in the table, for these operators of ONNX."""
+def handles(*ops: str) -> Callable[[Handler], Handler]:
+    """Registers a function `(interpreter, node)` in `HANDLERS` for these ONNX operators."""
 
-    def enter(function: Import) -> Import:
-        IMPORTS.update(dict.fromkeys(ops, function))
+    def register(function: Handler) -> Handler:
+        HANDLERS.update(dict.fromkeys(ops, function))
         return function
 
-    return enter
+    return register
 
 
-def _is_held(shape: Sequence[int]) -> bool:
-    """Whether a tensor is of a size that a network may have: a model can say any, and some layers have a number a channel."""
+def _fits_limits(shape: Sequence[int]) -> bool:
+    """Whether a tensor of this shape is within cnnc's limits: a model can declare any sizes, and some layers have a
+    parameter per channel."""
     return max(shape) <= MAX_SIZE and prod(shape) <= MAX_ELEMENTS
 
 
 class Interpreter:
-    """One run over a graph."""
+    """One walk through a graph, with fixed numbers for the batch and the symbolic `sizes`.
+
+    `values` holds what each tensor name stands for, `layers` all layers in the order they were added, `inputs` those
+    of the graph's inputs, `node` the node that a handler is converting.
+    """
 
     def __init__(self, model: Model, batch: int, sizes: Mapping[str, int]) -> None:
         self.model = model
         self.batch = batch
         self.sizes = sizes
-        self.values: dict[str, Value | Array | Refused] = dict(model.constants)
+        self.values: dict[str, LayerOutput | Array | UnsupportedValue] = dict(model.constants)
         self.layers: list[Layer] = []
         self.inputs: list[Layer] = []
-        self.bytes: dict[str, Layer] = {}  # inputs of uint8, which in the language are scaled to 0..1
-        self.holes: dict[int, Cause] = {}  # layers that stand for what was refused
-        self.step = Step("", "", "", (), (), {})
+        self.uint8_inputs: dict[str, Layer] = {}  # the language scales uint8 inputs to 0..1, ONNX does not
+        self.placeholders: dict[int, Cause] = {}  # identity layers in place of unsupported ones, by id
+        self.node = OnnxNode("", "", "", (), (), {})
 
     def run(self) -> None:
-        for port in self.model.inputs:
-            self.values[port.name] = self._input(port)
-        for step in self.model.steps:
-            self.step = step
+        """Converts all inputs and nodes. Unsupported nodes raise nothing; `values` holds them as `UnsupportedValue`."""
+        for model_input in self.model.inputs:
+            self.values[model_input.name] = self._input(model_input)
+        for node in self.model.nodes:
+            self.node = node
             before = len(self.layers)
             try:
-                made = self._made(step)
-            except Refusal as refusal:
-                made = self._hole(step, str(refusal)) or [Refused(self._blame(step, str(refusal)))]
-            except Blocked:
-                known = step.op in IMPORTS or step.op in FOLDABLE
-                made = [Refused(self._blame(step, "" if known else NO_LAYER))]
+                result = self._convert(node)
+            except Unsupported as error:
+                result = self._placeholder(node, str(error)) or [UnsupportedValue(self._causes(node, str(error)))]
+            except UnsupportedInput:
+                known = node.op in HANDLERS or node.op in FOLDABLE
+                result = [UnsupportedValue(self._causes(node, "" if known else NO_LAYER))]
             for layer in self.layers[before:]:
-                layer.step = layer.step or step.name
+                layer.node_name = layer.node_name or node.name
             if len(self.layers) > before:
-                self.layers[-1].hint = hint(step, self.layers[-1], self.model)
-            for name, value in zip(step.outputs, self._each(made, step), strict=False):
+                self.layers[-1].suggested_name = suggested_name(node, self.layers[-1], self.model)
+            for name, value in zip(node.outputs, self._as_values(result, node), strict=False):
                 if name:
                     self.values[name] = value
 
-    def _each(self, made: Any, step: Step) -> list[Any]:
-        found = list(made) if isinstance(made, list | tuple) and not isinstance(made, Value | Refused) else [made]
-        found = [self.value(m) if isinstance(m, Layer) else m for m in found]
-        if len(found) == 1 and isinstance(found[0], Refused):
-            return found * len(step.outputs)
-        unknown = Refused((Cause(step.name, step.op, "only its first output has a counterpart"),))
-        found += [None] * (len(step.outputs) - len(found))
-        return [unknown if f is None else f for f in found]
+    def _as_values(self, result: Any, node: OnnxNode) -> list[Any]:
+        """What a handler returned as one value for each output of the node."""
+        several = isinstance(result, list | tuple) and not isinstance(result, LayerOutput | UnsupportedValue)
+        values = [self.output_of(v) if isinstance(v, Layer) else v for v in (result if several else [result])]
+        if len(values) == 1 and isinstance(values[0], UnsupportedValue):
+            return values * len(node.outputs)
+        unsupported = UnsupportedValue((Cause(node.name, node.op, "a layer computes only its first output"),))
+        values += [None] * (len(node.outputs) - len(values))
+        return [unsupported if value is None else value for value in values]
 
-    def _made(self, step: Step) -> Any:
-        if step.domain:
-            raise Refusal(f"it is of the domain {step.domain}, which cnnc does not know")
-        given = [self.values[name] if name else None for name in step.inputs]
-        if all(g is None or isinstance(g, np.ndarray) for g in given) and step.op in FOLDABLE:
-            return list(fold(step, given, self.model.opset))  # type: ignore[arg-type]
-        handler = IMPORTS.get(step.op)
+    def _convert(self, node: OnnxNode) -> Any:
+        """Folds a node of constants, or calls its handler. Raises Unsupported, UnsupportedInput."""
+        if node.domain:
+            raise Unsupported(f"it belongs to the operator domain {node.domain}; cnnc imports ONNX's own operators")
+        inputs = [self.values[name] if name else None for name in node.inputs]
+        if all(value is None or isinstance(value, np.ndarray) for value in inputs) and node.op in FOLDABLE:
+            return list(fold(node, inputs, self.model.opset))  # type: ignore[arg-type]
+        handler = HANDLERS.get(node.op)
         if handler is None:
-            raise Refusal(NO_LAYER)
+            raise Unsupported(NO_LAYER)
         try:
-            return handler(self, step)
+            return handler(self, node)
         except ShapeError as error:
-            raise Refusal(error.message) from None
+            raise Unsupported(error.message) from None
         except BadValue as error:
-            raise Refusal(f"a number of it is none that a layer takes: {error.expected}") from None
+            raise Unsupported(f"one of its numbers is not allowed: expected {error.expected}") from None
         except _MALFORMED as error:
-            raise Refusal(f"it is not as ONNX defines it ({type(error).__name__})") from error
+            raise Unsupported(
+                f"it does not follow ONNX's definition of the operator ({type(error).__name__})"
+            ) from error
 
-    def _hole(self, step: Step, reason: str) -> Layer | None:
-        """A layer that stands for a refused one whose output is like its input, so that what follows is looked at too."""
-        value = self.values.get(step.input(0))
-        if step.op not in _ALIKE or step.domain or not isinstance(value, Value) or value.layer is None:
+    def _placeholder(self, node: OnnxNode, reason: str) -> Layer | None:
+        """An identity in place of an unsupported node whose output has the type of its input.
+
+        With it, the nodes that follow are checked too, and all unsupported nodes are listed at once.
+        """
+        value = self.values.get(node.input_name(0))
+        if node.op not in _SHAPE_PRESERVING or node.domain or not isinstance(value, LayerOutput) or value.layer is None:
             return None
         layer = Layer(Identity(), (value.layer,), value.layer.type)
         self.layers.append(layer)
-        self.holes[id(layer)] = Cause(step.name, step.op, reason)
+        self.placeholders[id(layer)] = Cause(node.name, node.op, reason)
         return layer
 
-    def _blame(self, step: Step, reason: str) -> tuple[Cause, ...]:
-        """What stands in the way of a step: in what it reads, and, where there is a reason, the step itself."""
+    def _causes(self, node: OnnxNode, reason: str) -> tuple[Cause, ...]:
+        """The causes of a node's failure: those of its inputs and, where there is a reason, the node itself."""
         causes: list[Cause] = []
-        for name in step.inputs:
+        for name in node.inputs:
             value = self.values.get(name)
-            if isinstance(value, Refused):
+            if isinstance(value, UnsupportedValue):
                 causes += value.causes
         if reason:
-            causes.append(Cause(step.name, step.op, reason))
+            causes.append(Cause(node.name, node.op, reason))
         return tuple(dict.fromkeys(causes))[:MAX_CAUSES]
 
-    def _input(self, port: Port) -> Value | Refused:
-        def refused(reason: str) -> Refused:
-            return Refused((Cause(port.name, "input", reason),))
+    def _input(self, model_input: ModelInput) -> LayerOutput | UnsupportedValue:
+        """The layer of an input of the graph, or the reason why there is none."""
 
-        if port.dtype not in ("float32", "uint8", "int64"):
-            return refused(f"its elements are {port.dtype}; the language has float32, uint8 and int64")
-        if port.shape is None:
-            return refused("the model does not say its shape")
-        if not 2 <= len(port.shape) <= MAX_AXES + 1:
-            return refused(f"it has {len(port.shape)} axes; the language has a batch and one to {MAX_AXES} more")
-        shape = tuple(self.sizes[s] if isinstance(s, str) else s for s in port.shape[1:])
+        def unsupported(reason: str) -> UnsupportedValue:
+            return UnsupportedValue((Cause(model_input.name, "input", reason),))
+
+        if model_input.dtype not in ("float32", "uint8", "int64"):
+            return unsupported(f"its elements are {model_input.dtype}; the language has float32, uint8 and int64")
+        if model_input.shape is None:
+            return unsupported("the model does not declare its shape")
+        if not 2 <= len(model_input.shape) <= MAX_AXES + 1:
+            return unsupported(
+                f"it has {len(model_input.shape)} axes; an input of the language has a batch and 1 to {MAX_AXES} more"
+            )
+        shape = tuple(self.sizes[s] if isinstance(s, str) else s for s in model_input.shape[1:])
         if any(n < 1 for n in shape):
-            return refused("a size of it is 0")
-        if not _is_held(shape):
-            return refused("it is larger than any tensor that cnnc takes")
-        symbols = tuple(s if isinstance(s, str) else "" for s in port.shape[1:])
-        dtype = cast(DType, None if port.dtype == "float32" else port.dtype)
+            return unsupported("one of its sizes is 0")
+        if not _fits_limits(shape):
+            return unsupported("it is larger than the largest tensor of cnnc")
+        symbols = tuple(s if isinstance(s, str) else "" for s in model_input.shape[1:])
+        dtype = cast(DType, None if model_input.dtype == "float32" else model_input.dtype)
         op = Input(shape, dtype, symbols if any(symbols) else ())
         layer = Layer(op, (), op.output())
-        layer.hint, layer.step = port.name, port.name
+        layer.suggested_name, layer.node_name = model_input.name, model_input.name
         self.layers.append(layer)
         self.inputs.append(layer)
-        if port.dtype == "uint8":
-            self.bytes[port.name] = layer
-            return refused("its bytes are used before they are cast to float32")
-        return self.value(layer)
+        if model_input.dtype == "uint8":
+            self.uint8_inputs[model_input.name] = layer
+            return unsupported("its uint8 values are used before they are cast to float32")
+        return self.output_of(layer)
 
-    # --- what handlers use: reading ------------------------------------------------------------------------
+    # --- for handlers: reading -----------------------------------------------------------------------------
 
-    def value(self, layer: Layer) -> Value:
-        return Value((self.batch, *layer.shape), layer, (), layer)
+    def output_of(self, layer: Layer) -> LayerOutput:
+        """The output of a layer as it is."""
+        return LayerOutput((self.batch, *layer.shape), layer, (), layer)
 
-    def maker(self, name: str) -> Step | None:
-        """The step that makes a value; None for inputs and initializers."""
-        return self.model.makers.get(name)
+    def node_of(self, name: str) -> OnnxNode | None:
+        """The node that computes a tensor; None for inputs and initializers."""
+        return self.model.node_by_output.get(name)
 
-    def sole(self, name: str) -> bool:
-        """Whether one step alone reads a value, and it is no output."""
-        return self.model.readers[name] == 1
+    def used_once(self, name: str) -> bool:
+        """Whether exactly one node reads a tensor, and the tensor is not an output of the graph."""
+        return self.model.use_counts[name] == 1
 
-    def get(self, place: int) -> Value | Array | None:
-        """An input of the step; None where it is left out. Raises Blocked."""
-        name = self.step.input(place)
-        return self.named(name) if name else None
+    def input_value(self, position: int) -> LayerOutput | Array | None:
+        """An input of the current node; None where it is left out. Raises UnsupportedInput."""
+        name = self.node.input_name(position)
+        return self.value_of(name) if name else None
 
-    def named(self, name: str) -> Value | Array:
+    def value_of(self, name: str) -> LayerOutput | Array:
+        """What a tensor name stands for. Raises UnsupportedInput."""
         value = self.values[name]
-        if isinstance(value, Refused):
-            raise Blocked
+        if isinstance(value, UnsupportedValue):
+            raise UnsupportedInput
         return value
 
-    def tensor(self, place: int = 0) -> Value:
-        """An input that a layer made. Raises Refusal for a constant."""
-        value = self.get(place)
-        if not isinstance(value, Value):
-            raise Refusal("it works on a constant where the language has a layer's output")
+    def tensor(self, position: int = 0) -> LayerOutput:
+        """An input of the current node that a layer computes. Raises Unsupported for a constant, UnsupportedInput."""
+        value = self.input_value(position)
+        if not isinstance(value, LayerOutput):
+            raise Unsupported("its input is a constant; a layer reads the output of another layer")
         return value
 
-    def layer(self, place: int = 0) -> Layer:
-        """The layer that makes an input; one is added where its axes were only moved about."""
-        return self.plain(self.tensor(place))
+    def layer(self, position: int = 0) -> Layer:
+        """The layer that computes an input; a reshaped or transposed input adds one. Raises as `tensor`."""
+        return self.as_layer(self.tensor(position))
 
-    def layer_named(self, name: str) -> Layer:
-        value = self.named(name)
-        if not isinstance(value, Value):
-            raise Refusal("it works on a constant where the language has a layer's output")
-        return self.plain(value)
+    def layer_of(self, name: str) -> Layer:
+        """As `layer`, by the name of the tensor."""
+        value = self.value_of(name)
+        if not isinstance(value, LayerOutput):
+            raise Unsupported("its input is a constant; a layer reads the output of another layer")
+        return self.as_layer(value)
 
-    def constant(self, place: int, what: str) -> Array:
-        """An input that is an array. Raises Refusal for one that is computed from the network's input."""
-        value = self.get(place)
+    def constant(self, position: int, what: str) -> Array:
+        """An input that is an array; `what` names it in the error. Raises Unsupported where a layer computes it."""
+        value = self.input_value(position)
         if not isinstance(value, np.ndarray):
-            raise Refusal(f"its {what} is no constant")
+            raise Unsupported(f"its {what} is not a constant")
         return value
 
-    def optional(self, place: int, what: str) -> Array | None:
-        return self.constant(place, what) if self.step.input(place) else None
+    def optional_constant(self, position: int, what: str) -> Array | None:
+        """As `constant`, but None where the input is left out."""
+        return self.constant(position, what) if self.node.input_name(position) else None
 
-    def integers(self, place: int, key: str) -> tuple[int, ...] | None:
-        """Whole numbers that are an attribute in older opsets and an input in newer ones; None where left out."""
-        if key in self.step.attributes:
-            found = self.step.get(key)
-            return found if isinstance(found, tuple) else (int(found),)
-        array = self.optional(place, key)
+    def integers(self, position: int, key: str) -> tuple[int, ...] | None:
+        """Integers that are an attribute in older opsets and an input in newer ones; None where they are left out."""
+        if key in self.node.attributes:
+            value = self.node.get(key)
+            return value if isinstance(value, tuple) else (int(value),)
+        array = self.optional_constant(position, key)
         return None if array is None else tuple(int(n) for n in array.ravel())
 
     def scalar(self, name: str) -> float | None:
-        """The number that a value is, where it is a constant of one element."""
+        """The number in a constant of one element; None for other tensors."""
         value = self.values.get(name)
         return float(value.ravel()[0]) if isinstance(value, np.ndarray) and value.size == 1 else None
 
-    # --- what handlers use: making -------------------------------------------------------------------------
+    # --- for handlers: adding layers ----------------------------------------------------------------------
 
     def add(
         self,
         cls: type[Op],
         inputs: Layer | Sequence[Layer],
         weights: Mapping[str, Array] | None = None,
-        keys: Sequence[str] = (),
-        names: Mapping[str, Layer] | None = None,
-        **values: Any,
+        initializers: Sequence[str] = (),
+        layer_arguments: Mapping[str, Layer] | None = None,
+        **arguments: Any,
     ) -> Layer:
-        """Adds a layer; `values` are as the language has them. Raises ShapeError, BadValue, Refusal."""
-        reads = (inputs,) if isinstance(inputs, Layer) else tuple(inputs)
-        op = cls.make(reads[0].rank if reads else 0, **{k: v for k, v in values.items() if v is not None})
-        return self.add_op(op, reads, weights, keys, names)
+        """Adds a layer of an op class; `arguments` are those of the language, None for the default.
+
+        For the other parameters see `Layer`. Raises ShapeError, BadValue, Unsupported.
+        """
+        input_layers = (inputs,) if isinstance(inputs, Layer) else tuple(inputs)
+        rank = input_layers[0].rank if input_layers else 0
+        op = cls.make(rank, **{k: v for k, v in arguments.items() if v is not None})
+        return self.add_op(op, input_layers, weights, initializers, layer_arguments)
 
     def add_op(
         self,
         op: Op,
         inputs: Sequence[Layer],
         weights: Mapping[str, Array] | None = None,
-        keys: Sequence[str] = (),
-        names: Mapping[str, Layer] | None = None,
+        initializers: Sequence[str] = (),
+        layer_arguments: Mapping[str, Layer] | None = None,
     ) -> Layer:
+        """Adds a layer with a given op. Raises ShapeError, Unsupported."""
         types = tuple(layer.type for layer in inputs)
         for type_ in types:
             if type_.dtype not in op.takes:
-                raise Refusal(f"{op.keyword} takes {' or '.join(op.takes)}, not {type_.dtype}")
-        made = op.output(*types)
-        if not _is_held(made.shape):
-            raise Refusal("what it makes is larger than any tensor that cnnc takes")
-        found = {name: np.asarray(a, np.float32) for name, a in (weights or {}).items()}
-        wanted = {p.name: p.shape for p in op.parameters(*types)}
-        if wanted != {name: a.shape for name, a in found.items()}:
-            raise Refusal(f"its weights do not have the shapes that {op.keyword} has")
-        if not all(np.isfinite(a).all() for a in found.values()):
-            raise Refusal("its weights are not all finite numbers")
-        layer = Layer(op, tuple(inputs), made, found, tuple(keys), names)
+                raise Unsupported(f"{op.keyword} takes {' or '.join(op.takes)}, not {type_.dtype}")
+        output = op.output(*types)
+        if not _fits_limits(output.shape):
+            raise Unsupported("its output is larger than the largest tensor of cnnc")
+        arrays = {name: np.asarray(a, np.float32) for name, a in (weights or {}).items()}
+        shapes = {p.name: p.shape for p in op.parameters(*types)}
+        if shapes != {name: a.shape for name, a in arrays.items()}:
+            raise Unsupported(f"its weights do not have the shapes of {op.keyword}")
+        if not all(np.isfinite(a).all() for a in arrays.values()):
+            raise Unsupported("its weights are not all finite numbers")
+        layer = Layer(op, tuple(inputs), output, arrays, tuple(initializers), layer_arguments)
         self.layers.append(layer)
         return layer
 
-    def plain(self, value: Value) -> Layer:
-        """The layer that makes a value; where its axes were moved about, layers that do so. Raises Refusal."""
+    def as_layer(self, value: LayerOutput) -> Layer:
+        """The layer whose output this is; layers are added for pending rearrangements. Raises Unsupported."""
         if value.layer is not None:
             return value.layer
         layer = value.root
-        for cls, values in recognise(value, self.batch):
-            layer = self.add(cls, layer, **values)
+        for cls, arguments in rearranging_layers(value, self.batch):
+            layer = self.add(cls, layer, **arguments)
         return layer
 
-    def moved(self, value: Value, move: Move, shape: tuple[int, ...], flatten: bool = True) -> Value:
-        """The value with one more move; a layer at once where the language has one, which for vectors may be `flatten`."""
-        moves = (*value.moves, move)
-        if move.kind == "reshape" and shape == value.shape:
+    def rearranged(
+        self, value: LayerOutput, step: Rearrangement, shape: tuple[int, ...], flatten: bool = True
+    ) -> LayerOutput:
+        """The value after one more rearrangement, `shape` its new shape.
+
+        A reshape that the language can express adds its layer at once: for vectors flatten, if `flatten` allows it.
+        """
+        rearrangements = (*value.rearrangements, step)
+        if step.kind == "reshape" and shape == value.shape:
             return value
-        legal = shape[0] == self.batch and 2 <= len(shape) <= MAX_AXES + 1 and move.kind == "reshape"
+        legal = shape[0] == self.batch and 2 <= len(shape) <= MAX_AXES + 1 and step.kind == "reshape"
         if not legal or value.layer is None:
-            return Value(shape, value.root, moves)
+            return LayerOutput(shape, value.root, rearrangements)
         flat = len(shape) == 2 and flatten
         layer = self.add(Flatten, value.layer) if flat else self.add(Reshape, value.layer, shape=shape[1:])
-        return Value(shape, value.root, moves, layer)
+        return LayerOutput(shape, value.root, rearrangements, layer)

@@ -1,8 +1,8 @@
-"""The layers of a model: what its graph is at one choice of sizes, held against another choice.
+"""Finds the layers of a model: interprets its graph at several sizes and compares the results.
 
-In: a `Model`. Out: `Net`, the layers that its outputs need, or every node in the way (CnncError E621). The
-batch and sizes that the model leaves open are numbers while it is interpreted; two runs with other numbers
-must find the same layers.
+In: a `Model`. Out: a `LayerGraph`, the layers that the outputs need; or CnncError E621, which lists every node that
+cannot be imported. While the graph is interpreted, an open batch or size is a number. Interpreting it again with other
+numbers must give the same layers, else a layer depends on the size.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 
 import cnnc.onnx.importer.ops  # noqa: F401  fills the table
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.onnx.importer.read.model import Model, Port
+from cnnc.onnx.importer.read.model import Model, ModelInput
 from cnnc.onnx.importer.recognize.interpreter import Interpreter
-from cnnc.onnx.importer.recognize.values import Cause, Layer, Refusal, Refused, Value
-from cnnc.onnx.importer.text.labels import output_hint
+from cnnc.onnx.importer.recognize.values import Cause, Layer, LayerOutput, Unsupported, UnsupportedValue
+from cnnc.onnx.importer.text.labels import suggested_output_name
 from cnnc.ops.activation import Identity
 from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv
@@ -26,15 +26,20 @@ from cnnc.ops.dense import Input
 from cnnc.ops.filter import Filter
 from cnnc.ops.pool import Pool
 
-BATCHES = (3, 5)  # two numbers for a batch that the model leaves open
-SIZES = (224, 256, 64, 32, 128, 28, 96, 299, 16, 8, 12, 20, 40, 48, 320, 416, 512, 572, 1024, 7, 5)
-STEPS = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256)  # how far from the first size others are tried
-MAX_AGREED = 4  # other sizes that must give the same layers
-MAX_TOLD = 100  # nodes without a counterpart
+TRIAL_BATCHES = (3, 5)  # two numbers for an open batch
+TRIAL_SIZES = (224, 256, 64, 32, 128, 28, 96, 299, 16, 8, 12, 20, 40, 48, 320, 416, 512, 572, 1024, 7, 5)
+"""Numbers tried for open sizes, until one is legal for the network."""
+SIZE_INCREMENTS = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256)  # distances from the first size at which others are tried
+SIZES_COMPARED = 4  # other sizes that must give the same layers
+MAX_REPORTED = 100  # nodes listed in an error
 
 
-class Net(NamedTuple):
-    """Layers in an order in which each follows those it reads; `shared` gives the owner of parameters used again."""
+class LayerGraph(NamedTuple):
+    """Layers in topological order.
+
+    `shared` maps a layer's id to the layer whose parameters it uses; `batch` is the model's fixed batch, None where it
+    is open.
+    """
 
     name: str
     layers: tuple[Layer, ...]
@@ -42,183 +47,201 @@ class Net(NamedTuple):
     outputs: tuple[Layer, ...]
     shared: Mapping[int, Layer]
     batch: int | None
-    counted: bool = False  # whether the model comes from cnnc, whose names within blocks are counts
+    from_cnnc: bool = False  # cnnc wrote the model, so names within blocks are counted names
 
-    def owner(self, layer: Layer) -> Layer | None:
-        """The layer whose parameters a layer uses, where they are another's."""
+    def parameter_owner(self, layer: Layer) -> Layer | None:
+        """The other layer whose parameters this layer uses; None where it has its own."""
         return self.shared.get(id(layer))
 
     @property
-    def sharing(self) -> set[int]:
-        """All layers that use another's parameters, or have theirs used, by their id."""
+    def sharing_ids(self) -> set[int]:
+        """The ids of all layers that share parameters, owners included."""
         return {*self.shared, *(id(owner) for owner in self.shared.values())}
 
 
-class Refusals(Exception):
-    """What stands in the way at one choice of sizes."""
+class UnsupportedGraph(Exception):
+    """A graph cannot be imported at one choice of sizes; `causes` lists the nodes."""
 
     def __init__(self, causes: Iterable[Cause]) -> None:
         super().__init__()
         self.causes = tuple(dict.fromkeys(causes))
 
 
-def net_of(model: Model, name: str, at: Mapping[str, int] | None = None) -> Net:
-    """The network of a model; `at` gives sizes that it leaves open. Raises CnncError E621, E010."""
+def layer_graph_of(model: Model, name: str, at: Mapping[str, int] | None = None) -> LayerGraph:
+    """The layers of a model; `at` fixes open sizes by name. Raises CnncError E621, E010."""
     fixed = {_symbol_of(k): v for k, v in (at or {}).items()}
     model = _with_symbols(model, fixed)
     symbols = _symbols(model)
-    batch = _batch(model)
-    first, number = _first(model, batch, symbols)
-    net = _needed(model, first, batch)
+    batch = _fixed_batch(model)
+    first, first_size = _first_run(model, batch, symbols)
+    layer_graph = _required_layers(model, first, batch)
     if batch is None or symbols:
-        _require_same(model, net, batch, symbols, number)
-    return net._replace(name=name, shared=_shared(net.layers), counted=model.producer.split(" ")[0] == "cnnc")
+        _compare_with_other_sizes(model, layer_graph, batch, symbols, first_size)
+    from_cnnc = model.producer.split(" ")[0] == "cnnc"
+    return layer_graph._replace(name=name, shared=_shared_parameters(layer_graph.layers), from_cnnc=from_cnnc)
 
 
 # --- sizes -------------------------------------------------------------------------------------------------
 
 
 def _symbol_of(text: str) -> str:
-    """A symbol of the language for what a model calls a size: capitals."""
-    made = "".join(c if c.isascii() and c.isalnum() else "_" for c in text).strip("_").upper()[:40]
-    return made if made[:1].isalpha() else f"N_{made}".rstrip("_")
+    """The model's name of a size as a symbol of the language, in capitals."""
+    symbol = "".join(c if c.isascii() and c.isalnum() else "_" for c in text).strip("_").upper()[:40]
+    return symbol if symbol[:1].isalpha() else f"N_{symbol}".rstrip("_")
 
 
 def _with_symbols(model: Model, fixed: Mapping[str, int]) -> Model:
-    """The model with symbols of the language for its open sizes, or the numbers given for them. Raises E010."""
-    taken: list[str] = []
+    """The model with its open sizes as symbols of the language, or as numbers where `fixed` gives them. Raises E010."""
+    open_sizes: list[str] = []
 
-    def named(port: Port) -> Port:
-        if not port.shape:
-            return port
-        sizes: list[int | str] = [port.shape[0]]
-        for axis, size in enumerate(port.shape[1:], 1):
+    def with_symbols(model_input: ModelInput) -> ModelInput:
+        if not model_input.shape:
+            return model_input
+        sizes: list[int | str] = [model_input.shape[0]]
+        for axis, size in enumerate(model_input.shape[1:], 1):
             if isinstance(size, str):
-                taken.append(_symbol_of(size) if size.isidentifier() else _usual(axis, len(port.shape)))
-                sizes.append(fixed.get(taken[-1], taken[-1]))
+                open_sizes.append(
+                    _symbol_of(size) if size.isidentifier() else _default_symbol(axis, len(model_input.shape))
+                )
+                sizes.append(fixed.get(open_sizes[-1], open_sizes[-1]))
             else:
                 sizes.append(size)
-        return port._replace(shape=tuple(sizes))
+        return model_input._replace(shape=tuple(sizes))
 
-    ports = tuple(named(port) for port in model.inputs)
-    unknown = next((name for name in fixed if name not in taken), None)
+    inputs = tuple(with_symbols(model_input) for model_input in model.inputs)
+    unknown = next((name for name in fixed if name not in open_sizes), None)
     if unknown is not None:
-        has = ", ".join(dict.fromkeys(taken)) or "none"
-        raise CnncError.of("E010", f"--at: no input has an open size `{unknown}`", help=f"the model's are {has}")
-    return Model(model.name, model.producer, model.opset, ports, model.outputs, model.steps, model.constants)
+        names = ", ".join(dict.fromkeys(open_sizes)) or "none"
+        raise CnncError.of(
+            "E010", f"--at: no input has an open size `{unknown}`", help=f"open sizes of the model: {names}"
+        )
+    return Model(model.name, model.producer, model.opset, inputs, model.outputs, model.nodes, model.constants)
 
 
-def _usual(axis: int, axes: int) -> str:
-    """What a size without a name is called: H and W of an image, T of a sequence of words or numbers."""
+def _default_symbol(axis: int, axes: int) -> str:
+    """The symbol of an unnamed size: H and W of an image, T of a sequence."""
     return {2: "T", 3: "CT", 4: "CHW", 5: "CDHW"}.get(axes, "ABCDEFGHIJKLMNOP")[axis - 1]
 
 
 def _symbols(model: Model) -> tuple[str, ...]:
-    found = [s for port in model.inputs for s in (port.shape or ())[1:] if isinstance(s, str)]
-    return tuple(dict.fromkeys(found))
+    symbols = [s for model_input in model.inputs for s in (model_input.shape or ())[1:] if isinstance(s, str)]
+    return tuple(dict.fromkeys(symbols))
 
 
-def _batch(model: Model) -> int | None:
-    """The batch that the model fixes, or None where it leaves it open. Raises CnncError E621 where inputs differ."""
-    found = {port.shape[0] for port in model.inputs if port.shape}
-    numbers = {n for n in found if isinstance(n, int)}
-    if len(numbers) > 1 or (numbers and len(found) > 1):
-        causes = [Cause(p.name, "input", "its first axis is no batch: inputs differ in it") for p in model.inputs]
-        raise refused(causes)
+def _fixed_batch(model: Model) -> int | None:
+    """The fixed batch of a model, None where it is open. Raises CnncError E621 where inputs differ in it."""
+    batches = {model_input.shape[0] for model_input in model.inputs if model_input.shape}
+    numbers = {n for n in batches if isinstance(n, int)}
+    if len(numbers) > 1 or (numbers and len(batches) > 1):
+        causes = [
+            Cause(p.name, "input", "its first axis is not the batch: the inputs have different sizes there")
+            for p in model.inputs
+        ]
+        raise not_imported(causes)
     return next(iter(numbers), None)
 
 
-def _first(model: Model, batch: int | None, symbols: tuple[str, ...]) -> tuple[Interpreter, int]:
-    """The first run without refusal, and the size it took. Raises CnncError E621 with the causes of the first one."""
-    told: Refusals | None = None
-    for size in SIZES if symbols else SIZES[:1]:
+def _first_run(model: Model, batch: int | None, symbols: tuple[str, ...]) -> tuple[Interpreter, int]:
+    """Interprets the graph at the first trial size that works; also returns that size.
+
+    Raises CnncError E621 with the causes of the first size tried.
+    """
+    first_error: UnsupportedGraph | None = None
+    for size in TRIAL_SIZES if symbols else TRIAL_SIZES[:1]:
         try:
-            return _run(model, batch or BATCHES[0], dict.fromkeys(symbols, size)), size
-        except Refusals as error:
-            told = told or error
-    assert told is not None
-    raise refused(told.causes)
+            return _run(model, batch or TRIAL_BATCHES[0], dict.fromkeys(symbols, size)), size
+        except UnsupportedGraph as error:
+            first_error = first_error or error
+    assert first_error is not None
+    raise not_imported(first_error.causes)
 
 
 def _run(model: Model, batch: int, sizes: Mapping[str, int]) -> Interpreter:
+    """Interprets the graph at one choice of sizes. Raises UnsupportedGraph."""
     run = Interpreter(model, batch, sizes)
     run.run()
     causes: list[Cause] = []
     for name in model.outputs:
         value = run.values[name]
-        if isinstance(value, Refused):
+        if isinstance(value, UnsupportedValue):
             causes += value.causes
-        elif not isinstance(value, Value):
-            causes.append(Cause(name, "output", "it is a constant, or made of sizes alone"))
+        elif not isinstance(value, LayerOutput):
+            causes.append(Cause(name, "output", "it is a constant, or depends on sizes alone"))
         elif value.layer is None:
             try:
-                run.values[name] = run.value(run.plain(value))
-            except Refusal as refusal:
-                causes.append(Cause(name, "output", str(refusal)))
-    causes += _holes(run, [v.layer for name in model.outputs if isinstance(v := run.values[name], Value)])
+                run.values[name] = run.output_of(run.as_layer(value))
+            except Unsupported as error:
+                causes.append(Cause(name, "output", str(error)))
+    outputs = [run.values[name] for name in model.outputs]
+    causes += _placeholder_causes(run, [value.layer for value in outputs if isinstance(value, LayerOutput)])
     if not run.inputs and not causes:
         causes.append(Cause(model.name or "the graph", "graph", "it has no input"))
     if causes:
-        raise Refusals(causes)
+        raise UnsupportedGraph(causes)
     return run
 
 
-def _holes(run: Interpreter, outputs: Iterable[Layer | None]) -> list[Cause]:
-    """What was refused, and stands as a hole in the layers that these outputs need."""
-    wanted = {id(layer) for layer in outputs}
+def _placeholder_causes(run: Interpreter, outputs: Iterable[Layer | None]) -> list[Cause]:
+    """The causes of the placeholders among the layers that these outputs need."""
+    needed = {id(layer) for layer in outputs}
     for layer in reversed(run.layers):
-        if id(layer) in wanted:
-            wanted |= {id(read) for read in layer.reads}
-    return [cause for layer, cause in run.holes.items() if layer in wanted]
+        if id(layer) in needed:
+            needed |= {id(dependency) for dependency in layer.dependencies}
+    return [cause for layer, cause in run.placeholders.items() if layer in needed]
 
 
-def _require_same(model: Model, net: Net, batch: int | None, symbols: tuple[str, ...], number: int) -> None:
-    """Raises CnncError E621 where other sizes make other layers."""
-    agreed = 0
+def _compare_with_other_sizes(
+    model: Model, layer_graph: LayerGraph, batch: int | None, symbols: tuple[str, ...], first_size: int
+) -> None:
+    """Interprets the graph at other sizes and reconciles the layers. Raises CnncError E621 where they differ."""
+    agreeing = 0
     causes: tuple[Cause, ...] = ()
-    for further in STEPS if symbols else (0,):
-        sizes = {name: number + further * place for place, name in enumerate(symbols, 1)}
+    for increment in SIZE_INCREMENTS if symbols else (0,):
+        sizes = {name: first_size + increment * position for position, name in enumerate(symbols, 1)}
         try:
-            other = _run(model, batch or BATCHES[1], sizes)
-        except Refusals as error:  # not a size that the network takes
+            other = _run(model, batch or TRIAL_BATCHES[1], sizes)
+        except UnsupportedGraph as error:  # not a legal size of the network
             causes = causes or error.causes
             continue
-        _require_equal(net, _needed(model, other, batch), bool(symbols))
-        agreed += 1
-        if agreed == MAX_AGREED:
+        _reconcile(layer_graph, _required_layers(model, other, batch), bool(symbols))
+        agreeing += 1
+        if agreeing == SIZES_COMPARED:
             return
-    if not agreed:
+    if not agreeing:
         what = "the batch" if not symbols else f"{' and '.join(symbols)}, or of the batch"
-        raise refused([c._replace(reason=f"{c.reason} (at another size of {what})") for c in causes])
+        raise not_imported([c._replace(reason=f"{c.reason} (at another size of {what})") for c in causes])
 
 
-def _require_equal(net: Net, other: Net, sizes: bool) -> None:
-    """Raises CnncError E621 with the first layer that two runs disagree on."""
-    for a, b in zip_longest(net.layers, other.layers):
+def _reconcile(layer_graph: LayerGraph, other: LayerGraph, sizes: bool) -> None:
+    """Compares the layers of two runs; padding that differs becomes the word that covers both.
+
+    Raises CnncError E621 with the first layer that differs.
+    """
+    for a, b in zip_longest(layer_graph.layers, other.layers):
         if a is not None and b is not None:
-            _say_padding_alike(a, b)
-        if a is None or b is None or not _same(a.op, b.op) or not _same_weights(a, b):
+            _unify_padding(a, b)
+        if a is None or b is None or not _same_op(a.op, b.op) or not _same_weights(a, b):
             layer = a or b
-            reason = f"what it does depends on the batch{' or the size' if sizes else ''} ({layer.op.keyword})"
-            raise refused([Cause(layer.step, layer.op.keyword, reason)])
+            reason = f"its layer ({layer.op.keyword}) depends on the batch{' or the size' if sizes else ''}"
+            raise not_imported([Cause(layer.node_name, layer.op.keyword, reason)])
 
 
-def _say_padding_alike(a: Layer, b: Layer) -> None:
-    """Padding that differs with the size by the word that is both, where there is one: `same` at a stride."""
+def _unify_padding(a: Layer, b: Layer) -> None:
+    """Replaces padding that differs with the size by the word that means both, if there is one: `same` at a stride."""
     if type(a.op) is not type(b.op) or not isinstance(a.op, Conv | Pool | Filter) or a.op.p == getattr(b.op, "p", None):
         return
     for word in ("same", "same_lower"):
-        if all(layer.op.rules(layer.inputs[0].type) == _with(layer, word) for layer in (a, b)):  # type: ignore[attr-defined]
+        if all(layer.op.rules(layer.inputs[0].type) == _window_rules(layer, word) for layer in (a, b)):  # type: ignore[attr-defined]
             a.op, b.op = a.op.replace(p=word), b.op.replace(p=word)
             return
 
 
-def _with(layer: Layer, word: str) -> object:
-    """The window rules of a layer whose padding is this word."""
+def _window_rules(layer: Layer, word: str) -> object:
+    """The window rules of a layer with this padding."""
     return layer.op.replace(p=word).rules(layer.inputs[0].type)  # type: ignore[attr-defined]
 
 
-def _same(a: Op, b: Op) -> bool:
+def _same_op(a: Op, b: Op) -> bool:
     return type(a) is type(b) and (a == b or isinstance(a, Input))
 
 
@@ -226,60 +249,65 @@ def _same_weights(a: Layer, b: Layer) -> bool:
     return a.weights.keys() == b.weights.keys() and all(np.array_equal(a.weights[n], b.weights[n]) for n in a.weights)
 
 
-def refused(causes: Iterable[Cause]) -> CnncError:
-    """The error that lists nodes without a counterpart."""
-    every = tuple(dict.fromkeys(causes))
-    told = [Diagnostic("E621", f"{_named(c)} cannot be imported: {c.reason}") for c in every[:MAX_TOLD]]
-    if len(every) > MAX_TOLD:
-        told.append(Diagnostic("E621", f"and {len(every) - MAX_TOLD:,} more nodes cannot be imported"))
-    error = NotImported(*told)
-    error.causes = every
+def not_imported(causes: Iterable[Cause]) -> CnncError:
+    """The E621 that lists the nodes that cannot be imported."""
+    distinct = tuple(dict.fromkeys(causes))
+    diagnostics = [
+        Diagnostic("E621", f"{_describe(c)} cannot be imported: {c.reason}") for c in distinct[:MAX_REPORTED]
+    ]
+    if len(distinct) > MAX_REPORTED:
+        diagnostics.append(Diagnostic("E621", f"and {len(distinct) - MAX_REPORTED:,} more nodes cannot be imported"))
+    error = NotImported(*diagnostics)
+    error.causes = distinct
     return error
 
 
 class NotImported(CnncError):
-    """Nodes without a counterpart, as `--json` lists them."""
+    """Nodes that cannot be imported; `causes` is what `--json` prints."""
 
     causes: tuple[Cause, ...] = ()
 
 
-def _named(cause: Cause) -> str:
+def _describe(cause: Cause) -> str:
     name = cause.name if len(cause.name) <= 120 else f"{cause.name[:117]}..."
     return f"the {cause.op} {name}" if cause.op in ("input", "output", "graph") else f"{cause.op} `{name}`"
 
 
-# --- what is needed ------------------------------------------------------------------------------------------
+# --- required layers -----------------------------------------------------------------------------------------
 
 
-def _needed(model: Model, run: Interpreter, batch: int | None) -> Net:
-    """The layers that the outputs need, and all inputs; outputs that are inputs, or twice the same, get an identity."""
+def _required_layers(model: Model, run: Interpreter, batch: int | None) -> LayerGraph:
+    """The layers that the outputs need, and all inputs.
+
+    An output that is an input, or the same as another output, gets an identity layer.
+    """
     outputs: list[Layer] = []
     for name in model.outputs:
         value = run.values[name]
-        assert isinstance(value, Value)
-        layer = run.plain(value)
+        assert isinstance(value, LayerOutput)
+        layer = run.as_layer(value)
         if isinstance(layer.op, Input) or layer in outputs:
             layer = run.add(Identity, layer)
         if name not in {p.name for p in model.inputs}:
-            layer.hint = output_hint(name) or layer.hint
+            layer.suggested_name = suggested_output_name(name) or layer.suggested_name
         outputs.append(layer)
-    wanted = {id(layer) for layer in (*outputs, *run.inputs)}
+    needed = {id(layer) for layer in (*outputs, *run.inputs)}
     for layer in reversed(run.layers):
-        if id(layer) in wanted:
-            wanted |= {id(read) for read in layer.reads}
-    layers = tuple(layer for layer in run.layers if id(layer) in wanted)
-    return Net("", layers, tuple(run.inputs), tuple(outputs), {}, batch)
+        if id(layer) in needed:
+            needed |= {id(dependency) for dependency in layer.dependencies}
+    layers = tuple(layer for layer in run.layers if id(layer) in needed)
+    return LayerGraph("", layers, tuple(run.inputs), tuple(outputs), {}, batch)
 
 
-def _shared(layers: Iterable[Layer]) -> dict[int, Layer]:
-    """The layers that have the parameters of one before them: the same kind, the same initializers."""
+def _shared_parameters(layers: Iterable[Layer]) -> dict[int, Layer]:
+    """The layers whose parameters are those of an earlier layer: the same op class and the same initializers."""
     owners: dict[tuple[object, ...], Layer] = {}
-    found = {}
+    shared = {}
     for layer in layers:
-        if not layer.keys or not any(spec.name == "share" for spec in layer.op.arguments):
+        if not layer.initializers or not any(spec.name == "share" for spec in layer.op.arguments):
             continue
         shapes = tuple(sorted((n, a.shape) for n, a in layer.weights.items()))
-        owner = owners.setdefault((type(layer.op), layer.keys, shapes), layer)
+        owner = owners.setdefault((type(layer.op), layer.initializers, shapes), layer)
         if owner is not layer and all(np.array_equal(owner.weights[n], layer.weights[n]) for n in layer.weights):
-            found[id(layer)] = owner
-    return found
+            shared[id(layer)] = owner
+    return shared

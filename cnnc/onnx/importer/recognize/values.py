@@ -1,7 +1,8 @@
-"""What the values of an ONNX graph are to an importer.
+"""What the tensors of an ONNX graph become during an import.
 
-A value is one of three: an array (a constant, or what sizes alone decide), a `Value` (what a layer made,
-perhaps with its axes moved about), or `Refused` (what no layer makes, and why). Nothing here knows ONNX's operators.
+While `Interpreter` walks a graph, each tensor name stands for one of three: an array (a constant, or a result that
+depends on sizes alone), a `LayerOutput` (the output of a layer, perhaps reshaped or transposed), or an
+`UnsupportedValue` (no layer computes it; it carries the causes). Nothing here knows ONNX's operators.
 """
 
 from __future__ import annotations
@@ -14,34 +15,37 @@ from cnnc.core.tensor import TensorType
 from cnnc.ops.base import Op
 
 
-class Refusal(Exception):
-    """A step that the language has no layer for; the message is the reason, as the middle of a sentence."""
+class Unsupported(Exception):
+    """The language has no layer for a node; the message is the reason, worded to follow "cannot be imported: "."""
 
 
-class Blocked(Exception):
-    """A step that reads what was refused."""
+class UnsupportedInput(Exception):
+    """A node reads an unsupported value."""
 
 
 class Cause(NamedTuple):
-    """A node without a counterpart, and the reason."""
+    """A node that cannot be imported, and the reason. The field names are keys of `cnnc import --json`."""
 
     name: str
     op: str
     reason: str
 
 
-class Refused(NamedTuple):
-    """A value that cannot be had, and the nodes to blame."""
+class UnsupportedValue(NamedTuple):
+    """A tensor that no layer computes, and the nodes that are the cause."""
 
     causes: tuple[Cause, ...]
 
 
 class Layer:
-    """A layer of the network to be: an op, what it reads, the type of what it makes, and its weights by short names.
+    """A layer of the network to be written.
 
-    `keys` are the initializers its weights are, so that layers which share them are found. `names` are other
-    layers that its arguments name. `hint` is what the model calls it. `bare` marks a norm whose scale and
-    shift are still to come, `half` one (or an affine) that has its scale and waits for its shift.
+    `inputs` are the layers whose outputs it reads; `type` is the type of its output; `weights` are its parameters and
+    buffers by short name. `initializers` are the names of the initializers that hold them, by which layers with shared
+    parameters are detected. `layer_arguments` are the layers that its arguments name, by argument. `suggested_name` is
+    the model's name for it, `node_name` the ONNX node that it comes from. `lacks_scale_and_shift` marks a
+    normalization whose scale and shift may follow as a Mul and an Add; `lacks_shift` one (or an affine) that has its
+    scale and whose shift may follow.
     """
 
     def __init__(
@@ -50,48 +54,56 @@ class Layer:
         inputs: tuple[Layer, ...],
         type_: TensorType,
         weights: Mapping[str, Array] | None = None,
-        keys: tuple[str, ...] = (),
-        names: Mapping[str, Layer] | None = None,
+        initializers: tuple[str, ...] = (),
+        layer_arguments: Mapping[str, Layer] | None = None,
     ) -> None:
         self.op = op
         self.inputs = inputs
         self.type = type_
         self.weights = dict(weights or {})
-        self.keys = keys
-        self.names = dict(names or {})
-        self.hint = ""
-        self.step = ""
-        self.bare = False
-        self.half = False
+        self.initializers = initializers
+        self.layer_arguments = dict(layer_arguments or {})
+        self.suggested_name = ""
+        self.node_name = ""
+        self.lacks_scale_and_shift = False
+        self.lacks_shift = False
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape of one output, without the batch."""
         return self.type.shape
 
     @property
     def rank(self) -> int:
+        """The number of spatial axes of its output."""
         return self.type.rank
 
     @property
-    def reads(self) -> tuple[Layer, ...]:
-        """All layers that it needs, those that arguments name included."""
-        return (*self.inputs, *self.names.values())
+    def dependencies(self) -> tuple[Layer, ...]:
+        """All layers that it needs: its inputs, and those that its arguments name."""
+        return (*self.inputs, *self.layer_arguments.values())
 
     def __repr__(self) -> str:
-        return f"<{self.op.keyword} {self.type} {self.hint or self.step}>"
+        return f"<{self.op.keyword} {self.type} {self.suggested_name or self.node_name}>"
 
 
-class Move(NamedTuple):
-    """A step that only rearranges: `kind` is reshape (to sizes) or transpose (by axes); both count the batch."""
+class Rearrangement(NamedTuple):
+    """A step that moves elements and computes nothing.
+
+    `kind` is "reshape" (`axes` are the sizes) or "transpose" (`axes` is the permutation); both include the batch.
+    """
 
     kind: str
     axes: tuple[int, ...]
 
 
-class Value(NamedTuple):
-    """What a layer made: `moves` lead from `root` to it. `layer` makes exactly this value; None where none does yet."""
+class LayerOutput(NamedTuple):
+    """A tensor that comes from a layer: the output of `root` after `rearrangements`; `shape` includes the batch.
+
+    `layer` is the layer whose output is exactly this tensor, None where none has been added yet.
+    """
 
     shape: tuple[int, ...]
     root: Layer
-    moves: tuple[Move, ...] = ()
+    rearrangements: tuple[Rearrangement, ...] = ()
     layer: Layer | None = None

@@ -1,1 +1,1 @@
-"""Layers as the source of a .cnn file: order, names, repeats and blocks."""
+"""Writes layers as the source of a .cnn file: their order, names, repeats and blocks."""

@@ -1,4 +1,7 @@
-"""A layer as a call of the language: its words, defaults left out."""
+"""Writes a layer as a call of the language, with default arguments left out.
+
+Example: a `Conv` of 8 outputs with a 3x3 kernel becomes `conv 8 k=3`.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +16,29 @@ from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Fc, Input
 
 NameOf = Callable[[Layer], str]
-WIDE = Conv | ConvTranspose | Fc  # layers with a width of their own
+LAYERS_WITH_WIDTH = Conv | ConvTranspose | Fc  # layers whose number of outputs is an argument
 
 
-class Phrase(NamedTuple):
-    """A call without its label: the keyword, and its words. `width` is the place of the number of outputs among them."""
+class CallText(NamedTuple):
+    """A call without its label: the keyword and the arguments; `width_index` is the position of the number of outputs."""
 
     keyword: str
-    words: tuple[str, ...]
-    width: int | None = None
+    arguments: tuple[str, ...]
+    width_index: int | None = None
 
     def text(self, width: str | None = None) -> str:
-        """The call; `width` stands in the place of its own number."""
-        words = list(self.words)
-        if width is not None and self.width is not None:
-            words[self.width] = width
-        return " ".join([self.keyword, *words])
+        """The call as source; `width` replaces the number of outputs."""
+        arguments = list(self.arguments)
+        if width is not None and self.width_index is not None:
+            arguments[self.width_index] = width
+        return " ".join([self.keyword, *arguments])
 
 
-def phrase(layer: Layer, name_of: NameOf, owner: Layer | None = None) -> Phrase:
-    """The call that makes a layer; `name_of` gives the names of others."""
+def call_text(layer: Layer, name_of: NameOf, owner: Layer | None = None) -> CallText:
+    """The call of a layer.
+
+    `name_of` gives the names of other layers; `owner` is the layer whose parameters it shares, if any.
+    """
     op = layer.op
     if isinstance(op, Input):
         shape = op.shape
@@ -40,25 +46,25 @@ def phrase(layer: Layer, name_of: NameOf, owner: Layer | None = None) -> Phrase:
             shape_text = "x".join(s or str(n) for n, s in zip(shape, op.symbols, strict=True))
         else:
             shape_text = format_shape(shape)
-        return Phrase(op.keyword, (shape_text, *([f"dtype={op.dtype}"] if op.dtype else [])))
-    values: list[str] = []
-    keys: list[str] = []
-    wide = isinstance(op, WIDE)
+        return CallText(op.keyword, (shape_text, *([f"dtype={op.dtype}"] if op.dtype else [])))
+    positional: list[str] = []
+    keyword: list[str] = []
+    has_width = isinstance(op, LAYERS_WITH_WIDTH)
     for spec in op.arguments:
         text = _argument(layer, spec, name_of, owner)
         if text is None:
             continue
-        (values if spec.positional else keys).append(text if spec.positional else f"{spec.name}={text}")
-    width = 0 if wide and values[0].isdigit() else None
-    return Phrase(op.keyword, (*values, *keys), width)
+        (positional if spec.positional else keyword).append(text if spec.positional else f"{spec.name}={text}")
+    width_index = 0 if has_width and positional[0].isdigit() else None
+    return CallText(op.keyword, (*positional, *keyword), width_index)
 
 
 def _argument(layer: Layer, spec: ArgumentSpec, name_of: NameOf, owner: Layer | None) -> str | None:
-    """An argument as it is written, or None where it goes without saying."""
+    """An argument as source, or None where it is the default."""
     op = layer.op
     value = getattr(op, spec.name)
     if isinstance(spec.kind, LayerName):
-        named = owner if spec.name == "share" else layer.names.get(spec.name)
+        named = owner if spec.name == "share" else layer.layer_arguments.get(spec.name)
         return None if named is None else name_of(named)
     if value is None:
         return None
@@ -67,11 +73,11 @@ def _argument(layer: Layer, spec: ArgumentSpec, name_of: NameOf, owner: Layer | 
     depthwise = isinstance(op, Conv) and value == op.groups == layer.inputs[0].type.channels > 1
     if depthwise and spec.name in ("groups", "out"):
         return "c_in"
-    return written(value, spec)
+    return format_argument(value, spec)
 
 
-def written(value: Any, spec: ArgumentSpec) -> str:
-    """A value as the language writes it."""
+def format_argument(value: Any, spec: ArgumentSpec) -> str:
+    """The value of an argument as source."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -79,7 +85,7 @@ def written(value: Any, spec: ArgumentSpec) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        return number(value)
+        return format_number(value)
     if isinstance(spec.kind, Padding):
         return window.pads_text(value)
     if isinstance(spec.kind, PerAxis):
@@ -89,14 +95,15 @@ def written(value: Any, spec: ArgumentSpec) -> str:
     if spec.name == "shape":
         return format_shape(value)
     if isinstance(value, tuple) and len(value) == 1 and not isinstance(value[0], tuple) and spec.name != "numbers":
-        return number(value[0])
-    return nested(value)
+        return format_number(value[0])
+    return format_nested(value)
 
 
-def nested(value: Any) -> str:
-    return f"[{', '.join(nested(v) for v in value)}]" if isinstance(value, tuple) else number(value)
+def format_nested(value: Any) -> str:
+    """A number, or nested lists of numbers."""
+    return f"[{', '.join(format_nested(v) for v in value)}]" if isinstance(value, tuple) else format_number(value)
 
 
-def number(value: float) -> str:
-    """A number by its shortest text; whole ones without a point."""
+def format_number(value: float) -> str:
+    """The shortest decimal form of a number; whole numbers without a point."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))

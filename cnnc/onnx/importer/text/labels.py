@@ -1,43 +1,49 @@
-"""What a model calls its layers, as labels of the language could say it."""
+"""Names of layers: what a model calls its layers, as labels of the language.
+
+Example: the node `/layer1/layer1.0/conv1/Conv` with the weight `layer1.0.conv1.weight` suggests `layer1.0.conv1`, which
+becomes the label `layer1_0_conv1`. Names that an exporter numbered, such as `Conv_12`, suggest nothing.
+"""
 
 from __future__ import annotations
 
 import re
 
-from cnnc.onnx.importer.read.model import Model, Step
+from cnnc.onnx.importer.read.model import Model, OnnxNode
 from cnnc.onnx.importer.recognize.values import Layer
 
-_CLEAN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
-_OF_EXPORTERS = re.compile(r"node_?\w*|n?\d+(_\d+)*|val_\d+|[A-Z]\w*?_\d+")
+_DOTTED_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
+_GENERATED = re.compile(r"node_?\w*|n?\d+(_\d+)*|val_\d+|[A-Z]\w*?_\d+")
 MAX_LENGTH = 60
 
 
-def hint(step: Step, layer: Layer, model: Model) -> str:
-    """The name that a step, its weights or its path give a layer; "" where they are a tool's numbers."""
-    if _CLEAN.fullmatch(step.name) and not _of_a_tool(step.name, step.op):
-        whole = step.name.rpartition(".")[0]  # what `whole.rows` is a part of
-        return whole if whole and whole in model.makers else step.name
-    for key in layer.keys[:1]:
-        prefix = key.partition(".weight")[0] if ".weight" in key else key.rpartition(".")[0]
-        if _CLEAN.fullmatch(prefix) and "::" not in key:
+def suggested_name(node: OnnxNode, layer: Layer, model: Model) -> str:
+    """The name that a node, its weights or its path suggest for a layer; "" where an exporter generated them."""
+    if _DOTTED_NAME.fullmatch(node.name) and not _is_generated(node.name, node.op):
+        prefix = node.name.rpartition(".")[0]  # `norm.mul` belongs to the layer `norm`, if a tensor is called that
+        return prefix if prefix and prefix in model.node_by_output else node.name
+    for initializer in layer.initializers[:1]:
+        prefix = initializer.partition(".weight")[0] if ".weight" in initializer else initializer.rpartition(".")[0]
+        if _DOTTED_NAME.fullmatch(prefix) and "::" not in initializer:
             return prefix
-    parts = [p for p in step.name.split("/") if p]
-    if len(parts) < 2 or not layer.keys:
+    path = [part for part in node.name.split("/") if part]
+    if len(path) < 2 or not layer.initializers:
         return ""
-    parts = parts[:-1]
-    return ".".join(p for p, after in zip(parts, [*parts[1:], ""], strict=True) if not after.startswith(f"{p}."))
+    path = path[:-1]
+    following = [*path[1:], ""]
+    return ".".join(p for p, after in zip(path, following, strict=True) if not after.startswith(f"{p}."))
 
 
-def output_hint(name: str) -> str:
-    """The name of an output, where a person gave it."""
-    return name if _CLEAN.fullmatch(name) and not _OF_EXPORTERS.fullmatch(name) else ""
+def suggested_output_name(name: str) -> str:
+    """The name of an output of the graph; "" where an exporter generated it."""
+    return name if _DOTTED_NAME.fullmatch(name) and not _GENERATED.fullmatch(name) else ""
 
 
-def _of_a_tool(name: str, op: str) -> bool:
-    return bool(_OF_EXPORTERS.fullmatch(name)) or name.rstrip("0123456789").rstrip("_").lower() == op.lower()
+def _is_generated(name: str, op: str) -> bool:
+    return bool(_GENERATED.fullmatch(name)) or name.rstrip("0123456789").rstrip("_").lower() == op.lower()
 
 
-def label(text: str) -> str:
-    """The name as a label: letters, digits and underscores."""
-    made = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
-    return made if len(made) <= MAX_LENGTH and not made[:1].isdigit() else ""
+def to_label(name: str) -> str:
+    """The name as a label of the language (letters, digits, underscores); "" where it is too long or starts with a
+    digit."""
+    cleaned = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
+    return cleaned if len(cleaned) <= MAX_LENGTH and not cleaned[:1].isdigit() else ""

@@ -1,8 +1,11 @@
-"""Statements that occur again: as a `repeat` where they follow each other, as a `block` where they do not.
+"""Finds statements that occur several times: consecutive ones become a `repeat`, others a `block`.
 
-In: the items of a text's top level. Out: the same, some of them gathered in `Rounds` and `Call`s, and the
-`Block`s that are called. Only statements are gathered that lead from one to the next and that nothing outside
-names, but for the last of a call, whose name is the call's.
+In: the statements of the top level. Out: the same, some of them replaced by `RepeatStatement`s and `BlockCall`s, and
+the `BlockDefinition`s that are called. A sequence of statements qualifies if each continues from the one before it and
+nothing outside names a layer inside; the last layer of a block call may be named, by the name of the call.
+
+Example: `conv 8 k=3; relu; conv 16 k=3; relu; ...` becomes `block unit(w) { conv w k=3; relu }` and `unit 8`, `unit 16`.
+Sequences match if they differ only in widths (numbers of outputs); a width that varies becomes a parameter.
 """
 
 from __future__ import annotations
@@ -13,48 +16,48 @@ from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from cnnc.onnx.importer.recognize.values import Layer
-from cnnc.onnx.importer.text.branches import Item
-from cnnc.onnx.importer.text.calls import WIDE, Phrase
+from cnnc.onnx.importer.text.branches import LayerStatement
+from cnnc.onnx.importer.text.calls import LAYERS_WITH_WIDTH, CallText
 from cnnc.ops.dense import Bilinear, Input
 from cnnc.ops.merge import Concat, Merge
 
-MAX_ITEMS = 3000  # of a list that is searched; longer ones are written as they are
-MAX_WINDOW = 24  # items of a block, or of a round
+MAX_STATEMENTS = 3000  # statements of a list that is searched; longer lists are written as they are
+MAX_WINDOW = 24  # statements of a block, or of a round of a repeat
 MAX_PARAMETERS = 8
 MAX_BLOCKS = 8
-LEAST = 4  # layers of a block
-HOLE = "\0"  # the place of a width in a template
+MIN_BLOCK_LAYERS = 4
+WIDTH_SLOT = "\0"  # stands for a width in a template
 
-PhraseOf = Callable[[Layer], Phrase]
+CallTextOf = Callable[[Layer], CallText]
 
 
-class Rounds:
-    """A repeat: each round is a list of items, alike in text."""
+class RepeatStatement:
+    """A repeat: its rounds, lists of statements whose source is the same."""
 
     def __init__(self, rounds: list[list[Any]]) -> None:
         self.rounds = rounds
 
     @property
-    def first(self) -> Layer | None:
-        found: Layer | None = self.rounds[0][0].first
-        return found
+    def source(self) -> Layer | None:
+        source: Layer | None = self.rounds[0][0].source
+        return source
 
     @property
-    def last(self) -> Layer:
-        found: Layer = self.rounds[-1][-1].last
-        return found
+    def last_layer(self) -> Layer:
+        layer: Layer = self.rounds[-1][-1].last_layer
+        return layer
 
     def layers(self) -> Iterable[Layer]:
-        for part in self.rounds:
-            for item in part:
-                yield from item.layers()
+        for one_round in self.rounds:
+            for statement in one_round:
+                yield from statement.layers()
 
-    def named(self) -> Iterable[Layer]:
+    def named_layers(self) -> Iterable[Layer]:
         return ()
 
 
-class Block:
-    """A block: its name, parameters, and the body as items with the width of each layer."""
+class BlockDefinition:
+    """A block: its name, parameters and body; `widths` maps a layer's id to its width as an expression."""
 
     def __init__(self, name: str, parameters: tuple[str, ...], body: list[Any], widths: dict[int, str]) -> None:
         self.name = name
@@ -63,223 +66,239 @@ class Block:
         self.widths = widths
 
 
-class Call:
-    """A call of a block; `items` are the statements it stands for."""
+class BlockCall:
+    """A call of a block; `statements` are those that it replaces."""
 
-    def __init__(self, block: Block, arguments: tuple[int, ...], items: list[Any]) -> None:
+    def __init__(self, block: BlockDefinition, arguments: tuple[int, ...], statements: list[Any]) -> None:
         self.block = block
         self.arguments = arguments
-        self.items = items
+        self.statements = statements
 
     @property
-    def first(self) -> Layer | None:
-        found: Layer | None = self.items[0].first
-        return found
+    def source(self) -> Layer | None:
+        source: Layer | None = self.statements[0].source
+        return source
 
     @property
-    def last(self) -> Layer:
-        found: Layer = self.items[-1].last
-        return found
+    def last_layer(self) -> Layer:
+        layer: Layer = self.statements[-1].last_layer
+        return layer
 
     def layers(self) -> Iterable[Layer]:
-        for item in self.items:
-            yield from item.layers()
+        for statement in self.statements:
+            yield from statement.layers()
 
-    def named(self) -> Iterable[Layer]:
+    def named_layers(self) -> Iterable[Layer]:
         return ()
 
 
-Statement = Item | Rounds | Call
+Statement = LayerStatement | RepeatStatement | BlockCall
 
 
-class _Ties(NamedTuple):
-    """Layers that statements name, or go back to; and those that share parameters, which have to be named."""
+class _References(NamedTuple):
+    """Ids of the layers that statements name or continue from, and of those that share parameters."""
 
     named: frozenset[int] = frozenset()
-    tied: frozenset[int] = frozenset()
+    sharing: frozenset[int] = frozenset()
 
 
-def gather(
-    items: list[Item], phrase_of: PhraseOf, taken: set[str], sharing: Iterable[int] = ()
-) -> tuple[list[Statement], list[Block]]:
-    """Blocks first, then repeats, in the text and within blocks.
+def gather_repetition(
+    layer_statements: list[LayerStatement], call_text_of: CallTextOf, taken: set[str], sharing: Iterable[int] = ()
+) -> tuple[list[Statement], list[BlockDefinition]]:
+    """Replaces repetition by blocks, then by repeats, also within blocks.
 
-    `taken` are words that cannot name a block, `sharing` the layers that share parameters, by their id.
+    `taken` are words that cannot name a block, `sharing` the ids of layers that share parameters.
     """
-    statements: list[Statement] = list(items)
-    blocks: list[Block] = []
-    if len(items) > MAX_ITEMS:
+    statements: list[Statement] = list(layer_statements)
+    blocks: list[BlockDefinition] = []
+    if len(layer_statements) > MAX_STATEMENTS:
         return statements, blocks
-    ties = _Ties(_named_outside(items), frozenset(sharing))
+    references = _References(_named_outside(layer_statements), frozenset(sharing))
     while len(blocks) < MAX_BLOCKS:
-        found = _best_block(statements, phrase_of, ties)
-        if found is None:
+        best = _best_block(statements, call_text_of, references)
+        if best is None:
             break
-        length, starts = found
-        block, statements = _extract(statements, length, starts, phrase_of, taken | {b.name for b in blocks})
+        length, starts = best
+        block, statements = _extract(statements, length, starts, call_text_of, taken | {b.name for b in blocks})
         blocks.append(block)
-    key = _Keys(phrase_of)
+    templates = _Templates(call_text_of)
     for block in blocks:
-        block.body = _repeats(block.body, lambda s, b=block: key.of(s, b.widths), _Ties())  # type: ignore[misc]
-    return _repeats(statements, lambda s: key.of(s, {}), ties), blocks
+        block.body = _with_repeats(block.body, lambda s, b=block: templates.key(s, b.widths), _References())  # type: ignore[misc]
+    return _with_repeats(statements, lambda s: templates.key(s, {}), references), blocks
 
 
-def _named_outside(items: Sequence[Item]) -> frozenset[int]:
-    """The layers that a statement names, or goes back to."""
-    found: set[int] = set()
+def _named_outside(statements: Sequence[LayerStatement]) -> frozenset[int]:
+    """The ids of the layers that statements name, or continue from after another layer."""
+    named: set[int] = set()
     current: Layer | None = None
-    for item in items:
-        if item.source is not None and item.source is not current:
-            found.add(id(item.source))
-        found |= {id(layer) for layer in item.named()}
-        current = item.layer
-    return frozenset(found)
+    for statement in statements:
+        if statement.source is not None and statement.source is not current:
+            named.add(id(statement.source))
+        named |= {id(layer) for layer in statement.named_layers()}
+        current = statement.layer
+    return frozenset(named)
 
 
-# --- what statements look like -------------------------------------------------------------------------------
+# --- templates --------------------------------------------------------------------------------------------
 
 
-class _Keys:
-    """The text of statements with holes for widths, and the widths."""
+class _Templates:
+    """Source of statements with slots for widths, by which statements are compared."""
 
-    def __init__(self, phrase_of: PhraseOf) -> None:
-        self.phrase_of = phrase_of
+    def __init__(self, call_text_of: CallTextOf) -> None:
+        self.call_text_of = call_text_of
         self.known: dict[int, tuple[str, tuple[int, ...], tuple[Layer, ...]]] = {}
 
-    def template(self, item: Item) -> tuple[str, tuple[int, ...], tuple[Layer, ...]]:
-        """The text with holes, the widths, and the layers that have them."""
-        found = self.known.get(id(item))
-        if found is not None:
-            return found
+    def template(self, statement: LayerStatement) -> tuple[str, tuple[int, ...], tuple[Layer, ...]]:
+        """The source with slots, the widths that fill them, and the layers of these widths."""
+        known = self.known.get(id(statement))
+        if known is not None:
+            return known
         text, widths, layers = "", [], []
-        for body in item.bodies:
-            parts = [self.template(inner) for inner in body]
-            text += "{" + ";".join(p[0] for p in parts) + "}"
-            widths += [w for p in parts for w in p[1]]
-            layers += [la for p in parts for la in p[2]]
-        made = self.phrase_of(item.layer)
-        if made.width is not None:
-            widths.append(int(made.words[made.width]))
-            layers.append(item.layer)
-        text = made.text(HOLE) + text
-        self.known[id(item)] = text, tuple(widths), tuple(layers)
-        return self.known[id(item)]
+        for body in statement.branches:
+            inner_templates = [self.template(inner) for inner in body]
+            text += "{" + ";".join(p[0] for p in inner_templates) + "}"
+            widths += [w for p in inner_templates for w in p[1]]
+            layers += [la for p in inner_templates for la in p[2]]
+        call = self.call_text_of(statement.layer)
+        if call.width_index is not None:
+            widths.append(int(call.arguments[call.width_index]))
+            layers.append(statement.layer)
+        text = call.text(WIDTH_SLOT) + text
+        self.known[id(statement)] = text, tuple(widths), tuple(layers)
+        return self.known[id(statement)]
 
-    def of(self, statement: Statement, widths: dict[int, str]) -> str:
-        """The text as it will be written."""
-        if isinstance(statement, Call):
+    def key(self, statement: Statement, widths: dict[int, str]) -> str:
+        """A key that is equal for statements that will be written alike."""
+        if isinstance(statement, BlockCall):
             return f"{statement.block.name} {statement.arguments}"
-        if isinstance(statement, Rounds):
+        if isinstance(statement, RepeatStatement):
             return f"repeat {id(statement)}"
         text, numbers, layers = self.template(statement)
         return f"{text} {[widths.get(id(la), str(n)) for la, n in zip(layers, numbers, strict=True)]}"
 
 
-class _Windows:
-    """Which runs of statements may be gathered: each goes on from the one before, and nothing outside names what is within."""
+class _Spans:
+    """Answers whether a span of statements may become a block or repeat; cumulative counts make it O(1)."""
 
-    def __init__(self, statements: Sequence[Statement], ties: _Ties) -> None:
-        stopped = [not self._goes_on(statements, place, ties) for place in range(len(statements))]
-        seen = [any(id(la) in ties.named for la in s.layers()) for s in statements]
-        self.seen_before_last = [any(id(la) in ties.named for la in s.layers() if la is not s.last) for s in statements]
-        self.seen = [0, *accumulate(seen)]
-        self.stopped = [0, *accumulate(stopped)]
-        self.merges = [0, *accumulate(isinstance(s, Item) and bool(s.bodies) for s in statements)]
+    def __init__(self, statements: Sequence[Statement], references: _References) -> None:
+        stopped = [not self._continues(statements, position, references) for position in range(len(statements))]
+        named = [any(id(la) in references.named for la in s.layers()) for s in statements]
+        self.inner_named = [
+            any(id(la) in references.named for la in s.layers() if la is not s.last_layer) for s in statements
+        ]
+        self.named_counts = [0, *accumulate(named)]
+        self.stop_counts = [0, *accumulate(stopped)]
+        self.merge_counts = [0, *accumulate(isinstance(s, LayerStatement) and bool(s.branches) for s in statements)]
 
-    def _goes_on(self, statements: Sequence[Statement], place: int, ties: _Ties) -> bool:
-        statement = statements[place]
-        if isinstance(statement, Item) and isinstance(statement.layer.op, Input | Bilinear):
+    def _continues(self, statements: Sequence[Statement], position: int, references: _References) -> bool:
+        """Whether a statement continues from the one before it and names no layer."""
+        statement = statements[position]
+        if isinstance(statement, LayerStatement) and isinstance(statement.layer.op, Input | Bilinear):
             return False
-        if next(iter(statement.named()), None) is not None or any(id(la) in ties.tied for la in statement.layers()):
+        if next(iter(statement.named_layers()), None) is not None or any(
+            id(la) in references.sharing for la in statement.layers()
+        ):
             return False
-        return place == 0 or statement.first is statements[place - 1].last
+        return position == 0 or statement.source is statements[position - 1].last_layer
 
-    def fits(self, start: int, length: int, last_may: bool) -> bool:
-        """Whether so many statements from here may be gathered; `last_may`: the last of them may be named."""
+    def allows(self, start: int, length: int, last_may_be_named: bool) -> bool:
+        """Whether the span qualifies; `last_may_be_named` lets statements outside name its last layer."""
         end = start + length
-        if self.stopped[end] > self.stopped[start] or self.seen[end - 1] > self.seen[start]:
+        if self.stop_counts[end] > self.stop_counts[start] or self.named_counts[end - 1] > self.named_counts[start]:
             return False
-        return not self.seen_before_last[end - 1] and (last_may or self.seen[end] == self.seen[start])
+        return not self.inner_named[end - 1] and (
+            last_may_be_named or self.named_counts[end] == self.named_counts[start]
+        )
 
 
-def _size(statement: Statement) -> int:
-    return 1 if isinstance(statement, Call) else sum(1 for _ in statement.layers())
+def _layer_count(statement: Statement) -> int:
+    return 1 if isinstance(statement, BlockCall) else sum(1 for _ in statement.layers())
 
 
-def _begins_well(statement: Statement) -> bool:
-    """Whether a reader would see a beginning in it: a call, a merge, or a layer with a width."""
-    return not isinstance(statement, Item) or isinstance(statement.layer.op, WIDE | Merge)
+def _may_start(statement: Statement) -> bool:
+    """Whether a block or round may begin with it: a call, a repeat, a merge, or a layer with a width."""
+    return not isinstance(statement, LayerStatement) or isinstance(statement.layer.op, LAYERS_WITH_WIDTH | Merge)
 
 
 # --- blocks --------------------------------------------------------------------------------------------------
 
 
-def _best_block(statements: Sequence[Statement], phrase_of: PhraseOf, ties: _Ties) -> tuple[int, list[int]] | None:
-    """Where the block begins, each time, that saves the most; and its length in statements."""
-    keys = _Keys(phrase_of)
-    windows = _Windows(statements, ties)
-    texts = [keys.template(s)[0] if isinstance(s, Item) else None for s in statements]
+def _best_block(
+    statements: Sequence[Statement], call_text_of: CallTextOf, references: _References
+) -> tuple[int, list[int]] | None:
+    """The block that saves the most layers: its length in statements, and the positions where it begins."""
+    templates = _Templates(call_text_of)
+    spans = _Spans(statements, references)
+    texts = [templates.template(s)[0] if isinstance(s, LayerStatement) else None for s in statements]
     best: tuple[float, int, list[int]] | None = None
     for length in range(1, min(MAX_WINDOW, len(statements)) + 1):
-        found: dict[tuple[str, ...], list[int]] = {}
+        starts_by_window: dict[tuple[str, ...], list[int]] = {}
         for start in range(1, len(statements) - length + 1):
-            merges = windows.merges[start + length] - windows.merges[start]
-            if merges > 1 or not windows.fits(start, length, True) or not _begins_well(statements[start]):
+            merges = spans.merge_counts[start + length] - spans.merge_counts[start]
+            if merges > 1 or not spans.allows(start, length, True) or not _may_start(statements[start]):
                 continue
             window = texts[start : start + length]
             if None in window:
                 continue
-            starts = found.setdefault(tuple(t for t in window if t is not None), [])
+            starts = starts_by_window.setdefault(tuple(t for t in window if t is not None), [])
             if not starts or start >= starts[-1] + length:
                 starts.append(start)
-        for starts in found.values():
-            gain = _gain(statements, keys, length, starts)
+        for starts in starts_by_window.values():
+            gain = _gain(statements, templates, length, starts)
             if gain is not None and (best is None or gain > best[0]):
                 best = (gain, length, starts)
     return None if best is None else (best[1], best[2])
 
 
-def _gain(statements: Sequence[Statement], keys: _Keys, length: int, starts: list[int]) -> float | None:
-    """How many layers a block of these saves the text; None where it does not pay, or has too many parameters."""
-    size = sum(_size(s) for s in statements[starts[0] : starts[0] + length])
-    if len(starts) < 2 or size < LEAST:
+def _gain(statements: Sequence[Statement], templates: _Templates, length: int, starts: list[int]) -> float | None:
+    """How many layers of source a block saves; None where it saves too little or has too many parameters."""
+    size = sum(_layer_count(s) for s in statements[starts[0] : starts[0] + length])
+    if len(starts) < 2 or size < MIN_BLOCK_LAYERS:
         return None
-    rows = [_widths(statements, keys, length, start) for start in starts]
+    rows = [_widths(statements, templates, length, start) for start in starts]
     if not rows[0]:
         return None
     if len({tuple(row) for row in rows}) == 1 and all(b == a + length for a, b in pairwise(starts)):
-        return None  # a repeat says it better
+        return None  # a repeat is shorter
     parameters, _ = _parameters(rows)
     if len(parameters) > MAX_PARAMETERS:
         return None
     gain = len(starts) * (size - 1) - 2 * size - len(parameters)
-    return gain if gain > -LEAST and len(starts) * (size - 1) > size + 2 + len(parameters) else None
+    return gain if gain > -MIN_BLOCK_LAYERS and len(starts) * (size - 1) > size + 2 + len(parameters) else None
 
 
-def _widths(statements: Sequence[Statement], keys: _Keys, length: int, start: int) -> list[int]:
-    return [n for s in statements[start : start + length] if isinstance(s, Item) for n in keys.template(s)[1]]
+def _widths(statements: Sequence[Statement], templates: _Templates, length: int, start: int) -> list[int]:
+    return [
+        n for s in statements[start : start + length] if isinstance(s, LayerStatement) for n in templates.template(s)[1]
+    ]
 
 
 def _parameters(rows: Sequence[Sequence[int]]) -> tuple[list[tuple[int, ...]], list[tuple[int, int] | int]]:
-    """The columns that must be given, and for each column its number, or (parameter, factor); factor -k divides by k."""
-    given: list[tuple[int, ...]] = []
-    said: list[tuple[int, int] | int] = []
+    """The parameters of a block, from the widths of each call as rows.
+
+    Returns the columns that become parameters, and for each column its constant width, or (parameter, factor); a
+    factor -k divides by k.
+    """
+    parameters: list[tuple[int, ...]] = []
+    rules: list[tuple[int, int] | int] = []
     for column in zip(*rows, strict=True):
         if len(set(column)) == 1:
-            said.append(column[0])
+            rules.append(column[0])
             continue
-        for place, base in enumerate(given):
+        for position, base in enumerate(parameters):
             factor = _factor(base, column)
             if factor:
-                said.append((place, factor))
+                rules.append((position, factor))
                 break
         else:
-            given.append(column)
-            said.append((len(given) - 1, 1))
-    return given, said
+            parameters.append(column)
+            rules.append((len(parameters) - 1, 1))
+    return parameters, rules
 
 
 def _factor(base: tuple[int, ...], column: tuple[int, ...]) -> int:
+    """The k for which column = k * base, -k for column = base / k, or 0."""
     for k in (1, 2, 3, 4, 6, 8):
         if all(n == k * b for b, n in zip(base, column, strict=True)):
             return k
@@ -289,93 +308,99 @@ def _factor(base: tuple[int, ...], column: tuple[int, ...]) -> int:
 
 
 def _extract(
-    statements: list[Statement], length: int, starts: list[int], phrase_of: PhraseOf, taken: set[str]
-) -> tuple[Block, list[Statement]]:
-    """A block of the statements at these places, and the text that calls it."""
-    keys = _Keys(phrase_of)
-    rows = [_widths(statements, keys, length, start) for start in starts]
-    given, said = _parameters(rows)
-    names = ("w",) if len(given) == 1 else tuple("abcdefgh"[: len(given)])
+    statements: list[Statement], length: int, starts: list[int], call_text_of: CallTextOf, taken: set[str]
+) -> tuple[BlockDefinition, list[Statement]]:
+    """The block of the statements that begin at `starts`, and all statements with these replaced by calls."""
+    templates = _Templates(call_text_of)
+    rows = [_widths(statements, templates, length, start) for start in starts]
+    parameters, column_rules = _parameters(rows)
+    names = ("w",) if len(parameters) == 1 else tuple("abcdefgh"[: len(parameters)])
     body: list[Any] = statements[starts[0] : starts[0] + length]
-    owners = [la for s in body for la in keys.template(s)[2]]
-    widths = {id(layer): _expression(entry, names) for layer, entry in zip(owners, said, strict=True)}
+    layers_with_width = [la for s in body for la in templates.template(s)[2]]
+    widths = {id(layer): _expression(rule, names) for layer, rule in zip(layers_with_width, column_rules, strict=True)}
     instances = [statements[start : start + length] for start in starts]
-    block = Block(_block_name(instances, taken), names, body, widths)
-    made: list[Statement] = []
-    place = 0
+    block = BlockDefinition(_block_name(instances, taken), names, body, widths)
+    rewritten: list[Statement] = []
+    position = 0
     for number, start in enumerate(starts):
-        made += statements[place:start]
-        made.append(Call(block, tuple(column[number] for column in given), list(statements[start : start + length])))
-        place = start + length
-    return block, made + statements[place:]
+        rewritten += statements[position:start]
+        rewritten.append(
+            BlockCall(block, tuple(column[number] for column in parameters), list(statements[start : start + length]))
+        )
+        position = start + length
+    return block, rewritten + statements[position:]
 
 
-def _expression(entry: tuple[int, int] | int, names: Sequence[str]) -> str:
-    if isinstance(entry, int):
-        return str(entry)
-    name, factor = names[entry[0]], entry[1]
+def _expression(rule: tuple[int, int] | int, names: Sequence[str]) -> str:
+    """A width in a block's body: a number, `w`, `w*2` or `w//2`."""
+    if isinstance(rule, int):
+        return str(rule)
+    name, factor = names[rule[0]], rule[1]
     if factor == 1:
         return name
     return f"{name}*{factor}" if factor > 0 else f"{name}//{-factor}"
 
 
 def _block_name(instances: Sequence[Sequence[Statement]], taken: set[str]) -> str:
-    """What the layers' own names have in common, where all instances agree; else what the block is made of."""
-    found = {_stem([la.hint for s in part for la in s.layers() if la.hint]) for part in instances}
-    name = found.pop() if len(found) == 1 else ""
-    merges = [s.layer.op for s in instances[0] if isinstance(s, Item) and s.bodies]
+    """The common prefix of the layers' names where all instances agree on it; else a name by the kind of merge."""
+    prefixes = {
+        _common_prefix([la.suggested_name for s in i for la in s.layers() if la.suggested_name]) for i in instances
+    }
+    name = prefixes.pop() if len(prefixes) == 1 else ""
+    merges = [s.layer.op for s in instances[0] if isinstance(s, LayerStatement) and s.branches]
     if not name or name in taken:
         name = "unit" if not merges else "inception" if isinstance(merges[0], Concat) else "residual"
-    made, letter = name, "b"
-    while made in taken:
-        made, letter = f"{name}_{letter}", chr(ord(letter) + 1)
-    return made
+    unique, letter = name, "b"
+    while unique in taken:
+        unique, letter = f"{name}_{letter}", chr(ord(letter) + 1)
+    return unique
 
 
-def _stem(hints: Sequence[str]) -> str:
-    """`layer` of `layer1.0.conv1` and `layer1.0.bn1`."""
-    if len(hints) < 2 or len({h.partition(".")[0] for h in hints}) != 1 or not all("." in h for h in hints):
+def _common_prefix(names: Sequence[str]) -> str:
+    """`layer` of `layer1.0.conv1` and `layer1.0.bn1`; "" where the first parts differ."""
+    first_parts = {name.partition(".")[0] for name in names}
+    if len(names) < 2 or len(first_parts) != 1 or not all("." in name for name in names):
         return ""
-    return re.sub(r"[\W\d]*$", "", hints[0].partition(".")[0], flags=re.ASCII)
+    return re.sub(r"[\W\d]*$", "", first_parts.pop(), flags=re.ASCII)
 
 
 # --- repeats -------------------------------------------------------------------------------------------------
 
 
-def _repeats(statements: list[Any], key: Callable[[Any], str], ties: _Ties) -> list[Any]:
-    """The statements with what follows itself as a repeat."""
+def _with_repeats(statements: list[Any], key: Callable[[Any], str], references: _References) -> list[Any]:
+    """The statements with consecutive equal sequences replaced by repeats; `key` is equal for equal statements."""
     keys = [key(s) for s in statements]
-    windows = _Windows(statements, ties)
-    made: list[Any] = []
-    place = 0
-    while place < len(statements):
+    spans = _Spans(statements, references)
+    rewritten: list[Any] = []
+    position = 0
+    while position < len(statements):
         best = (0, 0, 0)
-        for length in range(1, min(MAX_WINDOW, (len(statements) - place) // 2) + 1):
-            if not _begins_well(statements[place]):
+        for length in range(1, min(MAX_WINDOW, (len(statements) - position) // 2) + 1):
+            if not _may_start(statements[position]):
                 break
-            rounds = _count(windows, keys, place, length)
+            rounds = _count_rounds(spans, keys, position, length)
             if rounds > 1:
-                size = sum(_size(s) for s in statements[place : place + length])
+                size = sum(_layer_count(s) for s in statements[position : position + length])
                 gain = (rounds - 1) * size - 1
                 if gain > best[0]:
                     best = (gain, length, rounds)
         _, length, rounds = best
         if rounds:
-            parts = [statements[place + r * length : place + (r + 1) * length] for r in range(rounds)]
-            made.append(Rounds(parts))
-            place += rounds * length
+            bodies = [statements[position + r * length : position + (r + 1) * length] for r in range(rounds)]
+            rewritten.append(RepeatStatement(bodies))
+            position += rounds * length
         else:
-            made.append(statements[place])
-            place += 1
-    return made
+            rewritten.append(statements[position])
+            position += 1
+    return rewritten
 
 
-def _count(windows: _Windows, keys: Sequence[str], place: int, length: int) -> int:
-    """How often a window of this length follows itself from here."""
-    first = keys[place : place + length]
+def _count_rounds(spans: _Spans, keys: Sequence[str], position: int, length: int) -> int:
+    """How often a sequence of this length repeats itself from this position on."""
+    first_round = keys[position : position + length]
     rounds = 1
-    while keys[place + rounds * length : place + (rounds + 1) * length] == first:
+    while keys[position + rounds * length : position + (rounds + 1) * length] == first_round:
         rounds += 1
-    while rounds > 1 and not windows.fits(place, rounds * length, False):
+    while rounds > 1 and not spans.allows(position, rounds * length, False):
         rounds -= 1
     return rounds

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.data.prediction_inputs import Entry, read_each, read_file, read_sentences
+from cnnc.data.prediction_inputs import InputSpec, read_each, read_file, read_sentences
 from cnnc.diagnostics import CnncError
 from cnnc.graph.sizes import LegalSizes
 
-GREY = Entry("x", (1, 4, 4))
-WORDS = Entry("s", (5,), "int64", takes_words=True, vocabulary=("a", "film", "good"))
-OPEN = Entry("x", (3, "H", "W"), legal={"H": LegalSizes("H", 4, 4, (0,)), "W": LegalSizes("W", 1, 1, (0,))})
+GREY = InputSpec("x", (1, 4, 4))
+WORDS = InputSpec("s", (5,), "int64", takes_words=True, vocabulary=("a", "film", "good"))
+OPEN = InputSpec("x", (3, "H", "W"), legal={"H": LegalSizes("H", 4, 4, (0,)), "W": LegalSizes("W", 1, 1, (0,))})
 
 
-def refused(entry: Entry | list[Entry], path: Path) -> tuple[str, str]:
+def refused(entry: InputSpec | list[InputSpec], path: Path) -> tuple[str, str]:
     with pytest.raises(CnncError) as caught:
         read_file(path, entry if isinstance(entry, list) else [entry])
     (diagnostic,) = caught.value.diagnostics
@@ -48,11 +48,11 @@ def test_bytes_stay_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((5, 5)), "PATH holds 5x5; the network takes 1x4x4, or a batch of them"),
-        (np.zeros((0, 1, 4, 4)), "PATH holds no example"),
+        (np.zeros((5, 5)), "PATH holds 5x5; the network takes 1x4x4, or a batch of these"),
+        (np.zeros((0, 1, 4, 4)), "PATH has no examples"),
         (np.zeros((4, 4), complex), "PATH holds complex128, not numbers"),
         (np.zeros((4, 4), "U1"), "PATH holds <U1, not numbers"),
-        (np.float32(3), "PATH holds one number; the network takes 1x4x4, or a batch of them"),
+        (np.float32(3), "PATH holds one number; the network takes 1x4x4, or a batch of these"),
     ],
 )
 def test_arrays_that_do_not_fit(tmp_path: Path, array: Any, message: str) -> None:
@@ -60,14 +60,14 @@ def test_arrays_that_do_not_fit(tmp_path: Path, array: Any, message: str) -> Non
 
 
 def test_integers_must_be_known(tmp_path: Path) -> None:
-    entry = Entry("s", (3,), "int64", largest=9)
+    entry = InputSpec("s", (3,), "int64", largest=9)
     made = read_file(saved(tmp_path / "a.npy", np.array([[0, 9, 1]], np.int16)), [entry])
     assert made.feeds["s"].dtype == np.int64
     for array, said in (([0, 10, 1], "10"), ([0, -1, 1], "-1"), ([0.0, 1.0, 2.0], "float64")):
         code, message = refused(entry, saved(tmp_path / "a.npy", np.array(array)))
         assert code == "E608"
         assert said in message
-    code, message = refused(Entry("x", (1, 4, 4), "uint8"), saved(tmp_path / "a.npy", np.zeros((4, 4))))
+    code, message = refused(InputSpec("x", (1, 4, 4), "uint8"), saved(tmp_path / "a.npy", np.zeros((4, 4))))
     assert message == "PATH holds float64; the network takes uint8"
 
 
@@ -93,7 +93,7 @@ def test_a_picture_is_brought_to_a_legal_size(tmp_path: Path) -> None:
 def test_sentences_are_numbered_as_in_training() -> None:
     made = read_sentences(["A good, film", "", "film film film film film good"], [WORDS], "here")
     assert made.feeds["s"].tolist() == [[2, 4, 1, 3, 0], [3, 3, 3, 3, 3]]
-    assert made.note == "here: not in the vocabulary: ,\nhere: 1 of 2 sentences have more than 5 words, and are cut"
+    assert made.note == "here: not in the vocabulary: ,\nhere: 1 of 2 sentences are truncated to 5 words"
 
 
 def test_labels_and_a_header_are_passed_over(tmp_path: Path) -> None:
@@ -120,14 +120,14 @@ def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
 
 
 def test_series(tmp_path: Path) -> None:
-    entry = Entry("x", (1, 3))
+    entry = InputSpec("x", (1, 3))
     (tmp_path / "a.csv").write_text("label;v;v;v\nup;1;2;3\n4;5;6\n")
     assert read_file(tmp_path / "a.csv", [entry]).feeds["x"].tolist() == [[[1, 2, 3]], [[4, 5, 6]]]
     (tmp_path / "b.csv").write_text("1,2,3\n")
-    assert read_file(tmp_path / "b.csv", [Entry("x", (3,))]).feeds["x"].tolist() == [[1, 2, 3]]
-    assert read_file(tmp_path / "b.csv", [Entry("x", (1, "T"))]).feeds["x"].tolist() == [[[1, 2, 3]]]
-    assert refused(Entry("x", (1, 5)), tmp_path / "b.csv")[0] == "E602"
-    assert refused(Entry("x", (2, 3)), tmp_path / "b.csv")[0] == "E608"
+    assert read_file(tmp_path / "b.csv", [InputSpec("x", (3,))]).feeds["x"].tolist() == [[1, 2, 3]]
+    assert read_file(tmp_path / "b.csv", [InputSpec("x", (1, "T"))]).feeds["x"].tolist() == [[[1, 2, 3]]]
+    assert refused(InputSpec("x", (1, 5)), tmp_path / "b.csv")[0] == "E602"
+    assert refused(InputSpec("x", (2, 3)), tmp_path / "b.csv")[0] == "E608"
     (tmp_path / "c.csv").write_text("1,2,x\n")
     assert refused(entry, tmp_path / "c.csv")[0] == "E602"
     (tmp_path / "d.csv").write_text("")
@@ -135,13 +135,13 @@ def test_series(tmp_path: Path) -> None:
 
 
 def test_arrays_by_name(tmp_path: Path) -> None:
-    pair = [Entry("a", (2,)), Entry("b", (3,))]
+    pair = [InputSpec("a", (2,)), InputSpec("b", (3,))]
     np.savez(tmp_path / "p.npz", a=np.zeros((4, 2)), b=np.ones((4, 3)), y=np.zeros(4))
     made = read_file(tmp_path / "p.npz", pair)
     assert {name: values.shape for name, values in made.feeds.items()} == {"a": (4, 2), "b": (4, 3)}
     np.savez(tmp_path / "q.npz", a=np.zeros((4, 2)), b=np.ones((3, 3)))
     assert refused(pair, tmp_path / "q.npz")[0] == "E608"
-    assert refused([pair[0], Entry("c", (1,))], tmp_path / "p.npz")[0] == "E602"
+    assert refused([pair[0], InputSpec("c", (1,))], tmp_path / "p.npz")[0] == "E602"
     np.savez(tmp_path / "one.npz", whatever=np.zeros((4, 2)))
     assert len(read_file(tmp_path / "one.npz", pair[:1])) == 4
     assert refused(pair[:1], tmp_path / "nowhere.npz")[0] == "E901"
@@ -150,7 +150,7 @@ def test_arrays_by_name(tmp_path: Path) -> None:
 
 
 def test_a_file_for_each_input(tmp_path: Path) -> None:
-    pair = [Entry("a", (2,)), Entry("b", (3,))]
+    pair = [InputSpec("a", (2,)), InputSpec("b", (3,))]
     paths = {"a": saved(tmp_path / "a.npy", np.zeros((4, 2))), "b": saved(tmp_path / "b.npy", np.ones((4, 3)))}
     assert len(read_each(paths, pair)) == 4
     paths["b"] = saved(tmp_path / "b.npy", np.ones((5, 3)))
@@ -166,5 +166,5 @@ def test_what_is_no_array(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros(3))
     (tmp_path / "a.npz").rename(tmp_path / "a.npy")
     assert refused(GREY, tmp_path / "a.npy")[0] == "E608"
-    assert refused(Entry("x", (2, 4, 4)), tmp_path / "a.png")[0] == "E608"
+    assert refused(InputSpec("x", (2, 4, 4)), tmp_path / "a.png")[0] == "E608"
     assert refused(GREY, tmp_path / "nowhere.npy")[0] == "E901"

@@ -7,14 +7,21 @@ import pytest
 
 from cnnc.data import Request
 from cnnc.data.dataset import Split
-from cnnc.data.splits import check_classes, classes_of, hold_back, number, share_out, tell_classes
+from cnnc.data.splits import (
+    class_indices_of,
+    draw_test_split,
+    parse_number,
+    report_classes,
+    require_classes,
+    split_off_test,
+)
 from cnnc.diagnostics import CnncError
 
 LABELS = np.array([0] * 50 + [1] * 20 + [2] * 5 + [3], np.int64)
 
 
 def test_the_share_is_taken_of_each_class() -> None:
-    train, test = hold_back(len(LABELS), LABELS, Request(test=0.2), "here")
+    train, test = draw_test_split(len(LABELS), LABELS, Request(test=0.2), "here")
     assert np.bincount(LABELS[test], minlength=4).tolist() == [10, 4, 1, 0]  # the last of a class is kept
     assert sorted([*train, *test]) == list(range(len(LABELS)))
     assert train.tolist() == sorted(train)
@@ -23,34 +30,34 @@ def test_the_share_is_taken_of_each_class() -> None:
 def test_at_least_one_of_a_class_is_tested_and_one_is_kept() -> None:
     labels = np.array([0, 0, 1, 1, 1], np.int64)
     for share in (0.01, 0.99):
-        train, test = hold_back(5, labels, Request(test=share), "here")
+        train, test = draw_test_split(5, labels, Request(test=share), "here")
         assert set(labels[train]) == set(labels[test]) == {0, 1}
 
 
 def test_the_draw_is_that_of_the_seed() -> None:
-    draws = [hold_back(len(LABELS), LABELS, Request(test=0.2, seed=s), "here")[1].tolist() for s in (3, 3, 4)]
+    draws = [draw_test_split(len(LABELS), LABELS, Request(test=0.2, seed=s), "here")[1].tolist() for s in (3, 3, 4)]
     assert draws[0] == draws[1] != draws[2]
     assert draws[0] != list(range(len(draws[0])))
 
 
 def test_without_labels_the_share_is_of_the_whole() -> None:
-    train, test = hold_back(20, None, Request(test=0.25), "here")
+    train, test = draw_test_split(20, None, Request(test=0.25), "here")
     assert (len(train), len(test)) == (15, 5)
 
 
 @pytest.mark.parametrize("labels", [[0], [0, 1, 2]])
 def test_too_few_to_share(labels: list[int]) -> None:
-    with pytest.raises(CnncError, match=f"here: expected examples to train and to test on, found {len(labels)}"):
-        hold_back(len(labels), np.array(labels, np.int64), Request(), "here")
+    with pytest.raises(CnncError, match=f"here: too few examples for a training and a test split: {len(labels)}"):
+        draw_test_split(len(labels), np.array(labels, np.int64), Request(), "here")
 
 
 def test_what_is_told() -> None:
     lines: list[str] = []
     request = Request(report=lines.append, test=0.2, seed=7)
-    share_out(request, "here", Split.of(np.zeros((76, 1)), LABELS), LABELS)
-    tell_classes(request, "here", ("a", "b", "c", "d"), LABELS)
-    tell_classes(request, "here", tuple("abcdefghijklm"), np.zeros(3, np.int64))
-    assert lines[0] == "here: 61 to train, 15 to test (a share of 0.2, drawn from seed 7)"
+    split_off_test(request, "here", Split.of(np.zeros((76, 1)), LABELS), LABELS)
+    report_classes(request, "here", ("a", "b", "c", "d"), LABELS)
+    report_classes(request, "here", tuple("abcdefghijklm"), np.zeros(3, np.int64))
+    assert lines[0] == "here: 61 training and 15 test examples (test fraction 0.2, seed 7)"
     assert lines[1] == "here: 4 classes: a 50, b 20, c 5, d 1"
     assert lines[2].startswith("here: 13 classes: a 3, b 0,")
     assert lines[2].endswith("j 0, and 3 more")
@@ -65,27 +72,27 @@ def test_what_is_told() -> None:
     ],
 )
 def test_classes_are_sorted(labels: list[str], classes: tuple[str, ...], places: list[int]) -> None:
-    found, numbers = classes_of(labels)
+    found, numbers = class_indices_of(labels)
     assert found == classes
     assert numbers.tolist() == places
 
 
 @pytest.mark.parametrize("text", ["1_0", "٣", "nan", "inf", "0x1", "", "1e999", "e5", "."])
 def test_no_numbers(text: str) -> None:
-    assert number(text) is None
+    assert parse_number(text) is None
 
 
 def test_classes_are_compared_with_the_network() -> None:
-    check_classes(Request(classes=2), ("a", "b"), "here")
-    check_classes(Request(), ("a", "b"), "here")
+    require_classes(Request(classes=2), ("a", "b"), "here")
+    require_classes(Request(), ("a", "b"), "here")
     with pytest.raises(CnncError) as caught:
-        check_classes(Request(classes=10), ("a", "b"), "here")
+        require_classes(Request(classes=10), ("a", "b"), "here")
     assert caught.value.diagnostics[0].message == "here: found 2 classes (a, b); the network's output has 10"
     assert caught.value.diagnostics[0].help == "end with `fc 2`"
 
 
 def test_a_single_class_is_no_advice() -> None:
     with pytest.raises(CnncError) as caught:
-        check_classes(Request(classes=2), ("cat",), "here")
+        require_classes(Request(classes=2), ("cat",), "here")
     assert caught.value.diagnostics[0].message == "here: found 1 class (cat); the network's output has 2"
     assert "fc" not in caught.value.diagnostics[0].help
