@@ -21,12 +21,12 @@ from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Input
 from cnnc.ops.merge import Add, Concat, Maximum, Mul
 from cnnc.reference import registry
-from cnnc.reference.conv import phases
+from cnnc.reference.conv import stride_phases
 from cnnc.reference.engine import backward, forward
 from cnnc.reference.initializers import initialize
 from cnnc.reference.layout import to_channels_first, to_channels_last
 from cnnc.reference.registry import Gradients
-from cnnc.reference.reshape import added_up
+from cnnc.reference.reshape import sum_rows_by_index
 from tests.op_cases import random_weights
 from tests.reference import plain
 from tests.reference.test_plain_loops import Setting, run, settings, sides
@@ -264,7 +264,7 @@ def test_phases_are_all_pairs_of_element_and_tap() -> None:
     for m, k, s, d, begin in product((1, 4, 7), (1, 2, 5), (1, 2, 3, 4), (1, 2, 3), (0, 1, 4)):
         wanted = {(i * s + a * d - begin, a, i) for i in range(-3, 12) for a in range(k)}
         found = set()
-        for phase in phases(m, k, s, d, begin):
+        for phase in stride_phases(m, k, s, d, begin):
             for q in range(phase.size):
                 for j, tap in enumerate(phase.taps):
                     found.add((phase.first + s * q, tap, q + phase.begin - j * d // math.gcd(s, d)))
@@ -508,12 +508,12 @@ def test_an_input_that_nothing_reads_need_not_be_fed() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 100])
-def test_rows_are_added_up_by_place(count: int) -> None:
+def test_rows_are_sum_rows_by_index_by_place(count: int) -> None:
     random = np.random.default_rng(count)
     rows, places = random.normal(size=(count, 2, 3)), random.integers(0, 5, count)
     expected = np.zeros((6, 2, 3))
     np.add.at(expected, places, rows)
-    np.testing.assert_allclose(added_up(rows, places, 6), expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(sum_rows_by_index(rows, places, 6), expected, rtol=1e-12, atol=1e-15)
 
 
 # --- rearrangement -----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from cnnc.onnx.emit.emitter import Emitter, emission_of
 from cnnc.onnx.emit.padding import Frame, Sides, padded, sides, worked_out, zeros
 from cnnc.ops import window
 from cnnc.ops.conv import Conv, ConvTranspose
-from cnnc.reference.conv import turned
+from cnnc.reference.conv import rotate_180
 
 
 @emission_of(Conv)
@@ -51,7 +51,7 @@ def _turned(e: Emitter, node: Node) -> str:
     name = f"{node.parameter_owner}.weight"
     sharing = [n.op for n in e.graph.nodes if n.parameter_owner == node.parameter_owner]
     stored = name if all(isinstance(op, Conv) and op.flip for op in sharing) else f"{name}.turned"
-    return stored if stored in e.initializers else e.constant(stored, np.ascontiguousarray(turned(e.weights[name])))
+    return stored if stored in e.initializers else e.constant(stored, np.ascontiguousarray(rotate_180(e.weights[name])))
 
 
 @emission_of(ConvTranspose)
