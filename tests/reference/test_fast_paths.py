@@ -129,11 +129,11 @@ def test_batch_norm_finds_small_variances_beside_large_means() -> None:
     """In single precision the mean of squares less the square of the mean would be noise."""
     from cnnc.reference.engine import forward
     from cnnc.reference.initializers import initialize
-    from tests.reference.test_layers import graph
+    from tests.reference.networks import graph
 
-    made = graph("input 2x8x8; bn")
+    net = graph("input 2x8x8; bn")
     x = (1000 + 0.1 * numbers(64, 2, 8, 8)).astype(np.float32)
-    trace = forward(made, initialize(made, 0), {"input1": x}, training=True)
+    trace = forward(net, initialize(net, 0), {"input1": x}, training=True)
     exact = x.astype(np.float64).var((0, 2, 3))
     np.testing.assert_allclose((trace.buffers["bn1.var"] - 0.9) / 0.1, exact, rtol=2e-4)
 
@@ -154,10 +154,10 @@ def test_products_some_columns_at_a_time(columns: int) -> None:
 
 
 def test_what_products_share_begins_at_a_cache_line() -> None:
-    made = matmul.as_aligned(numbers(5, 7)[:, 1:])
-    assert made.ctypes.data % matmul.CACHE_LINE == 0
-    assert made.flags.c_contiguous
-    assert matmul.as_aligned(made) is made
+    aligned = matmul.as_aligned(numbers(5, 7)[:, 1:])
+    assert aligned.ctypes.data % matmul.CACHE_LINE == 0
+    assert aligned.flags.c_contiguous
+    assert matmul.as_aligned(aligned) is aligned
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
