@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc.ops.window import Geometry
-from cnnc.reference.conv import convolve, input_gradient, kernel_gradient
+from cnnc.reference.conv import convolve, input_gradient, weight_gradient
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
 
 
@@ -72,7 +72,7 @@ def rates(shape: Shape) -> tuple[float, float, float]:
     return (
         flops / best(lambda: convolve(x, w, g, shape.groups)),
         flops / best(lambda: input_gradient(d, w, g, (shape.m, shape.m), shape.groups)),
-        flops / best(lambda: kernel_gradient(x, d, g, shape.groups)),
+        flops / best(lambda: weight_gradient(x, d, g, shape.groups)),
     )
 
 

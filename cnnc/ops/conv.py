@@ -164,7 +164,7 @@ class ConvTranspose(Op):
         return inputs[0].size * (self.out // self.groups) * math.prod(self.k)
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
-        return tuple(window.spread(r.e, r.s, r.begin) for r in self.rules(inputs[0]))
+        return tuple(window.transposed_window(r.e, r.s, r.begin) for r in self.rules(inputs[0]))
 
     def explain(self, *inputs: TensorType) -> list[str]:
         (x,) = inputs

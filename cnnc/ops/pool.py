@@ -77,9 +77,11 @@ class Pool(Op):
         self._require_keys_of_kind()
         rules = self.rules(x)
         sizes = window.output_sizes(rules)
-        wide = next((r for r in rules if r.begin >= r.e or r.end >= r.e or r.blind), None)
+        wide = next((r for r in rules if r.begin >= r.e or r.end >= r.e or r.pads_whole_window), None)
         if wide is not None:
-            most = next((p for p in range(min(wide.e, 100) - 1, 0, -1) if not wide.replace(begin=p, end=p).blind), 0)
+            most = next(
+                (p for p in range(min(wide.e, 100) - 1, 0, -1) if not wide.replace(begin=p, end=p).pads_whole_window), 0
+            )
             raise ShapeError(
                 "E305",
                 f"padding of {max(wide.begin, wide.end)} around {wide.m}: some windows would contain only padding",
@@ -206,7 +208,7 @@ class Unpool(Op):
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
         if self.pool is None:
             return super().windows(*inputs)
-        return tuple(window.spread(r.e, r.s, r.begin) for r in self.pool.rules(inputs[1]))
+        return tuple(window.transposed_window(r.e, r.s, r.begin) for r in self.pool.rules(inputs[1]))
 
     def reads(self, operand: int, *inputs: TensorType) -> tuple[Window, ...]:
         """For the pool's input (operand 1): an output depends on all elements of all windows that contain its position."""
@@ -252,8 +254,8 @@ class Upsample(Op):
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
         if self.mode == "nearest":
-            return tuple(window.spread(n, n, 0) for n in self.n)
-        return tuple(window.spread(2 * n - n % 2, n, n // 2) for n in self.n)
+            return tuple(window.transposed_window(n, n, 0) for n in self.n)
+        return tuple(window.transposed_window(2 * n - n % 2, n, n // 2) for n in self.n)
 
     def explain(self, *inputs: TensorType) -> list[str]:
         sizes = ", ".join(f"{m}·{n} = {m * n}" for m, n in zip(inputs[0].spatial, self.n, strict=True))

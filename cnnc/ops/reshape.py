@@ -320,7 +320,7 @@ class DepthToSpace(Op):
         return x.with_shape(x.channels // square, *(m * self.n for m in x.spatial))
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
-        return tuple(window.spread(self.n, self.n, 0) for _ in inputs[0].spatial)
+        return tuple(window.transposed_window(self.n, self.n, 0) for _ in inputs[0].spatial)
 
     def explain(self, *inputs: TensorType) -> list[str]:
         (x,) = inputs

@@ -1,12 +1,14 @@
-"""The window-size rules that conv, conv_transpose, filter and pool share.
+"""The window-size rule of conv, conv_transpose, filter and pool, and the geometry that follows from it.
 
-In: sizes, kernel, stride, padding, dilation. Out: the padding in numbers, the output size, and what a stride leaves unread.
+In: input sizes, kernel, stride, padding, dilation. Out: padding in numbers, output sizes, formulas for reports, and
+warnings about elements that are never read.
 
-    e   = d·(k − 1) + 1                             effective kernel
+    e   = d·(k − 1) + 1                              effective kernel
     out = floor((m + p_begin + p_end − e) / s) + 1   (Dumoulin & Visin 2016, relationship 6; ONNX Conv)
-    out = (m − 1)·s − p_begin − p_end + e + extra   transposed (relationship 13; ONNX ConvTranspose)
+    out = (m − 1)·s − p_begin − p_end + e + extra    transposed (relationship 13; ONNX ConvTranspose)
 
-The rules stand here once; the layers and their reports all read them.
+This is the only place that holds the rule. Each of these layers has a method `rules(x)` with one rule per spatial axis;
+its output type, multiply-adds and reports come from there, and so does `Geometry`, which the NumPy engine runs.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ from cnnc.ops.base import Advice, ShapeError, Window
 
 
 class AxisRule(Record):
-    """The rule on one axis: input size m, kernel k, stride s, padding (begin, end), dilation d."""
+    """The rule on one axis: input size m, kernel k, stride s, padding begin and end, dilation d.
+
+    With `ceil` the output size is rounded up, so that the last window may overhang the end.
+    """
 
     m: int
     k: int
@@ -38,15 +43,15 @@ class AxisRule(Record):
 
     @property
     def room(self) -> int:
-        """m + p − e: how far the window can move; negative where it does not fit once."""
+        """m + p − e: how far the window can move; negative where it does not fit."""
         return self.m + self.begin + self.end - self.e
 
     @property
     def out(self) -> int:
         """The output size; 0 or less where the window does not fit.
 
-        With `ceil` the last window may hang over the end, but must begin inside the input or its
-        leading padding (ONNX MaxPool, ceil_mode).
+        With `ceil` the last window may overhang the end, but must begin inside the input or its leading padding
+        (ONNX MaxPool, ceil_mode).
         """
         if self.room < 0:
             return 0
@@ -61,21 +66,21 @@ class AxisRule(Record):
 
     @property
     def unread(self) -> int:
-        """Rows of data (not of padding) that no window reads because the stride does not fit."""
+        """The number of elements (not of padding) at the end that no window reads, because the stride does not fit."""
         if self.ceil or self.room < 0:
             return 0
         return max(0, self.remainder - self.end - max(0, self.s - self.e))
 
     @property
-    def blind(self) -> bool:
-        """Whether some window sees padding alone: all of its taps miss the data."""
+    def pads_whole_window(self) -> bool:
+        """Whether some window reads only padding."""
         if self.begin >= self.e or (self.out - 1) * self.s - self.begin >= self.m:
             return True
         leading = range(0, min(self.out * self.s, self.begin, 10_000 * self.s), self.s)
-        return any(not self._sees(start - self.begin) for start in leading)
+        return any(not self._reads_data(start - self.begin) for start in leading)
 
-    def _sees(self, start: int) -> bool:
-        """Whether a window from `start` (counted in the data, negative) has a tap in the data."""
+    def _reads_data(self, start: int) -> bool:
+        """Whether a window that begins at `start`, a negative position relative to the data, has a tap in the data."""
         taps_before = -(start // self.d)
         return taps_before < self.k and start + taps_before * self.d < self.m
 
@@ -90,18 +95,18 @@ class AxisRule(Record):
 
 
 def effective(k: int, d: int) -> int:
-    """e = d·(k − 1) + 1, the reach of a dilated kernel."""
+    """e = d·(k − 1) + 1, the number of elements that a dilated kernel spans."""
     return d * (k - 1) + 1
 
 
 def resolve(pads: Pads, sizes: Axes, k: Axes, s: Axes, d: Axes) -> tuple[tuple[int, int], ...]:
-    """The padding (begin, end) of each axis in numbers, for an input of these sizes."""
+    """The padding (begin, end) of each axis in numbers: words such as `same` resolved for an input of these sizes."""
     if not isinstance(pads, str):
         return pads
-    return tuple(_word(pads, m, effective(ka, da), sa) for m, ka, sa, da in zip(sizes, k, s, d, strict=True))
+    return tuple(_resolve_word(pads, m, effective(ka, da), sa) for m, ka, sa, da in zip(sizes, k, s, d, strict=True))
 
 
-def _word(word: str, m: int, e: int, s: int) -> tuple[int, int]:
+def _resolve_word(word: str, m: int, e: int, s: int) -> tuple[int, int]:
     if word == "valid":
         return 0, 0
     if word == "half":
@@ -125,7 +130,7 @@ def axis_rules(x: TensorType, k: Axes, s: Axes, p: Pads, d: Axes, ceil: bool = F
 
 
 def output_sizes(rules: tuple[AxisRule, ...], argument: str = "k") -> Axes:
-    """The output's spatial sizes. Raises ShapeError E302, at the argument that makes the kernel, where it does not fit."""
+    """The output's spatial sizes. Raises ShapeError E302 where the kernel does not fit; `argument` is the one it has."""
     if all(rule.out >= 1 for rule in rules):
         return tuple(rule.out for rule in rules)
     kernel = format_shape(tuple(r.e for r in rules))
@@ -147,6 +152,7 @@ def output_sizes(rules: tuple[AxisRule, ...], argument: str = "k") -> Axes:
 
 
 def windows(rules: tuple[AxisRule, ...]) -> tuple[Window, ...]:
+    """What an output reads on each axis (`Op.windows`)."""
     return tuple(Window(r.e, r.s, -r.begin) for r in rules)
 
 
@@ -182,14 +188,14 @@ class TransposedRule(Record):
 
 
 def transposed_rules(x: TensorType, k: Axes, s: Axes, p: Pads, d: Axes, extra: Axes) -> tuple[TransposedRule, ...]:
-    """The transposed rule on each axis. `same` makes it m·s, an odd padding's larger half at the end.
+    """The transposed rule on each axis. With `same` the output size is m·s; of an odd padding the larger half is at the end.
 
-    Raises ShapeError E316 where no padding makes it m·s.
+    Raises ShapeError E316 where no padding gives m·s.
     """
     if p == "same":
         totals = [effective(ka, da) + xa - sa for ka, sa, da, xa in zip(k, s, d, extra, strict=True)]
         if min(totals) < 0:
-            raise _no_same(k, s, d, extra)
+            raise _same_is_impossible(k, s, d, extra)
         pads = tuple((total // 2, total - total // 2) for total in totals)
     else:
         pads = tuple((0, 0) for _ in x.spatial) if isinstance(p, str) else p
@@ -199,7 +205,7 @@ def transposed_rules(x: TensorType, k: Axes, s: Axes, p: Pads, d: Axes, extra: A
     )
 
 
-def _no_same(k: Axes, s: Axes, d: Axes, extra: Axes) -> ShapeError:
+def _same_is_impossible(k: Axes, s: Axes, d: Axes, extra: Axes) -> ShapeError:
     reach, step, short_of = next(
         (effective(ka, da) + xa, sa, sa - effective(ka, da))
         for ka, sa, da, xa in zip(k, s, d, extra, strict=True)
@@ -207,7 +213,7 @@ def _no_same(k: Axes, s: Axes, d: Axes, extra: Axes) -> ShapeError:
     )
     return ShapeError(
         "E316",
-        f"`same` cannot be: the kernel and output_pad reach {reach} elements, less than the stride of {step}",
+        f"`same` is impossible: the kernel plus output_pad is {reach}, less than the stride of {step}",
         help=f"output_pad={short_of}, or k={max(s)} or more",
         argument="p",
     )
@@ -249,20 +255,21 @@ class Geometry(NamedTuple):
         return tuple(m + begin + end for m, (begin, end) in zip(spatial, self.pads, strict=True))
 
 
-def spread(e: int, s: int, begin: int) -> Window:
-    """The window of a layer that writes where others read.
+def transposed_window(e: int, s: int, begin: int) -> Window:
+    """What an output of a transposed layer reads, on one axis.
 
-    Input i adds to the outputs from s·i - begin on, e of them; so output o reads the inputs from
-    (o + begin - e + 1)/s to (o + begin)/s.
+    Input i adds to e outputs from s·i - begin on; so output o reads the inputs from (o + begin - e + 1)/s to
+    (o + begin)/s.
     """
     if s == 1:
         return Window(e, 1, begin - e + 1)
-    from fractions import Fraction  # 3 ms that most networks need not pay
+    from fractions import Fraction  # takes 3 ms, which most networks do not need
 
     return Window(1 + Fraction(e - 1, s), Fraction(1, s), Fraction(begin - e + 1, s))
 
 
 def explain(rules: Sequence[AxisRule | TransposedRule]) -> list[str]:
+    """The output size's formula with its numbers, one line per axis, or one for all where they are alike."""
     names = axis_names(len(rules))
     same = len(set(rules)) == 1
     if same:
@@ -271,15 +278,17 @@ def explain(rules: Sequence[AxisRule | TransposedRule]) -> list[str]:
 
 
 def stride_advice(rules: tuple[AxisRule, ...], keyword: str) -> list[Advice]:
-    """W301 where a stride leaves data unread, with a padding, or a kernel, with which all of it is read."""
+    """W301 where a stride leaves data unread; the help names arguments with which all data is read."""
     for rule, name in zip(rules, axis_names(len(rules)), strict=True):
         if rule.unread:
             what = {"height": "row", "width": "column"}.get(name, "step")
             count = f"1 {what} is" if rule.unread == 1 else f"{rule.unread} {what}s are"
-            ways = [_reading_pads(rules)]
+            ways = [_pads_that_read_all(rules)]
             if keyword == "pool":
                 ways.insert(0, "ceil=true")
-            elif keyword == "conv" and all(r.d == 1 and r.remainder <= 1 for r in rules):  # more would be another layer
+            elif keyword == "conv" and all(
+                r.d == 1 and r.remainder <= 1 for r in rules
+            ):  # a much larger k is another layer
                 ways.append(f"k={short(tuple(r.k + r.remainder for r in rules))}")
             message = (
                 f"the stride does not fit: ({rule.m} + {rule.begin + rule.end} - {rule.e})/{rule.s} = "
@@ -289,53 +298,53 @@ def stride_advice(rules: tuple[AxisRule, ...], keyword: str) -> list[Advice]:
     return []
 
 
-def _reading_pads(rules: tuple[AxisRule, ...]) -> str:
-    """`p=1`: the least padding more with which windows read all of the data and none sees padding alone."""
+def _pads_that_read_all(rules: tuple[AxisRule, ...]) -> str:
+    """`p=1`: the smallest additional padding with which windows read all of the data, and none only padding."""
     extra = tuple(r.s - r.remainder if r.unread else 0 for r in rules)
     sides = tuple(-(-n // 2) for n in extra)
     widest = tuple(max(sides) for _ in rules)
-    for more in (widest, sides):  # one number where it does for all axes
+    for more in (widest, sides):  # one number for all axes, if that works
         wider = tuple(r.replace(begin=r.begin + n, end=r.end + n) for r, n in zip(rules, more, strict=True))
-        if all(r.begin == r.end and r.begin < r.e and not r.unread and not r.blind for r in wider):
+        if all(r.begin == r.end and r.begin < r.e and not r.unread and not r.pads_whole_window for r in wider):
             return f"p={pads_text(tuple((r.begin, r.end) for r in wider))}"
     return f"p={pads_text(tuple((r.begin, r.end + n) for r, n in zip(rules, extra, strict=True)))}"
 
 
 def padding_advice(rules: tuple[AxisRule, ...], p: Pads) -> list[Advice]:
-    """W302 for an even kernel under `same`, W303 for padding so wide that some outputs see nothing else."""
-    found = []
+    """W302 for an even kernel with `same`, W303 for padding so wide that some outputs read nothing else."""
+    advice = []
     off = next((r for r in rules if r.s == 1 and r.e % 2 == 0), None)
     if p in ("same", "same_lower") and off is not None:
         ways = " or ".join(f"k={k}" for k in (off.k - 1, off.k + 1) if k > 1)
-        found.append(
+        advice.append(
             Advice(
                 "W302",
                 f"an even kernel has no centre: `{p}` pads {off.begin} before and {off.end} after, "
-                "which moves the image by half an element",
+                "which shifts the image by half an element",
                 f"{ways} has a centre",
                 "k",
             )
         )
-    wide = next((r for r in rules if r.blind), None)
+    wide = next((r for r in rules if r.pads_whole_window), None)
     if wide is not None:
-        found.append(
+        advice.append(
             Advice(
                 "W303",
-                f"padding of {max(wide.begin, wide.end)} around a kernel of {wide.e}: "
-                "the outermost outputs see padding alone",
-                f"p={wide.e - 1} is the most that leaves each output something to see",
+                f"padding of {max(wide.begin, wide.end)} for a kernel of {wide.e}: the outermost outputs read only padding",
+                f"p={wide.e - 1} is the largest padding with which every output reads data",
                 "p",
             )
         )
-    return found
+    return advice
 
 
 def axis_names(rank: int) -> tuple[str, ...]:
+    """The names of the spatial axes in messages and reports; none for a vector."""
     return {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}.get(rank, ())
 
 
 def brief(k: Axes, s: Axes, p: Pads, d: Axes) -> str:
-    """Kernel, stride, padding and dilation as a report shows them, defaults left out."""
+    """Kernel, stride, padding and dilation as a report shows them, without defaults: `k=3 s=2 p=same`."""
     parts = [f"k={short(k)}"]
     if any(n != 1 for n in s):
         parts.append(f"s={short(s)}")
@@ -356,12 +365,12 @@ def pads_text(p: Pads) -> str:
 
 
 def short(values: Axes) -> str:
-    """`3` where all axes are alike, else `3x5`."""
+    """`3` where all axes have the same number, else `3x5`."""
     return str(values[0]) if len(set(values)) == 1 else format_shape(values)
 
 
-def _square(n: int) -> str:
-    """An image of n elements as large as can be, square: `1x8x8` of 64."""
+def _square_image(n: int) -> str:
+    """The shape of n elements as square images, as large as possible: `1x8x8` for 64."""
     side = next(s for s in range(min(math.isqrt(n), 1024), 0, -1) if n % (s * s) == 0)
     return format_shape((n // (side * side), side, side))
 
@@ -371,8 +380,8 @@ def need_spatial(x: TensorType, keyword: str) -> None:
     if x.rank == 0:
         raise ShapeError(
             "E303",
-            f"{keyword} needs spatial axes; it got a vector of {x}",
-            help=f"give it an image again with `reshape`, e.g. `reshape {_square(x.size)}`, or put it before the fc",
+            f"{keyword} needs spatial axes, but its input is a vector of {x}",
+            help=f"make it an image with `reshape`, e.g. `reshape {_square_image(x.size)}`, or move this layer before the fc",
             label=f"the input is a vector of {x}",
             shrunk=True,
         )

@@ -1,1 +1,1 @@
-"""Runs a graph forward and backward in NumPy: the engine, its table of layers, the kernels below them."""
+"""Runs a graph forward and backward in NumPy: the engine, the registry of layers, one module per layer family, kernels."""

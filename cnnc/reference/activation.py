@@ -1,9 +1,9 @@
-"""Activations, dropout and drop_path.
+"""Activation functions, dropout and drop_path.
 
-Where an activation is a formula of each element, forward keeps its derivative in training and backward multiplies.
-The smooth ones run in blocks that stay in the cache. Branches are sums of maxima, minima
-and masks, as np.where takes ten times as long as they do; exponentials are taken of what is not positive, so that
-none overflows.
+Most activation functions are a formula of each element: in training, forward saves the derivative and backward
+multiplies by it. The smooth ones run in blocks that stay in the cache. Cases such as x > 0 are written as sums of
+maxima, minima and masks, because np.where takes ten times as long. Exponentials are taken of numbers that are not
+positive, so that none overflows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ from cnnc.ops.activation import (
     Softplus,
     Tanh,
 )
-from cnnc.reference.kernels.channelwise import channel_sum, few, floored
+from cnnc.reference.kernels import channelwise
+from cnnc.reference.kernels.channelwise import channel_sum, sample_blocks
 from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
 NoWeights = Mapping[str, Array]
@@ -49,20 +50,20 @@ SELU_ALPHA = 1.67326319217681884765625  # ONNX Selu's defaults, to the last bit
 SELU_GAMMA = 1.05070102214813232421875
 
 
-# --- bent lines ------------------------------------------------------------------------------------------------
+# --- piecewise linear --------------------------------------------------------------------------------------------
 
 
 @forward_of(Relu)
 def relu(op: Relu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
-    y = floored(x, over=mode.may_overwrite_input)
+    y = channelwise.relu(x, in_place=mode.may_overwrite_input)
     return Outcome(y, y)
 
 
 @backward_of(Relu)
 def relu_backward(op: Relu, weights: NoWeights, y: Array, gradient: Array, needs_dx: bool) -> Gradients:
     into = gradient if gradient.flags.writeable and gradient.flags.c_contiguous else np.empty(y.shape, y.dtype)
-    for at in few(len(y), y[:1].size):
+    for at in sample_blocks(len(y), y[:1].size):
         np.multiply(gradient[at], y[at] > 0, out=into[at])
     return Gradients((into,))
 
@@ -77,7 +78,7 @@ def leaky_relu(op: LeakyRelu, weights: NoWeights, inputs: tuple[Array, ...], mod
 def leaky_relu_backward(
     op: LeakyRelu, weights: NoWeights, positive: Array, gradient: Array, needs_dx: bool
 ) -> Gradients:
-    return Gradients((gradient * _either(positive, 1, op.slope, gradient.dtype),))
+    return Gradients((gradient * _choose(positive, 1, op.slope, gradient.dtype),))
 
 
 @forward_of(Prelu)
@@ -88,17 +89,17 @@ def prelu(op: Prelu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) 
 
 @backward_of(Prelu)
 def prelu_backward(op: Prelu, weights: NoWeights, x: Array, gradient: Array, needs_dx: bool) -> Gradients:
-    """He et al. 2015, equation 8: a channel's slope has the gradient Σ gradient·min(x, 0)."""
-    found = {"slope": channel_sum(gradient * np.minimum(x, 0)).astype(x.dtype)}
+    """He et al. 2015, equation 8: the gradient of a channel's slope is Σ gradient·min(x, 0)."""
+    of_weights = {"slope": channel_sum(gradient * np.minimum(x, 0)).astype(x.dtype)}
     if not needs_dx:
-        return Gradients((None,), found)
+        return Gradients((None,), of_weights)
     positive = x > 0
-    return Gradients((gradient * (positive + weights["slope"] * ~positive),), found)
+    return Gradients((gradient * (positive + weights["slope"] * ~positive),), of_weights)
 
 
 @forward_of(Clip, Relu6)
 def clip(op: Clip | Relu6, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
-    """ONNX Clip. At lo and hi themselves the derivative is PyTorch's: 1 for clip (clamp), 0 for relu6."""
+    """ONNX Clip. At lo and hi the derivative is that of PyTorch: 1 for clip (clamp), 0 for relu6."""
     (x,) = inputs
     if isinstance(op, Clip):
         return Outcome(np.clip(x, op.lo, op.hi), (x >= op.lo) & (x <= op.hi) if mode.training else None)
@@ -128,14 +129,14 @@ def absolute(op: Abs, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode)
     return Outcome(np.abs(inputs[0]), np.sign(inputs[0]) if mode.training else None)
 
 
-# --- smooth ones -----------------------------------------------------------------------------------------------
+# --- smooth --------------------------------------------------------------------------------------------------------
 
 
-BLOCK = 1 << 14  # elements: with what a formula makes on its way they fit a second-level cache
+BLOCK = 1 << 14  # elements: with the intermediate arrays of a formula they fit a second-level cache
 
 
 def _by_element(x: Array, mode: Mode, formula: Callable[[Array, bool], tuple[Array, Array | None]]) -> Outcome:
-    """A formula (value and, in training, derivative) of each element."""
+    """Applies formula(x, training) -> (output, derivative or None) to each element, a block at a time."""
     flat = np.ascontiguousarray(x).reshape(-1)
     y = np.empty_like(flat)
     slope = np.empty_like(flat) if mode.training else None
@@ -159,7 +160,7 @@ def selu(op: Selu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) ->
 
 
 def _elu(x: Array, alpha: float, gamma: float, training: bool) -> tuple[Array, Array | None]:
-    """gamma times elu, whose derivative is alpha·exp(x) where x is not positive, else 1."""
+    """gamma·elu(x); the derivative of elu is alpha·exp(x) where x is not positive, else 1."""
     low = np.minimum(x, 0)
     y = gamma * (np.maximum(x, 0) + alpha * np.expm1(low))
     return y, gamma * (alpha * np.exp(low) * ~(x > 0) + (x > 0)) if training else None
@@ -216,7 +217,7 @@ def mish(op: Mish, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) ->
 def _mish(x: Array, training: bool) -> tuple[Array, Array | None]:
     """x·t with t = tanh(log(1 + exp(x))) = e(e + 2)/(e(e + 2) + 2), e = exp(x); derivative t + x·(1 - t²)·sigmoid(x).
 
-    With e = p/q, p = exp(min(x, 0)) and q = exp(-max(x, 0)), both sides of the fraction times q²: nothing overflows.
+    With e = p/q, p = exp(min(x, 0)) and q = exp(-max(x, 0)), the fraction is expanded by q², so that nothing overflows.
     """
     p, q = np.exp(np.minimum(x, 0)), np.exp(-np.maximum(x, 0))
     top = p * (p + 2 * q)
@@ -237,7 +238,7 @@ def _gelu(x: Array, training: bool) -> tuple[Array, Array | None]:
 
 
 def _tail_over_bell(x: Array) -> Array:
-    """Q(|x|)·exp(x²/2), where Q(a) = erfc(a/√2)/2 is what the normal distribution has above a (Mills' ratio)."""
+    """Q(|x|)·exp(x²/2), where Q(a) = erfc(a/√2)/2 is the tail of the normal distribution above a (Mills' ratio)."""
     u = 2 * _CENTRE / (np.abs(x) + _CENTRE) - 1
     coefficients = _mills(10 if x.dtype == np.float32 else 25)
     y = np.full_like(u, coefficients[-1])
@@ -252,16 +253,16 @@ _CENTRE = 4.0
 
 @cache
 def _mills(degree: int) -> tuple[float, ...]:
-    """A polynomial, lowest power first, in u = 2·c/(a + c) - 1, c = `_CENTRE`: it is smooth in u for all a from 0 on.
+    """The coefficients, lowest power first, of a polynomial for Mills' ratio in u = 2·c/(a + c) - 1, c = `_CENTRE`.
 
-    It interpolates at Chebyshev's points; they are fitted here from math.erfc, as a table of numbers could
-    hide a mistake. Q is exact to 1e-6 of its value at degree 10, and to 1e-13 at 25.
+    The ratio is smooth in u for all a >= 0. The polynomial interpolates math.erfc at Chebyshev points; it is fitted
+    here because a table of numbers could hide a mistake. The relative error of Q is 1e-6 at degree 10, 1e-13 at 25.
     """
     lowest = 2 * _CENTRE / (37 + _CENTRE) - 1  # math.erfc is 0 a little further out
 
     def ratio(v: Any) -> Any:
-        places = (np.asarray(v) + 1) / 2 * (1 - lowest) + lowest
-        a = [2 * _CENTRE / (u + 1) - _CENTRE for u in places.tolist()]
+        points = (np.asarray(v) + 1) / 2 * (1 - lowest) + lowest
+        a = [2 * _CENTRE / (u + 1) - _CENTRE for u in points.tolist()]
         return np.array([math.erfc(t / math.sqrt(2)) / 2 * math.exp(t * t / 2) for t in a])
 
     chebyshev = np.polynomial.Chebyshev(np.polynomial.chebyshev.chebinterpolate(ratio, degree), domain=[lowest, 1])
@@ -271,17 +272,17 @@ def _mills(degree: int) -> tuple[float, ...]:
 
 @backward_of(Abs, Clip, Elu, Gelu, HardSigmoid, HardSwish, Mish, Relu6, Selu, Silu, Softplus)
 def times_slope(op: Any, weights: NoWeights, slope: Array, gradient: Array, needs_dx: bool) -> Gradients:
-    """For all whose forward kept the derivative at each element."""
+    """For the layers whose forward saved the derivative at each element."""
     return Gradients((gradient * slope,))
 
 
-def _either(mask: Array, yes: float, no: float, dtype: Any) -> Array:
-    chosen: Array = mask * dtype.type(yes) + ~mask * dtype.type(no)
+def _choose(mask: Array, if_true: float, if_false: float, dtype: Any) -> Array:
+    chosen: Array = mask * dtype.type(if_true) + ~mask * dtype.type(if_false)
     return chosen
 
 
 def logistic(x: Array) -> Array:
-    """1/(1 + exp(-x)), both sides of the fraction times exp(min(x, 0))."""
+    """1/(1 + exp(-x)), with the fraction expanded by exp(min(x, 0)) so that nothing overflows."""
     y = np.exp(np.minimum(x, 0))
     y /= 1 + np.exp(-np.abs(x))
     return y
@@ -291,7 +292,7 @@ def _hard_sigmoid(x: Array) -> Array:
     return np.asarray(np.clip(x * x.dtype.type(1 / 6) + 0.5, 0, 1))
 
 
-# --- along the channels ----------------------------------------------------------------------------------------
+# --- over the channels ---------------------------------------------------------------------------------------------
 
 
 @forward_of(Softmax)
@@ -320,7 +321,7 @@ def log_softmax_backward(op: LogSoftmax, weights: NoWeights, y: Array, gradient:
     return Gradients((gradient - np.exp(y) * gradient.sum(-1, keepdims=True),))
 
 
-# --- what passes values on -------------------------------------------------------------------------------------
+# --- scale, identity, dropout ----------------------------------------------------------------------------------------
 
 
 @forward_of(Scale)
@@ -345,14 +346,14 @@ def identity_backward(op: Identity, weights: NoWeights, saved: Any, gradient: Ar
 
 @forward_of(Dropout, DropPath, uses_rng=True)
 def dropout(op: Dropout | DropPath, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
-    """dropout draws for each element; drop_path (Huang et al. 2016) for each sample as a whole."""
+    """dropout drops single elements (Srivastava et al. 2014), drop_path whole samples (Huang et al. 2016)."""
     (x,) = inputs
     if not mode.training or op.p == 0:
         return Outcome(x)
     if mode.random is None:
         raise ValueError(f"{op.keyword} in training needs random numbers")
-    drawn = x.shape if isinstance(op, Dropout) else (x.shape[0], *(1,) * (x.ndim - 1))
-    kept = mode.random.random(drawn, np.float32) >= op.p
+    shape = x.shape if isinstance(op, Dropout) else (x.shape[0], *(1,) * (x.ndim - 1))
+    kept = mode.random.random(shape, np.float32) >= op.p
     mask = kept.astype(x.dtype) / x.dtype.type(1 - op.p)
     return Outcome(x * mask, mask)
 

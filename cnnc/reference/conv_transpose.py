@@ -1,8 +1,11 @@
-"""Transposed convolution: the convolution that would lead from its output to its input, run backward.
+"""Transposed convolution: the adjoint of the convolution that leads from its output to its input.
 
-Its forward is that convolution's input gradient, its input gradient that convolution's forward, and the two
-share their weight gradient with the places of input and output changed (Dumoulin & Visin 2016, section 4). Its
-weight (C, O/groups, kh, kw) is the convolution's as it stands: that maps O channels to C.
+Its forward is that convolution's input gradient, its input gradient that convolution's forward, and the weight
+gradient is the same with input and output exchanged (Dumoulin & Visin 2016, section 4). The weight (C, O/groups, kh,
+kw) is that convolution's weight as it stands: the convolution maps O channels to C.
+
+    conv_transpose 32 k=2 s=2 on 64x7x7: x (N, 7, 7, 64), weight (64, 32, 2, 2), output (N, 14, 14, 32);
+    the convolution behind it is conv 64 k=2 s=2 on 32x14x14
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.core.tensor import TensorType
 from cnnc.ops.conv import ConvTranspose
-from cnnc.reference.conv import convolve, input_gradient, kernel_gradient
-from cnnc.reference.kernels.channelwise import Offset, channel_sum
+from cnnc.reference.conv import convolve, input_gradient, weight_gradient
+from cnnc.reference.kernels.channelwise import Bias, channel_sum
 from cnnc.reference.kernels.windows import geometry_of
 from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
 
@@ -34,7 +37,7 @@ def conv_transpose(op: ConvTranspose, weights: Mapping[str, Array], inputs: tupl
     g, out = geometry_of(op, spatial), _output_sizes(op, spatial)
     y = input_gradient(np.ascontiguousarray(x), weights["weight"], g, out, op.groups)
     if op.bias:
-        Offset(weights["bias"]).add(y)
+        Bias(weights["bias"]).add_to(y)
     return Outcome(y, x)
 
 
@@ -47,7 +50,7 @@ def conv_transpose_backward(
     dx = convolve(gradient, weights["weight"], g, op.groups) if needs_dx else None
     if op.frozen:
         return Gradients((dx,))
-    found = {"weight": kernel_gradient(gradient, np.ascontiguousarray(x), g, op.groups)}
+    of_weights = {"weight": weight_gradient(gradient, np.ascontiguousarray(x), g, op.groups)}
     if op.bias:
-        found["bias"] = channel_sum(gradient).astype(gradient.dtype)
-    return Gradients((dx,), found)
+        of_weights["bias"] = channel_sum(gradient).astype(gradient.dtype)
+    return Gradients((dx,), of_weights)

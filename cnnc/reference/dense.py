@@ -1,4 +1,7 @@
-"""Layers in which every input meets every output."""
+"""Fully connected and bilinear layers: matrix products over all elements of a sample.
+
+`input 16x5x5; fc 120`: x (N, 5, 5, 16) is flattened channels first to (N, 400), weight (120, 400), output (N, 120).
+"""
 
 from __future__ import annotations
 
@@ -29,14 +32,14 @@ def fc_backward(
     dx = to_channels_last((gradient @ weights["weight"]).reshape(shape)) if needs_dx else None
     if op.frozen:
         return Gradients((dx,))
-    found = {"weight": gradient.T @ flat}  # (out, N) @ (N, in)
+    of_weights = {"weight": gradient.T @ flat}  # (out, N) @ (N, in)
     if op.bias:
-        found["bias"] = gradient.sum(0)
-    return Gradients((dx,), found)
+        of_weights["bias"] = gradient.sum(0)
+    return Gradients((dx,), of_weights)
 
 
-class Product(NamedTuple):
-    """What bilinear keeps: both vectors, flat, their shapes before, and M·b for each output, (N, O, A)."""
+class BilinearSaved(NamedTuple):
+    """What bilinear's backward needs: both inputs as vectors (N, A) and (N, B), their shapes, and M·b, (N, O, A)."""
 
     a: Array
     b: Array
@@ -46,18 +49,19 @@ class Product(NamedTuple):
 
 @forward_of(Bilinear)
 def bilinear(op: Bilinear, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    """y_o = aᵀ·M_o·b for each output o (PyTorch Bilinear, without a bias)."""
     first, second = (to_channels_first(x) for x in inputs)
     count, matrices = first.shape[0], weights["weight"]  # (O, A, B)
     a, b = first.reshape(count, -1), second.reshape(count, -1)
-    # (N, B) @ (B, O·A), the matrices as they lie in memory
+    # (N, B) @ (B, O·A): the matrices as they lie in memory
     right = (b @ matrices.reshape(-1, b.shape[1]).T).reshape(count, op.out, -1)
     y = (right @ a[:, :, None])[:, :, 0]  # (N, O, A) @ (N, A, 1)
-    return Outcome(y, Product(a, b, (first.shape, second.shape), right))
+    return Outcome(y, BilinearSaved(a, b, (first.shape, second.shape), right))
 
 
 @backward_of(Bilinear)
 def bilinear_backward(
-    op: Bilinear, weights: Mapping[str, Array], saved: Product, gradient: Array, needs_dx: bool
+    op: Bilinear, weights: Mapping[str, Array], saved: BilinearSaved, gradient: Array, needs_dx: bool
 ) -> Gradients:
     """Of y = aᵀ·M·b: dM = dy·a·bᵀ, da = dy·M·b, db = dy·Mᵀ·a, each summed over the outputs."""
     a, b, shapes, right = saved

@@ -1,7 +1,7 @@
-"""The weights that training begins with.
+"""Initial weights.
 
-In: a graph and a seed. Out: an array for each parameter and buffer. Each is drawn from the seed and its own name, so
-that one more layer changes no other.
+In: a graph and a seed. Out: an array for each parameter and buffer, by full name (`conv1.weight`). Each is drawn from
+the seed and its own name, so that adding a layer does not change the weights of the others.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from cnnc.graph.graph import Graph
 
 
 def initialize(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:
-    """Fresh weights. Each is drawn from the seed and its own name, so that one more layer changes no other."""
-    before_relu = _before_relu(graph)
+    """Initial weights by full name, of the given element type. `Parameter.init` lists the distributions."""
+    before_relu = _layers_before_relu(graph)
     weights = {}
     for node in graph.nodes:
         for parameter in graph.parameters(node):
@@ -43,7 +43,7 @@ def _draw(parameter: Parameter, random: np.random.Generator, relu: bool) -> Arra
             return np.full(shape, init)
         case "he":  # He et al. 2015: variance 2/fan_in
             return random.normal(0, math.sqrt(2 / parameter.fan_in), shape)
-        case "xavier":  # Glorot & Bengio 2010, where no rectifier follows: variance 2/(fan_in + fan_out)
+        case "xavier":  # Glorot & Bengio 2010: variance 2/(fan_in + fan_out)
             bound = math.sqrt(6 / (parameter.fan_in + parameter.fan_out))
             return random.uniform(-bound, bound, shape)
         case "lecun":  # LeCun et al. 1998: variance 1/fan_in
@@ -53,8 +53,8 @@ def _draw(parameter: Parameter, random: np.random.Generator, relu: bool) -> Arra
     raise ValueError(init)
 
 
-def _before_relu(graph: Graph) -> set[str]:
-    """The layers whose output a rectifier reads, at once or past layers that only rescale, add up or rearrange."""
+def _layers_before_relu(graph: Graph) -> set[str]:
+    """The layers whose output a rectifier reads, directly or through layers that only rescale, merge or rearrange."""
     from cnnc.ops.activation import Activation, Dropout, DropPath, Identity, Scale
     from cnnc.ops.merge import Add, Concat, Maximum, Sub
     from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm
@@ -63,12 +63,12 @@ def _before_relu(graph: Graph) -> set[str]:
 
     rescale = Affine | BatchNorm | GroupNorm | InstanceNorm | LayerNorm | Scale | Dropout | DropPath
     rearrange = ChannelShuffle | Crop | DepthToSpace | Flatten | Pad | Reshape | Select | Slice | SpaceToDepth
-    past = rescale | rearrange | Add | Sub | Maximum | Concat | Identity | Pool | Upsample
-    found: set[str] = set()
+    transparent = rescale | rearrange | Add | Sub | Maximum | Concat | Identity | Pool | Upsample
+    names: set[str] = set()
     for node in reversed(graph.nodes):
         readers = graph.consumers[node.name]
         if any(isinstance(r.op, Activation) and r.op.rectifies for r in readers) or any(
-            r.name in found and isinstance(r.op, past) for r in readers
+            r.name in names and isinstance(r.op, transparent) for r in readers
         ):
-            found.add(node.name)
-    return found
+            names.add(node.name)
+    return names

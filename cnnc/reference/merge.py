@@ -1,6 +1,7 @@
-"""Merges. Along an axis of one element that another operand has more of, the gradient is the sum.
+"""Layers that merge several inputs: add, sub, mul, maximum, concat.
 
-All of them take time proportional to the number of operands, whichever it is.
+Operands are broadcast: along an axis where an operand has one element and another has more, its gradient is the sum,
+for example (N, 1, 1, C) against (N, H, W, C). All of them take time proportional to the number of operands.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ def summed_to(gradient: Array, shape: tuple[int, ...]) -> Array:
 def add(op: Add, weights: NoWeights, inputs: Operands, mode: Mode) -> Outcome:
     shapes = tuple(x.shape for x in inputs)
     total, *others = inputs
-    own = mode.may_overwrite_input and total.shape == np.broadcast_shapes(*shapes)
+    in_place = mode.may_overwrite_input and total.shape == np.broadcast_shapes(*shapes)
     if not others:
         total = total.copy()
     for x in others:
-        total = np.add(total, x, out=total if own else None)
-        own = total.shape == np.broadcast_shapes(*shapes)
+        total = np.add(total, x, out=total if in_place else None)
+        in_place = total.shape == np.broadcast_shapes(*shapes)
     return Outcome(total, shapes)
 
 
@@ -63,14 +64,14 @@ def mul(op: Mul, weights: NoWeights, inputs: Operands, mode: Mode) -> Outcome:
 
 @backward_of(Mul)
 def mul_backward(op: Mul, weights: NoWeights, inputs: Operands, gradient: Array, needs_dx: bool) -> Gradients:
-    """Each operand's factor is the product of those before it and of those after it: nothing is divided by, 0 is no matter."""
+    """An operand's factor is the product of those before it times that of those after it: no division, so 0 is safe."""
     before: list[Array | None] = [None, *accumulate(inputs[:-1], np.multiply)]
-    after = gradient  # times the operands after the one at hand
-    found = []
+    after = gradient  # times the operands after the current one
+    gradients = []
     for x, product in zip(reversed(inputs), reversed(before), strict=True):
-        found.append(summed_to(after if product is None else after * product, x.shape))
+        gradients.append(summed_to(after if product is None else after * product, x.shape))
         after = after if product is None else after * x
-    return Gradients(tuple(reversed(found)))
+    return Gradients(tuple(reversed(gradients)))
 
 
 @forward_of(Maximum)
@@ -83,15 +84,15 @@ def maximum(op: Maximum, weights: NoWeights, inputs: Operands, mode: Mode) -> Ou
 def maximum_backward(
     op: Maximum, weights: NoWeights, saved: tuple[Operands, Array], gradient: Array, needs_dx: bool
 ) -> Gradients:
-    """To the largest; of equal ones to the first, as in a max pool."""
+    """The gradient goes to the largest operand; of equal ones to the first, as in a max pool."""
     inputs, y = saved
-    left = np.ones(y.shape, np.bool_)
-    found = []
+    not_found = np.ones(y.shape, np.bool_)
+    gradients = []
     for x in inputs:
-        largest = (x == y) & left
-        left &= ~largest
-        found.append(summed_to(gradient * largest, x.shape))
-    return Gradients(tuple(found))
+        largest = (x == y) & not_found
+        not_found &= ~largest
+        gradients.append(summed_to(gradient * largest, x.shape))
+    return Gradients(tuple(gradients))
 
 
 @forward_of(Concat)

@@ -1,4 +1,7 @@
-"""Layers that rearrange values. Orders are those of the language, channels first."""
+"""Layers that rearrange elements, or take a part of them.
+
+Their order is defined channels first, as in the language: `flatten` of (N, 4, 4, 16) goes through (N, 16, 4, 4).
+"""
 
 from __future__ import annotations
 
@@ -30,12 +33,12 @@ Index = tuple[slice, ...]
 
 
 def type_of(x: Array) -> TensorType:
-    """The language's type of a value of the engine, (N, *spatial, C)."""
+    """The language's type (C, *spatial) of an array of the engine, (N, *spatial, C)."""
     return TensorType((x.shape[-1], *x.shape[1:-1]))
 
 
-def place_of(axis: int) -> int:
-    """Where an axis of the language stands in the engine: channels (0) are last, spatial axes as they are."""
+def array_axis(axis: int) -> int:
+    """The axis of an engine's array for an axis of the language: channels (0) are last, spatial axes stay."""
     return axis or -1
 
 
@@ -64,7 +67,7 @@ def pad_backward(op: Pad, weights: NoWeights, spatial: Shape, gradient: Array, n
     return Gradients((gradient[interior(spatial, op.sides)],))
 
 
-# --- a part of the input: what is left out has no gradient ------------------------------------------------------
+# --- a part of the input: the rest gets no gradient ------------------------------------------------------------------
 
 
 @forward_of(Crop)
@@ -78,7 +81,7 @@ def crop(op: Crop, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) ->
 def slice_layer(op: Slice, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
     index = [slice(None)] * x.ndim
-    index[place_of(op.axis)] = slice(*op.bounds(type_of(x)))
+    index[array_axis(op.axis)] = slice(*op.bounds(type_of(x)))
     return Outcome(x[tuple(index)], (x.shape, tuple(index)))
 
 
@@ -95,46 +98,46 @@ def part_backward(
 @forward_of(Select)
 def select(op: Select, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
-    return Outcome(np.take(x, op.positions(type_of(x)), place_of(op.axis)), type_of(x))
+    return Outcome(np.take(x, op.positions(type_of(x)), array_axis(op.axis)), type_of(x))
 
 
 @backward_of(Select)
 def select_backward(op: Select, weights: NoWeights, x: TensorType, gradient: Array, needs_dx: bool) -> Gradients:
-    axis = place_of(op.axis)
-    rows = np.moveaxis(gradient, axis, 0)  # (places, ...)
-    dx = added_up(rows, np.array(op.positions(x)), x.shape[op.axis])
+    axis = array_axis(op.axis)
+    rows = np.moveaxis(gradient, axis, 0)  # (selected, ...)
+    dx = sum_rows_by_index(rows, np.array(op.positions(x)), x.shape[op.axis])
     return Gradients((np.ascontiguousarray(np.moveaxis(dx, 0, axis)),))
 
 
-def added_up(rows: Array, places: NDArray[np.int64], count: int) -> Array:
-    """An array of `count` rows, each the sum of those that go to its place: rows[i] goes to places[i].
+def sum_rows_by_index(rows: Array, indices: NDArray[np.int64], count: int) -> Array:
+    """`count` rows, each the sum of the rows with its index: rows[i] is added to row indices[i] (np.add.at).
 
-    Sorted, so that one call of `reduceat` sums the rows of each place; `add.at` takes ten times as long.
+    Sorts the rows, so that one call of `reduceat` sums those of each index; np.add.at takes ten times as long.
     """
     total = np.zeros((count, *rows.shape[1:]), rows.dtype)
-    if places.size:
-        order = np.argsort(places, kind="stable")
-        found, starts = np.unique(places[order], return_index=True)
-        total[found] = np.add.reduceat(rows[order], starts, axis=0)
+    if indices.size:
+        order = np.argsort(indices, kind="stable")
+        present, starts = np.unique(indices[order], return_index=True)
+        total[present] = np.add.reduceat(rows[order], starts, axis=0)
     return total
 
 
-# --- channels to other channels, or to places, and back ---------------------------------------------------------
+# --- between channels, and between channels and space ------------------------------------------------------------------
 
 
 @forward_of(ChannelShuffle)
 def channel_shuffle(op: ChannelShuffle, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
-    return Outcome(_swapped(inputs[0], op.groups))
+    return Outcome(_shuffle(inputs[0], op.groups))
 
 
 @backward_of(ChannelShuffle)
 def channel_shuffle_backward(
     op: ChannelShuffle, weights: NoWeights, saved: None, gradient: Array, needs_dx: bool
 ) -> Gradients:
-    return Gradients((_swapped(gradient, gradient.shape[-1] // op.groups),))
+    return Gradients((_shuffle(gradient, gradient.shape[-1] // op.groups),))
 
 
-def _swapped(x: Array, groups: int) -> Array:
+def _shuffle(x: Array, groups: int) -> Array:
     """Channels (groups, C/groups) as (C/groups, groups)."""
     # (..., C) to (..., groups, C/groups) to (..., C/groups, groups) to (..., C)
     return x.reshape(*x.shape[:-1], groups, -1).swapaxes(-1, -2).reshape(x.shape)

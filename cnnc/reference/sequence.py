@@ -1,4 +1,4 @@
-"""Where integers become vectors."""
+"""Embeddings: integers become vectors. x (N, T) of int64, weight (vocab, dim), output (N, T, dim)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.ops.sequence import Embed
 from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
-from cnnc.reference.reshape import added_up
+from cnnc.reference.reshape import sum_rows_by_index
 
 
 @forward_of(Embed)
 def embed(op: Embed, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
-    """(N, T) to (N, T, dim), which is channels last. Raises CnncError E602 for an integer outside the vocabulary."""
+    """Raises CnncError E602 for an integer outside the vocabulary."""
     (x,) = inputs
     if x.size and not 0 <= x.min() <= x.max() < op.vocab:
         outside = x[(x < 0) | (x >= op.vocab)][0]
@@ -26,4 +26,4 @@ def embed_backward(op: Embed, weights: Mapping[str, Array], x: Array, gradient: 
     if op.frozen:
         return Gradients((None,))
     rows = gradient.reshape(-1, op.dim)  # (N·T, dim)
-    return Gradients((None,), {"weight": added_up(rows, x.reshape(-1), op.vocab)})
+    return Gradients((None,), {"weight": sum_rows_by_index(rows, x.reshape(-1), op.vocab)})

@@ -12,7 +12,7 @@ from cnnc.graph.for_training import BatchNormRelu, for_training
 from cnnc.reference.engine import backward, forward
 from cnnc.reference.initializers import initialize
 from cnnc.reference.layout import to_channels_first
-from tests.reference.test_layers import graph
+from tests.reference.networks import graph
 
 TEXTS = {
     "a relu after a norm": ("input 3x8x8; conv 6 k=3 p=1; bn; relu; conv 4 k=3; global_pool avg; fc 5", 1, 0),

@@ -851,8 +851,8 @@ def test_even_kernels_under_same_have_no_centre() -> None:
 
 def test_padding_that_some_outputs_see_alone() -> None:
     assert advised("conv", out=4, k=3, p=3)[0][0] == "W303"
-    assert advised("conv", out=4, k=3, p=3)[0][1].startswith("p=2 is the most")
-    assert advised("conv", out=4, k=1, p=1)[0][1].startswith("p=0 is the most")
+    assert advised("conv", out=4, k=3, p=3)[0][1].startswith("p=2 is the largest padding")
+    assert advised("conv", out=4, k=1, p=1)[0][1].startswith("p=0 is the largest padding")
     assert advised("conv", out=4, k=3, p=(0, 0, 3, 3))[0][0] == "W303"
     assert advised("conv", out=4, k=3, p="full") == []
     assert advised("conv", out=4, k=3, d=2, p=4) == []

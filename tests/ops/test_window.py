@@ -240,7 +240,7 @@ def test_the_edits_that_a_warning_names_work(even: bool) -> None:
     assert len(tried) > 100
     for r, edited in tried:
         assert not edited.unread, (r, edited)
-        assert edited.blind <= r.blind, (r, edited)
+        assert edited.pads_whole_window <= r.pads_whole_window, (r, edited)
         assert edited.out - r.out in (0, 1), (r, edited)
 
 

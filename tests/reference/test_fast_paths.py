@@ -10,10 +10,8 @@ import pytest
 from cnnc.core.arrays import Array
 from cnnc.ops.window import Geometry
 from cnnc.reference import conv
-from cnnc.reference.kernels import im2col as correlation
-from cnnc.reference.kernels import matmul as products
-from cnnc.reference.kernels import winograd
-from cnnc.reference.kernels.channelwise import BLOCK, channel_products, channel_sum, scaled
+from cnnc.reference.kernels import im2col, matmul, winograd
+from cnnc.reference.kernels.channelwise import ROW_BLOCK, channel_products, channel_sum, scale_and_shift
 
 RANDOM = np.random.default_rng(0)
 PLAIN = 1  # neighbours at once
@@ -47,23 +45,23 @@ def test_any_number_of_neighbours_gives_the_same(
     g = windows(m, k, s, p)
     x, kernel, bias = numbers(5, *m, 3), numbers(*g.k, 3, 4), numbers(4)
     gradient = numbers(5, *g.out, 4)
-    monkeypatch.setattr(correlation, "neighbours", lambda *_: PLAIN)
-    value, back = correlation.correlate(x, kernel, g, bias), correlation.correlate_gradient(x, gradient, g)
+    monkeypatch.setattr(im2col, "positions_per_row", lambda *_: PLAIN)
+    value, back = im2col.correlate(x, kernel, g, bias), im2col.kernel_gradient(x, gradient, g)
     divisors = [q for q in range(2, g.out[-1] + 1) if g.out[-1] % q == 0]
     assert divisors
     for q in divisors:
-        monkeypatch.setattr(correlation, "neighbours", lambda *_, q=q: q)
-        np.testing.assert_allclose(correlation.correlate(x, kernel, g, bias), value, rtol=1e-11, atol=1e-11)
-        np.testing.assert_allclose(correlation.correlate_gradient(x, gradient, g), back, rtol=1e-11, atol=1e-11)
+        monkeypatch.setattr(im2col, "positions_per_row", lambda *_, q=q: q)
+        np.testing.assert_allclose(im2col.correlate(x, kernel, g, bias), value, rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(im2col.kernel_gradient(x, gradient, g), back, rtol=1e-11, atol=1e-11)
 
 
 def test_the_pieces_of_a_large_image_are_put_together_rightly(monkeypatch: pytest.MonkeyPatch) -> None:
     g = windows((30, 20), 3, 1, 1)
     x, kernel, gradient = numbers(3, 30, 20, 4), numbers(3, 3, 4, 5), numbers(3, 30, 20, 5)
-    whole, back = correlation.correlate(x, kernel, g), correlation.correlate_gradient(x, gradient, g)
-    monkeypatch.setattr(correlation, "CACHE_BYTES", 20 * 9 * 4 * 8 * 7)  # seven rows of columns at a time
-    np.testing.assert_allclose(correlation.correlate(x, kernel, g), whole, rtol=1e-12)
-    np.testing.assert_allclose(correlation.correlate_gradient(x, gradient, g), back, rtol=1e-12)
+    whole, back = im2col.correlate(x, kernel, g), im2col.kernel_gradient(x, gradient, g)
+    monkeypatch.setattr(im2col, "CACHE_BYTES", 20 * 9 * 4 * 8 * 7)  # seven rows of columns at a time
+    np.testing.assert_allclose(im2col.correlate(x, kernel, g), whole, rtol=1e-12)
+    np.testing.assert_allclose(im2col.kernel_gradient(x, gradient, g), back, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("m", "k", "p"), [((14, 14), 5, 0), ((9, 12), 3, 1), ((7, 6), 5, 2), ((4, 6, 8), 3, 1)])
@@ -72,11 +70,11 @@ def test_rows_of_windows_give_the_input_gradient(
 ) -> None:
     g = windows(m, k, 1, p)
     gradient, weight = numbers(3, *g.out, 6), numbers(6, 2, *g.k)
-    monkeypatch.setattr(conv, "_rows_suit", lambda *_: False)
+    monkeypatch.setattr(conv, "_scatter_is_faster", lambda *_: False)
     expected = conv.input_gradient(gradient, weight, g, m, 1)
     for q in [q for q in range(1, g.out[-1] + 1) if g.out[-1] % q == 0]:
-        monkeypatch.setattr(correlation, "scattered", lambda *_, q=q: (q, 0.0))
-        rows = correlation.scatter_rows(gradient, conv.kernel_of(weight), g, m)
+        monkeypatch.setattr(im2col, "scatter_plan", lambda *_, q=q: (q, 0.0))
+        rows = im2col.scatter_input_gradient(gradient, conv.kernel_of(weight), g, m)
         np.testing.assert_allclose(rows, expected, rtol=1e-11, atol=1e-11)
 
 
@@ -84,8 +82,8 @@ def test_rows_of_windows_give_the_input_gradient(
 def test_all_taps_at_once_and_phase_after_phase_give_the_same(m: tuple[int, ...], k: int, s: int, p: int) -> None:
     g = windows(m, k, s, p)
     gradient, weight = numbers(5, *g.out, 6), numbers(6, 2, *g.k)
-    expected = conv._by_phases(gradient, weight, g, m)
-    np.testing.assert_allclose(conv._by_col2im(gradient, weight, g, m), expected, rtol=1e-11, atol=1e-11)
+    expected = conv._input_gradient_by_phases(gradient, weight, g, m)
+    np.testing.assert_allclose(conv._input_gradient_by_col2im(gradient, weight, g, m), expected, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 5e-5)])
@@ -94,25 +92,25 @@ def test_winograd_gives_what_the_plain_product_gives(m: tuple[int, int], p: int,
     g = windows(m, 3, 1, p)
     x, kernel, bias = numbers(11, *m, 25, dtype=dtype), numbers(3, 3, 25, 30, dtype=dtype), numbers(30, dtype=dtype)
     gradient = numbers(11, *g.out, 30, dtype=dtype)
-    value, back = correlation.correlate(x, kernel, g, bias), correlation.correlate_gradient(x, gradient, g)
+    value, back = im2col.correlate(x, kernel, g, bias), im2col.kernel_gradient(x, gradient, g)
     np.testing.assert_allclose(
         winograd.correlate(x, kernel, g, bias), value, rtol=0, atol=tolerance * np.abs(value).max()
     )
-    found = winograd.correlate_gradient(x, gradient, g)
+    found = winograd.kernel_gradient(x, gradient, g)
     np.testing.assert_allclose(found, back, rtol=0, atol=tolerance * np.abs(back).max())
 
 
 def test_winograd_is_for_windows_of_three_at_stride_one_with_channels_enough() -> None:
     good = windows((16, 16), 3, 1, 1)
-    assert winograd.suits(good, 32, 32)
-    assert not winograd.suits(good, 3, 32)
-    assert not winograd.suits(windows((16, 16), 3, 2, 1), 32, 32)
-    assert not winograd.suits(windows((16, 16), 5, 1, 2), 32, 32)
-    assert not winograd.suits(windows((5, 5), 3, 1, 0), 32, 32) or windows((5, 5), 3, 1, 0).out == (3, 3)
-    assert not winograd.suits(windows((224, 224), 3, 1, 1), 32, 32), "its tiles would not fit the cache"
+    assert winograd.applies(good, 32, 32)
+    assert not winograd.applies(good, 3, 32)
+    assert not winograd.applies(windows((16, 16), 3, 2, 1), 32, 32)
+    assert not winograd.applies(windows((16, 16), 5, 1, 2), 32, 32)
+    assert not winograd.applies(windows((5, 5), 3, 1, 0), 32, 32) or windows((5, 5), 3, 1, 0).out == (3, 3)
+    assert not winograd.applies(windows((224, 224), 3, 1, 1), 32, 32), "its tiles would not fit the cache"
 
 
-@pytest.mark.parametrize("shape", [(1, 3), (7, 1), (BLOCK + 5, 3), (4, 8, 8, 16), (3, 5, 700)])
+@pytest.mark.parametrize("shape", [(1, 3), (7, 1), (ROW_BLOCK + 5, 3), (4, 8, 8, 16), (3, 5, 700)])
 def test_sums_over_rows(shape: tuple[int, ...]) -> None:
     x, g, centre = numbers(*shape), numbers(*shape), numbers(shape[-1])
     rows, other = x.reshape(-1, shape[-1]), g.reshape(-1, shape[-1])
@@ -123,19 +121,19 @@ def test_sums_over_rows(shape: tuple[int, ...]) -> None:
     for found, expected in zip(channel_products(x, centre, g), (other.sum(0), (d * other).sum(0)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
     a, b, c = numbers(shape[-1]), numbers(shape[-1]), numbers(shape[-1])
-    np.testing.assert_allclose(scaled(x, a, b), x * a + b, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(scaled(x, a, b, g, c), x * a + b + g * c, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(scale_and_shift(x, a, b), x * a + b, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(scale_and_shift(x, a, b, g, c), x * a + b + g * c, rtol=1e-12, atol=1e-12)
 
 
 def test_batch_norm_finds_small_variances_beside_large_means() -> None:
     """In single precision the mean of squares less the square of the mean would be noise."""
     from cnnc.reference.engine import forward
     from cnnc.reference.initializers import initialize
-    from tests.reference.test_layers import graph
+    from tests.reference.networks import graph
 
-    made = graph("input 2x8x8; bn")
+    net = graph("input 2x8x8; bn")
     x = (1000 + 0.1 * numbers(64, 2, 8, 8)).astype(np.float32)
-    trace = forward(made, initialize(made, 0), {"input1": x}, training=True)
+    trace = forward(net, initialize(net, 0), {"input1": x}, training=True)
     exact = x.astype(np.float64).var((0, 2, 3))
     np.testing.assert_allclose((trace.buffers["bn1.var"] - 0.9) / 0.1, exact, rtol=2e-4)
 
@@ -144,22 +142,22 @@ def test_batch_norm_finds_small_variances_beside_large_means() -> None:
     ("rows", "depth", "across"), [(1, 3, 4), (95, 30, 16), (500, 144, 16), (300, 700, 300), (97, 9, 1)]
 )
 def test_products_in_pieces(rows: int, depth: int, across: int) -> None:
-    a, b, other = numbers(rows, depth), products.laid(numbers(depth, across)), numbers(rows, across)
-    np.testing.assert_allclose(products.times(a, b, np.empty((rows, across))), a @ b, rtol=1e-11, atol=1e-11)
-    np.testing.assert_allclose(products.transposed_times(a, other), a.T @ other, rtol=1e-11, atol=1e-11)
+    a, b, other = numbers(rows, depth), matmul.as_aligned(numbers(depth, across)), numbers(rows, across)
+    np.testing.assert_allclose(matmul.matmul_rows(a, b, np.empty((rows, across))), a @ b, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(matmul.matmul_transposed(a, other), a.T @ other, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("columns", [7, 512])
 def test_products_some_columns_at_a_time(columns: int) -> None:
     a, b = numbers(16, 36), numbers(36, columns)
-    np.testing.assert_allclose(products.across_times(a, b, np.empty((16, columns))), a @ b, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(matmul.matmul_columns(a, b, np.empty((16, columns))), a @ b, rtol=1e-12, atol=1e-12)
 
 
 def test_what_products_share_begins_at_a_cache_line() -> None:
-    made = products.laid(numbers(5, 7)[:, 1:])
-    assert made.ctypes.data % products.LINE == 0
-    assert made.flags.c_contiguous
-    assert products.laid(made) is made
+    aligned = matmul.as_aligned(numbers(5, 7)[:, 1:])
+    assert aligned.ctypes.data % matmul.CACHE_LINE == 0
+    assert aligned.flags.c_contiguous
+    assert matmul.as_aligned(aligned) is aligned
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -173,10 +171,10 @@ def test_both_gradients_at_once(
     g = windows(m, k, 1, p)
     x, weight = numbers(5, *m, channels, dtype=dtype), numbers(30, channels, *g.k, dtype=dtype)
     gradient = numbers(5, *g.out, 30, dtype=dtype)
-    shared = lambda windows, *_: conv._back(windows, m)[1]  # noqa: E731
+    shared = lambda windows, *_: conv._stride_1_windows(windows, m)[1]  # noqa: E731
     found = {}
     for how in (shared, lambda *_: None):
-        monkeypatch.setattr(conv, "_shared", how)
+        monkeypatch.setattr(conv, "_shared_windows", how)
         found[how is shared] = conv.gradients(x, gradient, weight, g, m, 1)
     tolerance = 1e-11 if dtype is np.float64 else 2e-5
     for together, apart in zip(found[True], found[False], strict=True):

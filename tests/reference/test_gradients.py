@@ -54,8 +54,8 @@ def point(case: Case, seed: int) -> Point:
     feeds = random_feeds(case, graph, BATCH, seed, np.float64)
     start = Point(graph, weights, feeds, {}, seed)
     random = np.random.default_rng(seed)
-    made = start.run().values
-    return start._replace(projection={name: random.normal(size=made[name].shape) for name in graph.outputs})
+    values = start.run().values
+    return start._replace(projection={name: random.normal(size=values[name].shape) for name in graph.outputs})
 
 
 def derivative(at: Point, name: str, direction: Array) -> float | None:

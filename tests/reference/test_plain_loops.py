@@ -82,22 +82,34 @@ def run(op: Op, x: Array, weights: Weights) -> Array:
 @pytest.mark.parametrize(("channels", "out", "groups"), [(2, 3, 1), (4, 6, 2), (3, 3, 3), (2, 4, 2), (1, 2, 1)])
 def test_conv_is_its_formula(rank: int, channels: int, out: int, groups: int) -> None:
     random = np.random.default_rng(rank)
-    for number, at in enumerate(settings(rank)):
+    for number, setting in enumerate(settings(rank)):
         if rank == 3 and number % 2 != out % 2:  # half of the combinations for each kind of groups
             continue
-        x = random.normal(size=(2, channels, *at.m))
-        weight = random.normal(size=(out, channels // groups, *at.k))
+        x = random.normal(size=(2, channels, *setting.m))
+        weight = random.normal(size=(out, channels // groups, *setting.k))
         bias = random.normal(size=out) if number % 2 else None
-        op = Conv.make(rank, out=out, k=at.k, s=at.s, p=sides(at.p), d=at.d, groups=groups, bias=bias is not None)
+        op = Conv.make(
+            rank,
+            out=out,
+            k=setting.k,
+            s=setting.s,
+            p=sides(setting.p),
+            d=setting.d,
+            groups=groups,
+            bias=bias is not None,
+        )
         found = run(op, x, {"weight": weight} if bias is None else {"weight": weight, "bias": bias})
-        expected = plain.conv(x, weight, bias, at.s, at.d, at.p, groups)
-        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12, err_msg=f"{op} on {at.m}")
+        expected = plain.conv(x, weight, bias, setting.s, setting.d, setting.p, groups)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12, err_msg=f"{op} on {setting.m}")
 
 
-def sees_data(at: Setting, sizes: tuple[int, ...]) -> bool:
+def sees_data(setting: Setting, sizes: tuple[int, ...]) -> bool:
     """Whether each window holds at least one element of the input."""
     return all(
-        any(plain.inside(place, at.m) for _, place in plain.places(where, at.k, at.s, at.d, at.p))
+        any(
+            plain.inside(place, setting.m)
+            for _, place in plain.places(where, setting.k, setting.s, setting.d, setting.p)
+        )
         for where in product(*map(range, sizes))
     )
 
@@ -108,15 +120,28 @@ def sees_data(at: Setting, sizes: tuple[int, ...]) -> bool:
 def test_pool_is_its_formula(rank: int, ceil: bool, kind: str, count_pad: bool) -> None:
     random = np.random.default_rng(rank)
     tried = 0
-    for at in settings(rank):
-        reach = [d * (k - 1) + 1 for k, d in zip(at.k, at.d, strict=True)]
-        sizes = plain.ceil_sizes(at.m, at.k, at.s, at.d, at.p) if ceil else plain.conv_sizes(*at[:3], at.d, at.p)
-        if any(max(sides) >= e for sides, e in zip(at.p, reach, strict=True)) or not sees_data(at, sizes):
+    for setting in settings(rank):
+        reach = [d * (k - 1) + 1 for k, d in zip(setting.k, setting.d, strict=True)]
+        sizes = (
+            plain.ceil_sizes(setting.m, setting.k, setting.s, setting.d, setting.p)
+            if ceil
+            else plain.conv_sizes(*setting[:3], setting.d, setting.p)
+        )
+        if any(max(sides) >= e for sides, e in zip(setting.p, reach, strict=True)) or not sees_data(setting, sizes):
             continue
-        x = random.normal(size=(2, 2, *at.m)) - 3  # below zero: a padding of zeros would win
-        op = Pool.make(rank, kind=Word(kind), k=at.k, s=at.s, p=sides(at.p), d=at.d, ceil=ceil, count_pad=count_pad)
-        expected = plain.pool(x, kind, at.k, at.s, at.d, at.p, ceil, count_pad)
-        np.testing.assert_allclose(run(op, x, {}), expected, rtol=1e-12, err_msg=f"{op} on {at.m}")
+        x = random.normal(size=(2, 2, *setting.m)) - 3  # below zero: a padding of zeros would win
+        op = Pool.make(
+            rank,
+            kind=Word(kind),
+            k=setting.k,
+            s=setting.s,
+            p=sides(setting.p),
+            d=setting.d,
+            ceil=ceil,
+            count_pad=count_pad,
+        )
+        expected = plain.pool(x, kind, setting.k, setting.s, setting.d, setting.p, ceil, count_pad)
+        np.testing.assert_allclose(run(op, x, {}), expected, rtol=1e-12, err_msg=f"{op} on {setting.m}")
         tried += 1
     assert tried >= 20
 

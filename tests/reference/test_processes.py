@@ -16,7 +16,7 @@ from cnnc.reference.engine import StepRandom, backward, forward, shard_count
 from cnnc.reference.initializers import initialize
 from cnnc.reference.parallel import processes
 from cnnc.reference.parallel.processes import WorkerPool, worker_pool_for
-from tests.reference.test_layers import graph
+from tests.reference.networks import graph
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "ftruncate"), reason="workers inherit files, which this system lacks")
 
@@ -30,9 +30,9 @@ def three_threads(monkeypatch: pytest.MonkeyPatch, small_shards: None) -> None:
     monkeypatch.setenv("CNNC_THREADS", "3")
 
 
-def feeds_of(made: Graph, count: int) -> dict[str, Array]:
+def feeds_of(net: Graph, count: int) -> dict[str, Array]:
     random = np.random.default_rng(count)
-    node = made.inputs[0]
+    node = net.inputs[0]
     if node.type.dtype == "int64":
         return {node.name: random.integers(0, 50, (count, *node.type.shape))}
     return {node.name: random.integers(0, 256, (count, *node.type.shape), np.uint8)}
@@ -40,21 +40,21 @@ def feeds_of(made: Graph, count: int) -> dict[str, Array]:
 
 @pytest.mark.parametrize("text", [NORMED, WORDS], ids=["normed", "words"])
 def test_workers_give_the_bits_of_threads(text: str) -> None:
-    made = graph(text)
-    wanted = made.outputs
-    weights = initialize(made, 0)
-    with WorkerPool(made, weights, wanted, 10) as workers:
+    net = graph(text)
+    wanted = net.outputs
+    weights = initialize(net, 0)
+    with WorkerPool(net, weights, wanted, 10) as workers:
         shared = workers.adopt(weights)
         for count in (10, 10, 7, 1):  # the last batch of an epoch is smaller
-            feeds = feeds_of(made, count)
-            expected = forward(made, weights, feeds, outputs=wanted, training=True, random=NUMBERS)
+            feeds = feeds_of(net, count)
+            expected = forward(net, weights, feeds, outputs=wanted, training=True, random=NUMBERS)
             trace = workers.forward(shared, feeds, NUMBERS)
             assert trace.values[wanted[0]].tobytes() == expected.values[wanted[0]].tobytes()
             assert {k: v.tobytes() for k, v in trace.buffers.items()} == {
                 k: v.tobytes() for k, v in expected.buffers.items()
             }
             seeds = {name: np.cos(value) for name, value in trace.values.items()}
-            gradients, _ = backward(made, weights, expected, seeds)
+            gradients, _ = backward(net, weights, expected, seeds)
             found = workers.backward(shared, trace, seeds)
             assert found.keys() == gradients.keys()
             for name, gradient in gradients.items():
@@ -64,44 +64,44 @@ def test_workers_give_the_bits_of_threads(text: str) -> None:
 
 
 def test_what_a_worker_finds_wrong_is_raised() -> None:
-    made = graph(WORDS)
-    weights = initialize(made, 0)
-    feeds = feeds_of(made, 30)
+    net = graph(WORDS)
+    weights = initialize(net, 0)
+    feeds = feeds_of(net, 30)
     feeds["input1"][-1, 0] = 99
-    with WorkerPool(made, weights, made.outputs, 30) as workers, pytest.raises(CnncError, match="not 99") as error:
+    with WorkerPool(net, weights, net.outputs, 30) as workers, pytest.raises(CnncError, match="not 99") as error:
         workers.forward(workers.adopt(weights), feeds)
     assert error.value.diagnostics[0].code == "E602"
 
 
 def test_a_killed_worker_is_told() -> None:
-    made = graph(NORMED)
-    weights = initialize(made, 0)
-    with WorkerPool(made, weights, made.outputs, 30) as workers:
-        workers.forward(workers.adopt(weights), feeds_of(made, 30), NUMBERS)
+    net = graph(NORMED)
+    weights = initialize(net, 0)
+    with WorkerPool(net, weights, net.outputs, 30) as workers:
+        workers.forward(workers.adopt(weights), feeds_of(net, 30), NUMBERS)
         os.kill(workers._processes[0].pid, signal.SIGKILL)
         workers._processes[0].wait()
         with pytest.raises(CnncError) as error:
-            workers.forward(workers.adopt(weights), feeds_of(made, 30), NUMBERS)
+            workers.forward(workers.adopt(weights), feeds_of(net, 30), NUMBERS)
     assert error.value.diagnostics[0].code == "E704"
 
 
 def test_leaving_the_pool_ends_the_workers() -> None:
-    made = graph(NORMED)
-    weights = initialize(made, 0)
-    with WorkerPool(made, weights, made.outputs, 30) as workers:
-        workers.forward(workers.adopt(weights), feeds_of(made, 30), NUMBERS)
+    net = graph(NORMED)
+    weights = initialize(net, 0)
+    with WorkerPool(net, weights, net.outputs, 30) as workers:
+        workers.forward(workers.adopt(weights), feeds_of(net, 30), NUMBERS)
         pids = [process.pid for process in workers._processes]
         assert len(workers.memory()) == len(pids) == 2
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 def test_a_short_run_starts_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = graph(NORMED)
-    weights = initialize(made, 0)
-    assert worker_pool_for(made, weights, made.outputs, 10, 100) is None
+    net = graph(NORMED)
+    weights = initialize(net, 0)
+    assert worker_pool_for(net, weights, net.outputs, 10, 100) is None
     monkeypatch.setattr(processes, "MIN_RUN_MACS", 0)
     monkeypatch.setenv("CNNC_THREADS", "1")
-    assert worker_pool_for(made, weights, made.outputs, 10, 100) is None
+    assert worker_pool_for(net, weights, net.outputs, 10, 100) is None
 
 
 def test_a_batch_is_split_where_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:

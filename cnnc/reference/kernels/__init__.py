@@ -1,1 +1,1 @@
-"""What the layers are computed with: im2col, Winograd, matrix products, per-channel arithmetic."""
+"""The arithmetic that layers are made of: im2col, Winograd, depthwise, blocked matrix products, per-channel arithmetic."""

@@ -1,8 +1,11 @@
-"""Depthwise cross-correlation: every channel by itself.
+"""Depthwise cross-correlation: each channel by itself, or m outputs per channel.
 
-np.einsum multiplies and adds in one go, along the longest run of memory: at stride 1 what a tap of a row of windows
-sees, OW·C numbers, which meet the tap's C weights repeated OW times; else a tap's C numbers. A few images at a time,
-so that they stay in the cache.
+np.einsum multiplies and adds in one pass, along the longest contiguous run of memory. At stride 1 that is what one tap
+reads for a row of windows: OW·C numbers, multiplied by the tap's C weights repeated OW times. At other strides it is
+a tap's C numbers. A few images are taken at a time, so that they stay in the cache.
+
+An input (N, 32, 32, 64) with a 3x3 kernel at stride 1 and padding 1: windows as a view (n, 32, 3, 3, 32·64), kernel
+(3, 3, 32·64), output (n, 32, 32·64), which is (n, 32, 32, 64).
 """
 
 from __future__ import annotations
@@ -13,62 +16,65 @@ import numpy as np
 
 from cnnc.core.arrays import Array
 from cnnc.ops.window import Geometry
-from cnnc.reference.kernels.channelwise import few
-from cnnc.reference.kernels.matmul import aligned
-from cnnc.reference.kernels.windows import interior, view, windows_of
+from cnnc.reference.kernels.channelwise import sample_blocks
+from cnnc.reference.kernels.matmul import empty_aligned
+from cnnc.reference.kernels.windows import interior, strided_view, windows_of
 
-_SPATIAL, _TAPS = "hwd", "abe"  # the letters of axes: n images, c channels
+_SPATIAL, _TAPS = "hwd", "abe"  # einsum's letters for the axes; n and c are images and channels
 
 
-def _each(x: Array, channels: int) -> Array:
-    """The input with each channel as often as there are results of it."""
+def _repeat_channels(x: Array, channels: int) -> Array:
+    """The input with each channel repeated once per output that reads it."""
     return x if x.shape[-1] == channels else np.repeat(x, channels // x.shape[-1], -1)
 
 
 def depthwise(x: Array, weight: Array, g: Geometry) -> Array:
-    """(N, OH, OW, m·C) of an input (N, H, W, C) and a weight (m·C, 1, kh, kw): m results of each channel."""
+    """(N, OH, OW, m·C) for an input (N, H, W, C) and a weight (m·C, 1, kh, kw): m outputs per channel."""
     channels, rank = len(weight), len(g.k)
-    out = aligned((x.shape[0], *g.out, channels), x.dtype)
-    places, taps = _SPATIAL[:rank], _TAPS[:rank]
+    out = empty_aligned((x.shape[0], *g.out, channels), x.dtype)
+    positions, taps = _SPATIAL[:rank], _TAPS[:rank]
     kernel = np.ascontiguousarray(np.moveaxis(weight[:, 0], 0, -1))  # (kh, kw, C)
-    rows = g.s[-1] == 1
-    if rows:
-        places, kernel = places[:-1], np.tile(kernel, g.out[-1])  # (kh, kw, OW·C)
-    into = out.reshape(len(out), *g.out[: len(places)], -1)
-    for at, padded in _padded(_each(x, channels), g, out[:1].size):
+    whole_rows = g.s[-1] == 1
+    if whole_rows:
+        positions, kernel = positions[:-1], np.tile(kernel, g.out[-1])  # (kh, kw, OW·C)
+    out_rows = out.reshape(len(out), *g.out[: len(positions)], -1)
+    for block, padded in _padded_blocks(_repeat_channels(x, channels), g, out[:1].size):
         windows = windows_of(padded, g)
-        np.einsum(
-            f"n{places}{taps}c,{taps}c->n{places}c", _merged(windows, rank) if rows else windows, kernel, out=into[at]
-        )
+        operand = _merge_last_axis(windows, rank) if whole_rows else windows
+        np.einsum(f"n{positions}{taps}c,{taps}c->n{positions}c", operand, kernel, out=out_rows[block])
     return out
 
 
-def _padded(x: Array, g: Geometry, size: int) -> Iterator[tuple[slice, Array]]:
-    """A few images at a time, of which each makes so many numbers, with their padding; the next ones lie in its place."""
-    room: Array | None = None
-    for at in few(len(x), size):
-        seen = x[at]
+def _padded_blocks(x: Array, g: Geometry, output_size: int) -> Iterator[tuple[slice, Array]]:
+    """A few images at a time, padded; each has `output_size` outputs. The next ones overwrite the buffer."""
+    buffer: Array | None = None
+    for block in sample_blocks(len(x), output_size):
+        images = x[block]
         if g.padded:
-            if room is None:
-                room = np.zeros((len(seen), *g.padded_sizes(x.shape[1:-1]), x.shape[-1]), x.dtype)
-            room[: len(seen)][interior(x.shape[1:-1], g.pads)] = seen
-            seen = room[: len(seen)]
-        yield at, seen
+            if buffer is None:
+                buffer = np.zeros((len(images), *g.padded_sizes(x.shape[1:-1]), x.shape[-1]), x.dtype)
+            buffer[: len(images)][interior(x.shape[1:-1], g.pads)] = images
+            images = buffer[: len(images)]
+        yield block, images
 
 
-def _merged(windows: Array, rank: int) -> Array:
-    """(n, OH, OW, kh, kw, C) of stride 1 as (n, OH, kh, kw, OW·C)."""
+def _merge_last_axis(windows: Array, rank: int) -> Array:
+    """(n, OH, OW, kh, kw, C) of stride 1 as a view (n, OH, kh, kw, OW·C)."""
     *outer, width = windows.shape[: 1 + rank]
     steps = windows.strides
     shape = (*outer, *windows.shape[1 + rank : -1], width * windows.shape[-1])
-    return view(windows, shape, (*steps[:rank], *steps[1 + rank : -1], steps[-1]))
+    return strided_view(windows, shape, (*steps[:rank], *steps[1 + rank : -1], steps[-1]))
 
 
-def depthwise_kernel(x: Array, gradient: Array, g: Geometry) -> Array:
-    """The gradient (m·C, 1, kh, kw) of `depthwise`'s weight. Pieces are added up in double precision."""
+def depthwise_weight_gradient(x: Array, gradient: Array, g: Geometry) -> Array:
+    """The gradient (m·C, 1, kh, kw) of `depthwise`'s weight, given that of its output (N, OH, OW, m·C).
+
+    The blocks of images are added up in double precision.
+    """
     channels, rank = gradient.shape[-1], len(g.k)
-    places, taps = _SPATIAL[:rank], _TAPS[:rank]
+    positions, taps = _SPATIAL[:rank], _TAPS[:rank]
     total = np.zeros((*g.k, channels), np.float64)
-    for at, padded in _padded(_each(x, channels), g, gradient[:1].size):
-        total += np.einsum(f"n{places}{taps}c,n{places}c->{taps}c", windows_of(padded, g), gradient[at])
+    for block, padded in _padded_blocks(_repeat_channels(x, channels), g, gradient[:1].size):
+        windows = windows_of(padded, g)
+        total += np.einsum(f"n{positions}{taps}c,n{positions}c->{taps}c", windows, gradient[block])
     return np.moveaxis(total, -1, 0)[:, None].astype(gradient.dtype)

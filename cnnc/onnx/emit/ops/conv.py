@@ -14,7 +14,7 @@ from cnnc.onnx.emit.emitter import Emitter, emission_of
 from cnnc.onnx.emit.padding import AxisPads, WindowArguments, no_pads, onnx_pads, pad_tensor, runtime_padding
 from cnnc.ops import window
 from cnnc.ops.conv import Conv, ConvTranspose
-from cnnc.reference.conv import turned
+from cnnc.reference.conv import rotate_180
 
 
 @emission_of(Conv)
@@ -53,7 +53,7 @@ def _flipped(e: Emitter, node: Node) -> str:
     name = f"{node.parameter_owner}.weight"
     sharing = [n.op for n in e.graph.nodes if n.parameter_owner == node.parameter_owner]
     stored = name if all(isinstance(op, Conv) and op.flip for op in sharing) else f"{name}.turned"
-    return stored if stored in e.initializers else e.constant(stored, np.ascontiguousarray(turned(e.weights[name])))
+    return stored if stored in e.initializers else e.constant(stored, np.ascontiguousarray(rotate_180(e.weights[name])))
 
 
 @emission_of(ConvTranspose)

@@ -16,36 +16,14 @@ import numpy as np
 import pytest
 
 from cnnc.core.arguments import Word
-from cnnc.core.arrays import Array, Weights
-from cnnc.graph.graph import Graph
-from cnnc.network import check
+from cnnc.core.arrays import Array
 from cnnc.ops.pool import Pool
 from cnnc.reference.engine import backward, forward
 from cnnc.reference.layout import to_channels_first
 from tests.op_cases import random_weights
 from tests.reference import plain
+from tests.reference.networks import graph, input_gradient, out
 from tests.reference.test_plain_loops import run, sees_data, settings, sides
-
-
-def graph(text: str) -> Graph:
-    return check(text).require_graph()
-
-
-def out(text: str, x: Array, weights: Weights | None = None) -> Array:
-    made = graph(text)
-    return to_channels_first(forward(made, weights or {}, {"input1": x}).values[made.outputs[0]])
-
-
-def input_gradient(text: str, x: Array, seed: Array, weights: Weights | None = None) -> Array:
-    """The gradient of the input, for one of the output, both channels first."""
-    made = graph(text)
-    weights = weights or {}
-    trace = forward(made, weights, {"input1": x}, training=True, keep_all=True)
-    name = made.outputs[0]
-    value = trace.values[name]
-    seeds = {name: np.moveaxis(seed, 1, -1) if value.ndim > 2 else seed}
-    return backward(made, weights, trace, seeds, want_inputs=True)[1]["input1"]
-
 
 # --- activations: a number in, a number out --------------------------------------------------------------------
 
@@ -141,7 +119,7 @@ def test_the_selu_of_normal_numbers_is_normal_again() -> None:
 def test_prelu_has_a_slope_for_each_channel() -> None:
     x = np.array([[[-1.0, 2.0], [-3.0, -4.0]]])
     weights = {"prelu1.slope": np.array([0.5, -2.0])}
-    assert out("input 2x2; prelu", x, weights).tolist() == [[[-0.5, 2], [6, 8]]]
+    assert out("input 2x2; prelu", x, weights=weights).tolist() == [[[-0.5, 2], [6, 8]]]
 
 
 def test_log_softmax_looks_along_the_channels_and_bears_any_size() -> None:
@@ -155,9 +133,9 @@ def test_log_softmax_looks_along_the_channels_and_bears_any_size() -> None:
 
 
 def paths(p: float, seed: int = 0) -> Array:
-    made = graph(f"input 2x3x4; drop_path {p}")
+    net = graph(f"input 2x3x4; drop_path {p}")
     x = np.ones((4000, 2, 3, 4), np.float32)
-    trace = forward(made, {}, {"input1": x}, training=True, random=lambda name: np.random.default_rng(seed))
+    trace = forward(net, {}, {"input1": x}, training=True, random=lambda name: np.random.default_rng(seed))
     return trace.values["drop_path1"]
 
 
@@ -182,13 +160,13 @@ def test_drop_path_and_identity_do_nothing_in_use() -> None:
 
 
 def test_a_dropped_sample_learns_nothing() -> None:
-    made = graph("input 3; fc 2; drop_path 0.5")
-    weights = random_weights(made, 0, np.float64)
+    net = graph("input 3; fc 2; drop_path 0.5")
+    weights = random_weights(net, 0, np.float64)
     x = np.random.default_rng(1).normal(size=(8, 3))
-    trace = forward(made, weights, {"input1": x}, training=True, random=lambda n: np.random.default_rng(3))
+    trace = forward(net, weights, {"input1": x}, training=True, random=lambda n: np.random.default_rng(3))
     kept = trace.values["drop_path1"].any(1)
     assert 0 < kept.sum() < 8
-    gradients, inputs = backward(made, weights, trace, {"drop_path1": np.ones((8, 2))}, want_inputs=True)
+    gradients, inputs = backward(net, weights, trace, {"drop_path1": np.ones((8, 2))}, want_inputs=True)
     assert (inputs["input1"].any(1) == kept).all()
     np.testing.assert_allclose(gradients["fc1.bias"], [2 * kept.sum()] * 2)
 
@@ -211,8 +189,8 @@ def normalized(values: Sequence[float], eps: float) -> list[float]:
 def test_norms_over_one_sample_are_their_formula(shape: tuple[int, ...], text: str, groups: int) -> None:
     if groups == 6 and len(shape) == 1:
         pytest.skip("instance_norm needs spatial axes")
-    made = graph(f"input {'x'.join(map(str, shape))}; n: {text}")
-    weights = random_weights(made, 0, np.float64)
+    net = graph(f"input {'x'.join(map(str, shape))}; n: {text}")
+    weights = random_weights(net, 0, np.float64)
     x = np.random.default_rng(0).normal(5, 3, (2, *shape))
     expected = np.empty_like(x)
     share = 6 // groups
@@ -222,15 +200,15 @@ def test_norms_over_one_sample_are_their_formula(shape: tuple[int, ...], text: s
     ones = (1,) * (len(shape) - 1)
     expected = expected * weights["n.scale"].reshape(-1, *ones) + weights["n.shift"].reshape(-1, *ones)
     for training in (False, True):  # the same in training
-        found = to_channels_first(forward(made, weights, {"input1": x}, training=training).values["n"])
+        found = to_channels_first(forward(net, weights, {"input1": x}, training=training).values["n"])
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_the_variance_of_far_away_values_is_not_lost_in_one_sample() -> None:
     x = (np.random.default_rng(0).normal(size=(2, 4, 16, 16)) + 10_000).astype(np.float32)
-    made = graph("input 4x16x16; n: group_norm groups=2")
+    net = graph("input 4x16x16; n: group_norm groups=2")
     weights = {"n.scale": np.ones(4, np.float32), "n.shift": np.zeros(4, np.float32)}
-    y = to_channels_first(forward(made, weights, {"input1": x}).values["n"])
+    y = to_channels_first(forward(net, weights, {"input1": x}).values["n"])
     groups = y.reshape(2, 2, -1).astype(np.float64)
     np.testing.assert_allclose(groups.mean(-1), 0, atol=1e-2)
     np.testing.assert_allclose(groups.var(-1), 1, rtol=1e-2)
@@ -252,44 +230,54 @@ def test_lrn_is_its_formula(size: int, channels: int) -> None:
 
 def test_affine_is_a_scale_and_a_shift() -> None:
     weights = {"affine1.scale": np.array([2.0, -1.0]), "affine1.shift": np.array([10.0, 0.5])}
-    assert out("input 2x2; affine", np.array([[[1.0, 2], [3, 4]]]), weights).tolist() == [[[12, 14], [-2.5, -3.5]]]
+    assert out("input 2x2; affine", np.array([[[1.0, 2], [3, 4]]]), weights=weights).tolist() == [
+        [[12, 14], [-2.5, -3.5]]
+    ]
 
 
 # --- pools -----------------------------------------------------------------------------------------------------
 
 
 def weighed(
-    x: Array, at: Any, sizes: tuple[int, ...], sigma: float | None, count_pad: bool
+    x: Array, setting: Any, sizes: tuple[int, ...], sigma: float | None, count_pad: bool
 ) -> Array:  # the language's words: the weights of all axes multiplied, their sum over what is seen brought to 1
     y = np.zeros((*x.shape[:2], *sizes))
     for n, c, where in product(range(x.shape[0]), range(x.shape[1]), product(*map(range, sizes))):
         total, weight = 0.0, 0.0
-        for tap, place in plain.places(where, at.k, at.s, at.d, at.p):
+        for tap, place in plain.places(where, setting.k, setting.s, setting.d, setting.p):
             w = 1.0
-            for t, k in zip(tap, at.k, strict=True):
+            for t, k in zip(tap, setting.k, strict=True):
                 w *= math.exp(-((t - (k - 1) / 2) ** 2) / (2 * (sigma or k / 4) ** 2))
-            if plain.inside(place, at.m):
+            if plain.inside(place, setting.m):
                 total += w * x[(n, c, *place)]
-            if plain.inside(place, at.m, at.p if count_pad else None):
+            if plain.inside(place, setting.m, setting.p if count_pad else None):
                 weight += w
         y[(n, c, *where)] = total / weight
     return y
 
 
-def norms(x: Array, at: Any, sizes: tuple[int, ...], order: int) -> Array:
+def norms(x: Array, setting: Any, sizes: tuple[int, ...], order: int) -> Array:
     y = np.zeros((*x.shape[:2], *sizes))
     for n, c, where in product(range(x.shape[0]), range(x.shape[1]), product(*map(range, sizes))):
-        places = [place for _, place in plain.places(where, at.k, at.s, at.d, at.p) if plain.inside(place, at.m)]
+        places = [
+            place
+            for _, place in plain.places(where, setting.k, setting.s, setting.d, setting.p)
+            if plain.inside(place, setting.m)
+        ]
         y[(n, c, *where)] = math.fsum(abs(x[(n, c, *place)]) ** order for place in places) ** (1 / order)
     return y
 
 
 def fitting(rank: int, ceil: bool) -> Iterator[tuple[Any, tuple[int, ...]]]:
-    for at in settings(rank):
-        reach = [d * (k - 1) + 1 for k, d in zip(at.k, at.d, strict=True)]
-        sizes = plain.ceil_sizes(at.m, at.k, at.s, at.d, at.p) if ceil else plain.conv_sizes(*at[:3], at.d, at.p)
-        if all(max(both) < e for both, e in zip(at.p, reach, strict=True)) and sees_data(at, sizes):
-            yield at, sizes
+    for setting in settings(rank):
+        reach = [d * (k - 1) + 1 for k, d in zip(setting.k, setting.d, strict=True)]
+        sizes = (
+            plain.ceil_sizes(setting.m, setting.k, setting.s, setting.d, setting.p)
+            if ceil
+            else plain.conv_sizes(*setting[:3], setting.d, setting.p)
+        )
+        if all(max(both) < e for both, e in zip(setting.p, reach, strict=True)) and sees_data(setting, sizes):
+            yield setting, sizes
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -298,14 +286,14 @@ def fitting(rank: int, ceil: bool) -> Iterator[tuple[Any, tuple[int, ...]]]:
 def test_weighted_pool_is_its_formula(rank: int, ceil: bool, sigma: float | None, count_pad: bool) -> None:
     random = np.random.default_rng(rank)
     tried = 0
-    for at, sizes in fitting(rank, ceil):
-        x = random.normal(size=(1, 2, *at.m))
+    for setting, sizes in fitting(rank, ceil):
+        x = random.normal(size=(1, 2, *setting.m))
         op = Pool.make(
-            rank, kind=Word("weighted"), k=at.k, s=at.s, p=sides(at.p), d=at.d, ceil=ceil,
+            rank, kind=Word("weighted"), k=setting.k, s=setting.s, p=sides(setting.p), d=setting.d, ceil=ceil,
             **({} if sigma is None else {"sigma": sigma}), **({"count_pad": True} if count_pad else {}),
         )  # fmt: skip
-        expected = weighed(x, at, sizes, sigma, count_pad)
-        np.testing.assert_allclose(run(op, x, {}), expected, rtol=1e-11, atol=1e-14, err_msg=f"{op} on {at.m}")
+        expected = weighed(x, setting, sizes, sigma, count_pad)
+        np.testing.assert_allclose(run(op, x, {}), expected, rtol=1e-11, atol=1e-14, err_msg=f"{op} on {setting.m}")
         tried += 1
     assert tried >= 20
 
@@ -316,11 +304,13 @@ def test_weighted_pool_is_its_formula(rank: int, ceil: bool, sigma: float | None
 def test_lp_pool_is_its_formula(rank: int, ceil: bool, order: int) -> None:
     random = np.random.default_rng(rank)
     tried = 0
-    for at, sizes in fitting(rank, ceil):
-        x = random.normal(size=(1, 2, *at.m))
-        op = Pool.make(rank, kind=Word("lp"), norm=order, k=at.k, s=at.s, p=sides(at.p), d=at.d, ceil=ceil)
-        expected = norms(x, at, sizes, order)
-        np.testing.assert_allclose(run(op, x, {}), expected, rtol=1e-11, err_msg=f"{op} on {at.m}")
+    for setting, sizes in fitting(rank, ceil):
+        x = random.normal(size=(1, 2, *setting.m))
+        op = Pool.make(
+            rank, kind=Word("lp"), norm=order, k=setting.k, s=setting.s, p=sides(setting.p), d=setting.d, ceil=ceil
+        )
+        expected = norms(x, setting, sizes, order)
+        np.testing.assert_allclose(run(op, x, {}), expected, rtol=1e-11, err_msg=f"{op} on {setting.m}")
         tried += 1
     assert tried >= 20
 
@@ -386,20 +376,20 @@ def test_a_mean_of_many_is_exact() -> None:
     ],
 )
 def test_unpool_puts_values_where_the_maxima_were(shape: tuple[int, ...], pool: str) -> None:
-    made = graph(f"input 2x{'x'.join(map(str, shape))}; q: pool max {pool}; scale 3; u: unpool q")
-    op = made.by_name["q"].op
+    net = graph(f"input 2x{'x'.join(map(str, shape))}; q: pool max {pool}; scale 3; u: unpool q")
+    op = net.by_name["q"].op
     assert isinstance(op, Pool)
     random = np.random.default_rng(0)
     x = random.integers(-3, 4, (2, 2, *shape)).astype(np.float64)  # with equals
-    pads = op.rules(made.by_name["input1"].type)
+    pads = op.rules(net.by_name["input1"].type)
     begins = [(r.begin, r.end) for r in pads]
     expected = np.zeros_like(x)
-    sizes = made.by_name["q"].type.spatial
+    sizes = net.by_name["q"].type.spatial
     for n, c, where in product(range(2), range(2), product(*map(range, sizes))):
         places = [p for _, p in plain.places(where, op.k, op.stride, op.d, begins) if plain.inside(p, shape)]
         best = max(places, key=lambda p: x[(n, c, *p)])  # the first of equals
         expected[(n, c, *best)] += 3 * x[(n, c, *best)]
-    trace = forward(made, {}, {"input1": x})
+    trace = forward(net, {}, {"input1": x})
     np.testing.assert_array_equal(to_channels_first(trace.values["u"]), expected)
 
 
@@ -411,16 +401,16 @@ def test_upsample_is_its_formula(shape: tuple[int, ...], n: int) -> None:
     larger = tuple(m * n for m in shape)
     nearest: Array = np.empty((1, 2, *larger))
     linear: Array = np.zeros((1, 2, *larger))
-    for c, at in product(range(2), product(*map(range, larger))):
-        nearest[(0, c, *at)] = x[(0, c, *(i // n for i in at))]
+    for c, position in product(range(2), product(*map(range, larger))):
+        nearest[(0, c, *position)] = x[(0, c, *(i // n for i in position))]
         around = []
-        for i, m in zip(at, shape, strict=True):
+        for i, m in zip(position, shape, strict=True):
             place = (i + 0.5) / n - 0.5
             low = math.floor(place)
             share = place - low
             around.append([(min(max(low, 0), m - 1), 1 - share), (min(max(low + 1, 0), m - 1), share)])
         for corner in product(*around):
-            linear[(0, c, *at)] += math.prod(w for _, w in corner) * x[(0, c, *(i for i, _ in corner))]
+            linear[(0, c, *position)] += math.prod(w for _, w in corner) * x[(0, c, *(i for i, _ in corner))]
     text = f"input 2x{'x'.join(map(str, shape))}; upsample {n}"
     np.testing.assert_array_equal(out(text, x), nearest)
     np.testing.assert_allclose(out(f"{text} mode=bilinear", x), linear, rtol=1e-12, atol=1e-12)
