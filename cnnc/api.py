@@ -132,7 +132,9 @@ def trained_network(session: Session) -> Network:
             "E611", f"{session.name} does not carry the text of its network", help="say which data: `--on mnist`"
         )
     trained_at = whole_numbers(facts.trained.get("sizes"))
-    network = check(facts.source, facts.file, facts.settings, facts.at, kept=facts.includes, usual=trained_at)
+    network = check(
+        facts.source, facts.file, facts.settings, facts.at, includes=facts.includes, preferred_sizes=trained_at
+    )
     missing = [name for name in session.inputs if name not in network.require_graph().by_name]
     if missing:
         raise CnncError.of("E611", f"{session.name} takes {missing[0]}, which the text that it carries has not")

@@ -30,11 +30,11 @@ def ops(
 
 def _instead(name: str) -> str:
     """What to ask for, where a name is no layer's."""
-    from cnnc.language.resolve import STATEMENTS
+    from cnnc.language.resolve import LANGUAGE_STATEMENTS
     from cnnc.language.synonyms import known_elsewhere, of_the_train_section
     from cnnc.ops import OPS
 
-    if name in STATEMENTS or of_the_train_section(name):
+    if name in LANGUAGE_STATEMENTS or of_the_train_section(name):
         return f"`{name}` is a statement: docs/language.md has it; `cnnc ops` lists the layers"
     near = known_elsewhere(name).partition(" ")[0] or nearest(name, OPS)
     return f"did you mean `{near}`?" if near in OPS else "`cnnc ops` lists the layers"

@@ -181,7 +181,7 @@ def test_settings_override_top_level_lets_only() -> None:
     assert str(graph(text, "m=5").nodes[-1].type) == "5x8x8"
     assert str(graph(text, "n=2 ** 3", "m=1+1").nodes[-1].type) == "2x8x8"
     (error,) = errors(text, "k=3")
-    assert (error.code, error.help) == ("E115", "the file's are n, m")
+    assert (error.code, error.help) == ("E115", "the file has `let n`, `let m`")
 
 
 def test_a_setting_reaches_an_included_let(tmp_path: Path) -> None:

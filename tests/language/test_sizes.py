@@ -241,10 +241,10 @@ def test_without_a_size_figures_that_depend_on_it_are_not_told() -> None:
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        (41, "H=40 and H=44 are the nearest that fit (H ≥ 4, a multiple of 4)"),
-        (3, "H=4 fits (H ≥ 4, a multiple of 4)"),
-        (1, "H=4 fits (H ≥ 4, a multiple of 4)"),
-        (10_001, "H=10000 and H=10004 are the nearest that fit (H ≥ 4, a multiple of 4)"),
+        (41, "the nearest legal sizes are H=40 and H=44 (H ≥ 4, a multiple of 4)"),
+        (3, "the nearest legal size is H=4 (H ≥ 4, a multiple of 4)"),
+        (1, "the nearest legal size is H=4 (H ≥ 4, a multiple of 4)"),
+        (10_001, "the nearest legal sizes are H=10000 and H=10004 (H ≥ 4, a multiple of 4)"),
     ],
 )
 def test_an_illegal_size_is_told_the_nearest_legal_ones(size: int, words: str) -> None:
@@ -316,7 +316,10 @@ def test_parameters_may_not_depend_on_a_size(text: str, layer: str, symbol: str)
     network = check(text)
     (error,) = network.diagnostics
     assert error.code == "E314"
-    assert error.message == f"the parameters of {layer} depend on {symbol}: one net has one set of weights"
+    assert (
+        error.message
+        == f"the parameters of {layer} depend on {symbol}, but a network has the same parameters at every size"
+    )
     assert error.span is not None
     assert error.help
 
@@ -325,7 +328,7 @@ def test_parameters_may_not_depend_on_a_size(text: str, layer: str, symbol: str)
 def test_layers_may_not_depend_on_a_size(body: str) -> None:
     (error,) = [d for d in check(f"input 1xHxH; {body}").diagnostics if d.severity == "error"]
     assert error.code == "E314"
-    assert "which layers there are depends on H" in error.message
+    assert "the layers depend on H" in error.message
 
 
 @pytest.mark.parametrize(
@@ -385,7 +388,7 @@ def test_the_graph_of_a_size() -> None:
 
 def test_the_graph_of_a_size_that_is_not_legal() -> None:
     network = check("net Deep; input 1xHxH; a: identity; pool max k=2; upsample 2; concat a")
-    with pytest.raises(CnncError, match="Deep does not fit H=7: concat needs equal sizes") as caught:
+    with pytest.raises(CnncError, match="Deep does not accept H=7: concat needs equal sizes") as caught:
         network.graph_at({"H": 7})
     assert caught.value.diagnostics[0].code == "E602"
     assert "a multiple of 2" in caught.value.diagnostics[0].help
