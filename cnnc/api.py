@@ -133,7 +133,9 @@ def trained_network(session: Session) -> Network:
     if not facts.source:
         raise CnncError.of("E611", f"{session.name} does not carry its source", help="name the data set: `--on mnist`")
     trained_at = positive_sizes(facts.trained.get("sizes"))
-    network = check(facts.source, facts.file, facts.settings, facts.at, kept=facts.includes, usual=trained_at)
+    network = check(
+        facts.source, facts.file, facts.settings, facts.at, includes=facts.includes, preferred_sizes=trained_at
+    )
     missing = [name for name in session.inputs if name not in network.require_graph().by_name]
     if missing:
         raise CnncError.of("E611", f"{session.name} has the input {missing[0]}, which its source lacks")

@@ -11,7 +11,7 @@ from cnnc.reference.parallel.threads import one_blas_thread
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    help = "write what cnnc says now into tests/language/golden, to be read as a difference"
+    help = "rewrite tests/language/golden with the diagnostics of this version; read the diff"
     parser.addoption("--refresh-golden", action="store_true", help=help)
 
 

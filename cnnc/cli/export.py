@@ -128,7 +128,7 @@ def _write_card(model: Path, path: Path) -> None:
 
     description = describe(model)
     facts = read_facts(properties(read_model(model)))
-    network = check(facts.source, facts.file, facts.settings, facts.at, kept=facts.includes)
+    network = check(facts.source, facts.file, facts.settings, facts.at, includes=facts.includes)
     outputs = [entry["name"] for entry in description["outputs"]]
     write_atomic(path, card(description, network.part(outputs).summary()).encode())
 

@@ -1,6 +1,7 @@
-"""Blocks and repeats, before they are expanded: which blocks there are, their variables, how many rounds and layers.
+"""Blocks and repeats before their bodies are lowered: definitions, variables, number of rounds, limits.
 
-In: calls of the syntax tree, and the frame they stand in. Out: scopes and numbers, or a CnncError. It lowers no body.
+In: block definitions, and block calls and repeats with the frame that they are in. Out: the blocks of the file by name,
+the scope of a call's body, the number of rounds; or a CnncError. It lowers no bodies.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from typing import Any
 from cnnc.core.arguments import Word
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
 from cnnc.language import syntax
-from cnnc.language.bind import after_a_key, no_body
-from cnnc.language.expressions import RESERVED_VALUES, Scope, Silent, evaluate, kind
+from cnnc.language.bind import positional_after_key
+from cnnc.language.expressions import RESERVED_VALUES, AlreadyReported, Scope, describe, evaluate
 from cnnc.language.include import Includes
 from cnnc.language.references import shared_call
-from cnnc.language.resolve import require_own, tensors, twice
-from cnnc.language.scope import POISON, Frame, LayerReference
+from cnnc.language.resolve import defined_twice, require_not_reserved, tensors
+from cnnc.language.scope import Frame, LayerReference, Tensor, with_c_in
 
 MAX_LAYERS = 100_000
-MAX_CALLS = 40  # block calls within each other
+MAX_CALLS = 40  # nesting of block calls
 
 
 # --- blocks of the file --------------------------------------------------------------------------------------
@@ -29,41 +30,43 @@ MAX_CALLS = 40  # block calls within each other
 def collect(
     file: syntax.File, includes: Includes, trail: tuple[Path, ...], blocks: dict[str, syntax.Block]
 ) -> list[Diagnostic]:
-    """Enters the blocks of a file and of those it includes, wherever they stand; returns what is wrong with them.
+    """Adds the blocks of a file and of the files that it includes to `blocks`; returns the errors in their definitions.
 
-    `trail` are the files that led here by their includes.
+    A block can be called above its definition, so this runs before lowering. `trail` are the paths of the files whose
+    includes led here.
     """
-    found: list[Diagnostic] = []
+    errors: list[Diagnostic] = []
     for statement in file.statements:
         try:
             if isinstance(statement, syntax.Block):
-                _enter(statement, blocks)
+                _add(statement, blocks)
             elif isinstance(statement, syntax.Call) and statement.op.text == "include":
-                path, inner, diagnostics = includes.called(statement)
-                found += diagnostics
+                path, inner, diagnostics = includes.file_of(statement)
+                errors += diagnostics
                 if path in trail:
-                    help = "take one of the includes of the circle out"
-                    raise CnncError.of("E120", "this include closes a circle", span=statement.span, help=help)
-                found += collect(inner, includes, (*trail, path), blocks)
+                    help = "remove one of the includes of the cycle"
+                    raise CnncError.of("E120", "circular include", span=statement.span, help=help)
+                errors += collect(inner, includes, (*trail, path), blocks)
         except CnncError as error:
-            found += error.diagnostics
-    return found
+            errors += error.diagnostics
+    return errors
 
 
-def _enter(block: syntax.Block, blocks: dict[str, syntax.Block]) -> None:
-    require_own(block.name)
+def _add(block: syntax.Block, blocks: dict[str, syntax.Block]) -> None:
+    """Adds a block. Raises CnncError E105 and E106 for its name and those of its parameters."""
+    require_not_reserved(block.name)
     name = block.name.text
     known = blocks.get(name)
     if known is not None and known is not block:
-        raise twice(block.name, known.name.span)
+        raise defined_twice(block.name, known.name.span)
     blocks[name] = block
     seen: dict[str, Span] = {}
     for parameter in block.parameters:
         word = parameter.name.text
         if word in seen:
-            raise twice(parameter.name, seen[word])
+            raise defined_twice(parameter.name, seen[word])
         if word in RESERVED_VALUES or "." in word:
-            help = f"say `my_{word.replace('.', '_')}`"
+            help = f"choose another name, e.g. `my_{word.replace('.', '_')}`"
             raise CnncError.of("E105", f"`{word}` cannot be a parameter", span=parameter.name.span, help=help)
         seen[word] = parameter.name.span
 
@@ -71,59 +74,73 @@ def _enter(block: syntax.Block, blocks: dict[str, syntax.Block]) -> None:
 # --- variables of a call -------------------------------------------------------------------------------------
 
 
-def variables(call: syntax.Call, block: syntax.Block, frame: Frame, root: Scope) -> tuple[Scope, str]:
-    """The variables of a block call, and the prefix of the call that it shares its parameters with. Raises CnncError."""
+def variables(
+    call: syntax.Call, block: syntax.Block, frame: Frame, current: Tensor | None, root: Scope
+) -> tuple[Scope, str]:
+    """The variables of a block call, and the name prefix of the call whose parameters it uses ("" for its own).
+
+    Defaults see the parameters before them, the `let`s at the top level (`root`), and `c_in`. Raises CnncError E201 to
+    E206, what `evaluate` raises, and AlreadyReported.
+    """
     parameters = {p.name.text: p for p in block.parameters}
-    given, share = _given(call, block, list(parameters), frame)
+    given, share = _arguments(call, block, list(parameters), frame)
     scope = Scope(root)
     for name, parameter in parameters.items():
         if name in given:
-            value = _value(given[name].value, frame)
+            value = _value(given[name].value, frame, current)
         elif parameter.default is not None:
-            value = evaluate(parameter.default, scope)
+            value = evaluate(parameter.default, with_c_in(scope, current))
         else:
             written = " ".join([block.name.text, *(" ".join(a.span.text.split()) for a in call.arguments)])
             help = f"write `{written} {name}=1`, or another value"
-            raise CnncError.of("E202", f"{block.name.text} needs `{name}`", span=call.span, help=help)
+            raise CnncError.of("E202", f"{block.name.text} needs the parameter `{name}`", span=call.span, help=help)
         scope.define(name, value, parameter.span)
     return scope, share
 
 
-def _given(
+def _arguments(
     call: syntax.Call, block: syntax.Block, order: list[str], frame: Frame
 ) -> tuple[dict[str, syntax.Argument], str]:
-    """The argument of each parameter that is given one, by its place in `order` or by key; and what `share=` means."""
+    """The arguments of a block call by parameter; and the name prefix of the call that `share=` names ("" without it).
+
+    `order` are the parameters in order, for positional arguments.
+    """
     given: dict[str, syntax.Argument] = {}
     share = ""
     for position, argument in enumerate(call.arguments):
         key = argument.key
         if key is None:
             if any(a.key is not None for a in call.arguments[:position]):
-                raise CnncError(after_a_key(call, argument))
+                raise CnncError(positional_after_key(call, argument))
             if position >= len(order):
-                takes = f"takes {len(order) or 'no'} value{'s' if len(order) != 1 else ''}"
                 notes = (Note(block.span, "defined here"),)
-                message = f"{block.name.text} {takes}"
-                raise CnncError(Diagnostic("E204", message, argument.span, notes=notes, help="leave it out"))
+                message = f"{block.name.text} takes {len(order) or 'no'} argument{'s' if len(order) != 1 else ''}"
+                raise CnncError(Diagnostic("E204", message, argument.span, notes=notes, help="remove it"))
             given[order[position]] = argument
         elif key.text == "share" and "share" not in order:
             share = shared_call(argument, frame)
         elif key.text not in order:
             near = nearest(key.text, order)
-            help = f"did you mean `{near}`?" if near else f"it has {', '.join(order) or 'none'}"
+            help = (
+                f"did you mean `{near}`?"
+                if near
+                else f"its parameters are {', '.join(order)}"
+                if order
+                else "it has none"
+            )
             raise CnncError.of("E201", f"{block.name.text} has no parameter `{key.text}`", span=key.span, help=help)
         elif key.text in given:
             notes = (Note(given[key.text].span, "first given here"),)
-            message = f"{block.name.text} is given {key.text} twice"
-            raise CnncError(Diagnostic("E205", message, argument.span, notes=notes, help="keep one of the two"))
+            message = f"{block.name.text} is given `{key.text}` twice"
+            raise CnncError(Diagnostic("E205", message, argument.span, notes=notes, help="remove one of them"))
         else:
             given[key.text] = argument
     return given, share
 
 
-def _value(expression: syntax.Expression, frame: Frame) -> Any:
-    """The value of a block's argument: a variable, a layer, or a word."""
-    value = evaluate(expression, frame.with_c_in())
+def _value(expression: syntax.Expression, frame: Frame, current: Tensor | None) -> Any:
+    """The value of a block call's argument: that of an expression, a layer, or a word."""
+    value = evaluate(expression, with_c_in(frame.scope, current))
     if not isinstance(expression, syntax.Word) or not isinstance(value, Word):
         return value
     if expression.name == "in" or frame.find(expression.name) is not None:
@@ -134,85 +151,109 @@ def _value(expression: syntax.Expression, frame: Frame) -> Any:
 # --- rounds and layers ---------------------------------------------------------------------------------------
 
 
+def recursion(call: syntax.Call, block: syntax.Block, frame: Frame) -> Diagnostic | None:
+    """E119 at a block call inside a call of the same block; None elsewhere."""
+    description = f"block {block.name.text}"
+    if all(note.text != description for note in frame.space.calls):
+        return None
+    help = "blocks cannot be recursive; to apply layers several times, write `repeat N { ... }`"
+    return Diagnostic("E119", f"{description} calls itself", call.span, help=help)
+
+
 def require_bounded(
     call: syntax.Call, block: syntax.Block, frame: Frame, root: Scope, blocks: Mapping[str, syntax.Block]
 ) -> None:
-    """Raises CnncError where a call has a body (E108), closes a circle (E119) or makes too many layers (E113).
-
-    A circle leaves a poisoned tensor, so that it is told once.
-    """
+    """Raises CnncError if block calls are nested too deeply (E119) or the call expands to too many layers (E113)."""
     name = block.name.text
-    if call.bodies:
-        raise no_body(call)
-    trail = [note.text for note in frame.space.calls]
-    if f"block {name}" in trail:
-        frame.current = POISON
-        help = "blocks cannot recur; `repeat N { ... }` does a thing several times"
-        raise CnncError.of("E119", f"block {name} calls itself", span=call.span, help=help)
-    if len(trail) >= MAX_CALLS:
-        raise CnncError.of("E119", f"blocks call each other more than {MAX_CALLS} deep", span=call.span)
-    if not trail and weight(block.body, root, blocks, (name,)) > MAX_LAYERS:
-        raise CnncError.of("E113", f"block {name} makes more than {MAX_LAYERS:,} layers", span=call.span)
+    depth = len(frame.space.calls)
+    if depth >= MAX_CALLS:
+        message, help = (
+            f"block calls nested more than {MAX_CALLS} deep",
+            "write the body of this block in place of the call",
+        )
+        raise CnncError.of("E119", message, span=call.span, help=help)
+    if not depth and estimated_layers(block.body, root, blocks, (name,)) > MAX_LAYERS:
+        message, help = (
+            f"block {name} expands to more than {MAX_LAYERS:,} layers",
+            "use fewer rounds or block calls in it",
+        )
+        raise CnncError.of("E113", message, span=call.span, help=help)
 
 
-def rounds(call: syntax.Call, frame: Frame, blocks: Mapping[str, syntax.Block]) -> tuple[int, str | None]:
-    """How many rounds a `repeat` takes, and the variable that counts them, where it has one. Raises CnncError."""
-    count, counter = _head(call, frame)
+def rounds(
+    call: syntax.Call, frame: Frame, current: Tensor | None, blocks: Mapping[str, syntax.Block]
+) -> tuple[int, str | None]:
+    """The number of rounds of a `repeat`, and the name of its counter (None without one).
+
+    Raises CnncError E105, E108, E113, E202, E203, what `evaluate` raises, and AlreadyReported.
+    """
+    scope = with_c_in(frame.scope, current)
+    count, counter = _head(call, scope)
     if len(call.bodies) != 1:
-        raise CnncError.of("E108", "repeat takes one body", span=call.span, help="`repeat 3 { ... }`")
-    if count * weight(call.bodies[0], frame.scope, blocks) > MAX_LAYERS:
-        message = f"{count:,} rounds make more than {MAX_LAYERS:,} layers"
-        raise CnncError.of("E113", message, span=call.span, help="fewer rounds, or fewer layers in each")
+        raise CnncError.of("E108", "repeat takes exactly one body", span=call.span, help="write `repeat 3 { ... }`")
+    if count * estimated_layers(call.bodies[0], scope, blocks) > MAX_LAYERS:
+        message = f"{count:,} rounds expand to more than {MAX_LAYERS:,} layers"
+        raise CnncError.of("E113", message, span=call.span, help="use fewer rounds, or fewer layers in each")
     return count, counter
 
 
-def rounds_fit(diagnostic: Diagnostic, call: syntax.Call, index: int, count: int) -> Diagnostic:
-    """A diagnostic of round `index` of `count`; where a kernel did not fit any more, saying how many rounds do."""
+def with_rounds_that_fit(diagnostic: Diagnostic, call: syntax.Call, index: int, count: int) -> Diagnostic:
+    """A diagnostic of round `index` of `count` (from 0).
+
+    If the kernel no longer fits there (E302), the help says how many rounds do.
+    """
     if diagnostic.code != "E302":
         return diagnostic
-    less = "" if not isinstance(call.arguments[0].value, syntax.Number) else f": write `{_fewer(call, index)}`"
-    fit = "1 round fits" if index == 1 else f"{index} rounds fit"
-    help = f"{fit} of {count}{less}, or `p=same` here, or lose less of the image in each round"
-    return diagnostic._replace(help=help)
+    fits = f"only {index} of {count} rounds fit{'s' if index == 1 else ''}"
+    written = isinstance(call.arguments[0].value, syntax.Number)
+    edits = [
+        *([f"write `{_head_with(call, index)}`"] if written else []),
+        "pad with `p=same` here",
+        "shrink the feature map less in each round",
+    ]
+    return diagnostic._replace(help=f"{fits}: {', or '.join(edits)}")
 
 
-def _fewer(call: syntax.Call, number: int) -> str:
+def _head_with(call: syntax.Call, count: int) -> str:
     """The head of a `repeat` with another number of rounds."""
-    return " ".join([call.op.text, str(number), *(a.span.text for a in call.arguments[1:])])
+    return " ".join([call.op.text, str(count), *(a.span.text for a in call.arguments[1:])])
 
 
-def _head(call: syntax.Call, frame: Frame) -> tuple[int, str | None]:
+def _head(call: syntax.Call, scope: Scope) -> tuple[int, str | None]:
     """The number and the counter of `repeat 3 as i`."""
     values = [a.value for a in call.arguments if a.key is None]
     words = [v.name if isinstance(v, syntax.Word) else "" for v in values]
     counter = None
     if len(values) == 3 and words[1] == "as" and words[2]:
         counter = words[2]
-        require_own(syntax.Name(counter, values[2].span))
+        require_not_reserved(syntax.Name(counter, values[2].span))
     elif len(values) != 1 or len(values) != len(call.arguments):
-        help = "`repeat 3 { ... }` or `repeat 3 as i { ... }`"
-        raise CnncError.of("E202", "repeat takes a number of rounds", span=call.span, help=help)
-    number = evaluate(values[0], frame.with_c_in())
+        help = "write `repeat 3 { ... }` or `repeat 3 as i { ... }`"
+        raise CnncError.of("E202", "repeat needs the number of rounds", span=call.span, help=help)
+    number = evaluate(values[0], scope)
     if isinstance(number, bool) or not isinstance(number, int | float) or number != number // 1 or number < 0:
-        raise CnncError.of("E203", f"repeat takes a whole number of rounds, not {kind(number)}", span=values[0].span)
+        message = f"repeat takes a whole number of rounds, not {describe(number)}"
+        raise CnncError.of("E203", message, span=values[0].span)
     return int(number), counter
 
 
-def weight(body: syntax.Body, scope: Scope, blocks: Mapping[str, syntax.Block], trail: tuple[str, ...] = ()) -> int:
-    """About how many layers a body makes (at least 1): enough to refuse a number of them before making any.
+def estimated_layers(
+    body: syntax.Body, scope: Scope, blocks: Mapping[str, syntax.Block], trail: tuple[str, ...] = ()
+) -> int:
+    """Roughly how many layers a body expands to (at least 1), to refuse too many before lowering any.
 
-    `trail` are the blocks that are being called.
+    `trail` are the blocks whose calls led here.
     """
     total = 1
     for statement in body.statements:
         if not isinstance(statement, syntax.Call):
             continue
         word = statement.op.text
-        inner = sum(weight(b, scope, blocks, trail) for b in statement.bodies)
+        inner = sum(estimated_layers(b, scope, blocks, trail) for b in statement.bodies)
         if word == "repeat" and statement.arguments:
             total += int(max(0, _number(statement.arguments[0].value, scope))) * max(1, inner)
         elif word in blocks and word not in trail and len(trail) < MAX_CALLS:
-            total += weight(blocks[word].body, scope, blocks, (*trail, word))
+            total += estimated_layers(blocks[word].body, scope, blocks, (*trail, word))
         else:
             total += 1 + inner
         if total > MAX_LAYERS:
@@ -221,9 +262,9 @@ def weight(body: syntax.Body, scope: Scope, blocks: Mapping[str, syntax.Block], 
 
 
 def _number(expression: syntax.Expression, scope: Scope) -> float:
-    """The value of an expression if it is a number that can be known now, else 1."""
+    """The value of an expression if it is a number that `scope` determines, else 1."""
     try:
         value = evaluate(expression, scope)
-    except (CnncError, Silent):
+    except (CnncError, AlreadyReported):
         return 1
     return value if isinstance(value, int | float) else 1

@@ -1,8 +1,10 @@
-"""What newlines, minuses and brackets mean, before the parser sees them.
+"""Decides what newlines, minuses and brackets mean, before the parser sees them.
 
-In: the tokens of a text as the grammar's terminals cut it. Out: the tokens as the grammar's rules take them, and a diagnostic
-for each bracket that does not match. One walk, without recursion, in time proportional to the text; it builds no tree and
-knows no word.
+In: the tokens of a source, as the grammar's terminals split it. Out: the tokens as the grammar's rules take them, and an
+error for each bracket that does not match. One walk without recursion, in time proportional to the number of tokens; it
+builds no tree and treats all words alike.
+
+Example: in `clip 0 -1` the minus becomes NEG and begins an argument; in `conv n-1` it stays ADD and subtracts.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ from typing import NamedTuple
 
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Source, Span
 
-MAX_NESTING = 40  # brackets and braces within each other
-MAX_OPERATORS = 200  # in the way from a statement to its deepest value
+MAX_NESTING = 40  # of brackets and braces
+MAX_OPERATORS = 200  # on the path from a statement to its deepest operand
 UNPARSED = ("COMMENT", "BREAK")
 
 _CLOSING = {"LPAR": "RPAR", "FUNCTION": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
@@ -21,7 +23,7 @@ _ENDS_VALUE = {"NUMBER", "NAME", "EXTENT", "STRING", "RPAR", "RSQB", "RBRACE"}
 
 
 class Token(NamedTuple):
-    """A word of the text, by the name of its terminal in the grammar. Lark reads no more of it than the type."""
+    """A token; `type` is the name of its terminal in the grammar, the only field that lark reads."""
 
     type: str
     text: str
@@ -29,10 +31,10 @@ class Token(NamedTuple):
 
 
 def lay_out(source: Source, tokens: list[Token], most_errors: int) -> tuple[list[Token], list[Diagnostic]]:
-    """The tokens as the grammar takes them, and the brackets that do not match; their statements are left out.
+    """The tokens as the grammar takes them, without statements whose brackets do not match, and E006 for these brackets.
 
-    A newline that ends no statement is a BREAK; BREAKs and comments are not for the parser.
-    Raises CnncError for a text that is too deep, or has so many errors.
+    A newline that does not end a statement becomes a BREAK; the parser sees neither BREAKs nor comments. Raises CnncError
+    E007 if brackets are nested too deeply or an expression is too long, E006 once there are `most_errors` errors.
     """
     walk = _Layout(source, tokens, most_errors)
     walk.run()
@@ -40,7 +42,7 @@ def lay_out(source: Source, tokens: list[Token], most_errors: int) -> tuple[list
 
 
 def end_of_statement(tokens: list[Token], index: int) -> int:
-    """Where the statement ends that a token stands in: at a separator, a closing brace, or the end of the text."""
+    """The index at which the statement of a token ends: of a separator, a closing brace, or the end of the file."""
     depth = 0
     while index < len(tokens):
         kind = tokens[index].type
@@ -52,7 +54,7 @@ def end_of_statement(tokens: list[Token], index: int) -> int:
 
 
 class _Layout:
-    """One walk over the tokens, with the brackets that are open."""
+    """One walk over the tokens, and the brackets that are open."""
 
     def __init__(self, source: Source, tokens: list[Token], most_errors: int) -> None:
         self.source = source
@@ -60,9 +62,9 @@ class _Layout:
         self.most_errors = most_errors
         self.index = 0
         self.out: list[Token] = []
-        self.open: list[tuple[int, int]] = []  # where in `tokens` and in `out` each open bracket stands
-        self.operators = [0]  # of the value being read, in each open bracket
-        self.depth = 0  # the sum of these
+        self.open: list[tuple[int, int]] = []  # the index of each open bracket in `tokens` and in `out`
+        self.operators = [0]  # the number of operators in the current expression of each open bracket
+        self.depth = 0  # the sum of `operators`
         self.diagnostics: list[Diagnostic] = []
 
     def run(self) -> None:
@@ -109,12 +111,12 @@ class _Layout:
         self.out.append(token)
 
     def restart(self) -> None:
-        """A value begins, which is not part of the one before it."""
+        """A new expression begins."""
         self.depth -= self.operators[-1]
         self.operators[-1] = 0
 
     def sign(self, token: Token) -> None:
-        """A minus begins a value after no value, and, outside brackets, with a space on its left alone."""
+        """A minus begins an expression if no operand precedes it; outside brackets also if only its left side has a space."""
         text, span = self.source.text, token.span
         after_value = self.previous(1) in _ENDS_VALUE
         spaced = text[span.start - 1] in " \t" and text[span.end : span.end + 1] not in (" ", "\t", "\r", "\n", "")
@@ -127,15 +129,15 @@ class _Layout:
 
     def operator(self, token: Token) -> None:
         if not self.in_values and self.previous(2) in _ENDS_VALUE and token.type != "NEG":
-            self.restart()  # `a+1 b+2`: another value than the last operator's
+            self.restart()  # `a+1 b+2`: two expressions
         self.operators[-1] += 1
         self.depth += 1
         if self.depth > MAX_OPERATORS:
-            self.too_deep(token, f"more than {MAX_OPERATORS} operators in one value")
+            self.too_deep(token, f"more than {MAX_OPERATORS} operators in one expression")
         self.out.append(token)
 
     def previous(self, count: int) -> str:
-        """The type of the last token, or of the one before it, among those that are parsed."""
+        """The type of the `count`-th last token that the parser sees; "" if there is none."""
         for token in reversed(self.out):
             if token.type not in UNPARSED:
                 count -= 1
@@ -147,7 +149,7 @@ class _Layout:
 
     @property
     def in_values(self) -> bool:
-        """Whether the innermost open bracket is one of values, not of statements."""
+        """Whether the innermost open bracket is `(` or `[`, not a brace."""
         return bool(self.open) and self.tokens[self.open[-1][0]].type != "LBRACE"
 
     def opening(self, token: Token) -> None:
@@ -165,7 +167,7 @@ class _Layout:
         self.out.append(token)
 
     def join_bodies(self) -> None:
-        """The newlines between a `}` and this `{` end no statement."""
+        """Makes BREAKs of the newlines between a `}` and this `{`, which do not end the statement."""
         out = self.out
         first = len(out)
         while first and (
@@ -183,7 +185,7 @@ class _Layout:
         elif token.type == "RBRACE" and opening is not None:
             self.unclosed()
         elif token.type == "RBRACE":
-            self.report(Diagnostic("E006", "`}` closes nothing", token.span))
+            self.report(Diagnostic("E006", "unmatched `}`", token.span))
         else:
             self.mismatch(token, opening)
 
@@ -191,11 +193,11 @@ class _Layout:
         self.open.pop()
         self.depth -= self.operators.pop()
 
-    # --- errors: the statement is left out, and the walk goes on at its end
+    # --- errors: the statement is left out, and the walk continues at its end
 
     def mismatch(self, token: Token, opening: Token | None) -> None:
         if opening is None or opening.type == "LBRACE":
-            self.report(Diagnostic("E006", f"`{token.text}` closes nothing", token.span))
+            self.report(Diagnostic("E006", f"unmatched `{token.text}`", token.span))
         else:
             note = Note(opening.span, "opened here")
             message = f"`{token.text}` does not close `{opening.text}`"
@@ -203,14 +205,14 @@ class _Layout:
         self.leave_out(self.index)
 
     def unclosed(self) -> None:
-        """The outermost open bracket of the values being read is never closed."""
+        """Reports the outermost open `(` or `[` of this statement, which is never closed."""
         while len(self.open) > 1 and self.tokens[self.open[-2][0]].type != "LBRACE":
             self.close()
         self.report_unclosed()
         self.leave_out(self.open[-1][0])
 
     def unfinished(self) -> None:
-        """The text ends, and brackets are open. Braces are closed so that what they hold can be parsed."""
+        """Handles brackets that are open at the end of the file. Braces are closed so that their bodies can be parsed."""
         if self.in_values:
             self.unclosed()
             self.index += 1
@@ -233,7 +235,7 @@ class _Layout:
             raise CnncError(*self.diagnostics)
 
     def leave_out(self, index: int) -> None:
-        """Leaves out the statement in which `tokens[index]` stands."""
+        """Leaves out the statement that contains `tokens[index]`."""
         first = len(self.out)
         while self.in_values:
             first = self.open[-1][1]

@@ -1,7 +1,7 @@
-"""What each rule of the grammar becomes in the syntax tree.
+"""Builds the syntax tree, one node per rule of the grammar.
 
-In: the tokens and nodes that a rule's parts became. Out: a node; or a CnncError for a number or string that is rightly
-spelt and has no value here. It sees one rule at a time; what the names mean is for others.
+In: the tokens and nodes of a rule's parts. Out: a node; or a CnncError for a number or string that is well formed but has
+no value (`1e999`, a bad escape). It gives names no meaning.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "KiB": 1 << 10, "MiB": 1 <<
 
 
 class Builder:
-    """Makes a node of the tree of each rule of the grammar, or of each alternative that has a name.
+    """Has one method per rule of the grammar, or per named alternative of a rule.
 
-    Lark calls it with what the rule's parts became: tokens, nodes, and None for an optional part left out.
+    Lark calls it with the results of the rule's parts: tokens, nodes, and None for an optional part that is absent.
     """
 
     def file(self, parts: list[Any]) -> tuple[syntax.Statement, ...]:
@@ -111,10 +111,12 @@ def _name(token: Token) -> syntax.Name:
 
 
 def _number(text: str, span: Span) -> int | float:
-    """The value of a number as the grammar has it: `1e2` and `64k` are whole, `1.5k` is not."""
+    """The value of a number: an int for `1e2` and `64k`, a float if it has a decimal point. Raises CnncError E004."""
     digits = text.rstrip("kKMGiB")
     if len(digits) > MAX_DIGITS:
-        raise CnncError.of("E004", f"a number of {len(digits):,} characters; at most {MAX_DIGITS}", span=span)
+        raise CnncError.of(
+            "E004", f"a number of {len(digits):,} characters; at most {MAX_DIGITS} are allowed", span=span
+        )
     unit = _UNITS[text[len(digits) :]]
     if digits.isdecimal():
         return int(digits) * unit
@@ -125,13 +127,14 @@ def _number(text: str, span: Span) -> int | float:
 
 
 def _string(text: str, span: Span) -> str:
+    """The value of a string literal, whose escapes are those of JSON. Raises CnncError E003."""
     try:
         value = cast(str, json.loads(text))
         value.encode()
     except json.JSONDecodeError as error:
         raise CnncError.of("E003", f"bad escape in a string: {error.msg.lower()}", span=span) from error
     except UnicodeEncodeError as error:
-        raise CnncError.of("E003", "bad escape in a string: half a surrogate pair", span=span) from error
+        raise CnncError.of("E003", "bad escape in a string: an unpaired surrogate", span=span) from error
     if "\0" in value:
-        raise CnncError.of("E003", "bad escape in a string: no file and no model takes a zero character", span=span)
+        raise CnncError.of("E003", "bad escape in a string: null characters are not allowed", span=span)
     return value

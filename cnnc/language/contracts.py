@@ -1,11 +1,14 @@
-"""Contracts: `expect` and `budget`.
+"""Assertions (`expect`) and budgets (`budget`).
 
-In: their calls as the text is lowered, then the whole graph. Out: a diagnostic for each that is not kept.
+In: their calls while the source is lowered, then the finished graph. Out: a diagnostic for each assertion that does not
+hold and each budget that is exceeded. Shapes are checked where the `expect` is, totals once the graph is complete.
+
+Example: `expect 16x5x5 params=61706` asserts the current tensor's shape and the parameters of the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from cnnc.core.arguments import BadValue, Kind, Shape, Whole
@@ -15,157 +18,176 @@ from cnnc.graph.analysis import peak_memory, receptive_fields
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.bind import unknown_key
-from cnnc.language.expressions import Scope, evaluate, kind
-from cnnc.language.infer import Outcome
+from cnnc.language.expressions import Scope, describe, evaluate
+from cnnc.language.infer import Inferred
 from cnnc.language.scope import Tensor
 
 TOTALS: dict[str, Kind] = {"params": Whole(0, 2**62), "macs": Whole(0, 2**62), "out": Shape(), "field": Shape()}
 BUDGETS = ("ram", "flash", "macs", "params")
 _UNITS = {"ram": "bytes", "flash": "bytes", "macs": "MACs", "params": "parameters"}
-_WHAT = {**_UNITS, "ram": "bytes of values at once", "flash": "bytes of weights"}
+_QUANTITIES = {**_UNITS, "ram": "bytes of peak activation memory", "flash": "bytes of parameters and buffers"}
 
 
-class Expectation(NamedTuple):
-    """A shape that a node's value was asserted to have; evaluated anew for other sizes of symbols."""
+class ShapeAssertion(NamedTuple):
+    """The shape that an `expect` asserts for a node's output; evaluated again for other sizes of symbols."""
 
     node: str
     expression: syntax.Expression
     scope: Scope
 
     def shape(self) -> tuple[int, ...]:
-        """Raises BadValue, CnncError, Silent."""
+        """The shape, without the batch. Raises BadValue, CnncError, AlreadyReported."""
         return Shape().take(evaluate(self.expression, self.scope), 0)
 
 
-class Contracts:
-    """Gathers the contracts of a text, and holds the graph against them."""
+class Assertions:
+    """Collects the assertions and budgets of a file, and checks the graph against them."""
 
     def __init__(self) -> None:
-        self.expectations: list[Expectation] = []
+        self.shapes: list[ShapeAssertion] = []
         self.totals: list[tuple[syntax.Argument, Any]] = []
         self.budgets: list[tuple[syntax.Argument, int]] = []
 
     def expect(
         self, call: syntax.Call, current: Tensor | None, scope: Scope, top: bool, nodes: Mapping[str, Node]
-    ) -> Outcome:
-        """An `expect` where it stands. A shape that is not met is reported, and taken for true from there on."""
+    ) -> Inferred:
+        """The type that an `expect` gives the current tensor (None if it asserts only totals).
+
+        A shape that does not match is reported, and assumed below. Raises CnncError E112, E122, E201 to E203, E401.
+        """
         if not call.arguments:
-            raise CnncError.of("E202", "expect needs a shape or a total", span=call.span, help="`expect 16x5x5`")
-        made = Outcome(None)
+            help = "e.g. `expect 16x5x5` or `expect params=61706`"
+            raise CnncError.of("E202", "expect needs a shape or a total", span=call.span, help=help)
+        asserted = Inferred(None)
         for argument in call.arguments:
             if argument.key is None:
-                made = self._shape(argument, current, scope, nodes)
+                asserted = self._shape(argument, current, scope, nodes)
             elif argument.key.text not in TOTALS:
                 raise CnncError(unknown_key(argument.key, "expect", TOTALS))
             elif not top:
-                help = "move it out of the body; a shape may be expected anywhere"
-                raise CnncError.of("E122", "totals are expected at the top of the file", span=argument.span, help=help)
+                message = f"`{argument.key.text}` can be asserted only at the top level of the file"
+                help = "move it out of the body; only shapes can be asserted in one"
+                raise CnncError.of("E122", message, span=argument.span, help=help)
             else:
                 kind_ = TOTALS[argument.key.text]
                 self.totals.append((argument, _take(kind_, argument, scope, f"expect: {argument.key.text} takes")))
-        return made
+        return asserted
 
     def _shape(
         self, argument: syntax.Argument, current: Tensor | None, scope: Scope, nodes: Mapping[str, Node]
-    ) -> Outcome:
-        shape = self._expected(argument, scope)
+    ) -> Inferred:
+        shape = self._asserted_shape(argument, scope)
         if current is None:
-            raise CnncError.of("E112", "expect has no tensor to look at", span=argument.span)
+            help = "begin with an input line, e.g. `input 1x28x28`"
+            raise CnncError.of("E112", "expect has no tensor to check", span=argument.span, help=help)
         if current.node:
-            self.expectations.append(Expectation(current.node, argument.value, scope))
-        found = current.type
-        type_ = TensorType(shape, found.dtype if found is not None else "float32")
-        if found is None or found.shape == shape:
-            return Outcome(type_)
+            self.shapes.append(ShapeAssertion(current.node, argument.value, scope))
+        actual = current.type
+        asserted = TensorType(shape, actual.dtype if actual is not None else "float32")
+        if actual is None or actual.shape == shape:
+            return Inferred(asserted)
         node = nodes.get(current.node)
-        notes = (Note(node.span, f"makes {found}"),) if node is not None and node.span is not None else ()
-        help = f"mend the layers above, or write `expect {found}`"
-        message = f"expected {format_shape(shape)}, found {found}"
-        return Outcome(type_, (Diagnostic("E401", message, argument.span, f"here it is {found}", notes, help),))
+        notes = (Note(node.span, f"outputs {actual}"),) if node is not None and node.span is not None else ()
+        help = f"fix the layers above, or write `expect {actual}`"
+        message = f"expected {format_shape(shape)}, found {actual}"
+        label = f"the shape is {actual} here"
+        return Inferred(asserted, (Diagnostic("E401", message, argument.span, label, notes, help),))
 
-    def _expected(self, argument: syntax.Argument, scope: Scope) -> tuple[int, ...]:
+    def _asserted_shape(self, argument: syntax.Argument, scope: Scope) -> tuple[int, ...]:
         value = evaluate(argument.value, scope)
         if isinstance(value, tuple) and all(isinstance(n, int | float) for n in value) and any(n % 1 for n in value):
             text = "x".join(f"{n:g}" for n in value)
-            raise CnncError.of("E401", f"expected {text}, which is no shape: sizes are whole", span=argument.span)
-        taken: tuple[int, ...] = _take(Shape(), argument, scope, "expect takes")
-        return taken
+            message = f"expected {text}, which is not a shape: sizes are whole numbers"
+            raise CnncError.of("E401", message, span=argument.span)
+        shape: tuple[int, ...] = _take(Shape(), argument, scope, "expect takes")
+        return shape
 
     def add_budget(self, call: syntax.Call, scope: Scope) -> None:
-        """A `budget`. Raises CnncError for a key or value that it does not have."""
+        """Collects the limits of a `budget`. Raises CnncError E201 to E204."""
         if not call.arguments:
-            raise CnncError.of("E202", "budget needs a bound", span=call.span, help="`budget ram=256KiB params=1M`")
+            help = "e.g. `budget ram=256KiB params=1M`"
+            raise CnncError.of("E202", "budget needs a limit", span=call.span, help=help)
         for argument in call.arguments:
             if argument.key is None:
-                raise CnncError.of("E204", "budget takes keys only", span=argument.span, help="`budget params=1M`")
+                message, help = "budget takes only `key=value` arguments", "e.g. `budget params=1M`"
+                raise CnncError.of("E204", message, span=argument.span, help=help)
             if argument.key.text not in BUDGETS:
                 raise CnncError(unknown_key(argument.key, "budget", BUDGETS))
-            bound = _take(Whole(0, 2**62), argument, scope, f"budget: {argument.key.text} takes")
-            self.budgets.append((argument, bound))
+            limit = _take(Whole(0, 2**62), argument, scope, f"budget: {argument.key.text} takes")
+            self.budgets.append((argument, limit))
 
-    def check(self, graph: Graph, open_sizes: bool) -> list[Diagnostic]:
-        """What the whole graph does not keep. With `open_sizes`, figures that depend on a size cannot be held to a number."""
-        if open_sizes:
-            sized = [a for a, _ in [*self.totals, *self.budgets] if a.key is not None and a.key.text in _SIZED]
+    def check(self, graph: Graph, symbols: Mapping[str, int]) -> list[Diagnostic]:
+        """E402 and E403 of the finished graph; E404 for totals that depend on one of the `symbols`, sizes that are open.
+
+        `symbols` gives each symbol with the size it has in the graph; it is empty if all sizes are fixed.
+        """
+        if symbols:
+            sized = [
+                a for a, _ in [*self.totals, *self.budgets] if a.key is not None and a.key.text in _DEPENDS_ON_SIZE
+            ]
             if sized:
-                return [_needs_sizes(argument) for argument in sized]
-        found = [self._total(graph, argument, expected) for argument, expected in self.totals]
-        found += [self._budget(graph, argument, bound) for argument, bound in self.budgets]
-        return [d for d in found if d is not None]
-
-    def _total(self, graph: Graph, argument: syntax.Argument, expected: Any) -> Diagnostic | None:
-        assert argument.key is not None
-        key = argument.key.text
-        found = _figure(graph, key, expected)
-        if found == expected:
-            return None
-        shown, wanted = _shown(found), _shown(expected)
-        return Diagnostic(
-            "E402",
-            f"expected {key}={wanted}, found {shown}",
-            argument.span,
-            f"it is {shown}",
-            help=f"mend the layers, or write `{key}={shown.replace(',', '')}`",
-        )
-
-    def _budget(self, graph: Graph, argument: syntax.Argument, bound: int) -> Diagnostic | None:
-        assert argument.key is not None
-        key = argument.key.text
-        costs = _costs(graph, key)
-        total = peak_memory(graph).bytes if key == "ram" else sum(cost for cost, _ in costs)
-        if total <= bound:
-            return None
-        unit = _UNITS[key]
-        largest = sorted(costs, key=lambda pair: -pair[0])[:3]
-        notes = tuple(Note(node.span, f"{cost:,} {unit}") for cost, node in largest if node.span is not None and cost)
-        return Diagnostic(
-            "E403",
-            f"over the budget: {total:,} {_WHAT[key]}; {key}={bound:,} is the most allowed",
-            argument.span,
-            f"{total - bound:,} too many",
-            _one_a_line(notes),
-            help=_remedy(key, largest, total - bound),
-        )
+                return [_needs_sizes(argument, symbols) for argument in sized]
+        diagnostics = [_check_total(graph, argument, expected) for argument, expected in self.totals]
+        diagnostics += [_check_budget(graph, argument, limit) for argument, limit in self.budgets]
+        return [d for d in diagnostics if d is not None]
 
 
-_SIZED = ("macs", "out", "ram")
-
-
-def _needs_sizes(argument: syntax.Argument) -> Diagnostic:
+def _check_total(graph: Graph, argument: syntax.Argument, expected: Any) -> Diagnostic | None:
     assert argument.key is not None
-    message = f"{argument.key.text} depends on sizes that are symbols"
-    return Diagnostic("E404", message, argument.span, help="check it for one size: `--at H=224,W=224`")
+    key = argument.key.text
+    actual = _total(graph, key, expected)
+    if actual == expected:
+        return None
+    shown = _shown(actual)
+    return Diagnostic(
+        "E402",
+        f"expected {key}={_shown(expected)}, found {shown}",
+        argument.span,
+        f"it is {shown}",
+        help=f"fix the layers, or write `{key}={shown.replace(',', '')}`",
+    )
 
 
-def _take(kind_: Kind, argument: syntax.Argument, scope: Scope, what: str) -> Any:
+def _check_budget(graph: Graph, argument: syntax.Argument, limit: int) -> Diagnostic | None:
+    assert argument.key is not None
+    key = argument.key.text
+    costs = _costs(graph, key)
+    total = peak_memory(graph).bytes if key == "ram" else sum(cost for cost, _ in costs)
+    if total <= limit:
+        return None
+    largest = sorted(costs, key=lambda pair: -pair[0])[:3]
+    notes = [Note(node.span, f"{cost:,} {_UNITS[key]}") for cost, node in largest if node.span is not None and cost]
+    return Diagnostic(
+        "E403",
+        f"over budget: {total:,} {_QUANTITIES[key]}; the limit is {key}={limit:,}",
+        argument.span,
+        f"{total - limit:,} over the limit",
+        _one_per_line(notes),
+        help=_remedy(key, largest, total - limit),
+    )
+
+
+_DEPENDS_ON_SIZE = ("macs", "out", "ram")
+
+
+def _needs_sizes(argument: syntax.Argument, symbols: Mapping[str, int]) -> Diagnostic:
+    assert argument.key is not None
+    message = f"{argument.key.text} depends on {' and '.join(symbols)}"
+    sizes = ",".join(f"{name}={size}" for name, size in symbols.items())
+    return Diagnostic("E404", message, argument.span, help=f"check it at one size: `--at {sizes}`")
+
+
+def _take(kind_: Kind, argument: syntax.Argument, scope: Scope, subject: str) -> Any:
+    """The value of an argument. Raises CnncError E203: "`subject` a whole number, not 1.5"."""
     value = evaluate(argument.value, scope)
     try:
         return kind_.take(value, 0)
     except BadValue as bad:
-        raise CnncError.of("E203", f"{what} {bad.expected}, not {kind(value)}", span=argument.span) from None
+        raise CnncError.of("E203", f"{subject} {bad.expected}, not {describe(value)}", span=argument.span) from None
 
 
-def _figure(graph: Graph, key: str, expected: Any) -> Any:
+def _total(graph: Graph, key: str, expected: Any) -> Any:
+    """What an `expect` of `key` compares with `expected`: a count, or a shape (one size if it asserts only one)."""
     if key == "params":
         return graph.total_parameters
     if key == "macs":
@@ -178,33 +200,33 @@ def _figure(graph: Graph, key: str, expected: Any) -> Any:
 
 
 def _costs(graph: Graph, key: str) -> list[tuple[int, Node]]:
-    """What each layer takes of a budget."""
+    """How much of a budget each layer uses, in the budget's unit; for `ram`, the activations alive at the peak."""
     if key == "macs":
         return [(graph.macs(node), node) for node in graph.nodes]
     if key == "ram":
         alive = peak_memory(graph).alive
         return [(graph.by_name[name].type.bytes, graph.by_name[name]) for name in alive]
-    own = [(sum(p.size for p in graph.parameters(n) if p.trainable or key == "flash"), n) for n in graph.nodes]
-    owners = [(size, n) for size, n in own if n.parameter_owner == n.name]
-    return [(4 * size, n) for size, n in owners] if key == "flash" else owners
+    owners = [node for node in graph.nodes if node.parameter_owner == node.name]
+    sizes = [(sum(p.size for p in graph.parameters(n) if p.trainable or key == "flash"), n) for n in owners]
+    return [(4 * size, node) for size, node in sizes] if key == "flash" else sizes
 
 
 def _remedy(key: str, largest: list[tuple[int, Node]], excess: int) -> str:
     cost, node = largest[0]
-    share = f"{node.name} alone takes {cost:,}"
+    share = f"{node.name} alone takes {cost:,} {_UNITS[key]}"
     if key == "ram":
-        return f"{share}; a stride or pool before it, or fewer channels, brings it down"
+        return f"{share}; put a stride or pool before it, or give it fewer channels"
     if excess < cost:
-        return f"{share}; with {cost - excess:,} or less there it fits"
-    return f"{share}; the lines marked must shrink together"
+        return f"{share}; reduce it to {cost - excess:,} or less"
+    return f"{share}; reduce all of the marked layers"
 
 
-def _one_a_line(notes: tuple[Note, ...]) -> tuple[Note, ...]:
-    """Layers of a repeat or block share a line: the dearest speaks for it."""
-    seen: dict[Span, Note] = {}
+def _one_per_line(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """The first note of each line; layers of a repeat or block share one. `notes` have the largest cost first."""
+    by_line: dict[Span, Note] = {}
     for note in notes:
-        seen.setdefault(note.span, note)
-    return tuple(seen.values())
+        by_line.setdefault(note.span, note)
+    return tuple(by_line.values())
 
 
 def _shown(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""What can be said of a text once all of it is lowered: whether it is a network, and what it never uses.
+"""The last step of lowering: the graph, and definitions and settings that nothing uses.
 
-In: the file, the names and layers that came of it. Out: the graph and diagnostics. It lowers nothing; what is hardly meant
-in a graph is for `lints`, what a contract asserts for `contracts`.
+In: the file, and the nodes, outputs and names that lowering collected. Out: the `Graph`, and diagnostics. Warnings about
+the graph itself are in `lints`, assertions in `contracts`.
 """
 
 from __future__ import annotations
@@ -16,54 +16,55 @@ from cnnc.language.scope import Tensor
 from cnnc.ops.dense import Input
 
 
-def graph_of(
+def build_graph(
     file: syntax.File, name: str, nodes: Mapping[str, Node], outputs: Iterable[str], last: Tensor | None
 ) -> Graph:
-    """The graph of a text without errors; where it names no outputs, the last layer is the output.
+    """The graph of a file without errors. Without `outputs`, `last`, the last layer, is the output.
 
-    Raises CnncError E116 where the text has no layer, E125 where an input is an output.
+    Raises CnncError E116 if the file has no layers, E125 if an input is an output.
     """
     if last is None:
         span = file.source.span(0, 0) if file.source.text.strip() else None
-        help = "begin with `input 1x28x28`, then a layer a line"
-        raise CnncError.of("E116", f"{file.source.name} holds no network", span=span, help=help)
+        help = "begin with `input 1x28x28`, then write one layer per line"
+        raise CnncError.of("E116", f"{file.source.name} defines no network", span=span, help=help)
     named = tuple(outputs)
-    made = named or (last.node,)
-    bare = [nodes[output] for output in made if isinstance(nodes[output].op, Input)]
-    if bare:
-        if named:
-            message, help = f"the input {bare[0].name} is an output", "put a layer after it, or leave it out"
-        else:
-            message, help = f"no layer follows the input {bare[0].name}", "add one below it, e.g. `fc 10`"
-        raise CnncError.of("E125", message, span=bare[0].span, help=help)
-    return verify(Graph(name, tuple(nodes.values()), made))
+    chosen = named or (last.node,)
+    inputs = [nodes[output] for output in chosen if isinstance(nodes[output].op, Input)]
+    if inputs:
+        message = f"the input {inputs[0].name} is an output of the network"
+        help = "name a layer below it in `output` instead"
+        if not named:
+            message, help = f"no layer follows the input {inputs[0].name}", "add one below it, e.g. `fc 10`"
+        raise CnncError.of("E125", message, span=inputs[0].span, help=help)
+    return verify(Graph(name, tuple(nodes.values()), chosen))
 
 
-def unused(
+def unused_definitions(
     file: syntax.File, root: Scope, blocks: Mapping[str, syntax.Block], called: Collection[str]
 ) -> list[Diagnostic]:
-    """W101 and W102: `let`s and blocks of this file that nothing reads (those of an include are a library)."""
+    """W101 and W102: `let`s and blocks of this file that nothing uses. Those of included files may go unused."""
     source = file.source
     lets = [
-        Diagnostic("W101", f"`{name}` is never used", place, help="take the `let` out")
-        for name, place in root.places.items()
-        if place.source is source and name not in root.read
+        Diagnostic("W101", f"`{name}` is never used", span, help="remove the `let`")
+        for name, span in root.spans.items()
+        if span.source is source and name not in root.read
     ]
     uncalled = [
-        Diagnostic("W102", f"block `{name}` is never called", block.span, help=f"call it: `{name} ...`, or take it out")
+        Diagnostic("W102", f"block `{name}` is never called", block.span, help=f"call it: `{name} ...`, or remove it")
         for name, block in blocks.items()
         if block.span.source is source and name not in called
     ]
     return lets + uncalled
 
 
-def unmatched(settings: Mapping[str, syntax.Expression], root: Scope) -> list[Diagnostic]:
-    """E115: settings of the command line for which there is no `let`."""
-    found = []
-    lets = list(root.places)
+def unmatched_settings(settings: Mapping[str, syntax.Expression], root: Scope) -> list[Diagnostic]:
+    """E115: settings of the command line that no `let` at the top level matches."""
+    errors = []
+    lets = list(root.spans)
     for name, value in settings.items():
-        if name not in root.places:
+        if name not in root.spans:
             near = nearest(name, lets)
-            help = f"did you mean `{near}`?" if near else f"the file's are {', '.join(lets) or 'none'}"
-            found.append(Diagnostic("E115", f"no top-level `let {name}` to set", value.span, help=help))
-    return found
+            help = f"the file has {', '.join(f'`let {let}`' for let in lets)}" if lets else "the file has no `let`"
+            help = f"did you mean `{near}`?" if near else help
+            errors.append(Diagnostic("E115", f"no top-level `let {name}` to set", value.span, help=help))
+    return errors

@@ -1,13 +1,13 @@
-"""The canonical layout of a text.
+"""The canonical layout of source (`cnnc format`).
 
-In: a `Source` without syntax errors. Out: the same text with its spaces, indents and blank lines set right;
-its syntax tree is the same, and so is every comment. It keeps what the author chose: which statements share
-a line (`conv 64 k=3; bn; relu`), which bodies are on one line, where a list breaks, how a number is spelled.
+In: a `Source` without syntax errors. Out: the same source with canonical spaces, indents and blank lines; its syntax tree
+and comments are unchanged. It keeps the author's choices: which statements share a line (`conv 64 k=3; bn; relu`), which
+bodies are on one line, where a list breaks, how a number is written.
 
-The rules: two spaces of indent a body; one space between values, none around `=` of a key and around
-`*`, `/`, `//`, `%`, `**`; spaces around `+` and `-` inside brackets of values and in a `let`, none elsewhere,
-where they could turn one value into two; one blank line at most; a body on one line is broken up where the line
-would be longer than 100 columns; comments at the ends of successive lines begin in one column.
+The rules: bodies are indented by two spaces; one space between arguments, none around the `=` of a key and around `*`,
+`/`, `//`, `%`, `**`; spaces around `+` and `-` inside brackets and in a `let`, none elsewhere, where they could split one
+argument into two; at most one blank line; a body on one line is broken up if the line would be longer than 100 columns;
+comments at the ends of successive lines are aligned.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cnnc.language.parse import layout, parse, tokenize
 WIDTH = 100
 INDENT = 2  # of a body
 GAP = 2  # before a comment
-FAR = 50  # from here on, a bracket is too far to the right to align with
+FAR = 50  # the column beyond which later lines are not aligned with a bracket
 _OPENING = ("LPAR", "LSQB", "FUNCTION")
 _CLOSING = ("RPAR", "RSQB")
 _NO_TEXT = ("BREAK", "COMMENT")
@@ -31,9 +31,9 @@ _FUNCTIONS = ("min", "max", "floor", "ceil", "round")
 
 
 def format_text(source: Source) -> str:
-    """The text in its canonical layout.
+    """The source in its canonical layout.
 
-    Raises CnncError with every syntax error of the text, or E001 where indents make it too long to be read.
+    Raises CnncError with all syntax errors, or E001 if indents make the source longer than a file may be.
     """
     _, diagnostics = parse(source)
     if diagnostics:
@@ -41,16 +41,16 @@ def format_text(source: Source) -> str:
     tokens, _ = layout(source)
     rows = _Rows()
     rows.add(_Reader(tokens).body(is_file=True).lines, 0)
-    made = "".join(f"{row}\n" for row in _with_comments(rows.rows))
-    tokenize(Source(source.name, made))  # indents may have made a text too long that was not
-    return made
+    formatted = "".join(f"{row}\n" for row in _with_comments(rows.rows))
+    tokenize(Source(source.name, formatted))  # raises E001 if indents made it too long
+    return formatted
 
 
-# --- what is where -----------------------------------------------------------------------------------------
+# --- lines and bodies -----------------------------------------------------------------------------------------
 
 
 class _Body:
-    """What stands between braces, or the whole file."""
+    """The lines between braces, or of the file."""
 
     def __init__(self) -> None:
         self.comment = ""  # on the line of the opening brace
@@ -59,7 +59,7 @@ class _Body:
 
 
 class _Line:
-    """Statements parted by `;`, and the comment behind them; or a comment alone."""
+    """Statements separated by `;` and the comment after them, or only a comment."""
 
     def __init__(self, blank_before: bool) -> None:
         self.blank_before = blank_before
@@ -68,7 +68,7 @@ class _Line:
 
 
 class _Reader:
-    """Reads lines and bodies from the tokens of a text without syntax errors."""
+    """Groups the tokens of a source without syntax errors into lines and bodies."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self.tokens = tokens
@@ -83,7 +83,7 @@ class _Reader:
         return self.tokens[self.index].type
 
     def body(self, is_file: bool = False) -> _Body:
-        """The lines up to the closing brace (or the end), which is left to be read."""
+        """The lines up to the closing brace or the end of the file, which is not consumed."""
         body = _Body()
         line: _Line | None = None
         newlines = 0
@@ -105,12 +105,12 @@ class _Reader:
             else:
                 line.statements.append(self.statement())
             newlines = 0
-        body.on_one_line &= all(_on_one_line(part) for made in body.lines for s in made.statements for part in s)
+        body.on_one_line &= all(_on_one_line(part) for line in body.lines for s in line.statements for part in s)
         body.on_one_line |= not body.lines and not body.comment
         return body
 
     def statement(self) -> list[Token | _Body]:
-        """The tokens and bodies of a statement; BREAKs and comments within it are among them."""
+        """The tokens and bodies of a statement, including the BREAKs and comments within it."""
         parts: list[Token | _Body] = []
         depth = 0
         while True:
@@ -126,7 +126,7 @@ class _Reader:
             parts.append(self.take())
 
     def body_follows(self) -> bool:
-        """Whether after comments and breaks comes another body of this statement."""
+        """Whether another body of this statement follows, after comments and BREAKs."""
         index = self.index
         while self.tokens[index].type in ("COMMENT", "BREAK"):
             index += 1
@@ -141,11 +141,11 @@ def _on_one_line(part: Token | _Body) -> bool:
     return part.on_one_line if isinstance(part, _Body) else part.type != "BREAK"
 
 
-# --- rows of text ------------------------------------------------------------------------------------------
+# --- rows of the result ------------------------------------------------------------------------------------------
 
 
 class _Row:
-    """A line of the result."""
+    """One line of the result."""
 
     def __init__(self, indent: int, text: str = "") -> None:
         self.indent = indent
@@ -167,7 +167,7 @@ class _Row:
 
 
 class _Rows:
-    """Writes lines of statements as rows. `outline` leaves out what bodies of several lines hold, for measuring."""
+    """Writes lines as rows. `outline` leaves out the contents of bodies of several lines, to measure the width."""
 
     def __init__(self, outline: bool = False) -> None:
         self.rows: list[_Row] = []
@@ -180,7 +180,7 @@ class _Rows:
             self.line(line, indent, break_up=_may_break(line) and _too_wide(line, indent))
 
     def line(self, line: _Line, indent: int, break_up: bool) -> None:
-        """A line, with those of its bodies broken up, or not, that are on one line."""
+        """Writes a line; `break_up` puts the contents of its one-line bodies on lines of their own."""
         self.rows.append(_Row(indent))
         self.statements(line, indent, break_up)
         self.rows[-1].comment = line.comment
@@ -216,7 +216,7 @@ class _Rows:
                 self.bracket(part, after, brackets)
 
     def bracket(self, token: Token, after: Token | _Body | None, brackets: list[tuple[int, int]]) -> None:
-        """Notes a bracket that opens or closes. Later lines align with what follows it on its own."""
+        """Records a bracket that opens or closes. Later lines are aligned with the token after an open bracket."""
         if token.type in _OPENING:
             row = self.rows[-1]
             hanging = (isinstance(after, Token) and after.type in _NO_TEXT) or row.width > FAR
@@ -240,7 +240,7 @@ class _Rows:
 
 
 def _may_break(line: _Line) -> bool:
-    """Whether a line has bodies to break up. A comment that allows a warning speaks of its line, which stays whole."""
+    """Whether a line has bodies to break up. A line with an `allow` comment, which applies to that line, stays as it is."""
     bodies = [part for statement in line.statements for part in statement if isinstance(part, _Body)]
     return any(body.on_one_line and body.lines for body in bodies) and not re.search(r"\ballow\s+W", line.comment)
 
@@ -252,30 +252,30 @@ def _too_wide(line: _Line, indent: int) -> bool:
 
 
 def _with_comments(rows: Sequence[_Row]) -> Iterable[str]:
-    """The rows as text, the comments behind successive rows in one column."""
+    """The rows as text, with the comments of successive rows aligned."""
     for has_both, run in groupby(rows, lambda row: not row.empty and bool(row.comment)):
-        together = list(run)
+        aligned = list(run)
         if not has_both:
-            yield from (f"{row}{row.comment}".rstrip() for row in together)
+            yield from (f"{row}{row.comment}".rstrip() for row in aligned)
             continue
-        column = max(row.width for row in together)
-        longest = max(len(row.comment) for row in together)
+        column = max(row.width for row in aligned)
+        longest = max(len(row.comment) for row in aligned)
         if column + GAP + longest > WIDTH:
             column = 0
-        yield from (f"{str(row).ljust(column)}{' ' * GAP}{row.comment}" for row in together)
+        yield from (f"{str(row).ljust(column)}{' ' * GAP}{row.comment}" for row in aligned)
 
 
 # --- spaces ------------------------------------------------------------------------------------------------
 
 
 def _gaps(tokens: Sequence[Token]) -> Iterable[str]:
-    """What stands before each token of a statement without its bodies."""
+    """The space before each token of a statement without its bodies."""
     first = tokens[0].type
     depth = 0
     yield ""
     for before, token in pairwise(tokens):
         depth += (before.type in _OPENING) - (before.type in _CLOSING)
-        if before is tokens[1] and first == "BLOCK":  # not where it would make a function of the name
+        if before is tokens[1] and first == "BLOCK":  # `block min (k)`: without the space, `min(` would be a function
             yield " " if before.text in _FUNCTIONS else ""
         else:
             roomy = depth > (first == "BLOCK") or first == "LET"
@@ -283,7 +283,7 @@ def _gaps(tokens: Sequence[Token]) -> Iterable[str]:
 
 
 def _gap(before: str, after: str, around_plus: str, around_equals: str) -> str:
-    """What stands between two tokens, by their types."""
+    """The space between two tokens, by their types."""
     if before in (*_OPENING, "NEG") or after in (*_CLOSING, "COMMA", "COLON"):
         return ""
     if before in ("COMMA", "COLON"):

@@ -1,68 +1,96 @@
-"""`include`: other files' `let`s and `block`s.
+"""Reading source files, and `include`: the `let`s and `block`s of other files.
 
-In: the path as written, and the file that includes it. Out: that file's syntax tree. A path may not leave
-the folder of the file first named, symbolic links followed.
+In: a path as written, and the file that includes it. Out: the syntax tree of the included file. An included file must
+be in the folder of the checked file or below it, after symbolic links are resolved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from cnnc.core.files import decode_utf8, read_bytes
 from cnnc.diagnostics import CnncError, Diagnostic, Source, Span
 from cnnc.language import syntax
 from cnnc.language.bind import only_value
-from cnnc.language.parse import parse
+from cnnc.language.parse import MAX_TEXT, parse
 
 Reader = Callable[[Path], str]
 
 
+def read_source(path: Path) -> str:
+    """The source in a file: UTF-8, without a byte-order mark. Raises CnncError E901, E903, E008."""
+    return decode_utf8(read_bytes(path, limit=4 * MAX_TEXT), str(path))
+
+
 class Includes:
-    """Reads each included file once. `root` is the folder that no path may leave, None for a text without a file."""
+    """Reads each included file once.
+
+    `root` is the folder that all included files must be in; None if the checked source is not in a file.
+    """
 
     def __init__(self, root: Path | None, read: Reader | None) -> None:
         self.root = root
         self.read = read
         self.files: dict[Path, syntax.File] = {}
-        self.texts: dict[str, str] = {}  # by their paths as spans cite them
+        self.texts: dict[str, str] = {}  # the source of each file, by its path as errors cite it
 
-    def called(self, call: syntax.Call) -> tuple[Path, syntax.File, list[Diagnostic]]:
-        """The file that an `include` names, and what is wrong with it the first time. Raises CnncError E120, E202, E203."""
-        value = only_value(call, "a file's name in quotes")
+    @classmethod
+    def from_texts(cls, name: str, texts: Mapping[str, str]) -> Includes:
+        """Includes of the file `name` whose files are not read from disk but recorded in `texts`, by path."""
+
+        def read(path: Path) -> str:
+            if str(path) not in texts:
+                raise CnncError.of("E901", f"{path} is not recorded with the network")
+            return texts[str(path)]
+
+        return cls(Path(name).parent, read)
+
+    def file_of(self, call: syntax.Call) -> tuple[Path, syntax.File, list[Diagnostic]]:
+        """The resolved path and syntax tree of the file that an `include` names, and its errors if it is new.
+
+        Raises CnncError E120, E202, E203.
+        """
+        value = only_value(call, "a file name in quotes")
         if not isinstance(value, syntax.Text):
-            raise CnncError.of("E203", 'include takes a file\'s name in quotes: `include "parts.cnn"`', span=value.span)
+            message, help = "include takes a file name in quotes", 'e.g. `include "parts.cnn"`'
+            raise CnncError.of("E203", message, span=value.span, help=help)
         return self.load(value.value, value.span)
 
     def sources(self) -> list[Source]:
-        """The files that were read, in the order in which they are included."""
+        """The files read so far, in the order of their includes."""
         return [file.source for file in self.files.values()]
 
     def load(self, written: str, span: Span) -> tuple[Path, syntax.File, list[Diagnostic]]:
-        """The file behind a path as written in `span`'s file. Raises CnncError E120."""
+        """The resolved path and tree of the file at `written`, a path in the file of `span`; its errors if it is new.
+
+        Raises CnncError E120.
+        """
         if self.root is None or self.read is None:
-            raise CnncError.of("E120", "a text without a file has no folder to include from", span=span)
-        beside = Path(span.source.name).parent if span.source.name else self.root
-        path = Path(written) if Path(written).is_absolute() else beside / written
+            message, help = "only a file can include other files", "save the source in a file and check that"
+            raise CnncError.of("E120", message, span=span, help=help)
+        folder = Path(span.source.name).parent if span.source.name else self.root
+        path = Path(written) if Path(written).is_absolute() else folder / written
         try:
-            whole = path.resolve()
-            inside = whole.is_relative_to(self.root.resolve())
+            resolved = path.resolve()
+            inside = resolved.is_relative_to(self.root.resolve())
         except (OSError, ValueError, RuntimeError):
             inside = False
         if not inside:
             raise CnncError.of(
                 "E120",
-                f"{written} lies outside the folder {self.root}",
+                f"{written} is outside the folder {self.root}",
                 span=span,
-                help="an include stays within the folder of the file that is checked",
+                help="an included file must be in the folder of the checked file, or below it",
             )
-        if whole in self.files:
-            return whole, self.files[whole], []
+        if resolved in self.files:
+            return resolved, self.files[resolved], []
         try:
             text = self.read(path)
         except CnncError as error:
-            help = "the path is taken from the folder of the file that includes"
+            help = "the path is relative to the folder of the including file"
             raise CnncError.of("E120", error.diagnostics[0].message, span=span, help=help) from None
         file, diagnostics = parse(Source(str(path), text))
-        self.files[whole] = file
+        self.files[resolved] = file
         self.texts[str(path)] = text
-        return whole, file, diagnostics
+        return resolved, file, diagnostics

@@ -1,12 +1,14 @@
 """Syntax tree to Graph.
 
-In: a `File`, the settings of the command line, sizes for symbols. Out: `Lowered`, with the graph where the
-text has no error, and every diagnostic. This is the walk over the statements: it expands blocks and repeats, binds
-arguments to ops, infers each shape as it stands, and names nodes, each by the module of that name. It reads no data and
-computes no weights; the train section is handed on as it was written.
+In: a `File`, settings of the command line, sizes for symbols. Out: `Lowered`: the graph if the source has no errors, and
+all diagnostics. This module walks over the statements and hands the current tensor from each to the next; blocks and
+repeats are expanded, arguments bound, names resolved and types inferred by the modules named after these steps. It reads
+no data and computes no weights; the train section is passed on as written.
 
-A layer that fails leaves a poisoned tensor: the layers after it still have their arguments checked, but
-their shapes raise nothing further, until a layer whose output is known whatever comes in.
+A layer that fails leaves a poisoned tensor. The arguments of the layers below it are still checked, but their shapes
+raise no further errors, until a layer whose output type holds for any input, as that of `fc`.
+
+Example: `input 1x8x8; conv 4 k=3; relu` becomes the nodes input1, conv1 (4x6x6) and relu1.
 """
 
 from __future__ import annotations
@@ -17,55 +19,57 @@ from pathlib import Path
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, in_order
 from cnnc.graph.graph import Graph, Node
-from cnnc.language import contracts, syntax
+from cnnc.language import blocks, syntax
 from cnnc.language.bind import bind, no_body, only_value
-from cnnc.language.blocks import MAX_LAYERS, collect, require_bounded, rounds, rounds_fit, variables
-from cnnc.language.expressions import Scope, Silent, Unknown, evaluate
-from cnnc.language.finish import graph_of, unmatched, unused
+from cnnc.language.blocks import MAX_LAYERS
+from cnnc.language.contracts import Assertions, ShapeAssertion
+from cnnc.language.expressions import AlreadyReported, Scope, Unknown, evaluate
+from cnnc.language.finish import build_graph, unmatched_settings, unused_definitions
 from cnnc.language.include import Includes
 from cnnc.language.infer import infer
 from cnnc.language.lints import lint
-from cnnc.language.references import operands_of, resolve, twin_owner
-from cnnc.language.resolve import STATEMENTS as STATEMENTS
+from cnnc.language.references import operands_of, owner_in_shared_call, resolve
 from cnnc.language.resolve import (
-    current_tensor,
+    defined_twice,
     new_name,
     op_class,
     require_free,
-    require_own,
+    require_input,
+    require_not_reserved,
     symbols_of,
     tensors,
-    twice,
 )
-from cnnc.language.scope import POISON, Frame, Space, Tensor
+from cnnc.language.scope import POISON, Frame, Space, Tensor, with_c_in
 from cnnc.ops import Op
 from cnnc.ops.dense import Input
 from cnnc.ops.merge import Merge
 
-MAX_STEPS = 5 * MAX_LAYERS  # statements lowered, those of blocks and repeats each time
+MAX_STEPS = 5 * MAX_LAYERS  # statements and rounds lowered, those of blocks and repeats each time
 MAX_DIAGNOSTICS = 200
 
 
-class _TooMuch(Exception):
-    """The text makes more than there may be of layers or of steps; nothing after it is looked at."""
+class _TooLarge(Exception):
+    """The source expands to too many layers or steps (E113); lowering stops."""
 
     def __init__(self, message: str, span: Span, frame: Frame) -> None:
         super().__init__(message)
-        self.diagnostic = Diagnostic("E113", message, span, calls=frame.space.calls)
+        help = "use fewer rounds or block calls"
+        self.diagnostic = Diagnostic("E113", message, span, calls=frame.space.calls, help=help)
 
 
 class TrainSection(Record):
-    """The train section as it was written, and the names it may use."""
+    """The train section as written, and the variables that it can use."""
 
     call: syntax.Call
     scope: Scope
 
 
 class Lowered(Record):
-    """What came of a file; `graph` is None where the text has errors.
+    """The result of lowering a file; `graph` is None if the source has errors.
 
-    `symbols` are the sizes that stood for a symbol, `expectations` the shapes that were asserted; with them
-    another size can be tried without lowering again, unless `sized`, where a size was used as a number (see sizes.py).
+    `symbols` are the sizes used for the symbols, `shape_assertions` the shapes that `expect` asserts, `root` the variables
+    of the top level: with these, other sizes can be tried without lowering again. Not if `sized`: then the source computes
+    with a size, so that the layers themselves may change with it (see size_survey.py).
     """
 
     name: str
@@ -73,7 +77,7 @@ class Lowered(Record):
     train: TrainSection | None
     diagnostics: tuple[Diagnostic, ...]
     symbols: Mapping[str, int]
-    expectations: tuple[contracts.Expectation, ...]
+    shape_assertions: tuple[ShapeAssertion, ...]
     root: Scope
     sized: bool
 
@@ -86,17 +90,20 @@ def lower(
     includes: Includes | None = None,
     fixed: bool = False,
 ) -> Lowered:
-    """Lowers a file.
+    """Lowers a file. Errors in the source are in `Lowered.diagnostics`.
 
-    `stem` names the net without a `net` line; `settings` override top-level `let`s; `sizes` gives the size
-    that stands for a symbol, and `fixed` says that it was asked for (`--at`) and not just tried.
+    `stem` is the name of a network without a `net` line; `settings` override top-level `let`s; `sizes` gives the size of
+    each symbol, and `fixed` says that the user chose them (`--at`), that they are not merely tried.
     """
     chosen = sizes or (lambda name: 224)
     return _Lowerer(file, stem, dict(settings or {}), chosen, includes or Includes(None, None), fixed).run()
 
 
 class _Lowerer:
-    """One walk over a file, and what it has gathered so far."""
+    """One walk over a file, and what it has collected so far.
+
+    Methods that lower a statement or body take the current tensor (None before the first input) and return the new one.
+    """
 
     def __init__(
         self,
@@ -120,22 +127,23 @@ class _Lowerer:
         self.called: set[str] = set()
         self.nodes: dict[str, Node] = {}
         self.outputs: list[str] = []
-        self.contracts = contracts.Contracts()
+        self.assertions = Assertions()
         self.train: TrainSection | None = None
-        self.seen: dict[str, Span] = {}
+        self.first_uses: dict[str, Span] = {}  # of statements that may occur only once
         self.diagnostics: list[Diagnostic] = []
         self.incomplete = False  # whether an include could not be read
         self.steps = 0
 
     def run(self) -> Lowered:
         top = Frame(Space(self.file), self.root, None, top=True)
-        self.diagnostics += collect(self.file, self.includes, tuple(self.including), self.blocks)
+        self.diagnostics += blocks.collect(self.file, self.includes, tuple(self.including), self.blocks)
+        last = None
         try:
-            self.body(self.file.statements, top)
-        except _TooMuch as stop:
-            self.diagnostics.append(stop.diagnostic)
-        self.diagnostics += unmatched(self.settings, self.root)
-        graph = self.finish(top)
+            last = self.body(self.file.statements, top, None)
+        except _TooLarge as error:
+            self.diagnostics.append(error.diagnostic)
+        self.diagnostics += unmatched_settings(self.settings, self.root)
+        graph = self.finish(last)
         sized = any(name in self.root.read for name in self.symbols)
         return Lowered(
             self.name,
@@ -143,106 +151,111 @@ class _Lowerer:
             self.train,
             tuple(in_order(self.diagnostics, self.includes.sources())),
             self.symbols,
-            tuple(self.contracts.expectations),
+            tuple(self.assertions.shapes),
             self.root,
             sized,
         )
 
-    def finish(self, top: Frame) -> Graph | None:
-        """The graph, and what there is to say of the whole, where nothing was wrong up to here."""
+    def finish(self, last: Tensor | None) -> Graph | None:
+        """The graph, and the diagnostics that need all of it; None if there are errors so far."""
         if self.failed():
             return None
         try:
-            graph = graph_of(self.file, self.name, self.nodes, self.outputs, top.current)
+            graph = build_graph(self.file, self.name, self.nodes, self.outputs, last)
         except CnncError as error:
             self.diagnostics += error.diagnostics
             return None
         self.diagnostics += lint(graph)
-        self.diagnostics += unused(self.file, self.root, self.blocks, self.called)
-        self.diagnostics += self.contracts.check(graph, bool(self.symbols) and not self.fixed)
+        self.diagnostics += unused_definitions(self.file, self.root, self.blocks, self.called)
+        self.diagnostics += self.assertions.check(graph, {} if self.fixed else self.symbols)
         return graph
 
     def failed(self) -> bool:
         return any(d.severity == "error" for d in self.diagnostics)
 
-    def body(self, statements: tuple[syntax.Statement, ...], frame: Frame) -> None:
-        """Lowers statements; each error is noted, and the others go on."""
+    # --- the walk over statements ------------------------------------------------------------------------
+
+    def body(self, statements: tuple[syntax.Statement, ...], frame: Frame, current: Tensor | None) -> Tensor | None:
+        """Lowers statements in order; a statement that fails is reported, and the ones after it are lowered all the same."""
         for statement in statements:
             if len(self.diagnostics) > MAX_DIAGNOSTICS:
-                return  # nobody reads so far, and each of them takes time
-            self.step(statement.span, frame)
+                break  # nobody reads more, and finding them takes time
+            self.count_step(statement.span, frame)
             try:
-                self.statement(statement, frame)
-            except CnncError as error:
-                self.report(error.diagnostics, frame)
-            except Silent:
-                pass
+                current = self.statement(statement, frame, current)
+            except (CnncError, AlreadyReported) as error:
+                self.report_error(error, frame)
+        return current
 
-    def step(self, span: Span, frame: Frame) -> None:
-        """Counts one statement, or one round. Raises _TooMuch."""
+    def count_step(self, span: Span, frame: Frame) -> None:
+        """Counts one statement or round. Raises _TooLarge."""
         self.steps += 1
         if self.steps > MAX_STEPS:
-            message = f"more than {MAX_STEPS:,} statements, those of blocks and repeats counted each time"
-            raise _TooMuch(message, span, frame)
+            raise _TooLarge(f"more than {MAX_STEPS:,} statements after expanding blocks and repeats", span, frame)
 
     def report(self, diagnostics: tuple[Diagnostic, ...], frame: Frame) -> None:
-        """Notes diagnostics, with the block calls that led there."""
+        """Adds diagnostics, with the block calls that led to this frame."""
         calls = frame.space.calls
         self.diagnostics += [d._replace(calls=calls) if calls and not d.calls else d for d in diagnostics]
 
-    # --- statements ------------------------------------------------------------------------------------
+    def report_error(self, error: CnncError | AlreadyReported, frame: Frame) -> None:
+        if isinstance(error, CnncError):
+            self.report(error.diagnostics, frame)
 
-    def statement(self, statement: syntax.Statement, frame: Frame) -> None:
+    def statement(self, statement: syntax.Statement, frame: Frame, current: Tensor | None) -> Tensor | None:
         match statement:
             case syntax.Let():
-                self.let(statement, frame)
-            case syntax.Block():
-                if not frame.top:
-                    self.blocks.setdefault(statement.name.text, statement)  # so that its calls are no second error
-                    help = "move it to the top of the file"
-                    raise CnncError.of("E121", "a block inside a body", span=statement.span, help=help)
+                self.let(statement, frame, current)
+            case syntax.Block() if not frame.top:
+                self.blocks.setdefault(statement.name.text, statement)  # so that its calls are not errors as well
+                message, help = "a block cannot be defined inside a body", "move it to the top level of the file"
+                raise CnncError.of("E121", message, span=statement.span, help=help)
             case syntax.Call():
-                self.call(statement, frame)
+                return self.call(statement, frame, current)
+        return current
 
-    def call(self, call: syntax.Call, frame: Frame) -> None:
+    def call(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor | None:
         word = call.op.text
-        handler = _HANDLERS.get(word)
-        if handler is None:
+        if word not in _DECLARATIONS and word not in _FLOW:
             if word in self.blocks:
-                self.block_call(call, self.blocks[word], frame)
-            else:
-                self.layer(call, frame)
-            return
+                return self.block_call(call, self.blocks[word], frame, current)
+            return self.layer(call, frame, current)
         if call.label is not None:
-            help = f"leave `{call.label.text}:` out"
-            raise CnncError.of("E107", f"a label on `{word}`, which makes no tensor", span=call.label.span, help=help)
+            help = f"remove `{call.label.text}:`"
+            raise CnncError.of("E107", f"`{word}` cannot have a label", span=call.label.span, help=help)
         if call.bodies and word not in ("train", "repeat"):
             raise no_body(call)
-        if word in _TOP_ONLY and not frame.top:
-            help = "it stands at the top of the file"
-            raise CnncError.of("E122", f"`{word}` inside a body", span=call.span, help=help)
+        if word in _FLOW:
+            return _FLOW[word](self, call, frame, current)
+        if not frame.top:
+            message, help = f"`{word}` is allowed only at the top level of the file", "move it out of the body"
+            raise CnncError.of("E122", message, span=call.span, help=help)
         if word in _ONLY_ONCE:
-            self.only_once(call)
-        handler(self, call, frame)
+            self.require_first_use(call)
+            self.first_uses[word] = call.span
+        _DECLARATIONS[word](self, call, frame, current)
+        return current
 
-    def only_once(self, call: syntax.Call) -> None:
+    def require_first_use(self, call: syntax.Call) -> None:
+        """Raises CnncError E106 if the statement occurred above."""
         word = call.op.text
-        if word in self.seen:
-            note = Note(self.seen[word], "the first")
-            help = "name all outputs on one line" if word == "output" else "keep one of the two"
+        if word in self.first_uses:
+            note = Note(self.first_uses[word], "the first")
+            help = "name all outputs in one statement" if word == "output" else "remove one of them"
             raise CnncError(Diagnostic("E106", f"a second `{word}`", call.span, notes=(note,), help=help))
-        self.seen[word] = call.span
 
-    def let(self, let: syntax.Let, frame: Frame) -> None:
-        require_own(let.name)
+    def let(self, let: syntax.Let, frame: Frame, current: Tensor | None) -> None:
+        require_not_reserved(let.name)
         name, scope = let.name.text, frame.scope
-        if name in scope.values and name in scope.places:
-            raise twice(let.name, scope.places[name])
+        if name in scope.values and name in scope.spans:
+            raise defined_twice(let.name, scope.spans[name])
         expression = self.settings.get(name, let.value) if frame.top else let.value
         scope.define(name, Unknown(), let.name.span)
-        scope.values[name] = evaluate(expression, frame.with_c_in())
+        scope.values[name] = evaluate(expression, with_c_in(scope, current))
 
-    def net(self, call: syntax.Call, frame: Frame) -> None:
+    # --- declarations: statements of the top level, which leave the current tensor as it is ----------------
+
+    def net(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> None:
         value = only_value(call, "a name")
         if isinstance(value, syntax.Word):
             self.name = value.name
@@ -251,124 +264,140 @@ class _Lowerer:
         else:
             raise CnncError.of("E203", "net takes a name or a string", span=value.span)
 
-    def from_(self, call: syntax.Call, frame: Frame) -> None:
-        frame.current = POISON
-        value = only_value(call, "a layer's name")
-        if not isinstance(value, syntax.Word):
-            raise CnncError.of("E203", "from takes a layer's name", span=value.span)
-        found = tensors(value, frame)
-        if len(found) != 1:
-            raise CnncError.of("E203", "from goes on from one layer, not from several", span=value.span)
-        frame.current = found[0]
-
-    def output(self, call: syntax.Call, frame: Frame) -> None:
+    def output(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> None:
         if not call.arguments:
-            raise CnncError.of("E202", "output needs the names of layers", span=call.span)
+            raise CnncError.of("E202", "output needs the names of layers", span=call.span, help="e.g. `output fc1`")
         for argument in call.arguments:
             if argument.key is not None or not isinstance(argument.value, syntax.Word):
                 raise CnncError.of("E203", "output takes names of layers", span=argument.span)
             for tensor in tensors(argument.value, frame):
                 if tensor.node and tensor.node in self.outputs:
-                    message = f"{argument.value.name} is an output already"
-                    raise CnncError.of("E106", message, span=argument.span, help="leave it out")
+                    message = f"{argument.value.name} is already an output"
+                    raise CnncError.of("E106", message, span=argument.span, help="remove it")
                 self.outputs.append(tensor.node)
 
-    def include(self, call: syntax.Call, frame: Frame) -> None:
+    def include(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> None:
         incomplete = self.incomplete
         self.incomplete = True
-        path, file, _ = self.includes.called(call)
+        path, file, _ = self.includes.file_of(call)
         self.incomplete = incomplete
         if path in self.including:
-            return  # said by `collect`
+            return  # a circular include, reported by `blocks.collect`
         self.including.append(path)
         for statement in file.statements:
             nested = isinstance(statement, syntax.Call) and statement.op.text == "include"
             if nested or isinstance(statement, syntax.Let):
-                self.body((statement,), frame)
+                self.body((statement,), frame, current)
             elif isinstance(statement, syntax.Call):
-                message = "an included file holds `let`s and `block`s only"
-                help = "move the line into the file that includes this one, or into a block"
+                message = "an included file may contain only `let`, `block` and `include`"
+                help = "move the line into the including file, or into a block"
                 self.diagnostics.append(Diagnostic("E120", message, statement.span, help=help))
         self.including.pop()
 
-    def expect(self, call: syntax.Call, frame: Frame) -> None:
-        frame.with_c_in()
-        read = {name for name in self.symbols if name in self.root.read}
-        found = self.contracts.expect(call, frame.current, frame.scope, frame.top, self.nodes)
-        self.report(found.diagnostics, frame)
-        self.root.read.difference_update(set(self.symbols) - read)
-        if found.type is not None and frame.current is not None:
-            frame.current = Tensor(frame.current.node, found.type)
+    def budget(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> None:
+        self.assertions.add_budget(call, with_c_in(frame.scope, current))
 
-    def budget(self, call: syntax.Call, frame: Frame) -> None:
-        self.contracts.add_budget(call, frame.scope)
-
-    def train_section(self, call: syntax.Call, frame: Frame) -> None:
-        self.train = TrainSection(call, frame.scope)
+    def train_section(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> None:
+        self.train = TrainSection(call, with_c_in(frame.scope, current))
         self.root.read.update(word for body in call.bodies for word in syntax.words_in(body))
 
-    # --- repeat and blocks -------------------------------------------------------------------------------
+    # --- flow: statements that choose or change the current tensor -----------------------------------------
 
-    def repeat(self, call: syntax.Call, frame: Frame) -> None:
-        count, counter = rounds(call, frame, self.blocks)
+    def from_(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor:
+        try:
+            value = only_value(call, "the name of a layer")
+            if not isinstance(value, syntax.Word):
+                raise CnncError.of("E203", "from takes the name of a layer", span=value.span)
+            named = tensors(value, frame)
+            if len(named) != 1:
+                raise CnncError.of("E203", f"from takes one layer, found {len(named)}", span=value.span)
+        except (CnncError, AlreadyReported) as error:
+            self.report_error(error, frame)
+            return POISON
+        return named[0]
+
+    def expect(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor | None:
+        symbols_read = self.symbols_read()
+        asserted = self.assertions.expect(call, current, with_c_in(frame.scope, current), frame.top, self.nodes)
+        self.report(asserted.diagnostics, frame)
+        self.forget_reads_except(symbols_read)
+        if asserted.type is None or current is None:
+            return current
+        return Tensor(current.node, asserted.type)
+
+    def repeat(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor | None:
+        count, counter = blocks.rounds(call, frame, current, self.blocks)
         for index in range(count):
             scope = Scope(frame.scope)
             if counter is not None:
                 scope.define(counter, index)
                 scope.read.add(counter)
-            self.step(call.span, frame)
-            told = len(self.diagnostics)
-            inner = frame.inside(scope, round_=index)
-            self.body(call.bodies[0].statements, inner)
-            frame.current = inner.current
+            self.count_step(call.span, frame)
+            reported = len(self.diagnostics)
+            inner = frame.enter(scope, current, round_=index)
+            current = self.body(call.bodies[0].statements, inner, current)
             if index:
-                self.diagnostics[told:] = [rounds_fit(d, call, index, count) for d in self.diagnostics[told:]]
+                of_round = self.diagnostics[reported:]
+                self.diagnostics[reported:] = [blocks.with_rounds_that_fit(d, call, index, count) for d in of_round]
+        return current
 
-    def block_call(self, call: syntax.Call, block: syntax.Block, frame: Frame) -> None:
+    def block_call(self, call: syntax.Call, block: syntax.Block, frame: Frame, current: Tensor | None) -> Tensor | None:
         name = block.name.text
         self.called.add(name)
-        require_bounded(call, block, frame, self.root, self.blocks)
+        if call.bodies:
+            raise no_body(call)
+        recursion = blocks.recursion(call, block, frame)
+        if recursion is not None:
+            self.report((recursion,), frame)
+            return POISON  # so that no other error follows from it
+        blocks.require_bounded(call, block, frame, self.root, self.blocks)
         if call.label is not None:
-            require_own(call.label)
-        scope, share = variables(call, block, frame, self.root)
-        outer, rel = frame.space, frame.name_for(name, call.label)
-        if not share and outer.share:  # what is called within a call that shares does so too
-            share = f"{outer.share}{rel}."
-        require_free(rel, call, frame)
-        whole = f"{outer.prefix}{rel}"
+            require_not_reserved(call.label)
+        scope, share = blocks.variables(call, block, frame, current, self.root)
+        outer, local_name = frame.space, frame.next_name(name, call.label)
+        if not share and outer.share:  # a call inside a call that shares parameters shares them too
+            share = f"{outer.share}{local_name}."
+        require_free(local_name, call, frame)
+        full_name = f"{outer.prefix}{local_name}"
         calls = (*outer.calls, Note(call.span, f"block {name}"))
-        space = Space(self.file, f"{whole}.", calls, share, (*outer.path, whole))
-        inner = Frame(space, scope, frame.current)
-        self.body(block.body.statements, inner)
-        frame.current = inner.current
-        frame.adopt(rel, call, inner)
+        space = Space(self.file, f"{full_name}.", calls, share, (*outer.path, full_name))
+        result = self.body(block.body.statements, Frame(space, scope, current), current)
+        frame.declare_call(local_name, call, space, result)
+        return result
 
     # --- layers ------------------------------------------------------------------------------------------
 
-    def layer(self, call: syntax.Call, frame: Frame) -> None:
+    def layer(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor:
+        """The output of a layer; poison if it fails."""
         cls, unknown = op_class(call, self.blocks)
-        if unknown and self.incomplete:  # perhaps a block of the file that could not be read
+        if unknown and self.incomplete:  # it may be a block of the file that could not be read
             cls, unknown = None, ()
         self.diagnostics += unknown
         if cls is None:
-            frame.current = POISON
-            return
-        if issubclass(cls, Merge):
-            self.merge(cls, call, frame)
-            return
-        if call.bodies:
+            return POISON
+        if call.bodies and not issubclass(cls, Merge):
             raise no_body(call)
-        before = POISON if cls.arity == 0 else current_tensor(call, frame)
-        if before.type is None:  # poisoned, so that a failure below leaves it so
-            frame.current = POISON
-        scope = frame.with_c_in()
+        try:
+            if issubclass(cls, Merge):
+                return self.merge(cls, call, frame, current)
+            return self.plain_layer(cls, call, frame, current, is_guess=bool(unknown))
+        except (CnncError, AlreadyReported) as error:
+            self.report_error(error, frame)
+            return POISON
+
+    def plain_layer(
+        self, cls: type[Op], call: syntax.Call, frame: Frame, current: Tensor | None, is_guess: bool
+    ) -> Tensor:
+        """The output of a layer that is not a merge. If its op is a guess for an unknown word, what is wrong is not reported."""
+        before = POISON if cls.arity == 0 else require_input(call, current)
+        rank = before.type.rank if before.type is not None else 0
+        symbols_read = self.symbols_read()
         symbols = self.input_symbols(call) if cls is Input else ()
-        bound = bind(cls, call, scope, before.type.rank if before.type is not None else 0)
-        if not unknown:  # else the layer is a guess
+        bound = bind(cls, call, with_c_in(frame.scope, before), rank)
+        if not is_guess:
             self.report(bound.diagnostics, frame)
         if cls is Input:
-            self.root.read.difference_update(self.symbols)
-        frame.current = POISON
+            self.forget_reads_except(symbols_read)
         name = new_name(cls.keyword, call, frame)
         op = bound.value
         inputs: tuple[Tensor, ...] = () if cls.arity == 0 else (before,)
@@ -376,74 +405,83 @@ class _Lowerer:
         if isinstance(op, Input):
             op = op.replace(symbols=symbols)
         elif op is not None:
-            op, inputs, owner = resolve(op, inputs, call, bound.places, frame, self.nodes)
-        told = len(self.diagnostics)
-        self.make(name, call, op, inputs, bound.places, frame, owner)
-        if unknown:
-            del self.diagnostics[told:]
+            op, inputs, owner = resolve(op, inputs, call, bound.spans, frame, self.nodes)
+        reported = len(self.diagnostics)
+        output = self.add_node(name, call, op, inputs, bound.spans, frame, owner)
+        if is_guess:
+            del self.diagnostics[reported:]
+        return output
 
     def input_symbols(self, call: syntax.Call) -> tuple[str, ...]:
-        """The symbols of an input; new ones get a size that stands for them."""
-        found = symbols_of(call, self.symbols, self.root)
-        for name in found:
+        """The symbols of an input's shape; each new one is given a size."""
+        symbols = symbols_of(call, self.symbols, self.root)
+        for name in symbols:
             if name and name not in self.symbols:
                 self.symbols[name] = self.root.values[name] = self.sizes(name)
-        return found
+        return symbols
 
-    def merge(self, cls: type[Merge], call: syntax.Call, frame: Frame) -> None:
-        before = current_tensor(call, frame)
-        frame.current = POISON
+    def symbols_read(self) -> set[str]:
+        """The symbols that the source has computed with so far."""
+        return {name for name in self.symbols if name in self.root.read}
+
+    def forget_reads_except(self, symbols_read: set[str]) -> None:
+        """Takes back reads of symbols since `symbols_read`: shapes of inputs and assertions do not compute with a size."""
+        self.root.read.difference_update(self.symbols.keys() - symbols_read)
+
+    def merge(self, cls: type[Merge], call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor:
+        before = require_input(call, current)
         name = new_name(cls.keyword, call, frame)
         inputs = operands_of(cls, call, frame)
         if not call.bodies:
             inputs.insert(0, before)
         for body in call.bodies:
-            frame.current = before
-            inner = frame.inside(Scope(frame.scope), branch=True)
-            frame.current = POISON
-            self.body(body.statements, inner)
-            inputs.append(inner.current or POISON)
+            branch = frame.enter(Scope(frame.scope), before, branch=True)
+            inputs.append(self.body(body.statements, branch, before) or POISON)
         if len(inputs) < 2:
-            help = f"`{cls.keyword} {{ ... }} {{ }}`: `{{ }}` is the tensor itself"
-            raise CnncError.of("E118", f"{cls.keyword} needs two tensors or more", span=call.span, help=help)
-        self.make(name, call, cls(), tuple(inputs), {}, frame)
+            help = f"write `{cls.keyword} {{ ... }} {{ }}`, in which `{{ }}` is the current tensor itself"
+            raise CnncError.of("E118", f"{cls.keyword} needs two or more tensors", span=call.span, help=help)
+        return self.add_node(name, call, cls(), tuple(inputs), {}, frame)
 
-    def make(
+    def add_node(
         self,
         name: str,
         call: syntax.Call,
         op: Op | None,
         inputs: tuple[Tensor, ...],
-        places: Mapping[str, Span],
+        spans: Mapping[str, Span],
         frame: Frame,
         owner: str = "",
-    ) -> None:
-        """Adds the node of a layer, or poison where it has no type, and makes it the current tensor."""
-        space, full, made = frame.space, "", None
+    ) -> Tensor:
+        """Adds the node of a layer and declares its name; the output is poison if its type is unknown.
+
+        `spans` are those of the arguments, `owner` the layer whose parameters it uses. Raises _TooLarge, and CnncError E124.
+        """
+        space, full_name, output = frame.space, "", None
         if op is not None:
-            made, diagnostics = infer(op, call, inputs, places, self.nodes, self.fixed or not self.symbols)
+            output, diagnostics = infer(op, call, inputs, spans, self.nodes, self.fixed or not self.symbols)
             self.report(diagnostics, frame)
             sources = tuple([t.node for t in inputs])
-            if made is not None and all(sources):
-                owner = owner or twin_owner(name, op, inputs, call, frame, self.nodes)
-                full = space.prefix + name
-                self.nodes[full] = Node(full, op, sources, made, call.span, space.calls, owner, space.path)
+            if output is not None and all(sources):
+                owner = owner or owner_in_shared_call(name, op, inputs, call, frame, self.nodes)
+                full_name = space.prefix + name
+                self.nodes[full_name] = Node(full_name, op, sources, output, call.span, space.calls, owner, space.path)
                 if len(self.nodes) > MAX_LAYERS:
-                    raise _TooMuch(f"more than {MAX_LAYERS:,} layers", call.span, frame)
-        tensor = Tensor(full, made)
+                    raise _TooLarge(f"more than {MAX_LAYERS:,} layers", call.span, frame)
+        tensor = Tensor(full_name, output)
         frame.declare(name, call.label, tensor, call.span)
-        frame.current = tensor
+        return tensor
 
 
-_HANDLERS: dict[str, Callable[[_Lowerer, syntax.Call, Frame], None]] = {
+_DECLARATIONS: dict[str, Callable[[_Lowerer, syntax.Call, Frame, Tensor | None], None]] = {
     "net": _Lowerer.net,
-    "from": _Lowerer.from_,
     "output": _Lowerer.output,
-    "repeat": _Lowerer.repeat,
     "include": _Lowerer.include,
-    "expect": _Lowerer.expect,
     "budget": _Lowerer.budget,
     "train": _Lowerer.train_section,
 }
-_TOP_ONLY = ("net", "output", "include", "budget", "train")
+_FLOW: dict[str, Callable[[_Lowerer, syntax.Call, Frame, Tensor | None], Tensor | None]] = {
+    "from": _Lowerer.from_,
+    "expect": _Lowerer.expect,
+    "repeat": _Lowerer.repeat,
+}
 _ONLY_ONCE = ("net", "output", "train")

@@ -1,18 +1,18 @@
-"""Text to syntax tree.
+"""Source to syntax tree.
 
-In: a `Source`. Out: a `File`, and a diagnostic for every statement that is not well formed; the other
-statements are in the tree all the same. It knows no layer and no meaning. The only module that imports
-lark; the grammar is `grammar/cnn.lark`.
+In: a `Source`. Out: a `File`, and a diagnostic for every malformed statement; the other statements are in the tree all
+the same. It knows no layers and assigns no meaning. Only this module imports lark; the grammar is `grammar/cnn.lark`.
 
-The stages: `tokenize` cuts the text by the grammar's terminals; `layout` matches brackets and says what each
-newline and each minus means (layout.py); lark's LALR parser takes the tokens one by one, and `Builder` makes the
-tree as it goes (tree.py); malformed.py says what is wrong with a token that it does not take. No stage recurses, and each takes time in proportion to the text.
+The stages: `tokenize` splits the source by the grammar's terminals; `layout` matches brackets and decides what each
+newline and each minus means (brackets.py); lark's LALR parser takes the tokens one by one, and `Builder` builds the tree
+as it goes (build_tree.py); syntax_errors.py explains a token that the parser does not accept. No stage recurses, and each
+takes time proportional to the length of the source.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -28,15 +28,15 @@ from cnnc.language.brackets import UNPARSED, Token, end_of_statement, lay_out
 from cnnc.language.build_tree import Builder
 from cnnc.language.syntax_errors import malformed
 
-MAX_TEXT = 1 << 20  # characters of a file; a net of 10,000 layers takes a fifth of it
+MAX_TEXT = 1 << 20  # characters of a file; a network of 10,000 layers takes a fifth of it
 MAX_TOKENS = 1 << 18
 MAX_SYNTAX_ERRORS = 10
 
 
 def parse(source: Source) -> tuple[syntax.File, list[Diagnostic]]:
-    """Parses a file. A statement that cannot be read is reported and left out of the tree.
+    """Parses a file. Returns the tree without the malformed statements, and their errors (E001 to E008).
 
-    Where braces do not match, the tree is empty: which statement stands in which body is not known.
+    If braces do not match, the tree is empty, as it is unknown which statement is in which body.
     """
     try:
         tokens, diagnostics = layout(source)
@@ -50,24 +50,38 @@ def parse(source: Source) -> tuple[syntax.File, list[Diagnostic]]:
 
 
 def parse_values(source: Source) -> tuple[syntax.Expression, ...]:
-    """Parses the values of a setting (`--set name=VALUE`). Raises CnncError."""
+    """Parses the values of a setting (`--set name=VALUE`). Raises CnncError E001 to E008."""
     tokens, diagnostics = layout(source)
     if diagnostics:
         raise CnncError(*diagnostics)
     parser = _parser().parse_interactive("", start="values")
     feed = cast(Any, parser.feed_token)
     try:
-        made = [feed(token) for token in tokens if token.type not in UNPARSED]
+        results = [feed(token) for token in tokens if token.type not in UNPARSED]
     except UnexpectedToken as error:
         raise CnncError(_malformed(error)) from error
-    return cast("tuple[syntax.Expression, ...]", made[-1])
+    return cast("tuple[syntax.Expression, ...]", results[-1])
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, syntax.Expression]:
+    """The expressions of settings such as `width=2*8` (`--set`), by name. Raises CnncError E010, E001 to E008."""
+    expressions: dict[str, syntax.Expression] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise CnncError.of("E010", f"--set takes NAME=VALUE, not `{setting}`", help="e.g. `--set train.epochs=2`")
+        values = parse_values(Source(f"--set {name}", value))
+        if len(values) != 1:
+            raise CnncError.of("E010", f"--set takes one value, not `{value}`")
+        expressions[name.strip()] = values[0]
+    return expressions
 
 
 # --- the parser ----------------------------------------------------------------------------------------
 
 
 def grammar_text() -> str:
-    """The grammar, from the installed package or from the project's folder."""
+    """The grammar, from the installed package or the repository."""
     here = Path(__file__).parent
     packaged = here / "cnn.lark"
     path = packaged if packaged.exists() else here.parent.parent / "grammar" / "cnn.lark"
@@ -75,7 +89,7 @@ def grammar_text() -> str:
 
 
 class _Lexer(Lexer):
-    """Cuts a text by all terminals at once. Lark's own lexer counts lines, and takes three times as long."""
+    """Matches all terminals with one regular expression. Lark's own lexer counts lines and takes three times as long."""
 
     def __init__(self, conf: Any) -> None:
         terminals = sorted(conf.terminals, key=lambda t: -t.priority)
@@ -91,7 +105,7 @@ class _Lexer(Lexer):
 
 
 class _Postlex:
-    """Asks lark to keep the terminals that the grammar's rules do not name; `layout` does the work."""
+    """Makes lark keep the terminals that no rule of the grammar names; `layout` handles them."""
 
     always_accept = ("COMMENT", "STRANGE", "BAD_NUMBER", "BAD_STRING")
 
@@ -114,7 +128,7 @@ def _parser() -> Lark:
 
 
 def _cache_file() -> str | bool:
-    """Where lark keeps its tables between runs (half of start-up): the user's own cache, never a shared folder."""
+    """Where lark caches its tables, which halves start-up: the user's cache folder, never a shared one. False: nowhere."""
     from platformdirs import user_cache_path
 
     try:
@@ -126,15 +140,15 @@ def _cache_file() -> str | bool:
 
 
 def _statements(tokens: list[Token], most_errors: int) -> tuple[tuple[syntax.Statement, ...], list[Diagnostic]]:
-    """The statements of a file, from its tokens.
+    """The statements of a file, from its tokens, and up to `most_errors` errors.
 
-    After an error the parser goes back to where the statement began, which is to say that its stacks become as
-    short as they were then (see the grammar), and goes on where the statement ends.
+    After an error the parser returns to the beginning of the statement, by cutting its stacks back to their length there
+    (the grammar allows this), and continues at the end of the statement.
     """
     state = cast(Any, _parser().parse_interactive("", start="file")).parser_state
     states, values, feed = state.state_stack, state.value_stack, state.feed_token
     diagnostics: list[Diagnostic] = []
-    began = [len(states)]  # a number for each open body: the length of `states` where its statement began
+    starts = [len(states)]  # for each open body, the length of `states` at the beginning of its current statement
     before = "_END"
     index = 0
     while len(diagnostics) < most_errors:
@@ -144,20 +158,20 @@ def _statements(tokens: list[Token], most_errors: int) -> tuple[tuple[syntax.Sta
             index += 1
             continue
         try:
-            made = feed(token, kind == "$END")
+            result = feed(token, kind == "$END")
         except (UnexpectedToken, CnncError) as error:
             diagnostics += [_malformed(error)] if isinstance(error, UnexpectedToken) else error.diagnostics
-            del states[began[-1] :], values[began[-1] - 1 :]
+            del states[starts[-1] :], values[starts[-1] - 1 :]
             before, index = "_END", _end_of_bad_statement(tokens, index)
             continue
         if kind == "$END":
-            return made, diagnostics
+            return result, diagnostics
         if kind == "_END":
-            began[-1] = len(states)
+            starts[-1] = len(states)
         elif kind == "LBRACE":
-            began.append(len(states))
+            starts.append(len(states))
         elif kind == "RBRACE":
-            began.pop()
+            starts.pop()
         before = kind
         index += 1
     return (), diagnostics
@@ -168,7 +182,7 @@ def _malformed(error: UnexpectedToken) -> Diagnostic:
 
 
 def _end_of_bad_statement(tokens: list[Token], index: int) -> int:
-    """Where to go on after an error at a token. A body on the next line belongs to the line that ended too soon."""
+    """Where parsing resumes after an error at a token. A body on the next line belongs to the statement that ended early."""
     after = index
     while tokens[after].type in ("_END", *UNPARSED):
         after += 1
@@ -179,23 +193,25 @@ def _end_of_bad_statement(tokens: list[Token], index: int) -> int:
 
 
 def tokenize(source: Source) -> list[Token]:
-    """The tokens of a text, comments among them. Raises CnncError E001 and E008."""
+    """The tokens of a source, including comments. Raises CnncError E001 and E008."""
     if len(source.text) > MAX_TEXT:
-        raise CnncError.of("E001", f"the text is too long: {len(source.text):,} characters; at most {MAX_TEXT:,}")
+        raise CnncError.of("E001", f"the source is too long: {len(source.text):,} characters; at most {MAX_TEXT:,}")
     try:
         source.text.encode()
     except UnicodeEncodeError as error:
-        raise CnncError.of("E008", "half a surrogate pair", span=source.span(error.start, error.end)) from error
+        raise CnncError.of(
+            "E008", "an unpaired surrogate, which UTF-8 cannot encode", span=source.span(error.start, error.end)
+        ) from error
     lexer = cast(Any, _parser().parse_interactive(cast(Any, source), start="file")).lexer_thread
     tokens: list[Token] = list(islice(lexer.lex(None), MAX_TOKENS + 1))
     if len(tokens) > MAX_TOKENS:
-        raise CnncError.of("E001", f"the text is too long: more than {MAX_TOKENS:,} words and signs")
+        raise CnncError.of("E001", f"the source is too long: more than {MAX_TOKENS:,} words and signs")
     return tokens
 
 
 def layout(source: Source) -> tuple[list[Token], list[Diagnostic]]:
-    """The tokens of a text as the grammar takes them, and the brackets that do not match; see layout.py.
+    """The tokens as the grammar takes them, and errors for brackets that do not match; see brackets.py.
 
-    Raises CnncError for a text that is too long or too deep.
+    Raises CnncError E001, E007 and E008, and E006 if there are too many errors.
     """
     return lay_out(source, tokenize(source), MAX_SYNTAX_ERRORS)

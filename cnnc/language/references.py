@@ -1,18 +1,18 @@
-"""The layers that a layer's arguments name: operands, the pool of an unpool, the owner of shared parameters.
+"""The layers that a layer's arguments name: operands, the max pool of an unpool, the owner of shared parameters.
 
-In: a call and its op, the frame it stands in, and the graph above it. Out: the tensors that are its inputs, and the name
-of the layer whose parameters it takes ("" for its own); or a CnncError. It makes no layer.
+In: a call and its op, the frame that it is in, and the nodes above it. Out: the tensors that are its inputs, and the name
+of the layer whose parameters it uses ("" for its own); or a CnncError. It adds no nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cnnc.core.arguments import LayerName
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span
 from cnnc.graph.graph import Node
 from cnnc.language import syntax
-from cnnc.language.expressions import Silent
+from cnnc.language.expressions import AlreadyReported
 from cnnc.language.resolve import one_tensor, tensors
 from cnnc.language.scope import Frame, Tensor
 from cnnc.ops import Op
@@ -24,13 +24,14 @@ def resolve(
     op: Op,
     inputs: tuple[Tensor, ...],
     call: syntax.Call,
-    places: Mapping[str, Span],
+    spans: Mapping[str, Span],
     frame: Frame,
     nodes: Mapping[str, Node],
 ) -> tuple[Op, tuple[Tensor, ...], str]:
-    """An op that knows what it refers to, its inputs (those given, where it names none), and the owner of its parameters.
+    """Resolves the layer names among an op's arguments (`share=a`, `bilinear a b`, `unpool p`).
 
-    Raises CnncError, Silent.
+    `inputs` are its inputs if the arguments name none; `spans` are those of its arguments. Returns the op, its inputs, and
+    the owner of its parameters ("" for its own). Raises CnncError E114, E123, E124, E203, and AlreadyReported.
     """
     owner = ""
     operands: list[Tensor] = []
@@ -38,17 +39,17 @@ def resolve(
         value = getattr(op, spec.name)
         if not isinstance(spec.kind, LayerName) or value is None:
             continue
-        tensor = one_tensor(value, places.get(spec.name, call.span), frame)
+        tensor = one_tensor(value, spans.get(spec.name, call.span), frame)
         if spec.name == "share":
-            owner = _owner_of(tensor, op, tuple(operands) or inputs, places[spec.name], nodes)
+            owner = _owner_of(tensor, op, tuple(operands) or inputs, spans[spec.name], nodes)
         else:
             operands.append(tensor)
     if isinstance(op, Unpool):
         pool = nodes.get(operands[0].node)
         if pool is None or not isinstance(pool.op, Pool):
             if operands[0].type is None:
-                raise Silent
-            span = places.get("of", call.span)
+                raise AlreadyReported
+            span = spans.get("of", call.span)
             help = "label the max pool and name it: `p: pool max k=2`, then `unpool p`"
             raise CnncError.of("E123", "unpool takes the name of a max pool", span=span, help=help)
         source = nodes[pool.inputs[0]]
@@ -57,52 +58,58 @@ def resolve(
 
 
 def operands_of(cls: type[Merge], call: syntax.Call, frame: Frame) -> list[Tensor]:
-    """The tensors that a merge names. Raises CnncError."""
-    found = []
+    """The tensors that a merge names: `a` and `b` of `add a b`. Raises CnncError E114, E117, E203."""
+    operands: list[Tensor] = []
     for argument in call.arguments:
         if argument.key is not None or not isinstance(argument.value, syntax.Word):
-            help = f"`{cls.keyword} in`, `{cls.keyword} a b`, `{cls.keyword} {{ ... }} {{ }}`"
-            message = f"{cls.keyword} takes names of layers and branches"
+            help = f"write `{cls.keyword} in`, `{cls.keyword} a b` or `{cls.keyword} {{ ... }} {{ }}`"
+            message = f"{cls.keyword} takes layer names and branches"
             raise CnncError.of("E203", message, span=argument.span, help=help)
-        found += tensors(argument.value, frame)
-    return found
+        operands += tensors(argument.value, frame)
+    return operands
 
 
 def shared_call(argument: syntax.Argument, frame: Frame) -> str:
-    """The prefix of the call whose parameters a block call shares. Raises CnncError E203."""
+    """The name prefix of the block call that `share=` names. Raises CnncError E203."""
     word = argument.value
     if not isinstance(word, syntax.Word) or frame.find(word.name) is None:
-        raise CnncError.of("E203", "share takes the label of an earlier call", span=argument.span)
+        raise CnncError.of("E203", "share takes the label of an earlier block call", span=argument.span)
     return f"{frame.space.prefix}{word.name}."
 
 
-def twin_owner(
+def owner_in_shared_call(
     name: str, op: Op, inputs: tuple[Tensor, ...], call: syntax.Call, frame: Frame, nodes: Mapping[str, Node]
 ) -> str:
-    """The owner of a layer's parameters inside a block call that shares another call's. Raises CnncError E124, Silent."""
+    """The owner of the parameters of layer `name` in a block call that uses another call's (`share=`); "" in other calls.
+
+    Raises CnncError E124 and AlreadyReported.
+    """
     if not frame.space.share or not op.parameters(*(t.type for t in inputs if t.type is not None)):
         return ""
-    twin = nodes.get(frame.space.share + name)
-    if twin is None:
-        message = f"the call that it shares with has no layer {name}"
-        help = "call the same block in both places, or leave share out"
+    counterpart = nodes.get(frame.space.share + name)
+    if counterpart is None:
+        message = f"the block call to share parameters with has no layer `{name}`"
+        help = "call the same block both times, or remove `share`"
         raise CnncError.of("E124", message, span=call.span, help=help)
-    return _owner_of(Tensor(twin.name, twin.type), op, inputs, call.span, nodes)
+    return _owner_of(Tensor(counterpart.name, counterpart.type), op, inputs, call.span, nodes)
 
 
 def _owner_of(tensor: Tensor, op: Op, inputs: tuple[Tensor, ...], span: Span, nodes: Mapping[str, Node]) -> str:
-    """The owner of the parameters that a layer shares, of the same kind and shapes."""
+    """The owner of the parameters of layer `tensor`. Raises CnncError E124 unless `op` has the same kind and shapes."""
     other = nodes.get(tensor.node)
     types = tuple(t.type for t in inputs if t.type is not None)
     if other is None or len(types) != len(inputs):
-        raise Silent
-    mine = [(p.name, p.shape) for p in op.parameters(*types)]
-    theirs = [(p.name, p.shape) for p in other.op.parameters(*(nodes[n].type for n in other.inputs))]
-    if type(other.op) is not type(op) or mine != theirs:
-        shapes = " and ".join("x".join(map(str, s)) for _, s in theirs) or "none"
-        note = (Note(other.span, f"has parameters {shapes}"),) if other.span else ()
-        message = f"cannot share the parameters of {other.name}: another kind or other shapes"
-        here = f"here they would be {' and '.join('x'.join(map(str, s)) for _, s in mine) or 'none'}"
-        help = "make both layers alike, channels that arrive included, or leave share out"
-        raise CnncError(Diagnostic("E124", message, span, here, note, help))
+        raise AlreadyReported
+    shapes = [(p.name, p.shape) for p in op.parameters(*types)]
+    shared = [(p.name, p.shape) for p in other.op.parameters(*(nodes[n].type for n in other.inputs))]
+    if type(other.op) is not type(op) or shapes != shared:
+        notes = (Note(other.span, f"has parameters {_shapes_text(shared)}"),) if other.span else ()
+        message = f"cannot share the parameters of {other.name}: the layers differ in kind or in parameter shapes"
+        label = f"needs parameters {_shapes_text(shapes)}"
+        help = "give both layers the same kind, arguments and input channels, or remove `share`"
+        raise CnncError(Diagnostic("E124", message, span, label, notes, help))
     return other.parameter_owner
+
+
+def _shapes_text(parameters: Iterable[tuple[str, tuple[int, ...]]]) -> str:
+    return " and ".join("x".join(map(str, shape)) for _, shape in parameters) or "none"

@@ -1,8 +1,8 @@
-"""What the words of a text stand for, and which words may be given as names.
+"""What a name refers to, and which names a layer may have.
 
-In: a word or a call, and the frame it stands in. Out: the tensor or op that is meant, a new layer's full name; or a
-CnncError that says the nearest word there is. It infers no shape and adds nothing to the graph; a new name is entered by
-`Frame.declare`, when its layer is made.
+In: a word or a call, and the frame that it is in. Out: the tensor or op that it refers to, or the name of a new layer; or
+a CnncError, whose help suggests the nearest name. It infers no shapes and adds nothing to the graph: `Frame.declare`
+enters a new name once its layer exists.
 """
 
 from __future__ import annotations
@@ -12,76 +12,79 @@ from typing import Any
 
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
 from cnnc.language import syntax
-from cnnc.language.expressions import RESERVED_VALUES, Scope, kind
-from cnnc.language.scope import POISON, Frame, Tensor, value_of
+from cnnc.language.expressions import RESERVED_VALUES, Scope, describe
+from cnnc.language.scope import Frame, Tensor, tensor_of
 from cnnc.language.synonyms import known_elsewhere, of_the_train_section
 from cnnc.ops import OPS, Op
 
-STATEMENTS = ("net", "let", "from", "output", "block", "repeat", "include", "expect", "budget", "train")
+LANGUAGE_STATEMENTS = ("net", "let", "from", "output", "block", "repeat", "include", "expect", "budget", "train")
 
 
 # --- layers --------------------------------------------------------------------------------------------------
 
 
-def current_tensor(call: syntax.Call, frame: Frame) -> Tensor:
-    """The tensor that a layer is put upon. Raises CnncError E112 where there is none, and leaves a poisoned one."""
-    if frame.current is None:
-        frame.current = POISON
+def require_input(call: syntax.Call, current: Tensor | None) -> Tensor:
+    """The layer's input, which is the current tensor. Raises CnncError E112 if there is none yet."""
+    if current is None:
         help = "begin with an input line, e.g. `input 1x28x28`"
         raise CnncError.of("E112", f"{call.op.text} has no input", span=call.span, help=help)
-    return frame.current
+    return current
 
 
 def tensors(word: syntax.Word, frame: Frame) -> list[Tensor]:
-    """The tensors behind a name: `in`, a parameter, a layer, or every round of one (`s.*`). Raises CnncError."""
+    """The tensors that a name refers to: `in`, a block parameter, a layer, or a layer in every round (`s.*`).
+
+    Raises CnncError E114, E117, E203.
+    """
     if word.name == "in":
         if frame.entry is None or frame.top:
-            help = "`in` is what entered a block, branch or round; here label a layer above, `x: ...`, and name `x`"
+            help = "`in` is the tensor that enters a block, branch or round; here, label a layer above, e.g. `x:`, and use `x`"
             raise CnncError.of("E117", "`in` outside a body", span=word.span, help=help)
         return [frame.entry]
     if word.name.endswith(".*"):
-        found = frame.rounds_of(word.name[:-2])
-        if not found:
+        declarations = frame.in_all_rounds(word.name[:-2])
+        if not declarations:
             raise _no_layer(word, frame)
-        return [entry.tensor for entry in found]
-    entry = frame.find(word.name)
-    if entry is not None:
-        return [entry.tensor]
+        return [declaration.tensor for declaration in declarations]
+    declaration = frame.find(word.name)
+    if declaration is not None:
+        return [declaration.tensor]
     try:
         value = frame.scope.look_up(word.name)
     except KeyError:
         raise _no_layer(word, frame) from None
-    tensor = value_of(value)
+    tensor = tensor_of(value)
     if tensor is None:
-        raise CnncError.of("E203", f"`{word.name}` is {kind(value)}, not a layer", span=word.span)
+        raise CnncError.of("E203", f"`{word.name}` is {describe(value)}, not a layer", span=word.span)
     return [tensor]
 
 
 def one_tensor(name: str, span: Span, frame: Frame) -> Tensor:
-    """The tensor behind a name that stands for one. Raises CnncError."""
-    found = tensors(syntax.Word(name, span), frame)
-    if len(found) != 1:
-        raise CnncError.of("E203", "one layer is needed here, not several", span=span)
-    return found[0]
+    """The one tensor that a name refers to. Raises CnncError as `tensors` does, and E203 if there are several."""
+    named = tensors(syntax.Word(name, span), frame)
+    if len(named) != 1:
+        raise CnncError.of("E203", f"expected one layer here, found {len(named)}", span=span)
+    return named[0]
 
 
 def _no_layer(word: syntax.Word, frame: Frame) -> CnncError:
-    """E114, saying where a layer of that name is, or which name is near."""
-    entry = frame.space.entries.get(word.name)
-    if entry is not None:
-        note = Note(entry.place, "a branch keeps its labels to itself")
-        help = "move that layer out, before the branches"
+    """E114, saying where a layer of that name is, or which name is similar."""
+    declaration = frame.space.declarations.get(word.name)
+    if declaration is not None:
+        note = Note(declaration.span, "only this branch can use its labels")
+        help = "move that layer out of the branch, before the merge"
         message = f"`{word.name}` is inside another branch"
         return CnncError(Diagnostic("E114", message, word.span, notes=(note,), help=help))
-    if frame.rounds_of(word.name):
-        help = f"`{word.name}.0` is that of the first round, `{word.name}.*` those of all"
-        return CnncError.of("E114", f"`{word.name}` is in a repeat: there is one a round", span=word.span, help=help)
+    if frame.in_all_rounds(word.name):
+        help = f"write `{word.name}.0` for the first round's, `{word.name}.*` for those of all rounds"
+        message = f"`{word.name}` is in a repeat, so there is one in each round"
+        return CnncError.of("E114", message, span=word.span, help=help)
     below = _labelled(frame.space.file, word.name)
     if below is not None and below.source is word.span.source and below.start > word.span.start:
-        help = "a layer reads what stands above it; move one of the two"
-        notes = (Note(below, "here"),)
-        return CnncError(Diagnostic("E114", f"`{word.name}` stands further down", word.span, notes=notes, help=help))
-    visible = frame.visible()
+        help = "a layer can read only layers above it; move one of the two"
+        notes = (Note(below, "defined here"),)
+        return CnncError(Diagnostic("E114", f"`{word.name}` is defined below", word.span, notes=notes, help=help))
+    visible = frame.visible_names()
     inside = next((v for v in visible if v.endswith(f".{word.name}")), None)
     near = inside or nearest(word.name, visible)
     help = f"did you mean `{near}`?" if near else f"label a layer above: `{word.name}: ...`"
@@ -89,7 +92,7 @@ def _no_layer(word: syntax.Word, frame: Frame) -> CnncError:
 
 
 def _labelled(file: syntax.File, name: str) -> Span | None:
-    """Where a file labels a layer with this name, outside bodies."""
+    """The span of this label at the top level of a file."""
     labels = (s.label for s in file.statements if isinstance(s, syntax.Call) and s.label is not None)
     return next((label.span for label in labels if label.text == name), None)
 
@@ -98,22 +101,25 @@ def _labelled(file: syntax.File, name: str) -> Span | None:
 
 
 def op_class(call: syntax.Call, blocks: Iterable[str]) -> tuple[type[Op] | None, tuple[Diagnostic, ...]]:
-    """The op of a call, which is none of the file's blocks; for a misspelt one the nearest, and what to say of it."""
+    """The op of a call that is not one of the file's `blocks`.
+
+    For an unknown word: the op with the nearest name (None if there is none), and E111.
+    """
     cls = OPS.get(call.op.text)
     if cls is not None:
         return cls, ()
-    meant = known_elsewhere(call.op.text)
-    bodiless = [word for word in STATEMENTS if call.bodies or word not in ("block", "repeat", "train")]
-    near = meant.partition(" ")[0] or nearest(call.op.text, [*OPS, *bodiless, *blocks])
-    help = f"did you mean `{meant or near}`?" if near else "`cnnc ops` lists the layers"
+    translated = known_elsewhere(call.op.text)
+    statements = [word for word in LANGUAGE_STATEMENTS if call.bodies or word not in ("block", "repeat", "train")]
+    near = translated.partition(" ")[0] or nearest(call.op.text, [*OPS, *statements, *blocks])
+    help = f"did you mean `{translated or near}`?" if near else "`cnnc ops` lists the layers"
     if of_the_train_section(call.op.text):
-        near, help = None, f"`{call.op.text}` stands inside `train {{ ... }}`"
+        near, help = None, f"`{call.op.text}` belongs inside `train {{ ... }}`"
     unknown = Diagnostic("E111", f"unknown layer `{call.op.text}`", call.op.span, help=help)
     return OPS.get(near or ""), (unknown,)
 
 
 def symbols_of(call: syntax.Call, known: Container[str], root: Scope) -> tuple[str, ...]:
-    """The symbol of each size of an input ("" for a number or a `let` in capitals); empty where it has none."""
+    """The symbol of each size of an input's shape ("" for a number or a `let` in capitals); () if there are no symbols."""
     value = next((a.value for a in call.arguments if a.key is None or a.key.text == "shape"), None)
     parts: tuple[Any, ...] = ()
     if isinstance(value, syntax.Extent):
@@ -135,37 +141,36 @@ def symbols_of(call: syntax.Call, known: Container[str], root: Scope) -> tuple[s
 def new_name(word: str, call: syntax.Call, frame: Frame) -> str:
     """The name of a new layer within its space. Raises CnncError E105, E106."""
     if call.label is not None:
-        require_own(call.label)
-    name = frame.name_for(word, call.label)
+        require_not_reserved(call.label)
+    name = frame.next_name(word, call.label)
     require_free(name, call, frame)
     return name
 
 
-def require_own(name: syntax.Name) -> None:
-    """Raises CnncError E105 where the name is a word of the language, or has a dot."""
-    if name.text in RESERVED_VALUES or name.text in STATEMENTS or name.text in OPS:
-        raise CnncError.of(
-            "E105", f"`{name.text}` is a word of the language", span=name.span, help=f"say `my_{name.text}`"
-        )
+def require_not_reserved(name: syntax.Name) -> None:
+    """Raises CnncError E105 if the name is a word of the language or contains a dot."""
+    if name.text in RESERVED_VALUES or name.text in LANGUAGE_STATEMENTS or name.text in OPS:
+        help = f"choose another name, e.g. `my_{name.text}`"
+        raise CnncError.of("E105", f"`{name.text}` is a reserved word", span=name.span, help=help)
     if "." in name.text:
-        help = f"say `{name.text.replace('.', '_').replace('*', 'all')}`"
-        raise CnncError.of("E105", f"`{name.text}`: a name of your own has no dot", span=name.span, help=help)
+        help = f"write `{name.text.replace('.', '_').replace('*', 'all')}`"
+        raise CnncError.of("E105", f"`{name.text}`: a new name cannot contain a dot", span=name.span, help=help)
 
 
 def require_free(name: str, call: syntax.Call, frame: Frame) -> None:
-    """Raises CnncError E106 where a layer of this space has the name."""
-    entry = frame.space.entries.get(name)
-    if entry is None:
+    """Raises CnncError E106 if a layer of this space already has the name."""
+    declaration = frame.space.declarations.get(name)
+    if declaration is None:
         return
     if call.label is not None:
-        raise twice(call.label, entry.place)
-    notes = (Note(entry.place, "a label took its name"),)
+        raise defined_twice(call.label, declaration.span)
+    notes = (Note(declaration.span, "this label is the automatic name of the other layer"),)
     help = f"label one of them, e.g. `my_{name}:`"
     raise CnncError(Diagnostic("E106", f"two layers are named `{name}`", call.span, notes=notes, help=help))
 
 
-def twice(name: syntax.Name, first: Span) -> CnncError:
+def defined_twice(name: syntax.Name, first: Span) -> CnncError:
     """E106, at the second of two definitions."""
     note = Note(first, "first defined here")
-    help = f"call one of them something else, e.g. `{name.text}_2`"
+    help = f"rename one of them, e.g. `{name.text}_2`"
     return CnncError(Diagnostic("E106", f"`{name.text}` is defined twice", name.span, notes=(note,), help=help))

@@ -1,8 +1,10 @@
-"""Names of layers: what they are called, and who sees them.
+"""Names of layers, and which of them a statement can see.
 
-In: labels, counts, the body around. Out: full names (`stage3.conv1`, `s.0`) and the tensors behind the
-names that a body may use. A block call opens a `Space` of its own; branches and rounds of a repeat are
-`Frame`s within one.
+In: labels, the counts of layers so far, and the body that a statement is in. Out: full names (`stage3.conv1`, `s.0`) and
+the tensors behind names. A block call opens a `Space` of its own; branches and rounds of a repeat are `Frame`s within
+one space.
+
+Example: in `b: block_name ...`, the body's second conv is `conv2` in the space of the call and `b.conv2` outside.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from cnnc.language.expressions import Scope, Unknown
 
 
 class Tensor(NamedTuple):
-    """A tensor of the graph: the node that makes it, and its type. A poisoned one has neither."""
+    """A layer output: the name of its node, and its type. A poisoned one, whose layer failed, has neither."""
 
     node: str
     type: TensorType | None
@@ -27,21 +29,21 @@ POISON = Tensor("", None)
 
 
 class LayerReference(NamedTuple):
-    """A tensor handed to a block as an argument, or by `in`."""
+    """The value of a block parameter that was given a layer, or `in`."""
 
     tensor: Tensor
 
 
-class Entry(NamedTuple):
-    """A name, the branch in which it was given, and where it stands."""
+class Declaration(NamedTuple):
+    """What a name stands for: the tensor, the branch it was declared in, and the span of its statement."""
 
     tensor: Tensor
     branch: tuple[int, ...]
-    place: Span
+    span: Span
 
 
 class Space:
-    """The names inside one block call, or at the top of the file. `prefix` goes before each of them."""
+    """The names inside one block call, or at the top level of the file. `prefix` precedes each of them in full names."""
 
     def __init__(
         self,
@@ -51,23 +53,21 @@ class Space:
         share: str = "",
         path: tuple[str, ...] = (),
     ) -> None:
-        self.file = file  # the one that is lowered, wherever the block stands
+        self.file = file  # the file being checked, even if the block is in an included file
         self.prefix = prefix
         self.path = path
         self.calls = calls
-        self.share = share  # the prefix of the call whose parameters this one uses
+        self.share = share  # the prefix of the block call whose parameters this call uses
         self.counts: Counter[str] = Counter()
-        self.entries: dict[str, Entry] = {}
+        self.declarations: dict[str, Declaration] = {}
         self.branches = 0
-
-    def next_name(self, word: str) -> str:
-        """`conv3`: the third conv of this space, labelled ones counted."""
-        self.counts[word] += 1
-        return f"{word}{self.counts[word]}"
 
 
 class Frame:
-    """A body as it is lowered: its space, its variables, the tensor that entered it, and the current one."""
+    """A body while it is lowered: its space, its variables, and the tensor that entered it (`in`).
+
+    The current tensor is not part of the frame: lowering passes it from statement to statement.
+    """
 
     def __init__(
         self,
@@ -82,79 +82,84 @@ class Frame:
         self.space = space
         self.scope = scope
         self.entry = entry
-        self.current = entry
         self.branch = branch
         self.rounds = rounds
         self.outer = outer
         self.top = top
-        self.bare: dict[str, str] = {}  # in a round of a repeat: the labels of this round
+        self.round_labels: dict[
+            str, str
+        ] = {}  # in a round of a repeat: this round's labels, with their names (`s`: `s.2`)
 
-    def inside(self, scope: Scope, branch: bool = False, round_: int | None = None) -> Frame:
-        """A frame for a branch or a round of a repeat, which begins with the current tensor."""
+    def enter(self, scope: Scope, entry: Tensor | None, branch: bool = False, round_: int | None = None) -> Frame:
+        """The frame of a branch or of one round of a repeat, which the tensor `entry` enters."""
         path = self.branch
         if branch:
             self.space.branches += 1
             path = (*path, self.space.branches)
         rounds = self.rounds if round_ is None else (*self.rounds, round_)
-        return Frame(self.space, scope, self.current, path, rounds, self)
+        return Frame(self.space, scope, entry, path, rounds, self)
 
-    def with_c_in(self) -> Scope:
-        """The variables, knowing the channels of the current tensor."""
-        type_ = self.current.type if self.current is not None else None
-        self.scope.values["c_in"] = type_.channels if type_ is not None else Unknown()
-        return self.scope
+    def next_name(self, word: str, label: syntax.Name | None) -> str:
+        """The name of a new layer or block call within its space: its label, or the word and a count (`conv3`).
 
-    def name_for(self, word: str, label: syntax.Name | None) -> str:
-        """The name of a new layer or call within its space."""
-        counted = self.space.next_name(word)
+        Labelled layers are counted too.
+        """
+        self.space.counts[word] += 1
         if label is None:
-            return counted
+            return f"{word}{self.space.counts[word]}"
         return ".".join([label.text, *map(str, self.rounds)])
 
-    def declare(self, name: str, label: syntax.Name | None, tensor: Tensor, place: Span) -> None:
-        self.space.entries[name] = Entry(tensor, self.branch, place)
+    def declare(self, name: str, label: syntax.Name | None, tensor: Tensor, span: Span) -> None:
+        self.space.declarations[name] = Declaration(tensor, self.branch, span)
         if label is not None and self.rounds:
-            self.bare[label.text] = name
+            self.round_labels[label.text] = name
 
-    def adopt(self, name: str, call: syntax.Call, inner: Frame) -> None:
-        """Declares a block call whose body is lowered, and as `b1.conv2` the names in it that no branch keeps."""
-        self.declare(name, call.label, inner.current or POISON, call.span)
-        for key, entry in inner.space.entries.items():
-            if not entry.branch:
-                self.space.entries[f"{name}.{key}"] = entry._replace(branch=self.branch)
+    def declare_call(self, name: str, call: syntax.Call, inner: Space, output: Tensor | None) -> None:
+        """Declares a lowered block call, and the names in it that are outside branches, as `b1.conv2`."""
+        self.declare(name, call.label, output or POISON, call.span)
+        for key, declaration in inner.declarations.items():
+            if not declaration.branch:
+                self.space.declarations[f"{name}.{key}"] = declaration._replace(branch=self.branch)
 
-    def find(self, name: str) -> Entry | None:
-        """What a name means here: this round's label, else a name of the space that is visible from this branch."""
+    def find(self, name: str) -> Declaration | None:
+        """What a name refers to here: a label of this round, or else a name of the space that this branch can see."""
         frame: Frame | None = self
         while frame is not None:
-            if name in frame.bare:
-                name = frame.bare[name]
+            if name in frame.round_labels:
+                name = frame.round_labels[name]
                 break
             frame = frame.outer
-        entry = self.space.entries.get(name)
-        return entry if entry is not None and self.sees(entry) else None
+        declaration = self.space.declarations.get(name)
+        return declaration if declaration is not None and self.sees(declaration) else None
 
-    def sees(self, entry: Entry) -> bool:
-        return self.branch[: len(entry.branch)] == entry.branch
+    def sees(self, declaration: Declaration) -> bool:
+        return self.branch[: len(declaration.branch)] == declaration.branch
 
-    def rounds_of(self, name: str) -> list[Entry]:
-        """What `s.*` means: the label's tensor in every round."""
-        found = [
-            e
-            for key, e in self.space.entries.items()
-            if key.startswith(name) and key[len(name) :].replace(".", "").isdigit() and key[len(name)] == "."
+    def in_all_rounds(self, label: str) -> list[Declaration]:
+        """What `s.*` refers to: the declaration of the label in every round."""
+        return [
+            declaration
+            for name, declaration in self.space.declarations.items()
+            if name.startswith(f"{label}.") and name[len(label) :].replace(".", "").isdigit() and self.sees(declaration)
         ]
-        return [e for e in found if self.sees(e)]
 
-    def visible(self) -> list[str]:
-        bare: list[str] = []
+    def visible_names(self) -> list[str]:
+        names: list[str] = []
         frame: Frame | None = self
         while frame is not None:
-            bare += frame.bare
+            names += frame.round_labels
             frame = frame.outer
-        return [*bare, *(n for n, e in self.space.entries.items() if self.sees(e))]
+        return [*names, *(name for name, d in self.space.declarations.items() if self.sees(d))]
 
 
-def value_of(value: Any) -> Tensor | None:
-    """The tensor behind a variable's value, where it is one."""
+def with_c_in(scope: Scope, current: Tensor | None) -> Scope:
+    """A scope inside `scope` in which `c_in` is the number of channels of the current tensor."""
+    type_ = current.type if current is not None else None
+    inner = Scope(scope)
+    inner.values["c_in"] = type_.channels if type_ is not None else Unknown()
+    return inner
+
+
+def tensor_of(value: Any) -> Tensor | None:
+    """The tensor that a variable's value refers to; None if the value is not a layer."""
     return value.tensor if isinstance(value, LayerReference) else None

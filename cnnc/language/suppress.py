@@ -1,13 +1,13 @@
-"""Warnings silenced by a comment that names their code: `pool max k=2  # allow W301`.
+"""Diagnostics that are not shown: warnings allowed by a comment, and consequences of syntax errors.
 
-In: a file with its comments, and its diagnostics in order. Out: those that are not silenced, and a
-warning for each comment that silences nothing.
+In: a file with its comments, and diagnostics in order. Out: the diagnostics to show. `pool max k=2  # allow W301` allows a
+warning on its line; an `allow` that suppresses nothing is itself a warning (W109).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cnnc.diagnostics import Diagnostic
 from cnnc.language import syntax
@@ -15,29 +15,53 @@ from cnnc.language import syntax
 _ALLOW = re.compile(r"#.*?\ballow\s+((?:W\d{3}\b[\s,]*)+)")
 
 
-def silence(file: syntax.File, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """The diagnostics without those warnings that a comment on their line allows."""
+def without_allowed(file: syntax.File, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """The diagnostics without the warnings that a comment on their line allows, and W109 for each unused `allow`."""
     allowed: dict[int, dict[str, syntax.Name]] = {}
     for comment in file.comments:
-        found = _ALLOW.match(comment.text)
-        if found:
-            codes = re.findall(r"W\d{3}", found[1])
+        match = _ALLOW.match(comment.text)
+        if match:
+            codes = re.findall(r"W\d{3}", match[1])
             allowed.setdefault(comment.span.line, {}).update(dict.fromkeys(codes, comment))
     if not allowed:
         return list(diagnostics)
-    kept, used = [], set()
+    shown, used = [], set()
     for diagnostic in diagnostics:
         span = diagnostic.span
         here = span is not None and span.source is file.source and diagnostic.severity == "warning"
         if here and span is not None and diagnostic.code in allowed.get(span.line, {}):
             used.add((span.line, diagnostic.code))
         else:
-            kept.append(diagnostic)
-    if any(d.severity == "error" for d in kept):
-        return kept  # half a check: what is silenced is not all known
+            shown.append(diagnostic)
+    if any(d.severity == "error" for d in shown):
+        return shown  # with errors, not all warnings are known, so an `allow` may only seem unused
     for line, comments in allowed.items():
         for code, comment in comments.items():
             if (line, code) not in used:
-                message = f"`allow {code}` silences nothing on this line"
-                kept.append(Diagnostic("W109", message, comment.span, help="take the comment out"))
-    return kept
+                message = f"`allow {code}` suppresses no warning on this line"
+                shown.append(Diagnostic("W109", message, comment.span, help="remove the comment"))
+    return shown
+
+
+# --- consequences of syntax errors ---------------------------------------------------------------------------
+
+# Errors about the file as a whole, which is incomplete if a statement could not be parsed.
+_ABOUT_THE_FILE = ("E112", "E115", "E116", "E125", "E402", "E403", "E404", "E507", "E508")
+_DEFINITION = re.compile(r"(?:^|[;{])\s*(?:(?:let|block)\s+(\w+)|(\w+)\s*:)")
+
+
+def may_follow_from(diagnostic: Diagnostic, syntax_errors: Sequence[Diagnostic]) -> bool:
+    """Whether a diagnostic may be due to statements that could not be parsed, and is therefore not shown.
+
+    True for warnings, errors about the file as a whole, uses of names that such a statement defines, and shape errors
+    below it.
+    """
+    if diagnostic.severity == "warning" or diagnostic.code in _ABOUT_THE_FILE or diagnostic.span is None:
+        return True
+    spans = [d.span for d in syntax_errors if d.span is not None]
+    lines = [span.source.line(span.line) for span in spans]
+    defined = {name for line in lines for names in _DEFINITION.findall(line) for name in names if name}
+    if diagnostic.span.text.rpartition("=")[2].strip() in defined:
+        return True
+    is_shape = diagnostic.code.startswith("E3") or diagnostic.code == "E401"
+    return is_shape and any(s.source is not diagnostic.span.source or s.start < diagnostic.span.start for s in spans)

@@ -1,6 +1,7 @@
-"""What other frameworks and textbooks call the layers, for whoever writes them so here.
+"""Names that other frameworks and textbooks use for layers and their arguments.
 
-In: a word that is no layer, or no key of one. Out: an edit for the help line of the error, and the word it was meant to be.
+In: a word that is not a layer, or a key that a layer does not have. Out: the name in this language, for the help of the
+error: `MaxPool2d` is `pool max`, `filters` is `out`.
 """
 
 from __future__ import annotations
@@ -69,30 +70,31 @@ _KEYS = {
     "use_bias": "bias",
 }
 _NEEDLESS = {
-    "activation": "an activation is a layer of its own: write `relu`, or another, on the next line",
-    "in_channels": "leave it out: what arrives is known",
-    "in_features": "leave it out: what arrives is known",
+    "activation": "an activation is a separate layer: write it on the next line, e.g. `relu`",
+    "in_channels": "remove it: the number of input channels is inferred",
+    "in_features": "remove it: the number of inputs is inferred",
 }
 _TRAIN = ("data", "augment", "loss", "optimizer", "schedule", "batch", "epochs", "seed", "stop", "metric")
 
 
 def known_elsewhere(word: str) -> str:
-    """`pool max` for `MaxPool2d`; empty where the word is not known."""
+    """The layer that other frameworks call `word`, with arguments: `pool max` for `MaxPool2d`. "" if it is unknown."""
     return _ELSEWHERE.get(re.sub(r"_|[1-3]d$", "", word.lower()), "")
 
 
 def key_elsewhere(key: str, known: Collection[str]) -> str | None:
-    """The key, one of those known, that other frameworks call so; "" for one that no layer needs, None where it is unknown."""
+    """The one of the `known` keys that other frameworks call `key`; "" for a key that no layer needs, None if it is unknown."""
     if key.lower() in _NEEDLESS:
         return ""
-    meant = _KEYS.get(key.lower())
-    return meant if meant in known else None
+    translated = _KEYS.get(key.lower())
+    return translated if translated in known else None
 
 
 def needless(key: str) -> str:
-    """What to do instead of giving a key that no layer has."""
+    """Help for a key that no layer needs; "" for any other."""
     return _NEEDLESS.get(key.lower(), "")
 
 
 def of_the_train_section(word: str) -> bool:
+    """Whether the word is a statement of the train section."""
     return word in _TRAIN

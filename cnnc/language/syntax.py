@@ -1,4 +1,7 @@
-"""The syntax tree: what was written, and where. Nothing here knows what any of it means."""
+"""The syntax tree: what the source says, and where. It assigns no meaning to names.
+
+The parser builds a `File`; everything after it reads one. Every node has the span of the source that it came from.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,14 @@ class Text(NamedTuple):
 
 
 class Word(NamedTuple):
-    """A name where a value stands: a word (`max`), a variable, a layer, `in`, `true`."""
+    """A name used as a value: a word (`max`), a variable, a layer, `in` or `true`."""
 
     name: str
     span: Span
 
 
 class Extent(NamedTuple):
-    """`3x5`, `3xHxW`: one part an axis, a number or a name in capitals."""
+    """`3x5`, `3xHxW`: one part per axis, each a number or a name in capitals."""
 
     parts: tuple[int | str, ...]
     span: Span
@@ -66,7 +69,7 @@ Expression = Number | Text | Word | Extent | List | Negative | Binary | Apply
 
 
 class Argument(NamedTuple):
-    """A value of a call, by its place or by its key."""
+    """An argument of a call: `key=value`, or positional if `key` is None."""
 
     key: Name | None
     value: Expression
@@ -79,7 +82,7 @@ class Body(NamedTuple):
 
 
 class Call(NamedTuple):
-    """`label: op value ... key=value ... { ... } ...`; the span is that of the head, without the bodies."""
+    """`label: op value ... key=value ... { ... } ...`; the span covers the head, not the bodies."""
 
     label: Name | None
     op: Name
@@ -117,17 +120,17 @@ class File(NamedTuple):
 
 
 def words_in(body: Body) -> Iterator[str]:
-    """The bare words among the values of a body's calls."""
-    waiting: list[Any] = [a.value for s in body.statements if isinstance(s, Call) for a in s.arguments]
-    while waiting:
-        value = waiting.pop()
+    """The bare words in the arguments of a body's calls."""
+    pending: list[Any] = [a.value for s in body.statements if isinstance(s, Call) for a in s.arguments]
+    while pending:
+        value = pending.pop()
         if isinstance(value, Word):
             yield value.name
         elif isinstance(value, List):
-            waiting += value.items
+            pending += value.items
         elif isinstance(value, Negative):
-            waiting.append(value.operand)
+            pending.append(value.operand)
         elif isinstance(value, Binary):
-            waiting += [value.left, value.right]
+            pending += [value.left, value.right]
         elif isinstance(value, Apply):
-            waiting += value.arguments
+            pending += value.arguments

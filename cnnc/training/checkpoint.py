@@ -76,7 +76,7 @@ class Checkpoint:
         reports errors, or E605 where the weights do not fit.
         """
         settings = self.settings if settings is None else settings
-        network = check(self.source, self.file, settings, at, kept=self.includes, usual=self.sizes)
+        network = check(self.source, self.file, settings, at, includes=self.includes, preferred_sizes=self.sizes)
         self.require_fit(network)
         return network
 

@@ -34,7 +34,7 @@ def test_explain_shows_formulas(cnnc: Cnnc) -> None:
 @pytest.mark.parametrize(
     ("text", "code", "line", "words"),
     [
-        ("", "E116", None, "holds no network"),
+        ("", "E116", None, "defines no network"),
         ("# nothing but a comment\n", "E116", 1, "begin with `input"),
         (HEAD + "convv 4 k=3\nfc 10\n", "E111", 2, "did you mean `conv`?"),
         (HEAD + "conv 4 k=9\nfc 10\n", "E302", 2, "k=8 is the largest kernel that fits"),

@@ -44,7 +44,7 @@ def test_at(cnnc: Cnnc) -> None:
     assert cnnc("check", "sized.cnn", "--at", "H=10", "--at", "W=12").stdout == done.stdout
     done = cnnc("check", "sized.cnn", "--at", "H=11,W=12")
     assert (done.returncode, codes(done.stderr)) == (1, ["E301"])
-    assert "H=10 and H=12 are the nearest that fit" in done.stderr
+    assert "the nearest legal sizes are H=10 and H=12" in done.stderr
     assert done.stdout == ""
 
 

@@ -127,7 +127,7 @@ def test_a_model_fixed_in_part_says_all_its_sizes(cnnc: Cnnc, open_net: Path) ->
 def test_sizes_that_cannot_be(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> None:
     done = cnnc("train", "open.cnn", "--at", "H=15,W=24")
     assert (done.returncode, codes(done.stderr)) == (1, ["E401"])
-    assert "H=14 and H=16 are the nearest that fit" in done.stderr
+    assert "the nearest legal sizes are H=14 and H=16" in done.stderr
     assert codes(cnnc("train", "small.cnn", "--at", "H=15").stderr) == ["E010"]
     cnnc("train", "open.cnn", "--at", "H=16,W=24", "--run", "run", "--set", "train.epochs=1")
     assert codes(cnnc("train", "--resume", "run", "--at", "H=16").stderr) == ["E010"]

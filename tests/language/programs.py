@@ -1,6 +1,6 @@
-"""Random programs of the language, in any layout that the grammar allows, and trees to compare.
+"""Random programs, in any layout that the grammar allows, and syntax trees without spans to compare.
 
-A `Random` chooses, so that a seed is enough to have a program again, and hypothesis can make one small.
+A `Random` makes all choices, so that a seed reproduces a program and hypothesis can shrink one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FUNCTIONS = ("min(", "max(", "floor(", "ceil(", "round(")
 
 
 class Program:
-    """Writes one program. Outside brackets spaces mean something; inside, anything may stand between tokens."""
+    """Writes one program. Inside brackets, spaces, newlines and comments may be between any tokens; outside, spaces matter."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
@@ -142,7 +142,7 @@ def program(random: Random) -> str:
 
 
 def bare(node: Any) -> Any:
-    """A tree without its places, to compare."""
+    """A tree without spans, sources and comments, to compare."""
     if isinstance(node, tuple):
         fields = getattr(node, "_fields", None)
         if fields is None:
@@ -155,7 +155,7 @@ def bare(node: Any) -> Any:
 
 
 def tree(text: str) -> Any:
-    """The bare tree of a text that has no errors."""
+    """The bare tree of a source without syntax errors."""
     file, diagnostics = parse(Source("<test>", text))
     assert diagnostics == [], [f"{d.code} {d.message}" for d in diagnostics]
     return bare(file)

@@ -1,13 +1,11 @@
-"""What cnnc says of broken texts, word for word, and that what it advises works.
+"""The exact diagnostics of sources with errors, and that following the help fixes the error.
 
-Each file of golden/ is a case: a text, then `=== cnnc check` with the options it is checked with and all that
-cnnc says of it, then, where the help alone is no whole edit, `=== mended` and the text as the help has it mended.
-After a change of wording
+Each file of golden/ is a case: a source; `=== cnnc check` with its options, and the diagnostics; and, if the help is not a
+complete edit by itself, `=== fixed` and the source after following the help. After a change of wording
 
     pytest tests/language/test_diagnostics.py --refresh-golden
 
-writes the second part of every file anew. Read the difference as a stranger to the code would: message,
-caret, second place and help.
+rewrites the second part of every file. Read the diff as a user would: message, caret, notes and help.
 """
 
 from __future__ import annotations
@@ -27,11 +25,10 @@ from cnnc.network import check
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*.txt"))
 
-# Where the message says it all, as "takes a whole number of at least 1, not 0". No others may come to this list.
+# Cases whose message is enough, such as "takes a whole number of at least 1, not 0". Add no others.
 WITHOUT_HELP = {
     "argument-axes",
     "argument-from-a-number",
-    "argument-include-word",
     "argument-indices",
     "argument-kernel-rows",
     "argument-layer-name",
@@ -62,8 +59,8 @@ class Case(NamedTuple):
     name: str
     text: str
     options: str
-    said: str
-    mended: str
+    output: str
+    fixed: str
 
     @property
     def settings(self) -> list[str]:
@@ -79,67 +76,66 @@ class Case(NamedTuple):
         return zip(words[::2], words[1::2], strict=True)
 
     def diagnostics(self, text: str) -> tuple[Diagnostic, ...]:
-        """What is said of a text in this case's place. Paths are as if the folder were the current one."""
+        """The diagnostics of a source checked as this case is. Paths are as if the golden folder were the current one."""
         try:
             return check(text, str(GOLDEN / f"{self.name}.cnn"), self.settings, self.at, GOLDEN).diagnostics
         except CnncError as error:
             return error.diagnostics
 
     def rendered(self) -> str:
-        found = "\n\n".join(render(d) for d in self.diagnostics(self.text))
-        return found.replace(f"{GOLDEN}/", "").replace(str(GOLDEN), "golden")
+        output = "\n\n".join(render(d) for d in self.diagnostics(self.text))
+        return output.replace(f"{GOLDEN}/", "").replace(str(GOLDEN), "golden")
 
 
 @cache
 def read(path: Path) -> Case:
-    text, said, mended = path.read_text(encoding="utf-8"), "", ""
-    text, _, rest = text.partition("=== cnnc check")
+    text, _, rest = path.read_text(encoding="utf-8").partition("=== cnnc check")
     options, _, rest = rest.partition("\n")
-    said, _, mended = rest.partition("=== mended\n")
-    return Case(path.stem, text, options.strip(), said.strip("\n"), mended)
+    output, _, fixed = rest.partition("=== fixed\n")
+    return Case(path.stem, text, options.strip(), output.strip("\n"), fixed)
 
 
-def write(path: Path, case: Case, said: str) -> None:
+def write(path: Path, case: Case, output: str) -> None:
     head = " ".join(["=== cnnc check", case.options]).rstrip()
-    tail = f"\n=== mended\n{case.mended}" if case.mended else ""
-    path.write_text(f"{case.text}{head}\n{said}\n{tail}", encoding="utf-8")
+    tail = f"\n=== fixed\n{case.fixed}" if case.fixed else ""
+    path.write_text(f"{case.text}{head}\n{output}\n{tail}", encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
-def test_what_is_said(path: Path, request: pytest.FixtureRequest) -> None:
+def test_diagnostics_are_as_recorded(path: Path, request: pytest.FixtureRequest) -> None:
     case = read(path)
-    said = case.rendered()
+    output = case.rendered()
     if request.config.getoption("--refresh-golden"):
-        write(path, case, said)
+        write(path, case, output)
         read.cache_clear()
     else:
-        assert said == case.said
+        assert output == case.output
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
-def test_the_help_works(path: Path) -> None:
-    """Of the first error, or the first warning where there is none."""
+def test_following_the_help_fixes_the_error(path: Path) -> None:
+    """Tested for the first error, or the first warning if there are no errors."""
     case = read(path)
-    found = sorted(case.diagnostics(case.text), key=lambda d: d.severity)
-    if found:
-        assert found[0].help or case.name in WITHOUT_HELP, "no help"
-    if case.mended:
-        codes = {d.code for d in found}
-        left = case._replace(options="").diagnostics(case.mended)
-        assert not [d for d in left if d.severity == "error" or d.code in codes]
-    elif found:
-        assert any(mends(case, found, edited) for edited in edits(case.text, found[0])), found[0].help
+    diagnostics = sorted(case.diagnostics(case.text), key=lambda d: d.severity)
+    if diagnostics:
+        assert diagnostics[0].help or case.name in WITHOUT_HELP, "no help"
+    if case.fixed:
+        codes = {d.code for d in diagnostics}
+        remaining = case._replace(options="").diagnostics(case.fixed)
+        assert not [d for d in remaining if d.severity == "error" or d.code in codes]
+    elif diagnostics:
+        assert any(fixes(case, diagnostics, edited) for edited in edits(case.text, diagnostics[0])), diagnostics[0].help
 
 
-def mends(case: Case, before: list[Diagnostic], text: str) -> bool:
-    """Whether an edit takes the first diagnostic away, and brings no other of its kind."""
+def fixes(case: Case, before: list[Diagnostic], text: str) -> bool:
+    """Whether an edited source no longer has the first diagnostic, and has no new ones."""
     after = case.diagnostics(text)
-    mine = [d for d in before if (d.code, d.message) != (before[0].code, before[0].message)]
-    return len(after) <= len(mine) and {d.code for d in after} <= {d.code for d in mine}
+    others = [d for d in before if (d.code, d.message) != (before[0].code, before[0].message)]
+    return len(after) <= len(others) and {d.code for d in after} <= {d.code for d in others}
 
 
 def edits(text: str, diagnostic: Diagnostic) -> Iterator[str]:
-    """The text with what the help shows put where a reader would put it."""
+    """The source with the code in the help applied in each way that a reader might."""
     span = diagnostic.span
     assert span is not None
     if not span.source.name.endswith(".cnn"):
@@ -148,10 +144,10 @@ def edits(text: str, diagnostic: Diagnostic) -> Iterator[str]:
     first = max((m.end() for m in re.finditer(r"[\n;{]\s*|^", text[:start])), default=0)
     last = end + re.search(r"\s*([\n;}]|$)|\s+#", text[end:]).start()  # type: ignore[union-attr]
     statement = text[first:last]
-    found = re.findall(r"`([^`]+)`", diagnostic.help) + re.findall(
+    snippets = re.findall(r"`([^`]+)`", diagnostic.help) + re.findall(
         r"(?<![`\w])(\w+=(?:\[[^\]]*\]|[\w.]+))", diagnostic.help
     )
-    for new in found:
+    for new in snippets:
         new = new.rstrip(":")
         yield text[:start] + new + text[end:]
         yield text[:first] + new + text[last:]
@@ -168,14 +164,16 @@ def edits(text: str, diagnostic: Diagnostic) -> Iterator[str]:
         if equals:
             changed = re.sub(rf"\b{key}=\S+", new, statement)
             yield text[:first] + changed + text[last:]
-    if re.search(r"leave .*out|take .*out|keep one of the two", diagnostic.help):
+    if re.search(
+        r"leave .*out|take .*out|keep one of the two|remove (it|`|the let|the comment|one of them)", diagnostic.help
+    ):
         yield text[:start] + text[end:]
         yield text[:first] + text[last:]
         yield re.sub(re.escape(text[start:end]) + r":?\s*", "", text)
 
 
-def test_every_case_says_something_but_those_that_are_silenced() -> None:
-    silent = {path.stem for path in FILES if not read(path).said}
+def test_every_case_but_the_allowed_warning_has_diagnostics() -> None:
+    silent = {path.stem for path in FILES if not read(path).output}
     assert silent == {"warning-allowed"}
     assert len(FILES) >= 70
 
@@ -191,7 +189,7 @@ def test_every_case_says_something_but_those_that_are_silenced() -> None:
         ("input 3x6x6\nrepeat 2 { conv 4 k=5 }\nfc 10", 1),
     ],
 )
-def test_a_repeat_whose_sizes_run_out_says_how_many_rounds_fit(text: str, rounds: int) -> None:
+def test_a_repeat_that_shrinks_the_image_too_much_says_how_many_rounds_fit(text: str, rounds: int) -> None:
     def codes(text: str) -> list[str]:
         return [d.code for d in check(text).diagnostics if d.severity == "error"]
 
@@ -225,7 +223,7 @@ def test_a_repeat_whose_sizes_run_out_says_how_many_rounds_fit(text: str, rounds
         ("conv 16 k=1", "concat { conv 8 k=3 } { conv 8 k=1 }", "concat { ... } { ...; crop 30x30 }"),
     ],
 )
-def test_a_merge_of_unequal_shapes_is_told_the_line_that_works(above: str, merge: str, edit: str) -> None:
+def test_the_help_for_a_merge_of_unequal_shapes_is_a_line_that_works(above: str, merge: str, edit: str) -> None:
     text = f"input 16x32x32\n{above}\n{merge}\nrelu\nfc 10\n"
     (error,) = (d for d in check(text).diagnostics if d.severity == "error")
     assert error.code in ("E301", "E310")
@@ -236,7 +234,7 @@ def test_a_merge_of_unequal_shapes_is_told_the_line_that_works(above: str, merge
     assert not [d for d in check(text.replace(merge, edit)).diagnostics if d.severity == "error"]
 
 
-def test_a_merge_that_one_line_cannot_mend_says_what_would() -> None:
+def test_the_help_for_a_merge_that_one_line_cannot_fix() -> None:
     def help(text: str) -> str:
         return next(d.help for d in check(text).diagnostics if d.severity == "error")
 
@@ -244,8 +242,8 @@ def test_a_merge_that_one_line_cannot_mend_says_what_would() -> None:
     assert help(several) == "`conv 4 k=1` on the 8x8x8"
     block = "block a(w) { conv w k=3 p=1; relu; add in }\ninput 3x8x8\na 16\nfc 10"
     line = "add { ... } { conv 16 k=1 }"
-    assert help(block) == f"project the shortcut: `{line}`, with the layers since `in` in the first braces"
-    mended = block.replace("conv w k=3 p=1; relu; add in", line.replace("...", "conv w k=3 p=1; relu"))
-    assert check(mended).graph is not None
-    joined = "input 16x8x8\na: relu\nb: conv 8 k=3\nconcat a b\nfc 10"
-    assert help(joined) == "`crop 6x6` on the 16x8x8, or increase the padding of the layers before the 8x6x6 by 1"
+    assert help(block) == f"project the shortcut: `{line}`, and move the layers since `in` into the first braces"
+    fixed = block.replace("conv w k=3 p=1; relu; add in", line.replace("...", "conv w k=3 p=1; relu"))
+    assert check(fixed).graph is not None
+    concat = "input 16x8x8\na: relu\nb: conv 8 k=3\nconcat a b\nfc 10"
+    assert help(concat) == "`crop 6x6` on the 16x8x8, or increase the padding of the layers before the 8x6x6 by 1"

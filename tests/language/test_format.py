@@ -1,4 +1,4 @@
-"""The canonical layout: what it looks like, that it changes no meaning, and `cnnc fmt` around it."""
+"""The canonical layout: examples, that it keeps the meaning, and the command `cnnc fmt`."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ def formatted(text: str) -> str:
     return format_text(Source("<test>", text))
 
 
-def assert_holds(text: str) -> None:
-    """What is true of the layout of every text."""
-    made = formatted(text)
-    assert tree(made) == tree(text)
-    assert formatted(made) == made
-    assert comments(made) == comments(text)
-    assert made == "" or made.endswith("\n")
-    assert "\r" not in made
-    assert "\ufeff" not in made
-    assert not made.startswith("\n")
-    assert "\n\n\n" not in made
-    assert not made.endswith("\n\n")
-    assert not re.search(r"[ \t]\n", made)
-    assert not re.search(r"\{\n\n", made)
-    assert not re.search(r"\n\n *\}", made)
+def assert_properties(text: str) -> None:
+    """Properties of the layout of every source."""
+    result = formatted(text)
+    assert tree(result) == tree(text)
+    assert formatted(result) == result
+    assert comments(result) == comments(text)
+    assert result == "" or result.endswith("\n")
+    assert "\r" not in result
+    assert "\ufeff" not in result
+    assert not result.startswith("\n")
+    assert "\n\n\n" not in result
+    assert not result.endswith("\n\n")
+    assert not re.search(r"[ \t]\n", result)
+    assert not re.search(r"\{\n\n", result)
+    assert not re.search(r"\n\n *\}", result)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_random_programs(random: Random) -> None:
-    assert_holds(program(random))
+    assert_properties(program(random))
 
 
 def test_more_random_programs() -> None:
-    """Larger than those that hypothesis chooses."""
+    """Larger programs than hypothesis chooses."""
     for seed in range(500):
-        assert_holds(program(Random(seed)))
+        assert_properties(program(Random(seed)))
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
-def test_models_are_in_the_layout(path: Path) -> None:
+def test_models_are_formatted(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert_holds(text)
+    assert_properties(text)
     assert formatted(text) == text
 
 
@@ -131,7 +131,7 @@ LONG = (
 )
 def test_layout(text: str, expected: str) -> None:
     assert formatted(text) == expected
-    assert_holds(text)
+    assert_properties(text)
 
 
 def test_a_body_on_one_line_may_fill_the_line() -> None:
@@ -141,23 +141,23 @@ def test_a_body_on_one_line_may_fill_the_line() -> None:
     assert formatted(fits.replace("fc", "fcc")).count("\n") == 3
 
 
-def test_the_deepest_bodies_take_no_time() -> None:
+def test_the_deepest_bodies_are_formatted() -> None:
     text = "add { relu; " * 39 + "bn" + " }" * 39
-    assert_holds(text)
+    assert_properties(text)
 
 
-def test_brackets_far_to_the_right_are_not_aligned_with() -> None:
+def test_lines_are_not_aligned_with_brackets_far_to_the_right() -> None:
     name = "n" * 60
     assert formatted(f"filter {name} [1,\n2]") == f"filter {name} [1,\n  2]\n"
 
 
-def test_a_text_that_indents_make_too_long() -> None:
-    """What could not be read again is not written."""
+def test_source_that_indents_would_make_too_long_is_rejected() -> None:
+    """Otherwise the result could not be parsed."""
     with pytest.raises(CnncError, match="too long"):
         formatted("add {\n" * 39 + "a\n" * 20_000 + "}\n" * 39)
 
 
-def test_syntax_errors_are_all_raised() -> None:
+def test_all_syntax_errors_are_raised() -> None:
     with pytest.raises(CnncError) as caught:
         formatted("conv k=\nrelu\nconv 3x5n\n")
     assert [d.code for d in caught.value.diagnostics] == ["E002", "E004"]
@@ -187,7 +187,7 @@ def test_rewrites_in_place(ugly: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr() == ("", "")
 
 
-def test_leaves_alone_what_is_right(ugly: Path) -> None:
+def test_a_formatted_file_is_not_written(ugly: Path) -> None:
     run(ugly)
     before = ugly.stat()
     run(ugly)

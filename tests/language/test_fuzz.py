@@ -1,6 +1,6 @@
-"""Whatever the text, the checker answers: a network or diagnostics, soon, and never another exception.
+"""For any source, `check` soon returns a network or diagnostics and raises no exception but CnncError.
 
-pytest tests/language/test_fuzz.py -m slow -n 2     100,000 texts
+pytest tests/language/test_fuzz.py -m slow -n 2     100,000 sources
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cnnc.language.format import format_text
 from cnnc.network import Network, check
 from tests.language.programs import MODELS, bare, comments, program, tree
 
-SECONDS = 20  # a hundred times what the slowest text takes
+SECONDS = 20  # a hundred times longer than the slowest source
 SHARDS = 40
 A_SHARD = 2_500
 
@@ -39,11 +39,11 @@ WORDS = [*VOCABULARY.split(), "\n", "\r\n", "\t", "\ufeff", "\x00", "\x1b", "\u2
 LETTERS = 'ab xXHk0123456789.eE+-*/%(){}[]<>=,:;#"\\ \t\r\n_é\x00\ufeff'
 
 
-# --- texts -------------------------------------------------------------------------------------------------
+# --- sources -----------------------------------------------------------------------------------------------
 
 
 def text(random: Random) -> str:
-    """A text that someone could have typed, or that a broken file could hold."""
+    """A source that someone could type or a damaged file could contain."""
     kind = random.randrange(10)
     if kind == 0:
         return "".join(random.choices(LETTERS, k=random.randrange(200)))
@@ -70,7 +70,7 @@ def mutated_words(text: str, random: Random) -> str:
 
 
 def _mutate(parts: list[str], random: Random, more: str | list[str]) -> None:
-    """Deletes, repeats, exchanges, moves, replaces or inserts."""
+    """Deletes, repeats, swaps, replaces or inserts parts."""
     if not parts:
         return
     first, second = random.randrange(len(parts)), random.randrange(len(parts))
@@ -89,12 +89,12 @@ def _mutate(parts: list[str], random: Random, more: str | list[str]) -> None:
             parts.insert(first, random.choice(more))
 
 
-# --- what holds --------------------------------------------------------------------------------------------
+# --- properties -------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def time_limit(seconds: int) -> Iterator[None]:
-    """Raises TimeoutError where the system has an alarm clock."""
+    """Raises TimeoutError after this time, on systems with SIGALRM."""
     if not hasattr(signal, "setitimer"):
         yield
         return
@@ -111,22 +111,22 @@ def time_limit(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def assert_answers(text: str) -> None:
+def assert_checks(text: str) -> None:
     try:
         with time_limit(SECONDS):
             assert_sound(check(text))
             assert_formats(text)
     except Exception as error:
-        raise AssertionError(f"{type(error).__name__}: {error}\nthe text: {text!r}") from error
+        raise AssertionError(f"{type(error).__name__}: {error}\nthe source: {text!r}") from error
 
 
 def assert_sound(network: Network) -> None:
-    """There is a graph or an error, and every diagnostic can be shown, and has its place in the text."""
+    """There is a graph or an error, and every diagnostic can be rendered and has a valid span."""
     errors = [d for d in network.diagnostics if d.severity == "error"]
     assert (network.graph is None) == bool(errors)
     for diagnostic in network.diagnostics[:20]:
         assert re.fullmatch(r"[EW][0-9]{3}", diagnostic.code)
-        assert diagnostic.code[1] not in "789", "not of the text"
+        assert diagnostic.code[1] not in "789", "not an error of the source"
         assert "\x1b" not in render(diagnostic)
         json.dumps(diagnostic.as_dict()).encode()
         if diagnostic.span is not None:
@@ -136,27 +136,27 @@ def assert_sound(network: Network) -> None:
 
 def assert_formats(text: str) -> None:
     try:
-        made = format_text(Source("<test>", text))
+        formatted = format_text(Source("<test>", text))
     except CnncError:
         return
-    assert bare(tree(made)) == bare(tree(text))
-    assert comments(made) == comments(text)
-    assert format_text(Source("<test>", made)) == made
+    assert bare(tree(formatted)) == bare(tree(text))
+    assert comments(formatted) == comments(text)
+    assert format_text(Source("<test>", formatted)) == formatted
 
 
 # --- tests -------------------------------------------------------------------------------------------------
 
 
-def test_a_few_hundred_texts() -> None:
+def test_300_sources() -> None:
     for seed in range(300):
-        assert_answers(text(Random(f"few {seed}")))
+        assert_checks(text(Random(f"few {seed}")))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_100_000_texts(shard: int) -> None:
+def test_100_000_sources(shard: int) -> None:
     for seed in range(shard * A_SHARD, (shard + 1) * A_SHARD):
-        assert_answers(text(Random(f"many {seed}")))
+        assert_checks(text(Random(f"many {seed}")))
 
 
 def test_the_assertions_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,11 +165,11 @@ def test_the_assertions_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("tests.language.test_fuzz.check", broken)
     with pytest.raises(AssertionError, match="KeyError"):
-        assert_answers("relu")
+        assert_checks("relu")
 
 
-def test_the_texts_are_of_all_kinds() -> None:
-    """Some are networks, some have errors of each family, and no kind of text is always refused as text."""
+def test_the_sources_cover_all_families_of_errors() -> None:
+    """Some sources are valid networks, and others have errors of each family."""
     codes: set[str] = set()
     for seed in range(400):
         network = check(text(Random(f"kinds {seed}")))

@@ -1,4 +1,4 @@
-"""Text to syntax tree: every form of the language, every syntax error, and texts made to hurt."""
+"""Source to syntax tree: every form of the language, every syntax error, and adversarial sources."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def errors(text: str) -> list[Diagnostic]:
     return parse(Source("<test>", text))[1]
 
 
-def places(text: str) -> list[tuple[str, int, int]]:
+def positions(text: str) -> list[tuple[str, int, int]]:
     """Code, line and column of each error."""
     return [(d.code, d.span.line, d.span.column) if d.span else (d.code, 0, 0) for d in errors(text)]
 
 
 def only(text: str) -> Any:
-    """The one statement of a text."""
+    """The one statement of a source."""
     file, diagnostics = parse(Source("<test>", text))
     assert diagnostics == []
     (statement,) = file.statements
@@ -31,7 +31,7 @@ def only(text: str) -> Any:
 
 
 def values(text: str) -> list[Any]:
-    """The values of a call, short: numbers, words and texts as they are, (operator, operand...) for the rest."""
+    """The arguments of a call in short form: numbers and words as they are, (operator, operand...) for the rest."""
     return [short(argument.value) for argument in only(f"clip {text}").arguments]
 
 
@@ -221,7 +221,7 @@ def test_a_let() -> None:
     assert (let.name.text, short(let.value), let.span.text) == ("x", ("+", 1, "n"), "let  x = 1 + n")
 
 
-def test_the_grammar_names_no_layer() -> None:
+def test_the_grammar_names_no_layers() -> None:
     assert {"LET", "BLOCK"} <= {line.split(".")[0] for line in grammar_text().splitlines()}
     for layer in ("conv", "relu", "pool max", "train", "repeat", "input"):
         assert f'"{layer}"' not in grammar_text()
@@ -286,9 +286,9 @@ def test_the_grammar_names_no_layer() -> None:
     ],
 )
 def test_a_value(text: str, value: Any) -> None:
-    (made,) = values(text)
-    assert made == value
-    assert type(made) is type(value)
+    (result,) = values(text)
+    assert result == value
+    assert type(result) is type(value)
     assert values(f"k={text}") == [value]
     assert values(f"[{text}]") == [[value]]
 
@@ -364,7 +364,7 @@ def test_minus(text: str, expected: list[Any]) -> None:
     assert values(text) == expected
 
 
-def test_minus_in_a_body_is_as_outside() -> None:
+def test_minus_is_the_same_inside_bodies() -> None:
     assert tree("add { clip 0 -1 }") == tree("add {\n  clip 0 -1\n}")
     (body,) = only("add { clip 0 -1 }").bodies
     assert [short(a.value) for a in body.statements[0].arguments] == [0, ("-", 1)]
@@ -400,7 +400,7 @@ def test_minus_in_a_body_is_as_outside() -> None:
         ('net "a\\u0062"', 'net "ab"'),
     ],
 )
-def test_the_same_text(text: str, same: str) -> None:
+def test_equivalent_sources(text: str, same: str) -> None:
     assert tree(text) == tree(same)
 
 
@@ -410,12 +410,12 @@ def test_comments_are_kept_without_line_ends() -> None:
     assert all(c.span.text.startswith(c.text) for c in file.comments)
 
 
-def test_a_bom_counts_as_no_text_but_has_its_place() -> None:
+def test_a_byte_order_mark_is_skipped_but_has_an_offset() -> None:
     assert only("\ufeffconv 1").span.start == 1
-    assert places("relu \ufeff") == [("E005", 1, 6)]
+    assert positions("relu \ufeff") == [("E005", 1, 6)]
 
 
-def test_what_the_layout_says_of_newlines() -> None:
+def test_newlines_within_a_statement_become_breaks() -> None:
     tokens, _ = layout(Source("<test>", "add [1,\n2] { }\n{ }\nrelu"))
     assert [t.type for t in tokens if t.text == "\n"] == ["BREAK", "BREAK", "_END"]
 
@@ -426,61 +426,61 @@ def test_what_the_layout_says_of_newlines() -> None:
 @pytest.mark.parametrize(
     ("text", "code", "line", "column", "words"),
     [
-        ("relu\nconv k=\n", "E002", 2, 8, "a value is missing here"),
-        ("conv k=", "E002", 1, 8, "a value is missing here"),
-        ("add { conv k= }", "E002", 1, 15, "a value is missing here"),
-        ("conv 1 +\nrelu", "E002", 1, 9, "a value is missing here"),
-        ("let", "E002", 1, 4, "a name is missing here"),
-        ("let x", "E002", 1, 6, "`=` is missing here"),
-        ("let x 3", "E002", 1, 7, "`=` belongs here"),
-        ("let 5", "E002", 1, 5, "a name belongs here"),
-        ("let x = 1 2", "E002", 1, 11, "did not expect `2` here"),
-        ("let x = 3 -1", "E002", 1, 11, "did not expect `-` here"),
-        ("let let = 3", "E002", 1, 5, "did not expect `let` here"),
-        ("block", "E002", 1, 6, "a name is missing here"),
-        ("block f\n{ }", "E002", 1, 8, "`{` is missing here"),
-        ("block f(a)\n# c\n\n{ }", "E002", 1, 11, "`{` is missing here"),
-        ("block f(a b) { }", "E002", 1, 11, "did not expect `b` here"),
-        ("block f(3) { }", "E002", 1, 9, "did not expect `3` here"),
-        ("block f { } { }", "E002", 1, 13, "a body must follow its call"),
+        ("relu\nconv k=\n", "E002", 2, 8, "expected a value here"),
+        ("conv k=", "E002", 1, 8, "expected a value here"),
+        ("add { conv k= }", "E002", 1, 15, "expected a value here"),
+        ("conv 1 +\nrelu", "E002", 1, 9, "expected a value here"),
+        ("let", "E002", 1, 4, "expected a name here"),
+        ("let x", "E002", 1, 6, "expected `=` here"),
+        ("let x 3", "E002", 1, 7, "expected `=` here"),
+        ("let 5", "E002", 1, 5, "expected a name here"),
+        ("let x = 1 2", "E002", 1, 11, "unexpected `2`"),
+        ("let x = 3 -1", "E002", 1, 11, "unexpected `-`"),
+        ("let let = 3", "E002", 1, 5, "unexpected `let`"),
+        ("block", "E002", 1, 6, "expected a name here"),
+        ("block f\n{ }", "E002", 1, 8, "expected `{` here"),
+        ("block f(a)\n# c\n\n{ }", "E002", 1, 11, "expected `{` here"),
+        ("block f(a b) { }", "E002", 1, 11, "unexpected `b`"),
+        ("block f(3) { }", "E002", 1, 9, "unexpected `3`"),
+        ("block f { } { }", "E002", 1, 13, "a body must begin on the line that it belongs to"),
         ("conv 3\n{ relu }", "E002", 2, 1, "put `{` at the end of the line"),
-        ("{ relu }", "E002", 1, 1, "a body must follow its call"),
-        ("conv 3, 4", "E002", 1, 7, "values are parted by spaces; a list stands in `[ ]`"),
+        ("{ relu }", "E002", 1, 1, "a body must begin on the line that it belongs to"),
+        ("conv 3, 4", "E002", 1, 7, "separate arguments by spaces; write lists in `[ ]`"),
         ("conv 3 = 4", "E002", 1, 8, "write `key=value`"),
         ("conv k==3", "E002", 1, 8, "write `key=value`"),
-        ("64", "E002", 1, 1, "did not expect `64` here"),
-        ('"a"', "E002", 1, 1, 'did not expect `"a"` here'),
-        ("a: b: conv", "E002", 1, 5, "did not expect `:` here"),
-        ("conv { } 3", "E002", 1, 10, "did not expect `3` here"),
-        ("conv [1 2]", "E002", 1, 9, "did not expect `2` here"),
+        ("64", "E002", 1, 1, "unexpected `64`"),
+        ('"a"', "E002", 1, 1, 'unexpected `"a"`'),
+        ("a: b: conv", "E002", 1, 5, "unexpected `:`"),
+        ("conv { } 3", "E002", 1, 10, "unexpected `3`"),
+        ("conv [1 2]", "E002", 1, 9, "unexpected `2`"),
         ("conv [1,,2]", "E002", 1, 9, "comma"),
-        ("conv ()", "E002", 1, 7, "did not expect `)` here"),
-        ("conv min()", "E002", 1, 10, "did not expect `)` here"),
-        ("conv - 1", "E002", 1, 6, "did not expect `-` here"),
-        ("conv *2", "E002", 1, 6, "did not expect `*` here"),
-        ("conv 2***3", "E002", 1, 9, "did not expect `*` here"),
-        ("conv let", "E002", 1, 6, "did not expect `let` here"),
+        ("conv ()", "E002", 1, 7, "unexpected `)`"),
+        ("conv min()", "E002", 1, 10, "unexpected `)`"),
+        ("conv - 1", "E002", 1, 6, "unexpected `-`"),
+        ("conv *2", "E002", 1, 6, "unexpected `*`"),
+        ("conv 2***3", "E002", 1, 9, "unexpected `*`"),
+        ("conv let", "E002", 1, 6, "unexpected `let`"),
         (f"conv [1 {'n' * 100}]", "E002", 1, 9, "nnn…`"),
         # strings
         ('net "abc\nrelu', "E003", 1, 5, 'close it with `"` on the same line'),
-        ('net "abc\\"', "E003", 1, 5, "a string that does not end"),
+        ('net "abc\\"', "E003", 1, 5, "unterminated string"),
         ('net "\\q"', "E003", 1, 5, "bad escape"),
         ('net "\\u12"', "E003", 1, 5, "bad escape"),
         ('net "a\tb"', "E003", 1, 5, "control character"),
-        ('net "\\ud800"', "E003", 1, 5, "half a surrogate pair"),
-        ('net "\\u0000"', "E003", 1, 5, "zero character"),
+        ('net "\\ud800"', "E003", 1, 5, "an unpaired surrogate"),
+        ('net "\\u0000"', "E003", 1, 5, "null characters"),
         # numbers
-        ("conv 1..2", "E004", 1, 6, "a number has one point"),
-        ("conv 1.2.3", "E004", 1, 6, "`1.2.3` is no number"),
-        ("conv 12abc", "E004", 1, 6, "put a space between them"),
-        ("conv 0b1", "E004", 1, 6, "`0b1` is no number"),
-        ("conv 0xff", "E004", 1, 6, "`0xff` is no number"),
-        ("conv 1_000", "E004", 1, 6, "`1_000` is no number"),
-        ("conv 5K", "E004", 1, 6, "`5K` is no number"),
+        ("conv 1..2", "E004", 1, 6, "a number has at most one decimal point"),
+        ("conv 1.2.3", "E004", 1, 6, "`1.2.3` is not a number"),
+        ("conv 12abc", "E004", 1, 6, "put a space between the number and the letters"),
+        ("conv 0b1", "E004", 1, 6, "`0b1` is not a number"),
+        ("conv 0xff", "E004", 1, 6, "`0xff` is not a number"),
+        ("conv 1_000", "E004", 1, 6, "`1_000` is not a number"),
+        ("conv 5K", "E004", 1, 6, "`5K` is not a number"),
         ("conv 3x5n", "E004", 1, 6, "for arithmetic write `[3, 5*n]`"),
         ("conv 3xn", "E004", 1, 6, "for arithmetic write `[3, n]`"),
         ("conv 3x5.5", "E004", 1, 6, "for arithmetic write `[3, 5.5]`"),
-        ("conv .", "E004", 1, 6, "`.` is no number"),
+        ("conv .", "E004", 1, 6, "`.` is not a number"),
         ("conv 1e999", "E004", 1, 6, "too large"),
         ("conv 1e300G", "E004", 1, 6, "too large"),
         (f"conv {'1' * 41}", "E004", 1, 6, "at most 40"),
@@ -495,7 +495,7 @@ def test_what_the_layout_says_of_newlines() -> None:
         ("relu\x00", "E005", 1, 5, "unexpected character"),
         ("relu\rbn", "E005", 1, 5, "unexpected character"),
         ("conv 'a'", "E005", 1, 6, "unexpected character"),
-        ("conv a.", "E004", 1, 7, "`.` is no number"),
+        ("conv a.", "E004", 1, 7, "`.` is not a number"),
         # brackets
         ("relu\nconv (3\nrelu\n", "E006", 2, 6, "close it with `)`"),
         ("conv k=[3\nrelu", "E006", 1, 8, "close it with `]`"),
@@ -505,9 +505,9 @@ def test_what_the_layout_says_of_newlines() -> None:
         ("conv (3 { relu }", "E006", 1, 6, "never closed"),
         ("add { conv (3 }", "E006", 1, 12, "never closed"),
         ("relu\nadd {\n relu\n", "E006", 2, 5, "close it with `}`"),
-        ("relu )", "E006", 1, 6, "`)` closes nothing"),
-        ("add { relu ] }", "E006", 1, 12, "`]` closes nothing"),
-        ("relu }", "E006", 1, 6, "`}` closes nothing"),
+        ("relu )", "E006", 1, 6, "unmatched `)`"),
+        ("add { relu ] }", "E006", 1, 12, "unmatched `]`"),
+        ("relu }", "E006", 1, 6, "unmatched `}`"),
         ("conv [1, 2)", "E006", 1, 11, "`)` does not close `[`"),
         ("conv (1, 2]", "E006", 1, 11, "`]` does not close `(`"),
     ],
@@ -516,8 +516,8 @@ def test_a_syntax_error(text: str, code: str, line: int, column: int, words: str
     (error,) = errors(text)
     assert error.span is not None
     assert (error.code, error.span.line, error.span.column) == (code, line, column)
-    said = " ".join((error.message, error.label, error.help))
-    assert any(word in said for word in words.split("|")), said
+    shown = " ".join((error.message, error.label, error.help))
+    assert any(word in shown for word in words.split("|")), shown
     assert 0 <= error.span.start <= error.span.end <= len(text)
 
 
@@ -526,7 +526,7 @@ def test_the_bracket_that_was_opened_is_shown() -> None:
     assert [(n.text, n.span.text) for n in error.notes] == [("opened here", "[")]
 
 
-def test_all_errors_come_in_one_run_and_the_rest_is_in_the_tree() -> None:
+def test_all_errors_are_reported_and_the_other_statements_parsed() -> None:
     text = """\
 conv k=
 relu
@@ -544,8 +544,8 @@ let 5
 fc )
 tanh"""
     file, diagnostics = parse(Source("<test>", text))
-    found = [(d.code, d.span.line if d.span else 0) for d in diagnostics]
-    assert found == [
+    reported = [(d.code, d.span.line if d.span else 0) for d in diagnostics]
+    assert reported == [
         ("E002", 1),
         ("E004", 3),
         ("E006", 5),
@@ -568,7 +568,7 @@ tanh"""
         ("add { conv (3 } { conv k= }\nrelu", ["E006", "E002"], ["add", "relu"]),
         ("conv = { relu\n bn }\nrelu", ["E002"], ["relu"]),
         ("conv 1..2 { relu\n conv k=\n }\nrelu", ["E004"], ["relu"]),
-        # with braces that do not match, which statement is in which body is not known
+        # if braces do not match, it is unknown which statement is in which body
         ("relu\ntrain {\nconv k=\n", ["E006", "E002"], []),
         ("relu\nadd { { \nconv k=", ["E006", "E006", "E002"], []),
         ("relu }\nconv k=\nbn", ["E006", "E002"], []),
@@ -586,8 +586,8 @@ def test_no_more_than_ten_errors() -> None:
     assert len(errors("conv )\nconv k=\n" * 7)) == parsing.MAX_SYNTAX_ERRORS
 
 
-def test_half_a_surrogate_pair_in_the_text() -> None:
-    assert places("relu # \ud800") == [("E008", 1, 8)]
+def test_an_unpaired_surrogate() -> None:
+    assert positions("relu # \ud800") == [("E008", 1, 8)]
 
 
 # --- settings ----------------------------------------------------------------------------------------------
@@ -617,10 +617,10 @@ def test_bad_values_of_a_setting(text: str, code: str) -> None:
     assert [d.code for d in caught.value.diagnostics] == [code]
 
 
-# --- texts made to hurt ------------------------------------------------------------------------------------
-# Each of these is answered in well under a second; an algorithm that is not linear would take hours.
+# --- adversarial sources -----------------------------------------------------------------------------------
+# Each of these takes well under a second; an algorithm that is not linear would take hours.
 
-HURTS: dict[str, tuple[str, str]] = {
+ADVERSARIAL: dict[str, tuple[str, str]] = {
     "a line of 10 MB": ("a " * 5_000_000, "E001"),
     "500,000 tokens on a line": ("a " * 500_000, "E001"),
     "100,000 newlines": ("\n" * 100_000, ""),
@@ -660,15 +660,15 @@ HURTS: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", HURTS)
-def test_texts_made_to_hurt(name: str) -> None:
-    text, code = HURTS[name]
-    found = errors(text)
-    assert {d.code for d in found} == ({code} if code else set())
-    assert len(found) <= parsing.MAX_SYNTAX_ERRORS
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_adversarial_sources(name: str) -> None:
+    text, code = ADVERSARIAL[name]
+    diagnostics = errors(text)
+    assert {d.code for d in diagnostics} == ({code} if code else set())
+    assert len(diagnostics) <= parsing.MAX_SYNTAX_ERRORS
 
 
-def test_what_is_just_allowed() -> None:
+def test_sources_just_within_the_limits() -> None:
     assert errors("conv " + "(" * 40 + "1" + ")" * 40) == []
     assert errors("conv 1" + "+1" * 200) == []
     assert errors("clip" + " -1" * 1000) == []
@@ -679,7 +679,7 @@ def test_what_is_just_allowed() -> None:
 
 
 def test_a_large_network() -> None:
-    """10,000 lines of two layers."""
+    """10,000 lines of two layers each."""
     file, diagnostics = parse(Source("<test>", "conv 64 k=3 p=1 bias=false; relu\n" * 10_000))
     assert diagnostics == []
     assert len(file.statements) == 20_000

@@ -1,7 +1,7 @@
-"""Sizes as symbols: the rule that is told for a network against a plain check of every size.
+"""Sizes as symbols: the surveyed rules against a plain check of every size.
 
-A `let` in capitals wins over a symbol, so `let H = 37` before a text makes a network of a fixed size of it, in
-whose check the survey of sizes has no part.
+A `let` in capitals takes precedence over a symbol, so `let H = 37` before a source gives a network of fixed size, whose
+check does not involve the survey of sizes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIZES = range(1, 201)
 
 
 class Net(NamedTuple):
-    """A text and the rules that it is to be given, one for each symbol; "" where only the brute force decides."""
+    """A source and its expected rules, one per symbol; "" if only the plain check of every size decides."""
 
     id: str
     text: str
@@ -137,7 +137,7 @@ def plain(text: str, **sizes: int) -> Network:
 
 
 def value(formula: str, **sizes: int) -> Fraction:
-    """What a formula of a size comes to."""
+    """The value of a formula at these sizes."""
     text = re.sub(r"(?<=\d)(?=[A-Z])", "*", formula.replace("⌊", "floor(").replace("⌋", ")"))
     text = re.sub(r"(?<![\w.])(\d+)", r"Fraction(\1)", text)
 
@@ -149,19 +149,19 @@ def value(formula: str, **sizes: int) -> Fraction:
 
 
 @pytest.mark.parametrize("net", NETS, ids=[net.id for net in NETS])
-def test_the_rule_is_that_of_a_check_of_every_size(net: Net) -> None:
+def test_the_rules_agree_with_a_check_of_every_size(net: Net) -> None:
     symbol = symbol_of(net)
     _, survey = surveyed(net.text)
     legal = survey.legal[symbol]
     if net.rules:
         assert survey.rules() == net.rules
-    told = {n for n in SIZES if legal.allows(n)}
-    found = {n for n in SIZES if plain(net.text, **{symbol: n}).ok}
-    assert told == found
+    by_rule = {n for n in SIZES if legal.allows(n)}
+    by_check = {n for n in SIZES if plain(net.text, **{symbol: n}).ok}
+    assert by_rule == by_check
 
 
 @pytest.mark.parametrize("net", NETS, ids=[net.id for net in NETS])
-def test_the_formulas_give_the_sizes_of_a_plain_check(net: Net) -> None:
+def test_the_formulas_agree_with_a_check_of_every_size(net: Net) -> None:
     symbol = symbol_of(net)
     _, survey = surveyed(net.text)
     unknown = 0
@@ -170,11 +170,11 @@ def test_the_formulas_give_the_sizes_of_a_plain_check(net: Net) -> None:
         for node in graph.nodes:
             formulas = survey.formulas[node.name]
             assert len(formulas) == len(node.type.shape)
-            for formula, made in zip(formulas, node.type.shape, strict=True):
+            for formula, size_of_axis in zip(formulas, node.type.shape, strict=True):
                 if formula == "?":
                     unknown += 1
                 else:
-                    assert value(formula, **{symbol: size}) == made, (node.name, formula, size)
+                    assert value(formula, **{symbol: size}) == size_of_axis, (node.name, formula, size)
     assert not unknown or net.id in ("used as a number", "cropped skips")  # H², and a floor within a product
 
 
@@ -199,7 +199,7 @@ def test_formulas_as_they_are_shown(text: str, node: str, formula: str) -> None:
 # --- two symbols -----------------------------------------------------------------------------------------------
 
 
-def test_two_symbols_have_rules_of_their_own() -> None:
+def test_two_symbols_have_separate_rules() -> None:
     text = "input 1xHxW; a: identity; pool max k=2x4; upsample 2x4; concat a; conv 2 k=3x9"
     _, survey = surveyed(text)
     assert survey.rules() == "H ≥ 4, a multiple of 2; W ≥ 12, a multiple of 4"
@@ -217,7 +217,7 @@ def test_two_inputs_of_one_symbol() -> None:
     assert survey.rules() == "T ≥ 3"
 
 
-# --- what is asked for -----------------------------------------------------------------------------------------
+# --- `--at` ----------------------------------------------------------------------------------------------------
 
 
 def test_at_a_legal_size_all_figures_are_known() -> None:
@@ -228,7 +228,7 @@ def test_at_a_legal_size_all_figures_are_known() -> None:
     assert survey.rules() == "H ≥ 4, a multiple of 4"
 
 
-def test_without_a_size_figures_that_depend_on_it_are_not_told() -> None:
+def test_without_a_size_figures_that_depend_on_it_are_unknown() -> None:
     network, _ = surveyed(unet(2))
     summary = network.summary()
     assert (summary.macs, summary.peak, summary.training) == (None, None, None)
@@ -241,13 +241,13 @@ def test_without_a_size_figures_that_depend_on_it_are_not_told() -> None:
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        (41, "H=40 and H=44 are the nearest that fit (H ≥ 4, a multiple of 4)"),
-        (3, "H=4 fits (H ≥ 4, a multiple of 4)"),
-        (1, "H=4 fits (H ≥ 4, a multiple of 4)"),
-        (10_001, "H=10000 and H=10004 are the nearest that fit (H ≥ 4, a multiple of 4)"),
+        (41, "the nearest legal sizes are H=40 and H=44 (H ≥ 4, a multiple of 4)"),
+        (3, "the nearest legal size is H=4 (H ≥ 4, a multiple of 4)"),
+        (1, "the nearest legal size is H=4 (H ≥ 4, a multiple of 4)"),
+        (10_001, "the nearest legal sizes are H=10000 and H=10004 (H ≥ 4, a multiple of 4)"),
     ],
 )
-def test_an_illegal_size_is_told_the_nearest_legal_ones(size: int, words: str) -> None:
+def test_the_help_for_an_illegal_size_names_the_nearest_legal_ones(size: int, words: str) -> None:
     network = check(unet(2), at={"H": size})
     assert not network.ok
     (error,) = [d for d in network.diagnostics if d.severity == "error"]
@@ -259,25 +259,25 @@ def test_an_illegal_size_is_told_the_nearest_legal_ones(size: int, words: str) -
 def test_at_agrees_with_the_plain_check(net: Net) -> None:
     symbol = symbol_of(net)
     for size in (1, 2, 7, 16, 33, 64, 96):
-        asked, made = check(net.text, at={symbol: size}), plain(net.text, **{symbol: size})
-        assert asked.ok == made.ok, size
-        if asked.ok:
-            assert [n.type for n in asked.require_graph().nodes] == [n.type for n in made.require_graph().nodes]
+        at_size, fixed = check(net.text, at={symbol: size}), plain(net.text, **{symbol: size})
+        assert at_size.ok == fixed.ok, size
+        if at_size.ok:
+            assert [n.type for n in at_size.require_graph().nodes] == [n.type for n in fixed.require_graph().nodes]
 
 
-def test_at_for_one_of_two() -> None:
+def test_at_for_one_of_two_symbols() -> None:
     network = check("input 1xHxW; conv 2 k=3; pool max k=2", at={"H": 9})
     assert network.ok
 
 
-def test_at_for_what_is_no_symbol() -> None:
+def test_at_for_a_name_that_is_not_a_symbol() -> None:
     with pytest.raises(CnncError, match="no input has a size `N`"):
         check("input 1xHxH; relu", at={"N": 3})
     with pytest.raises(CnncError, match="no input has a size `H`"):
         check("input 1x8x8; relu", at={"H": 3})
 
 
-# --- what cannot be --------------------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_at_for_what_is_no_symbol() -> None:
         "input 2xHxH; conv 2 k=3 groups=3",
     ],
 )
-def test_no_size_fits(text: str) -> None:
+def test_no_legal_size(text: str) -> None:
     network = check(text)
     assert not network.ok
     assert network.survey is None
@@ -316,7 +316,10 @@ def test_parameters_may_not_depend_on_a_size(text: str, layer: str, symbol: str)
     network = check(text)
     (error,) = network.diagnostics
     assert error.code == "E314"
-    assert error.message == f"the parameters of {layer} depend on {symbol}: one net has one set of weights"
+    assert (
+        error.message
+        == f"the parameters of {layer} depend on {symbol}, but a network has the same parameters at every size"
+    )
     assert error.span is not None
     assert error.help
 
@@ -325,7 +328,7 @@ def test_parameters_may_not_depend_on_a_size(text: str, layer: str, symbol: str)
 def test_layers_may_not_depend_on_a_size(body: str) -> None:
     (error,) = [d for d in check(f"input 1xHxH; {body}").diagnostics if d.severity == "error"]
     assert error.code == "E314"
-    assert "which layers there are depends on H" in error.message
+    assert "the layers depend on H" in error.message
 
 
 @pytest.mark.parametrize(
@@ -337,7 +340,7 @@ def test_layers_may_not_depend_on_a_size(body: str) -> None:
         "input 3xHxW; bn; prelu; layer_norm; instance_norm; affine; normalize mean=[1, 2, 3] std=1",
     ],
 )
-def test_parameters_that_do_not(text: str) -> None:
+def test_parameters_that_do_not_depend_on_a_size(text: str) -> None:
     assert check(text).ok
 
 
@@ -356,7 +359,7 @@ def test_parameters_that_do_not(text: str) -> None:
         (LegalSizes("H", 0, 1, (), ()), "no size H", []),
     ],
 )
-def test_rules_in_words(rule: LegalSizes, words: str, members: list[int]) -> None:
+def test_rules_as_text(rule: LegalSizes, words: str, members: list[int]) -> None:
     assert str(rule) == words
     assert [n for n in range(1, 70) if rule.allows(n)][: len(members)] == members
     for n in range(1, 60):
@@ -368,8 +371,8 @@ def test_rules_in_words(rule: LegalSizes, words: str, members: list[int]) -> Non
 # --- the graph of another size -----------------------------------------------------------------------------
 
 
-def test_parameters_that_change_in_large_steps_only_are_found() -> None:
-    """At 225 the image comes to the same 56x56 as at 224; one net has one set of weights all the same."""
+def test_parameters_that_change_only_in_large_steps_are_detected() -> None:
+    """The feature map at 225 is 56x56, as at 224, but the parameters depend on the size all the same."""
     for text in ("input 1xAxB; pool max k=4; fc 3", "input 1xAxB; let n = A//100; pool max k=4; fc n + 1"):
         assert "E314" in {d.code for d in check(text).diagnostics}
 
@@ -385,20 +388,40 @@ def test_the_graph_of_a_size() -> None:
 
 def test_the_graph_of_a_size_that_is_not_legal() -> None:
     network = check("net Deep; input 1xHxH; a: identity; pool max k=2; upsample 2; concat a")
-    with pytest.raises(CnncError, match="Deep does not fit H=7: concat needs equal sizes") as caught:
+    with pytest.raises(CnncError, match="Deep does not accept H=7: concat needs equal sizes") as caught:
         network.graph_at({"H": 7})
     assert caught.value.diagnostics[0].code == "E602"
     assert "a multiple of 2" in caught.value.diagnostics[0].help
 
 
-def test_what_a_text_expects_holds_for_the_graph_of_a_size() -> None:
+def test_assertions_are_checked_for_the_graph_of_another_size() -> None:
     network = check("input 1xHxH; pool max k=4; expect [1, H/4, H/4]")
     with pytest.raises(CnncError):
         network.graph_at({"H": 7})
     assert network.graph_at({"H": 8}).nodes[-1].type.shape == (1, 2, 2)
 
 
-def test_a_known_data_set_says_which_size_stands_for_the_symbols() -> None:
+def test_c_in_of_an_assertion_is_that_at_its_position() -> None:
+    """The shape is asserted again at other sizes, where `c_in` must still be the channels at the `expect`."""
+    network, survey = surveyed("input 1xHxH; conv 4 k=1; expect [c_in, H, H]; conv 8 k=1; conv 2 k=1")
+    assert network.ok
+    assert survey.rules() == "H ≥ 1"
+
+
+def test_a_second_input_does_not_hide_arithmetic_with_a_size() -> None:
+    text = "input 1xHxH; reshape [1, H*H]; global_pool max; x: flatten; input 1xHxH; global_pool max; flatten; concat x"
+    _, survey = surveyed(text)
+    assert survey.rules() == "H ≥ 1"
+
+
+def test_the_help_for_a_total_that_depends_on_a_size_names_the_symbols() -> None:
+    text = "input 4xT; conv 8 k=3; expect macs=1000"
+    (error,) = check(text).diagnostics
+    assert (error.code, error.help) == ("E404", "check it at one size: `--at T=224`")
+    assert "E404" not in {d.code for d in check(text, at={"T": 224}).diagnostics}
+
+
+def test_symbols_take_the_image_size_of_a_known_data_set() -> None:
     network = check("input 1xHxW; conv 4 k=3; global_pool avg; fc 10; softmax; train { data digits }")
     assert network.diagnostics == ()
     assert network.survey is not None

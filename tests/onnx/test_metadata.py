@@ -170,7 +170,7 @@ def test_included_files_are_embedded(tmp_path: Path) -> None:
     done = export(network, initialize(network.require_graph(), 0), tmp_path / "net.onnx")
     (tmp_path / "lib.cnn").unlink()
     facts = open_model(done.path, "cpu").facts
-    again = check(facts.source, facts.file, facts.settings, kept=facts.includes)
+    again = check(facts.source, facts.file, facts.settings, includes=facts.includes)
     assert again.require_graph() == network.require_graph()
     assert not check(facts.source, facts.file, facts.settings).ok, "without the included files it must fail"
     place = locate(onnx.load(done.path), "b1.relu1", "net.onnx").position
@@ -198,7 +198,7 @@ def test_an_absolute_include_keeps_its_name(tmp_path: Path) -> None:
     (tmp_path / "net.cnn").write_text(f'include "{library}"\ninput 4\nb 3\n')
     network = load(tmp_path / "net.cnn")
     facts = facts_of(network)
-    assert check(facts.source, facts.file, kept=facts.includes).require_graph() == network.require_graph()
+    assert check(facts.source, facts.file, includes=facts.includes).require_graph() == network.require_graph()
 
 
 @pytest.mark.parametrize("nonsense", ["", "[]", "3", "null", '{"inputs": [], "sizes": {"H": 4}, "name": []}', "{"])

@@ -53,7 +53,7 @@ def text_of(html: str) -> str:
 def test_concise() -> None:
     lines = FORMATS["concise"](found(BROKEN)).splitlines()
     assert lines == [
-        "net.cnn:3:8: E201 conv has no key `kk`",
+        "net.cnn:3:8: E201 conv has no argument `kk`",
         "net.cnn:4:6: E203 pool: KIND takes max, avg, l2, lp or weighted, not the word `mx`",
     ]
     with pytest.raises(CnncError) as caught:
@@ -78,7 +78,7 @@ def test_github() -> None:
     assert len(lines) == 2
     assert all(re.fullmatch(form, line) for line in lines)
     assert lines[0] == (
-        "::error file=net.cnn,line=3,col=8,endColumn=10,title=E201::conv has no key `kk`%0Ahelp: did you mean `k`?"
+        "::error file=net.cnn,line=3,col=8,endColumn=10,title=E201::conv has no argument `kk`%0Ahelp: did you mean `k`?"
     )
     assert FORMATS["github"](found(WARNED)).startswith("::warning file=net.cnn,line=2,")
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from cnnc.diagnostics import Source
 from cnnc.language.expressions import RESERVED_VALUES
 from cnnc.language.format import format_text
-from cnnc.language.lower import STATEMENTS
+from cnnc.language.resolve import LANGUAGE_STATEMENTS
 from cnnc.onnx.importer.recognize.layers import LayerGraph
 from cnnc.onnx.importer.recognize.values import Layer
 from cnnc.onnx.importer.text.branches import LayerStatement, statements_of
@@ -29,7 +29,7 @@ from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 MAX_LINE = 88  # characters of a line with several layers
 _FOLLOWERS = Activation | Dropout | DropPath | BatchNorm | GroupNorm | InstanceNorm | LayerNorm | Affine
 _COUNTED = re.compile(rf"\.({'|'.join(OPS)})\d+$")  # a name that cnnc counted within a block
-RESERVED_WORDS = frozenset((*RESERVED_VALUES, *STATEMENTS, *OPS, "in", "as", "c_in", "true", "false"))
+RESERVED_WORDS = frozenset((*RESERVED_VALUES, *LANGUAGE_STATEMENTS, *OPS, "in", "as", "c_in", "true", "false"))
 
 
 class GeneratedSource(NamedTuple):

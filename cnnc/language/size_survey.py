@@ -1,0 +1,282 @@
+"""Finding the legal sizes of a network with symbols (`input 3xHxW`).
+
+In: a function that lowers the file at given sizes of the symbols, and the sizes that the user fixed. Out: `Explored`: the
+network lowered at one legal size, a `SizeSurvey` of all legal sizes with a formula for every tensor, and diagnostics: E314 if
+the layers or their parameters depend on a size, and the nearest legal sizes if the ones asked for are illegal.
+
+Shapes at other sizes come from the ops' own rules (cnnc/graph/sizes.py), without lowering again. Only where the source
+computes with a size (`crop H/2`; `Lowered.sized`) is it lowered again for each size.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from cnnc.core.arguments import BadValue
+from cnnc.core.tensor import TensorType
+from cnnc.diagnostics import CnncError, Diagnostic
+from cnnc.graph.graph import Graph, Node
+from cnnc.graph.sizes import (
+    Failure,
+    ShapeEvaluator,
+    SizeSurvey,
+    TypesAt,
+    size_dependent_layer,
+    survey_sizes,
+    symbol_sizes,
+    with_types,
+)
+from cnnc.language import syntax
+from cnnc.language.expressions import AlreadyReported
+from cnnc.language.lower import Lowered
+
+# Sizes to try for the symbols until one is legal: common image sizes, then a dense range.
+_CANDIDATES = (
+    224,
+    256,
+    572,
+    512,
+    1024,
+    128,
+    64,
+    32,
+    28,
+    96,
+    299,
+    227,
+    100,
+    48,
+    16,
+    8,
+    *range(1, 200),
+    *range(200, 800, 4),
+)
+
+LowerAt = Callable[[Callable[[str], int], bool], Lowered]
+"""Lowers the file. Takes a function from a symbol to its size, and whether the user fixed the sizes."""
+
+Resize = Callable[[Mapping[str, int]], Graph | Failure]
+"""The graph for other sizes of the symbols, or why there is none."""
+
+
+class Explored(NamedTuple):
+    """The file lowered at one size; its survey, None without symbols or legal sizes; and diagnostics about sizes."""
+
+    lowered: Lowered
+    survey: SizeSurvey | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+class _OtherLayers(Exception):
+    """Another size gives a network of other layers."""
+
+
+def explore(
+    lower_at: LowerAt,
+    fixed: Mapping[str, int],
+    preferred: Mapping[str, int],
+    data_shapes: Mapping[str, tuple[int, ...]],
+    text: str,
+) -> Explored:
+    """Lowers the file; if it has symbols, finds a legal size for them and surveys all others.
+
+    `fixed` are the sizes that the user asks for (`--at`). Other symbols are first tried at the `preferred` sizes, or, without
+    these, at the size of the images of the train section's data set; `data_shapes` are the shapes of known data sets.
+    `text` is the source. Raises CnncError E010 if `fixed` names a size that is not a symbol.
+    """
+    divisors = _divisors(text)
+    explored = _explore(lower_at, fixed, preferred, divisors)
+    if explored.survey is not None and not (fixed or preferred):
+        preferred = _sizes_of_data(explored.lowered, data_shapes)
+        if preferred:
+            return _explore(lower_at, fixed, preferred, divisors)
+    return explored
+
+
+def resizer(based: Lowered, lower_at: LowerAt) -> Resize:
+    """A function that gives the graph for other sizes. `based` is the file lowered at one legal size."""
+    graph, shapes = based.graph, _shapes_at(based, lower_at)
+    assert graph is not None
+
+    def resize(sizes: Mapping[str, int]) -> Graph | Failure:
+        if based.sized:
+            lowered = lower_at(lambda name: sizes[name], False)
+            return lowered.graph or _failure(lowered)
+        types = shapes(sizes)
+        return types if isinstance(types, Failure) else with_types(graph, types)
+
+    return resize
+
+
+def _divisors(text: str) -> set[int]:
+    """The numbers that the source divides by: rules about sizes used in arithmetic repeat with them."""
+    return {int(n) for n in re.findall(r"[/%]\s*(\d{1,3})\b", text)} - {0}
+
+
+def _sizes_of_data(lowered: Lowered, data_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """The sizes of the symbols for the images of the train section's data set; {} if their shape is not known."""
+    if lowered.graph is None or lowered.train is None:
+        return {}
+    for statement in (s for body in lowered.train.call.bodies for s in body.statements):
+        if isinstance(statement, syntax.Call) and statement.op.text == "data" and statement.arguments:
+            value = statement.arguments[0].value
+            shape = data_shapes.get(value.name) if isinstance(value, syntax.Word) else None
+            if shape is None:
+                return {}
+            sizes = symbol_sizes(lowered.graph, {lowered.graph.inputs[0].name: shape})
+            return {} if isinstance(sizes, Failure) else sizes
+    return {}
+
+
+def _explore(
+    lower_at: LowerAt, fixed: Mapping[str, int], preferred: Mapping[str, int], divisors: Iterable[int]
+) -> Explored:
+    first = lower_at(lambda name: fixed.get(name, preferred.get(name, 224)), bool(fixed))
+    _require_symbols(fixed, first.symbols)
+    if not first.symbols or not (first.graph is not None or _only_size_errors(first)):
+        return Explored(first, None)
+    based = first if first.graph is not None else _first_legal(lower_at)
+    if based is None or based.graph is None:
+        return Explored(first if fixed else _no_legal_size(first), None)
+    shapes = _shapes_at(based, lower_at)
+    try:
+        surveyed = survey_sizes(based.graph, shapes, based.symbols, divisors if based.sized else ())
+        if based.sized:
+            dependent = _parameters_change(based, lower_at, surveyed)
+        else:
+            dependent = size_dependent_layer(based.graph, shapes, surveyed)
+    except _OtherLayers:
+        return Explored(based, None, (_layers_depend_on_size(based.graph, based.symbols),))
+    if dependent is not None:
+        shown = tuple(d for d in based.diagnostics if d.code != "W107")  # which holds at this size only
+        return Explored(based.replace(diagnostics=shown), surveyed, (_parameters_depend_on_size(*dependent),))
+    if first.graph is None and fixed:
+        return Explored(_with_nearest_sizes(first, surveyed, fixed), surveyed)
+    return Explored(first if fixed else based, surveyed)
+
+
+def _require_symbols(fixed: Mapping[str, int], symbols: Mapping[str, int]) -> None:
+    """Raises CnncError E010 if one of the fixed sizes is not a symbol of the file."""
+    unknown = [name for name in fixed if name not in symbols]
+    if unknown:
+        help = f"the file's symbols are {', '.join(symbols)}" if symbols else "the file has no symbols: remove `--at`"
+        raise CnncError.of("E010", f"--at: no input has a size `{unknown[0]}`", help=help)
+
+
+def _only_size_errors(lowered: Lowered) -> bool:
+    """Whether all errors may be due to the size that was tried."""
+    codes = [d.code for d in lowered.diagnostics if d.severity == "error"]
+    return all(c.startswith("E3") or c == "E401" or (lowered.sized and c in ("E103", "E203")) for c in codes)
+
+
+def _first_legal(lower_at: LowerAt) -> Lowered | None:
+    """The file lowered at the first candidate size that is legal, the same for all symbols; None if none is."""
+    for size in _CANDIDATES:
+        lowered = lower_at(lambda name, size=size: size, False)  # type: ignore[misc]
+        if lowered.graph is not None:
+            return lowered
+    return None
+
+
+def _shapes_at(based: Lowered, lower_at: LowerAt) -> TypesAt:
+    """A function that gives the type of every node for other sizes, from the ops' rules or by lowering again."""
+    graph = based.graph
+    assert graph is not None
+    if not based.sized:
+        return ShapeEvaluator(graph, lambda sizes: _asserted_shapes(based, sizes)).at
+
+    def lower_again(sizes: Mapping[str, int]) -> dict[str, TensorType] | Failure:
+        lowered = lower_at(lambda name: sizes[name], False)
+        if lowered.graph is None:
+            return _failure(lowered)
+        if lowered.graph.by_name.keys() != graph.by_name.keys():
+            raise _OtherLayers
+        return {node.name: node.type for node in lowered.graph.nodes}
+
+    return lower_again
+
+
+def _failure(lowered: Lowered) -> Failure:
+    """The first diagnostic of a file that is illegal at the size that was tried."""
+    return Failure("", lowered.diagnostics[0].message if lowered.diagnostics else "")
+
+
+def _asserted_shapes(based: Lowered, sizes: Mapping[str, int]) -> Iterable[tuple[str, tuple[int, ...] | None]]:
+    """The shapes that the source asserts at these sizes, by node; None if the expression has no value there."""
+    values = based.root.values
+    original = {name: values[name] for name in sizes}
+    values.update(sizes)
+    try:
+        for assertion in based.shape_assertions:
+            try:
+                yield assertion.node, assertion.shape()
+            except (BadValue, CnncError, AlreadyReported):
+                yield assertion.node, None
+    finally:
+        values.update(original)
+
+
+def _parameters_change(based: Lowered, lower_at: LowerAt, surveyed: SizeSurvey) -> tuple[Node, str] | None:
+    """The first layer whose parameters have other shapes at another legal size, and the symbol to blame.
+
+    As `size_dependent_layer`, for a source that computes with a size, so that the layers change with it.
+    """
+    assert based.graph is not None
+    for symbol, rule in surveyed.legal.items():
+        other = rule.other_size(surveyed.reference[symbol])
+        if other is None:
+            continue
+        sizes = {**surveyed.reference, symbol: other}
+        graph = lower_at(lambda name, sizes=sizes: sizes[name], False).graph  # type: ignore[misc]
+        for node in graph.nodes if graph is not None else ():
+            known = based.graph.by_name[node.name]
+            assert graph is not None
+            if [p.shape for p in graph.parameters(node)] != [p.shape for p in based.graph.parameters(known)]:
+                return known, symbol
+    return None
+
+
+# --- diagnostics ---------------------------------------------------------------------------------------------
+
+
+def _layers_depend_on_size(graph: Graph, symbols: Iterable[str]) -> Diagnostic:
+    names = " and ".join(symbols)
+    message = f"the layers depend on {names}, but a network has the same layers at every size"
+    help = "count with a `let` instead of a symbol, or give the input a fixed size"
+    return Diagnostic("E314", message, graph.inputs[0].span, help=help)
+
+
+def _parameters_depend_on_size(node: Node, symbol: str) -> Diagnostic:
+    message = f"the parameters of {node.name} depend on {symbol}, but a network has the same parameters at every size"
+    help = "put `global_pool avg` before it, or give the input a fixed size"
+    return Diagnostic("E314", message, node.span, calls=node.calls, help=help)
+
+
+def _no_legal_size(lowered: Lowered) -> Lowered:
+    """Errors that say that no size is legal; `lowered` is the file at the first size that was tried."""
+    names = " and ".join(lowered.symbols)
+    sizes = ", ".join(f"{name}={size}" for name, size in lowered.symbols.items())
+    diagnostics = tuple(
+        d._replace(message=f"no size of {names} up to {max(_CANDIDATES)} is legal; at {sizes}: {d.message}")
+        if d.severity == "error"
+        else d
+        for d in lowered.diagnostics
+    )
+    return lowered.replace(diagnostics=diagnostics)
+
+
+def _with_nearest_sizes(lowered: Lowered, surveyed: SizeSurvey, fixed: Mapping[str, int]) -> Lowered:
+    """The first error at the sizes that the user asked for, with the nearest legal sizes; the others follow from it."""
+    sizes = ", ".join(f"{name}={size}" for name, size in fixed.items())
+    advice = []
+    for symbol, size in fixed.items():
+        rule = surveyed.legal[symbol]
+        if not rule.allows(size):
+            near = [f"{symbol}={n}" for n in rule.neighbours(size) if n is not None]
+            nearest = f"the nearest legal size{'s are' if len(near) > 1 else ' is'} {' and '.join(near)}"
+            advice.append(f"{nearest} ({rule})")
+    first = next(d for d in lowered.diagnostics if d.severity == "error")
+    diagnostic = first._replace(message=f"at {sizes}: {first.message}", help="; ".join(advice) or first.help)
+    return lowered.replace(diagnostics=(diagnostic,))
