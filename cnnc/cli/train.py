@@ -49,7 +49,7 @@ def train(
     ] = False,
     log: Annotated[
         Log | None,
-        typer.Option("--log", help="Also write the metrics into the run folder in the format of this program."),
+        typer.Option("--log", help="Also log the metrics in this format, into the run folder."),
     ] = None,
     at: Annotated[list[str] | None, sizes_option("Train at this size")] = None,
     settings: SETTINGS = None,

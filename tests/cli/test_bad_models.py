@@ -32,7 +32,7 @@ def test_nonsense_in_the_metadata(cnnc: Cnnc, tmp_path: Path, facts: str) -> Non
 
 
 @pytest.mark.parametrize("command", ["info", "where", "bench"])
-def test_what_is_no_model(cnnc: Cnnc, tmp_path: Path, command: str) -> None:
+def test_files_that_are_not_models(cnnc: Cnnc, tmp_path: Path, command: str) -> None:
     (tmp_path / "empty.onnx").touch()
     (tmp_path / "text.onnx").write_text("no model\n" * 30)
     (tmp_path / "zeros.onnx").write_bytes(bytes(1000))
@@ -44,7 +44,7 @@ def test_what_is_no_model(cnnc: Cnnc, tmp_path: Path, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["info", "where", "bench", "import", "predict"])
-def test_what_a_model_can_be_made_of(cnnc: Cnnc, trained: Path, command: str) -> None:
+def test_files_that_export_to_a_model(cnnc: Cnnc, trained: Path, command: str) -> None:
     more = ("--text", "words") if command == "predict" else ()
     for name in (trained / "run", trained / "run" / "best.safetensors", "small.cnn"):
         done = cnnc(command, name, *more)
@@ -53,7 +53,7 @@ def test_what_a_model_can_be_made_of(cnnc: Cnnc, trained: Path, command: str) ->
 
 
 @pytest.mark.parametrize("command", ["bench", "eval", "predict"])
-def test_weights_that_are_not_beside_the_model(cnnc: Cnnc, tmp_path: Path, command: str) -> None:
+def test_missing_external_weights(cnnc: Cnnc, tmp_path: Path, command: str) -> None:
     assert cnnc("export", "small.cnn", "--external", "-o", "small.onnx").returncode == 0
     (weights,) = tmp_path.glob("*.data")
     weights.rename(tmp_path / "elsewhere")

@@ -50,7 +50,7 @@ def test_explain_shows_formulas(cnnc: Cnnc) -> None:
         (HEAD + "fc 10\nexpect 9\n", "E401", 3, "expect 10"),
     ],
 )
-def test_bad_texts(cnnc: Cnnc, tmp_path: Path, text: str, code: str, line: int | None, words: str) -> None:
+def test_errors_in_the_source(cnnc: Cnnc, tmp_path: Path, text: str, code: str, line: int | None, words: str) -> None:
     (tmp_path / "bad.cnn").write_text(text)
     for command in ("check", "train", "export"):
         done = cnnc(command, "bad.cnn")
@@ -59,7 +59,7 @@ def test_bad_texts(cnnc: Cnnc, tmp_path: Path, text: str, code: str, line: int |
         assert code in codes(done.stderr), command
         assert words in done.stderr
         assert line is None or f"--> bad.cnn:{line}:" in done.stderr
-        assert {p.name for p in tmp_path.iterdir()} == {"bad.cnn", "small.cnn"}, "nothing is left on the disk"
+        assert {p.name for p in tmp_path.iterdir()} == {"bad.cnn", "small.cnn"}, "no file is written"
 
 
 def test_all_errors_of_a_file_at_once(cnnc: Cnnc, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_all_errors_of_a_file_at_once(cnnc: Cnnc, tmp_path: Path) -> None:
     [b"\xff\xfe\x00", b"input 1x8x8\nfc 10 # \xe4\n", bytes(range(256)), b"\0" * 100, b"(" * 5000, b"{" * 5000],
     ids=["utf-16", "latin-1", "all bytes", "zeros", "brackets", "braces"],
 )
-def test_what_is_no_text(cnnc: Cnnc, tmp_path: Path, data: bytes) -> None:
+def test_files_that_are_not_source(cnnc: Cnnc, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "bad.cnn").write_bytes(data)
     done = cnnc("check", "bad.cnn")
     assert done.returncode == 1
@@ -84,7 +84,7 @@ def test_what_is_no_text(cnnc: Cnnc, tmp_path: Path, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [b"\xef\xbb\xbf" + SMALL.encode(), SMALL.replace("\n", "\r\n").encode()])
-def test_marks_and_line_ends_of_other_systems(cnnc: Cnnc, tmp_path: Path, data: bytes) -> None:
+def test_byte_order_mark_and_crlf(cnnc: Cnnc, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "other.cnn").write_bytes(data)
     assert cnnc("check", "other.cnn").returncode == 0
 

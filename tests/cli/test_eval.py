@@ -12,13 +12,13 @@ from tests.cli.conftest import Cnnc, codes, json_of, run
 from tests.cli.nets import NETS
 
 
-def test_eval_counts_as_the_trainer_does(cnnc: Cnnc, trained: Path) -> None:
+def test_eval_counts_like_the_trainer(cnnc: Cnnc, trained: Path) -> None:
     score = json.loads((trained / "result.json").read_text())["test"]
     done = cnnc("eval", trained / "small.onnx", "--json")
     assert done.returncode == 0
-    found = json.loads(done.stdout)
-    assert (found["data"], found["right"], found["total"]) == ("digits", score["right"], score["total"])
-    assert found["provider"] in done.stderr
+    result = json.loads(done.stdout)
+    assert (result["data"], result["right"], result["total"]) == ("digits", score["right"], score["total"])
+    assert result["provider"] in done.stderr
     line = cnnc("eval", trained / "small.onnx").stdout
     assert line.startswith("digits: test accuracy ")
     assert f"({score['right']} of 360)" in line
@@ -44,7 +44,7 @@ def test_a_model_scores_as_its_run_does(deployed: Path, name: str) -> None:
             assert of_model[key] == pytest.approx(value, rel=2e-4), key
 
 
-def test_the_words_are_those_of_the_run(deployed: Path) -> None:
+def test_a_model_prints_the_same_line_as_its_run(deployed: Path) -> None:
     runs, model = (run("eval", name, cwd=deployed).stdout for name in ("maps", "maps.onnx"))
     first = runs.splitlines()[0]
     assert first.startswith("npz: test iou ")
@@ -80,14 +80,14 @@ def test_other_classes_are_refused(deployed: Path, tmp_path: Path) -> None:
     assert "slow, zz-fast" in done.stderr
 
 
-def test_a_part_without_the_output_that_is_scored(deployed: Path, tmp_path: Path) -> None:
+def test_a_part_without_the_scored_output(deployed: Path, tmp_path: Path) -> None:
     assert run("export", deployed / "coder", "--outputs", "code", "-o", "code.onnx", cwd=tmp_path).returncode == 0
     done = run("eval", "code.onnx", cwd=tmp_path)
     assert (done.returncode, codes(done.stderr)) == (3, ["E609"])
     assert "picture" in done.stderr
 
 
-def test_the_scores_before_softmax_do_as_well(deployed: Path, tmp_path: Path) -> None:
+def test_scores_before_softmax(deployed: Path, tmp_path: Path) -> None:
     assert run("export", deployed / "waves", "--outputs", "fc1", "-o", "scores.onnx", cwd=tmp_path).returncode == 0
     scored = json_of(run("eval", "scores.onnx", "--data", deployed, "--json", cwd=tmp_path))
     whole = json_of(run("eval", "waves.onnx", "--json", cwd=deployed))

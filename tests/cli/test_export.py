@@ -99,7 +99,7 @@ def test_passes_are_listed_and_left_out(cnnc: Cnnc, tmp_path: Path) -> None:
     assert (done.returncode, codes(done.stderr)) == (Exit.USAGE, ["E010"])
 
 
-def test_external_weights_are_run_from_beside_the_model(cnnc: Cnnc, tmp_path: Path) -> None:
+def test_external_weights_are_written_next_to_the_model(cnnc: Cnnc, tmp_path: Path) -> None:
     done = cnnc("export", "small.cnn", "--external", "--json")
     result = json.loads(done.stdout)
     assert (tmp_path / result["data"]).is_file()
@@ -158,7 +158,7 @@ def test_a_run_in_a_lower_precision(option: str, least: float, ran: Path) -> Non
         ((), Exit.USAGE, "E010"),
     ],
 )
-def test_what_cannot_be(words: tuple[str, ...], status: Exit, code: str, cnnc: Cnnc, tmp_path: Path) -> None:
+def test_bad_options(words: tuple[str, ...], status: Exit, code: str, cnnc: Cnnc, tmp_path: Path) -> None:
     done = cnnc("export", *words)
     assert (done.returncode, codes(done.stderr)) == (status, [code])
     assert list(tmp_path.glob("*.onnx")) == []

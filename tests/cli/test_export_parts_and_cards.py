@@ -35,7 +35,7 @@ def test_a_part_of_a_network(deployed: Path, tmp_path: Path) -> None:
     assert "(of the whole network)" in run("info", "b.onnx", cwd=tmp_path).stdout
 
 
-def test_classes_stay_where_they_apply(deployed: Path, tmp_path: Path) -> None:
+def test_class_names_are_kept_for_class_scores_only(deployed: Path, tmp_path: Path) -> None:
     kept = {}
     for outputs in ("softmax1", "fc1", "relu2,fc1", "relu2"):
         run("export", deployed / "waves", "--outputs", outputs, "-o", "x.onnx", cwd=tmp_path)
@@ -45,7 +45,7 @@ def test_classes_stay_where_they_apply(deployed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "said"), [("cod", "did you mean `code`?"), ("input1", "input1 is an input")])
-def test_parts_that_are_none(deployed: Path, tmp_path: Path, name: str, said: str) -> None:
+def test_unknown_outputs(deployed: Path, tmp_path: Path, name: str, said: str) -> None:
     done = run("export", deployed / "coder", "--outputs", name, "-o", "x.onnx", cwd=tmp_path)
     assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
     assert said in done.stderr
@@ -75,7 +75,7 @@ def test_the_card_and_its_program(deployed: Path, tmp_path: Path, name: str) -> 
         assert [output for output in graph.outputs if f"'{output}': (1, " not in ran.stdout] == [], ran.stdout
 
 
-def test_where_the_card_goes(deployed: Path, tmp_path: Path) -> None:
+def test_card_file(deployed: Path, tmp_path: Path) -> None:
     words = ("export", deployed / "waves", "-o", "waves.onnx", "--json", "--card-file")
     done = run(*words, "CARD.md", cwd=tmp_path)
     assert json.loads(done.stdout)["file"] == "waves.onnx"

@@ -35,7 +35,7 @@ def refused(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_export_comes_back(cnnc: Cnnc, tmp_path: Path) -> None:
+def test_an_exported_model_is_imported(cnnc: Cnnc, tmp_path: Path) -> None:
     assert cnnc("export", "small.cnn", "-o", "small.onnx").returncode == 0
     done = cnnc("import", "small.onnx", "-o", "net.cnn")
     assert done.returncode == 0, done.stderr
@@ -77,13 +77,13 @@ def test_a_foreign_model(cnnc: Cnnc, foreign: Path, tmp_path: Path) -> None:
 
 def test_json(cnnc: Cnnc, foreign: Path) -> None:
     done = cnnc("import", foreign.name, "--json")
-    found = json.loads(done.stdout)
-    assert (found["layers"], found["params"], found["macs"], found["nodes"]) == (4, 51, 132, 4)
-    assert found["inputs"] == {"input": "input1"}
-    assert found["outputs"] == {"scores": "scores"}
-    assert found["refused"] == []
-    assert found["verified"]["compared"] is True
-    assert found["verified"]["difference"] < 1e-5
+    result = json.loads(done.stdout)
+    assert (result["layers"], result["params"], result["macs"], result["nodes"]) == (4, 51, 132, 4)
+    assert result["inputs"] == {"input": "input1"}
+    assert result["outputs"] == {"scores": "scores"}
+    assert result["refused"] == []
+    assert result["verified"]["compared"] is True
+    assert result["verified"]["difference"] < 1e-5
 
 
 @pytest.mark.parametrize("options", [("--int8", "--target", "mcu"), ("--fp16",)])
@@ -109,7 +109,7 @@ def test_nodes_without_a_counterpart_are_listed(cnnc: Cnnc, refused: Path, tmp_p
     assert [c["op"] for c in json.loads(done.stdout)["refused"]] == ["Sin", "Cos"]
 
 
-def test_nothing_is_overwritten_by_chance(cnnc: Cnnc, foreign: Path, tmp_path: Path) -> None:
+def test_an_existing_file_is_kept(cnnc: Cnnc, foreign: Path, tmp_path: Path) -> None:
     (tmp_path / "foreign.cnn").write_text("mine")
     done = cnnc("import", foreign.name)
     assert (done.returncode, codes(done.stderr)) == (Exit.RESOURCES, ["E902"])
@@ -132,7 +132,7 @@ def test_weights_in_another_file_are_verified_as_well(cnnc: Cnnc, foreign: Path,
     assert "verified: " in done.stdout
 
 
-def test_a_constant_in_another_file_is_verified_wherever_one_stands(cnnc: Cnnc, tmp_path: Path) -> None:
+def test_an_external_constant_is_verified_from_any_folder(cnnc: Cnnc, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     tensor = onnx.numpy_helper.from_array(WEIGHT, "w")

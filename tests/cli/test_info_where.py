@@ -73,7 +73,7 @@ def test_deploy_md_names_every_key(deployed: Path) -> None:
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
 
 
-def test_models_of_others(cnnc: Cnnc, tmp_path: Path) -> None:
+def test_foreign_models(cnnc: Cnnc, tmp_path: Path) -> None:
     foreign_model(tmp_path / "theirs.onnx", author="somebody")
     done = cnnc("info", "theirs.onnx")
     assert done.returncode == 0

@@ -49,7 +49,7 @@ def test_results_to_a_full_device(cnnc: Cnnc, trained: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 100])
-def test_a_reader_that_leaves_hears_nothing(tmp_path: Path, cnnc: Cnnc, count: int) -> None:
+def test_a_closed_pipe_is_silent(tmp_path: Path, cnnc: Cnnc, count: int) -> None:
     command = [*COMMAND, "check", *["small.cnn"] * count]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=pipe, stderr=pipe, text=True) as process:
@@ -61,7 +61,7 @@ def test_a_reader_that_leaves_hears_nothing(tmp_path: Path, cnnc: Cnnc, count: i
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_streams_that_do_not_take_every_letter(cnnc: Cnnc, tmp_path: Path, encoding: str) -> None:
+def test_streams_that_are_not_utf8(cnnc: Cnnc, tmp_path: Path, encoding: str) -> None:
     (tmp_path / "bad.cnn").write_text("input 1x8x8\nfc 10\nexpect 9 # ≠ αβγ\n")
     done = cnnc("check", "small.cnn", "bad.cnn", env={"PYTHONIOENCODING": encoding})
     assert done.returncode == 1

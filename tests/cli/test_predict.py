@@ -33,9 +33,9 @@ def test_predict_names_the_classes(cnnc: Cnnc, trained: Path, images: Path) -> N
     for line in lines.values():
         assert len(line.split()) == 6, "three classes, each with its probability"
 
-    found = json.loads(cnnc(*words, "--json", "--top", "10").stdout)
-    assert [example["file"] for example in found] == list(lines)
-    for example in found:
+    results = json.loads(cnnc(*words, "--json", "--top", "10").stdout)
+    assert [example["file"] for example in results] == list(lines)
+    for example in results:
         assert sorted(guess["class"] for guess in example["top"]) == list("0123456789")
         probabilities = [guess["probability"] for guess in example["top"]]
         assert probabilities == sorted(probabilities, reverse=True)
@@ -56,7 +56,7 @@ def test_predict_names_the_classes(cnnc: Cnnc, trained: Path, images: Path) -> N
         (".", 6, "E901"),
     ],
 )
-def test_bad_pictures(cnnc: Cnnc, trained: Path, images: Path, name: str, status: int, code: str) -> None:
+def test_bad_images(cnnc: Cnnc, trained: Path, images: Path, name: str, status: int, code: str) -> None:
     done = cnnc("predict", trained / "small.onnx", name, "a.png")
     assert done.returncode == status
     assert codes(done.stderr) == [code]
@@ -82,6 +82,7 @@ def test_predict_without_classes_in_the_model(cnnc: Cnnc, trained: Path, images:
 
 
 def tops(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The most probable class of each example."""
     return [example["top"][0]["class"] for example in json_of(done)]
 
 
@@ -163,9 +164,7 @@ def test_two_inputs(deployed: Path, tmp_path: Path) -> None:
         (("--text", "\t"), 3, "E608"),
     ],
 )
-def test_what_two_inputs_cannot_be(
-    deployed: Path, tmp_path: Path, words: tuple[str, ...], status: int, code: str
-) -> None:
+def test_bad_use_of_two_inputs(deployed: Path, tmp_path: Path, words: tuple[str, ...], status: int, code: str) -> None:
     (tmp_path / "l.txt").write_text("a film\n")
     (tmp_path / "two.txt").write_text("a film\na film\n")
     np.save(tmp_path / "a.npy", np.zeros((1, 6), np.int64))
@@ -204,7 +203,7 @@ def test_label_maps_are_written(deployed: Path, tmp_path: Path) -> None:
     assert run("predict", model, data, cwd=tmp_path).stdout.splitlines()[3].startswith("".join((str(data), "[3]: 0 ")))
 
 
-def test_pictures_and_values_are_written(deployed: Path, tmp_path: Path) -> None:
+def test_images_and_values_are_written(deployed: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     digits = load("digits").test.images[:2]
     np.save(tmp_path / "d.npy", digits)
@@ -232,7 +231,7 @@ train { data images "photos"; optimizer adam lr=0.02; batch 8; epochs 4 }
 """
 
 
-def test_a_folder_of_pictures(tmp_path: Path) -> None:
+def test_a_folder_of_images(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     random = np.random.default_rng(0)
     for name, channel in (("red", 0), ("blue", 2)):

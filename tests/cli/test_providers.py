@@ -15,7 +15,7 @@ from tests.cuda import WHY_NOT, needs_cuda
 
 @pytest.mark.skipif(not WHY_NOT, reason="cuda is there")
 @pytest.mark.parametrize("command", ["eval", "predict", "bench"])
-def test_cuda_where_it_is_not_there(cnnc: Cnnc, trained: Path, images: Path, command: str) -> None:
+def test_cuda_that_is_not_installed(cnnc: Cnnc, trained: Path, images: Path, command: str) -> None:
     more = ("a.png",) if command == "predict" else ()
     done = cnnc(command, trained / "small.onnx", "--provider", "cuda", *more)
     assert done.returncode == 6
@@ -26,14 +26,14 @@ def test_cuda_where_it_is_not_there(cnnc: Cnnc, trained: Path, images: Path, com
 
 
 @needs_cuda
-def test_a_gpu_gives_the_answers_of_the_cpu(cnnc: Cnnc, trained: Path, tmp_path: Path) -> None:
+def test_a_gpu_predicts_like_the_cpu(cnnc: Cnnc, trained: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "digits.npy", np.random.default_rng(0).random((20, 1, 8, 8), np.float32))
     counted = {}
     for provider in ("cpu", "cuda"):
         scored = cnnc("eval", trained / "small.onnx", "--json", "--provider", provider)
-        found = json.loads(scored.stdout)
-        assert found["provider"] == provider
-        counted[provider] = (found["right"], found["total"], found["confusion"])
+        result = json.loads(scored.stdout)
+        assert result["provider"] == provider
+        counted[provider] = (result["right"], result["total"], result["confusion"])
         done = cnnc("predict", trained / "small.onnx", "digits.npy", "--out", provider, "--provider", provider)
         assert (done.returncode, f"running on {provider}" in done.stderr) == (0, True)
     assert counted["cuda"] == counted["cpu"]
@@ -45,10 +45,10 @@ def test_a_gpu_gives_the_answers_of_the_cpu(cnnc: Cnnc, trained: Path, tmp_path:
 
 
 @needs_cuda
-def test_a_gpu_is_measured_beside_the_cpu(cnnc: Cnnc, trained: Path) -> None:
+def test_a_gpu_and_the_cpu_are_measured(cnnc: Cnnc, trained: Path) -> None:
     for provider in ("cpu", "cuda"):
         words = ("bench", trained / "small.onnx", "--json", "--seconds", "0.2", "--batch", "64", "--provider", provider)
-        found = json.loads(cnnc(*words).stdout)
-        assert found["provider"] == provider
-        assert next(iter(found["nodes"])) == provider, "most nodes run there"
-        assert found["throughput"] > 0
+        result = json.loads(cnnc(*words).stdout)
+        assert result["provider"] == provider
+        assert next(iter(result["nodes"])) == provider, "most nodes run there"
+        assert result["throughput"] > 0

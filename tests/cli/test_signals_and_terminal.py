@@ -118,7 +118,7 @@ def test_plain_lines_in_a_pipe(folder: Path) -> None:
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["Small:", "epoch", "epoch", "epoch"]
 
 
-def test_colour_only_where_it_is_wanted(folder: Path) -> None:
+def test_colour_only_if_requested(folder: Path) -> None:
     assert "\x1b[1;31m" in run("check", "nowhere.cnn", cwd=folder, env={"FORCE_COLOR": "1"}).stderr
     assert "\x1b" not in run("check", "nowhere.cnn", cwd=folder, env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).stderr
     assert "\x1b" not in run("check", "nowhere.cnn", cwd=folder).stderr

@@ -96,7 +96,7 @@ def open_net(tmp_path: Path) -> Path:
     return tmp_path / "open.cnn"
 
 
-def test_sizes_of_symbols_are_those_of_the_run(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> None:
+def test_a_run_keeps_its_sizes(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> None:
     at = ("--at", "H=16,W=24")
     assert "brought to 1x16x24" in cnnc("train", "open.cnn", *at, "--run", "whole").stderr
     cnnc("train", "open.cnn", *at, "--run", "half", "--set", "train.epochs=1")
@@ -116,7 +116,7 @@ def test_sizes_of_symbols_are_those_of_the_run(cnnc: Cnnc, tmp_path: Path, open_
     assert "brought to 1x16x24" in cnnc("eval", "open.onnx").stderr
 
 
-def test_a_model_fixed_in_part_says_all_its_sizes(cnnc: Cnnc, open_net: Path) -> None:
+def test_a_partly_fixed_model_names_all_its_sizes(cnnc: Cnnc, open_net: Path) -> None:
     cnnc("train", "open.cnn", "--at", "H=16,W=24", "--run", "run", "--set", "train.epochs=1")
     cnnc("export", "run", "--at", "H=32", "-o", "fixed.onnx")
     info = json.loads(cnnc("info", "fixed.onnx", "--json").stdout)
@@ -124,7 +124,7 @@ def test_a_model_fixed_in_part_says_all_its_sizes(cnnc: Cnnc, open_net: Path) ->
     assert "brought to 1x32x24" in cnnc("eval", "fixed.onnx").stderr
 
 
-def test_sizes_that_cannot_be(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> None:
+def test_bad_sizes(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> None:
     done = cnnc("train", "open.cnn", "--at", "H=15,W=24")
     assert (done.returncode, codes(done.stderr)) == (1, ["E401"])
     assert "the nearest legal sizes are H=14 and H=16" in done.stderr
@@ -189,7 +189,7 @@ def test_resumed_in_another_folder(cnnc: Cnnc, tmp_path: Path) -> None:
             assert whole.weights[weight].tobytes() == second.weights[weight].tobytes()
 
 
-def test_resuming_what_is_done_gives_the_score_again(cnnc: Cnnc, trained: Path, tmp_path: Path) -> None:
+def test_resuming_a_finished_run_prints_its_score(cnnc: Cnnc, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "run", tmp_path / "run")
     right = json.loads((trained / "result.json").read_text())["test"]["right"]
     done = cnnc("train", "--resume", "run")
@@ -199,7 +199,7 @@ def test_resuming_what_is_done_gives_the_score_again(cnnc: Cnnc, trained: Path, 
 
 
 @pytest.mark.parametrize("setting", ["train.seed=3", "train.data.val=0.3"])
-def test_resumed_with_other_examples_held_back(cnnc: Cnnc, trained: Path, setting: str) -> None:
+def test_resumed_with_a_different_split(cnnc: Cnnc, trained: Path, setting: str) -> None:
     """The run may have trained on examples of the new validation or test set."""
     before = {p.name: p.read_bytes() for p in (trained / "run").iterdir()}
     done = cnnc("train", "--resume", trained / "run", "--set", setting, "--set", "train.epochs=9")
@@ -227,7 +227,7 @@ def test_resumed_with_a_network_that_does_not_fit(cnnc: Cnnc, trained: Path) -> 
         (("small.cnn", "--set", "train.optimizer.lr=1e30"), 4, "E701"),
     ],
 )
-def test_what_cannot_be_done(cnnc: Cnnc, words: tuple[str, ...], status: int, code: str) -> None:
+def test_bad_use(cnnc: Cnnc, words: tuple[str, ...], status: int, code: str) -> None:
     done = cnnc("train", *words)
     assert done.returncode == status
     assert codes(done.stderr) == [code]
@@ -255,7 +255,7 @@ def test_damaged_checkpoints(cnnc: Cnnc, trained: Path, tmp_path: Path, damage: 
         assert codes(done.stderr) == ["E605"]
     assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
     assert not (tmp_path / "x.onnx").exists()
-    assert cnnc("train", "--resume", "run/best.safetensors").returncode == 0, "the other checkpoint goes on"
+    assert cnnc("train", "--resume", "run/best.safetensors").returncode == 0, "the other checkpoint resumes"
 
 
 def test_the_last_good_checkpoint_of_a_run_that_diverged(cnnc: Cnnc, trained: Path, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_the_last_good_checkpoint_of_a_run_that_diverged(cnnc: Cnnc, trained: Pa
     assert cnnc("train", "--resume", "run", *more).returncode == 0
 
 
-def test_counts_stand_beside_the_metric_they_belong_to(cnnc: Cnnc, tmp_path: Path) -> None:
+def test_counts_follow_the_metric_they_belong_to(cnnc: Cnnc, tmp_path: Path) -> None:
     """`(n of total)` follows accuracy only; IoU is not a fraction of a count."""
     x = np.random.default_rng(0).random((20, 1, 4, 4), np.float32)
     np.savez(tmp_path / "maps.npz", x=x, y=(x[:, 0] > 0.5).astype(np.uint8))

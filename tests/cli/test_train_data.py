@@ -74,7 +74,7 @@ def test_damaged_data(cnnc: Cnnc, mnist: Path, tmp_path: Path, name: str, damage
     assert not (tmp_path / "runs").exists()
 
 
-def test_data_that_are_not_there(cnnc: Cnnc, mnist: Path) -> None:
+def test_missing_data(cnnc: Cnnc, mnist: Path) -> None:
     (mnist / NAMES[0]).unlink()
     for folder in ("data", "nowhere", "grey.cnn"):
         done = cnnc("train", "grey.cnn", "--data", folder)

@@ -54,8 +54,10 @@ def test_two_commands_of_one_line() -> None:
 
 def test_ci_runs_the_two_commands() -> None:
     """The awk program of .ci/run extracts them as they stand."""
-    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^commands=\"\$\((awk .*)\)\"$", script, re.MULTILINE)
+    script = ROOT / ".ci" / "run"
+    if not script.exists():
+        pytest.skip("an sdist has no .ci")
+    (line,) = re.findall(r"^commands=\"\$\((awk .*)\)\"$", script.read_text(encoding="utf-8"), re.MULTILINE)
     try:
         done = subprocess.run(shlex.split(line), cwd=ROOT, capture_output=True, text=True, check=True)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What is shipped: the wheel and the sdist hold what they should, and the wheel works away from the project."""
+"""The wheel and the sdist contain the right files, and the installed wheel works outside the project folder."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ DIGITS = (
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and the sdist."""
+    """Builds the wheel and the sdist into a folder."""
     pytest.importorskip("build")
     folder = tmp_path_factory.mktemp("dist")
-    here = ["--no-isolation"] if find_spec("hatchling") else []  # else it is fetched into an environment of the build's
-    command = [sys.executable, "-m", "build", *here, "--outdir", str(folder), str(ROOT)]
+    isolation = ["--no-isolation"] if find_spec("hatchling") else []  # otherwise `build` installs it
+    command = [sys.executable, "-m", "build", *isolation, "--outdir", str(folder), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -42,7 +42,7 @@ def only(folder: Path, pattern: str) -> Path:
 
 
 def shipped(folder: str) -> set[str]:
-    """The files of a folder of the project that belong into a package."""
+    """The files of a folder of the project that belong in a package."""
     files = (p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     return {p.relative_to(ROOT).as_posix() for p in files}
 
@@ -76,32 +76,32 @@ def test_sdist_holds_the_project(built: Path) -> None:
     with tarfile.open(only(built, "*.tar.gz")) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
     top = {"LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "PKG-INFO", "pyproject.toml", ".gitignore"}
-    wanted = shipped("cnnc") | shipped("grammar") | shipped("models")
-    assert wanted <= names
-    for name in names - wanted - top:
+    required = shipped("cnnc") | shipped("grammar") | shipped("models")
+    assert sorted(required - names) == []
+    for name in names - required - top:
         assert name.split("/")[0] in ("tests", "docs", "benchmarks"), name
         assert not name.endswith((".onnx", ".pyc", ".safetensors")), name
-    assert top <= names
+    assert sorted(top - names) == []
 
 
 def test_the_wheel_works_from_another_folder(wheel: Path, tmp_path: Path) -> None:
-    """In an environment of its own, which borrows the packages that cnnc needs, but not cnnc."""
+    """In a new environment that sees the dependencies installed here, but not the cnnc installed here."""
     venv.create(tmp_path / "venv", symlinks=os.name != "nt")
     python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
     paths = sysconfig.get_paths(vars={"base": str(tmp_path / "venv"), "platbase": str(tmp_path / "venv")})
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
     done = subprocess.run([*install, str(wheel)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    # A path alone: .pth files of the borrowed folder, such as that of an editable install, are not read.
+    # Only a path: .pth files in that folder, such as that of an editable install, are not read.
     (Path(paths["purelib"]) / "borrowed.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
 
     def run(*words: str) -> str:
-        found = subprocess.run(words, cwd=elsewhere, env=clean, capture_output=True, text=True, check=False)
-        assert found.returncode == 0, found.stderr
-        return found.stdout
+        done = subprocess.run(words, cwd=elsewhere, env=clean, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     assert str(tmp_path) in run(str(python), "-c", "import cnnc; print(cnnc.__file__)")
     command = str(python.with_name("cnnc"))
