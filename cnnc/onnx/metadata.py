@@ -219,12 +219,12 @@ def _labelled_outputs(network: Network) -> tuple[str, ...]:
         losses = [loss.on or graph.outputs[0] for loss in recipe.losses if loss.compares_with == "labels"]
         if losses and recipe.losses[0].compares_with != "labels":
             losses.insert(0, "")  # the classes of the data set belong to the first loss only
-    found = []
+    labelled = []
     for name in losses:
         node = graph.by_name.get(name)
         scores = node is not None and isinstance(node.op, Softmax | LogSoftmax)
-        found += [name, node.inputs[0] if node is not None and scores else name]
-    return tuple(found)
+        labelled += [name, node.inputs[0] if node is not None and scores else name]
+    return tuple(labelled)
 
 
 def _output(node: Node, survey: SizeSurvey | None, labelled: Sequence[str], named: bool) -> dict[str, Any]:
@@ -246,31 +246,31 @@ def _output(node: Node, survey: SizeSurvey | None, labelled: Sequence[str], name
 
 def read_facts(properties: Mapping[str, str]) -> Facts:
     """The facts in a model's metadata properties; fields that are missing or malformed are empty."""
-    found = _object(_parsed(properties.get(FACTS, "{}")))
-    file = str(found.get("file") or "network.cnn")
+    facts = _object(_parsed(properties.get(FACTS, "{}")))
+    file = str(facts.get("file") or "network.cnn")
     try:
         included = {name: text for name, text in embedded_sources(properties, file).items() if name != file}
     except (ValueError, AttributeError, RecursionError):
         included = {}
     return Facts(
-        name=_text(found.get("name")),
+        name=_text(facts.get("name")),
         file=file,
-        settings=_texts(found.get("settings")),
+        settings=_texts(facts.get("settings")),
         source=properties.get(SOURCE, ""),
         includes=included,
         sha256=properties.get(HASH, ""),
-        classes=_texts(found.get("classes")),
+        classes=_texts(facts.get("classes")),
         vocabulary=_texts(_parsed(properties.get(VOCABULARY, "[]"))),
-        inputs={name: _read_input(fact) for name, fact in _objects(found.get("inputs")).items()},
-        outputs={name: _if_typed(fact, _OUTPUT) for name, fact in _objects(found.get("outputs")).items()},
-        data=_if_typed(_object(found.get("data")), _DATA),
-        trained=_read_training(_object(found.get("trained"))),
-        at=positive_sizes(found.get("at")),
-        sizes=_sizes(found.get("sizes")),
-        parameters=_count(found.get("parameters")),
-        macs=_count(found.get("macs")),
-        whole=found.get("whole") is not False,
-        versions={k: _text(v) for k, v in _object(found.get("versions")).items()},
+        inputs={name: _read_input(fact) for name, fact in _objects(facts.get("inputs")).items()},
+        outputs={name: _if_typed(fact, _OUTPUT) for name, fact in _objects(facts.get("outputs")).items()},
+        data=_if_typed(_object(facts.get("data")), _DATA),
+        trained=_read_training(_object(facts.get("trained"))),
+        at=positive_sizes(facts.get("at")),
+        sizes=_sizes(facts.get("sizes")),
+        parameters=_count(facts.get("parameters")),
+        macs=_count(facts.get("macs")),
+        whole=facts.get("whole") is not False,
+        versions={k: _text(v) for k, v in _object(facts.get("versions")).items()},
     )
 
 
@@ -328,14 +328,14 @@ def positive_sizes(value: Any) -> dict[str, int]:
 
 
 def _sizes(value: Any) -> dict[str, LegalSizes]:
-    found = {}
+    sizes = {}
     for symbol, rule in _objects(value).items():
         numbers = [rule.get("minimum"), rule.get("period"), *_list(rule.get("residues")), *_list(rule.get("extra"))]
         if all(type(n) is int for n in numbers) and rule["period"] > 0:
-            found[symbol] = LegalSizes(
+            sizes[symbol] = LegalSizes(
                 symbol, rule["minimum"], rule["period"], tuple(rule["residues"]), tuple(_list(rule.get("extra")))
             )
-    return found
+    return sizes
 
 
 def _list(value: Any) -> list[Any]:

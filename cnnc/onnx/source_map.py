@@ -189,10 +189,10 @@ def _position_of(
 
 def _map_of(model: onnx.ModelProto, file: str) -> SourceMap:
     properties = {prop.key: prop.value for prop in model.metadata_props}
-    found = read_map(properties)
-    if not found.positions:
+    known = read_map(properties)
+    if not known.positions:
         raise CnncError.of("E611", f"{file} has no source map")
-    return found
+    return known
 
 
 def _parts(model: onnx.ModelProto, known: SourceMap) -> dict[str, tuple[str, str, list[str]]]:
@@ -216,28 +216,28 @@ def _parts(model: onnx.ModelProto, known: SourceMap) -> dict[str, tuple[str, str
 def read_map(metadata: Mapping[str, str]) -> SourceMap:
     """The source map of a model; empty if it has none or a malformed one."""
     try:
-        found = json.loads(metadata.get(MAP, "{}"))
-        return SourceMap(_positions(found, embedded_sources(metadata, str(found["files"][0]))))
+        content = json.loads(metadata.get(MAP, "{}"))
+        return SourceMap(_positions(content, embedded_sources(metadata, str(content["files"][0]))))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):  # JSON of an untrusted file
         return SourceMap({})
 
 
 def embedded_sources(metadata: Mapping[str, str], file: str) -> dict[str, str]:
     """The source and the included files that a model carries, by name."""
-    found = {file: metadata[SOURCE]} if SOURCE in metadata else {}
+    sources = {file: metadata[SOURCE]} if SOURCE in metadata else {}
     included = json.loads(metadata.get(INCLUDES, "{}"))
-    return {**found, **{name: text for name, text in included.items() if isinstance(text, str)}}
+    return {**sources, **{name: text for name, text in included.items() if isinstance(text, str)}}
 
 
-def _positions(found: Any, known: Mapping[str, str]) -> dict[str, SourcePosition]:
-    sources = [Source(str(name), known.get(str(name), "")) for name in found["files"]]
+def _positions(content: Any, known: Mapping[str, str]) -> dict[str, SourcePosition]:
+    sources = [Source(str(name), known.get(str(name), "")) for name in content["files"]]
 
     def span(file: int, start: int, end: int) -> Span:
         size = len(sources[file].text)
         return Span(sources[file], min(max(0, int(start)), size), min(max(0, int(end)), size))
 
-    calls = [Note(span(*where), str(text)) for text, *where in found["calls"]]
+    calls = [Note(span(*where), str(text)) for text, *where in content["calls"]]
     return {
         str(name): SourcePosition(str(name), span(file, start, end), tuple(calls[number] for number in numbers))
-        for name, (file, start, end, *numbers) in found["layers"].items()
+        for name, (file, start, end, *numbers) in content["layers"].items()
     }

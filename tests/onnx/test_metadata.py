@@ -42,7 +42,7 @@ def facts_of(network: Network, *outputs: str, **more: Any) -> Facts:
 def kinds(text: str, *outputs: str, **more: Any) -> dict[str, str]:
     network = check(text)
     assert network.ok, network.diagnostics
-    return {name: told["kind"] for name, told in facts_of(network, *outputs, **more).outputs.items()}
+    return {name: fact["kind"] for name, fact in facts_of(network, *outputs, **more).outputs.items()}
 
 
 # --- outputs ---------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ train { data npz "x"; loss mse on=a; loss cross_entropy on=b }
     swapped = text.replace("loss mse on=a; loss cross_entropy on=b", "loss cross_entropy on=b; loss mse on=a")
     facts = facts_of(check(swapped), classes=["p", "q", "r", "s", "t"])
     assert facts.classes == ("p", "q", "r", "s", "t")
-    assert {name: told["named"] for name, told in facts.outputs.items()} == {"a": False, "b": True, "c": False}
+    assert {name: fact["named"] for name, fact in facts.outputs.items()} == {"a": False, "b": True, "c": False}
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------
@@ -97,11 +97,15 @@ from a; flatten; f: fc 3
 from b; fc 3
 add e f
 """
-    told = facts_of(check(text)).inputs
-    assert list(told) == ["a", "b", "c"]
-    assert (told["a"]["kind"], told["a"]["range"], told["a"]["inside"]) == ("picture", [0, 255], ["divided by 255"])
-    assert (told["b"]["kind"], told["b"]["range"], told["b"]["layout"]) == ("values", None, "N, F")
-    assert (told["c"]["kind"], told["c"]["range"], told["c"]["layout"]) == ("integers", [0, 19], "N, T")
+    entries = facts_of(check(text)).inputs
+    assert list(entries) == ["a", "b", "c"]
+    assert (entries["a"]["kind"], entries["a"]["range"], entries["a"]["inside"]) == (
+        "picture",
+        [0, 255],
+        ["divided by 255"],
+    )
+    assert (entries["b"]["kind"], entries["b"]["range"], entries["b"]["layout"]) == ("values", None, "N, F")
+    assert (entries["c"]["kind"], entries["c"]["range"], entries["c"]["layout"]) == ("integers", [0, 19], "N, T")
 
 
 def test_the_range_of_integers_behind_a_slice() -> None:
@@ -111,8 +115,8 @@ def test_the_range_of_integers_behind_a_slice() -> None:
 
 @pytest.mark.parametrize(("data", "kind", "span"), [("mnist", "picture", [0, 1]), ('npz "x"', "values", None)])
 def test_the_range_of_an_input_follows_the_data_reader(data: str, kind: str, span: list[int] | None) -> None:
-    told = facts_of(check(f"input 1x28x28; fc 10\ntrain {{ data {data} }}")).inputs["input1"]
-    assert (told["kind"], told["range"], told["mean"], told["std"]) == (kind, span, None, None)
+    fact = facts_of(check(f"input 1x28x28; fc 10\ntrain {{ data {data} }}")).inputs["input1"]
+    assert (fact["kind"], fact["range"], fact["mean"], fact["std"]) == (kind, span, None, None)
 
 
 def test_the_vocabulary_is_kept_for_inputs_of_words() -> None:
@@ -247,11 +251,11 @@ def test_nodes_carry_their_position(opset: int) -> None:
     model = model_of(BLOCKS, opset)
     node = next(n for n in model.graph.node if n.name == "stage.last.conv1")
     assert node.doc_string == "net.cnn:2"
-    told = {prop.key: prop.value for prop in node.metadata_props}
+    properties = {prop.key: prop.value for prop in node.metadata_props}
     if model.ir_version < 10:
-        assert told == {}
+        assert properties == {}
     else:
-        assert told == {
+        assert properties == {
             "cnnc.layer": "stage.last.conv1",
             "cnnc.place": "net.cnn:2:3",
             "cnnc.calls": "block outer at net.cnn:7; block inner at net.cnn:5",
@@ -305,8 +309,8 @@ def test_a_card_says_how_its_precision_was_checked(
 ) -> None:
     network = check("net Small; input 4; fc 3", "small.cnn")
     graph = network.require_graph()
-    told = {"epochs": 3, "best_epoch": 3, "judged_by": "validation", "metric": "accuracy", "best": 0.5}
-    facts = metadata(network, graph, VERSIONS, trained=told)
+    trained = {"epochs": 3, "best_epoch": 3, "judged_by": "validation", "metric": "accuracy", "best": 0.5}
+    facts = metadata(network, graph, VERSIONS, trained=trained)
     model = emit(graph, initialize(graph, 0), facts | ({PRECISION: precision} if precision else {}))
     onnx.save(model, tmp_path / "small.onnx")
     page = card(describe(tmp_path / "small.onnx"), network.summary())

@@ -83,9 +83,9 @@ def build_size_family(network: Network, graph: Graph, run_passes: RunPasses) -> 
     members, complete = [], not graph.sized
     for symbol, rule in survey.legal.items():
         sizes = list(_sizes_to_try(rule, survey.period))
-        most = _MAX_LOWERED_SIZES if graph.sized else _MAX_RESIZED_SIZES
-        complete = complete and len(sizes) <= most
-        for size in sizes[:: -(-len(sizes) // most)] if len(sizes) > most else sizes:
+        limit = _MAX_LOWERED_SIZES if graph.sized else _MAX_RESIZED_SIZES
+        complete = complete and len(sizes) <= limit
+        for size in sizes[:: -(-len(sizes) // limit)] if len(sizes) > limit else sizes:
             at = {**survey.reference, symbol: size}
             member = run_passes(network.graph_at(at)) if graph.sized else resize_graph(graph, at)
             if not isinstance(member, Failure):

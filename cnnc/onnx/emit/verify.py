@@ -158,14 +158,14 @@ def sample_feeds(graph: Graph, batch: int, seed: int = 0) -> dict[str, Array]:
 
 def vocabularies(graph: Graph) -> dict[str, int]:
     """For each int64 node that embeddings read, directly or through other int64 layers, the smallest vocabulary size."""
-    found: dict[str, int] = {}
+    vocabulary: dict[str, int] = {}
     for node in reversed(graph.nodes):
         readers = graph.consumers[node.name]
-        sizes = [r.op.vocab if isinstance(r.op, Embed) else found.get(r.name) for r in readers]
+        sizes = [r.op.vocab if isinstance(r.op, Embed) else vocabulary.get(r.name) for r in readers]
         known = [size for size in sizes if size is not None]
         if known and node.type.dtype == "int64":
-            found[node.name] = min(known)
-    return found
+            vocabulary[node.name] = min(known)
+    return vocabulary
 
 
 class ModelUnderTest(NamedTuple):
@@ -233,22 +233,22 @@ class _Reference(NamedTuple):
         noise = np.sqrt(np.where(many, total / np.maximum(1, count), everywhere))
         return cls(value, noise, np.where(many, sizes.max(axes, keepdims=True, initial=0), sizes.max(initial=0)))
 
-    def deviation(self, name: str, found: Array) -> Deviation:
+    def deviation(self, name: str, output: Array) -> Deviation:
         """The largest deviation of the model's tensor `found`, over the samples that the reference has."""
-        found, truth = found[: len(self.value)], self.value[: len(found)]
-        scale = float(np.abs(truth).max(initial=0))
-        if found.shape != truth.shape:
+        output, reference = output[: len(self.value)], self.value[: len(output)]
+        scale = float(np.abs(reference).max(initial=0))
+        if output.shape != reference.shape:
             return Deviation(name, float("inf"), 0.0, 0.0, scale)
-        allowed = RTOL * np.abs(truth) + ATOL * np.minimum(1, self.largest) + NOISE * self.noise
+        allowed = RTOL * np.abs(reference) + ATOL * np.minimum(1, self.largest) + NOISE * self.noise
         allowed = np.minimum(allowed, ATOL + RTOL * scale)
-        difference = np.abs(found.astype(np.float64) - truth)
+        difference = np.abs(output.astype(np.float64) - reference)
         difference[~np.isfinite(difference)] = np.inf
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.where(difference == 0, 0, difference / allowed)
         if not share.size:
             return Deviation(name, 0.0, 0.0, ATOL, 0.0)
         worst = np.unravel_index(int(share.argmax()), share.shape)
-        return Deviation(name, float(difference[worst]), float(truth[worst]), float(allowed[worst]), scale)
+        return Deviation(name, float(difference[worst]), float(reference[worst]), float(allowed[worst]), scale)
 
 
 def _references(

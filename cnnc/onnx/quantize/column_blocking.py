@@ -79,20 +79,20 @@ def find_blocking(node: onnx.NodeProto, shapes: Shapes) -> ColumnBlocking | None
     """
     if not is_dense_conv(node):
         return None
-    weight, read, made = (shapes[name] for name in (node.input[1], node.input[0], node.output[0]))
-    (outputs, channels, *_, size), given, rank = weight, integer_attributes(node), len(weight) - 2
+    weight, inputs_shape, output = (shapes[name] for name in (node.input[1], node.input[0], node.output[0]))
+    (outputs, channels, *_, size), attributes, rank = weight, integer_attributes(node), len(weight) - 2
     channels_fit = channels % INT8_LANES == 0 and outputs >= CHANNEL_BLOCK
     if channels_fit and (channels >= CHANNEL_BLOCK or size < LONG_KERNEL):
         return None
     if size < LONG_KERNEL and channels < MIN_BLOCK_VALUES:
         return None
-    if rank > 2 or 0 in (*read[1:], *made[1:]) or {1} != {1, *given.get("dilations", ())}:
+    if rank > 2 or 0 in (*inputs_shape[1:], *output[1:]) or {1} != {1, *attributes.get("dilations", ())}:
         return None
-    stride, pad = given.get("strides", [1])[-1], given.get("pads", [0] * rank)[rank - 1]
+    stride, pad = attributes.get("strides", [1])[-1], attributes.get("pads", [0] * rank)[rank - 1]
     for columns in range(1, MAX_COLUMNS + 1):
         width = columns * stride
         values = width * channels
-        if width == 1 or read[-1] % width or made[-1] % columns or values % INT8_LANES:
+        if width == 1 or inputs_shape[-1] % width or output[-1] % columns or values % INT8_LANES:
             continue
         if columns == 1 and size < LONG_KERNEL:
             continue
@@ -100,10 +100,12 @@ def find_blocking(node: onnx.NodeProto, shapes: Shapes) -> ColumnBlocking | None
             continue
         first = -pad // width  # the blocks that the first output block reads: first .. end - 1
         end = -(-((columns - 1) * stride + size - pad) // width)
-        after = made[-1] // columns - 1 + end - read[-1] // width
+        after = output[-1] // columns - 1 + end - inputs_shape[-1] // width
         if after >= 0 and (end - first) * width <= MAX_MAC_GROWTH * size:
             zeros = -pad - first * width
-            return ColumnBlocking(columns, width, end - first, zeros, (-first, after), weight, read[1:], made[1:])
+            return ColumnBlocking(
+                columns, width, end - first, zeros, (-first, after), weight, inputs_shape[1:], output[1:]
+            )
     return None
 
 
@@ -187,10 +189,14 @@ def _fused_window(pool: onnx.NodeProto, blocking: ColumnBlocking) -> tuple[int, 
 
     The windows must not overlap, must fill whole blocks and rows, and have neither padding nor dilation.
     """
-    given = integer_attributes(pool)
-    sizes, spatial = given["kernel_shape"], blocking.output_shape[1:]
+    attributes = integer_attributes(pool)
+    sizes, spatial = attributes["kernel_shape"], blocking.output_shape[1:]
     fits = all(size % over == 0 for size, over in zip((*spatial[:-1], blocking.columns), sizes, strict=True))
-    plain = given.get("strides") == sizes and not any(given.get("pads", ())) and {1} == {1, *given.get("dilations", ())}
+    plain = (
+        attributes.get("strides") == sizes
+        and not any(attributes.get("pads", ()))
+        and {1} == {1, *attributes.get("dilations", ())}
+    )
     return (prod(sizes[:-1]), sizes[-1]) if fits and plain and blocking.output_shape[0] % CHANNEL_BLOCK else None
 
 
@@ -200,10 +206,10 @@ def _block_conv(conv: onnx.NodeProto, blocking: ColumnBlocking, window: tuple[in
     Its output channels become, from the outermost: rows of a pool window, columns of a window, windows of a block,
     original channels.
     """
-    given, (rows, _) = integer_attributes(conv), window
+    attributes, (rows, _) = integer_attributes(conv), window
     (channels, *spatial), kernel = blocking.input_shape, blocking.weight_shape[2:]
     rank = len(kernel)
-    strides, pads = given.get("strides", [1] * rank), given.get("pads", [0] * 2 * rank)
+    strides, pads = attributes.get("strides", [1] * rank), attributes.get("pads", [0] * 2 * rank)
     heights = [size + (rows - 1) * stride for size, stride in zip(kernel[:-1], strides, strict=False)]
     copies = editor.integers(rows * blocking.columns)
     quantized = next(node for node in editor.graph.node if conv.input[1] in node.output)

@@ -49,10 +49,10 @@ class CalibrationExamples(NamedTuple):
         """The examples for `graph`, the network's graph or a part of it: its inputs, and the targets if the output that is
         judged is still there."""
         kept = [i for i, node in enumerate(network.require_graph().inputs) if node.name in graph.by_name]
-        whole = judged_output(network, graph) == judged_output(network, network.require_graph())
+        same_output = judged_output(network, graph) == judged_output(network, network.require_graph())
 
         def restrict(split: Split) -> Split:
-            return Split(tuple(split.inputs[i] for i in kept), split.targets if whole else ())
+            return Split(tuple(split.inputs[i] for i in kept), split.targets if same_output else ())
 
         return CalibrationExamples(restrict(self.calibration), restrict(self.selection), restrict(self.test))
 
@@ -108,8 +108,8 @@ def _count(feeds: dict[str, Array]) -> int:
 
 def feeds_of(network: Network, examples: Split, part: slice | NDArray[np.int64]) -> dict[str, Array]:
     """The examples as the model is fed, by input name: bytes for a uint8 input, else 8-bit pixels scaled to 0..1."""
-    found: dict[str, Array] = {}
+    feeds: dict[str, Array] = {}
     for node, column in zip(network.require_graph().inputs, examples.inputs, strict=True):
         assert isinstance(node.op, Input)
-        found[node.name] = convert_for_input(column[part], np.dtype(node.op.fed().dtype))
-    return found
+        feeds[node.name] = convert_for_input(column[part], np.dtype(node.op.fed().dtype))
+    return feeds

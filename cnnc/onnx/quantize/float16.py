@@ -74,9 +74,9 @@ def _sort_nodes(graph: onnx.GraphProto) -> None:
 def _logits(model: onnx.ModelProto) -> dict[str, str]:
     """For each output the tensor of its logits: the input of its softmax, or the output itself."""
     ends = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type in ("Softmax", "LogSoftmax")}
-    given = {info.name for info in model.graph.input}
+    inputs = {info.name for info in model.graph.input}
     return {
-        info.name: info.name if (logits := ends.get(info.name, info.name)) in given else logits
+        info.name: info.name if (logits := ends.get(info.name, info.name)) in inputs else logits
         for info in model.graph.output
     }
 
@@ -87,8 +87,8 @@ def _deviation(before: Array, after: Array) -> float:
     axes = tuple(range(1, before.ndim))
     scale = np.abs(before).max(axis=axes)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.abs(after - before).max(axis=axes) / scale
-    return float(np.nan_to_num(np.where(scale == 0, 0, found), nan=np.inf).max(initial=0))
+        relative = np.abs(after - before).max(axis=axes) / scale
+    return float(np.nan_to_num(np.where(scale == 0, 0, relative), nan=np.inf).max(initial=0))
 
 
 def top_class_changes(before: Array, after: Array, output: Array) -> bool:

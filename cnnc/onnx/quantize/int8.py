@@ -139,8 +139,8 @@ class _Quantization(NamedTuple):
             drop_inferable(quantized.graph)
             shapes = tensor_shapes(self.model.graph)
             nodes = [node for node in self.model.graph.node if node.name in plan.integer]
-            found = {node.name: find_blocking(node, shapes) for node in nodes}
-            block_columns(quantized.graph, {name: one for name, one in found.items() if one is not None})
+            blockings = {node.name: find_blocking(node, shapes) for node in nodes}
+            block_columns(quantized.graph, {name: one for name, one in blockings.items() if one is not None})
         record_precision(quantized, "int8")
         return quantized
 
@@ -179,23 +179,23 @@ class _Quantization(NamedTuple):
     def score(self, model: onnx.ModelProto, examples: Split) -> float:
         """The accuracy on labels (N,) or label maps (N, *spatial), 0..1. Without labels, the root mean square deviation from
         the float32 model relative to the root mean square of its outputs."""
-        right = total = 0.0
+        numerator = denominator = 0.0
         name = self.output
         first = self.network.recipe.losses[0] if self.network.recipe is not None else None
         ignore = first.ignored_label if first is not None else None
         for part in batch_slices(len(examples), 256):
             feeds = feeds_of(self.network, examples, part)
-            found = tensor_values(model, feeds, [name])[name]
+            output = tensor_values(model, feeds, [name])[name]
             if self.labelled:
                 labels = examples.targets[0][part]
                 counted = labels != ignore if ignore is not None else np.ones(labels.shape, bool)
-                right += float(((found.argmax(1) == labels) & counted).sum())
-                total += float(counted.sum())
+                numerator += float(((output.argmax(1) == labels) & counted).sum())
+                denominator += float(counted.sum())
             else:
                 expected = tensor_values(self.model, feeds, [name])[name]
-                right += float(np.square(found - expected, dtype=np.float64).sum())
-                total += float(np.square(expected, dtype=np.float64).sum())
-        share = right / total if total else 0.0
+                numerator += float(np.square(output - expected, dtype=np.float64).sum())
+                denominator += float(np.square(expected, dtype=np.float64).sum())
+        share = numerator / denominator if denominator else 0.0
         return share if self.labelled else float(np.sqrt(share))
 
     def passes(self, before: float, after: float, points: float, signal: float) -> bool:

@@ -77,8 +77,8 @@ def store_weights_as_int8(graph: onnx.GraphProto, names: Collection[str]) -> Non
         if name not in tensors:  # an earlier node that shares them has converted them
             continue
         weight = numpy_helper.to_array(tensors.pop(name))
-        others = tuple(i for i in range(weight.ndim) if i != axis)
-        scale = np.abs(weight).max(others, keepdims=True) / np.float32(127)
+        reduced_axes = tuple(i for i in range(weight.ndim) if i != axis)
+        scale = np.abs(weight).max(reduced_axes, keepdims=True) / np.float32(127)
         scale[scale == 0] = 1
         quantized, cast, factor = (f"{name}_{suffix}" for suffix in ("quantized", "cast", "scale"))
         tensors[quantized] = numpy_helper.from_array(np.rint(weight / scale).astype(np.int8), quantized)

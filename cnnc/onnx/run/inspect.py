@@ -126,14 +126,14 @@ def _cnnc_facts(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
 
 def _signature(info: onnx.ValueInfoProto, facts: Any) -> dict[str, Any]:
     """An input or output: name, type, shape with the batch (null: unknown), and what the metadata say about it."""
-    found: dict[str, Any] = {"name": info.name, "dtype": None, "shape": None}
+    signature: dict[str, Any] = {"name": info.name, "dtype": None, "shape": None}
     if info.type.WhichOneof("value") == "tensor_type":
         tensor = info.type.tensor_type
-        found["dtype"] = _element(tensor.elem_type)
+        signature["dtype"] = _element(tensor.elem_type)
         if tensor.HasField("shape"):
-            found["shape"] = [_size(dimension) for dimension in tensor.shape.dim]
+            signature["shape"] = [_size(dimension) for dimension in tensor.shape.dim]
     more = facts.get(info.name, {})
-    return {**found, **{key: value for key, value in more.items() if key not in found}}
+    return {**signature, **{key: value for key, value in more.items() if key not in signature}}
 
 
 def _size(dimension: Any) -> int | str | None:
@@ -158,9 +158,9 @@ def _external_files(model: onnx.ModelProto, path: Path) -> dict[str, int | None]
         for entry in tensor.external_data
         if entry.key == "location"
     }
-    found: dict[str, int | None] = {}
+    sizes: dict[str, int | None] = {}
     for name in sorted(names):
         file = path.parent / name
         inside = file.resolve().is_relative_to(path.parent.resolve())
-        found[name] = file.stat().st_size if inside and file.is_file() else None
-    return found
+        sizes[name] = file.stat().st_size if inside and file.is_file() else None
+    return sizes

@@ -26,17 +26,21 @@ _IMAGE_RANGE = (-1e-3, 1 + 1e-3)  # 0..1 with a tolerance for rounding
 def model_inputs(session: Session) -> list[InputSpec]:
     """The inputs of a model as a user feeds them: name, shape, type, legal sizes, range, vocabulary."""
     facts = session.facts
-    found = []
+    inputs = []
     for name, signature in session.inputs.items():
-        told = facts.inputs.get(name, {})
-        span = told.get("range")
-        largest = span[1] if isinstance(span, list) and len(span) == 2 and isinstance(span[1], int) else None
-        words = told.get("kind") == "words"
+        fact = facts.inputs.get(name, {})
+        value_range = fact.get("range")
+        largest = (
+            value_range[1]
+            if isinstance(value_range, list) and len(value_range) == 2 and isinstance(value_range[1], int)
+            else None
+        )
+        words = fact.get("kind") == "words"
         vocabulary = facts.vocabulary if words else ()
         kind = str(signature.dtype)
         kind = "int64" if signature.dtype.kind in "iu" and kind != "uint8" else kind
-        found.append(InputSpec(name, signature.shape, kind, facts.sizes, largest, words, vocabulary))
-    return found
+        inputs.append(InputSpec(name, signature.shape, kind, facts.sizes, largest, words, vocabulary))
+    return inputs
 
 
 class Prediction(NamedTuple):
@@ -83,11 +87,11 @@ class Prediction(NamedTuple):
         if self.kind == "label map":
             shares = [{"class": g.name, "share": g.probability} for g in self.shares(count)]
             return {"shape": list(self.labels.shape), "labels": shares}
-        found: dict[str, Any] = {"shape": list(self.values.shape)}
-        found |= {"min": float(self.values.min()), "max": float(self.values.max()), "mean": float(self.values.mean())}
+        result: dict[str, Any] = {"shape": list(self.values.shape)}
+        result |= {"min": float(self.values.min()), "max": float(self.values.max()), "mean": float(self.values.mean())}
         if self.values.size <= 64:
-            found["values"] = self.values.tolist()
-        return found
+            result["values"] = self.values.tolist()
+        return result
 
     def save(self, path: Path) -> list[Path]:
         """Writes `path`.npy (the labels of a label map, else the values), and `path`.png for a label map or image.

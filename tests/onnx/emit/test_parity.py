@@ -42,12 +42,12 @@ def test_every_tensor_agrees(case: Case) -> None:
     smaller, folded = run_passes(graph, weights)
     model = emit(smaller, folded, {})
     for batch, seed in ((1, 0), (3, 1)):
-        proof = verify_model(model, graph, weights, random_feeds(case, graph, batch, seed))
-        proof.require_within_tolerance(graph)
+        verification = verify_model(model, graph, weights, random_feeds(case, graph, batch, seed))
+        verification.require_within_tolerance(graph)
         kept = [node.name for node in smaller.nodes if not isinstance(node.op, Input)]
         # each layer that the passes keep, then each output again, from the optimized model
-        assert [d.name for d in proof.deviations] == [*kept, *graph.outputs]
-        assert all(d.scale > 0 for d in proof.deviations), "only zeros were compared"
+        assert [d.name for d in verification.deviations] == [*kept, *graph.outputs]
+        assert all(d.scale > 0 for d in verification.deviations), "only zeros were compared"
 
 
 @needs_cuda
@@ -58,8 +58,8 @@ def test_every_tensor_agrees_on_a_gpu() -> None:
         graph = graph_of(case)
         weights = random_weights(graph, 0)
         subject = ModelUnderTest(model_of(graph, weights), provider="cuda")
-        proof = verify_model(subject, graph, weights, random_feeds(case, graph, 3, 1))
-        apart += [(case.id, d) for d in proof.deviations if not d.difference <= ATOL + RTOL * d.scale]
+        verification = verify_model(subject, graph, weights, random_feeds(case, graph, 3, 1))
+        apart += [(case.id, d) for d in verification.deviations if not d.difference <= ATOL + RTOL * d.scale]
     assert apart == []
 
 
@@ -82,7 +82,7 @@ def fresh() -> tuple[Graph, Weights, onnx.ModelProto, Case]:
     return graph, weights, model_of(graph, weights), case
 
 
-def proof_of(graph: Graph, weights: Weights, model: onnx.ModelProto, case: Case) -> Verification:
+def verification_of(graph: Graph, weights: Weights, model: onnx.ModelProto, case: Case) -> Verification:
     return verify_model(model, graph, weights, random_feeds(case, graph, 2, 0))
 
 
@@ -97,13 +97,13 @@ def proof_of(graph: Graph, weights: Weights, model: onnx.ModelProto, case: Case)
 )
 def test_a_wrong_weight_fails_at_its_line(initializer: str, layer: str, line: int, text: str) -> None:
     graph, weights, model, case = fresh()
-    proof_of(graph, weights, model, case).require_within_tolerance(graph)
+    verification_of(graph, weights, model, case).require_within_tolerance(graph)
     (stored,) = [tensor for tensor in model.graph.initializer if tensor.name == initializer]
     values = numpy_helper.to_array(stored).copy()
     values.flat[0] += 0.01
     stored.CopyFrom(numpy_helper.from_array(values, initializer))
     with pytest.raises(CnncError) as caught:
-        proof_of(graph, weights, model, case).require_within_tolerance(graph)
+        verification_of(graph, weights, model, case).require_within_tolerance(graph)
     (found,) = caught.value.diagnostics
     assert found.code == "E801"
     assert caught.value.status is Exit.EXPORT
@@ -118,7 +118,7 @@ def test_a_nan_fails() -> None:
     (stored,) = [tensor for tensor in model.graph.initializer if tensor.name == "fc1.bias"]
     stored.CopyFrom(numpy_helper.from_array(np.full(3, np.nan, np.float32), "fc1.bias"))
     with pytest.raises(CnncError, match="fc1 of the exported graph deviates"):
-        proof_of(graph, weights, model, case).require_within_tolerance(graph)
+        verification_of(graph, weights, model, case).require_within_tolerance(graph)
 
 
 def test_a_wrong_shape_fails() -> None:
@@ -133,9 +133,9 @@ def test_a_wrong_shape_fails() -> None:
 
 def test_every_deviation_is_within_tolerance() -> None:
     graph, weights, model, case = fresh()
-    worst = proof_of(graph, weights, model, case).worst
+    worst = verification_of(graph, weights, model, case).worst
     assert worst.passes
-    assert all(d.difference <= 1e-5 + 1e-4 * d.scale for d in proof_of(graph, weights, model, case).deviations)
+    assert all(d.difference <= 1e-5 + 1e-4 * d.scale for d in verification_of(graph, weights, model, case).deviations)
 
 
 @pytest.mark.parametrize("opset", range(13, 27))

@@ -25,7 +25,7 @@ def built(text: str, seed: int = 0) -> tuple[Graph, Weights, onnx.ModelProto]:
     return graph, weights, emit(*run_passes(graph, weights), {})
 
 
-def proof_of(graph: Graph, weights: Weights, model: onnx.ModelProto) -> Verification:
+def verification_of(graph: Graph, weights: Weights, model: onnx.ModelProto) -> Verification:
     return verify_model(model, graph, weights, sample_feeds(graph, 3))
 
 
@@ -45,7 +45,7 @@ def scaled(weights: Weights, factors: Array) -> Weights:
 
 def test_a_correct_model_passes_with_a_margin() -> None:
     for seed in range(5):
-        assert proof_of(*built(NET, seed)).worst.share < 0.3
+        assert verification_of(*built(NET, seed)).worst.share < 0.3
 
 
 def test_an_error_in_a_small_channel_fails() -> None:
@@ -53,9 +53,9 @@ def test_an_error_in_a_small_channel_fails() -> None:
     graph = check(NET).require_graph()
     weights = scaled(random_weights(graph, 0), np.array([1000, 1000, 1000, 1]))
     model = emit(*run_passes(graph, weights), {})
-    proof_of(graph, weights, model).require_within_tolerance(graph)
+    verification_of(graph, weights, model).require_within_tolerance(graph)
     planted(model, "c.bias", (3,), 0.01)
-    deviation = next(d for d in proof_of(graph, weights, model).deviations if d.name == "c")
+    deviation = next(d for d in verification_of(graph, weights, model).deviations if d.name == "c")
     assert not deviation.passes
     assert deviation.difference < ATOL + RTOL * deviation.scale, (
         "the tolerance of the whole tensor would have hidden it"
@@ -69,21 +69,21 @@ def test_an_error_in_a_small_element_of_a_vector_fails() -> None:
         "f.bias": np.array([1000, 500, 0.01, 1000], np.float32),
     }
     model = emit(graph, weights, {})
-    proof_of(graph, weights, model).require_within_tolerance(graph)
+    verification_of(graph, weights, model).require_within_tolerance(graph)
     planted(model, "f.bias", (2,), 0.001)
     with pytest.raises(
         CnncError, match=r"f of the exported graph deviates from the network: by 0\.001 at a value of 0\.01"
     ):
-        proof_of(graph, weights, model).require_within_tolerance(graph)
+        verification_of(graph, weights, model).require_within_tolerance(graph)
 
 
 def test_the_tolerance_scales_with_tiny_tensors() -> None:
     graph = check(NET).require_graph()
     weights = scaled(random_weights(graph, 0), np.full(4, 1e-6))
     model = emit(*run_passes(graph, weights), {})
-    proof_of(graph, weights, model).require_within_tolerance(graph)
+    verification_of(graph, weights, model).require_within_tolerance(graph)
     planted(model, "c.bias", (0,), 1e-8)
-    assert not next(d for d in proof_of(graph, weights, model).deviations if d.name == "c").passes
+    assert not next(d for d in verification_of(graph, weights, model).deviations if d.name == "c").passes
 
 
 def test_cancellation_may_deviate_by_the_noise_of_float32() -> None:
@@ -107,38 +107,38 @@ def test_one_wrong_element_of_a_large_image_fails() -> None:
     (pads,) = [a for node in model.graph.node for a in node.attribute if a.name == "pads"]
     assert list(pads.ints) == [1, 1, 1, 1]
     planted(model, "c.weight", (0, 0, 0, 0), 2e-4)
-    assert not proof_of(graph, weights, model).worst.passes
+    assert not verification_of(graph, weights, model).worst.passes
 
 
 def test_nan_and_infinity_fail() -> None:
     graph, weights, model = built(NET)
     planted(model, "f.bias", (1,), np.inf)
-    assert proof_of(graph, weights, model).worst.share == np.inf
+    assert verification_of(graph, weights, model).worst.share == np.inf
 
 
 def test_the_error_is_at_the_first_line_and_reports_the_worst() -> None:
     graph, weights, model = built(NET)
     planted(model, "c.bias", (0,), 0.1)
     planted(model, "f.bias", (0,), 100)
-    proof = proof_of(graph, weights, model)
-    assert proof.worst.name == "f"
+    verification = verification_of(graph, weights, model)
+    assert verification.worst.name == "f"
     with pytest.raises(CnncError) as caught:
-        proof.require_within_tolerance(graph)
+        verification.require_within_tolerance(graph)
     (found,) = caught.value.diagnostics
     assert found.span is not None
     assert found.span.text == "c: conv 4 k=3 p=1"
 
 
 def test_the_report_has_one_line_per_layer() -> None:
-    proof = proof_of(*built(NET))
-    assert [d.name for d in proof.layers] == ["c", "relu1", "f"]
-    assert [d.name for d in proof.deviations] == [
+    verification = verification_of(*built(NET))
+    assert [d.name for d in verification.layers] == ["c", "relu1", "f"]
+    assert [d.name for d in verification.deviations] == [
         "c",
         "relu1",
         "f",
         "f",
     ]  # the output is also compared in the optimized model
-    assert proof.layers[-1].share == max(d.share for d in proof.deviations[2:])
+    assert verification.layers[-1].share == max(d.share for d in verification.deviations[2:])
 
 
 def test_random_weights_have_no_constant_parameters() -> None:
@@ -158,4 +158,4 @@ def test_a_wrongly_folded_batch_norm_fails(what: str) -> None:
     weights = random_weights(graph, 0)
     fresh = np.full(4, 1.0 if what in ("var", "scale") else 0.0, np.float32)
     model = emit(*run_passes(graph, {**weights, f"bn1.{what}": fresh}), {})
-    assert not proof_of(graph, weights, model).worst.passes
+    assert not verification_of(graph, weights, model).worst.passes

@@ -136,19 +136,19 @@ def _emit_mean(e: Emitter, op: Pool, padding: Padding, name: str, taps: list[Arr
     one = numpy_helper.from_array(np.ones(1, np.float32))
     ones = e.op("ConstantOfShape", [single.name], e.inner_name("ones"), value=one)
     if op.count_pad:
-        asked = e.same_at_all_sizes(_source_padding)
+        source_padding = e.same_at_all_sizes(_source_padding)
         counts = (
-            Padding(asked)
-            if asked is not None
+            Padding(source_padding)
+            if source_padding is not None
             else runtime_padding(e, name, _window_arguments(op)._replace(ceil=False))
         )
         ones, rest = pad_tensor(e, ones, counts, 1, prefix="counted_"), _extra_padding(padding, counts)
     else:
         rest = padding
-    seen_by = _weighted_windows(
+    divisor = _weighted_windows(
         e, op, pad_tensor(e, ones, rest, 0, prefix="ones_"), taps, e.inner_name("seen"), channels=1
     )
-    e.op("Div", [total, seen_by])
+    e.op("Div", [total, divisor])
 
 
 def _extra_padding(padding: Padding, counts: Padding) -> Padding:
@@ -166,9 +166,9 @@ def _extra_padding(padding: Padding, counts: Padding) -> Padding:
 def _side(e: Emitter, padding: Padding, side: int) -> SizeVector:
     if padding.known is not None:
         return constant_sizes(e, [pair[side] for pair in padding.known])
-    found = (padding.begins, padding.ends)[side]
-    assert found is not None
-    return found
+    vector = (padding.begins, padding.ends)[side]
+    assert vector is not None
+    return vector
 
 
 def _counted_weights(op: Pool, x: TensorType, taps: list[Array]) -> tuple[tuple[float, ...], ...]:
@@ -247,12 +247,12 @@ def _unpool(e: Emitter, op: Unpool, node: Node, inputs: list[str]) -> None:
     positions = e.op("Reshape", [indices, flat], e.inner_name("places"))
     updates = e.op("Reshape", [values, flat], e.inner_name("values"))
     kind = {"reduction": "add"} if pool.overlaps else {}
-    found = e.op("ScatterElements", [zero_image, positions, updates], e.inner_name("scattered"), axis=0, **kind)
+    scattered = e.op("ScatterElements", [zero_image, positions, updates], e.inner_name("scattered"), axis=0, **kind)
     if origin == source:
-        e.op("Reshape", [found, shape])
+        e.op("Reshape", [scattered, shape])
         return
     # the pool read a padded copy, and the indices refer to it: cut off the padding
-    image = e.op("Reshape", [found, shape], e.inner_name("image"))
+    image = e.op("Reshape", [scattered, shape], e.inner_name("image"))
     begins = _side(e, padding, 0)
     e.op(
         "Slice",
