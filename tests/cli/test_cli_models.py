@@ -13,8 +13,8 @@ from cnnc.data import load
 from cnnc.onnx.emit.verify import ATOL, RTOL
 from tests.cli.conftest import Cnnc, codes
 from tests.cuda import WHY_NOT, needs_cuda
-from tests.onnx.importer.parts import model as by_hand
-from tests.onnx.importer.parts import node
+from tests.onnx.importer.model_builders import model as by_hand
+from tests.onnx.importer.model_builders import node
 
 # --- export ----------------------------------------------------------------------------------------------------
 
