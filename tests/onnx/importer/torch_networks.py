@@ -83,9 +83,9 @@ class UNet(nn.Module):  # type: ignore[misc]
 
         def double(channels: int, out: int) -> nn.Sequential:
             return nn.Sequential(
-                nn.Conv2d(channels, out, 3, padding_argument=1),
+                nn.Conv2d(channels, out, 3, padding=1),
                 nn.ReLU(),
-                nn.Conv2d(out, out, 3, padding_argument=1),
+                nn.Conv2d(out, out, 3, padding=1),
                 nn.ReLU(),
             )
 
@@ -108,7 +108,7 @@ class Shuffle(nn.Module):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.a = nn.Conv2d(6, 12, 1, groups=3)
-        self.b = nn.Conv2d(12, 12, 3, padding_argument=1, groups=3)
+        self.b = nn.Conv2d(12, 12, 3, padding=1, groups=3)
         self.squeeze = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(12, 4, 1), nn.SiLU(), nn.Conv2d(4, 12, 1))
         self.group, self.instance = nn.GroupNorm(3, 12), nn.InstanceNorm2d(12, affine=True)
         self.prelu = nn.PReLU(12)
