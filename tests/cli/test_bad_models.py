@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Cnnc, codes, foreign_model
-from tests.onnx.importer.parts import model as by_hand
-from tests.onnx.importer.parts import node
+from tests.onnx.importer.model_builders import model as by_hand
+from tests.onnx.importer.model_builders import node
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from cnnc.diagnostics import Exit
 from tests.cli.conftest import Cnnc, codes
-from tests.onnx.importer.parts import model, node
+from tests.onnx.importer.model_builders import model, node
 
 WEIGHT = np.arange(24, dtype=np.float32).reshape(2, 12) / 24
 

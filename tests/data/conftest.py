@@ -1,4 +1,4 @@
-"""What the tests of the data readers share: IDX content made by hand, and places of their own to search."""
+"""Helpers of the data readers' tests: IDX content, an isolated cache, and checks of errors and reports."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ IdxBytes = Callable[..., bytes]
 
 
 def takes(*shape: int, dtype: DType = "float32") -> TensorType:
-    """The type of an input."""
+    """The type of a network's input."""
     return TensorType(shape, dtype)
 
 
 def refused(name: str, place: Path | str, code: str = "E602", **request: Any) -> str:
-    """The message of the one error that reading a data set raises, and its help after a bar."""
+    """Checks that reading a data set raises one error, and returns its message and help, separated by ` | `."""
     with pytest.raises(CnncError) as caught:
         load(name, path=str(place), **request)
     (diagnostic,) = caught.value.diagnostics
@@ -33,19 +33,19 @@ def refused(name: str, place: Path | str, code: str = "E602", **request: Any) ->
     return f"{diagnostic.message} | {diagnostic.help}"
 
 
-def told(name: str, place: Path | str, **request: Any) -> tuple[Dataset, list[str]]:
-    """A data set, and the lines that reading it reports, without the path."""
+def loaded_and_reported(name: str, place: Path | str, **request: Any) -> tuple[Dataset, list[str]]:
+    """A data set, and the lines reported while reading it, with PLACE for its path."""
     lines: list[str] = []
     data = load(name, report=lines.append, path=str(place), **request)
     return data, [line.replace(f"{place}", "PLACE") for line in lines]
 
 
 def data_folder(name: str, wanted: str) -> Path:
-    """A real data set's folder, or a skipped test."""
+    """The folder of a real data set in CNNC_DATA; skips the test where it does not hold `wanted`."""
     named = os.environ.get(fetch.VARIABLE)
     folder = Path(named) / name if named else None
     if folder is None or not (folder / wanted).exists():
-        pytest.skip(f"the variable CNNC_DATA leads to no {name}/{wanted}")
+        pytest.skip(f"{name}/{wanted} is not in the folder CNNC_DATA")
     return folder
 
 
@@ -55,19 +55,19 @@ def make_idx(sizes: tuple[int, ...], values: bytes, kind: int = 0x08) -> bytes:
 
 @pytest.fixture
 def idx_bytes() -> IdxBytes:
-    """Makes the content of an IDX file of sizes, values and type code."""
+    """A function that makes the content of an IDX file from sizes, values and type code."""
     return make_idx
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, no CNNC_DATA, and no network: whoever wants one replaces `fetch.open_url`."""
+    """An empty cache, no CNNC_DATA, and no network access; tests of downloads replace `fetch.open_url`."""
     folder = tmp_path / "cache"
     monkeypatch.setattr(fetch, "cache_folder", lambda name: folder / name)
     monkeypatch.delenv(fetch.VARIABLE, raising=False)
 
     def refuse(url: str) -> None:
-        raise AssertionError(f"nothing should be fetched, but {url} was")
+        raise AssertionError(f"nothing should be downloaded, but {url} was requested")
 
     monkeypatch.setattr(fetch, "open_url", refuse)
     return folder

@@ -1,4 +1,4 @@
-"""CIFAR-10: its binary version and its pictures, made small here; the real ones where CNNC_DATA has them."""
+"""CIFAR-10: small generated files in the binary version and as images; the real data where CNNC_DATA holds them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def record(label: int, red: int, green: int, blue: int) -> bytes:
 
 
 def binary() -> dict[str, bytes]:
-    """The files of the binary version, with two records in each batch."""
+    """The files of the binary version, with two records per batch."""
     files = {f"data_batch_{n}.bin": record(n, n, 0, 9) + record(0, 100 + n, 1, 2) for n in range(1, 6)}
     return {**files, "test_batch.bin": record(9, 50, 60, 70), "batches.meta.txt": "\n".join((*CLASSES, "")).encode()}
 
@@ -54,7 +54,7 @@ def png(value: int, size: tuple[int, int] = (32, 32)) -> bytes:
     return file.getvalue()
 
 
-def pictures() -> dict[str, bytes]:
+def image_files() -> dict[str, bytes]:
     files = {f"train/{name}/{i}.png": png(10 * n + i) for n, name in enumerate(CLASSES) for i in range(2)}
     return {**files, **{f"test/{name}/0.png": png(200 + n) for n, name in enumerate(CLASSES)}}
 
@@ -99,7 +99,7 @@ def test_the_archive_itself_may_be_named(cache: Path, tmp_path: Path) -> None:
     assert len(load("cifar10", pack(tmp_path / "any.tar.gz", binary())).train) == 10
 
 
-def test_the_variable_leads_to_it_and_what_was_read_is_told(
+def test_the_environment_variable_names_the_folder_and_sizes_are_reported(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = fill(tmp_path / "cifar10", binary())
@@ -119,7 +119,7 @@ def test_the_variable_leads_to_it_and_what_was_read_is_told(
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
-def test_defects_of_the_binary_version(
+def test_errors_of_the_binary_version(
     cache: Path, tmp_path: Path, name: str, content: bytes, text: str, packed: bool
 ) -> None:
     files = {**binary(), name: content}
@@ -137,7 +137,7 @@ def test_a_batch_that_is_too_large(cache: Path, tmp_path: Path, monkeypatch: pyt
     assert "found more than 3,073 bytes" in refused(fill(tmp_path, binary()))
 
 
-def test_archives_that_are_none(cache: Path, tmp_path: Path) -> None:
+def test_damaged_archives(cache: Path, tmp_path: Path) -> None:
     path = pack(tmp_path / "cifar-10-binary.tar.gz", binary())
     whole = path.read_bytes()
     for content in (b"", b"<html>", whole[: len(whole) // 2]):
@@ -145,7 +145,7 @@ def test_archives_that_are_none(cache: Path, tmp_path: Path) -> None:
         assert "the archive is damaged" in refused(tmp_path)
 
 
-def test_an_archive_of_something_else(cache: Path, tmp_path: Path) -> None:
+def test_an_archive_of_other_files(cache: Path, tmp_path: Path) -> None:
     python = pack(tmp_path / "cifar-10-python.tar.gz", {"data_batch_1": b"cos\nsystem\n"})
     text = refused(python)
     assert "found no data_batch_1.bin" in text
@@ -154,14 +154,14 @@ def test_an_archive_of_something_else(cache: Path, tmp_path: Path) -> None:
     assert "expected the binary version" in refused(many)
 
 
-# ---- pictures
+# ---- image files
 
 
-def test_pictures_in_a_folder_and_in_a_zip(cache: Path, tmp_path: Path) -> None:
-    for name, content in pictures().items():
+def test_image_files_in_a_folder_and_in_a_zip(cache: Path, tmp_path: Path) -> None:
+    for name, content in image_files().items():
         fill((tmp_path / "folder" / name).parent, {name.rpartition("/")[2]: content})
     (tmp_path / "zip").mkdir()
-    zipped(tmp_path / "zip" / "cifar10-some.zip", pictures())
+    zipped(tmp_path / "zip" / "cifar10-some.zip", image_files())
     for place in ("folder", "zip"):
         data = load("cifar10", tmp_path / place)
         assert data.train.labels.tolist() == [n // 2 for n in range(20)]
@@ -173,18 +173,18 @@ def test_pictures_in_a_folder_and_in_a_zip(cache: Path, tmp_path: Path) -> None:
     ("content", "text"),
     [
         (png(1, (31, 32)), "expected an image of 32x32, found 31x32"),
-        (b"no picture", "cannot be read as an image (unknown format)"),
+        (b"not an image", "cannot be read as an image (unknown format)"),
         (png(1)[:60], "cannot be read as an image"),
     ],
 )
-def test_a_file_that_is_no_picture_of_32_is_a_defect(cache: Path, tmp_path: Path, content: bytes, text: str) -> None:
-    message = refused(zipped(tmp_path / "cifar.zip", {**pictures(), "train/cat/1.png": content}))
+def test_a_file_that_is_not_a_32x32_image_is_an_error(cache: Path, tmp_path: Path, content: bytes, text: str) -> None:
+    message = refused(zipped(tmp_path / "cifar.zip", {**image_files(), "train/cat/1.png": content}))
     assert text in message
     assert f"{tmp_path / 'cifar.zip'}: train/cat/1.png" in message
 
 
-def test_a_class_without_pictures(cache: Path, tmp_path: Path) -> None:
-    files = {name: data for name, data in pictures().items() if "test/ship" not in name}
+def test_a_class_without_images(cache: Path, tmp_path: Path) -> None:
+    files = {name: data for name, data in image_files().items() if "test/ship" not in name}
     assert "test/ship: expected image files, found none" in refused(zipped(tmp_path / "cifar.zip", files))
 
 
@@ -200,7 +200,7 @@ def test_a_folder_without_it(cache: Path, tmp_path: Path) -> None:
     assert "there is no folder" in refused(tmp_path / "absent", "E603")
 
 
-def test_it_is_fetched_in_the_end(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_downloaded_if_it_is_nowhere(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import hashlib
 
     content = pack(tmp_path / "a.tar.gz", binary()).read_bytes()
@@ -220,7 +220,7 @@ def test_it_is_fetched_in_the_end(cache: Path, tmp_path: Path, monkeypatch: pyte
     assert asked == ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
 
 
-def test_the_file_that_is_fetched() -> None:
+def test_the_checksum_of_the_download() -> None:
     (file,) = cifar10.FILES.files
     assert file.size == 170_052_171
     assert len(bytes.fromhex(file.sha256)) == 32
@@ -229,8 +229,8 @@ def test_the_file_that_is_fetched() -> None:
 # ---- the real ones
 
 
-def test_real_pictures() -> None:
-    """The shared half of CIFAR-10, the test set decoded, and the channel means that everyone normalizes it with."""
+def test_real_images() -> None:
+    """Half of CIFAR-10: the sizes, and the channel means that are commonly used to normalize it."""
     tree = open_tree(data_folder("cifar10", "cifar10-half.zip") / "cifar10-half.zip")
     assert [len(files_below(tree, f"train/{name}")) for name in CLASSES] == [2500] * 10
     test = cifar10._read_images(tree, "test")

@@ -48,13 +48,13 @@ def test_labels_of_each_class(digits: Dataset) -> None:
     assert test.tolist() == [35, 36, 35, 37, 37, 37, 37, 36, 33, 37]
 
 
-def test_values_are_seventeen_levels_of_the_whole_range(digits: Dataset) -> None:
+def test_images_have_seventeen_levels_from_0_to_255(digits: Dataset) -> None:
     images = np.concatenate([digits.train.images, digits.test.images])
     levels = [0, 16, 32, 48, 64, 80, 96, 112, 128, 143, 159, 175, 191, 207, 223, 239, 255]
     assert np.unique(images).tolist() == levels
 
 
-def test_levels_are_spread_over_eight_bits() -> None:
+def test_levels_are_scaled_to_eight_bits() -> None:
     assert scale_levels(np.arange(17, dtype=np.uint8)).tolist() == [round(v * 255 / 16) for v in range(17)]
 
 
@@ -70,7 +70,7 @@ def test_test_split_is_the_end_of_the_file(digits: Dataset) -> None:
 
 
 @pytest.mark.parametrize("name", ["images-idx3-ubyte.gz", "labels-idx1-ubyte.gz"])
-def test_files_are_those_of_the_readme(name: str) -> None:
+def test_checksums_match_the_readme(name: str) -> None:
     folder = files("cnnc.data") / "digits"
     packed = (folder / name).read_bytes()
     assert packed[4:8] == bytes(4)  # no time of packing

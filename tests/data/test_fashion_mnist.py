@@ -1,4 +1,4 @@
-"""Fashion-MNIST, from small files made here."""
+"""Fashion-MNIST, from small generated files."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_files_and_mirrors() -> None:
     assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in fashion_mnist.FILES.mirrors)
 
 
-def test_a_folder_without_it_says_where_it_was_looked_for(cache: Path, tmp_path: Path) -> None:
+def test_a_folder_without_it_says_where_it_was_searched(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(CnncError) as caught:
         load("fashion_mnist", tmp_path)
     (diagnostic,) = caught.value.diagnostics

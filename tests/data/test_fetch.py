@@ -1,4 +1,4 @@
-"""Finding the files of a data set, and fetching them; no test here uses a network."""
+"""Finding and downloading the files of a data set; no test here uses the network."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Answer = Callable[[str], io.BytesIO]
 
 @pytest.fixture
 def mirrors(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], list[str]]:
-    """Lets a function stand for the mirrors; returns the list that the addresses asked for go to."""
+    """Replaces the mirrors by a function; returns the list of the URLs that are requested."""
 
     def stand_in(answer: Answer) -> list[str]:
         asked: list[str] = []
@@ -80,7 +80,7 @@ def test_a_given_folder_and_its_subfolder(cache: Path, tmp_path: Path, below: st
     assert find_or_fetch(tmp_path / "mine") == paths
 
 
-def test_unzipped_files_are_found(cache: Path, tmp_path: Path) -> None:
+def test_decompressed_files_are_found(cache: Path, tmp_path: Path) -> None:
     paths = fill(tmp_path, "a", "b.gz")
     assert find_or_fetch(tmp_path) == paths
 
@@ -101,20 +101,20 @@ def test_files_in_two_folders_are_an_error(cache: Path, tmp_path: Path) -> None:
     assert "must be in one folder" in refused(tmp_path).diagnostics[0].message
 
 
-def test_a_given_folder_that_is_none(cache: Path, tmp_path: Path) -> None:
+def test_a_given_path_that_is_not_a_folder(cache: Path, tmp_path: Path) -> None:
     assert f"there is no folder {tmp_path / 'absent'}" in refused(tmp_path / "absent").diagnostics[0].message
     (path,) = fill(tmp_path, "file")
     assert f"{path} is not a folder" in refused(path).diagnostics[0].message
 
 
-def test_a_folder_of_a_files_name_is_no_file(cache: Path, tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_a_file_is_not_a_file(cache: Path, tmp_path: Path) -> None:
     fill(tmp_path, "a.gz")
     (tmp_path / "b.gz").mkdir()
     assert "b.gz missing" in refused(tmp_path).diagnostics[0].message
 
 
 @pytest.mark.parametrize("below", [".", "toy"])
-def test_the_variable_comes_before_the_cache(
+def test_the_environment_variable_has_priority_over_the_cache(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
 ) -> None:
     fill(cache / "toy")
@@ -123,7 +123,7 @@ def test_the_variable_comes_before_the_cache(
     assert find_or_fetch() == paths
 
 
-def test_the_cache_is_searched_where_the_variable_does_not_help(
+def test_the_cache_is_searched_after_the_environment_variable(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = fill(cache / "toy")
@@ -131,7 +131,7 @@ def test_the_cache_is_searched_where_the_variable_does_not_help(
     assert find_or_fetch() == paths
 
 
-def test_an_empty_variable_is_no_folder(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_environment_variable_is_ignored(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path)
     paths = fill(cache / "toy")
     monkeypatch.chdir(tmp_path)
@@ -139,7 +139,7 @@ def test_an_empty_variable_is_no_folder(cache: Path, tmp_path: Path, monkeypatch
     assert find_or_fetch() == paths
 
 
-def test_the_cache_is_the_users() -> None:
+def test_the_cache_is_in_the_users_cache_folder() -> None:
     folder = fetch.cache_folder("toy")
     assert folder.name == "toy"
     assert "cnnc" in folder.parts
@@ -157,13 +157,13 @@ def test_the_first_mirror_suffices(cache: Path, mirrors: Mirrors) -> None:
     assert sorted(path.name for path in (cache / "toy").iterdir()) == ["a.gz", "b.gz"]
 
 
-def test_what_was_fetched_is_found_again(cache: Path, mirrors: Mirrors) -> None:
+def test_a_downloaded_file_is_found_again(cache: Path, mirrors: Mirrors) -> None:
     asked = mirrors(sound)
     assert find_or_fetch() == find_or_fetch()
     assert len(asked) == 2
 
 
-def test_only_what_the_cache_lacks_is_fetched(cache: Path, mirrors: Mirrors) -> None:
+def test_only_missing_files_are_downloaded(cache: Path, mirrors: Mirrors) -> None:
     fill(cache / "toy", "a.gz")
     asked = mirrors(sound)
     find_or_fetch()
@@ -180,7 +180,7 @@ def test_only_what_the_cache_lacks_is_fetched(cache: Path, mirrors: Mirrors) -> 
         http.client.IncompleteRead(b""),
     ],
 )
-def test_the_second_mirror_helps_out(cache: Path, mirrors: Mirrors, failure: Exception) -> None:
+def test_the_second_mirror_is_used_if_the_first_fails(cache: Path, mirrors: Mirrors, failure: Exception) -> None:
     def answer(url: str) -> io.BytesIO:
         if "one.example" in url:
             raise failure
@@ -191,7 +191,7 @@ def test_the_second_mirror_helps_out(cache: Path, mirrors: Mirrors, failure: Exc
     assert asked == [f"https://{host}.example/toy/{name}" for name in CONTENT for host in ("one", "two")]
 
 
-def test_a_failure_while_reading_counts_as_well(cache: Path, mirrors: Mirrors) -> None:
+def test_a_failure_while_reading_tries_the_next_mirror(cache: Path, mirrors: Mirrors) -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             raise ConnectionResetError(104, "Connection reset by peer")
@@ -219,7 +219,7 @@ def test_wrong_content_is_refused_and_leaves_nothing_behind(
     assert list((cache / "toy").iterdir()) == []
 
 
-def test_no_more_than_a_byte_beyond_the_size_is_read(cache: Path, mirrors: Mirrors) -> None:
+def test_at_most_one_byte_more_than_the_size_is_read(cache: Path, mirrors: Mirrors) -> None:
     sizes: list[int | None] = []
 
     class Endless(io.BytesIO):
@@ -251,7 +251,7 @@ def test_offline_error_says_what_to_do(cache: Path, mirrors: Mirrors) -> None:
     )
 
 
-def test_a_cache_that_cannot_be_written_is_an_error_of_writing(cache: Path, mirrors: Mirrors) -> None:
+def test_a_read_only_cache_is_a_write_error(cache: Path, mirrors: Mirrors) -> None:
     cache.write_text("a file where the folder should be")
     mirrors(sound)
     with pytest.raises(CnncError) as caught:

@@ -1,4 +1,4 @@
-"""The IDX reader: what it reads, and what it says of files that are not what they should be."""
+"""The IDX reader: valid files, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FACTS = DataFacts(("a", "b", "c"), (1, 2, 2))
 
 
 def refused(path: Path, dimensions: int | None = None) -> str:
-    """The message of the one E602 that reading the file raises; it names the file."""
+    """Checks that reading the file raises one E602 that names the file, and returns its message."""
     with pytest.raises(CnncError) as caught:
         read_idx(path, dimensions)
     return message(caught.value, path)
@@ -66,7 +66,7 @@ def test_reads_more_than_one_chunk(file: Write, idx_bytes: IdxBytes) -> None:
     assert np.array_equal(read_idx(file(gzip.compress(idx_bytes(values.shape, values.tobytes()), 1))), values)
 
 
-def test_reads_an_array_of_no_values(file: Write, idx_bytes: IdxBytes) -> None:
+def test_reads_an_empty_array(file: Write, idx_bytes: IdxBytes) -> None:
     assert read_idx(file(idx_bytes((0, 28, 28), b""))).shape == (0, 28, 28)
 
 
@@ -87,7 +87,7 @@ def test_every_truncation_of_a_gzip_file_is_refused(file: Write, idx_bytes: IdxB
     assert "truncated" in refused(file(content[:20]))
 
 
-def test_truncated_values_in_a_sound_gzip_file(file: Write, idx_bytes: IdxBytes) -> None:
+def test_truncated_values_in_an_intact_gzip_file(file: Write, idx_bytes: IdxBytes) -> None:
     text = refused(file(gzip.compress(idx_bytes((5,), bytes(3)))))
     assert "expected 5 values (5), found 3" in text
 
@@ -99,7 +99,7 @@ def test_trailing_bytes_are_refused(file: Write, idx_bytes: IdxBytes, zipped: bo
     assert "expected 5 values (5), found further bytes" in text
 
 
-def test_rubbish_after_the_gzip_data_is_refused(file: Write, idx_bytes: IdxBytes) -> None:
+def test_garbage_after_the_gzip_data_is_refused(file: Write, idx_bytes: IdxBytes) -> None:
     assert "damaged" in refused(file(gzip.compress(idx_bytes((5,), bytes(5))) + b"rubbish"))
 
 
@@ -145,7 +145,7 @@ def test_labels_where_images_are_expected_and_the_reverse(file: Write, idx_bytes
 
 
 @pytest.mark.parametrize("count", [0, 5, 255])
-def test_odd_numbers_of_dimensions_are_refused(file: Write, count: int) -> None:
+def test_too_many_or_no_dimensions_are_refused(file: Write, count: int) -> None:
     text = refused(file(bytes([0, 0, 8, count]) + bytes(4 * count)))
     assert f"expected 1 to 4 dimensions, found {count}" in text
 
@@ -156,9 +156,7 @@ def test_a_header_beyond_the_limit_is_refused_before_its_values_are_read(file: W
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_a_header_of_much_and_a_file_of_little_take_little_memory(
-    file: Write, idx_bytes: IdxBytes, zipped: bool
-) -> None:
+def test_a_large_header_on_a_small_file_takes_little_memory(file: Write, idx_bytes: IdxBytes, zipped: bool) -> None:
     content = idx_bytes((idx.MAX_VALUES,), bytes(10))
     path = file(gzip.compress(content) if zipped else content)
     tracemalloc.start()
@@ -183,7 +181,7 @@ def test_a_small_header_on_much_compressed_data_takes_little_memory(file: Write,
     assert peak < 8 * 2**20
 
 
-def test_a_missing_file_is_an_error_of_reading(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_read_error(tmp_path: Path) -> None:
     with pytest.raises(CnncError) as caught:
         read_idx(tmp_path / "absent")
     assert [d.code for d in caught.value.diagnostics] == ["E901"]
@@ -203,7 +201,7 @@ def pair(tmp_path: Path) -> Pair:
     return write
 
 
-def test_a_split_has_a_channel_and_wide_labels(pair: Pair, idx_bytes: IdxBytes) -> None:
+def test_a_split_has_a_channel_axis_and_int64_labels(pair: Pair, idx_bytes: IdxBytes) -> None:
     split = read_split(*pair(idx_bytes((3, 2, 2), bytes(range(12))), idx_bytes((3,), bytes([2, 0, 1]))), FACTS)
     assert len(split) == 3
     assert split.images.shape == (3, 1, 2, 2)
@@ -222,7 +220,7 @@ def test_a_split_has_a_channel_and_wide_labels(pair: Pair, idx_bytes: IdxBytes) 
         ((0, 2, 2), [], "images", "expected at least one image, found none"),
     ],
 )
-def test_images_and_labels_that_do_not_belong_together(
+def test_images_and_labels_that_do_not_match(
     pair: Pair, idx_bytes: IdxBytes, image_sizes: tuple[int, ...], labels: list[int], blamed: str, text: str
 ) -> None:
     values = bytes(int(np.prod(image_sizes)))
@@ -232,7 +230,7 @@ def test_images_and_labels_that_do_not_belong_together(
     assert text in message(caught.value, paths[0].parent / blamed)
 
 
-def test_files_exchanged(pair: Pair, idx_bytes: IdxBytes) -> None:
+def test_swapped_files(pair: Pair, idx_bytes: IdxBytes) -> None:
     images, labels = pair(idx_bytes((3, 2, 2), bytes(12)), idx_bytes((3,), bytes(3)))
     with pytest.raises(CnncError) as caught:
         read_split(labels, images, FACTS)

@@ -1,4 +1,4 @@
-"""Folders and .zip files of pictures."""
+"""`data images`: folders and .zip files of images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from cnnc.data import images, load
 from cnnc.data.file_tree import open_tree
 from cnnc.data.image_file import NotAnImage, decode_image
 from cnnc.diagnostics import CnncError
-from tests.data.conftest import data_folder, refused, takes, told
+from tests.data.conftest import data_folder, loaded_and_reported, refused, takes
 
 GREY = (takes(1, 4, 6),)
 RGB = (takes(3, 4, 6),)
 
 
-def picture(value: int, size: tuple[int, int] = (6, 4), kind: str = "PNG", mode: str = "L") -> bytes:
+def encoded_image(value: int, size: tuple[int, int] = (6, 4), kind: str = "PNG", mode: str = "L") -> bytes:
     file = io.BytesIO()
     Image.new(mode, size, value if mode in ("L", "I;16") else (value, 0, 255)).save(file, kind)
     return file.getvalue()
@@ -32,14 +32,14 @@ def picture(value: int, size: tuple[int, int] = (6, 4), kind: str = "PNG", mode:
 Files = dict[str, bytes]
 
 
-def flat(cats: int = 6, dogs: int = 4) -> Files:
-    files = {f"cat/{n}.png": picture(n) for n in range(cats)}
-    return {**files, **{f"dog/{n}.png": picture(100 + n) for n in range(dogs)}}
+def by_class(cats: int = 6, dogs: int = 4) -> Files:
+    files = {f"cat/{n}.png": encoded_image(n) for n in range(cats)}
+    return {**files, **{f"dog/{n}.png": encoded_image(100 + n) for n in range(dogs)}}
 
 
-def parted(test: str = "test") -> Files:
-    files = {f"train/{name}": data for name, data in flat().items()}
-    return {**files, f"{test}/cat/a.png": picture(50), f"{test}/dog/a.png": picture(150)}
+def with_test_split(test: str = "test") -> Files:
+    files = {f"train/{name}": data for name, data in by_class().items()}
+    return {**files, f"{test}/cat/a.png": encoded_image(50), f"{test}/dog/a.png": encoded_image(150)}
 
 
 def folder_of(place: Path, files: Files) -> Path:
@@ -56,7 +56,7 @@ def zip_of(place: Path, files: Files) -> Path:
     return place
 
 
-def both(tmp_path: Path, files: Files) -> list[Path]:
+def as_folder_and_zip(tmp_path: Path, files: Files) -> list[Path]:
     return [folder_of(tmp_path / "photos", files), zip_of(tmp_path / "photos.zip", files)]
 
 
@@ -67,9 +67,9 @@ def values(column: object) -> list[int]:
 # ---- what is read
 
 
-def test_a_folder_a_class(tmp_path: Path) -> None:
-    for place in both(tmp_path, flat()):
-        data, lines = told("images", place, inputs=GREY, test=0.25)
+def test_one_folder_per_class(tmp_path: Path) -> None:
+    for place in as_folder_and_zip(tmp_path, by_class()):
+        data, lines = loaded_and_reported("images", place, inputs=GREY, test=0.25)
         assert data.classes == ("cat", "dog")
         assert data.train.images.shape == (7, 1, 4, 6)
         assert data.train.images.dtype == np.uint8
@@ -85,48 +85,50 @@ def test_a_folder_a_class(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["test", "val", "valid", "validation"])
-def test_a_test_set_of_its_own(tmp_path: Path, name: str) -> None:
-    for place in both(tmp_path, parted(name)):
-        data, lines = told("images", place, inputs=GREY)
+def test_a_given_test_split(tmp_path: Path, name: str) -> None:
+    for place in as_folder_and_zip(tmp_path, with_test_split(name)):
+        data, lines = loaded_and_reported("images", place, inputs=GREY)
         assert values(data.train.inputs[0]) == [0, 1, 2, 3, 4, 5, 100, 101, 102, 103]
         assert values(data.test.inputs[0]) == [50, 150]
         assert data.test.labels.tolist() == [0, 1]
         assert lines[-1] == "PLACE: 10 training and 2 test examples"
 
 
-def test_a_further_part_is_told_and_not_read(tmp_path: Path) -> None:
-    place = folder_of(tmp_path, {**parted(), "val/cat/b.png": picture(1)})
-    data, lines = told("images", place, inputs=GREY)
+def test_a_further_split_is_reported_and_not_read(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, {**with_test_split(), "val/cat/b.png": encoded_image(1)})
+    data, lines = loaded_and_reported("images", place, inputs=GREY)
     assert (len(data.train), len(data.test)) == (10, 2)
     assert "PLACE/val is not read: training reads train" in lines
 
 
-def test_train_alone_is_shared(tmp_path: Path) -> None:
-    data, _ = told("images", folder_of(tmp_path, {f"train/{k}": v for k, v in flat().items()}), inputs=GREY)
+def test_a_train_folder_alone_is_split(tmp_path: Path) -> None:
+    data, _ = loaded_and_reported(
+        "images", folder_of(tmp_path, {f"train/{k}": v for k, v in by_class().items()}), inputs=GREY
+    )
     assert len(data.train) + len(data.test) == 10
     assert data.classes == ("cat", "dog")
 
 
 def test_train_may_be_a_class(tmp_path: Path) -> None:
-    files = {f"{name}/{n}.png": picture(n) for name in ("plane", "train", "test") for n in range(2)}
-    data, _ = told("images", folder_of(tmp_path, files), inputs=GREY)
+    files = {f"{name}/{n}.png": encoded_image(n) for name in ("plane", "train", "test") for n in range(2)}
+    data, _ = loaded_and_reported("images", folder_of(tmp_path, files), inputs=GREY)
     assert data.classes == ("plane", "test", "train")
 
 
-def test_a_folder_around_all_is_stepped_into(tmp_path: Path) -> None:
-    place = zip_of(tmp_path / "a.zip", {f"photos/new/{k}": v for k, v in flat().items()})
-    data, _ = told("images", place, inputs=GREY)
+def test_an_enclosing_folder_is_skipped(tmp_path: Path) -> None:
+    place = zip_of(tmp_path / "a.zip", {f"photos/new/{k}": v for k, v in by_class().items()})
+    data, _ = loaded_and_reported("images", place, inputs=GREY)
     assert data.classes == ("cat", "dog")
 
 
-def test_folders_within_a_class_are_part_of_it(tmp_path: Path) -> None:
-    place = folder_of(tmp_path, {**flat(), "cat/old/more/x.png": picture(77)})
-    _, lines = told("images", place, inputs=GREY)
+def test_subfolders_of_a_class_belong_to_it(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, {**by_class(), "cat/old/more/x.png": encoded_image(77)})
+    _, lines = loaded_and_reported("images", place, inputs=GREY)
     assert "PLACE: 2 classes: cat 7, dog 4" in lines
 
 
-def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
-    files = parted()
+def test_examples_are_in_order_of_their_names(tmp_path: Path) -> None:
+    files = with_test_split()
     first = folder_of(tmp_path / "a", files)
     second = folder_of(tmp_path / "b", dict(reversed(files.items())))
     third = zip_of(tmp_path / "c.zip", dict(reversed(files.items())))
@@ -135,18 +137,20 @@ def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
     assert np.array_equal(made[0], made[2])
 
 
-def test_one_class_will_do_for_an_autoencoder(tmp_path: Path) -> None:
-    data, lines = told("images", folder_of(tmp_path, flat(dogs=0)), inputs=GREY)
+def test_one_class_is_enough_for_an_autoencoder(tmp_path: Path) -> None:
+    data, lines = loaded_and_reported("images", folder_of(tmp_path, by_class(dogs=0)), inputs=GREY)
     assert data.classes == ("cat",)
     assert lines[0] == "PLACE: 1 class: cat 6"
 
 
-# ---- how a picture is brought to the network
+# ---- conversion of images
 
 
-def test_pictures_are_resized_and_counted(tmp_path: Path) -> None:
-    place = folder_of(tmp_path, {**flat(), "cat/9.png": picture(40, (60, 40)), "cat/8.png": picture(40, (4, 6))})
-    data, lines = told("images", place, inputs=RGB)
+def test_resized_images_are_counted(tmp_path: Path) -> None:
+    place = folder_of(
+        tmp_path, {**by_class(), "cat/9.png": encoded_image(40, (60, 40)), "cat/8.png": encoded_image(40, (4, 6))}
+    )
+    data, lines = loaded_and_reported("images", place, inputs=RGB)
     assert data.train.images.shape[1:] == (3, 4, 6)
     assert "PLACE: resized 2 images to 3x4x6" in lines
 
@@ -159,18 +163,18 @@ def test_resizing_is_bilinear() -> None:
     assert pixels.tolist() == [[[0, 25, 75, 100]]]
 
 
-def test_colours_by_channels() -> None:
-    colour = picture(100, mode="RGB")
+def test_channels_decide_between_grey_and_rgb() -> None:
+    colour = encoded_image(100, mode="RGB")
     assert decode_image(colour, (3, 4, 6))[0][:, 0, 0].tolist() == [100, 0, 255]
     assert decode_image(colour, (1, 4, 6))[0][:, 0, 0].tolist() == [59]  # 0.299 red + 0.114 blue
-    assert decode_image(picture(9), (3, 4, 6))[0][:, 2, 3].tolist() == [9, 9, 9]
+    assert decode_image(encoded_image(9), (3, 4, 6))[0][:, 2, 3].tolist() == [9, 9, 9]
 
 
 def test_sixteen_bits_become_eight() -> None:
-    assert decode_image(picture(40_000, mode="I;16"), (1, 4, 6))[0][0, 0, 0] == 40_000 >> 8
+    assert decode_image(encoded_image(40_000, mode="I;16"), (1, 4, 6))[0][0, 0, 0] == 40_000 >> 8
 
 
-def test_a_picture_is_turned_as_its_camera_says() -> None:
+def test_exif_rotation_is_applied() -> None:
     made = Image.new("L", (6, 4))
     made.putpixel((0, 0), 255)
     exif = Image.Exif()
@@ -182,7 +186,7 @@ def test_a_picture_is_turned_as_its_camera_says() -> None:
     assert np.argwhere(pixels[0] == 255).tolist() == [[0, 3]]
 
 
-def test_a_large_jpeg_is_near_to_what_it_was() -> None:
+def test_a_large_jpeg_is_decoded_accurately() -> None:
     ramp = np.linspace(0, 255, 640).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(np.broadcast_to(ramp, (480, 640)).copy()).save(file, "JPEG", quality=95)
@@ -194,29 +198,29 @@ def test_a_large_jpeg_is_near_to_what_it_was() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
 def test_formats(kind: str) -> None:
-    pixels, _ = decode_image(picture(99, kind=kind, mode="RGB"), (3, 4, 6))
+    pixels, _ = decode_image(encoded_image(99, kind=kind, mode="RGB"), (3, 4, 6))
     assert np.abs(pixels[:, 0, 0].astype(int) - [99, 0, 255]).max() < 9
 
 
-def test_other_decoders_of_pillow_are_not_asked() -> None:
+def test_other_decoders_of_pillow_are_not_used() -> None:
     with pytest.raises(NotAnImage, match="unknown format"):
-        decode_image(picture(1, kind="EPS"), (1, 4, 6))
+        decode_image(encoded_image(1, kind="EPS"), (1, 4, 6))
 
 
-# ---- odd files
+# ---- files that are not images
 
 
-def test_odd_files_are_skipped_and_told(tmp_path: Path) -> None:
+def test_files_that_are_not_images_are_skipped_and_reported(tmp_path: Path) -> None:
     odd = {
         "cat/notes.txt": b"not a picture",
-        "cat/cut.png": picture(1, (60, 60))[:70],
+        "cat/cut.png": encoded_image(1, (60, 60))[:70],
         "dog/empty.png": b"",
         "dog/zero.jpg": bytes(100),
-        "cat/.hidden.png": picture(1),
+        "cat/.hidden.png": encoded_image(1),
         "README.md": b"about",
     }
-    for place in both(tmp_path, {**flat(), **odd}):
-        data, lines = told("images", place, inputs=GREY)
+    for place in as_folder_and_zip(tmp_path, {**by_class(), **odd}):
+        data, lines = loaded_and_reported("images", place, inputs=GREY)
         assert len(data.train) + len(data.test) == 10
         assert sorted(values(data.train.inputs[0]) + values(data.test.inputs[0]))[:7] == [0, 1, 2, 3, 4, 5, 100]
         (skipped,) = [line for line in lines if "skipped" in line]
@@ -225,8 +229,8 @@ def test_odd_files_are_skipped_and_told(tmp_path: Path) -> None:
         assert "PLACE: not read: 1 in no class, 1 hidden" in lines
 
 
-def test_a_class_without_pictures_is_an_error(tmp_path: Path) -> None:
-    place = folder_of(tmp_path, {**flat(), "owl/a.txt": b"words"})
+def test_a_class_without_images_is_an_error(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, {**by_class(), "owl/a.txt": b"words"})
     assert f"{place / 'owl'}: expected at least one image, found none (a.txt: unknown format)" in refused(
         "images", place, inputs=GREY
     )
@@ -236,41 +240,41 @@ def test_a_class_without_pictures_is_an_error(tmp_path: Path) -> None:
 
 def test_no_classes(tmp_path: Path) -> None:
     assert "expected one folder of images per class" in refused("images", tmp_path, inputs=GREY)
-    (tmp_path / "a.png").write_bytes(picture(1))
+    (tmp_path / "a.png").write_bytes(encoded_image(1))
     assert "expected one folder of images per class" in refused("images", tmp_path, inputs=GREY)
 
 
-def test_a_class_of_the_test_alone(tmp_path: Path) -> None:
-    place = folder_of(tmp_path, {**parted(), "test/owl/1.png": picture(1)})
+def test_a_class_that_occurs_only_in_the_test_split(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, {**with_test_split(), "test/owl/1.png": encoded_image(1)})
     assert f"{place / 'test/owl'}: the class owl is not in {place / 'train'}" in refused("images", place, inputs=GREY)
 
 
-def test_a_test_set_without_pictures(tmp_path: Path) -> None:
-    place = folder_of(tmp_path, {**{f"train/{k}": v for k, v in flat().items()}, "test/cat/a.txt": b"words"})
+def test_a_test_split_without_images(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, {**{f"train/{k}": v for k, v in by_class().items()}, "test/cat/a.txt": b"words"})
     assert "test: expected test images, found none" in refused("images", place, inputs=GREY)
 
 
-def test_the_classes_of_the_network(tmp_path: Path) -> None:
-    text = refused("images", folder_of(tmp_path, flat()), inputs=GREY, classes=3)
+def test_a_different_number_of_classes_than_the_network(tmp_path: Path) -> None:
+    text = refused("images", folder_of(tmp_path, by_class()), inputs=GREY, classes=3)
     assert "found 2 classes (cat, dog); the network's output has 3 | end with `fc 2`" in text
 
 
-def test_an_empty_folder_is_told_before_the_number_of_classes(tmp_path: Path) -> None:
-    place = folder_of(tmp_path, flat())
+def test_an_empty_folder_is_reported_before_the_number_of_classes(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, by_class())
     (place / "owl").mkdir()
     assert "owl: expected at least one image, found none" in refused("images", place, inputs=GREY, classes=2)
 
 
 @pytest.mark.parametrize("inputs", [(), (takes(784),), (takes(4, 8, 8),), (takes(1, 8), takes(1, 8)), GREY * 2])
-def test_networks_that_take_no_picture(tmp_path: Path, inputs: tuple[object, ...]) -> None:
-    assert "which is not an image" in refused("images", folder_of(tmp_path, flat()), inputs=inputs)
+def test_networks_whose_input_is_not_an_image(tmp_path: Path, inputs: tuple[object, ...]) -> None:
+    assert "which is not an image" in refused("images", folder_of(tmp_path, by_class()), inputs=inputs)
 
 
 # ---- attacks
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of a header that promises much."""
+    """A small PNG whose header declares a large image."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -281,40 +285,42 @@ def bomb(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(10_000, 10_000), (2**31 - 1, 2**31 - 1)])
-def test_a_picture_of_too_many_pixels_is_skipped(tmp_path: Path, size: tuple[int, int]) -> None:
-    _, lines = told("images", folder_of(tmp_path, {**flat(), "cat/bomb.png": bomb(*size)}), inputs=GREY)
+def test_an_image_of_too_many_pixels_is_skipped(tmp_path: Path, size: tuple[int, int]) -> None:
+    _, lines = loaded_and_reported(
+        "images", folder_of(tmp_path, {**by_class(), "cat/bomb.png": bomb(*size)}), inputs=GREY
+    )
     (line,) = [line for line in lines if "cat/bomb.png" in line]
     assert "pixels" in line
 
 
 def test_a_file_of_too_many_bytes_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "LARGEST", 500)
-    for place in both(tmp_path, {**flat(), "cat/large.png": picture(0) + bytes(10_000)}):
-        _, lines = told("images", place, inputs=GREY)
+    for place in as_folder_and_zip(tmp_path, {**by_class(), "cat/large.png": encoded_image(0) + bytes(10_000)}):
+        _, lines = loaded_and_reported("images", place, inputs=GREY)
         assert "PLACE: skipped 1 of 11 files: cat/large.png (expected at most 500 bytes)" in lines
 
 
 @pytest.mark.parametrize("name", ["/etc/cat.png", "../cat.png", "cat/../../x.png", "C:/cat.png", "..\\cat.png"])
 def test_names_that_lead_out_of_the_archive(tmp_path: Path, name: str) -> None:
-    place = zip_of(tmp_path / "a.zip", {**flat(), name: picture(1)})
+    place = zip_of(tmp_path / "a.zip", {**by_class(), name: encoded_image(1)})
     assert "leads out of the archive" in refused("images", place, inputs=GREY)
 
 
-def test_backslashes_part_folders(tmp_path: Path) -> None:
-    place = zip_of(tmp_path / "a.zip", {name.replace("/", "\\"): data for name, data in flat().items()})
+def test_backslashes_separate_folders(tmp_path: Path) -> None:
+    place = zip_of(tmp_path / "a.zip", {name.replace("/", "\\"): data for name, data in by_class().items()})
     assert load("images", path=str(place), inputs=GREY).classes == ("cat", "dog")
 
 
-def test_two_members_of_one_name(tmp_path: Path) -> None:
+def test_two_members_with_the_same_name(tmp_path: Path) -> None:
     place = tmp_path / "a.zip"
-    zip_of(place, flat())
+    zip_of(place, by_class())
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(place, "a") as archive:
-        archive.writestr("cat/0.png", picture(9))
+        archive.writestr("cat/0.png", encoded_image(9))
     assert "two members are named cat/0.png" in refused("images", place, inputs=GREY)
 
 
 def test_encrypted_members(tmp_path: Path) -> None:
-    place = zip_of(tmp_path / "a.zip", flat())
+    place = zip_of(tmp_path / "a.zip", by_class())
     data = bytearray(place.read_bytes())
     data[data.index(b"PK\x01\x02") + 8] |= 1
     place.write_bytes(data)
@@ -323,8 +329,8 @@ def test_encrypted_members(tmp_path: Path) -> None:
     )
 
 
-def test_files_that_are_no_zip(tmp_path: Path) -> None:
-    place = zip_of(tmp_path / "a.zip", flat())
+def test_files_that_are_not_a_zip(tmp_path: Path) -> None:
+    place = zip_of(tmp_path / "a.zip", by_class())
     whole = place.read_bytes()
     for content in (b"", b"words", whole[:-30], whole[:200]):
         place.write_bytes(content)
@@ -334,31 +340,31 @@ def test_files_that_are_no_zip(tmp_path: Path) -> None:
 def test_a_damaged_member_is_skipped(tmp_path: Path) -> None:
     place = tmp_path / "a.zip"
     with zipfile.ZipFile(place, "w") as archive:  # stored
-        for name, whole in flat().items():
+        for name, whole in by_class().items():
             archive.writestr(name, whole)
     content = bytearray(place.read_bytes())
-    content[content.index(b"IDAT") + 6] ^= 0xFF  # in the first picture
+    content[content.index(b"IDAT") + 6] ^= 0xFF  # in the first image
     place.write_bytes(content)
-    data, lines = told("images", place, inputs=GREY)
+    data, lines = loaded_and_reported("images", place, inputs=GREY)
     assert len(data.train) + len(data.test) == 9
     assert any("skipped 1 of 10 files: cat/0.png (the member is damaged" in line for line in lines)
 
 
-def test_names_that_cannot_be_shown(tmp_path: Path) -> None:
-    place = folder_of(tmp_path, {**flat(), "cat/a\x1b[2J.png": picture(1)})
+def test_names_with_control_characters(tmp_path: Path) -> None:
+    place = folder_of(tmp_path, {**by_class(), "cat/a\x1b[2J.png": encoded_image(1)})
     text = refused("images", place, inputs=GREY)
     assert "the name cat/a\\x1b[2J.png contains control characters | rename the file" in text
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
-def test_links_are_followed_and_circles_are_not(tmp_path: Path) -> None:
-    place = folder_of(tmp_path / "photos", flat())
-    folder_of(tmp_path / "else", {"1.png": picture(200)})
+def test_links_are_followed_but_cycles_are_not(tmp_path: Path) -> None:
+    place = folder_of(tmp_path / "photos", by_class())
+    folder_of(tmp_path / "else", {"1.png": encoded_image(200)})
     (place / "owl").symlink_to(tmp_path / "else")
     (place / "cat" / "again").symlink_to(place)
     (place / "cat" / "broken.png").symlink_to(tmp_path / "absent")
     os.mkfifo(place / "dog" / "pipe.png")
-    _, lines = told("images", place, inputs=GREY)
+    _, lines = loaded_and_reported("images", place, inputs=GREY)
     assert "PLACE: 3 classes: cat 6, dog 4, owl 1" in lines
     assert any(line.startswith("PLACE: skipped 2 of 13 files: cat/broken.png") for line in lines)
 
@@ -366,9 +372,9 @@ def test_links_are_followed_and_circles_are_not(tmp_path: Path) -> None:
 # ---- memory and threads
 
 
-def test_pictures_beyond_the_memory_are_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {**flat(30, 30), "cat/a.txt": b"words"}
-    for place in both(tmp_path, files):
+def test_images_that_exceed_the_memory_limit_are_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {**by_class(30, 30), "cat/a.txt": b"words"}
+    for place in as_folder_and_zip(tmp_path, files):
         kept = load("images", path=str(place), inputs=GREY)
         with monkeypatch.context() as patch:
             patch.setattr(images, "MEMORY", 60 * 24 - 1)
@@ -382,8 +388,8 @@ def test_pictures_beyond_the_memory_are_decoded_again(tmp_path: Path, monkeypatc
             assert np.array_equal(a.inputs[0][2], b.inputs[0][2])
 
 
-def test_what_is_kept_and_what_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = open_tree(folder_of(tmp_path, flat()))
+def test_images_are_kept_up_to_the_memory_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = open_tree(folder_of(tmp_path, by_class()))
     monkeypatch.setattr(images, "MEMORY", 10 * 24)
     from cnnc.data import Request
 
@@ -394,7 +400,7 @@ def test_what_is_kept_and_what_is_not(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_file_that_changes_later_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MEMORY", 0)
-    place = folder_of(tmp_path, parted())
+    place = folder_of(tmp_path, with_test_split())
     data = load("images", path=str(place), inputs=GREY)
     (place / "train/cat/0.png").write_bytes(b"words")
     with pytest.raises(CnncError, match=r"cat.0\.png: is not an image any more") as caught:
@@ -408,9 +414,9 @@ def test_a_file_that_changes_later_is_an_error(tmp_path: Path, monkeypatch: pyte
 # ---- paths
 
 
-def test_where_the_path_counts_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder_of(tmp_path / "here" / "photos", flat())
-    folder_of(tmp_path / "there" / "photos", flat(2, 2))
+def test_what_the_path_is_relative_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_of(tmp_path / "here" / "photos", by_class())
+    folder_of(tmp_path / "there" / "photos", by_class(2, 2))
     monkeypatch.chdir(tmp_path / "here")
     assert len(load("images", path="photos", inputs=GREY).train) == 8
     assert len(load("images", tmp_path / "there", path="photos", inputs=GREY).train) == 2
@@ -425,11 +431,11 @@ def test_a_missing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         load("images", inputs=GREY)
 
 
-# ---- the real ones
+# ---- real data
 
 
-def test_real_pictures_are_those_of_the_archive(tmp_path: Path) -> None:
-    """A few of CIFAR-10's, unpacked."""
+def test_real_images_equal_those_of_the_archive(tmp_path: Path) -> None:
+    """Some images of CIFAR-10, unpacked."""
     tree = open_tree(data_folder("cifar10", "cifar10-half.zip") / "cifar10-half.zip")
     some = [name for name in tree.files if name.endswith(("00.jpg", "50.jpg"))]
     place = folder_of(tmp_path, {name: tree.read(name, 2**20) for name in some})

@@ -1,4 +1,4 @@
-"""Data sets by name, and what importing the package costs."""
+"""Loading data sets by name, and what importing the package loads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_every_public_data_set_has_its_facts() -> None:
     assert set(KNOWN) <= set(READERS)
 
 
-def test_facts_are_sound() -> None:
+def test_facts_are_consistent() -> None:
     for facts in KNOWN.values():
         assert len(set(facts.classes)) == len(facts.classes) > 1
         assert all(size > 0 for size in facts.shape)

@@ -1,4 +1,4 @@
-"""MNIST: read from small files made here, and from the real ones where the variable CNNC_DATA leads to them."""
+"""MNIST: small generated files, and the real ones where CNNC_DATA holds them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = tuple(file.name for file in mnist.FILES.files)
 
 @pytest.fixture
 def small(cache: Path, tmp_path: Path, idx_bytes: IdxBytes) -> Path:
-    """A folder of the four files with three training images and two test images."""
+    """A folder with the four files, with three training and two test images."""
     folder = tmp_path / "mnist"
     folder.mkdir()
     for name, count, first in ((NAMES[0], 3, 10), (NAMES[2], 2, 90)):
@@ -32,7 +32,7 @@ def small(cache: Path, tmp_path: Path, idx_bytes: IdxBytes) -> Path:
     return folder
 
 
-def test_each_file_goes_where_it_belongs(small: Path) -> None:
+def test_each_file_becomes_its_column(small: Path) -> None:
     data = load("mnist", small)
     assert data.name == "mnist"
     assert data.classes == tuple("0123456789")
@@ -43,12 +43,12 @@ def test_each_file_goes_where_it_belongs(small: Path) -> None:
     assert data.test.labels.tolist() == [4, 2]
 
 
-def test_the_variable_leads_to_it(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variable_names_the_folder(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(fetch.VARIABLE, str(small.parent))
     assert len(load("mnist").train) == 3
 
 
-def test_files_under_each_others_names(small: Path) -> None:
+def test_files_with_swapped_names(small: Path) -> None:
     (small / NAMES[0]).write_bytes((small / NAMES[1]).read_bytes())
     with pytest.raises(CnncError) as caught:
         load("mnist", small)
@@ -64,7 +64,7 @@ def test_images_of_another_size(small: Path, idx_bytes: IdxBytes) -> None:
         load("mnist", small)
 
 
-def test_mirrors_are_several_and_of_https() -> None:
+def test_several_mirrors_all_https() -> None:
     assert len(mnist.FILES.mirrors) > 1
     assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in mnist.FILES.mirrors)
     assert all(len(bytes.fromhex(file.sha256)) == 32 for file in mnist.FILES.files)
@@ -87,8 +87,8 @@ def real(real_paths: tuple[Path, ...]) -> Dataset:
     return load("mnist", real_paths[0].parent)
 
 
-def test_real_content_is_that_of_mnist(real_paths: tuple[Path, ...]) -> None:
-    """The sums of the content, which are the same however it was packed."""
+def test_real_content_matches_its_checksums(real_paths: tuple[Path, ...]) -> None:
+    """Checksums of the decompressed content, which do not depend on the compression."""
     sums = (
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -111,7 +111,7 @@ def test_real_sizes_and_labels(real: Dataset) -> None:
 
 
 def test_real_pixels(real: Dataset) -> None:
-    """The mean and the deviation that everyone normalizes MNIST with, and the centre row of its first image."""
+    """The mean and standard deviation that are commonly used to normalize MNIST, and the centre row of its first image."""
     scaled = real.train.images / np.float32(255)
     assert float(scaled.mean(dtype=np.float64)) == pytest.approx(0.1307, abs=5e-5)
     assert float(scaled.std(dtype=np.float64)) == pytest.approx(0.3081, abs=5e-5)

@@ -1,4 +1,4 @@
-"""Arrays of one's own."""
+"""`data npz`: arrays of the user."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cnnc.data import load, npz
 from cnnc.data.npz import ConvertedColumn
 from cnnc.diagnostics import CnncError
-from tests.data.conftest import refused, takes, told
+from tests.data.conftest import loaded_and_reported, refused, takes
 
 SMALL = (takes(2, 3),)
 LABELS = np.arange(10) % 2
@@ -55,8 +55,8 @@ def raw(tmp_path: Path, compress: int = zipfile.ZIP_STORED, **members: bytes) ->
 # ---- what is read
 
 
-def test_x_and_y_and_a_share(save: Save) -> None:
-    data, lines = told("npz", save(x=x_of(), y=LABELS), inputs=SMALL, classes=2, test=0.2)
+def test_x_and_y_are_split(save: Save) -> None:
+    data, lines = loaded_and_reported("npz", save(x=x_of(), y=LABELS), inputs=SMALL, classes=2, test=0.2)
     assert data.name == "npz"
     assert data.classes == ("0", "1")
     assert data.train.images.shape == (8, 2, 3)
@@ -71,9 +71,9 @@ def test_x_and_y_and_a_share(save: Save) -> None:
     ]
 
 
-def test_a_test_set_of_its_own(save: Save) -> None:
+def test_a_given_test_split(save: Save) -> None:
     place = save(x=x_of(), y=LABELS, x_test=x_of(3) + 100, y_test=np.array([1, 1, 0]), more=np.zeros(2))
-    data, lines = told("npz", place, inputs=SMALL)
+    data, lines = loaded_and_reported("npz", place, inputs=SMALL)
     assert data.test.labels.tolist() == [1, 1, 0]
     assert data.test.images[0, 0].tolist() == [100, 101, 102]
     assert lines == [
@@ -139,14 +139,14 @@ def test_types_of_inputs(save: Save, given: Any, takes_: Any, made: Any) -> None
     ],
 )
 def test_types_of_targets(save: Save, y: NDArray[Any], shape: tuple[int, ...], dtype: Any) -> None:
-    data, _ = told("npz", save(x=x_of(), y=y), inputs=SMALL)
+    data, _ = loaded_and_reported("npz", save(x=x_of(), y=y), inputs=SMALL)
     target = data.train.targets[0]
     assert target.shape[1:] == shape
     assert target.dtype == dtype == target[:2].dtype
     assert data.classes == (("0", "1") if dtype == np.int64 else ())
 
 
-def test_label_maps_stay_small_and_a_label_may_not_count(save: Save) -> None:
+def test_label_maps_keep_their_type_and_a_label_may_be_ignored(save: Save) -> None:
     y = np.zeros((10, 2, 2), np.uint8)
     y[:, 0, 0], y[:, 1, 1] = 2, 255
     data = load("npz", path=str(save(x=x_of(), y=y)), inputs=SMALL, classes=3, ignore=255)
@@ -156,7 +156,7 @@ def test_label_maps_stay_small_and_a_label_may_not_count(save: Save) -> None:
     assert "found the label 255; the network's output has 3 classes" in text
 
 
-def test_grey_images_may_leave_out_their_channel(save: Save) -> None:
+def test_grey_images_may_omit_the_channel_axis(save: Save) -> None:
     data = load("npz", path=str(save(x=np.zeros((4, 5, 6), np.uint8), y=LABELS[:4])), inputs=(takes(1, 5, 6),))
     assert data.train.images.shape == (2, 1, 5, 6)
 
@@ -168,7 +168,7 @@ def test_fortran_order(save: Save) -> None:
 
 
 def test_without_targets_or_a_network(save: Save) -> None:
-    data, lines = told("npz", save(x=x_of(), x_test=x_of(2)))
+    data, lines = loaded_and_reported("npz", save(x=x_of(), x_test=x_of(2)))
     assert data.train.targets == ()
     assert lines[0] == "PLACE: no targets (no array y)"
     assert "expected arrays named y for the targets, found x, x_test" in refused(
@@ -203,10 +203,10 @@ def test_a_large_compressed_array_is_refused(tmp_path: Path, monkeypatch: pytest
     assert "x: has 240 bytes; at most 100 are read into memory | save it with np.savez" in text
 
 
-# ---- defects
+# ---- errors
 
 
-def test_names_that_are_lacking(save: Save) -> None:
+def test_missing_arrays(save: Save) -> None:
     place = save(images=x_of(), labels=LABELS)
     text = refused("npz", place, inputs=SMALL, input_names=("input1",))
     assert "expected arrays named input1 (or x) for the inputs, found images, labels" in text
@@ -230,7 +230,7 @@ def test_shapes_that_do_not_fit(save: Save, shape: tuple[int, ...], text: str) -
     assert text in refused("npz", save(x=np.zeros(shape, np.float32), y=LABELS), inputs=SMALL)
 
 
-def test_no_example(save: Save) -> None:
+def test_no_examples(save: Save) -> None:
     assert "x: expected at least one example" in refused("npz", save(x=x_of(0), y=LABELS[:0]), inputs=SMALL)
 
 
@@ -268,14 +268,14 @@ def test_labels_out_of_range(save: Save) -> None:
     assert "float32 targets are values" in refused("npz", save(x=x_of(), y=LABELS * 10**9))
 
 
-def test_fewer_labels_than_classes_will_do(save: Save) -> None:
+def test_fewer_labels_than_classes_are_allowed(save: Save) -> None:
     assert load("npz", path=str(save(x=x_of(), y=LABELS)), inputs=SMALL, classes=4).classes == tuple("0123")
 
 
 # ---- attacks
 
 
-def test_objects_are_never_read(save: Save) -> None:
+def test_objects_are_never_unpickled(save: Save) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Any, ...]:
             raise AssertionError("pickled")
@@ -287,7 +287,7 @@ def test_objects_are_never_read(save: Save) -> None:
 
 @pytest.mark.parametrize("shape", [(10**12, 2, 3), (2**63, 2**63, 2, 3), (10, 2, 3)])
 @pytest.mark.parametrize("compress", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_a_header_that_promises_much_takes_little_memory(tmp_path: Path, shape: tuple[int, ...], compress: int) -> None:
+def test_a_large_header_takes_little_memory(tmp_path: Path, shape: tuple[int, ...], compress: int) -> None:
     place = raw(tmp_path, compress, x=header(shape) + bytes(16), y=header((10,), "<i8") + bytes(80))
     tracemalloc.start()
     try:
@@ -300,8 +300,8 @@ def test_a_header_that_promises_much_takes_little_memory(tmp_path: Path, shape: 
     assert peak < 4 * 2**20
 
 
-def test_a_size_that_the_archive_promises_is_not_believed(tmp_path: Path) -> None:
-    """Header and central directory agree on more than is there."""
+def test_the_size_in_the_archive_is_not_trusted(tmp_path: Path) -> None:
+    """Header and central directory declare the same size, which is larger than the data."""
     content = header((10**8, 2, 3)) + bytes(16)
     place = raw(tmp_path, zipfile.ZIP_DEFLATED, x=content, y=header((10**8,), "|u1") + bytes(8))
     data = place.read_bytes()
@@ -327,7 +327,7 @@ def test_a_size_that_the_archive_promises_is_not_believed(tmp_path: Path) -> Non
         header((1, 2, 3), "<f4").replace(b"(1, 2, 3)", b"'a, 2, 3'") + bytes(24),
     ],
 )
-def test_headers_that_are_none(tmp_path: Path, content: bytes) -> None:
+def test_invalid_headers(tmp_path: Path, content: bytes) -> None:
     text = refused("npz", raw(tmp_path, x=content, y=header((1,), "<i8") + bytes(8)), inputs=SMALL)
     assert f"{tmp_path / 'data.npz'}: x: " in text
 
@@ -357,7 +357,7 @@ def test_every_truncation_is_an_error(save: Save, monkeypatch: pytest.MonkeyPatc
         assert str(place) in refused("npz", place, inputs=SMALL)
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_files_that_are_not_npz(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"words")
     assert "expected a .npz file" in refused("npz", tmp_path / "a.npz")
     with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:

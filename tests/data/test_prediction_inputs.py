@@ -1,4 +1,4 @@
-"""What a user gives a network to look at: every kind of file, and what is wrong with some."""
+"""Inputs of predictions: every kind of file, and files with errors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ WORDS = InputSpec("s", (5,), "int64", takes_words=True, vocabulary=("a", "film",
 OPEN = InputSpec("x", (3, "H", "W"), legal={"H": LegalSizes("H", 4, 4, (0,)), "W": LegalSizes("W", 1, 1, (0,))})
 
 
-def refused(entry: InputSpec | list[InputSpec], path: Path) -> tuple[str, str]:
+def refused(spec: InputSpec | list[InputSpec], path: Path) -> tuple[str, str]:
     with pytest.raises(CnncError) as caught:
-        read_file(path, entry if isinstance(entry, list) else [entry])
+        read_file(path, spec if isinstance(spec, list) else [spec])
     (diagnostic,) = caught.value.diagnostics
     return diagnostic.code, diagnostic.message.replace(str(path), "PATH")
 
@@ -32,17 +32,17 @@ def saved(path: Path, array: Any) -> Path:
 @pytest.mark.parametrize(
     ("shape", "count"), [((1, 4, 4), 1), ((4, 4), 1), ((3, 4, 4), 3), ((3, 1, 4, 4), 3), ((1, 1, 4, 4), 1)]
 )
-def test_shapes_that_are_one_example_or_several(tmp_path: Path, shape: tuple[int, ...], count: int) -> None:
+def test_one_example_or_a_batch(tmp_path: Path, shape: tuple[int, ...], count: int) -> None:
     array = np.random.default_rng(0).random(shape)
-    made = read_file(saved(tmp_path / "a.npy", array), [GREY]).feeds["x"]
-    assert made.dtype == np.float32
-    assert np.array_equal(made, array.reshape(count, 1, 4, 4).astype(np.float32))
+    inputs = read_file(saved(tmp_path / "a.npy", array), [GREY]).feeds["x"]
+    assert inputs.dtype == np.float32
+    assert np.array_equal(inputs, array.reshape(count, 1, 4, 4).astype(np.float32))
 
 
-def test_bytes_stay_bytes(tmp_path: Path) -> None:
-    made = read_file(saved(tmp_path / "a.npy", np.full((4, 4), 7, np.uint8)), [GREY])
-    assert made.feeds["x"].dtype == np.uint8
-    assert len(made) == 1
+def test_uint8_stays_uint8(tmp_path: Path) -> None:
+    inputs = read_file(saved(tmp_path / "a.npy", np.full((4, 4), 7, np.uint8)), [GREY])
+    assert inputs.feeds["x"].dtype == np.uint8
+    assert len(inputs) == 1
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_arrays_that_do_not_fit(tmp_path: Path, array: Any, message: str) -> Non
     assert refused(GREY, saved(tmp_path / "a.npy", array)) == ("E608", message)
 
 
-def test_integers_must_be_known(tmp_path: Path) -> None:
-    entry = InputSpec("s", (3,), "int64", largest=9)
-    made = read_file(saved(tmp_path / "a.npy", np.array([[0, 9, 1]], np.int16)), [entry])
-    assert made.feeds["s"].dtype == np.int64
+def test_integers_must_be_in_range(tmp_path: Path) -> None:
+    spec = InputSpec("s", (3,), "int64", largest=9)
+    inputs = read_file(saved(tmp_path / "a.npy", np.array([[0, 9, 1]], np.int16)), [spec])
+    assert inputs.feeds["s"].dtype == np.int64
     for array, said in (([0, 10, 1], "10"), ([0, -1, 1], "-1"), ([0.0, 1.0, 2.0], "float64")):
-        code, message = refused(entry, saved(tmp_path / "a.npy", np.array(array)))
+        code, message = refused(spec, saved(tmp_path / "a.npy", np.array(array)))
         assert code == "E608"
         assert said in message
     code, message = refused(InputSpec("x", (1, 4, 4), "uint8"), saved(tmp_path / "a.npy", np.zeros((4, 4))))
@@ -72,43 +72,43 @@ def test_integers_must_be_known(tmp_path: Path) -> None:
 
 
 def test_open_sizes(tmp_path: Path) -> None:
-    made = read_file(saved(tmp_path / "a.npy", np.zeros((2, 3, 8, 5))), [OPEN])
-    assert made.feeds["x"].shape == (2, 3, 8, 5)
+    inputs = read_file(saved(tmp_path / "a.npy", np.zeros((2, 3, 8, 5))), [OPEN])
+    assert inputs.feeds["x"].shape == (2, 3, 8, 5)
     code, message = refused(OPEN, saved(tmp_path / "a.npy", np.zeros((2, 3, 7, 5))))
     assert code == "E608"
     assert "H=7" in message
 
 
-def test_a_picture_is_brought_to_a_legal_size(tmp_path: Path) -> None:
+def test_an_image_is_resized_to_a_legal_size(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     image.fromarray(np.zeros((10, 7, 3), np.uint8)).save(tmp_path / "a.png")
-    made = read_file(tmp_path / "a.png", [OPEN])
-    assert made.feeds["x"].shape == (1, 3, 8, 7)
-    assert made.note.endswith("a.png: resized from 7x10 to 7x8")
+    inputs = read_file(tmp_path / "a.png", [OPEN])
+    assert inputs.feeds["x"].shape == (1, 3, 8, 7)
+    assert inputs.note.endswith("a.png: resized from 7x10 to 7x8")
     assert read_file(tmp_path / "a.png", [OPEN.replace(shape=(3, 10, 7))]).note == ""
     never = OPEN.replace(legal={"H": LegalSizes("H", 5000, 5000, (0,)), "W": LegalSizes("W", 1, 1, (0,))})
     assert read_file(tmp_path / "a.png", [never]).feeds["x"].shape == (1, 3, 5000, 7)
 
 
-def test_sentences_are_numbered_as_in_training() -> None:
-    made = read_sentences(["A good, film", "", "film film film film film good"], [WORDS], "here")
-    assert made.feeds["s"].tolist() == [[2, 4, 1, 3, 0], [3, 3, 3, 3, 3]]
-    assert made.note == "here: not in the vocabulary: ,\nhere: 1 of 2 sentences are truncated to 5 words"
+def test_sentences_are_encoded_as_in_training() -> None:
+    inputs = read_sentences(["A good, film", "", "film film film film film good"], [WORDS], "here")
+    assert inputs.feeds["s"].tolist() == [[2, 4, 1, 3, 0], [3, 3, 3, 3, 3]]
+    assert inputs.note == "here: not in the vocabulary: ,\nhere: 1 of 2 sentences are truncated to 5 words"
 
 
-def test_labels_and_a_header_are_passed_over(tmp_path: Path) -> None:
+def test_labels_and_a_header_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("label\tsentence\npos\tgood film\n\nneg\ta film\n")
     assert read_file(tmp_path / "a.tsv", [WORDS]).feeds["s"][:, :2].tolist() == [[4, 3], [2, 3]]
     (tmp_path / "b.tsv").write_text("good\tfilm\n1\tgood\tfilm\n")
     pair = [WORDS, WORDS.replace(name="t")]
-    made = read_file(tmp_path / "b.tsv", pair)
-    assert (made.feeds["s"][:, 0].tolist(), made.feeds["t"][:, 0].tolist()) == ([4, 4], [3, 3])
+    inputs = read_file(tmp_path / "b.tsv", pair)
+    assert (inputs.feeds["s"][:, 0].tolist(), inputs.feeds["t"][:, 0].tolist()) == ([4, 4], [3, 3])
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", " ... \n".replace(".", " "), "\x00\n", "a\tb\tc\td\n"])
-def test_what_are_no_sentences(tmp_path: Path, text: str) -> None:
+def test_files_without_sentences(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.txt").write_text(text)
-    if text == "\x00\n":  # a mark like any other
+    if text == "\x00\n":  # a punctuation mark
         assert len(read_file(tmp_path / "a.txt", [WORDS])) == 1
     else:
         assert refused(WORDS, tmp_path / "a.txt")[0] == "E608"
@@ -120,25 +120,25 @@ def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
 
 
 def test_series(tmp_path: Path) -> None:
-    entry = InputSpec("x", (1, 3))
+    spec = InputSpec("x", (1, 3))
     (tmp_path / "a.csv").write_text("label;v;v;v\nup;1;2;3\n4;5;6\n")
-    assert read_file(tmp_path / "a.csv", [entry]).feeds["x"].tolist() == [[[1, 2, 3]], [[4, 5, 6]]]
+    assert read_file(tmp_path / "a.csv", [spec]).feeds["x"].tolist() == [[[1, 2, 3]], [[4, 5, 6]]]
     (tmp_path / "b.csv").write_text("1,2,3\n")
     assert read_file(tmp_path / "b.csv", [InputSpec("x", (3,))]).feeds["x"].tolist() == [[1, 2, 3]]
     assert read_file(tmp_path / "b.csv", [InputSpec("x", (1, "T"))]).feeds["x"].tolist() == [[[1, 2, 3]]]
     assert refused(InputSpec("x", (1, 5)), tmp_path / "b.csv")[0] == "E602"
     assert refused(InputSpec("x", (2, 3)), tmp_path / "b.csv")[0] == "E608"
     (tmp_path / "c.csv").write_text("1,2,x\n")
-    assert refused(entry, tmp_path / "c.csv")[0] == "E602"
+    assert refused(spec, tmp_path / "c.csv")[0] == "E602"
     (tmp_path / "d.csv").write_text("")
-    assert refused(entry, tmp_path / "d.csv")[0] == "E602"
+    assert refused(spec, tmp_path / "d.csv")[0] == "E602"
 
 
 def test_arrays_by_name(tmp_path: Path) -> None:
     pair = [InputSpec("a", (2,)), InputSpec("b", (3,))]
     np.savez(tmp_path / "p.npz", a=np.zeros((4, 2)), b=np.ones((4, 3)), y=np.zeros(4))
-    made = read_file(tmp_path / "p.npz", pair)
-    assert {name: values.shape for name, values in made.feeds.items()} == {"a": (4, 2), "b": (4, 3)}
+    inputs = read_file(tmp_path / "p.npz", pair)
+    assert {name: values.shape for name, values in inputs.feeds.items()} == {"a": (4, 2), "b": (4, 3)}
     np.savez(tmp_path / "q.npz", a=np.zeros((4, 2)), b=np.ones((3, 3)))
     assert refused(pair, tmp_path / "q.npz")[0] == "E608"
     assert refused([pair[0], InputSpec("c", (1,))], tmp_path / "p.npz")[0] == "E602"
@@ -149,7 +149,7 @@ def test_arrays_by_name(tmp_path: Path) -> None:
     assert refused(pair[:1], tmp_path / "bad.npz")[0] == "E602"
 
 
-def test_a_file_for_each_input(tmp_path: Path) -> None:
+def test_one_file_per_input(tmp_path: Path) -> None:
     pair = [InputSpec("a", (2,)), InputSpec("b", (3,))]
     paths = {"a": saved(tmp_path / "a.npy", np.zeros((4, 2))), "b": saved(tmp_path / "b.npy", np.ones((4, 3)))}
     assert len(read_each(paths, pair)) == 4
@@ -159,7 +159,7 @@ def test_a_file_for_each_input(tmp_path: Path) -> None:
     assert refused(pair, paths["a"])[0] == "E608"
 
 
-def test_what_is_no_array(tmp_path: Path) -> None:
+def test_files_that_are_not_arrays(tmp_path: Path) -> None:
     for data in (b"", b"no array", b"\x93NUMPY\x01\x00"):
         (tmp_path / "a.npy").write_bytes(data)
         assert refused(GREY, tmp_path / "a.npy")[0] == "E608"

@@ -1,4 +1,4 @@
-"""Series of values."""
+"""`data series`: labelled series, one per line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnnc.data import load
-from tests.data.conftest import refused, takes, told
+from tests.data.conftest import loaded_and_reported, refused, takes
 
 THREE = (takes(1, 3),)
 
@@ -24,9 +24,9 @@ def write(tmp_path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("mark", [",", ";", "\t", " , "])
 @pytest.mark.parametrize("header", ["", "label,a,b,c\n", "Class,1,2,3\n"])
-def test_a_line_a_series(tmp_path: Path, mark: str, header: str) -> None:
+def test_one_series_per_line(tmp_path: Path, mark: str, header: str) -> None:
     place = write(tmp_path, header.replace(",", mark) + rows(mark=mark))
-    data, lines = told("series", place, inputs=THREE, classes=2, test=0.2)
+    data, lines = loaded_and_reported("series", place, inputs=THREE, classes=2, test=0.2)
     assert data.classes == ("0", "1")
     assert data.train.images.shape == (8, 1, 3)
     assert data.train.images.dtype == np.float32
@@ -38,7 +38,7 @@ def test_a_line_a_series(tmp_path: Path, mark: str, header: str) -> None:
     ]
 
 
-def test_vectors_words_and_quotes(tmp_path: Path) -> None:
+def test_vector_inputs_text_labels_and_quotes(tmp_path: Path) -> None:
     place = write(tmp_path, '\n"up","1"," 2 ",3\r\n' + "up,4,5,6\ndown,7,8,9\ndown,0,0,0\n")
     data = load("series", path=str(place), inputs=(takes(3),), test=0.5)
     assert data.classes == ("down", "up")
@@ -74,7 +74,7 @@ def test_bad_lines(tmp_path: Path, line: str, text: str) -> None:
         ("1,2,3,a", "the label comes first, before the values"),
     ],
 )
-def test_help_for_a_cell_that_is_no_number(tmp_path: Path, line: str, help: str) -> None:
+def test_help_for_a_cell_that_is_not_a_number(tmp_path: Path, line: str, help: str) -> None:
     assert f"| {help}" in refused("series", write(tmp_path, f"{rows(4)}{line}\n"), inputs=THREE)
 
 
@@ -83,19 +83,19 @@ def test_help_for_decimal_commas(tmp_path: Path) -> None:
     assert "found '1,5' | write decimals with a point" in refused("series", place, inputs=THREE)
 
 
-def test_the_first_line_tells_the_length(tmp_path: Path) -> None:
+def test_the_first_line_gives_the_length(tmp_path: Path) -> None:
     text = refused("series", write(tmp_path, rows(2) + "1,2,3\n"))
     assert "beats.csv:3: expected 3 values, which the first line has, found 2" in text
 
 
-def test_a_bad_first_line_is_no_header(tmp_path: Path) -> None:
+def test_an_invalid_first_line_is_not_a_header(tmp_path: Path) -> None:
     text = refused("series", write(tmp_path, "0,1,x,2\n" + rows()), inputs=THREE)
     assert "beats.csv:1: expected a number as value 2, found 'x'" in text
     text = refused("series", write(tmp_path, "0,nan,nan,nan\n" + rows()), inputs=THREE)
     assert "beats.csv:1: expected a number as value 1, found 'nan'" in text
 
 
-def test_other_encodings_and_nothing(tmp_path: Path) -> None:
+def test_other_encodings_and_an_empty_file(tmp_path: Path) -> None:
     place = write(tmp_path, rows())
     place.write_bytes(place.read_bytes() + b"\xff,1,2,3\n")
     assert "beats.csv:11: expected UTF-8, found the byte 0xff at column 1" in refused("series", place, inputs=THREE)
@@ -104,17 +104,17 @@ def test_other_encodings_and_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("inputs", [(takes(2, 3),), (takes(1, 3, 3),), THREE * 2])
-def test_networks_that_take_no_series_of_one_channel(tmp_path: Path, inputs: tuple[object, ...]) -> None:
+def test_networks_whose_input_is_not_a_series_of_one_channel(tmp_path: Path, inputs: tuple[object, ...]) -> None:
     assert "save several channels as x (N, C, T) and y in a .npz file" in refused(
         "series", write(tmp_path, rows()), inputs=inputs
     )
 
 
-def test_the_classes_of_the_network(tmp_path: Path) -> None:
+def test_a_different_number_of_classes_than_the_network(tmp_path: Path) -> None:
     assert "found 2 classes" in refused("series", write(tmp_path, rows()), inputs=THREE, classes=5)
 
 
-def test_several_channels_come_in_a_npz(tmp_path: Path) -> None:
+def test_several_channels_are_read_from_a_npz(tmp_path: Path) -> None:
     np.savez(tmp_path / "beats.npz", x=np.zeros((6, 2, 3)), y=np.arange(6) % 2)
     data = load("series", path=str(tmp_path / "beats.npz"), inputs=(takes(2, 3),), classes=2)
     assert data.name == "series"

@@ -1,4 +1,4 @@
-"""Sentences."""
+"""`data text`: labelled sentences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnnc.data import lines as lines_module
 from cnnc.data.file_tree import locate
 from cnnc.data.text import build_vocabulary, encode, split_words
 from cnnc.diagnostics import CnncError
-from tests.data.conftest import data_folder, refused, takes, told
+from tests.data.conftest import data_folder, loaded_and_reported, refused, takes
 
 FIVE = (takes(5, dtype="int64"),)
 
@@ -44,7 +44,7 @@ def test_vocabulary_and_numbers() -> None:
 
 def test_a_file_of_labels_and_sentences(tmp_path: Path) -> None:
     place = write(tmp_path / "a.tsv", reviews())
-    data, lines = told("text", place, inputs=FIVE, classes=2, test=0.2)
+    data, lines = loaded_and_reported("text", place, inputs=FIVE, classes=2, test=0.2)
     assert data.classes == ("bad", "good")
     assert data.train.images.shape == (8, 5)
     assert data.train.images.dtype == np.int64
@@ -60,11 +60,11 @@ def test_a_file_of_labels_and_sentences(tmp_path: Path) -> None:
     ]
 
 
-def test_words_of_the_test_alone_are_unknown(tmp_path: Path) -> None:
+def test_words_that_occur_only_in_the_test_split_are_unknown(tmp_path: Path) -> None:
     place = write(tmp_path / "a.tsv", reviews())
     data = load("text", path=str(place), inputs=(takes(9, dtype="int64"),), test=0.2)
     numbers = {str(n) for n in range(10)}
-    assert len(numbers & set(data.vocabulary)) == 8  # those of the test have no place
+    assert len(numbers & set(data.vocabulary)) == 8  # those of the test split are not included
     assert (data.train.images != 1).all()
     assert (data.test.images[:, 3] == 1).all()
     assert data.test.images[:, 7:].tolist() == [[0, 0]] * 2
@@ -94,13 +94,13 @@ def test_numbers_sort_as_numbers(tmp_path: Path) -> None:
     assert load("text", path=str(place), inputs=FIVE).classes == ("2", "9", "10")
 
 
-def test_header_blank_lines_and_ends(tmp_path: Path) -> None:
+def test_header_blank_lines_and_line_ends(tmp_path: Path) -> None:
     place = write(
         tmp_path / "a.tsv", "\ufeffLabel\tText\r\n" + reviews().replace("\n", "\r\n\r\n") + "good\tlast\x85one"
     )
-    data, lines = told("text", place)
+    data, lines = loaded_and_reported("text", place)
     assert lines[0] == "PLACE: 2 classes: bad 5, good 6"
-    assert data.train.images.shape[1] == 7  # the longest, as no network says
+    assert data.train.images.shape[1] == 7  # the longest sentence, without a network
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_latin_1_is_refused_in_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf_16_is_known_by_its_mark(tmp_path: Path, encoding: str) -> None:
+def test_utf_16_is_recognized_by_its_byte_order_mark(tmp_path: Path, encoding: str) -> None:
     place = write(tmp_path / "a.tsv", "\ufeff" + reviews(4), encoding)
     assert "| it is UTF-16: iconv -f utf-16 -t utf-8 a.tsv > utf8-a.tsv" in refused("text", place, inputs=FIVE)
 
@@ -135,17 +135,17 @@ def test_long_lines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert f"{place}:3: expected lines of at most 50 bytes" in refused("text", place, inputs=FIVE)
 
 
-def test_nothing_in_it(tmp_path: Path) -> None:
+def test_an_empty_file(tmp_path: Path) -> None:
     assert "expected sentences, found none" in refused("text", write(tmp_path / "a.tsv", "\n\n"), inputs=FIVE)
     assert "does not exist" in refused("text", tmp_path / "b.tsv", "E603", inputs=FIVE)
 
 
 @pytest.mark.parametrize("inputs", [(takes(5),), (takes(1, 5, dtype="int64"),), FIVE * 3])
-def test_networks_that_take_no_sentence(tmp_path: Path, inputs: tuple[object, ...]) -> None:
+def test_networks_whose_input_is_not_a_sentence(tmp_path: Path, inputs: tuple[object, ...]) -> None:
     assert "the network" in refused("text", write(tmp_path / "a.tsv", reviews()), inputs=inputs)
 
 
-def test_the_classes_of_the_network(tmp_path: Path) -> None:
+def test_a_different_number_of_classes_than_the_network(tmp_path: Path) -> None:
     text = refused("text", write(tmp_path / "a.tsv", reviews()), inputs=FIVE, classes=3)
     assert "found 2 classes (bad, good); the network's output has 3" in text
 
@@ -154,22 +154,24 @@ def test_the_classes_of_the_network(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [("film.neg", "film.pos"), ("neg.txt", "pos.txt"), ("a.neg", "b.pos")])
-def test_a_folder_of_a_file_a_label(tmp_path: Path, names: tuple[str, str]) -> None:
+def test_a_folder_with_one_file_per_label(tmp_path: Path, names: tuple[str, str]) -> None:
     write(tmp_path / names[1], "good one\nfine two\n")
     write(tmp_path / names[0], "bad one\n\nawful two\n")
     write(tmp_path / "README.md", "about")
     write(tmp_path / ".hidden.pos", "no")
-    data, lines = told("text", tmp_path, inputs=FIVE, test=0.5)
+    data, lines = loaded_and_reported("text", tmp_path, inputs=FIVE, test=0.5)
     assert data.classes == ("neg", "pos")
     assert lines[:2] == ["PLACE: not read: README.md", "PLACE: 2 classes: neg 2, pos 2"]
 
 
-def test_a_folder_with_a_test_set_of_its_own(tmp_path: Path) -> None:
+def test_a_folder_with_a_given_test_split(tmp_path: Path) -> None:
     write(tmp_path / "train.tsv", "label\tquery\tdocument\n1\tred fox\ta fox\n0\tblue sky\ta fox\n1\tblue\tsky\n")
     write(tmp_path / "test.tsv", "0\tgreen fox\tsky\n1\tsky\tblue\n")
-    data, lines = told("text", tmp_path, inputs=(takes(3, dtype="int64"), takes(4, dtype="int64")), classes=2)
+    data, lines = loaded_and_reported(
+        "text", tmp_path, inputs=(takes(3, dtype="int64"), takes(4, dtype="int64")), classes=2
+    )
     assert lines[1] == "PLACE: 3 training and 2 test examples"
-    assert data.vocabulary == ("fox", "a", "blue", "sky", "red"), "of the training sentences alone"
+    assert data.vocabulary == ("fox", "a", "blue", "sky", "red"), "built from the training sentences only"
     assert data.train.labels.tolist() == [1, 0, 1]
     assert data.test.labels.tolist() == [0, 1]
     assert data.test.inputs[0][:].tolist() == [[1, 2, 0], [5, 0, 0]]
@@ -177,16 +179,16 @@ def test_a_folder_with_a_test_set_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("empty", ["train.tsv", "test.tsv"])
-def test_a_folder_of_which_a_part_is_empty(tmp_path: Path, empty: str) -> None:
+def test_a_folder_with_an_empty_split(tmp_path: Path, empty: str) -> None:
     for name in ("train.tsv", "test.tsv"):
         write(tmp_path / name, "" if name == empty else reviews())
     assert f"{empty}: expected sentences, found none" in refused("text", tmp_path, inputs=FIVE)
 
 
-def test_latin_1_is_told_in_a_folder(tmp_path: Path) -> None:
+def test_latin_1_is_read_and_reported_in_a_folder(tmp_path: Path) -> None:
     write(tmp_path / "a.pos", "un café\x85noir\ndeux\n", "latin-1")
     write(tmp_path / "a.neg", "un thé\ndeux\n")
-    _, lines = told("text", tmp_path, inputs=FIVE, test=0.5, seed=1)
+    _, lines = loaded_and_reported("text", tmp_path, inputs=FIVE, test=0.5, seed=1)
     assert lines[0] == "PLACE/a.pos is not UTF-8: read as Latin-1"
     assert lines[1] == "PLACE: 2 classes: neg 2, pos 2"
 
@@ -198,12 +200,14 @@ def test_folders_that_do_not_fit(tmp_path: Path) -> None:
     assert "use a .tsv file" in refused("text", tmp_path, inputs=FIVE * 2)
 
 
-# ---- the real ones
+# ---- real data
 
 
 def test_real_movie_reviews() -> None:
     place = data_folder("text", "rt-polarity.pos")
-    data, lines = told("text", place, inputs=(takes(40, dtype="int64"),), classes=2, vocabulary_size=5000)
+    data, lines = loaded_and_reported(
+        "text", place, inputs=(takes(40, dtype="int64"),), classes=2, vocabulary_size=5000
+    )
     assert data.classes == ("neg", "pos")
     assert (len(data.train), len(data.test)) == (9_596, 1_066)
     assert np.bincount(data.train.labels).tolist() == [4_798, 4_798]
@@ -214,7 +218,9 @@ def test_real_movie_reviews() -> None:
     assert 0.01 < (data.test.images == 1).mean() / (data.test.images > 0).mean() < 0.15
 
 
-def test_a_path_is_looked_for_within_the_variable_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_searched_in_the_environment_variables_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "home" / "words").mkdir(parents=True)
     monkeypatch.setenv("CNNC_DATA", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)

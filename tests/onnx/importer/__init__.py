@@ -1,1 +1,1 @@
-"""Tests of cnnc/importer."""
+"""Tests of cnnc/onnx/importer."""

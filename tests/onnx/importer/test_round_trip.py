@@ -1,4 +1,4 @@
-"""There and back: what cnnc exports comes back as the network it was, whatever the layer."""
+"""Round trips: a network that cnnc exports is imported as the same network, for every layer and every model."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from cnnc.onnx.emit.passes import run_passes
 from cnnc.onnx.emit.size_family import build_size_family
 from cnnc.reference.initializers import initialize
 from tests import paths
-from tests.onnx.importer.nets import network
-from tests.onnx.importer.parts import exported, imported, outputs, signature
+from tests.onnx.importer.model_builders import export_graph, graph_signature, import_proto, outputs
+from tests.onnx.importer.random_networks import random_network
 from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights
 
 MODELS = sorted(paths.MODELS.glob("*.cnn"))
-LARGE = 12_000_000  # parameters; above it a round trip takes gigabytes, or minutes
+LARGE = 12_000_000  # parameters; above it a round trip takes gigabytes or minutes
 
-# Rows whose second export is not the first one, though it computes the same.
+# Rows whose second export differs from the first, because the import simplifies the network.
 SIMPLER = {
     "flatten-vector": "a flatten of a vector does nothing",
     "group_norm-each": "groups of one channel are an instance_norm",
@@ -37,71 +37,76 @@ SIMPLER = {
     "pad-none": "by 0, it does nothing",
     "crop-all": "of the whole, it does nothing",
 }
-# Rows whose parameters are more afterwards: what is shared there has no `share` in the language, or is stored twice.
+# Rows with more parameters after the import: what is shared there is stored twice.
 MORE = {
-    "flip-shared-unturned": "the weight is stored as it is and turned",
-    "flip-shared-turned-first": "the weight is stored as it is and turned",
+    "flip-shared-unturned": "the weight is stored as it is and flipped",
+    "flip-shared-turned-first": "the weight is stored as it is and flipped",
 }
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
-def test_every_layer_comes_back(case: Case) -> None:
+def test_every_layer_survives_a_round_trip(case: Case) -> None:
     graph = graph_of(case)
     weights = random_weights(graph, 0)
-    first = exported(graph, weights)
-    found = imported(first)
-    again = found.network.require_graph()
+    first_export = export_graph(graph, weights)
+    result = import_proto(first_export)
+    reimported = result.network.require_graph()
     feeds = random_feeds(case, graph, 3, 1)
-    fed = {found.inputs[name]: array for name, array in feeds.items()}
-    for made, expected in zip(outputs(again, found.weights, fed), outputs(graph, weights, feeds), strict=True):
-        np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5)
-    same = signature(exported(again, found.weights)) == signature(first)
+    fed = {result.inputs[name]: array for name, array in feeds.items()}
+    for actual, expected in zip(outputs(reimported, result.weights, fed), outputs(graph, weights, feeds), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+    same = graph_signature(export_graph(reimported, result.weights)) == graph_signature(first_export)
     assert same != (case.id in SIMPLER or case.id in MORE)
     if case.id not in MORE:
         left = graph_of_export(case)
-        assert (again.total_parameters, again.total_macs) == (left.total_parameters, left.total_macs)
+        assert (reimported.total_parameters, reimported.total_macs) == (left.total_parameters, left.total_macs)
 
 
 def graph_of_export(case: Case) -> Graph:
-    """What the passes leave of a row."""
+    """The graph of a row after the export's passes."""
     graph = graph_of(case)
     return run_passes(graph, random_weights(graph, 0))[0]
 
 
 @pytest.mark.parametrize("opset", [13, 20])
-def test_other_opsets_come_back(opset: int) -> None:
+def test_other_opsets_survive_a_round_trip(opset: int) -> None:
     for case in CASES[::5]:
         graph = graph_of(case)
         if opset < 16 and "unpool" in case.id:
             continue
         weights = random_weights(graph, 0)
-        first = exported(graph, weights, opset)
-        found = imported(first)
-        same = signature(exported(found.network.require_graph(), found.weights, opset)) == signature(first)
+        first_export = export_graph(graph, weights, opset)
+        result = import_proto(first_export)
+        same = graph_signature(export_graph(result.network.require_graph(), result.weights, opset)) == graph_signature(
+            first_export
+        )
         assert same != (case.id in SIMPLER or case.id in MORE), case.id
 
 
 def models() -> list[Any]:
-    found = []
+    result = []
     for path in MODELS:
         large = load(path).require_graph().total_parameters > LARGE
-        found.append(pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if large else []))
-    return found
+        result.append(pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if large else []))
+    return result
 
 
 @pytest.mark.parametrize("path", models())
-def test_every_model_comes_back(path: Path) -> None:
-    """The same operators, attributes and initializers; a text that is laid out, checks, and is shorter than the graph."""
+def test_every_model_survives_a_round_trip(path: Path) -> None:
+    """The operators, attributes and initializers are the same; the source is formatted, valid and shorter than the graph."""
     graph = load(path).require_graph()
-    first = exported(graph, initialize(graph, 0))
-    found = imported(first)
-    again = found.network.require_graph()
-    assert signature(exported(again, found.weights)) == signature(first)
-    assert format_text(Source("net.cnn", found.source)) == found.source
-    assert again.total_macs == graph.total_macs
-    assert len(found.source.splitlines()) <= len(first.graph.node) + 12
-    # a second time, nothing changes: not even a name
-    assert imported(exported(again, found.weights)).source.partition("\n")[2] == found.source.partition("\n")[2]
+    first_export = export_graph(graph, initialize(graph, 0))
+    result = import_proto(first_export)
+    reimported = result.network.require_graph()
+    assert graph_signature(export_graph(reimported, result.weights)) == graph_signature(first_export)
+    assert format_text(Source("net.cnn", result.source)) == result.source
+    assert reimported.total_macs == graph.total_macs
+    assert len(result.source.splitlines()) <= len(first_export.graph.node) + 12
+    # a second round trip changes nothing, not even a name
+    assert (
+        import_proto(export_graph(reimported, result.weights)).source.partition("\n")[2]
+        == result.source.partition("\n")[2]
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,48 +119,45 @@ def test_every_model_comes_back(path: Path) -> None:
         "input T dtype=int64; embed 8 vocab=20; conv 8 k=3 p=same; relu; global_pool max; fc 2",
     ],
 )
-def test_open_sizes_come_back(text: str) -> None:
+def test_open_sizes_survive_a_round_trip(text: str) -> None:
     network = check(text)
     graph = network.require_graph()
     smaller, weights = run_passes(graph, random_weights(graph, 0))
     proto = emit(
-        smaller,
-        weights,
-        {},
-        family=build_size_family(network, smaller, lambda other: run_passes(other, weights)[0]),
+        smaller, weights, {}, family=build_size_family(network, smaller, lambda other: run_passes(other, weights)[0])
     )
-    found = imported(proto).network
-    assert found.survey is not None
+    result = import_proto(proto).network
+    assert result.survey is not None
     assert network.survey is not None
-    assert found.survey.legal == network.survey.legal
-    assert [n.op.keyword for n in found.require_graph().nodes] == [n.op.keyword for n in graph.nodes]
+    assert result.survey.legal == network.survey.legal
+    assert [n.op.keyword for n in result.require_graph().nodes] == [n.op.keyword for n in graph.nodes]
 
 
-def trip(seed: int) -> None:
-    text = network(seed)
+def check_round_trip(seed: int) -> None:
+    text = random_network(seed)
     graph = check(text).require_graph()
     weights = random_weights(graph, seed)
-    first = exported(graph, weights)
-    found = imported(first)
-    again = found.network.require_graph()
+    first_export = export_graph(graph, weights)
+    result = import_proto(first_export)
+    reimported = result.network.require_graph()
     case = Case("random", text)
     feeds = random_feeds(case, graph, 2, seed)
-    fed = {found.inputs[name]: array for name, array in feeds.items()}
-    for made, expected in zip(outputs(again, found.weights, fed), outputs(graph, weights, feeds), strict=True):
-        np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(expected).max())))
+    fed = {result.inputs[name]: array for name, array in feeds.items()}
+    for actual, expected in zip(outputs(reimported, result.weights, fed), outputs(graph, weights, feeds), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(expected).max())))
     left, _ = run_passes(graph, weights)
-    assert (again.total_parameters, again.total_macs) == (left.total_parameters, left.total_macs), text
-    assert format_text(Source("net.cnn", found.source)) == found.source
+    assert (reimported.total_parameters, reimported.total_macs) == (left.total_parameters, left.total_macs), text
+    assert format_text(Source("net.cnn", result.source)) == result.source
 
 
 @settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32))
-def test_random_networks_come_back(seed: int) -> None:
-    trip(seed)
+def test_random_networks_survive_a_round_trip(seed: int) -> None:
+    check_round_trip(seed)
 
 
 @pytest.mark.slow
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32))
-def test_many_random_networks_come_back(seed: int) -> None:
-    trip(seed)
+def test_many_random_networks_survive_a_round_trip(seed: int) -> None:
+    check_round_trip(seed)

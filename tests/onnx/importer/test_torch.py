@@ -1,4 +1,4 @@
-"""What PyTorch exports, by its old exporter and its new one, comes back as the network it was."""
+"""Models exported by PyTorch, by its TorchScript exporter ("old") and its default exporter ("new")."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from cnnc.onnx.importer.importer import ImportedNetwork, import_model
 from cnnc.onnx.importer.verify import verify_import
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
-from tests.onnx.importer.torch_nets import NETS, made
+from tests.onnx.importer.torch_networks import NETS, network_and_input
 
 pytestmark = pytest.mark.slow
-WAYS = ["old", "old, batch open", "old, training kept", "new", "new, batch open"]
+EXPORTERS = ["old", "old, batch open", "old, training kept", "new", "new, batch open"]
 
 
-def export(net: Any, x: Any, path: Path, way: str) -> None:
-    options: dict[str, Any] = {"input_names": ["x"], "output_names": ["y"], "dynamo": way.startswith("new")}
-    if way.startswith("new"):
+def export(net: Any, x: Any, path: Path, exporter: str) -> None:
+    options: dict[str, Any] = {"input_names": ["x"], "output_names": ["y"], "dynamo": exporter.startswith("new")}
+    if exporter.startswith("new"):
         if find_spec("onnxscript") is None:
             pytest.skip("the new exporter needs onnxscript")
         batch = torch.export.Dim("batch", min=1, max=64)
         options |= {"external_data": False, "verbose": False}
-        options |= {"dynamic_shapes": ({0: batch},)} if "open" in way else {}
+        options |= {"dynamic_shapes": ({0: batch},)} if "open" in exporter else {}
     else:
-        options["opset_version"] = 13 if "open" in way else 17
-        options |= {"dynamic_axes": {"x": {0: "batch"}, "y": {0: "batch"}}} if "open" in way else {}
-        if "training" in way:  # leaves batch normalization as it is
+        options["opset_version"] = 13 if "open" in exporter else 17
+        options |= {"dynamic_axes": {"x": {0: "batch"}, "y": {0: "batch"}}} if "open" in exporter else {}
+        if "training" in exporter:  # keeps batch normalization separate
             options |= {"training": torch.onnx.TrainingMode.PRESERVE, "do_constant_folding": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -48,7 +48,7 @@ def export(net: Any, x: Any, path: Path, way: str) -> None:
 
 
 def folded(net: Any) -> int:
-    """The parameters once the batch norm after a layer without a bias has become that bias."""
+    """The number of parameters after batch norms are folded into the biases of the layers before them."""
     norms = [part for part in net.modules() if isinstance(part, torch.nn.BatchNorm2d)]
     return total(net) - sum(int(part.num_features) for part in norms)
 
@@ -57,23 +57,27 @@ def total(net: Any) -> int:
     return int(sum(p.numel() for p in net.parameters()))
 
 
-def run(found: ImportedNetwork, x: Any) -> np.ndarray[Any, Any]:
-    trace = forward(found.network.require_graph(), found.weights, {found.inputs["x"]: x.numpy()})
-    return to_channels_first(trace.values[found.outputs[0]])
+def output_of(imported_network: ImportedNetwork, x: Any) -> np.ndarray[Any, Any]:
+    trace = forward(
+        imported_network.network.require_graph(), imported_network.weights, {imported_network.inputs["x"]: x.numpy()}
+    )
+    return to_channels_first(trace.values[imported_network.outputs[0]])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("exporter", EXPORTERS)
 @pytest.mark.parametrize("name", NETS)
-def test_it_comes_back(name: str, way: str, tmp_path: Path) -> None:
-    net, x = made(name)
+def test_a_pytorch_model_is_imported(name: str, exporter: str, tmp_path: Path) -> None:
+    net, x = network_and_input(name)
     with torch.no_grad():
         expected = net(x).numpy()
     path = tmp_path / f"{name}.onnx"
-    export(net, x, path, way)
-    found = import_model(path)
-    np.testing.assert_allclose(run(found, x), expected, rtol=1e-4, atol=1e-5)
-    assert found.network.require_graph().total_parameters == (total(net) if "training" in way else folded(net))
-    assert verify_import(found, path).compared
+    export(net, x, path, exporter)
+    imported_network = import_model(path)
+    np.testing.assert_allclose(output_of(imported_network, x), expected, rtol=1e-4, atol=1e-5)
+    assert imported_network.network.require_graph().total_parameters == (
+        total(net) if "training" in exporter else folded(net)
+    )
+    assert verify_import(imported_network, path).compared
 
 
 @pytest.mark.parametrize(("name", "words"), [
@@ -83,9 +87,10 @@ def test_it_comes_back(name: str, way: str, tmp_path: Path) -> None:
     ("shuffle", ("channel_shuffle 3", "group_norm groups=3", "gelu", "hard_swish", "mish", "depth_to_space 2", "layer_norm")),
     ("sequence", ("embed 12 vocab=50", "global_pool max", "concat {")),
 ])  # fmt: skip
-def test_it_reads_as_a_person_would_write_it(name: str, words: tuple[str, ...], tmp_path: Path) -> None:
-    net, x = made(name)
+def test_the_source_is_compact(name: str, words: tuple[str, ...], tmp_path: Path) -> None:
+    net, x = network_and_input(name)
     export(net, x, tmp_path / "net.onnx", "old")
     text = import_model(tmp_path / "net.onnx").source
-    assert [word for word in words if word not in text] == []
+    missing = [word for word in words if word not in text]
+    assert missing == [], text
     assert len(text.splitlines()) < 50

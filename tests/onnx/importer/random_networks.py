@@ -1,4 +1,4 @@
-"""Random networks that check: lines of layers, branches, skips, repeats, blocks, several outputs."""
+"""Generates random valid networks as source: chains of layers, branches, skips and repeats."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ ACTIVATIONS = (
 )  # fmt: skip
 
 
-class Maker:
-    """Writes one network; a line that does not check is left out, so all that remain do."""
+class NetworkWriter:
+    """Writes one network; a line that makes it invalid is left out."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -72,8 +72,8 @@ class Maker:
         return f"{label}: {self.layer()}"
 
     def fits(self, line: str) -> bool:
-        found = check("\n".join([*self.lines, line]))
-        return found.graph is not None and found.graph.nodes[-1].type.size < 20_000
+        network = check("\n".join([*self.lines, line]))
+        return network.graph is not None and network.graph.nodes[-1].type.size < 20_000
 
     def text(self) -> str:
         self.lines = [f"input {self.pick(2, 3, 4)}x{self.pick(8, 9, 12)}x{self.pick(8, 11)}", "conv 4 k=3 p=same"]
@@ -90,6 +90,6 @@ class Maker:
         return "\n".join(self.lines)
 
 
-def network(seed: int) -> str:
-    """A network's text, the same for the same seed."""
-    return Maker(seed).text()
+def random_network(seed: int) -> str:
+    """The source of a random network, the same for the same seed."""
+    return NetworkWriter(seed).text()

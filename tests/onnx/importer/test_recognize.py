@@ -1,4 +1,4 @@
-"""What several operators of other exporters do together comes in as the layer it is, in old opsets and new ones."""
+"""Recognition of layers in models of other exporters, in old and new opsets, also where they are several operators."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cnnc.network import check
 from cnnc.onnx.run.session import Session
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
-from tests.onnx.importer.parts import exported, imported, model, node, statements
+from tests.onnx.importer.model_builders import export_graph, import_proto, model, node, source_statements
 from tests.op_cases import random_weights
 
 RANDOM = np.random.default_rng(0)
@@ -27,13 +27,13 @@ def weights(*shape: int) -> Any:
     return RANDOM.normal(size=shape).astype(np.float32)
 
 
-def said(proto: onnx.ModelProto, **options: Any) -> str:
-    """The statements of a model that was imported, once the network did what onnxruntime does with the model."""
-    found = imported(proto, **options)
-    graph = found.network.require_graph()
+def imported_statements(proto: onnx.ModelProto, **options: Any) -> str:
+    """Imports a model, checks that the network computes what onnxruntime computes, and returns its statements."""
+    result = import_proto(proto, **options)
+    graph = result.network.require_graph()
     feeds = {}
-    for port in found.model.inputs:
-        shape = [3, *graph.by_name[found.inputs[port.name]].type.shape]
+    for port in result.model.inputs:
+        shape = [3, *graph.by_name[result.inputs[port.name]].type.shape]
         random = np.random.default_rng(1)
         if port.shape and isinstance(port.shape[0], int):
             shape[0] = port.shape[0]
@@ -43,14 +43,14 @@ def said(proto: onnx.ModelProto, **options: Any) -> str:
             else random.integers(0, 5, shape).astype(port.dtype)
         )
     expected = Session(proto.SerializeToString(), "model", "cpu", optimize=False).run(feeds)
-    trace = forward(graph, found.weights, {found.inputs[name]: a for name, a in feeds.items()})
-    for name, array in zip(found.outputs, expected, strict=True):
+    trace = forward(graph, result.weights, {result.inputs[name]: a for name, a in feeds.items()})
+    for name, array in zip(result.outputs, expected, strict=True):
         np.testing.assert_allclose(to_channels_first(trace.values[name]), array, rtol=1e-4, atol=1e-5)
-    return statements(found)
+    return source_statements(result)
 
 
 def after_input(proto: onnx.ModelProto) -> str:
-    return said(proto).partition("; ")[2]
+    return imported_statements(proto).partition("; ")[2]
 
 
 # --- constants and shapes ----------------------------------------------------------------------------------------
@@ -75,23 +75,23 @@ def test_a_flatten_over_a_batch_that_is_fixed() -> None:
     assert after_input(model(nodes, {"x": [2, 4, 6, 8]}, constants)) == "y: fc 5"
 
 
-def test_a_reshape_that_takes_a_number_for_the_batch_is_found_out() -> None:
-    """3 is the number that stands for the batch at first."""
+def test_a_reshape_with_a_fixed_batch_is_refused_for_an_open_batch() -> None:
+    """3 is the number that stands for the batch in the first run."""
     nodes = [node("Reshape", "x s", "flat"), node("Relu", "flat")]
     with pytest.raises(CnncError, match="another size of the batch"):
-        imported(model(nodes, IMAGE, {"s": [3, 192]}))
+        import_proto(model(nodes, IMAGE, {"s": [3, 192]}))
 
 
-def test_what_depends_on_the_batch_is_refused() -> None:
+def test_a_layer_that_depends_on_the_batch_is_refused() -> None:
     nodes = [node("Shape", "x", "s"), node("Gather", "s zero", "n"), node("Cast", "n", "f", to=1), node("Mul", "x f")]
     with pytest.raises(CnncError, match="depends on the batch"):
-        imported(model(nodes, IMAGE, {"zero": np.int64(0)}))
+        import_proto(model(nodes, IMAGE, {"zero": np.int64(0)}))
 
 
 def test_open_sizes_stay_open() -> None:
     shape = ["N", 4, "height", "width"]
     nodes = [node("Conv", "x w", "c", pads=[1, 1, 1, 1]), node("GlobalAveragePool", "c", "g"), node("Flatten", "g")]
-    text = said(model(nodes, {"x": shape}, {"w": weights(6, 4, 3, 3)}))
+    text = imported_statements(model(nodes, {"x": shape}, {"w": weights(6, 4, 3, 3)}))
     assert text == "x: input 4xHEIGHTxWIDTH; conv 6 k=3 p=same bias=false; global_pool avg; y: flatten"
 
 
@@ -111,20 +111,20 @@ def test_padding_that_is_computed_from_an_open_size() -> None:
         node("Conv", "around w", strides=[2, 2]),
     ]
     constants = {"one": [1, 1], "two": [2, 2], "zeros": [0, 0], "w": weights(6, 4, 3, 3)}
-    text = said(model(nodes, {"x": ["N", 4, "H", "W"]}, constants))
+    text = imported_statements(model(nodes, {"x": ["N", 4, "H", "W"]}, constants))
     assert text == "x: input 4xHxW; y: conv 6 k=3 s=2 p=same bias=false"
     with pytest.raises(CnncError, match="depends on the batch or the size"):
-        imported(model([*nodes[:9], node("Pad", "x pads")], {"x": ["N", 4, "H", "W"]}, constants))
+        import_proto(model([*nodes[:9], node("Pad", "x pads")], {"x": ["N", 4, "H", "W"]}, constants))
 
 
 def test_open_sizes_can_be_given() -> None:
     nodes = [node("Flatten", "x", "f"), node("Gemm", "f w", transB=1)]
     proto = model(nodes, {"x": ["N", 1, "h", "w_"]}, {"w": weights(5, 35)})
     with pytest.raises(CnncError):
-        imported(proto)
-    assert said(proto, at={"H": 5, "W": 7}) == "x: input 1x5x7; y: fc 5 bias=false"
+        import_proto(proto)
+    assert imported_statements(proto, at={"H": 5, "W": 7}) == "x: input 1x5x7; y: fc 5 bias=false"
     with pytest.raises(CnncError, match="no input has an open size"):
-        imported(proto, at={"D": 5})
+        import_proto(proto, at={"D": 5})
 
 
 # --- convolutions ------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_pad_before_a_pool() -> None:
 def test_a_pad_that_others_read_stays() -> None:
     nodes = [node("Pad", "x p", "z"), node("Conv", "z w", "c"), node("Relu", "z", "r")]
     constants = {"p": [0, 0, 1, 1, 0, 0, 1, 1], "w": weights(6, 4, 3, 3)}
-    text = said(model(nodes, IMAGE, constants, ("c", "r")))
+    text = imported_statements(model(nodes, IMAGE, constants, ("c", "r")))
     assert "pad 1" in text
     assert "conv 6 k=3 bias=false" in text
 
@@ -167,7 +167,7 @@ def test_a_pad_that_others_read_stays() -> None:
     ],
     ids=str,
 )
-def test_padding_in_words(attributes: dict[str, Any], shown: str) -> None:
+def test_padding_becomes_a_word_where_possible(attributes: dict[str, Any], shown: str) -> None:
     text = after_input(model([node("Conv", "x w", **attributes)], IMAGE, {"w": weights(6, 4, 3, 3)}))
     assert text == f"y: conv 6 k=3 {shown} bias=false".replace("  ", " ")
 
@@ -177,7 +177,7 @@ def test_causal_padding() -> None:
     assert after_input(proto) == "y: conv 3 k=3 p=causal bias=false"
 
 
-def test_depthwise_speaks_of_c_in() -> None:
+def test_a_depthwise_convolution_uses_c_in() -> None:
     proto = model([node("Conv", "x w", group=4, pads=[1, 1, 1, 1])], IMAGE, {"w": weights(4, 1, 3, 3)})
     assert after_input(proto) == "y: conv c_in k=3 p=same groups=c_in bias=false"
 
@@ -188,49 +188,49 @@ def test_batch_normalization_stays_a_bn() -> None:
     assert after_input(model(nodes, IMAGE, constants)) == "conv 6 k=3 bias=false; y: bn"
 
 
-def test_a_variance_below_0_is_none() -> None:
+def test_a_negative_variance_is_refused() -> None:
     constants = {"s": [1.0] * 4, "b": [0.0] * 4, "m": [0.0] * 4, "v": [1.0, 1.0, -1.0, 1.0]}
     with pytest.raises(CnncError, match="its variance is not positive"):
-        imported(model([node("BatchNormalization", "x s b m v")], IMAGE, constants))
+        import_proto(model([node("BatchNormalization", "x s b m v")], IMAGE, constants))
 
 
 def export_of(text: str) -> onnx.ModelProto:
     graph = check(text).require_graph()
-    return exported(graph, random_weights(graph, 0))
+    return export_graph(graph, random_weights(graph, 0))
 
 
-def test_an_unpool_that_overwrites_where_windows_overlap_is_none() -> None:
-    """The language adds values that meet at one place."""
+def test_an_unpool_that_overwrites_overlapping_windows_is_refused() -> None:
+    """The language adds elements that meet at the same position."""
     proto = export_of("input 2x5x7; q: pool max k=2 s=1; scale 2; unpool q")
-    assert "unpool q" in imported(proto).source
+    assert "unpool q" in import_proto(proto).source
     (scatter,) = (n for n in proto.graph.node if n.op_type == "ScatterElements")
     del scatter.attribute[:]
     with pytest.raises(CnncError, match="unpool adds them"):
-        imported(proto)
+        import_proto(proto)
 
 
-def test_products_along_other_axes_are_no_bilinear() -> None:
+def test_products_along_other_axes_are_not_bilinear() -> None:
     proto = export_of("input 7; a: fc 1; from input1; b: fc 1; bilinear a b out=2")
-    assert "bilinear a b out=2" in imported(proto).source
+    assert "bilinear a b out=2" in import_proto(proto).source
     (row,) = (n for n in proto.graph.node if n.op_type == "Unsqueeze")
     (axes,) = (t for t in proto.graph.initializer if t.name == row.input[1])
     axes.CopyFrom(onnx.numpy_helper.from_array(np.array([0, 2, -1]), axes.name))
     with pytest.raises(CnncError):
-        imported(proto)
+        import_proto(proto)
 
 
-def test_weights_that_two_layers_share_are_shared() -> None:
+def test_layers_with_the_same_initializers_share_parameters() -> None:
     nodes = [node("Conv", "x a.weight a.bias", "c", pads=[1, 1, 1, 1]), node("Tanh", "c", "t"),
              node("Conv", "t a.weight a.bias", pads=[1, 1, 1, 1])]  # fmt: skip
-    found = imported(model(nodes, IMAGE, {"a.weight": weights(4, 4, 3, 3), "a.bias": weights(4)}))
-    assert found.network.require_graph().total_parameters == 148
-    assert "share=" in found.source
+    result = import_proto(model(nodes, IMAGE, {"a.weight": weights(4, 4, 3, 3), "a.bias": weights(4)}))
+    assert result.network.require_graph().total_parameters == 148
+    assert "share=" in result.source
 
 
-# --- activations in pieces -----------------------------------------------------------------------------------------
+# --- decomposed activations ----------------------------------------------------------------------------------------
 
 
-def test_activations_in_pieces() -> None:
+def test_decomposed_activations() -> None:
     one, half, root = np.float32(1), np.float32(0.5), np.float32(sqrt(2))
     pieces: dict[str, tuple[list[onnx.NodeProto], dict[str, Any]]] = {
         "relu6": ([node("Clip", "x a b")], {"a": np.float32(0), "b": np.float32(6)}),
@@ -263,7 +263,7 @@ def test_activations_in_pieces() -> None:
 def test_the_old_hard_swish() -> None:
     nodes = [node("Add", "x t", "a"), node("Clip", "a z s", "c"), node("Mul", "x c", "m"), node("Div", "m s")]
     constants = {"t": np.float32(3), "z": np.float32(0), "s": np.float32(6)}
-    assert said(model(nodes, IMAGE, constants))  # some layers that do the same
+    assert imported_statements(model(nodes, IMAGE, constants))  # several layers that compute the same
 
 
 def test_constants_along_the_channels() -> None:
@@ -276,21 +276,21 @@ def test_constants_along_the_channels() -> None:
     after_input(model([node("Sub", "k x", "s"), node("Div", "s d")], IMAGE, {"k": c, "d": np.float32(-3)}))
 
 
-def test_a_constant_that_differs_from_place_to_place_is_refused() -> None:
+def test_a_constant_that_varies_within_a_channel_is_refused() -> None:
     with pytest.raises(CnncError, match="varies within a channel"):
-        imported(model([node("Add", "x b")], IMAGE, {"b": weights(4, 6, 8)}))
+        import_proto(model([node("Add", "x b")], IMAGE, {"b": weights(4, 6, 8)}))
 
 
 def test_bytes_are_scaled_once() -> None:
     shape = {"x": ["N", 3, 4, 5]}
     nodes = [node("Cast", "x", "f", to=TensorProto.FLOAT), node("Div", "f d", "s"), node("Relu", "s")]
     proto = model(nodes, shape, {"d": np.float32(255)}, dtype=TensorProto.UINT8)
-    assert said(proto) == "x: input 3x4x5 dtype=uint8; y: relu"
+    assert imported_statements(proto) == "x: input 3x4x5 dtype=uint8; y: relu"
     nodes = [node("Cast", "x", "f", to=TensorProto.FLOAT), node("Sub", "f d")]
     proto = model(nodes, shape, {"d": np.float32(128)}, dtype=TensorProto.UINT8)
-    assert said(proto) == "x: input 3x4x5 dtype=uint8; scale 255; y: normalize mean=128 std=1"
+    assert imported_statements(proto) == "x: input 3x4x5 dtype=uint8; scale 255; y: normalize mean=128 std=1"
     with pytest.raises(CnncError, match="before they are cast"):
-        imported(model([node("MaxPool", "x", kernel_shape=[2, 2])], shape, dtype=TensorProto.UINT8, opset=12))
+        import_proto(model([node("MaxPool", "x", kernel_shape=[2, 2])], shape, dtype=TensorProto.UINT8, opset=12))
 
 
 # --- norms -----------------------------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_group_norm_as_pytorch_writes_it() -> None:
     assert after_input(model(nodes, IMAGE, constants)) == "y: group_norm groups=2"
 
 
-def test_layer_norm_in_pieces() -> None:
+def test_decomposed_layer_norm() -> None:
     nodes = [node("ReduceMean", "x", "m", axes=[-1]), node("Sub", "x m", "c"), node("Pow", "c two", "q"),
              node("ReduceMean", "q", "v", axes=[-1]), node("Add", "v e", "a"), node("Sqrt", "a", "r"),
              node("Div", "c r", "n"), node("Mul", "n w", "k"), node("Add", "k b")]  # fmt: skip
@@ -327,7 +327,7 @@ def test_transposes_that_are_a_layer() -> None:
     assert text == "select [0, 1, 2, 3]; y: depth_to_space 2" or text == "y: depth_to_space 2"
 
 
-def test_transposes_that_undo_each_other_are_nothing() -> None:
+def test_transposes_that_cancel_add_no_layer() -> None:
     nodes = [node("Transpose", "x", "a", perm=[0, 2, 3, 1]), node("Transpose", "a", "b", perm=[0, 3, 1, 2]),
              node("Relu", "b")]  # fmt: skip
     assert after_input(model(nodes, IMAGE)) == "y: relu"
@@ -336,13 +336,13 @@ def test_transposes_that_undo_each_other_are_nothing() -> None:
 def test_a_transpose_that_stays_is_refused() -> None:
     nodes = [node("Transpose", "x", "a", perm=[0, 1, 3, 2]), node("Relu", "a")]
     with pytest.raises(CnncError, match="moves elements from one axis to another"):
-        imported(model(nodes, IMAGE))
+        import_proto(model(nodes, IMAGE))
 
 
 def test_embedding() -> None:
     nodes = [node("Gather", "w x", "e"), node("Transpose", "e", perm=[0, 2, 1])]
     proto = model(nodes, {"x": ["N", 7]}, {"w": weights(5, 3)}, dtype=TensorProto.INT64)
-    assert said(proto) == "x: input 7 dtype=int64; y: embed 3 vocab=5"
+    assert imported_statements(proto) == "x: input 7 dtype=int64; y: embed 3 vocab=5"
 
 
 def test_split_squeeze_and_unsqueeze() -> None:
@@ -358,7 +358,7 @@ def test_resize_by_sizes_or_scales() -> None:
         text = after_input(model([node("Resize", inputs, mode="nearest")], shape, constants))
         assert text == "y: upsample 2"
     with pytest.raises(CnncError, match="not whole numbers"):
-        imported(model([node("Resize", "x - s")], IMAGE, {"s": np.array([1, 1, 1.5, 1.5], np.float32)}))
+        import_proto(model([node("Resize", "x - s")], IMAGE, {"s": np.array([1, 1, 1.5, 1.5], np.float32)}))
 
 
 # --- old opsets ----------------------------------------------------------------------------------------------------
@@ -377,10 +377,10 @@ def test_opset_7_and_its_neighbours() -> None:
     assert after_input(model(pads, IMAGE, opset=9)).startswith("pad 1; ")
 
 
-# --- what cannot be -------------------------------------------------------------------------------------------------
+# --- refusals ------------------------------------------------------------------------------------------------------
 
 
-def test_every_node_in_the_way_is_listed() -> None:
+def test_every_unsupported_node_is_listed() -> None:
     nodes = [
         node("Sin", "x", "a"),
         node("Relu", "a", "b"),
@@ -389,7 +389,7 @@ def test_every_node_in_the_way_is_listed() -> None:
         node("Relu", "x", "e"),
     ]
     with pytest.raises(CnncError) as caught:
-        imported(model(nodes, IMAGE, outputs=("d", "e")))
+        import_proto(model(nodes, IMAGE, outputs=("d", "e")))
     messages = [d.message for d in caught.value.diagnostics]
     assert messages == [
         "Sin `node_a` cannot be imported: the language has no layer for it",
@@ -398,7 +398,7 @@ def test_every_node_in_the_way_is_listed() -> None:
     assert {d.code for d in caught.value.diagnostics} == {"E621"}
 
 
-def test_what_nothing_needs_is_no_matter() -> None:
+def test_unused_nodes_may_be_unsupported() -> None:
     nodes = [node("Sin", "x", "a"), node("Softmax", "a", "b", axis=2), node("Relu", "x")]
     assert after_input(model(nodes, IMAGE)) == "y: relu"
 
@@ -420,15 +420,15 @@ def test_what_nothing_needs_is_no_matter() -> None:
     ],
     ids=str,
 )
-def test_reasons(op: str, inputs: str, attributes: dict[str, Any], reason: str) -> None:
+def test_reasons_of_refusals(op: str, inputs: str, attributes: dict[str, Any], reason: str) -> None:
     constants = {"w": np.float32(3), "r": weights(1), "p": [0, 0, 1, 1, 0, 0, 1, 1], "k": weights(4, 4, 3, 3)}
     used = {name: value for name, value in constants.items() if name in inputs.split()}
     with pytest.raises(CnncError, match=reason):
-        imported(model([node(op, inputs, **attributes)], IMAGE, used))
+        import_proto(model([node(op, inputs, **attributes)], IMAGE, used))
 
 
 @pytest.mark.parametrize("shape", [["N"], [], ["N", 1, 2, 3, 4, 5], ["N", 0, 4]], ids=str)
-def test_shapes_that_the_language_lacks(shape: list[Any]) -> None:
+def test_input_shapes_that_the_language_does_not_have(shape: list[Any]) -> None:
     with pytest.raises(CnncError) as caught:
-        imported(model([node("Relu", "x")], {"x": shape}))
+        import_proto(model([node("Relu", "x")], {"x": shape}))
     assert caught.value.diagnostics[0].code == "E621"

@@ -1,4 +1,4 @@
-"""Files of strangers: whatever is in them, one error with a code comes out, and nothing is read or allocated for it."""
+"""Reading untrusted files: every invalid file is one error with a code, and no memory is allocated for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cnnc.diagnostics import CnncError, Exit
 from cnnc.onnx.importer.importer import import_model
 from cnnc.onnx.importer.read.model import MAX_NODES, model_from_proto, read_model
 from cnnc.onnx.importer.verify import verify_import
-from tests.onnx.importer.parts import exported, imported, model, node
+from tests.onnx.importer.model_builders import export_graph, import_proto, model, node
 from tests.op_cases import CASES, graph_of, random_weights
 from tests.paths import ROOT
 
@@ -44,7 +44,7 @@ def code(error: CnncError) -> str:
 
 
 def external(proto: onnx.ModelProto, **entries: object) -> onnx.ModelProto:
-    """The model with its weight in another file."""
+    """The model with its weight as external data."""
     tensor = proto.graph.initializer[0]
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
@@ -59,7 +59,7 @@ def external(proto: onnx.ModelProto, **entries: object) -> onnx.ModelProto:
 @pytest.mark.parametrize(
     "data", [b"", b"\x00", b"hello, world\n" * 20, b"\xff" * 100, b"\x08\x08", np.random.default_rng(0).bytes(4096)]
 )
-def test_other_files_are_no_models(tmp_path: Path, data: bytes) -> None:
+def test_other_files_are_not_models(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.onnx"
     path.write_bytes(data)
     with pytest.raises(CnncError) as caught:
@@ -67,7 +67,7 @@ def test_other_files_are_no_models(tmp_path: Path, data: bytes) -> None:
     assert (code(caught.value), caught.value.status) == ("E624", Exit.DATA)
 
 
-def test_no_file_and_a_folder(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "none.onnx", tmp_path):
         with pytest.raises(CnncError) as caught:
             read_model(path)
@@ -88,11 +88,11 @@ def test_bytes_changed_anywhere_never_crash(tmp_path: Path) -> None:
     data = bytearray(dense().SerializeToString())
     path = tmp_path / "x.onnx"
     random = np.random.default_rng(0)
-    for place in range(len(data)):
+    for position in range(len(data)):
         changed = data.copy()
-        changed[place] ^= int(random.integers(1, 256))
+        changed[position] ^= int(random.integers(1, 256))
         path.write_bytes(changed)
-        with suppress(CnncError):  # and no other
+        with suppress(CnncError):  # but no other exception
             import_model(path)
 
 
@@ -102,7 +102,7 @@ def test_graphs_changed_anywhere_never_crash() -> None:
     protos = []
     for case in random.sample(CASES, 25):
         graph = graph_of(case)
-        protos.append(exported(graph, random_weights(graph, 0)))
+        protos.append(export_graph(graph, random_weights(graph, 0)))
     operators = [n.op_type for proto in protos for n in proto.graph.node]
     outcomes: Counter[str] = Counter()
     for _ in range(400):
@@ -110,7 +110,7 @@ def test_graphs_changed_anywhere_never_crash() -> None:
         proto.CopyFrom(random.choice(protos))
         change(proto, random, operators)
         try:
-            imported(proto)
+            import_proto(proto)
             outcomes["imported"] += 1
         except CnncError as error:
             outcomes[error.diagnostics[0].code] += 1
@@ -179,7 +179,7 @@ def test_too_many_nodes() -> None:
 
 @pytest.mark.parametrize("dims", [[4, 4], [2**31, 2**31], [4], [-4, -3], [0, 3], [2**62, 2**62, 2**62]], ids=str)
 def test_a_tensor_that_its_bytes_do_not_fill(dims: list[int]) -> None:
-    """The sizes are compared before anything is allocated: 2^62 elements are an error, and no lack of memory."""
+    """Sizes are compared before memory is allocated: 2^62 elements are an error, not a MemoryError."""
     proto = dense()
     tensor = proto.graph.initializer[0]
     del tensor.dims[:]
@@ -187,7 +187,7 @@ def test_a_tensor_that_its_bytes_do_not_fill(dims: list[int]) -> None:
     assert code(refusal(proto)) == "E624"
 
 
-def test_a_tensor_of_numbers_that_are_too_few() -> None:
+def test_a_tensor_with_too_few_elements() -> None:
     proto = dense()
     tensor = proto.graph.initializer[0]
     tensor.ClearField("raw_data")
@@ -202,7 +202,7 @@ def test_element_types_that_are_not_read(kind: int) -> None:
     assert code(refusal(proto)) == "E624"
 
 
-def test_a_constant_node_is_looked_at_as_closely() -> None:
+def test_the_tensor_of_a_constant_node_is_checked_too() -> None:
     tensor = numpy_helper.from_array(WEIGHT, "t")
     tensor.dims[0] = 10**12
     proto = model([node("Constant", "", "w", value=tensor), node("Gemm", "x w", transB=1)], {"x": ["N", 3]})
@@ -223,33 +223,33 @@ def test_graphs_that_contradict_themselves() -> None:
         assert code(refusal(proto)) == "E624"
 
 
-def test_what_a_graph_computes_from_constants_is_bounded() -> None:
-    """A few bytes that would make 2^60 numbers."""
+def test_constant_folding_is_bounded() -> None:
+    """Constant folding of a few bytes that would compute 2^60 elements is refused."""
     huge = np.array([2**20, 2**20, 2**20], np.int64)
     nodes = [node("ConstantOfShape", "s", "c"), node("ReduceSum", "c", "d", keepdims=0), node("Add", "x d")]
     proto = model(nodes, {"x": ["N", 3]}, {"s": huge})
     with pytest.raises(CnncError) as caught:
-        imported(proto)
+        import_proto(proto)
     assert "too large" in str(caught.value)
     tiles = [node("Tile", "v r", "t0"), *(node("Tile", f"t{i} r", f"t{i + 1}") for i in range(12))]
     proto = model([*tiles, node("Mul", "x t12")], {"x": ["N", 1]}, {"v": [1.0], "r": np.array([1000])})
     with pytest.raises(CnncError) as caught:
-        imported(proto)
+        import_proto(proto)
     assert "too large" in str(caught.value)
     proto = model([node("Reshape", "x s")], {"x": ["N", 1]}, {"s": np.full(40, 2**40)})
     with pytest.raises(CnncError, match="as many elements"):
-        imported(proto)
+        import_proto(proto)
     ranges = [node("Range", "a b c", "r"), node("Mul", "x r")]
     proto = model(ranges, {"x": ["N", 1]}, {"a": np.int64(0), "b": np.int64(2**60), "c": np.int64(1)})
     with pytest.raises(CnncError):
-        imported(proto)
+        import_proto(proto)
 
 
-def test_weights_that_are_no_numbers() -> None:
+def test_weights_that_are_not_finite() -> None:
     bad = WEIGHT.copy()
     bad[0, 0] = np.nan
     with pytest.raises(CnncError) as caught:
-        imported(model([node("Gemm", "x w", transB=1)], {"x": ["N", 3]}, {"w": bad}))
+        import_proto(model([node("Gemm", "x w", transB=1)], {"x": ["N", 3]}, {"w": bad}))
     assert "finite" in str(caught.value)
 
 
@@ -269,35 +269,35 @@ def test_versions_that_are_not_known_or_contradict() -> None:
     assert code(refusal(both)) == "E624"
 
 
-def test_a_domain_of_a_stranger_is_refused_where_it_is_used() -> None:
+def test_an_unknown_domain_is_refused_where_it_is_used() -> None:
     proto = dense()
     proto.opset_import.add(domain="com.example", version=1)
     model_from_proto(proto, None)  # declared, not used
     proto.graph.node[0].domain = "com.example"
     with pytest.raises(CnncError) as caught:
-        imported(proto)
+        import_proto(proto)
     assert code(caught.value) == "E621"
     assert "com.example" in str(caught.value)
 
 
-def test_names_of_a_stranger_stay_names() -> None:
-    """Newlines, quotes, braces and terminal codes of names do not reach the text, or the terminal."""
+def test_untrusted_names_cannot_inject_source() -> None:
+    """Newlines, quotes, braces and terminal escapes in names reach neither the source nor the terminal."""
     evil = 'x\n}\ntrain { data npz "/etc/passwd" }\x1b[31m#"'
     nodes = [helper.make_node("Gemm", [evil, "w"], [f"y{evil}"], name=evil, transB=1)]
     proto = model(nodes, {evil: ["N", 3]}, {"w": WEIGHT}, outputs=(f"y{evil}",))
     proto.graph.name = evil
     proto.producer_name = evil
-    found = imported(proto)
-    assert found.network.recipe is None
-    assert "\x1b" not in found.source
-    assert [n.op.keyword for n in found.network.require_graph().nodes] == ["input", "fc"]
+    result = import_proto(proto)
+    assert result.network.recipe is None
+    assert "\x1b" not in result.source
+    assert [n.op.keyword for n in result.network.require_graph().nodes] == ["input", "fc"]
     nodes[0].op_type = evil
     with pytest.raises(CnncError) as caught:
-        imported(model(nodes, {evil: ["N", 3]}, {"w": WEIGHT}, outputs=(f"y{evil}",)))
+        import_proto(model(nodes, {evil: ["N", 3]}, {"w": WEIGHT}, outputs=(f"y{evil}",)))
     assert "\x1b" not in str(caught.value)
 
 
-# --- data in other files ---------------------------------------------------------------------------------------
+# --- external data -------------------------------------------------------------------------------------------
 
 
 def test_external_data_beside_the_model(tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ def test_links_that_leave_the_folder(tmp_path: Path) -> None:
 
 
 def test_no_more_is_read_of_a_file_than_it_holds(tmp_path: Path) -> None:
-    """A thousand tensors that are all the same megabytes would take gigabytes; those that part a file may."""
+    """A thousand tensors that read the same megabytes would take gigabytes; tensors may only divide a file."""
     (tmp_path / "w.bin").write_bytes(2 * WEIGHT.tobytes())
     proto = external(dense(), location="w.bin", offset=0)
     for name, offset in (("second", WEIGHT.nbytes), ("third", 4)):
@@ -368,13 +368,13 @@ def test_no_more_is_read_of_a_file_than_it_holds(tmp_path: Path) -> None:
     assert "the initializer third and the tensors before it" in str(error)
 
 
-def test_a_pipe_is_no_data(tmp_path: Path) -> None:
+def test_a_pipe_is_not_a_data_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w.bin")
     assert code(refusal(external(dense(), location="w.bin"), tmp_path)) == "E622"
 
 
-def test_a_huge_claim_takes_no_memory(tmp_path: Path) -> None:
-    """In a process that may not have a gigabyte more: the declared sizes are never believed."""
+def test_a_huge_declared_size_takes_no_memory(tmp_path: Path) -> None:
+    """In a process with limited memory: declared sizes are compared with the file before memory is allocated."""
     proto = external(dense(), location="w.bin", length=2**40)
     del proto.graph.initializer[0].dims[:]
     proto.graph.initializer[0].dims.extend([2**19, 2**19])
@@ -402,8 +402,8 @@ def test_a_huge_claim_takes_no_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [["N", 1, 2**16, 2**16], [2**31, 3], [2**40, 3]], ids=str)
-def test_sizes_that_are_only_claimed_are_not_run(tmp_path: Path, shape: list[Any]) -> None:
-    """A hundred bytes say what takes gigabytes to compare: the text is made, and no value."""
+def test_huge_declared_inputs_are_not_run(tmp_path: Path, shape: list[Any]) -> None:
+    """A model of a hundred bytes that would take gigabytes to run is imported, but not compared."""
     path = tmp_path / "x.onnx"
     path.write_bytes(model([node("Relu", "x")], {"x": shape}).SerializeToString())
     agreement = verify_import(import_model(path), path)

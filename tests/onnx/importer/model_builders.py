@@ -1,4 +1,4 @@
-"""What the importer's tests share: models made by hand, trips there and back, graphs compared."""
+"""Helpers of the importer's tests: builds ONNX models, exports and imports in memory, compares ONNX graphs."""
 
 from __future__ import annotations
 
@@ -22,33 +22,38 @@ from cnnc.reference.layout import to_channels_first
 Shape = Sequence[Any]
 
 
-def exported(graph: Graph, weights: Weights, opset: int = 17) -> onnx.ModelProto:
-    """The model of a network, without metadata: an importer that read the source from there would find none."""
+def export_graph(graph: Graph, weights: Weights, opset: int = 17) -> onnx.ModelProto:
+    """Exports a graph without metadata, so that the importer cannot take the source from there."""
     return emit(*run_passes(graph, weights), {}, opset)
 
 
-def imported(model: onnx.ModelProto, name: str = "net", **options: Any) -> ImportedNetwork:
+def import_proto(model: onnx.ModelProto, name: str = "net", **options: Any) -> ImportedNetwork:
+    """Imports a model in memory, under the name of a file."""
     return convert_model(model_from_proto(model, None), f"{name}.onnx", f"{name}.cnn", **options)
 
 
 def outputs(graph: Graph, weights: Weights, feeds: Mapping[str, Array]) -> list[Array]:
+    """The outputs of a graph in NumPy, channels first."""
     trace = forward(graph, weights, feeds)
     return [to_channels_first(trace.values[name]) for name in graph.outputs]
 
 
-def signature(proto: onnx.ModelProto) -> tuple[list[int], Counter[str], Counter[int]]:
-    """A graph but for its names and order: its outputs by how they are made, its operators, its initializers."""
+def graph_signature(proto: onnx.ModelProto) -> tuple[list[int], Counter[str], Counter[int]]:
+    """A key that is equal for graphs that differ only in names and order.
+
+    Consists of hashes of how each output is computed, the count of each operator, and the count of each initializer.
+    """
     model = model_from_proto(proto, None)
-    made: dict[str, int] = {"": 0}
-    for place, port in enumerate(model.inputs):
-        made[port.name] = hash((place, port.dtype, port.shape))
-    made |= {name: hash((a.dtype.str, a.shape, a.tobytes())) for name, a in model.constants.items()}
+    hashes: dict[str, int] = {"": 0}
+    for position, model_input in enumerate(model.inputs):
+        hashes[model_input.name] = hash((position, model_input.dtype, model_input.shape))
+    hashes |= {name: hash((a.dtype.str, a.shape, a.tobytes())) for name, a in model.constants.items()}
     for node in model.nodes:
         values = ((k, v.tobytes() if isinstance(v, np.ndarray) else v) for k, v in node.attributes.items())
-        head = node.op, tuple(sorted(values)), tuple(made[name] for name in node.inputs)
-        made |= {output: hash((place, *head)) for place, output in enumerate(node.outputs)}
+        head = node.op, tuple(sorted(values)), tuple(hashes[name] for name in node.inputs)
+        hashes |= {output: hash((position, *head)) for position, output in enumerate(node.outputs)}
     operators = Counter(node.op for node in model.nodes)
-    return [made[name] for name in model.outputs], operators, Counter(made[name] for name in model.constants)
+    return [hashes[name] for name in model.outputs], operators, Counter(hashes[name] for name in model.constants)
 
 
 def model(
@@ -59,7 +64,7 @@ def model(
     opset: int = 17,
     dtype: int = TensorProto.FLOAT,
 ) -> onnx.ModelProto:
-    """A model by hand; numbers without a type of their own become float32, lists of whole numbers int64."""
+    """A model of these nodes; Python floats become float32 constants, lists of integers int64."""
     graph = helper.make_graph(
         list(nodes),
         "by_hand",
@@ -71,7 +76,7 @@ def model(
 
 
 def node(op: str, inputs: str, outputs: str = "y", **attributes: Any) -> onnx.NodeProto:
-    """A node; `x w` are two inputs, `-` one that is left out."""
+    """A node; inputs are separated by spaces, and `-` leaves one out."""
     names = [n.replace("-", "") for n in inputs.split()]
     return helper.make_node(op, names, outputs.split(), name=f"node_{outputs.split()[0]}", **attributes)
 
@@ -81,8 +86,8 @@ def _array(value: Any) -> Array:
     return array if array.dtype != np.float64 else array.astype(np.float32)
 
 
-def statements(found: ImportedNetwork) -> str:
-    """The text without its head and claims, statements parted by `; `."""
-    lines = [line.strip() for line in found.source.splitlines()]
+def source_statements(imported: ImportedNetwork) -> str:
+    """The statements of the source on one line, separated by `; `, without comments, `net` and `expect`."""
+    lines = [line.strip() for line in imported.source.splitlines()]
     kept = [line for line in lines if line and not line.startswith(("#", "net ", "expect "))]
     return "; ".join(kept)

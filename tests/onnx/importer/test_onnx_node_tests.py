@@ -1,7 +1,7 @@
-"""ONNX's own node tests through the importer and the NumPy engine: none wrong, none crashing.
+"""ONNX's own node tests through the importer and the NumPy engine: none may fail or crash.
 
-The numbers passed, failed and refused are told at the end of the test run (tests/conftest.py). A refusal is
-no pass; its reasons are what the language lacks.
+The counts of passed, failed and refused cases are printed at the end of the test run (tests/conftest.py). A refusal does
+not count as passed; its reason must be one of those below.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.onnx.importer.node_cases import Result, covered, every_case, run
+from tests.onnx.importer.onnx_node_tests import CaseResult, all_cases, covered_cases, run_case
 
-LEAST_PASSED = 170  # with onnx 1.23; fewer cases come with older ones
-# What refusals are for; one that fits none of these is a defect, or a line that is missing here.
+LEAST_PASSED = 170  # with onnx 1.23; older versions have fewer cases
+# Kinds of reasons for a refusal. A reason that matches none is a bug, or a kind that is missing here.
 REASONS = {
     "element types": r"its elements are|uint8 values are used before|changes the element type",
     "shapes": r"has \d+ axes; an input|no tensor of the shape|one of its sizes is 0|more axes than|adds an axis|output is empty",
@@ -31,34 +31,35 @@ REASONS = {
 
 
 @pytest.fixture(scope="module")
-def results() -> list[Result]:
-    return [run(case) for case in covered()]
+def results() -> list[CaseResult]:
+    return [run_case(case) for case in covered_cases()]
 
 
-def test_none_is_wrong_and_none_crashes(results: list[Result], record_property: Callable[[str, object], None]) -> None:
+def test_no_case_fails_or_crashes(results: list[CaseResult], record_property: Callable[[str, object], None]) -> None:
     count = Counter(result.outcome for result in results)
-    told = {key: count[key] for key in ("passed", "failed", "refused", "crashed")}
-    record_property("onnx node tests", {**told, "not covered": len(every_case()) - len(results)})
+    counts = {key: count[key] for key in ("passed", "failed", "refused", "crashed")}
+    record_property("onnx node tests", {**counts, "not covered": len(all_cases()) - len(results)})
     why = Counter(reason_of(r) for r in results if r.outcome == "refused")
     record_property("refused for", dict(why.most_common()))
-    assert [r for r in results if r.outcome in ("failed", "crashed")] == []
+    wrong = [r for r in results if r.outcome in ("failed", "crashed")]
+    assert wrong == [], "\n".join(f"{r.name} {r.outcome}: {r.error}" for r in wrong)
     assert count["passed"] >= LEAST_PASSED
 
 
-def test_refusals_have_good_reasons(results: list[Result]) -> None:
-    odd = {r.name: r.reasons for r in results if r.outcome == "refused" and reason_of(r) == "?"}
-    assert odd == {}
+def test_every_refusal_has_a_known_reason(results: list[CaseResult]) -> None:
+    unknown = {r.name: r.reasons for r in results if r.outcome == "refused" and reason_of(r) == "?"}
+    assert unknown == {}, "\n".join(f"{name}: {reasons[:1]}" for name, reasons in unknown.items())
 
 
-def reason_of(result: Result) -> str:
-    """The kind of the first reason; those of the last try, in which parameters are constants, come first."""
+def reason_of(result: CaseResult) -> str:
+    """The kind of the first reason: of the last try, in which parameters are constants."""
     return next((kind for kind, words in REASONS.items() if re.search(words, result.reasons[0])), "?")
 
 
-def test_whole_families_pass(results: list[Result]) -> None:
-    """Not by chance: what the language has as it is passes in all its cases of float32 with a batch."""
+def test_cases_of_every_family_pass(results: list[CaseResult]) -> None:
+    """Cases of operators that the language has as layers pass; this names some of each family."""
     passed = {r.name for r in results if r.outcome == "passed"}
-    wanted = (
+    expected = (
         "basic_conv_with_padding",
         "conv_with_strides_and_asymmetric_padding",
         "conv_with_autopad_same",
@@ -86,4 +87,5 @@ def test_whole_families_pass(results: list[Result]) -> None:
         "softmax_axis_1",
         "concat_3d_axis_1",
     )
-    assert [name for name in wanted if f"test_{name}" not in passed] == []
+    missing = [name for name in expected if f"test_{name}" not in passed]
+    assert missing == []

@@ -1,4 +1,4 @@
-"""Networks of torch.nn alone, in the shapes that people export: a ResNet, a MobileNetV2, a U-Net, and others."""
+"""PyTorch networks for tests of the importer: a ResNet, a MobileNetV2, a U-Net, and others."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 
-class Basic(nn.Module):  # type: ignore[misc]
-    def __init__(self, inside: int, out: int, stride: int = 1) -> None:
+class BasicBlock(nn.Module):  # type: ignore[misc]
+    def __init__(self, channels: int, out: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inside, out, 3, stride, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(out)
         self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(out)
         self.relu = nn.ReLU(inplace=True)
         self.down: Any = None
-        if stride != 1 or inside != out:
-            self.down = nn.Sequential(nn.Conv2d(inside, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+        if stride != 1 or channels != out:
+            self.down = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
 
     def forward(self, x: Any) -> Any:
         y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
@@ -32,9 +32,9 @@ class ResNet(nn.Module):  # type: ignore[misc]
         self.conv1 = nn.Conv2d(3, 16, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
         self.pool = nn.MaxPool2d(3, 2, 1)
-        self.layer1 = nn.Sequential(Basic(16, 16), Basic(16, 16))
-        self.layer2 = nn.Sequential(Basic(16, 32, 2), Basic(32, 32))
-        self.layer3 = nn.Sequential(Basic(32, 64, 2), Basic(64, 64))
+        self.layer1 = nn.Sequential(BasicBlock(16, 16), BasicBlock(16, 16))
+        self.layer2 = nn.Sequential(BasicBlock(16, 32, 2), BasicBlock(32, 32))
+        self.layer3 = nn.Sequential(BasicBlock(32, 64, 2), BasicBlock(64, 64))
         self.avg = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(64, 10)
 
@@ -44,19 +44,19 @@ class ResNet(nn.Module):  # type: ignore[misc]
         return self.fc(torch.flatten(x, 1))
 
 
-class Inverted(nn.Module):  # type: ignore[misc]
-    def __init__(self, inside: int, out: int, stride: int, expand: int) -> None:
+class InvertedResidual(nn.Module):  # type: ignore[misc]
+    def __init__(self, channels: int, out: int, stride: int, expand: int) -> None:
         super().__init__()
-        wide = inside * expand
-        self.same = stride == 1 and inside == out
+        expanded = channels * expand
+        self.same = stride == 1 and channels == out
         self.conv = nn.Sequential(
-            nn.Conv2d(inside, wide, 1, bias=False),
-            nn.BatchNorm2d(wide),
+            nn.Conv2d(channels, expanded, 1, bias=False),
+            nn.BatchNorm2d(expanded),
             nn.ReLU6(),
-            nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False),
-            nn.BatchNorm2d(wide),
+            nn.Conv2d(expanded, expanded, 3, stride, 1, groups=expanded, bias=False),
+            nn.BatchNorm2d(expanded),
             nn.ReLU6(),
-            nn.Conv2d(wide, out, 1, bias=False),
+            nn.Conv2d(expanded, out, 1, bias=False),
             nn.BatchNorm2d(out),
         )
 
@@ -69,7 +69,7 @@ class MobileNet(nn.Module):  # type: ignore[misc]
         super().__init__()
         blocks = [(8, 8, 1, 2), (8, 12, 2, 4), (12, 12, 1, 4), (12, 12, 1, 4), (12, 16, 2, 4), (16, 16, 1, 4)]
         self.features = nn.Sequential(
-            nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU6(), *(Inverted(*b) for b in blocks)
+            nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU6(), *(InvertedResidual(*b) for b in blocks)
         )
         self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(16, 5))
 
@@ -81,11 +81,11 @@ class UNet(nn.Module):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
 
-        def double(inside: int, out: int) -> nn.Sequential:
+        def double(channels: int, out: int) -> nn.Sequential:
             return nn.Sequential(
-                nn.Conv2d(inside, out, 3, padding_argument=1),
+                nn.Conv2d(channels, out, 3, padding=1),
                 nn.ReLU(),
-                nn.Conv2d(out, out, 3, padding_argument=1),
+                nn.Conv2d(out, out, 3, padding=1),
                 nn.ReLU(),
             )
 
@@ -103,12 +103,12 @@ class UNet(nn.Module):  # type: ignore[misc]
 
 
 class Shuffle(nn.Module):  # type: ignore[misc]
-    """Groups shuffled, a gate, activations of all kinds, norms."""
+    """Channel shuffle, a squeeze-and-excitation gate, many activations and normalizations."""
 
     def __init__(self) -> None:
         super().__init__()
         self.a = nn.Conv2d(6, 12, 1, groups=3)
-        self.b = nn.Conv2d(12, 12, 3, padding_argument=1, groups=3)
+        self.b = nn.Conv2d(12, 12, 3, padding=1, groups=3)
         self.squeeze = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(12, 4, 1), nn.SiLU(), nn.Conv2d(4, 12, 1))
         self.group, self.instance = nn.GroupNorm(3, 12), nn.InstanceNorm2d(12, affine=True)
         self.prelu = nn.PReLU(12)
@@ -128,7 +128,7 @@ class Shuffle(nn.Module):  # type: ignore[misc]
 
 
 class Sequence(nn.Module):  # type: ignore[misc]
-    """TextCNN: words, three convolutions, the largest of each."""
+    """TextCNN: an embedding, three convolutions, and the maximum over time of each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,8 +151,8 @@ NETS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
 }
 
 
-def made(name: str) -> tuple[nn.Module, Any]:
-    """A network in use, its weights and statistics at random, and an input of two samples."""
+def network_and_input(name: str) -> tuple[nn.Module, Any]:
+    """A network in inference mode with random weights and statistics, and an input of two examples."""
     torch.manual_seed(0)
     cls, shape = NETS[name]
     net = cls().eval()
