@@ -1,7 +1,7 @@
-"""The model card: a page of Markdown beside a model, with what is known of it and how to run it.
+"""The model card: a Markdown page that describes an exported model and how to run it.
 
-In: the plain data of `cnnc.onnx.run.inspect.describe`, and the summary of the network. Out: Markdown. It says what cnnc
-counted or measured, and nothing else; what nobody measured is left out.
+In: the plain data of `cnnc.onnx.run.inspect.describe`, and the summary of the network. Out: Markdown. The card contains only
+what cnnc counted or measured.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from cnnc.report.model import Data, data, feeding, listed, made_by, opsets, read
 from cnnc.report.summary import Summary
 from cnnc.report.table import format_size
 
-_USUAL = 224  # the size of an open axis in the program, or the legal one next to it
+_USUAL = 224  # the size of a symbolic axis in the snippet, or else the nearest legal one
 
-_FIRST = "Before it was written, its form in float32 was compared with the network, tensor by tensor, and this one with that: "
-_PROVEN = {
-    None: "Before it was written, it was compared with the network, tensor by tensor.",
-    "float16": f"{_FIRST}the scores differ by at most 1 % of the largest, and no clear answer is another.",
-    "int8": f"{_FIRST}at most one point of accuracy was lost on the test examples, or, where these have no classes, "
-    "the outputs differ by at most 10 %.",
-}  # by the gates of cnnc.onnx.quantize.float16 and cnnc.onnx.quantize.int8
+_COMPARED = "Before export every layer output of the float32 model was compared with the network, and this model with that one: "
+_VERIFIED = {
+    None: "Before export every layer output was compared with the network.",
+    "float16": f"{_COMPARED}the scores differ by at most 1% of the largest, and no clear prediction changes.",
+    "int8": f"{_COMPARED}at most one percentage point of accuracy is lost on the test examples or, without classes, "
+    "the outputs differ by at most 10%.",
+}  # the limits are those of cnnc.onnx.quantize.float16 and cnnc.onnx.quantize.int8
 
 
 def card(found: Data, summary: Summary) -> str:
-    """The page of a model: what it is, inputs, outputs, data and score, how to run it, layers, versions."""
+    """The card of a model: overview, inputs, outputs, data and score, how to run it, layers, file."""
     sections = [
         ("", _head(found, summary)),
-        ("Inputs", _table(("name", "type", "how it is fed"), [_entry(e, feeding(e)) for e in found["inputs"]])),
+        ("Inputs", _table(("name", "type", "preparation"), [_entry(e, feeding(e)) for e in found["inputs"]])),
         ("Outputs", _outputs(found)),
         ("Data and score", _score(found)),
         ("How to run it", _how(found)),
@@ -41,14 +41,14 @@ def card(found: Data, summary: Summary) -> str:
 
 
 def _head(found: Data, summary: Summary) -> str:
-    macs = f", {summary.macs:,} multiply-adds for one example" if summary.macs is not None else ""
+    macs = f", {summary.macs:,} multiply-adds per example" if summary.macs is not None else ""
     buffers = f" and {summary.buffers:,} buffers" if summary.buffers else ""
     sizes = [f"Legal sizes: {'; '.join(rule['rule'] for rule in found['sizes'])}."] if found["sizes"] else []
     return "\n\n".join(
         [
             f"# {_safe(found['name'])}",
-            f"An ONNX model of {len(summary.rows)} layers: {summary.parameters:,} parameters{buffers}{macs}. It was "
-            f"exported by cnnc. {_PROVEN[found['precision']]}",
+            f"An ONNX model of {len(summary.rows)} layers: {summary.parameters:,} parameters{buffers}{macs}. "
+            f"Exported by cnnc. {_VERIFIED[found['precision']]}",
             *sizes,
         ]
     )
@@ -59,17 +59,16 @@ def _entry(entry: Data, what: str) -> tuple[str, str, str]:
 
 
 def _outputs(found: Data) -> str:
-    made = _table(("name", "type", "what it is"), [_entry(e, reading(e)) for e in found["outputs"]])
-    return f"{made}\n\nClasses, in their order: {_safe(listed(found['classes']))}." if found["classes"] else made
+    table = _table(("name", "type", "meaning"), [_entry(e, reading(e)) for e in found["outputs"]])
+    return f"{table}\n\nClasses in output order: {_safe(listed(found['classes']))}." if found["classes"] else table
 
 
 def _score(found: Data) -> str:
     lines = [f"Data: `{data(found)}`."] if found["data"] else []
     if trained(found):
-        said = trained(found)
-        lower = found["precision"] if found["trained"] else None
-        weights_of = f" (of the weights before they became {lower})" if lower else ""
-        lines.append(f"Training: {_safe(said)}{weights_of}.")
+        precision = found["precision"] if found["trained"] else None
+        original = f" (float32 weights, before conversion to {precision})" if precision else ""
+        lines.append(f"Training: {_safe(trained(found))}{original}.")
     return "\n\n".join(lines)
 
 
@@ -110,7 +109,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _safe(text: str) -> str:
-    """A text as a cell of a table or a line: what Markdown would take for its own is escaped, but for code."""
+    """Text for one line or table cell: escapes Markdown and HTML syntax other than inline code."""
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
@@ -122,7 +121,7 @@ def _how(found: Data) -> str:
 
 
 def snippet(found: Data) -> str:
-    """A program that runs the model on made-up input, to be changed by whoever has real one."""
+    """A Python program that runs the model on placeholder input, for the reader to replace."""
     name = PurePath(found["file"]).name
     words = any(entry.get("kind") == "words" for entry in found["inputs"])
     lines = [
@@ -133,7 +132,7 @@ def snippet(found: Data) -> str:
         f'session = ort.InferenceSession({name!r}, providers=["CPUExecutionProvider"])',
         *(_tokenizer(found) if words else []),
         "feeds = {",
-        *(f"    {entry['name']!r}: {_made_up(entry, found)},{_comment(entry)}" for entry in found["inputs"]),
+        *(f"    {entry['name']!r}: {_placeholder(entry, found)},{_comment(entry)}" for entry in found["inputs"]),
         "}",
         f"outputs = dict(zip({[entry['name'] for entry in found['outputs']]!r}, session.run(None, feeds)))",
     ]
@@ -146,40 +145,42 @@ def snippet(found: Data) -> str:
 
 
 def _tokenizer(found: Data) -> list[str]:
-    """Sentences to integers, as in training: what `cnnc/data/text.py` does, by the facts of the model."""
-    (told, *_) = [entry["words"] for entry in found["inputs"] if entry.get("kind") == "words"]
+    """Lines that turn sentences into integers as `cnnc/data/text.py` does in training."""
+    (rules, *_) = [entry["words"] for entry in found["inputs"] if entry.get("kind") == "words"]
     return [
         'vocabulary = json.loads(session.get_modelmeta().custom_metadata_map.get("cnnc.vocabulary", "[]"))',
-        f"number = {{word: {told['first']} + n for n, word in enumerate(vocabulary)}}",
+        f"number = {{word: {rules['first']} + n for n, word in enumerate(vocabulary)}}",
         "",
         "",
         "def numbers(sentence, length):",
-        f"    words = re.findall({told['pattern']!r}, sentence.lower())[:length]",
-        f"    found = [number.get(word, {told['unknown']}) for word in words]",
-        f"    return np.array([found + [{told['padding']}] * (length - len(found))], np.int64)",
+        f"    words = re.findall({rules['pattern']!r}, sentence.lower())[:length]",
+        f"    indices = [number.get(word, {rules['unknown']}) for word in words]",
+        f"    return np.array([indices + [{rules['padding']}] * (length - len(indices))], np.int64)",
         "",
         "",
     ]
 
 
-def _made_up(entry: Data, found: Data) -> str:
+def _placeholder(entry: Data, found: Data) -> str:
     shape = (1, *(_size(size, found) for size in entry["shape"][1:]))
     if entry.get("kind") == "words":
-        return f'numbers("a sentence to look at", {shape[1]})'
+        return f'numbers("an example sentence", {shape[1]})'
     return f"np.zeros({shape!r}, np.{entry['dtype']})"
 
 
 def _size(size: Any, found: Data) -> int:
-    """A size, or a legal one of a symbol."""
+    """The size itself, or a legal size for a symbol."""
     if isinstance(size, int):
         return size
-    told = next((rule for rule in found["sizes"] if rule["symbol"] == size), None)
-    if told is None:
+    facts = next((rule for rule in found["sizes"] if rule["symbol"] == size), None)
+    if facts is None:
         return _USUAL
-    rule = LegalSizes(told["symbol"], told["minimum"], told["period"], tuple(told["residues"]), tuple(told["extra"]))
+    rule = LegalSizes(
+        facts["symbol"], facts["minimum"], facts["period"], tuple(facts["residues"]), tuple(facts["extra"])
+    )
     return rule.closest(_USUAL) or _USUAL
 
 
 def _comment(entry: Data) -> str:
-    told = feeding(entry)
-    return f"  # {told}" if told and entry.get("kind") != "words" else ""
+    preparation = feeding(entry)
+    return f"  # {preparation}" if preparation and entry.get("kind") != "words" else ""

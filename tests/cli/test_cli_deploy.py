@@ -304,7 +304,7 @@ def test_what_inputs_are_told_to_be(deployed: Path) -> None:
     (wave,) = inputs("waves")
     assert (wave["kind"], wave["range"], wave["layout"]) == ("values", None, "N, C, T")
     shown = run("info", "pictures.onnx", cwd=deployed).stdout
-    assert "grey pictures, N, C, H, W; 0 to 1, bytes divided by 255; normalize" in shown
+    assert "grey images, N, C, H, W; scaled to 0..1, bytes divided by 255; normalize" in shown
     assert "includes library.cnn" in shown
 
 
@@ -499,7 +499,7 @@ def test_a_part_of_a_network(deployed: Path, tmp_path: Path) -> None:
     assert both.returncode == 0
     told = found(run("info", "b.onnx", "--json", cwd=tmp_path))
     assert [e["name"] for e in told["inputs"]] == ["b"], "only what they need"
-    assert "(of the whole network)" in run("info", "b.onnx", cwd=tmp_path).stdout
+    assert "(of the complete network)" in run("info", "b.onnx", cwd=tmp_path).stdout
 
 
 def test_classes_stay_where_they_apply(deployed: Path, tmp_path: Path) -> None:

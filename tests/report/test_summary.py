@@ -60,7 +60,7 @@ pool1   pool max k=2                4x4x4                          4x4
 fc1     fc 10                          10     650  93.7%    640  10x10
 
 Small: 694 parameters and 8 buffers (2.8 KB in float32), 2,944 MACs
-memory: 2.0 KB of values at once in use (at bn1), about 15.3 KB in training at batch 1"""
+peak activation memory: 2.0 KB (at bn1); training: about 15.3 KB at batch size 1"""
     assert table(summary(SMALL)) == expected
     assert str(check(SMALL)) == expected
 
@@ -89,7 +89,7 @@ def test_sizes_that_are_symbols() -> None:
     assert "3xHxW" in shown
     assert "8 x ⌊(H+1)/2⌋ x ⌊(W+1)/2⌋" in shown
     assert shown.splitlines()[-1] == "legal sizes: H ≥ 1; W ≥ 1"
-    assert "MACs and memory depend on the size: --at" in shown
+    assert "MACs and memory depend on the size, set it with --at" in shown
     assert row(text, "conv1").macs is None
     assert row(text, "fc1").macs == 16
 
