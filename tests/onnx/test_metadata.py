@@ -295,7 +295,11 @@ def test_info_and_card_of_open_sizes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("precision", "held", "others"),
     [
-        (None, "Before export every layer output was compared with the network.", ("float16", "int8", "point of accuracy")),
+        (
+            None,
+            "Before export every layer output was compared with the network.",
+            ("float16", "int8", "point of accuracy"),
+        ),
         ("float16", "the scores differ by at most 1%", ("int8", "point of accuracy")),
         ("int8", "at most one percentage point of accuracy is lost", ("float16", "1%")),
     ],
