@@ -11,7 +11,19 @@ from pathlib import PurePath
 from typing import Any
 
 from cnnc.graph.sizes import LegalSizes
-from cnnc.report.model import Data, data, feeding, listed, made_by, opsets, reading, signature, source, trained, weights
+from cnnc.report.model import (
+    Data,
+    data,
+    feeding,
+    listed,
+    opsets,
+    producer,
+    reading,
+    signature,
+    source,
+    trained,
+    weights,
+)
 from cnnc.report.summary import Summary
 from cnnc.report.table import format_size
 
@@ -26,29 +38,29 @@ _VERIFIED = {
 }  # the limits are those of cnnc.onnx.quantize.float16 and cnnc.onnx.quantize.int8
 
 
-def card(found: Data, summary: Summary) -> str:
+def card(model: Data, summary: Summary) -> str:
     """The card of a model: overview, inputs, outputs, data and score, how to run it, layers, file."""
     sections = [
-        ("", _head(found, summary)),
-        ("Inputs", _table(("name", "type", "preparation"), [_entry(e, feeding(e)) for e in found["inputs"]])),
-        ("Outputs", _outputs(found)),
-        ("Data and score", _score(found)),
-        ("How to run it", _how(found)),
+        ("", _head(model, summary)),
+        ("Inputs", _table(("name", "type", "preparation"), [_entry(e, feeding(e)) for e in model["inputs"]])),
+        ("Outputs", _outputs(model)),
+        ("Data and score", _score(model)),
+        ("How to run it", _how(model)),
         ("Layers", _layers(summary)),
-        ("File", _file(found)),
+        ("File", _file(model)),
     ]
     return "\n\n".join(f"## {title}\n\n{body}" if title else body for title, body in sections if body) + "\n"
 
 
-def _head(found: Data, summary: Summary) -> str:
+def _head(model: Data, summary: Summary) -> str:
     macs = f", {summary.macs:,} multiply-adds per example" if summary.macs is not None else ""
     buffers = f" and {summary.buffers:,} buffers" if summary.buffers else ""
-    sizes = [f"Legal sizes: {'; '.join(rule['rule'] for rule in found['sizes'])}."] if found["sizes"] else []
+    sizes = [f"Legal sizes: {'; '.join(rule['rule'] for rule in model['sizes'])}."] if model["sizes"] else []
     return "\n\n".join(
         [
-            f"# {_safe(found['name'])}",
+            f"# {_safe(model['name'])}",
             f"An ONNX model of {len(summary.rows)} layers: {summary.parameters:,} parameters{buffers}{macs}. "
-            f"Exported by cnnc. {_VERIFIED[found['precision']]}",
+            f"Exported by cnnc. {_VERIFIED[model['precision']]}",
             *sizes,
         ]
     )
@@ -58,17 +70,17 @@ def _entry(entry: Data, what: str) -> tuple[str, str, str]:
     return f"`{entry['name']}`", signature(entry), what
 
 
-def _outputs(found: Data) -> str:
-    table = _table(("name", "type", "meaning"), [_entry(e, reading(e)) for e in found["outputs"]])
-    return f"{table}\n\nClasses in output order: {_safe(listed(found['classes']))}." if found["classes"] else table
+def _outputs(model: Data) -> str:
+    table = _table(("name", "type", "meaning"), [_entry(e, reading(e)) for e in model["outputs"]])
+    return f"{table}\n\nClasses in output order: {_safe(listed(model['classes']))}." if model["classes"] else table
 
 
-def _score(found: Data) -> str:
-    lines = [f"Data: `{data(found)}`."] if found["data"] else []
-    if trained(found):
-        precision = found["precision"] if found["trained"] else None
+def _score(model: Data) -> str:
+    lines = [f"Data: `{data(model)}`."] if model["data"] else []
+    if trained(model):
+        precision = model["precision"] if model["trained"] else None
         original = f" (float32 weights, before conversion to {precision})" if precision else ""
-        lines.append(f"Training: {_safe(trained(found))}{original}.")
+        lines.append(f"Training: {_safe(trained(model))}{original}.")
     return "\n\n".join(lines)
 
 
@@ -90,15 +102,15 @@ def _count(number: int | None) -> str:
     return f"{number:,}" if number else ""
 
 
-def _file(found: Data) -> str:
+def _file(model: Data) -> str:
     rows = [
-        ("file", f"`{PurePath(found['file']).name}`, {found['bytes']:,} bytes"),
-        ("format", f"{opsets(found)}, IR {found['ir']}"),
-        ("weights", weights(found)),
-        ("made by", made_by(found)),
-        ("source", source(found)),
-        ("sha256 of the source", f"`{found['source']['sha256']}`" if found["source"] else ""),
-        ("versions", ", ".join(f"{name} {version}" for name, version in found["versions"].items())),
+        ("file", f"`{PurePath(model['file']).name}`, {model['bytes']:,} bytes"),
+        ("format", f"{opsets(model)}, IR {model['ir']}"),
+        ("weights", weights(model)),
+        ("made by", producer(model)),
+        ("source", source(model)),
+        ("sha256 of the source", f"`{model['source']['sha256']}`" if model["source"] else ""),
+        ("versions", ", ".join(f"{name} {version}" for name, version in model["versions"].items())),
     ]
     return _table(("", ""), [row for row in rows if row[1]])
 
@@ -116,37 +128,37 @@ def _safe(text: str) -> str:
 # --- the snippet -----------------------------------------------------------------------------------------
 
 
-def _how(found: Data) -> str:
-    return f"With Python, NumPy and onnxruntime (`pip install numpy onnxruntime`):\n\n```python\n{snippet(found)}\n```"
+def _how(model: Data) -> str:
+    return f"With Python, NumPy and onnxruntime (`pip install numpy onnxruntime`):\n\n```python\n{snippet(model)}\n```"
 
 
-def snippet(found: Data) -> str:
+def snippet(model: Data) -> str:
     """A Python program that runs the model on placeholder input, for the reader to replace."""
-    name = PurePath(found["file"]).name
-    words = any(entry.get("kind") == "words" for entry in found["inputs"])
+    name = PurePath(model["file"]).name
+    words = any(entry.get("kind") == "words" for entry in model["inputs"])
     lines = [
         *(["import json", "import re", ""] if words else []),
         "import numpy as np",
         "import onnxruntime as ort",
         "",
         f'session = ort.InferenceSession({name!r}, providers=["CPUExecutionProvider"])',
-        *(_tokenizer(found) if words else []),
+        *(_tokenizer(model) if words else []),
         "feeds = {",
-        *(f"    {entry['name']!r}: {_placeholder(entry, found)},{_comment(entry)}" for entry in found["inputs"]),
+        *(f"    {entry['name']!r}: {_placeholder(entry, model)},{_comment(entry)}" for entry in model["inputs"]),
         "}",
-        f"outputs = dict(zip({[entry['name'] for entry in found['outputs']]!r}, session.run(None, feeds)))",
+        f"outputs = dict(zip({[entry['name'] for entry in model['outputs']]!r}, session.run(None, feeds)))",
     ]
-    first = found["outputs"][0]
+    first = model["outputs"][0]
     if first.get("kind") == "classes" and first.get("named"):
-        lines += [f"classes = {list(found['classes'])!r}", f"print(classes[outputs[{first['name']!r}][0].argmax()])"]
+        lines += [f"classes = {list(model['classes'])!r}", f"print(classes[outputs[{first['name']!r}][0].argmax()])"]
     else:
         lines.append("print({name: values.shape for name, values in outputs.items()})")
     return "\n".join(lines)
 
 
-def _tokenizer(found: Data) -> list[str]:
+def _tokenizer(model: Data) -> list[str]:
     """Lines that turn sentences into integers as `cnnc/data/text.py` does in training."""
-    (rules, *_) = [entry["words"] for entry in found["inputs"] if entry.get("kind") == "words"]
+    (rules, *_) = [entry["words"] for entry in model["inputs"] if entry.get("kind") == "words"]
     return [
         'vocabulary = json.loads(session.get_modelmeta().custom_metadata_map.get("cnnc.vocabulary", "[]"))',
         f"number = {{word: {rules['first']} + n for n, word in enumerate(vocabulary)}}",
@@ -161,18 +173,18 @@ def _tokenizer(found: Data) -> list[str]:
     ]
 
 
-def _placeholder(entry: Data, found: Data) -> str:
-    shape = (1, *(_size(size, found) for size in entry["shape"][1:]))
+def _placeholder(entry: Data, model: Data) -> str:
+    shape = (1, *(_size(size, model) for size in entry["shape"][1:]))
     if entry.get("kind") == "words":
         return f'numbers("an example sentence", {shape[1]})'
     return f"np.zeros({shape!r}, np.{entry['dtype']})"
 
 
-def _size(size: Any, found: Data) -> int:
+def _size(size: Any, model: Data) -> int:
     """The size itself, or a legal size for a symbol."""
     if isinstance(size, int):
         return size
-    facts = next((rule for rule in found["sizes"] if rule["symbol"] == size), None)
+    facts = next((rule for rule in model["sizes"] if rule["symbol"] == size), None)
     if facts is None:
         return _USUAL
     rule = LegalSizes(

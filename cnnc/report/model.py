@@ -15,48 +15,48 @@ Data = Mapping[str, Any]
 _LISTED = 12
 
 
-def info_text(found: Data) -> str:
+def info_text(model: Data) -> str:
     """The model as `cnnc info` prints it: one line per fact."""
-    lines = [f"{found['file']}: {found['name'] or 'unnamed model'}, {found['bytes']:,} bytes"]
+    lines = [f"{model['file']}: {model['name'] or 'unnamed model'}, {model['bytes']:,} bytes"]
     rows = [
-        ("made by", made_by(found)),
-        ("format", f"{opsets(found)}, IR {found['ir']}"),
-        ("source", source(found)),
-        ("nodes", f"{found['nodes']:,}: {_counted(found['operators'])}"),
-        ("weights", weights(found)),
-        ("parameters", f"{found['parameters']:,}" if found["parameters"] is not None else ""),
-        ("MACs", f"{found['macs']:,}" if found["macs"] is not None else ""),
-        *((f"input {entry['name']}", f"{signature(entry)}{_more(feeding(entry))}") for entry in found["inputs"]),
-        *((f"output {entry['name']}", f"{signature(entry)}{_more(reading(entry))}") for entry in found["outputs"]),
-        ("sizes", "; ".join(rule["rule"] for rule in found["sizes"])),
-        ("classes", f"{len(found['classes'])}: {listed(found['classes'])}" if found["classes"] else ""),
-        ("vocabulary", f"{found['vocabulary']:,} words" if found["vocabulary"] else ""),
-        ("data", data(found)),
-        ("trained", trained(found)),
-        ("versions", ", ".join(f"{name} {version}" for name, version in found["versions"].items())),
-        *((key, " ".join(value.split())[:100]) for key, value in found["metadata"].items()),
+        ("made by", producer(model)),
+        ("format", f"{opsets(model)}, IR {model['ir']}"),
+        ("source", source(model)),
+        ("nodes", f"{model['nodes']:,}: {_counted(model['operators'])}"),
+        ("weights", weights(model)),
+        ("parameters", f"{model['parameters']:,}" if model["parameters"] is not None else ""),
+        ("MACs", f"{model['macs']:,}" if model["macs"] is not None else ""),
+        *((f"input {entry['name']}", f"{signature(entry)}{_more(feeding(entry))}") for entry in model["inputs"]),
+        *((f"output {entry['name']}", f"{signature(entry)}{_more(reading(entry))}") for entry in model["outputs"]),
+        ("sizes", "; ".join(rule["rule"] for rule in model["sizes"])),
+        ("classes", f"{len(model['classes'])}: {listed(model['classes'])}" if model["classes"] else ""),
+        ("vocabulary", f"{model['vocabulary']:,} words" if model["vocabulary"] else ""),
+        ("data", data(model)),
+        ("trained", trained(model)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in model["versions"].items())),
+        *((key, " ".join(value.split())[:100]) for key, value in model["metadata"].items()),
     ]
     known = [(key, value) for key, value in rows if value]
     width = max(len(key) for key, _ in known)
     return "\n".join([*lines, *(f"  {key:<{width}}  {value}" for key, value in known)])
 
 
-def made_by(found: Data) -> str:
+def producer(model: Data) -> str:
     """The program that wrote the model."""
-    return found["producer"] or "unknown"
+    return model["producer"] or "unknown"
 
 
-def opsets(found: Data) -> str:
+def opsets(model: Data) -> str:
     """`opset 17`; operator sets other than ONNX's own with their domain."""
     return ", ".join(
         f"opset {version}" if domain == "ai.onnx" else f"{domain} {version}"
-        for domain, version in found["opsets"].items()
+        for domain, version in model["opsets"].items()
     )
 
 
-def source(found: Data) -> str:
+def source(model: Data) -> str:
     """The source file of the network, and with which settings it was exported; "" if unknown."""
-    facts = found["source"]
+    facts = model["source"]
     if facts is None:
         return ""
     parts = [f"{facts['file']}, {facts['lines']} lines, sha256 {facts['sha256'][:16]}"]
@@ -67,12 +67,12 @@ def source(found: Data) -> str:
     return "; ".join(parts)
 
 
-def weights(found: Data) -> str:
+def weights(model: Data) -> str:
     """Size and element types of the weights, and the external files that hold them; "" if there are none."""
-    facts = found["weights"]
+    facts = model["weights"]
     if not facts["tensors"]:
         return ""
-    external = [f"{file['file']} ({_bytes(file['bytes'])})" for file in found["external"]]
+    external = [f"{file['file']} ({_bytes(file['bytes'])})" for file in model["external"]]
     location = f", in {', '.join(external)}" if external else ""
     return f"{facts['numbers']:,} elements in {facts['tensors']:,} tensors ({', '.join(facts['types'])}){location}"
 
@@ -126,20 +126,20 @@ def reading(entry: Data) -> str:
     }.get(entry.get("kind", ""), "")
 
 
-def data(found: Data) -> str:
+def data(model: Data) -> str:
     """The arguments of the data statement that the model was trained with; "" if unknown."""
-    statement = found["data"]
+    statement = model["data"]
     if statement is None:
         return ""
     path = f' "{statement["path"]}"' if statement.get("path") else ""
     return f"{statement['name']}{path}"
 
 
-def trained(found: Data) -> str:
+def trained(model: Data) -> str:
     """The result of the training: epochs, best validation metric, test metric; "" if unknown."""
-    run = found["trained"]
+    run = model["trained"]
     if run is None:
-        return "no: random weights" if found["source"] is not None else ""
+        return "no: random weights" if model["source"] is not None else ""
     best = f"{run['judged_by']} {run['metric']} {_shown(run, run['best'])}"
     if run["best_epoch"] == run["epochs"]:
         parts = [f"weights of epoch {run['epochs']}", best]
@@ -151,7 +151,7 @@ def trained(found: Data) -> str:
     if test:
         of = f" ({test['right']:,} of {test['total']:,})" if test.get("right") else ""
         parts.append(f"test {run['metric']} {_shown(run, test.get(run['metric']))}{of}")
-    return "; ".join(parts) + ("" if found["whole"] else " (of the complete network)")
+    return "; ".join(parts) + ("" if model["whole"] else " (of the complete network)")
 
 
 def _shown(run: Data, value: float | None) -> str:

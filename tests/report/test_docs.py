@@ -1,6 +1,6 @@
-"""What docs/ shows is what there is: networks check, commands give what is printed below them, tables are up to date.
+"""The documentation is up to date: its networks check, its commands print what is shown, its tables match the code.
 
-The tables between the markers of language.md, and what commands print, are made anew by
+To regenerate the tables between the markers of language.md, and the output of commands, run
 
     python -m tests.report.test_docs
 """
@@ -88,7 +88,7 @@ TABLES = {"layers": reference.markdown, "train": train_table}
 
 
 def with_tables(text: str) -> str:
-    """The page with its tables made anew."""
+    """The page with regenerated tables."""
     for name, make in TABLES.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         head, _, rest = text.partition(begin)
@@ -100,7 +100,7 @@ def with_tables(text: str) -> str:
 
 def test_the_tables_are_up_to_date() -> None:
     text = LANGUAGE.read_text(encoding="utf-8")
-    assert with_tables(text) == text, "python -m tests.report.test_docs makes them anew"
+    assert with_tables(text) == text, "regenerate them with `python -m tests.report.test_docs`"
 
 
 # --- networks and commands -------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert (MAX_WHOLE, expressions.LIMIT) == (2**31 - 1, 2**63)
 
 
-def made_anew(page: Path) -> str:
+def regenerated(page: Path) -> str:
     def session(match: re.Match[str]) -> str:
         if match[1] != "console":
             return match[0]
@@ -207,4 +207,4 @@ def made_anew(page: Path) -> str:
 
 if __name__ == "__main__":
     for changed in PAGES:
-        changed.write_text(made_anew(changed), encoding="utf-8")
+        changed.write_text(regenerated(changed), encoding="utf-8")

@@ -26,7 +26,7 @@ REASONS = {
     "constants alone": r"it is a constant|works on a constant",
     "no such layer": r"no layer for it|of powers the language|least of several",
     "no such way": r"is in training|only its first output|its (alpha|threshold|mode) |by tanh|columns first|interpolates by"
-    r"|takes the nearest element|pads by|expand|clip takes lo below hi|does not fit the number of elements",
+    r"|takes the nearest element|pads by|expand|clip needs lo < hi|does not fit the number of elements",
 }
 
 
