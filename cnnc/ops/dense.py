@@ -48,11 +48,11 @@ class Input(Op):
 
     def advice(self, *inputs: TensorType) -> list[Advice]:
         """W304 for what looks like the shape of an image in another axis order, or with a batch."""
-        found = _other_layout(self.shape) if not any(self.symbols) and self.dtype != "int64" else None
-        if found is None:
+        layout = _other_layout(self.shape) if not any(self.symbols) and self.dtype != "int64" else None
+        if layout is None:
             return []
-        what, image = found
-        message = f"{format_shape(self.shape)} is {self.shape[0]} channels of {format_shape(self.shape[1:])}; {what}"
+        rule, image = layout
+        message = f"{format_shape(self.shape)} is {self.shape[0]} channels of {format_shape(self.shape[1:])}; {rule}"
         return [Advice("W304", message, f"write `input {format_shape(image)}` if it is an image", "shape")]
 
     def brief(self) -> str:

@@ -1,1 +1,1 @@
-"""What is known of a network or model, numbers first, then as text, JSON, HTML or Markdown."""
+"""Reports on networks and models: first the numbers, then text, JSON, HTML or Markdown; explanations of the codes."""

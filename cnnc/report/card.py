@@ -1,7 +1,7 @@
-"""The model card: a page of Markdown beside a model, with what is known of it and how to run it.
+"""The model card: a Markdown page that describes an exported model and how to run it.
 
-In: the plain data of `cnnc.onnx.run.inspect.describe`, and the summary of the network. Out: Markdown. It says what cnnc
-counted or measured, and nothing else; what nobody measured is left out.
+In: the plain data of `cnnc.onnx.run.inspect.describe`, and the summary of the network. Out: Markdown. The card contains only
+what cnnc counted or measured.
 """
 
 from __future__ import annotations
@@ -11,44 +11,56 @@ from pathlib import PurePath
 from typing import Any
 
 from cnnc.graph.sizes import LegalSizes
-from cnnc.report.model import Data, data, feeding, listed, made_by, opsets, reading, signature, source, trained, weights
+from cnnc.report.model import (
+    Data,
+    data,
+    feeding,
+    listed,
+    opsets,
+    producer,
+    reading,
+    signature,
+    source,
+    trained,
+    weights,
+)
 from cnnc.report.summary import Summary
 from cnnc.report.table import format_size
 
-_USUAL = 224  # the size of an open axis in the program, or the legal one next to it
+_USUAL = 224  # the size of a symbolic axis in the snippet, or else the nearest legal one
 
-_FIRST = "Before it was written, its form in float32 was compared with the network, tensor by tensor, and this one with that: "
-_PROVEN = {
-    None: "Before it was written, it was compared with the network, tensor by tensor.",
-    "float16": f"{_FIRST}the scores differ by at most 1 % of the largest, and no clear answer is another.",
-    "int8": f"{_FIRST}at most one point of accuracy was lost on the test examples, or, where these have no classes, "
-    "the outputs differ by at most 10 %.",
-}  # by the gates of cnnc.onnx.quantize.float16 and cnnc.onnx.quantize.int8
+_COMPARED = "Before export every layer output of the float32 model was compared with the network, and this model with that one: "
+_VERIFIED = {
+    None: "Before export every layer output was compared with the network.",
+    "float16": f"{_COMPARED}the scores differ by at most 1% of the largest, and no clear prediction changes.",
+    "int8": f"{_COMPARED}at most one percentage point of accuracy is lost on the test examples or, without classes, "
+    "the outputs differ by at most 10%.",
+}  # the limits are those of cnnc.onnx.quantize.float16 and cnnc.onnx.quantize.int8
 
 
-def card(found: Data, summary: Summary) -> str:
-    """The page of a model: what it is, inputs, outputs, data and score, how to run it, layers, versions."""
+def card(model: Data, summary: Summary) -> str:
+    """The card of a model: overview, inputs, outputs, data and score, how to run it, layers, file."""
     sections = [
-        ("", _head(found, summary)),
-        ("Inputs", _table(("name", "type", "how it is fed"), [_entry(e, feeding(e)) for e in found["inputs"]])),
-        ("Outputs", _outputs(found)),
-        ("Data and score", _score(found)),
-        ("How to run it", _how(found)),
+        ("", _head(model, summary)),
+        ("Inputs", _table(("name", "type", "preparation"), [_entry(e, feeding(e)) for e in model["inputs"]])),
+        ("Outputs", _outputs(model)),
+        ("Data and score", _score(model)),
+        ("How to run it", _how(model)),
         ("Layers", _layers(summary)),
-        ("File", _file(found)),
+        ("File", _file(model)),
     ]
     return "\n\n".join(f"## {title}\n\n{body}" if title else body for title, body in sections if body) + "\n"
 
 
-def _head(found: Data, summary: Summary) -> str:
-    macs = f", {summary.macs:,} multiply-adds for one example" if summary.macs is not None else ""
+def _head(model: Data, summary: Summary) -> str:
+    macs = f", {summary.macs:,} multiply-adds per example" if summary.macs is not None else ""
     buffers = f" and {summary.buffers:,} buffers" if summary.buffers else ""
-    sizes = [f"Legal sizes: {'; '.join(rule['rule'] for rule in found['sizes'])}."] if found["sizes"] else []
+    sizes = [f"Legal sizes: {'; '.join(rule['rule'] for rule in model['sizes'])}."] if model["sizes"] else []
     return "\n\n".join(
         [
-            f"# {_safe(found['name'])}",
-            f"An ONNX model of {len(summary.rows)} layers: {summary.parameters:,} parameters{buffers}{macs}. It was "
-            f"exported by cnnc. {_PROVEN[found['precision']]}",
+            f"# {_safe(model['name'])}",
+            f"An ONNX model of {len(summary.rows)} layers: {summary.parameters:,} parameters{buffers}{macs}. "
+            f"Exported by cnnc. {_VERIFIED[model['precision']]}",
             *sizes,
         ]
     )
@@ -58,18 +70,17 @@ def _entry(entry: Data, what: str) -> tuple[str, str, str]:
     return f"`{entry['name']}`", signature(entry), what
 
 
-def _outputs(found: Data) -> str:
-    made = _table(("name", "type", "what it is"), [_entry(e, reading(e)) for e in found["outputs"]])
-    return f"{made}\n\nClasses, in their order: {_safe(listed(found['classes']))}." if found["classes"] else made
+def _outputs(model: Data) -> str:
+    table = _table(("name", "type", "meaning"), [_entry(e, reading(e)) for e in model["outputs"]])
+    return f"{table}\n\nClasses in output order: {_safe(listed(model['classes']))}." if model["classes"] else table
 
 
-def _score(found: Data) -> str:
-    lines = [f"Data: `{data(found)}`."] if found["data"] else []
-    if trained(found):
-        said = trained(found)
-        lower = found["precision"] if found["trained"] else None
-        weights_of = f" (of the weights before they became {lower})" if lower else ""
-        lines.append(f"Training: {_safe(said)}{weights_of}.")
+def _score(model: Data) -> str:
+    lines = [f"Data: `{data(model)}`."] if model["data"] else []
+    if trained(model):
+        precision = model["precision"] if model["trained"] else None
+        original = f" (float32 weights, before conversion to {precision})" if precision else ""
+        lines.append(f"Training: {_safe(trained(model))}{original}.")
     return "\n\n".join(lines)
 
 
@@ -91,15 +102,15 @@ def _count(number: int | None) -> str:
     return f"{number:,}" if number else ""
 
 
-def _file(found: Data) -> str:
+def _file(model: Data) -> str:
     rows = [
-        ("file", f"`{PurePath(found['file']).name}`, {found['bytes']:,} bytes"),
-        ("format", f"{opsets(found)}, IR {found['ir']}"),
-        ("weights", weights(found)),
-        ("made by", made_by(found)),
-        ("source", source(found)),
-        ("sha256 of the source", f"`{found['source']['sha256']}`" if found["source"] else ""),
-        ("versions", ", ".join(f"{name} {version}" for name, version in found["versions"].items())),
+        ("file", f"`{PurePath(model['file']).name}`, {model['bytes']:,} bytes"),
+        ("format", f"{opsets(model)}, IR {model['ir']}"),
+        ("weights", weights(model)),
+        ("made by", producer(model)),
+        ("source", source(model)),
+        ("sha256 of the source", f"`{model['source']['sha256']}`" if model["source"] else ""),
+        ("versions", ", ".join(f"{name} {version}" for name, version in model["versions"].items())),
     ]
     return _table(("", ""), [row for row in rows if row[1]])
 
@@ -110,76 +121,78 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _safe(text: str) -> str:
-    """A text as a cell of a table or a line: what Markdown would take for its own is escaped, but for code."""
+    """Text for one line or table cell: escapes Markdown and HTML syntax other than inline code."""
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
 # --- the snippet -----------------------------------------------------------------------------------------
 
 
-def _how(found: Data) -> str:
-    return f"With Python, NumPy and onnxruntime (`pip install numpy onnxruntime`):\n\n```python\n{snippet(found)}\n```"
+def _how(model: Data) -> str:
+    return f"With Python, NumPy and onnxruntime (`pip install numpy onnxruntime`):\n\n```python\n{snippet(model)}\n```"
 
 
-def snippet(found: Data) -> str:
-    """A program that runs the model on made-up input, to be changed by whoever has real one."""
-    name = PurePath(found["file"]).name
-    words = any(entry.get("kind") == "words" for entry in found["inputs"])
+def snippet(model: Data) -> str:
+    """A Python program that runs the model on placeholder input, for the reader to replace."""
+    name = PurePath(model["file"]).name
+    words = any(entry.get("kind") == "words" for entry in model["inputs"])
     lines = [
         *(["import json", "import re", ""] if words else []),
         "import numpy as np",
         "import onnxruntime as ort",
         "",
         f'session = ort.InferenceSession({name!r}, providers=["CPUExecutionProvider"])',
-        *(_tokenizer(found) if words else []),
+        *(_tokenizer(model) if words else []),
         "feeds = {",
-        *(f"    {entry['name']!r}: {_made_up(entry, found)},{_comment(entry)}" for entry in found["inputs"]),
+        *(f"    {entry['name']!r}: {_placeholder(entry, model)},{_comment(entry)}" for entry in model["inputs"]),
         "}",
-        f"outputs = dict(zip({[entry['name'] for entry in found['outputs']]!r}, session.run(None, feeds)))",
+        f"outputs = dict(zip({[entry['name'] for entry in model['outputs']]!r}, session.run(None, feeds)))",
     ]
-    first = found["outputs"][0]
+    first = model["outputs"][0]
     if first.get("kind") == "classes" and first.get("named"):
-        lines += [f"classes = {list(found['classes'])!r}", f"print(classes[outputs[{first['name']!r}][0].argmax()])"]
+        lines += [f"classes = {list(model['classes'])!r}", f"print(classes[outputs[{first['name']!r}][0].argmax()])"]
     else:
         lines.append("print({name: values.shape for name, values in outputs.items()})")
     return "\n".join(lines)
 
 
-def _tokenizer(found: Data) -> list[str]:
-    """Sentences to integers, as in training: what `cnnc/data/text.py` does, by the facts of the model."""
-    (told, *_) = [entry["words"] for entry in found["inputs"] if entry.get("kind") == "words"]
+def _tokenizer(model: Data) -> list[str]:
+    """Lines that turn sentences into integers as `cnnc/data/text.py` does in training."""
+    (rules, *_) = [entry["words"] for entry in model["inputs"] if entry.get("kind") == "words"]
     return [
         'vocabulary = json.loads(session.get_modelmeta().custom_metadata_map.get("cnnc.vocabulary", "[]"))',
-        f"number = {{word: {told['first']} + n for n, word in enumerate(vocabulary)}}",
+        f"number = {{word: {rules['first']} + n for n, word in enumerate(vocabulary)}}",
         "",
         "",
         "def numbers(sentence, length):",
-        f"    words = re.findall({told['pattern']!r}, sentence.lower())[:length]",
-        f"    found = [number.get(word, {told['unknown']}) for word in words]",
-        f"    return np.array([found + [{told['padding']}] * (length - len(found))], np.int64)",
+        f"    words = re.findall({rules['pattern']!r}, sentence.lower())[:length]",
+        f"    indices = [number.get(word, {rules['unknown']}) for word in words]",
+        f"    return np.array([indices + [{rules['padding']}] * (length - len(indices))], np.int64)",
         "",
         "",
     ]
 
 
-def _made_up(entry: Data, found: Data) -> str:
-    shape = (1, *(_size(size, found) for size in entry["shape"][1:]))
+def _placeholder(entry: Data, model: Data) -> str:
+    shape = (1, *(_size(size, model) for size in entry["shape"][1:]))
     if entry.get("kind") == "words":
-        return f'numbers("a sentence to look at", {shape[1]})'
+        return f'numbers("an example sentence", {shape[1]})'
     return f"np.zeros({shape!r}, np.{entry['dtype']})"
 
 
-def _size(size: Any, found: Data) -> int:
-    """A size, or a legal one of a symbol."""
+def _size(size: Any, model: Data) -> int:
+    """The size itself, or a legal size for a symbol."""
     if isinstance(size, int):
         return size
-    told = next((rule for rule in found["sizes"] if rule["symbol"] == size), None)
-    if told is None:
+    facts = next((rule for rule in model["sizes"] if rule["symbol"] == size), None)
+    if facts is None:
         return _USUAL
-    rule = LegalSizes(told["symbol"], told["minimum"], told["period"], tuple(told["residues"]), tuple(told["extra"]))
+    rule = LegalSizes(
+        facts["symbol"], facts["minimum"], facts["period"], tuple(facts["residues"]), tuple(facts["extra"])
+    )
     return rule.closest(_USUAL) or _USUAL
 
 
 def _comment(entry: Data) -> str:
-    told = feeding(entry)
-    return f"  # {told}" if told and entry.get("kind") != "words" else ""
+    preparation = feeding(entry)
+    return f"  # {preparation}" if preparation and entry.get("kind") != "words" else ""

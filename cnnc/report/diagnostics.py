@@ -1,6 +1,6 @@
-"""Diagnostics for other programs: one line each, GitHub's workflow commands, SARIF.
+"""Output formats for diagnostics: full text, one line each, JSON, GitHub workflow commands, SARIF.
 
-In: diagnostics. Out: text. The full form, for people, is `cnnc.diagnostics.render`.
+In: diagnostics. Out: text. `FORMATS` has all of them by the name that `--format` takes.
 """
 
 from __future__ import annotations
@@ -13,35 +13,37 @@ from cnnc.diagnostics import Diagnostic, render
 
 
 def full(diagnostics: Sequence[Diagnostic]) -> str:
+    """The form for people, see `cnnc.diagnostics.render`."""
     return "\n\n".join(render(d) for d in diagnostics)
 
 
 def concise(diagnostics: Sequence[Diagnostic]) -> str:
-    """`lenet5.cnn:12:3: E301 add needs equal shapes: ...`, a line each."""
-    return "\n".join(f"{_place(d)} {d.code} {d.message}" for d in diagnostics)
+    """One line each: `lenet5.cnn:12:3: E301 add needs equal shapes: ...`."""
+    return "\n".join(f"{_position(d)} {d.code} {d.message}" for d in diagnostics)
 
 
-def _place(diagnostic: Diagnostic) -> str:
+def _position(diagnostic: Diagnostic) -> str:
     span = diagnostic.span
     return f"{span.source.name}:{span.line}:{span.column}:" if span is not None else f"{diagnostic.severity}:"
 
 
 def as_json(diagnostics: Sequence[Diagnostic]) -> str:
+    """A JSON array of objects with the keys of `Diagnostic.as_dict`."""
     return json.dumps([d.as_dict() for d in diagnostics], indent=2, ensure_ascii=False)
 
 
 def github(diagnostics: Sequence[Diagnostic]) -> str:
-    """GitHub's workflow commands, which mark the lines of a pull request."""
+    """GitHub workflow commands, which annotate the lines of a pull request."""
     lines = []
     for d in diagnostics:
-        place = ""
+        position = ""
         if d.span is not None:
             end = d.span.column + max(1, d.span.end - d.span.start)
             name = _property(d.span.source.name)
-            place = f" file={name},line={d.span.line},col={d.span.column},endColumn={end}"
-        title = f"{',' if place else ' '}title={d.code}"
+            position = f" file={name},line={d.span.line},col={d.span.column},endColumn={end}"
+        title = f"{',' if position else ' '}title={d.code}"
         text = d.message + (f"\nhelp: {d.help}" if d.help else "")
-        lines.append(f"::{d.severity}{place}{title}::{_data(text)}")
+        lines.append(f"::{d.severity}{position}{title}::{_data(text)}")
     return "\n".join(lines)
 
 
@@ -54,7 +56,7 @@ def _property(text: str) -> str:
 
 
 def sarif(diagnostics: Sequence[Diagnostic]) -> str:
-    """SARIF 2.1.0, as code scanners exchange it."""
+    """SARIF 2.1.0, the exchange format of code scanners."""
     from importlib.metadata import version
 
     rules = [{"id": code} for code in dict.fromkeys(d.code for d in diagnostics)]

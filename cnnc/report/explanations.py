@@ -1,7 +1,7 @@
-"""A page for every code: what it means, a broken example, the mended one.
+"""The pages of `cnnc explain`: for each code what it means, a broken example, and the fixed one.
 
-In: explanations.toml, beside this file. Out: `Page`s. Tests check every broken example for its code, and every
-mended one for having no error.
+In: explanations.toml, in this folder. Out: `Page`s. Tests check that every broken example gives its code, and that the
+fixed one has no error.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from typing import NamedTuple
 
 
 class Page(NamedTuple):
-    """`broken` and `mended` are texts of networks, empty for codes that no text can show."""
+    """`broken` and `fixed` are the sources of networks, "" for codes that no source alone can show."""
 
     code: str
     title: str
     text: str
     broken: str = ""
-    mended: str = ""
+    fixed: str = ""
 
 
 @cache
 def pages() -> dict[str, Page]:
-    """All pages by code."""
+    """All pages by code, in the order of the codes."""
     import tomllib
 
     content = tomllib.loads((Path(__file__).parent / "explanations.toml").read_text(encoding="utf-8"))
     return {
-        code: Page(code, entry["title"], entry["text"].strip(), entry.get("broken", ""), entry.get("mended", ""))
+        code: Page(code, entry["title"], entry["text"].strip(), entry.get("broken", ""), entry.get("fixed", ""))
         for code, entry in content.items()
     }
 
 
 def page_text(page: Page) -> str:
-    """A page as the terminal shows it."""
+    """A page as `cnnc explain` prints it."""
     lines = [f"{page.code}: {page.title}", "", page.text]
-    for head, example in (("Broken:", page.broken), ("Mended:", page.mended)):
+    for head, example in (("Broken:", page.broken), ("Fixed:", page.fixed)):
         if example:
             lines += ["", head, *(f"    {line}".rstrip() for line in example.strip("\n").splitlines())]
     return "\n".join(lines)

@@ -1,4 +1,7 @@
-"""A summary as HTML, for notebooks: one table, no script, no style but alignment."""
+"""A summary or diagnostics as HTML for notebooks: one table or preformatted text, without scripts.
+
+In: a `Summary` or diagnostics. Out: HTML with all names escaped.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from cnnc.report.table import COLUMNS, totals
 
 
 def table_html(summary: Summary) -> str:
-    """The table of `cnnc check` as HTML."""
+    """The table and totals of `cnnc check` as HTML."""
     head = "".join(f'<th style="text-align:{_side(c.right)}">{escape(c.head)}</th>' for c in COLUMNS)
     rows = []
     for row in summary.rows:
@@ -22,7 +25,7 @@ def table_html(summary: Summary) -> str:
 
 
 def errors_html(diagnostics: Sequence[Diagnostic]) -> str:
-    """Diagnostics as they stand in the terminal."""
+    """Diagnostics as the terminal shows them, without colours."""
     return f"<pre>{escape(chr(10).join(render(d) for d in diagnostics))}</pre>"
 
 

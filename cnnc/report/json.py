@@ -1,4 +1,7 @@
-"""A checked network as `cnnc check --json` gives it; docs/json.md describes every key."""
+"""A checked network as `cnnc check --json` prints it; docs/json.md describes every key.
+
+In: graph, summary, size survey and diagnostics. Out: plain data for JSON.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ def as_dict(
     survey: SizeSurvey | None,
     diagnostics: Sequence[Diagnostic],
 ) -> dict[str, Any]:
-    """One object a file; figures are null where the text has errors. Keys may be added, none is removed."""
+    """One object per file; numbers are None if the source has errors. Keys may be added, but none is removed."""
     head: dict[str, Any] = {"file": file, "name": name, "ok": graph is not None}
-    told = [d.as_dict() for d in diagnostics]
+    listed = [d.as_dict() for d in diagnostics]
     if graph is None or summary is None:
         empty: dict[str, Any] = {
             "params": None,
@@ -34,7 +37,7 @@ def as_dict(
             "outputs": [],
             "layers": [],
         }
-        return {**head, **empty, "diagnostics": told}
+        return {**head, **empty, "diagnostics": listed}
     shapes = {row.name: list(row.shape) for row in summary.rows}
     inputs = []
     for node in graph.inputs:
@@ -72,5 +75,5 @@ def as_dict(
             }
             for row in summary.rows
         ],
-        "diagnostics": told,
+        "diagnostics": listed,
     }

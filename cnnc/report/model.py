@@ -1,6 +1,7 @@
-"""A model in words: how it is fed and read, for `cnnc info` and the model card.
+"""A model in words for `cnnc info` and the model card: contents, how to prepare inputs, how to read outputs.
 
-In: the plain data of `cnnc.onnx.run.inspect.describe`. Out: text. Nothing is computed, and nothing said that is not there.
+In: the plain data of `cnnc.onnx.run.inspect.describe`. Out: text. Nothing is computed; what the model does not contain is
+left out.
 """
 
 from __future__ import annotations
@@ -14,100 +15,100 @@ Data = Mapping[str, Any]
 _LISTED = 12
 
 
-def info_text(found: Data) -> str:
-    """The model as `cnnc info` shows it: a line for each thing that is known."""
-    lines = [f"{found['file']}: {found['name'] or 'a model without a name'}, {found['bytes']:,} bytes"]
+def info_text(model: Data) -> str:
+    """The model as `cnnc info` prints it: one line per fact."""
+    lines = [f"{model['file']}: {model['name'] or 'unnamed model'}, {model['bytes']:,} bytes"]
     rows = [
-        ("made by", made_by(found)),
-        ("format", f"{opsets(found)}, IR {found['ir']}"),
-        ("source", source(found)),
-        ("nodes", f"{found['nodes']:,}: {_counted(found['operators'])}"),
-        ("weights", weights(found)),
-        ("parameters", f"{found['parameters']:,}" if found["parameters"] is not None else ""),
-        ("MACs", f"{found['macs']:,}" if found["macs"] is not None else ""),
-        *((f"input {entry['name']}", f"{signature(entry)}{_more(feeding(entry))}") for entry in found["inputs"]),
-        *((f"output {entry['name']}", f"{signature(entry)}{_more(reading(entry))}") for entry in found["outputs"]),
-        ("sizes", "; ".join(rule["rule"] for rule in found["sizes"])),
-        ("classes", f"{len(found['classes'])}: {listed(found['classes'])}" if found["classes"] else ""),
-        ("vocabulary", f"{found['vocabulary']:,} words" if found["vocabulary"] else ""),
-        ("data", data(found)),
-        ("trained", trained(found)),
-        ("versions", ", ".join(f"{name} {version}" for name, version in found["versions"].items())),
-        *((key, " ".join(value.split())[:100]) for key, value in found["metadata"].items()),
+        ("made by", producer(model)),
+        ("format", f"{opsets(model)}, IR {model['ir']}"),
+        ("source", source(model)),
+        ("nodes", f"{model['nodes']:,}: {_counted(model['operators'])}"),
+        ("weights", weights(model)),
+        ("parameters", f"{model['parameters']:,}" if model["parameters"] is not None else ""),
+        ("MACs", f"{model['macs']:,}" if model["macs"] is not None else ""),
+        *((f"input {entry['name']}", f"{signature(entry)}{_more(feeding(entry))}") for entry in model["inputs"]),
+        *((f"output {entry['name']}", f"{signature(entry)}{_more(reading(entry))}") for entry in model["outputs"]),
+        ("sizes", "; ".join(rule["rule"] for rule in model["sizes"])),
+        ("classes", f"{len(model['classes'])}: {listed(model['classes'])}" if model["classes"] else ""),
+        ("vocabulary", f"{model['vocabulary']:,} words" if model["vocabulary"] else ""),
+        ("data", data(model)),
+        ("trained", trained(model)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in model["versions"].items())),
+        *((key, " ".join(value.split())[:100]) for key, value in model["metadata"].items()),
     ]
-    shown = [(key, value) for key, value in rows if value]
-    width = max(len(key) for key, _ in shown)
-    return "\n".join([*lines, *(f"  {key:<{width}}  {value}" for key, value in shown)])
+    known = [(key, value) for key, value in rows if value]
+    width = max(len(key) for key, _ in known)
+    return "\n".join([*lines, *(f"  {key:<{width}}  {value}" for key, value in known)])
 
 
-def made_by(found: Data) -> str:
-    return found["producer"] or "it does not say"
+def producer(model: Data) -> str:
+    """The program that wrote the model."""
+    return model["producer"] or "unknown"
 
 
-def opsets(found: Data) -> str:
-    """`opset 17`; others than ONNX's own by their domain."""
+def opsets(model: Data) -> str:
+    """`opset 17`; operator sets other than ONNX's own with their domain."""
     return ", ".join(
         f"opset {version}" if domain == "ai.onnx" else f"{domain} {version}"
-        for domain, version in found["opsets"].items()
+        for domain, version in model["opsets"].items()
     )
 
 
-def source(found: Data) -> str:
-    """The text that the model was made from."""
-    told = found["source"]
-    if told is None:
+def source(model: Data) -> str:
+    """The source file of the network, and with which settings it was exported; "" if unknown."""
+    facts = model["source"]
+    if facts is None:
         return ""
-    parts = [f"{told['file']}, {told['lines']} lines, sha256 {told['sha256'][:16]}"]
-    parts += [] if told["matches"] else ["the text was changed since"]
-    parts += [f"includes {', '.join(told['includes'])}"] if told["includes"] else []
-    changed = [*told["settings"], *(f"{symbol}={size}" for symbol, size in told["at"].items())]
-    parts += [f"with {' '.join(changed)}"] if changed else []
+    parts = [f"{facts['file']}, {facts['lines']} lines, sha256 {facts['sha256'][:16]}"]
+    parts += [] if facts["matches"] else ["the source in the model does not match its sha256"]
+    parts += [f"includes {', '.join(facts['includes'])}"] if facts["includes"] else []
+    settings = [*facts["settings"], *(f"{symbol}={size}" for symbol, size in facts["at"].items())]
+    parts += [f"with {' '.join(settings)}"] if settings else []
     return "; ".join(parts)
 
 
-def weights(found: Data) -> str:
-    told = found["weights"]
-    if not told["tensors"]:
+def weights(model: Data) -> str:
+    """Size and element types of the weights, and the external files that hold them; "" if there are none."""
+    facts = model["weights"]
+    if not facts["tensors"]:
         return ""
-    beside = [f"{part['file']} ({_bytes(part['bytes'])})" for part in found["external"]]
-    more = f", in {', '.join(beside)}" if beside else ""
-    return f"{told['numbers']:,} numbers in {told['tensors']:,} tensors ({', '.join(told['types'])}){more}"
+    external = [f"{file['file']} ({_bytes(file['bytes'])})" for file in model["external"]]
+    location = f", in {', '.join(external)}" if external else ""
+    return f"{facts['numbers']:,} elements in {facts['tensors']:,} tensors ({', '.join(facts['types'])}){location}"
 
 
 def _bytes(count: int | None) -> str:
-    return "not there" if count is None else f"{count:,} bytes"
+    return "missing" if count is None else f"{count:,} bytes"
 
 
 def signature(entry: Data) -> str:
-    """`float32 N x 3 x H x W`."""
+    """Element type and shape: `float32 N x 3 x H x W`."""
     if entry["shape"] is None:
         return str(entry["dtype"] or "of unknown type")
-    return (
-        f"{entry['dtype']} {' x '.join('?' if size is None else str(size) for size in entry['shape']) or 'one number'}"
-    )
+    return f"{entry['dtype']} {' x '.join('?' if size is None else str(size) for size in entry['shape']) or 'scalar'}"
 
 
 def feeding(entry: Data) -> str:
-    """What is to be done to data before the input gets them; "" where the model does not say."""
+    """How to prepare data for an input; "" if the model does not say."""
     kind, span = entry.get("kind"), entry.get("range")
     if kind == "words":
         w = entry["words"]
         return (
-            f"words of a sentence in lower case, numbered by the vocabulary from {w['first']} on; "
-            f"{w['unknown']} is an unknown word, {w['padding']} pads"
+            f"lower-case words of a sentence, numbered from {w['first']} on in the order of the vocabulary; "
+            f"{w['unknown']} for unknown words, {w['padding']} for padding"
         )
     if kind == "integers":
         return f"integers 0 to {span[1]:,}" if span else "integers"
     if kind not in ("picture", "values"):
         return ""
-    parts = [f"{_colour(entry)} pictures, {entry['layout']}" if kind == "picture" else entry["layout"]]
+    parts = [f"{_colour(entry)} images, {entry['layout']}" if kind == "picture" else entry["layout"]]
     if span == [0, 255]:
-        parts.append("bytes 0 to 255")
+        parts.append("bytes from 0 to 255")
     else:
-        parts.append("0 to 1, bytes divided by 255" if span else "values as they were in training")
-    parts += [f"{step} in the graph" for step in entry["inside"]]
+        parts.append("scaled to 0..1, bytes divided by 255" if span else "scaled as in training")
+    parts += [f"{step} is part of the model" for step in entry["inside"]]
     if kind == "picture" and entry["mean"] is None and entry["std"] is None:
-        parts.append("no mean to subtract")
+        parts.append("no normalization")
     return "; ".join(parts)
 
 
@@ -116,49 +117,49 @@ def _colour(entry: Data) -> str:
 
 
 def reading(entry: Data) -> str:
-    """What an output means; "" where the model does not say."""
+    """The meaning of an output; "" if the model does not say."""
     return {
-        "classes": "a score for each class",
-        "label map": "a score for each class, at each place",
-        "picture": "a picture, channels first",
+        "classes": "one score per class",
+        "label map": "one score per class and pixel",
+        "picture": "an image, channels first",
         "values": "values",
     }.get(entry.get("kind", ""), "")
 
 
-def data(found: Data) -> str:
-    """The data statement."""
-    told = found["data"]
-    if told is None:
+def data(model: Data) -> str:
+    """The arguments of the data statement that the model was trained with; "" if unknown."""
+    statement = model["data"]
+    if statement is None:
         return ""
-    path = f' "{told["path"]}"' if told.get("path") else ""
-    return f"{told['name']}{path}"
+    path = f' "{statement["path"]}"' if statement.get("path") else ""
+    return f"{statement['name']}{path}"
 
 
-def trained(found: Data) -> str:
-    """How the training ended."""
-    told = found["trained"]
-    if told is None:
-        return "no: weights drawn at random" if found["source"] is not None else ""
-    best = f"{told['judged_by']} {told['metric']} {_shown(told, told['best'])}"
-    if told["best_epoch"] == told["epochs"]:
-        parts = [f"weights of epoch {told['epochs']}", best]
+def trained(model: Data) -> str:
+    """The result of the training: epochs, best validation metric, test metric; "" if unknown."""
+    run = model["trained"]
+    if run is None:
+        return "no: random weights" if model["source"] is not None else ""
+    best = f"{run['judged_by']} {run['metric']} {_shown(run, run['best'])}"
+    if run["best_epoch"] == run["epochs"]:
+        parts = [f"weights of epoch {run['epochs']}", best]
     else:
-        parts = [f"weights of epoch {told['epochs']}, which was not the best: epoch {told['best_epoch']} was, {best}"]
-    if isinstance(sizes := told.get("sizes"), dict) and sizes:
+        parts = [f"weights of epoch {run['epochs']}; the best was epoch {run['best_epoch']}, {best}"]
+    if isinstance(sizes := run.get("sizes"), dict) and sizes:
         parts.append("at " + ", ".join(f"{symbol}={size}" for symbol, size in sizes.items()))
-    test = told.get("test")
+    test = run.get("test")
     if test:
         of = f" ({test['right']:,} of {test['total']:,})" if test.get("right") else ""
-        parts.append(f"test {told['metric']} {_shown(told, test.get(told['metric']))}{of}")
-    return "; ".join(parts) + ("" if found["whole"] else " (of the whole network)")
+        parts.append(f"test {run['metric']} {_shown(run, test.get(run['metric']))}{of}")
+    return "; ".join(parts) + ("" if model["whole"] else " (of the complete network)")
 
 
-def _shown(told: Data, value: float | None) -> str:
-    return "unbounded" if value is None else format_metric(told["metric"], value)
+def _shown(run: Data, value: float | None) -> str:
+    return "unbounded" if value is None else format_metric(run["metric"], value)
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names, the first dozen of many."""
+    """Names separated by commas, at most the first dozen."""
     more = f", and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more
 

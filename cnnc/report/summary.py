@@ -1,7 +1,7 @@
-"""Numbers first: what `cnnc check` knows of a network, before it has a face.
+"""The numbers that `cnnc check` reports, before any formatting.
 
-In: a checked network's graph, and what is known of its symbols. Out: `Summary`, one `Row` a layer. Table,
-CSV, JSON and HTML read it and compute nothing.
+In: the graph of a checked network, and the survey of its symbolic sizes. Out: `Summary` with one `Row` per layer. Table,
+CSV, JSON and HTML read it and compute nothing themselves.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 Size = int | str
-"""A size, or the formula of one that depends on a symbol."""
+"""A size, or the formula of a size that depends on a symbol."""
 
 
 class Row(Record):
-    """One layer, or one block folded to a line.
+    """One layer, or one block folded into a line.
 
-    Sizes are counts of numbers, MACs those of one sample (None where they depend on a symbol), `memory` the
-    bytes of the value in float32. `dense_*` say what a fully connected layer in its place would cost.
+    `parameters` and `buffers` are numbers of elements, `macs` multiply-adds for one sample, `memory` the bytes of the output
+    in float32, `layers` the number of layers that the row stands for. `operations` counts multiplications and additions
+    separately. `dense_*` are the costs of a fully connected layer between the same input and output. Numbers that
+    depend on a symbol are None.
     """
 
     name: str
@@ -48,7 +50,10 @@ class Row(Record):
 
 
 class Summary(Record):
-    """The rows of a network and its totals; figures are None where they depend on a symbol."""
+    """The rows of a network and its totals; numbers that depend on a symbol are None.
+
+    `training` is the estimated memory of a training step in bytes at batch size `batch`, `legal` the rules for legal sizes.
+    """
 
     name: str
     rows: tuple[Row, ...]
@@ -62,16 +67,17 @@ class Summary(Record):
 
     @property
     def weight_bytes(self) -> int:
+        """The bytes of parameters and buffers in float32."""
         return 4 * (self.parameters + self.buffers)
 
 
 def summarize(
     graph: Graph, survey: SizeSurvey | None = None, *, fixed: bool = False, batch: int = 1, slots: int = 2
 ) -> Summary:
-    """The rows and totals of a graph, in the order of the text.
+    """The rows and totals of a graph, in source order.
 
-    With a `survey` sizes are formulas, unless they are `fixed` by `--at`. `batch` is that of training memory,
-    `slots` what its optimizer keeps for each weight.
+    With a `survey` sizes are formulas, unless `--at` has `fixed` them. `batch` and `slots` are for the training memory: the
+    batch size, and the number of arrays that the optimizer keeps per weight.
     """
     is_open = survey is not None and not fixed
     fields = receptive_fields(graph)
@@ -97,7 +103,7 @@ def _row(graph: Graph, node: Node, field: tuple[ReceptiveField, ...], survey: Si
     shape: tuple[Size, ...] = node.type.shape
     if survey is not None:
         shape = tuple(int(s) if s.isdigit() else s for s in survey.formulas[node.name])
-    moving = survey is not None and any(isinstance(s, str) for s in shape)
+    symbolic = survey is not None and any(isinstance(s, str) for s in shape)
     dense = types[0].size * node.type.size if types and macs else None
     return Row(
         node.name,
@@ -106,21 +112,21 @@ def _row(graph: Graph, node: Node, field: tuple[ReceptiveField, ...], survey: Si
         shape,
         weights,
         sum(p.size for p in owned if not p.trainable),
-        None if moving and macs else macs,
-        None if moving else node.type.bytes,
+        None if symbolic and macs else macs,
+        None if symbolic else node.type.bytes,
         field,
         node.span.line if node.span else 0,
-        () if moving else (*node.op.explain(*types), *_field_text(field)),
+        () if symbolic else (*node.op.explain(*types), *_field_text(field)),
         1,
         node.path,
-        None if moving or not macs else 2 * macs - node.type.size,  # n products, n - 1 sums
-        None if moving else dense,
-        None if moving or dense is None else 2 * dense - node.type.size,
+        None if symbolic or not macs else 2 * macs - node.type.size,  # n products, n - 1 sums
+        None if symbolic else dense,
+        None if symbolic or dense is None else 2 * dense - node.type.size,
     )
 
 
 def _field_text(field: tuple[ReceptiveField, ...]) -> tuple[str, ...]:
-    """What one output sees: `sees 14x14 of the input, 2 apart, from -2`."""
+    """The receptive field in words: `receptive field 14x14, stride 2, from -2`."""
     if not field or all(f.elements == 1 for f in field):
         return ()
 
@@ -128,24 +134,25 @@ def _field_text(field: tuple[ReceptiveField, ...]) -> tuple[str, ...]:
         return str(numbers[0]) if len(set(numbers)) == 1 else "x".join(map(str, numbers))
 
     size = "x".join(str(f.elements) for f in field)
-    return (f"sees {size} of the input, {each([f.step for f in field])} apart, from {each([f.first for f in field])}",)
+    return (f"receptive field {size}, stride {each([f.step for f in field])}, from {each([f.first for f in field])}",)
 
 
 def fold(summary: Summary, depth: int) -> Summary:
-    """The summary with every block call deeper than `depth` folded to one line."""
+    """The summary with every block call at nesting level `depth` folded into one row."""
     rows: list[Row] = []
     for row in summary.rows:
         call = row.path[depth - 1] if len(row.path) >= depth > 0 else ""
         if not call:
             rows.append(row)
         elif rows and rows[-1].name == call:
-            rows[-1] = _together(rows[-1], row)
+            rows[-1] = _fold_into(rows[-1], row)
         else:
             rows.append(row.replace(name=call, op="block", arguments="", formulas=()))
     return summary.replace(rows=tuple(rows))
 
 
-def _together(block: Row, row: Row) -> Row:
+def _fold_into(block: Row, row: Row) -> Row:
+    """The row of a block with one more of its layers: sums of the costs, the shape and field of the last layer."""
     return row.replace(
         name=block.name,
         op="block",
@@ -176,5 +183,5 @@ SORTS: dict[str, Callable[[Row], float]] = {
 
 
 def sort(summary: Summary, by: str) -> Summary:
-    """The rows with the largest first."""
+    """The summary with the rows in descending order of a key of `SORTS`."""
     return summary.replace(rows=tuple(sorted(summary.rows, key=SORTS[by])))

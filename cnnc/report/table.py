@@ -1,4 +1,4 @@
-"""A summary as text: a table as wide as it needs to be, aligned, never cut; or comma-separated values."""
+"""A summary as an aligned text table, which is never truncated, or as comma-separated values (CSV)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnnc.report.summary import Row, Size, Summary
 
 
 class Column(NamedTuple):
-    """One column: its head, whether it is aligned to the right, and its text for a row."""
+    """One column: its heading, whether it is right-aligned, and its text for a row."""
 
     head: str
     right: bool
@@ -52,7 +52,7 @@ def _saved(row: Row) -> str:
 
 
 def table(summary: Summary, columns: Sequence[Column] = COLUMNS, explain: bool = False) -> str:
-    """The table, totals below; with `explain`, each layer's formulas under its line."""
+    """The table, followed by the totals; with `explain`, each layer's formulas follow its row."""
     heads = [column.head for column in columns]
     cells = [[column.text(row, summary) for column in columns] for row in summary.rows]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
@@ -65,19 +65,19 @@ def table(summary: Summary, columns: Sequence[Column] = COLUMNS, explain: bool =
 
 
 def totals(summary: Summary) -> str:
-    """The totals, a sentence a line."""
+    """The totals, one sentence per line."""
     buffers = f" and {summary.buffers:,} buffers" if summary.buffers else ""
     head = (
         f"{summary.name}: {summary.parameters:,} parameters{buffers} ({human_bytes(summary.weight_bytes)} in float32)"
     )
     if summary.macs is None:
-        lines = [f"{head}; MACs and memory depend on the size: --at"]
+        lines = [f"{head}; MACs and memory depend on the size, set it with --at"]
     else:
         lines = [f"{head}, {summary.macs:,} MACs"]
     if summary.peak is not None and summary.training is not None:
         lines.append(
-            f"memory: {human_bytes(summary.peak.bytes)} of values at once in use (at {summary.peak.at}), about "
-            f"{human_bytes(summary.training)} in training at batch {summary.batch}"
+            f"peak activation memory: {human_bytes(summary.peak.bytes)} (at {summary.peak.at}); "
+            f"training: about {human_bytes(summary.training)} at batch size {summary.batch}"
         )
     if summary.legal:
         lines.append(f"legal sizes: {summary.legal}")
@@ -85,7 +85,7 @@ def totals(summary: Summary) -> str:
 
 
 def as_csv(summary: Summary) -> str:
-    """The rows as comma-separated values, with a head; sizes in numbers, bytes and counts without separators."""
+    """The rows as CSV with a header; numbers have no thousands separators, `bytes` is the output in float32."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["name", "layer", "arguments", "output", "params", "buffers", "macs", "bytes", "field", "line"])
@@ -99,13 +99,13 @@ def as_csv(summary: Summary) -> str:
 
 
 def format_size(shape: Sequence[Size]) -> str:
-    """`64x14x14`; with formulas `64 x H/2 x W/2`."""
+    """`64x14x14`, or with formulas `64 x H/2 x W/2`."""
     simple = all(isinstance(s, int) or s.isalnum() for s in shape)
     return ("x" if simple else " x ").join(map(str, shape))
 
 
 def format_field(field: Sequence[ReceptiveField]) -> str:
-    """`32x32`; one number where there is one axis."""
+    """The receptive field: `32x32`, or one number for one axis."""
     return "x".join(str(f.elements) for f in field)
 
 
@@ -115,7 +115,7 @@ def _line(texts: Sequence[str], widths: Sequence[int], columns: Sequence[Column]
 
 
 def human_bytes(count: int) -> str:
-    """`246.8 KB`; thousands, as file managers count."""
+    """`246.8 KB`; a KB is 1000 bytes."""
     size = float(count)
     for unit in ("B", "KB", "MB", "GB"):
         if size < 1000 or unit == "GB":

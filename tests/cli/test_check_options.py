@@ -33,7 +33,7 @@ def test_symbols_are_reported(cnnc: Cnnc) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "legal sizes: H ≥ 2, a multiple of 2; W ≥ 2, a multiple of 2" in done.stdout
     assert "4xHxW" in done.stdout
-    assert "depend on the size: --at" in done.stdout
+    assert "depend on the size, set it with --at" in done.stdout
 
 
 def test_at(cnnc: Cnnc) -> None:
@@ -103,7 +103,7 @@ def test_versus_dense(cnnc: Cnnc) -> None:
 def test_batch_changes_the_memory_of_training(cnnc: Cnnc) -> None:
     one, many = (cnnc("check", "blocks.cnn", "--batch", n).stdout.splitlines()[-1] for n in ("1", "64"))
     assert one != many
-    assert many.endswith("in training at batch 64")
+    assert many.endswith("at batch size 64")
     assert cnnc("check", "blocks.cnn", "--batch", "0").returncode == 2
 
 

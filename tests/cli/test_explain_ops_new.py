@@ -17,9 +17,9 @@ from tests.cli.conftest import Cnnc, codes, environment
 def test_explain(cnnc: Cnnc) -> None:
     done = cnnc("explain", "E301")
     assert done.returncode == 0
-    assert done.stdout.startswith("E301: Shapes that cannot be added\n")
+    assert done.stdout.startswith("E301: Shapes cannot be broadcast\n")
     assert "\nBroken:\n    input 16x28x28\n" in done.stdout
-    assert "\nMended:\n" in done.stdout
+    assert "\nFixed:\n" in done.stdout
     assert cnnc("explain", "e301").stdout == done.stdout
     listed = cnnc("explain").stdout.splitlines()
     assert [line.partition("  ")[0] for line in listed] == sorted(page.code for page in pages().values())

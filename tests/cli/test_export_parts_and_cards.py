@@ -32,7 +32,7 @@ def test_a_part_of_a_network(deployed: Path, tmp_path: Path) -> None:
     assert both.returncode == 0
     info = json_of(run("info", "b.onnx", "--json", cwd=tmp_path))
     assert [e["name"] for e in info["inputs"]] == ["b"], "only what they need"
-    assert "(of the whole network)" in run("info", "b.onnx", cwd=tmp_path).stdout
+    assert "(of the complete network)" in run("info", "b.onnx", cwd=tmp_path).stdout
 
 
 def test_class_names_are_kept_for_class_scores_only(deployed: Path, tmp_path: Path) -> None:

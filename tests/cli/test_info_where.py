@@ -59,7 +59,7 @@ def test_inputs_are_described(deployed: Path) -> None:
     (wave,) = inputs("waves")
     assert (wave["kind"], wave["range"], wave["layout"]) == ("values", None, "N, C, T")
     shown = run("info", "pictures.onnx", cwd=deployed).stdout
-    assert "grey pictures, N, C, H, W; 0 to 1, bytes divided by 255; normalize" in shown
+    assert "grey images, N, C, H, W; scaled to 0..1, bytes divided by 255; normalize" in shown
     assert "includes library.cnn" in shown
 
 

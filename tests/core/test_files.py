@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and what is no file is never replaced by one."""
+"""Files are written completely or not at all; devices and pipes are never replaced by files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def code(error: CnncError) -> str:
     return diagnostic.code
 
 
-def test_written_whole(tmp_path: Path) -> None:
+def test_writing_and_reading_back(tmp_path: Path) -> None:
     path = tmp_path / "x"
     for data in (b"first", b"", b"second" * 1000):
         write_atomic(path, data)
@@ -40,7 +40,7 @@ def test_permissions_are_those_of_any_new_file_or_of_the_old_one(tmp_path: Path)
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError()])
-def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path, error: BaseException) -> None:
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"before")
 
@@ -55,7 +55,7 @@ def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path, error: BaseExcep
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"mine")
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "file" / "x", tmp_path / "folder", tmp_path / "nowhere" / "x", tmp_path / ("n" * 300)):
@@ -86,7 +86,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
-    """As a device would: a root user's `-o /dev/null` must not put a file in its place."""
+    """Like a device: `-o /dev/null` of a root user must not replace it by a file."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     got: list[bytes] = []
@@ -110,7 +110,7 @@ def test_reading(tmp_path: Path) -> None:
         assert code(caught.value) == "E901"
 
 
-def test_sweep_takes_only_what_is_left_of_that_file(tmp_path: Path) -> None:
+def test_remove_temporary_files_deletes_only_those_of_that_file(tmp_path: Path) -> None:
     for name in (".x.abc.part", ".y.abc.part", "x", "x.part", ".x.abc"):
         (tmp_path / name).touch()
     remove_temporary_files(tmp_path / "x")

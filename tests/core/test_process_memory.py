@@ -1,4 +1,4 @@
-"""The peak of a process: its own, whoever started it."""
+"""The memory meter measures the growth of its own process only."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ print(meter.growth)
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux to see a process grow")
 def test_neither_the_parent_nor_what_came_before_counts() -> None:
-    large = bytes(range(250)) * 1_000_000  # a child begins as a copy of this process
+    large = bytes(range(250)) * 1_000_000  # the child starts as a copy of this process
     done = subprocess.run(
         [sys.executable, "-c", GROW],
         env=environment(PYTHONPATH=str(ROOT)),
-        preexec_fn=lambda: None,  # so that it is forked
+        preexec_fn=lambda: None,  # makes subprocess fork
         capture_output=True,
         text=True,
         check=True,

@@ -1,4 +1,4 @@
-"""The graph of training gives the values and the gradients of the graph that it was made of, to the last bit."""
+"""The rewritten training graph gives bit-identical outputs and gradients."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_values_and_gradients_are_the_same(name: str, dtype: Any) -> None:
+def test_outputs_and_gradients_are_bit_identical(name: str, dtype: Any) -> None:
     text, norms, pools = TEXTS[name]
     before = graph(text)
     after = for_training(before, before.outputs)
@@ -61,7 +61,7 @@ def test_values_and_gradients_are_the_same(name: str, dtype: Any) -> None:
         np.testing.assert_array_equal(mine[key], others[key], err_msg=key)
 
 
-def test_what_is_wanted_keeps_its_value() -> None:
+def test_named_layers_keep_their_outputs() -> None:
     before = graph("input 3x8x8; conv 6 k=3; bn; relu; conv 6 k=3; relu; pool max k=2; fc 5")
     wanted = ("bn1", "relu2", "fc1")
     after = for_training(before, wanted)

@@ -290,7 +290,7 @@ def test_info_and_card_of_symbolic_sizes(tmp_path: Path) -> None:
     found = describe(tmp_path / "open.onnx")
     shown = info_text(found)
     assert "H ≥ 1; W ≥ 1" in shown
-    assert "no: weights drawn at random" in shown
+    assert "no: random weights" in shown
     page = card(found, network.summary())
     assert "Legal sizes: H ≥ 1; W ≥ 1." in page
     assert "multiply-adds" not in page, "multiply-adds depend on the size"
@@ -299,9 +299,13 @@ def test_info_and_card_of_symbolic_sizes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("precision", "held", "others"),
     [
-        (None, "it was compared with the network, tensor by tensor.", ("float16", "int8", "point of accuracy")),
-        ("float16", "the scores differ by at most 1 %", ("int8", "point of accuracy")),
-        ("int8", "at most one point of accuracy was lost", ("float16", "1 %")),
+        (
+            None,
+            "Before export every layer output was compared with the network.",
+            ("float16", "int8", "point of accuracy"),
+        ),
+        ("float16", "the scores differ by at most 1%", ("int8", "point of accuracy")),
+        ("int8", "at most one percentage point of accuracy is lost", ("float16", "1%")),
     ],
 )
 def test_a_card_says_how_its_precision_was_checked(
@@ -317,7 +321,7 @@ def test_a_card_says_how_its_precision_was_checked(
     head = page.partition("## Inputs")[0]
     assert held in head
     assert not any(word in head for word in others)
-    assert (f"(of the weights before they became {precision})" in page) is (precision is not None)
+    assert (f"(float32 weights, before conversion to {precision})" in page) is (precision is not None)
 
 
 def test_a_changed_source_is_noticed(tmp_path: Path) -> None:
@@ -325,7 +329,7 @@ def test_a_changed_source_is_noticed(tmp_path: Path) -> None:
     graph = network.require_graph()
     properties = metadata(network, graph, VERSIONS) | {"cnnc.source": "input 4; fc 2"}
     onnx.save(emit(graph, initialize(graph, 0), properties), path)
-    assert "the text was changed since" in info_text(describe(path))
+    assert "the source in the model does not match its sha256" in info_text(describe(path))
 
 
 def test_info_of_external_weights(tmp_path: Path) -> None:
@@ -340,7 +344,7 @@ def test_info_of_external_weights(tmp_path: Path) -> None:
     assert found["weights"]["numbers"] == 40 * 30 + 30
     assert open_model(path, "cpu").run({"input1": np.zeros((1, 40), np.float32)})[0].shape == (1, 30)
     (tmp_path / "m.data").unlink()
-    assert "not there" in info_text(describe(path))
+    assert "missing" in info_text(describe(path))
     with pytest.raises(CnncError) as caught:
         open_model(path, "cpu")
     assert caught.value.diagnostics[0].code == "E604"

@@ -1,1 +1,1 @@
-"""Tests of what a layer is: sizes, parameters, multiply-adds, receptive fields."""
+"""Tests of layers as data: sizes, parameters, multiply-adds, receptive fields, help texts."""

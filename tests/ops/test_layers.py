@@ -712,12 +712,12 @@ def test_shapes_that_do_not_add(a: str, b: str, help: str) -> None:
     assert help in error.help
 
 
-def mended(error: ShapeError, shape: str) -> TensorType:
-    """What the layers of an error's edit make of the shortcut."""
+def fixed_type(error: ShapeError, shape: str) -> TensorType:
+    """The type of the shortcut after the layers that the error's fix adds."""
     assert error.fix is not None
     place, layers, _ = error.fix
     assert place == 1
-    return check(f"input {shape}; {layers}", name="mended").require_graph().nodes[-1].type
+    return check(f"input {shape}; {layers}", name="fixed").require_graph().nodes[-1].type
 
 
 @pytest.mark.parametrize("shape", ["16x28x28", "16x27x27", "16x28x14", "32x28x28", "16x14x14", "1x28x28"])
@@ -729,7 +729,7 @@ def test_the_projection_of_the_help_works(shape: str) -> None:
     except ShapeError as found:
         error = found
     assert error is not None
-    assert Add.make().output(main, mended(error, shape)) == main
+    assert Add.make().output(main, fixed_type(error, shape)) == main
 
 
 def test_the_operand_to_blame_is_found_among_many() -> None:

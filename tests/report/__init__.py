@@ -1,1 +1,1 @@
-"""Tests of what is shown of a network."""
+"""Tests of reports: summaries, tables, explanations, and the documentation generated from them."""

@@ -1,6 +1,6 @@
-"""What docs/ shows is what there is: networks check, commands give what is printed below them, tables are up to date.
+"""The documentation is up to date: its networks check, its commands print what is shown, its tables match the code.
 
-The tables between the markers of language.md, and what commands print, are made anew by
+To regenerate the tables between the markers of language.md, and the output of commands, run
 
     python -m tests.report.test_docs
 """
@@ -88,7 +88,7 @@ TABLES = {
 
 
 def with_tables(page: Path, text: str) -> str:
-    """The page with its generated parts made anew."""
+    """The page with its regenerated parts."""
     for name, make in TABLES.get(page, {}).items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         head, _, rest = text.partition(begin)
@@ -101,7 +101,7 @@ def with_tables(page: Path, text: str) -> str:
 @pytest.mark.parametrize("page", TABLES, ids=[page.stem for page in TABLES])
 def test_the_tables_are_up_to_date(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert with_tables(page, text) == text, "python -m tests.report.test_docs makes them anew"
+    assert with_tables(page, text) == text, "python -m tests.report.test_docs regenerates them"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
@@ -207,7 +207,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert (MAX_WHOLE, expressions.LIMIT) == (2**31 - 1, 2**63)
 
 
-def made_anew(page: Path) -> str:
+def regenerated(page: Path) -> str:
     def session(match: re.Match[str]) -> str:
         if match[1] != "console":
             return match[0]
@@ -222,4 +222,4 @@ def made_anew(page: Path) -> str:
 
 if __name__ == "__main__":
     for changed in PAGES:
-        changed.write_text(made_anew(changed), encoding="utf-8")
+        changed.write_text(regenerated(changed), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Every code has its page, and every page says the truth: its broken text gives the code, its mended one does not."""
+"""Every code has a page; its broken example gives the code, its fixed example does not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.paths import PACKAGE
 PAGES = pages()
 SHOWN = [page for page in PAGES.values() if page.broken]
 
-# What no text of a network alone can show: the command line, data, checkpoints, models, the machine.
+# Codes that the source of a network alone cannot give: the command line, data, checkpoints, models, files.
 NOT_SHOWN = re.compile(r"E001|E008|E010|E115|E509|[EW][6-9]\d\d")
 
 
@@ -39,19 +39,19 @@ def test_a_page_is_readable(page: Page) -> None:
     assert 1 <= len(sentences) <= 6
     assert all(len(line) <= 100 for line in page.text.splitlines())
     assert page.text.endswith(".")
-    assert bool(page.broken) == bool(page.mended)
-    assert bool(page.broken) != bool(NOT_SHOWN.fullmatch(page.code)), "a text can show it, or cannot"
+    assert bool(page.broken) == bool(page.fixed)
+    assert bool(page.broken) != bool(NOT_SHOWN.fullmatch(page.code)), "add an example, or the code to NOT_SHOWN"
     shown = page_text(page)
     assert shown.startswith(f"{page.code}: {page.title}\n")
-    assert ("Broken:" in shown) == bool(page.broken)
+    assert ("Broken:" in shown) == ("Fixed:" in shown) == bool(page.broken)
 
 
 @pytest.mark.parametrize("page", SHOWN, ids=[page.code for page in SHOWN])
-def test_the_broken_text_gives_the_code_and_no_other(page: Page, tmp_path: Path) -> None:
+def test_the_broken_example_gives_the_code_and_no_other(page: Page, tmp_path: Path) -> None:
     assert {d.code for d in check(page.broken, str(tmp_path / "net.cnn"), root=tmp_path).diagnostics} == {page.code}
 
 
 @pytest.mark.parametrize("page", SHOWN, ids=[page.code for page in SHOWN])
-def test_the_mended_text_does_not(page: Page, tmp_path: Path) -> None:
-    found = check(page.mended, str(tmp_path / "net.cnn"), root=tmp_path).diagnostics
+def test_the_fixed_example_does_not(page: Page, tmp_path: Path) -> None:
+    found = check(page.fixed, str(tmp_path / "net.cnn"), root=tmp_path).diagnostics
     assert not [d for d in found if d.severity == "error" or d.code == page.code]

@@ -1,4 +1,4 @@
-"""Diagnostics for other programs, and HTML: valid whatever the text holds."""
+"""Formats of diagnostics, and HTML: valid whatever the source contains."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_errors_in_a_notebook() -> None:
     assert "<i>" in text_of(html)
 
 
-def test_a_stranger_s_text_reaches_no_terminal() -> None:
-    """Control characters in a file could move the cursor or set colours."""
+def test_control_characters_of_an_untrusted_file_do_not_reach_the_terminal() -> None:
+    """They could move the cursor or set colours."""
     told = FORMATS["full"](found('input 1x8x8\nconv 4 k=3 \x1b[31m\x07\nnet "\x9b0m"\n'))
     assert not [c for c in told if (ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160]

@@ -1,4 +1,4 @@
-"""The numbers of a network, and their faces: table, comma-separated values, HTML."""
+"""The numbers of a network, and their formats: table, CSV, HTML."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ pool1   pool max k=2                4x4x4                          4x4
 fc1     fc 10                          10     650  93.7%    640  10x10
 
 Small: 694 parameters and 8 buffers (2.8 KB in float32), 2,944 MACs
-memory: 2.0 KB of values at once in use (at bn1), about 15.3 KB in training at batch 1"""
+peak activation memory: 2.0 KB (at bn1); training: about 15.3 KB at batch size 1"""
     assert table(summary(SMALL)) == expected
     assert str(check(SMALL)) == expected
 
@@ -89,7 +89,7 @@ def test_sizes_that_are_symbols() -> None:
     assert "3xHxW" in shown
     assert "8 x ⌊(H+1)/2⌋ x ⌊(W+1)/2⌋" in shown
     assert shown.splitlines()[-1] == "legal sizes: H ≥ 1; W ≥ 1"
-    assert "MACs and memory depend on the size: --at" in shown
+    assert "MACs and memory depend on the size, set it with --at" in shown
     assert row(text, "conv1").macs is None
     assert row(text, "fc1").macs == 16
 
@@ -227,12 +227,12 @@ def test_layers_without_weights_are_not_compared() -> None:
 
 
 def test_memory_by_hand() -> None:
-    """Values in bytes: input 256, a 1024, relu 1024, pool 256, concat 320. A value dies with its last reader.
+    """Outputs in bytes: input 256, a 1024, relu 1024, pool 256, concat 320. An output is alive until its last reader.
 
-    input1 alone 256; with a 1280, then the input lives on, for the concat; a and relu 2304, the peak; ...
+    input1 alone takes 256, with a 1280; concat still needs the input, so input1, a and relu take 2304, the peak.
     """
-    made = graph("input 1x8x8; a: conv 4 k=3 p=1; relu; pool max k=2; b: identity; from input1; pool max k=2; concat b")
-    peak = peak_memory(made)
+    net = graph("input 1x8x8; a: conv 4 k=3 p=1; relu; pool max k=2; b: identity; from input1; pool max k=2; concat b")
+    peak = peak_memory(net)
     assert (peak.bytes, peak.at) == (256 + 1024 + 1024, "relu1")
     assert set(peak.alive) == {"input1", "a", "relu1"}
 
@@ -242,7 +242,7 @@ def test_memory_by_hand() -> None:
     [
         ("input 10; fc 5", 60),
         ("input 10; fc 100; fc 5", 440),
-        ("input 10; a: fc 100; fc 5; from a; fc 7", 440),  # the 5 that nobody reads are gone before the 7 come
+        ("input 10; a: fc 100; fc 5; from a; fc 7", 440),  # the unused 5 are freed before the 7 are computed
         ("input 10; a: fc 100; b: fc 5; from a; c: fc 7; output b c", 448),
         ("input 1x4x4 dtype=uint8; conv 2 k=1", 16 * 4 + 32 * 4),
     ],
@@ -252,36 +252,36 @@ def test_peaks(text: str, peak: int) -> None:
 
 
 def test_memory_of_training() -> None:
-    made = graph("input 10; fc 5; relu")
+    net = graph("input 10; fc 5; relu")
     # the update: weights, their gradients and two slots, and the larger of the two weights once more
-    assert training_memory(made, 1) == 16 * 55 + 4 * 50
-    # the last layer's backward: values 10 + 5 + 5, gradients 5 + 5, weights and slots
-    assert training_memory(made, 100) == 100 * 4 * 30 + 12 * 55
-    assert training_memory(made, 100, slots=0) == 100 * 4 * 30 + 4 * 55
-    assert summary("input 10; fc 5; relu", 8).training == training_memory(made, 8)
+    assert training_memory(net, 1) == 16 * 55 + 4 * 50
+    # the last layer's backward: outputs 10 + 5 + 5, gradients 5 + 5, weights and slots
+    assert training_memory(net, 100) == 100 * 4 * 30 + 12 * 55
+    assert training_memory(net, 100, slots=0) == 100 * 4 * 30 + 4 * 55
+    assert summary("input 10; fc 5; relu", 8).training == training_memory(net, 8)
 
 
 def test_memory_of_training_through_branches() -> None:
-    """At the first layer of the left branch the gradient of the input to both has come from the right one already."""
-    made = graph("input 8; fc 10; concat { fc 20 } { fc 30 }; fc 1")
-    # on the way back, at concat: values 8 + 10 + 20 + 30 + 50; gradients 50 + 20 + 30; the weights of the last fc
+    """At the first layer of the left branch the gradient of the common input from the right branch is already alive."""
+    net = graph("input 8; fc 10; concat { fc 20 } { fc 30 }; fc 1")
+    # backward pass, at concat: outputs 8 + 10 + 20 + 30 + 50; gradients 50 + 20 + 30; the weights of the last fc
     learned = 8 * 10 + 10 + 10 * 20 + 20 + 10 * 30 + 30 + 50 + 1
-    assert training_memory(made, 1000) == 1000 * 4 * (118 + 100) + 4 * 51 + 12 * learned
+    assert training_memory(net, 1000) == 1000 * 4 * (118 + 100) + 4 * 51 + 12 * learned
 
 
-def test_a_relu_takes_the_place_of_what_it_reads() -> None:
-    """In training the value before it, and the gradient behind it, are no memory of their own."""
+def test_a_relu_overwrites_its_input() -> None:
+    """In training its input, and the gradient of that, take no memory in addition to those of its output."""
     alone, read_twice = graph("input 3x9x9; conv 5 k=1; relu"), graph("input 3x9x9; a: conv 5 k=1; relu; add a")
     relu, sigmoid = 4 * 405, 4 * 405
-    # at relu's backward: the input, its value, its gradient
+    # at relu's backward: the input, its output, its gradient
     assert training_memory(alone, 1000) == 1000 * (4 * 243 + 2 * relu) + 12 * 20
     with_sigmoid = graph("input 3x9x9; conv 5 k=1; sigmoid")
-    # at sigmoid's: both values, both gradients
+    # at sigmoid's: both outputs, both gradients
     assert training_memory(with_sigmoid, 1000) == 1000 * (4 * 243 + 4 * sigmoid) + 12 * 20
     assert training_memory(read_twice, 1000) > training_memory(with_sigmoid, 1000)
 
 
-def test_memory_of_training_counts_what_the_optimizer_keeps() -> None:
+def test_memory_of_training_counts_the_slots_of_the_optimizer() -> None:
     text = 'input 400; fc 300\ntrain {{ data npz "x.npz"; loss mse; optimizer {} }}'
     sgd, momentum, adam = (summary(text.format(o)).training for o in ("sgd lr=1", "sgd lr=1 momentum=0.9", "adam"))
     assert sgd is not None
