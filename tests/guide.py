@@ -39,7 +39,7 @@ _EDIT = re.compile(
     r"\n```[^\n]*\n(?P<block>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
-_PARTS = ("cnnc", "grammar", "tests", "docs", "models", "benchmarks", "pyproject.toml", "README.md")
+_PARTS = ("cnnc", "grammar", "tests", "docs", "models", "benchmarks", "pyproject.toml", "README.md", "CONTRIBUTING.md")
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*_cache", "runs")
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from cnnc.core.arrays import Array, Weights
-from cnnc.recipe.optimizers import Adam, AdamW, Optimizer, RmsProp, Sgd
+from cnnc.recipe.optimizers import Adam, AdamW, Lion, Optimizer, RmsProp, Sgd
 
 BLOCK = 1 << 16  # elements at a time: weight, gradient and slots stay in the cache while a rule runs over them
 
@@ -153,3 +153,15 @@ def _rmsprop(
         velocity += delta
         delta = velocity
     weight -= delta * real(rate)
+
+
+@update_of(Lion)
+def _lion(op: Lion, rate: float, step: int, weight: Array, gradient: Array, momentum: Array) -> None:
+    """w ← w − rate·(sign(β₁·m + (1 − β₁)·g) + weight_decay·w), then m ← β₂·m + (1 − β₂)·g (Chen et al. 2023)."""
+    real = weight.dtype.type
+    direction = np.sign(momentum * real(op.beta1) + gradient * real(1 - op.beta1))
+    if op.weight_decay:
+        direction += weight * real(op.weight_decay)
+    weight -= direction * real(rate)
+    momentum *= real(op.beta2)
+    momentum += gradient * real(1 - op.beta2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cnnc.language import synonyms
-from cnnc.language.resolve import STATEMENTS
+from cnnc.language.resolve import LANGUAGE_STATEMENTS
 from cnnc.ops import OPS, Op
 from cnnc.ops.activation import Activation, LogSoftmax, Prelu, Softmax
 from cnnc.ops.merge import Elementwise
@@ -13,8 +13,8 @@ from tests.onnx.importer.test_round_trip import MORE, SIMPLER
 from tests.op_cases import CASES
 from tests.ops.test_layers import LEARNERS
 from tests.reference.kinks import MARGINS
-from tests.reference.test_layers_plain_a import FORMULAS, TORCH
-from tests.reference.test_layers_plain_b import MERGES
+from tests.reference.test_layer_formulas import FORMULAS, TORCH
+from tests.reference.test_merge_reshape_embed import MERGES
 
 SMOOTH = {
     "add", "affine", "bilinear", "bn", "channel_shuffle", "concat", "conv", "conv_transpose", "crop", "depth_to_space",
@@ -34,9 +34,9 @@ def keywords(texts: object) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "listed"),
     [
-        ("FORMULAS in tests/reference/test_layers_plain_a.py", keywords(FORMULAS)),
-        ("TORCH in tests/reference/test_layers_plain_a.py", keywords(TORCH)),
-        ("MERGES in tests/reference/test_layers_plain_b.py", set(MERGES)),
+        ("FORMULAS in tests/reference/test_layer_formulas.py", keywords(FORMULAS)),
+        ("TORCH in tests/reference/test_layer_formulas.py", keywords(TORCH)),
+        ("MERGES in tests/reference/test_merge_reshape_embed.py", set(MERGES)),
         ("MARGINS in tests/reference/kinks.py", {op.keyword for op in MARGINS}),
         ("LEARNERS in tests/ops/test_layers.py", {row[0] for row in LEARNERS}),
         ("SMOOTH in tests/ops/test_op_lists.py", SMOOTH),
@@ -74,12 +74,12 @@ def test_activations_have_a_margin_just_if_their_slope_jumps() -> None:
 def test_every_elementwise_activation_has_its_formula() -> None:
     """Except prelu, whose slopes are parameters; softmax and log_softmax read all channels."""
     needed = {k for k, op in OPS.items() if issubclass(op, Activation) and op not in (Softmax, LogSoftmax, Prelu)}
-    assert sorted(needed - keywords(FORMULAS)) == [], "add their formulas to FORMULAS in test_layers_plain_a.py"
+    assert sorted(needed - keywords(FORMULAS)) == [], "add their formulas to FORMULAS in test_layer_formulas.py"
 
 
 def test_every_elementwise_merge_has_its_formula() -> None:
     assert {k for k, op in OPS.items() if issubclass(op, Elementwise)} == set(MERGES), (
-        "MERGES in tests/reference/test_layers_plain_b.py needs exactly the elementwise merges"
+        "MERGES in tests/reference/test_merge_reshape_embed.py needs exactly the elementwise merges"
     )
 
 
@@ -98,6 +98,6 @@ def test_exceptions_of_the_round_trip_are_rows(listed: dict[str, str]) -> None:
 
 
 def test_names_of_other_frameworks_lead_to_layers() -> None:
-    wrong = {name for name, edit in synonyms._ELSEWHERE.items() if edit.split()[0] not in {*OPS, *STATEMENTS}}
+    wrong = {name for name, edit in synonyms._ELSEWHERE.items() if edit.split()[0] not in {*OPS, *LANGUAGE_STATEMENTS}}
     assert sorted(wrong) == [], "synonyms.py offers these names something that is neither a layer nor a statement"
     assert sorted(set(synonyms._ELSEWHERE) & set(OPS)) == [], "synonyms.py explains names that are layers themselves"

@@ -17,7 +17,7 @@ from cnnc.core.arguments import Word
 from cnnc.core.arrays import Array
 from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
 from cnnc.recipe.metrics import Accuracy, MeanIou, MeanSquaredError, Metric, Psnr, Top5
-from cnnc.recipe.optimizers import Adam, AdamW, Optimizer, RmsProp, Sgd
+from cnnc.recipe.optimizers import Adam, AdamW, Lion, Optimizer, RmsProp, Sgd
 from cnnc.recipe.schedules import Constant, Cosine, OneCycle, Schedule, StepDecay
 
 # --- optimizers: the published rule, as it is written there ------------------------------------------------------
@@ -102,6 +102,17 @@ def rmsprop(op: RmsProp, w: Array, gradients: Sequence[Array], rates: Sequence[f
         v = op.decay * v + (1 - op.decay) * g**2
         b = op.momentum * b + g / (np.sqrt(v) + op.eps)
         w = w - rate * b
+    return w
+
+
+@formula_of(Lion, Lion.make(lr=0.1), Lion.make(lr=0.1, beta1=0.5, beta2=0.75), Lion.make(lr=0.1, weight_decay=0.2))
+def lion(op: Lion, w: Array, gradients: Sequence[Array], rates: Sequence[float]) -> Array:
+    """Chen et al. 2023, algorithm 2, line by line."""
+    m = np.zeros_like(w)
+    for g, eta in zip(gradients, rates, strict=True):
+        c = op.beta1 * m + (1 - op.beta1) * g
+        w = w - eta * (np.sign(c) + op.weight_decay * w)
+        m = op.beta2 * m + (1 - op.beta2) * g
     return w
 
 
