@@ -53,7 +53,7 @@ class Run:
 
     @property
     def stops_early(self) -> bool:
-        """Whether validation has not improved for `stop patience=` epochs; an equal score is no improvement."""
+        """Whether validation has not improved for `stop patience=` epochs; an equal score does not count as an improvement."""
         p, stop = self.progress, self.recipe.stop
         return stop is not None and p.epoch > 0 and p.epoch - 1 - p.improved_epoch >= stop.patience
 

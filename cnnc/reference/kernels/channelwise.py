@@ -40,7 +40,7 @@ def merge_rows(array: Array, t: int) -> Array:
 
 
 def row_blocks(rows: int, width: int) -> Iterator[slice]:
-    """Slices of so many rows of this width that fit the cache."""
+    """Slices of as many rows of this width as fit in the cache."""
     step = _rows_per_block(width)
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))

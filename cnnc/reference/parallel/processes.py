@@ -92,7 +92,7 @@ class WorkerSetup(NamedTuple):
 
 
 class ForwardRequest(NamedTuple):
-    """Run so many examples forward; `dtypes` are the element types of the feeds."""
+    """Run `examples` examples forward; `dtypes` are the element types of the feeds."""
 
     examples: int
     dtypes: dict[str, str]
