@@ -1,12 +1,12 @@
-"""cnnc, a compiler for convolutional networks: a text is checked, trained and exported to ONNX.
+"""cnnc, a compiler for convolutional networks: checks a source file, trains the network and exports it to ONNX.
 
-    net = cnnc.load("lenet5.cnn")      # shapes, parameters, MACs; every error of the text
-    print(net)                         # the table of `cnnc check`; a notebook shows it by itself
-    found = cnnc.check("input 4")      # a text; .diagnostics is data
-    result = cnnc.train(net)           # NumPy; returns the run and its test score
+    net = cnnc.load("lenet5.cnn")      # shapes, parameters, MACs, and all errors
+    print(net)                         # the table of `cnnc check`; notebooks display it
+    net = cnnc.check("input 4")        # source in a string; errors are in net.diagnostics
+    result = cnnc.train(net)           # with NumPy; returns the run and its test score
     cnnc.export(result.run.folder, "lenet5.onnx")
 
-Names are loaded when they are first used: `import cnnc` is quick, and checking loads neither NumPy nor onnx.
+Names are imported on first use, so `import cnnc` is fast, and checking loads neither NumPy nor onnx.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CnncError", "Diagnostic", "Graph", "Network", "Node", "Span", "check", "export", "load", "train"]
 
-_HOMES = {
+_MODULES = {
     "CnncError": "cnnc.diagnostics",
     "Diagnostic": "cnnc.diagnostics",
     "Graph": "cnnc.graph.graph",
@@ -36,11 +36,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'cnnc' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,1 +1,1 @@
-"""Source text to a graph: parsing, lowering, formatting, diagnostics."""
+"""Source to graph: parsing, lowering, warnings, legal sizes; and formatting."""

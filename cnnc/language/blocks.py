@@ -167,16 +167,12 @@ def require_bounded(
     name = block.name.text
     depth = len(frame.space.calls)
     if depth >= MAX_CALLS:
-        message, help = (
-            f"block calls nested more than {MAX_CALLS} deep",
-            "write the body of this block in place of the call",
-        )
+        message = f"block calls nested more than {MAX_CALLS} deep"
+        help = "merge some of these blocks into one"
         raise CnncError.of("E119", message, span=call.span, help=help)
     if not depth and estimated_layers(block.body, root, blocks, (name,)) > MAX_LAYERS:
-        message, help = (
-            f"block {name} expands to more than {MAX_LAYERS:,} layers",
-            "use fewer rounds or block calls in it",
-        )
+        message = f"block {name} expands to more than {MAX_LAYERS:,} layers"
+        help = "use fewer rounds or block calls in it"
         raise CnncError.of("E113", message, span=call.span, help=help)
 
 

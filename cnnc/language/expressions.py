@@ -23,6 +23,8 @@ RESERVED_VALUES = ("true", "false", "in", "c_in", "as")
 class Scope:
     """Variables: names and their values, including those of the enclosing scopes. Records which names were read."""
 
+    __slots__ = ("parent", "read", "spans", "values")
+
     def __init__(self, parent: Scope | None = None) -> None:
         self.parent = parent
         self.values: dict[str, Any] = {}

@@ -53,8 +53,8 @@ def infer(
         notes = shrinking(culprits, nodes) if error.shrunk or error.operands else ()
         help = error.help
         if error.fix is not None:
-            place, layers, others = error.fix
-            edit = _with_layers(call, place, layers)
+            position, layers, others = error.fix
+            edit = _with_layers(call, position, layers)
             help = ", or ".join(way for way in (edit, others) if way) if edit else help
         return Inferred(None, (Diagnostic(error.code, error.message, span, error.label, notes, help),))
     advice = op.advice(*types) if advise else ()
@@ -82,17 +82,17 @@ def _output(op: Op, types: tuple[TensorType, ...]) -> TensorType:
     return output
 
 
-def _with_layers(call: syntax.Call, place: int, layers: str) -> str:
+def _with_layers(call: syntax.Call, position: int, layers: str) -> str:
     """Help that shows a merge with `layers` applied to one of its operands; "" if more than this line must change.
 
-    `place` is the position of the operand. For `add a` of 8 and 16 channels: "write `add { } { from a; conv 16 k=1 }`".
+    `position` is that of the operand. For `add a` of 8 and 16 channels: "write `add { } { from a; conv 16 k=1 }`".
     """
     names = [a.span.text for a in call.arguments]
     head = f"{call.label.text}: {call.op.text}" if call.label is not None else call.op.text
     word = "project the shortcut:" if call.op.text == "add" and "conv" in layers else "write"
-    if not call.bodies and place == 0:
+    if not call.bodies and position == 0:
         return f"write `{layers}; {' '.join([head, *names])}`"
-    at = place if call.bodies else place - 1
+    at = position if call.bodies else position - 1
     if any(name.endswith(".*") for name in names):  # several operands
         return ""
     bodies = [f"{{ {'... ' if body.statements else ''}}}" for body in call.bodies] or ["{ }"]

@@ -391,9 +391,10 @@ class _Lowerer:
         """The output of a layer that is not a merge. If its op is a guess for an unknown word, what is wrong is not reported."""
         before = POISON if cls.arity == 0 else require_input(call, current)
         rank = before.type.rank if before.type is not None else 0
-        symbols_read = self.symbols_read()
+        symbols_read = self.symbols_read() if cls is Input else set()
         symbols = self.input_symbols(call) if cls is Input else ()
-        bound = bind(cls, call, with_c_in(frame.scope, before), rank)
+        scope = with_c_in(frame.scope, before) if call.arguments else frame.scope
+        bound = bind(cls, call, scope, rank)
         if not is_guess:
             self.report(bound.diagnostics, frame)
         if cls is Input:

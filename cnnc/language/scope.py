@@ -1,7 +1,7 @@
 """Names of layers, and which of them a statement can see.
 
 In: labels, the counts of layers so far, and the body that a statement is in. Out: full names (`stage3.conv1`, `s.0`) and
-the tensors behind names. A block call opens a `Space` of its own; branches and rounds of a repeat are `Frame`s within
+the tensors behind names. Each block call has a separate `Space`; branches and rounds of a repeat are `Frame`s within
 one space.
 
 Example: in `b: block_name ...`, the body's second conv is `conv2` in the space of the call and `b.conv2` outside.
@@ -35,7 +35,7 @@ class LayerReference(NamedTuple):
 
 
 class Declaration(NamedTuple):
-    """What a name stands for: the tensor, the branch it was declared in, and the span of its statement."""
+    """What a name refers to: the tensor, the branch it was declared in, and the span of its statement."""
 
     tensor: Tensor
     branch: tuple[int, ...]

@@ -544,8 +544,8 @@ let 5
 fc )
 tanh"""
     file, diagnostics = parse(Source("<test>", text))
-    reported = [(d.code, d.span.line if d.span else 0) for d in diagnostics]
-    assert reported == [
+    codes = [(d.code, d.span.line if d.span else 0) for d in diagnostics]
+    assert codes == [
         ("E002", 1),
         ("E004", 3),
         ("E006", 5),
