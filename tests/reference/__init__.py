@@ -1,1 +1,1 @@
-"""Tests of how NumPy runs a layer."""
+"""Tests of the NumPy engine."""

@@ -1,4 +1,4 @@
-"""What several tests of the reference need."""
+"""Fixtures for the tests of the NumPy engine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from cnnc.reference import engine
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches are split however little there is to do, so that small networks show what large ones would."""
+    """Splits every batch into shards, however little work it is, so that small networks run as large ones do."""
     for name in ("SHARD_WORK", "BATCH_SUM_WORK", "PARAMETER_WORK"):
         monkeypatch.setattr(engine, name, 1)

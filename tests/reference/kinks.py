@@ -1,4 +1,4 @@
-"""Where a layer's derivative jumps, and how far from there its inputs are.
+"""Kinks: points where a layer's derivative jumps, and how far from them its inputs are.
 
 Central differences mean nothing across a kink. For each kind of layer that has one, `MARGINS` gives the
 distance: as long as no input element moves by that much, the layer stays on the same smooth piece.
@@ -27,17 +27,17 @@ def relu(op: Relu, inputs: tuple[Array, ...]) -> float:
     return float(np.abs(inputs[0]).min())
 
 
-def at(*points: float) -> Margin:
-    """Of an activation that bends at these points."""
+def bends_at(*points: float) -> Margin:
+    """The margin of an activation function with kinks at these points."""
     return lambda op, inputs: min(float(np.abs(inputs[0] - point).min()) for point in points)
 
 
 def clip(op: Clip, inputs: tuple[Array, ...]) -> float:
-    return at(op.lo, op.hi)(op, inputs)
+    return bends_at(op.lo, op.hi)(op, inputs)
 
 
-def lead(candidates: Array) -> float:
-    """Half the smallest lead, along the last axis, that the largest has over the next."""
+def half_lead(candidates: Array) -> float:
+    """Half the smallest difference, along the last axis, between the largest element and the next."""
     if candidates.shape[-1] == 1:
         return float("inf")
     ordered = np.sort(candidates, -1)
@@ -49,7 +49,7 @@ def global_pool(op: GlobalPool, inputs: tuple[Array, ...]) -> float:
     rows = np.moveaxis(x.reshape(x.shape[0], -1, x.shape[-1]), 1, -1)  # (N, C, H·W)
     if op.kind == "l2":
         return float(np.sqrt((rows**2).sum(-1)).min()) / 50
-    return lead(rows) if op.kind == "max" else float("inf")
+    return half_lead(rows) if op.kind == "max" else float("inf")
 
 
 def unpool(op: Unpool, inputs: tuple[Array, ...]) -> float:
@@ -57,15 +57,15 @@ def unpool(op: Unpool, inputs: tuple[Array, ...]) -> float:
 
 
 def maxout(op: Maxout, inputs: tuple[Array, ...]) -> float:
-    return lead(inputs[0].reshape(*inputs[0].shape[:-1], -1, op.n))
+    return half_lead(inputs[0].reshape(*inputs[0].shape[:-1], -1, op.n))
 
 
 def maximum(op: Maximum, inputs: tuple[Array, ...]) -> float:
-    return lead(np.stack(np.broadcast_arrays(*inputs), -1))
+    return half_lead(np.stack(np.broadcast_arrays(*inputs), -1))
 
 
 def pool(op: Any, inputs: tuple[Array, ...]) -> float:
-    """Of max, half the lead of a window's winner; of norms, the distance from 0, where they have a point."""
+    """For max, half the lead of a window's maximum; for norms, the distance from 0, where they have a kink."""
     (x,) = inputs
     if op.kind in ("avg", "weighted"):
         return float("inf")
@@ -74,18 +74,18 @@ def pool(op: Any, inputs: tuple[Array, ...]) -> float:
     rank = len(g.k)
     flat = np.moveaxis(seen.reshape(*seen.shape[: 1 + rank], -1, seen.shape[-1]), -2, -1)  # (N, OH, OW, C, kh·kw)
     if op.kind == "max":
-        return lead(flat)
+        return half_lead(flat)
     if op.order == 1:
         return float(np.abs(x).min())
-    return float(np.abs(flat).max(-1).min()) / 50  # near its point a norm bends more than the differences bear
+    return float(np.abs(flat).max(-1).min()) / 50  # near its kink a norm curves too much for central differences
 
 
 MARGINS: dict[type[Op], Margin] = {
     Relu: relu,
-    **dict.fromkeys((Abs, Elu, LeakyRelu, Prelu, Selu), at(0)),
-    Relu6: at(0, 6),
+    **dict.fromkeys((Abs, Elu, LeakyRelu, Prelu, Selu), bends_at(0)),
+    Relu6: bends_at(0, 6),
     Clip: clip,
-    **dict.fromkeys((HardSigmoid, HardSwish), at(-3, 3)),
+    **dict.fromkeys((HardSigmoid, HardSwish), bends_at(-3, 3)),
     Pool: pool,
     GlobalPool: global_pool,
     Unpool: unpool,
@@ -95,7 +95,7 @@ MARGINS: dict[type[Op], Margin] = {
 
 
 def crosses(graph: Graph, here: Trace, there: Trace) -> bool:
-    """Whether a layer may have met a kink on the way from one run to another; both keep all values."""
+    """Whether a layer may have crossed a kink between two runs; both must keep all activations (keep_all)."""
     for node in graph.nodes:
         margin = MARGINS.get(type(node.op))
         if margin is None or node.name not in here.values:

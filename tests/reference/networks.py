@@ -1,4 +1,4 @@
-"""What several tests of the reference share: networks from text, their outputs and gradients, random arrays."""
+"""Helpers for the tests of the NumPy engine: networks from source, their outputs and gradients, random arrays."""
 
 from __future__ import annotations
 

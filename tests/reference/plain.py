@@ -1,8 +1,8 @@
-"""Convolution and pooling as plain loops, written straight from the formulas. They share no code with cnnc.
+"""Convolution and pooling as plain loops over one number at a time, straight from the formulas; no code of cnnc is used.
 
     y[n, o, i] = b[o] + Σ_c Σ_a w[o, c, a] · x[n, C/g·⌊o·g/O⌋ + c, i·s + a·d - begin]     x is 0 outside
 
-i and a stand for one index an axis. Arrays are channels first, as in the language.
+i and a stand for one index per axis. Arrays are channels first, as in the language.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Pads = Sequence[tuple[int, int]]
 def places(
     at: Sequence[int], k: Sequence[int], s: Sequence[int], d: Sequence[int], pads: Pads
 ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The taps of the window at an output place, and where in the input each looks (perhaps outside)."""
+    """The taps of the window at an output position, and the input position that each reads (perhaps outside)."""
     return [
         (tap, tuple(i * si + a * di - b for i, a, si, di, (b, _) in zip(at, tap, s, d, pads, strict=True)))
         for tap in product(*map(range, k))
@@ -30,7 +30,7 @@ def places(
 
 
 def inside(place: Sequence[int], sizes: Sequence[int], pads: Pads | None = None) -> bool:
-    """Whether a place lies in the input, or, with `pads`, in the padded input."""
+    """Whether a position lies in the input, or with `pads` in the padded input."""
     borders = pads or [(0, 0)] * len(sizes)
     return all(-b <= i < m + e for i, m, (b, e) in zip(place, sizes, borders, strict=True))
 
@@ -38,7 +38,7 @@ def inside(place: Sequence[int], sizes: Sequence[int], pads: Pads | None = None)
 def conv_sizes(
     sizes: Sequence[int], k: Sequence[int], s: Sequence[int], d: Sequence[int], pads: Pads
 ) -> tuple[int, ...]:
-    """How often each window fits, by trying one place after the other; 0 where it does not."""
+    """How often the window fits on each axis, by trying one position after the other; 0 where it does not."""
     found = []
     for m, ki, si, di, (b, e) in zip(sizes, k, s, d, pads, strict=True):
         count = 0
@@ -51,7 +51,7 @@ def conv_sizes(
 def ceil_sizes(
     sizes: Sequence[int], k: Sequence[int], s: Sequence[int], d: Sequence[int], pads: Pads
 ) -> tuple[int, ...]:
-    """As `conv_sizes`; where data or padding is left over one more window, if it begins before the end padding."""
+    """`conv_sizes`, with one more window where data or padding is left over, if it begins before the end padding."""
     found = []
     fitting = conv_sizes(sizes, k, s, d, pads)
     for count, m, ki, si, di, (b, e) in zip(fitting, sizes, k, s, d, pads, strict=True):

@@ -29,8 +29,8 @@ def some_settings(rank: int) -> list[Setting]:
 # --- the mathematical convolution --------------------------------------------------------------------------
 
 
-def test_flip_is_the_textbook_convolution() -> None:
-    """The example of test_plain_loops, with the kernel turned by the layer: 1·(-1) + 3·2 + 2·0 + 1·1 = 6."""
+def test_flip_is_the_mathematical_convolution() -> None:
+    """The example of test_plain_loops, with the kernel rotated by the layer: 1·(-1) + 3·2 + 2·0 + 1·1 = 6."""
     image = np.array([[1, 3, -1], [2, 1, 0], [0, 2, -1]], float)
     kernel = np.array([[1, 0], [2, -1]], float)
     op = Conv.make(out=1, k=2, bias=False, flip=True)
@@ -40,7 +40,7 @@ def test_flip_is_the_textbook_convolution() -> None:
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_flip_is_its_formula(rank: int, groups: int) -> None:
-    """y[i] = Σ_a w[k - 1 - a]·x[i·s + a·d - begin], the weight written backward on every axis."""
+    """y[i] = Σ_a w[k - 1 - a]·x[i·s + a·d - begin], the weight reversed on every axis."""
     for number, setting in enumerate(settings(rank)):
         if number % 5 != groups % 5 and rank > 1:
             continue
@@ -65,7 +65,7 @@ def test_flip_is_scipys_convolution(word: str, mode: str, shape: tuple[int, ...]
 
 
 def test_convolution_commutes_and_correlation_does_not() -> None:
-    """x * w = w * x: the law that the turned kernel is for."""
+    """x * w = w * x: the law that holds with the rotated kernel alone."""
     x, w = normal(5, 4), normal(3, 2, seed=1)
 
     def full(image: Array, kernel: Array, flip: bool) -> Array:
@@ -110,7 +110,7 @@ def test_convolution_is_multiplication_by_its_matrix(rank: int, groups: int) -> 
 
 
 def test_the_matrix_of_a_convolution_is_sparse_and_toeplitz() -> None:
-    """One axis, one channel: each row is the row above moved by one place."""
+    """One axis, one channel: each row is the row above shifted by one column."""
     setting = Setting((6,), (3,), (1,), ((0, 0),), (1,))
     found = matrix(np.array([[[1.0, 2.0, 3.0]]]), setting)
     assert found.tolist() == [[1, 2, 3, 0, 0, 0], [0, 1, 2, 3, 0, 0], [0, 0, 1, 2, 3, 0], [0, 0, 0, 1, 2, 3]]
@@ -120,7 +120,7 @@ def test_the_matrix_of_a_convolution_is_sparse_and_toeplitz() -> None:
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("wide", [1, 17])
 def test_transposed_convolution_is_multiplication_by_the_transpose(rank: int, groups: int, wide: int) -> None:
-    """Of the same weight, stride, padding and dilation; output_pad says which of the sizes that it may come from."""
+    """With the same weight, stride, padding and dilation; output_pad selects among the possible output sizes."""
     tried = 0
     for number, setting in enumerate(some_settings(rank)):
         if wide > 1 and number % 3:
@@ -154,7 +154,7 @@ def test_transposed_convolution_is_multiplication_by_the_transpose(rank: int, gr
 
 @pytest.mark.parametrize("text", ["k=3 s=2 p=1", "k=4 s=2 p=1 groups=2", "k=3 d=2", "k=2 s=3 output_pad=1", "k=3 s=1"])
 def test_transposed_convolution_is_the_adjoint(text: str) -> None:
-    """<conv(x), y> = <x, conv_transpose(y)>, the definition of a transpose, on images of any kind."""
+    """<conv(x), y> = <x, conv_transpose(y)>, which defines the transpose."""
     transposed = graph(f"input 4x5x4; conv_transpose 6 {text} bias=false")
     output_shape = transposed.by_name["conv_transpose1"].type.shape
     shared = " ".join(part for part in text.split() if not part.startswith("output_pad"))
@@ -169,7 +169,7 @@ def test_transposed_convolution_is_the_adjoint(text: str) -> None:
 
 
 def test_transposed_convolution_worked_by_hand() -> None:
-    """Stride 2, kernel [1, 10, 100], input [1, 2, 3]: each element lays the kernel down two places further on."""
+    """Stride 2, kernel [1, 10, 100], input [1, 2, 3]: each element adds the kernel two positions further."""
     kernel = np.array([[[1.0, 10.0, 100.0]]])
     x = np.array([[[1.0, 2.0, 3.0]]])
     op = ConvTranspose.make(1, out=1, k=3, s=2, bias=False)
@@ -198,7 +198,7 @@ def transposed_by_loops(x: Array, weight: Array, op: ConvTranspose, sizes: tuple
 
 @pytest.mark.parametrize("wide", [1, 9])  # 2 outputs, or 18: few channels, and more
 def test_transposed_convolution_of_any_geometry_is_its_formula(wide: int) -> None:
-    """Drawn at random: wide dilations, more padding than kernel, sizes that leave phases without a tap."""
+    """Random geometries: wide dilations, more padding than kernel, sizes that leave phases without a tap."""
     random = np.random.default_rng(wide)
     tried = 0
     while tried < 60:
@@ -229,22 +229,22 @@ def test_transposed_convolution_of_any_geometry_is_its_formula(wide: int) -> Non
 
 
 def test_bias_of_a_transposed_convolution_is_added_everywhere() -> None:
-    """Where no window reaches as well."""
+    """Also at outputs that no window reaches."""
     op = ConvTranspose.make(1, out=2, k=1, s=3, output_pad=2)
     found = run(op, np.ones((1, 1, 2)), {"weight": np.ones((1, 2, 1)), "bias": np.array([5.0, 7.0])})
     assert found[0].tolist() == [[6, 5, 5, 6, 5, 5], [8, 7, 7, 8, 7, 7]]
 
 
-def test_phases_are_all_pairs_of_element_and_tap() -> None:
-    """Each (element, tap) that an output reads is in exactly one phase, and there at stride 1."""
+def test_phases_cover_all_pairs_of_element_and_tap() -> None:
+    """Each (element, tap) that an output reads is in exactly one phase, where it is read at stride 1."""
     for m, k, s, d, begin in product((1, 4, 7), (1, 2, 5), (1, 2, 3, 4), (1, 2, 3), (0, 1, 4)):
-        wanted = {(i * s + a * d - begin, a, i) for i in range(-3, 12) for a in range(k)}
+        expected = {(i * s + a * d - begin, a, i) for i in range(-3, 12) for a in range(k)}
         found = set()
         for phase in stride_phases(m, k, s, d, begin):
             for q in range(phase.size):
                 for j, tap in enumerate(phase.taps):
                     found.add((phase.first + s * q, tap, q + phase.begin - j * d // math.gcd(s, d)))
-        inside = {entry for entry in wanted if 0 <= entry[0] < m}
+        inside = {entry for entry in expected if 0 <= entry[0] < m}
         assert inside == {entry for entry in found if -3 <= entry[2] < 12}
 
 
@@ -253,7 +253,7 @@ def test_phases_are_all_pairs_of_element_and_tap() -> None:
 
 @pytest.mark.parametrize("layer", ["conv 3 k=3 p=1", "conv 3 k=3x2 p=same flip=true", "conv_transpose 3 k=3 p=1"])
 def test_convolution_commutes_with_shifts(layer: str) -> None:
-    """A moved image gives the moved result, away from the border."""
+    """A shifted image gives the shifted output, away from the border."""
     text = f"input 2x12x11; {layer}"
     weights = random_weights(graph(text), 0, np.float64)
     x = normal(1, 2, 12, 11)
@@ -262,7 +262,7 @@ def test_convolution_commutes_with_shifts(layer: str) -> None:
     np.testing.assert_allclose(there[:, :, 4:-2, 3:-2], np.roll(y, (2, 1), (2, 3))[:, :, 4:-2, 3:-2], rtol=1e-12)
 
 
-def test_a_stride_commutes_with_shifts_by_itself_alone() -> None:
+def test_a_stride_commutes_with_shifts_by_the_stride_only() -> None:
     text = "input 2x14x12; conv 3 k=3 s=2"
     weights = random_weights(graph(text), 0, np.float64)
     x = normal(1, 2, 14, 12)
@@ -273,8 +273,8 @@ def test_a_stride_commutes_with_shifts_by_itself_alone() -> None:
     assert not any(np.allclose(by_one[:, :, 1:], part) for part in (y[:, :, 1:], y[:, :, :-1]))
 
 
-def test_max_pooling_forgets_small_shifts() -> None:
-    """A feature that moves within its window leaves the pooled map as it was; the mean of a smaller window does not."""
+def test_max_pooling_is_invariant_to_small_shifts() -> None:
+    """A feature that moves within its window does not change the pooled map; with windows of one element it does."""
     x = np.zeros((1, 1, 12, 12))
     x[0, 0, 1, 1], x[0, 0, 5, 9], x[0, 0, 9, 5] = 3, 7, 5  # in the middle of windows of 4x4, or next to it
     for shift in product((0, 1), (0, 1)):

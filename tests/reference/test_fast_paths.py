@@ -1,4 +1,4 @@
-"""Every quick way to a convolution gives what the plain one gives: neighbours at once, rows at once, Winograd's tiles."""
+"""Each fast method of convolution gives the result of the plain one: several positions per row, scattered rows, Winograd."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cnnc.reference.kernels import im2col, matmul, winograd
 from cnnc.reference.kernels.channelwise import ROW_BLOCK, channel_products, channel_sum, scale_and_shift
 
 RANDOM = np.random.default_rng(0)
-PLAIN = 1  # neighbours at once
+PLAIN = 1  # position per row
 
 
 def numbers(*shape: int, dtype: Any = np.float64) -> Array:
@@ -39,7 +39,7 @@ CONVOLUTIONS = [
 
 
 @pytest.mark.parametrize(("m", "k", "s", "p"), CONVOLUTIONS)
-def test_any_number_of_neighbours_gives_the_same(
+def test_any_number_of_positions_per_row_gives_the_same(
     m: tuple[int, ...], k: int, s: int, p: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     g = windows(m, k, s, p)
@@ -55,7 +55,7 @@ def test_any_number_of_neighbours_gives_the_same(
         np.testing.assert_allclose(im2col.kernel_gradient(x, gradient, g), back, rtol=1e-11, atol=1e-11)
 
 
-def test_the_pieces_of_a_large_image_are_put_together_rightly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pieces_of_a_large_image_are_joined_correctly(monkeypatch: pytest.MonkeyPatch) -> None:
     g = windows((30, 20), 3, 1, 1)
     x, kernel, gradient = numbers(3, 30, 20, 4), numbers(3, 3, 4, 5), numbers(3, 30, 20, 5)
     whole, back = im2col.correlate(x, kernel, g), im2col.kernel_gradient(x, gradient, g)
@@ -65,7 +65,7 @@ def test_the_pieces_of_a_large_image_are_put_together_rightly(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("m", "k", "p"), [((14, 14), 5, 0), ((9, 12), 3, 1), ((7, 6), 5, 2), ((4, 6, 8), 3, 1)])
-def test_rows_of_windows_give_the_input_gradient(
+def test_scattered_rows_give_the_input_gradient(
     m: tuple[int, ...], k: int, p: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     g = windows(m, k, 1, p)
@@ -79,7 +79,7 @@ def test_rows_of_windows_give_the_input_gradient(
 
 
 @pytest.mark.parametrize(("m", "k", "s", "p"), CONVOLUTIONS)
-def test_all_taps_at_once_and_phase_after_phase_give_the_same(m: tuple[int, ...], k: int, s: int, p: int) -> None:
+def test_col2im_and_phases_give_the_same_input_gradient(m: tuple[int, ...], k: int, s: int, p: int) -> None:
     g = windows(m, k, s, p)
     gradient, weight = numbers(5, *g.out, 6), numbers(6, 2, *g.k)
     expected = conv._input_gradient_by_phases(gradient, weight, g, m)
@@ -88,7 +88,7 @@ def test_all_taps_at_once_and_phase_after_phase_give_the_same(m: tuple[int, ...]
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 5e-5)])
 @pytest.mark.parametrize(("m", "p"), [((16, 16), 1), ((8, 8), 1), ((7, 7), 1), ((10, 13), 0), ((6, 9), 2)])
-def test_winograd_gives_what_the_plain_product_gives(m: tuple[int, int], p: int, dtype: Any, tolerance: float) -> None:
+def test_winograd_gives_the_result_of_im2col(m: tuple[int, int], p: int, dtype: Any, tolerance: float) -> None:
     g = windows(m, 3, 1, p)
     x, kernel, bias = numbers(11, *m, 25, dtype=dtype), numbers(3, 3, 25, 30, dtype=dtype), numbers(30, dtype=dtype)
     gradient = numbers(11, *g.out, 30, dtype=dtype)
@@ -100,14 +100,14 @@ def test_winograd_gives_what_the_plain_product_gives(m: tuple[int, int], p: int,
     np.testing.assert_allclose(found, back, rtol=0, atol=tolerance * np.abs(back).max())
 
 
-def test_winograd_is_for_windows_of_three_at_stride_one_with_channels_enough() -> None:
+def test_winograd_applies_to_3x3_kernels_at_stride_1_with_enough_channels() -> None:
     good = windows((16, 16), 3, 1, 1)
     assert winograd.applies(good, 32, 32)
     assert not winograd.applies(good, 3, 32)
     assert not winograd.applies(windows((16, 16), 3, 2, 1), 32, 32)
     assert not winograd.applies(windows((16, 16), 5, 1, 2), 32, 32)
     assert not winograd.applies(windows((5, 5), 3, 1, 0), 32, 32) or windows((5, 5), 3, 1, 0).out == (3, 3)
-    assert not winograd.applies(windows((224, 224), 3, 1, 1), 32, 32), "its tiles would not fit the cache"
+    assert not winograd.applies(windows((224, 224), 3, 1, 1), 32, 32), "its tiles do not fit the cache"
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (7, 1), (ROW_BLOCK + 5, 3), (4, 8, 8, 16), (3, 5, 700)])
@@ -125,8 +125,8 @@ def test_sums_over_rows(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(scale_and_shift(x, a, b, g, c), x * a + b + g * c, rtol=1e-12, atol=1e-12)
 
 
-def test_batch_norm_finds_small_variances_beside_large_means() -> None:
-    """In single precision the mean of squares less the square of the mean would be noise."""
+def test_batch_norm_is_exact_for_small_variances_with_large_means() -> None:
+    """In single precision E[x²] - E[x]² would be rounding noise."""
     from cnnc.reference.engine import forward
     from cnnc.reference.initializers import initialize
     from tests.reference.networks import graph
@@ -148,12 +148,12 @@ def test_products_in_pieces(rows: int, depth: int, across: int) -> None:
 
 
 @pytest.mark.parametrize("columns", [7, 512])
-def test_products_some_columns_at_a_time(columns: int) -> None:
+def test_products_in_blocks_of_columns(columns: int) -> None:
     a, b = numbers(16, 36), numbers(36, columns)
     np.testing.assert_allclose(matmul.matmul_columns(a, b, np.empty((16, columns))), a @ b, rtol=1e-12, atol=1e-12)
 
 
-def test_what_products_share_begins_at_a_cache_line() -> None:
+def test_a_shared_matrix_begins_at_a_cache_line() -> None:
     aligned = matmul.as_aligned(numbers(5, 7)[:, 1:])
     assert aligned.ctypes.data % matmul.CACHE_LINE == 0
     assert aligned.flags.c_contiguous
@@ -164,10 +164,10 @@ def test_what_products_share_begins_at_a_cache_line() -> None:
 @pytest.mark.parametrize(
     ("m", "k", "p", "channels"), [((8, 8), 3, 1, 25), ((9, 12), 5, 2, 4), ((20,), 3, 0, 6), ((4, 6, 8), 3, 1, 3)]
 )
-def test_both_gradients_at_once(
+def test_both_gradients_from_the_same_windows(
     m: tuple[int, ...], k: int, p: int, channels: int, dtype: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One gathering of the gradient's windows gives that of the input and that of the weight."""
+    """The windows of the output gradient give both the input gradient and the weight gradient."""
     g = windows(m, k, 1, p)
     x, weight = numbers(5, *m, channels, dtype=dtype), numbers(30, channels, *g.k, dtype=dtype)
     gradient = numbers(5, *g.out, 30, dtype=dtype)

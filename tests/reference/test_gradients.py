@@ -1,4 +1,4 @@
-"""Backward against central differences, in float64: each weight and each input of every row of the table."""
+"""Backward against central differences, in float64: each weight and each input of every row of tests/op_cases.py."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def derivative(at: Point, name: str, direction: Array) -> float | None:
 
 
 def compare(at: Point, case: Case) -> bool:
-    """Checks every gradient at a point; false where it lies too near a kink to say anything."""
+    """Checks every gradient at a point; false where it is too near a kink to compare."""
     trace = at.run()
     rounding = sum(float(np.abs(r * trace.values[name]).sum()) for name, r in at.projection.items()) * EPSILON / STEP
     weights, inputs = backward(at.graph, at.weights, trace, at.projection, want_inputs=True)
@@ -102,7 +102,7 @@ def compare(at: Point, case: Case) -> bool:
                 return False
             assert abs(mine - numeric) <= RTOL * scale + 10 * rounding + case.atol, (
                 f"{name}: backward says {mine!r}, central differences {numeric!r} "
-                "(should the layer have a kink there, MARGINS in kinks.py lacks it)"
+                "(if the layer has a kink there, add it to MARGINS in kinks.py)"
             )
     return True
 
@@ -110,12 +110,12 @@ def compare(at: Point, case: Case) -> bool:
 @pytest.mark.parametrize("case", cases_for("gradient"))
 def test_backward_agrees_with_central_differences(case: Case) -> None:
     assert any(compare(point(case, seed), case) for seed in range(SEEDS)), (
-        f"each of {SEEDS} seeds lies near a kink: make the row's tensors smaller or spread its values"
+        f"each of {SEEDS} seeds lies near a kink: make the row's tensors smaller or spread its inputs"
     )
 
 
 def test_a_wrong_backward_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check itself: one part in ten thousand is too much."""
+    """The comparison itself fails for an error of one part in ten thousand."""
     from cnnc.ops.activation import Tanh
     from cnnc.reference import registry
     from cnnc.reference.registry import Gradients

@@ -9,8 +9,8 @@ from cnnc.reference.initializers import initialize
 from tests.reference.networks import graph
 
 
-def test_one_more_layer_changes_no_other_weight() -> None:
-    """So two texts that differ in one place start from the same weights elsewhere."""
+def test_adding_a_layer_does_not_change_other_weights() -> None:
+    """Two networks that differ in one layer start from the same weights in the others."""
     short = initialize(graph("input 1x8x8; a: conv 4 k=3; relu; b: fc 5"), 3)
     long = initialize(graph("input 1x8x8; a: conv 4 k=3; relu; m: conv 4 k=3 p=1; relu; b: fc 5"), 3)
     assert all(np.array_equal(short[name], long[name]) for name in short)
@@ -37,7 +37,7 @@ def test_the_seed_decides_the_weights() -> None:
         ("input 64x4x4; a: conv 128 k=3", 2 / ((64 + 128) * 9)),
     ],
 )
-def test_the_first_weights_have_the_spread_of_the_papers(text: str, variance: float) -> None:
+def test_initial_weights_have_the_variance_of_the_papers(text: str, variance: float) -> None:
     weights = initialize(graph(text), 0)
     assert weights["a.weight"].var() == pytest.approx(variance, rel=0.05)
     assert abs(weights["a.weight"].mean()) < 0.05 * variance**0.5
@@ -66,11 +66,11 @@ def test_batch_norm_begins_as_the_identity() -> None:
         "flatten; relu",
     ],
 )
-def test_weights_before_a_relu_begin_as_he_has_it(rest: str) -> None:
+def test_weights_before_a_relu_begin_as_in_he_2015(rest: str) -> None:
     net = graph(f"input 64x4x4; in_: conv 64 k=1; tanh; a: conv 64 k=3 p=1; {rest}")
     assert initialize(net, 0)["a.weight"].var() == pytest.approx(2 / (64 * 9), rel=0.05)
 
 
-def test_an_embed_begins_small() -> None:
+def test_an_embed_begins_with_small_weights() -> None:
     net = graph("input 5 dtype=int64; embed 64 vocab=500")
     assert initialize(net, 0)["embed1.weight"].var() == pytest.approx(2 / 65, rel=0.02)

@@ -1,7 +1,7 @@
-"""Activations, norms, pools, ways back to a larger image, and filters against their formulas.
+"""Activations, norms, pools, unpool, upsample, maxout and filters against their formulas.
 
-What is expected is written from the formulas of the language's reference, in plain loops over one number at a time
-or in math's own functions, channels first; it shares no code with cnnc.
+The expected results come from the formulas of the language reference, in plain loops over one number at a time or with
+Python's math module, channels first; no code of cnnc is used for them.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ POINTS = [*np.linspace(-12, 12, 193).tolist(), *(s * 10.0**n for s in (-1, 1) fo
 @pytest.mark.parametrize("text", FORMULAS)
 @pytest.mark.parametrize(("dtype", "rtol", "atol"), [(np.float64, 1e-12, 1e-300), (np.float32, 2e-6, 1e-12)])
 def test_activation_is_its_formula(text: str, dtype: Any, rtol: float, atol: float) -> None:
-    """Near 0, far out, and where a formula written carelessly would overflow or lose its digits."""
+    """Near 0, far from 0, and where a careless formula would overflow or lose digits."""
     x = np.array([POINTS], dtype)
     expected = [FORMULAS[text](value) for value in x[0].tolist()]
     near = 4 * float(np.finfo(dtype).eps)  # x·mish and the like, at 1e20, are 1e20
@@ -102,14 +102,14 @@ def test_activations_have_finite_gradients_and_let_nan_through(text: str, dtype:
         ("hard_swish", [-4, 0, 4], [0, 0.5, 1]),
     ],
 )
-def test_derivatives_at_the_bends_are_those_of_pytorch(text: str, points: list[float], slopes: list[float]) -> None:
+def test_derivatives_at_kinks_are_those_of_pytorch(text: str, points: list[float], slopes: list[float]) -> None:
     x = np.array([points], np.float64)
     found = input_gradient(f"input {x.size}; {text}", x, np.ones_like(x))
     np.testing.assert_allclose(found[0], slopes, rtol=1e-15)
 
 
 def test_the_selu_of_normal_numbers_is_normal_again() -> None:
-    """What its constants are for: mean 0 and variance 1 stay."""
+    """The purpose of its constants: mean 0 and variance 1 are kept."""
     x = np.random.default_rng(0).normal(size=(1, 200_000))
     y = out("input 200000; selu", x)
     assert abs(y.mean()) < 0.01
@@ -122,7 +122,7 @@ def test_prelu_has_a_slope_for_each_channel() -> None:
     assert out("input 2x2; prelu", x, weights=weights).tolist() == [[[-0.5, 2], [6, 8]]]
 
 
-def test_log_softmax_looks_along_the_channels_and_bears_any_size() -> None:
+def test_log_softmax_is_over_the_channels_and_never_overflows() -> None:
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
     expected = np.log(np.exp(x) / np.exp(x).sum(1, keepdims=True))
     np.testing.assert_allclose(out("input 3x4x5; log_softmax", x), expected, rtol=1e-12)
@@ -153,7 +153,7 @@ def test_drop_path_depends_on_its_random_numbers_alone() -> None:
     assert not np.array_equal(paths(0.5), paths(0.5, seed=1))
 
 
-def test_drop_path_and_identity_do_nothing_in_use() -> None:
+def test_drop_path_and_identity_do_nothing_in_inference() -> None:
     x = np.random.default_rng(0).normal(size=(3, 2, 4))
     assert np.array_equal(out("input 2x4; drop_path 0.9", x), x)
     assert np.array_equal(out("input 2x4; identity", x), x)
@@ -204,7 +204,7 @@ def test_norms_over_one_sample_are_their_formula(shape: tuple[int, ...], text: s
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_the_variance_of_far_away_values_is_not_lost_in_one_sample() -> None:
+def test_group_norm_is_exact_for_large_means() -> None:
     x = (np.random.default_rng(0).normal(size=(2, 4, 16, 16)) + 10_000).astype(np.float32)
     net = graph("input 4x16x16; n: group_norm groups=2")
     weights = {"n.scale": np.ones(4, np.float32), "n.shift": np.zeros(4, np.float32)}
@@ -324,7 +324,7 @@ def test_l2_is_lp_of_two_and_no_mean() -> None:
 
 
 def test_high_powers_stay_in_range() -> None:
-    """30 to the 40th is beyond float32, and so is 1/30."""
+    """30 to the 40th exceeds float32, and (1/30) to the 40th is too small for it."""
     x = np.array([[[30, 20, 1 / 30, 0.01, 0, 0]]], np.float32)
     text = "input 1x6; pool lp k=2 norm=40"
     np.testing.assert_allclose(out(text, x), [[[30, 1 / 30, 0]]], rtol=1e-6)
@@ -338,8 +338,8 @@ def test_a_window_of_zeros_has_no_gradient() -> None:
         assert input_gradient(f"input 1x4; {text}", x, seed).tolist() == [[[0, 0, 0, 0]]]
 
 
-def test_weighted_by_a_very_narrow_bell_takes_the_nearest() -> None:
-    """Weights so small that all of them are 0 as floats: what remains is which is nearest."""
+def test_weighted_with_a_tiny_sigma_takes_the_nearest_element() -> None:
+    """All weights are too small for a float; the nearest element must still win."""
     x = np.array([[[1.0, 2.0, 4.0, 8.0, 16.0]]])
     assert out("input 1x5; pool weighted k=3 s=1 sigma=1e-200", x).tolist() == [[[2, 4, 8]]]
     assert out("input 1x5; pool weighted k=2 s=1 sigma=0.001", x).tolist() == [[[1.5, 3, 6, 12]]]
@@ -352,7 +352,7 @@ def test_global_pools() -> None:
     assert out("input 2x2x2; global_pool avg", x).tolist() == [[[[-0.25]], [[1]]]]
     assert out("input 2x2x2; global_pool l2", x).tolist() == [[[[5]], [[2]]]]
     first = input_gradient("input 2x2x2; global_pool max", x, np.array([[[[7.0]], [[9.0]]]]))
-    assert first.tolist() == [[[[7, 0], [0, 0]], [[9, 0], [0, 0]]]]  # of equals the first
+    assert first.tolist() == [[[[7, 0], [0, 0]], [[9, 0], [0, 0]]]]  # of equal ones the first
 
 
 def test_a_mean_of_many_is_exact() -> None:
@@ -360,7 +360,7 @@ def test_a_mean_of_many_is_exact() -> None:
     assert out("input 1x512x512; global_pool avg", x)[0, 0, 0, 0] == pytest.approx(0.1, rel=1e-6)
 
 
-# --- ways back -------------------------------------------------------------------------------------------------
+# --- unpool, upsample, maxout -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -375,19 +375,19 @@ def test_a_mean_of_many_is_exact() -> None:
         ((3, 4, 3), "k=2 s=1"),
     ],
 )
-def test_unpool_puts_values_where_the_maxima_were(shape: tuple[int, ...], pool: str) -> None:
+def test_unpool_puts_elements_where_the_maxima_were(shape: tuple[int, ...], pool: str) -> None:
     net = graph(f"input 2x{'x'.join(map(str, shape))}; q: pool max {pool}; scale 3; u: unpool q")
     op = net.by_name["q"].op
     assert isinstance(op, Pool)
     random = np.random.default_rng(0)
-    x = random.integers(-3, 4, (2, 2, *shape)).astype(np.float64)  # with equals
+    x = random.integers(-3, 4, (2, 2, *shape)).astype(np.float64)  # with equal maxima
     pads = op.rules(net.by_name["input1"].type)
     begins = [(r.begin, r.end) for r in pads]
     expected = np.zeros_like(x)
     sizes = net.by_name["q"].type.spatial
     for n, c, where in product(range(2), range(2), product(*map(range, sizes))):
         places = [p for _, p in plain.places(where, op.k, op.stride, op.d, begins) if plain.inside(p, shape)]
-        best = max(places, key=lambda p: x[(n, c, *p)])  # the first of equals
+        best = max(places, key=lambda p: x[(n, c, *p)])  # the first of equal ones
         expected[(n, c, *best)] += 3 * x[(n, c, *best)]
     trace = forward(net, {}, {"input1": x})
     np.testing.assert_array_equal(to_channels_first(trace.values["u"]), expected)
@@ -396,7 +396,7 @@ def test_unpool_puts_values_where_the_maxima_were(shape: tuple[int, ...], pool: 
 @pytest.mark.parametrize("shape", [(5,), (3, 4), (1, 2), (2, 3, 2)])
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
 def test_upsample_is_its_formula(shape: tuple[int, ...], n: int) -> None:
-    """nearest: y[i] = x[floor(i/N)]; bilinear: at (i + 1/2)/N - 1/2, the outermost element going on."""
+    """nearest: y[i] = x[floor(i/N)]; bilinear: at (i + 1/2)/N - 1/2, the outermost elements repeated at the edge."""
     x: Array = np.random.default_rng(n).normal(size=(1, 2, *shape))
     larger = tuple(m * n for m in shape)
     nearest: Array = np.empty((1, 2, *larger))
@@ -426,10 +426,10 @@ def test_maxout_takes_successive_channels() -> None:
     assert out("input 6x1; maxout 2", x).tolist() == [[[5], [2], [-1]]]
     assert out("input 6x1; maxout 3", x).tolist() == [[[5], [-1]]]
     found = input_gradient("input 6x1; maxout 2", x, np.array([[[1.0], [2.0], [3.0]]]))
-    assert found[0, :, 0].tolist() == [0, 1, 2, 0, 3, 0]  # of equals the first
+    assert found[0, :, 0].tolist() == [0, 1, 2, 0, 3, 0]  # of equal ones the first
 
 
-def test_many_channels_into_one() -> None:
+def test_maxout_of_many_channels() -> None:
     x = np.zeros((1, 400))
     x[0, 333] = 1
     found = input_gradient("input 400; maxout 400", x, np.ones((1, 1)))
@@ -478,14 +478,14 @@ def test_a_filter_of_numbers_is_its_kernel(
     np.testing.assert_allclose(out(text, x), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_sobel_answers_to_what_grows_brighter() -> None:
+def test_sobel_of_a_brightness_gradient() -> None:
     rightwards = np.broadcast_to(np.arange(5.0), (1, 1, 5, 5))
     assert out("input 1x5x5; filter sobel_x p=valid", np.ascontiguousarray(rightwards)).tolist() == [[[[8.0] * 3] * 3]]
     downwards = np.ascontiguousarray(np.swapaxes(rightwards, 2, 3))
     assert out("input 1x5x5; filter sobel_y p=valid", downwards).tolist() == [[[[8.0] * 3] * 3]]
 
 
-# --- beside PyTorch, where it is there -------------------------------------------------------------------------
+# --- against PyTorch, if it is installed -------------------------------------------------------------------------
 
 
 def functional(name: str) -> Callable[[Any, Any], Any]:
@@ -508,7 +508,7 @@ TORCH: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @pytest.mark.parametrize("text", TORCH)
-def test_value_and_gradient_are_those_of_pytorch(text: str) -> None:
+def test_output_and_gradient_are_those_of_pytorch(text: str) -> None:
     torch = pytest.importorskip("torch")
     random = np.random.default_rng(0)
     x = random.normal(0, 2, (2, 6, 4, 6))

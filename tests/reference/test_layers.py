@@ -1,4 +1,4 @@
-"""What layers promise beside their formula: training and use, extremes, random numbers, first weights."""
+"""Properties of layers besides their formula: training and inference, extreme inputs, random numbers, memory."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def test_batch_norm_in_training_uses_the_batch() -> None:
     np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5) * scale + shift, rtol=1e-10)
 
 
-def test_batch_norm_in_use_has_its_running_statistics() -> None:
+def test_batch_norm_in_inference_uses_running_statistics() -> None:
     net, weights, x = bn()
     y = to_channels_first(forward(net, weights, {"input1": x}).values["bn1"])
     mean, var, scale, shift = (weights[f"bn1.{n}"].reshape(1, 3, 1, 1) for n in ("mean", "var", "scale", "shift"))
     np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5) * scale + shift, rtol=1e-10)
 
 
-def test_running_statistics_follow_as_onnx_says() -> None:
-    """running·momentum + batch·(1 - momentum), with the population's variance; and nothing is changed in place."""
+def test_running_statistics_are_updated_as_in_onnx() -> None:
+    """running·momentum + batch·(1 - momentum), with the variance of the population (not the sample); nothing is changed in place."""
     net, weights, x = bn()
     before = {name: array.copy() for name, array in weights.items()}
     buffers = forward(net, weights, {"input1": x}, training=True).buffers
@@ -57,8 +57,8 @@ def test_batch_norm_of_a_constant_channel_is_finite() -> None:
     assert all(np.isfinite(a).all() for a in [*gradients.values(), *inputs.values()])
 
 
-def test_variance_of_far_away_values_is_not_lost() -> None:
-    """mean(x²) - mean(x)² would be noise here."""
+def test_batch_variance_is_exact_for_large_means() -> None:
+    """E[x²] - E[x]² would be rounding noise here."""
     net, weights, x = bn(np.float32)
     far = x + np.float32(10_000)
     buffers = forward(net, weights, {"input1": far}, training=True).buffers
@@ -91,7 +91,7 @@ def test_dropout_depends_on_its_random_numbers_alone() -> None:
     assert not np.array_equal(dropped(0.5), dropped(0.5, seed=1))
 
 
-def test_dropout_does_nothing_in_use() -> None:
+def test_dropout_does_nothing_in_inference() -> None:
     x = np.random.default_rng(0).normal(size=(2, 9)).astype(np.float32)
     assert np.array_equal(out("input 9; dropout 0.5", x), x)
 
@@ -108,7 +108,7 @@ def test_extremes_stay_finite(dtype: type) -> None:
     assert out("input 6; softmax", x)[0].tolist() == [0, 0, 0, 0, 0, 1]
 
 
-def test_softmax_looks_along_the_channels() -> None:
+def test_softmax_is_over_the_channels() -> None:
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
     y = out("input 3x4x5; softmax", x)
     np.testing.assert_allclose(y, np.exp(x) / np.exp(x).sum(1, keepdims=True), rtol=1e-12)
@@ -157,8 +157,8 @@ def test_a_run_keeps_its_element_type(case: Case, dtype: type) -> None:
 # --- what is kept ------------------------------------------------------------------------------------------
 
 
-def test_values_are_dropped_after_their_last_reader() -> None:
-    """Else a deep net in use holds every layer's value at once."""
+def test_activations_are_dropped_after_their_last_reader() -> None:
+    """Otherwise inference would hold all activations of a deep network at once."""
     net = graph("input 3x8x8; conv 4 k=3; relu; conv 4 k=3; relu; fc 2")
     weights = initialize(net, 0)
     x = {"input1": np.zeros((1, 3, 8, 8), np.float32)}
@@ -168,13 +168,13 @@ def test_values_are_dropped_after_their_last_reader() -> None:
     assert len(forward(net, weights, x, keep_all=True).values) == len(net.nodes)
 
 
-def test_layers_that_nothing_asks_for_do_not_run() -> None:
+def test_layers_that_no_output_needs_do_not_run() -> None:
     net = graph("input 6; a: fc 5; b: fc 4; c: fc 3")
     weights = {name: array for name, array in initialize(net, 0).items() if not name.startswith(("b.", "c."))}
     assert forward(net, weights, {"input1": np.zeros((1, 6), np.float32)}, outputs=["a"]).values.keys() == {"a"}
 
 
-def test_inputs_are_left_as_they_were() -> None:
+def test_a_run_does_not_modify_weights_feeds_or_seeds() -> None:
     for case in CASES:
         net = graph_of(case)
         weights = random_weights(net, 0)

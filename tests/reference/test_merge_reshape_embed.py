@@ -56,15 +56,15 @@ def test_merges_broadcast_as_numpy_does_channels_first(kind: str, shapes: tuple[
     np.testing.assert_allclose(out(f"{inputs}; {kind} {names}", *feeds), expected, rtol=1e-14)
 
 
-def lone(op: Op, *feeds: Array) -> tuple[Array, list[Array]]:
-    """An op on these feeds alone, and the gradients of the sum of its value; channels first."""
+def single_op(op: Op, *feeds: Array) -> tuple[Array, list[Array]]:
+    """The output of one op for these feeds, and the gradients of its sum; channels first."""
     sources = []
     for number, feed in enumerate(feeds):
         fed = Input.make(shape=feed.shape[1:])
         sources.append(Node(f"x{number}", fed, (), fed.output()))
     output_type = op.output(*(node.type for node in sources))
     node = Node("y", op, tuple(s.name for s in sources), output_type)
-    net = verify(Graph("lone", (*sources, node), ("y",)))
+    net = verify(Graph("single", (*sources, node), ("y",)))
     feeds_by_name = {s.name: feed for s, feed in zip(sources, feeds, strict=True)}
     trace = forward(net, {}, feeds_by_name, training=True)
     value = trace.values["y"]
@@ -73,25 +73,25 @@ def lone(op: Op, *feeds: Array) -> tuple[Array, list[Array]]:
 
 
 @pytest.mark.parametrize("op", [Add(), Mul(), Maximum(), Concat()])
-def test_a_merge_of_one_is_that_one(op: Op) -> None:
+def test_a_merge_of_one_input_is_that_input(op: Op) -> None:
     x = normal(2, 3, 4)
-    value, (gradient,) = lone(op, x)
+    value, (gradient,) = single_op(op, x)
     np.testing.assert_array_equal(value, x)
     np.testing.assert_array_equal(gradient, np.ones_like(x))
 
 
 def test_a_product_with_zeros_has_its_gradient() -> None:
-    """The product of the others, never a division: one zero leaves a gradient to itself alone, two leave none."""
+    """Computed without a division: with one zero only its own gradient is not 0, with two all are 0."""
     parts = [np.full((1, 1), v) for v in (2.0, 0.0, 5.0, 3.0)]
-    _, gradients = lone(Mul(), *parts)
+    _, gradients = single_op(Mul(), *parts)
     assert [float(g) for (g,) in (d[0] for d in gradients)] == [0, 30, 0, 0]
-    _, gradients = lone(Mul(), *parts, np.zeros((1, 1)))
+    _, gradients = single_op(Mul(), *parts, np.zeros((1, 1)))
     assert [float(g) for (g,) in (d[0] for d in gradients)] == [0] * 5
 
 
 def test_a_product_of_many_is_the_product_of_the_others() -> None:
     parts = [1 + 0.1 * normal(2, 3, seed=n) for n in range(40)]
-    value, gradients = lone(Mul(), *parts)
+    value, gradients = single_op(Mul(), *parts)
     np.testing.assert_allclose(value, np.prod(parts, 0), rtol=1e-12)
     for part, gradient in zip(parts, gradients, strict=True):
         np.testing.assert_allclose(gradient, value / part, rtol=1e-11)
@@ -99,7 +99,7 @@ def test_a_product_of_many_is_the_product_of_the_others() -> None:
 
 @pytest.mark.parametrize("op", [Add(), Mul(), Maximum(), Concat()])
 def test_merges_do_work_in_proportion_to_their_operands(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted in elements that multiplication, the one that could be quadratic, touches."""
+    """Counted in calls of NumPy's functions; mul is the one that could be quadratic."""
     count = 0
 
     class Counted(np.ndarray[Any, np.dtype[Any]]):
@@ -123,16 +123,16 @@ def test_merges_do_work_in_proportion_to_their_operands(op: Op, monkeypatch: pyt
     assert calls(60) <= 3.5 * calls(20) + 3
 
 
-def test_of_equal_operands_the_first_is_the_largest() -> None:
-    """As in a max pool: the gradient goes once, to the first."""
+def test_of_equal_operands_the_first_gets_the_gradient() -> None:
+    """As in a max pool, only the first gets the gradient."""
     a, b, c = (np.array([values], float) for values in ([1, 2, 2, 0], [1, 2, 3, 0], [0, 2, 3, 1]))
-    value, gradients = lone(Maximum(), a, b, c)
+    value, gradients = single_op(Maximum(), a, b, c)
     assert value.tolist() == [[1, 2, 3, 1]]
     assert [d.tolist() for d in gradients] == [[[1, 1, 0, 0]], [[0, 0, 1, 0]], [[0, 0, 0, 1]]]
 
 
-def test_the_gradient_of_a_repeated_operand_is_the_sum_of_where_it_went() -> None:
-    _, (image, gate) = lone(Mul(), np.full((2, 3, 4, 5), 2.0), np.full((2, 3, 1, 1), 7.0))
+def test_the_gradient_of_a_broadcast_operand_is_summed() -> None:
+    _, (image, gate) = single_op(Mul(), np.full((2, 3, 4, 5), 2.0), np.full((2, 3, 1, 1), 7.0))
     assert (image == 7).all()
     assert gate.shape == (2, 3, 1, 1)
     assert (gate == 2 * 20).all()
@@ -142,7 +142,7 @@ def test_concat_joins_channels_in_order() -> None:
     a, b = normal(2, 3, 4, 5), normal(2, 1, 4, 5, seed=1)
     found = out("a: input 3x4x5; b: input 1x4x5; concat a", a, b)
     np.testing.assert_array_equal(found, np.concatenate([b, a], 1))
-    _, gradients = lone(Concat(), a, b)
+    _, gradients = single_op(Concat(), a, b)
     assert [d.shape for d in gradients] == [a.shape, b.shape]
 
 
@@ -159,7 +159,7 @@ def test_bilinear_is_its_formula(outputs: int) -> None:
 # --- integers ----------------------------------------------------------------------------------------------
 
 
-def test_embed_looks_its_vectors_up() -> None:
+def test_embed_returns_the_vectors_of_its_integers() -> None:
     weight = normal(5, 3)
     ids = np.array([[0, 4, 4, 2], [1, 1, 3, 0]])
     found = out("input 4 dtype=int64; embed 3 vocab=5", ids, weights={"embed1.weight": weight})
@@ -186,7 +186,7 @@ def test_the_gradient_of_an_embed_adds_up_where_integers_repeat() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8])
-def test_integers_of_any_width_are_taken(dtype: type) -> None:
+def test_integers_of_any_width_are_accepted(dtype: type) -> None:
     weight = normal(5, 3)
     ids: Array = np.array([[0, 4, 3]], dtype)
     found = out("input 3 dtype=int64; embed 3 vocab=5", ids, weights={"embed1.weight": weight})
@@ -194,12 +194,12 @@ def test_integers_of_any_width_are_taken(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 100])
-def test_rows_are_sum_rows_by_index_by_place(count: int) -> None:
+def test_rows_are_summed_by_index(count: int) -> None:
     random = np.random.default_rng(count)
-    rows, places = random.normal(size=(count, 2, 3)), random.integers(0, 5, count)
+    rows, indices = random.normal(size=(count, 2, 3)), random.integers(0, 5, count)
     expected = np.zeros((6, 2, 3))
-    np.add.at(expected, places, rows)
-    np.testing.assert_allclose(sum_rows_by_index(rows, places, 6), expected, rtol=1e-12, atol=1e-15)
+    np.add.at(expected, indices, rows)
+    np.testing.assert_allclose(sum_rows_by_index(rows, indices, 6), expected, rtol=1e-12, atol=1e-15)
 
 
 # --- rearrangement -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Convolution and pooling against plain loops, element by element, and what a repeated run promises."""
+"""Convolution and pooling against plain loops, element by element; threads and repeated runs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def sides(pads: plain.Pads) -> tuple[int, ...]:
 
 
 def run(op: Op, x: Array, weights: Weights) -> Array:
-    """One layer on its own, through the engine, channels first on both sides."""
+    """The output of one layer, run by the engine; input and output channels first."""
     fed = Input.make(shape=x.shape[1:])
     source = Node("x", fed, (), fed.output())
     layer = Node("y", op, ("x",), op.output(source.type))
@@ -149,7 +149,7 @@ def test_pool_is_its_formula(rank: int, ceil: bool, kind: str, count_pad: bool) 
 @pytest.mark.parametrize("word", ["valid", "half", "same", "same_lower", "full"])
 @pytest.mark.parametrize("shape", ["k=3", "k=4", "k=2x3 s=2", "k=3 s=3x2", "k=3 d=2"])
 def test_a_padding_word_is_the_numbers_it_stands_for(word: str, shape: str) -> None:
-    """The same numbers as written out: from the definition of each word, not from the code that resolves it."""
+    """The expected numbers come from the definition of each word, not from the code that resolves it."""
     text = f"input 2x7x9; conv 3 {shape} p={{}}"
     node = check(text.format(word)).require_graph().by_name["conv1"]
     assert isinstance(node.op, Conv)
@@ -157,12 +157,12 @@ def test_a_padding_word_is_the_numbers_it_stands_for(word: str, shape: str) -> N
     for m, k, s, d in zip((7, 9), node.op.k, node.op.s, node.op.d, strict=True):
         e = d * (k - 1) + 1
         lacking = max(0, (-(-m // s) - 1) * s + e - m)
-        few, many = lacking // 2, lacking - lacking // 2
+        smaller, larger = lacking // 2, lacking - lacking // 2
         begin, end = {
             "valid": (0, 0),
             "half": (e // 2, e // 2),
-            "same": (few, many),
-            "same_lower": (many, few),
+            "same": (smaller, larger),
+            "same_lower": (larger, smaller),
             "full": (e - 1, e - 1),
         }[word]
         begins.append(begin)
@@ -181,14 +181,14 @@ def test_a_padding_word_is_the_numbers_it_stands_for(word: str, shape: str) -> N
 
 
 def test_worked_example_is_cross_correlation() -> None:
-    """The kernel is not turned: 1·1 + 3·0 + 2·2 + 1·(-1) = 4. (Turned, the first would be 6.)"""
+    """The kernel is not rotated: 1·1 + 3·0 + 2·2 + 1·(-1) = 4. (Rotated, the first would be 6.)"""
     image = np.array([[1, 3, -1], [2, 1, 0], [0, 2, -1]], float)
     kernel = np.array([[1, 0], [2, -1]], float)
     op = Conv.make(out=1, k=2, bias=False)
     found = run(op, image[None, None], {"weight": kernel[None, None]})
     assert found[0, 0].tolist() == [[4, 5], [0, 6]]
-    turned = run(op, image[None, None], {"weight": kernel[None, None, ::-1, ::-1]})
-    assert turned[0, 0].tolist() == [[6, -5], [2, -2]]
+    rotated = run(op, image[None, None], {"weight": kernel[None, None, ::-1, ::-1]})
+    assert rotated[0, 0].tolist() == [[6, -5], [2, -2]]
 
 
 def test_im2col_of_a_3x3_image_and_a_2x2_kernel() -> None:
@@ -210,7 +210,7 @@ def test_padding_of_zeros_never_wins_a_max_pool() -> None:
     assert found.tolist() == [[[[-5, -5], [-5, -5]]]]
 
 
-def test_mean_counts_only_data_unless_asked() -> None:
+def test_mean_counts_only_data_unless_count_pad() -> None:
     ones = np.ones((1, 1, 2, 2))
     assert run(Pool.make(kind=Word("avg"), k=2, p=1), ones, {}).tolist() == [[[[1, 1], [1, 1]]]]
     counted = run(Pool.make(kind=Word("avg"), k=2, p=1, count_pad=True), ones, {})
@@ -218,7 +218,7 @@ def test_mean_counts_only_data_unless_asked() -> None:
 
 
 @pytest.mark.parametrize(("s", "expected"), [(2, [[1, 0, 1, 0], [0, 0, 0, 0]]), (1, [[1, 1, 1, 0], [0, 0, 0, 0]])])
-def test_the_first_of_equals_wins_a_max_pool(s: int, expected: list[list[int]]) -> None:
+def test_the_first_of_equal_maxima_gets_the_gradient(s: int, expected: list[list[int]]) -> None:
     """The gradient of a window of equal values goes to its first element, as onnxruntime's indices do."""
     graph = check(f"input 1x2x4; pool max k=2 s={s}").require_graph()
     trace = forward(graph, {}, {"input1": np.zeros((1, 1, 2, 4), np.float32)}, training=True)
@@ -227,8 +227,8 @@ def test_the_first_of_equals_wins_a_max_pool(s: int, expected: list[list[int]]) 
     assert inputs["input1"][0, 0].tolist() == expected
 
 
-def test_a_winner_among_more_than_256_taps() -> None:
-    """The winner's number does not fit a byte."""
+def test_a_maximum_among_more_than_256_taps() -> None:
+    """The number of the tap does not fit a byte."""
     graph = check("input 1x20x20; pool max k=20").require_graph()
     x = np.zeros((1, 1, 20, 20), np.float32)
     x[0, 0, 17, 3] = 1
@@ -253,7 +253,7 @@ fc 10
 
 
 def results(threads: int, monkeypatch: pytest.MonkeyPatch, dtype: Any) -> dict[str, Array]:
-    """Every value and gradient of a net large enough that its layers share out their batch."""
+    """All activations and gradients of a network whose batches are split into shards."""
     monkeypatch.setenv("CNNC_THREADS", str(threads))
     graph = check(BIG).require_graph()
     weights = random_weights(graph, 0, dtype)
@@ -287,8 +287,8 @@ def test_a_repeated_run_is_bit_identical(monkeypatch: pytest.MonkeyPatch, thread
 
 
 @pytest.mark.usefixtures("small_shards")
-def test_the_batch_is_really_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the two tests above would compare one thread with itself."""
+def test_the_batch_is_really_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the two tests above would compare one thread with itself."""
     from cnnc.reference import engine
     from cnnc.reference.parallel import threads as parallel
 
@@ -304,7 +304,7 @@ def test_the_batch_is_really_shared_out(monkeypatch: pytest.MonkeyPatch) -> None
     assert [(0, 3), (3, 6), (6, 10)] in seen
 
 
-def test_one_sample_alone_is_what_it_is_in_a_batch() -> None:
+def test_a_sample_alone_gives_what_it_gives_in_a_batch() -> None:
     graph = check(BIG).require_graph()
     weights = random_weights(graph, 0, np.float64)
     x = np.random.default_rng(0).normal(size=(5, 8, 16, 16))
@@ -314,7 +314,7 @@ def test_one_sample_alone_is_what_it_is_in_a_batch() -> None:
         np.testing.assert_allclose(alone[0], together[n], rtol=1e-11)
 
 
-def test_inward_and_outward_undo_each_other() -> None:
+def test_channels_last_and_first_are_inverse() -> None:
     for shape in [(2, 3), (2, 3, 4), (2, 1, 4, 5), (2, 3, 4, 5), (2, 3, 2, 4, 5)]:
         x = np.random.default_rng(0).normal(size=shape)
         y = to_channels_last(x)

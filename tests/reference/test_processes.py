@@ -1,4 +1,4 @@
-"""Worker processes give the bits that threads give, pass on what goes wrong, and leave nothing behind."""
+"""Worker processes give the same bits as threads, pass errors on, and end with the pool."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from cnnc.reference.parallel import processes
 from cnnc.reference.parallel.processes import WorkerPool, worker_pool_for
 from tests.reference.networks import graph
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "ftruncate"), reason="workers inherit files, which this system lacks")
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "ftruncate"), reason="workers inherit files, which this system does not support"
+)
 
 NORMED = "input 8x16x16; conv 16 k=3 p=1; bn; relu; dropout 0.3; conv 24 k=3; bn; relu; fc 5"
 WORDS = "input 40 dtype=int64; embed 32 vocab=50; conv 64 k=5; relu; global_pool max; fc 3"
@@ -63,7 +65,7 @@ def test_workers_give_the_bits_of_threads(text: str) -> None:
                 held.update({name: held[name] - np.float32(0.1) * found[name] for name in found})
 
 
-def test_what_a_worker_finds_wrong_is_raised() -> None:
+def test_an_error_in_a_worker_is_raised() -> None:
     net = graph(WORDS)
     weights = initialize(net, 0)
     feeds = feeds_of(net, 30)
@@ -73,7 +75,7 @@ def test_what_a_worker_finds_wrong_is_raised() -> None:
     assert error.value.diagnostics[0].code == "E602"
 
 
-def test_a_killed_worker_is_told() -> None:
+def test_a_killed_worker_is_reported() -> None:
     net = graph(NORMED)
     weights = initialize(net, 0)
     with WorkerPool(net, weights, net.outputs, 30) as workers:
@@ -105,7 +107,7 @@ def test_a_short_run_starts_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_batch_is_split_where_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured on two cores: LeNet-5's batches of 16 gain nothing, those of 64 do; batch norms and words cost."""
+    """Measured on two cores: splitting pays for LeNet-5's batches of 64, not of 16; batch norms and large embeds make it costlier."""
     monkeypatch.undo()
     monkeypatch.setenv("CNNC_THREADS", "2")
     lenet = graph("input 1x28x28; conv 6 k=5 p=2; relu; pool max k=2; conv 16 k=5; relu; pool max k=2; fc 120; fc 10")

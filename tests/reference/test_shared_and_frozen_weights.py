@@ -1,4 +1,4 @@
-"""Weights that several layers share, and weights that training leaves as they are: what gradients they get."""
+"""The gradients of weights that several layers share, and of layers with frozen weights."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def gradients_of(net: Graph, weights: Weights, feeds: Mapping[str, Array]) -> We
     ],
 )
 def test_the_gradient_of_shared_weights_is_the_sum_of_their_uses(layer: str, shape: str) -> None:
-    """Beside three layers with weights of their own that happen to be equal."""
+    """Compared with three layers whose separate weights are equal."""
     apart = graph(f"input {shape}; a: {layer}; tanh; b: {layer}; tanh; c: {layer}")
     shared = graph(f"input {shape}; a: {layer}; tanh; b: {layer} share=a; tanh; c: {layer} share=b")
     weights = random_weights(shared, 0, np.float64)
@@ -47,9 +47,11 @@ def test_the_gradient_of_shared_weights_is_the_sum_of_their_uses(layer: str, sha
     assert [shared.by_name[n].parameter_owner for n in "abc"] == ["a", "a", "a"]
     copies = {f"{n}.{p}": weights[f"a.{p}"] for n in "abc" for p in ("weight", "bias")}
     feeds = {"input1": normal(3, *map(int, shape.split("x")))}
-    together, alone = gradients_of(shared, weights, feeds), gradients_of(apart, copies, feeds)
+    shared_gradients, separate = gradients_of(shared, weights, feeds), gradients_of(apart, copies, feeds)
     for name in ("weight", "bias"):
-        np.testing.assert_allclose(together[f"a.{name}"], sum(alone[f"{n}.{name}"] for n in "abc"), rtol=1e-11)
+        np.testing.assert_allclose(
+            shared_gradients[f"a.{name}"], sum(separate[f"{n}.{name}"] for n in "abc"), rtol=1e-11
+        )
 
 
 def test_towers_that_share_have_equal_values_for_equal_inputs() -> None:
@@ -65,7 +67,7 @@ def test_towers_that_share_have_equal_values_for_equal_inputs() -> None:
 
 
 def test_shared_running_statistics_follow_both_batches_in_turn() -> None:
-    """The second tower starts from where the first left them, as a module that is called twice does."""
+    """The second tower continues from the statistics of the first, as a PyTorch module that is called twice."""
     net = graph(
         "block tower { bn momentum=0.8; tanh }; q: input 3; left: tower; d: input 3; right: tower share=left; add left"
     )
@@ -81,8 +83,8 @@ def test_shared_running_statistics_follow_both_batches_in_turn() -> None:
 # --- frozen weights ----------------------------------------------------------------------------------------
 
 
-def visited(text: str, monkeypatch: pytest.MonkeyPatch, want_inputs: bool = False) -> tuple[list[str], Weights]:
-    """The kinds of layers whose backward ran, and the gradients."""
+def backward_calls(text: str, monkeypatch: pytest.MonkeyPatch, want_inputs: bool = False) -> tuple[list[str], Weights]:
+    """The keywords of the layers whose backward ran, in order, and the gradients."""
     net = graph(text)
     seen: list[str] = []
 
@@ -102,31 +104,31 @@ def visited(text: str, monkeypatch: pytest.MonkeyPatch, want_inputs: bool = Fals
     return seen, backward(net, weights, trace, seeds, want_inputs=want_inputs)[0]
 
 
-def test_nothing_is_propagated_for_frozen_layers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_propagated_to_layers_that_are_all_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "input 2x6x6; conv 3 k=3 frozen=true; tanh; conv_transpose 2 k=2 frozen=true; relu; fc 4; tanh; fc 2"
-    seen, found = visited(text, monkeypatch)
+    seen, found = backward_calls(text, monkeypatch)
     assert seen == ["fc", "tanh", "fc (no input)"]
     assert found.keys() == {f"fc{n}.{p}" for n in (1, 2) for p in ("weight", "bias")}
 
 
 def test_gradients_pass_through_frozen_layers_to_those_that_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, found = visited("input 2x6x6; conv 3 k=3; tanh; fc 2 frozen=true", monkeypatch)
+    seen, found = backward_calls("input 2x6x6; conv 3 k=3; tanh; fc 2 frozen=true", monkeypatch)
     assert seen == ["fc", "tanh", "conv (no input)"]
     assert found.keys() == {"conv1.weight", "conv1.bias"}
 
 
 def test_a_network_frozen_throughout_has_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "input 2x6x6; conv 3 k=3 frozen=true; tanh; fc 2 frozen=true"
-    assert visited(text, monkeypatch) == ([], {})
-    seen, found = visited(text, monkeypatch, want_inputs=True)
+    assert backward_calls(text, monkeypatch) == ([], {})
+    seen, found = backward_calls(text, monkeypatch, want_inputs=True)
     assert len(seen) >= 3
     assert found == {}
 
 
 def test_a_layer_that_shares_frozen_weights_has_none_to_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only their owner says frozen=true in the text."""
+    """In the source only their owner has frozen=true."""
     text = "input 2x6x6; conv 2 k=1; a: conv 2 k=3 p=1 frozen=true; tanh; conv 2 k=3 share=a; fc 2"
-    _, found = visited(text, monkeypatch)
+    _, found = backward_calls(text, monkeypatch)
     assert found.keys() == {"conv1.weight", "conv1.bias", "fc1.weight", "fc1.bias"}
 
 

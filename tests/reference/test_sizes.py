@@ -1,4 +1,4 @@
-"""The engine on networks with symbols: every legal size, and a word about each that is not."""
+"""The engine on networks with symbols: every legal size runs, and every other is an error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_gradients_of_another_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shape", "said"),
+    ("text", "shape", "message"),
     [
         (TEXT, (3, 6, 8), "H = 6 and W = 8 does not fit: concat1: concat needs equal sizes"),
         (TEXT, (3, 1, 4), "H = 1 and W = 4 does not fit: pool1: the 2x2 kernel does not fit into the 1x2 input"),
@@ -48,10 +48,10 @@ def test_gradients_of_another_size() -> None:
         ("input 1xHxH; crop [H - 1, 2]; tanh", (1, 9, 9), "this graph was built for another size than H = 9"),
     ],
 )
-def test_another_size_is_said_so(text: str, shape: tuple[int, ...], said: str) -> None:
+def test_a_size_that_is_not_legal_is_an_error(text: str, shape: tuple[int, ...], message: str) -> None:
     graph = check(text).require_graph()
     with pytest.raises(CnncError) as caught:
         forward(graph, initialize(graph, 0), {"input1": np.zeros((1, *shape), np.float32)})
     (found,) = caught.value.diagnostics
     assert found.code == "E602"
-    assert said in found.message
+    assert message in found.message
