@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from cnnc.core.arguments import Declared
 
-Target = Literal["labels", "values"]
+TargetKind = Literal["labels", "values"]
 """What an output is compared with: labels of classes, or numbers."""
 
 

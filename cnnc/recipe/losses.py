@@ -6,7 +6,7 @@ import math
 from typing import Any, ClassVar
 
 from cnnc.core.arguments import Choice, LayerName, Real, Whole, arg
-from cnnc.recipe.declaration import Target, TrainStatement, register
+from cnnc.recipe.declaration import TargetKind, TrainStatement, register
 
 # The last arguments of every loss.
 _ON: Any = arg(
@@ -28,7 +28,7 @@ class Loss(TrainStatement):
     keyword = "loss"
     field = "losses"
     repeatable = True
-    compares_with: ClassVar[Target]
+    compares_with: ClassVar[TargetKind]
     default_metric: ClassVar[str]
     before: ClassVar[tuple[str, ...]] = ()
     target_range: ClassVar[tuple[float, float] | None] = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-from cnnc.recipe.declaration import Target, TrainStatement, kinds_of, register
+from cnnc.recipe.declaration import TargetKind, TrainStatement, kinds_of, register
 
 
 class Metric(TrainStatement):
@@ -20,7 +20,7 @@ class Metric(TrainStatement):
     keyword = "metric"
     field = "metrics"
     repeatable = True
-    compares_with: ClassVar[Target]
+    compares_with: ClassVar[TargetKind]
     less_is_better: ClassVar[bool] = False
 
     @property
@@ -35,7 +35,7 @@ class Metric(TrainStatement):
 
 @register
 class Accuracy(Metric):
-    """Percentage of correct predictions; for label maps, of pixels."""
+    """The percentage of correct predictions; for label maps, of pixels."""
 
     kind = "accuracy"
     example = "metric accuracy"
@@ -48,7 +48,7 @@ class Accuracy(Metric):
 
 @register
 class Top5(Metric):
-    """Percentage of examples whose label is among the five highest scores."""
+    """The percentage of examples whose label is among the five highest scores."""
 
     kind = "top5"
     example = "metric top5"
@@ -61,7 +61,7 @@ class Top5(Metric):
 
 @register
 class MeanSquaredError(Metric):
-    """Mean of squared differences; less is better."""
+    """The mean of squared differences; less is better."""
 
     kind = "mse"
     example = "metric mse"
@@ -75,7 +75,7 @@ class MeanSquaredError(Metric):
 
 @register
 class Psnr(Metric):
-    """Peak signal-to-noise ratio in dB, for values from 0 to 1: -10 log10(mse)."""
+    """The peak signal-to-noise ratio in dB, for values from 0 to 1: -10 log10(mse)."""
 
     kind = "psnr"
     example = "metric psnr"
@@ -88,7 +88,7 @@ class Psnr(Metric):
 
 @register
 class MeanIou(Metric):
-    """Intersection over union of prediction and label, mean over the classes that occur (Everingham et al. 2015)."""
+    """The intersection over union of prediction and label, mean over the classes that occur (Everingham et al. 2015)."""
 
     kind = "iou"
     example = "metric iou"

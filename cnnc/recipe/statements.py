@@ -8,12 +8,16 @@ from cnnc.recipe.declaration import TrainStatement, register
 
 @register
 class Data(TrainStatement):
-    """The data set to train on."""
+    """The data set to train on.
+
+    By name: digits (comes with cnnc), mnist, fashion_mnist, cifar10. Your own files: images, npz, text or series with a
+    path in quotes.
+    """
 
     keyword = "data"
     example = "data digits val=0.2"
 
-    name: str = arg(String(), positional=True, help="name of the data set")
+    name: str = arg(String(), positional=True, help="the name of the data set")
     path: str | None = arg(
         String(bare=False), positional=True, default=None, help="file or folder, for data sets of your own"
     )
@@ -29,12 +33,12 @@ class Data(TrainStatement):
 
 @register
 class Batch(TrainStatement):
-    """Number of examples in each training step."""
+    """The number of examples in each training step."""
 
     keyword = "batch"
     example = "batch 64"
 
-    n: int = arg(Whole(1), positional=True, unit="examples", help="number of examples")
+    n: int = arg(Whole(1), positional=True, unit="examples", help="the number of examples")
 
     @property
     def recipe_value(self) -> int:
@@ -43,12 +47,12 @@ class Batch(TrainStatement):
 
 @register
 class Epochs(TrainStatement):
-    """Number of passes over the training data."""
+    """The number of passes over the training data."""
 
     keyword = "epochs"
     example = "epochs 20"
 
-    n: int = arg(Whole(1), positional=True, unit="epochs", help="number of epochs")
+    n: int = arg(Whole(1), positional=True, unit="epochs", help="the number of epochs")
 
     @property
     def recipe_value(self) -> int:
@@ -62,7 +66,7 @@ class Seed(TrainStatement):
     keyword = "seed"
     example = "seed 7"
 
-    n: int = arg(Whole(0), positional=True, help="seed")
+    n: int = arg(Whole(0), positional=True, help="the seed")
 
     @property
     def recipe_value(self) -> int:
@@ -76,7 +80,7 @@ class ClipNorm(TrainStatement):
     keyword = "clip"
     example = "clip 1"
 
-    n: float = arg(Real(0, open_below=True), positional=True, help="maximum norm of all gradients together")
+    n: float = arg(Real(0, open_below=True), positional=True, help="the maximum norm of all gradients together")
 
     @property
     def recipe_value(self) -> float:

@@ -14,12 +14,12 @@ from cnnc.core.arguments import ArgumentSpec
 from cnnc.ops import OPS, Op
 from cnnc.recipe.declaration import TRAIN_STATEMENTS, TrainStatement
 
-Entry = type[Op] | type[TrainStatement]
+Documented = type[Op] | type[TrainStatement]
 
 
 def listing() -> str:
     """The layers and the train statements by group, each with its signature and the first line of its help."""
-    groups: list[tuple[str, Sequence[Entry]]] = [
+    groups: list[tuple[str, Sequence[Documented]]] = [
         ("Layers", [cls for _, cls in sorted(OPS.items())]),
         ("Train section", [kinds[""] for kinds in TRAIN_STATEMENTS.values() if "" in kinds]),
     ]
@@ -29,12 +29,12 @@ def listing() -> str:
     return "\n\n".join(f"{title}\n{_rows(classes)}" for title, classes in groups)
 
 
-def entries(name: str) -> list[Entry]:
+def entries(name: str) -> list[Documented]:
     """What goes by this name: a layer, a train statement (`batch`), all its kinds (`optimizer`), a kind (`adam`).
 
     Several where a name is both, as clip. A keyword and a kind may be given together: `optimizer adam`.
     """
-    found: list[Entry] = [OPS[name]] if name in OPS else []
+    found: list[Documented] = [OPS[name]] if name in OPS else []
     for keyword, kinds in TRAIN_STATEMENTS.items():
         found += [cls for kind, cls in kinds.items() if name in (keyword, kind, f"{keyword} {kind}")]
     return found
@@ -46,7 +46,7 @@ def names() -> list[str]:
     return [*OPS, *TRAIN_STATEMENTS, *kinds]
 
 
-def page(cls: Entry) -> str:
+def page(cls: Documented) -> str:
     """One layer or statement: signature, description, arguments with kind, unit and default, an example."""
     lines = [signature(cls), "", inspect.cleandoc(cls.__doc__ or "")]
     if cls.arguments:
@@ -69,7 +69,7 @@ def train_markdown() -> str:
     return _table("statement", [cls for kinds in TRAIN_STATEMENTS.values() for cls in kinds.values()])
 
 
-def _table(title: str, classes: Sequence[Entry]) -> str:
+def _table(title: str, classes: Sequence[Documented]) -> str:
     lines = [f"| {title} | arguments | meaning |", "|---|---|---|"]
     for cls in classes:
         arguments = ", ".join(f"`{_keys(spec)}`{_default(spec)}" for spec in cls.arguments) or "none"
@@ -77,7 +77,7 @@ def _table(title: str, classes: Sequence[Entry]) -> str:
     return "\n".join(lines)
 
 
-def _rows(classes: Sequence[Entry]) -> str:
+def _rows(classes: Sequence[Documented]) -> str:
     """A line for each class, the help in one column; below the signature where that is long."""
     rows = [(signature(cls), first_line(cls)) for cls in classes]
     width = max((len(left) for left, _ in rows if len(left) < 60), default=0)
@@ -90,12 +90,12 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _head(cls: Entry) -> str:
+def _head(cls: Documented) -> str:
     """The words that it begins with: `conv`, `optimizer adam`."""
     return f"{cls.keyword} {cls.kind}".strip() if issubclass(cls, TrainStatement) else cls.keyword
 
 
-def signature(cls: Entry) -> str:
+def signature(cls: Documented) -> str:
     """`conv OUT k= [s=1] [p=0] ...`: required arguments, then optional ones in brackets."""
     parts = [_head(cls)]
     for spec in cls.arguments:
@@ -106,7 +106,7 @@ def signature(cls: Entry) -> str:
     return " ".join(parts)
 
 
-def first_line(cls: Entry) -> str:
+def first_line(cls: Documented) -> str:
     return (inspect.getdoc(cls) or "").partition("\n")[0]
 
 

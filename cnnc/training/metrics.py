@@ -15,7 +15,7 @@ from cnnc.core.arrays import Array
 from cnnc.recipe.metrics import Accuracy, MeanIou, MeanSquaredError, Metric, Psnr, Top5
 
 
-class Counter:
+class MetricCounter:
     """Counts one metric over batches."""
 
     def add(self, outputs: Array, target: Array, ignored: int | None) -> None:
@@ -31,9 +31,9 @@ class Counter:
         raise NotImplementedError
 
 
-COUNTERS: dict[type[Metric], type[Counter]] = {}
+COUNTERS: dict[type[Metric], type[MetricCounter]] = {}
 
-C = TypeVar("C", bound=type[Counter])
+C = TypeVar("C", bound=type[MetricCounter])
 
 
 def counter_of(cls: type[Metric]) -> Callable[[C], C]:
@@ -56,7 +56,7 @@ def count_correct(scores: Array, labels: Array, ignored: int | None) -> tuple[in
 
 
 @counter_of(Accuracy)
-class AccuracyCounter(Counter):
+class AccuracyCounter(MetricCounter):
     def __init__(self) -> None:
         self.correct = self.total = 0
 
@@ -70,7 +70,7 @@ class AccuracyCounter(Counter):
 
 
 @counter_of(Top5)
-class Top5Counter(Counter):
+class Top5Counter(MetricCounter):
     def __init__(self) -> None:
         self.correct = self.total = 0
 
@@ -85,7 +85,7 @@ class Top5Counter(Counter):
 
 
 @counter_of(MeanSquaredError)
-class MeanSquaredErrorCounter(Counter):
+class MeanSquaredErrorCounter(MetricCounter):
     def __init__(self) -> None:
         self.squares, self.elements = 0.0, 0
 
@@ -121,7 +121,7 @@ class Confusion:
 
 
 @counter_of(MeanIou)
-class MeanIouCounter(Counter):
+class MeanIouCounter(MetricCounter):
     def __init__(self) -> None:
         self.confusion = Confusion()
 

@@ -24,7 +24,7 @@ from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Trace, forward
 from cnnc.reference.layout import to_channels_last
 from cnnc.training.losses import compute_loss
-from cnnc.training.metrics import COUNTERS, Confusion, Counter, count_correct
+from cnnc.training.metrics import COUNTERS, Confusion, MetricCounter, count_correct
 
 EVAL_BATCH = 256
 """Examples per batch in scoring, at most; a batch is no larger than that of training, which fits into memory."""
@@ -209,7 +209,7 @@ class Objective:
         mean = loss / max(1, len(examples))
         return Score(right, total or len(examples), mean, first, None if first == "accuracy" else value, tuple(others))
 
-    def _count(self, metric: str, counter: Counter, trace: Trace, targets: tuple[Array, ...]) -> None:
+    def _count(self, metric: str, counter: MetricCounter, trace: Trace, targets: tuple[Array, ...]) -> None:
         """Counts a batch on the first loss that compares with what the metric compares with."""
         term = self.term_by_target[metric_named(metric).compares_with]
         outputs, target = trace.values[term.node.name], self._target(term, trace.values, targets)

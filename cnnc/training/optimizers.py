@@ -17,16 +17,16 @@ from cnnc.recipe.optimizers import Adam, AdamW, Lion, Optimizer, RmsProp, Sgd
 
 BLOCK = 1 << 16  # elements at a time: weight, gradient and slots stay in the cache while a rule runs over them
 
-Rule = Callable[..., None]
+UpdateRule = Callable[..., None]
 """(optimizer, rate, step, weight, gradient, *slots): one step of one weight, in place on weight and slots, elementwise.
 
 `step` counts from 1, or is 0 for an optimizer without `counts_steps`. Slots begin as zeros and come in the order of
 `Optimizer.slots`. The gradient is left as it is.
 """
 
-UPDATES: dict[type[Optimizer], Rule] = {}
+UPDATES: dict[type[Optimizer], UpdateRule] = {}
 
-F = TypeVar("F", bound=Rule)
+F = TypeVar("F", bound=UpdateRule)
 
 
 def update_of(cls: type[Optimizer]) -> Callable[[F], F]:
