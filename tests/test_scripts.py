@@ -14,7 +14,7 @@ from cnnc.data import load as load_data
 from cnnc.network import load
 from cnnc.training.loop import open_data
 from models.scripts import motion, pairs, positions, segments, waves
-from tests.cli.conftest import environment
+from tests.commands import environment
 from tests.paths import ROOT
 
 

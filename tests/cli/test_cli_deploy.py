@@ -20,8 +20,9 @@ from cnnc.data import load
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.loop import open_data
 from cnnc.training.objective import Objective
-from tests.cli.conftest import Cnnc, codes, environment, run
+from tests.cli.conftest import Cnnc, codes, run
 from tests.cli.nets import NETS, write_nets
+from tests.commands import environment
 from tests.paths import DOCS
 
 

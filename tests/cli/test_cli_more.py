@@ -16,7 +16,8 @@ import pytest
 
 from cnnc.ops import OPS
 from cnnc.report.explanations import pages
-from tests.cli.conftest import COMMAND, Cnnc, codes, environment
+from tests.cli.conftest import Cnnc, codes
+from tests.commands import COMMAND, environment
 
 SIZED = "input 3xHxW\na: conv 4 k=3 p=1\npool max k=2\nupsample 2\nconv 4 k=1\nadd a\n"
 BLOCKS = "block b(w) { conv w k=3 p=1; relu }\ninput 1x8x8\nb 4\nfirst: b 8\nfc 10\n"

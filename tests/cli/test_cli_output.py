@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMMAND, Cnnc, codes, environment
+from tests.cli.conftest import Cnnc, codes
+from tests.commands import COMMAND, environment
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.is_char_device(), reason="needs /dev/full")

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from cnnc.training import checkpoint as checkpoints
-from tests.cli.conftest import COMMAND, SMALL, environment, run
+from tests.cli.conftest import SMALL, run
+from tests.commands import COMMAND, environment
 
 EPOCHS = ("--set", "train.epochs=60")
 

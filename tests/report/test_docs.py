@@ -23,7 +23,7 @@ from cnnc.recipe.metrics import METRICS
 from cnnc.recipe.reading import READ_FROM_FILES
 from cnnc.recipe.statements import STATEMENTS
 from cnnc.report import reference
-from tests.cli.conftest import COMMAND, environment
+from tests.commands import COMMAND, environment
 from tests.paths import DOCS
 from tests.test_models import KEYS, LAYER, MEMORY
 

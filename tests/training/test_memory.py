@@ -15,7 +15,8 @@ import pytest
 
 from cnnc.network import load
 from cnnc.reference.registry import Mode
-from tests.cli.conftest import SMALL, environment, run
+from tests.cli.conftest import SMALL, run
+from tests.commands import environment
 from tests.paths import MODELS
 
 TOLERANCE = 0.25

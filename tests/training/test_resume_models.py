@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cnnc.network import load
-from tests.cli.conftest import environment
+from tests.commands import environment
 from tests.paths import ROOT
 from tests.training.conftest import saved
 
