@@ -15,6 +15,8 @@ from benchmarks.nets import NAMES, NETS, peer
 from cnnc.network import load
 from tests.paths import ROOT
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_peer_has_as_many_parameters(name: str) -> None:

@@ -17,6 +17,8 @@ from models.scripts import motion, pairs, positions, segments, waves
 from tests.commands import environment
 from tests.paths import ROOT
 
+pytestmark = pytest.mark.long
+
 
 def made(folder: Path, script: str, *words: str) -> str:
     """What a script prints; it writes into `made` in the folder."""

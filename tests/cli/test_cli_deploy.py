@@ -25,6 +25,8 @@ from tests.cli.nets import NETS, write_nets
 from tests.commands import environment
 from tests.paths import DOCS
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:

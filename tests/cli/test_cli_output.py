@@ -12,6 +12,8 @@ import pytest
 from tests.cli.conftest import Cnnc, codes
 from tests.commands import COMMAND, environment
 
+pytestmark = pytest.mark.long
+
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.is_char_device(), reason="needs /dev/full")
 

@@ -16,6 +16,8 @@ from cnnc.training import checkpoint as checkpoints
 from tests.cli.conftest import SMALL, run
 from tests.commands import COMMAND, environment
 
+pytestmark = pytest.mark.long
+
 EPOCHS = ("--set", "train.epochs=60")
 
 

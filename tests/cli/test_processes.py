@@ -16,6 +16,8 @@ from cnnc.cli.app import COMMANDS
 from tests.cli.conftest import run
 from tests.commands import environment, run_in_process
 
+pytestmark = pytest.mark.long
+
 WORDS: dict[str, tuple[str, ...]] = {
     "check": ("small.cnn", "bad.cnn", "--explain"),
     "train": ("small.cnn", "--run", "new", "--set", "train.epochs=1", "--export", "new.onnx"),

@@ -225,6 +225,7 @@ def test_the_file_that_is_fetched() -> None:
 # ---- the real ones
 
 
+@pytest.mark.long
 def test_real_pictures() -> None:
     """The shared half of CIFAR-10, the test set decoded, and the channel means that everyone normalizes it with."""
     tree = open_tree(data_folder("cifar10", "cifar10-half.zip") / "cifar10-half.zip")

@@ -428,6 +428,7 @@ def test_a_missing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 # ---- the real ones
 
 
+@pytest.mark.long
 def test_real_pictures_are_those_of_the_archive(tmp_path: Path) -> None:
     """A few of CIFAR-10's, unpacked."""
     tree = open_tree(data_folder("cifar10", "cifar10-half.zip") / "cifar10-half.zip")

@@ -41,12 +41,14 @@ def assert_holds(text: str) -> None:
     assert not re.search(r"\n\n *\}", made)
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_random_programs(random: Random) -> None:
     assert_holds(program(random))
 
 
+@pytest.mark.long
 def test_more_random_programs() -> None:
     """Larger than those that hypothesis chooses."""
     for seed in range(500):
@@ -151,6 +153,7 @@ def test_brackets_far_to_the_right_are_not_aligned_with() -> None:
     assert formatted(f"filter {name} [1,\n2]") == f"filter {name} [1,\n  2]\n"
 
 
+@pytest.mark.long
 def test_a_text_that_indents_make_too_long() -> None:
     """What could not be read again is not written."""
     with pytest.raises(CnncError, match="too long"):

@@ -147,6 +147,7 @@ def assert_formats(text: str) -> None:
 # --- tests -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_few_hundred_texts() -> None:
     for seed in range(300):
         assert_answers(text(Random(f"few {seed}")))
@@ -168,6 +169,7 @@ def test_the_assertions_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
         assert_answers("relu")
 
 
+@pytest.mark.long
 def test_the_texts_are_of_all_kinds() -> None:
     """Some are networks, some have errors of each family, and no kind of text is always refused as text."""
     codes: set[str] = set()

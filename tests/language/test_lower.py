@@ -605,6 +605,7 @@ def test_what_follows_from_an_unread_statement_is_not_told(text: str, expected: 
 # --- limits ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -649,6 +650,7 @@ def test_what_is_too_large_is_refused_quickly(text: str, code: str | None) -> No
     assert found[:1] == [code] or code is None
 
 
+@pytest.mark.long
 def test_ten_thousand_layers() -> None:
     began = time.perf_counter()
     made = graph("input 4x8x8; repeat 2500 { conv 4 k=3 p=1 bias=false; bn; relu; add in }; fc 10")
@@ -657,6 +659,7 @@ def test_ten_thousand_layers() -> None:
     assert time.perf_counter() - began < 30
 
 
+@pytest.mark.long
 def test_ten_thousand_lines() -> None:
     lines = "\n".join("relu\nconv 4 k=1" for _ in range(5000))
     assert len(graph(f"input 4x8x8\n{lines}\n").nodes) == 10_001

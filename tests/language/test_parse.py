@@ -660,6 +660,7 @@ HURTS: dict[str, tuple[str, str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", HURTS)
 def test_texts_made_to_hurt(name: str) -> None:
     text, code = HURTS[name]
@@ -678,6 +679,7 @@ def test_what_is_just_allowed() -> None:
     assert errors("add { " * 40 + "}" * 40) == []
 
 
+@pytest.mark.long
 def test_a_large_network() -> None:
     """10,000 lines of two layers."""
     file, diagnostics = parse(Source("<test>", "conv 64 k=3 p=1 bias=false; relu\n" * 10_000))

@@ -16,6 +16,8 @@ import pytest
 
 from tests.paths import ROOT
 
+pytestmark = pytest.mark.long
+
 GRAMMAR = "cnnc/language/cnn.lark"
 DIGITS = (
     "cnnc/data/digits/images-idx3-ubyte.gz",

@@ -158,6 +158,7 @@ def test_a_feed_of_another_shape_is_an_error_of_data() -> None:
     assert caught.value.status is Exit.DATA
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_run_keeps_its_element_type(case: Case, dtype: type) -> None:
@@ -246,6 +247,7 @@ def test_layers_that_nothing_asks_for_do_not_run() -> None:
     assert forward(made, weights, {"input1": np.zeros((1, 6), np.float32)}, wanted=["a"]).values.keys() == {"a"}
 
 
+@pytest.mark.long
 def test_inputs_are_left_as_they_were() -> None:
     for case in CASES:
         made = graph_of(case)

@@ -113,6 +113,7 @@ def test_networks_check(page: Path) -> None:
         assert bool(found) == (name == "broken.cnn"), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("page", "command", "output"), list(sessions()))
 def test_commands_give_what_is_shown(page: Path, command: str, output: str, tmp_path: Path) -> None:
     """`...` on a line of its own stands for lines left out."""

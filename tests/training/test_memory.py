@@ -19,6 +19,8 @@ from tests.cli.conftest import SMALL, run
 from tests.commands import environment
 from tests.paths import MODELS
 
+pytestmark = pytest.mark.long
+
 TOLERANCE = 0.25
 BATCHES = {
     "lenet5": 512,

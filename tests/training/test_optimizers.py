@@ -120,6 +120,7 @@ def test_a_weight_without_gradient_stays(op: Optimizer) -> None:
     np.testing.assert_array_equal(weights["fc1.bias"], before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("op", [*SGD, *ADAM], ids=repr)
 def test_pytorch_agrees(op: Optimizer) -> None:
     torch = pytest.importorskip("torch")
@@ -170,6 +171,7 @@ def test_rmsprop(momentum: float) -> None:
         np.testing.assert_allclose(trained(op)[name], w, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["adamw", "rmsprop"])
 def test_against_torch(kind: str) -> None:
     torch = pytest.importorskip("torch")

@@ -61,6 +61,7 @@ FLAT = ("zeros", "places", "values", "scattered")
 """Those of an unpool that lay all samples in one row."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", cases_for("parity"))
 def test_the_checker_passes_and_every_tensor_has_its_type(case: Case) -> None:
     graph = graph_of(case)

@@ -13,6 +13,8 @@ from cnnc.onnx.emit.verify import random_weights
 from cnnc.onnx.export import Options, export
 from tests.paths import MODELS
 
+pytestmark = pytest.mark.long
+
 FILES = sorted(MODELS.glob("*.cnn"))
 QUICK = 2 * 10**7  # multiply-adds and parameters of what runs every time
 

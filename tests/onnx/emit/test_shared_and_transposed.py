@@ -124,6 +124,7 @@ def test_a_layer_is_the_operators_that_onnx_has_for_it(text: str, expected: list
     assert kinds(exported(text)[0]) == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("opset", range(13, 27))
 @pytest.mark.parametrize("text", [TOWERS, DECODER], ids=["towers", "decoder"])
 def test_every_opset_computes_the_same(text: str, opset: int) -> None:

@@ -28,6 +28,8 @@ from cnnc.training import checkpoint as checkpoints
 from tests.op_cases import CASES, Case
 from tests.op_cases import random_weights as weights_of
 
+pytestmark = pytest.mark.long
+
 LETTERS = "ABDEFGHJKLMQRSTUV"
 
 

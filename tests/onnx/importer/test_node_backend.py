@@ -14,6 +14,8 @@ import pytest
 
 from tests.onnx.importer.node_cases import Result, covered, every_case, run
 
+pytestmark = pytest.mark.long
+
 LEAST_PASSED = 170  # with onnx 1.23; fewer cases come with older ones
 # What refusals are for; one that fits none of these is a defect, or a line that is missing here.
 REASONS = {

@@ -11,21 +11,31 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-
-import torch
-
 from cnnc.onnx.importer.importer import Imported, import_model
 from cnnc.onnx.importer.verify import prove
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
-from tests.onnx.importer.torch_nets import NETS, made
 
 pytestmark = pytest.mark.slow
+NETS = ("resnet", "mobilenet", "unet", "shuffle", "sequence")  # of torch_nets.py, which takes seconds to import
 WAYS = ["old", "old, batch open", "old, training kept", "new", "new, batch open"]
 
 
+@pytest.fixture(autouse=True)
+def _torch() -> None:
+    pytest.importorskip("torch")
+
+
+def made(name: str) -> tuple[Any, Any]:
+    from tests.onnx.importer import torch_nets
+
+    assert tuple(torch_nets.NETS) == NETS
+    return torch_nets.made(name)
+
+
 def export(net: Any, x: Any, path: Path, way: str) -> None:
+    import torch
+
     options: dict[str, Any] = {"input_names": ["x"], "output_names": ["y"], "dynamo": way.startswith("new")}
     if way.startswith("new"):
         if find_spec("onnxscript") is None:
@@ -49,6 +59,8 @@ def export(net: Any, x: Any, path: Path, way: str) -> None:
 
 def folded(net: Any) -> int:
     """The parameters once the batch norm after a layer without a bias has become that bias."""
+    import torch
+
     norms = [part for part in net.modules() if isinstance(part, torch.nn.BatchNorm2d)]
     return total(net) - sum(int(part.num_features) for part in norms)
 
@@ -65,6 +77,8 @@ def run(found: Imported, x: Any) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NETS)
 def test_it_comes_back(name: str, way: str, tmp_path: Path) -> None:
+    import torch
+
     net, x = made(name)
     with torch.no_grad():
         expected = net(x).numpy()

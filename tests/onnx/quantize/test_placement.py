@@ -125,6 +125,7 @@ def optimized(path: Path) -> onnx.ModelProto:
     return onnx.load(path.with_name("optimized.onnx"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh"])
 def test_values_become_bytes_after_the_pool_and_once(activation: str, tmp_path: Path) -> None:
     done, _ = exported(POOLED.format(activation), tmp_path / "int8.onnx")
