@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and what is no file is never replaced by one."""
+"""A file is written completely or not at all, and a folder or device is never replaced by a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The graph of training gives the values and the gradients of the graph that it was made of, to the last bit."""
+"""The graph for training gives bit-identical outputs and gradients to those of the original graph."""
 
 from __future__ import annotations
 

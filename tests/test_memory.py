@@ -1,4 +1,4 @@
-"""The peak of a process: its own, whoever started it."""
+"""The peak memory of a process is its own, not that of the process that started it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print(meter.growth)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux to see a process grow")
-def test_neither_the_parent_nor_what_came_before_counts() -> None:
+def test_memory_of_the_parent_and_memory_freed_before_do_not_count() -> None:
     large = bytes(range(250)) * 1_000_000  # a child begins as a copy of this process
     done = subprocess.run(
         [sys.executable, "-c", GROW],

@@ -6,7 +6,7 @@ import re
 
 from cnnc.diagnostics import Exit, render
 from cnnc.network import check
-from tests.paths import ROOT
+from tests.paths import MODELS, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
@@ -14,7 +14,7 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 def test_the_example_is_the_model() -> None:
     (shown,) = [text for _, text in BLOCKS if text.startswith("net LeNet5")]
-    whole = (ROOT / "models" / "lenet5.cnn").read_text(encoding="utf-8")
+    whole = (MODELS / "lenet5.cnn").read_text(encoding="utf-8")
     assert whole.endswith(shown)
     assert all(line.startswith("#") for line in whole.removesuffix(shown).splitlines())
 
@@ -26,7 +26,7 @@ def test_the_error_is_what_cnnc_says() -> None:
 
 
 def test_the_totals_are_those_of_the_model() -> None:
-    graph = check((ROOT / "models" / "digits.cnn").read_text(encoding="utf-8")).require_graph()
+    graph = check((MODELS / "digits.cnn").read_text(encoding="utf-8")).require_graph()
     assert f"Digits: {graph.total_parameters:,} parameters and {graph.total_buffers:,} buffers" in README
     assert f"{graph.total_macs:,} MACs" in README
 

@@ -38,11 +38,11 @@ from pathlib import Path
 from cnnc.network import load
 from cnnc.training.loop import start
 from cnnc.training.dry_run import rehearse
-from tests.made import dataset
+from tests.random_dataset import random_dataset
 
 network = load(sys.argv[1], [f"train.batch={sys.argv[2]}", "train.data.val=0"])
 with TemporaryDirectory() as folder:
-    found = rehearse(start(network, dataset(network, int(sys.argv[2])), Path(folder)))
+    found = rehearse(start(network, random_dataset(network, int(sys.argv[2])), Path(folder)))
 print(json.dumps(found._asdict()))
 """
 

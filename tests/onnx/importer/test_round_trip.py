@@ -19,6 +19,7 @@ from cnnc.onnx.emit.passes import run_passes
 from cnnc.onnx.emit.size_family import family
 from cnnc.reference.initializers import initialize
 from tests import paths
+from tests.model_files import network_of
 from tests.onnx.importer.nets import network
 from tests.onnx.importer.parts import exported, imported, outputs, signature
 from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights
@@ -86,7 +87,7 @@ def test_other_opsets_come_back(opset: int) -> None:
 def models() -> list[Any]:
     found = []
     for path in MODELS:
-        large = load(path).require_graph().total_parameters > LARGE
+        large = network_of(path).require_graph().total_parameters > LARGE
         found.append(pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if large else []))
     return found
 
