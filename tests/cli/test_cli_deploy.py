@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -446,12 +447,15 @@ def test_where_all(deployed: Path) -> None:
 @pytest.mark.parametrize("name", NETS)
 def test_bench(deployed: Path, name: str) -> None:
     words = ("--batch", "3", "--threads", "1", "--seconds", "0.05", "--warmup", "1", "--provider", "cpu")
+    began = time.perf_counter()
     told = found(run("bench", f"{name}.onnx", *words, "--json", cwd=deployed))
+    elapsed = time.perf_counter() - began
     assert (told["provider"], told["batch"], told["threads"]) == ("cpu", 3, 1)
     assert told["calls"] >= 5
-    assert 0 < told["p50"] <= told["p90"] <= told["p99"] < 10
+    assert 0 < told["p50"] <= told["p90"] <= told["p99"]
     assert told["throughput"] > 0
-    assert 0 < told["load"] < 60
+    assert told["load"] > 0
+    assert told["load"] + 3 * told["calls"] / told["throughput"] < elapsed, "in seconds, and parts of the whole"
     assert told["peak_memory"] > 20e6
     assert list(told["nodes"]) == ["cpu"]
     assert told["nodes"]["cpu"] > 0
