@@ -39,14 +39,14 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
     from cnnc.network import load
     from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
     from cnnc.training.loop import one_step, start, worker_processes
-    from tests.made import dataset
+    from tests.random_dataset import random_dataset
 
     network = load(NETS / f"{name}.cnn", ["train.data.val=0"])
     batch = batch_of(name)
     meter = MemoryMeter()
     keep_memory()
     with TemporaryDirectory() as folder:
-        run = start(network, dataset(network, batch), Path(folder))
+        run = start(network, random_dataset(network, batch), Path(folder))
         with one_blas_thread(), worker_processes(run):
             examples = run.train.select(np.arange(batch))
             inputs, targets = (

@@ -1,8 +1,9 @@
-"""What all tests share: as many BLAS threads as the program itself uses, the option that refreshes golden files, and a
-line at the end that says how much of the language the table of layers covers."""
+"""What all tests share: one BLAS thread, as the program itself uses, the option that refreshes golden files, the marker
+`quick`, and lines at the end: how much of the language the table of layers covers, and the CPU time of the run."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--refresh-golden", action="store_true", help=help)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test is quick unless it says otherwise, so that `-m quick` has the tests of a new file at once."""
+    if not any(item.get_closest_marker(name) for name in ("long", "slow")):
+        item.add_marker("quick")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_blas_thread() -> Iterator[None]:
     """As in training and export; several pytest workers on few cores are slow otherwise."""
@@ -23,7 +30,7 @@ def _one_blas_thread() -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Numbers that tests want told whatever became of them."""
+    """Prints the coverage of the table of layers, the properties that tests record, and the CPU time."""
     from tests.op_cases import CASES, all_attributes, varied_attributes
 
     varied, known = varied_attributes(), all_attributes()
@@ -32,10 +39,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     for reports in terminalreporter.stats.values():
         for report in reports:
-            for name, value in getattr(report, "user_properties", ()) if getattr(report, "when", "") == "call" else ():
-                told = (
-                    ", ".join(f"{number} {word}" for word, number in value.items())
-                    if isinstance(value, dict)
-                    else value
-                )
-                terminalreporter.write_line(f"{name}: {told}")
+            if getattr(report, "when", "") == "call":
+                for name, value in getattr(report, "user_properties", ()):
+                    terminalreporter.write_line(f"{name}: {_property(value)}")
+    cpu = sum(os.times()[:4])  # of this process and of the processes that it started and that have ended
+    terminalreporter.write_line(f"CPU time: {cpu:.0f} s, without pytest's own workers (-n)")
+
+
+def _property(value: object) -> str:
+    """A recorded property as text: counts by name, or one value."""
+    if isinstance(value, dict):
+        return ", ".join(f"{number} {word}" for word, number in value.items())
+    return str(value)

@@ -1,4 +1,4 @@
-"""Whether a GPU is at hand: `needs_cuda` marks tests that run on one, and are skipped with the reason where there is none."""
+"""`needs_cuda` marks tests that run on a GPU; without one they are skipped, with the reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnnc.reference.initializers import initialize
 
 
 def _why_not() -> str:
-    """What onnxruntime says against the CUDA provider; "" where it starts."""
+    """Why onnxruntime does not start the CUDA provider; "" if it does."""
     graph = check("input 3; fc 2").require_graph()
     try:
         Session(emit(graph, initialize(graph, 0), {}).SerializeToString(), "a model", "cuda")

@@ -1,8 +1,8 @@
-"""One row for each configuration of a layer: the table that drives the gradient, parity and cross-check tests.
+"""The table that drives the gradient, parity and round-trip tests: one row for each configuration of a layer.
 
-A row is plain data: an id, and a small network in the language. A new layer adds rows here and nothing
-else to be tested by all drivers; one whose derivative jumps also enters `MARGINS` in reference/kinks.py.
-Sizes are small, uneven and different on each axis, so that a swapped axis cannot go unnoticed.
+A row is plain data: an id and a small network in the language, such as `Case("conv1d-stride", "input 2x9; conv 3 k=3 s=2")`.
+A new layer needs rows here and nothing else to be tested by all drivers; one whose derivative jumps also needs an entry
+in `MARGINS` in reference/kinks.py. Sizes are small, odd and different on each axis, so that a swapped axis shows.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ Driver = Literal["gradient", "parity"]
 
 
 class Case(NamedTuple):
-    """One configuration.
+    """One configuration of a layer.
 
-    `ranges` says from where an input's values come, by the input's name: [low, high) for numbers and for
-    integers (default: -1 to 1, and 0 to 255 for uint8; int64 has no default). `atol` is what gradients may
-    differ by beyond rounding, for layers that approximate. `skip` names the drivers that leave the row out,
-    each with its reason.
+    `ranges` gives the range [low, high) of the random numbers of an input, by the input's name; the default is -1 to 1
+    for float32 and 0 to 256 for uint8, and int64 has none. `atol` is the difference that a gradient may have beyond
+    rounding, for layers that approximate. `skip` names the drivers that leave the row out, each with its reason.
     """
 
     id: str
@@ -39,10 +38,10 @@ class Case(NamedTuple):
     skip: Mapping[Driver, str] = {}
 
 
-TIED: Mapping[Driver, str] = {"gradient": "zeros lie beside zeros, so maxima are not alone"}
+TIED: Mapping[Driver, str] = {"gradient": "the padding gives a window several equal maxima, which have no derivative"}
 
 CASES: tuple[Case, ...] = (
-    # convolution, one axis
+    # conv, one axis
     Case("conv1d", "input 2x9; conv 3 k=3"),
     Case("conv1d-stride", "input 2x9; conv 3 k=3 s=2"),
     Case("conv1d-pad-list", "input 2x8; conv 3 k=4 p=[3,1]"),
@@ -52,7 +51,7 @@ CASES: tuple[Case, ...] = (
     Case("conv1d-same-stride", "input 2x8; conv 3 k=3 s=3 p=same"),
     Case("conv1d-depthwise", "input 3x8; conv 3 k=3 p=1 groups=c_in"),
     Case("conv1d-groups", "input 4x8; conv 6 k=3 p=1 groups=2"),
-    # two axes
+    # conv, two axes
     Case("conv", "input 3x7x6; conv 4 k=3"),
     Case("conv-no-bias", "input 3x7x6; conv 4 k=3 bias=false"),
     Case("conv-one-channel", "input 1x6x5; conv 2 k=3 p=1"),
@@ -89,21 +88,21 @@ CASES: tuple[Case, ...] = (
     Case("conv-depthwise-dilated", "input 3x7x8; conv c_in k=2x3 d=2 groups=c_in bias=false"),
     Case("conv-depthwise-multiplier", "input 3x6x5; conv 6 k=3 p=1 groups=c_in"),
     Case("conv-twice", "input 2x7x6; conv 3 k=3 p=1; conv 4 k=3 s=2"),
-    # three axes
+    # conv, three axes
     Case("conv3d", "input 2x4x5x6; conv 3 k=2x3x3"),
     Case("conv3d-stride-pad", "input 2x5x4x6; conv 3 k=3 s=2x1x2 p=1"),
     Case("conv3d-pad-sides", "input 2x3x4x5; conv 2 k=2 p=[0,1,0,1,0,2]"),
     Case("conv3d-dilated-groups", "input 4x5x4x5; conv 4 k=2 d=2 groups=2 p=same"),
     Case("conv3d-depthwise", "input 3x4x3x4; conv 3 k=3 p=1 groups=c_in"),
     Case("conv3d-full", "input 2x3x2x4; conv 2 k=2 p=full"),
-    # pooling, one axis
+    # pool, one axis
     Case("pool1d-max", "input 2x9; pool max k=3"),
     Case("pool1d-avg", "input 2x9; pool avg k=2"),
     Case("pool1d-max-causal", "input 2x8; pool max k=3 s=1 p=causal"),
     Case("pool1d-avg-causal-dilated", "input 2x9; pool avg k=3 s=2 d=2 p=causal"),
     Case("pool1d-max-ceil", "input 2x8; pool max k=3 s=2 ceil=true"),
     Case("pool1d-avg-ceil-counted", "input 2x8; pool avg k=3 s=3 p=1 ceil=true count_pad=true"),
-    # two axes, max
+    # pool max, two axes
     Case("pool-max", "input 2x6x8; pool max k=2"),
     Case("pool-max-overlapping", "input 2x7x9; pool max k=3 s=2"),
     Case("pool-max-stride-one", "input 2x5x6; pool max k=3 s=1 p=1"),
@@ -123,7 +122,7 @@ CASES: tuple[Case, ...] = (
     Case("pool-max-ceil", "input 2x6x8; pool max k=3 s=2 ceil=true"),
     Case("pool-max-ceil-pad", "input 2x6x7; pool max k=2 s=3 p=1 ceil=true"),
     Case("pool-max-ceil-dilated", "input 2x8x9; pool max k=2 s=3 d=2 ceil=true"),
-    # two axes, mean
+    # pool avg, two axes
     Case("pool-avg", "input 2x6x8; pool avg k=2"),
     Case("pool-avg-overlapping", "input 2x7x9; pool avg k=3 s=2"),
     Case("pool-avg-pad", "input 2x6x5; pool avg k=3 s=1 p=1"),
@@ -143,7 +142,7 @@ CASES: tuple[Case, ...] = (
     Case("pool-avg-ceil-counted", "input 2x6x8; pool avg k=3 s=2 p=1 ceil=true count_pad=true"),
     Case("pool-avg-ceil-dilated", "input 2x8x9; pool avg k=2 s=3 d=2 ceil=true"),
     Case("pool-avg-whole-image", "input 3x4x5; pool avg k=4x5"),
-    # three axes
+    # pool, three axes
     Case("pool3d-max", "input 2x4x5x6; pool max k=2"),
     Case("pool3d-max-pad-ceil", "input 2x4x5x6; pool max k=3 s=2 p=1 ceil=true"),
     Case("pool3d-max-dilated", "input 2x5x4x5; pool max k=2 s=1 d=2x1x2"),
@@ -151,7 +150,7 @@ CASES: tuple[Case, ...] = (
     Case("pool3d-avg-pad", "input 2x3x4x5; pool avg k=3 s=2 p=1"),
     Case("pool3d-avg-dilated", "input 2x5x4x5; pool avg k=2 s=1 d=2 p=1"),
     Case("pool3d-avg-ceil-counted", "input 2x4x3x4; pool avg k=3 s=2 p=1 ceil=true count_pad=true"),
-    # fully connected
+    # fc
     Case("fc", "input 7; fc 5"),
     Case("fc-no-bias", "input 7; fc 5 bias=false"),
     Case("fc-one-output", "input 7; fc 1"),
@@ -161,7 +160,7 @@ CASES: tuple[Case, ...] = (
     Case("fc-volume", "input 2x2x3x2; fc 4"),
     Case("fc-after-conv", "input 2x5x4; conv 3 k=2; fc 4"),
     Case("fc-twice", "input 6; fc 5; tanh; fc 3"),
-    # activations
+    # relu, sigmoid, tanh, softmax
     Case("relu", "input 2x4x5; conv 3 k=2; relu"),
     Case("relu-input", "input 3x4x5; relu"),
     Case("relu-vector", "input 7; fc 6; relu"),
@@ -180,7 +179,7 @@ CASES: tuple[Case, ...] = (
     Case("dropout-none", "input 9; dropout 0"),
     Case("dropout-between", "input 2x4x5; conv 3 k=2; dropout 0.3; fc 4"),
     Case("dropout-before-bn", "input 2x4x5; conv 3 k=2; dropout 0.3; bn"),
-    # rearrangement
+    # flatten and reshape
     Case("flatten", "input 2x3x4; flatten; fc 3"),
     Case("flatten-output", "input 2x3x4; conv 3 k=2; flatten"),
     Case("flatten-vector", "input 5; flatten; fc 3"),
@@ -189,7 +188,7 @@ CASES: tuple[Case, ...] = (
     Case("reshape-to-volume", "input 24; reshape [2, 3, 2, 2]; conv 2 k=2"),
     Case("reshape-image", "input 2x3x4; reshape 4x6; conv 2 k=3"),
     Case("reshape-after-fc", "input 5; fc 12; reshape 3x2x2; conv 2 k=2; reshape 2"),
-    # normalization
+    # bn and normalize
     Case("bn", "input 3x4x5; bn"),
     Case("bn-plain", "input 3x4x5; bn affine=false"),
     Case("bn-vector", "input 7; bn"),
@@ -212,7 +211,7 @@ CASES: tuple[Case, ...] = (
     Case("normalize-channels", "input 3x4x5; normalize mean=[0.1, -0.2, 0.3] std=[0.5, 2, 0.1]; conv 2 k=2"),
     Case("normalize-vector", "input 4; normalize mean=[1, 2, 3, 4] std=2; fc 3"),
     Case("normalize-volume", "input 2x3x2x3; normalize mean=[0.1, 0.2] std=1.5"),
-    # ---- more activations
+    # other activations, scale, identity, drop_path
     Case("leaky_relu", "input 2x4x5; conv 3 k=2; leaky_relu"),
     Case("leaky_relu-steep", "input 7; leaky_relu slope=1.5"),
     Case("leaky_relu-turned", "input 3x6; leaky_relu -0.25"),
@@ -258,7 +257,7 @@ CASES: tuple[Case, ...] = (
     Case("drop_path-vector", "input 9; drop_path 0.5; fc 4"),
     Case("drop_path-none", "input 9; drop_path 0"),
     Case("drop_path-residual", "input 3x4x5; add { } { conv 3 k=3 p=1; drop_path 0.4 }"),
-    # ---- more normalization
+    # other normalizations, affine
     Case("lrn", "input 7x3x4; lrn", ranges={"input1": (-3, 3)}),
     Case("lrn-strong", "input 6x3x4; lrn size=3 alpha=2 beta=0.6 bias=0.5"),
     Case("lrn-even", "input 6x3x4; lrn size=4 alpha=2"),
@@ -290,7 +289,7 @@ CASES: tuple[Case, ...] = (
     Case("affine-vector", "input 7; affine"),
     Case("affine-sequence", "input 3x6; conv 4 k=2; affine"),
     Case("affine-volume", "input 3x2x3x4; affine"),
-    # ---- more pools
+    # other pools, global pools
     Case("pool-l2", "input 2x6x8; pool l2 k=2"),
     Case("pool-l2-pad", "input 2x6x5; pool l2 k=3 s=2 p=1"),
     Case("pool-l2-pad-sides", "input 2x6x5; pool l2 k=3 s=2 p=[0,1,2,1]"),
@@ -330,7 +329,7 @@ CASES: tuple[Case, ...] = (
     Case("global_pool-avg-volume", "input 3x2x3x4; global_pool avg"),
     Case("global_pool-l2-volume", "input 3x2x3x4; global_pool l2"),
     Case("global_pool-squeeze", "input 4x4x5; mul { } { global_pool avg; conv 2 k=1; relu; conv 4 k=1; hard_sigmoid }"),
-    # ---- ways back
+    # unpool, upsample, maxout
     Case("unpool", "input 2x4x6; q: pool max k=2; tanh; unpool q"),
     Case("unpool-conv", "input 2x4x6; conv 3 k=3 p=1; q: pool max k=2; conv 3 k=1; unpool q; conv 2 k=3 p=1"),
     Case("unpool-overlapping", "input 2x5x7; q: pool max k=3 s=2; scale 2; unpool q"),
@@ -367,7 +366,7 @@ CASES: tuple[Case, ...] = (
     Case("maxout-vector", "input 5; fc 12; maxout 4"),
     Case("maxout-sequence", "input 6x5; maxout 3"),
     Case("maxout-volume", "input 4x2x3x4; maxout 2"),
-    # ---- fixed filters
+    # filter: fixed kernels
     *(
         Case(f"filter-{name}", f"input 2x5x6; filter {name}")
         for name in ("sobel_x", "sobel_y", "laplacian", "sharpen", "box", "gaussian", "identity")
@@ -381,11 +380,11 @@ CASES: tuple[Case, ...] = (
     Case("filter-causal", "input 2x7; filter [0.2, 0.3, 0.5] p=causal"),
     Case("filter-volume", "input 2x3x4x3; filter [[[1, -1], [2, 0]], [[0, 3], [-2, 1]]] p=1"),
     Case("filter-one-channel", "input 1x5x6; filter sharpen; conv 2 k=2"),
-    # inputs
+    # uint8 inputs
     Case("input-uint8", "input 3x5x4 dtype=uint8; conv 2 k=2"),
     Case("input-uint8-normalized", "input 3x4x4 dtype=uint8; normalize mean=[0.4, 0.5, 0.6] std=0.2; fc 3"),
     Case("input-uint8-vector", "input 6 dtype=uint8; fc 3"),
-    # whole nets: several outputs, a forked line, all kinds of layers in one
+    # networks of several layers and outputs
     Case("two-outputs", "input 2x4x5; a: conv 3 k=2; b: tanh; from a; c: sigmoid; output b c"),
     Case("unused-layer", "input 2x4x5; a: conv 3 k=2; b: fc 4; from a; c: tanh"),
     Case(
@@ -393,8 +392,7 @@ CASES: tuple[Case, ...] = (
         "input 1x8x8; conv 4 k=3 p=1 bias=false; bn; tanh; pool max k=2; conv 6 k=3 groups=2; sigmoid; "
         "pool avg k=2; dropout 0.25; fc 8; bn; relu; fc 3; softmax",
     ),
-    # --- convolutions turned and transposed, merges, rearrangement, sequences, shared and frozen layers ------------
-    # the mathematical convolution
+    # flip: convolution with a flipped kernel
     Case("flip", "input 3x7x6; conv 4 k=3x2 flip=true"),
     Case("flip-1d-causal", "input 2x8; conv 3 k=3 p=causal flip=true"),
     Case("flip-3d", "input 2x4x5x4; conv 2 k=2x3x2 s=1x2x1 p=1 flip=true"),
@@ -409,13 +407,13 @@ CASES: tuple[Case, ...] = (
         "input 2x6x6; a: conv 2 k=3 p=1; tanh; conv 2 k=3 p=1 flip=true share=a; conv 2 k=3 share=a",
     ),
     Case("flip-shared-turned-first", "input 2x6x6; a: conv 2 k=3 p=1 flip=true; tanh; conv 2 k=3 p=1 share=a"),
-    # transposed convolution, one axis
+    # conv_transpose, one axis
     Case("transposed1d", "input 2x5; conv_transpose 3 k=3"),
     Case("transposed1d-stride", "input 2x5; conv_transpose 3 k=4 s=2 p=1"),
     Case("transposed1d-output-pad", "input 2x5; conv_transpose 3 k=3 s=3 p=[0,2] output_pad=2"),
     Case("transposed1d-dilated", "input 2x5; conv_transpose 3 k=3 s=2 d=3"),
     Case("transposed1d-groups", "input 4x5; conv_transpose 6 k=3 s=2 groups=2 bias=false"),
-    # two axes
+    # conv_transpose, two axes
     Case("transposed", "input 3x4x5; conv_transpose 4 k=3x2"),
     Case("transposed-no-bias", "input 3x4x5; conv_transpose 4 k=2 bias=false"),
     Case("transposed-pointwise", "input 3x4x5; conv_transpose 4 k=1"),
@@ -455,12 +453,12 @@ CASES: tuple[Case, ...] = (
     Case("conv-many-channels-stride", "input 17x6x7; conv 2 k=3x2 s=2x3 p=[1,0,0,2]"),
     Case("conv-many-channels-unread", "input 17x8x6; conv 2 k=2 s=3x4 d=2x1"),
     Case("conv-many-channels-pad-wide", "input 17x4x5; conv 2 k=2 s=2x3 p=[3,0,0,4]"),
-    # three axes
+    # conv_transpose, three axes
     Case("transposed3d", "input 2x2x3x2; conv_transpose 3 k=2x1x3"),
     Case("transposed3d-stride-pad", "input 2x2x3x4; conv_transpose 2 k=3 s=2x1x3 p=1 output_pad=1x0x2"),
     Case("transposed3d-dilated-groups", "input 4x2x3x2; conv_transpose 4 k=2 s=2 d=2x1x3 groups=2"),
     Case("transposed3d-bn", "input 2x2x3x2; conv_transpose 3 k=2; bn"),
-    # sums
+    # add
     Case("add", "input 3x4x5; add { conv 3 k=3 p=1 } { }"),
     Case("add-names", "input 2x4x5; a: conv 3 k=1; b: conv 3 k=3 p=1; from a; add b"),
     Case("add-three", "input 2x4x5; add { conv 3 k=1 } { conv 3 k=3 p=1 } { conv 3 k=1; tanh }"),
@@ -474,12 +472,12 @@ CASES: tuple[Case, ...] = (
     Case("add-scalar", "input 4; add { fc 1 } { }"),
     Case("add-sequences", "input 3x6; add { conv 3 k=3 p=causal } { conv 1 k=1 }"),
     Case("add-volumes", "input 2x2x3x4; add { conv 2 k=1 } { conv 1 k=2x3x4 }"),
-    # differences
+    # sub
     Case("sub", "input 3x4x5; sub { conv 2 k=1 } { conv 2 k=3 p=1 }"),
     Case("sub-broadcast", "input 3x4x5; sub { conv 1 k=4x1 } { conv 2 k=1x5 }"),
     Case("sub-pool", "input 2x4x5; sub { } { pool avg k=3 s=1 p=1 }"),
     Case("sub-vectors", "input 5; sub { fc 4 } { fc 1 }"),
-    # products
+    # mul
     Case("mul", "input 3x4x5; mul { conv 2 k=1 } { conv 2 k=3 p=1; sigmoid }"),
     Case("mul-three", "input 3x4x5; mul { conv 2 k=1 } { conv 2 k=3 p=1 } { conv 2 k=1; tanh }"),
     Case(
@@ -491,26 +489,26 @@ CASES: tuple[Case, ...] = (
     Case("mul-gate", "input 4x4x5; mul { } { pool avg k=4x5; conv 2 k=1; tanh; conv 4 k=1; sigmoid }"),
     Case("mul-spatial-gate", "input 3x4x5; mul { } { conv 1 k=3 p=1; sigmoid }"),
     Case("mul-vectors", "input 5; mul { fc 4 } { fc 1; sigmoid }"),
-    # the largest
+    # maximum
     Case("maximum", "input 3x3x4; maximum { conv 2 k=1 } { conv 2 k=3 p=1 }"),
     Case("maximum-three", "input 2x2x3; maximum { conv 2 k=1 } { conv 2 k=3 p=1 } { tanh }"),
     Case("maximum-broadcast", "input 2x2x3; maximum { conv 2 k=1x3 } { conv 1 k=1 } { conv 1 k=2x1 }"),
     Case("maximum-vectors", "input 5; maximum { fc 4 } { fc 4 }"),
-    # concatenation
+    # concat
     Case("concat", "input 2x4x5; concat { conv 3 k=1 } { conv 1 k=3 p=1; tanh }"),
     Case("concat-four", "input 2x4x5; concat { conv 1 k=1 } { } { conv 3 k=3 p=1 } { tanh }; conv 2 k=2"),
     Case("concat-itself", "input 2x4x5; a: tanh; concat a a"),
     Case("concat-vectors", "input 5; concat { fc 4 } { } { fc 1 }; fc 3"),
     Case("concat-sequences", "input 2x6; concat { conv 3 k=3 p=1 } { }"),
     Case("concat-volumes", "input 2x2x3x2; concat { conv 1 k=1 } { }"),
-    # a similarity of two vectors
+    # bilinear
     Case("bilinear", "input 7; a: fc 4; from input1; b: fc 3; bilinear a b"),
     Case("bilinear-outputs", "input 7; a: fc 4; from input1; b: fc 3; bilinear a b out=5"),
     Case("bilinear-one-by-one", "input 7; a: fc 1; from input1; b: fc 1; bilinear a b out=2"),
     Case("bilinear-images", "input 2x3x2; a: conv 3 k=1x2; from input1; b: conv 2 k=2; bilinear a b out=3; tanh"),
     Case("bilinear-itself", "input 5; a: tanh; bilinear a a"),
     Case("bilinear-two-inputs", "a: input 4; b: input 2x3; bilinear a b out=2"),
-    # integers
+    # int64 inputs and embed
     Case("embed", "input 6 dtype=int64; embed 4 vocab=9", ranges={"input1": (0, 9)}),
     Case("embed-one-word", "input 1 dtype=int64; embed 3 vocab=2", ranges={"input1": (0, 2)}),
     Case("embed-one-dimension", "input 5 dtype=int64; embed 1 vocab=4", ranges={"input1": (0, 4)}),
@@ -544,14 +542,14 @@ CASES: tuple[Case, ...] = (
         ranges={"i": (1, 6)},
         skip={"gradient": "integers have none"},
     ),
-    # borders and parts
+    # pad
     Case("pad", "input 2x3x4; pad 2"),
     Case("pad-value", "input 2x3x4; conv 2 k=1; pad 1x2 value=-0.5; conv 3 k=3"),
     Case("pad-sides", "input 2x3x4; pad [0, 1, 2, 0] value=3"),
     Case("pad-none", "input 2x3x4; tanh; pad 0"),
     Case("pad-1d", "input 2x5; pad [3, 1]"),
     Case("pad-3d", "input 2x2x3x2; pad 1x0x2 value=1"),
-    # before a pool, whose own padding is another matter
+    # pad before a pool, which has padding itself
     Case("pad-pool-max", "input 2x5x6; pad 1; pool max k=2", skip=TIED),
     Case("pad-pool-max-wide", "input 2x3x4; pad 1x3; pool max k=2 s=1x2", skip=TIED),
     Case("pad-pool-max-pad", "input 2x4x5; pad 2; pool max k=3 s=2 p=1", skip=TIED),
@@ -560,6 +558,7 @@ CASES: tuple[Case, ...] = (
     Case("pad-pool-avg-pad", "input 2x3x4; pad 2; pool avg k=2 p=1"),
     Case("pad-pool-avg-counted", "input 2x3x4; pad 2; pool avg k=2 p=1 count_pad=true"),
     Case("pad-pool-unpool", "input 2x4x5; pad 1; q: pool max k=2 p=[1,0,0,1]; scale 2; unpool q", skip=TIED),
+    # crop, slice, select
     Case("crop", "input 2x7x6; crop 4x3"),
     Case("crop-offset", "input 2x7x6; crop 4x3 offset=0x3"),
     Case("crop-all", "input 2x4x5; tanh; crop 4x5"),
@@ -581,7 +580,7 @@ CASES: tuple[Case, ...] = (
     Case("select-columns", "input 2x3x5; select [4, 1] axis=2"),
     Case("select-depth", "input 2x3x2x4; select [3, -4] axis=3"),
     Case("select-vector", "input 6; select [5, 5, 0]; fc 2"),
-    # channels to other channels, or to places
+    # channel_shuffle, depth_to_space, space_to_depth
     Case("channel-shuffle", "input 6x3x4; channel_shuffle 2"),
     Case("channel-shuffle-three", "input 6x3x4; conv 12 k=1 groups=3; channel_shuffle 3; conv 6 k=1 groups=3"),
     Case("channel-shuffle-one", "input 4x3x2; tanh; channel_shuffle 1"),
@@ -597,7 +596,7 @@ CASES: tuple[Case, ...] = (
     Case("space-to-depth-three", "input 2x3x6; space_to_depth 3"),
     Case("space-to-depth-conv", "input 1x4x6; space_to_depth 2; conv 3 k=2"),
     Case("space-to-depth-and-back", "input 3x4x6; space_to_depth 2; tanh; depth_to_space 2"),
-    # shared weights
+    # share: shared weights
     Case("share-conv", "input 2x6x6; a: conv 2 k=3 p=1; tanh; conv 2 k=3 p=1 share=a; tanh; conv 2 k=3 share=a"),
     Case(
         "share-conv-other-stride", "input 2x7x6; a: conv 2 k=3; from input1; b: conv 2 k=3 s=2 p=1 share=a; output a b"
@@ -629,7 +628,7 @@ CASES: tuple[Case, ...] = (
         "s: bilinear left right; concat left s right; fc 2; softmax",
         ranges={"q": (0, 7), "d": (0, 7)},
     ),
-    # how weights begin (the drivers draw their own; the rows hold that the word is taken everywhere)
+    # init: only shows that every layer accepts it, as the drivers draw their own weights
     Case("init-conv", "input 2x5x4; conv 3 k=2 init=lecun"),
     Case("init-conv-transpose", "input 2x3x4; conv_transpose 3 k=2 init=xavier"),
     Case("init-fc", "input 6; fc 4 init=he"),
@@ -644,7 +643,7 @@ CASES: tuple[Case, ...] = (
     Case("frozen-shared", "input 2x6x6; a: conv 2 k=3 p=1 frozen=true; tanh; conv 2 k=3 share=a; fc 2"),
     Case("frozen-embed", "input 5 dtype=int64; embed 3 vocab=6 frozen=true; conv 2 k=2", ranges={"input1": (0, 6)}),
     Case("frozen-bn", "input 2x6x6; conv 3 k=3 frozen=true; bn; conv_transpose 2 k=2 s=2 frozen=true; bn"),
-    # whole nets: branches, skips, several inputs and outputs
+    # networks with branches, skips, several inputs and outputs
     Case(
         "residual",
         "input 2x5x6; conv 3 k=3 p=1; tanh; add { conv 3 k=3 p=1 bias=false; bn; tanh; conv 3 k=3 p=1 bias=false; bn } { }; "
@@ -673,7 +672,7 @@ CASES: tuple[Case, ...] = (
 
 
 def cases_for(driver: Driver) -> list[Any]:
-    """The rows as parameters of a test, those that the driver skips marked with their reason."""
+    """The rows as parameters of a test; those that the driver skips carry a skip mark with the reason."""
     return [
         pytest.param(
             case, id=case.id, marks=[pytest.mark.skip(reason=case.skip[driver])] if driver in case.skip else []
@@ -683,13 +682,13 @@ def cases_for(driver: Driver) -> list[Any]:
 
 
 def all_attributes() -> set[tuple[str, str]]:
-    """Every (layer, attribute) of the language."""
+    """Every (layer keyword, argument name) of the language."""
     return {(keyword, spec.name) for keyword, op in OPS.items() for spec in op.arguments}
 
 
 @cache
 def varied_attributes() -> frozenset[tuple[str, str]]:
-    """Those that some row sets to another value than their default; of a needed one, two rows two values."""
+    """The pairs that some row sets to a value other than the default; for a required argument, that two rows set differently."""
     values: dict[tuple[str, str], set[str]] = {}
     for case in CASES:
         for node in graph_of(case).nodes:
@@ -700,11 +699,17 @@ def varied_attributes() -> frozenset[tuple[str, str]]:
 
 
 def graph_of(case: Case) -> Graph:
-    return check(case.text, name=case.id).require_graph()
+    """The row's graph, made once: no test can change it."""
+    return _graph(case.id, case.text)
+
+
+@cache
+def _graph(name: str, text: str) -> Graph:
+    return check(text, name=name).require_graph()
 
 
 def random_weights(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:
-    """Weights at which no mistake can hide: none is 0 or 1 throughout, variances are positive and not 1."""
+    """Random weights in which no mistake can hide: no array is all 0 or all 1, and variances are positive and not 1."""
     weights = {}
     for name, parameter in graph.weights.items():
         random = np.random.default_rng([seed, *name.encode()])
@@ -717,7 +722,7 @@ def random_weights(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:
 
 
 def random_feeds(case: Case, graph: Graph, batch: int, seed: int, dtype: Any = np.float32) -> dict[str, Array]:
-    """A batch for each input, from the row's ranges."""
+    """A random batch for each input, from the row's ranges: arrays of shape (batch, C, H, W)."""
     feeds: dict[str, Array] = {}
     for node in graph.inputs:
         assert isinstance(node.op, Input)

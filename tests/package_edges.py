@@ -1,6 +1,6 @@
-"""Which package of cnnc may import which others. The picture in docs/architecture.md is made from this list.
+"""Which package of cnnc may import which others; the diagram in docs/architecture.md is generated from this list.
 
-A module at the root counts as a package of its own, and so do the packages and modules within `onnx`.
+A module at the root counts as a package, and so do the packages and modules within `onnx`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ALLOWED: Mapping[str, str] = {
     "api": "core diagnostics data recipe network reference training onnx.emit onnx.export onnx.metadata onnx.quantize onnx.run",
 }
 TOP = ("cli", "__init__", "__main__")
-"""These stand above all others and may import any of them; nobody imports these."""
+"""These may import every package; no package imports them."""
 
 
 def edges() -> Iterator[tuple[str, str]]:

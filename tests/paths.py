@@ -1,4 +1,4 @@
-"""Where the project's folders lie, for tests that read them."""
+"""The project's folders, for tests that read them."""
 
 from __future__ import annotations
 

@@ -136,6 +136,7 @@ def test_train_and_export(file: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert exported.size == Path("small.onnx").stat().st_size
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", ["import cnnc.onnx.export", "import cnnc.api", "from cnnc import export", "pass"])
 def test_the_function_export_and_the_package_of_that_name(first: str) -> None:
     """Loading a package sets it as an attribute of the one above, where the function is looked for."""

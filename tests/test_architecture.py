@@ -1,4 +1,4 @@
-"""The rules of the house: who may import whom, what a command loads, and that no layer is half there."""
+"""Rules of the code base: which package may import which, what a command loads, and that every layer is in every table."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ import pytest
 from typer.main import get_command
 
 from cnnc.cli.app import COMMANDS, app
-from cnnc.network import check
 from cnnc.onnx.emit import emitter as emission
 from cnnc.onnx.emit import ops as emission_families
 from cnnc.ops import OPS
 from cnnc.reference import engine, registry
-from tests.op_cases import CASES, all_attributes, varied_attributes
+from tests.op_cases import CASES, all_attributes, graph_of, varied_attributes
 from tests.package_edges import ALLOWED, TOP, edges
-from tests.paths import PACKAGE, ROOT
+from tests.paths import MODELS, PACKAGE, ROOT
 
 
 class Import(NamedTuple):
@@ -41,11 +40,11 @@ class Import(NamedTuple):
 @cache
 def modules() -> Mapping[str, Path]:
     """Every module of the package by its dotted name."""
-    found = {}
+    paths = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
 def imports_of(module: str, path: Path) -> Iterator[Import]:
@@ -82,12 +81,12 @@ def package_of(module: str) -> str:
     return ".".join(parts[: 2 if parts[:1] == ["onnx"] else 1]) or "__init__"
 
 
-def own_imports() -> list[Import]:
+def cnnc_imports() -> list[Import]:
     return [i for i in all_imports() if i.target.split(".")[0] == "cnnc"]
 
 
 def test_the_imports_are_really_read() -> None:
-    """Else every test below would pass on nothing."""
+    """Otherwise every test below would pass on an empty list."""
     seen = {(i.module, i.target, i.lazy) for i in all_imports()}
     assert ("cnnc.graph.graph", "cnnc.ops.base", False) in seen
     assert ("cnnc.onnx.emit.model", "onnx", False) in seen
@@ -111,7 +110,7 @@ def test_packages_import_only_what_they_may() -> None:
     allowed = set(edges())
     violations = [
         str(i)
-        for i in own_imports()
+        for i in cnnc_imports()
         if (source := package_of(i.module)) not in TOP
         and source != (target := package_of(i.target))
         and (source, target) not in allowed
@@ -120,20 +119,20 @@ def test_packages_import_only_what_they_may() -> None:
 
 
 def test_every_allowed_edge_is_used() -> None:
-    used = {(package_of(i.module), package_of(i.target)) for i in own_imports()}
+    used = {(package_of(i.module), package_of(i.target)) for i in cnnc_imports()}
     unused = sorted(f"{a} -> {b}" for a, b in edges() if (a, b) not in used)
     assert unused == [], "tests/package_edges.py allows edges that nothing uses:\n" + "\n".join(unused)
 
 
 def test_no_two_modules_need_each_other() -> None:
-    """Within a part as well, functions' own imports included."""
+    """Also within a package, and including imports inside functions."""
     needs: dict[str, set[str]] = {module: set() for module in modules()}
-    for found in own_imports():
-        # a package's __init__ gathers its modules; those name each other, not the package
+    for found in cnnc_imports():
+        # an __init__ imports its modules; they import each other, not the package
         if found.target != found.module and modules()[found.target].name != "__init__.py":
             needs[found.module].add(found.target)
     done: set[str] = set()
-    while ready := {module for module, wanted in needs.items() if module not in done and wanted <= done}:
+    while ready := {module for module, imports in needs.items() if module not in done and imports <= done}:
         done |= ready
     assert {module: sorted(needs[module] - done) for module in needs if module not in done} == {}
 
@@ -151,12 +150,12 @@ def test_no_two_modules_need_each_other() -> None:
         (("numpy",), ("cnnc.core.arrays", "cnnc.reference", "cnnc.onnx", "cnnc.training", "cnnc.data", "cnnc.cli")),
     ],
 )
-def test_a_library_has_its_place(packages: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+def test_a_library_is_imported_only_where_it_may_be(packages: tuple[str, ...], allowed: tuple[str, ...]) -> None:
     elsewhere = [
         str(i)
         for i in all_imports()
         if i.target.split(".")[0] in packages
-        and not any(i.module == place or i.module.startswith(f"{place}.") for place in allowed)
+        and not any(i.module == name or i.module.startswith(f"{name}.") for name in allowed)
     ]
     assert elsewhere == [], "\n".join(elsewhere)
 
@@ -176,7 +175,7 @@ finally:
 
 
 def loaded(*arguments: str) -> set[str]:
-    """The packages (and modules of cnnc) that a command which ended well had loaded."""
+    """The packages and modules of cnnc that a command has loaded when it ends. The command must succeed."""
     done = subprocess.run(
         [sys.executable, "-c", _LOADED, *arguments],
         capture_output=True,
@@ -190,8 +189,8 @@ def loaded(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize("options", [(), ("--json",), ("--explain",)])
 def test_check_loads_nothing_heavy(options: tuple[str, ...]) -> None:
-    """A network with a train section, as they all have."""
-    names = loaded("check", *options, str(ROOT / "models" / "lenet5.cnn"))
+    """Of a network with a train section."""
+    names = loaded("check", *options, str(MODELS / "lenet5.cnn"))
     assert "cnnc.language.lower" in names
     heavy = {"numpy", "onnx", "onnxruntime", "safetensors", "threadpoolctl", "PIL", "scipy", "rich", "pydantic"}
     assert names & heavy == set()
@@ -209,7 +208,7 @@ def test_every_command_is_there_alone_and_among_all() -> None:
 
 
 def test_what_check_does_not_load_is_loaded_by_others() -> None:
-    """The test above can fail: training loads NumPy, and no onnx."""
+    """Shows that the test above can fail: training loads NumPy, but not onnx."""
     code = "import sys, cnnc.training.loop; print([n for n in ('numpy', 'onnx', 'onnxruntime') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['numpy']"
@@ -223,13 +222,11 @@ TABLES: dict[str, set[str]] = {
     "forward": {op.keyword for op in registry.FORWARD},
     "backward": {op.keyword for op in registry.BACKWARD},
     "emission": {op.keyword for op in emission.EMISSIONS},
-    "row in tests/op_cases.py": {
-        node.op.keyword for case in CASES if (graph := check(case.text).graph) is not None for node in graph.nodes
-    },
+    "row in tests/op_cases.py": {node.op.keyword for case in CASES for node in graph_of(case).nodes},
 }
 NOT_NEEDED = {("input", "forward"), ("input", "backward")}
 NOT_YET: set[tuple[str, str]] = set()
-"""Holes that are known; one that was filled must leave this set."""
+"""Known holes; one that has been filled must be removed from this set."""
 
 
 def holes() -> set[tuple[str, str]]:
@@ -256,7 +253,7 @@ def test_every_attribute_of_every_layer_is_varied_by_a_row() -> None:
     assert constant == [], "add rows to tests/op_cases.py that vary these arguments:\n" + "\n".join(constant)
 
 
-def test_rows_have_names_of_their_own() -> None:
+def test_ids_of_rows_are_unique() -> None:
     ids = [case.id for case in CASES]
     assert sorted({i for i in ids if ids.count(i) > 1}) == []
     assert all(case.skip[driver] for case in CASES for driver in case.skip), "a skipped row says why"

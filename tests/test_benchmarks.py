@@ -1,4 +1,4 @@
-"""What is measured side by side is the same network, and the benchmark's own process works."""
+"""The benchmarks compare equal networks, and each of their processes works."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from benchmarks import graphs
 from benchmarks.nets import NAMES, NETS, peer
 from cnnc.network import load
 from tests.paths import ROOT
+
+pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -37,7 +39,7 @@ def test_a_process_of_the_training_benchmark(who: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", graphs.NAMES)
 def test_a_model_is_no_larger_than_what_pytorch_writes(name: str, tmp_path: Path) -> None:
-    """By its default exporter as it is; by its older one, without text, places and types of tensors, which that leaves out."""
+    """Than its default exporter writes; than its older one writes, without metadata, doc strings and value_info, which that one leaves out."""
     for package in ("torch", "onnxscript"):
         pytest.importorskip(package, reason=f"{package} is not installed")
     for who in ("cnnc", "torch", "torch-new"):

@@ -1,20 +1,18 @@
-"""The example networks: each checks without a word, has the published totals, and is laid out as `cnnc fmt` does."""
+"""The example networks: each checks without diagnostics, has the published totals, and is formatted as `cnnc fmt` does."""
 
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cnnc.diagnostics import Source
-from cnnc.network import Network, check, load
+from cnnc.language.format import format_text
+from cnnc.network import Network, check
 from cnnc.report.json import as_dict
-from tests.paths import MODELS
-
-FILES = sorted(MODELS.glob("*.cnn"))
+from tests.model_files import FILES, network_of
 
 # Parameters, and multiply-adds where they are published: torchvision's tables for its networks (AlexNet, GoogLeNet,
 # ResNet, SqueezeNet, VGG), the papers for LeNet-5 ("60,000 trainable free parameters") and MobileNet ("569 million
@@ -56,15 +54,15 @@ def test_the_table_names_every_model() -> None:
 
 
 @every_model
-def test_it_checks_without_a_word(path: Path) -> None:
-    network = load(path)
+def test_it_checks_without_diagnostics(path: Path) -> None:
+    network = network_of(path)
     assert network.diagnostics == ()
     assert network.ok
 
 
 @every_model
 def test_its_totals_are_the_published_ones(path: Path) -> None:
-    graph = load(path).require_graph()
+    graph = network_of(path).require_graph()
     params, macs = PUBLISHED[path.stem]
     assert graph.total_parameters == params
     assert macs is None or graph.total_macs == macs
@@ -72,7 +70,7 @@ def test_its_totals_are_the_published_ones(path: Path) -> None:
 
 @every_model
 def test_it_expects_its_own_totals(path: Path) -> None:
-    """So that a reader sees the number, and a change of the file is caught by the file."""
+    """A reader sees the number in the file, and a change of the network without it is an error."""
     text = path.read_text(encoding="utf-8")
     (params,) = re.findall(r"^expect .*\bparams=(\d+)", text, re.MULTILINE)
     assert int(params) == PUBLISHED[path.stem][0]
@@ -81,20 +79,17 @@ def test_it_expects_its_own_totals(path: Path) -> None:
 
 
 @every_model
-def test_it_says_where_it_comes_from(path: Path) -> None:
+def test_it_begins_with_a_comment_on_its_source(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("# ")
 
 
 @every_model
-@pytest.mark.skipif(find_spec("cnnc.language.format") is None, reason="there is no formatter yet")
-def test_it_is_laid_out_as_fmt_does(path: Path) -> None:
-    from cnnc.language.format import format_text
-
+def test_it_is_formatted_as_fmt_does(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert format_text(Source(str(path), text)) == text
 
 
-# --- what `--json` gives ---------------------------------------------------------------------------------------
+# --- the output of `--json` ---------------------------------------------------------------------------------------
 
 KEYS: dict[str, type | tuple[type, ...]] = {
     "file": str,
@@ -134,22 +129,22 @@ def json_of(network: Network) -> dict[str, Any]:
 
 @every_model
 def test_the_json_of_a_model(path: Path) -> None:
-    found = json_of(load(path))
-    assert list(found) == list(KEYS)
+    data = json_of(network_of(path))
+    assert list(data) == list(KEYS)
     for key, kind in KEYS.items():
-        assert isinstance(found[key], kind), key
-    assert set(found["memory"]) == MEMORY
-    for layer in found["layers"]:
+        assert isinstance(data[key], kind), key
+    assert set(data["memory"]) == MEMORY
+    for layer in data["layers"]:
         assert list(layer) == list(LAYER)
         for key, kind in LAYER.items():
             assert isinstance(layer[key], kind), key
         assert len(layer["field"]) == len(layer["field_step"]) == len(layer["field_first"])
         assert all(isinstance(size, int) and size > 0 for size in layer["shape"])
-    assert sum(layer["params"] for layer in found["layers"]) == found["params"]
-    assert sum(layer["buffers"] for layer in found["layers"]) == found["buffers"]
-    assert sum(layer["macs"] for layer in found["layers"]) == found["macs"]
-    assert found["memory"]["weights"] == 4 * (found["params"] + found["buffers"])
-    assert found["memory"]["peak_at"] in {layer["name"] for layer in found["layers"]}
-    for end in (*found["inputs"], *found["outputs"]):
-        (layer,) = [layer for layer in found["layers"] if layer["name"] == end["name"]]
+    assert sum(layer["params"] for layer in data["layers"]) == data["params"]
+    assert sum(layer["buffers"] for layer in data["layers"]) == data["buffers"]
+    assert sum(layer["macs"] for layer in data["layers"]) == data["macs"]
+    assert data["memory"]["weights"] == 4 * (data["params"] + data["buffers"])
+    assert data["memory"]["peak_at"] in {layer["name"] for layer in data["layers"]}
+    for end in (*data["inputs"], *data["outputs"]):
+        (layer,) = [layer for layer in data["layers"] if layer["name"] == end["name"]]
         assert layer["shape"] == end["shape"]

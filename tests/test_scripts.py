@@ -1,4 +1,4 @@
-"""The scripts of models/scripts/: what they make is what they say, and the networks that name it take it."""
+"""The scripts in models/scripts/ write the data that they describe, and the networks that name the data can read it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from cnnc.data import load as load_data
 from cnnc.network import load
 from cnnc.training.loop import open_data
 from models.scripts import motion, pairs, positions, segments, waves
-from tests.cli.conftest import environment
-from tests.paths import ROOT
+from tests.commands import environment
+from tests.paths import MODELS, ROOT
+
+pytestmark = pytest.mark.long
 
 
-def made(folder: Path, script: str, *words: str) -> str:
-    """What a script prints; it writes into `made` in the folder."""
+def run_script(folder: Path, script: str, *words: str) -> str:
+    """Runs a script, which writes into `made` in the folder. Returns what it prints."""
     command = [sys.executable, "-m", f"models.scripts.{script}", "--out", str(folder / "made"), *words]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -45,9 +47,9 @@ def test_digits_lie_where_the_map_says() -> None:
 def test_a_digit_moves_as_its_class_says() -> None:
     clips, classes = motion.make(load_data("digits").train.images, 60, np.random.default_rng(1))
     assert clips.shape == (60, 1, 8, 16, 16)
-    for clip, wanted in zip(clips[:, 0].astype(float), classes, strict=True):
+    for clip, direction in zip(clips[:, 0].astype(float), classes, strict=True):
         away = [np.abs(np.roll(clip[:-1], step, (1, 2)) - clip[1:]).mean() for step in motion.DIRECTIONS]
-        assert int(np.argmin(away)) == wanted
+        assert int(np.argmin(away)) == direction
     assert set(classes) == set(range(8))
 
 
@@ -72,9 +74,9 @@ def test_waves_have_their_forms() -> None:
     assert waves.wave("square", turns).tolist() == [1, 1, 1, 1, -1, -1, 1]
     assert waves.wave("triangle", turns).tolist() == [-1, -0.5, 0, 0.5, 1, 0, 0]
     assert waves.wave("sawtooth", turns).tolist() == [-1, -0.75, -0.5, -0.25, 0, 0.5, -0.5]
-    made = list(waves.make(8, np.random.default_rng(1)))
-    assert [form for form, _ in made] == [*waves.FORMS] * 2
-    assert all(values.shape == (128,) for _, values in made)
+    series = list(waves.make(8, np.random.default_rng(1)))
+    assert [form for form, _ in series] == [*waves.FORMS] * 2
+    assert all(values.shape == (128,) for _, values in series)
 
 
 def test_a_query_is_of_its_sentence() -> None:
@@ -95,7 +97,7 @@ def test_the_script_of_pairs_keeps_test_sentences_apart(tmp_path: Path) -> None:
     for name, word in (("rt-polarity.pos", "good"), ("rt-polarity.neg", "bad")):
         text = "".join(f"this {word} film no {n} has words , enough caf\xe9 for all\n" for n in range(30))
         (tmp_path / name).write_text(f"too short\n{text}", "latin-1")
-    made(tmp_path, "pairs", "--data", str(tmp_path))
+    run_script(tmp_path, "pairs", "--data", str(tmp_path))
     parts = [(tmp_path / "made" / "pairs" / f"{name}.tsv").read_text().splitlines() for name in ("train", "test")]
     train, test = ({line.split("\t")[2] for line in lines} for lines in parts)
     assert (len(train), len(test)) == (54, 6)
@@ -116,7 +118,7 @@ def test_the_script_of_pairs_keeps_test_sentences_apart(tmp_path: Path) -> None:
 def test_the_network_takes_what_the_script_makes(
     script: str, words: tuple[str, ...], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And makes the same when it is run again."""
+    """And a second run of the script writes the same files."""
     real = {"segments": ".", "pairs": "text"}
     if script in real:
         folder_of_all = os.environ.get("CNNC_DATA")
@@ -124,7 +126,7 @@ def test_the_network_takes_what_the_script_makes(
             pytest.skip("the variable CNNC_DATA leads to no data to make these of")
         words = (*words, "--data", str(Path(folder_of_all) / real[script]))
     for folder in ("a", "b"):
-        made(tmp_path / folder, script, *words)
+        run_script(tmp_path / folder, script, *words)
     files = [sorted(p for p in (tmp_path / folder).rglob("*") if p.is_file()) for folder in ("a", "b")]
     assert [p.name for p in files[0]] == [p.name for p in files[1]]
     for one, other in zip(*files, strict=True):
@@ -135,5 +137,5 @@ def test_the_network_takes_what_the_script_makes(
         else:
             assert one.read_bytes() == other.read_bytes()
     monkeypatch.chdir(tmp_path / "a")
-    data = open_data(load(ROOT / "models" / f"{name}.cnn"), None, lambda line: None)
+    data = open_data(load(MODELS / f"{name}.cnn"), None, lambda line: None)
     assert len(data.train) > len(data.test) > 0

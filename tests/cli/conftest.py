@@ -6,17 +6,16 @@ The fixtures `trained` and `deployed` train once per session; tests copy what th
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
-COMMAND = (sys.executable, "-m", "cnnc")
+from tests.commands import COMMAND, IN_PROCESS, environment, run_in_process
+
 SMALL = """net Small
 let width = 6
 
@@ -40,12 +39,6 @@ train {
 Cnnc = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def environment(**more: str) -> dict[str, str]:
-    """The environment of a command: one thread, as tests run in parallel, and no variables that change colours or width."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "NO_COLOR", "CNNC_TRACEBACK", "COLUMNS")}
-    return {**kept, "CNNC_THREADS": "1", **more}
-
-
 def run(
     *words: str | Path,
     cwd: Path,
@@ -55,20 +48,24 @@ def run(
     before: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Runs cnnc in a folder, and asserts that it prints neither a traceback nor a Python warning."""
-    done = subprocess.run(
-        [*COMMAND, *map(str, words)],
-        cwd=cwd,
-        env=environment(**env),
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=120,
-        preexec_fn=before,
-        check=False,
-    )
+    plain = stdout == stderr == subprocess.PIPE and before is None and not any(n.startswith("PYTHON") for n in env)
+    if plain and IN_PROCESS:
+        done = run_in_process([str(word) for word in words], cwd, environment(**env))
+    else:
+        done = subprocess.run(
+            [*COMMAND, *map(str, words)],
+            cwd=cwd,
+            env=environment(**env),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=120,
+            preexec_fn=before,
+            check=False,
+        )
     assert "Traceback" not in f"{done.stdout}{done.stderr}", done.stderr
     assert "Warning" not in f"{done.stderr}", done.stderr
     return done

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMMAND, Cnnc, codes, environment
+from tests.cli.conftest import Cnnc, codes
+from tests.commands import COMMAND, environment
 
 SIZED = "input 3xHxW\na: conv 4 k=3 p=1\npool max k=2\nupsample 2\nconv 4 k=1\nadd a\n"
 

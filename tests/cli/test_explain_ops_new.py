@@ -11,7 +11,8 @@ import pytest
 from cnnc.ops import OPS
 from cnnc.recipe.declaration import TRAIN_STATEMENTS
 from cnnc.report.explanations import pages
-from tests.cli.conftest import Cnnc, codes, environment
+from tests.cli.conftest import Cnnc, codes
+from tests.commands import environment
 
 
 def test_explain(cnnc: Cnnc) -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMMAND, Cnnc, codes, environment
+from tests.cli.conftest import Cnnc, codes
+from tests.commands import COMMAND, environment
+
+pytestmark = pytest.mark.long
 
 FULL = Path("/dev/full")
 

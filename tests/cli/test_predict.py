@@ -16,8 +16,9 @@ from cnnc.data import load
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.loop import open_data
 from cnnc.training.objective import Objective
-from tests.cli.conftest import Cnnc, codes, environment, json_of, run
+from tests.cli.conftest import Cnnc, codes, json_of, run
 from tests.cli.nets import NETS
+from tests.commands import environment
 from tests.cuda import WHY_NOT
 
 

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from cnnc.training import checkpoint as checkpoints
-from tests.cli.conftest import COMMAND, SMALL, environment, run
+from tests.cli.conftest import SMALL, run
+from tests.commands import COMMAND, environment
+
+pytestmark = pytest.mark.long
 
 EPOCHS = ("--set", "train.epochs=60")
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send these signals")
@@ -44,9 +47,20 @@ def command_in(text: str) -> list[str]:
     return shlex.split(line)[1:]
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was not stopped."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    (folder / "small.cnn").write_text(SMALL)
+    assert run("train", "small.cnn", "--run", "whole", *EPOCHS, cwd=folder).returncode == 0
+    return folder / "whole"
+
+
 @needs_signals
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stopped_with_a_command_that_resumes(folder: Path, number: signal.Signals, status: int) -> None:
+def test_stopped_with_a_command_that_resumes(
+    folder: Path, uninterrupted: Path, number: signal.Signals, status: int
+) -> None:
     name = "my run"  # a name that a shell would take for two
     process = started(folder, "small.cnn", "--run", name, "--export", "out.onnx", *EPOCHS)
     process.send_signal(number)
@@ -59,10 +73,8 @@ def test_stopped_with_a_command_that_resumes(folder: Path, number: signal.Signal
     assert done.returncode == 0
     assert "resuming at epoch" in done.stderr
     assert (folder / "out.onnx").exists()
-    whole = run("train", "small.cnn", "--run", "whole", *EPOCHS, cwd=folder)
-    assert whole.returncode == 0
     for file in ("last.safetensors", "best.safetensors"):
-        assert (folder / name / file).read_bytes() == (folder / "whole" / file).read_bytes()
+        assert (folder / name / file).read_bytes() == (uninterrupted / file).read_bytes()
 
 
 @needs_signals

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import environment
+from tests.commands import environment
 from tests.paths import ROOT
 
 GROW = """

@@ -41,12 +41,14 @@ def assert_properties(text: str) -> None:
     assert not re.search(r"\n\n *\}", result)
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_random_programs(random: Random) -> None:
     assert_properties(program(random))
 
 
+@pytest.mark.long
 def test_more_random_programs() -> None:
     """Larger programs than hypothesis chooses."""
     for seed in range(500):

@@ -681,6 +681,7 @@ def test_lowering_ten_thousand_layers_takes_one_step_per_statement_and_round(wor
     assert work["estimates"] == 1
 
 
+@pytest.mark.long
 def test_ten_thousand_lines() -> None:
     lines = "\n".join("relu\nconv 4 k=1" for _ in range(5000))
     assert len(graph(f"input 4x8x8\n{lines}\n").nodes) == 10_001

@@ -678,6 +678,7 @@ def test_sources_just_within_the_limits() -> None:
     assert errors("add { " * 40 + "}" * 40) == []
 
 
+@pytest.mark.long
 def test_a_large_network() -> None:
     """10,000 lines of two layers each."""
     file, diagnostics = parse(Source("<test>", "conv 64 k=3 p=1 bias=false; relu\n" * 10_000))

@@ -148,6 +148,7 @@ def value(formula: str, **sizes: int) -> Fraction:
     return Fraction(eval(text, {"Fraction": Fraction, "floor": floor}, names))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("net", NETS, ids=[net.id for net in NETS])
 def test_the_rules_agree_with_a_check_of_every_size(net: Net) -> None:
     symbol = symbol_of(net)
@@ -160,6 +161,7 @@ def test_the_rules_agree_with_a_check_of_every_size(net: Net) -> None:
     assert by_rule == by_check
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("net", NETS, ids=[net.id for net in NETS])
 def test_the_formulas_agree_with_a_check_of_every_size(net: Net) -> None:
     symbol = symbol_of(net)
@@ -255,6 +257,7 @@ def test_the_help_for_an_illegal_size_names_the_nearest_legal_ones(size: int, wo
     assert error.message.startswith(f"at H={size}: ")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("net", NETS, ids=[net.id for net in NETS])
 def test_at_agrees_with_the_plain_check(net: Net) -> None:
     symbol = symbol_of(net)

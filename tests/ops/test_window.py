@@ -81,6 +81,7 @@ def test_conv_sizes_are_those_of_onnx() -> None:
     assert mismatches(FITTING, sizes_by_execution(model)) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
 @pytest.mark.parametrize("ceil", [False, True])
 def test_pool_sizes_are_those_of_onnx(kind: str, ceil: bool) -> None:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.paths import ROOT
+from tests.paths import MODELS, ROOT
+
+pytestmark = pytest.mark.long
 
 GRAMMAR = "cnnc/language/cnn.lark"
 DIGITS = (
@@ -105,10 +107,10 @@ def test_the_wheel_works_from_another_folder(wheel: Path, tmp_path: Path) -> Non
 
     assert str(tmp_path) in run(str(python), "-c", "import cnnc; print(cnnc.__file__)")
     command = str(python.with_name("cnnc"))
-    out = run(command, "check", str(ROOT / "models" / "lenet5.cnn"))
+    out = run(command, "check", str(MODELS / "lenet5.cnn"))
     assert "LeNet5: 61,706 parameters" in out
     assert "416,520 MACs" in out
     assert run(str(python), "-m", "cnnc", "--version").startswith("cnnc ")
-    out = run(command, "train", str(ROOT / "models" / "digits.cnn"), "--set", "train.epochs=1", "--export", "x.onnx")
+    out = run(command, "train", str(MODELS / "digits.cnn"), "--set", "train.epochs=1", "--export", "x.onnx")
     assert "of 360)" in out
     assert "verified: " in out

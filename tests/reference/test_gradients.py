@@ -107,6 +107,7 @@ def compare(at: Point, case: Case) -> bool:
     return True
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", cases_for("gradient"))
 def test_backward_agrees_with_central_differences(case: Case) -> None:
     assert any(compare(point(case, seed), case) for seed in range(SEEDS)), (

@@ -503,7 +503,7 @@ TORCH: dict[str, Callable[[Any, Any], Any]] = {
     "log_softmax": lambda t, x: t.log_softmax(x, 1),
     "lrn size=3 alpha=2 beta=0.6 bias=1.5": lambda t, x: t.nn.functional.local_response_norm(x, 3, 2, 0.6, 1.5),
     "upsample 3x2 mode=bilinear": lambda t, x: t.nn.functional.interpolate(x, scale_factor=(3, 2), mode="bilinear"),
-    "pool lp k=2x3 norm=3": lambda t, x: t.nn.functional.lp_pool2d(x, 3, (2, 3)),
+    "pool lp k=2x3 norm=3": lambda t, x: t.nn.functional.lp_pool2d(x.abs(), 3, (2, 3)),
 }  # fmt: skip
 
 

@@ -135,6 +135,7 @@ def test_reshape_takes_channels_first() -> None:
 # --- element types -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_run_keeps_its_element_type(case: Case, dtype: type) -> None:

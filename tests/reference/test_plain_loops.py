@@ -24,6 +24,8 @@ from cnnc.reference.layout import to_channels_first, to_channels_last
 from tests.op_cases import random_weights
 from tests.reference import plain
 
+pytestmark = pytest.mark.long
+
 # --- the grid ----------------------------------------------------------------------------------------------
 
 # Input sizes, then kernels, strides, paddings (begin, end) and dilations to combine, by number of axes.

@@ -40,6 +40,7 @@ def feeds_of(net: Graph, count: int) -> dict[str, Array]:
     return {node.name: random.integers(0, 256, (count, *node.type.shape), np.uint8)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", [NORMED, WORDS], ids=["normed", "words"])
 def test_workers_give_the_bits_of_threads(text: str) -> None:
     net = graph(text)

@@ -9,13 +9,13 @@ from cnnc.ops.dense import Input
 from cnnc.ops.norm import BatchNorm
 from cnnc.reference import engine, registry
 from cnnc.reference.registry import Traits, traits_of
-from tests.test_architecture import own_imports
+from tests.test_architecture import cnnc_imports
 
 
 def test_layers_and_kernels_do_not_import_what_runs_them() -> None:
     """A layer module knows the registry and the kernels; the engine and the worker processes know the layers."""
     layers = {module.__name__ for module in engine.FAMILIES}
-    below = [i for i in own_imports() if i.module in layers or i.module.startswith("cnnc.reference.kernels.")]
+    below = [i for i in cnnc_imports() if i.module in layers or i.module.startswith("cnnc.reference.kernels.")]
     assert {i.module for i in below} >= layers
     above = ("cnnc.reference.engine", "cnnc.reference.parallel")
     assert [str(i) for i in below if i.target.startswith(above)] == []

@@ -23,7 +23,7 @@ from cnnc.data.catalog import KNOWN
 from cnnc.network import check
 from cnnc.recipe.reading import READ_FROM_FILES
 from cnnc.report import reference
-from tests.cli.conftest import COMMAND, environment
+from tests.commands import COMMAND, environment
 from tests.package_edges import ALLOWED
 from tests.paths import DOCS, ROOT
 from tests.test_models import KEYS, LAYER, MEMORY
@@ -125,6 +125,7 @@ def test_networks_check(page: Path) -> None:
         assert bool(found) == (name == "broken.cnn"), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("page", "command", "output"), list(sessions()))
 def test_commands_give_what_is_shown(page: Path, command: str, output: str, tmp_path: Path) -> None:
     """`...` on a line of its own stands for lines left out."""

@@ -54,6 +54,7 @@ def test_shared_weights_are_one_array(trainer: Trainer, tmp_path: Path) -> None:
     assert not any(name.startswith(("same.", "conv2.")) for name in result.run.weights)
 
 
+@pytest.mark.long
 def test_a_network_with_all_of_these_learns(trainer: Trainer, tmp_path: Path) -> None:
     network = check(NET.format(optimizer="adam lr=0.01", epochs=8), "net.cnn")
     result = trainer.run(network, tmp_path)

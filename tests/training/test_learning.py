@@ -16,6 +16,8 @@ from cnnc.training.loop import start, train
 from cnnc.training.run import Callback, Epoch, Run
 from tests.training.conftest import TINY, Trainer, tiny
 
+pytestmark = pytest.mark.long
+
 LEARNER = """input 1x8x8
 conv 16 k=3 p=1; bn; relu
 pool max k=2

@@ -61,6 +61,7 @@ def test_a_score_that_is_no_number_makes_a_loss_that_is_none() -> None:
     assert math.isnan(cross_entropy(np.array([[np.nan, 0.0]]), np.array([1])).value)
 
 
+@pytest.mark.long
 def test_pytorch_agrees() -> None:
     torch = pytest.importorskip("torch")
     random = np.random.default_rng(3)

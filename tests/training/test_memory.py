@@ -15,8 +15,11 @@ import pytest
 
 from cnnc.network import load
 from cnnc.reference.registry import Mode
-from tests.cli.conftest import SMALL, environment, run
+from tests.cli.conftest import SMALL, run
+from tests.commands import environment
 from tests.paths import MODELS
+
+pytestmark = pytest.mark.long
 
 TOLERANCE = 0.25
 BATCHES = {
@@ -35,11 +38,11 @@ from pathlib import Path
 from cnnc.network import load
 from cnnc.training.loop import start
 from cnnc.training.dry_run import dry_run
-from tests.made import dataset
+from tests.random_dataset import random_dataset
 
 network = load(sys.argv[1], [f"train.batch={sys.argv[2]}", "train.data.val=0"])
 with TemporaryDirectory() as folder:
-    found = dry_run(start(network, dataset(network, int(sys.argv[2])), Path(folder)))
+    found = dry_run(start(network, random_dataset(network, int(sys.argv[2])), Path(folder)))
 print(json.dumps(found._asdict()))
 """
 

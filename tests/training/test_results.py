@@ -15,7 +15,7 @@ import pytest
 
 from cnnc.recipe.declaration import kinds_of
 from cnnc.recipe.metrics import Metric, format_metric
-from tests.paths import ROOT
+from tests.paths import MODELS, ROOT
 from tests.training.test_resume_models import TRAINED
 
 
@@ -71,7 +71,7 @@ def trained(name: str, goal: Goal, folder: Path, *more: str) -> Any:
     if goal.script:
         given = ["--data", str(Path(DATA) / goal.data)] if DATA and goal.script in ("segments", "pairs") else []
         run(folder, f"models.scripts.{goal.script}", *given)
-    words = ("train", str(ROOT / "models" / f"{name}.cnn"), "--run", "run", "--export", "model.onnx", "--json", *more)
+    words = ("train", str(MODELS / f"{name}.cnn"), "--run", "run", "--export", "model.onnx", "--json", *more)
     return json.loads(run(folder, "cnnc", *words, *WHERE))
 
 

@@ -20,6 +20,8 @@ from cnnc.training.loop import start, train
 from cnnc.training.run import Stopping
 from tests.training.conftest import TINY, Trainer, countdown, saved, tiny
 
+pytestmark = pytest.mark.long
+
 SGD = ("train.optimizer=sgd", "train.optimizer.lr=0.05", "train.optimizer.momentum=0.9")
 RECIPES = {
     "adam": (),

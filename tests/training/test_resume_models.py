@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from cnnc.network import load
-from tests.cli.conftest import environment
+from tests.commands import environment
+from tests.model_files import FILES, network_of
 from tests.paths import ROOT
 from tests.training.conftest import saved
 
-TRAINED = [path for path in sorted((ROOT / "models").glob("*.cnn")) if load(path).recipe is not None]
+TRAINED = [path for path in FILES if network_of(path).recipe is not None]
 SETTINGS = ("train.batch=4", "train.epochs=2", "train.data.val=0.2")
 EXAMPLES = 20  # 16 to train on: two epochs of four steps
 
@@ -26,12 +26,12 @@ import os, signal, sys
 from cnnc.reference import engine
 from cnnc.reference.parallel import processes
 from cnnc.training import loop
-from tests.made import dataset
+from tests.random_dataset import random_dataset
 
 processes.MIN_RUN_MACS = 0  # as in long runs, each shard of a batch has a process of its own
 engine.SHARD_WORK = engine.BATCH_SUM_WORK = engine.PARAMETER_WORK = 1  # and is one, however little there is to do
 
-loop.open_data = lambda network, folder, report, vocabulary=(): dataset(network, {EXAMPLES})
+loop.open_data = lambda network, folder, report, vocabulary=(): random_dataset(network, {EXAMPLES})
 left, step = [int(os.environ["STOP_AFTER"])], loop.one_step
 
 def counted(*arguments):

@@ -19,6 +19,8 @@ from cnnc.training.tensorboard import FOLDER, TensorBoard
 from tests.cli.conftest import SMALL, codes, run
 from tests.training.conftest import Trainer, countdown, tiny
 
+pytestmark = pytest.mark.long
+
 
 def events(folder: Path) -> Iterator[Any]:
     """The events of a run's files, in order; a record is its length, a checksum, the event, a checksum."""

@@ -24,6 +24,8 @@ from cnnc.training.objective import feeds_of
 from cnnc.training.run import Result
 from tests.cli.nets import write_maps, write_several
 
+pytestmark = pytest.mark.long
+
 MAPS = """net Maps
 input 1x8x8
 conv 8 k=3 p=1; relu; conv 8 k=3 p=1; relu

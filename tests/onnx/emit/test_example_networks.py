@@ -7,18 +7,18 @@ from pathlib import Path
 import onnx
 import pytest
 
-from cnnc.network import load
 from cnnc.onnx.emit.model import newest_opset
 from cnnc.onnx.emit.verify import random_weights
 from cnnc.onnx.export import Options, export
-from tests.paths import MODELS
+from tests.model_files import FILES, network_of
 
-FILES = sorted(MODELS.glob("*.cnn"))
+pytestmark = pytest.mark.long
+
 QUICK = 2 * 10**7  # multiply-adds and parameters up to which a network is not marked slow
 
 
 def is_quick(path: Path) -> bool:
-    graph = load(path).require_graph()
+    graph = network_of(path).require_graph()
     return graph.total_macs < QUICK and graph.total_parameters < QUICK / 10
 
 
@@ -29,7 +29,7 @@ def rows() -> list[object]:
 @pytest.mark.parametrize("opset", [13, 17, newest_opset()])
 @pytest.mark.parametrize("path", rows())
 def test_network_is_exported_and_verified(path: Path, opset: int, tmp_path: Path) -> None:
-    network = load(path)
+    network = network_of(path)
     graph = network.require_graph()
     done = export(network, random_weights(graph, 0), tmp_path / "model.onnx", options=Options(opset))
     assert done.verification.worst.share < 1

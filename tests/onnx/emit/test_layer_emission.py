@@ -24,6 +24,7 @@ l: global_pool l2; fc 6; layer_norm; gelu; group_norm groups=3; prelu
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("opset", range(13, 25))
 def test_every_opset_computes_the_same(opset: int) -> None:
     graph = check(BY_OPSET).require_graph()

@@ -61,6 +61,7 @@ FLAT = ("zeros", "places", "values", "scattered")
 """Tensors of an unpool that hold all samples in one axis."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", cases_for("parity"))
 def test_checker_passes_and_every_tensor_has_a_type(case: Case) -> None:
     graph = graph_of(case)

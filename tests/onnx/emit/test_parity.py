@@ -35,6 +35,7 @@ def model_of(graph: Graph, weights: Weights, opset: int = 17) -> onnx.ModelProto
     return emit(smaller, folded, {}, opset)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", cases_for("parity"))
 def test_every_tensor_agrees(case: Case) -> None:
     graph = graph_of(case)

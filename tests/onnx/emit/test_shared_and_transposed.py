@@ -124,6 +124,7 @@ def test_layer_becomes_these_operators(text: str, expected: list[str]) -> None:
     assert kinds(exported(text)[0]) == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("opset", range(13, 27))
 @pytest.mark.parametrize("text", [TOWERS, DECODER], ids=["towers", "decoder"])
 def test_every_opset_computes_the_same(text: str, opset: int) -> None:

@@ -23,6 +23,8 @@ from tests.onnx.importer.model_builders import export_graph, graph_signature, im
 from tests.onnx.importer.random_networks import random_network
 from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights
 
+pytestmark = pytest.mark.long
+
 MODELS = sorted(paths.MODELS.glob("*.cnn"))
 LARGE = 12_000_000  # parameters; above it a round trip takes gigabytes or minutes
 

@@ -28,6 +28,8 @@ from cnnc.onnx.quantize.placement import tensor_shapes
 from cnnc.onnx.source_map import locate, locate_nodes
 from tests.onnx.quantize.test_placement import optimized
 
+pytestmark = pytest.mark.long
+
 LENET = """net LeNet
 input 1x28x28
 conv 6 k=5 p=2; relu

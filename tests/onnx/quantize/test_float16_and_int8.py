@@ -25,6 +25,8 @@ from cnnc.onnx.quantize.examples import CalibrationExamples
 from cnnc.onnx.run.session import open_model
 from cnnc.training import checkpoint as checkpoints
 
+pytestmark = pytest.mark.long
+
 PLAIN = """net Plain
 input 1x8x8
 conv 16 k=3 p=1

@@ -21,6 +21,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_output_is_close_to_float32(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found, _, _ = both(NETWORKS[name], monkeypatch)

@@ -127,6 +127,7 @@ def optimized(path: Path) -> onnx.ModelProto:
     return onnx.load(path.with_name("optimized.onnx"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh"])
 def test_activations_are_quantized_once_after_the_pool(activation: str, tmp_path: Path) -> None:
     done, _ = exported(POOLED.format(activation), tmp_path / "int8.onnx")

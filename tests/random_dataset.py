@@ -1,7 +1,7 @@
-"""Made-up data that a network can train on: for tests that need examples of the right shapes and nothing more.
+"""Random data that a network can train on, for tests that need examples of the right shapes and nothing more.
 
-In: a network with a train section. Out: a `Dataset` of numbers drawn from a seed, with a column for each input and,
-where the losses look at targets, for each output.
+In: a network with a train section, a number of examples and a seed. Out: a `Dataset` of random numbers, with a column
+for each input and, where the losses compare with targets, for each output.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from cnnc.recipe.losses import CrossEntropy
 from cnnc.recipe.recipe import require
 
 
-def dataset(network: Network, count: int, seed: int = 0) -> Dataset:
+def random_dataset(network: Network, count: int, seed: int = 0) -> Dataset:
     """`count` examples to train on, and as many to test."""
     graph, recipe = network.require_graph(), require(network.recipe, network.name)
     vocabulary = max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0)
-    kinds = {loss.on or graph.outputs[0]: loss for loss in recipe.losses}
+    losses = {loss.on or graph.outputs[0]: loss for loss in recipe.losses}
     classes = graph.by_name[graph.outputs[0]].type.channels if isinstance(recipe.losses[0], CrossEntropy) else 0
 
     def split(random: np.random.Generator) -> Split:
@@ -31,19 +31,20 @@ def dataset(network: Network, count: int, seed: int = 0) -> Dataset:
         ]
         targets: list[Column] = []
         for name in graph.outputs:
-            made = graph.by_name[name].type
-            if isinstance(kinds.get(name), CrossEntropy):
-                places = made.spatial if any(size != 1 for size in made.spatial) else ()
-                targets.append(random.integers(0, made.channels, (count, *places)))
+            output = graph.by_name[name].type
+            if isinstance(losses.get(name), CrossEntropy):
+                sizes = output.spatial if any(size != 1 for size in output.spatial) else ()
+                targets.append(random.integers(0, output.channels, (count, *sizes)))
             else:
-                targets.append(random.random((count, *made.shape), np.float32))
+                targets.append(random.random((count, *output.shape), np.float32))
         return Split(tuple(inputs), tuple(targets))
 
     train, test = (split(np.random.default_rng([seed, part])) for part in (0, 1))
-    return Dataset("made", tuple(map(str, range(classes))), train, test)
+    return Dataset("random", tuple(map(str, range(classes))), train, test)
 
 
 def _input(type_: TensorType, vocabulary: int, count: int, random: np.random.Generator) -> NDArray[np.generic]:
+    """A column for an input: word numbers below the vocabulary's size, or bytes, which are scaled to 0 to 1."""
     shape = (count, *type_.shape)
     if type_.dtype == "int64":
         return random.integers(0, vocabulary, shape)

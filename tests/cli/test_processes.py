@@ -1,0 +1,63 @@
+"""Each command in a process of its own, as a user starts it: the other tests run most commands in the process of the test.
+
+A module that a command forgets to import is missed here, and so is a difference between the two ways to run it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnc.cli.app import COMMANDS
+from tests.cli.conftest import run
+from tests.commands import environment, run_in_process
+
+pytestmark = pytest.mark.long
+
+WORDS: dict[str, tuple[str, ...]] = {
+    "check": ("small.cnn", "bad.cnn", "--explain"),
+    "train": ("small.cnn", "--run", "new", "--set", "train.epochs=1", "--export", "new.onnx"),
+    "export": ("run", "-o", "x.onnx", "--report"),
+    "import": ("small.onnx", "-o", "imported.cnn"),
+    "predict": ("small.onnx", "digits.npy"),
+    "eval": ("run",),
+    "info": ("small.onnx",),
+    "where": ("small.onnx",),
+    "bench": ("small.onnx", "--seconds", "0.01"),
+    "fmt": ("small.cnn", "--check"),
+    "new": ("mine",),
+    "ops": ("conv",),
+    "explain": ("E301",),
+}
+
+
+def test_all_commands_are_run() -> None:
+    assert list(WORDS) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", WORDS)
+def test_a_process_says_what_a_test_sees(command: str, trained: Path, tmp_path: Path) -> None:
+    """Up to the numbers of what is measured: times and rates."""
+    told = []
+    for place in ("process", "here"):
+        folder = tmp_path / place
+        shutil.copytree(trained, folder)
+        (folder / "bad.cnn").write_text("input 1x8x8\nconv 4 k=9\n")
+        np.save(folder / "digits.npy", np.random.default_rng(0).random((3, 1, 8, 8), np.float32))
+        words = (command, *WORDS[command])
+        done = (
+            run_in_process(words, folder, environment())
+            if place == "here"
+            else run(*words, cwd=folder, env={"PYTHONIOENCODING": "utf-8"})  # a variable for a new process
+        )
+        text = f"{done.stdout}\n---\n{done.stderr}"
+        if command in ("train", "bench"):
+            text = re.sub(r"\d[\d,.:]* *(s|ms|us|MB|GB|MiB|images/s)?\b", "0", text)
+        files = {p.relative_to(folder) for p in folder.rglob("*")}
+        told.append((done.returncode, text.splitlines(), sorted(files)))
+    assert told[0] == told[1]
+    assert told[0][0] == (1 if command == "check" else 0)
