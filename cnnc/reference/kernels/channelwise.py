@@ -19,7 +19,7 @@ import numpy as np
 from cnnc.core.arrays import Array
 from cnnc.reference.kernels.matmul import empty_aligned
 
-MAP_WIDTH = 8192  # elements of an inner loop: so many repeated numbers fit the first-level cache beside a row
+MAP_WIDTH = 8192  # elements of an inner loop: a row and the repeated numbers of the channels fit the first-level cache
 SUM_WIDTH = 1024  # elements of an inner loop whose sums are gathered in double precision
 SAMPLE_BLOCK = 1 << 17  # elements of a block of samples
 ROW_BLOCK = 1 << 16  # elements of a block of rows: with two more arrays of that size they fit a second-level cache
@@ -40,7 +40,7 @@ def merge_rows(array: Array, t: int) -> Array:
 
 
 def row_blocks(rows: int, width: int) -> Iterator[slice]:
-    """Slices of as many rows of this width as fit in the cache."""
+    """Slices of a few rows of this width, which fit the cache."""
     step = _rows_per_block(width)
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))

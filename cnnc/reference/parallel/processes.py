@@ -40,7 +40,7 @@ from cnnc.reference.parallel.pipe import PollingPipe
 from cnnc.reference.parallel.threads import split_evenly
 from cnnc.reference.registry import Mode, Random
 
-MIN_RUN_MACS = 3e10  # multiply-adds of a whole run: some seconds, beside which the start of processes is short
+MIN_RUN_MACS = 3e10  # multiply-adds of a whole run: some seconds, compared to which processes start quickly
 CACHE_LINE = 64  # bytes
 
 
@@ -92,7 +92,7 @@ class WorkerSetup(NamedTuple):
 
 
 class ForwardRequest(NamedTuple):
-    """Run `examples` examples forward; `dtypes` are the element types of the feeds."""
+    """Run the first `examples` rows of the feeds forward; `dtypes` are the element types of the feeds."""
 
     examples: int
     dtypes: dict[str, str]

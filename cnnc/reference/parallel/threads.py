@@ -6,7 +6,7 @@ sums over the whole batch, the threads wait for each other (`AllReduce`). How a 
 of threads alone, so a run is repeatable with the same number.
 
     all_reduce = AllReduce(2)
-    run_in_threads(all_reduce, lambda shard: all_reduce.sum(shard, np.array(shard + 1)))  # [(3,), (3,)]
+    run_in_threads(all_reduce, lambda shard: all_reduce.sum(shard, np.array(shard + 1)))  # both get the sum 1 + 2
 """
 
 from __future__ import annotations
