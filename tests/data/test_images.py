@@ -17,7 +17,7 @@ from cnnc.data import images, load
 from cnnc.data.file_tree import open_tree
 from cnnc.data.image_file import NotAnImage, decode_image
 from cnnc.diagnostics import CnncError
-from tests.data.conftest import data_folder, refused, takes, loaded_and_reported
+from tests.data.conftest import data_folder, loaded_and_reported, refused, takes
 
 GREY = (takes(1, 4, 6),)
 RGB = (takes(3, 4, 6),)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cnnc.data import load, npz
 from cnnc.data.npz import ConvertedColumn
 from cnnc.diagnostics import CnncError
-from tests.data.conftest import refused, takes, loaded_and_reported
+from tests.data.conftest import loaded_and_reported, refused, takes
 
 SMALL = (takes(2, 3),)
 LABELS = np.arange(10) % 2

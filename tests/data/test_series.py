@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnnc.data import load
-from tests.data.conftest import refused, takes, loaded_and_reported
+from tests.data.conftest import loaded_and_reported, refused, takes
 
 THREE = (takes(1, 3),)
 

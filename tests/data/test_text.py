@@ -12,7 +12,7 @@ from cnnc.data import lines as lines_module
 from cnnc.data.file_tree import locate
 from cnnc.data.text import build_vocabulary, encode, split_words
 from cnnc.diagnostics import CnncError
-from tests.data.conftest import data_folder, refused, takes, loaded_and_reported
+from tests.data.conftest import data_folder, loaded_and_reported, refused, takes
 
 FIVE = (takes(5, dtype="int64"),)
 
