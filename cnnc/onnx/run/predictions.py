@@ -1,6 +1,6 @@
 """Predictions: what a model takes as input, and what its outputs mean, from its metadata or else from its shapes.
 
-Input: a `Session`, and examples to run. Output: an `Entry` per input, for the readers of files; a `Prediction` per example
+Input: a `Session`, and examples to run. Output: an `InputSpec` per input, for the readers of files; a `Prediction` per example
 and output, which can be printed, turned into JSON, and saved as an array or image.
 """
 
