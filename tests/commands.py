@@ -7,6 +7,7 @@ starts a process for every command; tests/cli/test_processes.py compares the two
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -62,6 +63,7 @@ def _started(
             yield
         finally:
             os.chdir(before)
+            gc.unfreeze()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -86,6 +84,9 @@ def totals(summary: Summary) -> str:
 
 def as_csv(summary: Summary) -> str:
     """The rows as CSV with a header; numbers have no thousands separators, `bytes` is the output in float32."""
+    import csv
+    import io
+
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["name", "layer", "arguments", "output", "params", "buffers", "macs", "bytes", "field", "line"])
