@@ -137,6 +137,16 @@ def test_no_two_modules_need_each_other() -> None:
     assert {module: sorted(needs[module] - done) for module in needs if module not in done} == {}
 
 
+def test_a_class_name_means_one_class() -> None:
+    """Across all packages, so that a name in an error or a search leads to one place; private classes are left out."""
+    homes: dict[str, list[str]] = {}
+    for module, path in modules().items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
 @pytest.mark.parametrize(
     ("packages", "allowed"),
     [

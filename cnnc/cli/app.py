@@ -11,7 +11,7 @@ from importlib import import_module
 
 import typer
 
-from cnnc.cli.console import say
+from cnnc.cli.console import print_result
 
 COMMANDS = {
     "check": "check.check",
@@ -55,7 +55,7 @@ def _print_version(requested: bool) -> None:
     if requested:
         from importlib.metadata import version
 
-        say(f"cnnc {version('cnnc')}")
+        print_result(f"cnnc {version('cnnc')}")
         raise typer.Exit
 
 

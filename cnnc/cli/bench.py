@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.console import say, say_json, tell
+from cnnc.cli.console import print_json, print_result, print_status
 from cnnc.cli.options import PROVIDER, ProviderChoice, json_option, parse_sizes, sizes_option
 
 
@@ -28,7 +28,7 @@ def bench(
     from cnnc.report.table import human_bytes
 
     size_of_symbol = parse_sizes(sizes, "--size")
-    tell(f"measuring for {seconds:g} s")
+    print_status(f"measuring for {seconds:g} s")
     result = measure(
         model,
         batch=batch,
@@ -39,17 +39,19 @@ def bench(
         sizes=size_of_symbol,
     )
     if json:
-        say_json(result._asdict(), indent=None)
+        print_json(result._asdict(), indent=None)
         return
     ran = ", ".join(f"{count} on {name}" for name, count in result.nodes.items())
     shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in result.shapes.items())
     with_threads = f", {result.threads} thread{'s' if result.threads != 1 else ''}" if result.threads else ""
-    say(f"{result.model} on {result.provider}{with_threads}; {shapes}")
-    say(f"  latency     p50 {_ms(result.p50)}, p90 {_ms(result.p90)}, p99 {_ms(result.p99)} of {result.calls:,} calls")
-    say(f"  throughput  {result.throughput:,.0f} examples/s at batch {result.batch}")
-    say(f"  load        {_ms(result.load)}")
-    say(f"  memory      {human_bytes(result.peak_memory)}, peak of the process")
-    say(f"  nodes       {ran} after optimization")
+    print_result(f"{result.model} on {result.provider}{with_threads}; {shapes}")
+    print_result(
+        f"  latency     p50 {_ms(result.p50)}, p90 {_ms(result.p90)}, p99 {_ms(result.p99)} of {result.calls:,} calls"
+    )
+    print_result(f"  throughput  {result.throughput:,.0f} examples/s at batch {result.batch}")
+    print_result(f"  load        {_ms(result.load)}")
+    print_result(f"  memory      {human_bytes(result.peak_memory)}, peak of the process")
+    print_result(f"  nodes       {ran} after optimization")
 
 
 def _ms(seconds: float) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cnnc.cli.console import say, say_json, show, tell
+from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.options import SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.diagnostics import CnncError, Diagnostic, Exit, Source
 from cnnc.network import Network, load
@@ -118,27 +118,27 @@ def _show(networks: list[Network], view: _View, csv: bool) -> None:
         if summary is None:
             continue
         if shown:
-            say()
+            print_result()
         if len(networks) > 1:
-            say(f"{network.source.name}:")
+            print_result(f"{network.source.name}:")
         if csv:
-            say(as_csv(summary).rstrip("\n"))
+            print_result(as_csv(summary).rstrip("\n"))
         else:
-            say(table(summary, VERSUS_DENSE if view.versus_dense else COLUMNS, view.explain))
+            print_result(table(summary, VERSUS_DENSE if view.versus_dense else COLUMNS, view.explain))
         shown += 1
 
 
 def _show_json(networks: list[Network], view: _View) -> None:
     from cnnc.report.json import as_dict
 
-    say_json([as_dict(n.source.name, n.name, n.graph, view.summary(n), n.survey, n.diagnostics) for n in networks])
+    print_json([as_dict(n.source.name, n.name, n.graph, view.summary(n), n.survey, n.diagnostics) for n in networks])
 
 
 def _show_diagnostics(networks: list[Network], format: str) -> None:
     """Prints diagnostics for people (full, concise) to stderr, and those for programs (json, github, sarif) to stdout."""
     if format == "full":
         for network in networks:
-            show(network.diagnostics)
+            print_diagnostics(network.diagnostics)
         return
     from cnnc.report.diagnostics import FORMATS
 
@@ -146,9 +146,9 @@ def _show_diagnostics(networks: list[Network], format: str) -> None:
     text = FORMATS[format](diagnostics)
     if format == "concise":
         if text:
-            tell(text)
+            print_status(text)
     else:
-        say(text)
+        print_result(text)
 
 
 def _status(network: Network, strict: bool) -> Exit:
@@ -172,7 +172,7 @@ def _watch(files: list[Path], once: Any) -> None:
                 sys.stdout.write("\x1b[2J\x1b[H")
             once()
             sys.stdout.flush()
-            tell(f"-- {time.strftime('%H:%M:%S')}: watching for changes, Ctrl-C to stop --")
+            print_status(f"-- {time.strftime('%H:%M:%S')}: watching for changes, Ctrl-C to stop --")
         time.sleep(0.2)
 
 

@@ -38,7 +38,7 @@ def stop_on_signals() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-def say(text: str = "") -> None:
+def print_result(text: str = "") -> None:
     """Prints a result to stdout. Raises CnncError E902 if it cannot be written."""
     try:
         _print(text, sys.stdout)
@@ -47,14 +47,14 @@ def say(text: str = "") -> None:
         raise CnncError.of("E902", f"cannot write the output: {(error.strerror or str(error)).lower()}") from error
 
 
-def say_json(value: Any, indent: int | None = 2) -> None:
+def print_json(value: Any, indent: int | None = 2) -> None:
     """Prints a result to stdout as JSON: indented for people, or on one line of ASCII. Raises CnncError E902."""
     from json import dumps
 
-    say(dumps(value, indent=indent, ensure_ascii=indent is None))
+    print_result(dumps(value, indent=indent, ensure_ascii=indent is None))
 
 
-def tell(text: str = "") -> None:
+def print_status(text: str = "") -> None:
     """Prints progress, notes and errors to stderr."""
     try:
         _print(text, sys.stderr)
@@ -90,11 +90,11 @@ def painter() -> Paint:
     return lambda text, role: f"\x1b[{_STYLES[role]}m{text}\x1b[0m"
 
 
-def show(diagnostics: Iterable[Diagnostic]) -> None:
+def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
     """Prints diagnostics to stderr, separated by blank lines."""
     texts = [render(d, painter()) for d in diagnostics]
     if texts:
-        tell("\n\n".join(texts))
+        print_status("\n\n".join(texts))
 
 
 def report_error(error: BaseException) -> int:
@@ -109,7 +109,7 @@ def report_error(error: BaseException) -> int:
 
 def _report_error(error: BaseException) -> int:
     if isinstance(error, CnncError):
-        show(error.diagnostics)
+        print_diagnostics(error.diagnostics)
         return int(error.status)
     if isinstance(error, Stopped):
         return int(error.status)
@@ -122,10 +122,10 @@ def _report_error(error: BaseException) -> int:
         reason = error.strerror or type(error).__name__
         _silence(sys.stdout)
         return _report_error(CnncError.of("E900", f"{reason}{f': {error.filename}' if error.filename else ''}"))
-    tell(f"error: internal error (please report it): {type(error).__name__}: {error}")
-    tell("  = help: run the command again with CNNC_TRACEBACK=1 and add its output to the report")
+    print_status(f"error: internal error (please report it): {type(error).__name__}: {error}")
+    print_status("  = help: run the command again with CNNC_TRACEBACK=1 and add its output to the report")
     if os.environ.get("CNNC_TRACEBACK"):
         import traceback
 
-        tell("".join(traceback.format_exception(error)))
+        print_status("".join(traceback.format_exception(error)))
     return int(Exit.INTERNAL)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.console import say, say_json, tell
+from cnnc.cli.console import print_json, print_result, print_status
 from cnnc.cli.options import DATA, PROVIDER, ProviderChoice, json_option
 from cnnc.diagnostics import CnncError
 
@@ -36,7 +36,7 @@ def evaluate(
     from cnnc.onnx.run.session import open_model
 
     session = open_model(model, provider.value)
-    tell(f"running on {session.provider}")
+    print_status(f"running on {session.provider}")
     if name is None:
         _score_model(session, data, json)
     else:
@@ -47,26 +47,28 @@ def _score_run(run: Path, data: Path | None, json: bool) -> None:
     from cnnc.api import evaluate_run
     from cnnc.recipe.metrics import decimals
 
-    evaluation = evaluate_run(run, data, tell)
+    evaluation = evaluate_run(run, data, print_status)
     if json:
-        _say_score({"run": str(run), **_as_dict(evaluation)})
+        _print_score({"run": str(run), **_as_dict(evaluation)})
         return
-    say(f"{evaluation.data}: test {evaluation.score}{_counts(evaluation)}, loss {decimals(evaluation.score.loss)}")
+    print_result(
+        f"{evaluation.data}: test {evaluation.score}{_counts(evaluation)}, loss {decimals(evaluation.score.loss)}"
+    )
     if evaluation.confusion:
         from cnnc.report.confusion import confusion_text
 
-        say()
-        say(confusion_text(evaluation.confusion, _class_names(evaluation)))
+        print_result()
+        print_result(confusion_text(evaluation.confusion, _class_names(evaluation)))
 
 
 def _score_model(session: Session, data: Path | None, json: bool) -> None:
     from cnnc.api import evaluate_model
 
-    evaluation = evaluate_model(session, data, tell)
+    evaluation = evaluate_model(session, data, print_status)
     if json:
-        _say_score({"model": session.name, "provider": session.provider, **_as_dict(evaluation)})
+        _print_score({"model": session.name, "provider": session.provider, **_as_dict(evaluation)})
         return
-    say(f"{evaluation.data}: test {evaluation.score}{_counts(evaluation)} on {session.provider}")
+    print_result(f"{evaluation.data}: test {evaluation.score}{_counts(evaluation)} on {session.provider}")
 
 
 def _score_on(session: Session, data: Path | None, name: str, json: bool) -> None:
@@ -74,12 +76,14 @@ def _score_on(session: Session, data: Path | None, name: str, json: bool) -> Non
     from cnnc.data import load
     from cnnc.onnx.run.batched_run import count_correct
 
-    counted = count_correct(session, load(name, data, tell).test)
+    counted = count_correct(session, load(name, data, print_status).test)
     if json:
         result = {"right": counted.right, "total": counted.total, "accuracy": counted.accuracy}
-        _say_score({"model": session.name, "data": name, "provider": session.provider, **result})
+        _print_score({"model": session.name, "data": name, "provider": session.provider, **result})
         return
-    say(f"{name}: test accuracy {counted.accuracy:.2%} ({counted.right:,} of {counted.total:,}) on {session.provider}")
+    print_result(
+        f"{name}: test accuracy {counted.accuracy:.2%} ({counted.right:,} of {counted.total:,}) on {session.provider}"
+    )
 
 
 def _counts(evaluation: Evaluation) -> str:
@@ -106,8 +110,8 @@ def _as_dict(evaluation: Evaluation) -> dict[str, Any]:
     return result
 
 
-def _say_score(result: dict[str, Any]) -> None:
+def _print_score(result: dict[str, Any]) -> None:
     """Prints a score as JSON, with null for numbers that are not finite."""
     from cnnc.recipe.metrics import finite
 
-    say_json(finite(result), indent=None)
+    print_json(finite(result), indent=None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.console import say, say_json, show, tell
+from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.diagnostics import CnncError
 
@@ -93,7 +93,7 @@ def export(
     if card or card_file is not None:
         path = card_file or exported.path.with_suffix(".md")
         _write_card(exported.path, path)
-        tell(f"wrote {path}") if json else say(f"wrote {path}")
+        print_status(f"wrote {path}") if json else print_result(f"wrote {path}")
 
 
 def _options(opset: int, without: list[str], fp16: bool, int8: bool, external: bool, target: Target | None) -> Options:
@@ -115,7 +115,7 @@ def _list_passes() -> None:
 
     width = max(map(len, PASSES))
     for name, run in PASSES.items():
-        say(f"{name:<{width}}  {(run.__doc__ or '').splitlines()[0]}")
+        print_result(f"{name:<{width}}  {(run.__doc__ or '').splitlines()[0]}")
 
 
 def _write_card(model: Path, path: Path) -> None:
@@ -166,10 +166,10 @@ def _export_untrained(
 
     network = load(file, settings, at)
     graph = network.require_graph()
-    show(network.diagnostics)
+    print_diagnostics(network.diagnostics)
     recipe = network.recipe
     seed = recipe.seed if recipe is not None else 0
-    tell(f"{network.name} is untrained: its weights are random (seed {seed})")
+    print_status(f"{network.name} is untrained: its weights are random (seed {seed})")
     facts = KNOWN.get(recipe.data.name) if recipe is not None else None
     classes = facts.classes if facts is not None else ()
     out = out or Path(f"{file.stem}.onnx")
@@ -180,22 +180,24 @@ def _export_untrained(
 def report(exported: Exported, json: bool, layers: bool = False) -> None:
     """Prints the file written and the result of its verification; `layers` adds one line per layer."""
     if json:
-        say_json(_as_dict(exported), indent=None)
+        print_json(_as_dict(exported), indent=None)
         return
     weights_file = f" with {exported.data.name}" if exported.data is not None else ""
-    say(f"wrote {exported.path}{weights_file}: {exported.size:,} bytes, opset {exported.opset}, IR {exported.ir}")
+    print_result(
+        f"wrote {exported.path}{weights_file}: {exported.size:,} bytes, opset {exported.opset}, IR {exported.ir}"
+    )
     worst, count = exported.verification.worst, len(exported.verification.layers)
-    say(
+    print_result(
         f"verified: {count} tensors compared with the network, element by element; "
         f"the largest deviation is {worst.share:.1%} of what is allowed ({worst.name})"
     )
     if layers:
-        say(_table(exported))
+        print_result(_table(exported))
     if exported.quality is not None:
-        say(_quality(exported.quality))
+        print_result(_quality(exported.quality))
     if exported.footprint is not None:
         ram, at, flash = exported.footprint
-        say(
+        print_result(
             f"microcontroller: {ram:,} bytes of RAM for activations (peak at {at}), {flash:,} bytes of flash for constants"
         )
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.console import say, show, tell
+from cnnc.cli.console import print_diagnostics, print_result, print_status
 from cnnc.core.files import decode_utf8, read_bytes, write_atomic
 from cnnc.diagnostics import CnncError, Exit, Source
 from cnnc.language.format import format_text
@@ -38,16 +38,16 @@ def _format(file: str, check: bool, diff: bool) -> Exit:
         after = format_text(Source(_display_name(file), decode_utf8(before, _display_name(file)))).encode()
         return _write_result(file, before, after, check, diff)
     except CnncError as error:
-        show(error.diagnostics)
+        print_diagnostics(error.diagnostics)
         return error.status
 
 
 def _write_result(file: str, before: bytes, after: bytes, check: bool, diff: bool) -> Exit:
     changed = before != after
     if diff and changed:
-        say(_diff(_display_name(file), before.decode(), after.decode()))
+        print_result(_diff(_display_name(file), before.decode(), after.decode()))
     if check and changed and not diff:
-        say(_display_name(file))
+        print_result(_display_name(file))
     if check or diff:
         return Exit.SOURCE if check and changed else Exit.OK
     if file == STDIN:
@@ -55,7 +55,7 @@ def _write_result(file: str, before: bytes, after: bytes, check: bool, diff: boo
         sys.stdout.buffer.flush()
     elif changed:
         write_atomic(Path(file), after)
-        tell(f"formatted {file}")
+        print_status(f"formatted {file}")
     return Exit.OK
 
 

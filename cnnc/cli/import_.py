@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.console import say, say_json, show, tell
+from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.options import json_option, parse_sizes, sizes_option
 from cnnc.diagnostics import CnncError
 
@@ -53,12 +53,12 @@ def import_(
         agreement = verify_import(imported, model) if verify else None
     except NotImported as error:
         if json:
-            say_json({"model": str(model), "refused": [c._asdict() for c in error.causes]})
+            print_json({"model": str(model), "refused": [c._asdict() for c in error.causes]})
         raise
     weights = save(imported, file)
-    show(imported.network.diagnostics)
+    print_diagnostics(imported.network.diagnostics)
     if json:
-        say_json(_as_dict(imported, agreement, model, file, weights))
+        print_json(_as_dict(imported, agreement, model, file, weights))
     else:
         _report(imported, agreement, file, weights)
 
@@ -96,15 +96,17 @@ def _report(imported: ImportedNetwork, agreement: Agreement | None, file: Path, 
     grouped = f", with {' and '.join(structures)}" if structures else ""
     macs = f", {graph.total_macs:,} MACs" if network.survey is None else ""
     buffers = f" and {graph.total_buffers:,} buffers" if graph.total_buffers else ""
-    say(f"read {len(imported.model.nodes):,} nodes of opset {imported.model.opset}")
-    say(f"{network.name}: {len(graph.nodes):,} layers{grouped}; {graph.total_parameters:,} parameters{buffers}{macs}")
+    print_result(f"read {len(imported.model.nodes):,} nodes of opset {imported.model.opset}")
+    print_result(
+        f"{network.name}: {len(graph.nodes):,} layers{grouped}; {graph.total_parameters:,} parameters{buffers}{macs}"
+    )
     for old_name, name in [*imported.inputs.items(), *zip(imported.model.outputs, imported.outputs, strict=True)]:
         if old_name != name:
-            say(f"{old_name} is renamed to {name}")
+            print_result(f"{old_name} is renamed to {name}")
     if agreement is not None and agreement.compared:
-        say(
+        print_result(
             f"verified: outputs differ from the model's by at most {agreement.relative:.1e}, relative to their largest magnitude"
         )
     elif agreement is not None:
-        tell(f"not verified: {agreement.reason}")
-    say(f"wrote {file} and {weights}; next: cnnc export {weights}")
+        print_status(f"not verified: {agreement.reason}")
+    print_result(f"wrote {file} and {weights}; next: cnnc export {weights}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.console import say, say_json
+from cnnc.cli.console import print_json, print_result
 from cnnc.cli.options import json_option
 from cnnc.diagnostics import CnncError
 
@@ -27,12 +27,12 @@ def info(
         text = read_facts(properties(read_model(model))).source
         if not text:
             raise CnncError.of("E611", f"{model} does not contain the source of its network")
-        say(text.removesuffix("\n"))
+        print_result(text.removesuffix("\n"))
         return
     description = describe(model)
     if json:
-        say_json(description)
+        print_json(description)
         return
     from cnnc.report.model import info_text
 
-    say(info_text(description))
+    print_result(info_text(description))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.console import say
+from cnnc.cli.console import print_result
 from cnnc.diagnostics import CnncError
 
 
@@ -33,4 +33,4 @@ def new(
     from cnnc.core.files import write_atomic
 
     write_atomic(path, text.encode())
-    say(f"wrote {path}; next: cnnc check {path}")
+    print_result(f"wrote {path}; next: cnnc check {path}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.console import say
+from cnnc.cli.console import print_result
 from cnnc.diagnostics import CnncError, nearest
 
 
@@ -25,11 +25,11 @@ def ops(
     from cnnc.report import reference
 
     if markdown:
-        say(reference.markdown())
+        print_result(reference.markdown())
     elif not name:
-        say(reference.listing())
+        print_result(reference.listing())
     elif entries := reference.entries(" ".join(name)):
-        say("\n\n\n".join(map(reference.page, entries)))
+        print_result("\n\n\n".join(map(reference.page, entries)))
     else:
         words = " ".join(name)
         raise CnncError.of("E010", f"no layer or train statement is named `{words}`", help=_suggestion(words))

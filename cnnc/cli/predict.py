@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from cnnc.cli.console import say, say_json, show, tell
+from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.options import PROVIDER, ProviderChoice, json_option
 from cnnc.diagnostics import CnncError, Exit, nearest
 
@@ -63,7 +63,7 @@ def predict(
     if not known:
         raise CnncError.of("E609", f"{model} has no input")
     sources = list(_sources(files or [], text or [], inputs or [], known))
-    tell(f"running on {session.provider}")
+    print_status(f"running on {session.provider}")
     results: list[dict[str, Any]] = []
     status = Exit.OK
     writer = _OutputWriter(out)
@@ -71,7 +71,7 @@ def predict(
         try:
             examples = _read(source, known)
             if examples.note:
-                tell(examples.note)
+                print_status(examples.note)
             rows = predict_examples(session, examples.feeds, count)
             for index, row in enumerate(rows):
                 name = source.name if len(rows) == 1 else f"{source.name}[{index}]"
@@ -79,14 +79,14 @@ def predict(
                 result |= writer.write(source.stem if len(rows) == 1 else f"{source.stem}-{index}", row)
                 results.append(result)
                 if not json:
-                    _say(name, row, count)
+                    _print_prediction(name, row, count)
         except CnncError as error:  # the other files are still processed
-            show(error.diagnostics)
+            print_diagnostics(error.diagnostics)
             status = max(status, error.status)
     if writer.note:
-        tell(writer.note)
+        print_status(writer.note)
     if json:
-        say_json(results)
+        print_json(results)
     raise typer.Exit(status)
 
 
@@ -138,10 +138,10 @@ def _read(source: _Source, known: list[InputSpec]) -> PredictionInputs:
     return read_sentences(decode_utf8(sys.stdin.buffer.read(), "stdin").splitlines(), known, "stdin")
 
 
-def _say(name: str, row: list[Prediction], count: int) -> None:
+def _print_prediction(name: str, row: list[Prediction], count: int) -> None:
     for answer in row:
         head = name if len(row) == 1 else f"{name} {answer.output}"
-        say(f"{head}: {answer.summary(count)}")
+        print_result(f"{head}: {answer.summary(count)}")
 
 
 def _result(name: str, row: list[Prediction], count: int) -> dict[str, Any]:

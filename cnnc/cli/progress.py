@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from cnnc.cli.console import show, tell
+from cnnc.cli.console import print_diagnostics, print_status
 from cnnc.diagnostics import Diagnostic
 from cnnc.recipe.metrics import decimals
 from cnnc.training.run import Callback, Epoch, Run
@@ -27,18 +27,18 @@ class ConsoleProgress(Callback):
         self._start_time = 0.0
 
     def on_start(self, run: Run) -> None:
-        tell(
+        print_status(
             f"{run.network.name}: {run.graph.total_parameters:,} parameters, {len(run.train):,} training {_noun(run)}, "
             f"{len(run.validation):,} validation {_noun(run)}, {_count(run.recipe.epochs, 'epoch')} of {_count(run.steps_per_epoch, 'step')}"
         )
         p = run.progress
         if p.epoch or p.step:
             if p.epoch >= run.recipe.epochs:
-                tell("all epochs are done; nothing to train")
+                print_status("all epochs are done; nothing to train")
             elif run.stops_early:
-                tell(_why_stopped(run))
+                print_status(_why_stopped(run))
             else:
-                tell(f"resuming at epoch {p.epoch + 1}, step {p.step + 1}")
+                print_status(f"resuming at epoch {p.epoch + 1}, step {p.step + 1}")
         self._start_time = time.perf_counter()
         if sys.stderr.isatty():
             from rich.console import Console as RichConsole
@@ -67,7 +67,7 @@ class ConsoleProgress(Callback):
             self._bar.start()
 
     def on_warning(self, run: Run, warning: Diagnostic) -> None:
-        show([warning])
+        print_diagnostics([warning])
 
     def on_step(self, run: Run, epoch: int, step: int, loss: float) -> None:
         self._examples += run.recipe.batch
@@ -87,7 +87,7 @@ class ConsoleProgress(Callback):
         if self._bar is not None:
             self._bar.console.print(text, highlight=False)
         else:
-            tell(text)
+            print_status(text)
 
     def close(self) -> None:
         """Removes the progress bar."""

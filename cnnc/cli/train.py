@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnc.cli.console import Stopped, say, say_json, show, tell
+from cnnc.cli.console import Stopped, print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.diagnostics import CnncError, Exit
 
@@ -84,19 +84,19 @@ def train(
         network = load(file, settings or [], sizes)
         network.require_graph()
         if dry_run:
-            show(network.diagnostics)
+            print_diagnostics(network.diagnostics)
             _dry_run(network, data, json)
             return
         folder = run or free_folder(Path("runs") / file.stem)
         _require_free(folder)
-    show(network.diagnostics)
+    print_diagnostics(network.diagnostics)
     callback = _callback(log)
     resume_command = _resume_command(folder, data, export, log)
     try:
         result = _train(network, folder, data, saved, callback)
     except Stopped:  # a second signal, which stops without saving
         if (folder / "last.safetensors").exists():
-            tell(
+            print_status(
                 f"stopped without saving; the last checkpoint is in {folder}. Resume from it with:\n  {resume_command}"
             )
         raise
@@ -106,7 +106,7 @@ def train(
         help = f"the last checkpoint is in {folder}; resume from it with: {resume_command}"
         raise CnncError(*(d._replace(help=d.help or help) for d in error.diagnostics)) from error
     if result.stopped:
-        tell(f"stopped; {folder / 'last.safetensors'} is saved. Resume with:\n  {resume_command}")
+        print_status(f"stopped; {folder / 'last.safetensors'} is saved. Resume with:\n  {resume_command}")
         raise Stopped(Exit.TERMINATED if _Signals.terminated else Exit.INTERRUPTED)
     _report(result, json)
     if export is not None:
@@ -125,19 +125,21 @@ def _dry_run(network: Network, data: Path | None, json: bool) -> None:
     from cnnc.training.dry_run import dry_run
     from cnnc.training.loop import open_data, start
 
-    dataset = open_data(network, data, tell)
+    dataset = open_data(network, data, print_status)
     with TemporaryDirectory(prefix="cnnc-") as folder:
         result = dry_run(start(network, dataset, Path(folder)))
     if json:
-        say_json(result._asdict(), indent=None)
+        print_json(result._asdict(), indent=None)
         return
     expected = f" (random guessing gives {result.chance:.4f})" if result.chance is not None else ""
-    say(f"first loss {decimals(result.loss)}{expected}")
-    say(
+    print_result(f"first loss {decimals(result.loss)}{expected}")
+    print_result(
         f"{result.seconds * 1e3:.1f} ms per step, {result.rate:,.0f} examples/s; about {result.total:,.0f} s for all epochs"
     )
     measured = f", {human_bytes(result.measured)} measured" if result.measured is not None else ""
-    say(f"memory: {human_bytes(result.predicted)} expected{measured}, {human_bytes(result.peak)} peak of the process")
+    print_result(
+        f"memory: {human_bytes(result.predicted)} expected{measured}, {human_bytes(result.peak)} peak of the process"
+    )
 
 
 class _Signals:
@@ -178,7 +180,7 @@ def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint 
     from cnnc.training.loop import train as train_run
     from cnnc.training.run import Stopping
 
-    dataset = open_data(network, data, tell, saved.vocabulary if saved is not None else ())
+    dataset = open_data(network, data, print_status, saved.vocabulary if saved is not None else ())
     run: Run = start(network, dataset, folder, saved)
     _Signals.listen()
     try:
@@ -196,7 +198,7 @@ def _resumed(saved: Checkpoint, settings: list[str]) -> Network:
     if settings:
         _require_same_examples(saved.network(), network)
     for line in _differences(saved):
-        tell(f"note: {line}, so results may differ from an uninterrupted run in their last bits")
+        print_status(f"note: {line}, so results may differ from an uninterrupted run in their last bits")
     return network
 
 
@@ -274,9 +276,9 @@ def _report(result: Result, json: bool) -> None:
         score = {"right": test.right, "total": test.total, "loss": test.loss, test.metric: test.result}
         best = run.progress.best_epoch + 1
         facts = {"run": str(run.folder), "epochs": run.progress.epoch, "best_epoch": best, "memory": result.memory}
-        say_json(finite({**facts, "test": {**score, **dict(test.others)}}), indent=None)
+        print_json(finite({**facts, "test": {**score, **dict(test.others)}}), indent=None)
         return
     of = f" ({test.right:,} of {test.total:,})" if test.metric == "accuracy" else ""
     others = "".join(f", {metric} {format_metric(metric, value)}" for metric, value in test.others)
-    say(f"test {test}{of}{others}, weights of epoch {run.progress.best_epoch + 1}")
-    say(f"run {run.folder}")
+    print_result(f"test {test}{of}{others}, weights of epoch {run.progress.best_epoch + 1}")
+    print_result(f"run {run.folder}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.console import say, say_json
+from cnnc.cli.console import print_json, print_result
 from cnnc.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ def where(
 
     if name is not None:
         node = locate(read_model(model), name, str(model))
-        say_json(_as_dict(node)) if json else say(_text(node))
+        print_json(_as_dict(node)) if json else print_result(_text(node))
         return
     nodes = locate_nodes(read_model(model), str(model))
-    say_json([_as_dict(node) for node in nodes]) if json else say(_table(nodes))
+    print_json([_as_dict(node) for node in nodes]) if json else print_result(_table(nodes))
 
 
 def _text(found: LocatedPart) -> str:

@@ -1,6 +1,6 @@
 """The arguments of layers and training statements: their kinds, and how they are declared.
 
-In: values as the language computes them (int, float, bool, `Word`, str, tuples, `Extents`). Out: values as a layer or
+In: values as the language computes them (int, float, bool, `WordValue`, str, tuples, `Extents`). Out: values as a layer or
 training statement stores them, or a `BadValue` with the expected kind. Every layer (cnnc/ops) and every training
 statement (cnnc/recipe) is a `Declared` whose fields are declared with `arg`. Binding, error messages, help
 pages and the language reference read those fields.
@@ -24,7 +24,7 @@ Pads = str | tuple[tuple[int, int], ...]
 MAX_WHOLE = 2**31 - 1
 
 
-class Word(str):
+class WordValue(str):
     """A bare word, like `max` in `pool max`."""
 
     __slots__ = ()
@@ -164,7 +164,7 @@ class Choice(Kind):
         return self.options[0]
 
     def take(self, value: Any, rank: int) -> str:
-        if not isinstance(value, Word) or value not in self.options:
+        if not isinstance(value, WordValue) or value not in self.options:
             raise self.reject()
         return str(value)
 
@@ -180,7 +180,7 @@ class String(Kind):
     bare: bool = True
 
     def take(self, value: Any, rank: int) -> str:
-        if not isinstance(value, str) or (isinstance(value, Word) and not self.bare):
+        if not isinstance(value, str) or (isinstance(value, WordValue) and not self.bare):
             raise self.reject()
         return str(value)
 
@@ -194,7 +194,7 @@ class LayerName(Kind):
     example: ClassVar[str] = "name"
 
     def take(self, value: Any, rank: int) -> str:
-        if not isinstance(value, Word):
+        if not isinstance(value, WordValue):
             raise self.reject()
         return str(value)
 
@@ -234,7 +234,7 @@ class Padding(Kind):
         return self.options
 
     def take(self, value: Any, rank: int) -> Pads:
-        if isinstance(value, Word):
+        if isinstance(value, WordValue):
             if value not in self.options:
                 raise self.reject()
             if value == "causal" and rank != 1:
@@ -326,7 +326,7 @@ class Kernel(Kind):
         return self.options
 
     def take(self, value: Any, rank: int) -> str | Nested:
-        if isinstance(value, Word):
+        if isinstance(value, WordValue):
             if value not in self.options:
                 raise self.reject()
             if rank not in (0, 2):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
-from cnnc.core.arguments import ArgumentSpec, BadValue, Choice, Declared, Kind, PerAxis, Real, Whole, Word
+from cnnc.core.arguments import ArgumentSpec, BadValue, Choice, Declared, Kind, PerAxis, Real, Whole, WordValue
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
 from cnnc.language import syntax
@@ -111,10 +111,10 @@ def _value(spec: ArgumentSpec, argument: syntax.Argument, call: syntax.Call, sco
         message = f"{call.op.text}: {key} takes {bad.expected}"
         help = bad.help
         if (
-            not isinstance(value, Word) or value not in spec.kind.words
+            not isinstance(value, WordValue) or value not in spec.kind.words
         ):  # else the word is right, but not for this input
             message += f", not {describe(value)}"
-        if isinstance(value, Word) and value not in spec.kind.words and not help:
+        if isinstance(value, WordValue) and value not in spec.kind.words and not help:
             candidates = [*spec.kind.words, *([] if spec.kind.words else scope.names())]
             near = nearest(value, candidates)
             help = f"did you mean `{near}`?" if near else help
@@ -124,7 +124,7 @@ def _value(spec: ArgumentSpec, argument: syntax.Argument, call: syntax.Call, sco
             help = f"begin with a word: `{call.op.text} {spec.kind.example} ...`" if spec.positional else ""
         elif isinstance(spec.kind, Real) and spec.kind.maximum == 1 and isinstance(value, int) and 1 < value <= 100:
             help = f"write a fraction, not a percentage: `{value / 100:g}`"
-        elif isinstance(value, str) and not isinstance(value, Word) and value in spec.kind.words:
+        elif isinstance(value, str) and not isinstance(value, WordValue) and value in spec.kind.words:
             help = f"write `{value}`, without quotes"
         raise CnncError(Diagnostic("E203", message, argument.span, help=help)) from None
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cnnc.core.arguments import Word
+from cnnc.core.arguments import WordValue
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.bind import positional_after_key
@@ -141,7 +141,7 @@ def _arguments(
 def _value(expression: syntax.Expression, frame: Frame, current: Tensor | None) -> Any:
     """The value of a block call's argument: that of an expression, a layer, or a word."""
     value = evaluate(expression, with_c_in(frame.scope, current))
-    if not isinstance(expression, syntax.Word) or not isinstance(value, Word):
+    if not isinstance(expression, syntax.Word) or not isinstance(value, WordValue):
         return value
     if expression.name == "in" or frame.find(expression.name) is not None:
         return LayerReference(tensors(expression, frame)[0])

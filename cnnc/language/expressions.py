@@ -1,6 +1,6 @@
 """Arithmetic and variables: the value of an expression.
 
-In: an expression of the syntax tree and the `Scope` that it is in. Out: an int, float, bool, str, `Word`, tuple (a list)
+In: an expression of the syntax tree and the `Scope` that it is in. Out: an int, float, bool, str, `WordValue`, tuple (a list)
 or `Extents` (a shape such as `3x5`); or a CnncError at the part that cannot be computed. It knows nothing of layers.
 
 Example: with `let n = 4`, `2*n + 1` is 9; without it, E101 points at `n`.
@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any
 
-from cnnc.core.arguments import Extents, Word
+from cnnc.core.arguments import Extents, WordValue
 from cnnc.diagnostics import CnncError, Diagnostic, Span, nearest
 from cnnc.language import syntax
 
@@ -67,16 +67,16 @@ class AlreadyReported(Exception):
 def evaluate(expression: syntax.Expression, scope: Scope, words: Collection[str] = ()) -> Any:
     """The value of an argument.
 
-    A bare word is one of `words`, or else a variable, or else a `Word` for the caller to judge. Raises CnncError E101 to
+    A bare word is one of `words`, or else a variable, or else a `WordValue` for the caller to judge. Raises CnncError E101 to
     E104, E109, and AlreadyReported.
     """
     if isinstance(expression, syntax.Word):
         if expression.name in words:
-            return Word(expression.name)
+            return WordValue(expression.name)
         try:
             return _variable(expression, scope)
         except KeyError:
-            return Word(expression.name)
+            return WordValue(expression.name)
     return _compute(expression, scope)
 
 
@@ -218,7 +218,7 @@ def describe(value: Any) -> str:
             return "true" if value else "false"
         case int() | float():
             return f"{value:g}" if isinstance(value, float) else str(value)
-        case Word():
+        case WordValue():
             return f"the word `{value}`"
         case str():
             return "a string"

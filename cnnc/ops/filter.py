@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from cnnc.core.arguments import Axes, Kernel, Nested, Padding, Pads, PerAxis, Word, arg
+from cnnc.core.arguments import Axes, Kernel, Nested, Padding, Pads, PerAxis, WordValue, arg
 from cnnc.core.tensor import TensorType
 from cnnc.ops import window
 from cnnc.ops.base import Advice, Op, Window, product_text, register
@@ -50,7 +50,7 @@ class Filter(Op):
         Kernel(tuple(NAMED)), positional=True, help="the kernel's name, or its numbers: [[1, 0], [0, -1]]"
     )
     s: Axes = arg(PerAxis(1), default=1, long="stride", help="step between windows, in input elements")
-    p: Pads = arg(Padding(), default=Word("same"), long="pad", help="zero padding around the input")
+    p: Pads = arg(Padding(), default=WordValue("same"), long="pad", help="zero padding around the input")
 
     def kernel(self) -> Nested:
         """The kernel's numbers as nested tuples, one level per spatial axis."""

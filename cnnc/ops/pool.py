@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from cnnc.core.arguments import Axes, Choice, Flag, LayerName, Padding, Pads, PerAxis, Real, Whole, Word, arg
+from cnnc.core.arguments import Axes, Choice, Flag, LayerName, Padding, Pads, PerAxis, Real, Whole, WordValue, arg
 from cnnc.core.tensor import TensorType, format_shape
 from cnnc.ops import window
 from cnnc.ops.base import Advice, Op, ShapeError, Window, product_text, register, require_channel_multiple
@@ -245,7 +245,7 @@ class Upsample(Op):
     example: ClassVar[str] = "upsample 2"
 
     n: Axes = arg(PerAxis(1), positional=True, long="factor", help="the factor for all axes, or one per axis: 2x3")
-    mode: str = arg(Choice(("nearest", "bilinear")), default=Word("nearest"), help="how new elements are computed")
+    mode: str = arg(Choice(("nearest", "bilinear")), default=WordValue("nearest"), help="how new elements are computed")
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs

@@ -99,7 +99,7 @@ def effective(k: int, d: int) -> int:
     return d * (k - 1) + 1
 
 
-def resolve(pads: Pads, sizes: Axes, k: Axes, s: Axes, d: Axes) -> tuple[tuple[int, int], ...]:
+def resolve_padding(pads: Pads, sizes: Axes, k: Axes, s: Axes, d: Axes) -> tuple[tuple[int, int], ...]:
     """The padding (begin, end) of each axis in numbers: words such as `same` resolved for an input of these sizes."""
     if not isinstance(pads, str):
         return pads
@@ -122,7 +122,7 @@ def _resolve_word(word: str, m: int, e: int, s: int) -> tuple[int, int]:
 
 def axis_rules(x: TensorType, k: Axes, s: Axes, p: Pads, d: Axes, ceil: bool = False) -> tuple[AxisRule, ...]:
     """The rule on each spatial axis of an input (C, *spatial)."""
-    pads = resolve(p, x.spatial, k, s, d)
+    pads = resolve_padding(p, x.spatial, k, s, d)
     return tuple(
         AxisRule(m, ka, sa, begin, end, da, ceil)
         for m, ka, sa, (begin, end), da in zip(x.spatial, k, s, pads, d, strict=True)

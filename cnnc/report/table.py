@@ -11,7 +11,7 @@ from cnnc.graph.analysis import ReceptiveField
 from cnnc.report.summary import Row, Size, Summary
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """One column: its heading, whether it is right-aligned, and its text for a row."""
 
     head: str
@@ -28,20 +28,20 @@ def _share(row: Row, summary: Summary) -> str:
 
 
 COLUMNS = (
-    Column("name", False, lambda row, summary: row.name),
-    Column("layer", False, lambda row, summary: f"{row.op} {row.arguments}".rstrip()),
-    Column("output", True, lambda row, summary: format_size(row.shape)),
-    Column("params", True, lambda row, summary: _count(row.parameters)),
-    Column("share", True, _share),
-    Column("MACs", True, lambda row, summary: _count(row.macs, "?")),
-    Column("field", True, lambda row, summary: format_field(row.field)),
+    TableColumn("name", False, lambda row, summary: row.name),
+    TableColumn("layer", False, lambda row, summary: f"{row.op} {row.arguments}".rstrip()),
+    TableColumn("output", True, lambda row, summary: format_size(row.shape)),
+    TableColumn("params", True, lambda row, summary: _count(row.parameters)),
+    TableColumn("share", True, _share),
+    TableColumn("MACs", True, lambda row, summary: _count(row.macs, "?")),
+    TableColumn("field", True, lambda row, summary: format_field(row.field)),
 )
 VERSUS_DENSE = (
     *COLUMNS[:4],
-    Column("fc weights", True, lambda row, summary: _count(row.dense_weights)),
-    Column("operations", True, lambda row, summary: _count(row.operations)),
-    Column("fc operations", True, lambda row, summary: _count(row.dense_operations)),
-    Column("saved", True, lambda row, summary: _saved(row)),
+    TableColumn("fc weights", True, lambda row, summary: _count(row.dense_weights)),
+    TableColumn("operations", True, lambda row, summary: _count(row.operations)),
+    TableColumn("fc operations", True, lambda row, summary: _count(row.dense_operations)),
+    TableColumn("saved", True, lambda row, summary: _saved(row)),
 )
 
 
@@ -51,7 +51,7 @@ def _saved(row: Row) -> str:
     return f"{row.dense_operations / row.operations:,.0f}x"
 
 
-def table(summary: Summary, columns: Sequence[Column] = COLUMNS, explain: bool = False) -> str:
+def table(summary: Summary, columns: Sequence[TableColumn] = COLUMNS, explain: bool = False) -> str:
     """The table, followed by the totals; with `explain`, each layer's formulas follow its row."""
     heads = [column.head for column in columns]
     cells = [[column.text(row, summary) for column in columns] for row in summary.rows]
@@ -109,7 +109,7 @@ def format_field(field: Sequence[ReceptiveField]) -> str:
     return "x".join(str(f.elements) for f in field)
 
 
-def _line(texts: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+def _line(texts: Sequence[str], widths: Sequence[int], columns: Sequence[TableColumn]) -> str:
     parts = [t.rjust(w) if c.right else t.ljust(w) for t, w, c in zip(texts, widths, columns, strict=True)]
     return "  ".join(parts).rstrip()
 

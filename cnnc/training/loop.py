@@ -40,7 +40,7 @@ from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.divergence import diverged, odd_first_loss
 from cnnc.training.objective import Objective, Score, feeds_of
-from cnnc.training.optimizers import clip, update
+from cnnc.training.optimizers import clip_gradients, update
 from cnnc.training.run import Callback, Epoch, Result, Run, Stopping
 from cnnc.training.run_folder import line_of, metrics_before, save, save_metrics, save_network, save_test
 
@@ -211,7 +211,7 @@ def one_step(
     else:
         gradients, _ = backward(graph, run.weights, trace, batch.gradients)
     if recipe.clip is not None:
-        clip(gradients, recipe.clip)
+        clip_gradients(gradients, recipe.clip)
     rate = recipe.learning_rate(epoch + step / run.steps_per_epoch)
     update(recipe.optimizer, run.weights, gradients, run.slots, rate)
     run.weights.update(trace.buffers)

@@ -77,7 +77,8 @@ class Top5Counter(MetricCounter):
     def add(self, outputs: Array, target: Array, ignored: int | None) -> None:
         scores = outputs.reshape(-1, outputs.shape[-1])
         best = np.argpartition(-scores, min(4, scores.shape[1] - 1), axis=-1)[:, :5]
-        self.correct += int((best == target.reshape(-1, 1)).any(-1).sum())
+        hits = (best == target.reshape(-1, 1)).any(-1)
+        self.correct += int((hits if ignored is None else hits & (target.reshape(-1) != ignored)).sum())
         self.total += count_correct(outputs, target, ignored)[1]
 
     def value(self) -> float:

@@ -75,7 +75,7 @@ def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
         yield tuple(array[start : start + BLOCK] for array in flat)
 
 
-def clip(gradients: Mapping[str, Array], norm: float) -> None:
+def clip_gradients(gradients: Mapping[str, Array], norm: float) -> None:
     """Scales all gradients down, in place, where the norm of all of them together exceeds `norm` (Pascanu et al. 2013)."""
     total = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients.values()))
     if total > norm:

@@ -46,10 +46,11 @@ def run(
     stdout: int | IO[Any] = subprocess.PIPE,
     stderr: int | IO[Any] = subprocess.PIPE,
     before: Callable[[], None] | None = None,
+    new_process: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Runs cnnc in a folder, and asserts that it prints neither a traceback nor a Python warning."""
     plain = stdout == stderr == subprocess.PIPE and before is None and not any(n.startswith("PYTHON") for n in env)
-    if plain and IN_PROCESS:
+    if plain and IN_PROCESS and not new_process:
         done = run_in_process([str(word) for word in words], cwd, environment(**env))
     else:
         done = subprocess.run(

@@ -70,18 +70,6 @@ def test_ops_of_the_train_section(cnnc: Cnnc) -> None:
 
 
 @pytest.mark.parametrize("template", ["lenet", "resnet", "unet", "textcnn"])
-def test_new_writes_what_checks_without_a_word(cnnc: Cnnc, tmp_path: Path, template: str) -> None:
-    done = cnnc("new", "mine", "--template", template)
-    assert done.returncode == 0
-    assert done.stdout == "wrote mine.cnn; next: cnnc check mine.cnn\n"
-    assert cnnc("check", "mine.cnn", "--strict").returncode == 0
-    assert "net mine\n" in (tmp_path / "mine.cnn").read_text()
-    assert cnnc("fmt", "--check", "mine.cnn").returncode == 0
-    done = cnnc("new", "mine")
-    assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
-
-
-@pytest.mark.parametrize("template", ["lenet", "resnet", "unet", "textcnn"])
 def test_new_writes_a_network_that_checks_without_warnings(cnnc: Cnnc, tmp_path: Path, template: str) -> None:
     done = cnnc("new", "mine", "--template", template)
     assert done.returncode == 0

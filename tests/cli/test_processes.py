@@ -52,7 +52,7 @@ def test_a_process_says_what_a_test_sees(command: str, trained: Path, tmp_path: 
         done = (
             run_in_process(words, folder, environment())
             if place == "here"
-            else run(*words, cwd=folder, env={"PYTHONIOENCODING": "utf-8"})  # a variable for a new process
+            else run(*words, cwd=folder, new_process=True)
         )
         text = f"{done.stdout}\n---\n{done.stderr}"
         if command in ("train", "bench"):

@@ -98,9 +98,9 @@ def open_net(tmp_path: Path) -> Path:
 
 def test_a_run_keeps_its_sizes(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> None:
     at = ("--at", "H=16,W=24")
-    assert "brought to 1x16x24" in cnnc("train", "open.cnn", *at, "--run", "whole").stderr
+    assert "images to 1x16x24" in cnnc("train", "open.cnn", *at, "--run", "whole").stderr
     cnnc("train", "open.cnn", *at, "--run", "half", "--set", "train.epochs=1")
-    assert "brought to 1x16x24" in cnnc("train", "--resume", "half", "--set", "train.epochs=2").stderr
+    assert "images to 1x16x24" in cnnc("train", "--resume", "half", "--set", "train.epochs=2").stderr
     ends = [checkpoints.load(tmp_path / name / "last.safetensors") for name in ("whole", "half")]
     assert [end.sizes for end in ends] == [{"H": 16, "W": 24}] * 2
     for name, array in ends[0].weights.items():
@@ -113,7 +113,7 @@ def test_a_run_keeps_its_sizes(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> No
     assert "; at H=16, W=24; " in cnnc("info", "open.onnx").stdout
     theirs = json.loads(cnnc("eval", "open.onnx", "--json").stdout)
     assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-4)
-    assert "brought to 1x16x24" in cnnc("eval", "open.onnx").stderr
+    assert "images to 1x16x24" in cnnc("eval", "open.onnx").stderr
 
 
 def test_a_partly_fixed_model_names_all_its_sizes(cnnc: Cnnc, open_net: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_partly_fixed_model_names_all_its_sizes(cnnc: Cnnc, open_net: Path) ->
     cnnc("export", "run", "--at", "H=32", "-o", "fixed.onnx")
     info = json.loads(cnnc("info", "fixed.onnx", "--json").stdout)
     assert (info["inputs"][0]["shape"], info["at"]) == (["N", 1, 32, 24], {"H": 32, "W": 24})
-    assert "brought to 1x32x24" in cnnc("eval", "fixed.onnx").stderr
+    assert "images to 1x32x24" in cnnc("eval", "fixed.onnx").stderr
 
 
 def test_bad_sizes(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> None:

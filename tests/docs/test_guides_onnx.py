@@ -39,11 +39,11 @@ def test_the_guide_works_as_written(tmp_path: Path) -> None:
     )
     failed = [line for line in emitted.stdout.splitlines() if line.startswith("FAILED")]
     assert len(failed) == 1, emitted.stdout
-    assert f"test_round_trip.py::test_every_layer_comes_back[{LAYER}]" in failed[0]
+    assert f"test_round_trip.py::test_every_layer_survives_a_round_trip[{LAYER}]" in failed[0]
     assert_printed(f"Shrink `{LAYER}1` cannot be imported: the language has no layer for it", emitted.stdout)
 
     apply(steps[importing:], tree)
-    files = ("tests/onnx/importer/test_round_trip.py", "tests/onnx/importer/test_patterns.py")
+    files = ("tests/onnx/importer/test_round_trip.py", "tests/onnx/importer/test_recognize.py")
     done = pytest_in(tree, f"{LAYER} or Shrink", *files)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("PASSED") == 2, done.stdout

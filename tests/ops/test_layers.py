@@ -15,7 +15,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from cnnc.core.arguments import BadValue, Extents, Word
+from cnnc.core.arguments import BadValue, Extents, WordValue
 from cnnc.core.tensor import Parameter, TensorType, format_shape
 from cnnc.network import check
 from cnnc.ops import OPS, Op, ShapeError, Window
@@ -40,7 +40,7 @@ def tensor(text: str) -> TensorType:
 
 def make(keyword: str, rank: int = 2, **values: Any) -> Op:
     """A layer from values of the language; strings stand for bare words."""
-    return OPS[keyword].make(rank=rank, **{k: Word(v) if isinstance(v, str) else v for k, v in values.items()})
+    return OPS[keyword].make(rank=rank, **{k: WordValue(v) if isinstance(v, str) else v for k, v in values.items()})
 
 
 def failure(op: Op, *inputs: str) -> ShapeError:
@@ -271,7 +271,7 @@ def test_a_vector_has_no_window(keyword: str) -> None:
         "filter": {"numbers": "box"},
     }
     if keyword == "unpool":
-        op: Op = Unpool.make(rank=0, of=Word("p")).replace(pool=Pool.make(rank=0, kind=Word("max"), k=2))
+        op: Op = Unpool.make(rank=0, of=WordValue("p")).replace(pool=Pool.make(rank=0, kind=WordValue("max"), k=2))
         assert failure(op, "7", "7").code == "E303"
         return
     error = failure(make(keyword, 0, **values[keyword]), "7")
@@ -317,7 +317,7 @@ def test_share_takes_a_bare_name() -> None:
     with pytest.raises(BadValue):
         Fc.make(out=3, share=7)
     with pytest.raises(BadValue, match="he, xavier, lecun, normal or zeros"):
-        Fc.make(out=3, init=Word("hee"))
+        Fc.make(out=3, init=WordValue("hee"))
 
 
 def test_vectors_of_words_begin_small() -> None:
@@ -392,7 +392,7 @@ def transposed_cases(rank: int, count: int) -> Iterator[Transposed]:
 
 
 def transposed(case: Transposed) -> ConvTranspose:
-    p = Word(case.pads) if isinstance(case.pads, str) else case.pads
+    p = WordValue(case.pads) if isinstance(case.pads, str) else case.pads
     return ConvTranspose.make(
         rank=len(case.m), out=1, k=case.k, s=case.s, d=case.d, output_pad=case.extra, p=p, bias=False
     )
@@ -488,21 +488,21 @@ def test_pool_refuses_keys_of_other_kinds(kind: str, values: dict[str, Any]) -> 
 
 
 def test_pool_norms_and_weights() -> None:
-    assert Pool.make(kind=Word("l2"), k=2).order == 2
-    assert Pool.make(kind=Word("lp"), k=2).order == 2
-    assert Pool.make(kind=Word("lp"), k=2, norm=3).order == 3
-    three = Pool.make(kind=Word("weighted"), k=Extents((3, 2)), sigma=1)
+    assert Pool.make(kind=WordValue("l2"), k=2).order == 2
+    assert Pool.make(kind=WordValue("lp"), k=2).order == 2
+    assert Pool.make(kind=WordValue("lp"), k=2, norm=3).order == 3
+    three = Pool.make(kind=WordValue("weighted"), k=Extents((3, 2)), sigma=1)
     side = math.exp(-0.5)
     height, width = three.tap_weights()
     assert height == pytest.approx((side, 1, side))
     assert width == pytest.approx((math.exp(-0.125),) * 2)
-    default = Pool.make(kind=Word("weighted"), k=4).tap_weights()[0]
+    default = Pool.make(kind=WordValue("weighted"), k=4).tap_weights()[0]
     assert default == pytest.approx(tuple(math.exp(-(x**2) / 2) for x in (-1.5, -0.5, 0.5, 1.5)))
 
 
 def test_unpool_takes_what_its_pool_made() -> None:
-    pool = Pool.make(kind=Word("max"), k=3, s=2, p=1)
-    op = Unpool.make(of=Word("pool1")).replace(pool=pool)
+    pool = Pool.make(kind=WordValue("max"), k=3, s=2, p=1)
+    op = Unpool.make(of=WordValue("pool1")).replace(pool=pool)
     assert op.output(tensor("3x16x16"), tensor("3x32x32")) == tensor("3x32x32")
     assert op.output(tensor("3x16x16"), tensor("3x31x31")) == tensor("3x31x31")
     error = failure(op, "8x16x16", "3x32x32")
@@ -510,7 +510,7 @@ def test_unpool_takes_what_its_pool_made() -> None:
     assert "`conv 3 k=1`" in error.help
     assert "`reshape 3x16x16`" in failure(op, "12x8x8", "3x32x32").help
     assert failure(op, "3x15x15", "3x32x32").code == "E312"
-    other = op.replace(pool=Pool.make(kind=Word("avg"), k=2))
+    other = op.replace(pool=Pool.make(kind=WordValue("avg"), k=2))
     assert failure(other, "3x16x16", "3x32x32").code == "E317"
 
 
@@ -567,7 +567,7 @@ def test_named_kernels() -> None:
     )
     assert NAMED["sobel_y"] == tuple(zip(*NAMED["sobel_x"], strict=True))
     for name in NAMED:
-        op = Filter.make(numbers=Word(name))
+        op = Filter.make(numbers=WordValue(name))
         assert op.k == (3, 3)
         assert op.kernel() == NAMED[name]
         assert op.brief() == name
@@ -576,8 +576,8 @@ def test_named_kernels() -> None:
 @pytest.mark.parametrize(
     ("rank", "value", "says"),
     [
-        (2, Word("sobel"), "sobel_x"),
-        (1, Word("sobel_x"), "one spatial axis"),
+        (2, WordValue("sobel"), "sobel_x"),
+        (1, WordValue("sobel_x"), "one spatial axis"),
         (2, (1, 2, 3), "lists nested 2 deep"),
         (1, ((1, 2), (3, 4)), "a list of numbers for one spatial axis"),
         (2, ((1, 2), (3,)), "one length"),
@@ -641,7 +641,7 @@ def test_lists_of_sides() -> None:
     assert Pad.make(n=(1, 2, 3, 4)).sides == ((1, 3), (2, 4))
     assert Pad.make(rank=1, n=(1, 0)).sides == ((1, 0),)
     with pytest.raises(BadValue, match="whole numbers of at least 0"):
-        Pad.make(n=Word("same"))
+        Pad.make(n=WordValue("same"))
     with pytest.raises(BadValue):
         Pad.make(n=-1)
 
@@ -807,7 +807,7 @@ def test_windows_of_transposed_convolution(k: int, s: int, p: int) -> None:
 def test_windows_of_upsampling(n: int) -> None:
     m = 7
     (near,) = Upsample.make(rank=1, n=n).windows(TensorType((1, m)))
-    (smooth,) = Upsample.make(rank=1, n=n, mode=Word("bilinear")).windows(TensorType((1, m)))
+    (smooth,) = Upsample.make(rank=1, n=n, mode=WordValue("bilinear")).windows(TensorType((1, m)))
     for i in range(m * n):
         assert places(near, i, m) == {i // n}
         x = Fraction(2 * i + 1, 2 * n) - Fraction(1, 2)
@@ -824,14 +824,14 @@ def test_windows_that_move_cover_or_end() -> None:
     assert Slice.make(begin=-3, axis=2).windows(x) == (Window(1), Window(1, 1, 7))
     assert Slice.make(begin=1).windows(x) == (Window(1), Window(1))
     assert SpaceToDepth.make(n=2).windows(x) == (Window(2, 2), Window(2, 2))
-    for op in (GlobalPool.make(kind=Word("avg")), LayerNorm.make(), Fc.make(out=3)):
+    for op in (GlobalPool.make(kind=WordValue("avg")), LayerNorm.make(), Fc.make(out=3)):
         assert op.windows(x) == (Window(8), Window(10))
-    assert Bilinear.make(a=Word("a"), b=Word("b")).reads(1, tensor("3"), x) == (Window(8), Window(10))
+    assert Bilinear.make(a=WordValue("a"), b=WordValue("b")).reads(1, tensor("3"), x) == (Window(8), Window(10))
     (window, still) = Select.make(indices=(5, 0, 1), axis=1).windows(x)
     assert all(place in places(window, i, 8) for i, place in enumerate((5, 0, 1)))
     assert still == Window(1)
-    pool = Pool.make(kind=Word("max"), k=2)
-    unpool = Unpool.make(of=Word("p")).replace(pool=pool)
+    pool = Pool.make(kind=WordValue("max"), k=2)
+    unpool = Unpool.make(of=WordValue("p")).replace(pool=pool)
     assert unpool.windows(tensor("4x4x5"), x)[0] == Window(Fraction(3, 2), Fraction(1, 2), Fraction(-1, 2))
     assert unpool.reads(1, tensor("4x4x5"), x)[0] == Window(3, 1, -1)
 

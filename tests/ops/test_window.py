@@ -13,13 +13,13 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from cnnc.core.arguments import Word
+from cnnc.core.arguments import WordValue
 from cnnc.core.tensor import TensorType
 from cnnc.network import check
 from cnnc.ops.base import ShapeError
 from cnnc.ops.conv import Conv
 from cnnc.ops.pool import Pool
-from cnnc.ops.window import AxisRule, resolve, stride_advice
+from cnnc.ops.window import AxisRule, resolve_padding, stride_advice
 
 # --- against ONNX, thousands of combinations ---------------------------------------------------------------
 
@@ -114,7 +114,7 @@ def test_padding_words_are_onnx_auto_pad(word: str) -> None:
     assert len(rules) > 100
     nodes, sides = [], []
     for i, r in enumerate(rules):
-        ((begin, end),) = resolve(word, (r.m,), (r.k,), (r.s,), (r.d,))
+        ((begin, end),) = resolve_padding(word, (r.m,), (r.k,), (r.s,), (r.d,))
         sides.append((begin, end))
         common: dict[str, Any] = {"kernel_shape": [r.k], "strides": [r.s], "dilations": [r.d]}
         inputs = [f"x{r.m}", f"w{r.k}"]
@@ -165,14 +165,14 @@ def test_seven_pixels_under_a_window_of_three(stride: int, size: int) -> None:
     ],
 )
 def test_padding_words_on_five_elements(word: str, kernel: int, pads: tuple[int, int], size: int) -> None:
-    assert resolve(word, (5,), (kernel,), (1,), (1,)) == (pads,)
+    assert resolve_padding(word, (5,), (kernel,), (1,), (1,)) == (pads,)
     assert check(f"input 1x5; conv 1 k={kernel} p={word}").require_graph().by_name["conv1"].type.shape == (1, size)
 
 
 @pytest.mark.parametrize("word", ["same", "same_lower"])
 def test_same_makes_the_size_divided_by_the_stride_rounded_up(word: str) -> None:
     for m, k, s, d in product(range(1, 30), range(1, 8), range(1, 6), (1, 2, 3)):
-        ((begin, end),) = resolve(word, (m,), (k,), (s,), (d,))
+        ((begin, end),) = resolve_padding(word, (m,), (k,), (s,), (d,))
         assert AxisRule(m, k, s, begin, end, d).out == -(-m // s)
         assert abs(begin - end) <= 1
         assert (begin <= end) if word == "same" else (begin >= end)
@@ -276,7 +276,7 @@ def test_a_warning_of_a_stride_names_a_gentle_edit(text: str, help: str) -> None
 
 @pytest.mark.parametrize(("k", "p"), [(2, (2, 0)), (2, (0, 2)), (3, (3, 3)), (1, (1, 1))])
 def test_a_pool_padded_by_its_own_size_is_refused(k: int, p: tuple[int, int]) -> None:
-    op = Pool.make(1, kind=Word("max"), k=k, s=1, p=p)
+    op = Pool.make(1, kind=WordValue("max"), k=k, s=1, p=p)
     with pytest.raises(ShapeError, match="only padding") as caught:
         op.output(TensorType((1, 9)))
     assert caught.value.code == "E305"
@@ -288,6 +288,6 @@ def test_a_dilated_pool_whose_taps_step_over_the_input_is_refused(text: str) -> 
 
 
 def test_the_stride_of_a_pool_is_its_kernel() -> None:
-    op = Pool.make(kind=Word("max"), k=(3, 2))
+    op = Pool.make(kind=WordValue("max"), k=(3, 2))
     assert op.stride == (3, 2)
     assert op.output(TensorType((4, 9, 8))).shape == (4, 3, 4)

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from cnnc.core.arguments import Word
+from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Input
@@ -59,7 +59,7 @@ def test_flip_is_scipys_convolution(word: str, mode: str, shape: tuple[int, ...]
     signal = pytest.importorskip("scipy.signal")
     x, weight = normal(*shape), normal(*k, seed=1)
     for flip, theirs in ((True, signal.convolve), (False, signal.correlate)):
-        op = Conv.make(len(shape), out=1, k=k, p=Word(word), bias=False, flip=flip)
+        op = Conv.make(len(shape), out=1, k=k, p=WordValue(word), bias=False, flip=flip)
         found = run(op, x[None, None], {"weight": weight[None, None]})[0, 0]
         np.testing.assert_allclose(found, theirs(x, weight, mode), rtol=1e-12, atol=1e-12)
 
@@ -69,7 +69,7 @@ def test_convolution_commutes_and_correlation_does_not() -> None:
     x, w = normal(5, 4), normal(3, 2, seed=1)
 
     def full(image: Array, kernel: Array, flip: bool) -> Array:
-        op = Conv.make(out=1, k=kernel.shape, p=Word("full"), bias=False, flip=flip)
+        op = Conv.make(out=1, k=kernel.shape, p=WordValue("full"), bias=False, flip=flip)
         plane: Array = run(op, image[None, None], {"weight": kernel[None, None]})[0, 0]
         return plane
 
@@ -176,7 +176,7 @@ def test_transposed_convolution_worked_by_hand() -> None:
     assert run(op, x, {"weight": kernel})[0, 0].tolist() == [1, 10, 102, 20, 203, 30, 300]
     cut = op.replace(p=((1, 2),), output_pad=(1,))
     assert run(cut, x, {"weight": kernel})[0, 0].tolist() == [10, 102, 20, 203, 30]
-    same = ConvTranspose.make(1, out=1, k=3, s=2, p=Word("same"), bias=False)
+    same = ConvTranspose.make(1, out=1, k=3, s=2, p=WordValue("same"), bias=False)
     assert run(same, x, {"weight": kernel})[0, 0].tolist() == [1, 10, 102, 20, 203, 30]
 
 

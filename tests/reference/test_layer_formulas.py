@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.core.arguments import Word
+from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
 from cnnc.ops.pool import Pool
 from cnnc.reference.engine import backward, forward
@@ -293,7 +293,7 @@ def test_weighted_pool_is_its_formula(rank: int, ceil: bool, sigma: float | None
     for setting, sizes in fitting(rank, ceil):
         x = random.normal(size=(1, 2, *setting.m))
         op = Pool.make(
-            rank, kind=Word("weighted"), k=setting.k, s=setting.s, p=sides(setting.p), d=setting.d, ceil=ceil,
+            rank, kind=WordValue("weighted"), k=setting.k, s=setting.s, p=sides(setting.p), d=setting.d, ceil=ceil,
             **({} if sigma is None else {"sigma": sigma}), **({"count_pad": True} if count_pad else {}),
         )  # fmt: skip
         expected = weighed(x, setting, sizes, sigma, count_pad)
@@ -311,7 +311,7 @@ def test_lp_pool_is_its_formula(rank: int, ceil: bool, order: int) -> None:
     for setting, sizes in fitting(rank, ceil):
         x = random.normal(size=(1, 2, *setting.m))
         op = Pool.make(
-            rank, kind=Word("lp"), norm=order, k=setting.k, s=setting.s, p=sides(setting.p), d=setting.d, ceil=ceil
+            rank, kind=WordValue("lp"), norm=order, k=setting.k, s=setting.s, p=sides(setting.p), d=setting.d, ceil=ceil
         )
         expected = norms(x, setting, sizes, order)
         np.testing.assert_allclose(run(op, x, {}), expected, rtol=1e-11, err_msg=f"{op} on {setting.m}")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from cnnc.core.arguments import Word
+from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array, Weights
 from cnnc.graph.graph import Graph, Node, verify
 from cnnc.network import check
@@ -134,7 +134,7 @@ def test_pool_is_its_formula(rank: int, ceil: bool, kind: str, count_pad: bool) 
         x = random.normal(size=(2, 2, *setting.m)) - 3  # below zero: a padding of zeros would win
         op = Pool.make(
             rank,
-            kind=Word(kind),
+            kind=WordValue(kind),
             k=setting.k,
             s=setting.s,
             p=sides(setting.p),
@@ -208,14 +208,14 @@ def test_im2col_keeps_the_channels_of_a_tap_together() -> None:
 
 
 def test_padding_of_zeros_never_wins_a_max_pool() -> None:
-    found = run(Pool.make(kind=Word("max"), k=3, s=1, p=1), np.full((1, 1, 2, 2), -5.0), {})
+    found = run(Pool.make(kind=WordValue("max"), k=3, s=1, p=1), np.full((1, 1, 2, 2), -5.0), {})
     assert found.tolist() == [[[[-5, -5], [-5, -5]]]]
 
 
 def test_mean_counts_only_data_unless_count_pad() -> None:
     ones = np.ones((1, 1, 2, 2))
-    assert run(Pool.make(kind=Word("avg"), k=2, p=1), ones, {}).tolist() == [[[[1, 1], [1, 1]]]]
-    counted = run(Pool.make(kind=Word("avg"), k=2, p=1, count_pad=True), ones, {})
+    assert run(Pool.make(kind=WordValue("avg"), k=2, p=1), ones, {}).tolist() == [[[[1, 1], [1, 1]]]]
+    counted = run(Pool.make(kind=WordValue("avg"), k=2, p=1, count_pad=True), ones, {})
     assert counted.tolist() == [[[[0.25, 0.25], [0.25, 0.25]]]]
 
 

@@ -193,6 +193,13 @@ def test_links_lead_somewhere() -> None:
             assert not anchor or anchor in anchors(linked), f"{page.name}: {target}"
 
 
+def test_files_that_are_named_exist() -> None:
+    for page in [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(r"\b(?:cnnc|grammar|tests|docs|models|benchmarks)/[\w/]+\.(?:py|md|cnn|toml|lark)\b", text)
+        assert [name for name in sorted(set(named)) if not (ROOT / name).exists()] == [], page.name
+
+
 def test_limits_are_those_of_the_code() -> None:
     from cnnc.core.arguments import MAX_WHOLE
     from cnnc.language import blocks, expressions, infer, parse

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from cnnc.core.arguments import Word
+from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
 from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
 from cnnc.recipe.metrics import Accuracy, MeanIou, MeanSquaredError, Metric, Psnr, Top5
@@ -169,6 +169,7 @@ METRICS: list[MetricCase] = [
     MetricCase(Accuracy, [(_SIX, [0, 4]), (_SIX, [0, 5])], 3 / 4),
     MetricCase(Accuracy, [(_SIX, [0, 4]), (_SIX, [3, 5])], 2 / 3, ignored=3),
     MetricCase(Top5, [(_SIX, [5, 1]), (_SIX, [4, 0])], 2 / 4),
+    MetricCase(Top5, [(_SIX, [0, 5]), (_SIX, [5, 0])], 1 / 2, ignored=0),
     MetricCase(MeanSquaredError, [([[1.0, 2.0]], [[1.0, 4.0]]), ([[0.0, 0.0]], [[1.0, 0.0]])], 5 / 4),
     MetricCase(Psnr, [([[0.5, 0.5]], [[0.5, 0.3]]), ([[0.0, 0.0]], [[0.0, 0.0]])], 10 * math.log10(1 / 0.01)),
     MetricCase(Psnr, [([[0.5]], [[0.5]])], math.inf),
@@ -182,7 +183,7 @@ METRICS: list[MetricCase] = [
 # --- augmentation: a value of each argument ---------------------------------------------------------------------
 
 AUGMENTATIONS: dict[str, Any] = {
-    "flip": Word("flip"),
+    "flip": WordValue("flip"),
     "crop": 2,
     "shift": 2,
     "rotate": 20.0,

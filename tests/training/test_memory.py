@@ -67,7 +67,7 @@ def test_a_step_takes_what_check_predicts(name: str, batch: int) -> None:
 
 def test_a_run_tells_its_memory(tmp_path: Path) -> None:
     (tmp_path / "small.cnn").write_text(SMALL)
-    result = json.loads(run("train", "small.cnn", "--json", cwd=tmp_path).stdout)
+    result = json.loads(run("train", "small.cnn", "--json", cwd=tmp_path, new_process=True).stdout)
     lines = [json.loads(line) for line in (tmp_path / "runs" / "small" / "metrics.jsonl").read_text().splitlines()]
     if not Path("/proc/self/clear_refs").exists():
         assert result["memory"] is None

@@ -10,7 +10,7 @@ import pytest
 
 from cnnc.core.arrays import Weights
 from cnnc.recipe.optimizers import Adam, AdamW, Optimizer, RmsProp, Sgd
-from cnnc.training.optimizers import BLOCK, clip, update
+from cnnc.training.optimizers import BLOCK, clip_gradients, update
 from tests.training.statement_cases import FORMULAS, OPTIMIZERS
 
 STEPS = 12
@@ -127,7 +127,7 @@ def test_pytorch_agrees(op: Sgd | Adam | AdamW | RmsProp) -> None:
 
 def test_clip_scales_all_gradients_by_their_common_norm() -> None:
     gradients = {"a": np.array([3.0, 0.0]), "b": np.array([[4.0]])}
-    clip(gradients, 10)
+    clip_gradients(gradients, 10)
     assert gradients["a"][0] == 3
-    clip(gradients, 1)
+    clip_gradients(gradients, 1)
     np.testing.assert_allclose([gradients["a"][0], gradients["b"][0, 0]], [0.6, 0.8])

@@ -83,7 +83,7 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_without_the_library(tmp_path: Path) -> None:
     (tmp_path / "tensorboardX.py").write_text("raise ImportError\n")  # the current folder comes first
     (tmp_path / "small.cnn").write_text(SMALL)
-    done = run("train", "small.cnn", "--log", "tensorboard", cwd=tmp_path)
+    done = run("train", "small.cnn", "--log", "tensorboard", cwd=tmp_path, new_process=True)
     assert done.returncode == int(Exit.RESOURCES)
     assert codes(done.stderr) == ["E906"]
     assert not (tmp_path / "runs").exists()

@@ -1,6 +1,6 @@
-"""Padding in ONNX: as numbers, or, where it depends on a symbolic size, as tensors that the graph computes.
+"""PadAmounts in ONNX: as numbers, or, where it depends on a symbolic size, as tensors that the graph computes.
 
-Input: the window arguments of a layer (`p`, `k`, `s`, `d`). Output: `Padding`, for a node's attribute `pads` or for a Pad
+Input: the window arguments of a layer (`p`, `k`, `s`, `d`). Output: `PadAmounts`, for a node's attribute `pads` or for a Pad
 node. Example: `p=same k=3 s=2` over 8 columns is (0, 1); over W columns, even or odd, it is computed from Shape.
 """
 
@@ -17,7 +17,7 @@ AxisPads = tuple[tuple[int, int], ...]
 """Elements (begin, end) per spatial axis."""
 
 
-class Padding(NamedTuple):
+class PadAmounts(NamedTuple):
     """Elements (begin, end) per spatial axis: `known` as numbers, or `begins` and `ends` (axes,) computed by the graph."""
 
     known: AxisPads | None
@@ -45,11 +45,11 @@ class WindowArguments(NamedTuple):
 
 
 def onnx_pads(pads: AxisPads) -> list[int]:
-    """Padding in ONNX's order: all begins, then all ends."""
+    """PadAmounts in ONNX's order: all begins, then all ends."""
     return [*(b for b, _ in pads), *(e for _, e in pads)]
 
 
-def runtime_padding(e: Emitter, x: str, args: WindowArguments) -> Padding:
+def runtime_padding(e: Emitter, x: str, args: WindowArguments) -> PadAmounts:
     """The padding of a window over the tensor x, computed from its sizes at run time.
 
     The formulas are those of cnnc.ops.window. With input size m, stride s and effective kernel r, `same` pads
@@ -62,17 +62,17 @@ def runtime_padding(e: Emitter, x: str, args: WindowArguments) -> Padding:
         smaller = total // 2
         begins, ends = (smaller, total - smaller) if args.p == "same" else (total - smaller, smaller)
     else:
-        pads = window.resolve(args.p, (0,) * len(s), args.k, s, args.d)
+        pads = window.resolve_padding(args.p, (0,) * len(s), args.k, s, args.d)
         begins, ends = (constant_sizes(e, [pair[side] for pair in pads]) for side in (0, 1))
     if args.ceil:
         room = m + begins + ends - extent
         # the number of windows less one; the last window begins inside the input
         windows = ((room + [n - 1 for n in s]) // s).minimum((m + begins - 1) // s)
         ends = ends.maximum(windows * s + extent - m - begins)
-    return Padding(None, begins, ends)
+    return PadAmounts(None, begins, ends)
 
 
-def pad_tensor(e: Emitter, x: str, padding: Padding, value: float, output: str = "", prefix: str = "") -> str:
+def pad_tensor(e: Emitter, x: str, padding: PadAmounts, value: float, output: str = "", prefix: str = "") -> str:
     """Pads x with `value`, except the axes of batch and channels; returns `output` or the name of a tensor inside the
     layer. `prefix` keeps the names of several paddings in one layer apart."""
     if padding.known is not None:

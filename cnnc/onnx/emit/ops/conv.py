@@ -35,7 +35,7 @@ def padded_image(
 
     def resolved(op: Any, x: TensorType) -> AxisPads:
         p, k, s, d = window_of(op)
-        return window.resolve(p, x.spatial, k, s, d)
+        return window.resolve_padding(p, x.spatial, k, s, d)
 
     pads = e.same_at_all_sizes(resolved)
     if pads is not None:

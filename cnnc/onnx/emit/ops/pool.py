@@ -15,7 +15,15 @@ from cnnc.core.tensor import TensorType
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Node
 from cnnc.onnx.emit.emitter import AXIS_END, Emitter, emission_of
-from cnnc.onnx.emit.padding import AxisPads, Padding, WindowArguments, no_pads, onnx_pads, pad_tensor, runtime_padding
+from cnnc.onnx.emit.padding import (
+    AxisPads,
+    PadAmounts,
+    WindowArguments,
+    no_pads,
+    onnx_pads,
+    pad_tensor,
+    runtime_padding,
+)
 from cnnc.onnx.emit.shape_arithmetic import SizeVector, concat_sizes, constant_sizes, spatial_sizes
 from cnnc.ops import window
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
@@ -48,10 +56,10 @@ def _window_arguments(op: Pool) -> WindowArguments:
     return WindowArguments(op.p, op.k, op.stride, op.d, op.ceil)
 
 
-def _pool_padding(e: Emitter, op: Pool, x: str, evaluate: Callable[..., AxisPads] | None = None) -> Padding:
+def _pool_padding(e: Emitter, op: Pool, x: str, evaluate: Callable[..., AxisPads] | None = None) -> PadAmounts:
     """The padding of a pool over the tensor x. `evaluate` gives it as numbers for the current layer (`_reach` by default)."""
     known = e.same_at_all_sizes(evaluate or _padding_with_ceil)
-    return Padding(known) if known is not None else runtime_padding(e, x, _window_arguments(op))
+    return PadAmounts(known) if known is not None else runtime_padding(e, x, _window_arguments(op))
 
 
 def _padding_with_ceil(op: Pool, x: TensorType) -> AxisPads:
@@ -71,10 +79,10 @@ def _padding_with_ceil(op: Pool, x: TensorType) -> AxisPads:
 
 def _source_padding(op: Pool, x: TensorType) -> AxisPads:
     """The padding that the source asks for, without what ceil adds at the end."""
-    return window.resolve(op.p, x.spatial, op.k, op.stride, op.d)
+    return window.resolve_padding(op.p, x.spatial, op.k, op.stride, op.d)
 
 
-def _emit_max(e: Emitter, op: Pool, padding: Padding, x: str, output: str = "") -> None:
+def _emit_max(e: Emitter, op: Pool, padding: PadAmounts, x: str, output: str = "") -> None:
     known, after_pad = padding.known, _follows_pad(e, x)
     wide = known is not None and any(max(both) >= k for both, k in zip(known, op.k, strict=True))
     if known is None or wide or (after_pad and not padding.is_zero):
@@ -97,7 +105,7 @@ def _pads(pads: AxisPads, after_pad: bool) -> dict[str, Any]:
     return {"auto_pad": "VALID"} if after_pad and not any(map(any, pads)) else {"pads": onnx_pads(pads)}
 
 
-def _emit_norm(e: Emitter, op: Pool, padding: Padding, name: str) -> None:
+def _emit_norm(e: Emitter, op: Pool, padding: PadAmounts, name: str) -> None:
     """LpPool of the padded input; a dilated window is a Conv with ones over |x|^p, as LpPool has no dilations."""
     if not padding.is_zero:
         name = pad_tensor(e, name, padding, 0)  # onnxruntime's LpPool is wrong with pads and ceil_mode
@@ -110,7 +118,7 @@ def _emit_norm(e: Emitter, op: Pool, padding: Padding, name: str) -> None:
     e.op("Pow", [total, root])
 
 
-def _emit_mean(e: Emitter, op: Pool, padding: Padding, name: str, taps: list[Array]) -> None:
+def _emit_mean(e: Emitter, op: Pool, padding: PadAmounts, name: str, taps: list[Array]) -> None:
     """A weighted mean: a Conv, divided by the sum of the weights that lie on elements that count.
 
     `taps` are the weights per axis, each with sum 1; the kernel is their outer product. The divisor is a constant where
@@ -138,7 +146,7 @@ def _emit_mean(e: Emitter, op: Pool, padding: Padding, name: str, taps: list[Arr
     if op.count_pad:
         source_padding = e.same_at_all_sizes(_source_padding)
         counts = (
-            Padding(source_padding)
+            PadAmounts(source_padding)
             if source_padding is not None
             else runtime_padding(e, name, _window_arguments(op)._replace(ceil=False))
         )
@@ -151,19 +159,19 @@ def _emit_mean(e: Emitter, op: Pool, padding: Padding, name: str, taps: list[Arr
     e.op("Div", [total, divisor])
 
 
-def _extra_padding(padding: Padding, counts: Padding) -> Padding:
+def _extra_padding(padding: PadAmounts, counts: PadAmounts) -> PadAmounts:
     """The padding in `around` beyond that in `counts`: the elements that ceil adds, which do not count."""
     if padding.known is not None and counts.known is not None:
         pairs = zip(padding.known, counts.known, strict=True)
-        return Padding(tuple((0, end - counted) for (_, end), (_, counted) in pairs))
+        return PadAmounts(tuple((0, end - counted) for (_, end), (_, counted) in pairs))
     known = padding if padding.begins is not None else counts
     assert known.begins is not None
     e = known.begins.e
     begin, end = (_side(e, padding, side) - _side(e, counts, side) for side in (0, 1))
-    return Padding(None, begin, end)
+    return PadAmounts(None, begin, end)
 
 
-def _side(e: Emitter, padding: Padding, side: int) -> SizeVector:
+def _side(e: Emitter, padding: PadAmounts, side: int) -> SizeVector:
     if padding.known is not None:
         return constant_sizes(e, [pair[side] for pair in padding.known])
     vector = (padding.begins, padding.ends)[side]
@@ -260,7 +268,7 @@ def _unpool(e: Emitter, op: Unpool, node: Node, inputs: list[str]) -> None:
     )
 
 
-def _maximum(e: Emitter, pool: Pool, padding: Padding, read: str, source: str) -> onnx.NodeProto:
+def _maximum(e: Emitter, pool: Pool, padding: PadAmounts, read: str, source: str) -> onnx.NodeProto:
     """The MaxPool node of this pool over the layer `read`; if the graph has none, a new one inside the unpool."""
     same = [n.name for n in e.graph.nodes if n.op == pool and n.inputs == (read,)]
     maximum = next((n for n in e.nodes if n.op_type == "MaxPool" and n.output[0] in same), None)

@@ -6,7 +6,7 @@ import numpy as np
 
 from cnnc.graph.graph import Node
 from cnnc.onnx.emit.emitter import AXIS_END, Emitter, emission_of
-from cnnc.onnx.emit.padding import Padding, pad_tensor
+from cnnc.onnx.emit.padding import PadAmounts, pad_tensor
 from cnnc.onnx.emit.shape_arithmetic import layer_sizes, spatial_sizes
 from cnnc.ops.reshape import (
     ChannelShuffle,
@@ -41,10 +41,10 @@ def _reshape(e: Emitter, op: Reshape, node: Node, inputs: list[str]) -> None:
 def _pad(e: Emitter, op: Pad, node: Node, inputs: list[str]) -> None:
     sides = e.at_all_sizes(lambda op, x: op.sides)
     if all(other == sides[0] for other in sides):
-        padding = Padding(op.sides)
+        padding = PadAmounts(op.sides)
     else:
         begins, ends = (layer_sizes(e, f"side{i}", [[pair[i] for pair in other] for other in sides]) for i in (0, 1))
-        padding = Padding(None, begins, ends)
+        padding = PadAmounts(None, begins, ends)
     pad_tensor(e, inputs[0], padding, op.value, node.name)
 
 

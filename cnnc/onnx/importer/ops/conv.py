@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from cnnc.core.arguments import Word
+from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
 from cnnc.onnx.importer.ops.constants import shortest_float
-from cnnc.onnx.importer.ops.padding import WindowArguments, pad_pairs, padded_input, window_arguments
+from cnnc.onnx.importer.ops.padding import ImportedWindow, pad_pairs, padded_input, window_arguments
 from cnnc.onnx.importer.ops.pool_from_conv import pool_of_kernel
 from cnnc.onnx.importer.read.model import OnnxNode
 from cnnc.onnx.importer.recognize.interpreter import Interpreter, handles
@@ -62,17 +62,17 @@ def _conv(ctx: Interpreter, node: OnnxNode) -> Layer:
     )
 
 
-def _named_filter(ctx: Interpreter, x: Layer, window: WindowArguments, weight: Array) -> Layer | None:
+def _named_filter(ctx: Interpreter, x: Layer, window: ImportedWindow, weight: Array) -> Layer | None:
     """The named filter, such as sobel_x, that a depthwise convolution equals; None if there is none."""
     if max(window.d) > 1 or weight.shape[2:] != (3, 3):
         return None
     for name, kernel in NAMED.items():
         if (weight == np.asarray(kernel, np.float32)).all():
-            return ctx.add(Filter, x, numbers=Word(name), s=window.s, p=window.p)
+            return ctx.add(Filter, x, numbers=WordValue(name), s=window.s, p=window.p)
     return None
 
 
-def _filter(ctx: Interpreter, x: Layer, window: WindowArguments, weight: Array) -> Layer | None:
+def _filter(ctx: Interpreter, x: Layer, window: ImportedWindow, weight: Array) -> Layer | None:
     """The filter that a depthwise convolution equals if all channels have the same kernel; else None."""
     kernel = weight[0, 0]
     if max(window.d) > 1 or not (weight == kernel).all() or kernel.size > MAX_FILTER:
@@ -137,5 +137,5 @@ def _cropping(
         pads, extra = tuple(pad_list), tuple(extra_list)
     reach = [da * (ka - 1) + 1 + e - sa for ka, sa, da, e in zip(k, s, d, extra, strict=True)]
     if max(s) > 1 and any(sum(p) for p in pads) and [(r // 2, r - r // 2) for r in reach] == list(pads):
-        return Word("same"), extra
+        return WordValue("same"), extra
     return (*(b for b, _ in pads), *(e for _, e in pads)), extra

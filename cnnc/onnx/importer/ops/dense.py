@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnc.core.arguments import Word
+from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
 from cnnc.onnx.importer.read.model import OnnxNode
 from cnnc.onnx.importer.recognize.interpreter import Interpreter, handles
@@ -103,8 +103,8 @@ def bilinear(ctx: Interpreter, node: OnnxNode, axes: tuple[int, ...], keep: bool
             {"weight": weight},
             right.initializers,
             {"a": a, "b": b},
-            a=Word("a"),
-            b=Word("b"),
+            a=WordValue("a"),
+            b=WordValue("b"),
             out=out,
         )
     return None

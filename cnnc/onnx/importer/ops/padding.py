@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnnc.core.arguments import Axes, Word
+from cnnc.core.arguments import Axes, WordValue
 from cnnc.onnx.importer.read.model import OnnxNode
 from cnnc.onnx.importer.recognize.interpreter import Interpreter
 from cnnc.onnx.importer.recognize.values import Layer, Unsupported
@@ -20,7 +20,7 @@ from cnnc.ops import window
 MAX_WINDOW = 2**16  # largest kernel, stride, dilation or padding on one axis
 
 
-class WindowArguments(NamedTuple):
+class ImportedWindow(NamedTuple):
     """Arguments that conv and pool share: kernel, stride, dilation and padding `p` in the language's form.
 
     `pads` are (begin, end) per axis; None where the model gives an `auto_pad` that depends on the size.
@@ -33,7 +33,7 @@ class WindowArguments(NamedTuple):
     pads: tuple[tuple[int, int], ...] | None
 
 
-def window_arguments(ctx: Interpreter, x: Layer, node: OnnxNode, kernel: Sequence[int]) -> WindowArguments:
+def window_arguments(ctx: Interpreter, x: Layer, node: OnnxNode, kernel: Sequence[int]) -> ImportedWindow:
     """Kernel, stride, dilation and padding of a node on the spatial axes of x. Raises Unsupported."""
     rank = x.rank
     if rank < 1:
@@ -45,10 +45,10 @@ def window_arguments(ctx: Interpreter, x: Layer, node: OnnxNode, kernel: Sequenc
     words = {"VALID": "valid", "SAME_UPPER": "same", "SAME_LOWER": "same_lower"}
     if auto_pad in words:
         if auto_pad == "VALID":
-            return WindowArguments(k, s, d, 0, ((0, 0),) * rank)
-        return WindowArguments(k, s, d, Word(words[auto_pad]), None)
+            return ImportedWindow(k, s, d, 0, ((0, 0),) * rank)
+        return ImportedWindow(k, s, d, WordValue(words[auto_pad]), None)
     pads = pad_pairs(node.get("pads", (0,) * 2 * rank), rank)
-    return WindowArguments(k, s, d, padding_argument(pads, x.type.spatial, k, s, d), pads)
+    return ImportedWindow(k, s, d, padding_argument(pads, x.type.spatial, k, s, d), pads)
 
 
 def pad_pairs(pads: Sequence[int], rank: int) -> tuple[tuple[int, int], ...]:
@@ -65,13 +65,13 @@ def padding_argument(pads: tuple[tuple[int, int], ...], sizes: Axes, k: Axes, s:
     if even and max(b for b, _ in pads) == 0:
         return 0
     if even and max(s) == 1 and all(e % 2 and b == e // 2 for e, (b, _) in zip(reach, pads, strict=True)):
-        return Word("same")
+        return WordValue("same")
     if even and max(s) == 1 and all(e > 2 and b == e - 1 for e, (b, _) in zip(reach, pads, strict=True)):
-        return Word("full")
+        return WordValue("full")
     words = ("causal",) if len(k) == 1 and max(s) == 1 else ()
     for word in (*words, "same", "same_lower") if not even and (words or max(s) > 1) else ():
-        if window.resolve(word, sizes, k, s, d) == pads:
-            return Word(word)
+        if window.resolve_padding(word, sizes, k, s, d) == pads:
+            return WordValue(word)
     if even:
         return tuple(b for b, _ in pads)
     return (*(b for b, _ in pads), *(e for _, e in pads))

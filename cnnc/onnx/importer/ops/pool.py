@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from cnnc.core.arguments import Word
+from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
 from cnnc.onnx.importer.ops.constants import is_close, shortest_float
 from cnnc.onnx.importer.ops.dense import bilinear
@@ -52,7 +52,9 @@ def _windows(ctx: Interpreter, node: OnnxNode, padded: PaddedLayer | None) -> La
         raise Unsupported("its indices count in column-major order")
     s = None if window.s == window.k else window.s
     ceil = bool(node.get("ceil_mode", 0))
-    return ctx.add(Pool, x, kind=Word(kind), k=window.k, s=s, p=p, d=window.d, ceil=ceil, count_pad=counted, norm=norm)
+    return ctx.add(
+        Pool, x, kind=WordValue(kind), k=window.k, s=s, p=p, d=window.d, ceil=ceil, count_pad=counted, norm=norm
+    )
 
 
 def decomposed_lp_pool(ctx: Interpreter, node: OnnxNode, root: float | None) -> Layer | None:
@@ -74,7 +76,7 @@ def decomposed_lp_pool(ctx: Interpreter, node: OnnxNode, root: float | None) -> 
         return None
     window = window_arguments(ctx, inner, total, ones.shape[2:])
     kind, norm = ("l2", None) if order == 2 else ("lp", order)
-    return ctx.add(Pool, inner, kind=Word(kind), k=window.k, s=window.s, d=window.d, p=window.p, norm=norm)
+    return ctx.add(Pool, inner, kind=WordValue(kind), k=window.k, s=window.s, d=window.d, p=window.p, norm=norm)
 
 
 @handles("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
@@ -82,7 +84,7 @@ def _global_pool(ctx: Interpreter, node: OnnxNode) -> Layer:
     if node.op == "GlobalLpPool" and node.get("p", 2) != 2:
         raise Unsupported("its exponent is not 2")
     kind = {"GlobalAveragePool": "avg", "GlobalMaxPool": "max", "GlobalLpPool": "l2"}[node.op]
-    return ctx.add(GlobalPool, ctx.layer(), kind=Word(kind))
+    return ctx.add(GlobalPool, ctx.layer(), kind=WordValue(kind))
 
 
 @handles("ReduceMean", "ReduceMax", "ReduceL2", "ReduceSum")
@@ -102,7 +104,7 @@ def _reduce(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
         raise Unsupported(f"it reduces the axes {', '.join(map(str, reduced))}; global_pool reduces all spatial axes")
     x = ctx.as_layer(value)
     kind = {"ReduceMean": "avg", "ReduceMax": "max", "ReduceL2": "l2", "ReduceSum": "avg"}[node.op]
-    pooled = ctx.add(GlobalPool, x, kind=Word(kind))
+    pooled = ctx.add(GlobalPool, x, kind=WordValue(kind))
     if node.op == "ReduceSum":
         pooled = ctx.add(Scale, pooled, factor=shortest_float(prod(x.type.spatial)))
     if keep:
@@ -193,7 +195,7 @@ def _resize(ctx: Interpreter, node: OnnxNode) -> Layer | LayerOutput:
         coordinates == "pytorch_half_pixel" and 1 in x.type.spatial
     ):
         raise Unsupported(f"it interpolates by {coordinates}; upsample uses half_pixel")
-    return ctx.add(Upsample, x, n=factors, mode=Word("bilinear"))
+    return ctx.add(Upsample, x, n=factors, mode=WordValue("bilinear"))
 
 
 def _factors(ctx: Interpreter, node: OnnxNode, x: Layer) -> tuple[int, ...]:

@@ -12,9 +12,9 @@ from math import log, prod, sqrt
 
 import numpy as np
 
-from cnnc.core.arguments import Word
+from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
-from cnnc.onnx.importer.ops.padding import WindowArguments
+from cnnc.onnx.importer.ops.padding import ImportedWindow
 from cnnc.onnx.importer.recognize.interpreter import Interpreter
 from cnnc.onnx.importer.recognize.values import Layer
 from cnnc.ops import window
@@ -26,7 +26,7 @@ MAX_CANDIDATES = 64  # paddings tried for a pool that is divided by its coverage
 MAX_POSITIONS = 2**22  # of an image whose coverage is computed
 
 
-def pool_of_kernel(ctx: Interpreter, x: Layer, window: WindowArguments, weight: Array) -> Layer | None:
+def pool_of_kernel(ctx: Interpreter, x: Layer, window: ImportedWindow, weight: Array) -> Layer | None:
     """The pool that a depthwise convolution equals: a mean over a dilated window, or a Gaussian mean; else None.
 
     Padding counts in the mean; for means without padding see `pool_of_coverage`.
@@ -36,11 +36,19 @@ def pool_of_kernel(ctx: Interpreter, x: Layer, window: WindowArguments, weight: 
         return None
     kind, sigma = recognized
     return ctx.add(
-        Pool, x, kind=Word(kind), k=window.k, s=window.s, d=window.d, p=window.p, sigma=sigma, count_pad=window.p != 0
+        Pool,
+        x,
+        kind=WordValue(kind),
+        k=window.k,
+        s=window.s,
+        d=window.d,
+        p=window.p,
+        sigma=sigma,
+        count_pad=window.p != 0,
     )
 
 
-def _recognize_kernel(window: WindowArguments, weight: Array) -> tuple[str, float | None] | None:
+def _recognize_kernel(window: ImportedWindow, weight: Array) -> tuple[str, float | None] | None:
     """The kind of pool of a kernel, and the sigma of a weighted one (None for the default); None for other kernels."""
     kernel = weight[0, 0]
     if not (weight == weight[:1]).all() or (kernel < 0).any() or abs(float(kernel.sum()) - 1) > 1e-4:
@@ -49,7 +57,7 @@ def _recognize_kernel(window: WindowArguments, weight: Array) -> tuple[str, floa
         return "avg", None
     for sigma in _candidate_sigmas(kernel):
         values = {} if sigma is None else {"sigma": sigma}
-        op = Pool.make(kernel.ndim, kind=Word("weighted"), k=kernel.shape, **values)
+        op = Pool.make(kernel.ndim, kind=WordValue("weighted"), k=kernel.shape, **values)
         axes = [np.exp(np.subtract(a, max(a))) for a in op.tap_exponents()]
         expected = reduce(np.multiply.outer, [a / a.sum() for a in axes])
         if np.array_equal(np.float32(expected), kernel):
