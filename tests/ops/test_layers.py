@@ -674,7 +674,18 @@ def test_local_response_norm_says_which_channels() -> None:
 
 def test_what_rectifies() -> None:
     words = {k for k, op in OPS.items() if issubclass(op, Activation) and op.rectifies}
-    assert words == {"relu", "leaky_relu", "elu", "prelu", "softplus", "gelu", "silu", "relu6", "hard_swish", "mish"}
+    assert words == {
+        "elu",
+        "gelu",
+        "hard_swish",
+        "leaky_relu",
+        "mish",
+        "prelu",
+        "relu",
+        "relu6",
+        "silu",
+        "softplus",
+    }
     assert Prelu.make().parameters(tensor("3x4x4"))[0].init == 0.25
 
 

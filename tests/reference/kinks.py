@@ -13,7 +13,19 @@ import numpy as np
 
 from cnnc.core.arrays import Array
 from cnnc.graph.graph import Graph
-from cnnc.ops.activation import Abs, Clip, Elu, HardSigmoid, HardSwish, HardTanh, LeakyRelu, Prelu, Relu, Relu6, Selu
+from cnnc.ops.activation import (
+    Abs,
+    Clip,
+    Elu,
+    HardSigmoid,
+    HardSwish,
+    HardTanh,
+    LeakyRelu,
+    Prelu,
+    Relu,
+    Relu6,
+    Selu,
+)
 from cnnc.ops.base import Op
 from cnnc.ops.merge import Maximum
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool
