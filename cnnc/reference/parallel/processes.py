@@ -30,7 +30,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import cnnc
 from cnnc.core.arrays import Array, Weights
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph, needed_nodes
@@ -293,8 +292,8 @@ file in the current folder or next to the package is taken for a module (with `-
 def _start_worker(file: int) -> tuple[subprocess.Popen[bytes], PollingPipe]:
     """A worker process, and our end of the pipe to it."""
     ours, theirs = Pipe()
-    package = Path(cnnc.__file__)
-    program = _PROGRAM.format(init=str(package), folder=str(package.parent), pipe=theirs.fileno(), memory=file)
+    package = Path(__file__).parents[2]
+    program = _PROGRAM.format(init=str(package / "__init__.py"), folder=str(package), pipe=theirs.fileno(), memory=file)
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with theirs:
         process = subprocess.Popen(
