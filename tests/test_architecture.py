@@ -242,6 +242,13 @@ TABLES: dict[str, set[str]] = {
     "emission": {op.keyword for op in emission.EMISSIONS},
     "row in tests/op_cases.py": {node.op.keyword for case in CASES for node in graph_of(case).nodes},
 }
+ENTRY = {
+    "forward": "@forward_of({op}) in cnnc/reference/",
+    "backward": "@backward_of({op}) in cnnc/reference/",
+    "emission": "@emission_of({op}) in cnnc/onnx/emit/ops/",
+    "row in tests/op_cases.py": 'Case("{keyword}", "input ...; {keyword}")',
+}
+"""What fills a hole in each table."""
 NOT_NEEDED = {("input", "forward"), ("input", "backward")}
 NOT_YET: set[tuple[str, str]] = set()
 """Known holes; one that has been filled must be removed from this set."""
@@ -252,7 +259,10 @@ def holes() -> set[tuple[str, str]]:
 
 
 def test_every_layer_is_in_every_table() -> None:
-    missing = [f"{keyword} has no {table}" for keyword, table in sorted(holes() - NOT_YET)]
+    missing = [
+        f"{keyword} has no {table}: {ENTRY[table].format(op=OPS[keyword].__name__, keyword=keyword)}"
+        for keyword, table in sorted(holes() - NOT_YET)
+    ]
     assert missing == [], "docs/adding-a-layer.md says what to add:\n" + "\n".join(missing)
 
 
