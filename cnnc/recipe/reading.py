@@ -15,6 +15,7 @@ from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.bind import bind
 from cnnc.language.lower import TrainSection
+from cnnc.language.synonyms import train_setting
 from cnnc.recipe.declaration import TRAIN_STATEMENTS, TrainStatement, kinds_of
 from cnnc.recipe.losses import Loss
 from cnnc.recipe.metrics import Metric, metric_named
@@ -73,7 +74,7 @@ def _calls(train: syntax.Call, diagnostics: list[Diagnostic]) -> Calls:
     if train.arguments or len(train.bodies) != 1:
         span = train.arguments[0].span if train.arguments else train.span
         message = "train takes one body in braces and no arguments"
-        diagnostics.append(Diagnostic("E505", message, span, help="`train { ... }`"))
+        diagnostics.append(Diagnostic("E505", message, span, help="write `train { ... }`"))
         return calls
     for statement in train.bodies[0].statements:
         if not isinstance(statement, syntax.Call) or statement.bodies or statement.label is not None:
@@ -135,7 +136,8 @@ def _apply_settings(
         keyword, _, key = path.partition(".")
         if keyword not in TRAIN_STATEMENTS:
             near = nearest(keyword, TRAIN_STATEMENTS)
-            help = f"did you mean `train.{near}`?" if near else ""
+            meant = f"train.{near}" if near else train_setting(keyword)
+            help = f"did you mean `{meant}`?" if meant else f"the statements are {', '.join(TRAIN_STATEMENTS)}"
             diagnostics.append(Diagnostic("E115", f"no train statement `{keyword}` to set", value.span, help=help))
             continue
         op = syntax.Name(keyword, value.span)
@@ -253,7 +255,7 @@ def _fit_target(
     facts = KNOWN.get(data.name)
     if output.type.rank == 0 and facts is not None and output.type.channels != len(facts.classes):
         count = len(facts.classes)
-        message = f"{data.name} has {count} classes; the network's output is {output.type}"
+        message = f"{data.name} has {count} classes; the network's output has shape {output.type}"
         return [Diagnostic("E508", message, data_call.span, notes=note, help=f"end with `fc {count}`")]
     if output.type.rank and facts is not None:
         message = f"{data.name} has one label per image; the output {output.type} is an image"
