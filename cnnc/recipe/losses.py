@@ -12,9 +12,7 @@ from cnnc.recipe.declaration import TargetKind, TrainStatement, register
 _ON: Any = arg(
     LayerName(), default=None, help="the output that the loss is computed on (default: the last layer or first output)"
 )
-_WEIGHT: Any = arg(
-    Real(0, open_below=True), default=1, help="factor of this loss in the sum of several losses"
-)
+_WEIGHT: Any = arg(Real(0, open_below=True), default=1, help="factor of this loss in the sum of several losses")
 _TARGET: Any = arg(Choice(("input",)), default=None, help="compare with the network's input, as an autoencoder does")
 
 

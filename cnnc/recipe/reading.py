@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnc.data.catalog import KNOWN
-from cnnc.diagnostics import Diagnostic, Note, in_order, nearest
+from cnnc.diagnostics import Diagnostic, Note, Span, in_order, nearest
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.bind import bind
@@ -141,7 +141,11 @@ def _apply_settings(
             diagnostics.append(Diagnostic("E115", f"no train statement `{keyword}` to set", value.span, help=help))
             continue
         op = syntax.Name(keyword, value.span)
-        call = calls[keyword][0] if keyword in calls else syntax.Call(None, op, (), (), value.span)
+        call = (
+            calls[keyword][0]
+            if keyword in calls
+            else syntax.Call(None, op, _default_arguments(keyword, value.span), (), value.span)
+        )
         name = syntax.Name(key, value.span) if key else None
         new = syntax.Argument(name, value, value.span)
         if key:
@@ -153,6 +157,20 @@ def _apply_settings(
             arguments = (new, *(a for a in call.arguments if a.key is not None))
         calls[keyword] = [call._replace(arguments=arguments), *calls.get(keyword, [])[1:]]
     return calls
+
+
+def _default_arguments(keyword: str, span: Span) -> tuple[syntax.Argument, ...]:
+    """`sgd lr=0.01 momentum=0.9` for `optimizer`: the kind and arguments in effect where the section has no such statement."""
+    default = {"loss": Recipe.losses[0], "optimizer": Recipe.optimizer, "schedule": Recipe.schedule}.get(keyword)
+    if default is None:
+        return ()
+    values = {spec.name: getattr(default, spec.name) for spec in default.arguments}
+    keys = (
+        syntax.Argument(syntax.Name(spec.name, span), syntax.Number(values[spec.name], span), span)
+        for spec in default.arguments
+        if values[spec.name] != spec.default
+    )
+    return syntax.Argument(None, syntax.Word(default.kind, span), span), *keys
 
 
 def _same_kind(call: syntax.Call, value: syntax.Expression) -> bool:

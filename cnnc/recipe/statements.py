@@ -80,7 +80,11 @@ class ClipNorm(TrainStatement):
     keyword = "clip"
     example = "clip 1"
 
-    n: float = arg(Real(0, open_below=True), positional=True, help="the largest global norm: the norm of all gradients as one vector")
+    n: float = arg(
+        Real(0, open_below=True),
+        positional=True,
+        help="the largest global norm: the norm of all gradients as one vector",
+    )
 
     @property
     def recipe_value(self) -> float:
