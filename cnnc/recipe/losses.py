@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from cnnc.core.arguments import Choice, LayerName, Real, Whole, arg
 from cnnc.recipe.declaration import TargetKind, TrainStatement, register
 
-# The last arguments of every loss.
+# The last arguments of every loss: a loss with others before them declares these again.
 _ON: Any = arg(
     LayerName(), default=None, help="the output that the loss is computed on (default: the last layer or first output)"
 )
@@ -33,8 +33,8 @@ class Loss(TrainStatement):
     before: ClassVar[tuple[str, ...]] = ()
     target_range: ClassVar[tuple[float, float] | None] = None
 
-    on: str | None
-    weight: float
+    on: str | None = _ON
+    weight: float = _WEIGHT
 
     @property
     def ignored_label(self) -> int | None:
@@ -57,7 +57,9 @@ class ValueLoss(Loss):
     compares_with = "values"
     default_metric = "mse"
 
-    target: str | None
+    target: str | None = _TARGET
+    on: str | None = _ON
+    weight: float = _WEIGHT
 
     @property
     def of_input(self) -> bool:
@@ -103,10 +105,6 @@ class Mse(ValueLoss):
     kind = "mse"
     example = "loss mse target=input"
 
-    target: str | None = _TARGET
-    on: str | None = _ON
-    weight: float = _WEIGHT
-
 
 @register
 class L1(ValueLoss):
@@ -114,10 +112,6 @@ class L1(ValueLoss):
 
     kind = "l1"
     example = "loss l1 target=input"
-
-    target: str | None = _TARGET
-    on: str | None = _ON
-    weight: float = _WEIGHT
 
 
 @register
@@ -149,7 +143,3 @@ class Bce(ValueLoss):
     example = "loss bce target=input"
     before = ("sigmoid",)
     target_range = (0, 1)
-
-    target: str | None = _TARGET
-    on: str | None = _ON
-    weight: float = _WEIGHT
