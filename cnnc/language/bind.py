@@ -16,7 +16,7 @@ from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.expressions import AlreadyReported, Scope, describe, evaluate
-from cnnc.language.synonyms import key_elsewhere, needless
+from cnnc.language.synonyms import key_synonym, needless_key_help
 from cnnc.ops import OPS
 
 T = TypeVar("T", bound=Declared)
@@ -214,7 +214,7 @@ def positional_after_key(call: syntax.Call, argument: syntax.Argument) -> Diagno
 def _near_key(key: str, known: Iterable[str]) -> str | None:
     """The known key that a key was meant to be; "" for one that no layer needs, None if none is similar."""
     keys = list(known)
-    translated = key_elsewhere(key, keys)
+    translated = key_synonym(key, keys)
     return nearest(key, keys) if translated is None else translated
 
 
@@ -223,7 +223,7 @@ def unknown_key(key: syntax.Name, op: str, known: Iterable[str]) -> Diagnostic:
     keys = list(known)
     near = _near_key(key.text, keys)
     if near == "":
-        help = needless(key.text)
+        help = needless_key_help(key.text)
     elif near:
         help = f"did you mean `{near}`?"
     elif keys:

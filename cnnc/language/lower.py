@@ -17,12 +17,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cnnc.core.record import Record
-from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, in_order
+from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, in_source_order
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import blocks, syntax
+from cnnc.language.assertions import Assertions, ShapeAssertion
 from cnnc.language.bind import bind, no_body, only_value
 from cnnc.language.blocks import MAX_LAYERS
-from cnnc.language.contracts import Assertions, ShapeAssertion
 from cnnc.language.expressions import AlreadyReported, Scope, Unknown, evaluate
 from cnnc.language.finish import build_graph, unmatched_settings, unused_definitions
 from cnnc.language.include import Includes
@@ -149,7 +149,7 @@ class _Lowerer:
             self.name,
             graph.replace(sized=sized) if graph is not None and not self.failed() else None,
             self.train,
-            tuple(in_order(self.diagnostics, self.includes.sources())),
+            tuple(in_source_order(self.diagnostics, self.includes.sources())),
             self.symbols,
             tuple(self.assertions.shapes),
             self.root,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-_ELSEWHERE = {
+_LAYERS = {
     "avgpool": "pool avg",
     "averagepooling": "pool avg",
     "adaptiveavgpool": "global_pool avg",
@@ -77,12 +77,12 @@ _NEEDLESS = {
 _TRAIN = ("data", "augment", "loss", "optimizer", "schedule", "batch", "epochs", "seed", "stop", "metric")
 
 
-def known_elsewhere(word: str) -> str:
+def layer_synonym(word: str) -> str:
     """The layer that other frameworks call `word`, with arguments: `pool max` for `MaxPool2d`. "" if it is unknown."""
-    return _ELSEWHERE.get(re.sub(r"_|[1-3]d$", "", word.lower()), "")
+    return _LAYERS.get(re.sub(r"_|[1-3]d$", "", word.lower()), "")
 
 
-def key_elsewhere(key: str, known: Collection[str]) -> str | None:
+def key_synonym(key: str, known: Collection[str]) -> str | None:
     """The one of the `known` keys that other frameworks call `key`; "" for a key that no layer needs, None if it is unknown."""
     if key.lower() in _NEEDLESS:
         return ""
@@ -90,11 +90,11 @@ def key_elsewhere(key: str, known: Collection[str]) -> str | None:
     return translated if translated in known else None
 
 
-def needless(key: str) -> str:
+def needless_key_help(key: str) -> str:
     """Help for a key that no layer needs; "" for any other."""
     return _NEEDLESS.get(key.lower(), "")
 
 
-def of_the_train_section(word: str) -> bool:
+def is_train_statement(word: str) -> bool:
     """Whether the word is a statement of the train section."""
     return word in _TRAIN

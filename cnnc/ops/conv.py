@@ -19,11 +19,11 @@ from cnnc.ops.base import (
     Op,
     ShapeError,
     Window,
-    check_share,
     divisors_text,
     parameter_options,
     product_text,
     register,
+    require_unshared_options,
     trainable_count,
     weight_and_bias,
 )
@@ -57,9 +57,9 @@ class Conv(Op):
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         _require_groups(x.channels, self.out, self.groups)
-        check_share(self.share, self.init, self.frozen)
+        require_unshared_options(self.share, self.init, self.frozen)
         return x.with_shape(self.out, *window.output_sizes(self.rules(x)))
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
@@ -128,9 +128,9 @@ class ConvTranspose(Op):
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         _require_groups(x.channels, self.out, self.groups)
-        check_share(self.share, self.init, self.frozen)
+        require_unshared_options(self.share, self.init, self.frozen)
         for extra, s in zip(self.output_pad, self.s, strict=True):
             if extra >= s:  # onnxruntime refuses it, whatever the dilation
                 raise ShapeError(

@@ -71,7 +71,7 @@ class Filter(Op):
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         return x.with_shape(x.channels, *window.output_sizes(self.rules(x), "numbers"))
 
     def macs(self, *inputs: TensorType) -> int:

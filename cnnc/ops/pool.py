@@ -73,7 +73,7 @@ class Pool(Op):
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         self._require_keys_of_kind()
         rules = self.rules(x)
         sizes = window.output_sizes(rules)
@@ -150,7 +150,7 @@ class GlobalPool(Op):
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         return x.with_shape(x.channels, *(1 for _ in x.spatial))
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
@@ -249,7 +249,7 @@ class Upsample(Op):
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         return x.with_shape(x.channels, *(m * n for m, n in zip(x.spatial, self.n, strict=True)))
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:

@@ -375,7 +375,7 @@ def _square_image(n: int) -> str:
     return format_shape((n // (side * side), side, side))
 
 
-def need_spatial(x: TensorType, keyword: str) -> None:
+def require_spatial(x: TensorType, keyword: str) -> None:
     """Raises ShapeError E303 where the input has no spatial axes."""
     if x.rank == 0:
         raise ShapeError(

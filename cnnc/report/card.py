@@ -14,11 +14,11 @@ from cnnc.graph.sizes import LegalSizes
 from cnnc.report.model import (
     Data,
     data,
-    feeding,
+    input_preparation,
     listed,
     opsets,
+    output_meaning,
     producer,
-    reading,
     signature,
     source,
     trained,
@@ -42,7 +42,7 @@ def card(model: Data, summary: Summary) -> str:
     """The card of a model: overview, inputs, outputs, data and score, how to run it, layers, file."""
     sections = [
         ("", _head(model, summary)),
-        ("Inputs", _table(("name", "type", "preparation"), [_entry(e, feeding(e)) for e in model["inputs"]])),
+        ("Inputs", _table(("name", "type", "preparation"), [_entry(e, input_preparation(e)) for e in model["inputs"]])),
         ("Outputs", _outputs(model)),
         ("Data and score", _score(model)),
         ("How to run it", _how(model)),
@@ -71,7 +71,7 @@ def _entry(entry: Data, what: str) -> tuple[str, str, str]:
 
 
 def _outputs(model: Data) -> str:
-    table = _table(("name", "type", "meaning"), [_entry(e, reading(e)) for e in model["outputs"]])
+    table = _table(("name", "type", "meaning"), [_entry(e, output_meaning(e)) for e in model["outputs"]])
     return f"{table}\n\nClasses in output order: {_safe(listed(model['classes']))}." if model["classes"] else table
 
 
@@ -194,5 +194,5 @@ def _size(size: Any, model: Data) -> int:
 
 
 def _comment(entry: Data) -> str:
-    preparation = feeding(entry)
+    preparation = input_preparation(entry)
     return f"  # {preparation}" if preparation and entry.get("kind") != "words" else ""

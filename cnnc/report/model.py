@@ -26,8 +26,14 @@ def info_text(model: Data) -> str:
         ("weights", weights(model)),
         ("parameters", f"{model['parameters']:,}" if model["parameters"] is not None else ""),
         ("MACs", f"{model['macs']:,}" if model["macs"] is not None else ""),
-        *((f"input {entry['name']}", f"{signature(entry)}{_more(feeding(entry))}") for entry in model["inputs"]),
-        *((f"output {entry['name']}", f"{signature(entry)}{_more(reading(entry))}") for entry in model["outputs"]),
+        *(
+            (f"input {entry['name']}", f"{signature(entry)}{_more(input_preparation(entry))}")
+            for entry in model["inputs"]
+        ),
+        *(
+            (f"output {entry['name']}", f"{signature(entry)}{_more(output_meaning(entry))}")
+            for entry in model["outputs"]
+        ),
         ("sizes", "; ".join(rule["rule"] for rule in model["sizes"])),
         ("classes", f"{len(model['classes'])}: {listed(model['classes'])}" if model["classes"] else ""),
         ("vocabulary", f"{model['vocabulary']:,} words" if model["vocabulary"] else ""),
@@ -88,7 +94,7 @@ def signature(entry: Data) -> str:
     return f"{entry['dtype']} {' x '.join('?' if size is None else str(size) for size in entry['shape']) or 'scalar'}"
 
 
-def feeding(entry: Data) -> str:
+def input_preparation(entry: Data) -> str:
     """How to prepare data for an input; "" if the model does not say."""
     kind, span = entry.get("kind"), entry.get("range")
     if kind == "words":
@@ -116,7 +122,7 @@ def _colour(entry: Data) -> str:
     return "grey" if (entry["shape"] or [])[1:2] == [1] else "RGB"
 
 
-def reading(entry: Data) -> str:
+def output_meaning(entry: Data) -> str:
     """The meaning of an output; "" if the model does not say."""
     return {
         "classes": "one score per class",
