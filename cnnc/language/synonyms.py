@@ -78,12 +78,12 @@ _TRAIN = ("data", "augment", "loss", "optimizer", "schedule", "batch", "epochs",
 
 
 def layer_synonym(word: str) -> str:
-    """The layer that other frameworks call `word`, with arguments: `pool max` for `MaxPool2d`. "" if it is unknown."""
+    """The layer that other frameworks call `word`, with arguments: `pool max` for `MaxPool2d`. "" for another word."""
     return _LAYERS.get(re.sub(r"_|[1-3]d$", "", word.lower()), "")
 
 
 def key_synonym(key: str, known: Collection[str]) -> str | None:
-    """The one of the `known` keys that other frameworks call `key`; "" for a key that no layer needs, None if it is unknown."""
+    """The one of the `known` keys that other frameworks call `key`; "" for a key that no layer needs, None for another key."""
     if key.lower() in _NEEDLESS:
         return ""
     translated = _KEYS.get(key.lower())
