@@ -133,5 +133,5 @@ def _read_at_most(read: _Read, count: int) -> bytearray:
     return data
 
 
-def _bad_file(name: str, found: str) -> CnncError:
-    return CnncError.of("E602", f"{name}: {found}")
+def _bad_file(name: str, problem: str) -> CnncError:
+    return CnncError.of("E602", f"{name}: {problem}")
