@@ -27,7 +27,7 @@ from cnnc.report.model import (
 from cnnc.report.summary import Summary
 from cnnc.report.table import format_size
 
-_USUAL = 224  # the size of a symbolic axis in the snippet, or else the nearest legal one
+_DEFAULT_SIZE = 224  # the size of a symbolic axis in the snippet, or else the nearest legal one
 
 _COMPARED = "Before export every layer output of the float32 model was compared with the network, and this model with that one: "
 _VERIFIED = {
@@ -45,7 +45,7 @@ def card(model: Data, summary: Summary) -> str:
         ("Inputs", _table(("name", "type", "preparation"), [_entry(e, input_preparation(e)) for e in model["inputs"]])),
         ("Outputs", _outputs(model)),
         ("Data and score", _score(model)),
-        ("How to run it", _how(model)),
+        ("How to run it", _usage(model)),
         ("Layers", _layers(summary)),
         ("File", _file(model)),
     ]
@@ -66,8 +66,8 @@ def _head(model: Data, summary: Summary) -> str:
     )
 
 
-def _entry(entry: Data, what: str) -> tuple[str, str, str]:
-    return f"`{entry['name']}`", signature(entry), what
+def _entry(entry: Data, description: str) -> tuple[str, str, str]:
+    return f"`{entry['name']}`", signature(entry), description
 
 
 def _outputs(model: Data) -> str:
@@ -128,7 +128,7 @@ def _safe(text: str) -> str:
 # --- the snippet -----------------------------------------------------------------------------------------
 
 
-def _how(model: Data) -> str:
+def _usage(model: Data) -> str:
     return f"With Python, NumPy and onnxruntime (`pip install numpy onnxruntime`):\n\n```python\n{snippet(model)}\n```"
 
 
@@ -186,11 +186,11 @@ def _size(size: Any, model: Data) -> int:
         return size
     facts = next((rule for rule in model["sizes"] if rule["symbol"] == size), None)
     if facts is None:
-        return _USUAL
+        return _DEFAULT_SIZE
     rule = LegalSizes(
         facts["symbol"], facts["minimum"], facts["period"], tuple(facts["residues"]), tuple(facts["extra"])
     )
-    return rule.closest(_USUAL) or _USUAL
+    return rule.closest(_DEFAULT_SIZE) or _DEFAULT_SIZE
 
 
 def _comment(entry: Data) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from cnnc.recipe.metrics import format_metric
 
 Data = Mapping[str, Any]
-_LISTED = 12
+_MAX_LISTED = 12
 
 
 def info_text(model: Data) -> str:
@@ -96,22 +96,22 @@ def signature(entry: Data) -> str:
 
 def input_preparation(entry: Data) -> str:
     """How to prepare data for an input; "" if the model does not say."""
-    kind, span = entry.get("kind"), entry.get("range")
+    kind, limits = entry.get("kind"), entry.get("range")
     if kind == "words":
-        w = entry["words"]
+        rules = entry["words"]
         return (
-            f"lower-case words of a sentence, numbered from {w['first']} on in the order of the vocabulary; "
-            f"{w['unknown']} for unknown words, {w['padding']} for padding"
+            f"lower-case words of a sentence, numbered from {rules['first']} on in the order of the vocabulary; "
+            f"{rules['unknown']} for unknown words, {rules['padding']} for padding"
         )
     if kind == "integers":
-        return f"integers 0 to {span[1]:,}" if span else "integers"
+        return f"integers 0 to {limits[1]:,}" if limits else "integers"
     if kind not in ("picture", "values"):
         return ""
     parts = [f"{_colour(entry)} images, {entry['layout']}" if kind == "picture" else entry["layout"]]
-    if span == [0, 255]:
+    if limits == [0, 255]:
         parts.append("bytes from 0 to 255")
     else:
-        parts.append("scaled to 0..1, bytes divided by 255" if span else "scaled as in training")
+        parts.append("scaled to 0..1, bytes divided by 255" if limits else "scaled as in training")
     parts += [f"{step} is part of the model" for step in entry["inside"]]
     if kind == "picture" and entry["mean"] is None and entry["std"] is None:
         parts.append("no normalization")
@@ -166,8 +166,8 @@ def _shown(run: Data, value: float | None) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """Names separated by commas, at most the first dozen."""
-    more = f", and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+    more = f", and {len(names) - _MAX_LISTED:,} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(names[:_MAX_LISTED]) + more
 
 
 def _counted(operators: Mapping[str, int]) -> str:
