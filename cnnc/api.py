@@ -108,7 +108,8 @@ def evaluate_run(run: Path, data: Path | None, report: Callable[[str], None]) ->
 def evaluate_model(session: Session, data: Path | None, report: Callable[[str], None]) -> Evaluation:
     """Scores a model, computed with onnxruntime, by the train section of the source that it carries. Raises CnncError.
 
-    Loss and metrics are computed from the model's outputs by the same code as in `evaluate_run`.
+    Loss and metrics are computed from the model's outputs by the same code as in `evaluate_run`. The error is E609 if the
+    classes of the data differ from those of the model, and as in `trained_network` if the model has no source.
     """
     facts = session.facts
     network = trained_network(session)

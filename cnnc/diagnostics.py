@@ -98,14 +98,17 @@ class Span(NamedTuple):
 
     @property
     def line(self) -> int:
+        """The line of its start, counted from 1."""
         return self.source.position(self.start)[0]
 
     @property
     def column(self) -> int:
+        """The column of its start, counted from 1."""
         return self.source.position(self.start)[1]
 
     @property
     def text(self) -> str:
+        """The source in the range."""
         return self.source.text[self.start : self.end]
 
     def to(self, other: Span) -> Span:
@@ -140,6 +143,7 @@ class Diagnostic(NamedTuple):
 
     @property
     def severity(self) -> Severity:
+        """Error or warning, by the letter of the code."""
         return "error" if self.code.startswith("E") else "warning"
 
     @property

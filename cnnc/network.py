@@ -50,6 +50,7 @@ class Network(Record):
 
     @property
     def ok(self) -> bool:
+        """Whether the source has no errors."""
         return self.graph is not None
 
     @property

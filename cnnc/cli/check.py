@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 class SortKey(StrEnum):
+    """The values of --sort; cnnc.report.summary.SORTS has their order."""
+
     macs = "macs"
     params = "params"
     memory = "memory"
@@ -26,6 +28,8 @@ class SortKey(StrEnum):
 
 
 class Format(StrEnum):
+    """The values of --format, see cnnc.report.diagnostics.FORMATS."""
+
     full = "full"
     concise = "concise"
     json = "json"

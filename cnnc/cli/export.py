@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 class Target(StrEnum):
+    """The values of --target."""
+
     mcu = "mcu"
 
 

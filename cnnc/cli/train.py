@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 
 class Log(StrEnum):
+    """The values of --log."""
+
     tensorboard = "tensorboard"
 
 

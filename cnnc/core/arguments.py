@@ -388,10 +388,12 @@ class ArgumentSpec(Record):
 
     @property
     def required(self) -> bool:
+        """Whether the argument has no default."""
         return self.default is MISSING
 
     @property
     def keys(self) -> tuple[str, ...]:
+        """The names by which it can be given: `k`, `kernel`."""
         return (self.name, self.long) if self.long else (self.name,)
 
 

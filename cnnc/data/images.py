@@ -217,6 +217,7 @@ class ImageColumn:
 
     @property
     def in_memory(self) -> bool:
+        """Whether all images are kept decoded."""
         return self._decoded is not None
 
     def __len__(self) -> int:

@@ -59,10 +59,12 @@ class ArrayHeader(NamedTuple):
 
     @property
     def bytes(self) -> int:
+        """The bytes of all values."""
         return math.prod(self.shape) * self.dtype.itemsize  # Python integers do not overflow
 
     @property
     def whole_numbers(self) -> bool:
+        """Whether the values are integers or booleans."""
         return self.dtype.kind in "iub"
 
 

@@ -77,7 +77,10 @@ class Assertions:
     def _shape(
         self, argument: syntax.Argument, current: Tensor | None, scope: Scope, nodes: Mapping[str, Node]
     ) -> Inferred:
-        """The type that a shape among the arguments of an `expect` asserts, and E401 if it does not match."""
+        """The type that a shape argument of an `expect` asserts, with the diagnostic E401 if the current tensor has another.
+
+        Raises CnncError E112, E203, E401.
+        """
         shape = self._asserted_shape(argument, scope)
         if current is None:
             help = "begin with an input line, e.g. `input 1x28x28`"

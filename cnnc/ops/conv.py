@@ -53,6 +53,7 @@ class Conv(Op):
     frozen: bool = FROZEN
 
     def rules(self, x: TensorType) -> tuple[window.AxisRule, ...]:
+        """The window rule on each spatial axis of an input."""
         return window.axis_rules(x, self.k, self.s, self.p, self.d)
 
     def output(self, *inputs: TensorType) -> TensorType:
@@ -124,6 +125,7 @@ class ConvTranspose(Op):
     frozen: bool = FROZEN
 
     def rules(self, x: TensorType) -> tuple[window.TransposedRule, ...]:
+        """The window rule on each spatial axis of an input."""
         return window.transposed_rules(x, self.k, self.s, self.p, self.d, self.output_pad)
 
     def output(self, *inputs: TensorType) -> TensorType:

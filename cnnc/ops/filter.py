@@ -67,6 +67,7 @@ class Filter(Op):
         return tuple(sizes)
 
     def rules(self, x: TensorType) -> tuple[window.AxisRule, ...]:
+        """The window rule on each spatial axis of an input."""
         return window.axis_rules(x, self.k, self.s, self.p, (1,) * len(self.k))
 
     def output(self, *inputs: TensorType) -> TensorType:

@@ -44,6 +44,7 @@ class Pool(Op):
 
     @property
     def stride(self) -> Axes:
+        """The step between windows on each axis."""
         return self.k if self.s is None else self.s
 
     @property
@@ -69,6 +70,7 @@ class Pool(Op):
         return tuple(tuple(math.exp(e) for e in axis) for axis in self.tap_exponents())
 
     def rules(self, x: TensorType) -> tuple[window.AxisRule, ...]:
+        """The window rule on each spatial axis of an input."""
         return window.axis_rules(x, self.k, self.stride, self.p, self.d, self.ceil)
 
     def output(self, *inputs: TensorType) -> TensorType:
