@@ -51,7 +51,7 @@ def loss_holes() -> Iterator[str]:
             yield f"loss {name} has no function: @loss_of({cls.__name__}) in cnnc/training/losses.py"
         if not any(type(loss) is cls for loss in cases.LOSSES):
             yield f"loss {name} has no gradient check: add {cls.__name__}.make(...) to LOSSES in {CASES}"
-        for layer in cls.before:
+        for layer in cls.included_layers:
             if layer not in OPS or layer not in SCORES or (cls.compares_with == "values" and layer not in OUTPUTS):
                 yield f"loss {name} includes {layer}: add it to SCORES and OUTPUTS in cnnc/training/objective.py"
 
