@@ -7,13 +7,14 @@ in `MARGINS` in reference/kinks.py. Sizes are small, odd and different on each a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pytest
 
+from cnnc.core.arguments import ArgumentSpec
 from cnnc.core.arrays import Array, Weights
 from cnnc.graph.graph import Graph
 from cnnc.network import check
@@ -237,6 +238,10 @@ CASES: tuple[Case, ...] = (
     Case("clip", "input 3x4x5; clip -0.25 0.5"),
     Case("clip-wide", "input 7; clip -1e30 1e30"),
     Case("clip-positive", "input 3x6; clip lo=1 hi=3", ranges={"input1": (0, 5)}),
+    Case("hard_tanh", "input 2x4x5; conv 3 k=2; hard_tanh", ranges={"input1": (-3, 3)}),
+    Case("hard_tanh-bounds", "input 3x4x5; hard_tanh -0.25 0.5"),
+    Case("hard_tanh-high", "input 7; hard_tanh hi=6", ranges={"input1": (-4, 10)}),
+    Case("hard_tanh-relu6", "input 3x6; hard_tanh lo=0 hi=6", ranges={"input1": (-4, 10)}),
     Case("hard_sigmoid", "input 2x4x5; conv 3 k=2; hard_sigmoid"),
     Case("hard_sigmoid-wide", "input 3x4x5; hard_sigmoid", ranges={"input1": (-6, 6)}),
     Case("hard_swish", "input 2x4x5; conv 3 k=2; hard_swish"),
@@ -686,15 +691,25 @@ def all_attributes() -> set[tuple[str, str]]:
     return {(keyword, spec.name) for keyword, op in OPS.items() for spec in op.arguments}
 
 
-@cache
-def varied_attributes() -> frozenset[tuple[str, str]]:
+DEFAULT = "the default"
+
+
+def default_of(spec: ArgumentSpec, rank: int) -> Any:
+    """The default as the op holds it: 1.0 for 1, (1, 1) for 1 per axis."""
+    return None if spec.default is None else spec.kind.take(spec.default, rank)
+
+
+def varied_attributes(cases: Iterable[Case] = CASES) -> frozenset[tuple[str, str]]:
     """The pairs that some row sets to a value other than the default; for a required argument, that two rows set differently."""
     values: dict[tuple[str, str], set[str]] = {}
-    for case in CASES:
-        for node in graph_of(case).nodes:
+    for case in cases:
+        graph = graph_of(case)
+        for node in graph.nodes:
+            rank = next((type_.rank for type_ in graph.input_types(node)), node.type.rank)
             for spec in node.op.arguments:
-                seen = values.setdefault((node.op.keyword, spec.name), set() if spec.required else {repr(spec.default)})
-                seen.add(repr(getattr(node.op, spec.name)))
+                seen = values.setdefault((node.op.keyword, spec.name), set() if spec.required else {DEFAULT})
+                value = getattr(node.op, spec.name)
+                seen.add(DEFAULT if not spec.required and value == default_of(spec, rank) else repr(value))
     return frozenset(pair for pair, seen in values.items() if len(seen) > 1)
 
 

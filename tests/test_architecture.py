@@ -20,7 +20,7 @@ from cnnc.onnx.emit import emitter as emission
 from cnnc.onnx.emit import ops as emission_families
 from cnnc.ops import OPS
 from cnnc.reference import engine, registry
-from tests.op_cases import CASES, all_attributes, graph_of, varied_attributes
+from tests.op_cases import CASES, Case, all_attributes, graph_of, varied_attributes
 from tests.package_edges import ALLOWED, TOP, edges
 from tests.paths import MODELS, PACKAGE, ROOT
 
@@ -261,6 +261,14 @@ def test_every_attribute_of_every_layer_is_varied_by_a_row() -> None:
     """From its default; of one that is needed, two rows give two values."""
     constant = sorted(f"{keyword}: {name}" for keyword, name in all_attributes() - varied_attributes())
     assert constant == [], "add rows to tests/op_cases.py that vary these arguments:\n" + "\n".join(constant)
+
+
+def test_a_row_with_only_defaults_varies_nothing() -> None:
+    """Whole defaults of numbers (elu's alpha), one number for all axes (conv's s), and none (conv's init)."""
+    assert (
+        varied_attributes([Case("defaults", "input 3x9x8; conv 4 k=3; elu; hard_tanh; pool max k=2; dropout")]) == set()
+    )
+    assert varied_attributes([Case("one", "input 3x9x8; conv 4 k=3 s=2; elu")]) == {("conv", "s")}
 
 
 def test_ids_of_rows_are_unique() -> None:

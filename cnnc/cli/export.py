@@ -11,6 +11,7 @@ import typer
 
 from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
+from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def export(
     ] = None,
     at: Annotated[list[str] | None, sizes_option("Fix this size in the model")] = None,
     settings: SETTINGS = None,
+    force: FORCE = False,
     json: Annotated[bool, json_option("the result of the export as a JSON object")] = False,
 ) -> None:
     """Export a run or an untrained network to ONNX, and verify that the model computes the same as the network."""
@@ -81,10 +83,11 @@ def export(
     options = _options(opset, no_pass or [], fp16, int8, external, target)
     output_names = [name.strip() for name in ",".join(outputs or []).split(",") if name.strip()]
     sizes = parse_sizes(at)
-    if card_file is not None:
-        from cnnc.core.files import require_writable
-
-        require_writable(card_file, "nothing was written; give --card-file a file name in an existing folder")
+    out = out or default_output(source)
+    targets = [Output(out, "-o", "onnx")]
+    if card_file is not None or card:
+        targets.append(Output(card_file or out.with_suffix(".md"), "--card-file", "card"))
+    require_outputs([source], targets, force)
     if source.suffix == ".cnn":
         exported = _export_untrained(source, out, settings or [], sizes, options, output_names)
     else:
@@ -92,10 +95,17 @@ def export(
             raise CnncError.of("E010", "--set applies to a network FILE; a run keeps the settings it was trained with")
         exported = export_run(source, out, last=last, outputs=output_names, options=options, data=data, at=sizes)
     report(exported, json, show_layers)
-    if card or card_file is not None:
-        path = card_file or exported.path.with_suffix(".md")
+    if len(targets) > 1:
+        path = targets[1].path
         _write_card(exported.path, path)
         print_status(f"wrote {path}") if json else print_result(f"wrote {path}")
+
+
+def default_output(source: Path) -> Path:
+    """The model that is written without --out: named after the network file, or after the run folder of a checkpoint."""
+    if source.suffix == ".cnn":
+        return Path(f"{source.stem}.onnx")
+    return Path(f"{(source if source.is_dir() else source.parent).resolve().name}.onnx")
 
 
 def _options(
@@ -139,7 +149,7 @@ def _write_card(model: Path, path: Path) -> None:
 
 def export_run(
     run: Path,
-    out: Path | None,
+    out: Path,
     *,
     last: bool = False,
     outputs: Sequence[str] = (),
@@ -147,17 +157,15 @@ def export_run(
     data: Path | None = None,
     at: Mapping[str, int] | None = None,
 ) -> Exported:
-    """Exports the weights of a run to `out`, by default RUN.onnx in the current folder. Raises CnncError."""
+    """Exports the weights of a run to `out`. Raises CnncError."""
     from cnnc.api import export as export_model
 
-    folder = run if run.is_dir() else run.parent
-    out = out or Path(f"{folder.resolve().name}.onnx")
     return export_model(run, out, last=last, outputs=outputs, options=options, data=data, at=at)
 
 
 def _export_untrained(
     file: Path,
-    out: Path | None,
+    out: Path,
     settings: list[str],
     at: Mapping[str, int],
     options: Options,
@@ -176,7 +184,6 @@ def _export_untrained(
     print_status(f"{network.name} is untrained: its weights are random (seed {seed})")
     facts = KNOWN.get(recipe.data.name) if recipe is not None else None
     classes = facts.classes if facts is not None else ()
-    out = out or Path(f"{file.stem}.onnx")
     weights = random_weights(graph, seed)
     return export_network(network, weights, out, outputs=outputs, classes=classes, options=options)
 

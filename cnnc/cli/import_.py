@@ -9,6 +9,7 @@ import typer
 
 from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.options import json_option, parse_sizes, sizes_option
+from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def import_(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare the network with the model on onnxruntime.")
     ] = True,
+    force: FORCE = False,
     json: Annotated[
         bool, json_option("a JSON object with totals, names and the nodes that cannot be imported")
     ] = False,
@@ -48,6 +50,8 @@ def import_(
         raise CnncError.of(
             "E902", f"{file} already exists", help=f"`-o {file}` replaces it; another name with -o keeps it"
         )
+    if model.suffix != ".cnn":  # which is no model: its own error says more
+        _require_outputs(model, file, force)
     try:
         imported = import_model(model, file, at=parse_sizes(at), flat=flat)
         agreement = verify_import(imported, model) if verify else None
@@ -55,12 +59,22 @@ def import_(
         if json:
             print_json({"model": str(model), "refused": [c._asdict() for c in error.causes]})
         raise
+    _require_outputs(model, file, force)
     weights = save(imported, file)
     print_diagnostics(imported.network.diagnostics)
     if json:
         print_json(_as_dict(imported, agreement, model, file, weights))
     else:
         _report(imported, agreement, file, weights)
+
+
+def _require_outputs(model: Path, file: Path, force: bool) -> None:
+    """Raises CnncError E902 if the network file or the checkpoint next to it may not be written."""
+    weights = file.with_suffix(".safetensors")
+    require_outputs([model], [Output(file, "-o", "network"), Output(weights, "-o", "weights")], force)
+    if weights.exists() and not file.exists() and not force:
+        help = "name another file with -o, or replace it with --force"
+        raise CnncError.of("E902", f"cannot write {weights}: it exists, and {file} does not", help=help)
 
 
 def _as_dict(

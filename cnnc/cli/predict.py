@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -63,6 +63,8 @@ def predict(
     if not known:
         raise CnncError.of("E609", f"{model} has no input")
     sources = list(_sources(files or [], text or [], inputs or [], known))
+    if out is not None:
+        _require_other_folder(out, [model, *(path for source in sources for path in source.inputs.values())])
     print_status(f"running on {session.provider}")
     results: list[dict[str, Any]] = []
     status = Exit.OK
@@ -88,6 +90,17 @@ def predict(
     if json:
         print_json(results)
     raise typer.Exit(status)
+
+
+def _require_other_folder(folder: Path, inputs: Sequence[Path]) -> None:
+    """Raises CnncError E902 if the folder of --out has an input of a kind that is written there, which could be replaced."""
+    for path in inputs:
+        if path.suffix.lower() in (".npy", ".png") and path.parent.resolve() == folder.resolve():
+            raise CnncError.of(
+                "E902",
+                f"cannot write to {folder}: outputs there could replace {path}, which this command reads",
+                help="name another folder: `--out predictions`",
+            )
 
 
 def _sources(files: list[Path], text: list[str], inputs: list[str], known: list[InputSpec]) -> Iterator[_Source]:
@@ -151,29 +164,37 @@ def _result(name: str, row: list[Prediction], count: int) -> dict[str, Any]:
 
 
 class _OutputWriter:
-    """Writes outputs into a folder under unique names; without a folder it does nothing."""
+    """Writes outputs into a folder under unique, safe names; without a folder it does nothing."""
 
     def __init__(self, folder: Path | None) -> None:
-        from cnnc.core.files import make_folder
-
         self.folder = folder
-        self.used_stems: set[str] = set()
+        self.used_names: set[str] = set()
         self.note = ""
         if folder is not None:
+            from cnnc.core.files import make_folder
+
             make_folder(folder)
 
     def write(self, stem: str, row: list[Prediction]) -> dict[str, list[str]]:
         """Writes the outputs of one example; the result is {"written": paths}, or {} without a folder."""
         if self.folder is None:
             return {}
-        unique, number = stem, 1
-        while unique in self.used_stems:
-            number += 1
-            unique = f"{stem}~{number}"
-        self.used_stems.add(unique)
+        from cnnc.core.files import safe_name
+
+        unique = self._unique(safe_name(stem))
         written = []
         for prediction in row:
             if prediction.is_clipped:
                 self.note = f"{prediction.output} exceeds the range 0 to 1: the .png is clipped, the .npy is not"
-            written += prediction.save(self.folder / (unique if len(row) == 1 else f"{unique}.{prediction.output}"))
+            name = unique if len(row) == 1 else self._unique(f"{unique}.{safe_name(prediction.output)}")
+            written += prediction.save(self.folder / name)
         return {"written": [str(path) for path in written]}
+
+    def _unique(self, name: str) -> str:
+        """The name, with a number behind it if this command has used it."""
+        unique, number = name, 1
+        while unique in self.used_names:
+            number += 1
+            unique = f"{name}~{number}"
+        self.used_names.add(unique)
+        return unique

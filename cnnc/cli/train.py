@@ -13,6 +13,7 @@ import typer
 
 from cnnc.cli.console import Stopped, print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
+from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.diagnostics import CnncError, Exit
 
 if TYPE_CHECKING:
@@ -55,11 +56,11 @@ def train(
     ] = None,
     at: Annotated[list[str] | None, sizes_option("Train at this size")] = None,
     settings: SETTINGS = None,
+    force: FORCE = False,
     json: Annotated[bool, json_option("the result as a JSON object")] = False,
 ) -> None:
     """Train a network with NumPy, or resume a run; checkpoints and metrics go to the run folder."""
     from cnnc.api import free_folder
-    from cnnc.core.files import require_writable
     from cnnc.network import load
     from cnnc.training import checkpoint as checkpoints
 
@@ -68,7 +69,9 @@ def train(
     if dry_run and resume is not None:
         raise CnncError.of("E010", "--dry-run applies to a network FILE, not to a resumed run")
     if export is not None:
-        require_writable(export, "nothing was trained; give --export a file name in an existing folder")
+        require_outputs(
+            [path for path in (file, resume) if path is not None], [Output(export, "--export", "onnx")], force
+        )
     sizes = parse_sizes(at)
     if sizes and resume is not None:
         raise CnncError.of("E010", "--at applies to a network FILE; a resumed run keeps the sizes it started with")

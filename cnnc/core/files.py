@@ -51,6 +51,15 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
     return data
 
 
+def read_start(path: Path, size: int = 4096) -> bytes:
+    """The first bytes of a file. Raises E901 if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise read_error(path, error) from error
+
+
 def require_readable(path: Path) -> None:
     """Raises E901 if a file cannot be opened; for use before a library opens it."""
     try:
@@ -112,6 +121,16 @@ def atomic_replacement(path: Path) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def safe_name(text: str, longest: int = 100) -> str:
+    """Text as part of a file name: letters, digits and `._+=@~()[]-` stay, all else becomes `_`, as do leading dots.
+
+    So a name from an untrusted file leaves no folder (`/`, `..`), hides no file and controls no terminal.
+    """
+    kept = "".join(c if c.isalnum() or c in "._+=@~()[]-" else "_" for c in text[:longest])
+    dots = len(kept) - len(kept.lstrip("."))
+    return "_" * dots + kept[dots:] or "_"
 
 
 def write_atomic(path: Path, *data: bytes | memoryview) -> None:

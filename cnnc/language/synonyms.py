@@ -36,6 +36,7 @@ _LAYERS = {
     "for": "repeat",
     "hardsigmoid": "hard_sigmoid",
     "hardswish": "hard_swish",
+    "hardtanh": "hard_tanh",
     "leakyrelu": "leaky_relu",
     "localresponsenorm": "lrn",
     "logsoftmax": "log_softmax",

@@ -151,22 +151,19 @@ class Relu6(Activation):
     rectifies: ClassVar[bool] = True
 
 
-@register
-class Clip(Activation):
-    """min(max(x, LO), HI) (ONNX Clip)."""
+class _Bounded(Activation):
+    """min(max(x, lo), hi); the subclasses declare the two arguments."""
 
-    keyword: ClassVar[str] = "clip"
-    example: ClassVar[str] = "clip 0 1"
-
-    lo: float = arg(Real(), positional=True, help="the smallest output")
-    hi: float = arg(Real(), positional=True, help="the largest output")
+    lo: float
+    hi: float
 
     def output(self, *inputs: TensorType) -> TensorType:
         if not self.lo < self.hi:
+            lo, hi = f"{self.lo:.15g}", f"{self.hi:.15g}"  # with six digits 1 and 1.0000001 would look equal
             raise ShapeError(
                 "E320",
-                f"clip needs lo < hi, not {self.lo:g} and {self.hi:g}",
-                help=f"write `clip {self.hi:g} {self.lo:g}`" if self.hi < self.lo else "give two different numbers",
+                f"{self.keyword} needs lo < hi, not {lo} and {hi}",
+                help=f"write `{self.keyword} {hi} {lo}`" if self.hi < self.lo else "give two different numbers",
                 argument="hi",
             )
         return inputs[0]
@@ -176,6 +173,31 @@ class Clip(Activation):
 
     def brief(self) -> str:
         return f"{self.lo:g} {self.hi:g}"
+
+
+@register
+class Clip(_Bounded):
+    """min(max(x, LO), HI) (ONNX Clip)."""
+
+    keyword: ClassVar[str] = "clip"
+    example: ClassVar[str] = "clip 0 1"
+
+    lo: float = arg(Real(), positional=True, help="the smallest output")
+    hi: float = arg(Real(), positional=True, help="the largest output")
+
+
+@register
+class HardTanh(_Bounded):
+    """min(max(x, LO), HI), from -1 to 1 unless given (Collobert 2004); like clip, but with derivative 0 at LO and HI."""
+
+    keyword: ClassVar[str] = "hard_tanh"
+    example: ClassVar[str] = "hard_tanh"
+
+    lo: float = arg(Real(), default=-1, positional=True, help="the smallest output")
+    hi: float = arg(Real(), default=1, positional=True, help="the largest output")
+
+    def brief(self) -> str:
+        return "" if (self.lo, self.hi) == (-1, 1) else super().brief()
 
 
 @register

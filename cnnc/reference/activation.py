@@ -25,6 +25,7 @@ from cnnc.ops.activation import (
     Gelu,
     HardSigmoid,
     HardSwish,
+    HardTanh,
     Identity,
     LeakyRelu,
     LogSoftmax,
@@ -97,13 +98,15 @@ def prelu_backward(op: Prelu, weights: NoWeights, x: Array, gradient: Array, nee
     return Gradients((gradient * (positive + weights["slope"] * ~positive),), of_weights)
 
 
-@forward_of(Clip, Relu6)
-def clip(op: Clip | Relu6, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
-    """ONNX Clip. At lo and hi the derivative is that of PyTorch: 1 for clip (clamp), 0 for relu6."""
+@forward_of(Clip, HardTanh, Relu6)
+def clip(op: Clip | HardTanh | Relu6, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    """ONNX Clip. At lo and hi the derivative is that of PyTorch: 1 for clip (clamp), 0 for hard_tanh and relu6."""
     (x,) = inputs
-    if isinstance(op, Clip):
-        return Outcome(np.clip(x, op.lo, op.hi), (x >= op.lo) & (x <= op.hi) if mode.training else None)
-    return Outcome(np.clip(x, 0, 6), (x > 0) & (x < 6) if mode.training else None)
+    lo, hi = (0, 6) if isinstance(op, Relu6) else (op.lo, op.hi)
+    y = np.clip(x, lo, hi)
+    if not mode.training:
+        return Outcome(y)
+    return Outcome(y, (x >= lo) & (x <= hi) if isinstance(op, Clip) else (x > lo) & (x < hi))
 
 
 @forward_of(HardSigmoid)
@@ -270,7 +273,7 @@ def _mills(degree: int) -> tuple[float, ...]:
     return tuple(power.coef.tolist())
 
 
-@backward_of(Abs, Clip, Elu, Gelu, HardSigmoid, HardSwish, Mish, Relu6, Selu, Silu, Softplus)
+@backward_of(Abs, Clip, Elu, Gelu, HardSigmoid, HardSwish, HardTanh, Mish, Relu6, Selu, Silu, Softplus)
 def times_slope(op: Any, weights: NoWeights, slope: Array, gradient: Array, needs_dx: bool) -> Gradients:
     """For the layers whose forward saved the derivative at each element."""
     return Gradients((gradient * slope,))

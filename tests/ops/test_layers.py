@@ -19,7 +19,7 @@ from cnnc.core.arguments import BadValue, Extents, WordValue
 from cnnc.core.tensor import Parameter, TensorType, format_shape
 from cnnc.network import check
 from cnnc.ops import OPS, Op, ShapeError, Window
-from cnnc.ops.activation import Activation, Clip, Prelu
+from cnnc.ops.activation import Activation, Clip, HardTanh, Prelu
 from cnnc.ops.base import INITS, trainable_count
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Bilinear, Fc
@@ -120,6 +120,7 @@ ROWS = (
             "relu6",
             "hard_sigmoid",
             "hard_swish",
+            "hard_tanh",
             "mish",
             "softmax",
             "log_softmax",
@@ -132,6 +133,7 @@ ROWS = (
     Row("elu", {"alpha": 0.5}, "7", "7"),
     Row("leaky_relu", {"slope": 0.2}, "7", "7"),
     Row("clip", {"lo": 0, "hi": 1}, "3x4x5", "3x4x5"),
+    Row("hard_tanh", {"lo": -2, "hi": 0.5}, "7", "7"),
     Row("scale", {"factor": 0.5}, "3x4x5", "3x4x5"),
     Row("drop_path", {"p": 0.1}, "3x4x5", "3x4x5"),
     Row("prelu", {}, "3x4x5", "3x4x5", 3),
@@ -651,10 +653,18 @@ def test_embed_takes_a_vector_of_integers() -> None:
     assert "`reshape 12`" in error.help
 
 
-def test_clip_and_the_order_of_its_bounds() -> None:
+@pytest.mark.parametrize("cls", [Clip, HardTanh])
+def test_the_order_of_the_bounds_of_clip_and_hard_tanh(cls: type[Clip | HardTanh]) -> None:
     for lo, hi in ((1, 0), (1, 1)):
-        assert failure(Clip.make(lo=lo, hi=hi), "7").code == "E320"
-    assert failure(Clip.make(lo=1, hi=-2), "7").help == "write `clip -2 1`"
+        assert failure(cls.make(lo=lo, hi=hi), "7").code == "E320"
+    assert failure(cls.make(lo=1, hi=-2), "7").help == f"write `{cls.keyword} -2 1`"
+    assert failure(cls.make(lo=1.0000001, hi=1), "7").help == f"write `{cls.keyword} 1 1.0000001`"
+
+
+def test_hard_tanh_is_from_minus_1_to_1_unless_given() -> None:
+    assert HardTanh.make() == HardTanh.make(lo=-1, hi=1)
+    assert failure(HardTanh.make(lo=2), "7").help == "write `hard_tanh 1 2`"
+    assert [HardTanh.make(**given).brief() for given in ({}, {"lo": 0}, {"hi": 2})] == ["", "0 1", "-1 2"]
 
 
 def test_local_response_norm_says_which_channels() -> None:
@@ -664,7 +674,18 @@ def test_local_response_norm_says_which_channels() -> None:
 
 def test_what_rectifies() -> None:
     words = {k for k, op in OPS.items() if issubclass(op, Activation) and op.rectifies}
-    assert words == {"relu", "leaky_relu", "elu", "prelu", "softplus", "gelu", "silu", "relu6", "hard_swish", "mish"}
+    assert words == {
+        "elu",
+        "gelu",
+        "hard_swish",
+        "leaky_relu",
+        "mish",
+        "prelu",
+        "relu",
+        "relu6",
+        "silu",
+        "softplus",
+    }
     assert Prelu.make().parameters(tensor("3x4x4"))[0].init == 0.25
 
 

@@ -13,7 +13,19 @@ import numpy as np
 
 from cnnc.core.arrays import Array
 from cnnc.graph.graph import Graph
-from cnnc.ops.activation import Abs, Clip, Elu, HardSigmoid, HardSwish, LeakyRelu, Prelu, Relu, Relu6, Selu
+from cnnc.ops.activation import (
+    Abs,
+    Clip,
+    Elu,
+    HardSigmoid,
+    HardSwish,
+    HardTanh,
+    LeakyRelu,
+    Prelu,
+    Relu,
+    Relu6,
+    Selu,
+)
 from cnnc.ops.base import Op
 from cnnc.ops.merge import Maximum
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool
@@ -32,7 +44,7 @@ def bends_at(*points: float) -> Margin:
     return lambda op, inputs: min(float(np.abs(inputs[0] - point).min()) for point in points)
 
 
-def clip(op: Clip, inputs: tuple[Array, ...]) -> float:
+def clip(op: Clip | HardTanh, inputs: tuple[Array, ...]) -> float:
     return bends_at(op.lo, op.hi)(op, inputs)
 
 
@@ -85,6 +97,7 @@ MARGINS: dict[type[Op], Margin] = {
     **dict.fromkeys((Abs, Elu, LeakyRelu, Prelu, Selu), bends_at(0)),
     Relu6: bends_at(0, 6),
     Clip: clip,
+    HardTanh: clip,
     **dict.fromkeys((HardSigmoid, HardSwish), bends_at(-3, 3)),
     Pool: pool,
     GlobalPool: global_pool,

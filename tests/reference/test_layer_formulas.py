@@ -61,6 +61,8 @@ FORMULAS: dict[str, Callable[[float], float]] = {
     "silu": lambda x: x * logistic(x),
     "relu6": lambda x: min(max(x, 0.0), 6.0),
     "clip -0.5 2": lambda x: min(max(x, -0.5), 2.0),
+    "hard_tanh": lambda x: min(max(x, -1.0), 1.0),
+    "hard_tanh 0.5 2": lambda x: min(max(x, 0.5), 2.0),
     "hard_sigmoid": gate,
     "hard_swish": lambda x: x * gate(x),
     "mish": lambda x: x * math.tanh(log_one_plus_exp(x)),
@@ -98,6 +100,8 @@ def test_activations_have_finite_gradients_and_let_nan_through(text: str, dtype:
         ("abs", [-2, 0, 2], [-1, 0, 1]),
         ("relu6", [0, 3, 6, 7], [0, 1, 0, 0]),
         ("clip -1 2", [-2, -1, 0, 2, 3], [0, 1, 1, 1, 0]),
+        ("hard_tanh", [-2, -1, 0, 1, 2], [0, 0, 1, 0, 0]),
+        ("hard_tanh -1 2", [-2, -1, 0, 2, 3], [0, 0, 1, 0, 0]),
         ("hard_sigmoid", [-3, 0, 3], [0, 1 / 6, 0]),
         ("hard_swish", [-4, 0, 4], [0, 0.5, 1]),
     ],
@@ -497,7 +501,8 @@ TORCH: dict[str, Callable[[Any, Any], Any]] = {
         name: functional(function)
         for name, function in {
             "elu": "elu", "selu": "selu", "softplus": "softplus", "gelu": "gelu", "silu": "silu", "relu6": "relu6",
-            "leaky_relu": "leaky_relu", "hard_sigmoid": "hardsigmoid", "hard_swish": "hardswish", "mish": "mish",
+            "leaky_relu": "leaky_relu", "hard_sigmoid": "hardsigmoid", "hard_swish": "hardswish", "hard_tanh": "hardtanh",
+            "mish": "mish",
         }.items()
     },
     "log_softmax": lambda t, x: t.log_softmax(x, 1),

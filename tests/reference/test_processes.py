@@ -120,3 +120,18 @@ def test_a_batch_is_split_where_that_pays(monkeypatch: pytest.MonkeyPatch) -> No
     assert shard_count(normed, 32, training=False) == 2
     words = graph("input 40 dtype=int64; embed 50 vocab=18000; conv 100 k=2; relu; global_pool max; fc 2")
     assert [shard_count(words, count, training=True) for count in (50, 500)] == [1, 2]
+
+
+def test_workers_run_no_file_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are named like modules of the standard library or like NumPy; each leaves a mark when it is run."""
+    modules = ("numpy", "random", "pickle", "signal", "typing", "mmap", "struct", "socket", "cnnc")
+    for name in modules:
+        mark = tmp_path / f"{name}-was-executed"
+        (tmp_path / f"{name}.py").write_text(f"open({str(mark)!r}, 'w').close()\nraise ImportError\n")
+    monkeypatch.chdir(tmp_path)
+    net = graph(NORMED)
+    weights = initialize(net, 0)
+    with WorkerPool(net, weights, net.outputs, 12) as workers:
+        trace = workers.forward(workers.adopt(weights), feeds_of(net, 12), NUMBERS)
+    assert len(trace.values[net.outputs[0]]) == 12
+    assert [path.name for path in tmp_path.glob("*-was-executed")] == []

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc.core.arrays import Weights
-from cnnc.core.files import write_atomic
+from cnnc.core.files import atomic_replacement
 from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.network import Network, check
@@ -176,7 +176,7 @@ def _same_op(layer: Layer, op: Op) -> bool:
 
 
 def save(imported: ImportedNetwork, path: Path) -> Path:
-    """Writes the source to `path` and a checkpoint of the weights beside it; returns the checkpoint's path.
+    """Writes the source to `path` and a checkpoint of the weights next to it, both or neither; returns the checkpoint's path.
 
     Raises CnncError E902.
     """
@@ -185,6 +185,7 @@ def save(imported: ImportedNetwork, path: Path) -> Path:
     checkpoint = Checkpoint(
         path.name, imported.source, (), (), (), imported.weights, {}, progress, versions(), thread_count()
     )
-    save_checkpoint(weights, checkpoint)
-    write_atomic(path, imported.source.encode())
+    with atomic_replacement(path) as temporary:
+        temporary.write_bytes(imported.source.encode())
+        save_checkpoint(weights, checkpoint)
     return weights

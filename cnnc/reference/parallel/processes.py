@@ -273,15 +273,31 @@ def _anonymous_file(size: int) -> int:
     return file
 
 
+_PROGRAM = """
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+
+spec = spec_from_file_location("cnnc", {init!r}, submodule_search_locations=[{folder!r}])
+sys.modules["cnnc"] = package = module_from_spec(spec)
+spec.loader.exec_module(package)
+
+from cnnc.reference.parallel.worker import work
+
+work({pipe}, {memory})
+"""
+"""What a worker runs. It imports the cnnc of the main process by its file; no folder joins the module search path, so no
+file in the current folder or next to the package is taken for a module (with `-P`, `-c` adds no current folder)."""
+
+
 def _start_worker(file: int) -> tuple[subprocess.Popen[bytes], PollingPipe]:
     """A worker process, and our end of the pipe to it."""
     ours, theirs = Pipe()
-    home = str(Path(__file__).parents[3])
-    run = f"import sys; sys.path.insert(0, {home!r}); from cnnc.reference.parallel.worker import work; work({theirs.fileno()}, {file})"
+    package = Path(__file__).parents[2]
+    program = _PROGRAM.format(init=str(package / "__init__.py"), folder=str(package), pipe=theirs.fileno(), memory=file)
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-c", run],
+            [sys.executable, "-P", "-c", program],
             pass_fds=(theirs.fileno(), file),
             env=environment,
             stdin=subprocess.DEVNULL,

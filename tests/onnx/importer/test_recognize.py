@@ -234,6 +234,8 @@ def test_decomposed_activations() -> None:
     one, half, root = np.float32(1), np.float32(0.5), np.float32(sqrt(2))
     pieces: dict[str, tuple[list[onnx.NodeProto], dict[str, Any]]] = {
         "relu6": ([node("Clip", "x a b")], {"a": np.float32(0), "b": np.float32(6)}),
+        "hard_tanh": ([node("Clip", "x a b")], {"a": np.float32(-1), "b": np.float32(1)}),
+        "clip -2 1": ([node("Clip", "x a b")], {"a": np.float32(-2), "b": np.float32(1)}),
         "relu": ([node("Max", "x a")], {"a": np.float32(0)}),
         "silu": ([node("Sigmoid", "x", "s"), node("Mul", "s x")], {}),
         "hard_swish": ([node("HardSigmoid", "x", "s", alpha=1 / 6, beta=0.5), node("Mul", "x s")], {}),

@@ -16,6 +16,7 @@ from cnnc.ops.activation import (
     Gelu,
     HardSigmoid,
     HardSwish,
+    HardTanh,
     Identity,
     LeakyRelu,
     LogSoftmax,
@@ -54,9 +55,9 @@ def _prelu(e: Emitter, op: Prelu, node: Node, inputs: list[str]) -> None:
     e.op("PRelu", [*inputs, per_channel(e, "slope", node.type.rank)])
 
 
-@emission_of(Clip, Relu6)
-def _clip(e: Emitter, op: Clip | Relu6, node: Node, inputs: list[str]) -> None:
-    lo, hi = (op.lo, op.hi) if isinstance(op, Clip) else (0, 6)
+@emission_of(Clip, HardTanh, Relu6)
+def _clip(e: Emitter, op: Clip | HardTanh | Relu6, node: Node, inputs: list[str]) -> None:
+    lo, hi = (0, 6) if isinstance(op, Relu6) else (op.lo, op.hi)
     e.op("Clip", [*inputs, e.constant(e.inner_name("lo"), lo), e.constant(e.inner_name("hi"), hi)])
 
 

@@ -16,6 +16,7 @@ from cnnc.ops.activation import (
     Gelu,
     HardSigmoid,
     HardSwish,
+    HardTanh,
     Identity,
     LeakyRelu,
     LogSoftmax,
@@ -135,7 +136,10 @@ def _clip(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
 
 
 def clip(ctx: Interpreter, value: LayerOutput, lo: float | None, hi: float | None) -> HandlerResult:
-    """min(max(x, lo), hi); a bound that is None is left out."""
+    """min(max(x, lo), hi); a bound that is None is left out.
+
+    From 0 to 6 it becomes relu6, from -1 to 1 hard_tanh, which differ from clip only in the derivative at the bounds.
+    """
     low = -_LARGEST if lo is None or lo <= -_LARGEST else shortest_float(lo)
     high = _LARGEST if hi is None or hi >= _LARGEST else shortest_float(hi)
     if (low, high) == (-_LARGEST, _LARGEST):
@@ -143,6 +147,8 @@ def clip(ctx: Interpreter, value: LayerOutput, lo: float | None, hi: float | Non
     x = ctx.as_layer(value)
     if (low, high) == (0, 6):
         return ctx.add(Relu6, x)
+    if (low, high) == (-1, 1):
+        return ctx.add(HardTanh, x)
     if (low, high) == (0, _LARGEST):
         return ctx.add(Relu, x)
     return ctx.add(Clip, x, lo=low, hi=high)

@@ -1,0 +1,149 @@
+"""Which files a command may write: one rule for every output of every command, applied before any work.
+
+In: the files that the command reads, and its outputs. Out: nothing, or CnncError E902 (status 6) for an output that would
+replace something the user did not mean: an input, a network file, a file of a run folder, another output of the same
+command, or a file of another kind (unless --force is given).
+
+    require_outputs([run], [Output(Path("digits.onnx"), "-o", "onnx"), Output(Path("digits.md"), "--card", "card")])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from cnnc.core.files import read_start, require_writable
+from cnnc.diagnostics import CnncError
+
+FORCE = Annotated[bool, typer.Option("--force", help="Replace a file of another kind, which is refused otherwise.")]
+
+SUFFIXES = {"onnx": ".onnx", "card": ".md", "network": ".cnn", "weights": ".safetensors"}
+"""The suffix of each kind of output. Another suffix is allowed unless it stands for another format."""
+
+_NAMES = {"onnx": "an ONNX model", "card": "a model card", "network": "a network file", "weights": "a checkpoint"}
+_OTHER_FORMATS = frozenset(
+    [
+        ".bin",
+        ".c",
+        ".cc",
+        ".cpp",
+        ".csv",
+        ".engine",
+        ".gguf",
+        ".gif",
+        ".h",
+        ".h5",
+        ".hdf5",
+        ".html",
+        ".jpeg",
+        ".jpg",
+        ".json",
+        ".jsonl",
+        ".keras",
+        ".mlmodel",
+        ".mlpackage",
+        ".mnn",
+        ".npy",
+        ".npz",
+        ".onnx",
+        ".ort",
+        ".pb",
+        ".pdf",
+        ".pkl",
+        ".plan",
+        ".png",
+        ".pt",
+        ".pt2",
+        ".pth",
+        ".py",
+        ".safetensors",
+        ".svg",
+        ".tflite",
+        ".toml",
+        ".torchscript",
+        ".trt",
+        ".tsv",
+        ".txt",
+        ".wasm",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".zip",
+        ".cnn",
+        ".md",
+    ]
+)
+
+
+class Output(NamedTuple):
+    """A file that a command is about to write: the option that names it, and its kind, a key of SUFFIXES."""
+
+    path: Path
+    option: str
+    kind: str
+
+
+def require_outputs(inputs: Iterable[Path], outputs: Sequence[Output], force: bool = False) -> None:
+    """Checks all outputs of a command. Raises CnncError E902 for the first that it may not write."""
+    sources = [path for path in inputs if path.exists()]
+    for number, output in enumerate(outputs):
+        reason = (
+            _reason_of_suffix(output)
+            or _reason_of_inputs(output, sources)
+            or _reason_of_run(output)
+            or _reason_of_outputs(output, outputs[:number])
+        )
+        help = f"name another file with {output.option}"
+        if not reason and not force and output.path.is_file() and not _is_of_kind(output):
+            reason, help = f"it exists and is not {_NAMES[output.kind]}", f"{help}, or replace it with --force"
+        if reason:
+            raise CnncError.of("E902", f"cannot write {output.path}: {reason}", help=help)
+        require_writable(output.path, f"give {output.option} a file name in an existing folder")
+
+
+def _reason_of_suffix(output: Output) -> str:
+    suffix = output.path.suffix.lower()
+    if suffix != SUFFIXES[output.kind] and suffix in _OTHER_FORMATS:
+        return f"{suffix} is another format; {_NAMES[output.kind]} has the suffix {SUFFIXES[output.kind]}"
+    return ""
+
+
+def _reason_of_inputs(output: Output, sources: Sequence[Path]) -> str:
+    return "this command reads it" if any(_same(output.path, source) for source in sources) else ""
+
+
+def _reason_of_run(output: Output) -> str:
+    from cnnc.training.checkpoint import RUN_FILES
+
+    path = output.path.resolve()
+    in_run = path.name in RUN_FILES and any((path.parent / name).exists() for name in RUN_FILES)
+    return f"it belongs to the run folder {output.path.parent}" if in_run else ""
+
+
+def _reason_of_outputs(output: Output, others: Sequence[Output]) -> str:
+    other = next((other for other in others if _same(output.path, other.path)), None)
+    return f"{other.option} names the same file" if other is not None else ""
+
+
+def _same(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other.resolve()
+
+
+def _is_of_kind(output: Output) -> bool:
+    """Whether an existing file is what the command writes, so that an earlier result is replaced; or is empty."""
+    begin = read_start(output.path)
+    if not begin:
+        return True
+    match output.kind:
+        case "onnx":  # field 1 of a ModelProto, the version of the format, comes first
+            return begin[:1] == b"\x08"
+        case "weights":
+            return begin[8:].startswith(b'{"__metadata__":{"cnnc":')
+        case "card":
+            return begin.startswith(b"# ") and b"Exported by cnnc" in begin
+    return True
