@@ -16,9 +16,9 @@ NAMES = tuple(sorted(path.stem for path in NETS.glob("*.cnn")))
 def batch_of(name: str) -> int:
     """The batch size that a network and its peer are trained with."""
     from cnnc.network import load
-    from cnnc.recipe.recipe import require
+    from cnnc.recipe.recipe import require_recipe
 
-    return require(load(NETS / f"{name}.cnn").recipe, name).batch
+    return require_recipe(load(NETS / f"{name}.cnn").recipe, name).batch
 
 
 class Peer(NamedTuple):

@@ -21,7 +21,7 @@ from cnnc.onnx.quantize.examples import CalibrationExamples
 from cnnc.onnx.run.batched_run import run_batched
 from cnnc.onnx.run.session import Session
 from cnnc.recipe.metrics import metric_named
-from cnnc.recipe.recipe import require
+from cnnc.recipe.recipe import require_recipe
 from cnnc.reference.parallel.threads import one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
@@ -82,7 +82,7 @@ def _examples(network: Network, saved: Checkpoint, data: Path | str | None) -> C
     """The examples of the run's data set, split as in the run, so that calibration uses training data only."""
     folder = None if data is None else Path(data)
     dataset = open_data(network, folder, lambda line: None, saved.vocabulary)
-    recipe = require(network.recipe, network.name)
+    recipe = require_recipe(network.recipe, network.name)
     train, validation = split(dataset.train, recipe.data.val, recipe.seed)
     return CalibrationExamples.of(train, validation, dataset.test, recipe.seed)
 
@@ -101,14 +101,15 @@ def evaluate_run(run: Path, data: Path | None, report: Callable[[str], None]) ->
     saved = checkpoints.load(checkpoints.find(run, "best"))
     network = saved.network()
     dataset = open_data(network, data, report, saved.vocabulary)
-    objective = Objective(network.require_graph(), require(network.recipe, network.name), dataset)
+    objective = Objective(network.require_graph(), require_recipe(network.recipe, network.name), dataset)
     return _evaluate(objective, objective.network(saved.weights), dataset)
 
 
 def evaluate_model(session: Session, data: Path | None, report: Callable[[str], None]) -> Evaluation:
     """Scores a model, computed with onnxruntime, by the train section of the source that it carries. Raises CnncError.
 
-    Loss and metrics are computed from the model's outputs by the same code as in `evaluate_run`.
+    Loss and metrics are computed from the model's outputs by the same code as in `evaluate_run`. The error is E609 if the
+    classes of the data differ from those of the model, and as in `trained_network` if the model has no source.
     """
     facts = session.facts
     network = trained_network(session)
@@ -116,7 +117,7 @@ def evaluate_model(session: Session, data: Path | None, report: Callable[[str], 
     if facts.classes and dataset.classes and facts.classes != dataset.classes:
         held, named = (", ".join(names[:10]) for names in (dataset.classes, facts.classes))
         raise CnncError.of("E609", f"the classes of the data are {held}; those of {session.name} are {named}")
-    objective = Objective(network.require_graph(), require(network.recipe, network.name), dataset)
+    objective = Objective(network.require_graph(), require_recipe(network.recipe, network.name), dataset)
 
     def run(feeds: Feeds) -> dict[str, Array]:
         return run_batched(session, {name: feeds[name] for name in session.inputs})

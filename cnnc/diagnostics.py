@@ -98,14 +98,17 @@ class Span(NamedTuple):
 
     @property
     def line(self) -> int:
+        """The line of its start, counted from 1."""
         return self.source.position(self.start)[0]
 
     @property
     def column(self) -> int:
+        """The column of its start, counted from 1."""
         return self.source.position(self.start)[1]
 
     @property
     def text(self) -> str:
+        """The source in the range."""
         return self.source.text[self.start : self.end]
 
     def to(self, other: Span) -> Span:
@@ -140,6 +143,7 @@ class Diagnostic(NamedTuple):
 
     @property
     def severity(self) -> Severity:
+        """Error or warning, by the letter of the code."""
         return "error" if self.code.startswith("E") else "warning"
 
     @property
@@ -187,7 +191,7 @@ class CnncError(Exception):
         return "\n\n".join(render(d) for d in self.diagnostics)
 
 
-def in_order(diagnostics: Iterable[Diagnostic], included: Iterable[Source] = ()) -> list[Diagnostic]:
+def in_source_order(diagnostics: Iterable[Diagnostic], included: Iterable[Source] = ()) -> list[Diagnostic]:
     """Diagnostics in source order, grouped by file, without duplicates.
 
     `included` files come first, in this order, because their errors often cause those in the files that include them.
@@ -218,7 +222,7 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 Paint = Callable[[str, str], str]
-"""Takes text and its role (error, warning, place, note, help); returns it with or without colour."""
+"""Takes text and its role (error, warning, position, note, help); returns it with or without colour."""
 
 
 def plain(text: str, role: str) -> str:
@@ -248,7 +252,7 @@ def _excerpt(diagnostic: Diagnostic, span: Span, paint: Paint) -> list[str]:
     marks = [(span, "^", diagnostic.label, diagnostic.severity), *((n.span, "-", n.text, "note") for n in same_file)]
     marks.sort(key=lambda mark: mark[0].start)
     width = max(len(str(mark[0].line)) for mark in marks)
-    bar = paint("|", "place")
+    bar = paint("|", "position")
     lines = [f"{' ' * (width + 1)}{paint('-->', 'place')} {source.name}:{span.line}:{span.column}"]
     lines.append(f" {' ' * width} {bar}")
     previous = 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cnnc.core.record import Record
 from cnnc.data.catalog import KNOWN
-from cnnc.diagnostics import CnncError, Diagnostic, Source, in_order, nearest
+from cnnc.diagnostics import CnncError, Diagnostic, Source, in_source_order, nearest
 from cnnc.graph.graph import Graph, subgraph
 from cnnc.graph.sizes import Failure, SizeSurvey
 from cnnc.language.include import Includes, read_source
@@ -50,6 +50,7 @@ class Network(Record):
 
     @property
     def ok(self) -> bool:
+        """Whether the source has no errors."""
         return self.graph is not None
 
     @property
@@ -67,12 +68,12 @@ class Network(Record):
         graph = self.require_graph()
         if self.survey is None or self.resize is None:
             return graph
-        resize_graph = self.resize({**self.survey.reference, **sizes})
-        if isinstance(resize_graph, Failure):
+        resized = self.resize({**self.survey.reference, **sizes})
+        if isinstance(resized, Failure):
             shown = ", ".join(f"{name}={size}" for name, size in sizes.items())
-            message = f"{self.name} does not accept {shown}: {resize_graph.message}"
+            message = f"{self.name} does not accept {shown}: {resized.message}"
             raise CnncError.of("E602", message, help=f"legal sizes: {self.survey.rules()}")
-        return resize_graph
+        return resized
 
     @property
     def symbolic_sizes(self) -> SizeSurvey | None:
@@ -128,12 +129,12 @@ class Network(Record):
                 raise CnncError.of("E010", f"--outputs: {name} is an input", help="name a layer that reads it")
         resize = self.resize
 
-        def resized(sizes: Mapping[str, int]) -> Graph | Failure:
+        def resize_part(sizes: Mapping[str, int]) -> Graph | Failure:
             assert resize is not None
-            other = resize(sizes)
-            return other if isinstance(other, Failure) else subgraph(other, outputs)
+            resized = resize(sizes)
+            return resized if isinstance(resized, Failure) else subgraph(resized, outputs)
 
-        return self.replace(graph=subgraph(graph, outputs), resize=resized if resize is not None else None)
+        return self.replace(graph=subgraph(graph, outputs), resize=resize_part if resize is not None else None)
 
     def require_graph(self) -> Graph:
         """The graph. Raises CnncError with all diagnostics if the source has errors."""
@@ -191,7 +192,7 @@ def check(
         diagnostics += recipe_diagnostics
     elif not syntax_errors:
         diagnostics += without_train_section(expressions, stem)
-    diagnostics = without_allowed(file, in_order(diagnostics, included.sources()))
+    diagnostics = without_allowed(file, in_source_order(diagnostics, included.sources()))
     if any(d.severity == "error" for d in diagnostics):
         graph = recipe = None
     resize = resizer(lowered, lower_at) if graph is not None and survey is not None else None

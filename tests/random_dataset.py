@@ -15,12 +15,12 @@ from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
 from cnnc.recipe.losses import CrossEntropy
-from cnnc.recipe.recipe import require
+from cnnc.recipe.recipe import require_recipe
 
 
 def random_dataset(network: Network, count: int, seed: int = 0) -> Dataset:
     """`count` examples to train on, and as many to test."""
-    graph, recipe = network.require_graph(), require(network.recipe, network.name)
+    graph, recipe = network.require_graph(), require_recipe(network.recipe, network.name)
     vocabulary = max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0)
     losses = {loss.on or graph.outputs[0]: loss for loss in recipe.losses}
     classes = graph.by_name[graph.outputs[0]].type.channels if isinstance(recipe.losses[0], CrossEntropy) else 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,8 +14,13 @@ from cnnc.cli.options import SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.diagnostics import CnncError, Diagnostic, Exit, Source
 from cnnc.network import Network, load
 
+if TYPE_CHECKING:
+    from cnnc.report.summary import Summary
+
 
 class SortKey(StrEnum):
+    """The values of --sort; cnnc.report.summary.SORTS has their order."""
+
     macs = "macs"
     params = "params"
     memory = "memory"
@@ -22,6 +28,8 @@ class SortKey(StrEnum):
 
 
 class Format(StrEnum):
+    """The values of --format, see cnnc.report.diagnostics.FORMATS."""
+
     full = "full"
     concise = "concise"
     json = "json"
@@ -60,7 +68,7 @@ def check(
     sizes = parse_sizes(at)
     view = _View(explain, sizes, depth, sort.value if sort else None, batch, versus_dense)
 
-    def once() -> Exit:
+    def check_once() -> Exit:
         networks = [_load(path, settings or [], sizes) for path in files]
         if json:
             _show_json(networks, view)
@@ -71,8 +79,8 @@ def check(
         return max(_status(network, strict) for network in networks)
 
     if watch:
-        _watch(files, once)
-    raise typer.Exit(once())
+        _watch(files, check_once)
+    raise typer.Exit(check_once())
 
 
 class _View:
@@ -88,7 +96,7 @@ class _View:
         self.batch = batch
         self.versus_dense = versus_dense
 
-    def summary(self, network: Network) -> Any:
+    def summary(self, network: Network) -> Summary | None:
         """The summary of a network in this view, None for one with errors."""
         from cnnc.report.summary import fold, sort
 
@@ -112,20 +120,20 @@ def _load(path: Path, settings: list[str], sizes: dict[str, int]) -> Network:
 def _show(networks: list[Network], view: _View, csv: bool) -> None:
     from cnnc.report.table import COLUMNS, VERSUS_DENSE, as_csv, table
 
-    shown = 0
+    is_first = True
     for network in networks:
         summary = view.summary(network)
         if summary is None:
             continue
-        if shown:
+        if not is_first:
             print_result()
+        is_first = False
         if len(networks) > 1:
             print_result(f"{network.source.name}:")
         if csv:
             print_result(as_csv(summary).rstrip("\n"))
         else:
             print_result(table(summary, VERSUS_DENSE if view.versus_dense else COLUMNS, view.explain))
-        shown += 1
 
 
 def _show_json(networks: list[Network], view: _View) -> None:
@@ -158,8 +166,8 @@ def _status(network: Network, strict: bool) -> Exit:
     return Exit.SOURCE if strict and network.diagnostics else Exit.OK
 
 
-def _watch(files: list[Path], once: Any) -> None:
-    """Runs `once` at the start and after every change of the files or their neighbours, until a signal comes."""
+def _watch(files: list[Path], check_once: Callable[[], Exit]) -> None:
+    """Calls `check_once` at the start and after every change of the files or their neighbours, until a signal comes."""
     import sys
     import time
 
@@ -170,7 +178,7 @@ def _watch(files: list[Path], once: Any) -> None:
             before = now
             if sys.stdout.isatty():
                 sys.stdout.write("\x1b[2J\x1b[H")
-            once()
+            check_once()
             sys.stdout.flush()
             print_status(f"-- {time.strftime('%H:%M:%S')}: watching for changes, Ctrl-C to stop --")
         time.sleep(0.2)

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from cnnc.diagnostics import CnncError, Diagnostic, Exit, Paint, plain, render
 
-_STYLES = {"error": "1;31", "warning": "1;33", "note": "34", "place": "2;34", "help": "1;36"}
+_STYLES = {"error": "1;31", "warning": "1;33", "note": "34", "position": "2;34", "help": "1;36"}
 
 
 class Stopped(BaseException):

@@ -90,8 +90,8 @@ def _counts(evaluation: Evaluation) -> str:
     """The counts behind an accuracy, and the other metrics."""
     from cnnc.recipe.metrics import format_metric
 
-    of = f" ({evaluation.score.right:,} of {evaluation.score.total:,})" if evaluation.confusion else ""
-    return of + "".join(f", {metric} {format_metric(metric, value)}" for metric, value in evaluation.score.others)
+    counts = f" ({evaluation.score.right:,} of {evaluation.score.total:,})" if evaluation.confusion else ""
+    return counts + "".join(f", {metric} {format_metric(metric, value)}" for metric, value in evaluation.score.others)
 
 
 def _class_names(evaluation: Evaluation) -> list[str]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 class Target(StrEnum):
+    """The values of --target."""
+
     mcu = "mcu"
 
 
@@ -106,14 +108,16 @@ def default_output(source: Path) -> Path:
     return Path(f"{(source if source.is_dir() else source.parent).resolve().name}.onnx")
 
 
-def _options(opset: int, without: list[str], fp16: bool, int8: bool, external: bool, target: Target | None) -> Options:
+def _options(
+    opset: int, skipped_passes: list[str], fp16: bool, int8: bool, external: bool, target: Target | None
+) -> Options:
     from cnnc.onnx.export import Options
 
     if fp16 and int8:
         raise CnncError.of("E010", "--fp16 and --int8 exclude each other")
     return Options(
         opset,
-        tuple(without),
+        tuple(skipped_passes),
         external,
         target.value if target is not None else "",
         "float16" if fp16 else "int8" if int8 else "float32",
@@ -210,11 +214,11 @@ def report(exported: Exported, json: bool, layers: bool = False) -> None:
 
 
 def _quality(quality: Quality) -> str:
-    on = f"on {quality.samples:,} examples"
+    examples = f"{quality.samples:,} examples"
     if quality.metric == "accuracy":
-        lines = [f"{quality.precision}: accuracy {quality.after:.2%} {on}, {quality.before:.2%} in float32"]
+        lines = [f"{quality.precision}: accuracy {quality.after:.2%} on {examples}, {quality.before:.2%} in float32"]
     else:
-        lines = [f"{quality.precision}: deviates by {quality.after:.2%} from float32 {on}"]
+        lines = [f"{quality.precision}: deviates by {quality.after:.2%} from float32 on {examples}"]
     if quality.kept:
         lines.append(f"kept in float32, as int8 would lose accuracy: {', '.join(quality.kept)}")
     if quality.faster:
@@ -239,16 +243,16 @@ def _table(exported: Exported) -> str:
 
 
 def _as_dict(exported: Exported) -> dict[str, Any]:
-    proof, quality, footprint = exported.verification, exported.quality, exported.footprint
+    verification, quality, footprint = exported.verification, exported.quality, exported.footprint
     return {
         "file": str(exported.path),
         "data": str(exported.data) if exported.data is not None else None,
         "bytes": exported.size,
         "opset": exported.opset,
         "ir": exported.ir,
-        "tensors": len(proof.layers),
-        "worst": _deviation(proof.worst),
-        "layers": [_deviation(d) for d in proof.layers],
+        "tensors": len(verification.layers),
+        "worst": _deviation(verification.worst),
+        "layers": [_deviation(d) for d in verification.layers],
         "quality": quality._asdict() if quality is not None else None,
         "footprint": footprint._asdict() if footprint is not None else None,
     }

@@ -108,12 +108,12 @@ def _report(imported: ImportedNetwork, agreement: Agreement | None, file: Path, 
     network, graph = imported.network, imported.network.require_graph()
     structures = [f"{imported.blocks} block{'s' if imported.blocks > 1 else ''}"] if imported.blocks else []
     structures += [f"{imported.repeats} repeat{'s' if imported.repeats > 1 else ''}"] if imported.repeats else []
-    grouped = f", with {' and '.join(structures)}" if structures else ""
+    with_structures = f", with {' and '.join(structures)}" if structures else ""
     macs = f", {graph.total_macs:,} MACs" if network.survey is None else ""
     buffers = f" and {graph.total_buffers:,} buffers" if graph.total_buffers else ""
     print_result(f"read {len(imported.model.nodes):,} nodes of opset {imported.model.opset}")
     print_result(
-        f"{network.name}: {len(graph.nodes):,} layers{grouped}; {graph.total_parameters:,} parameters{buffers}{macs}"
+        f"{network.name}: {len(graph.nodes):,} layers{with_structures}; {graph.total_parameters:,} parameters{buffers}{macs}"
     )
     for old_name, name in [*imported.inputs.items(), *zip(imported.model.outputs, imported.outputs, strict=True)]:
         if old_name != name:

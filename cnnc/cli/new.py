@@ -14,6 +14,8 @@ from cnnc.diagnostics import CnncError
 
 
 class Template(StrEnum):
+    """The values of --template, see cnnc.cli.templates."""
+
     lenet = "lenet"
     resnet = "resnet"
     unet = "unet"

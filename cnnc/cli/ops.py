@@ -38,10 +38,10 @@ def ops(
 def _suggestion(name: str) -> str:
     """What to look up instead of a name that is unknown."""
     from cnnc.language.resolve import LANGUAGE_STATEMENTS
-    from cnnc.language.synonyms import known_elsewhere
+    from cnnc.language.synonyms import layer_synonym
     from cnnc.report import reference
 
     if name in LANGUAGE_STATEMENTS:
         return f"`{name}` is a statement of the language: see docs/language.md"
-    near = known_elsewhere(name).partition(" ")[0] or nearest(name, reference.names())
+    near = layer_synonym(name).partition(" ")[0] or nearest(name, reference.names())
     return f"did you mean `{near}`?" if near in reference.names() else "`cnnc ops` lists all of them"

@@ -138,9 +138,9 @@ def _read(source: _Source, known: list[InputSpec]) -> PredictionInputs:
     if source.text is None and not piped:
         return read_file(source.inputs[""], known)
     if not all(entry.takes_words for entry in known):
-        what = "standard input" if piped else "--text"
+        source_name = "standard input" if piped else "--text"
         raise CnncError.of(
-            "E608", f"{what} needs a model whose inputs are words; this one takes {known[0]} of {known[0].dtype}"
+            "E608", f"{source_name} needs a model whose inputs are words; this one takes {known[0]} of {known[0].dtype}"
         )
     if source.text is not None:
         return read_sentences([source.text], known, "--text")
@@ -152,15 +152,15 @@ def _read(source: _Source, known: list[InputSpec]) -> PredictionInputs:
 
 
 def _print_prediction(name: str, row: list[Prediction], count: int) -> None:
-    for answer in row:
-        head = name if len(row) == 1 else f"{name} {answer.output}"
-        print_result(f"{head}: {answer.summary(count)}")
+    for prediction in row:
+        head = name if len(row) == 1 else f"{name} {prediction.output}"
+        print_result(f"{head}: {prediction.summary(count)}")
 
 
 def _result(name: str, row: list[Prediction], count: int) -> dict[str, Any]:
     if len(row) == 1 and row[0].kind == "classes":
         return {"file": name, **row[0].as_dict(count)}
-    return {"file": name, "outputs": {answer.output: answer.as_dict(count) for answer in row}}
+    return {"file": name, "outputs": {prediction.output: prediction.as_dict(count) for prediction in row}}
 
 
 class _OutputWriter:
@@ -183,11 +183,11 @@ class _OutputWriter:
 
         unique = self._unique(safe_name(stem))
         written = []
-        for answer in row:
-            if answer.is_clipped:
-                self.note = f"{answer.output} exceeds the range 0 to 1: the .png is clipped, the .npy is not"
-            name = unique if len(row) == 1 else self._unique(f"{unique}.{safe_name(answer.output)}")
-            written += answer.save(self.folder / name)
+        for prediction in row:
+            if prediction.is_clipped:
+                self.note = f"{prediction.output} exceeds the range 0 to 1: the .png is clipped, the .npy is not"
+            name = unique if len(row) == 1 else self._unique(f"{unique}.{safe_name(prediction.output)}")
+            written += prediction.save(self.folder / name)
         return {"written": [str(path) for path in written]}
 
     def _unique(self, name: str) -> str:

@@ -12,9 +12,9 @@ from cnnc.recipe.metrics import decimals
 from cnnc.training.run import Callback, Epoch, Run
 
 
-def _count(number: int, thing: str) -> str:
+def _count(number: int, noun: str) -> str:
     """`1 epoch`, `2 epochs`."""
-    return f"{number:,} {thing}{'s' if number != 1 else ''}"
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"
 
 
 class ConsoleProgress(Callback):
@@ -41,30 +41,33 @@ class ConsoleProgress(Callback):
                 print_status(f"resuming at epoch {p.epoch + 1}, step {p.step + 1}")
         self._start_time = time.perf_counter()
         if sys.stderr.isatty():
-            from rich.console import Console as RichConsole
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+            self._start_bar(run)
 
-            columns = (
-                TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-                BarColumn(bar_width=30),
-                TextColumn(
-                    "{task.percentage:>3.0f}%  loss {task.fields[loss]:.4f}  {task.fields[rate]:,.0f} {task.fields[noun]}/s"
-                ),
-                TimeRemainingColumn(),
-            )
-            self._bar = Progress(*columns, console=RichConsole(stderr=True), transient=True)
-            start = run.progress.epoch * run.steps_per_epoch + run.progress.step
-            self._task = self._bar.add_task(
-                "train",
-                total=run.recipe.epochs * run.steps_per_epoch,
-                completed=start,
-                epoch=run.progress.epoch + 1,
-                epochs=run.recipe.epochs,
-                loss=0.0,
-                rate=0.0,
-                noun=_noun(run),
-            )
-            self._bar.start()
+    def _start_bar(self, run: Run) -> None:
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=30),
+            TextColumn(
+                "{task.percentage:>3.0f}%  loss {task.fields[loss]:.4f}  {task.fields[rate]:,.0f} {task.fields[noun]}/s"
+            ),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=RichConsole(stderr=True), transient=True)
+        start = run.progress.epoch * run.steps_per_epoch + run.progress.step
+        self._task = self._bar.add_task(
+            "train",
+            total=run.recipe.epochs * run.steps_per_epoch,
+            completed=start,
+            epoch=run.progress.epoch + 1,
+            epochs=run.recipe.epochs,
+            loss=0.0,
+            rate=0.0,
+            noun=_noun(run),
+        )
+        self._bar.start()
 
     def on_warning(self, run: Run, warning: Diagnostic) -> None:
         print_diagnostics([warning])

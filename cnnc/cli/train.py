@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 class Log(StrEnum):
+    """The values of --log."""
+
     tensorboard = "tensorboard"
 
 
@@ -76,12 +78,8 @@ def train(
     saved: Checkpoint | None = None
     if resume is not None:
         saved = checkpoints.load(checkpoints.find(resume, "last"))
-        network = _resumed(saved, settings or [])
-        resumed_folder = resume if resume.is_dir() else resume.parent
-        folder = run or resumed_folder
-        if run is not None and run.resolve() != resumed_folder.resolve():
-            _require_free(run)
-            _copy_progress(resumed_folder, run)
+        network = _resumed_network(saved, settings or [])
+        folder = _folder_to_resume_in(resume, run)
     else:
         assert file is not None
         network = load(file, settings or [], sizes)
@@ -116,7 +114,8 @@ def train(
         from cnnc.cli.export import export_run, report
 
         exported = export_run(folder, export)
-        report(exported, json=False) if not json else None
+        if not json:
+            report(exported, json=False)
 
 
 def _dry_run(network: Network, data: Path | None, json: bool) -> None:
@@ -193,7 +192,17 @@ def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint 
         stop_on_signals()
 
 
-def _resumed(saved: Checkpoint, settings: list[str]) -> Network:
+def _folder_to_resume_in(resume: Path, run: Path | None) -> Path:
+    """The folder of the resumed run, or `run` with a copy of its progress. Raises CnncError E010, E901, E902."""
+    old = resume if resume.is_dir() else resume.parent
+    if run is None or run.resolve() == old.resolve():
+        return run or old
+    _require_free(run)
+    _copy_progress(old, run)
+    return run
+
+
+def _resumed_network(saved: Checkpoint, settings: list[str]) -> Network:
     """The network of a checkpoint, with its settings overridden by those of the command line. Raises CnncError E010."""
     changed = {s.partition("=")[0] for s in settings}
     kept = [s for s in saved.settings if s.partition("=")[0] not in changed]
@@ -281,7 +290,7 @@ def _report(result: Result, json: bool) -> None:
         facts = {"run": str(run.folder), "epochs": run.progress.epoch, "best_epoch": best, "memory": result.memory}
         print_json(finite({**facts, "test": {**score, **dict(test.others)}}), indent=None)
         return
-    of = f" ({test.right:,} of {test.total:,})" if test.metric == "accuracy" else ""
+    counts = f" ({test.right:,} of {test.total:,})" if test.metric == "accuracy" else ""
     others = "".join(f", {metric} {format_metric(metric, value)}" for metric, value in test.others)
-    print_result(f"test {test}{of}{others}, weights of epoch {run.progress.best_epoch + 1}")
+    print_result(f"test {test}{counts}{others}, weights of epoch {run.progress.best_epoch + 1}")
     print_result(f"run {run.folder}")

@@ -33,28 +33,28 @@ def where(
     print_json([_as_dict(node) for node in nodes]) if json else print_result(_table(nodes))
 
 
-def _text(found: LocatedPart) -> str:
+def _text(part: LocatedPart) -> str:
     from cnnc.diagnostics import excerpt
 
-    what = f"{found.name}: {found.what}"
-    what += f" of the layer {found.position.layer}" if found.position.layer != found.name else ""
-    return f"{what}\n{excerpt(found.position.span, found.position.calls)}"
+    head = f"{part.name}: {part.what}"
+    head += f" of the layer {part.position.layer}" if part.position.layer != part.name else ""
+    return f"{head}\n{excerpt(part.position.span, part.position.calls)}"
 
 
-def _table(found: list[LocatedPart]) -> str:
-    rows = [(f.name, f.operator, f.position.layer, f"{f.position.span}:{f.position.span.column}") for f in found]
+def _table(parts: list[LocatedPart]) -> str:
+    rows = [(p.name, p.operator, p.position.layer, f"{p.position.span}:{p.position.span.column}") for p in parts]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
     )
 
 
-def _as_dict(found: LocatedPart) -> dict[str, Any]:
-    layer, span, calls = found.position
+def _as_dict(part: LocatedPart) -> dict[str, Any]:
+    layer, span, calls = part.position
     return {
-        "name": found.name,
-        "what": found.what,
-        "operator": found.operator or None,
+        "name": part.name,
+        "what": part.what,
+        "operator": part.operator or None,
         "layer": layer,
         "file": span.source.name,
         "line": span.line,

@@ -37,7 +37,7 @@ class Extents(tuple[Any, ...]):
 
 
 class BadValue(Exception):
-    """A value of the wrong kind or out of range; `expected` completes the message "k takes ..."."""
+    """A value of the wrong kind or out of range; `expected` completes the message "k takes ...", `help` names an edit."""
 
     def __init__(self, expected: str, help: str = "") -> None:
         super().__init__(expected)
@@ -77,7 +77,7 @@ class Kind(Record):
         return BadValue(self.describe(), help)
 
 
-def whole(value: Any) -> int | None:
+def whole_number(value: Any) -> int | None:
     """The value as an int if it is a whole number, else None: 4.0 is 4, 4.5 and true are None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -91,7 +91,7 @@ class Whole(Kind):
     maximum: int = MAX_WHOLE
 
     def take(self, value: Any, rank: int) -> int:
-        number = whole(value)
+        number = whole_number(value)
         if number is None and isinstance(value, float):
             raise self.reject(f"{value:g} is not a whole number; `//` divides and rounds down")
         if number is None or not self.minimum <= number <= self.maximum:
@@ -134,15 +134,17 @@ class Real(Kind):
         return " ".join(["a number", " and ".join(parts)]).strip()
 
 
+_FALSE = ("false", "no", "off", "0")  # what other notations write, in any case
+_TRUE = ("true", "yes", "on", "1")
+
+
 class Flag(Kind):
     """`true` or `false`."""
 
     def take(self, value: Any, rank: int) -> bool:
         if not isinstance(value, bool):
-            meant = dict.fromkeys(("false", "no", "off", "0"), "false") | dict.fromkeys(
-                ("true", "yes", "on", "1"), "true"
-            )
-            word = meant.get(str(value).lower())
+            text = str(value).lower()
+            word = "false" if text in _FALSE else "true" if text in _TRUE else ""
             raise self.reject(f"write `{word}`" if word else "")
         return value
 
@@ -209,9 +211,9 @@ class PerAxis(Kind):
 
     def take(self, value: Any, rank: int) -> Axes:
         items = value if isinstance(value, tuple) else (value,) * max(rank, 1)
-        numbers = tuple(whole(item) for item in items)
+        numbers = tuple(whole_number(item) for item in items)
         if any(n is None or not self.minimum <= n <= MAX_WHOLE for n in numbers):
-            if any(isinstance(i, float) and whole(i) is None for i in items):
+            if any(isinstance(i, float) and whole_number(i) is None for i in items):
                 raise self.reject("`//` divides and rounds down")
             raise self.reject()
         if not rank and not isinstance(value, tuple):
@@ -241,7 +243,7 @@ class Padding(Kind):
                 raise BadValue("causal only on sequences (one spatial axis)", "`same` pads both sides")
             return str(value)
         items = value if isinstance(value, tuple) else (value,) * max(rank, 1)
-        numbers = [whole(item) for item in items]
+        numbers = [whole_number(item) for item in items]
         if any(n is None or not 0 <= n <= MAX_WHOLE for n in numbers):
             raise self.reject()
         if not rank and not isinstance(value, tuple):
@@ -263,7 +265,7 @@ class Shape(Kind):
 
     def take(self, value: Any, rank: int) -> tuple[int, ...]:
         items = value if isinstance(value, tuple) else (value,)
-        numbers = tuple(whole(item) for item in items)
+        numbers = tuple(whole_number(item) for item in items)
         if not numbers or any(n is None or not 1 <= n <= MAX_WHOLE for n in numbers) or len(numbers) > 4:
             small = any(n is not None and n < 1 for n in numbers)
             raise self.reject("each size is at least 1" if small else "")
@@ -302,7 +304,7 @@ class Indices(Kind):
 
     def take(self, value: Any, rank: int) -> tuple[int, ...]:
         items = value if isinstance(value, tuple) and not isinstance(value, Extents) else (value,)
-        numbers = tuple(whole(item) for item in items)
+        numbers = tuple(whole_number(item) for item in items)
         if not numbers or any(n is None or abs(n) > MAX_WHOLE for n in numbers):
             raise self.reject()
         return tuple(n for n in numbers if n is not None)
@@ -386,10 +388,12 @@ class ArgumentSpec(Record):
 
     @property
     def required(self) -> bool:
+        """Whether the argument has no default."""
         return self.default is MISSING
 
     @property
     def keys(self) -> tuple[str, ...]:
+        """The names by which it can be given: `k`, `kernel`."""
         return (self.name, self.long) if self.long else (self.name,)
 
 
@@ -417,7 +421,10 @@ class Declared(Record):
         for name in specs:
             delattr(cls, name)
         super().__init_subclass__()
-        cls.arguments = (*cls.arguments, *(spec.replace(name=name) for name, spec in specs.items()))
+        inherited = (
+            spec for spec in cls.arguments if spec.name not in specs
+        )  # as Record: a field declared again moves
+        cls.arguments = (*inherited, *(spec.replace(name=name) for name, spec in specs.items()))
 
     @classmethod
     def make(cls, rank: int = 2, **values: Any) -> Self:

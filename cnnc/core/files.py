@@ -20,16 +20,23 @@ from cnnc.diagnostics import CnncError
 
 def read_error(path: Path | str, error: OSError) -> CnncError:
     """E901 for a file that cannot be read."""
-    return CnncError.of("E901", f"cannot read {path}: {_reason(error)}")
+    return CnncError.of("E901", f"cannot read {path}: {reason(error)}")
 
 
 def write_error(path: Path | str, error: OSError) -> CnncError:
     """E902 for a file or folder that cannot be written."""
-    return CnncError.of("E902", f"cannot write {path}: {_reason(error)}")
+    return CnncError.of("E902", f"cannot write {path}: {reason(error)}")
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """What the system says about an error, for a message: `no space left on device`."""
     return (error.strerror or type(error).__name__).lower()
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error of a library, at most 200 characters, for a message; its type if it says nothing."""
+    lines = str(error).splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def read_bytes(path: Path, limit: int | None = None) -> bytes:
@@ -65,8 +72,8 @@ def require_readable(path: Path) -> None:
 def require_writable(path: Path, help: str = "") -> None:
     """Raises E902 if `path` is a folder or its folder does not exist; for use before long work whose result goes there."""
     if path.is_dir() or not path.parent.is_dir():
-        reason = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise CnncError.of("E902", f"cannot write {path}: {reason}", help=help)
+        problem = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise CnncError.of("E902", f"cannot write {path}: {problem}", help=help)
 
 
 def decode_utf8(data: bytes, name: str) -> str:

@@ -21,10 +21,12 @@ class TensorType(Record):
 
     @property
     def channels(self) -> int:
+        """The size of the first axis: channels, or the elements of a vector."""
         return self.shape[0]
 
     @property
     def spatial(self) -> tuple[int, ...]:
+        """The sizes of the axes after the channels."""
         return self.shape[1:]
 
     @property
@@ -39,9 +41,11 @@ class TensorType(Record):
 
     @property
     def bytes(self) -> int:
+        """The memory of the elements for one sample."""
         return self.size * {"float32": 4, "uint8": 1, "int64": 8}[self.dtype]
 
     def with_shape(self, *shape: int) -> TensorType:
+        """Another shape with the same element type."""
         return TensorType(shape, self.dtype)
 
     def __str__(self) -> str:
@@ -80,4 +84,5 @@ class Parameter(Record):
 
     @property
     def size(self) -> int:
+        """The number of elements."""
         return math.prod(self.shape)

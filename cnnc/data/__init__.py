@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["KNOWN", "READERS", "DataFacts", "Request", "load"]
 
 Report = Callable[[str], None]
+"""Receives lines that describe what is read."""
 
 
 def ignore_report(line: str) -> None:

@@ -15,14 +15,14 @@ A record of the binary version is one byte for the label and 3,072 bytes for the
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.data import fetch, images
+from cnnc.core.files import first_line, reason
+from cnnc.data import Report, fetch, images
 from cnnc.data.catalog import KNOWN
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.file_tree import FileTree, bad_file, open_tree
@@ -50,13 +50,11 @@ _MAX_BATCH_BYTES = 10_000 * _RECORD
 _MAX_MEMBERS = 100
 _FULL_SIZES = (50_000, 10_000)
 
-Report = Callable[[str], None]
-
 
 def read(folder: Path | None, report: Report) -> Dataset:
     """Reads CIFAR-10 from a folder or archive, or searches for it. Raises CnncError E602, E603."""
     searched = [folder] if folder is not None else fetch.search_folders(FILES.name)
-    source = next((found for place in searched if (found := _find_in(place)) is not None), None)
+    source = next((path for path in map(_find_in, searched) if path is not None), None)
     if source is None:
         if folder is not None:
             raise _not_in(folder)
@@ -119,7 +117,7 @@ def _file(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(_MAX_BATCH_BYTES + 1)
     except OSError as error:
-        raise bad_file(path, f"cannot be read ({(error.strerror or 'no reason given').lower()})") from error
+        raise bad_file(path, f"cannot be read ({reason(error)})") from error
 
 
 def _unpacked(archive: Path) -> dict[str, bytes]:
@@ -137,8 +135,7 @@ def _unpacked(archive: Path) -> dict[str, bytes]:
     except CnncError:
         raise
     except Exception as error:  # tarfile, gzip and zlib raise several kinds for damaged archives
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise bad_file(archive, f"the archive is damaged ({reason})") from error
+        raise bad_file(archive, f"the archive is damaged ({first_line(error)})") from error
     missing = [name for name in (*TRAIN, TEST) if name not in content]
     if missing:
         hint = (
@@ -205,7 +202,7 @@ def _read_images(tree: FileTree, split_name: str) -> Split:
             if image is None:
                 raise bad_file(tree.display_name(names[n]), f"cannot be read as an image ({size_or_error})")
             if size_or_error != (width, height):
-                found = f"{size_or_error[0]}x{size_or_error[1]}"
-                raise bad_file(tree.display_name(names[n]), f"expected an image of 32x32, found {found}")
+                size = f"{size_or_error[0]}x{size_or_error[1]}"
+                raise bad_file(tree.display_name(names[n]), f"expected an image of 32x32, found {size}")
             pixels[n] = image
     return Split.of(pixels, np.array(labels, np.int64))

@@ -7,10 +7,9 @@ them. The files have the same names as those of MNIST, so the first labels are c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from cnnc.data import fetch
+from cnnc.data import Report, fetch
 from cnnc.data.catalog import KNOWN
 from cnnc.data.dataset import Dataset
 from cnnc.data.idx import read_split
@@ -42,7 +41,7 @@ FILES = fetch.DataFiles(
 _DIGITS = [5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7]  # the first training labels of MNIST
 
 
-def read(folder: Path | None, report: Callable[[str], None]) -> Dataset:
+def read(folder: Path | None, report: Report) -> Dataset:
     """Reads Fashion-MNIST from a folder, or from where `fetch.find_or_fetch` finds it. Raises CnncError E602, E603."""
     facts = KNOWN["fashion_mnist"]
     train_images, train_labels, test_images, test_labels = fetch.find_or_fetch(FILES, folder, report)

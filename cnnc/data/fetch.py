@@ -13,7 +13,6 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import IO, cast
 from urllib.parse import urlsplit
 
 from cnnc.core.files import make_folder, write_atomic
+from cnnc.data import Report
 from cnnc.diagnostics import CnncError
 
 VARIABLE = "CNNC_DATA"
@@ -28,8 +28,6 @@ VARIABLE = "CNNC_DATA"
 
 TIMEOUT = 10.0
 """Seconds to wait for an answer of a mirror."""
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from cnnc.core.files import first_line, reason
 from cnnc.data import Request
 from cnnc.data.fetch import VARIABLE
 from cnnc.diagnostics import CnncError
@@ -97,7 +98,7 @@ class _FolderTree:
             for name_in_tree, is_folder in self._walk("", set()):
                 (folders if is_folder else files).append(name_in_tree)
         except OSError as error:
-            raise bad_file(path, f"cannot be read ({_reason(error)})") from error
+            raise bad_file(path, f"cannot be read ({reason(error)})") from error
         self.files, self.folders = tuple(sorted(files)), tuple(sorted(folders))
 
     def _walk(self, below: str, visited: set[tuple[int, int]]) -> Iterator[tuple[str, bool]]:
@@ -130,7 +131,7 @@ class _FolderTree:
             with file_path.open("rb") as file:
                 data = file.read(limit + 1)
         except OSError as error:
-            raise bad_file(file_path, f"cannot be read ({_reason(error)})") from error
+            raise bad_file(file_path, f"cannot be read ({reason(error)})") from error
         if len(data) > limit:
             raise bad_file(file_path, f"expected at most {limit:,} bytes")
         return data
@@ -181,9 +182,9 @@ def open_zip(path: Path, kind: str = ".zip archive") -> zipfile.ZipFile:
     try:
         opened = zipfile.ZipFile(path)
     except OSError as error:
-        raise bad_file(path, f"cannot be read ({_reason(error)})") from error
+        raise bad_file(path, f"cannot be read ({reason(error)})") from error
     except Exception as error:  # zipfile raises several kinds for damaged archives
-        raise bad_file(path, f"expected a {kind}; it is damaged or something else ({_first_line(error)})") from error
+        raise bad_file(path, f"expected a {kind}; it is damaged or something else ({first_line(error)})") from error
     locked = next((info for info in opened.infolist() if info.flag_bits & 1), None)
     if locked is not None:
         opened.close()
@@ -197,7 +198,7 @@ def read_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, disp
         with opened.open(info) as stream:
             data = stream.read(limit + 1)
     except Exception as error:  # zipfile and its decoders raise several kinds
-        raise bad_file(display_name, f"the member is damaged ({_first_line(error)})") from error
+        raise bad_file(display_name, f"the member is damaged ({first_line(error)})") from error
     if len(data) > limit:
         raise bad_file(display_name, f"expected at most {limit:,} bytes")
     return data
@@ -211,12 +212,3 @@ def _check_name(path: Path, name: str) -> None:
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         shown = name.encode("unicode_escape", "backslashreplace").decode("ascii")
         raise bad_file(path, f"the name {shown} contains control characters", "rename the file")
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return lines[0][:200] if lines else type(error).__name__

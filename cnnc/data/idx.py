@@ -97,12 +97,12 @@ def _dimensions(read: _Read, name: str, expected: int | None) -> int:
     """Reads the first four bytes and returns the number of dimensions. Raises CnncError E602."""
     magic = read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
-        found = f"the bytes {magic.hex(' ')}" if magic else "nothing"
-        raise _bad_file(name, f"expected an IDX file, plain or gzipped, which begins with 00 00, found {found}")
+        content = f"the bytes {magic.hex(' ')}" if magic else "nothing"
+        raise _bad_file(name, f"expected an IDX file, plain or gzipped, which begins with 00 00, found {content}")
     kind, dimensions = magic[2], magic[3]
     if kind != _UINT8:
-        found = _TYPES.get(kind, "an unknown type")
-        raise _bad_file(name, f"expected values of type uint8 (0x08), found {found} (0x{kind:02x})")
+        type_name = _TYPES.get(kind, "an unknown type")
+        raise _bad_file(name, f"expected values of type uint8 (0x08), found {type_name} (0x{kind:02x})")
     if expected is not None and dimensions != expected:
         raise _bad_file(name, f"expected {_describe(expected)}, found {_describe(dimensions)}")
     if not 1 <= dimensions <= _MAX_DIMENSIONS:
@@ -133,5 +133,5 @@ def _read_at_most(read: _Read, count: int) -> bytearray:
     return data
 
 
-def _bad_file(name: str, found: str) -> CnncError:
-    return CnncError.of("E602", f"{name}: {found}")
+def _bad_file(name: str, problem: str) -> CnncError:
+    return CnncError.of("E602", f"{name}: {problem}")

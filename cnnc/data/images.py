@@ -64,8 +64,8 @@ def read(request: Request) -> Dataset:
     _require_images(tree, layout, classes, layout.labels[~layout.testing], {})
     require_classes(request, classes, path)
     images, skipped = _load(tree, layout.names, shape, request)
-    kept = [n for n in range(len(layout.names)) if n not in skipped]
-    labels, testing = layout.labels[kept], layout.testing[kept]
+    decodable = [n for n in range(len(layout.names)) if n not in skipped]
+    labels, testing = layout.labels[decodable], layout.testing[decodable]
     _require_images(tree, layout, classes, labels[~testing], skipped)
     _report_skipped(request, tree, layout, skipped)
     if images.resized:
@@ -160,18 +160,17 @@ def _root(within: dict[str, dict[str, str]]) -> str:
 
 def _folders(tree: FileTree) -> dict[str, dict[str, str]]:
     """The subfolders of each folder, sorted: their names and their paths."""
-    found: dict[str, dict[str, str]] = {folder: {} for folder in ("", *tree.folders)}
+    subfolders: dict[str, dict[str, str]] = {folder: {} for folder in ("", *tree.folders)}
     for folder in tree.folders:
         above, _, name = folder.rpartition("/")
-        found[above][name] = folder
-    return {folder: dict(sorted(inner.items())) for folder, inner in found.items()}
+        subfolders[above][name] = folder
+    return {folder: dict(sorted(inner.items())) for folder, inner in subfolders.items()}
 
 
 def files_below(tree: FileTree, folder: str) -> tuple[str, ...]:
     """The files below a folder, at any depth, in order of their names."""
-    return tree.files[
-        bisect_left(tree.files, f"{folder}/") : bisect_left(tree.files, f"{folder}0")
-    ]  # "0" follows "/" in ASCII
+    begin, end = bisect_left(tree.files, f"{folder}/"), bisect_left(tree.files, f"{folder}0")  # 0 follows / in ASCII
+    return tree.files[begin:end]
 
 
 def _require_images(
@@ -194,9 +193,8 @@ def _report_skipped(request: Request, tree: FileTree, layout: _Layout, skipped: 
             f"{tree.path}: skipped {len(skipped):,} of {len(layout.names):,} files: {', '.join(named)}{more}"
         )
     if layout.unclassified or tree.hidden:
-        counts = [f"{layout.unclassified:,} in no class"] * bool(layout.unclassified) + [
-            f"{tree.hidden:,} hidden"
-        ] * bool(tree.hidden)
+        counts = [f"{layout.unclassified:,} in no class"] if layout.unclassified else []
+        counts += [f"{tree.hidden:,} hidden"] if tree.hidden else []
         request.report(f"{tree.path}: not read: {', '.join(counts)}")
 
 
@@ -207,11 +205,11 @@ class ImageColumn:
     """Images (N, C, H, W), uint8: in memory, or decoded in threads when they are indexed."""
 
     def __init__(
-        self, tree: FileTree, names: Sequence[str], shape: Shape, kept: NDArray[np.uint8] | None = None
+        self, tree: FileTree, names: Sequence[str], shape: Shape, decoded: NDArray[np.uint8] | None = None
     ) -> None:
         self._tree = tree
         self._names = names
-        self._kept = kept
+        self._decoded = decoded
         self._pool: ThreadPoolExecutor | None = None
         self.shape = (len(names), *shape)
         self.dtype = np.dtype(np.uint8)
@@ -219,15 +217,16 @@ class ImageColumn:
 
     @property
     def in_memory(self) -> bool:
-        return self._kept is not None
+        """Whether all images are kept decoded."""
+        return self._decoded is not None
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, chosen: Any) -> NDArray[Any]:
         """Raises CnncError E602 where a file has changed since it was first read and is not an image any more."""
-        if self._kept is not None:
-            images: NDArray[Any] = self._kept[chosen]
+        if self._decoded is not None:
+            images: NDArray[Any] = self._decoded[chosen]
             return images
         indices = np.arange(len(self))[chosen]
         batch = np.empty((indices.size, *self.shape[1:]), np.uint8)

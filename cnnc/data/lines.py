@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from cnnc.core.files import reason
 from cnnc.data.file_tree import bad_file
 
 MAX_BYTES = 2**24
@@ -29,7 +30,7 @@ def read_raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                     line = line.removeprefix(b"\xef\xbb\xbf")
                 yield number, line.removesuffix(b"\n").removesuffix(b"\r")
     except OSError as error:
-        raise bad_file(path, f"cannot be read ({(error.strerror or 'no reason given').lower()})") from error
+        raise bad_file(path, f"cannot be read ({reason(error)})") from error
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -6,10 +6,9 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from cnnc.data import fetch
+from cnnc.data import Report, fetch
 from cnnc.data.catalog import KNOWN
 from cnnc.data.dataset import Dataset
 from cnnc.data.idx import read_split
@@ -39,7 +38,7 @@ FILES = fetch.DataFiles(
 )
 
 
-def read(folder: Path | None, report: Callable[[str], None]) -> Dataset:
+def read(folder: Path | None, report: Report) -> Dataset:
     """Reads MNIST from a folder, or from where `fetch.find_or_fetch` finds it. Raises CnncError E602, E603."""
     facts = KNOWN["mnist"]
     train_images, train_labels, test_images, test_labels = fetch.find_or_fetch(FILES, folder, report)

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from cnnc.core.files import first_line, reason
 from cnnc.core.tensor import DType, TensorType, format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Column, Dataset, Split
@@ -58,10 +59,12 @@ class ArrayHeader(NamedTuple):
 
     @property
     def bytes(self) -> int:
+        """The bytes of all values."""
         return math.prod(self.shape) * self.dtype.itemsize  # Python integers do not overflow
 
     @property
     def whole_numbers(self) -> bool:
+        """Whether the values are integers or booleans."""
         return self.dtype.kind in "iub"
 
 
@@ -106,13 +109,11 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
                 raise bad_file(
                     path, f"expected an array named {' or '.join((name, *alternatives[:1]))}, found {', '.join(arrays)}"
                 )
-            _require_numbers(arrays[name_in_file])
-            if arrays[name_in_file].bytes > LARGEST:
-                raise bad_file(
-                    arrays[name_in_file].where,
-                    f"expected at most {LARGEST:,} bytes, found {arrays[name_in_file].bytes:,}",
-                )
-            arrays_by_name[name] = _values(archive, arrays[name_in_file])
+            array = arrays[name_in_file]
+            _require_numbers(array)
+            if array.bytes > LARGEST:
+                raise bad_file(array.where, f"expected at most {LARGEST:,} bytes, found {array.bytes:,}")
+            arrays_by_name[name] = _values(archive, array)
     return arrays_by_name
 
 
@@ -144,8 +145,7 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, name:
             shape, fortran, dtype = read_header(stream, max_header_size=_HEADER)
             start = stream.tell()
     except Exception as error:  # numpy, zipfile and zlib raise several kinds for damaged files
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise bad_file(where, f"the header of the array is damaged ({reason})") from error
+        raise bad_file(where, f"the header of the array is damaged ({first_line(error)})") from error
     if dtype.hasobject:
         raise bad_file(where, "holds Python objects, which are never unpickled", "save an array of numbers")
     array = ArrayHeader(name, where, tuple(int(size) for size in shape), dtype, bool(fortran), start, member)
@@ -275,7 +275,7 @@ class ConvertedColumn:
 
     def __init__(self, values: NDArray[Any], column_type: _ColumnType) -> None:
         self._values = values
-        self._made = column_type
+        self._column_type = column_type
         self.shape = (len(values), *column_type.shape)
         self.dtype = np.dtype(column_type.dtype)
 
@@ -284,9 +284,8 @@ class ConvertedColumn:
 
     def __getitem__(self, chosen: Any) -> NDArray[Any]:
         single = isinstance(chosen, int | np.integer)
-        converted = _convert(
-            np.array(self._values[chosen])[None] if single else np.array(self._values[chosen]), self._made
-        )
+        values = np.array(self._values[chosen])
+        converted = _convert(values[None] if single else values, self._column_type)
         return converted[0] if single else converted
 
 
@@ -303,9 +302,8 @@ def _column(archive: zipfile.ZipFile, path: Path, array: ArrayHeader, column_typ
             "save it with np.savez: an uncompressed array stays on the disk",
         )
     values = _values(archive, array)
-    if (
-        column_type.shape and array.dtype.itemsize < np.dtype(column_type.dtype).itemsize
-    ):  # converted, a uint8 label map would take eight times the memory
+    # converted in memory, a uint8 label map would take eight times as much
+    if column_type.shape and array.dtype.itemsize < np.dtype(column_type.dtype).itemsize:
         return ConvertedColumn(values, column_type)
     return _convert(values, column_type)
 
@@ -318,7 +316,7 @@ def _offset(path: Path, array: ArrayHeader) -> int:
             header = file.read(30)
             size = path.stat().st_size
     except OSError as error:
-        raise bad_file(path, f"cannot be read ({(error.strerror or 'no reason given').lower()})") from error
+        raise bad_file(path, f"cannot be read ({reason(error)})") from error
     name, extra = struct.unpack("<HH", header[26:30]) if len(header) == 30 else (0, 0)
     offset = array.member.header_offset + 30 + int(name) + int(extra) + array.start
     if len(header) < 30 or offset + array.bytes > size:
@@ -338,8 +336,7 @@ def _values(archive: zipfile.ZipFile, array: ArrayHeader) -> NDArray[Any]:
                     break
                 data += chunk
     except Exception as error:  # zipfile and its decoders raise several kinds
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise bad_file(array.where, f"the array is damaged ({reason})") from error
+        raise bad_file(array.where, f"the array is damaged ({first_line(error)})") from error
     if len(data) != array.bytes:
         raise bad_file(array.where, f"expected {array.bytes:,} bytes of values, found {len(data):,}")
     flat = np.frombuffer(data, array.dtype)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.core.files import decode_utf8, read_bytes, require_readable
+from cnnc.core.files import decode_utf8, first_line, read_bytes, require_readable
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError
 from cnnc.graph.sizes import LegalSizes
@@ -186,10 +186,9 @@ def _read_image_file(path: Path, spec: InputSpec) -> PredictionInputs:
     height, width = spec.shape[1:]
     if isinstance(height, str) or isinstance(width, str):
         sizes: dict[str, int] = {}
-        sizes_found = image_size(path)
-        for size, found in zip((height, width), sizes_found, strict=True):
-            if isinstance(size, str) and size not in sizes:
-                sizes[size] = _nearest_legal_size(spec, size, found)
+        for symbol, image_axis in zip((height, width), image_size(path), strict=True):
+            if isinstance(symbol, str) and symbol not in sizes:
+                sizes[symbol] = _nearest_legal_size(spec, symbol, image_axis)
         height, width = (sizes[s] if isinstance(s, str) else s for s in (height, width))
     pixels, note = read_image(path, (int(spec.shape[0]), int(height), int(width)))
     return PredictionInputs({spec.name: pixels}, note)
@@ -198,10 +197,10 @@ def _read_image_file(path: Path, spec: InputSpec) -> PredictionInputs:
 def _nearest_legal_size(spec: InputSpec, symbol: str, size: int) -> int:
     """The nearest legal size of a symbol, preferring smaller ones. Raises CnncError E608 where there is none."""
     rule = spec.legal.get(symbol)
-    found = size if rule is None else rule.closest(size)
-    if found is None:
+    closest = size if rule is None else rule.closest(size)
+    if closest is None:
         raise CnncError.of("E608", f"no legal size of {symbol} near {size}: {rule}")
-    return found
+    return closest
 
 
 def _load_npy(path: Path) -> NDArray[Any]:
@@ -210,8 +209,7 @@ def _load_npy(path: Path) -> NDArray[Any]:
     except CnncError:
         raise
     except Exception as error:  # numpy raises several kinds for damaged files
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise CnncError.of("E608", f"{path} is not a .npy array: {reason}") from error
+        raise CnncError.of("E608", f"{path} is not a .npy array: {first_line(error)}") from error
     if not isinstance(array, np.ndarray):  # a .npz with another suffix
         raise CnncError.of("E608", f"{path} is not a .npy array")
     return array
@@ -241,11 +239,13 @@ def _as_batch(array: NDArray[Any], where: str, spec: InputSpec, batch: bool = Fa
     return _as_numbers(array, where, spec)
 
 
-def _matches(found: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
-    return len(found) == len(wanted) and all(isinstance(w, str) or f == w for f, w in zip(found, wanted, strict=True))
+def _matches(shape: tuple[int, ...], pattern: tuple[int | str, ...]) -> bool:
+    """Whether a shape has the sizes of a pattern, in which symbols stand for any size."""
+    return len(shape) == len(pattern) and all(isinstance(p, str) or n == p for n, p in zip(shape, pattern, strict=True))
 
 
 def _require_legal(array: NDArray[Any], where: str, spec: InputSpec) -> None:
+    """Raises CnncError E608 for a size that the network does not accept."""
     for size, symbol in zip(array.shape[1:], spec.shape, strict=True):
         rule = spec.legal.get(symbol) if isinstance(symbol, str) else None
         if rule is not None and not rule.allows(size):

@@ -43,7 +43,7 @@ def class_indices_of(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np
     """
     values = {label: parse_number(label) for label in set(labels)}
     if None not in values.values():
-        names = {label: _plain(value) for label, value in values.items() if value is not None}
+        names = {label: _class_name(value) for label, value in values.items() if value is not None}
         classes = tuple(sorted(set(names.values()), key=float))
     else:
         names = {label: label for label in values}
@@ -52,7 +52,8 @@ def class_indices_of(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np
     return classes, np.array([index[names[label]] for label in labels], np.int64)
 
 
-def _plain(value: float) -> str:
+def _class_name(value: float) -> str:
+    """The name of a class whose label is a number: `3`, also for 3.0, and `0.5`."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
 
 
@@ -80,10 +81,9 @@ def draw_test_split(
     groups = [np.arange(count)] if labels is None else [np.flatnonzero(labels == k) for k in np.unique(labels)]
     test = np.zeros(count, bool)
     for class_number, group in enumerate(groups):
-        count_held = min(max(math.floor(len(group) * request.test + 0.5), 1), len(group) - 1)
-        test[
-            np.random.default_rng(Stream.TEST_SPLIT.key(request.seed, class_number)).permutation(group)[:count_held]
-        ] = True
+        test_count = min(max(math.floor(len(group) * request.test + 0.5), 1), len(group) - 1)
+        random = np.random.default_rng(Stream.TEST_SPLIT.key(request.seed, class_number))
+        test[random.permutation(group)[:test_count]] = True
     if not test.any():
         raise bad_file(
             str(source),
@@ -93,15 +93,15 @@ def draw_test_split(
 
 
 def split_off_test(
-    request: Request, source: object, whole: Split, labels: NDArray[np.int64] | None
+    request: Request, source: object, examples: Split, labels: NDArray[np.int64] | None
 ) -> tuple[Split, Split]:
     """Splits data without a test split, and reports it. Raises CnncError E602."""
-    train, test = draw_test_split(len(whole), labels, request, source)
+    train, test = draw_test_split(len(examples), labels, request, source)
     request.report(
         f"{source}: {len(train):,} training and {len(test):,} test examples (test fraction {request.test:g}, "
         f"seed {request.seed})"
     )
-    return whole.select(train), whole.select(test)
+    return examples.select(train), examples.select(test)
 
 
 def report_split(request: Request, source: object, data: Dataset) -> None:

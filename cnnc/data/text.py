@@ -28,6 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.files import reason
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.file_tree import bad_file, locate
@@ -72,8 +73,10 @@ def read(request: Request) -> Dataset:
     count = len(examples[0].sentences)
     sentences = [[example.sentences[n] for example in examples] for n in range(count)]
     # Split before the vocabulary is built: a word that occurs only in the test split must stay unknown.
-    places = Split((np.arange(len(examples)),), (labels,))
-    train, test = _given_test(request, path, places, tests) if tests else split_off_test(request, path, places, labels)
+    indices = Split((np.arange(len(examples)),), (labels,))
+    train, test = (
+        _given_test(request, path, indices, tests) if tests else split_off_test(request, path, indices, labels)
+    )
     # training examples in file order, the sentences of an example together
     training = train.images.tolist()
     vocabulary = list(request.vocabulary) or build_vocabulary(
@@ -89,8 +92,8 @@ def read(request: Request) -> Dataset:
             request.report(f"{path}: {cut:,} of {len(texts):,} sentences are truncated to {length} words")
         columns.append(encode(texts, known, length))
     request.report(f"{path}: {len(vocabulary):,} words in the vocabulary")
-    whole = Split(tuple(columns), (labels,))
-    return Dataset("text", classes, whole.select(train.images), whole.select(test.images), tuple(vocabulary))
+    encoded = Split(tuple(columns), (labels,))
+    return Dataset("text", classes, encoded.select(train.images), encoded.select(test.images), tuple(vocabulary))
 
 
 def build_vocabulary(sentences: Iterable[Sequence[str]], size: int = 0) -> list[str]:
@@ -132,18 +135,19 @@ def _examples(path: Path, request: Request, inputs: int) -> tuple[list[LabelledS
     train, test = path / "train.tsv", path / "test.tsv"
     if not train.is_file() or not test.is_file():
         return list(_from_folder(path, request, inputs)), 0
-    held = list(_from_file(test, inputs))
+    test_examples = list(_from_file(test, inputs))
     examples = list(_from_file(train, inputs))
-    for file, file_examples in ((train, examples), (test, held)):
+    for file, file_examples in ((train, examples), (test, test_examples)):
         if not file_examples:
             raise bad_file(file, "expected sentences, found none")
-    return [*examples, *held], len(held)
+    return [*examples, *test_examples], len(test_examples)
 
 
-def _given_test(request: Request, path: Path, whole: Split, tests: int) -> tuple[Split, Split]:
-    count = len(whole) - tests
+def _given_test(request: Request, path: Path, examples: Split, tests: int) -> tuple[Split, Split]:
+    """The two splits where the last `tests` examples are the given test split."""
+    count = len(examples) - tests
     request.report(f"{path}: {count:,} training and {tests:,} test examples")
-    return whole.select(np.arange(count)), whole.select(np.arange(count, len(whole)))
+    return examples.select(np.arange(count)), examples.select(np.arange(count, len(examples)))
 
 
 def _from_file(path: Path, inputs: int) -> Iterator[LabelledSentences]:
@@ -163,10 +167,10 @@ def _from_file(path: Path, inputs: int) -> Iterator[LabelledSentences]:
 def _example(where: str, label: str, sentences: Sequence[str]) -> LabelledSentences:
     if not label:
         raise bad_file(where, "expected a label, found none")
-    made = tuple(split_words(sentence) for sentence in sentences)
-    if not all(made):
+    words = tuple(split_words(sentence) for sentence in sentences)
+    if not all(words):
         raise bad_file(where, "expected a sentence, found no word in it")
-    return LabelledSentences(label, made)
+    return LabelledSentences(label, words)
 
 
 def _from_folder(folder: Path, request: Request, inputs: int) -> Iterator[LabelledSentences]:
@@ -177,12 +181,12 @@ def _from_folder(folder: Path, request: Request, inputs: int) -> Iterator[Labell
             "use a .tsv file, or a folder with train.tsv and test.tsv",
         )
     for label, path in _labelled(folder, request):
-        lines_ = list(read_raw_lines(path))
+        raw_lines = list(read_raw_lines(path))
         try:
-            decoded = [(number, line.decode()) for number, line in lines_]
+            decoded = [(number, line.decode()) for number, line in raw_lines]
         except UnicodeDecodeError:
             request.report(f"{path} is not UTF-8: read as Latin-1")
-            decoded = [(number, line.decode("latin-1")) for number, line in lines_]
+            decoded = [(number, line.decode("latin-1")) for number, line in raw_lines]
         for number, sentence in decoded:
             if sentence.strip():
                 yield _example(f"{path}:{number}", label, [sentence])
@@ -193,9 +197,9 @@ def _labelled(folder: Path, request: Request) -> list[tuple[str, Path]]:
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     except OSError as error:
-        raise bad_file(folder, f"cannot be read ({(error.strerror or 'no reason given').lower()})") from error
-    about = [path for path in files if path.name.lower().startswith(_NOT_DATA)]
-    files = [path for path in files if path not in about]
+        raise bad_file(folder, f"cannot be read ({reason(error)})") from error
+    documentation = [path for path in files if path.name.lower().startswith(_NOT_DATA)]
+    files = [path for path in files if path not in documentation]
     by_suffix = [path for path in files if path.suffix not in ("", ".txt")]
     chosen = by_suffix or [path for path in files if path.suffix == ".txt"]
     labels = {path: path.suffix[1:] if by_suffix else path.stem for path in chosen}
@@ -203,7 +207,7 @@ def _labelled(folder: Path, request: Request) -> list[tuple[str, Path]]:
         raise bad_file(
             folder, "expected files NAME.LABEL or LABEL.txt for at least two labels, with one sentence per line"
         )
-    unread = [path.name for path in (*about, *files) if path not in labels]
+    unread = [path.name for path in (*documentation, *files) if path not in labels]
     if unread:
         more = f", and {len(unread) - 3} more" if len(unread) > 3 else ""
         request.report(f"{folder}: not read: {', '.join(unread[:3])}{more}")

@@ -127,14 +127,14 @@ def training_memory(graph: Graph, batch: int, slots: int = 2) -> int:
 
     `slots` is the number of arrays that the optimizer keeps per weight (2 for Adam). Layer outputs in the graph of
     `for_training` are alive until the backward pass of their layer, unless a relu overwrites them. The gradient of an
-    output is alive from its first reader to its layer, that of a weight until the update, which needs one more
-    array of the size of the largest weight. Temporary arrays of single layers and threads are not counted.
+    output is alive from the backward pass of its last reader to that of its layer, that of a weight until the update,
+    which needs one more array of the size of the largest weight. Temporary arrays of single layers and threads are not counted.
     """
     graph = for_training(graph, graph.outputs)
     weight_bytes = {name: 4 * p.size for name, p in graph.weights.items() if p.trainable and not p.frozen}
     update = sum(weight_bytes.values()) + max(weight_bytes.values(), default=0)
-    kept = 4 * sum(p.size for p in graph.weights.values()) + slots * sum(weight_bytes.values())
-    return kept + max(_backward_peak(graph, batch, weight_bytes), update)
+    permanent = 4 * sum(p.size for p in graph.weights.values()) + slots * sum(weight_bytes.values())
+    return permanent + max(_backward_peak(graph, batch, weight_bytes), update)
 
 
 def _backward_peak(graph: Graph, batch: int, weight_bytes: dict[str, int]) -> int:
@@ -143,23 +143,27 @@ def _backward_peak(graph: Graph, batch: int, weight_bytes: dict[str, int]) -> in
         n.name: [k for p in graph.parameters(n) if (k := f"{n.parameter_owner}.{p.name}") in weight_bytes]
         for n in graph.nodes
     }
-    reached: set[str] = set()  # nodes with a trained weight at or before them: their outputs get a gradient
+    with_gradient: set[str] = set()  # nodes with a trained weight at or before them: their outputs get a gradient
     for node in graph.nodes:
-        if trained[node.name] or reached.intersection(node.inputs):
-            reached.add(node.name)
+        if trained[node.name] or with_gradient.intersection(node.inputs):
+            with_gradient.add(node.name)
     overwritten = _overwritten(graph)
     outputs = sum(node.type.bytes for node in graph.nodes if node.name not in overwritten)
-    flowing = {name: graph.by_name[name].type.bytes for name in graph.outputs}
+    output_gradients = {name: graph.by_name[name].type.bytes for name in graph.outputs}
     counted: set[str] = set()
-    gradients, peak = 0, 0
+    weight_gradients, peak = 0, 0
     for node in reversed(graph.nodes):
-        gradients += sum(weight_bytes[name] for name in trained[node.name] if name not in counted)
+        weight_gradients += sum(weight_bytes[name] for name in trained[node.name] if name not in counted)
         counted.update(trained[node.name])
-        inputs = {name: graph.by_name[name].type.bytes for name in node.inputs if name in reached}
-        alive = outputs + sum(flowing.values()) + sum(size for name, size in inputs.items() if name not in overwritten)
-        peak = max(peak, batch * alive + gradients)
-        flowing.pop(node.name, None)
-        flowing |= inputs
+        inputs = {name: graph.by_name[name].type.bytes for name in node.inputs if name in with_gradient}
+        alive = (
+            outputs
+            + sum(output_gradients.values())
+            + sum(size for name, size in inputs.items() if name not in overwritten)
+        )
+        peak = max(peak, batch * alive + weight_gradients)
+        output_gradients.pop(node.name, None)
+        output_gradients |= inputs
         outputs -= node.type.bytes if node.name not in overwritten else 0
     return peak
 

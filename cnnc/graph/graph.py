@@ -36,6 +36,7 @@ class Node(Record):
 
     @property
     def parameter_owner(self) -> str:
+        """The layer whose name its parameters carry: the owner, or the node itself."""
         return self.owner or self.name
 
 
@@ -52,13 +53,16 @@ class Graph(Record):
 
     @cached_property
     def by_name(self) -> dict[str, Node]:
+        """The nodes by name."""
         return {node.name: node for node in self.nodes}
 
     @cached_property
     def inputs(self) -> tuple[Node, ...]:
+        """The inputs of the network, in order."""
         return tuple(node for node in self.nodes if node.op.arity == 0 and node.op.keyword == "input")
 
     def input_types(self, node: Node) -> tuple[TensorType, ...]:
+        """The types that a node reads."""
         return tuple(self.by_name[name].type for name in node.inputs)
 
     def parameters(self, node: Node) -> tuple[Parameter, ...]:

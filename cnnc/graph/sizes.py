@@ -145,9 +145,8 @@ class ShapeEvaluator:
     def _output(self, node: Node, types: Mapping[str, TensorType], sizes: Mapping[str, int]) -> TensorType | Failure:
         op = node.op
         if isinstance(op, Input):
-            shape = tuple(
-                sizes.get(s, n) if s else n for s, n in zip(op.symbols or (None,) * 9, op.shape, strict=False)
-            )
+            symbols = op.symbols or ("",) * len(op.shape)
+            shape = tuple(sizes.get(s, n) if s else n for s, n in zip(symbols, op.shape, strict=True))
             return TensorType(shape, node.type.dtype)
         inputs = tuple(types[name] for name in node.inputs)
         if type(op).output is Op.output:
@@ -195,7 +194,9 @@ def symbol_sizes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> dict[st
     return sizes
 
 
-def survey_sizes(graph: Graph, at: TypesAt, reference: Mapping[str, int], divisors: Iterable[int] = ()) -> SizeSurvey:
+def survey_sizes(
+    graph: Graph, types_at: TypesAt, reference: Mapping[str, int], divisors: Iterable[int] = ()
+) -> SizeSurvey:
     """The legal sizes of each symbol, with the others at the reference, and the formulas of all shapes.
 
     `divisors` are the divisors in the source's own arithmetic with sizes.
@@ -204,15 +205,15 @@ def survey_sizes(graph: Graph, at: TypesAt, reference: Mapping[str, int], diviso
     legal = {}
     samples: dict[str, dict[int, dict[str, TensorType]]] = {}
     for symbol in reference:
-        legal[symbol], samples[symbol] = _scan(symbol, at, reference, period)
+        legal[symbol], samples[symbol] = _scan(symbol, types_at, reference, period)
     return SizeSurvey(legal, _formulas(graph, samples, period), reference, period)
 
 
-def size_dependent_layer(graph: Graph, at: TypesAt, survey: SizeSurvey) -> tuple[Node, str] | None:
+def size_dependent_layer(graph: Graph, types_at: TypesAt, survey: SizeSurvey) -> tuple[Node, str] | None:
     """The first layer whose parameters change shape with the size, and the symbol to blame; None if there is none."""
     for symbol, rule in survey.legal.items():
         other = rule.other_size(survey.reference[symbol])
-        types = at({**survey.reference, symbol: other}) if other is not None else None
+        types = types_at({**survey.reference, symbol: other}) if other is not None else None
         if not isinstance(types, dict):
             continue
         for node in graph.nodes:
@@ -236,7 +237,7 @@ def _period(graph: Graph, divisors: Iterable[int]) -> int:
 
 
 def _scan(
-    symbol: str, at: TypesAt, reference: Mapping[str, int], period: int
+    symbol: str, types_at: TypesAt, reference: Mapping[str, int], period: int
 ) -> tuple[LegalSizes, dict[int, dict[str, TensorType]]]:
     """Tries sizes from 1 until at least two periods beyond the first legal one.
 
@@ -247,7 +248,7 @@ def _scan(
     size, stop = 0, max(known, 2 * period) + 2 * period
     while size < min(stop, MAX_SIZE):
         size += 1
-        types = at({**reference, symbol: size})
+        types = types_at({**reference, symbol: size})
         if not isinstance(types, Failure):
             if not samples:
                 stop = max(size + 3 * period, min(stop, size + 64))
@@ -255,7 +256,7 @@ def _scan(
     if not samples:
         return LegalSizes(symbol, 0, 1, (), ()), samples
     rule = _rule(symbol, sorted(samples), period, size)
-    if not rule.residues and not rule.allows(known) and not isinstance(types := at(reference), Failure):
+    if not rule.residues and not rule.allows(known) and not isinstance(types := types_at(reference), Failure):
         rule, samples[known] = rule.replace(extra=(*rule.extra, known)), types  # above the sizes that were tried
     return rule, samples
 

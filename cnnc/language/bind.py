@@ -16,7 +16,7 @@ from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.expressions import AlreadyReported, Scope, describe, evaluate
-from cnnc.language.synonyms import key_elsewhere, needless
+from cnnc.language.synonyms import key_synonym, needless_key_help
 from cnnc.ops import OPS
 
 T = TypeVar("T", bound=Declared)
@@ -110,11 +110,10 @@ def _value(spec: ArgumentSpec, argument: syntax.Argument, call: syntax.Call, sco
         key = argument.key.text if argument.key is not None else spec.name.upper()
         message = f"{call.op.text}: {key} takes {bad.expected}"
         help = bad.help
-        if (
-            not isinstance(value, WordValue) or value not in spec.kind.words
-        ):  # else the word is right, but not for this input
+        known_word = isinstance(value, WordValue) and value in spec.kind.words
+        if not known_word:  # a known word is wrong for this input only
             message += f", not {describe(value)}"
-        if isinstance(value, WordValue) and value not in spec.kind.words and not help:
+        if isinstance(value, WordValue) and not known_word and not help:
             candidates = [*spec.kind.words, *([] if spec.kind.words else scope.names())]
             near = nearest(value, candidates)
             help = f"did you mean `{near}`?" if near else help
@@ -144,11 +143,21 @@ def _missing(spec: ArgumentSpec, call: syntax.Call, others_wrong: bool) -> Diagn
     return Diagnostic("E202", f"{call.op.text} needs {needs}", call.span, help=help)
 
 
+# Values of arguments in a help line, where that of the kind (`Kind.example`) is rarely meant.
+_EXAMPLES = {
+    "k": "3",
+    "lr": "0.01",
+    "mean": "0.5",
+    "name": "digits",
+    "out": "16",
+    "shape": "1x28x28",
+    "std": "0.5",
+    "vocab": "1000",
+}
+
+
 def _example(spec: ArgumentSpec) -> str:
-    if spec.kind.words and type(spec.kind).__name__ == "Choice":
-        return spec.kind.words[0]
-    usual = {"k": "3", "out": "16", "shape": "1x28x28", "mean": "0.5", "std": "0.5", "lr": "0.01", "vocab": "1000"}
-    return usual.get(spec.name, "1")
+    return _EXAMPLES.get(spec.name, spec.kind.example)
 
 
 def _source(argument: syntax.Argument) -> str:
@@ -215,7 +224,7 @@ def positional_after_key(call: syntax.Call, argument: syntax.Argument) -> Diagno
 def _near_key(key: str, known: Iterable[str]) -> str | None:
     """The known key that a key was meant to be; "" for one that no layer needs, None if none is similar."""
     keys = list(known)
-    translated = key_elsewhere(key, keys)
+    translated = key_synonym(key, keys)
     return nearest(key, keys) if translated is None else translated
 
 
@@ -224,7 +233,7 @@ def unknown_key(key: syntax.Name, op: str, known: Iterable[str]) -> Diagnostic:
     keys = list(known)
     near = _near_key(key.text, keys)
     if near == "":
-        help = needless(key.text)
+        help = needless_key_help(key.text)
     elif near:
         help = f"did you mean `{near}`?"
     elif keys:

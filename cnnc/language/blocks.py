@@ -99,11 +99,11 @@ def variables(
 
 
 def _arguments(
-    call: syntax.Call, block: syntax.Block, order: list[str], frame: Frame
+    call: syntax.Call, block: syntax.Block, parameters: list[str], frame: Frame
 ) -> tuple[dict[str, syntax.Argument], str]:
     """The arguments of a block call by parameter; and the name prefix of the call that `share=` names ("" without it).
 
-    `order` are the parameters in order, for positional arguments.
+    `parameters` are their names in order, for positional arguments. Raises CnncError E201, E203 to E206.
     """
     given: dict[str, syntax.Argument] = {}
     share = ""
@@ -112,22 +112,19 @@ def _arguments(
         if key is None:
             if any(a.key is not None for a in call.arguments[:position]):
                 raise CnncError(positional_after_key(call, argument))
-            if position >= len(order):
+            if position >= len(parameters):
                 notes = (Note(block.span, "defined here"),)
-                message = f"{block.name.text} takes {len(order) or 'no'} argument{'s' if len(order) != 1 else ''}"
+                message = (
+                    f"{block.name.text} takes {len(parameters) or 'no'} argument{'s' if len(parameters) != 1 else ''}"
+                )
                 raise CnncError(Diagnostic("E204", message, argument.span, notes=notes, help="remove it"))
-            given[order[position]] = argument
-        elif key.text == "share" and "share" not in order:
+            given[parameters[position]] = argument
+        elif key.text == "share" and "share" not in parameters:
             share = shared_call(argument, frame)
-        elif key.text not in order:
-            near = nearest(key.text, order)
-            help = (
-                f"did you mean `{near}`?"
-                if near
-                else f"its parameters are {', '.join(order)}"
-                if order
-                else "it has none"
-            )
+        elif key.text not in parameters:
+            near = nearest(key.text, parameters)
+            help = f"its parameters are {', '.join(parameters)}" if parameters else "it has none"
+            help = f"did you mean `{near}`?" if near else help
             raise CnncError.of("E201", f"{block.name.text} has no parameter `{key.text}`", span=key.span, help=help)
         elif key.text in given:
             notes = (Note(given[key.text].span, "first given here"),)

@@ -32,6 +32,7 @@ class Scope:
         self.read: set[str] = set()
 
     def define(self, name: str, value: Any, span: Span | None = None) -> None:
+        """Sets a name in this scope; `span` is where the source defines it, None for a name that it does not."""
         self.values[name] = value
         if span is not None:
             self.spans[name] = span
@@ -52,6 +53,7 @@ class Scope:
         return scope.values[name]
 
     def names(self) -> list[str]:
+        """All names that can be read here, the innermost first."""
         inherited = self.parent.names() if self.parent is not None else []
         return [*self.values, *inherited]
 

@@ -1,7 +1,7 @@
 """The last step of lowering: the graph, and definitions and settings that nothing uses.
 
 In: the file, and the nodes, outputs and names that lowering collected. Out: the `Graph`, and diagnostics. Warnings about
-the graph itself are in `lints`, assertions in `contracts`.
+the graph itself are in `lints`, assertions in `assertions`.
 """
 
 from __future__ import annotations

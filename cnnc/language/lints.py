@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from cnnc.diagnostics import Diagnostic, Note
-from cnnc.graph.graph import Graph, Node
+from cnnc.graph.graph import Graph, Node, needed_nodes
 from cnnc.ops.activation import Abs, Activation, Clip, Dropout, Scale, Softmax
 from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Fc, Input
@@ -33,10 +33,7 @@ def lint(graph: Graph) -> list[Diagnostic]:
 
 def unread_layers(graph: Graph) -> Iterator[Diagnostic]:
     """W103: a layer that no output depends on; of a chain of them only the last is named."""
-    needed = set(graph.outputs)
-    for node in reversed(graph.nodes):
-        if node.name in needed:
-            needed.update(node.inputs)
+    needed = {node.name for node in needed_nodes(graph, graph.outputs)}
     for node in graph.nodes:
         if node.name in needed or graph.consumers[node.name]:
             continue

@@ -17,18 +17,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cnnc.core.record import Record
-from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, in_order
+from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, in_source_order
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import blocks, syntax
+from cnnc.language.assertions import Assertions, ShapeAssertion
 from cnnc.language.bind import bind, no_body, only_value
 from cnnc.language.blocks import MAX_LAYERS
-from cnnc.language.contracts import Assertions, ShapeAssertion
 from cnnc.language.expressions import AlreadyReported, Scope, Unknown, evaluate
 from cnnc.language.finish import build_graph, unmatched_settings, unused_definitions
 from cnnc.language.include import Includes
 from cnnc.language.infer import infer
 from cnnc.language.lints import lint
-from cnnc.language.references import operands_of, owner_in_shared_call, resolve
+from cnnc.language.references import operands_of, outputs_of, owner_in_shared_call, resolve, source_of
 from cnnc.language.resolve import (
     defined_twice,
     new_name,
@@ -37,7 +37,6 @@ from cnnc.language.resolve import (
     require_input,
     require_not_reserved,
     symbols_of,
-    tensors,
 )
 from cnnc.language.scope import POISON, Frame, Space, Tensor, with_c_in
 from cnnc.ops import Op
@@ -149,7 +148,7 @@ class _Lowerer:
             self.name,
             graph.replace(sized=sized) if graph is not None and not self.failed() else None,
             self.train,
-            tuple(in_order(self.diagnostics, self.includes.sources())),
+            tuple(in_source_order(self.diagnostics, self.includes.sources())),
             self.symbols,
             tuple(self.assertions.shapes),
             self.root,
@@ -265,16 +264,7 @@ class _Lowerer:
             raise CnncError.of("E203", "net takes a name or a string", span=value.span)
 
     def output(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> None:
-        if not call.arguments:
-            raise CnncError.of("E202", "output needs the names of layers", span=call.span, help="e.g. `output fc1`")
-        for argument in call.arguments:
-            if argument.key is not None or not isinstance(argument.value, syntax.Word):
-                raise CnncError.of("E203", "output takes names of layers", span=argument.span)
-            for tensor in tensors(argument.value, frame):
-                if tensor.node and tensor.node in self.outputs:
-                    message = f"{argument.value.name} is already an output"
-                    raise CnncError.of("E106", message, span=argument.span, help="remove it")
-                self.outputs.append(tensor.node)
+        self.outputs += outputs_of(call, frame)
 
     def include(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> None:
         incomplete = self.incomplete
@@ -305,25 +295,19 @@ class _Lowerer:
 
     def from_(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor:
         try:
-            value = only_value(call, "the name of a layer")
-            if not isinstance(value, syntax.Word):
-                raise CnncError.of("E203", "from takes the name of a layer", span=value.span)
-            named = tensors(value, frame)
-            if len(named) != 1:
-                raise CnncError.of("E203", f"from takes one layer, found {len(named)}", span=value.span)
+            return source_of(call, frame)
         except (CnncError, AlreadyReported) as error:
             self.report_error(error, frame)
             return POISON
-        return named[0]
 
     def expect(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor | None:
         symbols_read = self.symbols_read()
-        asserted = self.assertions.expect(call, current, with_c_in(frame.scope, current), frame.top, self.nodes)
-        self.report(asserted.diagnostics, frame)
+        inferred = self.assertions.expect(call, current, with_c_in(frame.scope, current), frame.top, self.nodes)
+        self.report(inferred.diagnostics, frame)
         self.forget_reads_except(symbols_read)
-        if asserted.type is None or current is None:
+        if inferred.type is None or current is None:
             return current
-        return Tensor(current.node, asserted.type)
+        return Tensor(current.node, inferred.type)
 
     def repeat(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor | None:
         count, counter = blocks.rounds(call, frame, current, self.blocks)
@@ -333,12 +317,12 @@ class _Lowerer:
                 scope.define(counter, index)
                 scope.read.add(counter)
             self.count_step(call.span, frame)
-            reported = len(self.diagnostics)
+            count_before = len(self.diagnostics)
             inner = frame.enter(scope, current, round_=index)
             current = self.body(call.bodies[0].statements, inner, current)
             if index:
-                of_round = self.diagnostics[reported:]
-                self.diagnostics[reported:] = [blocks.with_rounds_that_fit(d, call, index, count) for d in of_round]
+                of_round = self.diagnostics[count_before:]
+                self.diagnostics[count_before:] = [blocks.with_rounds_that_fit(d, call, index, count) for d in of_round]
         return current
 
     def block_call(self, call: syntax.Call, block: syntax.Block, frame: Frame, current: Tensor | None) -> Tensor | None:
@@ -389,11 +373,11 @@ class _Lowerer:
         self, cls: type[Op], call: syntax.Call, frame: Frame, current: Tensor | None, is_guess: bool
     ) -> Tensor:
         """The output of a layer that is not a merge. If its op is a guess for an unknown word, what is wrong is not reported."""
-        before = POISON if cls.arity == 0 else require_input(call, current)
-        rank = before.type.rank if before.type is not None else 0
+        layer_input = POISON if cls.arity == 0 else require_input(call, current)
+        rank = layer_input.type.rank if layer_input.type is not None else 0
         symbols_read = self.symbols_read() if cls is Input else set()
         symbols = self.input_symbols(call) if cls is Input else ()
-        scope = with_c_in(frame.scope, before) if call.arguments else frame.scope
+        scope = with_c_in(frame.scope, layer_input) if call.arguments else frame.scope
         bound = bind(cls, call, scope, rank)
         if not is_guess:
             self.report(bound.diagnostics, frame)
@@ -401,16 +385,16 @@ class _Lowerer:
             self.forget_reads_except(symbols_read)
         name = new_name(cls.keyword, call, frame)
         op = bound.value
-        inputs: tuple[Tensor, ...] = () if cls.arity == 0 else (before,)
+        inputs: tuple[Tensor, ...] = () if cls.arity == 0 else (layer_input,)
         owner = ""
         if isinstance(op, Input):
             op = op.replace(symbols=symbols)
         elif op is not None:
             op, inputs, owner = resolve(op, inputs, call, bound.spans, frame, self.nodes)
-        reported = len(self.diagnostics)
+        count_before = len(self.diagnostics)
         output = self.add_node(name, call, op, inputs, bound.spans, frame, owner)
         if is_guess:
-            del self.diagnostics[reported:]
+            del self.diagnostics[count_before:]
         return output
 
     def input_symbols(self, call: syntax.Call) -> tuple[str, ...]:
@@ -430,14 +414,14 @@ class _Lowerer:
         self.root.read.difference_update(self.symbols.keys() - symbols_read)
 
     def merge(self, cls: type[Merge], call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor:
-        before = require_input(call, current)
+        layer_input = require_input(call, current)
         name = new_name(cls.keyword, call, frame)
         inputs = operands_of(cls, call, frame)
         if not call.bodies:
-            inputs.insert(0, before)
+            inputs.insert(0, layer_input)
         for body in call.bodies:
-            branch = frame.enter(Scope(frame.scope), before, branch=True)
-            inputs.append(self.body(body.statements, branch, before) or POISON)
+            branch = frame.enter(Scope(frame.scope), layer_input, branch=True)
+            inputs.append(self.body(body.statements, branch, layer_input) or POISON)
         if len(inputs) < 2:
             help = f"write `{cls.keyword} {{ ... }} {{ }}`, in which `{{ }}` is the current tensor itself"
             raise CnncError.of("E118", f"{cls.keyword} needs two or more tensors", span=call.span, help=help)

@@ -1,6 +1,6 @@
-"""The layers that a layer's arguments name: operands, the max pool of an unpool, the owner of shared parameters.
+"""The layers that arguments name: operands, outputs, the max pool of an unpool, the owner of shared parameters.
 
-In: a call and its op, the frame that it is in, and the nodes above it. Out: the tensors that are its inputs, and the name
+In: a call, its op, the frame that it is in, and the nodes above it. Out: the tensors or nodes that it names, and the name
 of the layer whose parameters it uses ("" for its own); or a CnncError. It adds no nodes.
 """
 
@@ -12,6 +12,7 @@ from cnnc.core.arguments import LayerName
 from cnnc.diagnostics import CnncError, Diagnostic, Note, Span
 from cnnc.graph.graph import Node
 from cnnc.language import syntax
+from cnnc.language.bind import only_value
 from cnnc.language.expressions import AlreadyReported
 from cnnc.language.resolve import one_tensor, tensors
 from cnnc.language.scope import Frame, Tensor
@@ -67,6 +68,33 @@ def operands_of(cls: type[Merge], call: syntax.Call, frame: Frame) -> list[Tenso
             raise CnncError.of("E203", message, span=argument.span, help=help)
         operands += tensors(argument.value, frame)
     return operands
+
+
+def outputs_of(call: syntax.Call, frame: Frame) -> list[str]:
+    """The nodes that an `output` names; "" for a poisoned tensor. Raises CnncError E106, E114, E117, E202, E203."""
+    if not call.arguments:
+        raise CnncError.of("E202", "output needs the names of layers", span=call.span, help="e.g. `output fc1`")
+    nodes: list[str] = []
+    for argument in call.arguments:
+        if argument.key is not None or not isinstance(argument.value, syntax.Word):
+            raise CnncError.of("E203", "output takes names of layers", span=argument.span)
+        for tensor in tensors(argument.value, frame):
+            if tensor.node and tensor.node in nodes:
+                message = f"{argument.value.name} is already an output"
+                raise CnncError.of("E106", message, span=argument.span, help="remove it")
+            nodes.append(tensor.node)
+    return nodes
+
+
+def source_of(call: syntax.Call, frame: Frame) -> Tensor:
+    """The tensor that a `from` names. Raises CnncError E114, E117, E202, E203."""
+    value = only_value(call, "the name of a layer")
+    if not isinstance(value, syntax.Word):
+        raise CnncError.of("E203", "from takes the name of a layer", span=value.span)
+    named = tensors(value, frame)
+    if len(named) != 1:
+        raise CnncError.of("E203", f"from takes one layer, found {len(named)}", span=value.span)
+    return named[0]
 
 
 def shared_call(argument: syntax.Argument, frame: Frame) -> str:

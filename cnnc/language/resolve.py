@@ -14,7 +14,7 @@ from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.expressions import RESERVED_VALUES, Scope, describe
 from cnnc.language.scope import Frame, Tensor, tensor_of
-from cnnc.language.synonyms import known_elsewhere, of_the_train_section
+from cnnc.language.synonyms import is_train_statement, layer_synonym
 from cnnc.ops import OPS, Op
 
 LANGUAGE_STATEMENTS = ("net", "let", "from", "output", "block", "repeat", "include", "expect", "budget", "train")
@@ -108,7 +108,7 @@ def op_class(call: syntax.Call, blocks: Iterable[str]) -> tuple[type[Op] | None,
     cls = OPS.get(call.op.text)
     if cls is not None:
         return cls, ()
-    translated = known_elsewhere(call.op.text)
+    translated = layer_synonym(call.op.text)
     statements = [word for word in LANGUAGE_STATEMENTS if call.bodies or word not in ("block", "repeat", "train")]
     near = translated.partition(" ")[0] or nearest(call.op.text, [*OPS, *statements, *blocks])
     help = f"did you mean `{translated or near}`?" if near else "`cnnc ops` lists the layers"
@@ -116,7 +116,7 @@ def op_class(call: syntax.Call, blocks: Iterable[str]) -> tuple[type[Op] | None,
         key, kernel, _ = call.arguments[0]
         if key is None and isinstance(kernel, syntax.Number):
             help = f"write `{translated} k={kernel.value}`"
-    if of_the_train_section(call.op.text):
+    if is_train_statement(call.op.text):
         near, help = None, f"`{call.op.text}` belongs inside `train {{ ... }}`"
     unknown = Diagnostic("E111", f"unknown layer `{call.op.text}`", call.op.span, help=help)
     return OPS.get(near or ""), (unknown,)

@@ -60,7 +60,7 @@ class Space:
         self.share = share  # the prefix of the block call whose parameters this call uses
         self.counts: Counter[str] = Counter()
         self.declarations: dict[str, Declaration] = {}
-        self.branches = 0
+        self.branches = 0  # entered so far, to number them
 
 
 class Frame:
@@ -86,9 +86,7 @@ class Frame:
         self.rounds = rounds
         self.outer = outer
         self.top = top
-        self.round_labels: dict[
-            str, str
-        ] = {}  # in a round of a repeat: this round's labels, with their names (`s`: `s.2`)
+        self.round_labels: dict[str, str] = {}  # the full names of this round's labels: `s.2` for `s`
 
     def enter(self, scope: Scope, entry: Tensor | None, branch: bool = False, round_: int | None = None) -> Frame:
         """The frame of a branch or of one round of a repeat, which the tensor `entry` enters."""
@@ -110,6 +108,7 @@ class Frame:
         return ".".join([label.text, *map(str, self.rounds)])
 
     def declare(self, name: str, label: syntax.Name | None, tensor: Tensor, span: Span) -> None:
+        """Enters a layer or block call under its name, and its label among those of this round."""
         self.space.declarations[name] = Declaration(tensor, self.branch, span)
         if label is not None and self.rounds:
             self.round_labels[label.text] = name
@@ -133,6 +132,7 @@ class Frame:
         return declaration if declaration is not None and self.sees(declaration) else None
 
     def sees(self, declaration: Declaration) -> bool:
+        """Whether the declaration is in this branch or in one around it."""
         return self.branch[: len(declaration.branch)] == declaration.branch
 
     def in_all_rounds(self, label: str) -> list[Declaration]:
@@ -144,6 +144,7 @@ class Frame:
         ]
 
     def visible_names(self) -> list[str]:
+        """All names that `find` knows here."""
         names: list[str] = []
         frame: Frame | None = self
         while frame is not None:

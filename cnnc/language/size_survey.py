@@ -33,26 +33,8 @@ from cnnc.language.expressions import AlreadyReported
 from cnnc.language.lower import Lowered
 
 # Sizes to try for the symbols until one is legal: common image sizes, then a dense range.
-_CANDIDATES = (
-    224,
-    256,
-    572,
-    512,
-    1024,
-    128,
-    64,
-    32,
-    28,
-    96,
-    299,
-    227,
-    100,
-    48,
-    16,
-    8,
-    *range(1, 200),
-    *range(200, 800, 4),
-)
+_IMAGE_SIZES = (224, 256, 572, 512, 1024, 128, 64, 32, 28, 96, 299, 227, 100, 48, 16, 8)
+_CANDIDATES = (*_IMAGE_SIZES, *range(1, 200), *range(200, 800, 4))
 
 LowerAt = Callable[[Callable[[str], int], bool], Lowered]
 """Lowers the file. Takes a function from a symbol to its size, and whether the user fixed the sizes."""
@@ -95,13 +77,13 @@ def explore(
     return explored
 
 
-def resizer(based: Lowered, lower_at: LowerAt) -> Resize:
-    """A function that gives the graph for other sizes. `based` is the file lowered at one legal size."""
-    graph, shapes = based.graph, _shapes_at(based, lower_at)
+def resizer(base: Lowered, lower_at: LowerAt) -> Resize:
+    """A function that gives the graph for other sizes. `base` is the file lowered at one legal size."""
+    graph, shapes = base.graph, _shapes_at(base, lower_at)
     assert graph is not None
 
     def resize(sizes: Mapping[str, int]) -> Graph | Failure:
-        if based.sized:
+        if base.sized:
             lowered = lower_at(lambda name: sizes[name], False)
             return lowered.graph or _failure(lowered)
         types = shapes(sizes)
@@ -137,24 +119,24 @@ def _explore(
     _require_symbols(fixed, first.symbols)
     if not first.symbols or not (first.graph is not None or _only_size_errors(first)):
         return Explored(first, None)
-    based = first if first.graph is not None else _first_legal(lower_at)
-    if based is None or based.graph is None:
+    base = first if first.graph is not None else _first_legal(lower_at)
+    if base is None or base.graph is None:
         return Explored(first if fixed else _no_legal_size(first), None)
-    shapes = _shapes_at(based, lower_at)
+    shapes = _shapes_at(base, lower_at)
     try:
-        surveyed = survey_sizes(based.graph, shapes, based.symbols, divisors if based.sized else ())
-        if based.sized:
-            dependent = _parameters_change(based, lower_at, surveyed)
+        survey = survey_sizes(base.graph, shapes, base.symbols, divisors if base.sized else ())
+        if base.sized:
+            dependent = _parameters_change(base, lower_at, survey)
         else:
-            dependent = size_dependent_layer(based.graph, shapes, surveyed)
+            dependent = size_dependent_layer(base.graph, shapes, survey)
     except _OtherLayers:
-        return Explored(based, None, (_layers_depend_on_size(based.graph, based.symbols),))
+        return Explored(base, None, (_layers_depend_on_size(base.graph, base.symbols),))
     if dependent is not None:
-        shown = tuple(d for d in based.diagnostics if d.code != "W107")  # which holds at this size only
-        return Explored(based.replace(diagnostics=shown), surveyed, (_parameters_depend_on_size(*dependent),))
+        shown = tuple(d for d in base.diagnostics if d.code != "W107")  # which holds at this size only
+        return Explored(base.replace(diagnostics=shown), survey, (_parameters_depend_on_size(*dependent),))
     if first.graph is None and fixed:
-        return Explored(_with_nearest_sizes(first, surveyed, fixed), surveyed)
-    return Explored(first if fixed else based, surveyed)
+        return Explored(_with_nearest_sizes(first, survey, fixed), survey)
+    return Explored(first if fixed else base, survey)
 
 
 def _require_symbols(fixed: Mapping[str, int], symbols: Mapping[str, int]) -> None:
@@ -180,12 +162,12 @@ def _first_legal(lower_at: LowerAt) -> Lowered | None:
     return None
 
 
-def _shapes_at(based: Lowered, lower_at: LowerAt) -> TypesAt:
+def _shapes_at(base: Lowered, lower_at: LowerAt) -> TypesAt:
     """A function that gives the type of every node for other sizes, from the ops' rules or by lowering again."""
-    graph = based.graph
+    graph = base.graph
     assert graph is not None
-    if not based.sized:
-        return ShapeEvaluator(graph, lambda sizes: _asserted_shapes(based, sizes)).at
+    if not base.sized:
+        return ShapeEvaluator(graph, lambda sizes: _asserted_shapes(base, sizes)).at
 
     def lower_again(sizes: Mapping[str, int]) -> dict[str, TensorType] | Failure:
         lowered = lower_at(lambda name: sizes[name], False)
@@ -203,13 +185,13 @@ def _failure(lowered: Lowered) -> Failure:
     return Failure("", lowered.diagnostics[0].message if lowered.diagnostics else "")
 
 
-def _asserted_shapes(based: Lowered, sizes: Mapping[str, int]) -> Iterable[tuple[str, tuple[int, ...] | None]]:
+def _asserted_shapes(base: Lowered, sizes: Mapping[str, int]) -> Iterable[tuple[str, tuple[int, ...] | None]]:
     """The shapes that the source asserts at these sizes, by node; None if the expression has no value there."""
-    values = based.root.values
+    values = base.root.values
     original = {name: values[name] for name in sizes}
     values.update(sizes)
     try:
-        for assertion in based.shape_assertions:
+        for assertion in base.shape_assertions:
             try:
                 yield assertion.node, assertion.shape()
             except (BadValue, CnncError, AlreadyReported):
@@ -218,22 +200,22 @@ def _asserted_shapes(based: Lowered, sizes: Mapping[str, int]) -> Iterable[tuple
         values.update(original)
 
 
-def _parameters_change(based: Lowered, lower_at: LowerAt, surveyed: SizeSurvey) -> tuple[Node, str] | None:
+def _parameters_change(base: Lowered, lower_at: LowerAt, survey: SizeSurvey) -> tuple[Node, str] | None:
     """The first layer whose parameters have other shapes at another legal size, and the symbol to blame.
 
     As `size_dependent_layer`, for a source that computes with a size, so that the layers change with it.
     """
-    assert based.graph is not None
-    for symbol, rule in surveyed.legal.items():
-        other = rule.other_size(surveyed.reference[symbol])
+    assert base.graph is not None
+    for symbol, rule in survey.legal.items():
+        other = rule.other_size(survey.reference[symbol])
         if other is None:
             continue
-        sizes = {**surveyed.reference, symbol: other}
+        sizes = {**survey.reference, symbol: other}
         graph = lower_at(lambda name, sizes=sizes: sizes[name], False).graph  # type: ignore[misc]
         for node in graph.nodes if graph is not None else ():
-            known = based.graph.by_name[node.name]
+            known = base.graph.by_name[node.name]
             assert graph is not None
-            if [p.shape for p in graph.parameters(node)] != [p.shape for p in based.graph.parameters(known)]:
+            if [p.shape for p in graph.parameters(node)] != [p.shape for p in base.graph.parameters(known)]:
                 return known, symbol
     return None
 
@@ -267,12 +249,12 @@ def _no_legal_size(lowered: Lowered) -> Lowered:
     return lowered.replace(diagnostics=diagnostics)
 
 
-def _with_nearest_sizes(lowered: Lowered, surveyed: SizeSurvey, fixed: Mapping[str, int]) -> Lowered:
+def _with_nearest_sizes(lowered: Lowered, survey: SizeSurvey, fixed: Mapping[str, int]) -> Lowered:
     """The first error at the sizes that the user asked for, with the nearest legal sizes; the others follow from it."""
     sizes = ", ".join(f"{name}={size}" for name, size in fixed.items())
     advice = []
     for symbol, size in fixed.items():
-        rule = surveyed.legal[symbol]
+        rule = survey.legal[symbol]
         if not rule.allows(size):
             near = [f"{symbol}={n}" for n in rule.neighbours(size) if n is not None]
             nearest = f"the nearest legal size{'s are' if len(near) > 1 else ' is'} {' and '.join(near)}"

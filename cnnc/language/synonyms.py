@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-_ELSEWHERE = {
+_LAYERS = {
     "avgpool": "pool avg",
     "averagepooling": "pool avg",
     "adaptiveavgpool": "global_pool avg",
@@ -89,20 +89,20 @@ _TRAIN_SETTINGS = {
 }
 
 
-def known_elsewhere(word: str) -> str:
-    """The layer that other frameworks call `word`, with arguments: `pool max` for `MaxPool2d`. "" if it is unknown."""
-    return _ELSEWHERE.get(re.sub(r"_|[1-3]d$", "", word.lower()), "")
+def layer_synonym(word: str) -> str:
+    """The layer that other frameworks call `word`, with arguments: `pool max` for `MaxPool2d`. "" for another word."""
+    return _LAYERS.get(re.sub(r"_|[1-3]d$", "", word.lower()), "")
 
 
-def key_elsewhere(key: str, known: Collection[str]) -> str | None:
-    """The one of the `known` keys that other frameworks call `key`; "" for a key that no layer needs, None if it is unknown."""
+def key_synonym(key: str, known: Collection[str]) -> str | None:
+    """The one of the `known` keys that other frameworks call `key`; "" for a key that no layer needs, None for another key."""
     if key.lower() in _NEEDLESS:
         return ""
     translated = _KEYS.get(key.lower())
     return translated if translated in known else None
 
 
-def needless(key: str) -> str:
+def needless_key_help(key: str) -> str:
     """Help for a key that no layer needs; "" for any other."""
     return _NEEDLESS.get(key.lower(), "")
 
@@ -113,6 +113,6 @@ def train_setting(name: str) -> str:
     return f"train.{path}" if path else ""
 
 
-def of_the_train_section(word: str) -> bool:
+def is_train_statement(word: str) -> bool:
     """Whether the word is a statement of the train section."""
     return word in _TRAIN

@@ -12,16 +12,22 @@ from cnnc.diagnostics import Source, Span
 
 
 class Name(NamedTuple):
+    """A word where the grammar wants a name: of an op, a key, a label; also the text of a comment."""
+
     text: str
     span: Span
 
 
 class Number(NamedTuple):
+    """`3`, `0.5`, `64k`."""
+
     value: int | float
     span: Span
 
 
 class Text(NamedTuple):
+    """A string, without its quotes."""
+
     value: str
     span: Span
 
@@ -41,16 +47,22 @@ class Extent(NamedTuple):
 
 
 class List(NamedTuple):
+    """`[0, 1]`."""
+
     items: tuple[Expression, ...]
     span: Span
 
 
 class Negative(NamedTuple):
+    """`-n`."""
+
     operand: Expression
     span: Span
 
 
 class Binary(NamedTuple):
+    """`n + 1`; `operator` is one of + - * / // % **."""
+
     operator: str
     left: Expression
     right: Expression
@@ -77,6 +89,8 @@ class Argument(NamedTuple):
 
 
 class Body(NamedTuple):
+    """The statements between braces."""
+
     statements: tuple[Statement, ...]
     span: Span
 
@@ -92,18 +106,24 @@ class Call(NamedTuple):
 
 
 class Let(NamedTuple):
+    """`let name = value`."""
+
     name: Name
     value: Expression
     span: Span
 
 
 class BlockParameter(NamedTuple):
+    """`w` or `w=16`."""
+
     name: Name
     default: Expression | None
     span: Span
 
 
 class Block(NamedTuple):
+    """`block name(parameters) { ... }`; the span covers `block name`."""
+
     name: Name
     parameters: tuple[BlockParameter, ...]
     body: Body
@@ -114,6 +134,8 @@ Statement = Call | Let | Block
 
 
 class File(NamedTuple):
+    """A source without its malformed statements."""
+
     source: Source
     statements: tuple[Statement, ...]
     comments: tuple[Name, ...] = ()

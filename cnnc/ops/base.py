@@ -7,7 +7,6 @@ source position, lowering adds it. Example: `Conv.make(out=4, k=3).output(Tensor
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from cnnc.core.arguments import Choice, Declared, Flag, LayerName, arg
@@ -159,7 +158,7 @@ def weight_and_bias(
     return (weight, Parameter("bias", (biases,), frozen=frozen)) if biases else (weight,)
 
 
-def check_share(share: str | None, init: str | None, frozen: bool) -> None:
+def require_unshared_options(share: str | None, init: str | None, frozen: bool) -> None:
     """Raises ShapeError E313 if a layer shares parameters and also sets `init` or `frozen`."""
     for key, given in (("init", init is not None), ("frozen", frozen)):
         if share is not None and given:
@@ -194,7 +193,7 @@ def divisors_text(n: int) -> str:
 
 def trainable_count(parameters: tuple[Parameter, ...]) -> int:
     """The number of elements in the trainable parameters, frozen ones included."""
-    return sum(math.prod(p.shape) for p in parameters if p.trainable)
+    return sum(p.size for p in parameters if p.trainable)
 
 
 def product_text(factors: tuple[int, ...]) -> str:

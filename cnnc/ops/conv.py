@@ -19,11 +19,11 @@ from cnnc.ops.base import (
     Op,
     ShapeError,
     Window,
-    check_share,
     divisors_text,
     parameter_options,
     product_text,
     register,
+    require_unshared_options,
     trainable_count,
     weight_and_bias,
 )
@@ -53,13 +53,14 @@ class Conv(Op):
     frozen: bool = FROZEN
 
     def rules(self, x: TensorType) -> tuple[window.AxisRule, ...]:
+        """The window rule on each spatial axis of an input."""
         return window.axis_rules(x, self.k, self.s, self.p, self.d)
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         _require_groups(x.channels, self.out, self.groups)
-        check_share(self.share, self.init, self.frozen)
+        require_unshared_options(self.share, self.init, self.frozen)
         return x.with_shape(self.out, *window.output_sizes(self.rules(x)))
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
@@ -124,13 +125,14 @@ class ConvTranspose(Op):
     frozen: bool = FROZEN
 
     def rules(self, x: TensorType) -> tuple[window.TransposedRule, ...]:
+        """The window rule on each spatial axis of an input."""
         return window.transposed_rules(x, self.k, self.s, self.p, self.d, self.output_pad)
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         _require_groups(x.channels, self.out, self.groups)
-        check_share(self.share, self.init, self.frozen)
+        require_unshared_options(self.share, self.init, self.frozen)
         for extra, s in zip(self.output_pad, self.s, strict=True):
             if extra >= s:  # onnxruntime refuses it, whatever the dilation
                 raise ShapeError(

@@ -16,9 +16,9 @@ from cnnc.ops.base import (
     Advice,
     Op,
     Window,
-    check_share,
     parameter_options,
     register,
+    require_unshared_options,
     trainable_count,
     weight_and_bias,
 )
@@ -88,7 +88,7 @@ class Fc(Op):
     frozen: bool = FROZEN
 
     def output(self, *inputs: TensorType) -> TensorType:
-        check_share(self.share, self.init, self.frozen)
+        require_unshared_options(self.share, self.init, self.frozen)
         return inputs[0].with_shape(self.out)
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:

@@ -67,11 +67,12 @@ class Filter(Op):
         return tuple(sizes)
 
     def rules(self, x: TensorType) -> tuple[window.AxisRule, ...]:
+        """The window rule on each spatial axis of an input."""
         return window.axis_rules(x, self.k, self.s, self.p, (1,) * len(self.k))
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         return x.with_shape(x.channels, *window.output_sizes(self.rules(x), "numbers"))
 
     def macs(self, *inputs: TensorType) -> int:

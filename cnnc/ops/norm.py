@@ -99,7 +99,7 @@ class InstanceNorm(_SampleNorm):
     share: str | None = SHARE
 
     def output(self, *inputs: TensorType) -> TensorType:
-        window.need_spatial(inputs[0], self.keyword)
+        window.require_spatial(inputs[0], self.keyword)
         return inputs[0]
 
     def over(self, x: TensorType) -> str:

@@ -44,6 +44,7 @@ class Pool(Op):
 
     @property
     def stride(self) -> Axes:
+        """The step between windows on each axis."""
         return self.k if self.s is None else self.s
 
     @property
@@ -69,11 +70,12 @@ class Pool(Op):
         return tuple(tuple(math.exp(e) for e in axis) for axis in self.tap_exponents())
 
     def rules(self, x: TensorType) -> tuple[window.AxisRule, ...]:
+        """The window rule on each spatial axis of an input."""
         return window.axis_rules(x, self.k, self.stride, self.p, self.d, self.ceil)
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         self._require_keys_of_kind()
         rules = self.rules(x)
         sizes = window.output_sizes(rules)
@@ -150,7 +152,7 @@ class GlobalPool(Op):
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         return x.with_shape(x.channels, *(1 for _ in x.spatial))
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
@@ -249,7 +251,7 @@ class Upsample(Op):
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         return x.with_shape(x.channels, *(m * n for m, n in zip(x.spatial, self.n, strict=True)))
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:

@@ -88,7 +88,7 @@ class Pad(Op):
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         return x.with_shape(x.channels, *(m + b + e for m, (b, e) in zip(x.spatial, self.sides, strict=True)))
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
@@ -126,7 +126,7 @@ class Crop(Op):
 
     def output(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        window.need_spatial(x, self.keyword)
+        window.require_spatial(x, self.keyword)
         image = format_shape(x.spatial)
         if any(n > m for m, n in zip(x.spatial, self.size, strict=True)):
             fits = format_shape(tuple(map(min, x.spatial, self.size)))

@@ -9,7 +9,17 @@ from typing import ClassVar
 
 from cnnc.core.arguments import Whole, arg
 from cnnc.core.tensor import DType, Parameter, TensorType
-from cnnc.ops.base import FROZEN, INIT, SHARE, Op, ShapeError, Window, check_share, parameter_options, register
+from cnnc.ops.base import (
+    FROZEN,
+    INIT,
+    SHARE,
+    Op,
+    ShapeError,
+    Window,
+    parameter_options,
+    register,
+    require_unshared_options,
+)
 
 
 @register
@@ -39,7 +49,7 @@ class Embed(Op):
                 help=f"add `reshape {x.size}` before it",
                 label=f"{x} arrives here",
             )
-        check_share(self.share, self.init, self.frozen)
+        require_unshared_options(self.share, self.init, self.frozen)
         return TensorType((self.dim, x.size), "float32")
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:

@@ -23,11 +23,8 @@ from cnnc.core.tensor import TensorType, format_shape
 from cnnc.ops.base import Advice, ShapeError, Window
 
 
-class AxisRule(Record):
-    """The rule on one axis: input size m, kernel k, stride s, padding begin and end, dilation d.
-
-    With `ceil` the output size is rounded up, so that the last window may overhang the end.
-    """
+class _AxisGeometry(Record):
+    """One axis of a layer with windows: input size m, kernel k, stride s, padding begin and end, dilation d."""
 
     m: int
     k: int
@@ -35,11 +32,25 @@ class AxisRule(Record):
     begin: int
     end: int
     d: int
-    ceil: bool = False
 
     @property
     def e(self) -> int:
+        """The effective kernel."""
         return effective(self.k, self.d)
+
+    @property
+    def e_text(self) -> str:
+        """The effective kernel in a formula: `3`, or `(2·(3 - 1) + 1)` if it is dilated."""
+        return f"{self.e}" if self.d == 1 else f"({self.d}·({self.k} - 1) + 1)"
+
+
+class AxisRule(_AxisGeometry):
+    """The rule on one axis.
+
+    With `ceil` the output size is rounded up, so that the last window may overhang the end.
+    """
+
+    ceil: bool = False
 
     @property
     def room(self) -> int:
@@ -62,6 +73,7 @@ class AxisRule(Record):
 
     @property
     def remainder(self) -> int:
+        """The elements beyond the last window that fits: room mod s."""
         return self.room % self.s
 
     @property
@@ -86,8 +98,7 @@ class AxisRule(Record):
 
     def formula(self) -> str:
         """`floor((28 + 2 + 2 - 5)/1) + 1 = 28`."""
-        e = f"{self.e}" if self.d == 1 else f"({self.d}·({self.k} - 1) + 1)"
-        inner = f"({self.m} + {self.begin} + {self.end} - {e})/{self.s}"
+        inner = f"({self.m} + {self.begin} + {self.end} - {self.e_text})/{self.s}"
         text = f"{'ceil' if self.ceil else 'floor'}({inner}) + 1 = {self.out}"
         if self.remainder:
             text += f", as {self.room}/{self.s} = {self.room / self.s:.2f} is not whole"
@@ -156,20 +167,10 @@ def windows(rules: tuple[AxisRule, ...]) -> tuple[Window, ...]:
     return tuple(Window(r.e, r.s, -r.begin) for r in rules)
 
 
-class TransposedRule(Record):
+class TransposedRule(_AxisGeometry):
     """The rule of a transposed window on one axis; `extra` is added at the end of the output."""
 
-    m: int
-    k: int
-    s: int
-    begin: int
-    end: int
-    d: int
     extra: int
-
-    @property
-    def e(self) -> int:
-        return effective(self.k, self.d)
 
     @property
     def out(self) -> int:
@@ -178,8 +179,7 @@ class TransposedRule(Record):
 
     def formula(self) -> str:
         """`(14 - 1)·2 - 0 - 1 + 3 + 0 = 28`."""
-        e = f"{self.e}" if self.d == 1 else f"({self.d}·({self.k} - 1) + 1)"
-        return f"({self.m} - 1)·{self.s} - {self.begin} - {self.end} + {e} + {self.extra} = {self.out}"
+        return f"({self.m} - 1)·{self.s} - {self.begin} - {self.end} + {self.e_text} + {self.extra} = {self.out}"
 
     @property
     def convolution(self) -> AxisRule:
@@ -248,6 +248,7 @@ class Geometry(NamedTuple):
 
     @property
     def padded(self) -> bool:
+        """Whether there is padding on any side."""
         return any(begin or end for begin, end in self.pads)
 
     def padded_sizes(self, spatial: Axes) -> Axes:
@@ -375,7 +376,7 @@ def _square_image(n: int) -> str:
     return format_shape((n // (side * side), side, side))
 
 
-def need_spatial(x: TensorType, keyword: str) -> None:
+def require_spatial(x: TensorType, keyword: str) -> None:
     """Raises ShapeError E303 where the input has no spatial axes."""
     if x.rank == 0:
         raise ShapeError(

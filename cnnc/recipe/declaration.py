@@ -1,7 +1,7 @@
 """What every statement of the train section declares: `TrainStatement`, and the table of all of them.
 
-In: classes whose fields are made by `arg`. Out: `TRAIN_STATEMENTS`, from which reading, error messages, `cnnc ops` and
-the tables of docs/language.md are made. Loads no NumPy: the rules that need it are in cnnc/training/, in tables keyed
+In: classes whose fields are declared with `arg`. Out: `TRAIN_STATEMENTS`, from which reading, error messages, `cnnc ops` and
+the tables of docs/language.md are generated. Loads no NumPy: the rules that need it are in cnnc/training/, in tables keyed
 by these classes (`UPDATES`, `LOSSES`, `COUNTERS`, `AUGMENTATIONS`). tests/training/test_train_tables.py prints every
 statement that a table lacks.
 
@@ -49,7 +49,7 @@ TRAIN_STATEMENTS: dict[str, dict[str, type[TrainStatement]]] = {keyword: {} for 
 
 
 def register(cls: type[S]) -> type[S]:
-    """Adds a statement to the table, under its keyword and kind."""
+    """Class decorator: adds a statement to `TRAIN_STATEMENTS` under its keyword and kind."""
     TRAIN_STATEMENTS.setdefault(cls.keyword, {})[cls.kind] = cls
     return cls
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from cnnc.core.arguments import Choice, LayerName, Real, Whole, arg
 from cnnc.recipe.declaration import TargetKind, TrainStatement, register
 
-# The last arguments of every loss.
+# The last arguments of every loss: a loss with others before them declares these again.
 _ON: Any = arg(
     LayerName(), default=None, help="the output that the loss is computed on (default: the last layer or first output)"
 )
@@ -19,8 +19,8 @@ _TARGET: Any = arg(Choice(("input",)), default=None, help="compare with the netw
 class Loss(TrainStatement):
     """What training minimizes; several losses are summed with their weights.
 
-    `before` are the keywords of layers which the loss includes: at the end of the network, it is computed on their
-    input. `target_range` bounds the targets. `default_metric` is the metric where the section names none.
+    `included_layers` are the keywords of layers that are part of the loss: where the network ends with one, the loss is
+    computed from its input. `target_range` bounds the targets. `default_metric` is the metric where the section names none.
     """
 
     keyword = "loss"
@@ -28,11 +28,11 @@ class Loss(TrainStatement):
     repeatable = True
     compares_with: ClassVar[TargetKind]
     default_metric: ClassVar[str]
-    before: ClassVar[tuple[str, ...]] = ()
+    included_layers: ClassVar[tuple[str, ...]] = ()
     target_range: ClassVar[tuple[float, float] | None] = None
 
-    on: str | None
-    weight: float
+    on: str | None = _ON
+    weight: float = _WEIGHT
 
     @property
     def ignored_label(self) -> int | None:
@@ -44,8 +44,8 @@ class Loss(TrainStatement):
         """Whether the target is the network's input."""
         return False
 
-    def guessing(self, classes: int) -> float | None:
-        """The loss of an untrained network that finds all classes equally likely; None where that means nothing."""
+    def chance_loss(self, classes: int) -> float | None:
+        """The expected loss if all classes are predicted to be equally likely; None for losses without classes."""
         return None
 
 
@@ -55,7 +55,9 @@ class ValueLoss(Loss):
     compares_with = "values"
     default_metric = "mse"
 
-    target: str | None
+    target: str | None = _TARGET
+    on: str | None = _ON
+    weight: float = _WEIGHT
 
     @property
     def of_input(self) -> bool:
@@ -73,7 +75,7 @@ class CrossEntropy(Loss):
     example = "loss cross_entropy smoothing=0.1"
     compares_with = "labels"
     default_metric = "accuracy"
-    before = ("softmax", "log_softmax")
+    included_layers = ("softmax", "log_softmax")
 
     smoothing: float = arg(
         Real(0, 1, open_above=True),
@@ -90,7 +92,7 @@ class CrossEntropy(Loss):
     def ignored_label(self) -> int | None:
         return self.ignore
 
-    def guessing(self, classes: int) -> float:
+    def chance_loss(self, classes: int) -> float:
         return math.log(classes)
 
 
@@ -101,10 +103,6 @@ class Mse(ValueLoss):
     kind = "mse"
     example = "loss mse target=input"
 
-    target: str | None = _TARGET
-    on: str | None = _ON
-    weight: float = _WEIGHT
-
 
 @register
 class L1(ValueLoss):
@@ -112,10 +110,6 @@ class L1(ValueLoss):
 
     kind = "l1"
     example = "loss l1 target=input"
-
-    target: str | None = _TARGET
-    on: str | None = _ON
-    weight: float = _WEIGHT
 
 
 @register
@@ -145,9 +139,5 @@ class Bce(ValueLoss):
 
     kind = "bce"
     example = "loss bce target=input"
-    before = ("sigmoid",)
+    included_layers = ("sigmoid",)
     target_range = (0, 1)
-
-    target: str | None = _TARGET
-    on: str | None = _ON
-    weight: float = _WEIGHT

@@ -29,8 +29,8 @@ class Metric(TrainStatement):
 
     @classmethod
     def format(cls, value: float) -> str:
-        """The value with its unit, for print."""
-        raise NotImplementedError
+        """The value with its unit, for print: a fraction in percent, unless a metric says otherwise."""
+        return f"{value:.2%}"
 
 
 @register
@@ -41,10 +41,6 @@ class Accuracy(Metric):
     example = "metric accuracy"
     compares_with = "labels"
 
-    @classmethod
-    def format(cls, value: float) -> str:
-        return f"{value:.2%}"
-
 
 @register
 class Top5(Metric):
@@ -53,10 +49,6 @@ class Top5(Metric):
     kind = "top5"
     example = "metric top5"
     compares_with = "labels"
-
-    @classmethod
-    def format(cls, value: float) -> str:
-        return f"{value:.2%}"
 
 
 @register
@@ -93,10 +85,6 @@ class MeanIou(Metric):
     kind = "iou"
     example = "metric iou"
     compares_with = "labels"
-
-    @classmethod
-    def format(cls, value: float) -> str:
-        return f"{value:.2%}"
 
 
 def metric_named(name: str) -> type[Metric]:

@@ -15,12 +15,9 @@ _LR: Any = arg(Real(0, open_below=True), default=0.001, help="learning rate")
 _MOMENTUM: Any = arg(
     Real(0, 1, open_above=True), default=0, help="fraction of the last update that is added to this one"
 )
-_BETA1: Any = arg(Real(0, 1, open_above=True), default=0.9, help="decay of the running mean of gradients, per step")
-_BETA2: Any = arg(
-    Real(0, 1, open_above=True), default=0.999, help="decay of the running mean of squared gradients, per step"
-)
 _EPS: Any = arg(Real(0, open_below=True), default=1e-8, help="added to the root of the mean square")
 _L2: Any = arg(Real(0), default=0, help="L2 penalty: this times the weight is added to the gradient")
+_DECOUPLED: Any = arg(Real(0), default=0, help="each step subtracts the learning rate times this times the weight")
 
 
 class Optimizer(TrainStatement):
@@ -58,44 +55,43 @@ class Sgd(Optimizer):
         return ("velocity",) if self.momentum else ()
 
 
+class _AdamMoments(Optimizer):
+    """Running means of the gradients and of their squares, with bias correction: what Adam and AdamW share."""
+
+    counts_steps = True
+
+    lr: float = _LR
+    beta1: float = arg(
+        Real(0, 1, open_above=True), default=0.9, help="decay of the running mean of gradients, per step"
+    )
+    beta2: float = arg(
+        Real(0, 1, open_above=True), default=0.999, help="decay of the running mean of squared gradients, per step"
+    )
+    eps: float = _EPS
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("mean", "square")
+
+
 @register
-class Adam(Optimizer):
+class Adam(_AdamMoments):
     """Adam (Kingma & Ba 2015), with bias correction."""
 
     kind = "adam"
     example = "optimizer adam lr=0.002"
-    counts_steps = True
 
-    lr: float = _LR
-    beta1: float = _BETA1
-    beta2: float = _BETA2
-    eps: float = _EPS
     weight_decay: float = _L2
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        return ("mean", "square")
 
 
 @register
-class AdamW(Optimizer):
+class AdamW(_AdamMoments):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
     kind = "adamw"
     example = "optimizer adamw lr=0.002 weight_decay=0.05"
-    counts_steps = True
 
-    lr: float = _LR
-    beta1: float = _BETA1
-    beta2: float = _BETA2
-    eps: float = _EPS
-    weight_decay: float = arg(
-        Real(0), default=0.01, help="each step subtracts the learning rate times this times the weight"
-    )
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        return ("mean", "square")
+    weight_decay: float = _DECOUPLED.replace(default=0.01)
 
 
 @register
@@ -133,9 +129,7 @@ class Lion(Optimizer):
         Real(0, 1, open_above=True), default=0.9, help="weight of the momentum in the direction of a step"
     )
     beta2: float = arg(Real(0, 1, open_above=True), default=0.99, help="decay of the momentum, per step")
-    weight_decay: float = arg(
-        Real(0), default=0, help="each step subtracts the learning rate times this times the weight"
-    )
+    weight_decay: float = _DECOUPLED
 
     @property
     def slots(self) -> tuple[str, ...]:

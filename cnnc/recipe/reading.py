@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnc.data.catalog import KNOWN
-from cnnc.diagnostics import Diagnostic, Note, Span, in_order, nearest
+from cnnc.diagnostics import Diagnostic, Note, Span, in_source_order, nearest
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.bind import bind
@@ -46,19 +46,19 @@ def read(
         span = section.call.op.span
         diagnostics.append(Diagnostic("E504", "the train section names no data", span, help="add `data digits`"))
     if any(d.severity == "error" for d in diagnostics):
-        return None, in_order(diagnostics)
-    recipe = Recipe(**fields, places={keyword: statements[0].span for keyword, statements in calls.items()})
+        return None, in_source_order(diagnostics)
+    recipe = Recipe(**fields, spans={keyword: statements[0].span for keyword, statements in calls.items()})
     diagnostics += _fit_data(recipe.data, calls["data"][0])
     diagnostics += _fit_metrics(recipe, calls.get("metric", []))
     if graph is not None:
         diagnostics += _fit_losses(recipe, calls, graph)
         diagnostics += _fit_augment(recipe, calls.get("augment", []), graph)
     has_errors = any(d.severity == "error" for d in diagnostics)
-    return None if has_errors else recipe, in_order(diagnostics)
+    return None if has_errors else recipe, in_source_order(diagnostics)
 
 
 def _enter(statement: TrainStatement, fields: dict[str, Any]) -> None:
-    """Enters a statement into the fields of the Recipe to be."""
+    """Adds a statement to the fields from which the Recipe is made."""
     name = statement.field or statement.keyword
     value = statement.recipe_value
     fields[name] = (*fields.get(name, ()), value) if statement.repeatable else value
@@ -201,12 +201,10 @@ def _fit_metrics(recipe: Recipe, calls: Sequence[syntax.Call]) -> list[Diagnosti
     diagnostics = []
     targets = {loss.compares_with for loss in recipe.losses}
     for metric, call in zip(recipe.metrics, calls, strict=True):
-        needed = metric_named(metric).compares_with
-        if needed not in targets:
+        compares_with = metric_named(metric).compares_with
+        if compares_with not in targets:
             loss = recipe.losses[0]
-            message = (
-                f"{metric} needs a loss that compares with {needed}; {loss.kind} compares with {loss.compares_with}"
-            )
+            message = f"{metric} needs a loss that compares with {compares_with}; {loss.kind} compares with {loss.compares_with}"
             fitting = [name for name, cls in kinds_of(Metric).items() if cls.compares_with in targets]
             help = f"metrics that fit are {', '.join(fitting)}"
             diagnostics.append(Diagnostic("E513", message, call.span, help=help))
@@ -215,21 +213,19 @@ def _fit_metrics(recipe: Recipe, calls: Sequence[syntax.Call]) -> list[Diagnosti
 
 def _fit_augment(recipe: Recipe, calls: Sequence[syntax.Call], graph: Graph) -> list[Diagnostic]:
     """Whether the input is an image, and no step moves its pixels away from those of a target."""
-    how, entry = recipe.augment, graph.inputs[0]
-    if how is None:
+    augment, entry = recipe.augment, graph.inputs[0]
+    if augment is None:
         return []
-    note = (Note(entry.span, f"takes {entry.type}"),) if entry.span else ()
     if entry.type.rank != 2 or entry.type.dtype == "int64":
         message = f"augment needs an image; the input {entry.name} is {entry.type}"
-        return [Diagnostic("E514", message, calls[0].span, notes=note, help="leave `augment` out")]
-    moving = [name for name, _ in how.steps if name in how.moving]
+        return [Diagnostic("E514", message, calls[0].span, notes=_type_note(entry), help="leave `augment` out")]
+    moving = [name for name, _ in augment.steps if name in augment.moving]
     for loss in recipe.losses:
         output = graph.by_name.get(loss.on or graph.outputs[0])
         if moving and output is not None and any(n != 1 for n in output.type.spatial) and not loss.of_input:
             message = f"{moving[0]} moves the pixels of the input but not those of the target of {output.name}"
-            note = (Note(output.span, f"outputs {output.type}"),) if output.span else ()
             help = "of the steps of augment, only noise= and cutout= fit here"
-            return [Diagnostic("E514", message, calls[0].span, notes=note, help=help)]
+            return [Diagnostic("E514", message, calls[0].span, notes=_type_note(output), help=help)]
     return []
 
 
@@ -254,30 +250,34 @@ def _fit_input(data: Data, call: syntax.Call, graph: Graph) -> list[Diagnostic]:
     if facts is None or entry.type.shape == facts.shape:
         return []
     shape = "x".join(map(str, facts.shape))
-    note = (Note(entry.span, f"takes {entry.type}"),) if entry.span else ()
     message = f"the images of {data.name} are {shape}; the network takes {entry.type}"
-    return [Diagnostic("E507", message, call.span, notes=note, help=f"write `input {shape}`")]
+    return [Diagnostic("E507", message, call.span, notes=_type_note(entry), help=f"write `input {shape}`")]
 
 
 def _fit_target(
     data: Data, loss: Loss, call: syntax.Call, data_call: syntax.Call, graph: Graph, output: Node
 ) -> list[Diagnostic]:
-    note = (Note(output.span, f"outputs {output.type}"),) if output.span else ()
     if loss.compares_with == "values":
         entry = graph.inputs[0]
         if loss.of_input and output.type.shape != entry.type.shape:
             message = f"the output {output.type} cannot be compared with the input {entry.type}"
             help = f"end with a layer whose output is {entry.type}"
-            return [Diagnostic("E511", message, call.span, notes=note, help=help)]
+            return [Diagnostic("E511", message, call.span, notes=_type_note(output), help=help)]
         return []
     facts = KNOWN.get(data.name)
     if output.type.rank == 0 and facts is not None and output.type.channels != len(facts.classes):
         count = len(facts.classes)
         message = f"{data.name} has {count} classes; the network's output has shape {output.type}"
-        return [Diagnostic("E508", message, data_call.span, notes=note, help=f"end with `fc {count}`")]
+        return [Diagnostic("E508", message, data_call.span, notes=_type_note(output), help=f"end with `fc {count}`")]
     if output.type.rank and facts is not None:
         message = f"{data.name} has one label per image; the output {output.type} is an image"
         help = f"end with `global_pool avg` and `fc {len(facts.classes)}`"
         pooled = all(size == 1 for size in output.type.spatial) and output.type.channels == len(facts.classes)
-        return [] if pooled else [Diagnostic("E508", message, data_call.span, notes=note, help=help)]
+        return [] if pooled else [Diagnostic("E508", message, data_call.span, notes=_type_note(output), help=help)]
     return []
+
+
+def _type_note(node: Node) -> tuple[Note, ...]:
+    """Where the types differ: `takes 1x28x28` at an input, `outputs 10` at another layer."""
+    verb = "outputs" if node.inputs else "takes"
+    return (Note(node.span, f"{verb} {node.type}"),) if node.span else ()

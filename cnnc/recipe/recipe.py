@@ -19,7 +19,7 @@ from cnnc.recipe.statements import Data, Stop
 
 
 class Recipe(Record):
-    """How a network is trained. `places` holds the span of each statement that is written, by keyword."""
+    """How a network is trained. `spans` holds the span of each statement that is written, by keyword."""
 
     data: Data
     augment: Augment | None = None
@@ -32,8 +32,8 @@ class Recipe(Record):
     clip: float | None = None
     stop: Stop | None = None
     metrics: tuple[str, ...] = ()
-    quiet_fields: ClassVar[tuple[str, ...]] = ("places",)
-    places: Mapping[str, Span] = {}
+    quiet_fields: ClassVar[tuple[str, ...]] = ("spans",)
+    spans: Mapping[str, Span] = {}
 
     @property
     def slots(self) -> int:
@@ -62,7 +62,7 @@ def without_train_section(settings: Mapping[str, syntax.Expression], name: str) 
     ]
 
 
-def require(recipe: Recipe | None, name: str) -> Recipe:
+def require_recipe(recipe: Recipe | None, name: str) -> Recipe:
     """The recipe of the network `name`. Raises CnncError E509 where it has no train section."""
     if recipe is None:
         raise CnncError.of("E509", f"{name} has no train section", help=_ADD_SECTION)

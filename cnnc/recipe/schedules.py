@@ -8,7 +8,7 @@ from typing import Any
 from cnnc.core.arguments import Real, Whole, arg
 from cnnc.recipe.declaration import TrainStatement, register
 
-ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1e-4 / 25  # fractions of the full rate: the usual choice
+ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1e-4 / 25  # fractions of the full rate, those of PyTorch's OneCycleLR
 
 _WARMUP: Any = arg(Real(0), default=0, unit="epochs", help="duration of a linear rise from 0 to the full rate")
 
@@ -21,7 +21,7 @@ class Schedule(TrainStatement):
     def factor(self, epoch: float, epochs: int) -> float:
         """The factor on the learning rate at a point of training: 0 <= epoch <= epochs, a fraction within an epoch.
 
-        During a warmup it is epoch / warmup; the rest of the time belongs to the schedule.
+        During a warmup it is epoch / warmup; the rule of the schedule applies after it.
         """
         raise NotImplementedError
 

@@ -31,8 +31,18 @@ class Data(TrainStatement):
     )
 
 
+class _Number(TrainStatement):
+    """A statement of one number, which is all that the Recipe holds for it."""
+
+    n: float
+
+    @property
+    def recipe_value(self) -> float:
+        return self.n
+
+
 @register
-class Batch(TrainStatement):
+class Batch(_Number):
     """The number of examples in each training step."""
 
     keyword = "batch"
@@ -40,13 +50,9 @@ class Batch(TrainStatement):
 
     n: int = arg(Whole(1), positional=True, unit="examples", help="the number of examples")
 
-    @property
-    def recipe_value(self) -> int:
-        return self.n
-
 
 @register
-class Epochs(TrainStatement):
+class Epochs(_Number):
     """The number of passes over the training data."""
 
     keyword = "epochs"
@@ -54,13 +60,9 @@ class Epochs(TrainStatement):
 
     n: int = arg(Whole(1), positional=True, unit="epochs", help="the number of epochs")
 
-    @property
-    def recipe_value(self) -> int:
-        return self.n
-
 
 @register
-class Seed(TrainStatement):
+class Seed(_Number):
     """The seed of every random choice; the same seed gives the same run."""
 
     keyword = "seed"
@@ -68,13 +70,9 @@ class Seed(TrainStatement):
 
     n: int = arg(Whole(0), positional=True, help="the seed")
 
-    @property
-    def recipe_value(self) -> int:
-        return self.n
-
 
 @register
-class ClipNorm(TrainStatement):
+class ClipNorm(_Number):
     """Scales all gradients down if their global norm exceeds N (Pascanu et al. 2013)."""
 
     keyword = "clip"
@@ -85,10 +83,6 @@ class ClipNorm(TrainStatement):
         positional=True,
         help="the largest global norm: the norm of all gradients as one vector",
     )
-
-    @property
-    def recipe_value(self) -> float:
-        return self.n
 
 
 @register

@@ -14,11 +14,11 @@ from cnnc.graph.sizes import LegalSizes
 from cnnc.report.model import (
     Data,
     data,
-    feeding,
+    input_preparation,
     listed,
     opsets,
+    output_meaning,
     producer,
-    reading,
     signature,
     source,
     trained,
@@ -27,7 +27,7 @@ from cnnc.report.model import (
 from cnnc.report.summary import Summary
 from cnnc.report.table import format_size
 
-_USUAL = 224  # the size of a symbolic axis in the snippet, or else the nearest legal one
+_DEFAULT_SIZE = 224  # the size of a symbolic axis in the snippet, or else the nearest legal one
 
 _COMPARED = "Before export every layer output of the float32 model was compared with the network, and this model with that one: "
 _VERIFIED = {
@@ -42,10 +42,10 @@ def card(model: Data, summary: Summary) -> str:
     """The card of a model: overview, inputs, outputs, data and score, how to run it, layers, file."""
     sections = [
         ("", _head(model, summary)),
-        ("Inputs", _table(("name", "type", "preparation"), [_entry(e, feeding(e)) for e in model["inputs"]])),
+        ("Inputs", _table(("name", "type", "preparation"), [_entry(e, input_preparation(e)) for e in model["inputs"]])),
         ("Outputs", _outputs(model)),
         ("Data and score", _score(model)),
-        ("How to run it", _how(model)),
+        ("How to run it", _usage(model)),
         ("Layers", _layers(summary)),
         ("File", _file(model)),
     ]
@@ -66,12 +66,12 @@ def _head(model: Data, summary: Summary) -> str:
     )
 
 
-def _entry(entry: Data, what: str) -> tuple[str, str, str]:
-    return f"`{entry['name']}`", signature(entry), what
+def _entry(entry: Data, description: str) -> tuple[str, str, str]:
+    return f"`{entry['name']}`", signature(entry), description
 
 
 def _outputs(model: Data) -> str:
-    table = _table(("name", "type", "meaning"), [_entry(e, reading(e)) for e in model["outputs"]])
+    table = _table(("name", "type", "meaning"), [_entry(e, output_meaning(e)) for e in model["outputs"]])
     return f"{table}\n\nClasses in output order: {_safe(listed(model['classes']))}." if model["classes"] else table
 
 
@@ -128,7 +128,7 @@ def _safe(text: str) -> str:
 # --- the snippet -----------------------------------------------------------------------------------------
 
 
-def _how(model: Data) -> str:
+def _usage(model: Data) -> str:
     return f"With Python, NumPy and onnxruntime (`pip install numpy onnxruntime`):\n\n```python\n{snippet(model)}\n```"
 
 
@@ -186,13 +186,13 @@ def _size(size: Any, model: Data) -> int:
         return size
     facts = next((rule for rule in model["sizes"] if rule["symbol"] == size), None)
     if facts is None:
-        return _USUAL
+        return _DEFAULT_SIZE
     rule = LegalSizes(
         facts["symbol"], facts["minimum"], facts["period"], tuple(facts["residues"]), tuple(facts["extra"])
     )
-    return rule.closest(_USUAL) or _USUAL
+    return rule.closest(_DEFAULT_SIZE) or _DEFAULT_SIZE
 
 
 def _comment(entry: Data) -> str:
-    preparation = feeding(entry)
+    preparation = input_preparation(entry)
     return f"  # {preparation}" if preparation and entry.get("kind") != "words" else ""

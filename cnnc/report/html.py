@@ -26,7 +26,8 @@ def table_html(summary: Summary) -> str:
 
 def errors_html(diagnostics: Sequence[Diagnostic]) -> str:
     """Diagnostics as the terminal shows them, without colours."""
-    return f"<pre>{escape(chr(10).join(render(d) for d in diagnostics))}</pre>"
+    text = "\n".join(render(d) for d in diagnostics)
+    return f"<pre>{escape(text)}</pre>"
 
 
 def _side(right: bool) -> str:

@@ -12,7 +12,7 @@ from cnnc.diagnostics import Diagnostic
 from cnnc.graph.graph import Graph
 from cnnc.graph.sizes import SizeSurvey
 from cnnc.ops.dense import Input
-from cnnc.report.summary import Summary
+from cnnc.report.summary import Row, Summary
 
 
 def as_dict(
@@ -58,22 +58,23 @@ def as_dict(
         "sizes": [rule.as_dict() for rule in survey.legal.values()] if survey is not None else [],
         "inputs": inputs,
         "outputs": [{"name": name, "shape": shapes[name]} for name in graph.outputs],
-        "layers": [
-            {
-                "name": row.name,
-                "op": row.op,
-                "arguments": row.arguments,
-                "shape": list(row.shape),
-                "params": row.parameters,
-                "buffers": row.buffers,
-                "macs": row.macs,
-                "bytes": row.memory,
-                "field": [f.elements for f in row.field],
-                "field_step": [float(f.step) for f in row.field],
-                "field_first": [float(f.first) for f in row.field],
-                "line": row.line,
-            }
-            for row in summary.rows
-        ],
+        "layers": [_layer(row) for row in summary.rows],
         "diagnostics": listed,
+    }
+
+
+def _layer(row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "op": row.op,
+        "arguments": row.arguments,
+        "shape": list(row.shape),
+        "params": row.parameters,
+        "buffers": row.buffers,
+        "macs": row.macs,
+        "bytes": row.memory,
+        "field": [f.elements for f in row.field],
+        "field_step": [float(f.step) for f in row.field],
+        "field_first": [float(f.first) for f in row.field],
+        "line": row.line,
     }

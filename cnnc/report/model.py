@@ -12,7 +12,7 @@ from typing import Any
 from cnnc.recipe.metrics import format_metric
 
 Data = Mapping[str, Any]
-_LISTED = 12
+_MAX_LISTED = 12
 
 
 def info_text(model: Data) -> str:
@@ -26,8 +26,14 @@ def info_text(model: Data) -> str:
         ("weights", weights(model)),
         ("parameters", f"{model['parameters']:,}" if model["parameters"] is not None else ""),
         ("MACs", f"{model['macs']:,}" if model["macs"] is not None else ""),
-        *((f"input {entry['name']}", f"{signature(entry)}{_more(feeding(entry))}") for entry in model["inputs"]),
-        *((f"output {entry['name']}", f"{signature(entry)}{_more(reading(entry))}") for entry in model["outputs"]),
+        *(
+            (f"input {entry['name']}", f"{signature(entry)}{_more(input_preparation(entry))}")
+            for entry in model["inputs"]
+        ),
+        *(
+            (f"output {entry['name']}", f"{signature(entry)}{_more(output_meaning(entry))}")
+            for entry in model["outputs"]
+        ),
         ("sizes", "; ".join(rule["rule"] for rule in model["sizes"])),
         ("classes", f"{len(model['classes'])}: {listed(model['classes'])}" if model["classes"] else ""),
         ("vocabulary", f"{model['vocabulary']:,} words" if model["vocabulary"] else ""),
@@ -88,24 +94,24 @@ def signature(entry: Data) -> str:
     return f"{entry['dtype']} {' x '.join('?' if size is None else str(size) for size in entry['shape']) or 'scalar'}"
 
 
-def feeding(entry: Data) -> str:
+def input_preparation(entry: Data) -> str:
     """How to prepare data for an input; "" if the model does not say."""
-    kind, span = entry.get("kind"), entry.get("range")
+    kind, limits = entry.get("kind"), entry.get("range")
     if kind == "words":
-        w = entry["words"]
+        rules = entry["words"]
         return (
-            f"lower-case words of a sentence, numbered from {w['first']} on in the order of the vocabulary; "
-            f"{w['unknown']} for unknown words, {w['padding']} for padding"
+            f"lower-case words of a sentence, numbered from {rules['first']} on in the order of the vocabulary; "
+            f"{rules['unknown']} for unknown words, {rules['padding']} for padding"
         )
     if kind == "integers":
-        return f"integers 0 to {span[1]:,}" if span else "integers"
+        return f"integers 0 to {limits[1]:,}" if limits else "integers"
     if kind not in ("picture", "values"):
         return ""
     parts = [f"{_colour(entry)} images, {entry['layout']}" if kind == "picture" else entry["layout"]]
-    if span == [0, 255]:
+    if limits == [0, 255]:
         parts.append("bytes from 0 to 255")
     else:
-        parts.append("scaled to 0..1, bytes divided by 255" if span else "scaled as in training")
+        parts.append("scaled to 0..1, bytes divided by 255" if limits else "scaled as in training")
     parts += [f"{step} is part of the model" for step in entry["inside"]]
     if kind == "picture" and entry["mean"] is None and entry["std"] is None:
         parts.append("no normalization")
@@ -116,7 +122,7 @@ def _colour(entry: Data) -> str:
     return "grey" if (entry["shape"] or [])[1:2] == [1] else "RGB"
 
 
-def reading(entry: Data) -> str:
+def output_meaning(entry: Data) -> str:
     """The meaning of an output; "" if the model does not say."""
     return {
         "classes": "one score per class",
@@ -160,8 +166,8 @@ def _shown(run: Data, value: float | None) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """Names separated by commas, at most the first dozen."""
-    more = f", and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+    more = f", and {len(names) - _MAX_LISTED:,} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(names[:_MAX_LISTED]) + more
 
 
 def _counted(operators: Mapping[str, int]) -> str:

@@ -1,7 +1,7 @@
 """The reference of layers and train statements, for the terminal (`cnnc ops`) and for docs/language.md.
 
-In: the tables of ops and of train statements. Out: plain text or Markdown, made from each class: its arguments, its
-docstring, its example.
+In: the tables of ops and of train statements. Out: plain text or Markdown, generated from the arguments, docstring and
+example of each class.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def listing() -> str:
 
 
 def entries(name: str) -> list[Documented]:
-    """What goes by this name: a layer, a train statement (`batch`), all its kinds (`optimizer`), a kind (`adam`).
+    """What this name stands for: a layer, a train statement (`batch`), all its kinds (`optimizer`), a kind (`adam`).
 
     Several where a name is both, as clip. A keyword and a kind may be given together: `optimizer adam`.
     """
-    found: list[Documented] = [OPS[name]] if name in OPS else []
+    classes: list[Documented] = [OPS[name]] if name in OPS else []
     for keyword, kinds in TRAIN_STATEMENTS.items():
-        found += [cls for kind, cls in kinds.items() if name in (keyword, kind, f"{keyword} {kind}")]
-    return found
+        classes += [cls for kind, cls in kinds.items() if name in (keyword, kind, f"{keyword} {kind}")]
+    return classes
 
 
 def names() -> list[str]:
@@ -78,7 +78,7 @@ def _table(title: str, classes: Sequence[Documented]) -> str:
 
 
 def _rows(classes: Sequence[Documented]) -> str:
-    """A line for each class, the help in one column; below the signature where that is long."""
+    """One line per class, with the help in one column; after a long signature the help is on a line of its own."""
     rows = [(signature(cls), first_line(cls)) for cls in classes]
     width = max((len(left) for left, _ in rows if len(left) < 60), default=0)
     return "\n".join(
@@ -107,6 +107,7 @@ def signature(cls: Documented) -> str:
 
 
 def first_line(cls: Documented) -> str:
+    """The help of a layer or statement in one line: the first of its docstring."""
     return (inspect.getdoc(cls) or "").partition("\n")[0]
 
 

@@ -30,7 +30,7 @@ from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
 from cnnc.recipe.metrics import finite
-from cnnc.recipe.recipe import require
+from cnnc.recipe.recipe import require_recipe
 from cnnc.reference.engine import StepRandom, backward, forward
 from cnnc.reference.initializers import initialize
 from cnnc.reference.parallel.processes import worker_pool_for
@@ -57,7 +57,7 @@ def open_data(
     """
     from cnnc.data import load
 
-    graph, recipe = network.require_graph(), require(network.recipe, network.name)
+    graph, recipe = network.require_graph(), require_recipe(network.recipe, network.name)
     first = recipe.losses[0]
     output = graph.by_name[first.on or graph.outputs[0]]
     return load(
@@ -80,14 +80,14 @@ def open_data(
 def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None) -> Run:
     """Prepares a run: splits the data, draws or restores the weights. Raises CnncError."""
     graph = network.require_graph()
-    recipe = require(network.recipe, network.name)
+    recipe = require_recipe(network.recipe, network.name)
     train, validation = split(data.train, recipe.data.val, recipe.seed)
     if not len(train):
         raise CnncError.of("E607", f"{data.name}: no example is left to train on", help="use a smaller val=")
     if recipe.stop is not None and not len(validation):
         message = "`stop` needs validation data, and none is held back"
         help = "write `data ... val=0.1` to hold back a tenth"
-        raise CnncError.of("E607", message, span=recipe.places.get("stop"), help=help)
+        raise CnncError.of("E607", message, span=recipe.spans.get("stop"), help=help)
     feeds_of(graph, train.inputs)
     weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
     slots = resume.slots if resume is not None else {}

@@ -122,8 +122,8 @@ class Objective:
         if len(self.terms) > 1:
             return None
         (term,) = self.terms
-        guessing = term.loss.guessing(term.node.type.channels)
-        return None if guessing is None else term.loss.weight * guessing
+        chance = term.loss.chance_loss(term.node.type.channels)
+        return None if chance is None else term.loss.weight * chance
 
     def batch(self, trace: Trace, targets: tuple[Array, ...]) -> BatchLoss:
         """The loss of a batch and its gradients; the trace holds `activations`."""
@@ -261,7 +261,7 @@ SCORES: dict[str, Callable[[Array], Array]] = {
     "log_softmax": lambda outputs: outputs,  # differs from the scores by a constant
     "sigmoid": _scores_of_sigmoid,
 }
-"""For each layer that a loss may include (`Loss.before`): its input from its output, for models that give the output."""
+"""For each layer that a loss may include (`Loss.included_layers`): its input from its output, for models that give the output."""
 
 OUTPUTS: dict[str, Callable[[Array], Array]] = {"sigmoid": logistic}
 """For each layer that a loss on values may include: its output from its input, for the metrics."""
@@ -275,7 +275,7 @@ def _scores(term: Term, name: str, activation: Array) -> Array:
 def _term(graph: Graph, loss: Loss, columns: int) -> Term:
     """A loss with its layers and its column of targets. Raises CnncError E610 where the data has no targets."""
     output = graph.by_name[loss.on or graph.outputs[0]]
-    node = graph.by_name[output.inputs[0]] if output.op.keyword in loss.before else output
+    node = graph.by_name[output.inputs[0]] if output.op.keyword in loss.included_layers else output
     if loss.of_input:
         return Term(loss, node, output, None)
     if not columns:

@@ -8,7 +8,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.network import check
 from cnnc.recipe.losses import CrossEntropy
 from cnnc.recipe.optimizers import Adam, Sgd
-from cnnc.recipe.recipe import Recipe, require
+from cnnc.recipe.recipe import Recipe, require_recipe
 from cnnc.recipe.schedules import Constant
 
 HEAD = "input 1x8x8\nfc 10\nsoftmax\n"
@@ -17,7 +17,7 @@ HEAD = "input 1x8x8\nfc 10\nsoftmax\n"
 def recipe(section: str, *settings: str) -> Recipe:
     network = check(f"{HEAD}train {{ {section} }}", "net.cnn", settings)
     network.require_graph()
-    return require(network.recipe, network.name)
+    return require_recipe(network.recipe, network.name)
 
 
 def test_data_alone_is_enough() -> None:
@@ -58,5 +58,5 @@ def test_a_setting_without_a_train_section() -> None:
 def test_no_train_section() -> None:
     network = check(HEAD, "net.cnn")
     with pytest.raises(CnncError) as caught:
-        require(network.recipe, network.name)
+        require_recipe(network.recipe, network.name)
     assert [d.code for d in caught.value.diagnostics] == ["E509"]

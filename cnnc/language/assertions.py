@@ -25,6 +25,7 @@ from cnnc.language.scope import Tensor
 TOTALS: dict[str, Kind] = {"params": Whole(0, 2**62), "macs": Whole(0, 2**62), "out": Shape(), "field": Shape()}
 BUDGETS = ("ram", "flash", "macs", "params")
 _UNITS = {"ram": "bytes", "flash": "bytes", "macs": "MACs", "params": "parameters"}
+_DEPENDS_ON_SIZE = ("macs", "out", "ram")
 _QUANTITIES = {**_UNITS, "ram": "bytes of peak activation memory", "flash": "bytes of parameters and buffers"}
 
 
@@ -58,10 +59,10 @@ class Assertions:
         if not call.arguments:
             help = "e.g. `expect 16x5x5` or `expect params=61706`"
             raise CnncError.of("E202", "expect needs a shape or a total", span=call.span, help=help)
-        asserted = Inferred(None)
+        inferred = Inferred(None)
         for argument in call.arguments:
             if argument.key is None:
-                asserted = self._shape(argument, current, scope, nodes)
+                inferred = self._shape(argument, current, scope, nodes)
             elif argument.key.text not in TOTALS:
                 raise CnncError(unknown_key(argument.key, "expect", TOTALS))
             elif not top:
@@ -69,13 +70,17 @@ class Assertions:
                 help = "move it out of the body; only shapes can be asserted in one"
                 raise CnncError.of("E122", message, span=argument.span, help=help)
             else:
-                kind_ = TOTALS[argument.key.text]
-                self.totals.append((argument, _take(kind_, argument, scope, f"expect: {argument.key.text} takes")))
-        return asserted
+                kind = TOTALS[argument.key.text]
+                self.totals.append((argument, _take(kind, argument, scope, f"expect: {argument.key.text} takes")))
+        return inferred
 
     def _shape(
         self, argument: syntax.Argument, current: Tensor | None, scope: Scope, nodes: Mapping[str, Node]
     ) -> Inferred:
+        """The type that a shape argument of an `expect` asserts, with the diagnostic E401 if the current tensor has another.
+
+        Raises CnncError E112, E203, E401.
+        """
         shape = self._asserted_shape(argument, scope)
         if current is None:
             help = "begin with an input line, e.g. `input 1x28x28`"
@@ -83,17 +88,18 @@ class Assertions:
         if current.node:
             self.shapes.append(ShapeAssertion(current.node, argument.value, scope))
         actual = current.type
-        asserted = TensorType(shape, actual.dtype if actual is not None else "float32")
+        asserted_type = TensorType(shape, actual.dtype if actual is not None else "float32")
         if actual is None or actual.shape == shape:
-            return Inferred(asserted)
+            return Inferred(asserted_type)
         node = nodes.get(current.node)
         notes = (Note(node.span, f"outputs {actual}"),) if node is not None and node.span is not None else ()
         help = f"fix the layers above, or write `expect {actual}`"
         message = f"expected {format_shape(shape)}, found {actual}"
         label = f"the shape is {actual} here"
-        return Inferred(asserted, (Diagnostic("E401", message, argument.span, label, notes, help),))
+        return Inferred(asserted_type, (Diagnostic("E401", message, argument.span, label, notes, help),))
 
     def _asserted_shape(self, argument: syntax.Argument, scope: Scope) -> tuple[int, ...]:
+        """The asserted shape. Raises CnncError E203, and E401 for sizes that are not whole numbers."""
         value = evaluate(argument.value, scope)
         if isinstance(value, tuple) and all(isinstance(n, int | float) for n in value) and any(n % 1 for n in value):
             text = "x".join(f"{n:g}" for n in value)
@@ -122,9 +128,8 @@ class Assertions:
         `symbols` gives each symbol with the size it has in the graph; it is empty if all sizes are fixed.
         """
         if symbols:
-            sized = [
-                a for a, _ in [*self.totals, *self.budgets] if a.key is not None and a.key.text in _DEPENDS_ON_SIZE
-            ]
+            arguments = [argument for argument, _ in (*self.totals, *self.budgets)]
+            sized = [a for a in arguments if a.key is not None and a.key.text in _DEPENDS_ON_SIZE]
             if sized:
                 return [_needs_sizes(argument, symbols) for argument in sized]
         diagnostics = [_check_total(graph, argument, expected) for argument, expected in self.totals]
@@ -167,9 +172,6 @@ def _check_budget(graph: Graph, argument: syntax.Argument, limit: int) -> Diagno
     )
 
 
-_DEPENDS_ON_SIZE = ("macs", "out", "ram")
-
-
 def _needs_sizes(argument: syntax.Argument, symbols: Mapping[str, int]) -> Diagnostic:
     assert argument.key is not None
     message = f"{argument.key.text} depends on {' and '.join(symbols)}"
@@ -177,11 +179,11 @@ def _needs_sizes(argument: syntax.Argument, symbols: Mapping[str, int]) -> Diagn
     return Diagnostic("E404", message, argument.span, help=f"check it at one size: `--at {sizes}`")
 
 
-def _take(kind_: Kind, argument: syntax.Argument, scope: Scope, subject: str) -> Any:
+def _take(kind: Kind, argument: syntax.Argument, scope: Scope, subject: str) -> Any:
     """The value of an argument. Raises CnncError E203: "`subject` a whole number, not 1.5"."""
     value = evaluate(argument.value, scope)
     try:
-        return kind_.take(value, 0)
+        return kind.take(value, 0)
     except BadValue as bad:
         raise CnncError.of("E203", f"{subject} {bad.expected}, not {describe(value)}", span=argument.span) from None
 
@@ -212,6 +214,7 @@ def _costs(graph: Graph, key: str) -> list[tuple[int, Node]]:
 
 
 def _remedy(key: str, largest: list[tuple[int, Node]], excess: int) -> str:
+    """Help for a budget that is exceeded by `excess`; `largest` are the largest costs, in descending order."""
     cost, node = largest[0]
     share = f"{node.name} alone takes {cost:,} {_UNITS[key]}"
     if key == "ram":
