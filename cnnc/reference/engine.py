@@ -154,10 +154,11 @@ def forward_shard(
 def backward(
     graph: Graph, weights: Mapping[str, Array], trace: Trace, seeds: Mapping[str, Array], *, want_inputs: bool = False
 ) -> tuple[Weights, Weights]:
-    """The gradients of the weights by full name, and with `want_inputs` those of the inputs (channels first).
+    """The gradients of the weights by full name, and with `want_inputs` those of the inputs by name, (N, *shape).
 
-    `seeds` are the gradients (channels last) of some layers' outputs, where differentiation begins. Saved data is
-    removed from the trace as soon as it has been used, so that a trace serves one backward run.
+    `trace` is that of a forward run with `training=True`. `seeds` are the gradients (channels last) of some layers'
+    outputs, where differentiation begins. What the layers saved is removed from the trace as soon as it has been used,
+    so a trace serves for one backward run.
     """
     order = needed_nodes(graph, seeds)
 
@@ -167,8 +168,8 @@ def backward(
         return backward_shard(graph, order, weights, saved, shard_seeds, want_inputs=want_inputs)
 
     results = run_in_threads(trace.all_reduce, run_shard)
-    of_weights = {name: reduce(np.add, [weights[name] for weights, _ in results]) for name in results[0][0]}
-    return of_weights, {name: concatenated([inputs[name] for _, inputs in results]) for name in results[0][1]}
+    weight_gradients = {name: reduce(np.add, [weights[name] for weights, _ in results]) for name in results[0][0]}
+    return weight_gradients, {name: concatenated([inputs[name] for _, inputs in results]) for name in results[0][1]}
 
 
 def backward_shard(
@@ -185,14 +186,14 @@ def backward_shard(
     pending = {name: seed.view() for name, seed in seeds.items()}  # gradients of outputs that are still to be passed on
     for seed in pending.values():
         seed.flags.writeable = False  # it is the caller's
-    of_weights: Weights = {}
-    of_inputs: Weights = {}
+    weight_gradients: Weights = {}
+    input_gradients: Weights = {}
     for node in reversed(order):
         gradient = pending.pop(node.name, None)
         if gradient is None or node.name not in differentiated:
             continue
         if isinstance(node.op, Input):
-            of_inputs[node.name] = to_channels_first(gradient)
+            input_gradients[node.name] = to_channels_first(gradient)
             continue
         node_weights = weights_of(graph, node, weights)
         needs_dx = any(name in differentiated for name in node.inputs)
@@ -200,13 +201,13 @@ def backward_shard(
         del gradient
         for name, value in result.weights.items():
             full = f"{node.parameter_owner}.{name}"
-            of_weights[full] = of_weights[full] + value if full in of_weights else value
+            weight_gradients[full] = weight_gradients[full] + value if full in weight_gradients else value
         for i, (name, dx) in enumerate(zip(node.inputs, result.inputs, strict=True)):
             if dx is not None and name in differentiated:
                 if any(dx is other for other in result.inputs[:i]):
                     dx.flags.writeable = False
                 pending[name] = _summed(pending[name], dx) if name in pending else dx
-    return of_weights, of_inputs
+    return weight_gradients, input_gradients
 
 
 def _summed(a: Array, b: Array) -> Array:
@@ -216,13 +217,13 @@ def _summed(a: Array, b: Array) -> Array:
 
 
 def concatenated(shards: list[Array]) -> Array:
-    """One batch made of its shards."""
+    """The shards of a batch, joined along the first axis."""
     return shards[0] if len(shards) == 1 else np.concatenate(shards)
 
 
 @dataclass(frozen=True)
 class StepRandom:
-    """The random generators of a training step: for each layer a new one, the same each time the layer asks."""
+    """The random generators of a training step, by layer. Each call creates a new generator in the same initial state."""
 
     seed: int
     epoch: int
@@ -233,7 +234,7 @@ class StepRandom:
 
 
 def random_of_shard(random: Random | None, shard: int) -> Random | None:
-    """The generators for one shard of a batch: the same as for shard 0, each jumped 2^127 steps ahead per shard."""
+    """The generators for one shard of a batch: those of shard 0, jumped ahead by 2^127 steps for each shard."""
     if random is None or not shard:
         return random
 
@@ -268,7 +269,7 @@ def weights_of(
 
 
 def _op(graph: Graph, node: Node) -> Op:
-    """A node's op, made frozen where it shares frozen parameters: the source says `frozen` at their owner alone."""
+    """A node's op; frozen where the parameters it shares are, because the source says `frozen` only at their owner."""
     if node.owner and any(p.frozen for p in _declared_parameters(graph, node)):
         return node.op.replace(frozen=True)
     return node.op

@@ -187,7 +187,7 @@ class WorkerPool:
         return gradients
 
     def memory(self) -> list[tuple[int | None, int]]:
-        """For each worker, in bytes: by how much it has grown, and the most it has held (`MemoryMeter.growth`, `.process_peak`)."""
+        """For each worker, in bytes: `MemoryMeter.growth` and `.process_peak`. Raises CnncError E704."""
         for _, pipe in self._workers:
             self._send(pipe, MEMORY_REQUEST)
         return [self._receive(pipe) for _, pipe in self._workers]
@@ -277,7 +277,8 @@ def _start_worker(file: int) -> tuple[subprocess.Popen[bytes], PollingPipe]:
     """A worker process, and our end of the pipe to it."""
     ours, theirs = Pipe()
     home = str(Path(__file__).parents[3])
-    run = f"import sys; sys.path.insert(0, {home!r}); from cnnc.reference.parallel.worker import work; work({theirs.fileno()}, {file})"
+    run = f"import sys; sys.path.insert(0, {home!r}); from cnnc.reference.parallel.worker import work; "
+    run += f"work({theirs.fileno()}, {file})"
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with theirs:
         process = subprocess.Popen(
