@@ -27,6 +27,7 @@ class CorrectCount(NamedTuple):
 
     @property
     def accuracy(self) -> float:
+        """The fraction of correct predictions, 0..1."""
         return self.right / self.total if self.total else 0.0
 
 

@@ -40,9 +40,8 @@ def _conv(ctx: Interpreter, node: OnnxNode) -> Layer:
     groups = node.get("group", 1)
     if bias is None and groups == x.type.channels == weight.shape[0]:
         fixed = _named_filter(ctx, x, window, weight)
-        if fixed is None and (
-            len(weight) > 1 or ".kernel" in node.input_name(1)
-        ):  # a kernel of one channel is likely learned
+        # a kernel of one channel is probably learned, unless cnnc exported it as fixed
+        if fixed is None and (len(weight) > 1 or ".kernel" in node.input_name(1)):
             fixed = pool_of_kernel(ctx, x, window, weight) or _filter(ctx, x, window, weight)
         if fixed is not None:
             return fixed

@@ -219,12 +219,8 @@ def _factors(ctx: Interpreter, node: OnnxNode, x: Layer) -> tuple[int, ...]:
             raise Unsupported("it does not have one size per axis")
         factors[scaled_axes] = [n / full[a] for n, a in zip(sizes.ravel(), scaled_axes, strict=True)]
     rounded = [round(float(n)) if np.isfinite(n) else 0 for n in factors]
-    if any(abs(n - f) > 1e-6 or not 1 <= n <= MAX_FACTOR for n, f in zip(rounded, factors, strict=True)) or rounded[
-        :2
-    ] != [
-        1,
-        1,
-    ]:
+    whole_numbers = all(abs(n - f) <= 1e-6 for n, f in zip(rounded, factors, strict=True))
+    if not whole_numbers or not all(1 <= n <= MAX_FACTOR for n in rounded) or rounded[:2] != [1, 1]:
         raise Unsupported(f"its scales are not whole numbers up to {MAX_FACTOR:,}, or not on the spatial axes alone")
     return tuple(rounded[2:])
 
