@@ -24,7 +24,7 @@ KINDS = ("train", "kernels", "check", "graphs")
 
 
 class Peers:
-    """Runs modules in this interpreter, or in one that has PyTorch and torchinfo; `has_torch` says whether that one has PyTorch."""
+    """Runs modules in an interpreter that has PyTorch and torchinfo; `has_torch` says whether it has PyTorch."""
 
     def __init__(self, python: str) -> None:
         self.python = python

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cnnc.core.arrays import Array
+from cnnc.data import ignore_report
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
@@ -51,7 +52,7 @@ def train(
         result = cnnc.train(cnnc.load("lenet5.cnn", ["train.epochs=2"]))
         print(result.run.folder, result.test)
     """
-    dataset = open_data(network, None if data is None else Path(data), lambda line: None)
+    dataset = open_data(network, None if data is None else Path(data), ignore_report)
     folder = free_folder(Path("runs") / Path(network.source.name).stem.strip("<>")) if run is None else Path(run)
     return run_training(start(network, dataset, folder), callback)
 
@@ -100,7 +101,7 @@ def export(
 def _examples(network: Network, saved: Checkpoint, data: Path | str | None) -> CalibrationExamples:
     """The examples of the run's data set, split as in the run, so that calibration uses training data only."""
     folder = None if data is None else Path(data)
-    dataset = open_data(network, folder, lambda line: None, saved.vocabulary)
+    dataset = open_data(network, folder, ignore_report, saved.vocabulary)
     recipe = require(network.recipe, network.name)
     train, validation = split(dataset.train, recipe.data.val, recipe.seed)
     return CalibrationExamples.of(train, validation, dataset.test, recipe.seed)

@@ -80,12 +80,13 @@ def export(
 ) -> Exported:
     """Writes the model of a network, or of the part that the layers `outputs` need.
 
-    `weights` are arrays by `layer.parameter`, as in a checkpoint. Inputs and outputs of the model are (N, *shape). `classes`, `vocabulary` and `trained` (a summary of the
-    training) go into the metadata. `examples` have the network's inputs and targets; float16 and int8 are measured on
-    them, and int8 is calibrated on them.
+    `weights` are arrays by `layer.parameter`, as in a checkpoint. Inputs and outputs of the model are (N, *shape), channels
+    first. `classes`, `vocabulary` and `trained` (a summary of the training) go into the metadata. `examples` have the
+    network's inputs and targets; float16 and int8 are measured on them, and int8 is calibrated on them.
 
-    Raises CnncError: E010 for an unknown output or pass, E604 if onnxruntime cannot run the model, E801 if verification fails, E802 and E803 if float16 or int8 loses
-    too much, E804 to E809 for a network or options that cannot be exported, E902 if the file cannot be written.
+    Raises CnncError: E010 for an unknown output or pass, E604 if onnxruntime cannot run the model, E801 if verification
+    fails, E802 and E803 if float16 or int8 loses too much, E804 to E809 for a network or options that cannot be exported,
+    E902 if the file cannot be written.
     """
     options = options or Options(opset)
     full_network, network = network, network.part(outputs)

@@ -152,9 +152,14 @@ def forward_shard(
 
 
 def backward(
-    graph: Graph, weights: Mapping[str, Array], trace: Trace, seeds: Mapping[str, Array], *, want_inputs: bool = False
+    graph: Graph,
+    weights: Mapping[str, Array],
+    trace: Trace,
+    seeds: Mapping[str, Array],
+    *,
+    needs_input_gradients: bool = False,
 ) -> tuple[Weights, Weights]:
-    """The gradients of the weights by full name, and with `want_inputs` those of the inputs by name, (N, *shape).
+    """The gradients of the weights by full name, and with `needs_input_gradients` those of the inputs, (N, *shape).
 
     `trace` is that of a forward run with `training=True`. `seeds` are the gradients (channels last) of some layers'
     outputs, where differentiation begins. What the layers saved is removed from the trace as soon as it has been used,
@@ -165,7 +170,7 @@ def backward(
     def run_shard(shard: int) -> tuple[Weights, Weights]:
         run, saved = trace.shards[shard]
         shard_seeds = {name: seed[run] for name, seed in seeds.items()}
-        return backward_shard(graph, order, weights, saved, shard_seeds, want_inputs=want_inputs)
+        return backward_shard(graph, order, weights, saved, shard_seeds, needs_input_gradients=needs_input_gradients)
 
     results = run_in_threads(trace.all_reduce, run_shard)
     weight_gradients = {name: reduce(np.add, [weights[name] for weights, _ in results]) for name in results[0][0]}
@@ -179,10 +184,10 @@ def backward_shard(
     saved: dict[str, Any],
     seeds: Mapping[str, Array],
     *,
-    want_inputs: bool = False,
+    needs_input_gradients: bool = False,
 ) -> tuple[Weights, Weights]:
     """`backward` of one shard of a batch."""
-    differentiated = _differentiated(graph, want_inputs)
+    differentiated = _differentiated(graph, needs_input_gradients)
     pending = {name: seed.view() for name, seed in seeds.items()}  # gradients of outputs that are still to be passed on
     for seed in pending.values():
         seed.flags.writeable = False  # it is the caller's
@@ -281,12 +286,12 @@ def _declared_parameters(graph: Graph, node: Node) -> list[Parameter]:
 
 
 @lru_cache(maxsize=16)
-def _differentiated(graph: Graph, want_inputs: bool) -> set[str]:
-    """The nodes whose gradient is needed: those with trainable weights, or inputs with `want_inputs`, at or above them."""
+def _differentiated(graph: Graph, needs_input_gradients: bool) -> set[str]:
+    """The nodes whose gradient is needed: those with trainable weights, or inputs with `needs_input_gradients`, at or above them."""
     names: set[str] = set()
     for node in graph.nodes:
         trains = any(p.trainable and not p.frozen for p in _declared_parameters(graph, node))
-        is_float_input = want_inputs and not node.inputs and node.type.dtype == "float32"
+        is_float_input = needs_input_gradients and not node.inputs and node.type.dtype == "float32"
         if trains or is_float_input or any(name in names for name in node.inputs):
             names.add(node.name)
     return names

@@ -151,7 +151,7 @@ class MeanIouCounter(MetricCounter):
 
 
 def mean_iou(confusion: Array) -> float:
-    """The mean intersection over union of the classes that occur, from a confusion matrix (C, C) (Everingham et al. 2015)."""
+    """Mean intersection over union of the classes that occur (Everingham et al. 2015), from a confusion matrix (C, C)."""
     intersection = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - intersection
     occurs = union > 0

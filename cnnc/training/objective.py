@@ -106,7 +106,7 @@ class Objective:
         self.term_by_target = {term.loss.compares_with: term for term in reversed(self.terms)}  # the first of each
         self.input = graph.inputs[0].name
         for term in self.terms:
-            _check(term, data, graph)
+            _check(term, data)
         reads_input = any(term.column is None for term in self.terms)
         names = [term.node.name for term in self.terms] + ([self.input] if reads_input else [])
         self.activations = tuple(dict.fromkeys(names))
@@ -290,7 +290,7 @@ def _term(graph: Graph, loss: Loss, columns: int) -> Term:
     return Term(loss, node, output, index if index < columns else 0)
 
 
-def _check(term: Term, data: Dataset, graph: Graph) -> None:
+def _check(term: Term, data: Dataset) -> None:
     """Raises CnncError E610 where an output does not fit its targets."""
     column = data.train.inputs[0] if term.column is None else data.train.targets[term.column]
     problem, help = "", ""

@@ -68,7 +68,7 @@ class Emitter:
         return self.renamed.get(name, name)
 
     def op(self, type_: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
-        """Adds a node of the ONNX operator `type_` and returns the name of its output: `output`, or the current layer's name."""
+        """Adds a node of the operator `type_` and returns the name of its output: `output`, or the current layer's name."""
         assert self.node is not None
         output = output or self.node.name
         onnx_node = helper.make_node(type_, list(inputs), [output], name=output, **attributes)

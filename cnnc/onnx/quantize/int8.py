@@ -200,7 +200,7 @@ class _Quantization(NamedTuple):
         return share if self.labelled else float(np.sqrt(share))
 
     def passes(self, before: float, after: float, max_loss: float, max_error: float) -> bool:
-        """Whether the model lost at most `max_loss` of accuracy; without labels, whether its error is at most `max_error`."""
+        """Whether it lost at most `max_loss` of accuracy; without labels, whether its error is at most `max_error`."""
         return before - after <= max_loss if self.labelled else after <= max_error
 
 

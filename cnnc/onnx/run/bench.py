@@ -146,7 +146,7 @@ def _draw(random: np.random.Generator, entry: InputSpec, shape: tuple[int, ...])
 
 
 def _size(entry: InputSpec, symbol: str, sizes: Mapping[str, int]) -> int:
-    """The size of an input's symbol: that in `sizes`, else the legal size closest to the default. Raises CnncError E010."""
+    """The size of a symbol: that in `sizes`, else the legal size closest to the default. Raises CnncError E010."""
     rule = entry.legal.get(symbol)
     if symbol not in sizes:
         if rule is None:

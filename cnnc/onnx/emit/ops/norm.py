@@ -40,8 +40,8 @@ def _layer_norm(e: Emitter, op: LayerNorm, node: Node, inputs: list[str]) -> Non
 def _over_groups(e: Emitter, inputs: list[str], groups: int, eps: float) -> None:
     """Group normalization: InstanceNormalization with the groups as channels, then a scale and shift per channel.
 
-    The channels of a group join the first spatial axis. ONNX's own GroupNormalization needs opset 21 (that of opset 18 has a scale per group), and onnxruntime expands it into
-    simple operators as well.
+    The channels of a group join the first spatial axis. ONNX's own GroupNormalization needs opset 21 (that of opset 18 has
+    a scale per group), and onnxruntime expands it into simple operators as well.
     """
     assert e.node is not None
     rank, channels = e.node.type.rank, e.node.type.channels

@@ -57,8 +57,9 @@ def _window_arguments(op: Pool) -> WindowArguments:
 
 
 def _pool_padding(e: Emitter, op: Pool, x: str, evaluate: Callable[..., AxisPads] | None = None) -> PadAmounts:
-    """The padding of a pool over the tensor x. `evaluate` gives it as numbers for the current
-    layer (default: `_padding_with_ceil`).
+    """The padding of a pool over the tensor x.
+
+    `evaluate` gives it as numbers for the current layer (default: `_padding_with_ceil`).
     """
     known = e.same_at_all_sizes(evaluate or _padding_with_ceil)
     return PadAmounts(known) if known is not None else runtime_padding(e, x, _window_arguments(op))

@@ -151,7 +151,7 @@ def _self_gated(ctx: Interpreter, x: Layer, gate: Layer) -> Layer | None:
 def _multiply_constant(ctx: Interpreter, value: LayerOutput, array: Array) -> HandlerResult:
     """A tensor times a constant: the scale of a normalization before it, an `affine`, or a `scale`."""
     x = ctx.as_layer(value)
-    input_layer = _undo_byte_scaling(ctx, x, 1 / float(array.ravel()[0]) if array.size == 1 and array.ravel()[0] else 0)
+    input_layer = _undo_byte_scaling(x, 1 / float(array.ravel()[0]) if array.size == 1 and array.ravel()[0] else 0)
     if input_layer is not None:
         return input_layer
     factor = per_channel(ctx, array, x)
@@ -180,7 +180,7 @@ def _hard_sigmoid(ctx: Interpreter, x: Layer, divisor: float) -> Layer | None:
     return None
 
 
-def _undo_byte_scaling(ctx: Interpreter, x: Layer, divisor: float) -> Layer | None:
+def _undo_byte_scaling(x: Layer, divisor: float) -> Layer | None:
     """The uint8 input whose values 0..255 are divided by 255: the language does so by itself. None for others."""
     source = x.inputs[0] if x.inputs else None
     if isinstance(x.op, Scale) and x.op.factor == 255 and source is not None and is_close(divisor, 255):
@@ -251,7 +251,7 @@ def _div(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
         if mean is not None:
             return mean
     number = float(b.ravel()[0]) if b.size == 1 else 0.0
-    recognized_layer = _undo_byte_scaling(ctx, x, number) or _hard_sigmoid(ctx, x, number)
+    recognized_layer = _undo_byte_scaling(x, number) or _hard_sigmoid(ctx, x, number)
     if recognized_layer is not None:
         return recognized_layer
     divisor = per_channel(ctx, b, x)

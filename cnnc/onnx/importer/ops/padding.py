@@ -33,7 +33,7 @@ class ImportedWindow(NamedTuple):
     pads: tuple[tuple[int, int], ...] | None
 
 
-def window_arguments(ctx: Interpreter, x: Layer, node: OnnxNode, kernel: Sequence[int]) -> ImportedWindow:
+def window_arguments(x: Layer, node: OnnxNode, kernel: Sequence[int]) -> ImportedWindow:
     """Kernel, stride, dilation and padding of a node on the spatial axes of x. Raises Unsupported."""
     rank = x.rank
     if rank < 1:

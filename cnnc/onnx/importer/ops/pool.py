@@ -36,7 +36,7 @@ def _pool(ctx: Interpreter, node: OnnxNode) -> Layer:
 def _windows(ctx: Interpreter, node: OnnxNode, padded: PaddedLayer | None) -> Layer:
     x = padded.layer if padded is not None else ctx.layer()
     kernel = node.get("kernel_shape", ())
-    window = window_arguments(ctx, x, node, kernel)
+    window = window_arguments(x, node, kernel)
     p = window.p
     kind = {"MaxPool": "max", "AveragePool": "avg", "LpPool": "l2"}[node.op]
     norm: int | None = None
@@ -74,7 +74,7 @@ def decomposed_lp_pool(ctx: Interpreter, node: OnnxNode, root: float | None) -> 
     inner = ctx.layer_of(size.input_name(0))
     if ones.shape[:2] != (inner.type.channels, 1) or total.get("group", 1) != inner.type.channels:
         return None
-    window = window_arguments(ctx, inner, total, ones.shape[2:])
+    window = window_arguments(inner, total, ones.shape[2:])
     kind, norm = ("l2", None) if order == 2 else ("lp", order)
     return ctx.add(Pool, inner, kind=WordValue(kind), k=window.k, s=window.s, d=window.d, p=window.p, norm=norm)
 

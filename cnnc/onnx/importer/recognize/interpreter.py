@@ -6,8 +6,8 @@ cnnc/onnx/importer/ops, one family of operators per file. A handler adds the lay
 the nodes before it to recognize a layer that an exporter wrote as several operators.
 
 Example: MaxPool on a `LayerOutput` adds a `pool max` layer; Shape gives an array, and Gather, Concat and the other
-operators that compute with sizes are folded as constants are. To find out whether the layers depend on the numbers chosen for
-batch and sizes, layers.py interprets the graph again with other numbers.
+operators that compute with sizes are folded as constants are. To find out whether the layers depend on the numbers
+chosen for batch and sizes, layers.py interprets the graph again with other numbers.
 """
 
 from __future__ import annotations
