@@ -26,6 +26,7 @@ class PadAmounts(NamedTuple):
 
     @property
     def is_zero(self) -> bool:
+        """Whether it is known that nothing is padded."""
         return self.known is not None and not any(map(any, self.known))
 
 

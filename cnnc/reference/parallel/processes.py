@@ -65,6 +65,7 @@ class MemoryLayout:
         self.size = 0
 
     def add(self, shape: tuple[int, ...], dtype: Any) -> SharedArray:
+        """Reserves memory for an array that begins at a cache line."""
         array = SharedArray(self.size, shape, np.dtype(dtype).str)
         self.size += -(-int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize // CACHE_LINE) * CACHE_LINE
         return array

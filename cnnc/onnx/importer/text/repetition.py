@@ -31,29 +31,40 @@ WIDTH_SLOT = "\0"  # stands for a width in a template
 CallTextOf = Callable[[Layer], CallText]
 
 
-class RepeatStatement:
-    """A repeat: its rounds, lists of statements whose source is the same."""
+class _StatementGroup:
+    """Statements that one statement stands for; it can be asked for its layers like a `LayerStatement`."""
 
-    def __init__(self, rounds: list[list[Any]]) -> None:
-        self.rounds = rounds
+    def __init__(self, statements: list[Any]) -> None:
+        self.statements = statements
 
     @property
     def source(self) -> Layer | None:
-        source: Layer | None = self.rounds[0][0].source
+        """The layer whose output the first statement continues from."""
+        source: Layer | None = self.statements[0].source
         return source
 
     @property
     def last_layer(self) -> Layer:
-        layer: Layer = self.rounds[-1][-1].last_layer
+        """The layer that the next statement continues from."""
+        layer: Layer = self.statements[-1].last_layer
         return layer
 
     def layers(self) -> Iterable[Layer]:
-        for one_round in self.rounds:
-            for statement in one_round:
-                yield from statement.layers()
+        """The layers of all statements, in order."""
+        for statement in self.statements:
+            yield from statement.layers()
 
     def named_layers(self) -> Iterable[Layer]:
+        """No layers: statements that name layers are not replaced."""
         return ()
+
+
+class RepeatStatement(_StatementGroup):
+    """A repeat: its rounds, lists of statements whose source is the same."""
+
+    def __init__(self, rounds: list[list[Any]]) -> None:
+        super().__init__([statement for one_round in rounds for statement in one_round])
+        self.rounds = rounds
 
 
 class BlockDefinition:
@@ -66,30 +77,13 @@ class BlockDefinition:
         self.widths = widths
 
 
-class BlockCall:
+class BlockCall(_StatementGroup):
     """A call of a block; `statements` are those that it replaces."""
 
     def __init__(self, block: BlockDefinition, arguments: tuple[int, ...], statements: list[Any]) -> None:
+        super().__init__(statements)
         self.block = block
         self.arguments = arguments
-        self.statements = statements
-
-    @property
-    def source(self) -> Layer | None:
-        source: Layer | None = self.statements[0].source
-        return source
-
-    @property
-    def last_layer(self) -> Layer:
-        layer: Layer = self.statements[-1].last_layer
-        return layer
-
-    def layers(self) -> Iterable[Layer]:
-        for statement in self.statements:
-            yield from statement.layers()
-
-    def named_layers(self) -> Iterable[Layer]:
-        return ()
 
 
 Statement = LayerStatement | RepeatStatement | BlockCall
