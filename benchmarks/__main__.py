@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -23,46 +24,52 @@ KINDS = ("train", "kernels", "check", "graphs")
 
 
 class Peers:
-    """Runs PyTorch and torchinfo, in an interpreter that has them; `there` says whether it has PyTorch."""
+    """Runs modules in an interpreter that has PyTorch and torchinfo; `has_torch` says whether it has PyTorch."""
 
     def __init__(self, python: str) -> None:
         self.python = python
-        here = [path for path in sys.path if path.endswith("site-packages")]
-        self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *here])}
+        packages = [path for path in sys.path if path.endswith("site-packages")]
+        self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *packages])}
         done = subprocess.run([python, "-c", "import torch"], capture_output=True, env=self.environment)
-        self.there = done.returncode == 0
-        if not self.there:
+        self.has_torch = done.returncode == 0
+        if not self.has_torch:
             print(
                 "PyTorch is not installed, so it is skipped; name an interpreter that has it with --python PATH",
                 file=sys.stderr,
             )
 
-    def run(self, module: str, *words: str, own: bool = False) -> str:
-        """The output of a module, run by this interpreter (`own`) or by that of the peers."""
-        python = sys.executable if own else self.python
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)} if own else self.environment
+    def run(self, module: str, *arguments: str, this_interpreter: bool = False) -> str:
+        """The output of a module, run by the interpreter of the peers, or by this one."""
+        python = sys.executable if this_interpreter else self.python
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)} if this_interpreter else self.environment
         done = subprocess.run(
-            [python, "-m", module, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+            [python, "-m", module, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
         )
         return done.stdout
 
 
+def medians(measurements: Sequence[Mapping[str, float]], keys: Iterable[str]) -> dict[str, float]:
+    """The median of several measurements by key."""
+    return {key: median(measurement[key] for measurement in measurements) for key in keys}
+
+
 def train(peers: Peers, names: list[str], rounds: int, seconds: float) -> list[dict[str, Any]]:
-    """Examples per second and peak memory of every contender on every network."""
+    """Examples per second (`rate`) and peak memory in bytes (`memory`) of every contender on every network."""
     rows = []
     for name in names:
-        whos = ["cnnc", *(["textbook"] if name == "lenet5" else [])]
-        if peers.there:
-            whos += ["torch", *(["torch-last"] if name not in ("text", "dilated", "volume") else [])]
-        found: dict[str, list[dict[str, float]]] = {who: [] for who in whos}
+        contenders = ["cnnc", *(["textbook"] if name == "lenet5" else [])]
+        if peers.has_torch:
+            contenders += ["torch", *(["torch-last"] if name not in ("text", "dilated", "volume") else [])]
+        measurements: dict[str, list[dict[str, float]]] = {who: [] for who in contenders}
         for _ in range(rounds):
-            for who in whos:
+            for who in contenders:
                 print(f"  {name}: {who}", file=sys.stderr)
-                own = not who.startswith("torch")
-                found[who].append(json.loads(peers.run("benchmarks.train", who, name, str(seconds), own=own)))
+                here = not who.startswith("torch")
+                output = peers.run("benchmarks.train", who, name, str(seconds), this_interpreter=here)
+                measurements[who].append(json.loads(output))
         row: dict[str, Any] = {"net": name}
-        row |= {who: {k: median(m[k] for m in made) for k in ("rate", "memory")} for who, made in found.items()}
-        torches = [row[who] for who in whos if who.startswith("torch")]
+        row |= {who: medians(measured, ("rate", "memory")) for who, measured in measurements.items()}
+        torches = [row[who] for who in contenders if who.startswith("torch")]
         if torches:
             row["speed"] = row["cnnc"]["rate"] / max(t["rate"] for t in torches)
             row["memory"] = row["cnnc"]["memory"] / min(t["memory"] for t in torches)
@@ -75,47 +82,45 @@ def train_text(rows: list[dict[str, Any]]) -> str:
     lines = ["| network | cnnc, examples/s | PyTorch (better layout) | speed | cnnc, MB | PyTorch, MB | memory |"]
     lines.append("|---|---|---|---|---|---|---|")
     for row in rows:
-        own, torches = row["cnnc"], [row[who] for who in row if who.startswith("torch")]
-        cells = [row["net"], f"{own['rate']:,.0f}"]
+        ours, torches = row["cnnc"], [row[who] for who in row if who.startswith("torch")]
+        cells = [row["net"], f"{ours['rate']:,.0f}"]
         cells += [f"{max(t['rate'] for t in torches):,.0f}", f"{row['speed']:.2f}"] if torches else ["", ""]
-        cells += [f"{own['memory'] / 1e6:.0f}"]
+        cells += [f"{ours['memory'] / 1e6:.0f}"]
         cells += [f"{min(t['memory'] for t in torches) / 1e6:.0f}", f"{row['memory']:.2f}"] if torches else ["", ""]
         lines.append(f"| {' | '.join(cells)} |")
     for row in rows:
         if "textbook" in row:
-            times = row["cnnc"]["rate"] / row["textbook"]["rate"]
-            lines += [
-                "",
-                f"{row['net']} with textbook im2col in NumPy: {row['textbook']['rate']:,.0f} examples/s; cnnc is {times:.1f} times as fast",
-            ]
+            rate, times = row["textbook"]["rate"], row["cnnc"]["rate"] / row["textbook"]["rate"]
+            text = (
+                f"{row['net']} with textbook im2col in NumPy: {rate:,.0f} examples/s; cnnc is {times:.1f} times as fast"
+            )
+            lines += ["", text]
     return "\n".join(lines)
 
 
 def check(peers: Peers, rounds: int) -> dict[str, Any]:
     """Times of `cnnc check`, as processes and inside a process, and of torchinfo, in seconds."""
-    found: dict[str, Any] = {"processes": commands.starts(rounds), "inside": commands.inside()}
+    results: dict[str, Any] = {"processes": commands.starts(rounds), "inside": commands.inside()}
     try:
-        found["torchinfo"] = json.loads(peers.run("benchmarks.summaries")) if peers.there else {}
+        results["torchinfo"] = json.loads(peers.run("benchmarks.summaries")) if peers.has_torch else {}
     except subprocess.CalledProcessError:
         print("torchinfo is not installed, so it is skipped", file=sys.stderr)
-        found["torchinfo"] = {}
-    return found
+        results["torchinfo"] = {}
+    return results
 
 
-def check_text(found: dict[str, Any]) -> str:
+def check_text(results: dict[str, Any]) -> str:
     """The results of `check` as lines of text."""
-    starts, inside = found["processes"], found["inside"]
+    starts, inside = results["processes"], results["inside"]
     lines = [f"{commands.IMPORTS}: {starts['imports'] * 1e3:.0f} ms"]
-    lines += [
-        f"cnnc check {name}: {starts[name] * 1e3:.0f} ms, {starts[name] / starts['imports']:.2f} times as long as the imports"
-        for name in ("lenet5", "resnet50")
-    ]
+    for name in ("lenet5", "resnet50"):
+        times = f"{starts[name] / starts['imports']:.2f} times as long as the imports"
+        lines.append(f"cnnc check {name}: {starts[name] * 1e3:.0f} ms, {times}")
     for name, seconds in inside.items():
         line = f"in a running process, {name}: {seconds * 1e3:.1f} ms"
-        theirs = found["torchinfo"].get(name)
-        lines.append(
-            line + (f"; torchinfo {theirs * 1e3:.1f} ms, {theirs / seconds:.1f} times as long" if theirs else "")
-        )
+        theirs = results["torchinfo"].get(name)
+        line += f"; torchinfo {theirs * 1e3:.1f} ms, {theirs / seconds:.1f} times as long" if theirs else ""
+        lines.append(line)
     return "\n".join(lines)
 
 
@@ -126,14 +131,15 @@ def graph_rows(peers: Peers, rounds: int) -> list[dict[str, Any]]:
         for name in graphs.NAMES:
             row: dict[str, Any] = {"net": name}
             files = {}
-            for who in ("cnnc", *(("torch", "torch-new") if peers.there else ())):
+            for who in ("cnnc", *(("torch", "torch-new") if peers.has_torch else ())):
                 files[who] = Path(folder) / f"{name}-{who}.onnx"
-                peers.run("benchmarks.graphs", who, name, str(files[who]), own=who == "cnnc")
-            made: dict[str, list[dict[str, float]]] = {who: [] for who in files}
+                peers.run("benchmarks.graphs", who, name, str(files[who]), this_interpreter=who == "cnnc")
+            measurements: dict[str, list[dict[str, float]]] = {who: [] for who in files}
             for _ in range(rounds):
                 for who, path in files.items():
-                    made[who].append(json.loads(peers.run("benchmarks.graphs", str(path), own=True)))
-            row |= {who: {k: median(m[k] for m in found) for k in found[0]} for who, found in made.items()}
+                    output = peers.run("benchmarks.graphs", str(path), this_interpreter=True)
+                    measurements[who].append(json.loads(output))
+            row |= {who: medians(measured, measured[0]) for who, measured in measurements.items()}
             rows.append(row)
     return rows
 
@@ -170,32 +176,31 @@ def main() -> None:
         "--python", default=sys.executable, metavar="PATH", help="Interpreter that has PyTorch and torchinfo installed."
     )
     parser.add_argument("--json", action="store_true", help="Print the results as one JSON object.")
-    asked = parser.parse_args()
-    unknown = [kind for kind in asked.kinds if kind not in KINDS] + [
-        n for n in asked.nets.split(",") if n not in nets.NAMES
-    ]
+    arguments = parser.parse_args()
+    names = arguments.nets.split(",")
+    unknown = [kind for kind in arguments.kinds if kind not in KINDS] + [n for n in names if n not in nets.NAMES]
     if unknown:
         parser.error(f"unknown kind or network `{unknown[0]}`")
-    peers = Peers(asked.python)
+    peers = Peers(arguments.python)
     results: dict[str, Any] = {}
-    for kind in asked.kinds or KINDS:
+    for kind in arguments.kinds or KINDS:
         print(f"measuring: {kind}", file=sys.stderr)
         match kind:
             case "train":
-                results[kind] = train(peers, asked.nets.split(","), asked.rounds, asked.seconds)
+                results[kind] = train(peers, names, arguments.rounds, arguments.seconds)
                 shown = train_text(results[kind])
             case "kernels":
                 results[kind] = kernels.measure()
                 shown = kernels.text(results[kind])
             case "check":
-                results[kind] = check(peers, asked.rounds)
+                results[kind] = check(peers, arguments.rounds)
                 shown = check_text(results[kind])
             case _:
-                results[kind] = graph_rows(peers, asked.rounds)
+                results[kind] = graph_rows(peers, arguments.rounds)
                 shown = graphs_text(results[kind])
-        if not asked.json:
+        if not arguments.json:
             print(shown, end="\n\n", flush=True)
-    if asked.json:
+    if arguments.json:
         print(json.dumps(results, indent=2))
 
 

@@ -34,21 +34,21 @@ def starts(rounds: int) -> dict[str, float]:
     for _ in range(rounds):
         for name, command in commands.items():
             times[name].append(process(*command))
-    return {name: median(found) for name, found in times.items()}
+    return {name: median(seconds) for name, seconds in times.items()}
 
 
 def inside(layers: tuple[int, ...] = (1000, 10000)) -> dict[str, float]:
     """Seconds of `check` by network, the shorter of two calls."""
     from cnnc.network import check
 
-    texts = {name: (MODELS / f"{name}.cnn").read_text() for name in ("lenet5", "resnet50")}
-    texts |= {f"{n} layers": f"net Long\ninput 8x16x16\nrepeat {n // 2} {{ conv 8 k=3 p=1; relu }}\n" for n in layers}
-    found = {}
-    for name, text in texts.items():
+    sources = {name: (MODELS / f"{name}.cnn").read_text() for name in ("lenet5", "resnet50")}
+    sources |= {f"{n} layers": f"net Long\ninput 8x16x16\nrepeat {n // 2} {{ conv 8 k=3 p=1; relu }}\n" for n in layers}
+    results = {}
+    for name, text in sources.items():
         times = []
         for _ in range(2):
             begun = time.perf_counter()
             check(text).require_graph()
             times.append(time.perf_counter() - begun)
-        found[name] = min(times)
-    return found
+        results[name] = min(times)
+    return results

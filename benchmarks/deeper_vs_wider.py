@@ -31,7 +31,7 @@ from cnnc.data import KNOWN, load
 from cnnc.data.dataset import Dataset
 from cnnc.training.loop import start, train
 
-TEXT = """net Depth{depth}
+SOURCE = """net Depth{depth}
 block stage(w, depth) {{
   repeat depth {{ conv w k=3 p=1; relu }}
   pool max k=2
@@ -63,59 +63,61 @@ class DepthResult(NamedTuple):
     seconds: float
 
 
-def network_of(depth: int, width: int, given: argparse.Namespace, seed: int) -> Network:
-    facts = KNOWN[given.data_set]
-    text = TEXT.format(
+def network_of(depth: int, width: int, options: argparse.Namespace, seed: int) -> Network:
+    """The network of this depth and width, checked."""
+    facts = KNOWN[options.data_set]
+    text = SOURCE.format(
         depth=depth,
         width=width,
         first=math.ceil(depth / 2),
         second=depth // 2,
         shape="x".join(map(str, facts.shape)),
         classes=len(facts.classes),
-        data=given.data_set,
+        data=options.data_set,
         shift=max(1, facts.shape[-1] // 14),
-        epochs=given.epochs,
+        epochs=options.epochs,
         seed=seed,
     )
     return check(text, f"depth{depth}.cnn")
 
 
-def fitting(depth: int, given: argparse.Namespace) -> int:
+def width_closest_to_budget(depth: int, options: argparse.Namespace) -> int:
     """The width at which a network of this depth is closest to the budget of parameters."""
 
     def parameters(width: int) -> int:
-        return network_of(depth, width, given, 0).require_graph().total_parameters
+        return network_of(depth, width, options, 0).require_graph().total_parameters
 
     width = 1
-    while parameters(width + 1) <= given.parameters:
+    while parameters(width + 1) <= options.parameters:
         width += 1
-    return min((width, width + 1), key=lambda w: abs(parameters(w) - given.parameters))
+    return min((width, width + 1), key=lambda w: abs(parameters(w) - options.parameters))
 
 
-def measure(depth: int, given: argparse.Namespace, data: Dataset) -> DepthResult:
-    width = fitting(depth, given)
+def measure(depth: int, options: argparse.Namespace, data: Dataset) -> DepthResult:
+    """Trains the network of this depth once for each seed, and measures its errors on the test split."""
+    width = width_closest_to_budget(depth, options)
     errors, begun = [], time.perf_counter()
-    for seed in range(given.seeds):
-        network = network_of(depth, width, given, seed)
+    for seed in range(options.seeds):
+        network = network_of(depth, width, options, seed)
         with TemporaryDirectory() as folder:
             run = start(network, data, Path(folder))
             train(run)
             score = run.objective.evaluate(run.weights, data.test)
         errors.append(100 * (1 - score.accuracy))
         print(f"depth {depth}, width {width}, seed {seed}: error {errors[-1]:.2f} %", file=sys.stderr)
-    seconds = (time.perf_counter() - begun) / given.seeds / given.epochs
+    seconds = (time.perf_counter() - begun) / options.seeds / options.epochs
     return DepthResult(depth, width, network, errors, seconds)
 
 
-def examples(given: argparse.Namespace) -> Dataset:
+def examples(options: argparse.Namespace) -> Dataset:
     """The data set with `--examples` training examples, drawn with seed 0."""
-    whole = load(given.data_set, given.data, lambda line: print(line, file=sys.stderr))
-    count = min(given.examples or len(whole.train), len(whole.train))
-    chosen = np.sort(np.random.default_rng(0).permutation(len(whole.train))[:count])
-    return Dataset(whole.name, whole.classes, whole.train.select(chosen), whole.test)
+    data = load(options.data_set, options.data, lambda line: print(line, file=sys.stderr))
+    count = min(options.examples or len(data.train), len(data.train))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(data.train))[:count])
+    return Dataset(data.name, data.classes, data.train.select(chosen), data.test)
 
 
-def options() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data-set", choices=tuple(KNOWN), default="digits")
     parser.add_argument("--data", type=Path, metavar="DIR", help="Folder of the data set. Default: CNNC_DATA.")
@@ -132,14 +134,14 @@ def options() -> argparse.Namespace:
 
 
 def main() -> None:
-    given = options()
-    data = examples(given)
+    options = parse_options()
+    data = examples(options)
     count, tests = len(data.train), len(data.test)
-    print(f"{data.name}: {count:,} examples, {given.epochs} epochs, {given.seeds} seeds; {tests:,} test examples\n")
+    print(f"{data.name}: {count:,} examples, {options.epochs} epochs, {options.seeds} seeds; {tests:,} test examples\n")
     print("| convolutions | width | parameters | MACs | test error (mean ± standard deviation) | seconds per epoch |")
     print("|---|---|---|---|---|---|")
-    for depth in given.depths:
-        result = measure(depth, given, data)
+    for depth in options.depths:
+        result = measure(depth, options, data)
         graph = result.network.require_graph()
         spread = stdev(result.errors) if len(result.errors) > 1 else 0.0
         print(

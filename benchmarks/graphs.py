@@ -22,7 +22,7 @@ NAMES = ("lenet5", "convnetjs", "vgg", "resnet20", "separable")
 
 
 def write(who: str, name: str, path: Path) -> None:
-    """Exports the network with random weights."""
+    """Exports the network of this name with random weights; `who` is cnnc, torch or torch-new."""
     if who == "cnnc":
         from cnnc.network import load
         from cnnc.onnx.emit.verify import random_weights
@@ -34,9 +34,8 @@ def write(who: str, name: str, path: Path) -> None:
     import torch
 
     net = peer(name)
-    for (
-        part
-    ) in net.module.modules():  # random, as after training: equal biases of 0 would be stored once for all layers
+    # random, as after training: equal biases of 0 would be stored once for all layers
+    for part in net.module.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             for tensor in (part.weight.data, part.bias.data, part.running_mean, part.running_var):
                 tensor.uniform_(0.5, 1.5)
@@ -61,8 +60,8 @@ def measure(path: Path) -> dict[str, float]:
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
     metadata = session.get_modelmeta().custom_metadata_map
-    found: dict[str, float] = {"bytes": path.stat().st_size}
-    found["metadata"] = sum(len(text.encode()) for pair in metadata.items() for text in pair)
+    results: dict[str, float] = {"bytes": path.stat().st_size}
+    results["metadata"] = sum(len(text.encode()) for pair in metadata.items() for text in pair)
     for batch, key in ((1, "latency"), (64, "rate")):
         feed = {entry.name: np.random.default_rng(0).random((batch, *entry.shape[1:]), np.float32)}
         times: list[float] = []
@@ -71,8 +70,8 @@ def measure(path: Path) -> dict[str, float]:
             begun = time.perf_counter()
             session.run(None, feed)
             times.append(time.perf_counter() - begun)
-        found[key] = 1e3 * median(times) if batch == 1 else batch / median(times)
-    return found
+        results[key] = 1e3 * median(times) if batch == 1 else batch / median(times)
+    return results
 
 
 if __name__ == "__main__":

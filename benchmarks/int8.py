@@ -47,11 +47,11 @@ EXAMPLES, TURNS = 16, 9
 
 
 def models(network: Network, folder: Path) -> list[onnx.ModelProto]:
-    """The model in float32, all in int8, and as exported."""
+    """The model of a network in float32, with all layers in int8 that can be, and as `cnnc export --int8` exports it."""
     quantize.MAX_RELATIVE_ERROR = float("inf")  # untrained weights need not pass the accuracy check
     graph = network.require_graph()
     export(network, random_weights(graph, 0), folder / "float.onnx")
-    whole = onnx.load(folder / "float.onnx")
+    float_model = onnx.load(folder / "float.onnx")
     random = np.random.default_rng(0)
     images = []
     for node in graph.inputs:
@@ -60,25 +60,28 @@ def models(network: Network, folder: Path) -> list[onnx.ModelProto]:
         images.append(random.random((EXAMPLES, *node.type.shape), np.float32))
     split = Split(tuple(images), ())
     examples = CalibrationExamples(split, split, split)
-    return [whole, *(quantize.to_int8(whole, network, examples, everywhere)[0] for everywhere in (True, False))]
+    return [
+        float_model,
+        *(quantize.to_int8(float_model, network, examples, everywhere)[0] for everywhere in (True, False)),
+    ]
 
 
 def race(contenders: list[onnx.ModelProto]) -> list[float]:
     """Seconds per call of each model."""
     sessions = [Session(model.SerializeToString(), "model", "cpu", threads=1) for model in contenders]
     feeds = random_feeds(sessions[0], 1, {})
-    found: list[list[float]] = [[] for _ in sessions]
+    medians: list[list[float]] = [[] for _ in sessions]  # of each turn
     for turn in range(TURNS + 1):
-        for session, kept in zip(sessions, found, strict=True):
-            taken: list[float] = []
+        for session, of_session in zip(sessions, medians, strict=True):
+            times: list[float] = []
             begun = time.perf_counter()
-            while len(taken) < 5 or time.perf_counter() - begun < 0.05:
+            while len(times) < 5 or time.perf_counter() - begun < 0.05:
                 start = time.perf_counter()
                 session.run(feeds)
-                taken.append(time.perf_counter() - start)
+                times.append(time.perf_counter() - start)
             if turn:  # the first turn warms up
-                kept.append(median(taken))
-    return [min(turns) for turns in found]
+                of_session.append(median(times))
+    return [min(turns) for turns in medians]
 
 
 def main(files: list[str]) -> None:
@@ -89,11 +92,11 @@ def main(files: list[str]) -> None:
     print("|---|---|---|---|---|---|")
     for name, network in named.items():
         with TemporaryDirectory() as folder:
-            made = models(network, Path(folder))
-        whole, everything, placed = race(made)
-        times = " | ".join(f"{seconds * 1e6:,.1f}" for seconds in (whole, everything, placed))
-        size = made[2].ByteSize() / made[0].ByteSize()
-        print(f"| {name} | {times} | {placed / whole:.2f} | {size:.2f} |", flush=True)
+            contenders = models(network, Path(folder))
+        float32, everywhere, placed = race(contenders)
+        times = " | ".join(f"{seconds * 1e6:,.1f}" for seconds in (float32, everywhere, placed))
+        size = contenders[2].ByteSize() / contenders[0].ByteSize()
+        print(f"| {name} | {times} | {placed / float32:.2f} | {size:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -79,9 +79,9 @@ def rates(shape: Shape) -> tuple[float, float, float]:
 def roofline() -> tuple[float, float]:
     """GFLOP/s of a product of 1024x1024 matrices, and GB/s (read plus written) of a copy of 64 MB."""
     a = np.random.default_rng(0).random((1024, 1024), np.float32)
-    made, source = np.empty_like(a), np.zeros(1 << 24, np.float32)
+    out, source = np.empty_like(a), np.zeros(1 << 24, np.float32)
     target = np.empty_like(source)
-    product = best(lambda: np.matmul(a, a, out=made))
+    product = best(lambda: np.matmul(a, a, out=out))
     copy = best(lambda: np.copyto(target, source))
     return 2e-9 * 1024**3 / product, 2e-9 * source.nbytes / copy
 
@@ -91,16 +91,16 @@ def measure() -> dict[str, object]:
     keep_memory()
     with one_blas_thread():
         product, copy = roofline()
-        found = {str(shape): [round(rate, 1) for rate in rates(shape)] for shape in SHAPES}
-    return {"product": round(product, 1), "copy": round(copy, 1), "kernels": found}
+        kernels = {str(shape): [round(rate, 1) for rate in rates(shape)] for shape in SHAPES}
+    return {"product": round(product, 1), "copy": round(copy, 1), "kernels": kernels}
 
 
-def text(found: dict[str, object]) -> str:
+def text(results: dict[str, object]) -> str:
     """The measurements as a Markdown table, with each rate relative to the matrix product."""
-    product, kernels = found["product"], found["kernels"]
+    product, kernels = results["product"], results["kernels"]
     assert isinstance(product, float)
     assert isinstance(kernels, dict)
-    lines = [f"one core: product {product} GFLOP/s, copy {found['copy']} GB/s", ""]
+    lines = [f"one core: product {product} GFLOP/s, copy {results['copy']} GB/s", ""]
     lines += ["| convolution | forward | input gradient | weight gradient |", "|---|---|---|---|"]
     for shape, values in kernels.items():
         cells = " | ".join(f"{value:.0f} ({value / product:.0%})" for value in values)

@@ -23,7 +23,7 @@ class Conv:
         self.b = np.zeros((outputs, 1), np.float32)
         self.k, self.p = k, p
 
-    def places(self, shape: tuple[int, ...]) -> tuple[NDArray[np.int64], ...]:
+    def indices(self, shape: tuple[int, ...]) -> tuple[NDArray[np.int64], ...]:
         """The channel, row and column in the padded image of each element of the columns, for one image."""
         channels, k = shape[1], self.k
         high, wide = (m + 2 * self.p - k + 1 for m in shape[2:])
@@ -34,22 +34,22 @@ class Conv:
     def forward(self, x: Array) -> Array:
         n, _, h, w = self.shape = x.shape
         padded = np.pad(x, ((0, 0), (0, 0), (self.p, self.p), (self.p, self.p)))
-        c, i, j = self.places(x.shape)
+        c, i, j = self.indices(x.shape)
         self.columns = padded[:, c, i, j].transpose(1, 2, 0).reshape(len(self.w[0]), -1)
         y = self.w @ self.columns + self.b
         high, wide = (m + 2 * self.p - self.k + 1 for m in (h, w))
         return y.reshape(-1, high, wide, n).transpose(3, 0, 1, 2)
 
-    def backward(self, g: Array, want: bool) -> Array | None:
+    def backward(self, g: Array, needs_dx: bool) -> Array | None:
         flat = g.transpose(1, 2, 3, 0).reshape(len(self.w), -1)
         self.dw, self.db = flat @ self.columns.T, flat.sum(1, keepdims=True)
-        if not want:
+        if not needs_dx:
             return None
         n, channels, h, w = self.shape
         back = (self.w.T @ flat).reshape(len(self.w[0]), -1, n).transpose(2, 0, 1)
         padded = np.zeros((n, channels, h + 2 * self.p, w + 2 * self.p), np.float32)
-        place: Any = (slice(None), *self.places(self.shape))
-        np.add.at(padded, place, back)
+        index: Any = (slice(None), *self.indices(self.shape))
+        np.add.at(padded, index, back)
         return padded[:, :, self.p : self.p + h, self.p : self.p + w]
 
 
@@ -83,27 +83,27 @@ def measure(name: str, seconds: float, timed: Callable[[Callable[[], object], fl
     velocities = [np.zeros_like(p) for p in parameters]
 
     def step() -> None:
-        kept, value = [], x
+        saved, value = [], x
         for conv in convs:
             active = np.maximum(conv.forward(value), 0)
             value, mask = pool(active)
-            kept.append((active, mask))
+            saved.append((active, mask))
         flat = [value.reshape(64, -1)]
         for w, b in zip(dense, biases, strict=True):
-            made = flat[-1] @ w + b
-            flat.append(np.maximum(made, 0) if w is not dense[-1] else made)
+            y = flat[-1] @ w + b
+            flat.append(np.maximum(y, 0) if w is not dense[-1] else y)
         e = np.exp(flat[-1] - flat[-1].max(1, keepdims=True))
         g = e / e.sum(1, keepdims=True)
         g[np.arange(64), labels] -= 1
         g /= 64
         dw: list[Array] = []
         db: list[Array] = []
-        for seen, w in zip(reversed(flat[:-1]), reversed(dense), strict=True):
-            dw.insert(0, seen.T @ g)
+        for inputs, w in zip(reversed(flat[:-1]), reversed(dense), strict=True):
+            dw.insert(0, inputs.T @ g)
             db.insert(0, g.sum(0))
-            g = (g @ w.T) * (seen > 0)
+            g = (g @ w.T) * (inputs > 0)
         back = g.reshape(value.shape)
-        for conv, (active, mask) in zip(reversed(convs), reversed(kept), strict=True):
+        for conv, (active, mask) in zip(reversed(convs), reversed(saved), strict=True):
             back = conv.backward(unpool(back, mask) * (active > 0), conv is not convs[0])
         gradients = [*(c.dw for c in convs), *(c.db for c in convs), *dw, *db]
         for p, v, d in zip(parameters, velocities, gradients, strict=True):

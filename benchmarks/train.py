@@ -34,7 +34,7 @@ def timed(step: Callable[[], object], seconds: float) -> float:
 
 
 def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
-    """Measures steps of a cnnc training run."""
+    """Measures steps of a cnnc training run, for `seconds`."""
     from cnnc.core.process_memory import MemoryMeter
     from cnnc.network import load
     from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
@@ -53,10 +53,8 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
                 tuple(np.asarray(column[:]) for column in side) for side in (examples.inputs, examples.targets)
             )
             seconds = timed(lambda: one_step(run, 0, 0, inputs, targets), seconds)
-            whole = meter.process_peak + sum(
-                held for _, held in (run.workers.memory() if run.workers is not None else [])
-            )
-    return {"rate": batch / seconds, "memory": whole}
+            _, peak = run.memory(meter)
+    return {"rate": batch / seconds, "memory": peak}
 
 
 def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
@@ -88,14 +86,14 @@ def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
 def main() -> None:
     who, name, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
     if who == "cnnc":
-        found = measure_cnnc(name, seconds)
+        results = measure_cnnc(name, seconds)
     elif who == "textbook":
         from benchmarks.textbook import measure
 
-        found = measure(name, seconds, timed)
+        results = measure(name, seconds, timed)
     else:
-        found = measure_torch(name, seconds, who == "torch-last")
-    print(json.dumps(found))
+        results = measure_torch(name, seconds, who == "torch-last")
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
 """Training, evaluation and export as Python functions, which the commands call too.
 
 In: networks, runs, paths. Out: results, or a CnncError. Nothing is printed.
+
+    result = train(load("models/digits.cnn"))
+    exported = export(result.run.folder, "digits.onnx")
+    evaluation = evaluate_model(open_model(Path("digits.onnx")), None, print)
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cnnc.core.arrays import Array
+from cnnc.data import ignore_report
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
@@ -37,9 +42,17 @@ def train(
     """Trains a network by its train section, and returns the finished run.
 
     `run` is the run folder (default: runs/NAME, or the first of runs/NAME-2, ... that does not exist), `data` the
-    folder of the data sets, `callback` what training reports to. Raises CnncError.
+    folder of the data sets, `callback` what training reports to. `result.run.weights` are arrays by `layer.parameter`,
+    shaped as in ONNX; a convolution's weight is (O, C/groups, kh, kw).
+
+    Raises CnncError: the network's own errors, E509 without a train section, E601 to E603 where the data set is unknown,
+    invalid or missing, E607 or E610 where it does not fit the network, E701 where training diverges, E704 where a worker
+    process dies, E902 where a file cannot be written.
+
+        result = cnnc.train(cnnc.load("lenet5.cnn", ["train.epochs=2"]))
+        print(result.run.folder, result.test)
     """
-    dataset = open_data(network, None if data is None else Path(data), lambda line: None)
+    dataset = open_data(network, None if data is None else Path(data), ignore_report)
     folder = free_folder(Path("runs") / Path(network.source.name).stem.strip("<>")) if run is None else Path(run)
     return run_training(start(network, dataset, folder), callback)
 
@@ -57,9 +70,16 @@ def export(
 ) -> Exported:
     """Exports the best (or last) weights of a run to an ONNX file, which is written only after it is verified.
 
-    With the names of layers as `outputs`, exports the part of the network that computes these. `options` replace
-    `opset` and set the rest; int8 and float16 are calibrated and measured on the run's data set, in the folder `data`.
-    `at` fixes sizes that are symbols. Raises CnncError.
+    `run` is a run folder or a checkpoint. With the names of layers as `outputs`, exports the part of the network that
+    computes these. `options` replace `opset` and set the rest; int8 and float16 are calibrated and measured on the run's
+    data set, in the folder `data`. `at` fixes sizes that are symbols. Inputs and outputs of the model are (N, *shape),
+    channels first.
+
+    Raises CnncError: E606 where there is no checkpoint, E605 where it is damaged, E901 where it cannot be read, those of
+    the data set (E601 to E603) for int8 and float16, and as `cnnc.onnx.export.export` does (E010, E801 to E809, E902).
+
+        exported = cnnc.export("runs/lenet5", "lenet5.onnx", opset=21)
+        print(exported.path, exported.size)
     """
     path = checkpoints.find(Path(run), "last" if last else "best")
     saved = checkpoints.load(path)
@@ -81,14 +101,18 @@ def export(
 def _examples(network: Network, saved: Checkpoint, data: Path | str | None) -> CalibrationExamples:
     """The examples of the run's data set, split as in the run, so that calibration uses training data only."""
     folder = None if data is None else Path(data)
-    dataset = open_data(network, folder, lambda line: None, saved.vocabulary)
+    dataset = open_data(network, folder, ignore_report, saved.vocabulary)
     recipe = require_recipe(network.recipe, network.name)
     train, validation = split(dataset.train, recipe.data.val, recipe.seed)
     return CalibrationExamples.of(train, validation, dataset.test, recipe.seed)
 
 
 class Evaluation(NamedTuple):
-    """The score of a model or run on the test data, and for a classifier its confusion matrix (row: label)."""
+    """The score of a model or run on the test data.
+
+    `data` is the name of the data set. `confusion` is for a classifier its confusion matrix (C, C), rows by label and
+    columns by prediction; else empty. `classes` are empty where the targets are not labels.
+    """
 
     data: str
     score: Score
@@ -97,7 +121,13 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_run(run: Path, data: Path | None, report: Callable[[str], None]) -> Evaluation:
-    """Scores the best weights of a run, computed with NumPy. Raises CnncError."""
+    """Scores the best weights of a run on its test data, computed with NumPy.
+
+    `data` is the folder of the data sets, `report` receives lines about what was read. Raises CnncError: E605, E606 or
+    E901 for the checkpoint, E601 to E603 for the data set, E610 where both do not fit.
+
+        evaluate_run(Path("runs/lenet5"), None, print).score.accuracy
+    """
     saved = checkpoints.load(checkpoints.find(run, "best"))
     network = saved.network()
     dataset = open_data(network, data, report, saved.vocabulary)
@@ -106,17 +136,21 @@ def evaluate_run(run: Path, data: Path | None, report: Callable[[str], None]) ->
 
 
 def evaluate_model(session: Session, data: Path | None, report: Callable[[str], None]) -> Evaluation:
-    """Scores a model, computed with onnxruntime, by the train section of the source that it carries. Raises CnncError.
+    """Scores a model, computed with onnxruntime, by the train section of the source that it carries.
 
-    Loss and metrics are computed from the model's outputs by the same code as in `evaluate_run`. The error is E609 if the
-    classes of the data differ from those of the model, and as in `trained_network` if the model has no source.
+    Loss and metrics are computed from the model's outputs by the same code as in `evaluate_run`. Raises CnncError: E611
+    for a model without its source, E509 for a source without a train section, E601 to E603 for the data set, E609 where
+    its classes or the model's outputs differ from those of the training, E610 where it does not fit, E604 where
+    onnxruntime fails.
+
+        evaluate_model(open_model(Path("lenet5.onnx")), None, print).score.accuracy
     """
     facts = session.facts
     network = trained_network(session)
     dataset = open_data(network, data, report, facts.vocabulary)
     if facts.classes and dataset.classes and facts.classes != dataset.classes:
-        held, named = (", ".join(names[:10]) for names in (dataset.classes, facts.classes))
-        raise CnncError.of("E609", f"the classes of the data are {held}; those of {session.name} are {named}")
+        of_data, of_model = (", ".join(names[:10]) for names in (dataset.classes, facts.classes))
+        raise CnncError.of("E609", f"the classes of the data are {of_data}; those of {session.name} are {of_model}")
     objective = Objective(network.require_graph(), require_recipe(network.recipe, network.name), dataset)
 
     def run(feeds: Feeds) -> dict[str, Array]:
@@ -129,6 +163,8 @@ def trained_network(session: Session) -> Network:
     """The network of a model, checked again from the source that it carries.
 
     Raises CnncError E611 where it carries none, or one without the model's inputs.
+
+        trained_network(open_model(Path("lenet5.onnx"))).summary()
     """
     facts = session.facts
     if not facts.source:
@@ -153,7 +189,10 @@ def _evaluate(objective: Objective, run: Runner, dataset: Dataset) -> Evaluation
 def training_summary(saved: Checkpoint, folder: Path) -> dict[str, Any] | None:
     """The training of a checkpoint for the model's metadata: epochs, best score, and the test score of these weights.
 
-    None where it was not trained; `test` is None where these weights were not tested.
+    `folder` is the run folder, which holds test.json. None where the checkpoint was not trained; `test` is None where
+    these weights were not tested.
+
+        training_summary(saved, Path("runs/lenet5"))["best_epoch"]
     """
     p, recipe = saved.progress, saved.network().recipe
     if recipe is None or not p.epoch:
@@ -175,7 +214,10 @@ def training_summary(saved: Checkpoint, folder: Path) -> dict[str, Any] | None:
 
 
 def free_folder(folder: Path) -> Path:
-    """The folder, or the first of folder-2, folder-3, ... that does not exist, so that no run overwrites another."""
+    """The folder, or the first of folder-2, folder-3, ... that does not exist, so that no run overwrites another.
+
+    Example: `free_folder(Path("runs/lenet5"))` is runs/lenet5-2 where runs/lenet5 exists.
+    """
     number, free = 1, folder
     while free.exists():
         number += 1

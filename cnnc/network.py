@@ -23,7 +23,7 @@ from cnnc.language.parse import parse, parse_settings
 from cnnc.language.size_survey import Resize, explore, resizer
 from cnnc.language.suppress import may_follow_from, without_allowed
 from cnnc.recipe.reading import read
-from cnnc.recipe.recipe import Recipe
+from cnnc.recipe.recipe import Recipe, without_train_section
 
 if TYPE_CHECKING:
     from cnnc.report.summary import Row, Summary
@@ -190,6 +190,8 @@ def check(
         train = {p.removeprefix("train."): value for p, value in expressions.items() if p.startswith("train.")}
         recipe, recipe_diagnostics = read(lowered.train, graph, train)
         diagnostics += recipe_diagnostics
+    elif not syntax_errors:
+        diagnostics += without_train_section(expressions, stem)
     diagnostics = without_allowed(file, in_source_order(diagnostics, included.sources()))
     if any(d.severity == "error" for d in diagnostics):
         graph = recipe = None

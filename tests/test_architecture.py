@@ -103,7 +103,10 @@ def test_every_package_is_in_the_list_of_edges() -> None:
 def test_allowed_edges_run_downward() -> None:
     """A package is listed after all that it imports, so the edges have no cycle."""
     order = list(ALLOWED)
-    assert [f"{a} -> {b}" for a, b in edges() if b not in order or order.index(b) >= order.index(a)] == []
+    upward = [f"{a} -> {b}" for a, b in edges() if b not in order or order.index(b) >= order.index(a)]
+    assert upward == [], (
+        "a package imports only those above it in tests/package_edges.py; move the code:\n" + "\n".join(upward)
+    )
 
 
 def test_packages_import_only_what_they_may() -> None:
@@ -115,7 +118,10 @@ def test_packages_import_only_what_they_may() -> None:
         and source != (target := package_of(i.target))
         and (source, target) not in allowed
     ]
-    assert violations == [], "allow the edge in tests/package_edges.py, or move the code:\n" + "\n".join(violations)
+    assert violations == [], (
+        "move the code, or allow the edge in tests/package_edges.py if it leads to a package above:\n"
+        + "\n".join(violations)
+    )
 
 
 def test_every_allowed_edge_is_used() -> None:
@@ -167,7 +173,9 @@ def test_a_library_is_imported_only_where_it_may_be(packages: tuple[str, ...], a
         if i.target.split(".")[0] in packages
         and not any(i.module == name or i.module.startswith(f"{name}.") for name in allowed)
     ]
-    assert elsewhere == [], "\n".join(elsewhere)
+    assert elsewhere == [], f"only {', '.join(allowed)} may import {packages[0]}; move the code:\n" + "\n".join(
+        elsewhere
+    )
 
 
 # --- what a command loads ----------------------------------------------------------------------------------
@@ -234,6 +242,13 @@ TABLES: dict[str, set[str]] = {
     "emission": {op.keyword for op in emission.EMISSIONS},
     "row in tests/op_cases.py": {node.op.keyword for case in CASES for node in graph_of(case).nodes},
 }
+ENTRY = {
+    "forward": "@forward_of({op}) in cnnc/reference/",
+    "backward": "@backward_of({op}) in cnnc/reference/",
+    "emission": "@emission_of({op}) in cnnc/onnx/emit/ops/",
+    "row in tests/op_cases.py": 'Case("{keyword}", "input ...; {keyword}")',
+}
+"""What fills a hole in each table."""
 NOT_NEEDED = {("input", "forward"), ("input", "backward")}
 NOT_YET: set[tuple[str, str]] = set()
 """Known holes; one that has been filled must be removed from this set."""
@@ -244,7 +259,10 @@ def holes() -> set[tuple[str, str]]:
 
 
 def test_every_layer_is_in_every_table() -> None:
-    missing = [f"{keyword} has no {table}" for keyword, table in sorted(holes() - NOT_YET)]
+    missing = [
+        f"{keyword} has no {table}: {ENTRY[table].format(op=OPS[keyword].__name__, keyword=keyword)}"
+        for keyword, table in sorted(holes() - NOT_YET)
+    ]
     assert missing == [], "docs/adding-a-layer.md says what to add:\n" + "\n".join(missing)
 
 

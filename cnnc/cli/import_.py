@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -123,4 +124,4 @@ def _report(imported: ImportedNetwork, agreement: Agreement | None, file: Path, 
         )
     elif agreement is not None:
         print_status(f"not verified: {agreement.reason}")
-    print_result(f"wrote {file} and {weights}; next: cnnc export {weights}")
+    print_result(f"wrote {file} and {weights}; next: {join(['cnnc', 'export', str(weights)])}")

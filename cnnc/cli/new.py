@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from shlex import join
 from typing import Annotated
 
 import typer
@@ -35,4 +36,4 @@ def new(
     from cnnc.core.files import write_atomic
 
     write_atomic(path, text.encode())
-    print_result(f"wrote {path}; next: cnnc check {path}")
+    print_result(f"wrote {path}; next: {join(['cnnc', 'check', str(path)])}")

@@ -18,7 +18,7 @@ def ops(
         ),
     ] = None,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the table of layers in docs/language.md.")
+        bool, typer.Option("--markdown", help="Print the layers as the Markdown table of docs/language.md.")
     ] = False,
 ) -> None:
     """Show what layers and train statements do, and which arguments they take."""

@@ -18,7 +18,7 @@ import typer
 from cnnc.core.files import read_start, require_writable
 from cnnc.diagnostics import CnncError
 
-FORCE = Annotated[bool, typer.Option("--force", help="Replace a file of another kind, which is refused otherwise.")]
+FORCE = Annotated[bool, typer.Option("--force", help="Also replace an existing file of another kind.")]
 
 SUFFIXES = {"onnx": ".onnx", "card": ".md", "network": ".cnn", "weights": ".safetensors"}
 """The suffix of each kind of output. Another suffix is allowed unless it stands for another format."""

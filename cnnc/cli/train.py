@@ -48,7 +48,7 @@ def train(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Run two steps and print speed, memory and the first loss; writes nothing."),
+        typer.Option("--dry-run", help="Run two steps and print speed, memory and the first loss; write nothing."),
     ] = False,
     log: Annotated[
         Log | None,

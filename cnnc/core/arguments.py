@@ -253,7 +253,7 @@ class Padding(Kind):
             return tuple((n, n) for n in sides)
         if len(sides) == 2 * rank and not isinstance(value, Extents):
             return tuple(zip(sides[:rank], sides[rank:], strict=True))
-        raise BadValue(f"{_one_per_axis(rank)}, or a list of {2 * rank}: all begins, then all ends")
+        raise BadValue(f"{_one_per_axis(rank)}, or a list of {2 * rank}: all beginnings, then all ends")
 
     def describe(self) -> str:
         words = f", or {', '.join(self.options[:-1])} or {self.options[-1]}" if self.options else ""

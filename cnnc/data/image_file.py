@@ -88,7 +88,7 @@ def require_pillow() -> None:
     try:
         import PIL.Image  # noqa: F401
     except ImportError:
-        raise CnncError.of("E906", "reading images needs Pillow", help="pip install 'cnnc[images]'") from None
+        raise CnncError.of("E906", "reading images needs Pillow", help="run `pip install pillow`") from None
 
 
 def decode_image(data: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], tuple[int, int]]:

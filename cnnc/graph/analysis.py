@@ -1,4 +1,4 @@
-"""Receptive fields and memory use of a graph.
+"""Receptive fields, memory use and vocabulary sizes of a graph.
 
 In: a `Graph`. Out: a `ReceptiveField` per node and axis, and bytes of memory for inference and training. Reports, the
 language's assertions and budgets, and the export read them. Needs no NumPy.
@@ -16,6 +16,7 @@ from cnnc.ops.base import Window
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.merge import Add
 from cnnc.ops.norm import BatchNorm
+from cnnc.ops.sequence import Embed
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -176,3 +177,15 @@ def _overwritten(graph: Graph) -> set[str]:
         if type(node.op) in FRESH_OUTPUT and node.name not in graph.outputs
         if [type(reader.op) for reader in graph.consumers[node.name]] == [Relu]
     }
+
+
+def vocabularies(graph: Graph) -> dict[str, int]:
+    """For each int64 node that embeddings read, directly or through other int64 layers, the smallest vocabulary size."""
+    vocabulary: dict[str, int] = {}
+    for node in reversed(graph.nodes):
+        readers = graph.consumers[node.name]
+        sizes = [r.op.vocab if isinstance(r.op, Embed) else vocabulary.get(r.name) for r in readers]
+        known = [size for size in sizes if size is not None]
+        if known and node.type.dtype == "int64":
+            vocabulary[node.name] = min(known)
+    return vocabulary

@@ -117,7 +117,8 @@ def _value(spec: ArgumentSpec, argument: syntax.Argument, call: syntax.Call, sco
             candidates = [*spec.kind.words, *([] if spec.kind.words else scope.names())]
             near = nearest(value, candidates)
             help = f"did you mean `{near}`?" if near else help
-            if not near and isinstance(spec.kind, PerAxis | Whole | Real):
+            on_command_line = argument.span.source.name.startswith("--")
+            if not near and not on_command_line and isinstance(spec.kind, PerAxis | Whole | Real):
                 help = f"define it above: `let {value} = 16`"
         elif isinstance(spec.kind, Choice) and not isinstance(value, str) and not help:
             help = f"begin with a word: `{call.op.text} {spec.kind.example} ...`" if spec.positional else ""

@@ -132,7 +132,11 @@ def _string(text: str, span: Span) -> str:
         value = cast(str, json.loads(text))
         value.encode()
     except json.JSONDecodeError as error:
-        raise CnncError.of("E003", f"bad escape in a string: {error.msg.lower()}", span=span) from error
+        if error.msg.startswith("Invalid \\escape"):
+            message = f"bad escape in a string: `{text[error.pos : error.pos + 2]}`"
+            raise CnncError.of("E003", message, span=span, help="write `\\\\` for a backslash") from error
+        reason = "`\\u` needs four hexadecimal digits" if "XXXX" in error.msg else error.msg.lower()
+        raise CnncError.of("E003", f"bad escape in a string: {reason}", span=span) from error
     except UnicodeEncodeError as error:
         raise CnncError.of("E003", "bad escape in a string: an unpaired surrogate", span=span) from error
     if "\0" in value:

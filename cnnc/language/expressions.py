@@ -134,7 +134,7 @@ def _axis(part: int | str, span: Span, scope: Scope) -> Any:
 def _number(expression: syntax.Expression, scope: Scope) -> Any:
     value = _compute(expression, scope)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        label, help = f"this is {describe(value)}", "replace it by a number"
+        label, help = f"this is {describe(value)}", "replace it with a number"
         raise CnncError(Diagnostic("E102", "arithmetic needs numbers", expression.span, label, help=help))
     return value
 

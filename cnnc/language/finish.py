@@ -13,6 +13,7 @@ from cnnc.graph.graph import Graph, Node, verify
 from cnnc.language import syntax
 from cnnc.language.expressions import Scope
 from cnnc.language.scope import Tensor
+from cnnc.language.synonyms import train_setting
 from cnnc.ops.dense import Input
 
 
@@ -63,7 +64,7 @@ def unmatched_settings(settings: Mapping[str, syntax.Expression], root: Scope) -
     lets = list(root.spans)
     for name, value in settings.items():
         if name not in root.spans:
-            near = nearest(name, lets)
+            near = nearest(name, lets) or train_setting(name)
             help = f"the file has {', '.join(f'`let {let}`' for let in lets)}" if lets else "the file has no `let`"
             help = f"did you mean `{near}`?" if near else help
             errors.append(Diagnostic("E115", f"no top-level `let {name}` to set", value.span, help=help))

@@ -77,7 +77,7 @@ def _output(op: Op, types: tuple[TensorType, ...]) -> TensorType:
     output = op.output(*types)
     largest = max([output.size, *(p.size for p in op.parameters(*types))])
     if largest > MAX_ELEMENTS:
-        message = f"a tensor of {largest:,} elements; the limit is {MAX_ELEMENTS:,}"
+        message = f"a tensor has {largest:,} elements; the limit is {MAX_ELEMENTS:,}"
         raise ShapeError("E309", message, help="use a smaller input or fewer channels")
     return output
 

@@ -116,7 +116,7 @@ def owner_in_shared_call(
         return ""
     counterpart = nodes.get(frame.space.share + name)
     if counterpart is None:
-        message = f"the block call to share parameters with has no layer `{name}`"
+        message = f"{frame.space.share.rstrip('.')} has no layer `{name}` to share parameters with"
         help = "call the same block both times, or remove `share`"
         raise CnncError.of("E124", message, span=call.span, help=help)
     return _owner_of(Tensor(counterpart.name, counterpart.type), op, inputs, call.span, nodes)

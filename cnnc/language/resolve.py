@@ -112,6 +112,10 @@ def op_class(call: syntax.Call, blocks: Iterable[str]) -> tuple[type[Op] | None,
     statements = [word for word in LANGUAGE_STATEMENTS if call.bodies or word not in ("block", "repeat", "train")]
     near = translated.partition(" ")[0] or nearest(call.op.text, [*OPS, *statements, *blocks])
     help = f"did you mean `{translated or near}`?" if near else "`cnnc ops` lists the layers"
+    if translated.startswith("pool ") and len(call.arguments) == 1:
+        key, kernel, _ = call.arguments[0]
+        if key is None and isinstance(kernel, syntax.Number):
+            help = f"write `{translated} k={kernel.value}`"
     if is_train_statement(call.op.text):
         near, help = None, f"`{call.op.text}` belongs inside `train {{ ... }}`"
     unknown = Diagnostic("E111", f"unknown layer `{call.op.text}`", call.op.span, help=help)

@@ -76,6 +76,17 @@ _NEEDLESS = {
     "in_features": "remove it: the number of inputs is inferred",
 }
 _TRAIN = ("data", "augment", "loss", "optimizer", "schedule", "batch", "epochs", "seed", "stop", "metric")
+_TRAIN_SETTINGS = {
+    **{word: word for word in _TRAIN},
+    "batch_size": "batch",
+    "clip": "clip",
+    "learning_rate": "optimizer.lr",
+    "lr": "optimizer.lr",
+    "momentum": "optimizer.momentum",
+    "patience": "stop.patience",
+    "warmup": "schedule.warmup",
+    "weight_decay": "optimizer.weight_decay",
+}
 
 
 def layer_synonym(word: str) -> str:
@@ -94,6 +105,12 @@ def key_synonym(key: str, known: Collection[str]) -> str | None:
 def needless_key_help(key: str) -> str:
     """Help for a key that no layer needs; "" for any other."""
     return _NEEDLESS.get(key.lower(), "")
+
+
+def train_setting(name: str) -> str:
+    """The path of a train statement or its argument that `--set NAME` probably means: `train.optimizer.lr`; "" if unknown."""
+    path = _TRAIN_SETTINGS.get(name)
+    return f"train.{path}" if path else ""
 
 
 def is_train_statement(word: str) -> bool:

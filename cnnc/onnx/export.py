@@ -80,15 +80,16 @@ def export(
 ) -> Exported:
     """Writes the model of a network, or of the part that the layers `outputs` need.
 
-    `weights` are arrays by `layer.parameter`, as in a checkpoint. `classes`, `vocabulary` and `trained` (a summary of the
-    training) go into the metadata. `examples` have the network's inputs and targets; float16 and int8 are measured on
-    them, and int8 is calibrated on them.
+    `weights` are arrays by `layer.parameter`, as in a checkpoint. Inputs and outputs of the model are (N, *shape), channels
+    first. `classes`, `vocabulary` and `trained` (a summary of the training) go into the metadata. `examples` have the
+    network's inputs and targets; float16 and int8 are measured on them, and int8 is calibrated on them.
 
-    Raises CnncError: E010 for an unknown output or pass, E801 if verification fails, E802 and E803 if float16 or int8 loses
-    too much, E804 to E809 for a network or options that cannot be exported, E902 if the file cannot be written.
+    Raises CnncError: E010 for an unknown output or pass, E604 if onnxruntime cannot run the model, E801 if verification
+    fails, E802 and E803 if float16 or int8 loses too much, E804 to E809 for a network or options that cannot be exported,
+    E902 if the file cannot be written.
     """
     options = options or Options(opset)
-    whole, network = network, network.part(outputs)
+    full_network, network = network, network.part(outputs)
     graph = network.require_graph()
     require_opset(options.opset)
     passes = select_passes(options.without)
@@ -99,7 +100,7 @@ def export(
         raise CnncError.of(
             "E809", f"a model in {options.precision} stores its weights in one file", help="leave --external out"
         )
-    facts = metadata(whole, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
+    facts = metadata(full_network, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
     model = _emit(network, weights, facts, options, passes, external_tensors)
     footprint = None
     if options.target == "mcu":
@@ -115,7 +116,7 @@ def export(
         verification = _verify(network, graph, weights, ModelUnderTest(model))
         quality = None
         if options.precision != "float32":
-            examples = examples.for_graph(whole, graph) if examples is not None else None
+            examples = examples.for_graph(full_network, graph) if examples is not None else None
             model, quality = _lower_precision(model, network, options, examples)
             if footprint is not None:
                 footprint = mcu.measure_footprint(network, model)

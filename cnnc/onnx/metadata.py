@@ -21,6 +21,7 @@ from typing import Any
 
 from cnnc.core.record import Record
 from cnnc.data.catalog import KNOWN
+from cnnc.graph.analysis import vocabularies
 from cnnc.graph.graph import Graph, Node
 from cnnc.graph.sizes import LegalSizes, SizeSurvey
 from cnnc.network import Network
@@ -36,18 +37,13 @@ from cnnc.onnx.source_map import (
 from cnnc.ops.activation import LogSoftmax, Softmax
 from cnnc.ops.dense import Input
 from cnnc.ops.norm import Normalize
-from cnnc.ops.sequence import Embed
 from cnnc.recipe.metrics import finite
 
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
 PRECISION = "cnnc.precision"
 IMAGE_READERS = (*KNOWN, "images")  # data readers that give 8-bit pixels
-_INPUT_DEFAULTS: Mapping[str, Any] = {
-    "range": None,
-    "mean": None,
-    "std": None,
-    "inside": (),
-}  # what an input's object may lack
+# What the object of an input may lack.
+_INPUT_DEFAULTS: Mapping[str, Any] = {"range": None, "mean": None, "std": None, "inside": ()}
 _NUMBER = int | float
 # The keys and types that an object must have to be read.
 _INPUT = {"kind": str, "layout": str, "inside": list | tuple | None}
@@ -161,15 +157,15 @@ def _is_words(node: Node) -> bool:
 def _input(node: Node, graph: Graph, survey: SizeSurvey | None, reader: str | None) -> dict[str, Any]:
     """How to feed an input.
 
-    `range` are the smallest and largest element, where known. `mean` and `std` are to be subtracted and divided by before
-    the model runs: null, as cnnc's models normalize themselves; `inside` lists what they do.
+    `range` is the smallest and the largest element, where known. `mean` and `std`, which other models want subtracted and
+    divided by before they run, are null: cnnc's models normalize inside, and `inside` lists the steps.
     """
     assert isinstance(node.op, Input)
     dtype = node.op.fed().dtype
     entry: dict[str, Any] = {"shape": _shape(node, survey), "dtype": dtype, "mean": None, "std": None, "inside": []}
     entry["layout"] = "N, T" if dtype == "int64" else _LAYOUTS[node.type.rank]
     if dtype == "int64":
-        size = _vocabulary(graph, node)
+        size = vocabularies(graph).get(node.name)
         entry["range"] = [0, size - 1] if size else None
         entry["kind"] = "words" if reader == "text" else "integers"
         if reader == "text":
@@ -192,19 +188,6 @@ def _input(node: Node, graph: Graph, survey: SizeSurvey | None, reader: str | No
         if isinstance(consumer.op, Normalize):
             entry["inside"].append(f"normalize mean={list(consumer.op.mean)} std={list(consumer.op.std)}")
     return entry
-
-
-def _vocabulary(graph: Graph, entry: Node) -> int:
-    """The smallest vocabulary size among the embeddings that an int64 input reaches, 0 where it reaches none."""
-    reached = {entry.name}
-    sizes = []
-    for node in graph.nodes:
-        if any(name in reached for name in node.inputs):
-            if isinstance(node.op, Embed):
-                sizes.append(node.op.vocab)
-            elif node.type.dtype == "int64":
-                reached.add(node.name)
-    return min(sizes, default=0)
 
 
 def _labelled_outputs(network: Network) -> tuple[str, ...]:
@@ -297,8 +280,8 @@ def _if_typed(fact: dict[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
 def _read_input(fact: dict[str, Any]) -> dict[str, Any]:
     """The object of an input; empty if malformed."""
     words = fact.get("kind") == "words"
-    span = fact.get("range") or [0, 0]
-    numbers = isinstance(span, list) and len(span) == 2 and all(isinstance(n, _NUMBER) for n in span)
+    limits = fact.get("range") or [0, 0]
+    numbers = isinstance(limits, list) and len(limits) == 2 and all(isinstance(n, _NUMBER) for n in limits)
     known = numbers and _if_typed(fact, _INPUT) and (not words or _if_typed(_object(fact.get("words")), _WORDS))
     return {**_INPUT_DEFAULTS, **fact} if known else {}
 

@@ -165,6 +165,7 @@ def locate_nodes(model: onnx.ModelProto, file: str) -> list[LocatedPart]:
 
 
 def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    """The nodes that read each tensor, by its name."""
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -176,18 +177,19 @@ def _position_of(
     known: SourceMap, names: list[str], readers: Mapping[str, list[onnx.NodeProto]]
 ) -> SourcePosition | None:
     """The position by one of these names, or else that of the nearest layer that reads the tensors, breadth first."""
-    seen, names = set(names), list(names)
+    visited, names = set(names), list(names)
     for name in names:  # the list grows
         position = known.find(name)
         if position is not None:
             return position
-        new = [other for node in readers.get(name, ()) for other in (node.name, *node.output) if other not in seen]
-        seen.update(new)
+        new = [other for node in readers.get(name, ()) for other in (node.name, *node.output) if other not in visited]
+        visited.update(new)
         names += new
     return None
 
 
 def _map_of(model: onnx.ModelProto, file: str) -> SourceMap:
+    """The source map of a model. Raises CnncError E611 where it has none."""
     properties = {prop.key: prop.value for prop in model.metadata_props}
     known = read_map(properties)
     if not known.positions:

@@ -289,7 +289,7 @@ class Dropout(Op):
 
 @register
 class DropPath(Op):
-    """In training, zeroes all of a sample with probability P and scales the rest by 1/(1 - P) (Huang et al. 2016).
+    """In training, zeroes a whole sample with probability P and scales the others by 1/(1 - P) (Huang et al. 2016).
 
     At the end of a residual branch this is stochastic depth.
     """

@@ -193,6 +193,6 @@ def _require_groups(channels: int, out: int, groups: int) -> None:
             raise ShapeError(
                 "E304",
                 f"groups={groups} does not divide the {count} {what} channels",
-                help=f"groups must divide both {channels} and {out}: {divisors_text(math.gcd(channels, out))}",
+                help=f"groups must divide both {channels} and {out}; possible values: {divisors_text(math.gcd(channels, out))}",
                 argument="groups",
             )

@@ -51,7 +51,7 @@ class Elementwise(Merge):
                 raise ShapeError(
                     "E301",
                     f"{self.keyword} needs equal shapes: {a} and {b}",
-                    help=_either(f"`{layers}` on the {b if on_b else a}" if layers else "", others),
+                    help=_either(f"apply `{layers}` to the {b if on_b else a}" if layers else "", others),
                     label=f"{a} {self.sign} {b}",
                     operands=(i, j),
                     fix=(j if on_b else i, layers, others) if layers else None,
@@ -92,7 +92,7 @@ class Sub(Elementwise):
             raise ShapeError(
                 "E318",
                 f"sub takes two operands, not {len(inputs)}",
-                help="`add` the others first" if len(inputs) > 2 else f"`{self.example}`",
+                help="write one `sub` line for each tensor to subtract" if len(inputs) > 2 else f"`{self.example}`",
             )
         return super().output(*inputs)
 
@@ -137,7 +137,7 @@ class Concat(Merge):
                 raise ShapeError(
                     "E310",
                     f"concat {message}",
-                    help=_either(f"`{layers}` on the {x if on_x else first}" if layers else "", others),
+                    help=_either(f"apply `{layers}` to the {x if on_x else first}" if layers else "", others),
                     label=f"{first} and {x}",
                     operands=(0, index),
                     fix=(index if on_x else 0, layers, others) if layers else None,
@@ -180,7 +180,7 @@ def _project(a: TensorType, b: TensorType) -> Edit:
     conv = f"conv {narrow.channels} k=1"
     if alike:
         return on_b, crop, others
-    return (on_b, f"{crop}; {conv}", "") if crop else (on_b, "", f"{others}, and `{conv}` on the {wide}")
+    return (on_b, f"{crop}; {conv}", "") if crop else (on_b, "", f"{others}, and `{conv}` to the {wide}")
 
 
 def _by_size(a: TensorType, b: TensorType) -> tuple[TensorType, TensorType]:
@@ -202,7 +202,7 @@ def _equal_sizes(a: TensorType, b: TensorType) -> Edit:
     pairs = list(zip(wide.spatial, narrow.spatial, strict=True))
     if all(m % n == 0 for m, n in pairs):
         factor = short(tuple(m // n for m, n in pairs))
-        return narrow is b, f"upsample {factor}", f"`pool max k={factor}` on the {wide}"
+        return narrow is b, f"upsample {factor}", f"apply `pool max k={factor}` to the {wide}"
     return _crop(a, b)
 
 
@@ -212,13 +212,13 @@ def _crop(a: TensorType, b: TensorType) -> Edit:
     pairs = list(zip(wide.spatial, narrow.spatial, strict=True))
     least = format_shape(tuple(min(pair) for pair in pairs))
     if any(m < n for m, n in pairs):
-        return False, "", f"`crop {least}` on both"
+        return False, "", f"apply `crop {least}` to both"
     lacking = [m - n for m, n in pairs]
     if all(n % 2 == 0 for n in lacking):
         sides = short(tuple(n // 2 for n in lacking))
         return wide is b, f"crop {least}", f"increase the padding of the layers before the {narrow} by {sides}"
     sides = ", ".join(str(n) for n in (*(n // 2 for n in lacking), *(n - n // 2 for n in lacking)))
-    return wide is b, f"crop {least}", f"`pad [{sides}]` on the {narrow}"
+    return wide is b, f"crop {least}", f"apply `pad [{sides}]` to the {narrow}"
 
 
 def _same_axes(a: TensorType, b: TensorType, joined: bool = False) -> str:
@@ -232,5 +232,5 @@ def _same_axes(a: TensorType, b: TensorType, joined: bool = False) -> str:
     if vector.size in (1, image.channels):
         return f"`reshape {vector.size}{ones}` turns the vector into one number per channel"
     if vector.size == image.size:
-        return f"`reshape {image}` on the vector"
+        return f"apply `reshape {image}` to the vector"
     return f"`fc {image.channels}`, then `reshape {image.channels}{ones}`, turns the vector into one number per channel"

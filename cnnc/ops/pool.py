@@ -140,7 +140,7 @@ class Pool(Op):
 
 @register
 class GlobalPool(Op):
-    """Pools each whole channel to one number: its maximum, mean, or sqrt(Σ x²) (ONNX GlobalMaxPool and others).
+    """Pools each channel to one number: its maximum, mean, or sqrt(Σ x²) (ONNX GlobalMaxPool and others).
 
     The spatial axes stay, with size 1: 512x7x7 becomes 512x1x1.
     """
@@ -172,9 +172,9 @@ class GlobalPool(Op):
 class Unpool(Op):
     """Inverts a max pool: puts each element where its window had its maximum, 0 elsewhere (Zeiler & Fergus 2014).
 
-    The inputs are the elements, with the shape of the pool's output, and the pool's input, whose maxima give the
-    positions (of equal ones the first, as in ONNX MaxPool). The output has the shape of the pool's input. Where
-    windows overlap and two have their maximum at the same position, their elements are added.
+    It reads two tensors: its own input, with the shape of the pool's output, and the pool's input, whose maxima give
+    the positions (the first of equal maxima, as in ONNX MaxPool). The output has the shape of the pool's input. If
+    overlapping windows have their maximum at the same position, their elements are added.
     """
 
     keyword: ClassVar[str] = "unpool"
@@ -269,7 +269,7 @@ class Upsample(Op):
 
 @register
 class Maxout(Op):
-    """Maximum of each N successive channels: pooling across channels (Goodfellow et al. 2013)."""
+    """Maximum of every N consecutive channels: pooling across channels (Goodfellow et al. 2013)."""
 
     keyword: ClassVar[str] = "maxout"
     example: ClassVar[str] = "maxout 2"

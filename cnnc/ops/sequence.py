@@ -46,7 +46,7 @@ class Embed(Op):
             raise ShapeError(
                 "E324",
                 f"embed takes a vector of integers, not {x}",
-                help=f"`reshape {x.size}` before it",
+                help=f"add `reshape {x.size}` before it",
                 label=f"{x} arrives here",
             )
         require_unshared_options(self.share, self.init, self.frozen)

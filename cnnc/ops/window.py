@@ -214,7 +214,7 @@ def _same_is_impossible(k: Axes, s: Axes, d: Axes, extra: Axes) -> ShapeError:
     return ShapeError(
         "E316",
         f"`same` is impossible: the kernel plus output_pad is {reach}, less than the stride of {step}",
-        help=f"output_pad={short_of}, or k={max(s)} or more",
+        help=f"write output_pad={short_of}, or k={max(s)} or more",
         argument="p",
     )
 

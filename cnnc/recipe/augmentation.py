@@ -12,7 +12,7 @@ from cnnc.recipe.declaration import TrainStatement, register
 class Augment(TrainStatement):
     """Changes each image at random before a training step.
 
-    Steps are applied in the order of the arguments. Each run draws the same changes from its seed.
+    Steps are applied in the order of the arguments. The changes depend only on the seed, so a repeated run draws the same ones.
     """
 
     keyword = "augment"
@@ -31,7 +31,7 @@ class Augment(TrainStatement):
     )
     shift: int = arg(Whole(0, 1024), default=0, unit="pixels", help="shift by up to N pixels along each axis")
     rotate: float = arg(
-        Real(0, 180), default=0, unit="degrees", help="rotate about the center by up to N degrees either way"
+        Real(0, 180), default=0, unit="degrees", help="rotate about the centre by up to N degrees either way"
     )
     noise: float = arg(
         Real(0, 1), default=0, unit="fraction of the full range", help="standard deviation of the Gaussian noise to add"

@@ -12,9 +12,7 @@ from cnnc.recipe.declaration import TargetKind, TrainStatement, register
 _ON: Any = arg(
     LayerName(), default=None, help="the output that the loss is computed on (default: the last layer or first output)"
 )
-_WEIGHT: Any = arg(
-    Real(0, open_below=True), default=1, help="factor of this loss in the sum, where there are several losses"
-)
+_WEIGHT: Any = arg(Real(0, open_below=True), default=1, help="factor of this loss in the sum of several losses")
 _TARGET: Any = arg(Choice(("input",)), default=None, help="compare with the network's input, as an autoencoder does")
 
 
@@ -70,7 +68,7 @@ class ValueLoss(Loss):
 class CrossEntropy(Loss):
     """The mean of -log p(label), with p the softmax of the output; for label maps, the mean over pixels.
 
-    A final softmax or log_softmax belongs to the loss: it is computed from the scores before it, which cannot overflow.
+    After a final softmax or log_softmax, the loss is computed from the logits before it, so it cannot overflow.
     """
 
     kind = "cross_entropy"
@@ -116,7 +114,7 @@ class L1(ValueLoss):
 
 @register
 class Huber(ValueLoss):
-    """Squared for differences up to delta, linear beyond (Huber 1964)."""
+    """Quadratic for differences up to delta, linear beyond (Huber 1964)."""
 
     kind = "huber"
     example = "loss huber delta=0.5 target=input"
@@ -125,7 +123,7 @@ class Huber(ValueLoss):
         Real(0, open_below=True),
         default=1,
         unit="unit of the output",
-        help="difference at which the loss turns from squared to linear",
+        help="difference at which the loss turns from quadratic to linear",
     )
     target: str | None = _TARGET
     on: str | None = _ON
@@ -136,7 +134,7 @@ class Huber(ValueLoss):
 class Bce(ValueLoss):
     """Binary cross-entropy of the output's sigmoid; each element is a probability, with a target from 0 to 1.
 
-    A final sigmoid belongs to the loss: it is computed from the scores before it, which cannot overflow.
+    After a final sigmoid, the loss is computed from the logits before it, so it cannot overflow.
     """
 
     kind = "bce"

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnc.data.catalog import KNOWN
-from cnnc.diagnostics import Diagnostic, Note, in_source_order, nearest
+from cnnc.diagnostics import Diagnostic, Note, Span, in_source_order, nearest
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.bind import bind
 from cnnc.language.lower import TrainSection
+from cnnc.language.synonyms import train_setting
 from cnnc.recipe.declaration import TRAIN_STATEMENTS, TrainStatement, kinds_of
 from cnnc.recipe.losses import Loss
 from cnnc.recipe.metrics import Metric, metric_named
@@ -73,7 +74,7 @@ def _calls(train: syntax.Call, diagnostics: list[Diagnostic]) -> Calls:
     if train.arguments or len(train.bodies) != 1:
         span = train.arguments[0].span if train.arguments else train.span
         message = "train takes one body in braces and no arguments"
-        diagnostics.append(Diagnostic("E505", message, span, help="`train { ... }`"))
+        diagnostics.append(Diagnostic("E505", message, span, help="write `train { ... }`"))
         return calls
     for statement in train.bodies[0].statements:
         if not isinstance(statement, syntax.Call) or statement.bodies or statement.label is not None:
@@ -135,11 +136,16 @@ def _apply_settings(
         keyword, _, key = path.partition(".")
         if keyword not in TRAIN_STATEMENTS:
             near = nearest(keyword, TRAIN_STATEMENTS)
-            help = f"did you mean `train.{near}`?" if near else ""
+            meant = f"train.{near}" if near else train_setting(keyword)
+            help = f"did you mean `{meant}`?" if meant else f"the statements are {', '.join(TRAIN_STATEMENTS)}"
             diagnostics.append(Diagnostic("E115", f"no train statement `{keyword}` to set", value.span, help=help))
             continue
         op = syntax.Name(keyword, value.span)
-        call = calls[keyword][0] if keyword in calls else syntax.Call(None, op, (), (), value.span)
+        call = (
+            calls[keyword][0]
+            if keyword in calls
+            else syntax.Call(None, op, _default_arguments(keyword, value.span), (), value.span)
+        )
         name = syntax.Name(key, value.span) if key else None
         new = syntax.Argument(name, value, value.span)
         if key:
@@ -151,6 +157,20 @@ def _apply_settings(
             arguments = (new, *(a for a in call.arguments if a.key is not None))
         calls[keyword] = [call._replace(arguments=arguments), *calls.get(keyword, [])[1:]]
     return calls
+
+
+def _default_arguments(keyword: str, span: Span) -> tuple[syntax.Argument, ...]:
+    """`sgd lr=0.01 momentum=0.9` for `optimizer`: the kind and arguments in effect where the section has no such statement."""
+    default = {"loss": Recipe.losses[0], "optimizer": Recipe.optimizer, "schedule": Recipe.schedule}.get(keyword)
+    if default is None:
+        return ()
+    values = {spec.name: getattr(default, spec.name) for spec in default.arguments}
+    keys = (
+        syntax.Argument(syntax.Name(spec.name, span), syntax.Number(values[spec.name], span), span)
+        for spec in default.arguments
+        if values[spec.name] != spec.default
+    )
+    return syntax.Argument(None, syntax.Word(default.kind, span), span), *keys
 
 
 def _same_kind(call: syntax.Call, value: syntax.Expression) -> bool:
@@ -247,7 +267,7 @@ def _fit_target(
     facts = KNOWN.get(data.name)
     if output.type.rank == 0 and facts is not None and output.type.channels != len(facts.classes):
         count = len(facts.classes)
-        message = f"{data.name} has {count} classes; the network's output is {output.type}"
+        message = f"{data.name} has {count} classes; the network's output has shape {output.type}"
         return [Diagnostic("E508", message, data_call.span, notes=_type_note(output), help=f"end with `fc {count}`")]
     if output.type.rank and facts is not None:
         message = f"{data.name} has one label per image; the output {output.type} is an image"

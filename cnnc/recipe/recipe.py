@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from cnnc.core.record import Record
-from cnnc.diagnostics import CnncError, Span
+from cnnc.diagnostics import CnncError, Diagnostic, Span
+from cnnc.language import syntax
 from cnnc.recipe.augmentation import Augment
 from cnnc.recipe.losses import CrossEntropy, Loss
 from cnnc.recipe.optimizers import Optimizer, Sgd
@@ -49,12 +50,20 @@ class Recipe(Record):
         return self.optimizer.lr * self.schedule.factor(epoch, self.epochs)
 
 
+_ADD_SECTION = "add `train { data digits; loss cross_entropy; optimizer sgd lr=0.05; epochs 5 }`"
+
+
+def without_train_section(settings: Mapping[str, syntax.Expression], name: str) -> list[Diagnostic]:
+    """E115: settings of train statements, for the network `name` that has no train section."""
+    return [
+        Diagnostic("E115", f"{name} has no train section to set `{path}` in", value.span, help=_ADD_SECTION)
+        for path, value in settings.items()
+        if path.startswith("train.")
+    ]
+
+
 def require_recipe(recipe: Recipe | None, name: str) -> Recipe:
     """The recipe of the network `name`. Raises CnncError E509 where it has no train section."""
     if recipe is None:
-        raise CnncError.of(
-            "E509",
-            f"{name} has no train section",
-            help="add `train { data digits; loss cross_entropy; optimizer sgd lr=0.05; epochs 5 }`",
-        )
+        raise CnncError.of("E509", f"{name} has no train section", help=_ADD_SECTION)
     return recipe

@@ -10,9 +10,7 @@ from cnnc.recipe.declaration import TrainStatement, register
 
 ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1e-4 / 25  # fractions of the full rate, those of PyTorch's OneCycleLR
 
-_WARMUP: Any = arg(
-    Real(0), default=0, unit="epochs", help="time in which the rate rises in a straight line from 0 to the full rate"
-)
+_WARMUP: Any = arg(Real(0), default=0, unit="epochs", help="duration of a linear rise from 0 to the full rate")
 
 
 class Schedule(TrainStatement):
@@ -30,7 +28,7 @@ class Schedule(TrainStatement):
 
 @register
 class Constant(Schedule):
-    """Keeps the full rate."""
+    """Keeps the learning rate constant."""
 
     kind = "constant"
     example = "schedule constant warmup=1"

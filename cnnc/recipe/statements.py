@@ -27,7 +27,7 @@ class Data(TrainStatement):
     test: float = arg(
         Real(0, 1, open_below=True, open_above=True),
         default=0.1,
-        help="fraction that is held back for testing, where the data have no test set",
+        help="fraction that is held back for testing if the data set has no test set",
     )
 
 
@@ -73,12 +73,16 @@ class Seed(_Number):
 
 @register
 class ClipNorm(_Number):
-    """Scales the gradients down where the norm of all of them together exceeds a maximum (Pascanu et al. 2013)."""
+    """Scales all gradients down if their global norm exceeds N (Pascanu et al. 2013)."""
 
     keyword = "clip"
     example = "clip 1"
 
-    n: float = arg(Real(0, open_below=True), positional=True, help="the maximum norm of all gradients together")
+    n: float = arg(
+        Real(0, open_below=True),
+        positional=True,
+        help="the largest global norm: the norm of all gradients as one vector",
+    )
 
 
 @register

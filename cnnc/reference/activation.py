@@ -2,8 +2,8 @@
 
 Most activation functions are a formula of each element: in training, forward saves the derivative and backward
 multiplies by it. The smooth ones run in blocks that stay in the cache. Cases such as x > 0 are written as sums of
-maxima, minima and masks, because np.where takes ten times as long. Exponentials are taken of numbers that are not
-positive, so that none overflows.
+maxima, minima and masks, because np.where takes ten times as long. Exponents are never positive, so no exponential
+overflows.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ from cnnc.ops.activation import (
 )
 from cnnc.reference.kernels import channelwise
 from cnnc.reference.kernels.channelwise import channel_sum, sample_blocks
-from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
-
-NoWeights = Mapping[str, Array]
+from cnnc.reference.registry import Gradients, Mode, NoWeights, Outcome, backward_of, forward_of
 
 SELU_ALPHA = 1.67326319217681884765625  # ONNX Selu's defaults, to the last bit
 SELU_GAMMA = 1.05070102214813232421875
@@ -83,19 +81,19 @@ def leaky_relu_backward(
 
 
 @forward_of(Prelu)
-def prelu(op: Prelu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+def prelu(op: Prelu, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     (x,) = inputs
     return Outcome(np.maximum(x, 0) + weights["slope"] * np.minimum(x, 0), x)
 
 
 @backward_of(Prelu)
-def prelu_backward(op: Prelu, weights: NoWeights, x: Array, gradient: Array, needs_dx: bool) -> Gradients:
+def prelu_backward(op: Prelu, weights: Mapping[str, Array], x: Array, gradient: Array, needs_dx: bool) -> Gradients:
     """He et al. 2015, equation 8: the gradient of a channel's slope is Σ gradient·min(x, 0)."""
-    of_weights = {"slope": channel_sum(gradient * np.minimum(x, 0)).astype(x.dtype)}
+    weight_gradients = {"slope": channel_sum(gradient * np.minimum(x, 0)).astype(x.dtype)}
     if not needs_dx:
-        return Gradients((None,), of_weights)
+        return Gradients((None,), weight_gradients)
     positive = x > 0
-    return Gradients((gradient * (positive + weights["slope"] * ~positive),), of_weights)
+    return Gradients((gradient * (positive + weights["slope"] * ~positive),), weight_gradients)
 
 
 @forward_of(Clip, HardTanh, Relu6)
@@ -234,7 +232,7 @@ def gelu(op: Gelu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) ->
 
 
 def _gelu(x: Array, training: bool) -> tuple[Array, Array | None]:
-    """x·Φ(x); its derivative is Φ(x) + x·φ(x), φ the density of the normal distribution."""
+    """x·Φ(x) (Hendrycks & Gimpel 2016); its derivative is Φ(x) + x·φ(x). Φ and φ are the normal distribution and density."""
     bell = np.exp(-0.5 * np.square(np.clip(x, -40, 40)))  # beyond 40 it is 0 in float64 as well
     phi = np.abs((x > 0) - bell * _tail_over_bell(x))  # Φ(x) is 1 - Q(|x|) on the right, Q(|x|) on the left
     return x * phi, phi + x * bell * (2 * math.pi) ** -0.5 if training else None
@@ -275,7 +273,7 @@ def _mills(degree: int) -> tuple[float, ...]:
 
 @backward_of(Abs, Clip, Elu, Gelu, HardSigmoid, HardSwish, HardTanh, Mish, Relu6, Selu, Silu, Softplus)
 def times_slope(op: Any, weights: NoWeights, slope: Array, gradient: Array, needs_dx: bool) -> Gradients:
-    """For the layers whose forward saved the derivative at each element."""
+    """The backward of all layers whose forward saved the derivative at each element, `slope`."""
     return Gradients((gradient * slope,))
 
 

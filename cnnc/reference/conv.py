@@ -6,7 +6,7 @@
                       at other strides that for each of the s·s phases of the input, with the taps that reach it; with
                       few channels and many phases gradient @ weightᵀ, added where each column was read (col2im)
 
-These are `convolve`, `weight_gradient` and `input_gradient`; the transposed convolution is made of the same three.
+These are `convolve`, `weight_gradient` and `input_gradient`; the transposed convolution uses the same three.
 Everything works for any number of spatial axes; shapes in comments show two.
 
     conv 16 k=5 on 6x14x14: x (N, 14, 14, 6), weight (16, 6, 5, 5), output (N, 10, 10, 16)
@@ -71,12 +71,12 @@ class StridePhase(NamedTuple):
 
 def stride_phases(m: int, k: int, s: int, d: int, begin: int) -> list[StridePhase]:
     """The phases of an axis of m elements. Output i reads element i·s + a·d - begin with tap a."""
-    found = []
+    phases = []
     for first in range(min(s, m)):
         tap = next((a for a in range(k) if (first + begin - a * d) % s == 0), k)
         taps_of_phase = range(tap, k, s // math.gcd(s, d))
-        found.append(StridePhase(first, -(-(m - first) // s), taps_of_phase, (first + begin - tap * d) // s))
-    return found
+        phases.append(StridePhase(first, -(-(m - first) // s), taps_of_phase, (first + begin - tap * d) // s))
+    return phases
 
 
 def _phases_of(g: Geometry, spatial: Axes) -> tuple[list[list[StridePhase]], Axes]:
@@ -95,12 +95,12 @@ def _input_gradient_by_phases(
     for phases in product(*axes):
         into = dx[(slice(None), *(slice(phase.first, None, s) for phase, s in zip(phases, g.s, strict=True)))]
         if all(phase.taps for phase in phases):
-            of_taps = weight[(slice(None), slice(None), *(slice(p.taps.start, None, p.taps.step) for p in phases))]
+            phase_weight = weight[(slice(None), slice(None), *(slice(p.taps.start, None, p.taps.step) for p in phases))]
             crop, back = _gradient_windows(phases, g.out, dilations)
             if depthwise_weight:
-                into[...] = depthwise(gradient[crop], rotate_180(of_taps), back)
+                into[...] = depthwise(gradient[crop], rotate_180(phase_weight), back)
             else:
-                _correlate_rotated(gradient[crop], of_taps, back, into)
+                _correlate_rotated(gradient[crop], phase_weight, back, into)
         else:
             into[...] = 0
     return dx
@@ -283,7 +283,7 @@ def conv_backward(
         dx, dweight = gradients(x, gradient, weight, g, spatial, op.groups)
     else:
         dweight = weight_gradient(x, gradient, g, op.groups)
-    of_weights = {"weight": np.ascontiguousarray(rotate_180(dweight)) if op.flip else dweight}
+    weight_gradients = {"weight": np.ascontiguousarray(rotate_180(dweight)) if op.flip else dweight}
     if op.bias:
-        of_weights["bias"] = channel_sum(gradient).astype(gradient.dtype)
-    return Gradients((dx,), of_weights)
+        weight_gradients["bias"] = channel_sum(gradient).astype(gradient.dtype)
+    return Gradients((dx,), weight_gradients)

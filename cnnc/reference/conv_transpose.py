@@ -32,6 +32,7 @@ def _output_sizes(op: ConvTranspose, spatial: Axes) -> Axes:
 
 @forward_of(ConvTranspose, fresh_output=True)
 def conv_transpose(op: ConvTranspose, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    """ONNX ConvTranspose."""
     (x,) = inputs
     spatial = x.shape[1:-1]
     g, out = geometry_of(op, spatial), _output_sizes(op, spatial)
@@ -50,7 +51,7 @@ def conv_transpose_backward(
     dx = convolve(gradient, weights["weight"], g, op.groups) if needs_dx else None
     if op.frozen:
         return Gradients((dx,))
-    of_weights = {"weight": weight_gradient(gradient, np.ascontiguousarray(x), g, op.groups)}
+    weight_gradients = {"weight": weight_gradient(gradient, np.ascontiguousarray(x), g, op.groups)}
     if op.bias:
-        of_weights["bias"] = channel_sum(gradient).astype(gradient.dtype)
-    return Gradients((dx,), of_weights)
+        weight_gradients["bias"] = channel_sum(gradient).astype(gradient.dtype)
+    return Gradients((dx,), weight_gradients)

@@ -16,6 +16,7 @@ from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forwa
 
 @forward_of(Fc)
 def fc(op: Fc, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
+    """ONNX Gemm of the flattened input: x·Wᵀ + b."""
     (x,) = inputs
     flat = to_channels_first(x).reshape(x.shape[0], -1)  # (N, C·H·W), channels first
     y = flat @ weights["weight"].T  # (N, in) @ (in, out)
@@ -32,10 +33,10 @@ def fc_backward(
     dx = to_channels_last((gradient @ weights["weight"]).reshape(shape)) if needs_dx else None
     if op.frozen:
         return Gradients((dx,))
-    of_weights = {"weight": gradient.T @ flat}  # (out, N) @ (N, in)
+    weight_gradients = {"weight": gradient.T @ flat}  # (out, N) @ (N, in)
     if op.bias:
-        of_weights["bias"] = gradient.sum(0)
-    return Gradients((dx,), of_weights)
+        weight_gradients["bias"] = gradient.sum(0)
+    return Gradients((dx,), weight_gradients)
 
 
 class BilinearSaved(NamedTuple):

@@ -152,23 +152,29 @@ def forward_shard(
 
 
 def backward(
-    graph: Graph, weights: Mapping[str, Array], trace: Trace, seeds: Mapping[str, Array], *, want_inputs: bool = False
+    graph: Graph,
+    weights: Mapping[str, Array],
+    trace: Trace,
+    seeds: Mapping[str, Array],
+    *,
+    needs_input_gradients: bool = False,
 ) -> tuple[Weights, Weights]:
-    """The gradients of the weights by full name, and with `want_inputs` those of the inputs (channels first).
+    """The gradients of the weights by full name, and with `needs_input_gradients` those of the inputs, (N, *shape).
 
-    `seeds` are the gradients (channels last) of some layers' outputs, where differentiation begins. Saved data is
-    removed from the trace as soon as it has been used, so that a trace serves one backward run.
+    `trace` is that of a forward run with `training=True`. `seeds` are the gradients (channels last) of some layers'
+    outputs, where differentiation begins. What the layers saved is removed from the trace as soon as it has been used,
+    so a trace serves for one backward run.
     """
     order = needed_nodes(graph, seeds)
 
     def run_shard(shard: int) -> tuple[Weights, Weights]:
         run, saved = trace.shards[shard]
         shard_seeds = {name: seed[run] for name, seed in seeds.items()}
-        return backward_shard(graph, order, weights, saved, shard_seeds, want_inputs=want_inputs)
+        return backward_shard(graph, order, weights, saved, shard_seeds, needs_input_gradients=needs_input_gradients)
 
     results = run_in_threads(trace.all_reduce, run_shard)
-    of_weights = {name: reduce(np.add, [weights[name] for weights, _ in results]) for name in results[0][0]}
-    return of_weights, {name: concatenated([inputs[name] for _, inputs in results]) for name in results[0][1]}
+    weight_gradients = {name: reduce(np.add, [weights[name] for weights, _ in results]) for name in results[0][0]}
+    return weight_gradients, {name: concatenated([inputs[name] for _, inputs in results]) for name in results[0][1]}
 
 
 def backward_shard(
@@ -178,21 +184,21 @@ def backward_shard(
     saved: dict[str, Any],
     seeds: Mapping[str, Array],
     *,
-    want_inputs: bool = False,
+    needs_input_gradients: bool = False,
 ) -> tuple[Weights, Weights]:
     """`backward` of one shard of a batch."""
-    differentiated = _differentiated(graph, want_inputs)
+    differentiated = _differentiated(graph, needs_input_gradients)
     pending = {name: seed.view() for name, seed in seeds.items()}  # gradients of outputs that are still to be passed on
     for seed in pending.values():
         seed.flags.writeable = False  # it is the caller's
-    of_weights: Weights = {}
-    of_inputs: Weights = {}
+    weight_gradients: Weights = {}
+    input_gradients: Weights = {}
     for node in reversed(order):
         gradient = pending.pop(node.name, None)
         if gradient is None or node.name not in differentiated:
             continue
         if isinstance(node.op, Input):
-            of_inputs[node.name] = to_channels_first(gradient)
+            input_gradients[node.name] = to_channels_first(gradient)
             continue
         node_weights = weights_of(graph, node, weights)
         needs_dx = any(name in differentiated for name in node.inputs)
@@ -200,13 +206,13 @@ def backward_shard(
         del gradient
         for name, value in result.weights.items():
             full = f"{node.parameter_owner}.{name}"
-            of_weights[full] = of_weights[full] + value if full in of_weights else value
+            weight_gradients[full] = weight_gradients[full] + value if full in weight_gradients else value
         for i, (name, dx) in enumerate(zip(node.inputs, result.inputs, strict=True)):
             if dx is not None and name in differentiated:
                 if any(dx is other for other in result.inputs[:i]):
                     dx.flags.writeable = False
                 pending[name] = _summed(pending[name], dx) if name in pending else dx
-    return of_weights, of_inputs
+    return weight_gradients, input_gradients
 
 
 def _summed(a: Array, b: Array) -> Array:
@@ -216,13 +222,13 @@ def _summed(a: Array, b: Array) -> Array:
 
 
 def concatenated(shards: list[Array]) -> Array:
-    """One batch made of its shards."""
+    """The shards of a batch, joined along the first axis."""
     return shards[0] if len(shards) == 1 else np.concatenate(shards)
 
 
 @dataclass(frozen=True)
 class StepRandom:
-    """The random generators of a training step: for each layer a new one, the same each time the layer asks."""
+    """The random generators of a training step, by layer. Each call creates a new generator in the same initial state."""
 
     seed: int
     epoch: int
@@ -233,7 +239,7 @@ class StepRandom:
 
 
 def random_of_shard(random: Random | None, shard: int) -> Random | None:
-    """The generators for one shard of a batch: the same as for shard 0, each jumped 2^127 steps ahead per shard."""
+    """The generators for one shard of a batch: those of shard 0, jumped ahead by 2^127 steps for each shard."""
     if random is None or not shard:
         return random
 
@@ -268,7 +274,7 @@ def weights_of(
 
 
 def _op(graph: Graph, node: Node) -> Op:
-    """A node's op, made frozen where it shares frozen parameters: the source says `frozen` at their owner alone."""
+    """A node's op; frozen where the parameters it shares are, because the source says `frozen` only at their owner."""
     if node.owner and any(p.frozen for p in _declared_parameters(graph, node)):
         return node.op.replace(frozen=True)
     return node.op
@@ -280,12 +286,12 @@ def _declared_parameters(graph: Graph, node: Node) -> list[Parameter]:
 
 
 @lru_cache(maxsize=16)
-def _differentiated(graph: Graph, want_inputs: bool) -> set[str]:
-    """The nodes whose gradient is needed: those with trainable weights, or inputs with `want_inputs`, at or above them."""
+def _differentiated(graph: Graph, needs_input_gradients: bool) -> set[str]:
+    """The nodes whose gradient is needed: those with trainable weights, or inputs with `needs_input_gradients`, at or above them."""
     names: set[str] = set()
     for node in graph.nodes:
         trains = any(p.trainable and not p.frozen for p in _declared_parameters(graph, node))
-        is_float_input = want_inputs and not node.inputs and node.type.dtype == "float32"
+        is_float_input = needs_input_gradients and not node.inputs and node.type.dtype == "float32"
         if trains or is_float_input or any(name in names for name in node.inputs):
             names.add(node.name)
     return names

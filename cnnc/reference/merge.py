@@ -1,12 +1,12 @@
 """Layers that merge several inputs: add, sub, mul, maximum, concat.
 
 Operands are broadcast: along an axis where an operand has one element and another has more, its gradient is the sum,
-for example (N, 1, 1, C) against (N, H, W, C). All of them take time proportional to the number of operands.
+for example (N, 1, 1, C) against (N, H, W, C). Every forward and backward takes time proportional to the number of
+operands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import reduce
 from itertools import accumulate
 
@@ -14,9 +14,8 @@ import numpy as np
 
 from cnnc.core.arrays import Array
 from cnnc.ops.merge import Add, Concat, Maximum, Mul, Sub
-from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
+from cnnc.reference.registry import Gradients, Mode, NoWeights, Outcome, backward_of, forward_of
 
-NoWeights = Mapping[str, Array]
 Operands = tuple[Array, ...]
 Shapes = tuple[tuple[int, ...], ...]
 

@@ -90,14 +90,14 @@ def batch_norm_backward(
         gradient = gradient.copy()
     shift, products = channel_products(x, mean if large_mean else None, gradient, positive=relu_output)
     scale = (products if large_mean else products - mean * shift) * inverse  # Σ g·n
-    of_weights = {"scale": scale.astype(x.dtype), "shift": shift.astype(x.dtype)} if op.affine else {}
+    weight_gradients = {"scale": scale.astype(x.dtype), "shift": shift.astype(x.dtype)} if op.affine else {}
     if not needs_dx:
-        return Gradients((None,), of_weights)
+        return Gradients((None,), weight_gradients)
     shift, scale, count = batch_sum(shift, scale, np.array(x.size // x.shape[-1]))
     factor = inverse * weights["scale"] if op.affine else inverse
     along = -factor * inverse * scale / count
     offset, in_place = -factor * shift / count - along * mean, gradient.flags.writeable
-    return Gradients((scale_and_shift(gradient, factor, offset, x, along, in_place=in_place),), of_weights)
+    return Gradients((scale_and_shift(gradient, factor, offset, x, along, in_place=in_place),), weight_gradients)
 
 
 @forward_of(Normalize)
@@ -119,8 +119,8 @@ def affine(op: Affine, weights: Mapping[str, Array], inputs: tuple[Array, ...], 
 
 @backward_of(Affine)
 def affine_backward(op: Affine, weights: Mapping[str, Array], x: Array, gradient: Array, needs_dx: bool) -> Gradients:
-    of_weights = _affine_gradients(gradient, x)
-    return Gradients((gradient * weights["scale"] if needs_dx else None,), of_weights)
+    weight_gradients = _affine_gradients(gradient, x)
+    return Gradients((gradient * weights["scale"] if needs_dx else None,), weight_gradients)
 
 
 def _affine_gradients(gradient: Array, normal: Array) -> dict[str, Array]:
@@ -178,13 +178,13 @@ def group_norm_backward(
 ) -> Gradients:
     """As for batch norm, with the means over a group of channels of one sample."""
     normal, inverse = saved
-    of_weights = _affine_gradients(gradient, normal)
+    weight_gradients = _affine_gradients(gradient, normal)
     if not needs_dx:
-        return Gradients((None,), of_weights)
+        return Gradients((None,), weight_gradients)
     groups = _groups(op, gradient.shape[-1])
     dnormal = gradient.reshape(normal.shape) * weights["scale"]
     dx = dnormal - _group_mean(dnormal, groups) - normal * _group_mean(dnormal * normal, groups)
-    return Gradients(((dx * inverse).reshape(gradient.shape),), of_weights)
+    return Gradients(((dx * inverse).reshape(gradient.shape),), weight_gradients)
 
 
 # --- neighbouring channels -------------------------------------------------------------------------------------

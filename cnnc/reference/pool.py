@@ -10,7 +10,7 @@ for any number of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,10 +22,7 @@ from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.ops.window import Geometry
 from cnnc.reference.kernels.channelwise import sample_blocks, sample_sum
 from cnnc.reference.kernels.windows import geometry_of, interior, pad, tap_slices, taps
-from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
-
-NoWeights = Mapping[str, Array]
-
+from cnnc.reference.registry import Gradients, Mode, NoWeights, Outcome, backward_of, forward_of
 
 # --- pool ------------------------------------------------------------------------------------------------------------
 
@@ -280,17 +277,17 @@ def global_pool(op: GlobalPool, weights: NoWeights, inputs: tuple[Array, ...], m
     """ONNX GlobalMaxPool (the first of equal maxima wins), GlobalAveragePool and GlobalLpPool (p = 2)."""
     (x,) = inputs
     rows = x.reshape(x.shape[0], -1, x.shape[-1])  # (N, H·W, C)
-    kept: Any = None
+    state: Any = None  # what the gradient of this kind depends on
     if op.kind == "max":
         y = rows.max(1, keepdims=True)
-        kept = _first_true(rows == y)[:, None] if mode.training else None
+        state = _first_true(rows == y)[:, None] if mode.training else None
     elif op.kind == "avg":
         y = sample_sum(rows) / x.dtype.type(rows.shape[1])
     else:
         y = np.sqrt(sample_sum(rows * rows))
-        kept = (rows, y)
+        state = (rows, y)
     output = y.reshape(x.shape[0], *(1 for _ in x.shape[1:-1]), x.shape[-1])
-    return Outcome(output, (x.shape, kept) if mode.training else None)
+    return Outcome(output, (x.shape, state) if mode.training else None)
 
 
 def _first_true(hit: Array) -> Array:
@@ -302,16 +299,16 @@ def _first_true(hit: Array) -> Array:
 
 @backward_of(GlobalPool)
 def global_pool_backward(op: GlobalPool, weights: NoWeights, saved: Any, gradient: Array, needs_dx: bool) -> Gradients:
-    shape, kept = saved
+    shape, state = saved
     count = math.prod(shape[1:-1])
     g = gradient.reshape(shape[0], 1, shape[-1])
     if op.kind == "max":
         dx = np.zeros((shape[0], count, shape[-1]), gradient.dtype)
-        np.put_along_axis(dx, kept, g, 1)
+        np.put_along_axis(dx, state, g, 1)
     elif op.kind == "avg":
         dx = np.broadcast_to(g / g.dtype.type(count), (shape[0], count, shape[-1]))
     else:
-        rows, y = kept
+        rows, y = state
         dx = rows * (g / (y + (y == 0)))
     return Gradients((dx.reshape(shape),))
 
@@ -332,7 +329,9 @@ def unpool(op: Unpool, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode
 
 @backward_of(Unpool)
 def unpool_backward(op: Unpool, weights: NoWeights, winner: Array, gradient: Array, needs_dx: bool) -> Gradients:
-    """Each element takes the gradient from where it went; the pool's input only decides on that, so it gets none."""
+    """Each element gets the gradient at the position that it was moved to. The pool's input only selects positions, so its
+    gradient is 0.
+    """
     assert op.pool is not None
     g = geometry_of(op.pool, gradient.shape[1:-1])
     padded = pad(gradient, g.pads)

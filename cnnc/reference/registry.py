@@ -4,7 +4,7 @@ Each layer module (`activation.py`, `conv.py`, ...) registers its functions here
 modules never import the engine.
 
     @forward_of(Relu)
-    def relu(op: Relu, weights: Weights, inputs: tuple[Array, ...], mode: Mode) -> Outcome: ...
+    def relu(op: Relu, weights: NoWeights, inputs: tuple[Array, ...], mode: Mode) -> Outcome: ...
 
 Arrays are channels last, (N, *spatial, C); weights have the shapes that ONNX gives them.
 """
@@ -21,6 +21,9 @@ from cnnc.ops.base import Op
 
 Random = Callable[[str], np.random.Generator]
 """Gives each layer, by its name, a random generator for one training step."""
+
+NoWeights = Mapping[str, Array]
+"""The weights that a layer without parameters gets: an empty mapping."""
 
 
 class Outcome(NamedTuple):
@@ -89,22 +92,22 @@ def forward_of(
 ) -> Callable[[Forward], Forward]:
     """Registers the forward function of these layers and its `Traits`."""
 
-    def enter(function: Forward) -> Forward:
+    def register(function: Forward) -> Forward:
         FORWARD.update(dict.fromkeys(ops, function))
         TRAITS.update(dict.fromkeys(ops, Traits(fresh_output, uses_rng, needs_batch_sums)))
         return function
 
-    return enter
+    return register
 
 
 def backward_of(*ops: type[Op]) -> Callable[[Backward], Backward]:
     """Registers the backward function of these layers."""
 
-    def enter(function: Backward) -> Backward:
+    def register(function: Backward) -> Backward:
         BACKWARD.update(dict.fromkeys(ops, function))
         return function
 
-    return enter
+    return register
 
 
 def traits_of(op: Op) -> Traits:

@@ -5,8 +5,6 @@ Their order is defined channels first, as in the language: `flatten` of (N, 4, 4
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,9 +23,8 @@ from cnnc.ops.reshape import (
 )
 from cnnc.reference.kernels.windows import interior, pad
 from cnnc.reference.layout import to_channels_first, to_channels_last
-from cnnc.reference.registry import Gradients, Mode, Outcome, backward_of, forward_of
+from cnnc.reference.registry import Gradients, Mode, NoWeights, Outcome, backward_of, forward_of
 
-NoWeights = Mapping[str, Array]
 Shape = tuple[int, ...]
 Index = tuple[slice, ...]
 

@@ -17,7 +17,6 @@ from cnnc.recipe.augmentation import Augment
 
 Images = NDArray[Any]
 
-
 AugmentStep = Callable[[Images, Any, np.random.Generator], Images]
 """(images, value of the argument, random) -> images"""
 
@@ -59,8 +58,8 @@ def _shift(images: Images, reach: int, random: np.random.Generator) -> Images:
     top, left = random.integers(0, 2 * reach + 1, (2, count))
     rows = top[:, None] + np.arange(height)  # (N, H)
     columns = left[:, None] + np.arange(width)  # (N, W)
-    which = np.arange(count)[:, None, None]
-    shifted: Images = padded[which, :, rows[:, :, None], columns[:, None, :]]  # (N, H, W, C)
+    image = np.arange(count)[:, None, None]
+    shifted: Images = padded[image, :, rows[:, :, None], columns[:, None, :]]  # (N, H, W, C)
     return np.ascontiguousarray(np.moveaxis(shifted, -1, 1))
 
 
@@ -79,10 +78,10 @@ def _rotate(images: Images, degrees: float, random: np.random.Generator) -> Imag
     left: NDArray[np.int64] = np.floor(from_x).astype(np.int64)
     down = np.expand_dims(from_y - top, -1)
     right = np.expand_dims(from_x - left, -1)
-    which = np.arange(count)[:, None, None]
+    image = np.arange(count)[:, None, None]
 
     def corner(i: int, j: int) -> NDArray[np.float32]:
-        pixels: NDArray[np.float32] = padded[which, :, top + 1 + i, left + 1 + j]  # (N, H, W, C)
+        pixels: NDArray[np.float32] = padded[image, :, top + 1 + i, left + 1 + j]  # (N, H, W, C)
         return pixels
 
     upper = corner(0, 0) * (1 - right) + corner(0, 1) * right

@@ -52,8 +52,9 @@ class Progress:
 class Checkpoint:
     """The state of a run.
 
-    `source` is the network's source, `settings` are those of the command line (`--set`), `sizes` those of its symbols
-    in training.
+    `file` is the name of the source file and `source` its text, `includes` the text of included files by name.
+    `settings` are those of the command line (`--set`), `sizes` the sizes of symbols in training. `weights` and `slots`
+    are arrays by `layer.parameter` and `layer.parameter.slot`; `threads` and `versions` are those that trained.
     """
 
     file: str
@@ -88,13 +89,13 @@ class Checkpoint:
             if expected.get(name) != saved.get(name):
                 raise CnncError.of(
                     "E605",
-                    f"the checkpoint does not fit the network: {name} is {_by(saved.get(name))} in the checkpoint, "
-                    f"{_by(expected.get(name))} in the network",
+                    f"the checkpoint does not fit the network: {name} is {_shape_text(saved.get(name))} in the checkpoint, "
+                    f"{_shape_text(expected.get(name))} in the network",
                 )
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint, completely or not at all. Raises CnncError E902."""
+    """Writes a checkpoint to a safetensors file, completely or not at all. Raises CnncError E902."""
     tensors = {f"weights/{k}": v for k, v in checkpoint.weights.items()}
     tensors |= {f"slots/{k}": v for k, v in checkpoint.slots.items()}
     tensors = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
@@ -192,7 +193,7 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
     )
 
 
-def _by(shape: tuple[int, ...] | None) -> str:
+def _shape_text(shape: tuple[int, ...] | None) -> str:
     return "missing" if shape is None else "x".join(map(str, shape)) or "a scalar"
 
 
@@ -230,4 +231,4 @@ def _digest(tensors: dict[str, Array], text: str) -> str:
 
 def _reason(error: Exception) -> str:
     text = str(error).strip().splitlines()
-    return f"{text[0][:200]}" if text else type(error).__name__
+    return text[0][:200] if text else type(error).__name__

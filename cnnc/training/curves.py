@@ -30,6 +30,7 @@ def curves(lines: Sequence[str], title: str) -> str:
 
 
 def _panel(name: str, rows: Sequence[dict[str, Any]], column: int) -> str:
+    """The SVG of one panel: the curves `train_NAME` and `val_NAME`; `column` is 0 for the left panel, 1 for the right."""
     curves_by_split = {split: _points(rows, f"{split}_{name}") for split in _COLOURS}
     heights = [y for points in curves_by_split.values() for _, y in points]
     low, high = (min(heights), max(heights)) if heights else (0.0, 1.0)
@@ -59,4 +60,5 @@ def _panel(name: str, rows: Sequence[dict[str, Any]], column: int) -> str:
 
 
 def _points(rows: Sequence[dict[str, Any]], key: str) -> Curve:
+    """(epoch, number) of each row that has a number under this key."""
     return [(row["epoch"], row[key]) for row in rows if isinstance(row.get(key), int | float)]

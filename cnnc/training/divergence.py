@@ -20,7 +20,7 @@ FAR_OFF = 3.0
 """A first loss this many times that of guessing, or this fraction of it, is reported."""
 
 
-def odd_first_loss(run: Run, loss: float) -> Diagnostic | None:
+def check_first_loss(run: Run, loss: float) -> Diagnostic | None:
     """W701 where the first loss of an untrained classifier is far from that of guessing."""
     chance = run.objective.chance
     if chance is None or chance / FAR_OFF <= loss <= FAR_OFF * chance:
@@ -53,6 +53,7 @@ def diverged(run: Run, feeds: dict[str, Array], epoch: int, step: int) -> CnncEr
 
 
 def _not_finite(run: Run, feeds: dict[str, Array]) -> Node | None:
+    """The first layer whose weights are not finite, else the first whose activation on these feeds is not; or None."""
     graph, weights = run.graph, run.weights
     for node in graph.nodes:
         if any(not np.isfinite(weights[f"{node.parameter_owner}.{p.name}"]).all() for p in graph.parameters(node)):

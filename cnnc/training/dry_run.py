@@ -21,7 +21,7 @@ from cnnc.training.run import Run
 class DryRun(NamedTuple):
     """The first loss and that of guessing; seconds per step, examples per second (`rate`), and seconds for all epochs.
 
-    In bytes: the training memory that `cnnc check --batch` estimates, by how much the process really grew (None where
+    In bytes: the training memory that `cnnc check --batch` estimates, the measured growth of the process (None where
     the system does not say), and the peak of the process. The fields are the keys of `--json`.
     """
 
@@ -36,7 +36,7 @@ class DryRun(NamedTuple):
 
 
 def dry_run(run: Run) -> DryRun:
-    """Runs two steps and times the second; nothing is saved. Raises CnncError E701."""
+    """Runs two steps and times the second; nothing is saved. Raises CnncError E701, E704."""
     batch = min(run.recipe.batch, len(run.train))
     meter = MemoryMeter(run.state_bytes)
     inputs = tuple(column[np.arange(batch)] for column in run.train.inputs)
@@ -48,7 +48,7 @@ def dry_run(run: Run) -> DryRun:
         start = time.perf_counter()
         one_step(run, 0, 1, inputs, targets)
         seconds = time.perf_counter() - start
-        growth, whole = run.memory(meter)
+        growth, peak = run.memory(meter)
     total = seconds * run.steps_per_epoch * run.recipe.epochs
     predicted = training_memory(run.graph, batch, run.recipe.slots)
-    return DryRun(loss, run.objective.chance, seconds, batch / seconds, total, predicted, growth, whole)
+    return DryRun(loss, run.objective.chance, seconds, batch / seconds, total, predicted, growth, peak)

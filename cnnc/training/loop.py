@@ -38,7 +38,7 @@ from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
-from cnnc.training.divergence import diverged, odd_first_loss
+from cnnc.training.divergence import check_first_loss, diverged
 from cnnc.training.objective import Objective, Score, feeds_of
 from cnnc.training.optimizers import clip_gradients, update
 from cnnc.training.run import Callback, Epoch, Result, Run, Stopping
@@ -51,9 +51,10 @@ SAVE_SECONDS = 300.0
 def open_data(
     network: Network, folder: Path | None, report: Callable[[str], None], vocabulary: Sequence[str] = ()
 ) -> Dataset:
-    """Reads the data set of a network's train section, in the shapes of its inputs. Raises CnncError.
+    """Reads the data set of a network's train section, in the shapes of its inputs.
 
-    `report` takes lines about what was read. Words are numbered by the `vocabulary` of a trained network, where given.
+    `report` receives lines about what was read. Words are numbered by the `vocabulary` of a trained network, where given.
+    Raises CnncError E509 without a train section, E601 to E603 where the data set is unknown, invalid or missing.
     """
     from cnnc.data import load
 
@@ -78,7 +79,11 @@ def open_data(
 
 
 def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None) -> Run:
-    """Prepares a run: splits the data, draws or restores the weights. Raises CnncError."""
+    """Prepares a run: splits the data, draws the weights or restores those of `resume`.
+
+    Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E902
+    where the folder cannot be made.
+    """
     graph = network.require_graph()
     recipe = require_recipe(network.recipe, network.name)
     train, validation = split(data.train, recipe.data.val, recipe.seed)
@@ -100,7 +105,7 @@ def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | No
 
 
 def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
-    """Draws a fraction of the training data for validation; returns the rest and that fraction, both in order."""
+    """Draws the fraction `share` of the training data for validation; returns the rest and that part, both in order."""
     count = round(len(train) * share)
     order = np.random.default_rng(Stream.VALIDATION_SPLIT.key(seed)).permutation(len(train))
     validation, rest = np.sort(order[:count]), np.sort(order[count:])
@@ -110,7 +115,8 @@ def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
 def train(run: Run, callback: Callback | None = None, stopping: Stopping | None = None) -> Result:
     """Trains to the end, or until `stopping` asks to stop; saves checkpoints on the way.
 
-    Raises CnncError E701 where the loss is no longer finite; the last good checkpoint stays.
+    Raises CnncError E701 where the loss is no longer finite (the last good checkpoint stays), E704 where a worker process
+    died, E902 where a file cannot be written.
     """
     callback, stopping = callback or Callback(), stopping or Stopping()
     metrics = metrics_before(run)
@@ -123,12 +129,12 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
         callback.on_start(run)
         meter = MemoryMeter(run.state_bytes)
         while run.progress.epoch < run.recipe.epochs and not run.stops_early:
-            start_time, seen = time.perf_counter(), run.progress.seen
+            start_time, examples_before = time.perf_counter(), run.progress.seen
             if not _epoch(run, callback, stopping):
                 save(run, "last")
                 return Result(run, True, None)
             seconds = time.perf_counter() - start_time
-            _finish_epoch(run, callback, metrics, seconds, run.progress.seen - seen, meter)
+            _finish_epoch(run, callback, metrics, seconds, run.progress.seen - examples_before, meter)
         growth, _ = run.memory(meter)
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
         test = run.objective.evaluate(best, run.data.test)
@@ -155,12 +161,12 @@ def worker_processes(run: Run) -> Iterator[None]:
 
 
 def _epoch(run: Run, callback: Callback, stopping: Stopping) -> bool:
-    """Trains from the run's current step to the end of the epoch; returns False where it was asked to stop."""
+    """Trains from the run's current step to the end of the epoch; returns False where it was stopped before."""
     epoch = run.progress.epoch
     order = np.random.default_rng(Stream.SHUFFLE.key(run.recipe.seed, epoch)).permutation(len(run.train))
     saved = time.monotonic()
     for step in range(run.progress.step, run.steps_per_epoch):
-        if stopping.asked():
+        if stopping.requested():
             return False
         rows = order[step * run.recipe.batch : (step + 1) * run.recipe.batch]
         inputs = tuple(column[rows] for column in run.train.inputs)
@@ -169,7 +175,7 @@ def _epoch(run: Run, callback: Callback, stopping: Stopping) -> bool:
             random = np.random.default_rng(Stream.AUGMENTATION.key(run.recipe.seed, epoch, step))
             inputs = (augment(inputs[0], run.recipe.augment, random), *inputs[1:])
         loss, right, total = one_step(run, epoch, step, inputs, targets)
-        if epoch == step == 0 and (warning := odd_first_loss(run, loss)) is not None:
+        if epoch == step == 0 and (warning := check_first_loss(run, loss)) is not None:
             callback.on_warning(run, warning)
         p = run.progress
         run.progress = replace(
@@ -184,7 +190,7 @@ def _epoch(run: Run, callback: Callback, stopping: Stopping) -> bool:
         if time.monotonic() - saved > SAVE_SECONDS:
             save(run, "last")
             saved = time.monotonic()
-    return not (stopping.asked() and run.progress.step < run.steps_per_epoch)
+    return not (stopping.requested() and run.progress.step < run.steps_per_epoch)
 
 
 def one_step(
@@ -192,7 +198,9 @@ def one_step(
 ) -> tuple[float, int, int]:
     """One training step: forward, backward, update.
 
-    Returns the loss, the number of correct predictions, and the number of all predictions. Raises CnncError E701.
+    `inputs` and `targets` hold one batch (N, ...) per column of the data set. Returns the loss, the number of correct
+    predictions, and the number of all predictions. Raises CnncError E701 where the loss is not finite, E704 where a worker
+    process died.
     """
     recipe, graph, objective = run.recipe, run.training_graph, run.objective
 
@@ -219,11 +227,11 @@ def one_step(
 
 
 def _finish_epoch(
-    run: Run, callback: Callback, metrics: list[str], seconds: float, images: int, meter: MemoryMeter
+    run: Run, callback: Callback, metrics: list[str], seconds: float, examples: int, meter: MemoryMeter
 ) -> None:
     """Validates, updates the best epoch, writes metrics and checkpoints, and moves on to the next epoch.
 
-    `seconds` and `images` count from the start of the epoch, or from where it was resumed. Raises CnncError E701.
+    `seconds` and `examples` count from the start of the epoch, or from where it was resumed. Raises CnncError E701.
     """
     p = run.progress
     training = Score(p.right, p.answers or p.seen, p.loss_sum / p.seen)
@@ -238,7 +246,7 @@ def _finish_epoch(
         improved = p.epoch if validation is None or deciding.rank > p.best_rank else p.improved_epoch
         p = replace(p, best_epoch=p.epoch, best_rank=deciding.rank, best_loss=deciding.loss, improved_epoch=improved)
     rate = run.recipe.learning_rate(p.epoch)
-    done = Epoch(p.epoch, training, validation, rate, seconds, images / seconds, run.memory(meter)[0], better)
+    done = Epoch(p.epoch, training, validation, rate, seconds, examples / seconds, run.memory(meter)[0], better)
     run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, answers=0, seen=0)
     metrics.append(json.dumps(finite(line_of(run, done))))
     save_metrics(run, metrics)

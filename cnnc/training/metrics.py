@@ -47,7 +47,10 @@ def counter_of(cls: type[Metric]) -> Callable[[C], C]:
 
 
 def count_correct(scores: Array, labels: Array, ignored: int | None) -> tuple[int, int]:
-    """How many of the labels have the highest score, and how many labels count."""
+    """The number of labels (...) whose class has the highest of the scores (..., C), and the number of labels that count.
+
+    Labels equal to `ignored` do not count.
+    """
     hits = scores.argmax(-1).reshape(labels.shape) == labels
     if ignored is None:
         return int(hits.sum()), labels.size
@@ -57,6 +60,8 @@ def count_correct(scores: Array, labels: Array, ignored: int | None) -> tuple[in
 
 @counter_of(Accuracy)
 class AccuracyCounter(MetricCounter):
+    """The fraction of labels whose class has the highest score."""
+
     def __init__(self) -> None:
         self.correct = self.total = 0
 
@@ -71,6 +76,8 @@ class AccuracyCounter(MetricCounter):
 
 @counter_of(Top5)
 class Top5Counter(MetricCounter):
+    """The fraction of labels whose class is among the five highest scores."""
+
     def __init__(self) -> None:
         self.correct = self.total = 0
 
@@ -87,6 +94,8 @@ class Top5Counter(MetricCounter):
 
 @counter_of(MeanSquaredError)
 class MeanSquaredErrorCounter(MetricCounter):
+    """The mean of (output − target)² over all elements."""
+
     def __init__(self) -> None:
         self.squares, self.elements = 0.0, 0
 
@@ -100,18 +109,24 @@ class MeanSquaredErrorCounter(MetricCounter):
 
 @counter_of(Psnr)
 class PsnrCounter(MeanSquaredErrorCounter):
+    """10·log10(1/MSE), in decibels, for values from 0 to 1."""
+
     def value(self) -> float:
         mse = super().value()
         return 10 * math.log10(1 / mse) if mse else math.inf
 
 
 class Confusion:
-    """The confusion matrix: how often each class (row) was predicted as each class (column)."""
+    """The confusion matrix (C, C): how often each class (row) was predicted as each class (column).
+
+    `matrix` is None before the first batch.
+    """
 
     def __init__(self) -> None:
         self.matrix: Array | None = None
 
     def add(self, scores: Array, labels: Array, ignored: int | None) -> None:
+        """Counts a batch of scores (..., C) and labels (...), without labels equal to `ignored`."""
         classes = scores.shape[-1]
         predicted, labels = scores.argmax(-1).reshape(-1), labels.reshape(-1)
         if ignored is not None:
@@ -123,6 +138,8 @@ class Confusion:
 
 @counter_of(MeanIou)
 class MeanIouCounter(MetricCounter):
+    """`mean_iou` of the confusion matrix over all batches."""
+
     def __init__(self) -> None:
         self.confusion = Confusion()
 
@@ -134,7 +151,7 @@ class MeanIouCounter(MetricCounter):
 
 
 def mean_iou(confusion: Array) -> float:
-    """Intersection over union, mean over the classes that occur (Everingham et al. 2015)."""
+    """Mean intersection over union of the classes that occur (Everingham et al. 2015), from a confusion matrix (C, C)."""
     intersection = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - intersection
     occurs = union > 0

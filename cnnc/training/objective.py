@@ -34,7 +34,7 @@ _SLACK = 1e-5
 
 Feeds = dict[str, Array]
 Runner = Callable[[Feeds], Trace]
-"""Runs a batch; the trace holds the activations that the losses read."""
+"""Runs a batch, channels first; the trace holds the activations that the losses read, channels last."""
 
 
 class Score(NamedTuple):
@@ -53,6 +53,7 @@ class Score(NamedTuple):
 
     @property
     def accuracy(self) -> float:
+        """The fraction of correct predictions, 0..1."""
         return self.right / self.total if self.total else 0.0
 
     @property
@@ -105,7 +106,7 @@ class Objective:
         self.term_by_target = {term.loss.compares_with: term for term in reversed(self.terms)}  # the first of each
         self.input = graph.inputs[0].name
         for term in self.terms:
-            _check(term, data, graph)
+            _check(term, data)
         reads_input = any(term.column is None for term in self.terms)
         names = [term.node.name for term in self.terms] + ([self.input] if reads_input else [])
         self.activations = tuple(dict.fromkeys(names))
@@ -139,7 +140,7 @@ class Objective:
         return BatchLoss(total, gradients)
 
     def right(self, trace: Trace, targets: tuple[Array, ...]) -> tuple[int, int]:
-        """How many predictions are correct, of how many; (0, 0) where no loss compares with labels."""
+        """The number of correct predictions and of all predictions; (0, 0) where no loss compares with labels."""
         term = self.term_by_target.get("labels")
         if term is None:
             return 0, 0
@@ -156,8 +157,8 @@ class Objective:
         output = activations[term.node.name]
         if target.dtype == np.uint8:
             target = target / np.float32(255)
-        moved: Array = to_channels_last(np.asarray(target, output.dtype)).reshape(output.shape)
-        return moved
+        converted: Array = to_channels_last(np.asarray(target, output.dtype)).reshape(output.shape)
+        return converted
 
     def parts(self, examples: Split) -> Iterator[slice]:
         """The batches in which examples are scored."""
@@ -182,15 +183,15 @@ class Objective:
             results = run(feeds)
             activations = {t.node.name: _scores(t, name, to_channels_last(results[name])) for t, name in names.items()}
             if self.input in self.activations:
-                entry = feeds[self.input]
-                scaled = entry / np.float32(255) if entry.dtype == np.uint8 else entry
+                batch = feeds[self.input]
+                scaled = batch / np.float32(255) if batch.dtype == np.uint8 else batch
                 activations[self.input] = to_channels_last(np.asarray(scaled, np.float32))
             return Trace(activations)
 
         return runner
 
     def evaluate(self, weights: Weights, examples: Split) -> Score:
-        """The score of the network with these weights on examples."""
+        """The score of the network with these weights on examples, as in inference."""
         return self.measure(self.network(weights), examples)
 
     def measure(self, run: Runner, examples: Split) -> Score:
@@ -227,7 +228,10 @@ class Objective:
 
 
 def confusion(objective: Objective, run: Runner, examples: Split) -> list[list[int]]:
-    """How often each class (row) was predicted as each class (column). Raises CnncError E609 for other networks."""
+    """How often each class (row) was predicted as each class (column).
+
+    Raises CnncError E609 for a network that is not a classifier.
+    """
     term = objective.term_by_target.get("labels")
     if term is None:
         raise CnncError.of("E609", "only a classifier has a confusion matrix")
@@ -251,6 +255,7 @@ def _scores_of_softmax(probabilities: Array) -> Array:
 
 
 def _scores_of_sigmoid(probabilities: Array) -> Array:
+    """The scores log(p/(1 − p)), with p clipped to the open interval (0, 1)."""
     p = np.clip(probabilities.astype(np.float32, copy=False).astype(np.float64), _TINY, 1 - 2.0**-25)
     scores: Array = np.log(p / (1 - p)).astype(np.float32)
     return scores
@@ -285,17 +290,17 @@ def _term(graph: Graph, loss: Loss, columns: int) -> Term:
     return Term(loss, node, output, index if index < columns else 0)
 
 
-def _check(term: Term, data: Dataset, graph: Graph) -> None:
+def _check(term: Term, data: Dataset) -> None:
     """Raises CnncError E610 where an output does not fit its targets."""
     column = data.train.inputs[0] if term.column is None else data.train.targets[term.column]
     problem, help = "", ""
     if term.loss.compares_with == "labels":
         problem, help = _labels_problem(term, data)
     elif term.column is not None and column.dtype == np.int64:
-        problem = f"{term.loss.kind} compares with values; {data.name} has labels of {_by(column)}"
+        problem = f"{term.loss.kind} compares with values; {data.name} has labels of {_shape_text(column)}"
         help = "save values as floats, `y.astype(np.float32)`; for labels use `loss cross_entropy`"
     elif term.column is not None and column.shape[1:] != term.node.type.shape:
-        problem = f"{data.name} has targets of {_by(column)}; the output is {term.node.type}"
+        problem = f"{data.name} has targets of {_shape_text(column)}; the output is {term.node.type}"
     elif term.loss.target_range is not None and column.dtype.kind == "f":
         problem, help = _range_problem(term, data.name, column)
     if problem:
@@ -321,13 +326,13 @@ def _labels_problem(term: Term, data: Dataset) -> tuple[str, str]:
     assert term.column is not None
     target, shape = data.train.targets[term.column], term.node.type.shape
     if target.dtype != np.int64:
-        problem = f"{term.loss.kind} needs labels; {data.name} has targets of {_by(target)} {target.dtype}"
+        problem = f"{term.loss.kind} needs labels; {data.name} has targets of {_shape_text(target)} {target.dtype}"
         one_hot = target.shape[1:] == shape and shape[0] > 1
         fix = "y.argmax(1)" if one_hot else "y.astype(np.int64)"
         return problem, f"labels are whole numbers from 0: save `{fix}`"
     pooled = shape[1:] if any(size != 1 for size in shape[1:]) else ()
     if target.shape[1:] not in (pooled, shape[1:]):
-        problem = f"{data.name} has labels of {_by(target)}; the output is {'x'.join(map(str, shape))}"
+        problem = f"{data.name} has labels of {_shape_text(target)}; the output is {'x'.join(map(str, shape))}"
         return problem, "labels are numbers of classes: save `y.argmax(1)`" if target.shape[1:] == shape else ""
     if term.column == 0 and data.classes and shape[0] != len(data.classes):
         return f"{data.name} has {len(data.classes)} classes; the output has {shape[0]}", ""
@@ -348,7 +353,8 @@ def _range(column: Column, ignored: int | None = None) -> tuple[float, float]:
     return low, high
 
 
-def _by(target: Column) -> str:
+def _shape_text(target: Column) -> str:
+    """The shape of one target, in words."""
     return "x".join(str(size) for size in target.shape[1:]) or "one number"
 
 

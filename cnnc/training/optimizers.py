@@ -85,7 +85,7 @@ def clip_gradients(gradients: Mapping[str, Array], norm: float) -> None:
 
 @update_of(Sgd)
 def _sgd(op: Sgd, rate: float, step: int, weight: Array, gradient: Array, velocity: Array | None = None) -> None:
-    """v ← μ·v + g; w ← w − rate·v, or with Nesterov momentum w − rate·(g + μ·v)."""
+    """g ← g + weight_decay·w; v ← μ·v + g; w ← w − rate·v, or with Nesterov momentum w − rate·(g + μ·v), as in PyTorch."""
     if op.weight_decay:
         gradient = gradient + weight * weight.dtype.type(op.weight_decay)
     if velocity is not None:
@@ -141,7 +141,10 @@ def _rmsprop(
     square: Array,
     velocity: Array | None = None,
 ) -> None:
-    """v ← decay·v + (1 − decay)·g²; w ← w − rate·g/(sqrt(v) + eps), through a velocity where there is momentum."""
+    """g ← g + weight_decay·w; v ← decay·v + (1 − decay)·g²; w ← w − rate·g/(sqrt(v) + eps) (Tieleman & Hinton 2012).
+
+    With momentum, u ← momentum·u + g/(sqrt(v) + eps) and w ← w − rate·u, as in PyTorch.
+    """
     real = weight.dtype.type
     if op.weight_decay:
         gradient = gradient + weight * real(op.weight_decay)

@@ -26,7 +26,11 @@ from cnnc.training.objective import Objective, Score
 
 @dataclass
 class Run:
-    """A run and its state; training changes `weights`, `slots` and `progress`."""
+    """A run and its state.
+
+    Training changes `weights` (by `layer.parameter`, shaped as in ONNX), `slots` (the optimizer's state) and `progress`.
+    `train` and `validation` are the two parts of the training data. `workers` are set while the run trains.
+    """
 
     network: Network
     recipe: Recipe
@@ -63,18 +67,21 @@ class Run:
         return sum(array.nbytes for array in (*self.weights.values(), *self.slots.values()))
 
     def memory(self, meter: MemoryMeter) -> tuple[int | None, int]:
-        """By how many bytes this process and its workers have grown (None where the system does not say), and their peak."""
-        growth, whole = meter.growth, meter.process_peak
-        for more, all_of_it in self.workers.memory() if self.workers is not None else ():
-            growth = None if growth is None or more is None else growth + more
-            whole += all_of_it
-        return growth, whole
+        """The growth of this process and its workers in bytes (None where the system does not say), and their peak.
+
+        Raises CnncError E704 where a worker has died.
+        """
+        growth, peak = meter.growth, meter.process_peak
+        for worker_growth, worker_peak in self.workers.memory() if self.workers is not None else ():
+            growth = None if growth is None or worker_growth is None else growth + worker_growth
+            peak += worker_peak
+        return growth, peak
 
 
 class Result(NamedTuple):
     """The end of a run. `test` is the score of the best weights on the test set, None where the run was stopped.
 
-    `memory` is by how many bytes the process has grown in training, None where the system does not say.
+    `memory` is the growth of the process in bytes during training, None where the system does not say.
     """
 
     run: Run
@@ -86,8 +93,8 @@ class Result(NamedTuple):
 class Epoch(NamedTuple):
     """The results of one epoch; `validation` is None without validation data.
 
-    `number` counts from 0, `rate` is the learning rate at its start. `memory` is by how many bytes the process has
-    grown since training began (None where the system does not say).
+    `number` counts from 0, `rate` is the learning rate at its start. `memory` is the growth of the process in bytes
+    since training began (None where the system does not say). `best` says that no earlier epoch was better.
     """
 
     number: int
@@ -147,6 +154,6 @@ class Callbacks(Callback):
 
 
 class Stopping(NamedTuple):
-    """`asked` is called before each step; where it returns True, the run is saved and stopped."""
+    """`requested` is called before each step; where it returns True, the run is saved and stopped."""
 
-    asked: Callable[[], bool] = lambda: False
+    requested: Callable[[], bool] = lambda: False

@@ -23,7 +23,10 @@ from cnnc.training.run import Epoch, Run
 
 
 def save(run: Run, name: str) -> Path:
-    """Writes the run's state to NAME.safetensors in its folder. Raises CnncError E701 where a weight is not finite."""
+    """Writes the run's state to NAME.safetensors in its folder.
+
+    Raises CnncError E701 for a weight that is not finite, E902.
+    """
     if not all(np.isfinite(array).all() for array in run.weights.values()):
         raise diverged(run, {}, run.progress.epoch, max(0, run.progress.step - 1))
     path = run.folder / f"{name}.safetensors"

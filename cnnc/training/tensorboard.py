@@ -21,7 +21,7 @@ def require_summary_writer() -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
-        help = "run `pip install 'cnnc[tensorboard]'`, or omit --log: metrics.jsonl and curves.svg are always written"
+        help = "run `pip install tensorboardX`, or omit --log: metrics.jsonl and curves.svg are always written"
         raise CnncError.of("E906", "--log tensorboard needs tensorboardX", help=help) from None
     return SummaryWriter
 

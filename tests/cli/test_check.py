@@ -146,6 +146,10 @@ def test_set_changes_a_let(cnnc: Cnnc) -> None:
     [
         ("widht=3", 2, "E115", "did you mean `width`?"),
         ("train.epoch=3", 2, "E115", "did you mean `train.epochs`?"),
+        ("epochs=3", 2, "E115", "did you mean `train.epochs`?"),
+        ("lr=0.1", 2, "E115", "did you mean `train.optimizer.lr`?"),
+        ("train.lr=0.1", 2, "E115", "did you mean `train.optimizer.lr`?"),
+        ("train.rate=0.1", 2, "E115", "the statements are data, "),
         ("train.optimizer.lrr=3", 2, "E201", "did you mean `lr`?"),
         ("train.optimizer.lr=fast", 2, "E203", "number"),
         ("train.epochs=0", 2, "E203", "at least 1"),

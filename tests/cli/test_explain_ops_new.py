@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,12 @@ def test_ops_of_the_train_section(cnnc: Cnnc) -> None:
     assert "Example: clip 0 1\n" in both
     assert "Example: clip 1\n" in both
     assert "did you mean `cosine`?" in cnnc("ops", "cosin").stderr
+
+
+def test_the_next_command_works_when_typed(cnnc: Cnnc) -> None:
+    _, command = cnnc("new", "two words").stdout.split("; next: ")
+    program, *arguments = shlex.split(command)
+    assert (program, cnnc(*arguments).returncode) == ("cnnc", 0)
 
 
 @pytest.mark.parametrize("template", ["lenet", "resnet", "unet", "textcnn"])

@@ -52,7 +52,7 @@ def test_outputs_and_gradients_are_bit_identical(name: str, dtype: Any) -> None:
     for made in (before, after):
         trace = forward(made, weights, feeds, training=True)
         value = to_channels_first(trace.values[made.outputs[0]])
-        gradients, inputs = backward(made, weights, trace, {made.outputs[0]: seed}, want_inputs=True)
+        gradients, inputs = backward(made, weights, trace, {made.outputs[0]: seed}, needs_input_gradients=True)
         found.append((value, trace.buffers | gradients | inputs))
     (expected, others), (value, mine) = found
     np.testing.assert_array_equal(value, expected)

@@ -239,11 +239,11 @@ def test_the_help_for_a_merge_that_one_line_cannot_fix() -> None:
         return next(d.help for d in check(text).diagnostics if d.severity == "error")
 
     several = "input 16x8x8\nrepeat 2 { s: conv 8 k=1 }\nconv 4 k=1\nadd s.*\nfc 10"
-    assert help(several) == "`conv 4 k=1` on the 8x8x8"
+    assert help(several) == "apply `conv 4 k=1` to the 8x8x8"
     block = "block a(w) { conv w k=3 p=1; relu; add in }\ninput 3x8x8\na 16\nfc 10"
     line = "add { ... } { conv 16 k=1 }"
     assert help(block) == f"project the shortcut: `{line}`, and move the layers since `in` into the first braces"
     fixed = block.replace("conv w k=3 p=1; relu; add in", line.replace("...", "conv w k=3 p=1; relu"))
     assert check(fixed).graph is not None
     concat = "input 16x8x8\na: relu\nb: conv 8 k=3\nconcat a b\nfc 10"
-    assert help(concat) == "`crop 6x6` on the 16x8x8, or increase the padding of the layers before the 8x6x6 by 1"
+    assert help(concat) == "apply `crop 6x6` to the 16x8x8, or increase the padding of the layers before the 8x6x6 by 1"

@@ -29,7 +29,7 @@ def input_gradient(text: str, x: Array, seed: Array, weights: Weights | None = N
     trace = forward(net, weights, {"input1": x}, training=True, keep_all=True)
     name = net.outputs[0]
     seeds = {name: np.moveaxis(seed, 1, -1) if trace.values[name].ndim > 2 else seed}  # not contiguous
-    return backward(net, weights, trace, seeds, want_inputs=True)[1]["input1"]
+    return backward(net, weights, trace, seeds, needs_input_gradients=True)[1]["input1"]
 
 
 def normal(*shape: int, seed: int = 0) -> Array:

@@ -76,7 +76,7 @@ def compare(at: Point, case: Case) -> bool:
     """Checks every gradient at a point; false where it is too near a kink to compare."""
     trace = at.run()
     rounding = sum(float(np.abs(r * trace.values[name]).sum()) for name, r in at.projection.items()) * EPSILON / STEP
-    weights, inputs = backward(at.graph, at.weights, trace, at.projection, want_inputs=True)
+    weights, inputs = backward(at.graph, at.weights, trace, at.projection, needs_input_gradients=True)
     reached = needed_nodes(at.graph, at.graph.outputs)
     trainable = {
         name

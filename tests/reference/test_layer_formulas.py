@@ -170,7 +170,7 @@ def test_a_dropped_sample_learns_nothing() -> None:
     trace = forward(net, weights, {"input1": x}, training=True, random=lambda n: np.random.default_rng(3))
     kept = trace.values["drop_path1"].any(1)
     assert 0 < kept.sum() < 8
-    gradients, inputs = backward(net, weights, trace, {"drop_path1": np.ones((8, 2))}, want_inputs=True)
+    gradients, inputs = backward(net, weights, trace, {"drop_path1": np.ones((8, 2))}, needs_input_gradients=True)
     assert (inputs["input1"].any(1) == kept).all()
     np.testing.assert_allclose(gradients["fc1.bias"], [2 * kept.sum()] * 2)
 

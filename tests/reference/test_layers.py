@@ -53,7 +53,9 @@ def test_batch_norm_of_a_constant_channel_is_finite() -> None:
     net, weights, x = bn(np.float32)
     x[:, 1] = 7
     trace = forward(net, weights, {"input1": x}, training=True)
-    gradients, inputs = backward(net, weights, trace, {"bn1": np.ones((6, 4, 5, 3), np.float32)}, want_inputs=True)
+    gradients, inputs = backward(
+        net, weights, trace, {"bn1": np.ones((6, 4, 5, 3), np.float32)}, needs_input_gradients=True
+    )
     assert all(np.isfinite(a).all() for a in [*gradients.values(), *inputs.values()])
 
 
@@ -150,7 +152,7 @@ def test_a_run_keeps_its_element_type(case: Case, dtype: type) -> None:
     whole = {node.name for node in net.nodes if node.type.dtype == "int64"}
     assert all(trace.values[name].dtype == np.int64 for name in whole)
     types = {name: value.dtype for name, value in [*trace.values.items(), *trace.buffers.items()] if name not in whole}
-    gradients, inputs = backward(net, weights, trace, seeds, want_inputs=True)
+    gradients, inputs = backward(net, weights, trace, seeds, needs_input_gradients=True)
     types |= {f"d {name}": value.dtype for name, value in [*gradients.items(), *inputs.items()]}
     assert {name: found for name, found in types.items() if found != dtype} == {}
 
@@ -183,7 +185,7 @@ def test_a_run_does_not_modify_weights_feeds_or_seeds() -> None:
         before = {name: array.copy() for name, array in {**weights, **feeds}.items()}
         trace = forward(net, weights, feeds, training=True, random=lambda name: np.random.default_rng(0))
         seeds = {name: np.ones_like(trace.values[name]) for name in net.outputs}
-        backward(net, weights, trace, seeds, want_inputs=True)
+        backward(net, weights, trace, seeds, needs_input_gradients=True)
         for name, array in {**weights, **feeds}.items():
             assert np.array_equal(array, before[name]), f"{case.id}: {name}"
         for name, array in seeds.items():

@@ -68,7 +68,7 @@ def single_op(op: Op, *feeds: Array) -> tuple[Array, list[Array]]:
     feeds_by_name = {s.name: feed for s, feed in zip(sources, feeds, strict=True)}
     trace = forward(net, {}, feeds_by_name, training=True)
     value = trace.values["y"]
-    _, inputs = backward(net, {}, trace, {"y": np.ones_like(value)}, want_inputs=True)
+    _, inputs = backward(net, {}, trace, {"y": np.ones_like(value)}, needs_input_gradients=True)
     return to_channels_first(value), [inputs[s.name] for s in sources]
 
 

@@ -225,7 +225,7 @@ def test_the_first_of_equal_maxima_gets_the_gradient(s: int, expected: list[list
     graph = check(f"input 1x2x4; pool max k=2 s={s}").require_graph()
     trace = forward(graph, {}, {"input1": np.zeros((1, 1, 2, 4), np.float32)}, training=True)
     seeds = {"pool1": np.ones_like(trace.values["pool1"])}
-    _, inputs = backward(graph, {}, trace, seeds, want_inputs=True)
+    _, inputs = backward(graph, {}, trace, seeds, needs_input_gradients=True)
     assert inputs["input1"][0, 0].tolist() == expected
 
 
@@ -235,7 +235,7 @@ def test_a_maximum_among_more_than_256_taps() -> None:
     x = np.zeros((1, 1, 20, 20), np.float32)
     x[0, 0, 17, 3] = 1
     trace = forward(graph, {}, {"input1": x}, training=True)
-    _, inputs = backward(graph, {}, trace, {"pool1": np.ones((1, 1, 1, 1), np.float32)}, want_inputs=True)
+    _, inputs = backward(graph, {}, trace, {"pool1": np.ones((1, 1, 1, 1), np.float32)}, needs_input_gradients=True)
     assert inputs["input1"].sum() == 1
     assert inputs["input1"][0, 0, 17, 3] == 1
 
@@ -261,7 +261,7 @@ def results(threads: int, monkeypatch: pytest.MonkeyPatch, dtype: Any) -> dict[s
     weights = random_weights(graph, 0, dtype)
     feeds = {"input1": np.random.default_rng(0).normal(size=(10, 8, 16, 16)).astype(dtype)}
     trace = forward(graph, weights, feeds, training=True, keep_all=True)
-    gradients, inputs = backward(graph, weights, trace, {"fc1": np.ones((10, 10), dtype)}, want_inputs=True)
+    gradients, inputs = backward(graph, weights, trace, {"fc1": np.ones((10, 10), dtype)}, needs_input_gradients=True)
     return {**trace.values, **{f"d {k}": v for k, v in {**gradients, **inputs}.items()}}
 
 

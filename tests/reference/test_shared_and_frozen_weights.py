@@ -83,7 +83,9 @@ def test_shared_running_statistics_follow_both_batches_in_turn() -> None:
 # --- frozen weights ----------------------------------------------------------------------------------------
 
 
-def backward_calls(text: str, monkeypatch: pytest.MonkeyPatch, want_inputs: bool = False) -> tuple[list[str], Weights]:
+def backward_calls(
+    text: str, monkeypatch: pytest.MonkeyPatch, needs_input_gradients: bool = False
+) -> tuple[list[str], Weights]:
     """The keywords of the layers whose backward ran, in order, and the gradients."""
     net = graph(text)
     seen: list[str] = []
@@ -101,7 +103,7 @@ def backward_calls(text: str, monkeypatch: pytest.MonkeyPatch, want_inputs: bool
     feeds = {n.name: normal(2, *n.type.shape) for n in net.inputs}
     trace = forward(net, weights, feeds, training=True)
     seeds = {name: np.ones_like(trace.values[name]) for name in net.outputs}
-    return seen, backward(net, weights, trace, seeds, want_inputs=want_inputs)[0]
+    return seen, backward(net, weights, trace, seeds, needs_input_gradients=needs_input_gradients)[0]
 
 
 def test_nothing_is_propagated_to_layers_that_are_all_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +122,7 @@ def test_gradients_pass_through_frozen_layers_to_those_that_learn(monkeypatch: p
 def test_a_network_frozen_throughout_has_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "input 2x6x6; conv 3 k=3 frozen=true; tanh; fc 2 frozen=true"
     assert backward_calls(text, monkeypatch) == ([], {})
-    seen, found = backward_calls(text, monkeypatch, want_inputs=True)
+    seen, found = backward_calls(text, monkeypatch, needs_input_gradients=True)
     assert len(seen) >= 3
     assert found == {}
 

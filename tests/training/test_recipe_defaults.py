@@ -6,6 +6,7 @@ import pytest
 
 from cnnc.diagnostics import CnncError
 from cnnc.network import check
+from cnnc.recipe.losses import CrossEntropy
 from cnnc.recipe.optimizers import Adam, Sgd
 from cnnc.recipe.recipe import Recipe, require_recipe
 from cnnc.recipe.schedules import Constant
@@ -40,6 +41,18 @@ def test_settings_replace_and_add() -> None:
     found = recipe("data digits; batch 64", "train.batch=16", "train.epochs=2", "train.data.val=0.3", "train.seed=5")
     assert (found.batch, found.epochs, found.seed, found.data.val) == (16, 2, 5, 0.3)
     assert recipe("data digits; optimizer adam", "train.optimizer.lr=0.5").optimizer.lr == 0.5
+
+
+def test_a_setting_of_an_argument_keeps_the_rest_of_the_default() -> None:
+    found = recipe("data digits", "train.optimizer.lr=0.5", "train.loss.smoothing=0.1", "train.schedule.warmup=2")
+    assert found.optimizer == Sgd(lr=0.5, momentum=0.9, nesterov=False, weight_decay=0)
+    assert found.losses == (CrossEntropy.make(smoothing=0.1),)
+    assert found.schedule == Constant(warmup=2)
+
+
+def test_a_setting_without_a_train_section() -> None:
+    (error,) = check(HEAD, "net.cnn", ["train.epochs=2"]).diagnostics
+    assert (error.code, error.message) == ("E115", "net has no train section to set `train.epochs` in")
 
 
 def test_no_train_section() -> None:

@@ -76,7 +76,7 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
         TensorBoard()
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "E906"
-    assert "pip install 'cnnc[tensorboard]'" in diagnostic.help
+    assert "pip install tensorboardX" in diagnostic.help
     assert caught.value.status is Exit.RESOURCES
 
 

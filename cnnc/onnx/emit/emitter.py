@@ -68,7 +68,7 @@ class Emitter:
         return self.renamed.get(name, name)
 
     def op(self, type_: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
-        """Adds an ONNX node and returns the name of its output: `output`, or the current layer's name."""
+        """Adds a node of the operator `type_` and returns the name of its output: `output`, or the current layer's name."""
         assert self.node is not None
         output = output or self.node.name
         onnx_node = helper.make_node(type_, list(inputs), [output], name=output, **attributes)
@@ -102,8 +102,7 @@ class Emitter:
         return f"{self.node.name}.{suffix}"
 
     def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
-        """Adds an initializer and returns its name."""
-        """Adds an initializer and returns its name."""
+        """Adds an initializer, float32 by default, and returns its name."""
         array = np.asarray(value, dtype, order="C")  # a scalar stays a scalar
         if self.external_tensors is not None and array.nbytes >= MIN_EXTERNAL_BYTES:
             self.external_tensors[name] = array
@@ -135,6 +134,8 @@ class Emitter:
 
 
 Emission = Callable[[Emitter, Any, Node, list[str]], object]
+"""(emitter, op, node, names of the input tensors): adds the ONNX nodes of one layer."""
+
 EMISSIONS: dict[type[Op], Emission] = {}
 
 

@@ -40,8 +40,9 @@ def emit(
 ) -> onnx.ModelProto:
     """The ONNX model of a graph.
 
-    With a `family`, symbolic sizes stay symbols. With `external_tensors`, the content of large weights goes there by
-    name. `metadata` becomes the model's metadata properties. Raises CnncError E804 for an opset that cnnc does not emit or
+    `weights` are arrays by `layer.parameter`. With a `family`, symbolic sizes stay symbols. `batch` is the first axis of
+    every tensor, a size or a symbol. `external_tensors`, if given, receives the content of large weights by name.
+    `metadata` becomes the model's metadata properties. Raises CnncError E804 for an opset that cnnc does not emit or
     the installed onnxruntime does not run.
     """
     require_opset(opset)
@@ -90,6 +91,5 @@ def newest_opset() -> int:
 
 
 def _identifier(name: str) -> str:
-    """A graph name of letters, digits and underscores."""
     """A graph name of letters, digits and underscores."""
     return "".join(c if c.isalnum() or c == "_" else "_" for c in name) or "net"

@@ -1,4 +1,4 @@
-"""PadAmounts in ONNX: as numbers, or, where it depends on a symbolic size, as tensors that the graph computes.
+"""Padding in ONNX: as numbers, or, where it depends on a symbolic size, as tensors that the graph computes.
 
 Input: the window arguments of a layer (`p`, `k`, `s`, `d`). Output: `PadAmounts`, for a node's attribute `pads` or for a Pad
 node. Example: `p=same k=3 s=2` over 8 columns is (0, 1); over W columns, even or odd, it is computed from Shape.
@@ -26,6 +26,7 @@ class PadAmounts(NamedTuple):
 
     @property
     def is_zero(self) -> bool:
+        """Whether it is known that nothing is padded."""
         return self.known is not None and not any(map(any, self.known))
 
 
@@ -45,7 +46,7 @@ class WindowArguments(NamedTuple):
 
 
 def onnx_pads(pads: AxisPads) -> list[int]:
-    """PadAmounts in ONNX's order: all begins, then all ends."""
+    """Padding in ONNX's order: all begins, then all ends."""
     return [*(b for b, _ in pads), *(e for _, e in pads)]
 
 

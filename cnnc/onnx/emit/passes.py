@@ -36,12 +36,12 @@ def drop_unused(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
 
 def drop_identity(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
     """Removes identity, dropout and drop_path, which do nothing at inference; one that is an output becomes an identity."""
-    instead: dict[str, str] = {}
+    replacements: dict[str, str] = {}
     nodes = []
     for node in graph.nodes:
-        inputs = tuple(instead.get(name, name) for name in node.inputs)
+        inputs = tuple(replacements.get(name, name) for name in node.inputs)
         if isinstance(node.op, Dropout | DropPath | Identity) and node.name not in graph.outputs:
-            instead[node.name] = inputs[0]
+            replacements[node.name] = inputs[0]
         else:
             nodes.append(node.replace(inputs=inputs))
     return _replace_nodes(graph, weights, nodes)
@@ -114,10 +114,10 @@ def fold_normalize(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
     original one. Not where the mean exceeds 16 standard deviations, which would cost precision.
     """
     new = dict(weights)
-    instead: dict[str, str] = {}
+    replacements: dict[str, str] = {}
     nodes = []
     for node in graph.nodes:
-        if instead.keys() & set(node.inputs):
+        if replacements.keys() & set(node.inputs):
             before = graph.by_name[node.inputs[0]]
             prefix = node.parameter_owner
             divisor, mean = _input_statistics(before, node, new[f"{prefix}.weight"])
@@ -125,9 +125,9 @@ def fold_normalize(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
             moved = (weight * mean).reshape(len(weight), -1).sum(1, dtype=np.float64)
             new[f"{prefix}.weight"] = weight
             new[f"{prefix}.bias"] = (new[f"{prefix}.bias"] if _has_bias(node) else 0) - moved
-            node = node.replace(inputs=(instead[before.name],), op=node.op.replace(bias=True))
+            node = node.replace(inputs=(replacements[before.name],), op=node.op.replace(bias=True))
         if isinstance(node.op, Normalize) and _can_fold_normalize(graph, node):
-            instead[node.name] = node.inputs[0]
+            replacements[node.name] = node.inputs[0]
         else:
             nodes.append(node)
     return _replace_nodes(graph, _in_stored_dtype(new, weights), nodes)
@@ -137,6 +137,7 @@ _MAX_MEAN_IN_STDS = 16
 
 
 def _can_fold_normalize(graph: Graph, node: Node) -> bool:
+    """Whether `fold_normalize` may fold this normalize into its reader."""
     assert isinstance(node.op, Normalize)
     readers = graph.consumers[node.name]
     if len(readers) != 1 or node.name in graph.outputs or not isinstance(readers[0].op, Conv | Fc):
@@ -145,8 +146,8 @@ def _can_fold_normalize(graph: Graph, node: Node) -> bool:
     reader = readers[0]
     padded = isinstance(reader.op, Conv) and any(r.begin or r.end for r in reader.op.rules(node.type))
     symbolic = isinstance(reader.op, Conv) and isinstance(reader.op.p, str) and reader.op.p != "valid"
-    alone = len([n for n in graph.nodes if n.parameter_owner == reader.parameter_owner]) == 1
-    return alone and (not (padded or symbolic) or not mean.any()) and bool((mean <= _MAX_MEAN_IN_STDS * std).all())
+    unshared = len([n for n in graph.nodes if n.parameter_owner == reader.parameter_owner]) == 1
+    return unshared and (not (padded or symbolic) or not mean.any()) and bool((mean <= _MAX_MEAN_IN_STDS * std).all())
 
 
 def _input_statistics(normalize: Node, node: Node, weight: Array) -> tuple[Array, Array]:
@@ -156,9 +157,8 @@ def _input_statistics(normalize: Node, node: Node, weight: Array) -> tuple[Array
     statistics = []
     for values in (normalize.op.std, normalize.op.mean):
         each = np.broadcast_to(np.asarray(values, np.float64), channels)
-        if isinstance(
-            node.op, Conv
-        ):  # (groups, C/groups), then (O, C/groups, 1, 1): output channels of a group meet its input channels
+        if isinstance(node.op, Conv):
+            # (groups, C/groups), then (O, C/groups, 1, 1): output channels of a group meet its input channels
             each = np.repeat(each.reshape(node.op.groups, -1), node.op.out // node.op.groups, axis=0)
             statistics.append(each.reshape(*each.shape, *ones))
         else:  # fc flattens, channels first: (1, C·H·W)

@@ -35,12 +35,15 @@ class SizeVector:
         return self.apply("Div", other)
 
     def minimum(self, other: SizeVector | Sizes) -> SizeVector:
+        """The smaller number of each axis."""
         return self.apply("Min", other)
 
     def maximum(self, other: SizeVector | Sizes) -> SizeVector:
+        """The larger number of each axis."""
         return self.apply("Max", other)
 
     def apply(self, operator: str, other: SizeVector | Sizes) -> SizeVector:
+        """Adds a node of this ONNX operator, with `other` as its second input."""
         right = other.name if isinstance(other, SizeVector) else constant_sizes(self.e, other).name
         return SizeVector(self.e, self.e.op(operator, [self.name, right], self.e.fresh_name("size")))
 

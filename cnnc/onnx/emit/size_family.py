@@ -1,4 +1,4 @@
-"""Size families: the graph of a network with symbolic sizes, resize_graph to many legal sizes.
+"""Size families: the graph of a network with symbolic sizes, resized to many legal sizes.
 
 Input: a network, and a function that runs the passes. Output: `SizeFamily`, or None where all sizes are fixed. Emission
 evaluates an attribute at every member: if it is the same everywhere, it becomes a constant of the model; otherwise the
@@ -73,7 +73,7 @@ class SizeFamily(NamedTuple):
 
 
 def build_size_family(network: Network, graph: Graph, run_passes: RunPasses) -> SizeFamily | None:
-    """The size family of a network; `graph` is its graph after the passes, None without symbolic sizes.
+    """The size family of a network; None where all sizes are fixed. `graph` is its graph after the passes.
 
     Raises CnncError E806 at a layer that one model cannot express for every size.
     """
@@ -127,7 +127,7 @@ def _legal_size_from(rule: LegalSizes, size: int) -> int:
 
 
 def _sizes_to_try(rule: LegalSizes, period: int) -> Iterator[int]:
-    """LegalSizes sizes: all below the minimum, those of two periods from there, and a few much larger ones."""
+    """Legal sizes: all below the minimum, those of two periods from there, and a few much larger ones."""
     yield from rule.extra
     if rule.residues:
         last = rule.minimum + 2 * max(period, rule.period, 4)

@@ -23,7 +23,7 @@ the model as users run it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -34,10 +34,10 @@ import onnx
 from cnnc.core.arrays import Array, Weights
 from cnnc.core.random_streams import Stream
 from cnnc.diagnostics import CnncError, Diagnostic
+from cnnc.graph.analysis import vocabularies
 from cnnc.graph.graph import Graph
 from cnnc.onnx.run.session import Provider, Session
 from cnnc.ops.dense import Input
-from cnnc.ops.sequence import Embed
 from cnnc.reference.engine import forward
 from cnnc.reference.initializers import initialize
 from cnnc.reference.layout import to_channels_first
@@ -66,6 +66,7 @@ class Deviation(NamedTuple):
 
     @property
     def passes(self) -> bool:
+        """Whether the difference is allowed."""
         return self.difference <= self.allowed
 
     @property
@@ -77,18 +78,18 @@ class Deviation(NamedTuple):
 
     @property
     def relative(self) -> float:
+        """The difference relative to the tensor's largest magnitude."""
         return self.difference / self.scale if self.scale else self.difference
 
 
 class Verification(NamedTuple):
     """The deviation of every tensor that was compared, in graph order; a model output is compared twice."""
 
-    """The deviation of every tensor that was compared, in graph order; a model output is compared twice."""
-
     deviations: tuple[Deviation, ...]
 
     @property
     def worst(self) -> Deviation:
+        """The deviation that is largest relative to what is allowed."""
         return max(self.deviations, key=lambda d: d.share)
 
     @property
@@ -156,18 +157,6 @@ def sample_feeds(graph: Graph, batch: int, seed: int = 0) -> dict[str, Array]:
     return feeds
 
 
-def vocabularies(graph: Graph) -> dict[str, int]:
-    """For each int64 node that embeddings read, directly or through other int64 layers, the smallest vocabulary size."""
-    vocabulary: dict[str, int] = {}
-    for node in reversed(graph.nodes):
-        readers = graph.consumers[node.name]
-        sizes = [r.op.vocab if isinstance(r.op, Embed) else vocabulary.get(r.name) for r in readers]
-        known = [size for size in sizes if size is not None]
-        if known and node.type.dtype == "int64":
-            vocabulary[node.name] = min(known)
-    return vocabulary
-
-
 class ModelUnderTest(NamedTuple):
     """A model to verify. `folder` holds its external weights, if it has any."""
 
@@ -178,7 +167,7 @@ class ModelUnderTest(NamedTuple):
     @contextmanager
     def session(self, name: str, outputs: list[str] | None = None) -> Iterator[Session]:
         """A session for the model as users run it; with `outputs`, one for these tensors, unoptimized. Raises CnncError E604."""
-        model = self.model if outputs is None else _with_outputs(self.model, outputs)
+        model = self.model if outputs is None else with_outputs(self.model, outputs)
         if self.folder is None:
             yield Session(model.SerializeToString(), name, self.provider, optimize=outputs is None)
             return
@@ -199,12 +188,12 @@ def verify_model(
     references = _references(graph, weights, feeds, names)
     count = len(next(iter(feeds.values())))
     deviations: list[Deviation] = []
-    for every, kept in ((names, names), (None, outputs)):
+    for unoptimized, compared in ((names, names), (None, outputs)):  # every tensor, then the model as users run it
         worst: dict[str, Deviation] = {}
-        with subject.session(graph.name, every) as session:
+        with subject.session(graph.name, unoptimized) as session:
             for samples in sorted({1, count}):
-                values = session.run({name: array[:samples] for name, array in feeds.items()}, kept)
-                for name, value in zip(kept, values, strict=True):
+                values = session.run({name: array[:samples] for name, array in feeds.items()}, compared)
+                for name, value in zip(compared, values, strict=True):
                     d = references[name].deviation(name, value)
                     worst[name] = max(worst.get(name, d), d, key=lambda d: d.share)
         deviations += worst.values()
@@ -234,7 +223,7 @@ class _Reference(NamedTuple):
         return cls(value, noise, np.where(many, sizes.max(axes, keepdims=True, initial=0), sizes.max(initial=0)))
 
     def deviation(self, name: str, output: Array) -> Deviation:
-        """The largest deviation of the model's tensor `found`, over the samples that the reference has."""
+        """The largest deviation of `output`, the model's tensor `name`, over the samples that both have."""
         output, reference = output[: len(self.value)], self.value[: len(output)]
         scale = float(np.abs(reference).max(initial=0))
         if output.shape != reference.shape:
@@ -273,7 +262,7 @@ def _in_float64(arrays: Mapping[str, Array]) -> Weights:
     return {n: a.astype(np.float64) if np.issubdtype(a.dtype, np.floating) else a for n, a in arrays.items()}
 
 
-def _with_outputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
     """A copy of the model with these tensors as its outputs."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)

@@ -16,15 +16,14 @@ from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.emit.verify import ATOL, RTOL, sample_feeds
 from cnnc.onnx.importer.importer import ImportedNetwork
-from cnnc.onnx.importer.read.model import MAX_BYTES, parse
+from cnnc.onnx.importer.read.model import parse
+from cnnc.onnx.run.inspect import MAX_MODEL_BYTES
 from cnnc.onnx.run.session import Session
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
 from cnnc.reference.parallel.threads import one_blas_thread
 
 MAX_ACTIVATION_BYTES = 2**33  # of all layer outputs of one run: a model can declare any sizes
-
-
 _REPORT = "internal error, please report it with the model; no file was written"
 
 
@@ -42,6 +41,7 @@ class Agreement(NamedTuple):
 
     @property
     def relative(self) -> float:
+        """The difference relative to the largest magnitude."""
         return self.difference / self.scale if self.scale else self.difference
 
 
@@ -90,9 +90,9 @@ def _self_contained(path: Path, imported: ImportedNetwork) -> bytes:
 
     Raises ValueError above protobuf's limit of 2 GB.
     """
-    proto = parse(read_bytes(path, MAX_BYTES), str(path))
+    proto = parse(read_bytes(path, MAX_MODEL_BYTES), str(path))
     constants = imported.model.constants
-    if sum(array.nbytes for array in constants.values()) > MAX_BYTES:
+    if sum(array.nbytes for array in constants.values()) > MAX_MODEL_BYTES:
         raise ValueError("its weights take more than 2 GB, too much to verify in memory")
     for tensor in proto.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:

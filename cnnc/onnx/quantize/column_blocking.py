@@ -79,20 +79,20 @@ def find_blocking(node: onnx.NodeProto, shapes: Shapes) -> ColumnBlocking | None
     """
     if not is_dense_conv(node):
         return None
-    weight, inputs_shape, output = (shapes[name] for name in (node.input[1], node.input[0], node.output[0]))
-    (outputs, channels, *_, size), attributes, rank = weight, integer_attributes(node), len(weight) - 2
+    weight_shape, input_shape, output_shape = (shapes[n] for n in (node.input[1], node.input[0], node.output[0]))
+    (outputs, channels, *_, size), attributes, rank = weight_shape, integer_attributes(node), len(weight_shape) - 2
     channels_fit = channels % INT8_LANES == 0 and outputs >= CHANNEL_BLOCK
     if channels_fit and (channels >= CHANNEL_BLOCK or size < LONG_KERNEL):
         return None
     if size < LONG_KERNEL and channels < MIN_BLOCK_VALUES:
         return None
-    if rank > 2 or 0 in (*inputs_shape[1:], *output[1:]) or {1} != {1, *attributes.get("dilations", ())}:
+    if rank > 2 or 0 in (*input_shape[1:], *output_shape[1:]) or {1} != {1, *attributes.get("dilations", ())}:
         return None
     stride, pad = attributes.get("strides", [1])[-1], attributes.get("pads", [0] * rank)[rank - 1]
     for columns in range(1, MAX_COLUMNS + 1):
         width = columns * stride
         values = width * channels
-        if width == 1 or inputs_shape[-1] % width or output[-1] % columns or values % INT8_LANES:
+        if width == 1 or input_shape[-1] % width or output_shape[-1] % columns or values % INT8_LANES:
             continue
         if columns == 1 and size < LONG_KERNEL:
             continue
@@ -100,11 +100,11 @@ def find_blocking(node: onnx.NodeProto, shapes: Shapes) -> ColumnBlocking | None
             continue
         first = -pad // width  # the blocks that the first output block reads: first .. end - 1
         end = -(-((columns - 1) * stride + size - pad) // width)
-        after = output[-1] // columns - 1 + end - inputs_shape[-1] // width
+        after = output_shape[-1] // columns - 1 + end - input_shape[-1] // width
         if after >= 0 and (end - first) * width <= MAX_MAC_GROWTH * size:
-            zeros = -pad - first * width
+            zeros, pads = -pad - first * width, (-first, after)
             return ColumnBlocking(
-                columns, width, end - first, zeros, (-first, after), weight, inputs_shape[1:], output[1:]
+                columns, width, end - first, zeros, pads, weight_shape, input_shape[1:], output_shape[1:]
             )
     return None
 
@@ -166,8 +166,8 @@ def _only_reader(graph: onnx.GraphProto, node: onnx.NodeProto, *operators: str) 
     """The only node that reads this node's output, if it is one of these operators."""
     name = node.output[0]
     readers = [other for other in graph.node if name in other.input]
-    alone = len(readers) == 1 and all(info.name != name for info in graph.output)
-    return readers[0] if alone and readers[0].op_type in operators else None
+    is_only = len(readers) == 1 and all(info.name != name for info in graph.output)
+    return readers[0] if is_only and readers[0].op_type in operators else None
 
 
 def _quantizer_after(graph: onnx.GraphProto, conv: onnx.NodeProto) -> onnx.NodeProto | None:
@@ -179,6 +179,7 @@ def _quantizer_after(graph: onnx.GraphProto, conv: onnx.NodeProto) -> onnx.NodeP
 
 
 def _max_pool_after(graph: onnx.GraphProto, quantize: onnx.NodeProto) -> onnx.NodeProto | None:
+    """The max pool after a QuantizeLinear and its DequantizeLinear, if nothing else reads them."""
     dequantize = _only_reader(graph, quantize, "DequantizeLinear")
     pool = _only_reader(graph, dequantize, "MaxPool") if dequantize is not None else None
     return pool if pool is not None and len(pool.output) == 1 else None

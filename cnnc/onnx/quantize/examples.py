@@ -17,6 +17,7 @@ from cnnc.core.random_streams import Stream
 from cnnc.data.dataset import Split
 from cnnc.graph.graph import Graph
 from cnnc.network import Network
+from cnnc.onnx.emit.verify import with_outputs
 from cnnc.onnx.metadata import PRECISION
 from cnnc.onnx.run.session import Session, batch_slices, convert_for_input
 from cnnc.ops.dense import Input
@@ -90,13 +91,9 @@ def tensor_values(model: onnx.ModelProto, feeds: dict[str, Array], names: Sequen
 
     Names that the model lacks (a layer that a pass removed) are skipped; if it lacks all, its outputs are returned.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    known = {info.name: info for info in [*model.graph.value_info, *model.graph.output]}
+    known = {info.name for info in (*model.graph.value_info, *model.graph.output)}
     kept = [name for name in names if name in known] or [info.name for info in model.graph.output]
-    del copy.graph.output[:]
-    copy.graph.output.extend(known[name] for name in kept)
-    session = Session(copy.SerializeToString(), "the model", "cpu")
+    session = Session(with_outputs(model, kept).SerializeToString(), "the model", "cpu")
     parts = batch_slices(_count(feeds), session.batch or 256)
     runs = [session.run({n: a[part] for n, a in feeds.items()}, kept) for part in parts]
     return {name: np.concatenate([run[i] for run in runs]) for i, name in enumerate(kept)}

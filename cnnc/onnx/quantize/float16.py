@@ -63,8 +63,8 @@ def to_float16(
 
 def _sort_nodes(graph: onnx.GraphProto) -> None:
     """Sorts the nodes topologically, as ONNX requires; the conversion appends its casts at the end."""
-    makers = {name: index for index, node in enumerate(graph.node) for name in node.output}
-    reads = {index: [makers[n] for n in node.input if n in makers] for index, node in enumerate(graph.node)}
+    producers = {name: index for index, node in enumerate(graph.node) for name in node.output}
+    reads = {index: [producers[n] for n in node.input if n in producers] for index, node in enumerate(graph.node)}
     nodes = [graph.node[index] for index in TopologicalSorter(reads).static_order()]
     sorted_ = onnx.GraphProto(node=nodes)
     graph.ClearField("node")
@@ -100,5 +100,5 @@ def top_class_changes(before: Array, after: Array, output: Array) -> bool:
         return False
     first, second = -np.partition(-before.astype(np.float64), 1, axis=1)[:, :2].swapaxes(0, 1)
     error = np.abs(after.astype(np.float64) - before).max(axis=1)
-    other = output.argmax(1) != before.argmax(1)
-    return bool((other & (first - second > 2 * error)).any())
+    changed = output.argmax(1) != before.argmax(1)
+    return bool((changed & (first - second > 2 * error)).any())

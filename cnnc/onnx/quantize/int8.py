@@ -122,6 +122,7 @@ class _Quantization(NamedTuple):
         )
 
     def quantize(self, plan: _Plan) -> onnx.ModelProto:
+        """A new model, quantized as planned."""
         quantized = mark_names(self.model)
         if plan.integer:  # given no names, the quantizer would take all nodes
             options: dict[str, Any] = {"WeightSymmetric": True, "ActivationSymmetric": False, "QuantizeBias": False}
@@ -198,21 +199,23 @@ class _Quantization(NamedTuple):
         share = numerator / denominator if denominator else 0.0
         return share if self.labelled else float(np.sqrt(share))
 
-    def passes(self, before: float, after: float, points: float, signal: float) -> bool:
-        return before - after <= points if self.labelled else after <= signal
+    def passes(self, before: float, after: float, max_loss: float, max_error: float) -> bool:
+        """Whether it lost at most `max_loss` of accuracy; without labels, whether its error is at most `max_error`."""
+        return before - after <= max_loss if self.labelled else after <= max_error
 
 
 def _layers_to_keep(task: _Quantization, selection: Split) -> list[str]:
     """The layers to leave in float32: as few as keep the loss on the selection examples within half of what is allowed.
 
-    A layer's own loss ranks it; the number of layers grows by half each time, up to half of all layers.
+    Layers are ranked by what quantizing them alone changes; their number grows by half each time, up to half of all.
     """
     examples = selection.select(np.arange(min(len(selection), _MAX_SELECTION_EXAMPLES)))
     before = task.score(task.model, examples)
 
     def is_good(kept: list[str]) -> bool:
-        points = max(MAX_ACCURACY_LOSS / 2, 1.5 / len(examples))  # one example more or less is noise
-        return task.passes(before, task.score(task.quantize(task.plan(kept)), examples), points, MAX_RELATIVE_ERROR / 2)
+        max_loss = max(MAX_ACCURACY_LOSS / 2, 1.5 / len(examples))  # one example more or less is noise
+        after = task.score(task.quantize(task.plan(kept)), examples)
+        return task.passes(before, after, max_loss, MAX_RELATIVE_ERROR / 2)
 
     if is_good([]):
         return []

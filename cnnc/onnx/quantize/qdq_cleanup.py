@@ -92,14 +92,14 @@ def _restore_names(graph: onnx.GraphProto, before: onnx.GraphProto) -> None:
     """Names added tensors after their layer: `conv1.weight.scale`, `relu1.q`, or `bn1.q.scale` where the layer already has
     a parameter `bn1.scale`. A dequantized weight gets the weight's original name. Added nodes have no name of their own."""
     weights = {tensor.name for tensor in before.initializer}
-    taken = weights.union(*(node.output for node in before.node))
+    existing = weights.union(*(node.output for node in before.node))
 
     def short(name: str) -> str:
         original, _, added = name.rpartition(_MARK)
         if not added or (original in weights and added == "_DequantizeLinear_Output"):
             return original
         suffix = _SUFFIXES.get(added, added)
-        return f"{original}{suffix}" if f"{original}{suffix}" not in taken else f"{original}.q{suffix}"
+        return f"{original}{suffix}" if f"{original}{suffix}" not in existing else f"{original}.q{suffix}"
 
     _rename(graph, short)
     for node in graph.node:
@@ -109,19 +109,19 @@ def _restore_names(graph: onnx.GraphProto, before: onnx.GraphProto) -> None:
 
 def _drop_pairs_after_max_pool(graph: onnx.GraphProto) -> None:
     """Drops the QDQ pair after a max pool that reads int8 of the same scale: a maximum of int8 values is one of them."""
-    makers = {name: node for node in graph.node for name in node.output}
-    instead = {}
+    producers = {name: node for node in graph.node for name in node.output}
+    replacements = {}
     for node in graph.node:
-        quantize = makers.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        quantize = producers.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
         if quantize is None:
             continue
-        pool = makers.get(quantize.input[0])
-        source = makers.get(pool.input[0]) if pool is not None and pool.op_type == "MaxPool" else None
+        pool = producers.get(quantize.input[0])
+        source = producers.get(pool.input[0]) if pool is not None and pool.op_type == "MaxPool" else None
         if source is not None and source.op_type == node.op_type and source.input[1:] == node.input[1:]:
-            instead[node.output[0]] = quantize.input[0]
+            replacements[node.output[0]] = quantize.input[0]
     ends = {info.name for info in graph.output}
     for node in graph.node:
-        node.input[:] = [name if name in ends else instead.get(name, name) for name in node.input]
+        node.input[:] = [name if name in ends else replacements.get(name, name) for name in node.input]
 
 
 def _clip_after_max_pool(graph: onnx.GraphProto) -> None:
@@ -131,11 +131,11 @@ def _clip_after_max_pool(graph: onnx.GraphProto) -> None:
     bytes in channels-first order takes twenty times as long. With it, onnxruntime quantizes after the pool and fuses the
     Clip into that.
     """
-    makers = {name: node for node in graph.node for name in node.output}
+    producers = {name: node for node in graph.node for name in node.output}
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in list(graph.node):
-        pool = makers.get(node.input[0]) if node.op_type == "QuantizeLinear" else None
-        source = makers.get(pool.input[0]) if pool is not None and pool.op_type == "MaxPool" else None
+        pool = producers.get(node.input[0]) if node.op_type == "QuantizeLinear" else None
+        source = producers.get(pool.input[0]) if pool is not None and pool.op_type == "MaxPool" else None
         if source is None or source.op_type == "DequantizeLinear":
             continue
         scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:])
@@ -151,15 +151,15 @@ def _clip_after_max_pool(graph: onnx.GraphProto) -> None:
 def _share_zero_points(graph: onnx.GraphProto) -> None:
     """Shares one tensor per type and length among zero points that are 0. Its name begins with a dot, as no layer's does."""
     shared: dict[tuple[int, ...], str] = {}
-    instead = {}
+    replacements = {}
     for tensor in graph.initializer:
         if tensor.name.endswith(".zero") and not numpy_helper.to_array(tensor).any():
             name, kind = tensor.name, (tensor.data_type, *tensor.dims)
             if kind not in shared:
                 tensor.name = shared[kind] = f".zero{len(shared) or ''}"
-            instead[name] = shared[kind]
+            replacements[name] = shared[kind]
     for node in graph.node:
-        node.input[:] = [instead.get(name, name) for name in node.input]
+        node.input[:] = [replacements.get(name, name) for name in node.input]
 
 
 def drop_inferable(graph: onnx.GraphProto) -> None:
@@ -179,29 +179,28 @@ def drop_inferable(graph: onnx.GraphProto) -> None:
 
 def order_nodes(graph: onnx.GraphProto) -> None:
     """Orders the nodes so that a tensor is quantized right after it is computed, and dequantized right before it is read."""
-    makers = {name: node for node in graph.node for name in node.output}
+    producers = {name: node for node in graph.node for name in node.output}
     quantizers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         if node.op_type == "QuantizeLinear":
             quantizers.setdefault(node.input[0], []).append(node)
-    placed: dict[str, onnx.NodeProto] = {}
+    ordered: dict[str, onnx.NodeProto] = {}  # by first output
 
-    def place(node: onnx.NodeProto) -> None:
-        if node.output[0] in placed:
+    def append(node: onnx.NodeProto) -> None:
+        if node.output[0] in ordered:
             return
         for name in node.input:
-            if name in makers:
-                place(makers[name])
-        placed[node.output[0]] = node
+            if name in producers:
+                append(producers[name])
+        ordered[node.output[0]] = node
         for name in node.output:
             for quantizer in quantizers.get(name, ()):
-                place(quantizer)
+                append(quantizer)
 
-    for node in sorted(
-        graph.node, key=lambda node: not node.name
-    ):  # named nodes (layers) in their order, then the rest
-        place(node)
-    _replace(graph.node, placed.values())
+    # named nodes (layers) in their order, then the others
+    for node in sorted(graph.node, key=lambda node: not node.name):
+        append(node)
+    _replace(graph.node, ordered.values())
 
 
 def drop_unread_nodes(graph: onnx.GraphProto) -> None:

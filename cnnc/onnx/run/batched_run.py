@@ -1,8 +1,8 @@
 """Running a model on onnxruntime: any number of examples in batches, top classes, and a count of correct predictions.
 
-Input: a `Session` and examples. Output: the model's outputs (`run_batched`), the most probable classes (`guesses`), and the
-number of correct predictions (`count_correct`), for models without a train section; for others api.py computes loss and
-metrics.
+Input: a `Session` and examples. Output: the model's outputs (`run_batched`), the most probable classes (`top_classes`),
+and the number of correct predictions (`count_correct`), for models without a train section; for others api.py computes
+loss and metrics.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ class CorrectCount(NamedTuple):
 
     @property
     def accuracy(self) -> float:
+        """The fraction of correct predictions, 0..1."""
         return self.right / self.total if self.total else 0.0
 
 
-class Guess(NamedTuple):
+class ClassProbability(NamedTuple):
     """A class and its probability, 0..1."""
 
     name: str
@@ -70,7 +71,7 @@ def one_input(session: Session) -> str:
     return name
 
 
-def guesses(scores: Array, classes: tuple[str, ...], count: int) -> list[list[Guess]]:
+def top_classes(scores: Array, classes: tuple[str, ...], count: int) -> list[list[ClassProbability]]:
     """The `count` most probable classes of each example, from scores (N, classes, 1, ...).
 
     Scores that are not probabilities (negative, or not summing to 1 within 1e-3) go through softmax.
@@ -81,7 +82,10 @@ def guesses(scores: Array, classes: tuple[str, ...], count: int) -> list[list[Gu
         probabilities = e / e.sum(-1, keepdims=True)
     names = classes if len(classes) == probabilities.shape[1] else tuple(str(i) for i in range(probabilities.shape[1]))
     order = np.argsort(-probabilities, axis=-1, kind="stable")[:, :count]
-    return [[Guess(names[i], float(row[i])) for i in best] for row, best in zip(probabilities, order, strict=True)]
+    return [
+        [ClassProbability(names[i], float(row[i])) for i in best]
+        for row, best in zip(probabilities, order, strict=True)
+    ]
 
 
 def count_correct(session: Session, examples: Split) -> CorrectCount:

@@ -62,7 +62,8 @@ def bench(
 ) -> Bench:
     """Measures calls for `seconds` (at least five calls), after `warmup` calls that are not measured.
 
-    Raises CnncError E010 for a batch size or sizes that the model does not take, and those of `open_model` and `run`.
+    `sizes` are those of the model's symbols. Raises CnncError E010 for a batch size or sizes that the model does not take,
+    and those of `open_model` and `Session.run`.
     """
     begun = time.perf_counter()
     session = open_model(path, provider, threads=threads)
@@ -71,13 +72,13 @@ def bench(
     feeds = random_feeds(session, batch, sizes or {})
     for _ in range(warmup):
         session.run(feeds)
-    taken: list[float] = []
+    latencies: list[float] = []
     begun = time.perf_counter()
-    while len(taken) < _MIN_CALLS or time.perf_counter() - begun < seconds:
+    while len(latencies) < _MIN_CALLS or time.perf_counter() - begun < seconds:
         start = time.perf_counter()
         session.run(feeds)
-        taken.append(time.perf_counter() - start)
-    p50, p90, p99 = (float(p) for p in np.percentile(taken, (50, 90, 99)))
+        latencies.append(time.perf_counter() - start)
+    p50, p90, p99 = (float(p) for p in np.percentile(latencies, (50, 90, 99)))
     peak = peak_process_memory()
     return Bench(
         model=str(path),
@@ -87,11 +88,11 @@ def bench(
         threads=threads,
         shapes={name: values.shape for name, values in feeds.items()},
         load=load,
-        calls=len(taken),
+        calls=len(latencies),
         p50=p50,
         p90=p90,
         p99=p99,
-        throughput=batch * len(taken) / sum(taken),
+        throughput=batch * len(latencies) / sum(latencies),
         peak_memory=peak,
     )
 
@@ -111,6 +112,7 @@ def _is_node(event: Mapping[str, Any]) -> bool:
 
 
 def _batch(session: Session, requested: int | None) -> int:
+    """The batch size to run. Raises CnncError E010 where the model takes another one only."""
     if session.batch and requested not in (None, session.batch):
         raise CnncError.of("E010", f"{session.name} takes batches of {session.batch} only", help="leave --batch out")
     return session.batch or requested or 1
@@ -144,6 +146,7 @@ def _draw(random: np.random.Generator, entry: InputSpec, shape: tuple[int, ...])
 
 
 def _size(entry: InputSpec, symbol: str, sizes: Mapping[str, int]) -> int:
+    """The size of a symbol: that in `sizes`, else the legal size closest to the default. Raises CnncError E010."""
     rule = entry.legal.get(symbol)
     if symbol not in sizes:
         if rule is None:

@@ -19,7 +19,7 @@ from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.metadata import PRECISION, VERSION, Facts, read_facts
 
-MAX_BYTES = 1 << 31  # protobuf's limit
+MAX_MODEL_BYTES = 2**31 - 1  # protobuf's limit for a message
 
 
 def require_model(path: Path, code: str = "E604") -> None:
@@ -40,10 +40,12 @@ def missing_weights(path: Path) -> list[str]:
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """The model in a file, without its external weights. Raises CnncError E901 if it cannot be read, E604 if it is not a
-    model."""
+    """The model in a file, without its external weights.
+
+    Raises CnncError E901 if it cannot be read, E903 if it is larger than protobuf allows, E604 if it is not a model.
+    """
     require_model(path)
-    data = read_bytes(path, MAX_BYTES)
+    data = read_bytes(path, MAX_MODEL_BYTES)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
@@ -64,7 +66,7 @@ def properties(model: onnx.ModelProto) -> dict[str, str]:
 def describe(path: Path) -> dict[str, Any]:
     """The model as plain data; keys that only cnnc writes are null or empty for other models (see docs/deploy.md).
 
-    Raises CnncError E901, E604.
+    Raises CnncError E901, E903, E604.
     """
     model = read_model(path)
     graph, props = model.graph, properties(model)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cnnc.core.arrays import Array
 from cnnc.core.files import atomic_replacement
 from cnnc.data.prediction_inputs import InputSpec
-from cnnc.onnx.run.batched_run import Guess, guesses, run_batched
+from cnnc.onnx.run.batched_run import ClassProbability, run_batched, top_classes
 from cnnc.onnx.run.session import Session
 
 _FEW = 8  # outputs of up to this many elements are printed in full
@@ -53,7 +53,7 @@ class Prediction(NamedTuple):
     kind: str
     values: Array
     classes: tuple[str, ...]
-    best: tuple[Guess, ...] = ()
+    best: tuple[ClassProbability, ...] = ()
 
     @property
     def labels(self) -> NDArray[Any]:
@@ -62,12 +62,12 @@ class Prediction(NamedTuple):
         labels: NDArray[Any] = self.values.argmax(0).astype(dtype)
         return labels
 
-    def shares(self, count: int) -> list[Guess]:
+    def shares(self, count: int) -> list[ClassProbability]:
         """The `count` classes that cover most positions of a label map, and their shares of it."""
         shares = np.bincount(self.labels.reshape(-1), minlength=len(self.values)) / max(1, self.labels.size)
         named = len(self.classes) == len(shares)
         order = np.argsort(-shares, kind="stable")[:count]
-        return [Guess(self.classes[i] if named else str(i), float(shares[i])) for i in order if shares[i]]
+        return [ClassProbability(self.classes[i] if named else str(i), float(shares[i])) for i in order if shares[i]]
 
     def summary(self, count: int) -> str:
         """One line for people: up to `count` classes, a few values, or shape, range and mean."""
@@ -127,7 +127,7 @@ def predict_examples(session: Session, feeds: Mapping[str, Array], count: int) -
 def _column(session: Session, name: str, values: Array, count: int) -> list[Prediction]:
     """The predictions of one output for all examples."""
     kind, classes = _kind(session, name, values)
-    best = guesses(values, classes, count) if kind == "classes" else [[] for _ in values]
+    best = top_classes(values, classes, count) if kind == "classes" else [[] for _ in values]
     return [Prediction(name, kind, one, classes, tuple(g)) for one, g in zip(values, best, strict=True)]
 
 

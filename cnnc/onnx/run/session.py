@@ -122,6 +122,7 @@ class Session:
 
     @cached_property
     def metadata(self) -> dict[str, str]:
+        """The model's metadata properties."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
     @cached_property
@@ -179,16 +180,13 @@ def _start(model: bytes | Path, name: str, options: Any, provider: Provider) -> 
     source = model if isinstance(model, bytes) else str(model)
     candidates = _candidates(provider)
     for choice in candidates:
-        select_passes = list(dict.fromkeys((choice, "cpu")))
-        full, provider_options = (
-            [_PROVIDERS[name] for name in select_passes],
-            [_OPTIONS.get(name, {}) for name in select_passes],
-        )
+        used = list(dict.fromkeys((choice, "cpu")))  # the CPU runs operators that the provider lacks
+        full_names, provider_options = [_PROVIDERS[p] for p in used], [_OPTIONS.get(p, {}) for p in used]
         try:
             if choice == "cuda":
                 _load_cuda()
             return ort.InferenceSession(
-                source, options, providers=full, provider_options=provider_options, enable_fallback=0
+                source, options, providers=full_names, provider_options=provider_options, enable_fallback=0
             )
         except Exception as error:
             if choice == "cpu":

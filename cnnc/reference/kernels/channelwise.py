@@ -1,8 +1,8 @@
 """Arithmetic on rows (R, C) with one number per channel, and sums over rows.
 
-NumPy's inner loops run along the last axis and cost some ten nanoseconds each, as much as a hundred elements: with few
-channels nearly all of the time. So t rows are merged into one, (R/t, t·C), and the numbers of the channels are repeated
-t times; and the merged rows are processed in blocks that stay in the cache.
+NumPy's inner loops run along the last axis. Starting one costs some ten nanoseconds, as much as a hundred elements: with
+few channels that is nearly all of the time. So t rows are merged into one, (R/t, t·C), the numbers of the channels are
+repeated t times, and the merged rows are processed in blocks that stay in the cache.
 
 `scale_and_shift` of an activation (64, 28, 28, 6), which is R = 50,176 rows of C = 6 channels: t = 1024 rows are
 merged, so the inner loops run over 6,144 elements, on an array (49, 6144), 10 rows of it at a time.
@@ -195,10 +195,10 @@ def sample_sum(rows: Array) -> Array:
     and ten times as exact.
     """
     count, height, channels = rows.shape
-    whole = height // 256 * 256
+    blocked = height // 256 * 256
     ones = np.ones((1, 256), rows.dtype)
-    total = ones[:, : height - whole] @ rows[:, whole:]  # (1, R') @ (N, R', C)
-    if whole:
-        blocks = rows[:, :whole].reshape(count, -1, 256, channels)
+    total = ones[:, : height - blocked] @ rows[:, blocked:]  # (1, R') @ (N, R', C)
+    if blocked:
+        blocks = rows[:, :blocked].reshape(count, -1, 256, channels)
         total += (ones @ blocks).sum(1)  # (1, 256) @ (N, R/256, 256, C)
     return np.asarray(total)

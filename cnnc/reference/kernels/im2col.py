@@ -4,10 +4,10 @@
     kernel gradient   columnsᵀ @ gradient (n·OH·OW, O)
 
 A product as narrow as O = 6 or 16 uses a third of the processor, and columns of few channels are copied in short runs
-of kw·C numbers, with C = 3 at a third of the speed. So q adjacent positions of an output row are computed by one row of the product:
-a wider window, of kw + (q - 1)·s columns, and a kernel that holds q copies, each shifted by a stride. This multiplies
-more zeros, but copies less, and the result lies in memory just as that of the plain product. `positions_per_row` picks
-the q that a model of the machine predicts to be fastest.
+of kw·C numbers, with C = 3 at a third of the speed. So one row of the product computes q adjacent positions of an output
+row: it reads a wider window, of kw + (q - 1)·s columns, and the kernel holds q copies, each shifted by a stride. This
+multiplies more zeros but copies less, and the result has the same layout in memory as that of the plain product.
+`positions_per_row` picks the q that a model of the machine predicts to be fastest.
 
 LeNet-5's second convolution, (N, 14, 14, 6) with a 5x5 kernel to (N, 10, 10, 16), q = 2: the windows are 5x6 with
 stride (1, 2), so the columns are (n·10·5, 5·6·6 = 180), the kernel is (180, 2·16), and the product (n·50, 32) is
@@ -51,14 +51,14 @@ def _pieces(x: Array, g: Geometry) -> Iterator[Piece]:
     The columns of a piece lie in a buffer that the next piece overwrites.
     """
     count, spatial, channels = x.shape[0], x.shape[1:-1], x.shape[-1]
-    taps, height = math.prod(g.k) * channels, g.out[0]
-    row_bytes = math.prod(g.out[1:]) * taps * x.itemsize
+    depth, height = math.prod(g.k) * channels, g.out[0]
+    row_bytes = math.prod(g.out[1:]) * depth * x.itemsize
     images = max(1, CACHE_BYTES // (row_bytes * height))
     rows = height if images > 1 else min(height, max(1, CACHE_BYTES // row_bytes))
     images = min(images, count)
     if _is_pointwise(g):
         for i in range(0, count, images):
-            yield Piece((slice(i, i + images), slice(None)), x[i : i + images].reshape(-1, taps))
+            yield Piece((slice(i, i + images), slice(None)), x[i : i + images].reshape(-1, depth))
         return
     buffer = empty_aligned((images * rows * row_bytes // x.itemsize,), x.dtype)
     padded = np.zeros((images, *g.padded_sizes(spatial), channels), x.dtype) if g.padded else None
@@ -74,7 +74,7 @@ def _pieces(x: Array, g: Geometry) -> Iterator[Piece]:
             part = windows[:, r : r + rows]
             columns = buffer[: part.size].reshape(part.shape)
             np.copyto(columns, part)
-            yield Piece((slice(i, j), slice(r, r + rows)), columns.reshape(-1, taps))  # (n·OH·OW, kh·kw·C)
+            yield Piece((slice(i, j), slice(r, r + rows)), columns.reshape(-1, depth))  # (n·OH·OW, kh·kw·C)
 
 
 def correlate(x: Array, kernel: Array, g: Geometry, bias: Array | None = None, into: Array | None = None) -> Array:

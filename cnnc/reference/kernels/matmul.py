@@ -63,11 +63,13 @@ def matmul_rows(rows: Array, matrix: Array, out: Array) -> Array:
     """rows (R, K) @ matrix (K, N), written into out (R, N). The matrix is aligned (`as_aligned`), all are contiguous."""
     (count, depth), across = rows.shape, matrix.shape[1]
     step = _piece_rows(depth, across)
-    whole = count // step * step if step else 0
-    if whole:
-        np.matmul(rows[:whole].reshape(-1, step, depth), matrix, out=out[:whole].reshape(-1, step, across))
-    if whole < count:
-        np.matmul(rows[whole:], matrix, out=out[whole:])
+    rows_in_pieces = count // step * step if step else 0
+    if rows_in_pieces:
+        np.matmul(
+            rows[:rows_in_pieces].reshape(-1, step, depth), matrix, out=out[:rows_in_pieces].reshape(-1, step, across)
+        )
+    if rows_in_pieces < count:
+        np.matmul(rows[rows_in_pieces:], matrix, out=out[rows_in_pieces:])
     return out
 
 
@@ -76,13 +78,13 @@ def matmul_transposed(rows: Array, others: Array) -> Array:
     (count, depth), across = rows.shape, others.shape[1]
     step = _piece_rows(depth, across, SUMMED_ROWS)
     # adding up the products of the pieces pays only with enough rows in each
-    whole = count // step * step if step >= MAX_ROWS else 0
-    if not whole:
+    rows_in_pieces = count // step * step if step >= MAX_ROWS else 0
+    if not rows_in_pieces:
         return np.asarray(rows.T @ others)
-    pieces = rows[:whole].reshape(-1, step, depth).transpose(0, 2, 1)
-    total = np.add.reduce(pieces @ others[:whole].reshape(-1, step, across), 0)
-    if whole < count:
-        total += rows[whole:].T @ others[whole:]
+    pieces = rows[:rows_in_pieces].reshape(-1, step, depth).transpose(0, 2, 1)
+    total = np.add.reduce(pieces @ others[:rows_in_pieces].reshape(-1, step, across), 0)
+    if rows_in_pieces < count:
+        total += rows[rows_in_pieces:].T @ others[rows_in_pieces:]
     return np.asarray(total)
 
 

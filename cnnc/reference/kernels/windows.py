@@ -25,7 +25,9 @@ from cnnc.ops.window import AxisRule, Geometry, TransposedRule
 class WindowOp(Protocol):
     """A layer with windows: conv, conv_transpose, filter, pool. Its rules do not depend on the number of channels."""
 
-    def rules(self, x: TensorType) -> tuple[AxisRule, ...] | tuple[TransposedRule, ...]: ...
+    def rules(self, x: TensorType) -> tuple[AxisRule, ...] | tuple[TransposedRule, ...]:
+        """The window rule of each spatial axis, for an input of this type (C, *spatial)."""
+        ...
 
 
 @cache

@@ -27,9 +27,11 @@ class PollingPipe:
         self.close = connection.close
 
     def send(self, message: Any) -> None:
+        """Sends any object that can be pickled."""
         self._connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
 
     def recv(self) -> Any:
+        """The next object; waits for it."""
         deadline = time.perf_counter() + POLL_SECONDS
         while not self._poll.poll(0) and time.perf_counter() < deadline:
             _yield_core()

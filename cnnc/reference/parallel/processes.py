@@ -65,6 +65,7 @@ class MemoryLayout:
         self.size = 0
 
     def add(self, shape: tuple[int, ...], dtype: Any) -> SharedArray:
+        """Reserves memory for an array that begins at a cache line."""
         array = SharedArray(self.size, shape, np.dtype(dtype).str)
         self.size += -(-int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize // CACHE_LINE) * CACHE_LINE
         return array
@@ -187,7 +188,7 @@ class WorkerPool:
         return gradients
 
     def memory(self) -> list[tuple[int | None, int]]:
-        """For each worker, in bytes: by how much it has grown, and the most it has held (`MemoryMeter.growth`, `.process_peak`)."""
+        """For each worker, in bytes: `MemoryMeter.growth` and `.process_peak`. Raises CnncError E704."""
         for _, pipe in self._workers:
             self._send(pipe, MEMORY_REQUEST)
         return [self._receive(pipe) for _, pipe in self._workers]

@@ -22,11 +22,11 @@ from threading import Barrier, BrokenBarrierError, RLock
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from cnnc.core.arrays import Array
+
 T = TypeVar("T")
-Array = NDArray[Any]
 
 
 def thread_count() -> int:

@@ -10,10 +10,11 @@ import pytest
 from onnx import numpy_helper
 
 from cnnc.core.arrays import Array
+from cnnc.graph.analysis import vocabularies
 from cnnc.network import check
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.emit.passes import fold_scale, run_passes
-from cnnc.onnx.emit.verify import sample_feeds, verify_model, vocabularies
+from cnnc.onnx.emit.verify import sample_feeds, verify_model
 from cnnc.onnx.export import export
 from cnnc.onnx.run.session import Signature, open_model
 from cnnc.reference.engine import forward

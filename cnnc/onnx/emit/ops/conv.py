@@ -59,6 +59,7 @@ def _flipped(e: Emitter, node: Node) -> str:
 @emission_of(ConvTranspose)
 def _conv_transpose(e: Emitter, op: ConvTranspose, node: Node, inputs: list[str]) -> None:
     (x,) = e.graph.input_types(node)
+    pads = tuple((rule.begin, rule.end) for rule in op.rules(x))  # independent of the size, for `same` as well
     e.op(
         "ConvTranspose",
         [*inputs, e.weight("weight"), *([e.weight("bias")] if op.bias else [])],
@@ -66,8 +67,6 @@ def _conv_transpose(e: Emitter, op: ConvTranspose, node: Node, inputs: list[str]
         strides=op.s,
         dilations=op.d,
         group=op.groups,
-        pads=onnx_pads(
-            tuple((rule.begin, rule.end) for rule in op.rules(x))
-        ),  # for `same` too they do not depend on the size
+        pads=onnx_pads(pads),
         output_padding=op.output_pad,
     )

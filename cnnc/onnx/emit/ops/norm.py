@@ -40,13 +40,12 @@ def _layer_norm(e: Emitter, op: LayerNorm, node: Node, inputs: list[str]) -> Non
 def _over_groups(e: Emitter, inputs: list[str], groups: int, eps: float) -> None:
     """Group normalization: InstanceNormalization with the groups as channels, then a scale and shift per channel.
 
-    ONNX's own GroupNormalization needs opset 21 (that of opset 18 has a scale per group), and onnxruntime expands it into
-    simple operators as well.
+    The channels of a group join the first spatial axis. ONNX's own GroupNormalization needs opset 21 (that of opset 18 has
+    a scale per group), and onnxruntime expands it into simple operators as well.
     """
-    # The channels of a group join the first spatial axis; 0 copies the size of the same axis.
     assert e.node is not None
     rank, channels = e.node.type.rank, e.node.type.channels
-    rest = [-1] + [0] * (rank - 1)
+    rest = [-1] + [0] * (rank - 1)  # 0 copies the size of the same axis
     rows = e.op(
         "Reshape", [*inputs, e.integers("groups", [0, groups, *rest])], e.inner_name("rows")
     )  # (N, g, C/g·H, W)
@@ -74,9 +73,9 @@ def _lrn(e: Emitter, op: LocalResponseNorm, node: Node, inputs: list[str]) -> No
     # bias + alpha/size·Σ x² is a pointwise convolution with the band matrix alpha/size
     channels = node.type.channels
     distance = np.arange(channels) - np.arange(channels)[:, None]  # from each output channel to each input channel
-    seen = (distance >= -((op.size - 1) // 2)) & (distance <= op.size // 2)
+    in_window = (distance >= -((op.size - 1) // 2)) & (distance <= op.size // 2)
     band = e.constant(
-        e.inner_name("band"), (seen * (op.alpha / op.size)).reshape(channels, channels, *(1,) * node.type.rank)
+        e.inner_name("band"), (in_window * (op.alpha / op.size)).reshape(channels, channels, *(1,) * node.type.rank)
     )
     bias = e.constant(e.inner_name("bias"), np.full(channels, op.bias))
     squares = e.op("Mul", [*inputs, *inputs], e.inner_name("squares"))

@@ -57,7 +57,10 @@ def _window_arguments(op: Pool) -> WindowArguments:
 
 
 def _pool_padding(e: Emitter, op: Pool, x: str, evaluate: Callable[..., AxisPads] | None = None) -> PadAmounts:
-    """The padding of a pool over the tensor x. `evaluate` gives it as numbers for the current layer (`_reach` by default)."""
+    """The padding of a pool over the tensor x.
+
+    `evaluate` gives it as numbers for the current layer (default: `_padding_with_ceil`).
+    """
     known = e.same_at_all_sizes(evaluate or _padding_with_ceil)
     return PadAmounts(known) if known is not None else runtime_padding(e, x, _window_arguments(op))
 
@@ -160,13 +163,13 @@ def _emit_mean(e: Emitter, op: Pool, padding: PadAmounts, name: str, taps: list[
 
 
 def _extra_padding(padding: PadAmounts, counts: PadAmounts) -> PadAmounts:
-    """The padding in `around` beyond that in `counts`: the elements that ceil adds, which do not count."""
+    """The part of `padding` beyond `counts`: the elements that ceil adds, which do not count in the mean."""
     if padding.known is not None and counts.known is not None:
         pairs = zip(padding.known, counts.known, strict=True)
         return PadAmounts(tuple((0, end - counted) for (_, end), (_, counted) in pairs))
-    known = padding if padding.begins is not None else counts
-    assert known.begins is not None
-    e = known.begins.e
+    computed = padding if padding.begins is not None else counts
+    assert computed.begins is not None
+    e = computed.begins.e
     begin, end = (_side(e, padding, side) - _side(e, counts, side) for side in (0, 1))
     return PadAmounts(None, begin, end)
 

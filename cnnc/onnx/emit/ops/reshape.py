@@ -30,11 +30,10 @@ def _flatten(e: Emitter, op: Flatten, node: Node, inputs: list[str]) -> None:
 def _reshape(e: Emitter, op: Reshape, node: Node, inputs: list[str]) -> None:
     shapes = e.at_all_sizes(lambda op, x: op.shape)
     varying = [axis for axis, size in enumerate(op.shape) if any(shape[axis] != size for shape in shapes)]
-    if len(varying) == 1:  # -1: the rest
+    if len(varying) == 1:  # ONNX infers one size, -1
         shapes = [tuple(-1 if axis == varying[0] else n for axis, n in enumerate(op.shape))]
-    e.op(
-        "Reshape", [*inputs, layer_sizes(e, "shape", [(0, *shape) for shape in shapes]).name]
-    )  # 0: the batch, unchanged
+    target = layer_sizes(e, "shape", [(0, *shape) for shape in shapes])  # 0 copies the batch
+    e.op("Reshape", [*inputs, target.name])
 
 
 @emission_of(Pad)

@@ -151,7 +151,7 @@ def _self_gated(ctx: Interpreter, x: Layer, gate: Layer) -> Layer | None:
 def _multiply_constant(ctx: Interpreter, value: LayerOutput, array: Array) -> HandlerResult:
     """A tensor times a constant: the scale of a normalization before it, an `affine`, or a `scale`."""
     x = ctx.as_layer(value)
-    input_layer = _undo_byte_scaling(ctx, x, 1 / float(array.ravel()[0]) if array.size == 1 and array.ravel()[0] else 0)
+    input_layer = _undo_byte_scaling(x, 1 / float(array.ravel()[0]) if array.size == 1 and array.ravel()[0] else 0)
     if input_layer is not None:
         return input_layer
     factor = per_channel(ctx, array, x)
@@ -180,7 +180,7 @@ def _hard_sigmoid(ctx: Interpreter, x: Layer, divisor: float) -> Layer | None:
     return None
 
 
-def _undo_byte_scaling(ctx: Interpreter, x: Layer, divisor: float) -> Layer | None:
+def _undo_byte_scaling(x: Layer, divisor: float) -> Layer | None:
     """The uint8 input whose values 0..255 are divided by 255: the language does so by itself. None for others."""
     source = x.inputs[0] if x.inputs else None
     if isinstance(x.op, Scale) and x.op.factor == 255 and source is not None and is_close(divisor, 255):
@@ -220,16 +220,16 @@ def _factors(ctx: Interpreter, name: str, kept: frozenset[str], depth: int = 0) 
     number = ctx.scalar(name)
     if number is not None:
         return number, []
-    maker = ctx.node_of(name)
-    if maker is None or maker.op not in ("Mul", "Div") or len(maker.inputs) != 2 or depth > 3 or name in kept:
+    producer = ctx.node_of(name)
+    if producer is None or producer.op not in ("Mul", "Div") or len(producer.inputs) != 2 or depth > 3 or name in kept:
         return 1.0, [name]
-    if maker.op == "Div":
-        divisor = ctx.scalar(maker.inputs[1])
+    if producer.op == "Div":
+        divisor = ctx.scalar(producer.inputs[1])
         if not divisor:
             return 1.0, [name]
-        factor, names = _factors(ctx, maker.inputs[0], kept, depth + 1)
+        factor, names = _factors(ctx, producer.inputs[0], kept, depth + 1)
         return factor / divisor, names
-    factors, parts = zip(*(_factors(ctx, n, kept, depth + 1) for n in maker.inputs), strict=True)
+    factors, parts = zip(*(_factors(ctx, n, kept, depth + 1) for n in producer.inputs), strict=True)
     return factors[0] * factors[1], [*parts[0], *parts[1]]
 
 
@@ -250,10 +250,10 @@ def _div(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
         mean = pool_of_coverage(ctx, x, b)
         if mean is not None:
             return mean
-    one = float(b.ravel()[0]) if b.size == 1 else 0.0
-    special = _undo_byte_scaling(ctx, x, one) or _hard_sigmoid(ctx, x, one)
-    if special is not None:
-        return special
+    number = float(b.ravel()[0]) if b.size == 1 else 0.0
+    recognized_layer = _undo_byte_scaling(x, number) or _hard_sigmoid(ctx, x, number)
+    if recognized_layer is not None:
+        return recognized_layer
     divisor = per_channel(ctx, b, x)
     if not divisor.all():
         raise Unsupported("it divides by 0")

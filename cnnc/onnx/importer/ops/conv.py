@@ -36,13 +36,12 @@ def _conv(ctx: Interpreter, node: OnnxNode) -> Layer:
             node = node._replace(attributes={**node.attributes, "pads": pads, "auto_pad": "NOTSET"})
         else:
             x = ctx.layer()
-    window = window_arguments(ctx, x, node, weight.shape[2:])
+    window = window_arguments(x, node, weight.shape[2:])
     groups = node.get("group", 1)
     if bias is None and groups == x.type.channels == weight.shape[0]:
         fixed = _named_filter(ctx, x, window, weight)
-        if fixed is None and (
-            len(weight) > 1 or ".kernel" in node.input_name(1)
-        ):  # a kernel of one channel is likely learned
+        # a kernel of one channel is probably learned, unless cnnc exported it as fixed
+        if fixed is None and (len(weight) > 1 or ".kernel" in node.input_name(1)):
             fixed = pool_of_kernel(ctx, x, window, weight) or _filter(ctx, x, window, weight)
         if fixed is not None:
             return fixed
@@ -93,7 +92,7 @@ def _conv_transpose(ctx: Interpreter, node: OnnxNode) -> Layer:
         raise Unsupported("the shape of its weight does not fit its kernel_shape, or its input")
     groups = node.get("group", 1)
     without_pads = node._replace(attributes={k: v for k, v in node.attributes.items() if k not in ("pads", "auto_pad")})
-    window = window_arguments(ctx, x, without_pads, weight.shape[2:])
+    window = window_arguments(x, without_pads, weight.shape[2:])
     output_padding = tuple(node.get("output_padding", (0,) * rank))
     p, output_padding = _cropping(x, node, window.k, window.s, window.d, output_padding)
     weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}

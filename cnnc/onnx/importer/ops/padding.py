@@ -33,7 +33,7 @@ class ImportedWindow(NamedTuple):
     pads: tuple[tuple[int, int], ...] | None
 
 
-def window_arguments(ctx: Interpreter, x: Layer, node: OnnxNode, kernel: Sequence[int]) -> ImportedWindow:
+def window_arguments(x: Layer, node: OnnxNode, kernel: Sequence[int]) -> ImportedWindow:
     """Kernel, stride, dilation and padding of a node on the spatial axes of x. Raises Unsupported."""
     rank = x.rank
     if rank < 1:
@@ -128,10 +128,10 @@ def pads_per_axis(ctx: Interpreter, node: OnnxNode, axes: int) -> list[tuple[int
             return None
         amounts = tuple(int(n) for n in array.ravel())
     if node.input_name(3):
-        given_axes = ctx.values.get(node.input_name(3))
-        if not isinstance(given_axes, np.ndarray):
+        axes_input = ctx.values.get(node.input_name(3))
+        if not isinstance(axes_input, np.ndarray):
             return None
-        padded_axes = [int(n) % axes for n in given_axes.ravel()]
+        padded_axes = [int(n) % axes for n in axes_input.ravel()]
     if len(amounts) != 2 * len(padded_axes):
         return None
     for position, axis in enumerate(padded_axes):

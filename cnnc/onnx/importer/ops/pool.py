@@ -36,7 +36,7 @@ def _pool(ctx: Interpreter, node: OnnxNode) -> Layer:
 def _windows(ctx: Interpreter, node: OnnxNode, padded: PaddedLayer | None) -> Layer:
     x = padded.layer if padded is not None else ctx.layer()
     kernel = node.get("kernel_shape", ())
-    window = window_arguments(ctx, x, node, kernel)
+    window = window_arguments(x, node, kernel)
     p = window.p
     kind = {"MaxPool": "max", "AveragePool": "avg", "LpPool": "l2"}[node.op]
     norm: int | None = None
@@ -74,7 +74,7 @@ def decomposed_lp_pool(ctx: Interpreter, node: OnnxNode, root: float | None) -> 
     inner = ctx.layer_of(size.input_name(0))
     if ones.shape[:2] != (inner.type.channels, 1) or total.get("group", 1) != inner.type.channels:
         return None
-    window = window_arguments(ctx, inner, total, ones.shape[2:])
+    window = window_arguments(inner, total, ones.shape[2:])
     kind, norm = ("l2", None) if order == 2 else ("lp", order)
     return ctx.add(Pool, inner, kind=WordValue(kind), k=window.k, s=window.s, d=window.d, p=window.p, norm=norm)
 
@@ -219,12 +219,8 @@ def _factors(ctx: Interpreter, node: OnnxNode, x: Layer) -> tuple[int, ...]:
             raise Unsupported("it does not have one size per axis")
         factors[scaled_axes] = [n / full[a] for n, a in zip(sizes.ravel(), scaled_axes, strict=True)]
     rounded = [round(float(n)) if np.isfinite(n) else 0 for n in factors]
-    if any(abs(n - f) > 1e-6 or not 1 <= n <= MAX_FACTOR for n, f in zip(rounded, factors, strict=True)) or rounded[
-        :2
-    ] != [
-        1,
-        1,
-    ]:
+    whole_numbers = all(abs(n - f) <= 1e-6 for n, f in zip(rounded, factors, strict=True))
+    if not whole_numbers or not all(1 <= n <= MAX_FACTOR for n in rounded) or rounded[:2] != [1, 1]:
         raise Unsupported(f"its scales are not whole numbers up to {MAX_FACTOR:,}, or not on the spatial axes alone")
     return tuple(rounded[2:])
 

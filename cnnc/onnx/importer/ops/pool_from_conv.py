@@ -58,11 +58,15 @@ def _recognize_kernel(window: ImportedWindow, weight: Array) -> tuple[str, float
     for sigma in _candidate_sigmas(kernel):
         values = {} if sigma is None else {"sigma": sigma}
         op = Pool.make(kernel.ndim, kind=WordValue("weighted"), k=kernel.shape, **values)
-        axes = [np.exp(np.subtract(a, max(a))) for a in op.tap_exponents()]
-        expected = reduce(np.multiply.outer, [a / a.sum() for a in axes])
-        if np.array_equal(np.float32(expected), kernel):
+        if np.array_equal(np.float32(_gaussian_kernel(op)), kernel):
             return "weighted", sigma
     return None
+
+
+def _gaussian_kernel(op: Pool) -> Array:
+    """The kernel (*k) of a weighted pool in float64, with sum 1."""
+    axes = [np.exp(np.subtract(a, max(a))) for a in op.tap_exponents()]
+    return np.asarray(reduce(np.multiply.outer, [a / a.sum() for a in axes]))
 
 
 def _candidate_sigmas(kernel: Array) -> list[float | None]:
@@ -120,10 +124,9 @@ def _candidates(op: Pool, x: Layer) -> list[Pool]:
     for reduction in itertools.islice(reductions, MAX_CANDIDATES):
         reduced = tuple((b, e - n) for (b, e), n in zip(pads, reduction, strict=True))
         candidates.append(op.replace(p=reduced, ceil=True, count_pad=True))
-    plain = sorted(
-        candidates[1:], key=lambda candidate: len(window.pads_text(candidate.p))
-    )  # p=1 rather than p=[1, 1, 2, 1]
-    return [*candidates[:1], *plain]
+    # p=1 rather than p=[1, 1, 2, 1]
+    shortest_first = sorted(candidates[1:], key=lambda candidate: len(window.pads_text(candidate.p)))
+    return [*candidates[:1], *shortest_first]
 
 
 def _coverage(op: Pool, x: Layer) -> Array | None:
@@ -138,15 +141,13 @@ def _coverage(op: Pool, x: Layer) -> Array | None:
     if op.kind == "avg":
         kernel = np.full(k, 1 / prod(k))
     else:
-        axes = [np.exp(np.subtract(a, max(a))) for a in op.tap_exponents()]
-        kernel = reduce(np.multiply.outer, [a / a.sum() for a in axes])
-    zero_pads = [(r.begin, r.end + r.s * r.e) for r in rules]
-    ones = np.pad(np.ones(x.type.spatial), [(0, 0)] * x.rank)
+        kernel = _gaussian_kernel(op)
+    ones = np.ones(x.type.spatial)
     if op.count_pad:
         ones = np.pad(ones, [(r.begin, r.end) for r in rules], constant_values=1)
         ones = np.pad(ones, [(0, r.s * r.e) for r in rules])
     else:
-        ones = np.pad(ones, zero_pads)
+        ones = np.pad(ones, [(r.begin, r.end + r.s * r.e) for r in rules])
     covered = np.zeros([r.out for r in rules])
     for tap in itertools.product(*(range(n) for n in k)):
         taps = tuple(slice(t * r.d, t * r.d + (r.out - 1) * r.s + 1, r.s) for t, r in zip(tap, rules, strict=True))

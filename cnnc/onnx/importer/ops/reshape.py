@@ -18,7 +18,7 @@ from cnnc.ops.pool import Pool
 from cnnc.ops.reshape import Crop, DepthToSpace, Pad, Select, Slice, SpaceToDepth
 from cnnc.ops.sequence import Embed
 
-MAX_SELECTED = 65_536
+MAX_SELECTED = 65_536  # indices of a select, which are written into the source
 
 
 def _reshaped(ctx: Interpreter, value: LayerOutput, shape: tuple[int, ...]) -> LayerOutput:
@@ -49,8 +49,8 @@ def _reshape(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
     if min(target, default=0) < 1 or prod(target) != total:
         raise Unsupported("its target shape does not have as many elements as its input")
     # a target shape with -1, or with a number for the batch, is how exporters write a flatten
-    given = ctx.integers(1, "shape") or (0,)
-    flatten = -1 in given or given[0] != 0 or node.input_name(1) in ctx.model.node_by_output
+    requested = ctx.integers(1, "shape") or (0,)
+    flatten = -1 in requested or requested[0] != 0 or node.input_name(1) in ctx.model.node_by_output
     shape = tuple(target)
     return ctx.rearranged(value, Rearrangement("reshape", shape), shape, flatten)
 
@@ -265,7 +265,7 @@ def _depth_to_space(ctx: Interpreter, node: OnnxNode) -> Layer:
 @handles("SpaceToDepth")
 def _space_to_depth(ctx: Interpreter, node: OnnxNode) -> Layer:
     x, n = ctx.layer(), node.get("blocksize", 1)
-    made = ctx.add(SpaceToDepth, x, n=n)
+    layer = ctx.add(SpaceToDepth, x, n=n)
     if node.get("mode", "DCR") == "DCR" or n == 1:
-        return made
-    return ctx.add(Select, made, indices=tuple(dcr_to_crd_order(x.type.channels, n)))
+        return layer
+    return ctx.add(Select, layer, indices=tuple(dcr_to_crd_order(x.type.channels, n)))

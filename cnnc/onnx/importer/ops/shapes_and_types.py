@@ -43,9 +43,8 @@ def _size(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
 def _cast(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
     to = node.get("to")
     if node.input_name(0) in ctx.uint8_inputs and to == TensorProto.FLOAT:
-        return ctx.add(
-            Scale, ctx.uint8_inputs[node.input_name(0)], factor=255
-        )  # removed again where a division by 255 follows (arithmetic.py)
+        # removed again where a division by 255 follows (arithmetic.py)
+        return ctx.add(Scale, ctx.uint8_inputs[node.input_name(0)], factor=255)
     value = ctx.tensor()
     if to != {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}.get(value.root.type.dtype):
         raise Unsupported("it changes the element type, which no layer does")

@@ -20,12 +20,11 @@ from cnnc.core.arrays import Array
 from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.importer.read.external import ExternalData
-from cnnc.onnx.importer.read.tensors import MAX_AXES, array_from_proto, damaged, element_type_name
-from cnnc.onnx.run.inspect import require_model
+from cnnc.onnx.importer.read.tensors import MAX_TENSOR_AXES, array_from_proto, damaged, element_type_name
+from cnnc.onnx.run.inspect import MAX_MODEL_BYTES, require_model
 from cnnc.onnx.source_map import SOURCE
 
 OLDEST_OPSET = 7
-MAX_BYTES = 2**31 - 1  # of a protobuf message
 MAX_NODES = 20_000
 ONNX_DOMAINS = ("", "ai.onnx")
 _ELEMENT: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8", TensorProto.INT64: "int64"}
@@ -106,7 +105,7 @@ class Model:
 def read_model(path: Path) -> Model:
     """Reads the model in a file. Raises CnncError E622, E623, E624, E901, E903."""
     require_model(path, "E624")
-    data = read_bytes(path, MAX_BYTES)
+    data = read_bytes(path, MAX_MODEL_BYTES)
     return model_from_proto(parse(data, str(path)), path.parent)
 
 
@@ -188,7 +187,7 @@ def _model_input(info: onnx.ValueInfoProto) -> ModelInput:
     dtype = _ELEMENT.get(kind.elem_type)
     if dtype is None:
         dtype = element_type_name(kind.elem_type)
-    if not kind.HasField("shape") or len(kind.shape.dim) > MAX_AXES:
+    if not kind.HasField("shape") or len(kind.shape.dim) > MAX_TENSOR_AXES:
         return ModelInput(name, dtype, None)
     sizes = [d.dim_value if d.HasField("dim_value") else _text(d.dim_param) for d in kind.shape.dim]
     if any(isinstance(size, int) and size < 0 for size in sizes):

@@ -31,7 +31,7 @@ _FIELDS: dict[int, str] = {
     TensorProto.UINT8: "int32_data",
     TensorProto.BOOL: "int32_data",
 }
-MAX_AXES = 16
+MAX_TENSOR_AXES = 16  # of an array in the file; the language has fewer
 
 
 def array_from_proto(tensor: onnx.TensorProto, external: ExternalData, what: str) -> Array:
@@ -39,8 +39,8 @@ def array_from_proto(tensor: onnx.TensorProto, external: ExternalData, what: str
     if tensor.data_type not in _FIELDS:
         raise damaged(f"{what} has the element type {element_type_name(tensor.data_type)}, which cnnc does not read")
     dims = tuple(tensor.dims)
-    if len(dims) > MAX_AXES or any(d < 0 for d in dims):
-        raise damaged(f"{what} has the impossible shape {'x'.join(map(str, dims[:MAX_AXES]))}")
+    if len(dims) > MAX_TENSOR_AXES or any(d < 0 for d in dims):
+        raise damaged(f"{what} has the impossible shape {'x'.join(map(str, dims[:MAX_TENSOR_AXES]))}")
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
     count = prod(dims)  # Python integers do not overflow
     if tensor.data_location == TensorProto.EXTERNAL:

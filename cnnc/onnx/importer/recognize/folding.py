@@ -19,7 +19,7 @@ from cnnc.core.arrays import Array
 from cnnc.onnx.importer.read.model import OnnxNode
 from cnnc.onnx.importer.recognize.values import Unsupported
 
-MAX_ELEMENTS = 2**24  # of an output that is more than twice as large as its inputs
+MAX_FOLDED_ELEMENTS = 2**24  # of an output that is more than twice as large as its inputs
 
 # Operators whose output is no larger than their inputs, or their inputs broadcast.
 _ELEMENTWISE = frozenset(
@@ -107,7 +107,7 @@ def fold(node: OnnxNode, inputs: list[Array | None], opset: int) -> tuple[Array,
         size = _output_size(node, inputs)
     except (ArithmeticError, LookupError, TypeError, ValueError):
         raise Unsupported("its inputs do not fit the operator") from None
-    if size > max(MAX_ELEMENTS, 2 * input_size):
+    if size > max(MAX_FOLDED_ELEMENTS, 2 * input_size):
         raise Unsupported("its constant output is too large")
     proto = helper.make_node(node.op, list(node.inputs), list(node.outputs))
     proto.attribute.extend(_attribute(key, value) for key, value in node.attributes.items())
@@ -130,6 +130,7 @@ def fold(node: OnnxNode, inputs: list[Array | None], opset: int) -> tuple[Array,
 
 
 def _attribute(key: str, value: Any) -> onnx.AttributeProto:
+    """An attribute as ONNX stores it. Raises Unsupported for a type that cnnc does not read."""
     if isinstance(value, np.ndarray):
         return helper.make_attribute(key, onnx.numpy_helper.from_array(value))
     if isinstance(value, tuple) and not value:
@@ -142,7 +143,7 @@ def _attribute(key: str, value: Any) -> onnx.AttributeProto:
 def _output_size(node: OnnxNode, inputs: list[Array | None]) -> int:
     """An upper bound of the number of elements of the output; of a Conv, a measure of its multiplications."""
     arrays = [a for a in inputs if a is not None]
-    given = sum(a.size for a in arrays)
+    input_size = sum(a.size for a in arrays)
     shape: list[int] = []
     if node.op in _ELEMENTWISE:
         try:
@@ -152,12 +153,14 @@ def _output_size(node: OnnxNode, inputs: list[Array | None]) -> int:
     if node.op == "ConstantOfShape":
         shape = arrays[0].ravel().tolist()
     elif node.op == "Expand":
-        shape = [given, *arrays[1].ravel().tolist()]
+        shape = [input_size, *arrays[1].ravel().tolist()]
     elif node.op == "Tile":
         shape = [arrays[0].size, *arrays[1].ravel().tolist()]
     elif node.op == "Range":
         first, last, by = (float(a.ravel()[0]) for a in arrays)
-        return int(abs(last - first) / abs(by)) + 1 if by and np.isfinite([first, last, by]).all() else MAX_ELEMENTS + 1
+        if not by or not np.isfinite([first, last, by]).all():
+            return MAX_FOLDED_ELEMENTS + 1
+        return int(abs(last - first) / abs(by)) + 1
     elif node.op == "Gather":
         rows = arrays[0].shape[node.get("axis", 0)] if arrays[0].ndim else 1
         return int(arrays[0].size // max(1, rows) * arrays[1].size)
@@ -171,5 +174,5 @@ def _output_size(node: OnnxNode, inputs: list[Array | None]) -> int:
     elif node.op == "Conv":
         return prod((arrays[0].size, arrays[1].size))  # the time to multiply matters more than the size of the output
     else:
-        return given
+        return input_size
     return prod(max(0, int(n)) for n in shape)

@@ -6,8 +6,8 @@ cnnc/onnx/importer/ops, one family of operators per file. A handler adds the lay
 the nodes before it to recognize a layer that an exporter wrote as several operators.
 
 Example: MaxPool on a `LayerOutput` adds a `pool max` layer; Shape gives an array, and Gather, Concat and the other
-operators that compute with sizes are folded as constants are. Whether the layers depend on the numbers chosen for batch
-and sizes is found by interpreting the graph with other numbers (see layers.py).
+operators that compute with sizes are folded as constants are. To find out whether the layers depend on the numbers
+chosen for batch and sizes, layers.py interprets the graph again with other numbers.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from cnnc.core.arguments import BadValue
 from cnnc.core.arrays import Array
 from cnnc.core.tensor import DType
+from cnnc.language.infer import MAX_ELEMENTS
 from cnnc.onnx.importer.read.model import Model, ModelInput, OnnxNode
 from cnnc.onnx.importer.recognize.folding import FOLDABLE, fold
 from cnnc.onnx.importer.recognize.rearrange import rearranging_layers
@@ -86,8 +87,7 @@ _SHAPE_PRESERVING = frozenset(
 )
 NO_LAYER = "the language has no layer for it"
 MAX_CAUSES = 1000
-MAX_SIZE = 2**24  # of one axis
-MAX_ELEMENTS = 2**33  # of one tensor, as in the language
+MAX_AXIS_SIZE = 2**24
 MAX_AXES = 4  # of a shape in the language, without the batch
 
 
@@ -104,7 +104,7 @@ def handles(*ops: str) -> Callable[[Handler], Handler]:
 def _fits_limits(shape: Sequence[int]) -> bool:
     """Whether a tensor of this shape is within cnnc's limits: a model can declare any sizes, and some layers have a
     parameter per channel."""
-    return max(shape) <= MAX_SIZE and prod(shape) <= MAX_ELEMENTS
+    return max(shape) <= MAX_AXIS_SIZE and prod(shape) <= MAX_ELEMENTS
 
 
 class Interpreter:

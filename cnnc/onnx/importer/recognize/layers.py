@@ -15,7 +15,7 @@ import numpy as np
 
 import cnnc.onnx.importer.ops  # noqa: F401  fills the table
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.onnx.importer.read.model import Model, ModelInput
+from cnnc.onnx.importer.read.model import Model
 from cnnc.onnx.importer.recognize.interpreter import Interpreter
 from cnnc.onnx.importer.recognize.values import Cause, Layer, LayerOutput, Unsupported, UnsupportedValue
 from cnnc.onnx.importer.text.labels import suggested_output_name
@@ -91,31 +91,34 @@ def _symbol_of(text: str) -> str:
 
 
 def _with_symbols(model: Model, fixed: Mapping[str, int]) -> Model:
-    """The model with its open sizes as symbols of the language, or as numbers where `fixed` gives them. Raises E010."""
-    open_sizes: list[str] = []
+    """The model with its open sizes as symbols of the language, or as numbers where `fixed` gives them.
 
-    def with_symbols(model_input: ModelInput) -> ModelInput:
-        if not model_input.shape:
-            return model_input
-        sizes: list[int | str] = [model_input.shape[0]]
-        for axis, size in enumerate(model_input.shape[1:], 1):
-            if isinstance(size, str):
-                open_sizes.append(
-                    _symbol_of(size) if size.isidentifier() else _default_symbol(axis, len(model_input.shape))
-                )
-                sizes.append(fixed.get(open_sizes[-1], open_sizes[-1]))
-            else:
-                sizes.append(size)
-        return model_input._replace(shape=tuple(sizes))
-
-    inputs = tuple(with_symbols(model_input) for model_input in model.inputs)
+    Raises CnncError E010 for a name in `fixed` that no open size has.
+    """
+    inputs, open_sizes = [], []
+    for model_input in model.inputs:
+        shape = _named_sizes(model_input.shape or ())
+        open_sizes += [size for size in shape[1:] if isinstance(size, str)]
+        sizes = (*shape[:1], *(fixed.get(size, size) if isinstance(size, str) else size for size in shape[1:]))
+        inputs.append(model_input._replace(shape=sizes) if shape else model_input)
     unknown = next((name for name in fixed if name not in open_sizes), None)
     if unknown is not None:
         names = ", ".join(dict.fromkeys(open_sizes)) or "none"
         raise CnncError.of(
             "E010", f"--at: no input has an open size `{unknown}`", help=f"open sizes of the model: {names}"
         )
-    return Model(model.name, model.producer, model.opset, inputs, model.outputs, model.nodes, model.constants)
+    return Model(model.name, model.producer, model.opset, tuple(inputs), model.outputs, model.nodes, model.constants)
+
+
+def _named_sizes(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The shape with its open sizes, apart from the batch, as symbols of the language."""
+    sizes = [
+        (_symbol_of(size) if size.isidentifier() else _default_symbol(axis, len(shape)))
+        if isinstance(size, str)
+        else size
+        for axis, size in enumerate(shape[1:], 1)
+    ]
+    return (*shape[:1], *sizes)
 
 
 def _default_symbol(axis: int, axes: int) -> str:
@@ -124,6 +127,7 @@ def _default_symbol(axis: int, axes: int) -> str:
 
 
 def _symbols(model: Model) -> tuple[str, ...]:
+    """The symbols of a model's open sizes, each once."""
     symbols = [s for model_input in model.inputs for s in (model_input.shape or ())[1:] if isinstance(s, str)]
     return tuple(dict.fromkeys(symbols))
 

@@ -19,7 +19,7 @@ from cnnc.onnx.importer.recognize.values import LayerOutput, Unsupported
 from cnnc.ops.base import Op
 from cnnc.ops.reshape import ChannelShuffle, DepthToSpace, Flatten, Reshape, Select, SpaceToDepth
 
-MAX_ELEMENTS = 2**24
+MAX_TRACED_ELEMENTS = 2**24  # of a tensor whose elements are followed through its rearrangements
 LayerCalls = list[tuple[type[Op], dict[str, Any]]]
 """Op classes with their arguments, applied one after another."""
 
@@ -36,7 +36,8 @@ def rearranging_layers(value: LayerOutput, batch: int) -> LayerCalls:
     order = _channel_order(source, shape)
     if order is not None:
         return [shuffle_or_select(order), *_reshape(shape, target_shape)]
-    for layers in _space_and_depth(source, shape):
+    layers = _space_and_depth(source, shape)
+    if layers is not None:
         return layers
     raise Unsupported("it moves elements from one axis to another, which no layer does")
 
@@ -44,8 +45,10 @@ def rearranging_layers(value: LayerOutput, batch: int) -> LayerCalls:
 def _source_indices(value: LayerOutput, batch: int) -> Array:
     """For each element of one example, its flat index in the output of `value.root`. Raises Unsupported."""
     size = value.root.type.size
-    if batch * size > MAX_ELEMENTS:
-        raise Unsupported(f"the tensor has more than {MAX_ELEMENTS:,} elements, too many to see how it is transposed")
+    if batch * size > MAX_TRACED_ELEMENTS:
+        raise Unsupported(
+            f"the tensor has more than {MAX_TRACED_ELEMENTS:,} elements, too many to see how it is transposed"
+        )
     indices = np.arange(batch * size).reshape(batch, *value.root.shape)
     for step in value.rearrangements:
         indices = indices.reshape(step.axes) if step.kind == "reshape" else indices.transpose(step.axes)
@@ -94,25 +97,25 @@ def dcr_to_crd_order(channels: int, n: int) -> list[int]:
     return [int(c) for c in np.arange(channels * n * n).reshape(n * n, channels).T.ravel()]
 
 
-def _space_and_depth(source: Array, shape: tuple[int, ...]) -> list[LayerCalls]:
-    """depth_to_space or space_to_depth, with channels in the order DCR or CRD; empty where it is neither."""
+def _space_and_depth(source: Array, shape: tuple[int, ...]) -> LayerCalls | None:
+    """depth_to_space or space_to_depth, with channels in the order DCR or CRD; None where it is neither."""
     if len(shape) != 3 or source.ndim != 3:
-        return []
+        return None
     c, h, w = shape
     index = np.arange(source.size).reshape(shape)
     n = source.shape[1] // h if source.shape[1] > h else 0
     if n > 1 and source.shape == (c // (n * n), h * n, w * n) and c % (n * n) == 0:
         dcr = index.reshape(n, n, c // (n * n), h, w).transpose(2, 3, 0, 4, 1).reshape(source.shape)
         if np.array_equal(source, dcr):
-            return [[(DepthToSpace, {"n": n})]]
+            return [(DepthToSpace, {"n": n})]
         crd = index.reshape(c // (n * n), n, n, h, w).transpose(0, 3, 1, 4, 2).reshape(source.shape)
         if np.array_equal(source, crd):
-            return [[(Select, {"indices": tuple(crd_to_dcr_order(c, n))}), (DepthToSpace, {"n": n})]]
+            return [(Select, {"indices": tuple(crd_to_dcr_order(c, n))}), (DepthToSpace, {"n": n})]
     n = h // source.shape[1] if source.shape[1] < h else 0
     if n > 1 and source.shape == (c * n * n, h // n, w // n) and h % n == 0 and w % n == 0:
-        cells = index.reshape(c, h // n, n, w // n, n)
-        if np.array_equal(source, cells.transpose(2, 4, 0, 1, 3).reshape(source.shape)):
-            return [[(SpaceToDepth, {"n": n})]]
-        if np.array_equal(source, cells.transpose(0, 2, 4, 1, 3).reshape(source.shape)):
-            return [[(SpaceToDepth, {"n": n}), (Select, {"indices": tuple(dcr_to_crd_order(c, n))})]]
-    return []
+        blocks = index.reshape(c, h // n, n, w // n, n)
+        if np.array_equal(source, blocks.transpose(2, 4, 0, 1, 3).reshape(source.shape)):
+            return [(SpaceToDepth, {"n": n})]
+        if np.array_equal(source, blocks.transpose(0, 2, 4, 1, 3).reshape(source.shape)):
+            return [(SpaceToDepth, {"n": n}), (Select, {"indices": tuple(dcr_to_crd_order(c, n))})]
+    return None

@@ -1,7 +1,7 @@
 """Orders the layers of a graph as statements, with the branches of a merge in braces where possible.
 
 In: a `LayerGraph`. Out: a list of `LayerStatement`s. A merge takes its branches into braces if no layer outside reads a
-layer inside; otherwise it names its operands. Repeats and blocks are found later, by repetition.py.
+layer inside; otherwise it names its operands. repetition.py gathers repeats and blocks later.
 
 Example: a convolution whose output is added to its input becomes `add { conv 4 k=3 p=same } { }`.
 """
@@ -143,22 +143,24 @@ def _branches(
     if source is None:
         return None
     branches: list[list[Layer]] = []
-    seen: set[int] = set()
+    inner_ids: set[int] = set()
     for operand in merge.inputs:
         branch = _between(source, operand)
-        if branch is None or seen & {id(layer) for layer in branch}:
+        if branch is None or inner_ids & {id(layer) for layer in branch}:
             return None
         branch_ids = {id(layer) for layer in branch}
-        seen |= branch_ids
+        inner_ids |= branch_ids
         for layer in branch:
             outside = [r for r in consumers[id(layer)] if r not in branch_ids]
             if outside != ([id(merge)] if layer is operand else []):
                 return None
         branches.append(branch)
-    if not 0 < len(seen) <= MAX_BRANCHES or any(statements[i].depth >= MAX_DEPTH for i in seen if i in statements):
+    if not 0 < len(inner_ids) <= MAX_BRANCHES or any(
+        statements[i].depth >= MAX_DEPTH for i in inner_ids if i in statements
+    ):
         return None
     enlarging = any(isinstance(layer.op, _ENLARGING) for branch in branches for layer in branch)
-    if enlarging and (len(seen) > MAX_ENLARGING or any(operand is source for operand in merge.inputs)):
+    if enlarging and (len(inner_ids) > MAX_ENLARGING or any(operand is source for operand in merge.inputs)):
         return None  # an encoder and decoder with skips is easier to read without braces
     return branches
 

@@ -31,29 +31,40 @@ WIDTH_SLOT = "\0"  # stands for a width in a template
 CallTextOf = Callable[[Layer], CallText]
 
 
-class RepeatStatement:
-    """A repeat: its rounds, lists of statements whose source is the same."""
+class _StatementGroup:
+    """Statements that one statement stands for; it can be asked for its layers like a `LayerStatement`."""
 
-    def __init__(self, rounds: list[list[Any]]) -> None:
-        self.rounds = rounds
+    def __init__(self, statements: list[Any]) -> None:
+        self.statements = statements
 
     @property
     def source(self) -> Layer | None:
-        source: Layer | None = self.rounds[0][0].source
+        """The layer whose output the first statement continues from."""
+        source: Layer | None = self.statements[0].source
         return source
 
     @property
     def last_layer(self) -> Layer:
-        layer: Layer = self.rounds[-1][-1].last_layer
+        """The layer that the next statement continues from."""
+        layer: Layer = self.statements[-1].last_layer
         return layer
 
     def layers(self) -> Iterable[Layer]:
-        for one_round in self.rounds:
-            for statement in one_round:
-                yield from statement.layers()
+        """The layers of all statements, in order."""
+        for statement in self.statements:
+            yield from statement.layers()
 
     def named_layers(self) -> Iterable[Layer]:
+        """No layers: statements that name layers are not replaced."""
         return ()
+
+
+class RepeatStatement(_StatementGroup):
+    """A repeat: its rounds, lists of statements whose source is the same."""
+
+    def __init__(self, rounds: list[list[Any]]) -> None:
+        super().__init__([statement for one_round in rounds for statement in one_round])
+        self.rounds = rounds
 
 
 class BlockDefinition:
@@ -66,30 +77,13 @@ class BlockDefinition:
         self.widths = widths
 
 
-class BlockCall:
+class BlockCall(_StatementGroup):
     """A call of a block; `statements` are those that it replaces."""
 
     def __init__(self, block: BlockDefinition, arguments: tuple[int, ...], statements: list[Any]) -> None:
+        super().__init__(statements)
         self.block = block
         self.arguments = arguments
-        self.statements = statements
-
-    @property
-    def source(self) -> Layer | None:
-        source: Layer | None = self.statements[0].source
-        return source
-
-    @property
-    def last_layer(self) -> Layer:
-        layer: Layer = self.statements[-1].last_layer
-        return layer
-
-    def layers(self) -> Iterable[Layer]:
-        for statement in self.statements:
-            yield from statement.layers()
-
-    def named_layers(self) -> Iterable[Layer]:
-        return ()
 
 
 Statement = LayerStatement | RepeatStatement | BlockCall
@@ -103,11 +97,11 @@ class _References(NamedTuple):
 
 
 def gather_repetition(
-    layer_statements: list[LayerStatement], call_text_of: CallTextOf, taken: set[str], sharing: Iterable[int] = ()
+    layer_statements: list[LayerStatement], call_text_of: CallTextOf, used_names: set[str], sharing: Iterable[int] = ()
 ) -> tuple[list[Statement], list[BlockDefinition]]:
     """Replaces repetition by blocks, then by repeats, also within blocks.
 
-    `taken` are words that cannot name a block, `sharing` the ids of layers that share parameters.
+    `used_names` cannot name a block, `sharing` the ids of layers that share parameters.
     """
     statements: list[Statement] = list(layer_statements)
     blocks: list[BlockDefinition] = []
@@ -119,7 +113,7 @@ def gather_repetition(
         if best is None:
             break
         length, starts = best
-        block, statements = _extract(statements, length, starts, call_text_of, taken | {b.name for b in blocks})
+        block, statements = _extract(statements, length, starts, call_text_of, used_names | {b.name for b in blocks})
         blocks.append(block)
     templates = _Templates(call_text_of)
     for block in blocks:
@@ -308,7 +302,7 @@ def _factor(base: tuple[int, ...], column: tuple[int, ...]) -> int:
 
 
 def _extract(
-    statements: list[Statement], length: int, starts: list[int], call_text_of: CallTextOf, taken: set[str]
+    statements: list[Statement], length: int, starts: list[int], call_text_of: CallTextOf, used_names: set[str]
 ) -> tuple[BlockDefinition, list[Statement]]:
     """The block of the statements that begin at `starts`, and all statements with these replaced by calls."""
     templates = _Templates(call_text_of)
@@ -319,7 +313,7 @@ def _extract(
     layers_with_width = [la for s in body for la in templates.template(s)[2]]
     widths = {id(layer): _expression(rule, names) for layer, rule in zip(layers_with_width, column_rules, strict=True)}
     instances = [statements[start : start + length] for start in starts]
-    block = BlockDefinition(_block_name(instances, taken), names, body, widths)
+    block = BlockDefinition(_block_name(instances, used_names), names, body, widths)
     rewritten: list[Statement] = []
     position = 0
     for number, start in enumerate(starts):
@@ -341,17 +335,17 @@ def _expression(rule: tuple[int, int] | int, names: Sequence[str]) -> str:
     return f"{name}*{factor}" if factor > 0 else f"{name}//{-factor}"
 
 
-def _block_name(instances: Sequence[Sequence[Statement]], taken: set[str]) -> str:
+def _block_name(instances: Sequence[Sequence[Statement]], used_names: set[str]) -> str:
     """The common prefix of the layers' names where all instances agree on it; else a name by the kind of merge."""
     prefixes = {
         _common_prefix([la.suggested_name for s in i for la in s.layers() if la.suggested_name]) for i in instances
     }
     name = prefixes.pop() if len(prefixes) == 1 else ""
     merges = [s.layer.op for s in instances[0] if isinstance(s, LayerStatement) and s.branches]
-    if not name or name in taken:
+    if not name or name in used_names:
         name = "unit" if not merges else "inception" if isinstance(merges[0], Concat) else "residual"
     unique, letter = name, "b"
-    while unique in taken:
+    while unique in used_names:
         unique, letter = f"{name}_{letter}", chr(ord(letter) + 1)
     return unique
 

@@ -53,11 +53,11 @@ def write_source(layer_graph: LayerGraph, header: str, flat: bool = False) -> Ge
     def call_text_of(layer: Layer) -> CallText:
         return call_text(layer, lambda other: names.get(id(other), "?"), layer_graph.parameter_owner(layer))
 
-    taken = set(RESERVED_WORDS) | set("abcdefghw")
+    used_names = set(RESERVED_WORDS) | set("abcdefghw")
     statements: list[Statement] = list(layer_statements)
     blocks: list[BlockDefinition] = []
     if not flat:
-        statements, blocks = gather_repetition(layer_statements, call_text_of, taken, layer_graph.sharing_ids)
+        statements, blocks = gather_repetition(layer_statements, call_text_of, used_names, layer_graph.sharing_ids)
     naming = _Naming(layer_graph, {b.name for b in blocks})
     naming.name_statements(statements)
     names.update(naming.names)
