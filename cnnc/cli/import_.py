@@ -51,7 +51,7 @@ def import_(
         raise CnncError.of(
             "E902", f"{file} already exists", help=f"`-o {file}` replaces it; another name with -o keeps it"
         )
-    if model.suffix != ".cnn":  # which is no model: its own error says more
+    if model.suffix != ".cnn":  # else the argument is not a model, and the error of `import_model` explains it
         _require_outputs(model, file, force)
     try:
         imported = import_model(model, file, at=parse_sizes(at), flat=flat)

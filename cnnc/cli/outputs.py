@@ -1,7 +1,7 @@
 """Which files a command may write: one rule for every output of every command, applied before any work.
 
-In: the files that the command reads, and its outputs. Out: nothing, or CnncError E902 (status 6) for an output that would
-replace something the user did not mean: an input, a network file, a file of a run folder, another output of the same
+In: the files that the command reads, and its outputs. Out: nothing; or CnncError E902 (status 6) for an output that would
+replace something that the user probably did not mean: an input, a network file, a file of a run folder, another output of the same
 command, or a file of another kind (unless --force is given).
 
     require_outputs([run], [Output(Path("digits.onnx"), "-o", "onnx"), Output(Path("digits.md"), "--card", "card")])

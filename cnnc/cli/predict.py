@@ -191,7 +191,7 @@ class _OutputWriter:
         return {"written": [str(path) for path in written]}
 
     def _unique(self, name: str) -> str:
-        """The name, with a number behind it if this command has used it."""
+        """The name, followed by a number if this command has already used it."""
         unique, number = name, 1
         while unique in self.used_names:
             number += 1

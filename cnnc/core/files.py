@@ -124,13 +124,14 @@ def atomic_replacement(path: Path) -> Iterator[Path]:
 
 
 def safe_name(text: str, longest: int = 100) -> str:
-    """Text as part of a file name: letters, digits and `._+=@~()[]-` stay, all else becomes `_`, as do leading dots.
+    """Text as part of a file name, at most `longest` characters of it.
 
-    So a name from an untrusted file leaves no folder (`/`, `..`), hides no file and controls no terminal.
+    Letters, digits and `._+=@~()[]-` stay; other characters and leading dots become `_`. So a name from an untrusted
+    file cannot lead out of its folder (`/`, `..`), is not hidden, and contains no control characters.
     """
-    kept = "".join(c if c.isalnum() or c in "._+=@~()[]-" else "_" for c in text[:longest])
-    dots = len(kept) - len(kept.lstrip("."))
-    return "_" * dots + kept[dots:] or "_"
+    name = "".join(c if c.isalnum() or c in "._+=@~()[]-" else "_" for c in text[:longest])
+    dots = len(name) - len(name.lstrip("."))
+    return "_" * dots + name[dots:] or "_"
 
 
 def write_atomic(path: Path, *data: bytes | memoryview) -> None:
