@@ -13,6 +13,7 @@ from tests.cli.conftest import Cnnc, codes, json_of, run
 from tests.cli.nets import NETS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NETS)
 def test_bench(deployed: Path, name: str) -> None:
     words = ("--batch", "3", "--threads", "1", "--seconds", "0.05", "--warmup", "1", "--provider", "cpu")

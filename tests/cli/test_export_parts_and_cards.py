@@ -52,6 +52,7 @@ def test_unknown_outputs(deployed: Path, tmp_path: Path, name: str, said: str) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NETS)
 def test_the_card_and_its_program(deployed: Path, tmp_path: Path, name: str) -> None:
     done = run("export", deployed / name, "-o", f"{name}.onnx", "--card", cwd=tmp_path)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.guide import apply, copy_project, edits, run
 from tests.paths import DOCS
 
 LAYER = "thresholded_relu"
 
 
+@pytest.mark.long
 def test_the_guide_works_as_written(tmp_path: Path) -> None:
     page = DOCS / "adding-a-layer.md"
     declaration, *others = edits(page)

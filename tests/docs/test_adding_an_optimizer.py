@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.guide import apply, copy_project, edits, run
 from tests.paths import DOCS
 
@@ -19,6 +21,7 @@ def printed_holes() -> list[str]:
     return block[1].splitlines()
 
 
+@pytest.mark.long
 def test_the_guide_adds_an_optimizer(tmp_path: Path) -> None:
     declaration, *rest = edits(PAGE)
     assert len(rest) == 4

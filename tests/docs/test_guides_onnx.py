@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import pytest
+
 from tests.guide import apply, copy_project, edits, run
 from tests.paths import DOCS
 
@@ -16,6 +18,7 @@ def pytest_in(tree: Path, selection: str, *files: str) -> CompletedProcess[str]:
     return run(tree, "-m", "pytest", "-q", "-rfp", "-p", "no:cacheprovider", *files, "-k", selection)
 
 
+@pytest.mark.long
 def test_the_guide_works_as_written(tmp_path: Path) -> None:
     steps = edits(PAGE)
     export = next(i for i, step in enumerate(steps) if step.file.startswith("cnnc/onnx/emit"))

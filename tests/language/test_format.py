@@ -153,6 +153,7 @@ def test_lines_are_not_aligned_with_brackets_far_to_the_right() -> None:
     assert formatted(f"filter {name} [1,\n2]") == f"filter {name} [1,\n  2]\n"
 
 
+@pytest.mark.long
 def test_source_that_indents_would_make_too_long_is_rejected() -> None:
     """Otherwise the result could not be parsed."""
     with pytest.raises(CnncError, match="too long"):

@@ -147,6 +147,7 @@ def assert_formats(text: str) -> None:
 # --- tests -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_300_sources() -> None:
     for seed in range(300):
         assert_checks(text(Random(f"few {seed}")))
@@ -168,6 +169,7 @@ def test_the_assertions_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
         assert_checks("relu")
 
 
+@pytest.mark.long
 def test_the_sources_cover_all_families_of_errors() -> None:
     """Some sources are valid networks, and others have errors of each family."""
     codes: set[str] = set()

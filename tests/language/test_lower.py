@@ -629,6 +629,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counts
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -673,6 +674,7 @@ def test_too_large_networks_are_rejected_after_bounded_work(text: str, code: str
     assert work["estimates"] <= 2 * blocks.MAX_LAYERS
 
 
+@pytest.mark.long
 def test_lowering_ten_thousand_layers_takes_one_step_per_statement_and_round(work: Counter[str]) -> None:
     net = graph("input 4x8x8; repeat 2500 { conv 4 k=3 p=1 bias=false; bn; relu; add in }; fc 10")
     assert len(net.nodes) == 10_002

@@ -660,6 +660,7 @@ ADVERSARIAL: dict[str, tuple[str, str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_adversarial_sources(name: str) -> None:
     text, code = ADVERSARIAL[name]

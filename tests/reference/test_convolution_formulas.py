@@ -37,6 +37,7 @@ def test_flip_is_the_mathematical_convolution() -> None:
     assert run(op, image[None, None], {"weight": kernel[None, None]})[0, 0].tolist() == [[6, -5], [2, -2]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_flip_is_its_formula(rank: int, groups: int) -> None:
@@ -116,6 +117,7 @@ def test_the_matrix_of_a_convolution_is_sparse_and_toeplitz() -> None:
     assert found.tolist() == [[1, 2, 3, 0, 0, 0], [0, 1, 2, 3, 0, 0], [0, 0, 1, 2, 3, 0], [0, 0, 0, 1, 2, 3]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("wide", [1, 17])

@@ -284,6 +284,7 @@ def fitting(rank: int, ceil: bool) -> Iterator[tuple[Any, tuple[int, ...]]]:
             yield setting, sizes
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("ceil", [False, True])
 @pytest.mark.parametrize(("sigma", "count_pad"), [(None, False), (None, True), (0.7, False)])
@@ -302,6 +303,7 @@ def test_weighted_pool_is_its_formula(rank: int, ceil: bool, sigma: float | None
     assert tried >= 20
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("ceil", [False, True])
 @pytest.mark.parametrize("order", [1, 2, 3, 6])

@@ -99,6 +99,7 @@ def test_a_large_weight_is_updated_as_a_small_one(op: Optimizer) -> None:
     np.testing.assert_array_equal(weights["w"][-9:], weights["end"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("op", [op for op in OPTIMIZERS if isinstance(op, Sgd | Adam | AdamW | RmsProp)], ids=repr)
 def test_pytorch_agrees(op: Sgd | Adam | AdamW | RmsProp) -> None:
     torch = pytest.importorskip("torch")

@@ -14,6 +14,8 @@ import pytest
 
 from tests.onnx.importer.onnx_node_tests import CaseResult, all_cases, covered_cases, run_case
 
+pytestmark = pytest.mark.long
+
 LEAST_PASSED = 170  # with onnx 1.23; older versions have fewer cases
 # Kinds of reasons for a refusal. A reason that matches none is a bug, or a kind that is missing here.
 REASONS = {

@@ -95,6 +95,7 @@ def test_bytes_changed_anywhere_never_crash(tmp_path: Path) -> None:
             import_model(path)
 
 
+@pytest.mark.long
 def test_graphs_changed_anywhere_never_crash() -> None:
     """Attributes, inputs, operators, shapes and sizes of exported layers, changed at random."""
     random = Random(0)
@@ -372,6 +373,7 @@ def test_a_pipe_is_not_a_data_file(tmp_path: Path) -> None:
     assert code(refusal(external(dense(), location="w.bin"), tmp_path)) == "E622"
 
 
+@pytest.mark.long
 def test_a_huge_declared_size_takes_no_memory(tmp_path: Path) -> None:
     """In a process with limited memory: declared sizes are compared with the file before memory is allocated."""
     resource = pytest.importorskip("resource", reason="Windows has no memory limit per process")
