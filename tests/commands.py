@@ -54,6 +54,7 @@ def _started(
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with ExitStack() as stack:
         stack.enter_context(patch.object(sys, "argv", ["cnnc", *words]))
+        stack.enter_context(patch.object(gc, "freeze"))  # what a test leaves is garbage, not the imports of a process
         stack.enter_context(patch.dict(os.environ, environ, clear=True))
         stack.enter_context(patch.object(sys, "stdin", stack.enter_context(Path(os.devnull).open())))
         stack.enter_context(patch.object(sys, "stdout", out))
@@ -63,7 +64,6 @@ def _started(
             yield
         finally:
             os.chdir(before)
-            gc.unfreeze()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 

@@ -23,6 +23,7 @@ from cnnc.reference import engine, registry
 from tests.op_cases import CASES, Case, all_attributes, graph_of, varied_attributes
 from tests.package_edges import ALLOWED, TOP, edges
 from tests.paths import MODELS, PACKAGE, ROOT
+from tests.syntax_trees import tree_of
 
 
 class Import(NamedTuple):
@@ -48,7 +49,7 @@ def modules() -> Mapping[str, Path]:
 
 
 def imports_of(module: str, path: Path) -> Iterator[Import]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     lazy = {
         inner
         for outer in ast.walk(tree)
@@ -147,7 +148,7 @@ def test_a_class_name_means_one_class() -> None:
     """Across all packages, so that a name in an error or a search leads to one place; private classes are left out."""
     homes: dict[str, list[str]] = {}
     for module, path in modules().items():
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in tree_of(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(module)
     assert {name: found for name, found in homes.items() if len(found) > 1} == {}

@@ -11,6 +11,7 @@ import pytest
 
 from tests.package_edges import ALLOWED, TOP
 from tests.paths import PACKAGE, ROOT
+from tests.syntax_trees import tree_of
 from tests.test_architecture import all_imports, imports_of, modules, package_of
 
 LEFT_OUT = {"pytest.mark.long", "pytest.mark.slow"}
@@ -22,7 +23,7 @@ def marks(decorators: list[ast.expr]) -> set[str]:
 
 def has_quick_tests(path: Path) -> bool:
     """Whether a file of tests has one that `-m quick` runs."""
-    body = ast.parse(path.read_text(encoding="utf-8")).body
+    body = tree_of(path).body
     for node in body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark" and marks([node.value]):
             return False

@@ -29,6 +29,7 @@ def test_bench(deployed: Path, name: str) -> None:
     assert {shape[0] for shape in result["shapes"].values()} == {3}
 
 
+@pytest.mark.long
 def test_bench_in_words(deployed: Path) -> None:
     shown = run("bench", "waves.onnx", "--seconds", "0", cwd=deployed).stdout
     assert shown.startswith("waves.onnx on cpu; input1 1x1x24\n")

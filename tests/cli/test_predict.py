@@ -87,6 +87,7 @@ def tops(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [example["top"][0]["class"] for example in json_of(done)]
 
 
+@pytest.mark.long
 def test_sentences(deployed: Path, tmp_path: Path) -> None:
     model = deployed / "words.onnx"
     done = run("predict", model, "--text", "a warm and fine film!", "--text", "cold dull", cwd=tmp_path)

@@ -96,6 +96,7 @@ def open_net(tmp_path: Path) -> Path:
     return tmp_path / "open.cnn"
 
 
+@pytest.mark.long
 def test_a_run_keeps_its_sizes(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> None:
     at = ("--at", "H=16,W=24")
     assert "images to 1x16x24" in cnnc("train", "open.cnn", *at, "--run", "whole").stderr
@@ -116,6 +117,7 @@ def test_a_run_keeps_its_sizes(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> No
     assert "images to 1x16x24" in cnnc("eval", "open.onnx").stderr
 
 
+@pytest.mark.long
 def test_a_partly_fixed_model_names_all_its_sizes(cnnc: Cnnc, open_net: Path) -> None:
     cnnc("train", "open.cnn", "--at", "H=16,W=24", "--run", "run", "--set", "train.epochs=1")
     cnnc("export", "run", "--at", "H=32", "-o", "fixed.onnx")
@@ -174,6 +176,7 @@ def test_settings_change_the_recipe(cnnc: Cnnc) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.long
 def test_resumed_in_another_folder(cnnc: Cnnc, tmp_path: Path) -> None:
     cnnc("train", "small.cnn", "--run", "whole", "--set", "train.epochs=3")
     cnnc("train", "small.cnn", "--run", "first")

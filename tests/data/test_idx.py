@@ -169,6 +169,7 @@ def test_a_large_header_on_a_small_file_takes_little_memory(file: Write, idx_byt
     assert peak < 8 * 2**20
 
 
+@pytest.mark.long
 def test_a_small_header_on_much_compressed_data_takes_little_memory(file: Write, idx_bytes: IdxBytes) -> None:
     path = file(gzip.compress(idx_bytes((10,), bytes(64 * 2**20))))
     tracemalloc.start()

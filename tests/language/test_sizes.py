@@ -201,6 +201,7 @@ def test_formulas_as_they_are_shown(text: str, node: str, formula: str) -> None:
 # --- two symbols -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_two_symbols_have_separate_rules() -> None:
     text = "input 1xHxW; a: identity; pool max k=2x4; upsample 2x4; concat a; conv 2 k=3x9"
     _, survey = surveyed(text)
@@ -283,6 +284,7 @@ def test_at_for_a_name_that_is_not_a_symbol() -> None:
 # --- errors ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "text",
     [

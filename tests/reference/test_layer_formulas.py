@@ -399,6 +399,7 @@ def test_unpool_puts_elements_where_the_maxima_were(shape: tuple[int, ...], pool
     np.testing.assert_array_equal(to_channels_first(trace.values["u"]), expected)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", [(5,), (3, 4), (1, 2), (2, 3, 2)])
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
 def test_upsample_is_its_formula(shape: tuple[int, ...], n: int) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.paths import DOCS, MODELS, PACKAGE, ROOT
+from tests.syntax_trees import tree_of
 
 INSTEAD = {
     r"\b(a|an|one|each|every) [a-z]+ an? (line|layer|channel|axis|epoch|step|image|picture|sample|file|row|class|second)\b": (
@@ -44,7 +45,7 @@ DRAWN = "picture of the packages|packages? picture|this picture|`?<!-- packages"
 def strings() -> Iterator[tuple[str, str]]:
     """Every text that is checked, with where it stands."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value != "picture":
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
     pages = [

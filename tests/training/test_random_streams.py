@@ -10,6 +10,7 @@ import pytest
 
 from cnnc.core.random_streams import Stream
 from tests.paths import PACKAGE
+from tests.syntax_trees import tree_of
 
 PARTS: dict[Stream, list[tuple[int | str, ...]]] = {
     Stream.INITIAL_WEIGHTS: [("conv1.weight",), ("_",), ("a",)],
@@ -62,7 +63,7 @@ def test_streams_of_training_keep_their_keys() -> None:
 def test_every_generator_is_seeded_by_a_stream() -> None:
     seeded, others = 0, []
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("default_rng", "SeedSequence", "PCG64")):
                 argument = ast.unparse(node.args[0]) if node.args else ""
                 if argument.startswith("Stream.") and ".key(" in argument:

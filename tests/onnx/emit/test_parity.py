@@ -139,6 +139,7 @@ def test_every_deviation_is_within_tolerance() -> None:
     assert all(d.difference <= 1e-5 + 1e-4 * d.scale for d in verification_of(graph, weights, model, case).deviations)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("opset", range(13, 27))
 def test_every_opset_computes_the_same(opset: int) -> None:
     """Opsets 13 to 26, on a network with every kind of layer."""
