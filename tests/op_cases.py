@@ -1,8 +1,8 @@
 """The table that drives the gradient, parity and round-trip tests: one row for each configuration of a layer.
 
 A row is plain data: an id and a small network in the language, such as `Case("conv1d-stride", "input 2x9; conv 3 k=3 s=2")`.
-A new layer needs rows here and nothing else to be tested by all drivers; one whose derivative jumps also needs an entry
-in `MARGINS` in reference/kinks.py. Sizes are small, odd and different on each axis, so that a swapped axis shows.
+A new layer needs rows here to be tested by all drivers; one whose derivative jumps also needs an entry
+in `MARGINS` in reference/kinks.py, others one in `SMOOTH` in ops/test_op_lists.py. Sizes are small, odd and different on each axis, so that a swapped axis shows.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def _foreign_notation(token: Token) -> str:
     if token.text == ":":
         words = before.split()
         after = re.match(r":\s*([\w.]+)", token.span.source.line(token.span.line)[token.span.column - 1 :])
-        if after is not None and after[1][0].isdigit():
+        if words and after is not None and after[1][0].isdigit():
             return f"write `=` after a key: `{words[-1]}={after[1]}`"
         if len(words) > 1:
             return f"a label is one word: `{'_'.join(words)}:`"

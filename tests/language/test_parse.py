@@ -427,6 +427,7 @@ def test_newlines_within_a_statement_become_breaks() -> None:
     ("text", "code", "line", "column", "words"),
     [
         ("relu\nconv k=\n", "E002", 2, 8, "expected a value here"),
+        (": 3", "E002", 1, 1, "unexpected `:`"),
         ("conv k=", "E002", 1, 8, "expected a value here"),
         ("add { conv k= }", "E002", 1, 15, "expected a value here"),
         ("conv 1 +\nrelu", "E002", 1, 9, "expected a value here"),
