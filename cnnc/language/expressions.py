@@ -204,7 +204,7 @@ def _apply(function: str, numbers: list[Any], span: Span) -> Any:
 
 
 def _bounded(value: Any, span: Span) -> Any:
-    if not math.isfinite(value) or abs(value) > LIMIT:
+    if not abs(value) <= LIMIT:  # too large, infinite, or not a number; an int may be too large for a float
         raise _too_large(span)
     return value
 

@@ -663,6 +663,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         ),
         ("block b(n) { repeat n { } }; input 1x8x8; repeat 1000 { b 1000 }", "E113"),
         ("let n = 10**300; input 1x8x8; conv n k=3", "E104"),
+        ("input 1x8x8; conv 4*1e308 k=3", "E104"),
         ("let n = 2**62 * 2**62; input 1x8x8; conv n k=3", "E104"),
         ("let n = 9**9**9**9; input 1x8x8; conv n k=3", "E104"),
     ],
