@@ -48,7 +48,6 @@ _OTHER_FORMATS = frozenset(
         ".mnn",
         ".npy",
         ".npz",
-        ".onnx",
         ".ort",
         ".pb",
         ".pdf",
@@ -59,7 +58,6 @@ _OTHER_FORMATS = frozenset(
         ".pt2",
         ".pth",
         ".py",
-        ".safetensors",
         ".svg",
         ".tflite",
         ".toml",
@@ -72,8 +70,6 @@ _OTHER_FORMATS = frozenset(
         ".yaml",
         ".yml",
         ".zip",
-        ".cnn",
-        ".md",
     ]
 )
 
@@ -106,7 +102,7 @@ def require_outputs(inputs: Iterable[Path], outputs: Sequence[Output], force: bo
 
 def _reason_of_suffix(output: Output) -> str:
     suffix = output.path.suffix.lower()
-    if suffix != SUFFIXES[output.kind] and suffix in _OTHER_FORMATS:
+    if suffix != SUFFIXES[output.kind] and (suffix in _OTHER_FORMATS or suffix in SUFFIXES.values()):
         return f"{suffix} is another format; {_NAMES[output.kind]} has the suffix {SUFFIXES[output.kind]}"
     return ""
 
