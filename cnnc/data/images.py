@@ -283,7 +283,7 @@ def _load(tree: FileTree, names: Sequence[str], shape: Shape, request: Request) 
 
 
 def decode_all(tree: FileTree, names: Sequence[str], shape: Shape) -> Iterator[tuple[int, DecodedImage | str]]:
-    """Decodes files in threads, and yields for each, in order, its index, and the image or why it is none.
+    """Decodes files in threads, and yields for each, in order, its index, and the image or why it is not one.
 
     Call it inside `ignore_pillow_warnings`.
     """

@@ -119,7 +119,7 @@ def has_names(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _is_name(cell: str, body: Sequence[Sequence[str]]) -> bool:
-    """Whether the first cell of the first line is no label: a word that does not occur below it."""
+    """Whether the first cell of the first line names a column: it is a word that does not occur below it."""
     return parse_number(cell) is None and all(row[0] != cell for row in body)
 
 
