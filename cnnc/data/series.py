@@ -121,7 +121,7 @@ def read_unlabelled(path: Path, length: int) -> NDArray[np.float32]:
         raise bad_file(path, "expected series, found none")
     length = length or len(sample[0]) - (not is_number(sample[-1][0]))
     columns = max(map(len, sample))
-    labelled = [cells for cells in sample if len(cells) == columns]
+    labelled = sample[:1] + [cells for cells in sample[1:] if len(cells) == columns]
     layout = find_layout(labelled, length) if columns > max(1, length) else TableLayout(has_names(sample), 0)
     rows = []
     for line, cells in islice(_lines(path), layout.header, None):
