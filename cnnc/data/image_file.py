@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_BYTES = 1 << 28
+"""The most bytes of an image file."""
+
+MAX_DECODED_BYTES = 1 << 28
+"""The most bytes that an image of 32-bit pixels may need while it is decoded and converted."""
+
+_WIDE_PIXEL = 12  # bytes: three copies of 32 bits
 
 T = TypeVar("T")
 
@@ -172,14 +178,16 @@ def _open(data: bytes, target_size: tuple[int, int]) -> tuple[Image.Image, tuple
 
     with Image.open(io.BytesIO(data), formats=_formats()) as image:
         size = image.size
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and size[0] * size[1] > limit:
+        pixels, limit = size[0] * size[1], Image.MAX_IMAGE_PIXELS or MAX_DECODED_BYTES
+        if pixels > limit:
             raise NotAnImage(f"{size[0]}x{size[1]} is more than {limit:,} pixels")
+        if image.mode[0] in "FI" and pixels * _WIDE_PIXEL > MAX_DECODED_BYTES:
+            raise NotAnImage(f"{size[0]}x{size[1]} pixels of 32 bits need more than {MAX_DECODED_BYTES >> 20} MiB")
         side = 2 * max(target_size)  # rotation may exchange width and height
         image.draft(None, (side, side))
         image.load()
         if image.mode.startswith("I"):  # 16 bits, which convert would clip
-            high = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255)
+            high = np.clip(np.asarray(image) >> 8, 0, 255)
             return Image.fromarray(high.astype(np.uint8)), size
         upright: Image.Image = image
         with suppress(Exception):  # the EXIF data may be damaged where the image is not
