@@ -42,10 +42,10 @@ def read(
                 diagnostics += bound.diagnostics
                 if bound.value is not None:
                     _enter(bound.value, fields)
-    if "data" not in calls and not section.call.arguments:
+    if "data" not in calls and not diagnostics and not _has_malformed(section.call):
         span = section.call.op.span
         diagnostics.append(Diagnostic("E504", "the train section names no data", span, help="add `data digits`"))
-    if any(d.severity == "error" for d in diagnostics):
+    if any(d.severity == "error" for d in diagnostics) or "data" not in calls:
         return None, in_source_order(diagnostics)
     recipe = Recipe(**fields, spans={keyword: statements[0].span for keyword, statements in calls.items()})
     diagnostics += _fit_data(recipe.data, calls["data"][0])
@@ -77,6 +77,8 @@ def _calls(train: syntax.Call, diagnostics: list[Diagnostic]) -> Calls:
         diagnostics.append(Diagnostic("E505", message, span, help="write `train { ... }`"))
         return calls
     for statement in train.bodies[0].statements:
+        if isinstance(statement, syntax.Malformed):
+            continue
         if not isinstance(statement, syntax.Call) or statement.bodies or statement.label is not None:
             message = "a train section holds statements such as `batch 64`"
             help = "move the `let` above the train section" if isinstance(statement, syntax.Let) else ""
@@ -94,6 +96,10 @@ def _calls(train: syntax.Call, diagnostics: list[Diagnostic]) -> Calls:
         else:
             calls.setdefault(keyword, []).append(statement)
     return calls
+
+
+def _has_malformed(train: syntax.Call) -> bool:
+    return any(isinstance(statement, syntax.Malformed) for body in train.bodies for statement in body.statements)
 
 
 def _class_of(keyword: str, call: syntax.Call, diagnostics: list[Diagnostic]) -> type[TrainStatement] | None:
