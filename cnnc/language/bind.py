@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from cnnc.core.arguments import ArgumentSpec, BadValue, Choice, Declared, Kind, PerAxis, Real, Whole, WordValue
 from cnnc.core.record import Record
-from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
+from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.expressions import AlreadyReported, Scope, describe, evaluate
 from cnnc.language.synonyms import key_synonym, needless_key_help
@@ -232,12 +232,8 @@ def unknown_key(key: syntax.Name, op: str, known: Iterable[str]) -> Diagnostic:
     """E201, with the nearest key."""
     keys = list(known)
     near = _near_key(key.text, keys)
+    edits = (Edit(key.span, near, "did you mean `{}`?"),) if near else ()
+    help = f"its arguments are {', '.join(keys)}" if keys else f"{op} takes no arguments"
     if near == "":
         help = needless_key_help(key.text)
-    elif near:
-        help = f"did you mean `{near}`?"
-    elif keys:
-        help = f"its arguments are {', '.join(keys)}"
-    else:
-        help = f"{op} takes no arguments"
-    return Diagnostic("E201", f"{op} has no argument `{key.text}`", key.span, help=help)
+    return Diagnostic("E201", f"{op} has no argument `{key.text}`", key.span, help=help, edits=edits)
