@@ -38,6 +38,18 @@ def parse(source: Source) -> tuple[syntax.File, list[Diagnostic]]:
 
     If it is unknown which statement is in which body, because braces do not match, nothing but one mark is in the tree.
     """
+    file, diagnostics = _parsed(source)
+    if diagnostics:
+        from cnnc.language.foreign import recognized
+
+        foreign = recognized(source)
+        if foreign is not None:
+            return _without_statements(source), [foreign]
+    return file, diagnostics
+
+
+def _parsed(source: Source) -> tuple[syntax.File, list[Diagnostic]]:
+    """The tree and the errors (E001 to E008)."""
     try:
         tokens, diagnostics, certain = _lay_out(source)
         statements, more = _statements(tokens)

@@ -8,12 +8,31 @@ from __future__ import annotations
 
 import re
 
-from cnnc.diagnostics import Diagnostic, Span
+from cnnc.diagnostics import Diagnostic, Edit, Span
 from cnnc.language.brackets import Token
 
 
 def malformed(token: Token, expected: set[str]) -> Diagnostic:
     """E002 to E005 at a token that the grammar does not accept; `expected` are the terminals that it would accept."""
+    line = token.span.source.line(token.span.line)
+    if "(" in line and len(line) < 500:
+        from cnnc.language.foreign import translated_line
+
+        translated = translated_line(line)
+        if translated:
+            return _line_of_another_format(token.span, line, translated)
+    return _malformed(token, expected)
+
+
+def _line_of_another_format(span: Span, line: str, translated: str) -> Diagnostic:
+    """E002 at a line such as `nn.Conv2d(8, 16, 3)`."""
+    start = span.start - span.column + 1 + len(line) - len(line.lstrip())
+    whole = span.source.span(start, span.start - span.column + 1 + len(line.rstrip()))
+    message = f"`{_shorten(line.strip())}` is not a statement of this language"
+    return Diagnostic("E002", message, whole, edits=(Edit(whole, translated),))
+
+
+def _malformed(token: Token, expected: set[str]) -> Diagnostic:
     kind, span = token.type, token.span
     if kind in ("BAD_NUMBER", "BAD_STRING", "STRANGE"):
         return _wrong_word(kind, token.text, span)
