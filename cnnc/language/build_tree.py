@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, cast
 
 from cnnc.diagnostics import CnncError, Span
@@ -104,6 +105,17 @@ class Builder:
         return syntax.Binary(operator.text, left, right, left.span.to(right.span))
 
     product = power = sum
+
+    def malformed(self, parts: list[Any]) -> syntax.Malformed:
+        text, span = parts[0].text, parts[0].span
+        op, name = _OP.match(text), _DEFINED.match(text)
+        defined = next((n for n in name.groups() if n), "") if name else ""
+        return syntax.Malformed(op[1] if op else "", defined, span)
+
+
+# The first word after a label, and the name that a statement defines, also in notation of other languages (`x = conv 3`).
+_OP = re.compile(r"(?:\w+\s*:\s*)?([A-Za-z_]\w*)")
+_DEFINED = re.compile(r"(?:let|block)\s+([A-Za-z_]\w*)|([A-Za-z_]\w*)\s*[:=]")
 
 
 def _name(token: Token) -> syntax.Name:

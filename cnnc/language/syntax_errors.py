@@ -8,19 +8,38 @@ from __future__ import annotations
 
 import re
 
-from cnnc.diagnostics import Diagnostic, Span
+from cnnc.diagnostics import Diagnostic, Edit, Span
 from cnnc.language.brackets import Token
 
 
 def malformed(token: Token, expected: set[str]) -> Diagnostic:
     """E002 to E005 at a token that the grammar does not accept; `expected` are the terminals that it would accept."""
+    line = token.span.source.line(token.span.line)
+    if "(" in line and len(line) < 500:
+        from cnnc.language.foreign import translated_line
+
+        translated = translated_line(line)
+        if translated:
+            return _line_of_another_format(token.span, line, translated)
+    return _malformed(token, expected)
+
+
+def _line_of_another_format(span: Span, line: str, translated: str) -> Diagnostic:
+    """E002 at a line such as `nn.Conv2d(8, 16, 3)`."""
+    start = span.start - span.column + 1 + len(line) - len(line.lstrip())
+    whole = span.source.span(start, span.start - span.column + 1 + len(line.rstrip()))
+    message = f"`{_shorten(line.strip())}` is not a statement of this language"
+    return Diagnostic("E002", message, whole, edits=(Edit(whole, translated),))
+
+
+def _malformed(token: Token, expected: set[str]) -> Diagnostic:
     kind, span = token.type, token.span
     if kind in ("BAD_NUMBER", "BAD_STRING", "STRANGE"):
         return _wrong_word(kind, token.text, span)
     if kind in ("_END", "RBRACE", "$END"):
         where = {"_END": "line", "RBRACE": "body", "$END": "file"}[kind]
         missing = _missing(expected)
-        help = "put `{` at the end of this line" if missing == "`{`" else ""
+        help = "put `{` at the end of this line" if missing == "`{`" else _unfinished(span)
         end = span.start + 1 if kind == "_END" else span.end
         here = Span(span.source, span.start, end)
         message = f"the {where} ends in the middle of a statement"
@@ -31,6 +50,8 @@ def malformed(token: Token, expected: set[str]) -> Diagnostic:
     if kind == "EQUAL":
         help = _assignment_meant(span) or "write `key=value`"
         return Diagnostic("E002", "`=` without a key before it", span, help=help)
+    if kind == "COMMA" and re.search(r",\s*$", _line_before(span)):
+        return Diagnostic("E002", "two commas in a row", span, help="remove one of them")
     if kind == "COMMA":
         line = span.source.line(span.line)[: span.column - 1]
         listed = re.search(r"(?<!\w)\(([\d\s,]+)\)$", line + _end_of_list(span))
@@ -44,8 +65,45 @@ def malformed(token: Token, expected: set[str]) -> Diagnostic:
         return Diagnostic("E002", "a comma outside brackets", span, help=help)
     missing = _missing(expected)
     label = f"expected {missing} here" if missing in ("a name", "`=`") else ""
-    help = "" if label else _foreign_notation(token)
+    help = _definition_meant(span) if label else _missing_comma(token, expected) or _foreign_notation(token)
     return Diagnostic("E002", f"unexpected `{_shorten(token.text)}`", span, label, help=help)
+
+
+def _unfinished(span: Span) -> str:
+    """Help for a statement that ends too early: `let w =`, `conv 8 k=`."""
+    before = _before(span)
+    let = re.fullmatch(r"let\s+([A-Za-z_]\w*)\s*=?", before)
+    key = re.search(r"\b(\w+)\s*=$", before)
+    if let is not None:
+        return f"write a value after it, e.g. `let {let[1]} = 16`"
+    return f"write a value after it, e.g. `{key[1]}={_VALUES.get(key[1], 1)}`" if key is not None else ""
+
+
+_VALUES = {"k": 3, "kernel": 3, "lr": 0.01, "out": 16, "bias": "false"}
+
+
+def _definition_meant(span: Span) -> str:
+    """Help for `let w 16`, which lacks its `=`."""
+    name, value = re.fullmatch(r"let\s+([A-Za-z_]\w*)", _before(span)), _rest(span)
+    return f"write `let {name[1]} = {value}`" if name is not None and value else ""
+
+
+def _missing_comma(token: Token, expected: set[str]) -> str:
+    """Help for a value in a list, or a parameter of a block, that follows another without a comma."""
+    if "COMMA" not in expected or token.type not in ("NUMBER", "NAME", "EXTENT", "STRING", "LSQB", "LPAR", "FUNCTION"):
+        return ""
+    last = re.search(r"[\w.\])]+$", _line_before(token.span).rstrip())
+    return f"separate values by commas: `{last[0]}, {_shorten(token.text)}`" if last else "separate values by commas"
+
+
+def _line_before(span: Span) -> str:
+    """The part of the span's line before it."""
+    return span.source.line(span.line)[: span.column - 1]
+
+
+def _rest(span: Span) -> str:
+    """The rest of the statement on the span's line, from the span on."""
+    return re.split(r"[;#}]", span.source.line(span.line)[span.column - 1 :])[0].strip()
 
 
 def _before(span: Span) -> str:
@@ -100,30 +158,24 @@ def _wrong_word(kind: str, text: str, span: Span) -> Diagnostic:
         string = Span(span.source, span.start, span.start + len(text.rstrip()))
         return Diagnostic("E003", "unterminated string", string, help='close it with `"` on the same line')
     if kind == "STRANGE":
-        return Diagnostic("E005", f"unexpected character {text!r}", span, help=_replacement(text))
+        return _strange(text, span)
     help = _number_meant(text) if _before(span) else "names begin with a letter"
     return Diagnostic("E004", f"`{_shorten(text)}` is not a number", span, help=help)
 
 
-_LOOKALIKES = {
-    "x": "×✕✖х",
-    '"': "“”„‟«»'‘’‚`´",
-    "-": "−–—‐‑",
-    "*": "·∗",
-    "a space": "\u00a0\u2002\u2003\u2009\u202f\u3000\ufeff\u200b",
-    ":": "：",
-    "=": "＝",
-}
+def _strange(character: str, span: Span) -> Diagnostic:
+    """E005 at a character that the language does not use. Look-alikes are corrected before parsing, see lookalikes.py."""
+    from cnnc.language.lookalikes import described, meant_by
 
-
-def _replacement(character: str) -> str:
-    """Help for a character that the language does not use; "" if it is not recognized."""
+    help = ""
     if character == "\r":
-        return "save the file with LF or CRLF line endings"
-    if character in (">", "|", "→"):
-        return "write one layer per line, or separate layers by `;`"
-    sign = next((sign for sign, lookalikes in _LOOKALIKES.items() if character in lookalikes), "")
-    return f"type {sign if ' ' in sign else f'`{sign}`'} instead" if sign else ""
+        help = "save the file with LF or CRLF line endings"
+    elif character in (">", "|", "→"):
+        help = "write one layer per line, or separate layers by `;`"
+    elif meant_by(character) == '"':
+        help = 'type `"` instead, and at the end of the string as well'
+    shown = repr(character) if character.isascii() else described(character)
+    return Diagnostic("E005", f"unexpected character {shown}", span, help=help)
 
 
 _SPACE = "put a space between the number and the letters"

@@ -81,6 +81,9 @@ def _calls(train: syntax.Call, unread: set[str], diagnostics: list[Diagnostic]) 
         diagnostics.append(Diagnostic("E505", message, span, help="write `train { ... }`"))
         return calls
     for statement in train.bodies[0].statements:
+        if isinstance(statement, syntax.Malformed):
+            unread.update(TRAIN_STATEMENTS)  # it may have been any of them
+            continue
         if not isinstance(statement, syntax.Call) or statement.bodies or statement.label is not None:
             message = "a train section holds statements such as `batch 64`"
             help = "move the `let` above the train section" if isinstance(statement, syntax.Let) else ""
