@@ -16,6 +16,7 @@ import typer
 from cnnc.cli.console import Stopped, print_diagnostics, print_json, print_result, print_status, stop_on_signals
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
+from cnnc.cli.usage import require_source
 from cnnc.diagnostics import CnncError, Exit
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ def train(
 ) -> None:
     """Train a network with NumPy, or resume a run; checkpoints and metrics go to the run folder."""
     if (file is None) == (resume is None):
-        raise CnncError.of("E010", "train takes either a network FILE or --resume RUN")
+        help = "" if file is not None else "write `cnnc train NET.cnn`; `cnnc new NET` writes a network to start with"
+        raise CnncError.of("E010", "train takes either a network FILE or --resume RUN", help=help)
+    if file is not None:
+        require_source(file, "train")
     if dry_run and resume is not None:
         raise CnncError.of("E010", "--dry-run applies to a network FILE, not to a resumed run")
     if export is not None:

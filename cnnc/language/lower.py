@@ -141,7 +141,7 @@ class _Lowerer:
             last = self.body(self.file.statements, top, None)
         except _TooLarge as error:
             self.diagnostics.append(error.diagnostic)
-        self.diagnostics += unmatched_settings(self.settings, self.root)
+        self.diagnostics += unmatched_settings(self.settings, self.root, self.train is not None)
         graph = self.finish(last)
         sized = any(name in self.root.read for name in self.symbols)
         return Lowered(

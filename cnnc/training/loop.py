@@ -34,7 +34,7 @@ from cnnc.recipe.recipe import require_recipe
 from cnnc.reference.engine import StepRandom, backward, forward
 from cnnc.reference.initializers import initialize
 from cnnc.reference.parallel.processes import worker_pool_for
-from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
+from cnnc.reference.parallel.threads import keep_memory, one_blas_thread, thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
@@ -81,8 +81,10 @@ def open_data(
 def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None) -> Run:
     """Prepares a run in a folder: splits the data, draws the weights or restores those of `resume`. Writes nothing.
 
-    Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets.
+    Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E010 where
+    CNNC_THREADS is not a number.
     """
+    thread_count()
     graph = network.require_graph()
     recipe = require_recipe(network.recipe, network.name)
     train, validation = split(data.train, recipe.data.val, recipe.seed)
