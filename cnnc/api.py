@@ -34,6 +34,7 @@ from cnnc.training.loop import open_data, split, start
 from cnnc.training.loop import train as run_training
 from cnnc.training.objective import Feeds, Objective, Runner, Score, confusion
 from cnnc.training.run import Callback, Result
+from cnnc.training.run_folder import new_folder
 
 
 def train(
@@ -41,20 +42,23 @@ def train(
 ) -> Result:
     """Trains a network by its train section, and returns the finished run.
 
-    `run` is the run folder (default: runs/NAME, or the first of runs/NAME-2, ... that does not exist), `data` the
+    `run` is a new run folder (default: runs/NAME, or the first of runs/NAME-2, ... that does not exist), `data` the
     folder of the data sets, `callback` what training reports to. `result.run.weights` are arrays by `layer.parameter`,
     shaped as in ONNX; a convolution's weight is (O, C/groups, kh, kw).
 
-    Raises CnncError: the network's own errors, E509 without a train section, E601 to E603 where the data set is unknown,
-    invalid or missing, E607 or E610 where it does not fit the network, E701 where training diverges, E704 where a worker
-    process dies, E902 where a file cannot be written.
+    Raises CnncError: the network's own errors, E010 where `run` already holds a run, E509 without a train section, E601 to
+    E603 where the data set is unknown, invalid or missing, E607 or E610 where it does not fit the network, E701 where
+    training diverges, E704 where a worker process dies, E902 where a file cannot be written, E907 where another process
+    trains in `run`.
 
         result = cnnc.train(cnnc.load("lenet5.cnn", ["train.epochs=2"]))
         print(result.run.folder, result.test)
     """
     dataset = open_data(network, None if data is None else Path(data), ignore_report)
-    folder = free_folder(Path("runs") / Path(network.source.name).stem.strip("<>")) if run is None else Path(run)
-    return run_training(start(network, dataset, folder), callback)
+    folder = Path("runs") / Path(network.source.name).stem.strip("<>") if run is None else Path(run)
+    new = start(network, dataset, folder)
+    with new_folder(new, ignore_report, numbered=run is None):
+        return run_training(new, callback)
 
 
 def export(
@@ -211,15 +215,3 @@ def training_summary(saved: Checkpoint, folder: Path) -> dict[str, Any] | None:
         "threads": saved.threads,
         **({"sizes": saved.sizes} if saved.sizes else {}),
     }
-
-
-def free_folder(folder: Path) -> Path:
-    """The folder, or the first of folder-2, folder-3, ... that does not exist, so that no run overwrites another.
-
-    Example: `free_folder(Path("runs/lenet5"))` is runs/lenet5-2 where runs/lenet5 exists.
-    """
-    number, free = 1, folder
-    while free.exists():
-        number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free

@@ -131,6 +131,8 @@ def test_train_and_export(file: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     again = cnnc.train(cnnc.load(file))
     assert again.run.folder == Path("runs/small-2"), "no run overwrites another"
     assert again.test == result.test, "the same bits"
+    with pytest.raises(cnnc.CnncError, match="runs/small already contains"):
+        cnnc.train(cnnc.load(file), run=result.run.folder)
     exported = cnnc.export(result.run.folder, "small.onnx")
     assert exported.path.read_bytes()
     assert exported.size == Path("small.onnx").stat().st_size

@@ -112,6 +112,10 @@ def _load(path: Path, settings: list[str], sizes: dict[str, int]) -> Network:
     try:
         return load(path, settings, sizes)
     except CnncError as error:
+        if path.suffix != ".cnn":
+            from cnnc.cli.usage import require_source
+
+            require_source(path, "check")
         if error.status == Exit.USAGE:
             raise
         return Network(Source(str(path), ""), path.stem, None, None, error.diagnostics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,6 +34,9 @@ def evaluate(
             raise CnncError.of("E010", "--on applies to models; a run is scored on the data that its network names")
         _score_run(model, data, json)
         return
+    if model.suffix == ".cnn" and model.is_file():
+        help = f"`{join(['cnnc', 'train', str(model)])}` trains it and prints the score on the test set"
+        raise CnncError.of("E604", f"{model} is a source file, not a model or a run", help=help)
     from cnnc.onnx.run.session import open_model
 
     session = open_model(model, provider.value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 
-from cnnc.cli.console import Stopped, report_error, stop_on_signals
+from cnnc.cli.console import Stopped, print_status, report_error, stop_on_signals
+from cnnc.diagnostics import Exit
 
 
 def main() -> None:
@@ -18,10 +19,20 @@ def main() -> None:
         application = app(sys.argv[1:])
         gc.freeze()
         gc.enable()
-        try:
-            application()
-        except SystemExit as exit_request:
-            sys.stdout.flush()
-            raise exit_request
+        status = application(standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(status)
     except (Exception, Stopped) as error:
-        sys.exit(report_error(error))
+        sys.exit(report_error(_as_cnnc_error(error)))
+
+
+def _as_cnnc_error(error: BaseException) -> BaseException:
+    """The error itself, or E010 for one of the parser of the command line."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # `cnnc` alone: its message is the help page
+        print_status(str(error))
+        return Stopped(Exit.USAGE)
+    if not hasattr(error, "format_message"):  # of click's ClickException, which typer brings in its own copy
+        return error
+    from cnnc.cli.usage import usage_error
+
+    return usage_error(error, sys.argv[1:])

@@ -27,6 +27,15 @@ class ProviderChoice(StrEnum):
     openvino = "openvino"
 
 
+def _existing_folder(folder: Path | None) -> Path | None:
+    """The folder of --data. Raises CnncError E603 if there is none."""
+    if folder is not None:
+        from cnnc.data import require_existing
+
+        require_existing(folder)
+    return folder
+
+
 SETTINGS = Annotated[
     list[str] | None,
     typer.Option(
@@ -37,7 +46,12 @@ SETTINGS = Annotated[
 ]
 DATA = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="Folder that holds the data sets (default: $CNNC_DATA)."),
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Folder that holds the data sets (default: $CNNC_DATA).",
+        callback=_existing_folder,
+    ),
 ]
 PROVIDER = Annotated[
     ProviderChoice,

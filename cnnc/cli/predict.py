@@ -53,9 +53,11 @@ def predict(
     json: Annotated[bool, json_option("a JSON list with one object per example")] = False,
 ) -> None:
     """Run an exported model on onnxruntime; the model itself says how inputs are prepared and what outputs mean."""
+    from cnnc.onnx.run.inspect import require_model
     from cnnc.onnx.run.predictions import model_inputs, predict_examples
     from cnnc.onnx.run.session import open_model
 
+    require_model(model)
     if not (files or text or inputs):
         raise CnncError.of("E010", "no input given", help="name files, or give a sentence with `--text`")
     session = open_model(model, provider.value)

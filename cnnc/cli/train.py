@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from shlex import join
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnc.cli.console import Stopped, print_diagnostics, print_json, print_result, print_status
+from cnnc.cli.console import Stopped, print_diagnostics, print_json, print_result, print_status, stop_on_signals
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
+from cnnc.cli.usage import require_source
 from cnnc.diagnostics import CnncError, Exit
 
 if TYPE_CHECKING:
@@ -60,12 +63,11 @@ def train(
     json: Annotated[bool, json_option("the result as a JSON object")] = False,
 ) -> None:
     """Train a network with NumPy, or resume a run; checkpoints and metrics go to the run folder."""
-    from cnnc.api import free_folder
-    from cnnc.network import load
-    from cnnc.training import checkpoint as checkpoints
-
     if (file is None) == (resume is None):
-        raise CnncError.of("E010", "train takes either a network FILE or --resume RUN")
+        help = "" if file is not None else "write `cnnc train NET.cnn`; `cnnc new NET` writes a network to start with"
+        raise CnncError.of("E010", "train takes either a network FILE or --resume RUN", help=help)
+    if file is not None:
+        require_source(file, "train")
     if dry_run and resume is not None:
         raise CnncError.of("E010", "--dry-run applies to a network FILE, not to a resumed run")
     if export is not None:
@@ -73,55 +75,117 @@ def train(
             [path for path in (file, resume) if path is not None], [Output(export, "--export", "onnx")], force
         )
     sizes = parse_sizes(at)
-    if sizes and resume is not None:
-        raise CnncError.of("E010", "--at applies to a network FILE; a resumed run keeps the sizes it started with")
-    saved: Checkpoint | None = None
-    if resume is not None:
-        saved = checkpoints.load(checkpoints.find(resume, "last"))
-        network = _resumed_network(saved, settings or [])
-        folder = _folder_to_resume_in(resume, run)
+    options = _options_of_resume(data, export, log)
+    if file is not None and dry_run:
+        _dry_run(_load(file, settings, sizes), data, json)
+        return
+    if file is not None:
+        result = _train_new(_load(file, settings, sizes), run, data, _callback(log), options)
     else:
-        assert file is not None
-        network = load(file, settings or [], sizes)
-        network.require_graph()
-        if dry_run:
-            print_diagnostics(network.diagnostics)
-            _dry_run(network, data, json)
-            return
-        folder = run or free_folder(Path("runs") / file.stem)
-        _require_free(folder)
-    print_diagnostics(network.diagnostics)
-    callback = _callback(log)
-    resume_command = _resume_command(folder, data, export, log)
-    try:
-        result = _train(network, folder, data, saved, callback)
-    except Stopped:  # a second signal, which stops without saving
-        if (folder / "last.safetensors").exists():
-            print_status(
-                f"stopped without saving; the last checkpoint is in {folder}. Resume from it with:\n  {resume_command}"
-            )
-        raise
-    except CnncError as error:
-        if error.status != Exit.RESOURCES or not (folder / "last.safetensors").exists():
-            raise
-        help = f"the last checkpoint is in {folder}; resume from it with: {resume_command}"
-        raise CnncError(*(d._replace(help=d.help or help) for d in error.diagnostics)) from error
-    if result.stopped:
-        print_status(f"stopped; {folder / 'last.safetensors'} is saved. Resume with:\n  {resume_command}")
-        raise Stopped(Exit.TERMINATED if _Signals.terminated else Exit.INTERRUPTED)
+        assert resume is not None
+        if sizes:
+            raise CnncError.of("E010", "--at applies to a network FILE; a resumed run keeps the sizes it started with")
+        result = _resume(resume, run, settings or [], data, _callback(log), options)
     _report(result, json)
     if export is not None:
         from cnnc.cli.export import export_run, report
 
-        exported = export_run(folder, export)
+        exported = export_run(result.run.folder, export)
         if not json:
             report(exported, json=False)
 
 
+def _load(file: Path, settings: list[str] | None, sizes: Mapping[str, int]) -> Network:
+    """The network to train, whose warnings are printed. Raises CnncError with its errors."""
+    from cnnc.network import load
+
+    network = load(file, settings or [], sizes)
+    network.require_graph()
+    print_diagnostics(network.diagnostics)
+    return network
+
+
+def _train_new(
+    network: Network, folder: Path | None, data: Path | None, callback: Callback, options: Sequence[str]
+) -> Result:
+    """Trains a network in a new run folder; without `folder` in runs/NAME, or the first of runs/NAME-2, ... that is free."""
+    from cnnc.training.loop import open_data, start
+    from cnnc.training.run_folder import new_folder, require_new
+
+    if folder is not None:
+        require_new(folder, print_status)
+    dataset = open_data(network, data, print_status)
+    run = start(network, dataset, folder or Path("runs") / Path(network.source.name).stem)
+    with new_folder(run, print_status, numbered=folder is None):
+        return _train(run, callback, options)
+
+
+def _resume(
+    resume: Path,
+    folder: Path | None,
+    settings: Sequence[str],
+    data: Path | None,
+    callback: Callback,
+    options: Sequence[str],
+) -> Result:
+    """Trains a run on, in its folder or in another one, which gets a copy of its progress."""
+    from cnnc.training import checkpoint as checkpoints
+    from cnnc.training.loop import open_data, start
+    from cnnc.training.run_folder import new_folder, require_new
+    from cnnc.training.run_lock import locked
+
+    old = resume if resume.is_dir() else resume.parent
+    checkpoints.find(resume, "last")  # E606 before anything is written
+    in_place = folder is None or folder.resolve() == old.resolve()
+    if folder is not None and not in_place:
+        require_new(folder, print_status)
+    with ExitStack() as lock:
+        if in_place or os.access(old, os.W_OK):  # nobody trains in a folder that cannot be written
+            lock.enter_context(locked(old, print_status))
+        saved = checkpoints.load(checkpoints.find(resume, "last"))
+        network = _resumed_network(saved, settings)
+        print_diagnostics(network.diagnostics)
+        dataset = open_data(network, data, print_status, saved.vocabulary)
+        run = start(network, dataset, folder or old, saved)
+        if in_place:
+            return _train(run, callback, options)
+        with new_folder(run, print_status, origin=old):
+            lock.close()
+            return _train(run, callback, options)
+
+
+def _train(run: Run, callback: Callback, options: Sequence[str]) -> Result:
+    """Trains a run to its end. If it is stopped or fails, prints the command that resumes it, which ends with `options`."""
+    from cnnc.training.loop import train as train_run
+    from cnnc.training.run import Stopping
+    from cnnc.training.run_folder import resume_command
+
+    last, command = run.folder / "last.safetensors", resume_command(run.folder, *options)
+    _Signals.listen()
+    try:
+        result = train_run(run, callback, Stopping(lambda: _Signals.asked))
+    except Stopped:  # a second signal, which stops without saving
+        if last.exists():
+            print_status(
+                f"stopped without saving; the last checkpoint is in {run.folder}. Resume from it with:\n  {command}"
+            )
+        raise
+    except CnncError as error:
+        if error.status != Exit.RESOURCES or not last.exists():
+            raise
+        help = f"the last checkpoint is in {run.folder}; resume from it with: {command}"
+        raise CnncError(*(d._replace(help=d.help or help) for d in error.diagnostics)) from error
+    finally:
+        callback.close()
+        stop_on_signals()
+    if result.stopped:
+        print_status(f"stopped; {last} is saved. Resume with:\n  {command}")
+        raise Stopped(Exit.TERMINATED if _Signals.terminated else Exit.INTERRUPTED)
+    return result
+
+
 def _dry_run(network: Network, data: Path | None, json: bool) -> None:
     """Trains two steps in a temporary folder and prints the time and memory that a run would take."""
-    from tempfile import TemporaryDirectory
-
     from cnnc.recipe.metrics import decimals
     from cnnc.report.table import human_bytes
     from cnnc.training.divergence import check_batches
@@ -129,10 +193,9 @@ def _dry_run(network: Network, data: Path | None, json: bool) -> None:
     from cnnc.training.loop import open_data, start
 
     dataset = open_data(network, data, print_status)
-    with TemporaryDirectory(prefix="cnnc-") as folder:
-        run = start(network, dataset, Path(folder))
-        print_diagnostics(tuple(check_batches(run)))
-        result = dry_run(run)
+    run = start(network, dataset, Path("runs"))
+    print_diagnostics(tuple(check_batches(run)))
+    result = dry_run(run)
     if json:
         print_json(result._asdict(), indent=None)
         return
@@ -179,33 +242,7 @@ def _callback(log: Log | None) -> Callback:
     return Callbacks(TensorBoard(), ConsoleProgress())
 
 
-def _train(network: Network, folder: Path, data: Path | None, saved: Checkpoint | None, callback: Callback) -> Result:
-    from cnnc.cli.console import stop_on_signals
-    from cnnc.training.loop import open_data, start
-    from cnnc.training.loop import train as train_run
-    from cnnc.training.run import Stopping
-
-    dataset = open_data(network, data, print_status, saved.vocabulary if saved is not None else ())
-    run: Run = start(network, dataset, folder, saved)
-    _Signals.listen()
-    try:
-        return train_run(run, callback, Stopping(lambda: _Signals.asked))
-    finally:
-        callback.close()
-        stop_on_signals()
-
-
-def _folder_to_resume_in(resume: Path, run: Path | None) -> Path:
-    """The folder of the resumed run, or `run` with a copy of its progress. Raises CnncError E010, E901, E902."""
-    old = resume if resume.is_dir() else resume.parent
-    if run is None or run.resolve() == old.resolve():
-        return run or old
-    _require_free(run)
-    _copy_progress(old, run)
-    return run
-
-
-def _resumed_network(saved: Checkpoint, settings: list[str]) -> Network:
+def _resumed_network(saved: Checkpoint, settings: Sequence[str]) -> Network:
     """The network of a checkpoint, with its settings overridden by those of the command line. Raises CnncError E010."""
     changed = {s.partition("=")[0] for s in settings}
     kept = [s for s in saved.settings if s.partition("=")[0] not in changed]
@@ -252,34 +289,12 @@ def _differences(saved: Checkpoint) -> list[str]:
     return differences
 
 
-def _require_free(folder: Path) -> None:
-    """Raises CnncError E010 if the folder already holds a file with the name of a run file."""
-    from cnnc.training.checkpoint import RUN_FILES
-
-    for name in RUN_FILES:
-        if (folder / name).exists():
-            can_resume = (folder / "last.safetensors").exists()
-            help = f"resume it with: {_resume_command(folder)}" if can_resume else "name another folder"
-            raise CnncError.of("E010", f"{folder} already contains {name}, a file of a run", help=help)
-
-
-def _copy_progress(old: Path, new: Path) -> None:
-    """Copies the metrics and the best weights so far into another run folder."""
-    from cnnc.core.files import make_folder, read_bytes, write_atomic
-
-    make_folder(new)
-    for name in ("metrics.jsonl", "best.safetensors"):
-        if (old / name).exists():
-            write_atomic(new / name, read_bytes(old / name))
-
-
-def _resume_command(folder: Path, data: Path | None = None, export: Path | None = None, log: Log | None = None) -> str:
-    """The command that resumes a run, quoted for a shell."""
-    words = ["cnnc", "train", "--resume", str(folder)]
-    words += ["--data", str(data)] if data is not None else []
+def _options_of_resume(data: Path | None, export: Path | None, log: Log | None) -> list[str]:
+    """The options that a command to resume repeats."""
+    words = ["--data", str(data)] if data is not None else []
     words += ["--export", str(export)] if export is not None else []
     words += ["--log", log.value] if log is not None else []
-    return join(words)
+    return words
 
 
 def _report(result: Result, json: bool) -> None:

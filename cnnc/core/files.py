@@ -113,7 +113,7 @@ def atomic_replacement(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask() if old_mode is None else stat.S_IMODE(old_mode))
+        temporary.chmod(0o666 & ~umask() if old_mode is None else stat.S_IMODE(old_mode))
         os.replace(temporary, target)
     except OSError as error:
         raise write_error(path, error) from error
@@ -163,7 +163,8 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The permission bits that new files and folders do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

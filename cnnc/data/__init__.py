@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from cnnc.core.record import Record
@@ -138,4 +139,22 @@ def load(name: str, folder: Path | None = None, report: Report = ignore_report, 
             f"there is no data set called `{name}`",
             help=f"write `{guess}`" if guess else f"the data sets are: {known}",
         )
+    if folder is not None:
+        _require_data_folder(name, folder, more.get("path"))
     return reader(Request(folder=folder, report=report, **more))
+
+
+def require_existing(folder: Path) -> None:
+    """Raises CnncError E603 if there is nothing at the path that `--data` names."""
+    if not folder.exists():
+        help = "name the folder that holds the data sets, or leave out --data"
+        raise CnncError.of("E603", f"there is no folder {folder}", help=help)
+
+
+def _require_data_folder(name: str, folder: Path, path: str | None) -> None:
+    """Raises CnncError E603 if `--data` names no folder; a file may be an archive of CIFAR-10, or what the source names."""
+    require_existing(folder)
+    is_data = name == "cifar10" or (path is not None and Path(path).name == folder.name)
+    if not folder.is_dir() and not is_data:
+        help = f"name the folder that holds the data sets, such as `--data {quote(str(folder.parent))}`, or leave out --data"
+        raise CnncError.of("E603", f"{folder} is not a folder", help=help)

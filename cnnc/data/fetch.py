@@ -101,10 +101,22 @@ def cache_folder(name: str) -> Path:
 
 
 def search_folders(name: str) -> list[Path]:
-    """The folders that are searched without `--data`."""
-    named = os.environ.get(VARIABLE)
+    """The folders that are searched without `--data`. Raises CnncError E603 if CNNC_DATA names no folder."""
+    named = named_folder()
     cache = cache_folder(name)
-    return [Path(named), cache] if named else [cache]
+    return [named, cache] if named is not None else [cache]
+
+
+def named_folder() -> Path | None:
+    """The folder that CNNC_DATA names; None if it is not set. Raises CnncError E603 if it names no folder."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return None
+    if not Path(named).is_dir():
+        problem = "is not a folder" if Path(named).exists() else "does not exist"
+        help = f"set {VARIABLE} to the folder that holds the data sets, or unset it"
+        raise CnncError.of("E603", f"{VARIABLE} names {named}, which {problem}", help=help)
+    return Path(named)
 
 
 def _find_one(file: RemoteFile, folder: Path) -> Path | None:

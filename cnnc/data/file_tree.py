@@ -17,7 +17,7 @@ from typing import Protocol
 
 from cnnc.core.files import first_line, reason
 from cnnc.data import Request
-from cnnc.data.fetch import VARIABLE
+from cnnc.data.fetch import named_folder
 from cnnc.diagnostics import CnncError
 
 _HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -49,8 +49,8 @@ def locate(request: Request, kind: str, example: str) -> Path:
     if request.folder is not None:
         itself = [request.folder] if request.folder.name == written.name else []
         candidates = list(dict.fromkeys((request.folder / written, request.folder / written.name, *itself, written)))
-    elif home := os.environ.get(VARIABLE):
-        candidates += dict.fromkeys((Path(home) / written, Path(home) / written.name))
+    elif not _exists(written) and (home := named_folder()) is not None:
+        candidates += dict.fromkeys((home / written, home / written.name))
     for path in candidates:
         if _exists(path):
             return path

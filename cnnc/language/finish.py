@@ -58,14 +58,16 @@ def unused_definitions(
     return lets + uncalled
 
 
-def unmatched_settings(settings: Mapping[str, syntax.Expression], root: Scope) -> list[Diagnostic]:
+def unmatched_settings(
+    settings: Mapping[str, syntax.Expression], root: Scope, has_train_section: bool
+) -> list[Diagnostic]:
     """E115: settings of the command line that no `let` at the top level matches."""
     errors = []
     lets = list(root.spans)
     for name, value in settings.items():
         if name not in root.spans:
-            near = nearest(name, lets) or train_setting(name)
+            near = (train_setting(name) if has_train_section else "") or nearest(name, lets)
             help = f"the file has {', '.join(f'`let {let}`' for let in lets)}" if lets else "the file has no `let`"
-            help = f"did you mean `{near}`?" if near else help
+            help = f"did you mean `{near}`? Write `--set {near}={value.span.text}`" if near else help
             errors.append(Diagnostic("E115", f"no top-level `let {name}` to set", value.span, help=help))
     return errors

@@ -146,7 +146,7 @@ class _Lowerer:
         except _TooLarge as error:
             self.diagnostics.append(error.diagnostic)
         if self.complete:
-            self.diagnostics += unmatched_settings(self.settings, self.root)
+            self.diagnostics += unmatched_settings(self.settings, self.root, self.train is not None)
         graph = self.finish(last)
         sized = any(name in self.root.read for name in self.symbols)
         return Lowered(

@@ -79,12 +79,22 @@ _TRAIN = ("data", "augment", "loss", "optimizer", "schedule", "batch", "epochs",
 _TRAIN_SETTINGS = {
     **{word: word for word in _TRAIN},
     "batch_size": "batch",
+    "bs": "batch",
     "clip": "clip",
+    "early_stopping": "stop.patience",
+    "epoch": "epochs",
     "learning_rate": "optimizer.lr",
     "lr": "optimizer.lr",
+    "max_epochs": "epochs",
     "momentum": "optimizer.momentum",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
     "patience": "stop.patience",
+    "val": "data.val",
+    "val_split": "data.val",
+    "validation_split": "data.val",
     "warmup": "schedule.warmup",
+    "wd": "optimizer.weight_decay",
     "weight_decay": "optimizer.weight_decay",
 }
 
@@ -109,7 +119,7 @@ def needless_key_help(key: str) -> str:
 
 def train_setting(name: str) -> str:
     """The path of a train statement or its argument that `--set NAME` probably means: `train.optimizer.lr`; "" if unknown."""
-    path = _TRAIN_SETTINGS.get(name)
+    path = _TRAIN_SETTINGS.get(name, name if name.partition(".")[0] in _TRAIN else "")
     return f"train.{path}" if path else ""
 
 

@@ -144,8 +144,12 @@ def _apply_settings(
         keyword, _, key = path.partition(".")
         if keyword not in TRAIN_STATEMENTS:
             near = nearest(keyword, TRAIN_STATEMENTS)
-            meant = f"train.{near}" if near else train_setting(keyword)
-            help = f"did you mean `{meant}`?" if meant else f"the statements are {', '.join(TRAIN_STATEMENTS)}"
+            meant = train_setting(path) or (f"train.{near}{path[len(keyword) :]}" if near else "")
+            help = (
+                f"did you mean `{meant}`? Write `--set {meant}={value.span.text}`"
+                if meant
+                else f"the statements are {', '.join(TRAIN_STATEMENTS)}"
+            )
             diagnostics.append(Diagnostic("E115", f"no train statement `{keyword}` to set", value.span, help=help))
             continue
         op = syntax.Name(keyword, value.span)

@@ -34,7 +34,7 @@ from cnnc.recipe.recipe import require_recipe
 from cnnc.reference.engine import StepRandom, backward, forward
 from cnnc.reference.initializers import initialize
 from cnnc.reference.parallel.processes import worker_pool_for
-from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
+from cnnc.reference.parallel.threads import keep_memory, one_blas_thread, thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
@@ -79,11 +79,12 @@ def open_data(
 
 
 def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None) -> Run:
-    """Prepares a run: splits the data, draws the weights or restores those of `resume`.
+    """Prepares a run in a folder: splits the data, draws the weights or restores those of `resume`. Writes nothing.
 
-    Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E902
-    where the folder cannot be made.
+    Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E010 where
+    CNNC_THREADS is not a number.
     """
+    thread_count()
     graph = network.require_graph()
     recipe = require_recipe(network.recipe, network.name)
     train, validation = split(data.train, recipe.data.val, recipe.seed)
@@ -97,9 +98,6 @@ def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | No
     weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
     slots = resume.slots if resume is not None else {}
     progress = resume.progress if resume is not None else Progress()
-    make_folder(folder)
-    for name in checkpoints.RUN_FILES:
-        remove_temporary_files(folder / name)
     objective = Objective(graph, recipe, data)
     return Run(network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective)
 
@@ -115,10 +113,15 @@ def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
 def train(run: Run, callback: Callback | None = None, stopping: Stopping | None = None) -> Result:
     """Trains to the end, or until `stopping` asks to stop; saves checkpoints on the way.
 
+    The caller holds the lock of the run's folder (`run_folder.new_folder`, `run_lock.locked`).
+
     Raises CnncError E701 where the loss is no longer finite (the last good checkpoint stays), E704 where a worker process
     died, E902 where a file cannot be written.
     """
     callback, stopping = callback or Callback(), stopping or Stopping()
+    make_folder(run.folder)
+    for name in checkpoints.RUN_FILES:
+        remove_temporary_files(run.folder / name)
     metrics = metrics_before(run)
     keep_memory()
     with one_blas_thread(), worker_processes(run), warnings.catch_warnings():

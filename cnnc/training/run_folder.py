@@ -1,17 +1,25 @@
-"""The files of a run folder: checkpoints, metrics.jsonl and its curves, the score on the test set.
+"""A run folder and its files: checkpoints, metrics.jsonl and its curves, the score on the test set.
 
-In: a run, the results of an epoch. Out: files, each written completely or not at all. The training loop decides when.
+In: a run, the results of an epoch. Out: files, each written completely or not at all, and a folder that exists complete or
+not at all. The training loop decides when.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from shlex import join
 
 import numpy as np
 
-from cnnc.core.files import read_bytes, write_atomic
+from cnnc.core.files import make_folder, read_bytes, umask, write_atomic, write_error
 from cnnc.core.versions import versions
+from cnnc.diagnostics import CnncError
 from cnnc.recipe.metrics import finite
 from cnnc.reference.parallel.threads import thread_count
 from cnnc.training import checkpoint as checkpoints
@@ -20,6 +28,102 @@ from cnnc.training.curves import curves
 from cnnc.training.divergence import diverged
 from cnnc.training.objective import Score
 from cnnc.training.run import Epoch, Run
+from cnnc.training.run_lock import locked
+
+Report = Callable[[str], None]
+
+
+@contextmanager
+def new_folder(run: Run, report: Report, *, numbered: bool = False, origin: Path | None = None) -> Iterator[None]:
+    """Makes the folder of a new run, and holds its lock.
+
+    The folder appears complete, with network.cnn and a checkpoint to resume from; in a folder that exists, the files are
+    added. `numbered`: if it exists, the run gets the first of NAME-2, NAME-3, ... that does not, so that runs which start
+    at once get different folders. A run that continues another one takes the best weights and metrics from the folder
+    `origin`. Raises CnncError E010 if the folder holds a run, E902, E907.
+    """
+    wanted = run.folder
+    if numbered or not wanted.exists():
+        make_folder(wanted.parent)
+        _make_complete(run, wanted, numbered, origin)
+        with locked(run.folder, report):
+            yield
+    else:
+        make_folder(wanted)  # E902 if it is a file
+        with locked(wanted, report):
+            _require_free(wanted)
+            _save_first(run, origin)
+            yield
+
+
+def _make_complete(run: Run, wanted: Path, numbered: bool, origin: Path | None) -> None:
+    """Fills a temporary folder next to the wanted one and renames it, which no two processes can do with one name."""
+    try:
+        run.folder = Path(tempfile.mkdtemp(prefix=f".{wanted.name}.", suffix=".part", dir=wanted.parent))
+    except OSError as error:
+        raise write_error(wanted, error) from error
+    temporary = run.folder
+    try:
+        _save_first(run, origin)
+        temporary.chmod(0o777 & ~umask())
+        while True:
+            run.folder = free_folder(wanted) if numbered else wanted
+            try:
+                os.rename(temporary, run.folder)
+                return
+            except OSError as error:
+                if not run.folder.exists():
+                    raise write_error(run.folder, error) from error
+                if not numbered:  # another process has made it
+                    _require_free(wanted)
+                    raise write_error(wanted, error) from error
+    except CnncError as error:
+        named = (d._replace(message=d.message.replace(str(temporary), str(wanted))) for d in error.diagnostics)
+        raise CnncError(*named) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _save_first(run: Run, origin: Path | None) -> None:
+    """Writes what a run begins with; of one that continues the run in `origin`, also its best weights and metrics."""
+    for name in ("metrics.jsonl", "best.safetensors"):
+        if origin is not None and (origin / name).exists():
+            write_atomic(run.folder / name, read_bytes(origin / name))
+    save(run, "last")
+    save_network(run)
+
+
+def free_folder(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, ... that does not exist.
+
+    Example: `free_folder(Path("runs/lenet5"))` is runs/lenet5-2 if runs/lenet5 exists.
+    """
+    number, free = 1, folder
+    while os.path.lexists(free):
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+def require_new(folder: Path, report: Report) -> None:
+    """Raises what `new_folder` would for this folder: E907, E010, E902; for use before the data is read."""
+    if folder.is_dir():
+        with locked(folder, report):
+            _require_free(folder)
+
+
+def _require_free(folder: Path) -> None:
+    """Raises CnncError E010 if the folder already holds a file with the name of a run file."""
+    for name in checkpoints.RUN_FILES:
+        if (folder / name).exists():
+            can_resume = (folder / "last.safetensors").exists()
+            help = f"resume it with: {resume_command(folder)}" if can_resume else "name another folder"
+            raise CnncError.of("E010", f"{folder} already contains {name}, a file of a run", help=help)
+
+
+def resume_command(folder: Path, *options: str) -> str:
+    """The command that resumes a run, quoted for a shell."""
+    return join(["cnnc", "train", "--resume", str(folder), *options])
 
 
 def save(run: Run, name: str) -> Path:

@@ -127,8 +127,23 @@ def test_the_cache_is_searched_after_the_environment_variable(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = fill(cache / "toy")
-    monkeypatch.setenv("CNNC_DATA", str(tmp_path / "absent"))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("CNNC_DATA", str(tmp_path / "empty"))
     assert find_or_fetch() == paths
+
+
+def test_an_environment_variable_that_names_no_folder_is_an_error(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not matter that the cache has the files: the user meant others."""
+    fill(cache / "toy")
+    (path,) = fill(tmp_path, "file")
+    for named, problem in ((tmp_path / "absent", "does not exist"), (path, "is not a folder")):
+        monkeypatch.setenv("CNNC_DATA", str(named))
+        with pytest.raises(CnncError) as error:
+            find_or_fetch()
+        assert (error.value.diagnostics[0].code, problem in str(error.value)) == ("E603", True)
+        assert f"CNNC_DATA names {named}" in str(error.value)
 
 
 def test_an_empty_environment_variable_is_ignored(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

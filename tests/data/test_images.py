@@ -496,6 +496,8 @@ def test_what_the_path_is_relative_to(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_missing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    assert "there is no folder" in refused("images", "fotos", "E603", inputs=GREY, folder=tmp_path / "data")
+    (tmp_path / "data").mkdir()
     text = refused("images", "fotos", "E603", inputs=GREY, folder=tmp_path / "data")
     assert text.startswith(f"fotos does not exist | searched {tmp_path / 'data/fotos'} or {tmp_path / 'fotos'};")
     with pytest.raises(CnncError, match="does not name a file"):

@@ -25,15 +25,26 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from cnnc.core.arrays import Array
+from cnnc.diagnostics import CnncError
 
 T = TypeVar("T")
 
+MAX_THREADS = 1024
+"""The most that CNNC_THREADS may ask for; more than any machine has cores for."""
+
 
 def thread_count() -> int:
-    """The environment variable CNNC_THREADS if it is set, else the number of cores that this process may use."""
+    """The environment variable CNNC_THREADS if it is set, else the number of cores that this process may use.
+
+    Raises CnncError E010 if the variable is not a number of threads.
+    """
     setting = os.environ.get("CNNC_THREADS", "")
-    if setting.isdigit() and int(setting) > 0:
-        return int(setting)
+    if setting:
+        digits = setting.strip()
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 10 and 0 < int(digits) <= MAX_THREADS):
+            message = f"CNNC_THREADS is `{setting}`, which is not a number of threads from 1 to {MAX_THREADS}"
+            raise CnncError.of("E010", message, help="set it to a number such as CNNC_THREADS=2, or unset it")
+        return int(digits)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,0 +1,177 @@
+"""Mistakes on the command line, and what was probably meant: `--epochs 3` is `--set train.epochs=3`.
+
+In: an error of the parser of the command line, or a file of the wrong kind. Out: CnncError E010, whose help works as it
+stands. Commands and options that people bring from other programs are understood by meaning, then by spelling.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from shlex import join, quote
+from typing import Any
+
+from cnnc.cli.app import COMMANDS
+from cnnc.diagnostics import CnncError, nearest
+from cnnc.language.synonyms import train_setting
+
+_COMMANDS = {
+    "benchmark": "bench",
+    "compile": "export",
+    "convert": "export",
+    "create": "new",
+    "describe": "info",
+    "evaluate": "eval",
+    "fit": "train",
+    "format": "fmt",
+    "help": "--help",
+    "infer": "predict",
+    "init": "new",
+    "inspect": "info",
+    "layers": "ops",
+    "lint": "check",
+    "quantize": "export --int8",
+    "resume": "train --resume",
+    "run": "predict",
+    "score": "eval",
+    "show": "info",
+    "summary": "check",
+    "test": "eval",
+    "validate": "check",
+    "version": "--version",
+}
+"""What commands of other programs are called here."""
+
+
+def _each(options: str, meant: str) -> dict[str, str]:
+    return dict.fromkeys(options.split(), meant)
+
+
+_OUT = "--output --output-file --output-path --save --save-as --to"
+_RUN = "--run --checkpoint --ckpt --model --weights --from --load"
+_OPTIONS: dict[str, dict[str, str]] = {
+    "check": _each("--batch-size", "--batch VALUE") | _each("--size --shape", "--at VALUE") | _each("-v", "--explain"),
+    "train": {
+        **_each(f"{_OUT} -o --out --output-dir --save-dir --run-dir --log-dir", "--run VALUE"),
+        **_each("--checkpoint --ckpt --weights --from --load --restore --continue", "--resume VALUE"),
+        **_each("--data-dir --data-path --dataset-dir", "--data VALUE"),
+        **_each("--onnx --export-to", "--export VALUE"),
+        **_each("--size --shape", "--at VALUE"),
+        **_each("--name", "--run runs/VALUE"),
+        **_each("--tensorboard", "--log tensorboard"),
+        **_each("--threads --workers --num-workers --jobs -j", "CNNC_THREADS=VALUE REST"),
+        **_each("--device --gpu --gpus --cuda --verbose -v --quiet -q --progress", "REST"),
+    },
+    "export": {
+        **_each(_OUT, "--out VALUE"),
+        **_each(_RUN, "cnnc export VALUE"),
+        **_each("--float16 --half --f16", "--fp16"),
+        **_each("--quantize --quantized", "--int8"),
+        **_each("--size --shape", "--at VALUE"),
+    },
+    "import": _each(_OUT, "--out VALUE") | _each("--size --shape", "--at VALUE"),
+    "predict": {
+        **_each(f"{_OUT} -o", "--out VALUE"),
+        **_each("--image --images --file --files", "VALUE"),
+        **_each("-k --topk --top-k", "--top VALUE"),
+        **_each("--sentence", "--text VALUE"),
+    },
+    "eval": {
+        **_each(_RUN, "cnnc eval VALUE"),
+        **_each("--dataset --data-set", "--on VALUE"),
+        **_each("--data-dir --data-path", "--data VALUE"),
+    },
+    "bench": {
+        **_each("--at --shape", "--size VALUE"),
+        **_each("--time --duration", "--seconds VALUE"),
+        **_each("--batch-size", "--batch VALUE"),
+    },
+}
+"""What options of other programs, and of other commands, are called here. VALUE is the value that was typed, REST the
+command without the option."""
+
+
+def usage_error(error: Any, words: Sequence[str]) -> CnncError:
+    """E010 for an error of the parser; `words` are those after `cnnc`."""
+    command = words[0] if words and words[0] in COMMANDS else ""
+    name = f"cnnc {command}".rstrip()
+    message: str = error.format_message().strip().rstrip(".")
+    help = ""
+    if hasattr(error, "possibilities") and error.option_name.startswith("-"):
+        message = f"{name} has no option {error.option_name}"
+        help = _help_of_option(command, error.option_name, words, error.ctx)
+    elif not command and words:
+        message, help = f"there is no command `{words[0]}`", _help_of_command(words[0], words[1:])
+    elif command == "train":
+        help = _help_of_settings(words)
+    help = help or f"`{name} --help` shows how it is used"
+    return CnncError.of("E010", f"{message[:1].lower()}{message[1:]}", help=help)
+
+
+def _help_of_command(word: str, rest: Sequence[str]) -> str:
+    suffix = Path(word).suffix
+    if suffix in (".cnn", ".onnx"):
+        return f"write `{join(['cnnc', 'check' if suffix == '.cnn' else 'info', word, *rest])}`"
+    if word == "help" and rest and rest[0] in COMMANDS:
+        return f"write `cnnc {rest[0]} --help`"
+    meant = _COMMANDS.get(word.lower()) or nearest(word, COMMANDS)
+    meant = "import" if word == "convert" and any(name.endswith(".onnx") for name in rest) else meant
+    return f"write `{f'cnnc {meant} {join(rest)}'.rstrip()}`" if meant else ""
+
+
+def _help_of_option(command: str, option: str, words: Sequence[str], context: Any) -> str:
+    value, rest = _without(option, words)
+    meant = _OPTIONS.get(command, {}).get(option, "")
+    setting = train_setting(option.lstrip("-").replace("-", "_")) if command in ("check", "train") else ""
+    if not meant and setting:
+        meant = f"--set {setting}=VALUE"
+    if meant:
+        return f"write `{meant.replace('REST', join(['cnnc', *rest])).replace('VALUE', quote(value) if value else 'VALUE')}`"
+    known = [known for parameter in context.command.params for known in parameter.opts] if context is not None else []
+    near = nearest(option.lstrip("-"), [known.lstrip("-") for known in known if known.startswith("--")])
+    if near:
+        return f"did you mean `--{near}`?"
+    if value and "--set" in known:
+        return f"a `let` of the file is set with `--set {option.lstrip('-').replace('-', '_')}={quote(value)}`"
+    return ""
+
+
+def _without(option: str, words: Sequence[str]) -> tuple[str, list[str]]:
+    """The value of an option, "" if it has none, and the other words."""
+    for index, word in enumerate(words):
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2], [*words[:index], *words[index + 1 :]]
+        if word == option:
+            following = words[index + 1] if index + 1 < len(words) else ""
+            has_value = bool(following) and not following.startswith("--") and not following.endswith(".cnn")
+            return following if has_value else "", [*words[:index], *words[index + 1 + has_value :]]
+    return "", list(words)
+
+
+def _help_of_settings(words: Sequence[str]) -> str:
+    """For `train x.cnn epochs=3` and `--set train.epochs 3`; "" for other commands."""
+    for before, word, after in zip(words, words[1:], [*words[2:], ""], strict=False):
+        name, equals, value = word.partition("=")
+        if before == "--set" and not equals and after and not after.startswith("-"):
+            return f"write `--set {quote(f'{name}={after}')}`"
+        if equals and not word.startswith("-") and not before.startswith("-"):
+            return f"write `--set {quote(f'{train_setting(name) or name}={value}')}`"
+    return ""
+
+
+def require_source(path: Path, command: str) -> None:
+    """Raises CnncError E010 if the file of `check` or `train` is a run folder, a checkpoint or a model."""
+    is_run = path.is_dir() and any((path / name).is_file() for name in ("last.safetensors", "best.safetensors"))
+    suffix = path.suffix.lower()
+    if not is_run and suffix not in (".safetensors", ".onnx"):
+        return
+    network = (path if is_run else path.parent) / "network.cnn"
+    if suffix == ".onnx" and not is_run:
+        help = join(["cnnc", "info" if command == "check" else "import", str(path)])
+    elif command == "train":
+        help = join(["cnnc", *(w for word in sys.argv[1:] for w in (["--resume"] * (word == str(path)) + [word]))])
+    else:
+        help = join(["cnnc", command, str(network)]) if network.is_file() else ""
+    kind = "a run folder" if is_run else {".onnx": "a model", ".safetensors": "a checkpoint"}[suffix]
+    raise CnncError.of("E010", f"{path} is {kind}, not a network file", help=f"write `{help}`" if help else "")

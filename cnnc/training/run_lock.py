@@ -1,0 +1,151 @@
+"""The lock of a run folder: one process at a time writes into it.
+
+In: a run folder. Out: a context manager that holds its lock, or CnncError E907, which names the process that holds it.
+
+The operating system locks the file `.cnnc.lock` in the folder (flock; on Windows msvcrt.locking) and frees it when its
+process ends, however it ends: there is no stale lock, and no process number is ever compared. What the file says
+(process, host, time) is only for messages. Worker processes do not inherit its descriptor, so none keeps the lock after
+the main process died. The file is deleted at the end; one that a killed process or a copy left behind is taken over.
+
+    with locked(Path("runs/lenet5"), print):
+        ...  # no other process writes into runs/lenet5
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from cnnc.core.files import read_start, write_error
+from cnnc.diagnostics import CnncError
+
+LOCK_FILE = ".cnnc.lock"
+_CANNOT_LOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # of file systems without locks
+
+
+class LockHolder(NamedTuple):
+    """What the file says about the process that locked it; the fields are its keys."""
+
+    process: int
+    host: str
+    since: str
+
+
+@contextmanager
+def locked(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Holds the lock of an existing folder.
+
+    `report` receives a line if the lock was left behind on another machine, or if the file system has no locks. Raises
+    CnncError E907 if another run holds the lock, E902 if the folder cannot be written.
+    """
+    path = folder / LOCK_FILE
+    try:
+        file = _acquire(path, report)
+    except OSError as error:
+        raise write_error(path, error) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows deletes only what nobody has open
+            if sys.platform != "win32":
+                path.unlink()
+            os.close(file)
+            if sys.platform == "win32":
+                path.unlink()
+
+
+def _acquire(path: Path, report: Callable[[str], None]) -> int:
+    """The descriptor of the locked file. Raises CnncError E907, OSError."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        try:
+            is_locked = _lock(file)
+            if not is_locked:
+                report(f"note: the file system of {path.parent} has no locks; do not train in it twice at once")
+            elif not _is_at(file, path):  # its last holder deleted it after we opened it
+                os.close(file)
+                continue
+            before = _holder(path)
+            if before is not None and before.host != platform.node():
+                report(
+                    f"note: process {before.process} on {before.host} began to train {path.parent} at {before.since} and was "
+                    "killed; make sure that it no longer runs, as not every network disk shares locks between machines"
+                )
+            _write(file, LockHolder(os.getpid(), platform.node(), time.strftime("%Y-%m-%d %H:%M:%S")))
+            return file
+        except BlockingIOError:
+            os.close(file)
+            raise _in_use(path) from None
+        except BaseException:
+            os.close(file)
+            raise
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int) -> bool:
+        """Locks one byte far behind the text, so that others can read the text. Raises BlockingIOError."""
+        os.lseek(file, 1 << 30, os.SEEK_SET)
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError(*error.args) from error
+        return True
+else:
+    import fcntl
+
+    def _lock(file: int) -> bool:
+        """Locks the file; False if its file system has no locks. Raises BlockingIOError if another process holds it."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _CANNOT_LOCK:
+                return False
+            raise
+        return True
+
+
+def _is_at(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _write(file: int, holder: LockHolder) -> None:
+    os.lseek(file, 0, os.SEEK_SET)
+    os.ftruncate(file, 0)
+    os.write(file, f"{json.dumps(holder._asdict())}\n".encode())
+
+
+def _holder(path: Path) -> LockHolder | None:
+    """The process that the file names; None where it names none."""
+    try:
+        facts = json.loads(read_start(path))
+        host, since = ("".join(c for c in str(facts[key])[:100] if c.isprintable()) for key in ("host", "since"))
+        return LockHolder(int(facts["process"]), host, since)
+    except (CnncError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _in_use(path: Path) -> CnncError:
+    """The E907 of a folder that another run holds."""
+    holder = _holder(path)
+    if holder is None:
+        return CnncError.of("E907", f"another process trains the run in {path.parent}", help="wait until it ends")
+    stop = f"`{'taskkill /PID' if sys.platform == 'win32' else 'kill'} {holder.process}`"
+    elsewhere = f" on {holder.host}" if holder.host != platform.node() else ""
+    return CnncError.of(
+        "E907",
+        f"{path.parent} is in use: process {holder.process} on {holder.host} has been training this run since {holder.since}",
+        help=f"wait until it ends, or stop it with {stop}{elsewhere}, which saves the run",
+    )

@@ -1,0 +1,162 @@
+"""The lock of a run folder, and folders of new runs, within one process; tests/cli/test_run_folders.py has processes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnnc.diagnostics import CnncError
+from cnnc.training import run_folder, run_lock
+from cnnc.training.checkpoint import RUN_FILES
+from cnnc.training.loop import start
+from cnnc.training.run_folder import new_folder
+from cnnc.training.run_lock import LOCK_FILE, locked
+from tests.training.conftest import Trainer, tiny
+
+ELSEWHERE = json.dumps({"process": 5, "host": "node7", "since": "2026-01-02 03:04:05"})
+
+
+def test_a_second_holder_is_told_who_holds_it_and_how_to_stop_it(tmp_path: Path) -> None:
+    with locked(tmp_path, print), pytest.raises(CnncError) as error, locked(tmp_path, print):
+        pass
+    (diagnostic,) = error.value.diagnostics
+    assert (diagnostic.code, diagnostic.status) == ("E907", 6)
+    assert f"process {os.getpid()} on " in diagnostic.message
+    assert f"kill {os.getpid()}" in diagnostic.help or sys.platform == "win32"
+    with locked(tmp_path, print):  # free again
+        assert (tmp_path / LOCK_FILE).exists()
+    assert not (tmp_path / LOCK_FILE).exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"process": "x"}', "\x00" * 99, '{"process": 1}', "[" * 5000])
+def test_a_lock_file_that_nobody_holds_is_taken_over(tmp_path: Path, text: str) -> None:
+    (tmp_path / LOCK_FILE).write_text(text)
+    lines: list[str] = []
+    with locked(tmp_path, lines.append):
+        pass
+    assert lines == []
+
+
+def test_the_process_number_in_a_file_that_nobody_holds_does_not_matter(tmp_path: Path) -> None:
+    """After a restart of the machine another process may have it: here, this one and the first of the system."""
+    for process in (os.getpid(), 1):
+        with locked(tmp_path, print):
+            text = (tmp_path / LOCK_FILE).read_text()
+        left_behind = json.dumps({**json.loads(text), "process": process})
+        (tmp_path / LOCK_FILE).write_text(left_behind)
+    with locked(tmp_path, print):
+        pass
+
+
+def test_a_lock_left_on_another_machine_is_taken_over_and_reported(tmp_path: Path) -> None:
+    (tmp_path / LOCK_FILE).write_text(ELSEWHERE.replace("node7", "no\\u001b[31mde"))
+    lines: list[str] = []
+    with locked(tmp_path, lines.append):
+        pass
+    (line,) = lines
+    assert line.startswith("note: process 5 on no[31mde began to train ")
+    assert "make sure that it no longer runs" in line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs flock")
+def test_a_file_system_without_locks_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def flock(file: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    lines: list[str] = []
+    with locked(tmp_path, lines.append):
+        pass
+    assert [line.partition(";")[0] for line in lines] == [f"note: the file system of {tmp_path} has no locks"]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="needs O_NOFOLLOW")
+def test_a_lock_file_that_is_a_link_harms_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / LOCK_FILE).symlink_to(tmp_path / "mine")
+    with pytest.raises(CnncError, match="cannot write"), locked(tmp_path, print):
+        pass
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="another process deletes the file while it is open")
+def test_a_file_that_its_holder_deletes_is_not_taken_for_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We open the file, its holder ends and deletes it, a third process locks a new one: we must not get the old one."""
+    real, calls = run_lock._lock, []
+
+    def lock(file: int) -> bool:
+        calls.append(file)
+        if len(calls) == 1:
+            (tmp_path / LOCK_FILE).unlink()
+        return real(file)
+
+    monkeypatch.setattr(run_lock, "_lock", lock)
+    with locked(tmp_path, print):
+        assert len(calls) == 2
+        with pytest.raises(CnncError, match="is in use"), locked(tmp_path, print):
+            pass
+
+
+def test_a_new_folder_appears_complete(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever write fails, there is no folder; once there is one, a run can be resumed from it."""
+    run = start(tiny(), trainer.data, tmp_path / "runs" / "net")
+    for name in ("save", "save_network"):
+
+        def fail(*words: object) -> None:
+            raise CnncError.of("E902", f"cannot write {run.folder}/x: the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(run_folder, name, fail)
+            run.folder = tmp_path / "runs" / "net"
+            with pytest.raises(CnncError, match=r"cannot write .*runs/net/x: the disk"), new_folder(run, print):
+                pass
+        assert list((tmp_path / "runs").iterdir()) == []
+    run.folder = tmp_path / "runs" / "net"
+    with new_folder(run, print):
+        assert {path.name for path in run.folder.iterdir()} == {"network.cnn", "last.safetensors", LOCK_FILE}
+    assert {path.name for path in run.folder.iterdir()} == {"network.cnn", "last.safetensors"}
+    assert sys.platform == "win32" or run.folder.stat().st_mode == (tmp_path / "runs").stat().st_mode
+
+
+def test_numbered_folders_differ_even_if_the_name_is_taken_in_the_last_moment(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = run_folder.free_folder
+    taken: list[Path] = []
+
+    def free(folder: Path) -> Path:
+        found = real(folder)
+        if len(taken) < 2:
+            found.mkdir()
+            (found / "network.cnn").write_text("of another process")
+            taken.append(found)
+        return found
+
+    monkeypatch.setattr(run_folder, "free_folder", free)
+    run = start(tiny(), trainer.data, tmp_path / "net")
+    with new_folder(run, print, numbered=True):
+        assert run.folder == tmp_path / "net-3"
+    assert [(path / "network.cnn").read_text() for path in taken] == ["of another process"] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net", "net-2", "net-3"]
+
+
+def test_files_of_others_stay_in_a_folder_that_exists(trainer: Trainer, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    run = start(tiny(), trainer.data, tmp_path)
+    with new_folder(run, print):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.safetensors", "network.cnn", "notes.txt"]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(CnncError, match="already contains"), new_folder(run, print):
+        pass
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert LOCK_FILE not in RUN_FILES
