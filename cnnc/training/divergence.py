@@ -36,7 +36,9 @@ def check_batches(run: Run) -> Iterator[Diagnostic]:
         better = next((n for n in range(min(batch, examples) - 1, 1, -1) if examples % n != 1), examples)
         notes = (Note(node.span, "one element per example"),) if node.span is not None else ()
         span = run.recipe.spans.get("batch", node.span)
-        yield Diagnostic("W702", message, span, notes=notes, help=f"write `batch {better}`, which leaves no batch of one")
+        yield Diagnostic(
+            "W702", message, span, notes=notes, help=f"write `batch {better}`, which leaves no batch of one"
+        )
 
 
 def check_first_loss(run: Run, loss: float) -> Diagnostic | None:
