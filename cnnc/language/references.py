@@ -17,7 +17,6 @@ from cnnc.language.expressions import AlreadyReported
 from cnnc.language.resolve import one_tensor, tensors
 from cnnc.language.scope import Frame, Tensor
 from cnnc.ops import Op
-from cnnc.ops.merge import Merge
 from cnnc.ops.pool import Pool, Unpool
 
 
@@ -56,18 +55,6 @@ def resolve(
         source = nodes[pool.inputs[0]]
         return op.replace(pool=pool.op), (*inputs, Tensor(source.name, source.type)), owner
     return op, tuple(operands) if operands else inputs, owner
-
-
-def operands_of(cls: type[Merge], call: syntax.Call, frame: Frame) -> list[Tensor]:
-    """The tensors that a merge names: `a` and `b` of `add a b`. Raises CnncError E114, E117, E203."""
-    operands: list[Tensor] = []
-    for argument in call.arguments:
-        if argument.key is not None or not isinstance(argument.value, syntax.Word):
-            help = f"write `{cls.keyword} in`, `{cls.keyword} a b` or `{cls.keyword} {{ ... }} {{ }}`"
-            message = f"{cls.keyword} takes layer names and branches"
-            raise CnncError.of("E203", message, span=argument.span, help=help)
-        operands += tensors(argument.value, frame)
-    return operands
 
 
 def outputs_of(call: syntax.Call, frame: Frame) -> list[str]:
