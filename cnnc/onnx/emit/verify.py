@@ -3,21 +3,8 @@
 Input: the model, the graph as it was before any pass, and its weights. Output: `Verification`, with the deviation of each
 layer.
 
-The reference is the network in float64. An element with the reference value b may deviate by
-
-    1e-4·|b| + 1e-5·min(1, max |b| of the channel) + 32·noise,  and at most by 1e-5 + 1e-4·max |b| of the tensor
-
-The noise is that of float32 itself: the root mean square difference between the NumPy network in float32 and in float64,
-per channel where a channel has at least 32 nonzero elements, else over the tensor ("of the channel" likewise). So a sum
-whose terms cancel may deviate by what any order of float32 addition costs, and no more; a wrong small element among large
-ones fails.
-
-Worked case: a channel (3 samples, 1, 8, 8) holds elements up to 2.0, and its 192 elements differ between float32 and
-float64 by 1e-7 (root mean square). An element of 0.001 may deviate by 1e-4·0.001 + 1e-5·1 + 32·1e-7 = 1.33e-5. Scaled by
-1e-3 (elements up to 0.002, noise 1e-10), an element of 1e-6 may deviate by 1e-10 + 1e-5·0.002 + 3.2e-9 = 2.3e-8.
-
-Each model runs with one sample and with several: every tensor with onnxruntime's optimizations off, and the outputs of
-the model as users run it.
+The reference is the network in float64; tolerance.py says what is allowed. Each model runs with one sample and with
+several: every tensor with onnxruntime's optimizations off, and the outputs of the model as users run it.
 """
 
 from __future__ import annotations
@@ -36,50 +23,19 @@ from cnnc.core.random_streams import Stream
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.analysis import vocabularies
 from cnnc.graph.graph import Graph
+from cnnc.onnx.emit.tolerance import Deviation, Reference
 from cnnc.onnx.run.session import Provider, Session
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import forward
 from cnnc.reference.initializers import initialize
 from cnnc.reference.layout import to_channels_first
 
-RTOL, ATOL, NOISE = 1e-4, 1e-5, 32
-_MIN_CHANNEL_ELEMENTS = 32  # nonzero elements from which the noise is per channel
 LARGE_MACS = 10**9  # multiply-adds from which a network is verified with fewer samples
 
 
 def sample_count(graph: Graph) -> int:
     """The larger of the two batch sizes that a network is verified with; the other is 1."""
     return 2 if graph.total_macs > LARGE_MACS else 3
-
-
-class Deviation(NamedTuple):
-    """The element of a tensor that deviates most from the network, relative to what is allowed there.
-
-    `difference`, `value` (the network's) and `allowed` belong to that element; `scale` is the tensor's largest magnitude.
-    """
-
-    name: str
-    difference: float
-    value: float
-    allowed: float
-    scale: float
-
-    @property
-    def passes(self) -> bool:
-        """Whether the difference is allowed."""
-        return self.difference <= self.allowed
-
-    @property
-    def share(self) -> float:
-        """The difference relative to what is allowed: above 1 it is too large."""
-        if self.allowed:
-            return self.difference / self.allowed
-        return float("inf") if self.difference else 0.0
-
-    @property
-    def relative(self) -> float:
-        """The difference relative to the tensor's largest magnitude."""
-        return self.difference / self.scale if self.scale else self.difference
 
 
 class Verification(NamedTuple):
@@ -200,49 +156,9 @@ def verify_model(
     return Verification(tuple(deviations))
 
 
-class _Reference(NamedTuple):
-    """A tensor (N, C, ...) in float64. `noise` (float32 noise) and `largest` (largest magnitude) broadcast to it: they are
-    per channel, (1, C, 1, ...), where a channel has enough elements, else the same for the whole tensor."""
-
-    value: Array
-    noise: Array
-    largest: Array
-
-    @classmethod
-    def of(cls, value: Array, single: Array) -> _Reference:
-        """`single` is the same tensor computed in float32, for the first samples."""
-        sizes, axes = np.abs(value), (0, *range(2, value.ndim))
-        part = value[: len(single)]
-        # elements that a relu has set to 0 have no noise, and would dilute that of the others
-        nonzero = (part != 0) | (single != 0)
-        squares = np.square(single - part, dtype=np.float64)
-        count, total = nonzero.sum(axes, keepdims=True), squares.sum(axes, keepdims=True)
-        everywhere = squares.sum() / max(1, nonzero.sum())
-        many = count >= _MIN_CHANNEL_ELEMENTS
-        noise = np.sqrt(np.where(many, total / np.maximum(1, count), everywhere))
-        return cls(value, noise, np.where(many, sizes.max(axes, keepdims=True, initial=0), sizes.max(initial=0)))
-
-    def deviation(self, name: str, output: Array) -> Deviation:
-        """The largest deviation of `output`, the model's tensor `name`, over the samples that both have."""
-        output, reference = output[: len(self.value)], self.value[: len(output)]
-        scale = float(np.abs(reference).max(initial=0))
-        if output.shape != reference.shape:
-            return Deviation(name, float("inf"), 0.0, 0.0, scale)
-        allowed = RTOL * np.abs(reference) + ATOL * np.minimum(1, self.largest) + NOISE * self.noise
-        allowed = np.minimum(allowed, ATOL + RTOL * scale)
-        difference = np.abs(output.astype(np.float64) - reference)
-        difference[~np.isfinite(difference)] = np.inf
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(difference == 0, 0, difference / allowed)
-        if not share.size:
-            return Deviation(name, 0.0, 0.0, ATOL, 0.0)
-        worst = np.unravel_index(int(share.argmax()), share.shape)
-        return Deviation(name, float(difference[worst]), float(reference[worst]), float(allowed[worst]), scale)
-
-
 def _references(
     graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array], names: list[str]
-) -> dict[str, _Reference]:
+) -> dict[str, Reference]:
     """The outputs of these nodes in float64, and their float32 noise.
 
     A large network is computed for one sample only, apart from its outputs: the activations of all would fill the memory.
@@ -254,7 +170,7 @@ def _references(
     if some is not feeds:
         double |= forward(graph, weights64, _in_float64(feeds)).values
     return {
-        name: _Reference.of(to_channels_first(double.pop(name)), to_channels_first(single.pop(name))) for name in names
+        name: Reference.of(to_channels_first(double.pop(name)), to_channels_first(single.pop(name))) for name in names
     }
 
 

@@ -13,7 +13,8 @@ from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.onnx.emit.model import emit, newest_opset
 from cnnc.onnx.emit.passes import run_passes
-from cnnc.onnx.emit.verify import ATOL, RTOL, ModelUnderTest, Verification, verify_model
+from cnnc.onnx.emit.tolerance import ATOL, RTOL
+from cnnc.onnx.emit.verify import ModelUnderTest, Verification, verify_model
 from cnnc.ops.dense import Input
 from tests.cuda import needs_cuda
 from tests.op_cases import CASES, Case, cases_for, graph_of, random_feeds, random_weights

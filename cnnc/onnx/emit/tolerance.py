@@ -1,0 +1,97 @@
+"""How far an element of an exported model may deviate from the network.
+
+Input: a tensor of the network in float64, the same in float32, and the model's. Output: `Deviation`, the element that
+deviates most relative to what is allowed. An element with the reference value b may deviate by
+
+    1e-4·|b| + 1e-5·min(1, max |b| of the channel) + 32·noise,  and at most by 1e-5 + 1e-4·max |b| of the tensor
+
+The noise is that of float32 itself: the root mean square difference between the NumPy network in float32 and in float64,
+per channel where a channel has at least 32 nonzero elements, else over the tensor ("of the channel" likewise). So a sum
+whose terms cancel may deviate by what any order of float32 addition costs, and no more; a wrong small element among large
+ones fails.
+
+Worked case: a channel (3 samples, 1, 8, 8) holds elements up to 2.0, and its 192 elements differ between float32 and
+float64 by 1e-7 (root mean square). An element of 0.001 may deviate by 1e-4·0.001 + 1e-5·1 + 32·1e-7 = 1.33e-5. Scaled by
+1e-3 (elements up to 0.002, noise 1e-10), an element of 1e-6 may deviate by 1e-10 + 1e-5·0.002 + 3.2e-9 = 2.3e-8.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cnnc.core.arrays import Array
+
+RTOL, ATOL, NOISE = 1e-4, 1e-5, 32
+_MIN_CHANNEL_ELEMENTS = 32  # nonzero elements from which the noise is per channel
+
+
+class Deviation(NamedTuple):
+    """The element of a tensor that deviates most from the network, relative to what is allowed there.
+
+    `difference`, `value` (the network's) and `allowed` belong to that element; `scale` is the tensor's largest magnitude.
+    """
+
+    name: str
+    difference: float
+    value: float
+    allowed: float
+    scale: float
+
+    @property
+    def passes(self) -> bool:
+        """Whether the difference is allowed."""
+        return self.difference <= self.allowed
+
+    @property
+    def share(self) -> float:
+        """The difference relative to what is allowed: above 1 it is too large."""
+        if self.allowed:
+            return self.difference / self.allowed
+        return float("inf") if self.difference else 0.0
+
+    @property
+    def relative(self) -> float:
+        """The difference relative to the tensor's largest magnitude."""
+        return self.difference / self.scale if self.scale else self.difference
+
+
+class Reference(NamedTuple):
+    """A tensor (N, C, ...) in float64. `noise` (float32 noise) and `largest` (largest magnitude) broadcast to it: they are
+    per channel, (1, C, 1, ...), where a channel has enough elements, else the same for the whole tensor."""
+
+    value: Array
+    noise: Array
+    largest: Array
+
+    @classmethod
+    def of(cls, value: Array, single: Array) -> Reference:
+        """`single` is the same tensor computed in float32, for the first samples."""
+        sizes, axes = np.abs(value), (0, *range(2, value.ndim))
+        part = value[: len(single)]
+        # elements that a relu has set to 0 have no noise, and would dilute that of the others
+        nonzero = (part != 0) | (single != 0)
+        squares = np.square(single - part, dtype=np.float64)
+        count, total = nonzero.sum(axes, keepdims=True), squares.sum(axes, keepdims=True)
+        everywhere = squares.sum() / max(1, nonzero.sum())
+        many = count >= _MIN_CHANNEL_ELEMENTS
+        noise = np.sqrt(np.where(many, total / np.maximum(1, count), everywhere))
+        return cls(value, noise, np.where(many, sizes.max(axes, keepdims=True, initial=0), sizes.max(initial=0)))
+
+    def deviation(self, name: str, output: Array) -> Deviation:
+        """The largest deviation of `output`, the model's tensor `name`, over the samples that both have."""
+        output, reference = output[: len(self.value)], self.value[: len(output)]
+        scale = float(np.abs(reference).max(initial=0))
+        if output.shape != reference.shape:
+            return Deviation(name, float("inf"), 0.0, 0.0, scale)
+        allowed = RTOL * np.abs(reference) + ATOL * np.minimum(1, self.largest) + NOISE * self.noise
+        allowed = np.minimum(allowed, ATOL + RTOL * scale)
+        difference = np.abs(output.astype(np.float64) - reference)
+        difference[~np.isfinite(difference)] = np.inf
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(difference == 0, 0, difference / allowed)
+        if not share.size:
+            return Deviation(name, 0.0, 0.0, ATOL, 0.0)
+        worst = np.unravel_index(int(share.argmax()), share.shape)
+        return Deviation(name, float(difference[worst]), float(reference[worst]), float(allowed[worst]), scale)
