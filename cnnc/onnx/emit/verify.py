@@ -23,7 +23,7 @@ from cnnc.core.random_streams import Stream
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.analysis import vocabularies
 from cnnc.graph.graph import Graph
-from cnnc.onnx.emit.layer_by_layer import layer_deviations
+from cnnc.onnx.emit.layer_by_layer import LayerByLayer
 from cnnc.onnx.emit.tolerance import Deviation, Reference
 from cnnc.onnx.run.session import Provider, Session
 from cnnc.ops.dense import Input
@@ -180,11 +180,13 @@ def _verify_layer_by_layer(
             some = {name: array[:samples] for name, array in feeds.items()}
             tensors = dict(zip(names, unoptimized.run(some, names), strict=True))
             outputs = dict(zip(as_used.outputs, as_used.run(some), strict=True))
-            for d, operator_error in layer_deviations(graph, weights, some, tensors):
+            layers = LayerByLayer(graph, weights, some, names)
+            for name in names:
+                d, operator_error = layers.deviation(name, tensors[name])
                 compared = [d]
-                if d.name in outputs and d.passes:
-                    reference = Reference.of(to_channels_first(exact[d.name])[:samples], tensors[d.name])
-                    compared.append(reference.run_deviation(d.name, tensors[d.name], outputs[d.name], operator_error))
+                if name in outputs and d.passes:
+                    reference = Reference.of(to_channels_first(exact[name])[:samples], tensors[name])
+                    compared.append(reference.run_deviation(name, tensors[name], outputs[name], operator_error))
                 for d in compared:
                     key = (d.optimized, d.name)
                     worst[key] = max(worst.get(key, d), d, key=lambda d: d.share)
