@@ -24,6 +24,8 @@ import numpy as np
 from cnnc.core.arrays import Array
 
 RTOL, ATOL, NOISE = 1e-4, 1e-5, 32
+LAYER_PART = 0.02  # of RTOL and ATOL, for a layer on its own
+_RUN_NOISE = 8  # times the largest deviation of one run from the network, for another run
 _MIN_CHANNEL_ELEMENTS = 32  # nonzero elements from which the noise is per channel
 
 
@@ -31,6 +33,7 @@ class Deviation(NamedTuple):
     """The element of a tensor that deviates most from the network, relative to what is allowed there.
 
     `difference`, `value` (the network's) and `allowed` belong to that element; `scale` is the tensor's largest magnitude.
+    `optimized` says that the tensor is an output of the model as users run it, after onnxruntime's optimizations.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Deviation(NamedTuple):
     value: float
     allowed: float
     scale: float
+    optimized: bool = False
 
     @property
     def passes(self) -> bool:
@@ -79,14 +83,36 @@ class Reference(NamedTuple):
         noise = np.sqrt(np.where(many, total / np.maximum(1, count), everywhere))
         return cls(value, noise, np.where(many, sizes.max(axes, keepdims=True, initial=0), sizes.max(initial=0)))
 
-    def deviation(self, name: str, output: Array) -> Deviation:
+    def network_deviation(self, name: str, output: Array) -> Deviation:
         """The largest deviation of `output`, the model's tensor `name`, over the samples that both have."""
-        output, reference = output[: len(self.value)], self.value[: len(output)]
+        most = ATOL + RTOL * np.abs(self.value[: len(output)]).max(initial=0)
+        return self._deviation(name, output, np.minimum(self._allowed(1), most))
+
+    def layer_deviation(self, name: str, output: Array, operator_error: Array | float) -> Deviation:
+        """The same for a layer that was computed from the model's own inputs."""
+        return self._deviation(name, output, self._allowed(LAYER_PART) + operator_error)
+
+    def run_deviation(
+        self, name: str, unoptimized: Array, optimized: Array, operator_error: Array | float
+    ) -> Deviation:
+        """The largest deviation between two runs of the model, of which the unoptimized one has been judged.
+
+        Each may be as far from the network as float32 takes it. That is taken from the unoptimized run's largest deviation: the
+        elements that deviate most can be few, among thousands that a softmax or tanh has saturated.
+        """
+        noise = np.abs(unoptimized - self.value[: len(unoptimized)]).max(initial=0) * _RUN_NOISE / NOISE
+        judged = self._replace(value=unoptimized.astype(np.float64), noise=np.maximum(self.noise, noise))
+        return judged._deviation(name, optimized, judged._allowed(1) + operator_error)._replace(optimized=True)
+
+    def _allowed(self, part: float) -> Array:
+        allowed = part * (RTOL * np.abs(self.value) + ATOL * np.minimum(1, self.largest)) + NOISE * self.noise
+        return np.asarray(allowed)
+
+    def _deviation(self, name: str, output: Array, allowed: Array) -> Deviation:
+        output, reference, allowed = output[: len(self.value)], self.value[: len(output)], allowed[: len(output)]
         scale = float(np.abs(reference).max(initial=0))
         if output.shape != reference.shape:
             return Deviation(name, float("inf"), 0.0, 0.0, scale)
-        allowed = RTOL * np.abs(reference) + ATOL * np.minimum(1, self.largest) + NOISE * self.noise
-        allowed = np.minimum(allowed, ATOL + RTOL * scale)
         difference = np.abs(output.astype(np.float64) - reference)
         difference[~np.isfinite(difference)] = np.inf
         with np.errstate(divide="ignore", invalid="ignore"):
