@@ -15,7 +15,7 @@ from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
-    from cnnc.onnx.emit.verify import Deviation
+    from cnnc.onnx.emit.tolerance import Deviation
     from cnnc.onnx.export import Exported, Options
     from cnnc.onnx.quantize.examples import Quality
 

@@ -14,7 +14,8 @@ from onnx import numpy_helper
 
 from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
-from cnnc.onnx.emit.verify import ATOL, RTOL, sample_feeds
+from cnnc.onnx.emit.tolerance import ATOL, RTOL
+from cnnc.onnx.emit.verify import sample_feeds
 from cnnc.onnx.importer.importer import ImportedNetwork
 from cnnc.onnx.importer.read.model import parse
 from cnnc.onnx.run.inspect import MAX_MODEL_BYTES

@@ -12,7 +12,7 @@ import pytest
 from cnnc.core.arrays import Weights
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
-from cnnc.onnx.emit import external, verify
+from cnnc.onnx.emit import staging, tolerance
 from cnnc.onnx.emit.verify import random_weights, sample_feeds
 from cnnc.onnx.export import Exported, Options, export
 from cnnc.onnx.run.session import open_model
@@ -119,9 +119,9 @@ def test_a_failed_write_leaves_the_old_model(step: str, tmp_path: Path, monkeypa
 def test_a_failed_verification_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exported(tmp_path / "wide.onnx", 0)
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
-    monkeypatch.setattr(verify, "RTOL", 0)
-    monkeypatch.setattr(verify, "ATOL", 0)
-    monkeypatch.setattr(verify, "NOISE", 0)
+    monkeypatch.setattr(tolerance, "RTOL", 0)
+    monkeypatch.setattr(tolerance, "ATOL", 0)
+    monkeypatch.setattr(tolerance, "NOISE", 0)
     with pytest.raises(CnncError, match="of the exported graph deviates"):
         exported(tmp_path / "wide.onnx", 1)
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
@@ -130,9 +130,9 @@ def test_a_failed_verification_leaves_the_old_model(tmp_path: Path, monkeypatch:
 def test_weights_beyond_the_limit_become_external(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network, weights = wide()
     total = sum(array.nbytes for array in weights.values())
-    monkeypatch.setattr(external, "LIMIT", total)
+    monkeypatch.setattr(staging, "LIMIT", total)
     assert export(network, weights, tmp_path / "wide.onnx").data is None
-    monkeypatch.setattr(external, "LIMIT", total - 1)
+    monkeypatch.setattr(staging, "LIMIT", total - 1)
     assert export(network, weights, tmp_path / "wide.onnx").data is not None
     assert right(tmp_path / "wide.onnx")
 
