@@ -188,7 +188,8 @@ def check(
     recipe = None
     if lowered.train is not None:
         train = {p.removeprefix("train."): value for p, value in expressions.items() if p.startswith("train.")}
-        recipe, recipe_diagnostics = read(lowered.train, graph, train)
+        # with syntax errors the graph is not that of the whole file
+        recipe, recipe_diagnostics = read(lowered.train, None if syntax_errors else graph, train)
         diagnostics += recipe_diagnostics
     elif not syntax_errors:
         diagnostics += without_train_section(expressions, stem)

@@ -18,17 +18,25 @@ from cnnc.core.arrays import Array, Weights
 from cnnc.core.files import write_atomic
 from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError
-from cnnc.graph.graph import Graph
 from cnnc.network import Network
-from cnnc.onnx.emit import external
 from cnnc.onnx.emit import microcontrollers as mcu
+from cnnc.onnx.emit import staging
 from cnnc.onnx.emit.emitter import BATCH
 from cnnc.onnx.emit.model import DEFAULT_OPSET, emit, require_opset
 from cnnc.onnx.emit.passes import Pass, run_passes, select_passes
 from cnnc.onnx.emit.size_family import build_size_family, verification_sizes
-from cnnc.onnx.emit.verify import ModelUnderTest, Verification, combined, sample_count, sample_feeds, verify_model
+from cnnc.onnx.emit.verify import (
+    ExpectedOutputs,
+    Verification,
+    combined,
+    sample_count,
+    sample_feeds,
+    verify_tensors,
+)
 from cnnc.onnx.metadata import metadata
 from cnnc.onnx.quantize.examples import CalibrationExamples, Precision, Quality
+from cnnc.onnx.run.segments import RunnableModel
+from cnnc.onnx.run.session import Session
 from cnnc.onnx.source_map import with_relative_sources
 from cnnc.reference.parallel.threads import one_blas_thread
 
@@ -95,36 +103,40 @@ def export(
     passes = select_passes(options.without)
     if path.is_dir():
         raise CnncError.of("E902", f"cannot write {path}: it is a folder", help=f"name a file: {path / 'model.onnx'}")
-    external_tensors: dict[str, Array] | None = {} if options.external or external.exceeds_limit(weights) else None
-    if external_tensors is not None and options.precision != "float32":
+    separate_weights = options.external or staging.exceeds_limit(weights)
+    if separate_weights and options.precision != "float32":
         raise CnncError.of(
             "E809", f"a model in {options.precision} stores its weights in one file", help="leave --external out"
         )
     facts = metadata(full_network, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
-    model = _emit(network, weights, facts, options, passes, external_tensors)
+    content: dict[str, Array] = {}
+    model = _emit(network, weights, facts, options, passes, content)
     footprint = None
     if options.target == "mcu":
         mcu.require_supported(network, model)
         footprint = mcu.measure_footprint(network, model)
     with one_blas_thread():
-        if external_tensors is not None:
-            with external.staged(model, external_tensors, path) as staged:
-                verification = _verify(network, graph, weights, ModelUnderTest(staged.model, staged.folder))
-                data = staged.commit()
-            size = path.stat().st_size + data.stat().st_size
-            return Exported(path, verification, size, options.opset, model.ir_version, data, footprint=footprint)
-        verification = _verify(network, graph, weights, ModelUnderTest(model))
-        quality = None
-        if options.precision != "float32":
-            examples = examples.for_graph(full_network, graph) if examples is not None else None
-            model, quality = _lower_precision(model, network, options, examples)
-            if footprint is not None:
-                footprint = mcu.measure_footprint(network, model)
-    content = model.SerializeToString(deterministic=True)
-    stale = external.weight_files(path)
-    write_atomic(path, content)
-    external.remove_files(stale)
-    return Exported(path, verification, len(content), options.opset, model.ir_version, None, quality, footprint)
+        verifications, expected = _verify_tensors(network, weights, RunnableModel(model, content, network.name))
+        with staging.staged(model, content, path, separate_weights) as staged:
+            content.clear()  # the file has them
+            session = Session(staged.model, network.name, "cpu", runs_once=True)
+            verifications += [outputs.verify(session) for outputs in expected]
+            del session
+            verification = combined(verifications)
+            verification.require_within_tolerance(graph)
+            if options.precision == "float32":
+                size, data = staged.size, staged.commit()
+                return Exported(path, verification, size, options.opset, model.ir_version, data, footprint=footprint)
+            model = onnx.load(staged.model)
+        examples = examples.for_graph(full_network, graph) if examples is not None else None
+        model, quality = _lower_precision(model, network, options, examples)
+        if footprint is not None:
+            footprint = mcu.measure_footprint(network, model)
+    data = model.SerializeToString(deterministic=True)
+    stale = staging.weight_files(path)
+    write_atomic(path, data)
+    staging.remove_files(stale)
+    return Exported(path, verification, len(data), options.opset, model.ir_version, None, quality, footprint)
 
 
 def _emit(
@@ -133,28 +145,33 @@ def _emit(
     facts: Mapping[str, str],
     options: Options,
     passes: Sequence[Pass],
-    external_tensors: dict[str, Array] | None,
+    content: dict[str, Array],
 ) -> onnx.ModelProto:
-    """The model of the network's graph after the passes."""
+    """The model of the network's graph after the passes; `content` receives its large tensors."""
     smaller, folded = run_passes(network.require_graph(), weights, passes)
     family = build_size_family(network, smaller, lambda other: run_passes(other, weights, passes)[0])
     if options.target == "mcu":
         mcu.require_fixed_sizes(network, family is not None)
     batch = 1 if options.target == "mcu" else BATCH
     located = with_relative_sources(network, smaller)
-    return emit(located, folded, facts, options.opset, family=family, batch=batch, external_tensors=external_tensors)
+    return emit(located, folded, facts, options.opset, family=family, batch=batch, content=content)
 
 
-def _verify(network: Network, graph: Graph, weights: Weights, subject: ModelUnderTest) -> Verification:
+def _verify_tensors(
+    network: Network, weights: Weights, model: RunnableModel
+) -> tuple[list[Verification], list[ExpectedOutputs]]:
     """Verifies with one sample and with several, at two sizes where sizes are symbolic. Raises CnncError E801, E604."""
-    fixed = subject.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    verifications = []
+    graph = network.require_graph()
+    fixed = model.message.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    verifications, expected = [], []
     for seed, sizes in enumerate(verification_sizes(network)):
         sized = network.graph_at(sizes) if sizes else graph
-        one = verify_model(subject, sized, weights, sample_feeds(sized, fixed or sample_count(sized), seed))
-        one.require_within_tolerance(graph)
-        verifications.append(one)
-    return combined(verifications)
+        feeds = sample_feeds(sized, fixed or sample_count(sized), seed)
+        verification, outputs = verify_tensors(model, sized, weights, feeds)
+        verification.require_within_tolerance(graph)
+        verifications.append(verification)
+        expected.append(outputs)
+    return verifications, expected
 
 
 def _lower_precision(

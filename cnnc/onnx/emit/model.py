@@ -21,6 +21,7 @@ from cnnc.graph.graph import Graph
 from cnnc.onnx.emit.emitter import BATCH, EMISSIONS, Emitter
 from cnnc.onnx.emit.size_family import SizeFamily
 from cnnc.onnx.run.session import can_load
+from cnnc.onnx.wire_format import file_parts
 from cnnc.ops.dense import Input
 
 DEFAULT_OPSET = 17
@@ -36,17 +37,17 @@ def emit(
     *,
     family: SizeFamily | None = None,
     batch: int | str = BATCH,
-    external_tensors: dict[str, Array] | None = None,
+    content: dict[str, Array] | None = None,
 ) -> onnx.ModelProto:
     """The ONNX model of a graph.
 
     `weights` are arrays by `layer.parameter`. With a `family`, symbolic sizes stay symbols. `batch` is the first axis of
-    every tensor, a size or a symbol. `external_tensors`, if given, receives the content of large weights by name.
-    `metadata` becomes the model's metadata properties. Raises CnncError E804 for an opset that cnnc does not emit or
+    every tensor, a size or a symbol. `content`, if given, receives the arrays of large initializers by name, and the model
+    holds only their names and types. `metadata` becomes the model's metadata properties. Raises CnncError E804 for an opset that cnnc does not emit or
     the installed onnxruntime does not run.
     """
     require_opset(opset)
-    e = Emitter(graph, weights, opset, family, batch, external_tensors)
+    e = Emitter(graph, weights, opset, family, batch, content)
     for node in graph.nodes:
         e.node = node
         EMISSIONS[type(node.op)](e, node.op, node, [e.tensor(name) for name in node.inputs])
@@ -68,9 +69,27 @@ def emit(
     )
     helper.set_model_props(model, dict(metadata))
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    if not external_tensors:
-        onnx.checker.check_model(model, full_check=True)
-    return model
+    _check(model)
+    return model if content is not None else complete(model, e.content)
+
+
+def complete(model: onnx.ModelProto, content: Mapping[str, Array]) -> onnx.ModelProto:
+    """The model with the arrays of its large initializers inside."""
+    whole: onnx.ModelProto = onnx.ModelProto.FromString(b"".join(file_parts(model, content)))
+    return whole
+
+
+def _check(model: onnx.ModelProto) -> None:
+    """Runs onnx's checker with the large initializers, whose data are elsewhere, as inputs."""
+    checked = onnx.ModelProto()
+    checked.CopyFrom(model)
+    del checked.graph.initializer[:]
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            checked.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+        else:
+            checked.graph.initializer.append(tensor)
+    onnx.checker.check_model(checked, full_check=True)
 
 
 def require_opset(opset: int) -> None:

@@ -9,10 +9,7 @@ several: every tensor with onnxruntime's optimizations off, and the outputs of t
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,9 +22,11 @@ from cnnc.graph.analysis import vocabularies
 from cnnc.graph.graph import Graph
 from cnnc.onnx.emit.layer_by_layer import LayerByLayer
 from cnnc.onnx.emit.tolerance import Deviation, Reference
-from cnnc.onnx.run.session import Provider, Session
+from cnnc.onnx.run.segments import RunnableModel, run_in_segments
+from cnnc.onnx.run.session import Session
+from cnnc.onnx.wire_format import file_parts
 from cnnc.ops.dense import Input
-from cnnc.reference.engine import forward
+from cnnc.reference.engine import forward, layer_outputs
 from cnnc.reference.initializers import initialize
 from cnnc.reference.layout import to_channels_first
 
@@ -120,95 +119,129 @@ def sample_feeds(graph: Graph, batch: int, seed: int = 0) -> dict[str, Array]:
     return feeds
 
 
-class ModelUnderTest(NamedTuple):
-    """A model to verify. `folder` holds its external weights, if it has any."""
+class ExpectedOutputs(NamedTuple):
+    """What the outputs of a model have to be for these batches of feeds, and what the unoptimized model computed."""
 
-    model: onnx.ModelProto
-    folder: Path | None = None
-    provider: Provider = "cpu"
+    batches: list[dict[str, Array]]
+    references: dict[str, Reference]
+    unoptimized: dict[str, list[Array]]
 
-    @contextmanager
-    def session(self, name: str, outputs: list[str] | None = None) -> Iterator[Session]:
-        """A session for the model as users run it; with `outputs`, one for these tensors, unoptimized. Raises CnncError E604."""
-        model = self.model if outputs is None else with_outputs(self.model, outputs)
-        if self.folder is None:
-            yield Session(model.SerializeToString(), name, self.provider, optimize=outputs is None)
-            return
-        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".onnx") as file:
-            file.write(model.SerializeToString())
-            file.flush()
-            yield Session(Path(file.name), name, self.provider, optimize=outputs is None)
+    def verify(self, session: Session) -> Verification:
+        """Compares the outputs of a model as users run it, whose tensors have been judged. Raises CnncError E604."""
+        values = [session.run(batch, list(self.references)) for batch in self.batches]
+        deviations = []
+        for (name, reference), optimized in zip(self.references.items(), zip(*values, strict=True), strict=True):
+            pairs = zip(self.unoptimized[name], optimized, strict=True)
+            deviations.append(_largest(reference.run_deviation(name, *pair) for pair in pairs))
+        return Verification(tuple(deviations))
 
 
 def verify_model(
-    model: onnx.ModelProto | ModelUnderTest, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]
+    model: onnx.ModelProto | RunnableModel, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]
 ) -> Verification:
-    """Compares every tensor of the network that the model still has. Raises CnncError E604 if the model does not run."""
-    subject = model if isinstance(model, ModelUnderTest) else ModelUnderTest(model)
-    computed = {output for node in subject.model.graph.node for output in node.output}
+    """Compares every tensor that the model still has, and its outputs as users run it. Raises CnncError E604."""
+    subject = model if isinstance(model, RunnableModel) else RunnableModel(model, {}, graph.name)
+    tensors, expected = verify_tensors(subject, graph, weights, feeds)
+    session = Session(b"".join(file_parts(subject.message, subject.content)), subject.name, subject.provider)
+    return combined([tensors, expected.verify(session)])
+
+
+def verify_tensors(
+    model: RunnableModel, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]
+) -> tuple[Verification, ExpectedOutputs]:
+    """Compares every tensor of the network that the model still has, with one sample and with all. Raises CnncError E604.
+
+    Model and network are computed in step, so that only the activations that later layers read are in memory. Of a large
+    network all samples are compared at the outputs, and one in between. If a tensor deviates from the network by more than
+    is allowed, every layer is judged on its own.
+    """
+    computed = {output for node in model.message.graph.node for output in node.output}
     names = [node.name for node in graph.nodes if node.name in computed]
-    outputs = [info.name for info in subject.model.graph.output]
-    references = _references(graph, weights, feeds, names)
+    outputs = [info.name for info in model.message.graph.output]
     count = len(next(iter(feeds.values())))
-    deviations: list[Deviation] = []
-    for unoptimized, compared in ((names, names), (None, outputs)):  # every tensor, then the model as users run it
-        worst: dict[str, Deviation] = {}
-        with subject.session(graph.name, unoptimized) as session:
-            for samples in sorted({1, count}):
-                values = session.run({name: array[:samples] for name, array in feeds.items()}, compared)
-                for name, value in zip(compared, values, strict=True):
-                    d = references[name].network_deviation(name, value)._replace(optimized=unoptimized is None)
-                    worst[name] = max(worst.get(name, d), d, key=lambda d: d.share)
-        deviations += worst.values()
-    if all(d.passes for d in deviations):
-        return Verification(tuple(deviations))
-    return _verify_layer_by_layer(subject, graph, weights, feeds, names)
+    batches = [{name: array[:samples] for name, array in feeds.items()} for samples in sorted({1, count})]
+    sizes = {name: graph.by_name[name].type.bytes * (count + 1) for name in names}
+    compared = 1 if graph.total_macs > LARGE_MACS else count
+    layers = _LayerOutputs(graph, weights, {name: array[:compared] for name, array in feeds.items()}, names)
+    kept: dict[str, tuple[list[Array], Array, Array]] = {}
+    worst: dict[str, Deviation] = {}
+    for name, values in run_in_segments(model, batches, names, sizes):
+        double, single = layers.pop(name)
+        if name in outputs:
+            kept[name] = (values, double.copy(), single.copy())
+        else:
+            worst[name] = _network_deviation(name, Reference.of(double, single), values)
+        del double, single, values  # before the next layer is computed
+    rest = {name: array[compared:] for name, array in feeds.items()}
+    others = forward(graph, _Float64(weights), _in_float64(rest), outputs=outputs).values if compared < count else {}
+    references, unoptimized = {}, {}
+    for name in outputs:
+        unoptimized[name], double, single = kept.pop(name)
+        if name in others:
+            double = np.concatenate([double, to_channels_first(others[name])])
+        references[name] = Reference.of(double, single)
+        worst[name] = _network_deviation(name, references[name], unoptimized[name])
+    expected = ExpectedOutputs(batches, references, unoptimized)
+    if all(d.passes for d in worst.values()):
+        return Verification(tuple(worst[name] for name in names)), expected
+    judges = [LayerByLayer(graph, weights, batch, names) for batch in batches]
+    for name, values in run_in_segments(model, batches, names, sizes):
+        worst[name] = _largest(judge.deviation(name, value) for judge, value in zip(judges, values, strict=True))
+    return Verification(tuple(worst[name] for name in names), by_layer=True), expected
 
 
-def _verify_layer_by_layer(
-    subject: ModelUnderTest, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array], names: list[str]
-) -> Verification:
-    """Compares every tensor with what the network computes from the model's own inputs of that layer.
-
-    The outputs of the model as users run it are then compared with those of the unoptimized model, and may differ by as
-    much as float32 costs in this network: by the noise of the unoptimized outputs themselves.
-    """
-    exact = forward(graph, _in_float64(weights), _in_float64(feeds)).values
-    worst: dict[tuple[bool, str], Deviation] = {}
-    with subject.session(graph.name, names) as unoptimized, subject.session(graph.name) as as_used:
-        for samples in sorted({1, len(next(iter(feeds.values())))}):
-            some = {name: array[:samples] for name, array in feeds.items()}
-            tensors = dict(zip(names, unoptimized.run(some, names), strict=True))
-            outputs = dict(zip(as_used.outputs, as_used.run(some), strict=True))
-            layers = LayerByLayer(graph, weights, some, names)
-            for name in names:
-                d, operator_error = layers.deviation(name, tensors[name])
-                compared = [d]
-                if name in outputs and d.passes:
-                    reference = Reference.of(to_channels_first(exact[name])[:samples], tensors[name])
-                    compared.append(reference.run_deviation(name, tensors[name], outputs[name], operator_error))
-                for d in compared:
-                    key = (d.optimized, d.name)
-                    worst[key] = max(worst.get(key, d), d, key=lambda d: d.share)
-    return Verification(tuple(worst[key] for key in sorted(worst, key=lambda key: key[0])), by_layer=True)
+def _network_deviation(name: str, reference: Reference, values: Iterable[Array]) -> Deviation:
+    """The largest deviation of a tensor from the network over its values for several batches."""
+    return _largest(reference.network_deviation(name, value) for value in values)
 
 
-def _references(
-    graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array], names: list[str]
-) -> dict[str, Reference]:
-    """The outputs of these nodes in float64, and their float32 noise.
+def _largest(deviations: Iterable[Deviation]) -> Deviation:
+    return max(deviations, key=lambda d: d.share)
 
-    A large network is computed for one sample only, apart from its outputs: the activations of all would fill the memory.
-    """
-    weights64 = _in_float64(weights)
-    some = {n: a[:1] for n, a in feeds.items()} if graph.total_macs > LARGE_MACS else feeds
-    single = forward(graph, weights, some, outputs=names).values
-    double = forward(graph, weights64, _in_float64(some), outputs=names).values
-    if some is not feeds:
-        double |= forward(graph, weights64, _in_float64(feeds)).values
-    return {
-        name: Reference.of(to_channels_first(double.pop(name)), to_channels_first(single.pop(name))) for name in names
-    }
+
+class _LayerOutputs:
+    """The outputs of layers in float64 and in float32, channels first, computed when they are asked for."""
+
+    def __init__(
+        self, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array], names: Collection[str]
+    ) -> None:
+        self._names = set(names)
+        self._single = layer_outputs(graph, weights, feeds, names)
+        self._double = layer_outputs(graph, _Float64(weights), _in_float64(feeds), names)
+        self._ahead: dict[str, tuple[Array, Array]] = {}
+
+    def pop(self, name: str) -> tuple[Array, Array]:
+        """The output of a layer, in float64 and in float32, valid until the next call."""
+        if name in self._ahead:
+            return self._ahead.pop(name)
+        for (layer, single), (_, double) in zip(self._single, self._double, strict=True):
+            pair = _channels_first(double), _channels_first(single)
+            if layer == name:
+                return pair
+            if layer in self._names:  # the model computes it later than the network
+                self._ahead[layer] = pair[0].copy(), pair[1].copy()
+        raise KeyError(name)
+
+
+class _Float64(Mapping[str, Array]):
+    """Weights that become float64 when they are read, so that those of one layer at a time take twice their memory."""
+
+    def __init__(self, weights: Mapping[str, Array]) -> None:
+        self._weights = weights
+
+    def __getitem__(self, name: str) -> Array:
+        return _in_float64({name: self._weights[name]})[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+def _channels_first(array: Array) -> Array:
+    """A view (N, C, ...) of an output of the engine (N, ..., C)."""
+    return np.moveaxis(array, -1, 1) if array.ndim > 2 else array
 
 
 def _in_float64(arrays: Mapping[str, Array]) -> Weights:

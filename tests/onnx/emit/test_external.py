@@ -12,7 +12,7 @@ import pytest
 from cnnc.core.arrays import Weights
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
-from cnnc.onnx.emit import external, tolerance
+from cnnc.onnx.emit import staging, tolerance
 from cnnc.onnx.emit.verify import random_weights, sample_feeds
 from cnnc.onnx.export import Exported, Options, export
 from cnnc.onnx.run.session import open_model
@@ -130,9 +130,9 @@ def test_a_failed_verification_leaves_the_old_model(tmp_path: Path, monkeypatch:
 def test_weights_beyond_the_limit_become_external(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network, weights = wide()
     total = sum(array.nbytes for array in weights.values())
-    monkeypatch.setattr(external, "LIMIT", total)
+    monkeypatch.setattr(staging, "LIMIT", total)
     assert export(network, weights, tmp_path / "wide.onnx").data is None
-    monkeypatch.setattr(external, "LIMIT", total - 1)
+    monkeypatch.setattr(staging, "LIMIT", total - 1)
     assert export(network, weights, tmp_path / "wide.onnx").data is not None
     assert right(tmp_path / "wide.onnx")
 
