@@ -26,12 +26,11 @@ from cnnc.onnx.emit.model import DEFAULT_OPSET, emit, require_opset
 from cnnc.onnx.emit.passes import Pass, run_passes, select_passes
 from cnnc.onnx.emit.size_family import build_size_family, verification_sizes
 from cnnc.onnx.emit.verify import (
-    ExpectedOutputs,
+    Comparison,
     Verification,
     combined,
     sample_count,
     sample_feeds,
-    verify_tensors,
 )
 from cnnc.onnx.metadata import metadata
 from cnnc.onnx.quantize.examples import CalibrationExamples, Precision, Quality
@@ -116,13 +115,11 @@ def export(
         mcu.require_supported(network, model)
         footprint = mcu.measure_footprint(network, model)
     with one_blas_thread():
-        verifications, expected = _verify_tensors(network, weights, RunnableModel(model, content, network.name))
+        comparisons = _compare_tensors(network, weights, RunnableModel(model, content, network.name))
         with staging.staged(model, content, path, separate_weights) as staged:
-            content.clear()  # the file has them
             session = Session(staged.model, network.name, "cpu", runs_once=True)
-            verifications += [outputs.verify(session) for outputs in expected]
+            verification = combined([comparison.compare_outputs(session) for comparison in comparisons])
             del session
-            verification = combined(verifications)
             verification.require_within_tolerance(graph)
             if options.precision == "float32":
                 size, data = staged.size, staged.commit()
@@ -157,21 +154,18 @@ def _emit(
     return emit(located, folded, facts, options.opset, family=family, batch=batch, content=content)
 
 
-def _verify_tensors(
-    network: Network, weights: Weights, model: RunnableModel
-) -> tuple[list[Verification], list[ExpectedOutputs]]:
-    """Verifies with one sample and with several, at two sizes where sizes are symbolic. Raises CnncError E801, E604."""
+def _compare_tensors(network: Network, weights: Weights, model: RunnableModel) -> list[Comparison]:
+    """Compares with one sample and with several, at two sizes where sizes are symbolic. Raises CnncError E801, E604."""
     graph = network.require_graph()
     fixed = model.message.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    verifications, expected = [], []
+    comparisons = []
     for seed, sizes in enumerate(verification_sizes(network)):
         sized = network.graph_at(sizes) if sizes else graph
         feeds = sample_feeds(sized, fixed or sample_count(sized), seed)
-        verification, outputs = verify_tensors(model, sized, weights, feeds)
-        verification.require_within_tolerance(graph)
-        verifications.append(verification)
-        expected.append(outputs)
-    return verifications, expected
+        comparison = Comparison(model, sized, weights, feeds)
+        comparison.compare_tensors().require_within_tolerance(graph)
+        comparisons.append(comparison)
+    return comparisons
 
 
 def _lower_precision(

@@ -9,7 +9,7 @@ several: every tensor with onnxruntime's optimizations off, and the outputs of t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,14 +21,13 @@ from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.analysis import vocabularies
 from cnnc.graph.graph import Graph
 from cnnc.onnx.emit.layer_by_layer import LayerByLayer
+from cnnc.onnx.emit.network_outputs import NetworkOutputs, exact_outputs
 from cnnc.onnx.emit.tolerance import Deviation, Reference
 from cnnc.onnx.run.segments import RunnableModel, run_in_segments
 from cnnc.onnx.run.session import Session
 from cnnc.onnx.wire_format import file_parts
 from cnnc.ops.dense import Input
-from cnnc.reference.engine import forward, layer_outputs
 from cnnc.reference.initializers import initialize
-from cnnc.reference.layout import to_channels_first
 
 LARGE_MACS = 10**9  # multiply-adds from which a network is verified with fewer samples
 
@@ -119,133 +118,111 @@ def sample_feeds(graph: Graph, batch: int, seed: int = 0) -> dict[str, Array]:
     return feeds
 
 
-class ExpectedOutputs(NamedTuple):
-    """What the outputs of a model have to be for these batches of feeds, and what the unoptimized model computed."""
-
-    batches: list[dict[str, Array]]
-    references: dict[str, Reference]
-    unoptimized: dict[str, list[Array]]
-
-    def verify(self, session: Session) -> Verification:
-        """Compares the outputs of a model as users run it, whose tensors have been judged. Raises CnncError E604."""
-        values = [session.run(batch, list(self.references)) for batch in self.batches]
-        deviations = []
-        for (name, reference), optimized in zip(self.references.items(), zip(*values, strict=True), strict=True):
-            pairs = zip(self.unoptimized[name], optimized, strict=True)
-            deviations.append(_largest(reference.run_deviation(name, *pair) for pair in pairs))
-        return Verification(tuple(deviations))
-
-
 def verify_model(
     model: onnx.ModelProto | RunnableModel, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]
 ) -> Verification:
     """Compares every tensor that the model still has, and its outputs as users run it. Raises CnncError E604."""
     subject = model if isinstance(model, RunnableModel) else RunnableModel(model, {}, graph.name)
-    tensors, expected = verify_tensors(subject, graph, weights, feeds)
+    comparison = Comparison(subject, graph, weights, feeds)
+    comparison.compare_tensors()
     session = Session(b"".join(file_parts(subject.message, subject.content)), subject.name, subject.provider)
-    return combined([tensors, expected.verify(session)])
+    return comparison.compare_outputs(session)
 
 
-def verify_tensors(
-    model: RunnableModel, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]
-) -> tuple[Verification, ExpectedOutputs]:
-    """Compares every tensor of the network that the model still has, with one sample and with all. Raises CnncError E604.
+class Comparison:
+    """A model and its network on the same feeds, with one sample and with all of them.
 
-    Model and network are computed in step, so that only the activations that later layers read are in memory. Of a large
-    network all samples are compared at the outputs, and one in between. If a tensor deviates from the network by more than
-    is allowed, every layer is judged on its own.
+    Both are computed in step, so that only the activations that later layers read are in memory. Of a large network all
+    samples are compared at the outputs, and one in between.
     """
-    computed = {output for node in model.message.graph.node for output in node.output}
-    names = [node.name for node in graph.nodes if node.name in computed]
-    outputs = [info.name for info in model.message.graph.output]
-    count = len(next(iter(feeds.values())))
-    batches = [{name: array[:samples] for name, array in feeds.items()} for samples in sorted({1, count})]
-    sizes = {name: graph.by_name[name].type.bytes * (count + 1) for name in names}
-    compared = 1 if graph.total_macs > LARGE_MACS else count
-    layers = _LayerOutputs(graph, weights, {name: array[:compared] for name, array in feeds.items()}, names)
-    kept: dict[str, tuple[list[Array], Array, Array]] = {}
-    worst: dict[str, Deviation] = {}
-    for name, values in run_in_segments(model, batches, names, sizes):
-        double, single = layers.pop(name)
-        if name in outputs:
-            kept[name] = (values, double.copy(), single.copy())
-        else:
-            worst[name] = _network_deviation(name, Reference.of(double, single), values)
-        del double, single, values  # before the next layer is computed
-    rest = {name: array[compared:] for name, array in feeds.items()}
-    others = forward(graph, _Float64(weights), _in_float64(rest), outputs=outputs).values if compared < count else {}
-    references, unoptimized = {}, {}
-    for name in outputs:
-        unoptimized[name], double, single = kept.pop(name)
-        if name in others:
-            double = np.concatenate([double, to_channels_first(others[name])])
-        references[name] = Reference.of(double, single)
-        worst[name] = _network_deviation(name, references[name], unoptimized[name])
-    expected = ExpectedOutputs(batches, references, unoptimized)
-    if all(d.passes for d in worst.values()):
-        return Verification(tuple(worst[name] for name in names)), expected
-    judges = [LayerByLayer(graph, weights, batch, names) for batch in batches]
-    for name, values in run_in_segments(model, batches, names, sizes):
-        worst[name] = _largest(judge.deviation(name, value) for judge, value in zip(judges, values, strict=True))
-    return Verification(tuple(worst[name] for name in names), by_layer=True), expected
-
-
-def _network_deviation(name: str, reference: Reference, values: Iterable[Array]) -> Deviation:
-    """The largest deviation of a tensor from the network over its values for several batches."""
-    return _largest(reference.network_deviation(name, value) for value in values)
-
-
-def _largest(deviations: Iterable[Deviation]) -> Deviation:
-    return max(deviations, key=lambda d: d.share)
-
-
-class _LayerOutputs:
-    """The outputs of layers in float64 and in float32, channels first, computed when they are asked for."""
 
     def __init__(
-        self, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array], names: Collection[str]
+        self, model: RunnableModel, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]
     ) -> None:
-        self._names = set(names)
-        self._single = layer_outputs(graph, weights, feeds, names)
-        self._double = layer_outputs(graph, _Float64(weights), _in_float64(feeds), names)
-        self._ahead: dict[str, tuple[Array, Array]] = {}
-
-    def pop(self, name: str) -> tuple[Array, Array]:
-        """The output of a layer, in float64 and in float32, valid until the next call."""
-        if name in self._ahead:
-            return self._ahead.pop(name)
-        for (layer, single), (_, double) in zip(self._single, self._double, strict=True):
-            pair = _channels_first(double), _channels_first(single)
-            if layer == name:
-                return pair
-            if layer in self._names:  # the model computes it later than the network
-                self._ahead[layer] = pair[0].copy(), pair[1].copy()
-        raise KeyError(name)
-
-
-class _Float64(Mapping[str, Array]):
-    """Weights that become float64 when they are read, so that those of one layer at a time take twice their memory."""
-
-    def __init__(self, weights: Mapping[str, Array]) -> None:
+        self._model = model
+        self._graph = graph
         self._weights = weights
+        self._feeds = feeds
+        computed = {output for node in model.message.graph.node for output in node.output}
+        self._names = [node.name for node in graph.nodes if node.name in computed]
+        self._outputs = [info.name for info in model.message.graph.output]
+        self._count = len(next(iter(feeds.values())))
+        self._batches = [{n: a[:samples] for n, a in feeds.items()} for samples in sorted({1, self._count})]
+        self._tensors = Verification(())
+        self._expected: dict[str, tuple[Reference, list[Array]]] = {}  # of outputs: also their unoptimized values
 
-    def __getitem__(self, name: str) -> Array:
-        return _in_float64({name: self._weights[name]})[name]
+    def compare_tensors(self) -> Verification:
+        """Compares every tensor that the unoptimized model still has. Raises CnncError E604."""
+        self._tensors = self._compare_with_network()
+        if not self._tensors.worst.passes:
+            self._tensors = self._compare_layer_by_layer()
+        return self._tensors
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._weights)
+    def compare_outputs(self, session: Session) -> Verification:
+        """Compares the outputs of the model as users run it as well. Raises CnncError E604."""
+        worst = _Worst()
+        for i, batch in enumerate(self._batches):
+            for name, optimized in zip(self._outputs, session.run(batch, self._outputs), strict=True):
+                reference, unoptimized = self._expected[name]
+                worst.add(reference.run_deviation(name, unoptimized[i], optimized))
+        return combined([self._tensors, Verification(worst.deviations())])
 
-    def __len__(self) -> int:
-        return len(self._weights)
+    def _run(self) -> Iterator[tuple[str, list[Array]]]:
+        """Each tensor of the unoptimized model, with its value for each batch."""
+        sizes = {name: self._graph.by_name[name].type.bytes * (self._count + 1) for name in self._names}
+        return run_in_segments(self._model, self._batches, self._names, sizes)
+
+    def _compare_with_network(self) -> Verification:
+        compared = 1 if self._graph.total_macs > LARGE_MACS else self._count
+        feeds, rest = (
+            {n: a[part] for n, a in self._feeds.items()} for part in (slice(compared), slice(compared, None))
+        )
+        network = NetworkOutputs(self._graph, self._weights, feeds, self._names)
+        kept: dict[str, tuple[list[Array], Array, Array]] = {}
+        worst = _Worst()
+        for name, values in self._run():
+            double, single = network.pop(name)
+            if name in self._outputs:
+                kept[name] = values, double.copy(), single.copy()
+            else:
+                worst.add_all(Reference.of(double, single), name, values)
+            del double, single, values  # before the next layer is computed
+        others = exact_outputs(self._graph, self._weights, rest) if compared < self._count else {}
+        for name in self._outputs:
+            values, double, single = kept.pop(name)
+            if name in others:
+                double = np.concatenate([double, others[name]])
+            reference = Reference.of(double, single)
+            self._expected[name] = reference, values
+            worst.add_all(reference, name, values)
+        return Verification(worst.deviations(self._names))
+
+    def _compare_layer_by_layer(self) -> Verification:
+        """Compares every tensor with what the network computes from the model's own inputs of that layer."""
+        layers = [LayerByLayer(self._graph, self._weights, batch, self._names) for batch in self._batches]
+        worst = _Worst()
+        for name, values in self._run():
+            for run, tensor in zip(layers, values, strict=True):
+                worst.add(run.deviation(name, tensor))
+        return Verification(worst.deviations(self._names), by_layer=True)
 
 
-def _channels_first(array: Array) -> Array:
-    """A view (N, C, ...) of an output of the engine (N, ..., C)."""
-    return np.moveaxis(array, -1, 1) if array.ndim > 2 else array
+class _Worst:
+    """The largest deviation of each tensor."""
 
+    def __init__(self) -> None:
+        self._by_name: dict[str, Deviation] = {}
 
-def _in_float64(arrays: Mapping[str, Array]) -> Weights:
-    return {n: a.astype(np.float64) if np.issubdtype(a.dtype, np.floating) else a for n, a in arrays.items()}
+    def add(self, d: Deviation) -> None:
+        self._by_name[d.name] = max(self._by_name.get(d.name, d), d, key=lambda d: d.share)
+
+    def add_all(self, reference: Reference, name: str, values: Iterable[Array]) -> None:
+        """Adds the deviations of a tensor's values for several batches."""
+        for value in values:
+            self.add(reference.network_deviation(name, value))
+
+    def deviations(self, order: Iterable[str] | None = None) -> tuple[Deviation, ...]:
+        return tuple(self._by_name[name] for name in (self._by_name if order is None else order))
 
 
 def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
