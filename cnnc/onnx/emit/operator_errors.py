@@ -45,7 +45,7 @@ def _unit_times_input(op: Op, weights: Weights, x: Array, y: Array) -> Array:
 
 def _sum_error(count: int) -> float:
     """The relative error of a sum of `count` terms: a runtime may add them one after the other, NumPy adds in pairs."""
-    return UNIT * (1 + count**0.5 / 4)
+    return UNIT * (1 + count**0.5 / 2)
 
 
 def _sample_norm(op: GroupNorm | InstanceNorm | LayerNorm, weights: Weights, x: Array, y: Array) -> Array:

@@ -149,32 +149,23 @@ class Comparison:
         self._count = len(next(iter(feeds.values())))
         self._batches = [{n: a[:samples] for n, a in feeds.items()} for samples in sorted({1, self._count})]
         self._tensors = Verification(())
-        self._references: dict[str, Reference] = {}
-        self._judged: list[dict[str, _JudgedOutput]] = []
+        self._expected: dict[str, tuple[Reference, list[Array]]] = {}  # of outputs: also their unoptimized values
 
     def compare_tensors(self) -> Verification:
         """Compares every tensor that the unoptimized model still has. Raises CnncError E604."""
         self._tensors = self._compare_with_network()
-        if not _all_pass(self._tensors.deviations):
+        if not self._tensors.worst.passes:
             self._tensors = self._compare_layer_by_layer()
         return self._tensors
 
     def compare_outputs(self, session: Session) -> Verification:
         """Compares the outputs of the model as users run it as well. Raises CnncError E604."""
-        runs = [dict(zip(self._outputs, session.run(batch, self._outputs), strict=True)) for batch in self._batches]
-        if not self._tensors.by_layer:
-            worst = _Worst()
-            for name in self._outputs:
-                for run in runs:
-                    worst.add(self._references[name].network_deviation(name, run[name])._replace(optimized=True))
-            if _all_pass(worst.deviations()):
-                return Verification((*self._tensors.deviations, *worst.deviations()))
-            self._tensors = self._compare_layer_by_layer()
         worst = _Worst()
-        for judged, run in zip(self._judged, runs, strict=True):
-            for name, (reference, tensor, operator_error) in judged.items():
-                worst.add(reference.run_deviation(name, tensor, run[name], operator_error))
-        return Verification((*self._tensors.deviations, *worst.deviations()), by_layer=True)
+        for i, batch in enumerate(self._batches):
+            for name, optimized in zip(self._outputs, session.run(batch, self._outputs), strict=True):
+                reference, unoptimized = self._expected[name]
+                worst.add(reference.run_deviation(name, unoptimized[i], optimized))
+        return combined([self._tensors, Verification(worst.deviations())])
 
     def _run(self) -> Iterator[tuple[str, list[Array]]]:
         """Each tensor of the unoptimized model, with its value for each batch."""
@@ -201,36 +192,19 @@ class Comparison:
             values, double, single = kept.pop(name)
             if name in others:
                 double = np.concatenate([double, others[name]])
-            self._references[name] = Reference.of(double, single)
-            worst.add_all(self._references[name], name, values)
+            reference = Reference.of(double, single)
+            self._expected[name] = reference, values
+            worst.add_all(reference, name, values)
         return Verification(worst.deviations(self._names))
 
     def _compare_layer_by_layer(self) -> Verification:
-        """Compares every tensor with what the network computes from the model's own inputs of that layer.
-
-        The outputs of the model as users run it are then compared with those of the unoptimized model, and may differ by as
-        much as float32 costs in this network: by the noise of the unoptimized outputs themselves.
-        """
-        exact = exact_outputs(self._graph, self._weights, self._feeds)
+        """Compares every tensor with what the network computes from the model's own inputs of that layer."""
         layers = [LayerByLayer(self._graph, self._weights, batch, self._names) for batch in self._batches]
-        self._judged = [{} for _ in self._batches]
         worst = _Worst()
         for name, values in self._run():
-            for run, judged, tensor in zip(layers, self._judged, values, strict=True):
-                d, operator_error = run.deviation(name, tensor)
-                worst.add(d)
-                if name in self._outputs and d.passes:
-                    reference = Reference.of(exact[name][: len(tensor)], tensor)
-                    judged[name] = _JudgedOutput(reference, tensor, operator_error)
+            for run, tensor in zip(layers, values, strict=True):
+                worst.add(run.deviation(name, tensor))
         return Verification(worst.deviations(self._names), by_layer=True)
-
-
-class _JudgedOutput(NamedTuple):
-    """An output of the unoptimized model that passed: its reference, its value, and the error of its operator."""
-
-    reference: Reference
-    tensor: Array
-    operator_error: Array | float
 
 
 class _Worst:
@@ -249,10 +223,6 @@ class _Worst:
 
     def deviations(self, order: Iterable[str] | None = None) -> tuple[Deviation, ...]:
         return tuple(self._by_name[name] for name in (self._by_name if order is None else order))
-
-
-def _all_pass(deviations: Iterable[Deviation]) -> bool:
-    return all(d.passes for d in deviations)
 
 
 def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
