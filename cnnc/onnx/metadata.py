@@ -97,7 +97,11 @@ def metadata(
 
     Classes are kept if the graph still has the output that they name, the vocabulary if it still has an input of words.
     """
-    survey, labelled, images = network.symbolic_sizes, _labelled_outputs(network), _image_outputs(network)
+    survey, labelled, images = (
+        network.symbolic_sizes,
+        _labelled_outputs(network, bool(classes)),
+        _image_outputs(network),
+    )
     named = any(name in labelled[:2] for name in graph.outputs)
     data = network.recipe.data if network.recipe is not None else None
     reader = data.name if data is not None else None
@@ -191,16 +195,18 @@ def _input(node: Node, graph: Graph, survey: SizeSurvey | None, reader: str | No
     return entry
 
 
-def _labelled_outputs(network: Network) -> tuple[str, ...]:
+def _labelled_outputs(network: Network, has_classes: bool) -> tuple[str, ...]:
     """The outputs under a cross-entropy loss, each followed by the scores before its softmax.
 
-    The classes of the data set name the first two, those of the first loss; they are "" if that is another loss.
+    The classes of the data set name the first two, those of the first loss; they are "" if that is another loss. Without a
+    train section, classes that the caller gives name the first output.
     """
     graph, recipe = network.require_graph(), network.recipe
     if recipe is None:
-        return ()
-    losses = [loss.on or graph.outputs[0] for loss in recipe.losses if loss.compares_with == "labels"]
-    if losses and recipe.losses[0].compares_with != "labels":
+        losses = [graph.outputs[0]] if has_classes else []
+    else:
+        losses = [loss.on or graph.outputs[0] for loss in recipe.losses if loss.compares_with == "labels"]
+    if losses and recipe is not None and recipe.losses[0].compares_with != "labels":
         losses.insert(0, "")  # the classes of the data set belong to the first loss only
     labelled = []
     for name in losses:
