@@ -25,7 +25,7 @@ from cnnc.core.arrays import Array
 
 RTOL, ATOL, NOISE = 1e-4, 1e-5, 32
 LAYER_PART = 0.02  # of RTOL and ATOL, for a layer on its own
-_RUN_NOISE = 8  # times the largest deviation of one run from the network, for another run
+_RUN_NOISE = 8  # times the largest deviation of one run from the network: what another run may deviate by
 _MIN_CHANNEL_ELEMENTS = 32  # nonzero elements from which the noise is per channel
 
 
@@ -92,20 +92,20 @@ class Reference(NamedTuple):
         """The same for a layer that was computed from the model's own inputs."""
         return self._deviation(name, output, self._allowed(LAYER_PART) + operator_error)
 
-    def run_deviation(self, name: str, unoptimized: Array, optimized: Array) -> Deviation:
-        """The largest deviation of an output of the model as users run it.
+    def run_deviation(self, name: str, unoptimized: Array, optimized: Array, with_errors: Array) -> Deviation:
+        """The largest deviation between two runs of the model, of which the unoptimized one has been judged.
 
-        From the network, if that is allowed. Otherwise from the unoptimized output, which has been judged: each may be as
-        far from the network as float32 takes it. That is read from the unoptimized output's largest deviation, not from
-        the noise: the elements that deviate can be few, among thousands that a softmax or tanh has saturated.
+        `with_errors` is the tensor in float64 where every operator errs as much as it may. Each run may be as far from the
+        network as that, or as the unoptimized one is. The largest difference counts, not the root mean square: the elements
+        that deviate can be few, among thousands that a softmax or tanh has saturated.
         """
-        deviation = self.network_deviation(name, optimized)
-        run = self.network_deviation(name, unoptimized)
-        if not deviation.passes and np.isfinite(run.difference):
-            noise = np.abs(unoptimized - self.value[: len(unoptimized)]).max(initial=0) * _RUN_NOISE / NOISE
-            judged = self._replace(value=unoptimized.astype(np.float64), noise=np.maximum(self.noise, noise))
-            deviation = judged._deviation(name, optimized, judged._allowed(1))
-        return deviation._replace(optimized=True)
+        reference = self.value[: len(unoptimized)]
+        farthest = max(
+            float(np.abs(other[: len(reference)] - reference).max(initial=0)) for other in (unoptimized, with_errors)
+        )
+        noise = np.maximum(self.noise, farthest * _RUN_NOISE / NOISE)
+        judged = self._replace(value=unoptimized.astype(np.float64), noise=noise)
+        return judged._deviation(name, optimized, judged._allowed(1))
 
     def _allowed(self, part: float) -> Array:
         allowed = part * (RTOL * np.abs(self.value) + ATOL * np.minimum(1, self.largest)) + NOISE * self.noise
