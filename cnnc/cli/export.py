@@ -213,14 +213,20 @@ def report(exported: Exported, json: bool, layers: bool = False) -> None:
         )
 
 
+_REASONS = {
+    "float16": "computed in float32, as float16 cannot hold their sums or constants",
+    "int8": "kept in float32, as int8 would lose accuracy",
+}
+
+
 def _quality(quality: Quality) -> str:
-    examples = f"{quality.samples:,} examples"
+    examples = f"{quality.samples:,} {'random inputs' if quality.random else 'examples'}"
     if quality.metric == "accuracy":
         lines = [f"{quality.precision}: accuracy {quality.after:.2%} on {examples}, {quality.before:.2%} in float32"]
     else:
         lines = [f"{quality.precision}: deviates by {quality.after:.2%} from float32 on {examples}"]
     if quality.kept:
-        lines.append(f"kept in float32, as int8 would lose accuracy: {', '.join(quality.kept)}")
+        lines.append(f"{_REASONS[quality.precision]}: {', '.join(quality.kept)}")
     if quality.faster:
         lines.append(f"computed in float32, as int8 is slower: {', '.join(quality.faster)}")
     return "\n".join(lines)

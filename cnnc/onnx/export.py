@@ -166,8 +166,11 @@ def _lower_precision(
 
         return to_float16(model, network, examples)
     if examples is None:
-        message = "int8 needs a data set to calibrate the ranges of activations on, and this network is untrained"
-        raise CnncError.of("E808", message, help="train it, and export its run: `cnnc export RUN --int8`")
+        lack, help = "this network is untrained", "train it"
+        if network.recipe is None:
+            lack, help = f"{network.name} has no train section", "add one, train the network"
+        message = f"int8 needs a data set to calibrate the ranges of activations on, and {lack}"
+        raise CnncError.of("E808", message, help=f"{help}, and export its run: `cnnc export RUN --int8`")
     from cnnc.onnx.quantize.int8 import to_int8
 
     return to_int8(model, network, examples, everywhere=options.target == "mcu")
