@@ -93,6 +93,7 @@ def export(
         classes=saved.classes,
         vocabulary=saved.vocabulary,
         trained=training_summary(saved, path.parent),
+        origin=saved.origin,
         options=options,
         examples=_examples(network, saved, data) if options.precision != "float32" else None,
     )

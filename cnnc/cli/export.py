@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -181,7 +182,9 @@ def _export_untrained(
     print_diagnostics(network.diagnostics)
     recipe = network.recipe
     seed = recipe.seed if recipe is not None else 0
-    print_status(f"{network.name} is untrained: its weights are random (seed {seed})")
+    imported = file.with_suffix(".safetensors")
+    hint = f"; `{join(['cnnc', 'export', str(imported)])}` exports those in {imported}" if imported.is_file() else ""
+    print_status(f"{network.name} is untrained: its weights are random (seed {seed}){hint}")
     facts = KNOWN.get(recipe.data.name) if recipe is not None else None
     classes = facts.classes if facts is not None else ()
     weights = random_weights(graph, seed)

@@ -74,6 +74,7 @@ def export(
     classes: Sequence[str] = (),
     vocabulary: Sequence[str] = (),
     trained: Mapping[str, Any] | None = None,
+    origin: Mapping[str, str] | None = None,
     opset: int = DEFAULT_OPSET,
     options: Options | None = None,
     examples: CalibrationExamples | None = None,
@@ -81,8 +82,8 @@ def export(
     """Writes the model of a network, or of the part that the layers `outputs` need.
 
     `weights` are arrays by `layer.parameter`, as in a checkpoint. Inputs and outputs of the model are (N, *shape), channels
-    first. `classes`, `vocabulary` and `trained` (a summary of the training) go into the metadata. `examples` have the
-    network's inputs and targets; float16 and int8 are measured on them, and int8 is calibrated on them.
+    first. `classes`, `vocabulary`, `trained` (a summary of the training) and `origin` (the model that the weights were
+    imported from) go into the metadata. `examples` have the network's inputs and targets; float16 and int8 are measured on them, and int8 is calibrated on them.
 
     Raises CnncError: E010 for an unknown output or pass, E604 if onnxruntime cannot run the model, E801 if verification
     fails, E802 and E803 if float16 or int8 loses too much, E804 to E809 for a network or options that cannot be exported,
@@ -100,7 +101,9 @@ def export(
         raise CnncError.of(
             "E809", f"a model in {options.precision} stores its weights in one file", help="leave --external out"
         )
-    facts = metadata(full_network, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
+    facts = metadata(
+        full_network, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained, origin=origin
+    )
     model = _emit(network, weights, facts, options, passes, external_tensors)
     footprint = None
     if options.target == "mcu":

@@ -7,6 +7,7 @@ damaged or not a model, E622 for its external data, E623 for a version of ONNX t
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
@@ -68,8 +69,11 @@ class Model:
     """An ONNX graph.
 
     `producer` is the name and version of the tool that wrote it; `constants` are its initializers by name;
-    `has_source` says that its metadata hold the .cnn source that it was exported from.
+    `has_source` says that its metadata hold the .cnn source that it was exported from. `sha256` is that of the file, "" for
+    a model that is not in a file.
     """
+
+    sha256 = ""
 
     def __init__(
         self,
@@ -106,7 +110,9 @@ def read_model(path: Path) -> Model:
     """Reads the model in a file. Raises CnncError E622, E623, E624, E901, E903."""
     require_model(path, "E624")
     data = read_bytes(path, MAX_MODEL_BYTES)
-    return model_from_proto(parse(data, str(path)), path.parent)
+    model = model_from_proto(parse(data, str(path)), path.parent)
+    model.sha256 = hashlib.sha256(data).hexdigest()
+    return model
 
 
 def parse(data: bytes, name: str) -> onnx.ModelProto:
