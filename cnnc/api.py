@@ -97,16 +97,20 @@ def export(
         classes=saved.classes,
         vocabulary=saved.vocabulary,
         trained=training_summary(saved, path.parent),
+        origin=saved.origin,
         options=options,
         examples=_examples(network, saved, data) if options.precision != "float32" else None,
     )
 
 
-def _examples(network: Network, saved: Checkpoint, data: Path | str | None) -> CalibrationExamples:
-    """The examples of the run's data set, split as in the run, so that calibration uses training data only."""
+def _examples(network: Network, saved: Checkpoint, data: Path | str | None) -> CalibrationExamples | None:
+    """The examples of the run's data set, split as in the run, so that calibration uses training data only. None without a
+    train section, as in an imported network."""
+    recipe = network.recipe
+    if recipe is None:
+        return None
     folder = None if data is None else Path(data)
     dataset = open_data(network, folder, ignore_report, saved.vocabulary)
-    recipe = require_recipe(network.recipe, network.name)
     train, validation = split(dataset.train, recipe.data.val, recipe.seed)
     return CalibrationExamples.of(train, validation, dataset.test, recipe.seed)
 

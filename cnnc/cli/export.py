@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -181,7 +182,9 @@ def _export_untrained(
     print_diagnostics(network.diagnostics)
     recipe = network.recipe
     seed = recipe.seed if recipe is not None else 0
-    print_status(f"{network.name} is untrained: its weights are random (seed {seed})")
+    imported = file.with_suffix(".safetensors")
+    hint = f"; `{join(['cnnc', 'export', str(imported)])}` exports those in {imported}" if imported.is_file() else ""
+    print_status(f"{network.name} is untrained: its weights are random (seed {seed}){hint}")
     facts = KNOWN.get(recipe.data.name) if recipe is not None else None
     classes = facts.classes if facts is not None else ()
     weights = random_weights(graph, seed)
@@ -213,14 +216,20 @@ def report(exported: Exported, json: bool, layers: bool = False) -> None:
         )
 
 
+_REASONS = {
+    "float16": "computed in float32, as float16 cannot hold their sums or constants",
+    "int8": "kept in float32, as int8 would lose accuracy",
+}
+
+
 def _quality(quality: Quality) -> str:
-    examples = f"{quality.samples:,} examples"
+    examples = f"{quality.samples:,} {'random inputs' if quality.random else 'examples'}"
     if quality.metric == "accuracy":
         lines = [f"{quality.precision}: accuracy {quality.after:.2%} on {examples}, {quality.before:.2%} in float32"]
     else:
         lines = [f"{quality.precision}: deviates by {quality.after:.2%} from float32 on {examples}"]
     if quality.kept:
-        lines.append(f"kept in float32, as int8 would lose accuracy: {', '.join(quality.kept)}")
+        lines.append(f"{_REASONS[quality.precision]}: {', '.join(quality.kept)}")
     if quality.faster:
         lines.append(f"computed in float32, as int8 is slower: {', '.join(quality.faster)}")
     return "\n".join(lines)

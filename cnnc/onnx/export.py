@@ -81,6 +81,7 @@ def export(
     classes: Sequence[str] = (),
     vocabulary: Sequence[str] = (),
     trained: Mapping[str, Any] | None = None,
+    origin: Mapping[str, str] | None = None,
     opset: int = DEFAULT_OPSET,
     options: Options | None = None,
     examples: CalibrationExamples | None = None,
@@ -88,8 +89,8 @@ def export(
     """Writes the model of a network, or of the part that the layers `outputs` need.
 
     `weights` are arrays by `layer.parameter`, as in a checkpoint. Inputs and outputs of the model are (N, *shape), channels
-    first. `classes`, `vocabulary` and `trained` (a summary of the training) go into the metadata. `examples` have the
-    network's inputs and targets; float16 and int8 are measured on them, and int8 is calibrated on them.
+    first. `classes`, `vocabulary`, `trained` (a summary of the training) and `origin` (the model that the weights were
+    imported from) go into the metadata. `examples` have the network's inputs and targets; float16 and int8 are measured on them, and int8 is calibrated on them.
 
     Raises CnncError: E010 for an unknown output or pass, E604 if onnxruntime cannot run the model, E801 if verification
     fails, E802 and E803 if float16 or int8 loses too much, E804 to E809 for a network or options that cannot be exported,
@@ -107,7 +108,9 @@ def export(
         raise CnncError.of(
             "E809", f"a model in {options.precision} stores its weights in one file", help="leave --external out"
         )
-    facts = metadata(full_network, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
+    facts = metadata(
+        full_network, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained, origin=origin
+    )
     content: dict[str, Array] = {}
     model = _emit(network, weights, facts, options, passes, content)
     footprint = None
@@ -177,8 +180,11 @@ def _lower_precision(
 
         return to_float16(model, network, examples)
     if examples is None:
-        message = "int8 needs a data set to calibrate the ranges of activations on, and this network is untrained"
-        raise CnncError.of("E808", message, help="train it, and export its run: `cnnc export RUN --int8`")
+        lack, help = "this network is untrained", "train it"
+        if network.recipe is None:
+            lack, help = f"{network.name} has no train section", "add one, train the network"
+        message = f"int8 needs a data set to calibrate the ranges of activations on, and {lack}"
+        raise CnncError.of("E808", message, help=f"{help}, and export its run: `cnnc export RUN --int8`")
     from cnnc.onnx.quantize.int8 import to_int8
 
     return to_int8(model, network, examples, everywhere=options.target == "mcu")

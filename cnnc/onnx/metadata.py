@@ -51,6 +51,7 @@ _WORDS = {"pattern": str, "padding": int, "unknown": int, "first": int}
 _OUTPUT = {"kind": str}
 _DATA = {"name": str, "path": str | None}
 _JUDGED = {"metric": str, "judged_by": str, "best": _NUMBER | None, "test": dict | None}
+_ORIGIN = {"file": str, "sha256": str | None, "producer": str | None}
 _TRAINED = {"epochs": int, "best_epoch": int, **_JUDGED}
 _LAYOUTS = {0: "N, F", 1: "N, C, T", 2: "N, C, H, W", 3: "N, C, D, H, W"}
 
@@ -59,8 +60,8 @@ class Facts(Record):
     """What cnnc wrote into a model.
 
     `at` are the sizes that symbols were fixed to. `inputs` and `outputs` hold an object for each by name (see `_input` and
-    `_output`), `data` the data statement, `trained` the summary of the training and the sizes it ran at, `sizes` the legal
-    sizes of each symbol. `parameters` counts the parameters before the passes, `macs` the multiply-adds of one example.
+    `_output`), `data` the data statement, `trained` the summary of the training and the sizes it ran at, `origin` the model
+    that the weights were imported from (`file`, `sha256`, `producer`), `sizes` the legal sizes of each symbol. `parameters` counts the parameters before the passes, `macs` the multiply-adds of one example.
     `whole` says that the model is the whole network, not a part with other outputs.
     """
 
@@ -77,6 +78,7 @@ class Facts(Record):
     outputs: Mapping[str, Mapping[str, Any]] = {}
     data: Mapping[str, Any] = {}
     trained: Mapping[str, Any] = {}
+    origin: Mapping[str, Any] = {}
     sizes: Mapping[str, LegalSizes] = {}
     parameters: int | None = None
     macs: int | None = None
@@ -92,6 +94,7 @@ def metadata(
     classes: Sequence[str] = (),
     vocabulary: Sequence[str] = (),
     trained: Mapping[str, Any] | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The metadata properties of the model of `graph`, the network's graph or a part of it.
 
@@ -120,6 +123,7 @@ def metadata(
         },
         "data": {k: getattr(data, k) for k in ("name", "path", "val", "test")} if data is not None else None,
         "trained": dict(trained) if trained is not None else None,
+        "origin": dict(origin) if origin is not None else None,
         "sizes": {symbol: rule.as_dict() for symbol, rule in survey.legal.items()} if survey is not None else {},
         "parameters": graph.total_parameters,
         "macs": graph.total_macs if survey is None else None,
@@ -278,6 +282,7 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         outputs={name: _if_typed(fact, _OUTPUT) for name, fact in _objects(facts.get("outputs")).items()},
         data=_if_typed(_object(facts.get("data")), _DATA),
         trained=_read_training(_object(facts.get("trained"))),
+        origin=_if_typed(_object(facts.get("origin")), _ORIGIN),
         at=positive_sizes(facts.get("at")),
         sizes=_sizes(facts.get("sizes")),
         parameters=_count(facts.get("parameters")),

@@ -32,7 +32,8 @@ _DEFAULT_SIZE = 224  # the size of a symbolic axis in the snippet, or else the n
 _COMPARED = "Before export every layer output of the float32 model was compared with the network, and this model with that one: "
 _VERIFIED = {
     None: "Before export every layer output was compared with the network.",
-    "float16": f"{_COMPARED}the scores differ by at most 1% of the largest, and no clear prediction changes.",
+    "float16": f"{_COMPARED}with every result rounded to float16, the scores differ by at most 1% of the largest, and no "
+    "clear prediction changes.",
     "int8": f"{_COMPARED}at most one percentage point of accuracy is lost on the test examples or, without classes, "
     "the outputs differ by at most 10%.",
 }  # the limits are those of cnnc.onnx.quantize.float16 and cnnc.onnx.quantize.int8

@@ -142,10 +142,13 @@ def data(model: Data) -> str:
 
 
 def trained(model: Data) -> str:
-    """The result of the training: epochs, best validation metric, test metric; "" if unknown."""
-    run = model["trained"]
+    """The result of the training: epochs, best validation metric, test metric; and where the weights were imported from.
+
+    "" if unknown.
+    """
+    run, source = model["trained"], origin(model)
     if run is None:
-        return "no: random weights" if model["source"] is not None else ""
+        return source or ("no: random weights" if model["source"] is not None else "")
     best = f"{run['judged_by']} {run['metric']} {_shown(run, run['best'])}"
     if run["best_epoch"] == run["epochs"]:
         parts = [f"weights of epoch {run['epochs']}", best]
@@ -157,7 +160,18 @@ def trained(model: Data) -> str:
     if test:
         of = f" ({test['right']:,} of {test['total']:,})" if test.get("right") else ""
         parts.append(f"test {run['metric']} {_shown(run, test.get(run['metric']))}{of}")
-    return "; ".join(parts) + ("" if model["whole"] else " (of the complete network)")
+    whole = "" if model["whole"] else " (of the complete network)"
+    return "; ".join(parts) + whole + (f"; started from {source}" if source else "")
+
+
+def origin(model: Data) -> str:
+    """The model that the weights were imported from, with its producer and hash if known; "" if they were not."""
+    facts = model["origin"]
+    if facts is None:
+        return ""
+    details = [f"produced by {facts['producer']}"] if facts.get("producer") else []
+    details += [f"sha256 {facts['sha256'][:16]}"] if facts.get("sha256") else []
+    return f"weights imported from {facts['file']}" + (f" ({', '.join(details)})" if details else "")
 
 
 def _shown(run: Data, value: float | None) -> str:

@@ -54,7 +54,8 @@ class Checkpoint:
 
     `file` is the name of the source file and `source` its text, `includes` the text of included files by name.
     `settings` are those of the command line (`--set`), `sizes` the sizes of symbols in training. `weights` and `slots`
-    are arrays by `layer.parameter` and `layer.parameter.slot`; `threads` and `versions` are those that trained.
+    are arrays by `layer.parameter` and `layer.parameter.slot`; `threads` and `versions` are those that trained. `origin`
+    says which model the weights were imported from: its `file`, `sha256` and `producer`, as far as known; else it is empty.
     """
 
     file: str
@@ -69,6 +70,7 @@ class Checkpoint:
     threads: int
     includes: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
 
     def network(self, at: Mapping[str, int] | None = None, settings: Sequence[str] | None = None) -> Network:
         """Checks the source again, and returns the network at the sizes of training.
@@ -112,6 +114,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "versions": checkpoint.versions,
         "threads": checkpoint.threads,
         "preprocessing": {"range": [0, 1], "layout": "channels first"},
+        **({"origin": checkpoint.origin} if checkpoint.origin else {}),
     }
     text = json.dumps(facts, sort_keys=True)
     metadata = {"cnnc": text, "digest": _digest(tensors, text), "format": FORMAT}
@@ -190,6 +193,7 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
         facts["threads"],
         facts.get("includes", {}),
         facts.get("sizes", {}),
+        {key: str(value) for key, value in facts.get("origin", {}).items()},
     )
 
 

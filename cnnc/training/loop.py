@@ -99,7 +99,10 @@ def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | No
     slots = resume.slots if resume is not None else {}
     progress = resume.progress if resume is not None else Progress()
     objective = Objective(graph, recipe, data)
-    return Run(network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective)
+    origin = resume.origin if resume is not None else {}
+    return Run(
+        network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective, origin=origin
+    )
 
 
 def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +29,8 @@ class Run:
     """A run and its state.
 
     Training changes `weights` (by `layer.parameter`, shaped as in ONNX), `slots` (the optimizer's state) and `progress`.
-    `train` and `validation` are the two parts of the training data. `workers` are set while the run trains.
+    `train` and `validation` are the two parts of the training data. `workers` are set while the run trains. `origin` is that
+    of the checkpoint that the run started from.
     """
 
     network: Network
@@ -44,6 +45,7 @@ class Run:
     progress: Progress
     objective: Objective
     workers: WorkerPool | None = None
+    origin: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def training_graph(self) -> Graph:

@@ -150,6 +150,7 @@ def save(run: Run, name: str) -> Path:
             thread_count(),
             dict(run.network.includes),
             dict(run.network.survey.reference) if run.network.survey is not None else {},
+            dict(run.origin),
         ),
     )
     return path

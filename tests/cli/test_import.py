@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
 from cnnc.diagnostics import Exit
+from cnnc.network import check
+from cnnc.training import checkpoint as checkpoints
+from cnnc.training.loop import open_data, start
+from cnnc.training.loop import train as run_training
 from tests.cli.conftest import Cnnc, codes
 from tests.onnx.importer.model_builders import model, node
 
@@ -156,3 +162,70 @@ def test_sizes_and_flat(cnnc: Cnnc, tmp_path: Path) -> None:
     assert "input 3xHxW" in (tmp_path / "a.cnn").read_text()
     assert cnnc("import", "open.onnx", "-o", "b.cnn", "--at", "H=8,W=9", "--flat", "--no-verify").returncode == 0
     assert "input 3x8x9" in (tmp_path / "b.cnn").read_text()
+
+
+# --- where the weights come from ---------------------------------------------------------------------------------
+
+
+def described(cnnc: Cnnc, model: str) -> tuple[dict[str, Any], str]:
+    """What `cnnc info --json` and the line `trained` of `cnnc info` say."""
+    text = cnnc("info", model).stdout
+    (line,) = [line for line in text.splitlines() if line.strip().startswith("trained ")]
+    return json.loads(cnnc("info", model, "--json").stdout), " ".join(line.split()[1:])
+
+
+def test_an_exported_import_says_where_its_weights_come_from(cnnc: Cnnc, foreign: Path, tmp_path: Path) -> None:
+    proto = onnx.load(str(foreign))
+    proto.producer_name, proto.producer_version = "pytorch", "2.13.0"
+    onnx.save(proto, str(foreign))
+    sha256 = hashlib.sha256(foreign.read_bytes()).hexdigest()
+    assert cnnc("import", foreign.name, "-o", "net.cnn").returncode == 0
+    assert cnnc("export", "net.safetensors", "-o", "again.onnx", "--card").returncode == 0
+    facts, trained = described(cnnc, "again.onnx")
+    assert facts["origin"] == {"file": "foreign.onnx", "sha256": sha256, "producer": "pytorch 2.13.0"}
+    assert facts["trained"] is None
+    said = f"weights imported from foreign.onnx (produced by pytorch 2.13.0, sha256 {sha256[:16]})"
+    assert trained == said
+    assert f"Training: {said}." in (tmp_path / "again.md").read_text()
+
+
+def test_an_unknown_producer_is_left_out(cnnc: Cnnc, foreign: Path) -> None:
+    assert cnnc("import", foreign.name).returncode == 0
+    assert cnnc("export", "foreign.safetensors", "-o", "again.onnx").returncode == 0
+    facts, trained = described(cnnc, "again.onnx")
+    assert set(facts["origin"]) == {"file", "sha256"}
+    assert "produced by" not in trained
+
+
+def test_a_network_with_random_weights_has_no_origin(cnnc: Cnnc, foreign: Path) -> None:
+    assert cnnc("import", foreign.name).returncode == 0
+    done = cnnc("export", "foreign.cnn", "-o", "random.onnx")
+    assert "its weights are random (seed 0); `cnnc export foreign.safetensors` exports those in" in done.stderr
+    facts, trained = described(cnnc, "random.onnx")
+    assert (facts["origin"], trained) == (None, "no: random weights")
+
+
+def test_further_training_keeps_the_origin(cnnc: Cnnc, trained: Path, tmp_path: Path) -> None:
+    assert cnnc("export", trained / "run", "-o", "old.onnx").returncode == 0
+    assert cnnc("import", "old.onnx", "-o", "net.cnn").returncode == 0
+    saved = checkpoints.load(tmp_path / "net.safetensors")
+    network = check(f"{saved.source}\ntrain {{ data digits; epochs 1 }}\n", "net.cnn")
+    result = run_training(start(network, open_data(network, None, print), tmp_path / "tuned", saved))
+    assert result.run.origin == saved.origin
+    assert cnnc("train", "--resume", "tuned", "--set", "train.epochs=2").returncode == 0
+    assert cnnc("export", "tuned", "-o", "tuned.onnx").returncode == 0
+    facts, said = described(cnnc, "tuned.onnx")
+    assert facts["origin"]["file"] == "old.onnx"
+    assert facts["trained"]["epochs"] >= 1
+    assert said.startswith("weights of epoch ")
+    assert "; started from weights imported from old.onnx (produced by cnnc " in said
+
+
+def test_an_import_without_a_train_section_is_exported_in_float16(cnnc: Cnnc, foreign: Path) -> None:
+    assert cnnc("import", foreign.name).returncode == 0
+    done = cnnc("export", "foreign.safetensors", "--fp16", "-o", "half.onnx")
+    assert done.returncode == 0, done.stderr
+    assert "from float32 on 64 random inputs" in done.stdout
+    done = cnnc("export", "foreign.safetensors", "--int8", "-o", "int8.onnx")
+    assert (done.returncode, codes(done.stderr)) == (Exit.EXPORT, ["E808"])
+    assert "by_hand has no train section" in done.stderr

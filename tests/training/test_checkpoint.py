@@ -54,6 +54,14 @@ def joined(header: bytes, tensors: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + tensors
 
 
+def test_only_imported_weights_have_an_origin(tmp_path: Path, made: Checkpoint, file: Path) -> None:
+    assert b"origin" not in parts(file.read_bytes())[0]
+    assert checkpoints.load(file).origin == {}
+    origin = {"file": "net.onnx", "sha256": "ab", "producer": "pytorch 2.13.0"}
+    checkpoints.save(tmp_path / "imported.safetensors", replace(made, origin=origin))
+    assert checkpoints.load(tmp_path / "imported.safetensors").origin == origin
+
+
 def test_all_comes_back(file: Path, made: Checkpoint) -> None:
     found = checkpoints.load(file)
     assert found == replace(made, weights=found.weights, slots=found.slots)

@@ -41,7 +41,8 @@ class ImportedNetwork(NamedTuple):
     """A network that comes from an ONNX model, and its weights.
 
     `names` maps ONNX nodes to layers, `inputs` the model's inputs to those of the network; `outputs` are the names of the
-    network's outputs in the model's order. `repeats` and `blocks` count those in the source; `model` is the model as read.
+    network's outputs in the model's order. `repeats` and `blocks` count those in the source; `model` is the model as read,
+    and `file` the name of its file.
     """
 
     network: Network
@@ -52,11 +53,18 @@ class ImportedNetwork(NamedTuple):
     repeats: int
     blocks: int
     model: Model
+    file: str
 
     @property
     def source(self) -> str:
         """The text of the .cnn file."""
         return self.network.source.text
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Where the weights come from: the model's file, its sha256, and the program that produced it, if known."""
+        facts = {"file": self.file, "sha256": self.model.sha256, "producer": self.model.producer.strip()}
+        return {key: value for key, value in facts.items() if value}
 
 
 def import_model(
@@ -117,6 +125,7 @@ def convert_model(
         generated.repeats,
         generated.blocks,
         model,
+        origin,
     )
 
 
@@ -183,7 +192,17 @@ def save(imported: ImportedNetwork, path: Path) -> Path:
     weights = path.with_suffix(".safetensors")
     progress = Progress(best_rank=0.0)
     checkpoint = Checkpoint(
-        path.name, imported.source, (), (), (), imported.weights, {}, progress, versions(), thread_count()
+        path.name,
+        imported.source,
+        (),
+        (),
+        (),
+        imported.weights,
+        {},
+        progress,
+        versions(),
+        thread_count(),
+        origin=imported.origin,
     )
     with atomic_replacement(path) as temporary:
         temporary.write_bytes(imported.source.encode())

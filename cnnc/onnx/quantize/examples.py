@@ -62,8 +62,9 @@ class Quality(NamedTuple):
     """What a lower precision cost, measured on `samples` examples.
 
     `metric` is "accuracy" or "error" (deviation of the outputs from float32, which is 0 before); `before` and `after` are
-    its values in float32 and in `precision`, 0..1. `kept` are layers left in float32 because int8 loses too much there;
-    `faster` are layers that compute in float32 because int8 is slower there.
+    its values in float32 and in `precision`, 0..1. `kept` are layers left in float32 because int8 loses too much
+    there, or float16 cannot hold what they compute; `faster` are layers that compute in float32 because int8 is slower
+    there. `random` says that the examples are random inputs.
     """
 
     precision: Precision
@@ -73,6 +74,7 @@ class Quality(NamedTuple):
     kept: tuple[str, ...] = ()
     faster: tuple[str, ...] = ()
     samples: int = 0
+    random: bool = False
 
 
 def judged_output(network: Network, graph: Graph) -> str:

@@ -1,74 +1,131 @@
 """float16: weights and activations in 16 bits; inputs and outputs stay float32.
 
-Input: a verified float32 model, and examples (random input without). Output: the model in float16 and its `Quality`. The
-acceptance test: the logits deviate by at most a hundredth of the largest logit of their sample, and the top class stays
-the same wherever its margin exceeds twice the deviation.
+Input: a verified float32 model, and examples (random input without). Output: the model in float16 and its `Quality`.
+
+A device computes every result in float16, and onnxruntime on a CPU does not. So the model is judged three times: by the
+largest activations in float32 (see float16_ranges.py), by an emulation that rounds the result of every operator (see
+float16_conversion.py), and as onnxruntime runs it. The acceptance test of the last two: the logits deviate by at most a
+hundredth of the largest logit of their sample (or of the root mean square of all, if larger), and the top class stays the same wherever its margin exceeds twice the
+deviation.
 """
 
 from __future__ import annotations
 
-from graphlib import TopologicalSorter
+import math
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import onnx
-from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from cnnc.core.arrays import Array
-from cnnc.diagnostics import CnncError
+from cnnc.diagnostics import CnncError, Diagnostic
+from cnnc.graph.graph import Graph
 from cnnc.network import Network
 from cnnc.onnx.emit.verify import LARGE_MACS, sample_feeds
 from cnnc.onnx.quantize.examples import CalibrationExamples, Quality, feeds_of, record_precision, tensor_values
+from cnnc.onnx.quantize.float16_conversion import emulation, to_half_precision
+from cnnc.onnx.quantize.float16_magnitudes import BATCH, measure
+from cnnc.onnx.quantize.float16_ranges import KEEP_FLOAT32, layer_of, layers_in_float32, require_range
+from cnnc.onnx.run.session import batch_slices
 
-MAX_LOGIT_ERROR = 1e-2  # relative to the largest logit of the sample
+MAX_LOGIT_ERROR = 1e-2  # see `_deviation`
 _SAMPLES, _LARGE_NETWORK_SAMPLES = 64, 4  # examples to compare on
+_RANGE_MACS, _MAX_RANGE_SAMPLES = 5 * 10**9, 1024  # multiply-adds and examples to measure ranges on
 
 
 def to_float16(
     model: onnx.ModelProto, network: Network, examples: CalibrationExamples | None
 ) -> tuple[onnx.ModelProto, Quality]:
-    """The model in float16 and its quality. Raises CnncError E802 if it deviates too far or onnxruntime cannot run it."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    converted = convert_float_to_float16(copy, keep_io_types=True, disable_shape_infer=False)
-    _sort_nodes(converted.graph)
-    record_precision(converted, "float16")
-    onnx.checker.check_model(converted, full_check=True)
+    """The model in float16 and its quality.
+
+    Raises CnncError E802 if activations exceed float16, if the model deviates too far, or if onnxruntime cannot run it.
+    """
     graph = network.require_graph()
-    count = _SAMPLES if graph.total_macs < LARGE_MACS else _LARGE_NETWORK_SAMPLES
-    if examples is not None:
-        feeds = feeds_of(network, examples.test, slice(0, count))
-    else:
-        feeds = sample_feeds(graph, count, 1)
+    feeds = _feeds(network, graph, examples)
     pairs = _logits(model)
     names = list(dict.fromkeys([*pairs.values(), *pairs]))
-    before = tensor_values(model, feeds, names)
+    others, data = _range_feeds(network, graph, examples)
+    before, magnitudes = measure(model, feeds, others, names)
+    require_range(model, network, magnitudes, data)
+    kept = layers_in_float32(model, graph, magnitudes)
+    converted = to_half_precision(model, _nodes_of(model, graph, kept))
+    record_precision(converted, "float16")
+    onnx.checker.check_model(converted, full_check=True)
+    emulated = emulation(converted)
     try:
-        after = tensor_values(converted, feeds, names)
+        results = [tensor_values(candidate, feeds, names) for candidate in (emulated, converted)]
     except CnncError as error:  # onnxruntime lacks a float16 kernel for some operators
         message = f"{network.name} does not run in float16: {error.diagnostics[0].message}"
-        raise CnncError.of("E802", message, help="leave --fp16 out") from error
-    worst = max(_deviation(before[name], after[name]) for name in pairs.values())
+        raise CnncError.of("E802", message, help=KEEP_FLOAT32) from error
+    worst = max(_deviation(before[name], after[name]) for after in results for name in pairs.values())
     if worst > MAX_LOGIT_ERROR:
-        raise CnncError.of(
-            "E802",
-            f"{network.name} in float16 deviates by {worst:.2%} of its logits; {MAX_LOGIT_ERROR:.0%} is allowed",
-            help="leave --fp16 out; float16 cannot hold activations beyond 65,504 or far below 1",
-        )
+        one = {name: array[:1] for name, array in feeds.items()}
+        raise _deviation_error(network, graph, worst, _layer_deviations(model, emulated, graph, one))
     for output, logits in pairs.items():
-        if top_class_changes(before[logits], after[logits], after[output]):
+        if any(top_class_changes(before[logits], after[logits], after[output]) for after in results):
             message = f"{network.name} in float16 predicts another class at {output} where the margin was clear"
-            raise CnncError.of("E802", message, help="leave --fp16 out")
-    return converted, Quality("float16", "error", 0.0, worst, samples=len(next(iter(feeds.values()))))
+            raise CnncError.of("E802", message, span=graph.by_name[output].span, help=KEEP_FLOAT32)
+    samples = len(next(iter(feeds.values())))
+    return converted, Quality("float16", "error", 0.0, worst, kept, samples=samples, random=examples is None)
 
 
-def _sort_nodes(graph: onnx.GraphProto) -> None:
-    """Sorts the nodes topologically, as ONNX requires; the conversion appends its casts at the end."""
-    producers = {name: index for index, node in enumerate(graph.node) for name in node.output}
-    reads = {index: [producers[n] for n in node.input if n in producers] for index, node in enumerate(graph.node)}
-    nodes = [graph.node[index] for index in TopologicalSorter(reads).static_order()]
-    sorted_ = onnx.GraphProto(node=nodes)
-    graph.ClearField("node")
-    graph.node.MergeFrom(sorted_.node)
+def _feeds(network: Network, graph: Graph, examples: CalibrationExamples | None) -> dict[str, Array]:
+    """What the models are compared on."""
+    count = _SAMPLES if graph.total_macs < LARGE_MACS else _LARGE_NETWORK_SAMPLES
+    if examples is None:
+        return sample_feeds(graph, count, 1)
+    return feeds_of(network, examples.test, slice(0, count))
+
+
+def _range_feeds(
+    network: Network, graph: Graph, examples: CalibrationExamples | None
+) -> tuple[Iterator[dict[str, Array]], str]:
+    """What the ranges are measured on, in batches, and its description."""
+    macs = max(1, graph.total_macs)
+    count = min(max(_RANGE_MACS // macs, _LARGE_NETWORK_SAMPLES), _MAX_RANGE_SAMPLES)
+    if examples is None:
+        count = min(count, _SAMPLES)
+        return iter([sample_feeds(graph, count, 2)]), f"{count:,} random inputs"
+    count = min(count, len(examples.calibration))
+    batches = (feeds_of(network, examples.calibration, part) for part in batch_slices(count, BATCH))
+    return batches, f"{count:,} training examples"
+
+
+def _nodes_of(model: onnx.ModelProto, graph: Graph, layers: Collection[str]) -> set[str]:
+    """The ONNX nodes of these layers."""
+    return {node.name for node in model.graph.node if layer_of(node.name, graph) in layers}
+
+
+def _layer_deviations(
+    model: onnx.ModelProto, emulated: onnx.ModelProto, graph: Graph, feeds: dict[str, Array]
+) -> dict[str, float]:
+    """The deviation of each layer's activations in float16, in graph order."""
+    computed = {name for node in model.graph.node for name in node.output}
+    names = [node.name for node in graph.nodes if node.name in computed]
+    declared = {info.name for info in emulated.graph.value_info}
+    in_float16 = [half if (half := f"{name}.float16") in declared else name for name in names]
+    before, after = tensor_values(model, feeds, names), tensor_values(emulated, feeds, in_float16)
+    return {name: _deviation(before[name], after[half]) for name, half in zip(names, in_float16, strict=True)}
+
+
+def _deviation_error(network: Network, graph: Graph, worst: float, layers: Mapping[str, float]) -> CnncError:
+    """The error E802 at the first layer that deviates too far, or else at the last of those that deviate most."""
+    name = next(
+        (name for name, value in layers.items() if value > MAX_LOGIT_ERROR), max(layers, key=layers.__getitem__)
+    )
+    node = graph.by_name[name]
+    amount = f"deviates by {worst:.2%} of its logits" if math.isfinite(worst) else "computes no finite logits"
+    share = f"deviates by {layers[name]:.2%}" if math.isfinite(layers[name]) else "is not finite"
+    return CnncError(
+        Diagnostic(
+            "E802",
+            f"{network.name} in float16 {amount}; {MAX_LOGIT_ERROR:.0%} is allowed",
+            node.span,
+            label=f"this layer {share}",
+            calls=node.calls,
+            help=f"{KEEP_FLOAT32}; float16 has 11 bits of precision, and fewer for numbers below 0.00006",
+        )
+    )
 
 
 def _logits(model: onnx.ModelProto) -> dict[str, str]:
@@ -82,13 +139,18 @@ def _logits(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def _deviation(before: Array, after: Array) -> float:
-    """The largest difference within a sample relative to the sample's largest magnitude; the maximum over samples."""
+    """The largest difference within a sample relative to the sample's largest magnitude; the maximum over samples.
+
+    Where all elements of a sample are close to 0, as a single logit is near the decision, the difference is relative to the
+    root mean square over all samples.
+    """
     before, after = before.astype(np.float64), after.astype(np.float64)
     axes = tuple(range(1, before.ndim))
-    scale = np.abs(before).max(axis=axes)
+    scale = np.maximum(np.abs(before).max(axis=axes), np.sqrt(np.square(before).mean()))
     with np.errstate(invalid="ignore", divide="ignore"):
-        relative = np.abs(after - before).max(axis=axes) / scale
-    return float(np.nan_to_num(np.where(scale == 0, 0, relative), nan=np.inf).max(initial=0))
+        difference = np.abs(after - before).max(axis=axes)
+        relative = np.where(difference == 0, 0, difference / scale)
+    return float(np.nan_to_num(relative, nan=np.inf).max(initial=0))
 
 
 def top_class_changes(before: Array, after: Array, output: Array) -> bool:

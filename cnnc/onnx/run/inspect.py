@@ -137,6 +137,7 @@ def _cnnc_facts(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
         "vocabulary": len(facts.vocabulary) or None,
         "data": dict(facts.data) or None,
         "trained": dict(facts.trained) or None,
+        "origin": dict(facts.origin) or None,
         "at": dict(facts.at),
         "precision": props.get(PRECISION),
         "sizes": [rule.as_dict() for rule in facts.sizes.values()],

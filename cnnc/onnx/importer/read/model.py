@@ -7,6 +7,7 @@ damaged or not a model, E622 for its external data, E623 for a version of ONNX t
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
@@ -84,8 +85,10 @@ class Model:
 
     `producer` is the name and version of the tool that wrote it; `constants` are its initializers by name;
     `has_source` says that its metadata hold the .cnn source that it was exported from. `message` is the file's message, of
-    which large initializers may lack their data.
+    which large initializers may lack their data. `sha256` is that of the file, "" for a model that is not in a file.
     """
+
+    sha256 = ""
 
     def __init__(
         self,
@@ -127,7 +130,10 @@ def read_model(path: Path) -> Model:
     proto = parse(message, str(path))
     for index in [i for i in raw_data if proto.graph.initializer[i].data_type not in _NUMPY_TYPES]:
         proto.graph.initializer[index].raw_data = raw_data.pop(index).tobytes()
-    return model_from_proto(proto, path.parent, raw_data)
+    model = model_from_proto(proto, path.parent, raw_data)
+    with path.open("rb") as file:
+        model.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return model
 
 
 def parse(data: bytes, name: str) -> onnx.ModelProto:
