@@ -75,8 +75,8 @@ class Reference(NamedTuple):
         sizes, axes = np.abs(value), (0, *range(2, value.ndim))
         part = value[: len(single)]
         # elements that a relu has set to 0 have no noise, and would dilute that of the others
-        nonzero = (part != 0) | (single != 0)
-        squares = np.square(single - part, dtype=np.float64)
+        nonzero = ((part != 0) | (single != 0)) & np.isfinite(single)
+        squares = np.square(np.where(nonzero, single - part, 0), dtype=np.float64)
         count, total = nonzero.sum(axes, keepdims=True), squares.sum(axes, keepdims=True)
         everywhere = squares.sum() / max(1, nonzero.sum())
         many = count >= _MIN_CHANNEL_ELEMENTS
