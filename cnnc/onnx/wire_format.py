@@ -98,7 +98,7 @@ class SplitFile(NamedTuple):
     """A model file: the message without the raw data of its large initializers, and these data by the initializer's index."""
 
     message: bytes
-    raw_data: Mapping[int, NDArray[np.uint8]]
+    raw_data: dict[int, NDArray[np.uint8]]
 
 
 def read_file(path: Path, limit: int) -> SplitFile:

@@ -1,12 +1,13 @@
-"""Runs a model in segments, so that only the weights and activations of a few nodes are in memory at a time.
+"""Runs a model in segments, so that only the activations that later nodes read are in memory.
 
 Input: a model, the content of its large initializers, and batches of its inputs. Output: tensors, one by one, in node order.
 
 A segment is a run of consecutive nodes. It becomes a model of its own, which onnxruntime runs without optimizations on what
-the segments before it computed, so each node runs once per batch, and computes what it computes in the whole model.
+the segments before it computed, so each node runs once per batch, and computes what it computes in the whole model. Large
+initializers are inputs of a segment: onnxruntime reads the arrays where they are, and would copy initializers.
 
-Worked case: conv1 (weight 9 KB), relu1, fc1 (weight 400 MB), fc2 (weight 60 MB) with activations of 3 MB are the segments
-{conv1, relu1}, {fc1} and {fc2}: 400 MB of weights in onnxruntime at a time, where the whole model takes 460 MB.
+Worked case: conv1, relu1, conv2 and relu2, all of which are wanted, with activations of 30 MB, are four segments. Before
+conv2 runs, conv1's output is freed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from cnnc.core.arrays import Array
 from cnnc.onnx.run.session import Provider, Session
 
-SEGMENT_BYTES = 2**25  # of weights and activations, where nodes are small
+SEGMENT_BYTES = 2**25  # of activations, where those of one node are smaller
 _PASSED_ON = frozenset(
     [
         TensorProto.FLOAT,
@@ -65,9 +66,11 @@ def run_in_segments(
         outputs = [n for n in segment.computes if n in names or last_reader.get(n, i) > i]
         inputs = [n for n in segment.reads if n in computed[0]]
         if outputs:
+            weights = {n: model.content[n] for n in segment.reads if n in model.content}
             session = _session(model, segment, inputs, outputs, types)
             for values in computed:
-                values |= zip(outputs, session.run({n: values[n] for n in inputs}, outputs), strict=True)
+                feeds = {n: values[n] for n in inputs} | weights
+                values |= zip(outputs, session.run(feeds, outputs), strict=True)
             del session
         for name in outputs:
             if name in names:
@@ -93,16 +96,13 @@ def _split(model: RunnableModel, sizes: Mapping[str, int], types: Mapping[str, i
     whole = any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for node in graph.node for a in node.attribute)
     groups: list[list[NodeProto]] = []
     held, unknown = 0, set[str]()  # bytes of the last segment; tensors that cannot be passed on to another
-    weighed: set[str] = set()
     for i, node in enumerate(graph.node):
-        weights = [n for n in dict.fromkeys(node.input) if n in model.content and n not in weighed]
-        size = sum(model.content[n].nbytes for n in weights) + sum(sizes.get(n, 0) for n in node.output)
+        size = sum(sizes.get(n, 0) for n in node.output)
         if not groups or (held and held + size > limit and not unknown and not whole):
             groups.append([])
-            held, weighed = 0, set()
+            held = 0
         groups[-1].append(node)
         held += size
-        weighed.update(weights)
         unknown.update(n for n in node.output if n and n not in types)
         unknown = {n for n in unknown if last_reader.get(n, -1) > i}
     return [_segment(nodes) for nodes in groups]
@@ -117,38 +117,28 @@ def _segment(nodes: list[NodeProto]) -> _Segment:
 def _session(
     model: RunnableModel, segment: _Segment, inputs: list[str], outputs: list[str], types: Mapping[str, int]
 ) -> Session:
-    """A session for a segment. Large initializers are declared as external, and the session gets their content."""
+    """A session for a segment, of which large initializers are inputs."""
     whole = model.message
     declared = {info.name: info for info in whole.graph.input}
-    read = set(segment.reads)
+    initializers = {tensor.name: tensor for tensor in whole.graph.initializer}
+    weights = [initializers[n] for n in segment.reads if n in model.content]
     graph = GraphProto(
         name=whole.graph.name or "segment",
         node=segment.nodes,
         input=[declared[n] if n in declared else _typed(n, types) for n in inputs],
         output=[_typed(n, types) for n in outputs],
-        initializer=[_declared(t, model.content) for t in whole.graph.initializer if t.name in read],
+        initializer=[initializers[n] for n in segment.reads if n in initializers and n not in model.content],
     )
+    graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in weights)
     part = ModelProto(
         ir_version=whole.ir_version, opset_import=whole.opset_import, functions=whole.functions, graph=graph
     )
-    content = {n: model.content[n] for n in segment.reads if n in model.content}
-    data = part.SerializeToString()
-    return Session(data, model.name, model.provider, optimize=False, content=content, runs_once=True)
+    return Session(part.SerializeToString(), model.name, model.provider, optimize=False, runs_once=True)
 
 
 def _typed(name: str, types: Mapping[str, int]) -> ValueInfoProto:
     """A tensor of any shape, with its element type if that is known."""
     return helper.make_tensor_value_info(name, types[name], None) if name in types else ValueInfoProto(name=name)
-
-
-def _declared(tensor: TensorProto, content: Mapping[str, Array]) -> TensorProto:
-    """An initializer of a segment: without its data where `content` has them."""
-    if tensor.name not in content:
-        return tensor
-    declared = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-    declared.data_location = TensorProto.EXTERNAL
-    declared.external_data.add(key="location", value="memory")
-    return declared
 
 
 def _types(graph: GraphProto) -> dict[str, int]:
