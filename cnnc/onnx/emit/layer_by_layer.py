@@ -1,7 +1,7 @@
 """Verification of each layer on its own: computed in float64 from the inputs that the model itself gave the layer.
 
 Input: the graph as it was before any pass, its weights, feeds, and the model's tensors, one after the other. Output: the
-`Deviation` of each tensor, and the error that its operator may make.
+`Deviation` of each tensor.
 
 No error of an earlier layer enters, so nothing has to be assumed about how later layers amplify it. Layers that a pass has
 removed are computed along with the layer that took their place.
@@ -44,8 +44,8 @@ class LayerByLayer:
         self._chains = _chains(graph, names)
         self._readers = Counter(name for chain in self._chains.values() for node in chain for name in node.inputs)
 
-    def deviation(self, name: str, tensor: Array) -> tuple[Deviation, Array | float]:
-        """The deviation of the model's tensor (N, C, ...), and the error of its operator at each element."""
+    def deviation(self, name: str, tensor: Array) -> Deviation:
+        """The deviation of the model's tensor (N, C, ...)."""
         chain = self._chains[name]
         node, op = chain[-1], chain[-1].op
         double, single = (self._compute(chain, dtype) for dtype in (DOUBLE, SINGLE))
@@ -61,7 +61,7 @@ class LayerByLayer:
             self._readers[source] -= 1
             if not self._readers[source]:
                 self._given.pop(source, None)
-        return reference.layer_deviation(name, tensor, error), error
+        return reference.layer_deviation(name, tensor, error)
 
     def _compute(self, chain: list[Node], dtype: np.dtype[Any]) -> dict[str, Array]:
         """The outputs of these layers in this element type, from the model's tensors."""

@@ -11,9 +11,14 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 
 from cnnc.core.arrays import Array, Weights
-from cnnc.graph.graph import Graph
-from cnnc.reference.engine import forward, layer_outputs
-from cnnc.reference.layout import to_channels_first
+from cnnc.core.random_streams import Stream
+from cnnc.graph.graph import Graph, needed_nodes
+from cnnc.onnx.emit.operator_errors import operator_error
+from cnnc.ops.dense import Input
+from cnnc.reference.engine import forward, layer_outputs, weights_of
+from cnnc.reference.feeds import to_working_dtype
+from cnnc.reference.layout import to_channels_first, to_channels_last
+from cnnc.reference.registry import FORWARD, Mode
 
 
 class NetworkOutputs:
@@ -47,6 +52,36 @@ def exact_outputs(graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str
     count = len(next(iter(feeds.values())))
     samples = [forward(graph, weights, {n: a[i : i + 1] for n, a in feeds.items()}).values for i in range(count)]
     return {name: to_channels_first(np.concatenate([values[name] for values in samples])) for name in graph.outputs}
+
+
+def outputs_with_errors(graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """The same outputs where each operator errs by as much as it may (`OPERATOR_ERRORS`), upwards or downwards at random."""
+    weights, feeds = _Float64(weights), in_float64(feeds)
+    count = len(next(iter(feeds.values())))
+    samples = [_with_errors(graph, weights, {n: a[i : i + 1] for n, a in feeds.items()}, i) for i in range(count)]
+    return {name: to_channels_first(np.concatenate([values[name] for values in samples])) for name in graph.outputs}
+
+
+def _with_errors(
+    graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array], sample: int
+) -> dict[str, Array]:
+    order = needed_nodes(graph, graph.outputs)
+    last_reader = {name: node.name for node in order for name in node.inputs}
+    values: dict[str, Array] = {}
+    for node in order:
+        if isinstance(node.op, Input):
+            values[node.name] = to_channels_last(to_working_dtype(node, feeds[node.name], np.dtype(np.float64)))
+            continue
+        inputs, own = tuple(values[name] for name in node.inputs), weights_of(graph, node, weights)
+        y = FORWARD[type(node.op)](node.op, own, inputs, Mode()).output
+        if np.issubdtype(y.dtype, np.floating):
+            random = np.random.default_rng(Stream.OPERATOR_ERRORS.key(sample, node.name))
+            y = y + operator_error(node.op, own, inputs[0], y) * random.choice((-1, 1), y.shape)
+        values[node.name] = y
+        for name in node.inputs:
+            if last_reader[name] == node.name and name not in graph.outputs:
+                values.pop(name, None)
+    return values
 
 
 class _Float64(Mapping[str, Array]):

@@ -27,8 +27,8 @@ from cnnc.core.arrays import Array
 
 RTOL, ATOL, NOISE = 1e-4, 1e-5, 32
 LAYER_PART = 0.02  # of RTOL and ATOL, for a layer on its own
-_RUN_NOISE = 8  # times the largest deviation of one run from the network, for another run
 _BLOCK_ELEMENTS = 2**16
+_RUN_NOISE = 8  # times the largest deviation of one run from the network: what another run may deviate by
 _MIN_CHANNEL_ELEMENTS = 32  # nonzero elements from which the noise is per channel
 
 
@@ -53,10 +53,10 @@ class Deviation(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The difference relative to what is allowed: above 1 it is too large."""
-        if self.allowed:
+        """The difference relative to what is allowed: above 1 it is too large. Never NaN, which no maximum would find."""
+        if 0 < self.allowed < float("inf"):
             return self.difference / self.allowed
-        return float("inf") if self.difference else 0.0
+        return 0.0 if self.passes else float("inf")
 
     @property
     def relative(self) -> float:
@@ -81,8 +81,9 @@ class Reference(NamedTuple):
             exact, rounded = np.ascontiguousarray(value[block]), single[block]
             part = exact[: len(single)]
             # elements that a relu has set to 0 have no noise, and would dilute that of the others
-            count = count + ((part != 0) | (rounded != 0)).sum(axes, keepdims=True)
-            total = total + np.square(rounded - part, dtype=np.float64).sum(axes, keepdims=True)
+            nonzero = ((part != 0) | (rounded != 0)) & np.isfinite(rounded)
+            squares = np.square(np.where(nonzero, rounded - part, 0), dtype=np.float64)
+            count, total = count + nonzero.sum(axes, keepdims=True), total + squares.sum(axes, keepdims=True)
             largest = np.maximum(largest, np.abs(exact).max(axes, keepdims=True, initial=0))
         everywhere = np.sum(total) / max(1, np.sum(count))
         many = np.asarray(count) >= _MIN_CHANNEL_ELEMENTS
@@ -106,17 +107,20 @@ class Reference(NamedTuple):
         """The same for a layer that was computed from the model's own inputs."""
         return self._deviation(name, output, self._allowed(LAYER_PART) + operator_error)
 
-    def run_deviation(
-        self, name: str, unoptimized: Array, optimized: Array, operator_error: Array | float
-    ) -> Deviation:
+    def run_deviation(self, name: str, unoptimized: Array, optimized: Array, with_errors: Array) -> Deviation:
         """The largest deviation between two runs of the model, of which the unoptimized one has been judged.
 
-        Each may be as far from the network as float32 takes it. That is taken from the unoptimized run's largest deviation: the
-        elements that deviate most can be few, among thousands that a softmax or tanh has saturated.
+        `with_errors` is the tensor in float64 where every operator errs as much as it may. Each run may be as far from the
+        network as that, or as the unoptimized one is. The largest difference counts, not the root mean square: the elements
+        that deviate can be few, among thousands that a softmax or tanh has saturated.
         """
-        noise = np.abs(unoptimized - self.value[: len(unoptimized)]).max(initial=0) * _RUN_NOISE / NOISE
-        judged = self._replace(value=unoptimized.astype(np.float64), noise=np.maximum(self.noise, noise))
-        return judged._deviation(name, optimized, judged._allowed(1) + operator_error)._replace(optimized=True)
+        reference = self.value[: len(unoptimized)]
+        farthest = max(
+            float(np.abs(other[: len(reference)] - reference).max(initial=0)) for other in (unoptimized, with_errors)
+        )
+        noise = np.maximum(self.noise, farthest * _RUN_NOISE / NOISE)
+        judged = self._replace(value=unoptimized.astype(np.float64), noise=noise)
+        return judged._deviation(name, optimized, judged._allowed(1))
 
     def _allowed(self, part: float) -> Array:
         allowed = part * (RTOL * np.abs(self.value) + ATOL * np.minimum(1, self.largest)) + NOISE * self.noise

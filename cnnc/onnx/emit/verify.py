@@ -19,9 +19,9 @@ from cnnc.core.arrays import Array, Weights
 from cnnc.core.random_streams import Stream
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.analysis import vocabularies
-from cnnc.graph.graph import Graph
+from cnnc.graph.graph import Graph, Node
 from cnnc.onnx.emit.layer_by_layer import LayerByLayer
-from cnnc.onnx.emit.network_outputs import NetworkOutputs, exact_outputs
+from cnnc.onnx.emit.network_outputs import NetworkOutputs, exact_outputs, outputs_with_errors
 from cnnc.onnx.emit.tolerance import Deviation, Reference
 from cnnc.onnx.run.segments import RunnableModel, run_in_segments
 from cnnc.onnx.run.session import Session
@@ -29,6 +29,7 @@ from cnnc.onnx.wire_format import file_parts
 from cnnc.ops.dense import Input
 from cnnc.reference.initializers import initialize
 
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 LARGE_MACS = 10**9  # multiply-adds from which a network is verified with fewer samples
 
 
@@ -63,21 +64,23 @@ class Verification(NamedTuple):
 
     def require_within_tolerance(self, graph: Graph) -> None:
         """Raises CnncError E801 at the first layer of `graph` that deviates too far."""
-        for deviation in self.deviations:
-            if not deviation.passes:
-                node = graph.by_name[deviation.name]
-                raise CnncError(
-                    Diagnostic(
-                        "E801",
-                        f"{deviation.name} of the exported graph deviates from the network: by "
-                        f"{deviation.difference:.3g} at a value of {deviation.value:.3g}, where {deviation.allowed:.3g} "
-                        "is allowed",
-                        node.span,
-                        label="this layer is the first to deviate",
-                        calls=node.calls,
-                        help="please report it: the file was not written",
-                    )
-                )
+        for d in self.deviations:
+            if not d.passes:
+                raise CnncError(_e801(d, graph.by_name[d.name]))
+
+
+def _e801(d: Deviation, node: Node) -> Diagnostic:
+    if np.isinf(d.difference) and abs(d.value) > _FLOAT32_MAX:
+        message = f"{d.name} overflows float32: an element is {d.value:.3g}, and float32 ends at {_FLOAT32_MAX:.3g}"
+        help = "with smaller weights or inputs, or a normalization before this layer, the model can be computed"
+        return Diagnostic("E801", message, node.span, label="overflows", calls=node.calls, help=help)
+    optimized = ", as onnxruntime optimizes it," if d.optimized else ""
+    message = (
+        f"{d.name} of the exported graph{optimized} deviates from the network: by {d.difference:.3g} at a value of "
+        f"{d.value:.3g}, where {d.allowed:.3g} is allowed"
+    )
+    label = "this layer is the first to deviate"
+    return Diagnostic("E801", message, node.span, label=label, calls=node.calls)
 
 
 def combined(verifications: Iterable[Verification]) -> Verification:
@@ -149,32 +152,30 @@ class Comparison:
         self._count = len(next(iter(feeds.values())))
         self._batches = [{n: a[:samples] for n, a in feeds.items()} for samples in sorted({1, self._count})]
         self._tensors = Verification(())
-        self._references: dict[str, Reference] = {}
-        self._judged: list[dict[str, _JudgedOutput]] = []
+        self._expected: dict[str, tuple[Reference, list[Array]]] = {}  # of outputs: also their unoptimized values
 
     def compare_tensors(self) -> Verification:
         """Compares every tensor that the unoptimized model still has. Raises CnncError E604."""
-        self._tensors = self._compare_with_network()
-        if not _all_pass(self._tensors.deviations):
-            self._tensors = self._compare_layer_by_layer()
+        with np.errstate(all="ignore"):  # a network may overflow float32
+            self._tensors = self._compare_with_network()
+            if not self._tensors.worst.passes:
+                self._tensors = self._compare_layer_by_layer()
         return self._tensors
 
     def compare_outputs(self, session: Session) -> Verification:
         """Compares the outputs of the model as users run it as well. Raises CnncError E604."""
         runs = [dict(zip(self._outputs, session.run(batch, self._outputs), strict=True)) for batch in self._batches]
-        if not self._tensors.by_layer:
-            worst = _Worst()
-            for name in self._outputs:
-                for run in runs:
-                    worst.add(self._references[name].network_deviation(name, run[name])._replace(optimized=True))
-            if _all_pass(worst.deviations()):
-                return Verification((*self._tensors.deviations, *worst.deviations()))
-            self._tensors = self._compare_layer_by_layer()
         worst = _Worst()
-        for judged, run in zip(self._judged, runs, strict=True):
-            for name, (reference, tensor, operator_error) in judged.items():
-                worst.add(reference.run_deviation(name, tensor, run[name], operator_error))
-        return Verification((*self._tensors.deviations, *worst.deviations()), by_layer=True)
+        for name, (reference, _) in self._expected.items():
+            worst.add_all(reference, name, [run[name] for run in runs])
+        if not all(d.passes for d in worst.deviations()) and self._tensors.worst.passes:
+            with_errors = outputs_with_errors(self._graph, self._weights, self._feeds)
+            worst = _Worst()
+            for name, (reference, unoptimized) in self._expected.items():
+                for first, run in zip(unoptimized, runs, strict=True):
+                    worst.add(reference.run_deviation(name, first, run[name], with_errors[name]))
+        outputs = Verification(tuple(d._replace(optimized=True) for d in worst.deviations()))
+        return combined([self._tensors, outputs])
 
     def _run(self) -> Iterator[tuple[str, list[Array]]]:
         """Each tensor of the unoptimized model, with its value for each batch."""
@@ -201,36 +202,19 @@ class Comparison:
             values, double, single = kept.pop(name)
             if name in others:
                 double = np.concatenate([double, others[name]])
-            self._references[name] = Reference.of(double, single)
-            worst.add_all(self._references[name], name, values)
+            reference = Reference.of(double, single)
+            self._expected[name] = reference, values
+            worst.add_all(reference, name, values)
         return Verification(worst.deviations(self._names))
 
     def _compare_layer_by_layer(self) -> Verification:
-        """Compares every tensor with what the network computes from the model's own inputs of that layer.
-
-        The outputs of the model as users run it are then compared with those of the unoptimized model, and may differ by as
-        much as float32 costs in this network: by the noise of the unoptimized outputs themselves.
-        """
-        exact = exact_outputs(self._graph, self._weights, self._feeds)
+        """Compares every tensor with what the network computes from the model's own inputs of that layer."""
         layers = [LayerByLayer(self._graph, self._weights, batch, self._names) for batch in self._batches]
-        self._judged = [{} for _ in self._batches]
         worst = _Worst()
         for name, values in self._run():
-            for run, judged, tensor in zip(layers, self._judged, values, strict=True):
-                d, operator_error = run.deviation(name, tensor)
-                worst.add(d)
-                if name in self._outputs and d.passes:
-                    reference = Reference.of(exact[name][: len(tensor)], tensor)
-                    judged[name] = _JudgedOutput(reference, tensor, operator_error)
+            for run, tensor in zip(layers, values, strict=True):
+                worst.add(run.deviation(name, tensor))
         return Verification(worst.deviations(self._names), by_layer=True)
-
-
-class _JudgedOutput(NamedTuple):
-    """An output of the unoptimized model that passed: its reference, its value, and the error of its operator."""
-
-    reference: Reference
-    tensor: Array
-    operator_error: Array | float
 
 
 class _Worst:
@@ -249,10 +233,6 @@ class _Worst:
 
     def deviations(self, order: Iterable[str] | None = None) -> tuple[Deviation, ...]:
         return tuple(self._by_name[name] for name in (self._by_name if order is None else order))
-
-
-def _all_pass(deviations: Iterable[Deviation]) -> bool:
-    return all(d.passes for d in deviations)
 
 
 def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
