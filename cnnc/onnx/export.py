@@ -121,6 +121,7 @@ def export(
     with one_blas_thread(), _way_out_on_failure(network, weights, options):
         comparisons = _compare_tensors(network, weights, RunnableModel(model, content, network.name))
         with staging.staged(model, content, path, separate_weights) as staged:
+            content.clear()  # the file has them, and onnxruntime copies them
             session = Session(staged.model, network.name, "cpu", runs_once=True)
             verification = combined([comparison.compare_outputs(session) for comparison in comparisons])
             del session
