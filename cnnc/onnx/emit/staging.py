@@ -134,11 +134,12 @@ def weight_files(path: Path) -> list[Path]:
     """The weight files of the model at a path that cnnc wrote (by their names)."""
     pattern = re.compile(re.escape(path.name) + r"\.[0-9a-f]{16}\.data")
     try:
-        model = onnx.load(path, load_external_data=False)
+        files = [file for file in sorted(path.parent.iterdir()) if pattern.fullmatch(file.name)]
+        model = onnx.load(path, load_external_data=False) if files else onnx.ModelProto()
     except Exception:  # not a readable model, so not one of ours
         return []
     names = {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}
-    return [path.parent / name for name in sorted(names) if pattern.fullmatch(name)]
+    return [file for file in files if file.name in names]
 
 
 def remove_files(files: Iterator[Path] | list[Path]) -> None:
