@@ -56,7 +56,8 @@ class StagedFiles(NamedTuple):
                 os.replace(self.weights, data)
             with atomic_replacement(self.path) as temporary:
                 if temporary == self.path:  # a device or a pipe
-                    shutil.copyfile(self.model, temporary)
+                    with self.model.open("rb") as source, temporary.open("wb") as file:
+                        shutil.copyfileobj(source, file)
                 else:
                     os.replace(self.model, temporary)
         except BaseException:
@@ -84,9 +85,9 @@ def staged(
     folder: Path | None = None
     target = Path(os.path.realpath(path))
     try:
-        if separate_weights and not _is_file(target):
+        if separate_weights and not _is_file(path):
             raise CnncError.of("E902", f"cannot write {path} with a separate weight file: it is not a regular file")
-        beside = target.parent if _is_file(target) else None
+        beside = target.parent if _is_file(path) else None
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=beside))
         weights = _write_weights(model, content, folder, target.name) if separate_weights else None
         with (folder / "model.onnx").open("wb") as file:
