@@ -119,15 +119,13 @@ def read_unlabelled(path: Path, length: int) -> NDArray[np.float32]:
     sample = [cells for _, cells in islice(_lines(path), SAMPLE)]
     if not sample:
         raise bad_file(path, "expected series, found none")
-    columns = len(sample[0])
-    has_label = columns > length if length else not is_number(sample[-1][0])
-    length = length or columns - has_label
-    layout = find_layout(sample, length) if has_label and columns > 1 else TableLayout(has_names(sample), 0)
+    length = length or len(sample[0]) - (not is_number(sample[-1][0]))
+    columns = max(map(len, sample))
+    labelled = sample[:1] + [cells for cells in sample[1:] if len(cells) == columns]
+    layout = find_layout(labelled, length) if columns > max(1, length) else TableLayout(has_names(sample), 0)
     rows = []
     for line, cells in islice(_lines(path), layout.header, None):
-        if len(cells) not in (length, columns):
-            raise bad_file(f"{path}:{line}", f"expected {length} values, with or without a label, found {len(cells)}")
-        values = layout.split(cells)[1] if len(cells) > length else cells
+        values = layout.split(cells)[1] if len(cells) == columns > length else cells
         if len(values) != length:
             raise bad_file(f"{path}:{line}", f"expected {length} values, with or without a label, found {len(cells)}")
         rows.append(_values(f"{path}:{line}", values))

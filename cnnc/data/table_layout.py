@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from statistics import mode
 from typing import NamedTuple
 
 from cnnc.data.splits import HEADERS, parse_number
@@ -48,18 +49,19 @@ class TableLayout(NamedTuple):
 
 
 def find_layout(rows: Sequence[Sequence[str]], values: int = 0, classes: int = 0) -> TableLayout:
-    """The layout of a table of lines with the same number of cells, at least two; `rows` holds at least one line.
+    """The layout of a table; `rows` holds at least one line. Lines whose number of cells is not the usual one do not count.
 
     `values` is the number of values per line, `classes` that of different labels (0: not known).
     """
     first = [cell.lower() for cell in rows[0]]
     names = has_names(rows) or any(name in HEADERS for name in first)
-    body = list(zip(*(row for row in rows[names:] if len(row) == len(first)), strict=True))
-    if not body:
+    if len(rows) == names:
         return TableLayout(names, next((n for n, name in enumerate(first) if name in HEADERS), 0))
-    index = _index_column(first if names else None, body, len(first) - values if values else 0)
-    candidates = [n for n in range(len(first)) if n != index]
-    named = [n for n in candidates if names and first[n] in HEADERS]
+    columns = mode(len(row) for row in rows[names:])
+    body = list(zip(*(row for row in rows[names:] if len(row) == columns), strict=True))
+    index = _index_column(first if names else None, body, columns - values if values else 0)
+    candidates = [n for n in range(columns) if n != index]
+    named = [n for n in candidates if names and len(first) == columns and first[n] in HEADERS]
     label = named[0] if named else _label_column(body, candidates, classes)
     return TableLayout(names, label, index)
 
@@ -119,7 +121,7 @@ def has_names(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _is_name(cell: str, body: Sequence[Sequence[str]]) -> bool:
-    """Whether the first cell of the first line is no label: a word that does not occur below it."""
+    """Whether the first cell of the first line names a column: it is a word that does not occur below it."""
     return parse_number(cell) is None and all(row[0] != cell for row in body)
 
 
