@@ -91,7 +91,7 @@ def distributed_inputs(shapes: Sequence[tuple[int, ...]]) -> list[Array]:
     random = np.random.default_rng(0)
     draw = partial(random.standard_normal, dtype=np.float32)
     pairs = [(np.float32(mean), np.float32(std)) for mean, std in MEANS_AND_DEVIATIONS]
-    return [mean + std * draw((2, *shape)) for shape in shapes for mean, std in pairs]
+    return [np.asarray(mean + std * draw((2, *shape))) for shape in shapes for mean, std in pairs]
 
 
 def all_measured(

@@ -8,7 +8,8 @@ complete file, and `Exported`. A model that fails verification or loses too much
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,19 +19,22 @@ from cnnc.core.arrays import Array, Weights
 from cnnc.core.files import write_atomic
 from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError
+from cnnc.graph.graph import Graph
 from cnnc.network import Network
 from cnnc.onnx.emit import microcontrollers as mcu
 from cnnc.onnx.emit import staging
 from cnnc.onnx.emit.emitter import BATCH
-from cnnc.onnx.emit.model import DEFAULT_OPSET, emit, require_opset
-from cnnc.onnx.emit.passes import Pass, run_passes, select_passes
+from cnnc.onnx.emit.model import DEFAULT_OPSET, OLDEST_OPSET, emit, newest_opset, require_opset
+from cnnc.onnx.emit.passes import PASSES, Pass, run_passes, select_passes
 from cnnc.onnx.emit.size_family import build_size_family, verification_sizes
 from cnnc.onnx.emit.verify import (
+    LARGE_MACS,
     Comparison,
     Verification,
     combined,
     sample_count,
     sample_feeds,
+    verify_model,
 )
 from cnnc.onnx.metadata import metadata
 from cnnc.onnx.quantize.examples import CalibrationExamples, Precision, Quality
@@ -117,9 +121,10 @@ def export(
     if options.target == "mcu":
         mcu.require_supported(network, model)
         footprint = mcu.measure_footprint(network, model)
-    with one_blas_thread():
+    with one_blas_thread(), _way_out_on_failure(network, weights, options):
         comparisons = _compare_tensors(network, weights, RunnableModel(model, content, network.name))
         with staging.staged(model, content, path, separate_weights) as staged:
+            content.clear()  # the file has them, and onnxruntime copies them
             session = Session(staged.model, network.name, "cpu", runs_once=True)
             verification = combined([comparison.compare_outputs(session) for comparison in comparisons])
             del session
@@ -158,17 +163,60 @@ def _emit(
 
 
 def _compare_tensors(network: Network, weights: Weights, model: RunnableModel) -> list[Comparison]:
-    """Compares with one sample and with several, at two sizes where sizes are symbolic. Raises CnncError E801, E604."""
-    graph = network.require_graph()
-    fixed = model.message.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    """Compares at the sizes of `_feeds`. Raises CnncError E801, E604."""
     comparisons = []
-    for seed, sizes in enumerate(verification_sizes(network)):
-        sized = network.graph_at(sizes) if sizes else graph
-        feeds = sample_feeds(sized, fixed or sample_count(sized), seed)
-        comparison = Comparison(model, sized, weights, feeds)
-        comparison.compare_tensors().require_within_tolerance(graph)
+    for graph, feeds in _feeds(network, model):
+        comparison = Comparison(model, graph, weights, feeds)
+        comparison.compare_tensors().require_within_tolerance(network.require_graph())
         comparisons.append(comparison)
     return comparisons
+
+
+def _feeds(network: Network, model: RunnableModel) -> Iterator[tuple[Graph, dict[str, Array]]]:
+    """Feeds of several samples, and the graph at their size: two sizes where sizes are symbolic."""
+    graph = network.require_graph()
+    fixed = model.message.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    for seed, sizes in enumerate(verification_sizes(network)):
+        sized = network.graph_at(sizes) if sizes else graph
+        yield sized, sample_feeds(sized, fixed or sample_count(sized), seed)
+
+
+@contextmanager
+def _way_out_on_failure(network: Network, weights: Weights, options: Options) -> Iterator[None]:
+    """Adds to an error E801 which option writes a model that passes."""
+    try:
+        yield
+    except CnncError as error:
+        (diagnostic, *_) = error.diagnostics
+        if diagnostic.code != "E801" or diagnostic.help:
+            raise
+        raise CnncError(diagnostic._replace(help=_way_out(network, weights, options))) from error
+
+
+def _way_out(network: Network, weights: Weights, options: Options) -> str:
+    """Help that works when followed: each option is tried. A large network would take minutes, so that none is named."""
+    passes = [name for name in PASSES if name not in options.without]
+    opsets = [n for n in (newest_opset(), DEFAULT_OPSET, OLDEST_OPSET) if n != options.opset]
+    choices = [(f"--no-pass {name}", options._replace(without=(*options.without, name))) for name in passes]
+    choices += [(f"--opset {opset}", options._replace(opset=opset)) for opset in opsets]
+    report = f"please report it with the source and this version of onnxruntime, {versions()['onnxruntime']}"
+    if network.require_graph().total_macs > LARGE_MACS:
+        return f"no file was written; `--no-pass {passes[0]}` or another opset may help; {report}"
+    for option, other in choices:
+        if _passes_verification(network, weights, other):
+            return f"with `{option}` the model agrees with the network and is written; {report}"
+    return f"no file was written, and no other opset helps; another version of onnxruntime may; {report}"
+
+
+def _passes_verification(network: Network, weights: Weights, options: Options) -> bool:
+    content: dict[str, Array] = {}
+    try:
+        model = _emit(network, weights, {}, options, select_passes(options.without), content)
+        runnable = RunnableModel(model, content, network.name)
+        feeds = _feeds(network, runnable)
+        return all(verify_model(runnable, graph, weights, some).worst.passes for graph, some in feeds)
+    except CnncError:
+        return False
 
 
 def _lower_precision(

@@ -27,6 +27,7 @@ from cnnc.ops.dense import Input
 DEFAULT_OPSET = 17
 # The IR version released with each opset (onnx/docs/Versioning.md), so that older runtimes can load the model.
 _IR_VERSION = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
+OLDEST_OPSET = min(_IR_VERSION)
 
 
 def emit(
@@ -95,11 +96,11 @@ def _check(model: onnx.ModelProto) -> None:
 def require_opset(opset: int) -> None:
     """Raises CnncError E804 for an opset that cnnc does not emit or the installed packages do not support."""
     newest = newest_opset()
-    if not min(_IR_VERSION) <= opset <= newest:
+    if not OLDEST_OPSET <= opset <= newest:
         bound = (
             "" if newest == max(_IR_VERSION) else f" (limited by the installed onnxruntime {version('onnxruntime')})"
         )
-        raise CnncError.of("E804", f"opset {opset} is not supported", help=f"use {min(_IR_VERSION)} to {newest}{bound}")
+        raise CnncError.of("E804", f"opset {opset} is not supported", help=f"use {OLDEST_OPSET} to {newest}{bound}")
 
 
 @cache

@@ -14,6 +14,7 @@ Worked case: silu of x = -18 is -2.7e-7. UNIT·|x| = 8.6e-6 is allowed; onnxrunt
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -45,7 +46,7 @@ def _unit_times_input(op: Op, weights: Weights, x: Array, y: Array) -> Array:
 
 def _sum_error(count: int) -> float:
     """The relative error of a sum of `count` terms: a runtime may add them one after the other, NumPy adds in pairs."""
-    return UNIT * (1 + count**0.5 / 2)
+    return UNIT * (1 + math.sqrt(count) / 2)
 
 
 def _sample_norm(op: GroupNorm | InstanceNorm | LayerNorm, weights: Weights, x: Array, y: Array) -> Array:

@@ -56,7 +56,8 @@ class StagedFiles(NamedTuple):
                 os.replace(self.weights, data)
             with atomic_replacement(self.path) as temporary:
                 if temporary == self.path:  # a device or a pipe
-                    shutil.copyfile(self.model, temporary)
+                    with self.model.open("rb") as source, temporary.open("wb") as file:
+                        shutil.copyfileobj(source, file)
                 else:
                     os.replace(self.model, temporary)
         except BaseException:
@@ -84,9 +85,9 @@ def staged(
     folder: Path | None = None
     target = Path(os.path.realpath(path))
     try:
-        if separate_weights and not _is_file(target):
+        if separate_weights and not _is_file(path):
             raise CnncError.of("E902", f"cannot write {path} with a separate weight file: it is not a regular file")
-        beside = target.parent if _is_file(target) else None
+        beside = target.parent if _is_file(path) else None
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=beside))
         weights = _write_weights(model, content, folder, target.name) if separate_weights else None
         with (folder / "model.onnx").open("wb") as file:
@@ -134,11 +135,12 @@ def weight_files(path: Path) -> list[Path]:
     """The weight files of the model at a path that cnnc wrote (by their names)."""
     pattern = re.compile(re.escape(path.name) + r"\.[0-9a-f]{16}\.data")
     try:
-        model = onnx.load(path, load_external_data=False)
+        files = [file for file in sorted(path.parent.iterdir()) if pattern.fullmatch(file.name)]
+        model = onnx.load(path, load_external_data=False) if files else onnx.ModelProto()
     except Exception:  # not a readable model, so not one of ours
         return []
     names = {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}
-    return [path.parent / name for name in sorted(names) if pattern.fullmatch(name)]
+    return [file for file in files if file.name in names]
 
 
 def remove_files(files: Iterator[Path] | list[Path]) -> None:

@@ -17,6 +17,8 @@ float64 by 1e-7 (root mean square). An element of 0.001 may deviate by 1e-4·0.0
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +27,7 @@ from cnnc.core.arrays import Array
 
 RTOL, ATOL, NOISE = 1e-4, 1e-5, 32
 LAYER_PART = 0.02  # of RTOL and ATOL, for a layer on its own
+_BLOCK_ELEMENTS = 2**16
 _RUN_NOISE = 8  # times the largest deviation of one run from the network: what another run may deviate by
 _MIN_CHANNEL_ELEMENTS = 32  # nonzero elements from which the noise is per channel
 
@@ -50,10 +53,10 @@ class Deviation(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The difference relative to what is allowed: above 1 it is too large."""
-        if self.allowed:
+        """The difference relative to what is allowed: above 1 it is too large. Never NaN, which no maximum would find."""
+        if 0 < self.allowed < float("inf"):
             return self.difference / self.allowed
-        return float("inf") if self.difference else 0.0
+        return 0.0 if self.passes else float("inf")
 
     @property
     def relative(self) -> float:
@@ -72,21 +75,33 @@ class Reference(NamedTuple):
     @classmethod
     def of(cls, value: Array, single: Array) -> Reference:
         """`single` is the same tensor computed in float32, for the first samples."""
-        sizes, axes = np.abs(value), (0, *range(2, value.ndim))
-        part = value[: len(single)]
-        # elements that a relu has set to 0 have no noise, and would dilute that of the others
-        nonzero = (part != 0) | (single != 0)
-        squares = np.square(single - part, dtype=np.float64)
-        count, total = nonzero.sum(axes, keepdims=True), squares.sum(axes, keepdims=True)
-        everywhere = squares.sum() / max(1, nonzero.sum())
-        many = count >= _MIN_CHANNEL_ELEMENTS
+        axes = (0, *range(2, value.ndim))
+        count, total, largest = 0, 0.0, 0.0  # then per channel
+        for block in _blocks(value.shape):
+            exact, rounded = np.ascontiguousarray(value[block]), single[block]
+            part = exact[: len(single)]
+            # elements that a relu has set to 0 have no noise, and would dilute that of the others
+            nonzero = ((part != 0) | (rounded != 0)) & np.isfinite(rounded)
+            squares = np.square(np.where(nonzero, rounded - part, 0), dtype=np.float64)
+            count, total = count + nonzero.sum(axes, keepdims=True), total + squares.sum(axes, keepdims=True)
+            largest = np.maximum(largest, np.abs(exact).max(axes, keepdims=True, initial=0))
+        everywhere = np.sum(total) / max(1, np.sum(count))
+        many = np.asarray(count) >= _MIN_CHANNEL_ELEMENTS
         noise = np.sqrt(np.where(many, total / np.maximum(1, count), everywhere))
-        return cls(value, noise, np.where(many, sizes.max(axes, keepdims=True, initial=0), sizes.max(initial=0)))
+        return cls(value, noise, np.where(many, largest, np.max(largest, initial=0)))
 
     def network_deviation(self, name: str, output: Array) -> Deviation:
         """The largest deviation of `output`, the model's tensor `name`, over the samples that both have."""
-        most = ATOL + RTOL * np.abs(self.value[: len(output)]).max(initial=0)
-        return self._deviation(name, output, np.minimum(self._allowed(1), most))
+        value = self.value[: len(output)]
+        scale = float(max(value.max(initial=0), -value.min(initial=0)))
+        if output[: len(value)].shape != value.shape:
+            return Deviation(name, float("inf"), 0.0, 0.0, scale)
+        worst = Deviation(name, 0.0, 0.0, ATOL, 0.0)
+        for block in _blocks(value.shape):
+            part = self._replace(value=np.ascontiguousarray(value[block]))
+            d = part._deviation(name, output[block], np.minimum(part._allowed(1), ATOL + RTOL * scale))
+            worst = max(worst, d, key=lambda d: d.share)
+        return worst._replace(scale=scale)
 
     def layer_deviation(self, name: str, output: Array, operator_error: Array | float) -> Deviation:
         """The same for a layer that was computed from the model's own inputs."""
@@ -124,3 +139,14 @@ class Reference(NamedTuple):
             return Deviation(name, 0.0, 0.0, ATOL, 0.0)
         worst = np.unravel_index(int(share.argmax()), share.shape)
         return Deviation(name, float(difference[worst]), float(reference[worst]), float(allowed[worst]), scale)
+
+
+def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Indices of the parts of a tensor (N, C, ...) that are computed at a time, so that what is computed stays in the cache:
+    some of the rows of its first spatial axis."""
+    if len(shape) < 3:
+        yield (slice(None),)
+        return
+    rows = max(1, _BLOCK_ELEMENTS // max(1, prod(shape[:2] + shape[3:])))
+    for first in range(0, shape[2], rows):
+        yield (slice(None), slice(None), slice(first, first + rows))

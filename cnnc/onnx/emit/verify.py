@@ -19,7 +19,7 @@ from cnnc.core.arrays import Array, Weights
 from cnnc.core.random_streams import Stream
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.analysis import vocabularies
-from cnnc.graph.graph import Graph
+from cnnc.graph.graph import Graph, Node
 from cnnc.onnx.emit.layer_by_layer import LayerByLayer
 from cnnc.onnx.emit.network_outputs import NetworkOutputs, exact_outputs, outputs_with_errors
 from cnnc.onnx.emit.tolerance import Deviation, Reference
@@ -29,6 +29,7 @@ from cnnc.onnx.wire_format import file_parts
 from cnnc.ops.dense import Input
 from cnnc.reference.initializers import initialize
 
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 LARGE_MACS = 10**9  # multiply-adds from which a network is verified with fewer samples
 
 
@@ -63,21 +64,23 @@ class Verification(NamedTuple):
 
     def require_within_tolerance(self, graph: Graph) -> None:
         """Raises CnncError E801 at the first layer of `graph` that deviates too far."""
-        for deviation in self.deviations:
-            if not deviation.passes:
-                node = graph.by_name[deviation.name]
-                raise CnncError(
-                    Diagnostic(
-                        "E801",
-                        f"{deviation.name} of the exported graph deviates from the network: by "
-                        f"{deviation.difference:.3g} at a value of {deviation.value:.3g}, where {deviation.allowed:.3g} "
-                        "is allowed",
-                        node.span,
-                        label="this layer is the first to deviate",
-                        calls=node.calls,
-                        help="please report it: the file was not written",
-                    )
-                )
+        for d in self.deviations:
+            if not d.passes:
+                raise CnncError(_e801(d, graph.by_name[d.name]))
+
+
+def _e801(d: Deviation, node: Node) -> Diagnostic:
+    if np.isinf(d.difference) and abs(d.value) > _FLOAT32_MAX:
+        message = f"{d.name} overflows float32: an element is {d.value:.3g}, and float32 ends at {_FLOAT32_MAX:.3g}"
+        help = "with smaller weights or inputs, or a normalization before this layer, the model can be computed"
+        return Diagnostic("E801", message, node.span, label="overflows", calls=node.calls, help=help)
+    optimized = ", as onnxruntime optimizes it," if d.optimized else ""
+    message = (
+        f"{d.name} of the exported graph{optimized} deviates from the network: by {d.difference:.3g} at a value of "
+        f"{d.value:.3g}, where {d.allowed:.3g} is allowed"
+    )
+    label = "this layer is the first to deviate"
+    return Diagnostic("E801", message, node.span, label=label, calls=node.calls)
 
 
 def combined(verifications: Iterable[Verification]) -> Verification:
@@ -153,9 +156,10 @@ class Comparison:
 
     def compare_tensors(self) -> Verification:
         """Compares every tensor that the unoptimized model still has. Raises CnncError E604."""
-        self._tensors = self._compare_with_network()
-        if not self._tensors.worst.passes:
-            self._tensors = self._compare_layer_by_layer()
+        with np.errstate(all="ignore"):  # a network may overflow float32
+            self._tensors = self._compare_with_network()
+            if not self._tensors.worst.passes:
+                self._tensors = self._compare_layer_by_layer()
         return self._tensors
 
     def compare_outputs(self, session: Session) -> Verification:

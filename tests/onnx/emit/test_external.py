@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,19 @@ def test_external_weights_of_a_lower_precision_are_rejected(tmp_path: Path) -> N
         export(*wide(), tmp_path / "wide.onnx", options=Options(external=True, precision="float16"))
     assert caught.value.diagnostics[0].code == "E809"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_gets_the_model_in_one_file(tmp_path: Path) -> None:
+    """It is written to, not replaced, and cannot be accompanied by a weight file."""
+    pipe = tmp_path / "pipe.onnx"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        content = reader.submit(pipe.read_bytes)
+        exported(pipe, outside=False)
+        assert content.result(60) == exported(tmp_path / "wide.onnx", outside=False).path.read_bytes()
+    with pytest.raises(CnncError, match="not a regular file") as caught:
+        exported(pipe)
+    assert caught.value.diagnostics[0].code == "E902"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["pipe.onnx", "wide.onnx"]
+    assert pipe.is_fifo()

@@ -95,6 +95,16 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
+ARGUMENTS_OF_SMALL_TENSORS = {
+    "elu alpha on a tiny tensor": "input 4; scale -0.0001; elu <1|1.05>",
+    "sigmoid of another scale, far from 0": "input 4; normalize mean=8 std=1; scale <1|1.01>; sigmoid",
+    "silu shifted, far from 0": "input 4; normalize mean=<12|11.9> std=1; silu",
+    "scale of a dead sigmoid": "input 4; normalize mean=17 std=1; sigmoid; scale <1|1.0001>",
+    "slope behind a dead silu": "input 4x6x6; normalize mean=18 std=1; silu; conv 3 k=3 bias=false; leaky_relu <0.1|0.101>",
+    "eps behind a dead sigmoid": "input 3x6x6; normalize mean=17 std=1; sigmoid; instance_norm eps=<0.00001|0.00002>",
+}
+"""Mistakes in networks of which the right model was refused before layers were judged on their own."""
+
 Model = onnx.ModelProto
 
 
@@ -206,6 +216,12 @@ MODELS: dict[str, tuple[str, Callable[[Model], None]]] = {
     ),
 }  # fmt: skip
 
+DEAD = "input 6; normalize mean=17 std=1; sigmoid; g: fc 4 bias=false; relu"
+MODELS_OF_SMALL_TENSORS: dict[str, tuple[str, Callable[[Model], None]]] = {
+    "one weight behind a dead sigmoid off by 0.1 %": (DEAD, element("g.weight", 1.001)),
+    "weights behind a dead sigmoid of the neighbour channel": (DEAD, array("g.weight", lambda w: np.roll(w, 1, 0))),
+}
+
 
 def feeds_of(text: str) -> tuple[Any, Weights, Any]:
     case = Case(text, text, ranges={"input1": (0, 5)} if "int64" in text else {})
@@ -217,7 +233,9 @@ def read(text: str, reading: int) -> str:
     return re.sub("<([^|>]*)[|]([^>]*)>", rf"\{reading}", text)
 
 
-@pytest.mark.parametrize("text", ARGUMENTS.values(), ids=ARGUMENTS)
+@pytest.mark.parametrize(
+    "text", [*ARGUMENTS.values(), *ARGUMENTS_OF_SMALL_TENSORS.values()], ids=[*ARGUMENTS, *ARGUMENTS_OF_SMALL_TENSORS]
+)
 def test_a_wrong_argument_fails(text: str) -> None:
     right, wrong = read(text, 1), read(text, 2)
     assert right != wrong
@@ -229,7 +247,9 @@ def test_a_wrong_argument_fails(text: str) -> None:
         verify_model(model, graph, weights, feeds).require_within_tolerance(graph)
 
 
-@pytest.mark.parametrize(("text", "mistake"), MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize(
+    ("text", "mistake"), [*MODELS.values(), *MODELS_OF_SMALL_TENSORS.values()], ids=[*MODELS, *MODELS_OF_SMALL_TENSORS]
+)
 def test_a_wrong_model_fails(text: str, mistake: Callable[[Model], None]) -> None:
     graph, weights, feeds = feeds_of(text)
     model = emit(*run_passes(graph, weights), {})
