@@ -1,13 +1,14 @@
 """The errors of onnxruntime's operators that the rounding of NumPy does not show: the table `OPERATOR_ERRORS` by op class.
 
 Input: an op, its weights, its first input x and its output y (float64, channels last). Output: how far a correct runtime
-may deviate at each element, whatever the size of y. A class without an entry deviates by rounding alone, which tolerance.py covers.
+may deviate at each element, whatever the size of y. A class without an entry deviates by rounding alone, which
+tolerance.py covers.
 
 Most entries have one cause: the formula passes through a number of the size of 1, which a runtime computes with an error of
 a few units in the last place of 1, and the result is small because 1 is subtracted from it or because it multiplies x.
 onnxruntime's Sigmoid is a fraction of two polynomials that is clamped to 0..1; far below 0 it errs by 1.6e-7, where the
-result is 1e-8. Its Elu computes exp(x) - 1. `python -m benchmarks operators` measures the errors; tests/onnx/emit/
-test_operator_errors.py keeps every entry at no less than twice the measured error. docs/verification.md lists both.
+result is 1e-8. Its Elu computes exp(x) - 1. `python -m benchmarks.operator_errors` measures the errors; tests/onnx/
+emit/test_operator_errors.py keeps every entry at no less than twice the measured error. docs/verification.md lists both.
 
 Worked case: silu of x = -18 is -2.7e-7. UNIT·|x| = 8.6e-6 is allowed; onnxruntime deviates by up to 2.2e-6.
 """

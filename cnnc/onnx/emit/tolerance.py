@@ -10,6 +10,9 @@ per channel where a channel has at least 32 nonzero elements, else over the tens
 whose terms cancel may deviate by what any order of float32 addition costs, and no more; a wrong small element among large
 ones fails.
 
+A layer that is computed from the model's own inputs may deviate by a fiftieth of the first two terms, the noise of this
+layer alone, and the error of its operator (operator_errors.py). docs/verification.md explains all of it.
+
 Worked case: a channel (3 samples, 1, 8, 8) holds elements up to 2.0, and its 192 elements differ between float32 and
 float64 by 1e-7 (root mean square). An element of 0.001 may deviate by 1e-4·0.001 + 1e-5·1 + 32·1e-7 = 1.33e-5. Scaled by
 1e-3 (elements up to 0.002, noise 1e-10), an element of 1e-6 may deviate by 1e-10 + 1e-5·0.002 + 3.2e-9 = 2.3e-8.

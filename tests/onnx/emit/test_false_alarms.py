@@ -22,6 +22,8 @@ from cnnc.reference.initializers import initialize
 from tests.model_files import FILES, network_of
 from tests.onnx.emit.test_example_networks import is_quick
 from tests.onnx.importer.random_networks import random_network
+from tests.op_cases import CASES, graph_of, random_feeds
+from tests.op_cases import random_weights as random_weights_of_case
 
 ACTIVATIONS = (
     "sigmoid", "tanh", "elu", "selu", "softplus", "gelu", "silu", "mish", "hard_sigmoid", "hard_swish", "relu",
@@ -111,6 +113,23 @@ def test_a_random_network(seed: int) -> None:
 @pytest.mark.parametrize("first", range(20, 300, 20))
 def test_many_random_networks(first: int) -> None:
     assert [alarm for seed in range(first, first + 20) for alarm in alarms_of_random_network(seed)] == []
+
+
+@pytest.mark.long
+def test_every_layer_of_every_case_passes_alone() -> None:
+    """Each configuration of each layer, with random weights, at its own range of inputs and a thousandth of it."""
+    found: list[object] = []
+    for case in CASES:
+        graph = graph_of(case)
+        weights = random_weights_of_case(graph, 0)
+        model = emit(*run_passes(graph, weights), {})
+        for factor in (1, 1e-3):
+            feeds = {
+                name: a * np.float32(factor) if a.dtype == np.float32 else a
+                for name, a in random_feeds(case, graph, 3, 0).items()
+            }
+            found += [(case.id, factor, d) for d in judged(model, graph, weights, feeds) if not d.passes]
+    assert found == []
 
 
 @pytest.mark.long
