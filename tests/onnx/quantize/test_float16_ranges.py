@@ -304,10 +304,9 @@ def test_every_layer_in_float16(case: Case, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 def test_every_example_network_in_float16(path: Path, tmp_path: Path) -> None:
-    """Except one with random weights, whose maxima are so close that rounding moves them."""
     network = network_of(path)
     weights = random_weights(network.require_graph(), 0)
-    if path.stem == "autoencoder_unpool":
+    if path.stem == "autoencoder_unpool":  # with random weights, maxima are so close that rounding moves them
         with pytest.raises(CnncError, match="deviates"):
             export(network, weights, tmp_path / "half.onnx", options=HALF)
         return
