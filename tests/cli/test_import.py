@@ -231,6 +231,7 @@ def test_a_network_with_random_weights_has_no_origin(cnnc: Cnnc, foreign: Path) 
     assert (facts["origin"], trained) == (None, "no: random weights")
 
 
+@pytest.mark.long
 def test_further_training_keeps_the_origin(cnnc: Cnnc, trained: Path, tmp_path: Path) -> None:
     assert cnnc("export", trained / "run", "-o", "old.onnx").returncode == 0
     assert cnnc("import", "old.onnx", "-o", "net.cnn").returncode == 0

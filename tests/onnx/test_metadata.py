@@ -222,7 +222,10 @@ def test_an_absolute_include_keeps_its_name(tmp_path: Path) -> None:
     assert check(facts.source, facts.file, includes=facts.includes).require_graph() == network.require_graph()
 
 
-@pytest.mark.parametrize("nonsense", ["", "[]", "3", "null", '{"inputs": [], "sizes": {"H": 4}, "name": []}', "{"])
+@pytest.mark.parametrize(
+    "nonsense",
+    ["", "[]", "3", "null", '{"inputs": [], "sizes": {"H": 4}, "name": []}', '{"origin": {"file": 3}}', "{"],
+)
 def test_malformed_metadata_is_empty(nonsense: str) -> None:
     keys = ("cnnc.facts", "cnnc.vocabulary", "cnnc.includes", "cnnc.map")
     facts = read_facts(dict.fromkeys(keys, nonsense))

@@ -21,16 +21,17 @@ from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph
 from cnnc.network import Network
-from cnnc.onnx.emit.verify import LARGE_MACS, sample_feeds
+from cnnc.onnx.emit.verify import sample_feeds
 from cnnc.onnx.quantize.examples import CalibrationExamples, Quality, feeds_of, record_precision, tensor_values
 from cnnc.onnx.quantize.float16_conversion import emulation, to_half_precision
 from cnnc.onnx.quantize.float16_magnitudes import BATCH, measure
 from cnnc.onnx.quantize.float16_ranges import KEEP_FLOAT32, layer_of, layers_in_float32, require_range
 from cnnc.onnx.run.session import batch_slices
 
-MAX_LOGIT_ERROR = 1e-2  # see `_deviation`
-_SAMPLES, _LARGE_NETWORK_SAMPLES = 64, 4  # examples to compare on
-_RANGE_MACS, _MAX_RANGE_SAMPLES = 5 * 10**9, 1024  # multiply-adds and examples to measure ranges on
+MAX_LOGIT_ERROR = 1e-2  # see `_deviations`
+# Multiply-adds to spend, and the largest number of examples: to compare on, and to measure ranges on.
+_COMPARED, _MEASURED = (2 * 10**10, 64), (5 * 10**9, 1024)
+_MIN_SAMPLES = 4
 
 
 def to_float16(
@@ -57,9 +58,11 @@ def to_float16(
     except CnncError as error:  # onnxruntime lacks a float16 kernel for some operators
         message = f"{network.name} does not run in float16: {error.diagnostics[0].message}"
         raise CnncError.of("E802", message, help=KEEP_FLOAT32) from error
-    worst = max(_deviation(before[name], after[name]) for after in results for name in pairs.values())
+    deviations = np.stack([_deviations(before[name], after[name]) for after in results for name in pairs.values()])
+    worst = float(deviations.max(initial=0))
     if worst > MAX_LOGIT_ERROR:
-        one = {name: array[:1] for name, array in feeds.items()}
+        sample = int(deviations.max(0).argmax())
+        one = {name: array[sample : sample + 1] for name, array in feeds.items()}
         raise _deviation_error(network, graph, worst, _layer_deviations(model, emulated, graph, one))
     for output, logits in pairs.items():
         if any(top_class_changes(before[logits], after[logits], after[output]) for after in results):
@@ -69,9 +72,14 @@ def to_float16(
     return converted, Quality("float16", "error", 0.0, worst, kept, samples=samples, random=examples is None)
 
 
+def _sample_count(graph: Graph, effort: tuple[int, int]) -> int:
+    macs, most = effort
+    return min(max(macs // max(1, graph.total_macs), _MIN_SAMPLES), most)
+
+
 def _feeds(network: Network, graph: Graph, examples: CalibrationExamples | None) -> dict[str, Array]:
     """What the models are compared on."""
-    count = _SAMPLES if graph.total_macs < LARGE_MACS else _LARGE_NETWORK_SAMPLES
+    count = _sample_count(graph, _COMPARED)
     if examples is None:
         return sample_feeds(graph, count, 1)
     return feeds_of(network, examples.test, slice(0, count))
@@ -81,10 +89,9 @@ def _range_feeds(
     network: Network, graph: Graph, examples: CalibrationExamples | None
 ) -> tuple[Iterator[dict[str, Array]], str]:
     """What the ranges are measured on, in batches, and its description."""
-    macs = max(1, graph.total_macs)
-    count = min(max(_RANGE_MACS // macs, _LARGE_NETWORK_SAMPLES), _MAX_RANGE_SAMPLES)
+    count = _sample_count(graph, _MEASURED)
     if examples is None:
-        count = min(count, _SAMPLES)
+        count = min(count, _sample_count(graph, _COMPARED))
         return iter([sample_feeds(graph, count, 2)]), f"{count:,} random inputs"
     count = min(count, len(examples.calibration))
     batches = (feeds_of(network, examples.calibration, part) for part in batch_slices(count, BATCH))
@@ -105,7 +112,10 @@ def _layer_deviations(
     declared = {info.name for info in emulated.graph.value_info}
     in_float16 = [half if (half := f"{name}.float16") in declared else name for name in names]
     before, after = tensor_values(model, feeds, names), tensor_values(emulated, feeds, in_float16)
-    return {name: _deviation(before[name], after[half]) for name, half in zip(names, in_float16, strict=True)}
+    return {
+        name: float(_deviations(before[name], after[half]).max(initial=0))
+        for name, half in zip(names, in_float16, strict=True)
+    }
 
 
 def _deviation_error(network: Network, graph: Graph, worst: float, layers: Mapping[str, float]) -> CnncError:
@@ -138,8 +148,8 @@ def _logits(model: onnx.ModelProto) -> dict[str, str]:
     }
 
 
-def _deviation(before: Array, after: Array) -> float:
-    """The largest difference within a sample relative to the sample's largest magnitude; the maximum over samples.
+def _deviations(before: Array, after: Array) -> Array:
+    """For each sample the largest difference relative to its largest magnitude.
 
     Where all elements of a sample are close to 0, as a single logit is near the decision, the difference is relative to the
     root mean square over all samples.
@@ -150,7 +160,7 @@ def _deviation(before: Array, after: Array) -> float:
     with np.errstate(invalid="ignore", divide="ignore"):
         difference = np.abs(after - before).max(axis=axes)
         relative = np.where(difference == 0, 0, difference / scale)
-    return float(np.nan_to_num(relative, nan=np.inf).max(initial=0))
+    return np.nan_to_num(relative, nan=np.inf)
 
 
 def top_class_changes(before: Array, after: Array, output: Array) -> bool:

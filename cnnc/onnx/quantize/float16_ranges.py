@@ -106,7 +106,7 @@ def _inner_magnitude(
             count = _elements(shape[2:] if node.op_type == "InstanceNormalization" else shape[-1:])
             return max(squares, math.sqrt(count * squares)) if squares else 0.0  # |Σx| is at most √(n·Σx²)
         case "LpPool" | "GlobalLpPool" | "ReduceL2":
-            return float(y ** _attribute(node, "p", 2))
+            return math.exp(min(_attribute(node, "p", 2) * math.log(y), 100.0)) if y else 0.0
         case "LRN":
             return x * x * float(_attribute(node, "size", 1))
         case "Softplus" | "Mish":

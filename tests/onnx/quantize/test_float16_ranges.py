@@ -151,9 +151,9 @@ def test_a_single_output_may_be_near_zero(tmp_path: Path) -> None:
 # --- layers in float32 -----------------------------------------------------------------------------------
 
 IN_FLOAT32: list[tuple[str, tuple[str, ...], Array | None, Change]] = [
-    # the squares of 1,000, and 200,704 squares of about 1
+    # the squares of 1,000, and 36,864 squares of 1.3
     ("input 4x8x8; scale 1000; group_norm groups=2; conv 2 k=1", ("group_norm1",), None, {}),
-    ("input 64x56x56; group_norm groups=1; conv 2 k=1", ("group_norm1",), None, {}),
+    ("input 64x24x24; scale 2; group_norm groups=1; conv 2 k=1", ("group_norm1",), None, {}),
     ("input 4x8x8; scale 1000; instance_norm; conv 2 k=1", ("instance_norm1",), None, {}),
     ("input 4x8x8; scale 1000; layer_norm; conv 2 k=1", ("layer_norm1",), None, {}),
     ("input 64; scale 1000; layer_norm; fc 3", ("layer_norm1",), None, {}),
@@ -174,9 +174,10 @@ IN_FLOAT32: list[tuple[str, tuple[str, ...], Array | None, Change]] = [
         {"bn1.var": lambda v: v * 1e-9, "bn1.scale": lambda s: s * 1e-4},
     ),
     # sums of pools
-    ("input 1x300x300; relu; global_pool avg; fc 3", ("global_pool1",), None, {}),
+    ("input 1x260x260; relu; global_pool avg; fc 3", ("global_pool1",), None, {}),
     ("input 2x40x40; pool avg k=20; fc 3", ("pool1",), uniform(0, 500, 8, 2, 40, 40), {}),
-    ("input 1xHxW; conv 2 k=3; global_pool avg; fc 3", ("global_pool1",), None, {}),
+    ("input 1xHxW; relu; global_pool avg; fc 3", ("global_pool1",), None, {}),
+    ("input 2x4x4; scale 100; pool lp norm=9 k=2; fc 3", ("pool1",), None, {}),
     # exponentials
     ("input 8; scale 100; softplus; fc 3", ("softplus1",), None, {}),
     ("input 8; scale 100; mish; fc 3", ("mish1",), None, {}),
@@ -190,7 +191,8 @@ IN_FLOAT32: list[tuple[str, tuple[str, ...], Array | None, Change]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "layers", "inputs", "change"), IN_FLOAT32[:-2] + IN_FLOAT32[-1:])
+@pytest.mark.long
+@pytest.mark.parametrize(("text", "layers", "inputs", "change"), IN_FLOAT32)
 def test_a_layer_that_float16_cannot_compute_stays_in_float32(
     text: str, layers: tuple[str, ...], inputs: Array | None, change: Change, tmp_path: Path
 ) -> None:
@@ -302,13 +304,12 @@ def test_every_layer_in_float16(case: Case, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 def test_every_example_network_in_float16(path: Path, tmp_path: Path) -> None:
-    """Except one with random weights, whose maxima are so close that rounding moves them."""
     network = network_of(path)
     weights = random_weights(network.require_graph(), 0)
-    if path.stem == "autoencoder_unpool":
+    if path.stem == "autoencoder_unpool":  # with random weights, maxima are so close that rounding moves them
         with pytest.raises(CnncError, match="deviates"):
             export(network, weights, tmp_path / "half.onnx", options=HALF)
         return
     done = export(network, weights, tmp_path / "half.onnx", options=HALF)
     assert done.quality is not None
-    assert done.quality.kept == ()
+    assert done.quality.kept == (("global_pool1",) if path.stem == "resnet50" else ())  # with these random weights
