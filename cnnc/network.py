@@ -180,7 +180,9 @@ def check(
         return lower(file, stem, lets, sizes, included, fixed)
 
     data_shapes = {name: facts.shape for name, facts in KNOWN.items()}
-    lowered, survey, size_diagnostics = explore(lower_at, at, preferred_sizes or {}, data_shapes, text)
+    lowered, survey, size_diagnostics = explore(
+        lower_at, at, preferred_sizes or {}, data_shapes, text, whole=not syntax_errors
+    )
     diagnostics = [*lowered.diagnostics, *size_diagnostics]
     if syntax_errors:
         diagnostics = [*syntax_errors, *(d for d in diagnostics if not may_follow_from(d, syntax_errors))]

@@ -80,6 +80,7 @@ class Lowered(Record):
     shape_assertions: tuple[ShapeAssertion, ...]
     root: Scope
     sized: bool
+    steps: int
 
 
 def lower(
@@ -154,6 +155,7 @@ class _Lowerer:
             tuple(self.assertions.shapes),
             self.root,
             sized,
+            self.steps,
         )
 
     def finish(self, last: Tensor | None) -> Graph | None:
