@@ -88,7 +88,7 @@ def _require_rows(session: Session, name: str, values: Array, count: int) -> Non
     """Raises NoBatchAxis unless an output has one row per example."""
     if values.ndim == 0 or len(values) != count:
         shape = "x".join(map(str, values.shape)) or "one number"
-        message = f"{session.name}: the output {name} is {shape} for {count} examples, not one row per example"
+        message = f"{session.name}: the output {name} is {shape}, not one row for each example ({count})"
         raise NoBatchAxis(Diagnostic("E609", message))
 
 
