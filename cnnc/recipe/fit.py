@@ -266,10 +266,17 @@ def _activation_on_scores(graph: Graph, loss: Loss, node: Node, output: Node) ->
     message = f"{node.op.keyword} on the scores of {loss.kind}, which applies {loss.included_layers[0]} itself"
     if node.op.keyword in loss.included_layers:
         message = f"{loss.kind} applies {node.op.keyword} a second time, because {output.name} follows this one"
-    channels, is_map = node.type.channels, _is_map(node)
-    has_other_uses = len(graph.consumers[node.name]) > 1 or sum(n.span == node.span for n in graph.nodes) > 1
-    help = f"add `{f'conv {channels} k=1' if is_map else f'fc {channels}'}` after it" if has_other_uses else "remove it"
-    return Diagnostic("W503", message, node.span, help=help, calls=node.calls)
+    return Diagnostic("W503", message, node.span, help=_without_activation(graph, node, loss), calls=node.calls)
+
+
+def _without_activation(graph: Graph, node: Node, loss: Loss) -> str:
+    """The help for an activation that should not be there: other layers and statements may use it, or refer to its name."""
+    if len(graph.consumers[node.name]) > 1 or sum(n.span == node.span for n in graph.nodes) > 1:
+        layer = f"conv {node.type.channels} k=1" if _is_map(node) else f"fc {node.type.channels}"
+        return f"add `{layer}` after it"
+    has_label = node.span is not None and not node.span.text.startswith(node.op.keyword)
+    is_named = node.name in graph.outputs and (len(graph.outputs) > 1 or loss.on == node.name)
+    return f"write `{node.name}: identity`" if (has_label or is_named) and "." not in node.name else "remove it"
 
 
 def learning_rate(section: Section) -> Iterator[Diagnostic]:

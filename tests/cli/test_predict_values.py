@@ -233,6 +233,8 @@ def test_what_info_and_the_card_say(cnnc: Cnnc, tmp_path: Path) -> None:
     for text, meaning in (
         ("input 4; fc 3; relu", "values"),
         ("input 2x4x4; conv 5 k=1", "values"),
+        ("input 1x4x4; relu", "values of an image or map, channels first"),
+        ("input 1x8x8; conv 1 k=1\ntrain { data digits; loss mse target=input }", "an image, channels first"),
         ("input 2x4x4; conv 5 k=1; softmax", "values"),
         ("input 4; fc 3; softmax", "one score per class"),
         ('input 4; fc 3\ntrain { data npz "x.npz" }', "one score per class"),
@@ -326,6 +328,21 @@ def test_an_output_that_is_not_numbers(cnnc: Cnnc, tmp_path: Path) -> None:
     done = cnnc("predict", model, "x.npy")
     assert (done.returncode, codes(done.stderr)) == (3, ["E609"])
     assert "the output y is text, not a tensor of numbers" in done.stderr
+    model = other_model(tmp_path / "list.onnx", [("SequenceConstruct", ["x", "x"], "y", {})], FLOAT, None)
+    loaded = onnx.load(model)
+    loaded.graph.output[0].CopyFrom(helper.make_tensor_sequence_value_info("y", FLOAT, ["N", 4]))
+    onnx.save(loaded, model)
+    done = cnnc("predict", model, "x.npy")
+    assert (done.returncode, codes(done.stderr)) == (3, ["E609"])
+    assert "the output y is a sequence or map, not a tensor of numbers" in done.stderr
+
+
+def test_an_output_with_other_rows_than_examples(cnnc: Cnnc, tmp_path: Path) -> None:
+    model = other_model(tmp_path / "other.onnx", [("Concat", ["x", "x"], "y", {"axis": 0})], FLOAT, ["M", 4])
+    saved(tmp_path / "x.npy", np.ones((3, 4)))
+    done = cnnc("predict", model, "x.npy")
+    assert (done.returncode, codes(done.stderr), done.stdout) == (3, ["E609"], "")
+    assert "the output y is 6x4, not one row for each example (3)" in done.stderr
 
 
 def test_scores_that_are_not_numbers_have_no_class(cnnc: Cnnc, tmp_path: Path) -> None:

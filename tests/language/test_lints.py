@@ -191,6 +191,20 @@ def test_an_activation_that_others_use_too() -> None:
     assert found(block.replace("unit 10", "unit 10; fc 10")) == []
 
 
+def test_an_activation_whose_name_is_used() -> None:
+    for network in (
+        'input 4; h: fc 3; s: sigmoid; from h; t: tanh; output s t; train { data npz "x"; loss cross_entropy on=s; loss mse on=t }',
+        f"input 1x8x8; fc 10; s: relu; from s; softmax; {DIGITS}",
+        'input 4; h: fc 3; sigmoid; from h; t: tanh; output sigmoid1 t; train { data npz "x"; loss cross_entropy }',
+    ):
+        (warning,) = warnings_of(network)
+        assert warning.code == "W503"
+        assert warning.span is not None
+        edit = warning.help.removeprefix("write `").removesuffix("`")
+        assert edit in ("s: identity", "sigmoid1: identity")
+        assert found(network[: warning.span.start] + edit + network[warning.span.end :]) == []
+
+
 def test_two_activations_in_a_row_are_one_warning() -> None:
     assert found(f"input 1x8x8; fc 10; relu; log_softmax; {DIGITS}") == [("W104", "log_softmax")]
     assert found(f"input 1x8x8; fc 10; softmax; softmax; {DIGITS}") == [("W104", "softmax")]

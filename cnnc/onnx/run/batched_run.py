@@ -49,8 +49,9 @@ def run_batched(session: Session, feeds: Mapping[str, Array], batch: int = 256) 
     """All outputs (N, ...) for the feeds (N, ...), by name, computed in batches.
 
     If the model's batch size is fixed, that size is used and the last batch is filled up. Feeds are converted to the input
-    types (see `convert_for_input`). Raises CnncError E604 if onnxruntime fails, E608 if the feeds differ in length, E609 for
-    an output that is not a tensor of numbers or a batch too large to fill, NoBatchAxis if an output and the examples differ in length.
+    types (see `convert_for_input`). Raises CnncError E604 if onnxruntime fails, E608 if the feeds differ in length, E609 if
+    the model's batch is too large to fill or an output is not a tensor of numbers, NoBatchAxis if an output does not have one
+    row for each example.
     """
     counts = {len(values) for values in feeds.values()}
     if len(counts) != 1:
@@ -87,20 +88,21 @@ def _require_rows(session: Session, name: str, values: Array, count: int) -> Non
     """Raises NoBatchAxis unless an output has one row per example."""
     if values.ndim == 0 or len(values) != count:
         shape = "x".join(map(str, values.shape)) or "one number"
-        message = f"{session.name}: the output {name} is {shape} for {count} examples, not one row per example"
+        message = f"{session.name}: the output {name} is {shape}, not one row for each example ({count})"
         raise NoBatchAxis(Diagnostic("E609", message))
 
 
 def run_each(session: Session, feeds: Mapping[str, Array]) -> dict[str, list[Array]]:
-    """The outputs of each example by name. If an output has no batch axis, the model runs on one example at a time.
+    """The outputs of each example by name. If the model declares an output without a batch axis, it runs on one at a time.
 
     Raises as `run_batched` does.
     """
-    if not session.declares_other_rows or session.batch > 1:
+    first_sizes = [shape[0] if shape else None for shape in session.output_shapes]
+    if session.batch > 1 or not any(isinstance(size, int) and size != session.batch for size in first_sizes):
         try:
             return {name: [np.asarray(row) for row in rows] for name, rows in run_batched(session, feeds).items()}
         except NoBatchAxis:
-            if session.batch > 1:
+            if session.batch > 1 or None not in first_sizes or session.facts.outputs:  # cnnc's models have a batch axis
                 raise
     outputs: dict[str, list[Array]] = {name: [] for name in session.outputs}
     for index in range(len(next(iter(feeds.values())))):
