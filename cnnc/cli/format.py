@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.console import print_diagnostics, print_result, print_status
+from cnnc.cli.console import print_diagnostics, print_document, print_result, print_status
 from cnnc.core.files import decode_utf8, read_bytes, write_atomic
 from cnnc.diagnostics import CnncError, Exit, Source
 from cnnc.language.format import format_text
@@ -45,7 +45,7 @@ def _format(file: str, check: bool, diff: bool) -> Exit:
 def _write_result(file: str, before: bytes, after: bytes, check: bool, diff: bool) -> Exit:
     changed = before != after
     if diff and changed:
-        print_result(_diff(_display_name(file), before.decode(), after.decode()))
+        print_document(_diff(_display_name(file), before.decode(), after.decode()))
     if check and changed and not diff:
         print_result(_display_name(file))
     if check or diff:
