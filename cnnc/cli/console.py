@@ -115,20 +115,22 @@ def escaped(text: str) -> str:
 
 def _shown(text: str, stream: TextIO) -> str:
     """The text as the encoding of the stream can show it."""
-    if text.isascii():
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    if text.isascii() or encoding.lower() in ("utf-8", "utf8"):
         return text
     from cnnc.report.ascii import encodable
 
-    return encodable(text, getattr(stream, "encoding", None) or "ascii")
+    return encodable(text, encoding)
 
 
 def _wrapped(text: str, stream: TextIO) -> str:
-    width = width_of(stream)
+    """The text as the stream can show it, with lines broken to its width."""
+    text, width = _shown(text, stream), width_of(stream)
     if width is None:
         return text
     from cnnc.report.layout import wrapped
 
-    return wrapped(_shown(text, stream), width)
+    return wrapped(text, width)
 
 
 def _silence(stream: TextIO) -> None:

@@ -45,7 +45,8 @@ class ConsoleProgress(Callback):
             else:
                 print_status(f"resuming at epoch {p.epoch + 1}, step {p.step + 1}")
         self._start_time = time.perf_counter()
-        if sys.stderr.isatty():
+        is_done = p.epoch >= run.recipe.epochs or run.stops_early
+        if sys.stderr.isatty() and not is_done:
             self._start_bar(run)
 
     def _start_bar(self, run: Run) -> None:

@@ -222,5 +222,8 @@ def test_a_real_terminal(files: Path) -> None:
 def test_the_progress_bar_fits_a_real_terminal(files: Path, width: int) -> None:
     text = on_a_terminal(files, width, "train", "small.cnn", "--set", "train.epochs=12")
     lines = [line for part in text.splitlines() for line in part.split("\r")]
+    again = on_a_terminal(files, width, "train", "--resume", "runs/small")
+    assert "nothing to train" in " ".join(again.split())
+    assert "epoch 13" not in again, "there is no progress to show"
     assert all(cells(line) <= width for line in lines), [line for line in lines if cells(line) > width]
     assert len([line for line in lines if re.match(r"epoch +\d+/12  loss .*|epoch +\d+/12  val accuracy", line)]) >= 12
