@@ -180,7 +180,9 @@ def check(
         return lower(file, stem, lets, sizes, included, fixed)
 
     data_shapes = {name: facts.shape for name, facts in KNOWN.items()}
-    lowered, survey, size_diagnostics = explore(lower_at, at, preferred_sizes or {}, data_shapes, text)
+    lowered, survey, size_diagnostics = explore(
+        lower_at, at, preferred_sizes or {}, data_shapes, text, whole=not syntax_errors
+    )
     diagnostics = [*lowered.diagnostics, *size_diagnostics]
     if syntax_errors:
         diagnostics = [*syntax_errors, *(d for d in diagnostics if not may_follow_from(d, syntax_errors))]
@@ -188,7 +190,8 @@ def check(
     recipe = None
     if lowered.train is not None:
         train = {p.removeprefix("train."): value for p, value in expressions.items() if p.startswith("train.")}
-        recipe, recipe_diagnostics = read(lowered.train, graph, train)
+        # with syntax errors the graph is not that of the whole file
+        recipe, recipe_diagnostics = read(lowered.train, None if syntax_errors else graph, train)
         diagnostics += recipe_diagnostics
     elif not syntax_errors:
         diagnostics += without_train_section(expressions, stem)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterable
@@ -41,15 +42,27 @@ def stop_on_signals() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
+# C0 and C1 controls but newline and tab, marks of writing direction, and the separators of lines and paragraphs
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def escaped(text: str) -> str:
+    """The text with control characters as `\\u001b`, which JSON reads back: those of a file must not reach a terminal."""
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def print_result(text: str = "") -> None:
-    """Prints a result for people to stdout; a terminal breaks long lines between words. Raises CnncError E902."""
-    print_document(_wrapped(text, sys.stdout))
+    """Prints a result for people to stdout, with control characters escaped; a terminal breaks long lines between words.
+
+    Raises CnncError E902 if it cannot be written.
+    """
+    print_document(_wrapped(escaped(text), sys.stdout))
 
 
-def print_document(text: str) -> None:
-    """Prints a result to stdout as it is: source, CSV, JSON. Raises CnncError E902 if it cannot be written."""
+def print_document(text: str, *, raw: bool = False) -> None:
+    """Prints source, CSV, JSON to stdout as it is, `raw` or with control characters escaped. Raises CnncError E902."""
     try:
-        _print(text, sys.stdout)
+        _print(text if raw else escaped(text), sys.stdout)
     except OSError as error:
         _silence(sys.stdout)
         raise CnncError.of("E902", f"cannot write the output: {(error.strerror or str(error)).lower()}") from error
@@ -62,10 +75,10 @@ def print_json(value: Any, indent: int | None = 2) -> None:
     print_document(dumps(value, indent=indent, ensure_ascii=indent is None))
 
 
-def print_status(text: str = "") -> None:
-    """Prints progress, notes and errors to stderr."""
+def print_status(text: str = "", *, raw: bool = False) -> None:
+    """Prints progress, notes and errors to stderr, `raw` or with control characters escaped."""
     try:
-        _print(_wrapped(text, sys.stderr), sys.stderr)
+        _print(_wrapped(text if raw else escaped(text), sys.stderr), sys.stderr)
     except OSError:  # there is no other stream to report it on
         _silence(sys.stderr)
         raise Stopped(Exit.RESOURCES) from None
@@ -107,7 +120,7 @@ def layout() -> Layout:
     return Layout(width_of(sys.stdout), lambda text: _shown(text, sys.stdout))
 
 
-def escaped(text: str) -> str:
+def escaped_source(text: str) -> str:
     """Source to be printed to stdout: characters that its encoding lacks as `\\xd7`, as another would be another source."""
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     return text.encode(encoding, "backslashreplace").decode(encoding)
@@ -152,7 +165,7 @@ def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
     width = width_of(sys.stderr)
     texts = [render(d, painter(), width, lambda text: _shown(text, sys.stderr)) for d in diagnostics]
     if texts:
-        print_status("\n\n".join(texts))
+        print_status("\n\n".join(texts), raw=True)  # which render has made printable, and coloured
 
 
 def report_error(error: BaseException) -> int:

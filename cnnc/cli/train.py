@@ -188,11 +188,14 @@ def _dry_run(network: Network, data: Path | None, json: bool) -> None:
     """Trains two steps in a temporary folder and prints the time and memory that a run would take."""
     from cnnc.recipe.metrics import decimals
     from cnnc.report.table import human_bytes
+    from cnnc.training.divergence import check_batches
     from cnnc.training.dry_run import dry_run
     from cnnc.training.loop import open_data, start
 
     dataset = open_data(network, data, print_status)
-    result = dry_run(start(network, dataset, Path("runs")))
+    run = start(network, dataset, Path("runs"))
+    print_diagnostics(tuple(check_batches(run)))
+    result = dry_run(run)
     if json:
         print_json(result._asdict(), indent=None)
         return

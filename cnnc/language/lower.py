@@ -79,6 +79,7 @@ class Lowered(Record):
     shape_assertions: tuple[ShapeAssertion, ...]
     root: Scope
     sized: bool
+    steps: int
 
 
 def lower(
@@ -153,6 +154,7 @@ class _Lowerer:
             tuple(self.assertions.shapes),
             self.root,
             sized,
+            self.steps,
         )
 
     def finish(self, last: Tensor | None) -> Graph | None:
