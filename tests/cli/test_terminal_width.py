@@ -170,6 +170,7 @@ def test_meaning_survives_an_encoding_that_lacks_characters(cnnc: Cnnc, files: P
         return f"{done.stdout}{done.stderr}"
 
     assert "legal sizes: H >= 5; W >= 5" in text("check", "open.cnn")
+    assert "the nearest legal size is H=5 (H >= 5)" in text("check", "open.cnn", "--at", "H=2,W=9"), "on stderr as well"
     assert "8 x floor((H-1)/2) x floor((W-1)/2)" in text("check", "open.cnn")
     if encoding == "ascii":
         assert "MACs = 6*8*8*(1*3*3) = 3,456" in text("check", "small.cnn", "--explain")
