@@ -313,23 +313,36 @@ def plain(text: str, role: str) -> str:
     return text
 
 
-def render(diagnostic: Diagnostic, paint: Paint = plain) -> str:
-    """A diagnostic as text: the message, the source line with carets and labels, and the help line."""
+def render(
+    diagnostic: Diagnostic, paint: Paint = plain, width: int | None = None, shown: Callable[[str], str] = str
+) -> str:
+    """A diagnostic as text: the message, the source line with carets and labels, and the help line.
+
+    `width` limits the source lines (default: 160 characters of them), and `shown` gives their form on the terminal.
+    """
     head = paint(f"{diagnostic.severity}[{diagnostic.code}]", diagnostic.severity)
     lines = [f"{head}: {_printable(diagnostic.message)}"]
     if diagnostic.span is not None:
-        lines += _excerpt(diagnostic, diagnostic.span, paint)
+        lines += _excerpt(diagnostic, diagnostic.span, paint, width, shown)
     elif diagnostic.help:
         lines.append(f"  = {paint('help', 'help')}: {_printable(diagnostic.help)}")
     return "\n".join(lines)
 
 
-def excerpt(span: Span, calls: Iterable[Note] = (), paint: Paint = plain) -> str:
+def excerpt(
+    span: Span,
+    calls: Iterable[Note] = (),
+    paint: Paint = plain,
+    width: int | None = None,
+    shown: Callable[[str], str] = str,
+) -> str:
     """A source range as `render` shows it, without a message: the underlined line, and the block calls around it."""
-    return "\n".join(_excerpt(Diagnostic("", "", span, calls=tuple(calls)), span, paint))
+    return "\n".join(_excerpt(Diagnostic("", "", span, calls=tuple(calls)), span, paint, width, shown))
 
 
-def _excerpt(diagnostic: Diagnostic, span: Span, paint: Paint) -> list[str]:
+def _excerpt(
+    diagnostic: Diagnostic, span: Span, paint: Paint, columns: int | None = None, shown: Callable[[str], str] = str
+) -> list[str]:
     source = span.source
     same_file = [n for n in diagnostic.notes if n.span.source is source]
     marks = [(span, "^", diagnostic.label, diagnostic.severity), *((n.span, "-", n.text, "note") for n in same_file)]
@@ -338,14 +351,17 @@ def _excerpt(diagnostic: Diagnostic, span: Span, paint: Paint) -> list[str]:
     bar = paint("|", "position")
     lines = [f"{' ' * (width + 1)}{paint('-->', 'place')} {source.name}:{span.line}:{span.column}"]
     lines.append(f" {' ' * width} {bar}")
+    limit = max(20, columns - width - 4 - 2 * len(shown("…"))) if columns is not None else 160
     previous = 0
     for marked, sign, label, role in marks:
         number = marked.line
-        text, lead, length = _window(source.line(number), marked.column, marked.end - marked.start)
+        text, lead, length = _window(source.line(number), marked.column, marked.end - marked.start, limit, shown)
         if number != previous:
             lines.append(f" {paint(f'{number:>{width}}', 'place')} {bar} {text}".rstrip())
-        underline = paint(f"{sign * length} {_printable(label)}".rstrip(), role)
+        parts = _label(shown(_printable(label)), lead + length + 1, limit if columns is not None else None)
+        underline = paint(f"{sign * length} {parts[0]}".rstrip(), role)
         lines.append(f" {' ' * width} {bar} {' ' * lead}{underline}")
+        lines += [f" {' ' * width} {bar} {paint(part, role)}" for part in parts[1:]]
         previous = number
     margin = f" {' ' * width} {paint('=', 'place')}"
     lines += [f"{margin} {n.text} ({n.span})" for n in diagnostic.notes if n.span.source is not source]
@@ -355,7 +371,17 @@ def _excerpt(diagnostic: Diagnostic, span: Span, paint: Paint) -> list[str]:
     return lines
 
 
-def _window(line: str, column: int, length: int, limit: int = 160) -> tuple[str, int, int]:
+def _label(label: str, start: int, limit: int | None) -> list[str]:
+    """The label after the marks, which end at `start`; where it is too long, nothing there and its words on further lines."""
+    if limit is None or start + cells(label) <= limit:
+        return [label]
+    import textwrap
+
+    indent = " " * min(start, limit // 4)
+    return ["", *textwrap.wrap(label, limit, initial_indent=indent, subsequent_indent=indent, break_long_words=False)]
+
+
+def _window(line: str, column: int, length: int, limit: int, shown: Callable[[str], str]) -> tuple[str, int, int]:
     """The shown part of a line, the number of terminal cells before the marks, and the number of marks.
 
     Wide characters take two cells. Lines longer than `limit` characters are cut around the column.
@@ -368,12 +394,17 @@ def _window(line: str, column: int, length: int, limit: int = 160) -> tuple[str,
         line = ("…" if begin else "") + cut + ("…" if begin + limit < len(line) else "")
         start = start - begin + (1 if begin else 0)
         length = max(1, min(length, len(line) - start))
-    shown = line.expandtabs(1)
-    return _printable(shown), _cells(shown[:start]), max(1, _cells(shown[start : start + length]))
+    before, marked, after = (
+        shown(_printable(part.expandtabs(1)))
+        for part in (line[:start], line[start : start + length], line[start + length :])
+    )
+    return before + marked + after, cells(before), max(1, cells(marked))
 
 
-def _cells(text: str) -> int:
+def cells(text: str) -> int:
     """The number of terminal cells that a text takes."""
+    if text.isascii():
+        return len(text)
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
 
 

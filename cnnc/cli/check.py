@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
+from cnnc.cli.console import layout, print_diagnostics, print_document, print_json, print_result, print_status
 from cnnc.cli.options import SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.diagnostics import CnncError, Diagnostic, Exit, Source
 from cnnc.network import Network, load
@@ -135,9 +135,10 @@ def _show(networks: list[Network], view: _View, csv: bool) -> None:
         if len(networks) > 1:
             print_result(f"{network.source.name}:")
         if csv:
-            print_result(as_csv(summary).rstrip("\n"))
+            print_document(as_csv(summary).rstrip("\n"))
         else:
-            print_result(table(summary, VERSUS_DENSE if view.versus_dense else COLUMNS, view.explain))
+            columns = VERSUS_DENSE if view.versus_dense else COLUMNS
+            print_result(table(summary, columns, view.explain, layout()))
 
 
 def _show_json(networks: list[Network], view: _View) -> None:
@@ -160,7 +161,7 @@ def _show_diagnostics(networks: list[Network], format: str) -> None:
         if text:
             print_status(text)
     else:
-        print_result(text)
+        print_document(text)
 
 
 def _status(network: Network, strict: bool) -> Exit:

@@ -14,9 +14,12 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from types import FrameType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cnnc.diagnostics import CnncError, Diagnostic, Exit, Paint, plain, render
+
+if TYPE_CHECKING:
+    from cnnc.report.layout import Layout
 
 _STYLES = {"error": "1;31", "warning": "1;33", "note": "34", "position": "2;34", "help": "1;36"}
 
@@ -48,8 +51,16 @@ def escaped(text: str) -> str:
     return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def print_result(text: str = "", *, raw: bool = False) -> None:
-    """Prints a result to stdout, `raw` or with control characters escaped. Raises CnncError E902 if it cannot be written."""
+def print_result(text: str = "") -> None:
+    """Prints a result for people to stdout, with control characters escaped; a terminal breaks long lines between words.
+
+    Raises CnncError E902 if it cannot be written.
+    """
+    print_document(_wrapped(escaped(text), sys.stdout))
+
+
+def print_document(text: str, *, raw: bool = False) -> None:
+    """Prints source, CSV, JSON to stdout as it is, `raw` or with control characters escaped. Raises CnncError E902."""
     try:
         _print(text if raw else escaped(text), sys.stdout)
     except OSError as error:
@@ -61,13 +72,13 @@ def print_json(value: Any, indent: int | None = 2) -> None:
     """Prints a result to stdout as JSON: indented for people, or on one line of ASCII. Raises CnncError E902."""
     from json import dumps
 
-    print_result(dumps(value, indent=indent, ensure_ascii=indent is None))
+    print_document(dumps(value, indent=indent, ensure_ascii=indent is None))
 
 
 def print_status(text: str = "", *, raw: bool = False) -> None:
     """Prints progress, notes and errors to stderr, `raw` or with control characters escaped."""
     try:
-        _print(text if raw else escaped(text), sys.stderr)
+        _print(_wrapped(text if raw else escaped(text), sys.stderr), sys.stderr)
     except OSError:  # there is no other stream to report it on
         _silence(sys.stderr)
         raise Stopped(Exit.RESOURCES) from None
@@ -75,15 +86,64 @@ def print_status(text: str = "", *, raw: bool = False) -> None:
 
 def _print(text: str, stream: TextIO) -> None:
     try:
-        print(text, file=stream, flush=True)
-    except UnicodeEncodeError:  # the encoding of the terminal or pipe lacks a character
-        if not isinstance(stream, io.TextIOWrapper):
-            raise
-        stream.reconfigure(errors="replace")
-        print(text, file=stream, flush=True)
+        try:
+            print(text, file=stream, flush=True)
+        except UnicodeEncodeError:  # the encoding of the terminal or pipe lacks a character
+            if not isinstance(stream, io.TextIOWrapper):
+                raise
+            from cnnc.report.ascii import ERRORS
+
+            stream.reconfigure(errors=ERRORS)
+            print(text, file=stream, flush=True)
     except BrokenPipeError:  # the reader closed the pipe: exit quietly
         _silence(stream)
         raise Stopped(Exit.RESOURCES) from None
+
+
+def width_of(stream: TextIO) -> int | None:
+    """The width of the terminal that the stream is, None if it is none. COLUMNS overrides it."""
+    if not stream.isatty():
+        return None
+    setting = os.environ.get("COLUMNS", "")
+    if setting.isascii() and setting.isdigit() and int(setting) > 0:
+        return int(setting)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def layout() -> Layout:
+    """The layout of what is printed to stdout."""
+    from cnnc.report.layout import Layout
+
+    return Layout(width_of(sys.stdout), lambda text: _shown(text, sys.stdout))
+
+
+def escaped_source(text: str) -> str:
+    """Source to be printed to stdout: characters that its encoding lacks as `\\xd7`, as another would be another source."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _shown(text: str, stream: TextIO) -> str:
+    """The text as the encoding of the stream can show it."""
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    if text.isascii() or encoding.lower() in ("utf-8", "utf8"):
+        return text
+    from cnnc.report.ascii import encodable
+
+    return encodable(text, encoding)
+
+
+def _wrapped(text: str, stream: TextIO) -> str:
+    """The text as the stream can show it, with lines broken to its width."""
+    text, width = _shown(text, stream), width_of(stream)
+    if width is None:
+        return text
+    from cnnc.report.layout import wrapped
+
+    return wrapped(text, width)
 
 
 def _silence(stream: TextIO) -> None:
@@ -102,7 +162,8 @@ def painter() -> Paint:
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
     """Prints diagnostics to stderr, separated by blank lines."""
-    texts = [render(d, painter()) for d in diagnostics]
+    width = width_of(sys.stderr)
+    texts = [render(d, painter(), width, lambda text: _shown(text, sys.stderr)) for d in diagnostics]
     if texts:
         print_status("\n\n".join(texts), raw=True)  # which render has made printable, and coloured
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.console import print_json, print_result, print_status
+from cnnc.cli.console import layout, print_json, print_result, print_status
 from cnnc.cli.options import DATA, PROVIDER, ProviderChoice, json_option
 from cnnc.diagnostics import CnncError
 
@@ -62,7 +62,7 @@ def _score_run(run: Path, data: Path | None, json: bool) -> None:
         from cnnc.report.confusion import confusion_text
 
         print_result()
-        print_result(confusion_text(evaluation.confusion, _class_names(evaluation)))
+        print_result(confusion_text(evaluation.confusion, _class_names(evaluation), layout()))
 
 
 def _score_model(session: Session, data: Path | None, json: bool) -> None:

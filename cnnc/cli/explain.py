@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.console import print_result
+from cnnc.cli.console import escaped_source, layout, print_result
 from cnnc.diagnostics import CnncError, nearest
 
 
@@ -28,4 +28,4 @@ def explain(
         candidates = [f"`{c}`" for c in known if c[1:] == code or c == similar]
         help = f"did you mean {' or '.join(candidates)}?" if candidates else "`cnnc explain` lists all codes"
         raise CnncError.of("E010", f"unknown code `{code}`", help=help)
-    print_result(page_text(page))
+    print_result(page_text(page, layout().width, escaped_source))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
+from cnnc.cli.console import layout, print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.diagnostics import CnncError
+from cnnc.report.layout import ColumnLayout, fitted
 
 if TYPE_CHECKING:
     from cnnc.onnx.emit.tolerance import Deviation
@@ -203,7 +204,7 @@ def report(exported: Exported, json: bool, layers: bool = False) -> None:
     )
     print_result(f"verified: {_verified(exported.verification)}")
     if layers:
-        print_result(_table(exported))
+        print_result("\n".join(fitted(_COLUMNS, _rows(exported), layout())))
     if exported.quality is not None:
         print_result(_quality(exported.quality))
     if exported.footprint is not None:
@@ -242,20 +243,20 @@ def _quality(quality: Quality) -> str:
     return "\n".join(lines)
 
 
-def _table(exported: Exported) -> str:
-    head = ("layer", "deviation", "at value", "allowed", "share")
-    rows = [
-        head,
-        *(
-            (d.name, f"{d.difference:.1e}", f"{d.value:.3g}", f"{d.allowed:.1e}", f"{d.share:.1%}")
-            for d in exported.verification.layers
-        ),
+_COLUMNS = (
+    ColumnLayout("layer", least=8, is_path=True),
+    ColumnLayout("deviation", right=True, drop=1),
+    ColumnLayout("at value", right=True, drop=3),
+    ColumnLayout("allowed", right=True, drop=2),
+    ColumnLayout("share", right=True),
+)
+
+
+def _rows(exported: Exported) -> list[tuple[str, ...]]:
+    return [
+        (d.name, f"{d.difference:.1e}", f"{d.value:.3g}", f"{d.allowed:.1e}", f"{d.share:.1%}")
+        for d in exported.verification.layers
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    lines = [
-        [f"{row[0]:<{widths[0]}}", *(f"{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))] for row in rows
-    ]
-    return "\n".join("  ".join(line) for line in lines)
 
 
 def _as_dict(exported: Exported) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.console import print_diagnostics, print_result, print_status
+from cnnc.cli.console import print_diagnostics, print_document, print_result, print_status
 from cnnc.core.files import decode_utf8, read_bytes, write_atomic
 from cnnc.diagnostics import CnncError, Exit, Source
 from cnnc.language.format import format_text
@@ -46,7 +46,7 @@ def _write_result(file: str, before: bytes, after: bytes, check: bool, diff: boo
     changed = before != after
     if diff and changed:
         diff_text = _diff(_display_name(file), before.decode(), after.decode())
-        print_result(diff_text, raw=not sys.stdout.isatty())  # a patch needs the control characters of comments
+        print_document(diff_text, raw=not sys.stdout.isatty())  # a patch needs the control characters of comments
     if check and changed and not diff:
         print_result(_display_name(file))
     if check or diff:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.console import print_json, print_result
+from cnnc.cli.console import print_document, print_json, print_result
 from cnnc.cli.options import json_option
 from cnnc.diagnostics import CnncError
 
@@ -27,7 +27,7 @@ def info(
         text = read_facts(properties(read_model(model))).source
         if not text:
             raise CnncError.of("E611", f"{model} does not contain the source of its network")
-        print_result(text.removesuffix("\n"))
+        print_document(text.removesuffix("\n"))
         return
     description = describe(model)
     if json:

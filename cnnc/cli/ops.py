@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.console import print_result
+from cnnc.cli.console import layout, print_document, print_result
 from cnnc.diagnostics import CnncError, nearest
 
 
@@ -25,11 +25,11 @@ def ops(
     from cnnc.report import reference
 
     if markdown:
-        print_result(reference.markdown())
+        print_document(reference.markdown())
     elif not name:
         print_result(reference.listing())
     elif entries := reference.entries(" ".join(name)):
-        print_result("\n\n\n".join(map(reference.page, entries)))
+        print_result("\n\n\n".join(reference.page(entry, layout().width) for entry in entries))
     else:
         words = " ".join(name)
         raise CnncError.of("E010", f"no layer or train statement is named `{words}`", help=_suggestion(words))

@@ -6,10 +6,15 @@ import sys
 import time
 from typing import Any
 
-from cnnc.cli.console import print_diagnostics, print_status
+from cnnc.cli.console import print_diagnostics, print_status, width_of
 from cnnc.diagnostics import Diagnostic
-from cnnc.recipe.metrics import decimals
+from cnnc.recipe.metrics import decimals, format_metric
 from cnnc.training.run import Callback, Epoch, Run
+
+PIPE_WIDTH = 80
+"""The longest line of an epoch in a pipe or a file."""
+
+_WIDTH_FOR_SPEED, _WIDTH_FOR_BAR = 92, 56  # of the terminal: what the progress bar shows needs these
 
 
 def _count(number: int, noun: str) -> str:
@@ -40,21 +45,24 @@ class ConsoleProgress(Callback):
             else:
                 print_status(f"resuming at epoch {p.epoch + 1}, step {p.step + 1}")
         self._start_time = time.perf_counter()
-        if sys.stderr.isatty():
+        is_done = p.epoch >= run.recipe.epochs or run.stops_early
+        if sys.stderr.isatty() and not is_done:
             self._start_bar(run)
 
     def _start_bar(self, run: Run) -> None:
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (
+        width = width_of(sys.stderr) or PIPE_WIDTH
+        speed = "  {task.fields[rate]:,.0f} {task.fields[noun]}/s" if width >= _WIDTH_FOR_SPEED else ""
+        columns = [
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(bar_width=30),
-            TextColumn(
-                "{task.percentage:>3.0f}%  loss {task.fields[loss]:.4f}  {task.fields[rate]:,.0f} {task.fields[noun]}/s"
-            ),
+            BarColumn(bar_width=30 if width >= _WIDTH_FOR_SPEED else 10),
+            TextColumn(f"{{task.percentage:>3.0f}}%  loss {{task.fields[loss]:.4f}}{speed}"),
             TimeRemainingColumn(),
-        )
+        ]
+        if width < _WIDTH_FOR_BAR:
+            del columns[1]
         self._bar = Progress(*columns, console=RichConsole(stderr=True), transient=True)
         start = run.progress.epoch * run.steps_per_epoch + run.progress.step
         self._task = self._bar.add_task(
@@ -79,16 +87,11 @@ class ConsoleProgress(Callback):
             self._bar.update(self._task, advance=1, epoch=epoch + 1, loss=loss, rate=rate)
 
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
-        text = f"epoch {epoch.number + 1:>{len(str(run.recipe.epochs))}}/{run.recipe.epochs}  loss {decimals(epoch.train.loss)}"
-        if run.objective.is_classifier:
-            text += f"  accuracy {epoch.train.accuracy:.2%}"
-        if epoch.validation is not None:
-            text += f"  val loss {decimals(epoch.validation.loss)}  val {epoch.validation}"
-        text += f"  {epoch.images_per_second:,.0f} {_noun(run)}/s{'  best' if epoch.best else ''}"
+        text = epoch_line(run, epoch, width_of(sys.stderr) or PIPE_WIDTH)
         if run.stops_early and run.progress.epoch < run.recipe.epochs:
             text += f"\n{_why_stopped(run)}"
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False)
+            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:
             print_status(text)
 
@@ -97,6 +100,32 @@ class ConsoleProgress(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def epoch_line(run: Run, epoch: Epoch, width: int) -> str:
+    """The results of an epoch in one line of at most `width` characters.
+
+    What does not fit is left out in this order: speed, training accuracy, further metrics from the last on, validation
+    loss, training loss. metrics.jsonl has all of it.
+    """
+    parts = [
+        (f"epoch {epoch.number + 1:>{len(str(run.recipe.epochs))}}/{run.recipe.epochs}", 0),
+        (f"loss {decimals(epoch.train.loss)}", 1),
+    ]
+    if run.objective.is_classifier:
+        parts.append((f"accuracy {epoch.train.accuracy:.2%}", _ACCURACY))
+    if epoch.validation is not None:
+        parts += [(f"val loss {decimals(epoch.validation.loss)}", 2), (f"val {epoch.validation}", 0)]
+        others = epoch.validation.others
+        parts += [(f"val {name} {format_metric(name, value)}", 3 + i) for i, (name, value) in enumerate(others)]
+    parts.append((f"{epoch.images_per_second:,.0f} {_noun(run)}/s", _SPEED))
+    best = ("best", 0)
+    while sum(len(text) + 2 for text, _ in [*parts, best]) - 2 > width and (left_out := max(drop for _, drop in parts)):
+        parts = [part for part in parts if part[1] != left_out]
+    return "  ".join(text for text, _ in [*parts, *([best] if epoch.best else [])])
+
+
+_ACCURACY, _SPEED = 1000, 1001  # what is left out of a line first has the highest number
 
 
 def _why_stopped(run: Run) -> str:

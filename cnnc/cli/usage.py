@@ -170,7 +170,7 @@ def require_source(path: Path, command: str) -> None:
     if suffix == ".onnx" and not is_run:
         help = join(["cnnc", "info" if command == "check" else "import", str(path)])
     elif command == "train":
-        help = join(["cnnc", *(w for word in sys.argv[1:] for w in (["--resume"] * (word == str(path)) + [word]))])
+        help = join(["cnnc", *(w for word in sys.argv[1:] for w in (["--resume"] * (Path(word) == path) + [word]))])
     else:
         help = join(["cnnc", command, str(network)]) if network.is_file() else ""
     kind = "a run folder" if is_run else {".onnx": "a model", ".safetensors": "a checkpoint"}[suffix]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.console import print_json, print_result
+from cnnc.cli.console import layout, print_json, print_result
 from cnnc.cli.options import json_option
+from cnnc.report.layout import ColumnLayout, fitted
 
 if TYPE_CHECKING:
     from cnnc.onnx.source_map import LocatedPart
@@ -38,15 +39,21 @@ def _text(part: LocatedPart) -> str:
 
     head = f"{part.name}: {part.what}"
     head += f" of the layer {part.position.layer}" if part.position.layer != part.name else ""
-    return f"{head}\n{excerpt(part.position.span, part.position.calls)}"
+    screen = layout()
+    return f"{head}\n{excerpt(part.position.span, part.position.calls, width=screen.width, shown=screen.shown)}"
+
+
+_COLUMNS = (
+    ColumnLayout("", least=8, is_path=True),
+    ColumnLayout("", least=4, drop=2),
+    ColumnLayout("", least=8, is_path=True, drop=1),
+    ColumnLayout("", least=8, is_path=True),
+)
 
 
 def _table(parts: list[LocatedPart]) -> str:
     rows = [(p.name, p.operator, p.position.layer, f"{p.position.span}:{p.position.span.column}") for p in parts]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return "\n".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
-    )
+    return "\n".join(fitted(_COLUMNS, rows, layout()))
 
 
 def _as_dict(part: LocatedPart) -> dict[str, Any]:

@@ -32,13 +32,17 @@ class Filter(Op):
 
     Computes the cross-correlation, like conv. The named kernels are 3x3:
 
-        sobel_x    -1  0  1     sobel_y  -1 -2 -1     laplacian  0  1  0     sharpen   0 -1  0
-                   -2  0  2               0  0  0                1 -4  1              -1  5 -1
-                   -1  0  1               1  2  1                0  1  0               0 -1  0
+        sobel_x    -1  0  1     sobel_y  -1 -2 -1     laplacian  0  1  0
+                   -2  0  2               0  0  0                1 -4  1
+                   -1  0  1               1  2  1                0  1  0
 
-        gaussian    1  2  1     box       1  1  1     identity   0  0  0
-            1/16 ·  2  4  2       1/9 ·   1  1  1                0  1  0
-                    1  2  1               1  1  1                0  0  0
+        sharpen     0 -1  0     gaussian  1  2  1     identity   0  0  0
+                   -1  5 -1      1/16 ·   2  4  2                0  1  0
+                    0 -1  0               1  2  1                0  0  0
+
+        box         1  1  1
+           1/9 ·    1  1  1
+                    1  1  1
 
     sobel_x is positive where the image gets brighter to the right, sobel_y where it gets brighter downwards.
     """

@@ -8,6 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cnnc.diagnostics import cells
+from cnnc.report.layout import ColumnLayout, Layout, fitted
+
+_NO_LIMIT = Layout()
+
 
 class ClassScore(NamedTuple):
     """Precision (share of the predictions of a class that are right), recall (share of its examples predicted), F1.
@@ -33,17 +38,44 @@ def class_scores(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> list[
     return scores
 
 
-def confusion_text(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    """The matrix as text with the scores of each class on the right; rows are true classes, columns predicted ones."""
-    cells = [[name, *(str(n) if n else "." for n in row)] for name, row in zip(names, matrix, strict=True)]
+_SCORES = (
+    ColumnLayout("precision", right=True),
+    ColumnLayout("recall", right=True, drop=1),
+    ColumnLayout("f1", right=True, drop=3),
+    ColumnLayout("examples", right=True, drop=2),
+)
+_MOST = 10  # confusions listed
+
+
+def confusion_text(matrix: Sequence[Sequence[int]], names: Sequence[str], layout: Layout = _NO_LIMIT) -> str:
+    """The matrix as text with the scores of each class on the right; rows are true classes, columns predicted ones.
+
+    Where the width does not suffice, the scores follow the matrix; where the matrix alone is too wide, the most frequent
+    confusions take its place.
+    """
+    counts = [[name, *(str(n) if n else "." for n in row)] for name, row in zip(names, matrix, strict=True)]
     scores = [
         [f"{s.precision:.1%}", f"{s.recall:.1%}", f"{s.f1:.1%}", f"{s.examples:,}"] for s in class_scores(matrix, names)
     ]
-    head = ["true \\ predicted", *names, "precision", "recall", "f1", "examples"]
-    rows = [head, *(a + b for a, b in zip(cells, scores, strict=True))]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    return "\n".join(lines)
+    columns = [ColumnLayout("true \\ predicted"), *(ColumnLayout(name, right=True) for name in names)]
+    both = fitted(
+        [*columns, *_SCORES], [a + b for a, b in zip(counts, scores, strict=True)], layout._replace(width=None)
+    )
+    if _fits(both, layout):
+        return "\n".join(both)
+    alone = fitted(columns, counts, layout._replace(width=None))
+    first = alone if _fits(alone, layout) else _most_confused(matrix, names, layout)
+    rows = [[name, *row] for name, row in zip(names, scores, strict=True)]
+    return "\n".join([*first, "", *fitted([ColumnLayout("class", least=8), *_SCORES], rows, layout)])
+
+
+def _fits(lines: Sequence[str], layout: Layout) -> bool:
+    return layout.width is None or max(map(cells, lines)) <= layout.width
+
+
+def _most_confused(matrix: Sequence[Sequence[int]], names: Sequence[str], layout: Layout) -> list[str]:
+    """The most frequent wrong predictions, one per line."""
+    wrong = [(row[j], -i, -j) for i, row in enumerate(matrix) for j in range(len(row)) if i != j and row[j]]
+    rows = [(names[-i], names[-j], str(count)) for count, i, j in sorted(wrong, reverse=True)[:_MOST]]
+    columns = (ColumnLayout("true", least=8), ColumnLayout("predicted", least=8), ColumnLayout("examples", right=True))
+    return fitted(columns, rows, layout) if rows else ["every prediction is right"]

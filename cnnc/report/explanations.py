@@ -6,9 +6,12 @@ fixed one has no error.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from cnnc.report.layout import reflowed
 
 
 class Page(NamedTuple):
@@ -33,10 +36,14 @@ def pages() -> dict[str, Page]:
     }
 
 
-def page_text(page: Page) -> str:
-    """A page as `cnnc explain` prints it."""
-    lines = [f"{page.code}: {page.title}", "", page.text]
+def page_text(page: Page, width: int | None = None, escaped: Callable[[str], str] = str) -> str:
+    """A page as `cnnc explain` prints it; with a width, each paragraph is one line, to be broken there.
+
+    `escaped` gives the form of the examples that can be printed.
+    """
+    text = page.text if width is None else reflowed(page.text)
+    lines = [f"{page.code}: {page.title}", "", text]
     for head, example in (("Broken:", page.broken), ("Fixed:", page.fixed)):
         if example:
-            lines += ["", head, *(f"    {line}".rstrip() for line in example.strip("\n").splitlines())]
+            lines += ["", head, *(f"    {line}".rstrip() for line in escaped(example).strip("\n").splitlines())]
     return "\n".join(lines)

@@ -15,10 +15,10 @@ from cnnc.report.table import COLUMNS, totals
 
 def table_html(summary: Summary) -> str:
     """The table and totals of `cnnc check` as HTML."""
-    head = "".join(f'<th style="text-align:{_side(c.right)}">{escape(c.head)}</th>' for c in COLUMNS)
+    head = "".join(f'<th style="text-align:{_side(c.column.right)}">{escape(c.column.head)}</th>' for c in COLUMNS)
     rows = []
     for row in summary.rows:
-        cells = (f'<td style="text-align:{_side(c.right)}">{escape(c.text(row, summary))}</td>' for c in COLUMNS)
+        cells = (f'<td style="text-align:{_side(c.column.right)}">{escape(c.text(row, summary))}</td>' for c in COLUMNS)
         rows.append(f"<tr>{''.join(cells)}</tr>")
     caption = "<br>".join(escape(line) for line in totals(summary).splitlines())
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table><p>{caption}</p>"

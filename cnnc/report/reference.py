@@ -13,6 +13,7 @@ from typing import Any
 from cnnc.core.arguments import ArgumentSpec
 from cnnc.ops import OPS, Op
 from cnnc.recipe.declaration import TRAIN_STATEMENTS, TrainStatement
+from cnnc.report.layout import reflowed
 
 Documented = type[Op] | type[TrainStatement]
 
@@ -46,9 +47,13 @@ def names() -> list[str]:
     return [*OPS, *TRAIN_STATEMENTS, *kinds]
 
 
-def page(cls: Documented) -> str:
-    """One layer or statement: signature, description, arguments with kind, unit and default, an example."""
-    lines = [signature(cls), "", inspect.cleandoc(cls.__doc__ or "")]
+def page(cls: Documented, width: int | None = None) -> str:
+    """One layer or statement: signature, description, arguments with kind, unit and default, an example.
+
+    With a width, each paragraph of the description is one line, to be broken there.
+    """
+    description = inspect.cleandoc(cls.__doc__ or "")
+    lines = [signature(cls), "", description if width is None else reflowed(description)]
     if cls.arguments:
         keys = [_keys(spec) for spec in cls.arguments]
         width = max(map(len, keys))

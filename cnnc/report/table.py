@@ -1,4 +1,4 @@
-"""A summary as an aligned text table, which is never truncated, or as comma-separated values (CSV)."""
+"""A summary as a text table, which fits the terminal, or as comma-separated values (CSV)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from cnnc.graph.analysis import ReceptiveField
+from cnnc.report.layout import ColumnLayout, Layout, fitted
 from cnnc.report.summary import Row, Size, Summary
+
+_NO_LIMIT = Layout()
 
 
 class TableColumn(NamedTuple):
-    """One column: its heading, whether it is right-aligned, and its text for a row."""
+    """One column: how it is laid out, and its text for a row."""
 
-    head: str
-    right: bool
+    column: ColumnLayout
     text: Callable[[Row, Summary], str]
 
 
@@ -26,21 +28,22 @@ def _share(row: Row, summary: Summary) -> str:
 
 
 COLUMNS = (
-    TableColumn("name", False, lambda row, summary: row.name),
-    TableColumn("layer", False, lambda row, summary: f"{row.op} {row.arguments}".rstrip()),
-    TableColumn("output", True, lambda row, summary: format_size(row.shape)),
-    TableColumn("params", True, lambda row, summary: _count(row.parameters)),
-    TableColumn("share", True, _share),
-    TableColumn("MACs", True, lambda row, summary: _count(row.macs, "?")),
-    TableColumn("field", True, lambda row, summary: format_field(row.field)),
+    TableColumn(ColumnLayout("name", least=8, is_path=True), lambda row, summary: row.name),
+    TableColumn(ColumnLayout("layer", least=14, drop=1), lambda row, summary: f"{row.op} {row.arguments}".rstrip()),
+    TableColumn(ColumnLayout("output", right=True, least=10), lambda row, summary: format_size(row.shape)),
+    TableColumn(ColumnLayout("params", right=True), lambda row, summary: _count(row.parameters)),
+    TableColumn(ColumnLayout("share", right=True, drop=4), _share),
+    TableColumn(ColumnLayout("MACs", right=True, drop=2), lambda row, summary: _count(row.macs, "?")),
+    TableColumn(ColumnLayout("field", right=True, drop=3), lambda row, summary: format_field(row.field)),
 )
 VERSUS_DENSE = (
     *COLUMNS[:4],
-    TableColumn("fc weights", True, lambda row, summary: _count(row.dense_weights)),
-    TableColumn("operations", True, lambda row, summary: _count(row.operations)),
-    TableColumn("fc operations", True, lambda row, summary: _count(row.dense_operations)),
-    TableColumn("saved", True, lambda row, summary: _saved(row)),
+    TableColumn(ColumnLayout("fc weights", right=True, drop=3), lambda row, summary: _count(row.dense_weights)),
+    TableColumn(ColumnLayout("operations", right=True, drop=5), lambda row, summary: _count(row.operations)),
+    TableColumn(ColumnLayout("fc operations", right=True, drop=4), lambda row, summary: _count(row.dense_operations)),
+    TableColumn(ColumnLayout("saved", right=True, drop=2), lambda row, summary: _saved(row)),
 )
+"""The columns of both tables; name, output and params stay at every width."""
 
 
 def _saved(row: Row) -> str:
@@ -49,14 +52,15 @@ def _saved(row: Row) -> str:
     return f"{row.dense_operations / row.operations:,.0f}x"
 
 
-def table(summary: Summary, columns: Sequence[TableColumn] = COLUMNS, explain: bool = False) -> str:
+def table(
+    summary: Summary, columns: Sequence[TableColumn] = COLUMNS, explain: bool = False, layout: Layout = _NO_LIMIT
+) -> str:
     """The table, followed by the totals; with `explain`, each layer's formulas follow its row."""
-    heads = [column.head for column in columns]
-    cells = [[column.text(row, summary) for column in columns] for row in summary.rows]
-    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-    lines = [_line(heads, widths, columns), "  ".join("─" * w for w in widths)]
-    for row, texts in zip(summary.rows, cells, strict=True):
-        lines.append(_line(texts, widths, columns))
+    texts = [[column.text(row, summary) for column in columns] for row in summary.rows]
+    head, rule, *rows = fitted([c.column for c in columns], texts, layout, rule=True)
+    lines = [head, rule]
+    for row, line in zip(summary.rows, rows, strict=True):
+        lines.append(line)
         if explain:
             lines += [f"    {formula}" for formula in row.formulas]
     return "\n".join([*lines, "", totals(summary)])
@@ -108,11 +112,6 @@ def format_size(shape: Sequence[Size]) -> str:
 def format_field(field: Sequence[ReceptiveField]) -> str:
     """The receptive field: `32x32`, or one number for one axis."""
     return "x".join(str(f.elements) for f in field)
-
-
-def _line(texts: Sequence[str], widths: Sequence[int], columns: Sequence[TableColumn]) -> str:
-    parts = [t.rjust(w) if c.right else t.ljust(w) for t, w, c in zip(texts, widths, columns, strict=True)]
-    return "  ".join(parts).rstrip()
 
 
 def human_bytes(count: int) -> str:

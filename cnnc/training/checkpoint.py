@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,13 @@ def _serialized(tensors: dict[str, Array], metadata: dict[str, str]) -> Iterator
         yield array.reshape(-1).view(np.uint8).data
 
 
+_OTHER_FILES = {
+    ".cnn": "`cnnc train {}` trains a network file",
+    ".onnx": "`cnnc import {}` turns a model into a network and a checkpoint",
+}
+"""What is done with files that are no checkpoints, by suffix."""
+
+
 def load(path: Path) -> Checkpoint:
     """Reads a checkpoint. Raises CnncError E901 where it cannot be read, E605 where it is damaged or another file."""
     data = read_bytes(path)
@@ -153,9 +161,9 @@ def load(path: Path) -> Checkpoint:
         raise CnncError.of(
             "E605",
             f"{path} is damaged or not a checkpoint: {_reason(error)}",
-            help=f"`cnnc import {path}` turns a model into a network and a checkpoint"
-            if path.suffix == ".onnx"
-            else "the run's other checkpoint (best or last) may be intact",
+            help=_OTHER_FILES.get(path.suffix, "the run's other checkpoint (best or last) may be intact").format(
+                quote(str(path))
+            ),
         ) from error
 
 

@@ -77,6 +77,7 @@ def repaired(words: list[str], help: str) -> list[str]:
         ("check small.cnn --set widht=2*4", "did you mean `width`? Write `--set width=2*4`"),
         ("train run", "write `cnnc train --resume run`"),
         ("train run --set train.epochs=9", "write `cnnc train --resume run --set train.epochs=9`"),
+        ("train ./run/", "write `cnnc train --resume ./run/`"),
         ("train run/last.safetensors", "write `cnnc train --resume run/last.safetensors`"),
         ("check run", "write `cnnc check run/network.cnn`"),
         ("check run/best.safetensors", "write `cnnc check run/network.cnn`"),
@@ -123,6 +124,8 @@ def test_the_help_is_what_was_meant_and_works(cnnc: Cnnc, files: Path, words: st
         ("zzz", "E010", "`cnnc --help` shows how it is used"),
         ("--zzz", "E010", "`cnnc --help` shows how it is used"),
         ("eval small.cnn", "E604", "`cnnc train small.cnn` trains it and prints the score on the test set"),
+        ("train --resume small.cnn", "E605", "`cnnc train small.cnn` trains a network file"),
+        ("train --resume small.onnx", "E605", "`cnnc import small.onnx` turns a model into a network and a checkpoint"),
         ("predict run", "E604", "`cnnc export run` exports a model from it"),
         ("predict small.onnx", "E010", "name files, or give a sentence with `--text`"),
         ("info run", "E604", "`cnnc export run` exports a model from it"),
@@ -131,7 +134,7 @@ def test_the_help_is_what_was_meant_and_works(cnnc: Cnnc, files: Path, words: st
 def test_other_mistakes_have_one_error_with_help(cnnc: Cnnc, files: Path, words: str, code: str, help: str) -> None:
     done = cnnc(*words.split())
     assert codes(done.stderr) == [code]
-    assert done.returncode == {"E010": 2, "E604": 3}[code]
+    assert done.returncode == {"E010": 2, "E604": 3, "E605": 3}[code]
     assert help_of(done.stderr) == help
 
 
