@@ -76,7 +76,7 @@ def test_the_help_says_what_to_write(wrong: str, help: str, fixed: str) -> None:
         ("input (1, 28, 28)", "write `1x28x28`"),
         ("input shape=(1,28,28)", "write `1x28x28`"),
         ("input 1X28X28", "write `1x28x28`"),
-        ("input 1x28x28 relu", "begin a new line for the next layer: `relu ...`"),
+        ("input 1x28x28 relu", "begin a new line for the next layer: `relu`"),
     ],
 )
 def test_a_wrong_input_gives_one_error_that_shows_the_right_form(wrong: str, help: str) -> None:
