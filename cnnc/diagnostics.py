@@ -391,6 +391,13 @@ def _cells(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
 
 
+_MARKS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # of writing direction
+
+
 def _printable(text: str) -> str:
     """Replaces control characters: those of an untrusted file must not reach the terminal."""
-    return "".join("�" if unicodedata.category(c) == "Cc" and c != "\n" else c for c in text)
+    return "".join("�" if _is_control(c) and c != "\n" else c for c in text)
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in _MARKS

@@ -184,7 +184,9 @@ def check(
         return lower(file, stem, lets, sizes, included, fixed)
 
     data_shapes = {name: facts.shape for name, facts in KNOWN.items()}
-    lowered, survey, size_diagnostics = explore(lower_at, at, preferred_sizes or {}, data_shapes, text)
+    lowered, survey, size_diagnostics = explore(
+        lower_at, at, preferred_sizes or {}, data_shapes, text, whole=not syntax_errors
+    )
     checked = _Checked(file, stem, expressions, included)
     recipe, diagnostics = checked.diagnostics(lowered, size_diagnostics, syntax_errors)
 
@@ -228,7 +230,8 @@ class _Checked(Record):
         recipe = None
         if lowered.train is not None:
             train = {p.removeprefix("train."): v for p, v in self.settings.items() if p.startswith("train.")}
-            recipe, recipe_diagnostics = read(lowered.train, lowered.graph, train)
+            # with syntax errors the graph is not that of the whole file
+            recipe, recipe_diagnostics = read(lowered.train, None if syntax_errors else lowered.graph, train)
             diagnostics += recipe_diagnostics
         elif not syntax_errors:
             diagnostics += without_train_section(self.settings, self.stem)

@@ -161,6 +161,14 @@ def moved_before(statement: Span, target: Span, help: str) -> Edit:
     return Edit(Span(statement.source, target.start, removal.end), insertion + between, help)
 
 
+def replaced(span: Span | None, pattern: str, text: str, help: str = "write `{}`") -> tuple[Edit, ...]:
+    """The first part of a range that matches the pattern becomes `text`; nothing where none does."""
+    match = re.search(pattern, span.text) if span is not None else None
+    if span is None or match is None:
+        return ()
+    return (Edit(Span(span.source, span.start + match.start(), span.start + match.end()), text, help),)
+
+
 def renamed(name: syntax.Name, new: str, within: Span, help: str) -> Edit:
     """A name is replaced at its definition and wherever it is used, from there to the end of the range."""
     text = within.source.text[name.span.start : within.end]

@@ -19,7 +19,17 @@ from cnnc.core.tensor import TensorType
 from cnnc.diagnostics import Diagnostic, Edit, Note, Span
 from cnnc.graph.graph import Node
 from cnnc.language import syntax
-from cnnc.language.edits import after, argument_named, before, first_that_works, head, rewritten, whole, with_argument
+from cnnc.language.edits import (
+    after,
+    argument_named,
+    before,
+    first_that_works,
+    head,
+    replaced,
+    rewritten,
+    whole,
+    with_argument,
+)
 from cnnc.language.scope import Tensor
 from cnnc.ops import Op, ShapeError
 from cnnc.ops.base import BEFORE, INSTEAD, Fix
@@ -102,30 +112,21 @@ def _edits_at_other_layers(
     """Edits of the network's input or of the pool that an unpool inverts, where these are to blame."""
     if isinstance(op, Unpool) and error.code == "E317":
         pool = next(n for n in nodes.values() if n.op is op.pool)
-        return _replaced(pool.span, r"\bpool\s+\w+", "pool max", "make it `{}`")
+        return replaced(pool.span, r"\bpool\s+\w+", "pool max", "make it `{}`")
     if error.code == "E308":
         dtype = "int64" if "float32" not in op.takes else "float32" if len(inputs) > 1 else "uint8"
         named = [
-            _replaced(n.span, r"\bdtype\s*=\s*\w+|$", f" dtype={dtype}", "give the input `{}`")
+            replaced(n.span, r"\s+dtype\s*=\s*\w+|$", f" dtype={dtype}", "give the input `{}`")
             for n in _ancestral_inputs(inputs, nodes)
         ]
         return first_that_works([edit for edits in named for edit in edits])
     if error.code in ("E302", "E303"):  # a sequence whose channel is missing
         source = nodes.get(inputs[0].node)
         if source is not None and isinstance(source.op, Input) and source.type.shape[1:] in ((), (1,)):
-            return _replaced(
+            return replaced(
                 source.span, r"\b\d+(x1)?\b", f"1x{source.type.channels}", "write `input {}` for one channel"
             )
     return ()
-
-
-def _replaced(span: Span | None, pattern: str, text: str, help: str) -> tuple[Edit, ...]:
-    """The first part of a statement that matches the pattern becomes `text`; an insertion where the match is empty."""
-    match = re.search(pattern, span.text) if span is not None else None
-    if span is None or match is None:
-        return ()
-    part = Span(span.source, span.start + match.start(), span.start + match.end())
-    return (Edit(part, text if not match[0] else text.strip(), help),)
 
 
 def _ancestral_inputs(tensors: Iterable[Tensor], nodes: Mapping[str, Node]) -> list[Node]:

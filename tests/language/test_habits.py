@@ -29,7 +29,7 @@ STATEMENTS = [
     ("-- the first", "a comment begins with `#`", "# the first"),
     ("depthwise k=3", "`conv c_in groups=c_in`", "conv c_in groups=c_in k=3"),
     ("gap", "`global_pool avg`", "global_pool avg"),
-    ("pool 2 k=2", "`pool max ...`", "pool max k=2"),
+    ("pool 2 k=2", "`pool max k=2`", "pool max k=2"),
     ("maxpool 2", "write `pool max k=2`", "pool max k=2"),
     ("leaky_relu alpha=0.1", "did you mean `slope`?", "leaky_relu slope=0.1"),
     ("upsample scale=2", "did you mean `n`?", "upsample n=2"),
