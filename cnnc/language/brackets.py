@@ -1,8 +1,8 @@
 """Decides what newlines, minuses and brackets mean, before the parser sees them.
 
 In: the tokens of a source, as the grammar's terminals split it. Out: the tokens as the grammar's rules take them, and an
-error for each bracket that does not match. One walk without recursion, in time proportional to the number of tokens; it
-builds no tree and treats all words alike.
+error for each bracket that does not match (braces: see braces.py). One walk without recursion, in time proportional to the
+number of tokens; it builds no tree and treats all words alike.
 
 Example: in `clip 0 -1` the minus becomes NEG and begins an argument; in `conv n-1` it stays ADD and subtracts.
 """
@@ -13,14 +13,18 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Source, Span
-from cnnc.language.edits import without, without_statement
+from cnnc.language.edits import without
 
 MAX_NESTING = 40  # of brackets and braces
 MAX_OPERATORS = 200  # on the path from a statement to its deepest operand
 UNPARSED = ("COMMENT", "BREAK")
+MALFORMED = "MALFORMED"  # stands for a statement that is left out
 
 _CLOSING = {"LPAR": "RPAR", "FUNCTION": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
+_BRACKETS = {*_CLOSING, *_CLOSING.values()}
 _ENDS_VALUE = {"NUMBER", "NAME", "EXTENT", "STRING", "RPAR", "RSQB", "RBRACE"}
+# What follows the first name of a statement, but no name within brackets.
+_AFTER_OP = {"NAME", "NUMBER", "EXTENT", "STRING", "COLON", "LBRACE", "LPAR", "LSQB", "FUNCTION"}
 
 
 class Token(NamedTuple):
@@ -31,15 +35,34 @@ class Token(NamedTuple):
     span: Span
 
 
-def lay_out(source: Source, tokens: list[Token], most_errors: int) -> tuple[list[Token], list[Diagnostic]]:
-    """The tokens as the grammar takes them, without statements whose brackets do not match, and E006 for these brackets.
+class LaidOut(NamedTuple):
+    """The tokens as the grammar takes them, the errors, and whether all braces match."""
 
-    A newline that does not end a statement becomes a BREAK; the parser sees neither BREAKs nor comments. Raises CnncError
-    E007 if brackets are nested too deeply or an expression is too long, E006 once there are `most_errors` errors.
+    tokens: list[Token]
+    diagnostics: list[Diagnostic]
+    braces_match: bool
+
+
+def lay_out(source: Source, tokens: list[Token]) -> LaidOut:
+    """The tokens as the grammar takes them, with a MALFORMED for each statement whose brackets do not match, and E006 for these.
+
+    A newline that does not end a statement becomes a BREAK; the parser sees neither BREAKs nor comments. A body that begins
+    on the line after its statement is joined to it, with E002. Raises CnncError E007 if brackets are nested too deeply or an
+    expression is too long.
     """
-    walk = _Layout(source, tokens, most_errors)
+    walk = _Layout(source, tokens)
     walk.run()
-    return walk.out, walk.diagnostics
+    return LaidOut(walk.out, walk.diagnostics, walk.braces_match)
+
+
+def braces_match(tokens: list[Token]) -> bool:
+    """Whether every brace is closed by one below it, whatever is between them."""
+    depth = 0
+    for token in tokens:
+        depth += (token.type == "LBRACE") - (token.type == "RBRACE")
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def end_of_statement(tokens: list[Token], index: int) -> int:
@@ -57,16 +80,16 @@ def end_of_statement(tokens: list[Token], index: int) -> int:
 class _Layout:
     """One walk over the tokens, and the brackets that are open."""
 
-    def __init__(self, source: Source, tokens: list[Token], most_errors: int) -> None:
+    def __init__(self, source: Source, tokens: list[Token]) -> None:
         self.source = source
         self.tokens = tokens
-        self.most_errors = most_errors
         self.index = 0
         self.out: list[Token] = []
         self.open: list[tuple[int, int]] = []  # the index of each open bracket in `tokens` and in `out`
         self.operators = [0]  # the number of operators in the current expression of each open bracket
         self.depth = 0  # the sum of `operators`
         self.diagnostics: list[Diagnostic] = []
+        self.braces_match = True
 
     def run(self) -> None:
         handlers: dict[str, Callable[[Token], None]] = {
@@ -102,10 +125,34 @@ class _Layout:
     def end(self, token: Token) -> None:
         if not self.in_values:
             self.new_value(token)
-        elif token.text == ";":
+        elif token.text == ";" and self.closed_at(self.index + 1):
+            help = "separate values in brackets by commas"
+            end = self.tokens[self.closed_at(self.index + 1)].span.start
+            values = self.source.span(token.span.start, end)
+            edits = (Edit(values, values.text.replace(";", ","), help),)
+            self.report(Diagnostic("E002", "a `;` in brackets", token.span, edits=edits))
+            self.leave_out(self.closed_at(self.index + 1))
+        elif token.text == ";" or self.statement_begins(self.index + 1):
             self.unclosed()
         else:
             self.out.append(token._replace(type="BREAK"))
+
+    def closed_at(self, index: int) -> int:
+        """The index of the `)` or `]` that is the next bracket on this line; 0 if there is none."""
+        for i in range(index, len(self.tokens)):
+            token = self.tokens[i]
+            if token.type in _BRACKETS or (token.type == "_END" and token.text != ";"):
+                return i if token.type in ("RPAR", "RSQB") else 0
+        return 0
+
+    def statement_begins(self, index: int) -> bool:
+        """Whether the token begins a statement rather than a value: then the bracket around it was never closed."""
+        kinds = [token.type for token in self.tokens[index : index + 2]]
+        if not kinds or kinds[0] != "NAME":
+            return bool(kinds) and kinds[0] in ("LET", "BLOCK")
+        if len(kinds) == 1 or kinds[1] in ("_END", "COMMENT"):
+            return self.previous(1) in _ENDS_VALUE
+        return kinds[1] in _AFTER_OP
 
     def new_value(self, token: Token) -> None:
         self.restart()
@@ -158,7 +205,7 @@ class _Layout:
             if self.in_values:
                 self.unclosed()
                 return
-            self.join_bodies()
+            self.join_bodies(token)
         if not self.in_values and self.previous(1) in _ENDS_VALUE:
             self.restart()
         self.open.append((self.index, len(self.out)))
@@ -167,16 +214,26 @@ class _Layout:
             self.too_deep(token, f"brackets nested more than {MAX_NESTING} deep")
         self.out.append(token)
 
-    def join_bodies(self) -> None:
-        """Makes BREAKs of the newlines between a `}` and this `{`, which do not end the statement."""
+    def join_bodies(self, brace: Token) -> None:
+        """Makes BREAKs of the newlines between a `}` and this `{`, which do not end the statement.
+
+        After another token they do; the body is joined to the statement above it all the same, as it belongs there.
+        """
         out = self.out
         first = len(out)
         while first and (
             out[first - 1].type == "COMMENT" or (out[first - 1].type == "_END" and out[first - 1].text != ";")
         ):
             first -= 1
-        if first and out[first - 1].type == "RBRACE":
+        before = out[first - 1] if first else brace
+        if before.type in _ENDS_VALUE and any(t.type == "_END" for t in out[first:]):
             out[first:] = [t._replace(type="BREAK") if t.type == "_END" else t for t in out[first:]]
+            if before.type != "RBRACE":
+                message = "a body must begin on the line that it belongs to"
+                gap = self.source.span(before.span.end, brace.span.start).text.rstrip()
+                joined = self.source.span(before.span.end, brace.span.end)
+                edits = (Edit(joined, f" {{{gap}", f"put `{{` at the end of line {before.span.line}"),)
+                self.report(Diagnostic("E002", message, brace.span, edits=edits))
 
     def closing(self, token: Token) -> None:
         opening = self.tokens[self.open[-1][0]] if self.open else None
@@ -186,7 +243,7 @@ class _Layout:
         elif token.type == "RBRACE" and opening is not None:
             self.unclosed()
         elif token.type == "RBRACE":
-            self.report(Diagnostic("E006", "unmatched `}`", token.span, edits=(without_statement(token.span),)))
+            self.braces_match = False
         else:
             self.mismatch(token, opening)
 
@@ -215,24 +272,21 @@ class _Layout:
         self.leave_out(self.open[-1][0])
 
     def unfinished(self) -> None:
-        """Handles brackets that are open at the end of the file. Braces are closed so that their bodies can be parsed."""
+        """Handles brackets that are open at the end of the file."""
         if self.in_values:
             self.unclosed()
             self.index += 1
             return
-        while self.open:
-            self.report_unclosed()
-            self.close()
-            self.out.append(Token("RBRACE", "}", self.source.span(len(self.source.text), len(self.source.text))))
+        self.braces_match = False
+        self.open.clear()
 
     def report_unclosed(self) -> None:
         opening = self.tokens[self.open[-1][0]]
         sign = opening.text[-1]
         span = self.source.span(opening.span.end - 1, opening.span.end)
-        close = {"(": ")", "[": "]", "{": "}"}[sign]
-        end = self.end_of_values(self.open[-1][0]) if sign != "{" else len(self.source.text)
-        text = close if sign != "{" else f"\n{close}\n" if not self.source.text.endswith("\n") else f"{close}\n"
-        edits = (Edit(self.source.span(end, end), text, "close it with `{}`"),)
+        close = {"(": ")", "[": "]"}[sign]
+        end = self.end_of_values(self.open[-1][0])
+        edits = (Edit(self.source.span(end, end), close, "close it with `{}`"),)
         self.report(Diagnostic("E006", f"`{sign}` is never closed", span, edits=edits))
 
     def end_of_values(self, index: int) -> int:
@@ -246,11 +300,9 @@ class _Layout:
 
     def report(self, diagnostic: Diagnostic) -> None:
         self.diagnostics.append(diagnostic)
-        if len(self.diagnostics) >= self.most_errors:
-            raise CnncError(*self.diagnostics)
 
     def leave_out(self, index: int) -> None:
-        """Leaves out the statement that contains `tokens[index]`."""
+        """Puts a MALFORMED in place of the statement that contains `tokens[index]`."""
         first = len(self.out)
         while self.in_values:
             first = self.open[-1][1]
@@ -260,8 +312,12 @@ class _Layout:
             first -= 1
             depth += (self.out[first].type == "RBRACE") - (self.out[first].type == "LBRACE")
         self.restart()
+        start = next((t.span for t in self.out[first:] if t.type not in UNPARSED), self.tokens[index].span)
+        end = end_of_statement(self.tokens, index)
         self.out[first:] = [t for t in self.out[first:] if t.type == "COMMENT"]
-        self.index = end_of_statement(self.tokens, index) - 1
+        span = start.to(self.tokens[end - 1].span)
+        self.out.append(Token(MALFORMED, span.text, span))
+        self.index = end - 1
 
     def too_deep(self, token: Token, message: str) -> None:
         raise CnncError(*self.diagnostics, Diagnostic("E007", message, token.span))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, cast
 
-from cnnc.diagnostics import CnncError, Span
+from cnnc.diagnostics import CnncError, Edit, Span
 from cnnc.language import syntax
 from cnnc.language.brackets import Token
 
@@ -105,6 +106,17 @@ class Builder:
 
     product = power = sum
 
+    def malformed(self, parts: list[Any]) -> syntax.Malformed:
+        text, span = parts[0].text, parts[0].span
+        op, name = _OP.match(text), _DEFINED.match(text)
+        defined = next((n for n in name.groups() if n), "") if name else ""
+        return syntax.Malformed(op[1] if op else "", defined, span)
+
+
+# The first word after a label, and the name that a statement defines, also in notation of other languages (`x = conv 3`).
+_OP = re.compile(r"(?:\w+\s*:\s*)?([A-Za-z_]\w*)")
+_DEFINED = re.compile(r"(?:let|block)\s+([A-Za-z_]\w*)|([A-Za-z_]\w*)\s*[:=]")
+
 
 def _name(token: Token) -> syntax.Name:
     return syntax.Name(token.text, token.span)
@@ -134,7 +146,9 @@ def _string(text: str, span: Span) -> str:
     except json.JSONDecodeError as error:
         if error.msg.startswith("Invalid \\escape"):
             message = f"bad escape in a string: `{text[error.pos : error.pos + 2]}`"
-            raise CnncError.of("E003", message, span=span, help="write `\\\\` for a backslash") from error
+            backslash = Span(span.source, span.start + error.pos, span.start + error.pos + 1)
+            edits = (Edit(backslash, "\\\\", "write `{}` for a backslash"),)
+            raise CnncError.of("E003", message, span=span, edits=edits) from error
         reason = "`\\u` needs four hexadecimal digits" if "XXXX" in error.msg else error.msg.lower()
         raise CnncError.of("E003", f"bad escape in a string: {reason}", span=span) from error
     except UnicodeEncodeError as error:

@@ -20,8 +20,27 @@ Reader = Callable[[Path], str]
 
 
 def read_source(path: Path) -> str:
-    """The source in a file: UTF-8, without a byte-order mark. Raises CnncError E901, E903, E008."""
-    return decode_utf8(read_bytes(path, limit=4 * MAX_TEXT), str(path))
+    """The source in a file: UTF-8, without a byte-order mark. Raises CnncError E901, E903, E008, E009."""
+    try:
+        data = read_bytes(path, limit=4 * MAX_TEXT)
+        text = decode_utf8(data, str(path))
+    except CnncError as error:
+        if error.diagnostics[0].code == "E901":
+            raise
+        _require_text(path)
+        raise
+    if "\0" in text:
+        _require_text(path)
+    return text
+
+
+def _require_text(path: Path) -> None:
+    """Raises CnncError E009 for a binary file of a known kind."""
+    from cnnc.language.foreign.binary import recognized
+
+    diagnostic = recognized(path)
+    if diagnostic is not None:
+        raise CnncError(diagnostic)
 
 
 class Includes:

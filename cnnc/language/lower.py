@@ -46,6 +46,7 @@ from cnnc.language.resolve import (
     require_input,
     require_not_reserved,
     symbols_of,
+    unreadable_block,
 )
 from cnnc.language.scope import POISON, Frame, Space, Tensor, with_c_in
 from cnnc.ops import Op
@@ -142,6 +143,8 @@ class _Lowerer:
         self.first_uses: dict[str, Span] = {}  # of statements that may occur only once
         self.diagnostics: list[Diagnostic] = []
         self.incomplete = False  # whether an include could not be read
+        self.unreadable = {name for name in map(unreadable_block, file.statements) if name}
+        self.complete = True  # whether all statements could be parsed
         self.steps = 0
 
     def run(self) -> Lowered:
@@ -152,7 +155,8 @@ class _Lowerer:
             last = self.body(self.file.statements, top, None)
         except _TooLarge as error:
             self.diagnostics.append(error.diagnostic)
-        self.diagnostics += unmatched_settings(self.settings, self.root)
+        if self.complete:
+            self.diagnostics += unmatched_settings(self.settings, self.root)
         graph = self.finish(last)
         sized = any(name in self.root.read for name in self.symbols)
         return Lowered(
@@ -169,7 +173,7 @@ class _Lowerer:
 
     def finish(self, last: Tensor | None) -> Graph | None:
         """The graph, and the diagnostics that need all of it; None if there are errors so far."""
-        if self.failed():
+        if self.failed() or not self.complete:
             return None
         try:
             graph = build_graph(self.file, self.name, self.nodes, self.outputs, last)
@@ -218,6 +222,8 @@ class _Lowerer:
         match statement:
             case syntax.Let():
                 self.let(statement, frame, current)
+            case syntax.Malformed():
+                return self.malformed(statement, frame, current)
             case syntax.Block() if not frame.top:
                 self.blocks.setdefault(statement.name.text, statement)  # so that its calls are not errors as well
                 message, help = "a block cannot be defined inside a body", "move it to the top level of the file"
@@ -225,6 +231,22 @@ class _Lowerer:
             case syntax.Call():
                 return self.call(statement, frame, current)
         return current
+
+    def malformed(self, statement: syntax.Malformed, frame: Frame, current: Tensor | None) -> Tensor | None:
+        """The current tensor after a statement with a syntax error: poison, unless the statement cannot be a layer.
+
+        What it defines is entered as unknown, so that the uses of it cause no further errors.
+        """
+        self.complete = False
+        op, name = statement.op, statement.name
+        self.incomplete = self.incomplete or op == "include"
+        if op in ("let", name):
+            frame.scope.define(name, Unknown())
+        if op in ("let", "block", "expect", *_DECLARATIONS):
+            return current
+        label = syntax.Name(name, statement.span) if name else None
+        frame.declare(frame.next_name(op, label), label, POISON, statement.span)
+        return POISON
 
     def call(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor | None:
         word = call.op.text
@@ -298,6 +320,9 @@ class _Lowerer:
             nested = isinstance(statement, syntax.Call) and statement.op.text == "include"
             if nested or isinstance(statement, syntax.Let):
                 self.body((statement,), frame, current)
+            elif isinstance(statement, syntax.Malformed):
+                self.incomplete = True
+                self.malformed(statement, frame, current)
             elif isinstance(statement, syntax.Call):
                 message = "an included file may contain only `let`, `block` and `include`"
                 help = "move the line into the including file, or into a block"
@@ -346,14 +371,28 @@ class _Lowerer:
         return current
 
     def block_call(self, call: syntax.Call, block: syntax.Block, frame: Frame, current: Tensor | None) -> Tensor | None:
+        """The output of a block call; poison if the call itself fails."""
+        try:
+            return self.expand(call, block, frame, current)
+        except (CnncError, AlreadyReported) as error:
+            self.report_error(error, frame)
+            return self.poisoned(call, frame)
+
+    def poisoned(self, call: syntax.Call, frame: Frame) -> Tensor:
+        """Poison, under the name of a call that failed, so that no other error follows from it."""
+        name = frame.next_name(call.op.text, call.label)
+        if name not in frame.space.declarations:
+            frame.declare(name, call.label, POISON, call.span)
+        return POISON
+
+    def expand(self, call: syntax.Call, block: syntax.Block, frame: Frame, current: Tensor | None) -> Tensor | None:
         name = block.name.text
         self.called.add(name)
         if call.bodies:
             raise no_body(call)
         recursion = blocks.recursion(call, block, frame)
         if recursion is not None:
-            self.report((recursion,), frame)
-            return POISON  # so that no other error follows from it
+            raise CnncError(recursion)
         blocks.require_bounded(call, block, frame, self.root, self.blocks)
         if call.label is not None:
             require_not_reserved(call.label)
@@ -373,12 +412,14 @@ class _Lowerer:
 
     def layer(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor:
         """The output of a layer; poison if it fails."""
+        if call.op.text in self.unreadable:
+            return self.poisoned(call, frame)
         cls, unknown = op_class(call, self.blocks)
         if unknown and self.incomplete:  # it may be a block of the file that could not be read
             cls, unknown = None, ()
-        self.diagnostics += unknown
+        self.report(unknown, frame)
         if cls is None:
-            return POISON
+            return self.poisoned(call, frame)
         if call.bodies and not issubclass(cls, Merge):
             raise no_body(call)
         try:

@@ -24,34 +24,62 @@ from lark.lexer import Lexer
 
 from cnnc.diagnostics import CnncError, Diagnostic, Source, Span
 from cnnc.language import syntax
-from cnnc.language.brackets import UNPARSED, Token, end_of_statement, lay_out
+from cnnc.language.brackets import MALFORMED, UNPARSED, Token, braces_match, end_of_statement, lay_out
 from cnnc.language.build_tree import Builder
 from cnnc.language.syntax_errors import malformed
 
 MAX_TEXT = 1 << 20  # characters of a file; a network of 10,000 layers takes a fifth of it
 MAX_TOKENS = 1 << 18
-MAX_SYNTAX_ERRORS = 10
+MAX_SYNTAX_ERRORS = 100  # of a file, that are shown
 
 
 def parse(source: Source) -> tuple[syntax.File, list[Diagnostic]]:
-    """Parses a file. Returns the tree without the malformed statements, and their errors (E001 to E008).
+    """Parses a file. Returns the tree, in which malformed statements are marked, and their errors (E001 to E009).
 
-    If braces do not match, the tree is empty, as it is unknown which statement is in which body.
+    If it is unknown which statement is in which body, because braces do not match, nothing but one mark is in the tree.
     """
+    file, diagnostics = _parsed(source)
+    if diagnostics:
+        from cnnc.language.foreign import recognized
+
+        foreign = recognized(source)
+        if foreign is not None:
+            return _without_statements(source), [foreign]
+    return file, diagnostics
+
+
+def _parsed(source: Source) -> tuple[syntax.File, list[Diagnostic]]:
+    """The tree and the errors (E001 to E008)."""
     try:
-        tokens, diagnostics = layout(source)
+        tokens, diagnostics, certain = _lay_out(source)
+        statements, more = _statements(tokens)
     except CnncError as error:
-        return syntax.File(source, ()), list(error.diagnostics)
-    braces_match = not any(d.span is not None and d.span.text in "{}" for d in diagnostics)
-    statements, more = _statements(tokens, MAX_SYNTAX_ERRORS - len(diagnostics))
+        return _without_statements(source), list(error.diagnostics)
     comments = tuple(syntax.Name(t.text, t.span) for t in tokens if t.type == "COMMENT")
-    diagnostics = sorted([*diagnostics, *more], key=lambda d: d.span.start if d.span else 0)
-    return syntax.File(source, statements if braces_match else (), comments), diagnostics
+    file = syntax.File(source, statements, comments) if certain else _without_statements(source, comments)
+    return file, _first_errors([*diagnostics, *more.diagnostics], len(diagnostics) + more.count)
+
+
+def _without_statements(source: Source, comments: tuple[syntax.Name, ...] = ()) -> syntax.File:
+    span = source.span(0, 0)
+    return syntax.File(source, (syntax.Malformed("", "", span),), comments)
+
+
+def _first_errors(diagnostics: list[Diagnostic], count: int) -> list[Diagnostic]:
+    """The first MAX_SYNTAX_ERRORS in source order; if `count` is larger, the last one says how many more there are."""
+    malformed_at = {d.span for d in diagnostics if d.code != "E005"}  # a look-alike there need not be told as well
+    diagnostics = [d for d in diagnostics if d.code != "E005" or d.span not in malformed_at]
+    ordered = sorted(diagnostics, key=lambda d: d.span.start if d.span else 0)
+    if count <= MAX_SYNTAX_ERRORS:
+        return ordered
+    shown, next_one = ordered[:MAX_SYNTAX_ERRORS], ordered[MAX_SYNTAX_ERRORS]
+    message = f"and {count - MAX_SYNTAX_ERRORS:,} more syntax errors from here on"
+    return [*shown, Diagnostic(next_one.code, message, next_one.span, help="fix those above, then check again")]
 
 
 def parse_values(source: Source, begin: int = 0) -> tuple[syntax.Expression, ...]:
     """Parses the values of a setting (`NAME=VALUE`) from an offset on. Raises CnncError E001 to E008."""
-    tokens, diagnostics = lay_out(source, [t for t in tokenize(source) if t.span.start >= begin], MAX_SYNTAX_ERRORS)
+    tokens, diagnostics, _ = lay_out(source, [t for t in tokenize(source) if t.span.start >= begin])
     if diagnostics:
         raise CnncError(*diagnostics)
     parser = _parser().parse_interactive("", start="values")
@@ -149,19 +177,32 @@ def _cache_file() -> str | bool:
     return str(folder / "grammar.pickle")
 
 
-def _statements(tokens: list[Token], most_errors: int) -> tuple[tuple[syntax.Statement, ...], list[Diagnostic]]:
-    """The statements of a file, from its tokens, and up to `most_errors` errors.
+class _Errors:
+    """The errors of the parser: all are counted, and as many explained as are shown."""
+
+    def __init__(self) -> None:
+        self.diagnostics: list[Diagnostic] = []
+        self.count = 0
+
+    def add(self, error: UnexpectedToken | CnncError) -> None:
+        self.count += 1
+        if self.count <= MAX_SYNTAX_ERRORS + 1:
+            self.diagnostics += [_malformed(error)] if isinstance(error, UnexpectedToken) else error.diagnostics
+
+
+def _statements(tokens: list[Token]) -> tuple[tuple[syntax.Statement, ...], _Errors]:
+    """The statements of a file, from its tokens, and the errors.
 
     After an error the parser returns to the beginning of the statement, by cutting its stacks back to their length there
-    (the grammar allows this), and continues at the end of the statement.
+    (the grammar allows this), takes a MALFORMED instead, and continues at the end of the statement.
     """
     state = cast(Any, _parser().parse_interactive("", start="file")).parser_state
     states, values, feed = state.state_stack, state.value_stack, state.feed_token
-    diagnostics: list[Diagnostic] = []
-    starts = [len(states)]  # for each open body, the length of `states` at the beginning of its current statement
+    errors = _Errors()
+    starts = [(len(states), 0)]  # for each open body: the length of `states`, and the token, where its statement begins
     before = "_END"
     index = 0
-    while len(diagnostics) < most_errors:
+    while True:
         token = tokens[index]
         kind = token.type
         if kind in UNPARSED or kind == before == "_END":
@@ -170,33 +211,35 @@ def _statements(tokens: list[Token], most_errors: int) -> tuple[tuple[syntax.Sta
         try:
             result = feed(token, kind == "$END")
         except (UnexpectedToken, CnncError) as error:
-            diagnostics += [_malformed(error)] if isinstance(error, UnexpectedToken) else error.diagnostics
-            del states[starts[-1] :], values[starts[-1] - 1 :]
-            before, index = "_END", _end_of_bad_statement(tokens, index)
+            errors.add(error)
+            length, first = starts[-1]
+            del states[length:], values[length - 1 :]
+            index = end_of_statement(tokens, index)
+            feed(_malformed_statement(tokens, first, index))
+            before = MALFORMED
             continue
         if kind == "$END":
-            return result, diagnostics
+            return result, errors
         if kind == "_END":
-            starts[-1] = len(states)
+            starts[-1] = (len(states), index + 1)
         elif kind == "LBRACE":
-            starts.append(len(states))
+            starts.append((len(states), index + 1))
         elif kind == "RBRACE":
             starts.pop()
         before = kind
         index += 1
-    return (), diagnostics
 
 
 def _malformed(error: UnexpectedToken) -> Diagnostic:
     return malformed(cast(Token, cast(Any, error).token), error.expected)
 
 
-def _end_of_bad_statement(tokens: list[Token], index: int) -> int:
-    """Where parsing resumes after an error at a token. A body on the next line belongs to the statement that ended early."""
-    after = index
-    while tokens[after].type in ("_END", *UNPARSED):
-        after += 1
-    return end_of_statement(tokens, after if tokens[after].type == "LBRACE" else index)
+def _malformed_statement(tokens: list[Token], first: int, end: int) -> Token:
+    """The MALFORMED that stands for the tokens from `first` up to `end`."""
+    while first < end and tokens[first].type in ("_END", *UNPARSED):
+        first += 1
+    span = tokens[first].span.to(tokens[max(first, end - 1)].span)
+    return Token(MALFORMED, span.text, span)
 
 
 # --- between lexer and parser ----------------------------------------------------------------------------
@@ -222,6 +265,31 @@ def tokenize(source: Source) -> list[Token]:
 def layout(source: Source) -> tuple[list[Token], list[Diagnostic]]:
     """The tokens as the grammar takes them, and errors for brackets that do not match; see brackets.py.
 
-    Raises CnncError E001, E007 and E008, and E006 if there are too many errors.
+    Raises CnncError E001, E007 and E008.
     """
-    return lay_out(source, tokenize(source), MAX_SYNTAX_ERRORS)
+    tokens, diagnostics, _ = _lay_out(source)
+    return tokens, diagnostics
+
+
+def _lay_out(source: Source) -> tuple[list[Token], list[Diagnostic], bool]:
+    """As `layout`; and whether it is certain which statement is in which body."""
+    tokens = tokenize(source)
+    diagnostics: list[Diagnostic] = []
+    if any(token.type == "STRANGE" for token in tokens):
+        from cnnc.language.lookalikes import correct
+
+        tokens, diagnostics = correct(source, tokens, tokenize)
+    try:
+        laid_out = lay_out(source, tokens)
+    except CnncError as error:
+        if braces_match(tokens):
+            raise CnncError(*diagnostics, *error.diagnostics) from error
+    else:
+        if laid_out.braces_match:
+            return laid_out.tokens, [*diagnostics, *laid_out.diagnostics], True
+    from cnnc.language.braces import repair
+
+    repaired = repair(source, tokens)
+    laid_out = lay_out(source, repaired.tokens)
+    diagnostics += [*repaired.diagnostics, *laid_out.diagnostics]
+    return laid_out.tokens, diagnostics, repaired.certain and laid_out.braces_match

@@ -14,8 +14,8 @@ from typing import Any
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.edits import as_written, before, did_you_mean, first_that_works, moved_before, rewritten
-from cnnc.language.expressions import RESERVED_VALUES, Scope, describe
-from cnnc.language.scope import Frame, Tensor, tensor_of
+from cnnc.language.expressions import RESERVED_VALUES, AlreadyReported, Scope, describe
+from cnnc.language.scope import POISON, Frame, Tensor, tensor_of
 from cnnc.language.synonyms import is_train_statement, layer_synonym
 from cnnc.ops import OPS, Op
 
@@ -62,6 +62,9 @@ def tensors(word: syntax.Word, frame: Frame) -> list[Tensor]:
     declaration = frame.find(word.name)
     if declaration is not None:
         return [declaration.tensor]
+    outer = frame.find(word.name.partition(".")[0])
+    if outer is not None and outer.tensor == POISON:
+        raise AlreadyReported  # a layer inside a block call that failed
     try:
         value = frame.scope.look_up(word.name)
     except KeyError:
@@ -140,8 +143,22 @@ def op_class(call: syntax.Call, blocks: Iterable[str]) -> tuple[type[Op] | None,
             text = f"{translated} k={text.removeprefix(translated).strip()}"
         changed = text != " ".join([translated or near, *map(as_written, call.arguments)])
         edits = (rewritten(call, text, "write `{}`" if changed else "did you mean `{}`?"),)
+        if near not in OPS:
+            edits = did_you_mean(call.op.span, near)
     unknown = Diagnostic("E111", f"unknown layer `{call.op.text}`", call.op.span, help=help, edits=edits)
     return OPS.get(near or ""), (unknown,)
+
+
+def unreadable_block(statement: syntax.Statement) -> str:
+    """The block that a statement was meant to define, but does not: `block a(w` or `blok a(w) { ... }`; "" for any other."""
+    if isinstance(statement, syntax.Malformed):
+        return statement.name if statement.op == "block" else ""
+    if isinstance(statement, syntax.Call) and statement.bodies and statement.arguments and statement.op.text not in OPS:
+        name = statement.arguments[0].value
+        meant = layer_synonym(statement.op.text) or nearest(statement.op.text, LANGUAGE_STATEMENTS)
+        if isinstance(name, syntax.Word) and meant == "block" and statement.op.text not in LANGUAGE_STATEMENTS:
+            return name.name
+    return ""
 
 
 def symbols_of(call: syntax.Call, known: Container[str], root: Scope) -> tuple[str, ...]:

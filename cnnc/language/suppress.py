@@ -55,23 +55,14 @@ def _without_code(span: Span, code: str) -> Edit:
 
 # --- consequences of syntax errors ---------------------------------------------------------------------------
 
-# Errors about the file as a whole, which is incomplete if a statement could not be parsed.
-_ABOUT_THE_FILE = ("E112", "E115", "E116", "E125", "E402", "E403", "E404", "E507", "E508")
-_DEFINITION = re.compile(r"(?:^|[;{])\s*(?:(?:let|block)\s+(\w+)|(\w+)\s*:)")
-
 
 def may_follow_from(diagnostic: Diagnostic, syntax_errors: Sequence[Diagnostic]) -> bool:
-    """Whether a diagnostic may be due to statements that could not be parsed, and is therefore not shown.
+    """Whether a diagnostic may be due to syntax errors, and is therefore not shown.
 
-    True for warnings, errors about the file as a whole, uses of names that such a statement defines, and shape errors
-    below it.
+    True for warnings, and for a body that a layer takes only because it stands on the next line. Lowering itself reports
+    nothing about layers and names that depend on a malformed statement.
     """
-    if diagnostic.severity == "warning" or diagnostic.code in _ABOUT_THE_FILE or diagnostic.span is None:
+    if diagnostic.severity == "warning":
         return True
-    spans = [d.span for d in syntax_errors if d.span is not None]
-    lines = [span.source.line(span.line) for span in spans]
-    defined = {name for line in lines for names in _DEFINITION.findall(line) for name in names if name}
-    if diagnostic.span.text.rpartition("=")[2].strip() in defined:
-        return True
-    is_shape = diagnostic.code.startswith("E3") or diagnostic.code == "E401"
-    return is_shape and any(s.source is not diagnostic.span.source or s.start < diagnostic.span.start for s in spans)
+    starts = [d.span.start for d in syntax_errors if d.span is not None]
+    return diagnostic.code == "E108" and diagnostic.span is not None and diagnostic.span.start in starts

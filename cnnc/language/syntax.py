@@ -130,11 +130,19 @@ class Block(NamedTuple):
     span: Span
 
 
-Statement = Call | Let | Block
+class Malformed(NamedTuple):
+    """A statement with a syntax error: its first word, and the name that it defines; "" for either if there is none."""
+
+    op: str
+    name: str
+    span: Span
+
+
+Statement = Call | Let | Block | Malformed
 
 
 class File(NamedTuple):
-    """A source without its malformed statements."""
+    """A whole source; each statement with a syntax error is a `Malformed`."""
 
     source: Source
     statements: tuple[Statement, ...]

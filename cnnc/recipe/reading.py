@@ -48,7 +48,7 @@ def read(
                 unread.add(keyword)
             else:
                 _enter(statement, fields)
-    if "data" not in calls and "data" not in unread and not section.call.arguments:
+    if "data" not in calls and "data" not in unread and not section.call.arguments and not _has_malformed(section.call):
         span = section.call.op.span
         edits = _added_data(section.call, graph)
         help = "name a data set, e.g. `data digits`"
@@ -94,6 +94,8 @@ def _calls(train: syntax.Call, unread: set[str], diagnostics: list[Diagnostic]) 
         diagnostics.append(Diagnostic("E505", message, span, help=help, edits=_section_with_data(train)))
         return calls
     for statement in train.bodies[0].statements:
+        if isinstance(statement, syntax.Malformed):
+            continue
         if not isinstance(statement, syntax.Call) or statement.bodies or statement.label is not None:
             message = "a train section holds statements such as `batch 64`"
             help = "move the `let` above the train section"
@@ -117,6 +119,10 @@ def _calls(train: syntax.Call, unread: set[str], diagnostics: list[Diagnostic]) 
         else:
             calls.setdefault(keyword, []).append(statement)
     return calls
+
+
+def _has_malformed(train: syntax.Call) -> bool:
+    return any(isinstance(statement, syntax.Malformed) for body in train.bodies for statement in body.statements)
 
 
 def _class_of(keyword: str, call: syntax.Call, diagnostics: list[Diagnostic]) -> type[TrainStatement] | None:

@@ -439,12 +439,13 @@ def test_newlines_within_a_statement_become_breaks() -> None:
         ("let x = 3 -1", "E002", 1, 11, "unexpected `-`"),
         ("let let = 3", "E002", 1, 5, "unexpected `let`"),
         ("block", "E002", 1, 6, "expected a name here"),
-        ("block f\n{ }", "E002", 1, 8, "expected `{` here"),
-        ("block f(a)\n# c\n\n{ }", "E002", 1, 11, "expected `{` here"),
+        ("block f\n{ }", "E002", 2, 1, "put `{` at the end of line 1"),
+        ("block f(a)\n# c\n\n{ }", "E002", 4, 1, "put `{` at the end of line 1"),
+        ("block f", "E002", 1, 8, "expected `{` here"),
         ("block f(a b) { }", "E002", 1, 11, "unexpected `b`"),
         ("block f(3) { }", "E002", 1, 9, "unexpected `3`"),
         ("block f { } { }", "E002", 1, 13, "a body must begin on the line that it belongs to"),
-        ("conv 3\n{ relu }", "E002", 2, 1, "put `{` at the end of the line"),
+        ("conv 3\n{ relu }", "E002", 2, 1, "put `{` at the end of line 1"),
         ("{ relu }", "E002", 1, 1, "a body must begin on the line that it belongs to"),
         ("conv 3, 4", "E002", 1, 7, "separate arguments by spaces; write lists in `[ ]`"),
         ("conv 3 = 4", "E002", 1, 8, "write `key=value`"),
@@ -572,7 +573,14 @@ tanh"""
         # if braces do not match, it is unknown which statement is in which body
         ("relu\ntrain {\nconv k=\n", ["E006", "E002"], []),
         ("relu\nadd { { \nconv k=", ["E006", "E006", "E002"], []),
-        ("relu }\nconv k=\nbn", ["E006", "E002"], []),
+        # unless the indentation shows it
+        ("relu }\nconv k=\nbn", ["E006", "E002"], ["relu", "bn"]),
+        ("add {\n  relu\nconv k=\nbn", ["E006", "E002"], ["add", "bn"]),
+        ("block a\n  relu\n}\nbn", ["E002"], ["bn"]),
+        ("train\n{\n  batch 3\n}\nbn", ["E002"], ["train", "bn"]),
+        # a bracket that is never closed ends before the next statement
+        ("conv (3\nrelu\nconv [1,\nlet n = 3\nbn", ["E006", "E006"], ["relu", "bn"]),
+        ("conv (\n" * 60 + "bn", ["E006"] * 60, ["bn"]),
     ],
 )
 def test_several_errors(text: str, expected: list[str], ops: list[str]) -> None:
@@ -581,10 +589,18 @@ def test_several_errors(text: str, expected: list[str], ops: list[str]) -> None:
     assert [s.op.text for s in file.statements if isinstance(s, syntax.Call)] == ops
 
 
-def test_no_more_than_ten_errors() -> None:
-    assert len(errors("conv k=\n" * 100)) == parsing.MAX_SYNTAX_ERRORS
-    assert len(errors("conv (\n" * 30)) == parsing.MAX_SYNTAX_ERRORS
-    assert len(errors("conv )\nconv k=\n" * 7)) == parsing.MAX_SYNTAX_ERRORS
+@pytest.mark.parametrize(
+    "lines", ["conv k=\n", "conv (\n", "conv )\n", "relu }\n", "add {\n  bn\n", "conv )\nconv k=\n"]
+)
+def test_after_the_first_hundred_errors_the_number_of_the_others_is_told(lines: str) -> None:
+    count = lines.count("conv") or 1
+    shown = errors(lines * (parsing.MAX_SYNTAX_ERRORS // count))
+    assert len(shown) == parsing.MAX_SYNTAX_ERRORS
+    *shown, last = errors(lines * 1000)
+    assert len(shown) == parsing.MAX_SYNTAX_ERRORS
+    assert last.message == f"and {1000 * count - len(shown):,} more syntax errors from here on"
+    assert last.span is not None
+    assert last.span.start > max(d.span.start for d in shown if d.span is not None)
 
 
 def test_an_unpaired_surrogate() -> None:
@@ -667,7 +683,7 @@ def test_adversarial_sources(name: str) -> None:
     text, code = ADVERSARIAL[name]
     diagnostics = errors(text)
     assert {d.code for d in diagnostics} == ({code} if code else set())
-    assert len(diagnostics) <= parsing.MAX_SYNTAX_ERRORS
+    assert len(diagnostics) <= parsing.MAX_SYNTAX_ERRORS + 1
 
 
 def test_sources_just_within_the_limits() -> None:
