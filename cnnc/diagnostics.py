@@ -168,7 +168,7 @@ class Edit(NamedTuple):
     def shown(self) -> str:
         """The text as the help shows it, on one line."""
         lines = [line.strip(" ;") for line in self.text.splitlines()]
-        return "; ".join(" ".join(line.split()) for line in lines if line)
+        return "; ".join(" ".join(line.split()) for line in lines if line) or self.text.strip()
 
     @property
     def words(self) -> str:

@@ -78,7 +78,7 @@ def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int, layers: Layer
     for spec in missing:
         needs = spec.help if spec.positional else f"`{spec.name}`, the {spec.help}"
         edits = (rewritten(call, complete_call),) if complete_call else ()
-        help = "label a layer above and name it here" if isinstance(spec.kind, LayerName) else ""
+        help = "name a layer above that fits" if isinstance(spec.kind, LayerName) else ""
         if call.span.source.name.startswith("--"):
             edits, help = (), f"also give `{call.span.source.name}.{spec.name}={_example(spec, rank)}`"
         diagnostics.append(Diagnostic("E202", f"{call.op.text} needs {needs}", call.span, help=help, edits=edits))

@@ -72,7 +72,9 @@ def infer(
         if error.fix is not None:
             above = tuple(takewhile(lambda s: s is not call, body))
             edits += _merge_edits(error.fix, call, inputs, nodes, above)
-        diagnostic = Diagnostic(error.code, error.message, span, error.label, notes, error.words, edits=edits)
+        in_block = any(nodes[t.node].calls for t in inputs if t.node in nodes)
+        words = "give both the same shape in every call of the block" if error.fix and in_block else error.words
+        diagnostic = Diagnostic(error.code, error.message, span, error.label, notes, words, edits=edits)
         return Inferred(None, (diagnostic,))
     advice = op.advice(*types) if advise else ()
     warnings = [
@@ -143,7 +145,9 @@ def _output(op: Op, types: tuple[TensorType, ...]) -> TensorType:
             raise ShapeError(
                 "E308",
                 f"{op.keyword} takes {' or '.join(op.takes)}, not {type_.dtype}",
-                help="`embed` turns integers into float32" if "float32" in op.takes else "",
+                help="`embed` turns integers into float32"
+                if "float32" in op.takes
+                else "it takes an input of whole numbers, dtype=int64",
                 label=f"the input is {type_.dtype}",
             )
     output = op.output(*types)
@@ -172,6 +176,16 @@ def _merge_edits(
     named = _in_names_of_block(layers, inputs[1 - position], nodes) if len(inputs) == 2 else layers
     found = (_with_layers(call, position, text, others, above) for text in dict.fromkeys((named, layers)))
     edits = [edit for edit in found if edit is not None]
+    if layers.startswith("crop"):
+        edits += [
+            Edit(
+                Span(n.span.source, n.span.end, n.span.end),
+                " p=same",
+                f"pad the layer that shrinks the map: `{n.span.text}{{}}`".replace("{}", " p=same"),
+            )
+            for n in shrinking(inputs, nodes)
+            if not re.search(r"\b(p|pad)\s*=", n.span.text)
+        ]
     return (edits[0]._replace(otherwise=tuple(edits[1:])),) if edits else ()
 
 

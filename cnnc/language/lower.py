@@ -439,7 +439,7 @@ class _Lowerer:
         symbols_read = self.symbols_read() if cls is Input else set()
         symbols = self.input_symbols(call) if cls is Input else ()
         scope = with_c_in(frame.scope, layer_input) if call.arguments else frame.scope
-        bound = bind(cls, call, scope, rank, lambda argument: self.layer_for(argument, frame, current))
+        bound = bind(cls, call, scope, rank, lambda argument: self.layer_for(argument, call, frame))
         if not is_guess:
             self.report(bound.diagnostics, frame)
         if cls is Input:
@@ -458,10 +458,12 @@ class _Lowerer:
             del self.diagnostics[count_before:]
         return output
 
-    def layer_for(self, argument: str, frame: Frame, current: Tensor | None) -> str:
+    def layer_for(self, argument: str, call: syntax.Call, frame: Frame) -> str:
         """The name of a layer above for an argument that names one: `of` of an unpool, `a` and `b` of a bilinear."""
         names = max_pools(frame, self.nodes) if argument == "of" else layers_above(frame, None)
-        return (names[1:] if argument == "b" and names[1:] else names or [""])[0]
+        given = {as_written(a) for a in call.arguments}
+        others = [name for name in names if name not in given]
+        return (others[1:] if argument == "b" and not given and others[1:] else others or names or [""])[0]
 
     def input_symbols(self, call: syntax.Call) -> tuple[str, ...]:
         """The symbols of an input's shape; each new one is given a size."""

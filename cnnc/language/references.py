@@ -18,7 +18,7 @@ from cnnc.language.edits import first_that_works, rewritten, without
 from cnnc.language.expressions import AlreadyReported
 from cnnc.language.resolve import one_tensor, tensors
 from cnnc.language.scope import Frame, Tensor
-from cnnc.ops import Op
+from cnnc.ops import OPS, Op
 from cnnc.ops.merge import Merge
 from cnnc.ops.pool import Pool, Unpool
 
@@ -110,6 +110,11 @@ def outputs_of(call: syntax.Call, frame: Frame) -> list[str]:
     for argument in call.arguments:
         if argument.key is not None or not isinstance(argument.value, syntax.Word):
             raise CnncError.of("E203", "output takes names of layers", span=argument.span)
+        name = argument.value.name
+        if name in OPS and len(call.arguments) == 1 and frame.find(name) is None and frame.find(f"{name}1") is None:
+            edit = rewritten(call, f"{name}; output {name}1", "a layer is an output by its name: `{}`")
+            message, help = f"no layer is named `{name}`", "name the layer whose output is meant"
+            raise CnncError.of("E114", message, span=argument.span, help=help, edits=(edit,))
         for tensor in tensors(argument.value, frame):
             if tensor.node and tensor.node in nodes:
                 message = f"{argument.value.name} is already an output"

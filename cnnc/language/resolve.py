@@ -107,7 +107,7 @@ def _no_layer(word: syntax.Word, frame: Frame) -> CnncError:
     inside = next((v for v in visible if v.endswith(f".{word.name}")), None)
     numbered = next((v for v in reversed(visible) if re.fullmatch(rf"{re.escape(word.name)}\d+", v)), None)
     near = inside or numbered or nearest(word.name, visible)
-    help = f"label the layer that is meant with `{word.name}:`"
+    help = "label the layer that is meant with this name"
     return CnncError.of(
         "E114", f"no layer is named `{word.name}`", span=word.span, help=help, edits=did_you_mean(word.span, near)
     )

@@ -11,6 +11,7 @@ import re
 from cnnc.diagnostics import Diagnostic, Edit, Span
 from cnnc.language.brackets import Token
 from cnnc.language.edits import first_that_works
+from cnnc.language.synonyms import is_train_statement
 
 
 def malformed(token: Token, expected: set[str]) -> Diagnostic:
@@ -197,6 +198,8 @@ def _assignment_meant(span: Span) -> tuple[Edit, ...]:
     if not re.fullmatch(r"[A-Za-z_]\w*", name) or not value or len(value) > 60:
         return (Edit(Span(span.source, span.start, end), value),) if value and name else ()
     statement = Span(span.source, span.start - len(_line_before(span)) + _line_before(span).rindex(name), end)
+    if re.match(r"[\d(\[]", value) and is_train_statement(name):
+        return (Edit(statement, f"{name} {value}"),)
     if re.match(r"[\d(\[]", value):
         return (
             Edit(statement, f"let {name} = {value}", "write `{}` to define a variable"),
@@ -265,9 +268,11 @@ def _strange(character: str, span: Span) -> Diagnostic:
         help = "save the file with LF or CRLF line endings"
     elif character in (">", "|", "→"):
         help = "write one layer per line, or separate layers by `;`"
-        arrow = re.search(r"\s*-?$", _line_before(span))
+        arrow = re.search(r"\s*-*$", _line_before(span))
         start = span.start - (len(arrow[0]) if arrow is not None else 0)
-        edits = (Edit(Span(span.source, start, span.end), ";", "write one layer per line, or separate layers by `{}`"),)
+        rest = re.match(r"[^#]*", span.source.line(span.line)[span.column - 1 :])
+        line = Span(span.source, start, span.start + (len(rest[0].rstrip()) if rest is not None else 1))
+        edits = (Edit(line, re.sub(r"\s*(?:-*>|[|→])", ";", line.text), help),)
     elif meant_by(character) == '"':
         help = 'type `"` instead, and at the end of the string as well'
     shown = repr(character) if character.isascii() else described(character)

@@ -31,6 +31,13 @@ class _Place(NamedTuple):
     start: int
     end: int
 
+    def statement(self, text: str) -> _Place:
+        """The rest of the statement around the range, up to its body; `text` is the edited source."""
+        start = max(text.rfind(sign, 0, self.start) for sign in "\n;{}") + 1
+        found = re.compile(r"[^\n;{}]*").match(text, self.end)
+        end = found.end() if found is not None else self.end
+        return _Place(self.name, start, end)
+
     def touches(self, span: Span | None) -> bool:
         """Whether a range of the edited source overlaps or touches this one."""
         return span is not None and span.source.name == self.name and span.start <= self.end and span.end >= self.start
@@ -84,9 +91,10 @@ class _Trial:
                 after = self.checked([edit])
                 obstacles = self.obstacles(diagnostic, edit, [edit], after)
                 if not obstacles:
-                    return _trimmed(edit)
+                    return _trimmed(edit) if edit.text == candidate.text else _with_text(_trimmed(edit))
                 places = _places(diagnostic, edit, [edit])
-                changed = places[:1] if edit.span.start == edit.span.end else places
+                text = obstacles[0].span.source.text if obstacles[0].span is not None else ""
+                changed = places[:1] if edit.span.start == edit.span.end else [p.statement(text) for p in places]
                 more = next(
                     (e for o in obstacles for e in o.edits[:1] if any(p.touches(e.span) for p in changed)), None
                 )
@@ -107,6 +115,8 @@ class _Trial:
         return [d for d in after if self.is_obstacle(d, diagnostic, places)]
 
     def is_obstacle(self, after: Diagnostic, diagnostic: Diagnostic, places: Sequence[_Place]) -> bool:
+        if after.span is not None and after.code < "E3":  # an error of shapes in the rest of the statement was hidden
+            places = [place.statement(after.span.source.text) for place in places]
         if after.severity == "warning" and after.code != diagnostic.code:
             return False
         is_new = (after.code, after.message) not in self.known
@@ -156,6 +166,11 @@ def _joined(first: Edit, second: Edit) -> Edit:
     end = max(span.start + len(first.text), second.span.end)
     text = changed[start : second.span.start] + second.text + changed[second.span.end : end]
     return first._replace(span=Span(span.source, start, end - _growth(first)), text=text)
+
+
+def _with_text(edit: Edit) -> Edit:
+    """A completed edit, whose help shows all that changes."""
+    return edit if "{}" in edit.help else edit._replace(help=f"{edit.help}; write `{{}}`")
 
 
 def _trimmed(edit: Edit) -> Edit:

@@ -283,4 +283,4 @@ def test_the_help_for_a_merge_that_one_line_cannot_fix() -> None:
     assert fixed == block.replace("conv w k=3 p=1; relu; add in", line.replace("...", "conv w k=3 p=1; relu"))
     assert check(fixed).graph is not None
     concat = "input 16x8x8\na: relu\nb: conv 8 k=3\nconcat a b\nfc 10"
-    assert help(concat) == "apply `crop 6x6` to the 16x8x8, or increase the padding of the layers before the 8x6x6 by 1"
+    assert help(concat) == "pad the layer that shrinks the map: `b: conv 8 k=3 p=same`"

@@ -721,8 +721,8 @@ def test_merges_take_any_number_of_operands() -> None:
         ("64", "64x28x28", "`reshape 64x1x1`"),
         ("64x28x28", "1", "`reshape 1x1x1`"),
         ("64x2x2", "256", "`reshape 64x2x2`"),
-        ("64x28x28", "10", "`fc 64`, then `reshape 64x1x1`"),
-        ("64x28", "64x28x28", "`reshape` one of them"),
+        ("64x28x28", "10", "`fc 64; reshape 64x1x1`"),
+        ("64x28", "64x28x28", "give both 2 spatial axes"),
     ],
 )
 def test_shapes_that_do_not_add(a: str, b: str, help: str) -> None:
@@ -772,7 +772,7 @@ def test_the_operand_to_blame_is_found_among_many() -> None:
         ),
         ("64x27x27", "64x28x28", "`crop 27x27` to the 64x28x28, or apply `pad [0, 0, 1, 1]` to the 64x27x27"),
         ("64x26x28", "64x28x26", "`crop 26x26` to both"),
-        ("64", "32x7x7", "`flatten` the 32x7x7"),
+        ("64", "32x7x7", "apply `flatten` to the 32x7x7"),
     ],
 )
 def test_shapes_that_do_not_join(a: str, b: str, help: str) -> None:
