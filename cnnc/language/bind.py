@@ -8,6 +8,7 @@ Example: `conv 64 k=3` binds to `Conv(out=64, k=(3, 3), ...)` if the input has t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -275,6 +276,9 @@ def _edits_of_surplus(
     if flag is not None:
         return (Edit(argument.span, f"{word}=true"),)
     spec = choice or likely
+    named = rf"\b(let|as)\s+{word}\b|\bblock\b[^{{\n]*\b{word}\b"
+    if word and choice is None and not re.search(named, argument.span.source.text):
+        return (removed,)  # no name of the file
     if spec is not None and call.op.text != "fc":
         return (Edit(argument.span, f"{spec.name}={written}", "did you mean `{}`?", (removed,)),)
     return (removed,)

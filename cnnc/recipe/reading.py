@@ -236,5 +236,8 @@ def _section_with_data(train: syntax.Call) -> tuple[Edit, ...]:
     body = train.bodies[0].span.text[1:-1].strip() if train.bodies else ""
     named = " ".join(map(as_written, train.arguments))
     span = whole(train)
-    texts = [f"train {{ data {named}; {body} }}" if named else "", f"train {{ {body or 'data digits'} }}"]
+    texts = [
+        f"train {{ data {named}{'; ' if body else ''}{body} }}" if named else "",
+        f"train {{ {body or 'data digits'} }}",
+    ]
     return first_that_works([Edit(span, text) for text in texts if text])

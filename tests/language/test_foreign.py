@@ -40,7 +40,7 @@ def test_one_error_names_the_format_and_translates_the_first_lines(foreign: Fore
     assert translation(error.help) == "; ".join(statements[:MAX_SHOWN])
     if foreign.statements:
         (edit,) = error.edits
-        assert edit.text == translation(error.help)
+        assert edit.shown == translation(error.help)
         assert edit.span.text == foreign.text
 
 
