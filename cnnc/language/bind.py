@@ -16,7 +16,8 @@ from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.expressions import AlreadyReported, Scope, describe, evaluate
-from cnnc.language.synonyms import key_synonym, needless_key_help
+from cnnc.language.meant import key_meant
+from cnnc.language.synonyms import value_synonym
 from cnnc.ops import OPS
 
 T = TypeVar("T", bound=Declared)
@@ -72,13 +73,23 @@ def _match(
     misplaced: set[str] = set()
     position = 0
     keys_began = False
-    for argument in call.arguments:
+    skip = False
+    for index, argument in enumerate(call.arguments):
+        if skip:
+            skip = False
+            continue
+        spec = _key_without_equals(call, index, by_key, positional[position:])
+        if spec is not None:
+            diagnostics.append(_equals_missing(call, index))
+            misplaced.add(spec.name)
+            skip = True
+            continue
         if argument.key is not None:
             keys_began = True
             spec = by_key.get(argument.key.text)
             if spec is None:
-                diagnostics.append(unknown_key(argument.key, call.op.text, by_key))
-                near = _near_key(argument.key.text, by_key)
+                diagnostics.append(unknown_key(argument, call, by_key))
+                near = key_meant(argument, call, list(by_key))[0]
                 misplaced.update({by_key[near].name} if near else ())
                 continue
         elif keys_began:
@@ -101,6 +112,28 @@ def _match(
     return given, diagnostics, misplaced
 
 
+def _key_without_equals(
+    call: syntax.Call, index: int, by_key: dict[str, ArgumentSpec], positional: list[ArgumentSpec]
+) -> ArgumentSpec | None:
+    """The argument that `k 3` in `conv 8 k 3` gives without `=`; None elsewhere."""
+    argument, following = call.arguments[index], call.arguments[index + 1 : index + 2]
+    if argument.key is not None or not isinstance(argument.value, syntax.Word) or not following or following[0].key:
+        return None
+    spec = by_key.get(argument.value.name)
+    if spec is None or (spec.positional and spec in positional[:1]):
+        return None
+    takes_word = bool(positional) and (not positional[0].kind.words or argument.value.name in positional[0].kind.words)
+    return None if takes_word else spec
+
+
+def _equals_missing(call: syntax.Call, index: int) -> Diagnostic:
+    """E204 at `k 3`."""
+    key, value = call.arguments[index], call.arguments[index + 1]
+    span = key.span.to(value.span)
+    message = f"{call.op.text}: `{_source(key)}` is written with `=`"
+    return Diagnostic("E204", message, span, edits=(Edit(span, f"{_source(key)}={_source(value)}"),))
+
+
 def _value(spec: ArgumentSpec, argument: syntax.Argument, call: syntax.Call, scope: Scope, rank: int) -> Any:
     """The value of an argument. Raises CnncError E203, and what `evaluate` raises."""
     value = evaluate(argument.value, scope, spec.kind.words)
@@ -110,13 +143,14 @@ def _value(spec: ArgumentSpec, argument: syntax.Argument, call: syntax.Call, sco
         key = argument.key.text if argument.key is not None else spec.name.upper()
         message = f"{call.op.text}: {key} takes {bad.expected}"
         help = bad.help
+        edits: tuple[Edit, ...] = ()
         known_word = isinstance(value, WordValue) and value in spec.kind.words
         if not known_word:  # a known word is wrong for this input only
             message += f", not {describe(value)}"
         if isinstance(value, WordValue) and not known_word and not help:
             candidates = [*spec.kind.words, *([] if spec.kind.words else scope.names())]
-            near = nearest(value, candidates)
-            help = f"did you mean `{near}`?" if near else help
+            near = value_synonym(value, spec.kind.words) or nearest(value, candidates)
+            edits = (Edit(argument.value.span, near, "did you mean `{}`?"),) if near else ()
             on_command_line = argument.span.source.name.startswith("--")
             if not near and not on_command_line and isinstance(spec.kind, PerAxis | Whole | Real):
                 help = f"define it above: `let {value} = 16`"
@@ -126,7 +160,7 @@ def _value(spec: ArgumentSpec, argument: syntax.Argument, call: syntax.Call, sco
             help = f"write a fraction, not a percentage: `{value / 100:g}`"
         elif isinstance(value, str) and not isinstance(value, WordValue) and value in spec.kind.words:
             help = f"write `{value}`, without quotes"
-        raise CnncError(Diagnostic("E203", message, argument.span, help=help)) from None
+        raise CnncError(Diagnostic("E203", message, argument.span, help=help, edits=edits)) from None
 
 
 def _missing(spec: ArgumentSpec, call: syntax.Call, others_wrong: bool) -> Diagnostic:
@@ -221,19 +255,14 @@ def positional_after_key(call: syntax.Call, argument: syntax.Argument) -> Diagno
     return Diagnostic("E206", "a positional argument after `key=value`", argument.span, help=help)
 
 
-def _near_key(key: str, known: Iterable[str]) -> str | None:
-    """The known key that a key was meant to be; "" for one that no layer needs, None if none is similar."""
+def unknown_key(argument: syntax.Argument, call: syntax.Call, known: Iterable[str]) -> Diagnostic:
+    """E201, with the key that was meant."""
+    assert argument.key is not None
     keys = list(known)
-    translated = key_synonym(key, keys)
-    return nearest(key, keys) if translated is None else translated
-
-
-def unknown_key(key: syntax.Name, op: str, known: Iterable[str]) -> Diagnostic:
-    """E201, with the nearest key."""
-    keys = list(known)
-    near = _near_key(key.text, keys)
-    edits = (Edit(key.span, near, "did you mean `{}`?"),) if near else ()
-    help = f"its arguments are {', '.join(keys)}" if keys else f"{op} takes no arguments"
-    if near == "":
-        help = needless_key_help(key.text)
-    return Diagnostic("E201", f"{op} has no argument `{key.text}`", key.span, help=help, edits=edits)
+    near, edits, help = key_meant(argument, call, keys)
+    if near is None:
+        help = f"its arguments are {', '.join(keys)}" if keys else f"{call.op.text} takes no arguments"
+        help += "" if keys else ": remove it"
+    return Diagnostic(
+        "E201", f"{call.op.text} has no argument `{argument.key.text}`", argument.key.span, help=help, edits=edits
+    )

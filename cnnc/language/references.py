@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from cnnc.core.arguments import LayerName
-from cnnc.diagnostics import CnncError, Diagnostic, Note, Span
+from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span
 from cnnc.graph.graph import Node
 from cnnc.language import syntax
 from cnnc.language.bind import only_value
 from cnnc.language.expressions import AlreadyReported
 from cnnc.language.resolve import one_tensor, tensors
 from cnnc.language.scope import Frame, Tensor
+from cnnc.language.synonyms import needless_key_help
 from cnnc.ops import Op
 from cnnc.ops.merge import Merge
 from cnnc.ops.pool import Pool, Unpool
@@ -65,9 +66,33 @@ def operands_of(cls: type[Merge], call: syntax.Call, frame: Frame) -> list[Tenso
         if argument.key is not None or not isinstance(argument.value, syntax.Word):
             help = f"write `{cls.keyword} in`, `{cls.keyword} a b` or `{cls.keyword} {{ ... }} {{ }}`"
             message = f"{cls.keyword} takes layer names and branches"
-            raise CnncError.of("E203", message, span=argument.span, help=help)
+            raise CnncError.of("E203", message, span=argument.span, help=help, edits=_with_constant(cls, call))
         operands += tensors(argument.value, frame)
     return operands
+
+
+def _with_constant(cls: type[Merge], call: syntax.Call) -> tuple[Edit, ...]:
+    """The edit for a merge with a number, such as `mul 0.5` or `add 1`, which other layers compute."""
+    if len(call.arguments) == 1 and call.arguments[0].key is not None:
+        help = needless_key_help(call.arguments[0].key.text)
+        gap = Span(call.span.source, call.op.span.end, call.arguments[0].span.end)
+        return (Edit(gap, "", help),) if help else ()
+    if (
+        len(call.arguments) != 1
+        or call.bodies
+        or not isinstance(call.arguments[0].value, syntax.Number | syntax.Negative)
+    ):
+        return ()
+    value = call.arguments[0].span.text
+    minus = value.removeprefix("-") if value.startswith("-") else f"-{value}"
+    layers = {
+        "mul": f"scale {value}",
+        "add": f"normalize mean={minus} std=1",
+        "sub": f"normalize mean={value} std=1",
+    }
+    line = layers.get(cls.keyword)
+    span = Span(call.span.source, call.op.span.start, call.span.end)
+    return (Edit(span, line),) if line else ()
 
 
 def outputs_of(call: syntax.Call, frame: Frame) -> list[str]:

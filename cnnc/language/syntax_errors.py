@@ -10,6 +10,7 @@ import re
 
 from cnnc.diagnostics import Diagnostic, Edit, Span
 from cnnc.language.brackets import Token
+from cnnc.language.synonyms import is_train_statement, train_setting
 
 
 def malformed(token: Token, expected: set[str]) -> Diagnostic:
@@ -65,7 +66,7 @@ def _malformed(token: Token, expected: set[str]) -> Diagnostic:
         return Diagnostic("E002", "a comma outside brackets", span, help=help)
     missing = _missing(expected)
     label = f"expected {missing} here" if missing in ("a name", "`=`") else ""
-    help = _definition_meant(span) if label else _missing_comma(token, expected) or _foreign_notation(token)
+    help = (_definition_meant(span) if label else _missing_comma(token, expected)) or _foreign_notation(token)
     return Diagnostic("E002", f"unexpected `{_shorten(token.text)}`", span, label, help=help)
 
 
@@ -122,6 +123,11 @@ def _assignment_meant(span: Span) -> str:
     name, value = _before(span), re.split(r"[;#}]", span.source.line(span.line)[span.column :])[0].strip()
     if not re.fullmatch(r"[A-Za-z_]\w*", name) or not value or len(value) > 60:
         return ""
+    if is_train_statement(name):
+        return f"write `{name} {value}`"
+    setting = train_setting(name).removeprefix("train.")
+    if "." in setting:
+        return f"write `{setting.partition('.')[2]}={value}` in the line of `{setting.partition('.')[0]}` in the train section"
     if re.match(r"[\d(\[]", value):
         return f"write `let {name} = {value}` to define a variable, or `{name} {value}` for a statement"
     return f"write `{name}: {value}` to label a layer" if re.match(r"[A-Za-z_]\w*\b(?![.(])", value) else ""
@@ -134,6 +140,9 @@ def _foreign_notation(token: Token) -> str:
         return "a comment begins with `#`"
     if token.text == ")" and before.endswith("("):
         return f"write it without parentheses: `{before[:-1].strip()}`"
+    label = re.fullmatch(r"(\w+)\s*:", before)
+    if label is not None and token.type in ("NUMBER", "STRING", "EXTENT"):
+        return f"write `{label[1]} {token.text}`; a label is followed by a layer"
     if token.text == ":":
         words = before.split()
         after = re.match(r":\s*([\w.]+)", token.span.source.line(token.span.line)[token.span.column - 1 :])

@@ -6,11 +6,11 @@ for each error. It opens no data and loads no NumPy, as `cnnc check` reads recip
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cnnc.data.catalog import KNOWN
-from cnnc.diagnostics import Diagnostic, Note, Span, in_source_order, nearest
+from cnnc.diagnostics import Diagnostic, Edit, Note, Span, in_source_order, nearest
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.bind import bind
@@ -21,6 +21,7 @@ from cnnc.recipe.losses import Loss
 from cnnc.recipe.metrics import Metric, metric_named
 from cnnc.recipe.recipe import Recipe
 from cnnc.recipe.statements import Data
+from cnnc.recipe.words import kind_meant, statement_meant
 
 READ_FROM_FILES = ("images", "npz", "text", "series")  # the user's data: shapes and classes are known once it is opened
 
@@ -86,9 +87,7 @@ def _calls(train: syntax.Call, diagnostics: list[Diagnostic]) -> Calls:
             continue
         keyword = statement.op.text
         if keyword not in TRAIN_STATEMENTS:
-            near = nearest(keyword, TRAIN_STATEMENTS)
-            help = f"did you mean `{near}`?" if near else f"the statements are {', '.join(TRAIN_STATEMENTS)}"
-            diagnostics.append(Diagnostic("E501", f"unknown train statement `{keyword}`", statement.op.span, help=help))
+            diagnostics.append(_unknown_statement(statement, train.bodies[0]))
         elif keyword in calls and not _repeatable(keyword):
             note = Note(calls[keyword][0].span, "the first")
             message, help = f"a second `{keyword}`", "keep one of the two"
@@ -96,6 +95,31 @@ def _calls(train: syntax.Call, diagnostics: list[Diagnostic]) -> Calls:
         else:
             calls.setdefault(keyword, []).append(statement)
     return calls
+
+
+def _unknown_statement(statement: syntax.Call, body: syntax.Body) -> Diagnostic:
+    """E501, with the statement that was meant."""
+    keyword = statement.op.text
+    meant = statement_meant(statement, [s for s in body.statements if isinstance(s, syntax.Call)])
+    help = meant if isinstance(meant, str) else ""
+    edits = meant if isinstance(meant, tuple) else ()
+    near = nearest(keyword, TRAIN_STATEMENTS) if not meant else None
+    if near:
+        edits = (Edit(statement.op.span, near, "did you mean `{}`?"),)
+    help = help or f"the statements are {', '.join(TRAIN_STATEMENTS)}"
+    return Diagnostic("E501", f"unknown train statement `{keyword}`", statement.op.span, help=help, edits=edits)
+
+
+def _unknown_kind(code: str, message: str, call: syntax.Call, kinds: Collection[str], what: str) -> Diagnostic:
+    """E503 or E506, with the kind that was meant."""
+    argument = call.arguments[0]
+    meant = kind_meant(call)
+    near = nearest(argument.value.span.text, kinds) if not meant else None
+    edits = meant if isinstance(meant, tuple) else ()
+    if near:
+        edits = (Edit(argument.value.span, near, "did you mean `{}`?"),)
+    help = meant if isinstance(meant, str) and meant else f"{what} {', '.join(kinds)}"
+    return Diagnostic(code, message, argument.span, help=help, edits=edits)
 
 
 def _has_malformed(train: syntax.Call) -> bool:
@@ -114,9 +138,8 @@ def _class_of(keyword: str, call: syntax.Call, diagnostics: list[Diagnostic]) ->
         return None
     name = first.value.name
     if name not in kinds:
-        near = nearest(name, kinds)
-        help = f"did you mean `{near}`?" if near else f"the kinds are {', '.join(kinds)}"
-        diagnostics.append(Diagnostic("E503", f"unknown {keyword} `{name}`", first.span, help=help))
+        message = f"unknown {keyword} `{name}`"
+        diagnostics.append(_unknown_kind("E503", message, call, kinds, "the kinds are"))
     return kinds.get(name)
 
 
@@ -193,9 +216,8 @@ def _fit_data(data: Data, call: syntax.Call) -> list[Diagnostic]:
         return []
     if data.name not in KNOWN:
         names = [*KNOWN, *READ_FROM_FILES]
-        near = nearest(data.name, names)
-        help = f"did you mean `{near}`?" if near else f"the data sets are {', '.join(names)}"
-        return [Diagnostic("E506", f"unknown data set `{data.name}`", call.arguments[0].span, help=help)]
+        message = f"unknown data set `{data.name}`"
+        return [_unknown_kind("E506", message, call, names, "the data sets are")]
     if data.path is not None:
         help = "remove the path; the option --data or the variable CNNC_DATA names the folder of its files"
         return [Diagnostic("E512", f"data {data.name} takes no path", call.arguments[1].span, help=help)]
