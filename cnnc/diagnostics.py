@@ -165,9 +165,15 @@ class Edit(NamedTuple):
     otherwise: tuple[Edit, ...] = ()
 
     @property
+    def shown(self) -> str:
+        """The text as the help shows it, on one line."""
+        lines = [line.strip(" ;") for line in self.text.splitlines()]
+        return "; ".join(" ".join(line.split()) for line in lines if line)
+
+    @property
     def words(self) -> str:
-        """The help with the text filled in, on one line."""
-        return self.help.replace("{}", " ".join(self.text.strip(" ;\n").split()), 1)
+        """The help with the text filled in."""
+        return self.help.replace("{}", self.shown, 1)
 
     def as_dict(self) -> dict[str, str | int]:
         """The edit as `--json` prints it."""
@@ -245,7 +251,15 @@ class Diagnostic(_Fields):
 
 
 def _alternatives(edits: tuple[Edit, ...]) -> str:
-    return ", or ".join(edit.words for edit in edits)
+    """The words of edits; texts with the same help are listed in it: "k=3 or k=5 has a centre"."""
+    texts: dict[str, list[str]] = {}
+    for edit in edits:
+        texts.setdefault(edit.help, []).append(edit.shown)
+    ways = []
+    for help, shown in texts.items():
+        field = "`{}`" if "`{}`" in help else "{}"
+        ways.append(help.replace(field, " or ".join(field.replace("{}", text) for text in shown), 1))
+    return ", or ".join(ways)
 
 
 class CnncError(Exception):
@@ -377,6 +391,13 @@ def _cells(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
 
 
+_MARKS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # of writing direction
+
+
 def _printable(text: str) -> str:
     """Replaces control characters: those of an untrusted file must not reach the terminal."""
-    return "".join("�" if unicodedata.category(c) == "Cc" and c != "\n" else c for c in text)
+    return "".join("�" if _is_control(c) and c != "\n" else c for c in text)
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in _MARKS

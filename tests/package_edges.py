@@ -14,7 +14,7 @@ ALLOWED: Mapping[str, str] = {
     "graph": "core diagnostics ops",
     "language": "core diagnostics graph ops",
     "data": "core diagnostics graph",
-    "recipe": "core diagnostics graph language data",
+    "recipe": "core diagnostics graph language data ops",
     "report": "core diagnostics graph ops recipe",
     "network": "core diagnostics graph language data recipe report",
     "reference": "core diagnostics graph ops",

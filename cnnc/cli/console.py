@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterable
@@ -38,10 +39,19 @@ def stop_on_signals() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-def print_result(text: str = "") -> None:
-    """Prints a result to stdout. Raises CnncError E902 if it cannot be written."""
+# C0 and C1 controls but newline and tab, marks of writing direction, and the separators of lines and paragraphs
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def escaped(text: str) -> str:
+    """The text with control characters as `\\u001b`, which JSON reads back: those of a file must not reach a terminal."""
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def print_result(text: str = "", *, raw: bool = False) -> None:
+    """Prints a result to stdout, `raw` or with control characters escaped. Raises CnncError E902 if it cannot be written."""
     try:
-        _print(text, sys.stdout)
+        _print(text if raw else escaped(text), sys.stdout)
     except OSError as error:
         _silence(sys.stdout)
         raise CnncError.of("E902", f"cannot write the output: {(error.strerror or str(error)).lower()}") from error
@@ -54,10 +64,10 @@ def print_json(value: Any, indent: int | None = 2) -> None:
     print_result(dumps(value, indent=indent, ensure_ascii=indent is None))
 
 
-def print_status(text: str = "") -> None:
-    """Prints progress, notes and errors to stderr."""
+def print_status(text: str = "", *, raw: bool = False) -> None:
+    """Prints progress, notes and errors to stderr, `raw` or with control characters escaped."""
     try:
-        _print(text, sys.stderr)
+        _print(text if raw else escaped(text), sys.stderr)
     except OSError:  # there is no other stream to report it on
         _silence(sys.stderr)
         raise Stopped(Exit.RESOURCES) from None
@@ -94,7 +104,7 @@ def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
     """Prints diagnostics to stderr, separated by blank lines."""
     texts = [render(d, painter()) for d in diagnostics]
     if texts:
-        print_status("\n\n".join(texts))
+        print_status("\n\n".join(texts), raw=True)  # which render has made printable, and coloured
 
 
 def report_error(error: BaseException) -> int:

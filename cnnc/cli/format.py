@@ -45,7 +45,8 @@ def _format(file: str, check: bool, diff: bool) -> Exit:
 def _write_result(file: str, before: bytes, after: bytes, check: bool, diff: bool) -> Exit:
     changed = before != after
     if diff and changed:
-        print_result(_diff(_display_name(file), before.decode(), after.decode()))
+        diff_text = _diff(_display_name(file), before.decode(), after.decode())
+        print_result(diff_text, raw=not sys.stdout.isatty())  # a patch needs the control characters of comments
     if check and changed and not diff:
         print_result(_display_name(file))
     if check or diff:
@@ -78,6 +79,4 @@ def _diff(name: str, before: str, after: str) -> str:
 
     old, new = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (before, after))
     lines = unified_diff(old, new, name, f"{name} (formatted)")
-    text = "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)[:-1]
-    # control characters in the comments of an untrusted file must not reach a terminal; a patch needs them
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text) if sys.stdout.isatty() else text
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)[:-1]

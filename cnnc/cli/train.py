@@ -124,12 +124,15 @@ def _dry_run(network: Network, data: Path | None, json: bool) -> None:
 
     from cnnc.recipe.metrics import decimals
     from cnnc.report.table import human_bytes
+    from cnnc.training.divergence import check_batches
     from cnnc.training.dry_run import dry_run
     from cnnc.training.loop import open_data, start
 
     dataset = open_data(network, data, print_status)
     with TemporaryDirectory(prefix="cnnc-") as folder:
-        result = dry_run(start(network, dataset, Path(folder)))
+        run = start(network, dataset, Path(folder))
+        print_diagnostics(tuple(check_batches(run)))
+        result = dry_run(run)
     if json:
         print_json(result._asdict(), indent=None)
         return

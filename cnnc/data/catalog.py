@@ -1,7 +1,7 @@
-"""Facts about the public data sets that are known without opening them: `KNOWN`.
+"""Facts about data sets that are known without opening them: `KNOWN` and `READ_FROM_FILES`.
 
 They let a network be compared with its data set before anything is read, without NumPy. The readers take their class
-names from here. User data (`images`, `npz`, `text`, `series`) are not listed: their facts are known once they are read.
+names from here. Of user data (`images`, `npz`, `text`, `series`) only the kind is known; shapes and classes are in the files.
 """
 
 from __future__ import annotations
@@ -11,22 +11,40 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """The names of the classes in the order of their labels, and the shape of one example, channels first."""
+    """The names of the classes in the order of their labels, the shape of one example, channels first, and the number of
+    training examples."""
 
     classes: tuple[str, ...]
     shape: tuple[int, ...]
+    training: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataKind:
+    """A kind of user data: what one example is called, and the most inputs that it has (None: any number)."""
+
+    item: str
+    inputs: int | None
 
 
 _TEN_DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 
 KNOWN: dict[str, DataFacts] = {
-    "digits": DataFacts(_TEN_DIGITS, (1, 8, 8)),
-    "mnist": DataFacts(_TEN_DIGITS, (1, 28, 28)),
+    "digits": DataFacts(_TEN_DIGITS, (1, 8, 8), 1437),
+    "mnist": DataFacts(_TEN_DIGITS, (1, 28, 28), 60_000),
     "fashion_mnist": DataFacts(
         ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         (1, 28, 28),
+        60_000,
     ),
     "cifar10": DataFacts(
-        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"), (3, 32, 32)
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"), (3, 32, 32), 50_000
     ),
+}
+
+READ_FROM_FILES: dict[str, DataKind] = {
+    "images": DataKind("image", 1),
+    "npz": DataKind("example", None),
+    "text": DataKind("sentence", 2),
+    "series": DataKind("series", 1),
 }

@@ -198,11 +198,11 @@ def _read_images(tree: FileTree, split_name: str) -> Split:
     pixels = np.empty((len(names), *_FACTS.shape), np.uint8)
     channels, height, width = _FACTS.shape
     with images.ignore_pillow_warnings():
-        for n, image, size_or_error in images.decode_all(tree, names, (channels, height, width)):
-            if image is None:
-                raise bad_file(tree.display_name(names[n]), f"cannot be read as an image ({size_or_error})")
-            if size_or_error != (width, height):
-                size = f"{size_or_error[0]}x{size_or_error[1]}"
+        for n, image in images.decode_all(tree, names, (channels, height, width)):
+            if isinstance(image, str):
+                raise bad_file(tree.display_name(names[n]), f"cannot be read as an image ({image})")
+            if image.size != (width, height):
+                size = f"{image.size[0]}x{image.size[1]}"
                 raise bad_file(tree.display_name(names[n]), f"expected an image of 32x32, found {size}")
-            pixels[n] = image
+            pixels[n] = image.pixels
     return Split.of(pixels, np.array(labels, np.int64))

@@ -40,9 +40,13 @@ class RemoteFile:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names it may have on the disk: with and without `.gz`."""
+        """The names it may have on the disk: with and without `.gz`; `train-images.idx3-ubyte`, as some archivers write
+        it for `train-images-idx3-ubyte`; and inside a folder of either name."""
         plain = self.name.removesuffix(".gz")
-        return (self.name,) if plain == self.name else (self.name, plain)
+        dotted = plain.replace("-idx", ".idx")
+        files = dict.fromkeys((self.name, plain, f"{dotted}.gz" if plain != self.name else dotted, dotted))
+        inside = (f"{folder}/{file}" for folder in dict.fromkeys((plain, dotted)) for file in files)
+        return (*files, *inside)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,12 @@ def locate(request: Request, kind: str, example: str) -> Path:
         raise CnncError.of(
             "E603", f"`data {kind}` does not name a file or folder", help=f'write `data {kind} "{example}"`'
         )
-    written = Path(request.path).expanduser()
+    try:
+        written = Path(request.path).expanduser()
+    except RuntimeError as error:  # `~name` of a user who does not exist, or `~` without a home
+        raise CnncError.of(
+            "E603", f"{request.path} names the home folder of an unknown user", help="write the whole path"
+        ) from error
     candidates = [written]
     if request.folder is not None:
         itself = [request.folder] if request.folder.name == written.name else []

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,24 +24,32 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_BYTES = 1 << 28
+"""The most bytes of an image file."""
+
+MAX_DECODED_BYTES = 1 << 28
+"""The most bytes that an image of 32-bit pixels may need while it is decoded and converted."""
+
+_WIDE_PIXEL = 12  # bytes: three copies of 32 bits
 
 T = TypeVar("T")
 
 
 def read_image(path: Path, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], str]:
-    """An image file as a batch of one (1, C, H, W) uint8, and a note if the image was resized, else "".
+    """An image file as a batch of one (1, C, H, W) uint8, and a note if it was resized or converted, else "".
 
     Raises CnncError E901 where the file cannot be read, E608 where it is not an image, E906 without Pillow.
     """
-    pixels, size = _read(path, lambda data: decode_image(data, shape))
+    image = _read(path, lambda data: decode_image(data, shape))
     _, height, width = shape
-    note = "" if size == (width, height) else f"{path}: resized from {size[0]}x{size[1]} to {width}x{height}"
-    return pixels[None], note
+    size = image.size
+    resized = "" if size == (width, height) else f"resized from {size[0]}x{size[1]} to {width}x{height}"
+    notes = ", ".join(note for note in (resized, image.conversion) if note)
+    return image.pixels[None], f"{path}: {notes}" if notes else ""
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """The height and width of an image file, rotated as its EXIF data say. Raises CnncError E901, E608, E906."""
-    _, (width, height) = _read(path, lambda data: decode_image(data, (1, 1, 1)))
+    width, height = _read(path, lambda data: decode_image(data, (1, 1, 1))).size
     return height, width
 
 
@@ -91,15 +99,29 @@ def require_pillow() -> None:
         raise CnncError.of("E906", "reading images needs Pillow", help="run `pip install pillow`") from None
 
 
-def decode_image(data: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """An image converted to a shape (C, H, W) of one or three channels, and its original width and height.
+class DecodedImage(NamedTuple):
+    """Pixels (C, H, W) uint8, the original width and height, and which of the conversions below changed values, else ""."""
 
-    It is rotated as its EXIF data say, converted to grey or RGB, and resized bilinearly (antialiased where it shrinks;
-    the aspect ratio may change). Of an animation the first frame is read. Thread-safe. Raises NotAnImage.
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+    conversion: str
+
+
+OVER_WHITE = "transparent pixels laid over white"
+FROM_FRACTIONS = "fractions from 0 to 1 scaled to 0 to 255"
+
+
+def decode_image(data: bytes, shape: tuple[int, ...]) -> DecodedImage:
+    """An image converted to a shape (C, H, W) of one or three channels.
+
+    It is rotated as its EXIF data say, laid over white where it is transparent, converted to grey or RGB, and resized
+    bilinearly (antialiased where it shrinks; the aspect ratio may change). Floats of at most 1 are scaled to 0..255, and 16
+    bits to 8. Of an animation the first frame is read. Thread-safe. Raises NotAnImage.
     """
     channels, height, width = shape
     try:
         image, size = _open(data, (width, height))
+        image, conversion = _opaque(image)
         image = image.convert("L" if channels == 1 else "RGB")
         if image.size != (width, height):
             image = image.resize((width, height), BILINEAR)
@@ -109,7 +131,27 @@ def decode_image(data: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8]
         raise NotAnImage(_reason(error)) from error
     pixels = np.asarray(image, np.uint8).reshape(height, width, channels)
     # (H, W, C) -> (C, H, W)
-    return np.ascontiguousarray(np.moveaxis(pixels, -1, 0)), size
+    return DecodedImage(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)), size, conversion)
+
+
+def _opaque(image: Image.Image) -> tuple[Image.Image, str]:
+    """The image without transparency and with values of 0 to 255, and what was converted. Raises NotAnImage."""
+    from PIL import Image
+
+    if image.mode == "F":
+        values = np.asarray(image)
+        if not np.isfinite(values).all():
+            raise NotAnImage("some of its values are infinite or not numbers")
+        if values.max(initial=0) > 1:
+            return image, ""
+        scaled = np.clip(values * np.float32(255) + np.float32(0.5), 0, 255)
+        return Image.fromarray(scaled.astype(np.uint8)), FROM_FRACTIONS
+    if not image.has_transparency_data:
+        return image, ""
+    layer = image.convert("RGBA")
+    if layer.getchannel("A").getextrema() == (255, 255):
+        return image, ""
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"), OVER_WHITE
 
 
 BILINEAR = 2  # PIL.Image.Resampling.BILINEAR; Pillow is imported only when an image is read
@@ -136,14 +178,16 @@ def _open(data: bytes, target_size: tuple[int, int]) -> tuple[Image.Image, tuple
 
     with Image.open(io.BytesIO(data), formats=_formats()) as image:
         size = image.size
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and size[0] * size[1] > limit:
+        pixels, limit = size[0] * size[1], Image.MAX_IMAGE_PIXELS or MAX_DECODED_BYTES
+        if pixels > limit:
             raise NotAnImage(f"{size[0]}x{size[1]} is more than {limit:,} pixels")
+        if image.mode[0] in "FI" and pixels * _WIDE_PIXEL > MAX_DECODED_BYTES:
+            raise NotAnImage(f"{size[0]}x{size[1]} pixels of 32 bits need more than {MAX_DECODED_BYTES >> 20} MiB")
         side = 2 * max(target_size)  # rotation may exchange width and height
         image.draft(None, (side, side))
         image.load()
         if image.mode.startswith("I"):  # 16 bits, which convert would clip
-            high = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255)
+            high = np.clip(np.asarray(image) >> 8, 0, 255)
             return Image.fromarray(high.astype(np.uint8)), size
         upright: Image.Image = image
         with suppress(Exception):  # the EXIF data may be damaged where the image is not

@@ -1,10 +1,10 @@
 """`data images "photos"`: a folder or .zip of image files, one folder per class.
 
     photos/cat/1.jpg  photos/dog/1.jpg                        a random part becomes the test split
-    photos/train/cat/1.jpg  photos/test/cat/1.jpg             a given test split (test, val, valid or validation)
+    photos/train/cat/1.jpg  photos/test/cat/1.jpg             a given test split (test, testing, val, valid or validation)
 
 In: a `Request` with the path and the type of the network's input. Out: a `Dataset` of uint8 images (N, C, H, W) in the
-size of that input, grey or RGB by its channels. Classes are the names of the folders, sorted. Subfolders of a class
+size of that input, grey or RGB by its channels. Classes are the names of the folders, sorted; those of splits may be in any case. Subfolders of a class
 belong to the class; a single folder around everything is skipped. Formats are PNG, JPEG, BMP, GIF, TIFF, WebP and PPM,
 whatever the file names. All files are decoded once at the start, in threads; files that are not images, or damaged, are
 skipped and reported, and a class without any image is an E602. If all images fit into `MEMORY` bytes they stay in
@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import warnings
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
-from cnnc.data.image_file import NotAnImage, decode_image, require_pillow
+from cnnc.data.image_file import DecodedImage, NotAnImage, decode_image, require_pillow
 from cnnc.data.splits import report_classes, report_split, require_classes, split_off_test
 from cnnc.diagnostics import CnncError
 
@@ -42,7 +43,9 @@ LARGEST = 2**27
 
 THREADS = max(1, min(8, os.cpu_count() or 1))
 
-TEST_NAMES = ("test", "val", "valid", "validation")
+TRAIN_NAMES = ("train", "training")
+TEST_NAMES = ("test", "testing", "val", "valid", "validation")
+"""Names of folders that are splits, in any case, in order of preference."""
 
 _CHUNK = 1024
 _SHOWN = 3
@@ -70,6 +73,9 @@ def read(request: Request) -> Dataset:
     _report_skipped(request, tree, layout, skipped)
     if images.resized:
         request.report(f"{path}: resized {images.resized:,} images to {format_shape(shape)}")
+    for conversion, count in images.conversions.items():
+        if conversion:
+            request.report(f"{path}: {conversion} in {count:,} images")
     report_classes(request, path, classes, labels)
     all_images = Split.of(images, labels)
     if testing.any():
@@ -121,10 +127,11 @@ def _layout(tree: FileTree) -> _Layout:
     root = _root(within)
     folders = within[root]
     with_subfolders = [name for name in folders if within[folders[name]]]
-    test_name = next((name for name in TEST_NAMES if name in with_subfolders), None)
-    if "train" in with_subfolders:
-        train, test = folders["train"], folders[test_name] if test_name else None
-        unread = tuple(folders[name] for name in folders if name not in ("train", test_name))
+    train_name = _split_named(TRAIN_NAMES, with_subfolders)
+    if train_name:
+        test_name = _split_named(TEST_NAMES, with_subfolders)
+        train, test = folders[train_name], folders[test_name] if test_name else None
+        unread = tuple(folders[name] for name in folders if name not in (train_name, test_name))
     else:
         train, test, unread = root, None, ()
     classes = within[train]
@@ -147,12 +154,17 @@ def _layout(tree: FileTree) -> _Layout:
     return _Layout(tuple(names), np.array(labels, np.int64), testing, classes, train, test, unread, unclassified)
 
 
+def _split_named(names: Sequence[str], folders: Sequence[str]) -> str | None:
+    """The first of the folders that has the first of these names in any case; None where no folder has one."""
+    return next((folder for name in names for folder in folders if folder.lower() == name), None)
+
+
 def _root(within: dict[str, dict[str, str]]) -> str:
     """The folder that holds the classes, or train and test: the outermost folder with siblings."""
     root = ""
     while len(within[root]) == 1:
         ((name, folder),) = within[root].items()
-        if name in ("train", *TEST_NAMES) or not within[folder]:
+        if name.lower() in (*TRAIN_NAMES, *TEST_NAMES) or not within[folder]:
             break
         root = folder
     return root
@@ -214,6 +226,7 @@ class ImageColumn:
         self.shape = (len(names), *shape)
         self.dtype = np.dtype(np.uint8)
         self.resized = 0
+        self.conversions: Counter[str] = Counter()
 
     @property
     def in_memory(self) -> bool:
@@ -239,7 +252,7 @@ class ImageColumn:
     def _put(self, batch: NDArray[np.uint8], row: int, index: int) -> None:
         name = self._names[index]
         try:
-            batch[row] = decode_image(self._tree.read(name, LARGEST), self.shape[1:])[0]
+            batch[row] = decode_image(self._tree.read(name, LARGEST), self.shape[1:]).pixels
         except NotAnImage as error:
             raise bad_file(self._tree.display_name(name), f"is not an image any more: {error}") from error
 
@@ -251,39 +264,37 @@ def _load(tree: FileTree, names: Sequence[str], shape: Shape, request: Request) 
     fits = len(names) * int(np.prod(shape)) <= MEMORY
     all_images = np.empty((len(names), *shape), np.uint8) if fits else None
     skipped: dict[int, str] = {}
-    resized = 0
+    resized, conversions = 0, Counter[str]()
     with ignore_pillow_warnings():
-        for n, pixels, outcome in decode_all(tree, names, shape):
-            if pixels is None:
-                skipped[n] = str(outcome)
+        for n, image in decode_all(tree, names, shape):
+            if isinstance(image, str):
+                skipped[n] = image
                 continue
-            resized += outcome != (shape[2], shape[1])
+            resized += image.size != (shape[2], shape[1])
+            conversions[image.conversion] += 1
             if all_images is not None:
-                all_images[n] = pixels
+                all_images[n] = image.pixels
     good = [n for n in range(len(names)) if n not in skipped]
     if all_images is not None and skipped:
         all_images = all_images[good]
     images = ImageColumn(tree, [names[n] for n in good], shape, all_images)
-    images.resized = resized
+    images.resized, images.conversions = resized, conversions
     return images, skipped
 
 
-DecodeResult = tuple[int, NDArray[np.uint8] | None, "tuple[int, int] | str"]
-
-
-def decode_all(tree: FileTree, names: Sequence[str], shape: Shape) -> Iterator[DecodeResult]:
-    """Decodes files in threads, and yields for each, in order, its index, and pixels and original size, or None and why.
+def decode_all(tree: FileTree, names: Sequence[str], shape: Shape) -> Iterator[tuple[int, DecodedImage | str]]:
+    """Decodes files in threads, and yields for each, in order, its index, and the image or why it is not one.
 
     Call it inside `ignore_pillow_warnings`.
     """
 
-    def one(n: int) -> DecodeResult:
+    def one(n: int) -> tuple[int, DecodedImage | str]:
         try:
-            return n, *decode_image(tree.read(names[n], LARGEST), shape)
+            return n, decode_image(tree.read(names[n], LARGEST), shape)
         except NotAnImage as error:
-            return n, None, str(error)
+            return n, str(error)
         except CnncError as error:  # the caller names the file too
-            return n, None, error.diagnostics[0].message.removeprefix(f"{tree.display_name(names[n])}: ")
+            return n, error.diagnostics[0].message.removeprefix(f"{tree.display_name(names[n])}: ")
 
     with ThreadPoolExecutor(THREADS, thread_name_prefix="images") as pool:
         for start in range(0, len(names), _CHUNK):  # in chunks, to bound the memory of results that wait

@@ -1,8 +1,9 @@
 """`data series "beats.csv"`: labelled series of one channel, one per line; or of several channels, in a .npz.
 
-A line is `label, v1, v2, ...`, separated by commas, semicolons or tabs (the same throughout, as in the first line).
-Every line has the same number of values: that of the network's input 1xT, or T. The first line is a header if its values
-are not numbers, or its label is `label`, `class` or `target`. A .npz holds x (N, C, T) and y; `npz` reads it.
+A line is `label, v1, v2, ...`, separated by commas, semicolons or tabs (the same throughout, as in the first line, or in a
+line `sep=;` before it). Every line has the same number of values: that of the network's input 1xT, or T. `table_layout`
+finds out whether the first line is a header, whether the first column numbers the lines, and whether the label stands
+last; what it finds is reported. A .npz holds x (N, C, T) and y; `npz` reads it.
 
 In: a `Request`. Out: a `Dataset` of float32 series (N, 1, T), or (N, T) for a network that takes a vector, and labels;
 classes are the labels, sorted. The same fraction of each class becomes the test split. Memory grows with the lines read.
@@ -12,8 +13,10 @@ Every error is an E602 that names file and line.
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +27,11 @@ from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.lines import read_lines
-from cnnc.data.splits import HEADERS, class_indices_of, parse_number, report_classes, require_classes, split_off_test
+from cnnc.data.splits import class_indices_of, parse_number, report_classes, require_classes, split_off_test
+from cnnc.data.table_layout import SAMPLE, TableLayout, find_layout, has_names, holds_measurements, is_number
 from cnnc.diagnostics import CnncError
 
+_SEPARATOR_LINE = re.compile(r"sep=([;,\t])", re.IGNORECASE)  # as spreadsheet programs write it
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -41,7 +46,7 @@ def read(request: Request) -> Dataset:
     values = array("f")
     labels: list[str] = []
     length = math.prod(shape) if shape else 0
-    for line, label, row in _rows(path):
+    for line, label, row in _rows(path, request, length):
         length = length or len(row)
         if len(row) != length:
             whose = "the network takes" if shape else "the first line has"
@@ -73,14 +78,37 @@ def _shape(request: Request) -> tuple[int, ...]:
     return shapes[0]
 
 
-def _rows(path: Path) -> Iterator[tuple[int, str, list[float]]]:
+def _rows(path: Path, request: Request, length: int) -> Iterator[tuple[int, str, list[float]]]:
     """The number, label and values of each line with data. Raises CnncError E602."""
-    for line, (label, *cells) in _lines(path):
-        if not cells:
+    sample = [cells for _, cells in islice(_lines(path), SAMPLE)]
+    if not sample:
+        return
+    layout = find_layout(sample, length, request.classes) if len(sample[0]) > 1 else TableLayout(False, 0)
+    _require_labels(path, sample, layout)
+    for finding in layout.findings(sample[0]):
+        request.report(f"{path}: {finding}")
+    columns = len(sample[0])
+    for line, cells in islice(_lines(path), layout.header, None):
+        if len(cells) < 2:
             raise bad_file(f"{path}:{line}", "expected a label and its values, separated by commas, semicolons or tabs")
+        if len(cells) != columns and layout.label == columns - 1:
+            raise bad_file(f"{path}:{line}", f"expected {columns} cells, as in the first line, found {len(cells)}")
+        label, values = layout.split(cells)
         if not label:
             raise bad_file(f"{path}:{line}", "expected a label, found none")
-        yield line, label, _values(f"{path}:{line}", cells)
+        yield line, label, _values(f"{path}:{line}", values)
+
+
+def _require_labels(path: Path, sample: list[list[str]], layout: TableLayout) -> None:
+    """Raises CnncError E602 where the column of labels holds measurements, which are no classes."""
+    column = [row[layout.label] for row in sample[layout.header :] if len(row) == len(sample[0])]
+    if holds_measurements(column):
+        message = (
+            f"expected labels in the first or last column, found {len(set(column)):,} different fractional numbers"
+        )
+        raise bad_file(
+            path, message, "put the label first; values to predict, instead of classes, come from `data npz`"
+        )
 
 
 def read_unlabelled(path: Path, length: int) -> NDArray[np.float32]:
@@ -88,29 +116,36 @@ def read_unlabelled(path: Path, length: int) -> NDArray[np.float32]:
 
     A length of 0 means that of the first line, whose first cell is a label if it is not a number. Raises CnncError E602.
     """
+    sample = [cells for _, cells in islice(_lines(path), SAMPLE)]
+    if not sample:
+        raise bad_file(path, "expected series, found none")
+    length = length or len(sample[0]) - (not is_number(sample[-1][0]))
+    columns = max(map(len, sample))
+    labelled = sample[:1] + [cells for cells in sample[1:] if len(cells) == columns]
+    layout = find_layout(labelled, length) if columns > max(1, length) else TableLayout(has_names(sample), 0)
     rows = []
-    for line, cells in _lines(path):
-        length = length or len(cells) - (not _is_number(cells[0]))
-        if len(cells) not in (length, length + 1):
+    for line, cells in islice(_lines(path), layout.header, None):
+        values = layout.split(cells)[1] if len(cells) == columns > length else cells
+        if len(values) != length:
             raise bad_file(f"{path}:{line}", f"expected {length} values, with or without a label, found {len(cells)}")
-        rows.append(_values(f"{path}:{line}", cells[-length:]))
+        rows.append(_values(f"{path}:{line}", values))
     if not rows:
         raise bad_file(path, "expected series, found none")
     return np.array(rows, np.float32)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The number and the cells of each line, without blank lines and a header. Raises CnncError E602."""
+    """The number and the cells of each line that is not blank; the first line may be a header. Raises CnncError E602."""
     separator = ""
     for line, text in read_lines(path):
         if not text.strip():
             continue
-        first = not separator
+        declared = _SEPARATOR_LINE.fullmatch(text.strip(" ")) if not separator else None
+        if declared is not None:
+            separator = declared[1]
+            continue
         separator = separator or next((mark for mark in "\t;," if mark in text), ",")
-        cells = [_unquoted(cell) for cell in text.split(separator)]
-        header = cells[0].lower() in HEADERS or (len(cells) > 1 and not any(map(_is_number, cells[1:])))
-        if not (first and header):
-            yield line, cells
+        yield line, [_unquoted(cell) for cell in text.split(separator)]
 
 
 def _unquoted(cell: str) -> str:
@@ -128,10 +163,6 @@ def _help(cells: list[str], position: int) -> str:
     return (
         "the label comes first, before the values" if position == len(cells) - 1 and parse_number(cell) is None else ""
     )
-
-
-def _is_number(cell: str) -> bool:
-    return parse_number(cell) is not None or cell.lower() in ("", "nan", "na", "inf", "-inf")
 
 
 def _values(where: str, cells: list[str]) -> list[float]:

@@ -1,7 +1,8 @@
 """`data text "reviews.tsv"`: labelled sentences.
 
 A file: each line is `label TAB sentence`, or `label TAB sentence TAB sentence` for a network of two inputs, in UTF-8. A
-first line `label TAB ...` (or class, target) is a header. Blank lines are skipped.
+first line of names, such as `label TAB sentence`, is a header; the label may stand last, and a column that numbers the lines
+in front; both are reported. Blank lines are skipped, and the quotes of a quoted cell removed.
 
 A folder: each file holds the sentences of one label, one per line. Its name is `NAME.LABEL` (rt-polarity.pos,
 rt-polarity.neg), or `LABEL.txt` if all end in .txt. Files that are not UTF-8 are read as Latin-1, and reported. Or a
@@ -22,6 +23,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +35,8 @@ from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.lines import read_lines, read_raw_lines
-from cnnc.data.splits import HEADERS, class_indices_of, report_classes, require_classes, split_off_test
+from cnnc.data.splits import class_indices_of, report_classes, require_classes, split_off_test
+from cnnc.data.table_layout import SAMPLE, find_sentences
 from cnnc.diagnostics import CnncError
 
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
@@ -131,12 +134,12 @@ def _lengths(request: Request) -> list[int]:
 def _examples(path: Path, request: Request, inputs: int) -> tuple[list[LabelledSentences], int]:
     """All examples, and how many at the end are the given test split (0: none is given)."""
     if not path.is_dir():
-        return list(_from_file(path, inputs)), 0
+        return list(_from_file(path, request, inputs)), 0
     train, test = path / "train.tsv", path / "test.tsv"
     if not train.is_file() or not test.is_file():
         return list(_from_folder(path, request, inputs)), 0
-    test_examples = list(_from_file(test, inputs))
-    examples = list(_from_file(train, inputs))
+    test_examples = list(_from_file(test, request, inputs))
+    examples = list(_from_file(train, request, inputs))
     for file, file_examples in ((train, examples), (test, test_examples)):
         if not file_examples:
             raise bad_file(file, "expected sentences, found none")
@@ -150,18 +153,35 @@ def _given_test(request: Request, path: Path, examples: Split, tests: int) -> tu
     return examples.select(np.arange(count)), examples.select(np.arange(count, len(examples)))
 
 
-def _from_file(path: Path, inputs: int) -> Iterator[LabelledSentences]:
-    columns = 1 + inputs
-    for number, line in read_lines(path):
-        if not line.strip():
-            continue
-        cells = line.split("\t")
-        if number == 1 and len(cells) == columns and cells[0].strip().lower() in HEADERS:
-            continue
+def _from_file(path: Path, request: Request, inputs: int) -> Iterator[LabelledSentences]:
+    sample = [cells for _, cells in islice(_lines(path), SAMPLE)]
+    if not sample:
+        return
+    layout = find_sentences(sample, inputs)
+    for finding in layout.findings(sample[0]):
+        request.report(f"{path}: {finding}")
+    columns = 1 + inputs + (layout.row_numbers is not None)
+    for number, cells in islice(_lines(path), layout.header, None):
         if len(cells) != columns:
             shape = "label TAB sentence" + " TAB sentence" * (inputs - 1)
             raise bad_file(f"{path}:{number}", f"expected {shape}, found {len(cells) - 1} tabs")
-        yield _example(f"{path}:{number}", cells[0].strip(), cells[1:])
+        label, sentences = layout.split(cells)
+        yield _example(f"{path}:{number}", label.strip(), sentences)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The number and the cells of each line that is not blank; a cell that is quoted as in CSV loses its quotes."""
+    for number, line in read_lines(path):
+        if line.strip():
+            yield number, [_unquoted(cell) for cell in line.split("\t")]
+
+
+_QUOTED = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
+
+
+def _unquoted(cell: str) -> str:
+    quoted = _QUOTED.fullmatch(cell)
+    return quoted[1].replace('""', '"') if quoted else cell
 
 
 def _example(where: str, label: str, sentences: Sequence[str]) -> LabelledSentences:

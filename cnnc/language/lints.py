@@ -6,10 +6,13 @@ arguments of one layer come from its op (`Op.advice`), those about unused names 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
-from cnnc.diagnostics import Diagnostic, Note
+from cnnc.diagnostics import Diagnostic, Edit, Note
 from cnnc.graph.graph import Graph, Node, needed_nodes
+from cnnc.language.edits import before as inserted_before
+from cnnc.language.edits import moved_before, without_statement
 from cnnc.ops.activation import Abs, Activation, Clip, Dropout, Scale, Softmax
 from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Fc, Input
@@ -39,10 +42,12 @@ def unread_layers(graph: Graph) -> Iterator[Diagnostic]:
             continue
         if isinstance(node.op, Input):
             message = f"no layer reads the input {node.name}"
-            yield _warn("W103", node, message, f"remove it, or read it: `from {node.name}`")
+            yield _warn(
+                "W103", node, message, "read it with `from`", *_removal(node, "remove it, or read it with `from`")
+            )
         else:
-            help = f"remove it, or make it an output: `output {' '.join((*graph.outputs, node.name))}`"
-            yield _warn("W103", node, f"no layer reads {node.name}, so it has no effect on the outputs", help)
+            message = f"no layer reads {node.name}, so it has no effect on the outputs"
+            yield _warn("W103", node, message, "make it an output", *_removal(node, "remove it, or make it an output"))
 
 
 def activations_in_a_row(graph: Graph) -> Iterator[Diagnostic]:
@@ -54,7 +59,7 @@ def activations_in_a_row(graph: Graph) -> Iterator[Diagnostic]:
             same = type(node.op) is type(before.op)
             help = "remove one of them" if same else "put a conv or fc between them, or remove one"
             if not isinstance(node.op, Softmax) or same:
-                yield _warn("W104", node, message, help)._replace(notes=notes)
+                yield _warn("W104", node, message, help, *_removal(node, help))._replace(notes=notes)
 
 
 def _is_nonlinear(node: Node) -> bool:
@@ -66,14 +71,16 @@ def bias_before_norm(graph: Graph) -> Iterator[Diagnostic]:
     for node, before in _pairs(graph):
         if isinstance(node.op, BatchNorm) and isinstance(before.op, Conv | Fc) and before.op.bias:
             message = f"the bias of {before.name} has no effect: the bn after it subtracts the mean"
-            yield _warn("W105", before, message, f"write `{_without_bias(before)}`")
+            yield _warn("W105", before, message, "leave the bias out", *_without_bias(before))
 
 
-def _without_bias(node: Node) -> str:
+def _without_bias(node: Node) -> tuple[Edit, ...]:
     """The statement of a layer as written, with `bias=false`."""
-    assert node.span is not None
-    words = [word for word in node.span.text.split() if word != "bias=true"]
-    return " ".join([*words, "bias=false"])
+    if node.span is None:
+        return ()
+    given = re.search(r"\bbias\s*=\s*\S+", node.span.text)
+    words = re.sub(r"\s*\bbias\s*=\s*\S+", "", node.span.text) if given is not None else node.span.text
+    return (Edit(node.span, f"{' '.join(words.split())} bias=false"),)
 
 
 def dropout_at_the_end(graph: Graph) -> Iterator[Diagnostic]:
@@ -85,7 +92,11 @@ def dropout_at_the_end(graph: Graph) -> Iterator[Diagnostic]:
         if isinstance(node.op, Dropout):
             last = graph.nodes[trainable[-1]]
             message = f"dropout after {last.name}, the last trainable layer, zeroes outputs of the network at random"
-            yield _warn("W106", node, message, f"move it before {last.name}")
+            help = f"move it before {last.name}"
+            edits = []
+            if node.span is not None and last.span is not None and node.span.source is last.span.source:
+                edits = [moved_before(node.span, last.span, help)] if node.span.start > last.span.end else []
+            yield _warn("W106", node, message, help, *edits)
 
 
 def heavy_layer(graph: Graph) -> Iterator[Diagnostic]:
@@ -96,10 +107,14 @@ def heavy_layer(graph: Graph) -> Iterator[Diagnostic]:
             count = sum(p.size for p in graph.parameters(node))
             if count > HEAVY_SHARE * total:
                 before = graph.input_types(node)[0]
-                help = f"`global_pool avg` before it reduces its inputs from {before.size:,} to {before.channels:,}"
-                if not before.rank:
-                    help = "reduce its inputs or outputs, or use two smaller fc layers"
-                yield _warn("W107", node, f"{node.name} has {count / total:.1%} of all parameters", help)
+                help = "reduce its inputs or outputs, or use two smaller fc layers"
+                pooled = f"`{{}}` before it reduces its inputs from {before.size:,} to {before.channels:,}"
+                edits = (
+                    [inserted_before(node.span, "global_pool avg", pooled)]
+                    if before.rank and node.span is not None
+                    else []
+                )
+                yield _warn("W107", node, f"{node.name} has {count / total:.1%} of all parameters", help, *edits)
 
 
 RULES: tuple[Rule, ...] = (unread_layers, activations_in_a_row, bias_before_norm, dropout_at_the_end, heavy_layer)
@@ -112,5 +127,9 @@ def _pairs(graph: Graph) -> Iterator[tuple[Node, Node]]:
             yield node, graph.by_name[node.inputs[0]]
 
 
-def _warn(code: str, node: Node, message: str, help: str) -> Diagnostic:
-    return Diagnostic(code, message, node.span, help=help, calls=node.calls)
+def _removal(node: Node, help: str) -> tuple[Edit, ...]:
+    return (without_statement(node.span, help),) if node.span is not None else ()
+
+
+def _warn(code: str, node: Node, message: str, help: str, *edits: Edit) -> Diagnostic:
+    return Diagnostic(code, message, node.span, help=help, calls=node.calls, edits=edits)

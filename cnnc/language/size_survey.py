@@ -11,7 +11,7 @@ computes with a size (`crop H/2`; `Lowered.sized`) is it lowered again for each 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cnnc.core.arguments import BadValue
@@ -29,12 +29,16 @@ from cnnc.graph.sizes import (
     with_types,
 )
 from cnnc.language import syntax
+from cnnc.language.edits import before
 from cnnc.language.expressions import AlreadyReported
 from cnnc.language.lower import Lowered
 
 # Sizes to try for the symbols until one is legal: common image sizes, then a dense range.
 _IMAGE_SIZES = (224, 256, 572, 512, 1024, 128, 64, 32, 28, 96, 299, 227, 100, 48, 16, 8)
 _CANDIDATES = (*_IMAGE_SIZES, *range(1, 200), *range(200, 800, 4))
+
+MAX_STEPS = 40_000
+"""The statements that are lowered at most in the search for a legal size, about a second; one size is always tried."""
 
 LowerAt = Callable[[Callable[[str], int], bool], Lowered]
 """Lowers the file. Takes a function from a symbol to its size, and whether the user fixed the sizes."""
@@ -61,19 +65,22 @@ def explore(
     preferred: Mapping[str, int],
     data_shapes: Mapping[str, tuple[int, ...]],
     text: str,
+    whole: bool = True,
 ) -> Explored:
     """Lowers the file; if it has symbols, finds a legal size for them and surveys all others.
 
     `fixed` are the sizes that the user asks for (`--at`). Other symbols are first tried at the `preferred` sizes, or, without
     these, at the size of the images of the train section's data set; `data_shapes` are the shapes of known data sets.
-    `text` is the source. Raises CnncError E010 if `fixed` names a size that is not a symbol.
+    `text` is the source. A file of which a part could not be parsed is not `whole`: a search that tries every size would
+    mostly find that the rest fits at none, so only a few are tried. Raises CnncError E010 if `fixed` names a size that is not a symbol.
     """
     divisors = _divisors(text)
-    explored = _explore(lower_at, fixed, preferred, divisors)
+    candidates = _CANDIDATES if whole else _IMAGE_SIZES
+    explored = _explore(lower_at, fixed, preferred, divisors, candidates)
     if explored.survey is not None and not (fixed or preferred):
         preferred = _sizes_of_data(explored.lowered, data_shapes)
         if preferred:
-            return _explore(lower_at, fixed, preferred, divisors)
+            return _explore(lower_at, fixed, preferred, divisors, candidates)
     return explored
 
 
@@ -113,15 +120,19 @@ def _sizes_of_data(lowered: Lowered, data_shapes: Mapping[str, tuple[int, ...]])
 
 
 def _explore(
-    lower_at: LowerAt, fixed: Mapping[str, int], preferred: Mapping[str, int], divisors: Iterable[int]
+    lower_at: LowerAt,
+    fixed: Mapping[str, int],
+    preferred: Mapping[str, int],
+    divisors: Iterable[int],
+    candidates: Sequence[int],
 ) -> Explored:
     first = lower_at(lambda name: fixed.get(name, preferred.get(name, 224)), bool(fixed))
     _require_symbols(fixed, first.symbols)
     if not first.symbols or not (first.graph is not None or _only_size_errors(first)):
         return Explored(first, None)
-    base = first if first.graph is not None else _first_legal(lower_at)
+    base, tried = (first, 1) if first.graph is not None else _first_legal(lower_at, candidates)
     if base is None or base.graph is None:
-        return Explored(first if fixed else _no_legal_size(first), None)
+        return Explored(first if fixed else _no_legal_size(first, tried), None)
     shapes = _shapes_at(base, lower_at)
     try:
         survey = survey_sizes(base.graph, shapes, base.symbols, divisors if base.sized else ())
@@ -153,13 +164,18 @@ def _only_size_errors(lowered: Lowered) -> bool:
     return all(c.startswith("E3") or c == "E401" or (lowered.sized and c in ("E103", "E203")) for c in codes)
 
 
-def _first_legal(lower_at: LowerAt) -> Lowered | None:
-    """The file lowered at the first candidate size that is legal, the same for all symbols; None if none is."""
-    for size in _CANDIDATES:
+def _first_legal(lower_at: LowerAt, candidates: Sequence[int]) -> tuple[Lowered | None, int]:
+    """The file lowered at the first candidate size that is legal, the same for all symbols (None if none of those tried
+    is), and the number of sizes tried."""
+    steps = 0
+    for tried, size in enumerate(candidates, 1):
         lowered = lower_at(lambda name, size=size: size, False)  # type: ignore[misc]
         if lowered.graph is not None:
-            return lowered
-    return None
+            return lowered, tried
+        steps += lowered.steps
+        if steps > MAX_STEPS:
+            return None, tried
+    return None, len(candidates)
 
 
 def _shapes_at(base: Lowered, lower_at: LowerAt) -> TypesAt:
@@ -232,16 +248,18 @@ def _layers_depend_on_size(graph: Graph, symbols: Iterable[str]) -> Diagnostic:
 
 def _parameters_depend_on_size(node: Node, symbol: str) -> Diagnostic:
     message = f"the parameters of {node.name} depend on {symbol}, but a network has the same parameters at every size"
-    help = "put `global_pool avg` before it, or give the input a fixed size"
-    return Diagnostic("E314", message, node.span, calls=node.calls, help=help)
+    help = "put `{}` before it, or give the input a fixed size"
+    edits = (before(node.span, "global_pool avg", help),) if node.span is not None and not node.calls else ()
+    return Diagnostic("E314", message, node.span, calls=node.calls, help=help.format("global_pool avg"), edits=edits)
 
 
-def _no_legal_size(lowered: Lowered) -> Lowered:
-    """Errors that say that no size is legal; `lowered` is the file at the first size that was tried."""
+def _no_legal_size(lowered: Lowered, tried: int) -> Lowered:
+    """Errors that say that no size is legal; `lowered` is the file at the first of the `tried` sizes."""
     names = " and ".join(lowered.symbols)
     sizes = ", ".join(f"{name}={size}" for name, size in lowered.symbols.items())
+    which = f"up to {max(_CANDIDATES)}" if tried == len(_CANDIDATES) else f"among the {tried} tried"
     diagnostics = tuple(
-        d._replace(message=f"no size of {names} up to {max(_CANDIDATES)} is legal; at {sizes}: {d.message}")
+        d._replace(message=f"no size of {names} {which} is legal; at {sizes}: {d.message}")
         if d.severity == "error"
         else d
         for d in lowered.diagnostics
@@ -260,5 +278,7 @@ def _with_nearest_sizes(lowered: Lowered, survey: SizeSurvey, fixed: Mapping[str
             nearest = f"the nearest legal size{'s are' if len(near) > 1 else ' is'} {' and '.join(near)}"
             advice.append(f"{nearest} ({rule})")
     first = next(d for d in lowered.diagnostics if d.severity == "error")
-    diagnostic = first._replace(message=f"at {sizes}: {first.message}", help="; ".join(advice) or first.help)
+    diagnostic = first._replace(message=f"at {sizes}: {first.message}")
+    if advice:
+        diagnostic = diagnostic._replace(words="; ".join(advice)).with_edits(())
     return lowered.replace(diagnostics=(diagnostic,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cnnc.core.arguments import Real, String, Whole, arg
+from cnnc.data.catalog import READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
 
@@ -29,6 +30,21 @@ class Data(TrainStatement):
         default=0.1,
         help="fraction that is held back for testing if the data set has no test set",
     )
+
+    @property
+    def is_npz(self) -> bool:
+        """Whether the data are arrays of any number and shape: `npz`, or `series` of a .npz file."""
+        return self.name == "npz" or (self.name == "series" and (self.path or "").lower().endswith(".npz"))
+
+    @property
+    def has_labels_only(self) -> bool:
+        """Whether each example has one label, as in every data set but arrays."""
+        return not self.is_npz
+
+    @property
+    def item(self) -> str:
+        """What one example is called."""
+        return READ_FROM_FILES[self.name].item if self.name in READ_FROM_FILES else "image"
 
 
 class _Number(TrainStatement):

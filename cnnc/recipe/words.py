@@ -12,8 +12,9 @@ import re
 from collections.abc import Sequence
 
 from cnnc.data.catalog import KNOWN
-from cnnc.diagnostics import Edit, Span
+from cnnc.diagnostics import Diagnostic, Edit, Span, nearest
 from cnnc.language import syntax
+from cnnc.language.edits import did_you_mean
 from cnnc.language.synonyms import key_synonym
 from cnnc.recipe.declaration import TRAIN_STATEMENTS
 
@@ -274,3 +275,12 @@ def _line(keyword: str, kind: str, defaults: Sequence[str], given: Sequence[synt
 
 
 _NEEDED = {"lr": "0.01", "every": "10"}
+
+
+def unknown_kind(code: str, message: str, call: syntax.Call, kinds: Sequence[str], what: str) -> Diagnostic:
+    """E503 or E506 at the kind of a statement, with the kind that was meant; `what` introduces the list of all kinds."""
+    argument, meant = call.arguments[0], kind_meant(call)
+    near = nearest(argument.value.span.text, kinds) if not meant else None
+    edits = meant if isinstance(meant, tuple) else did_you_mean(argument.value.span, near)
+    help = meant if isinstance(meant, str) and meant else f"{what} {', '.join(kinds)}"
+    return Diagnostic(code, message, argument.span, help=help, edits=edits)

@@ -1,23 +1,44 @@
-"""Health checks of a run: its first loss, and the first layer that is not finite after training diverged.
+"""Health checks of a run: its batches, its first loss, and the first layer that is not finite after training diverged.
 
-In: a run. Out: W701 where the first loss is far from that of guessing, E701 with the layer where training diverged. It
-changes nothing and saves nothing.
+In: a run. Out: W502 and W702 where batches are too large or too small, W701 where the first loss is far from that of
+guessing, E701 with the layer where training diverged. It changes nothing and saves nothing.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from cnnc.core.arrays import Array
 from cnnc.core.random_streams import Stream
-from cnnc.diagnostics import CnncError, Diagnostic
+from cnnc.diagnostics import CnncError, Diagnostic, Note
 from cnnc.graph.graph import Node
+from cnnc.recipe.fit import larger_batch, single_element_norm
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
 from cnnc.training.run import Run
 
 FAR_OFF = 3.0
 """A first loss this many times that of guessing, or this fraction of it, is reported."""
+
+
+def check_batches(run: Run) -> Iterator[Diagnostic]:
+    """W502 for batches larger than the training set, if `cnnc check` did not know its size; W702 where the last batch of
+    each epoch has one example and a batch norm one element per channel of it."""
+    examples, batch = len(run.train), run.recipe.batch
+    if all(d.code != "W502" for d in run.network.diagnostics):
+        yield from larger_batch(run.recipe, examples)
+    node = single_element_norm(run.graph)
+    if node is not None and batch > 1 and examples % batch == 1:
+        message = f"the last batch of each epoch has one example of {examples:,}, so {node.name} normalizes over one element per channel"
+        # the next smaller batch that leaves no single example; 2 leaves one of every odd number
+        better = next((n for n in range(min(batch, examples) - 1, 1, -1) if examples % n != 1), examples)
+        notes = (Note(node.span, "one element per example"),) if node.span is not None else ()
+        span = run.recipe.spans.get("batch", node.span)
+        yield Diagnostic(
+            "W702", message, span, notes=notes, help=f"write `batch {better}`, which leaves no batch of one"
+        )
 
 
 def check_first_loss(run: Run, loss: float) -> Diagnostic | None:

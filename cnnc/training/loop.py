@@ -38,7 +38,7 @@ from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
-from cnnc.training.divergence import check_first_loss, diverged
+from cnnc.training.divergence import check_batches, check_first_loss, diverged
 from cnnc.training.objective import Objective, Score, feeds_of
 from cnnc.training.optimizers import clip_gradients, update
 from cnnc.training.run import Callback, Epoch, Result, Run, Stopping
@@ -127,6 +127,9 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
             save(run, "last")  # so that a run can be resumed from its first step on
         save_network(run)
         callback.on_start(run)
+        if run.progress == Progress():
+            for warning in check_batches(run):
+                callback.on_warning(run, warning)
         meter = MemoryMeter(run.state_bytes)
         while run.progress.epoch < run.recipe.epochs and not run.stops_early:
             start_time, examples_before = time.perf_counter(), run.progress.seen

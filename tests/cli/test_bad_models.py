@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from tests.cli.conftest import Cnnc, codes, foreign_model
 from tests.onnx.importer.model_builders import model as by_hand
@@ -82,3 +87,59 @@ def test_bad_models(cnnc: Cnnc, trained: Path, images: Path, tmp_path: Path, com
     assert codes(done.stderr) == ["E901"]
     done = cnnc(command, ".", *more)  # eval takes it for a run
     assert (done.returncode, codes(done.stderr)) == ((3, ["E606"]) if command == "eval" else (6, ["E901"]))
+
+
+HOSTILE = "\x1b[31mred\x07\x9b\u202eevil"
+
+
+def test_control_characters_of_a_model_do_not_reach_the_terminal(cnnc: Cnnc, tmp_path: Path) -> None:
+    facts = {"name": HOSTILE, "classes": [HOSTILE, "b"], "outputs": {"y": {"kind": "classes", "named": True}}}
+    model = by_hand([node("Relu", "x")], {"x": ["N", 2]}, {})
+    model.graph.name = model.producer_name = HOSTILE
+    helper.set_model_props(model, {"cnnc.facts": json.dumps(facts), HOSTILE: HOSTILE})
+    (tmp_path / "hostile.onnx").write_bytes(model.SerializeToString())
+    np.save(tmp_path / "x.npy", np.ones((1, 2), np.float32))
+    commands = (
+        *(("info", "hostile.onnx"), ("info", "hostile.onnx", "--json"), ("where", "hostile.onnx")),
+        *(("predict", "hostile.onnx", "x.npy"), ("predict", "hostile.onnx", "x.npy", "--json")),
+    )
+    for words in commands:
+        done = cnnc(*words)
+        assert not set(done.stdout + done.stderr) & set("\x1b\x07\x9b\u202e"), words
+        if "--json" in words:
+            assert json.dumps(HOSTILE)[1:-1] in json.dumps(json.loads(done.stdout))
+
+
+def damaged(kind: str) -> Any:
+    """A model that onnxruntime may load, with one thing that no program writes."""
+    inputs = {"x": ["N", 2]} if kind != "batch" else {"x": [2**62, 2]}
+    data = by_hand([node("Relu", "x")], inputs, {}).SerializeToString()
+    if kind == "operator":
+        return data.replace(b"Relu", b"Re\xff\xfe")
+    if kind == "metadata":
+        model = onnx.load_from_string(data)
+        helper.set_model_props(model, {"made by": "MARK"})
+        return model.SerializeToString().replace(b"MARK", b"\xff\xfe\xfd\xfc")
+    if kind == "weights":
+        model = by_hand([node("Add", "x", "w")], inputs, {"w": np.ones(2, np.float32)})
+        (weight,) = model.graph.initializer
+        weight.ClearField("raw_data")
+        weight.data_location = onnx.TensorProto.EXTERNAL
+        weight.external_data.add(key="location", value="a\0b")
+        return model.SerializeToString()
+    if kind == "output":
+        return by_hand([node("ReduceSum", "x", keepdims=0)], inputs, {}).SerializeToString()
+    return data
+
+
+@pytest.mark.parametrize("kind", ["operator", "metadata", "weights", "output", "batch"])
+@pytest.mark.parametrize("command", ["info", "where", "predict", "bench", "eval", "import"])
+def test_damaged_models_are_one_error(cnnc: Cnnc, tmp_path: Path, kind: str, command: str) -> None:
+    (tmp_path / "damaged.onnx").write_bytes(damaged(kind))
+    np.save(tmp_path / "x.npy", np.ones((1, 2), np.float32))
+    more = {"predict": ["x.npy"], "bench": ["--seconds", "0"], "import": ["-o", "n.cnn"]}.get(command, [])
+    done = cnnc(command, "damaged.onnx", *more)
+    runs = kind in ("output", "batch") or (command, kind) == ("import", "metadata")  # which import does not read
+    assert done.returncode in ((0, 1, 2, 3, 6) if runs else (1, 3)), done.stderr
+    if done.returncode:
+        assert len(codes(done.stderr)) == 1

@@ -16,7 +16,7 @@ from cnnc.data.idx import IMAGES, LABELS, read_idx, read_split
 from cnnc.diagnostics import CnncError, Exit
 
 IdxBytes = Callable[..., bytes]
-FACTS = DataFacts(("a", "b", "c"), (1, 2, 2))
+FACTS = DataFacts(("a", "b", "c"), (1, 2, 2), 4)
 
 
 def refused(path: Path, dimensions: int | None = None) -> str:

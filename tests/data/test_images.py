@@ -8,6 +8,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -158,7 +159,7 @@ def test_resized_images_are_counted(tmp_path: Path) -> None:
 def test_resizing_is_bilinear() -> None:
     file = io.BytesIO()
     Image.fromarray(np.array([[0, 100]], np.uint8)).save(file, "PNG")
-    pixels, size = decode_image(file.getvalue(), (1, 1, 4))
+    pixels, size, _ = decode_image(file.getvalue(), (1, 1, 4))
     assert size == (2, 1)
     assert pixels.tolist() == [[[0, 25, 75, 100]]]
 
@@ -174,6 +175,76 @@ def test_sixteen_bits_become_eight() -> None:
     assert decode_image(encoded_image(40_000, mode="I;16"), (1, 4, 6))[0][0, 0, 0] == 40_000 >> 8
 
 
+def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def test_transparent_pixels_are_laid_over_white() -> None:
+    rgba = np.zeros((4, 6, 4), np.uint8)
+    rgba[:, :3] = (10, 20, 30, 255)
+    rgba[:, 5] = (0, 0, 0, 51)  # a fifth of black
+    decoded = decode_image(encode(Image.fromarray(rgba)), (3, 4, 6))
+    assert decoded.conversion == "transparent pixels laid over white"
+    assert decoded.pixels[:, 0, 0].tolist() == [10, 20, 30]
+    assert decoded.pixels[:, 0, 4].tolist() == [255, 255, 255]
+    assert decoded.pixels[:, 0, 5].tolist() == [204, 204, 204]
+    grey = decode_image(encode(Image.fromarray(rgba[..., [0, 3]], "LA")), (1, 4, 6))
+    assert grey.pixels[0, 0].tolist() == [10, 10, 10, 255, 255, 204]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_an_opaque_image_is_not_converted(mode: str) -> None:
+    opaque = Image.new("RGB", (6, 4), (10, 10, 10)).convert(mode)
+    decoded = decode_image(encode(opaque), (1, 4, 6))
+    assert (decoded.conversion, decoded.pixels[0, 0, 0]) == ("", 10)
+
+
+def test_a_palette_with_a_transparent_colour() -> None:
+    palette = Image.new("P", (6, 4), 1)
+    palette.putpalette([0, 0, 0, 40, 40, 40])
+    palette.putpixel((0, 0), 0)
+    pixels = decode_image(encode(palette, transparency=0), (1, 4, 6)).pixels
+    assert pixels[0, 0, :2].tolist() == [255, 40]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "conversion"),
+    [
+        ([0.0, 0.5, 1.0], [0, 128, 255], "fractions from 0 to 1 scaled to 0 to 255"),
+        ([-0.5, 0.2, 0.4], [0, 51, 102], "fractions from 0 to 1 scaled to 0 to 255"),
+        ([0.0, 100.0, 300.0], [0, 100, 255], ""),
+    ],
+)
+def test_floats(values: list[float], expected: list[int], conversion: str) -> None:
+    decoded = decode_image(encode(Image.fromarray(np.array([values], np.float32)), "TIFF"), (1, 1, 3))
+    assert (decoded.pixels[0, 0].tolist(), decoded.conversion) == (expected, conversion)
+
+
+def test_floats_that_are_not_numbers_are_no_image() -> None:
+    with pytest.raises(NotAnImage, match="infinite or not numbers"):
+        decode_image(encode(Image.fromarray(np.array([[0, np.nan]], np.float32)), "TIFF"), (1, 1, 2))
+
+
+def test_conversions_are_reported(tmp_path: Path) -> None:
+    clear = encode(Image.new("RGBA", (6, 4), (0, 0, 0, 0)))
+    place = folder_of(tmp_path, {**by_class(), "cat/9.png": clear, "dog/9.png": clear})
+    data, lines = loaded_and_reported("images", place, inputs=RGB)
+    assert "PLACE: transparent pixels laid over white in 2 images" in lines
+    assert data.train.images.max() == 255
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("Train", "Test"), ("TRAIN", "VALID"), ("training", "testing"), ("Training", "validation")]
+)
+def test_splits_in_any_case(tmp_path: Path, train: str, test: str) -> None:
+    images = {f"{split}/{name}": image for split in (train, test) for name, image in by_class().items()}
+    data, _ = loaded_and_reported("images", folder_of(tmp_path, images), inputs=RGB)
+    assert data.classes == tuple(sorted({name.split("/")[0] for name in by_class()}))
+    assert len(data.train) == len(data.test) == len(by_class())
+
+
 def test_exif_rotation_is_applied() -> None:
     made = Image.new("L", (6, 4))
     made.putpixel((0, 0), 255)
@@ -181,7 +252,7 @@ def test_exif_rotation_is_applied() -> None:
     exif[0x0112] = 6  # the top of the scene is at the right
     file = io.BytesIO()
     made.save(file, "PNG", exif=exif)
-    pixels, size = decode_image(file.getvalue(), (1, 6, 4))
+    pixels, size, _ = decode_image(file.getvalue(), (1, 6, 4))
     assert size == (4, 6)
     assert np.argwhere(pixels[0] == 255).tolist() == [[0, 3]]
 
@@ -190,7 +261,7 @@ def test_a_large_jpeg_is_decoded_accurately() -> None:
     ramp = np.linspace(0, 255, 640).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(np.broadcast_to(ramp, (480, 640)).copy()).save(file, "JPEG", quality=95)
-    pixels, size = decode_image(file.getvalue(), (1, 12, 16))
+    pixels, size, _ = decode_image(file.getvalue(), (1, 12, 16))
     assert size == (640, 480)
     expected = ramp.reshape(16, 40).mean(axis=1)
     assert np.abs(pixels[0].astype(float) - expected).max() < 4
@@ -198,7 +269,7 @@ def test_a_large_jpeg_is_decoded_accurately() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
 def test_formats(kind: str) -> None:
-    pixels, _ = decode_image(encoded_image(99, kind=kind, mode="RGB"), (3, 4, 6))
+    pixels, *_ = decode_image(encoded_image(99, kind=kind, mode="RGB"), (3, 4, 6))
     assert np.abs(pixels[:, 0, 0].astype(int) - [99, 0, 255]).max() < 9
 
 

@@ -43,6 +43,20 @@ def test_each_file_becomes_its_column(small: Path) -> None:
     assert data.test.labels.tolist() == [4, 2]
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", ["{dotted}", "{plain}/{dotted}", "{dotted}/{plain}", "{dotted}/{dotted}"])
+def test_names_that_archivers_give(small: Path, name: str, zipped: bool) -> None:
+    for packed in NAMES:
+        plain = packed.removesuffix(".gz")
+        data = (small / packed).read_bytes()
+        (small / packed).unlink()
+        path = small / name.format(plain=plain, dotted=plain.replace("-idx", ".idx"))
+        path = path.with_name(f"{path.name}.gz") if zipped else path
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data if zipped else gzip.decompress(data))
+    assert load("mnist", small).train.labels.tolist() == [7, 0, 9]
+
+
 def test_the_environment_variable_names_the_folder(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(fetch.VARIABLE, str(small.parent))
     assert len(load("mnist").train) == 3

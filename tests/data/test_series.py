@@ -83,6 +83,11 @@ def test_help_for_decimal_commas(tmp_path: Path) -> None:
     assert "found '1,5' | write decimals with a point" in refused("series", place, inputs=THREE)
 
 
+def test_the_home_folder_of_nobody() -> None:
+    text = refused("series", "~nobody-has-this-name/beats.csv", "E603", inputs=THREE)
+    assert "names the home folder of an unknown user" in text
+
+
 def test_the_first_line_gives_the_length(tmp_path: Path) -> None:
     text = refused("series", write(tmp_path, rows(2) + "1,2,3\n"))
     assert "beats.csv:3: expected 3 values, which the first line has, found 2" in text

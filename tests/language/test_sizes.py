@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from cnnc.diagnostics import CnncError
 from cnnc.graph.sizes import LegalSizes, SizeSurvey
+from cnnc.language.lower import lower
 from cnnc.network import Network, check
 
 SIZES = range(1, 201)
@@ -435,3 +436,20 @@ def test_symbols_take_the_image_size_of_a_known_data_set() -> None:
     assert network.survey.rules() == "H ≥ 3; W ≥ 3"
     too_small = check("input 1xHxW; conv 4 k=9; global_pool avg; fc 10; softmax; train { data digits }")
     assert {d.code for d in too_small.diagnostics} == {"E507"}
+
+
+def test_the_search_for_a_legal_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large network is lowered a few times, not once for each of some 360 sizes."""
+    calls: list[int] = []
+
+    def counting(*arguments: Any, **more: Any) -> Any:
+        calls.append(1)
+        return lower(*arguments, **more)
+
+    monkeypatch.setattr("cnnc.network.lower", counting)
+    found = check("input 3xHxW\nrepeat 5000 { relu }\nconv 4 k=5000").diagnostics
+    assert len(calls) <= 6
+    assert found[0].message.startswith("no size of H and W among the ")
+    calls.clear()
+    check("input 3xHxW\nconv 8 k=3x\nrelu\na: pool max k=2\nfrom relu1\nadd a")
+    assert len(calls) <= 20

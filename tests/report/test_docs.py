@@ -19,10 +19,9 @@ from typing import Any
 
 import pytest
 
-from cnnc.data.catalog import KNOWN
+from cnnc.data.catalog import KNOWN, READ_FROM_FILES
 from cnnc.diagnostics import Diagnostic
 from cnnc.network import check
-from cnnc.recipe.reading import READ_FROM_FILES
 from cnnc.report import reference
 from tests.commands import COMMAND, environment
 from tests.package_edges import ALLOWED

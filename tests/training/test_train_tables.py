@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cnnc.data.catalog import KNOWN
+from cnnc.data.catalog import KNOWN, READ_FROM_FILES
 from cnnc.language.synonyms import is_train_statement
 from cnnc.network import check
 from cnnc.ops import OPS
@@ -15,7 +15,6 @@ from cnnc.recipe.declaration import TRAIN_STATEMENTS, TrainStatement, kinds_of
 from cnnc.recipe.losses import Loss
 from cnnc.recipe.metrics import Metric
 from cnnc.recipe.optimizers import Optimizer
-from cnnc.recipe.reading import READ_FROM_FILES
 from cnnc.recipe.recipe import Recipe
 from cnnc.recipe.schedules import Schedule
 from cnnc.recipe.statements import Data

@@ -18,6 +18,9 @@ from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.run.session import Session, batch_slices, convert_for_input
 
+MAX_FILLED_BYTES = 2**31
+"""The most bytes by which a batch is filled up to a model's fixed batch size."""
+
 
 class CorrectCount(NamedTuple):
     """The number of correct predictions among `total` examples."""
@@ -42,7 +45,8 @@ def run_batched(session: Session, feeds: Mapping[str, Array], batch: int = 256) 
     """All outputs (N, ...) for the feeds (N, ...), by name, computed in batches.
 
     If the model's batch size is fixed, that size is used and the last batch is filled up. Feeds are converted to the input
-    types (see `convert_for_input`). Raises CnncError E604 if onnxruntime fails, E608 if the feeds differ in length.
+    types (see `convert_for_input`). Raises CnncError E604 if onnxruntime fails, E608 if the feeds differ in length, E609 if
+    the model's batch is too large to fill or an output does not have one entry per example.
     """
     counts = {len(values) for values in feeds.values()}
     if len(counts) != 1:
@@ -54,12 +58,26 @@ def run_batched(session: Session, feeds: Mapping[str, Array], batch: int = 256) 
             name: convert_for_input(values[part], session.inputs[name].dtype) for name, values in feeds.items()
         }
         lacking = size - (part.stop - part.start) if session.batch else 0
+        if lacking and lacking * sum(values[:1].nbytes for values in batch_feeds.values()) > MAX_FILLED_BYTES:
+            raise CnncError.of("E609", f"{session.name} takes batches of {size:,} examples, too many to fill up")
         if lacking:  # repeat the last example; its extra outputs are cut off
             batch_feeds = {n: np.concatenate([v, np.repeat(v[-1:], lacking, 0)]) for n, v in batch_feeds.items()}
-        outputs.append([values[: part.stop - part.start] for values in session.run(batch_feeds)])
+        results = session.run(batch_feeds)
+        _require_batch(session, results, part.stop - part.start + lacking)
+        outputs.append([values[: part.stop - part.start] for values in results])
     return {
         name: np.concatenate(parts) for name, parts in zip(session.outputs, zip(*outputs, strict=True), strict=True)
     }
+
+
+def _require_batch(session: Session, results: list[Array], count: int) -> None:
+    """Raises CnncError E609 for an output that does not have one entry per example."""
+    for name, values in zip(session.outputs, results, strict=True):
+        if not isinstance(values, np.ndarray) or values.ndim == 0 or len(values) != count:
+            shape = "x".join(map(str, np.shape(values))) or "a single number"
+            raise CnncError.of(
+                "E609", f"the output {name} of {session.name} is {shape}, not one entry for each of {count}"
+            )
 
 
 def one_input(session: Session) -> str:

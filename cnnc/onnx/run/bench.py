@@ -7,6 +7,7 @@ accepts. Calls run one after another, as in a program that waits for each result
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import time
 from collections import Counter
@@ -25,6 +26,9 @@ from cnnc.onnx.run.predictions import model_inputs
 from cnnc.onnx.run.session import Provider, Session, open_model, short_name
 
 _DEFAULT_SIZE = 224  # of a symbol without a given size, or the closest legal size
+MAX_FEED_BYTES = 2**34
+"""The most bytes of one input."""
+
 _MIN_CALLS = 5  # however long they take
 
 
@@ -121,7 +125,8 @@ def _batch(session: Session, requested: int | None) -> int:
 def random_feeds(session: Session, batch: int, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Array]:
     """Random feeds: 0..255 for bytes, 0..1 for floats, indices within the vocabulary for integers.
 
-    Raises CnncError E010 for a size that the model does not have, that is not legal, or that is needed and missing.
+    Raises CnncError E010 for a size that the model does not have, that is not legal, or that is needed and missing, E904 for
+    inputs that are too large.
     """
     known = model_inputs(session)
     symbols = {size for entry in known for size in entry.shape if isinstance(size, str)}
@@ -133,6 +138,11 @@ def random_feeds(session: Session, batch: int, sizes: Mapping[str, int], seed: i
     feeds = {}
     for entry in known:
         shape = (batch, *(s if isinstance(s, int) else _size(entry, s, sizes) for s in entry.shape))
+        if 8 * math.prod(shape) > MAX_FEED_BYTES:
+            needed = "x".join(map(str, shape))
+            raise CnncError.of(
+                "E904", f"the input {entry.name} of {session.name} would be {needed}", help="try smaller sizes"
+            )
         feeds[entry.name] = _draw(random, entry, shape).astype(session.inputs[entry.name].dtype)
     return feeds
 

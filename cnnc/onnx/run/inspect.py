@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,28 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise CnncError.of(
             "E604", f"{path} is not an ONNX model: it has no {'graph' if model.ir_version else 'IR version'}"
         )
+    if any(isinstance(text, bytes) for text in _texts(model)):  # protobuf's form of a string that is not UTF-8
+        raise CnncError.of("E604", f"{path} is damaged: a name in it is not UTF-8")
     return model
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[str]:
+    """Every name and metadata property of a model and its graph."""
+    graph = model.graph
+    yield from (model.producer_name, model.producer_version, model.domain, graph.name)
+    for entry in model.opset_import:
+        yield entry.domain
+    for prop in model.metadata_props:
+        yield from (prop.key, prop.value)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        yield info.name
+        yield from (dimension.dim_param for dimension in info.type.tensor_type.shape.dim)
+    for tensor in graph.initializer:
+        yield tensor.name
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
 
 
 def properties(model: onnx.ModelProto) -> dict[str, str]:
@@ -152,7 +174,10 @@ def _element(number: int) -> str:
 
 
 def _external_files(model: onnx.ModelProto, path: Path) -> dict[str, int | None]:
-    """The external weight files and their sizes in bytes; None for one that is missing or outside the model's folder."""
+    """The external weight files and their sizes in bytes; None for one that is missing or outside the model's folder.
+
+    Raises CnncError E604 for a name that no file can have.
+    """
     names = {
         entry.value
         for tensor in model.graph.initializer
@@ -162,6 +187,8 @@ def _external_files(model: onnx.ModelProto, path: Path) -> dict[str, int | None]
     }
     sizes: dict[str, int | None] = {}
     for name in sorted(names):
+        if "\0" in name:
+            raise CnncError.of("E604", f"{path} is damaged: the name of a file of weights contains a zero byte")
         file = path.parent / name
         inside = file.resolve().is_relative_to(path.parent.resolve())
         sizes[name] = file.stat().st_size if inside and file.is_file() else None

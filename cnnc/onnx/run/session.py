@@ -122,8 +122,11 @@ class Session:
 
     @cached_property
     def metadata(self) -> dict[str, str]:
-        """The model's metadata properties."""
-        return dict(self._session.get_modelmeta().custom_metadata_map)
+        """The model's metadata properties. Raises CnncError E604 if they are not UTF-8."""
+        try:
+            return dict(self._session.get_modelmeta().custom_metadata_map)
+        except UnicodeDecodeError as error:
+            raise CnncError.of("E604", f"{self.name} is damaged: its metadata are not UTF-8") from error
 
     @cached_property
     def facts(self) -> Facts:

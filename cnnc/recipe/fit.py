@@ -1,0 +1,302 @@
+"""Whether the statements of a train section fit each other, the data set, and the network.
+
+In: a recipe, the statements it was read from, and the graph. Out: diagnostics E506 to E516 and W502. Facts about data sets
+come from their names (`data/catalog.py`); what only their files tell is checked when `cnnc train` has read them (E602,
+E610). Each rule is a function in `RULES`, with the statements that it reads: where one of them has errors, the rule is left
+out, so that one mistake gives one error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from cnnc.data.catalog import KNOWN, READ_FROM_FILES
+from cnnc.diagnostics import Diagnostic, Edit, Note, Span, nearest
+from cnnc.graph.graph import Graph, Node
+from cnnc.language import syntax
+from cnnc.language.edits import after, as_written, did_you_mean, first_that_works, replaced, without, without_statement
+from cnnc.ops.norm import BatchNorm
+from cnnc.recipe.declaration import kinds_of
+from cnnc.recipe.losses import Loss
+from cnnc.recipe.metrics import Metric, metric_named
+from cnnc.recipe.recipe import Recipe
+from cnnc.recipe.words import unknown_kind
+
+
+class Section(NamedTuple):
+    """A recipe, its statements by keyword, and the network's graph."""
+
+    recipe: Recipe
+    calls: Mapping[str, Sequence[syntax.Call]]
+    graph: Graph
+
+    @property
+    def data_call(self) -> syntax.Call:
+        """The `data` statement."""
+        return self.calls["data"][0]
+
+    @property
+    def losses(self) -> Iterator[tuple[Loss, syntax.Call]]:
+        """Each loss with its statement, the `data` statement where the section has none."""
+        return zip(self.recipe.losses, self.calls.get("loss", [self.data_call]), strict=True)
+
+
+Rule = Callable[[Section], Iterator[Diagnostic]]
+
+
+def check_fit(
+    recipe: Recipe, calls: Mapping[str, Sequence[syntax.Call]], unread: Collection[str], graph: Graph | None
+) -> list[Diagnostic]:
+    """The diagnostics of all rules. `unread` are the keywords of statements with errors; the graph is None if it has any."""
+    name_errors = list(_data_name(recipe, calls["data"][0]))
+    if graph is None:
+        return [*name_errors, *([] if {"loss", "metric"} & set(unread) else _metrics(recipe, calls.get("metric", [])))]
+    section = Section(recipe, calls, graph)
+    skipped = {*unread, *(["data"] if name_errors else [])}
+    found = [*name_errors]
+    for rule, keywords in RULES.items():
+        if not skipped.intersection(keywords):
+            found += rule(section)
+    return found
+
+
+def _data_name(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:
+    """E506, E512: whether the data set is known, and has a path where it needs one."""
+    data = recipe.data
+    if data.name in READ_FROM_FILES:
+        if data.path is None:
+            edits: tuple[Edit, ...] = (Edit(call.arguments[0].span, f'{data.name} "path"', "write `data {}`"),)
+            yield Diagnostic("E512", f"data {data.name} needs a file or folder in quotes", call.span, edits=edits)
+    elif data.name not in KNOWN:
+        names = [*KNOWN, *READ_FROM_FILES]
+        yield unknown_kind("E506", f"unknown data set `{data.name}`", call, names, "the data sets are")
+    elif data.path is not None:
+        help = "remove the path; the option --data or the variable CNNC_DATA names the folder of its files"
+        span = call.arguments[1].span
+        yield Diagnostic("E512", f"data {data.name} takes no path", span, edits=(without(span, help),))
+
+
+def metrics(section: Section) -> Iterator[Diagnostic]:
+    """E513: whether each metric has a loss that compares with the same kind of target."""
+    return _metrics(section.recipe, section.calls.get("metric", []))
+
+
+def _metrics(recipe: Recipe, calls: Sequence[syntax.Call]) -> Iterator[Diagnostic]:
+    targets = {loss.compares_with for loss in recipe.losses}
+    for metric, call in zip(recipe.metrics, calls, strict=True):
+        compares_with = metric_named(metric).compares_with
+        if compares_with not in targets:
+            loss = recipe.losses[0]
+            message = f"{metric} needs a loss that compares with {compares_with}; {loss.kind} compares with {loss.compares_with}"
+            fitting = [name for name, cls in kinds_of(Metric).items() if cls.compares_with in targets]
+            help = f"metrics that fit are {', '.join(fitting)}"
+            edits = (Edit(call.span, f"metric {fitting[0]}", f"{help}: `{{}}`"),) if fitting else ()
+            yield Diagnostic("E513", message, call.span, help=help, edits=edits)
+
+
+def augmentation(section: Section) -> Iterator[Diagnostic]:
+    """E514: whether the input is an image, and no step moves its pixels away from those of a target."""
+    augment, graph = section.recipe.augment, section.graph
+    if augment is None:
+        return
+    entry, call = graph.inputs[0], section.calls["augment"][0]
+    span = call.span
+    if entry.type.rank != 2 or entry.type.dtype == "int64":
+        message = f"augment needs an image; the input {entry.name} is {entry.type}"
+        edits = (without_statement(span, "leave `augment` out"),)
+        yield Diagnostic("E514", message, span, notes=_type_note(entry), edits=edits)
+        return
+    # labels do not move with their images
+    moving = (
+        [] if section.recipe.data.has_labels_only else [name for name, _ in augment.steps if name in augment.moving]
+    )
+    for loss, _ in section.losses:
+        output = graph.by_name.get(loss.on or graph.outputs[0])
+        if moving and output is not None and _is_map(output) and not loss.of_input:
+            message = f"{moving[0]} moves the pixels of the input but not those of the target of {output.name}"
+            help = "of the steps of augment, only noise= and cutout= fit here"
+            kept = [as_written(a) for a in call.arguments if a.key is not None and a.key.text not in augment.moving]
+            edits = (Edit(span, " ".join(["augment", *kept]) if kept else "augment noise=0.1", f"{help}: `{{}}`"),)
+            yield Diagnostic("E514", message, span, notes=_type_note(output), help=help, edits=edits)
+            return
+
+
+def inputs(section: Section) -> Iterator[Diagnostic]:
+    """E507: whether the network has as many inputs as the data set, of its shape and element type."""
+    data, graph, span = section.recipe.data, section.graph, section.data_call.span
+    facts = READ_FROM_FILES.get(data.name)
+    most = 1 if facts is None else facts.inputs
+    if data.is_npz or most is None:
+        return
+    if len(graph.inputs) > most:
+        names = " and ".join(node.name for node in graph.inputs)
+        count = "one input" if most == 1 else f"one or {most} inputs"
+        message = f"{data.name} has {count} per example; the network has {len(graph.inputs)}: {names}"
+        help = 'give several inputs by name in a file: `data npz "file.npz"`'
+        yield Diagnostic("E507", message, span, notes=_type_note(graph.inputs[most]), help=help)
+        return
+    for entry in graph.inputs:
+        yield from _input(section, entry)
+
+
+def _input(section: Section, entry: Node) -> Iterator[Diagnostic]:
+    """E507 for one input."""
+    data, span = section.recipe.data, section.data_call.span
+    if data.name in KNOWN:
+        shape = "x".join(map(str, KNOWN[data.name].shape))
+        if entry.type.shape != KNOWN[data.name].shape:
+            message = f"the images of {data.name} are {shape}; the network takes {entry.type}"
+            edits = replaced(entry.span, r"\binput\s+(\[.*?\]|\S+)", f"input {shape}")
+            help = f"give the input the shape {shape}"
+            yield Diagnostic("E507", message, span, notes=_type_note(entry), help=help, edits=edits)
+    elif data.name == "text" and (entry.type.dtype != "int64" or len(entry.type.shape) != 1):
+        message = (
+            f"the sentences of `data text` are rows of whole numbers, one per word; the network takes {entry.type}"
+        )
+        help = "declare an input of 20 words, of whole numbers, followed by an embed layer"
+        edits = replaced(entry.span, r"\binput\b.*", "input 20 dtype=int64; embed 16 vocab=1000")
+        yield Diagnostic("E507", message, span, notes=_type_note(entry), help=help, edits=edits)
+    elif data.name != "text" and entry.type.dtype == "int64":
+        message = f"`data {data.name}` gives fractional numbers; the network takes whole numbers (int64)"
+        help = "leave `dtype=int64` out"
+        edits = replaced(entry.span, r"\s+\bdtype\s*=\s*int64\b", "", help)
+        yield Diagnostic("E507", message, span, notes=_type_note(entry), help=help, edits=edits)
+
+
+def losses(section: Section) -> Iterator[Diagnostic]:
+    """E508, E510, E511, E515: whether each loss has an output, and its target fits it."""
+    graph = section.graph
+    for loss, call in section.losses:
+        name = loss.on or graph.outputs[0]
+        if name not in graph.outputs:
+            near = nearest(name, graph.outputs)
+            help = f"the outputs are {', '.join(graph.outputs)}"
+            on = next((a for a in call.arguments if a.key is not None and a.key.text == "on"), None)
+            edits = did_you_mean(on.value.span, near) if on is not None else ()
+            yield Diagnostic("E510", f"`{name}` is not an output", call.span, help=help, edits=edits)
+        elif loss.compares_with == "values":
+            yield from _value_target(section, loss, call, graph.by_name[name])
+        else:
+            yield from _label_target(section, graph.by_name[name])
+
+
+def _value_target(section: Section, loss: Loss, call: syntax.Call, output: Node) -> Iterator[Diagnostic]:
+    """E511, E515: a loss on values needs numbers in the shape of the output."""
+    data, entry = section.recipe.data, section.graph.inputs[0]
+    same = output.type.shape == entry.type.shape and entry.type.dtype != "int64"
+    if loss.of_input:
+        if output.type.shape != entry.type.shape:
+            message = f"the output {output.type} cannot be compared with the input {entry.type}"
+            help = f"end with a layer whose output is {entry.type}"
+            yield Diagnostic("E511", message, call.span, notes=_type_note(output), help=help)
+    elif data.has_labels_only:
+        message = f"`data {data.name}` has one label per example; {loss.kind} compares the output with numbers"
+        on = f" on={loss.on}" if loss.on else ""
+        weight = f" weight={loss.weight:g}" if loss.weight != 1 else ""
+        end = call.span.source.span(call.span.end, call.span.end)
+        edit = Edit(call.span, f"loss cross_entropy{on}{weight}")
+        if same:
+            edit = Edit(end, " target=input", "add `{}` to compare with the input, as an autoencoder does")
+        help = "a loss on labels is cross_entropy"
+        yield Diagnostic("E515", message, call.span, notes=_type_note(output), help=help, edits=(edit,))
+
+
+def _label_target(section: Section, output: Node) -> Iterator[Diagnostic]:
+    """E508: a loss on labels needs a score for each class."""
+    data, span, notes = section.recipe.data, section.data_call.span, _type_note(output)
+    facts = KNOWN.get(data.name)
+    count = len(facts.classes) if facts is not None else 0
+    channels = output.type.channels
+    if data.has_labels_only and _is_map(output):
+        message = (
+            f"`data {data.name}` has one label per {data.item}; the output {output.type} has scores at each position"
+        )
+        help = f"end with `global_pool avg` and `fc {count or channels}`"
+        added = f"global_pool avg; fc {count or channels}"
+        edits: tuple[Edit, ...] = (after(output.span, added, help),) if output.span is not None else ()
+        yield Diagnostic("E508", message, span, notes=notes, help=help, edits=edits)
+    elif count and channels != count:
+        message = f"{data.name} has {count} classes; the network's output has shape {output.type}"
+        help = f"end with one output per class, {count}"
+        yield Diagnostic("E508", message, span, notes=notes, help=help, edits=_last_fc(section.graph, output, count))
+    elif channels == 1:
+        message = (
+            f"cross_entropy needs a score for each class, at least two; the network's output has shape {output.type}"
+        )
+        labels_only = data.has_labels_only
+        help = "end with one output per class" if labels_only else _ONE_SCORE
+        edits = _last_fc(section.graph, output, 2, "end with `{}` for two classes") if labels_only else ()
+        yield Diagnostic("E508", message, span, notes=notes, help=help, edits=edits)
+
+
+_ONE_SCORE = "end with 2 channels for two classes, or write `loss bce` for targets that are numbers from 0 to 1"
+
+
+def batch_norms(section: Section) -> Iterator[Diagnostic]:
+    """E516: batch normalization over a single element per channel."""
+    if section.recipe.batch == 1 and (node := single_element_norm(section.graph)) is not None:
+        message = f"with `batch 1`, {node.name} normalizes over one element per channel, so its output is constant"
+        span = section.calls["batch"][0].span
+        edits = (Edit(span, "batch 32"),)
+        yield Diagnostic("E516", message, span, notes=_note(node, "one element per example"), edits=edits)
+
+
+def batch_size(section: Section) -> Iterator[Diagnostic]:
+    """W502: a batch larger than the training set."""
+    facts, data = KNOWN.get(section.recipe.data.name), section.recipe.data
+    if facts is not None:
+        yield from larger_batch(section.recipe, facts.training - round(facts.training * data.val))
+
+
+def larger_batch(recipe: Recipe, examples: int) -> Iterator[Diagnostic]:
+    """W502 where a batch is larger than the number of training examples."""
+    if recipe.batch > examples and "batch" in recipe.spans:
+        message = f"batches of {recipe.batch:,} are larger than the training set of {examples:,} examples, so each epoch is one step"
+        span = recipe.spans["batch"]
+        yield Diagnostic("W502", message, span, edits=(Edit(span, "batch 32"),))
+
+
+def single_element_norm(graph: Graph) -> Node | None:
+    """The first batch norm that sees one element per channel of each example; None if there is none."""
+    return next(
+        (n for n in graph.nodes if isinstance(n.op, BatchNorm) and math.prod(n.type.spatial) == 1),
+        None,
+    )
+
+
+RULES: dict[Rule, tuple[str, ...]] = {
+    inputs: ("data",),
+    losses: ("data", "loss"),
+    metrics: ("loss", "metric"),
+    augmentation: ("augment", "loss"),
+    batch_norms: ("batch",),
+    batch_size: ("batch", "data"),
+}
+"""The rules, each with the statements that it reads."""
+
+
+def _is_map(output: Node) -> bool:
+    """Whether an output has several positions, such as a label map or an image."""
+    return any(size != 1 for size in output.type.spatial)
+
+
+def _last_fc(graph: Graph, output: Node, count: int, help: str = "end with `{}`") -> tuple[Edit, ...]:
+    """Edits after which a network has `count` outputs: its last fc has as many, or another one follows."""
+    edits = [after(output.span, f"fc {count}", help)] if output.span is not None else []
+    node: Node | None = output
+    while node is not None and len(node.inputs) == 1 and node.op.keyword != "fc" and not graph.parameters(node):
+        node = graph.by_name[node.inputs[0]]
+    if node is not None and node.op.keyword == "fc" and node.span is not None:
+        edits = [*replaced(node.span, r"\bfc\s+\S+", f"fc {count}", help), *edits]
+    return first_that_works(edits)
+
+
+def _type_note(node: Node) -> tuple[Note, ...]:
+    """Where the types differ: `takes 1x28x28` at an input, `outputs 10` at another layer."""
+    return _note(node, f"{'outputs' if node.inputs else 'takes'} {node.type}")
+
+
+def _note(node: Node, text: str) -> tuple[Note, ...]:
+    return (Note(node.span, text),) if isinstance(node.span, Span) else ()

@@ -1,0 +1,158 @@
+"""Which column of a text table is the label, and which line a header: found, or the documented layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnc.data.series import read_unlabelled
+from cnnc.data.table_layout import TableLayout, find_layout
+from tests.data.conftest import loaded_and_reported, refused, takes
+
+RANDOM = np.random.default_rng(0)
+SERIES = RANDOM.normal(size=(30, 6)).round(4)
+LABELS = [str(n % 3) for n in range(30)]
+NAMES = "t0,t1,t2,t3,t4,t5"
+COUNT = "0,1,2,3,4,5"
+
+
+def table(*columns: object, header: str = "", separator: str = ",") -> str:
+    """The columns side by side; an array gives its columns."""
+    parts = [[str(v) for v in row] for row in np.column_stack([np.array(c) for c in columns]).tolist()]
+    lines = ([header.replace(",", separator)] if header else []) + [separator.join(row) for row in parts]
+    return "\n".join(lines) + "\n"
+
+
+def floats(labels: list[str]) -> list[str]:
+    """Labels as numpy.savetxt writes them."""
+    return [f"{float(label):.18e}" for label in labels]
+
+
+HEADER, LAST, INDEX = (
+    "the first line is a header: ",
+    "the label is in column 7",
+    "column 1 numbers the lines and is not read",
+)
+INDEXED = [INDEX, "the label is in column 2"]
+
+CASES = {
+    "as documented": (table(LABELS, SERIES), []),
+    "named": (table(LABELS, SERIES, header=f"label,{NAMES}"), []),
+    "names of another kind": (table(LABELS, SERIES, header=f"digit,{NAMES}"), [f"{HEADER}digit, t0, t1, ..."]),
+    "counted after a name": (table(LABELS, SERIES, header=f"digit,{COUNT}"), [f"{HEADER}digit, 0, 1, ..."]),
+    "counted": (table(LABELS, SERIES, header=f"{COUNT},6"), [f"{HEADER}0, 1, 2, ..."]),
+    "counted from 1": (table(LABELS, SERIES, header="1,2,3,4,5,6,7"), [f"{HEADER}1, 2, 3, ..."]),
+    "label last": (table(SERIES, LABELS), [LAST]),
+    "label last, as savetxt writes it": (table(SERIES, floats(LABELS)), [LAST]),
+    "label last, in words": (table(SERIES, [f"c{n}" for n in LABELS]), [LAST]),
+    "label last, named": (table(SERIES, LABELS, header=f"{NAMES},label"), [f"{HEADER}t0, t1, t2, ...", LAST]),
+    "label last, of another name": (table(SERIES, LABELS, header=f"{NAMES},kind"), [f"{HEADER}t0, t1, t2, ...", LAST]),
+    "index": (table(range(30), LABELS, SERIES), INDEXED),
+    "pandas": (table(range(30), LABELS, SERIES, header=f",label,{NAMES}"), [f'{HEADER}"", label, t0, ...', *INDEXED]),
+    "spreadsheet": ("sep=;\n" + table(LABELS, SERIES, header=f"label,{NAMES}", separator=";"), []),
+    "spreadsheet with a mark": ("\ufeffsep=;\n" + table(LABELS, SERIES, separator=";"), []),
+    "tabs declared": ("sep=\t\n" + table(LABELS, SERIES, separator="\t"), []),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("known", [True, False], ids=["with a network", "without"])
+def test_the_layout_of_a_table_of_series(tmp_path: Path, name: str, known: bool) -> None:
+    text, findings = CASES[name]
+    if not known and name == "index":
+        pytest.skip("without the number of values, a column without a name may be a value")
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    request = {"inputs": (takes(1, 6),), "classes": 3} if known else {}
+    data, lines = loaded_and_reported("series", tmp_path / "a.csv", test=0.2, **request)
+    assert [line.removeprefix("PLACE: ") for line in lines[:-2]] == findings
+    assert len(data.classes) == 3
+    values = np.concatenate([data.train.images[:, 0], data.test.images[:, 0]])
+    assert sorted(map(tuple, values)) == sorted(map(tuple, SERIES.astype(np.float32)))
+    labels = np.concatenate([data.train.labels, data.test.labels])
+    by_first = {row[0]: int(label) for row, label in zip(SERIES.astype(np.float32).tolist(), LABELS, strict=True)}
+    assert [by_first[row[0]] for row in values.tolist()] == labels.tolist()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_prediction_reads_the_same_values(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.csv").write_text(CASES[name][0], encoding="utf-8")
+    assert np.array_equal(read_unlabelled(tmp_path / "a.csv", 6), SERIES.astype(np.float32))
+
+
+@pytest.mark.parametrize("header", ["", f"{NAMES}\n", f"{COUNT}\n"])
+def test_prediction_reads_values_without_labels(tmp_path: Path, header: str) -> None:
+    (tmp_path / "a.csv").write_text(header + table(SERIES), encoding="utf-8")
+    assert np.array_equal(read_unlabelled(tmp_path / "a.csv", 6), SERIES.astype(np.float32))
+
+
+@pytest.mark.parametrize("values", ["normal", "pixels", "ramps", "zeros at the end"])
+@pytest.mark.parametrize("kinds", [2, 5, 40])
+@pytest.mark.parametrize("count", [8, 100])
+def test_a_table_as_documented_is_never_read_otherwise(values: str, kinds: int, count: int) -> None:
+    arrays = {
+        "normal": RANDOM.normal(size=(count, 6)),
+        "pixels": RANDOM.integers(0, 256, (count, 6)),
+        "ramps": np.arange(1, 7) + np.zeros((count, 1), int),
+        "zeros at the end": np.concatenate([RANDOM.integers(0, 9, (count, 4)), np.zeros((count, 2), int)], axis=1),
+    }
+    labels = RANDOM.integers(0, kinds, count)
+    rows = [list(map(str, (label, *row))) for label, row in zip(labels, arrays[values].tolist(), strict=True)]
+    for length, classes in ((6, len(set(labels.tolist()))), (6, 0), (0, 0)):
+        assert find_layout(rows, length, classes) == TableLayout(header=False, label=0)
+
+
+def test_measurements_are_no_classes(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(table(SERIES, SERIES[:, 0]), encoding="utf-8")
+    text = refused("series", tmp_path / "a.csv", inputs=(takes(1, 6),))
+    assert "expected labels in the first or last column, found 30 different fractional numbers" in text
+    assert "put the label first" in text
+
+
+SENTENCES = [f"{adjective} film {n}" for n in range(15) for adjective in ("good", "bad")]
+JUDGED = ["1", "0"] * 15
+
+TEXTS = {
+    "as documented": (table(JUDGED, SENTENCES, separator="\t"), []),
+    "named": (table(JUDGED, SENTENCES, header="label,review", separator="\t"), []),
+    "names of another kind": (
+        table(JUDGED, SENTENCES, header="sentiment,review", separator="\t"),
+        [f"{HEADER}sentiment, review"],
+    ),
+    "words as labels": (
+        table(["good", "bad"] * 15, SENTENCES, header="sentiment,text", separator="\t"),
+        [f"{HEADER}sentiment, text"],
+    ),
+    "label last": (table(SENTENCES, JUDGED, separator="\t"), ["the label is in column 2"]),
+    "label last, named": (
+        table(SENTENCES, JUDGED, header="review,label", separator="\t"),
+        [f"{HEADER}review, label", "the label is in column 2"],
+    ),
+    "pandas": (
+        table(range(30), JUDGED, SENTENCES, header=",label,review", separator="\t"),
+        [f'{HEADER}"", label, review', *INDEXED],
+    ),
+    "quoted": (table([f'"{n}"' for n in JUDGED], [f'"{s}"' for s in SENTENCES], separator="\t"), []),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_layout_of_a_table_of_sentences(tmp_path: Path, name: str) -> None:
+    text, findings = TEXTS[name]
+    (tmp_path / "a.tsv").write_text(text, encoding="utf-8")
+    data, lines = loaded_and_reported(
+        "text", tmp_path / "a.tsv", inputs=(takes(4, dtype="int64"),), classes=2, test=0.2
+    )
+    assert [line.removeprefix("PLACE: ") for line in lines[: len(findings)]] == findings
+    assert "classes" in lines[len(findings)]
+    assert data.classes == (("bad", "good") if name == "words as labels" else ("0", "1"))
+    first = [data.vocabulary[row[0] - 2] for row in data.train.images.tolist()]
+    assert [word == "good" for word in first] == (data.train.labels == 1).tolist()
+
+
+def test_quotes_inside_a_sentence_stay(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('1\t"so" he "said"\n0\t"a ""big"" one"\n' * 5, encoding="utf-8")
+    data, _ = loaded_and_reported("text", tmp_path / "a.tsv", inputs=(takes(6, dtype="int64"),), classes=2)
+    lengths = sorted({int((row > 0).sum()) for row in data.train.images})
+    assert lengths == [5, 6]  # a " big " one: the quotes around it are gone; " so " he " said ": all are left, cut to 6
