@@ -127,7 +127,7 @@ class _Layout:
             self.new_value(token)
         elif token.text == ";" and self.closed_at(self.index + 1):
             help = "separate values in brackets by commas"
-            self.report(Diagnostic("E002", "a `;` in brackets", token.span, help=help))
+            self.report(Diagnostic("E002", "a `;` in brackets", token.span, edits=(Edit(token.span, ",", help),)))
             self.leave_out(self.closed_at(self.index + 1))
         elif token.text == ";" or self.statement_begins(self.index + 1):
             self.unclosed()
@@ -228,7 +228,9 @@ class _Layout:
             if before.type != "RBRACE":
                 message = "a body must begin on the line that it belongs to"
                 help = f"put `{{` at the end of line {before.span.line}"
-                self.report(Diagnostic("E002", message, brace.span, help=help))
+                gap = self.source.span(before.span.end, brace.span.end)
+                edits = (Edit(gap, " {", help),) if "#" not in gap.text else ()
+                self.report(Diagnostic("E002", message, brace.span, help=help, edits=edits))
 
     def closing(self, token: Token) -> None:
         opening = self.tokens[self.open[-1][0]] if self.open else None

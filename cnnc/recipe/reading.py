@@ -50,7 +50,13 @@ def read(
             else:
                 _enter(statement, fields)
     malformed = _has_malformed(section.call)
-    if "data" not in calls and "data" not in unread and not malformed and len(section.call.bodies) == 1:
+    if (
+        "data" not in calls
+        and "data" not in unread
+        and not malformed
+        and len(section.call.bodies) == 1
+        and not section.call.arguments
+    ):
         span = section.call.op.span
         edits = _added_data(section.call, graph)
         help = "name a data set, e.g. `data digits`"
