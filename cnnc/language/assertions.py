@@ -74,7 +74,7 @@ class Assertions:
             if argument.key is None:
                 inferred = self._shape(argument, current, scope, nodes)
             elif argument.key.text not in TOTALS:
-                raise CnncError(unknown_key(argument, "expect", TOTALS))
+                raise CnncError(unknown_key(argument, call, TOTALS))
             elif not top:
                 message = f"`{argument.key.text}` can be asserted only at the top level of the file"
                 help = "move it out of the body; only shapes can be asserted in one"
@@ -133,7 +133,7 @@ class Assertions:
                 edits = (edit._replace(otherwise=(_budget_edit(argument.span, ""),)),)
                 raise CnncError.of("E204", message, span=argument.span, help=_BUDGETS, edits=edits)
             if argument.key.text not in BUDGETS:
-                raise CnncError(unknown_key(argument, "budget", BUDGETS))
+                raise CnncError(unknown_key(argument, call, BUDGETS))
             limit = _take(Whole(0, 2**62), argument, scope, f"budget: {argument.key.text} takes")
             self.budgets.append((argument, limit))
 

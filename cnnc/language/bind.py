@@ -28,9 +28,10 @@ from cnnc.core.arguments import (
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, nearest
 from cnnc.language import syntax
-from cnnc.language.edits import as_written, defined_above, did_you_mean, on_a_new_line, rewritten, without
+from cnnc.language.edits import as_written, defined_above, on_a_new_line, rewritten, without
 from cnnc.language.expressions import AlreadyReported, Scope, describe, evaluate
-from cnnc.language.synonyms import key_synonym, needless_key_help
+from cnnc.language.meant import key_meant
+from cnnc.language.synonyms import value_synonym
 from cnnc.ops import OPS
 
 T = TypeVar("T", bound=Declared)
@@ -99,13 +100,23 @@ def _match(
     misplaced: set[str] = set()
     position = 0
     keys_began = False
-    for argument in call.arguments:
+    skip = False
+    for index, argument in enumerate(call.arguments):
+        if skip:
+            skip = False
+            continue
+        spec = _key_without_equals(call, index, by_key, positional[position:])
+        if spec is not None:
+            diagnostics.append(_equals_missing(call, index))
+            misplaced.add(spec.name)
+            skip = True
+            continue
         if argument.key is not None:
             keys_began = True
             spec = by_key.get(argument.key.text)
             if spec is None:
-                diagnostics.append(unknown_key(argument, call.op.text, by_key))
-                near = _near_key(argument.key.text, by_key)
+                diagnostics.append(unknown_key(argument, call, by_key))
+                near = key_meant(argument, call, list(by_key))[0]
                 misplaced.update({by_key[near].name} if near else ())
                 continue
         elif keys_began and position >= len(positional):
@@ -130,6 +141,28 @@ def _match(
         else:
             given[spec.name] = argument
     return given, diagnostics, misplaced
+
+
+def _key_without_equals(
+    call: syntax.Call, index: int, by_key: dict[str, ArgumentSpec], positional: list[ArgumentSpec]
+) -> ArgumentSpec | None:
+    """The argument that `k 3` in `conv 8 k 3` gives without `=`; None elsewhere."""
+    argument, following = call.arguments[index], call.arguments[index + 1 : index + 2]
+    if argument.key is not None or not isinstance(argument.value, syntax.Word) or not following or following[0].key:
+        return None
+    spec = by_key.get(argument.value.name)
+    if spec is None or (spec.positional and spec in positional[:1]):
+        return None
+    takes_word = bool(positional) and (not positional[0].kind.words or argument.value.name in positional[0].kind.words)
+    return None if takes_word else spec
+
+
+def _equals_missing(call: syntax.Call, index: int) -> Diagnostic:
+    """E204 at `k 3`."""
+    key, value = call.arguments[index], call.arguments[index + 1]
+    span = key.span.to(value.span)
+    message = f"{call.op.text}: `{as_written(key)}` is written with `=`"
+    return Diagnostic("E204", message, span, edits=(Edit(span, f"{as_written(key)}={as_written(value)}"),))
 
 
 def _value(
@@ -170,7 +203,7 @@ def _edits_of_value(
     if bad.value:
         return (Edit(span, bad.value, bad.help),)
     if isinstance(value, WordValue) and value not in kind.words:
-        near = nearest(value, [*kind.words, *([] if kind.words else scope.names())])
+        near = value_synonym(value, kind.words) or nearest(value, [*kind.words, *([] if kind.words else scope.names())])
         if near:
             return (Edit(span, near, "did you mean `{}`?"),)
         if isinstance(kind, PerAxis | Whole | Real) and not span.source.name.startswith("--"):
@@ -324,22 +357,14 @@ def positional_after_key(call: syntax.Call, argument: syntax.Argument) -> Diagno
     return Diagnostic("E206", "a positional argument after `key=value`", argument.span, edits=edits)
 
 
-def _near_key(key: str, known: Iterable[str]) -> str | None:
-    """The known key that a key was meant to be; "" for one that no layer needs, None if none is similar."""
+def unknown_key(argument: syntax.Argument, call: syntax.Call, known: Iterable[str]) -> Diagnostic:
+    """E201, with the key that was meant."""
+    assert argument.key is not None
     keys = list(known)
-    translated = key_synonym(key, keys)
-    return nearest(key, keys) if translated is None else translated
-
-
-def unknown_key(argument: syntax.Argument, op: str, known: Iterable[str]) -> Diagnostic:
-    """E201, with the nearest key."""
-    key, keys = argument.key, list(known)
-    assert key is not None
-    near = _near_key(key.text, keys)
-    edits = did_you_mean(key.span, near)
-    help = f"its arguments are {', '.join(keys)}" if keys else f"{op} takes no arguments"
-    if near == "":
-        edits = (without(argument.span, needless_key_help(key.text)),)
-    elif not keys:
-        edits = (without(argument.span, f"{help}: remove it"),)
-    return Diagnostic("E201", f"{op} has no argument `{key.text}`", key.span, help=help, edits=edits)
+    near, edits, help = key_meant(argument, call, keys)
+    if near is None and keys:
+        help = f"its arguments are {', '.join(keys)}"
+    elif near is None:
+        edits = (without(argument.span, f"{call.op.text} takes no arguments: remove it"),)
+    message = f"{call.op.text} has no argument `{argument.key.text}`"
+    return Diagnostic("E201", message, argument.key.span, help=help, edits=edits)

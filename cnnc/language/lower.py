@@ -423,6 +423,8 @@ class _Lowerer:
         if call.bodies and not issubclass(cls, Merge):
             raise no_body(call)
         try:
+            if issubclass(cls, Merge) and unknown:
+                return self.poisoned(call, frame)
             if issubclass(cls, Merge):
                 return self.merge(cls, call, frame, current)
             return self.plain_layer(cls, call, frame, current, is_guess=bool(unknown))

@@ -79,7 +79,7 @@ def _first_errors(diagnostics: list[Diagnostic], count: int) -> list[Diagnostic]
 
 def parse_values(source: Source, begin: int = 0) -> tuple[syntax.Expression, ...]:
     """Parses the values of a setting (`NAME=VALUE`) from an offset on. Raises CnncError E001 to E008."""
-    tokens, diagnostics, _ = lay_out(source, [t for t in tokenize(source) if t.span.start >= begin])
+    tokens, diagnostics, _ = _lay_out(source, begin)
     if diagnostics:
         raise CnncError(*diagnostics)
     parser = _parser().parse_interactive("", start="values")
@@ -271,9 +271,11 @@ def layout(source: Source) -> tuple[list[Token], list[Diagnostic]]:
     return tokens, diagnostics
 
 
-def _lay_out(source: Source) -> tuple[list[Token], list[Diagnostic], bool]:
-    """As `layout`; and whether it is certain which statement is in which body."""
+def _lay_out(source: Source, begin: int = 0) -> tuple[list[Token], list[Diagnostic], bool]:
+    """As `layout`, for the source from an offset on; and whether it is certain which statement is in which body."""
     tokens = tokenize(source)
+    if begin:
+        tokens = [token for token in tokens if token.span.start >= begin]
     diagnostics: list[Diagnostic] = []
     if any(token.type == "STRANGE" for token in tokens):
         from cnnc.language.lookalikes import correct

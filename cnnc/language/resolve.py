@@ -13,10 +13,11 @@ from typing import Any
 
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, nearest
 from cnnc.language import syntax
-from cnnc.language.edits import as_written, before, did_you_mean, first_that_works, moved_before, rewritten
+from cnnc.language.edits import before, did_you_mean, first_that_works, moved_before
 from cnnc.language.expressions import RESERVED_VALUES, AlreadyReported, Scope, describe
+from cnnc.language.meant import unknown_layer
 from cnnc.language.scope import POISON, Frame, Tensor, tensor_of
-from cnnc.language.synonyms import is_train_statement, layer_synonym
+from cnnc.language.synonyms import is_train_statement, layer_sentence, layer_synonym, train_setting
 from cnnc.ops import OPS, Op
 
 LANGUAGE_STATEMENTS = ("net", "let", "from", "output", "block", "repeat", "include", "expect", "budget", "train")
@@ -133,20 +134,12 @@ def op_class(call: syntax.Call, blocks: Iterable[str]) -> tuple[type[Op] | None,
     translated = layer_synonym(call.op.text)
     statements = [word for word in LANGUAGE_STATEMENTS if call.bodies or word not in ("block", "repeat", "train")]
     near = translated.partition(" ")[0] or nearest(call.op.text, [*OPS, *statements, *blocks])
-    help = "`cnnc ops` lists the layers"
-    edits: tuple[Edit, ...] = ()
-    if is_train_statement(call.op.text):
-        near, help = None, f"`{call.op.text}` belongs inside `train {{ ... }}`"
-    elif near:
-        text = " ".join([translated or near, *map(as_written, call.arguments)])
-        if translated.startswith("pool ") and call.arguments and call.arguments[0].key is None:
-            text = f"{translated} k={text.removeprefix(translated).strip()}"
-        changed = text != " ".join([translated or near, *map(as_written, call.arguments)])
-        edits = (rewritten(call, text, "write `{}`" if changed else "did you mean `{}`?"),)
-        if near not in OPS:
-            edits = did_you_mean(call.op.span, near)
-    unknown = Diagnostic("E111", f"unknown layer `{call.op.text}`", call.op.span, help=help, edits=edits)
-    return OPS.get(near or ""), (unknown,)
+    if (is_train_statement(call.op.text) or train_setting(call.op.text)) and not call.bodies:
+        help = f"`{call.op.text}` belongs inside `train {{ ... }}`"
+        return None, (Diagnostic("E111", f"unknown layer `{call.op.text}`", call.op.span, help=help),)
+    unknown = unknown_layer(call, near)
+    guess = OPS.get(near or "") if unknown.edits else None
+    return guess, (unknown,)
 
 
 def unreadable_block(statement: syntax.Statement) -> str:
@@ -155,8 +148,9 @@ def unreadable_block(statement: syntax.Statement) -> str:
         return statement.name if statement.op == "block" else ""
     if isinstance(statement, syntax.Call) and statement.bodies and statement.arguments and statement.op.text not in OPS:
         name = statement.arguments[0].value
-        meant = layer_synonym(statement.op.text) or nearest(statement.op.text, LANGUAGE_STATEMENTS)
-        if isinstance(name, syntax.Word) and meant == "block" and statement.op.text not in LANGUAGE_STATEMENTS:
+        defines = "`block NAME" in layer_sentence(statement.op.text)
+        defines = defines or nearest(statement.op.text, LANGUAGE_STATEMENTS) == "block"
+        if isinstance(name, syntax.Word) and defines and statement.op.text not in LANGUAGE_STATEMENTS:
             return name.name
     return ""
 

@@ -22,6 +22,7 @@ from cnnc.recipe.declaration import kinds_of
 from cnnc.recipe.losses import Loss
 from cnnc.recipe.metrics import Metric, metric_named
 from cnnc.recipe.recipe import Recipe
+from cnnc.recipe.words import unknown_kind
 
 
 class Section(NamedTuple):
@@ -70,10 +71,7 @@ def _data_name(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:
             yield Diagnostic("E512", f"data {data.name} needs a file or folder in quotes", call.span, edits=edits)
     elif data.name not in KNOWN:
         names = [*KNOWN, *READ_FROM_FILES]
-        near = nearest(data.name, names)
-        help, argument = f"the data sets are {', '.join(names)}", call.arguments[0]
-        edits = did_you_mean(argument.value.span, near)
-        yield Diagnostic("E506", f"unknown data set `{data.name}`", argument.span, help=help, edits=edits)
+        yield unknown_kind("E506", f"unknown data set `{data.name}`", call, names, "the data sets are")
     elif data.path is not None:
         help = "remove the path; the option --data or the variable CNNC_DATA names the folder of its files"
         span = call.arguments[1].span

@@ -29,6 +29,7 @@ from cnnc.language.synonyms import train_setting
 from cnnc.recipe.declaration import TRAIN_STATEMENTS, TrainStatement
 from cnnc.recipe.fit import check_fit
 from cnnc.recipe.recipe import Recipe
+from cnnc.recipe.words import statement_meant, unknown_kind
 
 Calls = dict[str, list[syntax.Call]]
 
@@ -48,7 +49,14 @@ def read(
                 unread.add(keyword)
             else:
                 _enter(statement, fields)
-    if "data" not in calls and "data" not in unread and not section.call.arguments and not _has_malformed(section.call):
+    malformed = _has_malformed(section.call)
+    if (
+        "data" not in calls
+        and "data" not in unread
+        and not malformed
+        and len(section.call.bodies) == 1
+        and not section.call.arguments
+    ):
         span = section.call.op.span
         edits = _added_data(section.call, graph)
         help = "name a data set, e.g. `data digits`"
@@ -105,13 +113,7 @@ def _calls(train: syntax.Call, unread: set[str], diagnostics: list[Diagnostic]) 
             continue
         keyword = statement.op.text
         if keyword not in TRAIN_STATEMENTS:
-            near = nearest(keyword, TRAIN_STATEMENTS)
-            help = f"the statements are {', '.join(TRAIN_STATEMENTS)}"
-            message = f"unknown train statement `{keyword}`"
-            diagnostics.append(
-                Diagnostic("E501", message, statement.op.span, help=help, edits=did_you_mean(statement.op.span, near))
-            )
-            unread.update([near] if near else TRAIN_STATEMENTS)
+            diagnostics.append(_unknown_statement(statement, train.bodies[0], unread))
         elif keyword in calls and not _repeatable(keyword):
             note = Note(calls[keyword][0].span, "the first")
             message, edits = f"a second `{keyword}`", (without_statement(statement.span, "keep one of the two"),)
@@ -119,6 +121,19 @@ def _calls(train: syntax.Call, unread: set[str], diagnostics: list[Diagnostic]) 
         else:
             calls.setdefault(keyword, []).append(statement)
     return calls
+
+
+def _unknown_statement(statement: syntax.Call, body: syntax.Body, unread: set[str]) -> Diagnostic:
+    """E501, with the statement that was meant, whose keyword is added to `unread`; all are if none is similar."""
+    keyword = statement.op.text
+    meant = statement_meant(statement, [s for s in body.statements if isinstance(s, syntax.Call)])
+    near = nearest(keyword, TRAIN_STATEMENTS) if not meant else None
+    edits = meant if isinstance(meant, tuple) else did_you_mean(statement.op.span, near)
+    help = meant if isinstance(meant, str) and meant else f"the statements are {', '.join(TRAIN_STATEMENTS)}"
+    words = edits[0].text.split() if edits else []
+    unread.update(word for word in words if word in TRAIN_STATEMENTS)
+    unread.update(() if meant or near else TRAIN_STATEMENTS)
+    return Diagnostic("E501", f"unknown train statement `{keyword}`", statement.op.span, help=help, edits=edits)
 
 
 def _has_malformed(train: syntax.Call) -> bool:
@@ -139,13 +154,8 @@ def _class_of(keyword: str, call: syntax.Call, diagnostics: list[Diagnostic]) ->
         return None
     name = first.value.name
     if name not in kinds:
-        near = nearest(name, kinds)
-        help = f"the kinds are {', '.join(kinds)}"
-        diagnostics.append(
-            Diagnostic(
-                "E503", f"unknown {keyword} `{name}`", first.span, help=help, edits=did_you_mean(first.value.span, near)
-            )
-        )
+        message = f"unknown {keyword} `{name}`"
+        diagnostics.append(unknown_kind("E503", message, call, list(kinds), "the kinds are"))
     return kinds.get(name)
 
 
