@@ -23,7 +23,6 @@ from cnnc.language.lower import Lowered, lower
 from cnnc.language.parse import parse, parse_settings, setting_name
 from cnnc.language.size_survey import Resize, explore, resizer
 from cnnc.language.suppress import may_follow_from, without_allowed
-from cnnc.language.working_edits import with_working_edits
 from cnnc.recipe.reading import read
 from cnnc.recipe.recipe import Recipe, without_train_section
 
@@ -202,7 +201,10 @@ def check(
         lowered_again = lower(file, stem, _lets(expressions), lambda n: lowered.symbols.get(n, 224), again, bool(at))
         return _Checked(file, stem, expressions, again).diagnostics(lowered_again, (), syntax_errors)[1]
 
-    diagnostics = with_working_edits(diagnostics, check_again, most_checks=_most_checks(lowered.steps))
+    if any(d.edits for d in diagnostics):  # a file without errors need not wait for the import
+        from cnnc.language.working_edits import with_working_edits
+
+        diagnostics = with_working_edits(diagnostics, check_again, most_checks=_most_checks(lowered.steps))
     graph = lowered.graph
     if any(d.severity == "error" for d in diagnostics):
         graph = recipe = None
@@ -247,6 +249,7 @@ def _settings(settings: Sequence[str]) -> dict[str, syntax.Expression]:
     try:
         return parse_settings(settings)
     except CnncError as error:
+        from cnnc.language.working_edits import with_working_edits
 
         def check_again(texts: Mapping[Source, str]) -> Sequence[Diagnostic]:
             by_name = {source.name: text for source, text in texts.items()}
