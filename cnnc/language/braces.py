@@ -110,11 +110,8 @@ class _Repair:
         end = self.tokens[self.line.end - 1].span.end
         self.tokens.insert(self.line.end, Token("RBRACE", "}", self.source.span(end, end)))
         self.line = self.line._replace(end=self.line.end + 1)
-        indent = " " * opening.indent
-        edit = Edit(
-            self.source.span(end, end), f"\n{indent}}}", f"close it with `}}` after line {self.source.position(end)[0]}"
-        )
-        self.never_closed(opening.token, edit)
+        help = f"close it with `{{}}` after line {self.source.position(end)[0]}"
+        self.never_closed(opening.token, Edit(self.source.span(end, end), f"\n{' ' * opening.indent}}}", help))
 
     def never_closed(self, opening: Token, edit: Edit) -> None:
         self.diagnostics.append(Diagnostic("E006", "`{` is never closed", opening.span, edits=(edit,)))
@@ -132,13 +129,14 @@ class _Repair:
             self.tokens.insert(end, Token("LBRACE", "{", self.source.span(after, after)))
             self.tokens.append(token)
             self.headers.clear()
-            message, help = "the line ends in the middle of a statement", "put `{` at the end of this line"
-            here = self.source.span(after, after + 1)
-            edits = (Edit(self.source.span(after, after), " {", help),)
+            message = "the line ends in the middle of a statement"
+            here, at = self.source.span(after, after + 1), self.source.span(after, after)
+            edits = (Edit(at, " {", "put `{}` at the end of this line"),)
             self.diagnostics.append(Diagnostic("E002", message, here, "expected `{` here", edits=edits))
         elif self.source.text[self.surplus_at : token.span.start].strip() or self.surplus_at < 0:
-            edits = (without_statement(token.span),)
-            self.diagnostics.append(Diagnostic("E006", "unmatched `}`", token.span, edits=edits))
+            self.diagnostics.append(
+                Diagnostic("E006", "unmatched `}`", token.span, edits=(without_statement(token.span),))
+            )
             self.surplus_at = token.span.end
         else:
             self.surplus_at = token.span.end

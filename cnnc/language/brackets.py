@@ -127,7 +127,10 @@ class _Layout:
             self.new_value(token)
         elif token.text == ";" and self.closed_at(self.index + 1):
             help = "separate values in brackets by commas"
-            self.report(Diagnostic("E002", "a `;` in brackets", token.span, edits=(Edit(token.span, ",", help),)))
+            end = self.tokens[self.closed_at(self.index + 1)].span.start
+            values = self.source.span(token.span.start, end)
+            edits = (Edit(values, values.text.replace(";", ","), help),)
+            self.report(Diagnostic("E002", "a `;` in brackets", token.span, edits=edits))
             self.leave_out(self.closed_at(self.index + 1))
         elif token.text == ";" or self.statement_begins(self.index + 1):
             self.unclosed()
@@ -227,10 +230,10 @@ class _Layout:
             out[first:] = [t._replace(type="BREAK") if t.type == "_END" else t for t in out[first:]]
             if before.type != "RBRACE":
                 message = "a body must begin on the line that it belongs to"
-                help = f"put `{{` at the end of line {before.span.line}"
-                gap = self.source.span(before.span.end, brace.span.end)
-                edits = (Edit(gap, " {", help),) if "#" not in gap.text else ()
-                self.report(Diagnostic("E002", message, brace.span, help=help, edits=edits))
+                gap = self.source.span(before.span.end, brace.span.start).text.rstrip()
+                joined = self.source.span(before.span.end, brace.span.end)
+                edits = (Edit(joined, f" {{{gap}", f"put `{{` at the end of line {before.span.line}"),)
+                self.report(Diagnostic("E002", message, brace.span, edits=edits))
 
     def closing(self, token: Token) -> None:
         opening = self.tokens[self.open[-1][0]] if self.open else None

@@ -146,8 +146,8 @@ def _string(text: str, span: Span) -> str:
     except json.JSONDecodeError as error:
         if error.msg.startswith("Invalid \\escape"):
             message = f"bad escape in a string: `{text[error.pos : error.pos + 2]}`"
-            at = span.source.span(span.start + error.pos, span.start + error.pos + 1)
-            edits = (Edit(at, "\\\\", "write `{}` for a backslash"),)
+            backslash = Span(span.source, span.start + error.pos, span.start + error.pos + 1)
+            edits = (Edit(backslash, "\\\\", "write `{}` for a backslash"),)
             raise CnncError.of("E003", message, span=span, edits=edits) from error
         reason = "`\\u` needs four hexadecimal digits" if "XXXX" in error.msg else error.msg.lower()
         raise CnncError.of("E003", f"bad escape in a string: {reason}", span=span) from error

@@ -85,8 +85,8 @@ def whole(statement: syntax.Statement) -> Span:
             return span.to(bodies[-1].span) if bodies else span
         case syntax.Block(_, _, body, span):
             return span.to(body.span)
-        case syntax.Let(_, _, span) | syntax.Malformed(_, _, span):
-            return span
+        case _:
+            return statement.span
 
 
 def _line_before(span: Span) -> str:

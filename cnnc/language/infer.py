@@ -68,7 +68,7 @@ def infer(
         span = spans.get(error.argument, call.span)
         culprits = tuple(inputs[i] for i in error.operands) or inputs
         notes = shrinking(culprits, nodes) if error.shrunk or error.operands else ()
-        edits = _edits_at_other_layers(error, op, inputs, nodes) + _edits(error.fixes, op, call)
+        edits = _edits_at_other_layers(error, op, call, inputs, nodes) + _edits(error.fixes, op, call)
         if error.fix is not None:
             above = tuple(takewhile(lambda s: s is not call, body))
             edits += _merge_edits(error.fix, call, inputs, nodes, above)
@@ -107,12 +107,14 @@ def argument_of(
 
 
 def _edits_at_other_layers(
-    error: ShapeError, op: Op, inputs: tuple[Tensor, ...], nodes: Mapping[str, Node]
+    error: ShapeError, op: Op, call: syntax.Call, inputs: tuple[Tensor, ...], nodes: Mapping[str, Node]
 ) -> tuple[Edit, ...]:
     """Edits of the network's input or of the pool that an unpool inverts, where these are to blame."""
     if isinstance(op, Unpool) and error.code == "E317":
         pool = next(n for n in nodes.values() if n.op is op.pool)
         return replaced(pool.span, r"\bpool\s+\w+", "pool max", "make it `{}`")
+    if error.code == "E318" and not call.bodies and len(call.arguments) > 1:
+        return (rewritten(call, "; ".join(f"{op.keyword} {a.span.text}" for a in call.arguments)),)
     if error.code == "E308":
         dtype = "int64" if "float32" not in op.takes else "float32" if len(inputs) > 1 else "uint8"
         named = [

@@ -134,8 +134,9 @@ def inputs(section: Section) -> Iterator[Diagnostic]:
         names = " and ".join(node.name for node in graph.inputs)
         count = "one input" if most == 1 else f"one or {most} inputs"
         message = f"{data.name} has {count} per example; the network has {len(graph.inputs)}: {names}"
-        help = 'give several inputs by name in a file: `data npz "file.npz"`'
-        yield Diagnostic("E507", message, span, notes=_type_note(graph.inputs[most]), help=help)
+        help = "give several inputs by name in a file: `{}`"
+        edits = (Edit(span, 'data npz "file.npz"', help),)
+        yield Diagnostic("E507", message, span, notes=_type_note(graph.inputs[most]), edits=edits)
         return
     for entry in graph.inputs:
         yield from _input(section, entry)
