@@ -233,7 +233,7 @@ class _Checked(Record):
         if lowered.train is not None:
             train = {p.removeprefix("train."): v for p, v in self.settings.items() if p.startswith("train.")}
             # with syntax errors the graph is not that of the whole file
-            recipe, recipe_diagnostics = read(lowered.train, None if syntax_errors else lowered.graph, train)
+            recipe, recipe_diagnostics = read(lowered.train, lowered.graph, train)
             diagnostics += recipe_diagnostics
         elif not syntax_errors:
             diagnostics += without_train_section(self.settings, self.stem)

@@ -289,7 +289,8 @@ class _Layout:
     def end_of_values(self, index: int) -> int:
         """Where the line of a bracket ends, or a body begins or ends on it: where it was probably meant to be closed."""
         end = self.tokens[index].span.end
-        for token in self.tokens[index + 1 :]:
+        for i in range(index + 1, len(self.tokens)):  # a slice would copy all tokens for each error
+            token = self.tokens[i]
             if token.type in ("_END", "LBRACE", "RBRACE", "COMMENT"):
                 break
             end = token.span.end
