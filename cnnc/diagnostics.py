@@ -1,6 +1,6 @@
 """Errors and warnings: source positions, diagnostics, the exception that carries them, and their text form.
 
-Defines `Source` and `Span` (where), `Diagnostic` (what, why, how to fix it), `CnncError` (the exception with one or more
+Defines `Source` and `Span` (where), `Diagnostic` (what and why) with its `Edit`s (how to fix it), `CnncError` (the exception with one or more
 diagnostics), and `render`, which draws a diagnostic with its source line. Imports nothing of the project, prints
 nothing, and uses no colours unless the caller passes a `paint` function.
 
@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 Severity = Literal["error", "warning"]
 
@@ -107,6 +107,16 @@ class Span(NamedTuple):
         return self.source.position(self.start)[1]
 
     @property
+    def end_line(self) -> int:
+        """The line of its end, counted from 1."""
+        return self.source.position(self.end)[0]
+
+    @property
+    def end_column(self) -> int:
+        """The column after its last character, counted from 1."""
+        return self.source.position(self.end)[1]
+
+    @property
     def text(self) -> str:
         """The source in the range."""
         return self.source.text[self.start : self.end]
@@ -114,6 +124,18 @@ class Span(NamedTuple):
     def to(self, other: Span) -> Span:
         """The span from the start of this one to the end of the other."""
         return Span(self.source, self.start, max(self.end, other.end))
+
+    def as_dict(self) -> dict[str, str | int]:
+        """The range as `--json` prints it."""
+        line, column = self.source.position(self.start)
+        end_line, end_column = self.source.position(self.end)
+        return {
+            "file": self.source.name,
+            "line": line,
+            "column": column,
+            "end_line": end_line,
+            "end_column": end_column,
+        }
 
     def __str__(self) -> str:
         return f"{self.source.name}:{self.line}"
@@ -125,21 +147,79 @@ class Note(NamedTuple):
     span: Span
     text: str
 
+    def as_dict(self) -> dict[str, str | int]:
+        """The note as `--json` prints it."""
+        return {**self.span.as_dict(), "label": self.text}
 
-class Diagnostic(NamedTuple):
+
+class Edit(NamedTuple):
+    """A change of the source that removes a diagnostic: `text` replaces the range `span`, which is empty for an insertion.
+
+    `help` says it in words, with `{}` for the text: "did you mean `{}`?". `otherwise` are edits to try, in this order,
+    if this one does not work (see cnnc/language/working_edits.py).
+    """
+
+    span: Span
+    text: str
+    help: str = "write `{}`"
+    otherwise: tuple[Edit, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The text as the help shows it, on one line."""
+        lines = [line.strip(" ;") for line in self.text.splitlines()]
+        return "; ".join(" ".join(line.split()) for line in lines if line)
+
+    @property
+    def words(self) -> str:
+        """The help with the text filled in."""
+        return self.help.replace("{}", self.shown, 1)
+
+    def as_dict(self) -> dict[str, str | int]:
+        """The edit as `--json` prints it."""
+        return {**self.span.as_dict(), "text": self.text}
+
+
+class _Fields(NamedTuple):
+    code: str
+    message: str
+    span: Span | None
+    label: str
+    notes: tuple[Note, ...]
+    help: str
+    calls: tuple[Note, ...]
+    edits: tuple[Edit, ...]
+    words: str
+
+
+class Diagnostic(_Fields):
     """One error or warning.
 
     `label` is printed next to the carets; `notes` are secondary source ranges; `calls` are the block calls around the
-    position, outermost first; `help` is an edit that works when typed as it stands.
+    position, outermost first. `edits` are alternatives, each of which removes the diagnostic. `help` is what to do: the
+    words of the edits; `words`, which is given as `help`, if there are none.
     """
 
-    code: str
-    message: str
-    span: Span | None = None
-    label: str = ""
-    notes: tuple[Note, ...] = ()
-    help: str = ""
-    calls: tuple[Note, ...] = ()
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        code: str,
+        message: str,
+        span: Span | None = None,
+        label: str = "",
+        notes: tuple[Note, ...] = (),
+        help: str = "",
+        calls: tuple[Note, ...] = (),
+        edits: tuple[Edit, ...] = (),
+        words: str = "",
+    ) -> Self:
+        text = _alternatives(edits) or help
+        return super().__new__(cls, code, message, span, label, notes, text, calls, edits, words or help)
+
+    def with_edits(self, edits: tuple[Edit, ...]) -> Self:
+        """The diagnostic with other edits, and the help that follows from them."""
+        return self._replace(edits=edits, help=_alternatives(edits) or self.words)
 
     @property
     def severity(self) -> Severity:
@@ -154,17 +234,32 @@ class Diagnostic(NamedTuple):
         on_command_line = self.span is not None and self.span.source.name.startswith("--")
         return Exit.USAGE if on_command_line or self.code in _USAGE else _FAMILY_STATUS[self.code[1]]
 
-    def as_dict(self) -> dict[str, str | int | None]:
-        """The diagnostic as `--json` prints it."""
+    def as_dict(self) -> dict[str, Any]:
+        """The diagnostic as `--json` prints it; docs/json.md describes every key."""
+        nowhere = dict.fromkeys(("file", "line", "column", "end_line", "end_column"))
         return {
             "code": self.code,
             "severity": self.severity,
-            "file": self.span.source.name if self.span else None,
-            "line": self.span.line if self.span else None,
-            "column": self.span.column if self.span else None,
+            **(self.span.as_dict() if self.span is not None else nowhere),
             "message": self.message,
+            "label": self.label or None,
             "help": self.help or None,
+            "edits": [edit.as_dict() for edit in self.edits],
+            "related": [note.as_dict() for note in self.notes],
+            "calls": [call.as_dict() for call in self.calls],
         }
+
+
+def _alternatives(edits: tuple[Edit, ...]) -> str:
+    """The words of edits; texts with the same help are listed in it: "k=3 or k=5 has a centre"."""
+    texts: dict[str, list[str]] = {}
+    for edit in edits:
+        texts.setdefault(edit.help, []).append(edit.shown)
+    ways = []
+    for help, shown in texts.items():
+        field = "`{}`" if "`{}`" in help else "{}"
+        ways.append(help.replace(field, " or ".join(field.replace("{}", text) for text in shown), 1))
+    return ", or ".join(ways)
 
 
 class CnncError(Exception):
@@ -178,9 +273,11 @@ class CnncError(Exception):
         return type(self), self.diagnostics  # makes it picklable, for worker processes
 
     @classmethod
-    def of(cls, code: str, message: str, *, span: Span | None = None, help: str = "") -> CnncError:
+    def of(
+        cls, code: str, message: str, *, span: Span | None = None, help: str = "", edits: tuple[Edit, ...] = ()
+    ) -> CnncError:
         """An error with one diagnostic."""
-        return cls(Diagnostic(code, message, span=span, help=help))
+        return cls(Diagnostic(code, message, span=span, help=help, edits=edits))
 
     @property
     def status(self) -> Exit:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cnnc.diagnostics import CnncError, Diagnostic, Note, Source, Span
+from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Source, Span
+from cnnc.language.edits import without, without_statement
 
 MAX_NESTING = 40  # of brackets and braces
 MAX_OPERATORS = 200  # on the path from a statement to its deepest operand
@@ -185,7 +186,7 @@ class _Layout:
         elif token.type == "RBRACE" and opening is not None:
             self.unclosed()
         elif token.type == "RBRACE":
-            self.report(Diagnostic("E006", "unmatched `}`", token.span))
+            self.report(Diagnostic("E006", "unmatched `}`", token.span, edits=(without_statement(token.span),)))
         else:
             self.mismatch(token, opening)
 
@@ -197,11 +198,13 @@ class _Layout:
 
     def mismatch(self, token: Token, opening: Token | None) -> None:
         if opening is None or opening.type == "LBRACE":
-            self.report(Diagnostic("E006", f"unmatched `{token.text}`", token.span))
+            self.report(Diagnostic("E006", f"unmatched `{token.text}`", token.span, edits=(without(token.span),)))
         else:
             note = Note(opening.span, "opened here")
             message = f"`{token.text}` does not close `{opening.text}`"
-            self.report(Diagnostic("E006", message, token.span, notes=(note,)))
+            right = {"(": ")", "[": "]"}.get(opening.text[-1], "")
+            edits = (Edit(token.span, right),) if right else ()
+            self.report(Diagnostic("E006", message, token.span, notes=(note,), edits=edits))
         self.leave_out(self.index)
 
     def unclosed(self) -> None:
@@ -227,7 +230,19 @@ class _Layout:
         sign = opening.text[-1]
         span = self.source.span(opening.span.end - 1, opening.span.end)
         close = {"(": ")", "[": "]", "{": "}"}[sign]
-        self.report(Diagnostic("E006", f"`{sign}` is never closed", span, help=f"close it with `{close}`"))
+        end = self.end_of_values(self.open[-1][0]) if sign != "{" else len(self.source.text)
+        text = close if sign != "{" else f"\n{close}\n" if not self.source.text.endswith("\n") else f"{close}\n"
+        edits = (Edit(self.source.span(end, end), text, "close it with `{}`"),)
+        self.report(Diagnostic("E006", f"`{sign}` is never closed", span, edits=edits))
+
+    def end_of_values(self, index: int) -> int:
+        """Where the line of a bracket ends, or a body begins or ends on it: where it was probably meant to be closed."""
+        end = self.tokens[index].span.end
+        for token in self.tokens[index + 1 :]:
+            if token.type in ("_END", "LBRACE", "RBRACE", "COMMENT"):
+                break
+            end = token.span.end
+        return end
 
     def report(self, diagnostic: Diagnostic) -> None:
         self.diagnostics.append(diagnostic)

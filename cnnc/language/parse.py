@@ -49,9 +49,9 @@ def parse(source: Source) -> tuple[syntax.File, list[Diagnostic]]:
     return syntax.File(source, statements if braces_match else (), comments), diagnostics
 
 
-def parse_values(source: Source) -> tuple[syntax.Expression, ...]:
-    """Parses the values of a setting (`--set name=VALUE`). Raises CnncError E001 to E008."""
-    tokens, diagnostics = layout(source)
+def parse_values(source: Source, begin: int = 0) -> tuple[syntax.Expression, ...]:
+    """Parses the values of a setting (`NAME=VALUE`) from an offset on. Raises CnncError E001 to E008."""
+    tokens, diagnostics = lay_out(source, [t for t in tokenize(source) if t.span.start >= begin], MAX_SYNTAX_ERRORS)
     if diagnostics:
         raise CnncError(*diagnostics)
     parser = _parser().parse_interactive("", start="values")
@@ -70,11 +70,21 @@ def parse_settings(settings: Sequence[str]) -> dict[str, syntax.Expression]:
         name, equals, value = setting.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise CnncError.of("E010", f"--set takes NAME=VALUE, not `{setting}`", help="e.g. `--set train.epochs=2`")
-        values = parse_values(Source(f"--set {name}", value))
+        words = value.split()
+        if len(words) > 1 and all("=" in word for word in words[1:]):
+            keys = [f"{name.strip()}={words[0]}", *(f"{name.strip()}.{word}" for word in words[1:])]
+            help = f"write `{' '.join(f'--set {key}' for key in keys)}`"
+            raise CnncError.of("E010", f"--set takes one value, not `{value}`", help=help)
+        values = parse_values(Source(setting_name(setting), setting), len(name) + 1)
         if len(values) != 1:
             raise CnncError.of("E010", f"--set takes one value, not `{value}`")
         expressions[name.strip()] = values[0]
     return expressions
+
+
+def setting_name(setting: str) -> str:
+    """The name of the source of a setting in errors: `--set width`."""
+    return f"--set {setting.partition('=')[0]}"
 
 
 # --- the parser ----------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ class Sub(Elementwise):
             raise ShapeError(
                 "E318",
                 f"sub takes two operands, not {len(inputs)}",
-                help="write one `sub` line for each tensor to subtract" if len(inputs) > 2 else f"`{self.example}`",
+                help="subtract one tensor in each `sub` statement",
             )
         return super().output(*inputs)
 

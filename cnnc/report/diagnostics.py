@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from cnnc.diagnostics import Diagnostic, render
+from cnnc.diagnostics import Diagnostic, Edit, Span, render
 
 
 def full(diagnostics: Sequence[Diagnostic]) -> str:
@@ -76,14 +76,32 @@ def _results(diagnostics: Iterable[Diagnostic]) -> Iterable[dict[str, Any]]:
         text = d.message + (f". Help: {d.help}" if d.help else "")
         result: dict[str, Any] = {"ruleId": d.code, "level": d.severity, "message": {"text": text}}
         if d.span is not None:
-            region = {
-                "startLine": d.span.line,
-                "startColumn": d.span.column,
-                "endColumn": d.span.column + max(1, d.span.end - d.span.start),
-            }
-            location = {"artifactLocation": {"uri": d.span.source.name}, "region": region}
-            result["locations"] = [{"physicalLocation": location}]
+            result["locations"] = [_location(d.span)]
+        if d.notes or d.calls:
+            related = [*d.notes, *d.calls]
+            result["relatedLocations"] = [{**_location(n.span), "message": {"text": n.text}} for n in related]
+        if d.edits:
+            result["fixes"] = [_fix(edit) for edit in d.edits]
         yield result
+
+
+def _location(span: Span) -> dict[str, Any]:
+    return {"physicalLocation": {"artifactLocation": {"uri": span.source.name}, "region": _region(span)}}
+
+
+def _region(span: Span) -> dict[str, int]:
+    return {
+        "startLine": span.line,
+        "startColumn": span.column,
+        "endLine": span.end_line,
+        "endColumn": span.end_column,
+    }
+
+
+def _fix(edit: Edit) -> dict[str, Any]:
+    replacement = {"deletedRegion": _region(edit.span), "insertedContent": {"text": edit.text}}
+    change = {"artifactLocation": {"uri": edit.span.source.name}, "replacements": [replacement]}
+    return {"description": {"text": edit.words}, "artifactChanges": [change]}
 
 
 FORMATS: dict[str, Callable[[Sequence[Diagnostic]], str]] = {

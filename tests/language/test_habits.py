@@ -29,7 +29,7 @@ STATEMENTS = [
     ("-- the first", "a comment begins with `#`", "# the first"),
     ("depthwise k=3", "`conv c_in groups=c_in`", "conv c_in groups=c_in k=3"),
     ("gap", "`global_pool avg`", "global_pool avg"),
-    ("pool 2 k=2", "`pool max ...`", "pool max k=2"),
+    ("pool 2 k=2", "`pool max k=2`", "pool max k=2"),
     ("maxpool 2", "write `pool max k=2`", "pool max k=2"),
     ("leaky_relu alpha=0.1", "did you mean `slope`?", "leaky_relu slope=0.1"),
     ("upsample scale=2", "did you mean `n`?", "upsample n=2"),
@@ -76,7 +76,7 @@ def test_the_help_says_what_to_write(wrong: str, help: str, fixed: str) -> None:
         ("input (1, 28, 28)", "write `1x28x28`"),
         ("input shape=(1,28,28)", "write `1x28x28`"),
         ("input 1X28X28", "write `1x28x28`"),
-        ("input 1x28x28 relu", "begin a new line for the next layer: `relu ...`"),
+        ("input 1x28x28 relu", "begin a new line for the next layer: `relu`"),
     ],
 )
 def test_a_wrong_input_gives_one_error_that_shows_the_right_form(wrong: str, help: str) -> None:

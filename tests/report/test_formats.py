@@ -63,10 +63,38 @@ def test_concise() -> None:
 
 def test_json() -> None:
     first, second = json.loads(FORMATS["json"](found(BROKEN)))
-    assert list(first) == ["code", "severity", "file", "line", "column", "message", "help"]
+    assert list(first) == [
+        *("code", "severity", "file", "line", "column", "end_line", "end_column"),
+        *("message", "label", "help", "edits", "related", "calls"),
+    ]
     assert (first["code"], first["severity"], first["file"]) == ("E201", "error", "net.cnn")
     assert (first["line"], first["column"], first["help"]) == (3, 8, "did you mean `k`?")
     assert second["line"] == 4
+
+
+def test_json_carries_edits_other_ranges_and_calls() -> None:
+    text = "block a(w) { pool max k=2; conv w kk=3 }\nblock b { a 4 }\ninput 1x8x8\nb\nconv 4 k=3 kernel=5"
+    inner, twice = json.loads(FORMATS["json"](found(text)))
+    place = {"file": "net.cnn", "line": 1, "column": 35, "end_line": 1, "end_column": 37}
+    assert inner["edits"] == [{**place, "text": "k"}]
+    assert [(call["line"], call["column"], call["label"]) for call in inner["calls"]] == [
+        (4, 1, "block b"),
+        (2, 11, "block a"),
+    ]
+    assert [(n["line"], n["column"], n["end_column"], n["label"]) for n in twice["related"]] == [
+        (5, 8, 11, "first given here")
+    ]
+    assert twice["calls"] == []
+
+
+def test_sarif_carries_edits_and_other_ranges() -> None:
+    document = json.loads(FORMATS["sarif"](found("block a { conv 4 kk=3 }\ninput 1x8x8\na\n")))
+    (result,) = document["runs"][0]["results"]
+    (fix,) = result["fixes"]
+    (replacement,) = fix["artifactChanges"][0]["replacements"]
+    assert replacement["deletedRegion"] == {"startLine": 1, "startColumn": 18, "endLine": 1, "endColumn": 20}
+    assert replacement["insertedContent"] == {"text": "k"}
+    assert [location["message"]["text"] for location in result["relatedLocations"]] == ["block a"]
 
 
 # --- GitHub ----------------------------------------------------------------------------------------------------
