@@ -48,12 +48,14 @@ def predict(
     count: Annotated[int, typer.Option("--top", min=1, help="Number of classes to print per example.")] = 3,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FOLDER", help="Write outputs to this folder: .npy, and .png for images."),
+        typer.Option(
+            "--out", metavar="FOLDER", help="Write outputs to this folder: .npy, and .png for images and maps."
+        ),
     ] = None,
     json: Annotated[bool, json_option("a JSON list with one object per example")] = False,
 ) -> None:
     """Run an exported model on onnxruntime; the model itself says how inputs are prepared and what outputs mean."""
-    from cnnc.onnx.run.predictions import model_inputs, predict_examples
+    from cnnc.onnx.run.predictions import model_inputs, model_outputs, predict_examples
     from cnnc.onnx.run.session import open_model
 
     if not (files or text or inputs):
@@ -66,15 +68,17 @@ def predict(
     if out is not None:
         _require_other_folder(out, [model, *(path for source in sources for path in source.inputs.values())])
     print_status(f"running on {session.provider}")
+    outputs = model_outputs(session, model)
     results: list[dict[str, Any]] = []
     status = Exit.OK
     writer = _OutputWriter(out)
+    notes: dict[str, None] = {}
     for source in sources:
         try:
             examples = _read(source, known)
             if examples.note:
                 print_status(examples.note)
-            rows = predict_examples(session, examples.feeds, count)
+            rows = predict_examples(session, outputs, examples.feeds, count)
             for index, row in enumerate(rows):
                 name = source.name if len(rows) == 1 else f"{source.name}[{index}]"
                 result = _result(name, row, count)
@@ -82,11 +86,12 @@ def predict(
                 results.append(result)
                 if not json:
                     _print_prediction(name, row, count)
+                notes |= dict.fromkeys(_notes(row, json, out is not None))
         except CnncError as error:  # the other files are still processed
             print_diagnostics(error.diagnostics)
             status = max(status, error.status)
-    if writer.note:
-        print_status(writer.note)
+    for note in (*writer.notes, *notes):
+        print_status(note)
     if json:
         print_json(results)
     raise typer.Exit(status)
@@ -153,23 +158,32 @@ def _read(source: _Source, known: list[InputSpec]) -> PredictionInputs:
 
 def _print_prediction(name: str, row: list[Prediction], count: int) -> None:
     for prediction in row:
-        head = name if len(row) == 1 else f"{name} {prediction.output}"
+        head = name if len(row) == 1 else f"{name} {prediction.output.name}"
         print_result(f"{head}: {prediction.summary(count)}")
+
+
+def _notes(row: list[Prediction], json: bool, written: bool) -> Iterator[str]:
+    """How to get the values that are neither printed nor written."""
+    for prediction in row:
+        if not written and not prediction.fits_json:
+            yield f"{prediction.output.name}: `--out FOLDER` writes all values"
+        elif not written and not json and prediction.is_shortened:
+            yield f"{prediction.output.name}: `--json` prints all values, `--out FOLDER` writes them"
 
 
 def _result(name: str, row: list[Prediction], count: int) -> dict[str, Any]:
     if len(row) == 1 and row[0].kind == "classes":
         return {"file": name, **row[0].as_dict(count)}
-    return {"file": name, "outputs": {prediction.output: prediction.as_dict(count) for prediction in row}}
+    return {"file": name, "outputs": {prediction.output.name: prediction.as_dict(count) for prediction in row}}
 
 
 class _OutputWriter:
-    """Writes outputs into a folder under unique, safe names; without a folder it does nothing."""
+    """Writes outputs into a folder under unique, safe names; without a folder it does nothing. `notes` are for the user."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.used_names: set[str] = set()
-        self.note = ""
+        self.notes: dict[str, None] = {}
         if folder is not None:
             from cnnc.core.files import make_folder
 
@@ -182,13 +196,32 @@ class _OutputWriter:
         from cnnc.core.files import safe_name
 
         unique = self._unique(safe_name(stem))
-        written = []
+        written: list[Path] = []
         for prediction in row:
-            if prediction.is_clipped:
-                self.note = f"{prediction.output} exceeds the range 0 to 1: the .png is clipped, the .npy is not"
-            name = unique if len(row) == 1 else self._unique(f"{unique}.{safe_name(prediction.output)}")
-            written += prediction.save(self.folder / name)
+            name = unique if len(row) == 1 else self._unique(f"{unique}.{safe_name(prediction.output.name)}")
+            written += self._write_output(self.folder, name, prediction)
         return {"written": [str(path) for path in written]}
+
+    def _write_output(self, folder: Path, name: str, prediction: Prediction) -> Iterator[Path]:
+        """Writes one output as .npy, and its images as .png if Pillow is installed; yields what is written.
+
+        Raises CnncError E902.
+        """
+        from cnnc.data.image_file import has_pillow, write_png
+        from cnnc.onnx.run.predictions import write_npy
+
+        write_npy(folder / f"{name}.npy", prediction.array)
+        yield folder / f"{name}.npy"
+        drawing = prediction.drawing()
+        if drawing.images and not has_pillow():
+            self.notes["images are written as .npy only: .png needs Pillow (`pip install pillow`)"] = None
+            return
+        if drawing.note:
+            self.notes[f"{prediction.output.name} {drawing.note}"] = None
+        for part, pixels in drawing.images.items():
+            path = folder / f"{self._unique(f'{name}.{part}') if part else name}.png"
+            write_png(path, pixels, prediction.kind == "label map")
+            yield path
 
     def _unique(self, name: str) -> str:
         """The name, followed by a number if this command has already used it."""

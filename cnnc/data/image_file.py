@@ -93,10 +93,17 @@ class NotAnImage(Exception):
 
 def require_pillow() -> None:
     """Raises CnncError E906 where Pillow is not installed."""
+    if not has_pillow():
+        raise CnncError.of("E906", "reading images needs Pillow", help="run `pip install pillow`")
+
+
+def has_pillow() -> bool:
+    """Whether Pillow is installed."""
     try:
         import PIL.Image  # noqa: F401
     except ImportError:
-        raise CnncError.of("E906", "reading images needs Pillow", help="run `pip install pillow`") from None
+        return False
+    return True
 
 
 class DecodedImage(NamedTuple):

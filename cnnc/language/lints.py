@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator
 
 from cnnc.diagnostics import Diagnostic, Edit, Note
 from cnnc.graph.graph import Graph, Node, needed_nodes
+from cnnc.language.edits import after as inserted_after
 from cnnc.language.edits import before as inserted_before
 from cnnc.language.edits import moved_before, without_statement
-from cnnc.ops.activation import Abs, Activation, Clip, Dropout, Scale, Softmax
-from cnnc.ops.conv import Conv
+from cnnc.ops import Op
+from cnnc.ops.activation import Abs, Activation, Clip, Dropout, Identity, LogSoftmax, Scale, Softmax
+from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Fc, Input
-from cnnc.ops.norm import BatchNorm
+from cnnc.ops.norm import Affine, BatchNorm
+from cnnc.ops.pool import GlobalPool, Pool
+from cnnc.ops.reshape import Flatten, Pad
 
 HEAVY_SHARE = 0.9
 HEAVY_SIZE = 1_000_000  # networks with fewer parameters get no warning
@@ -53,13 +57,18 @@ def unread_layers(graph: Graph) -> Iterator[Diagnostic]:
 def activations_in_a_row(graph: Graph) -> Iterator[Diagnostic]:
     """W104: an activation function directly after another."""
     for node, before in _pairs(graph):
-        if _is_nonlinear(node) and _is_nonlinear(before):
+        if are_in_a_row(node, before):
             notes = (Note(before.span, "the first"),) if before.span is not None else ()
             message = f"{node.op.keyword} directly after {before.op.keyword}"
             same = type(node.op) is type(before.op)
             help = "remove one of them" if same else "put a conv or fc between them, or remove one"
-            if not isinstance(node.op, Softmax) or same:
-                yield _warn("W104", node, message, help, *_removal(node, help))._replace(notes=notes)
+            yield _warn("W104", node, message, help, *_removal(node, help))._replace(notes=notes)
+
+
+def are_in_a_row(node: Node, before: Node) -> bool:
+    """Whether a layer and the one that it reads are two activations; a final softmax may follow another one."""
+    both = node.inputs == (before.name,) and _is_nonlinear(node) and _is_nonlinear(before)
+    return both and (not isinstance(node.op, Softmax) or type(node.op) is type(before.op))
 
 
 def _is_nonlinear(node: Node) -> bool:
@@ -117,7 +126,110 @@ def heavy_layer(graph: Graph) -> Iterator[Diagnostic]:
                 yield _warn("W107", node, f"{node.name} has {count / total:.1%} of all parameters", help, *edits)
 
 
-RULES: tuple[Rule, ...] = (unread_layers, activations_in_a_row, bias_before_norm, dropout_at_the_end, heavy_layer)
+def softmax_inside(graph: Graph) -> Iterator[Diagnostic]:
+    """W110: a layer with weights that reads a softmax.
+
+    Not where something else uses the softmax as well: an output, or a merge, which weighs other activations with it.
+    """
+    for node in graph.nodes:
+        if not isinstance(node.op, Conv | ConvTranspose | Fc):
+            continue
+        between = (*_LINEAR, BatchNorm, Affine, Pool, GlobalPool)
+        before = _before(graph, node, between)
+        if before is not None and isinstance(before.op, Softmax | LogSoftmax):
+            message = f"{node.name} reads {before.op.keyword}, which is meant for the end of a network"
+            above = graph.by_name[before.inputs[0]]
+            edits = _removal(before, "remove it")
+            if not _is_nonlinear(above):
+                edits = _other_layer(before, "relu", "write `{}`, or another activation")
+            notes = (Note(node.span, "reads it"),) if node.span is not None else ()
+            yield _warn("W110", before, message, "move it to the end", *edits)._replace(notes=notes)
+
+
+def softmax_of_one_channel(graph: Graph) -> Iterator[Diagnostic]:
+    """W111: a softmax over one channel, whose output is constant."""
+    for node in graph.nodes:
+        if isinstance(node.op, Softmax | LogSoftmax) and node.type.channels == 1:
+            constant = 1 if isinstance(node.op, Softmax) else 0
+            message = f"{node.op.keyword} is over the channels; of one channel it is always {constant}"
+            help = "give it two channels, for two classes"
+            edits = _other_layer(node, "sigmoid", f"for one probability, write `{{}}`; or {help}")
+            yield _warn("W111", node, message, help, *edits)
+
+
+def linear_layers_in_a_row(graph: Graph) -> Iterator[Diagnostic]:
+    """W112: two layers with weights and no activation between them, which together are one linear layer."""
+    for node in graph.nodes:
+        if not isinstance(node.op, Conv | ConvTranspose | Fc) or node.op.frozen:
+            continue
+        before = _before(graph, node, (*_LINEAR, BatchNorm, Affine))
+        if before is not None and _are_one_layer(graph, before, node):
+            is_repeated = before.span == node.span
+            notes = (Note(before.span, "the first"),) if before.span is not None and not is_repeated else ()
+            message = f"no activation between {before.name} and {node.name}, so together they are one linear layer"
+            yield _warn("W112", node, message, "add an activation", *_relu_between(node, is_repeated))._replace(
+                notes=notes
+            )
+
+
+def _relu_between(node: Node, is_repeated: bool) -> tuple[Edit, ...]:
+    """The edit that adds an activation before a layer; after it if the layer above is the same statement in a repeat."""
+    if node.span is None:
+        return ()
+    if is_repeated:
+        return (inserted_after(node.span, "relu", "write `{}` after it, or another activation"),)
+    return (inserted_before(node.span, "relu", "write `{}` between them, or another activation"),)
+
+
+def _are_one_layer(graph: Graph, first: Node, second: Node) -> bool:
+    """Whether two linear layers could be one of the second's kind without loss.
+
+    Published networks leave out the activation where they cannot: between a depthwise or grouped convolution and the next
+    one (MobileNet), around a bottleneck (MobileNetV2: fewer channels than before and after), between a 1xN and an Nx1
+    kernel, and between a convolution and a transposed one (FCN).
+    """
+    a, b = first.op, second.op
+    if isinstance(a, Conv | Fc) and isinstance(b, Fc):
+        sizes = graph.input_types(first)[0].size, first.type.size, second.type.size
+    elif isinstance(a, Conv | ConvTranspose) and isinstance(b, Conv | ConvTranspose) and type(a) is type(b):
+        if a.groups > 1 or b.groups > 1 or _are_crossed(a.k, b.k):
+            return False
+        sizes = graph.input_types(first)[0].channels, first.type.channels, second.type.channels
+    else:
+        return False
+    before, between, after = sizes
+    return not a.frozen and between >= min(before, after)
+
+
+def _are_crossed(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Whether each of two kernels spans an axis that the other does not: 1x7 and 7x1."""
+    return any(m == 1 < n for m, n in zip(a, b, strict=True)) and any(n == 1 < m for m, n in zip(a, b, strict=True))
+
+
+RULES: tuple[Rule, ...] = (
+    unread_layers,
+    activations_in_a_row,
+    bias_before_norm,
+    dropout_at_the_end,
+    heavy_layer,
+    softmax_inside,
+    softmax_of_one_channel,
+    linear_layers_in_a_row,
+)
+
+_LINEAR = (Dropout, Flatten, Identity, Pad, Scale)
+
+
+def _before(graph: Graph, node: Node, between: tuple[type[Op], ...]) -> Node | None:
+    """The layer above a layer, not counting layers of the kinds `between`; None if other layers or an output use it."""
+    while node.inputs:
+        before = graph.by_name[node.inputs[0]]
+        if len(graph.consumers[before.name]) > 1 or before.name in graph.outputs or node.span is None:
+            return None
+        if not isinstance(before.op, between):
+            return before
+        node = before
+    return None
 
 
 def _pairs(graph: Graph) -> Iterator[tuple[Node, Node]]:
@@ -125,6 +237,14 @@ def _pairs(graph: Graph) -> Iterator[tuple[Node, Node]]:
     for node in graph.nodes:
         if len(node.inputs) == 1 and len(graph.consumers[node.inputs[0]]) == 1 and node.span is not None:
             yield node, graph.by_name[node.inputs[0]]
+
+
+def _other_layer(node: Node, statement: str, help: str) -> tuple[Edit, ...]:
+    """The edit that replaces a layer, and keeps its label."""
+    if node.span is None:
+        return ()
+    start = node.span.start + node.span.text.rindex(node.op.keyword)
+    return (Edit(node.span.source.span(start, node.span.end), statement, help),)
 
 
 def _removal(node: Node, help: str) -> tuple[Edit, ...]:

@@ -29,15 +29,8 @@ from cnnc.language.finish import build_graph, unmatched_settings, unused_definit
 from cnnc.language.include import Includes
 from cnnc.language.infer import infer
 from cnnc.language.lints import lint
-from cnnc.language.references import (
-    layers_above,
-    max_pools,
-    operands_of,
-    outputs_of,
-    owner_in_shared_call,
-    resolve,
-    source_of,
-)
+from cnnc.language.operands import named_twice, operands_of, require_one_subtrahend
+from cnnc.language.references import layers_above, max_pools, outputs_of, owner_in_shared_call, resolve, source_of
 from cnnc.language.resolve import (
     defined_twice,
     new_name,
@@ -51,7 +44,7 @@ from cnnc.language.resolve import (
 from cnnc.language.scope import POISON, Frame, Space, Tensor, with_c_in
 from cnnc.ops import Op
 from cnnc.ops.dense import Input
-from cnnc.ops.merge import Merge
+from cnnc.ops.merge import Merge, Sub
 
 MAX_STEPS = 5 * MAX_LAYERS  # statements and rounds lowered, those of blocks and repeats each time
 MAX_DIAGNOSTICS = 200
@@ -486,8 +479,13 @@ class _Lowerer:
     def merge(self, cls: type[Merge], call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor:
         layer_input = require_input(call, current, self.file)
         name = new_name(cls.keyword, call, frame)
-        inputs = operands_of(cls, call, frame, current)
+        operands = operands_of(cls, call, frame, current)
+        inputs = [operand.tensor for operand in operands]
+        warning = None
         if not call.bodies:
+            if issubclass(cls, Sub):
+                require_one_subtrahend(call, operands, layer_input)
+            warning = named_twice(cls, call, operands, layer_input)
             inputs.insert(0, layer_input)
         for body in call.bodies:
             branch = frame.enter(Scope(frame.scope), layer_input, branch=True)
@@ -501,7 +499,10 @@ class _Lowerer:
                 edits = [rewritten(call, f"{cls.keyword} {n}", "name a layer above, e.g. `{}`") for n in names]
             message = f"{cls.keyword} needs two or more tensors"
             raise CnncError.of("E118", message, span=call.span, help=help, edits=first_that_works(edits))
-        return self.add_node(name, call, cls(), tuple(inputs), {}, frame)
+        output = self.add_node(name, call, cls(), tuple(inputs), {}, frame)
+        if warning is not None and output.type is not None:
+            self.report((warning,), frame)
+        return output
 
     def add_node(
         self,

@@ -18,9 +18,7 @@ from cnnc.language.edits import first_that_works, rewritten, without
 from cnnc.language.expressions import AlreadyReported
 from cnnc.language.resolve import one_tensor, tensors
 from cnnc.language.scope import Frame, Tensor
-from cnnc.language.synonyms import needless_key_help
 from cnnc.ops import OPS, Op
-from cnnc.ops.merge import Merge
 from cnnc.ops.pool import Pool, Unpool
 
 
@@ -86,44 +84,6 @@ def layers_above(frame: Frame, current: Tensor | None) -> list[str]:
     others = [n for n, d in found.items() if d is not None and (current is None or d.tensor.node != current.node)]
     shape = current.type if current is not None else None
     return sorted(others, key=lambda name: (d := found[name]) is not None and d.tensor.type != shape)
-
-
-def operands_of(cls: type[Merge], call: syntax.Call, frame: Frame, current: Tensor | None = None) -> list[Tensor]:
-    """The tensors that a merge names: `a` and `b` of `add a b`. Raises CnncError E114, E117, E203."""
-    operands: list[Tensor] = []
-    for argument in call.arguments:
-        if argument.key is not None or not isinstance(argument.value, syntax.Word):
-            message = f"{cls.keyword} takes layer names and branches"
-            edits = [Edit(argument.span, name, "name a layer, e.g. `{}`") for name in layers_above(frame, current)]
-            help = "name layers above, or write branches in braces"
-            edits = [*_with_constant(cls, call), *edits]
-            raise CnncError.of("E203", message, span=argument.span, help=help, edits=first_that_works(edits))
-        operands += tensors(argument.value, frame)
-    return operands
-
-
-def _with_constant(cls: type[Merge], call: syntax.Call) -> tuple[Edit, ...]:
-    """The edit for a merge with a number, such as `mul 0.5` or `add 1`, which other layers compute."""
-    if len(call.arguments) == 1 and call.arguments[0].key is not None:
-        help = needless_key_help(call.arguments[0].key.text)
-        gap = Span(call.span.source, call.op.span.end, call.arguments[0].span.end)
-        return (Edit(gap, "", help),) if help else ()
-    if (
-        len(call.arguments) != 1
-        or call.bodies
-        or not isinstance(call.arguments[0].value, syntax.Number | syntax.Negative)
-    ):
-        return ()
-    value = call.arguments[0].span.text
-    minus = value.removeprefix("-") if value.startswith("-") else f"-{value}"
-    layers = {
-        "mul": f"scale {value}",
-        "add": f"normalize mean={minus} std=1",
-        "sub": f"normalize mean={value} std=1",
-    }
-    line = layers.get(cls.keyword)
-    span = Span(call.span.source, call.op.span.start, call.span.end)
-    return (Edit(span, line),) if line else ()
 
 
 def outputs_of(call: syntax.Call, frame: Frame) -> list[str]:

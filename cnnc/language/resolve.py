@@ -59,7 +59,7 @@ def tensors(word: syntax.Word, frame: Frame) -> list[Tensor]:
         declarations = frame.in_all_rounds(word.name[:-2])
         if not declarations:
             raise _no_layer(word, frame)
-        return [declaration.tensor for declaration in declarations]
+        return [declaration.tensor for declaration in declarations.values()]
     declaration = frame.find(word.name)
     if declaration is not None:
         return [declaration.tensor]

@@ -136,13 +136,13 @@ class Frame:
         """Whether the declaration is in this branch or in one around it."""
         return self.branch[: len(declaration.branch)] == declaration.branch
 
-    def in_all_rounds(self, label: str) -> list[Declaration]:
-        """What `s.*` refers to: the declaration of the label in every round."""
-        return [
-            declaration
+    def in_all_rounds(self, label: str) -> dict[str, Declaration]:
+        """What `s.*` refers to: the declaration of the label in every round, by name (`s.0`)."""
+        return {
+            name: declaration
             for name, declaration in self.space.declarations.items()
             if name.startswith(f"{label}.") and name[len(label) :].replace(".", "").isdigit() and self.sees(declaration)
-        ]
+        }
 
     def visible_names(self) -> list[str]:
         """All names that `find` knows here."""

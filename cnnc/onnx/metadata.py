@@ -97,7 +97,7 @@ def metadata(
 
     Classes are kept if the graph still has the output that they name, the vocabulary if it still has an input of words.
     """
-    survey, labelled = network.symbolic_sizes, _labelled_outputs(network)
+    survey, labelled, images = network.symbolic_sizes, _labelled_outputs(network), _image_outputs(network)
     named = any(name in labelled[:2] for name in graph.outputs)
     data = network.recipe.data if network.recipe is not None else None
     reader = data.name if data is not None else None
@@ -111,7 +111,8 @@ def metadata(
         "classes": list(classes) if named else [],
         "inputs": {node.name: _without_empty(_input(node, graph, survey, reader)) for node in graph.inputs},
         "outputs": {
-            name: _output(graph.by_name[name], survey, labelled, bool(classes) and named) for name in graph.outputs
+            name: _output(graph.by_name[name], survey, labelled, images, bool(classes) and named)
+            for name in graph.outputs
         },
         "data": {k: getattr(data, k) for k in ("name", "path", "val", "test")} if data is not None else None,
         "trained": dict(trained) if trained is not None else None,
@@ -197,11 +198,10 @@ def _labelled_outputs(network: Network) -> tuple[str, ...]:
     """
     graph, recipe = network.require_graph(), network.recipe
     if recipe is None:
-        losses = [graph.outputs[0]]
-    else:
-        losses = [loss.on or graph.outputs[0] for loss in recipe.losses if loss.compares_with == "labels"]
-        if losses and recipe.losses[0].compares_with != "labels":
-            losses.insert(0, "")  # the classes of the data set belong to the first loss only
+        return ()
+    losses = [loss.on or graph.outputs[0] for loss in recipe.losses if loss.compares_with == "labels"]
+    if losses and recipe.losses[0].compares_with != "labels":
+        losses.insert(0, "")  # the classes of the data set belong to the first loss only
     labelled = []
     for name in losses:
         node = graph.by_name.get(name)
@@ -210,18 +210,42 @@ def _labelled_outputs(network: Network) -> tuple[str, ...]:
     return tuple(labelled)
 
 
-def _output(node: Node, survey: SizeSurvey | None, labelled: Sequence[str], named: bool) -> dict[str, Any]:
+def _image_outputs(network: Network) -> tuple[str, ...]:
+    """The outputs that are trained to be images from 0 to 1: to equal an input image, or with psnr as a metric."""
+    graph, recipe = network.require_graph(), network.recipe
+    if recipe is None:
+        return ()
+    bytes_or_scaled = recipe.data.name in IMAGE_READERS or graph.inputs[0].type.dtype == "uint8"
+    return tuple(
+        loss.on or graph.outputs[0]
+        for loss in recipe.losses
+        if loss.compares_with == "values" and ((loss.of_input and bytes_or_scaled) or "psnr" in recipe.metrics)
+    )
+
+
+def _output(
+    node: Node, survey: SizeSurvey | None, labelled: Sequence[str], images: Sequence[str], named: bool
+) -> dict[str, Any]:
     """How to interpret an output.
 
-    `kind` is classes (a score per class), label map (a score per class and position), picture (an image) or values.
+    `kind` is classes (a score per class), label map (a score per class and position), picture (an image) or values. Scores
+    are outputs under a cross-entropy loss, and a final softmax without spatial axes. `range` is [0, 1] for an output that
+    is trained to be an image.
     """
-    shape = _shape(node, survey)
-    scores = node.name in labelled or isinstance(node.op, Softmax | LogSoftmax)
-    if scores and node.type.channels > 1:
-        kind = "classes" if all(size == 1 for size in node.type.spatial) else "label map"
-    else:
-        kind = "picture" if node.type.rank == 2 and node.type.channels in (1, 3) else "values"
-    return {"shape": shape, "dtype": node.type.dtype, "kind": kind, "named": named and node.name in labelled[:2]}
+    kind, channels, spatial = "values", node.type.channels, node.type.spatial
+    if channels > 1 and all(size == 1 for size in spatial):
+        kind = "classes" if node.name in labelled or isinstance(node.op, Softmax | LogSoftmax) else kind
+    elif channels > 1 and node.name in labelled:
+        kind = "label map"
+    if kind == "values" and len(spatial) == 2 and channels in (1, 3):
+        kind = "picture"
+    return {
+        "shape": _shape(node, survey),
+        "dtype": node.type.dtype,
+        "kind": kind,
+        "named": named and node.name in labelled[:2],
+        **({"range": [0, 1]} if kind == "picture" and node.name in images else {}),
+    }
 
 
 # --- reading ---------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ class Add(Elementwise):
 
 @register
 class Sub(Elementwise):
-    """First operand minus the second (ONNX Sub)."""
+    """First operand minus the second (ONNX Sub): `sub b` subtracts b from the current tensor."""
 
     keyword: ClassVar[str] = "sub"
     sign: ClassVar[str] = "-"

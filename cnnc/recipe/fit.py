@@ -1,6 +1,6 @@
 """Whether the statements of a train section fit each other, the data set, and the network.
 
-In: a recipe, the statements it was read from, and the graph. Out: diagnostics E506 to E516 and W502. Facts about data sets
+In: a recipe, the statements it was read from, and the graph. Out: diagnostics E506 to E516 and W502 to W504. Facts about data sets
 come from their names (`data/catalog.py`); what only their files tell is checked when `cnnc train` has read them (E602,
 E610). Each rule is a function in `RULES`, with the statements that it reads: where one of them has errors, the rule is left
 out, so that one mistake gives one error.
@@ -17,7 +17,10 @@ from cnnc.diagnostics import Diagnostic, Edit, Note, Span, nearest
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.edits import after, as_written, did_you_mean, first_that_works, replaced, without, without_statement
+from cnnc.language.lints import are_in_a_row
+from cnnc.ops.activation import Activation, Identity, Scale
 from cnnc.ops.norm import BatchNorm
+from cnnc.ops.reshape import Flatten, Reshape
 from cnnc.recipe.declaration import kinds_of
 from cnnc.recipe.losses import Loss
 from cnnc.recipe.metrics import Metric, metric_named
@@ -259,6 +262,65 @@ def larger_batch(recipe: Recipe, examples: int) -> Iterator[Diagnostic]:
         yield Diagnostic("W502", message, span, edits=(Edit(span, "batch 32"),))
 
 
+def scores(section: Section) -> Iterator[Diagnostic]:
+    """W503: an activation on the scores of a loss that applies softmax or sigmoid itself."""
+    graph = section.graph
+    for loss, _ in section.losses:
+        output = graph.by_name.get(loss.on or graph.outputs[0])
+        if output is None or not loss.included_layers or (loss.compares_with == "labels" and output.type.channels == 1):
+            continue
+        is_included = output.op.keyword in loss.included_layers
+        node = _without_reshapes(graph, graph.by_name[output.inputs[0]] if is_included else output)
+        is_reported = isinstance(output.op, Activation) and are_in_a_row(output, node)
+        if isinstance(node.op, Activation) and not isinstance(node.op, Scale) and not is_reported:
+            yield _activation_on_scores(graph, loss, node, output)
+
+
+def _without_reshapes(graph: Graph, node: Node) -> Node:
+    """The layer whose elements a node has, in another shape."""
+    while isinstance(node.op, Flatten | Identity | Reshape):
+        node = graph.by_name[node.inputs[0]]
+    return node
+
+
+def _activation_on_scores(graph: Graph, loss: Loss, node: Node, output: Node) -> Diagnostic:
+    """W503 for one activation."""
+    message = f"{node.op.keyword} on the scores of {loss.kind}, which applies {loss.included_layers[0]} itself"
+    if node.op.keyword in loss.included_layers:
+        message = f"{loss.kind} applies {node.op.keyword} a second time, because {output.name} follows this one"
+    edits = _without_activation(graph, node, loss)
+    return Diagnostic("W503", message, node.span, help="remove it", edits=edits, calls=node.calls)
+
+
+def _without_activation(graph: Graph, node: Node, loss: Loss) -> tuple[Edit, ...]:
+    """The edit for an activation that should not be there: other layers and statements may use it, or refer to its name."""
+    if node.span is None:
+        return ()
+    if len(graph.consumers[node.name]) > 1 or sum(n.span == node.span for n in graph.nodes) > 1:
+        layer = f"conv {node.type.channels} k=1" if _is_map(node) else f"fc {node.type.channels}"
+        return (after(node.span, layer),)
+    has_label = not node.span.text.startswith(node.op.keyword)
+    is_named = node.name in graph.outputs and (len(graph.outputs) > 1 or loss.on == node.name)
+    keeps_name = (has_label or is_named) and "." not in node.name
+    return (Edit(node.span, f"{node.name}: identity") if keeps_name else without_statement(node.span),)
+
+
+def learning_rate(section: Section) -> Iterator[Diagnostic]:
+    """W504: a learning rate far outside the usual range of the optimizer."""
+    optimizer = section.recipe.optimizer
+    least, most = optimizer.usual_rates
+    if least <= optimizer.lr <= most or "optimizer" not in section.calls:
+        return
+    call = section.calls["optimizer"][0]
+    span = next((a.span for a in call.arguments if a.key is not None and a.key.text == "lr"), call.span)
+    spec = next(spec for spec in optimizer.arguments if spec.name == "lr")
+    far = "above" if optimizer.lr > most else "below"
+    message = f"lr={optimizer.lr:g} is far {far} the usual learning rates of {optimizer.kind}, {least:g} to {most:g}"
+    option = "--set train.optimizer." if span.source.name.startswith("--set") else ""
+    edit = Edit(span, f"lr={0.01 if spec.required else spec.default:g}", f"write `{option}{{}}`")
+    yield Diagnostic("W504", message, span, edits=(edit,))
+
+
 def single_element_norm(graph: Graph) -> Node | None:
     """The first batch norm that sees one element per channel of each example; None if there is none."""
     return next(
@@ -274,6 +336,8 @@ RULES: dict[Rule, tuple[str, ...]] = {
     augmentation: ("augment", "loss"),
     batch_norms: ("batch",),
     batch_size: ("batch", "data"),
+    scores: ("loss",),
+    learning_rate: ("optimizer",),
 }
 """The rules, each with the statements that it reads."""
 

@@ -24,11 +24,12 @@ class Optimizer(TrainStatement):
     """How a training step changes the weights, given their gradients.
 
     `counts_steps` says that the update rule needs the number of the step, as for a bias correction; one more slot,
-    `steps`, keeps it.
+    `steps`, keeps it. `usual_rates` are the smallest and the largest learning rate that is not probably a mistake.
     """
 
     keyword = "optimizer"
     counts_steps: ClassVar[bool] = False
+    usual_rates: ClassVar[tuple[float, float]]
 
     lr: float
 
@@ -44,6 +45,7 @@ class Sgd(Optimizer):
 
     kind = "sgd"
     example = "optimizer sgd lr=0.1 momentum=0.9"
+    usual_rates = (1e-6, 1)
 
     lr: float = arg(Real(0, open_below=True), help="learning rate")
     momentum: float = _MOMENTUM
@@ -59,6 +61,7 @@ class _AdamMoments(Optimizer):
     """Running means of the gradients and of their squares, with bias correction: what Adam and AdamW share."""
 
     counts_steps = True
+    usual_rates = (1e-6, 0.1)
 
     lr: float = _LR
     beta1: float = arg(
@@ -100,6 +103,7 @@ class RmsProp(Optimizer):
 
     kind = "rmsprop"
     example = "optimizer rmsprop lr=0.001 momentum=0.9"
+    usual_rates = (1e-6, 0.1)
 
     lr: float = _LR
     decay: float = arg(
@@ -123,6 +127,7 @@ class Lion(Optimizer):
 
     kind = "lion"
     example = "optimizer lion lr=0.0003 weight_decay=0.1"
+    usual_rates = (1e-7, 0.01)
 
     lr: float = arg(Real(0, open_below=True), default=0.0001, help="learning rate")
     beta1: float = arg(

@@ -127,7 +127,7 @@ def output_meaning(entry: Data) -> str:
     return {
         "classes": "one score per class",
         "label map": "one score per class and pixel",
-        "picture": "an image, channels first",
+        "picture": "an image, channels first" if entry.get("range") else "values of an image or map, channels first",
         "values": "values",
     }.get(entry.get("kind", ""), "")
 

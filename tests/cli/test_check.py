@@ -11,7 +11,7 @@ from tests.cli.conftest import SMALL, Cnnc, codes
 
 HEAD = "input 1x8x8\n"
 
-UNREAD = HEAD + "conv 4 k=3 s=2\nfc 10\n"  # a row and a column are never read: a warning
+UNREAD = HEAD + "conv 4 k=3 s=2\nrelu\nfc 10\n"  # a row and a column are never read: a warning
 
 
 def test_a_good_file(cnnc: Cnnc) -> None:

@@ -306,12 +306,12 @@ def test_no_legal_size(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "layer", "symbol"),
     [
-        ("input 3xHxW; conv 8 k=3 p=1; fc 10", "fc1", "H"),
-        ("input 3x8xW; conv 8 k=3 p=1; fc 10", "fc1", "W"),
+        ("input 3xHxW; conv 8 k=3 p=1; relu; fc 10", "fc1", "H"),
+        ("input 3x8xW; conv 8 k=3 p=1; relu; fc 10", "fc1", "W"),
         ("input T dtype=int64; embed 8 vocab=10; fc 3", "fc1", "T"),
         ("input 3xHxH; flatten; fc 3", "fc1", "H"),
         ("input 3xHxH; reshape [3*H, H]; conv 4 k=1", "conv1", "H"),
-        ("input 3xHxH; conv H k=3 p=1; conv 4 k=1", "conv1", "H"),
+        ("input 3xHxH; conv H k=3 p=1; relu; conv 4 k=1", "conv1", "H"),
         ("input 3xHxH; conv H k=3 p=1; global_pool avg; scale 2", "conv1", "H"),
         ("input Cx8x8; conv 4 k=3", "conv1", "C"),
         ("input N; fc 4", "fc1", "N"),

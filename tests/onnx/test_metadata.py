@@ -52,11 +52,14 @@ def kinds(text: str, *outputs: str, **more: Any) -> dict[str, str]:
     ("text", "expected"),
     [
         ("input 4; fc 3; softmax", "classes"),
-        ("input 4; fc 3", "classes"),  # without a train section they count as scores
+        ("input 4; fc 3", "values"),  # nothing says that they are scores of classes
+        ("input 4; fc 3; log_softmax", "classes"),
         ("input 4; fc 1", "values"),
         ('input 4; fc 3\ntrain { data npz "x"; loss mse }', "values"),
         ('input 4; fc 3; sigmoid\ntrain { data npz "x"; loss bce }', "values"),
-        ("input 3x8x8; conv 5 k=1; softmax", "label map"),
+        ("input 3x8x8; conv 5 k=1", "values"),
+        ("input 3x8x8; conv 5 k=1; global_pool avg", "values"),
+        ("input 3x8x8; conv 5 k=1; softmax", "values"),
         ('input 3x8x8; conv 5 k=1\ntrain { data npz "x" }', "label map"),
         ('input 3x8x8; conv 5 k=1; global_pool avg\ntrain { data npz "x" }', "classes"),
         ('input 3x8x8; conv 3 k=1; sigmoid\ntrain { data npz "x"; loss mse target=input }', "picture"),
@@ -66,6 +69,20 @@ def kinds(text: str, *outputs: str, **more: Any) -> dict[str, str]:
 )
 def test_kinds_of_outputs(text: str, expected: str) -> None:
     assert list(kinds(text).values()) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "trained_as_image"),
+    [
+        ("input 1x8x8; conv 1 k=1\ntrain { data digits; loss mse target=input }", True),
+        ('input 1x8x8; conv 1 k=1\ntrain { data npz "x"; loss mse; metric psnr }', True),
+        ('input 1x8x8; conv 1 k=1\ntrain { data npz "x"; loss mse }', False),
+        ("input 1x8x8; conv 1 k=1", False),
+    ],
+)
+def test_the_range_of_an_image(text: str, trained_as_image: bool) -> None:
+    (fact,) = facts_of(check(text)).outputs.values()
+    assert fact.get("range") == ([0, 1] if trained_as_image else None)
 
 
 def test_the_kind_of_an_output_follows_its_loss() -> None:

@@ -61,7 +61,7 @@ ROWS = [
     ("input 1x8x8; fc 6 bias=false; bn; fc 10", "data digits; batch 1", "E516"),
     ("input 1x8x8; fc 6 bias=false; bn; fc 10", "data digits; batch 2", ""),
     ("input 1x8x8; conv 6 k=8 bias=false; bn; fc 10", "data digits; batch 1", "E516"),
-    ("input 1x8x8; conv 6 k=7 bias=false; bn; fc 10", "data digits; batch 1", ""),
+    ("input 1x8x8; conv 6 k=7 bias=false; bn; relu; fc 10", "data digits; batch 1", ""),
     ("input 1x8x8; fc 6; layer_norm; fc 10", "data digits; batch 1", ""),
     (CLASSIFIER, "data digits; batch 1293", ""),
     (CLASSIFIER, "data digits; batch 1294", "W502"),

@@ -1,8 +1,8 @@
 """Running a model on onnxruntime: any number of examples in batches, top classes, and a count of correct predictions.
 
-Input: a `Session` and examples. Output: the model's outputs (`run_batched`), the most probable classes (`top_classes`),
-and the number of correct predictions (`count_correct`), for models without a train section; for others api.py computes
-loss and metrics.
+Input: a `Session` and examples. Output: the model's outputs (`run_batched`, `run_each`), the most probable classes
+(`top_classes`), and the number of correct predictions (`count_correct`), for models without a train section; for others
+api.py computes loss and metrics.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnnc.core.arrays import Array
 from cnnc.data.dataset import Split
-from cnnc.diagnostics import CnncError
+from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.onnx.run.session import Session, batch_slices, convert_for_input
 
 MAX_FILLED_BYTES = 2**31
@@ -41,12 +41,17 @@ class ClassProbability(NamedTuple):
     probability: float
 
 
+class NoBatchAxis(CnncError):
+    """E609: an output does not have one row per example."""
+
+
 def run_batched(session: Session, feeds: Mapping[str, Array], batch: int = 256) -> dict[str, Array]:
     """All outputs (N, ...) for the feeds (N, ...), by name, computed in batches.
 
     If the model's batch size is fixed, that size is used and the last batch is filled up. Feeds are converted to the input
     types (see `convert_for_input`). Raises CnncError E604 if onnxruntime fails, E608 if the feeds differ in length, E609 if
-    the model's batch is too large to fill or an output does not have one entry per example.
+    the model's batch is too large to fill or an output is not a tensor of numbers, NoBatchAxis if an output does not have one
+    row for each example.
     """
     counts = {len(values) for values in feeds.values()}
     if len(counts) != 1:
@@ -63,21 +68,49 @@ def run_batched(session: Session, feeds: Mapping[str, Array], batch: int = 256) 
         if lacking:  # repeat the last example; its extra outputs are cut off
             batch_feeds = {n: np.concatenate([v, np.repeat(v[-1:], lacking, 0)]) for n, v in batch_feeds.items()}
         results = session.run(batch_feeds)
-        _require_batch(session, results, part.stop - part.start + lacking)
+        for name, values in zip(session.outputs, results, strict=True):
+            _require_numbers(session, name, values)
+            _require_rows(session, name, values, part.stop - part.start + lacking)
         outputs.append([values[: part.stop - part.start] for values in results])
     return {
         name: np.concatenate(parts) for name, parts in zip(session.outputs, zip(*outputs, strict=True), strict=True)
     }
 
 
-def _require_batch(session: Session, results: list[Array], count: int) -> None:
-    """Raises CnncError E609 for an output that does not have one entry per example."""
-    for name, values in zip(session.outputs, results, strict=True):
-        if not isinstance(values, np.ndarray) or values.ndim == 0 or len(values) != count:
-            shape = "x".join(map(str, np.shape(values))) or "a single number"
-            raise CnncError.of(
-                "E609", f"the output {name} of {session.name} is {shape}, not one entry for each of {count}"
-            )
+def _require_numbers(session: Session, name: str, values: Any) -> None:
+    """Raises CnncError E609 unless an output is a tensor of numbers."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        kind = "text" if isinstance(values, np.ndarray) else "a sequence or map"
+        raise CnncError.of("E609", f"{session.name}: the output {name} is {kind}, not a tensor of numbers")
+
+
+def _require_rows(session: Session, name: str, values: Array, count: int) -> None:
+    """Raises NoBatchAxis unless an output has one row per example."""
+    if values.ndim == 0 or len(values) != count:
+        shape = "x".join(map(str, values.shape)) or "one number"
+        message = f"{session.name}: the output {name} is {shape}, not one row for each example ({count})"
+        raise NoBatchAxis(Diagnostic("E609", message))
+
+
+def run_each(session: Session, feeds: Mapping[str, Array]) -> dict[str, list[Array]]:
+    """The outputs of each example by name. If the model declares an output without a batch axis, it runs on one at a time.
+
+    Raises as `run_batched` does.
+    """
+    first_sizes = [shape[0] if shape else None for shape in session.output_shapes]
+    if session.batch > 1 or not any(isinstance(size, int) and size != session.batch for size in first_sizes):
+        try:
+            return {name: [np.asarray(row) for row in rows] for name, rows in run_batched(session, feeds).items()}
+        except NoBatchAxis:
+            if session.batch > 1 or None not in first_sizes or session.facts.outputs:  # cnnc's models have a batch axis
+                raise
+    outputs: dict[str, list[Array]] = {name: [] for name in session.outputs}
+    for index in range(len(next(iter(feeds.values())))):
+        one = {n: convert_for_input(v[index : index + 1], session.inputs[n].dtype) for n, v in feeds.items()}
+        for name, values in zip(session.outputs, session.run(one), strict=True):
+            _require_numbers(session, name, values)
+            outputs[name].append(values[0] if values.shape[:1] == (1,) else values)
+    return outputs
 
 
 def one_input(session: Session) -> str:
@@ -92,16 +125,19 @@ def one_input(session: Session) -> str:
 def top_classes(scores: Array, classes: tuple[str, ...], count: int) -> list[list[ClassProbability]]:
     """The `count` most probable classes of each example, from scores (N, classes, 1, ...).
 
-    Scores that are not probabilities (negative, or not summing to 1 within 1e-3) go through softmax.
+    Scores that are not probabilities (negative, or not summing to 1 within 1e-3) go through softmax. An example whose
+    scores hold NaN or infinity has no class.
     """
     probabilities = scores.reshape(len(scores), -1).astype(np.float64)
-    if (probabilities < 0).any() or not np.allclose(probabilities.sum(-1), 1, atol=1e-3):
-        e = np.exp(probabilities - probabilities.max(-1, keepdims=True))
+    numbers = probabilities[(probabilities < np.inf).all(-1)]  # without the examples that hold NaN or infinity
+    if (numbers < 0).any() or not np.allclose(numbers.sum(-1), 1, atol=1e-3):
+        with np.errstate(invalid="ignore"):  # infinity - infinity
+            e = np.exp(probabilities - probabilities.max(-1, keepdims=True))
         probabilities = e / e.sum(-1, keepdims=True)
     names = classes if len(classes) == probabilities.shape[1] else tuple(str(i) for i in range(probabilities.shape[1]))
     order = np.argsort(-probabilities, axis=-1, kind="stable")[:, :count]
     return [
-        [ClassProbability(names[i], float(row[i])) for i in best]
+        [ClassProbability(names[i], float(row[i])) for i in best] if np.isfinite(row).all() else []
         for row, best in zip(probabilities, order, strict=True)
     ]
 

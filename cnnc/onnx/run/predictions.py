@@ -1,7 +1,10 @@
-"""Predictions: what a model takes as input, and what its outputs mean, from its metadata or else from its shapes.
+"""Predictions: what a model takes as input, and what its outputs mean, from its metadata or else from the graph.
 
 Input: a `Session`, and examples to run. Output: an `InputSpec` per input, for the readers of files; a `Prediction` per example
 and output, which can be printed, turned into JSON, and saved as an array or image.
+
+Outputs are classes or a label map where the metadata say so: the network was trained with cross_entropy, or ends in a softmax
+without spatial axes. In a model without metadata, such a softmax at the end means classes. All other outputs are values.
 """
 
 from __future__ import annotations
@@ -11,16 +14,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from cnnc.core.arrays import Array
 from cnnc.core.files import atomic_replacement
 from cnnc.data.prediction_inputs import InputSpec
-from cnnc.onnx.run.batched_run import ClassProbability, run_batched, top_classes
+from cnnc.onnx.run.batched_run import ClassProbability, run_each, top_classes
+from cnnc.onnx.run.inspect import read_model
+from cnnc.onnx.run.output_images import Drawing, draw_map, is_map, label_pixels
+from cnnc.onnx.run.output_values import MAX_JSON, is_printed, range_text, values_json, values_text
 from cnnc.onnx.run.session import Session
 
-_FEW = 8  # outputs of up to this many elements are printed in full
-_IMAGE_RANGE = (-1e-3, 1 + 1e-3)  # 0..1 with a tolerance for rounding
+# Operators after which probabilities are still probabilities.
+_SAME_VALUES = ("Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Dropout")
 
 
 def model_inputs(session: Session) -> list[InputSpec]:
@@ -43,16 +50,56 @@ def model_inputs(session: Session) -> list[InputSpec]:
     return inputs
 
 
+class OutputSpec(NamedTuple):
+    """What an output of a model means.
+
+    `kind` is that of the metadata (see metadata.py), `classes` the names of its classes, if known; `is_image` says that the
+    network was trained to output an image from 0 to 1.
+    """
+
+    name: str
+    kind: str
+    classes: tuple[str, ...] = ()
+    is_image: bool = False
+
+
+def model_outputs(session: Session, path: Path) -> list[OutputSpec]:
+    """The meaning of each output of the model in a file. Raises CnncError E604, E901, E903."""
+    facts = session.facts
+    unknown = [name for name in session.outputs if name not in facts.outputs]
+    with_softmax = _outputs_of_softmax(read_model(path).graph, unknown) if unknown else set()
+    outputs = []
+    for name in session.outputs:
+        fact = facts.outputs.get(name, {})
+        kind = fact.get("kind") or ("classes" if name in with_softmax else "values")
+        named = fact.get("named") or (not fact and name == session.outputs[0])
+        is_image = kind == "picture" and fact.get("range") == [0, 1]
+        outputs.append(OutputSpec(name, kind, facts.classes if named else (), is_image))
+    return outputs
+
+
+def _outputs_of_softmax(graph: onnx.GraphProto, names: list[str]) -> set[str]:
+    """The outputs that a softmax computes, or an operator that keeps its values."""
+    producers = {output: node for node in graph.node for output in node.output}
+    of_softmax = set()
+    for name in names:
+        node, steps = producers.get(name), len(graph.node)
+        while node is not None and node.op_type in _SAME_VALUES and steps:
+            node, steps = producers.get(node.input[0]), steps - 1
+        if node is not None and node.op_type in ("Softmax", "LogSoftmax"):
+            of_softmax.add(name)
+    return of_softmax
+
+
 class Prediction(NamedTuple):
-    """One output for one example: `values` (C, *spatial). `kind` says what they mean (see metadata.py).
+    """One output for one example: `values` (C, *spatial), or of any shape if the model is not of cnnc.
 
     For the kind "classes", `best` are the most probable classes.
     """
 
-    output: str
+    output: OutputSpec
     kind: str
     values: Array
-    classes: tuple[str, ...]
     best: tuple[ClassProbability, ...] = ()
 
     @property
@@ -65,90 +112,77 @@ class Prediction(NamedTuple):
     def shares(self, count: int) -> list[ClassProbability]:
         """The `count` classes that cover most positions of a label map, and their shares of it."""
         shares = np.bincount(self.labels.reshape(-1), minlength=len(self.values)) / max(1, self.labels.size)
-        named = len(self.classes) == len(shares)
+        classes = self.output.classes
+        named = len(classes) == len(shares)
         order = np.argsort(-shares, kind="stable")[:count]
-        return [ClassProbability(self.classes[i] if named else str(i), float(shares[i])) for i in order if shares[i]]
+        return [ClassProbability(classes[i] if named else str(i), float(shares[i])) for i in order if shares[i]]
 
     def summary(self, count: int) -> str:
-        """One line for people: up to `count` classes, a few values, or shape, range and mean."""
+        """The prediction for people: up to `count` classes; all values if there are few, else their shape and range."""
         if self.kind == "classes":
-            return "  ".join(f"{g.name} {g.probability:.1%}" for g in self.best)
+            return (
+                "  ".join(f"{g.name} {g.probability:.1%}" for g in self.best) or "no class: the scores are not finite"
+            )
         if self.kind == "label map":
             return "  ".join(f"{g.name} {g.probability:.1%}" for g in self.shares(count))
-        if self.values.size <= _FEW:
-            return " ".join(f"{value:.5g}" for value in self.values.reshape(-1))
-        bounds = f"{self.values.min():.4g} to {self.values.max():.4g}"
-        return f"{_shape_text(self.values)}, {bounds}, mean {self.values.mean():.4g}"
+        return range_text(self.values) if self.is_shortened else values_text(self.values)
+
+    @property
+    def is_shortened(self) -> bool:
+        """Whether `summary` does not show all values of an output that consists of values."""
+        return self.kind == "values" and (self.output.is_image or not is_printed(self.values))
 
     def as_dict(self, count: int) -> dict[str, Any]:
-        """The prediction for JSON: classes, shares of a label map, or shape and range, with the values if there are few."""
+        """The prediction for JSON: classes, shares of a label map, or the values with their shape, type and range."""
         if self.kind == "classes":
             return {"top": [{"class": g.name, "probability": g.probability} for g in self.best]}
         if self.kind == "label map":
             shares = [{"class": g.name, "share": g.probability} for g in self.shares(count)]
             return {"shape": list(self.labels.shape), "labels": shares}
-        result: dict[str, Any] = {"shape": list(self.values.shape)}
-        result |= {"min": float(self.values.min()), "max": float(self.values.max()), "mean": float(self.values.mean())}
-        if self.values.size <= 64:
-            result["values"] = self.values.tolist()
-        return result
-
-    def save(self, path: Path) -> list[Path]:
-        """Writes `path`.npy (the labels of a label map, else the values), and `path`.png for a label map or image.
-
-        The .png clips an image to 0..1. Returns the files. Raises CnncError E902 if they cannot be written, E906 without
-        Pillow.
-        """
-        from cnnc.data.image_file import write_png
-
-        array = self.labels if self.kind == "label map" else self.values
-        written = [path.with_name(f"{path.name}.npy")]
-        with atomic_replacement(written[0]) as temporary, temporary.open("wb") as file:
-            np.save(file, array)
-        if self.kind == "picture" or (self.kind == "label map" and array.ndim == 2 and array.dtype == np.uint8):
-            written.append(path.with_name(f"{path.name}.png"))
-            write_png(written[1], array if self.kind == "label map" else _pixels(array), self.kind == "label map")
-        return written
+        return values_json(self.values)
 
     @property
-    def is_clipped(self) -> bool:
-        """Whether an image has values outside 0..1, which its .png clips."""
-        low, high = _IMAGE_RANGE
-        return self.kind == "picture" and bool(self.values.min() < low or self.values.max() > high)
+    def fits_json(self) -> bool:
+        """Whether `as_dict` has all values of an output that consists of values."""
+        return self.kind != "values" or self.values.size <= MAX_JSON
+
+    @property
+    def array(self) -> Array:
+        """What is saved as .npy: the labels of a label map, else the values."""
+        return self.labels if self.kind == "label map" else self.values
+
+    def drawing(self) -> Drawing:
+        """What is saved as .png: the classes of a label map, or values with two spatial axes; else no image."""
+        if self.kind == "label map":
+            return Drawing(label_pixels(self.labels))
+        return (
+            draw_map(self.values, self.output.is_image)
+            if self.kind == "values" and is_map(self.values)
+            else Drawing({})
+        )
 
 
-def predict_examples(session: Session, feeds: Mapping[str, Array], count: int) -> list[list[Prediction]]:
-    """Runs the model: for each example, a prediction per output with up to `count` classes. Raises CnncError E604, E608."""
-    outputs = run_batched(session, feeds)
-    columns = [_column(session, name, values, count) for name, values in outputs.items()]
+def predict_examples(
+    session: Session, outputs: list[OutputSpec], feeds: Mapping[str, Array], count: int
+) -> list[list[Prediction]]:
+    """Runs the model: for each example, a prediction per output with up to `count` classes. Raises CnncError E604, E608, E609."""
+    arrays = run_each(session, feeds)
+    columns = [_column(spec, arrays[spec.name], count) for spec in outputs]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _column(session: Session, name: str, values: Array, count: int) -> list[Prediction]:
-    """The predictions of one output for all examples."""
-    kind, classes = _kind(session, name, values)
-    best = top_classes(values, classes, count) if kind == "classes" else [[] for _ in values]
-    return [Prediction(name, kind, one, classes, tuple(g)) for one, g in zip(values, best, strict=True)]
+def _column(output: OutputSpec, arrays: list[Array], count: int) -> list[Prediction]:
+    """The predictions of one output for all examples. Scores of one class, or with other axes than their kind, are values."""
+    one = arrays[0]
+    if output.kind == "label map" and one.ndim > 1:
+        return [Prediction(output, "label map", values) for values in arrays]
+    if output.kind == "classes" and one.size > 1 and one.size == max(one.shape):
+        best = top_classes(np.stack(arrays), output.classes, count)
+        return [Prediction(output, "classes", values, tuple(row)) for values, row in zip(arrays, best, strict=True)]
+    return [Prediction(output, "values", values) for values in arrays]
 
 
-def _kind(session: Session, name: str, values: Array) -> tuple[str, tuple[str, ...]]:
-    """The kind of an output, and the names of its classes, if known."""
-    fact = session.facts.outputs.get(name, {})
-    kind = fact.get("kind")
-    if kind == "label map" and values.ndim > 2:
-        return kind, session.facts.classes if fact.get("named") else ()
-    if kind == "classes" and values[0].size > 1:
-        return kind, session.facts.classes if fact.get("named") else ()
-    if not fact and values.ndim > 1 and values.shape[1] > 1 and values[0].size == values.shape[1]:
-        return "classes", session.facts.classes if name == session.outputs[0] else ()
-    return ("picture" if values.ndim == 4 and values.shape[1] in (1, 3) else "values"), ()
-
-
-def _pixels(values: Array) -> NDArray[np.uint8]:
-    """An image (C, H, W) in 0..1 as bytes, (H, W) or (H, W, 3)."""
-    pixels: NDArray[np.uint8] = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-    return pixels[0] if len(pixels) == 1 else np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
-
-
-def _shape_text(values: Array) -> str:
-    return f"{values.size} values" if values.ndim == 1 else "x".join(map(str, values.shape))
+def write_npy(path: Path, values: Array) -> None:
+    """Writes an array as .npy, atomically. Raises CnncError E902."""
+    with atomic_replacement(path) as temporary, temporary.open("wb") as file:
+        np.save(file, values)

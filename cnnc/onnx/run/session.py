@@ -81,7 +81,8 @@ class Session:
     """A model loaded into onnxruntime.
 
     `provider` is the one that runs it; `inputs` are signatures by name; `outputs` are names; `batch` is the only batch size
-    that the model takes, 0 if it takes any. `model` is bytes or a file; `name` is for error messages; `threads` 0 leaves the
+    that the model takes, 0 if it takes any; `output_shapes` are as the model declares them, with the batch, [] if it does
+    not. `model` is bytes or a file; `name` is for error messages; `threads` 0 leaves the
     number to onnxruntime; `profile` is the path prefix of a profile. Raises CnncError E604 for a model that onnxruntime
     rejects, E905 for a provider that does not start, E609 for an input type that cnnc cannot feed.
     """
@@ -112,6 +113,7 @@ class Session:
         batches = {i.shape[0] for i in self._session.get_inputs() if i.shape and isinstance(i.shape[0], int)}
         self.batch = max(batches, default=0)
         self.outputs: list[str] = [o.name for o in self._session.get_outputs()]
+        self.output_shapes: list[list[Any]] = [list(o.shape or ()) for o in self._session.get_outputs()]
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
         """Runs one batch and returns these outputs (all by default), arrays (N, ...). Raises CnncError E604."""
