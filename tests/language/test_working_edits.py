@@ -95,7 +95,7 @@ def test_an_edit_of_a_warning_causes_no_error_anywhere() -> None:
 
 
 def test_settings_of_the_command_line() -> None:
-    text = "let width = 4\ninput 1x8x8\nconv width k=3\nfc 10\ntrain { data digits; optimizer adam }"
+    text = "let width = 4\ninput 1x8x8\nconv width k=3\nrelu\nfc 10\ntrain { data digits; optimizer adam }"
     (error,) = diagnostics(text, "widht=8")
     assert applied(error.edits[0]) == "width=8"
     (error,) = diagnostics(text, "train.optimizer.lrr=0.1")
