@@ -165,9 +165,15 @@ class Edit(NamedTuple):
     otherwise: tuple[Edit, ...] = ()
 
     @property
+    def shown(self) -> str:
+        """The text as the help shows it, on one line."""
+        lines = [line.strip(" ;") for line in self.text.splitlines()]
+        return "; ".join(" ".join(line.split()) for line in lines if line) or self.text.strip()
+
+    @property
     def words(self) -> str:
-        """The help with the text filled in, on one line."""
-        return self.help.replace("{}", " ".join(self.text.strip(" ;\n").split()), 1)
+        """The help with the text filled in."""
+        return self.help.replace("{}", self.shown, 1)
 
     def as_dict(self) -> dict[str, str | int]:
         """The edit as `--json` prints it."""
@@ -245,7 +251,15 @@ class Diagnostic(_Fields):
 
 
 def _alternatives(edits: tuple[Edit, ...]) -> str:
-    return ", or ".join(edit.words for edit in edits)
+    """The words of edits; texts with the same help are listed in it: "k=3 or k=5 has a centre"."""
+    texts: dict[str, list[str]] = {}
+    for edit in edits:
+        texts.setdefault(edit.help, []).append(edit.shown)
+    ways = []
+    for help, shown in texts.items():
+        field = "`{}`" if "`{}`" in help else "{}"
+        ways.append(help.replace(field, " or ".join(field.replace("{}", text) for text in shown), 1))
+    return ", or ".join(ways)
 
 
 class CnncError(Exception):

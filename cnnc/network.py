@@ -17,9 +17,10 @@ from cnnc.data.catalog import KNOWN
 from cnnc.diagnostics import CnncError, Diagnostic, Source, in_source_order, nearest
 from cnnc.graph.graph import Graph, subgraph
 from cnnc.graph.sizes import Failure, SizeSurvey
+from cnnc.language import syntax
 from cnnc.language.include import Includes, read_source
 from cnnc.language.lower import Lowered, lower
-from cnnc.language.parse import parse, parse_settings
+from cnnc.language.parse import parse, parse_settings, setting_name
 from cnnc.language.size_survey import Resize, explore, resizer
 from cnnc.language.suppress import may_follow_from, without_allowed
 from cnnc.recipe.reading import read
@@ -27,6 +28,8 @@ from cnnc.recipe.recipe import Recipe, without_train_section
 
 if TYPE_CHECKING:
     from cnnc.report.summary import Row, Summary
+
+MOST_CHECKS = 40  # to try the edits that diagnostics propose
 
 
 class Network(Record):
@@ -169,12 +172,12 @@ def check(
     bad setting, E010 for a size of `at` that is not a symbol.
     """
     source = Source(name, text)
-    expressions = parse_settings(settings)
+    expressions = _settings(settings)
     at = dict(at or {})
     file, syntax_errors = parse(source)
-    lets = {path: value for path, value in expressions.items() if not path.startswith("train.")}
     included = Includes.from_texts(name, includes) if includes else Includes(root, read_source if root else None)
     stem = Path(name).stem.strip("<>") or "net"
+    lets = _lets(expressions)
 
     def lower_at(sizes: Callable[[str], int], fixed: bool) -> Lowered:
         return lower(file, stem, lets, sizes, included, fixed)
@@ -183,22 +186,82 @@ def check(
     lowered, survey, size_diagnostics = explore(
         lower_at, at, preferred_sizes or {}, data_shapes, text, whole=not syntax_errors
     )
-    diagnostics = [*lowered.diagnostics, *size_diagnostics]
-    if syntax_errors:
-        diagnostics = [*syntax_errors, *(d for d in diagnostics if not may_follow_from(d, syntax_errors))]
+    checked = _Checked(file, stem, expressions, included)
+    recipe, diagnostics = checked.diagnostics(lowered, size_diagnostics, syntax_errors)
+
+    def check_again(texts: Mapping[Source, str]) -> list[Diagnostic]:
+        """The diagnostics of the same file, included files and settings with other text, at the same sizes."""
+        by_name = {source.name: text for source, text in texts.items()}
+        try:
+            expressions = parse_settings([by_name.get(setting_name(setting), setting) for setting in settings])
+        except CnncError as error:
+            return list(error.diagnostics)
+        file, syntax_errors = parse(Source(name, by_name.get(name, text)))
+        again = included.with_texts(by_name)
+        lowered_again = lower(file, stem, _lets(expressions), lambda n: lowered.symbols.get(n, 224), again, bool(at))
+        return _Checked(file, stem, expressions, again).diagnostics(lowered_again, (), syntax_errors)[1]
+
+    if any(d.edits for d in diagnostics):  # a file without errors need not wait for the import
+        from cnnc.language.working_edits import with_working_edits
+
+        diagnostics = with_working_edits(diagnostics, check_again, most_checks=_most_checks(lowered.steps))
     graph = lowered.graph
-    recipe = None
-    if lowered.train is not None:
-        train = {p.removeprefix("train."): value for p, value in expressions.items() if p.startswith("train.")}
-        # with syntax errors the graph is not that of the whole file
-        recipe, recipe_diagnostics = read(lowered.train, None if syntax_errors else graph, train)
-        diagnostics += recipe_diagnostics
-    elif not syntax_errors:
-        diagnostics += without_train_section(expressions, stem)
-    diagnostics = without_allowed(file, in_source_order(diagnostics, included.sources()))
     if any(d.severity == "error" for d in diagnostics):
         graph = recipe = None
     resize = resizer(lowered, lower_at) if graph is not None and survey is not None else None
     return Network(
         source, lowered.name, graph, recipe, tuple(diagnostics), tuple(settings), survey, at, included.texts, resize
     )
+
+
+class _Checked(Record):
+    """A parsed file with its settings and includes, whose train section is read once it is lowered."""
+
+    file: syntax.File
+    stem: str
+    settings: Mapping[str, syntax.Expression]
+    included: Includes
+
+    def diagnostics(
+        self, lowered: Lowered, about_sizes: Sequence[Diagnostic], syntax_errors: Sequence[Diagnostic]
+    ) -> tuple[Recipe | None, list[Diagnostic]]:
+        """The recipe, and all diagnostics of the file in source order."""
+        diagnostics = [*lowered.diagnostics, *about_sizes]
+        if syntax_errors:
+            diagnostics = [*syntax_errors, *(d for d in diagnostics if not may_follow_from(d, syntax_errors))]
+        recipe = None
+        if lowered.train is not None:
+            train = {p.removeprefix("train."): v for p, v in self.settings.items() if p.startswith("train.")}
+            # with syntax errors the graph is not that of the whole file
+            recipe, recipe_diagnostics = read(lowered.train, lowered.graph, train)
+            diagnostics += recipe_diagnostics
+        elif not syntax_errors:
+            diagnostics += without_train_section(self.settings, self.stem)
+        return recipe, without_allowed(self.file, in_source_order(diagnostics, self.included.sources()))
+
+
+def _lets(settings: Mapping[str, syntax.Expression]) -> dict[str, syntax.Expression]:
+    return {path: value for path, value in settings.items() if not path.startswith("train.")}
+
+
+def _settings(settings: Sequence[str]) -> dict[str, syntax.Expression]:
+    """The expressions of settings. Raises CnncError as `parse_settings` does."""
+    try:
+        return parse_settings(settings)
+    except CnncError as error:
+        from cnnc.language.working_edits import with_working_edits
+
+        def check_again(texts: Mapping[Source, str]) -> Sequence[Diagnostic]:
+            by_name = {source.name: text for source, text in texts.items()}
+            try:
+                parse_settings([by_name.get(setting_name(setting), setting) for setting in settings])
+            except CnncError as again:
+                return again.diagnostics
+            return ()
+
+        raise CnncError(*with_working_edits(error.diagnostics, check_again, MOST_CHECKS)) from None
+
+
+def _most_checks(steps: int) -> int:
+    """How often a file is checked again to try edits; `steps` are its statements after expanding blocks and repeats."""
+    return min(MOST_CHECKS, max(1, 20_000 // max(1, steps)))

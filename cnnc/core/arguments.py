@@ -37,12 +37,16 @@ class Extents(tuple[Any, ...]):
 
 
 class BadValue(Exception):
-    """A value of the wrong kind or out of range; `expected` completes the message "k takes ...", `help` names an edit."""
+    """A value of the wrong kind or out of range; `expected` completes the message "k takes ...".
 
-    def __init__(self, expected: str, help: str = "") -> None:
+    `help` says what to do, with `{}` for `value`, which fits instead.
+    """
+
+    def __init__(self, expected: str, help: str = "", value: str = "") -> None:
         super().__init__(expected)
         self.expected = expected
         self.help = help
+        self.value = value
 
 
 class Missing:
@@ -72,9 +76,13 @@ class Kind(Record):
         """The accepted values, in words that complete "k takes ..."."""
         raise NotImplementedError
 
-    def reject(self, help: str = "") -> BadValue:
-        """The error for a value that is not accepted."""
-        return BadValue(self.describe(), help)
+    def reject(self, help: str = "", value: str = "") -> BadValue:
+        """The error for a value that is not accepted; `value` is one that fits instead."""
+        return BadValue(self.describe(), help, value)
+
+    def example_for(self, rank: int) -> str:
+        """The example for an input with `rank` spatial axes."""
+        return self.example
 
 
 def whole_number(value: Any) -> int | None:
@@ -145,7 +153,7 @@ class Flag(Kind):
         if not isinstance(value, bool):
             text = str(value).lower()
             word = "false" if text in _FALSE else "true" if text in _TRUE else ""
-            raise self.reject(f"write `{word}`" if word else "")
+            raise self.reject("write `{}`" if word else "", word)
         return value
 
     def describe(self) -> str:
@@ -240,7 +248,7 @@ class Padding(Kind):
             if value not in self.options:
                 raise self.reject()
             if value == "causal" and rank != 1:
-                raise BadValue("causal only on sequences (one spatial axis)", "`same` pads both sides")
+                raise BadValue("causal only on sequences (one spatial axis)", "`{}` pads both sides", "same")
             return str(value)
         items = value if isinstance(value, tuple) else (value,) * max(rank, 1)
         numbers = [whole_number(item) for item in items]
@@ -326,6 +334,9 @@ class Kernel(Kind):
     @property
     def words(self) -> tuple[str, ...]:  # type: ignore[override]
         return self.options
+
+    def example_for(self, rank: int) -> str:
+        return {1: "[1, 0, -1]", 3: "[[[1, 0], [0, -1]]]"}.get(rank, self.example)
 
     def take(self, value: Any, rank: int) -> str | Nested:
         if isinstance(value, WordValue):

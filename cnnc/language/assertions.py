@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 from cnnc.core.arguments import BadValue, Kind, Shape, Whole
 from cnnc.core.tensor import TensorType, format_shape
-from cnnc.diagnostics import CnncError, Diagnostic, Note, Span
+from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span
 from cnnc.graph.analysis import peak_memory, receptive_fields
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
 from cnnc.language.bind import unknown_key
+from cnnc.language.edits import as_written, first_that_works, rewritten
 from cnnc.language.expressions import Scope, describe, evaluate
 from cnnc.language.infer import Inferred
 from cnnc.language.scope import Tensor
@@ -27,6 +28,13 @@ BUDGETS = ("ram", "flash", "macs", "params")
 _UNITS = {"ram": "bytes", "flash": "bytes", "macs": "MACs", "params": "parameters"}
 _DEPENDS_ON_SIZE = ("macs", "out", "ram")
 _QUANTITIES = {**_UNITS, "ram": "bytes of peak activation memory", "flash": "bytes of parameters and buffers"}
+
+
+_BUDGETS = f"its limits are {', '.join(BUDGETS)}"
+
+
+def _budget_edit(span: Span, separator: str) -> Edit:
+    return first_that_works([Edit(span, f"{separator}params={limit}") for limit in ("1M", "100M", "10G")])[0]
 
 
 class ShapeAssertion(NamedTuple):
@@ -57,14 +65,16 @@ class Assertions:
         A shape that does not match is reported, and assumed below. Raises CnncError E112, E122, E201 to E203, E401.
         """
         if not call.arguments:
-            help = "e.g. `expect 16x5x5` or `expect params=61706`"
-            raise CnncError.of("E202", "expect needs a shape or a total", span=call.span, help=help)
+            help = "assert the shape here, or a total of the network such as params"
+            known = current is not None and current.type is not None
+            edits = (rewritten(call, f"expect {current.type}"),) if current is not None and known else ()
+            raise CnncError.of("E202", "expect needs a shape or a total", span=call.span, help=help, edits=edits)
         inferred = Inferred(None)
         for argument in call.arguments:
             if argument.key is None:
                 inferred = self._shape(argument, current, scope, nodes)
             elif argument.key.text not in TOTALS:
-                raise CnncError(unknown_key(argument.key, "expect", TOTALS))
+                raise CnncError(unknown_key(argument, call, TOTALS))
             elif not top:
                 message = f"`{argument.key.text}` can be asserted only at the top level of the file"
                 help = "move it out of the body; only shapes can be asserted in one"
@@ -83,7 +93,7 @@ class Assertions:
         """
         shape = self._asserted_shape(argument, scope)
         if current is None:
-            help = "begin with an input line, e.g. `input 1x28x28`"
+            help = "begin with an input line"
             raise CnncError.of("E112", "expect has no tensor to check", span=argument.span, help=help)
         if current.node:
             self.shapes.append(ShapeAssertion(current.node, argument.value, scope))
@@ -93,10 +103,13 @@ class Assertions:
             return Inferred(asserted_type)
         node = nodes.get(current.node)
         notes = (Note(node.span, f"outputs {actual}"),) if node is not None and node.span is not None else ()
-        help = f"fix the layers above, or write `expect {actual}`"
+        fixed_size = not list(syntax.words_of(argument.value))
+        edits = (Edit(argument.span, str(actual), "fix the layers above, or write `expect {}`"),) if fixed_size else ()
         message = f"expected {format_shape(shape)}, found {actual}"
         label = f"the shape is {actual} here"
-        return Inferred(asserted_type, (Diagnostic("E401", message, argument.span, label, notes, help),))
+        help = "fix the layers above, or the shape"
+        diagnostic = Diagnostic("E401", message, argument.span, label, notes, help, edits=edits)
+        return Inferred(asserted_type, (diagnostic,))
 
     def _asserted_shape(self, argument: syntax.Argument, scope: Scope) -> tuple[int, ...]:
         """The asserted shape. Raises CnncError E203, and E401 for sizes that are not whole numbers."""
@@ -111,14 +124,16 @@ class Assertions:
     def add_budget(self, call: syntax.Call, scope: Scope) -> None:
         """Collects the limits of a `budget`. Raises CnncError E201 to E204."""
         if not call.arguments:
-            help = "e.g. `budget ram=256KiB params=1M`"
-            raise CnncError.of("E202", "budget needs a limit", span=call.span, help=help)
+            edits = (_budget_edit(call.span.source.span(call.span.end, call.span.end), " "),)
+            raise CnncError.of("E202", "budget needs a limit", span=call.span, help=_BUDGETS, edits=edits)
         for argument in call.arguments:
             if argument.key is None:
-                message, help = "budget takes only `key=value` arguments", "e.g. `budget params=1M`"
-                raise CnncError.of("E204", message, span=argument.span, help=help)
+                message, value = "budget takes only `key=value` arguments", as_written(argument)
+                edit = Edit(argument.span, f"params={value}", "did you mean `{}`?")
+                edits = (edit._replace(otherwise=(_budget_edit(argument.span, ""),)),)
+                raise CnncError.of("E204", message, span=argument.span, help=_BUDGETS, edits=edits)
             if argument.key.text not in BUDGETS:
-                raise CnncError(unknown_key(argument.key, "budget", BUDGETS))
+                raise CnncError(unknown_key(argument, call, BUDGETS))
             limit = _take(Whole(0, 2**62), argument, scope, f"budget: {argument.key.text} takes")
             self.budgets.append((argument, limit))
 
@@ -149,7 +164,8 @@ def _check_total(graph: Graph, argument: syntax.Argument, expected: Any) -> Diag
         f"expected {key}={_shown(expected)}, found {shown}",
         argument.span,
         f"it is {shown}",
-        help=f"fix the layers, or write `{key}={shown.replace(',', '')}`",
+        help="fix the layers, or the number",
+        edits=(Edit(argument.span, f"{key}={shown.replace(',', '')}", "fix the layers, or write `{}`"),),
     )
 
 

@@ -8,15 +8,30 @@ Example: `conv 64 k=3` binds to `Conv(out=64, k=(3, 3), ...)` if the input has t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from cnnc.core.arguments import ArgumentSpec, BadValue, Choice, Declared, Kind, PerAxis, Real, Whole, WordValue
+from cnnc.core.arguments import (
+    ArgumentSpec,
+    BadValue,
+    Choice,
+    Declared,
+    Flag,
+    Kind,
+    LayerName,
+    PerAxis,
+    Real,
+    Whole,
+    WordValue,
+)
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, nearest
 from cnnc.language import syntax
+from cnnc.language.edits import as_written, defined_above, on_a_new_line, rewritten, without
 from cnnc.language.expressions import AlreadyReported, Scope, describe, evaluate
-from cnnc.language.synonyms import key_synonym, needless_key_help
+from cnnc.language.meant import key_meant
+from cnnc.language.synonyms import value_synonym
 from cnnc.ops import OPS
 
 T = TypeVar("T", bound=Declared)
@@ -30,8 +45,14 @@ class Bound(Record, Generic[T]):
     diagnostics: tuple[Diagnostic, ...]
 
 
-def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int) -> Bound[T]:
+Layers = Callable[[str], str]
+"""The name of a layer above that an argument of this name could name; "" if there is none."""
+
+
+def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int, layers: Layers = lambda argument: "") -> Bound[T]:
     """Binds a call to a class. `rank` is the number of spatial axes of the input (0: unknown or none).
+
+    `layers` gives the names that help suggests for arguments that name layers.
 
     Raises nothing: errors E101 to E104, E109 and E201 to E206 are in the result.
     """
@@ -50,12 +71,19 @@ def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int) -> Bound[T]:
                 values[spec.name] = None if spec.default is None else spec.kind.take(spec.default, rank)
             continue
         try:
-            values[spec.name] = _value(spec, argument, call, scope, rank)
+            values[spec.name] = _value(specs, spec, argument, call, scope, rank)
         except CnncError as error:
             diagnostics += error.diagnostics
         except AlreadyReported:
             pass
-    diagnostics += [_missing(spec, call, bool(diagnostics)) for spec in missing]
+    complete_call = _with_missing(specs, given, call, rank, layers) if missing else None
+    for spec in missing:
+        needs = spec.help if spec.positional else f"`{spec.name}`, the {spec.help}"
+        edits = (rewritten(call, complete_call),) if complete_call else ()
+        help = "name a layer above that fits" if isinstance(spec.kind, LayerName) else ""
+        if call.span.source.name.startswith("--"):
+            edits, help = (), f"also give `{call.span.source.name}.{spec.name}={_example(spec, rank)}`"
+        diagnostics.append(Diagnostic("E202", f"{call.op.text} needs {needs}", call.span, help=help, edits=edits))
     complete = len(values) == len(specs) and not diagnostics
     spans = {name: argument.span for name, argument in given.items()}
     return Bound(cls(**values) if complete else None, spans, tuple(diagnostics))
@@ -72,15 +100,28 @@ def _match(
     misplaced: set[str] = set()
     position = 0
     keys_began = False
-    for argument in call.arguments:
+    skip = False
+    for index, argument in enumerate(call.arguments):
+        if skip:
+            skip = False
+            continue
+        spec = _key_without_equals(call, index, by_key, positional[position:])
+        if spec is not None:
+            diagnostics.append(_equals_missing(call, index))
+            misplaced.add(spec.name)
+            skip = True
+            continue
         if argument.key is not None:
             keys_began = True
             spec = by_key.get(argument.key.text)
             if spec is None:
-                diagnostics.append(unknown_key(argument.key, call.op.text, by_key))
-                near = _near_key(argument.key.text, by_key)
+                diagnostics.append(unknown_key(argument, call, by_key))
+                near = key_meant(argument, call, list(by_key))[0]
                 misplaced.update({by_key[near].name} if near else ())
                 continue
+        elif keys_began and position >= len(positional):
+            diagnostics.append(_surplus(specs, positional, call, argument))
+            break
         elif keys_began:
             diagnostics.append(positional_after_key(call, argument))
             misplaced.update(spec.name for spec in positional)
@@ -95,13 +136,43 @@ def _match(
         if spec.name in given:
             note = Note(given[spec.name].span, "first given here")
             message = f"{call.op.text} is given `{spec.name}` twice"
-            diagnostics.append(Diagnostic("E205", message, argument.span, notes=(note,), help="remove one of them"))
+            edits = (without(argument.span, "remove one of them"),)
+            diagnostics.append(Diagnostic("E205", message, argument.span, notes=(note,), edits=edits))
         else:
             given[spec.name] = argument
     return given, diagnostics, misplaced
 
 
-def _value(spec: ArgumentSpec, argument: syntax.Argument, call: syntax.Call, scope: Scope, rank: int) -> Any:
+def _key_without_equals(
+    call: syntax.Call, index: int, by_key: dict[str, ArgumentSpec], positional: list[ArgumentSpec]
+) -> ArgumentSpec | None:
+    """The argument that `k 3` in `conv 8 k 3` gives without `=`; None elsewhere."""
+    argument, following = call.arguments[index], call.arguments[index + 1 : index + 2]
+    if argument.key is not None or not isinstance(argument.value, syntax.Word) or not following or following[0].key:
+        return None
+    spec = by_key.get(argument.value.name)
+    if spec is None or (spec.positional and spec in positional[:1]):
+        return None
+    takes_word = bool(positional) and (not positional[0].kind.words or argument.value.name in positional[0].kind.words)
+    return None if takes_word else spec
+
+
+def _equals_missing(call: syntax.Call, index: int) -> Diagnostic:
+    """E204 at `k 3`."""
+    key, value = call.arguments[index], call.arguments[index + 1]
+    span = key.span.to(value.span)
+    message = f"{call.op.text}: `{as_written(key)}` is written with `=`"
+    return Diagnostic("E204", message, span, edits=(Edit(span, f"{as_written(key)}={as_written(value)}"),))
+
+
+def _value(
+    specs: tuple[ArgumentSpec, ...],
+    spec: ArgumentSpec,
+    argument: syntax.Argument,
+    call: syntax.Call,
+    scope: Scope,
+    rank: int,
+) -> Any:
     """The value of an argument. Raises CnncError E203, and what `evaluate` raises."""
     value = evaluate(argument.value, scope, spec.kind.words)
     try:
@@ -109,38 +180,73 @@ def _value(spec: ArgumentSpec, argument: syntax.Argument, call: syntax.Call, sco
     except BadValue as bad:
         key = argument.key.text if argument.key is not None else spec.name.upper()
         message = f"{call.op.text}: {key} takes {bad.expected}"
-        help = bad.help
         known_word = isinstance(value, WordValue) and value in spec.kind.words
         if not known_word:  # a known word is wrong for this input only
             message += f", not {describe(value)}"
-        if isinstance(value, WordValue) and not known_word and not help:
-            candidates = [*spec.kind.words, *([] if spec.kind.words else scope.names())]
-            near = nearest(value, candidates)
-            help = f"did you mean `{near}`?" if near else help
-            on_command_line = argument.span.source.name.startswith("--")
-            if not near and not on_command_line and isinstance(spec.kind, PerAxis | Whole | Real):
-                help = f"define it above: `let {value} = 16`"
-        elif isinstance(spec.kind, Choice) and not isinstance(value, str) and not help:
-            help = f"begin with a word: `{call.op.text} {spec.kind.example} ...`" if spec.positional else ""
-        elif isinstance(spec.kind, Real) and spec.kind.maximum == 1 and isinstance(value, int) and 1 < value <= 100:
-            help = f"write a fraction, not a percentage: `{value / 100:g}`"
-        elif isinstance(value, str) and not isinstance(value, WordValue) and value in spec.kind.words:
-            help = f"write `{value}`, without quotes"
-        raise CnncError(Diagnostic("E203", message, argument.span, help=help)) from None
+        edits = _edits_of_value(specs, spec, argument, value, bad, call, scope)
+        help = "" if bad.value else bad.help
+        raise CnncError(Diagnostic("E203", message, argument.span, help=help, edits=edits)) from None
 
 
-def _missing(spec: ArgumentSpec, call: syntax.Call, others_wrong: bool) -> Diagnostic:
-    """E202, with the corrected call, or with only the missing argument if others are wrong too."""
-    written = " ".join([call.op.text, *(_source(a) for a in call.arguments)])
-    if spec.positional:
-        values = [a for a in call.arguments if a.key is None]
-        keyed = [_source(a) for a in call.arguments if a.key is not None]
-        example = " ".join([call.op.text, *(_source(a) for a in values), _example(spec), *keyed])
-    else:
-        example = f"{written} {spec.name}={_example(spec)}"
-    needs = spec.help if spec.positional else f"`{spec.name}`, the {spec.help}"
-    help = f"add `{spec.name}={_example(spec)}`" if others_wrong and not spec.positional else f"write `{example}`"
-    return Diagnostic("E202", f"{call.op.text} needs {needs}", call.span, help=help)
+def _edits_of_value(
+    specs: tuple[ArgumentSpec, ...],
+    spec: ArgumentSpec,
+    argument: syntax.Argument,
+    value: Any,
+    bad: BadValue,
+    call: syntax.Call,
+    scope: Scope,
+) -> tuple[Edit, ...]:
+    """Edits of a value that an argument does not take."""
+    kind, span = spec.kind, argument.value.span
+    quotient = argument.value if isinstance(argument.value, syntax.Binary) else None
+    if bad.value:
+        return (Edit(span, bad.value, bad.help),)
+    if isinstance(value, WordValue) and value not in kind.words:
+        near = value_synonym(value, kind.words) or nearest(value, [*kind.words, *([] if kind.words else scope.names())])
+        if near:
+            return (Edit(span, near, "did you mean `{}`?"),)
+        if isinstance(kind, PerAxis | Whole | Real) and not span.source.name.startswith("--"):
+            return (defined_above(span, value),)
+    elif isinstance(kind, Choice) and not isinstance(value, str) and spec.positional:
+        others = [as_written(a) for a in call.arguments if a is not argument]
+        key = next((s for s in specs if s.required and not s.positional), None)
+        if key is not None and not any(a.key is not None and a.key.text in key.keys for a in call.arguments):
+            others = [f"{key.name}={as_written(argument)}", *others]
+        return (rewritten(call, " ".join([call.op.text, kind.example, *others]), "begin with a word: `{}`"),)
+    elif isinstance(kind, Real) and kind.maximum == 1 and isinstance(value, int) and 1 < value <= 100:
+        return (Edit(span, f"{value / 100:g}", "write a fraction, not a percentage: `{}`"),)
+    elif isinstance(value, str) and not isinstance(value, WordValue) and value in kind.words:
+        return (Edit(span, value, "write `{}`, without quotes"),)
+    elif isinstance(value, float) and quotient is not None and quotient.operator == "/":
+        text = f"{as_written(quotient.left)}//{as_written(quotient.right)}"
+        return (Edit(span, text, "`//` divides and rounds down: `{}`"),)
+    elif isinstance(value, float) and isinstance(kind, Whole) and isinstance(argument.value, syntax.Number):
+        return (Edit(span, str(round(value)), f"{bad.help}; write `{{}}`"),)
+    return ()
+
+
+def _with_missing(
+    specs: tuple[ArgumentSpec, ...],
+    given: Mapping[str, syntax.Argument],
+    call: syntax.Call,
+    rank: int,
+    layers: Layers,
+) -> str:
+    """The call with an example for each missing argument; "" if an argument names a layer and none fits."""
+    examples = {
+        spec.name: layers(spec.name) if isinstance(spec.kind, LayerName) else _example(spec, rank)
+        for spec in specs
+        if spec.required and spec.name not in given
+    }
+    if not all(examples.values()):
+        return ""
+    values = [a for a in call.arguments if a.key is None]
+    positional = [examples.get(s.name, "") for s in specs if s.positional]
+    filled = [value or as_written(values.pop(0)) for value in positional if value or values]
+    keyed = [as_written(a) for a in call.arguments if a.key is not None]
+    missing = [f"{s.name}={examples[s.name]}" for s in specs if not s.positional and s.name in examples]
+    return " ".join([call.op.text, *filled, *map(as_written, values), *keyed, *missing])
 
 
 # Values of arguments in a help line, where that of the kind (`Kind.example`) is rarely meant.
@@ -156,12 +262,8 @@ _EXAMPLES = {
 }
 
 
-def _example(spec: ArgumentSpec) -> str:
-    return _EXAMPLES.get(spec.name, spec.kind.example)
-
-
-def _source(argument: syntax.Argument) -> str:
-    return " ".join(argument.span.text.split())
+def _example(spec: ArgumentSpec, rank: int) -> str:
+    return _EXAMPLES.get(spec.name, spec.kind.example_for(rank))
 
 
 def _surplus(
@@ -170,21 +272,49 @@ def _surplus(
     """E204, at the first positional argument too many."""
     count = {0: "no positional arguments", 1: "one positional argument"}
     takes = count.get(len(positional), f"{len(positional)} positional arguments")
-    keyed = next((s for s in specs if not s.positional), None)
-    values = [_source(a) for a in call.arguments if a.key is None]
-    if isinstance(argument.value, syntax.Word) and argument.value.name in OPS:
-        help = f"begin a new line for the next layer: `{argument.value.name} ...`"
-    elif call.op.text in ("input", "reshape", "crop") and all(value.isdigit() for value in values):
-        help = f"write `{call.op.text} {'x'.join(values)}`"
-    elif call.op.text == "fc" and len(values) == 2:
-        help = f"the input size is inferred: write `fc {values[1]}`"
-    elif call.op.text == "conv" and len(values) == 3 and all(value.isdigit() for value in values):
-        help = f"the input channels are inferred: write `conv {values[1]} k={values[2]}`"
-    elif keyed is not None and isinstance(argument.value, _LIKELY.get(type(keyed.kind), ())) and not _is_detail(keyed):
-        help = f"did you mean `{keyed.name}={_source(argument)}`?"
-    else:
-        help = "remove it"
-    return Diagnostic("E204", f"{call.op.text} takes {takes}", argument.span, help=help)
+    edits = _edits_of_surplus(specs, call, argument)
+    return Diagnostic("E204", f"{call.op.text} takes {takes}", argument.span, edits=edits)
+
+
+def _edits_of_surplus(
+    specs: tuple[ArgumentSpec, ...], call: syntax.Call, argument: syntax.Argument
+) -> tuple[Edit, ...]:
+    """What was probably meant by a positional argument too many."""
+    value, written = argument.value, as_written(argument)
+    values = [as_written(a) for a in call.arguments if a.key is None]
+    keys = [as_written(a) for a in call.arguments if a.key is not None]
+    sizes = [v for v in values if v != "x"]
+    given = {a.key.text for a in call.arguments if a.key is not None}
+    free = [s for s in specs if not s.positional and given.isdisjoint(s.keys)]
+    word = value.name if isinstance(value, syntax.Word) else ""
+    flag = next((s for s in free if word in s.keys and isinstance(s.kind, Flag)), None)
+    choice = next((s for s in free if word in s.kind.words), None)
+    likely = next((s for s in free if isinstance(value, _LIKELY.get(type(s.kind), ())) and not _is_detail(s)), None)
+
+    def call_with(*arguments: str) -> str:
+        return " ".join([call.op.text, *arguments, *keys])
+
+    removed = without(argument.span)
+    if word in OPS:
+        return (on_a_new_line(argument.span.to(call.span), "begin a new line for the next layer: `{}`"),)
+    if call.op.text in ("input", "reshape", "crop") and all(v.isdigit() for v in sizes):
+        return (rewritten(call, call_with("x".join(sizes))),)
+    if call.op.text == "fc" and len(values) == 2:
+        return (rewritten(call, call_with(values[1]), "the input size is inferred: write `{}`"),)
+    if call.op.text == "embed" and len(values) == 2 and all(v.isdigit() for v in values):
+        vocab, dim = sorted(map(int, values), reverse=True)
+        return (rewritten(call, call_with(str(dim), f"vocab={vocab}")),)
+    if call.op.text == "conv" and len(values) == 3 and all(v.isdigit() for v in values):
+        return (rewritten(call, call_with(values[1], f"k={values[2]}"), "the input channels are inferred: write `{}`"),)
+    if flag is not None:
+        return (Edit(argument.span, f"{word}=true"),)
+    spec = choice or likely
+    named = rf"\b(let|as)\s+{word}\b|\bblock\b[^{{\n]*\b{word}\b"
+    if word and choice is None and not re.search(named, argument.span.source.text):
+        return (removed,)  # no name of the file
+    if spec is not None and call.op.text != "fc":
+        return (Edit(argument.span, f"{spec.name}={written}", "did you mean `{}`?", (removed,)),)
+    return (removed,)
 
 
 def _is_detail(spec: ArgumentSpec) -> bool:
@@ -211,29 +341,30 @@ def only_value(call: syntax.Call, description: str) -> syntax.Expression:
 def no_body(call: syntax.Call) -> CnncError:
     """E108, at the body of a layer or statement that takes none."""
     help = "end the statement (with a newline or `;`) and write the layers after it without braces"
-    return CnncError.of("E108", f"{call.op.text} takes no body", span=call.bodies[0].span, help=help)
+    body = call.bodies[0].span
+    start = call.span.end
+    inner = body.text[1:-1].strip(" \t;")
+    text = inner if inner.startswith(("\n", "\r")) else f"; {inner}" if inner else ""
+    edits = (Edit(Span(body.source, start, body.end), text, help),) if len(call.bodies) == 1 else ()
+    return CnncError.of("E108", f"{call.op.text} takes no body", span=body, help=help, edits=edits)
 
 
 def positional_after_key(call: syntax.Call, argument: syntax.Argument) -> Diagnostic:
     """E206, whose help has the arguments in the right order."""
     ordered = sorted(call.arguments, key=lambda a: a.key is not None)
-    help = f"positional arguments come first: `{' '.join([call.op.text, *map(_source, ordered)])}`"
-    return Diagnostic("E206", "a positional argument after `key=value`", argument.span, help=help)
+    text = " ".join([call.op.text, *map(as_written, ordered)])
+    edits = (rewritten(call, text, "positional arguments come first: `{}`"),)
+    return Diagnostic("E206", "a positional argument after `key=value`", argument.span, edits=edits)
 
 
-def _near_key(key: str, known: Iterable[str]) -> str | None:
-    """The known key that a key was meant to be; "" for one that no layer needs, None if none is similar."""
+def unknown_key(argument: syntax.Argument, call: syntax.Call, known: Iterable[str]) -> Diagnostic:
+    """E201, with the key that was meant."""
+    assert argument.key is not None
     keys = list(known)
-    translated = key_synonym(key, keys)
-    return nearest(key, keys) if translated is None else translated
-
-
-def unknown_key(key: syntax.Name, op: str, known: Iterable[str]) -> Diagnostic:
-    """E201, with the nearest key."""
-    keys = list(known)
-    near = _near_key(key.text, keys)
-    edits = (Edit(key.span, near, "did you mean `{}`?"),) if near else ()
-    help = f"its arguments are {', '.join(keys)}" if keys else f"{op} takes no arguments"
-    if near == "":
-        help = needless_key_help(key.text)
-    return Diagnostic("E201", f"{op} has no argument `{key.text}`", key.span, help=help, edits=edits)
+    near, edits, help = key_meant(argument, call, keys)
+    if near is None and keys:
+        help = f"its arguments are {', '.join(keys)}"
+    elif near is None:
+        edits = (without(argument.span, f"{call.op.text} takes no arguments: remove it"),)
+    message = f"{call.op.text} has no argument `{argument.key.text}`"
+    return Diagnostic("E201", message, argument.key.span, help=help, edits=edits)

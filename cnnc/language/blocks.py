@@ -6,14 +6,25 @@ the scope of a call's body, the number of rounds; or a CnncError. It lowers no b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cnnc.core.arguments import WordValue
-from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
+from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.bind import positional_after_key
+from cnnc.language.edits import (
+    as_written,
+    did_you_mean,
+    first_that_works,
+    renamed,
+    rewritten,
+    whole,
+    without,
+    without_statement,
+)
 from cnnc.language.expressions import RESERVED_VALUES, AlreadyReported, Scope, describe, evaluate
 from cnnc.language.include import Includes
 from cnnc.language.references import shared_call
@@ -44,8 +55,8 @@ def collect(
                 path, inner, diagnostics = includes.file_of(statement)
                 errors += diagnostics
                 if path in trail:
-                    help = "remove one of the includes of the cycle"
-                    raise CnncError.of("E120", "circular include", span=statement.span, help=help)
+                    edits = (without_statement(statement.span, "remove one of the includes of the cycle"),)
+                    raise CnncError.of("E120", "circular include", span=statement.span, edits=edits)
                 errors += collect(inner, includes, (*trail, path), blocks)
         except CnncError as error:
             errors += error.diagnostics
@@ -66,8 +77,11 @@ def _add(block: syntax.Block, blocks: dict[str, syntax.Block]) -> None:
         if word in seen:
             raise defined_twice(parameter.name, seen[word])
         if word in RESERVED_VALUES or "." in word:
-            help = f"choose another name, e.g. `my_{word.replace('.', '_')}`"
-            raise CnncError.of("E105", f"`{word}` cannot be a parameter", span=parameter.name.span, help=help)
+            new = f"my_{word.replace('.', '_')}"
+            edit = Edit(parameter.name.span, new, "choose another name, e.g. `{}`")
+            if "." in word:
+                edit = renamed(parameter.name, new, block.body.span, edit.help)
+            raise CnncError.of("E105", f"`{word}` cannot be a parameter", span=parameter.name.span, edits=(edit,))
         seen[word] = parameter.name.span
 
 
@@ -91,11 +105,19 @@ def variables(
         elif parameter.default is not None:
             value = evaluate(parameter.default, with_c_in(scope, current))
         else:
-            written = " ".join([block.name.text, *(" ".join(a.span.text.split()) for a in call.arguments)])
-            help = f"write `{written} {name}=1`, or another value"
-            raise CnncError.of("E202", f"{block.name.text} needs the parameter `{name}`", span=call.span, help=help)
+            missing = [n for n, p in parameters.items() if n not in given and p.default is None]
+            message = f"{block.name.text} needs the parameter `{name}`"
+            help = f"its parameters are {', '.join(parameters)}"
+            edits = first_that_works([_with_values(call, block, missing, v) for v in ("1", "16", "3", "max", "in")], 5)
+            raise CnncError.of("E202", message, span=call.span, help=help, edits=edits)
         scope.define(name, value, parameter.span)
     return scope, share
+
+
+def _with_values(call: syntax.Call, block: syntax.Block, missing: Sequence[str], value: str) -> Edit:
+    """A block call with the same value for each missing parameter."""
+    text = " ".join([block.name.text, *map(as_written, call.arguments), *(f"{name}={value}" for name in missing)])
+    return rewritten(call, text, "write `{}`, or another value")
 
 
 def _arguments(
@@ -117,19 +139,21 @@ def _arguments(
                 message = (
                     f"{block.name.text} takes {len(parameters) or 'no'} argument{'s' if len(parameters) != 1 else ''}"
                 )
-                raise CnncError(Diagnostic("E204", message, argument.span, notes=notes, help="remove it"))
+                edits = (without(argument.span),)
+                raise CnncError(Diagnostic("E204", message, argument.span, notes=notes, edits=edits))
             given[parameters[position]] = argument
         elif key.text == "share" and "share" not in parameters:
             share = shared_call(argument, frame)
         elif key.text not in parameters:
             near = nearest(key.text, parameters)
             help = f"its parameters are {', '.join(parameters)}" if parameters else "it has none"
-            help = f"did you mean `{near}`?" if near else help
-            raise CnncError.of("E201", f"{block.name.text} has no parameter `{key.text}`", span=key.span, help=help)
+            message = f"{block.name.text} has no parameter `{key.text}`"
+            raise CnncError.of("E201", message, span=key.span, help=help, edits=did_you_mean(key.span, near))
         elif key.text in given:
             notes = (Note(given[key.text].span, "first given here"),)
             message = f"{block.name.text} is given `{key.text}` twice"
-            raise CnncError(Diagnostic("E205", message, argument.span, notes=notes, help="remove one of them"))
+            edits = (without(argument.span, "remove one of them"),)
+            raise CnncError(Diagnostic("E205", message, argument.span, notes=notes, edits=edits))
         else:
             given[key.text] = argument
     return given, share
@@ -153,8 +177,9 @@ def recursion(call: syntax.Call, block: syntax.Block, frame: Frame) -> Diagnosti
     description = f"block {block.name.text}"
     if all(note.text != description for note in frame.space.calls):
         return None
-    help = "blocks cannot be recursive; to apply layers several times, write `repeat N { ... }`"
-    return Diagnostic("E119", f"{description} calls itself", call.span, help=help)
+    help = "blocks cannot be recursive: remove it, and apply layers several times with `repeat`"
+    edits = (without_statement(whole(call), help),)
+    return Diagnostic("E119", f"{description} calls itself", call.span, help=help, edits=edits)
 
 
 def require_bounded(
@@ -183,7 +208,9 @@ def rounds(
     scope = with_c_in(frame.scope, current)
     count, counter = _head(call, scope)
     if len(call.bodies) != 1:
-        raise CnncError.of("E108", "repeat takes exactly one body", span=call.span, help="write `repeat 3 { ... }`")
+        help = "put the layers to repeat in braces"
+        edits = _with_one_body(call, frame)
+        raise CnncError.of("E108", "repeat takes exactly one body", span=call.span, help=help, edits=edits)
     if count * estimated_layers(call.bodies[0], scope, blocks) > MAX_LAYERS:
         message = f"{count:,} rounds expand to more than {MAX_LAYERS:,} layers"
         raise CnncError.of("E113", message, span=call.span, help="use fewer rounds, or fewer layers in each")
@@ -198,18 +225,33 @@ def with_rounds_that_fit(diagnostic: Diagnostic, call: syntax.Call, index: int, 
     if diagnostic.code != "E302":
         return diagnostic
     fits = f"only {index} of {count} rounds fit{'s' if index == 1 else ''}"
+    rounds = rewritten(call, _head_with(call, index), f"{fits}: write `{{}}`")
     written = isinstance(call.arguments[0].value, syntax.Number)
-    edits = [
-        *([f"write `{_head_with(call, index)}`"] if written else []),
-        "pad with `p=same` here",
-        "shrink the feature map less in each round",
-    ]
-    return diagnostic._replace(help=f"{fits}: {', or '.join(edits)}")
+    padded = [e._replace(text=re.sub("p=.*", "p=same", e.text)) for e in diagnostic.edits if re.match(" ?p=", e.text)]
+    help = "pad with `{}` here" if written else f"{fits}: pad with `{{}}` here"
+    edits = (*([rounds] if written else []), *(edit._replace(help=help) for edit in padded))
+    words = f"{fits}: shrink the feature map less in each round"
+    return diagnostic._replace(words=words).with_edits(edits)
 
 
 def _head_with(call: syntax.Call, count: int) -> str:
     """The head of a `repeat` with another number of rounds."""
     return " ".join([call.op.text, str(count), *(a.span.text for a in call.arguments[1:])])
+
+
+def _with_one_body(call: syntax.Call, frame: Frame) -> tuple[Edit, ...]:
+    """A `repeat` without a body takes the statement after it, one with several bodies joins them."""
+    if call.bodies:
+        inner = "; ".join(body.span.text[1:-1].strip(" ;\n") for body in call.bodies)
+        return (Edit(call.bodies[0].span.to(call.bodies[-1].span), f"{{ {inner} }}", "join its bodies: `{}`"),)
+    following = [s for s in frame.statements if s.span.start > call.span.start]
+    if not following:
+        return ()
+    body = whole(following[0])
+    edit = Edit(
+        Span(body.source, call.span.end, body.end), f" {{ {body.text} }}", "put the layers to repeat in braces: `{}`"
+    )
+    return (edit,)
 
 
 def _head(call: syntax.Call, scope: Scope) -> tuple[int, str | None]:
@@ -221,12 +263,19 @@ def _head(call: syntax.Call, scope: Scope) -> tuple[int, str | None]:
         counter = words[2]
         require_not_reserved(syntax.Name(counter, values[2].span))
     elif len(values) != 1 or len(values) != len(call.arguments):
-        help = "write `repeat 3 { ... }` or `repeat 3 as i { ... }`"
-        raise CnncError.of("E202", "repeat needs the number of rounds", span=call.span, help=help)
+        written = [v for v in values if isinstance(v, syntax.Number)]
+        names = [word for word in words if word not in ("", "as", "in", "times")]
+        text = " ".join(["repeat", written[0].span.text if written else "3", *(["as", names[0]] if names else [])])
+        raise CnncError.of("E202", "repeat needs the number of rounds", span=call.span, edits=(rewritten(call, text),))
     number = evaluate(values[0], scope)
     if isinstance(number, bool) or not isinstance(number, int | float) or number != number // 1 or number < 0:
         message = f"repeat takes a whole number of rounds, not {describe(number)}"
-        raise CnncError.of("E203", message, span=values[0].span)
+        value = values[0]
+        edits: tuple[Edit, ...] = ()
+        if isinstance(value, syntax.Binary) and value.operator == "/":
+            text = f"{as_written(value.left)}//{as_written(value.right)}"
+            edits = (Edit(value.span, text, "`//` divides and rounds down: `{}`"),)
+        raise CnncError.of("E203", message, span=value.span, edits=edits)
     return int(number), counter
 
 

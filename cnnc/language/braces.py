@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cnnc.diagnostics import Diagnostic, Source
+from cnnc.diagnostics import Diagnostic, Edit, Source
 from cnnc.language.brackets import Token
+from cnnc.language.edits import without_statement
 
 _LINE_END = ("_END", "COMMENT")
 
@@ -109,11 +110,14 @@ class _Repair:
         end = self.tokens[self.line.end - 1].span.end
         self.tokens.insert(self.line.end, Token("RBRACE", "}", self.source.span(end, end)))
         self.line = self.line._replace(end=self.line.end + 1)
-        self.never_closed(opening.token, f" after line {self.source.position(end)[0]}")
+        indent = " " * opening.indent
+        edit = Edit(
+            self.source.span(end, end), f"\n{indent}}}", f"close it with `}}` after line {self.source.position(end)[0]}"
+        )
+        self.never_closed(opening.token, edit)
 
-    def never_closed(self, opening: Token, where: str = "") -> None:
-        help = f"close it with `}}`{where}"
-        self.diagnostics.append(Diagnostic("E006", "`{` is never closed", opening.span, help=help))
+    def never_closed(self, opening: Token, edit: Edit) -> None:
+        self.diagnostics.append(Diagnostic("E006", "`{` is never closed", opening.span, edits=(edit,)))
 
     def close(self, token: Token) -> None:
         """A closing brace: of the innermost body, of a line that lacks its `{`, or surplus."""
@@ -130,9 +134,11 @@ class _Repair:
             self.headers.clear()
             message, help = "the line ends in the middle of a statement", "put `{` at the end of this line"
             here = self.source.span(after, after + 1)
-            self.diagnostics.append(Diagnostic("E002", message, here, "expected `{` here", help=help))
+            edits = (Edit(self.source.span(after, after), " {", help),)
+            self.diagnostics.append(Diagnostic("E002", message, here, "expected `{` here", edits=edits))
         elif self.source.text[self.surplus_at : token.span.start].strip() or self.surplus_at < 0:
-            self.diagnostics.append(Diagnostic("E006", "unmatched `}`", token.span, help="remove it"))
+            edits = (without_statement(token.span),)
+            self.diagnostics.append(Diagnostic("E006", "unmatched `}`", token.span, edits=edits))
             self.surplus_at = token.span.end
         else:
             self.surplus_at = token.span.end
@@ -143,5 +149,6 @@ class _Repair:
         if any(not opening.indented for opening in self.open):
             self.certain = False
         for opening in reversed(self.open):
-            self.never_closed(opening.token)
+            text = "}\n" if self.source.text.endswith("\n") else "\n}\n"
+            self.never_closed(opening.token, Edit(self.source.span(end, end), text, "close it with `{}`"))
             self.tokens.append(Token("RBRACE", "}", self.source.span(end, end)))

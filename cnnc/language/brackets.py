@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cnnc.diagnostics import CnncError, Diagnostic, Note, Source, Span
+from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Source, Span
+from cnnc.language.edits import without
 
 MAX_NESTING = 40  # of brackets and braces
 MAX_OPERATORS = 200  # on the path from a statement to its deepest operand
@@ -126,7 +127,7 @@ class _Layout:
             self.new_value(token)
         elif token.text == ";" and self.closed_at(self.index + 1):
             help = "separate values in brackets by commas"
-            self.report(Diagnostic("E002", "a `;` in brackets", token.span, help=help))
+            self.report(Diagnostic("E002", "a `;` in brackets", token.span, edits=(Edit(token.span, ",", help),)))
             self.leave_out(self.closed_at(self.index + 1))
         elif token.text == ";" or self.statement_begins(self.index + 1):
             self.unclosed()
@@ -227,7 +228,9 @@ class _Layout:
             if before.type != "RBRACE":
                 message = "a body must begin on the line that it belongs to"
                 help = f"put `{{` at the end of line {before.span.line}"
-                self.report(Diagnostic("E002", message, brace.span, help=help))
+                gap = self.source.span(before.span.end, brace.span.end)
+                edits = (Edit(gap, " {", help),) if "#" not in gap.text else ()
+                self.report(Diagnostic("E002", message, brace.span, help=help, edits=edits))
 
     def closing(self, token: Token) -> None:
         opening = self.tokens[self.open[-1][0]] if self.open else None
@@ -249,11 +252,13 @@ class _Layout:
 
     def mismatch(self, token: Token, opening: Token | None) -> None:
         if opening is None or opening.type == "LBRACE":
-            self.report(Diagnostic("E006", f"unmatched `{token.text}`", token.span))
+            self.report(Diagnostic("E006", f"unmatched `{token.text}`", token.span, edits=(without(token.span),)))
         else:
             note = Note(opening.span, "opened here")
             message = f"`{token.text}` does not close `{opening.text}`"
-            self.report(Diagnostic("E006", message, token.span, notes=(note,)))
+            right = {"(": ")", "[": "]"}.get(opening.text[-1], "")
+            edits = (Edit(token.span, right),) if right else ()
+            self.report(Diagnostic("E006", message, token.span, notes=(note,), edits=edits))
         self.leave_out(self.index)
 
     def unclosed(self) -> None:
@@ -277,7 +282,19 @@ class _Layout:
         sign = opening.text[-1]
         span = self.source.span(opening.span.end - 1, opening.span.end)
         close = {"(": ")", "[": "]"}[sign]
-        self.report(Diagnostic("E006", f"`{sign}` is never closed", span, help=f"close it with `{close}`"))
+        end = self.end_of_values(self.open[-1][0])
+        edits = (Edit(self.source.span(end, end), close, "close it with `{}`"),)
+        self.report(Diagnostic("E006", f"`{sign}` is never closed", span, edits=edits))
+
+    def end_of_values(self, index: int) -> int:
+        """Where the line of a bracket ends, or a body begins or ends on it: where it was probably meant to be closed."""
+        end = self.tokens[index].span.end
+        for i in range(index + 1, len(self.tokens)):  # a slice would copy all tokens for each error
+            token = self.tokens[i]
+            if token.type in ("_END", "LBRACE", "RBRACE", "COMMENT"):
+                break
+            end = token.span.end
+        return end
 
     def report(self, diagnostic: Diagnostic) -> None:
         self.diagnostics.append(diagnostic)

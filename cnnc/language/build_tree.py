@@ -11,7 +11,7 @@ import math
 import re
 from typing import Any, cast
 
-from cnnc.diagnostics import CnncError, Span
+from cnnc.diagnostics import CnncError, Edit, Span
 from cnnc.language import syntax
 from cnnc.language.brackets import Token
 
@@ -146,7 +146,9 @@ def _string(text: str, span: Span) -> str:
     except json.JSONDecodeError as error:
         if error.msg.startswith("Invalid \\escape"):
             message = f"bad escape in a string: `{text[error.pos : error.pos + 2]}`"
-            raise CnncError.of("E003", message, span=span, help="write `\\\\` for a backslash") from error
+            at = span.source.span(span.start + error.pos, span.start + error.pos + 1)
+            edits = (Edit(at, "\\\\", "write `{}` for a backslash"),)
+            raise CnncError.of("E003", message, span=span, edits=edits) from error
         reason = "`\\u` needs four hexadecimal digits" if "XXXX" in error.msg else error.msg.lower()
         raise CnncError.of("E003", f"bad escape in a string: {reason}", span=span) from error
     except UnicodeEncodeError as error:

@@ -9,12 +9,13 @@ Example: with `let n = 4`, `2*n + 1` is 9; without it, E101 points at `n`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from cnnc.core.arguments import Extents, WordValue
-from cnnc.diagnostics import CnncError, Diagnostic, Span, nearest
+from cnnc.diagnostics import CnncError, Diagnostic, Edit, Span, nearest
 from cnnc.language import syntax
+from cnnc.language.edits import as_written, defined_above
 
 LIMIT = 2**63
 RESERVED_VALUES = ("true", "false", "in", "c_in", "as")
@@ -111,7 +112,7 @@ def _compute(expression: syntax.Expression, scope: Scope) -> Any:
         case syntax.Binary(operator, left, right, span):
             return _bounded(_OPERATIONS[operator](_number(left, scope), _number(right, scope), span), span)
         case syntax.Apply(function, arguments, span):
-            return _apply(function, [_number(a, scope) for a in arguments], span)
+            return _apply(function, arguments, [_number(a, scope) for a in arguments], span)
 
 
 def _axis(part: int | str, span: Span, scope: Scope) -> Any:
@@ -124,7 +125,7 @@ def _axis(part: int | str, span: Span, scope: Scope) -> Any:
             "E109",
             f"unknown size `{part}`",
             span=span,
-            help=f"name it in the shape of an input, e.g. `input 3x{part}x{part}`",
+            help="name it in the shape of an input, where each name in capitals is a size",
         ) from None
     if isinstance(value, Unknown):
         raise AlreadyReported
@@ -141,10 +142,16 @@ def _number(expression: syntax.Expression, scope: Scope) -> Any:
 
 def _unknown(name: str, span: Span, scope: Scope) -> CnncError:
     near = nearest(name, scope.names())
-    help = f"did you mean `{near}`?" if near else f"define it: `let {name} = ...`"
-    if span.source.text[: span.start].rstrip().endswith("//"):
-        help = "a comment begins with `#`; `//` is division"
-    return CnncError.of("E101", f"unknown name `{name}`", span=span, help=help)
+    text = span.source.text[: span.start].rstrip()
+    if text.endswith("//"):
+        slashes = Span(span.source, len(text) - 2, len(text))
+        edit = Edit(slashes, "#", "a comment begins with `{}`; `//` is division")
+    elif near:
+        edit = Edit(span, near, "did you mean `{}`?")
+    else:
+        edit = defined_above(span, name)
+    edits = () if edit.span.source.name.startswith("--") and not near else (edit,)
+    return CnncError.of("E101", f"unknown name `{name}`", span=span, help="define it with `let`", edits=edits)
 
 
 def _divide(a: Any, b: Any, span: Span) -> Any:
@@ -191,12 +198,14 @@ _OPERATIONS: dict[str, Callable[[Any, Any, Span], Any]] = {
 }
 
 
-def _apply(function: str, numbers: list[Any], span: Span) -> Any:
+def _apply(function: str, arguments: Sequence[syntax.Expression], numbers: list[Any], span: Span) -> Any:
     if function in ("min", "max"):
         return min(numbers) if function == "min" else max(numbers)
     if len(numbers) != 1:
-        help = f"to round a quotient, write `{function}(a / b)`" if len(numbers) == 2 else ""
-        raise CnncError.of("E102", f"`{function}` takes one number, not {len(numbers)}", span=span, help=help)
+        parts = [f"({as_written(a)})" if isinstance(a, syntax.Binary) else as_written(a) for a in arguments]
+        edit = Edit(span, f"{function}({' / '.join(parts)})", "to round a quotient, write `{}`")
+        edits = (edit,) if len(numbers) == 2 else ()
+        raise CnncError.of("E102", f"`{function}` takes one number, not {len(numbers)}", span=span, edits=edits)
     (number,) = numbers
     if function == "floor":
         return math.floor(number)

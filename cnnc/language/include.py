@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cnnc.core.files import decode_utf8, read_bytes
-from cnnc.diagnostics import CnncError, Diagnostic, Source, Span
+from cnnc.diagnostics import CnncError, Diagnostic, Edit, Source, Span
 from cnnc.language import syntax
 from cnnc.language.bind import only_value
+from cnnc.language.edits import as_written, first_that_works
 from cnnc.language.parse import MAX_TEXT, parse
 
 Reader = Callable[[Path], str]
@@ -65,6 +66,17 @@ class Includes:
 
         return cls(Path(name).parent, read)
 
+    def with_texts(self, texts: Mapping[str, str]) -> Includes:
+        """The same includes, with other text in some files: `texts` by path as errors cite it."""
+        known = {**self.texts, **texts}
+
+        def read(path: Path) -> str:
+            if str(path) in known or self.read is None:
+                return known[str(path)]
+            return self.read(path)
+
+        return Includes(self.root, read)
+
     def file_of(self, call: syntax.Call) -> tuple[Path, syntax.File, list[Diagnostic]]:
         """The resolved path and syntax tree of the file that an `include` names, and its errors if it is new.
 
@@ -72,8 +84,11 @@ class Includes:
         """
         value = only_value(call, "a file name in quotes")
         if not isinstance(value, syntax.Text):
-            message, help = "include takes a file name in quotes", 'e.g. `include "parts.cnn"`'
-            raise CnncError.of("E203", message, span=value.span, help=help)
+            message, help = "include takes a file name in quotes", 'write it as in `include "parts.cnn"`'
+            name = as_written(value)
+            files = (name, f"{name}.cnn", f"{name.replace('.', '/')}.cnn")
+            edits = first_that_works([Edit(value.span, f'"{file}"') for file in files])
+            raise CnncError.of("E203", message, span=value.span, help=help, edits=edits)
         return self.load(value.value, value.span)
 
     def sources(self) -> list[Source]:

@@ -9,16 +9,32 @@ The rules of each op raise ShapeError without a span (cnnc/ops); here each error
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
+from cnnc.core.arguments import Declared
 from cnnc.core.tensor import TensorType
-from cnnc.diagnostics import Diagnostic, Note, Span
+from cnnc.diagnostics import Diagnostic, Edit, Note, Span
 from cnnc.graph.graph import Node
 from cnnc.language import syntax
+from cnnc.language.edits import (
+    after,
+    argument_named,
+    before,
+    first_that_works,
+    head,
+    replaced,
+    rewritten,
+    whole,
+    with_argument,
+)
 from cnnc.language.scope import Tensor
 from cnnc.ops import Op, ShapeError
-from cnnc.ops.dense import Fc
+from cnnc.ops.base import BEFORE, INSTEAD, Fix
+from cnnc.ops.dense import Fc, Input
+from cnnc.ops.pool import Unpool
 
 MAX_ELEMENTS = 2**33  # of one tensor or parameter
 
@@ -37,10 +53,11 @@ def infer(
     spans: Mapping[str, Span],
     nodes: Mapping[str, Node],
     advise: bool,
+    body: Sequence[syntax.Statement] = (),
 ) -> Inferred:
     """The type of a layer's output; if an input is poisoned, the type that holds for any input, if there is one.
 
-    `spans` are those of the arguments. With `advise`, warnings about legal but probably unintended arguments are included.
+    `spans` are those of the arguments, `body` the statements of the body that the call is in. With `advise`, warnings about legal but probably unintended arguments are included.
     """
     types = tuple(t.type for t in inputs if t.type is not None)
     if len(types) < len(inputs):
@@ -51,15 +68,74 @@ def infer(
         span = spans.get(error.argument, call.span)
         culprits = tuple(inputs[i] for i in error.operands) or inputs
         notes = shrinking(culprits, nodes) if error.shrunk or error.operands else ()
-        help = error.help
+        edits = _edits_at_other_layers(error, op, call, inputs, nodes) + _edits(error.fixes, op, call)
         if error.fix is not None:
-            position, layers, others = error.fix
-            edit = _with_layers(call, position, layers)
-            help = ", or ".join(way for way in (edit, others) if way) if edit else help
-        return Inferred(None, (Diagnostic(error.code, error.message, span, error.label, notes, help),))
+            above = tuple(takewhile(lambda s: s is not call, body))
+            edits += _merge_edits(error.fix, call, inputs, nodes, above)
+        in_block = any(nodes[t.node].calls for t in inputs if t.node in nodes)
+        words = "give both the same shape in every call of the block" if error.fix and in_block else error.words
+        diagnostic = Diagnostic(error.code, error.message, span, error.label, notes, words, edits=edits)
+        return Inferred(None, (diagnostic,))
     advice = op.advice(*types) if advise else ()
-    warnings = [Diagnostic(a.code, a.message, spans.get(a.argument, call.span), help=a.help) for a in advice]
+    warnings = [
+        Diagnostic(a.code, a.message, spans.get(a.argument, call.span), help=a.words, edits=_edits(a.fixes, op, call))
+        for a in advice
+    ]
     return Inferred(output, tuple(warnings))
+
+
+def _edits(fixes: Iterable[Fix], op: Op, call: syntax.Call) -> tuple[Edit, ...]:
+    """The fixes of an op as edits of its call."""
+    edits = []
+    for fix in fixes:
+        if fix.on == BEFORE:
+            edits.append(before(call.span, fix.text, fix.help))
+        elif fix.on == INSTEAD:
+            edits.append(rewritten(call, fix.text, fix.help))
+        else:
+            keys, given = argument_of(op, fix.on, call)
+            edits.append(with_argument(call, keys, given, fix.text, fix.help))
+    return tuple(edits)
+
+
+def argument_of(
+    op: Declared | type[Declared], name: str, call: syntax.Call
+) -> tuple[tuple[str, ...], syntax.Argument | None]:
+    """The names of an argument of an op, and the argument as the call gives it (None if it does not)."""
+    spec = next(spec for spec in op.arguments if spec.name == name)
+    positional = [s.name for s in op.arguments if s.positional]
+    position = positional.index(name) if spec.positional else None
+    return spec.keys, argument_named(call, spec.keys, position)
+
+
+def _edits_at_other_layers(
+    error: ShapeError, op: Op, call: syntax.Call, inputs: tuple[Tensor, ...], nodes: Mapping[str, Node]
+) -> tuple[Edit, ...]:
+    """Edits of the network's input or of the pool that an unpool inverts, where these are to blame."""
+    if isinstance(op, Unpool) and error.code == "E317":
+        pool = next(n for n in nodes.values() if n.op is op.pool)
+        return replaced(pool.span, r"\bpool\s+\w+", "pool max", "make it `{}`")
+    if error.code == "E318" and not call.bodies and len(call.arguments) > 1:
+        return (rewritten(call, "; ".join(f"{op.keyword} {a.span.text}" for a in call.arguments)),)
+    if error.code == "E308":
+        dtype = "int64" if "float32" not in op.takes else "float32" if len(inputs) > 1 else "uint8"
+        named = [
+            replaced(n.span, r"\s+dtype\s*=\s*\w+|$", f" dtype={dtype}", "give the input `{}`")
+            for n in _ancestral_inputs(inputs, nodes)
+        ]
+        return first_that_works([edit for edits in named for edit in edits])
+    if error.code in ("E302", "E303"):  # a sequence whose channel is missing
+        source = nodes.get(inputs[0].node)
+        if source is not None and isinstance(source.op, Input) and source.type.shape[1:] in ((), (1,)):
+            return replaced(
+                source.span, r"\b\d+(x1)?\b", f"1x{source.type.channels}", "write `input {}` for one channel"
+            )
+    return ()
+
+
+def _ancestral_inputs(tensors: Iterable[Tensor], nodes: Mapping[str, Node]) -> list[Node]:
+    """The inputs of the network that these tensors depend on."""
+    return [nodes[name] for name in _ancestors((t.node for t in tensors), nodes) if isinstance(nodes[name].op, Input)]
 
 
 def _output(op: Op, types: tuple[TensorType, ...]) -> TensorType:
@@ -69,9 +145,9 @@ def _output(op: Op, types: tuple[TensorType, ...]) -> TensorType:
             raise ShapeError(
                 "E308",
                 f"{op.keyword} takes {' or '.join(op.takes)}, not {type_.dtype}",
-                help="give the input `dtype=int64`"
-                if "float32" not in op.takes
-                else "`embed` turns integers into float32; for images of bytes give the input `dtype=uint8`",
+                help="`embed` turns integers into float32"
+                if "float32" in op.takes
+                else "it takes an input of whole numbers, dtype=int64",
                 label=f"the input is {type_.dtype}",
             )
     output = op.output(*types)
@@ -82,31 +158,103 @@ def _output(op: Op, types: tuple[TensorType, ...]) -> TensorType:
     return output
 
 
-def _with_layers(call: syntax.Call, position: int, layers: str) -> str:
-    """Help that shows a merge with `layers` applied to one of its operands; "" if more than this line must change.
+# --- merges of operands that do not fit together ------------------------------------------------------------
 
-    `position` is that of the operand. For `add a` of 8 and 16 channels: "write `add { } { from a; conv 16 k=1 }`".
+
+def _merge_edits(
+    fix: tuple[int, str, str],
+    call: syntax.Call,
+    inputs: tuple[Tensor, ...],
+    nodes: Mapping[str, Node],
+    above: Sequence[syntax.Statement],
+) -> tuple[Edit, ...]:
+    """Edits that apply layers to one operand of a merge; () if more than this statement must change.
+
+    In a block, whose calls may have different arguments, layers with the block's own names are tried first.
+    """
+    position, layers, others = fix
+    named = _in_names_of_block(layers, inputs[1 - position], nodes) if len(inputs) == 2 else layers
+    found = (_with_layers(call, position, text, others, above) for text in dict.fromkeys((named, layers)))
+    edits = [edit for edit in found if edit is not None]
+    if layers.startswith("crop"):
+        edits += [
+            Edit(
+                Span(n.span.source, n.span.end, n.span.end),
+                " p=same",
+                f"pad the layer that shrinks the map: `{n.span.text}{{}}`".replace("{}", " p=same"),
+            )
+            for n in shrinking(inputs, nodes)
+            if not re.search(r"\b(p|pad)\s*=", n.span.text)
+        ]
+    return (edits[0]._replace(otherwise=tuple(edits[1:])),) if edits else ()
+
+
+def _in_names_of_block(layers: str, narrow: Tensor, nodes: Mapping[str, Node]) -> str:
+    """`conv 32 k=1 s=2` as `conv w k=1 s=s`, with the expressions of the layers above that gave the other operand its shape."""
+    match = re.search(r"(conv|fc) (\d+)( k=1)?(?: s=(\S+))?$", layers)
+    if match is None:
+        return layers
+    outputs, strides = [], []
+    node = nodes.get(narrow.node)
+    first = node
+    while (
+        first is not None and node is not None and node.inputs and node.calls == first.calls and node.span is not None
+    ):
+        written = re.match(r"(?:[\w.]+\s*:\s*)?(?:conv|fc)\s+(.+?)(?=\s+\w+\s*=|$)", node.span.text)
+        stride = re.search(r"\b(?:s|stride)\s*=\s*(\S+)", node.span.text)
+        outputs += [written[1]] if written is not None else []
+        strides += [stride[1]] if stride is not None else []
+        node = nodes.get(node.inputs[0])
+    out = outputs[0] if outputs else match[2]
+    step = strides[0] if len(strides) == 1 else match[4]
+    return f"{layers[: match.start()]}{match[1]} {out}{match[3] or ''}{f' s={step}' if step else ''}"
+
+
+def _with_layers(
+    call: syntax.Call, position: int, layers: str, others: str, above: Sequence[syntax.Statement]
+) -> Edit | None:
+    """The merge with `layers` after its operand number `position`, or else `others`, in words.
+
+    For `add a` of 8 and 16 channels: `add { } { from a; conv 16 k=1 }`. `above` are the statements before it in its body.
     """
     names = [a.span.text for a in call.arguments]
-    head = f"{call.label.text}: {call.op.text}" if call.label is not None else call.op.text
     word = "project the shortcut:" if call.op.text == "add" and "conv" in layers else "write"
+
+    def edit(span: Span, text: str, shown: str) -> Edit:
+        return Edit(span, text, ", or ".join(way for way in (f"{word} `{shown}`", others) if way))
+
     if not call.bodies and position == 0:
-        return f"write `{layers}; {' '.join([head, *names])}`"
+        insertion = before(call.span, layers)
+        return insertion._replace(help=edit(call.span, "", f"{layers}; {' '.join([call.op.text, *names])}").help)
     at = position if call.bodies else position - 1
     if any(name.endswith(".*") for name in names):  # several operands
-        return ""
-    bodies = [f"{{ {'... ' if body.statements else ''}}}" for body in call.bodies] or ["{ }"]
-    others = [name for i, name in enumerate(names) if i != at]
+        return None
+    shown = [f"{{ {'... ' if body.statements else ''}}}" for body in call.bodies] or ["{ }"]
+    others_named = [name for i, name in enumerate(names) if i != at]
     if at >= len(names):
-        rest = "...; " if call.bodies[at - len(names)].statements else ""
-        bodies[at - len(names)] = f"{{ {rest}{layers} }}"
-        return f"{word} `{' '.join([head, *names, *bodies])}`"
+        body = call.bodies[at - len(names)]
+        shown[at - len(names)] = f"{{ {'...; ' if body.statements else ''}{layers} }}"
+        insertion = after(whole(body.statements[-1]), layers) if body.statements else Edit(body.span, f"{{ {layers} }}")
+        return edit(*insertion[:2], " ".join([call.op.text, *names, *shown]))
+    if call.op.text == "concat" and others_named:  # the order of channels would change
+        return None
     if names[at] == "in":  # a branch has an `in` of its own
-        edit = " ".join([head, *others, "{ ... }", f"{{ {layers} }}"])
-        return "" if call.bodies else f"{word} `{edit}`, and move the layers since `in` into the first braces"
-    if call.op.text == "concat" and others:  # the order of channels would change
-        return ""
-    return f"{word} `{' '.join([head, *others, *bodies, f'{{ from {names[at]}; {layers} }}'])}`"
+        if call.bodies or not above:
+            return None
+        span = whole(above[0]).to(call.span)
+        moved = span.source.text[span.start : call.op.span.start].rstrip(" ;\t\r\n")
+        text = " ".join([call.op.text, *others_named, f"{{ {moved} }} {{ {layers} }}"])
+        line = " ".join([call.op.text, *others_named, "{ ... }", f"{{ {layers} }}"])
+        found = edit(span, text, line)
+        return found._replace(help=f"{found.help}, and move the layers since `in` into the first braces")
+    branch = f"{{ from {names[at]}; {layers} }}"
+    bodies = [body.span.text for body in call.bodies] or ["{ }"]
+    span = head(call).to(call.bodies[-1].span) if call.bodies else head(call)
+    return edit(
+        span,
+        " ".join([call.op.text, *others_named, *bodies, branch]),
+        " ".join([call.op.text, *others_named, *shown, branch]),
+    )
 
 
 def shrinking(inputs: tuple[Tensor, ...], nodes: Mapping[str, Node]) -> tuple[Note, ...]:

@@ -6,10 +6,14 @@ arguments of one layer come from its op (`Op.advice`), those about unused names 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
-from cnnc.diagnostics import Diagnostic, Note
+from cnnc.diagnostics import Diagnostic, Edit, Note
 from cnnc.graph.graph import Graph, Node, needed_nodes
+from cnnc.language.edits import after as inserted_after
+from cnnc.language.edits import before as inserted_before
+from cnnc.language.edits import moved_before, without_statement
 from cnnc.ops import Op
 from cnnc.ops.activation import Abs, Activation, Clip, Dropout, Identity, LogSoftmax, Scale, Softmax
 from cnnc.ops.conv import Conv, ConvTranspose
@@ -42,10 +46,12 @@ def unread_layers(graph: Graph) -> Iterator[Diagnostic]:
             continue
         if isinstance(node.op, Input):
             message = f"no layer reads the input {node.name}"
-            yield _warn("W103", node, message, f"remove it, or read it: `from {node.name}`")
+            yield _warn(
+                "W103", node, message, "read it with `from`", *_removal(node, "remove it, or read it with `from`")
+            )
         else:
-            help = f"remove it, or make it an output: `output {' '.join((*graph.outputs, node.name))}`"
-            yield _warn("W103", node, f"no layer reads {node.name}, so it has no effect on the outputs", help)
+            message = f"no layer reads {node.name}, so it has no effect on the outputs"
+            yield _warn("W103", node, message, "make it an output", *_removal(node, "remove it, or make it an output"))
 
 
 def activations_in_a_row(graph: Graph) -> Iterator[Diagnostic]:
@@ -56,7 +62,7 @@ def activations_in_a_row(graph: Graph) -> Iterator[Diagnostic]:
             message = f"{node.op.keyword} directly after {before.op.keyword}"
             same = type(node.op) is type(before.op)
             help = "remove one of them" if same else "put a conv or fc between them, or remove one"
-            yield _warn("W104", node, message, help)._replace(notes=notes)
+            yield _warn("W104", node, message, help, *_removal(node, help))._replace(notes=notes)
 
 
 def are_in_a_row(node: Node, before: Node) -> bool:
@@ -74,14 +80,16 @@ def bias_before_norm(graph: Graph) -> Iterator[Diagnostic]:
     for node, before in _pairs(graph):
         if isinstance(node.op, BatchNorm) and isinstance(before.op, Conv | Fc) and before.op.bias:
             message = f"the bias of {before.name} has no effect: the bn after it subtracts the mean"
-            yield _warn("W105", before, message, f"write `{_without_bias(before)}`")
+            yield _warn("W105", before, message, "leave the bias out", *_without_bias(before))
 
 
-def _without_bias(node: Node) -> str:
+def _without_bias(node: Node) -> tuple[Edit, ...]:
     """The statement of a layer as written, with `bias=false`."""
-    assert node.span is not None
-    words = [word for word in node.span.text.split() if word != "bias=true"]
-    return " ".join([*words, "bias=false"])
+    if node.span is None:
+        return ()
+    given = re.search(r"\bbias\s*=\s*\S+", node.span.text)
+    words = re.sub(r"\s*\bbias\s*=\s*\S+", "", node.span.text) if given is not None else node.span.text
+    return (Edit(node.span, f"{' '.join(words.split())} bias=false"),)
 
 
 def dropout_at_the_end(graph: Graph) -> Iterator[Diagnostic]:
@@ -93,7 +101,11 @@ def dropout_at_the_end(graph: Graph) -> Iterator[Diagnostic]:
         if isinstance(node.op, Dropout):
             last = graph.nodes[trainable[-1]]
             message = f"dropout after {last.name}, the last trainable layer, zeroes outputs of the network at random"
-            yield _warn("W106", node, message, f"move it before {last.name}")
+            help = f"move it before {last.name}"
+            edits = []
+            if node.span is not None and last.span is not None and node.span.source is last.span.source:
+                edits = [moved_before(node.span, last.span, help)] if node.span.start > last.span.end else []
+            yield _warn("W106", node, message, help, *edits)
 
 
 def heavy_layer(graph: Graph) -> Iterator[Diagnostic]:
@@ -104,10 +116,14 @@ def heavy_layer(graph: Graph) -> Iterator[Diagnostic]:
             count = sum(p.size for p in graph.parameters(node))
             if count > HEAVY_SHARE * total:
                 before = graph.input_types(node)[0]
-                help = f"`global_pool avg` before it reduces its inputs from {before.size:,} to {before.channels:,}"
-                if not before.rank:
-                    help = "reduce its inputs or outputs, or use two smaller fc layers"
-                yield _warn("W107", node, f"{node.name} has {count / total:.1%} of all parameters", help)
+                help = "reduce its inputs or outputs, or use two smaller fc layers"
+                pooled = f"`{{}}` before it reduces its inputs from {before.size:,} to {before.channels:,}"
+                edits = (
+                    [inserted_before(node.span, "global_pool avg", pooled)]
+                    if before.rank and node.span is not None
+                    else []
+                )
+                yield _warn("W107", node, f"{node.name} has {count / total:.1%} of all parameters", help, *edits)
 
 
 def softmax_inside(graph: Graph) -> Iterator[Diagnostic]:
@@ -123,9 +139,11 @@ def softmax_inside(graph: Graph) -> Iterator[Diagnostic]:
         if before is not None and isinstance(before.op, Softmax | LogSoftmax):
             message = f"{node.name} reads {before.op.keyword}, which is meant for the end of a network"
             above = graph.by_name[before.inputs[0]]
-            help = "remove it" if _is_nonlinear(above) else "write `relu`, or another activation"
+            edits = _removal(before, "remove it")
+            if not _is_nonlinear(above):
+                edits = _other_layer(before, "relu", "write `{}`, or another activation")
             notes = (Note(node.span, "reads it"),) if node.span is not None else ()
-            yield _warn("W110", before, message, help)._replace(notes=notes)
+            yield _warn("W110", before, message, "move it to the end", *edits)._replace(notes=notes)
 
 
 def softmax_of_one_channel(graph: Graph) -> Iterator[Diagnostic]:
@@ -134,8 +152,9 @@ def softmax_of_one_channel(graph: Graph) -> Iterator[Diagnostic]:
         if isinstance(node.op, Softmax | LogSoftmax) and node.type.channels == 1:
             constant = 1 if isinstance(node.op, Softmax) else 0
             message = f"{node.op.keyword} is over the channels; of one channel it is always {constant}"
-            help = "for one probability, write `sigmoid`; for two classes, give it two channels"
-            yield _warn("W111", node, message, help)
+            help = "give it two channels, for two classes"
+            edits = _other_layer(node, "sigmoid", f"for one probability, write `{{}}`; or {help}")
+            yield _warn("W111", node, message, help, *edits)
 
 
 def linear_layers_in_a_row(graph: Graph) -> Iterator[Diagnostic]:
@@ -148,8 +167,18 @@ def linear_layers_in_a_row(graph: Graph) -> Iterator[Diagnostic]:
             is_repeated = before.span == node.span
             notes = (Note(before.span, "the first"),) if before.span is not None and not is_repeated else ()
             message = f"no activation between {before.name} and {node.name}, so together they are one linear layer"
-            help = f"write `relu` {'after it' if is_repeated else 'between them'}, or another activation"
-            yield _warn("W112", node, message, help)._replace(notes=notes)
+            yield _warn("W112", node, message, "add an activation", *_relu_between(node, is_repeated))._replace(
+                notes=notes
+            )
+
+
+def _relu_between(node: Node, is_repeated: bool) -> tuple[Edit, ...]:
+    """The edit that adds an activation before a layer; after it if the layer above is the same statement in a repeat."""
+    if node.span is None:
+        return ()
+    if is_repeated:
+        return (inserted_after(node.span, "relu", "write `{}` after it, or another activation"),)
+    return (inserted_before(node.span, "relu", "write `{}` between them, or another activation"),)
 
 
 def _are_one_layer(graph: Graph, first: Node, second: Node) -> bool:
@@ -210,5 +239,17 @@ def _pairs(graph: Graph) -> Iterator[tuple[Node, Node]]:
             yield node, graph.by_name[node.inputs[0]]
 
 
-def _warn(code: str, node: Node, message: str, help: str) -> Diagnostic:
-    return Diagnostic(code, message, node.span, help=help, calls=node.calls)
+def _other_layer(node: Node, statement: str, help: str) -> tuple[Edit, ...]:
+    """The edit that replaces a layer, and keeps its label."""
+    if node.span is None:
+        return ()
+    start = node.span.start + node.span.text.rindex(node.op.keyword)
+    return (Edit(node.span.source.span(start, node.span.end), statement, help),)
+
+
+def _removal(node: Node, help: str) -> tuple[Edit, ...]:
+    return (without_statement(node.span, help),) if node.span is not None else ()
+
+
+def _warn(code: str, node: Node, message: str, help: str, *edits: Edit) -> Diagnostic:
+    return Diagnostic(code, message, node.span, help=help, calls=node.calls, edits=edits)

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cnnc.diagnostics import Diagnostic, Source, Span
+from cnnc.diagnostics import Diagnostic, Edit, Source, Span
 from cnnc.language.brackets import Token
 
 _LATIN = dict(
@@ -169,4 +169,5 @@ def _diagnostic(source: Source, start: int, end: int, meant: dict[int, str]) -> 
         help = f"type `{corrected}` in Latin letters" if corrected.isalpha() else f"type `{corrected}` instead"
     else:
         help = f"type {'Latin ' if replacement.isalpha() and character.isalpha() else ''}`{replacement}` instead"
-    return Diagnostic("E005", message, source.span(start, end), help=help)
+    span = source.span(start, end)
+    return Diagnostic("E005", message, span, edits=(Edit(span, corrected, help),))

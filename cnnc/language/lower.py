@@ -17,19 +17,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cnnc.core.record import Record
-from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, in_source_order
+from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, in_source_order
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import blocks, syntax
 from cnnc.language.assertions import Assertions, ShapeAssertion
 from cnnc.language.bind import bind, no_body, only_value
 from cnnc.language.blocks import MAX_LAYERS
+from cnnc.language.edits import as_written, first_that_works, rewritten, whole, without_statement
 from cnnc.language.expressions import AlreadyReported, Scope, Unknown, evaluate
 from cnnc.language.finish import build_graph, unmatched_settings, unused_definitions
 from cnnc.language.include import Includes
 from cnnc.language.infer import infer
 from cnnc.language.lints import lint
 from cnnc.language.operands import named_twice, operands_of, require_one_subtrahend
-from cnnc.language.references import outputs_of, owner_in_shared_call, resolve, source_of
+from cnnc.language.references import layers_above, max_pools, outputs_of, owner_in_shared_call, resolve, source_of
 from cnnc.language.resolve import (
     defined_twice,
     new_name,
@@ -70,7 +71,8 @@ class Lowered(Record):
 
     `symbols` are the sizes used for the symbols, `shape_assertions` the shapes that `expect` asserts, `root` the variables
     of the top level: with these, other sizes can be tried without lowering again. Not if `sized`: then the source computes
-    with a size, so that the layers themselves may change with it (see size_survey.py).
+    with a size, so that the layers themselves may change with it (see size_survey.py). `steps` counts the statements after
+    expanding blocks and repeats.
     """
 
     name: str
@@ -183,6 +185,7 @@ class _Lowerer:
 
     def body(self, statements: tuple[syntax.Statement, ...], frame: Frame, current: Tensor | None) -> Tensor | None:
         """Lowers statements in order; a statement that fails is reported, and the ones after it are lowered all the same."""
+        frame.statements = statements
         for statement in statements:
             if len(self.diagnostics) > MAX_DIAGNOSTICS:
                 break  # nobody reads more, and finding them takes time
@@ -245,8 +248,9 @@ class _Lowerer:
                 return self.block_call(call, self.blocks[word], frame, current)
             return self.layer(call, frame, current)
         if call.label is not None:
-            help = f"remove `{call.label.text}:`"
-            raise CnncError.of("E107", f"`{word}` cannot have a label", span=call.label.span, help=help)
+            span = call.label.span.source.span(call.label.span.start, call.op.span.start)
+            edits = (Edit(span, "", f"remove `{call.label.text}:`"),)
+            raise CnncError.of("E107", f"`{word}` cannot have a label", span=call.label.span, edits=edits)
         if call.bodies and word not in ("train", "repeat"):
             raise no_body(call)
         if word in _FLOW:
@@ -265,8 +269,14 @@ class _Lowerer:
         word = call.op.text
         if word in self.first_uses:
             note = Note(self.first_uses[word], "the first")
-            help = "name all outputs in one statement" if word == "output" else "remove one of them"
-            raise CnncError(Diagnostic("E106", f"a second `{word}`", call.span, notes=(note,), help=help))
+            edit = without_statement(whole(call), "remove one of them")
+            if word == "output":
+                first = note.span.source.span(note.span.end, note.span.end)
+                names = " ".join(map(as_written, call.arguments))
+                between = call.span.source.text[first.start : edit.span.start]
+                joined = Span(first.source, first.start, edit.span.end)
+                edit = Edit(joined, f" {names}{between}", "name all outputs in one statement")
+            raise CnncError(Diagnostic("E106", f"a second `{word}`", call.span, notes=(note,), edits=(edit,)))
 
     def let(self, let: syntax.Let, frame: Frame, current: Tensor | None) -> None:
         require_not_reserved(let.name)
@@ -406,6 +416,8 @@ class _Lowerer:
         if call.bodies and not issubclass(cls, Merge):
             raise no_body(call)
         try:
+            if issubclass(cls, Merge) and unknown:
+                return self.poisoned(call, frame)
             if issubclass(cls, Merge):
                 return self.merge(cls, call, frame, current)
             return self.plain_layer(cls, call, frame, current, is_guess=bool(unknown))
@@ -417,12 +429,12 @@ class _Lowerer:
         self, cls: type[Op], call: syntax.Call, frame: Frame, current: Tensor | None, is_guess: bool
     ) -> Tensor:
         """The output of a layer that is not a merge. If its op is a guess for an unknown word, what is wrong is not reported."""
-        layer_input = POISON if cls.arity == 0 else require_input(call, current)
+        layer_input = POISON if cls.arity == 0 else require_input(call, current, self.file)
         rank = layer_input.type.rank if layer_input.type is not None else 0
         symbols_read = self.symbols_read() if cls is Input else set()
         symbols = self.input_symbols(call) if cls is Input else ()
         scope = with_c_in(frame.scope, layer_input) if call.arguments else frame.scope
-        bound = bind(cls, call, scope, rank)
+        bound = bind(cls, call, scope, rank, lambda argument: self.layer_for(argument, call, frame))
         if not is_guess:
             self.report(bound.diagnostics, frame)
         if cls is Input:
@@ -441,6 +453,13 @@ class _Lowerer:
             del self.diagnostics[count_before:]
         return output
 
+    def layer_for(self, argument: str, call: syntax.Call, frame: Frame) -> str:
+        """The name of a layer above for an argument that names one: `of` of an unpool, `a` and `b` of a bilinear."""
+        names = max_pools(frame, self.nodes) if argument == "of" else layers_above(frame, None)
+        given = {as_written(a) for a in call.arguments}
+        others = [name for name in names if name not in given]
+        return (others[1:] if argument == "b" and not given and others[1:] else others or names or [""])[0]
+
     def input_symbols(self, call: syntax.Call) -> tuple[str, ...]:
         """The symbols of an input's shape; each new one is given a size."""
         symbols = symbols_of(call, self.symbols, self.root)
@@ -458,9 +477,9 @@ class _Lowerer:
         self.root.read.difference_update(self.symbols.keys() - symbols_read)
 
     def merge(self, cls: type[Merge], call: syntax.Call, frame: Frame, current: Tensor | None) -> Tensor:
-        layer_input = require_input(call, current)
+        layer_input = require_input(call, current, self.file)
         name = new_name(cls.keyword, call, frame)
-        operands = operands_of(cls, call, frame)
+        operands = operands_of(cls, call, frame, current)
         inputs = [operand.tensor for operand in operands]
         warning = None
         if not call.bodies:
@@ -472,8 +491,14 @@ class _Lowerer:
             branch = frame.enter(Scope(frame.scope), layer_input, branch=True)
             inputs.append(self.body(body.statements, branch, layer_input) or POISON)
         if len(inputs) < 2:
-            help = f"write `{cls.keyword} {{ ... }} {{ }}`, in which `{{ }}` is the current tensor itself"
-            raise CnncError.of("E118", f"{cls.keyword} needs two or more tensors", span=call.span, help=help)
+            help = "name a layer above, or write branches in braces, in which `{ }` is the current tensor itself"
+            end = whole(call).end
+            names = layers_above(frame, current)
+            edits = [Edit(call.span.source.span(end, end), " { }", "add `{}`, the current tensor itself")]
+            if not call.bodies:
+                edits = [rewritten(call, f"{cls.keyword} {n}", "name a layer above, e.g. `{}`") for n in names]
+            message = f"{cls.keyword} needs two or more tensors"
+            raise CnncError.of("E118", message, span=call.span, help=help, edits=first_that_works(edits))
         output = self.add_node(name, call, cls(), tuple(inputs), {}, frame)
         if warning is not None and output.type is not None:
             self.report((warning,), frame)
@@ -495,7 +520,9 @@ class _Lowerer:
         """
         space, full_name, output = frame.space, "", None
         if op is not None:
-            output, diagnostics = infer(op, call, inputs, spans, self.nodes, self.fixed or not self.symbols)
+            output, diagnostics = infer(
+                op, call, inputs, spans, self.nodes, self.fixed or not self.symbols, frame.statements
+            )
             self.report(diagnostics, frame)
             sources = tuple([t.node for t in inputs])
             if output is not None and all(sources):

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cnnc.diagnostics import CnncError, Diagnostic, Span
+from cnnc.diagnostics import CnncError, Diagnostic, Edit, Span
 from cnnc.language import syntax
+from cnnc.language.edits import first_that_works
+from cnnc.language.references import layers_above
 from cnnc.language.resolve import tensors
 from cnnc.language.scope import Frame, Tensor
+from cnnc.language.synonyms import needless_key_help
 from cnnc.ops.merge import Concat, Maximum, Merge, Sub
 
 
@@ -25,19 +28,45 @@ class Operand(NamedTuple):
     span: Span
 
 
-def operands_of(cls: type[Merge], call: syntax.Call, frame: Frame) -> list[Operand]:
+def operands_of(cls: type[Merge], call: syntax.Call, frame: Frame, current: Tensor | None) -> list[Operand]:
     """The operands that a merge names: `a` and `b` of `add a b`. Raises CnncError E114, E117, E203."""
     operands: list[Operand] = []
     for argument in call.arguments:
         word = argument.value
         if argument.key is not None or not isinstance(word, syntax.Word):
-            help = f"write `{cls.keyword} in`, `{cls.keyword} a b` or `{cls.keyword} {{ ... }} {{ }}`"
             message = f"{cls.keyword} takes layer names and branches"
-            raise CnncError.of("E203", message, span=argument.span, help=help)
+            edits = [Edit(argument.span, name, "name a layer, e.g. `{}`") for name in layers_above(frame, current)]
+            help = "name layers above, or write branches in braces"
+            edits = [*_with_constant(cls, call), *edits]
+            raise CnncError.of("E203", message, span=argument.span, help=help, edits=first_that_works(edits))
         named = tensors(word, frame)
         names = [*frame.in_all_rounds(word.name[:-2])] if word.name.endswith(".*") else [word.name]
         operands += [Operand(name, tensor, argument.span) for name, tensor in zip(names, named, strict=True)]
     return operands
+
+
+def _with_constant(cls: type[Merge], call: syntax.Call) -> tuple[Edit, ...]:
+    """The edit for a merge with a number, such as `mul 0.5` or `add 1`, which other layers compute."""
+    if len(call.arguments) == 1 and call.arguments[0].key is not None:
+        help = needless_key_help(call.arguments[0].key.text)
+        gap = Span(call.span.source, call.op.span.end, call.arguments[0].span.end)
+        return (Edit(gap, "", help),) if help else ()
+    if (
+        len(call.arguments) != 1
+        or call.bodies
+        or not isinstance(call.arguments[0].value, syntax.Number | syntax.Negative)
+    ):
+        return ()
+    value = call.arguments[0].span.text
+    minus = value.removeprefix("-") if value.startswith("-") else f"-{value}"
+    layers = {
+        "mul": f"scale {value}",
+        "add": f"normalize mean={minus} std=1",
+        "sub": f"normalize mean={value} std=1",
+    }
+    line = layers.get(cls.keyword)
+    span = Span(call.span.source, call.op.span.start, call.span.end)
+    return (Edit(span, line),) if line else ()
 
 
 def require_one_subtrahend(call: syntax.Call, operands: Sequence[Operand], current: Tensor) -> None:
@@ -48,12 +77,13 @@ def require_one_subtrahend(call: syntax.Call, operands: Sequence[Operand], curre
     edit = _labelled(call, "; ".join(f"sub {name}" for name in others))
     if operands[0].tensor.node != current.node:
         edit = f"from {first}; {edit}"
-    help = f"for {' - '.join([first, *others])}, write `{edit}`"
+    edits = [Edit(call.span, edit, f"for {' - '.join([first, *others])}, write `{{}}`")]
     if all(operand.tensor.node != current.node for operand in operands):
         each = _labelled(call, "; ".join(f"sub {operand.name}" for operand in operands))
-        help += f"; to subtract each of them from the current tensor, `{each}`"
+        edits.append(Edit(call.span, each, "to subtract each of them from the current tensor, `{}`"))
     message = f"sub subtracts one named tensor from the current one; this line names {len(operands)}"
-    raise CnncError.of("E318", message, span=call.span, help=help)
+    help = "write one `sub` line for each tensor to subtract"
+    raise CnncError.of("E318", message, span=call.span, help=help, edits=tuple(edits))
 
 
 def named_twice(cls: type[Merge], call: syntax.Call, operands: Sequence[Operand], current: Tensor) -> Diagnostic | None:
@@ -71,10 +101,9 @@ def named_twice(cls: type[Merge], call: syntax.Call, operands: Sequence[Operand]
     )
     message = f"{cls.keyword} also takes the current tensor, {repeated.name}, so this line is {result}"
     others = list(dict.fromkeys(operand.name for operand in operands if operand.tensor.node != current.node))
-    help = (
-        f"write `{_labelled(call, ' '.join([cls.keyword, *others]))}`" if others else "remove the line, or name another"
-    )
-    return Diagnostic("W305", message, repeated.span, help=help)
+    help = "remove the line, or name another"
+    edits = (Edit(call.span, _labelled(call, " ".join([cls.keyword, *others]))),) if others else ()
+    return Diagnostic("W305", message, repeated.span, help=help, edits=edits)
 
 
 def _labelled(call: syntax.Call, statements: str) -> str:

@@ -77,9 +77,9 @@ def _first_errors(diagnostics: list[Diagnostic], count: int) -> list[Diagnostic]
     return [*shown, Diagnostic(next_one.code, message, next_one.span, help="fix those above, then check again")]
 
 
-def parse_values(source: Source) -> tuple[syntax.Expression, ...]:
-    """Parses the values of a setting (`--set name=VALUE`). Raises CnncError E001 to E008."""
-    tokens, diagnostics = layout(source)
+def parse_values(source: Source, begin: int = 0) -> tuple[syntax.Expression, ...]:
+    """Parses the values of a setting (`NAME=VALUE`) from an offset on. Raises CnncError E001 to E008."""
+    tokens, diagnostics, _ = _lay_out(source, begin)
     if diagnostics:
         raise CnncError(*diagnostics)
     parser = _parser().parse_interactive("", start="values")
@@ -98,11 +98,21 @@ def parse_settings(settings: Sequence[str]) -> dict[str, syntax.Expression]:
         name, equals, value = setting.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise CnncError.of("E010", f"--set takes NAME=VALUE, not `{setting}`", help="e.g. `--set train.epochs=2`")
-        values = parse_values(Source(f"--set {name}", value))
+        words = value.split()
+        if len(words) > 1 and all("=" in word for word in words[1:]):
+            keys = [f"{name.strip()}={words[0]}", *(f"{name.strip()}.{word}" for word in words[1:])]
+            help = f"write `{' '.join(f'--set {key}' for key in keys)}`"
+            raise CnncError.of("E010", f"--set takes one value, not `{value}`", help=help)
+        values = parse_values(Source(setting_name(setting), setting), len(name) + 1)
         if len(values) != 1:
             raise CnncError.of("E010", f"--set takes one value, not `{value}`")
         expressions[name.strip()] = values[0]
     return expressions
+
+
+def setting_name(setting: str) -> str:
+    """The name of the source of a setting in errors: `--set width`."""
+    return f"--set {setting.partition('=')[0]}"
 
 
 # --- the parser ----------------------------------------------------------------------------------------
@@ -261,9 +271,11 @@ def layout(source: Source) -> tuple[list[Token], list[Diagnostic]]:
     return tokens, diagnostics
 
 
-def _lay_out(source: Source) -> tuple[list[Token], list[Diagnostic], bool]:
-    """As `layout`; and whether it is certain which statement is in which body."""
+def _lay_out(source: Source, begin: int = 0) -> tuple[list[Token], list[Diagnostic], bool]:
+    """As `layout`, for the source from an offset on; and whether it is certain which statement is in which body."""
     tokens = tokenize(source)
+    if begin:
+        tokens = [token for token in tokens if token.span.start >= begin]
     diagnostics: list[Diagnostic] = []
     if any(token.type == "STRANGE" for token in tokens):
         from cnnc.language.lookalikes import correct

@@ -6,17 +6,19 @@ of the layer whose parameters it uses ("" for its own); or a CnncError. It adds 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from cnnc.core.arguments import LayerName
-from cnnc.diagnostics import CnncError, Diagnostic, Note, Span
+from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span
 from cnnc.graph.graph import Node
 from cnnc.language import syntax
 from cnnc.language.bind import only_value
+from cnnc.language.edits import first_that_works, rewritten, without
 from cnnc.language.expressions import AlreadyReported
 from cnnc.language.resolve import one_tensor, tensors
 from cnnc.language.scope import Frame, Tensor
-from cnnc.ops import Op
+from cnnc.ops import OPS, Op
 from cnnc.ops.pool import Pool, Unpool
 
 
@@ -49,26 +51,60 @@ def resolve(
         if pool is None or not isinstance(pool.op, Pool):
             if operands[0].type is None:
                 raise AlreadyReported
-            span = spans.get("of", call.span)
-            help = "label the max pool and name it: `p: pool max k=2`, then `unpool p`"
-            raise CnncError.of("E123", "unpool takes the name of a max pool", span=span, help=help)
+            argument = call.arguments[0]
+            edits = tuple(Edit(argument.value.span, name) for name in max_pools(frame, nodes))
+            help = "name a max pool above"
+            raise CnncError.of(
+                "E123",
+                "unpool takes the name of a max pool",
+                span=spans.get("of", call.span),
+                help=help,
+                edits=first_that_works(edits),
+            )
         source = nodes[pool.inputs[0]]
         return op.replace(pool=pool.op), (*inputs, Tensor(source.name, source.type)), owner
     return op, tuple(operands) if operands else inputs, owner
 
 
+def max_pools(frame: Frame, nodes: Mapping[str, Node]) -> list[str]:
+    """The names of the max pools that a statement can see, the nearest first."""
+
+    def is_max_pool(name: str) -> bool:
+        declaration = frame.find(name)
+        node = nodes.get(declaration.tensor.node) if declaration is not None else None
+        return node is not None and isinstance(node.op, Pool) and node.op.kind == "max"
+
+    return [name for name in reversed(frame.visible_names()) if is_max_pool(name)]
+
+
+def layers_above(frame: Frame, current: Tensor | None) -> list[str]:
+    """The names of the layers that a statement can see, except the current tensor; those of its shape first, then the nearest."""
+    names = [name for name in reversed(frame.visible_names()) if (d := frame.find(name)) is not None and d.tensor.node]
+    found = {name: frame.find(name) for name in names}
+    others = [n for n, d in found.items() if d is not None and (current is None or d.tensor.node != current.node)]
+    shape = current.type if current is not None else None
+    return sorted(others, key=lambda name: (d := found[name]) is not None and d.tensor.type != shape)
+
+
 def outputs_of(call: syntax.Call, frame: Frame) -> list[str]:
     """The nodes that an `output` names; "" for a poisoned tensor. Raises CnncError E106, E114, E117, E202, E203."""
     if not call.arguments:
-        raise CnncError.of("E202", "output needs the names of layers", span=call.span, help="e.g. `output fc1`")
+        names = [rewritten(call, f"output {name}", "name them: `{}`") for name in layers_above(frame, None)]
+        message, help = "output needs the names of layers", "name the layers whose outputs the network has"
+        raise CnncError.of("E202", message, span=call.span, help=help, edits=first_that_works(names))
     nodes: list[str] = []
     for argument in call.arguments:
         if argument.key is not None or not isinstance(argument.value, syntax.Word):
             raise CnncError.of("E203", "output takes names of layers", span=argument.span)
+        name = argument.value.name
+        if name in OPS and len(call.arguments) == 1 and frame.find(name) is None and frame.find(f"{name}1") is None:
+            edit = rewritten(call, f"{name}; output {name}1", "a layer is an output by its name: `{}`")
+            message, help = f"no layer is named `{name}`", "name the layer whose output is meant"
+            raise CnncError.of("E114", message, span=argument.span, help=help, edits=(edit,))
         for tensor in tensors(argument.value, frame):
             if tensor.node and tensor.node in nodes:
                 message = f"{argument.value.name} is already an output"
-                raise CnncError.of("E106", message, span=argument.span, help="remove it")
+                raise CnncError.of("E106", message, span=argument.span, edits=(without(argument.span),))
             nodes.append(tensor.node)
     return nodes
 
@@ -105,7 +141,12 @@ def owner_in_shared_call(
     if counterpart is None:
         message = f"{frame.space.share.rstrip('.')} has no layer `{name}` to share parameters with"
         help = "call the same block both times, or remove `share`"
-        raise CnncError.of("E124", message, span=call.span, help=help)
+        outer = frame.space.calls[-1].span
+        share = re.search(r"\s+share\s*=\s*\S+", outer.text)
+        edits: tuple[Edit, ...] = ()
+        if share is not None:
+            edits = (Edit(Span(outer.source, outer.start + share.start(), outer.start + share.end()), "", help),)
+        raise CnncError.of("E124", message, span=call.span, help=help, edits=edits)
     return _owner_of(Tensor(counterpart.name, counterpart.type), op, inputs, call.span, nodes)
 
 
@@ -122,7 +163,8 @@ def _owner_of(tensor: Tensor, op: Op, inputs: tuple[Tensor, ...], span: Span, no
         message = f"cannot share the parameters of {other.name}: the layers differ in kind or in parameter shapes"
         label = f"needs parameters {_shapes_text(shapes)}"
         help = "give both layers the same kind, arguments and input channels, or remove `share`"
-        raise CnncError(Diagnostic("E124", message, span, label, notes, help))
+        edits = (without(span, help),) if "=" in span.text else ()
+        raise CnncError(Diagnostic("E124", message, span, label, notes, help, edits=edits))
     return other.parameter_owner
 
 

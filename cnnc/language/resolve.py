@@ -7,14 +7,17 @@ enters a new name once its layer exists.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable
 from typing import Any
 
-from cnnc.diagnostics import CnncError, Diagnostic, Note, Span, nearest
+from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, nearest
 from cnnc.language import syntax
+from cnnc.language.edits import before, did_you_mean, first_that_works, moved_before
 from cnnc.language.expressions import RESERVED_VALUES, AlreadyReported, Scope, describe
+from cnnc.language.meant import unknown_layer
 from cnnc.language.scope import POISON, Frame, Tensor, tensor_of
-from cnnc.language.synonyms import is_train_statement, layer_synonym
+from cnnc.language.synonyms import is_train_statement, layer_sentence, layer_synonym, train_setting
 from cnnc.ops import OPS, Op
 
 LANGUAGE_STATEMENTS = ("net", "let", "from", "output", "block", "repeat", "include", "expect", "budget", "train")
@@ -23,12 +26,21 @@ LANGUAGE_STATEMENTS = ("net", "let", "from", "output", "block", "repeat", "inclu
 # --- layers --------------------------------------------------------------------------------------------------
 
 
-def require_input(call: syntax.Call, current: Tensor | None) -> Tensor:
+def require_input(call: syntax.Call, current: Tensor | None, file: syntax.File) -> Tensor:
     """The layer's input, which is the current tensor. Raises CnncError E112 if there is none yet."""
     if current is None:
-        help = "begin with an input line, e.g. `input 1x28x28`"
-        raise CnncError.of("E112", f"{call.op.text} has no input", span=call.span, help=help)
+        raise no_input(f"{call.op.text} has no input", call.span, file)
     return current
+
+
+def no_input(message: str, span: Span, file: syntax.File) -> CnncError:
+    """E112, with the input below moved above, or a new one."""
+    below = next((s for s in file.statements if isinstance(s, syntax.Call) and s.op.text == "input"), None)
+    if below is None or below.span.source is not span.source or below.span.start < span.start:
+        edit = before(span, "input 1x28x28", "begin with an input line, e.g. `{}`")
+    else:
+        edit = moved_before(below.span, span, f"begin with the input: move `{below.span.text}` above it")
+    return CnncError.of("E112", message, span=span, help="begin with an input line", edits=(edit,))
 
 
 def tensors(word: syntax.Word, frame: Frame) -> list[Tensor]:
@@ -38,8 +50,10 @@ def tensors(word: syntax.Word, frame: Frame) -> list[Tensor]:
     """
     if word.name == "in":
         if frame.entry is None or frame.top:
-            help = "`in` is the tensor that enters a block, branch or round; here, label a layer above, e.g. `x:`, and use `x`"
-            raise CnncError.of("E117", "`in` outside a body", span=word.span, help=help)
+            help = "`in` is the tensor that enters a block, branch or round; here, name a layer above"
+            names = [n for n, d in frame.space.declarations.items() if d.tensor.type is not None and not d.branch]
+            edits = tuple(Edit(word.span, name, f"{help}, e.g. `{{}}`") for name in names)
+            raise CnncError.of("E117", "`in` outside a body", span=word.span, help=help, edits=first_that_works(edits))
         return [frame.entry]
     if word.name.endswith(".*"):
         declarations = frame.in_all_rounds(word.name[:-2])
@@ -79,9 +93,12 @@ def _no_layer(word: syntax.Word, frame: Frame) -> CnncError:
         message = f"`{word.name}` is inside another branch"
         return CnncError(Diagnostic("E114", message, word.span, notes=(note,), help=help))
     if frame.in_all_rounds(word.name):
-        help = f"write `{word.name}.0` for the first round's, `{word.name}.*` for those of all rounds"
+        edits = (
+            Edit(word.span, f"{word.name}.0", "write `{}` for that of the first round"),
+            Edit(word.span, f"{word.name}.*", "`{}` for those of all rounds"),
+        )
         message = f"`{word.name}` is in a repeat, so there is one in each round"
-        return CnncError.of("E114", message, span=word.span, help=help)
+        return CnncError.of("E114", message, span=word.span, edits=edits)
     below = _labelled(frame.space.file, word.name)
     if below is not None and below.source is word.span.source and below.start > word.span.start:
         help = "a layer can read only layers above it; move one of the two"
@@ -89,9 +106,12 @@ def _no_layer(word: syntax.Word, frame: Frame) -> CnncError:
         return CnncError(Diagnostic("E114", f"`{word.name}` is defined below", word.span, notes=notes, help=help))
     visible = frame.visible_names()
     inside = next((v for v in visible if v.endswith(f".{word.name}")), None)
-    near = inside or nearest(word.name, visible)
-    help = f"did you mean `{near}`?" if near else f"label a layer above: `{word.name}: ...`"
-    return CnncError.of("E114", f"no layer is named `{word.name}`", span=word.span, help=help)
+    numbered = next((v for v in reversed(visible) if re.fullmatch(rf"{re.escape(word.name)}\d+", v)), None)
+    near = inside or numbered or nearest(word.name, visible)
+    help = "label the layer that is meant with this name"
+    return CnncError.of(
+        "E114", f"no layer is named `{word.name}`", span=word.span, help=help, edits=did_you_mean(word.span, near)
+    )
 
 
 def _labelled(file: syntax.File, name: str) -> Span | None:
@@ -114,15 +134,12 @@ def op_class(call: syntax.Call, blocks: Iterable[str]) -> tuple[type[Op] | None,
     translated = layer_synonym(call.op.text)
     statements = [word for word in LANGUAGE_STATEMENTS if call.bodies or word not in ("block", "repeat", "train")]
     near = translated.partition(" ")[0] or nearest(call.op.text, [*OPS, *statements, *blocks])
-    help = f"did you mean `{translated or near}`?" if near else "`cnnc ops` lists the layers"
-    if translated.startswith("pool ") and len(call.arguments) == 1:
-        key, kernel, _ = call.arguments[0]
-        if key is None and isinstance(kernel, syntax.Number):
-            help = f"write `{translated} k={kernel.value}`"
-    if is_train_statement(call.op.text):
-        near, help = None, f"`{call.op.text}` belongs inside `train {{ ... }}`"
-    unknown = Diagnostic("E111", f"unknown layer `{call.op.text}`", call.op.span, help=help)
-    return OPS.get(near or ""), (unknown,)
+    if (is_train_statement(call.op.text) or train_setting(call.op.text)) and not call.bodies:
+        help = f"`{call.op.text}` belongs inside `train {{ ... }}`"
+        return None, (Diagnostic("E111", f"unknown layer `{call.op.text}`", call.op.span, help=help),)
+    unknown = unknown_layer(call, near)
+    guess = OPS.get(near or "") if unknown.edits else None
+    return guess, (unknown,)
 
 
 def unreadable_block(statement: syntax.Statement) -> str:
@@ -131,8 +148,9 @@ def unreadable_block(statement: syntax.Statement) -> str:
         return statement.name if statement.op == "block" else ""
     if isinstance(statement, syntax.Call) and statement.bodies and statement.arguments and statement.op.text not in OPS:
         name = statement.arguments[0].value
-        meant = layer_synonym(statement.op.text) or nearest(statement.op.text, LANGUAGE_STATEMENTS)
-        if isinstance(name, syntax.Word) and meant == "block" and statement.op.text not in LANGUAGE_STATEMENTS:
+        defines = "`block NAME" in layer_sentence(statement.op.text)
+        defines = defines or nearest(statement.op.text, LANGUAGE_STATEMENTS) == "block"
+        if isinstance(name, syntax.Word) and defines and statement.op.text not in LANGUAGE_STATEMENTS:
             return name.name
     return ""
 
@@ -169,11 +187,12 @@ def new_name(word: str, call: syntax.Call, frame: Frame) -> str:
 def require_not_reserved(name: syntax.Name) -> None:
     """Raises CnncError E105 if the name is a word of the language or contains a dot."""
     if name.text in RESERVED_VALUES or name.text in LANGUAGE_STATEMENTS or name.text in OPS:
-        help = f"choose another name, e.g. `my_{name.text}`"
-        raise CnncError.of("E105", f"`{name.text}` is a reserved word", span=name.span, help=help)
+        edit = Edit(name.span, f"my_{name.text}", "choose another name, e.g. `{}`")
+        raise CnncError.of("E105", f"`{name.text}` is a reserved word", span=name.span, edits=(edit,))
     if "." in name.text:
-        help = f"write `{name.text.replace('.', '_').replace('*', 'all')}`"
-        raise CnncError.of("E105", f"`{name.text}`: a new name cannot contain a dot", span=name.span, help=help)
+        edit = Edit(name.span, name.text.replace(".", "_").replace("*", "all"))
+        message = f"`{name.text}`: a new name cannot contain a dot"
+        raise CnncError.of("E105", message, span=name.span, edits=(edit,))
 
 
 def require_free(name: str, call: syntax.Call, frame: Frame) -> None:
@@ -184,12 +203,13 @@ def require_free(name: str, call: syntax.Call, frame: Frame) -> None:
     if call.label is not None:
         raise defined_twice(call.label, declaration.span)
     notes = (Note(declaration.span, "this label is the automatic name of the other layer"),)
-    help = f"label one of them, e.g. `my_{name}:`"
-    raise CnncError(Diagnostic("E106", f"two layers are named `{name}`", call.span, notes=notes, help=help))
+    edit = Edit(call.span.source.span(call.span.start, call.span.start), f"my_{name}: ", "label one of them, e.g. `{}`")
+    raise CnncError(Diagnostic("E106", f"two layers are named `{name}`", call.span, notes=notes, edits=(edit,)))
 
 
 def defined_twice(name: syntax.Name, first: Span) -> CnncError:
     """E106, at the second of two definitions."""
     note = Note(first, "first defined here")
-    help = f"rename one of them, e.g. `{name.text}_2`"
-    return CnncError(Diagnostic("E106", f"`{name.text}` is defined twice", name.span, notes=(note,), help=help))
+    edits = [Edit(name.span, f"{name.text}_{n}", "rename one of them, e.g. `{}`") for n in (2, 3, 4)]
+    message = f"`{name.text}` is defined twice"
+    return CnncError(Diagnostic("E106", message, name.span, notes=(note,), edits=first_that_works(edits)))

@@ -86,6 +86,7 @@ class Frame:
         self.rounds = rounds
         self.outer = outer
         self.top = top
+        self.statements: tuple[syntax.Statement, ...] = ()
         self.round_labels: dict[str, str] = {}  # the full names of this round's labels: `s.2` for `s`
 
     def enter(self, scope: Scope, entry: Tensor | None, branch: bool = False, round_: int | None = None) -> Frame:

@@ -29,6 +29,7 @@ from cnnc.graph.sizes import (
     with_types,
 )
 from cnnc.language import syntax
+from cnnc.language.edits import before
 from cnnc.language.expressions import AlreadyReported
 from cnnc.language.lower import Lowered
 
@@ -247,8 +248,9 @@ def _layers_depend_on_size(graph: Graph, symbols: Iterable[str]) -> Diagnostic:
 
 def _parameters_depend_on_size(node: Node, symbol: str) -> Diagnostic:
     message = f"the parameters of {node.name} depend on {symbol}, but a network has the same parameters at every size"
-    help = "put `global_pool avg` before it, or give the input a fixed size"
-    return Diagnostic("E314", message, node.span, calls=node.calls, help=help)
+    help = "put `{}` before it, or give the input a fixed size"
+    edits = (before(node.span, "global_pool avg", help),) if node.span is not None and not node.calls else ()
+    return Diagnostic("E314", message, node.span, calls=node.calls, help=help.format("global_pool avg"), edits=edits)
 
 
 def _no_legal_size(lowered: Lowered, tried: int) -> Lowered:
@@ -276,5 +278,7 @@ def _with_nearest_sizes(lowered: Lowered, survey: SizeSurvey, fixed: Mapping[str
             nearest = f"the nearest legal size{'s are' if len(near) > 1 else ' is'} {' and '.join(near)}"
             advice.append(f"{nearest} ({rule})")
     first = next(d for d in lowered.diagnostics if d.severity == "error")
-    diagnostic = first._replace(message=f"at {sizes}: {first.message}", help="; ".join(advice) or first.help)
+    diagnostic = first._replace(message=f"at {sizes}: {first.message}")
+    if advice:
+        diagnostic = diagnostic._replace(words="; ".join(advice)).with_edits(())
     return lowered.replace(diagnostics=(diagnostic,))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from cnnc.diagnostics import Diagnostic
+from cnnc.diagnostics import Diagnostic, Edit, Span
 from cnnc.language import syntax
+from cnnc.language.edits import without
 
 _ALLOW = re.compile(r"#.*?\ballow\s+((?:W\d{3}\b[\s,]*)+)")
 
@@ -39,8 +40,17 @@ def without_allowed(file: syntax.File, diagnostics: Iterable[Diagnostic]) -> lis
         for code, comment in comments.items():
             if (line, code) not in used:
                 message = f"`allow {code}` suppresses no warning on this line"
-                shown.append(Diagnostic("W109", message, comment.span, help="remove the comment"))
+                edits = (_without_code(comment.span, code),)
+                shown.append(Diagnostic("W109", message, comment.span, edits=edits))
     return shown
+
+
+def _without_code(span: Span, code: str) -> Edit:
+    """The comment is removed, or only one code if it allows several."""
+    others = re.sub(rf"\b{code}\b[\s,]*", "", span.text)
+    if re.search(r"\ballow\s+W\d{3}", others):
+        return Edit(span, others.rstrip(" ,"))
+    return without(span, "remove the comment")
 
 
 # --- consequences of syntax errors ---------------------------------------------------------------------------

@@ -151,11 +151,18 @@ class File(NamedTuple):
 
 def words_in(body: Body) -> Iterator[str]:
     """The bare words in the arguments of a body's calls."""
-    pending: list[Any] = [a.value for s in body.statements if isinstance(s, Call) for a in s.arguments]
+    return words_of(*(a.value for s in body.statements if isinstance(s, Call) for a in s.arguments))
+
+
+def words_of(*expressions: Expression) -> Iterator[str]:
+    """The bare words in expressions, and the names of sizes in extents."""
+    pending: list[Any] = list(expressions)
     while pending:
         value = pending.pop()
         if isinstance(value, Word):
             yield value.name
+        elif isinstance(value, Extent):
+            yield from (part for part in value.parts if isinstance(part, str))
         elif isinstance(value, List):
             pending += value.items
         elif isinstance(value, Negative):

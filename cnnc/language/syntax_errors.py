@@ -10,6 +10,7 @@ import re
 
 from cnnc.diagnostics import Diagnostic, Edit, Span
 from cnnc.language.brackets import Token
+from cnnc.language.synonyms import is_train_statement, train_setting
 
 
 def malformed(token: Token, expected: set[str]) -> Diagnostic:
@@ -39,61 +40,131 @@ def _malformed(token: Token, expected: set[str]) -> Diagnostic:
     if kind in ("_END", "RBRACE", "$END"):
         where = {"_END": "line", "RBRACE": "body", "$END": "file"}[kind]
         missing = _missing(expected)
-        help = "put `{` at the end of this line" if missing == "`{`" else _unfinished(span)
+        edits = _unfinished(span)
+        help = "put `{` at the end of this line" if missing == "`{`" else ""
         end = span.start + 1 if kind == "_END" else span.end
         here = Span(span.source, span.start, end)
         message = f"the {where} ends in the middle of a statement"
-        return Diagnostic("E002", message, here, f"expected {missing} here", help=help)
+        return Diagnostic("E002", message, here, f"expected {missing} here", help=help, edits=edits)
+    if kind == "LBRACE" and _before(span) == "block":
+        edits = (Edit(Span(span.source, span.start, span.start), "my_block ", "name it, e.g. `block {} {`"),)
+        return Diagnostic("E002", "a block needs a name", span, edits=edits)
     if kind == "LBRACE":
         help = "put `{` at the end of the line that it belongs to"
         return Diagnostic("E002", "a body must begin on the line that it belongs to", span, help=help)
     if kind == "EQUAL":
-        help = _assignment_meant(span) or "write `key=value`"
-        return Diagnostic("E002", "`=` without a key before it", span, help=help)
+        edits = _assignment_meant(span) or _equals_meant(span)
+        return Diagnostic("E002", "`=` without a key before it", span, help="write `key=value`", edits=edits)
     if kind == "COMMA" and re.search(r",\s*$", _line_before(span)):
-        return Diagnostic("E002", "two commas in a row", span, help="remove one of them")
+        return Diagnostic("E002", "two commas in a row", span, edits=(Edit(span, "", "remove one of them"),))
     if kind == "COMMA":
         line = span.source.line(span.line)[: span.column - 1]
         listed = re.search(r"(?<!\w)\(([\d\s,]+)\)$", line + _end_of_list(span))
         if listed is not None:
-            help = f"write `{re.sub(r'[ ,]+', 'x', listed[1].strip(' ,'))}`"
-            return Diagnostic("E002", "a comma between sizes, which are separated by `x`", span, help=help)
+            begin = span.start - (len(line) - line.rindex("("))
+            sizes = re.sub(r"[ ,]+", "x", listed[1].strip(" ,"))
+            edits = (Edit(span.source.span(begin, begin + len(listed[0])), sizes),)
+            return Diagnostic("E002", "a comma between sizes, which are separated by `x`", span, edits=edits)
         if line.count("(") > line.count(")"):
             help = "omit the parentheses and separate arguments by spaces: `conv 4 k=3`; write lists in `[ ]`"
-            return Diagnostic("E002", "a comma in parentheses, which enclose one expression", span, help=help)
+            message = "a comma in parentheses, which enclose one expression"
+            return Diagnostic("E002", message, span, help=help, edits=_python_call(span))
         help = "separate arguments by spaces; write lists in `[ ]`"
-        return Diagnostic("E002", "a comma outside brackets", span, help=help)
+        commas = re.match(r"[^\[\](){}]*,", _rest(span))
+        listed_values = span.source.span(span.start, span.start + (commas.end() if commas is not None else 1))
+        text = re.sub(r",(?=\S)", " ", listed_values.text).replace(",", "")
+        if not span.source.text[listed_values.end : listed_values.end + 1].isspace():
+            text += " "
+        return Diagnostic("E002", "a comma outside brackets", span, edits=(Edit(listed_values, text, help),))
     missing = _missing(expected)
     label = f"expected {missing} here" if missing in ("a name", "`=`") else ""
-    help = _definition_meant(span) if label else _missing_comma(token, expected) or _foreign_notation(token)
-    return Diagnostic("E002", f"unexpected `{_shorten(token.text)}`", span, label, help=help)
+    if token.type == "NAME" and _line_before(span).rstrip().endswith("}") and _name_first(span):
+        message = f"the name `{_shorten(token.text)}` after the braces of a merge"
+        return Diagnostic("E002", message, span, help="names come before the braces", edits=_name_first(span))
+    edits = (_definition_meant(span) if label else _missing_comma(token, expected)) or _foreign_notation(token)
+    return Diagnostic("E002", f"unexpected `{_shorten(token.text)}`", span, label, edits=edits)
 
 
-def _unfinished(span: Span) -> str:
-    """Help for a statement that ends too early: `let w =`, `conv 8 k=`."""
+Edits = tuple[Edit, ...]
+
+
+def _name_first(span: Span) -> tuple[Edit, ...]:
+    """The edits of `concat { ... } a`: the name stands before the braces, or after `from` in braces of its own."""
+    text = span.source.text
+    start, depth = span.start, 0
+    while start and not (depth == 0 and text[start - 1] in "\n;{"):
+        start -= 1
+        depth += (text[start] == "}") - (text[start] == "{")
+    opening = text.find("{", start, span.start)
+    end = span.start + len(re.match(r"[\w. \t]*", text[span.start :])[0].rstrip())  # type: ignore[index]
+    names, op = text[span.start : end], text[start:opening].split()[-1:]
+    if opening < 0 or not op or op[0] not in ("add", "mul", "maximum", "concat", "sub"):
+        return ()
+    merge = Span(span.source, opening, end)
+    bodies = text[opening : span.start].rstrip()
+    branches = " ".join(f"{{ from {name} }}" for name in names.split())
+    in_order = Edit(Span(span.source, span.start, end), branches, "in this order: `{}`")
+    first = Edit(merge, f"{names} {bodies}", f"names come before the braces: `{op[0]} {names} {{ ... }}`")
+    if op[0] == "sub":
+        return (in_order._replace(help="names come before the braces; here write `{}`"),)
+    return (first, in_order) if op[0] == "concat" else (first,)
+
+
+def _unfinished(span: Span) -> Edits:
+    """The edit of a statement that ends too early: `let w =`, `conv 8 k=`."""
     before = _before(span)
-    let = re.fullmatch(r"let\s+([A-Za-z_]\w*)\s*=?", before)
+    at = span.start - len(_line_before(span)) + len(_line_before(span).rstrip())
+    end = span.source.span(at, at)
+    let = re.fullmatch(r"let\s+([A-Za-z_]\w*)\s*(=?)", before)
     key = re.search(r"\b(\w+)\s*=$", before)
     if let is not None:
-        return f"write a value after it, e.g. `let {let[1]} = 16`"
-    return f"write a value after it, e.g. `{key[1]}={_VALUES.get(key[1], 1)}`" if key is not None else ""
+        return (Edit(end, " 16" if let[2] else " = 16", f"write a value after it, e.g. `let {let[1]} = 16`"),)
+    if key is None:
+        return ()
+    value = str(_VALUES.get(key[1], 1))
+    return (Edit(end, value, f"write a value after it, e.g. `{key[1]}={value}`"),)
 
 
 _VALUES = {"k": 3, "kernel": 3, "lr": 0.01, "out": 16, "bias": "false"}
 
 
-def _definition_meant(span: Span) -> str:
-    """Help for `let w 16`, which lacks its `=`."""
+def _definition_meant(span: Span) -> Edits:
+    """The edit of `let w 16`, which lacks its `=`."""
     name, value = re.fullmatch(r"let\s+([A-Za-z_]\w*)", _before(span)), _rest(span)
-    return f"write `let {name[1]} = {value}`" if name is not None and value else ""
+    if name is None or not value:
+        return ()
+    return (Edit(span.source.span(span.start, span.start), "= ", f"write `let {name[1]} = {value}`"),)
 
 
-def _missing_comma(token: Token, expected: set[str]) -> str:
-    """Help for a value in a list, or a parameter of a block, that follows another without a comma."""
+def _missing_comma(token: Token, expected: set[str]) -> Edits:
+    """The edit of a value in a list, or a parameter of a block, that follows another without a comma."""
     if "COMMA" not in expected or token.type not in ("NUMBER", "NAME", "EXTENT", "STRING", "LSQB", "LPAR", "FUNCTION"):
-        return ""
-    last = re.search(r"[\w.\])]+$", _line_before(token.span).rstrip())
-    return f"separate values by commas: `{last[0]}, {_shorten(token.text)}`" if last else "separate values by commas"
+        return ()
+    line = _line_before(token.span)
+    last = re.search(r"[\w.\])]+$", line.rstrip())
+    at = token.span.start - len(line) + len(line.rstrip())
+    help = f"separate values by commas: `{last[0]}, {_shorten(token.text)}`" if last else "separate values by commas"
+    return (Edit(token.span.source.span(at, token.span.start), ", ", help),) if line.strip() else ()
+
+
+def _equals_meant(span: Span) -> Edits:
+    """The edit of `k==3`, and of `conv 4 =3`."""
+    if _line_before(span).endswith("="):
+        return (Edit(span, "", "write `key=value`, with one `=`"),)
+    return (Edit(span.source.span(span.start, span.start), "k", "write `key=value`, e.g. `k=3`"),)
+
+
+def _python_call(span: Span) -> Edits:
+    """The edit of `conv(4, k=3)`."""
+    line = span.source.line(span.line)
+    call = re.search(r"(\w+)\(([^()]*)\)", line)
+    if call is None or not call.start() < span.column - 1 < call.end():
+        return ()
+    start = span.start - span.column + 1 + call.start()
+    words = " ".join(part.strip().replace(" = ", "=") for part in call[2].split(","))
+    return (
+        Edit(span.source.span(start, start + len(call[0])), f"{call[1]} {words}", "omit parentheses and commas: `{}`"),
+    )
 
 
 def _line_before(span: Span) -> str:
@@ -117,31 +188,61 @@ def _end_of_list(span: Span) -> str:
     return rest[0] if rest else ""
 
 
-def _assignment_meant(span: Span) -> str:
-    """Help for the statement `name = ...`; "" for any other `=`."""
+def _assignment_meant(span: Span) -> Edits:
+    """The edit of the statement `name = ...`; nothing for any other `=`."""
     name, value = _before(span), re.split(r"[;#}]", span.source.line(span.line)[span.column :])[0].strip()
     if not re.fullmatch(r"[A-Za-z_]\w*", name) or not value or len(value) > 60:
-        return ""
+        return ()
+    line = _line_before(span)
+    start = span.start - len(line) + line.rindex(name)
+    end = span.source.text.index(value, span.end) + len(value)
+    whole = span.source.span(start, end)
+    if is_train_statement(name):
+        return (Edit(whole, f"{name} {value}"),)
+    setting = train_setting(name).removeprefix("train.")
+    if "." in setting:
+        keyword, _, key = setting.partition(".")
+        words = f"write `{key}={value}` in the line of `{keyword}` in the train section"
+        default = "sgd lr=0.01" if keyword == "optimizer" and key != "lr" else {"optimizer": "sgd"}.get(keyword, "")
+        return (Edit(whole, " ".join(f"{keyword} {default} {key}={value}".split()), words),)
     if re.match(r"[\d(\[]", value):
-        return f"write `let {name} = {value}` to define a variable, or `{name} {value}` for a statement"
-    return f"write `{name}: {value}` to label a layer" if re.match(r"[A-Za-z_]\w*\b(?![.(])", value) else ""
+        return (
+            Edit(whole, f"let {name} = {value}", "write `{}` to define a variable"),
+            Edit(whole, f"{name} {value}", "`{}` for a statement"),
+        )
+    label = re.match(r"[A-Za-z_]\w*\b(?![.(])", value)
+    return (Edit(whole, f"{name}: {value}", "write `{}` to label a layer"),) if label else ()
 
 
-def _foreign_notation(token: Token) -> str:
-    """Help for notation of other languages; "" if it is not recognized."""
-    before = _before(token.span)
+def _foreign_notation(token: Token) -> Edits:
+    """The edit of notation of other languages; nothing if it is not recognized."""
+    before, span = _before(token.span), token.span
+    line = _line_before(span)
     if not before and token.text in ("/", "//", "-"):
-        return "a comment begins with `#`"
+        sign = re.match(r"[/-]+", span.source.line(span.line)[span.column - 1 :])
+        end = span.start + len(sign[0]) if sign is not None else span.end
+        return (Edit(span.source.span(span.start, end), "#", "a comment begins with `#`"),)
     if token.text == ")" and before.endswith("("):
-        return f"write it without parentheses: `{before[:-1].strip()}`"
-    if token.text == ":":
-        words = before.split()
-        after = re.match(r":\s*([\w.]+)", token.span.source.line(token.span.line)[token.span.column - 1 :])
-        if words and after is not None and after[1][0].isdigit():
-            return f"write `=` after a key: `{words[-1]}={after[1]}`"
-        if len(words) > 1:
-            return f"a label is one word: `{'_'.join(words)}:`"
-    return ""
+        opening = span.start - len(line) + line.rindex("(")
+        help = f"write it without parentheses: `{before[:-1].strip()}`"
+        return (Edit(span.source.span(opening, span.end), "", help),)
+    label = re.fullmatch(r"(\w+)\s*:", before)
+    if label is not None and token.type in ("NUMBER", "STRING", "EXTENT"):
+        start = span.start - len(line) + line.rindex(label[1])
+        text = f"{label[1]} {token.text}"
+        return (Edit(span.source.span(start, span.end), text, "write `{}`; a label is followed by a layer"),)
+    if token.text != ":":
+        return ()
+    words = before.split()
+    after = re.match(r":\s*([\w.]+)", span.source.line(span.line)[span.column - 1 :])
+    if words and after is not None and after[1][0].isdigit():
+        start = span.start - len(line) + line.rindex(words[-1])
+        whole = span.source.span(start, span.start + len(after[0]))
+        return (Edit(whole, f"{words[-1]}={after[1]}", "write `=` after a key: `{}`"),)
+    if len(words) > 1:
+        start = span.start - len(line) + line.rindex(before)
+        return (Edit(span.source.span(start, span.end), f"{'_'.join(words)}:", "a label is one word: `{}`"),)
+    return ()
 
 
 def _missing(expected: set[str]) -> str:
@@ -156,11 +257,17 @@ def _wrong_word(kind: str, text: str, span: Span) -> Diagnostic:
     """E003 to E005 at text that is not a token of the language."""
     if kind == "BAD_STRING":
         string = Span(span.source, span.start, span.start + len(text.rstrip()))
-        return Diagnostic("E003", "unterminated string", string, help='close it with `"` on the same line')
+        end = span.source.span(string.end, string.end)
+        help = 'close it with `"` on the same line'
+        return Diagnostic(
+            "E003", "unterminated string", string, help="a string ends on its line", edits=(Edit(end, '"', help),)
+        )
     if kind == "STRANGE":
         return _strange(text, span)
-    help = _number_meant(text) if _before(span) else "names begin with a letter"
-    return Diagnostic("E004", f"`{_shorten(text)}` is not a number", span, help=help)
+    help, edits = _number_meant(text, span)
+    if not _before(span):
+        help, edits = "names begin with a letter", ()
+    return Diagnostic("E004", f"`{_shorten(text)}` is not a number", span, help=help, edits=edits)
 
 
 def _strange(character: str, span: Span) -> Diagnostic:
@@ -171,7 +278,17 @@ def _strange(character: str, span: Span) -> Diagnostic:
     if character == "\r":
         help = "save the file with LF or CRLF line endings"
     elif character in (">", "|", "→"):
-        help = "write one layer per line, or separate layers by `;`"
+        arrow = 1 if character == ">" and span.source.text[span.start - 1] == "-" else 0
+        rest = re.match(r"[^#]*", span.source.line(span.line)[span.column - 1 :])
+        line = span.source.span(span.start - arrow, span.start + (len(rest[0].rstrip()) if rest is not None else 1))
+        text = re.sub(r"\s*(?:-*>|[|→])", ";", line.text)
+        edit = Edit(line, text, "write one layer per line, or separate layers by `;`")
+        return Diagnostic(
+            "E005",
+            f"unexpected character {described(character) if character == '→' else repr(character)}",
+            span,
+            edits=(edit,),
+        )
     elif meant_by(character) == '"':
         help = 'type `"` instead, and at the end of the string as well'
     shown = repr(character) if character.isascii() else described(character)
@@ -182,25 +299,33 @@ _SPACE = "put a space between the number and the letters"
 _UNIT = re.compile(r"(\d[\d.]*)([kmg])(i?)b?", re.IGNORECASE)
 
 
-def _number_meant(text: str) -> str:
-    """Help for text that begins like a number."""
+def _number_meant(text: str, span: Span) -> tuple[str, Edits]:
+    """Help for text that begins like a number, and its edits."""
     if len(text) > 80:
-        return _SPACE
+        return _SPACE, ()
     if text.count(".") > 1:
-        return "a number has at most one decimal point"
+        return "a number has at most one decimal point", ()
     unit = _UNIT.fullmatch(text)
     if unit is not None:
         number, letter, binary = unit[1], unit[2].upper(), unit[3] or text[-1] in "bB"
-        return f"write `{number}{f'{letter}iB' if binary else letter.replace('K', 'k')}`"
+        return "", (Edit(span, f"{number}{f'{letter}iB' if binary else letter.replace('K', 'k')}"),)
     if re.fullmatch(r"\d+(X\d+)+", text):
-        return f"write `{text.lower()}`, with a lowercase x"
+        return "", (Edit(span, text.lower(), "write `{}`, with a lowercase x"),)
     axes = text.split("x")
     if len(axes) > 1 and all(axes):
+        open_sizes = [axis for axis in axes if not axis.isdigit()]
+        if all(axis in ("None", "none", "null", "any") for axis in open_sizes) and 0 < len(open_sizes) <= 3:
+            names = iter({1: "T", 2: "HW"}.get(len(open_sizes), "DHW"))
+            symbols = "x".join(axis if axis.isdigit() else next(names) for axis in axes)
+            return "", (Edit(span, symbols, "a size that is open is a name in capitals: `{}`"),)
         arithmetic = ", ".join(re.sub(r"(?<=[0-9])(?=[A-Za-z_])", "*", axis) for axis in axes)
-        small = all(re.fullmatch(r"\d+|[dhwt]", axis) for axis in axes)
-        symbols = f", for symbols `{'x'.join(axis.upper() for axis in axes)}`" if small else ""
-        return f"an extent has only numbers and names in capitals; for arithmetic write `[{arithmetic}]`{symbols}"
-    return _SPACE
+        help = "an extent has only numbers and names in capitals; for arithmetic write `{}`"
+        if all(re.fullmatch(r"\d+|[dhwt]", axis) for axis in axes):
+            symbols = "x".join(axis.upper() for axis in axes)
+            return "", (Edit(span, symbols, "an extent has only numbers and names in capitals: `{}`"),)
+        return "", (Edit(span, f"[{arithmetic}]", help),)
+    parts = re.match(r"([\d.]+)(.*)", text)
+    return _SPACE, (Edit(span, f"{parts[1]} {parts[2]}"),) if parts is not None else ()
 
 
 def _shorten(text: str, limit: int = 40) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from cnnc.core.arguments import Real, arg
 from cnnc.core.tensor import DType, Parameter, TensorType
-from cnnc.ops.base import ANY_DTYPE, SHARE, Op, ShapeError, parameter_options, register
+from cnnc.ops.base import ANY_DTYPE, INSTEAD, SHARE, Fix, Op, ShapeError, parameter_options, register
 
 
 class Activation(Op):
@@ -163,8 +163,9 @@ class _Bounded(Activation):
             raise ShapeError(
                 "E320",
                 f"{self.keyword} needs lo < hi, not {lo} and {hi}",
-                help=f"write `{self.keyword} {hi} {lo}`" if self.hi < self.lo else "give two different numbers",
+                help="give two different numbers",
                 argument="hi",
+                fixes=(Fix(INSTEAD, f"{self.keyword} {hi} {lo}"),) if self.hi < self.lo else (),
             )
         return inputs[0]
 

@@ -17,12 +17,35 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 
+BEFORE, INSTEAD = "before", "instead"  # where a Fix puts layers
+
+
+class Fix(Record):
+    """A change of the source that makes a layer fit: an argument `on` becomes `text`, "" for none.
+
+    Or `on` is BEFORE or INSTEAD: the layers in `text` are inserted before the layer, or replace it. `help` says it in
+    words, with `{}` for the text; with the name of the argument, unless it is `positional`.
+    """
+
+    on: str
+    text: str
+    help: str = "write `{}`"
+    positional: bool = False
+
+    @property
+    def words(self) -> str:
+        """The help with the text filled in."""
+        keyed = self.on not in (BEFORE, INSTEAD) and not self.positional
+        return self.help.replace("{}", f"{self.on}={self.text}" if keyed else self.text, 1)
+
+
 class ShapeError(Exception):
     """A layer that does not accept its inputs or arguments.
 
     `argument` is the argument to blame ("" for the whole call); `label` is printed next to the carets; `shrunk` says
     that an earlier layer which shrank the image is also to blame; `operands` are the indices of the inputs that do
     not fit together; `fix` is (index of one of them, layers that make it fit when appended to it, another fix or "").
+    `fixes` are alternatives; `help` is their words, or what is given as `help` if there are none or none works.
     """
 
     def __init__(
@@ -36,25 +59,37 @@ class ShapeError(Exception):
         shrunk: bool = False,
         operands: tuple[int, ...] = (),
         fix: tuple[int, str, str] | None = None,
+        fixes: tuple[Fix, ...] = (),
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
-        self.help = help
+        self.help = ", or ".join(fix.words for fix in fixes) or help
+        self.words = help
         self.argument = argument
         self.label = label
         self.shrunk = shrunk
         self.operands = operands
         self.fix = fix
+        self.fixes = fixes
 
 
 class Advice(Record):
-    """A warning of an op about its own arguments; `argument` is the one to mark ("" for the whole call)."""
+    """A warning of an op about its own arguments; `argument` is the one to mark ("" for the whole call).
+
+    `fixes` are alternatives; `words` is help where none of them works.
+    """
 
     code: str
     message: str
-    help: str = ""
+    words: str = ""
     argument: str = ""
+    fixes: tuple[Fix, ...] = ()
+
+    @property
+    def help(self) -> str:
+        """The words of the fixes, or `words`."""
+        return ", or ".join(fix.words for fix in self.fixes) or self.words
 
 
 class Window(Record):
@@ -165,8 +200,8 @@ def require_unshared_options(share: str | None, init: str | None, frozen: bool) 
             raise ShapeError(
                 "E313",
                 f"{key} cannot be combined with share: the parameters belong to {share}",
-                help=f"leave {key} out here; set it at {share}",
                 argument=key,
+                fixes=(Fix(key, "", f"leave {key} out here; set it at {share}"),),
             )
 
 
@@ -176,13 +211,23 @@ def parameter_options(share: str | None, init: str | None = None, frozen: bool =
     return text + (f" share={share}" if share is not None else "") + (" frozen=true" if frozen else "")
 
 
-def require_channel_multiple(x: TensorType, n: int, what: str, argument: str, help: str = "") -> None:
+def require_channel_multiple(x: TensorType, n: int, what: str, argument: str, fixes: tuple[Fix, ...] = ()) -> None:
     """Raises ShapeError E304 if n does not divide the channels; `what` completes "32 channels are not a multiple of"."""
     if x.channels % n:
-        valid = f"it must divide {x.channels}: {divisors_text(x.channels)}"
         raise ShapeError(
-            "E304", f"{x.channels} channels are not a multiple of {what}", help=help or valid, argument=argument
+            "E304",
+            f"{x.channels} channels are not a multiple of {what}",
+            help=f"it must divide {x.channels}: {divisors_text(x.channels)}",
+            argument=argument,
+            fixes=fixes or (nearest_divisor(x.channels, n, argument),),
         )
+
+
+def nearest_divisor(channels: int, n: int, argument: str, positional: bool = False) -> Fix:
+    """The argument becomes the largest divisor of the channels that is not above n."""
+    divisor = max(d for d in range(1, min(n, channels) + 1) if channels % d == 0)
+    help = f"it must divide {channels}: {divisors_text(channels)}; write `{{}}`"
+    return Fix(argument, str(divisor), help, positional)
 
 
 def divisors_text(n: int) -> str:

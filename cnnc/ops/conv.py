@@ -16,6 +16,7 @@ from cnnc.ops.base import (
     INIT,
     SHARE,
     Advice,
+    Fix,
     Op,
     ShapeError,
     Window,
@@ -138,8 +139,8 @@ class ConvTranspose(Op):
                 raise ShapeError(
                     "E315",
                     f"output_pad={extra} is not less than the stride of {s}",
-                    help=f"output_pad={s - 1} is the largest; to enlarge the image further, use `pad`",
                     argument="output_pad",
+                    fixes=(Fix("output_pad", str(s - 1), "{} is the largest; `pad` enlarges the image further"),),
                 )
         rules = self.rules(x)
         if any(rule.out < 1 for rule in rules):
@@ -147,8 +148,9 @@ class ConvTranspose(Op):
             raise ShapeError(
                 "E325",
                 f"the padding removes the whole output: its size would be {min(r.out for r in rules)}",
-                help=f"p={most} is the largest padding that leaves an output",
+                help="use less padding, or a larger kernel",
                 argument="p",
+                fixes=(Fix("p", str(most), "{} is the largest padding that leaves an output"),) if most >= 0 else (),
                 label=f"out = {min(rules, key=lambda r: r.out).formula()}",
             )
         return x.with_shape(self.out, *(rule.out for rule in rules))
@@ -190,9 +192,13 @@ def _require_groups(channels: int, out: int, groups: int) -> None:
     """Raises ShapeError E304 if `groups` does not divide both the input and the output channels."""
     for what, count in (("input", channels), ("output", out)):
         if count % groups:
+            common = math.gcd(channels, out)
+            possible = f"groups must divide both {channels} and {out}; possible values: {divisors_text(common)}"
+            divisor = max(d for d in range(1, min(groups, common) + 1) if common % d == 0)
             raise ShapeError(
                 "E304",
                 f"groups={groups} does not divide the {count} {what} channels",
-                help=f"groups must divide both {channels} and {out}; possible values: {divisors_text(math.gcd(channels, out))}",
+                help=possible,
                 argument="groups",
+                fixes=(Fix("groups", str(divisor), possible + "; write `{}`"),),
             )

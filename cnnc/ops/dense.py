@@ -14,6 +14,7 @@ from cnnc.ops.base import (
     INIT,
     SHARE,
     Advice,
+    Fix,
     Op,
     Window,
     parameter_options,
@@ -53,7 +54,8 @@ class Input(Op):
             return []
         rule, image = layout
         message = f"{format_shape(self.shape)} is {self.shape[0]} channels of {format_shape(self.shape[1:])}; {rule}"
-        return [Advice("W304", message, f"write `input {format_shape(image)}` if it is an image", "shape")]
+        fix = Fix("shape", format_shape(image), "write `input {}` if it is an image", positional=True)
+        return [Advice("W304", message, argument="shape", fixes=(fix,))]
 
     def brief(self) -> str:
         return "" if self.dtype in (None, "float32") else self.dtype

@@ -93,7 +93,7 @@ class Filter(Op):
     def advice(self, *inputs: TensorType) -> list[Advice]:
         rules = self.rules(inputs[0])
         advice = window.stride_advice(rules, self.keyword) + window.padding_advice(rules, self.p)
-        return [a.replace(help=_ODD, argument="numbers") if a.code == "W302" else a for a in advice]
+        return [a.replace(words=_ODD, argument="numbers", fixes=()) if a.code == "W302" else a for a in advice]
 
     def brief(self) -> str:
         parts = [self.numbers if isinstance(self.numbers, str) else f"[{window.short(self.k)}]"]

@@ -47,7 +47,7 @@ class Elementwise(Merge):
         for j, b in enumerate(inputs):
             if not _broadcast(result, b):
                 i, a = next((i, a) for i, a in enumerate(inputs) if not _broadcast(a, b))
-                on_b, layers, others = _project(a, b) if a.rank == b.rank else (False, "", _same_axes(a, b))
+                on_b, layers, others = _project(a, b) if a.rank == b.rank else _same_axes(a, b)
                 raise ShapeError(
                     "E301",
                     f"{self.keyword} needs equal shapes: {a} and {b}",
@@ -92,7 +92,7 @@ class Sub(Elementwise):
             raise ShapeError(
                 "E318",
                 f"sub takes two operands, not {len(inputs)}",
-                help="write one `sub` line for each tensor to subtract" if len(inputs) > 2 else f"`{self.example}`",
+                help="subtract one tensor in each `sub` statement",
             )
         return super().output(*inputs)
 
@@ -133,7 +133,7 @@ class Concat(Merge):
                     on_x, layers, others = _equal_sizes(first, x)
                 else:
                     message = f"needs the same number of axes: {first} and {x}"
-                    on_x, layers, others = False, "", _same_axes(first, x, joined=True)
+                    on_x, layers, others = _same_axes(first, x, joined=True)
                 raise ShapeError(
                     "E310",
                     f"concat {message}",
@@ -221,16 +221,16 @@ def _crop(a: TensorType, b: TensorType) -> Edit:
     return wide is b, f"crop {least}", f"apply `pad [{sides}]` to the {narrow}"
 
 
-def _same_axes(a: TensorType, b: TensorType, joined: bool = False) -> str:
-    """An edit, in words, for two tensors of different ranks; `joined` if they are concatenated."""
+def _same_axes(a: TensorType, b: TensorType, joined: bool = False) -> Edit:
+    """Layers that give two tensors of different ranks the same axes; `joined` if they are concatenated."""
     vector, image = (a, b) if a.rank < b.rank else (b, a)
     ones = "x1" * image.rank
     if vector.rank:
-        return f"`reshape` one of them, so that both have {image.rank} spatial axes"
+        return False, "", f"give both {image.rank} spatial axes with `reshape`"
     if joined:
-        return f"`flatten` the {image}"
+        return image is b, "flatten", ""
     if vector.size in (1, image.channels):
-        return f"`reshape {vector.size}{ones}` turns the vector into one number per channel"
+        return vector is b, f"reshape {vector.size}{ones}", ""
     if vector.size == image.size:
-        return f"apply `reshape {image}` to the vector"
-    return f"`fc {image.channels}`, then `reshape {image.channels}{ones}`, turns the vector into one number per channel"
+        return vector is b, f"reshape {image}", ""
+    return vector is b, f"fc {image.channels}; reshape {image.channels}{ones}", ""

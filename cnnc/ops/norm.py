@@ -10,7 +10,7 @@ from typing import ClassVar
 from cnnc.core.arguments import Flag, Numbers, Real, Whole, arg
 from cnnc.core.tensor import Parameter, TensorType
 from cnnc.ops import window
-from cnnc.ops.base import SHARE, Op, ShapeError, Window, parameter_options, register, require_channel_multiple
+from cnnc.ops.base import SHARE, Fix, Op, ShapeError, Window, parameter_options, register, require_channel_multiple
 
 
 @register
@@ -197,11 +197,19 @@ class Normalize(Op):
                     f"{key} lists {len(values)} numbers for {x.channels} channel{'s' if x.channels > 1 else ''}",
                     help=f"give one number, or {x.channels}" if x.channels > 1 else "give one number",
                     argument=key,
+                    fixes=(_fitting(key, values, x.channels),),
                 )
         return x
 
     def brief(self) -> str:
         return f"mean={_list(self.mean)} std={_list(self.std)}"
+
+
+def _fitting(key: str, values: tuple[float, ...], channels: int) -> Fix:
+    """As many of the numbers as there are channels, or only the first."""
+    shown = f"[{', '.join(f'{v:g}' for v in values[:channels])}]" if 1 < channels < len(values) else f"{values[0]:g}"
+    count = f"one number, or {channels}" if channels > 1 else "one number"
+    return Fix(key, shown, f"give {count}: `{{}}`")
 
 
 def _scale_and_shift(x: TensorType) -> tuple[Parameter, ...]:

@@ -12,7 +12,18 @@ from typing import ClassVar
 from cnnc.core.arguments import Axes, Choice, Flag, LayerName, Padding, Pads, PerAxis, Real, Whole, WordValue, arg
 from cnnc.core.tensor import TensorType, format_shape
 from cnnc.ops import window
-from cnnc.ops.base import Advice, Op, ShapeError, Window, product_text, register, require_channel_multiple
+from cnnc.ops.base import (
+    BEFORE,
+    INSTEAD,
+    Advice,
+    Fix,
+    Op,
+    ShapeError,
+    Window,
+    product_text,
+    register,
+    require_channel_multiple,
+)
 
 
 @register
@@ -87,8 +98,8 @@ class Pool(Op):
             raise ShapeError(
                 "E305",
                 f"padding of {max(wide.begin, wide.end)} around {wide.m}: some windows would contain only padding",
-                help=f"p={most} is the largest padding with which every window contains data",
                 argument="p",
+                fixes=(Fix("p", str(most), "{} is the largest padding with which every window contains data"),),
             )
         return x.with_shape(x.channels, *sizes)
 
@@ -101,8 +112,8 @@ class Pool(Op):
                 raise ShapeError(
                     "E311",
                     f"`pool {self.kind}` has no {key}",
-                    help=f"leave it out; {key} belongs to {owners}",
                     argument=key,
+                    fixes=(Fix(key, "", f"leave it out; {key} belongs to {owners}"),),
                 )
 
     def macs(self, *inputs: TensorType) -> int:
@@ -192,16 +203,17 @@ class Unpool(Op):
                 raise ShapeError(
                     "E317",
                     f"unpool needs a max pool; {self.of} is `pool {self.pool.kind}`",
-                    help=f"make it `pool max`, or use `upsample {window.short(self.pool.stride)}` instead of unpool",
                     argument="of",
+                    fixes=(Fix(INSTEAD, f"upsample {window.short(self.pool.stride)}", "write `{}` instead of unpool"),),
                 )
             pooled = self.pool.output(source)
             if x != pooled:
                 raise ShapeError(
                     "E312",
                     f"the output of {self.of} is {pooled}, so unpool needs {pooled}, not {x}",
-                    help=_to_pooled(x, pooled),
+                    help=f"keep the image size between pool and unpool: {format_shape(pooled.spatial) or pooled}",
                     argument="of",
+                    fixes=_to_pooled(x, pooled),
                     label=f"{x} arrives here",
                     operands=(0, 1),
                 )
@@ -225,13 +237,11 @@ class Unpool(Op):
         return self.of
 
 
-def _to_pooled(x: TensorType, pooled: TensorType) -> str:
-    """An edit that gives x the shape of the pool's output."""
+def _to_pooled(x: TensorType, pooled: TensorType) -> tuple[Fix, ...]:
+    """A layer that gives x the shape of the pool's output, if there is one."""
     if x.rank == pooled.rank and x.spatial == pooled.spatial:
-        return f"add `conv {pooled.channels} k=1` before it"
-    if x.size == pooled.size:
-        return f"add `reshape {pooled}` before it"
-    return f"keep the image size between pool and unpool: {format_shape(pooled.spatial) or pooled}"
+        return (Fix(BEFORE, f"conv {pooled.channels} k=1", "add `{}` before it"),)
+    return (Fix(BEFORE, f"reshape {pooled}", "add `{}` before it"),) if x.size == pooled.size else ()
 
 
 @register

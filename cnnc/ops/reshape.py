@@ -10,7 +10,18 @@ from typing import ClassVar
 from cnnc.core.arguments import MAX_WHOLE, Axes, Indices, Padding, Pads, PerAxis, Real, Shape, Whole, arg
 from cnnc.core.tensor import DType, TensorType, format_shape
 from cnnc.ops import window
-from cnnc.ops.base import ANY_DTYPE, Op, ShapeError, Window, product_text, register, require_channel_multiple
+from cnnc.ops.base import (
+    ANY_DTYPE,
+    BEFORE,
+    INSTEAD,
+    Fix,
+    Op,
+    ShapeError,
+    Window,
+    product_text,
+    register,
+    require_channel_multiple,
+)
 
 
 @register
@@ -45,8 +56,9 @@ class Reshape(Op):
             raise ShapeError(
                 "E307",
                 f"cannot reshape {x} ({x.size:,} elements) to {y} ({y.size:,})",
-                help=_fitting(x, self.shape),
+                help=f"the sizes must multiply to {x.size:,}",
                 argument="shape",
+                fixes=_fitting(x, self.shape),
                 label=f"{product_text(self.shape)} = {y.size:,}",
             )
         return y
@@ -58,12 +70,11 @@ class Reshape(Op):
         return format_shape(self.shape)
 
 
-def _fitting(x: TensorType, shape: tuple[int, ...]) -> str:
-    """A shape with the right number of elements that keeps the requested last sizes."""
+def _fitting(x: TensorType, shape: tuple[int, ...]) -> tuple[Fix, ...]:
+    """A shape with the right number of elements that keeps the requested last sizes, if there is one."""
     rest = TensorType(shape).size // shape[0]
-    if x.size % rest == 0:
-        return f"`reshape {format_shape((x.size // rest, *shape[1:]))}` fits"
-    return f"the sizes must multiply to {x.size:,}"
+    fits = format_shape((x.size // rest, *shape[1:])) if x.size % rest == 0 else ""
+    return (Fix("shape", fits, "`reshape {}` fits", positional=True),) if fits else ()
 
 
 @register
@@ -133,8 +144,8 @@ class Crop(Op):
             raise ShapeError(
                 "E321",
                 f"cannot crop {format_shape(self.size)} out of {image}",
-                help=f"`crop {fits}` fits; `pad` makes the image larger",
                 argument="size",
+                fixes=(Fix("size", fits, "`crop {}` fits; `pad` makes the image larger", positional=True),),
                 label=f"larger than the {image} that arrives here",
                 shrunk=True,
             )
@@ -143,8 +154,8 @@ class Crop(Op):
             raise ShapeError(
                 "E321",
                 f"a crop of {format_shape(self.size)} at offset {format_shape(self.begins(x))} reaches beyond {image}",
-                help=f"offset={format_shape(most)} fits",
                 argument="offset",
+                fixes=(Fix("offset", format_shape(most), "{} fits"),),
             )
         return x.with_shape(x.channels, *self.size)
 
@@ -198,8 +209,10 @@ class Slice(Op):
                 f"slice {written} selects no element of an axis of {m}"
                 if 0 <= end <= begin <= m
                 else f"slice {written} reaches beyond an axis of {m}",
-                help=f"`slice 0 {m}` selects all of them",
                 argument="begin" if not 0 <= begin < m else "end",
+                fixes=(
+                    Fix(INSTEAD, f"slice 0 {m}{f' axis={self.axis}' if self.axis else ''}", "`{}` selects all of them"),
+                ),
             )
         return _with_axis(x, self.axis, end - begin)
 
@@ -244,8 +257,8 @@ class Select(Op):
                 raise ShapeError(
                     "E322",
                     f"there is no element {written} on an axis of {m}",
-                    help=f"indices run from 0 to {m - 1}, or from -{m} to -1",
                     argument="indices",
+                    fixes=(_in_range(self.indices, m),),
                 )
         return _with_axis(x, self.axis, len(self.indices))
 
@@ -265,11 +278,20 @@ class Select(Op):
         return f"[{shown}]" + (f" axis={self.axis}" if self.axis else "")
 
 
+def _in_range(indices: tuple[int, ...], m: int) -> Fix:
+    """The same indices, with those beyond the axis at its ends."""
+    shown = f"[{', '.join(str(max(-m, min(i, m - 1))) for i in indices)}]"
+    return Fix(
+        "indices", shown, f"indices run from 0 to {m - 1}, or from -{m} to -1: write `select {{}}`", positional=True
+    )
+
+
 def _require_axis(x: TensorType, axis: int, keyword: str) -> None:
     """Raises ShapeError E323 if the input has no such axis."""
     if axis > x.rank:
         axes = "only axis 0, the channels" if x.rank == 0 else f"axes 0 to {x.rank}"
-        raise ShapeError("E323", f"{keyword}: {x} has no axis {axis}", help=f"it has {axes}", argument="axis")
+        fix = Fix("axis", str(x.rank), f"it has {axes}; write `{{}}`")
+        raise ShapeError("E323", f"{keyword}: {x} has no axis {axis}", argument="axis", fixes=(fix,))
 
 
 def _with_axis(x: TensorType, axis: int, size: int) -> TensorType:
@@ -315,8 +337,8 @@ class DepthToSpace(Op):
         (x,) = inputs
         _require_image(x, self.keyword)
         square = self.n * self.n
-        above = -(-x.channels // square) * square
-        require_channel_multiple(x, square, f"{self.n}² = {square}", "n", f"add `conv {above} k=1` before it")
+        fix = Fix(BEFORE, f"conv {-(-x.channels // square) * square} k=1", "add `{}` before it")
+        require_channel_multiple(x, square, f"{self.n}² = {square}", "n", (fix,))
         return x.with_shape(x.channels // square, *(m * self.n for m in x.spatial))
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
@@ -351,8 +373,8 @@ class SpaceToDepth(Op):
             raise ShapeError(
                 "E319",
                 f"{format_shape(x.spatial)} does not divide into squares of {self.n}x{self.n}",
-                help=f"add `pad [0, 0, {', '.join(map(str, lacking))}]` before it",
                 argument="n",
+                fixes=(Fix(BEFORE, f"pad [0, 0, {', '.join(map(str, lacking))}]", "add `{}` before it"),),
                 label=f"{x} arrives here",
             )
         return x.with_shape(x.channels * self.n**2, *(m // self.n for m in x.spatial))
@@ -375,7 +397,9 @@ def _require_image(x: TensorType, keyword: str) -> None:
         raise ShapeError(
             "E303",
             f"{keyword} needs two spatial axes; {x} has {x.rank}",
-            help=f"turn the input into an image with `reshape`, e.g. `reshape {format_shape((*x.shape, 1, 1)[:3])}`"
+            fixes=(
+                Fix(BEFORE, f"reshape {format_shape((*x.shape, 1, 1)[:3])}", "make it an image: add `{}` before it"),
+            )
             if x.rank < 2
-            else "",
+            else (),
         )

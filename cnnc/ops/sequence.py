@@ -10,9 +10,11 @@ from typing import ClassVar
 from cnnc.core.arguments import Whole, arg
 from cnnc.core.tensor import DType, Parameter, TensorType
 from cnnc.ops.base import (
+    BEFORE,
     FROZEN,
     INIT,
     SHARE,
+    Fix,
     Op,
     ShapeError,
     Window,
@@ -46,7 +48,7 @@ class Embed(Op):
             raise ShapeError(
                 "E324",
                 f"embed takes a vector of integers, not {x}",
-                help=f"add `reshape {x.size}` before it",
+                fixes=(Fix(BEFORE, f"reshape {x.size}", "add `{}` before it"),),
                 label=f"{x} arrives here",
             )
         require_unshared_options(self.share, self.init, self.frozen)

@@ -20,7 +20,7 @@ from typing import NamedTuple, Self
 from cnnc.core.arguments import Axes, Pads
 from cnnc.core.record import Record
 from cnnc.core.tensor import TensorType, format_shape
-from cnnc.ops.base import Advice, ShapeError, Window
+from cnnc.ops.base import BEFORE, Advice, Fix, ShapeError, Window
 
 
 class _AxisGeometry(Record):
@@ -149,14 +149,15 @@ def output_sizes(rules: tuple[AxisRule, ...], argument: str = "k") -> Axes:
     dilated = " (dilated)" if any(r.d > 1 for r in rules) else ""
     lacking = max(-r.room for r in rules)
     fits = min(r.m + r.begin + r.end for r in rules)
-    help = f"pad with p={max(r.begin for r in rules) + -(-lacking // 2)}"
+    fixes = [Fix("p", str(max(r.begin for r in rules) + -(-lacking // 2)), "pad with {}")]
     if argument == "k" and fits >= 1 and not dilated:
-        help = f"k={fits} is the largest kernel that fits, or {help}"
+        fixes.insert(0, Fix("k", str(fits), "{} is the largest kernel that fits"))
     raise ShapeError(
         "E302",
         f"the {kernel} kernel{dilated} does not fit into the {image} input",
-        help=help,
         argument=argument,
+        fixes=tuple(fixes),
+        help="use a smaller kernel, or shrink the feature map less before it",
         label=f"larger than the {image} that arrives here",
         shrunk=True,
     )
@@ -214,8 +215,8 @@ def _same_is_impossible(k: Axes, s: Axes, d: Axes, extra: Axes) -> ShapeError:
     return ShapeError(
         "E316",
         f"`same` is impossible: the kernel plus output_pad is {reach}, less than the stride of {step}",
-        help=f"write output_pad={short_of}, or k={max(s)} or more",
         argument="p",
+        fixes=(Fix("output_pad", str(short_of), "write {}"), Fix("k", str(max(s)), "{} or more")),
     )
 
 
@@ -284,31 +285,32 @@ def stride_advice(rules: tuple[AxisRule, ...], keyword: str) -> list[Advice]:
         if rule.unread:
             what = {"height": "row", "width": "column"}.get(name, "step")
             count = f"1 {what} is" if rule.unread == 1 else f"{rule.unread} {what}s are"
-            ways = [_pads_that_read_all(rules)]
+            ways = [("p", _pads_that_read_all(rules))]
             if keyword == "pool":
-                ways.insert(0, "ceil=true")
+                ways.insert(0, ("ceil", "true"))
             elif keyword == "conv" and all(
                 r.d == 1 and r.remainder <= 1 for r in rules
             ):  # a much larger k is another layer
-                ways.append(f"k={short(tuple(r.k + r.remainder for r in rules))}")
+                ways.append(("k", short(tuple(r.k + r.remainder for r in rules))))
             message = (
                 f"the stride does not fit: ({rule.m} + {rule.begin + rule.end} - {rule.e})/{rule.s} = "
                 f"{rule.room / rule.s:.2f}; {count} never read"
             )
-            return [Advice("W301", message, f"{' or '.join(ways)} reads all of the input", "s")]
+            fixes = tuple(Fix(key, value, "{} reads all of the input") for key, value in ways)
+            return [Advice("W301", message, argument="s", fixes=fixes)]
     return []
 
 
 def _pads_that_read_all(rules: tuple[AxisRule, ...]) -> str:
-    """`p=1`: the smallest additional padding with which windows read all of the data, and none only padding."""
+    """`1`: the smallest additional padding with which windows read all of the data, and none only padding."""
     extra = tuple(r.s - r.remainder if r.unread else 0 for r in rules)
     sides = tuple(-(-n // 2) for n in extra)
     widest = tuple(max(sides) for _ in rules)
     for more in (widest, sides):  # one number for all axes, if that works
         wider = tuple(r.replace(begin=r.begin + n, end=r.end + n) for r, n in zip(rules, more, strict=True))
         if all(r.begin == r.end and r.begin < r.e and not r.unread and not r.pads_whole_window for r in wider):
-            return f"p={pads_text(tuple((r.begin, r.end) for r in wider))}"
-    return f"p={pads_text(tuple((r.begin, r.end + n) for r, n in zip(rules, extra, strict=True)))}"
+            return pads_text(tuple((r.begin, r.end) for r in wider))
+    return pads_text(tuple((r.begin, r.end + n) for r, n in zip(rules, extra, strict=True)))
 
 
 def padding_advice(rules: tuple[AxisRule, ...], p: Pads) -> list[Advice]:
@@ -316,14 +318,14 @@ def padding_advice(rules: tuple[AxisRule, ...], p: Pads) -> list[Advice]:
     advice = []
     off = next((r for r in rules if r.s == 1 and r.e % 2 == 0), None)
     if p in ("same", "same_lower") and off is not None:
-        ways = " or ".join(f"k={k}" for k in (off.k - 1, off.k + 1) if k > 1)
+        fixes = tuple(Fix("k", str(k), "{} has a centre") for k in (off.k - 1, off.k + 1) if k > 1)
         advice.append(
             Advice(
                 "W302",
                 f"an even kernel has no centre: `{p}` pads {off.begin} before and {off.end} after, "
                 "which shifts the image by half an element",
-                f"{ways} has a centre",
-                "k",
+                argument="k",
+                fixes=fixes,
             )
         )
     wide = next((r for r in rules if r.pads_whole_window), None)
@@ -332,8 +334,8 @@ def padding_advice(rules: tuple[AxisRule, ...], p: Pads) -> list[Advice]:
             Advice(
                 "W303",
                 f"padding of {max(wide.begin, wide.end)} for a kernel of {wide.e}: the outermost outputs read only padding",
-                f"p={wide.e - 1} is the largest padding with which every output reads data",
-                "p",
+                argument="p",
+                fixes=(Fix("p", str(wide.e - 1), "{} is the largest padding with which every output reads data"),),
             )
         )
     return advice
@@ -382,7 +384,8 @@ def require_spatial(x: TensorType, keyword: str) -> None:
         raise ShapeError(
             "E303",
             f"{keyword} needs spatial axes, but its input is a vector of {x}",
-            help=f"make it an image with `reshape`, e.g. `reshape {_square_image(x.size)}`, or move this layer before the fc",
+            help="make it an image with `reshape`, or move this layer before the fc",
+            fixes=(Fix(BEFORE, f"reshape {_square_image(x.size)}", "make it an image: add `{}` before it"),),
             label=f"the input is a vector of {x}",
             shrunk=True,
         )

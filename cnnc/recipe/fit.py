@@ -13,9 +13,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from cnnc.data.catalog import KNOWN, READ_FROM_FILES
-from cnnc.diagnostics import Diagnostic, Note, Span, nearest
+from cnnc.diagnostics import Diagnostic, Edit, Note, Span, nearest
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
+from cnnc.language.edits import after, as_written, did_you_mean, first_that_works, replaced, without, without_statement
 from cnnc.language.lints import are_in_a_row
 from cnnc.ops.activation import Activation, Identity, Scale
 from cnnc.ops.norm import BatchNorm
@@ -24,6 +25,7 @@ from cnnc.recipe.declaration import kinds_of
 from cnnc.recipe.losses import Loss
 from cnnc.recipe.metrics import Metric, metric_named
 from cnnc.recipe.recipe import Recipe
+from cnnc.recipe.words import unknown_kind
 
 
 class Section(NamedTuple):
@@ -68,16 +70,15 @@ def _data_name(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:
     data = recipe.data
     if data.name in READ_FROM_FILES:
         if data.path is None:
-            message, help = f"data {data.name} needs a file or folder in quotes", f'write `data {data.name} "path"`'
-            yield Diagnostic("E512", message, call.span, help=help)
+            edits: tuple[Edit, ...] = (Edit(call.arguments[0].span, f'{data.name} "path"', "write `data {}`"),)
+            yield Diagnostic("E512", f"data {data.name} needs a file or folder in quotes", call.span, edits=edits)
     elif data.name not in KNOWN:
         names = [*KNOWN, *READ_FROM_FILES]
-        near = nearest(data.name, names)
-        help = f"did you mean `{near}`?" if near else f"the data sets are {', '.join(names)}"
-        yield Diagnostic("E506", f"unknown data set `{data.name}`", call.arguments[0].span, help=help)
+        yield unknown_kind("E506", f"unknown data set `{data.name}`", call, names, "the data sets are")
     elif data.path is not None:
         help = "remove the path; the option --data or the variable CNNC_DATA names the folder of its files"
-        yield Diagnostic("E512", f"data {data.name} takes no path", call.arguments[1].span, help=help)
+        span = call.arguments[1].span
+        yield Diagnostic("E512", f"data {data.name} takes no path", span, edits=(without(span, help),))
 
 
 def metrics(section: Section) -> Iterator[Diagnostic]:
@@ -93,7 +94,9 @@ def _metrics(recipe: Recipe, calls: Sequence[syntax.Call]) -> Iterator[Diagnosti
             loss = recipe.losses[0]
             message = f"{metric} needs a loss that compares with {compares_with}; {loss.kind} compares with {loss.compares_with}"
             fitting = [name for name, cls in kinds_of(Metric).items() if cls.compares_with in targets]
-            yield Diagnostic("E513", message, call.span, help=f"metrics that fit are {', '.join(fitting)}")
+            help = f"metrics that fit are {', '.join(fitting)}"
+            edits = (Edit(call.span, f"metric {fitting[0]}", f"{help}: `{{}}`"),) if fitting else ()
+            yield Diagnostic("E513", message, call.span, help=help, edits=edits)
 
 
 def augmentation(section: Section) -> Iterator[Diagnostic]:
@@ -101,10 +104,12 @@ def augmentation(section: Section) -> Iterator[Diagnostic]:
     augment, graph = section.recipe.augment, section.graph
     if augment is None:
         return
-    entry, span = graph.inputs[0], section.calls["augment"][0].span
+    entry, call = graph.inputs[0], section.calls["augment"][0]
+    span = call.span
     if entry.type.rank != 2 or entry.type.dtype == "int64":
         message = f"augment needs an image; the input {entry.name} is {entry.type}"
-        yield Diagnostic("E514", message, span, notes=_type_note(entry), help="leave `augment` out")
+        edits = (without_statement(span, "leave `augment` out"),)
+        yield Diagnostic("E514", message, span, notes=_type_note(entry), edits=edits)
         return
     # labels do not move with their images
     moving = (
@@ -115,7 +120,9 @@ def augmentation(section: Section) -> Iterator[Diagnostic]:
         if moving and output is not None and _is_map(output) and not loss.of_input:
             message = f"{moving[0]} moves the pixels of the input but not those of the target of {output.name}"
             help = "of the steps of augment, only noise= and cutout= fit here"
-            yield Diagnostic("E514", message, span, notes=_type_note(output), help=help)
+            kept = [as_written(a) for a in call.arguments if a.key is not None and a.key.text not in augment.moving]
+            edits = (Edit(span, " ".join(["augment", *kept]) if kept else "augment noise=0.1", f"{help}: `{{}}`"),)
+            yield Diagnostic("E514", message, span, notes=_type_note(output), help=help, edits=edits)
             return
 
 
@@ -130,8 +137,9 @@ def inputs(section: Section) -> Iterator[Diagnostic]:
         names = " and ".join(node.name for node in graph.inputs)
         count = "one input" if most == 1 else f"one or {most} inputs"
         message = f"{data.name} has {count} per example; the network has {len(graph.inputs)}: {names}"
-        help = 'give several inputs by name in a file: `data npz "file.npz"`'
-        yield Diagnostic("E507", message, span, notes=_type_note(graph.inputs[most]), help=help)
+        help = "give several inputs by name in a file: `{}`"
+        edits = (Edit(span, 'data npz "file.npz"', help),)
+        yield Diagnostic("E507", message, span, notes=_type_note(graph.inputs[most]), edits=edits)
         return
     for entry in graph.inputs:
         yield from _input(section, entry)
@@ -144,16 +152,21 @@ def _input(section: Section, entry: Node) -> Iterator[Diagnostic]:
         shape = "x".join(map(str, KNOWN[data.name].shape))
         if entry.type.shape != KNOWN[data.name].shape:
             message = f"the images of {data.name} are {shape}; the network takes {entry.type}"
-            yield Diagnostic("E507", message, span, notes=_type_note(entry), help=f"write `input {shape}`")
+            edits = replaced(entry.span, r"\binput\s+(\[.*?\]|\S+)", f"input {shape}")
+            help = f"give the input the shape {shape}"
+            yield Diagnostic("E507", message, span, notes=_type_note(entry), help=help, edits=edits)
     elif data.name == "text" and (entry.type.dtype != "int64" or len(entry.type.shape) != 1):
         message = (
             f"the sentences of `data text` are rows of whole numbers, one per word; the network takes {entry.type}"
         )
-        help = "declare an input of 20 words as `input 20 dtype=int64`, followed by an `embed` layer"
-        yield Diagnostic("E507", message, span, notes=_type_note(entry), help=help)
+        help = "declare an input of 20 words, of whole numbers, followed by an embed layer"
+        edits = replaced(entry.span, r"\binput\b.*", "input 20 dtype=int64; embed 16 vocab=1000")
+        yield Diagnostic("E507", message, span, notes=_type_note(entry), help=help, edits=edits)
     elif data.name != "text" and entry.type.dtype == "int64":
         message = f"`data {data.name}` gives fractional numbers; the network takes whole numbers (int64)"
-        yield Diagnostic("E507", message, span, notes=_type_note(entry), help="leave `dtype=int64` out")
+        help = "leave `dtype=int64` out"
+        edits = replaced(entry.span, r"\s+\bdtype\s*=\s*int64\b", "", help)
+        yield Diagnostic("E507", message, span, notes=_type_note(entry), help=help, edits=edits)
 
 
 def losses(section: Section) -> Iterator[Diagnostic]:
@@ -163,8 +176,10 @@ def losses(section: Section) -> Iterator[Diagnostic]:
         name = loss.on or graph.outputs[0]
         if name not in graph.outputs:
             near = nearest(name, graph.outputs)
-            help = f"did you mean `{near}`?" if near else f"the outputs are {', '.join(graph.outputs)}"
-            yield Diagnostic("E510", f"`{name}` is not an output", call.span, help=help)
+            help = f"the outputs are {', '.join(graph.outputs)}"
+            on = next((a for a in call.arguments if a.key is not None and a.key.text == "on"), None)
+            edits = did_you_mean(on.value.span, near) if on is not None else ()
+            yield Diagnostic("E510", f"`{name}` is not an output", call.span, help=help, edits=edits)
         elif loss.compares_with == "values":
             yield from _value_target(section, loss, call, graph.by_name[name])
         else:
@@ -184,12 +199,12 @@ def _value_target(section: Section, loss: Loss, call: syntax.Call, output: Node)
         message = f"`data {data.name}` has one label per example; {loss.kind} compares the output with numbers"
         on = f" on={loss.on}" if loss.on else ""
         weight = f" weight={loss.weight:g}" if loss.weight != 1 else ""
-        help = (
-            "add `target=input` to compare with the input, as an autoencoder does"
-            if same
-            else f"write `loss cross_entropy{on}{weight}`"
-        )
-        yield Diagnostic("E515", message, call.span, notes=_type_note(output), help=help)
+        end = call.span.source.span(call.span.end, call.span.end)
+        edit = Edit(call.span, f"loss cross_entropy{on}{weight}")
+        if same:
+            edit = Edit(end, " target=input", "add `{}` to compare with the input, as an autoencoder does")
+        help = "a loss on labels is cross_entropy"
+        yield Diagnostic("E515", message, call.span, notes=_type_note(output), help=help, edits=(edit,))
 
 
 def _label_target(section: Section, output: Node) -> Iterator[Diagnostic]:
@@ -203,16 +218,21 @@ def _label_target(section: Section, output: Node) -> Iterator[Diagnostic]:
             f"`data {data.name}` has one label per {data.item}; the output {output.type} has scores at each position"
         )
         help = f"end with `global_pool avg` and `fc {count or channels}`"
-        yield Diagnostic("E508", message, span, notes=notes, help=help)
+        added = f"global_pool avg; fc {count or channels}"
+        edits: tuple[Edit, ...] = (after(output.span, added, help),) if output.span is not None else ()
+        yield Diagnostic("E508", message, span, notes=notes, help=help, edits=edits)
     elif count and channels != count:
         message = f"{data.name} has {count} classes; the network's output has shape {output.type}"
-        yield Diagnostic("E508", message, span, notes=notes, help=f"end with `fc {count}`")
+        help = f"end with one output per class, {count}"
+        yield Diagnostic("E508", message, span, notes=notes, help=help, edits=_last_fc(section.graph, output, count))
     elif channels == 1:
         message = (
             f"cross_entropy needs a score for each class, at least two; the network's output has shape {output.type}"
         )
-        help = "end with `fc 2` for two classes" if data.has_labels_only else _ONE_SCORE
-        yield Diagnostic("E508", message, span, notes=notes, help=help)
+        labels_only = data.has_labels_only
+        help = "end with one output per class" if labels_only else _ONE_SCORE
+        edits = _last_fc(section.graph, output, 2, "end with `{}` for two classes") if labels_only else ()
+        yield Diagnostic("E508", message, span, notes=notes, help=help, edits=edits)
 
 
 _ONE_SCORE = "end with 2 channels for two classes, or write `loss bce` for targets that are numbers from 0 to 1"
@@ -223,7 +243,8 @@ def batch_norms(section: Section) -> Iterator[Diagnostic]:
     if section.recipe.batch == 1 and (node := single_element_norm(section.graph)) is not None:
         message = f"with `batch 1`, {node.name} normalizes over one element per channel, so its output is constant"
         span = section.calls["batch"][0].span
-        yield Diagnostic("E516", message, span, notes=_note(node, "one element per example"), help="write `batch 32`")
+        edits = (Edit(span, "batch 32"),)
+        yield Diagnostic("E516", message, span, notes=_note(node, "one element per example"), edits=edits)
 
 
 def batch_size(section: Section) -> Iterator[Diagnostic]:
@@ -237,7 +258,8 @@ def larger_batch(recipe: Recipe, examples: int) -> Iterator[Diagnostic]:
     """W502 where a batch is larger than the number of training examples."""
     if recipe.batch > examples and "batch" in recipe.spans:
         message = f"batches of {recipe.batch:,} are larger than the training set of {examples:,} examples, so each epoch is one step"
-        yield Diagnostic("W502", message, recipe.spans["batch"], help="write `batch 32`")
+        span = recipe.spans["batch"]
+        yield Diagnostic("W502", message, span, edits=(Edit(span, "batch 32"),))
 
 
 def scores(section: Section) -> Iterator[Diagnostic]:
@@ -266,17 +288,21 @@ def _activation_on_scores(graph: Graph, loss: Loss, node: Node, output: Node) ->
     message = f"{node.op.keyword} on the scores of {loss.kind}, which applies {loss.included_layers[0]} itself"
     if node.op.keyword in loss.included_layers:
         message = f"{loss.kind} applies {node.op.keyword} a second time, because {output.name} follows this one"
-    return Diagnostic("W503", message, node.span, help=_without_activation(graph, node, loss), calls=node.calls)
+    edits = _without_activation(graph, node, loss)
+    return Diagnostic("W503", message, node.span, help="remove it", edits=edits, calls=node.calls)
 
 
-def _without_activation(graph: Graph, node: Node, loss: Loss) -> str:
-    """The help for an activation that should not be there: other layers and statements may use it, or refer to its name."""
+def _without_activation(graph: Graph, node: Node, loss: Loss) -> tuple[Edit, ...]:
+    """The edit for an activation that should not be there: other layers and statements may use it, or refer to its name."""
+    if node.span is None:
+        return ()
     if len(graph.consumers[node.name]) > 1 or sum(n.span == node.span for n in graph.nodes) > 1:
         layer = f"conv {node.type.channels} k=1" if _is_map(node) else f"fc {node.type.channels}"
-        return f"add `{layer}` after it"
-    has_label = node.span is not None and not node.span.text.startswith(node.op.keyword)
+        return (after(node.span, layer),)
+    has_label = not node.span.text.startswith(node.op.keyword)
     is_named = node.name in graph.outputs and (len(graph.outputs) > 1 or loss.on == node.name)
-    return f"write `{node.name}: identity`" if (has_label or is_named) and "." not in node.name else "remove it"
+    keeps_name = (has_label or is_named) and "." not in node.name
+    return (Edit(node.span, f"{node.name}: identity") if keeps_name else without_statement(node.span),)
 
 
 def learning_rate(section: Section) -> Iterator[Diagnostic]:
@@ -291,7 +317,8 @@ def learning_rate(section: Section) -> Iterator[Diagnostic]:
     far = "above" if optimizer.lr > most else "below"
     message = f"lr={optimizer.lr:g} is far {far} the usual learning rates of {optimizer.kind}, {least:g} to {most:g}"
     option = "--set train.optimizer." if span.source.name.startswith("--set") else ""
-    yield Diagnostic("W504", message, span, help=f"write `{option}lr={0.01 if spec.required else spec.default:g}`")
+    edit = Edit(span, f"lr={0.01 if spec.required else spec.default:g}", f"write `{option}{{}}`")
+    yield Diagnostic("W504", message, span, edits=(edit,))
 
 
 def single_element_norm(graph: Graph) -> Node | None:
@@ -318,6 +345,17 @@ RULES: dict[Rule, tuple[str, ...]] = {
 def _is_map(output: Node) -> bool:
     """Whether an output has several positions, such as a label map or an image."""
     return any(size != 1 for size in output.type.spatial)
+
+
+def _last_fc(graph: Graph, output: Node, count: int, help: str = "end with `{}`") -> tuple[Edit, ...]:
+    """Edits after which a network has `count` outputs: its last fc has as many, or another one follows."""
+    edits = [after(output.span, f"fc {count}", help)] if output.span is not None else []
+    node: Node | None = output
+    while node is not None and len(node.inputs) == 1 and node.op.keyword != "fc" and not graph.parameters(node):
+        node = graph.by_name[node.inputs[0]]
+    if node is not None and node.op.keyword == "fc" and node.span is not None:
+        edits = [*replaced(node.span, r"\bfc\s+\S+", f"fc {count}", help), *edits]
+    return first_that_works(edits)
 
 
 def _type_note(node: Node) -> tuple[Note, ...]:

@@ -10,15 +10,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cnnc.diagnostics import Diagnostic, Note, Span, in_source_order, nearest
+from cnnc.data.catalog import KNOWN
+from cnnc.diagnostics import Diagnostic, Edit, Note, Span, in_source_order, nearest
 from cnnc.graph.graph import Graph
 from cnnc.language import syntax
 from cnnc.language.bind import bind
+from cnnc.language.edits import (
+    as_written,
+    did_you_mean,
+    first_that_works,
+    moved_before,
+    rewritten,
+    setting_meant,
+    whole,
+    without_statement,
+)
 from cnnc.language.lower import TrainSection
 from cnnc.language.synonyms import train_setting
 from cnnc.recipe.declaration import TRAIN_STATEMENTS, TrainStatement
 from cnnc.recipe.fit import check_fit
 from cnnc.recipe.recipe import Recipe
+from cnnc.recipe.words import statement_meant, unknown_kind
 
 Calls = dict[str, list[syntax.Call]]
 
@@ -38,9 +50,12 @@ def read(
                 unread.add(keyword)
             else:
                 _enter(statement, fields)
-    if "data" not in calls and "data" not in unread and not section.call.arguments:
+    is_read = len(section.call.bodies) == 1 and not section.call.arguments
+    if is_read and "data" not in calls and "data" not in unread:
         span = section.call.op.span
-        diagnostics.append(Diagnostic("E504", "the train section names no data", span, help="add `data digits`"))
+        edits = _added_data(section.call, graph)
+        help = "name a data set, e.g. `data digits`"
+        diagnostics.append(Diagnostic("E504", "the train section names no data", span, help=help, edits=edits))
     recipe = None
     if "data" in fields:
         recipe = Recipe(**fields, spans={keyword: statements[0].span for keyword, statements in calls.items()})
@@ -78,7 +93,8 @@ def _calls(train: syntax.Call, unread: set[str], diagnostics: list[Diagnostic]) 
     if train.arguments or len(train.bodies) != 1:
         span = train.arguments[0].span if train.arguments else train.span
         message = "train takes one body in braces and no arguments"
-        diagnostics.append(Diagnostic("E505", message, span, help="write `train { ... }`"))
+        help = "write its statements in one pair of braces"
+        diagnostics.append(Diagnostic("E505", message, span, help=help, edits=_section_with_data(train)))
         return calls
     for statement in train.bodies[0].statements:
         if isinstance(statement, syntax.Malformed):
@@ -86,22 +102,34 @@ def _calls(train: syntax.Call, unread: set[str], diagnostics: list[Diagnostic]) 
             continue
         if not isinstance(statement, syntax.Call) or statement.bodies or statement.label is not None:
             message = "a train section holds statements such as `batch 64`"
-            help = "move the `let` above the train section" if isinstance(statement, syntax.Let) else ""
-            diagnostics.append(Diagnostic("E505", message, statement.span, help=help))
+            help = "move the `let` above the train section"
+            is_let = isinstance(statement, syntax.Let)
+            edits = (moved_before(statement.span, train.span, help) if is_let else without_statement(whole(statement)),)
+            diagnostics.append(Diagnostic("E505", message, statement.span, help=help if is_let else "", edits=edits))
             continue
         keyword = statement.op.text
         if keyword not in TRAIN_STATEMENTS:
-            near = nearest(keyword, TRAIN_STATEMENTS)
-            help = f"did you mean `{near}`?" if near else f"the statements are {', '.join(TRAIN_STATEMENTS)}"
-            diagnostics.append(Diagnostic("E501", f"unknown train statement `{keyword}`", statement.op.span, help=help))
-            unread.update([near] if near else TRAIN_STATEMENTS)
+            diagnostics.append(_unknown_statement(statement, train.bodies[0], unread))
         elif keyword in calls and not _repeatable(keyword):
             note = Note(calls[keyword][0].span, "the first")
-            message, help = f"a second `{keyword}`", "keep one of the two"
-            diagnostics.append(Diagnostic("E502", message, statement.span, notes=(note,), help=help))
+            message, edits = f"a second `{keyword}`", (without_statement(statement.span, "keep one of the two"),)
+            diagnostics.append(Diagnostic("E502", message, statement.span, notes=(note,), edits=edits))
         else:
             calls.setdefault(keyword, []).append(statement)
     return calls
+
+
+def _unknown_statement(statement: syntax.Call, body: syntax.Body, unread: set[str]) -> Diagnostic:
+    """E501, with the statement that was meant, whose keyword is added to `unread`; all are if none is similar."""
+    keyword = statement.op.text
+    meant = statement_meant(statement, [s for s in body.statements if isinstance(s, syntax.Call)])
+    near = nearest(keyword, TRAIN_STATEMENTS) if not meant else None
+    edits = meant if isinstance(meant, tuple) else did_you_mean(statement.op.span, near)
+    help = meant if isinstance(meant, str) and meant else f"the statements are {', '.join(TRAIN_STATEMENTS)}"
+    words = edits[0].text.split() if edits else []
+    unread.update(word for word in words if word in TRAIN_STATEMENTS)
+    unread.update(() if meant or near else TRAIN_STATEMENTS)
+    return Diagnostic("E501", f"unknown train statement `{keyword}`", statement.op.span, help=help, edits=edits)
 
 
 def _class_of(keyword: str, call: syntax.Call, diagnostics: list[Diagnostic]) -> type[TrainStatement] | None:
@@ -111,14 +139,15 @@ def _class_of(keyword: str, call: syntax.Call, diagnostics: list[Diagnostic]) ->
         return kinds[""]
     first = call.arguments[0] if call.arguments else None
     if first is None or not _names_kind(first) or not isinstance(first.value, syntax.Word):
-        help = f"write `{keyword} {next(iter(kinds))}`; the kinds are {', '.join(kinds)}"
-        diagnostics.append(Diagnostic("E503", f"{keyword} needs its kind", call.span, help=help))
+        help = f"the kinds are {', '.join(kinds)}"
+        text = " ".join([keyword, next(iter(kinds)), *map(as_written, call.arguments)])
+        edits = (rewritten(call, text, f"write `{{}}`; {help}"),)
+        diagnostics.append(Diagnostic("E503", f"{keyword} needs its kind", call.span, help=help, edits=edits))
         return None
     name = first.value.name
     if name not in kinds:
-        near = nearest(name, kinds)
-        help = f"did you mean `{near}`?" if near else f"the kinds are {', '.join(kinds)}"
-        diagnostics.append(Diagnostic("E503", f"unknown {keyword} `{name}`", first.span, help=help))
+        message = f"unknown {keyword} `{name}`"
+        diagnostics.append(unknown_kind("E503", message, call, list(kinds), "the kinds are"))
     return kinds.get(name)
 
 
@@ -145,12 +174,12 @@ def _apply_settings(
         if keyword not in TRAIN_STATEMENTS:
             near = nearest(keyword, TRAIN_STATEMENTS)
             meant = train_setting(path) or (f"train.{near}{path[len(keyword) :]}" if near else "")
-            help = (
-                f"did you mean `{meant}`? Write `--set {meant}={value.span.text}`"
-                if meant
-                else f"the statements are {', '.join(TRAIN_STATEMENTS)}"
+            help = f"the statements are {', '.join(TRAIN_STATEMENTS)}"
+            named = value.span.source.span(0, len(f"train.{path}"))
+            edits = (setting_meant(value, meant),) if meant else ()
+            diagnostics.append(
+                Diagnostic("E115", f"no train statement `{keyword}` to set", named, help=help, edits=edits)
             )
-            diagnostics.append(Diagnostic("E115", f"no train statement `{keyword}` to set", value.span, help=help))
             continue
         op = syntax.Name(keyword, value.span)
         call = (
@@ -158,8 +187,9 @@ def _apply_settings(
             if keyword in calls
             else syntax.Call(None, op, _default_arguments(keyword, value.span), (), value.span)
         )
-        name = syntax.Name(key, value.span) if key else None
-        new = syntax.Argument(name, value, value.span)
+        source, begin = value.span.source, len(f"train.{keyword}.")
+        name = syntax.Name(key, source.span(begin, begin + len(key))) if key else None
+        new = syntax.Argument(name, value, value.span if name is None else name.span.to(value.span))
         if key:
             kept = tuple(a for a in call.arguments if a.key is None or a.key.text != key)
             arguments = (*kept, new)
@@ -188,3 +218,28 @@ def _default_arguments(keyword: str, span: Span) -> tuple[syntax.Argument, ...]:
 def _same_kind(call: syntax.Call, value: syntax.Expression) -> bool:
     first = call.arguments[0].value if call.arguments else None
     return isinstance(first, syntax.Word) and isinstance(value, syntax.Word) and first.name == value.name
+
+
+def _added_data(train: syntax.Call, graph: Graph | None) -> tuple[Edit, ...]:
+    """Statements that name data: a known set whose images fit the input, or the user's own."""
+    if len(train.bodies) != 1:
+        return ()
+    shape = graph.inputs[0].type.shape if graph is not None else None
+    fitting = [name for name, facts in KNOWN.items() if facts.shape == shape]
+    opening = train.bodies[0].span
+    at = opening.source.span(opening.start + 1, opening.start + 1)
+    names = [*fitting, *KNOWN, 'npz "data.npz"']
+    inside = "" if train.bodies[0].statements else " "
+    return first_that_works([Edit(at, f" data {name};{inside}", "add `{}`") for name in names], most=6)
+
+
+def _section_with_data(train: syntax.Call) -> tuple[Edit, ...]:
+    """A train section whose arguments become its data statement."""
+    body = train.bodies[0].span.text[1:-1].strip() if train.bodies else ""
+    named = " ".join(map(as_written, train.arguments))
+    span = whole(train)
+    texts = [
+        f"train {{ data {named}{'; ' if body else ''}{body} }}" if named else "",
+        f"train {{ {body or 'data digits'} }}",
+    ]
+    return first_that_works([Edit(span, text) for text in texts if text])

@@ -516,7 +516,7 @@ def test_unpool_takes_what_its_pool_made() -> None:
 
 def test_maxout_and_groups_need_their_multiples() -> None:
     assert failure(Maxout.make(n=3), "32x5x5").code == "E304"
-    assert failure(GroupNorm.make(groups=5), "32x5x5").help == "it must divide 32: 1, 2, 4, 8, 16, 32"
+    assert failure(GroupNorm.make(groups=5), "32x5x5").help == "it must divide 32: 1, 2, 4, 8, 16, 32; write `groups=4`"
     assert failure(ChannelShuffle.make(groups=3), "32x5x5").code == "E304"
     assert failure(Conv.make(out=6, k=1, groups=4), "4x5x5").code == "E304"
     assert failure(DepthToSpace.make(n=2), "6x5x5").help == "add `conv 8 k=1` before it"
@@ -630,7 +630,7 @@ def test_places_and_axes_that_do_not_exist() -> None:
         assert failure(Select.make(indices=(0, place)), "3x4x5").code == "E322"
     for op in (Select.make(indices=0, axis=3), Slice.make(begin=0, axis=3)):
         assert (failure(op, "3x4x5").code, failure(op, "3x4x5").argument) == ("E323", "axis")
-        assert failure(op, "7").help == "it has only axis 0, the channels"
+        assert failure(op, "7").help == "it has only axis 0, the channels; write `axis=0`"
     with pytest.raises(BadValue):
         Select.make(indices=())
     with pytest.raises(BadValue):
@@ -721,8 +721,8 @@ def test_merges_take_any_number_of_operands() -> None:
         ("64", "64x28x28", "`reshape 64x1x1`"),
         ("64x28x28", "1", "`reshape 1x1x1`"),
         ("64x2x2", "256", "`reshape 64x2x2`"),
-        ("64x28x28", "10", "`fc 64`, then `reshape 64x1x1`"),
-        ("64x28", "64x28x28", "`reshape` one of them"),
+        ("64x28x28", "10", "`fc 64; reshape 64x1x1`"),
+        ("64x28", "64x28x28", "give both 2 spatial axes"),
     ],
 )
 def test_shapes_that_do_not_add(a: str, b: str, help: str) -> None:
@@ -772,7 +772,7 @@ def test_the_operand_to_blame_is_found_among_many() -> None:
         ),
         ("64x27x27", "64x28x28", "`crop 27x27` to the 64x28x28, or apply `pad [0, 0, 1, 1]` to the 64x27x27"),
         ("64x26x28", "64x28x26", "`crop 26x26` to both"),
-        ("64", "32x7x7", "`flatten` the 32x7x7"),
+        ("64", "32x7x7", "apply `flatten` to the 32x7x7"),
     ],
 )
 def test_shapes_that_do_not_join(a: str, b: str, help: str) -> None:
@@ -857,7 +857,7 @@ def advised(keyword: str, x: str = "3x8x8", **values: Any) -> list[tuple[str, st
 
 
 def test_even_kernels_under_same_have_no_centre() -> None:
-    assert advised("conv", out=4, k=4, p="same") == [("W302", "k=3 or k=5 has a centre")]
+    assert advised("conv", out=4, k=4, p="same") == [("W302", "k=3 has a centre, or k=5 has a centre")]
     assert advised("conv", out=4, k=2, p="same_lower") == [("W302", "k=3 has a centre")]
     assert advised("pool", kind="max", k=2, s=1, p="same") == [("W302", "k=3 has a centre")]
     assert [code for code, _ in advised("filter", numbers=((1, 1), (1, 1)))] == ["W302"]

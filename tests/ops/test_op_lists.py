@@ -100,4 +100,7 @@ def test_exceptions_of_the_round_trip_are_rows(listed: dict[str, str]) -> None:
 def test_names_of_other_frameworks_lead_to_layers() -> None:
     wrong = {name for name, edit in synonyms._LAYERS.items() if edit.split()[0] not in {*OPS, *LANGUAGE_STATEMENTS}}
     assert sorted(wrong) == [], "synonyms.py offers these names something that is neither a layer nor a statement"
-    assert sorted(set(synonyms._LAYERS) & set(OPS)) == [], "synonyms.py explains names that are layers themselves"
+    itself = {"conv"}  # what Conv2D and Conv1d are without their dimensions
+    assert sorted(set(synonyms._LAYERS) & set(OPS) - itself) == [], (
+        "synonyms.py explains names that are layers themselves"
+    )

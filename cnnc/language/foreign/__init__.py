@@ -24,7 +24,7 @@ MAX_TEXT = 200_000  # characters that are looked at
 MAX_SHOWN = 10  # statements of the translation
 
 
-class Format(NamedTuple):
+class ForeignFormat(NamedTuple):
     """A format: a line that only it has, its translation, and another way to bring its networks here."""
 
     name: str
@@ -36,14 +36,14 @@ class Format(NamedTuple):
 _TO_ONNX = "export the model to ONNX, then run `cnnc import model.onnx`"
 
 FORMATS = (
-    Format("PyTorch", pytorch.LINE, pytorch.translate, _TO_ONNX),
-    Format("the JSON of a Keras model", keras_json.LINE, keras_json.translate, _TO_ONNX),
-    Format("Keras or TensorFlow", keras.LINE, keras.translate, _TO_ONNX),
-    Format("a Darknet configuration", darknet.LINE, darknet.translate),
-    Format("a Caffe prototxt", caffe.LINE, caffe.translate),
-    Format("MATLAB", matlab.LINE, matlab.translate, _TO_ONNX),
-    Format("ConvNetJS", convnetjs.LINE, convnetjs.translate),
-    Format("YAML", yaml.LINE, yaml.translate),
+    ForeignFormat("PyTorch", pytorch.LINE, pytorch.translate, _TO_ONNX),
+    ForeignFormat("the JSON of a Keras model", keras_json.LINE, keras_json.translate, _TO_ONNX),
+    ForeignFormat("Keras or TensorFlow", keras.LINE, keras.translate, _TO_ONNX),
+    ForeignFormat("a Darknet configuration", darknet.LINE, darknet.translate),
+    ForeignFormat("a Caffe prototxt", caffe.LINE, caffe.translate),
+    ForeignFormat("MATLAB", matlab.LINE, matlab.translate, _TO_ONNX),
+    ForeignFormat("ConvNetJS", convnetjs.LINE, convnetjs.translate),
+    ForeignFormat("YAML", yaml.LINE, yaml.translate),
 )
 
 
@@ -79,7 +79,7 @@ def _own_lines(text: str) -> int:
     return count
 
 
-def _diagnostic(source: Source, format: Format, first: re.Match[str], text: str) -> Diagnostic:
+def _diagnostic(source: Source, format: ForeignFormat, first: re.Match[str], text: str) -> Diagnostic:
     try:
         lines = format.translate(text)
     except RecursionError:
@@ -97,4 +97,5 @@ def _diagnostic(source: Source, format: Format, first: re.Match[str], text: str)
     begin = "its first lines are" if more else "it is"
     words = "; or ".join([f"in this language {begin} `{{}}`{more}{sizes}", *helps])
     whole = Span(source, 0, len(source.text))
-    return Diagnostic("E009", message, span, edits=(Edit(whole, shown, words),))
+    help = words.replace("{}", shown, 1)  # where the translation alone is no network that can be checked
+    return Diagnostic("E009", message, span, help=help, edits=(Edit(whole, shown, words),))

@@ -16,7 +16,7 @@ _PREDICT = "`cnnc predict MODEL {}` applies a network to it"
 _EXPORT = "export the model to ONNX where it was made, then run `cnnc import model.onnx`"
 
 
-class Kind(NamedTuple):
+class BinaryKind(NamedTuple):
     """A kind of file: its first bytes, and what to do with such a file; `{}` is its path."""
 
     name: str
@@ -24,8 +24,8 @@ class Kind(NamedTuple):
     help: str
 
 
-def _kind(name: str, start: bytes, help: str) -> Kind:
-    return Kind(name, re.compile(start, re.DOTALL), help)
+def _kind(name: str, start: bytes, help: str) -> BinaryKind:
+    return BinaryKind(name, re.compile(start, re.DOTALL), help)
 
 
 KINDS = (

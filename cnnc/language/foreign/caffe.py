@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cnnc.language.foreign import layers
-from cnnc.language.foreign.layers import Lines, Translation, Unknown
+from cnnc.language.foreign.layers import Lines, Translation, Untranslated
 
 LINE = re.compile(
     r"(?m)^[ \t]*(?P<at>layers?[ \t]*\{|type:[ \t]*[\"']?(?:Convolution|CONVOLUTION|Pooling|POOLING|InnerProduct|INNER_PRODUCT|ReLU"
@@ -31,10 +31,10 @@ def translate(text: str) -> Lines:
             if len(bottoms) != 1 or (top and bottoms[0] != top):
                 if kind.startswith("softmax"):
                     break  # with a loss: the end of the network
-                raise Unknown("a branch")
+                raise Untranslated("a branch")
             translation.add(*_layer(kind, body))
             top = _first(body, "top")
-    except Unknown:
+    except Untranslated:
         translation.cut = True
     return translation.lines()
 
@@ -101,4 +101,4 @@ def _layer(kind: str, body: str) -> list[str]:
     }
     if kind in simple:
         return [simple[kind]]
-    raise Unknown(kind)
+    raise Untranslated(kind)

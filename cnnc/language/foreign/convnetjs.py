@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from cnnc.language.foreign import layers
-from cnnc.language.foreign.layers import Lines, Translation, Unknown
+from cnnc.language.foreign.layers import Lines, Translation, Untranslated
 
 LINE = re.compile(
     r"(?m)^[^\n]*?(?P<at>\blayer_defs\b|\bconvnetjs\.\w+|\{\s*['\"]?type['\"]?\s*:\s*['\"](?:input|conv|pool|fc|softmax)['\"])[^\n]*"
@@ -24,7 +24,7 @@ def translate(text: str) -> Lines:
                 for k, v in re.findall(r"['\"]?(\w+)['\"]?\s*:\s*('[^']*'|\"[^\"]*\"|[\w.]+)", match[1])
             }
             translation.add(*_layer(given))
-    except Unknown:
+    except Untranslated:
         translation.cut = True
     return translation.lines()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cnnc.language.foreign import layers
-from cnnc.language.foreign.layers import Lines, Translation, Unknown
+from cnnc.language.foreign.layers import Lines, Translation, Untranslated
 
 LINE = re.compile(
     r"(?m)^[ \t]*(?P<at>\[(?:net|network|convolutional|deconvolutional|maxpool|avgpool|connected|shortcut|route|upsample|yolo"
@@ -23,7 +23,7 @@ def translate(text: str) -> Lines:
         for section in _SECTION.finditer(re.sub(r"#[^\n]*", "", text)):
             keys = {key: layers.to_number(value) for key, value in _KEY.findall(section[2])}
             translation.add(*_layer(section[1], keys))
-    except Unknown:
+    except Untranslated:
         translation.cut = True
     return translation.lines()
 
@@ -48,10 +48,10 @@ def _layer(name: str, keys: dict[str, object]) -> list[str]:
     if name == "maxpool":
         k = keys.get("size", stride)
         if not isinstance(k, int):
-            raise Unknown(k)
+            raise Untranslated(k)
         total = keys.get("padding", k - 1)
         if not isinstance(total, int):
-            raise Unknown(total)
+            raise Untranslated(total)
         begin, end = total // 2, total - total // 2
         even = "same" if k == 2 and total == 1 else [begin, begin, end, end]
         return [layers.pool("max", k, stride, begin if begin == end else even)]
@@ -63,4 +63,4 @@ def _layer(name: str, keys: dict[str, object]) -> list[str]:
         return [layers.dropout(keys.get("probability", 0.5))]
     if name == "softmax":
         return ["softmax"]
-    raise Unknown(name)
+    raise Untranslated(name)

@@ -11,8 +11,8 @@ import re
 from typing import Any
 
 from cnnc.language.foreign import layers
-from cnnc.language.foreign.layers import Lines, Translation, Unknown
-from cnnc.language.foreign.python import Name, arguments, constants, name_of, parse
+from cnnc.language.foreign.layers import Lines, Translation, Untranslated
+from cnnc.language.foreign.python import BareName, arguments, constants, name_of, parse
 
 LINE = re.compile(
     r"(?m)^[^#\n]*?(?P<at>\b(?:import keras\b|from keras\b|import tensorflow\b|from tensorflow\b|import tflearn\b|tf\.\w+"
@@ -60,14 +60,14 @@ def translate(text: str) -> Lines:
         for statement in program:
             for call, argument in _layers_in(statement):
                 if current and argument and argument not in (current, "model"):
-                    raise Unknown("a branch")
+                    raise Untranslated("a branch")
                 name, given = _named(call, names)
                 translation.add(*layer_lines(name, given, first=not translation.statements))
             if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
                 value = statement.value
                 if isinstance(value, ast.Call) and any(True for _ in _layers_in(statement)):
                     current = statement.targets[0].id
-    except Unknown:
+    except Untranslated:
         translation.cut = True
     return translation.lines()
 
@@ -105,7 +105,7 @@ def _layers_in(statement: ast.stmt) -> list[tuple[ast.Call, str]]:
         node = pending.pop()
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Call) and _is_layer(node.func):
             if len(node.args) != 1 or isinstance(node.args[0], ast.List):
-                raise Unknown("a merge")
+                raise Untranslated("a merge")
             inner = node.args[0]
             found.append((node.func, name_of(inner)))
             if isinstance(inner, ast.Call):  # layers applied in one expression, the innermost first
@@ -125,7 +125,7 @@ def _is_layer(call: ast.Call) -> bool:
 
 
 def layer_lines(name: str, given: dict[str, Any], first: bool) -> list[str]:
-    """The statements of a layer, named without its number of axes. `first` adds the input. Raises Unknown."""
+    """The statements of a layer, named without its number of axes. `first` adds the input. Raises Untranslated."""
     shape = given.get("input_shape") or given.get("batch_input_shape", [None])[1:] or None
     lines = [_input(shape)] if first and shape else []
     if name in ("Input", "InputLayer"):
@@ -141,13 +141,13 @@ def _activation(given: dict[str, Any]) -> list[str]:
 def _input(shape: Any) -> str:
     """The input of a shape with the channels last."""
     if not isinstance(shape, list) or not shape or not isinstance(shape[-1], int):
-        raise Unknown("a shape")
+        raise Untranslated("a shape")
     return layers.input_shape(layers.whole(shape[-1]), *shape[:-1])
 
 
 def _layer(name: str, given: dict[str, Any]) -> list[str]:
     if given.get("data_format") == "channels_first":
-        raise Unknown("channels first")
+        raise Untranslated("channels first")
     padding = {"valid": 0}.get(str(given.get("padding", "valid")).lower(), given.get("padding"))
     padding = padding.lower() if isinstance(padding, str) else padding
     if name in ("Conv", "ConvTranspose"):
@@ -173,7 +173,7 @@ def _layer(name: str, given: dict[str, Any]) -> list[str]:
         return [f"pad {_padding_of(given.get('padding', 1))}"]
     if name == "LeakyReLU":
         return [f"leaky_relu {layers.number(given.get('negative_slope', given.get('alpha', 0.3)))}"]
-    if name == "Activation" and isinstance(given.get("activation"), str | Name):
+    if name == "Activation" and isinstance(given.get("activation"), str | BareName):
         return layers.activation(given["activation"])
     if name == "ReLU":
         return ["relu6" if given.get("max_value") == 6 else "relu"]
@@ -186,7 +186,7 @@ def _layer(name: str, given: dict[str, Any]) -> list[str]:
     }
     if name in simple:
         return simple[name]
-    raise Unknown(name)
+    raise Untranslated(name)
 
 
 def _padding_of(value: Any) -> str:

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from cnnc.language.foreign.keras import layer_lines, without_axes
-from cnnc.language.foreign.layers import Lines, Translation, Unknown
+from cnnc.language.foreign.layers import Lines, Translation, Untranslated
 
 LINE = re.compile(r"(?P<at>\"(?:class_name|keras_version|module)\"\s*:\s*\"[\w.]+\")")
 
@@ -19,13 +19,13 @@ def translate(text: str) -> Lines:
         model = json.loads(text)
         for layer in model["config"]["layers"]:
             if len(_inputs(layer)) > 1:
-                raise Unknown("a merge")
+                raise Untranslated("a merge")
             given = dict(layer["config"])
             shape = given.get("batch_shape") or given.get("batch_input_shape")
             if shape:
                 given["batch_input_shape"] = shape
             translation.add(*layer_lines(without_axes(layer["class_name"]), given, first=not translation.statements))
-    except (Unknown, ValueError, KeyError, TypeError, IndexError, RecursionError):
+    except (Untranslated, ValueError, KeyError, TypeError, IndexError, RecursionError):
         translation.cut = True
     return translation.lines()
 

@@ -20,7 +20,7 @@ class Lines(NamedTuple):
     cut: bool
 
 
-class Unknown(Exception):
+class Untranslated(Exception):
     """A layer or argument without a translation: the lines end before it."""
 
 
@@ -55,10 +55,10 @@ ACTIVATIONS = {
 
 
 def activation(name: Any) -> list[str]:
-    """The line of an activation; none for the identity. Raises Unknown."""
+    """The line of an activation; none for the identity. Raises Untranslated."""
     line = ACTIVATIONS.get(str(name or "").lower())
     if line is None:
-        raise Unknown(name)
+        raise Untranslated(name)
     return [line] if line else []
 
 
@@ -72,7 +72,7 @@ def input_shape(channels: int | str, *sizes: int | str | None) -> str:
 def conv(
     out: Any, k: Any, s: Any = 1, p: Any = 0, d: Any = 1, groups: Any = 1, bias: bool = True, op: str = "conv"
 ) -> str:
-    """`conv 64 k=3 s=2 p=1`. Raises Unknown for an argument that is not a number."""
+    """`conv 64 k=3 s=2 p=1`. Raises Untranslated for an argument that is not a number."""
     words = [op, whole(out), f"k={axes(k)}"]
     words += [f"s={axes(s)}"] if axes(s) != "1" else []
     words += [f"p={axes(p)}"] if axes(p) != "0" else []
@@ -96,7 +96,7 @@ def dropout(p: Any) -> str:
 
 
 def axes(value: Any) -> str:
-    """`3`, `3x5` or `[0, 0, 1, 1]`, or a word such as `same`. Raises Unknown."""
+    """`3`, `3x5` or `[0, 0, 1, 1]`, or a word such as `same`. Raises Untranslated."""
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple):
@@ -108,16 +108,16 @@ def axes(value: Any) -> str:
 
 
 def whole(value: Any) -> str:
-    """A whole number. Raises Unknown."""
+    """A whole number. Raises Untranslated."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
-        raise Unknown(value)
+        raise Untranslated(value)
     return str(value)
 
 
 def number(value: Any) -> str:
-    """A number. Raises Unknown."""
+    """A number. Raises Untranslated."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Unknown(value)
+        raise Untranslated(value)
     return f"{value:g}"
 
 
@@ -146,7 +146,7 @@ class Translation:
     def add(self, *lines: str) -> None:
         for line in lines:
             if line.startswith("fc") and re.search("x[A-Z]", "".join(self.statements[:1])) and not self._is_pooled():
-                raise Unknown("an fc on an image of unknown size")
+                raise Untranslated("an fc on an image of unknown size")
             self.statements.append(line)
 
     def _is_pooled(self) -> bool:

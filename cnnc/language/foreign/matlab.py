@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from cnnc.language.foreign import layers
-from cnnc.language.foreign.layers import Lines, Translation, Unknown
+from cnnc.language.foreign.layers import Lines, Translation, Untranslated
 
 LINE = re.compile(
     r"(?m)^[^%#\n]*?(?P<at>\b(?:[a-zA-Z]+[123]?d?Layer\b|layers\s*=\s*\[|layerGraph\(|trainingOptions\())"
@@ -21,7 +21,7 @@ def translate(text: str) -> Lines:
         for match in _LAYER.finditer(re.sub(r"%[^\n]*|\.\.\.[^\n]*\n", "", text)):
             values, options = _arguments(match[2] or "")
             translation.add(*_layer(match[1], values, options))
-    except Unknown:
+    except Untranslated:
         translation.cut = True
     return translation.lines()
 

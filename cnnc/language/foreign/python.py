@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from cnnc.language.foreign.layers import Unknown
+from cnnc.language.foreign.layers import Untranslated
 
 
 def parse(text: str) -> list[ast.stmt]:
@@ -47,13 +47,13 @@ def constants(statements: list[ast.stmt]) -> dict[str, Any]:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             try:
                 values[statement.targets[0].id] = value_of(statement.value, values)
-            except Unknown:
+            except Untranslated:
                 continue
     return values
 
 
 def value_of(node: ast.expr, names: Mapping[str, Any] = {}) -> Any:
-    """The value of an expression of constants, e.g. `(28, 28, 1)` or `16 * 5 * 5`. Raises Unknown."""
+    """The value of an expression of constants, e.g. `(28, 28, 1)` or `16 * 5 * 5`. Raises Untranslated."""
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.Tuple | ast.List):
@@ -73,11 +73,11 @@ def value_of(node: ast.expr, names: Mapping[str, Any] = {}) -> Any:
                 return left + right
             if isinstance(node.op, ast.FloorDiv) and right:
                 return left // right
-    raise Unknown(ast.dump(node)[:40])
+    raise Untranslated(ast.dump(node)[:40])
 
 
 def arguments(call: ast.Call, parameters: str, names: Mapping[str, Any] = {}) -> dict[str, Any]:
-    """The arguments of a call by parameter; `parameters` are their names in order. Raises Unknown."""
+    """The arguments of a call by parameter; `parameters` are their names in order. Raises Untranslated."""
     given: dict[str, Any] = {}
     for parameter, node in zip(parameters.split(), call.args, strict=False):
         given[parameter] = _argument(node, names)
@@ -91,12 +91,12 @@ def _argument(node: ast.expr, names: Mapping[str, Any]) -> Any:
     """The value of an argument, or the last name of an expression without one: `relu` for `tf.nn.relu`."""
     try:
         return value_of(node, names)
-    except Unknown:
+    except Untranslated:
         name = name_of(node.func if isinstance(node, ast.Call) else node)
         if name in names or not name:
             raise
-        return Name(name)
+        return BareName(name)
 
 
-class Name(str):
+class BareName(str):
     """A name without a known value."""

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from cnnc.language.foreign import layers
-from cnnc.language.foreign.layers import Lines, Translation, Unknown
+from cnnc.language.foreign.layers import Lines, Translation, Untranslated
 from cnnc.language.foreign.python import arguments, constants, name_of, parse, value_of
 
 LINE = re.compile(
@@ -41,7 +41,7 @@ class _Network:
                 self.run(forward)
             else:
                 self.add_chain(program)
-        except Unknown:
+        except Untranslated:
             self.translation.cut = True
 
     def lines(self) -> Lines:
@@ -70,7 +70,7 @@ class _Network:
             if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
                 continue  # its documentation
             if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
-                raise Unknown("a statement")
+                raise Untranslated("a statement")
             self.apply(statement.value, tensor)
             tensor = statement.targets[0].id
 
@@ -79,7 +79,7 @@ class _Network:
         if isinstance(node, ast.Name) and node.id == tensor:
             return
         if not isinstance(node, ast.Call):
-            raise Unknown("an expression")
+            raise Untranslated("an expression")
         function = node.func
         if isinstance(function, ast.Attribute) and name_of(function.value) == "self":
             self.apply(node.args[0], tensor) if node.args else None
@@ -99,7 +99,7 @@ class _Network:
             self.apply(node.args[0], tensor)
             self.add_function(name_of(function), node)
         else:
-            raise Unknown("a call")
+            raise Untranslated("a call")
 
     def add_chain(self, program: list[ast.stmt]) -> None:
         """Translates the first `nn.Sequential`, or else all layers that the program names, in order."""
@@ -112,7 +112,7 @@ class _Network:
     def add(self, node: ast.expr | None) -> None:
         """Adds the lines of a module."""
         if not isinstance(node, ast.Call):
-            raise Unknown("a module")
+            raise Untranslated("a module")
         name = name_of(node.func)
         if name in ("Sequential", "OrderedDict"):
             for item in node.args:
@@ -164,10 +164,10 @@ _PARAMETERS = {
 
 
 def _lines(name: str, given: dict[str, Any]) -> list[str]:
-    """The statements of a module or function of this name. Raises Unknown."""
+    """The statements of a module or function of this name. Raises Untranslated."""
     if name in ("Conv", "ConvTranspose", "LazyConv"):
         if given.get("padding_mode", "zeros") != "zeros" or given.get("output_padding", 0) != 0:
-            raise Unknown(name)
+            raise Untranslated(name)
         op = "conv_transpose" if name == "ConvTranspose" else "conv"
         out, k, s, p, d, groups, bias = (given.get(key, default) for key, default in _CONV_DEFAULTS.items())
         return [layers.conv(out, k, s, p, d, groups, bool(bias), op)]
@@ -219,7 +219,7 @@ def _defaults(function: ast.FunctionDef) -> dict[str, Any]:
     for name, node in zip(names, function.args.defaults, strict=True):
         try:
             values[name] = value_of(node)
-        except Unknown:
+        except Untranslated:
             continue
     return values
 

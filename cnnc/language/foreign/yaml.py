@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnc.language.foreign import layers
 from cnnc.language.foreign.keras import layer_lines
-from cnnc.language.foreign.layers import Lines, Translation, Unknown
+from cnnc.language.foreign.layers import Lines, Translation, Untranslated
 
 _KEYS = (
     "layers|backbone|head|model|network|architecture|type|kind|class|op|name|nc|depth_multiple|width_multiple|scales|anchors"
@@ -73,11 +73,11 @@ def translate(text: str) -> Lines:
             width, most = _width(text)
         for source, repeats, module, arguments in rows:
             if source != "-1" or repeats != "1":
-                raise Unknown("a branch")
+                raise Untranslated("a branch")
             translation.add(*_row(module.removeprefix("nn."), layers.to_number(f"[{arguments}]"), width, most))
         for item in _ITEM.finditer("" if rows else text):
             translation.add(*_item(item[2], first=not translation.statements))
-    except Unknown:
+    except Untranslated:
         translation.cut = True
     return translation.lines()
 
@@ -103,7 +103,7 @@ def _row(module: str, values: list[Any], width: float, most: float) -> list[str]
         return [f"upsample {values[1]}"]
     if module == "MaxPool2d" and values:
         return [layers.pool("max", *values[:3])]
-    raise Unknown(module)
+    raise Untranslated(module)
 
 
 def _item(text: str, first: bool) -> list[str]:
@@ -126,7 +126,7 @@ def _item(text: str, first: bool) -> list[str]:
     if name in ("MaxPooling", "AveragePooling") and "kernel_size" in given:
         given["pool_size"] = given["kernel_size"]
     if name == "Input":
-        raise Unknown("the layout of a shape in YAML is not known")
+        raise Untranslated("the layout of a shape in YAML is not known")
     if "bias" in given:
         given["use_bias"] = given["bias"]
     return layer_lines(name, given, first)
