@@ -97,10 +97,25 @@ def _as_dict(
         "blocks": imported.blocks,
         "inputs": dict(imported.inputs),
         "outputs": dict(zip(imported.model.outputs, imported.outputs, strict=True)),
+        "channels_last": sorted(imported.channels_last),
         "names": dict(imported.names),
         "verified": agreement._asdict() if agreement is not None else None,
         "refused": [],
     }
+
+
+def _report_layout(imported: ImportedNetwork, agreement: Agreement | None) -> None:
+    """Prints which inputs and outputs were channels last and are now channels first."""
+    graph = imported.network.require_graph()
+    pairs = [*imported.inputs.items(), *zip(imported.model.outputs, imported.outputs, strict=True)]
+    names = dict((old, new) for old, new in pairs if old in imported.channels_last)
+    if not names:
+        return
+    shapes = [f"{new} ({graph.by_name[new].type})" for new in names.values()]
+    verb, compared = ("is", "") if len(names) == 1 else ("are", "")
+    if agreement is not None and agreement.compared:
+        compared = "; the comparison transposed the arrays for the model"
+    print_result(f"{' and '.join(shapes)} {verb} channels first, channels last (NHWC) in the model{compared}")
 
 
 def _report(imported: ImportedNetwork, agreement: Agreement | None, file: Path, weights: Path) -> None:
@@ -118,6 +133,7 @@ def _report(imported: ImportedNetwork, agreement: Agreement | None, file: Path, 
     for old_name, name in [*imported.inputs.items(), *zip(imported.model.outputs, imported.outputs, strict=True)]:
         if old_name != name:
             print_result(f"{old_name} is renamed to {name}")
+    _report_layout(imported, agreement)
     if agreement is not None and agreement.compared:
         print_result(
             f"verified: outputs differ from the model's by at most {agreement.relative:.1e}, relative to their largest magnitude"

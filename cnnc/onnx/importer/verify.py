@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from cnnc.core.arrays import Array
 from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.emit.verify import ATOL, RTOL, sample_feeds
@@ -58,7 +59,8 @@ def verify_import(imported: ImportedNetwork, path: Path) -> Agreement:
     try:
         session = Session(_self_contained(path, imported), path.name, "cpu", optimize=False)
         expected_outputs = session.run(
-            {model_names[name]: a for name, a in feeds.items()}, list(imported.model.outputs)
+            {model_names[name]: _as_in_model(a, model_names[name], imported) for name, a in feeds.items()},
+            list(imported.model.outputs),
         )
     except (CnncError, ValueError) as error:
         reason = error.diagnostics[0].message if isinstance(error, CnncError) else str(error)
@@ -67,7 +69,7 @@ def verify_import(imported: ImportedNetwork, path: Path) -> Agreement:
         trace = forward(graph, imported.weights, feeds)
     worst = Agreement(True)
     for name, model_name, expected in zip(imported.outputs, imported.model.outputs, expected_outputs, strict=True):
-        output = to_channels_first(trace.values[name]).astype(np.float64)
+        output = _as_in_model(to_channels_first(trace.values[name]), model_name, imported).astype(np.float64)
         if output.shape != expected.shape:
             theirs, ours = ("x".join(map(str, a.shape)) for a in (expected, output))
             message = f"the output {model_name} has the shape {theirs} in the model and {ours} in the imported network"
@@ -83,6 +85,11 @@ def verify_import(imported: ImportedNetwork, path: Path) -> Agreement:
             raise CnncError.of("E820", message, help=_REPORT)
         worst = max(worst, agreement, key=lambda a: a.relative)
     return worst
+
+
+def _as_in_model(array: Array, name: str, imported: ImportedNetwork) -> Array:
+    """An array that is channels first in the layout of an input or output of the model, by the model's name."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if name in imported.channels_last else array
 
 
 def _self_contained(path: Path, imported: ImportedNetwork) -> bytes:

@@ -38,6 +38,11 @@ def outputs(graph: Graph, weights: Weights, feeds: Mapping[str, Array]) -> list[
     return [to_channels_first(trace.values[name]) for name in graph.outputs]
 
 
+def in_model_layout(array: Array, name: str, imported: ImportedNetwork) -> Array:
+    """A channels-first array in the layout that an input or output has in the model."""
+    return np.moveaxis(array, 1, -1) if name in imported.channels_last else array
+
+
 def graph_signature(proto: onnx.ModelProto) -> tuple[list[int], Counter[str], Counter[int]]:
     """A key that is equal for graphs that differ only in names and order.
 

@@ -15,7 +15,14 @@ from cnnc.network import check
 from cnnc.onnx.run.session import Session
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
-from tests.onnx.importer.model_builders import export_graph, import_proto, model, node, source_statements
+from tests.onnx.importer.model_builders import (
+    export_graph,
+    import_proto,
+    in_model_layout,
+    model,
+    node,
+    source_statements,
+)
 from tests.op_cases import random_weights
 
 RANDOM = np.random.default_rng(0)
@@ -42,10 +49,13 @@ def imported_statements(proto: onnx.ModelProto, **options: Any) -> str:
             if port.dtype == "float32"
             else random.integers(0, 5, shape).astype(port.dtype)
         )
-    expected = Session(proto.SerializeToString(), "model", "cpu", optimize=False).run(feeds)
+    expected = Session(proto.SerializeToString(), "model", "cpu", optimize=False).run(
+        {name: in_model_layout(array, name, result) for name, array in feeds.items()}
+    )
     trace = forward(graph, result.weights, {result.inputs[name]: a for name, a in feeds.items()})
-    for name, array in zip(result.outputs, expected, strict=True):
-        np.testing.assert_allclose(to_channels_first(trace.values[name]), array, rtol=1e-4, atol=1e-5)
+    for name, model_name, array in zip(result.outputs, result.model.outputs, expected, strict=True):
+        output = in_model_layout(to_channels_first(trace.values[name]), model_name, result)
+        np.testing.assert_allclose(output, array, rtol=1e-4, atol=1e-5)
     return source_statements(result)
 
 

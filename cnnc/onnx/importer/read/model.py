@@ -68,7 +68,8 @@ class Model:
     """An ONNX graph.
 
     `producer` is the name and version of the tool that wrote it; `constants` are its initializers by name;
-    `has_source` says that its metadata hold the .cnn source that it was exported from.
+    `has_source` says that its metadata hold the .cnn source that it was exported from; `removed` are tensors that a
+    rewrite of the graph removed.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Model:
         nodes: tuple[OnnxNode, ...],
         constants: Mapping[str, Array],
         has_source: bool = False,
+        removed: frozenset[str] = frozenset(),
     ) -> None:
         self.name = name
         self.producer = producer
@@ -90,6 +92,12 @@ class Model:
         self.nodes = nodes
         self.constants = constants
         self.has_source = has_source
+        self.removed = removed
+
+    def replaced(self, **changes: Any) -> Model:
+        """A model in which some of these attributes differ."""
+        names = ("name", "producer", "opset", "inputs", "outputs", "nodes", "constants", "has_source", "removed")
+        return Model(**{name: changes.get(name, getattr(self, name)) for name in names})
 
     @cached_property
     def node_by_output(self) -> dict[str, OnnxNode]:

@@ -17,6 +17,7 @@ import cnnc.onnx.importer.ops  # noqa: F401  fills the table
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.onnx.importer.read.model import Model
 from cnnc.onnx.importer.recognize.interpreter import Interpreter
+from cnnc.onnx.importer.recognize.permutations import absorb_permutations
 from cnnc.onnx.importer.recognize.values import Cause, Layer, LayerOutput, Unsupported, UnsupportedValue
 from cnnc.onnx.importer.text.labels import suggested_output_name
 from cnnc.ops.activation import Identity
@@ -107,7 +108,7 @@ def _with_symbols(model: Model, fixed: Mapping[str, int]) -> Model:
         raise CnncError.of(
             "E010", f"--at: no input has an open size `{unknown}`", help=f"open sizes of the model: {names}"
         )
-    return Model(model.name, model.producer, model.opset, tuple(inputs), model.outputs, model.nodes, model.constants)
+    return model.replaced(inputs=tuple(inputs))
 
 
 def _named_sizes(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -175,9 +176,10 @@ def _run(model: Model, batch: int, sizes: Mapping[str, int]) -> Interpreter:
             try:
                 run.values[name] = run.output_of(run.as_layer(value))
             except Unsupported as error:
-                causes.append(Cause(name, "output", str(error)))
-    outputs = [run.values[name] for name in model.outputs]
-    causes += _placeholder_causes(run, [value.layer for value in outputs if isinstance(value, LayerOutput)])
+                causes.append(Cause(name, "output", str(error), error.help))
+    outputs = [value.layer for name in model.outputs if isinstance(value := run.values[name], LayerOutput) and value.layer]
+    absorb_permutations(run, outputs)
+    causes += _placeholder_causes(run, outputs)
     if not run.inputs and not causes:
         causes.append(Cause(model.name or "the graph", "graph", "it has no input"))
     if causes:
@@ -185,7 +187,7 @@ def _run(model: Model, batch: int, sizes: Mapping[str, int]) -> Interpreter:
     return run
 
 
-def _placeholder_causes(run: Interpreter, outputs: Iterable[Layer | None]) -> list[Cause]:
+def _placeholder_causes(run: Interpreter, outputs: Iterable[Layer]) -> list[Cause]:
     """The causes of the placeholders among the layers that these outputs need."""
     needed = {id(layer) for layer in outputs}
     for layer in reversed(run.layers):
@@ -257,7 +259,8 @@ def not_imported(causes: Iterable[Cause]) -> CnncError:
     """The E621 that lists the nodes that cannot be imported."""
     distinct = tuple(dict.fromkeys(causes))
     diagnostics = [
-        Diagnostic("E621", f"{_describe(c)} cannot be imported: {c.reason}") for c in distinct[:MAX_REPORTED]
+        Diagnostic("E621", f"{_describe(c)} cannot be imported: {c.reason}", help=c.help or None)
+        for c in distinct[:MAX_REPORTED]
     ]
     if len(distinct) > MAX_REPORTED:
         diagnostics.append(Diagnostic("E621", f"and {len(distinct) - MAX_REPORTED:,} more nodes cannot be imported"))

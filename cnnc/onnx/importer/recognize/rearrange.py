@@ -20,6 +20,10 @@ from cnnc.ops.base import Op
 from cnnc.ops.reshape import ChannelShuffle, DepthToSpace, Flatten, Reshape, Select, SpaceToDepth
 
 MAX_TRACED_ELEMENTS = 2**24  # of a tensor whose elements are followed through its rearrangements
+EXPORT_CHANNELS_FIRST = (
+    "export the model channels first, with `--inputs-as-nchw` of tf2onnx or in Keras after "
+    "keras.config.set_image_data_format('channels_first')"
+)
 LayerCalls = list[tuple[type[Op], dict[str, Any]]]
 """Op classes with their arguments, applied one after another."""
 
@@ -39,7 +43,26 @@ def rearranging_layers(value: LayerOutput, batch: int) -> LayerCalls:
     layers = _space_and_depth(source, shape)
     if layers is not None:
         return layers
-    raise Unsupported("it moves elements from one axis to another, which no layer does")
+    raise NoLayerMoves(source, _is_channels_last(source, shape))
+
+
+class NoLayerMoves(Unsupported):
+    """A rearrangement that no layer computes; `source` holds, for each element, its flat index in the output of the root."""
+
+    def __init__(self, source: Array, channels_last: bool) -> None:
+        if channels_last:
+            super().__init__("its input is channels last (NHWC), and layers are channels first", EXPORT_CHANNELS_FIRST)
+        else:
+            super().__init__("it moves elements from one axis to another, which no layer does")
+        self.source = source
+
+
+def _is_channels_last(source: Array, shape: tuple[int, ...]) -> bool:
+    """Whether a rearrangement makes an output of this shape channels last, or the reverse, reshaped or not."""
+    index = np.arange(source.size)
+    last = np.moveaxis(index.reshape(shape), 0, -1)
+    first = np.moveaxis(index.reshape(shape), -1, 0)
+    return any(np.array_equal(source.ravel(), order.ravel()) for order in (last, first))
 
 
 def _source_indices(value: LayerOutput, batch: int) -> Array:
