@@ -108,11 +108,12 @@ def _report_layout(imported: ImportedNetwork, agreement: Agreement | None) -> No
     """Prints which inputs and outputs were channels last and are now channels first."""
     graph = imported.network.require_graph()
     pairs = [*imported.inputs.items(), *zip(imported.model.outputs, imported.outputs, strict=True)]
-    names = dict((old, new) for old, new in pairs if old in imported.channels_last)
+    names = {old: new for old, new in pairs if old in imported.channels_last}
     if not names:
         return
     shapes = [f"{new} ({graph.by_name[new].type})" for new in names.values()]
-    verb, compared = ("is", "") if len(names) == 1 else ("are", "")
+    verb = "is" if len(names) == 1 else "are"
+    compared = ""
     if agreement is not None and agreement.compared:
         compared = "; the comparison transposed the arrays for the model"
     print_result(f"{' and '.join(shapes)} {verb} channels first, channels last (NHWC) in the model{compared}")

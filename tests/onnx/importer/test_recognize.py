@@ -12,16 +12,12 @@ from onnx import TensorProto
 
 from cnnc.diagnostics import CnncError
 from cnnc.network import check
-from cnnc.onnx.run.session import Session
-from cnnc.reference.engine import forward
-from cnnc.reference.layout import to_channels_first
 from tests.onnx.importer.model_builders import (
     export_graph,
     import_proto,
-    in_model_layout,
+    imported_statements,
     model,
     node,
-    source_statements,
 )
 from tests.op_cases import random_weights
 
@@ -32,31 +28,6 @@ VECTOR = {"x": ["N", 12]}
 
 def weights(*shape: int) -> Any:
     return RANDOM.normal(size=shape).astype(np.float32)
-
-
-def imported_statements(proto: onnx.ModelProto, **options: Any) -> str:
-    """Imports a model, checks that the network computes what onnxruntime computes, and returns its statements."""
-    result = import_proto(proto, **options)
-    graph = result.network.require_graph()
-    feeds = {}
-    for port in result.model.inputs:
-        shape = [3, *graph.by_name[result.inputs[port.name]].type.shape]
-        random = np.random.default_rng(1)
-        if port.shape and isinstance(port.shape[0], int):
-            shape[0] = port.shape[0]
-        feeds[port.name] = (
-            random.normal(size=shape).astype(np.float32)
-            if port.dtype == "float32"
-            else random.integers(0, 5, shape).astype(port.dtype)
-        )
-    expected = Session(proto.SerializeToString(), "model", "cpu", optimize=False).run(
-        {name: in_model_layout(array, name, result) for name, array in feeds.items()}
-    )
-    trace = forward(graph, result.weights, {result.inputs[name]: a for name, a in feeds.items()})
-    for name, model_name, array in zip(result.outputs, result.model.outputs, expected, strict=True):
-        output = in_model_layout(to_channels_first(trace.values[name]), model_name, result)
-        np.testing.assert_allclose(output, array, rtol=1e-4, atol=1e-5)
-    return source_statements(result)
 
 
 def after_input(proto: onnx.ModelProto) -> str:

@@ -24,7 +24,7 @@ from cnnc.core.tensor import DType
 from cnnc.language.infer import MAX_ELEMENTS
 from cnnc.onnx.importer.read.model import Model, ModelInput, OnnxNode
 from cnnc.onnx.importer.recognize.folding import FOLDABLE, fold
-from cnnc.onnx.importer.recognize.rearrange import NoLayerMoves, rearranging_layers
+from cnnc.onnx.importer.recognize.rearrange import NoLayerMoves, permutation_of, rearranging_layers
 from cnnc.onnx.importer.recognize.values import (
     Cause,
     Layer,
@@ -38,7 +38,7 @@ from cnnc.onnx.importer.text.labels import suggested_name
 from cnnc.ops.activation import Identity
 from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input
-from cnnc.ops.reshape import Flatten, Reshape
+from cnnc.ops.reshape import ChannelShuffle, Flatten, Reshape, Select
 
 HandlerResult = Layer | LayerOutput | Array | Sequence[Layer | LayerOutput | Array | None]
 Handler = Callable[["Interpreter", OnnxNode], HandlerResult]
@@ -358,16 +358,18 @@ class Interpreter:
             return self._permuted(value, error)
         for cls, arguments in calls:
             layer = self.add(cls, layer, **arguments)
+            if cls in (ChannelShuffle, Select) and not value.root.rank and len(value.shape) > 2:
+                layer.permutation = permutation_of(value, self.batch)
         return layer
 
     def _permuted(self, value: LayerOutput, error: NoLayerMoves) -> Layer:
         """A placeholder for a permutation of all elements of an example, which permutations.py moves into an fc."""
-        source = error.source.ravel()
-        if not np.array_equal(np.sort(source), np.arange(value.root.type.size)):
+        permutation = permutation_of(value, self.batch)
+        if permutation is None:
             raise error
         vector = value.root if not value.root.rank else self.add(Flatten, value.root)
         layer = Layer(Identity(), (vector,), vector.type)
-        layer.permutation = source
+        layer.permutation = permutation
         self.layers.append(layer)
         self.placeholders[id(layer)] = Cause(self.node.name, self.node.op, str(error), error.help)
         return layer if len(value.shape) == 2 else self.add(Reshape, layer, shape=value.shape[1:])

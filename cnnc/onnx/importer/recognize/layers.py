@@ -177,7 +177,9 @@ def _run(model: Model, batch: int, sizes: Mapping[str, int]) -> Interpreter:
                 run.values[name] = run.output_of(run.as_layer(value))
             except Unsupported as error:
                 causes.append(Cause(name, "output", str(error), error.help))
-    outputs = [value.layer for name in model.outputs if isinstance(value := run.values[name], LayerOutput) and value.layer]
+    outputs = [
+        value.layer for name in model.outputs if isinstance(value := run.values[name], LayerOutput) and value.layer
+    ]
     absorb_permutations(run, outputs)
     causes += _placeholder_causes(run, outputs)
     if not run.inputs and not causes:

@@ -1,8 +1,9 @@
 """Moves permutations of vectors into the weights of fully connected layers.
 
 A model that is channels last flattens N x H x W x C, and channels first the same elements stand in another order. The
-interpreter leaves a placeholder for the permutation (`Layer.permutation`). It is moved down to the `fc` that reads the
-vector, whose weight gets its columns in another order, or up to the `fc` that computes it, whose rows are reordered.
+interpreter marks the layer that permutes them (`Layer.permutation`): a placeholder, or a layer of the language. It is moved
+down to the `fc` that reads the vector, whose weight gets its columns in another order, or up to the `fc` that computes it,
+whose rows are reordered.
 
 In: the layers of an `Interpreter`, which are changed. Example: flatten, permutation, relu, fc becomes flatten, relu, fc.
 """
@@ -55,7 +56,7 @@ Orders = Mapping[int, Array]
 
 
 def absorb_permutations(run: Interpreter, outputs: Iterable[Layer]) -> None:
-    """Removes the permutations that can be moved into an fc; the others remain among `run.placeholders`."""
+    """Removes the permutations that can be moved into an fc. Placeholders that remain stay in `run.placeholders`."""
     pending = {id(layer) for layer in run.layers if layer.permutation is not None}
     if not pending:
         return
@@ -68,13 +69,15 @@ def absorb_permutations(run: Interpreter, outputs: Iterable[Layer]) -> None:
             _move_down(run, needed, orders, pending)
             break
         pending -= stuck
+    else:
+        pending = set()
     readers = Counter(id(i) for i in (*outputs, *(i for layer in needed for i in layer.dependencies)))
     replaced: dict[int, Layer] = {}
     for layer in needed:
         layer.inputs = tuple(replaced.get(id(i), i) for i in layer.inputs)
-        if layer.permutation is not None and id(layer) in run.placeholders and _moved_up(layer, readers):
+        if layer.permutation is not None and id(layer) not in pending and _moved_up(layer, readers):
             replaced[id(layer)] = layer.inputs[0]
-            del run.placeholders[id(layer)]
+            run.placeholders.pop(id(layer), None)
 
 
 def _needed(run: Interpreter, outputs: Iterable[Layer]) -> list[Layer]:
@@ -140,7 +143,7 @@ def _move_down(run: Interpreter, layers: list[Layer], orders: Orders, pending: s
         layer.inputs = tuple(replaced.get(id(i), i) for i in layer.inputs)
         if id(layer) in pending:
             replaced[id(layer)] = layer.inputs[0]
-            del run.placeholders[id(layer)]
+            run.placeholders.pop(id(layer), None)
 
 
 def _moved_up(placeholder: Layer, readers: Counter[int]) -> bool:

@@ -43,18 +43,23 @@ def rearranging_layers(value: LayerOutput, batch: int) -> LayerCalls:
     layers = _space_and_depth(source, shape)
     if layers is not None:
         return layers
-    raise NoLayerMoves(source, _is_channels_last(source, shape))
+    raise NoLayerMoves(_is_channels_last(source, shape))
 
 
 class NoLayerMoves(Unsupported):
-    """A rearrangement that no layer computes; `source` holds, for each element, its flat index in the output of the root."""
+    """A rearrangement that no layer computes."""
 
-    def __init__(self, source: Array, channels_last: bool) -> None:
+    def __init__(self, channels_last: bool) -> None:
         if channels_last:
             super().__init__("its input is channels last (NHWC), and layers are channels first", EXPORT_CHANNELS_FIRST)
         else:
             super().__init__("it moves elements from one axis to another, which no layer does")
-        self.source = source
+
+
+def permutation_of(value: LayerOutput, batch: int) -> Array | None:
+    """For each element of one example, its flat index in the output of the root; None where it is no permutation."""
+    source = _source_indices(value, batch).ravel()
+    return source if np.array_equal(np.sort(source), np.arange(value.root.type.size)) else None
 
 
 def _is_channels_last(source: Array, shape: tuple[int, ...]) -> bool:

@@ -29,7 +29,12 @@ Rule = Callable[["LayoutPass", OnnxNode], bool]
 RULES: dict[str, Rule] = {}
 SOURCES = ("Transpose", "Gather")  # their rules also apply where no input is channels last: their output may be
 MAX_RANK = 5  # of a tensor with a layout: batch, channels and up to three spatial axes
-MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError)  # what a rule may raise for what an untrusted file holds
+MALFORMED = (
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+)  # what a rule may raise for what an untrusted file holds
 MAX_INPUTS = 16  # inputs whose layout is determined; it takes a walk through the graph for each
 # Operators that work on an input in any layout. On the way from an input to its first Transpose, they leave the layout open.
 UNDECIDED = {"Add", "Cast", "Clip", "Concat", "Div", "Dropout", "Elu", "Erf", "Gather", "HardSigmoid", "HardSwish",
@@ -236,7 +241,11 @@ class LayoutPass:
             numbers = [a.astype(np.float32) if a.dtype.kind == "f" else a for a in arrays if a.dtype.kind in "fi"]
             return {**unknown, node.outputs[0]: numbers[0] if numbers else None}
         inputs = [self._known(n) if n else None for n in node.inputs]
-        if node.op not in FOLDABLE or node.domain or any(a is None for a, n in zip(inputs, node.inputs, strict=True) if n):
+        if (
+            node.op not in FOLDABLE
+            or node.domain
+            or any(a is None for a, n in zip(inputs, node.inputs, strict=True) if n)
+        ):
             return unknown
         try:
             return {**unknown, **dict(zip(node.outputs, fold(node, inputs, self.model.opset), strict=False))}

@@ -22,7 +22,16 @@ ELEMENTWISE = (
 )  # fmt: skip
 BROADCASTING = ("Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min",
                 "Mul", "Or", "PRelu", "Pow", "Sub", "Sum", "Where")  # fmt: skip
-REDUCTIONS = ("ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare")
+REDUCTIONS = (
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "ReduceSumSquare",
+)
 INT64 = np.int64
 
 
@@ -195,7 +204,9 @@ def _shape(layout: LayoutPass, node: OnnxNode) -> bool:
     begin, end = node.get("start", 0), node.get("end", counterpart.rank)
     order = np.asarray(to_last(counterpart.rank)[begin:end], INT64)
     shape = layout.add("Shape", [counterpart.name])
-    layout.nodes.append(node._replace(op="Gather", inputs=(shape, layout.constant(order, "order")), attributes={"axis": 0}))
+    layout.nodes.append(
+        node._replace(op="Gather", inputs=(shape, layout.constant(order, "order")), attributes={"axis": 0})
+    )
     return True
 
 
