@@ -98,6 +98,7 @@ def _as_dict(
         "inputs": dict(imported.inputs),
         "outputs": dict(zip(imported.model.outputs, imported.outputs, strict=True)),
         "channels_last": sorted(imported.channels_last),
+        "limits": imported.limits,
         "names": dict(imported.names),
         "verified": agreement._asdict() if agreement is not None else None,
         "refused": [],
@@ -135,6 +136,8 @@ def _report(imported: ImportedNetwork, agreement: Agreement | None, file: Path, 
         if old_name != name:
             print_result(f"{old_name} is renamed to {name}")
     _report_layout(imported, agreement)
+    if imported.limits:
+        print_status(f"not all sizes of the model: {imported.limits}")
     if agreement is not None and agreement.compared:
         print_result(
             f"verified: outputs differ from the model's by at most {agreement.relative:.1e}, relative to their largest magnitude"

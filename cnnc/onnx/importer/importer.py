@@ -18,7 +18,7 @@ from cnnc.core.files import atomic_replacement
 from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.network import Network, check
-from cnnc.onnx.importer.read.model import Model, read_model
+from cnnc.onnx.importer.read.model import Model, described, read_model
 from cnnc.onnx.importer.recognize.layers import LayerGraph, NotImported, layer_graph_of
 from cnnc.onnx.importer.recognize.values import Layer
 from cnnc.onnx.importer.rewrite.layout import channels_first
@@ -44,7 +44,8 @@ class ImportedNetwork(NamedTuple):
 
     `names` maps ONNX nodes to layers, `inputs` the model's inputs to those of the network; `outputs` are the names of the
     network's outputs in the model's order. `channels_last` are those of the model's inputs and outputs that are channels
-    last in the model and channels first in the network. `repeats` and `blocks` count those in the source; `model` is the model as read.
+    last in the model and channels first in the network; `limits` says why the network lacks sizes at which the model runs,
+    "" where it does not. `repeats` and `blocks` count those in the source; `model` is the model as read.
     """
 
     network: Network
@@ -56,6 +57,7 @@ class ImportedNetwork(NamedTuple):
     blocks: int
     model: Model
     channels_last: frozenset[str]
+    limits: str = ""
 
     @property
     def source(self) -> str:
@@ -123,7 +125,16 @@ def convert_model(
         generated.blocks,
         model,
         channels_last,
+        _limits(layer_graph, network),
     )
+
+
+def _limits(layer_graph: LayerGraph, network: Network) -> str:
+    """Why the network lacks sizes at which the model runs, and which it has; "" where it lacks none."""
+    if not layer_graph.limits or network.survey is None:
+        return ""
+    cause = layer_graph.limits[0]
+    return f"{described(cause.name, cause.op)} has no layer at every size: {cause.reason}; the network takes {network.survey.rules()}"
 
 
 def _checked_source(layer_graph: LayerGraph, header: str, name: str, flat: bool) -> tuple[GeneratedSource, Network]:

@@ -7,6 +7,7 @@ damaged or not a model, E622 for its external data, E623 for a version of ONNX t
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
@@ -105,6 +106,15 @@ class Model:
         return {output: node for node in self.nodes for output in node.outputs if output}
 
     @cached_property
+    def readers(self) -> dict[str, list[OnnxNode]]:
+        """The nodes that read each tensor."""
+        readers: dict[str, list[OnnxNode]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                readers.setdefault(name, []).append(node)
+        return readers
+
+    @cached_property
     def use_counts(self) -> Counter[str]:
         """How often each tensor is read; being an output of the graph counts as one read."""
         return Counter([*(name for node in self.nodes for name in node.inputs), *self.outputs])
@@ -198,8 +208,7 @@ def _model_input(info: onnx.ValueInfoProto) -> ModelInput:
     if not kind.HasField("shape") or len(kind.shape.dim) > MAX_TENSOR_AXES:
         return ModelInput(name, dtype, None)
     sizes = [d.dim_value if d.HasField("dim_value") else _text(d.dim_param) for d in kind.shape.dim]
-    if any(isinstance(size, int) and size < 0 for size in sizes):
-        raise damaged(f"the input {name} has a negative size")
+    sizes = ["" if isinstance(size, int) and size < 0 else size for size in sizes]  # -1 is an open size
     batch = [s or "" for s in sizes[:1]]  # some exporters write 0 for an open batch
     return ModelInput(name, dtype, (*batch, *sizes[1:]))
 
@@ -212,7 +221,7 @@ def _ordered_nodes(graph: onnx.GraphProto, known: set[str], external: ExternalDa
     nodes, defined = [], set(known)
     for index, proto in enumerate(graph.node):
         inputs, outputs = tuple(map(_text, proto.input)), tuple(map(_text, proto.output))
-        name = _text(proto.name) or f"node {index}, which computes {next((o for o in outputs if o), 'nothing')}"
+        name = _text(proto.name) or unnamed(index, next((o for o in outputs if o), "nothing"))
         if not proto.op_type:
             raise damaged(f"{name} has no operator")
         for tensor in inputs:
@@ -226,6 +235,21 @@ def _ordered_nodes(graph: onnx.GraphProto, known: set[str], external: ExternalDa
         domain = "" if proto.domain in ONNX_DOMAINS else _text(proto.domain)
         nodes.append(OnnxNode(name, _text(proto.op_type), domain, inputs, outputs, attributes))
     return tuple(nodes)
+
+
+def unnamed(index: int, output: str) -> str:
+    """The name given to a node that the model does not name."""
+    return f"node {index}, which computes {output}"
+
+
+def described(name: str, op: str) -> str:
+    """A node in words, by its name and its operator: "Conv `conv1`", or "the Conv that computes y (node 1)"."""
+    generated = re.fullmatch(r"(node \d+), which computes (.*)", name, re.DOTALL)
+    shown = name if len(name) <= 120 else f"{name[:117]}..."
+    if generated is None:
+        return f"{op} `{shown}`"
+    number, output = generated.groups()
+    return f"the {op} that computes {output if len(output) <= 120 else f'{output[:117]}...'} ({number})"
 
 
 def _attribute(a: onnx.AttributeProto, external: ExternalData, node: str) -> Any:

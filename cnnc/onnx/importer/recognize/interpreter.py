@@ -85,6 +85,8 @@ _SHAPE_PRESERVING = frozenset(
         "ThresholdedRelu",
     ]
 )
+# Operators that are only parts of layers: where their input is unsupported, that is the whole cause.
+_PARTS = frozenset(["Erf", "Reciprocal", "Sqrt"])
 NO_LAYER = "the language has no layer for it"
 MAX_CAUSES = 1000
 MAX_AXIS_SIZE = 2**24
@@ -123,6 +125,7 @@ class Interpreter:
         self.inputs: list[Layer] = []
         self.uint8_inputs: dict[str, Layer] = {}  # the language scales uint8 inputs to 0..1, ONNX does not
         self.placeholders: dict[int, Cause] = {}  # identity layers in place of unsupported ones, by id
+        self.limits: list[Cause] = []  # nodes that have no layer at these sizes, but may have one at others
         self.node = OnnxNode("", "", "", (), (), {})
 
     def run(self) -> None:
@@ -135,6 +138,8 @@ class Interpreter:
             try:
                 result = self._convert(node)
             except Unsupported as error:
+                if error.at_this_size:
+                    self.limits.append(Cause(node.name, node.op, str(error), error.help))
                 result = self._placeholder(node, error) or [UnsupportedValue(self._causes(node, error))]
             except UnsupportedInput:
                 known = node.op in HANDLERS or node.op in FOLDABLE
@@ -165,6 +170,8 @@ class Interpreter:
         if all(value is None or isinstance(value, np.ndarray) for value in inputs) and node.op in FOLDABLE:
             return list(fold(node, inputs, self.model.opset))  # type: ignore[arg-type]
         handler = HANDLERS.get(node.op)
+        if node.op in _PARTS and any(isinstance(value, UnsupportedValue) for value in inputs):
+            raise UnsupportedInput
         if handler is None:
             raise Unsupported(NO_LAYER)
         try:

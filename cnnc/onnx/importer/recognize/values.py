@@ -18,12 +18,14 @@ from cnnc.ops.base import Op
 class Unsupported(Exception):
     """The language has no layer for a node.
 
-    The message is the reason, worded to follow "cannot be imported: "; `help` says what the user can do.
+    The message is the reason, worded to follow "cannot be imported: "; `help` says what the user can do. `at_this_size`
+    says that it is the language that has no layer at the numbers chosen for the open sizes, not the model.
     """
 
-    def __init__(self, reason: str, help: str = "") -> None:
+    def __init__(self, reason: str, help: str = "", *, at_this_size: bool = False) -> None:
         super().__init__(reason)
         self.help = help
+        self.at_this_size = at_this_size
 
 
 class UnsupportedInput(Exception):
