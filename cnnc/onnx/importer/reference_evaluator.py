@@ -1,7 +1,8 @@
 """Runs a model on onnx's reference evaluator, for what onnxruntime does not compute as ONNX defines it.
 
 In: a model, as bytes and as read, and its inputs. Out: its outputs. Example: a Conv with `auto_pad=SAME_UPPER` and a
-dilation of 2, which onnxruntime refuses, or such a MaxPool, whose dilation it leaves out of the padding.
+dilation of 2, which onnxruntime refuses. A MaxPool with both is beyond the evaluator too: both give outputs of other sizes
+than the specification.
 """
 
 from __future__ import annotations
