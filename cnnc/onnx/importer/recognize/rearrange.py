@@ -57,7 +57,7 @@ class NoLayerMoves(Unsupported):
 
 
 def permutation_of(value: LayerOutput, batch: int) -> Array | None:
-    """For each element of one example, its flat index in the output of the root; None where it is no permutation."""
+    """For each element of one example, its flat index in the output of the root; None where it is not a permutation."""
     source = _source_indices(value, batch).ravel()
     return source if np.array_equal(np.sort(source), np.arange(value.root.type.size)) else None
 
