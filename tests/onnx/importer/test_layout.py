@@ -196,6 +196,51 @@ def test_a_sequence_that_is_channels_last() -> None:
     assert imported_statements(proto) == "x: input 3x9; conv 4 k=3 bias=false; relu; global_pool max; y: flatten"
 
 
+def test_a_sequence_that_is_an_image_of_one_row() -> None:
+    """How TensorFlow computes Conv1D."""
+    nodes = [node("Unsqueeze", "x one", "i"), first("i", "t"), node("Conv", "t w", "c"), node("Transpose", "c", "r", perm=BACK),
+             node("Squeeze", "r one", "s"), node("Relu", "s", "a"), node("Flatten", "a", "f"), node("MatMul", "f m")]  # fmt: skip
+    proto = model(nodes, {"x": ["N", 9, 3]}, {"w": weights(4, 3, 1, 3), "one": [1], "m": weights(28, 2)})
+    assert imported_statements(proto) == (
+        "x: input 3x9; reshape 3x1x9; conv 4 k=1x3 bias=false; reshape 4x7; relu; y: fc 2 bias=false"
+    )
+
+
+def test_axes_that_the_model_adds_itself() -> None:
+    """A waveform or a grey image without a channel axis."""
+    wave = [node("Unsqueeze", "x two", "u"), first("u", "t", (0, 2, 1)), node("Conv", "t w")]
+    proto = model(wave, {"x": ["N", 9]}, {"w": weights(4, 1, 3), "two": [2]})
+    assert imported_statements(proto) == "x: input 9; reshape 1x9; y: conv 4 k=3 bias=false"
+    grey = [node("Unsqueeze", "x three", "u"), first("u", "t"), node("Conv", "t w")]
+    proto = model(grey, {"x": ["N", 6, 7]}, {"w": weights(4, 1, 3, 3), "three": [3]})
+    assert "conv 4 k=3" in imported_statements(proto)
+
+
+def test_a_squeeze_and_excitation_gate() -> None:
+    nodes = [node("ReduceMean", "c", "m", axes=[1, 2], keepdims=0), node("Reshape", "m s", "r"), *conv("r", "d", "v"),
+             node("Relu", "d", "e"), *conv("e", "g", "u"), node("Sigmoid", "g", "h"), node("Mul", "c h")]  # fmt: skip
+    constants = {"w": weights(4, 3, 3, 3), "v": weights(2, 4, 1, 1), "u": weights(4, 2, 1, 1), "s": [-1, 1, 1, 4]}
+    text = imported_statements(model([*conv("x", "c"), *nodes], LAST, constants))
+    assert all(layer in text for layer in ("global_pool avg", "conv 2 k=1", "mul"))
+
+
+def test_a_unet() -> None:
+    nodes = [*conv("x", "a", pads=[1] * 4), node("Relu", "a", "b"), first("b", "bt"),
+             node("MaxPool", "bt", "p", kernel_shape=[2, 2], strides=[2, 2]), node("Transpose", "p", "pl", perm=BACK),
+             *conv("pl", "d", "v", pads=[1] * 4), first("d", "dt"), node("ConvTranspose", "dt t", "u", strides=[2, 2]),
+             node("Transpose", "u", "ul", perm=BACK), node("Concat", "b ul", "j", axis=3), *conv("j", "o", "k"),
+             node("Softmax", "o", axis=-1)]  # fmt: skip
+    constants = {"w": weights(4, 3, 3, 3), "v": weights(6, 4, 3, 3), "t": weights(6, 4, 2, 2), "k": weights(2, 8, 1, 1)}
+    assert imported_statements(model(nodes, LAST, constants)).startswith("x: input 3x8x10")
+    assert "x: input 3xHxW" in import_proto(model(nodes, {"x": ["N", "H", "W", 3]}, constants)).source
+
+
+def test_the_colours_in_another_order() -> None:
+    nodes = [node("Slice", "x m e a m", "r"), *conv("r", "y")]
+    proto = model(nodes, LAST, {"w": weights(4, 3, 3, 3), "m": [-1], "e": [-9], "a": [3]})
+    assert imported_statements(proto) == "x: input 3x8x10; select [2, 1, 0]; y: conv 4 k=3 bias=false"
+
+
 def test_an_embedding_with_layers_before_the_transpose() -> None:
     nodes = [node("Gather", "k x", "e"), node("Relu", "e", "r"), first("r", "t", (0, 2, 1)), node("Conv", "t w")]
     proto = model(nodes, {"x": ["N", 9]}, {"k": weights(5, 3), "w": weights(4, 3, 3)}, dtype=onnx.TensorProto.INT64)
@@ -242,3 +287,9 @@ def test_malformed_arguments_are_one_error(op: str, attributes: dict[str, Any]) 
     nodes = [*conv("x", "c"), node(op, "c", **attributes)]
     with pytest.raises(CnncError):
         import_proto(model(nodes, LAST, {"w": weights(4, 3, 3, 3)}, opset=10))
+
+
+def test_an_unsqueeze_with_axes_that_are_not_numbers_is_one_error() -> None:
+    nodes = [node("Unsqueeze", "x", "u", axes="a"), node("Transpose", "u", "t", perm=list(FIRST)), node("Conv", "t w")]
+    with pytest.raises(CnncError):
+        import_proto(model(nodes, {"x": ["N", 9, 3]}, {"w": weights(4, 3, 1, 3)}, opset=11))

@@ -212,7 +212,7 @@ def test_same_padding_with_dilation_is_compared_on_the_reference_evaluator(
     tmp_path: Path, kernel: int, auto_pad: str, stride: int
 ) -> None:
     """onnxruntime refuses it."""
-    settings = {"dilations": [2, 2], "strides": [stride] * 2, "auto_pad": auto_pad}
+    settings: dict[str, Any] = {"dilations": [2, 2], "strides": [stride] * 2, "auto_pad": auto_pad}
     proto = model([node("Conv", "x w", **settings)], {"x": ["N", 1, 9, 9]}, {"w": weights(2, 1, kernel, kernel)})
     path = tmp_path / "same.onnx"
     onnx.save(proto, path)
@@ -222,7 +222,7 @@ def test_same_padding_with_dilation_is_compared_on_the_reference_evaluator(
 
 
 def test_what_nothing_computes_as_onnx_defines_it_is_not_compared_and_says_so(tmp_path: Path) -> None:
-    settings = {"dilations": [2, 2], "auto_pad": "SAME_UPPER"}
+    settings: dict[str, Any] = {"dilations": [2, 2], "auto_pad": "SAME_UPPER"}
     large = model([node("Conv", "x w", **settings)], {"x": ["N", 16, 512, 512]}, {"w": weights(16, 16, 3, 3)})
     pool = model([node("MaxPool", "x", kernel_shape=[3, 3], **settings)], {"x": ["N", 1, 9, 9]})
     path = tmp_path / "same.onnx"

@@ -275,14 +275,27 @@ def is_channels_last(model: Model, model_input: ModelInput) -> bool:
     transposed: set[str] = set()
     for node in model.nodes:
         first = node.input_name(0)
-        if node.op == "Transpose" and first in reached and tuple(node.get("perm", ())) == to_first(rank):
-            if rank > 3:
+        perm = node.get("perm", ())
+        perm = perm if isinstance(perm, tuple) else ()
+        if node.op == "Transpose" and first in reached and len(perm) >= rank and tuple(perm) == to_first(len(perm)):
+            if len(perm) > 3:
                 return True
             transposed.update(node.outputs)
-        elif node.op in UNDECIDED and not reached.isdisjoint(node.inputs):
+        elif (node.op in UNDECIDED or _adds_spatial_axes(model, node, rank)) and not reached.isdisjoint(node.inputs):
             reached.update(node.outputs)
         elif first in transposed and node.op in CHANNELS_FIRST:
             return True
         elif not transposed.isdisjoint(node.inputs) and node.op in UNDECIDED:
             transposed.update(node.outputs)
     return False
+
+
+def _adds_spatial_axes(model: Model, node: OnnxNode, rank: int) -> bool:
+    """Whether a node is an Unsqueeze of a tensor with this number of axes between its batch and its last axis."""
+    if node.op != "Unsqueeze":
+        return False
+    axes = np.ravel(model.constants.get(node.input_name(1), ()) if len(node.inputs) > 1 else node.get("axes", ()))
+    if axes.dtype.kind != "i":
+        return False
+    positions = axes % (rank + axes.size)
+    return bool(((positions > 0) & (positions < rank + axes.size - 1)).all())
