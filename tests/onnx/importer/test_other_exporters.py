@@ -145,6 +145,12 @@ def test_reductions_one_axis_after_the_other(op: str) -> None:
     assert f"global_pool {kind}" in imported_statements(model(volume, {"x": ["N", 3, 2, 3, 4]}))
 
 
+def test_axes_are_kept_only_for_1_as_in_onnxruntime() -> None:
+    for keep in (0, 2, -1):
+        text = imported_statements(model([node("ReduceMax", "x", axes=[2, 3], keepdims=keep)], {"x": ["N", 3, 4, 5]}))
+        assert text == "x: input 3x4x5; global_pool max; y: flatten"
+
+
 @pytest.mark.parametrize(("op", "kind"), [("ReduceMean", "avg"), ("ReduceMax", "max")])
 def test_a_reduction_of_one_spatial_axis_is_a_pool(op: str, kind: str) -> None:
     text = imported_statements(model([node(op, "x", axes=[2], keepdims=0)], {"x": ["N", 3, 4, 5]}))

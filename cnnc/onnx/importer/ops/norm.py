@@ -137,7 +137,7 @@ def decomposed_layer_norm(ctx: Interpreter, node: OnnxNode) -> Layer | None:
     x = ctx.layer_of(centred.input_name(0))
     every = tuple(range(1, x.rank + 2))
     for reduce in (mean, variance):
-        if _axes(ctx, reduce, x.rank + 2) != every or not reduce.get("keepdims", 1):
+        if _axes(ctx, reduce, x.rank + 2) != every or reduce.get("keepdims", 1) != 1:
             return None
     layer = ctx.add(
         LayerNorm, x, {"scale": np.ones(x.type.channels), "shift": np.zeros(x.type.channels)}, eps=shortest_float(eps)

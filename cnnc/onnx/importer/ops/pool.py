@@ -92,7 +92,7 @@ def _global_pool(ctx: Interpreter, node: OnnxNode) -> Layer:
 @handles("ReduceMean", "ReduceMax", "ReduceL2", "ReduceSum")
 def _reduce(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
     axes = ctx.integers(1, "axes")
-    keep = bool(node.get("keepdims", 1))
+    keep = node.get("keepdims", 1) == 1
     if node.op == "ReduceSum":
         layer = bilinear(ctx, node, axes or (), keep)
         if layer is not None:
@@ -136,7 +136,7 @@ def _reduced_axes(ctx: Interpreter, node: OnnxNode) -> tuple[LayerOutput, list[i
         positions = sorted(a % len(left) for a in axes) if axes else list(range(len(left)))
         here = [left[position] for position in positions]
         reduced.update(here)
-        if step.get("keepdims", 1):
+        if step.get("keepdims", 1) == 1:
             kept.update(here)
         else:
             left = [axis for axis in left if axis not in here]

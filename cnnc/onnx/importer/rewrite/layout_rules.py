@@ -109,7 +109,7 @@ def _reduce(layout: LayoutPass, node: OnnxNode) -> bool:
     if not mapped:
         return False
     rank = layout.rank(node)
-    kept = rank if node.get("keepdims", 1) else _rank_without(rank, mapped)
+    kept = rank if node.get("keepdims", 1) == 1 else _rank_without(rank, mapped)
     return _on_first(layout, _with_list(layout, node, 1, "axes", mapped), kept)
 
 
