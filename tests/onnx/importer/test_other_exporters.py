@@ -68,6 +68,15 @@ def test_an_open_length_that_becomes_an_axis_of_its_own() -> None:
     assert "reshape 1x512" in import_proto(proto, at={"SAMPLES": 512}).source
 
 
+def test_a_dense_layer_that_fixes_open_sizes() -> None:
+    nodes = [node("Conv", "x w", "c"), node("Flatten", "c", "f"), node("MatMul", "f m")]
+    proto = model(nodes, {"x": ["N", 3, "H", "W"]}, {"w": weights(4, 3, 3, 3), "m": weights(144, 2)})
+    message, help = error_of(proto)
+    assert message.endswith("its matrix does not fit its input (at another size of H and W)")
+    assert help == "fix the size with --at, for example --at H=8,W=8"
+    assert "fc 2" in import_proto(proto, at={"H": 8, "W": 8}).source
+
+
 def test_a_reshape_that_fixes_an_open_batch() -> None:
     proto = model([node("Reshape", "x s", "r"), node("Relu", "r")], {"x": ["N", 4]}, {"s": [3, 2, 2]})
     message, help = error_of(proto)

@@ -270,7 +270,10 @@ def _compare_with_other_sizes(
             break
     if not agreeing:
         what = " and ".join(symbols)
-        raise not_imported([c._replace(reason=f"{c.reason} (at another size of {what})") for c in causes])
+        help = f"fix the size with --at, for example --at {fixed}"
+        raise not_imported(
+            [c._replace(reason=f"{c.reason} (at another size of {what})", help=c.help or help) for c in causes]
+        )
     return limits
 
 
