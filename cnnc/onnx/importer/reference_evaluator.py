@@ -1,6 +1,6 @@
 """Runs a model on onnx's reference evaluator, for what onnxruntime does not compute as ONNX defines it.
 
-In: a model, as bytes and as read, and its inputs. Out: its outputs. Example: a Conv with `auto_pad=SAME_UPPER` and a
+In: a model, as a message and as read, and its inputs. Out: its outputs. Example: a Conv with `auto_pad=SAME_UPPER` and a
 dilation of 2, which onnxruntime refuses. A MaxPool with both is beyond the evaluator too: both give outputs of other sizes
 than the specification.
 """
@@ -11,10 +11,12 @@ import warnings
 from collections.abc import Mapping
 
 import numpy as np
+import onnx
+from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from cnnc.core.arrays import Array
-from cnnc.onnx.importer.read.model import Model, OnnxNode, parse
+from cnnc.onnx.importer.read.model import Model, OnnxNode
 
 MAX_MACS = 200_000_000  # of one run; the evaluator takes seconds for these
 
@@ -32,22 +34,22 @@ def node_beyond_onnxruntime(model: Model) -> OnnxNode | None:
     return None
 
 
-def run_reference(data: bytes, model: Model, feeds: Mapping[str, Array]) -> list[Array]:
-    """The outputs of a serialized model. Raises ValueError where the evaluator fails."""
-    proto = parse(data, "the model")
+def run_reference(proto: onnx.ModelProto, model: Model, feeds: Mapping[str, Array]) -> list[Array]:
+    """The outputs of a model. Raises ValueError where the evaluator fails."""
     needed = set(model.outputs)
     kept = []
     for node in reversed(proto.graph.node):  # what no output needs is not computed: it may be of any size
         if not needed.isdisjoint(node.output):
             needed.update(node.input)
             kept.append(node)
-    del proto.graph.node[:]
-    proto.graph.node.extend(reversed(kept))
+    graph = helper.make_graph(kept[::-1], "model", [], proto.graph.output)
+    pruned = helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version)
+    constants = {name: array for name, array in model.constants.items() if name in needed}
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            return [np.asarray(a) for a in ReferenceEvaluator(proto).run(list(model.outputs), dict(feeds))]
+            outputs = ReferenceEvaluator(pruned).run(list(model.outputs), {**constants, **feeds})
     except Exception as error:  # the evaluator raises many kinds
-        raise ValueError(
-            f"onnx's reference evaluator failed: {str(error).splitlines()[0][:100] if str(error) else ''}"
-        ) from error
+        reason = str(error).splitlines()[0][:100] if str(error) else "it gives no reason"
+        raise ValueError(f"onnx's reference evaluator failed: {reason}") from error
+    return [np.asarray(a) for a in outputs]

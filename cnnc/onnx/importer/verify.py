@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from cnnc.core.arrays import Array
 from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.emit.verify import ATOL, RTOL, sample_feeds
@@ -57,7 +56,9 @@ def verify_import(imported: ImportedNetwork, path: Path) -> Agreement:
         return Agreement(False, reason=f"its layer outputs for a batch of {batch:,} take {needed / 1e9:,.1f} GB")
     feeds = sample_feeds(graph, batch)
     model_names = {name: model_name for model_name, name in imported.inputs.items()}
-    model_feeds = {model_names[name]: _as_in_model(a, model_names[name], imported) for name, a in feeds.items()}
+    model_feeds = {model_names[name]: array for name, array in feeds.items()}
+    for name in imported.channels_last & model_feeds.keys():
+        model_feeds[name] = np.ascontiguousarray(np.moveaxis(model_feeds[name], 1, -1))
     node = node_beyond_onnxruntime(imported.model)
     if node is not None and (node.op != "Conv" or batch * graph.total_macs > MAX_MACS):
         reason = f"onnxruntime does not compute {described(node.name, node.op)}, with auto_pad and dilations, as ONNX defines it"
@@ -65,7 +66,7 @@ def verify_import(imported: ImportedNetwork, path: Path) -> Agreement:
     try:
         data = _self_contained(path, imported)
         if node is not None:
-            expected_outputs = run_reference(data, imported.model, model_feeds)
+            expected_outputs = run_reference(parse(data, path.name), imported.model, model_feeds)
         else:
             session = Session(data, path.name, "cpu", optimize=False)
             expected_outputs = session.run(model_feeds, list(imported.model.outputs))
@@ -76,7 +77,8 @@ def verify_import(imported: ImportedNetwork, path: Path) -> Agreement:
         trace = forward(graph, imported.weights, feeds)
     worst = Agreement(True)
     for name, model_name, expected in zip(imported.outputs, imported.model.outputs, expected_outputs, strict=True):
-        output = _as_in_model(to_channels_first(trace.values[name]), model_name, imported).astype(np.float64)
+        output = to_channels_first(trace.values[name]).astype(np.float64)
+        expected = np.moveaxis(expected, -1, 1) if model_name in imported.channels_last else expected
         if output.shape != expected.shape:
             theirs, ours = ("x".join(map(str, a.shape)) for a in (expected, output))
             message = f"the output {model_name} has the shape {theirs} in the model and {ours} in the imported network"
@@ -92,11 +94,6 @@ def verify_import(imported: ImportedNetwork, path: Path) -> Agreement:
             raise CnncError.of("E820", message, help=_REPORT)
         worst = max(worst, agreement, key=lambda a: a.relative)
     return worst
-
-
-def _as_in_model(array: Array, name: str, imported: ImportedNetwork) -> Array:
-    """An array that is channels first in the layout of an input or output of the model, by the model's name."""
-    return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if name in imported.channels_last else array
 
 
 def _self_contained(path: Path, imported: ImportedNetwork) -> bytes:
