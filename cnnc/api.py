@@ -83,6 +83,7 @@ def export(
     """
     path = checkpoints.find(Path(run), "last" if last else "best")
     saved = checkpoints.load(path)
+    saved.slots.clear()  # an optimizer's state can be twice as large as the weights
     options = options or Options(opset)
     network = saved.network(at)
     return export_network(

@@ -15,7 +15,8 @@ from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
-    from cnnc.onnx.emit.verify import Deviation
+    from cnnc.onnx.emit.tolerance import Deviation
+    from cnnc.onnx.emit.verify import Verification
     from cnnc.onnx.export import Exported, Options
     from cnnc.onnx.quantize.examples import Quality
 
@@ -97,7 +98,7 @@ def export(
     report(exported, json, show_layers)
     if len(targets) > 1:
         path = targets[1].path
-        _write_card(exported.path, path)
+        _write_card(exported, path)
         print_status(f"wrote {path}") if json else print_result(f"wrote {path}")
 
 
@@ -132,7 +133,7 @@ def _list_passes() -> None:
         print_result(f"{name:<{width}}  {(run.__doc__ or '').splitlines()[0]}")
 
 
-def _write_card(model: Path, path: Path) -> None:
+def _write_card(exported: Exported, path: Path) -> None:
     """Writes the model card from the metadata of the model. Raises CnncError E902."""
     from cnnc.core.files import write_atomic
     from cnnc.network import check
@@ -140,11 +141,11 @@ def _write_card(model: Path, path: Path) -> None:
     from cnnc.onnx.run.inspect import describe, properties, read_model
     from cnnc.report.card import card
 
-    description = describe(model)
-    facts = read_facts(properties(read_model(model)))
+    description = describe(exported.path)
+    facts = read_facts(properties(read_model(exported.path)))
     network = check(facts.source, facts.file, facts.settings, facts.at, includes=facts.includes)
     outputs = [entry["name"] for entry in description["outputs"]]
-    write_atomic(path, card(description, network.part(outputs).summary()).encode())
+    write_atomic(path, card(description, network.part(outputs).summary(), _verified(exported.verification)).encode())
 
 
 def export_run(
@@ -197,11 +198,7 @@ def report(exported: Exported, json: bool, layers: bool = False) -> None:
     print_result(
         f"wrote {exported.path}{weights_file}: {exported.size:,} bytes, opset {exported.opset}, IR {exported.ir}"
     )
-    worst, count = exported.verification.worst, len(exported.verification.layers)
-    print_result(
-        f"verified: {count} tensors compared with the network, element by element; "
-        f"the largest deviation is {worst.share:.1%} of what is allowed ({worst.name})"
-    )
+    print_result(f"verified: {_verified(exported.verification)}")
     if layers:
         print_result(_table(exported))
     if exported.quality is not None:
@@ -211,6 +208,16 @@ def report(exported: Exported, json: bool, layers: bool = False) -> None:
         print_result(
             f"microcontroller: {ram:,} bytes of RAM for activations (peak at {at}), {flash:,} bytes of flash for constants"
         )
+
+
+def _verified(verification: Verification) -> str:
+    """What was compared, and the deviation that was closest to its allowance."""
+    worst = verification.worst
+    how = "layer by layer" if verification.by_layer else "element by element"
+    return (
+        f"{len(verification.layers)} tensors compared with the network, {how}; the largest deviation is {worst.share:.1%} "
+        f"of what is allowed ({worst.name}: {worst.difference:.1e} of {worst.allowed:.1e})"
+    )
 
 
 def _quality(quality: Quality) -> str:
@@ -251,6 +258,7 @@ def _as_dict(exported: Exported) -> dict[str, Any]:
         "opset": exported.opset,
         "ir": exported.ir,
         "tensors": len(verification.layers),
+        "by_layer": verification.by_layer,
         "worst": _deviation(verification.worst),
         "layers": [_deviation(d) for d in verification.layers],
         "quality": quality._asdict() if quality is not None else None,

@@ -140,7 +140,8 @@ def _report(imported: ImportedNetwork, agreement: Agreement | None, file: Path, 
         print_status(f"not all sizes of the model: {imported.limits}")
     if agreement is not None and agreement.compared:
         print_result(
-            f"verified: outputs differ from the model's by at most {agreement.relative:.1e}, relative to their largest magnitude"
+            f"verified: outputs differ from the model's by at most {agreement.share:.1%} of what is allowed "
+            f"({agreement.output}: {agreement.difference:.1e} of {agreement.allowed:.1e})"
         )
     elif agreement is not None:
         print_status(f"not verified: {agreement.reason}")

@@ -33,6 +33,7 @@ class Stream(IntEnum):
     VERIFY_WEIGHTS = 19  # the name of the parameter
     VERIFY_INPUTS = 20
     BENCH_INPUTS = 21
+    OPERATOR_ERRORS = 22  # the name of the layer; the seed is the number of the sample
 
     def key(self, seed: int, *parts: int | str) -> list[int]:
         """The key of a generator; names enter as their bytes."""

@@ -8,7 +8,8 @@ complete file, and `Exported`. A model that fails verification or loses too much
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,15 +21,25 @@ from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.network import Network
-from cnnc.onnx.emit import external
 from cnnc.onnx.emit import microcontrollers as mcu
+from cnnc.onnx.emit import staging
 from cnnc.onnx.emit.emitter import BATCH
-from cnnc.onnx.emit.model import DEFAULT_OPSET, emit, require_opset
-from cnnc.onnx.emit.passes import Pass, run_passes, select_passes
+from cnnc.onnx.emit.model import DEFAULT_OPSET, OLDEST_OPSET, emit, newest_opset, require_opset
+from cnnc.onnx.emit.passes import PASSES, Pass, run_passes, select_passes
 from cnnc.onnx.emit.size_family import build_size_family, verification_sizes
-from cnnc.onnx.emit.verify import ModelUnderTest, Verification, combined, sample_count, sample_feeds, verify_model
+from cnnc.onnx.emit.verify import (
+    LARGE_MACS,
+    Comparison,
+    Verification,
+    combined,
+    sample_count,
+    sample_feeds,
+    verify_model,
+)
 from cnnc.onnx.metadata import metadata
 from cnnc.onnx.quantize.examples import CalibrationExamples, Precision, Quality
+from cnnc.onnx.run.segments import RunnableModel
+from cnnc.onnx.run.session import Session
 from cnnc.onnx.source_map import with_relative_sources
 from cnnc.reference.parallel.threads import one_blas_thread
 
@@ -95,36 +106,39 @@ def export(
     passes = select_passes(options.without)
     if path.is_dir():
         raise CnncError.of("E902", f"cannot write {path}: it is a folder", help=f"name a file: {path / 'model.onnx'}")
-    external_tensors: dict[str, Array] | None = {} if options.external or external.exceeds_limit(weights) else None
-    if external_tensors is not None and options.precision != "float32":
+    separate_weights = options.external or staging.exceeds_limit(weights)
+    if separate_weights and options.precision != "float32":
         raise CnncError.of(
             "E809", f"a model in {options.precision} stores its weights in one file", help="leave --external out"
         )
     facts = metadata(full_network, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained)
-    model = _emit(network, weights, facts, options, passes, external_tensors)
+    content: dict[str, Array] = {}
+    model = _emit(network, weights, facts, options, passes, content)
     footprint = None
     if options.target == "mcu":
         mcu.require_supported(network, model)
         footprint = mcu.measure_footprint(network, model)
-    with one_blas_thread():
-        if external_tensors is not None:
-            with external.staged(model, external_tensors, path) as staged:
-                verification = _verify(network, graph, weights, ModelUnderTest(staged.model, staged.folder))
-                data = staged.commit()
-            size = path.stat().st_size + data.stat().st_size
-            return Exported(path, verification, size, options.opset, model.ir_version, data, footprint=footprint)
-        verification = _verify(network, graph, weights, ModelUnderTest(model))
-        quality = None
-        if options.precision != "float32":
-            examples = examples.for_graph(full_network, graph) if examples is not None else None
-            model, quality = _lower_precision(model, network, options, examples)
-            if footprint is not None:
-                footprint = mcu.measure_footprint(network, model)
-    content = model.SerializeToString(deterministic=True)
-    stale = external.weight_files(path)
-    write_atomic(path, content)
-    external.remove_files(stale)
-    return Exported(path, verification, len(content), options.opset, model.ir_version, None, quality, footprint)
+    with one_blas_thread(), _way_out_on_failure(network, weights, options):
+        comparisons = _compare_tensors(network, weights, RunnableModel(model, content, network.name))
+        with staging.staged(model, content, path, separate_weights) as staged:
+            content.clear()  # the file has them, and onnxruntime copies them
+            session = Session(staged.model, network.name, "cpu", runs_once=True)
+            verification = combined([comparison.compare_outputs(session) for comparison in comparisons])
+            del session
+            verification.require_within_tolerance(graph)
+            if options.precision == "float32":
+                size, data = staged.size, staged.commit()
+                return Exported(path, verification, size, options.opset, model.ir_version, data, footprint=footprint)
+            model = onnx.load(staged.model)
+        examples = examples.for_graph(full_network, graph) if examples is not None else None
+        model, quality = _lower_precision(model, network, options, examples)
+        if footprint is not None:
+            footprint = mcu.measure_footprint(network, model)
+    data = model.SerializeToString(deterministic=True)
+    stale = staging.weight_files(path)
+    write_atomic(path, data)
+    staging.remove_files(stale)
+    return Exported(path, verification, len(data), options.opset, model.ir_version, None, quality, footprint)
 
 
 def _emit(
@@ -133,28 +147,73 @@ def _emit(
     facts: Mapping[str, str],
     options: Options,
     passes: Sequence[Pass],
-    external_tensors: dict[str, Array] | None,
+    content: dict[str, Array],
 ) -> onnx.ModelProto:
-    """The model of the network's graph after the passes."""
+    """The model of the network's graph after the passes; `content` receives its large tensors."""
     smaller, folded = run_passes(network.require_graph(), weights, passes)
     family = build_size_family(network, smaller, lambda other: run_passes(other, weights, passes)[0])
     if options.target == "mcu":
         mcu.require_fixed_sizes(network, family is not None)
     batch = 1 if options.target == "mcu" else BATCH
     located = with_relative_sources(network, smaller)
-    return emit(located, folded, facts, options.opset, family=family, batch=batch, external_tensors=external_tensors)
+    return emit(located, folded, facts, options.opset, family=family, batch=batch, content=content)
 
 
-def _verify(network: Network, graph: Graph, weights: Weights, subject: ModelUnderTest) -> Verification:
-    """Verifies with one sample and with several, at two sizes where sizes are symbolic. Raises CnncError E801, E604."""
-    fixed = subject.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    verifications = []
+def _compare_tensors(network: Network, weights: Weights, model: RunnableModel) -> list[Comparison]:
+    """Compares at the sizes of `_feeds`. Raises CnncError E801, E604."""
+    comparisons = []
+    for graph, feeds in _feeds(network, model):
+        comparison = Comparison(model, graph, weights, feeds)
+        comparison.compare_tensors().require_within_tolerance(network.require_graph())
+        comparisons.append(comparison)
+    return comparisons
+
+
+def _feeds(network: Network, model: RunnableModel) -> Iterator[tuple[Graph, dict[str, Array]]]:
+    """Feeds of several samples, and the graph at their size: two sizes where sizes are symbolic."""
+    graph = network.require_graph()
+    fixed = model.message.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     for seed, sizes in enumerate(verification_sizes(network)):
         sized = network.graph_at(sizes) if sizes else graph
-        one = verify_model(subject, sized, weights, sample_feeds(sized, fixed or sample_count(sized), seed))
-        one.require_within_tolerance(graph)
-        verifications.append(one)
-    return combined(verifications)
+        yield sized, sample_feeds(sized, fixed or sample_count(sized), seed)
+
+
+@contextmanager
+def _way_out_on_failure(network: Network, weights: Weights, options: Options) -> Iterator[None]:
+    """Adds to an error E801 which option writes a model that passes."""
+    try:
+        yield
+    except CnncError as error:
+        (diagnostic, *_) = error.diagnostics
+        if diagnostic.code != "E801" or diagnostic.help:
+            raise
+        raise CnncError(diagnostic._replace(help=_way_out(network, weights, options))) from error
+
+
+def _way_out(network: Network, weights: Weights, options: Options) -> str:
+    """Help that works when followed: each option is tried. A large network would take minutes, so that none is named."""
+    passes = [name for name in PASSES if name not in options.without]
+    opsets = [n for n in (newest_opset(), DEFAULT_OPSET, OLDEST_OPSET) if n != options.opset]
+    choices = [(f"--no-pass {name}", options._replace(without=(*options.without, name))) for name in passes]
+    choices += [(f"--opset {opset}", options._replace(opset=opset)) for opset in opsets]
+    report = f"please report it with the source and this version of onnxruntime, {versions()['onnxruntime']}"
+    if network.require_graph().total_macs > LARGE_MACS:
+        return f"no file was written; `--no-pass {passes[0]}` or another opset may help; {report}"
+    for option, other in choices:
+        if _passes_verification(network, weights, other):
+            return f"with `{option}` the model agrees with the network and is written; {report}"
+    return f"no file was written, and no other opset helps; another version of onnxruntime may; {report}"
+
+
+def _passes_verification(network: Network, weights: Weights, options: Options) -> bool:
+    content: dict[str, Array] = {}
+    try:
+        model = _emit(network, weights, {}, options, select_passes(options.without), content)
+        runnable = RunnableModel(model, content, network.name)
+        feeds = _feeds(network, runnable)
+        return all(verify_model(runnable, graph, weights, some).worst.passes for graph, some in feeds)
+    except CnncError:
+        return False
 
 
 def _lower_precision(

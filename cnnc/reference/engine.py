@@ -18,7 +18,7 @@ one shard and know nothing of threads; one that needs the whole batch (batch nor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial, reduce
 from typing import Any, NamedTuple
@@ -87,9 +87,7 @@ def forward(
     """
     outputs = tuple(graph.outputs if outputs is None else outputs)
     order = needed_nodes(graph, outputs)
-    inputs = [node for node in order if isinstance(node.op, Input)]
-    sized = fit_sizes(graph, inputs, feeds)
-    batch_size = check_feeds([sized.by_name[node.name] for node in inputs], feeds)
+    sized, batch_size = _fit(graph, order, feeds)
     dtype = working_dtype(weights, feeds)
     slices = [slice(*run) for run in split_evenly(batch_size, shard_count(sized, batch_size, training))]
     all_reduce = AllReduce(len(slices))
@@ -106,6 +104,30 @@ def forward(
     return Trace(values, traces[0].buffers, shards if training else [], all_reduce)
 
 
+def layer_outputs(
+    graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array], outputs: Iterable[str]
+) -> Iterator[tuple[str, Array]]:
+    """Runs the layers that `outputs` need, as `forward` does, and yields each layer's name and output (channels last).
+
+    Only the activations that later layers read are in memory. Whoever keeps an output copies it before asking for the
+    next one: a later layer may overwrite it.
+    """
+    order = needed_nodes(graph, tuple(outputs))
+    _fit(graph, order, feeds)
+    trace = ShardTrace({}, {}, {})
+    for name in _run_layers(
+        graph, order, weights, feeds, (), working_dtype(weights, feeds), Mode(), None, False, trace
+    ):
+        yield name, trace.values[name]
+
+
+def _fit(graph: Graph, order: list[Node], feeds: Mapping[str, Array]) -> tuple[Graph, int]:
+    """The graph at the sizes of the feeds, and their batch size. Raises CnncError E602."""
+    inputs = [node for node in order if isinstance(node.op, Input)]
+    sized = fit_sizes(graph, inputs, feeds)
+    return sized, check_feeds([sized.by_name[node.name] for node in inputs], feeds)
+
+
 def forward_shard(
     graph: Graph,
     order: list[Node],
@@ -118,14 +140,33 @@ def forward_shard(
     keep_all: bool = False,
 ) -> ShardTrace:
     """`forward` of one shard of a batch; `mode.random` and `mode.may_overwrite_input` are set here for each layer."""
+    trace = ShardTrace({}, {}, {})
+    for _ in _run_layers(graph, order, weights, feeds, outputs, dtype, mode, random, keep_all, trace):
+        pass
+    return trace
+
+
+def _run_layers(
+    graph: Graph,
+    order: list[Node],
+    weights: Mapping[str, Array],
+    feeds: Mapping[str, Array],
+    outputs: tuple[str, ...],
+    dtype: np.dtype[Any],
+    mode: Mode,
+    random: Random | None,
+    keep_all: bool,
+    trace: ShardTrace,
+) -> Iterator[str]:
+    """Fills `trace` layer by layer, and yields the name of each layer once its output is there."""
     readers = {node.name: 0 for node in order}
     for node in order:
         for name in node.inputs:
             readers[name] += 1
-    trace = ShardTrace({}, {}, {})
     for node in order:
         if isinstance(node.op, Input):
             trace.values[node.name] = to_channels_last(to_working_dtype(node, feeds[node.name], dtype))
+            yield node.name
             continue
         # layers that share running statistics update them one after the other
         node_weights = weights_of(graph, node, weights, trace.buffers)
@@ -144,11 +185,14 @@ def forward_shard(
         if mode.training:
             trace.saved[node.name] = outcome.saved
             trace.buffers.update({f"{node.parameter_owner}.{k}": v for k, v in outcome.buffers.items()})
+        del inputs, node_weights, outcome  # else they would live until the next layer has its own
         for name in node.inputs:
             readers[name] -= 1
             if not readers[name] and not keep_all and name not in outputs:
                 del trace.values[name]
-    return trace
+        yield node.name
+        if not readers[node.name] and not keep_all and node.name not in outputs:
+            del trace.values[node.name]
 
 
 def backward(

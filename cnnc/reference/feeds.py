@@ -10,6 +10,7 @@ from 0..255 to 0..1.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from cnnc.graph.sizes import Failure, resize_graph, symbol_sizes
 
 def working_dtype(weights: Mapping[str, Array], feeds: Mapping[str, Array]) -> np.dtype[Any]:
     """The element type of a run: that of its weights; without weights that of its float inputs, else float32."""
-    arrays = [*weights.values(), *feeds.values()]
+    arrays = chain(weights.values(), feeds.values())  # one by one, as weights may be converted when they are read
     return next((a.dtype for a in arrays if np.issubdtype(a.dtype, np.floating)), np.dtype(np.float32))
 
 

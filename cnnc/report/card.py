@@ -38,10 +38,13 @@ _VERIFIED = {
 }  # the limits are those of cnnc.onnx.quantize.float16 and cnnc.onnx.quantize.int8
 
 
-def card(model: Data, summary: Summary) -> str:
-    """The card of a model: overview, inputs, outputs, data and score, how to run it, layers, file."""
+def card(model: Data, summary: Summary, verified: str = "") -> str:
+    """The card of a model: overview, inputs, outputs, data and score, how to run it, layers, file.
+
+    `verified` is the result of its verification, as export reports it.
+    """
     sections = [
-        ("", _head(model, summary)),
+        ("", _head(model, summary, verified)),
         ("Inputs", _table(("name", "type", "preparation"), [_entry(e, input_preparation(e)) for e in model["inputs"]])),
         ("Outputs", _outputs(model)),
         ("Data and score", _score(model)),
@@ -52,7 +55,7 @@ def card(model: Data, summary: Summary) -> str:
     return "\n\n".join(f"## {title}\n\n{body}" if title else body for title, body in sections if body) + "\n"
 
 
-def _head(model: Data, summary: Summary) -> str:
+def _head(model: Data, summary: Summary, verified: str) -> str:
     macs = f", {summary.macs:,} multiply-adds per example" if summary.macs is not None else ""
     buffers = f" and {summary.buffers:,} buffers" if summary.buffers else ""
     sizes = [f"Legal sizes: {'; '.join(rule['rule'] for rule in model['sizes'])}."] if model["sizes"] else []
@@ -61,6 +64,7 @@ def _head(model: Data, summary: Summary) -> str:
             f"# {_safe(model['name'])}",
             f"An ONNX model of {len(summary.rows)} layers: {summary.parameters:,} parameters{buffers}{macs}. "
             f"Exported by cnnc. {_VERIFIED[model['precision']]}",
+            *([f"Verification: {_safe(verified)}."] if verified else []),
             *sizes,
         ]
     )

@@ -141,7 +141,8 @@ def load(path: Path) -> Checkpoint:
     data = read_bytes(path)
     try:
         metadata = _metadata(data)
-        tensors = safetensors.load(data)
+        tensors = safetensors.load(data)  # which copies them
+        del data
         if metadata["digest"] != _digest(tensors, metadata["cnnc"]):
             raise ValueError("its checksum does not match")
         return _checkpoint(json.loads(metadata["cnnc"]), tensors)
@@ -174,9 +175,9 @@ def _metadata(data: bytes) -> dict[str, str]:
 
 def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
     parts: dict[str, Weights] = {"weights": {}, "slots": {}}
-    for name, array in tensors.items():
+    for name in list(tensors):
         kind, _, rest = name.partition("/")
-        parts[kind][rest] = np.array(array)
+        parts[kind][rest] = np.array(tensors.pop(name))
     return Checkpoint(
         facts["file"],
         facts["source"],

@@ -49,6 +49,31 @@ def test_export_of_an_untrained_network(cnnc: Cnnc, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        ("input 3x8x8; conv 4 k=3; relu; fc 5", "element by element"),
+        ("input 4; normalize mean=8 std=1; sigmoid", "layer by layer"),
+        ("input 4; scale -0.0001; elu", "layer by layer"),
+    ],
+)
+def test_the_figure_that_is_reported_is_the_one_that_was_judged(
+    cnnc: Cnnc, tmp_path: Path, text: str, how: str
+) -> None:
+    (tmp_path / "net.cnn").write_text(text)
+    proof = json.loads(cnnc("export", "net.cnn", "--json").stdout)
+    worst = proof["worst"]
+    assert proof["by_layer"] is (how == "layer by layer")
+    assert worst["share"] == worst["difference"] / worst["allowed"] == max(d["share"] for d in proof["layers"]) < 1
+    done = cnnc("export", "net.cnn", "--card")
+    sentence = (
+        f"{proof['tensors']} tensors compared with the network, {how}; the largest deviation is {worst['share']:.1%} of "
+        f"what is allowed ({worst['name']}: {worst['difference']:.1e} of {worst['allowed']:.1e})"
+    )
+    assert done.stdout.splitlines()[1] == f"verified: {sentence}"
+    assert f"Verification: {sentence}." in (tmp_path / "net.md").read_text()
+
+
+@pytest.mark.parametrize(
     ("words", "status", "code"),
     [
         (("nowhere",), 3, "E606"),

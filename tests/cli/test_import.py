@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,28 @@ def refused(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_tiny_output_is_reported_as_judged(cnnc: Cnnc, tmp_path: Path) -> None:
+    """Its relative difference is 1, and nothing is wrong."""
+    (tmp_path / "dead.cnn").write_text("input 4; normalize mean=30 std=1; y: sigmoid")
+    assert cnnc("export", "dead.cnn").returncode == 0
+    verified = json.loads(cnnc("import", "dead.onnx", "-o", "net.cnn", "--json").stdout)["verified"]
+    assert verified["output"] == "y"
+    assert verified["scale"] < 1e-7
+    assert 0 < verified["difference"] < verified["allowed"]
+    done = cnnc("import", "dead.onnx", "-o", "again.cnn")
+    share = verified["difference"] / verified["allowed"]
+    assert f"verified: outputs differ from the model's by at most {share:.1%} of what is allowed (y: " in done.stdout
+
+
+def test_a_network_that_amplifies_rounding_is_imported(cnnc: Cnnc, tmp_path: Path) -> None:
+    """The norm's inputs are -1e6 ± 1e3, so that float32 leaves three digits of its output."""
+    (tmp_path / "net.cnn").write_text("input 2x9; normalize mean=1000 std=0.001; y: layer_norm")
+    assert cnnc("export", "net.cnn", "-o", "net.onnx").returncode == 0
+    done = cnnc("import", "net.onnx", "-o", "back.cnn", "--json")
+    verified = json.loads(done.stdout)["verified"]
+    assert 1e-4 < verified["difference"] < verified["allowed"] < 0.1
+
+
 def test_an_exported_model_is_imported(cnnc: Cnnc, tmp_path: Path) -> None:
     assert cnnc("export", "small.cnn", "-o", "small.onnx").returncode == 0
     done = cnnc("import", "small.onnx", "-o", "net.cnn")
@@ -42,7 +65,10 @@ def test_an_exported_model_is_imported(cnnc: Cnnc, tmp_path: Path) -> None:
     first, second, *rest = done.stdout.splitlines()
     assert first == "read 6 nodes of opset 17"
     assert second == "Small: 6 layers; 1,030 parameters, 4,416 MACs"
-    assert rest[-2].startswith("verified: ")
+    assert re.fullmatch(
+        r"verified: outputs differ from the model's by at most \d\.\d% of what is allowed \(\w+: [0-9e.+-]+ of [0-9e.+-]+\)",
+        rest[-2],
+    )
     assert rest[-1].startswith("wrote net.cnn and net.safetensors")
     assert cnnc("fmt", "--check", "net.cnn").returncode == 0
     assert cnnc("check", "--strict", "net.cnn").returncode == 0

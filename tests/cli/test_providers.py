@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnc.onnx.emit.verify import ATOL, RTOL
+from cnnc.onnx.emit.tolerance import ATOL, RTOL
 from tests.cli.conftest import Cnnc, codes
 from tests.cuda import WHY_NOT, needs_cuda
 

@@ -22,11 +22,11 @@ from cnnc.core.tensor import TensorType
 from cnnc.graph.graph import Graph, Node
 from cnnc.onnx.emit.size_family import SizeFamily
 from cnnc.onnx.source_map import annotate
+from cnnc.onnx.wire_format import MIN_LARGE_BYTES
 from cnnc.ops.base import Op
 
 BATCH = "N"
 AXIS_END = 2**63 - 1  # the end of an axis of any size (ONNX Slice)
-MIN_EXTERNAL_BYTES = 1024  # tensors of at least this many bytes go into the external file
 _ELEMENT = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int64": TensorProto.INT64}
 
 
@@ -37,7 +37,7 @@ class Emitter:
     """Collects the parts of an ONNX graph. The output of a layer is the tensor with the layer's name.
 
     `family` is the size family of a network with symbols; `batch` is the first axis of every tensor, a size or a symbol.
-    `external_tensors`, if given, receives the content of large tensors, of which the graph then holds only name and type.
+    `content` receives the arrays of large initializers, of which the graph holds only names and types.
     `node` is the layer that is being emitted.
     """
 
@@ -48,14 +48,14 @@ class Emitter:
         opset: int,
         family: SizeFamily | None = None,
         batch: int | str = BATCH,
-        external_tensors: dict[str, Array] | None = None,
+        content: dict[str, Array] | None = None,
     ) -> None:
         self.graph = graph
         self.weights = weights
         self.opset = opset
         self.family = family
         self.batch = batch
-        self.external_tensors = external_tensors
+        self.content = {} if content is None else content
         self._fresh = 0
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
@@ -104,8 +104,8 @@ class Emitter:
     def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
         """Adds an initializer, float32 by default, and returns its name."""
         array = np.asarray(value, dtype, order="C")  # a scalar stays a scalar
-        if self.external_tensors is not None and array.nbytes >= MIN_EXTERNAL_BYTES:
-            self.external_tensors[name] = array
+        if array.nbytes >= MIN_LARGE_BYTES:
+            self.content[name] = array
             kind = helper.np_dtype_to_tensor_dtype(array.dtype)
             tensor = onnx.TensorProto(name=name, data_type=kind, dims=array.shape)
             tensor.data_location = onnx.TensorProto.EXTERNAL

@@ -21,11 +21,13 @@ from cnnc.graph.graph import Graph
 from cnnc.onnx.emit.emitter import BATCH, EMISSIONS, Emitter
 from cnnc.onnx.emit.size_family import SizeFamily
 from cnnc.onnx.run.session import can_load
+from cnnc.onnx.wire_format import file_parts
 from cnnc.ops.dense import Input
 
 DEFAULT_OPSET = 17
 # The IR version released with each opset (onnx/docs/Versioning.md), so that older runtimes can load the model.
 _IR_VERSION = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
+OLDEST_OPSET = min(_IR_VERSION)
 
 
 def emit(
@@ -36,17 +38,17 @@ def emit(
     *,
     family: SizeFamily | None = None,
     batch: int | str = BATCH,
-    external_tensors: dict[str, Array] | None = None,
+    content: dict[str, Array] | None = None,
 ) -> onnx.ModelProto:
     """The ONNX model of a graph.
 
     `weights` are arrays by `layer.parameter`. With a `family`, symbolic sizes stay symbols. `batch` is the first axis of
-    every tensor, a size or a symbol. `external_tensors`, if given, receives the content of large weights by name.
-    `metadata` becomes the model's metadata properties. Raises CnncError E804 for an opset that cnnc does not emit or
+    every tensor, a size or a symbol. `content`, if given, receives the arrays of large initializers by name, and the model
+    holds only their names and types. `metadata` becomes the model's metadata properties. Raises CnncError E804 for an opset that cnnc does not emit or
     the installed onnxruntime does not run.
     """
     require_opset(opset)
-    e = Emitter(graph, weights, opset, family, batch, external_tensors)
+    e = Emitter(graph, weights, opset, family, batch, content)
     for node in graph.nodes:
         e.node = node
         EMISSIONS[type(node.op)](e, node.op, node, [e.tensor(name) for name in node.inputs])
@@ -68,19 +70,37 @@ def emit(
     )
     helper.set_model_props(model, dict(metadata))
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    if not external_tensors:
-        onnx.checker.check_model(model, full_check=True)
-    return model
+    _check(model)
+    return model if content is not None else complete(model, e.content)
+
+
+def complete(model: onnx.ModelProto, content: Mapping[str, Array]) -> onnx.ModelProto:
+    """The model with the arrays of its large initializers inside."""
+    whole: onnx.ModelProto = onnx.ModelProto.FromString(b"".join(file_parts(model, content)))
+    return whole
+
+
+def _check(model: onnx.ModelProto) -> None:
+    """Runs onnx's checker with the large initializers, whose data are elsewhere, as inputs."""
+    checked = onnx.ModelProto()
+    checked.CopyFrom(model)
+    del checked.graph.initializer[:]
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            checked.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+        else:
+            checked.graph.initializer.append(tensor)
+    onnx.checker.check_model(checked, full_check=True)
 
 
 def require_opset(opset: int) -> None:
     """Raises CnncError E804 for an opset that cnnc does not emit or the installed packages do not support."""
     newest = newest_opset()
-    if not min(_IR_VERSION) <= opset <= newest:
+    if not OLDEST_OPSET <= opset <= newest:
         bound = (
             "" if newest == max(_IR_VERSION) else f" (limited by the installed onnxruntime {version('onnxruntime')})"
         )
-        raise CnncError.of("E804", f"opset {opset} is not supported", help=f"use {min(_IR_VERSION)} to {newest}{bound}")
+        raise CnncError.of("E804", f"opset {opset} is not supported", help=f"use {OLDEST_OPSET} to {newest}{bound}")
 
 
 @cache

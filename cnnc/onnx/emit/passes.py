@@ -63,11 +63,11 @@ def fold_scale(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
         prefix, (factor, shift) = source.parameter_owner, _factor_and_shift(node, new)
         weight = new[f"{prefix}.weight"]
         bias = new.get(f"{prefix}.bias", np.zeros(len(factor))) if source.op.bias else np.zeros(len(factor))
-        new[f"{prefix}.weight"] = weight * _broadcast_factor(factor, source.op, weight)
-        new[f"{prefix}.bias"] = bias * factor + shift
+        new[f"{prefix}.weight"] = (weight * _broadcast_factor(factor, source.op, weight)).astype(weight.dtype)
+        new[f"{prefix}.bias"] = (bias * factor + shift).astype(weight.dtype)
         kept[node.name] = source.replace(name=node.name, op=source.op.replace(bias=True), owner=prefix)
         del kept[source.name]
-    return _replace_nodes(graph, _in_stored_dtype(new, weights), list(kept.values()))
+    return _replace_nodes(graph, new, list(kept.values()))
 
 
 def _can_fold_scale(graph: Graph, node: Node) -> bool:
@@ -121,16 +121,17 @@ def fold_normalize(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
             before = graph.by_name[node.inputs[0]]
             prefix = node.parameter_owner
             divisor, mean = _input_statistics(before, node, new[f"{prefix}.weight"])
+            stored = new[f"{prefix}.weight"].dtype
             weight = new[f"{prefix}.weight"] / divisor
             moved = (weight * mean).reshape(len(weight), -1).sum(1, dtype=np.float64)
-            new[f"{prefix}.weight"] = weight
-            new[f"{prefix}.bias"] = (new[f"{prefix}.bias"] if _has_bias(node) else 0) - moved
+            new[f"{prefix}.weight"] = weight.astype(stored)
+            new[f"{prefix}.bias"] = ((new[f"{prefix}.bias"] if _has_bias(node) else 0) - moved).astype(stored)
             node = node.replace(inputs=(replacements[before.name],), op=node.op.replace(bias=True))
         if isinstance(node.op, Normalize) and _can_fold_normalize(graph, node):
             replacements[node.name] = node.inputs[0]
         else:
             nodes.append(node)
-    return _replace_nodes(graph, _in_stored_dtype(new, weights), nodes)
+    return _replace_nodes(graph, new, nodes)
 
 
 _MAX_MEAN_IN_STDS = 16
@@ -186,12 +187,6 @@ def share_weights(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
 
 def _digest(name: str, array: Array) -> tuple[object, ...]:
     return name.rpartition(".")[2], array.shape, blake2b(np.ascontiguousarray(array).data).digest()
-
-
-def _in_stored_dtype(new: Weights, old: Weights) -> Weights:
-    """Converts folded weights, which are computed in float64, to the element type of the others."""
-    dtype = next((array.dtype for array in old.values()), np.dtype(np.float32))
-    return {name: array if array is old.get(name) else array.astype(dtype) for name, array in new.items()}
 
 
 def _replace_nodes(graph: Graph, weights: Weights, nodes: list[Node]) -> tuple[Graph, Weights]:

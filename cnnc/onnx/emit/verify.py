@@ -3,29 +3,13 @@
 Input: the model, the graph as it was before any pass, and its weights. Output: `Verification`, with the deviation of each
 layer.
 
-The reference is the network in float64. An element with the reference value b may deviate by
-
-    1e-4·|b| + 1e-5·min(1, max |b| of the channel) + 32·noise,  and at most by 1e-5 + 1e-4·max |b| of the tensor
-
-The noise is that of float32 itself: the root mean square difference between the NumPy network in float32 and in float64,
-per channel where a channel has at least 32 nonzero elements, else over the tensor ("of the channel" likewise). So a sum
-whose terms cancel may deviate by what any order of float32 addition costs, and no more; a wrong small element among large
-ones fails.
-
-Worked case: a channel (3 samples, 1, 8, 8) holds elements up to 2.0, and its 192 elements differ between float32 and
-float64 by 1e-7 (root mean square). An element of 0.001 may deviate by 1e-4·0.001 + 1e-5·1 + 32·1e-7 = 1.33e-5. Scaled by
-1e-3 (elements up to 0.002, noise 1e-10), an element of 1e-6 may deviate by 1e-10 + 1e-5·0.002 + 3.2e-9 = 2.3e-8.
-
-Each model runs with one sample and with several: every tensor with onnxruntime's optimizations off, and the outputs of
-the model as users run it.
+The reference is the network in float64; tolerance.py says what is allowed. Each model runs with one sample and with
+several: every tensor with onnxruntime's optimizations off, and the outputs of the model as users run it.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -35,15 +19,17 @@ from cnnc.core.arrays import Array, Weights
 from cnnc.core.random_streams import Stream
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.analysis import vocabularies
-from cnnc.graph.graph import Graph
-from cnnc.onnx.run.session import Provider, Session
+from cnnc.graph.graph import Graph, Node
+from cnnc.onnx.emit.layer_by_layer import LayerByLayer
+from cnnc.onnx.emit.network_outputs import NetworkOutputs, exact_outputs, outputs_with_errors
+from cnnc.onnx.emit.tolerance import Deviation, Reference
+from cnnc.onnx.run.segments import RunnableModel, run_in_segments
+from cnnc.onnx.run.session import Session
+from cnnc.onnx.wire_format import file_parts
 from cnnc.ops.dense import Input
-from cnnc.reference.engine import forward
 from cnnc.reference.initializers import initialize
-from cnnc.reference.layout import to_channels_first
 
-RTOL, ATOL, NOISE = 1e-4, 1e-5, 32
-_MIN_CHANNEL_ELEMENTS = 32  # nonzero elements from which the noise is per channel
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 LARGE_MACS = 10**9  # multiply-adds from which a network is verified with fewer samples
 
 
@@ -52,40 +38,15 @@ def sample_count(graph: Graph) -> int:
     return 2 if graph.total_macs > LARGE_MACS else 3
 
 
-class Deviation(NamedTuple):
-    """The element of a tensor that deviates most from the network, relative to what is allowed there.
+class Verification(NamedTuple):
+    """The deviation of every tensor that was compared, in graph order; a model output is compared twice.
 
-    `difference`, `value` (the network's) and `allowed` belong to that element; `scale` is the tensor's largest magnitude.
+    `by_layer` says that each layer was judged on its own, from the model's inputs of that layer, because a tensor deviated
+    from the network by more than is allowed there.
     """
 
-    name: str
-    difference: float
-    value: float
-    allowed: float
-    scale: float
-
-    @property
-    def passes(self) -> bool:
-        """Whether the difference is allowed."""
-        return self.difference <= self.allowed
-
-    @property
-    def share(self) -> float:
-        """The difference relative to what is allowed: above 1 it is too large."""
-        if self.allowed:
-            return self.difference / self.allowed
-        return float("inf") if self.difference else 0.0
-
-    @property
-    def relative(self) -> float:
-        """The difference relative to the tensor's largest magnitude."""
-        return self.difference / self.scale if self.scale else self.difference
-
-
-class Verification(NamedTuple):
-    """The deviation of every tensor that was compared, in graph order; a model output is compared twice."""
-
     deviations: tuple[Deviation, ...]
+    by_layer: bool = False
 
     @property
     def worst(self) -> Deviation:
@@ -103,26 +64,29 @@ class Verification(NamedTuple):
 
     def require_within_tolerance(self, graph: Graph) -> None:
         """Raises CnncError E801 at the first layer of `graph` that deviates too far."""
-        for deviation in self.deviations:
-            if not deviation.passes:
-                node = graph.by_name[deviation.name]
-                raise CnncError(
-                    Diagnostic(
-                        "E801",
-                        f"{deviation.name} of the exported graph deviates from the network: by "
-                        f"{deviation.difference:.3g} at a value of {deviation.value:.3g}, where {deviation.allowed:.3g} "
-                        "is allowed",
-                        node.span,
-                        label="this layer is the first to deviate",
-                        calls=node.calls,
-                        help="please report it: the file was not written",
-                    )
-                )
+        for d in self.deviations:
+            if not d.passes:
+                raise CnncError(_e801(d, graph.by_name[d.name]))
+
+
+def _e801(d: Deviation, node: Node) -> Diagnostic:
+    if np.isinf(d.difference) and abs(d.value) > _FLOAT32_MAX:
+        message = f"{d.name} overflows float32: an element is {d.value:.3g}, and float32 ends at {_FLOAT32_MAX:.3g}"
+        help = "with smaller weights or inputs, or a normalization before this layer, the model can be computed"
+        return Diagnostic("E801", message, node.span, label="overflows", calls=node.calls, help=help)
+    optimized = ", as onnxruntime optimizes it," if d.optimized else ""
+    message = (
+        f"{d.name} of the exported graph{optimized} deviates from the network: by {d.difference:.3g} at a value of "
+        f"{d.value:.3g}, where {d.allowed:.3g} is allowed"
+    )
+    label = "this layer is the first to deviate"
+    return Diagnostic("E801", message, node.span, label=label, calls=node.calls)
 
 
 def combined(verifications: Iterable[Verification]) -> Verification:
     """Several verifications of one model (at different sizes) as one."""
-    return Verification(tuple(d for one in verifications for d in one.deviations))
+    each = list(verifications)
+    return Verification(tuple(d for one in each for d in one.deviations), any(one.by_layer for one in each))
 
 
 def random_weights(graph: Graph, seed: int) -> Weights:
@@ -157,109 +121,118 @@ def sample_feeds(graph: Graph, batch: int, seed: int = 0) -> dict[str, Array]:
     return feeds
 
 
-class ModelUnderTest(NamedTuple):
-    """A model to verify. `folder` holds its external weights, if it has any."""
-
-    model: onnx.ModelProto
-    folder: Path | None = None
-    provider: Provider = "cpu"
-
-    @contextmanager
-    def session(self, name: str, outputs: list[str] | None = None) -> Iterator[Session]:
-        """A session for the model as users run it; with `outputs`, one for these tensors, unoptimized. Raises CnncError E604."""
-        model = self.model if outputs is None else with_outputs(self.model, outputs)
-        if self.folder is None:
-            yield Session(model.SerializeToString(), name, self.provider, optimize=outputs is None)
-            return
-        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".onnx") as file:
-            file.write(model.SerializeToString())
-            file.flush()
-            yield Session(Path(file.name), name, self.provider, optimize=outputs is None)
-
-
 def verify_model(
-    model: onnx.ModelProto | ModelUnderTest, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]
+    model: onnx.ModelProto | RunnableModel, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]
 ) -> Verification:
-    """Compares every tensor of the network that the model still has. Raises CnncError E604 if the model does not run."""
-    subject = model if isinstance(model, ModelUnderTest) else ModelUnderTest(model)
-    computed = {output for node in subject.model.graph.node for output in node.output}
-    names = [node.name for node in graph.nodes if node.name in computed]
-    outputs = [info.name for info in subject.model.graph.output]
-    references = _references(graph, weights, feeds, names)
-    count = len(next(iter(feeds.values())))
-    deviations: list[Deviation] = []
-    for unoptimized, compared in ((names, names), (None, outputs)):  # every tensor, then the model as users run it
-        worst: dict[str, Deviation] = {}
-        with subject.session(graph.name, unoptimized) as session:
-            for samples in sorted({1, count}):
-                values = session.run({name: array[:samples] for name, array in feeds.items()}, compared)
-                for name, value in zip(compared, values, strict=True):
-                    d = references[name].deviation(name, value)
-                    worst[name] = max(worst.get(name, d), d, key=lambda d: d.share)
-        deviations += worst.values()
-    return Verification(tuple(deviations))
+    """Compares every tensor that the model still has, and its outputs as users run it. Raises CnncError E604."""
+    subject = model if isinstance(model, RunnableModel) else RunnableModel(model, {}, graph.name)
+    comparison = Comparison(subject, graph, weights, feeds)
+    comparison.compare_tensors()
+    session = Session(b"".join(file_parts(subject.message, subject.content)), subject.name, subject.provider)
+    return comparison.compare_outputs(session)
 
 
-class _Reference(NamedTuple):
-    """A tensor (N, C, ...) in float64. `noise` (float32 noise) and `largest` (largest magnitude) broadcast to it: they are
-    per channel, (1, C, 1, ...), where a channel has enough elements, else the same for the whole tensor."""
+class Comparison:
+    """A model and its network on the same feeds, with one sample and with all of them.
 
-    value: Array
-    noise: Array
-    largest: Array
-
-    @classmethod
-    def of(cls, value: Array, single: Array) -> _Reference:
-        """`single` is the same tensor computed in float32, for the first samples."""
-        sizes, axes = np.abs(value), (0, *range(2, value.ndim))
-        part = value[: len(single)]
-        # elements that a relu has set to 0 have no noise, and would dilute that of the others
-        nonzero = (part != 0) | (single != 0)
-        squares = np.square(single - part, dtype=np.float64)
-        count, total = nonzero.sum(axes, keepdims=True), squares.sum(axes, keepdims=True)
-        everywhere = squares.sum() / max(1, nonzero.sum())
-        many = count >= _MIN_CHANNEL_ELEMENTS
-        noise = np.sqrt(np.where(many, total / np.maximum(1, count), everywhere))
-        return cls(value, noise, np.where(many, sizes.max(axes, keepdims=True, initial=0), sizes.max(initial=0)))
-
-    def deviation(self, name: str, output: Array) -> Deviation:
-        """The largest deviation of `output`, the model's tensor `name`, over the samples that both have."""
-        output, reference = output[: len(self.value)], self.value[: len(output)]
-        scale = float(np.abs(reference).max(initial=0))
-        if output.shape != reference.shape:
-            return Deviation(name, float("inf"), 0.0, 0.0, scale)
-        allowed = RTOL * np.abs(reference) + ATOL * np.minimum(1, self.largest) + NOISE * self.noise
-        allowed = np.minimum(allowed, ATOL + RTOL * scale)
-        difference = np.abs(output.astype(np.float64) - reference)
-        difference[~np.isfinite(difference)] = np.inf
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(difference == 0, 0, difference / allowed)
-        if not share.size:
-            return Deviation(name, 0.0, 0.0, ATOL, 0.0)
-        worst = np.unravel_index(int(share.argmax()), share.shape)
-        return Deviation(name, float(difference[worst]), float(reference[worst]), float(allowed[worst]), scale)
-
-
-def _references(
-    graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array], names: list[str]
-) -> dict[str, _Reference]:
-    """The outputs of these nodes in float64, and their float32 noise.
-
-    A large network is computed for one sample only, apart from its outputs: the activations of all would fill the memory.
+    Both are computed in step, so that only the activations that later layers read are in memory. Of a large network all
+    samples are compared at the outputs, and one in between.
     """
-    weights64 = _in_float64(weights)
-    some = {n: a[:1] for n, a in feeds.items()} if graph.total_macs > LARGE_MACS else feeds
-    single = forward(graph, weights, some, outputs=names).values
-    double = forward(graph, weights64, _in_float64(some), outputs=names).values
-    if some is not feeds:
-        double |= forward(graph, weights64, _in_float64(feeds)).values
-    return {
-        name: _Reference.of(to_channels_first(double.pop(name)), to_channels_first(single.pop(name))) for name in names
-    }
+
+    def __init__(
+        self, model: RunnableModel, graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array]
+    ) -> None:
+        self._model = model
+        self._graph = graph
+        self._weights = weights
+        self._feeds = feeds
+        computed = {output for node in model.message.graph.node for output in node.output}
+        self._names = [node.name for node in graph.nodes if node.name in computed]
+        self._outputs = [info.name for info in model.message.graph.output]
+        self._count = len(next(iter(feeds.values())))
+        self._batches = [{n: a[:samples] for n, a in feeds.items()} for samples in sorted({1, self._count})]
+        self._tensors = Verification(())
+        self._expected: dict[str, tuple[Reference, list[Array]]] = {}  # of outputs: also their unoptimized values
+
+    def compare_tensors(self) -> Verification:
+        """Compares every tensor that the unoptimized model still has. Raises CnncError E604."""
+        with np.errstate(all="ignore"):  # a network may overflow float32
+            self._tensors = self._compare_with_network()
+            if not self._tensors.worst.passes:
+                self._tensors = self._compare_layer_by_layer()
+        return self._tensors
+
+    def compare_outputs(self, session: Session) -> Verification:
+        """Compares the outputs of the model as users run it as well. Raises CnncError E604."""
+        runs = [dict(zip(self._outputs, session.run(batch, self._outputs), strict=True)) for batch in self._batches]
+        worst = _Worst()
+        for name, (reference, _) in self._expected.items():
+            worst.add_all(reference, name, [run[name] for run in runs])
+        if not all(d.passes for d in worst.deviations()) and self._tensors.worst.passes:
+            with_errors = outputs_with_errors(self._graph, self._weights, self._feeds)
+            worst = _Worst()
+            for name, (reference, unoptimized) in self._expected.items():
+                for first, run in zip(unoptimized, runs, strict=True):
+                    worst.add(reference.run_deviation(name, first, run[name], with_errors[name]))
+        outputs = Verification(tuple(d._replace(optimized=True) for d in worst.deviations()))
+        return combined([self._tensors, outputs])
+
+    def _run(self) -> Iterator[tuple[str, list[Array]]]:
+        """Each tensor of the unoptimized model, with its value for each batch."""
+        sizes = {name: self._graph.by_name[name].type.bytes * (self._count + 1) for name in self._names}
+        return run_in_segments(self._model, self._batches, self._names, sizes)
+
+    def _compare_with_network(self) -> Verification:
+        compared = 1 if self._graph.total_macs > LARGE_MACS else self._count
+        feeds, rest = (
+            {n: a[part] for n, a in self._feeds.items()} for part in (slice(compared), slice(compared, None))
+        )
+        network = NetworkOutputs(self._graph, self._weights, feeds, self._names)
+        kept: dict[str, tuple[list[Array], Array, Array]] = {}
+        worst = _Worst()
+        for name, values in self._run():
+            double, single = network.pop(name)
+            if name in self._outputs:
+                kept[name] = values, double.copy(), single.copy()
+            else:
+                worst.add_all(Reference.of(double, single), name, values)
+            del double, single, values  # before the next layer is computed
+        others = exact_outputs(self._graph, self._weights, rest) if compared < self._count else {}
+        for name in self._outputs:
+            values, double, single = kept.pop(name)
+            if name in others:
+                double = np.concatenate([double, others[name]])
+            reference = Reference.of(double, single)
+            self._expected[name] = reference, values
+            worst.add_all(reference, name, values)
+        return Verification(worst.deviations(self._names))
+
+    def _compare_layer_by_layer(self) -> Verification:
+        """Compares every tensor with what the network computes from the model's own inputs of that layer."""
+        layers = [LayerByLayer(self._graph, self._weights, batch, self._names) for batch in self._batches]
+        worst = _Worst()
+        for name, values in self._run():
+            for run, tensor in zip(layers, values, strict=True):
+                worst.add(run.deviation(name, tensor))
+        return Verification(worst.deviations(self._names), by_layer=True)
 
 
-def _in_float64(arrays: Mapping[str, Array]) -> Weights:
-    return {n: a.astype(np.float64) if np.issubdtype(a.dtype, np.floating) else a for n, a in arrays.items()}
+class _Worst:
+    """The largest deviation of each tensor."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Deviation] = {}
+
+    def add(self, d: Deviation) -> None:
+        self._by_name[d.name] = max(self._by_name.get(d.name, d), d, key=lambda d: d.share)
+
+    def add_all(self, reference: Reference, name: str, values: Iterable[Array]) -> None:
+        """Adds the deviations of a tensor's values for several batches."""
+        for value in values:
+            self.add(reference.network_deviation(name, value))
+
+    def deviations(self, order: Iterable[str] | None = None) -> tuple[Deviation, ...]:
+        return tuple(self._by_name[name] for name in (self._by_name if order is None else order))
 
 
 def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:

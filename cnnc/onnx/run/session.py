@@ -82,7 +82,8 @@ class Session:
 
     `provider` is the one that runs it; `inputs` are signatures by name; `outputs` are names; `batch` is the only batch size
     that the model takes, 0 if it takes any. `model` is bytes or a file; `name` is for error messages; `threads` 0 leaves the
-    number to onnxruntime; `profile` is the path prefix of a profile. Raises CnncError E604 for a model that onnxruntime
+    number to onnxruntime; `profile` is the path prefix of a profile. `runs_once` returns
+    memory to the system after each use, which slows a model that runs often. Raises CnncError E604 for a model that onnxruntime
     rejects, E905 for a provider that does not start, E609 for an input type that cnnc cannot feed.
     """
 
@@ -95,10 +96,13 @@ class Session:
         optimize: bool = True,
         threads: int = 0,
         profile: str = "",
+        runs_once: bool = False,
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads
+        if runs_once:
+            options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         if profile:
             options.enable_profiling, options.profile_file_prefix = True, profile
         if not optimize:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from cnnc.core.arrays import Weights
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
-from cnnc.onnx.emit import external, verify
+from cnnc.onnx.emit import staging, tolerance
 from cnnc.onnx.emit.verify import random_weights, sample_feeds
 from cnnc.onnx.export import Exported, Options, export
 from cnnc.onnx.run.session import open_model
@@ -119,9 +120,9 @@ def test_a_failed_write_leaves_the_old_model(step: str, tmp_path: Path, monkeypa
 def test_a_failed_verification_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exported(tmp_path / "wide.onnx", 0)
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
-    monkeypatch.setattr(verify, "RTOL", 0)
-    monkeypatch.setattr(verify, "ATOL", 0)
-    monkeypatch.setattr(verify, "NOISE", 0)
+    monkeypatch.setattr(tolerance, "RTOL", 0)
+    monkeypatch.setattr(tolerance, "ATOL", 0)
+    monkeypatch.setattr(tolerance, "NOISE", 0)
     with pytest.raises(CnncError, match="of the exported graph deviates"):
         exported(tmp_path / "wide.onnx", 1)
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
@@ -130,9 +131,9 @@ def test_a_failed_verification_leaves_the_old_model(tmp_path: Path, monkeypatch:
 def test_weights_beyond_the_limit_become_external(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network, weights = wide()
     total = sum(array.nbytes for array in weights.values())
-    monkeypatch.setattr(external, "LIMIT", total)
+    monkeypatch.setattr(staging, "LIMIT", total)
     assert export(network, weights, tmp_path / "wide.onnx").data is None
-    monkeypatch.setattr(external, "LIMIT", total - 1)
+    monkeypatch.setattr(staging, "LIMIT", total - 1)
     assert export(network, weights, tmp_path / "wide.onnx").data is not None
     assert right(tmp_path / "wide.onnx")
 
@@ -142,3 +143,19 @@ def test_external_weights_of_a_lower_precision_are_rejected(tmp_path: Path) -> N
         export(*wide(), tmp_path / "wide.onnx", options=Options(external=True, precision="float16"))
     assert caught.value.diagnostics[0].code == "E809"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_gets_the_model_in_one_file(tmp_path: Path) -> None:
+    """It is written to, not replaced, and cannot be accompanied by a weight file."""
+    pipe = tmp_path / "pipe.onnx"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        content = reader.submit(pipe.read_bytes)
+        exported(pipe, outside=False)
+        assert content.result(60) == exported(tmp_path / "wide.onnx", outside=False).path.read_bytes()
+    with pytest.raises(CnncError, match="not a regular file") as caught:
+        exported(pipe)
+    assert caught.value.diagnostics[0].code == "E902"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["pipe.onnx", "wide.onnx"]
+    assert pipe.is_fifo()

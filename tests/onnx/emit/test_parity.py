@@ -13,7 +13,9 @@ from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.onnx.emit.model import emit, newest_opset
 from cnnc.onnx.emit.passes import run_passes
-from cnnc.onnx.emit.verify import ATOL, RTOL, ModelUnderTest, Verification, verify_model
+from cnnc.onnx.emit.tolerance import ATOL, RTOL
+from cnnc.onnx.emit.verify import Verification, verify_model
+from cnnc.onnx.run.segments import RunnableModel
 from cnnc.ops.dense import Input
 from tests.cuda import needs_cuda
 from tests.op_cases import CASES, Case, cases_for, graph_of, random_feeds, random_weights
@@ -58,7 +60,7 @@ def test_every_tensor_agrees_on_a_gpu() -> None:
     for case in CASES:
         graph = graph_of(case)
         weights = random_weights(graph, 0)
-        subject = ModelUnderTest(model_of(graph, weights), provider="cuda")
+        subject = RunnableModel(model_of(graph, weights), {}, graph.name, "cuda")
         verification = verify_model(subject, graph, weights, random_feeds(case, graph, 3, 1))
         apart += [(case.id, d) for d in verification.deviations if not d.difference <= ATOL + RTOL * d.scale]
     assert apart == []

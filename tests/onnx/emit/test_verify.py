@@ -13,7 +13,8 @@ from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.emit.passes import run_passes
-from cnnc.onnx.emit.verify import ATOL, RTOL, Verification, random_weights, sample_feeds, verify_model
+from cnnc.onnx.emit.tolerance import ATOL, RTOL
+from cnnc.onnx.emit.verify import Verification, random_weights, sample_feeds, verify_model
 from cnnc.reference.initializers import initialize
 
 NET = "input 3x8x8; c: conv 4 k=3 p=1; relu; f: fc 6"

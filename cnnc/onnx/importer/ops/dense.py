@@ -33,13 +33,13 @@ def fc(ctx: Interpreter, name: str, weight: Array, bias: Array | None, initializ
 
 @handles("Gemm")
 def _gemm(ctx: Interpreter, node: OnnxNode) -> Layer:
-    weight = ctx.constant(1, "matrix").astype(np.float32)
+    weight = ctx.constant(1, "matrix").astype(np.float32, copy=False)
     bias = ctx.optional_constant(2, "bias")
     if node.get("transA", 0):
         raise Unsupported("it transposes its input")
     if weight.ndim != 2:
         raise Unsupported("its matrix does not have two axes")
-    matrix = weight if node.get("transB", 0) else np.ascontiguousarray(weight.T)
+    matrix = weight if node.get("transB", 0) else weight.T
     alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
     matrix = matrix if alpha == 1 else matrix * np.float32(alpha)
     if bias is not None:
@@ -58,7 +58,7 @@ def _matmul(ctx: Interpreter, node: OnnxNode) -> Layer:
     weight = ctx.constant(1, "matrix")
     if weight.ndim != 2:
         raise Unsupported("its matrix does not have two axes")
-    return fc(ctx, node.input_name(0), np.ascontiguousarray(weight.T), None, [node.input_name(1)])
+    return fc(ctx, node.input_name(0), weight.T, None, [node.input_name(1)])
 
 
 def bilinear(ctx: Interpreter, node: OnnxNode, axes: tuple[int, ...], keep: bool) -> Layer | None:

@@ -14,20 +14,35 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import AttributeProto, TensorProto
 
 from cnnc.core.arrays import Array
-from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.importer.read.external import ExternalData
 from cnnc.onnx.importer.read.tensors import MAX_TENSOR_AXES, array_from_proto, damaged, element_type_name
 from cnnc.onnx.run.inspect import MAX_MODEL_BYTES, require_model
 from cnnc.onnx.source_map import SOURCE
+from cnnc.onnx.wire_format import read_file
 
 OLDEST_OPSET = 7
 MAX_NODES = 20_000
 ONNX_DOMAINS = ("", "ai.onnx")
+# the element types of raw data that NumPy has itself
+_NUMPY_TYPES = frozenset(
+    [
+        TensorProto.FLOAT,
+        TensorProto.FLOAT16,
+        TensorProto.DOUBLE,
+        TensorProto.INT8,
+        TensorProto.INT16,
+        TensorProto.INT32,
+        TensorProto.INT64,
+        TensorProto.UINT8,
+    ]
+)
 _ELEMENT: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8", TensorProto.INT64: "int64"}
 
 
@@ -70,7 +85,7 @@ class Model:
 
     `producer` is the name and version of the tool that wrote it; `constants` are its initializers by name;
     `has_source` says that its metadata hold the .cnn source that it was exported from; `removed` are tensors that a
-    rewrite of the graph removed.
+    rewrite of the graph removed. `message` is the file's message, of which large initializers may lack their data.
     """
 
     def __init__(
@@ -84,6 +99,7 @@ class Model:
         constants: Mapping[str, Array],
         has_source: bool = False,
         removed: frozenset[str] = frozenset(),
+        message: onnx.ModelProto | None = None,
     ) -> None:
         self.name = name
         self.producer = producer
@@ -94,10 +110,22 @@ class Model:
         self.constants = constants
         self.has_source = has_source
         self.removed = removed
+        self.message = message if message is not None else onnx.ModelProto()
 
     def replaced(self, **changes: Any) -> Model:
         """A model in which some of these attributes differ."""
-        names = ("name", "producer", "opset", "inputs", "outputs", "nodes", "constants", "has_source", "removed")
+        names = (
+            "name",
+            "producer",
+            "opset",
+            "inputs",
+            "outputs",
+            "nodes",
+            "constants",
+            "has_source",
+            "removed",
+            "message",
+        )
         return Model(**{name: changes.get(name, getattr(self, name)) for name in names})
 
     @cached_property
@@ -123,8 +151,11 @@ class Model:
 def read_model(path: Path) -> Model:
     """Reads the model in a file. Raises CnncError E622, E623, E624, E901, E903."""
     require_model(path, "E624")
-    data = read_bytes(path, MAX_MODEL_BYTES)
-    return model_from_proto(parse(data, str(path)), path.parent)
+    message, raw_data = read_file(path, MAX_MODEL_BYTES)
+    proto = parse(message, str(path))
+    for index in [i for i in raw_data if proto.graph.initializer[i].data_type not in _NUMPY_TYPES]:
+        proto.graph.initializer[index].raw_data = raw_data.pop(index).tobytes()
+    return model_from_proto(proto, path.parent, raw_data)
 
 
 def parse(data: bytes, name: str) -> onnx.ModelProto:
@@ -139,8 +170,13 @@ def parse(data: bytes, name: str) -> onnx.ModelProto:
     return proto
 
 
-def model_from_proto(proto: onnx.ModelProto, folder: Path | None) -> Model:
-    """The model of a message; `folder` is the folder of its external data. Raises CnncError E622, E623, E624."""
+def model_from_proto(
+    proto: onnx.ModelProto, folder: Path | None, raw_data: Mapping[int, NDArray[np.uint8]] | None = None
+) -> Model:
+    """The model of a message; `folder` is the folder of its external data. Raises CnncError E622, E623, E624.
+
+    `raw_data` are those of initializers, by their index, that are not in the message.
+    """
     graph = proto.graph
     if len(graph.node) > MAX_NODES:
         raise damaged(f"the graph has {len(graph.node):,} nodes; cnnc reads up to {MAX_NODES:,}")
@@ -149,11 +185,12 @@ def model_from_proto(proto: onnx.ModelProto, folder: Path | None) -> Model:
         raise damaged("the graph has sparse initializers, which cnnc does not read")
     external = ExternalData(folder)
     constants: dict[str, Array] = {}
-    for tensor in graph.initializer:
+    for index, tensor in enumerate(graph.initializer):
         name = _text(tensor.name)
         if name in constants:
             raise damaged(f"two initializers are named {name}")
-        constants[name] = array_from_proto(tensor, external, f"the initializer {name}")
+        data = raw_data.get(index) if raw_data is not None else None
+        constants[name] = array_from_proto(tensor, external, f"the initializer {name}", data)
     declared_inputs = [_model_input(info) for info in graph.input]
     if len({model_input.name for model_input in declared_inputs}) < len(declared_inputs):
         raise damaged("two inputs have the same name")
@@ -168,7 +205,7 @@ def model_from_proto(proto: onnx.ModelProto, folder: Path | None) -> Model:
         raise damaged("the graph has no output")
     producer = " ".join(part for part in map(_text, (proto.producer_name, proto.producer_version)) if part)
     has_source = any(prop.key == SOURCE for prop in proto.metadata_props)
-    return Model(_text(graph.name), producer, opset, inputs, outputs, nodes, constants, has_source)
+    return Model(_text(graph.name), producer, opset, inputs, outputs, nodes, constants, has_source, message=proto)
 
 
 def _text(value: str | bytes) -> str:

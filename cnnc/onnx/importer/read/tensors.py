@@ -9,6 +9,7 @@ from math import prod
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnc.core.arrays import Array
@@ -34,8 +35,13 @@ _FIELDS: dict[int, str] = {
 MAX_TENSOR_AXES = 16  # of an array in the file; the language has fewer
 
 
-def array_from_proto(tensor: onnx.TensorProto, external: ExternalData, what: str) -> Array:
-    """The array of a tensor; `what` names the tensor in errors. Raises CnncError E624, E622."""
+def array_from_proto(
+    tensor: onnx.TensorProto, external: ExternalData, what: str, raw_data: NDArray[np.uint8] | None = None
+) -> Array:
+    """The array of a tensor; `what` names the tensor in errors. Raises CnncError E624, E622.
+
+    `raw_data` are its raw data if they are not in the message.
+    """
     if tensor.data_type not in _FIELDS:
         raise damaged(f"{what} has the element type {element_type_name(tensor.data_type)}, which cnnc does not read")
     dims = tuple(tensor.dims)
@@ -46,13 +52,17 @@ def array_from_proto(tensor: onnx.TensorProto, external: ExternalData, what: str
     if tensor.data_location == TensorProto.EXTERNAL:
         data = external.read({e.key: e.value for e in tensor.external_data}, count * dtype.itemsize, what)
         return data.view(dtype.newbyteorder("<")).reshape(dims)
-    if tensor.HasField("raw_data"):
+    if raw_data is not None:
+        held, needed, unit = raw_data.nbytes, count * dtype.itemsize, "bytes"
+    elif tensor.HasField("raw_data"):
         held, needed, unit = len(tensor.raw_data), count * dtype.itemsize, "bytes"
     else:
         held, needed, unit = len(getattr(tensor, _FIELDS[tensor.data_type])), count, "elements"
     if held != needed:
         shape = "x".join(map(str, dims))
         raise damaged(f"{what} is declared {shape}, which takes {needed:,} {unit}; it has {held:,}")
+    if raw_data is not None:
+        return np.asarray(raw_data.view(dtype.newbyteorder("<")).reshape(dims))
     try:
         return np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 import cnnc.onnx.importer.ops  # noqa: F401  fills the table
+from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.onnx.importer.read.model import Model, ModelInput, described
 from cnnc.onnx.importer.recognize.interpreter import Interpreter
@@ -316,7 +317,12 @@ def _same_op(a: Op, b: Op) -> bool:
 
 
 def _same_weights(a: Layer, b: Layer) -> bool:
-    return a.weights.keys() == b.weights.keys() and all(np.array_equal(a.weights[n], b.weights[n]) for n in a.weights)
+    return a.weights.keys() == b.weights.keys() and all(_same_array(a.weights[n], b.weights[n]) for n in a.weights)
+
+
+def _same_array(a: Array, b: Array) -> bool:
+    """Whether two arrays are equal, without a look at the elements where they are the same memory."""
+    return a.__array_interface__ == b.__array_interface__ or np.array_equal(a, b)
 
 
 def not_imported(causes: Iterable[Cause]) -> CnncError:
