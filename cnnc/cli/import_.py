@@ -112,12 +112,12 @@ def _report_layout(imported: ImportedNetwork, agreement: Agreement | None) -> No
     names = {old: new for old, new in pairs if old in imported.channels_last}
     if not names:
         return
-    shapes = [f"{new} ({graph.by_name[new].type})" for new in names.values()]
-    verb = "is" if len(names) == 1 else "are"
-    compared = ""
-    if agreement is not None and agreement.compared:
-        compared = "; the comparison transposed the arrays for the model"
-    print_result(f"{' and '.join(shapes)} {verb} channels first, channels last (NHWC) in the model{compared}")
+    shapes = ", ".join(f"{new} {graph.by_name[new].type}" for new in names.values())
+    compared = agreement is not None and agreement.compared
+    print_result(
+        f"channels last (NHWC) in the model, channels first in the network: {shapes}"
+        + ("; the comparison fed the model transposed arrays" if compared else "")
+    )
 
 
 def _report(imported: ImportedNetwork, agreement: Agreement | None, file: Path, weights: Path) -> None:
