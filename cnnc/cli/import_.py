@@ -97,10 +97,27 @@ def _as_dict(
         "blocks": imported.blocks,
         "inputs": dict(imported.inputs),
         "outputs": dict(zip(imported.model.outputs, imported.outputs, strict=True)),
+        "channels_last": sorted(imported.channels_last),
+        "limits": imported.limits,
         "names": dict(imported.names),
         "verified": agreement._asdict() if agreement is not None else None,
         "refused": [],
     }
+
+
+def _report_layout(imported: ImportedNetwork, agreement: Agreement | None) -> None:
+    """Prints which inputs and outputs were channels last and are now channels first."""
+    graph = imported.network.require_graph()
+    pairs = [*imported.inputs.items(), *zip(imported.model.outputs, imported.outputs, strict=True)]
+    names = {old: new for old, new in pairs if old in imported.channels_last}
+    if not names:
+        return
+    shapes = ", ".join(f"{new} {graph.by_name[new].type}" for new in names.values())
+    compared = agreement is not None and agreement.compared
+    print_result(
+        f"channels last (NHWC) in the model, channels first in the network: {shapes}"
+        + ("; the comparison fed the model transposed arrays" if compared else "")
+    )
 
 
 def _report(imported: ImportedNetwork, agreement: Agreement | None, file: Path, weights: Path) -> None:
@@ -118,6 +135,9 @@ def _report(imported: ImportedNetwork, agreement: Agreement | None, file: Path, 
     for old_name, name in [*imported.inputs.items(), *zip(imported.model.outputs, imported.outputs, strict=True)]:
         if old_name != name:
             print_result(f"{old_name} is renamed to {name}")
+    _report_layout(imported, agreement)
+    if imported.limits:
+        print_status(f"not all sizes of the model: {imported.limits}")
     if agreement is not None and agreement.compared:
         print_result(
             f"verified: outputs differ from the model's by at most {agreement.share:.1%} of what is allowed "

@@ -64,6 +64,32 @@ def test_a_network_that_amplifies_rounding_is_imported(cnnc: Cnnc, tmp_path: Pat
     assert 1e-4 < verified["difference"] < verified["allowed"] < 0.1
 
 
+def test_a_model_that_is_channels_last(cnnc: Cnnc, tmp_path: Path) -> None:
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 3, 1, 2]),
+        node("Conv", "t w", "c"),
+        node("Transpose", "c", perm=[0, 2, 3, 1]),
+    ]
+    proto = model(nodes, {"x": ["N", 8, 9, 2]}, {"w": np.arange(12, dtype=np.float32).reshape(3, 2, 1, 2)})
+    onnx.save(proto, str(tmp_path / "last.onnx"))
+    line = "channels last (NHWC) in the model, channels first in the network: x 2x8x9, y 3x8x8"
+    done = cnnc("import", "last.onnx", "-o", "a.cnn")
+    assert f"{line}; the comparison fed the model transposed arrays" in done.stdout.splitlines()
+    assert "verified: " in done.stdout
+    assert line in cnnc("import", "last.onnx", "-o", "b.cnn", "--no-verify").stdout.splitlines()
+    assert json.loads(cnnc("import", "last.onnx", "-o", "c.cnn", "--json").stdout)["channels_last"] == ["x", "y"]
+    assert cnnc("export", "a.safetensors", "-o", "first.onnx").returncode == 0
+
+
+def test_sizes_that_the_network_lacks_are_told(cnnc: Cnnc, tmp_path: Path) -> None:
+    nodes = [node("MaxPool", "x", "p", kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]), node("Shape", "x", "s"),
+             node("Resize", "p - - s", mode="nearest")]  # fmt: skip
+    onnx.save(model(nodes, {"x": ["N", 2, "H", "W"]}), str(tmp_path / "sizes.onnx"))
+    done = cnnc("import", "sizes.onnx", "-o", "a.cnn")
+    assert "not all sizes of the model: Resize `node_y` has no layer at every size" in done.stdout + done.stderr
+    assert json.loads(cnnc("import", "sizes.onnx", "-o", "b.cnn", "--json").stdout)["limits"]
+
+
 def test_an_exported_model_is_imported(cnnc: Cnnc, tmp_path: Path) -> None:
     assert cnnc("export", "small.cnn", "-o", "small.onnx").returncode == 0
     done = cnnc("import", "small.onnx", "-o", "net.cnn")

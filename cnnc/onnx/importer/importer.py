@@ -6,20 +6,22 @@ recognized in the model, and its weights have the names that the language gives 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+import cnnc.onnx.importer.rewrite.layout_rules  # noqa: F401  fills the table
 from cnnc.core.arrays import Weights
 from cnnc.core.files import atomic_replacement
 from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.network import Network, check
-from cnnc.onnx.importer.read.model import Model, read_model
+from cnnc.onnx.importer.read.model import Model, described, read_model
 from cnnc.onnx.importer.recognize.layers import LayerGraph, NotImported, layer_graph_of
 from cnnc.onnx.importer.recognize.values import Layer
+from cnnc.onnx.importer.rewrite.layout import channels_first
 from cnnc.onnx.importer.text.write import GeneratedSource, write_source
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
@@ -41,8 +43,10 @@ class ImportedNetwork(NamedTuple):
     """A network that comes from an ONNX model, and its weights.
 
     `names` maps ONNX nodes to layers, `inputs` the model's inputs to those of the network; `outputs` are the names of the
-    network's outputs in the model's order. `repeats` and `blocks` count those in the source; `model` is the model as read,
-    and `file` the name of its file.
+    network's outputs in the model's order. `channels_last` are those of the model's inputs and outputs that are channels
+    last in the model and channels first in the network; `limits` says why the network lacks sizes at which the model runs,
+    "" where it does not. `repeats` and `blocks` count those in the source; `model` is the model as read, and `file` the
+    name of its file.
     """
 
     network: Network
@@ -54,6 +58,8 @@ class ImportedNetwork(NamedTuple):
     blocks: int
     model: Model
     file: str
+    channels_last: frozenset[str]
+    limits: str = ""
 
     @property
     def source(self) -> str:
@@ -108,8 +114,9 @@ def convert_model(
     model: Model, origin: str, name: str, *, at: Mapping[str, int] | None = None, flat: bool = False
 ) -> ImportedNetwork:
     """Converts a model; `origin` and `name` are the names of the .onnx and the .cnn file. Raises CnncError E010, E621."""
-    layer_graph = layer_graph_of(model, model.name if _is_descriptive(model.name) else Path(origin).stem, at)
-    generated, network = _checked_source(layer_graph, _header(model, origin), name, flat)
+    rewritten, channels_last = channels_first(model)
+    layer_graph = layer_graph_of(rewritten, model.name if _is_descriptive(model.name) else Path(origin).stem, at)
+    generated, network = _checked_source(layer_graph, _header(model, origin, channels_last), name, flat)
     graph = network.require_graph()
     names = {id(layer): node.name for node, layer in zip(graph.nodes, generated.layers, strict=True)}
     weights: Weights = {}
@@ -126,7 +133,17 @@ def convert_model(
         generated.blocks,
         model,
         origin,
+        channels_last,
+        _limits(layer_graph, network),
     )
+
+
+def _limits(layer_graph: LayerGraph, network: Network) -> str:
+    """Why the network lacks sizes at which the model runs, and which it has; "" where it lacks none."""
+    if not layer_graph.limits or network.survey is None:
+        return ""
+    cause = layer_graph.limits[0]
+    return f"{described(cause.name, cause.op)} has no layer at every size: {cause.reason}; the network takes {network.survey.rules()}"
 
 
 def _checked_source(layer_graph: LayerGraph, header: str, name: str, flat: bool) -> tuple[GeneratedSource, Network]:
@@ -149,14 +166,18 @@ def _is_descriptive(name: str) -> bool:
     return name.strip().lower() not in ("", "graph", "main_graph", "torch-jit-export", "torch_jit", "net", "model")
 
 
-def _header(model: Model, origin: str) -> str:
-    """The first comment of the source."""
+def _header(model: Model, origin: str, channels_last: Collection[str]) -> str:
+    """The comments at the beginning of the source."""
 
     def printable(text: str) -> str:
         return "".join(c if c.isprintable() else " " for c in text)[:60]
 
     producer = f", produced by {printable(model.producer)}" if model.producer.strip() else ""
-    return f"# Imported from {printable(origin)}: ONNX opset {model.opset}{producer}."
+    header = f"# Imported from {printable(origin)}: ONNX opset {model.opset}{producer}."
+    if channels_last:
+        names = [n for n in dict.fromkeys((*(p.name for p in model.inputs), *model.outputs)) if n in channels_last]
+        header += f"\n# Channels last in the model, channels first here: {', '.join(map(printable, names[:10]))}."
+    return header
 
 
 def _has_same_layers(network: Network, generated: GeneratedSource, layer_graph: LayerGraph) -> bool:

@@ -16,6 +16,7 @@ from cnnc.onnx.emit.model import emit
 from cnnc.onnx.emit.passes import run_passes
 from cnnc.onnx.importer.importer import ImportedNetwork, convert_model
 from cnnc.onnx.importer.read.model import model_from_proto
+from cnnc.onnx.run.session import Session
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
 
@@ -36,6 +37,11 @@ def outputs(graph: Graph, weights: Weights, feeds: Mapping[str, Array]) -> list[
     """The outputs of a graph in NumPy, channels first."""
     trace = forward(graph, weights, feeds)
     return [to_channels_first(trace.values[name]) for name in graph.outputs]
+
+
+def in_model_layout(array: Array, name: str, imported: ImportedNetwork) -> Array:
+    """A channels-first array in the layout that an input or output has in the model."""
+    return np.moveaxis(array, 1, -1) if name in imported.channels_last else array
 
 
 def graph_signature(proto: onnx.ModelProto) -> tuple[list[int], Counter[str], Counter[int]]:
@@ -91,3 +97,28 @@ def source_statements(imported: ImportedNetwork) -> str:
     lines = [line.strip() for line in imported.source.splitlines()]
     kept = [line for line in lines if line and not line.startswith(("#", "net ", "expect "))]
     return "; ".join(kept)
+
+
+def imported_statements(proto: onnx.ModelProto, **options: Any) -> str:
+    """Imports a model, checks that the network computes what onnxruntime computes, and returns its statements."""
+    result = import_proto(proto, **options)
+    graph = result.network.require_graph()
+    feeds = {}
+    for port in result.model.inputs:
+        shape = [3, *graph.by_name[result.inputs[port.name]].type.shape]
+        random = np.random.default_rng(1)
+        if port.shape and isinstance(port.shape[0], int):
+            shape[0] = port.shape[0]
+        feeds[port.name] = (
+            random.normal(size=shape).astype(np.float32)
+            if port.dtype == "float32"
+            else random.integers(0, 5, shape).astype(port.dtype)
+        )
+    expected = Session(proto.SerializeToString(), "model", "cpu", optimize=False).run(
+        {name: in_model_layout(array, name, result) for name, array in feeds.items()}
+    )
+    trace = forward(graph, result.weights, {result.inputs[name]: a for name, a in feeds.items()})
+    for name, model_name, array in zip(result.outputs, result.model.outputs, expected, strict=True):
+        output = in_model_layout(to_channels_first(trace.values[name]), model_name, result)
+        np.testing.assert_allclose(output, array, rtol=1e-4, atol=1e-5)
+    return source_statements(result)

@@ -21,6 +21,7 @@ from cnnc.onnx.importer.read.model import model_from_proto
 from cnnc.onnx.importer.recognize.interpreter import HANDLERS
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
+from tests.onnx.importer.model_builders import in_model_layout
 
 
 class CaseResult(NamedTuple):
@@ -80,11 +81,15 @@ def _run(case: Any, inputs: list[Array | None], constant_inputs: tuple[int, ...]
             inputs_fed[info.name] = array
     import_proto = convert_model(model_from_proto(proto, None), f"{case.name}.onnx", f"{case.name}.cnn")
     graph = import_proto.network.require_graph()
-    feeds = {import_proto.inputs[name]: a for name, a in inputs_fed.items() if a is not None}
+    feeds = {
+        import_proto.inputs[name]: np.moveaxis(a, -1, 1) if name in import_proto.channels_last else a
+        for name, a in inputs_fed.items()
+        if a is not None
+    }
     with np.errstate(all="ignore"):
         trace = forward(graph, import_proto.weights, feeds)
-    for name, expected in zip(import_proto.outputs, case.data_sets[0][1], strict=True):
-        output = to_channels_first(trace.values[name])
+    for name, info, expected in zip(import_proto.outputs, proto.graph.output, case.data_sets[0][1], strict=True):
+        output = in_model_layout(to_channels_first(trace.values[name]), info.name, import_proto)
         if output.shape != expected.shape or output.dtype != expected.dtype:
             return CaseResult(
                 case.name, "failed", error=f"{output.dtype} {output.shape}, not {expected.dtype} {expected.shape}"

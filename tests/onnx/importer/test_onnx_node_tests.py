@@ -28,7 +28,7 @@ REASONS = {
     "constants alone": r"it is a constant|its input is a constant",
     "no such layer": r"no layer for it|no power other|no minimum of several",
     "no such way": r"in training mode|only its first output|its (alpha|threshold|mode) |tanh approx|column-major|interpolates by"
-    r"|not a repetition of each|pads by|expand|clip needs lo < hi|as many elements",
+    r"|not a repetition of each|pads by|is channels last|takes whole factors|not between 0 and|a repetition of|interpolates by|expand|clip needs lo < hi|as many elements",
 }
 
 

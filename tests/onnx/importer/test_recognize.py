@@ -12,10 +12,13 @@ from onnx import TensorProto
 
 from cnnc.diagnostics import CnncError
 from cnnc.network import check
-from cnnc.onnx.run.session import Session
-from cnnc.reference.engine import forward
-from cnnc.reference.layout import to_channels_first
-from tests.onnx.importer.model_builders import export_graph, import_proto, model, node, source_statements
+from tests.onnx.importer.model_builders import (
+    export_graph,
+    import_proto,
+    imported_statements,
+    model,
+    node,
+)
 from tests.op_cases import random_weights
 
 RANDOM = np.random.default_rng(0)
@@ -25,28 +28,6 @@ VECTOR = {"x": ["N", 12]}
 
 def weights(*shape: int) -> Any:
     return RANDOM.normal(size=shape).astype(np.float32)
-
-
-def imported_statements(proto: onnx.ModelProto, **options: Any) -> str:
-    """Imports a model, checks that the network computes what onnxruntime computes, and returns its statements."""
-    result = import_proto(proto, **options)
-    graph = result.network.require_graph()
-    feeds = {}
-    for port in result.model.inputs:
-        shape = [3, *graph.by_name[result.inputs[port.name]].type.shape]
-        random = np.random.default_rng(1)
-        if port.shape and isinstance(port.shape[0], int):
-            shape[0] = port.shape[0]
-        feeds[port.name] = (
-            random.normal(size=shape).astype(np.float32)
-            if port.dtype == "float32"
-            else random.integers(0, 5, shape).astype(port.dtype)
-        )
-    expected = Session(proto.SerializeToString(), "model", "cpu", optimize=False).run(feeds)
-    trace = forward(graph, result.weights, {result.inputs[name]: a for name, a in feeds.items()})
-    for name, array in zip(result.outputs, expected, strict=True):
-        np.testing.assert_allclose(to_channels_first(trace.values[name]), array, rtol=1e-4, atol=1e-5)
-    return source_statements(result)
 
 
 def after_input(proto: onnx.ModelProto) -> str:
@@ -78,7 +59,7 @@ def test_a_flatten_over_a_batch_that_is_fixed() -> None:
 def test_a_reshape_with_a_fixed_batch_is_refused_for_an_open_batch() -> None:
     """3 is the number that stands for the batch in the first run."""
     nodes = [node("Reshape", "x s", "flat"), node("Relu", "flat")]
-    with pytest.raises(CnncError, match="another size of the batch"):
+    with pytest.raises(CnncError, match="another batch size"):
         import_proto(model(nodes, IMAGE, {"s": [3, 192]}))
 
 
@@ -113,7 +94,7 @@ def test_padding_that_is_computed_from_an_open_size() -> None:
     constants = {"one": [1, 1], "two": [2, 2], "zeros": [0, 0], "w": weights(6, 4, 3, 3)}
     text = imported_statements(model(nodes, {"x": ["N", 4, "H", "W"]}, constants))
     assert text == "x: input 4xHxW; y: conv 6 k=3 s=2 p=same bias=false"
-    with pytest.raises(CnncError, match="depends on the batch or the size"):
+    with pytest.raises(CnncError, match="depends on the open sizes H and W"):
         import_proto(model([*nodes[:9], node("Pad", "x pads")], {"x": ["N", 4, "H", "W"]}, constants))
 
 
@@ -262,10 +243,20 @@ def test_decomposed_activations() -> None:
         assert after_input(model(nodes, IMAGE, constants)) == f"y: {name.strip()}"
 
 
-def test_the_old_hard_swish() -> None:
-    nodes = [node("Add", "x t", "a"), node("Clip", "a z s", "c"), node("Mul", "x c", "m"), node("Div", "m s")]
-    constants = {"t": np.float32(3), "z": np.float32(0), "s": np.float32(6)}
-    assert imported_statements(model(nodes, IMAGE, constants))  # several layers that compute the same
+def test_hard_swish_with_its_factors_in_any_order() -> None:
+    constants = {"t": np.float32(3), "z": np.float32(0), "s": np.float32(6), "i": np.float32(1 / 6)}
+    gate = [node("Add", "x t", "a"), node("Clip", "a z s", "c")]
+    for products in (
+        [node("Mul", "x c", "m"), node("Div", "m s")],
+        [node("Mul", "c x", "m"), node("Mul", "m i")],
+        [node("Mul", "x i", "m"), node("Mul", "m c")],
+        [node("Div", "x s", "m"), node("Mul", "c m")],
+        [node("Div", "c s", "m"), node("Mul", "x m")],
+        [node("Mul", "i c", "m"), node("Mul", "m x")],
+    ):
+        assert after_input(model([*gate, *products], IMAGE, constants)) == "y: hard_swish"
+    others = {**constants, "t": np.float32(2)}
+    assert "hard_swish" not in after_input(model([*gate, node("Mul", "x c", "m"), node("Div", "m s")], IMAGE, others))
 
 
 def test_constants_along_the_channels() -> None:
@@ -359,8 +350,43 @@ def test_resize_by_sizes_or_scales() -> None:
         shape = {"x": [3, 4, 6, 8]}
         text = after_input(model([node("Resize", inputs, mode="nearest")], shape, constants))
         assert text == "y: upsample 2"
-    with pytest.raises(CnncError, match="not whole numbers"):
-        import_proto(model([node("Resize", "x - s")], IMAGE, {"s": np.array([1, 1, 1.5, 1.5], np.float32)}))
+    with pytest.raises(CnncError, match="resizes 6x8 to 9x12, and upsample mode=bilinear takes whole factors"):
+        import_proto(
+            model([node("Resize", "x - s", mode="linear")], IMAGE, {"s": np.array([1, 1, 1.5, 1.5], np.float32)})
+        )
+
+
+@pytest.mark.parametrize("coordinates", ["asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel"])
+@pytest.mark.parametrize("rounding", ["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"])
+@pytest.mark.parametrize("size", [(9, 12), (11, 15), (7, 8), (13, 3), (4, 5), (6, 8)])
+def test_nearest_at_any_fixed_size(coordinates: str, rounding: str, size: tuple[int, int]) -> None:
+    """Every size is imported, as an upsample and a crop, or as a selection of rows and columns."""
+    attributes = {"mode": "nearest", "coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
+    proto = model([node("Resize", "x - - t", **attributes)], {"x": [1, 2, 6, 8]}, {"t": [1, 2, *size]})
+    text = after_input(proto)
+    if (coordinates, rounding, size) == ("asymmetric", "floor", (11, 15)):
+        assert text == "upsample 2; y: crop 11x15 offset=0"
+
+
+def test_a_resize_to_the_size_of_another_tensor() -> None:
+    """As in feature pyramids: at fixed sizes it is imported, at open ones the sizes that remain are listed."""
+    nodes = [node("MaxPool", "x", "p", kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]), node("Shape", "x", "s"),
+             node("Resize", "p - - s", "u", mode="nearest", coordinate_transformation_mode="asymmetric",
+                  nearest_mode="floor"), node("Add", "u x")]  # fmt: skip
+    assert "upsample 2; crop 9 offset=0" in imported_statements(model(nodes, {"x": ["N", 2, 9, 9]}))
+    open_sizes = import_proto(model(nodes, {"x": ["N", 2, "H", "W"]}))
+    assert "Resize `node_u` has no layer at every size: it resizes 113x113 to 225x226" in open_sizes.limits
+    assert "H ≥ 2, a multiple of 2" in open_sizes.limits
+    assert import_proto(model(nodes[:1], {"x": ["N", 2, "H", "W"]}, outputs=["p"])).limits == ""
+
+
+def test_a_resize_that_fixes_the_batch() -> None:
+    proto = model([node("Resize", "x - - t", mode="nearest")], IMAGE, {"t": [1, 4, 12, 16]})
+    with pytest.raises(CnncError, match="its size fixes the batch size") as error:
+        import_proto(proto)
+    assert "fixed batch size of 1" in (error.value.diagnostics[0].help or "")
+    text = after_input(model([node("Resize", "x - - t", mode="nearest")], {"x": [1, 4, 6, 8]}, {"t": [1, 4, 12, 16]}))
+    assert text == "y: upsample 2"
 
 
 # --- old opsets ----------------------------------------------------------------------------------------------------

@@ -166,10 +166,11 @@ def _softmax(ctx: Interpreter, node: OnnxNode) -> Layer:
     cls: type[Op] = Softmax if node.op == "Softmax" else LogSoftmax
     x = ctx.layer()
     axes = x.rank + 2
+    along_axis = ctx.model.opset >= 13 or node.get("along_axis")  # else over all axes from this one on
     axis = node.get("axis", 1 if ctx.model.opset < 13 else -1) % axes
-    if axis == 1 and (ctx.model.opset >= 13 or x.rank == 0 or all(n == 1 for n in x.type.spatial)):
+    if axis == 1 and (along_axis or x.rank == 0 or all(n == 1 for n in x.type.spatial)):
         return ctx.add(cls, x)
-    if ctx.model.opset < 13 and axis == 1:  # over all elements of an example
+    if not along_axis and axis == 1:  # over all elements of an example
         return ctx.add(Reshape, ctx.add(cls, ctx.add(Flatten, x)), shape=x.shape)
     raise Unsupported(f"it works along axis {axis}; softmax works along the channels")
 

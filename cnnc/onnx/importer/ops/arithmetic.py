@@ -121,7 +121,7 @@ def _mean(ctx: Interpreter, node: OnnxNode) -> Layer:
 
 @handles("Mul")
 def _mul(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
-    recognized = _decomposed_gelu(ctx, node)
+    recognized = _decomposed_gelu(ctx, node) or _decomposed_hard_swish(ctx, node)
     if recognized is not None:
         return recognized
     a, b = _operands(ctx)
@@ -200,6 +200,30 @@ def _decomposed_gelu(ctx: Interpreter, node: OnnxNode) -> Layer | None:
     return None
 
 
+def _decomposed_hard_swish(ctx: Interpreter, node: OnnxNode) -> Layer | None:
+    """hard_swish, x·relu6(x + 3)/6, with its factors in any order; None for other products."""
+    for gate in _factors(ctx, node.outputs[0], frozenset())[1]:
+        x = _relu6_argument(ctx, gate)
+        if x is None:
+            continue
+        factor, names = _factors(ctx, node.outputs[0], frozenset((x, gate)))
+        if sorted(names) == sorted((x, gate)) and is_close(factor, 1 / 6):
+            return ctx.add(HardSwish, ctx.layer_of(x))
+    return None
+
+
+def _relu6_argument(ctx: Interpreter, name: str) -> str | None:
+    """The name of x where a tensor is relu6(x + 3), else None."""
+    value, clip_node = ctx.values.get(name), ctx.node_of(name)
+    layer = value.layer if isinstance(value, LayerOutput) else None
+    if layer is None or not isinstance(layer.op, Relu6) or clip_node is None:
+        return None
+    add = ctx.node_of(clip_node.input_name(0))
+    if add is None or add.op != "Add" or 3 not in [ctx.scalar(n) for n in add.inputs]:
+        return None
+    return next((n for n in add.inputs if ctx.scalar(n) is None), None)
+
+
 def _erf_argument(ctx: Interpreter, name: str) -> str | None:
     """The name of x where a tensor is 1 + erf(x/√2), else None."""
     add = ctx.node_of(name)
@@ -238,7 +262,7 @@ def _factors(ctx: Interpreter, name: str, kept: frozenset[str], depth: int = 0) 
 
 @handles("Div")
 def _div(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
-    for pattern in (decomposed_lrn, decomposed_layer_norm):
+    for pattern in (decomposed_lrn, decomposed_layer_norm, _decomposed_hard_swish):
         recognized = pattern(ctx, node)
         if recognized is not None:
             return recognized

@@ -121,6 +121,7 @@ def _cropping(
     """
     auto_pad, rank = node.get("auto_pad", "NOTSET"), x.rank
     output_shape = node.get("output_shape")
+    enlarge = output_shape is not None  # `auto_pad` alone crops, and leaves an output that is too small as it is
     if output_shape is None and auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         output_shape = tuple(m * n for m, n in zip(x.type.spatial, s, strict=True))
     if output_shape is None or len(extra) != rank:
@@ -132,7 +133,7 @@ def _cropping(
             total = sa * (m - 1) + e + (ka - 1) * da + 1 - out
             small, large = max(total, 0) // 2, max(total, 0) - max(total, 0) // 2
             pad_list.append((small, large) if auto_pad == "SAME_UPPER" else (large, small))
-            extra_list.append(e + max(-total, 0))
+            extra_list.append(e + max(-total, 0) * enlarge)
         pads, extra = tuple(pad_list), tuple(extra_list)
     reach = [da * (ka - 1) + 1 + e - sa for ka, sa, da, e in zip(k, s, d, extra, strict=True)]
     if max(s) > 1 and any(sum(p) for p in pads) and [(r // 2, r - r // 2) for r in reach] == list(pads):

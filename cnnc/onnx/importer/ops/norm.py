@@ -11,6 +11,14 @@ from cnnc.onnx.importer.recognize.interpreter import Interpreter, handles
 from cnnc.onnx.importer.recognize.values import Layer, LayerOutput, Unsupported
 from cnnc.ops.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 
+LAYER_NORM_OF_CHANNELS = (
+    "it normalizes the channels at each position (layer normalization as in ConvNeXt); layer_norm normalizes each example as "
+    "a whole"
+)
+USE_GROUP_NORM = (
+    "no layer computes it; a network trained with batch or group normalization in its place can be imported"
+)
+
 
 @handles("BatchNormalization")
 def _batch_norm(ctx: Interpreter, node: OnnxNode) -> Layer:
@@ -82,10 +90,14 @@ def _group_norm(ctx: Interpreter, node: OnnxNode) -> Layer:
 
 @handles("LayerNormalization")
 def _layer_norm(ctx: Interpreter, node: OnnxNode) -> Layer:
-    x = ctx.layer()
-    axis = node.get("axis", -1) % (x.rank + 2)
+    value = ctx.tensor()
+    count = len(value.shape)
+    axis = node.get("axis", -1) % count
+    if axis == count - 1 and count > 2 and value.layer is None:
+        raise Unsupported(LAYER_NORM_OF_CHANNELS, USE_GROUP_NORM)
     if axis != 1:
         raise Unsupported("it normalizes the last axes; layer_norm normalizes each example as a whole")
+    x = ctx.as_layer(value)
     scale = per_channel(ctx, ctx.constant(1, "scale"), x)
     shift = per_channel(ctx, ctx.constant(2, "shift"), x) if node.input_name(2) else np.zeros(1, np.float32)
     weights = {n: np.broadcast_to(a, (x.type.channels,)) for n, a in (("scale", scale), ("shift", shift))}
@@ -125,13 +137,19 @@ def decomposed_layer_norm(ctx: Interpreter, node: OnnxNode) -> Layer | None:
     x = ctx.layer_of(centred.input_name(0))
     every = tuple(range(1, x.rank + 2))
     for reduce in (mean, variance):
-        if _axes(ctx, reduce, x.rank + 2) != every or not reduce.get("keepdims", 1):
+        if _axes(ctx, reduce, x.rank + 2) != every or reduce.get("keepdims", 1) != 1:
             return None
     layer = ctx.add(
         LayerNorm, x, {"scale": np.ones(x.type.channels), "shift": np.zeros(x.type.channels)}, eps=shortest_float(eps)
     )
     layer.lacks_scale_and_shift = True
     return layer
+
+
+def normalizes_channels(ctx: Interpreter, node: OnnxNode) -> bool:
+    """Whether a mean over the channels is subtracted from what it is the mean of, as layer normalization does."""
+    mean, x = node.outputs[0], node.input_name(0)
+    return any(reader.op == "Sub" and reader.inputs == (x, mean) for reader in ctx.model.readers.get(mean, ()))
 
 
 def _axes(ctx: Interpreter, node: OnnxNode, count: int) -> tuple[int, ...] | None:

@@ -10,13 +10,15 @@ from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
 from cnnc.onnx.importer.ops.constants import is_close, shortest_float
 from cnnc.onnx.importer.ops.dense import bilinear
+from cnnc.onnx.importer.ops.norm import LAYER_NORM_OF_CHANNELS, USE_GROUP_NORM, normalizes_channels
 from cnnc.onnx.importer.ops.padding import PaddedLayer, padded_input, padding_argument, window_arguments
 from cnnc.onnx.importer.read.model import OnnxNode
-from cnnc.onnx.importer.recognize.interpreter import HandlerResult, Interpreter, handles
+from cnnc.onnx.importer.recognize.interpreter import MAX_AXES, MAX_AXIS_SIZE, HandlerResult, Interpreter, handles
 from cnnc.onnx.importer.recognize.values import Layer, LayerOutput, Rearrangement, Unsupported
 from cnnc.ops.activation import Scale
 from cnnc.ops.base import ShapeError
 from cnnc.ops.pool import GlobalPool, Pool, Unpool, Upsample
+from cnnc.ops.reshape import Crop, Select
 
 MAX_FACTOR = 4096  # of an upsample, per axis
 
@@ -90,27 +92,80 @@ def _global_pool(ctx: Interpreter, node: OnnxNode) -> Layer:
 @handles("ReduceMean", "ReduceMax", "ReduceL2", "ReduceSum")
 def _reduce(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
     axes = ctx.integers(1, "axes")
-    keep = bool(node.get("keepdims", 1))
+    keep = node.get("keepdims", 1) == 1
     if node.op == "ReduceSum":
         layer = bilinear(ctx, node, axes or (), keep)
         if layer is not None:
             return layer
-    value = ctx.tensor()
-    count = len(value.shape)
     if axes is None and node.get("noop_with_empty_axes", 0):
-        return value
-    reduced = tuple(sorted(a % count for a in axes)) if axes else tuple(range(count))
-    if reduced != tuple(range(2, count)) or count < 3:
-        raise Unsupported(f"it reduces the axes {', '.join(map(str, reduced))}; global_pool reduces all spatial axes")
+        return ctx.tensor()
+    value, reduced, kept = _reduced_axes(ctx, node)
+    count = len(value.shape)
+    if reduced == [1] and normalizes_channels(ctx, node):
+        raise Unsupported(LAYER_NORM_OF_CHANNELS, USE_GROUP_NORM)
+    if not reduced or reduced[0] < 2 or count < 3:
+        axes_text = ", ".join(map(str, reduced))
+        raise Unsupported(
+            f"it reduces the axes {axes_text}; layers reduce spatial axes, which are those from axis 2 on"
+        )
     x = ctx.as_layer(value)
-    kind = {"ReduceMean": "avg", "ReduceMax": "max", "ReduceL2": "l2", "ReduceSum": "avg"}[node.op]
-    pooled = ctx.add(GlobalPool, x, kind=WordValue(kind))
-    if node.op == "ReduceSum":
-        pooled = ctx.add(Scale, pooled, factor=shortest_float(prod(x.type.spatial)))
-    if keep:
-        return pooled
-    shape = (ctx.batch, x.type.channels)
+    pooled = _pooled(ctx, x, node.op, [axis - 2 for axis in reduced])
+    shape = tuple(n for axis, n in enumerate((ctx.batch, *pooled.shape)) if axis not in reduced or axis in kept)
     return ctx.rearranged(ctx.output_of(pooled), Rearrangement("reshape", shape), shape)
+
+
+def _reduced_axes(ctx: Interpreter, node: OnnxNode) -> tuple[LayerOutput, list[int], set[int]]:
+    """What a reduction reads, the axes that it reduces, and those of them that stay with a size of 1.
+
+    A mean of a mean is one mean over the axes of both, and so for the other reductions, if nothing else reads the first.
+    """
+    chain = [node]
+    while True:
+        before = ctx.node_of(chain[0].input_name(0))
+        if before is None or before.op != node.op or before.domain or not ctx.used_once(before.outputs[0]):
+            break
+        if len(chain) == MAX_AXES:
+            break
+        chain.insert(0, before)
+    value = ctx.value_of(chain[0].input_name(0))
+    if not isinstance(value, LayerOutput):
+        raise Unsupported("its input is a constant; a layer reads the output of another layer")
+    left, reduced, kept = list(range(len(value.shape))), set(), set()
+    for step in chain:
+        axes = _axes(ctx, step)
+        positions = sorted(a % len(left) for a in axes) if axes else list(range(len(left)))
+        here = [left[position] for position in positions]
+        reduced.update(here)
+        if step.get("keepdims", 1) == 1:
+            kept.update(here)
+        else:
+            left = [axis for axis in left if axis not in here]
+            kept.difference_update(here)
+    return value, sorted(reduced), kept
+
+
+def _axes(ctx: Interpreter, node: OnnxNode) -> tuple[int, ...]:
+    """The axes of a reduction, () where they are left out. Raises Unsupported where they are computed."""
+    axes = node.get("axes")
+    if axes is not None or not node.input_name(1):
+        return tuple(axes or ())
+    array = ctx.values[node.input_name(1)]
+    if not isinstance(array, np.ndarray):
+        raise Unsupported("its axes is not a constant")
+    return tuple(int(n) for n in array.ravel())
+
+
+def _pooled(ctx: Interpreter, x: Layer, op: str, axes: list[int]) -> Layer:
+    """A pool over whole spatial axes: global_pool over all of them, else windows as large as the axes."""
+    kind = WordValue({"ReduceMean": "avg", "ReduceMax": "max", "ReduceL2": "l2", "ReduceSum": "avg"}[op])
+    if len(axes) == x.rank:
+        pooled = ctx.add(GlobalPool, x, kind=kind)
+    else:
+        windows = tuple(m if axis in axes else 1 for axis, m in enumerate(x.type.spatial))
+        pooled = ctx.add(Pool, x, kind=kind, k=windows, s=None)
+    if op == "ReduceSum":
+        pooled = ctx.add(Scale, pooled, factor=shortest_float(prod(x.type.spatial[axis] for axis in axes)))
+    return pooled
 
 
 # --- upsampling ---------------------------------------------------------------------------------------------
@@ -176,30 +231,67 @@ def _resize(ctx: Interpreter, node: OnnxNode) -> Layer | LayerOutput:
     value = ctx.tensor()
     x = ctx.as_layer(value)
     factors = _factors(ctx, node, x)
-    if all(n == 1 for n in factors):
-        return value
     mode = node.get("mode", "nearest")
     old = node.op == "Upsample" or ctx.model.opset < 11
     coordinates = "asymmetric" if old else node.get("coordinate_transformation_mode", "half_pixel")
     rounding = "floor" if old else node.get("nearest_mode", "round_prefer_floor")
     if mode == "nearest":
-        for m, n in zip(x.type.spatial, factors, strict=True):
-            if not _repeats(m, n, coordinates, rounding):
-                raise Unsupported(
-                    f"nearest with {coordinates} and {rounding} is not a repetition of each element, as upsample does"
-                )
-        return ctx.add(Upsample, x, n=factors)
+        return _nearest(ctx, value, x, factors, coordinates, rounding)
+    if all(n == 1 for n in factors):
+        return value
     if mode != "linear":
         raise Unsupported(f"its mode is {mode}; upsample is nearest or bilinear")
+    if any(n % 1 for n in factors):
+        raise _uneven(ctx, x, factors, "upsample mode=bilinear takes whole factors")
     if coordinates not in ("half_pixel", "pytorch_half_pixel") or (
         coordinates == "pytorch_half_pixel" and 1 in x.type.spatial
     ):
         raise Unsupported(f"it interpolates by {coordinates}; upsample uses half_pixel")
-    return ctx.add(Upsample, x, n=factors, mode=WordValue("bilinear"))
+    return ctx.add(Upsample, x, n=tuple(int(n) for n in factors), mode=WordValue("bilinear"))
 
 
-def _factors(ctx: Interpreter, node: OnnxNode, x: Layer) -> tuple[int, ...]:
-    """The factor of each spatial axis. Raises Unsupported where one is not a whole number."""
+def _nearest(
+    ctx: Interpreter, value: LayerOutput, x: Layer, factors: tuple[float, ...], coordinates: str, rounding: str
+) -> Layer | LayerOutput:
+    """Nearest interpolation: upsample, with a crop behind it for a factor that is not whole, or a select on each axis."""
+    sources = [_sources(m, n, coordinates, rounding) for m, n in zip(x.type.spatial, factors, strict=True)]
+    if any(source is None or not source.size for source in sources):
+        raise Unsupported(f"it interpolates by {coordinates} and {rounding}, which no layer does")
+    sizes = tuple(len(source) for source in sources if source is not None)
+    repeats = tuple(-(-size // m) for size, m in zip(sizes, x.type.spatial, strict=True))
+    offsets = [_offset(source, n) for source, n in zip(sources, repeats, strict=True) if source is not None]
+    cropped = tuple(m * n for m, n in zip(x.type.spatial, repeats, strict=True)) != sizes
+    if any(n % 1 for n in factors) and ctx.sizes:
+        raise _uneven(ctx, x, factors, "upsample takes whole factors while a size is open")
+    if None not in offsets:
+        layer = x if max(repeats) == 1 else ctx.add(Upsample, x, n=repeats)
+        if cropped:
+            return ctx.add(Crop, layer, size=sizes, offset=tuple(offsets) if any(offsets) else (0,) * x.rank)
+        return value if layer is x else layer
+    if ctx.sizes:
+        raise Unsupported(
+            f"nearest with {coordinates} and {rounding} is not a repetition of each element, as upsample does"
+        )
+    layer = x
+    for axis, source in enumerate(sources, 1):
+        if source is not None and not np.array_equal(source, np.arange(x.shape[axis])):
+            layer = ctx.add(Select, layer, indices=tuple(source.tolist()), axis=axis)
+    return layer
+
+
+def _uneven(ctx: Interpreter, x: Layer, factors: tuple[float, ...], reason: str) -> Unsupported:
+    """The reason for a factor that is not whole, which with open sizes may be whole at other sizes."""
+    sizes = "x".join(f"{round(m * n)}" for m, n in zip(x.type.spatial, factors, strict=True))
+    names = ",".join(f"{name}={size}" for name, size in ctx.sizes.items())
+    return Unsupported(
+        f"it resizes {'x'.join(map(str, x.type.spatial))} to {sizes}, and {reason}",
+        f"fix the sizes of the model, for example --at {names}" if names else "",
+        at_this_size=bool(names),
+    )
+
+
+def _factors(ctx: Interpreter, node: OnnxNode, x: Layer) -> tuple[float, ...]:
+    """The factor of each spatial axis, exactly a whole number where it is one up to rounding. Raises Unsupported."""
     full = (ctx.batch, *x.shape)
     scales: Array | None = None
     if "scales" in node.attributes:
@@ -218,31 +310,48 @@ def _factors(ctx: Interpreter, node: OnnxNode, x: Layer) -> tuple[int, ...]:
         if sizes.size != len(scaled_axes) or node.get("keep_aspect_ratio_policy", "stretch") != "stretch":
             raise Unsupported("it does not have one size per axis")
         factors[scaled_axes] = [n / full[a] for n, a in zip(sizes.ravel(), scaled_axes, strict=True)]
-    rounded = [round(float(n)) if np.isfinite(n) else 0 for n in factors]
-    whole_numbers = all(abs(n - f) <= 1e-6 for n, f in zip(rounded, factors, strict=True))
-    if not whole_numbers or not all(1 <= n <= MAX_FACTOR for n in rounded) or rounded[:2] != [1, 1]:
-        raise Unsupported(f"its scales are not whole numbers up to {MAX_FACTOR:,}, or not on the spatial axes alone")
-    return tuple(rounded[2:])
+        if factors[0] != 1:
+            help = (
+                f"export the model with a fixed batch size of {int(sizes.ravel()[0])}, or compute the size from a Shape"
+            )
+            raise Unsupported("its size fixes the batch size, which the model leaves open", help)
+    exact = [round(n) if np.isfinite(n) and abs(n - round(n)) <= 1e-6 else n for n in factors.tolist()]
+    if not all(0 < n <= MAX_FACTOR for n in exact) or exact[:2] != [1, 1]:
+        raise Unsupported(f"its scales are not between 0 and {MAX_FACTOR:,}, or not on the spatial axes alone")
+    return tuple(exact[2:])
 
 
-def _repeats(m: int, n: int, coordinates: str, rounding: str) -> bool:
-    """Whether nearest interpolation repeats each of m elements n times.
+def _offset(source: Array, n: int) -> int | None:
+    """The offset at which the source elements are those of a repetition, n times each; None where they are not."""
+    ahead = int(source[0]) * n + n - int(np.count_nonzero(source == source[0]))
+    return ahead if np.array_equal(source, (np.arange(len(source)) + ahead) // n) else None
 
-    Formulas: operator Resize of the ONNX specification.
+
+def _sources(m: int, factor: float, coordinates: str, rounding: str) -> Array | None:
+    """For each output element of nearest interpolation, the input element that it repeats; None for other formulas.
+
+    Formulas: operator Resize of the ONNX specification, in float32 as onnxruntime computes them.
     """
-    m = min(m, 4096 // n + 2)  # more elements repeat the pattern
-    i = np.arange(m * n)
+    size = int(m * factor + 1e-6)
+    if size > MAX_AXIS_SIZE:
+        raise Unsupported("its output is larger than the largest tensor of cnnc")
+    i, n = np.arange(size, dtype=np.float32), np.float32(factor)
     if coordinates == "asymmetric":
         x = i / n
-    elif coordinates in ("half_pixel", "half_pixel_symmetric") or (coordinates == "pytorch_half_pixel" and m * n > 1):
-        x = (i + 0.5) / n - 0.5
-    elif coordinates == "align_corners" and m * n > 1:
-        x = i * (m - 1) / (m * n - 1)
+    elif coordinates in ("half_pixel", "half_pixel_symmetric") or (coordinates == "pytorch_half_pixel" and size > 1):
+        x = (i + np.float32(0.5)) / n - np.float32(0.5)
+    elif coordinates == "align_corners" and size > 1:
+        x = i * np.float32(m - 1) / np.float32(size - 1)
+    elif size == 1:
+        x = i
     else:
-        return m * n == 1
+        return None
+    if coordinates == "half_pixel_symmetric" and factor % 1:
+        return None
     shifts = {"floor": 0.0, "ceil": 0.0, "round_prefer_floor": -0.5, "round_prefer_ceil": 0.5}
     if rounding not in shifts:
-        return False
-    shifted = x + shifts[rounding]
+        return None
+    shifted = x + np.float32(shifts[rounding])
     nearest = np.floor(shifted) if rounding in ("floor", "round_prefer_ceil") else np.ceil(shifted)
-    return bool((np.clip(nearest, 0, m - 1) == i // n).all())
+    source: Array = np.clip(nearest, 0, m - 1).astype(np.int64)
+    return source

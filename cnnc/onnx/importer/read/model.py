@@ -8,6 +8,7 @@ damaged or not a model, E622 for its external data, E623 for a version of ONNX t
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
@@ -84,8 +85,9 @@ class Model:
     """An ONNX graph.
 
     `producer` is the name and version of the tool that wrote it; `constants` are its initializers by name;
-    `has_source` says that its metadata hold the .cnn source that it was exported from. `message` is the file's message, of
-    which large initializers may lack their data. `sha256` is that of the file, "" for a model that is not in a file.
+    `has_source` says that its metadata hold the .cnn source that it was exported from; `removed` are tensors that a
+    rewrite of the graph removed. `message` is the file's message, of which large initializers may lack their data. `sha256`
+    is that of the file, "" for a model that is not in a file.
     """
 
     sha256 = ""
@@ -100,6 +102,7 @@ class Model:
         nodes: tuple[OnnxNode, ...],
         constants: Mapping[str, Array],
         has_source: bool = False,
+        removed: frozenset[str] = frozenset(),
         message: onnx.ModelProto | None = None,
     ) -> None:
         self.name = name
@@ -110,12 +113,38 @@ class Model:
         self.nodes = nodes
         self.constants = constants
         self.has_source = has_source
+        self.removed = removed
         self.message = message if message is not None else onnx.ModelProto()
+
+    def replaced(self, **changes: Any) -> Model:
+        """A model in which some of these attributes differ."""
+        names = (
+            "name",
+            "producer",
+            "opset",
+            "inputs",
+            "outputs",
+            "nodes",
+            "constants",
+            "has_source",
+            "removed",
+            "message",
+        )
+        return Model(**{name: changes.get(name, getattr(self, name)) for name in names})
 
     @cached_property
     def node_by_output(self) -> dict[str, OnnxNode]:
         """The node that computes each tensor; inputs and initializers have none."""
         return {output: node for node in self.nodes for output in node.outputs if output}
+
+    @cached_property
+    def readers(self) -> dict[str, list[OnnxNode]]:
+        """The nodes that read each tensor."""
+        readers: dict[str, list[OnnxNode]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                readers.setdefault(name, []).append(node)
+        return readers
 
     @cached_property
     def use_counts(self) -> Counter[str]:
@@ -183,7 +212,7 @@ def model_from_proto(
         raise damaged("the graph has no output")
     producer = " ".join(part for part in map(_text, (proto.producer_name, proto.producer_version)) if part)
     has_source = any(prop.key == SOURCE for prop in proto.metadata_props)
-    return Model(_text(graph.name), producer, opset, inputs, outputs, nodes, constants, has_source, proto)
+    return Model(_text(graph.name), producer, opset, inputs, outputs, nodes, constants, has_source, message=proto)
 
 
 def _text(value: str | bytes) -> str:
@@ -223,8 +252,7 @@ def _model_input(info: onnx.ValueInfoProto) -> ModelInput:
     if not kind.HasField("shape") or len(kind.shape.dim) > MAX_TENSOR_AXES:
         return ModelInput(name, dtype, None)
     sizes = [d.dim_value if d.HasField("dim_value") else _text(d.dim_param) for d in kind.shape.dim]
-    if any(isinstance(size, int) and size < 0 for size in sizes):
-        raise damaged(f"the input {name} has a negative size")
+    sizes = ["" if isinstance(size, int) and size < 0 else size for size in sizes]  # -1 is an open size
     batch = [s or "" for s in sizes[:1]]  # some exporters write 0 for an open batch
     return ModelInput(name, dtype, (*batch, *sizes[1:]))
 
@@ -237,7 +265,7 @@ def _ordered_nodes(graph: onnx.GraphProto, known: set[str], external: ExternalDa
     nodes, defined = [], set(known)
     for index, proto in enumerate(graph.node):
         inputs, outputs = tuple(map(_text, proto.input)), tuple(map(_text, proto.output))
-        name = _text(proto.name) or f"node {index}, which computes {next((o for o in outputs if o), 'nothing')}"
+        name = _text(proto.name) or unnamed(index, next((o for o in outputs if o), "nothing"))
         if not proto.op_type:
             raise damaged(f"{name} has no operator")
         for tensor in inputs:
@@ -251,6 +279,21 @@ def _ordered_nodes(graph: onnx.GraphProto, known: set[str], external: ExternalDa
         domain = "" if proto.domain in ONNX_DOMAINS else _text(proto.domain)
         nodes.append(OnnxNode(name, _text(proto.op_type), domain, inputs, outputs, attributes))
     return tuple(nodes)
+
+
+def unnamed(index: int, output: str) -> str:
+    """The name given to a node that the model does not name."""
+    return f"node {index}, which computes {output}"
+
+
+def described(name: str, op: str) -> str:
+    """A node in words, by its name and its operator: "Conv `conv1`", or "the Conv that computes y (node 1)"."""
+    generated = re.fullmatch(r"(node \d+), which computes (.*)", name, re.DOTALL)
+    shown = name if len(name) <= 120 else f"{name[:117]}..."
+    if generated is None:
+        return f"{op} `{shown}`"
+    number, output = generated.groups()
+    return f"the {op} that computes {output if len(output) <= 120 else f'{output[:117]}...'} ({number})"
 
 
 def _attribute(a: onnx.AttributeProto, external: ExternalData, node: str) -> Any:

@@ -24,7 +24,7 @@ from cnnc.core.tensor import DType
 from cnnc.language.infer import MAX_ELEMENTS
 from cnnc.onnx.importer.read.model import Model, ModelInput, OnnxNode
 from cnnc.onnx.importer.recognize.folding import FOLDABLE, fold
-from cnnc.onnx.importer.recognize.rearrange import rearranging_layers
+from cnnc.onnx.importer.recognize.rearrange import NoLayerMoves, permutation_of, rearranging_layers
 from cnnc.onnx.importer.recognize.values import (
     Cause,
     Layer,
@@ -38,7 +38,7 @@ from cnnc.onnx.importer.text.labels import suggested_name
 from cnnc.ops.activation import Identity
 from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.dense import Input
-from cnnc.ops.reshape import Flatten, Reshape
+from cnnc.ops.reshape import ChannelShuffle, Flatten, Reshape, Select
 
 HandlerResult = Layer | LayerOutput | Array | Sequence[Layer | LayerOutput | Array | None]
 Handler = Callable[["Interpreter", OnnxNode], HandlerResult]
@@ -85,6 +85,8 @@ _SHAPE_PRESERVING = frozenset(
         "ThresholdedRelu",
     ]
 )
+# Operators that are only parts of layers: where their input is unsupported, that is the whole cause.
+_PARTS = frozenset(["Erf", "Reciprocal", "Sqrt"])
 NO_LAYER = "the language has no layer for it"
 MAX_CAUSES = 1000
 MAX_AXIS_SIZE = 2**24
@@ -123,6 +125,7 @@ class Interpreter:
         self.inputs: list[Layer] = []
         self.uint8_inputs: dict[str, Layer] = {}  # the language scales uint8 inputs to 0..1, ONNX does not
         self.placeholders: dict[int, Cause] = {}  # identity layers in place of unsupported ones, by id
+        self.limits: list[Cause] = []  # nodes that have no layer at these sizes, but may have one at others
         self.node = OnnxNode("", "", "", (), (), {})
 
     def run(self) -> None:
@@ -135,10 +138,12 @@ class Interpreter:
             try:
                 result = self._convert(node)
             except Unsupported as error:
-                result = self._placeholder(node, str(error)) or [UnsupportedValue(self._causes(node, str(error)))]
+                if error.at_this_size:
+                    self.limits.append(Cause(node.name, node.op, str(error), error.help))
+                result = self._placeholder(node, error) or [UnsupportedValue(self._causes(node, error))]
             except UnsupportedInput:
                 known = node.op in HANDLERS or node.op in FOLDABLE
-                result = [UnsupportedValue(self._causes(node, "" if known else NO_LAYER))]
+                result = [UnsupportedValue(self._causes(node, None if known else Unsupported(NO_LAYER)))]
             for layer in self.layers[before:]:
                 layer.node_name = layer.node_name or node.name
             if len(self.layers) > before:
@@ -165,6 +170,8 @@ class Interpreter:
         if all(value is None or isinstance(value, np.ndarray) for value in inputs) and node.op in FOLDABLE:
             return list(fold(node, inputs, self.model.opset))  # type: ignore[arg-type]
         handler = HANDLERS.get(node.op)
+        if node.op in _PARTS and any(isinstance(value, UnsupportedValue) for value in inputs):
+            raise UnsupportedInput
         if handler is None:
             raise Unsupported(NO_LAYER)
         try:
@@ -178,7 +185,7 @@ class Interpreter:
                 f"it does not follow ONNX's definition of the operator ({type(error).__name__})"
             ) from error
 
-    def _placeholder(self, node: OnnxNode, reason: str) -> Layer | None:
+    def _placeholder(self, node: OnnxNode, error: Unsupported) -> Layer | None:
         """An identity in place of an unsupported node whose output has the type of its input.
 
         With it, the nodes that follow are checked too, and all unsupported nodes are listed at once.
@@ -188,18 +195,18 @@ class Interpreter:
             return None
         layer = Layer(Identity(), (value.layer,), value.layer.type)
         self.layers.append(layer)
-        self.placeholders[id(layer)] = Cause(node.name, node.op, reason)
+        self.placeholders[id(layer)] = Cause(node.name, node.op, str(error), error.help)
         return layer
 
-    def _causes(self, node: OnnxNode, reason: str) -> tuple[Cause, ...]:
-        """The causes of a node's failure: those of its inputs and, where there is a reason, the node itself."""
+    def _causes(self, node: OnnxNode, error: Unsupported | None) -> tuple[Cause, ...]:
+        """The causes of a node's failure: those of its inputs and, where there is an error, the node itself."""
         causes: list[Cause] = []
         for name in node.inputs:
             value = self.values.get(name)
             if isinstance(value, UnsupportedValue):
                 causes += value.causes
-        if reason:
-            causes.append(Cause(node.name, node.op, reason))
+        if error is not None:
+            causes.append(Cause(node.name, node.op, str(error), error.help))
         return tuple(dict.fromkeys(causes))[:MAX_CAUSES]
 
     def _input(self, model_input: ModelInput) -> LayerOutput | UnsupportedValue:
@@ -352,9 +359,27 @@ class Interpreter:
         if value.layer is not None:
             return value.layer
         layer = value.root
-        for cls, arguments in rearranging_layers(value, self.batch):
+        try:
+            calls = rearranging_layers(value, self.batch)
+        except NoLayerMoves as error:
+            return self._permuted(value, error)
+        for cls, arguments in calls:
             layer = self.add(cls, layer, **arguments)
+            if cls in (ChannelShuffle, Select) and not value.root.rank and len(value.shape) > 2:
+                layer.permutation = permutation_of(value, self.batch)
         return layer
+
+    def _permuted(self, value: LayerOutput, error: NoLayerMoves) -> Layer:
+        """A placeholder for a permutation of all elements of an example, which permutations.py moves into an fc."""
+        permutation = permutation_of(value, self.batch)
+        if permutation is None:
+            raise error
+        vector = value.root if not value.root.rank else self.add(Flatten, value.root)
+        layer = Layer(Identity(), (vector,), vector.type)
+        layer.permutation = permutation
+        self.layers.append(layer)
+        self.placeholders[id(layer)] = Cause(self.node.name, self.node.op, str(error), error.help)
+        return layer if len(value.shape) == 2 else self.add(Reshape, layer, shape=value.shape[1:])
 
     def rearranged(
         self, value: LayerOutput, step: Rearrangement, shape: tuple[int, ...], flatten: bool = True

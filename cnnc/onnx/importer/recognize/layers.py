@@ -16,8 +16,9 @@ import numpy as np
 import cnnc.onnx.importer.ops  # noqa: F401  fills the table
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.onnx.importer.read.model import Model
+from cnnc.onnx.importer.read.model import Model, ModelInput, described
 from cnnc.onnx.importer.recognize.interpreter import Interpreter
+from cnnc.onnx.importer.recognize.permutations import absorb_permutations
 from cnnc.onnx.importer.recognize.values import Cause, Layer, LayerOutput, Unsupported, UnsupportedValue
 from cnnc.onnx.importer.text.labels import suggested_output_name
 from cnnc.ops.activation import Identity
@@ -32,6 +33,7 @@ TRIAL_SIZES = (224, 256, 64, 32, 128, 28, 96, 299, 16, 8, 12, 20, 40, 48, 320, 4
 """Numbers tried for open sizes, until one is legal for the network."""
 SIZE_INCREMENTS = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256)  # distances from the first size at which others are tried
 SIZES_COMPARED = 4  # other sizes that must give the same layers
+_FIX_BATCH = "export the model with a fixed batch size, of 1 for example, or let its reshapes leave the first axis open"
 MAX_REPORTED = 100  # nodes listed in an error
 
 
@@ -39,7 +41,7 @@ class LayerGraph(NamedTuple):
     """Layers in topological order.
 
     `shared` maps a layer's id to the layer whose parameters it uses; `batch` is the model's fixed batch, None where it
-    is open.
+    is open. `limits` are the nodes for which there is no layer at some sizes at which the model may run.
     """
 
     name: str
@@ -48,6 +50,7 @@ class LayerGraph(NamedTuple):
     outputs: tuple[Layer, ...]
     shared: Mapping[int, Layer]
     batch: int | None
+    limits: tuple[Cause, ...] = ()
     from_cnnc: bool = False  # cnnc wrote the model, so names within blocks are counted names
 
     def parameter_owner(self, layer: Layer) -> Layer | None:
@@ -61,11 +64,13 @@ class LayerGraph(NamedTuple):
 
 
 class UnsupportedGraph(Exception):
-    """A graph cannot be imported at one choice of sizes; `causes` lists the nodes."""
+    """A graph cannot be imported at one choice of sizes; `causes` lists the nodes, `limits` those of them that the
+    language has a layer for at other sizes."""
 
-    def __init__(self, causes: Iterable[Cause]) -> None:
+    def __init__(self, causes: Iterable[Cause], limits: Iterable[Cause] = ()) -> None:
         super().__init__()
         self.causes = tuple(dict.fromkeys(causes))
+        self.limits = tuple(dict.fromkeys(limits))
 
 
 def layer_graph_of(model: Model, name: str, at: Mapping[str, int] | None = None) -> LayerGraph:
@@ -76,10 +81,14 @@ def layer_graph_of(model: Model, name: str, at: Mapping[str, int] | None = None)
     batch = _fixed_batch(model)
     first, first_size = _first_run(model, batch, symbols)
     layer_graph = _required_layers(model, first, batch)
-    if batch is None or symbols:
-        _compare_with_other_sizes(model, layer_graph, batch, symbols, first_size)
+    limits: tuple[Cause, ...] = ()
+    if batch is None:
+        _compare_with_other_batch(model, layer_graph, dict.fromkeys(symbols, first_size))
+    if symbols:
+        limits = _compare_with_other_sizes(model, layer_graph, batch, symbols, first_size)
     from_cnnc = model.producer.split(" ")[0] == "cnnc"
-    return layer_graph._replace(name=name, shared=_shared_parameters(layer_graph.layers), from_cnnc=from_cnnc)
+    shared = _shared_parameters(layer_graph.layers)
+    return layer_graph._replace(name=name, shared=shared, limits=limits, from_cnnc=from_cnnc)
 
 
 # --- sizes -------------------------------------------------------------------------------------------------
@@ -108,7 +117,7 @@ def _with_symbols(model: Model, fixed: Mapping[str, int]) -> Model:
         raise CnncError.of(
             "E010", f"--at: no input has an open size `{unknown}`", help=f"open sizes of the model: {names}"
         )
-    return Model(model.name, model.producer, model.opset, tuple(inputs), model.outputs, model.nodes, model.constants)
+    return model.replaced(inputs=tuple(inputs))
 
 
 def _named_sizes(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -135,15 +144,32 @@ def _symbols(model: Model) -> tuple[str, ...]:
 
 def _fixed_batch(model: Model) -> int | None:
     """The fixed batch of a model, None where it is open. Raises CnncError E621 where inputs differ in it."""
-    batches = {model_input.shape[0] for model_input in model.inputs if model_input.shape}
-    numbers = {n for n in batches if isinstance(n, int)}
-    if len(numbers) > 1 or (numbers and len(batches) > 1):
-        causes = [
-            Cause(p.name, "input", "its first axis is not the batch: the inputs have different sizes there")
-            for p in model.inputs
-        ]
-        raise not_imported(causes)
-    return next(iter(numbers), None)
+    batches = {p.name: p.shape[0] for p in model.inputs if p.shape}
+    if not batches:
+        return None
+    open_batch = next((size for size in batches.values() if isinstance(size, str)), None)
+    batch = open_batch if open_batch is not None else next(iter(batches.values()))
+    others = [p for p in model.inputs if p.shape and p.shape[0] != batch and isinstance(p.shape[0], int)]
+    if others:
+        known = next(name for name, size in batches.items() if size == batch)
+        raise not_imported([_not_batch_first(p, known, batch) for p in others])
+    return batch if isinstance(batch, int) else None
+
+
+def _not_batch_first(model_input: ModelInput, known: str, batch: int | str) -> Cause:
+    """The cause for an input whose first axis has another size than that of the input `known`."""
+    shape = model_input.shape or ()
+    size = f"the open batch {batch}".rstrip() if isinstance(batch, str) else f"{batch}"
+    reason = f"its first axis is not the batch: it has the size {shape[0]}, and that of {known} is {size}"
+    if isinstance(batch, str) and batch in shape[1:]:
+        reason += f", which is axis {shape.index(batch)} here, as in the state of a recurrent layer"
+    return Cause(
+        model_input.name,
+        "input",
+        reason,
+        "layers keep no state from one run to the next; export the model without it, or with the batch as first axis of "
+        "every input",
+    )
 
 
 def _first_run(model: Model, batch: int | None, symbols: tuple[str, ...]) -> tuple[Interpreter, int]:
@@ -176,17 +202,20 @@ def _run(model: Model, batch: int, sizes: Mapping[str, int]) -> Interpreter:
             try:
                 run.values[name] = run.output_of(run.as_layer(value))
             except Unsupported as error:
-                causes.append(Cause(name, "output", str(error)))
-    outputs = [run.values[name] for name in model.outputs]
-    causes += _placeholder_causes(run, [value.layer for value in outputs if isinstance(value, LayerOutput)])
+                causes.append(Cause(name, "output", str(error), error.help))
+    outputs = [
+        value.layer for name in model.outputs if isinstance(value := run.values[name], LayerOutput) and value.layer
+    ]
+    absorb_permutations(run, outputs)
+    causes += _placeholder_causes(run, outputs)
     if not run.inputs and not causes:
         causes.append(Cause(model.name or "the graph", "graph", "it has no input"))
     if causes:
-        raise UnsupportedGraph(causes)
+        raise UnsupportedGraph(causes, run.limits)
     return run
 
 
-def _placeholder_causes(run: Interpreter, outputs: Iterable[Layer | None]) -> list[Cause]:
+def _placeholder_causes(run: Interpreter, outputs: Iterable[Layer]) -> list[Cause]:
     """The causes of the placeholders among the layers that these outputs need."""
     needed = {id(layer) for layer in outputs}
     for layer in reversed(run.layers):
@@ -195,40 +224,77 @@ def _placeholder_causes(run: Interpreter, outputs: Iterable[Layer | None]) -> li
     return [cause for layer, cause in run.placeholders.items() if layer in needed]
 
 
+def _compare_with_other_batch(model: Model, layer_graph: LayerGraph, sizes: Mapping[str, int]) -> None:
+    """Interprets the graph with another number of examples and compares the layers. Raises CnncError E621."""
+    try:
+        other = _run(model, TRIAL_BATCHES[1], sizes)
+    except UnsupportedGraph as error:
+        raise not_imported(
+            [
+                c._replace(reason=f"{c.reason} (with another batch size)", help=c.help or _FIX_BATCH)
+                for c in error.causes
+            ]
+        ) from None
+    different = _reconcile(layer_graph, _required_layers(model, other, None))
+    if different is not None:
+        reason = f"its {different.op.keyword} depends on the batch size, which the model leaves open"
+        raise not_imported([_cause_of(model, different, reason, _FIX_BATCH)])
+
+
 def _compare_with_other_sizes(
     model: Model, layer_graph: LayerGraph, batch: int | None, symbols: tuple[str, ...], first_size: int
-) -> None:
-    """Interprets the graph at other sizes and reconciles the layers. Raises CnncError E621 where they differ."""
+) -> tuple[Cause, ...]:
+    """Interprets the graph at other sizes and reconciles the layers.
+
+    Returns the nodes that have no layer at some of these sizes. Raises CnncError E621 where the layers differ.
+    """
     agreeing = 0
     causes: tuple[Cause, ...] = ()
-    for increment in SIZE_INCREMENTS if symbols else (0,):
+    limits: tuple[Cause, ...] = ()
+    fixed = ",".join(f"{name}={first_size}" for name in symbols)
+    for increment in SIZE_INCREMENTS:
         sizes = {name: first_size + increment * position for position, name in enumerate(symbols, 1)}
         try:
             other = _run(model, batch or TRIAL_BATCHES[1], sizes)
         except UnsupportedGraph as error:  # not a legal size of the network
-            causes = causes or error.causes
+            causes, limits = causes or error.causes, limits or error.limits
             continue
-        _reconcile(layer_graph, _required_layers(model, other, batch), bool(symbols))
+        different = _reconcile(layer_graph, _required_layers(model, other, batch))
+        if different is not None:
+            reason = (
+                f"its {different.op.keyword} depends on the open size{'s' * (len(symbols) > 1)} {' and '.join(symbols)}"
+            )
+            help = f"fix the size with --at, for example --at {fixed}"
+            raise not_imported([_cause_of(model, different, reason, help)])
         agreeing += 1
         if agreeing == SIZES_COMPARED:
-            return
+            break
     if not agreeing:
-        what = "the batch" if not symbols else f"{' and '.join(symbols)}, or of the batch"
-        raise not_imported([c._replace(reason=f"{c.reason} (at another size of {what})") for c in causes])
+        what = " and ".join(symbols)
+        help = f"fix the size with --at, for example --at {fixed}"
+        raise not_imported(
+            [c._replace(reason=f"{c.reason} (at another size of {what})", help=c.help or help) for c in causes]
+        )
+    return limits
 
 
-def _reconcile(layer_graph: LayerGraph, other: LayerGraph, sizes: bool) -> None:
-    """Compares the layers of two runs; padding that differs becomes the word that covers both.
+def _cause_of(model: Model, layer: Layer, reason: str, help: str) -> Cause:
+    """The cause that a layer is, by the node that it comes from."""
+    op = next((node.op for node in model.nodes if node.name == layer.node_name), layer.op.keyword)
+    return Cause(layer.node_name, op, reason, help)
 
-    Raises CnncError E621 with the first layer that differs.
+
+def _reconcile(layer_graph: LayerGraph, other: LayerGraph) -> Layer | None:
+    """Compares the layers of two runs and returns the first that differs, None where all agree.
+
+    Padding that differs becomes the word that covers both.
     """
     for a, b in zip_longest(layer_graph.layers, other.layers):
         if a is not None and b is not None:
             _unify_padding(a, b)
         if a is None or b is None or not _same_op(a.op, b.op) or not _same_weights(a, b):
-            layer = a or b
-            reason = f"its layer ({layer.op.keyword}) depends on the batch{' or the size' if sizes else ''}"
-            raise not_imported([Cause(layer.node_name, layer.op.keyword, reason)])
+            return a or b
+    return None
 
 
 def _unify_padding(a: Layer, b: Layer) -> None:
@@ -263,7 +329,8 @@ def not_imported(causes: Iterable[Cause]) -> CnncError:
     """The E621 that lists the nodes that cannot be imported."""
     distinct = tuple(dict.fromkeys(causes))
     diagnostics = [
-        Diagnostic("E621", f"{_describe(c)} cannot be imported: {c.reason}") for c in distinct[:MAX_REPORTED]
+        Diagnostic("E621", f"{_describe(c)} cannot be imported: {c.reason}", help=c.help)
+        for c in distinct[:MAX_REPORTED]
     ]
     if len(distinct) > MAX_REPORTED:
         diagnostics.append(Diagnostic("E621", f"and {len(distinct) - MAX_REPORTED:,} more nodes cannot be imported"))
@@ -279,8 +346,9 @@ class NotImported(CnncError):
 
 
 def _describe(cause: Cause) -> str:
-    name = cause.name if len(cause.name) <= 120 else f"{cause.name[:117]}..."
-    return f"the {cause.op} {name}" if cause.op in ("input", "output", "graph") else f"{cause.op} `{name}`"
+    if cause.op not in ("input", "output", "graph"):
+        return described(cause.name, cause.op)
+    return f"the {cause.op} {cause.name if len(cause.name) <= 120 else f'{cause.name[:117]}...'}"
 
 
 # --- required layers -----------------------------------------------------------------------------------------

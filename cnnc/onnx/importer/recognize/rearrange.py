@@ -20,6 +20,10 @@ from cnnc.ops.base import Op
 from cnnc.ops.reshape import ChannelShuffle, DepthToSpace, Flatten, Reshape, Select, SpaceToDepth
 
 MAX_TRACED_ELEMENTS = 2**24  # of a tensor whose elements are followed through its rearrangements
+EXPORT_CHANNELS_FIRST = (
+    "export the model channels first, with `--inputs-as-nchw` of tf2onnx or in Keras after "
+    "keras.config.set_image_data_format('channels_first')"
+)
 LayerCalls = list[tuple[type[Op], dict[str, Any]]]
 """Op classes with their arguments, applied one after another."""
 
@@ -39,7 +43,31 @@ def rearranging_layers(value: LayerOutput, batch: int) -> LayerCalls:
     layers = _space_and_depth(source, shape)
     if layers is not None:
         return layers
-    raise Unsupported("it moves elements from one axis to another, which no layer does")
+    raise NoLayerMoves(_is_channels_last(source, shape))
+
+
+class NoLayerMoves(Unsupported):
+    """A rearrangement that no layer computes."""
+
+    def __init__(self, channels_last: bool) -> None:
+        if channels_last:
+            super().__init__("its input is channels last (NHWC), and layers are channels first", EXPORT_CHANNELS_FIRST)
+        else:
+            super().__init__("it moves elements from one axis to another, which no layer does")
+
+
+def permutation_of(value: LayerOutput, batch: int) -> Array | None:
+    """For each element of one example, its flat index in the output of the root; None where it is not a permutation."""
+    source = _source_indices(value, batch).ravel()
+    return source if np.array_equal(np.sort(source), np.arange(value.root.type.size)) else None
+
+
+def _is_channels_last(source: Array, shape: tuple[int, ...]) -> bool:
+    """Whether a rearrangement makes an output of this shape channels last, or the reverse, reshaped or not."""
+    index = np.arange(source.size)
+    last = np.moveaxis(index.reshape(shape), 0, -1)
+    first = np.moveaxis(index.reshape(shape), -1, 0)
+    return any(np.array_equal(source.ravel(), order.ravel()) for order in (last, first))
 
 
 def _source_indices(value: LayerOutput, batch: int) -> Array:

@@ -16,7 +16,16 @@ from cnnc.ops.base import Op
 
 
 class Unsupported(Exception):
-    """The language has no layer for a node; the message is the reason, worded to follow "cannot be imported: "."""
+    """The language has no layer for a node.
+
+    The message is the reason, worded to follow "cannot be imported: "; `help` says what the user can do. `at_this_size`
+    says that it is the language that has no layer at the numbers chosen for the open sizes, not the model.
+    """
+
+    def __init__(self, reason: str, help: str = "", *, at_this_size: bool = False) -> None:
+        super().__init__(reason)
+        self.help = help
+        self.at_this_size = at_this_size
 
 
 class UnsupportedInput(Exception):
@@ -24,11 +33,15 @@ class UnsupportedInput(Exception):
 
 
 class Cause(NamedTuple):
-    """A node that cannot be imported, and the reason. The field names are keys of `cnnc import --json`."""
+    """A node that cannot be imported, the reason, and what the user can do, "" where nothing helps.
+
+    The field names are keys of `cnnc import --json`.
+    """
 
     name: str
     op: str
     reason: str
+    help: str = ""
 
 
 class UnsupportedValue(NamedTuple):
@@ -45,7 +58,8 @@ class Layer:
     parameters are detected. `layer_arguments` are the layers that its arguments name, by argument. `suggested_name` is
     the model's name for it, `node_name` the ONNX node that it comes from. `lacks_scale_and_shift` marks a
     normalization whose scale and shift may follow as a Mul and an Add; `lacks_shift` one (or an affine) that has its
-    scale and whose shift may follow.
+    scale and whose shift may follow. `permutation` marks a placeholder that reorders a vector: element i of its output
+    is element `permutation[i]` of its input.
     """
 
     def __init__(
@@ -67,6 +81,7 @@ class Layer:
         self.node_name = ""
         self.lacks_scale_and_shift = False
         self.lacks_shift = False
+        self.permutation: Array | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

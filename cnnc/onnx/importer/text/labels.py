@@ -20,7 +20,7 @@ def suggested_name(node: OnnxNode, layer: Layer, model: Model) -> str:
     """The name that a node, its weights or its path suggest for a layer; "" where an exporter generated them."""
     if _DOTTED_NAME.fullmatch(node.name) and not _is_generated(node.name, node.op):
         prefix = node.name.rpartition(".")[0]  # `norm.mul` belongs to the layer `norm`, if a tensor is called that
-        return prefix if prefix and prefix in model.node_by_output else node.name
+        return prefix if prefix in model.node_by_output or prefix in model.removed else node.name
     for initializer in layer.initializers[:1]:
         prefix = initializer.partition(".weight")[0] if ".weight" in initializer else initializer.rpartition(".")[0]
         if _DOTTED_NAME.fullmatch(prefix) and "::" not in initializer:
