@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cnnc.ops import OPS
 from cnnc.ops.activation import Dropout, Relu
 from cnnc.ops.conv import Conv
