@@ -270,4 +270,15 @@ def _as_numbers(array: NDArray[Any], where: str, spec: InputSpec) -> NDArray[Any
             wrong = values.max() if values.min() >= 0 else values.min()
             raise CnncError.of("E608", f"{where} holds {wrong}; the network takes integers from 0{upper}")
         return values
-    return array if array.dtype == np.uint8 else array.astype(np.float32)
+    return array if array.dtype == np.uint8 else _as_float32(array, where)
+
+
+def _as_float32(array: NDArray[Any], where: str) -> NDArray[np.float32]:
+    """Raises CnncError E608 for a finite number that float32 cannot hold: it would become infinite."""
+    with np.errstate(over="ignore"):
+        values = array.astype(np.float32)
+    overflowed = np.isinf(values) & np.isfinite(array)
+    if overflowed.any():
+        number = array[overflowed][0]
+        raise CnncError.of("E608", f"{where} holds {number:g}; the network takes float32, which ends at 3.4e38")
+    return values

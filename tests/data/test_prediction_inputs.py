@@ -168,3 +168,11 @@ def test_files_that_are_not_arrays(tmp_path: Path) -> None:
     assert refused(GREY, tmp_path / "a.npy")[0] == "E608"
     assert refused(InputSpec("x", (2, 4, 4)), tmp_path / "a.png")[0] == "E608"
     assert refused(GREY, tmp_path / "nowhere.npy")[0] == "E901"
+
+
+def test_numbers_beyond_float32_do_not_become_infinite(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([0.0, 1e300]))
+    with pytest.raises(CnncError, match=r"holds 1e\+300; the network takes float32"):
+        read_file(tmp_path / "a.npy", [InputSpec("x", (2,))])
+    np.save(tmp_path / "b.npy", np.array([np.inf, np.nan]))
+    assert np.isinf(read_file(tmp_path / "b.npy", [InputSpec("x", (2,))]).feeds["x"][0, 0])
