@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from cnnc.diagnostics import CnncError, Diagnostic, Exit, Paint, plain, render
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cnnc.report.layout import Layout
 
 _STYLES = {"error": "1;31", "warning": "1;33", "note": "34", "position": "2;34", "help": "1;36"}
@@ -98,6 +100,14 @@ def _print(text: str, stream: TextIO) -> None:
     except BrokenPipeError:  # the reader closed the pipe: exit quietly
         _silence(stream)
         raise Stopped(Exit.RESOURCES) from None
+
+
+def is_stdout(path: Path) -> bool:
+    """Whether a path is standard output itself, as `/dev/stdout` is."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # there is no such file, or stdout is closed or replaced
+        return False
 
 
 def width_of(stream: TextIO) -> int | None:

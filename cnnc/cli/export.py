@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from itertools import chain, count
 from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.console import layout, print_diagnostics, print_json, print_result, print_status
+from cnnc.cli.console import is_stdout, layout, print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.diagnostics import CnncError
@@ -91,6 +92,8 @@ def export(
     if card_file is not None or card:
         targets.append(Output(card_file or out.with_suffix(".md"), "--card-file", "card"))
     require_outputs([source], targets, force)
+    if is_stdout(out) and (json or len(targets) > 1):
+        raise CnncError.of("E010", f"{out} takes the model alone", help="name a file with -o for --json and --card")
     if source.suffix == ".cnn":
         exported = _export_untrained(source, out, settings or [], sizes, options, output_names)
     else:
@@ -105,10 +108,18 @@ def export(
 
 
 def default_output(source: Path) -> Path:
-    """The model that is written without --out: named after the network file, or after the run folder of a checkpoint."""
+    """The model that is written without --out: named after the network file, or after the run folder of a checkpoint.
+
+    Another checkpoint gives it its own name, numbered if that exists: NAME.onnx may be the model that was imported.
+    """
+    from cnnc.training.checkpoint import RUN_FILES
+
     if source.suffix == ".cnn":
         return Path(f"{source.stem}.onnx")
-    return Path(f"{(source if source.is_dir() else source.parent).resolve().name}.onnx")
+    if source.is_dir() or source.name in RUN_FILES:
+        return Path(f"{(source if source.is_dir() else source.parent).resolve().name}.onnx")
+    names = chain([f"{source.stem}.onnx"], (f"{source.stem}-{number}.onnx" for number in count(2)))
+    return next(path for path in map(Path, names) if not path.exists())
 
 
 def _options(
@@ -198,20 +209,24 @@ def report(exported: Exported, json: bool, layers: bool = False) -> None:
     if json:
         print_json(_as_dict(exported), indent=None)
         return
+    show = _printer(exported.path)
     weights_file = f" with {exported.data.name}" if exported.data is not None else ""
-    print_result(
-        f"wrote {exported.path}{weights_file}: {exported.size:,} bytes, opset {exported.opset}, IR {exported.ir}"
-    )
-    print_result(f"verified: {_verified(exported.verification)}")
+    show(f"wrote {exported.path}{weights_file}: {exported.size:,} bytes, opset {exported.opset}, IR {exported.ir}")
+    show(f"verified: {_verified(exported.verification)}")
     if layers:
-        print_result("\n".join(fitted(_COLUMNS, _rows(exported), layout())))
+        show("\n".join(fitted(_COLUMNS, _rows(exported), layout())))
     if exported.quality is not None:
-        print_result(_quality(exported.quality))
+        show(_quality(exported.quality))
     if exported.footprint is not None:
         ram, at, flash = exported.footprint
-        print_result(
+        show(
             f"microcontroller: {ram:,} bytes of RAM for activations (peak at {at}), {flash:,} bytes of flash for constants"
         )
+
+
+def _printer(model: Path) -> Callable[[str], None]:
+    """What prints the report: to stderr if the model itself went to stdout (`-o /dev/stdout`)."""
+    return print_status if is_stdout(model) else print_result
 
 
 _REASONS = {

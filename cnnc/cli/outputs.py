@@ -23,7 +23,8 @@ FORCE = Annotated[bool, typer.Option("--force", help="Also replace an existing f
 SUFFIXES = {"onnx": ".onnx", "card": ".md", "network": ".cnn", "weights": ".safetensors"}
 """The suffix of each kind of output. Another suffix is allowed unless it stands for another format."""
 
-_NAMES = {"onnx": "an ONNX model", "card": "a model card", "network": "a network file", "weights": "a checkpoint"}
+_FORMATS = {"onnx": "an ONNX model", "card": "a model card", "network": "a network file", "weights": "a checkpoint"}
+_NAMES = {**_FORMATS, "onnx": "an ONNX model that cnnc wrote"}
 _OTHER_FORMATS = frozenset(
     [
         ".bin",
@@ -103,7 +104,7 @@ def require_outputs(inputs: Iterable[Path], outputs: Sequence[Output], force: bo
 def _reason_of_suffix(output: Output) -> str:
     suffix = output.path.suffix.lower()
     if suffix != SUFFIXES[output.kind] and (suffix in _OTHER_FORMATS or suffix in SUFFIXES.values()):
-        return f"{suffix} is another format; {_NAMES[output.kind]} has the suffix {SUFFIXES[output.kind]}"
+        return f"{suffix} is another format; {_FORMATS[output.kind]} has the suffix {SUFFIXES[output.kind]}"
     return ""
 
 
@@ -136,8 +137,10 @@ def _is_of_kind(output: Output) -> bool:
     if not begin:
         return True
     match output.kind:
-        case "onnx":  # field 1 of a ModelProto, the version of the format, comes first
-            return begin[:1] == b"\x08"
+        case (
+            "onnx"
+        ):  # a ModelProto begins with the version of the format (field 1, one byte) and the producer (field 2)
+            return begin[:1] == b"\x08" and begin[2:].startswith(b"\x12\x04cnnc")
         case "weights":
             return begin[8:].startswith(b'{"__metadata__":{"cnnc":')
         case "card":

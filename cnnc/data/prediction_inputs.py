@@ -34,7 +34,7 @@ class InputSpec(Record):
     """What an input of a network takes.
 
     `shape` is that of one example, with a symbol for an open size; `legal` holds the rule of each symbol, where known.
-    `dtype` is float32, uint8, int64, ...; `largest` is the largest integer allowed (None: unknown). `takes_words` says
+    `dtype` is float32, uint8, int64, ...; `largest` is the largest integer allowed, the least is then 0 (None: unknown). `takes_words` says
     that the integers are words: i + 2 is word i of `vocabulary`.
     """
 
@@ -48,6 +48,11 @@ class InputSpec(Record):
 
     def __str__(self) -> str:
         return "x".join(map(str, self.shape)) or "one number"
+
+    @property
+    def takes_integers(self) -> bool:
+        """Whether the input takes integers other than pixels."""
+        return np.dtype(self.dtype).kind in "iu" and self.dtype != "uint8"
 
 
 class PredictionInputs(NamedTuple):
@@ -177,7 +182,7 @@ def _series(path: Path, spec: InputSpec) -> PredictionInputs:
 def _read_image_file(path: Path, spec: InputSpec) -> PredictionInputs:
     from cnnc.data.image_file import image_size, read_image
 
-    if len(spec.shape) != 3 or spec.shape[0] not in (1, 3) or spec.dtype == "int64":
+    if len(spec.shape) != 3 or spec.shape[0] not in (1, 3) or spec.takes_integers:
         raise CnncError.of(
             "E608",
             f"the network takes {spec}, which is not an image, and {path} is not an array",
@@ -256,18 +261,37 @@ def _require_legal(array: NDArray[Any], where: str, spec: InputSpec) -> None:
 
 
 def _as_numbers(array: NDArray[Any], where: str, spec: InputSpec) -> NDArray[Any]:
-    """Checks the element type, and converts to int64 or, except uint8, to float32. Raises CnncError E608."""
+    """Checks the element type, and converts to that of the input; uint8 stays uint8. Raises CnncError E608."""
     if array.dtype.kind not in "fiub":
         raise CnncError.of("E608", f"{where} holds {array.dtype}, not numbers")
     if spec.dtype == "uint8" and array.dtype != np.uint8:
         raise CnncError.of("E608", f"{where} holds {array.dtype}; the network takes uint8")
-    if spec.dtype == "int64":
-        if array.dtype.kind == "f":
-            raise CnncError.of("E608", f"{where} holds {array.dtype}; the network takes integers")
-        values = array.astype(np.int64)
-        if values.min() < 0 or (spec.largest is not None and values.max() > spec.largest):
-            upper = f" to {spec.largest}" if spec.largest is not None else " on"
-            wrong = values.max() if values.min() >= 0 else values.min()
-            raise CnncError.of("E608", f"{where} holds {wrong}; the network takes integers from 0{upper}")
-        return values
-    return array if array.dtype == np.uint8 else array.astype(np.float32)
+    if spec.takes_integers:
+        return _as_integers(array, where, spec)
+    if array.dtype == np.uint8 or spec.dtype == "bool":
+        return array
+    return _as_floats(array, where, np.dtype(spec.dtype))
+
+
+def _as_integers(array: NDArray[Any], where: str, spec: InputSpec) -> NDArray[Any]:
+    """Raises CnncError E608 for floats, and for integers outside of the range or type of the input."""
+    if array.dtype.kind == "f":
+        raise CnncError.of("E608", f"{where} holds {array.dtype}; the network takes integers")
+    limits = np.iinfo(spec.dtype)
+    least, largest = (int(limits.min), int(limits.max)) if spec.largest is None else (0, spec.largest)
+    smallest_held, largest_held = int(array.min()), int(array.max())
+    if smallest_held < least or largest_held > largest:
+        wrong = largest_held if smallest_held >= least else smallest_held
+        raise CnncError.of("E608", f"{where} holds {wrong}; the network takes integers from {least} to {largest}")
+    return array.astype(spec.dtype)
+
+
+def _as_floats(array: NDArray[Any], where: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Raises CnncError E608 for a finite number that the type cannot hold: it would become infinite."""
+    with np.errstate(over="ignore"):
+        values = array.astype(dtype)
+    overflowed = np.isinf(values) & np.isfinite(array)
+    if overflowed.any():
+        number, end = array[overflowed][0], float(np.finfo(dtype).max)
+        raise CnncError.of("E608", f"{where} holds {number:g}; the network takes {dtype}, which ends at {end:.5g}")
+    return values

@@ -123,6 +123,8 @@ def read_unlabelled(path: Path, length: int) -> NDArray[np.float32]:
     columns = max(map(len, sample))
     labelled = sample[:1] + [cells for cells in sample[1:] if len(cells) == columns]
     layout = find_layout(labelled, length) if columns > max(1, length) else TableLayout(has_names(sample), 0)
+    if len(sample) == 1:  # nothing follows that it could be the header of
+        layout = layout._replace(header=False)
     rows = []
     for line, cells in islice(_lines(path), layout.header, None):
         values = layout.split(cells)[1] if len(cells) == columns > length else cells

@@ -115,7 +115,7 @@ def has_names(rows: Sequence[Sequence[str]]) -> bool:
     first, *body = rows
     if not any(is_number(cell) for cell in first[1:]):
         return not body or any(is_number(cell) for cell in body[0][1:])
-    if len(first) < 4 or any(_counts(row) or _counts(row[1:]) for row in body if len(row) > 1):
+    if not body or len(first) < 4 or any(_counts(row) or _counts(row[1:]) for row in body if len(row) > 1):
         return False
     return _counts(first) or (_counts(first[1:]) and _is_name(first[0], body))
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from tests.cli.conftest import Cnnc, codes
@@ -49,6 +50,16 @@ def test_results_to_a_full_device(cnnc: Cnnc, trained: Path) -> None:
             done = cnnc(*words, stdout=full)
             assert done.returncode == 6, words
             assert codes(done.stderr) == ["E902"]
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")
+def test_a_model_to_a_pipe_is_the_model_alone(cnnc: Cnnc, tmp_path: Path) -> None:
+    words = ["export", "small.cnn", "-o", "/dev/stdout"]
+    done = subprocess.run([*COMMAND, *words], cwd=tmp_path, env=environment(), capture_output=True, check=True)
+    onnx.checker.check_model(onnx.load_model_from_string(done.stdout))
+    assert b"wrote /dev/stdout" in done.stderr
+    refused = subprocess.run([*COMMAND, *words, "--json"], cwd=tmp_path, env=environment(), capture_output=True)
+    assert (refused.returncode, refused.stdout) == (2, b"")
 
 
 @pytest.mark.parametrize("count", [1, 100])

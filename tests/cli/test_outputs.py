@@ -83,6 +83,26 @@ def test_an_earlier_result_is_replaced_without_a_question(cnnc: Cnnc, files: Pat
         assert cnnc("import", "again.onnx", "-o", "back.cnn").returncode == 0
 
 
+def test_a_model_of_another_program_is_kept(cnnc: Cnnc, tmp_path: Path) -> None:
+    """`cnnc import net.onnx` writes net.cnn and net.safetensors, whose exports would have the name of the model."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="other")
+    data = model.SerializeToString()
+    (tmp_path / "net.onnx").write_bytes(data)
+    done = cnnc("import", "net.onnx")
+    assert "verified: outputs differ from the model's by at most 0.0% of what is allowed (y: 0.0e+00 of" in done.stdout
+    for words in (("net.cnn",), ("net.safetensors", "-o", "net.onnx")):
+        done = cnnc("export", *words)
+        assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
+        assert "it exists and is not an ONNX model that cnnc wrote" in done.stderr
+    assert cnnc("export", "net.safetensors").stdout.startswith("wrote net-2.onnx: ")
+    assert cnnc("export", "net.safetensors").stdout.startswith("wrote net-3.onnx: ")
+    assert (tmp_path / "net.onnx").read_bytes() == data
+    assert cnnc("export", "net.cnn", "--force").returncode == 0
+    assert (tmp_path / "net.onnx").read_bytes() != data
+
+
 def test_the_names_of_outputs_leave_no_folder(cnnc: Cnnc, tmp_path: Path) -> None:
     """An untrusted model names its outputs as it likes."""
     names = ["/../../../victim", "..", "a/b", "a_b", ".hidden", "\x1b[31mred"]

@@ -168,3 +168,28 @@ def test_files_that_are_not_arrays(tmp_path: Path) -> None:
     assert refused(GREY, tmp_path / "a.npy")[0] == "E608"
     assert refused(InputSpec("x", (2, 4, 4)), tmp_path / "a.png")[0] == "E608"
     assert refused(GREY, tmp_path / "nowhere.npy")[0] == "E901"
+
+
+def test_numbers_beyond_float32_do_not_become_infinite(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([0.0, 1e300]))
+    with pytest.raises(CnncError, match=r"holds 1e\+300; the network takes float32"):
+        read_file(tmp_path / "a.npy", [InputSpec("x", (2,))])
+    np.save(tmp_path / "b.npy", np.array([np.inf, np.nan]))
+    assert np.isinf(read_file(tmp_path / "b.npy", [InputSpec("x", (2,))]).feeds["x"][0, 0])
+
+
+def test_the_type_of_the_input_is_kept(tmp_path: Path) -> None:
+    """A model of another program may take any type; a number is not changed on the way, or is refused."""
+    for dtype, numbers in (
+        ("float64", [2.0**24 + 1, 1e300]),
+        ("int32", [-1, 2**31 - 1]),
+        ("int8", [-128, 127]),
+        ("int64", [-(2**63), 2**63 - 1]),
+    ):
+        array = saved(tmp_path / "a.npy", np.array(numbers))
+        feed = read_file(array, [InputSpec("x", (2,), dtype)]).feeds["x"]
+        assert (feed.dtype, feed.tolist()) == (np.dtype(dtype), [numbers])
+    for dtype, number in (("float16", 1e5), ("int32", 2**31), ("int8", -129)):
+        code, message = refused(InputSpec("x", (1,), dtype), saved(tmp_path / "a.npy", np.array([number])))
+        assert code == "E608"
+        assert f"holds {number:g}" in message or f"holds {number}" in message

@@ -9,6 +9,7 @@ import pytest
 
 from cnnc.data.series import read_unlabelled
 from cnnc.data.table_layout import TableLayout, find_layout
+from cnnc.diagnostics import CnncError
 from tests.data.conftest import loaded_and_reported, refused, takes
 
 RANDOM = np.random.default_rng(0)
@@ -85,6 +86,18 @@ def test_prediction_reads_the_same_values(tmp_path: Path, name: str) -> None:
 def test_prediction_reads_values_without_labels(tmp_path: Path, header: str) -> None:
     (tmp_path / "a.csv").write_text(header + table(SERIES), encoding="utf-8")
     assert np.array_equal(read_unlabelled(tmp_path / "a.csv", 6), SERIES.astype(np.float32))
+
+
+@pytest.mark.parametrize("line", ["1,2,3,4", "1\t2\t3\t4", "0,1,2,3", "7,1,2,3,4"])
+def test_a_line_that_stands_alone_is_a_series(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.csv").write_text(line + "\n", encoding="utf-8")
+    assert read_unlabelled(tmp_path / "a.csv", 4).shape == (1, 4)
+
+
+def test_a_line_without_separators_is_told_its_count(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1 2 3 4\n", encoding="utf-8")
+    with pytest.raises(CnncError, match="expected 4 values, with or without a label, found 1"):
+        read_unlabelled(tmp_path / "a.csv", 4)
 
 
 @pytest.mark.parametrize("values", ["normal", "pixels", "ramps", "zeros at the end"])

@@ -80,6 +80,8 @@ def staged(
 ) -> Iterator[StagedFiles]:
     """Writes the files of the model whose initializers hold the arrays of `content`. The temporary folder is removed at the end.
 
+    Without large tensors there is no second file, as it would be empty.
+
     Raises CnncError E902, also for an OSError of the body.
     """
     folder: Path | None = None
@@ -89,7 +91,7 @@ def staged(
             raise CnncError.of("E902", f"cannot write {path} with a separate weight file: it is not a regular file")
         beside = target.parent if _is_file(path) else None
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=beside))
-        weights = _write_weights(model, content, folder, target.name) if separate_weights else None
+        weights = _write_weights(model, content, folder, target.name) if separate_weights and content else None
         with (folder / "model.onnx").open("wb") as file:
             file.writelines([model.SerializeToString(deterministic=True)] if weights else file_parts(model, content))
         if weights is not None:

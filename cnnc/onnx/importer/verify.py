@@ -96,7 +96,8 @@ def verify_import(imported: ImportedNetwork, path: Path) -> Agreement:
                     f"{agreement.scale:.3g}"
                 )
                 raise CnncError.of("E820", message, help=_REPORT)
-            worst = max(worst, agreement._replace(output=model_name), key=lambda a: a.share)
+            agreement = agreement._replace(output=model_name)
+            worst = max(worst, agreement, key=lambda a: a.share) if worst.output else agreement
     return worst
 
 

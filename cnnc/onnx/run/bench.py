@@ -150,7 +150,7 @@ def random_feeds(session: Session, batch: int, sizes: Mapping[str, int], seed: i
 def _draw(random: np.random.Generator, entry: InputSpec, shape: tuple[int, ...]) -> Array:
     if entry.dtype == "uint8":
         return random.integers(0, 256, shape)
-    if entry.dtype == "int64":  # without metadata, 0 is the only index that is surely valid
+    if entry.takes_integers:  # without metadata, 0 is the only index that is surely valid
         return random.integers(0, (entry.largest or 0) + 1, shape)
     return random.random(shape, np.float32)
 
@@ -163,6 +163,6 @@ def _size(entry: InputSpec, symbol: str, sizes: Mapping[str, int]) -> int:
             raise CnncError.of("E010", f"the size {symbol} of {entry.name} is not fixed", help=f"`--size {symbol}=224`")
         return rule.closest(_DEFAULT_SIZE) or _DEFAULT_SIZE
     if rule is not None and not rule.allows(sizes[symbol]):
-        near = " and ".join(f"{symbol}={n}" for n in rule.neighbours(sizes[symbol]) if n is not None)
-        raise CnncError.of("E010", f"the network is not legal at {symbol}={sizes[symbol]} ({rule})", help=f"{near} fit")
+        near = " or ".join(f"`--size {symbol}={n}`" for n in rule.neighbours(sizes[symbol]) if n is not None)
+        raise CnncError.of("E010", f"the network is not legal at {symbol}={sizes[symbol]} ({rule})", help=near)
     return sizes[symbol]

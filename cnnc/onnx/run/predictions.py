@@ -44,9 +44,8 @@ def model_inputs(session: Session) -> list[InputSpec]:
         )
         words = fact.get("kind") == "words"
         vocabulary = facts.vocabulary if words else ()
-        kind = str(signature.dtype)
-        kind = "int64" if signature.dtype.kind in "iu" and kind != "uint8" else kind
-        inputs.append(InputSpec(name, signature.shape, kind, facts.sizes, largest, words, vocabulary))
+        dtype = str(signature.dtype)
+        inputs.append(InputSpec(name, signature.shape, dtype, facts.sizes, largest, words, vocabulary))
     return inputs
 
 

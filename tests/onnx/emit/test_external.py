@@ -128,6 +128,14 @@ def test_a_failed_verification_leaves_the_old_model(tmp_path: Path, monkeypatch:
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+def test_without_large_weights_there_is_no_second_file(tmp_path: Path) -> None:
+    network = check("input 4\nfc 2", name="tiny.cnn")
+    weights = random_weights(network.require_graph(), 0)
+    done = export(network, weights, tmp_path / "tiny.onnx", options=Options(external=True))
+    assert done.data is None
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.onnx"]
+
+
 def test_weights_beyond_the_limit_become_external(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network, weights = wide()
     total = sum(array.nbytes for array in weights.values())
