@@ -433,7 +433,7 @@ class _Lowerer:
         rank = layer_input.type.rank if layer_input.type is not None else 0
         symbols_read = self.symbols_read() if cls is Input else set()
         symbols = self.input_symbols(call) if cls is Input else ()
-        scope = with_c_in(frame.scope, layer_input) if call.arguments else frame.scope
+        scope = with_c_in(frame.scope, layer_input) if call.arguments and cls.arity else frame.scope
         bound = bind(cls, call, scope, rank, lambda argument: self.layer_for(argument, call, frame))
         if not is_guess:
             self.report(bound.diagnostics, frame)

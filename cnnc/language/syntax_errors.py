@@ -202,9 +202,11 @@ def _assignment_meant(span: Span) -> Edits:
     setting = train_setting(name).removeprefix("train.")
     if "." in setting:
         keyword, _, key = setting.partition(".")
-        words = f"write `{key}={value}` in the line of `{keyword}` in the train section"
+        words = f"write `{key}={value}` in the line of `{keyword}`: `{{}}`"
         default = "sgd lr=0.01" if keyword == "optimizer" and key != "lr" else {"optimizer": "sgd"}.get(keyword, "")
-        return (Edit(whole, " ".join(f"{keyword} {default} {key}={value}".split()), words),)
+        alone = Edit(whole, " ".join(f"{keyword} {default} {key}={value}".split()), words)
+        # completed by the edit of E501, which moves it to the statement that the section has already
+        return (Edit(whole, f"{name} {value}", words, (alone,)),)
     if re.match(r"[\d(\[]", value):
         return (
             Edit(whole, f"let {name} = {value}", "write `{}` to define a variable"),
@@ -323,7 +325,9 @@ def _number_meant(text: str, span: Span) -> tuple[str, Edits]:
         if all(re.fullmatch(r"\d+|[dhwt]", axis) for axis in axes):
             symbols = "x".join(axis.upper() for axis in axes)
             return "", (Edit(span, symbols, "an extent has only numbers and names in capitals: `{}`"),)
-        return "", (Edit(span, f"[{arithmetic}]", help),)
+        return "an extent has only numbers and names in capitals", (Edit(span, f"[{arithmetic}]", help),)
+    if re.fullmatch(r"\d+(x\d+)*x", text):
+        return "", (Edit(span, text[:-1], "write `{}`, or one more size after the x"),)
     parts = re.match(r"([\d.]+)(.*)", text)
     return _SPACE, (Edit(span, f"{parts[1]} {parts[2]}"),) if parts is not None else ()
 

@@ -101,6 +101,8 @@ class _Trial:
                 if more is None:
                     break
                 edit = _joined(edit, more)
+                if candidate.text.strip() and not edit.text.strip():
+                    break  # what completes it is its removal
         return None
 
     def checked(self, edits: Iterable[Edit]) -> Sequence[Diagnostic]:

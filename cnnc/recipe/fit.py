@@ -78,7 +78,7 @@ def _data_name(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:
     elif data.path is not None:
         help = "remove the path; the option --data or the variable CNNC_DATA names the folder of its files"
         span = call.arguments[1].span
-        yield Diagnostic("E512", f"data {data.name} takes no path", span, edits=(without(span, help),))
+        yield Diagnostic("E512", f"data {data.name} takes no path", span, help=help, edits=(without(span, help),))
 
 
 def metrics(section: Section) -> Iterator[Diagnostic]:
@@ -203,6 +203,8 @@ def _value_target(section: Section, loss: Loss, call: syntax.Call, output: Node)
         edit = Edit(call.span, f"loss cross_entropy{on}{weight}")
         if same:
             edit = Edit(end, " target=input", "add `{}` to compare with the input, as an autoencoder does")
+        elif output.type.size == 1:
+            edit = Edit(section.data_call.span, 'data npz "file.npz"', "give numbers as targets in a file: `{}`")
         help = "a loss on labels is cross_entropy"
         yield Diagnostic("E515", message, call.span, notes=_type_note(output), help=help, edits=(edit,))
 
@@ -269,6 +271,8 @@ def scores(section: Section) -> Iterator[Diagnostic]:
         output = graph.by_name.get(loss.on or graph.outputs[0])
         if output is None or not loss.included_layers or (loss.compares_with == "labels" and output.type.channels == 1):
             continue
+        if section.recipe.data.has_labels_only and loss.compares_with == "values" and not loss.of_input:
+            continue  # E515: the loss is another one
         is_included = output.op.keyword in loss.included_layers
         node = _without_reshapes(graph, graph.by_name[output.inputs[0]] if is_included else output)
         is_reported = isinstance(output.op, Activation) and are_in_a_row(output, node)
