@@ -77,6 +77,8 @@ def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int, layers: Layer
             diagnostics += error.diagnostics
         except AlreadyReported:
             pass
+    proposed = [edit.text for d in diagnostics for edit in d.edits]
+    missing = [spec for spec in missing if not any(f" {spec.name}=" in text for text in proposed)]
     complete_call = _with_missing(specs, given, call, rank, layers) if missing else None
     for spec in missing:
         needs = spec.help if spec.positional else f"`{spec.name}`, the {spec.help}"

@@ -117,6 +117,10 @@ def _unfinished(span: Span) -> Edits:
     end = span.source.span(at, at)
     let = re.fullmatch(r"let\s+([A-Za-z_]\w*)\s*(=?)", before)
     key = re.search(r"\b(\w+)\s*=$", before)
+    percentage = re.search(r"(?<![\w.])(\d+(?:\.\d+)?)\s*%$", before)
+    if percentage is not None:
+        whole = span.source.span(at - len(percentage[0]), at)
+        return (Edit(whole, f"{float(percentage[1]) / 100:g}", "write a fraction, not a percentage: `{}`"),)
     if let is not None:
         return (Edit(end, " 16" if let[2] else " = 16", f"write a value after it, e.g. `let {let[1]} = 16`"),)
     if key is None:

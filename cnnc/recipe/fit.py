@@ -292,8 +292,24 @@ def _activation_on_scores(graph: Graph, loss: Loss, node: Node, output: Node) ->
     message = f"{node.op.keyword} on the scores of {loss.kind}, which applies {loss.included_layers[0]} itself"
     if node.op.keyword in loss.included_layers:
         message = f"{loss.kind} applies {node.op.keyword} a second time, because {output.name} follows this one"
-    edits = _without_activation(graph, node, loss)
+    edits = _moved_to_the_end(graph, node, output, loss) or _without_activation(graph, node, loss)
     return Diagnostic("W503", message, node.span, help="remove it", edits=edits, calls=node.calls)
+
+
+def _moved_to_the_end(graph: Graph, node: Node, output: Node, loss: Loss) -> tuple[Edit, ...]:
+    """The edit for the activation of the loss above a reshape: below it, the loss takes it in, and the model keeps it."""
+    span, end = node.span, output.span
+    is_included = node.op.keyword in loss.included_layers and not isinstance(output.op, Activation)
+    if not is_included or span is None or end is None or span.source is not end.source or span.start >= end.start:
+        return ()
+    if not end.text.startswith(output.op.keyword):
+        return ()  # the label names the output
+    if span.text != node.op.keyword or len(graph.consumers[node.name]) > 1 or node.calls or output.calls:
+        return ()
+    removed = without_statement(span).span
+    between = span.source.text[removed.end : end.end]
+    text = between + after(end, node.op.keyword).text
+    return (Edit(Span(span.source, removed.start, end.end), text, f"move it below {output.name}"),)
 
 
 def _without_activation(graph: Graph, node: Node, loss: Loss) -> tuple[Edit, ...]:

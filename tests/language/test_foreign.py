@@ -109,7 +109,8 @@ def test_a_pasted_line_in_a_network_is_not_taken_for_the_whole() -> None:
 )
 def test_marks_around_a_network(text: str, message: str, fixed: list[str]) -> None:
     (error,) = [d for d in check(text).diagnostics if d.severity == "error"]
-    assert error.code == "E009" and message in error.message
+    assert error.code == "E009"
+    assert message in error.message
     assert [edit.text for edit in error.edits] == fixed
 
 

@@ -67,6 +67,10 @@ def applied(edit: Edit) -> str:
             "let w = 2*3\ninput 1x8x8\nconv w k=3\n  # kernels",
         ),
         ("input 1x28x\nrelu", "input 1x28\nrelu"),
+        ("input 1x8x8\ndropout 12.5 %\nrelu", "input 1x8x8\ndropout 0.125\nrelu"),
+        ("input 1x8x8\npool 2 s=1", "input 1x8x8\npool max k=2 s=1"),
+        ("net my-net\ninput 8\nrelu", 'net "my-net"\ninput 8\nrelu'),
+        ("net My Net\ninput 8\nrelu", 'net "My Net"\ninput 8\nrelu'),
         ("input 1x8x8  // digits\nrelu", "input 1x8x8  # digits\nrelu"),
         (
             'input 1x48\nfc 1\ntrain { data series "s.csv"; loss mse }',
@@ -106,6 +110,11 @@ def test_an_edit_that_does_not_work_is_not_named() -> None:
     assert error.code == "E303"
     assert error.edits == ()
     assert "reshape 10x1x1" not in error.help
+
+
+def test_an_error_at_the_end_of_a_line_is_not_that_of_the_next_line() -> None:
+    found = diagnostics("input 1x8x8\ndropout 50%\nrelu\ndropout 25%\ndropout 20%\nrelu")
+    assert [d.help.split("`")[1] for d in found] == ["0.5", "0.25", "0.2"]
 
 
 def test_an_edit_does_not_end_in_the_removal_of_what_is_written() -> None:

@@ -37,7 +37,6 @@ class ForeignFormat(NamedTuple):
 _TO_ONNX = "export the model to ONNX, then run `cnnc import model.onnx`"
 
 
-
 def _untranslated(text: str) -> Lines:
     return Lines((), True)
 
