@@ -22,6 +22,7 @@ from cnnc.core.arguments import (
     LayerName,
     PerAxis,
     Real,
+    String,
     Whole,
     WordValue,
 )
@@ -76,6 +77,8 @@ def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int, layers: Layer
             diagnostics += error.diagnostics
         except AlreadyReported:
             pass
+    proposed = [edit.text for d in diagnostics for edit in d.edits]
+    missing = [spec for spec in missing if not any(f" {spec.name}=" in text for text in proposed)]
     complete_call = _with_missing(specs, given, call, rank, layers) if missing else None
     for spec in missing:
         needs = spec.help if spec.positional else f"`{spec.name}`, the {spec.help}"
@@ -208,6 +211,8 @@ def _edits_of_value(
             return (Edit(span, near, "did you mean `{}`?"),)
         if isinstance(kind, PerAxis | Whole | Real) and not span.source.name.startswith("--"):
             return (defined_above(span, value),)
+        if isinstance(kind, String):
+            return (Edit(span, f'"{span.text}"', "write it in quotes: `{}`"),)
     elif isinstance(kind, Choice) and not isinstance(value, str) and spec.positional:
         others = [as_written(a) for a in call.arguments if a is not argument]
         key = next((s for s in specs if s.required and not s.positional), None)
@@ -363,7 +368,7 @@ def unknown_key(argument: syntax.Argument, call: syntax.Call, known: Iterable[st
     keys = list(known)
     near, edits, help = key_meant(argument, call, keys)
     if near is None and keys:
-        help = f"its arguments are {', '.join(keys)}"
+        help = f"its arguments are {', '.join(keys)}" if len(keys) > 1 else f"its only argument is {keys[0]}"
     elif near is None:
         edits = (without(argument.span, f"{call.op.text} takes no arguments: remove it"),)
     message = f"{call.op.text} has no argument `{argument.key.text}`"

@@ -138,7 +138,12 @@ def on_a_new_line(span: Span, help: str) -> Edit:
 
 
 def defined_above(span: Span, name: str, values: Sequence[str] = ("16", "3", "1")) -> Edit:
-    """A `let` for a name, with the first of the values that works."""
+    """The `let` of a name that is below moves above; if there is none, one with the first of the values that works."""
+    later = re.compile(rf"^[ \t]*(let[ \t]+{re.escape(name)}[ \t]*=[^\n;#{{}}]*[^\n;#{{}}\s])", re.MULTILINE)
+    found = later.search(span.source.text, span.end)
+    if found is not None:
+        let = Span(span.source, found.start(1), found.end(1))
+        return moved_before(let, first_of_file(span, "", "").span, f"move `let {name}` above it")
     edits = [first_of_file(span, f"let {name} = {value}", "define it above: `{}`") for value in values]
     return first_that_works(edits)[0]
 

@@ -86,6 +86,9 @@ def evaluate(expression: syntax.Expression, scope: Scope, words: Collection[str]
 def _variable(word: syntax.Word, scope: Scope) -> Any:
     if word.name in ("true", "false"):
         return word.name == "true"
+    if word.name == "c_in" and scope.holder("c_in") is None:
+        message = "`c_in` is the number of channels that a layer reads, and nothing is read here"
+        raise CnncError.of("E101", message, span=word.span, help="write a number")
     value = scope.look_up(word.name)
     if isinstance(value, Unknown):
         raise AlreadyReported
@@ -109,6 +112,10 @@ def _compute(expression: syntax.Expression, scope: Scope) -> Any:
             return tuple(evaluate(item, scope) for item in items)
         case syntax.Negative(operand):
             return -_number(operand, scope)
+        case syntax.Binary("//", syntax.Extent(_, extent), _, span):
+            slashes = Span(span.source, extent.end, span.end)
+            comment = Edit(slashes, slashes.text.replace("//", "#", 1), "a comment begins with `#`")
+            raise CnncError.of("E102", "arithmetic needs numbers", span=extent, edits=(comment,))
         case syntax.Binary(operator, left, right, span):
             return _bounded(_OPERATIONS[operator](_number(left, scope), _number(right, scope), span), span)
         case syntax.Apply(function, arguments, span):

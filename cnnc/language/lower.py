@@ -290,13 +290,17 @@ class _Lowerer:
     # --- declarations: statements of the top level, which leave the current tensor as it is ----------------
 
     def net(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> None:
+        written = " ".join(map(as_written, call.arguments))
+        edits = (rewritten(call, f'net "{written}"'),) if written and '"' not in written else ()
+        if len(call.arguments) > 1 and edits:
+            raise CnncError.of("E204", "net takes one name", span=call.span, edits=edits)
         value = only_value(call, "a name")
         if isinstance(value, syntax.Word):
             self.name = value.name
         elif isinstance(value, syntax.Text):
             self.name = value.value
         else:
-            raise CnncError.of("E203", "net takes a name or a string", span=value.span)
+            raise CnncError.of("E203", "net takes a name or a string", span=value.span, edits=edits)
 
     def output(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> None:
         self.outputs += outputs_of(call, frame)
@@ -433,7 +437,7 @@ class _Lowerer:
         rank = layer_input.type.rank if layer_input.type is not None else 0
         symbols_read = self.symbols_read() if cls is Input else set()
         symbols = self.input_symbols(call) if cls is Input else ()
-        scope = with_c_in(frame.scope, layer_input) if call.arguments else frame.scope
+        scope = with_c_in(frame.scope, layer_input) if call.arguments and cls.arity else frame.scope
         bound = bind(cls, call, scope, rank, lambda argument: self.layer_for(argument, call, frame))
         if not is_guess:
             self.report(bound.diagnostics, frame)

@@ -155,10 +155,10 @@ class Frame:
 
 
 def with_c_in(scope: Scope, current: Tensor | None) -> Scope:
-    """A scope inside `scope` in which `c_in` is the number of channels of the current tensor."""
-    type_ = current.type if current is not None else None
+    """A scope inside `scope` in which `c_in` is the number of channels of the current tensor; undefined if there is none."""
     inner = Scope(scope)
-    inner.values["c_in"] = type_.channels if type_ is not None else Unknown()
+    if current is not None:
+        inner.values["c_in"] = current.type.channels if current.type is not None else Unknown()
     return inner
 
 

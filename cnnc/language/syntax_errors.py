@@ -117,6 +117,10 @@ def _unfinished(span: Span) -> Edits:
     end = span.source.span(at, at)
     let = re.fullmatch(r"let\s+([A-Za-z_]\w*)\s*(=?)", before)
     key = re.search(r"\b(\w+)\s*=$", before)
+    percentage = re.search(r"(?<![\w.])(\d+(?:\.\d+)?)\s*%$", before)
+    if percentage is not None:
+        whole = span.source.span(at - len(percentage[0]), at)
+        return (Edit(whole, f"{float(percentage[1]) / 100:g}", "write a fraction, not a percentage: `{}`"),)
     if let is not None:
         return (Edit(end, " 16" if let[2] else " = 16", f"write a value after it, e.g. `let {let[1]} = 16`"),)
     if key is None:
@@ -202,9 +206,11 @@ def _assignment_meant(span: Span) -> Edits:
     setting = train_setting(name).removeprefix("train.")
     if "." in setting:
         keyword, _, key = setting.partition(".")
-        words = f"write `{key}={value}` in the line of `{keyword}` in the train section"
+        words = f"write `{key}={value}` in the line of `{keyword}`: `{{}}`"
         default = "sgd lr=0.01" if keyword == "optimizer" and key != "lr" else {"optimizer": "sgd"}.get(keyword, "")
-        return (Edit(whole, " ".join(f"{keyword} {default} {key}={value}".split()), words),)
+        alone = Edit(whole, " ".join(f"{keyword} {default} {key}={value}".split()), words)
+        # completed by the edit of E501, which moves it to the statement that the section has already
+        return (Edit(whole, f"{name} {value}", words, (alone,)),)
     if re.match(r"[\d(\[]", value):
         return (
             Edit(whole, f"let {name} = {value}", "write `{}` to define a variable"),
@@ -323,7 +329,9 @@ def _number_meant(text: str, span: Span) -> tuple[str, Edits]:
         if all(re.fullmatch(r"\d+|[dhwt]", axis) for axis in axes):
             symbols = "x".join(axis.upper() for axis in axes)
             return "", (Edit(span, symbols, "an extent has only numbers and names in capitals: `{}`"),)
-        return "", (Edit(span, f"[{arithmetic}]", help),)
+        return "an extent has only numbers and names in capitals", (Edit(span, f"[{arithmetic}]", help),)
+    if re.fullmatch(r"\d+(x\d+)*x", text):
+        return "", (Edit(span, text[:-1], "write `{}`, or one more size after the x"),)
     parts = re.match(r"([\d.]+)(.*)", text)
     return _SPACE, (Edit(span, f"{parts[1]} {parts[2]}"),) if parts is not None else ()
 

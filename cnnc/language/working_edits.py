@@ -34,8 +34,11 @@ class _Place(NamedTuple):
     def statement(self, text: str) -> _Place:
         """The rest of the statement around the range, up to its body; `text` is the edited source."""
         start = max(text.rfind(sign, 0, self.start) for sign in "\n;{}") + 1
-        found = re.compile(r"[^\n;{}]*").match(text, self.end)
-        end = found.end() if found is not None else self.end
+        end = self.end
+        if start < end and text[end - 1 : end] == "\n":
+            end -= 1  # a diagnostic at the end of a line spans it; the next line is another statement
+        found = re.compile(r"[^\n;{}]*").match(text, end)
+        end = found.end() if found is not None else end
         return _Place(self.name, start, end)
 
     def touches(self, span: Span | None) -> bool:
@@ -101,6 +104,8 @@ class _Trial:
                 if more is None:
                     break
                 edit = _joined(edit, more)
+                if not edit.text.strip() and not candidate.help.startswith("remove"):
+                    break  # what completes it is its removal
         return None
 
     def checked(self, edits: Iterable[Edit]) -> Sequence[Diagnostic]:
@@ -170,7 +175,7 @@ def _joined(first: Edit, second: Edit) -> Edit:
 
 def _with_text(edit: Edit) -> Edit:
     """A completed edit, whose help shows all that changes."""
-    return edit if "{}" in edit.help else edit._replace(help=f"{edit.help}; write `{{}}`")
+    return edit if "{}" in edit.help or not edit.text.strip() else edit._replace(help=f"{edit.help}; write `{{}}`")
 
 
 def _trimmed(edit: Edit) -> Edit:

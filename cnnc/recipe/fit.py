@@ -78,7 +78,7 @@ def _data_name(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:
     elif data.path is not None:
         help = "remove the path; the option --data or the variable CNNC_DATA names the folder of its files"
         span = call.arguments[1].span
-        yield Diagnostic("E512", f"data {data.name} takes no path", span, edits=(without(span, help),))
+        yield Diagnostic("E512", f"data {data.name} takes no path", span, help=help, edits=(without(span, help),))
 
 
 def metrics(section: Section) -> Iterator[Diagnostic]:
@@ -203,6 +203,8 @@ def _value_target(section: Section, loss: Loss, call: syntax.Call, output: Node)
         edit = Edit(call.span, f"loss cross_entropy{on}{weight}")
         if same:
             edit = Edit(end, " target=input", "add `{}` to compare with the input, as an autoencoder does")
+        elif output.type.size == 1:
+            edit = Edit(section.data_call.span, 'data npz "file.npz"', "give numbers as targets in a file: `{}`")
         help = "a loss on labels is cross_entropy"
         yield Diagnostic("E515", message, call.span, notes=_type_note(output), help=help, edits=(edit,))
 
@@ -269,6 +271,8 @@ def scores(section: Section) -> Iterator[Diagnostic]:
         output = graph.by_name.get(loss.on or graph.outputs[0])
         if output is None or not loss.included_layers or (loss.compares_with == "labels" and output.type.channels == 1):
             continue
+        if section.recipe.data.has_labels_only and loss.compares_with == "values" and not loss.of_input:
+            continue  # E515: the loss is another one
         is_included = output.op.keyword in loss.included_layers
         node = _without_reshapes(graph, graph.by_name[output.inputs[0]] if is_included else output)
         is_reported = isinstance(output.op, Activation) and are_in_a_row(output, node)
@@ -288,8 +292,24 @@ def _activation_on_scores(graph: Graph, loss: Loss, node: Node, output: Node) ->
     message = f"{node.op.keyword} on the scores of {loss.kind}, which applies {loss.included_layers[0]} itself"
     if node.op.keyword in loss.included_layers:
         message = f"{loss.kind} applies {node.op.keyword} a second time, because {output.name} follows this one"
-    edits = _without_activation(graph, node, loss)
+    edits = _moved_to_the_end(graph, node, output, loss) or _without_activation(graph, node, loss)
     return Diagnostic("W503", message, node.span, help="remove it", edits=edits, calls=node.calls)
+
+
+def _moved_to_the_end(graph: Graph, node: Node, output: Node, loss: Loss) -> tuple[Edit, ...]:
+    """The edit for the activation of the loss above a reshape: below it, the loss takes it in, and the model keeps it."""
+    span, end = node.span, output.span
+    is_included = node.op.keyword in loss.included_layers and not isinstance(output.op, Activation)
+    if not is_included or span is None or end is None or span.source is not end.source or span.start >= end.start:
+        return ()
+    if not end.text.startswith(output.op.keyword):
+        return ()  # the label names the output
+    if span.text != node.op.keyword or len(graph.consumers[node.name]) > 1 or node.calls or output.calls:
+        return ()
+    removed = without_statement(span).span
+    between = span.source.text[removed.end : end.end]
+    text = between + after(end, node.op.keyword).text
+    return (Edit(Span(span.source, removed.start, end.end), text, f"move it below {output.name}"),)
 
 
 def _without_activation(graph: Graph, node: Node, loss: Loss) -> tuple[Edit, ...]:

@@ -100,7 +100,13 @@ def _calls(train: syntax.Call, unread: set[str], diagnostics: list[Diagnostic]) 
         if isinstance(statement, syntax.Malformed):
             unread.update(TRAIN_STATEMENTS)  # it may have been any of them
             continue
-        if not isinstance(statement, syntax.Call) or statement.bodies or statement.label is not None:
+        if isinstance(statement, syntax.Call) and statement.label is not None and not statement.bodies:
+            edits = (_without_label(statement),)
+            unread.update(TRAIN_STATEMENTS)
+            message = f"`{statement.label.text}:` is a label, and statements of the train section have none"
+            diagnostics.append(Diagnostic("E505", message, statement.span, help="remove the label", edits=edits))
+            continue
+        if not isinstance(statement, syntax.Call) or statement.bodies:
             message = "a train section holds statements such as `batch 64`"
             help = "move the `let` above the train section"
             is_let = isinstance(statement, syntax.Let)
@@ -117,6 +123,15 @@ def _calls(train: syntax.Call, unread: set[str], diagnostics: list[Diagnostic]) 
         else:
             calls.setdefault(keyword, []).append(statement)
     return calls
+
+
+def _without_label(statement: syntax.Call) -> Edit:
+    """The edit of `data: mnist`, which is `data mnist`, and of `a: epochs 5`."""
+    assert statement.label is not None
+    written = statement.span.text[statement.op.span.start - statement.span.start :]
+    if statement.op.text in TRAIN_STATEMENTS:
+        return Edit(statement.span, written)
+    return Edit(statement.span, f"{statement.label.text} {written}")
 
 
 def _unknown_statement(statement: syntax.Call, body: syntax.Body, unread: set[str]) -> Diagnostic:

@@ -310,5 +310,7 @@ FOREIGN = [
         "input 3xHxW; conv 32 k=6 s=2 p=2 bias=false; bn; silu; conv 64 k=3 s=2 p=1 bias=false; bn; silu",
     ),
     Foreign("list.yml", "YAML", YAML, "input 1x28x28; conv 32 k=3 p=same; relu; pool max k=2; flatten; fc 10; softmax"),
+    Foreign("net.json", "JSON", '{\n "name": "net",\n "layers": [\n  {"type": "conv", "filters": 8}\n ]\n}\n', ""),
+    Foreign("net.xml", "XML", '<?xml version="1.0"?>\n<net>\n <layer type="conv" out="8"/>\n</net>\n', ""),
     Foreign("raw.py", "Keras", "import tensorflow as tf\nw = tf.Variable(tf.zeros([5]))\ny = tf.nn.conv2d(x, w)\n", ""),
 ]

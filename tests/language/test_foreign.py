@@ -91,6 +91,41 @@ def test_a_pasted_line_in_a_network_is_not_taken_for_the_whole() -> None:
     assert check(text[: edit.span.start] + edit.text + text[edit.span.end :]).ok
 
 
+@pytest.mark.parametrize(
+    ("text", "message", "fixed"),
+    [
+        (
+            "input 8\n<<<<<<< HEAD\nfc 3\n=======\nfc 4\nrelu\n>>>>>>> b\nfc 2\n",
+            "merge conflict",
+            ["input 8\nfc 3\nfc 2\n", "input 8\nfc 4\nrelu\nfc 2\n"],
+        ),
+        (
+            "input 8\r\n<<<<<<< HEAD\r\nfc 3\r\n||||||| base\r\nfc 9\r\n=======\r\n>>>>>>> b\r\nfc 2\r\n",
+            "merge conflict",
+            ["input 8\r\nfc 3\r\nfc 2\r\n", "input 8\r\nfc 2\r\n"],
+        ),
+        ("# Mine\n\n```cnn\ninput 8\nfc 3\n```\n", "Markdown", ["input 8\nfc 3\n"]),
+    ],
+)
+def test_marks_around_a_network(text: str, message: str, fixed: list[str]) -> None:
+    (error,) = [d for d in check(text).diagnostics if d.severity == "error"]
+    assert error.code == "E009"
+    assert message in error.message
+    assert [edit.text for edit in error.edits] == fixed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "input 8\n<<<<<<< HEAD\nfc 3\n",
+        "input 8\n>>>>>>> b\nfc 3\n",
+        "input 8\n<<<<<<< a\n=======\n<<<<<<< b\n=======\n>>>>>>> b\n",
+    ],
+)
+def test_half_a_merge_conflict_has_syntax_errors(text: str) -> None:
+    assert "E009" not in [d.code for d in check(text).diagnostics]
+
+
 def test_a_good_source_does_not_load_the_recognizers() -> None:
     program = "import sys; from cnnc.network import check; check('input 1x8x8; relu'); print('cnnc.language.foreign' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

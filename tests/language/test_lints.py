@@ -140,6 +140,26 @@ def test_networks_that_are_linear_on_purpose(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "fixed"),
+    [
+        (
+            f"input 1x8x8; conv 10 k=3; global_pool avg; softmax; flatten; {DIGITS}",
+            f"input 1x8x8; conv 10 k=3; global_pool avg; flatten; softmax; {DIGITS}",
+        ),
+        (
+            f"input 1x8x8\nfc 64\nsigmoid\nreshape 1x8x8\n{BCE}",
+            f"input 1x8x8\nfc 64\nreshape 1x8x8\nsigmoid\n{BCE}",
+        ),
+    ],
+)
+def test_the_activation_of_the_loss_above_a_reshape_moves_below_it(text: str, fixed: str) -> None:
+    (warning,) = warnings_of(text)
+    (edit,) = warning.edits
+    assert warning.code == "W503"
+    assert text[: edit.span.start] + edit.text + text[edit.span.end :] == fixed
+
+
+@pytest.mark.parametrize(
     ("text", "activation"),
     [
         (f"input 1x8x8; fc 10; relu; {DIGITS}", "relu"),
@@ -147,13 +167,11 @@ def test_networks_that_are_linear_on_purpose(name: str) -> None:
         (f"input 1x8x8; fc 10; tanh; softmax; {DIGITS}", "tanh"),
         (f"input 1x8x8; fc 10; clip 0 1; softmax; {DIGITS}", "clip 0 1"),
         (f"input 1x8x8; conv 10 k=3; global_pool avg; relu; flatten; softmax; {DIGITS}", "relu"),
-        (f"input 1x8x8; conv 10 k=3; global_pool avg; softmax; flatten; {DIGITS}", "softmax"),
         (f"input 1x8x8; fc 10; softmax; s: identity; {DIGITS}", "softmax"),
         ('input 1x8x8; conv 3 k=1; relu; softmax; train { data npz "x" }', "relu"),
         ('input 1x8x8; conv 3 k=1; relu; train { data npz "x"; loss cross_entropy }', "relu"),
         (f"input 1x8x8; fc 1; relu; {BCE}", "relu"),
         (f"input 1x8x8; fc 1; relu; reshape 1x1x1; sigmoid; {BCE}", "relu"),
-        (f"input 1x8x8; fc 64; sigmoid; reshape 1x8x8; {BCE}", "sigmoid"),
         (f"input 1x8x8; fc 3; softmax; {BCE}", "softmax"),
         (f"input 1x8x8; fc 1; hard_sigmoid; {BCE}", "hard_sigmoid"),
     ],

@@ -51,6 +51,31 @@ def applied(edit: Edit) -> str:
         ("input 3x8x8\nfc 10 # last\nslice 0 20", "input 3x8x8\nfc 10 # last\nslice 0 10"),
         ("input 12\nembed 8 vocab=9", "input 12 dtype=int64\nembed 8 vocab=9"),
         ("input 3x32x32\nrepeat i in 3 { conv 3 k=1 }", "input 3x32x32\nrepeat 3 as i { conv 3 k=1 }"),
+        (
+            "input 1x8x8\nfc 10\ntrain {\n  data digits\n  optimizer adam\n  lr = 0.01\n}",
+            "input 1x8x8\nfc 10\ntrain {\n  data digits\n  optimizer adam lr=0.01\n  \n}",
+        ),
+        ("input 1x8x8\nfc 10\ntrain { data: digits }", "input 1x8x8\nfc 10\ntrain { data digits }"),
+        ("input 1x8x8\nfc 10\ntrain { dataset: digits }", "input 1x8x8\nfc 10\ntrain { data digits }"),
+        (
+            "input 1x8x8\nfc 10\ntrain { data digits; a: epochs 5 }",
+            "input 1x8x8\nfc 10\ntrain { data digits; epochs 5 }",
+        ),
+        ("input 1x8x8\nfc 10\ntrain { data npz x.npz }", 'input 1x8x8\nfc 10\ntrain { data npz "x.npz" }'),
+        (
+            "input 1x8x8\nconv w k=3\nlet w = 2*3  # kernels",
+            "let w = 2*3\ninput 1x8x8\nconv w k=3\n  # kernels",
+        ),
+        ("input 1x28x\nrelu", "input 1x28\nrelu"),
+        ("input 1x8x8\ndropout 12.5 %\nrelu", "input 1x8x8\ndropout 0.125\nrelu"),
+        ("input 1x8x8\npool 2 s=1", "input 1x8x8\npool max k=2 s=1"),
+        ("net my-net\ninput 8\nrelu", 'net "my-net"\ninput 8\nrelu'),
+        ("net My Net\ninput 8\nrelu", 'net "My Net"\ninput 8\nrelu'),
+        ("input 1x8x8  // digits\nrelu", "input 1x8x8  # digits\nrelu"),
+        (
+            'input 1x48\nfc 1\ntrain { data series "s.csv"; loss mse }',
+            'input 1x48\nfc 1\ntrain { data npz "file.npz"; loss mse }',
+        ),
         ("input 1x8x8\nfc 10\ntrain digits", "input 1x8x8\nfc 10\ntrain { data digits }"),
         ("input 1x28x28\nfc 10\ntrain { epochs 3 }", "input 1x28x28\nfc 10\ntrain { data mnist; epochs 3 }"),
         (
@@ -85,6 +110,18 @@ def test_an_edit_that_does_not_work_is_not_named() -> None:
     assert error.code == "E303"
     assert error.edits == ()
     assert "reshape 10x1x1" not in error.help
+
+
+def test_an_error_at_the_end_of_a_line_is_not_that_of_the_next_line() -> None:
+    found = diagnostics("input 1x8x8\ndropout 50%\nrelu\ndropout 25%\ndropout 20%\nrelu")
+    assert [d.help.split("`")[1] for d in found] == ["0.5", "0.25", "0.2"]
+
+
+def test_an_edit_does_not_end_in_the_removal_of_what_is_written() -> None:
+    section = "train {\n data digits\n val_split = 2\n optimizer adam\n lr = -0.01\n}"
+    for diagnostic in diagnostics(f"input 1x8x8\nfc 10\n{section}"):
+        assert "``" not in diagnostic.help
+        assert all(edit.text.strip() for edit in diagnostic.edits)
 
 
 def test_an_edit_of_a_warning_causes_no_error_anywhere() -> None:

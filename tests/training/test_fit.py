@@ -30,6 +30,7 @@ ROWS = [
     (CLASSIFIER, "data digits; loss l1", "E515"),
     (CLASSIFIER, "data digits; loss cross_entropy; loss huber", "E515"),
     ("input 1x8x8; fc 10; sigmoid", "data digits; loss bce", "E515"),
+    ("input 1x8x8; fc 10; softmax", "data digits; loss bce", "E515"),
     ("input 1x8x8; fc 3", 'data images "photos"; loss mse', "E515"),
     ("input 1x8; fc 3", 'data series "a.csv"; loss mse', "E515"),
     ("input 1x8; fc 3", 'data series "a.npz"; loss mse', ""),

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from cnnc.diagnostics import Diagnostic, Edit, Source, Span
 from cnnc.language.foreign import caffe, convnetjs, darknet, keras, keras_json, matlab, pytorch, yaml
+from cnnc.language.foreign.enclosed import enclosed
 from cnnc.language.foreign.layers import Lines
 from cnnc.language.resolve import LANGUAGE_STATEMENTS
 from cnnc.language.synonyms import is_train_statement
@@ -35,6 +36,14 @@ class ForeignFormat(NamedTuple):
 
 _TO_ONNX = "export the model to ONNX, then run `cnnc import model.onnx`"
 
+
+def _untranslated(text: str) -> Lines:
+    return Lines((), True)
+
+
+_JSON = re.compile(r"(?m)^[ \t\[{]*(?P<at>\"[^\"\n]*\"[ \t]*:)[^\n]*")
+_XML = re.compile(r"(?m)^[ \t]*(?P<at><[?!/]?[A-Za-z][\w-]*)(?:\s[^\n]*)?/?>[^\n]*")
+
 FORMATS = (
     ForeignFormat("PyTorch", pytorch.LINE, pytorch.translate, _TO_ONNX),
     ForeignFormat("the JSON of a Keras model", keras_json.LINE, keras_json.translate, _TO_ONNX),
@@ -42,6 +51,8 @@ FORMATS = (
     ForeignFormat("a Darknet configuration", darknet.LINE, darknet.translate),
     ForeignFormat("a Caffe prototxt", caffe.LINE, caffe.translate),
     ForeignFormat("MATLAB", matlab.LINE, matlab.translate, _TO_ONNX),
+    ForeignFormat("JSON", _JSON, _untranslated),
+    ForeignFormat("XML or HTML", _XML, _untranslated),
     ForeignFormat("ConvNetJS", convnetjs.LINE, convnetjs.translate),
     ForeignFormat("YAML", yaml.LINE, yaml.translate),
 )
@@ -49,11 +60,14 @@ FORMATS = (
 
 def recognized(source: Source) -> Diagnostic | None:
     """E009 if most lines of the source are those of another format; None otherwise."""
+    around = enclosed(source)
+    if around is not None:
+        return around
     text = source.text[:MAX_TEXT]
     own = _own_lines(text)
     for format in FORMATS:
         matches = list(format.line.finditer(text))
-        if len(matches) > own and (len(matches) > 1 or len(text.split("\n")) <= 3):
+        if len(matches) > own and (len(matches) > 1 or len(text.strip().split("\n")) <= 3):
             return _diagnostic(source, format, matches[0], text)
     return None
 
