@@ -133,6 +133,7 @@ def test_the_help_is_what_was_meant_and_works(cnnc: Cnnc, files: Path, words: st
         ("eval small.cnn", "E604", "`cnnc train small.cnn` trains it and prints the score on the test set"),
         ("train --resume small.cnn", "E605", "`cnnc train small.cnn` trains a network file"),
         ("train --resume small.onnx", "E605", "`cnnc import small.onnx` turns a model into a network and a checkpoint"),
+        ("export small.onnx", "E605", "`cnnc import small.onnx` turns a model into a network and a checkpoint"),
         ("predict run", "E604", "`cnnc export run` exports a model from it"),
         ("predict small.onnx", "E010", "name files, or give a sentence with `--text`"),
         ("info run", "E604", "`cnnc export run` exports a model from it"),
@@ -143,6 +144,7 @@ def test_other_mistakes_have_one_error_with_help(cnnc: Cnnc, files: Path, words:
     assert codes(done.stderr) == [code]
     assert done.returncode == {"E010": 2, "E604": 3, "E605": 3}[code]
     assert help_of(done.stderr) == help
+    assert "damaged" not in done.stderr
 
 
 def test_a_setting_of_a_file_without_a_train_section_is_not_taken_for_one_of_it(cnnc: Cnnc, tmp_path: Path) -> None:
