@@ -16,7 +16,7 @@ import typer
 from cnnc.cli.console import Stopped, print_diagnostics, print_json, print_result, print_status, stop_on_signals
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
-from cnnc.cli.usage import require_source
+from cnnc.cli.usage import require_one_source, require_source
 from cnnc.diagnostics import CnncError, Exit
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def train(
     json: Annotated[bool, json_option("the result as a JSON object")] = False,
 ) -> None:
     """Train a network with NumPy, or resume a run; checkpoints and metrics go to the run folder."""
-    if (file is None) == (resume is None):
-        help = "" if file is not None else "write `cnnc train NET.cnn`; `cnnc new NET` writes a network to start with"
-        raise CnncError.of("E010", "train takes either a network FILE or --resume RUN", help=help)
+    require_one_source(file, resume)
     if file is not None:
         require_source(file, "train")
     if dry_run and resume is not None:

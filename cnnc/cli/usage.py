@@ -60,6 +60,8 @@ _OPTIONS: dict[str, dict[str, str]] = {
         **_each("--size --shape", "--at VALUE"),
         **_each("--name", "--run runs/VALUE"),
         **_each("--tensorboard", "--log tensorboard"),
+        **_each("-e", "--set train.epochs=VALUE"),
+        **_each("-b", "--set train.batch=VALUE"),
         **_each("--threads --workers --num-workers --jobs -j", "CNNC_THREADS=VALUE REST"),
         **_each("--device --gpu --gpus --cuda --verbose -v --quiet -q --progress", "REST"),
     },
@@ -68,6 +70,7 @@ _OPTIONS: dict[str, dict[str, str]] = {
         **_each(_RUN, "cnnc export VALUE"),
         **_each("--float16 --half --f16", "--fp16"),
         **_each("--quantize --quantized", "--int8"),
+        **_each("--best --format", "REST"),
         **_each("--size --shape", "--at VALUE"),
     },
     "import": _each(_OUT, "--out VALUE") | _each("--size --shape", "--at VALUE"),
@@ -103,8 +106,12 @@ def usage_error(error: Any, words: Sequence[str]) -> CnncError:
         help = _help_of_option(command, error.option_name, words, error.ctx)
     elif not command and words:
         message, help = f"there is no command `{words[0]}`", _help_of_command(words[0], words[1:])
+    elif getattr(error, "option_name", "") == "--resume":
+        help = _help_of_resume(words)
     elif command == "train":
         help = _help_of_settings(words)
+    elif command in ("export", "import"):
+        help = _help_of_second_file(words)
     help = help or f"`{name} --help` shows how it is used"
     return CnncError.of("E010", f"{message[:1].lower()}{message[1:]}", help=help)
 
@@ -116,7 +123,10 @@ def _help_of_command(word: str, rest: Sequence[str]) -> str:
     if word == "help" and rest and rest[0] in COMMANDS:
         return f"write `cnnc {rest[0]} --help`"
     meant = _COMMANDS.get(word.lower()) or nearest(word, COMMANDS)
-    meant = "import" if word == "convert" and any(name.endswith(".onnx") for name in rest) else meant
+    if word == "convert" and any(name.endswith(".onnx") for name in rest):
+        meant = "import"
+    if word == "run" and any(name.endswith(".cnn") for name in rest):
+        meant = "train"
     return f"write `{f'cnnc {meant} {join(rest)}'.rstrip()}`" if meant else ""
 
 
@@ -160,9 +170,42 @@ def _help_of_settings(words: Sequence[str]) -> str:
     return ""
 
 
+def _help_of_resume(words: Sequence[str]) -> str:
+    """For `train RUN --resume`; "" without a run."""
+    run = next((word for word in words[1:] if _is_run(Path(word))), "")
+    rest = [word for word in words[1:] if word not in (run, "--resume")]
+    return f"write `{join(['cnnc', 'train', '--resume', run, *rest])}`" if run else ""
+
+
+def _help_of_second_file(words: Sequence[str]) -> str:
+    """For `export RUN x.onnx` and `import x.onnx NET.cnn`; "" for other commands."""
+    suffix = {"export": ".onnx", "import": ".cnn"}[words[0]]
+    outputs = [
+        n for n, word in enumerate(words) if n > 1 and word.endswith(suffix) and not words[n - 1].startswith("-")
+    ]
+    if len(outputs) != 1 or {"-o", "--out"} & set(words):
+        return ""
+    return f"write `{join(['cnnc', *words[: outputs[0]], '-o', *words[outputs[0] :]])}`"
+
+
+def require_one_source(file: Path | None, resume: Path | None) -> None:
+    """Raises CnncError E010 for both a network file and a run, or neither."""
+    if (file is None) != (resume is None):
+        return
+    help = "write `cnnc train NET.cnn`; `cnnc new NET` writes a network to start with"
+    if file is not None:
+        rest = [word for word in sys.argv[1:] if Path(word) != file]
+        help = f"the run holds its network: write `{join(['cnnc', *rest])}`"
+    raise CnncError.of("E010", "train takes either a network FILE or --resume RUN", help=help)
+
+
+def _is_run(path: Path) -> bool:
+    return path.is_dir() and any((path / name).is_file() for name in ("last.safetensors", "best.safetensors"))
+
+
 def require_source(path: Path, command: str) -> None:
     """Raises CnncError E010 if the file of `check` or `train` is a run folder, a checkpoint or a model."""
-    is_run = path.is_dir() and any((path / name).is_file() for name in ("last.safetensors", "best.safetensors"))
+    is_run = _is_run(path)
     suffix = path.suffix.lower()
     if not is_run and suffix not in (".safetensors", ".onnx"):
         return

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,15 +115,18 @@ class DecodedImage(NamedTuple):
 
 
 OVER_WHITE = "transparent pixels laid over white"
+OVER_BLACK = "transparent pixels laid over black, as the others are white,"
+FROM_16_BITS = "16-bit values divided by 256"
 FROM_FRACTIONS = "fractions from 0 to 1 scaled to 0 to 255"
 
 
 def decode_image(data: bytes, shape: tuple[int, ...]) -> DecodedImage:
     """An image converted to a shape (C, H, W) of one or three channels.
 
-    It is rotated as its EXIF data say, laid over white where it is transparent, converted to grey or RGB, and resized
-    bilinearly (antialiased where it shrinks; the aspect ratio may change). Floats of at most 1 are scaled to 0..255, and 16
-    bits to 8. Of an animation the first frame is read. Thread-safe. Raises NotAnImage.
+    It is rotated as its EXIF data say, laid over white where it is transparent (over black where nothing would be seen on
+    white), converted to grey or RGB, and resized bilinearly (antialiased where it shrinks; the aspect ratio may change).
+    Floats of at most 1 are scaled to 0..255, and 16 bits to 8; values outside these ranges are clipped. Of an animation the
+    first frame is read. Thread-safe. Raises NotAnImage.
     """
     channels, height, width = shape
     try:
@@ -143,22 +146,42 @@ def decode_image(data: bytes, shape: tuple[int, ...]) -> DecodedImage:
 
 def _opaque(image: Image.Image) -> tuple[Image.Image, str]:
     """The image without transparency and with values of 0 to 255, and what was converted. Raises NotAnImage."""
-    from PIL import Image
-
-    if image.mode == "F":
-        values = np.asarray(image)
-        if not np.isfinite(values).all():
-            raise NotAnImage("some of its values are infinite or not numbers")
-        if values.max(initial=0) > 1:
-            return image, ""
-        scaled = np.clip(values * np.float32(255) + np.float32(0.5), 0, 255)
-        return Image.fromarray(scaled.astype(np.uint8)), FROM_FRACTIONS
+    if image.mode[0] in "FI":
+        return _eight_bits(np.asarray(image))
     if not image.has_transparency_data:
         return image, ""
     layer = image.convert("RGBA")
     if layer.getchannel("A").getextrema() == (255, 255):
         return image, ""
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"), OVER_WHITE
+    over_white, over_black = (_laid_over(colour, layer) for colour in ("white", "black"))
+    pixels = np.asarray(over_white)
+    is_seen = bool((pixels != pixels[0, 0]).any()) or not np.asarray(over_black).any()
+    return (over_white, OVER_WHITE) if is_seen else (over_black, OVER_BLACK)
+
+
+def _laid_over(colour: str, layer: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    return Image.alpha_composite(Image.new("RGBA", layer.size, colour), layer).convert("RGB")
+
+
+def _eight_bits(values: NDArray[Any]) -> tuple[Image.Image, str]:
+    """Grey values of 16 or 32 bits, or floats, as 8 bits, and what was converted. Raises NotAnImage."""
+    from PIL import Image
+
+    if not np.isfinite(values).all():
+        raise NotAnImage("some of its values are infinite or not numbers")
+    low, high = values.min(), values.max()
+    scaled: NDArray[Any]
+    if values.dtype.kind != "f":
+        limit, scaled, conversion = 0xFFFF, values >> 8, FROM_16_BITS
+    elif high <= 1:
+        limit, scaled, conversion = 1, values * np.float32(255) + np.float32(0.5), FROM_FRACTIONS
+    else:
+        limit, scaled, conversion = 255, values, ""
+    if low < 0 or high > limit:
+        conversion += f"{', ' * bool(conversion)}values outside 0 to {limit:,} clipped"
+    return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)), conversion
 
 
 BILINEAR = 2  # PIL.Image.Resampling.BILINEAR; Pillow is imported only when an image is read
@@ -177,7 +200,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def _open(data: bytes, target_size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:
-    """An image in upright orientation with 8 bits per channel, and its original (width, height). Raises NotAnImage.
+    """An image in upright orientation, and its original (width, height). Raises NotAnImage.
 
     A JPEG much larger than `target_size` is decoded at a half or less of its size, but at least twice the target size.
     """
@@ -193,9 +216,6 @@ def _open(data: bytes, target_size: tuple[int, int]) -> tuple[Image.Image, tuple
         side = 2 * max(target_size)  # rotation may exchange width and height
         image.draft(None, (side, side))
         image.load()
-        if image.mode.startswith("I"):  # 16 bits, which convert would clip
-            high = np.clip(np.asarray(image) >> 8, 0, 255)
-            return Image.fromarray(high.astype(np.uint8)), size
         upright: Image.Image = image
         with suppress(Exception):  # the EXIF data may be damaged where the image is not
             upright = ImageOps.exif_transpose(image)

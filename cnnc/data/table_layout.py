@@ -111,18 +111,53 @@ def _looks_like_labels(column: Sequence[str]) -> bool:
 
 
 def has_names(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first line holds names of columns: no number where the others hold numbers, or 0, 1, 2, ..."""
+    """Whether the first line holds names of columns: no number where the others hold numbers, or a scale such as 0, 1, 2."""
     first, *body = rows
     if not any(is_number(cell) for cell in first[1:]):
         return not body or any(is_number(cell) for cell in body[0][1:])
-    if not body or len(first) < 4 or any(_counts(row) or _counts(row[1:]) for row in body if len(row) > 1):
+    ends = {n: [row[n] for row in body if len(row) == len(first)] for n in (0, len(first) - 1)}
+    return any(_names_numbers(first[n], column) for n, column in ends.items()) or _holds_scale(first, body)
+
+
+def _names_numbers(cell: str, column: Sequence[str]) -> bool:
+    """Whether a cell is a word, or empty over 0, 1, 2, ..., where all cells below it are numbers."""
+    if not column or any(parse_number(c) is None for c in column):
         return False
-    return _counts(first) or (_counts(first[1:]) and _is_name(first[0], body))
+    is_word = any(map(str.isalpha, cell)) and parse_number(cell) is None and cell.lower() not in _MISSING
+    return is_word or (not cell and len(column) > 1 and _counts(column))
 
 
-def _is_name(cell: str, body: Sequence[Sequence[str]]) -> bool:
-    """Whether the first cell of the first line names a column: it is a word that does not occur below it."""
-    return parse_number(cell) is None and all(row[0] != cell for row in body)
+_MISSING = ("nan", "na", "n/a", "inf", "-inf", "none", "null", "missing")
+"""Words in place of a number that is missing; they name no column."""
+
+
+def _holds_scale(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """Whether the first line is 0, 1, 2, ..., or that or rising numbers beside the names of the label and the index, and no
+    other line is."""
+    for lead, tail in ((0, 0), (1, 0), (2, 0), (0, 1), (1, 1)):
+        end = len(first) - tail
+        named = [n for n in range(len(first)) if not lead <= n < end]
+        if (
+            not body
+            or end - lead < max(3, 4 - len(named))
+            or not all(_is_name(first[n], [row[n] for row in body if len(row) > n]) for n in named)
+        ):
+            continue
+        is_scale = _rises if named and len(body) >= _FEW_ROWS and end - lead > _FEW_ROWS else _counts
+        if is_scale(first[lead:end]) and not any(is_scale(row[lead:end]) for row in body if len(row) > lead):
+            return True
+    return False
+
+
+def _is_name(cell: str, column: Sequence[str]) -> bool:
+    """Whether the first cell of a column names it: it is a word that does not occur below it."""
+    return parse_number(cell) is None and cell not in column
+
+
+def _rises(cells: Sequence[str]) -> bool:
+    """Whether the cells are numbers, each greater than the one before."""
+    numbers = [parse_number(cell) for cell in cells]
+    return all(a is not None and b is not None and a < b for a, b in pairwise(numbers))
 
 
 def _counts(cells: Sequence[str]) -> bool:

@@ -141,10 +141,10 @@ def _serialized(tensors: dict[str, Array], metadata: dict[str, str]) -> Iterator
 
 
 _OTHER_FILES = {
-    ".cnn": "`cnnc train {}` trains a network file",
-    ".onnx": "`cnnc import {}` turns a model into a network and a checkpoint",
+    ".cnn": ("a network file", "`cnnc train {}` trains a network file"),
+    ".onnx": ("a model", "`cnnc import {}` turns a model into a network and a checkpoint"),
 }
-"""What is done with files that are no checkpoints, by suffix."""
+"""What files that are no checkpoints are, and what is done with them, by suffix."""
 
 
 def load(path: Path) -> Checkpoint:
@@ -158,13 +158,13 @@ def load(path: Path) -> Checkpoint:
             raise ValueError("its checksum does not match")
         return _checkpoint(json.loads(metadata["cnnc"]), tensors)
     except Exception as error:  # a parser may raise anything on an untrusted file
-        raise CnncError.of(
-            "E605",
-            f"{path} is damaged or not a checkpoint: {_reason(error)}",
-            help=_OTHER_FILES.get(path.suffix, "the run's other checkpoint (best or last) may be intact").format(
-                quote(str(path))
-            ),
-        ) from error
+        if path.suffix in _OTHER_FILES:
+            kind, help = _OTHER_FILES[path.suffix]
+            message, help = f"{path} is {kind}, not a run or checkpoint", help.format(quote(str(path)))
+        else:
+            message = f"{path} is damaged or not a checkpoint: {_reason(error)}"
+            help = "the run's other checkpoint (best or last) may be intact"
+        raise CnncError.of("E605", message, help=help) from error
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -134,3 +134,22 @@ def test_colour_only_if_requested(folder: Path) -> None:
     assert "\x1b[1;31m" in run("check", "nowhere.cnn", cwd=folder, env={"FORCE_COLOR": "1"}).stderr
     assert "\x1b" not in run("check", "nowhere.cnn", cwd=folder, env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).stderr
     assert "\x1b" not in run("check", "nowhere.cnn", cwd=folder).stderr
+
+
+BLOCK = "block b(k) {\n  conv 4 k=k\n}\n"
+IN_COLOUR = {
+    "errors": ('include "block.cnn"\ninput 1x8x8\nb(9)\nconv 4 k=3 p=1 k=3\n', {"1;31", "34", "2;34", "1;36"}),
+    "warnings": ("input 1x8x8\nconv 4 k=3\nconv 4 k=3\n", {"1;33", "34", "2;34", "1;36"}),
+}
+
+
+@pytest.mark.parametrize("name", IN_COLOUR)
+def test_a_diagnostic_in_colour_says_the_same(folder: Path, name: str) -> None:
+    source, styles = IN_COLOUR[name]
+    (folder / "block.cnn").write_text(BLOCK)
+    (folder / "net.cnn").write_text(source)
+    plain = run("check", "net.cnn", cwd=folder)
+    coloured = run("check", "net.cnn", cwd=folder, env={"FORCE_COLOR": "1"})
+    assert coloured.returncode == plain.returncode == (name == "errors")
+    assert set(re.findall(r"\x1b\[([0-9;]+)m", coloured.stderr)) == styles | {"0"}
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured.stderr) == plain.stderr

@@ -59,6 +59,13 @@ def repaired(words: list[str], help: str) -> list[str]:
         ("train small.cnn --out 'my run'", "write `--run 'my run'`"),
         ("train small.cnn --device cuda", "write `cnnc train small.cnn`"),
         ("train --checkpoint run", "write `--resume run`"),
+        ("train small.cnn -e 3", "write `--set train.epochs=3`"),
+        ("train run --resume", "write `cnnc train --resume run`"),
+        ("train small.cnn --resume run", "the run holds its network: write `cnnc train --resume run`"),
+        ("run small.cnn", "write `cnnc train small.cnn`"),
+        ("export run x.onnx --last", "write `cnnc export run -o x.onnx --last`"),
+        ("export run --format onnx", "write `cnnc export run`"),
+        ("import small.onnx new.cnn", "write `cnnc import small.onnx -o new.cnn`"),
         ("train small.cnn epochs=3", "write `--set train.epochs=3`"),
         ("train small.cnn --set train.epochs 3", "write `--set train.epochs=3`"),
         ("train small.cnn --set epochs=2", "did you mean `train.epochs`? Write `--set train.epochs=2`"),
@@ -128,6 +135,7 @@ def test_the_help_is_what_was_meant_and_works(cnnc: Cnnc, files: Path, words: st
         ("eval small.cnn", "E604", "`cnnc train small.cnn` trains it and prints the score on the test set"),
         ("train --resume small.cnn", "E605", "`cnnc train small.cnn` trains a network file"),
         ("train --resume small.onnx", "E605", "`cnnc import small.onnx` turns a model into a network and a checkpoint"),
+        ("export small.onnx", "E605", "`cnnc import small.onnx` turns a model into a network and a checkpoint"),
         ("predict run", "E604", "`cnnc export run` exports a model from it"),
         ("predict small.onnx", "E010", "name files, or give a sentence with `--text`"),
         ("info run", "E604", "`cnnc export run` exports a model from it"),
@@ -138,6 +146,7 @@ def test_other_mistakes_have_one_error_with_help(cnnc: Cnnc, files: Path, words:
     assert codes(done.stderr) == [code]
     assert done.returncode == {"E010": 2, "E604": 3, "E605": 3}[code]
     assert help_of(done.stderr) == help
+    assert "damaged" not in done.stderr
 
 
 def test_a_setting_of_a_file_without_a_train_section_is_not_taken_for_one_of_it(cnnc: Cnnc, tmp_path: Path) -> None:

@@ -172,7 +172,11 @@ def test_channels_decide_between_grey_and_rgb() -> None:
 
 
 def test_sixteen_bits_become_eight() -> None:
-    assert decode_image(encoded_image(40_000, mode="I;16"), (1, 4, 6))[0][0, 0, 0] == 40_000 >> 8
+    decoded = decode_image(encoded_image(40_000, mode="I;16"), (1, 4, 6))
+    assert (decoded.pixels[0, 0, 0], decoded.conversion) == (40_000 >> 8, "16-bit values divided by 256")
+    wide = decode_image(encode(Image.fromarray(np.array([[-256, 512, 100_000]], np.int32)), "TIFF"), (1, 1, 3))
+    assert wide.pixels[0, 0].tolist() == [0, 2, 255]
+    assert wide.conversion == "16-bit values divided by 256, values outside 0 to 65,535 clipped"
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -195,6 +199,15 @@ def test_transparent_pixels_are_laid_over_white() -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_is_white_is_laid_over_black(mode: str) -> None:
+    layer = Image.new("RGBA", (6, 4), (255, 255, 255, 0))
+    layer.putpixel((2, 1), (255, 255, 255, 255))
+    decoded = decode_image(encode(layer.convert(mode)), (1, 4, 6))
+    assert decoded.conversion.startswith("transparent pixels laid over black")
+    assert decoded.pixels[0, 1].tolist() == [0, 0, 255, 0, 0, 0]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_an_opaque_image_is_not_converted(mode: str) -> None:
     opaque = Image.new("RGB", (6, 4), (10, 10, 10)).convert(mode)
     decoded = decode_image(encode(opaque), (1, 4, 6))
@@ -213,8 +226,9 @@ def test_a_palette_with_a_transparent_colour() -> None:
     ("values", "expected", "conversion"),
     [
         ([0.0, 0.5, 1.0], [0, 128, 255], "fractions from 0 to 1 scaled to 0 to 255"),
-        ([-0.5, 0.2, 0.4], [0, 51, 102], "fractions from 0 to 1 scaled to 0 to 255"),
-        ([0.0, 100.0, 300.0], [0, 100, 255], ""),
+        ([-0.5, 0.2, 0.4], [0, 51, 102], "fractions from 0 to 1 scaled to 0 to 255, values outside 0 to 1 clipped"),
+        ([0.0, 99.7, 255.0], [0, 99, 255], ""),
+        ([0.0, 100.0, 300.0], [0, 100, 255], "values outside 0 to 255 clipped"),
     ],
 )
 def test_floats(values: list[float], expected: list[int], conversion: str) -> None:

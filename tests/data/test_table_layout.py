@@ -17,6 +17,8 @@ SERIES = RANDOM.normal(size=(30, 6)).round(4)
 LABELS = [str(n % 3) for n in range(30)]
 NAMES = "t0,t1,t2,t3,t4,t5"
 COUNT = "0,1,2,3,4,5"
+SCALE = "0.5,1.5,2.5,4,8,16"
+WORDS = [f"c{n}" for n in LABELS]
 
 
 def table(*columns: object, header: str = "", separator: str = ",") -> str:
@@ -52,6 +54,21 @@ CASES = {
     "label last, of another name": (table(SERIES, LABELS, header=f"{NAMES},kind"), [f"{HEADER}t0, t1, t2, ...", LAST]),
     "index": (table(range(30), LABELS, SERIES), INDEXED),
     "pandas": (table(range(30), LABELS, SERIES, header=f",label,{NAMES}"), [f'{HEADER}"", label, t0, ...', *INDEXED]),
+    "counted, label last": (table(SERIES, LABELS, header=f"{COUNT},y"), [f"{HEADER}0, 1, 2, ...", LAST]),
+    "counted, label last, in words": (table(SERIES, WORDS, header=f"{COUNT},y"), [f"{HEADER}0, 1, 2, ...", LAST]),
+    "pandas, counted": (
+        table(range(30), SERIES, WORDS, header=f",{COUNT},y"),
+        [f'{HEADER}"", 0, 1, ...', INDEX, "the label is in column 8"],
+    ),
+    "pandas, counted after the label": (
+        table(range(30), LABELS, SERIES, header=f",y,{COUNT}"),
+        [f'{HEADER}"", y, 0, ...', *INDEXED],
+    ),
+    "named by numbers": (table(WORDS, SERIES, header=f"kind,{SCALE}"), [f"{HEADER}kind, 0.5, 1.5, ..."]),
+    "named by numbers, label last": (
+        table(SERIES, LABELS, header=f"{SCALE},kind"),
+        [f"{HEADER}0.5, 1.5, 2.5, ...", LAST],
+    ),
     "spreadsheet": ("sep=;\n" + table(LABELS, SERIES, header=f"label,{NAMES}", separator=";"), []),
     "spreadsheet with a mark": ("\ufeffsep=;\n" + table(LABELS, SERIES, separator=";"), []),
     "tabs declared": ("sep=\t\n" + table(LABELS, SERIES, separator="\t"), []),
@@ -98,6 +115,16 @@ def test_a_line_without_separators_is_told_its_count(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1 2 3 4\n", encoding="utf-8")
     with pytest.raises(CnncError, match="expected 4 values, with or without a label, found 1"):
         read_unlabelled(tmp_path / "a.csv", 4)
+
+
+def test_a_missing_number_in_the_first_line_names_no_column(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("0,1.5,2.5,None\n" + table(LABELS, SERIES[:, :3]), encoding="utf-8")
+    assert "a.csv:1: expected a number as value 3, found 'None'" in refused("series", tmp_path / "a.csv")
+
+
+def test_a_single_line_of_numbers_that_count_is_no_header(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("0,1,2,3,4,5\n", encoding="utf-8")
+    assert read_unlabelled(tmp_path / "a.csv", 6).tolist() == [[0, 1, 2, 3, 4, 5]]
 
 
 @pytest.mark.parametrize("values", ["normal", "pixels", "ramps", "zeros at the end"])
