@@ -318,11 +318,12 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
-Paint = Callable[[str, str], str]
-"""Takes text and its role (error, warning, position, note, help); returns it with or without colour."""
+Role = Literal["error", "warning", "note", "position", "help"]
+Paint = Callable[[str, Role], str]
+"""Takes text and its role; returns it with or without colour."""
 
 
-def plain(text: str, role: str) -> str:
+def plain(text: str, role: Role) -> str:
     """The paint function without colours."""
     return text
 
@@ -359,11 +360,12 @@ def _excerpt(
 ) -> list[str]:
     source = span.source
     same_file = [n for n in diagnostic.notes if n.span.source is source]
-    marks = [(span, "^", diagnostic.label, diagnostic.severity), *((n.span, "-", n.text, "note") for n in same_file)]
+    marks: list[tuple[Span, str, str, Role]] = [(span, "^", diagnostic.label, diagnostic.severity)]
+    marks += [(n.span, "-", n.text, "note") for n in same_file]
     marks.sort(key=lambda mark: mark[0].start)
     width = max(len(str(mark[0].line)) for mark in marks)
     bar = paint("|", "position")
-    lines = [f"{' ' * (width + 1)}{paint('-->', 'place')} {source.name}:{span.line}:{span.column}"]
+    lines = [f"{' ' * (width + 1)}{paint('-->', 'position')} {source.name}:{span.line}:{span.column}"]
     lines.append(f" {' ' * width} {bar}")
     limit = max(20, columns - width - 4 - 2 * len(shown("…"))) if columns is not None else 160
     previous = 0
@@ -371,13 +373,13 @@ def _excerpt(
         number = marked.line
         text, lead, length = _window(source.line(number), marked.column, marked.end - marked.start, limit, shown)
         if number != previous:
-            lines.append(f" {paint(f'{number:>{width}}', 'place')} {bar} {text}".rstrip())
+            lines.append(f" {paint(f'{number:>{width}}', 'position')} {bar} {text}".rstrip())
         parts = _label(shown(_printable(label)), lead + length + 1, limit if columns is not None else None)
         underline = paint(f"{sign * length} {parts[0]}".rstrip(), role)
         lines.append(f" {' ' * width} {bar} {' ' * lead}{underline}")
         lines += [f" {' ' * width} {bar} {paint(part, role)}" for part in parts[1:]]
         previous = number
-    margin = f" {' ' * width} {paint('=', 'place')}"
+    margin = f" {' ' * width} {paint('=', 'position')}"
     lines += [f"{margin} {n.text} ({n.span})" for n in diagnostic.notes if n.span.source is not source]
     lines += [f"{margin} in {call.text}, called at {call.span}" for call in diagnostic.calls]
     if diagnostic.help:

@@ -16,12 +16,12 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cnnc.diagnostics import CnncError, Diagnostic, Exit, Paint, plain, render
+from cnnc.diagnostics import CnncError, Diagnostic, Exit, Paint, Role, plain, render
 
 if TYPE_CHECKING:
     from cnnc.report.layout import Layout
 
-_STYLES = {"error": "1;31", "warning": "1;33", "note": "34", "position": "2;34", "help": "1;36"}
+_STYLES: dict[Role, str] = {"error": "1;31", "warning": "1;33", "note": "34", "position": "2;34", "help": "1;36"}
 
 
 class Stopped(BaseException):
