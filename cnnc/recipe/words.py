@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from cnnc.data.catalog import KNOWN
 from cnnc.diagnostics import Diagnostic, Edit, Span, nearest
 from cnnc.language import syntax
-from cnnc.language.edits import did_you_mean
+from cnnc.language.edits import as_written, did_you_mean, rewritten
 from cnnc.language.synonyms import key_synonym
 from cnnc.recipe.declaration import TRAIN_STATEMENTS
 
@@ -220,7 +220,7 @@ def _argument_edit(statement: syntax.Call, values: list[str], section: Sequence[
             filled = filled.replace("{}", pair if keys == ("",) else pair.partition("=")[2], 1)
         return Edit(statement.span, f"{keyword} {filled}".replace("beta2={}", "beta2=0.999"))
     given = {pair.partition("=")[0] for pair in pairs}
-    kept = [" ".join(a.span.text.split()) for a in target.arguments if a.key is None or a.key.text not in given]
+    kept = [as_written(a) for a in target.arguments if a.key is None or a.key.text not in given]
     line = " ".join([keyword, *kept, *pairs])
     source = statement.span.source
     start, end = min(target.span.start, statement.span.start), max(target.span.end, statement.span.end)
@@ -248,7 +248,7 @@ def kind_meant(call: syntax.Call) -> tuple[Edit, ...] | str:
     line = _line(keyword, kind, defaults, call.arguments[1:])
     if line == f"{keyword} {kind}" and len(call.arguments) == 1:
         return (Edit(argument.span, kind, "did you mean `{}`?"),)
-    return (Edit(Span(call.span.source, call.op.span.start, call.span.end), line),)
+    return (rewritten(call, line),)
 
 
 def _kinds(keyword: str) -> list[str]:
