@@ -1,8 +1,8 @@
 """The operands that a merge names, and the current tensor, which it takes unless it has branches.
 
-In: a call such as `add a b`, its frame, and the current tensor. Out: the named operands (`operands_of`), an error if `sub` names
-several (`require_one_subtrahend`), and a warning if the current tensor is named as well (`named_twice`). Example: if b is the
-current tensor, `add a b` is b + a + b; `add a` is b + a.
+In: a call such as `add a b`, its frame, and the current tensor. Out: the named operands (`operands_of`), an error if `sub`
+names several (`require_one_subtrahend`), and a warning if the current tensor is named as well (`named_twice`). Example: if b
+is the current tensor, `add a b` is b + a + b; `add a` is b + a.
 """
 
 from __future__ import annotations
