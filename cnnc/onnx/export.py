@@ -108,11 +108,7 @@ def export(
     passes = select_passes(options.without)
     if path.is_dir():
         raise CnncError.of("E902", f"cannot write {path}: it is a folder", help=f"name a file: {path / 'model.onnx'}")
-    separate_weights = options.external or staging.exceeds_limit(weights)
-    if separate_weights and options.precision != "float32":
-        raise CnncError.of(
-            "E809", f"a model in {options.precision} stores its weights in one file", help="leave --external out"
-        )
+    separate_weights = _has_separate_weights(weights, options)
     facts = metadata(
         full_network, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained, origin=origin
     )
@@ -143,6 +139,15 @@ def export(
     write_atomic(path, data)
     staging.remove_files(stale)
     return Exported(path, verification, len(data), options.opset, model.ir_version, None, quality, footprint)
+
+
+def _has_separate_weights(weights: Weights, options: Options) -> bool:
+    """Whether the weights go into a second file. Raises CnncError E809 if the precision allows only one."""
+    separate = options.external or staging.exceeds_limit(weights)
+    if separate and options.precision != "float32":
+        message = f"a model in {options.precision} stores its weights in one file"
+        raise CnncError.of("E809", message, help="leave --external out")
+    return separate
 
 
 def _emit(
