@@ -168,6 +168,7 @@ def test_what_is_not_loaded(code: str, absent: list[str]) -> None:
     assert out == "[]"
 
 
+@pytest.mark.long
 def test_names_a_type_checker_sees_are_those_that_are_there() -> None:
     out: Any = run_python("from cnnc import *; print(sorted(n for n in dir() if not n.startswith('_')))")
     assert out == str(sorted(cnnc.__all__))

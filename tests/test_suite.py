@@ -68,6 +68,7 @@ def packages() -> set[str]:
     return folders | {f"cnnc.{name}" for name in (*ALLOWED, *TOP) if not name.startswith("__")}
 
 
+@pytest.mark.long
 def test_quick_tests_cover_every_package() -> None:
     quick = [path for path in (ROOT / "tests").rglob("test_*.py") if has_quick_tests(path)]
     covered = {name for module in imported(quick) for name in (module, module.rpartition(".")[0])}

@@ -138,7 +138,9 @@ def _report(imported: ImportedNetwork, agreement: Agreement | None, file: Path, 
     _report_layout(imported, agreement)
     if imported.limits:
         print_status(f"not all sizes of the model: {imported.limits}")
-    if agreement is not None and agreement.compared:
+    if agreement is not None and agreement.compared and not agreement.difference:
+        print_result("verified: outputs equal the model's")
+    elif agreement is not None and agreement.compared:
         print_result(
             f"verified: outputs differ from the model's by at most {agreement.share:.1%} of what is allowed "
             f"({agreement.output}: {agreement.difference:.1e} of {agreement.allowed:.1e})"

@@ -98,6 +98,7 @@ def test_new_with_an_awkward_name(cnnc: Cnnc, tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.long
 def test_commands_that_do_not_load_numpy(cnnc: Cnnc, tmp_path: Path) -> None:
     code = "import sys\nfrom cnnc.cli.main import main\ntry: main()\nfinally: print('numpy' in sys.modules, file=sys.stderr)"
     for words in (["check", "small.cnn"], ["explain", "E301"], ["ops", "conv"], ["new", "x"]):

@@ -55,6 +55,13 @@ def test_a_tiny_output_is_reported_as_judged(cnnc: Cnnc, tmp_path: Path) -> None
     assert f"verified: outputs differ from the model's by at most {share:.1%} of what is allowed (y: " in done.stdout
 
 
+def test_equal_outputs_are_called_equal(cnnc: Cnnc, tmp_path: Path) -> None:
+    (tmp_path / "relu.onnx").write_bytes(model([node("Relu", "x")], {"x": ["N", 3]}).SerializeToString())
+    done = cnnc("import", "relu.onnx", "-o", "relu.cnn")
+    assert done.returncode == 0
+    assert "verified: outputs equal the model's\n" in done.stdout
+
+
 def test_a_network_that_amplifies_rounding_is_imported(cnnc: Cnnc, tmp_path: Path) -> None:
     """The norm's inputs are -1e6 ± 1e3, so that float32 leaves three digits of its output."""
     (tmp_path / "net.cnn").write_text("input 2x9; normalize mean=1000 std=0.001; y: layer_norm")

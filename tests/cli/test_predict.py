@@ -188,6 +188,7 @@ def test_an_untrained_model_has_no_words(cnnc: Cnnc, tmp_path: Path) -> None:
     assert "integers from 0 to 39" in done.stderr
 
 
+@pytest.mark.long
 def test_label_maps_are_written(deployed: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     model, data = deployed / "maps.onnx", deployed / "maps.npz"
@@ -233,6 +234,7 @@ train { data images "photos"; optimizer adam lr=0.02; batch 8; epochs 4 }
 """
 
 
+@pytest.mark.long
 def test_a_folder_of_images(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     random = np.random.default_rng(0)

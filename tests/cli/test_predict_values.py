@@ -229,6 +229,7 @@ def test_a_softmax_over_a_map_without_classes_is_no_label_map(cnnc: Cnnc, tmp_pa
 # --- classes -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_what_info_and_the_card_say(cnnc: Cnnc, tmp_path: Path) -> None:
     for text, meaning in (
         ("input 4; fc 3; relu", "values"),

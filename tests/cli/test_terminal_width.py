@@ -22,6 +22,8 @@ from cnnc.diagnostics import cells
 from tests.cli.conftest import Cnnc
 from tests.commands import COMMAND, environment
 
+pytestmark = pytest.mark.long
+
 WIDTHS = (80, 60, 40)
 BROKEN = """input 1x8x8
 conv 8 k=3 strde=1 p=1 # a comment that makes this line longer than the terminal is wide, whatever that is

@@ -12,6 +12,8 @@ import pytest
 from cnnc.cli.app import COMMANDS
 from tests.cli.conftest import Cnnc, codes
 
+pytestmark = pytest.mark.long
+
 ONE = ("--set", "train.epochs=1")
 
 

@@ -229,6 +229,7 @@ def test_the_checksum_of_the_download() -> None:
 # ---- the real ones
 
 
+@pytest.mark.long
 def test_real_images() -> None:
     """Half of CIFAR-10: the sizes, and the channel means that are commonly used to normalize it."""
     tree = open_tree(data_folder("cifar10", "cifar10-half.zip") / "cifar10-half.zip")

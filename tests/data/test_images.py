@@ -507,6 +507,7 @@ def test_a_missing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 # ---- real data
 
 
+@pytest.mark.long
 def test_real_images_equal_those_of_the_archive(tmp_path: Path) -> None:
     """Some images of CIFAR-10, unpacked."""
     tree = open_tree(data_folder("cifar10", "cifar10-half.zip") / "cifar10-half.zip")

@@ -124,6 +124,7 @@ def test_real_sizes_and_labels(real: Dataset) -> None:
     assert np.bincount(real.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
+@pytest.mark.long
 def test_real_pixels(real: Dataset) -> None:
     """The mean and standard deviation that are commonly used to normalize MNIST, and the centre row of its first image."""
     scaled = real.train.images / np.float32(255)

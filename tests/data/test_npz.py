@@ -332,6 +332,7 @@ def test_invalid_headers(tmp_path: Path, content: bytes) -> None:
     assert f"{tmp_path / 'data.npz'}: x: " in text
 
 
+@pytest.mark.long
 def test_every_changed_byte_is_an_error_or_harmless(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "a.npz", x=x_of(), y=LABELS)
     original = (tmp_path / "a.npz").read_bytes()

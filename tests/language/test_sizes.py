@@ -438,6 +438,7 @@ def test_symbols_take_the_image_size_of_a_known_data_set() -> None:
     assert {d.code for d in too_small.diagnostics} == {"E507"}
 
 
+@pytest.mark.long
 def test_the_search_for_a_legal_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A large network is lowered a few times, not once for each of some 360 sizes."""
     calls: list[int] = []

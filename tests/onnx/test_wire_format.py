@@ -96,6 +96,7 @@ def test_a_file_in_another_layout_is_read_as_it_is(data: bytes, tmp_path: Path) 
         assert split.message == data
 
 
+@pytest.mark.long
 def test_a_damaged_file_is_read_like_a_message_or_not_at_all(tmp_path: Path) -> None:
     """Whatever bytes change, the model is the one that protobuf reads."""
     _, _, whole = emitted()

@@ -74,6 +74,7 @@ def poolable(rules: list[AxisRule]) -> list[AxisRule]:
     return [r for r in rules if r.begin < r.k and r.end < r.k]
 
 
+@pytest.mark.long
 def test_conv_sizes_are_those_of_onnx() -> None:
     assert len(FITTING) > 3000
     model = one_axis_model("Conv", FITTING)

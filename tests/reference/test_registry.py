@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cnnc.ops import OPS
 from cnnc.ops.activation import Dropout, Relu
 from cnnc.ops.conv import Conv
@@ -12,6 +14,7 @@ from cnnc.reference.registry import Traits, traits_of
 from tests.test_architecture import cnnc_imports
 
 
+@pytest.mark.long
 def test_layers_and_kernels_do_not_import_what_runs_them() -> None:
     """A layer module knows the registry and the kernels; the engine and the worker processes know the layers."""
     layers = {module.__name__ for module in engine.FAMILIES}

@@ -161,6 +161,7 @@ def test_source_lines_of_a_diagnostic_fit_and_the_marks_stay_below_them(width: i
         assert "\n".join(lines[4:]).count("label") == 9
 
 
+@pytest.mark.long
 def test_every_character_that_cnnc_prints_has_a_counterpart_in_ascii() -> None:
     """In the pages of ops and explain, and in the messages of the code (those that recognize a character quote its code)."""
     texts = {name: reference.page(entry) for name in reference.names() for entry in reference.entries(name)}

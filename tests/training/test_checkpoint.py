@@ -93,6 +93,7 @@ def test_others_can_read_the_weights(file: Path, made: Checkpoint) -> None:
     assert len(facts["sha256"]) == 64
 
 
+@pytest.mark.long
 def test_every_length_short_of_the_whole(file: Path) -> None:
     data = file.read_bytes()
     lengths = {*range(0, len(data), 7), *range(20), *range(len(data) - 20, len(data))}
@@ -108,6 +109,7 @@ def test_bytes_too_many(file: Path) -> None:
         assert refused(file) is None
 
 
+@pytest.mark.long
 def test_single_bits_flipped(file: Path) -> None:
     data = file.read_bytes()
     header = 8 + len(parts(data)[0])
@@ -122,6 +124,7 @@ def test_single_bits_flipped(file: Path) -> None:
         assert refused(file) is None, f"bit {place % 8} of byte {place // 8}"
 
 
+@pytest.mark.long
 def test_stretches_lost_or_overwritten(file: Path) -> None:
     data = file.read_bytes()
     draw = random.Random(1)

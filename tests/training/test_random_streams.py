@@ -61,6 +61,7 @@ def test_streams_of_training_keep_their_keys() -> None:
     assert Stream.TEST_SPLIT.key(5, 1) == [5, 16, 1]
 
 
+@pytest.mark.long
 def test_every_generator_is_seeded_by_a_stream() -> None:
     seeded, others = 0, []
     for path in sorted(PACKAGE.rglob("*.py")):

@@ -274,6 +274,7 @@ export(network, initialize(network.require_graph(), 0), Path(sys.argv[2]), class
 """
 
 
+@pytest.mark.long
 def test_the_same_source_and_weights_give_the_same_bytes(tmp_path: Path) -> None:
     source = tmp_path / "small.cnn"
     source.write_text(TEXT)

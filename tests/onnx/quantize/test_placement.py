@@ -142,6 +142,7 @@ def test_activations_are_quantized_once_after_the_pool(activation: str, tmp_path
     assert not {"Clip", "Cast", "Mul"} & set(count)
 
 
+@pytest.mark.long
 def test_separable_convolutions_are_fused(tmp_path: Path) -> None:
     done, _ = exported(SEPARABLE, tmp_path / "int8.onnx")
     assert done.quality is not None
