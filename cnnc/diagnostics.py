@@ -1,8 +1,8 @@
 """Errors and warnings: source positions, diagnostics, the exception that carries them, and their text form.
 
-Defines `Source` and `Span` (where), `Diagnostic` (what and why) with its `Edit`s (how to fix it), `CnncError` (the exception with one or more
-diagnostics), and `render`, which draws a diagnostic with its source line. Imports nothing of the project, prints
-nothing, and uses no colours unless the caller passes a `paint` function.
+Defines `Source` and `Span` (where), `Diagnostic` (what and why) with its `Edit`s (how to fix it), `CnncError` (the exception
+with one or more diagnostics), and `render`, which draws a diagnostic with its source line. Imports nothing of the project,
+prints nothing, and uses no colours unless the caller passes a `paint` function.
 
 The letter of a code is its severity (E error, W warning), its hundreds are its family, and the family determines the exit
 status of the command. Example: E301 is an error of the shape family, with exit status 1.
@@ -10,6 +10,7 @@ status of the command. Example: E301 is an error of the shape family, with exit 
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
@@ -367,7 +368,7 @@ def _excerpt(
     marks.sort(key=lambda mark: mark[0].start)
     width = max(len(str(mark[0].line)) for mark in marks)
     bar = paint("|", "position")
-    lines = [f"{' ' * (width + 1)}{paint('-->', 'position')} {source.name}:{span.line}:{span.column}"]
+    lines = [f"{' ' * (width + 1)}{paint('-->', 'position')} {_printable(source.name)}:{span.line}:{span.column}"]
     lines.append(f" {' ' * width} {bar}")
     limit = max(20, columns - width - 4 - 2 * len(shown("…"))) if columns is not None else 160
     previous = 0
@@ -382,8 +383,8 @@ def _excerpt(
         lines += [f" {' ' * width} {bar} {paint(part, role)}" for part in parts[1:]]
         previous = number
     margin = f" {' ' * width} {paint('=', 'position')}"
-    lines += [f"{margin} {n.text} ({n.span})" for n in diagnostic.notes if n.span.source is not source]
-    lines += [f"{margin} in {call.text}, called at {call.span}" for call in diagnostic.calls]
+    lines += [f"{margin} {_printable(f'{n.text} ({n.span})')}" for n in diagnostic.notes if n.span.source is not source]
+    lines += [f"{margin} in {_printable(f'{call.text}, called at {call.span}')}" for call in diagnostic.calls]
     if diagnostic.help:
         lines.append(f"{margin} {paint('help', 'help')}: {_printable(diagnostic.help)}")
     return lines
@@ -426,13 +427,11 @@ def cells(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
 
 
-_MARKS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # of writing direction
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""C0 and C1 controls but newline and tab, marks of writing direction, and the separators of lines and paragraphs: those of an
+untrusted file must not reach the terminal."""
 
 
 def _printable(text: str) -> str:
-    """Replaces control characters: those of an untrusted file must not reach the terminal."""
-    return "".join("�" if _is_control(c) and c != "\n" else c for c in text)
-
-
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in _MARKS
+    """Replaces control characters by one character each, so that marks stay below what they mark."""
+    return CONTROLS.sub("�", text)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import signal
 import sys
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cnnc.diagnostics import CnncError, Diagnostic, Exit, Paint, Role, plain, render
+from cnnc.diagnostics import CONTROLS, CnncError, Diagnostic, Exit, Paint, Role, plain, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,13 +43,9 @@ def stop_on_signals() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-# C0 and C1 controls but newline and tab, marks of writing direction, and the separators of lines and paragraphs
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
 def escaped(text: str) -> str:
     """The text with control characters as `\\u001b`, which JSON reads back: those of a file must not reach a terminal."""
-    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def print_result(text: str = "") -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from cnnc.core.record import Record
@@ -156,5 +155,7 @@ def _require_data_folder(name: str, folder: Path, path: str | None) -> None:
     require_existing(folder)
     is_data = name == "cifar10" or (path is not None and Path(path).name == folder.name)
     if not folder.is_dir() and not is_data:
+        from shlex import quote
+
         help = f"name the folder that holds the data sets, such as `--data {quote(str(folder.parent))}`, or leave out --data"
         raise CnncError.of("E603", f"{folder} is not a folder", help=help)

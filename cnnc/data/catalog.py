@@ -6,11 +6,10 @@ names from here. Of user data (`images`, `npz`, `text`, `series`) only the kind 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class DataFacts:
+class DataFacts(NamedTuple):
     """The names of the classes in the order of their labels, the shape of one example, channels first, and the number of
     training examples."""
 
@@ -19,8 +18,7 @@ class DataFacts:
     training: int
 
 
-@dataclass(frozen=True, slots=True)
-class DataKind:
+class DataKind(NamedTuple):
     """A kind of user data: what one example is called, and the most inputs that it has (None: any number)."""
 
     item: str

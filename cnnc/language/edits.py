@@ -74,11 +74,15 @@ def argument_named(call: syntax.Call, keys: Container[str], position: int | None
 
 def without(span: Span, help: str = "remove it") -> Edit:
     """The range is removed, with the spaces before it."""
-    text = span.source.text
-    start = span.start
+    return Edit(with_spaces_before(span), "", help)
+
+
+def with_spaces_before(span: Span) -> Span:
+    """The range and the spaces before it."""
+    text, start = span.source.text, span.start
     while start and text[start - 1] in " \t":
         start -= 1
-    return Edit(Span(span.source, start, span.end), "", help)
+    return Span(span.source, start, span.end)
 
 
 # --- statements ----------------------------------------------------------------------------------------------
@@ -127,14 +131,10 @@ def first_of_file(span: Span, statement: str, help: str) -> Edit:
 
 def on_a_new_line(span: Span, help: str) -> Edit:
     """The range becomes a statement of its own."""
-    text = span.source.text
-    start = span.start
-    while start and text[start - 1] in " \t":
-        start -= 1
-    indent = _line_before(span)
-    indent = indent[: len(indent) - len(indent.lstrip())]
-    separator = "; " if re.search(r"[;{}]", _line_before(span)) else f"\n{indent}"
-    return Edit(Span(span.source, start, span.end), separator + span.text, help)
+    line = _line_before(span)
+    indent = line[: len(line) - len(line.lstrip())]
+    separator = "; " if re.search(r"[;{}]", line) else f"\n{indent}"
+    return Edit(with_spaces_before(span), separator + span.text, help)
 
 
 def defined_above(span: Span, name: str, values: Sequence[str] = ("16", "3", "1")) -> Edit:

@@ -57,7 +57,8 @@ def infer(
 ) -> Inferred:
     """The type of a layer's output; if an input is poisoned, the type that holds for any input, if there is one.
 
-    `spans` are those of the arguments, `body` the statements of the body that the call is in. With `advise`, warnings about legal but probably unintended arguments are included.
+    `spans` are those of the arguments, `body` the statements of the body that the call is in. With `advise`, warnings about
+    legal but probably unintended arguments are included.
     """
     types = tuple(t.type for t in inputs if t.type is not None)
     if len(types) < len(inputs):
@@ -181,7 +182,7 @@ def _merge_edits(
             Edit(
                 Span(n.span.source, n.span.end, n.span.end),
                 " p=same",
-                f"pad the layer that shrinks the map: `{n.span.text}{{}}`".replace("{}", " p=same"),
+                f"pad the layer that shrinks the map: `{n.span.text} p=same`",
             )
             for n in shrinking(inputs, nodes)
             if not re.search(r"\b(p|pad)\s*=", n.span.text)

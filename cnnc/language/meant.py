@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 
-from cnnc.diagnostics import Diagnostic, Edit, Span, nearest
+from cnnc.diagnostics import Diagnostic, Edit, nearest
 from cnnc.language import syntax
+from cnnc.language.edits import as_written, did_you_mean, head, rewritten, with_spaces_before, without
 from cnnc.language.synonyms import (
     key_synonym,
     layer_of_key,
@@ -22,20 +23,19 @@ from cnnc.language.synonyms import (
 )
 from cnnc.ops import OPS
 
-_PLACE = re.compile(r"(\w+=)?\{([^}]*)\}")
+_FIELD = re.compile(r"(\w+=)?\{([^}]*)\}")
 _FALSE = ("false", "False", "0", "no", "none", "None", "off")
 
 
 def layer_meant(call: syntax.Call) -> Edit | str:
     """The edit for an unknown layer, or a sentence; "" if its word is not known in other frameworks either."""
     word = call.op.text
-    span = Span(call.span.source, call.op.span.start, call.span.end)
     first = call.arguments[0] if call.arguments and call.arguments[0].key is None else None
     if word.lower().rstrip("s") in ("act", "activation", "nonlin", "nonlinearity", "nonlinear") and first is not None:
-        activation = activation_named(_text(first))
-        return Edit(span, activation) if activation else ""
+        activation = activation_named(as_written(first))
+        return rewritten(call, activation) if activation else ""
     if word.lower() in ("multiply", "mul") and first is not None and isinstance(first.value, syntax.Number):
-        return Edit(span, f"scale {_text(first)}")
+        return rewritten(call, f"scale {as_written(first)}")
     sentence = layer_sentence(word)
     if sentence:
         return sentence
@@ -46,15 +46,15 @@ def layer_meant(call: syntax.Call) -> Edit | str:
         return Edit(call.op.span, template, "did you mean `{}`?")
     if template in ("repeat", "mul", "sub", "concat"):  # their arguments stay
         return Edit(call.op.span, template, "did you mean `{}`?")
-    text, head = _filled(template, call), template.partition(" ")[0]
-    if text == head + span.text[len(word) :]:
-        return Edit(call.op.span, head, "did you mean `{}`?")
-    return Edit(span, text)
+    text, name = _filled(template, call), template.partition(" ")[0]
+    if text == name + head(call).text[len(word) :]:
+        return Edit(call.op.span, name, "did you mean `{}`?")
+    return rewritten(call, text)
 
 
 def _filled(template: str, call: syntax.Call) -> str:
     """The statements of a template with the arguments of a call."""
-    values = [_text(a) for a in call.arguments if a.key is None]
+    values = [as_written(a) for a in call.arguments if a.key is None]
     if template.startswith("conv") and len(values) >= 3 and all(value.isdigit() for value in values[:3]):
         del values[0]  # the input channels
     target = OPS.get(template.partition(" ")[0])
@@ -77,7 +77,7 @@ def _filled(template: str, call: syntax.Call) -> str:
                 return f"{match[1] or ''}{keyed.pop(place)[1]}"
         return f"{match[1] or ''}{default}"
 
-    first, *others = [_PLACE.sub(fill, part) for part in template.split(";")]
+    first, *others = [_FIELD.sub(fill, part) for part in template.split(";")]
     rest = [f"{key}={value}" for name, (key, value) in keyed.items() if f"{name}=" not in first]
     return ";".join([" ".join([first, *rest]), *others])
 
@@ -115,20 +115,23 @@ def key_meant(
     if key.text in ("trainable", "requires_grad") and "frozen" in known:
         return "frozen", (Edit(argument.span, f"frozen={'true' if value in _FALSE else 'false'}"),), ""
     if key.text == "name" and call.label is None and re.fullmatch(r"\"?[A-Za-z_]\w*\"?", value):
-        return "", (_without(argument, call, f"{value.strip(chr(34))}: ", "", "write a name as a label: `{}`"),), ""
+        return (
+            "",
+            (_call_without(argument, call, f"{value.strip(chr(34))}: ", "", "write a name as a label: `{}`"),),
+            "",
+        )
     translated = key_synonym(key.text, known)
     if translated == "":
-        help = needless_key_help(key.text)
-        return "", (Edit(_with_space(argument), "", help),), ""
+        return "", (without(argument.span, needless_key_help(key.text)),), ""
     near = nearest(key.text, known) if translated is None else translated
-    return near, ((Edit(key.span, near, "did you mean `{}`?"),) if near else ()), ""
+    return near, did_you_mean(key.span, near), ""
 
 
 def _own_layer(layer: str, argument: syntax.Argument, call: syntax.Call) -> tuple[tuple[Edit, ...], str]:
     """The edit that makes a layer of an argument such as `act=relu` or `bn=true`."""
     value = argument.value.span.text
     if value in _FALSE or (layer == "activation" and value == "linear"):
-        return (Edit(_with_space(argument), "", "remove it"),), ""
+        return (without(argument.span),), ""
     line = {"bn": "bn", "dropout": f"dropout {value}"}.get(layer) or activation_named(value.strip('"'))
     what = {"bn": "batch normalization", "dropout": "dropout"}.get(layer, "an activation")
     if not line:
@@ -139,25 +142,14 @@ def _own_layer(layer: str, argument: syntax.Argument, call: syntax.Call) -> tupl
         and activation_named(value) in OPS
     ):
         line = activation_named(value)
-    return (_without(argument, call, "", f"; {line}", f"{what} is a separate layer: `{{}}`"),), ""
+    return (_call_without(argument, call, "", f"; {line}", f"{what} is a separate layer: `{{}}`"),), ""
 
 
-def _without(argument: syntax.Argument, call: syntax.Call, before: str, after: str, help: str) -> Edit:
+def _call_without(argument: syntax.Argument, call: syntax.Call, before: str, after: str, help: str) -> Edit:
     """The call without an argument, and with text before and after it."""
-    source, gap = call.span.source.text, _with_space(argument)
-    return Edit(
-        call.span, f"{before}{source[call.span.start : gap.start]}{source[gap.end : call.span.end]}{after}", help
-    )
-
-
-def _with_space(argument: syntax.Argument) -> Span:
-    """The range of an argument and the spaces before it."""
-    source, start, end = argument.span
-    return Span(source, len(source.text[:start].rstrip(" \t")), end)
-
-
-def _text(argument: syntax.Argument) -> str:
-    return " ".join(argument.span.text.split())
+    source, gap = call.span.source.text, with_spaces_before(argument.span)
+    text = f"{before}{source[call.span.start : gap.start]}{source[gap.end : call.span.end]}{after}"
+    return Edit(call.span, text, help)
 
 
 def unknown_layer(call: syntax.Call, near: str | None) -> Diagnostic:
@@ -166,5 +158,5 @@ def unknown_layer(call: syntax.Call, near: str | None) -> Diagnostic:
     message, span = f"unknown layer `{call.op.text}`", call.op.span
     if isinstance(meant, Edit):
         return Diagnostic("E111", message, span, edits=(meant,))
-    edits = (Edit(span, near, "did you mean `{}`?"),) if near and not meant else ()
+    edits = did_you_mean(span, near) if not meant else ()
     return Diagnostic("E111", message, span, help=meant or "`cnnc ops` lists the layers", edits=edits)

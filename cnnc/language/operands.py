@@ -1,8 +1,8 @@
 """The operands that a merge names, and the current tensor, which it takes unless it has branches.
 
-In: a call such as `add a b`, its frame, and the current tensor. Out: the named operands (`operands_of`), an error if `sub` names
-several (`require_one_subtrahend`), and a warning if the current tensor is named as well (`named_twice`). Example: if b is the
-current tensor, `add a b` is b + a + b; `add a` is b + a.
+In: a call such as `add a b`, its frame, and the current tensor. Out: the named operands (`operands_of`), an error if `sub`
+names several (`require_one_subtrahend`), and a warning if the current tensor is named as well (`named_twice`). Example: if b
+is the current tensor, `add a b` is b + a + b; `add a` is b + a.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Span
 from cnnc.language import syntax
-from cnnc.language.edits import first_that_works
+from cnnc.language.edits import first_that_works, rewritten
 from cnnc.language.references import layers_above
 from cnnc.language.resolve import tensors
 from cnnc.language.scope import Frame, Tensor
@@ -65,8 +65,7 @@ def _with_constant(cls: type[Merge], call: syntax.Call) -> tuple[Edit, ...]:
         "sub": f"normalize mean={value} std=1",
     }
     line = layers.get(cls.keyword)
-    span = Span(call.span.source, call.op.span.start, call.span.end)
-    return (Edit(span, line),) if line else ()
+    return (rewritten(call, line),) if line else ()
 
 
 def require_one_subtrahend(call: syntax.Call, operands: Sequence[Operand], current: Tensor) -> None:

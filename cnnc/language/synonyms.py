@@ -2,7 +2,7 @@
 
 In: a word that is not a layer, or a key that a layer does not have. Out: the name in this language, for the help of the
 error: `MaxPool2d` is `pool max`, `filters` is `out`; or a sentence that says what exists instead. meant.py makes edits
-from them; the words of the train section are in cnnc/recipe/words.py.
+from them, and cnnc/recipe/words.py those of the train section.
 """
 
 from __future__ import annotations
@@ -296,28 +296,32 @@ _AS_LAYER = {  # keys whose value is a layer of its own
 
 
 _TRAIN = ("data", "augment", "loss", "optimizer", "schedule", "batch", "epochs", "seed", "stop", "metric")
-_TRAIN_SETTINGS = {
-    **{word: word for word in _TRAIN},
-    "adam": "optimizer",
-    "augmentation": "augment",
-    "batch_size": "batch",
-    "bs": "batch",
-    "clip": "clip",
-    "early_stopping": "stop.patience",
-    "epoch": "epochs",
-    "learning_rate": "optimizer.lr",
-    "lr": "optimizer.lr",
-    "max_epochs": "epochs",
-    "momentum": "optimizer.momentum",
-    "n_epochs": "epochs",
-    "num_epochs": "epochs",
-    "patience": "stop.patience",
-    "val": "data.val",
-    "val_split": "data.val",
-    "validation_split": "data.val",
-    "warmup": "schedule.warmup",
-    "wd": "optimizer.weight_decay",
-    "weight_decay": "optimizer.weight_decay",
+_TRAIN_PATHS = {  # words for statements of the train section, and for their arguments
+    word: path
+    for path, words in {
+        "augment": "augmentation augmentations data_augmentation transform transforms",
+        "batch": "batch_size batchsize batches bs minibatch mini_batch",
+        "clip": "clip clip_grad clip_grad_norm clip_norm clipnorm grad_clip gradient_clip gradient_clipping max_norm",
+        "data": "dataset train_data train_set trainset",
+        "data.test": "test test_split test_size",
+        "data.val": "val valid validation val_split validation_split val_size val_fraction dev_split",
+        "epochs": "epoch max_epochs n_epochs nb_epoch num_epochs",
+        "loss": "cost criterion loss_fn loss_function objective",
+        "loss.smoothing": "smoothing label_smoothing",
+        "metric": "evaluation metrics score",
+        "optimizer": "adam optim solver trainer updater",
+        "optimizer.beta1": "beta1",
+        "optimizer.beta2": "beta2",
+        "optimizer.eps": "eps",
+        "optimizer.lr": "lr learning_rate base_lr init_lr initial_lr eta rate",
+        "optimizer.momentum": "momentum",
+        "optimizer.weight_decay": "weight_decay wd l2 l2_reg decay regularization l2_regularization",
+        "schedule": "lr_policy lr_schedule lr_scheduler policy scheduler",
+        "schedule.warmup": "warmup warmup_epochs warm_up",
+        "seed": "manual_seed random_seed random_state",
+        "stop.patience": "early_stop early_stopping earlystopping patience",
+    }.items()
+    for word in words.split()
 }
 
 
@@ -366,9 +370,14 @@ def layer_of_key(key: str) -> str:
     return _AS_LAYER.get(key.lower(), "")
 
 
+def train_path(name: str) -> str:
+    """The train statement, or its argument, that a word means: `optimizer.lr` for `learning_rate`; "" if unknown."""
+    return _TRAIN_PATHS.get(name, name if name.partition(".")[0] in _TRAIN else "")
+
+
 def train_setting(name: str) -> str:
     """The path of a train statement or its argument that `--set NAME` probably means: `train.optimizer.lr`; "" if unknown."""
-    path = _TRAIN_SETTINGS.get(name, name if name.partition(".")[0] in _TRAIN else "")
+    path = train_path(name)
     return f"train.{path}" if path else ""
 
 

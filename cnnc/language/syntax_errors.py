@@ -10,7 +10,7 @@ import re
 
 from cnnc.diagnostics import Diagnostic, Edit, Span
 from cnnc.language.brackets import Token
-from cnnc.language.synonyms import is_train_statement, train_setting
+from cnnc.language.synonyms import is_train_statement, train_path
 
 
 def malformed(token: Token, expected: set[str]) -> Diagnostic:
@@ -203,21 +203,20 @@ def _assignment_meant(span: Span) -> Edits:
     whole = span.source.span(start, end)
     if is_train_statement(name):
         return (Edit(whole, f"{name} {value}"),)
-    setting = train_setting(name).removeprefix("train.")
-    if "." in setting:
-        keyword, _, key = setting.partition(".")
-        words = f"write `{key}={value}` in the line of `{keyword}`: `{{}}`"
-        default = "sgd lr=0.01" if keyword == "optimizer" and key != "lr" else {"optimizer": "sgd"}.get(keyword, "")
-        alone = Edit(whole, " ".join(f"{keyword} {default} {key}={value}".split()), words)
-        # completed by the edit of E501, which moves it to the statement that the section has already
-        return (Edit(whole, f"{name} {value}", words, (alone,)),)
+    usual: Edits = ()
     if re.match(r"[\d(\[]", value):
-        return (
-            Edit(whole, f"let {name} = {value}", "write `{}` to define a variable"),
-            Edit(whole, f"{name} {value}", "`{}` for a statement"),
-        )
-    label = re.match(r"[A-Za-z_]\w*\b(?![.(])", value)
-    return (Edit(whole, f"{name}: {value}", "write `{}` to label a layer"),) if label else ()
+        define = Edit(whole, f"let {name} = {value}", "write `{}` to define a variable")
+        usual = (define, Edit(whole, f"{name} {value}", "`{}` for a statement"))
+    elif re.match(r"[A-Za-z_]\w*\b(?![.(])", value):
+        usual = (Edit(whole, f"{name}: {value}", "write `{}` to label a layer"),)
+    keyword, _, key = train_path(name).partition(".")
+    if not key:
+        return usual
+    words = f"write `{key}={value}` in the line of `{keyword}` in the train section: `{{}}`"
+    default = "sgd lr=0.01" if keyword == "optimizer" and key != "lr" else {"optimizer": "sgd"}.get(keyword, "")
+    alone = Edit(whole, " ".join(f"{keyword} {default} {key}={value}".split()), words)
+    # completed by the edit of E501, which moves it to the statement that the section has already
+    return (Edit(whole, f"{name} {value}", words, (alone, *usual[:1])),)
 
 
 def _foreign_notation(token: Token) -> Edits:

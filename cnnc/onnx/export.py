@@ -94,7 +94,8 @@ def export(
 
     `weights` are arrays by `layer.parameter`, as in a checkpoint. Inputs and outputs of the model are (N, *shape), channels
     first. `classes`, `vocabulary`, `trained` (a summary of the training) and `origin` (the model that the weights were
-    imported from) go into the metadata. `examples` have the network's inputs and targets; float16 and int8 are measured on them, and int8 is calibrated on them.
+    imported from) go into the metadata. `examples` have the network's inputs and targets; float16 and int8 are measured on
+    them, and int8 is calibrated on them.
 
     Raises CnncError: E010 for an unknown output or pass, E604 if onnxruntime cannot run the model, E801 if verification
     fails, E802 and E803 if float16 or int8 loses too much, E804 to E809 for a network or options that cannot be exported,
@@ -107,11 +108,7 @@ def export(
     passes = select_passes(options.without)
     if path.is_dir():
         raise CnncError.of("E902", f"cannot write {path}: it is a folder", help=f"name a file: {path / 'model.onnx'}")
-    separate_weights = options.external or staging.exceeds_limit(weights)
-    if separate_weights and options.precision != "float32":
-        raise CnncError.of(
-            "E809", f"a model in {options.precision} stores its weights in one file", help="leave --external out"
-        )
+    separate_weights = _has_separate_weights(weights, options)
     facts = metadata(
         full_network, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained, origin=origin
     )
@@ -144,6 +141,15 @@ def export(
     return Exported(path, verification, len(data), options.opset, model.ir_version, None, quality, footprint)
 
 
+def _has_separate_weights(weights: Weights, options: Options) -> bool:
+    """Whether the weights go into a second file. Raises CnncError E809 if the precision allows only one."""
+    separate = options.external or staging.exceeds_limit(weights)
+    if separate and options.precision != "float32":
+        message = f"a model in {options.precision} stores its weights in one file"
+        raise CnncError.of("E809", message, help="leave --external out")
+    return separate
+
+
 def _emit(
     network: Network,
     weights: Weights,
@@ -163,7 +169,7 @@ def _emit(
 
 
 def _compare_tensors(network: Network, weights: Weights, model: RunnableModel) -> list[Comparison]:
-    """Compares at the sizes of `_feeds`. Raises CnncError E801, E604."""
+    """Compares every tensor of the model with the network, at the sizes of `_feeds`. Raises CnncError E801, E604."""
     comparisons = []
     for graph, feeds in _feeds(network, model):
         comparison = Comparison(model, graph, weights, feeds)
@@ -173,7 +179,7 @@ def _compare_tensors(network: Network, weights: Weights, model: RunnableModel) -
 
 
 def _feeds(network: Network, model: RunnableModel) -> Iterator[tuple[Graph, dict[str, Array]]]:
-    """Feeds of several samples, and the graph at their size: two sizes where sizes are symbolic."""
+    """The graph, and feeds of several samples for it; if sizes are symbolic, the graph at each of two sizes."""
     graph = network.require_graph()
     fixed = model.message.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     for seed, sizes in enumerate(verification_sizes(network)):
@@ -194,7 +200,7 @@ def _way_out_on_failure(network: Network, weights: Weights, options: Options) ->
 
 
 def _way_out(network: Network, weights: Weights, options: Options) -> str:
-    """Help that works when followed: each option is tried. A large network would take minutes, so that none is named."""
+    """Help that works when followed: each option is tried. For a large network, where this takes minutes, none is."""
     passes = [name for name in PASSES if name not in options.without]
     opsets = [n for n in (newest_opset(), DEFAULT_OPSET, OLDEST_OPSET) if n != options.opset]
     choices = [(f"--no-pass {name}", options._replace(without=(*options.without, name))) for name in passes]
@@ -224,7 +230,7 @@ def _lower_precision(
 ) -> tuple[onnx.ModelProto, Quality]:
     """The model in a lower precision. Raises CnncError E802, E803 if it loses too much, E808 if int8 has no examples."""
     if options.precision == "float16":
-        from cnnc.onnx.quantize.float16 import to_float16  # these two load parts of onnxruntime that nothing else needs
+        from cnnc.onnx.quantize.float16 import to_float16  # loads parts of onnxruntime that nothing else needs
 
         return to_float16(model, network, examples)
     if examples is None:

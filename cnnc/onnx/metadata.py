@@ -61,8 +61,9 @@ class Facts(Record):
 
     `at` are the sizes that symbols were fixed to. `inputs` and `outputs` hold an object for each by name (see `_input` and
     `_output`), `data` the data statement, `trained` the summary of the training and the sizes it ran at, `origin` the model
-    that the weights were imported from (`file`, `sha256`, `producer`), `sizes` the legal sizes of each symbol. `parameters` counts the parameters before the passes, `macs` the multiply-adds of one example.
-    `whole` says that the model is the whole network, not a part with other outputs.
+    that the weights were imported from (`file`, `sha256`, `producer`), `sizes` the legal sizes of each symbol. `parameters`
+    counts the parameters before the passes, `macs` the multiply-adds of one example. `whole` says that the model is
+    the whole network, not a part with other outputs.
     """
 
     name: str = ""
@@ -100,11 +101,8 @@ def metadata(
 
     Classes are kept if the graph still has the output that they name, the vocabulary if it still has an input of words.
     """
-    survey, labelled, images = (
-        network.symbolic_sizes,
-        _labelled_outputs(network, bool(classes)),
-        _image_outputs(network),
-    )
+    survey = network.symbolic_sizes
+    labelled, images = _labelled_outputs(network, bool(classes)), _image_outputs(network)
     named = any(name in labelled[:2] for name in graph.outputs)
     data = network.recipe.data if network.recipe is not None else None
     reader = data.name if data is not None else None

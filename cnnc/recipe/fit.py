@@ -1,9 +1,9 @@
 """Whether the statements of a train section fit each other, the data set, and the network.
 
-In: a recipe, the statements it was read from, and the graph. Out: diagnostics E506 to E516 and W502 to W504. Facts about data sets
-come from their names (`data/catalog.py`); what only their files tell is checked when `cnnc train` has read them (E602,
-E610). Each rule is a function in `RULES`, with the statements that it reads: where one of them has errors, the rule is left
-out, so that one mistake gives one error.
+In: a recipe, the statements it was read from, and the graph. Out: diagnostics E506 to E516 and W502 to W504. Facts about
+data sets come from their names (`data/catalog.py`); what only their files tell is checked when `cnnc train` has read them
+(E602, E610). Each rule is a function in `RULES`, with the statements that it reads: where one of them has errors, the rule
+is left out, so that one mistake gives one error.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ def check_fit(
         return [*name_errors, *([] if {"loss", "metric"} & set(unread) else _metrics(recipe, calls.get("metric", [])))]
     section = Section(recipe, calls, graph)
     skipped = {*unread, *(["data"] if name_errors else [])}
-    found = [*name_errors]
+    diagnostics = [*name_errors]
     for rule, keywords in RULES.items():
         if not skipped.intersection(keywords):
-            found += rule(section)
-    return found
+            diagnostics += rule(section)
+    return diagnostics
 
 
 def _data_name(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:

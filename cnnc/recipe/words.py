@@ -1,7 +1,7 @@
 """Words of other frameworks for the train section: what they are here, as an edit of the source.
 
 In: a statement or kind that the train section does not have. Out: an `Edit`, or a sentence where there is nothing like
-it or nothing to do. Keys are in cnnc/language/synonyms.py.
+it or nothing to do. The words for statements and their arguments are in cnnc/language/synonyms.py.
 
 Example: `early_stopping 5` is `stop patience=5`; `lr 0.1` belongs in the line of `optimizer`.
 """
@@ -14,84 +14,23 @@ from collections.abc import Sequence
 from cnnc.data.catalog import KNOWN
 from cnnc.diagnostics import Diagnostic, Edit, Span, nearest
 from cnnc.language import syntax
-from cnnc.language.edits import did_you_mean
-from cnnc.language.synonyms import key_synonym
+from cnnc.language.edits import as_written, did_you_mean, rewritten
+from cnnc.language.synonyms import key_synonym, train_path
 from cnnc.recipe.declaration import TRAIN_STATEMENTS
 
-# A statement with `{}` for what follows the word.
-_STATEMENTS = {
-    "augmentation": "augment {}",
-    "augmentations": "augment {}",
-    "data_augmentation": "augment {}",
-    "transform": "augment {}",
-    "transforms": "augment {}",
-    "batch_size": "batch {}",
-    "batchsize": "batch {}",
-    "batches": "batch {}",
-    "bs": "batch {}",
-    "minibatch": "batch {}",
-    "mini_batch": "batch {}",
-    "clip_grad": "clip {}",
-    "clip_grad_norm": "clip {}",
-    "clip_norm": "clip {}",
-    "clipnorm": "clip {}",
-    "grad_clip": "clip {}",
-    "gradient_clip": "clip {}",
-    "gradient_clipping": "clip {}",
-    "max_norm": "clip {}",
-    "cost": "loss {}",
-    "criterion": "loss {}",
-    "loss_fn": "loss {}",
-    "loss_function": "loss {}",
-    "objective": "loss {}",
-    "dataset": "data {}",
-    "train_data": "data {}",
-    "train_set": "data {}",
-    "trainset": "data {}",
-    "early_stop": "stop patience={}",
-    "early_stopping": "stop patience={}",
-    "earlystopping": "stop patience={}",
-    "patience": "stop patience={}",
-    "epoch": "epochs {}",
-    "max_epochs": "epochs {}",
-    "n_epochs": "epochs {}",
-    "nb_epoch": "epochs {}",
-    "num_epochs": "epochs {}",
-    "evaluation": "metric {}",
-    "metrics": "metric {}",
-    "score": "metric {}",
-    "lr_policy": "schedule {}",
-    "lr_schedule": "schedule {}",
-    "lr_scheduler": "schedule {}",
-    "policy": "schedule {}",
-    "scheduler": "schedule {}",
-    "manual_seed": "seed {}",
-    "random_seed": "seed {}",
-    "random_state": "seed {}",
-    "optim": "optimizer {}",
-    "solver": "optimizer {}",
-    "trainer": "optimizer {}",
-    "updater": "optimizer {}",
-}
-# An argument of another statement: the statement, the keys of its arguments, and the statement to add if there is none.
-_ARGUMENTS = {
-    **dict.fromkeys(
-        ("lr", "learning_rate", "base_lr", "init_lr", "initial_lr", "eta", "rate"), ("optimizer", ("lr",), "sgd lr={}")
-    ),
-    **dict.fromkeys(("momentum",), ("optimizer", ("momentum",), "sgd lr=0.01 momentum={}")),
-    **dict.fromkeys(
-        ("weight_decay", "wd", "l2", "l2_reg", "decay", "regularization", "l2_regularization"),
-        ("optimizer", ("weight_decay",), "sgd lr=0.01 momentum=0.9 weight_decay={}"),
-    ),
-    **dict.fromkeys(("betas",), ("optimizer", ("beta1", "beta2"), "adam beta1={} beta2={}")),
-    **dict.fromkeys(("beta1", "beta2", "eps"), ("optimizer", ("",), "adam {}")),
-    **dict.fromkeys(
-        ("val", "valid", "validation", "val_split", "validation_split", "val_size", "val_fraction", "dev_split"),
-        ("data", ("val",), "digits val={}"),
-    ),
-    **dict.fromkeys(("test", "test_split", "test_size"), ("data", ("test",), "digits test={}")),
-    **dict.fromkeys(("warmup", "warmup_epochs", "warm_up"), ("schedule", ("warmup",), "constant warmup={}")),
-    **dict.fromkeys(("smoothing", "label_smoothing"), ("loss", ("smoothing",), "cross_entropy smoothing={}")),
+# What follows the keyword of a statement that is added for one argument.
+_ADDED = {
+    "data.test": "digits test={}",
+    "data.val": "digits val={}",
+    "loss.smoothing": "cross_entropy smoothing={}",
+    "optimizer.beta1": "adam beta1={}",
+    "optimizer.beta2": "adam beta2={}",
+    "optimizer.betas": "adam beta1={} beta2={}",
+    "optimizer.eps": "adam eps={}",
+    "optimizer.lr": "sgd lr={}",
+    "optimizer.momentum": "sgd lr=0.01 momentum={}",
+    "optimizer.weight_decay": "sgd lr=0.01 momentum=0.9 weight_decay={}",
+    "schedule.warmup": "constant warmup={}",
 }
 _ALWAYS_SAVED = "remove it: the best and the last epoch are always saved in the run folder"
 _SENTENCES = {
@@ -180,18 +119,19 @@ def statement_meant(statement: syntax.Call, section: Sequence[syntax.Call]) -> t
     """The edit for an unknown statement, a sentence, or "". `section` are the statements of the train section."""
     word, written = statement.op.text.lower(), statement.span.text
     values = [a.span.text for a in statement.arguments]
-    template = _STATEMENTS.get(word, "")
-    if template.startswith("stop"):
+    path = "optimizer.betas" if word == "betas" else train_path(word)
+    keyword, _, key = path.partition(".")
+    if path == "stop.patience":
         number = next((value for value in values if value.partition("=")[2].isdigit() or value.isdigit()), "5")
         return (Edit(statement.span, f"stop patience={number.rpartition('=')[2]}"),)
-    if template:
-        text = _with_known_kind(template.replace("{}", " ".join(values)).strip(), statement)
-        keyword = template.partition(" ")[0]
+    if keyword and not key:
+        kind = [word] if word in TRAIN_STATEMENTS[keyword] else []
+        text = _with_known_kind(" ".join([keyword, *kind, *values]), statement)
         if text == keyword + written[len(statement.op.text) :]:
             return (Edit(statement.op.span, keyword, "did you mean `{}`?"),)
         return (Edit(statement.span, text),)
-    if word in _ARGUMENTS and values:
-        return (_argument_edit(statement, values, section),)
+    if key and values:
+        return (_argument_edit(statement, path, values, section),)
     sentence = _SENTENCES.get(word, "")
     return (Edit(statement.span, "", sentence),) if sentence.startswith("remove it") else sentence
 
@@ -207,20 +147,20 @@ def _with_known_kind(text: str, statement: syntax.Call) -> str:
     return edits[0].text if edits[0].span.start < statement.arguments[0].span.start else f"{keyword} {edits[0].text}"
 
 
-def _argument_edit(statement: syntax.Call, values: list[str], section: Sequence[syntax.Call]) -> Edit:
-    """The edit that moves `lr 0.1` to the statement that it belongs to, or adds that."""
-    word = statement.op.text
-    keyword, keys, default = _ARGUMENTS[word.lower()]
+def _argument_edit(statement: syntax.Call, path: str, values: list[str], section: Sequence[syntax.Call]) -> Edit:
+    """The edit that moves `lr 0.1`, the argument of a path, to the statement that it belongs to, or adds that."""
+    keyword, _, key = path.partition(".")
+    keys = ("beta1", "beta2") if key == "betas" else (key,)
     values = [v for value in values for v in re.split(r"[\s,]+", value.strip("[]()")) if v]
-    pairs = [f"{key or word}={value}" for key, value in zip(keys, values, strict=False)]
+    pairs = [f"{key}={value}" for key, value in zip(keys, values, strict=False)]
     target = next((s for s in section if s.op.text == keyword), None)
     if target is None:
-        filled = default
+        filled = _ADDED[path]
         for pair in pairs:
-            filled = filled.replace("{}", pair if keys == ("",) else pair.partition("=")[2], 1)
+            filled = filled.replace("{}", pair.partition("=")[2], 1)
         return Edit(statement.span, f"{keyword} {filled}".replace("beta2={}", "beta2=0.999"))
     given = {pair.partition("=")[0] for pair in pairs}
-    kept = [" ".join(a.span.text.split()) for a in target.arguments if a.key is None or a.key.text not in given]
+    kept = [as_written(a) for a in target.arguments if a.key is None or a.key.text not in given]
     line = " ".join([keyword, *kept, *pairs])
     source = statement.span.source
     start, end = min(target.span.start, statement.span.start), max(target.span.end, statement.span.end)
@@ -248,7 +188,7 @@ def kind_meant(call: syntax.Call) -> tuple[Edit, ...] | str:
     line = _line(keyword, kind, defaults, call.arguments[1:])
     if line == f"{keyword} {kind}" and len(call.arguments) == 1:
         return (Edit(argument.span, kind, "did you mean `{}`?"),)
-    return (Edit(Span(call.span.source, call.op.span.start, call.span.end), line),)
+    return (rewritten(call, line),)
 
 
 def _kinds(keyword: str) -> list[str]:

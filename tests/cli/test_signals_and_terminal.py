@@ -130,6 +130,16 @@ def test_plain_lines_in_a_pipe(folder: Path) -> None:
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["Small:", "epoch", "epoch", "epoch"]
 
 
+def test_errors_with_source_lines_in_colour_say_what_they_say_without(folder: Path) -> None:
+    """The excerpt has more roles than the message: positions, notes and help."""
+    (folder / "wrong.cnn").write_text("input 4\nfc 3 k=3\nfc 3\nadd nowhere\n")
+    (folder / "twice.cnn").write_text("input 4\nblock b { fc 3 }\nblock b { fc 3 }\nb\n")
+    for name in ("wrong.cnn", "twice.cnn"):
+        coloured = run("check", name, cwd=folder, env={"FORCE_COLOR": "1"}).stderr
+        assert "\x1b[2;34m-->\x1b[0m" in coloured
+        assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == run("check", name, cwd=folder).stderr
+
+
 def test_colour_only_if_requested(folder: Path) -> None:
     assert "\x1b[1;31m" in run("check", "nowhere.cnn", cwd=folder, env={"FORCE_COLOR": "1"}).stderr
     assert "\x1b" not in run("check", "nowhere.cnn", cwd=folder, env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).stderr

@@ -52,6 +52,8 @@ def repaired(words: list[str], help: str) -> list[str]:
         ("train small.cnn --learning-rate 0.1", "write `--set train.optimizer.lr=0.1`"),
         ("train small.cnn --batch 64", "write `--set train.batch=64`"),
         ("train small.cnn --batch-size 64", "write `--set train.batch=64`"),
+        ("train small.cnn --base-lr 0.1", "write `--set train.optimizer.lr=0.1`"),
+        ("train small.cnn --set batchsize=64", "did you mean `train.batch`? Write `--set train.batch=64`"),
         ("train small.cnn --seed 7", "write `--set train.seed=7`"),
         ("train small.cnn --weight-decay 0.1", "write `--set train.optimizer.weight_decay=0.1`"),
         ("train small.cnn --optimizer rmsprop", "write `--set train.optimizer=rmsprop`"),

@@ -39,6 +39,8 @@ STATEMENTS = [
     ("fc 3072 10", "write `fc 10`", "fc 10"),
     ("w = 16", "write `let w = 16`", "let w = 16\nconv w k=3"),
     ("c1 = conv 4 k=3", "write `c1: conv 4 k=3`", "c1: conv 4 k=3"),
+    ("rate = 0.5\ndropout rate", "write `let rate = 0.5`", "let rate = 0.5\ndropout rate"),
+    ("test = conv 4 k=3", "write `test: conv 4 k=3`", "test: conv 4 k=3"),
     ("my conv: conv 4 k=3", "`my_conv:`", "my_conv: conv 4 k=3"),
     ("1a: conv 4 k=3", "names begin with a letter", "a1: conv 4 k=3"),
     ("conv 4 k=3×3", "type `x` instead", "conv 4 k=3x3"),

@@ -102,6 +102,8 @@ learning_rate 0.1 = optimizer sgd lr=0.1
 momentum 0.9 = optimizer sgd lr=0.01 momentum=0.9
 weight_decay 0.001 = optimizer sgd lr=0.01 momentum=0.9 weight_decay=0.001
 betas 0.9 0.99 = optimizer adam beta1=0.9 beta2=0.99
+beta2 0.99 = optimizer adam beta2=0.99
+adam lr=0.01 = optimizer adam lr=0.01
 early_stopping 5 = stop patience=5
 early_stopping patience=7 = stop patience=7
 early_stopping = stop patience=5
@@ -109,6 +111,7 @@ patience 3 = stop patience=3
 shuffle =
 shuffle true =
 batch_size 64 = batch
+batchsize 64 = batch
 num_epochs 3 = epochs
 epoch 3 = epochs
 criterion ce = loss cross_entropy

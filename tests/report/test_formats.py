@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from cnnc.diagnostics import CnncError, Diagnostic, Source, Span
+from cnnc.diagnostics import CnncError, Diagnostic, Note, Source, Span, render
 from cnnc.network import check
 from cnnc.report.diagnostics import FORMATS
 
@@ -168,3 +168,13 @@ def test_control_characters_of_an_untrusted_file_do_not_reach_the_terminal() -> 
     """They could move the cursor or set colours."""
     told = FORMATS["full"](found('input 1x8x8\nconv 4 k=3 \x1b[31m\x07\nnet "\x9b0m"\n'))
     assert not [c for c in told if (ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160]
+
+
+def test_control_characters_of_file_names_do_not_reach_the_terminal() -> None:
+    """Those of the file itself, of another file that a note cites, and of one that calls the block."""
+    span = Source("a\x1b[31m.cnn", "relu").span(0, 4)
+    other = Source("b\u202e.cnn", "block b { relu }; b").span(18, 19)
+    told = render(Diagnostic("E106", "twice", span, notes=(Note(other, "first"),), calls=(Note(other, "block b"),)))
+    assert "a\N{REPLACEMENT CHARACTER}[31m.cnn:1:1" in told
+    assert told.count("b\N{REPLACEMENT CHARACTER}.cnn:1") == 2
+    assert not set("\x1b\u202e") & set(told)

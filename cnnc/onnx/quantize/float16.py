@@ -5,8 +5,8 @@ Input: a verified float32 model, and examples (random input without). Output: th
 A device computes every result in float16, and onnxruntime on a CPU does not. So the model is judged three times: by the
 largest activations in float32 (see float16_ranges.py), by an emulation that rounds the result of every operator (see
 float16_conversion.py), and as onnxruntime runs it. The acceptance test of the last two: the logits deviate by at most a
-hundredth of the largest logit of their sample (or of the root mean square of all, if larger), and the top class stays the same wherever its margin exceeds twice the
-deviation.
+hundredth of the largest logit of their sample (or of the root mean square of all, if larger), and the top class stays the
+same wherever its margin exceeds twice the deviation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cnnc.graph.graph import Graph
 from cnnc.network import Network
 from cnnc.onnx.emit.verify import sample_feeds
 from cnnc.onnx.quantize.examples import CalibrationExamples, Quality, feeds_of, record_precision, tensor_values
-from cnnc.onnx.quantize.float16_conversion import emulation, to_half_precision
+from cnnc.onnx.quantize.float16_conversion import emulation, with_float16
 from cnnc.onnx.quantize.float16_magnitudes import BATCH, measure
 from cnnc.onnx.quantize.float16_ranges import KEEP_FLOAT32, layer_of, layers_in_float32, require_range
 from cnnc.onnx.run.session import batch_slices
@@ -49,7 +49,7 @@ def to_float16(
     before, magnitudes = measure(model, feeds, others, names)
     require_range(model, network, magnitudes, data)
     kept = layers_in_float32(model, graph, magnitudes)
-    converted = to_half_precision(model, _nodes_of(model, graph, kept))
+    converted = with_float16(model, _nodes_of(model, graph, kept))
     record_precision(converted, "float16")
     onnx.checker.check_model(converted, full_check=True)
     emulated = emulation(converted)
@@ -110,11 +110,11 @@ def _layer_deviations(
     computed = {name for node in model.graph.node for name in node.output}
     names = [node.name for node in graph.nodes if node.name in computed]
     declared = {info.name for info in emulated.graph.value_info}
-    in_float16 = [half if (half := f"{name}.float16") in declared else name for name in names]
+    in_float16 = [new if (new := f"{name}.float16") in declared else name for name in names]
     before, after = tensor_values(model, feeds, names), tensor_values(emulated, feeds, in_float16)
     return {
-        name: float(_deviations(before[name], after[half]).max(initial=0))
-        for name, half in zip(names, in_float16, strict=True)
+        name: float(_deviations(before[name], after[new]).max(initial=0))
+        for name, new in zip(names, in_float16, strict=True)
     }
 
 

@@ -1,7 +1,7 @@
 """How large the tensors of a float32 model become.
 
-Input: the model, and feeds. Output: `Magnitudes`, and some tensors of the model for the first feeds. Example: `largest["conv1"]`
-is 12.5 if the elements of conv1 lie between -12.5 and 8.
+Input: the model, and feeds. Output: `Magnitudes`, and some tensors of the model for the first feeds. Example:
+`largest["conv1"]` is 12.5 if the elements of conv1 lie between -12.5 and 8.
 """
 
 from __future__ import annotations

@@ -84,8 +84,10 @@ class Session:
     that the model takes, 0 if it takes any; `output_shapes` are as the model declares them, with the batch, [] if it does
     not. `model` is bytes or a file; `name` is for error messages; `threads` 0 leaves the number to onnxruntime; `profile` is
     the path prefix of a profile. `runs_once` returns memory to the system after each use, which slows a model that runs
-    often. Raises CnncError E604 for a model that onnxruntime
-    rejects, E905 for a provider that does not start, E609 for an input type that cnnc cannot feed.
+    often.
+
+    Raises CnncError E604 for a model that onnxruntime rejects, E905 for a provider that does not start, E609 for an input
+    type that cnnc cannot feed.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ from cnnc.network import check
 from cnnc.onnx.emit.verify import random_weights, sample_feeds
 from cnnc.onnx.export import Exported, Options, export
 from cnnc.onnx.quantize.examples import CalibrationExamples
-from cnnc.onnx.quantize.float16_conversion import emulation, to_half_precision
+from cnnc.onnx.quantize.float16_conversion import emulation, with_float16
 from cnnc.onnx.run.session import Session
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
@@ -257,7 +257,7 @@ def run(model: onnx.ModelProto, x: Array) -> Array:
 
 def test_the_emulation_overflows_where_onnxruntime_does_not() -> None:
     x = np.array([[300, 0.3]], np.float32)
-    half = to_half_precision(float32_model(), ())
+    half = with_float16(float32_model(), ())
     onnx.checker.check_model(half, full_check=True)
     assert np.isinf(run(emulation(half), x)).tolist() == [[True, False]]
     with np.errstate(over="ignore"):
@@ -266,7 +266,7 @@ def test_the_emulation_overflows_where_onnxruntime_does_not() -> None:
 
 
 def test_neighbours_in_float32_have_no_cast_between_them() -> None:
-    half = to_half_precision(float32_model(), ("s", "z"))
+    half = with_float16(float32_model(), ("s", "z"))
     onnx.checker.check_model(half, full_check=True)
     assert [node.op_type for node in half.graph.node] == ["Mul", "Mul", "Cast", "Mul", "Cast"]
     assert sorted(t.name for t in half.graph.initializer) == ["c", "c.float16"]
