@@ -72,6 +72,25 @@ def print_json(value: Any, indent: int | None = 2) -> None:
     print_document(dumps(value, indent=indent, ensure_ascii=indent is None))
 
 
+class JsonList:
+    """Prints a JSON list to stdout entry by entry, in the form of `print_json`, so that memory holds only one of them."""
+
+    def __init__(self) -> None:
+        self._pending = ""  # the last entry, whose comma depends on whether another follows
+
+    def add(self, entry: Any) -> None:
+        """Adds an entry. Raises CnncError E902."""
+        from json import dumps
+        from textwrap import indent
+
+        print_document(f"{self._pending}," if self._pending else "[")
+        self._pending = indent(dumps(entry, indent=2, ensure_ascii=False), "  ")
+
+    def close(self) -> None:
+        """Ends the list. Raises CnncError E902."""
+        print_document(f"{self._pending}\n]" if self._pending else "[]")
+
+
 def print_status(text: str = "", *, raw: bool = False) -> None:
     """Prints progress, notes and errors to stderr, `raw` or with control characters escaped."""
     try:

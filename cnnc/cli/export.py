@@ -101,6 +101,9 @@ def export(
             raise CnncError.of("E010", "--set applies to a network FILE; a run keeps the settings it was trained with")
         exported = export_run(source, out, last=last, outputs=output_names, options=options, data=data, at=sizes)
     report(exported, json, show_layers)
+    unnamed = ", ".join(f"{symbol}={size}" for symbol, size in exported.sizes.items() if symbol not in sizes)
+    if unnamed:
+        print_status(f"--at fixes all sizes of the model, also {unnamed}")
     if len(targets) > 1:
         path = targets[1].path
         _write_card(exported, path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
+from cnnc.cli.console import JsonList, print_diagnostics, print_result, print_status
 from cnnc.cli.options import PROVIDER, ProviderChoice, json_option
 from cnnc.diagnostics import CnncError, Exit, nearest
 
@@ -71,7 +71,7 @@ def predict(
         _require_other_folder(out, [model, *(path for source in sources for path in source.inputs.values())])
     print_status(f"running on {session.provider}")
     outputs = model_outputs(session, model)
-    results: list[dict[str, Any]] = []
+    results = JsonList()
     status = Exit.OK
     writer = _OutputWriter(out)
     notes: dict[str, None] = {}
@@ -85,8 +85,9 @@ def predict(
                 name = source.name if len(rows) == 1 else f"{source.name}[{index}]"
                 result = _result(name, row, count)
                 result |= writer.write(source.stem if len(rows) == 1 else f"{source.stem}-{index}", row)
-                results.append(result)
-                if not json:
+                if json:
+                    results.add(result)
+                else:
                     _print_prediction(name, row, count)
                 notes |= dict.fromkeys(_notes(row, json, out is not None))
         except CnncError as error:  # the other files are still processed
@@ -95,7 +96,7 @@ def predict(
     for note in (*writer.notes, *notes):
         print_status(note)
     if json:
-        print_json(results)
+        results.close()
     raise typer.Exit(status)
 
 

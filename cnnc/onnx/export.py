@@ -63,7 +63,7 @@ class Exported(NamedTuple):
     """What was written and how it was verified.
 
     `data` is the external weight file, if any; `size` is the size of both files in bytes. `quality` says what a lower
-    precision cost, `footprint` what memory a microcontroller needs.
+    precision cost, `footprint` what memory a microcontroller needs; `sizes` are those of all symbols where `at` fixes some.
     """
 
     path: Path
@@ -74,6 +74,7 @@ class Exported(NamedTuple):
     data: Path | None = None
     quality: Quality | None = None
     footprint: mcu.Footprint | None = None
+    sizes: Mapping[str, int] = {}
 
 
 def export(
@@ -128,7 +129,16 @@ def export(
             verification.require_within_tolerance(graph)
             if options.precision == "float32":
                 size, data = staged.size, staged.commit()
-                return Exported(path, verification, size, options.opset, model.ir_version, data, footprint=footprint)
+                return Exported(
+                    path,
+                    verification,
+                    size,
+                    options.opset,
+                    model.ir_version,
+                    data,
+                    footprint=footprint,
+                    sizes=network.fixed_sizes,
+                )
             model = onnx.load(staged.model)
         examples = examples.for_graph(full_network, graph) if examples is not None else None
         model, quality = _lower_precision(model, network, options, examples)
@@ -138,7 +148,9 @@ def export(
     stale = staging.weight_files(path)
     write_atomic(path, data)
     staging.remove_files(stale)
-    return Exported(path, verification, len(data), options.opset, model.ir_version, None, quality, footprint)
+    return Exported(
+        path, verification, len(data), options.opset, model.ir_version, None, quality, footprint, network.fixed_sizes
+    )
 
 
 def _has_separate_weights(weights: Weights, options: Options) -> bool:

@@ -84,6 +84,23 @@ def test_json_and_npy_have_the_exact_values(cnnc: Cnnc, tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.load(tmp_path / "out" / f"x-{index}.npy"), expected)
 
 
+def test_the_entries_of_json_are_one_list(cnnc: Cnnc, tmp_path: Path) -> None:
+    """The list is printed entry by entry."""
+    (tmp_path / "net.cnn").write_text("input 2\nrelu\n")
+    assert cnnc("export", "net.cnn", "-o", "net.onnx").returncode == 0
+    saved(tmp_path / "one.npy", [1, 2])
+    saved(tmp_path / "two.npy", [[1, 2], [3, 4]])
+    for files, names in (
+        (["one.npy", "two.npy"], ["one.npy", "two.npy[0]", "two.npy[1]"]),
+        (["one.npy"], ["one.npy"]),
+        (["missing.npy"], []),
+    ):
+        done = cnnc("predict", "net.onnx", *files, "--json")
+        entries = json.loads(done.stdout)
+        assert [entry["file"] for entry in entries] == names
+        assert done.stdout == json.dumps(entries, indent=2) + "\n"
+
+
 def test_how_to_get_what_is_not_printed(cnnc: Cnnc, tmp_path: Path) -> None:
     small = exported(cnnc, tmp_path, "small", "input 20; relu")
     large = exported(cnnc, tmp_path, "large", "input 70000; relu")

@@ -120,7 +120,7 @@ def test_a_run_keeps_its_sizes(cnnc: Cnnc, tmp_path: Path, open_net: Path) -> No
 @pytest.mark.long
 def test_a_partly_fixed_model_names_all_its_sizes(cnnc: Cnnc, open_net: Path) -> None:
     cnnc("train", "open.cnn", "--at", "H=16,W=24", "--run", "run", "--set", "train.epochs=1")
-    cnnc("export", "run", "--at", "H=32", "-o", "fixed.onnx")
+    assert "also W=24" in cnnc("export", "run", "--at", "H=32", "-o", "fixed.onnx").stderr
     info = json.loads(cnnc("info", "fixed.onnx", "--json").stdout)
     assert (info["inputs"][0]["shape"], info["at"]) == (["N", 1, 32, 24], {"H": 32, "W": 24})
     assert "images to 1x32x24" in cnnc("eval", "fixed.onnx").stderr
