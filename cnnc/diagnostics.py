@@ -255,7 +255,7 @@ def _alternatives(edits: tuple[Edit, ...]) -> str:
     """The words of edits; texts with the same help are listed in it: "k=3 or k=5 has a centre"."""
     texts: dict[str, list[str]] = {}
     for edit in edits:
-        texts.setdefault(edit.help, []).append(edit.shown)
+        texts.setdefault(edit.help, []).append(edit.shown if "{}" in edit.help else "")
     ways = []
     for help, shown in texts.items():
         field = "`{}`" if "`{}`" in help else "{}"

@@ -204,7 +204,7 @@ def check(
     if any(d.edits for d in diagnostics):  # a file without errors need not wait for the import
         from cnnc.language.working_edits import with_working_edits
 
-        diagnostics = with_working_edits(diagnostics, check_again, most_checks=_most_checks(lowered.steps))
+        diagnostics = with_working_edits(diagnostics, check_again, most_checks=_most_checks(lowered.steps, text))
     graph = lowered.graph
     if any(d.severity == "error" for d in diagnostics):
         graph = recipe = None
@@ -262,6 +262,9 @@ def _settings(settings: Sequence[str]) -> dict[str, syntax.Expression]:
         raise CnncError(*with_working_edits(error.diagnostics, check_again, MOST_CHECKS)) from None
 
 
-def _most_checks(steps: int) -> int:
-    """How often a file is checked again to try edits; `steps` are its statements after expanding blocks and repeats."""
-    return min(MOST_CHECKS, max(1, 20_000 // max(1, steps)))
+def _most_checks(steps: int, text: str) -> int:
+    """How often a file is checked again to try edits; `steps` are its statements after expanding blocks and repeats.
+
+    The statements of the train section are no steps, but take time to parse: the length of the source counts as well.
+    """
+    return min(MOST_CHECKS, max(1, 20_000 // max(1, steps, len(text) // 20)))

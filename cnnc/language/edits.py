@@ -139,10 +139,12 @@ def on_a_new_line(span: Span, help: str) -> Edit:
 
 def defined_above(span: Span, name: str, values: Sequence[str] = ("16", "3", "1")) -> Edit:
     """The `let` of a name that is below moves above; if there is none, one with the first of the values that works."""
-    later = re.compile(rf"^[ \t]*(let[ \t]+{re.escape(name)}[ \t]*=[^\n;#{{}}]*[^\n;#{{}}\s])", re.MULTILINE)
-    found = later.search(span.source.text, span.end)
+    text = span.source.text
+    at = text.find(f"\nlet {name}", span.end) + 1
+    let_with_value = re.compile(rf"let {re.escape(name)}[ \t]*=[^\n;#{{}}]*[^\n;#{{}}\s]")
+    found = let_with_value.match(text, at) if at else None
     if found is not None:
-        let = Span(span.source, found.start(1), found.end(1))
+        let = Span(span.source, *found.span())
         return moved_before(let, first_of_file(span, "", "").span, f"move `let {name}` above it")
     edits = [first_of_file(span, f"let {name} = {value}", "define it above: `{}`") for value in values]
     return first_that_works(edits)[0]

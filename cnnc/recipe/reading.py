@@ -25,7 +25,7 @@ from cnnc.language.edits import (
     whole,
     without_statement,
 )
-from cnnc.language.lower import TrainSection
+from cnnc.language.lower import MAX_DIAGNOSTICS, TrainSection
 from cnnc.language.synonyms import train_setting
 from cnnc.recipe.declaration import TRAIN_STATEMENTS, TrainStatement
 from cnnc.recipe.fit import check_fit
@@ -97,6 +97,9 @@ def _calls(train: syntax.Call, unread: set[str], diagnostics: list[Diagnostic]) 
         diagnostics.append(Diagnostic("E505", message, span, help=help, edits=_section_with_data(train)))
         return calls
     for statement in train.bodies[0].statements:
+        if len(diagnostics) > MAX_DIAGNOSTICS:
+            unread.update(TRAIN_STATEMENTS)
+            break  # nobody reads more, and trying their edits takes time
         if isinstance(statement, syntax.Malformed):
             unread.update(TRAIN_STATEMENTS)  # it may have been any of them
             continue
