@@ -58,7 +58,7 @@ class ConsoleProgress(Callback):
         columns = [
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=30 if width >= _WIDTH_FOR_SPEED else 10),
-            TextColumn(f"{{task.percentage:>3.0f}}%  loss {{task.fields[loss]:.4f}}{speed}"),
+            TextColumn(f"{{task.percentage:>3.0f}}%  loss {{task.fields[loss]}}{speed}"),
             TimeRemainingColumn(),
         ]
         if width < _WIDTH_FOR_BAR:
@@ -71,7 +71,7 @@ class ConsoleProgress(Callback):
             completed=start,
             epoch=run.progress.epoch + 1,
             epochs=run.recipe.epochs,
-            loss=0.0,
+            loss=decimals(0),
             rate=0.0,
             noun=_noun(run),
         )
@@ -84,7 +84,7 @@ class ConsoleProgress(Callback):
         self._examples += run.recipe.batch
         if self._bar is not None:
             rate = self._examples / (time.perf_counter() - self._start_time)
-            self._bar.update(self._task, advance=1, epoch=epoch + 1, loss=loss, rate=rate)
+            self._bar.update(self._task, advance=1, epoch=epoch + 1, loss=decimals(loss), rate=rate)
 
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         text = epoch_line(run, epoch, width_of(sys.stderr) or PIPE_WIDTH)

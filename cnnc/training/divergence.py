@@ -22,6 +22,9 @@ from cnnc.training.run import Run
 FAR_OFF = 3.0
 """A first loss this many times that of guessing, or this fraction of it, is reported."""
 
+_FEWEST = 8
+"""The loss of fewer examples than these may be as far off by chance."""
+
 
 def check_batches(run: Run) -> Iterator[Diagnostic]:
     """W502 for batches larger than the training set, if `cnnc check` did not know its size; W702 where the last batch of
@@ -44,7 +47,9 @@ def check_batches(run: Run) -> Iterator[Diagnostic]:
 def check_first_loss(run: Run, loss: float) -> Diagnostic | None:
     """W701 where the first loss of an untrained classifier is far from that of guessing."""
     chance = run.objective.chance
-    if chance is None or chance / FAR_OFF <= loss <= FAR_OFF * chance:
+    if chance is None or min(run.recipe.batch, len(run.train)) < _FEWEST:
+        return None
+    if chance / FAR_OFF <= loss <= FAR_OFF * chance:
         return None
     above = loss > chance
     return Diagnostic(

@@ -128,6 +128,16 @@ def test_a_first_loss_far_from_guessing_is_told_once(trainer: Trainer, tmp_path:
         assert warning.span is not None
 
 
+@pytest.mark.parametrize(("batch", "warnings"), [(1, 0), (7, 0), (8, 1)])
+def test_the_first_loss_of_a_few_examples_is_not_told(
+    trainer: Trainer, tmp_path: Path, batch: int, warnings: int
+) -> None:
+    text = TINY.replace("fc 10", "scale 60; fc 10").replace("dropout 0.25", "")
+    callback = Warnings()
+    train(start(check(text, "tiny.cnn", [f"train.batch={batch}"]), trainer.data, tmp_path), callback)
+    assert len(callback.found) == warnings
+
+
 def test_a_resumed_run_is_not_warned_again(trainer: Trainer, tmp_path: Path) -> None:
     network = check(TINY.replace("fc 10", "scale 60; fc 10"), "tiny.cnn")
     trainer.run(network, tmp_path, 3)
