@@ -47,10 +47,9 @@ def import_(
     file = out or Path(model.with_suffix(".cnn").name)
     if file.suffix != ".cnn":
         raise CnncError.of("E010", f"--out takes a network file such as {file.with_suffix('.cnn')}, not {file}")
-    if out is None and file.exists() and file != model:
-        raise CnncError.of(
-            "E902", f"{file} already exists", help=f"`-o {file}` replaces it; another name with -o keeps it"
-        )
+    if out is None and file.exists() and file != model and not force:
+        help = f"`-o OTHER.cnn` writes another file; --force replaces {file}"
+        raise CnncError.of("E902", f"{file} already exists", help=help)
     if model.suffix != ".cnn":  # else the argument is not a model, and the error of `import_model` explains it
         _require_outputs(model, file, force)
     try:

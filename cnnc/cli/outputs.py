@@ -24,7 +24,7 @@ SUFFIXES = {"onnx": ".onnx", "card": ".md", "network": ".cnn", "weights": ".safe
 """The suffix of each kind of output. Another suffix is allowed unless it stands for another format."""
 
 _FORMATS = {"onnx": "an ONNX model", "card": "a model card", "network": "a network file", "weights": "a checkpoint"}
-_NAMES = {**_FORMATS, "onnx": "an ONNX model that cnnc wrote"}
+_NAMES = {**_FORMATS, "onnx": "an ONNX model that cnnc wrote", "network": "a network file that import wrote"}
 _OTHER_FORMATS = frozenset(
     [
         ".bin",
@@ -139,10 +139,12 @@ def _is_of_kind(output: Output) -> bool:
     match output.kind:
         case (
             "onnx"
-        ):  # a ModelProto begins with the version of the format (field 1, one byte) and the producer (field 2)
+        ):  # a ModelProto begins with the version of its format (field 1, one byte) and the producer (field 2)
             return begin[:1] == b"\x08" and begin[2:].startswith(b"\x12\x04cnnc")
         case "weights":
             return begin[8:].startswith(b'{"__metadata__":{"cnnc":')
         case "card":
             return begin.startswith(b"# ") and b"Exported by cnnc" in begin
+        case "network":  # import writes the checkpoint beside it
+            return begin.startswith(b"# Imported from") or output.path.with_suffix(SUFFIXES["weights"]).exists()
     return True

@@ -178,8 +178,12 @@ def test_an_existing_file_is_kept(cnnc: Cnnc, foreign: Path, tmp_path: Path) -> 
     (tmp_path / "foreign.cnn").write_text("mine")
     done = cnnc("import", foreign.name)
     assert (done.returncode, codes(done.stderr)) == (Exit.RESOURCES, ["E902"])
+    done = cnnc("import", foreign.name, "-o", "foreign.cnn")
+    assert (done.returncode, codes(done.stderr)) == (Exit.RESOURCES, ["E902"])
+    assert "it exists and is not a network file that import wrote" in done.stderr
     assert (tmp_path / "foreign.cnn").read_text() == "mine"
-    assert cnnc("import", foreign.name, "-o", "foreign.cnn").returncode == 0
+    assert cnnc("import", foreign.name, "--force").returncode == 0
+    assert (tmp_path / "foreign.cnn").read_text().startswith("# Imported from foreign.onnx")
 
 
 def test_wrong_use(cnnc: Cnnc, foreign: Path) -> None:
