@@ -267,4 +267,4 @@ def _most_checks(steps: int, text: str) -> int:
 
     The statements of the train section are no steps, but take time to parse: the length of the source counts as well.
     """
-    return min(MOST_CHECKS, max(1, 20_000 // max(1, steps, len(text) // 20)))
+    return min(MOST_CHECKS, max(1, 20_000 // max(1, steps, len(text) // 10)))

@@ -22,6 +22,9 @@ Check = Callable[[Mapping[Source, str]], Sequence[Diagnostic]]
 """Checks the sources again; those in the mapping have other text."""
 
 MAX_COMPLETIONS = 4
+MAX_TRIED = (
+    200  # diagnostics whose edits are tried, as the time grows with the square; the others keep their help in words
+)
 
 
 class _Place(NamedTuple):
@@ -55,7 +58,7 @@ def with_working_edits(diagnostics: Sequence[Diagnostic], check: Check, most_che
     trial = _Trial(diagnostics, check, most_checks)
     working: dict[int, list[Edit]] = {index: [] for index in range(len(diagnostics))}
     for rank in range(max((len(d.edits) for d in diagnostics), default=0)):
-        proposed = {i: d.edits[rank] for i, d in enumerate(diagnostics) if len(d.edits) > rank}
+        proposed = {i: d.edits[rank] for i, d in enumerate(diagnostics[:MAX_TRIED]) if len(d.edits) > rank}
         together = trial.working_together(proposed)
         for index, edit in proposed.items():
             kept = _trimmed(edit) if index in together else trial.completed(diagnostics[index], edit)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Source
-from cnnc.language.working_edits import with_working_edits
+from cnnc.language.working_edits import MAX_TRIED, with_working_edits
 from cnnc.network import check
 
 
@@ -181,6 +181,13 @@ def test_without_checks_left_no_edit_is_named() -> None:
     _, again = checker(source, {})
     (kept,) = with_working_edits([found], again, 0)  # type: ignore[arg-type]
     assert (kept.edits, kept.help) == ((), "in words")
+
+
+def test_of_many_diagnostics_only_the_first_have_edits() -> None:
+    found = diagnostics("input 8\n" + "fc 8\n" * 2 * MAX_TRIED)
+    assert {d.code for d in found} == {"W112"}
+    assert [bool(d.edits) for d in found] == [i < MAX_TRIED for i in range(len(found))]
+    assert all(d.help for d in found)
 
 
 def test_the_next_edit_is_tried_where_the_first_fails() -> None:
