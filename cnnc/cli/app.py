@@ -37,6 +37,7 @@ def app(words: Sequence[str]) -> typer.Typer:
     Declaring the options of all commands takes as long as a check.
     """
     application = typer.Typer(
+        rich_markup_mode=None,
         name="cnnc",
         help="A compiler for convolutional networks: checks, trains and exports one source file.",
         no_args_is_help=True,
