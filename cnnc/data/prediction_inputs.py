@@ -176,7 +176,9 @@ def _series(path: Path, spec: InputSpec) -> PredictionInputs:
         )
     require_readable(path)
     length = spec.shape[-1] if isinstance(spec.shape[-1], int) else 0
-    return PredictionInputs({spec.name: _as_batch(read_unlabelled(path, length), str(path), spec, batch=True)})
+    notes: list[str] = []
+    series = read_unlabelled(path, length, notes.append)
+    return PredictionInputs({spec.name: _as_batch(series, str(path), spec, batch=True)}, "\n".join(notes))
 
 
 def _read_image_file(path: Path, spec: InputSpec) -> PredictionInputs:

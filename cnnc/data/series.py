@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.tensor import format_shape
-from cnnc.data import Request
+from cnnc.data import Report, Request, ignore_report
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.lines import read_lines
@@ -111,10 +111,11 @@ def _require_labels(path: Path, sample: list[list[str]], layout: TableLayout) ->
         )
 
 
-def read_unlabelled(path: Path, length: int) -> NDArray[np.float32]:
+def read_unlabelled(path: Path, length: int, report: Report = ignore_report) -> NDArray[np.float32]:
     """The series of a file without their labels, (N, length), for prediction.
 
-    A length of 0 means that of the first line, whose first cell is a label if it is not a number. Raises CnncError E602.
+    A length of 0 means that of the first line, whose first cell is a label if it is not a number. `report` receives what is
+    not as documented, such as a header of numbers. Raises CnncError E602.
     """
     sample = [cells for _, cells in islice(_lines(path), SAMPLE)]
     if not sample:
@@ -125,6 +126,8 @@ def read_unlabelled(path: Path, length: int) -> NDArray[np.float32]:
     layout = find_layout(labelled, length) if columns > max(1, length) else TableLayout(has_names(sample), 0)
     if len(sample) == 1:  # nothing follows that it could be the header of
         layout = layout._replace(header=False)
+    for finding in layout.findings(sample[0]):
+        report(f"{path}: {finding}")
     rows = []
     for line, cells in islice(_lines(path), layout.header, None):
         values = layout.split(cells)[1] if len(cells) == columns > length else cells

@@ -95,8 +95,11 @@ def test_the_layout_of_a_table_of_series(tmp_path: Path, name: str, known: bool)
 
 @pytest.mark.parametrize("name", CASES)
 def test_prediction_reads_the_same_values(tmp_path: Path, name: str) -> None:
-    (tmp_path / "a.csv").write_text(CASES[name][0], encoding="utf-8")
-    assert np.array_equal(read_unlabelled(tmp_path / "a.csv", 6), SERIES.astype(np.float32))
+    text, findings = CASES[name]
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    lines: list[str] = []
+    assert np.array_equal(read_unlabelled(tmp_path / "a.csv", 6, lines.append), SERIES.astype(np.float32))
+    assert [line.partition(": ")[2] for line in lines] == findings
 
 
 @pytest.mark.parametrize("header", ["", f"{NAMES}\n", f"{COUNT}\n"])
