@@ -45,7 +45,10 @@ class Sgd(Optimizer):
 
     kind = "sgd"
     example = "optimizer sgd lr=0.1 momentum=0.9"
-    usual_rates = (1e-6, 1)
+    usual_rates = (
+        1e-6,
+        4,
+    )  # 3.2 with batches of 8,192 (Goyal et al. 2017), 3 in super-convergence (Smith & Topin 2019)
 
     lr: float = arg(Real(0, open_below=True), help="learning rate")
     momentum: float = _MOMENTUM
