@@ -143,3 +143,11 @@ def test_damaged_models_are_one_error(cnnc: Cnnc, tmp_path: Path, kind: str, com
     assert done.returncode in ((0, 1, 2, 3, 6) if runs else (1, 3)), done.stderr
     if done.returncode:
         assert len(codes(done.stderr)) == 1
+
+
+@pytest.mark.parametrize("command", ["info", "predict", "bench", "eval"])
+def test_an_array_in_place_of_a_model_is_called_no_model(cnnc: Cnnc, tmp_path: Path, command: str) -> None:
+    np.save(tmp_path / "x.npy", np.ones((1, 2), np.float32))
+    done = cnnc(command, "x.npy", *(("x.npy",) if command == "predict" else ()))
+    assert (done.returncode, codes(done.stderr)) == (3, ["E604"])
+    assert "x.npy is not an ONNX model" in done.stderr

@@ -33,10 +33,15 @@ def require_model(path: Path, code: str = "E604") -> None:
 
 
 def missing_weights(path: Path) -> list[str]:
-    """The external weight files of a model that are missing; none if the model cannot be read."""
+    """The external weight files of a model that are missing; none if the model is too large to be read here.
+
+    Raises CnncError E604 if it is not a model, or damaged.
+    """
     try:
         return [name for name, size in _external_files(read_model(path), path).items() if size is None]
-    except CnncError:
+    except CnncError as error:
+        if error.diagnostics[0].code == "E604":
+            raise
         return []
 
 
