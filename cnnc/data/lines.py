@@ -7,12 +7,23 @@ line of more than `MAX_BYTES` bytes, is an E602 that names file and line.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
+from typing import TypeVar
 
 from cnnc.core.files import reason
 from cnnc.data.file_tree import bad_file
 
 MAX_BYTES = 2**24
+
+
+T = TypeVar("T")
+
+
+def peek(items: Iterator[T], count: int) -> tuple[list[T], Iterator[T]]:
+    """The first `count` items, and an iterator over all items, for a reader that decides by the first ones."""
+    first = list(islice(items, count))
+    return first, chain(first, items)
 
 
 def read_raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -26,7 +26,7 @@ from cnnc.core.tensor import format_shape
 from cnnc.data import Report, Request, ignore_report
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.file_tree import bad_file, locate
-from cnnc.data.lines import read_lines
+from cnnc.data.lines import peek, read_lines
 from cnnc.data.splits import class_indices_of, parse_number, report_classes, require_classes, split_off_test
 from cnnc.data.table_layout import SAMPLE, TableLayout, find_layout, has_names, holds_measurements, is_number
 from cnnc.diagnostics import CnncError
@@ -80,7 +80,8 @@ def _shape(request: Request) -> tuple[int, ...]:
 
 def _rows(path: Path, request: Request, length: int) -> Iterator[tuple[int, str, list[float]]]:
     """The number, label and values of each line with data. Raises CnncError E602."""
-    sample = [cells for _, cells in islice(_lines(path), SAMPLE)]
+    begin, lines = peek(_lines(path), SAMPLE)
+    sample = [cells for _, cells in begin]
     if not sample:
         return
     layout = find_layout(sample, length, request.classes) if len(sample[0]) > 1 else TableLayout(False, 0)
@@ -88,7 +89,7 @@ def _rows(path: Path, request: Request, length: int) -> Iterator[tuple[int, str,
     for finding in layout.findings(sample[0]):
         request.report(f"{path}: {finding}")
     columns = len(sample[0])
-    for line, cells in islice(_lines(path), layout.header, None):
+    for line, cells in islice(lines, layout.header, None):
         if len(cells) < 2:
             raise bad_file(f"{path}:{line}", "expected a label and its values, separated by commas, semicolons or tabs")
         if len(cells) != columns and layout.label == columns - 1:
@@ -117,7 +118,8 @@ def read_unlabelled(path: Path, length: int, report: Report = ignore_report) -> 
     A length of 0 means that of the first line, whose first cell is a label if it is not a number. `report` receives what is
     not as documented, such as a header of numbers. Raises CnncError E602.
     """
-    sample = [cells for _, cells in islice(_lines(path), SAMPLE)]
+    begin, lines = peek(_lines(path), SAMPLE)
+    sample = [cells for _, cells in begin]
     if not sample:
         raise bad_file(path, "expected series, found none")
     length = length or len(sample[0]) - (not is_number(sample[-1][0]))
@@ -129,7 +131,7 @@ def read_unlabelled(path: Path, length: int, report: Report = ignore_report) -> 
     for finding in layout.findings(sample[0]):
         report(f"{path}: {finding}")
     rows = []
-    for line, cells in islice(_lines(path), layout.header, None):
+    for line, cells in islice(lines, layout.header, None):
         values = layout.split(cells)[1] if len(cells) == columns > length else cells
         if len(values) != length:
             raise bad_file(f"{path}:{line}", f"expected {length} values, with or without a label, found {len(cells)}")

@@ -34,7 +34,7 @@ from cnnc.core.files import reason
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.file_tree import bad_file, locate
-from cnnc.data.lines import read_lines, read_raw_lines
+from cnnc.data.lines import peek, read_lines, read_raw_lines
 from cnnc.data.splits import class_indices_of, report_classes, require_classes, split_off_test
 from cnnc.data.table_layout import SAMPLE, find_sentences
 from cnnc.diagnostics import CnncError
@@ -154,14 +154,15 @@ def _given_test(request: Request, path: Path, examples: Split, tests: int) -> tu
 
 
 def _from_file(path: Path, request: Request, inputs: int) -> Iterator[LabelledSentences]:
-    sample = [cells for _, cells in islice(_lines(path), SAMPLE)]
+    begin, lines = peek(_lines(path), SAMPLE)
+    sample = [cells for _, cells in begin]
     if not sample:
         return
     layout = find_sentences(sample, inputs)
     for finding in layout.findings(sample[0]):
         request.report(f"{path}: {finding}")
     columns = 1 + inputs + (layout.row_numbers is not None)
-    for number, cells in islice(_lines(path), layout.header, None):
+    for number, cells in islice(lines, layout.header, None):
         if len(cells) != columns:
             shape = "label TAB sentence" + " TAB sentence" * (inputs - 1)
             raise bad_file(f"{path}:{number}", f"expected {shape}, found {len(cells) - 1} tabs")
