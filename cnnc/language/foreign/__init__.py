@@ -111,5 +111,5 @@ def _diagnostic(source: Source, format: ForeignFormat, first: re.Match[str], tex
     begin = "its first lines are" if more else "it is"
     words = "; or ".join([f"in this language {begin} `{{}}`{more}{sizes}", *helps])
     whole = Span(source, 0, len(source.text))
-    help = words.replace("{}", shown, 1)  # where the translation alone is no network that can be checked
+    help = words.replace("{}", shown, 1)  # shown where the edit does not work: the translation alone is not a network
     return Diagnostic("E009", message, span, help=help, edits=(Edit(whole, shown, words),))

@@ -18,37 +18,18 @@ import numpy as np
 from cnnc.core.arrays import Array
 from cnnc.onnx.importer.recognize.interpreter import Interpreter
 from cnnc.onnx.importer.recognize.values import Layer
-from cnnc.ops.activation import (
-    Abs,
-    Clip,
-    Dropout,
-    Elu,
-    Gelu,
-    HardSigmoid,
-    HardSwish,
-    HardTanh,
-    Identity,
-    LeakyRelu,
-    Mish,
-    Prelu,
-    Relu,
-    Relu6,
-    Scale,
-    Selu,
-    Sigmoid,
-    Silu,
-    Softplus,
-    Tanh,
-)
+from cnnc.ops import OPS
+from cnnc.ops.activation import Activation, Dropout, Identity, LogSoftmax, Softmax
 from cnnc.ops.dense import Fc
-from cnnc.ops.merge import Add, Concat, Maximum, Mul, Sub
+from cnnc.ops.merge import Concat, Elementwise
 from cnnc.ops.norm import Affine, BatchNorm, Normalize
 from cnnc.ops.reshape import Flatten
 
 # Layers that treat each element of a vector by itself: weights and lists of numbers have one entry per element.
-_ELEMENTWISE = (Abs, Affine, BatchNorm, Clip, Dropout, Elu, Gelu, HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu,
-                Mish, Normalize, Prelu, Relu, Relu6, Scale, Selu, Sigmoid, Silu, Softplus, Tanh)  # fmt: skip
-_MERGES = (Add, Maximum, Mul, Sub)
+_ELEMENTWISE = (
+    *(op for op in OPS.values() if issubclass(op, Activation) and not issubclass(op, Softmax | LogSoftmax)),
+    *(Affine, BatchNorm, Dropout, Identity, Normalize),
+)
 MAX_SWEEPS = 4  # each finds the placeholders that cannot move; a graph with more dependencies among them keeps them all
 
 Orders = Mapping[int, Array]
@@ -125,7 +106,7 @@ def _order_behind(layer: Layer, orders: Orders) -> Array | None:
     if isinstance(layer.op, _ELEMENTWISE):
         return first
     same = first is not None and all(o is not None and np.array_equal(o, first) for o in found)
-    return first if same and isinstance(layer.op, _MERGES) else None
+    return first if same and isinstance(layer.op, Elementwise) else None
 
 
 def _move_down(run: Interpreter, layers: list[Layer], orders: Orders, pending: set[int]) -> None:
