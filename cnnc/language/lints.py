@@ -18,6 +18,7 @@ from cnnc.ops import Op
 from cnnc.ops.activation import Abs, Activation, Clip, Dropout, Identity, LogSoftmax, Scale, Softmax
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Fc, Input
+from cnnc.ops.local import Local
 from cnnc.ops.norm import Affine, BatchNorm
 from cnnc.ops.pool import GlobalPool, Pool
 from cnnc.ops.reshape import Flatten, Pad
@@ -132,7 +133,7 @@ def softmax_inside(graph: Graph) -> Iterator[Diagnostic]:
     Not where something else uses the softmax as well: an output, or a merge, which weighs other activations with it.
     """
     for node in graph.nodes:
-        if not isinstance(node.op, Conv | ConvTranspose | Fc):
+        if not isinstance(node.op, Conv | ConvTranspose | Local | Fc):
             continue
         between = (*_LINEAR, BatchNorm, Affine, Pool, GlobalPool)
         before = _before(graph, node, between)
@@ -160,7 +161,7 @@ def softmax_of_one_channel(graph: Graph) -> Iterator[Diagnostic]:
 def linear_layers_in_a_row(graph: Graph) -> Iterator[Diagnostic]:
     """W112: two layers with weights and no activation between them, which together are one linear layer."""
     for node in graph.nodes:
-        if not isinstance(node.op, Conv | ConvTranspose | Fc) or node.op.frozen:
+        if not isinstance(node.op, Conv | ConvTranspose | Local | Fc) or node.op.frozen:
             continue
         before = _before(graph, node, (*_LINEAR, BatchNorm, Affine))
         if before is not None and _are_one_layer(graph, before, node):
@@ -189,10 +190,14 @@ def _are_one_layer(graph: Graph, first: Node, second: Node) -> bool:
     kernel, and between a convolution and a transposed one (FCN).
     """
     a, b = first.op, second.op
-    if isinstance(a, Conv | Fc) and isinstance(b, Fc):
+    if isinstance(a, Conv | Local | Fc) and isinstance(b, Fc):
         sizes = graph.input_types(first)[0].size, first.type.size, second.type.size
     elif isinstance(a, Conv | ConvTranspose) and isinstance(b, Conv | ConvTranspose) and type(a) is type(b):
         if a.groups > 1 or b.groups > 1 or _are_crossed(a.k, b.k):
+            return False
+        sizes = graph.input_types(first)[0].channels, first.type.channels, second.type.channels
+    elif isinstance(a, Conv | Local) and isinstance(b, Local):
+        if (isinstance(a, Conv) and a.groups > 1) or _are_crossed(a.k, b.k):
             return False
         sizes = graph.input_types(first)[0].channels, first.type.channels, second.type.channels
     else:
