@@ -25,6 +25,7 @@ from cnnc.ops.reshape import Flatten, Pad
 
 HEAVY_SHARE = 0.9
 HEAVY_SIZE = 1_000_000  # networks with fewer parameters get no warning
+MAX_WEIGHT = 2**33  # elements, 34 GB
 
 Rule = Callable[[Graph], Iterator[Diagnostic]]
 
@@ -127,6 +128,20 @@ def heavy_layer(graph: Graph) -> Iterator[Diagnostic]:
                 yield _warn("W107", node, f"{node.name} has {count / total:.1%} of all parameters", help, *edits)
 
 
+def large_weight(graph: Graph) -> Iterator[Diagnostic]:
+    """W113: a weight that no usual machine can hold: the network can be checked, but neither trained nor exported."""
+    for node in graph.nodes:
+        size = max((p.size for p in graph.parameters(node)), default=0)
+        if size > MAX_WEIGHT:
+            message = (
+                f"the weight of {node.name} has {size:,} elements, {4 * size / 1e9:,.1f} GB in float32; "
+                "training and export need that memory"
+            )
+            shared = "write `{}`, which shares one window" if isinstance(node.op, Local) else ""
+            edits = _other_keyword(node, "conv", shared) if shared else ()
+            yield _warn("W113", node, message, "use fewer inputs or outputs", *edits)
+
+
 def softmax_inside(graph: Graph) -> Iterator[Diagnostic]:
     """W110: a layer with weights that reads a softmax.
 
@@ -217,6 +232,7 @@ RULES: tuple[Rule, ...] = (
     bias_before_norm,
     dropout_at_the_end,
     heavy_layer,
+    large_weight,
     softmax_inside,
     softmax_of_one_channel,
     linear_layers_in_a_row,
@@ -250,6 +266,14 @@ def _other_layer(node: Node, statement: str, help: str) -> tuple[Edit, ...]:
         return ()
     start = node.span.start + node.span.text.rindex(node.op.keyword)
     return (Edit(node.span.source.span(start, node.span.end), statement, help),)
+
+
+def _other_keyword(node: Node, keyword: str, help: str) -> tuple[Edit, ...]:
+    """The edit that makes a layer one of another kind with the same arguments."""
+    if node.span is None:
+        return ()
+    start = node.span.text.rindex(node.op.keyword)
+    return _other_layer(node, keyword + node.span.text[start + len(node.op.keyword) :], help)
 
 
 def _removal(node: Node, help: str) -> tuple[Edit, ...]:

@@ -145,8 +145,10 @@ def _explore(
     except _OtherLayers:
         return Explored(base, None, (_layers_depend_on_size(base.graph, base.symbols),))
     if dependent is not None:
-        shown = tuple(d for d in base.diagnostics if d.code != "W107")  # which holds at this size only
-        return Explored(base.replace(diagnostics=shown), survey, (_parameters_depend_on_size(base.graph, survey, *dependent),))
+        shown = tuple(d for d in base.diagnostics if d.code not in ("W107", "W113"))  # true of this size
+        return Explored(
+            base.replace(diagnostics=shown), survey, (_parameters_depend_on_size(base.graph, survey, *dependent),)
+        )
     if first.graph is None and fixed:
         return Explored(_with_nearest_sizes(first, survey, fixed), survey)
     return Explored(first if fixed else base, survey)

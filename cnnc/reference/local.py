@@ -147,6 +147,7 @@ def local_backward(
 
 def patch_indices(g: Geometry, channels: int, sizes: Axes) -> Array:
     """For each position its patch's elements (P, C·kh·kw), as flat indices of a padded input (C, *sizes)."""
-    elements = np.arange(channels * math.prod(sizes), dtype=np.int32).reshape(1, channels, *sizes)
+    count = channels * math.prod(sizes)
+    elements = np.arange(count, dtype=np.int32 if count <= 2**31 else np.int64).reshape(1, channels, *sizes)
     windows = windows_of(np.ascontiguousarray(np.moveaxis(elements, 1, -1)), g)
     return np.asarray(_patches(np.moveaxis(windows, -1, len(g.out) + 1))[:, 0])

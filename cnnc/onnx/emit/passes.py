@@ -59,7 +59,11 @@ def fold_scale(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
     for node in graph.nodes:
         kept[node.name] = node
         source = kept.get(node.inputs[0]) if isinstance(node.op, BatchNorm | Affine) else None
-        if source is None or not isinstance(source.op, Conv | ConvTranspose | Fc | Local) or not _can_fold_scale(graph, source):
+        if (
+            source is None
+            or not isinstance(source.op, Conv | ConvTranspose | Fc | Local)
+            or not _can_fold_scale(graph, source)
+        ):
             continue
         prefix, (factor, shift) = source.parameter_owner, _factor_and_shift(node, new)
         weight, op = new[f"{prefix}.weight"], source.op.replace(bias=True)

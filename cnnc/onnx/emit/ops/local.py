@@ -10,6 +10,8 @@ matrix product for all images, and int8 and C code generators treat the weights 
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from cnnc.graph.graph import Node
@@ -28,17 +30,12 @@ def _local(e: Emitter, op: Local, node: Node, inputs: list[str]) -> None:
     elements = e.op("Flatten", [image], e.inner_name("elements"), axis=1)
     batch_last = e.op("Transpose", [elements], e.inner_name("batch_last"), perm=(1, 0))
     indices = patch_indices(g, x.channels, g.padded_sizes(x.spatial)).reshape(1, -1)
-    patches = e.op(
-        "Gather", [batch_last, e.constant(e.inner_name("indices"), indices, np.int32)], e.inner_name("patches"), axis=0
-    )
+    read = e.constant(e.inner_name("indices"), indices, indices.dtype)
+    patches = e.op("Gather", [batch_last, read], e.inner_name("patches"), axis=0)
     names = [patches, _positions_first(e, node, "weight"), *([_positions_first(e, node, "bias")] if op.bias else [])]
-    sums = e.op("Conv", names, e.inner_name("sums"), kernel_shape=(1,), group=indices.size // _patch_size(op, x.channels))
+    sums = e.op("Conv", names, e.inner_name("sums"), kernel_shape=(1,), group=prod(g.out))
     by_position = e.op("Reshape", [sums, e.integers("positions", [*g.out, op.out, -1])], e.inner_name("by_position"))
     e.op("Transpose", [by_position], perm=(rank + 1, rank, *range(rank)))
-
-
-def _patch_size(op: Local, channels: int) -> int:
-    return channels * int(np.prod(op.k))
 
 
 def _positions_first(e: Emitter, node: Node, name: str) -> str:
@@ -49,5 +46,5 @@ def _positions_first(e: Emitter, node: Node, name: str) -> str:
         if name == "bias":
             e.constant(stored, np.moveaxis(array, 0, -1).ravel())
         else:
-            e.constant(stored, array.reshape(-1, int(np.prod(array.shape[rank + 1 :])), 1))
+            e.constant(stored, array.reshape(-1, prod(array.shape[rank + 1 :]), 1))
     return stored

@@ -92,12 +92,7 @@ def padded_input(ctx: Interpreter, value: float, name: str = "") -> PaddedLayer 
     """
     name = name or ctx.node.input_name(0)
     pad_node = ctx.node_of(name)
-    if (
-        pad_node is None
-        or pad_node.op != "Pad"
-        or pad_node.domain
-        or not (ctx.used_once(name) or isinf(value))
-    ):
+    if pad_node is None or pad_node.op != "Pad" or pad_node.domain or not (ctx.used_once(name) or isinf(value)):
         return None
     if pad_node.get("mode", "constant") != "constant":
         return None
