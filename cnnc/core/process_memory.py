@@ -24,9 +24,10 @@ def memory_limit() -> int:
     except (OSError, ValueError, LookupError):
         total = _physical_memory()
     try:
-        return min(total, int(_CONTAINER.read_text()))
+        allowed = int(_CONTAINER.read_text())
     except (OSError, ValueError):  # no container, or "max"
         return total
+    return min(total, allowed) if total else allowed
 
 
 def _physical_memory() -> int:
