@@ -184,11 +184,29 @@ def _value(
         key = argument.key.text if argument.key is not None else spec.name.upper()
         message = f"{call.op.text}: {key} takes {bad.expected}"
         known_word = isinstance(value, WordValue) and value in spec.kind.words
+        help = "" if bad.value else bad.help
+        if bad.path:
+            raise CnncError(_wrong_item(argument.value, value, bad, message, scope)) from None
         if not known_word:  # a known word is wrong for this input only
             message += f", not {describe(value)}"
         edits = _edits_of_value(specs, spec, argument, value, bad, call, scope)
-        help = "" if bad.value else bad.help
         raise CnncError(Diagnostic("E203", message, argument.span, help=help, edits=edits)) from None
+
+
+def _wrong_item(expression: syntax.Expression, value: Any, bad: BadValue, message: str, scope: Scope) -> Diagnostic:
+    """E203 at the item of nested lists that is wrong, or at the name of the lists."""
+    span = expression.span
+    for index in bad.path:
+        value = value[index]
+        if isinstance(expression, syntax.List):
+            expression = expression.items[index]
+            span = expression.span
+    edits: tuple[Edit, ...] = ()
+    if isinstance(value, WordValue) and isinstance(expression, syntax.Word):
+        near = nearest(value, scope.names())
+        edits = (Edit(span, near, "did you mean `{}`?") if near else defined_above(span, value),)
+    message += f", not {describe(value)} at {''.join(f'[{i}]' for i in bad.path)}"
+    return Diagnostic("E203", message, span, help=bad.help, edits=edits)
 
 
 def _edits_of_value(

@@ -235,7 +235,7 @@ def describe(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case int() | float():
-            return f"{value:g}" if isinstance(value, float) else str(value)
+            return f"{value:g}" if isinstance(value, float) or abs(value) > LIMIT else str(value)
         case WordValue():
             return f"the word `{value}`"
         case str():

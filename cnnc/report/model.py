@@ -148,7 +148,7 @@ def trained(model: Data) -> str:
     """
     run, source = model["trained"], origin(model)
     if run is None:
-        return source or ("no: random weights" if model["source"] is not None else "")
+        return source or _untrained(model)
     best = f"{run['judged_by']} {run['metric']} {_shown(run, run['best'])}"
     if run["best_epoch"] == run["epochs"]:
         parts = [f"weights of epoch {run['epochs']}", best]
@@ -162,6 +162,13 @@ def trained(model: Data) -> str:
         parts.append(f"test {run['metric']} {_shown(run, test.get(run['metric']))}{of}")
     whole = "" if model["whole"] else " (of the complete network)"
     return "; ".join(parts) + whole + (f"; started from {source}" if source else "")
+
+
+def _untrained(model: Data) -> str:
+    """What the weights of a model are that was exported from a source file; "" if unknown, or if there are none."""
+    if model["source"] is None or not model["parameters"]:
+        return ""
+    return "no: random weights" if model["random"] else "no: the source gives the weights"
 
 
 def origin(model: Data) -> str:
