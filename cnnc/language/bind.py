@@ -20,6 +20,7 @@ from cnnc.core.arguments import (
     Flag,
     Kind,
     LayerName,
+    NumberLists,
     PerAxis,
     Real,
     String,
@@ -223,6 +224,8 @@ def _edits_of_value(
     quotient = argument.value if isinstance(argument.value, syntax.Binary) else None
     if bad.value:
         return (Edit(span, bad.value, bad.help),)
+    if isinstance(value, tuple) and {"weights", "biases"} <= {s.name for s in specs}:
+        return _given_numbers_meant(spec, argument, value)
     if isinstance(value, WordValue) and value not in kind.words:
         near = value_synonym(value, kind.words) or nearest(value, [*kind.words, *([] if kind.words else scope.names())])
         if near:
@@ -246,6 +249,20 @@ def _edits_of_value(
         return (Edit(span, text, "`//` divides and rounds down: `{}`"),)
     elif isinstance(value, float) and isinstance(kind, Whole) and isinstance(argument.value, syntax.Number):
         return (Edit(span, str(round(value)), f"{bad.help}; write `{{}}`"),)
+    return ()
+
+
+def _given_numbers_meant(spec: ArgumentSpec, argument: syntax.Argument, value: tuple[Any, ...]) -> tuple[Edit, ...]:
+    """`kernel=[[1, 0], [0, -1]]` and `bias=[1, 2]` as the arguments that give numbers."""
+    try:
+        sizes = NumberLists().take(value, 0).shape
+    except BadValue:
+        return ()
+    text = as_written(argument.value)
+    if spec.name == "bias":
+        return (Edit(argument.span, f"biases={text}"),)
+    if spec.name == "k" and len(sizes) > 1:
+        return (Edit(argument.span, f"k={'x'.join(map(str, sizes[-2:]))} weights={text}"),)
     return ()
 
 
