@@ -418,6 +418,10 @@ class _ListsOfNumbers:
                 self.differs(path, "is a list", "is a number")
             elif len(value) != self.shape[depth]:
                 self.differs(path, f"has {_items(len(value))}", f"has {_items(self.shape[depth])}")
+            numbers = [float(i) for i in value if type(i) in (int, float) and -MAX_FLOAT32 <= i <= MAX_FLOAT32]
+            if len(numbers) == len(value) and depth == len(self.shape) - 1:
+                self.values += numbers  # a row without fault
+                return
             for i, item in enumerate(value):
                 self.read(item, (*path, i))
             return

@@ -27,7 +27,7 @@ def info_text(model: Data) -> str:
         ("parameters", f"{model['parameters']:,}" if model["parameters"] is not None else ""),
         ("MACs", f"{model['macs']:,}" if model["macs"] is not None else ""),
         *(
-            (f"input {entry['name']}", f"{signature(entry)}{_more(input_preparation(entry))}")
+            (f"input {entry['name']}", f"{signature(entry)}{_more(input_preparation(entry, model))}")
             for entry in model["inputs"]
         ),
         *(
@@ -94,8 +94,8 @@ def signature(entry: Data) -> str:
     return f"{entry['dtype']} {' x '.join('?' if size is None else str(size) for size in entry['shape']) or 'scalar'}"
 
 
-def input_preparation(entry: Data) -> str:
-    """How to prepare data for an input; "" if the model does not say."""
+def input_preparation(entry: Data, model: Data) -> str:
+    """How to prepare data for an input of a model; "" if the model does not say."""
     kind, limits = entry.get("kind"), entry.get("range")
     if kind == "words":
         rules = entry["words"]
@@ -111,7 +111,8 @@ def input_preparation(entry: Data) -> str:
     if limits == [0, 255]:
         parts.append("bytes from 0 to 255")
     else:
-        parts.append("scaled to 0..1, bytes divided by 255" if limits else "scaled as in training")
+        learned = model["trained"] or model["origin"] or model["random"]
+        parts += ["scaled to 0..1, bytes divided by 255"] if limits else ["scaled as in training"] if learned else []
     parts += [f"{step} is part of the model" for step in entry["inside"]]
     if kind == "picture" and entry["mean"] is None and entry["std"] is None:
         parts.append("no normalization")
