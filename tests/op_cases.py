@@ -20,6 +20,7 @@ from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.ops import OPS
 from cnnc.ops.dense import Input
+from cnnc.reference.initializers import initialize
 
 Driver = Literal["gradient", "parity"]
 
@@ -648,6 +649,39 @@ CASES: tuple[Case, ...] = (
     Case("frozen-shared", "input 2x6x6; a: conv 2 k=3 p=1 frozen=true; tanh; conv 2 k=3 share=a; fc 2"),
     Case("frozen-embed", "input 5 dtype=int64; embed 3 vocab=6 frozen=true; conv 2 k=2", ranges={"input1": (0, 6)}),
     Case("frozen-bn", "input 2x6x6; conv 3 k=3 frozen=true; bn; conv_transpose 2 k=2 s=2 frozen=true; bn"),
+    # weights and biases given in the source; the drivers keep them
+    Case("given-conv", "input 1x5x6; conv 1 k=3 weights=[[0, 1, 0], [1, -4, 1], [0, 1, 0]]"),
+    Case("given-conv-bias", "input 1x5x6; conv 2 k=1x2 weights=[[[[1, -1]]], [[[0.5, 1e-3]]]] biases=[1, -2]"),
+    Case("given-conv-one-bias", "input 2x3x4; conv 2 k=1 biases=0.25; relu; bn"),
+    Case("given-conv-same-numbers", "input 1x4x5; conv 1 k=2 weights=[[1, 1], [1, 1]] biases=1; bn"),
+    Case("given-conv-flip", "input 1x5x6; conv 1 k=2x3 weights=[[1, 2, 3], [4, 5, 6]] flip=true bias=false"),
+    Case("given-conv-groups", "input 2x4x5; conv 2 k=2 groups=2 weights=[[[[1, 2], [3, 4]]], [[[-1, 0], [0.5, 2]]]]"),
+    Case("given-conv1d", "input 1x7; conv 1 k=3 weights=[1, 0, -1] p=causal"),
+    Case("given-conv3d", "input 1x3x4x3; conv 1 k=2 weights=[[[1, -1], [2, 0]], [[0, 3], [-2, 1]]] biases=[0.5]"),
+    Case(
+        "given-conv-transpose",
+        "input 2x3x4; conv_transpose 1 k=2 s=2 weights=[[[[1, 2], [3, 4]]], [[[0, 1], [-1, 0.5]]]] biases=-1",
+    ),
+    Case(
+        "given-conv-transpose-groups",
+        "input 2x4; conv_transpose 4 k=2 groups=2 weights=[[[1, 2], [3, 4]], [[0, 1], [-1, 0.5]]] biases=[1, 2, 3, 4]",
+    ),
+    Case("given-fc", "input 3; fc 2 weights=[[1, -2, 3], [0.5, 0, -1]] biases=[0.1, -0.1]; tanh; fc 1 weights=[2, -1]"),
+    Case("given-bilinear", "a: input 2; b: input 3; bilinear a b weights=[[1, 2, 3], [-1, 0, 0.5]]"),
+    Case("given-bilinear-outputs", "a: input 1; b: input 2; bilinear a b out=2 weights=[[[1, 2]], [[3, -4]]]"),
+    Case(
+        "given-embed",
+        "input 4 dtype=int64; embed 2 vocab=3 weights=[[0, 1], [1, 0], [-1, 0.5]]",
+        ranges={"input1": (0, 3)},
+    ),
+    Case(
+        "given-frozen",
+        "input 1x5x5; conv 1 k=3 weights=[[0, 1, 0], [1, -4, 1], [0, 1, 0]] frozen=true; a: fc 2; "
+        "b: fc 2 weights=[[1, 2], [3, 4]] biases=0 frozen=true; bilinear a b weights=[[1, 2], [3, 4]] frozen=true",
+    ),
+    Case(
+        "given-shared", "input 1x6x6; a: conv 1 k=3 p=1 weights=[[0, 1, 0], [1, -4, 1], [0, 1, 0]]; conv 1 k=3 share=a"
+    ),
     # networks with branches, skips, several inputs and outputs
     Case(
         "residual",
@@ -724,9 +758,16 @@ def _graph(name: str, text: str) -> Graph:
 
 
 def random_weights(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:
-    """Random weights in which no mistake can hide: no array is all 0 or all 1, and variances are positive and not 1."""
+    """Random weights in which no mistake can hide: no array is all 0 or all 1, and variances are positive and not 1.
+
+    Numbers that the source gives stay as they are.
+    """
+    given = initialize(graph, seed, dtype)
     weights = {}
     for name, parameter in graph.weights.items():
+        if parameter.is_given:
+            weights[name] = given[name]
+            continue
         random = np.random.default_rng([seed, *name.encode()])
         if parameter.name in ("scale", "var"):
             values = random.uniform(0.5, 2, parameter.shape)

@@ -87,8 +87,7 @@ def _without_bias(node: Node) -> tuple[Edit, ...]:
     """The statement of a layer as written, with `bias=false`."""
     if node.span is None:
         return ()
-    given = re.search(r"\bbias\s*=\s*\S+", node.span.text)
-    words = re.sub(r"\s*\bbias\s*=\s*\S+", "", node.span.text) if given is not None else node.span.text
+    words = re.sub(r"\s*\bbias(es)?\s*=\s*(\[[^]]*\]|\S+)", "", node.span.text)
     return (Edit(node.span, f"{' '.join(words.split())} bias=false"),)
 
 
@@ -184,6 +183,8 @@ def _relu_between(node: Node, is_repeated: bool) -> tuple[Edit, ...]:
 def _are_one_layer(graph: Graph, first: Node, second: Node) -> bool:
     """Whether two linear layers could be one of the second's kind without loss.
 
+    Not where the source gives the weights of one, whose author wants that layer.
+
     Published networks leave out the activation where they cannot: between a depthwise or grouped convolution and the next
     one (MobileNet), around a bottleneck (MobileNetV2: fewer channels than before and after), between a 1xN and an Nx1
     kernel, and between a convolution and a transposed one (FCN).
@@ -198,7 +199,8 @@ def _are_one_layer(graph: Graph, first: Node, second: Node) -> bool:
     else:
         return False
     before, between, after = sizes
-    return not a.frozen and between >= min(before, after)
+    fixed = a.frozen or a.weights is not None or b.weights is not None
+    return not fixed and between >= min(before, after)
 
 
 def _are_crossed(a: tuple[int, ...], b: tuple[int, ...]) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnc.core.arrays import Array, Weights
 from cnnc.core.random_streams import Stream
-from cnnc.core.tensor import Parameter
+from cnnc.core.tensor import GivenNumbers, Parameter
 from cnnc.graph.graph import Graph
 
 
@@ -35,6 +35,8 @@ def _draw(parameter: Parameter, random: np.random.Generator, relu: bool) -> Arra
     if init == "auto":
         init = "he" if relu else "xavier"
     match init:
+        case GivenNumbers():
+            return np.broadcast_to(np.array(init.values).reshape(init.shape), shape)
         case "zeros":
             return np.zeros(shape)
         case "ones":
