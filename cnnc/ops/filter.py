@@ -44,7 +44,7 @@ class Filter(Op):
         gaussian  binomial coefficients of row k - 1, divided by their sum; with sigma
                   exp(-(x² + y²)/(2·sigma²)), divided by the sum
         log       (x² + y² - 2·sigma²)/sigma⁴ · gaussian, less the mean; sigma is 1 when left out
-        gabor     g · (cos(2π·u/wavelength + phase) - c), divided by the sum of the absolute values, where
+        gabor     g · (cos(2·pi·u/wavelength + phase) - c), divided by the sum of the absolute values, where
                   g = exp(-(u² + aspect²·v²)/(2·sigma²)), u = x·cos(angle) + y·sin(angle),
                   v = y·cos(angle) - x·sin(angle), and c makes the sum 0
 

@@ -117,7 +117,7 @@ def _log(parameters: Parameters, size: Axes) -> ScaledKernel:
 
 
 def _gabor(parameters: Parameters, size: Axes) -> ScaledKernel:
-    """A cosine wave under a Gaussian: g·(cos(2π·u/wavelength + phase) - c), over the sum of its absolute values.
+    """A cosine wave under a Gaussian: g·(cos(2·pi·u/wavelength + phase) - c), over the sum of its absolute values.
 
     u points in the direction of the angle, v is perpendicular to it; c makes the sum 0.
     """
