@@ -70,7 +70,7 @@ def trained(name: str, goal: Goal, folder: Path, *more: str) -> Any:
         pytest.skip("the variable CNNC_DATA names no data")
     if goal.script:
         given = ["--data", str(Path(DATA) / goal.data)] if DATA and goal.script in ("segments", "pairs") else []
-        run(folder, f"models.scripts.{goal.script}", *given)
+        run(folder, f"cnnc.models.scripts.{goal.script}", *given)
     words = ("train", str(MODELS / f"{name}.cnn"), "--run", "run", "--export", "model.onnx", "--json", *more)
     return json.loads(run(folder, "cnnc", *words, *WHERE))
 

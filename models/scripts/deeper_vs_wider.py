@@ -9,7 +9,7 @@ its width is the one whose number of parameters is closest to the budget. The fi
 are trained with the same recipe on the same examples, once for each seed. The error is that on the test split after the
 last epoch.
 
-`python -m benchmarks.deeper_vs_wider` uses the bundled digits, `--data-set mnist --examples 5000` a part of MNIST. It
+`python -m cnnc.models.scripts.deeper_vs_wider` uses the bundled digits, `--data-set mnist --examples 5000` a part of MNIST. It
 prints a Markdown table to stdout, and progress to stderr.
 """
 
