@@ -162,9 +162,12 @@ def test_a_class_name_means_one_class() -> None:
         (("typer", "rich", "click"), ("cnnc.cli",)),
         (("threadpoolctl",), ("cnnc.reference.parallel.threads",)),
         (("safetensors",), ("cnnc.training.checkpoint",)),
-        (("PIL",), ("cnnc.data.image_file",)),
+        (("PIL",), ("cnnc.data.image_file", "cnnc.view.png")),
         (("tensorboardX",), ("cnnc.training.tensorboard",)),
-        (("numpy",), ("cnnc.core.arrays", "cnnc.reference", "cnnc.onnx", "cnnc.training", "cnnc.data", "cnnc.cli")),
+        (
+            ("numpy",),
+            ("cnnc.core.arrays", "cnnc.reference", "cnnc.onnx", "cnnc.training", "cnnc.data", "cnnc.view", "cnnc.cli"),
+        ),
     ],
 )
 def test_a_library_is_imported_only_where_it_may_be(packages: tuple[str, ...], allowed: tuple[str, ...]) -> None:

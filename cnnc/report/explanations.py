@@ -1,6 +1,6 @@
 """The pages of `cnnc explain`: for each code what it means, a broken example, and the fixed one.
 
-In: explanations.toml, in this folder. Out: `Page`s. Tests check that every broken example gives its code, and that the
+In: explanations.toml, in this folder. Out: `Explanation`s. Tests check that every broken example gives its code, and that the
 fixed one has no error.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from cnnc.report.layout import reflowed
 
 
-class Page(NamedTuple):
+class Explanation(NamedTuple):
     """`broken` and `fixed` are the sources of networks, "" for codes that no source alone can show."""
 
     code: str
@@ -25,18 +25,18 @@ class Page(NamedTuple):
 
 
 @cache
-def pages() -> dict[str, Page]:
+def pages() -> dict[str, Explanation]:
     """All pages by code, in the order of the codes."""
     import tomllib
 
     content = tomllib.loads((Path(__file__).parent / "explanations.toml").read_text(encoding="utf-8"))
     return {
-        code: Page(code, entry["title"], entry["text"].strip(), entry.get("broken", ""), entry.get("fixed", ""))
+        code: Explanation(code, entry["title"], entry["text"].strip(), entry.get("broken", ""), entry.get("fixed", ""))
         for code, entry in content.items()
     }
 
 
-def page_text(page: Page, width: int | None = None, escaped: Callable[[str], str] = str) -> str:
+def page_text(page: Explanation, width: int | None = None, escaped: Callable[[str], str] = str) -> str:
     """A page as `cnnc explain` prints it; with a width, each paragraph is one line, to be broken there.
 
     `escaped` gives the form of the examples that can be printed.

@@ -42,7 +42,7 @@ class Grid(NamedTuple):
     note: str = ""
 
 
-class Frame(NamedTuple):
+class Outline(NamedTuple):
     """A rectangle on an image, in its pixels: its first row and column, height and width."""
 
     row: float
@@ -58,11 +58,11 @@ class Picture(NamedTuple):
     name: str
     title: str
     pixels: NDArray[np.uint8]
-    frames: tuple[Frame, ...] = ()
+    outlines: tuple[Outline, ...] = ()
     note: str = ""
 
 
-class Text(NamedTuple):
+class Formulas(NamedTuple):
     """Lines in a fixed-width font: formulas, where columns may be aligned with spaces."""
 
     name: str
@@ -70,7 +70,7 @@ class Text(NamedTuple):
     lines: tuple[str, ...]
 
 
-Panel = Grid | Picture | Text
+Panel = Grid | Picture | Formulas
 
 
 class Band(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cnnc.network import check
-from cnnc.report.explanations import Page, page_text, pages
+from cnnc.report.explanations import Explanation, page_text, pages
 from tests.paths import PACKAGE
 
 PAGES = pages()
@@ -31,7 +31,7 @@ def test_pages_are_in_the_order_of_their_codes() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=str)
-def test_a_page_is_readable(page: Page) -> None:
+def test_a_page_is_readable(page: Explanation) -> None:
     assert page.title
     assert page.title[0].isupper() or page.title[0] == "`"
     assert not page.title.endswith(".")
@@ -47,11 +47,11 @@ def test_a_page_is_readable(page: Page) -> None:
 
 
 @pytest.mark.parametrize("page", SHOWN, ids=[page.code for page in SHOWN])
-def test_the_broken_example_gives_the_code_and_no_other(page: Page, tmp_path: Path) -> None:
+def test_the_broken_example_gives_the_code_and_no_other(page: Explanation, tmp_path: Path) -> None:
     assert {d.code for d in check(page.broken, str(tmp_path / "net.cnn"), root=tmp_path).diagnostics} == {page.code}
 
 
 @pytest.mark.parametrize("page", SHOWN, ids=[page.code for page in SHOWN])
-def test_the_fixed_example_does_not(page: Page, tmp_path: Path) -> None:
+def test_the_fixed_example_does_not(page: Explanation, tmp_path: Path) -> None:
     found = check(page.fixed, str(tmp_path / "net.cnn"), root=tmp_path).diagnostics
     assert not [d for d in found if d.severity == "error" or d.code == page.code]

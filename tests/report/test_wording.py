@@ -38,8 +38,8 @@ INSTEAD = {
     r"(?<![`^])\bpictures?\b(?![`:$]| \(an image\))": "image",  # `picture` is a value in the metadata of models
     r"\bso many\b": "N",
 }
-DRAWN = "picture of the packages|packages? picture|this picture|`?<!-- packages"
-"""Pictures that are drawn, not images that a network sees."""
+DRAWN = r"picture of the packages|packages? picture|this picture|`?<!-- packages|^cnnc/view/|`view`"
+"""Pictures that cnnc draws, not images that a network sees."""
 
 
 def strings() -> Iterator[tuple[str, str]]:
@@ -71,7 +71,8 @@ def test_no_sentence_uses(phrase: str) -> None:
         for place, text in TEXTS
         for m in pattern.finditer(text)
     ]
-    hits = [hit for hit in hits if not re.search(DRAWN, hit)]
+    if INSTEAD[phrase] == "image":
+        hits = [hit for hit in hits if not re.search(DRAWN, hit)]
     assert not hits, f"say {INSTEAD[phrase]} instead:\n" + "\n".join(hits)
 
 

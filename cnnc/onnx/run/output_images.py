@@ -1,6 +1,6 @@
 """Outputs with two spatial axes as images.
 
-In: the output of one example, (C, H, W). Out: `Drawing`: grey or RGB pixels, and a note on how numbers became brightness.
+In: the output of one example, (C, H, W). Out: `OutputImages`: grey or RGB pixels, and a note on how numbers became brightness.
 One channel is a grey image, three are RGB, other numbers of channels are one grey image per channel. Example: of the
 values -4, 0 and 2, 0 is mid-grey and -4 black.
 """
@@ -19,7 +19,7 @@ MAX_CHANNELS = 16
 _SLACK = 1e-3  # what an image may exceed 0..1 by, by rounding
 
 
-class Drawing(NamedTuple):
+class OutputImages(NamedTuple):
     """Images (H, W) or (H, W, 3) by the part of the output that they show, "" for all of it; `note` for the user, or ""."""
 
     images: dict[str, NDArray[np.uint8]]
@@ -31,18 +31,18 @@ def is_map(values: Array) -> bool:
     return values.ndim == 3 and values.size > values.shape[0]
 
 
-def draw_map(values: Array, is_image: bool) -> Drawing:
+def draw_map(values: Array, is_image: bool) -> OutputImages:
     """The images of an output (C, H, W); `is_image` says that the network was trained to output an image from 0 to 1."""
     channels = len(values)
     if channels not in (1, 3) and channels > MAX_CHANNELS:
-        return Drawing({}, f"has {channels:,} channels: it is written as .npy only")
+        return OutputImages({}, f"has {channels:,} channels: it is written as .npy only")
     pixels, note = _pixels(values, is_image)
     if channels == 1:
-        return Drawing({"": pixels[0]}, note)
+        return OutputImages({"": pixels[0]}, note)
     if channels == 3:
         # (C, H, W) -> (H, W, C)
-        return Drawing({"": np.ascontiguousarray(np.moveaxis(pixels, 0, -1))}, note)
-    return Drawing({f"channel{number}": channel for number, channel in enumerate(pixels)}, note)
+        return OutputImages({"": np.ascontiguousarray(np.moveaxis(pixels, 0, -1))}, note)
+    return OutputImages({f"channel{number}": channel for number, channel in enumerate(pixels)}, note)
 
 
 def _pixels(values: Array, is_image: bool) -> tuple[NDArray[np.uint8], str]:

@@ -22,7 +22,7 @@ from cnnc.core.files import atomic_replacement
 from cnnc.data.prediction_inputs import InputSpec
 from cnnc.onnx.run.batched_run import ClassProbability, run_each, top_classes
 from cnnc.onnx.run.inspect import read_model
-from cnnc.onnx.run.output_images import Drawing, draw_map, is_map, label_pixels
+from cnnc.onnx.run.output_images import OutputImages, draw_map, is_map, label_pixels
 from cnnc.onnx.run.output_values import MAX_JSON, is_printed, range_text, values_json, values_text
 from cnnc.onnx.run.session import Session
 
@@ -150,14 +150,14 @@ class Prediction(NamedTuple):
         """What is saved as .npy: the labels of a label map, else the values."""
         return self.labels if self.kind == "label map" else self.values
 
-    def drawing(self) -> Drawing:
+    def drawing(self) -> OutputImages:
         """What is saved as .png: the classes of a label map, or values with two spatial axes; else no image."""
         if self.kind == "label map":
-            return Drawing(label_pixels(self.labels))
+            return OutputImages(label_pixels(self.labels))
         return (
             draw_map(self.values, self.output.is_image)
             if self.kind == "values" and is_map(self.values)
-            else Drawing({})
+            else OutputImages({})
         )
 
 

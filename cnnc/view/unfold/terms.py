@@ -19,7 +19,7 @@ from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv
 
 
-class Term(NamedTuple):
+class Product(NamedTuple):
     """One product. `element` is the index (channel, *position) in the layer's input; None for padding, which is 0.
 
     `weight` is the index in the layer's weight as it is stored, shaped as in ONNX; None where the factor is not a
@@ -35,7 +35,7 @@ class Sum(NamedTuple):
     """What an output is made of; `bias` is its index in the layer's bias, None for none. `kind` says what is done with the terms."""
 
     output: Axes
-    terms: tuple[Term, ...]
+    terms: tuple[Product, ...]
     bias: Axes | None = None
     kind: Literal["sum", "max"] = "sum"
 
@@ -76,5 +76,5 @@ def _conv(op: Conv, x: TensorType, output: Axes) -> Sum:
         for tap in product(*map(range, op.k)):
             element = tuple(i * r.s + a * r.d - r.begin for i, a, r in zip(position, tap, rules, strict=True))
             stored = tuple(k - 1 - a for k, a in zip(op.k, tap, strict=True)) if op.flip else tap
-            products.append(Term((first + c, *element) if inside(element, x.spatial) else None, (o, c, *stored)))
+            products.append(Product((first + c, *element) if inside(element, x.spatial) else None, (o, c, *stored)))
     return Sum(output, tuple(products), (o,) if op.bias else None)
