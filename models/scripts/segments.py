@@ -1,7 +1,7 @@
 """Generates images of digits on noise with label maps, for a network that segments.
 
 Each of the four quarters of an image holds, with a probability of 3/4, a digit at a random position: of 20x20 pixels in
-an image of 48x48 (the central pixels of an MNIST digit), or of 8x8 in an image of 24x24 (a digit that comes with cnnc).
+an image of 48x48 (the central pixels of an MNIST digit), or of 8x8 in an image of 20x20 (a digit that comes with cnnc).
 The background is uniform noise of up to half the brightness; each pixel is the maximum of digit and noise. The label map
 is 0 for the background, and digit + 1 where the digit is brighter than half. Training images use the training digits of
 the data set, test images its test digits.
@@ -22,7 +22,7 @@ from cnnc.data import load
 
 from .common import parser, write_arrays
 
-DIGIT, CELL = {"mnist": 20, "digits": 8}, {"mnist": 24, "digits": 12}
+DIGIT, CELL = {"mnist": 20, "digits": 8}, {"mnist": 24, "digits": 10}
 """Sides of a digit and of a quarter of the image, in pixels, for each data set of digits."""
 FILES = {"mnist": "segments.npz", "digits": "digit_segments.npz"}
 Bytes = NDArray[np.uint8]
