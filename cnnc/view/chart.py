@@ -50,7 +50,7 @@ class Axis(NamedTuple):
     high: float | None = None
 
 
-class Scale(NamedTuple):
+class AxisScale(NamedTuple):
     """Where numbers stand on an axis: from `low` to `high`, which are logarithms if `log`, and the ticks with their texts."""
 
     low: float
@@ -100,22 +100,22 @@ def line_chart(
 # Axes
 
 
-def scale_of(axis: Axis, values: Iterable[float], about: int) -> Scale:
-    """The scale of an axis that fits these numbers, with about so many ticks at round numbers."""
+def scale_of(axis: Axis, values: Iterable[float], about: int) -> AxisScale:
+    """The scale of an axis that fits these numbers, with about this number of ticks, at round numbers."""
     usable = [value for value in values if isfinite(value) and (value > 0 or not axis.log)]
     low = min(usable, default=1.0 if axis.log else 0.0) if axis.low is None else axis.low
     high = max(usable, default=10.0 if axis.log else 1.0) if axis.high is None else axis.high
     return _log_scale(low, high, about) if axis.log else _linear_scale(low, high, about)
 
 
-def _linear_scale(low: float, high: float, about: int) -> Scale:
+def _linear_scale(low: float, high: float, about: int) -> AxisScale:
     if not high > low:
         room = abs(low) / 10 or 0.5
         low, high = low - room, high + room
     step = round_step((high - low) / about)
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     ticks = tuple((k * step, tick_text(k * step, step)) for k in range(first, last + 1))
-    return Scale(first * step, last * step, False, ticks)
+    return AxisScale(first * step, last * step, False, ticks)
 
 
 def round_step(least: float) -> float:
@@ -124,7 +124,7 @@ def round_step(least: float) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
-def _log_scale(low: float, high: float, about: int) -> Scale:
+def _log_scale(low: float, high: float, about: int) -> AxisScale:
     if not high > low:
         low, high = low / 2, high * 2
     decades = range(floor(log10(low)), ceil(log10(high)) + 1)
@@ -137,7 +137,7 @@ def _log_scale(low: float, high: float, about: int) -> Scale:
             break
     kept = kept[:: max(1, ceil(len(kept) / (about + 1)))]
     ends = min(low, kept[0]), max(high, kept[-1])
-    return Scale(log10(ends[0]), log10(ends[1]), True, tuple((tick, tick_text(tick, tick)) for tick in kept))
+    return AxisScale(log10(ends[0]), log10(ends[1]), True, tuple((tick, tick_text(tick, tick)) for tick in kept))
 
 
 def tick_text(value: float, step: float) -> str:
@@ -150,7 +150,7 @@ def tick_text(value: float, step: float) -> str:
     return f"{value:,.{max(0, -floor(log10(step) + 1e-9))}f}".replace("-", "−")
 
 
-def _axes(plot: Box, across: Scale, up: Scale) -> Iterable[Shape]:
+def _axes(plot: Box, across: AxisScale, up: AxisScale) -> Iterable[Shape]:
     bottom, right = plot.y + plot.height, plot.x + plot.width
     end = -inf
     for value, text in across.ticks:
