@@ -5,19 +5,13 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cnnc.cli.console import print_document, print_json, width_of
 from cnnc.cli.options import json_option
 from cnnc.cli.outputs import FORCE
-
-if TYPE_CHECKING:
-    from cnnc.view.page import Page
-
-FEW = 9
-"""Up to this many steps, all their formulas are printed."""
 
 
 class PoolChoice(StrEnum):
@@ -109,6 +103,7 @@ def unfold(
 ) -> None:
     """Show how one number comes about: the sum behind an output of a layer, and the whole result."""
     from cnnc.cli.literals import Request, literal_page
+    from cnnc.view.terminal import terminal_text
 
     request = Request(
         what,
@@ -134,10 +129,4 @@ def unfold(
     if json:
         print_json(literal.json())
     else:
-        _print(literal.page, every_step=at is None and weight_at is None)
-
-
-def _print(page: Page, every_step: bool) -> None:
-    from cnnc.view.terminal import terminal_text
-
-    print_document(terminal_text(page, width_of(sys.stdout), every_step and len(page.steps) <= FEW))
+        print_document(terminal_text(literal.page, width_of(sys.stdout), literal.printed_steps()))
