@@ -127,7 +127,7 @@ def _is_plain(layer: LayerNumbers) -> bool:
         return False
     ones = {*op.s, *op.d, len(layer.x), op.out}
     return ones == {1} and all(
-        begin < r.e and end < r.e for (begin, end), r in zip(pads_of(layer), op.rules(layer.type))
+        begin < r.e and end < r.e for (begin, end), r in zip(pads_of(layer), op.rules(layer.type), strict=True)
     )
 
 
