@@ -23,6 +23,7 @@ COMMANDS = {
     "info": "info.info",
     "where": "where.where",
     "bench": "bench.bench",
+    "unfold": "unfold.unfold",
     "fmt": "format.fmt",
     "new": "new.new",
     "ops": "ops.ops",
