@@ -21,7 +21,7 @@ from cnnc.ops.dense import Fc
 
 def one_pair(op: Op, x: TensorType) -> tuple[Op, TensorType]:
     """The layer with one output channel and one input channel, and the type of its input."""
-    one = {"out": 1, "groups": 1}
+    one = {"out": 1, "groups": 1, "weights": None, "biases": None}
     return op.replace(**{k: v for k, v in one.items() if k in op.fields}), TensorType((1, *x.spatial))
 
 

@@ -24,7 +24,7 @@ from cnnc.reference.engine import backward, forward
 from cnnc.reference.layout import to_channels_first, to_channels_last
 from cnnc.view.unfold.channels import one_pair, pair_of_weight, readers, weight_of_pair
 from cnnc.view.unfold.layer import LayerRun, output_sum
-from cnnc.view.unfold.terms import terms
+from cnnc.view.unfold.terms import Product, terms
 
 
 class GradientTerm(NamedTuple):
@@ -126,20 +126,23 @@ def input_gradient(run: LayerRun, upstream: Array, element: Axes, engine: Engine
         for position, p in uses:
             output = (o, *position)
             weight = None if p.weight is None else weight_of_pair(op, x, o, c, p.weight)
-            factor = p.factor if weight is None else float(run.weights["weight"][weight])
-            factor *= _share(run, output, element)
+            factor = _factor(run, output, element, p, weight)
             found.append(GradientTerm(output, float(upstream[output]), factor, element, weight))
     return GradientSum("input", element, tuple(found), float(engine.x[element]))
 
 
-def _share(run: LayerRun, output: Axes, element: Axes) -> float:
-    """1, but of a maximum 0 for every element except the first of the largest."""
-    indices = terms(run.op, run.types[0], output) if not run.weights else None
-    if indices is None or indices.kind == "sum":
-        return 1.0
-    total = output_sum(run, output).total
-    first = next(p.element for p in indices.terms if p.element is not None and float(run.x[p.element]) == total)
-    return float(first == element)
+def _factor(run: LayerRun, output: Axes, element: Axes, term: Product, weight: Axes | None) -> float:
+    """The derivative of an output by an element that it reads through this term."""
+    if weight is not None:
+        return float(run.weights["weight"][weight])
+    indices = terms(run.op, run.types[0], output)
+    if indices.kind in ("sum", "mean"):
+        return term.factor / indices.number
+    x, y = float(run.x[element]), output_sum(run, output).total
+    if indices.kind == "norm":
+        return math.copysign((abs(x) / y) ** (indices.number - 1), x) if x and y else 0.0
+    first = next(p.element for p in indices.terms if p.element is not None and float(run.x[p.element]) == y)
+    return float(first == element)  # of equal maxima the first gets the gradient
 
 
 def _positions_that_read(op: Op, x: TensorType, place: Axes) -> Iterator[Axes]:

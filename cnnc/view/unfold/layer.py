@@ -116,8 +116,13 @@ def _max(output: OutputSum) -> float:
     return max(term.x for term in output.terms if term.element is not None)
 
 
-COMBINED = {"sum": _sum, "max": _max}
-"""What is done with the terms, by `Sum.kind`."""
+def _norm(output: OutputSum) -> float:
+    n = output.indices.number
+    return float(math.fsum(abs(term.x) ** n for term in output.terms) ** (1 / n))
+
+
+COMBINED = {"sum": _sum, "mean": _sum, "max": _max, "norm": _norm}
+"""What is done with the terms, by `Sum.kind`; those of a mean have the factor 1/number."""
 
 
 def output_sum(run: LayerRun, output: Axes) -> OutputSum:
@@ -128,12 +133,13 @@ def output_sum(run: LayerRun, output: Axes) -> OutputSum:
 def numbered(run: LayerRun, indices: Sum, engine: float) -> OutputSum:
     """The sum with its numbers."""
     weight, x = run.weights.get("weight"), run.x
+    share = 1 / indices.number if indices.kind == "mean" else 1.0
     products = tuple(
         Term(
             p.element,
             p.weight,
             0.0 if p.element is None else float(x[p.element]),
-            p.factor if p.weight is None or weight is None else float(weight[p.weight]),
+            p.factor * share if p.weight is None or weight is None else float(weight[p.weight]),
         )
         for p in indices.terms
     )
