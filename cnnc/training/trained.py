@@ -171,5 +171,8 @@ def test_example(trained: TrainedNetwork, number: int, data: Path | None, report
 def _require_example(number: int, count: int, where: str) -> None:
     if not 0 <= number < count:
         legal = f"0 to {count - 1:,}" if count > 1 else "0"
-        raise CnncError.of("E010", f"--example {number}: {where} has {count:,} example{'s' if count != 1 else ''}",
-                           help=f"number from {legal}")
+        raise CnncError.of(
+            "E010",
+            f"--example {number}: {where} has {count:,} example{'s' if count != 1 else ''}",
+            help=f"number from {legal}",
+        )

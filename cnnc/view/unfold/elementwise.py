@@ -66,7 +66,8 @@ def output_formula(run: LayerRun, output: Axes) -> Formula:
     x = tuple(float(np.broadcast_to(array, shape)[output]) for array in run.inputs)
     channel, *place = output
     weights = {name: float(values[channel]) for name, values in run.weights.items()}
-    channels = tuple(float(v) for v in run.x[(slice(None), *place)]) if run.x.shape == shape else ()
+    at_place = np.moveaxis(run.x, 0, -1)[tuple(place)] if run.x.shape == shape else ()
+    channels = tuple(map(float, at_place))
     text, total = FORMULAS[type(run.op)](Position(run.op, x, weights, channel, channels))
     return Formula(text, total, float(run.output[output]))
 

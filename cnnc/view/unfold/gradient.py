@@ -21,7 +21,7 @@ from cnnc.graph.graph import Graph, Node
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import backward, forward
-from cnnc.reference.layout import to_channels_first, to_channels_last
+from cnnc.reference.layout import to_channels_last
 from cnnc.view.unfold.channels import one_pair, pair_of_weight, readers, weight_of_pair
 from cnnc.view.unfold.layer import LayerRun, output_sum
 from cnnc.view.unfold.terms import Product, terms
@@ -43,10 +43,10 @@ class GradientTerm(NamedTuple):
 
 
 class GradientSum(NamedTuple):
-    """The gradient of one weight or one input element; `engine` is the engine's number."""
+    """The gradient of the weight or input element `at`; `engine` is the engine's number."""
 
     of: Literal["weight", "input"]
-    index: Axes
+    at: Axes
     terms: tuple[GradientTerm, ...]
     engine: float
 
