@@ -3,77 +3,141 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnc.cli.console import print_document, width_of
-from cnnc.diagnostics import CnncError
+from cnnc.cli.console import print_document, print_json, width_of
+from cnnc.cli.options import json_option
+from cnnc.cli.outputs import FORCE
 
 if TYPE_CHECKING:
-    from cnnc.core.arguments import Axes
-    from cnnc.view.unfold.layer_numbers import LayerNumbers
+    from cnnc.view.page import Page
 
 FEW = 9
-"""Up to this many outputs, all sums are printed."""
+"""Up to this many steps, all their formulas are printed."""
+
+
+class PoolChoice(StrEnum):
+    """The values of --pool."""
+
+    max = "max"
+    avg = "avg"
+    l2 = "l2"
+    lp = "lp"
+    weighted = "weighted"
 
 
 def unfold(
     what: Annotated[
         str,
-        typer.Argument(metavar="MATRIX", help='The input: rows separated by `;`, channels by `|`, e.g. "1 2; 3 4".'),
+        typer.Argument(
+            metavar="MATRIX",
+            help='The input: "1 2; 3 4", channels separated by `|`; or @FILE, or - for standard input.',
+        ),
     ],
     kernel: Annotated[
         list[str] | None,
-        typer.Option("--kernel", metavar="MATRIX", help="The kernel, written as the input. One per output channel."),
+        typer.Option(
+            "--kernel",
+            metavar="MATRIX",
+            help="Convolve with this kernel, or a named one such as sobel_x. Repeat it for each output channel.",
+        ),
     ] = None,
-    at: Annotated[str | None, typer.Option("--at", metavar="I,J", help="The output whose sum is shown.")] = None,
-    s: Annotated[str, typer.Option("-s", "--stride", help="Step between windows, e.g. 2 or 2x1.")] = "1",
-    p: Annotated[str, typer.Option("-p", "--pad", help="Padding, e.g. 1, 2x1, same, full.")] = "0",
-    d: Annotated[str, typer.Option("-d", "--dilation", help="Spacing of the window's elements.")] = "1",
+    bias: Annotated[
+        str | None, typer.Option("--bias", metavar="B", help="Add a bias: one number, or one per output channel.")
+    ] = None,
+    pool: Annotated[PoolChoice | None, typer.Option("--pool", help="Pool over windows of size -k.")] = None,
+    k: Annotated[str | None, typer.Option("-k", "--size", metavar="N", help="Window size of --pool: 2, 2x3.")] = None,
+    s: Annotated[
+        str | None,
+        typer.Option("-s", "--stride", metavar="N", help="Step between windows: 2, 2x1 (default: 1; of --pool, -k)."),
+    ] = None,
+    p: Annotated[
+        str | None,
+        typer.Option("-p", "--pad", metavar="N", help="Padding: 1, 2x1, [0,1] or a word such as same, full, causal."),
+    ] = None,
+    d: Annotated[
+        str | None, typer.Option("-d", "--dilation", metavar="N", help="Spacing of the window's elements (default: 1).")
+    ] = None,
+    norm: Annotated[str | None, typer.Option("--norm", metavar="N", help="Exponent of --pool lp (default: 2).")] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="True convolution: turn the kernel by 180° first.")] = False,
+    circular: Annotated[
+        bool, typer.Option("--circular", help="Repeat the input beyond its borders instead of padding with zeros.")
+    ] = False,
+    transposed: Annotated[
+        bool, typer.Option("--transposed", help="Transposed convolution: each input element stamps the kernel.")
+    ] = False,
+    im2col: Annotated[
+        bool, typer.Option("--im2col", help="Show the windows as columns of a matrix, and the matrix product.")
+    ] = False,
+    toeplitz: Annotated[
+        bool, typer.Option("--toeplitz", help="Show the matrix W with h = W·x, where x is the flattened input.")
+    ] = False,
+    backward: Annotated[
+        bool, typer.Option("--backward", help="Show the gradients of weights and input as sums.")
+    ] = False,
+    gradient: Annotated[
+        str | None,
+        typer.Option(
+            "--gradient",
+            metavar="MATRIX",
+            help="Gradient of the loss with respect to the output, for --backward (default: all 1).",
+        ),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at", metavar="I,J", help="Show the sum of this output; with --backward of dL/dx at this input element."
+        ),
+    ] = None,
+    weight_at: Annotated[
+        str | None,
+        typer.Option("--weight-at", metavar="I,J", help="With --backward: show the sum of dL/dw at this weight."),
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Write the current step as an SVG image.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page that steps through all positions by arrow keys."),
+    ] = None,
+    json: Annotated[bool, json_option("exact numbers, indices and formulas as a JSON object")] = False,
+    force: FORCE = False,
 ) -> None:
     """Show how one number comes about: the sum behind an output of a layer, and the whole result."""
+    from cnnc.cli.literals import Request, literal_page
+
+    request = Request(
+        what,
+        tuple(kernel or ()),
+        bias,
+        pool and str(pool),
+        k,
+        s,
+        p,
+        d,
+        norm,
+        flip,
+        circular,
+        transposed,
+        im2col,
+        toeplitz,
+        backward,
+        gradient,
+        at,
+        weight_at,
+    )
+    literal = literal_page(request)
+    if json:
+        print_json(literal.json())
+    else:
+        _print(literal.page, every_step=at is None and weight_at is None)
+
+
+def _print(page: Page, every_step: bool) -> None:
     from cnnc.view.terminal import terminal_text
-    from cnnc.view.unfold.pages import forward_page
 
-    layer = _literal_layer(what, kernel or [], {"s": s, "p": p, "d": d})
-    position = _position(at, layer.output_shape) if at is not None else None
-    page = forward_page(layer, position)
-    print_document(terminal_text(page, width_of(sys.stdout), at is None and len(page.steps) <= FEW))
-
-
-def _literal_layer(text: str, kernels: list[str], options: dict[str, str]) -> LayerNumbers:
-    import numpy as np
-
-    from cnnc.ops.conv import Conv
-    from cnnc.view.unfold.layer_numbers import LayerNumbers
-    from cnnc.view.unfold.literals import matrix
-
-    x = matrix(text, "the input")
-    weight = np.stack([matrix(kernel, "the kernel") for kernel in kernels])
-    if x.shape[1] == weight.shape[2] == 1:
-        x, weight = x[:, 0], weight[:, :, 0]
-    rank = x.ndim - 1
-    values = {name: _value(text) for name, text in options.items()}
-    op = Conv.make(rank, out=len(weight), k=weight.shape[2:], bias=False, **values)
-    return LayerNumbers(op, x, weight)
-
-
-def _value(text: str) -> Any:
-    from cnnc.core.arguments import Extents, WordValue
-
-    parts = text.split("x")
-    if all(part.isdigit() for part in parts):
-        return int(text) if len(parts) == 1 else Extents(map(int, parts))
-    return WordValue(text)
-
-
-def _position(text: str, shape: Axes) -> Axes:
-    try:
-        index = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        index = ()
-    index = (0, *index) if shape[0] == 1 and len(index) == len(shape) - 1 else index
-    if len(index) != len(shape) or not all(0 <= i < m for i, m in zip(index, shape, strict=True)):
-        raise CnncError.of("E010", f"--at {text} is not an output")
-    return index
+    print_document(terminal_text(page, width_of(sys.stdout), every_step and len(page.steps) <= FEW))

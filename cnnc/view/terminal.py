@@ -13,10 +13,11 @@ output; padding and structural zeros are `·`. Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 
 from cnnc.diagnostics import cells
+from cnnc.view.crop import part_of
 from cnnc.view.page import Band, Cell, Formulas, Grid, Page, Panel, Picture
 
 PIPE_WIDTH = 120
@@ -26,6 +27,7 @@ MAX_ROWS = 40
 """The most rows of a grid that are printed."""
 
 GAP = "   "
+BAR = "|"
 
 
 def terminal_text(page: Page, width: int | None = None, every_step: bool = False) -> str:
@@ -86,45 +88,38 @@ def _panel(panel: Panel, width: int) -> list[str]:
     if isinstance(panel, Picture):
         height, across = panel.pixels.shape[:2]
         return [f"{panel.title} ({across} x {height} pixels)", *([panel.note] if panel.note else [])]
-    return [panel.title, *_grid(panel, width), *([panel.note] if panel.note else [])]
+    shown = _fitted(panel, width)
+    return [shown.title, *_rows(shown), *([f"({shown.note})"] if shown.note else [])]
 
 
-def _grid(grid: Grid, width: int) -> list[str]:
-    """The rows of a grid; of a large one its first rows and columns, and a line that says what is left out."""
-    rows = [[*map(_cell, row)] for row in grid.cells[:MAX_ROWS]]
-    columns = max(map(len, rows), default=0)
-    sizes = [max(cells(row[j]) for row in rows) for j in range(columns)]
-    heads = [f"{head} " for head in grid.row_heads[:MAX_ROWS]] if grid.row_heads else [""] * len(rows)
-    margin = max(map(cells, heads), default=0)
-    kept = _kept_columns(sizes, width - margin)
+def _fitted(grid: Grid, width: int) -> Grid:
+    """The grid with as many columns as fit."""
+    shown = part_of(grid, MAX_ROWS, len(grid.cells[0]) if grid.cells else 0)
+    columns = len(shown.cells[0]) if shown.cells else 0
+    while columns > 1 and max(map(cells, _rows(shown))) > width:
+        columns -= 1 + (columns - 1) // 8
+        shown = part_of(grid, MAX_ROWS, columns)
+    return shown
+
+
+def _rows(grid: Grid) -> list[str]:
+    """The rows of a grid in aligned columns, with the indices above and beside them if there are any."""
+    rows = [[*map(_cell, row)] for row in grid.cells]
+    heads = [f" {head} " for head in grid.column_heads]
+    sizes = [max(map(cells, column)) for column in zip(*rows, *([heads] if heads else []), strict=True)]
+    margin = max(map(cells, grid.row_heads), default=0)
+    beside = [f"{head.rjust(margin)} {BAR} " for head in grid.row_heads] or [""] * len(rows)
     lines = []
-    if grid.column_heads:
-        sizes = [max(size, cells(head) + 1) for size, head in zip(sizes, grid.column_heads, strict=True)]
-        named = (f"{head} ".rjust(size) for head, size in zip(grid.column_heads[:kept], sizes[:kept], strict=True))
-        lines.append(" " * margin + " ".join(named).rstrip())
-    for head, row in zip(heads, rows, strict=True):
-        shown = (f"{' ' * (size - cells(cell))}{cell}" for cell, size in zip(row[:kept], sizes[:kept], strict=True))
-        lines.append(f"{head.rjust(margin)}{' '.join(shown)}".rstrip())
-    left_out = list(_left_out(len(grid.cells) - len(rows), columns - kept))
-    return [*lines, f"({' and '.join(left_out)} more)"] if left_out else lines
-
-
-def _left_out(rows: int, columns: int) -> Iterator[str]:
-    for count, what in ((rows, "row"), (columns, "column")):
-        if count:
-            yield f"{count} {what}{'s' if count > 1 else ''}"
-
-
-def _kept_columns(sizes: Sequence[int], width: int) -> int:
-    used = 0
-    for number, size in enumerate(sizes):
-        used += size + (1 if number else 0)
-        if used > width:
-            return max(1, number)
-    return len(sizes)
+    if heads:
+        across = " ".join(f"{' ' * (size - cells(head))}{head}" for head, size in zip(heads, sizes, strict=True))
+        lines.append(" " * cells(beside[0]) + across.rstrip())
+    for head, row in zip(beside, rows, strict=True):
+        shown = (f"{' ' * (size - cells(cell))}{cell}" for cell, size in zip(row, sizes, strict=True))
+        lines.append(f"{head}{' '.join(shown)}".rstrip())
+    return lines
 
 
 def _cell(cell: Cell) -> str:
     """A cell with its mark, which takes a space on either side where there is none."""
     text = "·" if cell.role in ("padding", "zero") else cell.text
-    return f"[{text}]" if cell.role in ("read", "result") else f" {text} "
+    return f"[{text}]" if cell.role in ("read", "weight", "result") else f" {text} "

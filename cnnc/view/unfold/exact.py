@@ -14,6 +14,10 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
+from cnnc.core.arrays import Array
+
 MAX_DIGITS = 40
 """The most digits of one entry."""
 
@@ -156,3 +160,11 @@ def _decimal(value: Fraction) -> str:
         places += 1
     digits = str(abs(value) * 10**places).zfill(places + 1)
     return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
+
+
+def exact(values: Array) -> Array:
+    """The numbers of an array as exact values: a float as the simplest fraction near it, 0.1111111 as 1/9."""
+    result = np.empty(values.shape, object)
+    for index in np.ndindex(*values.shape):
+        result[index] = Fraction(float(values[index])).limit_denominator(10_000)
+    return result

@@ -1,7 +1,7 @@
 """Pages that show how the outputs of a layer come about: its input, kernel and output as grids, and one step per output.
 
-In: `LayerNumbers`. Out: a `Page`. Example: `forward_page(layer, at=(0, 0, 1))` is the convolution of a matrix with a kernel, with
-the window of output (0, 1) marked and its sum as the formula of the step.
+In: `LayerNumbers`. Out: a `Page`. Example: `forward_page(layer, (0, 0, 1))` is the convolution of a matrix with a kernel, with the
+window of output (0, 1) marked and its sum as the formula of the step.
 """
 
 from __future__ import annotations
@@ -15,82 +15,113 @@ import numpy as np
 
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
-from cnnc.core.tensor import format_shape
+from cnnc.ops.conv import ConvTranspose
 from cnnc.ops.window import AxisRule
-from cnnc.view.page import Band, Cell, CellRole, Grid, Mark, Page, Step
+from cnnc.view.page import Band, CellRole, Grid, Page, Step
+from cnnc.view.unfold.grids import index_text, mark, planes
 from cnnc.view.unfold.layer_numbers import LayerNumbers
-from cnnc.view.unfold.terms import reads
+from cnnc.view.unfold.terms import Sum, reads
 
 MAX_STEPS = 400
 """The most positions that a page steps through."""
 
 MAX_PLANES = 8
-"""The most channels that are shown as grids."""
+"""The most channels whose grids are shown."""
 
 MAX_LINE = 88
-"""The length from which a formula is broken."""
+"""The length above which a formula is broken."""
+
+MANY_TERMS = 8
+"""From this many terms on, a sum over several channels has one line per channel."""
 
 
-def forward_page(layer: LayerNumbers, at: Axes | None = None, title: str = "Convolution") -> Page:
+def forward_page(layer: LayerNumbers, at: Axes | None = None, title: str = "") -> Page:
     """The layer's input, kernel and output. The current step is that of output `at` (channel, *position), or the first."""
     y = layer.outputs()
-    positions = list(layer.positions())
+    shown, current, notes = steps_around(list(layer.positions()), at)
+    steps = tuple(_step(layer, position, y[position]) for position in shown)
+    bands, more = _bands(layer, y, shown[current])
+    title = title or f"{layer.op.keyword} {layer.op.brief()}"
+    return Page(title, f"{title}: {steps[current].lines[-1].strip()}", bands, steps, current, (*notes, *more))
+
+
+def steps_around(positions: list[Axes], at: Axes | None, what: str = "outputs") -> tuple[list[Axes], int, list[str]]:
+    """The positions to step through, the number of `at` among them, and a note if some are left out."""
     current = positions.index(at) if at is not None else 0
     first = max(0, min(current - MAX_STEPS // 2, len(positions) - MAX_STEPS))
     shown = positions[first : first + MAX_STEPS]
-    notes = []
-    if len(shown) < len(positions):
-        notes.append(f"{len(shown)} of {len(positions):,} positions are shown, from {first} on")
-    bands, more = _forward_bands(layer, y, positions[current])
-    steps = tuple(_step(layer, position, y[position]) for position in shown)
-    described = f"{title}: {steps[current - first].lines[0]}"
-    return Page(title, described, bands, steps, current - first, (*notes, *more))
+    left_out = len(positions) - len(shown)
+    notes = [f"The steps are {len(shown)} of the {len(positions):,} {what}."] if left_out else []
+    return shown, current - first, notes
 
 
-def _forward_bands(layer: LayerNumbers, y: Array, current: Axes) -> tuple[tuple[Band, ...], list[str]]:
-    inputs, outputs = _input_planes(layer), _planes("y", "output", y, layer)
-    kernels = _kernel_planes(layer, current[0])
+def _bands(layer: LayerNumbers, y: Array, current: Axes) -> tuple[tuple[Band, ...], list[str]]:
+    channels = sorted({channel for channel, *_ in reads(layer.op, layer.type, current)} or {0})
+    inputs = [grid for grid in input_planes(layer) if int(grid.name[1:].split(",")[0]) in channels]
+    kernels, outputs = kernel_planes(layer, current), planes("y", "output", y, layer.text)
     notes = [
-        f"{name}: {MAX_PLANES} of {len(planes)} channels are shown"
-        for name, planes in (("input", inputs), ("output", outputs))
-        if len(planes) > MAX_PLANES
+        f"{MAX_PLANES} of the {len(grids)} grids of the {name} are shown."
+        for name, grids in (("input", inputs), ("output", outputs))
+        if len(grids) > MAX_PLANES
     ]
-    if not kernels:
-        pairs = list(zip(inputs, outputs, strict=True))[:MAX_PLANES]
-        return tuple(Band(pair, ("→",)) for pair in pairs), notes
-    pairs = list(zip(inputs, kernels, strict=True))[:MAX_PLANES]
-    if len(pairs) == len(outputs) == 1:
-        return (Band((*pairs[0], outputs[0]), ("∗", "=")),), notes
-    rows = [Band(pair, ("∗",)) for pair in pairs]
-    return (*rows, Band(tuple(outputs[:MAX_PLANES]), ("",) * (min(len(outputs), MAX_PLANES) - 1))), notes
+    inputs, kernels, outputs = inputs[:MAX_PLANES], kernels[:MAX_PLANES], outputs[:MAX_PLANES]
+    sign = "∗ᵀ" if isinstance(layer.op, ConvTranspose) else "∗"
+    if not kernels:  # each output channel is pooled from one input channel
+        return tuple(Band(pair, ("→",)) for pair in zip(inputs, outputs, strict=False)), notes
+    if len(inputs) == len(kernels) == len(outputs) == 1:
+        return (Band((*inputs, *kernels, *outputs), (sign, "=")),), notes
+    rows = [Band(pair, (sign,)) for pair in zip(inputs, kernels, strict=False)]
+    return (*rows, Band(tuple(outputs))), notes
 
 
 def _step(layer: LayerNumbers, output: Axes, value: Any) -> Step:
-    name = output_name(layer, output)
-    rules = layer.op.rules(layer.type)
-    begins = tuple(r.begin if isinstance(r, AxisRule) else 0 for r in rules)
-    marks = []
-    for channel, *position in reads(layer.op, layer.type, output):
-        shifted = tuple(i + begin for i, begin in zip(position, begins, strict=True))
-        grid, row, column = _cell_of("x", (channel, *shifted))
-        marks.append(Mark(grid, row, column, "read"))
-    marks.append(Mark(*_cell_of("y", output), "result"))
-    panels = tuple(_kernel_planes(layer, output[0])) if layer.output_shape[0] > 1 else ()
-    return Step(name, formula_lines(layer, output, value), tuple(marks), panels)
+    marks = [mark("x", position, "read") for position in read_cells(layer, output)]
+    marks.append(mark("y", output, "result"))
+    panels = tuple(kernel_planes(layer, output)) if layer.output_shape[0] > 1 else ()
+    return Step(output_name(layer, output), formula_lines(layer, output, value), tuple(marks), panels)
+
+
+def read_cells(layer: LayerNumbers, output: Axes) -> list[Axes]:
+    """The cells of the padded input that an output reads."""
+    begins = [begin for begin, _ in pads_of(layer)]
+    found = reads(layer.op, layer.type, output)
+    return [(c, *(i + b for i, b in zip(position, begins, strict=True))) for c, *position in found]
+
+
+# --- formulas --------------------------------------------------------------------------------------------------------
 
 
 def output_name(layer: LayerNumbers, output: Axes) -> str:
     """`S(0,1)`; with its channel first where the layer has several: `S(2,0,1)`."""
-    index = output if layer.output_shape[0] > 1 or len(output) == 1 else output[1:]
-    return f"S({','.join(map(str, index))})"
+    return f"S({index_text(output, layer.output_shape[0] > 1)})"
 
 
 def formula_lines(layer: LayerNumbers, output: Axes, value: Any) -> tuple[str, ...]:
-    """`S(0,1) = 3·1 + (-1)·0 = 3`, broken before a `+` where it is long."""
-    left, formula, result = output_name(layer, output), layer.formula(output), layer.text(value)
-    equal = "≈" if isinstance(value, float) else "="
-    whole = f"{left} = {formula}" + (f" {equal} {result}" if result != formula else "")
-    return broken(whole, len(left) + 1)
+    """`S(0,1) = 3·1 + (-1)·0 = 3`; of a long sum over several channels, one line per channel and then their sum."""
+    total, name = layer.sum_at(output), output_name(layer, output)
+    by_channel: dict[int, list[Any]] = {}
+    for term in total.terms:
+        if term.element is not None:
+            by_channel.setdefault(term.element[0], []).append(term)
+    if total.kind != "sum" or len(by_channel) < 2 or len(output) == 1 or len(total.terms) <= MANY_TERMS:
+        return equation(name, layer.formula(total), layer.text(value), value)
+    lines: list[str] = []
+    parts = []
+    for channel, terms in by_channel.items():
+        part = Sum(output, tuple(terms))
+        parts.append(layer.value(part))
+        lines += equation(f"channel {channel}:", layer.formula(part), layer.text(parts[-1]), parts[-1], "")
+    bias = layer.bias_of(total)
+    if bias is not None:
+        parts.append(bias)
+        lines.append(f"bias: {layer.text(bias)}")
+    return (*lines, *equation(name, " + ".join(map(layer.factor, parts)), layer.text(value), value))
+
+
+def equation(left: str, formula: str, result: str, value: Any, equal: str = " =") -> tuple[str, ...]:
+    """`left = formula = result`, without the result where it reads like the formula, and broken where it is long."""
+    close = "≈" if isinstance(value, float) else "="
+    return broken(f"{left}{equal} {formula}" + (f" {close} {result}" if result != formula else ""), len(left) + 1)
 
 
 def broken(formula: str, indent: int) -> tuple[str, ...]:
@@ -108,68 +139,50 @@ def broken(formula: str, indent: int) -> tuple[str, ...]:
 # --- grids -----------------------------------------------------------------------------------------------------------
 
 
-def _cell_of(name: str, index: Axes) -> tuple[str, int, int]:
-    """The grid, row and column that show an element (channel, *position) of a tensor whose planes are named `name`."""
-    *plane, row, column = index if len(index) > 2 else (index[0], 0, index[1]) if len(index) == 2 else (0, 0, index[0])
-    return f"{name}{','.join(map(str, plane))}", row, column
+def pads_of(layer: LayerNumbers) -> list[tuple[int, int]]:
+    """The padding that windows read at the beginning and end of each axis."""
+    rules = getattr(layer.op, "rules", lambda x: ())(layer.type)
+    if not rules or not isinstance(rules[0], AxisRule):
+        return [(0, 0)] * layer.type.rank
+    return [(r.begin, max(r.end, (r.out - 1) * r.s + r.e - r.m - r.begin)) for r in rules]
 
 
-def _planes(name: str, title: str, values: Array, layer: LayerNumbers, roles: Any = None) -> list[Grid]:
-    """One grid per channel, and per slice of a volume."""
-    flat = values.reshape(values.shape[0], 1, -1) if values.ndim == 2 else values
-    flat = values.reshape(1, 1, -1) if values.ndim == 1 else flat
-    grids = []
-    for plane in product(*map(range, flat.shape[:-2])):
-        rows = flat[plane]
-        cells = tuple(
-            tuple(Cell(layer.text(value), roles((*plane, i, j)) if roles else "plain") for j, value in enumerate(row))
-            for i, row in enumerate(rows)
-        )
-        grids.append(Grid(f"{name}{','.join(map(str, plane))}", _title(title, values.shape, plane), cells))
-    return grids
-
-
-def _title(name: str, shape: Axes, plane: Sequence[int]) -> str:
-    """`input 3x3`, or `input 3x3, channel 1` of several."""
-    size = format_shape(shape[1:]) if len(shape) > 1 else str(shape[0])
-    return f"{name} {size}" + (f", channel {','.join(map(str, plane))}" if shape[0] > 1 else "")
-
-
-def _input_planes(layer: LayerNumbers) -> list[Grid]:
-    """The input with its padding around it."""
-    rules = layer.op.rules(layer.type)
-    pads = [(r.begin, r.end) if isinstance(r, AxisRule) else (0, 0) for r in rules]
+def input_planes(layer: LayerNumbers) -> list[Grid]:
+    """The input, with its padding around it."""
+    pads, sizes = pads_of(layer), layer.type.spatial
     if not any(begin or end for begin, end in pads):
-        return _planes("x", "input", layer.x, layer)
-    sizes = layer.type.spatial
-    begins = [begin for begin, _ in pads]
+        return planes("x", "input", layer.x, layer.text)
     shape = (layer.x.shape[0], *(m + begin + end for m, (begin, end) in zip(sizes, pads, strict=True)))
 
+    def position_of(index: Axes) -> Axes:
+        return tuple(i - begin for i, (begin, _) in zip(index[1:], pads, strict=True))
+
+    def is_data(index: Axes) -> bool:
+        return all(0 <= i < m for i, m in zip(position_of(index), sizes, strict=True))
+
     def role(index: Axes) -> CellRole:
-        position = index[-len(sizes) :]
-        is_data = all(0 <= i - b < m for i, b, m in zip(position, begins, sizes, strict=True))
-        return "plain" if is_data else "padding"
+        return "plain" if is_data(index) else "faint" if layer.circular else "padding"
 
     padded = np.empty(shape, object)
     for index in product(*map(range, shape)):
-        position = tuple(i - b for i, b in zip(index[1:], begins, strict=True))
-        if layer.circular:
-            position = tuple(i % m for i, m in zip(position, sizes, strict=True))
-        is_data = all(0 <= i < m for i, m in zip(position, sizes, strict=True))
-        padded[index] = layer.x[(index[0], *position)] if is_data else 0
-    grids = _planes("x", "input", padded, layer, role)
-    named = (_title("input", layer.x.shape, grid.name[1:].split(",")) for grid in grids)  # type: ignore[arg-type]
-    how = "and what follows it" if layer.circular else "with padding"
-    return [grid._replace(title=f"{title}, {how}") for grid, title in zip(grids, named, strict=True)]
+        wrapped = (index[0], *(i % m for i, m in zip(position_of(index), sizes, strict=True)))
+        padded[index] = layer.x[wrapped] if layer.circular or is_data(index) else 0
+    plain = planes("x", "input", layer.x, layer.text)
+    titles = _padded_titles(plain, layer.circular)
+    return [
+        grid._replace(title=title)
+        for grid, title in zip(planes("x", "", padded, layer.text, role), titles, strict=True)
+    ]
 
 
-def _kernel_planes(layer: LayerNumbers, output_channel: int) -> list[Grid]:
-    """The kernel of one output channel as it is laid over the input: turned if the layer is a true convolution."""
-    if layer.weight is None:
+def _padded_titles(grids: Sequence[Grid], circular: bool) -> list[str]:
+    return [f"{grid.title}, {'repeated' if circular else 'padded'}" for grid in grids]
+
+
+def kernel_planes(layer: LayerNumbers, output: Axes) -> list[Grid]:
+    """The kernel of one output as it lies on the input: turned if the layer is a true convolution."""
+    kernel = layer.kernel_at(output)
+    if kernel is None:
         return []
-    weight = layer.weight[output_channel]
-    turned = getattr(layer.op, "flip", False)
-    if turned:
-        weight = weight[(slice(None), *(slice(None, None, -1) for _ in weight.shape[1:]))]
-    of = f" {output_channel}" if layer.output_shape[0] > 1 else ""
-    return _planes("w", f"{'turned ' if turned else ''}kernel{of}", weight, layer)
+    name = "turned kernel" if getattr(layer.op, "flip", False) else "kernel"
+    return planes("w", f"{name} {output[0]}," if layer.output_shape[0] > 1 else name, kernel, layer.text)

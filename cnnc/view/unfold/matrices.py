@@ -1,0 +1,215 @@
+"""A convolution as a product of matrices: im2col, and the Toeplitz matrix W with h = W·x.
+
+In: `LayerNumbers`. Out: arrays, and a `Page` of each.
+
+    im2col   one column per output position, with the elements that its window reads: kernel row · matrix = result row
+    W        one row per output, one column per input element: the weight between the two, 0 where there is none
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnnc.core.arguments import Axes
+from cnnc.core.arrays import Array
+from cnnc.diagnostics import CnncError
+from cnnc.view.page import Band, Cell, Grid, Mark, Page, Step
+from cnnc.view.unfold.grids import index_text, mark, planes, row_grid
+from cnnc.view.unfold.layer_numbers import LayerNumbers, added
+from cnnc.view.unfold.pages import formula_lines, input_planes, output_name, read_cells, steps_around
+
+MAX_MATRIX = 1 << 20
+"""The most entries of a matrix."""
+
+
+class Im2col(NamedTuple):
+    """`kernel` (O, C·k) times `values` (C·k, positions) is the output as (O, positions), less the bias.
+
+    `elements` are the flat indices of the values in the input, -1 for padding.
+    """
+
+    kernel: Array
+    elements: Array
+    values: Array
+
+
+def im2col(layer: LayerNumbers) -> Im2col:
+    """The matrices of a convolution without groups."""
+    channels, *sizes = layer.output_shape
+    positions = list(product(*map(range, sizes)))
+    kernel = np.stack([_flat_kernel(layer, o) for o in range(channels)])
+    _require_size(kernel.shape[1], len(positions))
+    elements = np.full((kernel.shape[1], len(positions)), -1, np.int64)
+    for column, position in enumerate(positions):
+        for row, term in enumerate(layer.sum_at((0, *position)).terms):
+            if term.element is not None:
+                elements[row, column] = np.ravel_multi_index(term.element, layer.x.shape)
+    flat = np.append(layer.x.reshape(-1), np.array([Fraction(0)], object))  # -1 reads the 0
+    return Im2col(kernel, elements, flat[elements])
+
+
+def _flat_kernel(layer: LayerNumbers, channel: int) -> Array:
+    kernel = layer.kernel_at((channel, *(0 for _ in layer.output_shape[1:])))
+    return np.asarray(kernel).reshape(-1)
+
+
+def toeplitz(layer: LayerNumbers) -> Array:
+    """W (outputs, input elements), for a layer whose outputs are sums."""
+    _require_size(int(np.prod(layer.output_shape)), layer.x.size)
+    rows = []
+    for output in layer.positions():
+        total = layer.sum_at(output)
+        row = [Fraction(0)] * layer.x.size
+        for term in total.terms:
+            if term.element is not None:
+                column = int(np.ravel_multi_index(term.element, layer.x.shape))
+                factor = layer.weight_of(term) if total.kind == "sum" else Fraction(1, total.number)
+                row[column] = row[column] + factor
+        rows.append(row)
+    matrix = np.empty((len(rows), layer.x.size), object)
+    matrix[:] = rows
+    return matrix
+
+
+def _require_size(rows: int, columns: int) -> None:
+    if rows * columns > MAX_MATRIX:
+        raise CnncError.of(
+            "E010",
+            f"the matrix would have {rows:,} rows and {columns:,} columns",
+            help="take a smaller part of the input",
+        )
+
+
+def times(a: Array, b: Array) -> Array:
+    """The product of two matrices of exact values."""
+    result = np.empty((a.shape[0], b.shape[1]), object)
+    for i, j in np.ndindex(*result.shape):
+        result[i, j] = added([x * y for x, y in zip(a[i], b[:, j], strict=True) if _is_nonzero(x)])
+    return result
+
+
+def _is_nonzero(value: Any) -> bool:
+    return not isinstance(value, Fraction) or value != 0
+
+
+# --- pages -----------------------------------------------------------------------------------------------------------
+
+
+def im2col_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
+    """The elements of each window as a column: first their numbers, then their values, multiplied by the kernel row."""
+    matrices = im2col(layer)
+    y = layer.outputs()
+    sizes = layer.output_shape[1:]
+    positions = list(product(*map(range, sizes)))
+    shown, current, notes = steps_around(positions, at[1:] if at is not None else None, "columns")
+    columns = tuple(",".join(map(str, position)) for position in positions)
+    rows = tuple(map(str, range(matrices.kernel.shape[1])))
+    numbers = Grid(
+        "elements",
+        "im2col: the number of the input element",
+        tuple(tuple(_element_cell(n) for n in row) for row in matrices.elements),
+        rows,
+        columns,
+    )
+    values = Grid(
+        "columns",
+        f"columns {numbers.cells and len(rows)}x{len(columns)}",
+        tuple(
+            tuple(Cell(layer.text(v), "padding" if n < 0 else "plain") for v, n in zip(row, ns, strict=True))
+            for row, ns in zip(matrices.values, matrices.elements, strict=True)
+        ),
+    )
+    kernel = row_grid("kernel", _rows_title("kernel", matrices.kernel), matrices.kernel, layer.text)
+    result = row_grid("result", _rows_title("result", y.reshape(len(y), -1)), y.reshape(len(y), -1), layer.text)
+    product_band = Band((kernel, values, result), ("·", "="))
+    if layer.bias is not None:
+        bias = row_grid("bias", "bias", layer.bias.reshape(-1, 1), layer.text)
+        product_band = Band((kernel, values, bias, result), ("·", "+", "="))
+    counted = np.arange(layer.x.size).reshape(layer.x.shape)
+    bands = (
+        *(
+            Band(pair, ("",))
+            for pair in zip(input_planes(layer), planes("n", "element numbers,", counted, str), strict=True)
+        ),
+        Band((numbers,)),
+        product_band,
+    )
+    steps = tuple(_column_step(layer, y, position, positions.index(position)) for position in shown)
+    text = f"The windows of a {layer.op.keyword} as the columns of a matrix: {len(rows)} rows, {len(columns)} columns."
+    notes = [
+        text,
+        *notes,
+        "Each column holds what one window reads; the kernel, written as a row, times the matrix is the result.",
+    ]
+    return Page("im2col", text, bands, steps, current, tuple(notes[1:]))
+
+
+def _rows_title(name: str, values: Array) -> str:
+    return f"{name} {len(values)}x{values.shape[1]}"
+
+
+def _element_cell(number: int) -> Cell:
+    return Cell("·", "padding") if number < 0 else Cell(str(number))
+
+
+def _column_step(layer: LayerNumbers, y: Array, position: Axes, column: int) -> Step:
+    outputs = [(o, *position) for o in range(len(y))]
+    lines = [line for output in outputs for line in formula_lines(layer, output, y[output])]
+    taps = len(layer.sum_at(outputs[0]).terms)
+    marks = [mark("x", cell, "read") for cell in read_cells(layer, outputs[0])]
+    marks += [Mark(grid, row, column, "read") for grid in ("elements", "columns") for row in range(taps)]
+    marks += [Mark("result", o, column, "result") for o in range(len(y))]
+    return Step(output_name(layer, outputs[0]), tuple(lines), tuple(marks))
+
+
+def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
+    """W times the flattened input is the flattened output. One step per output marks its row."""
+    matrix, y = toeplitz(layer), layer.outputs()
+    positions = list(layer.positions())
+    shown, current, notes = steps_around(positions, at, "rows")
+    kind = _kind_of(layer)
+    w = Grid(
+        "W",
+        f"W {len(matrix)}x{layer.x.size}",
+        tuple(tuple(Cell(layer.text(v), "plain" if _is_nonzero(v) else "zero") for v in row) for row in matrix),
+        tuple(index_text(position, len(y) > 1) for position in positions),
+        tuple(index_text(index, len(layer.x) > 1) for index in np.ndindex(*layer.x.shape)),
+    )
+    x = row_grid("x", "x", layer.x.reshape(-1, 1), layer.text)
+    h = row_grid("h", "h", y.reshape(-1, 1), layer.text)
+    band = Band((w, x, h), ("·", "="))
+    if layer.bias is not None:
+        spread = np.repeat(layer.bias, y.size // len(y)).reshape(-1, 1)
+        band = Band((w, x, row_grid("b", "b", spread, layer.text), h), ("·", "+", "="))
+    weights = sum(_is_nonzero(value) for value in matrix.reshape(-1))
+    notes.insert(
+        0,
+        f"{kind}: one row per output, one column per input element; {weights} of {matrix.size:,} entries are not 0, "
+        f"and {_distinct(layer)} different weights fill them.",
+    )
+    steps = tuple(_row_step(layer, matrix, y[position], position, positions.index(position)) for position in shown)
+    return Page("h = W·x", f"A {layer.op.keyword} as a matrix product", (band,), steps, current, tuple(notes))
+
+
+def _distinct(layer: LayerNumbers) -> int:
+    return layer.weight.size if layer.weight is not None else 1
+
+
+def _kind_of(layer: LayerNumbers) -> str:
+    blocks = "block-" if layer.type.rank > 1 or layer.x.shape[0] > 1 or layer.output_shape[0] > 1 else ""
+    strided = any(s != 1 for s in getattr(layer.op, "stride", getattr(layer.op, "s", ())))
+    kind = "circulant" if layer.circular else "Toeplitz"
+    return f"Rows of a {blocks}{kind} matrix" if strided else f"A {blocks}{kind} matrix"
+
+
+def _row_step(layer: LayerNumbers, matrix: Array, value: Any, output: Axes, row: int) -> Step:
+    marks = []
+    for column, weight in enumerate(matrix[row]):
+        if _is_nonzero(weight):
+            marks += [Mark("W", row, column, "weight"), Mark("x", column, 0, "read")]
+    marks.append(Mark("h", row, 0, "result"))
+    return Step(output_name(layer, output), formula_lines(layer, output, value), tuple(marks))
