@@ -5,10 +5,13 @@ In: the words of the command line. Out: a `LayerView`: pages and a JSON object a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
 
 from cnnc.cli.console import print_diagnostics, print_status
 from cnnc.diagnostics import CnncError, nearest
@@ -41,7 +44,10 @@ class Words(NamedTuple):
     settings: Sequence[str] = ()
     backward: bool = False
     label: int | None = None
-    weight: str | None = None
+    weight_at: str | None = None
+    input_at: str | None = None
+    im2col: bool = False
+    toeplitz: bool = False
 
 
 class LayerView(NamedTuple):
@@ -51,10 +57,32 @@ class LayerView(NamedTuple):
     numbers: Callable[[], dict[str, Any]]
 
 
-def is_source(word: str) -> bool:
-    """Whether the first word names a run, checkpoint, network file or model, rather than being a matrix."""
+OF_MATRIX = ("kernel", "bias", "pool", "k", "s", "p", "d", "norm", "flip", "circular", "transposed", "gradient")
+OF_LAYER = ("input_at", "label", "example", "text", "inputs", "data", "last", "settings")
+"""The options, by the names of their parameters, that belong to one of the two forms of the command."""
+
+_MATRIX = re.compile(r"[-+\d\s.,;|/\[\]()]*")
+
+
+def is_layer_form(context: typer.Context, word: str, layer: str | None) -> bool:
+    """Whether the command line names a layer of a network, not a matrix. Raises CnncError E010 for options of the other form."""
     path = Path(word)
-    return path.suffix in (".cnn", ".safetensors", ".onnx") or path.is_dir()
+    named = path.suffix in (".cnn", ".safetensors", ".onnx") or path.is_dir()
+    if layer is not None and not named and (_MATRIX.fullmatch(word) or word.startswith("@")):
+        help = 'put it in quotes: `cnnc unfold "1 2; 3 4" --kernel "1 0; 0 1"`'
+        raise CnncError.of("E010", f"`{word}` is a matrix, and `{layer}` follows it", help=help)
+    is_layer = named or layer is not None
+    for parameter in context.command.params:
+        wrong = parameter.name in (OF_MATRIX if is_layer else OF_LAYER)
+        if wrong and context.get_parameter_source(str(parameter.name)).name == "COMMANDLINE":
+            option = max(parameter.opts, key=len)
+            if is_layer:
+                message, help = f"{option} applies to a matrix; a layer has its own", f"leave {option} out"
+            else:
+                message = f"{option} applies to a layer of a network"
+                help = f"leave {option} out, or name a run and a layer: `cnnc unfold RUN LAYER`"
+            raise CnncError.of("E010", message, help=help)
+    return is_layer
 
 
 def unfold_layer(words: Words) -> LayerView:
@@ -73,6 +101,8 @@ def unfold_layer(words: Words) -> LayerView:
     graph = trained.graph_for(example.feeds)
     run = run_layer(graph, trained.weights, example.feeds, name)
     at = index_of(words.at, run.output.shape, f"--at {words.at}", name) if words.at else largest_output(run)
+    if not words.backward and (words.weight_at or words.input_at or words.label is not None):
+        raise CnncError.of("E010", "--weight-at, --input-at and --label choose a gradient", help="add --backward")
     heading = [f"weights: {trained.untrained or words.source}", f"example: {example.name}"]
     heading += [] if words.at else ["the output is the largest of the layer; --at chooses another"]
     if run.node.owner:
@@ -131,7 +161,10 @@ def _example(trained: TrainedNetwork, words: Words) -> Example:
     """The example that the words name. Raises CnncError E010 without one, unless the digits come with cnnc."""
     from cnnc.training.trained import file_example, named_files_example, sentence_example, test_example
 
-    named = [word for word in words.inputs if "=" in word]
+    named = words.inputs
+    for word in named:
+        if not word.partition("=")[2]:
+            raise CnncError.of("E010", f"--input takes NAME=FILE, not `{word}`")
     given = [words.file is not None, words.text is not None, bool(named)]
     if sum(given) > 1:
         raise CnncError.of("E010", "one example is unfolded: give a FILE, --text or --input NAME=FILE, not several")
@@ -159,7 +192,7 @@ def index_of(text: str, shape: Axes, option: str, name: str) -> Axes:
     size = "x".join(map(str, shape))
     names = {1: ("index",), 2: ("channel", "position"), 3: ("channel", "row", "column")}
     axes = names.get(len(shape)) or ("channel", "depth", "row", "column")
-    if "weight" in option.split():
+    if option.startswith("--weight-at"):
         axes = tuple(f"axis {axis}" for axis in range(len(shape)))
     legal = ", ".join(f"{axis} 0 to {size - 1}" for axis, size in zip(axes, shape, strict=True))
     if not all(word.isascii() and word.isdigit() for word in words):
@@ -195,19 +228,22 @@ def _backward(
     largest = max(terms, key=lambda term: abs(term.value), default=None)
     if largest is None or largest.element is None:
         raise CnncError.of("E010", "--backward: this output reads padding alone", help="choose another with --at")
-    element_text = next((word for word in words.inputs if "=" not in word), None)
     gradients: list[GradientSum] = []
     if "weight" in run.weights:
         shape, weight_at = run.weights["weight"].shape, largest.weight
-        if words.weight is not None:
-            weight_at = index_of(words.weight, shape, f"--weight {words.weight}", f"the weight of {run.node.name}")
+        if words.weight_at is not None:
+            weight_at = index_of(
+                words.weight_at, shape, f"--weight-at {words.weight_at}", f"the weight of {run.node.name}"
+            )
         assert weight_at is not None
         gradients.append(weight_gradient(run, upstream, weight_at, engine))
-    elif words.weight is not None:
-        raise CnncError.of("E010", f"--weight: {run.node.name} ({run.op.keyword}) has no weights", help="leave it out")
+    elif words.weight_at is not None:
+        raise CnncError.of(
+            "E010", f"--weight-at: {run.node.name} ({run.op.keyword}) has no weights", help="leave it out"
+        )
     element = largest.element
-    if element_text is not None:
-        element = index_of(element_text, run.x.shape, f"--input {element_text}", run.node.inputs[0])
+    if words.input_at is not None:
+        element = index_of(words.input_at, run.x.shape, f"--input-at {words.input_at}", run.node.inputs[0])
     gradients.append(input_gradient(run, upstream, element, engine))
     others = [node.name for node in graph.consumers[run.node.inputs[0]] if node.name != run.node.name]
     if others:
