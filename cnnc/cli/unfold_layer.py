@@ -74,7 +74,8 @@ def is_layer_form(context: typer.Context, word: str, layer: str | None) -> bool:
     is_layer = named or layer is not None
     for parameter in context.command.params:
         wrong = parameter.name in (OF_MATRIX if is_layer else OF_LAYER)
-        if wrong and context.get_parameter_source(str(parameter.name)).name == "COMMANDLINE":
+        source = context.get_parameter_source(str(parameter.name))
+        if wrong and source is not None and source.name == "COMMANDLINE":
             option = max(parameter.opts, key=len)
             if is_layer:
                 message, help = f"{option} applies to a matrix; a layer has its own", f"leave {option} out"
@@ -107,9 +108,28 @@ def unfold_layer(words: Words) -> LayerView:
     heading += [] if words.at else ["the output is the largest of the layer; --at chooses another"]
     if run.node.owner:
         heading.append(f"its weights are those of {run.node.owner}")
+    if words.backward and (words.im2col or words.toeplitz):
+        raise CnncError.of("E010", "--backward excludes --im2col and --toeplitz", help="leave --backward out")
     if words.backward:
         return _backward(trained, graph, example, run, at, heading, words)
+    if words.im2col or words.toeplitz:
+        return _matrices(run, at, heading, words)
     return _forward(run, at, heading)
+
+
+def _matrices(run: LayerRun, at: Axes, heading: list[str], words: Words) -> LayerView:
+    from cnnc.view.unfold.layer_json import layer_json
+    from cnnc.view.unfold.layer_matrices import layer_im2col, layer_toeplitz
+    from cnnc.view.unfold.terms import TERMS
+
+    option, show = ("--im2col", layer_im2col) if words.im2col else ("--toeplitz", layer_toeplitz)
+    if words.im2col and words.toeplitz:
+        raise CnncError.of("E010", "--im2col and --toeplitz exclude each other", help="give one of them")
+    if type(run.op) not in TERMS:
+        message = f"{option}: {run.node.name} ({run.op.keyword}) is not a sum of products"
+        raise CnncError.of("E010", message, help=f"leave {option} out")
+    page = show(run, at, heading)
+    return LayerView(lambda pictures, steps: page, lambda: layer_json(run, at))
 
 
 def _forward(run: LayerRun, at: Axes, heading: list[str]) -> LayerView:
@@ -270,11 +290,12 @@ def _upstream(
         text = loss.text
     else:
         node = graph.by_name[graph.outputs[0]]
+        what = "the largest output"
         if node.op.keyword in ("softmax", "log_softmax", "sigmoid"):
-            node = graph.by_name[node.inputs[0]]
+            node, what = graph.by_name[node.inputs[0]], "the largest score"
         index, scalar = largest_element(node.name, run_layer(graph, trained.weights, example.feeds, node.name).output)
         value, gradient = upstream(graph, trained.weights, example.feeds, run, (node.name,), scalar)
-        text = f"{node.name}({','.join(map(str, index))}), the largest score"
+        text = f"{node.name}({','.join(map(str, index))}), {what}"
     if gradient is None:
         raise CnncError.of("E010", f"--backward: L = {text} does not depend on {run.node.name}")
     return f"{text} = {value:.4g}", gradient

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
-from cnnc.view.page import Band, Cell, CellRole, Grid
+from cnnc.view.page import Band, Cell, Grid
 from cnnc.view.unfold.exact import factor_text, text_of
 from cnnc.view.unfold.layer import Term
 from cnnc.view.unfold.planes import MAX_LISTED, Plane
@@ -48,30 +48,35 @@ def label_of(name: str, index: Iterable[int]) -> str:
 # --- grids -----------------------------------------------------------------------------------------------------------
 
 
-def grid(name: str, title: str, plane: Plane, value: Callable[[Term], float], role: CellRole = "plain") -> Grid:
-    """A grid of one number per term, with the indices in the whole beside it; padding is 0."""
-    rows = plane.rows if len(plane.key) > 0 and len(plane.rows) > 1 else ()
-    write = digits([value(term) for term in plane.read])
+def grid(name: str, title: str, plane: Plane, value: Callable[[Term], float], is_weight: bool = False) -> Grid:
+    """A grid of one number per term, as a heat map. The indices in the whole input are beside it; padding is 0.
+
+    A weight is shown where it meets padding as well, and has no indices beside it.
+    """
+    rows = plane.rows if plane.key and len(plane.rows) > 1 and not is_weight else ()
+    columns = plane.columns if not is_weight else ()
+    values = [value(term) for row in plane.terms for term in row if term is not None]
+    write, largest = digits(values), max(map(abs, values), default=0.0)
 
     def cell(term: Term | None) -> Cell:
         if term is None:
             return Cell("", "zero")
-        return Cell("0", "padding") if term.element is None else Cell(write(value(term)), role)
+        if term.element is None and not is_weight:
+            return Cell("0", "padding")
+        number = value(term)
+        return Cell(write(number), shade=number / largest if largest and math.isfinite(largest) else 0.0)
 
     cells = tuple(tuple(map(cell, row)) for row in plane.terms)
-    return Grid(name, title, cells, tuple(map(str, rows)), tuple(map(str, plane.columns)))
+    return Grid(name, title, cells, tuple(map(str, rows)), tuple(map(str, columns)))
 
 
 def product_band(slot: int, plane: Plane, titles: Sequence[str]) -> Band:
     """The grids of both factors and of the products; `titles` are those of the factors."""
-    plane = plane.cropped(MAX_SIZE)
-    left, right = (f"{title}, {plane.label}" if plane.label and i == 0 else title for i, title in enumerate(titles))
-    products = grid(f"p{slot}", f"products, sum {short(plane.subtotal)}", plane, lambda term: term.value)
-    weights = grid(f"w{slot}", right, plane, lambda term: term.factor, "weight")._replace(row_heads=(), column_heads=())
-    return Band(
-        (grid(f"x{slot}", left, plane, lambda term: term.x), weights, products._replace(row_heads=(), column_heads=())),
-        ("·", "="),
-    )
+    plane, subtotal = plane.cropped(MAX_SIZE), plane.subtotal
+    left = f"{titles[0]}, {plane.label}" if plane.label else titles[0]
+    products = grid(f"p{slot}", f"products, sum {short(subtotal)}", plane, lambda term: term.value)
+    factors = grid(f"w{slot}", titles[1], plane, lambda term: term.factor, is_weight=True)
+    return Band((grid(f"x{slot}", left, plane, lambda term: term.x), factors, products), ("·", "="))
 
 
 def digits(values: Sequence[float]) -> Callable[[float], str]:
