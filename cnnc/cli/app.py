@@ -6,6 +6,7 @@ Each command is one module, imported only when that command is used; the module 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -51,6 +52,13 @@ def app(words: Sequence[str]) -> typer.Typer:
         application.command(name)(getattr(import_module(f"cnnc.cli.{module}"), function))
     application.callback()(options)
     return application
+
+
+def literals_as_arguments(words: Sequence[str]) -> list[str]:
+    """The words, in which a matrix that begins with a minus, such as `-1 0; 2 1`, is not taken for an option."""
+    if words[:1] != ["unfold"]:
+        return list(words)
+    return [f" {word}" if re.match(r"-(?:[\d.]|[^-]*[\s;,|])", word) else word for word in words]
 
 
 def _print_version(requested: bool) -> None:

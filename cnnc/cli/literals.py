@@ -28,6 +28,9 @@ from cnnc.view.unfold.literals import matrix
 
 EXAMPLE = 'cnnc unfold "1 3 -1; 2 1 0; 0 2 -1" --kernel "1 0; 2 -1"'
 
+FEW = 16
+"""Up to this many sums, all of them are printed."""
+
 MAX_BYTES = 1 << 20
 """The most bytes of a file with a matrix."""
 
@@ -64,6 +67,16 @@ class LiteralPage(NamedTuple):
     gradient: Array | None = None
     at: Axes | None = None
     weight_at: Axes | None = None
+
+    def printed_steps(self) -> list[int] | None:
+        """The steps whose formulas are printed: all, if there are few; None for the current one, with its marks."""
+        if self.at is not None or self.weight_at is not None:
+            return None
+        if self.gradient is None:
+            return list(range(len(self.page.steps))) if len(self.page.steps) <= FEW else None
+        weights = self.layer.weight.size if self.layer.weight is not None else 0
+        groups = (range(weights), range(weights, len(self.page.steps)))
+        return [n for group in groups for n in (group if len(group) <= FEW else group[:1])]
 
     def json(self) -> dict[str, Any]:
         """Everything on the page as JSON, with exact numbers."""
@@ -192,26 +205,30 @@ def _made(op: type[Op], x: Array, values: dict[str, Any]) -> Op:
             except BadValue as error:
                 raise _bad(
                     f"{_option(spec.name)} takes {error.expected}, not `{_text(values[spec.name])}`",
-                    _help_of_value(spec.name, values[spec.name], spec.kind.words),
+                    _help_of_value(spec.name, values[spec.name], spec.kind.words, error),
                 ) from None
     made = op.make(rank, **{spec.name: values[spec.name] for spec in op.arguments if spec.name in values})
     try:
         made.output(TensorType(x.shape))
     except ShapeError as error:
-        raise _bad(error.message, _help_of_shape(error)) from None
+        raise _bad(error.message, _help_of_shape(error, op is Pool)) from None
     return made
 
 
-def _help_of_value(name: str, value: Any, words: tuple[str, ...]) -> str:
+def _help_of_value(name: str, value: Any, words: tuple[str, ...], error: BadValue) -> str:
+    option = _option(name)
+    if error.value:
+        return error.help.replace("{}", f"{option} {error.value}", 1)
     near = nearest(str(value), words) if words else ""
     if near:
-        return f"did you mean `{_option(name)} {near}`?"
-    return {"p": "for example `-p 1`, `-p 1x0` or `-p same`"}.get(name, f"for example `{_option(name)} 2`")
+        return f"did you mean `{option} {near}`?"
+    return "for example `-p 1`, `-p 1x0` or `-p same`" if name == "p" else f"for example `{option} 2`"
 
 
-def _help_of_shape(error: ShapeError) -> str:
-    fixes = [f"`{_option(fix.on)} {fix.text}`" for fix in error.fixes if fix.on in ("p", "s", "d") and fix.text]
-    if error.argument == "k":
+def _help_of_shape(error: ShapeError, is_pool: bool) -> str:
+    names = ("p", "s", "d", "k", "output_pad") if is_pool else ("p", "s", "d")
+    fixes = [f"`{_option(fix.on)} {fix.text}`" for fix in error.fixes if fix.on in names and fix.text]
+    if error.argument == "k" and not is_pool:
         fixes.append("a smaller kernel")
     return f"try {' or '.join(fixes)}" if fixes else error.help
 
@@ -320,8 +337,8 @@ def _require_compatible(request: Request) -> None:
             raise _bad(f"{option} does not go with {kind}", f"leave out {option}")
     if request.toeplitz and request.pool not in (None, "avg", "weighted"):
         raise _bad(f"--toeplitz shows a linear layer, and --pool {request.pool} is not linear", "leave out --toeplitz")
-    for option, given in (("--gradient", request.gradient), ("--weight-at", request.weight_at)):
-        if given is not None and not request.backward:
+    for option, text in (("--gradient", request.gradient), ("--weight-at", request.weight_at)):
+        if text is not None and not request.backward:
             raise _bad(f"{option} belongs to --backward", "add `--backward`")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,12 +13,6 @@ from cnnc.cli.console import print_document, print_json, width_of
 from cnnc.cli.options import DATA, SETTINGS, json_option
 from cnnc.cli.outputs import FORCE
 from cnnc.cli.unfold_layer import Words, is_layer_form, unfold_layer
-
-if TYPE_CHECKING:
-    from cnnc.view.page import Page
-
-FEW = 9
-"""Up to this many steps, all their formulas are printed."""
 
 
 class PoolChoice(StrEnum):
@@ -168,6 +162,7 @@ def unfold(
             _print(view.page(False, 1), every_step=False)
         return
     from cnnc.cli.literals import Request, literal_page
+    from cnnc.view.terminal import terminal_text
 
     request = Request(
         what,
@@ -193,10 +188,4 @@ def unfold(
     if json:
         print_json(literal.json())
     else:
-        _print(literal.page, every_step=at is None and weight_at is None)
-
-
-def _print(page: Page, every_step: bool) -> None:
-    from cnnc.view.terminal import terminal_text
-
-    print_document(terminal_text(page, width_of(sys.stdout), every_step and len(page.steps) <= FEW))
+        print_document(terminal_text(literal.page, width_of(sys.stdout), literal.printed_steps()))

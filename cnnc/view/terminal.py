@@ -13,6 +13,7 @@ output; padding and structural zeros are `·`. Example:
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
 
@@ -30,19 +31,36 @@ GAP = "   "
 BAR = "|"
 
 
-def terminal_text(page: Page, width: int | None = None, every_step: bool = False) -> str:
-    """The page as text: the formulas of the current step and its marks; or with `every_step` those of all, without marks."""
+def terminal_text(page: Page, width: int | None = None, steps: Sequence[int] | None = None) -> str:
+    """The page as text: the formulas of the current step and its marks; or those of `steps`, without marks."""
     bands, step = page.at_step(page.current)
     lines: list[str] = []
-    if every_step:
+    if steps is not None:
         bands = page.bands
-        lines += [line for each in page.steps for line in each.lines]
+        lines += [line for number in steps for line in page.steps[number].lines]
     elif step is not None:
         lines += step.lines
     for band in bands:
         lines += ["", *_band(band, width or PIPE_WIDTH)] if lines else _band(band, width or PIPE_WIDTH)
-    lines += ["", *page.notes] if page.notes else []
-    return "\n".join(lines)
+    notes = [*page.notes, *_legend(bands)]
+    lines += ["", *notes] if notes else []
+    return "\n".join(lines if width is None else (part for line in lines for part in _wrapped(line, width)))
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    return [line] if cells(line) <= width else textwrap.wrap(line, width, break_long_words=False)
+
+
+def _legend(bands: Sequence[Band]) -> list[str]:
+    """What the marks mean that are there."""
+    roles = {
+        c.role for band in bands for grid in band.panels if isinstance(grid, Grid) for row in grid.cells for c in row
+    }
+    marks = {
+        "[ ]": "what the sum reads, and its result" if {"read", "weight", "result"} & roles else "",
+        "·": " or ".join(name for role, name in (("padding", "padding: 0"), ("zero", "0")) if role in roles),
+    }
+    return ["; ".join(f"{mark} {meaning}" for mark, meaning in marks.items() if meaning)] if any(marks.values()) else []
 
 
 def _band(band: Band, width: int) -> list[str]:

@@ -17,10 +17,11 @@ import numpy as np
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.ops.conv import Conv
-from cnnc.view.page import Band, Mark, Page, Step
+from cnnc.ops.pool import Pool
+from cnnc.view.page import Band, CellRole, Mark, Page, Step
 from cnnc.view.unfold.grids import index_text, mark, planes
 from cnnc.view.unfold.layer_numbers import LayerNumbers, added
-from cnnc.view.unfold.pages import equation, pads_of
+from cnnc.view.unfold.pages import MAX_STEPS, equation, input_planes, pads_of
 from cnnc.view.unfold.terms import Sum
 
 
@@ -96,49 +97,90 @@ def backward_page(
     The current step is that of the weight `weight_at` or of the element `element_at`, or the first.
     """
     sums = backward(layer, gradient)
-    dx = _gathered(layer.x.shape, {index: value_of(shares) for index, shares in sums.of_elements.items()})
     steps = [_weight_step(layer, index, shares) for index, shares in sums.of_weights.items()]
     steps += [_element_step(layer, index, shares) for index, shares in sums.of_elements.items()]
     current = list(sums.of_weights).index(weight_at) if weight_at is not None else 0
     if weight_at is None and element_at is not None:
         current = len(sums.of_weights) + list(sums.of_elements).index(element_at)
-    text = layer.text
-    gradients, inputs = planes("g", "dL/dS", gradient, text), planes("x", "x", layer.x, text)
-    bands = [Band((*inputs, *gradients))]
-    if layer.weight is not None:
-        dw = _gathered(layer.weight.shape, {index: value_of(shares) for index, shares in sums.of_weights.items()})
-        for o in range(len(layer.weight)):
-            of = f" {o}" if len(layer.weight) > 1 else ""
-            kernels = planes(f"w{o},", f"kernel{of}", layer.weight[o], text)
-            results = planes(f"dw{o},", f"dL/dw{of}", dw[o], text)
-            bands += [Band((kernel, result), ("→",)) for kernel, result in zip(kernels, results, strict=True)]
-    bands += [Band((grid,)) for grid in planes("dx", "dL/dx", dx, text)]
-    lines = [
-        equation(f"dL/db({index_text(index, True)})", " + ".join(map(layer.factor, gs)), text(added(gs)), added(gs))
+    first = max(0, min(current - MAX_STEPS // 2, len(steps) - MAX_STEPS))
+    shown = steps[first : first + MAX_STEPS]
+    notes = [f"The steps are {len(shown)} of {len(steps):,}."] if len(shown) < len(steps) else []
+    biases = (
+        equation(
+            f"dL/db({index_text(index, True)})", " + ".join(map(layer.factor, gs)), layer.text(added(gs)), added(gs)
+        )
         for index, gs in sums.of_biases.items()
-    ]
-    notes = (*(line for found in lines for line in found), *remarks(layer))
-    return Page(
-        f"Gradients of {layer.op.keyword} {layer.op.brief()}",
-        "The gradients of a layer as sums",
-        tuple(bands),
-        tuple(steps),
-        current,
-        notes,
+    )
+    notes += [line for found in biases for line in found]
+    dx = _gathered(layer.x.shape, sums.of_elements)
+    dw = _gathered(layer.weight.shape, sums.of_weights) if layer.weight is not None else None
+    bands = _as_convolutions(layer, gradient, dw, dx) if _is_plain(layer) else _bands(layer, gradient, dw, dx)
+    title = f"Gradients of {layer.op.keyword} {layer.op.brief()}"
+    description = f"The gradients of a layer as sums: {shown[current - first].lines[-1].strip()}"
+    return Page(title, description, bands, tuple(shown), current - first, (*notes, *remarks(layer)))
+
+
+def _is_plain(layer: LayerNumbers) -> bool:
+    """Whether both gradients are correlations of one grid with another: one channel, and steps of 1."""
+    op = layer.op
+    if not isinstance(op, Conv) or layer.circular or op.flip or layer.type.rank > 2:
+        return False
+    ones = {*op.s, *op.d, len(layer.x), op.out}
+    return ones == {1} and all(
+        begin < r.e and end < r.e for (begin, end), r in zip(pads_of(layer), op.rules(layer.type), strict=True)
     )
 
 
-def _gathered(shape: Axes, values: Mapping[Axes, Any]) -> Array:
+def _as_convolutions(layer: LayerNumbers, gradient: Array, dw: Array | None, dx: Array) -> tuple[Band, ...]:
+    """x ∗ dL/dS = dL/dw, and the padded dL/dS ∗ the turned kernel = dL/dx."""
+    text, kernel = layer.text, layer.kernel_at((0,) * gradient.ndim)
+    if dw is None or kernel is None:
+        return ()
+    around = [(0, 0), *((k - 1 - b, k - 1 - e) for k, (b, e) in zip(kernel.shape[1:], pads_of(layer), strict=True))]
+    padded = np.full([m + b + e for m, (b, e) in zip(gradient.shape, around, strict=True)], Fraction(0), object)
+    padded[tuple(slice(b, b + m) for m, (b, _) in zip(gradient.shape, around, strict=True))] = gradient
+    begins = [begin for begin, _ in around]
+
+    def role(index: Axes) -> CellRole:
+        position = (i - begin for i, begin in zip(index, begins, strict=True))
+        return "plain" if all(0 <= i < m for i, m in zip(position, gradient.shape, strict=True)) else "padding"
+
+    turned = kernel[(slice(None), *(slice(None, None, -1) for _ in kernel.shape[1:]))]
+    grown = [grid._replace(title="dL/dS, padded") for grid in planes("p", "", padded, text, role)]
+    of_weights = (*input_planes(layer), *planes("g", "dL/dS", gradient, text), *planes("dw0,", "dL/dw", dw[0], text))
+    of_inputs = (*grown, *planes("t", "turned kernel", turned, text), *planes("dx", "dL/dx", dx, text))
+    return Band(of_weights, ("∗", "=")), Band(of_inputs, ("∗", "="))
+
+
+def _bands(layer: LayerNumbers, gradient: Array, dw: Array | None, dx: Array) -> tuple[Band, ...]:
+    """All tensors and their gradients."""
+    text = layer.text
+    bands = [Band((*input_planes(layer), *planes("g", "dL/dS", gradient, text)))]
+    if layer.weight is not None and dw is not None:
+        for o, (kernel, of_kernel) in enumerate(zip(layer.weight, dw, strict=True)):
+            of = f" {o}," if len(layer.weight) > 1 else ""
+            pairs = zip(
+                planes(f"w{o},", f"kernel{of}", kernel, text),
+                planes(f"dw{o},", f"dL/dw{of}", of_kernel, text),
+                strict=True,
+            )
+            bands += [Band(pair, ("→",)) for pair in pairs]
+    return (*bands, *(Band((grid,)) for grid in planes("dx", "dL/dx", dx, text)))
+
+
+def _gathered(shape: Axes, sums: Mapping[Axes, list[Share]]) -> Array:
     result = np.empty(shape, object)
-    for index, value in values.items():
-        result[index] = value
+    for index, shares in sums.items():
+        result[index] = value_of(shares)
     return result
 
 
 def _weight_step(layer: LayerNumbers, index: Axes, shares: list[Share]) -> Step:
     shown = index if _has_channels(layer) else index[2:]
     name = f"dL/dw({','.join(map(str, shown))})"
-    marks = [mark("x", share.element, "read") for share in shares]
+    begins = [begin for begin, _ in pads_of(layer)]
+    shifted = (tuple(i + b for i, b in zip(share.element, (0, *begins), strict=True)) for share in shares)
+    marks = [mark("x", cell, "read") for cell in shifted]
     marks += [mark("g", share.output, "read") for share in shares]
     marks.append(_of_kernel(mark("dw", index, "result"), "dw", index))
     return Step(name, _lines(layer, name, shares), tuple(marks))
@@ -155,9 +197,19 @@ def _has_channels(layer: LayerNumbers) -> bool:
 def _element_step(layer: LayerNumbers, index: Axes, shares: list[Share]) -> Step:
     name = f"dL/dx({index_text(index, layer.x.shape[0] > 1)})"
     marks = [mark("g", share.output, "read") for share in shares]
+    marks += _marks_as_convolution(layer, index) if _is_plain(layer) else []
     marks += [_of_kernel(mark("w", share.weight, "weight"), "w", share.weight) for share in shares if share.weight]
     marks.append(mark("dx", index, "result"))
     return Step(name, _lines(layer, name, shares), tuple(marks))
+
+
+def _marks_as_convolution(layer: LayerNumbers, element: Axes) -> list[Mark]:
+    """The window of the padded dL/dS that the turned kernel lies on for dL/dx of an element."""
+    op = layer.op
+    assert isinstance(op, Conv)
+    taps = list(np.ndindex(*op.k))
+    window = [(0, *(i + a for i, a in zip(element[1:], tap, strict=True))) for tap in taps]
+    return [mark("p", cell, "read") for cell in window] + [mark("t", (0, *tap), "weight") for tap in taps]
 
 
 def _lines(layer: LayerNumbers, name: str, shares: list[Share]) -> tuple[str, ...]:
@@ -169,16 +221,20 @@ def _lines(layer: LayerNumbers, name: str, shares: list[Share]) -> tuple[str, ..
 def remarks(layer: LayerNumbers) -> list[str]:
     """What the gradients of a convolution are in terms of convolutions."""
     op = layer.op
+    if isinstance(op, Pool) and op.kind == "max":
+        return ["The gradient of a maximum goes to its element, the first of equal ones."]
     if not isinstance(op, Conv) or layer.circular:
         return []
-    rules = op.rules(layer.type)
-    apart = "" if all(s == 1 for s in op.s) else ", with the stride as its dilation"
-    between = "" if all(s == 1 for s in op.s) else f" with {op.s[0] - 1} zeros between its elements and"
-    pads = [r.e - 1 - begin for r, (begin, _) in zip(rules, pads_of(layer), strict=True)]
-    around = "padded" if min(pads) < 0 else f"padded with {'x'.join(map(str, dict.fromkeys(pads)))} zeros on each side"
-    kernel = "kernel as given" if op.flip else "turned kernel"
+    strided, dilated = any(s != 1 for s in op.s), any(d != 1 for d in op.d)
+    pads = pads_of(layer)
+    around = sorted({r.e - 1 - n for r, sides in zip(op.rules(layer.type), pads, strict=True) for n in sides})
+    padded = "padded" if len(around) > 1 or around[0] < 0 else f"padded by {around[0]}" if around[0] else ""
+    prepared = " and ".join(filter(None, ("spread by the stride" if strided else "", padded)))
+    how = f", {prepared}, correlated" if prepared else " correlated"
+    kernel = ("kernel as given" if op.flip else "turned kernel") + (", dilated" if dilated else "")
+    full = "" if any(b or e for b, e in pads) else ", which is the full correlation"
+    with_stride = ", with the stride as its dilation" if strided else ""
     return [
-        f"dL/dw is the input correlated with dL/dS{apart}.",
-        f"dL/dx is dL/dS,{between} {around}, correlated with the {kernel}: the full correlation"
-        + (", less what lies in the padding." if any(b or e for b, e in pads_of(layer)) else "."),
+        f"dL/dw is the input correlated with dL/dS{with_stride}.",
+        f"dL/dx is dL/dS{how} with the {kernel}{full}.",
     ]

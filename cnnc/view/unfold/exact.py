@@ -83,6 +83,10 @@ class Polynomial:
         return hash(frozenset((key, a) for key, (a, _) in self.terms.items()))
 
     def __str__(self) -> str:
+        denominators = {abs(a.denominator) for a, _ in self.terms.values()}
+        common = denominators.pop() if len(denominators) == 1 else 1
+        if common > 1 and len(self.terms) > 1:
+            return f"({self * common})/{common}"
         parts: list[str] = []
         for coefficient, letters in self.terms.values():
             size = abs(coefficient)

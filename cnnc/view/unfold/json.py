@@ -72,7 +72,7 @@ def matrices_json(layer: LayerNumbers, with_im2col: bool, with_toeplitz: bool) -
             "values": nested(matrices.values),
         }
     if with_toeplitz:
-        found["toeplitz"] = nested(toeplitz(layer))
+        found["toeplitz"] = nested(toeplitz(layer).entries)
     return found
 
 

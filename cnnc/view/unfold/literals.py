@@ -27,7 +27,8 @@ _ENTRIES = re.compile(r"[\s,]+")
 
 def matrix(text: str, what: str) -> Array:
     """The matrix that a text says, (C, rows, columns); `what` names it in errors. Raises CnncError E010."""
-    channels = [_rows(part, what) for part in _plain(text, what).split("|")]
+    parts = _plain(text, what).split("|") if re.match(r"(\s*\[){3}", text) else text.split("|")
+    channels = [_rows(_plain(part, what), what) for part in parts]
     shapes = [(len(rows), len(rows[0])) for rows in channels]
     for number, shape in enumerate(shapes[1:], 2):
         if shape != shapes[0]:
@@ -51,13 +52,12 @@ def _rows(text: str, what: str) -> list[list[Any]]:
     if not rows:
         raise _bad(f"{what} is empty", 'write rows of numbers or letters, such as "1 2; 3 4"')
     for number, row in enumerate(rows, 1):
-        others = {len(other) for other in rows if other is not row}
-        if len(others) == 1 and {len(row)} != others:
-            if number == 1 and len(rows) == 2:
-                continue  # say it of the second
-            others_have = f"the other{'s' if len(rows) > 2 else ''} {'have' if len(rows) > 2 else 'has'}"
+        lengths_of_others = {len(other) for other in rows if other is not row}
+        expected = min(lengths_of_others, default=len(row))
+        if len(lengths_of_others) == 1 and len(row) != expected and (number > 1 or len(rows) > 2):
+            others = "the others" if len(rows) > 2 else f"row {3 - number}"
             raise _bad(
-                f"{what}: row {number} has {_count(len(row))}, {others_have} {min(others)}",
+                f"{what}: row {number} has {_count(len(row))}, {others} {expected}",
                 "all rows have the same number of entries",
             )
     if len({len(row) for row in rows}) > 1:
@@ -89,7 +89,6 @@ def _plain(text: str, what: str) -> str:
     """The text with nested lists rewritten as rows: `[[1, 2], [3, 4]]` as `1, 2; 3, 4`; of three levels, `|` between channels."""
     if "[" not in text and "]" not in text:
         return text
-    depth = len(text.strip()) - len(text.strip().lstrip("[ \n\t"))
     compact = re.sub(r"\s*([\[\]])\s*", r"\1", text.strip())
     depth = len(compact) - len(compact.lstrip("["))
     if compact.count("[") != compact.count("]") or not compact.endswith("]" * depth) or depth > 3:

@@ -8,6 +8,7 @@ In: `LayerNumbers`. Out: arrays, and a `Page` of each.
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from itertools import product
 from typing import Any, NamedTuple
@@ -57,22 +58,27 @@ def _flat_kernel(layer: LayerNumbers, channel: int) -> Array:
     return np.asarray(kernel).reshape(-1)
 
 
-def toeplitz(layer: LayerNumbers) -> Array:
-    """W (outputs, input elements), for a layer whose outputs are sums."""
-    _require_size(int(np.prod(layer.output_shape)), layer.x.size)
-    rows = []
-    for output in layer.positions():
+class ToeplitzMatrix(NamedTuple):
+    """W (outputs, input elements), and which of its entries are weights: the others are 0 whatever the weights are."""
+
+    entries: Array
+    is_weight: Array
+
+
+def toeplitz(layer: LayerNumbers) -> ToeplitzMatrix:
+    """The matrix of a layer whose outputs are sums."""
+    shape = math.prod(layer.output_shape), layer.x.size
+    _require_size(*shape)
+    entries, is_weight = np.full(shape, Fraction(0), object), np.zeros(shape, np.bool_)
+    for row, output in enumerate(layer.positions()):
         total = layer.sum_at(output)
-        row = [Fraction(0)] * layer.x.size
         for term in total.terms:
             if term.element is not None:
-                column = int(np.ravel_multi_index(term.element, layer.x.shape))
+                at = row, int(np.ravel_multi_index(term.element, layer.x.shape))
                 factor = layer.weight_of(term) if total.kind == "sum" else Fraction(1, total.number)
-                row[column] = row[column] + factor
-        rows.append(row)
-    matrix = np.empty((len(rows), layer.x.size), object)
-    matrix[:] = rows
-    return matrix
+                entries[at] = entries[at] + factor if is_weight[at] else factor
+                is_weight[at] = True
+    return ToeplitzMatrix(entries, is_weight)
 
 
 def _require_size(rows: int, columns: int) -> None:
@@ -133,7 +139,7 @@ def im2col_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     bands = (
         *(
             Band(pair, ("",))
-            for pair in zip(input_planes(layer), planes("n", "element numbers,", counted, str), strict=True)
+            for pair in zip(input_planes(layer), planes("n", "element numbers", counted, str), strict=True)
         ),
         Band((numbers,)),
         product_band,
@@ -168,14 +174,17 @@ def _column_step(layer: LayerNumbers, y: Array, position: Axes, column: int) -> 
 
 def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     """W times the flattened input is the flattened output. One step per output marks its row."""
-    matrix, y = toeplitz(layer), layer.outputs()
+    (matrix, is_weight), y = toeplitz(layer), layer.outputs()
     positions = list(layer.positions())
     shown, current, notes = steps_around(positions, at, "rows")
     kind = _kind_of(layer)
     w = Grid(
         "W",
         f"W {len(matrix)}x{layer.x.size}",
-        tuple(tuple(Cell(layer.text(v), "plain" if _is_nonzero(v) else "zero") for v in row) for row in matrix),
+        tuple(
+            tuple(Cell(layer.text(v), "plain" if is_set else "zero") for v, is_set in zip(*row, strict=True))
+            for row in zip(matrix, is_weight, strict=True)
+        ),
         tuple(index_text(position, len(y) > 1) for position in positions),
         tuple(index_text(index, len(layer.x) > 1) for index in np.ndindex(*layer.x.shape)),
     )
@@ -185,18 +194,11 @@ def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     if layer.bias is not None:
         spread = np.repeat(layer.bias, y.size // len(y)).reshape(-1, 1)
         band = Band((w, x, row_grid("b", "b", spread, layer.text), h), ("·", "+", "="))
-    weights = sum(_is_nonzero(value) for value in matrix.reshape(-1))
-    notes.insert(
-        0,
-        f"{kind}: one row per output, one column per input element; {weights} of {matrix.size:,} entries are not 0, "
-        f"and {_distinct(layer)} different weights fill them.",
-    )
-    steps = tuple(_row_step(layer, matrix, y[position], position, positions.index(position)) for position in shown)
+    different = f", {layer.weight.size} different ones" if layer.weight is not None else ""
+    text = f"{kind}: one row per output, one column per input element"
+    notes.insert(0, f"{text}; {int(is_weight.sum()):,} of {matrix.size:,} entries are weights{different}.")
+    steps = tuple(_row_step(layer, is_weight, y[position], position, positions.index(position)) for position in shown)
     return Page("h = W·x", f"A {layer.op.keyword} as a matrix product", (band,), steps, current, tuple(notes))
-
-
-def _distinct(layer: LayerNumbers) -> int:
-    return layer.weight.size if layer.weight is not None else 1
 
 
 def _kind_of(layer: LayerNumbers) -> str:
@@ -206,10 +208,9 @@ def _kind_of(layer: LayerNumbers) -> str:
     return f"Rows of a {blocks}{kind} matrix" if strided else f"A {blocks}{kind} matrix"
 
 
-def _row_step(layer: LayerNumbers, matrix: Array, value: Any, output: Axes, row: int) -> Step:
+def _row_step(layer: LayerNumbers, is_weight: Array, value: Any, output: Axes, row: int) -> Step:
     marks = []
-    for column, weight in enumerate(matrix[row]):
-        if _is_nonzero(weight):
-            marks += [Mark("W", row, column, "weight"), Mark("x", column, 0, "read")]
+    for column in map(int, np.flatnonzero(is_weight[row])):
+        marks += [Mark("W", row, column, "weight"), Mark("x", column, 0, "read")]
     marks.append(Mark("h", row, 0, "result"))
     return Step(output_name(layer, output), formula_lines(layer, output, value), tuple(marks))

@@ -15,7 +15,7 @@ import numpy as np
 
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
-from cnnc.ops.conv import ConvTranspose
+from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.window import AxisRule
 from cnnc.view.page import Band, CellRole, Grid, Page, Step
 from cnnc.view.unfold.grids import index_text, mark, planes
@@ -28,7 +28,7 @@ MAX_STEPS = 400
 MAX_PLANES = 8
 """The most channels whose grids are shown."""
 
-MAX_LINE = 88
+MAX_LINE = 78
 """The length above which a formula is broken."""
 
 MANY_TERMS = 8
@@ -41,8 +41,45 @@ def forward_page(layer: LayerNumbers, at: Axes | None = None, title: str = "") -
     shown, current, notes = steps_around(list(layer.positions()), at)
     steps = tuple(_step(layer, position, y[position]) for position in shown)
     bands, more = _bands(layer, y, shown[current])
+    if is_turned(layer):
+        bands = (Band(tuple(_given_kernels(layer))), *bands)
+        more = [TURNED, *more]
     title = title or f"{layer.op.keyword} {layer.op.brief()}"
-    return Page(title, f"{title}: {steps[current].lines[-1].strip()}", bands, steps, current, (*notes, *more))
+    return Page(
+        title,
+        f"{title}: {steps[current].lines[-1].strip()}",
+        bands,
+        steps,
+        current,
+        (*layer.op.explain(layer.type), *notes, *more),
+    )
+
+
+def _facts(layer: LayerNumbers) -> list[str]:
+    """The formulas of the output's size and the number of parameters, and warnings such as that of a stride that does not fit."""
+    advice = [found.message for found in layer.op.advice(layer.type)] if not layer.circular else []
+    return [*layer.op.explain(layer.type), *(f"{text[:1].upper()}{text[1:]}." for text in advice)]
+
+
+TURNED = (
+    "True convolution: the kernel is turned by 180° before it is laid over the input, as scipy.signal.convolve does."
+)
+
+
+def is_turned(layer: LayerNumbers) -> bool:
+    """Whether the layer is a true convolution, which turns its kernel."""
+    return isinstance(layer.op, Conv) and layer.op.flip
+
+
+def _given_kernels(layer: LayerNumbers) -> list[Grid]:
+    """The kernels as they are stored, before they are turned."""
+    weights = layer.weight if layer.weight is not None else np.empty((0,))
+    several = len(weights) > 1
+    return [
+        grid
+        for o, weight in enumerate(weights)
+        for grid in planes(f"given{o},", f"kernel {o}," if several else "kernel", weight, layer.text)
+    ][:MAX_PLANES]
 
 
 def steps_around(positions: list[Axes], at: Axes | None, what: str = "outputs") -> tuple[list[Axes], int, list[str]]:
@@ -77,7 +114,8 @@ def _bands(layer: LayerNumbers, y: Array, current: Axes) -> tuple[tuple[Band, ..
 def _step(layer: LayerNumbers, output: Axes, value: Any) -> Step:
     marks = [mark("x", position, "read") for position in read_cells(layer, output)]
     marks.append(mark("y", output, "result"))
-    panels = tuple(kernel_planes(layer, output)) if layer.output_shape[0] > 1 else ()
+    same_kernel = layer.output_shape[0] == 1 and isinstance(layer.op, Conv | ConvTranspose)
+    panels = () if same_kernel else tuple(kernel_planes(layer, output))
     return Step(output_name(layer, output), formula_lines(layer, output, value), tuple(marks), panels)
 
 
@@ -184,5 +222,5 @@ def kernel_planes(layer: LayerNumbers, output: Axes) -> list[Grid]:
     kernel = layer.kernel_at(output)
     if kernel is None:
         return []
-    name = "turned kernel" if getattr(layer.op, "flip", False) else "kernel"
+    name = "turned kernel" if is_turned(layer) else "weights" if layer.weight is None else "kernel"
     return planes("w", f"{name} {output[0]}," if layer.output_shape[0] > 1 else name, kernel, layer.text)
