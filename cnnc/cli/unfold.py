@@ -136,6 +136,8 @@ def unfold(
     force: FORCE = False,
 ) -> None:
     """Show how one number comes about: the sum behind an output of a layer, and the whole result."""
+    from cnnc.view.terminal import terminal_text
+
     if is_layer_form(context, what, layer):
         words = Words(
             Path(what),
@@ -159,10 +161,9 @@ def unfold(
         if json:
             print_json(view.numbers())
         else:
-            _print(view.page(False, 1), every_step=False)
+            print_document(terminal_text(view.page(False, 1), width_of(sys.stdout)))
         return
     from cnnc.cli.literals import Request, literal_page
-    from cnnc.view.terminal import terminal_text
 
     request = Request(
         what,

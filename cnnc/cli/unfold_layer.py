@@ -166,7 +166,8 @@ def _require_layer(graph: Graph, words: Words) -> str:
         raise CnncError.of("E010", "no layer given", help=help)
     node = graph.by_name.get(name)
     if node is None:
-        near = nearest(name, graph.by_name)
+        within = [other for other in known if other.endswith(f".{name}")]
+        near = "` or `".join(within[:3]) or nearest(name, graph.by_name)
         help = f"did you mean `{near}`?" if near else f"layers: {listed}"
         raise CnncError.of("E010", f"no layer is named `{name}`", help=help)
     if not node.inputs:

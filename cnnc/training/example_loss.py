@@ -51,6 +51,12 @@ def example_loss(
             kinds = ", ".join(loss.kind for loss in recipe.losses)
             help = "leave --label out, or take the target of the test set with --example N"
             raise CnncError.of("E010", f"--label: the loss of the train section, {kinds}, has no labels", help=help)
+        other = next((each for each in recipe.losses if each.compares_with != "labels" and not each.of_input), None)
+        if other is not None:
+            message = f"--label gives the target of {first.kind}, but {other.kind} needs another"
+            raise CnncError.of(
+                "E010", message, help="take the targets of the test set: `--example 0` instead of --label"
+            )
         node = graph.by_name[first.on or graph.outputs[0]]
         if not 0 <= label < node.type.channels:
             help = f"classes are numbered from 0 to {node.type.channels - 1}"
@@ -71,7 +77,7 @@ def _text(recipe: Recipe, targets: tuple[Array, ...], label: int | None) -> str:
         (f"{loss.weight:g}·" if loss.weight != 1 else "") + loss.kind + (f" of {loss.on}" if loss.on else "")
         for loss in recipe.losses
     )
-    one = [target for target in targets if target.dtype == np.int64 and target.size == 1]
-    if label is not None or one:
-        return f"{named} with label {label if label is not None else int(one[0].flat[0])}"
-    return named
+    labels = [target for target in targets if target.dtype == np.int64 and target.size == 1]
+    if label is None and labels and any(loss.compares_with == "labels" for loss in recipe.losses):
+        label = int(labels[0].flat[0])
+    return named if label is None else f"{named} with label {label}"

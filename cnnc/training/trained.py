@@ -165,7 +165,9 @@ def test_example(trained: TrainedNetwork, number: int, data: Path | None, report
     chosen = slice(number, number + 1)
     inputs: tuple[Any, ...] = tuple(column[chosen] for column in split.inputs)
     targets = tuple(column[chosen] for column in split.targets)
-    return Example(feeds_of(trained.graph, inputs), f"example {number} of the test set of {dataset.name}", targets)
+    recipe = trained.network.recipe
+    name = (recipe.data.path if recipe is not None else None) or dataset.name
+    return Example(feeds_of(trained.graph, inputs), f"example {number} of the test set of {name}", targets)
 
 
 def _require_example(number: int, count: int, where: str) -> None:

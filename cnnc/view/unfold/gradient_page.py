@@ -65,7 +65,8 @@ class _Gradient:
         self, run: LayerRun, upstream: Array, gradient: GradientSum, name: str, place: int, pictures: bool
     ) -> None:
         self.run, self.gradient, self.name = run, gradient, name
-        terms = [Term(t.output, t.weight, t.gradient, t.factor) for t in gradient.terms]
+        of_weight = gradient.of == "weight"
+        terms = [Term(t.output, t.element if of_weight else t.weight, t.gradient, t.factor) for t in gradient.terms]
         planes = planes_of([t.output for t in gradient.terms], terms)
         self.shown, self.others = shown_first(planes)
         self.notes = left_out_notes(self.shown, self.others)

@@ -51,10 +51,10 @@ def label_of(name: str, index: Iterable[int]) -> str:
 def grid(name: str, title: str, plane: Plane, value: Callable[[Term], float], is_weight: bool = False) -> Grid:
     """A grid of one number per term, as a heat map. The indices in the whole input are beside it; padding is 0.
 
-    A weight is shown where it meets padding as well, and has no indices beside it.
+    A weight is shown where it meets padding as well, and has its own indices beside it.
     """
-    rows = plane.rows if plane.key and len(plane.rows) > 1 and not is_weight else ()
-    columns = plane.columns if not is_weight else ()
+    rows, columns = _weight_heads(plane) if is_weight else (plane.rows, plane.columns)
+    rows = rows if plane.key and len(plane.rows) > 1 else ()
     values = [value(term) for row in plane.terms for term in row if term is not None]
     write, largest = digits(values), max(map(abs, values), default=0.0)
 
@@ -68,6 +68,18 @@ def grid(name: str, title: str, plane: Plane, value: Callable[[Term], float], is
 
     cells = tuple(tuple(map(cell, row)) for row in plane.terms)
     return Grid(name, title, cells, tuple(map(str, rows)), tuple(map(str, columns)))
+
+
+def _weight_heads(plane: Plane) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The last two indices of the weights of a plane, by row and column; those of the plane if the weights have no two axes."""
+    indices = [[term.weight if term is not None else None for term in row] for row in plane.terms]
+    if any(index is None for row in indices for index in row):
+        return tuple(range(len(plane.rows))), tuple(range(len(plane.columns)))
+    rows = [{index[-2] for index in row if index is not None and len(index) > 1} for row in indices]
+    columns = [{index[-1] for index in column if index is not None} for column in zip(*indices, strict=True)]
+    if any(len(found) != 1 for found in (*rows, *columns)):
+        return plane.rows, plane.columns
+    return tuple(found.pop() for found in rows), tuple(found.pop() for found in columns)
 
 
 def product_band(slot: int, plane: Plane, titles: Sequence[str]) -> Band:

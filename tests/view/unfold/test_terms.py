@@ -61,7 +61,9 @@ def _source(random: np.random.Generator, keyword: str) -> str:
         return f"{head}conv {out} {window} p={_padding(random, rank, words)} groups={groups}{bias}{flip}"
     if keyword == "conv_transpose":
         extra = random.choice(["", " output_pad=1"])
-        return f"{head}conv_transpose {out} {window} p={_padding(random, rank, ('same', 'valid'))} groups={groups}{extra}"
+        return (
+            f"{head}conv_transpose {out} {window} p={_padding(random, rank, ('same', 'valid'))} groups={groups}{extra}"
+        )
     if keyword == "pool":
         kind = str(random.choice(["max", "avg", "l2", "lp", "weighted"]))
         keys = {"lp": f" norm={random.integers(1, 5)}", "weighted": random.choice(["", " sigma=0.8"])}.get(kind, "")
