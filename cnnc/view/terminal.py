@@ -24,8 +24,11 @@ from cnnc.view.page import Band, Cell, Formulas, Grid, Page, Panel, Picture
 PIPE_WIDTH = 120
 """The width in which panels are put side by side where there is no terminal."""
 
-MAX_ROWS = 40
-"""The most rows of a grid that are printed."""
+MAX_ROWS = 20
+"""A grid with more rows, or wider than the terminal, is cut."""
+
+PART = 12
+"""The most rows and columns of a grid that is cut."""
 
 GAP = "   "
 BAR = "|"
@@ -111,12 +114,16 @@ def _panel(panel: Panel, width: int) -> list[str]:
 
 
 def _fitted(grid: Grid, width: int) -> Grid:
-    """The grid with as many columns as fit."""
-    shown = part_of(grid, MAX_ROWS, len(grid.cells[0]) if grid.cells else 0)
-    columns = len(shown.cells[0]) if shown.cells else 0
-    while columns > 1 and max(map(cells, _rows(shown))) > width:
-        columns -= 1 + (columns - 1) // 8
-        shown = part_of(grid, MAX_ROWS, columns)
+    """The grid, or a part of one that is too large."""
+    across = len(grid.cells[0]) if grid.cells else 0
+    if across <= width // 2 and len(grid.cells) <= MAX_ROWS and _width_of([_rows(grid)]) <= width:
+        return grid
+    rows = len(grid.cells) if len(grid.cells) <= MAX_ROWS else PART
+    columns = min(across, PART if rows > 1 else 2 * PART)
+    shown = part_of(grid, rows, columns)
+    while columns > 1 and _width_of([_rows(shown)]) > width:
+        columns -= 1
+        shown = part_of(grid, rows, columns)
     return shown
 
 

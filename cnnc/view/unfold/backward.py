@@ -104,14 +104,13 @@ def backward_page(
         current = len(sums.of_weights) + list(sums.of_elements).index(element_at)
     first = max(0, min(current - MAX_STEPS // 2, len(steps) - MAX_STEPS))
     shown = steps[first : first + MAX_STEPS]
-    notes = [f"The steps are {len(shown)} of {len(steps):,}."] if len(shown) < len(steps) else []
     biases = (
         equation(
             f"dL/db({index_text(index, True)})", " + ".join(map(layer.factor, gs)), layer.text(added(gs)), added(gs)
         )
         for index, gs in sums.of_biases.items()
     )
-    notes += [line for found in biases for line in found]
+    notes = [line for found in biases for line in found]
     dx = _gathered(layer.x.shape, sums.of_elements)
     dw = _gathered(layer.weight.shape, sums.of_weights) if layer.weight is not None else None
     bands = _as_convolutions(layer, gradient, dw, dx) if _is_plain(layer) else _bands(layer, gradient, dw, dx)

@@ -21,9 +21,18 @@ Text = Callable[[Any], str]
 
 
 def planes(
-    name: str, title: str, values: Array, text: Text, role: Callable[[Axes], CellRole] | None = None
+    name: str,
+    title: str,
+    values: Array,
+    text: Text,
+    role: Callable[[Axes], CellRole] | None = None,
+    sizes: Axes = (),
+    suffix: str = "",
 ) -> list[Grid]:
-    """One grid per channel, and per slice of a volume; `role` gives that of an element by its index."""
+    """One grid per channel, and per slice of a volume; `role` gives that of an element by its index.
+
+    The title names the `sizes`, by default those of the values, and ends with `suffix`.
+    """
     shape = values.shape
     upper = shape[:1] if values.ndim == 2 else shape[:-2]
     grids = []
@@ -32,7 +41,8 @@ def planes(
         for row in range(shape[-2] if values.ndim > 2 else 1):
             indices = [(*plane, row, j) if values.ndim > 2 else (*plane, j) for j in range(shape[-1])]
             cells.append(tuple(Cell(text(values[i]), role(i) if role else "plain") for i in indices))
-        grids.append(Grid(grid_name(name, plane), _title(title, shape, plane), tuple(cells)))
+        named = _title(title, sizes or shape[1:] or shape, shape[0], plane) + suffix
+        grids.append(Grid(grid_name(name, plane), named, tuple(cells)))
     return grids
 
 
@@ -51,12 +61,11 @@ def mark(name: str, index: Axes, role: CellRole) -> Mark:
     return Mark(grid_name(name, plane), row, column, role)
 
 
-def _title(name: str, shape: Axes, plane: Axes) -> str:
+def _title(name: str, sizes: Axes, channels: int, plane: Axes) -> str:
     """`input 3x3`, or `input 3x3, channel 1` of several."""
-    size = format_shape(shape[1:] or shape)
-    several = [f"channel {plane[0]}"] if plane and shape[0] > 1 else []
+    several = [f"channel {plane[0]}"] if plane and channels > 1 else []
     several += [f"slice {','.join(map(str, plane[1:]))}"] if len(plane) > 1 else []
-    return ", ".join([f"{name} {size}", *several])
+    return ", ".join([f"{name} {format_shape(sizes)}", *several])
 
 
 def row_grid(name: str, title: str, values: Array, text: Text, **named: Any) -> Grid:

@@ -9,6 +9,7 @@ In: `LayerNumbers`. Out: arrays, and a `Page` of each.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import product
 from typing import Any, NamedTuple
@@ -107,51 +108,42 @@ def _is_nonzero(value: Any) -> bool:
 
 def im2col_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     """The elements of each window as a column: first their numbers, then their values, multiplied by the kernel row."""
-    matrices = im2col(layer)
-    y = layer.outputs()
-    sizes = layer.output_shape[1:]
-    positions = list(product(*map(range, sizes)))
-    shown, current, notes = steps_around(positions, at[1:] if at is not None else None, "columns")
-    columns = tuple(",".join(map(str, position)) for position in positions)
-    rows = tuple(map(str, range(matrices.kernel.shape[1])))
-    numbers = Grid(
-        "elements",
-        "im2col: the number of the input element",
-        tuple(tuple(_element_cell(n) for n in row) for row in matrices.elements),
-        rows,
-        columns,
-    )
-    values = Grid(
-        "columns",
-        f"columns {numbers.cells and len(rows)}x{len(columns)}",
-        tuple(
-            tuple(Cell(layer.text(v), "padding" if n < 0 else "plain") for v, n in zip(row, ns, strict=True))
-            for row, ns in zip(matrices.values, matrices.elements, strict=True)
-        ),
-    )
-    kernel = row_grid("kernel", _rows_title("kernel", matrices.kernel), matrices.kernel, layer.text)
-    result = row_grid("result", _rows_title("result", y.reshape(len(y), -1)), y.reshape(len(y), -1), layer.text)
-    product_band = Band((kernel, values, result), ("·", "="))
-    if layer.bias is not None:
-        bias = row_grid("bias", "bias", layer.bias.reshape(-1, 1), layer.text)
-        product_band = Band((kernel, values, bias, result), ("·", "+", "="))
+    matrices, y = im2col(layer), layer.outputs()
+    positions = list(product(*map(range, layer.output_shape[1:])))
+    shown, current = steps_around(positions, at[1:] if at is not None else None)
     counted = np.arange(layer.x.size).reshape(layer.x.shape)
+    inputs = zip(input_planes(layer), planes("n", "element numbers", counted, str), strict=True)
     bands = (
-        *(
-            Band(pair, ("",))
-            for pair in zip(input_planes(layer), planes("n", "element numbers", counted, str), strict=True)
-        ),
-        Band((numbers,)),
-        product_band,
+        *(Band(pair) for pair in inputs),
+        Band((_numbers_grid(matrices, positions),)),
+        _product_band(layer, matrices, y),
     )
     steps = tuple(_column_step(layer, y, position, positions.index(position)) for position in shown)
-    text = f"The windows of a {layer.op.keyword} as the columns of a matrix: {len(rows)} rows, {len(columns)} columns."
-    notes = [
-        text,
-        *notes,
-        "Each column holds what one window reads; the kernel, written as a row, times the matrix is the result.",
-    ]
-    return Page("im2col", text, bands, steps, current, tuple(notes[1:]))
+    text = "Each column holds what one window reads; the kernel, written as a row, times the matrix is the result."
+    return Page(f"im2col of {layer.op.keyword} {layer.op.brief()}", text, bands, steps, current, (text,))
+
+
+def _numbers_grid(matrices: Im2col, positions: Sequence[Axes]) -> Grid:
+    cells = tuple(tuple(_element_cell(number) for number in row) for row in matrices.elements)
+    rows = tuple(map(str, range(len(matrices.elements))))
+    columns = tuple(",".join(map(str, position)) for position in positions)
+    return Grid("elements", "im2col: which element of the input, for each output", cells, rows, columns)
+
+
+def _product_band(layer: LayerNumbers, matrices: Im2col, y: Array) -> Band:
+    """kernel · columns = result, with the bias if there is one."""
+    rows = zip(matrices.values, matrices.elements, strict=True)
+    cells = tuple(
+        tuple(Cell(layer.text(v), "padding" if n < 0 else "plain") for v, n in zip(*row, strict=True)) for row in rows
+    )
+    columns = Grid("columns", _rows_title("columns", matrices.values), cells)
+    kernel = row_grid("kernel", _rows_title("kernel", matrices.kernel), matrices.kernel, layer.text)
+    flat = y.reshape(len(y), -1)
+    result = row_grid("result", _rows_title("result", flat), flat, layer.text)
+    if layer.bias is None:
+        return Band((kernel, columns, result), ("·", "="))
+    bias = row_grid("bias", "bias", layer.bias.reshape(-1, 1), layer.text)
+    return Band((kernel, columns, bias, result), ("·", "+", "="))
 
 
 def _rows_title(name: str, values: Array) -> str:
@@ -167,6 +159,8 @@ def _column_step(layer: LayerNumbers, y: Array, position: Axes, column: int) -> 
     lines = [line for output in outputs for line in formula_lines(layer, output, y[output])]
     taps = len(layer.sum_at(outputs[0]).terms)
     marks = [mark("x", cell, "read") for cell in read_cells(layer, outputs[0])]
+    elements = (term.element for term in layer.sum_at(outputs[0]).terms)
+    marks += [mark("n", element, "read") for element in elements if element is not None]
     marks += [Mark(grid, row, column, "read") for grid in ("elements", "columns") for row in range(taps)]
     marks += [Mark("result", o, column, "result") for o in range(len(y))]
     return Step(output_name(layer, outputs[0]), tuple(lines), tuple(marks))
@@ -176,7 +170,7 @@ def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     """W times the flattened input is the flattened output. One step per output marks its row."""
     (matrix, is_weight), y = toeplitz(layer), layer.outputs()
     positions = list(layer.positions())
-    shown, current, notes = steps_around(positions, at, "rows")
+    shown, current = steps_around(positions, at)
     kind = _kind_of(layer)
     w = Grid(
         "W",
@@ -196,9 +190,9 @@ def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
         band = Band((w, x, row_grid("b", "b", spread, layer.text), h), ("·", "+", "="))
     different = f", {layer.weight.size} different ones" if layer.weight is not None else ""
     text = f"{kind}: one row per output, one column per input element"
-    notes.insert(0, f"{text}; {int(is_weight.sum()):,} of {matrix.size:,} entries are weights{different}.")
+    note = f"{text}; {int(is_weight.sum()):,} of {matrix.size:,} entries are weights{different}."
     steps = tuple(_row_step(layer, is_weight, y[position], position, positions.index(position)) for position in shown)
-    return Page("h = W·x", f"A {layer.op.keyword} as a matrix product", (band,), steps, current, tuple(notes))
+    return Page(f"h = W·x of {layer.op.keyword} {layer.op.brief()}", note, (band,), steps, current, (note,))
 
 
 def _kind_of(layer: LayerNumbers) -> str:

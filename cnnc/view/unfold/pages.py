@@ -7,7 +7,6 @@ window of output (0, 1) marked and its sum as the formula of the step.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -28,6 +27,9 @@ MAX_STEPS = 400
 MAX_PLANES = 8
 """The most channels whose grids are shown."""
 
+LARGE = 12
+"""From this many rows or columns on, a padded input has its indices beside it."""
+
 MAX_LINE = 78
 """The length above which a formula is broken."""
 
@@ -38,12 +40,12 @@ MANY_TERMS = 8
 def forward_page(layer: LayerNumbers, at: Axes | None = None, title: str = "") -> Page:
     """The layer's input, kernel and output. The current step is that of output `at` (channel, *position), or the first."""
     y = layer.outputs()
-    shown, current, notes = steps_around(list(layer.positions()), at)
+    shown, current = steps_around(list(layer.positions()), at)
     steps = tuple(_step(layer, position, y[position]) for position in shown)
-    bands, more = _bands(layer, y, shown[current])
+    bands, notes = _bands(layer, y, shown[current])
     if is_turned(layer):
         bands = (Band(tuple(_given_kernels(layer))), *bands)
-        more = [TURNED, *more]
+        notes = [TURNED, *notes]
     title = title or f"{layer.op.keyword} {layer.op.brief()}"
     return Page(
         title,
@@ -51,7 +53,7 @@ def forward_page(layer: LayerNumbers, at: Axes | None = None, title: str = "") -
         bands,
         steps,
         current,
-        (*layer.op.explain(layer.type), *notes, *more),
+        (*layer.op.explain(layer.type), *notes),
     )
 
 
@@ -82,14 +84,11 @@ def _given_kernels(layer: LayerNumbers) -> list[Grid]:
     ][:MAX_PLANES]
 
 
-def steps_around(positions: list[Axes], at: Axes | None, what: str = "outputs") -> tuple[list[Axes], int, list[str]]:
-    """The positions to step through, the number of `at` among them, and a note if some are left out."""
+def steps_around(positions: list[Axes], at: Axes | None) -> tuple[list[Axes], int]:
+    """The positions to step through, at most MAX_STEPS around `at`, and the number of `at` among them."""
     current = positions.index(at) if at is not None else 0
     first = max(0, min(current - MAX_STEPS // 2, len(positions) - MAX_STEPS))
-    shown = positions[first : first + MAX_STEPS]
-    left_out = len(positions) - len(shown)
-    notes = [f"The steps are {len(shown)} of the {len(positions):,} {what}."] if left_out else []
-    return shown, current - first, notes
+    return positions[first : first + MAX_STEPS], current - first
 
 
 def _bands(layer: LayerNumbers, y: Array, current: Axes) -> tuple[tuple[Band, ...], list[str]]:
@@ -205,16 +204,13 @@ def input_planes(layer: LayerNumbers) -> list[Grid]:
     for index in product(*map(range, shape)):
         wrapped = (index[0], *(i % m for i, m in zip(position_of(index), sizes, strict=True)))
         padded[index] = layer.x[wrapped] if layer.circular or is_data(index) else 0
-    plain = planes("x", "input", layer.x, layer.text)
-    titles = _padded_titles(plain, layer.circular)
-    return [
-        grid._replace(title=title)
-        for grid, title in zip(planes("x", "", padded, layer.text, role), titles, strict=True)
-    ]
-
-
-def _padded_titles(grids: Sequence[Grid], circular: bool) -> list[str]:
-    return [f"{grid.title}, {'repeated' if circular else 'padded'}" for grid in grids]
+    suffix = ", repeated" if layer.circular else ", padded"
+    grids = planes("x", "input", padded, layer.text, role, sizes, suffix)
+    if max(shape[-2:]) <= LARGE:
+        return grids
+    along = [tuple(str(i - begin) for i in range(m)) for m, (begin, _) in zip(shape[1:], pads, strict=True)]
+    beside = along[-2] if len(along) > 1 else ()
+    return [grid._replace(row_heads=beside, column_heads=along[-1]) for grid in grids]
 
 
 def kernel_planes(layer: LayerNumbers, output: Axes) -> list[Grid]:
