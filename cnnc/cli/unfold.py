@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from cnnc.cli.console import print_document, print_json, width_of
-from cnnc.cli.options import json_option
+from cnnc.cli.options import DATA, SETTINGS, json_option
 from cnnc.cli.outputs import FORCE
+from cnnc.cli.unfold_layer import Words, is_layer_form, unfold_layer
 
 
 class PoolChoice(StrEnum):
@@ -25,13 +26,22 @@ class PoolChoice(StrEnum):
 
 
 def unfold(
+    context: typer.Context,
     what: Annotated[
         str,
         typer.Argument(
-            metavar="MATRIX",
-            help='The input: "1 2; 3 4", channels separated by `|`; or @FILE, or - for standard input.',
+            metavar="MATRIX|RUN",
+            help='The input: "1 2; 3 4", channels separated by `|`; or @FILE, or - for standard input. '
+            "Or a run folder, a checkpoint or a network file (.cnn).",
         ),
     ],
+    layer: Annotated[
+        str | None, typer.Argument(metavar="[LAYER]", help="A layer of the network, such as conv1.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="The example: an image, an array, a series, or text, as in predict."),
+    ] = None,
     kernel: Annotated[
         list[str] | None,
         typer.Option(
@@ -91,6 +101,30 @@ def unfold(
         str | None,
         typer.Option("--weight-at", metavar="I,J", help="With --backward: show the sum of dL/dw at this weight."),
     ] = None,
+    input_at: Annotated[
+        str | None,
+        typer.Option("--input-at", metavar="C,I,J", help="With --backward on a layer: the input element of dL/dx."),
+    ] = None,
+    label: Annotated[
+        int | None,
+        typer.Option("--label", metavar="N", help="With --backward on a layer: differentiate the loss of this class."),
+    ] = None,
+    example: Annotated[
+        int | None,
+        typer.Option(
+            "--example", metavar="N", min=0, help="Unfold a layer on this example of the test set, or of FILE."
+        ),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="SENTENCE", help="Unfold a layer on this sentence.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=FILE", help="File for one input of a network with several. Repeatable."),
+    ] = None,
+    data: DATA = None,
+    last: Annotated[bool, typer.Option("--last", help="Take the last weights of the run instead of the best.")] = False,
+    settings: SETTINGS = None,
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="Write the current step as an SVG image.")
     ] = None,
@@ -102,8 +136,34 @@ def unfold(
     force: FORCE = False,
 ) -> None:
     """Show how one number comes about: the sum behind an output of a layer, and the whole result."""
-    from cnnc.cli.literals import Request, literal_page
     from cnnc.view.terminal import terminal_text
+
+    if is_layer_form(context, what, layer):
+        words = Words(
+            Path(what),
+            layer,
+            file,
+            at,
+            text,
+            example,
+            inputs or (),
+            data,
+            last,
+            settings or (),
+            backward,
+            label,
+            weight_at,
+            input_at,
+            im2col,
+            toeplitz,
+        )
+        view = unfold_layer(words)
+        if json:
+            print_json(view.numbers())
+        else:
+            print_document(terminal_text(view.page(False, 1), width_of(sys.stdout)))
+        return
+    from cnnc.cli.literals import Request, literal_page
 
     request = Request(
         what,
