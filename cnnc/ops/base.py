@@ -138,7 +138,7 @@ class Op(Declared):
     def macs(self, *inputs: TensorType) -> int:
         """Multiply-adds (MACs) for one sample.
 
-        Counted are products of activations with weights that are summed in a window or a matrix product: conv,
+        Counted are products of activations with weights that are summed in a window or a matrix product: conv, local,
         conv_transpose, fc, bilinear, and the fixed weights of filter and `pool weighted`. Whether the weights are learned
         or given makes no difference. Not counted are biases, elementwise layers, normalization, interpolation, and pools
         without weights: a maximum, mean or norm multiplies no activation by a weight of its own.
