@@ -707,6 +707,12 @@ CASES: tuple[Case, ...] = (
         "given-conv-transpose-groups",
         "input 2x4; conv_transpose 4 k=2 groups=2 weights=[[[1, 2], [3, 4]], [[0, 1], [-1, 0.5]]] biases=[1, 2, 3, 4]",
     ),
+    Case("given-local1d", "input 1x4; local 1 k=2 s=2 weights=[[1, -1], [2, 0.5]]"),
+    Case(
+        "given-local",
+        "input 1x3x2; local 2 k=2 weights=[[[[[[1, 2], [3, 4]]], [[[0, 1], [-1, 0.5]]]]], "
+        "[[[[[5, 6], [7, 8]]], [[[2, 1], [1, -2]]]]]] biases=[[[1], [2]], [[3], [-4]]]",
+    ),
     Case("given-fc", "input 3; fc 2 weights=[[1, -2, 3], [0.5, 0, -1]] biases=[0.1, -0.1]; tanh; fc 1 weights=[2, -1]"),
     Case("given-bilinear", "a: input 2; b: input 3; bilinear a b weights=[[1, 2, 3], [-1, 0, 0.5]]"),
     Case("given-bilinear-outputs", "a: input 1; b: input 2; bilinear a b out=2 weights=[[[1, 2]], [[3, -4]]]"),

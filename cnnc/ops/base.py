@@ -193,13 +193,13 @@ FROZEN: Any = arg(Flag(), default=False, help="exclude the parameters from train
 def weight_and_bias(
     shape: tuple[int, ...],
     fans: tuple[int, int],
-    biases: int,
+    biases: int | tuple[int, ...],
     init: str | None,
     frozen: bool,
     given_weights: GivenNumbers | None = None,
     given_biases: GivenNumbers | None = None,
 ) -> tuple[Parameter, ...]:
-    """The parameters of a layer with `INIT` and `FROZEN`: a weight, and a bias of size `biases` unless that is 0.
+    """The parameters of a layer with `INIT` and `FROZEN`: a weight, and a bias of this size or shape unless that is 0.
 
     Beside given weights, biases that are not given are given as 0.
     """
@@ -207,7 +207,8 @@ def weight_and_bias(
     if not biases:
         return (weight,)
     bias_init = given_biases or (GivenNumbers((), (0.0,)) if given_weights else "zeros")
-    return (weight, Parameter("bias", (biases,), bias_init, frozen=frozen))
+    bias_shape = (biases,) if isinstance(biases, int) else biases
+    return (weight, Parameter("bias", bias_shape, bias_init, frozen=frozen))
 
 
 def require_unshared_options(share: str | None, init: str | None, frozen: bool) -> None:

@@ -32,11 +32,11 @@ def weights_of(layout: str) -> Any:
 
 
 def require_given_numbers_fit(
-    op: Op, shape: tuple[int, ...], biases: int, layout: str, axes: Sequence[str], factor: int = 1
+    op: Op, shape: tuple[int, ...], biases: int | tuple[int, ...], layout: str, axes: Sequence[str], factor: int = 1
 ) -> None:
     """Raises ShapeError E313, E326 or E327 unless the `weights` and `biases` of an op fit.
 
-    `shape` is that of the weight, `biases` the number of biases, 0 without any. `axes` names for each axis of the weight
+    `shape` is that of the weight, `biases` the number of biases or their shape, 0 without any. `axes` names for each axis of the weight
     the argument that sets its size ("" for none); a positional one is `factor` times that size.
     """
     weights, given_biases = getattr(op, "weights", None), getattr(op, "biases", None)
@@ -45,8 +45,9 @@ def require_given_numbers_fit(
             _require_no_contradiction(op, key)
     if weights is not None:
         _require_shape(op, weights, shape, layout, axes, factor)
-    if given_biases is not None and not _fits(given_biases, (biases,)) and given_biases.shape != ():
-        _refuse_biases(op, given_biases, biases)
+    bias_shape = (biases,) if isinstance(biases, int) else biases
+    if given_biases is not None and not _fits(given_biases, bias_shape) and given_biases.shape != ():
+        _refuse_biases(op, given_biases, bias_shape)
 
 
 def _require_no_contradiction(op: Op, key: str) -> None:
@@ -141,8 +142,17 @@ def _other_arguments(
     return (Fix(first.name, text, help, first.positional),)
 
 
-def _refuse_biases(op: Op, given: GivenNumbers, count: int) -> None:
-    """Raises ShapeError E326 for biases of another number than the layer has."""
+def _refuse_biases(op: Op, given: GivenNumbers, shape: tuple[int, ...]) -> None:
+    """Raises ShapeError E326 for biases of another shape than those of the layer."""
+    if len(shape) > 1:
+        fixes = (Fix("biases", given.text(shape)),) if given.size == math.prod(shape) <= REWRITTEN else ()
+        found = (
+            f"lists of different lengths: {given.ragged}" if given.ragged else f"of shape {format_shape(given.shape)}"
+        )
+        message = f"biases are {found}, but this layer needs {format_shape(shape)} (OUT x positions)"
+        help = f"write lists of {format_shape(shape)} numbers, or one number for all"
+        raise ShapeError("E326", message, help=help, argument="biases", fixes=fixes)
+    (count,) = shape
     if given.ragged or len(given.shape) > 1:
         fixes = (Fix("biases", given.text((count,))),) if given.size == count and not given.ragged else ()
         message = f"biases are lists in a list, but this layer needs one list of {count} or one number"

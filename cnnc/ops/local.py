@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from cnnc.core.arguments import Axes, Flag, Padding, Pads, PerAxis, Whole, arg
-from cnnc.core.tensor import Parameter, TensorType
+from cnnc.core.arguments import Axes, Flag, NumberLists, Padding, Pads, PerAxis, Whole, arg
+from cnnc.core.tensor import GivenNumbers, Parameter, TensorType
 from cnnc.ops import window
 from cnnc.ops.base import (
     FROZEN,
@@ -26,6 +26,10 @@ from cnnc.ops.base import (
     trainable_count,
     weight_and_bias,
 )
+from cnnc.ops.given import given_formulas, given_options, require_given_numbers_fit, weights_of
+
+_LOCAL = "positions x OUT x C x k"  # the axes of the weights
+_BIASES = "initial biases: lists of OUT x positions, or one number"
 
 
 @register
@@ -47,6 +51,8 @@ class Local(Op):
     p: Pads = arg(Padding(), default=0, long="pad", help="zero padding around the input")
     d: Axes = arg(PerAxis(1), default=1, long="dilation", help="spacing of the window's elements")
     bias: bool = arg(Flag(), default=True, help="add a learned bias to each output element")
+    weights: GivenNumbers | None = weights_of(_LOCAL)
+    biases: GivenNumbers | None = arg(NumberLists(), default=None, help=_BIASES)
     init: str | None = INIT
     share: str | None = SHARE
     frozen: bool = FROZEN
@@ -59,15 +65,30 @@ class Local(Op):
         (x,) = inputs
         window.require_spatial(x, self.keyword)
         require_unshared_options(self.share, self.init, self.frozen)
-        return x.with_shape(self.out, *window.output_sizes(self.rules(x)))
+        y = x.with_shape(self.out, *window.output_sizes(self.rules(x)))
+        axes = (*("" for _ in y.spatial), "out", "", *("k" for _ in self.k))
+        shape = self.weight_shape(x)
+        op = self.replace(weights=self._given_weights(shape))
+        require_given_numbers_fit(op, shape, y.shape, _LOCAL, axes)
+        return y
+
+    def weight_shape(self, x: TensorType) -> tuple[int, ...]:
+        """The shape of the weight for an input."""
+        return (*(rule.out for rule in self.rules(x)), self.out, x.channels, *self.k)
+
+    def _given_weights(self, shape: tuple[int, ...]) -> GivenNumbers | None:
+        """The given weights in this shape where they are one window for each position, for one channel in and out."""
+        given, rank = self.weights, len(self.k)
+        windows = shape[rank : rank + 2] == (1, 1) and given is not None and given.shape == (*shape[:rank], *self.k)
+        return given.replace(shape=shape) if given is not None and windows else given
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
         (x,) = inputs
-        positions = tuple(rule.out for rule in self.rules(x))
-        taps = math.prod(self.k)
-        shape = (*positions, self.out, x.channels, *self.k)
-        weight = weight_and_bias(shape, (x.channels * taps, self.out * taps), 0, self.init, self.frozen)
-        return (*weight, Parameter("bias", (self.out, *positions), frozen=self.frozen)) if self.bias else weight
+        shape, taps = self.weight_shape(x), math.prod(self.k)
+        fans = x.channels * taps, self.out * taps
+        biases = (self.out, *shape[: len(self.k)]) if self.bias else 0
+        given = self._given_weights(shape)
+        return weight_and_bias(shape, fans, biases, self.init, self.frozen, given, self.biases)
 
     def macs(self, *inputs: TensorType) -> int:
         (x,) = inputs
@@ -85,6 +106,7 @@ class Local(Op):
             *window.explain(self.rules(x)),
             f"params = {positions}·{self.out}·({per_output}){bias} = {trainable_count(self.parameters(x)):,}",
             f"MACs = {product_text(y.shape)}·({per_output}) = {self.macs(x):,}",
+            *given_formulas(self),
         ]
 
     def advice(self, *inputs: TensorType) -> list[Advice]:
@@ -93,4 +115,4 @@ class Local(Op):
 
     def brief(self) -> str:
         text = f"{self.out} {window.brief(self.k, self.s, self.p, self.d)}" + ("" if self.bias else " bias=false")
-        return text + parameter_options(self.share, self.init, self.frozen)
+        return text + given_options(self) + parameter_options(self.share, self.init, self.frozen)

@@ -67,11 +67,12 @@ BATCH_LAST = ("batch_last", "patches", "sums", "by_position")
 @pytest.mark.parametrize("case", cases_for("parity"))
 def test_checker_passes_and_every_tensor_has_a_type(case: Case) -> None:
     graph = graph_of(case)
-    model = emit(*run_passes(graph, random_weights(graph, 0)), {})
+    emitted, weights = run_passes(graph, random_weights(graph, 0))
+    model = emit(emitted, weights, {})
     onnx.checker.check_model(model, full_check=True)
     known = {i.name: shape(i) for i in [*model.graph.input, *model.graph.value_info, *model.graph.output]}
     flat = {f"{n.name}.{what}" for n in graph.nodes for what in FLAT if n.op.keyword == "unpool"}
-    batch_last = {f"{n.name}.{what}" for n in graph.nodes for what in BATCH_LAST if n.op.keyword == "local"}
+    batch_last = {f"{n.name}.{what}" for n in emitted.nodes for what in BATCH_LAST if n.op.keyword == "local"}
     for node in model.graph.node:
         for name in node.output:
             if name in batch_last:
