@@ -22,7 +22,9 @@ SHOWN = 40  # characters of given numbers in a table; of larger ones it shows th
 EXPLAINED = 160  # characters of given numbers in `--explain`; of larger ones it shows the range
 REWRITTEN = 64  # numbers that an edit writes in other lists
 
-BIASES: Any = arg(NumberLists(), default=None, help="initial biases: a list with one per output channel, or one number")
+BIASES: Any = arg(
+    NumberLists("a list of numbers, or one for all"), default=None, help="initial biases, one per output channel"
+)
 
 
 def weights_of(layout: str) -> Any:
