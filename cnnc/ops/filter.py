@@ -195,12 +195,23 @@ class Filter(Op):
             return advice
         return [a.replace(words=_ODD, argument="numbers", fixes=()) if a.code == "W302" else a for a in advice]
 
+    def title(self) -> str:
+        """The name and arguments without the numbers: `gabor angle=45 s=2`, `kernel 2x2`."""
+        name = self.numbers if isinstance(self.numbers, str) else f"kernel {format_shape(self.size)}"
+        size = [f"k={window.short(self.k)}"] if self.k is not None else []
+        return " ".join([name, *size, *self._parameter_texts(), *self._window_texts()])
+
     def brief(self) -> str:
         kernel = self.scaled_kernel()
         matrix = matrix_text(kernel.rows, kernel.divisor)
-        parts = [self.numbers] if isinstance(self.numbers, str) else []
-        parts += [f"{key}={value:g}" for key, value in self._given().items() if isinstance(value, float)]
-        parts += [matrix if len(matrix) <= _SHORT else f"[{format_shape(self.size)}]"]
-        parts += [f"s={window.short(self.s)}"] if any(s != 1 for s in self.s) else []
+        name = [self.numbers] if isinstance(self.numbers, str) else []
+        shown = matrix if len(matrix) <= _SHORT else f"[{format_shape(self.size)}]"
+        return " ".join([*name, *self._parameter_texts(), shown, *self._window_texts()])
+
+    def _parameter_texts(self) -> list[str]:
+        return [f"{key}={value:g}" for key, value in self._given().items() if isinstance(value, float)]
+
+    def _window_texts(self) -> list[str]:
+        parts = [f"s={window.short(self.s)}"] if any(s != 1 for s in self.s) else []
         parts += [f"p={window.pads_text(self.p)}"] if self.p != "same" else []
-        return " ".join([*parts, "flip=true"] if self.flip else parts)
+        return [*parts, "flip=true"] if self.flip else parts

@@ -227,13 +227,18 @@ def _joined(kernel: Nested) -> str:
     return (" | " if isinstance(kernel[0][0], tuple) else "; ").join(map(_joined, kernel))
 
 
+def matrix_texts(kernel: Nested) -> list[list[str]]:
+    """The numbers of a kernel with one or two axes as texts, by row."""
+    rows = kernel if isinstance(kernel[0], tuple) else (kernel,)
+    return [[f"{n:.3g}" for n in row] for row in rows]
+
+
 def matrix_lines(kernel: Nested) -> list[str]:
     """A kernel with one or two axes as aligned rows of numbers; of a volume each slice, separated by a blank line."""
     if isinstance(kernel[0], tuple) and isinstance(kernel[0][0], tuple):
         slices = [matrix_lines(part) for part in kernel]
         return [line for i, part in enumerate(slices) for line in ([""] if i else []) + part]
-    rows = kernel if isinstance(kernel[0], tuple) else (kernel,)
-    texts = [[f"{n:.3g}" for n in row] for row in rows]
+    texts = matrix_texts(kernel)
     width = max(len(text) for row in texts for text in row)
     return [" ".join(f"{text:>{width}}" for text in row) for row in texts]
 

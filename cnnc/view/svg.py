@@ -39,6 +39,7 @@ def document(drawing: Drawing, body: str, used: Iterable[str]) -> str:
         f'width="{width}" height="{height}" viewBox="0 0 {width} {height}">\n'
         f'<title id="{name}-t">{text(drawing.title)}</title>\n'
         f'<desc id="{name}-d">{description}</desc>\n'
+        "<metadata>drawn by cnnc</metadata>\n"
         f"<style>{style(name, used)}</style>\n"
         f'<defs><pattern id="{name}-h" width="6" height="6" patternUnits="userSpaceOnUse">'
         f'<rect class="b" width="6" height="6"/><path class="h" d="M-1 7L7 -1M-1 1L1 -1M5 7L7 5"/></pattern></defs>\n'
