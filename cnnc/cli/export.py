@@ -188,12 +188,16 @@ def _export_untrained(
     options: Options,
     outputs: Sequence[str],
 ) -> Exported:
+    from cnnc.cli.usage import with_published_network
     from cnnc.data.catalog import KNOWN
     from cnnc.network import load
     from cnnc.onnx.emit.verify import random_weights
     from cnnc.onnx.export import export as export_network
 
-    network = load(file, settings, at)
+    try:
+        network = load(file, settings, at)
+    except CnncError as error:
+        raise with_published_network(error, file) from None
     graph = network.require_graph()
     print_diagnostics(network.diagnostics)
     recipe = network.recipe
