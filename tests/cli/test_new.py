@@ -134,3 +134,13 @@ def test_the_list_as_a_table(cnnc: Cnnc) -> None:
         "LeCun, Bottou, Bengio & Haffner (1998)",
     ]
     assert (empty, last.split(" writes")[0]) == ("", "`cnnc new -t TEMPLATE`")
+
+
+@pytest.mark.parametrize("command", ["check", "train", "export"])
+def test_a_missing_file_with_the_name_of_a_published_network(cnnc: Cnnc, command: str) -> None:
+    done = cnnc(command, "models/digits.cnn")
+    assert (done.returncode, codes(done.stderr)) == (6, ["E901"])
+    assert "= help: `cnnc new -t digits` writes the published network" in done.stderr
+    assert "help" not in cnnc(command, "models/mine.cnn").stderr
+    assert cnnc("new", "-t", "digits").returncode == 0
+    assert cnnc("check", "digits.cnn").returncode == 0

@@ -73,6 +73,7 @@ def test_blocks_of_rows_and_images_give_the_same(text: str, monkeypatch: pytest.
     monkeypatch.setattr(local, "MIN_IMAGES", 2)
     y_in_blocks, in_blocks = run(op, x, weights)
     np.testing.assert_allclose(y_in_blocks, y, rtol=1e-12, atol=1e-12)
+    assert in_blocks.inputs[0] is not None and whole.inputs[0] is not None
     np.testing.assert_allclose(in_blocks.inputs[0], whole.inputs[0], rtol=1e-12, atol=1e-12)
     for name in weights:
         np.testing.assert_allclose(in_blocks.weights[name], whole.weights[name], rtol=1e-12, atol=1e-12)
@@ -109,6 +110,7 @@ def test_output_and_gradients_are_those_of_pytorch(case: Case) -> None:
     by_position = to_channels_last(y)
     gradient = np.cos(np.arange(y.size)).reshape(by_position.shape)
     expected.backward(torch.tensor(np.ascontiguousarray(to_channels_first(gradient))))
+    assert gradients.inputs[0] is not None
     found = {"x": to_channels_first(gradients.inputs[0]), **gradients.weights}
     for name, leaf in leaves.items():
         np.testing.assert_allclose(found[name], leaf.grad, rtol=1e-10, atol=1e-12, err_msg=name)
