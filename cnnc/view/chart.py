@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import ceil, floor, inf, isfinite, log10
 from typing import NamedTuple
 
-from cnnc.view.arrange import MARGIN, SMALL, TITLE, text_lines
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, MarkerForm, Role, Shape
+from cnnc.view.labels import MARGIN, SMALL, TITLE, text_lines
 from cnnc.view.palette import MARKERS
 from cnnc.view.text_width import text_width
 

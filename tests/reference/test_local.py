@@ -73,7 +73,8 @@ def test_blocks_of_rows_and_images_give_the_same(text: str, monkeypatch: pytest.
     monkeypatch.setattr(local, "MIN_IMAGES", 2)
     y_in_blocks, in_blocks = run(op, x, weights)
     np.testing.assert_allclose(y_in_blocks, y, rtol=1e-12, atol=1e-12)
-    assert in_blocks.inputs[0] is not None and whole.inputs[0] is not None
+    assert in_blocks.inputs[0] is not None
+    assert whole.inputs[0] is not None
     np.testing.assert_allclose(in_blocks.inputs[0], whole.inputs[0], rtol=1e-12, atol=1e-12)
     for name in weights:
         np.testing.assert_allclose(in_blocks.weights[name], whole.weights[name], rtol=1e-12, atol=1e-12)
