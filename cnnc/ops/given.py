@@ -167,9 +167,8 @@ def given_options(op: Op) -> str:
     for key in ("weights", "biases"):
         given = getattr(op, key, None)
         if given is not None:
-            numbers = given.text()
-            shown = numbers if len(numbers) <= SHOWN else f"[{format_shape(given.shape)}]"
-            text += f" {key}={shown}"
+            numbers = _short_text(given, SHOWN) or f"[{format_shape(given.shape)}]"
+            text += f" {key}={numbers}"
     return text
 
 
@@ -180,8 +179,12 @@ def given_formulas(op: Op) -> list[str]:
         given = getattr(op, key, None)
         if given is None:
             continue
-        text = given.text() if given.size <= EXPLAINED else ""
-        if not text or len(text) > EXPLAINED:
-            text = f"{format_shape(given.shape)} numbers from {min(given.values):g} to {max(given.values):g}"
-        lines.append(f"{key} given: {text}")
+        span = f"{format_shape(given.shape)} numbers from {min(given.values):g} to {max(given.values):g}"
+        lines.append(f"{key} given: {_short_text(given, EXPLAINED) or span}")
     return lines
+
+
+def _short_text(given: GivenNumbers, most: int) -> str:
+    """The numbers as the language writes them; "" if that takes more characters."""
+    text = given.text() if given.size <= most else ""
+    return text if len(text) <= most else ""
