@@ -141,6 +141,8 @@ def _match(
             note = Note(given[spec.name].span, "first given here")
             message = f"{call.op.text} is given `{spec.name}` twice"
             edits = (without(argument.span, "remove one of them"),)
+            if argument.key is not None and spec.name == "k" and isinstance(argument.value, syntax.List):
+                edits = (Edit(argument.key.span, "weights", "did you mean `{}`?", edits),)
             diagnostics.append(Diagnostic("E205", message, argument.span, notes=(note,), edits=edits))
         else:
             given[spec.name] = argument
