@@ -418,7 +418,7 @@ class _ListsOfNumbers:
         """Raises BadValue at an item that is neither a list nor a number that float32 can hold."""
         depth = len(path)
         if isinstance(value, tuple) and value and not isinstance(value, Extents):
-            if depth == len(self.shape):
+            if depth >= len(self.shape):
                 self.differs(path, "is a list", "is a number")
             elif len(value) != self.shape[depth]:
                 self.differs(path, f"has {_items(len(value))}", f"has {_items(self.shape[depth])}")
