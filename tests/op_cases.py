@@ -413,6 +413,8 @@ CASES: tuple[Case, ...] = (
     Case(
         "filter-gabor-settings", "input 2x7x6; filter gabor angle=30 wavelength=3.5 sigma=1.2 phase=40 aspect=0.6 k=7"
     ),
+    Case("filter-large", "input 2x7x6; filter gabor angle=30 wavelength=9 k=21x23"),
+    Case("filter-large-stride", "input 2x30x25; filter gaussian k=21 s=2x3 p=[1,0,2,4]"),
     Case("filter-flip", "input 2x5x6; filter emboss flip=true"),
     Case("filter-flip-odd", "input 2x5x6; filter sobel_x flip=true s=2 p=valid"),
     Case("filter-flip-numbers", "input 2x5x6; filter [[1, 2, 3], [4, 5, 6]] flip=true p=[1,0,0,1]"),

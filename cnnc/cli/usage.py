@@ -85,6 +85,12 @@ _OPTIONS: dict[str, dict[str, str]] = {
         **_each("--dataset --data-set", "--on VALUE"),
         **_each("--data-dir --data-path", "--data VALUE"),
     },
+    "filter": {
+        **_each(_OUT, "--out VALUE"),
+        **_each("--filter --kernel -k", "VALUE"),
+        **_each("--patch --match", "--template VALUE"),
+        **_each("--padding", "--pad VALUE"),
+    },
     "bench": {
         **_each("--at --shape", "--size VALUE"),
         **_each("--time --duration", "--seconds VALUE"),
