@@ -37,12 +37,12 @@ class Augment(TrainStatement):
     brightness: float = arg(
         Real(0, 1),
         default=0,
-        help="multiply the image by a factor drawn from 1 - N to 1 + N (as PyTorch's ColorJitter)",
+        help="multiply each image by a factor drawn uniformly from 1 - N to 1 + N, as PyTorch's ColorJitter does",
     )
     contrast: float = arg(
         Real(0, 1),
         default=0,
-        help="multiply the difference from the image's mean grey by a factor drawn from 1 - N to 1 + N",
+        help="multiply the differences from an image's mean grey by such a factor, as ColorJitter does",
     )
     noise: float = arg(
         Real(0, 1), default=0, unit="fraction of the full range", help="standard deviation of the Gaussian noise to add"
