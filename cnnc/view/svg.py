@@ -42,6 +42,7 @@ def document(drawing: Drawing, body: str, used: Iterable[str]) -> str:
         f'width="{width}" height="{height}" viewBox="0 0 {width} {height}">\n'
         f'<title id="{name}-t">{text(drawing.title)}</title>\n'
         f'<desc id="{name}-d">{description}</desc>\n'
+        "<metadata>drawn by cnnc</metadata>\n"
         f"<style>\n{style(name, looks)}</style>\n"
         + (HATCH.format(name=name) if hatched else "")
         + f'<rect class="ground" width="{width}" height="{height}"/>\n{body}</svg>'
