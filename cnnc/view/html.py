@@ -49,9 +49,8 @@ def html_text(page: Page, width: int = WIDTH) -> str:
 
 def drawing_html(drawing: Drawing) -> str:
     """The HTML document of a drawing, which has a title of its own and no steps."""
-    body = "".join(f"{shape_text(shape)}\n" for shape in drawing.shapes)
-    picture = document(drawing, body, map(look_of, drawing.shapes))
-    return _file(drawing.title, f'<div class="picture">\n{picture}\n</div>\n')
+    picture = document(drawing, elements(drawing.shapes), map(look_of, drawing.shapes))
+    return _file(drawing.title, _picture(picture))
 
 
 def _all_panels(page: Page) -> Iterator[Panel]:
@@ -81,11 +80,16 @@ def _document(page: Page, picture: str, steps: str) -> str:
     notes = "".join(f"<p>{text(note)}</p>" for note in page.notes)
     main = (
         f"<h1>{text(page.title)}</h1>\n<p>{text(page.description)}</p>\n"
-        f'<div class="picture" tabindex="0" role="group" aria-label="picture">\n{picture}\n</div>\n'
+        + _picture(picture)
         + (_controls(page, page.steps[page.current]) if page.steps else "")
         + (f"<footer>{notes}</footer>\n" if notes else "")
     )
     return _file(page.title, main, steps if page.steps else "")
+
+
+def _picture(picture: str) -> str:
+    """A picture that scrolls, by keys too, if it is wider than the window."""
+    return f'<div class="picture" tabindex="0" role="group" aria-label="picture">\n{picture}\n</div>\n'
 
 
 def _file(title: str, main: str, steps: str = "") -> str:

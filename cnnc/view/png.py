@@ -68,7 +68,7 @@ def png(drawing: Drawing) -> bytes:
 def _draw_box(canvas: ImageDraw.ImageDraw, box: Box) -> None:
     look, form = LIGHT.look(box.role), FORMS[box.role]
     fill = look.fill if box.shade is None else LIGHT.heat(box.shade)[0]
-    line = look.line if box.shade is None or box.role not in MARKING else LIGHT.mark
+    line = LIGHT.mark if box.shade is not None and box.role in MARKING else look.line
     x0, y0, x1, y1 = (round(n * RATIO) for n in (box.x, box.y, box.x + box.width, box.y + box.height))
     if fill != "none":
         canvas.rounded_rectangle((x0, y0, x1, y1), box.corner * RATIO, fill)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, Raster, Role, Shape
-from cnnc.view.geometry import arrowhead, bends, marker_points
+from cnnc.view.geometry import arrowhead, bends, line_points, marker_points
 from cnnc.view.palette import DARK, FORMS, LEVELS, LIGHT, MARKING, Palette, level
 from cnnc.view.text_width import MONO, SANS, shown_text
 
@@ -138,11 +138,12 @@ def _place(shape: Box | Raster) -> dict[str, str]:
 
 
 def _edge_path(edge: Edge) -> str:
-    path = _path(edge.points[:1])
+    points = line_points(edge)
+    path = _path(points[:1])
     for start, control, end in bends(edge):
         path += f"L{_points([start])}" + (f"Q{_points([control, end])}" if start != end else "")
-    closed = len(edge.points) > 2 and edge.points[0] == edge.points[-1]
-    return path + ("Z" if closed else f"L{_points(edge.points[-1:])}")
+    closed = len(points) > 2 and points[0] == points[-1]
+    return path + ("Z" if closed else f"L{_points(points[-1:])}")
 
 
 def _path(points: Iterable[tuple[float, float]]) -> str:
