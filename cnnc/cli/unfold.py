@@ -5,13 +5,19 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnc.cli.console import print_document, print_json, width_of
+from cnnc.cli.console import print_document, print_json, print_result, print_status, width_of
 from cnnc.cli.options import json_option
-from cnnc.cli.outputs import FORCE
+from cnnc.cli.outputs import FORCE, Output, require_outputs
+
+if TYPE_CHECKING:
+    from cnnc.view.page import Page
+
+MAX_SIDE = 32
+"""The most rows and columns of a grid in a file."""
 
 
 class PoolChoice(StrEnum):
@@ -84,7 +90,9 @@ def unfold(
     at: Annotated[
         str | None,
         typer.Option(
-            "--at", metavar="I,J", help="Show the sum of this output; with --backward of dL/dx at this input element."
+            "--at",
+            metavar="I,J",
+            help="Show the sum of this output; with --backward that of dL/dx at this input element.",
         ),
     ] = None,
     weight_at: Annotated[
@@ -126,7 +134,27 @@ def unfold(
         weight_at,
     )
     literal = literal_page(request)
+    outputs = [
+        Output(path, option, kind) for path, option, kind in ((svg, "--svg", "svg"), (html, "--html", "html")) if path
+    ]
+    require_outputs(literal.inputs, outputs, force)
     if json:
         print_json(literal.json())
-    else:
+    elif not outputs:
         print_document(terminal_text(literal.page, width_of(sys.stdout), literal.printed_steps()))
+    for output in outputs:
+        _write(literal.page, output)
+        (print_status if json else print_result)(f"wrote {output.path}")
+
+
+def _write(page: Page, output: Output) -> None:
+    """Writes a page as a file, large grids in part."""
+    from cnnc.core.files import write_atomic
+    from cnnc.view.arrange import arranged
+    from cnnc.view.crop import cropped
+    from cnnc.view.html import html_text
+    from cnnc.view.svg import svg_text
+
+    shown = cropped(page, MAX_SIDE, MAX_SIDE)
+    text = svg_text(arranged(shown)) if output.kind == "svg" else html_text(shown)
+    write_atomic(output.path, text.encode())
