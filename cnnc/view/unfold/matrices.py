@@ -112,7 +112,7 @@ def im2col_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     positions = list(product(*map(range, layer.output_shape[1:])))
     shown, current = steps_around(positions, at[1:] if at is not None else None)
     counted = np.arange(layer.x.size).reshape(layer.x.shape)
-    inputs = list(zip(input_planes(layer), planes("n", "its numbers", counted, str), strict=False))
+    inputs = list(zip(input_planes(layer), planes("n", "element numbers", counted, str), strict=False))
     bands = (
         *(Band(pair) for pair in inputs),
         Band((_numbers_grid(matrices, positions),)),
