@@ -161,7 +161,7 @@ def unfold(
         if json:
             print_json(view.numbers())
         else:
-            print_document(terminal_text(view.page(False, 1), width_of(sys.stdout)))
+            print_document(terminal_text(view.page(False), width_of(sys.stdout)))
         return
     from cnnc.cli.literals import Request, literal_page
 
