@@ -6,6 +6,7 @@ in words of the options.
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,9 @@ EXAMPLE = 'cnnc unfold "1 3 -1; 2 1 0; 0 2 -1" --kernel "1 0; 2 -1"'
 
 FEW = 16
 """Up to this many sums, all of them are printed."""
+
+MAX_PRODUCTS = 300_000
+"""The most products in all sums of a layer."""
 
 MAX_BYTES = 1 << 20
 """The most bytes of a file with a matrix."""
@@ -67,6 +71,12 @@ class LiteralPage(NamedTuple):
     gradient: Array | None = None
     at: Axes | None = None
     weight_at: Axes | None = None
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that were read."""
+        texts = (self.request.what, *self.request.kernels, self.request.gradient or "", self.request.bias or "")
+        return [Path(text[1:]) for text in texts if text.startswith("@")]
 
     def printed_steps(self) -> list[int] | None:
         """The steps whose formulas are printed: all, if there are few; None for the current one, with its marks."""
@@ -212,7 +222,19 @@ def _made(op: type[Op], x: Array, values: dict[str, Any]) -> Op:
         made.output(TensorType(x.shape))
     except ShapeError as error:
         raise _bad(error.message, _help_of_shape(error, op is Pool)) from None
+    _require_few_products(made, TensorType(x.shape))
     return made
+
+
+def _require_few_products(op: Op, x: TensorType) -> None:
+    """Raises CnncError E010 for a layer that would take long to unfold."""
+    taps = math.prod(getattr(op, "k", ())) * (1 if isinstance(op, Pool) else x.channels)
+    products = op.output(x).size * taps
+    if products > MAX_PRODUCTS:
+        raise _bad(
+            f"the sums would have {products:,} products; at most {MAX_PRODUCTS:,} are computed",
+            "take a part of the input, a smaller kernel or less padding",
+        )
 
 
 def _help_of_value(name: str, value: Any, words: tuple[str, ...], error: BadValue) -> str:
@@ -249,9 +271,8 @@ def _bias(text: str | None, outputs: int) -> Array | None:
         return None
     values = _read(text, "the bias").reshape(-1)
     if len(values) not in (1, outputs):
-        raise _bad(
-            f"--bias has {len(values)} numbers, and there are {outputs} output channels", "give one per output channel"
-        )
+        there = f"there {'is' if outputs == 1 else 'are'} {outputs} output channel{'s' if outputs > 1 else ''}"
+        raise _bad(f"--bias has {len(values)} numbers, and {there}", "give one per output channel")
     return np.repeat(values, outputs) if len(values) == 1 else values
 
 
@@ -261,7 +282,10 @@ def _bias(text: str | None, outputs: int) -> Array | None:
 def _read(text: str, what: str) -> Array:
     """A matrix: as typed, from standard input, or from a file. Raises CnncError."""
     if text == "-":
-        return matrix(sys.stdin.read(), what)
+        typed = sys.stdin.read(MAX_BYTES)
+        if not typed.strip():
+            raise _bad("standard input is empty", 'write rows of numbers to it, such as "1 2; 3 4"')
+        return matrix(typed, what)
     if text.startswith("@"):
         return matrix(decode_utf8(read_bytes(Path(text[1:]), MAX_BYTES), text[1:]), what)
     return matrix(text, what)

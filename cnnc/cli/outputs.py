@@ -20,11 +20,30 @@ from cnnc.diagnostics import CnncError
 
 FORCE = Annotated[bool, typer.Option("--force", help="Also replace an existing file of another kind.")]
 
-SUFFIXES = {"onnx": ".onnx", "card": ".md", "network": ".cnn", "weights": ".safetensors"}
+SUFFIXES = {
+    "onnx": ".onnx",
+    "card": ".md",
+    "network": ".cnn",
+    "weights": ".safetensors",
+    "svg": ".svg",
+    "html": ".html",
+}
 """The suffix of each kind of output. Another suffix is allowed unless it stands for another format."""
 
-_FORMATS = {"onnx": "an ONNX model", "card": "a model card", "network": "a network file", "weights": "a checkpoint"}
-_NAMES = {**_FORMATS, "onnx": "an ONNX model that cnnc wrote", "network": "a network file that import wrote"}
+_FORMATS = {
+    "onnx": "an ONNX model",
+    "card": "a model card",
+    "network": "a network file",
+    "weights": "a checkpoint",
+    "svg": "an SVG image",
+    "html": "an HTML page",
+}
+_NAMES = {
+    **_FORMATS,
+    "onnx": "an ONNX model that cnnc wrote",
+    "network": "a network file that import wrote",
+    "html": "a page that cnnc wrote",
+}
 _OTHER_FORMATS = frozenset(
     [
         ".bin",
@@ -145,6 +164,10 @@ def _is_of_kind(output: Output) -> bool:
             return begin[8:].startswith(b'{"__metadata__":{"cnnc":')
         case "card":
             return begin.startswith(b"# ") and b"Exported by cnnc" in begin
+        case "svg":
+            return begin.startswith((b"<svg ", b"<?xml"))
+        case "html":
+            return begin.startswith(b"<!doctype html>") and b"cnnc" in begin
         case "network":  # import writes the checkpoint beside it
             return begin.startswith(b"# Imported from") or output.path.with_suffix(SUFFIXES["weights"]).exists()
     return True

@@ -11,14 +11,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from typing import Any
 
-from cnnc.view.arrange import MARGIN, WIDTH, layout_of, legend_of, legend_width, panel_shapes, roles_of
+from cnnc.view.arrange import WIDTH, layout_of, legend_of, legend_width, roles_of
 from cnnc.view.changes import StepChange, elements
-from cnnc.view.drawing import Drawing, Role, Shape
+from cnnc.view.drawing import Drawing, Shape
+from cnnc.view.labels import MARGIN
 from cnnc.view.page import Page, Panel, Step
+from cnnc.view.panels import panel_shapes
 from cnnc.view.svg import document, look_of, text
 from cnnc.view.text_width import shown_text
 
@@ -37,7 +39,7 @@ def html_text(page: Page, width: int = WIDTH) -> str:
                 change.add(index, first, current[index], panel, place)
             first += len(base[index])
         changes.append(change)
-    legend, bottom = legend_of(_all_roles(page), layout.bottom, layout.width - 2 * MARGIN)
+    legend, bottom = legend_of(roles_of(_all_panels(page)), layout.bottom, layout.width - 2 * MARGIN)
     fixed: list[Shape] = [*layout.signs, *legend]
     body = elements(fixed) + "".join(f'<g class="panel">\n{elements(shapes)}</g>\n' for shapes in base)
     used = {look_of(shape) for shapes in (fixed, *base) for shape in shapes}.union(*(change.used for change in changes))
@@ -45,11 +47,9 @@ def html_text(page: Page, width: int = WIDTH) -> str:
     return _document(page, document(drawing, body, used), _steps_json(page, changes))
 
 
-def _all_roles(page: Page) -> set[Role]:
-    """The roles of all steps."""
-    panels = [panel for band in page.bands for panel in band.panels]
-    replaced = [panel for step in page.steps for panel in step.panels]
-    return roles_of([*panels, *replaced]) | {mark.role for step in page.steps for mark in step.marks}
+def _all_panels(page: Page) -> Iterator[Panel]:
+    """The panels of all steps."""
+    return (panel for number in range(max(1, len(page.steps))) for panel in _panels(page, number))
 
 
 def _panels(page: Page, number: int) -> list[Panel]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, Raster, Role, Shape
 from cnnc.view.geometry import arrowhead, bends, marker_points
-from cnnc.view.palette import DARK, FORMS, LIGHT, SHAPES_OF_A_MARK, Palette, level
+from cnnc.view.palette import DARK, FORMS, LEVELS, LIGHT, MARKING, Palette, level
 from cnnc.view.text_width import MONO, SANS, shown_text
 
 
@@ -121,7 +121,7 @@ def _heat_class(shade: float | None) -> str:
     if shade is None:
         return ""
     step = level(shade)
-    return f" n{-step}" if step < 0 else f" p{step}"
+    return f" s n{-step}" if step < 0 else f" s p{step}"
 
 
 def _place(shape: Box | Raster) -> dict[str, str]:
@@ -209,9 +209,8 @@ def colour_rules(palette: Palette, at: str, roles: Sequence[Role], heats: Sequen
         fill = f"url(#{name}-h)" if FORMS[role].hatched else look.fill
         rules.append(f"{at}.b.{role}{{fill:{fill};stroke:{look.line}}}{at}.e.{role}{{stroke:{look.line}}}")
         rules.append(f"{at}.m.{role}{{fill:{look.line}}}{at}.t.{role}{{fill:{look.text}}}")
+    rules += [f"{at}.b.s.{role}{{stroke:{palette.mark}}}" for role in MARKING if heats and role in roles]
     for heat in heats:
-        fill, readable = palette.heat((1 if heat[0] == "p" else -1) * int(heat[1:]) / 20)
+        fill, readable = palette.heat((1 if heat[0] == "p" else -1) * int(heat[1:]) / LEVELS)
         rules.append(f"{at}.b.{heat}{{fill:{fill}}}{at}.t.{heat}{{fill:{readable}}}")
-        marks = ",".join(f"{at}.b.{role}.{heat}" for role in SHAPES_OF_A_MARK if role in roles)
-        rules += [f"{marks}{{stroke:{readable}}}"] if marks else []
     return "".join(rules)

@@ -97,8 +97,8 @@ def after_keys(page: Page, folder: Path, *keys: str) -> str:
 def picture(document: str) -> list[tuple[str, ...]]:
     """The attributes and texts of all panels' elements."""
     part = document[document.index('<g class="panel">') : document.rindex("</g>")]
-    part = re.sub(r' xml:space="preserve"|<title>[^<]*</title>', "", part)
-    return re.findall(r"<(rect|text|path|image)([^>]*?)/?>([^<\n]*)", part)
+    part = re.sub(r' xml:space="preserve"', "", part)
+    return re.findall(r"<(rect|text|path|image|title)([^>]*?)/?>([^<\n]*)", part)
 
 
 @browser
