@@ -108,7 +108,7 @@ def unfold_layer(words: Words) -> LayerView:
     if not words.backward and (words.weight_at or words.input_at or words.label is not None):
         raise CnncError.of("E010", "--weight-at, --input-at and --label choose a gradient", help="add --backward")
     heading = [f"weights: {trained.untrained or words.source}", f"example: {example.name}"]
-    heading += [] if words.at else ["the output is the largest of the layer; --at chooses another"]
+    chosen = [] if words.at else ["the output is the largest of the layer; --at chooses another"]
     if run.node.owner:
         heading.append(f"its weights are those of {run.node.owner}")
     if words.backward and (words.im2col or words.toeplitz):
@@ -116,8 +116,8 @@ def unfold_layer(words: Words) -> LayerView:
     if words.backward:
         return _backward(trained, graph, example, run, at, heading, words)
     if words.im2col or words.toeplitz:
-        return _matrices(run, at, heading, words)
-    return _forward(run, at, heading)
+        return _matrices(run, at, [*heading, *chosen], words)
+    return _forward(run, at, heading, chosen)
 
 
 def _matrices(run: LayerRun, at: Axes, heading: list[str], words: Words) -> LayerView:
@@ -135,14 +135,14 @@ def _matrices(run: LayerRun, at: Axes, heading: list[str], words: Words) -> Laye
     return LayerView(lambda for_file: page, lambda: layer_json(run, at))
 
 
-def _forward(run: LayerRun, at: Axes, heading: list[str]) -> LayerView:
+def _forward(run: LayerRun, at: Axes, heading: list[str], chosen: list[str]) -> LayerView:
     from cnnc.view.unfold.layer_json import layer_json
     from cnnc.view.unfold.layer_page import layer_page
 
     def page(for_file: bool) -> Page:
-        single = layer_page(run, at, [at], heading, for_file)
         if not for_file:
-            return single
+            return layer_page(run, at, [at], [*heading, *chosen])
+        single = layer_page(run, at, [at], heading, True)
         cells = sum(len(row) for band in single.bands for panel in band.panels for row in getattr(panel, "cells", ()))
         positions, count = _positions_around(run, at, min(MAX_STEPS, MAX_CELLS // max(1, cells)))
         stepped = layer_page(run, at, positions, heading, True)

@@ -58,7 +58,11 @@ def layer_page(
     outputs = [_Output(run, position, pictures) for position in positions]
     shown = outputs[current]
     steps = tuple(output.step(len(positions) > 1) for output in outputs)
-    return Page(name, shown.lines[0], (top, *shown.bands), steps, current, tuple(shown.notes))
+    described = " ".join(line.strip() for line in shown.lines[:-1])
+    if len(positions) > 1:
+        name = f"{run.node.name}, channel {at[0]}" if len(at) > 1 else run.node.name
+        described = "How each output comes about: what it reads, times the weights, added up"
+    return Page(name, described, (top, *shown.bands), steps, current, tuple(shown.notes))
 
 
 def layer_lines(run: LayerRun) -> list[str]:
