@@ -80,7 +80,7 @@ def _document(page: Page, picture: str, steps: str) -> str:
     )
     notes = "".join(f"<p>{text(note)}</p>" for note in page.notes)
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="generator" content="cnnc">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{text(page.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
