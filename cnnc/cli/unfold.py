@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cnnc.cli.console import print_document, print_json, print_result, print_status, width_of
-from cnnc.cli.options import json_option
+from cnnc.cli.options import DATA, SETTINGS, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
+from cnnc.cli.unfold_layer import Words, is_layer_form, unfold_layer
 
 if TYPE_CHECKING:
     from cnnc.view.page import Page
@@ -31,13 +33,22 @@ class PoolChoice(StrEnum):
 
 
 def unfold(
+    context: typer.Context,
     what: Annotated[
         str,
         typer.Argument(
-            metavar="MATRIX",
-            help='The input: "1 2; 3 4", channels separated by `|`; or @FILE, or - for standard input.',
+            metavar="MATRIX|RUN",
+            help='The input: "1 2; 3 4", channels separated by `|`; or @FILE, or - for standard input. '
+            "Or a run folder, a checkpoint or a network file (.cnn).",
         ),
     ],
+    layer: Annotated[
+        str | None, typer.Argument(metavar="[LAYER]", help="A layer of the network, such as conv1.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="The example: an image, an array, a series, or text, as in predict."),
+    ] = None,
     kernel: Annotated[
         list[str] | None,
         typer.Option(
@@ -99,6 +110,30 @@ def unfold(
         str | None,
         typer.Option("--weight-at", metavar="I,J", help="With --backward: show the sum of dL/dw at this weight."),
     ] = None,
+    input_at: Annotated[
+        str | None,
+        typer.Option("--input-at", metavar="C,I,J", help="With --backward on a layer: the input element of dL/dx."),
+    ] = None,
+    label: Annotated[
+        int | None,
+        typer.Option("--label", metavar="N", help="With --backward on a layer: differentiate the loss of this class."),
+    ] = None,
+    example: Annotated[
+        int | None,
+        typer.Option(
+            "--example", metavar="N", min=0, help="Unfold a layer on this example of the test set, or of FILE."
+        ),
+    ] = None,
+    sentence: Annotated[
+        str | None, typer.Option("--text", metavar="SENTENCE", help="Unfold a layer on this sentence.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=FILE", help="File for one input of a network with several. Repeatable."),
+    ] = None,
+    data: DATA = None,
+    last: Annotated[bool, typer.Option("--last", help="Take the last weights of the run instead of the best.")] = False,
+    settings: SETTINGS = None,
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="Write the current step as an SVG image.")
     ] = None,
@@ -110,8 +145,40 @@ def unfold(
     force: FORCE = False,
 ) -> None:
     """Show how one number comes about: the sum behind an output of a layer, and the whole result."""
-    from cnnc.cli.literals import Request, literal_page
     from cnnc.view.terminal import terminal_text
+
+    outputs = [
+        Output(path, option, kind) for path, option, kind in ((svg, "--svg", "svg"), (html, "--html", "html")) if path
+    ]
+    if is_layer_form(context, what, layer):
+        words = Words(
+            Path(what),
+            layer,
+            file,
+            at,
+            sentence,
+            example,
+            inputs or (),
+            data,
+            last,
+            settings or (),
+            backward,
+            label,
+            weight_at,
+            input_at,
+            im2col,
+            toeplitz,
+        )
+        require_outputs([Path(what), *([file] if file is not None else [])], outputs, force)
+        view = unfold_layer(words)
+        _show(
+            outputs,
+            view.numbers if json else None,
+            lambda: view.page(True),
+            lambda width: terminal_text(view.page(False), width),
+        )
+        return
+    from cnnc.cli.literals import Request, literal_page
 
     request = Request(
         what,
@@ -134,17 +201,28 @@ def unfold(
         weight_at,
     )
     literal = literal_page(request)
-    outputs = [
-        Output(path, option, kind) for path, option, kind in ((svg, "--svg", "svg"), (html, "--html", "html")) if path
-    ]
     require_outputs(literal.inputs, outputs, force)
-    if json:
-        print_json(literal.json())
+
+    def text(width: int | None) -> str:
+        return terminal_text(literal.page, width, literal.printed_steps())
+
+    _show(outputs, literal.json if json else None, lambda: literal.page, text)
+
+
+def _show(
+    outputs: list[Output],
+    json: Callable[[], Any] | None,
+    page: Callable[[], Page],
+    text: Callable[[int | None], str],
+) -> None:
+    """Prints JSON, or without files the text, and writes the page to the files."""
+    if json is not None:
+        print_json(json())
     elif not outputs:
-        print_document(terminal_text(literal.page, width_of(sys.stdout), literal.printed_steps()))
+        print_document(text(width_of(sys.stdout)))
     for output in outputs:
-        _write(literal.page, output)
-        (print_status if json else print_result)(f"wrote {output.path}")
+        _write(page(), output)
+        (print_status if json is not None else print_result)(f"wrote {output.path}")
 
 
 def _write(page: Page, output: Output) -> None:
