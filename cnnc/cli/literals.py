@@ -1,11 +1,12 @@
 """What `cnnc unfold` shows of a matrix and a kernel on the command line.
 
-In: a `Request`, the options as they were typed. Out: the layer with its numbers and the page of the requested view, or CnncError E010
+In: `TypedMatrices`, the options as they were typed. Out: the layer with its numbers and the page of the requested view, or CnncError E010
 in words of the options.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,11 +33,14 @@ EXAMPLE = 'cnnc unfold "1 3 -1; 2 1 0; 0 2 -1" --kernel "1 0; 2 -1"'
 FEW = 16
 """Up to this many sums, all of them are printed."""
 
+MAX_PRODUCTS = 300_000
+"""The most products in all sums of a layer."""
+
 MAX_BYTES = 1 << 20
 """The most bytes of a file with a matrix."""
 
 
-class Request(NamedTuple):
+class TypedMatrices(NamedTuple):
     """The options of `cnnc unfold` as they were typed."""
 
     what: str
@@ -64,10 +68,16 @@ class LiteralPage(NamedTuple):
 
     layer: LayerNumbers
     page: Page
-    request: Request
+    request: TypedMatrices
     gradient: Array | None = None
     at: Axes | None = None
     weight_at: Axes | None = None
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that were read."""
+        texts = (self.request.what, *self.request.kernels, self.request.gradient or "", self.request.bias or "")
+        return [Path(text[1:]) for text in texts if text.startswith("@")]
 
     def printed_steps(self) -> list[int] | None:
         """The steps whose formulas are printed: all, if there are few; None for the current one, with its marks."""
@@ -89,7 +99,7 @@ class LiteralPage(NamedTuple):
         return {**forward_json(self.layer, self.at), **more}
 
 
-def literal_page(request: Request) -> LiteralPage:
+def literal_page(request: TypedMatrices) -> LiteralPage:
     """The page of a request. Raises CnncError E010."""
     _require_compatible(request)
     layer = _layer(request)
@@ -100,7 +110,7 @@ def literal_page(request: Request) -> LiteralPage:
     return LiteralPage(layer, _page(request, layer, at), request, at=at)
 
 
-def _page(request: Request, layer: LayerNumbers, at: Axes | None) -> Page:
+def _page(request: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> Page:
     from cnnc.view.unfold.matrices import im2col_page, toeplitz_page
     from cnnc.view.unfold.pages import forward_page
     from cnnc.view.unfold.transposed import transposed_page
@@ -112,7 +122,7 @@ def _page(request: Request, layer: LayerNumbers, at: Axes | None) -> Page:
     return transposed_page(layer, at) if request.transposed else forward_page(layer, at)
 
 
-def _backward_page(request: Request, layer: LayerNumbers) -> LiteralPage:
+def _backward_page(request: TypedMatrices, layer: LayerNumbers) -> LiteralPage:
     from cnnc.view.unfold.backward import backward_page
 
     weights, elements = _kernel_shape(layer), layer.x.shape
@@ -129,7 +139,7 @@ def _kernel_shape(layer: LayerNumbers) -> Axes:
     return layer.weight.shape if layer.weight is not None else ()
 
 
-def _gradient(request: Request, shape: Axes) -> Array:
+def _gradient(request: TypedMatrices, shape: Axes) -> Array:
     if request.gradient is None:
         return exact(np.ones(shape, np.int64))
     gradient = _read(request.gradient, "the gradient")
@@ -145,7 +155,7 @@ def _gradient(request: Request, shape: Axes) -> Array:
 # --- the layer -------------------------------------------------------------------------------------------------------
 
 
-def _layer(request: Request) -> LayerNumbers:
+def _layer(request: TypedMatrices) -> LayerNumbers:
     x = _read(request.what, "the input")
     if request.pool is not None:
         return _pool(request, x)
@@ -174,7 +184,7 @@ def _layer(request: Request) -> LayerNumbers:
     return LayerNumbers(_made(Conv, x, values | {"flip": request.flip}), x, weight, bias, request.circular)
 
 
-def _pool(request: Request, x: Array) -> LayerNumbers:
+def _pool(request: TypedMatrices, x: Array) -> LayerNumbers:
     if request.k is None:
         raise _bad("--pool needs -k, the size of its windows", "add `-k 2`")
     extents = _value(request.k)
@@ -191,7 +201,7 @@ def _pool(request: Request, x: Array) -> LayerNumbers:
     return LayerNumbers(_made(Pool, x, values), x)
 
 
-def _typed(request: Request, **changed: str | None) -> dict[str, Any]:
+def _typed(request: TypedMatrices, **changed: str | None) -> dict[str, Any]:
     texts = {"s": request.s, "p": request.p, "d": request.d} | changed
     return {name: _value(text) for name, text in texts.items() if text is not None}
 
@@ -213,7 +223,19 @@ def _made(op: type[Op], x: Array, values: dict[str, Any]) -> Op:
         made.output(TensorType(x.shape))
     except ShapeError as error:
         raise _bad(error.message, _help_of_shape(error, op is Pool)) from None
+    _require_few_products(made, TensorType(x.shape))
     return made
+
+
+def _require_few_products(op: Op, x: TensorType) -> None:
+    """Raises CnncError E010 for a layer that would take long to unfold."""
+    taps = math.prod(getattr(op, "k", ())) * (1 if isinstance(op, Pool) else x.channels)
+    products = op.output(x).size * taps
+    if products > MAX_PRODUCTS:
+        raise _bad(
+            f"the sums would have {products:,} products; at most {MAX_PRODUCTS:,} are computed",
+            "take a part of the input, a smaller kernel or less padding",
+        )
 
 
 def _help_of_value(name: str, value: Any, words: tuple[str, ...], error: BadValue) -> str:
@@ -250,9 +272,8 @@ def _bias(text: str | None, outputs: int) -> Array | None:
         return None
     values = _read(text, "the bias").reshape(-1)
     if len(values) not in (1, outputs):
-        raise _bad(
-            f"--bias has {len(values)} numbers, and there are {outputs} output channels", "give one per output channel"
-        )
+        there = f"there {'is' if outputs == 1 else 'are'} {outputs} output channel{'s' if outputs > 1 else ''}"
+        raise _bad(f"--bias has {len(values)} numbers, and {there}", "give one per output channel")
     return np.repeat(values, outputs) if len(values) == 1 else values
 
 
@@ -262,7 +283,10 @@ def _bias(text: str | None, outputs: int) -> Array | None:
 def _read(text: str, what: str) -> Array:
     """A matrix: as typed, from standard input, or from a file. Raises CnncError."""
     if text == "-":
-        return matrix(sys.stdin.read(), what)
+        typed = sys.stdin.read(MAX_BYTES)
+        if not typed.strip():
+            raise _bad("standard input is empty", 'write rows of numbers to it, such as "1 2; 3 4"')
+        return matrix(typed, what)
     if text.startswith("@"):
         return matrix(decode_utf8(read_bytes(Path(text[1:]), MAX_BYTES), text[1:]), what)
     return matrix(text, what)
@@ -315,7 +339,7 @@ def _position(text: str, option: str, shape: Axes, what: str) -> Axes:
 # --- what goes together ----------------------------------------------------------------------------------------------
 
 
-def _require_compatible(request: Request) -> None:
+def _require_compatible(request: TypedMatrices) -> None:
     """Raises CnncError E010 for options that do not go together."""
     if not request.kernels and request.pool is None:
         raise _bad("unfold needs a kernel, or a kind of pooling", f"for example `{EXAMPLE}`, or `--pool max -k 2`")

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.console import print_document, print_json, width_of
+from cnnc.cli.console import print_document, print_json, print_result, print_status, width_of
 from cnnc.cli.options import DATA, SETTINGS, json_option
-from cnnc.cli.outputs import FORCE
+from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.unfold_layer import Words, is_layer_form, unfold_layer
+
+if TYPE_CHECKING:
+    from cnnc.view.page import Page
+
+MAX_SIDE = 20
+"""The most rows and columns of a grid in a file."""
 
 
 class PoolChoice(StrEnum):
@@ -94,7 +101,9 @@ def unfold(
     at: Annotated[
         str | None,
         typer.Option(
-            "--at", metavar="I,J", help="Show the sum of this output; with --backward of dL/dx at this input element."
+            "--at",
+            metavar="I,J",
+            help="Show the sum of this output; with --backward that of dL/dx at this input element.",
         ),
     ] = None,
     weight_at: Annotated[
@@ -115,7 +124,7 @@ def unfold(
             "--example", metavar="N", min=0, help="Unfold a layer on this example of the test set, or of FILE."
         ),
     ] = None,
-    text: Annotated[
+    sentence: Annotated[
         str | None, typer.Option("--text", metavar="SENTENCE", help="Unfold a layer on this sentence.")
     ] = None,
     inputs: Annotated[
@@ -138,13 +147,16 @@ def unfold(
     """Show how one number comes about: the sum behind an output of a layer, and the whole result."""
     from cnnc.view.terminal import terminal_text
 
+    outputs = [
+        Output(path, option, kind) for path, option, kind in ((svg, "--svg", "svg"), (html, "--html", "html")) if path
+    ]
     if is_layer_form(context, what, layer):
         words = Words(
             Path(what),
             layer,
             file,
             at,
-            text,
+            sentence,
             example,
             inputs or (),
             data,
@@ -157,15 +169,18 @@ def unfold(
             im2col,
             toeplitz,
         )
+        require_outputs([Path(what), *([file] if file is not None else [])], outputs, force)
         view = unfold_layer(words)
-        if json:
-            print_json(view.numbers())
-        else:
-            print_document(terminal_text(view.page(False, 1), width_of(sys.stdout)))
+        _show(
+            outputs,
+            view.numbers if json else None,
+            lambda: view.page(True),
+            lambda width: terminal_text(view.page(False), width),
+        )
         return
-    from cnnc.cli.literals import Request, literal_page
+    from cnnc.cli.literals import TypedMatrices, literal_page
 
-    request = Request(
+    request = TypedMatrices(
         what,
         tuple(kernel or ()),
         bias,
@@ -186,7 +201,38 @@ def unfold(
         weight_at,
     )
     literal = literal_page(request)
-    if json:
-        print_json(literal.json())
-    else:
-        print_document(terminal_text(literal.page, width_of(sys.stdout), literal.printed_steps()))
+    require_outputs(literal.inputs, outputs, force)
+
+    def text(width: int | None) -> str:
+        return terminal_text(literal.page, width, literal.printed_steps())
+
+    _show(outputs, literal.json if json else None, lambda: literal.page, text)
+
+
+def _show(
+    outputs: list[Output],
+    json: Callable[[], Any] | None,
+    page: Callable[[], Page],
+    text: Callable[[int | None], str],
+) -> None:
+    """Prints JSON, or without files the text, and writes the page to the files."""
+    if json is not None:
+        print_json(json())
+    elif not outputs:
+        print_document(text(width_of(sys.stdout)))
+    for output in outputs:
+        _write(page(), output)
+        (print_status if json is not None else print_result)(f"wrote {output.path}")
+
+
+def _write(page: Page, output: Output) -> None:
+    """Writes a page as a file, large grids in part."""
+    from cnnc.core.files import write_atomic
+    from cnnc.view.arrange import arranged
+    from cnnc.view.crop import cropped
+    from cnnc.view.html import html_text
+    from cnnc.view.svg import svg_text
+
+    shown = cropped(page, MAX_SIDE, MAX_SIDE)
+    text = svg_text(arranged(shown)) if output.kind == "svg" else html_text(shown)
+    write_atomic(output.path, text.encode())

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MAX_STEPS = 400
 """The most positions that a page steps through."""
 
+MAX_CELLS = 40_000
+"""The most cells of all steps of a page, so that its file stays below 2 MB."""
+
 
 class Words(NamedTuple):
     """What the command line says about a layer of a network, as typed."""
@@ -51,23 +54,27 @@ class Words(NamedTuple):
 
 
 class LayerView(NamedTuple):
-    """The result: `page(pictures, steps)` for the faces, and the numbers for JSON."""
+    """The result: `page(True)` with images and a step for each position, for files; `page(False)` for a terminal; JSON."""
 
-    page: Callable[[bool, int], Page]
+    page: Callable[[bool], Page]
     numbers: Callable[[], dict[str, Any]]
 
 
 OF_MATRIX = ("kernel", "bias", "pool", "k", "s", "p", "d", "norm", "flip", "circular", "transposed", "gradient")
-OF_LAYER = ("input_at", "label", "example", "text", "inputs", "data", "last", "settings")
+OF_LAYER = ("input_at", "label", "example", "sentence", "inputs", "data", "last", "settings")
 """The options, by the names of their parameters, that belong to one of the two forms of the command."""
 
 _MATRIX = re.compile(r"[-+\d\s.,;|/\[\]()]*")
 
 
+MAX_PATH = 1024
+"""Longer words are matrices: the system would refuse them as paths."""
+
+
 def is_layer_form(context: typer.Context, word: str, layer: str | None) -> bool:
     """Whether the command line names a layer of a network, not a matrix. Raises CnncError E010 for options of the other form."""
     path = Path(word)
-    named = path.suffix in (".cnn", ".safetensors", ".onnx") or path.is_dir()
+    named = path.suffix in (".cnn", ".safetensors", ".onnx") or (0 < len(word) < MAX_PATH and path.is_dir())
     if layer is not None and not named and (_MATRIX.fullmatch(word) or word.startswith("@")):
         help = 'put it in quotes: `cnnc unfold "1 2; 3 4" --kernel "1 0; 0 1"`'
         raise CnncError.of("E010", f"`{word}` is a matrix, and `{layer}` follows it", help=help)
@@ -105,7 +112,7 @@ def unfold_layer(words: Words) -> LayerView:
     if not words.backward and (words.weight_at or words.input_at or words.label is not None):
         raise CnncError.of("E010", "--weight-at, --input-at and --label choose a gradient", help="add --backward")
     heading = [f"weights: {trained.untrained or words.source}", f"example: {example.name}"]
-    heading += [] if words.at else ["the output is the largest of the layer; --at chooses another"]
+    chosen = [] if words.at else ["the output is the largest of the layer; --at chooses another"]
     if run.node.owner:
         heading.append(f"its weights are those of {run.node.owner}")
     if words.backward and (words.im2col or words.toeplitz):
@@ -113,8 +120,8 @@ def unfold_layer(words: Words) -> LayerView:
     if words.backward:
         return _backward(trained, graph, example, run, at, heading, words)
     if words.im2col or words.toeplitz:
-        return _matrices(run, at, heading, words)
-    return _forward(run, at, heading)
+        return _matrices(run, at, [*heading, *chosen], words)
+    return _forward(run, at, heading, chosen)
 
 
 def _matrices(run: LayerRun, at: Axes, heading: list[str], words: Words) -> LayerView:
@@ -129,28 +136,39 @@ def _matrices(run: LayerRun, at: Axes, heading: list[str], words: Words) -> Laye
         message = f"{option}: {run.node.name} ({run.op.keyword}) is not a sum of products"
         raise CnncError.of("E010", message, help=f"leave {option} out")
     page = show(run, at, heading)
-    return LayerView(lambda pictures, steps: page, lambda: layer_json(run, at))
+    return LayerView(lambda for_file: page, lambda: layer_json(run, at))
 
 
-def _forward(run: LayerRun, at: Axes, heading: list[str]) -> LayerView:
+def _forward(run: LayerRun, at: Axes, heading: list[str], chosen: list[str]) -> LayerView:
     from cnnc.view.unfold.layer_json import layer_json
     from cnnc.view.unfold.layer_page import layer_page
 
-    def page(pictures: bool, steps: int) -> Page:
-        return layer_page(run, at, _positions_around(run, at, steps), heading, pictures)
+    def page(for_file: bool) -> Page:
+        if not for_file:
+            return layer_page(run, at, [at], [*heading, *chosen])
+        single = layer_page(run, at, [at], heading, True)
+        cells = sum(len(row) for band in single.bands for panel in band.panels for row in getattr(panel, "cells", ()))
+        positions, count = _positions_around(run, at, min(MAX_STEPS, MAX_CELLS // max(1, cells)))
+        stepped = layer_page(run, at, positions, heading, True)
+        if len(positions) == count:
+            return stepped
+        of = f" of channel {at[0]}" if len(at) > 1 else ""
+        return stepped._replace(
+            notes=(*stepped.notes, f"{len(positions)} of {count:,} outputs{of} are steps of this page")
+        )
 
     return LayerView(page, lambda: layer_json(run, at))
 
 
-def _positions_around(run: LayerRun, at: Axes, count: int) -> list[Axes]:
-    """Up to `count` positions of the channel of `at`, in order, around it."""
+def _positions_around(run: LayerRun, at: Axes, count: int) -> tuple[list[Axes], int]:
+    """Up to `count` positions of the channel of `at`, in order, around it; and how many there are."""
     import numpy as np
 
     positions = [(at[0], *place) for place in np.ndindex(*run.output.shape[1:])]
     if len(at) == 1:
         positions = [(index,) for index in range(run.output.shape[0])]
     first = max(0, min(positions.index(at) - count // 2, len(positions) - count))
-    return positions[first : first + count]
+    return positions[first : first + count], len(positions)
 
 
 def _require_layer(graph: Graph, words: Words) -> str:
@@ -272,8 +290,8 @@ def _backward(
             f"{run.node.inputs[0]} is also read by {', '.join(others)}; its gradient here is through {run.node.name}"
         )
 
-    def page(pictures: bool, steps: int) -> Page:
-        return gradient_page(run, upstream, gradients, scalar, heading, pictures)
+    def page(for_file: bool) -> Page:
+        return gradient_page(run, upstream, gradients, scalar, heading, for_file)
 
     return LayerView(page, lambda: gradient_json(run, scalar, gradients))
 

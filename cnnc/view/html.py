@@ -21,7 +21,7 @@ from cnnc.view.drawing import Drawing, Shape
 from cnnc.view.labels import MARGIN
 from cnnc.view.page import Page, Panel, Step
 from cnnc.view.panels import panel_shapes
-from cnnc.view.svg import document, look_of, shape_text, text
+from cnnc.view.svg import document, look_of, text
 from cnnc.view.text_width import shown_text
 
 
@@ -102,7 +102,7 @@ def _file(title: str, main: str, steps: str = "") -> str:
         f"default-src 'none'; {allowed}style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="generator" content="cnnc">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="generator" content="cnnc">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

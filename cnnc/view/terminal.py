@@ -56,14 +56,30 @@ def _wrapped(line: str, width: int) -> list[str]:
 
 def _legend(bands: Sequence[Band]) -> list[str]:
     """What the marks mean that are there."""
-    roles = {
-        c.role for band in bands for grid in band.panels if isinstance(grid, Grid) for row in grid.cells for c in row
-    }
+    grids = [panel for band in bands for panel in band.panels if isinstance(panel, Grid)]
+    roles = {cell.role for grid in grids for row in grid.cells for cell in row}
     marks = {
         "[ ]": "what the sum reads, and its result" if {"read", "weight", "result"} & roles else "",
-        "·": " or ".join(name for role, name in (("padding", "padding: 0"), ("zero", "0")) if role in roles),
+        "( )": "repeated" if any(map(_repeats, grids)) else "",
+        "·": " or ".join(
+            name
+            for name, is_there in (
+                ("padding: 0", any(_pads(grid) and not _repeats(grid) for grid in grids)),
+                ("0", "zero" in roles),
+            )
+            if is_there
+        ),
     }
     return ["; ".join(f"{mark} {meaning}" for mark, meaning in marks.items() if meaning)] if any(marks.values()) else []
+
+
+def _pads(grid: Grid) -> bool:
+    return any(cell.role == "padding" for row in grid.cells for cell in row)
+
+
+def _repeats(grid: Grid) -> bool:
+    """Whether the padding of a grid holds more than zeros."""
+    return any(cell.role == "padding" and cell.text not in ("0", "·") for row in grid.cells for cell in row)
 
 
 def _band(band: Band, width: int) -> list[str]:
@@ -129,7 +145,8 @@ def _fitted(grid: Grid, width: int) -> Grid:
 
 def _rows(grid: Grid) -> list[str]:
     """The rows of a grid in aligned columns, with the indices above and beside them if there are any."""
-    rows = [[*map(_cell, row)] for row in grid.cells]
+    repeats = _repeats(grid)
+    rows = [[_cell(cell, repeats) for cell in row] for row in grid.cells]
     heads = [f" {head} " for head in grid.column_heads]
     sizes = [max(map(cells, column)) for column in zip(*rows, *([heads] if heads else []), strict=True)]
     margin = max(map(cells, grid.row_heads), default=0)
@@ -144,7 +161,10 @@ def _rows(grid: Grid) -> list[str]:
     return lines
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: Cell, repeats: bool) -> str:
     """A cell with its mark, which takes a space on either side where there is none."""
-    text = "·" if cell.role in ("padding", "zero") else cell.text
-    return f"[{text}]" if cell.role in ("read", "weight", "result") else f" {text} "
+    text = "·" if cell.role == "zero" or (cell.role == "padding" and not repeats) else cell.text
+    left, right = {"read": "[]", "weight": "[]", "result": "[]", "padding": "()" if repeats else "  "}.get(
+        cell.role, "  "
+    )
+    return f"{left}{text}{right}"

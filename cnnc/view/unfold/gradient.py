@@ -22,7 +22,7 @@ from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
 from cnnc.reference.engine import backward, forward
 from cnnc.reference.layout import to_channels_last
-from cnnc.view.unfold.channels import one_pair, pair_of_weight, readers, weight_of_pair
+from cnnc.view.unfold.channels import Channels
 from cnnc.view.unfold.layer import LayerRun, output_sum
 from cnnc.view.unfold.terms import Product, terms
 
@@ -62,8 +62,8 @@ class GradientSum(NamedTuple):
 
     @property
     def rounding(self) -> float:
-        """How much a float32 sum of these terms, in any order, may differ from the total."""
-        return (len(self.terms) + 2) * 2.0**-24 * math.fsum(abs(term.value) for term in self.terms)
+        """About how much a float32 sum of these terms may differ from the total: rounding errors add up like a random walk."""
+        return 2 * math.sqrt(len(self.terms) + 2) * 2.0**-24 * math.fsum(abs(term.value) for term in self.terms)
 
 
 class EngineGradients(NamedTuple):
@@ -89,13 +89,12 @@ def engine_gradients(run: LayerRun, upstream: Array) -> EngineGradients:
 
 def weight_gradient(run: LayerRun, upstream: Array, weight: Axes, engine: EngineGradients) -> GradientSum:
     """The gradient of one weight: a term for each output that multiplies an element (not padding) by it."""
-    op, (x,) = run.op, run.types
-    o, c = pair_of_weight(op, x, weight)
-    pair, pair_x = one_pair(op, x)
+    channels = Channels(run.op, run.types[0])
+    (o, c), sought = channels.pair_of(weight), channels.in_pair(weight)
     found = []
     for position in _positions_of_weight(run, weight):
-        for p in terms(pair, pair_x, (0, *position)).terms:
-            if p.element is None or p.weight is None or weight_of_pair(op, x, o, c, p.weight) != weight:
+        for p in terms(channels.pair, channels.pair_x, (0, *position)).terms:
+            if p.element is None or p.weight != sought:
                 continue
             output, element = (o, *position), (c, *p.element[1:])
             found.append(GradientTerm(output, float(upstream[output]), float(run.x[element]), element, weight))
@@ -112,9 +111,9 @@ def _positions_of_weight(run: LayerRun, weight: Axes) -> Iterator[Axes]:
 
 def input_gradient(run: LayerRun, upstream: Array, element: Axes, engine: EngineGradients) -> GradientSum:
     """The gradient of one input element, through this layer: a term for each output that reads it."""
-    op, (x,) = run.op, run.types
+    channels = Channels(run.op, run.types[0])
+    pair, pair_x = channels.pair, channels.pair_x
     c, *place = element
-    pair, pair_x = one_pair(op, x)
     uses = [
         (position, p)
         for position in _positions_that_read(pair, pair_x, tuple(place))
@@ -122,10 +121,10 @@ def input_gradient(run: LayerRun, upstream: Array, element: Axes, engine: Engine
         if p.element is not None and p.element[1:] == tuple(place)
     ]
     found = []
-    for o in readers(op, x, c):
+    for o in channels.readers(c):
         for position, p in uses:
             output = (o, *position)
-            weight = None if p.weight is None else weight_of_pair(op, x, o, c, p.weight)
+            weight = None if p.weight is None else channels.in_whole(o, c, p.weight)
             factor = _factor(run, output, element, p, weight)
             found.append(GradientTerm(output, float(upstream[output]), factor, element, weight))
     return GradientSum("input", element, tuple(found), float(engine.x[element]))

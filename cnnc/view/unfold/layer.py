@@ -2,7 +2,7 @@
 
 In: a graph with its weights, one example, the name of a layer, and the index of an output. Out: `LayerRun` (arrays, channels
 first, without the batch) and `OutputSum`, whose terms are numbers. The sum is taken in float64 over the engine's float32
-weights and activations; `OutputSum.rounding` bounds what the engine's own summation may differ by.
+weights and activations; `OutputSum.rounding` says by about how much the engine's own summation may differ.
 
     run = run_layer(graph, weights, {"input1": image}, "conv1")
     output_sum(run, (3, 14, 20)).total      # run.output[3, 14, 20], but for rounding
@@ -104,8 +104,8 @@ class OutputSum(NamedTuple):
 
     @property
     def rounding(self) -> float:
-        """How much a float32 sum of these terms, in any order, may differ from the total."""
-        return (len(self.terms) + 2) * 2.0**-24 * self.magnitude
+        """About how much a float32 sum of these terms may differ from the total: rounding errors add up like a random walk."""
+        return 2 * math.sqrt(len(self.terms) + 2) * 2.0**-24 * self.magnitude
 
 
 def _sum(output: OutputSum) -> float:

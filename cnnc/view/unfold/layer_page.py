@@ -58,7 +58,11 @@ def layer_page(
     outputs = [_Output(run, position, pictures) for position in positions]
     shown = outputs[current]
     steps = tuple(output.step(len(positions) > 1) for output in outputs)
-    return Page(name, " ".join(shown.lines), (top, *shown.bands), steps, current, tuple(shown.notes))
+    described = " ".join(line.strip() for line in shown.lines[:-1])
+    if len(positions) > 1:
+        name = f"{run.node.name}, channel {at[0]}" if len(at) > 1 else run.node.name
+        described = "How each output comes about: what it reads, times the weights, added up"
+    return Page(name, described, (top, *shown.bands), steps, current, tuple(shown.notes))
 
 
 def layer_lines(run: LayerRun) -> list[str]:
@@ -75,7 +79,12 @@ def _formula_step(run: LayerRun, output: Axes) -> Step:
     name, result = label_of(run.node.name, output), number(formula.total)
     same = "" if formula.text == result else f" = {result}"
     lines = [*broken(f"{name} = {formula.text}{same}", len(name) + 1), engine_line(formula.engine, formula.difference)]
-    return Step(name, tuple(lines))
+    return Step(name, tuple(lines), position=_place(output))
+
+
+def _place(output: Axes) -> Axes:
+    """The place of an output among those of its channel: its row and column, or its index in a sequence or vector."""
+    return output[-2:] if len(output) > 2 else output[-1:]
 
 
 class _Output:
@@ -99,7 +108,7 @@ class _Output:
     def step(self, replaces: bool) -> Step:
         """The step of this output; it replaces the panels of others."""
         panels = tuple(panel for band in self.bands for panel in band.panels) if replaces else ()
-        return Step(self.name, tuple(self.lines), (), panels)
+        return Step(self.name, tuple(self.lines), (), panels, _place(self.output))
 
     def _grids(self, slot: int, plane: Plane) -> Band:
         read = self.run.node.inputs[0]

@@ -112,7 +112,7 @@ def im2col_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     positions = list(product(*map(range, layer.output_shape[1:])))
     shown, current = steps_around(positions, at[1:] if at is not None else None)
     counted = np.arange(layer.x.size).reshape(layer.x.shape)
-    inputs = zip(input_planes(layer), planes("n", "element numbers", counted, str), strict=True)
+    inputs = list(zip(input_planes(layer), planes("n", "element numbers", counted, str), strict=False))
     bands = (
         *(Band(pair) for pair in inputs),
         Band((_numbers_grid(matrices, positions),)),
@@ -127,7 +127,7 @@ def _numbers_grid(matrices: Im2col, positions: Sequence[Axes]) -> Grid:
     cells = tuple(tuple(_element_cell(number) for number in row) for row in matrices.elements)
     rows = tuple(map(str, range(len(matrices.elements))))
     columns = tuple(",".join(map(str, position)) for position in positions)
-    return Grid("elements", "im2col: which element of the input, for each output", cells, rows, columns)
+    return Grid("elements", "im2col: numbers of the elements, by output", cells, rows, columns)
 
 
 def _product_band(layer: LayerNumbers, matrices: Im2col, y: Array) -> Band:

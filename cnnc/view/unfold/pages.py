@@ -53,7 +53,7 @@ def forward_page(layer: LayerNumbers, at: Axes | None = None, title: str = "") -
         bands,
         steps,
         current,
-        (*layer.op.explain(layer.type), *notes),
+        (*notes, *_facts(layer)),
     )
 
 
@@ -115,7 +115,7 @@ def _step(layer: LayerNumbers, output: Axes, value: Any) -> Step:
     marks.append(mark("y", output, "result"))
     same_kernel = layer.output_shape[0] == 1 and isinstance(layer.op, Conv | ConvTranspose)
     panels = () if same_kernel else tuple(kernel_planes(layer, output))
-    return Step(output_name(layer, output), formula_lines(layer, output, value), tuple(marks), panels)
+    return Step(output_name(layer, output), formula_lines(layer, output, value), tuple(marks), panels, output[-2:])
 
 
 def read_cells(layer: LayerNumbers, output: Axes) -> list[Axes]:
@@ -198,7 +198,7 @@ def input_planes(layer: LayerNumbers) -> list[Grid]:
         return all(0 <= i < m for i, m in zip(position_of(index), sizes, strict=True))
 
     def role(index: Axes) -> CellRole:
-        return "plain" if is_data(index) else "faint" if layer.circular else "padding"
+        return "plain" if is_data(index) else "padding"
 
     padded = np.empty(shape, object)
     for index in product(*map(range, shape)):

@@ -183,9 +183,9 @@ def left_out_notes(shown: Sequence[Plane], others: Sequence[Plane]) -> list[str]
 def engine_line(engine: float, difference: float, rounding: float | None = None) -> str:
     """The engine's number, and its difference from the sum in float64, beside what rounding explains."""
     if not difference:
-        return f"engine (float32): {engine:.7g}, the same number"
-    explained = f"; rounding explains up to {rounding:.1e}" if rounding else ""
-    return f"engine (float32): {engine:.7g}, difference {difference:.1e}{explained}"
+        return f"engine: {engine:.7g}, the same number"
+    explained = f" (float32 rounding: about {rounding:.0e})" if rounding else ""
+    return f"engine: {engine:.7g}, difference {difference:.1e}{explained}"
 
 
 def broken(formula: str, indent: int) -> list[str]:

@@ -20,6 +20,7 @@ from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Fc
 from cnnc.ops.filter import Filter
+from cnnc.ops.local import Local
 from cnnc.ops.pool import GlobalPool, Pool
 
 
@@ -106,11 +107,23 @@ def _conv(op: Conv, x: TensorType, output: Axes) -> Sum:
     return Sum(output, tuple(products), (o,) if op.bias else None)
 
 
-def _window(op: Conv | Filter | Pool, x: TensorType, position: list[int]) -> Iterator[tuple[Axes, Axes]]:
+def _window(op: Conv | Local | Filter | Pool, x: TensorType, position: list[int]) -> Iterator[tuple[Axes, Axes]]:
     """Each tap of the window at a position of the output, with the position of the element that it reads."""
     rules = op.rules(x)
     for tap in product(*(range(r.k) for r in rules)):
         yield tap, tuple(i * r.s + a * r.d - r.begin for i, a, r in zip(position, tap, rules, strict=True))
+
+
+@terms_of(Local)
+def _local(op: Local, x: TensorType, output: Axes) -> Sum:
+    """y[o, i] = b[o, i] + Σ_c Σ_a w[i, o, c, a]·x[c, i·s + a·d - begin]."""
+    o, *position = output
+    products = tuple(
+        Product((c, *element), (*position, o, c, *tap))
+        for c in range(x.channels)
+        for tap, element in _window(op, x, position)
+    )
+    return Sum(output, products, output if op.bias else None)
 
 
 @terms_of(ConvTranspose)

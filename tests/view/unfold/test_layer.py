@@ -63,7 +63,7 @@ def prepared(source: str, random: np.random.Generator) -> tuple[Graph, Weights, 
     """The graph of a source, random weights with biases, and one random example."""
     graph = check(source).require_graph()
     weights = {k: random.normal(size=v.shape).astype(np.float32) for k, v in initialize(graph, 0).items()}
-    weights = {k: (np.abs(v) + 0.5 if k.endswith(".var") else v).astype(np.float32) for k, v in weights.items()}
+    weights |= {k: np.abs(v) + np.float32(0.5) for k, v in weights.items() if k.endswith(".var")}
     feeds = {node.name: random.normal(size=(1, *node.type.shape)).astype(np.float32) for node in graph.inputs}
     return graph, weights, feeds
 

@@ -59,6 +59,8 @@ def _source(random: np.random.Generator, keyword: str) -> str:
         flip = random.choice(["", " flip=true"])
         bias = random.choice(["", " bias=false"])
         return f"{head}conv {out} {window} p={_padding(random, rank, words)} groups={groups}{bias}{flip}"
+    if keyword == "local":
+        return f"{head}local {out} {window} p={_padding(random, rank, words)}{random.choice(['', ' bias=false'])}"
     if keyword == "conv_transpose":
         extra = random.choice(["", " output_pad=1"])
         return (
