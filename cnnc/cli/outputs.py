@@ -20,11 +20,32 @@ from cnnc.diagnostics import CnncError
 
 FORCE = Annotated[bool, typer.Option("--force", help="Also replace an existing file of another kind.")]
 
-SUFFIXES = {"onnx": ".onnx", "card": ".md", "network": ".cnn", "weights": ".safetensors"}
+SUFFIXES = {
+    "onnx": ".onnx",
+    "card": ".md",
+    "network": ".cnn",
+    "weights": ".safetensors",
+    "png": ".png",
+    "svg": ".svg",
+    "html": ".html",
+}
 """The suffix of each kind of output. Another suffix is allowed unless it stands for another format."""
 
-_FORMATS = {"onnx": "an ONNX model", "card": "a model card", "network": "a network file", "weights": "a checkpoint"}
-_NAMES = {**_FORMATS, "onnx": "an ONNX model that cnnc wrote", "network": "a network file that import wrote"}
+_FORMATS = {
+    "onnx": "an ONNX model",
+    "card": "a model card",
+    "network": "a network file",
+    "weights": "a checkpoint",
+    "png": "a PNG image",
+    "svg": "an SVG image",
+    "html": "an HTML page",
+}
+_NAMES = {
+    **_FORMATS,
+    "onnx": "an ONNX model that cnnc wrote",
+    "network": "a network file that import wrote",
+    **{kind: f"{_FORMATS[kind]} that cnnc wrote" for kind in ("png", "svg", "html")},
+}
 _OTHER_FORMATS = frozenset(
     [
         ".bin",
@@ -145,6 +166,12 @@ def _is_of_kind(output: Output) -> bool:
             return begin[8:].startswith(b'{"__metadata__":{"cnnc":')
         case "card":
             return begin.startswith(b"# ") and b"Exported by cnnc" in begin
+        case "png":
+            return b"tEXtSoftware\0cnnc" in begin
+        case "svg":
+            return b"<metadata>drawn by cnnc</metadata>" in begin
+        case "html":
+            return b'<meta name="generator" content="cnnc">' in begin
         case "network":  # import writes the checkpoint beside it
             return begin.startswith(b"# Imported from") or output.path.with_suffix(SUFFIXES["weights"]).exists()
     return True

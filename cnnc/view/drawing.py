@@ -17,10 +17,11 @@ from cnnc.view.page import CellRole
 
 Role = CellRole | Literal["title", "text", "note", "axis", "series1", "series2", "series3", "series4"]
 Anchor = Literal["start", "middle", "end"]
+MarkerForm = Literal["circle", "square", "triangle", "diamond"]
 
 
 class Box(NamedTuple):
-    """A rectangle. `shade` from -1 to 1 fills it as a heat map does; `hint` is shown on hovering; `key` is unique, for scripts."""
+    """A rectangle. `shade` from -1 to 1 fills it as a heat map does; `hint` is shown on hovering; `corner` rounds it."""
 
     x: float
     y: float
@@ -29,11 +30,14 @@ class Box(NamedTuple):
     role: Role = "plain"
     shade: float | None = None
     hint: str = ""
-    key: str = ""
+    corner: float = 0
 
 
 class Label(NamedTuple):
-    """One line of text; (x, y) is the `anchor` of its baseline, `size` the font size. `mono` is a fixed-width font."""
+    """One line of text; (x, y) is the `anchor` of its baseline, `size` the font size. `mono` is a fixed-width font.
+
+    `shade` is that of the box it stands on, so that a face can choose a colour that is readable there.
+    """
 
     x: float
     y: float
@@ -42,20 +46,36 @@ class Label(NamedTuple):
     role: Role = "text"
     size: float = 13
     mono: bool = False
-    key: str = ""
+    shade: float | None = None
 
 
 class Edge(NamedTuple):
-    """A line through points, with an arrowhead at its end if `arrow`."""
+    """A line through points, with an arrowhead at its end if `arrow`; `corner` is the radius of its bends.
+
+    A `halo` in the colour of the background sets it off from what it crosses.
+    """
 
     points: tuple[tuple[float, float], ...]
     role: Role = "plain"
     arrow: bool = False
     hint: str = ""
+    corner: float = 0
+    halo: bool = False
+
+
+class Marker(NamedTuple):
+    """A point of a curve, `size` high and wide; (x, y) is its centre."""
+
+    x: float
+    y: float
+    form: MarkerForm = "circle"
+    role: Role = "series1"
+    size: float = 7
+    hint: str = ""
 
 
 class Raster(NamedTuple):
-    """An image (uint8, grey (H, W) or RGB (H, W, 3)) stretched over a rectangle, each pixel a sharp square."""
+    """An image (uint8, grey (H, W) or RGB (H, W, 3)) stretched over a rectangle; enlarged pixels are sharp squares."""
 
     x: float
     y: float
@@ -65,7 +85,7 @@ class Raster(NamedTuple):
     hint: str = ""
 
 
-Shape = Box | Label | Edge | Raster
+Shape = Box | Label | Edge | Marker | Raster
 
 
 class Drawing(NamedTuple):

@@ -20,11 +20,15 @@ input, a structural zero, or something that is not known yet. Faces tell them ap
 
 
 class Cell(NamedTuple):
-    """One entry of a grid: a number or letter as text. `shade` is its value from -1 to 1, for a heat map; None for none."""
+    """One entry of a grid: a number or letter as text. `shade` is its value from -1 to 1, for a heat map; None for none.
+
+    `hint` is shown on hovering: the exact number, where the text is short or empty.
+    """
 
     text: str
     role: CellRole = "plain"
     shade: float | None = None
+    hint: str = ""
 
 
 class Grid(NamedTuple):
@@ -92,13 +96,15 @@ class Mark(NamedTuple):
 class Step(NamedTuple):
     """One of the positions that a page steps through: its title, formulas, and marks.
 
-    `panels` replace those of the same name in this step, where their contents depend on it.
+    `panels` replace those of the same name in this step, where their contents depend on it. `position` is the place of
+    the step among the others, as (row, column) or (column,): the arrow keys up and down move by a row.
     """
 
     title: str
     lines: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()
     panels: tuple[Panel, ...] = ()
+    position: tuple[int, ...] = ()
 
 
 class Page(NamedTuple):
@@ -133,11 +139,11 @@ class Page(NamedTuple):
 
 
 def _marked(grid: Grid, roles: dict[tuple[int, int], CellRole]) -> Grid:
-    rows = enumerate(grid.cells)
-    cells = tuple(
-        tuple(cell._replace(role=roles.get((i, j), cell.role)) for j, cell in enumerate(row)) for i, row in rows
-    )
-    return grid._replace(cells=cells)
+    """The grid with these roles; rows without marks are the same objects."""
+    cells = list(grid.cells)
+    for (i, j), role in roles.items():
+        cells[i] = (*cells[i][:j], cells[i][j]._replace(role=role), *cells[i][j + 1 :])
+    return grid._replace(cells=tuple(cells))
 
 
 def grid_of(name: str, title: str, values: Any, text: Any = str, **named: Any) -> Grid:

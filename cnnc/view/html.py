@@ -1,0 +1,133 @@
+"""A page as HTML: one self-contained file to step through, by arrow keys, buttons or a slider.
+
+In: a `Page`. Out: HTML text that loads nothing and works offline; without JavaScript it shows the page's current step.
+The picture is in it once, as SVG; each other step holds only what differs from it.
+
+    html_text(page)     # '<!doctype html> <html lang="en">...'
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from typing import Any
+
+from cnnc.view.arrange import WIDTH, layout_of, legend_of, legend_width, roles_of
+from cnnc.view.changes import StepChange, elements
+from cnnc.view.drawing import Drawing, Shape
+from cnnc.view.labels import MARGIN
+from cnnc.view.page import Page, Panel, Step
+from cnnc.view.panels import panel_shapes
+from cnnc.view.svg import document, look_of, text
+from cnnc.view.text_width import shown_text
+
+
+def html_text(page: Page, width: int = WIDTH) -> str:
+    """The HTML document of a page."""
+    layout = layout_of(page, MARGIN, width)
+    current = _panels(page, page.current)
+    base = [panel_shapes(panel, place) for panel, place in zip(current, layout.places, strict=True)]
+    changes: list[StepChange] = []
+    for number in range(len(page.steps)):
+        change, first = StepChange(), 0
+        panels = _panels(page, number)
+        for index, (panel, place) in enumerate(zip(panels, layout.places, strict=True)):
+            if panel is not current[index]:
+                change.add(index, first, current[index], panel, place)
+            first += len(base[index])
+        changes.append(change)
+    legend, bottom = legend_of(roles_of(_all_panels(page)), layout.bottom, layout.width - 2 * MARGIN)
+    fixed: list[Shape] = [*layout.signs, *legend]
+    body = elements(fixed) + "".join(f'<g class="panel">\n{elements(shapes)}</g>\n' for shapes in base)
+    used = {look_of(shape) for shapes in (fixed, *base) for shape in shapes}.union(*(change.used for change in changes))
+    drawing = Drawing(max(layout.width, legend_width(legend)), bottom + MARGIN, page.title, page.description, ())
+    return _document(page, document(drawing, body, used), _steps_json(page, changes))
+
+
+def drawing_html(drawing: Drawing) -> str:
+    """The HTML document of a drawing, which has a title of its own and no steps."""
+    picture = document(drawing, elements(drawing.shapes), map(look_of, drawing.shapes))
+    return _file(drawing.title, _picture(picture))
+
+
+def _all_panels(page: Page) -> Iterator[Panel]:
+    """The panels of all steps."""
+    return (panel for number in range(max(1, len(page.steps))) for panel in _panels(page, number))
+
+
+def _panels(page: Page, number: int) -> list[Panel]:
+    return [panel for band in page.at_step(number)[0] for panel in band.panels]
+
+
+def _steps_json(page: Page, changes: Iterable[StepChange]) -> str:
+    """The steps for the script, safe within a script element."""
+    looks: dict[str, int] = {}
+    steps = [{**_step_texts(step), **change.as_json(looks)} for step, change in zip(page.steps, changes, strict=True)]
+    data: dict[str, Any] = {"current": page.current, "looks": list(looks), "steps": steps}
+    found = json.dumps(data, separators=(",", ":"))
+    return found.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _step_texts(step: Step) -> dict[str, Any]:
+    texts: dict[str, Any] = {"title": shown_text(step.title), "lines": "\n".join(map(shown_text, step.lines))}
+    return {**texts, "at": list(step.position)} if step.position else texts
+
+
+def _document(page: Page, picture: str, steps: str) -> str:
+    notes = "".join(f"<p>{text(note)}</p>" for note in page.notes)
+    main = (
+        f"<h1>{text(page.title)}</h1>\n<p>{text(page.description)}</p>\n"
+        + _picture(picture)
+        + (_controls(page, page.steps[page.current]) if page.steps else "")
+        + (f"<footer>{notes}</footer>\n" if notes else "")
+    )
+    return _file(page.title, main, steps if page.steps else "")
+
+
+def _picture(picture: str) -> str:
+    """A picture that scrolls, by keys too, if it is wider than the window."""
+    return f'<div class="picture" tabindex="0" role="group" aria-label="picture">\n{picture}\n</div>\n'
+
+
+def _file(title: str, main: str, steps: str = "") -> str:
+    """A document with this content, and the script that steps through it if there are steps."""
+    style = files("cnnc.view").joinpath("page.css").read_text(encoding="utf-8")
+    script = files("cnnc.view").joinpath("page.js").read_text(encoding="utf-8") if steps else ""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = f"script-src 'sha256-{digest}'; " if script else ""
+    policy = (
+        f"default-src 'none'; {allowed}style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="generator" content="cnnc">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="generator" content="cnnc">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{text(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"<main>\n{main}</main>\n"
+        + (
+            f'<script type="application/json" id="steps">{steps}</script>\n<script>{script}</script>\n'
+            if script
+            else ""
+        )
+        + "</body>\n</html>\n"
+    )
+
+
+def _controls(page: Page, step: Step) -> str:
+    last = len(page.steps)
+    return (
+        '<section id="step">\n<nav id="controls" aria-label="steps" hidden>\n'
+        '<button type="button" data-go="first" aria-label="first step">|◀</button>'
+        '<button type="button" data-go="back" aria-label="previous step">◀</button>'
+        '<button type="button" data-go="on" aria-label="next step">▶</button>'
+        '<button type="button" data-go="last" aria-label="last step">▶|</button>'
+        '<button type="button" id="play" aria-pressed="false">Play</button>\n'
+        f'<input type="range" id="slider" min="1" max="{last}" value="{page.current + 1}" aria-label="step">\n'
+        f'<span id="count">{page.current + 1} of {last}</span>\n</nav>\n'
+        f'<div aria-live="polite"><h2 id="title">{text(step.title)}</h2>\n'
+        f'<pre id="lines">{chr(10).join(map(text, step.lines))}</pre></div>\n</section>\n'
+    )
