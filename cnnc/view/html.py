@@ -26,7 +26,7 @@ from cnnc.view.text_width import shown_text
 
 
 def html_text(page: Page, width: int = WIDTH) -> str:
-    """The HTML document of a page."""
+    """The HTML document of a page; without controls if it has a single step."""
     layout = layout_of(page, MARGIN, width)
     current = _panels(page, page.current)
     base = [panel_shapes(panel, place) for panel, place in zip(current, layout.places, strict=True)]
@@ -81,10 +81,10 @@ def _document(page: Page, picture: str, steps: str) -> str:
     main = (
         f"<h1>{text(page.title)}</h1>\n<p>{text(page.description)}</p>\n"
         + _picture(picture)
-        + (_controls(page, page.steps[page.current]) if page.steps else "")
+        + (_step_section(page, page.steps[page.current]) if page.steps else "")
         + (f"<footer>{notes}</footer>\n" if notes else "")
     )
-    return _file(page.title, main, steps if page.steps else "")
+    return _file(page.title, main, steps if len(page.steps) > 1 else "")
 
 
 def _picture(picture: str) -> str:
@@ -117,10 +117,19 @@ def _file(title: str, main: str, steps: str = "") -> str:
     )
 
 
-def _controls(page: Page, step: Step) -> str:
+def _step_section(page: Page, step: Step) -> str:
+    """The step's title and formulas, below the controls if there are other steps."""
+    return (
+        f'<section id="step">\n{_controls(page) if len(page.steps) > 1 else ""}'
+        f'<div aria-live="polite"><h2 id="title">{text(step.title)}</h2>\n'
+        f'<pre id="lines">{chr(10).join(map(text, step.lines))}</pre></div>\n</section>\n'
+    )
+
+
+def _controls(page: Page) -> str:
     last = len(page.steps)
     return (
-        '<section id="step">\n<nav id="controls" aria-label="steps" hidden>\n'
+        '<nav id="controls" aria-label="steps" hidden>\n'
         '<button type="button" data-go="first" aria-label="first step">|◀</button>'
         '<button type="button" data-go="back" aria-label="previous step">◀</button>'
         '<button type="button" data-go="on" aria-label="next step">▶</button>'
@@ -128,6 +137,4 @@ def _controls(page: Page, step: Step) -> str:
         '<button type="button" id="play" aria-pressed="false">Play</button>\n'
         f'<input type="range" id="slider" min="1" max="{last}" value="{page.current + 1}" aria-label="step">\n'
         f'<span id="count">{page.current + 1} of {last}</span>\n</nav>\n'
-        f'<div aria-live="polite"><h2 id="title">{text(step.title)}</h2>\n'
-        f'<pre id="lines">{chr(10).join(map(text, step.lines))}</pre></div>\n</section>\n'
     )
