@@ -1,4 +1,4 @@
-"""A page as HTML: one self-contained file to step through, by arrow keys, buttons or a slider.
+"""A page as HTML: one self-contained file to step through, by arrow keys, buttons, a slider, or a click on a result.
 
 In: a `Page`. Out: HTML text that loads nothing and works offline; without JavaScript it shows the page's current step.
 The picture is in it once, as SVG; each other step holds only what differs from it.
@@ -102,9 +102,8 @@ def _file(title: str, main: str, steps: str = "") -> str:
         f"default-src 'none'; {allowed}style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="generator" content="cnnc">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="generator" content="cnnc">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{text(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
         f"<main>\n{main}</main>\n"
@@ -128,6 +127,7 @@ def _step_section(page: Page, step: Step) -> str:
 
 def _controls(page: Page) -> str:
     last = len(page.steps)
+    rows = ", ↑ ↓ by a row" if any(len(step.position) > 1 for step in page.steps) else ""
     return (
         '<nav id="controls" aria-label="steps" hidden>\n'
         '<button type="button" data-go="first" aria-label="first step">|◀</button>'
@@ -136,5 +136,6 @@ def _controls(page: Page) -> str:
         '<button type="button" data-go="last" aria-label="last step">▶|</button>'
         '<button type="button" id="play" aria-pressed="false">Play</button>\n'
         f'<input type="range" id="slider" min="1" max="{last}" value="{page.current + 1}" aria-label="step">\n'
-        f'<span id="count">{page.current + 1} of {last}</span>\n</nav>\n'
+        f'<span id="count">{page.current + 1} of {last}</span>\n'
+        f'<span class="keys">keys: ← → by a step{rows}, Home, End</span>\n</nav>\n'
     )
