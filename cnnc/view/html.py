@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
@@ -30,16 +30,17 @@ def html_text(page: Page, width: int = WIDTH) -> str:
     layout = layout_of(page, MARGIN, width)
     current = _panels(page, page.current)
     base = [panel_shapes(panel, place) for panel, place in zip(current, layout.places, strict=True)]
+    shown = [_panels(page, number) for number in range(len(page.steps))]
     changes: list[StepChange] = []
-    for number in range(len(page.steps)):
+    for panels in shown:
         change, first = StepChange(), 0
-        panels = _panels(page, number)
         for index, (panel, place) in enumerate(zip(panels, layout.places, strict=True)):
             if panel is not current[index]:
                 change.add(index, first, current[index], panel, place)
             first += len(base[index])
         changes.append(change)
-    legend, bottom = legend_of(roles_of(_all_panels(page)), layout.bottom, layout.width - 2 * MARGIN)
+    roles = roles_of(panel for panels in (current, *shown) for panel in panels)
+    legend, bottom = legend_of(roles, layout.bottom, layout.width - 2 * MARGIN)
     fixed: list[Shape] = [*layout.signs, *legend]
     body = elements(fixed) + "".join(f'<g class="panel">\n{elements(shapes)}</g>\n' for shapes in base)
     used = {look_of(shape) for shapes in (fixed, *base) for shape in shapes}.union(*(change.used for change in changes))
@@ -51,11 +52,6 @@ def drawing_html(drawing: Drawing) -> str:
     """The HTML document of a drawing, which has a title of its own and no steps."""
     picture = document(drawing, elements(drawing.shapes), map(look_of, drawing.shapes))
     return _file(drawing.title, _picture(picture))
-
-
-def _all_panels(page: Page) -> Iterator[Panel]:
-    """The panels of all steps."""
-    return (panel for number in range(max(1, len(page.steps))) for panel in _panels(page, number))
 
 
 def _panels(page: Page, number: int) -> list[Panel]:
