@@ -42,7 +42,7 @@ def filter_(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="The sheet: .png, .svg or .html. Default: IMAGE-filters.png here."
+            "-o", "--out", metavar="FILE", help="The sheet: .png, .svg or .html. Default: IMAGE-filters.png here."
         ),
     ] = None,
     stride: Annotated[

@@ -26,7 +26,7 @@ PIXEL = 0.5
 
 _WIDTH = 1060
 _GAP = 20
-_LEAST = 120  # a cell's width, for the text below a small image
+_LEAST = 140  # a cell's width, for the text below a small image
 _NUMBERS = 5  # rows and columns of a kernel that is shown in numbers
 _KERNEL = 64  # units of a kernel that is shown as an image
 _SIZE, _SMALL, _LINE = 13, 11, 15
@@ -61,8 +61,9 @@ def sheet_scale(tiles: Sequence[SheetImage], side: int) -> SheetScale:
 
 def contact_sheet(title: str, tiles: Sequence[SheetImage], scale: SheetScale, notes: Sequence[str] = ()) -> Drawing:
     """The drawing of a sheet: tiles in rows from left to right, then the notes."""
-    cells = [_cell(tile, scale) for tile in tiles]
-    width = max(cell.width for cell in cells)
+    longest = max(-(-tile.values.shape[1] // scale.reduction) for tile in tiles)
+    width = max(longest * scale.enlargement * PIXEL, _LEAST)
+    cells = [_cell(tile, scale, width) for tile in tiles]
     columns = max(1, min(len(cells), int((_WIDTH - _GAP) // (width + _GAP))))
     columns = math.ceil(len(cells) / math.ceil(len(cells) / columns))
     total = max(_GAP + columns * (width + _GAP), 360)
@@ -93,14 +94,14 @@ class _Cell(NamedTuple):
     shapes: tuple[Shape, ...]
 
 
-def _cell(tile: SheetImage, scale: SheetScale) -> _Cell:
+def _cell(tile: SheetImage, scale: SheetScale, cell_width: float) -> _Cell:
     values = reduced(tile.values, scale.reduction)
     height, width = (n * scale.enlargement * PIXEL for n in values.shape[:2])
     shapes: list[Shape] = []
     largest = float(np.abs(values).max())
     pixels = signed_pixels(values, largest) if tile.signed else image_pixels(values / tile.white)
     shapes += [Raster(0, 0, width, height, pixels, tile.name), Box(0, 0, width, height, "axis")]
-    cell_width, y = max(width, _LEAST), height
+    y = height
     lines = [(line, "text", _SIZE) for line in wrapped(tile.name, cell_width, _SIZE)]
     if tile.signed:
         lines.append((f"black {-largest:.3g}, white {largest:.3g}", "note", _SMALL))

@@ -117,10 +117,15 @@ def test_a_large_image_is_reduced_and_the_command_says_so(cnnc: Cnnc, tmp_path: 
     assert shown(tmp_path / "sheet.png").shape[1] < 1350
     assert cnnc("filter", "large.png", "sobel_x", "-o", "sheet.png", "--scale", "1").returncode == 0
     assert shown(tmp_path / "sheet.png").shape[1] == 1280
-    refused = cnnc("filter", "large.png", "sobel_x", "-o", "sheet.png", "--scale", "9")
+
+
+@pytest.mark.long
+def test_the_largest_scale_that_help_names_works(cnnc: Cnnc, photo: Array, tmp_path: Path) -> None:
+    refused = cnnc("filter", "photo.png", "sobel_x", "--scale", "400")
     assert codes(refused.stderr) == ["E010"]
-    assert "`--scale 7`" in refused.stderr
-    assert cnnc("filter", "large.png", "sobel_x", "-o", "sheet.png", "--scale", "7").returncode == 0
+    assert "`--scale 310`" in refused.stderr
+    assert cnnc("filter", "photo.png", "sobel_x", "--scale", "310").returncode == 0
+    assert codes(cnnc("filter", "photo.png", "sobel_x", "--scale", "311").stderr) == ["E010"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import pytest
 
 from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
+from cnnc.ops.filter import Filter
 from cnnc.ops.pool import Pool
 from cnnc.reference.engine import backward, forward
 from cnnc.reference.layout import to_channels_first
@@ -588,6 +589,25 @@ def test_a_flipped_filter_is_that_of_the_reversed_numbers(rest: str) -> None:
     flipped = out(f"input 2x7x8; filter [[1, 2, 3], [4, 5, 6]] flip=true {rest}", x)
     reversed_numbers = out(f"input 2x7x8; filter [[6, 5, 4], [3, 2, 1]] {rest}", x)
     np.testing.assert_array_equal(flipped, reversed_numbers)
+
+
+@pytest.mark.parametrize("rest", ["", "s=2", "p=valid s=3x1", "flip=true p=full"])
+def test_a_large_kernel_computes_the_same_as_its_numbers(rest: str) -> None:
+    """A named kernel of more than 400 numbers is applied by Fourier transforms, given numbers tap by tap."""
+    name = "gabor angle=30 wavelength=7 phase=50 k=21x23"
+    kernel = Filter.make(numbers=WordValue("gabor"), angle=30, wavelength=7, phase=50, k=(21, 23)).kernel()
+    numbers = json.dumps(kernel)
+    x = np.random.default_rng(5).normal(size=(2, 3, 31, 26))
+    by_name, by_numbers = (f"input 3x31x26; filter {layer} {rest}" for layer in (name, numbers))
+    y = out(by_numbers, x)
+    np.testing.assert_allclose(out(by_name, x), y, rtol=0, atol=1e-14)
+    single = out(by_name, x.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, y, rtol=0, atol=1e-6)
+    gradient = np.random.default_rng(6).normal(size=y.shape)
+    np.testing.assert_allclose(
+        input_gradient(by_name, x, gradient), input_gradient(by_numbers, x, gradient), rtol=0, atol=1e-14
+    )
 
 
 def test_sobel_of_a_brightness_gradient() -> None:
