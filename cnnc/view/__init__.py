@@ -3,6 +3,7 @@
     page.py       what a page says: grids of cells, images, formulas, and steps that mark cells; no coordinates
     drawing.py    what is drawn where: boxes, labels, edges and rasters in absolute coordinates
     arrange.py    lays a page out: a page becomes a drawing
+    chart.py      curves over two axes: a drawing
     svg.py        a drawing as SVG
     html.py       a page as HTML, to step through
     palette.py    the colours and forms of roles, which SVG, HTML and PNG share

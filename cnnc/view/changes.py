@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnc.view.arrange import PanelPlace, cell_shapes, frame_shapes, panel_shapes, row_length
-from cnnc.view.drawing import Edge, Label, Raster, Shape
+from cnnc.view.drawing import Box, Edge, Label, Raster, Shape
 from cnnc.view.page import Grid, Panel
+from cnnc.view.panels import PanelPlace, cell_shapes, frame_shapes, panel_shapes, row_length
 from cnnc.view.svg import attributes, look_of, shape_text, tag_of
 from cnnc.view.text_width import shown_text
 
@@ -24,6 +24,7 @@ class StepChange:
     def __init__(self) -> None:
         self.looks: dict[str, list[int]] = {}  # class: the elements that get it
         self.texts: list[tuple[int, str]] = []
+        self.hints: list[tuple[int, str]] = []
         self.attributes: list[tuple[int, dict[str, str]]] = []
         self.panels: list[tuple[int, str]] = []  # number of a panel: all its elements
         self.used: set[str] = set()  # every class that occurs
@@ -50,15 +51,23 @@ class StepChange:
             self.used.add(look)
         if isinstance(old, Label) and isinstance(new, Label) and old.text != new.text:
             self.texts.append((number, shown_text(new.text)))
-        was = attributes(old)
-        different = {key: value for key, value in attributes(new).items() if key != "class" and was.get(key) != value}
-        if different:
-            self.attributes.append((number, different))
+        if isinstance(old, Box) and isinstance(new, Box) and old.hint != new.hint:
+            self.hints.append((number, shown_text(new.hint)))
+        if not _at_the_same_place(old, new):
+            was = attributes(old)
+            changed = {key: value for key, value in attributes(new).items() if key != "class" and was.get(key) != value}
+            self.attributes += [(number, changed)] if changed else []
 
     def as_json(self, look_numbers: dict[str, int]) -> dict[str, Any]:
         """For JSON, without what is empty; classes by their numbers, which are added to `look_numbers`."""
         looks = [[look_numbers.setdefault(look, len(look_numbers)), *elements] for look, elements in self.looks.items()]
-        parts = {"looks": looks, "texts": self.texts, "attributes": self.attributes, "panels": self.panels}
+        parts = {
+            "looks": looks,
+            "texts": self.texts,
+            "hints": self.hints,
+            "attributes": self.attributes,
+            "panels": self.panels,
+        }
         return {key: value for key, value in parts.items() if value}
 
 
@@ -93,7 +102,16 @@ def _kind(shape: Shape) -> tuple[Any, ...]:
         return "edge", shape.halo, shape.points if shape.arrow else None, shape.hint
     if isinstance(shape, Raster):
         return "image", shape.width >= shape.pixels.shape[1], shape.hint
+    if isinstance(shape, Box):
+        return "rect", bool(shape.hint), shape.corner
     return tag_of(shape), shape.hint
+
+
+def _at_the_same_place(old: Shape, new: Shape) -> bool:
+    """Whether a box or label only looks different: the usual case, which needs no attributes."""
+    if isinstance(old, Box) and isinstance(new, Box):
+        return old[:4] == new[:4]
+    return isinstance(old, Label) and isinstance(new, Label) and old[:2] == new[:2]
 
 
 def _same(old: Shape, new: Shape) -> bool:

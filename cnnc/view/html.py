@@ -11,20 +11,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from typing import Any
 
-from cnnc.view.arrange import MARGIN, WIDTH, layout_of, legend_of, legend_width, panel_shapes, roles_of
+from cnnc.view.arrange import WIDTH, layout_of, legend_of, legend_width, roles_of
 from cnnc.view.changes import StepChange, elements
-from cnnc.view.drawing import Drawing, Role, Shape
+from cnnc.view.drawing import Drawing, Shape
+from cnnc.view.labels import MARGIN
 from cnnc.view.page import Page, Panel, Step
-from cnnc.view.svg import document, look_of, shape_text, text
+from cnnc.view.panels import panel_shapes
+from cnnc.view.svg import document, look_of, text
 from cnnc.view.text_width import shown_text
 
 
 def html_text(page: Page, width: int = WIDTH) -> str:
-    """The HTML document of a page."""
+    """The HTML document of a page; without controls if it has a single step."""
     layout = layout_of(page, MARGIN, width)
     current = _panels(page, page.current)
     base = [panel_shapes(panel, place) for panel, place in zip(current, layout.places, strict=True)]
@@ -37,7 +39,7 @@ def html_text(page: Page, width: int = WIDTH) -> str:
                 change.add(index, first, current[index], panel, place)
             first += len(base[index])
         changes.append(change)
-    legend, bottom = legend_of(_all_roles(page), layout.bottom, layout.width - 2 * MARGIN)
+    legend, bottom = legend_of(roles_of(_all_panels(page)), layout.bottom, layout.width - 2 * MARGIN)
     fixed: list[Shape] = [*layout.signs, *legend]
     body = elements(fixed) + "".join(f'<g class="panel">\n{elements(shapes)}</g>\n' for shapes in base)
     used = {look_of(shape) for shapes in (fixed, *base) for shape in shapes}.union(*(change.used for change in changes))
@@ -47,16 +49,13 @@ def html_text(page: Page, width: int = WIDTH) -> str:
 
 def drawing_html(drawing: Drawing) -> str:
     """The HTML document of a drawing, which has a title of its own and no steps."""
-    body = "".join(f"{shape_text(shape)}\n" for shape in drawing.shapes)
-    picture = document(drawing, body, map(look_of, drawing.shapes))
-    return _file(drawing.title, f'<div class="picture">\n{picture}\n</div>\n')
+    picture = document(drawing, elements(drawing.shapes), map(look_of, drawing.shapes))
+    return _file(drawing.title, _picture(picture))
 
 
-def _all_roles(page: Page) -> set[Role]:
-    """The roles of all steps."""
-    panels = [panel for band in page.bands for panel in band.panels]
-    replaced = [panel for step in page.steps for panel in step.panels]
-    return roles_of([*panels, *replaced]) | {mark.role for step in page.steps for mark in step.marks}
+def _all_panels(page: Page) -> Iterator[Panel]:
+    """The panels of all steps."""
+    return (panel for number in range(max(1, len(page.steps))) for panel in _panels(page, number))
 
 
 def _panels(page: Page, number: int) -> list[Panel]:
@@ -81,11 +80,16 @@ def _document(page: Page, picture: str, steps: str) -> str:
     notes = "".join(f"<p>{text(note)}</p>" for note in page.notes)
     main = (
         f"<h1>{text(page.title)}</h1>\n<p>{text(page.description)}</p>\n"
-        f'<div class="picture" tabindex="0" role="group" aria-label="picture">\n{picture}\n</div>\n'
-        + (_controls(page, page.steps[page.current]) if page.steps else "")
+        + _picture(picture)
+        + (_step_section(page, page.steps[page.current]) if page.steps else "")
         + (f"<footer>{notes}</footer>\n" if notes else "")
     )
-    return _file(page.title, main, steps if page.steps else "")
+    return _file(page.title, main, steps if len(page.steps) > 1 else "")
+
+
+def _picture(picture: str) -> str:
+    """A picture that scrolls, by keys too, if it is wider than the window."""
+    return f'<div class="picture" tabindex="0" role="group" aria-label="picture">\n{picture}\n</div>\n'
 
 
 def _file(title: str, main: str, steps: str = "") -> str:
@@ -113,10 +117,19 @@ def _file(title: str, main: str, steps: str = "") -> str:
     )
 
 
-def _controls(page: Page, step: Step) -> str:
+def _step_section(page: Page, step: Step) -> str:
+    """The step's title and formulas, below the controls if there are other steps."""
+    return (
+        f'<section id="step">\n{_controls(page) if len(page.steps) > 1 else ""}'
+        f'<div aria-live="polite"><h2 id="title">{text(step.title)}</h2>\n'
+        f'<pre id="lines">{chr(10).join(map(text, step.lines))}</pre></div>\n</section>\n'
+    )
+
+
+def _controls(page: Page) -> str:
     last = len(page.steps)
     return (
-        '<section id="step">\n<nav id="controls" aria-label="steps" hidden>\n'
+        '<nav id="controls" aria-label="steps" hidden>\n'
         '<button type="button" data-go="first" aria-label="first step">|◀</button>'
         '<button type="button" data-go="back" aria-label="previous step">◀</button>'
         '<button type="button" data-go="on" aria-label="next step">▶</button>'
@@ -124,6 +137,4 @@ def _controls(page: Page, step: Step) -> str:
         '<button type="button" id="play" aria-pressed="false">Play</button>\n'
         f'<input type="range" id="slider" min="1" max="{last}" value="{page.current + 1}" aria-label="step">\n'
         f'<span id="count">{page.current + 1} of {last}</span>\n</nav>\n'
-        f'<div aria-live="polite"><h2 id="title">{text(step.title)}</h2>\n'
-        f'<pre id="lines">{chr(10).join(map(text, step.lines))}</pre></div>\n</section>\n'
     )

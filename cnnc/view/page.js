@@ -19,6 +19,12 @@
     undo.push(() => (before === null ? element.removeAttribute(name) : element.setAttribute(name, before)));
   }
 
+  function write(element, text) {
+    const before = element.textContent;
+    element.textContent = text;
+    undo.push(() => (element.textContent = before));
+  }
+
   function show(number) {
     now = Math.max(0, Math.min(last, number));
     const step = data.steps[now];
@@ -27,12 +33,8 @@
     for (const [look, ...elements] of step.looks || []) {
       for (const element of elements) set(paths(shapes[element]).pop(), "class", data.looks[look]);
     }
-    for (const [number, text] of step.texts || []) {
-      const element = shapes[number];
-      const before = element.textContent;
-      element.textContent = text;
-      undo.push(() => (element.textContent = before));
-    }
+    for (const [number, text] of step.texts || []) write(shapes[number], text);
+    for (const [number, text] of step.hints || []) write(shapes[number].querySelector("title"), text);
     for (const [number, attributes] of step.attributes || []) {
       for (const [name, value] of Object.entries(attributes)) {
         paths(shapes[number]).forEach((element) => set(element, name, value));

@@ -20,11 +20,15 @@ input, a structural zero, or something that is not known yet. Faces tell them ap
 
 
 class Cell(NamedTuple):
-    """One entry of a grid: a number or letter as text. `shade` is its value from -1 to 1, for a heat map; None for none."""
+    """One entry of a grid: a number or letter as text. `shade` is its value from -1 to 1, for a heat map; None for none.
+
+    `hint` is shown on hovering: the exact number, where the text is short or empty.
+    """
 
     text: str
     role: CellRole = "plain"
     shade: float | None = None
+    hint: str = ""
 
 
 class Grid(NamedTuple):

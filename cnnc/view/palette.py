@@ -7,7 +7,7 @@ stay apart in grey. Heat maps run from blue (-1) over the background (0) to oran
 tell apart; blue is always darker than orange of the same strength, so that the sign also shows in grey.
 
     LIGHT.look("read").line     # "#0a58ca"
-    LIGHT.heat(-1.0)            # ("#08306b", "#ffffff"): fill, and text that is readable on it
+    LIGHT.heat(-1.0)            # ("#1f5fb0", "#ffffff"): fill, and text that is readable on it
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ class Look(NamedTuple):
 
 
 class Palette(NamedTuple):
-    """The colours for one kind of background."""
+    """The colours for one kind of background; `mark` is that of the borders of marked cells on a heat map."""
 
     background: str
     looks: dict[Role, Look]
+    mark: str
     negative: tuple[str, ...]
     positive: tuple[str, ...]
 
@@ -78,17 +79,17 @@ MARKERS: dict[Role, MarkerForm] = {
     "series3": "triangle",
     "series4": "diamond",
 }
-SHAPES_OF_A_MARK = ("read", "weight", "result")
-"""Roles that mark a cell: on a heat map, their border takes the colour of the text, which stands out from any shade."""
+MARKING: tuple[Role, ...] = ("read", "weight", "result")
+"""Roles that mark a cell: on a heat map, their border has the palette's colour of marks, which stands out from any shade."""
 
 LIGHT = Palette(
     "#ffffff",
     {
-        "plain": Look("#ffffff", "#9aa3ad", "#1f2328"),
+        "plain": Look("#ffffff", "#87909a", "#1f2328"),
         "read": Look("#dbeafe", "#0a58ca", "#0b1f3f"),
         "weight": Look("#ffedd5", "#a84300", "#3b1a00"),
         "result": Look("#d6f5df", "#0f6b32", "#06290f"),
-        "padding": Look("#f1f3f5", "#9aa3ad", "#57606a"),
+        "padding": Look("#f1f3f5", "#87909a", "#57606a"),
         "zero": Look("#ffffff", "#b4bcc5", "#656d76"),
         "faint": Look("#ffffff", "#b4bcc5", "#656d76"),
         "title": Look("none", "#1f2328", "#1f2328"),
@@ -100,7 +101,8 @@ LIGHT = Palette(
         "series3": Look("#00734f", "#00734f", "#00734f"),
         "series4": Look("#8a3f8f", "#8a3f8f", "#8a3f8f"),
     },
-    ("#ffffff", "#a6cbea", "#3a7fc4", "#08306b"),
+    "#000000",
+    ("#ffffff", "#b4d3ee", "#659fd6", "#1f5fb0"),
     ("#ffffff", "#ffe3c2", "#fdb566", "#e97b0e"),
 )
 DARK = Palette(
@@ -122,8 +124,9 @@ DARK = Palette(
         "series3": Look("#3fd6a0", "#3fd6a0", "#3fd6a0"),
         "series4": Look("#d2a8ff", "#d2a8ff", "#d2a8ff"),
     },
-    ("#0d1117", "#123a6b", "#1c5fae", "#3f8ae0"),
-    ("#0d1117", "#6b3d0c", "#c87516", "#ffc57a"),
+    "#ffffff",
+    ("#0d1117", "#0f2c52", "#174a8c", "#1f63bd"),
+    ("#0d1117", "#5a350c", "#96560f", "#d07c14"),
 )
 
 

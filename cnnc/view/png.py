@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from cnnc.core.ascii import COUNTERPARTS
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, Raster
 from cnnc.view.geometry import Point, arrowhead, marker_points, polyline
-from cnnc.view.palette import FORMS, LIGHT, SHAPES_OF_A_MARK
+from cnnc.view.palette import FORMS, LIGHT, MARKING
 from cnnc.view.text_width import shown_text
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def png(drawing: Drawing) -> bytes:
 
 def _draw_box(canvas: ImageDraw.ImageDraw, box: Box) -> None:
     look, form = LIGHT.look(box.role), FORMS[box.role]
-    fill, readable = LIGHT.heat(box.shade) if box.shade is not None else (look.fill, look.line)
-    line = readable if box.role in SHAPES_OF_A_MARK else look.line
+    fill = look.fill if box.shade is None else LIGHT.heat(box.shade)[0]
+    line = LIGHT.mark if box.shade is not None and box.role in MARKING else look.line
     x0, y0, x1, y1 = (round(n * RATIO) for n in (box.x, box.y, box.x + box.width, box.y + box.height))
     if fill != "none":
         canvas.rounded_rectangle((x0, y0, x1, y1), box.corner * RATIO, fill)

@@ -5,7 +5,7 @@ In: a text, its font size and kind. Out: pixels, at least as many as Arial, Helv
 does not overlap whichever of them a reader has.
 
     text_width("conv1", 13)      # 36.8
-    wrapped("1·2 + 3·4", 60, 13, mono=True)   # ["1·2 +", "  3·4"]
+    wrapped("1·2 + 3·4", 60, 13, mono=True)   # ["1·2", "  + 3·4"]
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _ASCII = (
     634, 278, 278, 579, 278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838,
 )  # fmt: skip
 _OTHER, _WIDE, _EMOJI, _MONO, _MONO_OTHER = 1.1, 1.05, 1.4, 0.605, 1.0
-_BOLD = 1.15
+_BOLD = 1.2
+_WORDS = re.compile(r"\s*\S+")
+_TERMS = re.compile(r"\s*(?:[-+−=]\s+)*\S+")
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
@@ -72,7 +74,8 @@ def _foreign_advance(character: str) -> float:
 def wrapped(text: str, width: float, size: float, *, mono: bool = False, bold: bool = False) -> list[str]:
     """The lines of a text that is at most `width` wide: broken at spaces, within a word only if the word is too wide.
 
-    Continuations of a text in the fixed-width font are indented, and keep the spaces that align its columns.
+    A text in the fixed-width font is a formula: it is broken before an operator, its continuations are indented, and the
+    spaces that align its columns are kept.
     """
 
     def fits(line: str) -> bool:
@@ -80,7 +83,7 @@ def wrapped(text: str, width: float, size: float, *, mono: bool = False, bold: b
 
     lines: list[str] = []
     line, indent = "", ""
-    for word in re.findall(r"\s*\S+", shown_text(text)):
+    for word in (_TERMS if mono else _WORDS).findall(shown_text(text)):
         if fits(line + word):
             line += word
             continue

@@ -33,7 +33,13 @@ def letters() -> Page:
             marks += [Mark("k", a, b, "weight") for a, b in window]
             terms = " + ".join(f"{k.cells[a][b].text}·{rows[i + a][j + b].text}" for a, b in window)
             cells = tuple(
-                tuple(Cell(f"S{r}{c}") if (r, c) <= (i, j) else Cell("", "faint") for c in range(4)) for r in range(3)
+                tuple(
+                    Cell(f"S{r}{c}", hint=f"{r} {c}" if r else "")
+                    if (r, c) <= (i, j)
+                    else Cell("", "faint", hint="?" * r)
+                    for c in range(4)
+                )
+                for r in range(3)
             )
             marks.append(Mark("s", i, j, "result"))
             steps.append(

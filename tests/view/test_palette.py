@@ -33,6 +33,12 @@ def test_borders_that_mean_something_stand_out(palette: Palette) -> None:
         assert contrast(palette.look(role).line, palette.look(role).fill) >= 3 or role in MARKERS
 
 
+@PALETTES
+def test_marks_stand_out_from_every_shade(palette: Palette) -> None:
+    fills = [palette.heat(step / LEVELS)[0] for step in range(-LEVELS, LEVELS + 1)]
+    assert min(contrast(palette.mark, fill) for fill in [palette.background, *fills]) >= 3
+
+
 def test_roles_have_a_form_of_their_own() -> None:
     """Width, dashes, hatching or weight of the text: colour alone tells no two roles of cells apart."""
     roles: tuple[Role, ...] = ("plain", "read", "weight", "result", "padding", "zero", "faint")
