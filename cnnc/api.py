@@ -100,18 +100,26 @@ def export(
         trained=training_summary(saved, path.parent),
         origin=saved.origin,
         options=options,
-        examples=_examples(network, saved, data) if options.precision != "float32" else None,
+        examples=calibration_examples(network, data, saved.vocabulary) if options.precision != "float32" else None,
     )
 
 
-def _examples(network: Network, saved: Checkpoint, data: Path | str | None) -> CalibrationExamples | None:
-    """The examples of the run's data set, split as in the run, so that calibration uses training data only. None without a
-    train section, as in an imported network."""
+def calibration_examples(
+    network: Network, data: Path | str | None, vocabulary: Sequence[str] = ()
+) -> CalibrationExamples | None:
+    """The examples of a network's data set, split as in its training, so that calibration uses training data only.
+
+    `data` is the folder of the data sets, `vocabulary` that of a trained network. None without a train section, as in an
+    imported network. Raises CnncError E601 to E603.
+
+        options = Options(precision="int8")
+        export_network(network, weights, Path("a.onnx"), options=options, examples=calibration_examples(network, None))
+    """
     recipe = network.recipe
     if recipe is None:
         return None
     folder = None if data is None else Path(data)
-    dataset = open_data(network, folder, ignore_report, saved.vocabulary)
+    dataset = open_data(network, folder, ignore_report, vocabulary)
     train, validation = split(dataset.train, recipe.data.val, recipe.seed)
     return CalibrationExamples.of(train, validation, dataset.test, recipe.seed)
 

@@ -20,6 +20,7 @@ from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.ops import OPS
 from cnnc.ops.dense import Input
+from cnnc.reference.initializers import initialize
 
 Driver = Literal["gradient", "parity"]
 
@@ -96,6 +97,32 @@ CASES: tuple[Case, ...] = (
     Case("conv3d-dilated-groups", "input 4x5x4x5; conv 4 k=2 d=2 groups=2 p=same"),
     Case("conv3d-depthwise", "input 3x4x3x4; conv 3 k=3 p=1 groups=c_in"),
     Case("conv3d-full", "input 2x3x2x4; conv 2 k=2 p=full"),
+    # local
+    Case("local1d", "input 2x9; local 3 k=3"),
+    Case("local1d-stride-causal", "input 2x8; local 3 k=3 s=2 p=causal"),
+    Case("local1d-dilated", "input 3x9; local 2 k=3 d=2 p=1 bias=false"),
+    Case("local", "input 3x7x6; local 4 k=3"),
+    Case("local-no-bias", "input 3x7x6; local 4 k=3 bias=false"),
+    Case("local-one-channel", "input 1x6x5; local 1 k=2"),
+    Case("local-pointwise", "input 3x4x5; local 4 k=1"),
+    Case("local-pointwise-stride", "input 3x5x6; local 4 k=1 s=2"),
+    Case("local-whole-image", "input 2x4x5; local 3 k=4x5"),
+    Case("local-one-column", "input 2x6x3; local 3 k=2x3 s=1x2"),
+    Case("local-long-names", "input 2x7x6; local 3 kernel=3 stride=2 pad=1 dilation=1"),
+    Case("local-extents", "input 2x7x8; local 3 k=2x3 s=1x2 p=1x0 d=2x1"),
+    Case("local-pad-sides", "input 3x7x6; local 4 k=3 s=2 p=[0,1,1,0]"),
+    Case("local-same", "input 2x6x5; local 3 k=4 p=same"),
+    Case("local-same-stride", "input 2x7x6; local 3 k=3 s=2 p=same"),
+    Case("local-same-lower", "input 2x6x8; local 3 k=3 s=2 p=same_lower"),
+    Case("local-full", "input 2x4x5; local 3 k=3 p=full"),
+    Case("local-stride-over-kernel", "input 2x9x8; local 3 k=2 s=3"),
+    Case("local-unread-rows", "input 2x8x8; local 3 k=3 s=2"),
+    Case("local-frozen", "input 2x5x6; local 3 k=3 frozen=true init=lecun; tanh; fc 3"),
+    Case("local-shared", "input 2x5x4; a: local 2 k=3 p=same; tanh; local 2 k=3 p=same share=a"),
+    Case("local-twice", "input 2x7x6; local 3 k=3 p=1; relu; local 4 k=3 s=2; fc 3"),
+    Case("local-bn", "input 2x5x4; local 3 k=2; bn"),
+    Case("local3d", "input 2x4x5x6; local 3 k=2x3x3"),
+    Case("local3d-stride-pad", "input 2x5x4x6; local 3 k=3 s=2x1x2 p=1"),
     # pool, one axis
     Case("pool1d-max", "input 2x9; pool max k=3"),
     Case("pool1d-avg", "input 2x9; pool avg k=2"),
@@ -665,6 +692,45 @@ CASES: tuple[Case, ...] = (
     Case("frozen-shared", "input 2x6x6; a: conv 2 k=3 p=1 frozen=true; tanh; conv 2 k=3 share=a; fc 2"),
     Case("frozen-embed", "input 5 dtype=int64; embed 3 vocab=6 frozen=true; conv 2 k=2", ranges={"input1": (0, 6)}),
     Case("frozen-bn", "input 2x6x6; conv 3 k=3 frozen=true; bn; conv_transpose 2 k=2 s=2 frozen=true; bn"),
+    # weights and biases given in the source; the drivers keep them
+    Case("given-conv", "input 1x5x6; conv 1 k=3 weights=[[0, 1, 0], [1, -4, 1], [0, 1, 0]]"),
+    Case("given-conv-bias", "input 1x5x6; conv 2 k=1x2 weights=[[[[1, -1]]], [[[0.5, 1e-3]]]] biases=[1, -2]"),
+    Case("given-conv-one-bias", "input 2x3x4; conv 2 k=1 biases=0.25; relu; bn"),
+    Case("given-conv-same-numbers", "input 1x4x5; conv 1 k=2 weights=[[1, 1], [1, 1]] biases=1; bn"),
+    Case("given-conv-flip", "input 1x5x6; conv 1 k=2x3 weights=[[1, 2, 3], [4, 5, 6]] flip=true bias=false"),
+    Case("given-conv-groups", "input 2x4x5; conv 2 k=2 groups=2 weights=[[[[1, 2], [3, 4]]], [[[-1, 0], [0.5, 2]]]]"),
+    Case("given-conv1d", "input 1x7; conv 1 k=3 weights=[1, 0, -1] p=causal"),
+    Case("given-conv3d", "input 1x3x4x3; conv 1 k=2 weights=[[[1, -1], [2, 0]], [[0, 3], [-2, 1]]] biases=[0.5]"),
+    Case(
+        "given-conv-transpose",
+        "input 2x3x4; conv_transpose 1 k=2 s=2 weights=[[[[1, 2], [3, 4]]], [[[0, 1], [-1, 0.5]]]] biases=-1",
+    ),
+    Case(
+        "given-conv-transpose-groups",
+        "input 2x4; conv_transpose 4 k=2 groups=2 weights=[[[1, 2], [3, 4]], [[0, 1], [-1, 0.5]]] biases=[1, 2, 3, 4]",
+    ),
+    Case("given-local1d", "input 1x4; local 1 k=2 s=2 weights=[[1, -1], [2, 0.5]]"),
+    Case(
+        "given-local",
+        "input 1x3x2; local 2 k=2 weights=[[[[[[1, 2], [3, 4]]], [[[0, 1], [-1, 0.5]]]]], "
+        "[[[[[5, 6], [7, 8]]], [[[2, 1], [1, -2]]]]]] biases=[[[1], [2]], [[3], [-4]]]",
+    ),
+    Case("given-fc", "input 3; fc 2 weights=[[1, -2, 3], [0.5, 0, -1]] biases=[0.1, -0.1]; tanh; fc 1 weights=[2, -1]"),
+    Case("given-bilinear", "a: input 2; b: input 3; bilinear a b weights=[[1, 2, 3], [-1, 0, 0.5]]"),
+    Case("given-bilinear-outputs", "a: input 1; b: input 2; bilinear a b out=2 weights=[[[1, 2]], [[3, -4]]]"),
+    Case(
+        "given-embed",
+        "input 4 dtype=int64; embed 2 vocab=3 weights=[[0, 1], [1, 0], [-1, 0.5]]",
+        ranges={"input1": (0, 3)},
+    ),
+    Case(
+        "given-frozen",
+        "input 1x5x5; conv 1 k=3 weights=[[0, 1, 0], [1, -4, 1], [0, 1, 0]] frozen=true; a: fc 2; "
+        "b: fc 2 weights=[[1, 2], [3, 4]] biases=0 frozen=true; bilinear a b weights=[[1, 2], [3, 4]] frozen=true",
+    ),
+    Case(
+        "given-shared", "input 1x6x6; a: conv 1 k=3 p=1 weights=[[0, 1, 0], [1, -4, 1], [0, 1, 0]]; conv 1 k=3 share=a"
+    ),
     # networks with branches, skips, several inputs and outputs
     Case(
         "residual",
@@ -741,9 +807,16 @@ def _graph(name: str, text: str) -> Graph:
 
 
 def random_weights(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:
-    """Random weights in which no mistake can hide: no array is all 0 or all 1, and variances are positive and not 1."""
+    """Random weights in which no mistake can hide: no array is all 0 or all 1, and variances are positive and not 1.
+
+    Numbers that the source gives stay as they are.
+    """
+    given = initialize(graph, seed, dtype)
     weights = {}
     for name, parameter in graph.weights.items():
+        if parameter.is_given:
+            weights[name] = given[name]
+            continue
         random = np.random.default_rng([seed, *name.encode()])
         if parameter.name in ("scale", "var"):
             values = random.uniform(0.5, 2, parameter.shape)

@@ -26,6 +26,7 @@ COMMANDS = {
     "info": "info.info",
     "where": "where.where",
     "bench": "bench.bench",
+    "unfold": "unfold.unfold",
     "fmt": "format.fmt",
     "new": "new.new",
     "filter": "filter.filter_",
@@ -66,6 +67,13 @@ def app(words: Sequence[str]) -> typer.Typer:
         application.command(name, cls=cls)(getattr(import_module(f"cnnc.cli.{module}"), function))
     application.callback()(options)
     return application
+
+
+def literals_as_arguments(words: Sequence[str]) -> list[str]:
+    """The words, in which a matrix that begins with a minus, such as `-1 0; 2 1`, is not taken for an option."""
+    if words[:1] != ["unfold"]:
+        return list(words)
+    return [f" {word}" if re.match(r"-(?:[\d.]|[^-]*[\s;,|])", word) else word for word in words]
 
 
 def _print_version(requested: bool) -> None:

@@ -55,7 +55,10 @@ def check(
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Batch size used for the training-memory estimate.")] = 1,
     versus_dense: Annotated[
-        bool, typer.Option("--versus-dense", help="Compare each layer with a fully connected layer of the same shapes.")
+        bool,
+        typer.Option(
+            "--versus-dense", help="Compare each layer with a fully connected and an unshared layer of the same shapes."
+        ),
     ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print the layers as comma-separated values.")] = False,
     json: Annotated[bool, json_option("a JSON list with one object per file")] = False,
@@ -112,12 +115,12 @@ def _load(path: Path, settings: list[str], sizes: dict[str, int]) -> Network:
     try:
         return load(path, settings, sizes)
     except CnncError as error:
-        if path.suffix != ".cnn":
-            from cnnc.cli.usage import require_source
+        from cnnc.cli.usage import require_source, with_published_network
 
-            require_source(path, "check")
+        require_source(path, "check")
         if error.status == Exit.USAGE:
             raise
+        error = with_published_network(error, path)
         return Network(Source(str(path), ""), path.stem, None, None, error.diagnostics)
 
 
@@ -135,7 +138,7 @@ def _show(networks: list[Network], view: _View, csv: bool) -> None:
         if len(networks) > 1:
             print_result(f"{network.source.name}:")
         if csv:
-            print_document(as_csv(summary).rstrip("\n"))
+            print_document(as_csv(summary, view.versus_dense).rstrip("\n"))
         else:
             columns = VERSUS_DENSE if view.versus_dense else COLUMNS
             print_result(table(summary, columns, view.explain, layout()))
@@ -144,7 +147,12 @@ def _show(networks: list[Network], view: _View, csv: bool) -> None:
 def _show_json(networks: list[Network], view: _View) -> None:
     from cnnc.report.json import as_dict
 
-    print_json([as_dict(n.source.name, n.name, n.graph, view.summary(n), n.survey, n.diagnostics) for n in networks])
+    print_json(
+        [
+            as_dict(n.source.name, n.name, n.graph, view.summary(n), n.survey, n.diagnostics, view.versus_dense)
+            for n in networks
+        ]
+    )
 
 
 def _show_diagnostics(networks: list[Network], format: str) -> None:

@@ -78,7 +78,7 @@ def export(
     force: FORCE = False,
     json: Annotated[bool, json_option("the result of the export as a JSON object")] = False,
 ) -> None:
-    """Export a run or an untrained network to ONNX, and verify that the model computes the same as the network."""
+    """Export a run, or a network file with its initial weights, to ONNX, and verify that the model computes the same as the network."""
     if passes:
         _list_passes()
         return
@@ -95,7 +95,7 @@ def export(
     if is_stdout(out) and (json or len(targets) > 1):
         raise CnncError.of("E010", f"{out} takes the model alone", help="name a file with -o for --json and --card")
     if source.suffix == ".cnn":
-        exported = _export_untrained(source, out, settings or [], sizes, options, output_names)
+        exported = _export_file(source, out, settings or [], sizes, options, output_names, data)
     else:
         if settings:
             raise CnncError.of("E010", "--set applies to a network FILE; a run keeps the settings it was trained with")
@@ -180,31 +180,45 @@ def export_run(
     return export_model(run, out, last=last, outputs=outputs, options=options, data=data, at=at)
 
 
-def _export_untrained(
+def _export_file(
     file: Path,
     out: Path,
     settings: list[str],
     at: Mapping[str, int],
     options: Options,
     outputs: Sequence[str],
+    data: Path | None,
 ) -> Exported:
+    """Exports a network file with its initial weights: those that the source gives, or random ones."""
+    from cnnc.api import calibration_examples
+    from cnnc.cli.usage import with_published_network
     from cnnc.data.catalog import KNOWN
     from cnnc.network import load
     from cnnc.onnx.emit.verify import random_weights
     from cnnc.onnx.export import export as export_network
+    from cnnc.reference.initializers import initialize
 
-    network = load(file, settings, at)
+    try:
+        network = load(file, settings, at)
+    except CnncError as error:
+        raise with_published_network(error, file) from None
     graph = network.require_graph()
     print_diagnostics(network.diagnostics)
     recipe = network.recipe
     seed = recipe.seed if recipe is not None else 0
-    imported = file.with_suffix(".safetensors")
-    hint = f"; `{join(['cnnc', 'export', str(imported)])}` exports those in {imported}" if imported.is_file() else ""
-    print_status(f"{network.name} is untrained: its weights are random (seed {seed}){hint}")
+    examples = None
+    if graph.starts_at_random:
+        imported = file.with_suffix(".safetensors")
+        command = join(["cnnc", "export", str(imported)])
+        hint = f"; `{command}` exports those in {imported}" if imported.is_file() else ""
+        print_status(f"{network.name} is untrained: its weights are random (seed {seed}){hint}")
+        weights = random_weights(graph, seed)
+    else:
+        weights = initialize(graph, seed)
+        examples = calibration_examples(network, data) if options.precision != "float32" else None
     facts = KNOWN.get(recipe.data.name) if recipe is not None else None
     classes = facts.classes if facts is not None else ()
-    weights = random_weights(graph, seed)
-    return export_network(network, weights, out, outputs=outputs, classes=classes, options=options)
+    return export_network(network, weights, out, outputs=outputs, classes=classes, options=options, examples=examples)
 
 
 def report(exported: Exported, json: bool, layers: bool = False) -> None:

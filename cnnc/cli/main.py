@@ -14,12 +14,12 @@ def main() -> None:
     stop_on_signals()
     try:
         gc.disable()  # what imports create stays: searching it for garbage takes a tenth of the time of `cnnc check`
-        from cnnc.cli.app import app
+        from cnnc.cli.app import app, literals_as_arguments
 
         application = app(sys.argv[1:])
         gc.freeze()
         gc.enable()
-        status = application(standalone_mode=False)
+        status = application(args=literals_as_arguments(sys.argv[1:]), standalone_mode=False)
         sys.stdout.flush()
         sys.exit(status)
     except (Exception, Stopped) as error:

@@ -91,6 +91,16 @@ _OPTIONS: dict[str, dict[str, str]] = {
         **_each("--patch --match", "--template VALUE"),
         **_each("--padding", "--pad VALUE"),
     },
+    "unfold": {
+        **_each("--padding", "--pad VALUE"),
+        **_each("--filter --weights -w", "--kernel VALUE"),
+        **_each("--kernel-size --pool-size", "--size VALUE"),
+        **_each("--position --output --index", "--at VALUE"),
+        **_each("--transpose --deconv", "--transposed"),
+        **_each("--grad --gradients", "--backward"),
+        **_each("--convolve --turn", "--flip"),
+        **_each("--wrap --periodic", "--circular"),
+    },
     "bench": {
         **_each("--at --shape", "--size VALUE"),
         **_each("--time --duration", "--seconds VALUE"),
@@ -224,3 +234,13 @@ def require_source(path: Path, command: str) -> None:
         help = join(["cnnc", command, str(network)]) if network.is_file() else ""
     kind = "a run folder" if is_run else {".onnx": "a model", ".safetensors": "a checkpoint"}[suffix]
     raise CnncError.of("E010", f"{path} is {kind}, not a network file", help=f"write `{help}`" if help else "")
+
+
+def with_published_network(error: CnncError, path: Path) -> CnncError:
+    """The error of reading a network file; if it is missing and has the name of a published network, with help."""
+    from cnnc.models import published_networks
+
+    if path.exists() or path.suffix != ".cnn" or path.stem not in published_networks():
+        return error
+    help = f"`cnnc new -t {path.stem}` writes the published network"
+    return CnncError(error.diagnostics[0]._replace(help=help))

@@ -14,6 +14,7 @@ import math
 from typing import Any, ClassVar, Self, dataclass_transform
 
 from cnnc.core.record import Record
+from cnnc.core.tensor import GivenNumbers
 
 Axes = tuple[int, ...]
 """One number per spatial axis."""
@@ -39,14 +40,15 @@ class Extents(tuple[Any, ...]):
 class BadValue(Exception):
     """A value of the wrong kind or out of range; `expected` completes the message "k takes ...".
 
-    `help` says what to do, with `{}` for `value`, which fits instead.
+    `help` says what to do, with `{}` for `value`, which fits instead. `path` leads to the item of nested lists that is wrong.
     """
 
-    def __init__(self, expected: str, help: str = "", value: str = "") -> None:
+    def __init__(self, expected: str, help: str = "", value: str = "", path: tuple[int, ...] = ()) -> None:
         super().__init__(expected)
         self.expected = expected
         self.help = help
         self.value = value
+        self.path = path
 
 
 class Missing:
@@ -376,6 +378,74 @@ def _sizes(value: Any) -> tuple[int, ...] | None:
 def _floats(value: Any) -> Any:
     """Nested tuples with every number as a float."""
     return tuple(_floats(item) for item in value) if isinstance(value, tuple) else float(value)
+
+
+MAX_FLOAT32 = 3.4028234663852886e38
+
+
+class NumberLists(Kind):
+    """Numbers in nested lists, of a depth and of sizes that the layer judges; a single number is a list of depth 0.
+
+    `form` describes them.
+    """
+
+    form: str = "numbers in nested lists, such as [[1, 0], [0, -1]]"
+
+    def take(self, value: Any, rank: int) -> GivenNumbers:
+        shape: list[int] = []
+        level = value
+        while isinstance(level, tuple) and level:
+            shape.append(len(level))
+            level = level[0]
+        lists = _ListsOfNumbers(self.form, shape)
+        lists.read(value, ())
+        return GivenNumbers(tuple(shape), tuple(lists.values), lists.ragged)
+
+    def describe(self) -> str:
+        return self.form
+
+
+class _ListsOfNumbers:
+    """Reads nested lists: their numbers, and where the first list is that has another length than `shape` says."""
+
+    def __init__(self, form: str, shape: list[int]) -> None:
+        self.form = form
+        self.shape = shape
+        self.values: list[float] = []
+        self.ragged = ""
+
+    def read(self, value: Any, path: tuple[int, ...]) -> None:
+        """Raises BadValue at an item that is neither a list nor a number that float32 can hold."""
+        depth = len(path)
+        if isinstance(value, tuple) and value and not isinstance(value, Extents):
+            if depth >= len(self.shape):
+                self.differs(path, "is a list", "is a number")
+            elif len(value) != self.shape[depth]:
+                self.differs(path, f"has {_items(len(value))}", f"has {_items(self.shape[depth])}")
+            numbers = [float(i) for i in value if type(i) in (int, float) and -MAX_FLOAT32 <= i <= MAX_FLOAT32]
+            if len(numbers) == len(value) and depth == len(self.shape) - 1:
+                self.values += numbers  # a row without fault
+                return
+            for i, item in enumerate(value):
+                self.read(item, (*path, i))
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            help = "replace it with a number" if path else "give its numbers, or leave the argument out"
+            raise BadValue(self.form, help, path=path)
+        if not abs(value) <= MAX_FLOAT32:
+            raise BadValue("numbers that float32 can hold", "the largest is 3.4e38", path=path)
+        if depth != len(self.shape):
+            self.differs(path, "is a number", "is a list")
+        self.values.append(float(value))
+
+    def differs(self, path: tuple[int, ...], found: str, expected: str) -> None:
+        if not self.ragged:
+            at, first = ("".join(f"[{i}]" for i in p) for p in (path, (0,) * len(path)))
+            self.ragged = f"{at} {found}, but {first} {expected}"
+
+
+def _items(count: int) -> str:
+    return f"{count} item{'s' if count != 1 else ''}"
 
 
 def _one_per_axis(rank: int) -> str:

@@ -10,6 +10,7 @@ import codecs
 
 COUNTERPARTS = {
     "·": "*",
+    "∗": "*",
     "×": "x",
     "÷": "/",
     "−": "-",

@@ -1,16 +1,40 @@
-"""Measures the memory of this process.
+"""Measures the memory of this process and of the machine.
 
-In: nothing; the operating system is asked. Out: `MemoryMeter`, with the peak growth in bytes since it was created, and the
-peak of the process. On Linux creating a meter resets the system's peak, so that an earlier peak does not hide a later,
+In: nothing; the operating system is asked. Out: `memory_limit`, what a process can have at most; `MemoryMeter`, with the
+peak growth in bytes since it was created, and the peak of the process. On Linux creating a meter resets the system's peak, so that an earlier peak does not hide a later,
 smaller one. On other systems such a smaller one cannot be seen, and the growth is None.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 _PROCESS = Path("/proc/self")
+_MEMORY = Path("/proc/meminfo")
+_CONTAINER = Path("/sys/fs/cgroup/memory.max")
+
+
+def memory_limit() -> int:
+    """The bytes of memory that a process can have, with swap space and within a container's limit; 0 if unknown."""
+    try:
+        lines = dict(line.split(":") for line in _MEMORY.read_text().splitlines() if ":" in line)
+        total = sum(1024 * int(lines[key].split()[0]) for key in ("MemTotal", "SwapTotal"))
+    except (OSError, ValueError, LookupError):
+        total = _physical_memory()
+    try:
+        allowed = int(_CONTAINER.read_text())
+    except (OSError, ValueError):  # no container, or "max"
+        return total
+    return min(total, allowed) if total else allowed
+
+
+def _physical_memory() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return 0
 
 
 class MemoryMeter:

@@ -57,6 +57,35 @@ def format_shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
+class GivenNumbers(Record):
+    """Numbers that the source gives in nested lists: `shape`, and the `values` in reading order.
+
+    A single number has the shape (). `ragged` says in words where lists that should be of one length are not; the shape is
+    then that of the first ones. A record of its own, so that its hash is computed once, however many layers hold it.
+    """
+
+    shape: tuple[int, ...]
+    values: tuple[float, ...]
+    ragged: str = ""
+
+    @property
+    def size(self) -> int:
+        """The number of numbers."""
+        return len(self.values)
+
+    def text(self, shape: tuple[int, ...] | None = None) -> str:
+        """The numbers as the language writes them, in lists of this shape (default: their own)."""
+        shape = self.shape if shape is None else shape
+        texts = [_number_text(value) for value in self.values]
+        for length in reversed(shape):
+            texts = [f"[{', '.join(texts[i : i + length])}]" for i in range(0, len(texts), length)]
+        return texts[0]
+
+
+def _number_text(value: float) -> str:
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
 class Parameter(Record):
     """A weight, bias or buffer of a layer.
 
@@ -69,6 +98,8 @@ class Parameter(Record):
         normal        normal, standard deviation 0.01 (Krizhevsky et al. 2012)
         auto          he if a rectifying activation reads the layer, xavier otherwise
 
+    Or it is the numbers themselves, where the source gives them; leading axes of size 1 may be missing there.
+
     `fan_in` is the number of input elements that one output element depends on, `fan_out` the number of output elements
     that one input element contributes to. `trainable` is false for buffers such as running statistics. A `frozen`
     parameter counts as trainable, but training does not change it.
@@ -76,7 +107,7 @@ class Parameter(Record):
 
     name: str
     shape: tuple[int, ...]
-    init: str | float = "zeros"
+    init: str | float | GivenNumbers = "zeros"
     fan_in: int = 0
     fan_out: int = 0
     trainable: bool = True
@@ -86,3 +117,13 @@ class Parameter(Record):
     def size(self) -> int:
         """The number of elements."""
         return math.prod(self.shape)
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the source gives its initial numbers."""
+        return isinstance(self.init, GivenNumbers)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its initial elements are random."""
+        return self.init in ("he", "xavier", "lecun", "normal", "auto")

@@ -14,6 +14,7 @@ from cnnc.graph.graph import Graph
 from cnnc.ops.activation import Relu
 from cnnc.ops.base import Window
 from cnnc.ops.conv import Conv, ConvTranspose
+from cnnc.ops.local import Local
 from cnnc.ops.merge import Add
 from cnnc.ops.norm import BatchNorm
 from cnnc.ops.sequence import Embed
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 
-FRESH_OUTPUT = (Add, BatchNorm, Conv, ConvTranspose)
+FRESH_OUTPUT = (Add, BatchNorm, Conv, ConvTranspose, Local)
 """The ops whose output in training is new memory that a relu may overwrite; tests compare it with cnnc.reference."""
 
 

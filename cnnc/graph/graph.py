@@ -105,6 +105,11 @@ class Graph(Record):
         return sum(p.size for p in self.weights.values() if p.trainable)
 
     @property
+    def starts_at_random(self) -> bool:
+        """Whether any parameter begins with random elements: none does in a network without parameters, or if all are given."""
+        return any(parameter.is_drawn for parameter in self.weights.values())
+
+    @property
     def total_buffers(self) -> int:
         """The number of elements in all buffers, such as running statistics."""
         return sum(p.size for p in self.weights.values() if not p.trainable)

@@ -20,6 +20,7 @@ from cnnc.core.arguments import (
     Flag,
     Kind,
     LayerName,
+    NumberLists,
     PerAxis,
     Real,
     String,
@@ -140,10 +141,16 @@ def _match(
             note = Note(given[spec.name].span, "first given here")
             message = f"{call.op.text} is given `{spec.name}` twice"
             edits = (without(argument.span, "remove one of them"),)
+            if argument.key is not None and spec.name == "k" and _is_nested(argument.value):
+                edits = (Edit(argument.key.span, "weights", "did you mean `{}`?", edits),)
             diagnostics.append(Diagnostic("E205", message, argument.span, notes=(note,), edits=edits))
         else:
             given[spec.name] = argument
     return given, diagnostics, misplaced
+
+
+def _is_nested(value: syntax.Expression) -> bool:
+    return isinstance(value, syntax.List) and any(isinstance(item, syntax.List) for item in value.items)
 
 
 def _key_without_equals(
@@ -184,11 +191,29 @@ def _value(
         key = argument.key.text if argument.key is not None else spec.name.upper()
         message = f"{call.op.text}: {key} takes {bad.expected}"
         known_word = isinstance(value, WordValue) and value in spec.kind.words
+        help = "" if bad.value else bad.help
+        if bad.path:
+            raise CnncError(_wrong_item(argument.value, value, bad, message, scope)) from None
         if not known_word:  # a known word is wrong for this input only
             message += f", not {describe(value)}"
         edits = _edits_of_value(specs, spec, argument, value, bad, call, scope)
-        help = "" if bad.value else bad.help
         raise CnncError(Diagnostic("E203", message, argument.span, help=help, edits=edits)) from None
+
+
+def _wrong_item(expression: syntax.Expression, value: Any, bad: BadValue, message: str, scope: Scope) -> Diagnostic:
+    """E203 at the item of nested lists that is wrong, or at the name of the lists."""
+    span = expression.span
+    for index in bad.path:
+        value = value[index]
+        if isinstance(expression, syntax.List):
+            expression = expression.items[index]
+            span = expression.span
+    edits: tuple[Edit, ...] = ()
+    if isinstance(value, WordValue) and isinstance(expression, syntax.Word):
+        near = nearest(value, scope.names())
+        edits = (Edit(span, near, "did you mean `{}`?") if near else defined_above(span, value),)
+    message += f", not {describe(value)} at {''.join(f'[{i}]' for i in bad.path)}"
+    return Diagnostic("E203", message, span, help=bad.help, edits=edits)
 
 
 def _edits_of_value(
@@ -205,6 +230,8 @@ def _edits_of_value(
     quotient = argument.value if isinstance(argument.value, syntax.Binary) else None
     if bad.value:
         return (Edit(span, bad.value, bad.help),)
+    if isinstance(value, tuple) and {"weights", "biases"} <= {s.name for s in specs}:
+        return _given_numbers_meant(spec, argument, value)
     if isinstance(value, WordValue) and value not in kind.words:
         near = value_synonym(value, kind.words) or nearest(value, [*kind.words, *([] if kind.words else scope.names())])
         if near:
@@ -228,6 +255,20 @@ def _edits_of_value(
         return (Edit(span, text, "`//` divides and rounds down: `{}`"),)
     elif isinstance(value, float) and isinstance(kind, Whole) and isinstance(argument.value, syntax.Number):
         return (Edit(span, str(round(value)), f"{bad.help}; write `{{}}`"),)
+    return ()
+
+
+def _given_numbers_meant(spec: ArgumentSpec, argument: syntax.Argument, value: tuple[Any, ...]) -> tuple[Edit, ...]:
+    """`kernel=[[1, 0], [0, -1]]` and `bias=[1, 2]` as the arguments that give numbers."""
+    try:
+        sizes = NumberLists().take(value, 0).shape
+    except BadValue:
+        return ()
+    text = as_written(argument.value)
+    if spec.name == "bias":
+        return (Edit(argument.span, f"biases={text}"),)
+    if spec.name == "k" and len(sizes) > 1:
+        return (Edit(argument.span, f"k={'x'.join(map(str, sizes[-2:]))} weights={text}"),)
     return ()
 
 

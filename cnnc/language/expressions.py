@@ -109,7 +109,7 @@ def _compute(expression: syntax.Expression, scope: Scope) -> Any:
         case syntax.Extent(parts, span):
             return Extents(_axis(part, span, scope) for part in parts)
         case syntax.List(items):
-            return tuple(evaluate(item, scope) for item in items)
+            return _items(items, scope)
         case syntax.Negative(operand):
             return -_number(operand, scope)
         case syntax.Binary("//", syntax.Extent(_, extent), _, span):
@@ -120,6 +120,18 @@ def _compute(expression: syntax.Expression, scope: Scope) -> Any:
             return _bounded(_OPERATIONS[operator](_number(left, scope), _number(right, scope), span), span)
         case syntax.Apply(function, arguments, span):
             return _apply(function, arguments, [_number(a, scope) for a in arguments], span)
+
+
+def _items(items: Sequence[syntax.Expression], scope: Scope) -> tuple[Any, ...]:
+    """The values of a list; numbers, of which there may be thousands, without a call for each."""
+    values = []
+    for item in items:
+        operand = item.operand if type(item) is syntax.Negative else item
+        if type(operand) is syntax.Number:
+            values.append(operand.value if operand is item else -operand.value)
+        else:
+            values.append(evaluate(item, scope))
+    return tuple(values)
 
 
 def _axis(part: int | str, span: Span, scope: Scope) -> Any:
@@ -235,7 +247,7 @@ def describe(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case int() | float():
-            return f"{value:g}" if isinstance(value, float) else str(value)
+            return f"{value:g}" if isinstance(value, float) or abs(value) > LIMIT else str(value)
         case WordValue():
             return f"the word `{value}`"
         case str():

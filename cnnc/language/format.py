@@ -6,8 +6,8 @@ bodies are on one line, where a list breaks, how a number is written.
 
 The rules: bodies are indented by two spaces; one space between arguments, none around the `=` of a key and around `*`,
 `/`, `//`, `%`, `**`; spaces around `+` and `-` inside brackets and in a `let`, none elsewhere, where they could split one
-argument into two; at most one blank line; a body on one line is broken up if the line would be longer than 100 columns;
-comments at the ends of successive lines are aligned.
+argument into two; at most one blank line; a body on one line is broken up if the line would be longer than 100 columns,
+and so are lists of lists, which then get one line per inner list; comments at the ends of successive lines are aligned.
 """
 
 from __future__ import annotations
@@ -177,7 +177,10 @@ class _Rows:
         for line in lines:
             if line.blank_before:
                 self.rows.append(_Row(0))
-            self.line(line, indent, break_up=_may_break(line) and _too_wide(line, indent))
+            wide = _may_break(line) and _too_wide(line, indent)
+            if wide and not _has_bodies_to_break(line):
+                line = _with_one_row_per_list(line)
+            self.line(line, indent, break_up=wide)
 
     def line(self, line: _Line, indent: int, break_up: bool) -> None:
         """Writes a line; `break_up` puts the contents of its one-line bodies on lines of their own."""
@@ -240,9 +243,36 @@ class _Rows:
 
 
 def _may_break(line: _Line) -> bool:
-    """Whether a line has bodies to break up. A line with an `allow` comment, which applies to that line, stays as it is."""
+    """Whether a line may be broken up. One with an `allow` comment, which applies to that line, stays as it is."""
+    return not re.search(r"\ballow\s+W", line.comment)
+
+
+def _has_bodies_to_break(line: _Line) -> bool:
     bodies = [part for statement in line.statements for part in statement if isinstance(part, _Body)]
-    return any(body.on_one_line and body.lines for body in bodies) and not re.search(r"\ballow\s+W", line.comment)
+    return any(body.on_one_line and body.lines for body in bodies)
+
+
+def _with_one_row_per_list(line: _Line) -> _Line:
+    """The line with a BREAK between each two inner lists (`], [`), in statements that have none yet."""
+    broken = _Line(line.blank_before)
+    broken.comment = line.comment
+    for statement in line.statements:
+        if any(isinstance(part, Token) and part.type == "BREAK" for part in statement):
+            broken.statements.append(statement)
+            continue
+        parts: list[Token | _Body] = []
+        for before, part in pairwise([None, *statement]):
+            between_lists = _type(before) == "COMMA" and _type(part) == "LSQB" and _type(parts[-2]) == "RSQB"
+            if between_lists and isinstance(part, Token):
+                parts.append(Token("BREAK", "", part.span))
+            assert part is not None
+            parts.append(part)
+        broken.statements.append(parts)
+    return broken
+
+
+def _type(part: Token | _Body | None) -> str:
+    return part.type if isinstance(part, Token) else ""
 
 
 def _too_wide(line: _Line, indent: int) -> bool:

@@ -36,7 +36,7 @@ from cnnc.ops.base import BEFORE, INSTEAD, Fix
 from cnnc.ops.dense import Fc, Input
 from cnnc.ops.pool import Unpool
 
-MAX_ELEMENTS = 2**33  # of one tensor or parameter
+MAX_ELEMENTS = 2**33  # of one layer's output
 
 
 class Inferred(NamedTuple):
@@ -152,9 +152,8 @@ def _output(op: Op, types: tuple[TensorType, ...]) -> TensorType:
                 label=f"the input is {type_.dtype}",
             )
     output = op.output(*types)
-    largest = max([output.size, *(p.size for p in op.parameters(*types))])
-    if largest > MAX_ELEMENTS:
-        message = f"a tensor has {largest:,} elements; the limit is {MAX_ELEMENTS:,}"
+    if output.size > MAX_ELEMENTS:
+        message = f"a tensor has {output.size:,} elements; the limit is {MAX_ELEMENTS:,}"
         raise ShapeError("E309", message, help="use a smaller input or fewer channels")
     return output
 

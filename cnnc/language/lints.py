@@ -18,12 +18,14 @@ from cnnc.ops import Op
 from cnnc.ops.activation import Abs, Activation, Clip, Dropout, Identity, LogSoftmax, Scale, Softmax
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Fc, Input
+from cnnc.ops.local import Local
 from cnnc.ops.norm import Affine, BatchNorm
 from cnnc.ops.pool import GlobalPool, Pool
 from cnnc.ops.reshape import Flatten, Pad
 
 HEAVY_SHARE = 0.9
 HEAVY_SIZE = 1_000_000  # networks with fewer parameters get no warning
+MAX_WEIGHT = 2**33  # elements, 34 GB
 
 Rule = Callable[[Graph], Iterator[Diagnostic]]
 
@@ -87,8 +89,7 @@ def _without_bias(node: Node) -> tuple[Edit, ...]:
     """The statement of a layer as written, with `bias=false`."""
     if node.span is None:
         return ()
-    given = re.search(r"\bbias\s*=\s*\S+", node.span.text)
-    words = re.sub(r"\s*\bbias\s*=\s*\S+", "", node.span.text) if given is not None else node.span.text
+    words = re.sub(r"\s*\bbias(es)?\s*=\s*(\[[^]]*\]|\S+)", "", node.span.text)
     return (Edit(node.span, f"{' '.join(words.split())} bias=false"),)
 
 
@@ -126,13 +127,27 @@ def heavy_layer(graph: Graph) -> Iterator[Diagnostic]:
                 yield _warn("W107", node, f"{node.name} has {count / total:.1%} of all parameters", help, *edits)
 
 
+def large_weight(graph: Graph) -> Iterator[Diagnostic]:
+    """W113: a weight that no usual machine can hold: the network can be checked, but neither trained nor exported."""
+    for node in graph.nodes:
+        size = max((p.size for p in graph.parameters(node)), default=0)
+        if size > MAX_WEIGHT:
+            message = (
+                f"the weight of {node.name} has {size:,} elements, {4 * size / 1e9:,.1f} GB in float32; "
+                "training and export need that memory"
+            )
+            shared = "write `{}`, which shares one window" if isinstance(node.op, Local) else ""
+            edits = _other_keyword(node, "conv", shared) if shared else ()
+            yield _warn("W113", node, message, "use fewer inputs or outputs", *edits)
+
+
 def softmax_inside(graph: Graph) -> Iterator[Diagnostic]:
     """W110: a layer with weights that reads a softmax.
 
     Not where something else uses the softmax as well: an output, or a merge, which weighs other activations with it.
     """
     for node in graph.nodes:
-        if not isinstance(node.op, Conv | ConvTranspose | Fc):
+        if not isinstance(node.op, Conv | ConvTranspose | Local | Fc):
             continue
         between = (*_LINEAR, BatchNorm, Affine, Pool, GlobalPool)
         before = _before(graph, node, between)
@@ -160,7 +175,7 @@ def softmax_of_one_channel(graph: Graph) -> Iterator[Diagnostic]:
 def linear_layers_in_a_row(graph: Graph) -> Iterator[Diagnostic]:
     """W112: two layers with weights and no activation between them, which together are one linear layer."""
     for node in graph.nodes:
-        if not isinstance(node.op, Conv | ConvTranspose | Fc) or node.op.frozen:
+        if not isinstance(node.op, Conv | ConvTranspose | Local | Fc) or node.op.frozen:
             continue
         before = _before(graph, node, (*_LINEAR, BatchNorm, Affine))
         if before is not None and _are_one_layer(graph, before, node):
@@ -184,21 +199,28 @@ def _relu_between(node: Node, is_repeated: bool) -> tuple[Edit, ...]:
 def _are_one_layer(graph: Graph, first: Node, second: Node) -> bool:
     """Whether two linear layers could be one of the second's kind without loss.
 
+    Not where the source gives the weights of one, whose author wants that layer.
+
     Published networks leave out the activation where they cannot: between a depthwise or grouped convolution and the next
     one (MobileNet), around a bottleneck (MobileNetV2: fewer channels than before and after), between a 1xN and an Nx1
     kernel, and between a convolution and a transposed one (FCN).
     """
     a, b = first.op, second.op
-    if isinstance(a, Conv | Fc) and isinstance(b, Fc):
+    if isinstance(a, Conv | Local | Fc) and isinstance(b, Fc):
         sizes = graph.input_types(first)[0].size, first.type.size, second.type.size
     elif isinstance(a, Conv | ConvTranspose) and isinstance(b, Conv | ConvTranspose) and type(a) is type(b):
         if a.groups > 1 or b.groups > 1 or _are_crossed(a.k, b.k):
             return False
         sizes = graph.input_types(first)[0].channels, first.type.channels, second.type.channels
+    elif isinstance(a, Conv | Local) and isinstance(b, Local):
+        if (isinstance(a, Conv) and a.groups > 1) or _are_crossed(a.k, b.k):
+            return False
+        sizes = graph.input_types(first)[0].channels, first.type.channels, second.type.channels
     else:
         return False
     before, between, after = sizes
-    return not a.frozen and between >= min(before, after)
+    fixed = a.frozen or a.weights is not None or b.weights is not None
+    return not fixed and between >= min(before, after)
 
 
 def _are_crossed(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
@@ -212,6 +234,7 @@ RULES: tuple[Rule, ...] = (
     bias_before_norm,
     dropout_at_the_end,
     heavy_layer,
+    large_weight,
     softmax_inside,
     softmax_of_one_channel,
     linear_layers_in_a_row,
@@ -245,6 +268,14 @@ def _other_layer(node: Node, statement: str, help: str) -> tuple[Edit, ...]:
         return ()
     start = node.span.start + node.span.text.rindex(node.op.keyword)
     return (Edit(node.span.source.span(start, node.span.end), statement, help),)
+
+
+def _other_keyword(node: Node, keyword: str, help: str) -> tuple[Edit, ...]:
+    """The edit that makes a layer one of another kind with the same arguments."""
+    if node.span is None:
+        return ()
+    start = node.span.text.rindex(node.op.keyword)
+    return _other_layer(node, keyword + node.span.text[start + len(node.op.keyword) :], help)
 
 
 def _removal(node: Node, help: str) -> tuple[Edit, ...]:

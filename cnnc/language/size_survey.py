@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cnnc.core.arguments import BadValue
-from cnnc.core.tensor import TensorType
-from cnnc.diagnostics import CnncError, Diagnostic
+from cnnc.core.tensor import TensorType, format_shape
+from cnnc.diagnostics import CnncError, Diagnostic, Edit
 from cnnc.graph.graph import Graph, Node
 from cnnc.graph.sizes import (
     Failure,
@@ -32,6 +32,8 @@ from cnnc.language import syntax
 from cnnc.language.edits import before
 from cnnc.language.expressions import AlreadyReported
 from cnnc.language.lower import Lowered
+from cnnc.ops.dense import Input
+from cnnc.ops.local import Local
 
 # Sizes to try for the symbols until one is legal: common image sizes, then a dense range.
 _IMAGE_SIZES = (224, 256, 572, 512, 1024, 128, 64, 32, 28, 96, 299, 227, 100, 48, 16, 8)
@@ -143,8 +145,10 @@ def _explore(
     except _OtherLayers:
         return Explored(base, None, (_layers_depend_on_size(base.graph, base.symbols),))
     if dependent is not None:
-        shown = tuple(d for d in base.diagnostics if d.code != "W107")  # which holds at this size only
-        return Explored(base.replace(diagnostics=shown), survey, (_parameters_depend_on_size(*dependent),))
+        shown = tuple(d for d in base.diagnostics if d.code not in ("W107", "W113"))  # true of this size
+        return Explored(
+            base.replace(diagnostics=shown), survey, (_parameters_depend_on_size(base.graph, survey, *dependent),)
+        )
     if first.graph is None and fixed:
         return Explored(_with_nearest_sizes(first, survey, fixed), survey)
     return Explored(first if fixed else base, survey)
@@ -246,11 +250,27 @@ def _layers_depend_on_size(graph: Graph, symbols: Iterable[str]) -> Diagnostic:
     return Diagnostic("E314", message, graph.inputs[0].span, help=help)
 
 
-def _parameters_depend_on_size(node: Node, symbol: str) -> Diagnostic:
+def _parameters_depend_on_size(graph: Graph, survey: SizeSurvey, node: Node, symbol: str) -> Diagnostic:
     message = f"the parameters of {node.name} depend on {symbol}, but a network has the same parameters at every size"
+    if isinstance(node.op, Local):  # of one position it would be a conv
+        fixed = "give the input a fixed size"
+        return Diagnostic("E314", message, node.span, calls=node.calls, help=fixed, edits=_fixed_input(graph, survey))
     help = "put `{}` before it, or give the input a fixed size"
     edits = (before(node.span, "global_pool avg", help),) if node.span is not None and not node.calls else ()
     return Diagnostic("E314", message, node.span, calls=node.calls, help=help.format("global_pool avg"), edits=edits)
+
+
+def _fixed_input(graph: Graph, survey: SizeSurvey) -> tuple[Edit, ...]:
+    """The edit that writes numbers for the symbols of the only input that has them: near 32, as in small images."""
+    node, *others = (node for node in graph.inputs if isinstance(node.op, Input) and any(node.op.symbols))
+    assert isinstance(node.op, Input)
+    shape = tuple(zip(node.op.symbols, node.op.shape, strict=True))
+    written = "x".join(symbol or str(n) for symbol, n in shape)
+    if others or node.span is None or written not in node.span.text:
+        return ()
+    sizes = format_shape(tuple((survey.legal[symbol].closest(32) or n) if symbol else n for symbol, n in shape))
+    fixed = node.span.text.replace(written, sizes, 1)
+    return (Edit(node.span, fixed, "give the input a fixed size: `{}`"),)
 
 
 def _no_legal_size(lowered: Lowered, tried: int) -> Lowered:

@@ -246,11 +246,19 @@ def _lower_precision(
 
         return to_float16(model, network, examples)
     if examples is None:
-        lack, help = "this network is untrained", "train it"
-        if network.recipe is None:
-            lack, help = f"{network.name} has no train section", "add one, train the network"
-        message = f"int8 needs a data set to calibrate the ranges of activations on, and {lack}"
-        raise CnncError.of("E808", message, help=f"{help}, and export its run: `cnnc export RUN --int8`")
+        raise _no_calibration(network)
     from cnnc.onnx.quantize.int8 import to_int8
 
     return to_int8(model, network, examples, everywhere=options.target == "mcu")
+
+
+def _no_calibration(network: Network) -> CnncError:
+    """E808: int8 of a network without examples."""
+    lack, help = "this network is untrained", "train it"
+    if network.recipe is None:
+        lack, help = f"{network.name} has no train section", "add one, train the network"
+    message = f"int8 needs a data set to calibrate the ranges of activations on, and {lack}"
+    help = f"{help}, and export its run: `cnnc export RUN --int8`"
+    if network.recipe is None and not network.require_graph().starts_at_random:
+        help = "add one that names the data (`train { data ... }`), and export the file again"
+    return CnncError.of("E808", message, help=help)

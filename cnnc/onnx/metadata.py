@@ -63,7 +63,8 @@ class Facts(Record):
     `_output`), `data` the data statement, `trained` the summary of the training and the sizes it ran at, `origin` the model
     that the weights were imported from (`file`, `sha256`, `producer`), `sizes` the legal sizes of each symbol. `parameters`
     counts the parameters before the passes, `macs` the multiply-adds of one example. `whole` says that the model is
-    the whole network, not a part with other outputs.
+    the whole network, not a part with other outputs. `random` says that weights are random before training, false for a
+    network whose weights the source gives and for one without weights.
     """
 
     name: str = ""
@@ -84,6 +85,7 @@ class Facts(Record):
     parameters: int | None = None
     macs: int | None = None
     whole: bool = True
+    random: bool = True
     versions: Mapping[str, str] = {}
 
 
@@ -126,6 +128,7 @@ def metadata(
         "parameters": graph.total_parameters,
         "macs": graph.total_macs if survey is None else None,
         "whole": None if graph.outputs == network.require_graph().outputs else False,
+        "random": None if graph.starts_at_random else False,
         "versions": dict(versions),
     }
     words = {VOCABULARY: _json(list(vocabulary))} if vocabulary and any(_is_words(n) for n in graph.inputs) else {}
@@ -286,6 +289,7 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         parameters=_count(facts.get("parameters")),
         macs=_count(facts.get("macs")),
         whole=facts.get("whole") is not False,
+        random=facts.get("random") is not False,
         versions={k: _text(v) for k, v in _object(facts.get("versions")).items()},
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from cnnc.core.arguments import Choice, Declared, Flag, LayerName, arg
 from cnnc.core.record import Record
-from cnnc.core.tensor import DType, Parameter, TensorType
+from cnnc.core.tensor import DType, GivenNumbers, Parameter, TensorType
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -138,7 +138,7 @@ class Op(Declared):
     def macs(self, *inputs: TensorType) -> int:
         """Multiply-adds (MACs) for one sample.
 
-        Counted are products of activations with weights that are summed in a window or a matrix product: conv,
+        Counted are products of activations with weights that are summed in a window or a matrix product: conv, local,
         conv_transpose, fc, bilinear, and the fixed weights of filter and `pool weighted`. Whether the weights are learned
         or given makes no difference. Not counted are biases, elementwise layers, normalization, interpolation, and pools
         without weights: a maximum, mean or norm multiplies no activation by a weight of its own.
@@ -191,11 +191,24 @@ FROZEN: Any = arg(Flag(), default=False, help="exclude the parameters from train
 
 
 def weight_and_bias(
-    shape: tuple[int, ...], fans: tuple[int, int], biases: int, init: str | None, frozen: bool
+    shape: tuple[int, ...],
+    fans: tuple[int, int],
+    biases: int | tuple[int, ...],
+    init: str | None,
+    frozen: bool,
+    given_weights: GivenNumbers | None = None,
+    given_biases: GivenNumbers | None = None,
 ) -> tuple[Parameter, ...]:
-    """The parameters of a layer with `INIT` and `FROZEN`: a weight, and a bias of size `biases` unless that is 0."""
-    weight = Parameter("weight", shape, init or "auto", *fans, frozen=frozen)
-    return (weight, Parameter("bias", (biases,), frozen=frozen)) if biases else (weight,)
+    """The parameters of a layer with `INIT` and `FROZEN`: a weight, and a bias of this size or shape unless that is 0.
+
+    Beside given weights, biases that are not given are given as 0.
+    """
+    weight = Parameter("weight", shape, given_weights or init or "auto", *fans, frozen=frozen)
+    if not biases:
+        return (weight,)
+    bias_init = given_biases or (GivenNumbers((), (0.0,)) if given_weights else "zeros")
+    bias_shape = (biases,) if isinstance(biases, int) else biases
+    return (weight, Parameter("bias", bias_shape, bias_init, frozen=frozen))
 
 
 def require_unshared_options(share: str | None, init: str | None, frozen: bool) -> None:

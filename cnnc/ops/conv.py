@@ -9,7 +9,7 @@ import math
 from typing import ClassVar
 
 from cnnc.core.arguments import Axes, Flag, Padding, Pads, PerAxis, Whole, arg
-from cnnc.core.tensor import Parameter, TensorType
+from cnnc.core.tensor import GivenNumbers, Parameter, TensorType
 from cnnc.ops import window
 from cnnc.ops.base import (
     FROZEN,
@@ -28,6 +28,9 @@ from cnnc.ops.base import (
     trainable_count,
     weight_and_bias,
 )
+from cnnc.ops.given import BIASES, given_formulas, given_options, require_given_numbers_fit, weights_of
+
+_CONV, _TRANSPOSED = "OUT x C/groups x k", "C x OUT/groups x k"  # the axes of the weights
 
 
 @register
@@ -49,6 +52,8 @@ class Conv(Op):
     groups: int = arg(Whole(1), default=1, help="number of channel groups; a group reads only its own channels")
     bias: bool = arg(Flag(), default=True, help="add a learned bias to each output channel")
     flip: bool = arg(Flag(), default=False, help="rotate the window by 180°: the mathematical convolution")
+    weights: GivenNumbers | None = weights_of(_CONV)
+    biases: GivenNumbers | None = BIASES
     init: str | None = INIT
     share: str | None = SHARE
     frozen: bool = FROZEN
@@ -62,14 +67,21 @@ class Conv(Op):
         window.require_spatial(x, self.keyword)
         _require_groups(x.channels, self.out, self.groups)
         require_unshared_options(self.share, self.init, self.frozen)
+        axes = ("out", "", *("k" for _ in self.k))
+        require_given_numbers_fit(self, self.weight_shape(x), self.out, _CONV, axes)
         return x.with_shape(self.out, *window.output_sizes(self.rules(x)))
+
+    def weight_shape(self, x: TensorType) -> tuple[int, ...]:
+        """The shape of the weight for an input."""
+        return (self.out, x.channels // self.groups, *self.k)
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
         (x,) = inputs
         taps = math.prod(self.k)
-        shape = (self.out, x.channels // self.groups, *self.k)
         fans = x.channels // self.groups * taps, self.out // self.groups * taps
-        return weight_and_bias(shape, fans, self.out if self.bias else 0, self.init, self.frozen)
+        return weight_and_bias(
+            self.weight_shape(x), fans, self.out if self.bias else 0, self.init, self.frozen, self.weights, self.biases
+        )
 
     def macs(self, *inputs: TensorType) -> int:
         (x,) = inputs
@@ -88,6 +100,7 @@ class Conv(Op):
             *window.explain(self.rules(x)),
             f"params = {weights}{bias} = {trainable_count(self.parameters(x)):,}",
             f"MACs = {product_text(y.shape)}·({per_output}) = {self.macs(x):,}",
+            *given_formulas(self),
         ]
 
     def advice(self, *inputs: TensorType) -> list[Advice]:
@@ -98,7 +111,7 @@ class Conv(Op):
         text = f"{self.out} {window.brief(self.k, self.s, self.p, self.d)}"
         text += f" groups={self.groups}" if self.groups > 1 else ""
         text += ("" if self.bias else " bias=false") + (" flip=true" if self.flip else "")
-        return text + parameter_options(self.share, self.init, self.frozen)
+        return text + given_options(self) + parameter_options(self.share, self.init, self.frozen)
 
 
 @register
@@ -121,6 +134,8 @@ class ConvTranspose(Op):
     d: Axes = arg(PerAxis(1), default=1, long="dilation", help="spacing of the window's elements")
     groups: int = arg(Whole(1), default=1, help="number of channel groups; a group reads only its own channels")
     bias: bool = arg(Flag(), default=True, help="add a learned bias to each output channel")
+    weights: GivenNumbers | None = weights_of(_TRANSPOSED)
+    biases: GivenNumbers | None = BIASES
     init: str | None = INIT
     share: str | None = SHARE
     frozen: bool = FROZEN
@@ -134,6 +149,8 @@ class ConvTranspose(Op):
         window.require_spatial(x, self.keyword)
         _require_groups(x.channels, self.out, self.groups)
         require_unshared_options(self.share, self.init, self.frozen)
+        axes = ("", "out", *("k" for _ in self.k))
+        require_given_numbers_fit(self, self.weight_shape(x), self.out, _TRANSPOSED, axes, self.groups)
         for extra, s in zip(self.output_pad, self.s, strict=True):
             if extra >= s:  # onnxruntime refuses it, whatever the dilation
                 raise ShapeError(
@@ -155,14 +172,19 @@ class ConvTranspose(Op):
             )
         return x.with_shape(self.out, *(rule.out for rule in rules))
 
+    def weight_shape(self, x: TensorType) -> tuple[int, ...]:
+        """The shape of the weight for an input."""
+        return (x.channels, self.out // self.groups, *self.k)
+
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
         (x,) = inputs
         taps = math.prod(self.k)
-        shape = (x.channels, self.out // self.groups, *self.k)
         # On average taps/strides windows overlap in each output element.
         fan_in = max(1, x.channels // self.groups * taps // math.prod(self.s))
         fans = fan_in, self.out // self.groups * taps
-        return weight_and_bias(shape, fans, self.out if self.bias else 0, self.init, self.frozen)
+        return weight_and_bias(
+            self.weight_shape(x), fans, self.out if self.bias else 0, self.init, self.frozen, self.weights, self.biases
+        )
 
     def macs(self, *inputs: TensorType) -> int:
         return inputs[0].size * (self.out // self.groups) * math.prod(self.k)
@@ -178,6 +200,7 @@ class ConvTranspose(Op):
             *window.explain(self.rules(x)),
             f"params = {x.channels}·({per_input}){bias} = {trainable_count(self.parameters(x)):,}",
             f"MACs = {product_text(x.shape)}·({per_input}) = {self.macs(x):,}",
+            *given_formulas(self),
         ]
 
     def brief(self) -> str:
@@ -185,7 +208,7 @@ class ConvTranspose(Op):
         if any(self.output_pad):
             text += f" output_pad={window.short(self.output_pad)}"
         text += (f" groups={self.groups}" if self.groups > 1 else "") + ("" if self.bias else " bias=false")
-        return text + parameter_options(self.share, self.init, self.frozen)
+        return text + given_options(self) + parameter_options(self.share, self.init, self.frozen)
 
 
 def _require_groups(channels: int, out: int, groups: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from cnnc.core.arguments import Choice, Flag, LayerName, Shape, Whole, arg
-from cnnc.core.tensor import DType, Parameter, TensorType, format_shape
+from cnnc.core.tensor import DType, GivenNumbers, Parameter, TensorType, format_shape
 from cnnc.ops.base import (
     FROZEN,
     INIT,
@@ -23,6 +23,9 @@ from cnnc.ops.base import (
     trainable_count,
     weight_and_bias,
 )
+from cnnc.ops.given import BIASES, given_formulas, given_options, require_given_numbers_fit, weights_of
+
+_FC, _BILINEAR = "OUT x inputs", "out x A x B"  # the axes of the weights
 
 
 @register
@@ -85,18 +88,21 @@ class Fc(Op):
 
     out: int = arg(Whole(1), positional=True, help="the number of outputs")
     bias: bool = arg(Flag(), default=True, help="add a learned bias to each output")
+    weights: GivenNumbers | None = weights_of(_FC)
+    biases: GivenNumbers | None = BIASES
     init: str | None = INIT
     share: str | None = SHARE
     frozen: bool = FROZEN
 
     def output(self, *inputs: TensorType) -> TensorType:
         require_unshared_options(self.share, self.init, self.frozen)
+        require_given_numbers_fit(self, (self.out, inputs[0].size), self.out, _FC, ("out", ""))
         return inputs[0].with_shape(self.out)
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
         size = inputs[0].size
-        biases = self.out if self.bias else 0
-        return weight_and_bias((self.out, size), (size, self.out), biases, self.init, self.frozen)
+        biases, fans = self.out if self.bias else 0, (size, self.out)
+        return weight_and_bias((self.out, size), fans, biases, self.init, self.frozen, self.weights, self.biases)
 
     def macs(self, *inputs: TensorType) -> int:
         return inputs[0].size * self.out
@@ -111,12 +117,12 @@ class Fc(Op):
         return [
             f"{flat}params = {self.out}·{x.size}{bias} = {trainable_count(self.parameters(x)):,}",
             f"MACs = {self.out}·{x.size} = {self.macs(x):,}",
+            *given_formulas(self),
         ]
 
     def brief(self) -> str:
-        return (
-            f"{self.out}" + ("" if self.bias else " bias=false") + parameter_options(self.share, self.init, self.frozen)
-        )
+        text = f"{self.out}" + ("" if self.bias else " bias=false") + given_options(self)
+        return text + parameter_options(self.share, self.init, self.frozen)
 
 
 @register
@@ -133,15 +139,20 @@ class Bilinear(Op):
     a: str = arg(LayerName(), positional=True, help="the layer on the left of the matrix")
     b: str = arg(LayerName(), positional=True, help="the layer on the right of the matrix")
     out: int = arg(Whole(1), default=1, help="number of outputs")
+    weights: GivenNumbers | None = weights_of(_BILINEAR)
     share: str | None = SHARE
+    frozen: bool = FROZEN
 
     def output(self, *inputs: TensorType) -> TensorType:
-        a, _ = inputs
+        a, b = inputs
+        require_unshared_options(self.share, None, self.frozen)
+        require_given_numbers_fit(self, (self.out, a.size, b.size), 0, _BILINEAR, ("out", "", ""))
         return a.with_shape(self.out)
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
         a, b = inputs
-        return (Parameter("weight", (self.out, a.size, b.size), "auto", a.size * b.size, self.out),)
+        fans = a.size * b.size, self.out
+        return weight_and_bias((self.out, a.size, b.size), fans, 0, None, self.frozen, self.weights)
 
     def macs(self, *inputs: TensorType) -> int:
         a, b = inputs
@@ -159,7 +170,9 @@ class Bilinear(Op):
         return [
             f"params = {self.out}·{a.size}·{b.size} = {count:,}",
             f"MACs = {self.out}·{a.size}·{b.size} = {count:,}",
+            *given_formulas(self),
         ]
 
     def brief(self) -> str:
-        return f"{self.a} {self.b}" + (f" out={self.out}" if self.out > 1 else "") + parameter_options(self.share)
+        text = f"{self.a} {self.b}" + (f" out={self.out}" if self.out > 1 else "") + given_options(self)
+        return text + parameter_options(self.share, None, self.frozen)

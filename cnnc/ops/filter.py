@@ -139,13 +139,13 @@ class Filter(Op):
             )
 
     def _require_computable(self) -> None:
-        """Raises ShapeError E326 if a computed kernel is too large, or 0 everywhere."""
+        """Raises ShapeError E328 if a computed kernel is too large, or 0 everywhere."""
         if not isinstance(self.numbers, str):
             return
         largest = max(self.size)
         if largest > MAX_COMPUTED:
             raise ShapeError(
-                "E326",
+                "E328",
                 f"a {self.numbers} kernel of {format_shape(self.size)} numbers: at most {MAX_COMPUTED} on an axis",
                 argument=next((key for key in ("k", "sigma", "wavelength", "aspect") if key in self._given()), ""),
                 fixes=(Fix("k", str(MAX_COMPUTED), "set the size: `{}`"),),
@@ -154,7 +154,7 @@ class Filter(Op):
             self.scaled_kernel()
         except ZeroDivisionError:
             raise ShapeError(
-                "E326",
+                "E328",
                 "every number of this gabor kernel is 0",
                 label="the wave is constant or 0 at every element",
                 argument="k" if self.k is not None else "",

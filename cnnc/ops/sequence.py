@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from cnnc.core.arguments import Whole, arg
-from cnnc.core.tensor import DType, Parameter, TensorType
+from cnnc.core.tensor import DType, GivenNumbers, Parameter, TensorType
 from cnnc.ops.base import (
     BEFORE,
     FROZEN,
@@ -22,6 +22,9 @@ from cnnc.ops.base import (
     register,
     require_unshared_options,
 )
+from cnnc.ops.given import given_formulas, given_options, require_given_numbers_fit, weights_of
+
+_EMBED = "vocab x DIM"  # the axes of the weights
 
 
 @register
@@ -38,6 +41,7 @@ class Embed(Op):
 
     dim: int = arg(Whole(1), positional=True, help="the size of each vector")
     vocab: int = arg(Whole(1), help="number of different integers, 0 to vocab - 1")
+    weights: GivenNumbers | None = weights_of(_EMBED)
     init: str | None = INIT
     share: str | None = SHARE
     frozen: bool = FROZEN
@@ -52,18 +56,24 @@ class Embed(Op):
                 label=f"{x} arrives here",
             )
         require_unshared_options(self.share, self.init, self.frozen)
+        require_given_numbers_fit(self, (self.vocab, self.dim), 0, _EMBED, ("vocab", "dim"))
         return TensorType((self.dim, x.size), "float32")
 
     def parameters(self, *inputs: TensorType) -> tuple[Parameter, ...]:
         # Each output reads one row of the table: a fan-in of 1.
-        return (Parameter("weight", (self.vocab, self.dim), self.init or "xavier", 1, self.dim, frozen=self.frozen),)
+        init = self.weights or self.init or "xavier"
+        return (Parameter("weight", (self.vocab, self.dim), init, 1, self.dim, frozen=self.frozen),)
 
     def windows(self, *inputs: TensorType) -> tuple[Window, ...]:
         """One window: the vector's elements become the spatial axis, although a vector has none itself."""
         return (Window(1),)
 
     def explain(self, *inputs: TensorType) -> list[str]:
-        return [f"params = {self.vocab}·{self.dim} = {self.vocab * self.dim:,}"]
+        return [f"params = {self.vocab}·{self.dim} = {self.vocab * self.dim:,}", *given_formulas(self)]
 
     def brief(self) -> str:
-        return f"{self.dim} vocab={self.vocab}" + parameter_options(self.share, self.init, self.frozen)
+        return (
+            f"{self.dim} vocab={self.vocab}"
+            + given_options(self)
+            + parameter_options(self.share, self.init, self.frozen)
+        )

@@ -1,4 +1,4 @@
-"""The window-size rule of conv, conv_transpose, filter and pool, and the geometry that follows from it.
+"""The window-size rule of conv, conv_transpose, local, filter and pool, and the geometry that follows from it.
 
 In: input sizes, kernel, stride, padding, dilation. Out: padding in numbers, output sizes, formulas for reports, and
 warnings about elements that are never read.
@@ -288,7 +288,7 @@ def stride_advice(rules: tuple[AxisRule, ...], keyword: str) -> list[Advice]:
             ways = [("p", _pads_that_read_all(rules))]
             if keyword == "pool":
                 ways.insert(0, ("ceil", "true"))
-            elif keyword == "conv" and all(
+            elif keyword in ("conv", "local") and all(
                 r.d == 1 and r.remainder <= 1 for r in rules
             ):  # a much larger k is another layer
                 ways.append(("k", short(tuple(r.k + r.remainder for r in rules))))

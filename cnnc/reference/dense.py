@@ -68,11 +68,12 @@ def bilinear_backward(
     a, b, shapes, right = saved
     count, matrices = a.shape[0], weights["weight"]
     left = (gradient[:, :, None] * a[:, None, :]).reshape(count, -1)  # (N, O·A)
-    dweight = (left.T @ b).reshape(matrices.shape)  # (O·A, N) @ (N, B)
+    # (O·A, N) @ (N, B)
+    weight_gradients = {} if op.frozen else {"weight": (left.T @ b).reshape(matrices.shape)}
     if not needs_dx:
-        return Gradients((None, None), {"weight": dweight})
+        return Gradients((None, None), weight_gradients)
     da = (gradient[:, None, :] @ right)[:, 0]  # (N, 1, O) @ (N, O, A)
     db = left @ matrices.reshape(-1, b.shape[1])  # (N, O·A) @ (O·A, B)
     return Gradients(
-        (to_channels_last(da.reshape(shapes[0])), to_channels_last(db.reshape(shapes[1]))), {"weight": dweight}
+        (to_channels_last(da.reshape(shapes[0])), to_channels_last(db.reshape(shapes[1]))), weight_gradients
     )

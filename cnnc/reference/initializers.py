@@ -12,13 +12,37 @@ from typing import Any
 import numpy as np
 
 from cnnc.core.arrays import Array, Weights
+from cnnc.core.process_memory import memory_limit
 from cnnc.core.random_streams import Stream
-from cnnc.core.tensor import Parameter
+from cnnc.core.tensor import GivenNumbers, Parameter
+from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 
 
+def require_memory(graph: Graph, copies: int = 1) -> None:
+    """Raises CnncError E904 if the machine cannot hold the weights of a graph in float32, or this number of `copies`.
+
+    In training these are the weights, their gradients and the optimizer's slots.
+    """
+    needed, limit = 4 * copies * sum(p.size for p in graph.weights.values()), memory_limit()
+    if not 0 < limit < needed:
+        return
+    node = max(graph.nodes, key=lambda node: sum(p.size for p in graph.parameters(node)))
+    what = "the weights take" if copies == 1 else "weights, gradients and optimizer take at least"
+    raise CnncError.of(
+        "E904",
+        f"{what} {needed / 1e9:,.1f} GB, but this machine has {limit / 1e9:,.1f} GB of memory",
+        span=node.span,
+        help=f"make {node.name} smaller, which has the most weights; `cnnc check` shows the figures of any network",
+    )
+
+
 def initialize(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:
-    """Initial weights by full name, of the given element type. `Parameter.init` lists the distributions."""
+    """Initial weights by full name, of the given element type. `Parameter.init` lists the distributions.
+
+    Raises CnncError E904 where they do not fit into the machine's memory.
+    """
+    require_memory(graph)
     before_relu = _layers_before_relu(graph)
     weights = {}
     for node in graph.nodes:
@@ -35,6 +59,8 @@ def _draw(parameter: Parameter, random: np.random.Generator, relu: bool) -> Arra
     if init == "auto":
         init = "he" if relu else "xavier"
     match init:
+        case GivenNumbers():
+            return np.broadcast_to(np.array(init.values).reshape(init.shape), shape)
         case "zeros":
             return np.zeros(shape)
         case "ones":

@@ -46,7 +46,10 @@ def card(model: Data, summary: Summary, verified: str = "") -> str:
     """
     sections = [
         ("", _head(model, summary, verified)),
-        ("Inputs", _table(("name", "type", "preparation"), [_entry(e, input_preparation(e)) for e in model["inputs"]])),
+        (
+            "Inputs",
+            _table(("name", "type", "preparation"), [_entry(e, input_preparation(e, model)) for e in model["inputs"]]),
+        ),
         ("Outputs", _outputs(model)),
         ("Data and score", _score(model)),
         ("How to run it", _usage(model)),
@@ -149,7 +152,7 @@ def snippet(model: Data) -> str:
         f'session = ort.InferenceSession({name!r}, providers=["CPUExecutionProvider"])',
         *(_tokenizer(model) if words else []),
         "feeds = {",
-        *(f"    {entry['name']!r}: {_placeholder(entry, model)},{_comment(entry)}" for entry in model["inputs"]),
+        *(f"    {entry['name']!r}: {_placeholder(entry, model)},{_comment(entry, model)}" for entry in model["inputs"]),
         "}",
         f"outputs = dict(zip({[entry['name'] for entry in model['outputs']]!r}, session.run(None, feeds)))",
     ]
@@ -198,6 +201,6 @@ def _size(size: Any, model: Data) -> int:
     return rule.closest(_DEFAULT_SIZE) or _DEFAULT_SIZE
 
 
-def _comment(entry: Data) -> str:
-    preparation = input_preparation(entry)
+def _comment(entry: Data, model: Data) -> str:
+    preparation = input_preparation(entry, model)
     return f"  # {preparation}" if preparation and entry.get("kind") != "words" else ""

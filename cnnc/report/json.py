@@ -22,8 +22,12 @@ def as_dict(
     summary: Summary | None,
     survey: SizeSurvey | None,
     diagnostics: Sequence[Diagnostic],
+    versus_dense: bool = False,
 ) -> dict[str, Any]:
-    """One object per file; numbers are None if the source has errors. Keys may be added, but none is removed."""
+    """One object per file; numbers are None if the source has errors. Keys may be added, but none is removed.
+
+    With `versus_dense`, each layer has the keys of `Row.comparison` as well.
+    """
     head: dict[str, Any] = {"file": file, "name": name, "ok": graph is not None}
     listed = [d.as_dict() for d in diagnostics]
     if graph is None or summary is None:
@@ -58,7 +62,7 @@ def as_dict(
         "sizes": [rule.as_dict() for rule in survey.legal.values()] if survey is not None else [],
         "inputs": inputs,
         "outputs": [{"name": name, "shape": shapes[name]} for name in graph.outputs],
-        "layers": [_layer(row) for row in summary.rows],
+        "layers": [{**_layer(row), **(row.comparison if versus_dense else {})} for row in summary.rows],
         "diagnostics": listed,
     }
 

@@ -27,7 +27,7 @@ def info_text(model: Data) -> str:
         ("parameters", f"{model['parameters']:,}" if model["parameters"] is not None else ""),
         ("MACs", f"{model['macs']:,}" if model["macs"] is not None else ""),
         *(
-            (f"input {entry['name']}", f"{signature(entry)}{_more(input_preparation(entry))}")
+            (f"input {entry['name']}", f"{signature(entry)}{_more(input_preparation(entry, model))}")
             for entry in model["inputs"]
         ),
         *(
@@ -94,8 +94,8 @@ def signature(entry: Data) -> str:
     return f"{entry['dtype']} {' x '.join('?' if size is None else str(size) for size in entry['shape']) or 'scalar'}"
 
 
-def input_preparation(entry: Data) -> str:
-    """How to prepare data for an input; "" if the model does not say."""
+def input_preparation(entry: Data, model: Data) -> str:
+    """How to prepare data for an input of a model; "" if the model does not say."""
     kind, limits = entry.get("kind"), entry.get("range")
     if kind == "words":
         rules = entry["words"]
@@ -111,7 +111,8 @@ def input_preparation(entry: Data) -> str:
     if limits == [0, 255]:
         parts.append("bytes from 0 to 255")
     else:
-        parts.append("scaled to 0..1, bytes divided by 255" if limits else "scaled as in training")
+        learned = model["trained"] or model["origin"] or model["random"]
+        parts += ["scaled to 0..1, bytes divided by 255"] if limits else ["scaled as in training"] if learned else []
     parts += [f"{step} is part of the model" for step in entry["inside"]]
     if kind == "picture" and entry["mean"] is None and entry["std"] is None:
         parts.append("no normalization")
@@ -148,7 +149,7 @@ def trained(model: Data) -> str:
     """
     run, source = model["trained"], origin(model)
     if run is None:
-        return source or ("no: random weights" if model["source"] is not None else "")
+        return source or _untrained(model)
     best = f"{run['judged_by']} {run['metric']} {_shown(run, run['best'])}"
     if run["best_epoch"] == run["epochs"]:
         parts = [f"weights of epoch {run['epochs']}", best]
@@ -162,6 +163,13 @@ def trained(model: Data) -> str:
         parts.append(f"test {run['metric']} {_shown(run, test.get(run['metric']))}{of}")
     whole = "" if model["whole"] else " (of the complete network)"
     return "; ".join(parts) + whole + (f"; started from {source}" if source else "")
+
+
+def _untrained(model: Data) -> str:
+    """What the weights of a model are that was exported from a source file; "" if unknown, or if there are none."""
+    if model["source"] is None or not model["parameters"]:
+        return ""
+    return "no: random weights" if model["random"] else "no: the source gives the weights"
 
 
 def origin(model: Data) -> str:

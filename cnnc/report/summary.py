@@ -11,9 +11,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cnnc.core.record import Record
+from cnnc.core.tensor import TensorType
 from cnnc.graph.analysis import PeakMemory, ReceptiveField, peak_memory, receptive_fields, training_memory
 from cnnc.graph.graph import Graph, Node
 from cnnc.graph.sizes import SizeSurvey
+from cnnc.ops.base import Op
+from cnnc.ops.conv import Conv, ConvTranspose
+from cnnc.ops.local import Local
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -27,8 +31,9 @@ class Row(Record):
 
     `parameters` and `buffers` are numbers of elements, `macs` multiply-adds for one sample, `memory` the bytes of the output
     in float32, `layers` the number of layers that the row stands for. `operations` counts multiplications and additions
-    separately. `dense_*` are the costs of a fully connected layer between the same input and output. Numbers that
-    depend on a symbol are None.
+    separately. `dense_*` are the costs of a fully connected layer between the same input and output. For a layer that
+    slides a learned window, `local_weights` is the number of weights if each position has its own, `shared_weights` if all
+    positions share one window; biases excluded. Numbers that depend on a symbol are None.
     """
 
     name: str
@@ -47,6 +52,14 @@ class Row(Record):
     operations: int | None
     dense_weights: int | None
     dense_operations: int | None
+    local_weights: int | None
+    shared_weights: int | None
+
+    @property
+    def comparison(self) -> dict[str, int | None]:
+        """What `--versus-dense` compares, by the names of JSON and CSV."""
+        names = ("dense_weights", "local_weights", "shared_weights", "operations", "dense_operations")
+        return {name: getattr(self, name) for name in names}
 
 
 class Summary(Record):
@@ -122,7 +135,20 @@ def _row(graph: Graph, node: Node, field: tuple[ReceptiveField, ...], survey: Si
         None if symbolic or not macs else 2 * macs - node.type.size,  # n products, n - 1 sums
         None if symbolic else dense,
         None if symbolic or dense is None else 2 * dense - node.type.size,
+        None if symbolic or not isinstance(node.op, _SLIDING) else macs,  # each of its weights multiplies once
+        _shared_weights(node.op, types),
     )
+
+
+_SLIDING = Conv | ConvTranspose | Local
+
+
+def _shared_weights(op: Op, types: tuple[TensorType, ...]) -> int | None:
+    """The weights of one learned window, which a `local` has at each position; None for layers without one."""
+    if not isinstance(op, _SLIDING):
+        return None
+    weight = op.parameters(*types)[0].size
+    return weight // math.prod(op.output(*types).spatial) if isinstance(op, Local) else weight
 
 
 def _field_text(field: tuple[ReceptiveField, ...]) -> tuple[str, ...]:
@@ -164,6 +190,8 @@ def _fold_into(block: Row, row: Row) -> Row:
         operations=_add(block.operations or 0, row.operations or 0) or None,
         dense_weights=_add(block.dense_weights or 0, row.dense_weights or 0) or None,
         dense_operations=_add(block.dense_operations or 0, row.dense_operations or 0) or None,
+        local_weights=_add(block.local_weights or 0, row.local_weights or 0) or None,
+        shared_weights=_add(block.shared_weights or 0, row.shared_weights or 0) or None,
         line=block.line,
         formulas=(),
         layers=block.layers + 1,

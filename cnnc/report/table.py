@@ -37,13 +37,21 @@ COLUMNS = (
     TableColumn(ColumnLayout("field", right=True, drop=3), lambda row, summary: format_field(row.field)),
 )
 VERSUS_DENSE = (
-    *COLUMNS[:4],
-    TableColumn(ColumnLayout("fc weights", right=True, drop=3), lambda row, summary: _count(row.dense_weights)),
-    TableColumn(ColumnLayout("operations", right=True, drop=5), lambda row, summary: _count(row.operations)),
-    TableColumn(ColumnLayout("fc operations", right=True, drop=4), lambda row, summary: _count(row.dense_operations)),
-    TableColumn(ColumnLayout("saved", right=True, drop=2), lambda row, summary: _saved(row)),
+    COLUMNS[0],
+    TableColumn(ColumnLayout("layer", least=14, drop=5), COLUMNS[1].text),
+    *COLUMNS[2:4],
+    TableColumn(ColumnLayout("fc weights", right=True, drop=2), lambda row, summary: _count(row.dense_weights)),
+    TableColumn(ColumnLayout("local", right=True, drop=1), lambda row, summary: _count(row.local_weights)),
+    TableColumn(ColumnLayout("shared", right=True, drop=3), lambda row, summary: _count(row.shared_weights)),
+    TableColumn(ColumnLayout("operations", right=True, drop=7), lambda row, summary: _count(row.operations)),
+    TableColumn(ColumnLayout("fc operations", right=True, drop=6), lambda row, summary: _count(row.dense_operations)),
+    TableColumn(ColumnLayout("saved", right=True, drop=4), lambda row, summary: _saved(row)),
 )
 """The columns of both tables; name, output and params stay at every width."""
+VERSUS_DENSE_LEGEND = (
+    "weights between the same input and output, without biases: of a fully connected layer (fc weights), with a window of "
+    "its own at each position (local), with one window for all positions (shared)"
+)
 
 
 def _saved(row: Row) -> str:
@@ -55,7 +63,7 @@ def _saved(row: Row) -> str:
 def table(
     summary: Summary, columns: Sequence[TableColumn] = COLUMNS, explain: bool = False, layout: Layout = _NO_LIMIT
 ) -> str:
-    """The table, followed by the totals; with `explain`, each layer's formulas follow its row."""
+    """The table, followed by the totals and for `VERSUS_DENSE` a legend; with `explain`, each layer's formulas follow its row."""
     texts = [[column.text(row, summary) for column in columns] for row in summary.rows]
     head, rule, *rows = fitted([c.column for c in columns], texts, layout, rule=True)
     lines = [head, rule]
@@ -63,7 +71,8 @@ def table(
         lines.append(line)
         if explain:
             lines += [f"    {formula}" for formula in row.formulas]
-    return "\n".join([*lines, "", totals(summary)])
+    legend = [VERSUS_DENSE_LEGEND] if columns is VERSUS_DENSE else []
+    return "\n".join([*lines, "", *legend, totals(summary)])
 
 
 def totals(summary: Summary) -> str:
@@ -86,20 +95,24 @@ def totals(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def as_csv(summary: Summary) -> str:
-    """The rows as CSV with a header; numbers have no thousands separators, `bytes` is the output in float32."""
+def as_csv(summary: Summary, versus_dense: bool = False) -> str:
+    """The rows as CSV with a header; numbers have no thousands separators, `bytes` is the output in float32.
+
+    With `versus_dense`, the columns of `Row.comparison` follow.
+    """
     import csv
     import io
 
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["name", "layer", "arguments", "output", "params", "buffers", "macs", "bytes", "field", "line"])
+    head = ["name", "layer", "arguments", "output", "params", "buffers", "macs", "bytes", "field", "line"]
+    compared = summary.rows[0].comparison if versus_dense and summary.rows else {}
+    writer.writerow([*head, *compared])
     for row in summary.rows:
         macs, memory = ("" if n is None else n for n in (row.macs, row.memory))
         size, field = format_size(row.shape), format_field(row.field)
-        writer.writerow(
-            [row.name, row.op, row.arguments, size, row.parameters, row.buffers, macs, memory, field, row.line]
-        )
+        cells = [row.name, row.op, row.arguments, size, row.parameters, row.buffers, macs, memory, field, row.line]
+        writer.writerow([*cells, *("" if row.comparison[key] is None else row.comparison[key] for key in compared)])
     return out.getvalue()
 
 

@@ -47,6 +47,8 @@ def check_batches(run: Run) -> Iterator[Diagnostic]:
 def check_first_loss(run: Run, loss: float) -> Diagnostic | None:
     """W701 where the first loss of an untrained classifier is far from that of guessing."""
     chance = run.objective.chance
+    if any(parameter.is_given for parameter in run.graph.weights.values()):
+        return None  # the author's weights may be good already
     if chance is None or min(run.recipe.batch, len(run.train)) < _FEWEST:
         return None
     if chance / FAR_OFF <= loss <= FAR_OFF * chance:

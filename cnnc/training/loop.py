@@ -32,7 +32,7 @@ from cnnc.ops.sequence import Embed
 from cnnc.recipe.metrics import finite
 from cnnc.recipe.recipe import require_recipe
 from cnnc.reference.engine import StepRandom, backward, forward
-from cnnc.reference.initializers import initialize
+from cnnc.reference.initializers import initialize, require_memory
 from cnnc.reference.parallel.processes import worker_pool_for
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread, thread_count
 from cnnc.training import checkpoint as checkpoints
@@ -81,8 +81,8 @@ def open_data(
 def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None) -> Run:
     """Prepares a run in a folder: splits the data, draws the weights or restores those of `resume`. Writes nothing.
 
-    Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E010 where
-    CNNC_THREADS is not a number.
+    Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E904 where
+    the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number.
     """
     thread_count()
     graph = network.require_graph()
@@ -95,6 +95,7 @@ def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | No
         help = "write `data ... val=0.1` to hold back a tenth"
         raise CnncError.of("E607", message, span=recipe.spans.get("stop"), help=help)
     feeds_of(graph, train.inputs)
+    require_memory(graph, 2 + recipe.slots)
     weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
     slots = resume.slots if resume is not None else {}
     progress = resume.progress if resume is not None else Progress()

@@ -102,7 +102,7 @@ def _file(title: str, main: str, steps: str = "") -> str:
         f"default-src 'none'; {allowed}style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="generator" content="cnnc">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="generator" content="cnnc">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

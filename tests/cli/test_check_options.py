@@ -101,6 +101,50 @@ def test_versus_dense(cnnc: Cnnc) -> None:
     assert conv.endswith("x")
 
 
+def test_versus_dense_in_json_and_csv(cnnc: Cnnc, tmp_path: Path) -> None:
+    (tmp_path / "large.cnn").write_text(
+        "input 1x1000x1000\nlocal 1 k=10 p=same bias=false\nrelu\nfc 1000000 bias=false\n"
+    )
+    done = cnnc("check", "large.cnn", "--versus-dense", "--json")
+    assert done.returncode == 0
+    (_, local, relu, fc) = json.loads(done.stdout)[0]["layers"]
+    names = ("dense_weights", "local_weights", "shared_weights")
+    assert [local[name] for name in names] == [10**12, 10**8, 100]
+    assert [relu[name] for name in names] == [None] * 3
+    assert [fc[name] for name in names] == [10**12, None, None]
+    assert not {*names} & {*json.loads(cnnc("check", "large.cnn", "--json").stdout)[0]["layers"][1]}
+    rows = list(csv.DictReader(io.StringIO(cnnc("check", "large.cnn", "--versus-dense", "--csv").stdout)))
+    assert [rows[1][name] for name in names] == [str(local[name]) for name in names]
+    assert [rows[2][name] for name in names] == [""] * 3
+    assert "local_weights" not in cnnc("check", "large.cnn", "--csv").stdout
+
+
+LARGE = """input 1x8x8
+fc 1000000
+relu
+fc 1000000
+relu
+fc 10
+train { data digits
+loss cross_entropy
+optimizer adam lr=0.001
+epochs 1 }
+"""
+
+
+@pytest.mark.parametrize("command", ["train large.cnn --run run", "export large.cnn", "train large.cnn --dry-run"])
+def test_weights_that_memory_cannot_hold_are_refused(cnnc: Cnnc, tmp_path: Path, command: str) -> None:
+    """Before any of them is made: the process would be killed otherwise. `check` shows the figures all the same."""
+    (tmp_path / "large.cnn").write_text(LARGE)
+    assert "1,000,076,000,010 parameters (4000.3 GB in float32)" in cnnc("check", "large.cnn").stdout
+    files = sorted(tmp_path.iterdir())
+    done = cnnc(*command.split())
+    assert (done.returncode, codes(done.stderr)) == (6, ["W107", "W113", "E904"])
+    assert "make fc2 smaller" in done.stderr
+    assert "--> large.cnn:4:1" in done.stderr.partition("E904")[2]
+    assert sorted(tmp_path.iterdir()) == files
+
+
 def test_batch_changes_the_memory_of_training(cnnc: Cnnc) -> None:
     one, many = (cnnc("check", "blocks.cnn", "--batch", n).stdout.splitlines()[-1] for n in ("1", "64"))
     assert one != many

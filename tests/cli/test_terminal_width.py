@@ -37,6 +37,7 @@ NOT_SPLIT = re.compile(r"`[^`]*`|\S+")
 def files(trained: Path, tmp_path: Path) -> Path:
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     (tmp_path / "broken.cnn").write_text(BROKEN)
+    (tmp_path / "megapixel.cnn").write_text("input 1x1000x1000\nconv 1 k=10 p=same bias=false\nrelu\nlocal 1 k=10\n")
     (tmp_path / "open.cnn").write_text("input 3xHxW\nconv 8 k=3 s=2\npool max k=2\n")
     return tmp_path
 
@@ -69,6 +70,7 @@ PROSE = (
 TABLES = (
     "check small.cnn",
     "check small.cnn --versus-dense",
+    "check megapixel.cnn --versus-dense",
     "check open.cnn",
     "export run -o again.onnx --report",
     "where small.onnx",
@@ -86,6 +88,24 @@ def test_lines_fit_the_terminal(cnnc: Cnnc, files: Path, terminal: Callable[[int
         for line in f"{done.stdout}{done.stderr}".splitlines():
             alone = NOT_SPLIT.fullmatch(line.strip())  # a word that is longer than a line
             assert cells(line) <= width or alone, line
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (80, ["name", "output", "params", "fc weights", "local", "shared", "saved"]),
+        (60, ["name", "output", "params", "local"]),
+        (40, ["name", "output", "params"]),
+    ],
+)
+def test_weights_are_compared_at_every_width_that_has_room(
+    cnnc: Cnnc, files: Path, terminal: Callable[[int | None], None], width: int, columns: list[str]
+) -> None:
+    terminal(width)
+    table = cnnc("check", "megapixel.cnn", "--versus-dense").stdout.splitlines()
+    assert re.split(r"\s{2,}", table[0]) == columns
+    if width == 80:
+        assert re.split(r"\s{2,}", table[3])[3:6] == ["1,000,000,000,000", "100,000,000", "100"]
 
 
 @pytest.mark.parametrize("words", PROSE)

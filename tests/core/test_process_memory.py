@@ -1,4 +1,4 @@
-"""The memory meter measures the growth of its own process only."""
+"""The memory meter measures the growth of its own process only; the memory of the machine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cnnc.core import process_memory
 from tests.commands import environment
 from tests.paths import ROOT
 
@@ -34,3 +35,22 @@ def test_neither_the_parent_nor_what_came_before_counts() -> None:
     )
     assert len(large) == 250_000_000
     assert int(done.stdout) == pytest.approx(20_000_000, rel=0.25)
+
+
+def test_the_memory_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory and swap space, or less in a container; what the system does not say is no limit."""
+    memory, container = tmp_path / "meminfo", tmp_path / "memory.max"
+    monkeypatch.setattr(process_memory, "_MEMORY", memory)
+    monkeypatch.setattr(process_memory, "_CONTAINER", container)
+    memory.write_text("MemTotal:        1000 kB\nMemFree:          10 kB\nSwapTotal:        24 kB\n")
+    assert process_memory.memory_limit() == 1024 * 1024
+    container.write_text("max\n")
+    assert process_memory.memory_limit() == 1024 * 1024
+    container.write_text("500000\n")
+    assert process_memory.memory_limit() == 500_000
+    memory.unlink()
+    container.unlink()
+    monkeypatch.setattr(process_memory, "_physical_memory", lambda: 0)
+    assert process_memory.memory_limit() == 0
+    container.write_text("500000\n")
+    assert process_memory.memory_limit() == 500_000

@@ -282,6 +282,18 @@ FOREIGN = [
         TFLEARN,
         "input 3x227x227; conv 96 k=11 s=4 p=same; relu; pool max k=3 s=2 p=same; fc 4096; tanh; dropout 0.2",
     ),
+    Foreign(
+        "local.py",
+        "Keras",
+        'model.add(LocallyConnected2D(16, (3, 5), strides=2, activation="relu", input_shape=(32, 24, 3)))',
+        "input 3x32x24; local 16 k=3x5 s=2; relu",
+    ),
+    Foreign(
+        "local.cfg",
+        "Darknet",
+        "[net]\nheight=28\nwidth=28\nchannels=1\n[local]\nfilters=8\nsize=3\nstride=1\npad=1\nactivation=leaky\n",
+        "input 1x28x28; local 8 k=3 p=1; leaky_relu 0.1",
+    ),
     Foreign("model.json", "JSON of a Keras model", KERAS_JSON, "input 1x28x28; conv 8 k=3; relu; flatten; fc 10"),
     Foreign(
         "net.cfg",

@@ -153,6 +153,41 @@ def test_lines_are_not_aligned_with_brackets_far_to_the_right() -> None:
     assert formatted(f"filter {name} [1,\n2]") == f"filter {name} [1,\n  2]\n"
 
 
+ROW = "[" + ", ".join(["0.5"] * 8) + "]"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            f"conv 1 k=8 weights=[{ROW},{ROW} , {ROW}] biases=[1,2]  # kernel",
+            f"conv 1 k=8 weights=[{ROW},\n{' ' * 20}{ROW},\n{' ' * 20}{ROW}] biases=[1, 2]  # kernel\n",
+        ),
+        (
+            f"let k = [[{ROW}, {ROW}], [{ROW}, {ROW}]]",
+            f"let k = [[{ROW},\n{' ' * 10}{ROW}],\n{' ' * 9}[{ROW},\n{' ' * 10}{ROW}]]\n",
+        ),
+        (
+            f"add {{ conv 1 k=8 weights=[{ROW}, {ROW}, {ROW}]; relu }} {{ }}",
+            f"add {{\n  conv 1 k=8 weights=[{ROW},\n{' ' * 22}{ROW},\n{' ' * 22}{ROW}]; relu\n}} {{ }}\n",
+        ),
+        ("conv 1 k=2 weights=[[1, 2], [3, 4]]", "conv 1 k=2 weights=[[1, 2], [3, 4]]\n"),
+        (f"fc 2 weights=[{ROW}, {ROW},\n{ROW}]", f"fc 2 weights=[{ROW}, {ROW},\n{' ' * 14}{ROW}]\n"),
+        (f"f [{ROW}, {ROW}, {ROW}] # allow W302", f"f [{ROW}, {ROW}, {ROW}]  # allow W302\n"),
+    ],
+)
+def test_lists_of_lists_that_are_too_wide_get_one_row_each(text: str, expected: str) -> None:
+    assert formatted(text) == expected
+    assert_properties(text)
+
+
+def test_rows_of_thousands_of_numbers_stay_rows() -> None:
+    rows = [", ".join(f"{i * 784 + j}.5e-3" for j in range(784)) for i in range(10)]
+    text = f"input 1x28x28\nfc 10 weights=[{', '.join(f'[{row}]' for row in rows)}]\n"
+    assert [line.strip() for line in formatted(text).splitlines()[2:-1]] == [f"[{row}]," for row in rows[1:-1]]
+    assert_properties(text)
+
+
 @pytest.mark.long
 def test_source_that_indents_would_make_too_long_is_rejected() -> None:
     """Otherwise the result could not be parsed."""

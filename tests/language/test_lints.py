@@ -81,6 +81,9 @@ def test_softmax_of_one_channel() -> None:
         ("input 3x28x28; conv 8 k=3; fc 10", "fc 10"),
         ("input 3x28x28; conv 8 k=3; conv 4 k=1; relu", "conv 4 k=1"),
         ("input 3x20; conv 8 k=3; conv 8 k=3; relu", "conv 8 k=3"),
+        ("input 3x20x20; conv 8 k=3; local 8 k=3; relu", "local 8 k=3"),
+        ("input 3x20; local 8 k=3; local 4 k=2; relu", "local 4 k=2"),
+        ("input 3x20x20; local 8 k=3; fc 10", "fc 10"),
         ("input 8x4x4; conv_transpose 8 k=2 s=2; conv_transpose 4 k=2 s=2; sigmoid", "conv_transpose 4 k=2 s=2"),
         ("input 3x28x28; repeat 3 { conv 8 k=3 }; relu", "conv 8 k=3"),
         ("input 3x28x28; conv 8 k=3; relu; add { conv 8 k=3 p=1; conv 8 k=3 p=1 } { }; relu", "conv 8 k=3 p=1"),
@@ -99,6 +102,31 @@ def test_no_activation_between_two_layers(text: str, second: str) -> None:
         assert warning.help.startswith("write `relu` between them")
         assert found(f"{first}relu; {second}{rest}") == []
         assert found(f"{first}{second}  # allow W112\n{rest.removeprefix(';')}") == []
+
+
+def test_a_conv_after_a_local_is_no_conv() -> None:
+    """Together they are a local, but not one conv; nor are a 1xN and an Nx1 window one local of few weights."""
+    assert found("input 3x20x20; local 8 k=3; conv 8 k=3; relu") == []
+    assert found("input 3x20x20; local 8 k=1x7; local 8 k=7x1; relu") == []
+
+
+def test_the_bias_of_a_local_stays_before_a_bn() -> None:
+    """It differs from position to position, and the bn subtracts one mean per channel."""
+    assert [code for code, _ in found("input 3x20x20; conv 8 k=3; bn; relu")] == ["W105"]
+    assert found("input 3x20x20; local 8 k=3; bn; relu") == []
+
+
+def test_a_local_that_reads_a_softmax() -> None:
+    assert [code for code, _ in found("input 3x8x8; softmax; local 8 k=3; relu")] == ["W110"]
+
+
+def test_a_weight_that_no_machine_holds() -> None:
+    """The network can be checked, with its figures; another lint is about its share of the parameters."""
+    (warning,) = [w for w in warnings_of("input 1x1000x1000; fc 1000000") if w.code == "W113"]
+    assert "1,000,000,000,000 elements, 4,000.0 GB" in warning.message
+    (warning,) = warnings_of("input 1x1000x1000; a: local 100 k=11 p=same; relu")
+    assert (warning.code, warning.help) == ("W113", "write `conv 100 k=11 p=same`, which shares one window")
+    assert found("input 1x1000x1000; local 1 k=11 p=same; relu") == []
 
 
 PUBLISHED = {

@@ -316,6 +316,8 @@ def test_no_legal_size(text: str) -> None:
         ("input Cx8x8; conv 4 k=3", "conv1", "C"),
         ("input N; fc 4", "fc1", "N"),
         ("input 3xHxH; a: flatten; bilinear a a", "bilinear1", "H"),
+        ("input 3xHxH; local 4 k=3 p=same", "local1", "H"),
+        ("input 3x8xW; local 4 k=1", "local1", "W"),
     ],
 )
 def test_parameters_may_not_depend_on_a_size(text: str, layer: str, symbol: str) -> None:

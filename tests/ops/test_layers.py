@@ -84,6 +84,11 @@ ROWS = (
     Row("conv_transpose", {"out": 4, "k": 3, "s": 2, "p": "same", "groups": 2}, "4x7x7", "4x14x14", 76, 3528),
     Row("conv_transpose", {"out": 4, "k": 3, "s": 2, "p": 1, "output_pad": 1}, "2x7x7", "4x14x14", 76, 3528),
     Row("conv_transpose", {"out": 1, "k": 4, "p": "valid", "bias": False}, "2x5", "1x8", 8, 40),
+    # 30·30·16·(3·3·3) + 16·30·30; each of 16·30·30 outputs 27
+    Row("local", {"out": 16, "k": 3}, "3x32x32", "16x30x30", 403200, 388800),
+    Row("local", {"out": 16, "k": 3, "p": "same", "bias": False}, "3x32x32", "16x32x32", 442368, 442368),
+    Row("local", {"out": 4, "k": 5, "s": 2}, "2x21", "4x9", 396, 360),
+    Row("local", {"out": 4, "k": 3, "d": 2, "init": "lecun", "frozen": True}, "2x5x6x5", "4x1x2x1", 440, 432),
     Row("fc", {"out": 10}, "3x4x4", "10", 490, 480),
     Row("fc", {"out": 10, "bias": False, "share": "fc1"}, "48", "10", 480, 480),
     Row("bilinear", {"a": "q", "b": "d", "out": 3}, "5 7", "3", 105, 105),
@@ -285,6 +290,7 @@ def test_a_vector_has_no_window(keyword: str) -> None:
 LEARNERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("conv", {"out": 4, "k": 3}, "2x5x5"),
     ("conv_transpose", {"out": 4, "k": 3}, "2x5x5"),
+    ("local", {"out": 4, "k": 3}, "2x5x5"),
     ("fc", {"out": 4}, "2x5x5"),
     ("embed", {"dim": 4, "vocab": 9}, "5:int64"),
 )
@@ -660,7 +666,7 @@ def test_parameters_of_another_kernel(values: dict[str, Any], says: str) -> None
     ],
 )
 def test_kernels_that_cannot_be_computed(values: dict[str, Any]) -> None:
-    assert failure(make("filter", **values), "1x9x9").code == "E326"
+    assert failure(make("filter", **values), "1x9x9").code == "E328"
 
 
 @pytest.mark.parametrize(

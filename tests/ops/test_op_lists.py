@@ -19,7 +19,7 @@ from tests.reference.test_merge_reshape_embed import MERGES
 SMOOTH = {
     "add", "affine", "bilinear", "bn", "channel_shuffle", "concat", "conv", "conv_transpose", "crop", "depth_to_space",
     "drop_path", "dropout", "embed", "fc", "filter", "flatten", "gelu", "group_norm", "identity", "input",
-    "instance_norm", "layer_norm", "log_softmax", "lrn", "mish", "mul", "normalize", "pad", "reshape", "scale", "select",
+    "instance_norm", "layer_norm", "local", "log_softmax", "lrn", "mish", "mul", "normalize", "pad", "reshape", "scale", "select",
     "sigmoid", "silu", "slice", "softmax", "softplus", "space_to_depth", "sub", "tanh", "upsample",
 }  # fmt: skip
 """Layers whose derivative never jumps, by keyword; all others are in `MARGINS`."""

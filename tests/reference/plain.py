@@ -85,6 +85,22 @@ def conv(
     return y
 
 
+def local(x: Array, w: Array, bias: Array | None, s: Sequence[int], d: Sequence[int], pads: Pads) -> Array:
+    """`conv`, with the weight w[at] and the bias bias[:, at] of each output position."""
+    sizes = x.shape[2:]
+    rank = len(sizes)
+    out, outputs, channels, k = w.shape[:rank], w.shape[rank], w.shape[rank + 1], w.shape[rank + 2 :]
+    y = np.zeros((x.shape[0], outputs, *out))
+    for n, o, at in product(range(x.shape[0]), range(outputs), product(*map(range, out))):
+        total = 0.0 if bias is None else float(bias[(o, *at)])
+        for tap, place in places(at, k, s, d, pads):
+            if inside(place, sizes):
+                for c in range(channels):
+                    total += float(w[(*at, o, c, *tap)]) * float(x[(n, c, *place)])
+        y[(n, o, *at)] = total
+    return y
+
+
 def pool(
     x: Array,
     kind: str,

@@ -211,6 +211,35 @@ def test_the_edge_detector_of_the_textbook() -> None:
     assert "59,733x" in shown
 
 
+def test_the_classic_comparison_of_weights() -> None:
+    """Goodfellow, Bengio & Courville (2016), section 9.5: dense, unshared and shared weights of one layer."""
+    found = row("input 1x1000x1000; conv 1 k=10 p=same bias=false", "conv1")
+    assert (found.dense_weights, found.local_weights, found.shared_weights) == (10**12, 10**8, 100)
+    unshared = row("input 1x1000x1000; local 1 k=10 p=same bias=false", "local1")
+    assert unshared.parameters == unshared.local_weights == 10**8
+    assert (unshared.dense_weights, unshared.shared_weights) == (10**12, 100)
+    dense = row("input 1x1000x1000; fc 1000000 bias=false", "fc1")
+    assert dense.parameters == dense.dense_weights == 10**12
+    assert dense.local_weights is dense.shared_weights is None
+
+
+def test_unshared_weights_are_those_that_multiply_once() -> None:
+    grouped = row("input 4x8x8; conv 6 k=3 p=1 groups=2", "conv1")
+    assert (grouped.local_weights, grouped.shared_weights) == (8 * 8 * 6 * 2 * 9, 6 * 2 * 9)
+    transposed = row("input 4x8x8; conv_transpose 6 k=2 s=2", "conv_transpose1")
+    assert (transposed.local_weights, transposed.shared_weights) == (8 * 8 * 4 * 6 * 4, 4 * 6 * 4)
+    for text in ("filter box", "pool weighted k=3", "pool max k=2", "bn"):  # they learn no window
+        (layer,) = summary(f"input 4x8x8; {text}").rows[1:]
+        assert layer.local_weights is layer.shared_weights is None
+    folded = fold(summary("block b { conv 4 k=3 p=1; relu; local 2 k=1 }; input 1x8x8; b"), 1).rows[1]
+    assert (folded.local_weights, folded.shared_weights) == (64 * 36 + 64 * 8, 36 + 8)
+
+
+def test_weights_on_an_open_size() -> None:
+    survey = check("input 3xHxW; conv 8 k=3; relu; global_pool avg; fc 10").summary().rows[1]
+    assert (survey.dense_weights, survey.local_weights, survey.shared_weights) == (None, None, 216)
+
+
 def test_one_unit_on_a_megapixel_needs_three_million_weights() -> None:
     found = row("input 3x1000x1000; fc 1 bias=false", "fc1")
     assert found.parameters == found.dense_weights == 3_000_000

@@ -35,14 +35,15 @@ def _layer(name: str, keys: dict[str, object]) -> list[str]:
             return []
         return [layers.input_shape(layers.whole(keys.get("channels", 3)), height, width)]
     size, stride = keys.get("size", 1), keys.get("stride", 1)
-    if name in ("convolutional", "connected"):
+    if name in ("convolutional", "local", "connected"):
         bn = bool(keys.get("batch_normalize", 0))
         after = (["bn"] if bn else []) + layers.activation(keys.get("activation", "logistic"))
         if name == "connected":
             return [f"fc {layers.whole(keys.get('output', 1))}{' bias=false' if bn else ''}", *after]
         pad = (size // 2 if isinstance(size, int) else 0) if keys.get("pad") else keys.get("padding", 0)
+        op = "local" if name == "local" else "conv"
         line = layers.conv(
-            keys.get("filters", 1), size, stride, pad, keys.get("dilation", 1), keys.get("groups", 1), not bn
+            keys.get("filters", 1), size, stride, pad, keys.get("dilation", 1), keys.get("groups", 1), not bn, op
         )
         return [line, *after]
     if name == "maxpool":

@@ -17,13 +17,14 @@ from cnnc.language.foreign.python import BareName, arguments, constants, name_of
 LINE = re.compile(
     r"(?m)^[^#\n]*?(?P<at>\b(?:import keras\b|from keras\b|import tensorflow\b|from tensorflow\b|import tflearn\b|tf\.\w+"
     r"|keras\.\w+|model\.add\(|Sequential\(|layers\.[A-Z]\w+\("
-    r"|(?:Conv[123]D|Dense|MaxPooling[123]D|AveragePooling[123]D|BatchNormalization|GlobalAveragePooling[123]D|Flatten|Activation)\("
+    r"|(?:Conv[123]D|LocallyConnected[12]D|Dense|MaxPooling[123]D|AveragePooling[123]D|BatchNormalization|GlobalAveragePooling[123]D|Flatten|Activation)\("
     r"|(?:conv_2d|max_pool_2d|fully_connected|input_data)\())[^\n]*"
 )
 _CONV = "filters kernel_size strides padding"
 _PARAMETERS = {
     "Conv": _CONV,
     "ConvTranspose": _CONV,
+    "LocallyConnected": _CONV,
     "SeparableConv": _CONV,
     "DepthwiseConv": "kernel_size strides padding",
     "Dense": "units activation",
@@ -38,6 +39,7 @@ _PARAMETERS = {
     "Input": "shape",
     "InputLayer": "shape",
 }
+_CONVOLUTIONS = {"Conv": "conv", "ConvTranspose": "conv_transpose", "LocallyConnected": "local"}
 _TFLEARN = {  # TFLearn's function, and the layer and parameters of Keras
     "conv_2d": ("Conv", "incoming filters kernel_size strides padding activation"),
     "max_pool_2d": ("MaxPooling", "incoming pool_size strides padding"),
@@ -150,10 +152,10 @@ def _layer(name: str, given: dict[str, Any]) -> list[str]:
         raise Untranslated("channels first")
     padding = {"valid": 0}.get(str(given.get("padding", "valid")).lower(), given.get("padding"))
     padding = padding.lower() if isinstance(padding, str) else padding
-    if name in ("Conv", "ConvTranspose"):
+    if name in _CONVOLUTIONS:
         k, s, d = given.get("kernel_size"), given.get("strides", 1), given.get("dilation_rate", 1)
-        bias, op = given.get("use_bias", True), "conv" if name == "Conv" else "conv_transpose"
-        return [layers.conv(given.get("filters"), k, s, padding, d, given.get("groups", 1), bias, op)]
+        bias = given.get("use_bias", True)
+        return [layers.conv(given.get("filters"), k, s, padding, d, given.get("groups", 1), bias, _CONVOLUTIONS[name])]
     if name == "DepthwiseConv" and given.get("depth_multiplier", 1) == 1:
         bias = "" if given.get("use_bias", True) else " bias=false"
         line = layers.conv(1, given.get("kernel_size"), given.get("strides", 1), padding)

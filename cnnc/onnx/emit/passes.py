@@ -23,6 +23,7 @@ from cnnc.ops.activation import Dropout, DropPath, Identity
 from cnnc.ops.base import Op
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Fc
+from cnnc.ops.local import Local
 from cnnc.ops.norm import Affine, BatchNorm, Normalize
 
 Pass = Callable[[Graph, Weights], tuple[Graph, Weights]]
@@ -48,7 +49,7 @@ def drop_identity(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
 
 
 def fold_scale(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
-    """Folds batch norm and affine into the conv, conv_transpose or fc before them, where no other layer reads its output.
+    """Folds batch norm and affine into the conv, conv_transpose, local or fc before them, where no other layer reads its output.
 
     Both compute y = (w·x + b)·f + g per channel, so w' = w·f and b' = b·f + g. The merged layer takes the name of the
     later one; the weights keep the name of their layer. Shared weights are not changed.
@@ -58,14 +59,20 @@ def fold_scale(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
     for node in graph.nodes:
         kept[node.name] = node
         source = kept.get(node.inputs[0]) if isinstance(node.op, BatchNorm | Affine) else None
-        if source is None or not isinstance(source.op, Conv | ConvTranspose | Fc) or not _can_fold_scale(graph, source):
+        if (
+            source is None
+            or not isinstance(source.op, Conv | ConvTranspose | Fc | Local)
+            or not _can_fold_scale(graph, source)
+        ):
             continue
         prefix, (factor, shift) = source.parameter_owner, _factor_and_shift(node, new)
-        weight = new[f"{prefix}.weight"]
-        bias = new.get(f"{prefix}.bias", np.zeros(len(factor))) if source.op.bias else np.zeros(len(factor))
+        weight, op = new[f"{prefix}.weight"], source.op.replace(bias=True)
+        (shape,) = (p.shape for p in op.parameters(*graph.input_types(source)) if p.name == "bias")
+        each = (-1, *(1,) * (len(shape) - 1))  # (O,), of a local (O, 1, 1)
+        bias = new[f"{prefix}.bias"] if source.op.bias else np.zeros(shape)
         new[f"{prefix}.weight"] = (weight * _broadcast_factor(factor, source.op, weight)).astype(weight.dtype)
-        new[f"{prefix}.bias"] = (bias * factor + shift).astype(weight.dtype)
-        kept[node.name] = source.replace(name=node.name, op=source.op.replace(bias=True), owner=prefix)
+        new[f"{prefix}.bias"] = (bias * factor.reshape(each) + shift.reshape(each)).astype(weight.dtype)
+        kept[node.name] = source.replace(name=node.name, op=op, owner=prefix)
         del kept[source.name]
     return _replace_nodes(graph, new, list(kept.values()))
 
@@ -100,6 +107,8 @@ def _has_parameter(node: Node, name: str) -> bool:
 
 def _broadcast_factor(factor: Array, op: Op, weight: Array) -> Array:
     """The factors (O,) of the output channels in a shape that broadcasts to the weight."""
+    if isinstance(op, Local):
+        return factor.reshape(-1, *(1,) * (1 + len(op.k)))  # of (OH, OW, O, C, kh, kw)
     if not isinstance(op, ConvTranspose):
         return factor.reshape(-1, *(1,) * (weight.ndim - 1))  # (O, 1, 1, 1)
     # (C, O/groups, kh, kw): input channels of a group meet the output channels of that group

@@ -91,9 +91,12 @@ def combined(verifications: Iterable[Verification]) -> Verification:
 
 def random_weights(graph: Graph, seed: int) -> Weights:
     """Weights of an untrained network that hide no mistake: parameters that are initialized to all 0 or all 1 (biases,
-    scales, running statistics) are drawn at random too, so that a batch norm folded wrongly deviates."""
+    scales, running statistics) are drawn at random too, so that a batch norm folded wrongly deviates. Parameters that the
+    source gives stay as they are."""
     weights = initialize(graph, seed)
     for name, parameter in graph.weights.items():
+        if parameter.is_given:
+            continue
         random = np.random.default_rng(Stream.VERIFY_WEIGHTS.key(seed, name))
         if parameter.name == "var":
             weights[name] = random.uniform(0.5, 2, parameter.shape).astype(np.float32)

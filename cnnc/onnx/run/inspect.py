@@ -149,6 +149,7 @@ def _cnnc_facts(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
         "parameters": facts.parameters,
         "macs": facts.macs,
         "whole": facts.whole,
+        "random": facts.random,
         "versions": dict(facts.versions),
         "metadata": {key: value for key, value in props.items() if not key.startswith("cnnc.")},
     }

@@ -19,7 +19,7 @@ silu; selu; elu; softplus; hard_sigmoid; log_softmax
 lrn size=3 alpha=1; lrn size=2 alpha=1; group_norm groups=2; layer_norm; instance_norm; affine; prelu
 q: pool max k=2; tanh; unpool q; maxout 2
 pool l2 k=3 s=2 p=1; pool lp k=2 s=1 d=2 norm=3; upsample 2 mode=bilinear; upsample 3x2
-filter sobel_x; pool weighted k=3 s=2 p=1; relu6; clip -1 2; leaky_relu; abs; scale 2; identity; drop_path 0.2
+filter sobel_x; pool weighted k=3 s=2 p=1; local 3 k=2 p=same; relu6; clip -1 2; leaky_relu; abs; scale 2; identity; drop_path 0.2
 l: global_pool l2; fc 6; layer_norm; gelu; group_norm groups=3; prelu
 """
 
@@ -58,6 +58,13 @@ def exported(text: str, opset: int = 17) -> onnx.ModelProto:
         ("input 3x4x4; pool weighted k=3 s=1 p=1 count_pad=true", 17, ["Conv"]),
         ("input 3x4x4; pool avg k=2 s=1 d=2", 17, ["Conv"]),
         ("input 3x4x4; filter box", 17, ["Conv"]),
+        ("input 3x4x4; local 2 k=3", 17, ["Flatten", "Transpose", "Gather", "Conv", "Reshape", "Transpose"]),
+        ("input 3x4; local 2 k=3 p=1", 17, ["Pad", "Flatten", "Transpose", "Gather", "Conv", "Reshape", "Transpose"]),
+        (
+            "input 3x4x4; local 2 k=3 bias=false; bn",
+            17,
+            ["Flatten", "Transpose", "Gather", "Conv", "Reshape", "Transpose"],
+        ),
         ("input 3x4x4; drop_path 0.1; identity; relu; dropout; tanh", 17, ["Relu", "Tanh"]),
         ("input 3x4x4; drop_path 0.1", 17, ["Identity"]),
     ],

@@ -224,6 +224,30 @@ def test_products_along_other_axes_are_not_bilinear() -> None:
         import_proto(proto)
 
 
+def _other_window(indices: Any) -> Any:
+    """Position 0 reads what position 1 reads."""
+    return np.concatenate([indices[:, 18:36], indices[:, 18:]], axis=1)
+
+
+@pytest.mark.parametrize("changed", [lambda i: i[:, ::-1], _other_window, lambda i: i - 1])
+def test_a_gather_of_other_elements_is_no_local(changed: Any) -> None:
+    proto = export_of("input 2x6x5; local 3 k=3 p=1")
+    assert "local 3 k=3 p=same" in import_proto(proto).source
+    (indices,) = (t for t in proto.graph.initializer if t.name == "local1.indices")
+    array = onnx.numpy_helper.to_array(indices)
+    indices.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(changed(array)), indices.name))
+    with pytest.raises(CnncError, match="cannot be imported"):
+        import_proto(proto)
+
+
+def test_patches_that_others_read_are_no_local() -> None:
+    proto = export_of("input 2x6x5; local 3 k=3")
+    proto.graph.node.append(onnx.helper.make_node("Relu", ["local1.patches"], ["other"]))
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("other", TensorProto.FLOAT, [1, 216, "N"]))
+    with pytest.raises(CnncError, match="cannot be imported"):
+        import_proto(proto)
+
+
 def test_layers_with_the_same_initializers_share_parameters() -> None:
     nodes = [node("Conv", "x a.weight a.bias", "c", pads=[1, 1, 1, 1]), node("Tanh", "c", "t"),
              node("Conv", "t a.weight a.bias", pads=[1, 1, 1, 1])]  # fmt: skip

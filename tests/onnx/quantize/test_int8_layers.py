@@ -17,6 +17,7 @@ NETWORKS = {
     "an output before relu6": "input 16x16x16; a: conv 16 k=3 p=1; b: relu6; c: conv 16 k=3; output a c",
     "outputs one after another": "input 16x16x16; a: conv 16 k=3 p=1; b: clip -1 1; c: relu; output a b c",
     "a pool padded by -inf": "input 16x16x16; conv 16 k=3 p=1; pool max k=2 s=1 p=2 d=3; conv 16 k=3 p=1",
+    "a local": "input 16x16x16; conv 16 k=3 p=1; relu; local 8 k=3 s=2 p=same; relu; conv 16 k=3 p=1",
     "a pad before pools": "input 16x16x16; conv 16 k=3 p=1; pad 3; pool max k=2; conv 16 k=3; pad 1; pool avg k=2",
 }
 

@@ -4,6 +4,6 @@ Importing this package fills the table `HANDLERS`. Functions named `decomposed_*
 cnnc itself, writes as several operators.
 """
 
-from cnnc.onnx.importer.ops import activation, arithmetic, conv, dense, norm, pool, reshape, shapes_and_types
+from cnnc.onnx.importer.ops import activation, arithmetic, conv, dense, local, norm, pool, reshape, shapes_and_types
 
-__all__ = ["activation", "arithmetic", "conv", "dense", "norm", "pool", "reshape", "shapes_and_types"]
+__all__ = ["activation", "arithmetic", "conv", "dense", "local", "norm", "pool", "reshape", "shapes_and_types"]

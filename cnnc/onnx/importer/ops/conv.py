@@ -9,11 +9,12 @@ import numpy as np
 from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
 from cnnc.onnx.importer.ops.constants import shortest_float
+from cnnc.onnx.importer.ops.local import decomposed_local
 from cnnc.onnx.importer.ops.padding import ImportedWindow, pad_pairs, padded_input, window_arguments
 from cnnc.onnx.importer.ops.pool_from_conv import pool_of_kernel
 from cnnc.onnx.importer.read.model import OnnxNode
 from cnnc.onnx.importer.recognize.interpreter import Interpreter, handles
-from cnnc.onnx.importer.recognize.values import Layer, Unsupported
+from cnnc.onnx.importer.recognize.values import Layer, LayerOutput, Unsupported
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.filter import Filter
 from cnnc.ops.kernels import NAMED, Parameters, kernel_of, rotated, size_of
@@ -22,7 +23,10 @@ MAX_FILTER = 1024  # numbers in the kernel of a filter, which are written into t
 
 
 @handles("Conv")
-def _conv(ctx: Interpreter, node: OnnxNode) -> Layer:
+def _conv(ctx: Interpreter, node: OnnxNode) -> Layer | LayerOutput:
+    unshared = decomposed_local(ctx, node)
+    if unshared is not None:
+        return unshared
     weight = ctx.constant(1, "weight")
     bias = ctx.optional_constant(2, "bias")
     padded = padded_input(ctx, 0.0)

@@ -84,18 +84,15 @@ class PaddedLayer(NamedTuple):
     pads: tuple[tuple[int, int], ...]
 
 
-def padded_input(ctx: Interpreter, value: float) -> PaddedLayer | None:
-    """The Pad node before the current node, if it pads the spatial axes with this value; else None.
+def padded_input(ctx: Interpreter, value: float, name: str = "") -> PaddedLayer | None:
+    """The Pad node that computes the tensor `name` (by default what the current node reads), if it pads the spatial axes
+    with this value; else None.
 
     It must have no other reader, unless the value is infinite, which no `pad` layer has.
     """
-    pad_node = ctx.node_of(ctx.node.input_name(0))
-    if (
-        pad_node is None
-        or pad_node.op != "Pad"
-        or pad_node.domain
-        or not (ctx.used_once(ctx.node.input_name(0)) or isinf(value))
-    ):
+    name = name or ctx.node.input_name(0)
+    pad_node = ctx.node_of(name)
+    if pad_node is None or pad_node.op != "Pad" or pad_node.domain or not (ctx.used_once(name) or isinf(value)):
         return None
     if pad_node.get("mode", "constant") != "constant":
         return None

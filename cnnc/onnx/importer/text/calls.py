@@ -14,9 +14,10 @@ from cnnc.onnx.importer.recognize.values import Layer
 from cnnc.ops import window
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Fc, Input
+from cnnc.ops.local import Local
 
 NameOf = Callable[[Layer], str]
-LAYERS_WITH_WIDTH = Conv | ConvTranspose | Fc  # layers whose number of outputs is an argument
+LAYERS_WITH_WIDTH = Conv | ConvTranspose | Fc | Local  # layers whose number of outputs is an argument
 
 
 class CallText(NamedTuple):

@@ -1,0 +1,379 @@
+"""What `cnnc unfold` shows of a matrix and a kernel on the command line.
+
+In: `TypedMatrices`, the options as they were typed. Out: the layer with its numbers and the page of the requested view, or CnncError E010
+in words of the options.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnnc.core.arguments import Axes, BadValue, Extents, WordValue
+from cnnc.core.arrays import Array
+from cnnc.core.files import decode_utf8, read_bytes
+from cnnc.core.tensor import TensorType, format_shape
+from cnnc.diagnostics import CnncError, nearest
+from cnnc.ops.base import Op, ShapeError
+from cnnc.ops.conv import Conv, ConvTranspose
+from cnnc.ops.filter import Filter
+from cnnc.ops.kernels import NAMED
+from cnnc.ops.pool import Pool
+from cnnc.view.page import Page
+from cnnc.view.unfold.exact import exact, is_symbolic
+from cnnc.view.unfold.layer_numbers import LayerNumbers
+from cnnc.view.unfold.literals import matrix
+
+EXAMPLE = 'cnnc unfold "1 3 -1; 2 1 0; 0 2 -1" --kernel "1 0; 2 -1"'
+
+FEW = 16
+"""Up to this many sums, all of them are printed."""
+
+MAX_PRODUCTS = 300_000
+"""The most products in all sums of a layer."""
+
+MAX_BYTES = 1 << 20
+"""The most bytes of a file with a matrix."""
+
+
+class TypedMatrices(NamedTuple):
+    """The options of `cnnc unfold` as they were typed."""
+
+    what: str
+    kernels: tuple[str, ...] = ()
+    bias: str | None = None
+    pool: str | None = None
+    k: str | None = None
+    s: str | None = None
+    p: str | None = None
+    d: str | None = None
+    norm: str | None = None
+    flip: bool = False
+    circular: bool = False
+    transposed: bool = False
+    im2col: bool = False
+    toeplitz: bool = False
+    backward: bool = False
+    gradient: str | None = None
+    at: str | None = None
+    weight_at: str | None = None
+
+
+class LiteralPage(NamedTuple):
+    """The layer, and the page that shows it; `gradient` is dL/dS for a page of gradients."""
+
+    layer: LayerNumbers
+    page: Page
+    request: TypedMatrices
+    gradient: Array | None = None
+    at: Axes | None = None
+    weight_at: Axes | None = None
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that were read."""
+        texts = (self.request.what, *self.request.kernels, self.request.gradient or "", self.request.bias or "")
+        return [Path(text[1:]) for text in texts if text.startswith("@")]
+
+    def printed_steps(self) -> list[int] | None:
+        """The steps whose formulas are printed: all, if there are few; None for the current one, with its marks."""
+        if self.at is not None or self.weight_at is not None:
+            return None
+        if self.gradient is None:
+            return list(range(len(self.page.steps))) if len(self.page.steps) <= FEW else None
+        weights = self.layer.weight.size if self.layer.weight is not None else 0
+        groups = (range(weights), range(weights, len(self.page.steps)))
+        return [n for group in groups for n in (group if len(group) <= FEW else group[:1])]
+
+    def json(self) -> dict[str, Any]:
+        """Everything on the page as JSON, with exact numbers."""
+        from cnnc.view.unfold.json import backward_json, forward_json, matrices_json
+
+        if self.gradient is not None:
+            return backward_json(self.layer, self.gradient, self.weight_at, self.at)
+        more = matrices_json(self.layer, self.request.im2col, self.request.toeplitz)
+        return {**forward_json(self.layer, self.at), **more}
+
+
+def literal_page(request: TypedMatrices) -> LiteralPage:
+    """The page of a request. Raises CnncError E010."""
+    _require_compatible(request)
+    layer = _layer(request)
+    shape = layer.output_shape
+    if request.backward:
+        return _backward_page(request, layer)
+    at = _position(request.at, "--at", shape, "outputs") if request.at is not None else None
+    return LiteralPage(layer, _page(request, layer, at), request, at=at)
+
+
+def _page(request: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> Page:
+    from cnnc.view.unfold.matrices import im2col_page, toeplitz_page
+    from cnnc.view.unfold.pages import forward_page
+    from cnnc.view.unfold.transposed import transposed_page
+
+    if request.im2col:
+        return im2col_page(layer, at)
+    if request.toeplitz:
+        return toeplitz_page(layer, at)
+    return transposed_page(layer, at) if request.transposed else forward_page(layer, at)
+
+
+def _backward_page(request: TypedMatrices, layer: LayerNumbers) -> LiteralPage:
+    from cnnc.view.unfold.backward import backward_page
+
+    weights, elements = _kernel_shape(layer), layer.x.shape
+    at = _position(request.at, "--at", elements, "input elements") if request.at is not None else None
+    weight_at = None
+    if request.weight_at is not None:
+        weight_at = _position(request.weight_at, "--weight-at", weights, "weights")
+    gradient = _gradient(request, layer.output_shape)
+    page = backward_page(layer, gradient, weight_at, at)
+    return LiteralPage(layer, page, request, gradient, at, weight_at)
+
+
+def _kernel_shape(layer: LayerNumbers) -> Axes:
+    return layer.weight.shape if layer.weight is not None else ()
+
+
+def _gradient(request: TypedMatrices, shape: Axes) -> Array:
+    if request.gradient is None:
+        return exact(np.ones(shape, np.int64))
+    gradient = _read(request.gradient, "the gradient")
+    found = gradient[:, 0] if len(shape) == 2 and gradient.shape[1] == 1 else gradient
+    if found.shape != shape:
+        raise _bad(
+            f"--gradient is {_size(found.shape)}, and the output is {_size(shape)}",
+            f"give it one number per output: {_size(shape)}",
+        )
+    return found
+
+
+# --- the layer -------------------------------------------------------------------------------------------------------
+
+
+def _layer(request: TypedMatrices) -> LayerNumbers:
+    x = _read(request.what, "the input")
+    if request.pool is not None:
+        return _pool(request, x)
+    kernels = [_kernel(text) for text in request.kernels]
+    for number, kernel in enumerate(kernels):
+        name = f"kernel {number + 1}" if len(kernels) > 1 else "the kernel"
+        if len(kernel) != len(x):
+            raise _bad(
+                f"{name} has {_channels(len(kernel))}, and the input has {len(x)}",
+                "separate channels by `|`, as many in each kernel as in the input",
+            )
+        if kernel.shape != kernels[0].shape:
+            raise _bad(
+                f"kernel {number + 1} is {_size(kernel.shape)}, and kernel 1 is {_size(kernels[0].shape)}",
+                "all kernels have the same size",
+            )
+    weight = np.stack(kernels)
+    if x.shape[1] == weight.shape[2] == 1:
+        x, weight = x[:, 0], weight[:, :, 0]
+    bias = _bias(request.bias, len(weight))
+    values = {"out": len(weight), "k": Extents(weight.shape[2:]), "bias": bias is not None}
+    values |= _typed(request, p=request.p or ("same" if request.circular else None))
+    if request.transposed:
+        op = _made(ConvTranspose, x, values)
+        return LayerNumbers(op, x, weight.swapaxes(0, 1), bias)
+    return LayerNumbers(_made(Conv, x, values | {"flip": request.flip}), x, weight, bias, request.circular)
+
+
+def _pool(request: TypedMatrices, x: Array) -> LayerNumbers:
+    if request.k is None:
+        raise _bad("--pool needs -k, the size of its windows", "add `-k 2`")
+    extents = _value(request.k)
+    if x.shape[1] == 1 and not isinstance(extents, Extents):
+        x = x[:, 0]
+    if request.pool != "max" and request.pool != "avg" and any(map(is_symbolic, x.flat)):
+        raise _bad(
+            f"--pool {request.pool} needs numbers, and the input has letters",
+            "`--pool max` and `--pool avg` take letters",
+        )
+    values = {"kind": WordValue(request.pool), "k": extents, **_typed(request)}
+    if request.norm is not None:
+        values["norm"] = _value(request.norm)
+    return LayerNumbers(_made(Pool, x, values), x)
+
+
+def _typed(request: TypedMatrices, **changed: str | None) -> dict[str, Any]:
+    texts = {"s": request.s, "p": request.p, "d": request.d} | changed
+    return {name: _value(text) for name, text in texts.items() if text is not None}
+
+
+def _made(op: type[Op], x: Array, values: dict[str, Any]) -> Op:
+    """The layer, which fits its input. Raises CnncError E010 in words of the options."""
+    rank = x.ndim - 1
+    for spec in op.arguments:
+        if spec.name in values:
+            try:
+                spec.kind.take(values[spec.name], rank)
+            except BadValue as error:
+                raise _bad(
+                    f"{_option(spec.name)} takes {error.expected}, not `{_text(values[spec.name])}`",
+                    _help_of_value(spec.name, values[spec.name], spec.kind.words, error),
+                ) from None
+    made = op.make(rank, **{spec.name: values[spec.name] for spec in op.arguments if spec.name in values})
+    try:
+        made.output(TensorType(x.shape))
+    except ShapeError as error:
+        raise _bad(error.message, _help_of_shape(error, op is Pool)) from None
+    _require_few_products(made, TensorType(x.shape))
+    return made
+
+
+def _require_few_products(op: Op, x: TensorType) -> None:
+    """Raises CnncError E010 for a layer that would take long to unfold."""
+    taps = math.prod(getattr(op, "k", ())) * (1 if isinstance(op, Pool) else x.channels)
+    products = op.output(x).size * taps
+    if products > MAX_PRODUCTS:
+        raise _bad(
+            f"the sums would have {products:,} products; at most {MAX_PRODUCTS:,} are computed",
+            "take a part of the input, a smaller kernel or less padding",
+        )
+
+
+def _help_of_value(name: str, value: Any, words: tuple[str, ...], error: BadValue) -> str:
+    option = _option(name)
+    if error.value:
+        return error.help.replace("{}", f"{option} {error.value}", 1)
+    near = nearest(str(value), words) if words else ""
+    if near:
+        return f"did you mean `{option} {near}`?"
+    return "for example `-p 1`, `-p 1x0` or `-p same`" if name == "p" else f"for example `{option} 2`"
+
+
+def _help_of_shape(error: ShapeError, is_pool: bool) -> str:
+    names = ("p", "s", "d", "k", "output_pad") if is_pool else ("p", "s", "d")
+    fixes = [f"`{_option(fix.on)} {fix.text}`" for fix in error.fixes if fix.on in names and fix.text]
+    if error.argument == "k" and not is_pool:
+        fixes.append("a smaller kernel")
+    return f"try {' or '.join(fixes)}" if fixes else error.help
+
+
+def _option(name: str) -> str:
+    return f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
+
+
+def _kernel(text: str) -> Array:
+    if text.strip() in NAMED:
+        numbers = Filter.make(2, numbers=WordValue(text.strip())).kernel()
+        return exact(np.array([numbers]))
+    return _read(text, "the kernel")
+
+
+def _bias(text: str | None, outputs: int) -> Array | None:
+    if text is None:
+        return None
+    values = _read(text, "the bias").reshape(-1)
+    if len(values) not in (1, outputs):
+        there = f"there {'is' if outputs == 1 else 'are'} {outputs} output channel{'s' if outputs > 1 else ''}"
+        raise _bad(f"--bias has {len(values)} numbers, and {there}", "give one per output channel")
+    return np.repeat(values, outputs) if len(values) == 1 else values
+
+
+# --- what was typed --------------------------------------------------------------------------------------------------
+
+
+def _read(text: str, what: str) -> Array:
+    """A matrix: as typed, from standard input, or from a file. Raises CnncError."""
+    if text == "-":
+        typed = sys.stdin.read(MAX_BYTES)
+        if not typed.strip():
+            raise _bad("standard input is empty", 'write rows of numbers to it, such as "1 2; 3 4"')
+        return matrix(typed, what)
+    if text.startswith("@"):
+        return matrix(decode_utf8(read_bytes(Path(text[1:]), MAX_BYTES), text[1:]), what)
+    return matrix(text, what)
+
+
+def _value(text: str) -> Any:
+    """`2`, `2x1`, `[1,0]` or a word, as a value of the language."""
+    plain = text.strip()
+    if plain.startswith("[") and plain.endswith("]"):
+        return tuple(_number(part.strip()) for part in plain[1:-1].split(","))
+    parts = plain.split("x")
+    if len(parts) > 1 and all(part.isascii() and part.isdigit() for part in parts):
+        return Extents(map(int, parts))
+    return _number(plain)
+
+
+def _number(text: str) -> Any:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return WordValue(text)
+
+
+def _text(value: Any) -> str:
+    return format_shape(value) if isinstance(value, Extents) else str(value)
+
+
+def _position(text: str, option: str, shape: Axes, what: str) -> Axes:
+    """The index that an option names; leading axes of size 1 may be left out. Raises CnncError E010."""
+    leading = next((n for n, m in enumerate(shape) if m > 1), len(shape) - 1)
+    try:
+        index = tuple(int(part) for part in text.strip("() ").split(","))
+    except ValueError:
+        index = ()
+    full = (*(0 for _ in range(len(shape) - len(index))), *index) if len(shape) - leading <= len(index) else index
+    axes = shape[min(leading, 1 if len(shape) > 1 else 0) :]
+    ranges = " and ".join(f"0 to {m - 1}" for m in axes)
+    if len(full) != len(shape) or not all(0 <= i < m for i, m in zip(full, shape, strict=True)):
+        last = ",".join(str(m - 1) for m in axes)
+        raise _bad(
+            f"{option} {text} is not one of the {what}: indices are {ranges}", f"the last one is `{option} {last}`"
+        )
+    return full
+
+
+# --- what goes together ----------------------------------------------------------------------------------------------
+
+
+def _require_compatible(request: TypedMatrices) -> None:
+    """Raises CnncError E010 for options that do not go together."""
+    if not request.kernels and request.pool is None:
+        raise _bad("unfold needs a kernel, or a kind of pooling", f"for example `{EXAMPLE}`, or `--pool max -k 2`")
+    views = [name for name in ("im2col", "toeplitz", "backward") if getattr(request, name)]
+    if len(views) > 1:
+        raise _bad(f"--{views[0]} and --{views[1]} are two views", "give one of them")
+    kind = "--pool" if request.pool is not None else "--transposed" if request.transposed else "a convolution"
+    for option, given, goes_with in (
+        ("--kernel", bool(request.kernels), ("--transposed", "a convolution")),
+        ("--bias", request.bias is not None, ("--transposed", "a convolution")),
+        ("-k", request.k is not None, ("--pool",)),
+        ("--norm", request.norm is not None, ("--pool",)),
+        ("--flip", request.flip, ("a convolution",)),
+        ("--circular", request.circular, ("a convolution",)),
+        ("--transposed", request.transposed, ("--transposed",)),
+        ("--im2col", request.im2col, ("a convolution",)),
+        ("--weight-at", request.weight_at is not None, ("--transposed", "a convolution")),
+    ):
+        if given and kind not in goes_with:
+            raise _bad(f"{option} does not go with {kind}", f"leave out {option}")
+    if request.toeplitz and request.pool not in (None, "avg", "weighted"):
+        raise _bad(f"--toeplitz shows a linear layer, and --pool {request.pool} is not linear", "leave out --toeplitz")
+    for option, text in (("--gradient", request.gradient), ("--weight-at", request.weight_at)):
+        if text is not None and not request.backward:
+            raise _bad(f"{option} belongs to --backward", "add `--backward`")
+
+
+def _channels(n: int) -> str:
+    return f"{n} channel{'s' if n > 1 else ''}"
+
+
+def _size(shape: Axes) -> str:
+    return format_shape(shape[1:] if shape[0] == 1 else shape)
+
+
+def _bad(message: str, help: str) -> CnncError:
+    return CnncError.of("E010", message, help=help)

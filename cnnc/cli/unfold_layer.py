@@ -1,0 +1,338 @@
+"""`cnnc unfold RUN LAYER`: the sum behind one output of a layer of a network, from its weights and one example.
+
+In: the words of the command line. Out: a `LayerView`: pages and a JSON object about the same numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from shlex import join
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+
+from cnnc.cli.console import print_diagnostics, print_status
+from cnnc.diagnostics import CnncError, nearest
+
+if TYPE_CHECKING:
+    from cnnc.core.arguments import Axes
+    from cnnc.core.arrays import Array
+    from cnnc.graph.graph import Graph
+    from cnnc.training.trained import Example, TrainedNetwork
+    from cnnc.view.page import Page
+    from cnnc.view.unfold.gradient import GradientSum
+    from cnnc.view.unfold.layer import LayerRun
+
+MAX_STEPS = 400
+"""The most positions that a page steps through."""
+
+MAX_CELLS = 40_000
+"""The most cells of all steps of a page, so that its file stays below 2 MB."""
+
+
+class Words(NamedTuple):
+    """What the command line says about a layer of a network, as typed."""
+
+    source: Path
+    layer: str | None = None
+    file: Path | None = None
+    at: str | None = None
+    text: str | None = None
+    example: int | None = None
+    inputs: Sequence[str] = ()
+    data: Path | None = None
+    last: bool = False
+    settings: Sequence[str] = ()
+    backward: bool = False
+    label: int | None = None
+    weight_at: str | None = None
+    input_at: str | None = None
+    im2col: bool = False
+    toeplitz: bool = False
+
+
+class LayerView(NamedTuple):
+    """The result: `page(True)` with images and a step for each position, for files; `page(False)` for a terminal; JSON."""
+
+    page: Callable[[bool], Page]
+    numbers: Callable[[], dict[str, Any]]
+
+
+OF_MATRIX = ("kernel", "bias", "pool", "k", "s", "p", "d", "norm", "flip", "circular", "transposed", "gradient")
+OF_LAYER = ("input_at", "label", "example", "sentence", "inputs", "data", "last", "settings")
+"""The options, by the names of their parameters, that belong to one of the two forms of the command."""
+
+_MATRIX = re.compile(r"[-+\d\s.,;|/\[\]()]*")
+
+
+def is_layer_form(context: typer.Context, word: str, layer: str | None) -> bool:
+    """Whether the command line names a layer of a network, not a matrix. Raises CnncError E010 for options of the other form."""
+    named = _is_source(word)
+    if layer is not None and not named and (_MATRIX.fullmatch(word) or word.startswith("@")):
+        help = 'put it in quotes: `cnnc unfold "1 2; 3 4" --kernel "1 0; 0 1"`'
+        raise CnncError.of("E010", f"`{word}` is a matrix, and `{layer}` follows it", help=help)
+    is_layer = named or layer is not None
+    for parameter in context.command.params:
+        wrong = parameter.name in (OF_MATRIX if is_layer else OF_LAYER)
+        source = context.get_parameter_source(str(parameter.name))
+        if wrong and source is not None and source.name == "COMMANDLINE":
+            option = max(parameter.opts, key=len)
+            if is_layer:
+                message, help = f"{option} applies to a matrix; a layer has its own", f"leave {option} out"
+            else:
+                message = f"{option} applies to a layer of a network"
+                help = f"leave {option} out, or name a run and a layer: `cnnc unfold RUN LAYER`"
+            raise CnncError.of("E010", message, help=help)
+    return is_layer
+
+
+def _is_source(word: str) -> bool:
+    """Whether a word is a run folder, or named as a network file, a checkpoint or a model is."""
+    try:
+        return Path(word).suffix in (".cnn", ".safetensors", ".onnx") or (bool(word) and Path(word).is_dir())
+    except (OSError, ValueError):  # a matrix that is too long for a file name
+        return False
+
+
+def unfold_layer(words: Words) -> LayerView:
+    """Runs the network up to the layer, for --backward also the rest. Raises CnncError."""
+    from cnnc.training.trained import read_trained
+    from cnnc.view.unfold.layer import largest_output, run_layer
+
+    trained = read_trained(words.source, words.settings, words.last)
+    print_diagnostics(trained.network.diagnostics)
+    name = _require_layer(trained.graph, words)
+    if trained.untrained:
+        print_status(f"{trained.network.name} is {trained.untrained}")
+    example = _example(trained, words)
+    if example.note:
+        print_status(example.note)
+    graph = trained.graph_for(example.feeds)
+    run = run_layer(graph, trained.weights, example.feeds, name)
+    at = index_of(words.at, run.output.shape, f"--at {words.at}", name) if words.at else largest_output(run)
+    if not words.backward and (words.weight_at or words.input_at or words.label is not None):
+        raise CnncError.of("E010", "--weight-at, --input-at and --label choose a gradient", help="add --backward")
+    heading = [f"weights: {trained.untrained or words.source}", f"example: {example.name}"]
+    chosen = [] if words.at else ["the output is the largest of the layer; --at chooses another"]
+    if run.node.owner:
+        heading.append(f"its weights are those of {run.node.owner}")
+    if words.backward and (words.im2col or words.toeplitz):
+        raise CnncError.of("E010", "--backward excludes --im2col and --toeplitz", help="leave --backward out")
+    if words.backward:
+        return _backward(trained, graph, example, run, at, heading, words)
+    if words.im2col or words.toeplitz:
+        return _matrices(run, at, [*heading, *chosen], words)
+    return _forward(run, at, heading, chosen)
+
+
+def _matrices(run: LayerRun, at: Axes, heading: list[str], words: Words) -> LayerView:
+    from cnnc.view.unfold.layer_json import layer_json
+    from cnnc.view.unfold.layer_matrices import layer_im2col, layer_toeplitz
+    from cnnc.view.unfold.terms import TERMS
+
+    option, show = ("--im2col", layer_im2col) if words.im2col else ("--toeplitz", layer_toeplitz)
+    if words.im2col and words.toeplitz:
+        raise CnncError.of("E010", "--im2col and --toeplitz exclude each other", help="give one of them")
+    if type(run.op) not in TERMS:
+        message = f"{option}: {run.node.name} ({run.op.keyword}) is not a sum of products"
+        raise CnncError.of("E010", message, help=f"leave {option} out")
+    page = show(run, at, heading)
+    return LayerView(lambda for_file: page, lambda: layer_json(run, at))
+
+
+def _forward(run: LayerRun, at: Axes, heading: list[str], chosen: list[str]) -> LayerView:
+    from cnnc.view.unfold.layer_json import layer_json
+    from cnnc.view.unfold.layer_page import layer_page
+
+    def page(for_file: bool) -> Page:
+        if not for_file:
+            return layer_page(run, at, [at], [*heading, *chosen])
+        single = layer_page(run, at, [at], heading, True)
+        cells = sum(len(row) for band in single.bands for panel in band.panels for row in getattr(panel, "cells", ()))
+        positions, count = _positions_around(run, at, min(MAX_STEPS, MAX_CELLS // max(1, cells)))
+        stepped = layer_page(run, at, positions, heading, True)
+        if len(positions) == count:
+            return stepped
+        of = f" of channel {at[0]}" if len(at) > 1 else ""
+        return stepped._replace(
+            notes=(*stepped.notes, f"{len(positions)} of {count:,} outputs{of} are steps of this page")
+        )
+
+    return LayerView(page, lambda: layer_json(run, at))
+
+
+def _positions_around(run: LayerRun, at: Axes, count: int) -> tuple[list[Axes], int]:
+    """Up to `count` positions of the channel of `at`, in order, around it; and how many there are."""
+    import numpy as np
+
+    positions = [(at[0], *place) for place in np.ndindex(*run.output.shape[1:])]
+    if len(at) == 1:
+        positions = [(index,) for index in range(run.output.shape[0])]
+    first = max(0, min(positions.index(at) - count // 2, len(positions) - count))
+    return positions[first : first + count], len(positions)
+
+
+def _require_layer(graph: Graph, words: Words) -> str:
+    """The name of the layer. Raises CnncError E010 for one that is missing, unknown, or that unfold does not know."""
+    from cnnc.view.unfold.elementwise import FORMULAS
+    from cnnc.view.unfold.terms import TERMS
+
+    known = [node.name for node in graph.nodes if type(node.op) in (TERMS if words.backward else {**TERMS, **FORMULAS})]
+    listed = ", ".join(known[:12]) + (f", ... ({len(known)} layers)" if len(known) > 12 else "")
+    name = words.layer
+    if name is None:
+        help = f"`{join(['cnnc', 'unfold', str(words.source), known[0]])}`; layers: {listed}" if known else ""
+        raise CnncError.of("E010", "no layer given", help=help)
+    node = graph.by_name.get(name)
+    if node is None:
+        within = [other for other in known if other.endswith(f".{name}")]
+        near = "` or `".join(within[:3]) or nearest(name, graph.by_name)
+        help = f"did you mean `{near}`?" if near else f"layers: {listed}"
+        raise CnncError.of("E010", f"no layer is named `{name}`", help=help)
+    if not node.inputs:
+        raise CnncError.of("E010", f"{name} is an input: its numbers are the example", help=f"layers: {listed}")
+    if name not in known:
+        what = "the backward pass of" if words.backward else "the outputs of"
+        raise CnncError.of("E010", f"unfold does not show {what} {name} ({node.op.keyword})", help=f"layers: {listed}")
+    return name
+
+
+def _example(trained: TrainedNetwork, words: Words) -> Example:
+    """The example that the words name. Raises CnncError E010 without one, unless the digits come with cnnc."""
+    from cnnc.training.trained import file_example, named_files_example, sentence_example, test_example
+
+    named = words.inputs
+    for word in named:
+        if not word.partition("=")[2]:
+            raise CnncError.of("E010", f"--input takes NAME=FILE, not `{word}`")
+    given = [words.file is not None, words.text is not None, bool(named)]
+    if sum(given) > 1:
+        raise CnncError.of("E010", "one example is unfolded: give a FILE, --text or --input NAME=FILE, not several")
+    if words.file is not None:
+        return file_example(trained, words.file, words.example)
+    if words.text is not None:
+        return sentence_example(trained, words.text)
+    if named:
+        files = dict(word.split("=", 1) for word in named)
+        return named_files_example(trained, {name: Path(file) for name, file in files.items()}, words.example)
+    recipe = trained.network.recipe
+    number = words.example
+    if number is None and recipe is not None and recipe.data.name == "digits":
+        number = 0
+    if number is None:
+        shown = [trained.network.recipe is not None and "take one of the test set with `--example 0`"]
+        ways = ["name a file: `" + join(["cnnc", "unfold", str(words.source), words.layer or "", "FILE"]) + "`", *shown]
+        raise CnncError.of("E010", "no example given", help=", or ".join(way for way in ways if way))
+    return test_example(trained, number, words.data, print_status)
+
+
+def index_of(text: str, shape: Axes, option: str, name: str) -> Axes:
+    """An index such as `3,14,20`; a channel or axes of size 1 may be left out. Raises CnncError E010 outside the shape."""
+    words = [word.strip() for word in text.strip("()").split(",")]
+    size = "x".join(map(str, shape))
+    names = {1: ("index",), 2: ("channel", "position"), 3: ("channel", "row", "column")}
+    axes = names.get(len(shape)) or ("channel", "depth", "row", "column")
+    if option.startswith("--weight-at"):
+        axes = tuple(f"axis {axis}" for axis in range(len(shape)))
+    legal = ", ".join(f"{axis} 0 to {size - 1}" for axis, size in zip(axes, shape, strict=True))
+    if not all(word.isascii() and word.isdigit() for word in words):
+        example = ",".join(str(size // 2) for size in shape)
+        raise CnncError.of("E010", f"{option} is not an index of {name}, which is {size}", help=f"write `{example}`")
+    index = tuple(map(int, words))
+    if len(index) == len(shape) - 1 and shape[0] == 1:
+        index = (0, *index)
+    if len(index) < len(shape) and all(size == 1 for size in shape[len(index) :]):
+        index += (0,) * (len(shape) - len(index))
+    if len(index) != len(shape) or any(i >= size for i, size in zip(index, shape, strict=True)):
+        raise CnncError.of("E010", f"{option} is outside of {name}, which is {size}", help=legal)
+    return index
+
+
+def _backward(
+    trained: TrainedNetwork,
+    graph: Graph,
+    example: Example,
+    run: LayerRun,
+    at: Axes,
+    heading: list[str],
+    words: Words,
+) -> LayerView:
+    from cnnc.view.unfold.gradient import engine_gradients, input_gradient, weight_gradient
+    from cnnc.view.unfold.gradient_page import gradient_page
+    from cnnc.view.unfold.layer import output_sum
+    from cnnc.view.unfold.layer_json import gradient_json
+
+    scalar, upstream = _upstream(trained, graph, example, run, words.label)
+    engine = engine_gradients(run, upstream)
+    terms = [term for term in output_sum(run, at).terms if term.element is not None]
+    largest = max(terms, key=lambda term: abs(term.value), default=None)
+    if largest is None or largest.element is None:
+        raise CnncError.of("E010", "--backward: this output reads padding alone", help="choose another with --at")
+    gradients: list[GradientSum] = []
+    if "weight" in run.weights:
+        shape, weight_at = run.weights["weight"].shape, largest.weight
+        if words.weight_at is not None:
+            weight_at = index_of(
+                words.weight_at, shape, f"--weight-at {words.weight_at}", f"the weight of {run.node.name}"
+            )
+        assert weight_at is not None
+        gradients.append(weight_gradient(run, upstream, weight_at, engine))
+    elif words.weight_at is not None:
+        raise CnncError.of(
+            "E010", f"--weight-at: {run.node.name} ({run.op.keyword}) has no weights", help="leave it out"
+        )
+    element = largest.element
+    if words.input_at is not None:
+        element = index_of(words.input_at, run.x.shape, f"--input-at {words.input_at}", run.node.inputs[0])
+    gradients.append(input_gradient(run, upstream, element, engine))
+    others = [node.name for node in graph.consumers[run.node.inputs[0]] if node.name != run.node.name]
+    if others:
+        heading.append(
+            f"{run.node.inputs[0]} is also read by {', '.join(others)}; its gradient here is through {run.node.name}"
+        )
+
+    def page(for_file: bool) -> Page:
+        return gradient_page(run, upstream, gradients, scalar, heading, for_file)
+
+    return LayerView(page, lambda: gradient_json(run, scalar, gradients))
+
+
+def _upstream(
+    trained: TrainedNetwork, graph: Graph, example: Example, run: LayerRun, label: int | None
+) -> tuple[str, Array]:
+    """What is differentiated, in words, and its gradient by the layer's output. Raises CnncError E010, E610."""
+    from cnnc.view.unfold.layer import run_layer
+    from cnnc.view.unfold.upstream import largest_element, upstream
+
+    loss = _loss(trained, graph, example, label)
+    if loss is not None:
+        value, gradient = upstream(graph, trained.weights, example.feeds, run, loss.outputs, loss)
+        text = loss.text
+    else:
+        node = graph.by_name[graph.outputs[0]]
+        what = "the largest output"
+        if node.op.keyword in ("softmax", "log_softmax", "sigmoid"):
+            node, what = graph.by_name[node.inputs[0]], "the largest score"
+        index, scalar = largest_element(node.name, run_layer(graph, trained.weights, example.feeds, node.name).output)
+        value, gradient = upstream(graph, trained.weights, example.feeds, run, (node.name,), scalar)
+        text = f"{node.name}({','.join(map(str, index))}), {what}"
+    if gradient is None:
+        raise CnncError.of("E010", f"--backward: L = {text} does not depend on {run.node.name}")
+    return f"{text} = {value:.4g}", gradient
+
+
+def _loss(trained: TrainedNetwork, graph: Graph, example: Example, label: int | None) -> Any:
+    """The loss of the train section where its target is known, else None: the largest score is differentiated."""
+    from cnnc.recipe.recipe import Recipe
+    from cnnc.recipe.statements import Data
+    from cnnc.training.example_loss import example_loss
+
+    recipe = trained.network.recipe
+    if recipe is None and label is not None:  # the default loss
+        recipe = Recipe(Data.make(name="npz"))
+    of_input = recipe is not None and all(loss.of_input for loss in recipe.losses)
+    if recipe is None or (label is None and example.targets is None and not of_input):
+        return None
+    return example_loss(graph, recipe, example.feeds, example.targets or (), label)

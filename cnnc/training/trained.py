@@ -1,0 +1,180 @@
+"""A network with weights, and one example to run it on.
+
+In: a run folder, a checkpoint or a network file; a file, a sentence or a number of the test set. Out: `TrainedNetwork` and
+`Example`. Examples are prepared as `cnnc predict` does for an exported model.
+
+    trained = read_trained(Path("runs/lenet5"))
+    example = file_example(trained, Path("seven.png"))
+    forward(trained.graph_for(example.feeds), trained.weights, example.feeds)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from shlex import quote
+from typing import Any, NamedTuple
+
+from cnnc.core.arrays import Array, Weights
+from cnnc.data.prediction_inputs import InputSpec, PredictionInputs, read_each, read_file, read_sentences
+from cnnc.diagnostics import CnncError
+from cnnc.graph.analysis import vocabularies
+from cnnc.graph.graph import Graph
+from cnnc.graph.sizes import Failure, symbol_sizes
+from cnnc.network import Network, load
+from cnnc.ops.dense import Input
+from cnnc.reference.feeds import fit_sizes
+from cnnc.reference.initializers import initialize
+from cnnc.training import checkpoint as checkpoints
+from cnnc.training.loop import open_data
+from cnnc.training.objective import feeds_of
+
+
+class TrainedNetwork(NamedTuple):
+    """A network with weights by `layer.parameter`, and the words of its training (empty without).
+
+    `untrained` says what the weights are where they do not come from a run or import: "" otherwise.
+    """
+
+    network: Network
+    weights: Weights
+    vocabulary: tuple[str, ...] = ()
+    untrained: str = ""
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the source, before any pass."""
+        return self.network.require_graph()
+
+    def graph_for(self, feeds: Mapping[str, Array]) -> Graph:
+        """The graph at the sizes of the feeds. Raises CnncError E602 for sizes that are not legal."""
+        shapes = {node.name: feeds[node.name].shape[1:] for node in self.graph.inputs}
+        if self.graph.sized:
+            sizes = symbol_sizes(self.graph, shapes)
+            if isinstance(sizes, Failure):
+                raise CnncError.of("E602", sizes.message)
+            return self.network.graph_at(sizes)
+        return fit_sizes(self.graph, list(self.graph.inputs), feeds)
+
+
+def read_trained(source: Path, settings: Sequence[str] = (), last: bool = False) -> TrainedNetwork:
+    """The network and weights of a run (the best, or the last), a checkpoint, or a network file, which has initial weights.
+
+    Raises CnncError: those of the source, E605, E606 or E901 for a checkpoint, E010 for settings of a run.
+    """
+    if source.suffix == ".cnn" and not source.is_dir():
+        network = load(source, settings)
+        return untrained(network)
+    if source.suffix == ".onnx" and source.is_file():
+        help = f"name its run, or `cnnc import {quote(str(source))}` turns it into a network and a checkpoint"
+        raise CnncError.of("E605", f"{source} is a model, not a run, checkpoint or network file", help=help)
+    if settings:
+        raise CnncError.of("E010", "--set applies to a network FILE; a run keeps the settings it was trained with")
+    saved = checkpoints.load(checkpoints.find(source, "last" if last else "best"))
+    saved.slots.clear()
+    was_trained = saved.progress.epoch or saved.progress.step or saved.origin
+    seed = "" if was_trained else "untrained: the run has not made a step"
+    return TrainedNetwork(saved.network(), saved.weights, saved.vocabulary, seed)
+
+
+def untrained(network: Network) -> TrainedNetwork:
+    """A network with its initial weights, those with which its training begins. Raises CnncError for errors in the source."""
+    graph, seed = network.require_graph(), network.recipe.seed if network.recipe is not None else 0
+    is_drawn = any(isinstance(p.init, str) and p.init not in ("zeros", "ones") for p in graph.weights.values())
+    return TrainedNetwork(
+        network, initialize(graph, seed), (), f"untrained: initial weights (seed {seed})" if is_drawn else ""
+    )
+
+
+class Example(NamedTuple):
+    """One example: a batch of one for each input, its targets (None where they are not known), and what it is, in words."""
+
+    feeds: dict[str, Array]
+    name: str
+    targets: tuple[Array, ...] | None = None
+    note: str = ""
+
+
+def input_specs(trained: TrainedNetwork) -> list[InputSpec]:
+    """The inputs of a network as a user feeds them."""
+    network, graph = trained.network, trained.graph
+    survey, sizes = network.symbolic_sizes, vocabularies(graph)
+    words = network.recipe is not None and network.recipe.data.name == "text"
+    specs = []
+    for node in graph.inputs:
+        assert isinstance(node.op, Input)
+        fed = node.op.fed()
+        symbols = node.op.symbols if survey is not None and node.op.symbols else ("",) * len(fed.shape)
+        shape = tuple(symbol or size for symbol, size in zip(symbols, fed.shape, strict=True))
+        largest = sizes[node.name] - 1 if fed.dtype == "int64" and sizes.get(node.name) else None
+        takes_words = words and fed.dtype == "int64"
+        vocabulary = trained.vocabulary if takes_words else ()
+        legal = survey.legal if survey is not None else {}
+        specs.append(InputSpec(node.name, shape, fed.dtype, legal, largest, takes_words, vocabulary))
+    return specs
+
+
+def file_example(trained: TrainedNetwork, path: Path, number: int | None = None) -> Example:
+    """The example of a file, or number `number` of several. Raises CnncError as `prediction_inputs.read_file`, E010."""
+    return _one(read_file(path, input_specs(trained)), str(path), number)
+
+
+def named_files_example(trained: TrainedNetwork, paths: Mapping[str, Path], number: int | None = None) -> Example:
+    """The example of one file for each input. Raises CnncError as `file_example`, E010 for an input without a file."""
+    specs = input_specs(trained)
+    known = [spec.name for spec in specs]
+    for name in paths:
+        if name not in known:
+            raise CnncError.of("E010", f"the network has no input `{name}`", help=f"the inputs are {', '.join(known)}")
+    missing = next((name for name in known if name not in paths), None)
+    if missing is not None:
+        raise CnncError.of("E010", f"--input: no file given for input {missing}", help=f"`--input {missing}=FILE`")
+    return _one(read_each(paths, specs), " ".join(map(str, paths.values())), number)
+
+
+def sentence_example(trained: TrainedNetwork, sentence: str) -> Example:
+    """A sentence, with tabs between those of several inputs. Raises CnncError E608."""
+    specs = input_specs(trained)
+    other = next((spec for spec in specs if not spec.takes_words), None)
+    if other is not None:
+        raise CnncError.of("E608", f"--text needs a network whose inputs are words; {other.name} takes {other}")
+    return _one(read_sentences([sentence], specs, "--text"), f"`{sentence}`", None)
+
+
+def _one(examples: PredictionInputs, name: str, number: int | None) -> Example:
+    """One of the examples that were read: the only one, or number `number`."""
+    count, note = len(examples), examples.note
+    if number is None and count > 1:
+        note = "\n".join(filter(None, [note, f"{name} holds {count:,} examples; `--example N` takes another than 0"]))
+    _require_example(number or 0, count, name)
+    if count > 1:
+        name = f"{name}[{number or 0}]"
+    chosen = slice(number or 0, (number or 0) + 1)
+    return Example({key: values[chosen] for key, values in examples.feeds.items()}, name, None, note)
+
+
+def test_example(trained: TrainedNetwork, number: int, data: Path | None, report: Callable[[str], None]) -> Example:
+    """An example of the test set of the network's data, with its targets.
+
+    Raises CnncError E509 without a train section, E601 to E603 for the data set, E607 where it does not fit, E010 for a
+    number that is too large.
+    """
+    dataset = open_data(trained.network, data, report, trained.vocabulary)
+    split = dataset.test
+    _require_example(number, len(split), f"the test set of {dataset.name}")
+    chosen = slice(number, number + 1)
+    inputs: tuple[Any, ...] = tuple(column[chosen] for column in split.inputs)
+    targets = tuple(column[chosen] for column in split.targets)
+    recipe = trained.network.recipe
+    name = (recipe.data.path if recipe is not None else None) or dataset.name
+    return Example(feeds_of(trained.graph, inputs), f"example {number} of the test set of {name}", targets)
+
+
+def _require_example(number: int, count: int, where: str) -> None:
+    if not 0 <= number < count:
+        legal = f"0 to {count - 1:,}" if count > 1 else "0"
+        raise CnncError.of(
+            "E010",
+            f"--example {number}: {where} has {count:,} example{'s' if count != 1 else ''}",
+            help=f"number from {legal}",
+        )

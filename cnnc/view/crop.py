@@ -1,0 +1,90 @@
+"""The part of a large grid that is shown, with a note that says what is left out.
+
+In: a `Page` or `Grid`, and the most rows and columns. Out: the same with smaller grids, whose heads are the indices in the whole.
+The part contains the cells that are marked in the current step.
+
+    cropped(page, 64, 64)     # a 224x224 input becomes 64 rows and columns around what the current output reads
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cnnc.view.page import Band, Grid, Mark, Page, Panel, Step
+
+
+def cropped(page: Page, rows: int, columns: int) -> Page:
+    """The page with each grid cut to at most this many rows and columns around the marks of the current step."""
+    step = page.steps[page.current] if page.steps else Step("")
+    origins: dict[str, tuple[range, range]] = {}
+
+    def cut(panel: Panel) -> Panel:
+        if not isinstance(panel, Grid):
+            return panel
+        marks = [mark for mark in step.marks if mark.grid == panel.name]
+        if panel.name not in origins:
+            origins[panel.name] = _part(panel, [m.row for m in marks], [m.column for m in marks], rows, columns)
+        return _cut(panel, *origins[panel.name])
+
+    def moved(mark: Mark) -> Mark | None:
+        if mark.grid not in origins:
+            return mark
+        across, down = origins[mark.grid][1], origins[mark.grid][0]
+        if mark.row not in down or mark.column not in across:
+            return None
+        return mark._replace(row=mark.row - down.start, column=mark.column - across.start)
+
+    bands = tuple(Band(tuple(map(cut, band.panels)), band.signs) for band in page.bands)
+    steps = tuple(
+        each._replace(
+            marks=tuple(mark for mark in map(moved, each.marks) if mark is not None),
+            panels=tuple(map(cut, each.panels)),
+        )
+        for each in page.steps
+    )
+    return page._replace(bands=bands, steps=steps)
+
+
+def part_of(grid: Grid, rows: int, columns: int) -> Grid:
+    """At most this many rows and columns of a grid, around its marked cells."""
+    marked = [
+        (i, j)
+        for i, row in enumerate(grid.cells)
+        for j, cell in enumerate(row)
+        if cell.role in ("read", "weight", "result")
+    ]
+    return _cut(grid, *_part(grid, [i for i, _ in marked], [j for _, j in marked], rows, columns))
+
+
+def _part(grid: Grid, rows: Sequence[int], columns: Sequence[int], height: int, width: int) -> tuple[range, range]:
+    across = len(grid.cells[0]) if grid.cells else 0
+    return _around(rows, len(grid.cells), height), _around(columns, across, width)
+
+
+def _around(marked: Sequence[int], size: int, limit: int) -> range:
+    """`limit` indices that contain the marked ones: from 0 on if they do then, else around the middle of the marked ones."""
+    if size <= limit:
+        return range(size)
+    start = (min(marked) + max(marked) + 1 - limit) // 2 if marked and max(marked) >= limit else 0
+    start = max(0, min(start, size - limit))
+    return range(start, start + limit)
+
+
+def _cut(grid: Grid, rows: range, columns: range) -> Grid:
+    height, width = len(grid.cells), len(grid.cells[0]) if grid.cells else 0
+    if len(rows) == height and len(columns) == width:
+        return grid
+    row_heads = grid.row_heads or tuple(map(str, range(height)))
+    column_heads = grid.column_heads or tuple(map(str, range(width)))
+    left_out = [
+        f"{what} {heads[part.start]} to {heads[part.stop - 1]} of {size}"
+        for what, heads, part, size in (("rows", row_heads, rows, height), ("columns", column_heads, columns, width))
+        if len(part) < size
+    ]
+    shown = f"shown are {' and '.join(left_out)}"
+    return grid._replace(
+        cells=tuple(row[columns.start : columns.stop] for row in grid.cells[rows.start : rows.stop]),
+        row_heads=row_heads[rows.start : rows.stop],
+        column_heads=column_heads[columns.start : columns.stop],
+        note=f"{grid.note}; {shown}" if grid.note else shown,
+    )

@@ -1,0 +1,239 @@
+"""The gradients of a layer as sums: of each weight, of each input element, and of each bias.
+
+In: `LayerNumbers`, and the gradient dL/dS of its output. Out: a `GradientSums` with every sum, and a `Page`. Each product of the
+forward pass gives one of dL/dw, its gradient times its element, and one of dL/dx, its gradient times its weight.
+
+    backward(layer, gradient).of_weights[0, 0, 0, 1]     # [(gradient, element), ...]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnnc.core.arguments import Axes
+from cnnc.core.arrays import Array
+from cnnc.ops.conv import Conv
+from cnnc.ops.pool import Pool
+from cnnc.view.page import Band, CellRole, Mark, Page, Step
+from cnnc.view.unfold.grids import index_text, mark, planes
+from cnnc.view.unfold.layer_numbers import LayerNumbers, added
+from cnnc.view.unfold.pages import MAX_STEPS, equation, input_planes, pads_of
+from cnnc.view.unfold.terms import Sum
+
+
+class Share(NamedTuple):
+    """One product of a gradient: the output that it comes from, and dL/dS there times the other factor.
+
+    `element` is the input element of the product, `weight` its weight.
+    """
+
+    output: Axes
+    gradient: Any
+    other: Any
+    element: Axes
+    weight: Axes | None
+
+
+class GradientSums(NamedTuple):
+    """The products of each gradient, by the index of the weight, input element or bias."""
+
+    of_weights: Mapping[Axes, list[Share]]
+    of_elements: Mapping[Axes, list[Share]]
+    of_biases: Mapping[Axes, list[Any]]
+
+
+def backward(layer: LayerNumbers, gradient: Array) -> GradientSums:
+    """The products of all gradients."""
+    of_weights: dict[Axes, list[Share]] = {}
+    if layer.weight is not None:
+        of_weights = {index: [] for index in np.ndindex(*layer.weight.shape)}
+    of_elements: dict[Axes, list[Share]] = {index: [] for index in np.ndindex(*layer.x.shape)}
+    of_biases: dict[Axes, list[Any]] = {}
+    for output in layer.positions():
+        total, g = layer.sum_at(output), gradient[output]
+        for term, factor in zip(total.terms, derivatives(layer, total), strict=True):
+            if term.element is None:
+                continue
+            if term.weight is not None:
+                of_weights[term.weight].append(Share(output, g, layer.element(term), term.element, term.weight))
+            of_elements[term.element].append(Share(output, g, factor, term.element, term.weight))
+        if total.bias is not None:
+            of_biases.setdefault(total.bias, []).append(g)
+    return GradientSums(of_weights, of_elements, of_biases)
+
+
+def derivatives(layer: LayerNumbers, total: Sum) -> list[Any]:
+    """The derivative of an output with respect to the element of each of its terms.
+
+    Of a maximum it is 1 for the first of the largest elements, and 0 for the others.
+    """
+    if total.kind == "sum":
+        return [layer.weight_of(term) for term in total.terms]
+    if total.kind == "mean":
+        return [Fraction(1, total.number) for _ in total.terms]
+    elements, value = [layer.element(term) for term in total.terms], layer.value(total)
+    if total.kind == "max":
+        largest = [n for n, term in enumerate(total.terms) if term.element is not None and elements[n] == value][:1]
+        return [Fraction(int(n in largest)) for n in range(len(total.terms))]
+    if value == 0:
+        return [Fraction(0) for _ in elements]
+    return [(1 if a > 0 else -1) * (abs(a) / value) ** (total.number - 1) if a else Fraction(0) for a in elements]
+
+
+def value_of(shares: list[Share]) -> Any:
+    """The value of a gradient."""
+    return added([share.gradient * share.other for share in shares])
+
+
+def backward_page(
+    layer: LayerNumbers, gradient: Array, weight_at: Axes | None = None, element_at: Axes | None = None
+) -> Page:
+    """The gradients of a layer: one step per weight, then one per input element.
+
+    The current step is that of the weight `weight_at` or of the element `element_at`, or the first.
+    """
+    sums = backward(layer, gradient)
+    steps = [_weight_step(layer, index, shares) for index, shares in sums.of_weights.items()]
+    steps += [_element_step(layer, index, shares) for index, shares in sums.of_elements.items()]
+    current = list(sums.of_weights).index(weight_at) if weight_at is not None else 0
+    if weight_at is None and element_at is not None:
+        current = len(sums.of_weights) + list(sums.of_elements).index(element_at)
+    first = max(0, min(current - MAX_STEPS // 2, len(steps) - MAX_STEPS))
+    shown = steps[first : first + MAX_STEPS]
+    biases = (
+        equation(
+            f"dL/db({index_text(index, True)})", " + ".join(map(layer.factor, gs)), layer.text(added(gs)), added(gs)
+        )
+        for index, gs in sums.of_biases.items()
+    )
+    notes = [line for found in biases for line in found]
+    dx = _gathered(layer.x.shape, sums.of_elements)
+    dw = _gathered(layer.weight.shape, sums.of_weights) if layer.weight is not None else None
+    bands = _as_convolutions(layer, gradient, dw, dx) if _is_plain(layer) else _bands(layer, gradient, dw, dx)
+    title = f"Gradients of {layer.op.keyword} {layer.op.brief()}"
+    description = f"The gradients of a layer as sums: {shown[current - first].lines[-1].strip()}"
+    return Page(title, description, bands, tuple(shown), current - first, (*notes, *remarks(layer)))
+
+
+def _is_plain(layer: LayerNumbers) -> bool:
+    """Whether both gradients are correlations of one grid with another: one channel, and steps of 1."""
+    op = layer.op
+    if not isinstance(op, Conv) or layer.circular or op.flip or layer.type.rank > 2:
+        return False
+    ones = {*op.s, *op.d, len(layer.x), op.out}
+    return ones == {1} and all(
+        begin < r.e and end < r.e for (begin, end), r in zip(pads_of(layer), op.rules(layer.type), strict=True)
+    )
+
+
+def _as_convolutions(layer: LayerNumbers, gradient: Array, dw: Array | None, dx: Array) -> tuple[Band, ...]:
+    """x ∗ dL/dS = dL/dw, and the padded dL/dS ∗ the turned kernel = dL/dx."""
+    text, kernel = layer.text, layer.kernel_at((0,) * gradient.ndim)
+    if dw is None or kernel is None:
+        return ()
+    around = [(0, 0), *((k - 1 - b, k - 1 - e) for k, (b, e) in zip(kernel.shape[1:], pads_of(layer), strict=True))]
+    padded = np.full([m + b + e for m, (b, e) in zip(gradient.shape, around, strict=True)], Fraction(0), object)
+    padded[tuple(slice(b, b + m) for m, (b, _) in zip(gradient.shape, around, strict=True))] = gradient
+    begins = [begin for begin, _ in around]
+
+    def role(index: Axes) -> CellRole:
+        position = (i - begin for i, begin in zip(index, begins, strict=True))
+        return "plain" if all(0 <= i < m for i, m in zip(position, gradient.shape, strict=True)) else "padding"
+
+    turned = kernel[(slice(None), *(slice(None, None, -1) for _ in kernel.shape[1:]))]
+    grown = [grid._replace(title="dL/dS, padded") for grid in planes("p", "", padded, text, role)]
+    of_weights = (*input_planes(layer), *planes("g", "dL/dS", gradient, text), *planes("dw0,", "dL/dw", dw[0], text))
+    of_inputs = (*grown, *planes("t", "turned kernel", turned, text), *planes("dx", "dL/dx", dx, text))
+    return Band(of_weights, ("∗", "=")), Band(of_inputs, ("∗", "="))
+
+
+def _bands(layer: LayerNumbers, gradient: Array, dw: Array | None, dx: Array) -> tuple[Band, ...]:
+    """All tensors and their gradients."""
+    text = layer.text
+    bands = [Band((*input_planes(layer), *planes("g", "dL/dS", gradient, text)))]
+    if layer.weight is not None and dw is not None:
+        for o, (kernel, of_kernel) in enumerate(zip(layer.weight, dw, strict=True)):
+            of = f" {o}," if len(layer.weight) > 1 else ""
+            pairs = zip(
+                planes(f"w{o},", f"kernel{of}", kernel, text),
+                planes(f"dw{o},", f"dL/dw{of}", of_kernel, text),
+                strict=True,
+            )
+            bands += [Band(pair, ("→",)) for pair in pairs]
+    return (*bands, *(Band((grid,)) for grid in planes("dx", "dL/dx", dx, text)))
+
+
+def _gathered(shape: Axes, sums: Mapping[Axes, list[Share]]) -> Array:
+    result = np.empty(shape, object)
+    for index, shares in sums.items():
+        result[index] = value_of(shares)
+    return result
+
+
+def _weight_step(layer: LayerNumbers, index: Axes, shares: list[Share]) -> Step:
+    shown = index if _has_channels(layer) else index[2:]
+    name = f"dL/dw({','.join(map(str, shown))})"
+    begins = [begin for begin, _ in pads_of(layer)]
+    shifted = (tuple(i + b for i, b in zip(share.element, (0, *begins), strict=True)) for share in shares)
+    marks = [mark("x", cell, "read") for cell in shifted]
+    marks += [mark("g", share.output, "read") for share in shares]
+    marks.append(_of_kernel(mark("dw", index, "result"), "dw", index))
+    return Step(name, _lines(layer, name, shares), tuple(marks))
+
+
+def _of_kernel(found: Mark, name: str, index: Axes) -> Mark:
+    return mark(f"{name}{index[0]},", index[1:], found.role)
+
+
+def _has_channels(layer: LayerNumbers) -> bool:
+    return layer.output_shape[0] > 1 or layer.x.shape[0] > 1
+
+
+def _element_step(layer: LayerNumbers, index: Axes, shares: list[Share]) -> Step:
+    name = f"dL/dx({index_text(index, layer.x.shape[0] > 1)})"
+    marks = [mark("g", share.output, "read") for share in shares]
+    marks += _marks_as_convolution(layer, index) if _is_plain(layer) else []
+    marks += [_of_kernel(mark("w", share.weight, "weight"), "w", share.weight) for share in shares if share.weight]
+    marks.append(mark("dx", index, "result"))
+    return Step(name, _lines(layer, name, shares), tuple(marks))
+
+
+def _marks_as_convolution(layer: LayerNumbers, element: Axes) -> list[Mark]:
+    """The window of the padded dL/dS that the turned kernel lies on for dL/dx of an element."""
+    op = layer.op
+    assert isinstance(op, Conv)
+    taps = list(np.ndindex(*op.k))
+    window = [(0, *(i + a for i, a in zip(element[1:], tap, strict=True))) for tap in taps]
+    return [mark("p", cell, "read") for cell in window] + [mark("t", (0, *tap), "weight") for tap in taps]
+
+
+def _lines(layer: LayerNumbers, name: str, shares: list[Share]) -> tuple[str, ...]:
+    value = value_of(shares)
+    formula = " + ".join(f"{layer.factor(share.gradient)}·{layer.factor(share.other)}" for share in shares) or "0"
+    return equation(name, formula, layer.text(value), value)
+
+
+def remarks(layer: LayerNumbers) -> list[str]:
+    """What the gradients of a convolution are in terms of convolutions."""
+    op = layer.op
+    if isinstance(op, Pool) and op.kind == "max":
+        return ["The gradient of a maximum goes to its element, the first of equal ones."]
+    if not isinstance(op, Conv) or layer.circular:
+        return []
+    strided, dilated = any(s != 1 for s in op.s), any(d != 1 for d in op.d)
+    pads = pads_of(layer)
+    around = sorted({r.e - 1 - n for r, sides in zip(op.rules(layer.type), pads, strict=True) for n in sides})
+    padded = "padded" if len(around) > 1 or around[0] < 0 else f"padded by {around[0]}" if around[0] else ""
+    prepared = " and ".join(filter(None, ("spread by the stride" if strided else "", padded)))
+    how = f", {prepared}, correlated" if prepared else " correlated"
+    kernel = ("kernel as given" if op.flip else "turned kernel") + (", dilated" if dilated else "")
+    full = "" if any(b or e for b, e in pads) else ", which is the full correlation"
+    with_stride = ", with the stride as its dilation" if strided else ""
+    return [
+        f"dL/dw is the input correlated with dL/dS{with_stride}.",
+        f"dL/dx is dL/dS{how} with the {kernel}{full}.",
+    ]

@@ -1,0 +1,110 @@
+"""A page on the gradient of one weight and of one input element of a layer, as sums over the layer's outputs.
+
+In: a `LayerRun`, what is differentiated in words, and the two `GradientSum`s. Out: a `Page` with one step for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cnnc.core.arguments import Axes
+from cnnc.core.arrays import Array
+from cnnc.view.page import Band, Formulas, Outline, Page, Panel, Picture, Step
+from cnnc.view.unfold.gradient import GradientSum
+from cnnc.view.unfold.layer import LayerRun, WeightedElement
+from cnnc.view.unfold.layer_page import layer_lines
+from cnnc.view.unfold.planes import planes_of
+from cnnc.view.unfold.sum_panels import (
+    broken,
+    engine_line,
+    grey,
+    is_plane,
+    label_of,
+    left_out_notes,
+    number,
+    others_line,
+    part_of,
+    plane_lines,
+    product_band,
+    shown_first,
+    summed,
+)
+
+
+def gradient_page(
+    run: LayerRun,
+    upstream: Array,
+    gradients: Sequence[GradientSum],
+    scalar: str,
+    heading: Sequence[str] = (),
+    pictures: bool = False,
+) -> Page:
+    """The page on some gradients, one step for each; all of them are shown in a terminal."""
+    names = [_name(run, gradient) for gradient in gradients]
+    top = Formulas("layer", "", (*layer_lines(run), *heading, f"L = {scalar}"))
+    bands, steps, notes = [Band((top,))], [], dict[str, None]()
+    for place, (gradient, name) in enumerate(zip(gradients, names, strict=True)):
+        shown = _Gradient(run, upstream, gradient, name, place, pictures)
+        bands += shown.bands
+        steps.append(Step(name, tuple(shown.lines)))
+        notes |= dict.fromkeys(shown.notes)
+    return Page(
+        f"{run.node.name}: {' and '.join(names)}", f"{names[0]} as a sum", tuple(bands), tuple(steps), 0, tuple(notes)
+    )
+
+
+def _name(run: LayerRun, gradient: GradientSum) -> str:
+    of = f"{run.node.parameter_owner}.weight" if gradient.of == "weight" else run.node.inputs[0]
+    return f"dL/d{label_of(of, gradient.at)}"
+
+
+class _Gradient:
+    """One gradient: its bands, lines and notes."""
+
+    def __init__(
+        self, run: LayerRun, upstream: Array, gradient: GradientSum, name: str, place: int, pictures: bool
+    ) -> None:
+        self.run, self.gradient, self.name = run, gradient, name
+        of_weight = gradient.of == "weight"
+        terms = [
+            WeightedElement(t.output, t.element if of_weight else t.weight, t.gradient, t.factor)
+            for t in gradient.terms
+        ]
+        planes = planes_of([t.output for t in gradient.terms], terms)
+        self.shown, self.others = shown_first(planes)
+        self.notes = left_out_notes(self.shown, self.others)
+        factor = run.node.inputs[0] if gradient.of == "weight" else "weight" if run.weights else "factor"
+        titles = (f"dL/d{run.node.name}", factor)
+        grids = [product_band(10 * (place + 1) + slot, plane, titles) for slot, plane in enumerate(self.shown)]
+        head = Formulas(f"head{place}", "", tuple([self._rule(), *self._lines()] if place else [self._rule()]))
+        lines = [line for plane in self.shown for line in plane_lines(plane)] + others_line(self.others)
+        images = [Band((self._picture(upstream, place),))] if pictures and self._is_picture() else []
+        self.bands = [Band((head,)), *images, *grids, Band((Formulas(f"sum{place}", "", tuple(lines)),))]
+        self.lines = self._lines()
+
+    def _is_picture(self) -> bool:
+        return bool(self.gradient.terms) and is_plane(self.gradient.terms[0].output)
+
+    def _rule(self) -> str:
+        count = len(self.gradient.terms)
+        outputs = f"{count:,} output{'s' if count != 1 else ''}"
+        if self.gradient.of == "weight":
+            return f"{self.name} = Σ dL/d{self.run.node.name}·{self.run.node.inputs[0]} over {outputs} {'that use' if count != 1 else 'that uses'} the weight"
+        what = "weight" if self.run.weights else "factor"
+        return f"{self.name} = Σ dL/d{self.run.node.name}·{what} over {outputs} {'that read' if count != 1 else 'that reads'} the element"
+
+    def _lines(self) -> list[str]:
+        parts = [part_of(plane) for plane in self.shown]
+        parts += [sum(part_of(plane) for plane in self.others)] if self.others else []
+        added, total = summed(parts), number(self.gradient.total)
+        line = f"{self.name} = {added}" + ("" if added == total else f" = {total}")
+        gradient = self.gradient
+        return [*broken(line, len(self.name) + 1), engine_line(gradient.engine, gradient.difference, gradient.rounding)]
+
+    def _picture(self, upstream: Array, place: int) -> Panel:
+        outputs: list[Axes] = [term.output for term in self.gradient.terms]
+        channel = self.shown[0].key[0]
+        rows, columns = ([output[axis] for output in outputs] for axis in (1, 2))
+        outline = Outline(min(rows), min(columns), max(rows) - min(rows) + 1, max(columns) - min(columns) + 1)
+        title = f"dL/d{self.run.node.name}, channel {channel}"
+        return Picture(f"g{place}", title, grey(upstream[channel]), (outline,))

@@ -1,0 +1,217 @@
+"""A sum of products as panels: grids of the factors and products, and a line for each row of a window.
+
+In: `Plane`s and what they are called. Out: bands and lines, in which numbers have three and four digits. Layer pages and gradient
+pages are built from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc.core.arguments import Axes
+from cnnc.core.arrays import Array
+from cnnc.view.page import Band, Cell, Grid
+from cnnc.view.unfold.exact import factor_text, text_of
+from cnnc.view.unfold.layer import WeightedElement
+from cnnc.view.unfold.planes import MAX_LISTED, Plane
+
+MAX_PLANES = 3
+"""The most channels of a sum that are shown as grids and lines; the others are shown as one subtotal."""
+
+MAX_SIZE = 12
+"""The most rows and columns of a window that are shown."""
+
+MAX_LINE = 78
+"""The length at which a sum is broken, so that it fits into 80 columns."""
+
+
+class TermText(NamedTuple):
+    """What a term adds to a sum, and how it is written: `0.5·(-0.2)`, `0.5²`, `0.5`."""
+
+    value: Callable[[WeightedElement], float]
+    text: Callable[[WeightedElement], str]
+
+
+PRODUCT = TermText(lambda term: term.value, lambda term: f"{factor(term.x)}·{factor(term.factor)}")
+
+
+def label_of(name: str, index: Iterable[int]) -> str:
+    """`conv1(3,14,20)`."""
+    return f"{name}({','.join(map(str, index))})"
+
+
+# --- grids -----------------------------------------------------------------------------------------------------------
+
+
+def grid(
+    name: str, title: str, plane: Plane, value: Callable[[WeightedElement], float], is_weight: bool = False
+) -> Grid:
+    """A grid of one number per term, as a heat map. The indices in the whole input are beside it; padding is 0.
+
+    A weight is shown where it meets padding as well, and has its own indices beside it.
+    """
+    rows, columns = _weight_heads(plane) if is_weight else (plane.rows, plane.columns)
+    rows = rows if plane.key and len(plane.rows) > 1 else ()
+    values = [value(term) for row in plane.terms for term in row if term is not None]
+    write, largest = digits(values), max(map(abs, values), default=0.0)
+
+    def cell(term: WeightedElement | None) -> Cell:
+        if term is None:
+            return Cell("", "zero")
+        if term.element is None and not is_weight:
+            return Cell("0", "padding")
+        number = value(term)
+        return Cell(write(number), shade=number / largest if largest and math.isfinite(largest) else 0.0)
+
+    cells = tuple(tuple(map(cell, row)) for row in plane.terms)
+    return Grid(name, title, cells, tuple(map(str, rows)), tuple(map(str, columns)))
+
+
+def _weight_heads(plane: Plane) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The last two indices of the weights of a plane, by row and column; those of the plane if the weights have no two axes."""
+    indices = [[term.weight if term is not None else None for term in row] for row in plane.terms]
+    if any(index is None for row in indices for index in row):
+        return tuple(range(len(plane.rows))), tuple(range(len(plane.columns)))
+    rows = [{index[-2] for index in row if index is not None and len(index) > 1} for row in indices]
+    columns = [{index[-1] for index in column if index is not None} for column in zip(*indices, strict=True)]
+    if any(len(found) != 1 for found in (*rows, *columns)):
+        return plane.rows, plane.columns
+    return tuple(found.pop() for found in rows), tuple(found.pop() for found in columns)
+
+
+def product_band(slot: int, plane: Plane, titles: Sequence[str]) -> Band:
+    """The grids of both factors and of the products; `titles` are those of the factors."""
+    plane, subtotal = plane.cropped(MAX_SIZE), plane.subtotal
+    left = f"{titles[0]}, {plane.label}" if plane.label else titles[0]
+    products = grid(f"p{slot}", f"products, sum {short(subtotal)}", plane, lambda term: term.value)
+    factors = grid(f"w{slot}", titles[1], plane, lambda term: term.factor, is_weight=True)
+    return Band((grid(f"x{slot}", left, plane, lambda term: term.x), factors, products), ("·", "="))
+
+
+def digits(values: Sequence[float]) -> Callable[[float], str]:
+    """Writes numbers of one grid with the same number of decimals, three digits for the largest."""
+    largest = max((abs(value) for value in values), default=0.0)
+    if not math.isfinite(largest) or largest >= 1e5 or 0 < largest < 1e-3:
+        return short
+    places = max(0, 2 - math.floor(math.log10(largest))) if largest else 0
+    if all(value == round(value) for value in values):
+        places = 0
+    return lambda value: f"{value:.{places}f}" if value else "0"
+
+
+def short(value: float) -> str:
+    """A number with three digits."""
+    return f"{value + 0.0:.3g}"  # which turns -0.0 into 0.0
+
+
+def number(value: float) -> str:
+    """A number with four digits, and no sign on a zero."""
+    return text_of(value + 0.0)
+
+
+def factor(value: float) -> str:
+    """A number with four digits as a factor: in parentheses where it is negative."""
+    return factor_text(value + 0.0)
+
+
+def summed(parts: Sequence[float]) -> str:
+    """`0.5 + (-0.2)`, or the one number."""
+    return " + ".join(map(factor, parts)) if len(parts) > 1 else number(sum(parts))
+
+
+# --- lines -----------------------------------------------------------------------------------------------------------
+
+
+def plane_lines(plane: Plane, write: TermText = PRODUCT) -> list[str]:
+    """One line per row of the window: `channel 0, row 13: 0.5·0.2 + 1·(-0.3) = -0.2`; rows of zeros are left out."""
+    cropped = plane.cropped(MAX_SIZE)
+    lines, zeros = [], 0
+    for index, row in zip(cropped.rows, cropped.terms, strict=True):
+        read = [term for term in row if term is not None and term.element is not None]
+        if not any(term.x for term in read):
+            zeros += len(read)
+            continue
+        at = f"row {index}" if plane.key and len(plane.rows) > 1 else ""
+        label = ", ".join(filter(None, [plane.label, at])) or "sum"
+        formula, result = " + ".join(map(write.text, read)), number(math.fsum(map(write.value, read)))
+        lines += broken(f"{label}: {formula}" + (f" = {result}" if formula != result else ""), len(label) + 1)
+    label = plane.label or "sum"
+    if zeros:
+        lines.append(f"{label}, {zeros:,} product{'s' if zeros > 1 else ''} with a factor of 0: 0")
+    left_out = len(plane.read) - len(cropped.read)
+    if left_out:
+        rest = part_of(plane, write) - part_of(cropped, write)
+        lines.append(f"{label}, {left_out:,} other product{'s' if left_out > 1 else ''}: {number(rest)}")
+    return lines
+
+
+def part_of(plane: Plane, write: TermText = PRODUCT) -> float:
+    """What a plane adds to the sum."""
+    return math.fsum(write.value(term) for term in plane.read)
+
+
+def shown_first(planes: Sequence[Plane]) -> tuple[list[Plane], list[Plane]]:
+    """The planes that are shown, in the order of their channels, and the others."""
+    return sorted(planes[:MAX_PLANES], key=lambda plane: plane.key), list(planes[MAX_PLANES:])
+
+
+def others_line(others: Sequence[Plane], write: TermText = PRODUCT) -> list[str]:
+    """The subtotal of what is not shown, in one line; none where everything is."""
+    if not others:
+        return []
+    count = sum(len(plane.read) for plane in others)
+    rest = number(math.fsum(part_of(plane, write) for plane in others))
+    return [f"{len(others):,} other channel{'s' if len(others) > 1 else ''}, {count:,} products: {rest}"]
+
+
+def left_out_notes(shown: Sequence[Plane], others: Sequence[Plane]) -> list[str]:
+    """What a page with these planes does not show."""
+    notes = []
+    if others:
+        first = "the one" if len(shown) == 1 else f"the {len(shown)}"
+        notes.append(f"of {len(shown) + len(others):,} channels, {first} with the largest contributions are shown")
+    if any(plane.key and max(len(plane.rows), len(plane.columns)) > MAX_SIZE for plane in shown):
+        notes.append(f"of a window, up to {MAX_SIZE} rows and columns around the largest product are shown")
+    if any(not plane.key and len(plane.columns) > MAX_LISTED for plane in shown):
+        notes.append(f"of {max(len(plane.columns) for plane in shown):,} products, the {MAX_LISTED} largest are shown")
+    return notes
+
+
+def engine_line(engine: float, difference: float, rounding: float | None = None) -> str:
+    """The engine's number, and its difference from the sum in float64, beside what rounding explains."""
+    if not difference:
+        return f"engine: {engine:.7g}, the same number"
+    explained = f" (float32 rounding: about {rounding:.0e})" if rounding else ""
+    return f"engine: {engine:.7g}, difference {difference:.1e}{explained}"
+
+
+def broken(formula: str, indent: int) -> list[str]:
+    """A long formula in several lines, broken before a `+` or `=`, or after a comma."""
+    lines = [""]
+    for part in formula.replace(" + ", "\n + ").replace(" = ", "\n = ").replace(", ", ",\n ").split("\n"):
+        if lines[-1].strip() and len(lines[-1]) + len(part) > MAX_LINE:
+            lines[-1] = lines[-1].rstrip()
+            lines.append(" " * min(indent, 24) + part)
+        else:
+            lines[-1] += part
+    return lines
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+def grey(values: Array, low: float | None = None, high: float | None = None) -> NDArray[np.uint8]:
+    """Pixels: the least value black, the largest white."""
+    low, high = float(values.min()) if low is None else low, float(values.max()) if high is None else high
+    scaled: NDArray[np.uint8] = np.round((values - low) / ((high - low) or 1) * 255).clip(0, 255).astype(np.uint8)
+    return scaled
+
+
+def is_plane(index: Axes) -> bool:
+    """Whether the index of an element has a channel, a row and a column."""
+    return len(index) == 3
