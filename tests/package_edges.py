@@ -27,7 +27,7 @@ ALLOWED: Mapping[str, str] = {
     "onnx.quantize": "core diagnostics graph ops data network onnx.emit onnx.metadata onnx.run",
     "onnx.export": "core diagnostics graph network reference onnx.emit onnx.source_map onnx.metadata onnx.quantize onnx.run",
     "onnx.importer": "core diagnostics language ops network reference training onnx.source_map onnx.emit onnx.run onnx.wire_format",
-    "view": "core diagnostics ops",
+    "view": "core diagnostics graph ops reference",
     "api": "core diagnostics data recipe network reference training onnx.emit onnx.export onnx.metadata onnx.quantize onnx.run",
 }
 TOP = ("cli", "__init__", "__main__")

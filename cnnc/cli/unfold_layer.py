@@ -67,14 +67,9 @@ OF_LAYER = ("input_at", "label", "example", "sentence", "inputs", "data", "last"
 _MATRIX = re.compile(r"[-+\d\s.,;|/\[\]()]*")
 
 
-MAX_PATH = 1024
-"""Longer words are matrices: the system would refuse them as paths."""
-
-
 def is_layer_form(context: typer.Context, word: str, layer: str | None) -> bool:
     """Whether the command line names a layer of a network, not a matrix. Raises CnncError E010 for options of the other form."""
-    path = Path(word)
-    named = path.suffix in (".cnn", ".safetensors", ".onnx") or (0 < len(word) < MAX_PATH and path.is_dir())
+    named = _is_source(word)
     if layer is not None and not named and (_MATRIX.fullmatch(word) or word.startswith("@")):
         help = 'put it in quotes: `cnnc unfold "1 2; 3 4" --kernel "1 0; 0 1"`'
         raise CnncError.of("E010", f"`{word}` is a matrix, and `{layer}` follows it", help=help)
@@ -91,6 +86,14 @@ def is_layer_form(context: typer.Context, word: str, layer: str | None) -> bool:
                 help = f"leave {option} out, or name a run and a layer: `cnnc unfold RUN LAYER`"
             raise CnncError.of("E010", message, help=help)
     return is_layer
+
+
+def _is_source(word: str) -> bool:
+    """Whether a word is a run folder, or named as a network file, a checkpoint or a model is."""
+    try:
+        return Path(word).suffix in (".cnn", ".safetensors", ".onnx") or (bool(word) and Path(word).is_dir())
+    except (OSError, ValueError):  # a matrix that is too long for a file name
+        return False
 
 
 def unfold_layer(words: Words) -> LayerView:

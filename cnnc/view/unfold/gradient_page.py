@@ -11,7 +11,7 @@ from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.view.page import Band, Formulas, Outline, Page, Panel, Picture, Step
 from cnnc.view.unfold.gradient import GradientSum
-from cnnc.view.unfold.layer import LayerRun, Term
+from cnnc.view.unfold.layer import LayerRun, WeightedElement
 from cnnc.view.unfold.layer_page import layer_lines
 from cnnc.view.unfold.planes import planes_of
 from cnnc.view.unfold.sum_panels import (
@@ -66,7 +66,10 @@ class _Gradient:
     ) -> None:
         self.run, self.gradient, self.name = run, gradient, name
         of_weight = gradient.of == "weight"
-        terms = [Term(t.output, t.element if of_weight else t.weight, t.gradient, t.factor) for t in gradient.terms]
+        terms = [
+            WeightedElement(t.output, t.element if of_weight else t.weight, t.gradient, t.factor)
+            for t in gradient.terms
+        ]
         planes = planes_of([t.output for t in gradient.terms], terms)
         self.shown, self.others = shown_first(planes)
         self.notes = left_out_notes(self.shown, self.others)

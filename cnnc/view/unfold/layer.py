@@ -65,7 +65,7 @@ def run_layer(graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Ar
     return LayerRun(node, tuple(first[layer] for layer in node.inputs), first[name], weights_of(graph, node, weights))
 
 
-class Term(NamedTuple):
+class WeightedElement(NamedTuple):
     """A product of an input element and a factor, with their indices (see `terms.Product`)."""
 
     element: Axes | None
@@ -83,7 +83,7 @@ class OutputSum(NamedTuple):
     """What one output is made of. `engine` is the engine's number; `indices` has the indices of everything."""
 
     indices: Sum
-    terms: tuple[Term, ...]
+    terms: tuple[WeightedElement, ...]
     bias: float | None
     engine: float
 
@@ -135,7 +135,7 @@ def numbered(run: LayerRun, indices: Sum, engine: float) -> OutputSum:
     weight, x = run.weights.get("weight"), run.x
     share = 1 / indices.number if indices.kind == "mean" else 1.0
     products = tuple(
-        Term(
+        WeightedElement(
             p.element,
             p.weight,
             0.0 if p.element is None else float(x[p.element]),

@@ -17,7 +17,7 @@ from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.ops.conv import Conv
 from cnnc.view.page import Band, Cell, Formulas, Grid, Mark, Page, Step
-from cnnc.view.unfold.layer import LayerRun, OutputSum, Term, output_sum
+from cnnc.view.unfold.layer import LayerRun, OutputSum, WeightedElement, output_sum
 from cnnc.view.unfold.layer_numbers import LayerNumbers
 from cnnc.view.unfold.layer_page import layer_lines
 from cnnc.view.unfold.matrices import im2col_page, toeplitz_page
@@ -145,7 +145,7 @@ class _Part:
         sizes = [sum(abs(term.value) for term in row if term is not None) for _, row in rows]
         return _Place(plane.key, rows[int(np.argmax(sizes))][0] if rows else plane.rows[0])
 
-    def _pairs(self, output: OutputSum) -> list[tuple[Axes, Term]]:
+    def _pairs(self, output: OutputSum) -> list[tuple[Axes, WeightedElement]]:
         """The elements of the row that an output reads, with their terms; padding is outside of the input."""
         elements = reads(self.run.op, self.run.types[0], output.indices.output)
         key, row = self.place
@@ -156,7 +156,7 @@ class _Part:
     def _elements(self, output: OutputSum) -> list[Axes]:
         return [element for element, _ in self._pairs(output)]
 
-    def taps(self, output: OutputSum) -> list[Term]:
+    def taps(self, output: OutputSum) -> list[WeightedElement]:
         """The terms of an output with the weights that the output `at` has in the row."""
         own = [term.weight for _, term in self._pairs(self.outputs[self.row])]
         by_weight = {term.weight: term for term in output.terms}
@@ -224,7 +224,7 @@ def _matrix(
 
 
 def _term_matrix(
-    name: str, title: str, terms: Sequence[Sequence[Term]], rows: tuple[str, ...], columns: tuple[str, ...]
+    name: str, title: str, terms: Sequence[Sequence[WeightedElement]], rows: tuple[str, ...], columns: tuple[str, ...]
 ) -> Grid:
     """A grid of the elements of terms, with padding."""
     grid = _matrix(name, title, [[term.x for term in row] for row in terms], rows, columns)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cnnc.core.arguments import Axes
-from cnnc.view.unfold.layer import Term
+from cnnc.view.unfold.layer import WeightedElement
 
 MAX_LISTED = 8
 """The most elements of a vector that are shown, so that they fit into 80 columns."""
@@ -29,10 +29,10 @@ class Plane(NamedTuple):
     key: Axes
     rows: tuple[int, ...]
     columns: tuple[int, ...]
-    terms: tuple[tuple[Term | None, ...], ...]
+    terms: tuple[tuple[WeightedElement | None, ...], ...]
 
     @property
-    def read(self) -> list[Term]:
+    def read(self) -> list[WeightedElement]:
         """The terms that read the input, not padding."""
         return [term for row in self.terms for term in row if term is not None and term.element is not None]
 
@@ -58,7 +58,7 @@ class Plane(NamedTuple):
         return Plane(self.key, tuple(self.rows[i] for i in rows), tuple(self.columns[j] for j in columns), terms)
 
 
-def _size(term: Term | None) -> float:
+def _size(term: WeightedElement | None) -> float:
     return abs(term.value) if term is not None else 0.0
 
 
@@ -67,9 +67,9 @@ def _around(index: int, count: int, size: int) -> Sequence[int]:
     return range(first, min(first + size, count))
 
 
-def planes_of(elements: Iterable[Axes], terms: Iterable[Term]) -> list[Plane]:
+def planes_of(elements: Iterable[Axes], terms: Iterable[WeightedElement]) -> list[Plane]:
     """The terms by their elements, which lie outside the input in its padding; largest contribution first."""
-    grouped: dict[Axes, dict[tuple[int, int], Term]] = {}
+    grouped: dict[Axes, dict[tuple[int, int], WeightedElement]] = {}
     for element, term in zip(elements, terms, strict=True):
         key, row, column = _place(element)
         grouped.setdefault(key, {})[row, column] = term

@@ -17,7 +17,7 @@ from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.view.page import Band, Cell, Grid
 from cnnc.view.unfold.exact import factor_text, text_of
-from cnnc.view.unfold.layer import Term
+from cnnc.view.unfold.layer import WeightedElement
 from cnnc.view.unfold.planes import MAX_LISTED, Plane
 
 MAX_PLANES = 3
@@ -33,8 +33,8 @@ MAX_LINE = 78
 class TermText(NamedTuple):
     """What a term adds to a sum, and how it is written: `0.5·(-0.2)`, `0.5²`, `0.5`."""
 
-    value: Callable[[Term], float]
-    text: Callable[[Term], str]
+    value: Callable[[WeightedElement], float]
+    text: Callable[[WeightedElement], str]
 
 
 PRODUCT = TermText(lambda term: term.value, lambda term: f"{factor(term.x)}·{factor(term.factor)}")
@@ -48,7 +48,9 @@ def label_of(name: str, index: Iterable[int]) -> str:
 # --- grids -----------------------------------------------------------------------------------------------------------
 
 
-def grid(name: str, title: str, plane: Plane, value: Callable[[Term], float], is_weight: bool = False) -> Grid:
+def grid(
+    name: str, title: str, plane: Plane, value: Callable[[WeightedElement], float], is_weight: bool = False
+) -> Grid:
     """A grid of one number per term, as a heat map. The indices in the whole input are beside it; padding is 0.
 
     A weight is shown where it meets padding as well, and has its own indices beside it.
@@ -58,7 +60,7 @@ def grid(name: str, title: str, plane: Plane, value: Callable[[Term], float], is
     values = [value(term) for row in plane.terms for term in row if term is not None]
     write, largest = digits(values), max(map(abs, values), default=0.0)
 
-    def cell(term: Term | None) -> Cell:
+    def cell(term: WeightedElement | None) -> Cell:
         if term is None:
             return Cell("", "zero")
         if term.element is None and not is_weight:
