@@ -20,7 +20,8 @@ from cnnc.core.tensor import TensorType, format_shape
 from cnnc.diagnostics import CnncError, nearest
 from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.conv import Conv, ConvTranspose
-from cnnc.ops.filter import NAMED, Filter
+from cnnc.ops.filter import Filter
+from cnnc.ops.kernels import NAMED
 from cnnc.ops.pool import Pool
 from cnnc.view.page import Page
 from cnnc.view.unfold.exact import exact, is_symbolic
