@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from cnnc.core.ascii import encodable
 from cnnc.diagnostics import cells
-from cnnc.report.ascii import encodable
 from cnnc.view.page import Band, Cell, Grid, Mark, Page, Step, grid_of
 from cnnc.view.terminal import terminal_text
 from tests.view.pages import contact_sheet, heat_map, letters, random_page
