@@ -1,6 +1,6 @@
 """What `cnnc unfold` shows of a matrix and a kernel on the command line.
 
-In: a `Request`, the options as they were typed. Out: the layer with its numbers and the page of the requested view, or CnncError E010
+In: `TypedMatrices`, the options as they were typed. Out: the layer with its numbers and the page of the requested view, or CnncError E010
 in words of the options.
 """
 
@@ -39,7 +39,7 @@ MAX_BYTES = 1 << 20
 """The most bytes of a file with a matrix."""
 
 
-class Request(NamedTuple):
+class TypedMatrices(NamedTuple):
     """The options of `cnnc unfold` as they were typed."""
 
     what: str
@@ -67,7 +67,7 @@ class LiteralPage(NamedTuple):
 
     layer: LayerNumbers
     page: Page
-    request: Request
+    request: TypedMatrices
     gradient: Array | None = None
     at: Axes | None = None
     weight_at: Axes | None = None
@@ -98,7 +98,7 @@ class LiteralPage(NamedTuple):
         return {**forward_json(self.layer, self.at), **more}
 
 
-def literal_page(request: Request) -> LiteralPage:
+def literal_page(request: TypedMatrices) -> LiteralPage:
     """The page of a request. Raises CnncError E010."""
     _require_compatible(request)
     layer = _layer(request)
@@ -109,7 +109,7 @@ def literal_page(request: Request) -> LiteralPage:
     return LiteralPage(layer, _page(request, layer, at), request, at=at)
 
 
-def _page(request: Request, layer: LayerNumbers, at: Axes | None) -> Page:
+def _page(request: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> Page:
     from cnnc.view.unfold.matrices import im2col_page, toeplitz_page
     from cnnc.view.unfold.pages import forward_page
     from cnnc.view.unfold.transposed import transposed_page
@@ -121,7 +121,7 @@ def _page(request: Request, layer: LayerNumbers, at: Axes | None) -> Page:
     return transposed_page(layer, at) if request.transposed else forward_page(layer, at)
 
 
-def _backward_page(request: Request, layer: LayerNumbers) -> LiteralPage:
+def _backward_page(request: TypedMatrices, layer: LayerNumbers) -> LiteralPage:
     from cnnc.view.unfold.backward import backward_page
 
     weights, elements = _kernel_shape(layer), layer.x.shape
@@ -138,7 +138,7 @@ def _kernel_shape(layer: LayerNumbers) -> Axes:
     return layer.weight.shape if layer.weight is not None else ()
 
 
-def _gradient(request: Request, shape: Axes) -> Array:
+def _gradient(request: TypedMatrices, shape: Axes) -> Array:
     if request.gradient is None:
         return exact(np.ones(shape, np.int64))
     gradient = _read(request.gradient, "the gradient")
@@ -154,7 +154,7 @@ def _gradient(request: Request, shape: Axes) -> Array:
 # --- the layer -------------------------------------------------------------------------------------------------------
 
 
-def _layer(request: Request) -> LayerNumbers:
+def _layer(request: TypedMatrices) -> LayerNumbers:
     x = _read(request.what, "the input")
     if request.pool is not None:
         return _pool(request, x)
@@ -183,7 +183,7 @@ def _layer(request: Request) -> LayerNumbers:
     return LayerNumbers(_made(Conv, x, values | {"flip": request.flip}), x, weight, bias, request.circular)
 
 
-def _pool(request: Request, x: Array) -> LayerNumbers:
+def _pool(request: TypedMatrices, x: Array) -> LayerNumbers:
     if request.k is None:
         raise _bad("--pool needs -k, the size of its windows", "add `-k 2`")
     extents = _value(request.k)
@@ -200,7 +200,7 @@ def _pool(request: Request, x: Array) -> LayerNumbers:
     return LayerNumbers(_made(Pool, x, values), x)
 
 
-def _typed(request: Request, **changed: str | None) -> dict[str, Any]:
+def _typed(request: TypedMatrices, **changed: str | None) -> dict[str, Any]:
     texts = {"s": request.s, "p": request.p, "d": request.d} | changed
     return {name: _value(text) for name, text in texts.items() if text is not None}
 
@@ -338,7 +338,7 @@ def _position(text: str, option: str, shape: Axes, what: str) -> Axes:
 # --- what goes together ----------------------------------------------------------------------------------------------
 
 
-def _require_compatible(request: Request) -> None:
+def _require_compatible(request: TypedMatrices) -> None:
     """Raises CnncError E010 for options that do not go together."""
     if not request.kernels and request.pool is None:
         raise _bad("unfold needs a kernel, or a kind of pooling", f"for example `{EXAMPLE}`, or `--pool max -k 2`")

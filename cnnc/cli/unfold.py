@@ -18,7 +18,7 @@ from cnnc.cli.unfold_layer import Words, is_layer_form, unfold_layer
 if TYPE_CHECKING:
     from cnnc.view.page import Page
 
-MAX_SIDE = 32
+MAX_SIDE = 20
 """The most rows and columns of a grid in a file."""
 
 
@@ -178,9 +178,9 @@ def unfold(
             lambda width: terminal_text(view.page(False), width),
         )
         return
-    from cnnc.cli.literals import Request, literal_page
+    from cnnc.cli.literals import TypedMatrices, literal_page
 
-    request = Request(
+    request = TypedMatrices(
         what,
         tuple(kernel or ()),
         bias,

@@ -85,6 +85,16 @@ _OPTIONS: dict[str, dict[str, str]] = {
         **_each("--dataset --data-set", "--on VALUE"),
         **_each("--data-dir --data-path", "--data VALUE"),
     },
+    "unfold": {
+        **_each("--padding", "--pad VALUE"),
+        **_each("--filter --weights -w", "--kernel VALUE"),
+        **_each("--kernel-size --pool-size", "--size VALUE"),
+        **_each("--position --output --index", "--at VALUE"),
+        **_each("--transpose --deconv", "--transposed"),
+        **_each("--grad --gradients", "--backward"),
+        **_each("--convolve --turn", "--flip"),
+        **_each("--wrap --periodic", "--circular"),
+    },
     "bench": {
         **_each("--at --shape", "--size VALUE"),
         **_each("--time --duration", "--seconds VALUE"),

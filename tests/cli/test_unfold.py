@@ -62,7 +62,7 @@ def test_dumoulin_and_visin(cnnc: Cnnc) -> None:
 
 
 def test_three_channels_and_a_bias(cnnc: Cnnc) -> None:
-    """The convolution demo of CS231n: three channels of 5x5, padding 1, stride 2, the first output of the first filter."""
+    """In the form of the convolution demo of CS231n: three channels of 5x5, padding 1, stride 2, and a bias."""
     channels = (
         "0 1 1 0 2; 2 2 2 2 1; 1 0 0 2 0; 0 1 1 0 0; 1 2 0 0 2",
         "1 0 2 2 0; 0 0 0 2 0; 1 2 1 2 1; 1 0 0 0 0; 1 2 1 1 1",

@@ -53,7 +53,7 @@ def forward_page(layer: LayerNumbers, at: Axes | None = None, title: str = "") -
         bands,
         steps,
         current,
-        (*layer.op.explain(layer.type), *notes),
+        (*notes, *_facts(layer)),
     )
 
 
