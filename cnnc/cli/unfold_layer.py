@@ -221,6 +221,10 @@ def _example(trained: TrainedNetwork, words: Words) -> Example:
     given = [words.file is not None, words.text is not None, bool(named)]
     if sum(given) > 1:
         raise CnncError.of("E010", "one example is unfolded: give a FILE, --text or --input NAME=FILE, not several")
+    if words.text is not None and words.example is not None:
+        raise CnncError.of(
+            "E010", "--text gives the example: --example does not go with it", help="leave --example out"
+        )
     if words.file is not None:
         return file_example(trained, words.file, words.example)
     if words.text is not None:
@@ -277,8 +281,10 @@ def _backward(
 
     scalar, upstream = _upstream(trained, graph, example, run, words.label)
     engine = engine_gradients(run, upstream)
-    terms = [term for term in output_sum(run, at).terms if term.element is not None]
-    largest = max(terms, key=lambda term: abs(term.value), default=None)
+    behind = output_sum(run, at)
+    terms = [term for term in behind.terms if term.element is not None]
+    is_maximum = behind.indices.kind == "max"
+    largest = max(terms, key=lambda term: term.x if is_maximum else abs(term.value), default=None)
     if largest is None or largest.element is None:
         raise CnncError.of("E010", "--backward: this output reads padding alone", help="choose another with --at")
     gradients: list[GradientSum] = []

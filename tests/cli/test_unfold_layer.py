@@ -215,7 +215,9 @@ def test_several_inputs_take_a_file_each(deployed: Path, tmp_path: Path) -> None
     assert "`--input right=FILE`" in missing.stderr
 
 
-@pytest.mark.parametrize("source", ["input 1xHxW; conv 2 k=3; pool max k=2", "input 1xHxW; pool avg k=H x 1; conv 2 k=1"])
+@pytest.mark.parametrize(
+    "source", ["input 1xHxW; conv 2 k=3; pool max k=2", "input 1xHxW; pool avg k=H x 1; conv 2 k=1"]
+)
 def test_open_sizes_are_those_of_the_example(cnnc: Cnnc, tmp_path: Path, source: str) -> None:
     (tmp_path / "open.cnn").write_text(source.replace("k=H x 1", "k=[H, 1]"))
     np.save(tmp_path / "x.npy", np.arange(12 * 9, dtype=np.float32).reshape(1, 12, 9))
@@ -246,3 +248,15 @@ def test_files_hold_the_picture_and_the_steps(trained: Path, tmp_path: Path, wor
     again = run("unfold", "run", *words, "--svg", svg, cwd=trained)
     assert again.returncode == 0, again.stderr
     assert codes(run("unfold", "run", *words, "--svg", "run/curves.svg", cwd=trained).stderr) == ["E902"]
+
+
+@pytest.mark.parametrize("number", [np.inf, np.nan, 3e38])
+def test_numbers_that_are_not_finite_are_shown(cnnc: Cnnc, tmp_path: Path, number: float) -> None:
+    (tmp_path / "net.cnn").write_text("input 1x4x4; conv 2 k=2; pool lp k=2 s=1 norm=11; relu; fc 3; softmax")
+    x = np.full((1, 4, 4), number, np.float32)
+    x[0, 0] = -x[0, 0]
+    np.save(tmp_path / "x.npy", x)
+    for layer in ("conv1", "pool1", "relu1", "fc1", "softmax1"):
+        for words in ((), ("--json",), ("--html", "a.html"), ("--toeplitz",), ("--backward",)):
+            done = cnnc("unfold", "net.cnn", layer, "x.npy", *words)
+            assert done.returncode == 0 or codes(done.stderr) == ["E010"], (layer, words, done.stderr)

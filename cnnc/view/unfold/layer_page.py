@@ -18,7 +18,7 @@ from cnnc.ops import window
 from cnnc.ops.dense import Fc
 from cnnc.view.page import Band, Formulas, Outline, Page, Panel, Picture, Step
 from cnnc.view.unfold.elementwise import output_formula
-from cnnc.view.unfold.layer import LayerRun, output_sum
+from cnnc.view.unfold.layer import LayerRun, output_sum, power
 from cnnc.view.unfold.planes import Plane, planes_of
 from cnnc.view.unfold.sum_panels import (
     MAX_SIZE,
@@ -187,7 +187,7 @@ def _term_text(kind: str, n: int) -> TermText:
     if kind == "norm" and n == 2:
         return TermText(lambda term: term.x**2, lambda term: f"{factor(term.x)}²")
     if kind == "norm":
-        return TermText(lambda term: abs(term.x) ** n, lambda term: f"|{number(term.x)}|^{n}")
+        return TermText(lambda term: power(term.x, n), lambda term: f"|{number(term.x)}|^{n}")
     return PRODUCT
 
 
