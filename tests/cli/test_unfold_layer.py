@@ -260,3 +260,26 @@ def test_numbers_that_are_not_finite_are_shown(cnnc: Cnnc, tmp_path: Path, numbe
         for words in ((), ("--json",), ("--html", "a.html"), ("--toeplitz",), ("--backward",)):
             done = cnnc("unfold", "net.cnn", layer, "x.npy", *words)
             assert done.returncode == 0 or codes(done.stderr) == ["E010"], (layer, words, done.stderr)
+
+
+def test_inputs_are_those_of_the_exported_models(deployed: Path) -> None:
+    """An example is prepared as predict prepares it: each run describes its inputs as its model does."""
+    from cnnc.onnx.run.predictions import model_inputs
+    from cnnc.onnx.run.session import open_model
+    from cnnc.training.trained import input_specs, read_trained
+    from tests.cli.nets import NETS
+
+    for name in NETS:
+        of_run = input_specs(read_trained(deployed / name))
+        of_model = model_inputs(open_model(deployed / f"{name}.onnx", "cpu"))
+        for ours, theirs in zip(of_run, of_model, strict=True):
+            largest = theirs.largest if theirs.takes_integers else None  # which counts for integers alone
+            assert ours == theirs.replace(largest=largest), name
+
+
+def test_an_example_is_prepared_as_in_predict(deployed: Path, tmp_path: Path) -> None:
+    """The probabilities of a sentence are those that predict prints."""
+    words = ("--text", "a warm film that shines")
+    predicted = json_of(run("predict", "words.onnx", *words, "--json", cwd=deployed))[0]["top"][0]
+    unfolded = json_of(run("unfold", "words", "softmax1", *words, "--json", cwd=deployed))
+    assert unfolded["engine"] == pytest.approx(predicted["probability"], rel=1e-5)

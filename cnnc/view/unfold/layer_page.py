@@ -95,7 +95,8 @@ class _Output:
         self.sum = output_sum(run, output)
         self.kind, self.number = self.sum.indices.kind, self.sum.indices.number
         self.name = label_of(run.node.name, output)
-        self.planes = planes_of(reads(run.op, run.types[0], output), self.sum.terms)
+        planes = planes_of(reads(run.op, run.types[0], output), self.sum.terms)
+        self.planes = [plane for plane in planes if plane.read] or planes  # a window may lie in the padding altogether
         self.shown, self.others = shown_first(self.planes)
         self.write = _term_text(self.kind, self.number)
         self.notes = left_out_notes(self.shown, self.others)
@@ -133,7 +134,7 @@ class _Output:
         if isinstance(self.run.op, Fc):
             return f"weight ({term.weight[0]})"
         turned = "turned " if getattr(self.run.op, "flip", False) else ""
-        return f"{turned}weight ({','.join(map(str, term.weight[: len(term.weight) - self.run.x.ndim + 1]))})"
+        return f"{turned}weight ({','.join(map(str, term.weight[: len(term.weight) - min(2, self.run.x.ndim - 1)]))})"
 
     def _pictures(self) -> list[Panel]:
         channel, row, column = self.output
