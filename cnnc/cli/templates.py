@@ -114,7 +114,7 @@ conv classes k=1
 softmax
 """
 
-_WRITTEN_HERE = {"lenet": _LENET, "resnet": _RESNET, "unet": _UNET}
+_WRITTEN_HERE = {"lenet": _LENET, "resnet": _RESNET, "small_unet": _UNET}
 
 
 class Template(NamedTuple):

@@ -20,7 +20,7 @@ def test_the_next_command_works_when_typed(cnnc: Cnnc) -> None:
     assert (program, cnnc(*arguments).returncode) == ("cnnc", 0)
 
 
-@pytest.mark.parametrize("template", ["lenet", "resnet", "unet", "textcnn"])
+@pytest.mark.parametrize("template", ["lenet", "resnet", "small_unet", "textcnn"])
 def test_new_writes_a_network_that_checks_without_warnings(cnnc: Cnnc, tmp_path: Path, template: str) -> None:
     done = cnnc("new", "mine", "--template", template)
     assert done.returncode == 0
@@ -100,7 +100,7 @@ def test_wrong_use_is_one_error(cnnc: Cnnc, tmp_path: Path, words: tuple[str, ..
 
 def test_the_list_names_every_network_with_its_facts(cnnc: Cnnc) -> None:
     listed = json.loads(cnnc("new", "--list", "--json").stdout)
-    assert [row["name"] for row in listed] == ["lenet", "resnet", "unet", *published_networks()]
+    assert [row["name"] for row in listed] == ["lenet", "resnet", "small_unet", *published_networks()]
     assert [row["name"] for row in listed if row["published"]] == [*published_networks()]
     keys = ["name", "published", "about", "source", "params", "data", "path", "data_command"]
     assert all(list(row) == keys for row in listed)
@@ -124,7 +124,7 @@ def test_the_list_as_a_table(cnnc: Cnnc) -> None:
     assert head.split("  ")[0] == "template"
     assert set(rule) == {"─", " "}
     names = [row.split()[0] for row in rows]
-    assert names == ["lenet", "resnet", "unet", *published_networks()]
+    assert names == ["lenet", "resnet", "small_unet", *published_networks()]
     (row,) = [row for row in rows if row.startswith("lenet5 ")]
     assert re.split(r"\s{2,}", row) == [
         "lenet5",
