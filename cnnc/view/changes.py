@@ -99,7 +99,7 @@ def _kind(shape: Shape) -> tuple[Any, ...]:
     if isinstance(shape, Label):
         return ("text",)
     if isinstance(shape, Edge):
-        return "edge", shape.halo, shape.points if shape.arrow else None, shape.hint
+        return "edge", shape.halo, shape if shape.arrow else None, shape.hint
     if isinstance(shape, Raster):
         return "image", shape.width >= shape.pixels.shape[1], shape.hint
     if isinstance(shape, Box):
@@ -116,6 +116,5 @@ def _at_the_same_place(old: Shape, new: Shape) -> bool:
 
 def _same(old: Shape, new: Shape) -> bool:
     if isinstance(old, Raster) and isinstance(new, Raster):
-        same_place = old._replace(pixels=new.pixels)[:4] == new[:4]
-        return same_place and (old.pixels is new.pixels or np.array_equal(old.pixels, new.pixels))
+        return old[:4] == new[:4] and (old.pixels is new.pixels or np.array_equal(old.pixels, new.pixels))
     return old == new
