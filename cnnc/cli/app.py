@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
 
 import typer
-from typer.core import TyperCommand
 
 from cnnc.cli.console import print_result
 
@@ -36,17 +34,6 @@ COMMANDS = {
 """MODULE.FUNCTION of each command, within cnnc.cli, in the order of the help page."""
 
 
-_TAKE_NUMBERS = ("filter",)
-"""Commands whose arguments may begin with a negative number, as `-1 0 1; -2 0 2; -1 0 1`."""
-
-
-class _NumbersCommand(TyperCommand):
-    """A command that takes a word like `-1 0 1` as an argument and not as an option."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [f" {word}" if re.match(r"-\.?\d", word) else word for word in args])
-
-
 def app(words: Sequence[str]) -> typer.Typer:
     """The application with the command that the first word names, or with all commands if it names none.
 
@@ -63,15 +50,14 @@ def app(words: Sequence[str]) -> typer.Typer:
     )
     for name in [word for word in words[:1] if word in COMMANDS] or COMMANDS:
         module, function = COMMANDS[name].split(".")
-        cls = _NumbersCommand if name in _TAKE_NUMBERS else None
-        application.command(name, cls=cls)(getattr(import_module(f"cnnc.cli.{module}"), function))
+        application.command(name)(getattr(import_module(f"cnnc.cli.{module}"), function))
     application.callback()(options)
     return application
 
 
 def literals_as_arguments(words: Sequence[str]) -> list[str]:
     """The words, in which a matrix that begins with a minus, such as `-1 0; 2 1`, is not taken for an option."""
-    if words[:1] != ["unfold"]:
+    if not words or words[0] not in ("unfold", "filter"):
         return list(words)
     return [f" {word}" if re.match(r"-(?:[\d.]|[^-]*[\s;,|])", word) else word for word in words]
 

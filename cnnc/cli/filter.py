@@ -180,12 +180,22 @@ def _result(name: str, given: str, pixels: NDArray[np.uint8]) -> _Result:
 
 
 def _as_source(name: str) -> str:
-    """The arguments of the layer: a matrix in short, `1 0; 0 -1`, as nested lists; others as they are."""
+    """The arguments of the layer: a matrix in short, `1 0; 0 -1`, as nested lists; others as they are. Raises E010."""
+    from cnnc.view.unfold.exact import text_of
+    from cnnc.view.unfold.literals import matrix
+
     if not re.match(r"\s*[-+]?\.?\d", name):
         return name
-    matrix, *rest = re.split(r"\s+(?=[a-z_]\w*\s*=)", name.strip(), maxsplit=1)
-    rows = [", ".join(row.replace(",", " ").split()) for row in matrix.strip("; ").split(";")]
-    return " ".join([f"[{', '.join(f'[{row}]' for row in rows)}]", *rest])
+    text, *rest = re.split(r"\s+(?=[a-z_]\w*\s*=)", name.strip(), maxsplit=1)
+    values = matrix(text, f"the kernel `{text}`")
+    if len(values) > 1:
+        raise CnncError.of(
+            "E010",
+            f"the kernel `{text}` has {len(values)} channels",
+            help="each channel is filtered with the same kernel: give one",
+        )
+    rows = [f"[{', '.join(map(text_of, row))}]" for row in values[0]]
+    return " ".join([f"[{', '.join(rows)}]", *rest])
 
 
 def _tile(result: _Result) -> SheetImage:

@@ -26,7 +26,7 @@ from cnnc.ops.kernels import (
 )
 
 MAX_COMPUTED = 255  # elements on an axis of a kernel that is computed from a formula
-_SHORT = 40  # characters of a kernel that a table shows
+_SHORT = 50  # characters of a kernel that a table shows
 _LINE = 76  # characters of a kernel's rows that a report shows
 _ODD = "add a row or column of zeros to give the kernel a centre"
 

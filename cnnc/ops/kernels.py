@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 from cnnc.core.arguments import Axes, Nested
 from cnnc.core.record import Record
@@ -216,15 +217,12 @@ def rotated(kernel: Nested) -> Nested:
 
 
 def matrix_text(kernel: Nested, divisor: int = 1) -> str:
-    """`[-1 0 1; -2 0 2; -1 0 1]`, or `1/16·[1 2 1; 2 4 2; 1 2 1]`; a volume is `[1 2; 3 4 | 5 6; 7 8]`."""
-    text = f"[{_joined(kernel)}]"
-    return text if divisor == 1 else f"1/{divisor}·{text}"
+    """`[[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]`, or `1/16·[[1, 2, 1], [2, 4, 2], [1, 2, 1]]`."""
+    return _nested_text(kernel) if divisor == 1 else f"1/{divisor}·{_nested_text(kernel)}"
 
 
-def _joined(kernel: Nested) -> str:
-    if not isinstance(kernel[0], tuple):
-        return " ".join(f"{n:.3g}" for n in kernel)
-    return (" | " if isinstance(kernel[0][0], tuple) else "; ").join(map(_joined, kernel))
+def _nested_text(kernel: Any) -> str:
+    return f"[{', '.join(map(_nested_text, kernel))}]" if isinstance(kernel, tuple) else f"{kernel:.3g}"
 
 
 def matrix_texts(kernel: Nested) -> list[list[str]]:

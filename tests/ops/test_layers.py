@@ -608,10 +608,10 @@ def test_the_size_of_a_named_kernel(name: str, values: dict[str, Any], size: tup
 @pytest.mark.parametrize(
     ("values", "shown"),
     [
-        ({"numbers": "sobel_x"}, "sobel_x [-1 0 1; -2 0 2; -1 0 1]"),
-        ({"numbers": "gaussian"}, "gaussian 1/16·[1 2 1; 2 4 2; 1 2 1]"),
+        ({"numbers": "sobel_x"}, "sobel_x [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]"),
+        ({"numbers": "gaussian"}, "gaussian 1/16·[[1, 2, 1], [2, 4, 2], [1, 2, 1]]"),
         ({"numbers": "gaussian", "sigma": 1.5, "s": 2}, "gaussian sigma=1.5 [11x11] s=2"),
-        ({"numbers": ((0.1, 2), (-3, 0)), "p": 0, "flip": True}, "[0.1 2; -3 0] p=0 flip=true"),
+        ({"numbers": ((0.1, 2), (-3, 0)), "p": 0, "flip": True}, "[[0.1, 2], [-3, 0]] p=0 flip=true"),
         ({"numbers": ((1.5,) * 20,)}, "[1x20]"),
     ],
 )

@@ -150,8 +150,9 @@ def _conv_transpose(op: ConvTranspose, x: TensorType, output: Axes) -> Sum:
 def _filter(op: Filter, x: TensorType, output: Axes) -> Sum:
     """y[c, i] = Σ_a kernel[a]·x[c, i·s + a - begin]."""
     c, *position = output
+    kernel = op.kernel()
     return Sum(
-        output, tuple(Product((c, *element), None, _at(op.kernel(), tap)) for tap, element in _window(op, x, position))
+        output, tuple(Product((c, *element), None, _at(kernel, tap)) for tap, element in _window(op, x, position))
     )
 
 
