@@ -211,8 +211,10 @@ def _has_label(cell: Cell, tile: Tile) -> bool:
 def _picture_shapes(picture: Picture, place: PanelPlace) -> Iterator[Shape]:
     rows, columns = picture.pixels.shape[:2]
     factor = _pixel_size(picture, place.size.available)
-    yield Raster(place.x, place.y, columns * factor, rows * factor, picture.pixels, picture.title)
+    left, top, width, height = place.x - 0.5, place.y - 0.5, columns * factor, rows * factor
+    yield Box(left - 0.5, top - 0.5, width + 1, height + 1, "axis")  # an image may have the colour of the background
+    yield Raster(left, top, width, height, picture.pixels, picture.title)
     for outline in picture.outlines:
-        x, y = place.x + outline.column * factor, place.y + outline.row * factor
+        x, y = left + outline.column * factor, top + outline.row * factor
         right, below = x + outline.width * factor, y + outline.height * factor
         yield Edge(((x, y), (right, y), (right, below), (x, below), (x, y)), outline.role, halo=True)

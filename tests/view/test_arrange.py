@@ -38,21 +38,25 @@ def within(a: Area, b: Area) -> bool:
 
 
 def collisions(drawing: Drawing) -> list[tuple[Shape, Shape]]:
-    """Pairs of shapes that overlap, but for a text within its box and an outline on its image."""
+    """Pairs of shapes that overlap, but for a text or an image within its box, and an outline on its image."""
     shapes = sorted(((area(s), s) for s in drawing.shapes if not isinstance(s, Label) or s.text), key=lambda p: p[0][0])
     pairs = []
     for i, (a, first) in enumerate(shapes):
         for b, second in shapes[i + 1 :]:
             if b[0] >= a[2]:
                 break
-            if not overlap(a, b) or (
-                {type(first), type(second)} & {Edge} and {type(first), type(second)} <= {Edge, Raster}
-            ):
-                continue
-            text = {type(first), type(second)} == {Box, Label}
-            if not (text and (within(a, b) or within(b, a))):
+            if overlap(a, b) and not may_overlap(first, second):
                 pairs.append((first, second))
     return pairs
+
+
+def may_overlap(first: Shape, second: Shape) -> bool:
+    kinds = {type(first), type(second)}
+    if Edge in kinds:
+        frames = [shape for shape in (first, second) if isinstance(shape, Box)]
+        return Label not in kinds and all(box.role == "axis" for box in frames)
+    a, b = area(first), area(second)
+    return kinds in ({Box, Label}, {Box, Raster}) and (within(a, b) or within(b, a))
 
 
 def outside(drawing: Drawing) -> list[Shape]:
