@@ -215,6 +215,7 @@ def _picture_shapes(picture: Picture, place: PanelPlace) -> Iterator[Shape]:
     yield Box(left - 0.5, top - 0.5, width + 1, height + 1, "axis")  # an image may have the colour of the background
     yield Raster(left, top, width, height, picture.pixels, picture.title)
     for outline in picture.outlines:
-        x, y = left + outline.column * factor, top + outline.row * factor
-        right, below = x + outline.width * factor, y + outline.height * factor
+        # A pixel further out, so that the border hides less of what it surrounds.
+        x, y = left + outline.column * factor - 1, top + outline.row * factor - 1
+        right, below = x + outline.width * factor + 2, y + outline.height * factor + 2
         yield Edge(((x, y), (right, y), (right, below), (x, below), (x, y)), outline.role, halo=True)
