@@ -76,7 +76,8 @@ def panel_size(variants: Sequence[Panel], available: float) -> PanelSize:
     tile = _tile([panel for panel in variants if isinstance(panel, Grid)])
     each = [_size_of(panel, available, tile) for panel in variants]
     lengths = (max(values) for values in zip(*(size[:7] for size in each), strict=True))
-    width, title, top, body, note, head, foot = lengths
+    _, title, top, body, note, head, foot = lengths
+    width = head + max(size.width - size.head for size in each)  # heads of one variant, cells of another
     return PanelSize(width, title, top, body, note, head, foot, tile, available)
 
 
@@ -164,7 +165,7 @@ def frame_shapes(panel: Panel, place: PanelPlace) -> list[Shape]:
         case Formulas():
             y = place.y
             for text in panel.lines:
-                lines = text_lines(text, place.x, y, size.width, "text", BODY, mono=True)
+                lines = text_lines(text, left, y, size.width, "text", BODY, mono=True)
                 shapes += lines.labels
                 y = max(lines.bottom, y + LINE)
             return shapes
