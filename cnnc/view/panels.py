@@ -76,7 +76,8 @@ def panel_size(variants: Sequence[Panel], available: float) -> PanelSize:
     tile = _tile([panel for panel in variants if isinstance(panel, Grid)])
     each = [_size_of(panel, available, tile) for panel in variants]
     lengths = (max(values) for values in zip(*(size[:7] for size in each), strict=True))
-    width, title, top, body, note, head, foot = lengths
+    _, title, top, body, note, head, foot = lengths
+    width = head + max(size.width - size.head for size in each)  # heads of one variant, cells of another
     return PanelSize(width, title, top, body, note, head, foot, tile, available)
 
 
@@ -164,7 +165,7 @@ def frame_shapes(panel: Panel, place: PanelPlace) -> list[Shape]:
         case Formulas():
             y = place.y
             for text in panel.lines:
-                lines = text_lines(text, place.x, y, size.width, "text", BODY, mono=True)
+                lines = text_lines(text, left, y, size.width, "text", BODY, mono=True)
                 shapes += lines.labels
                 y = max(lines.bottom, y + LINE)
             return shapes
@@ -211,8 +212,11 @@ def _has_label(cell: Cell, tile: Tile) -> bool:
 def _picture_shapes(picture: Picture, place: PanelPlace) -> Iterator[Shape]:
     rows, columns = picture.pixels.shape[:2]
     factor = _pixel_size(picture, place.size.available)
-    yield Raster(place.x, place.y, columns * factor, rows * factor, picture.pixels, picture.title)
+    left, top, width, height = place.x - 0.5, place.y - 0.5, columns * factor, rows * factor
+    yield Box(left - 0.5, top - 0.5, width + 1, height + 1, "axis")  # an image may have the colour of the background
+    yield Raster(left, top, width, height, picture.pixels, picture.title)
     for outline in picture.outlines:
-        x, y = place.x + outline.column * factor, place.y + outline.row * factor
-        right, below = x + outline.width * factor, y + outline.height * factor
+        # A pixel further out, so that the border hides less of what it surrounds.
+        x, y = left + outline.column * factor - 1, top + outline.row * factor - 1
+        right, below = x + outline.width * factor + 2, y + outline.height * factor + 2
         yield Edge(((x, y), (right, y), (right, below), (x, below), (x, y)), outline.role, halo=True)

@@ -38,21 +38,25 @@ def within(a: Area, b: Area) -> bool:
 
 
 def collisions(drawing: Drawing) -> list[tuple[Shape, Shape]]:
-    """Pairs of shapes that overlap, but for a text within its box and an outline on its image."""
+    """Pairs of shapes that overlap, but for a text or an image within its box, and an outline on its image."""
     shapes = sorted(((area(s), s) for s in drawing.shapes if not isinstance(s, Label) or s.text), key=lambda p: p[0][0])
     pairs = []
     for i, (a, first) in enumerate(shapes):
         for b, second in shapes[i + 1 :]:
             if b[0] >= a[2]:
                 break
-            if not overlap(a, b) or (
-                {type(first), type(second)} & {Edge} and {type(first), type(second)} <= {Edge, Raster}
-            ):
-                continue
-            text = {type(first), type(second)} == {Box, Label}
-            if not (text and (within(a, b) or within(b, a))):
+            if overlap(a, b) and not may_overlap(first, second):
                 pairs.append((first, second))
     return pairs
+
+
+def may_overlap(first: Shape, second: Shape) -> bool:
+    kinds = {type(first), type(second)}
+    if Edge in kinds:
+        frames = [shape for shape in (first, second) if isinstance(shape, Box)]
+        return Label not in kinds and all(box.role == "axis" for box in frames)
+    a, b = area(first), area(second)
+    return kinds in ({Box, Label}, {Box, Raster}) and (within(a, b) or within(b, a))
 
 
 def outside(drawing: Drawing) -> list[Shape]:
@@ -71,13 +75,15 @@ def test_nothing_overlaps(page: Page, width: int) -> None:
         assert outside(drawing) == []
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", [*range(40), 1321, 1422, 1423])
 def test_nothing_overlaps_on_random_pages(seed: int) -> None:
+    """The last seeds have panels that are a matrix with heads in one step and formulas or a wider matrix in another."""
     page = random_page(seed)
     for step in range(max(1, len(page.steps))):
-        drawing = arranged(page, step, 700)
-        assert collisions(drawing) == []
-        assert outside(drawing) == []
+        for width in (250, 700, 1400):
+            drawing = arranged(page, step, width)
+            assert collisions(drawing) == []
+            assert outside(drawing) == []
 
 
 def test_the_tests_above_can_fail() -> None:
