@@ -68,7 +68,7 @@ class LiteralPage(NamedTuple):
 
     layer: LayerNumbers
     page: Page
-    request: TypedMatrices
+    typed: TypedMatrices
     gradient: Array | None = None
     at: Axes | None = None
     weight_at: Axes | None = None
@@ -76,8 +76,19 @@ class LiteralPage(NamedTuple):
     @property
     def inputs(self) -> list[Path]:
         """The files that were read."""
-        texts = (self.request.what, *self.request.kernels, self.request.gradient or "", self.request.bias or "")
+        texts = (self.typed.what, *self.typed.kernels, self.typed.gradient or "", self.typed.bias or "")
         return [Path(text[1:]) for text in texts if text.startswith("@")]
+
+    def page_for_file(self) -> Page:
+        """The page with a note if some positions are not among its steps."""
+        total = math.prod(self.layer.output_shape)
+        if self.gradient is not None:
+            total = self.layer.x.size + (self.layer.weight.size if self.layer.weight is not None else 0)
+        elif self.typed.im2col:
+            total //= self.layer.output_shape[0]
+        count = len(self.page.steps)
+        note = f"The steps are {count} of {total:,}, around the one that --at names."
+        return self.page._replace(notes=(*self.page.notes, note)) if count < total else self.page
 
     def printed_steps(self) -> list[int] | None:
         """The steps whose formulas are printed: all, if there are few; None for the current one, with its marks."""
@@ -95,7 +106,7 @@ class LiteralPage(NamedTuple):
 
         if self.gradient is not None:
             return backward_json(self.layer, self.gradient, self.weight_at, self.at)
-        more = matrices_json(self.layer, self.request.im2col, self.request.toeplitz)
+        more = matrices_json(self.layer, self.typed.im2col, self.typed.toeplitz)
         return {**forward_json(self.layer, self.at), **more}
 
 

@@ -371,7 +371,10 @@ def test_a_large_matrix_is_shown_in_part(cnnc: Cnnc, tmp_path: Path) -> None:
     assert any("[1220]" in line for line in printed)
     assert any("(shown are rows 25 to 36 of 40 and columns 15 to 26 of 40)" in line for line in printed)
     assert max(map(len, printed)) <= 120
-    assert "shown are rows" in (tmp_path / "x.html").read_text(encoding="utf-8")
+    page = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "shown are rows" in page
+    assert "The steps are 400 of 1,521, around the one that --at names." in page
+    assert "whose results are shown" in page
 
 
 def test_json_holds_everything(cnnc: Cnnc) -> None:
