@@ -244,7 +244,7 @@ def test_toeplitz_of_a_sequence(cnnc: Cnnc) -> None:
         "2 |  ·   ·   x   y        d",
         "",
         "A Toeplitz matrix: one row per output, one column per input element; 6 of 12 entries are weights, 2 different ones.",
-        "· 0",
+        "· always 0",
     ]
     found = json_of(cnnc("unfold", "a b c d", "--kernel", "x y", "--toeplitz", "--json"))
     assert found["toeplitz"] == [["x", "y", 0, 0], [0, "x", "y", 0], [0, 0, "x", "y"]]
