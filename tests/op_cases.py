@@ -401,8 +401,25 @@ CASES: tuple[Case, ...] = (
     # filter: fixed kernels
     *(
         Case(f"filter-{name}", f"input 2x5x6; filter {name}")
-        for name in ("sobel_x", "sobel_y", "laplacian", "sharpen", "box", "gaussian", "identity")
+        for name in (
+            *("sobel_x", "sobel_y", "prewitt_x", "prewitt_y", "scharr_x", "scharr_y", "laplacian", "log"),
+            *("sharpen", "edge_enhance", "emboss", "box", "gaussian", "gabor", "identity"),
+        )
     ),
+    Case("filter-box-size", "input 2x7x6; filter box k=3x5"),
+    Case("filter-gaussian-size", "input 2x7x6; filter gaussian k=5"),
+    Case("filter-gaussian-sigma", "input 2x7x6; filter gaussian sigma=0.8 k=5 s=2"),
+    Case("filter-log-sigma", "input 2x9x8; filter log sigma=0.7 p=valid"),
+    Case(
+        "filter-gabor-settings", "input 2x7x6; filter gabor angle=30 wavelength=3.5 sigma=1.2 phase=40 aspect=0.6 k=7"
+    ),
+    Case("filter-large", "input 2x7x6; filter gabor angle=30 wavelength=9 k=21x23"),
+    Case("filter-large-stride", "input 2x30x25; filter gaussian k=21 s=2x3 p=[1,0,2,4]"),
+    Case("filter-flip", "input 2x5x6; filter emboss flip=true"),
+    Case("filter-flip-odd", "input 2x5x6; filter sobel_x flip=true s=2 p=valid"),
+    Case("filter-flip-numbers", "input 2x5x6; filter [[1, 2, 3], [4, 5, 6]] flip=true p=[1,0,0,1]"),
+    Case("filter-flip-sequence", "input 3x7; filter [1, 2, -3] flip=true"),
+    Case("filter-flip-volume", "input 1x3x4x3; filter [[[1, -1], [2, 0]], [[0, 3], [-2, 1]]] flip=true p=1"),
     Case("filter-numbers", "input 3x5x6; filter [[1, 0.5, -2], [0, -1, 3]]"),
     Case("filter-stride", "input 2x7x6; filter gaussian s=2"),
     Case("filter-valid", "input 2x5x6; filter box p=valid"),

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 ALLOWED: Mapping[str, str] = {
     "diagnostics": "",
     "core": "diagnostics",
+    "models": "",
     "ops": "core",
     "graph": "core diagnostics ops",
     "language": "core diagnostics graph ops",

@@ -13,6 +13,7 @@ from cnnc.language.format import format_text
 from cnnc.network import Network, check
 from cnnc.report.json import as_dict
 from tests.model_files import FILES, network_of
+from tests.paths import MODELS
 
 # Parameters, and multiply-adds where they are published: torchvision's tables for its networks (AlexNet, GoogLeNet,
 # ResNet, SqueezeNet, VGG), the papers for LeNet-5 ("60,000 trainable free parameters") and MobileNet ("569 million
@@ -22,6 +23,9 @@ PUBLISHED: dict[str, tuple[int, int | None]] = {
     "alexnet_2012": (60_965_224, 724_406_816),
     "allcnn_c": (1_369_738, 270_798_336),
     "autoencoder": (217_729, 908_352),
+    "allconv_cifar10": (87_010, 18_094_080),
+    "autoencoder_digits": (15_449, 59_648),
+    "autoencoder_l1": (219_377, 908_352),
     "autoencoder_unpool": (28_497, 689_920),
     "c3d": (79_991_015, 38_548_959_232),
     "convnetjs_cifar10": (22_466, 3_920_000),
@@ -34,14 +38,16 @@ PUBLISHED: dict[str, tuple[int, int | None]] = {
     "mobilenet_cifar10": (274_250, 10_245_120),
     "motion": (42_328, 9_732_352),
     "nin": (7_595_176, None),
+    "pooling_cifar10": (60_946, 15_439_872),
     "resnet18": (11_689_512, 1_814_073_344),
     "resnet50": (25_557_032, 4_089_184_256),
     "segmentation": (205_647, 43_462_656),
+    "segmentation_digits": (66_143, 5_510_400),
     "smoothing": (16, 4_096),
     "squeezenet": (1_248_424, 818_924_576),
     "text_ranker": (961_106, 510_803),
     "textcnn": (5_990_702, 19_020_600),
-    "unet": (31_030_658, None),
+    "unet_2015": (31_030_658, None),
     "vgg16": (138_357_544, 15_470_264_320),
     "waves": (6_068, 280_704),
 }
@@ -79,8 +85,27 @@ def test_it_expects_its_own_totals(path: Path) -> None:
 
 
 @every_model
-def test_it_begins_with_a_comment_on_its_source(path: Path) -> None:
-    assert path.read_text(encoding="utf-8").startswith("# ")
+def test_its_first_comment_says_what_it_is(path: Path) -> None:
+    """`cnnc new --list` shows the first line, and the entries `Source:` and `Data:`."""
+    comment, _, rest = path.read_text(encoding="utf-8").partition("\nnet ")
+    lines = comment.splitlines()
+    assert all(line.startswith("# ") for line in lines)
+    assert re.fullmatch(r"# .{20,110}\.", lines[0])
+    keys = [line[2:].partition(":")[0] for line in lines if re.match(r"# (Source|Data): ", line)]
+    assert keys == sorted(keys, reverse=True), "the source first, then the command that makes the data"
+    commands = [line.removeprefix("# Data: ") for line in lines if line.startswith("# Data: ")]
+    made = re.findall(r'data \w+ "made/', rest)
+    assert len(commands) == len(made)
+    for command in commands:
+        script = re.fullmatch(r"python -m cnnc\.models\.scripts\.(\w+)( --[a-z-]+ [\w/]+)*", command)
+        assert script is not None
+        assert (MODELS / "scripts" / f"{script[1]}.py").is_file()
+
+
+@every_model
+def test_it_stands_alone(path: Path) -> None:
+    """`cnnc new` writes one file: a network with `include` would be written without what it includes."""
+    assert not re.search(r"^\s*include\b", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @every_model

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from cnnc.cli.console import print_result
 
@@ -27,10 +29,22 @@ COMMANDS = {
     "unfold": "unfold.unfold",
     "fmt": "format.fmt",
     "new": "new.new",
+    "filter": "filter.filter_",
     "ops": "ops.ops",
     "explain": "explain.explain",
 }
 """MODULE.FUNCTION of each command, within cnnc.cli, in the order of the help page."""
+
+
+_TAKE_NUMBERS = ("filter",)
+"""Commands whose arguments may begin with a negative number, as `-1 0 1; -2 0 2; -1 0 1`."""
+
+
+class _NumbersCommand(TyperCommand):
+    """A command that takes a word like `-1 0 1` as an argument and not as an option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [f" {word}" if re.match(r"-\.?\d", word) else word for word in args])
 
 
 def app(words: Sequence[str]) -> typer.Typer:
@@ -49,7 +63,8 @@ def app(words: Sequence[str]) -> typer.Typer:
     )
     for name in [word for word in words[:1] if word in COMMANDS] or COMMANDS:
         module, function = COMMANDS[name].split(".")
-        application.command(name)(getattr(import_module(f"cnnc.cli.{module}"), function))
+        cls = _NumbersCommand if name in _TAKE_NUMBERS else None
+        application.command(name, cls=cls)(getattr(import_module(f"cnnc.cli.{module}"), function))
     application.callback()(options)
     return application
 

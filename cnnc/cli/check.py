@@ -115,12 +115,12 @@ def _load(path: Path, settings: list[str], sizes: dict[str, int]) -> Network:
     try:
         return load(path, settings, sizes)
     except CnncError as error:
-        if path.suffix != ".cnn":
-            from cnnc.cli.usage import require_source
+        from cnnc.cli.usage import require_source, with_published_network
 
-            require_source(path, "check")
+        require_source(path, "check")
         if error.status == Exit.USAGE:
             raise
+        error = with_published_network(error, path)
         return Network(Source(str(path), ""), path.stem, None, None, error.diagnostics)
 
 

@@ -107,7 +107,7 @@ def _print(text: str, stream: TextIO) -> None:
         except UnicodeEncodeError:  # the encoding of the terminal or pipe lacks a character
             if not isinstance(stream, io.TextIOWrapper):
                 raise
-            from cnnc.report.ascii import ERRORS
+            from cnnc.core.ascii import ERRORS
 
             stream.reconfigure(errors=ERRORS)
             print(text, file=stream, flush=True)
@@ -155,7 +155,7 @@ def _shown(text: str, stream: TextIO) -> str:
     encoding = getattr(stream, "encoding", None) or "ascii"
     if text.isascii() or encoding.lower() in ("utf-8", "utf8"):
         return text
-    from cnnc.report.ascii import encodable
+    from cnnc.core.ascii import encodable
 
     return encodable(text, encoding)
 

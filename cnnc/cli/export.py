@@ -191,13 +191,17 @@ def _export_file(
 ) -> Exported:
     """Exports a network file with its initial weights: those that the source gives, or random ones."""
     from cnnc.api import calibration_examples
+    from cnnc.cli.usage import with_published_network
     from cnnc.data.catalog import KNOWN
     from cnnc.network import load
     from cnnc.onnx.emit.verify import random_weights
     from cnnc.onnx.export import export as export_network
     from cnnc.reference.initializers import initialize
 
-    network = load(file, settings, at)
+    try:
+        network = load(file, settings, at)
+    except CnncError as error:
+        raise with_published_network(error, file) from None
     graph = network.require_graph()
     print_diagnostics(network.diagnostics)
     recipe = network.recipe

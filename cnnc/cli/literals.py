@@ -20,7 +20,8 @@ from cnnc.core.tensor import TensorType, format_shape
 from cnnc.diagnostics import CnncError, nearest
 from cnnc.ops.base import Op, ShapeError
 from cnnc.ops.conv import Conv, ConvTranspose
-from cnnc.ops.filter import NAMED, Filter
+from cnnc.ops.filter import Filter
+from cnnc.ops.kernels import NAMED
 from cnnc.ops.pool import Pool
 from cnnc.view.page import Page
 from cnnc.view.unfold.exact import exact, is_symbolic
@@ -260,10 +261,24 @@ def _option(name: str) -> str:
 
 
 def _kernel(text: str) -> Array:
-    if text.strip() in NAMED:
-        numbers = Filter.make(2, numbers=WordValue(text.strip())).kernel()
-        return exact(np.array([numbers]))
+    if text.split(maxsplit=1)[:1] and text.split()[0] in NAMED:
+        return _named_kernel(text)
     return _read(text, "the kernel")
+
+
+def _named_kernel(text: str) -> Array:
+    """The kernel of `filter TEXT`: sobel_x, or gaussian k=5. Raises CnncError E010."""
+    from cnnc.network import check
+
+    network = check(f"input 1x1024x1024; filter {text}")
+    for diagnostic in network.diagnostics:
+        if diagnostic.severity == "error":
+            raise _bad(
+                f"the kernel: {diagnostic.message}", "`cnnc ops filter` shows the named kernels and their arguments"
+            )
+    op = network.require_graph().nodes[-1].op
+    assert isinstance(op, Filter)
+    return exact(np.array([op.kernel()]))
 
 
 def _bias(text: str | None, outputs: int) -> Array | None:

@@ -25,6 +25,7 @@ SUFFIXES = {
     "card": ".md",
     "network": ".cnn",
     "weights": ".safetensors",
+    "png": ".png",
     "svg": ".svg",
     "html": ".html",
 }
@@ -35,6 +36,7 @@ _FORMATS = {
     "card": "a model card",
     "network": "a network file",
     "weights": "a checkpoint",
+    "png": "a PNG image",
     "svg": "an SVG image",
     "html": "an HTML page",
 }
@@ -42,7 +44,7 @@ _NAMES = {
     **_FORMATS,
     "onnx": "an ONNX model that cnnc wrote",
     "network": "a network file that import wrote",
-    "html": "a page that cnnc wrote",
+    **{kind: f"{_FORMATS[kind]} that cnnc wrote" for kind in ("png", "svg", "html")},
 }
 _OTHER_FORMATS = frozenset(
     [
@@ -164,10 +166,12 @@ def _is_of_kind(output: Output) -> bool:
             return begin[8:].startswith(b'{"__metadata__":{"cnnc":')
         case "card":
             return begin.startswith(b"# ") and b"Exported by cnnc" in begin
+        case "png":
+            return b"tEXtSoftware\0cnnc" in begin
         case "svg":
-            return begin.startswith((b"<svg ", b"<?xml"))
+            return b"<metadata>drawn by cnnc</metadata>" in begin
         case "html":
-            return begin.startswith(b"<!doctype html>") and b"cnnc" in begin
+            return b'<meta name="generator" content="cnnc">' in begin
         case "network":  # import writes the checkpoint beside it
             return begin.startswith(b"# Imported from") or output.path.with_suffix(SUFFIXES["weights"]).exists()
     return True

@@ -1,16 +1,23 @@
-"""The networks that `cnnc new` writes.
+"""The networks that `cnnc new` writes: a few short templates, and the published networks of models/.
 
-In: the name of a template and the name of the network. Out: the source of a network that `cnnc check` accepts without
-warnings. Templates are short, as users edit them right away.
+In: the name of a network, and the name that the user gives it. Out: its source, which `cnnc check` accepts without
+warnings, and what its first comment says about it. Templates are short, as users edit them right away.
+
+    # A small U-Net for images of sizes divisible by 4: predicts a class for each pixel.      about
+    # Source: after Ronneberger, Fischer & Brox (2015), "U-Net: ...".                           source
+    # Data: python -m cnnc.models.scripts.segments                                              data_command
 """
 
 from __future__ import annotations
 
 import json
 import re
+from typing import NamedTuple
+
+from cnnc.models import published_networks
 
 _LENET = """\
-# A small convolutional network: two stages of conv, relu and pool, then two fully connected layers.
+# A small convolutional network for MNIST: two stages of conv, relu and pool, then two fully connected layers.
 net NAME
 
 input 1x28x28
@@ -39,7 +46,9 @@ train {
 """
 
 _RESNET = """\
-# A small residual network (He et al. 2016): three stages; the second and third start with a projection shortcut.
+# A small residual network for images of 32x32, in three stages.
+# The second and third stage start with a projection shortcut.
+# Source: after He, Zhang, Ren & Sun (2016), "Deep residual learning for image recognition".
 net NAME
 
 let width = 16
@@ -76,7 +85,8 @@ softmax
 """
 
 _UNET = """\
-# A small U-Net (Ronneberger, Fischer & Brox 2015) for sizes divisible by 4: predicts a class for each pixel.
+# A small U-Net for images of sizes divisible by 4: predicts a class for each pixel.
+# Source: after Ronneberger, Fischer & Brox (2015), "U-Net: convolutional networks for biomedical image segmentation".
 net NAME
 
 let classes = 2
@@ -104,31 +114,50 @@ conv classes k=1
 softmax
 """
 
-_TEXTCNN = """\
-# A text classifier (Kim 2014): word embeddings, convolutions of three widths, max pooling over the sentence.
-net NAME
-
-let words = 20000
-let length = 60
-
-input length dtype=int64
-embed 128 vocab=words
-concat {
-  conv 100 k=3; relu; global_pool max
-} {
-  conv 100 k=4; relu; global_pool max
-} {
-  conv 100 k=5; relu; global_pool max
-}
-dropout 0.5
-fc 2
-softmax
-"""
-
-TEMPLATES = {"lenet": _LENET, "resnet": _RESNET, "unet": _UNET, "textcnn": _TEXTCNN}
+_WRITTEN_HERE = {"lenet": _LENET, "resnet": _RESNET, "unet": _UNET}
 
 
-def fill(template: str, name: str) -> str:
-    """The source of a template with the name of the network filled in, quoted if it is not an identifier."""
-    written = name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else json.dumps(name)
-    return TEMPLATES[template].replace("NAME", written, 1)
+class Template(NamedTuple):
+    """A network that `cnnc new` writes."""
+
+    name: str
+    text: str
+    is_published: bool
+
+    @property
+    def about(self) -> str:
+        """What it is, in one line: the first line of the comment."""
+        return self.text.partition("\n")[0].removeprefix("# ")
+
+    @property
+    def source(self) -> str:
+        """The publication that it follows; "" if there is none."""
+        return self._entry("Source")
+
+    @property
+    def data_command(self) -> str:
+        """The command that makes its data; "" if none is needed."""
+        return self._entry("Data")
+
+    def _entry(self, key: str) -> str:
+        comment = re.match(r"(#.*\n)+", self.text)
+        lines = (comment[0] if comment else "").replace("\n# ", "\n").splitlines()
+        text = "\n".join(lines).partition(f"\n{key}: ")[2]
+        return re.split(r"\n(?=[A-Z][a-z]+: )", text)[0].replace("\n", " ")
+
+    def named(self, name: str) -> str:
+        """The source with another name of the network, quoted if it is not an identifier."""
+        written = name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else json.dumps(name)
+        return re.sub(r"^net .*$", lambda _: f"net {written}", self.text, count=1, flags=re.MULTILINE)
+
+
+def template_names() -> list[str]:
+    """The names of all templates: those written here, then the published networks."""
+    return [*_WRITTEN_HERE, *published_networks()]
+
+
+def template_named(name: str) -> Template:
+    """The template of this name. Raises KeyError."""
+    if name in _WRITTEN_HERE:
+        return Template(name, _WRITTEN_HERE[name], False)
+    return Template(name, published_networks()[name].read_text(encoding="utf-8"), True)

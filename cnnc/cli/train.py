@@ -16,7 +16,7 @@ import typer
 from cnnc.cli.console import Stopped, print_diagnostics, print_json, print_result, print_status, stop_on_signals
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
-from cnnc.cli.usage import require_one_source, require_source
+from cnnc.cli.usage import require_one_source, require_source, with_published_network
 from cnnc.diagnostics import CnncError, Exit
 
 if TYPE_CHECKING:
@@ -97,7 +97,10 @@ def _load(file: Path, settings: list[str] | None, sizes: Mapping[str, int]) -> N
     """The network to train, whose warnings are printed. Raises CnncError with its errors."""
     from cnnc.network import load
 
-    network = load(file, settings or [], sizes)
+    try:
+        network = load(file, settings or [], sizes)
+    except CnncError as error:
+        raise with_published_network(error, file) from None
     network.require_graph()
     print_diagnostics(network.diagnostics)
     return network

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.console import print_document, print_json, print_result, print_status, width_of
+from cnnc.cli.console import layout, print_document, print_json, print_result, print_status, width_of
 from cnnc.cli.options import DATA, SETTINGS, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.unfold_layer import Words, is_layer_form, unfold_layer
@@ -178,7 +178,7 @@ def unfold(
                 outputs,
                 view.numbers if json else None,
                 lambda: view.page(True),
-                lambda width: terminal_text(view.page(False), width),
+                lambda width: terminal_text(view.page(False), width, shown=layout().shown),
             )
         return
     from cnnc.cli.literals import TypedMatrices, literal_page
@@ -207,7 +207,7 @@ def unfold(
     require_outputs(literal.inputs, outputs, force)
 
     def text(width: int | None) -> str:
-        return terminal_text(literal.page, width, literal.printed_steps())
+        return terminal_text(literal.page, width, literal.printed_steps(), layout().shown)
 
     _show(outputs, literal.json if json else None, lambda: literal.page, text)
 

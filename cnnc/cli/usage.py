@@ -85,6 +85,12 @@ _OPTIONS: dict[str, dict[str, str]] = {
         **_each("--dataset --data-set", "--on VALUE"),
         **_each("--data-dir --data-path", "--data VALUE"),
     },
+    "filter": {
+        **_each(_OUT, "--out VALUE"),
+        **_each("--filter --kernel -k", "VALUE"),
+        **_each("--patch --match", "--template VALUE"),
+        **_each("--padding", "--pad VALUE"),
+    },
     "unfold": {
         **_each("--padding", "--pad VALUE"),
         **_each("--filter --weights -w", "--kernel VALUE"),
@@ -233,3 +239,13 @@ def require_source(path: Path, command: str) -> None:
         help = join(["cnnc", command, str(network)]) if network.is_file() else ""
     kind = "a run folder" if is_run else {".onnx": "a model", ".safetensors": "a checkpoint"}[suffix]
     raise CnncError.of("E010", f"{path} is {kind}, not a network file", help=f"write `{help}`" if help else "")
+
+
+def with_published_network(error: CnncError, path: Path) -> CnncError:
+    """The error of reading a network file; if it is missing and has the name of a published network, with help."""
+    from cnnc.models import published_networks
+
+    if path.exists() or path.suffix != ".cnn" or path.stem not in published_networks():
+        return error
+    help = f"`cnnc new -t {path.stem}` writes the published network"
+    return CnncError(error.diagnostics[0]._replace(help=help))

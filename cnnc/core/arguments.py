@@ -384,9 +384,12 @@ MAX_FLOAT32 = 3.4028234663852886e38
 
 
 class NumberLists(Kind):
-    """Numbers in nested lists, of a depth and of sizes that the layer judges; a single number is a list of depth 0."""
+    """Numbers in nested lists, of a depth and of sizes that the layer judges; a single number is a list of depth 0.
 
-    example: ClassVar[str] = "[[1, 0], [0, -1]]"
+    `form` describes them.
+    """
+
+    form: str = "numbers in nested lists, such as [[1, 0], [0, -1]]"
 
     def take(self, value: Any, rank: int) -> GivenNumbers:
         shape: list[int] = []
@@ -394,18 +397,19 @@ class NumberLists(Kind):
         while isinstance(level, tuple) and level:
             shape.append(len(level))
             level = level[0]
-        lists = _ListsOfNumbers(shape)
+        lists = _ListsOfNumbers(self.form, shape)
         lists.read(value, ())
         return GivenNumbers(tuple(shape), tuple(lists.values), lists.ragged)
 
     def describe(self) -> str:
-        return "numbers in nested lists, such as [[1, 0], [0, -1]]"
+        return self.form
 
 
 class _ListsOfNumbers:
     """Reads nested lists: their numbers, and where the first list is that has another length than `shape` says."""
 
-    def __init__(self, shape: list[int]) -> None:
+    def __init__(self, form: str, shape: list[int]) -> None:
+        self.form = form
         self.shape = shape
         self.values: list[float] = []
         self.ragged = ""
@@ -414,7 +418,7 @@ class _ListsOfNumbers:
         """Raises BadValue at an item that is neither a list nor a number that float32 can hold."""
         depth = len(path)
         if isinstance(value, tuple) and value and not isinstance(value, Extents):
-            if depth == len(self.shape):
+            if depth >= len(self.shape):
                 self.differs(path, "is a list", "is a number")
             elif len(value) != self.shape[depth]:
                 self.differs(path, f"has {_items(len(value))}", f"has {_items(self.shape[depth])}")
@@ -427,7 +431,7 @@ class _ListsOfNumbers:
             return
         if isinstance(value, bool) or not isinstance(value, int | float):
             help = "replace it with a number" if path else "give its numbers, or leave the argument out"
-            raise BadValue(NumberLists().describe(), help, path=path)
+            raise BadValue(self.form, help, path=path)
         if not abs(value) <= MAX_FLOAT32:
             raise BadValue("numbers that float32 can hold", "the largest is 3.4e38", path=path)
         if depth != len(self.shape):

@@ -47,6 +47,22 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint
     return image.pixels[None], f"{path}: {notes}" if notes else ""
 
 
+def read_whole_image(path: Path) -> tuple[NDArray[np.uint8], str]:
+    """An image file in its own size (C, H, W) uint8, and a note if its values were converted, else "".
+
+    C is 1 where red, green and blue are equal everywhere, else 3. Raises CnncError E901, E608, E906.
+    """
+
+    def decode(data: bytes) -> DecodedImage:
+        width, height = decode_image(data, (1, 1, 1)).size
+        return decode_image(data, (3, height, width))
+
+    image = _read(path, decode)
+    pixels = image.pixels
+    is_grey = bool((pixels[0] == pixels[1]).all() and (pixels[0] == pixels[2]).all())
+    return pixels[:1] if is_grey else pixels, f"{path}: {image.conversion}" if image.conversion else ""
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """The height and width of an image file, rotated as its EXIF data say. Raises CnncError E901, E608, E906."""
     width, height = _read(path, lambda data: decode_image(data, (1, 1, 1))).size

@@ -141,10 +141,16 @@ def _match(
             note = Note(given[spec.name].span, "first given here")
             message = f"{call.op.text} is given `{spec.name}` twice"
             edits = (without(argument.span, "remove one of them"),)
+            if argument.key is not None and spec.name == "k" and _is_nested(argument.value):
+                edits = (Edit(argument.key.span, "weights", "did you mean `{}`?", edits),)
             diagnostics.append(Diagnostic("E205", message, argument.span, notes=(note,), edits=edits))
         else:
             given[spec.name] = argument
     return given, diagnostics, misplaced
+
+
+def _is_nested(value: syntax.Expression) -> bool:
+    return isinstance(value, syntax.List) and any(isinstance(item, syntax.List) for item in value.items)
 
 
 def _key_without_equals(

@@ -122,6 +122,11 @@ class Op(Declared):
     takes: ClassVar[tuple[DType, ...]] = ("float32",)
     example: ClassVar[str]
 
+    @classmethod
+    def details(cls) -> str:
+        """What `cnnc ops` shows after the docstring, generated from tables; "" for nothing."""
+        return ""
+
     def output(self, *inputs: TensorType) -> TensorType:
         """The type of the output. Raises ShapeError where the inputs do not fit."""
         return inputs[0]

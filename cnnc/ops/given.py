@@ -22,7 +22,9 @@ SHOWN = 40  # characters of given numbers in a table; of larger ones it shows th
 EXPLAINED = 160  # characters of given numbers in `--explain`; of larger ones it shows the range
 REWRITTEN = 64  # numbers that an edit writes in other lists
 
-BIASES: Any = arg(NumberLists(), default=None, help="initial biases: a list with one per output channel, or one number")
+BIASES: Any = arg(
+    NumberLists("a list of numbers, or one for all"), default=None, help="initial biases, one per output channel"
+)
 
 
 def weights_of(layout: str) -> Any:
@@ -93,7 +95,7 @@ def _require_shape(
         message = f"weights are lists of different lengths: {given.ragged}; this layer needs {needed}"
         raise ShapeError("E326", message, help=_advice(shape), argument="weights")
     found = f"of shape {format_shape(given.shape)}" if given.shape else "a single number"
-    fixes = _other_lists(given, shape) or _other_arguments(op, given, shape, axes, factor)
+    fixes = _other_lists(given, shape, layout) or _other_arguments(op, given, shape, axes, factor)
     message = f"weights are {found}, but this layer needs {needed}"
     raise ShapeError("E326", message, help=_advice(shape), argument="weights", fixes=fixes)
 
@@ -105,7 +107,7 @@ def _advice(shape: tuple[int, ...]) -> str:
     return f"write lists of {format_shape(shape)} numbers" + (f"; {least} is enough" if most else "")
 
 
-def _other_lists(given: GivenNumbers, shape: tuple[int, ...]) -> tuple[Fix, ...]:
+def _other_lists(given: GivenNumbers, shape: tuple[int, ...], layout: str) -> tuple[Fix, ...]:
     """The same numbers in lists that fit: transposed if the weight is a matrix, else in the order of the source."""
     if not math.prod(shape) == given.size <= REWRITTEN:
         return ()
@@ -113,7 +115,7 @@ def _other_lists(given: GivenNumbers, shape: tuple[int, ...]) -> tuple[Fix, ...]
     if len(shape) == 2 and given.shape == shape[::-1]:
         columns = tuple(given.values[i :: given.shape[1]] for i in range(given.shape[1]))
         turned = GivenNumbers(shape, tuple(value for column in columns for value in column))
-        return (Fix("weights", turned.text(shape[first:]), "one row per output: write the transpose, `{}`"),)
+        return (Fix("weights", turned.text(shape[first:]), f"write the transpose, {layout}: `{{}}`"),)
     return (Fix("weights", given.text(shape[first:]), "write `{}`"),)
 
 
@@ -175,9 +177,8 @@ def given_options(op: Op) -> str:
     for key in ("weights", "biases"):
         given = getattr(op, key, None)
         if given is not None:
-            numbers = given.text()
-            shown = numbers if len(numbers) <= SHOWN else f"[{format_shape(given.shape)}]"
-            text += f" {key}={shown}"
+            numbers = _short_text(given, SHOWN) or f"[{format_shape(given.shape)}]"
+            text += f" {key}={numbers}"
     return text
 
 
@@ -188,8 +189,12 @@ def given_formulas(op: Op) -> list[str]:
         given = getattr(op, key, None)
         if given is None:
             continue
-        text = given.text() if given.size <= EXPLAINED else ""
-        if not text or len(text) > EXPLAINED:
-            text = f"{format_shape(given.shape)} numbers from {min(given.values):g} to {max(given.values):g}"
-        lines.append(f"{key} given: {text}")
+        span = f"{format_shape(given.shape)} numbers from {min(given.values):g} to {max(given.values):g}"
+        lines.append(f"{key} given: {_short_text(given, EXPLAINED) or span}")
     return lines
+
+
+def _short_text(given: GivenNumbers, most: int) -> str:
+    """The numbers as the language writes them; "" if that takes more characters."""
+    text = given.text() if given.size <= most else ""
+    return text if len(text) <= most else ""

@@ -13,6 +13,7 @@ class Augment(TrainStatement):
     """Changes each image at random before a training step.
 
     Steps are applied in the order of the arguments. The changes depend only on the seed, so a repeated run draws the same ones.
+    Pixels of bytes are rounded and clipped to 0..255; the range of other numbers is not known, so they are not clipped.
     """
 
     keyword = "augment"
@@ -33,6 +34,16 @@ class Augment(TrainStatement):
     rotate: float = arg(
         Real(0, 180), default=0, unit="degrees", help="rotate about the centre by up to N degrees either way"
     )
+    brightness: float = arg(
+        Real(0, 1),
+        default=0,
+        help="multiply each image by a factor drawn uniformly from 1 - N to 1 + N, as PyTorch's ColorJitter does",
+    )
+    contrast: float = arg(
+        Real(0, 1),
+        default=0,
+        help="multiply the differences from an image's mean grey by such a factor, as ColorJitter does",
+    )
     noise: float = arg(
         Real(0, 1), default=0, unit="fraction of the full range", help="standard deviation of the Gaussian noise to add"
     )
@@ -42,6 +53,11 @@ class Augment(TrainStatement):
         unit="pixels",
         help="side of a square of zeros at a random position (DeVries & Taylor 2017)",
     )
+
+    @classmethod
+    def in_place(cls) -> tuple[str, ...]:
+        """The steps that leave every pixel where it is."""
+        return tuple(spec.name for spec in cls.arguments if spec.name not in cls.moving)
 
     @property
     def steps(self) -> tuple[tuple[str, Any], ...]:

@@ -119,7 +119,8 @@ def augmentation(section: Section) -> Iterator[Diagnostic]:
         output = graph.by_name.get(loss.on or graph.outputs[0])
         if moving and output is not None and _is_map(output) and not loss.of_input:
             message = f"{moving[0]} moves the pixels of the input but not those of the target of {output.name}"
-            help = "of the steps of augment, only noise= and cutout= fit here"
+            *others, last = (f"{name}=" for name in augment.in_place())
+            help = f"of the steps of augment, only {', '.join(others)} and {last} fit here"
             kept = [as_written(a) for a in call.arguments if a.key is not None and a.key.text not in augment.moving]
             edits = (Edit(span, " ".join(["augment", *kept]) if kept else "augment noise=0.1", f"{help}: `{{}}`"),)
             yield Diagnostic("E514", message, span, notes=_type_note(output), help=help, edits=edits)

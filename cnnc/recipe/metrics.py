@@ -66,6 +66,20 @@ class MeanSquaredError(Metric):
 
 
 @register
+class MeanAbsoluteError(Metric):
+    """The mean of absolute differences; less is better."""
+
+    kind = "l1"
+    example = "metric l1"
+    compares_with = "values"
+    less_is_better = True
+
+    @classmethod
+    def format(cls, value: float) -> str:
+        return decimals(value, 5)
+
+
+@register
 class Psnr(Metric):
     """The peak signal-to-noise ratio in dB, for values from 0 to 1: -10 log10(mse)."""
 

@@ -95,7 +95,8 @@ _KINDS = {
         "accuracy": "acc top1 top_1 categorical_accuracy sparse_categorical_accuracy binary_accuracy error",
         "top5": "top_5 top5_accuracy top_5_accuracy top_k topk top_k_categorical_accuracy",
         "iou": "miou mean_iou meaniou jaccard",
-        "mse": "mean_squared_error rmse mae l1 l2 mean_absolute_error",
+        "mse": "mean_squared_error rmse l2",
+        "l1": "mae mean_absolute_error",
     },
     "data": {
         "images": "folder imagefolder image_folder directory image png jpg",

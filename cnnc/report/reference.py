@@ -53,6 +53,8 @@ def page(cls: Documented, width: int | None = None) -> str:
     With a width, each paragraph of the description is one line, to be broken there.
     """
     description = inspect.cleandoc(cls.__doc__ or "")
+    if issubclass(cls, Op) and (details := cls.details()):
+        description += f"\n\n{details}"
     lines = [signature(cls), "", description if width is None else reflowed(description)]
     if cls.arguments:
         keys = [_keys(spec) for spec in cls.arguments]

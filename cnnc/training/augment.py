@@ -89,6 +89,19 @@ def _rotate(images: Images, degrees: float, random: np.random.Generator) -> Imag
     return _like(images, np.moveaxis(upper * (1 - down) + lower * down, -1, 1))
 
 
+@step_of("brightness")
+def _brightness(images: Images, reach: float, random: np.random.Generator) -> Images:
+    """f·x for each image, with f drawn from 1 - reach to 1 + reach: PyTorch's ColorJitter(brightness=reach)."""
+    return _like(images, images * _factors(len(images), reach, random))
+
+
+@step_of("contrast")
+def _contrast(images: Images, reach: float, random: np.random.Generator) -> Images:
+    """m + f·(x - m) for each image, with m its mean grey and f as for brightness: ColorJitter(contrast=reach)."""
+    mean = _mean_grey(images)
+    return _like(images, mean + (images - mean) * _factors(len(images), reach, random))
+
+
 @step_of("noise")
 def _noise(images: Images, deviation: float, random: np.random.Generator) -> Images:
     """Adds Gaussian noise; `deviation` is a fraction of the full range, which is 255 for uint8 and 1 for float32."""
@@ -105,6 +118,19 @@ def _cutout(images: Images, size: int, random: np.random.Generator) -> Images:
     rows = np.abs(np.arange(height) - y + offset) < size / 2  # (N, H)
     columns = np.abs(np.arange(width) - x + offset) < size / 2  # (N, W)
     return np.where((rows[:, :, None] & columns[:, None, :])[:, None], images.dtype.type(0), images)
+
+
+def _factors(count: int, reach: float, random: np.random.Generator) -> NDArray[np.float32]:
+    """A factor for each image, from 1 - reach to 1 + reach, in the shape (N, 1, 1, 1)."""
+    return random.uniform(1 - reach, 1 + reach, (count, 1, 1, 1)).astype(np.float32)
+
+
+def _mean_grey(images: Images) -> NDArray[np.float32]:
+    """The mean grey of each image (N, 1, 1, 1): of RGB by the weights of ITU-R BT.601, else the mean over the channels."""
+    channels = images.shape[1]
+    weights = np.array([0.299, 0.587, 0.114] if channels == 3 else [1 / channels] * channels)
+    grey: NDArray[np.floating] = images.mean((2, 3), dtype=np.float64) @ weights
+    return grey.reshape(-1, 1, 1, 1).astype(np.float32)
 
 
 def _like(images: Images, pixels: NDArray[np.floating]) -> Images:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from cnnc.core.arrays import Array
-from cnnc.recipe.metrics import Accuracy, MeanIou, MeanSquaredError, Metric, Psnr, Top5
+from cnnc.recipe.metrics import Accuracy, MeanAbsoluteError, MeanIou, MeanSquaredError, Metric, Psnr, Top5
 
 
 class MetricCounter:
@@ -105,6 +105,21 @@ class MeanSquaredErrorCounter(MetricCounter):
 
     def value(self) -> float:
         return self.squares / max(1, self.elements)
+
+
+@counter_of(MeanAbsoluteError)
+class MeanAbsoluteErrorCounter(MetricCounter):
+    """The mean of |output − target| over all elements."""
+
+    def __init__(self) -> None:
+        self.differences, self.elements = 0.0, 0
+
+    def add(self, outputs: Array, target: Array, ignored: int | None) -> None:
+        self.differences += float(np.abs(outputs - target).sum(dtype=np.float64))
+        self.elements += outputs.size
+
+    def value(self) -> float:
+        return self.differences / max(1, self.elements)
 
 
 @counter_of(Psnr)

@@ -83,7 +83,10 @@ def layout_of(page: Page, top: float, width: float) -> PageLayout:
             x = float(MARGIN)
             for sign, size in row:
                 if sign:
-                    signs.append(Label(x + text_width(sign, 20) / 2, middle + 7, sign, "middle", "text", 20))
+                    font = _sign_font(sign)
+                    signs.append(
+                        Label(x + text_width(sign, font) / 2, middle + 0.35 * font, sign, "middle", "text", font)
+                    )
                     x += _sign_width(sign)
                 # Thin lines are sharp in the middle of a pixel.
                 left, upper = round(x + size.head) + 0.5, round(middle - size.body / 2) + 0.5
@@ -95,7 +98,12 @@ def layout_of(page: Page, top: float, width: float) -> PageLayout:
 
 
 def _sign_width(sign: str) -> float:
-    return text_width(sign, 20) + _GAP
+    return text_width(sign, _sign_font(sign)) + _GAP
+
+
+def _sign_font(sign: str) -> int:
+    """A dot of the size of the other signs would hardly be seen."""
+    return 34 if sign == "·" else 20
 
 
 def _even(band: Band, sizes: list[PanelSize]) -> list[PanelSize]:

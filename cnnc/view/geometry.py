@@ -27,7 +27,7 @@ class Bend(NamedTuple):
 
 def bends(edge: Edge) -> list[Bend]:
     """The bends of an edge, in their order; of radius 0 if the edge has sharp corners."""
-    points = edge.points
+    points = line_points(edge)
     result = []
     for before, at, after in zip(points, points[1:], points[2:], strict=False):
         radius = min(edge.corner, _distance(before, at) / 2, _distance(at, after) / 2)
@@ -37,7 +37,8 @@ def bends(edge: Edge) -> list[Bend]:
 
 def polyline(edge: Edge, parts: int = 6) -> list[Point]:
     """An edge as straight pieces, its bends in `parts` pieces each."""
-    points = [edge.points[0]]
+    ends = line_points(edge)
+    points = [ends[0]]
     for start, control, end in bends(edge):
         points.append(start)
         if start == end:
@@ -47,13 +48,26 @@ def polyline(edge: Edge, parts: int = 6) -> list[Point]:
             weights = ((1 - t) ** 2, 2 * t * (1 - t), t * t)
             x, y = (sum(w * p[axis] for w, p in zip(weights, (start, control, end), strict=True)) for axis in (0, 1))
             points.append((x, y))
-    return [*points, edge.points[-1]]
+    return [*points, ends[-1]]
+
+
+def line_points(edge: Edge) -> tuple[Point, ...]:
+    """The points of the line of an edge: it ends within the arrowhead, so that its width does not blunt the tip."""
+    if not edge.arrow:
+        return edge.points
+    tip, before = _last(edge)
+    return *edge.points[:-1], _towards(tip, before, min(ARROW, _distance(before, tip)) / 2)
+
+
+def _last(edge: Edge) -> tuple[Point, Point]:
+    """The end of an edge and the last point that differs from it."""
+    tip = edge.points[-1]
+    return tip, next((p for p in reversed(edge.points) if p != tip), (tip[0] - 1, tip[1]))
 
 
 def arrowhead(edge: Edge) -> tuple[Point, Point, Point]:
     """The triangle at the end of an edge: its tip, and the two other corners."""
-    tip = edge.points[-1]
-    before = next((p for p in reversed(edge.points) if p != tip), (tip[0] - 1, tip[1]))
+    tip, before = _last(edge)
     x, y = _towards(tip, before, ARROW)
     length = _distance(before, tip)
     across = ((before[1] - tip[1]) / length * ARROW / 2, (tip[0] - before[0]) / length * ARROW / 2)

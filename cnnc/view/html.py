@@ -47,6 +47,12 @@ def html_text(page: Page, width: int = WIDTH) -> str:
     return _document(page, document(drawing, body, used), _steps_json(page, changes))
 
 
+def drawing_html(drawing: Drawing) -> str:
+    """The HTML document of a drawing, which has a title of its own and no steps."""
+    picture = document(drawing, elements(drawing.shapes), map(look_of, drawing.shapes))
+    return _file(drawing.title, _picture(picture))
+
+
 def _all_panels(page: Page) -> Iterator[Panel]:
     """The panels of all steps."""
     return (panel for number in range(max(1, len(page.steps))) for panel in _panels(page, number))
@@ -71,24 +77,37 @@ def _step_texts(step: Step) -> dict[str, Any]:
 
 
 def _document(page: Page, picture: str, steps: str) -> str:
+    notes = "".join(f"<p>{text(note)}</p>" for note in page.notes)
+    main = (
+        f"<h1>{text(page.title)}</h1>\n<p>{text(page.description)}</p>\n"
+        + _picture(picture)
+        + (_controls(page, page.steps[page.current]) if page.steps else "")
+        + (f"<footer>{notes}</footer>\n" if notes else "")
+    )
+    return _file(page.title, main, steps if page.steps else "")
+
+
+def _picture(picture: str) -> str:
+    """A picture that scrolls, by keys too, if it is wider than the window."""
+    return f'<div class="picture" tabindex="0" role="group" aria-label="picture">\n{picture}\n</div>\n'
+
+
+def _file(title: str, main: str, steps: str = "") -> str:
+    """A document with this content, and the script that steps through it if there are steps."""
     style = files("cnnc.view").joinpath("page.css").read_text(encoding="utf-8")
-    script = files("cnnc.view").joinpath("page.js").read_text(encoding="utf-8") if page.steps else ""
+    script = files("cnnc.view").joinpath("page.js").read_text(encoding="utf-8") if steps else ""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     allowed = f"script-src 'sha256-{digest}'; " if script else ""
     policy = (
         f"default-src 'none'; {allowed}style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
-    notes = "".join(f"<p>{text(note)}</p>" for note in page.notes)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="generator" content="cnnc">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="generator" content="cnnc">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(page.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"<main>\n<h1>{text(page.title)}</h1>\n<p>{text(page.description)}</p>\n"
-        f'<div class="picture" tabindex="0" role="group" aria-label="picture">\n{picture}\n</div>\n'
-        + (_controls(page, page.steps[page.current]) if page.steps else "")
-        + (f"<footer>{notes}</footer>\n" if notes else "")
-        + "</main>\n"
+        f"<title>{text(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"<main>\n{main}</main>\n"
         + (
             f'<script type="application/json" id="steps">{steps}</script>\n<script>{script}</script>\n'
             if script

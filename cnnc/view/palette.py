@@ -85,11 +85,11 @@ MARKING: tuple[Role, ...] = ("read", "weight", "result")
 LIGHT = Palette(
     "#ffffff",
     {
-        "plain": Look("#ffffff", "#9aa3ad", "#1f2328"),
+        "plain": Look("#ffffff", "#87909a", "#1f2328"),
         "read": Look("#dbeafe", "#0a58ca", "#0b1f3f"),
         "weight": Look("#ffedd5", "#a84300", "#3b1a00"),
         "result": Look("#d6f5df", "#0f6b32", "#06290f"),
-        "padding": Look("#f1f3f5", "#9aa3ad", "#57606a"),
+        "padding": Look("#f1f3f5", "#87909a", "#57606a"),
         "zero": Look("#ffffff", "#b4bcc5", "#656d76"),
         "faint": Look("#ffffff", "#b4bcc5", "#656d76"),
         "title": Look("none", "#1f2328", "#1f2328"),

@@ -33,10 +33,10 @@ class Tile(NamedTuple):
 
 
 class PanelSize(NamedTuple):
-    """How much room a panel needs: its width, and its heights above, beside and below the line of the signs' row.
+    """How much room a panel needs: its width, and the heights of its title, its body and its note.
 
-    `head` is what stands to the left of the body (row heads), `top` what stands above it (column heads), `tile` the size of
-    cells, `available` the width that the panel may fill.
+    `head` is what stands to the left of the body (row heads), `top` what stands above it (column heads), `foot` what hangs
+    below it, `tile` the size of cells, `available` the width that the panel may fill.
     """
 
     width: float
@@ -45,6 +45,7 @@ class PanelSize(NamedTuple):
     body: float
     note: float
     head: float
+    foot: float
     tile: Tile
     available: float
 
@@ -56,7 +57,7 @@ class PanelSize(NamedTuple):
     @property
     def fall(self) -> float:
         """From the middle of the body to the lower edge."""
-        return self.body / 2 + self.note
+        return self.body / 2 + self.foot + self.note
 
 
 class PanelPlace(NamedTuple):
@@ -74,12 +75,13 @@ def panel_size(variants: Sequence[Panel], available: float) -> PanelSize:
     """The size that all variants of a panel share."""
     tile = _tile([panel for panel in variants if isinstance(panel, Grid)])
     each = [_size_of(panel, available, tile) for panel in variants]
-    width, title, top, body, note, head = (max(values) for values in zip(*(m[:6] for m in each), strict=True))
-    return PanelSize(width, title, top, body, note, head, tile, available)
+    lengths = (max(values) for values in zip(*(size[:7] for size in each), strict=True))
+    width, title, top, body, note, head, foot = lengths
+    return PanelSize(width, title, top, body, note, head, foot, tile, available)
 
 
 def _size_of(panel: Panel, available: float, tile: Tile) -> PanelSize:
-    head = top = 0.0
+    head = top = foot = 0.0
     if isinstance(panel, Grid):
         columns = max((len(row) for row in panel.cells), default=0)
         head = max((text_width(text, SMALL - 1) + 7 for text in panel.row_heads), default=0.0)
@@ -87,7 +89,9 @@ def _size_of(panel: Panel, available: float, tile: Tile) -> PanelSize:
         width = head + columns * (tile.width + _TILE_GAP) - _TILE_GAP
         body = len(panel.cells) * (tile.height + _TILE_GAP) - _TILE_GAP
     elif isinstance(panel, Picture):
-        head, top, width, body = _picture_extent(panel, available)
+        head, top, right, foot = _overhang(panel, available)
+        height, width = (length * _pixel_size(panel, available) for length in panel.pixels.shape[:2])
+        width, body = head + width + right, height
     else:
         lines = [line for text in panel.lines for line in wrapped(text, available, BODY, mono=True)]
         width = max((text_width(line, BODY, mono=True) for line in lines), default=0.0)
@@ -97,9 +101,8 @@ def _size_of(panel: Panel, available: float, tile: Tile) -> PanelSize:
     width = max(
         [width, *(text_width(t, BODY, bold=True) for t in title), *(text_width(t, SMALL) for t in note)], default=width
     )
-    return PanelSize(
-        width, len(title) * float(LINE) + 4, top, body, len(note) * LINE * SMALL / BODY + 4, head, tile, available
-    )
+    heights = len(title) * float(LINE) + 4, top, body, len(note) * LINE * SMALL / BODY + 4
+    return PanelSize(width, *heights, head, foot, tile, available)
 
 
 def _tile(grids: Sequence[Grid]) -> Tile:
@@ -122,16 +125,15 @@ def _pixel_size(picture: Picture, available: float) -> float:
     return float(min(enlarged, available / max(1, width)))
 
 
-def _picture_extent(picture: Picture, available: float) -> tuple[float, float, float, float]:
-    """What outlines need to the left of the image and above it, the width of all, and the height from the image's top."""
+def _overhang(picture: Picture, available: float) -> tuple[float, float, float, float]:
+    """How far outlines reach beyond the image: to the left, above, to the right, and below."""
     height, width = picture.pixels.shape[:2]
-    outlines = picture.outlines
+    outlines, factor = picture.outlines, _pixel_size(picture, available)
     left = max([0, *(-outline.column for outline in outlines)])
     above = max([0, *(-outline.row for outline in outlines)])
-    right = max([width, *(outline.column + outline.width for outline in outlines)])
-    below = max([height, *(outline.row + outline.height for outline in outlines)])
-    factor = _pixel_size(picture, available)
-    return left * factor, above * factor, (left + right) * factor, below * factor
+    right = max([0, *(outline.column + outline.width - width for outline in outlines)])
+    below = max([0, *(outline.row + outline.height - height for outline in outlines)])
+    return left * factor, above * factor, right * factor, below * factor
 
 
 # What a panel shows
@@ -166,7 +168,7 @@ def frame_shapes(panel: Panel, place: PanelPlace) -> list[Shape]:
                 shapes += lines.labels
                 y = max(lines.bottom, y + LINE)
             return shapes
-    return [*shapes, *text_lines(panel.note, left, place.y + size.body + 4, width, "note", SMALL).labels]
+    return [*shapes, *text_lines(panel.note, left, place.y + size.body + size.foot + 4, width, "note", SMALL).labels]
 
 
 def _head_shapes(grid: Grid, place: PanelPlace) -> Iterator[Shape]:

@@ -9,6 +9,7 @@ reader's setting (light or dark); programs that know no media queries, and print
 from __future__ import annotations
 
 import base64
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, Raster, Role, Shape
-from cnnc.view.geometry import arrowhead, bends, marker_points
+from cnnc.view.geometry import arrowhead, bends, line_points, marker_points
 from cnnc.view.palette import DARK, FORMS, LEVELS, LIGHT, MARKING, Palette, level
 from cnnc.view.text_width import MONO, SANS, shown_text
 
@@ -32,18 +33,26 @@ def svg_text(drawing: Drawing) -> str:
 def document(drawing: Drawing, body: str, used: Iterable[str]) -> str:
     """The SVG element around a body whose shapes have these classes; its name keeps its style apart on a shared page."""
     name = f"c{zlib.crc32((text(drawing.title) + body).encode()):08x}"
+    looks = set(used)
     width, height = number(drawing.width), number(drawing.height)
     description = "\n".join(map(text, drawing.description.splitlines()))
+    hatched = any(look.startswith("b ") and FORMS[_role(look)].hatched for look in looks)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{name}" role="img" aria-labelledby="{name}-t {name}-d" '
         f'width="{width}" height="{height}" viewBox="0 0 {width} {height}">\n'
         f'<title id="{name}-t">{text(drawing.title)}</title>\n'
         f'<desc id="{name}-d">{description}</desc>\n'
-        f"<style>{style(name, used)}</style>\n"
-        f'<defs><pattern id="{name}-h" width="6" height="6" patternUnits="userSpaceOnUse">'
-        f'<rect class="b" width="6" height="6"/><path class="h" d="M-1 7L7 -1M-1 1L1 -1M5 7L7 5"/></pattern></defs>\n'
-        f'<rect class="g" width="{width}" height="{height}"/>\n{body}</svg>'
+        "<metadata>drawn by cnnc</metadata>\n"
+        f"<style>\n{style(name, looks)}</style>\n"
+        + (HATCH.format(name=name) if hatched else "")
+        + f'<rect class="ground" width="{width}" height="{height}"/>\n{body}</svg>'
     )
+
+
+HATCH = (
+    '<defs><pattern id="{name}-h" width="6" height="6" patternUnits="userSpaceOnUse">'
+    '<rect class="hatched" width="6" height="6"/><path class="hatch" d="M-1 7L7 -1M-1 1L1 -1M5 7L7 5"/></pattern></defs>\n'
+)
 
 
 # Shapes
@@ -129,11 +138,12 @@ def _place(shape: Box | Raster) -> dict[str, str]:
 
 
 def _edge_path(edge: Edge) -> str:
-    path = _path(edge.points[:1])
+    points = line_points(edge)
+    path = _path(points[:1])
     for start, control, end in bends(edge):
         path += f"L{_points([start])}" + (f"Q{_points([control, end])}" if start != end else "")
-    closed = len(edge.points) > 2 and edge.points[0] == edge.points[-1]
-    return path + ("Z" if closed else f"L{_points(edge.points[-1:])}")
+    closed = len(points) > 2 and points[0] == points[-1]
+    return path + ("Z" if closed else f"L{_points(points[-1:])}")
 
 
 def _path(points: Iterable[tuple[float, float]]) -> str:
@@ -170,47 +180,76 @@ def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
 # Style
 
 
-def style(name: str, used: Iterable[str]) -> str:
-    """The rules for these classes within the element `name`: what is common, then light and dark colours."""
-    words = {word for look in set(used) for word in look.split()}
-    roles: list[Role] = sorted((role for role in FORMS if role in words or role == "padding"), key=list(FORMS).index)
-    heats = sorted((w for w in words if w[1:].isdigit() and w[0] in "np"), key=lambda w: (w[0], int(w[1:])))
-    sizes = sorted(w for w in words if w[0] == "z" and w[1:2].isdigit())
-    at = f".{name} "
+def style(name: str, looks: set[str]) -> str:
+    """The rules for these classes within the element `name`, one per line: form and light colours, then dark colours."""
+    kinds = {(look.split()[0], _role(look)) for look in looks if look}
+    pairs = sorted(
+        kinds | {("m", role) for kind, role in kinds if kind == "e"}
+    )  # an arrowhead has the class of a marker
+    words = {word for look in looks for word in look.split()}
+    shades = sorted((int(word[1:]) * (1 if word[0] == "p" else -1), word) for word in words if _is_heat(word))
     rules = [
-        f"{at}text{{font-family:{SANS};white-space:pre}}{at}.mono{{font-family:{MONO}}}",
-        f"{at}.e,{at}.halo{{fill:none}}{at}.e,{at}.halo{{stroke-linejoin:round}}{at}.r{{image-rendering:pixelated}}",
-        f"{at}.am{{text-anchor:middle}}{at}.ae{{text-anchor:end}}",
-        *(f"{at}.{size}{{font-size:{size[1:].replace('-', '.')}px}}" for size in sizes),
-        *(_form_rule(at, role, name) for role in roles),
+        f"text{{font-family:{SANS};white-space:pre}}",
+        f".mono{{font-family:{MONO}}}",
+        ".am{text-anchor:middle}",
+        ".ae{text-anchor:end}",
+        ".r{image-rendering:pixelated}",
+        ".e,.halo{fill:none;stroke-linejoin:round}",
+        *(f".{word}{{font-size:{word[1:].replace('-', '.')}px}}" for word in sorted(words) if re.match(r"z\d", word)),
+        *(_form_rule(kind, role) for kind, role in pairs),
+        *colour_rules(LIGHT, pairs, shades, name),
     ]
-    dark = colour_rules(DARK, at, roles, heats, name)
-    return (
-        "".join(rules)
-        + colour_rules(LIGHT, at, roles, heats, name)
-        + f"@media screen and (prefers-color-scheme:dark){{{dark}}}"
-    )
+    dark = colour_rules(DARK, pairs, shades, name)
+    return f"{_within(name, rules)}@media screen and (prefers-color-scheme:dark){{\n{_within(name, dark)}}}\n"
 
 
-def _form_rule(at: str, role: Role, name: str) -> str:
+def _within(name: str, rules: Iterable[str]) -> str:
+    """The rules for what is inside the element `name` only."""
+    split = (rule.partition("{") for rule in rules if rule)
+    return "".join(f".{name} {selector.replace(',', f',.{name} ')}{{{rest}\n" for selector, _, rest in split)
+
+
+def _role(look: str) -> Role:
+    """The role in a class such as `b read s p3`."""
+    role = look.split()[1]
+    return next(known for known in FORMS if known == role)
+
+
+def _is_heat(word: str) -> bool:
+    return word[0] in "np" and word[1:].isdigit()
+
+
+def _form_rule(kind: str, role: Role) -> str:
     form = FORMS[role]
+    if kind == "t":
+        return f".t.{role}{{font-weight:bold}}" if form.bold else ""
+    if kind == "m":
+        return ""
     dash = f";stroke-dasharray:{' '.join(map(number, form.dash))}" if form.dash else ""
-    rule = f"{at}.b.{role},{at}.e.{role}{{stroke-width:{number(form.width)}{dash}}}"
-    return rule + (f"{at}.t.{role}{{font-weight:bold}}" if form.bold else "")
+    return f".{kind}.{role}{{stroke-width:{number(form.width)}{dash}}}"
 
 
-def colour_rules(palette: Palette, at: str, roles: Sequence[Role], heats: Sequence[str], name: str) -> str:
-    """The rules that hold for one kind of background."""
-    rules = [f"{at}.g{{fill:{palette.background}}}{at}.halo{{stroke:{palette.background};stroke-width:5}}"]
-    padding = palette.look("padding")
-    rules.append(f"{at}.b{{fill:{padding.fill}}}{at}.h{{fill:none;stroke:{palette.look('axis').line}}}")
-    for role in roles:
-        look = palette.look(role)
-        fill = f"url(#{name}-h)" if FORMS[role].hatched else look.fill
-        rules.append(f"{at}.b.{role}{{fill:{fill};stroke:{look.line}}}{at}.e.{role}{{stroke:{look.line}}}")
-        rules.append(f"{at}.m.{role}{{fill:{look.line}}}{at}.t.{role}{{fill:{look.text}}}")
-    rules += [f"{at}.b.s.{role}{{stroke:{palette.mark}}}" for role in MARKING if heats and role in roles]
-    for heat in heats:
-        fill, readable = palette.heat((1 if heat[0] == "p" else -1) * int(heat[1:]) / LEVELS)
-        rules.append(f"{at}.b.{heat}{{fill:{fill}}}{at}.t.{heat}{{fill:{readable}}}")
-    return "".join(rules)
+def colour_rules(
+    palette: Palette, pairs: Sequence[tuple[str, Role]], shades: Sequence[tuple[int, str]], name: str
+) -> list[str]:
+    """The rules for one kind of background: of each role as box, text, edge and marker, then of the shades."""
+    rules = [f".ground{{fill:{palette.background}}}"]
+    rules.append(f".halo{{stroke:{palette.background};stroke-width:5}}")
+    for kind, role in pairs:
+        look, hatched = palette.look(role), FORMS[role].hatched
+        fill = f"url(#{name}-h)" if hatched else look.fill
+        values = {
+            "b": f"fill:{fill};stroke:{look.line}",
+            "t": f"fill:{look.text}",
+            "e": f"stroke:{look.line}",
+            "m": f"fill:{look.line}",
+        }
+        rules.append(f".{kind}.{role}{{{values[kind]}}}")
+        if kind == "b" and hatched:
+            rules += [f".hatched{{fill:{look.fill}}}", f".hatch{{fill:none;stroke:{palette.look('axis').line}}}"]
+    if shades:
+        rules += [f".b.s.{role}{{stroke:{palette.mark}}}" for role in MARKING if ("b", role) in pairs]
+    for step, word in shades:
+        fill, readable = palette.heat(step / LEVELS)
+        rules += [f".b.{word}{{fill:{fill}}}", f".t.{word}{{fill:{readable}}}"]
+    return rules

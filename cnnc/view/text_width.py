@@ -25,7 +25,7 @@ _ASCII = (
     634, 278, 278, 579, 278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838,
 )  # fmt: skip
 _OTHER, _WIDE, _EMOJI, _MONO, _MONO_OTHER = 1.1, 1.05, 1.4, 0.605, 1.0
-_BOLD = 1.15
+_BOLD = 1.2
 _WORDS = re.compile(r"\s*\S+")
 _TERMS = re.compile(r"\s*(?:[-+−=]\s+)*\S+")
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")

@@ -5,7 +5,7 @@ pixel per frame in one of eight directions, wrapping around at the borders; Gaus
 an eighth of the brightness is added. A single frame does not show the direction. Class 0 is right, and each following
 class is an eighth of a turn further, clockwise. Training and test clips use the training and test digits.
 
-`python -m models.scripts.motion` writes made/motion.npz.
+`python -m cnnc.models.scripts.motion` writes made/motion.npz.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.data import load
-from models.scripts.common import parser, write_arrays
+
+from .common import parser, write_arrays
 
 FRAMES, SIDE = 8, 16
 DIRECTIONS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))

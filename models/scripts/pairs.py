@@ -6,7 +6,7 @@ time. Sentences with fewer than eight different words are left out. One tenth of
 each training sentence yields `--rounds` pairs of each class. The sentences are those of Pang & Lee (2005), one per line
 in rt-polarity.pos and rt-polarity.neg.
 
-`python -m models.scripts.pairs --data DIR` writes made/pairs/train.tsv and test.tsv.
+`python -m cnnc.models.scripts.pairs --data DIR` writes made/pairs/train.tsv and test.tsv.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from cnnc.data.text import split_words
-from models.scripts.common import parser, write
+
+from .common import parser, write
 
 QUERY, SHORTEST = 4, 8
 FILES = ("rt-polarity.neg", "rt-polarity.pos")

@@ -7,7 +7,7 @@ with n normal of standard deviation 1.
 The script also prints what is achievable: the mean squared error of the measurement itself, of the mean of the last few
 measurements, and of the best kernel over the last 16 measurements, found by least squares.
 
-`python -m models.scripts.positions` writes made/positions.npz.
+`python -m cnnc.models.scripts.positions` writes made/positions.npz.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.scripts.common import parser, write_arrays
+from .common import parser, write_arrays
 
 LENGTH, NOISE, TAPS = 256, 0.5, 16
 Floats = NDArray[np.float64]

@@ -4,7 +4,7 @@ A series has 128 values: a sine, square, triangle or sawtooth wave between -1 an
 φ(t) = 2π(f·t/128 + p), f uniform in 2 to 8 and p in 0 to 1, times an amplitude of 0.5 to 1.5, plus Gaussian noise with a
 standard deviation of 0.25.
 
-`python -m models.scripts.waves` writes made/waves.csv, one line `form, v1, v2, ...` per series.
+`python -m cnnc.models.scripts.waves` writes made/waves.csv, one line `form, v1, v2, ...` per series.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from models.scripts.common import parser, write
+from .common import parser, write
 
 LENGTH, NOISE = 128, 0.25
 FORMS = ("sawtooth", "sine", "square", "triangle")

@@ -161,6 +161,10 @@ def test_a_matrix_from_a_file(cnnc: Cnnc, tmp_path: Path) -> None:
 def test_named_kernels(cnnc: Cnnc) -> None:
     assert "input 3x3         kernel 3x3        output 1x1" in lines(cnnc, X, "--kernel", "sobel_x")
     assert json_of(cnnc("unfold", "9 9 9; 9 9 9; 9 9 9", "--kernel", "box", "--json"))["output"] == [[[9]]]
+    assert lines(cnnc, "1 2 3; 4 5 6; 7 8 9", "--kernel", "gaussian k=1")[0] == "S(0,0) = 1·1 = 1"
+    assert lines(cnnc, X, "--kernel", "gabor k=3 wavelength=3", "--at", "0,0")[-4].startswith("out = ")
+    done = cnnc("unfold", X, "--kernel", "gaussian k=5 angle=3")
+    assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
 
 
 # --- true convolution ------------------------------------------------------------------------------------------------

@@ -157,6 +157,9 @@ augment hflip = flip
 augment translate=2 = shift
 augment degrees=10 = rotate
 augment crop 4 = crop=4
+augment random_brightness=0.2 = brightness
+augment brightness_factor=0.2 = brightness
+augment random_contrast=0.2 = contrast
 loss cross_entropy ignore_index=3 = ignore
 """
 

@@ -23,7 +23,8 @@ from cnnc.ops.activation import Activation, Clip, HardTanh, Prelu
 from cnnc.ops.base import INITS, trainable_count
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Bilinear, Fc
-from cnnc.ops.filter import NAMED, Filter
+from cnnc.ops.filter import Filter
+from cnnc.ops.kernels import NAMED
 from cnnc.ops.merge import Add, Concat, Maximum, Merge, Mul, Sub
 from cnnc.ops.norm import GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
@@ -566,17 +567,106 @@ def test_macs_of_a_smoothing_window() -> None:
         assert check(f"input 3x10; {layer}").require_graph().total_macs == 3 * 5 * 3
 
 
-def test_named_kernels() -> None:
-    sums = {name: sum(sum(row) for row in kernel) for name, kernel in NAMED.items()}
-    assert sums == pytest.approx(
-        {"sobel_x": 0, "sobel_y": 0, "laplacian": 0, "sharpen": 1, "box": 1, "gaussian": 1, "identity": 1}
-    )
-    assert NAMED["sobel_y"] == tuple(zip(*NAMED["sobel_x"], strict=True))
+def filter_of(name: str, **values: Any) -> Filter:
+    return Filter.make(numbers=WordValue(name), **values)
+
+
+def test_the_sums_of_named_kernels() -> None:
+    zero = {"sobel_x", "sobel_y", "prewitt_x", "prewitt_y", "scharr_x", "scharr_y", "laplacian", "log", "gabor"}
     for name in NAMED:
-        op = Filter.make(numbers=WordValue(name))
-        assert op.k == (3, 3)
-        assert op.kernel() == NAMED[name]
-        assert op.brief() == name
+        total = sum(sum(row) for row in filter_of(name).kernel())
+        assert total == pytest.approx(0 if name in zero else 1, abs=1e-12), name
+    for name in ("sobel", "prewitt", "scharr"):
+        down, right = (filter_of(f"{name}_{axis}").kernel() for axis in "yx")
+        assert down == tuple(zip(*right, strict=True))
+    absolute = sum(abs(n) for row in filter_of("gabor", angle=30, phase=90).kernel() for n in row)
+    assert absolute == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "size"),
+    [
+        ("sobel_x", {}, (3, 3)),
+        ("box", {"k": 5}, (5, 5)),
+        ("box", {"k": (1, 4)}, (1, 4)),
+        ("gaussian", {}, (3, 3)),
+        ("gaussian", {"sigma": 1}, (7, 7)),
+        ("gaussian", {"sigma": 1.5, "k": 3}, (3, 3)),
+        ("gaussian", {"sigma": 0.1}, (3, 3)),
+        ("log", {"sigma": 1.4}, (9, 9)),  # the size of the usual example of this sigma
+        ("gabor", {"wavelength": 4}, (15, 15)),  # sigma 2.24
+        ("gabor", {"sigma": 2, "aspect": 0.5}, (25, 25)),
+    ],
+)
+def test_the_size_of_a_named_kernel(name: str, values: dict[str, Any], size: tuple[int, int]) -> None:
+    op = filter_of(name, **values)
+    assert op.size == size
+    kernel = op.kernel()
+    assert (len(kernel), {len(row) for row in kernel}) == (size[0], {size[1]})
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ({"numbers": "sobel_x"}, "sobel_x [-1 0 1; -2 0 2; -1 0 1]"),
+        ({"numbers": "gaussian"}, "gaussian 1/16·[1 2 1; 2 4 2; 1 2 1]"),
+        ({"numbers": "gaussian", "sigma": 1.5, "s": 2}, "gaussian sigma=1.5 [11x11] s=2"),
+        ({"numbers": ((0.1, 2), (-3, 0)), "p": 0, "flip": True}, "[0.1 2; -3 0] p=0 flip=true"),
+        ({"numbers": ((1.5,) * 20,)}, "[1x20]"),
+    ],
+)
+def test_what_a_table_shows_of_a_kernel(values: dict[str, Any], shown: str) -> None:
+    assert make("filter", **values).brief() == shown
+
+
+def test_a_report_shows_the_numbers_that_are_applied() -> None:
+    lines = Filter.make(numbers=((1, 2), (3, -4)), flip=True).explain(tensor("1x4x4"))
+    assert lines[-3:] == ["kernel, rotated by 180°:", "  -4  3", "   2  1"]
+    assert make("filter", numbers="box").explain(tensor("1x4x4"))[-4:] == ["kernel, 1/9 times:", *["  1 1 1"] * 3]
+    wide = make("filter", numbers="gabor").explain(tensor("1x40x40"))
+    assert wide[-1] == "kernel: 15x15, numbers from -0.0427 to 0.0634"
+
+
+def test_flip_rotates_every_axis() -> None:
+    for rank, numbers, turned in (
+        (1, (1, 2, 3), (3, 2, 1)),
+        (2, ((1, 2), (3, 4)), ((4, 3), (2, 1))),
+        (3, (((1, 2), (3, 4)), ((5, 6), (7, 8))), (((8, 7), (6, 5)), ((4, 3), (2, 1)))),
+    ):
+        assert Filter.make(rank, numbers=numbers, flip=True).kernel() == turned
+        assert Filter.make(rank, numbers=numbers).kernel() == numbers
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"numbers": "sobel_x", "sigma": 1}, "`filter sobel_x` has no sigma"),
+        ({"numbers": "sobel_x", "k": 5}, "`filter sobel_x` has no k"),
+        ({"numbers": "box", "sigma": 1}, "`filter box` has no sigma"),
+        ({"numbers": "log", "angle": 0}, "`filter log` has no angle"),
+        ({"numbers": "gaussian", "aspect": 1}, "`filter gaussian` has no aspect"),
+        ({"numbers": ((1, 2), (3, 4)), "k": 2}, "a filter of given numbers has no k"),
+    ],
+)
+def test_parameters_of_another_kernel(values: dict[str, Any], says: str) -> None:
+    error = failure(make("filter", **values), "1x9x9")
+    assert (error.code, error.message, error.argument) == ("E311", says, list(values)[-1])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"numbers": "gabor", "k": 1},
+        {"numbers": "gabor", "k": (9, 1)},  # the stripes are vertical
+        {"numbers": "gabor", "wavelength": 2, "phase": 90},  # a sine that is 0 at every element
+        {"numbers": "gabor", "sigma": 0.1},
+        {"numbers": "gaussian", "sigma": 100},
+        {"numbers": "gaussian", "k": 257},
+        {"numbers": "gabor", "wavelength": 1000},
+    ],
+)
+def test_kernels_that_cannot_be_computed(values: dict[str, Any]) -> None:
+    assert failure(make("filter", **values), "1x9x9").code == "E328"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -11,6 +13,7 @@ import venv
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -62,7 +65,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         for name in DIGITS:
             assert archive.read(name) == (ROOT / name).read_bytes()
     info = {name for name in names if name.split("/")[0].endswith(".dist-info")}
-    assert names - info == shipped("cnnc") | {GRAMMAR}
+    assert names - info == shipped("cnnc") | {GRAMMAR} | {f"cnnc/{name}" for name in shipped("models")}
     assert "cnnc/py.typed" in names
     assert {name.split("/", 1)[1] for name in info} == {
         "METADATA",
@@ -86,31 +89,68 @@ def test_sdist_holds_the_project(built: Path) -> None:
     assert sorted(top - names) == []
 
 
-def test_the_wheel_works_from_another_folder(wheel: Path, tmp_path: Path) -> None:
-    """In a new environment that sees the dependencies installed here, but not the cnnc installed here."""
-    venv.create(tmp_path / "venv", symlinks=os.name != "nt")
-    python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    paths = sysconfig.get_paths(vars={"base": str(tmp_path / "venv"), "platbase": str(tmp_path / "venv")})
+class Installed(NamedTuple):
+    """A new environment that holds the wheel and sees the dependencies installed here, but not the cnnc installed here."""
+
+    python: Path
+    folder: Path
+
+    def run(self, *words: str) -> str:
+        """What a command prints, in a folder outside the project; `cnnc` and `python` are those of the environment."""
+        programs = {"cnnc": self.python.with_name("cnnc"), "python": self.python}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        clean["http_proxy"] = clean["https_proxy"] = "http://127.0.0.1:9"  # nothing is downloaded
+        command = [str(programs[words[0]]), *words[1:]]
+        done = subprocess.run(command, cwd=self.folder, env=clean, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder / "venv", symlinks=os.name != "nt")
+    python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    paths = sysconfig.get_paths(vars={"base": str(folder / "venv"), "platbase": str(folder / "venv")})
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
     done = subprocess.run([*install, str(wheel)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     # Only a path: .pth files in that folder, such as that of an editable install, are not read.
     (Path(paths["purelib"]) / "borrowed.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    elsewhere = tmp_path / "elsewhere"
+    elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    return Installed(python, elsewhere)
 
-    def run(*words: str) -> str:
-        done = subprocess.run(words, cwd=elsewhere, env=clean, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
-    assert str(tmp_path) in run(str(python), "-c", "import cnnc; print(cnnc.__file__)")
-    command = str(python.with_name("cnnc"))
-    out = run(command, "check", str(MODELS / "lenet5.cnn"))
+def test_the_wheel_works_from_another_folder(installed: Installed) -> None:
+    assert str(installed.folder.parent) in installed.run("python", "-c", "import cnnc; print(cnnc.__file__)")
+    out = installed.run("cnnc", "check", str(MODELS / "lenet5.cnn"))
     assert "LeNet5: 61,706 parameters" in out
     assert "416,520 MACs" in out
-    assert run(str(python), "-m", "cnnc", "--version").startswith("cnnc ")
-    out = run(command, "train", str(MODELS / "digits.cnn"), "--set", "train.epochs=1", "--export", "x.onnx")
+    assert installed.run("python", "-m", "cnnc", "--version").startswith("cnnc ")
+    out = installed.run("cnnc", "train", str(MODELS / "digits.cnn"), "--set", "train.epochs=1", "--export", "x.onnx")
     assert "of 360)" in out
     assert "verified: " in out
+
+
+def test_the_wheel_offers_every_published_network(installed: Installed) -> None:
+    listed = json.loads(installed.run("cnnc", "new", "--list", "--json"))
+    published = {row["name"] for row in listed if row["published"]}
+    assert published == {path.stem for path in MODELS.glob("*.cnn")}
+    for name in sorted(published):
+        installed.run("cnnc", "new", "-t", name)
+        assert (installed.folder / f"{name}.cnn").read_bytes() == (MODELS / f"{name}.cnn").read_bytes()
+    installed.run("cnnc", "check", *(f"{name}.cnn" for name in sorted(published)), "--strict")
+
+
+def test_the_scripts_of_the_wheel_make_the_data_that_its_networks_read(installed: Installed) -> None:
+    """As `cnnc new` says, without a clone and without a network."""
+    written = installed.run("cnnc", "new", "mine", "-t", "waves")
+    command = shlex.split(written.partition("its training data: ")[2])
+    out = installed.run(*command, "--count", "80")
+    assert out.startswith("wrote made")
+    out = installed.run("cnnc", "train", "mine.cnn", "--set", "train.epochs=1")
+    assert "test accuracy" in out
+    out = installed.run("python", "-m", "cnnc.models.scripts.deeper_vs_wider", "--help")
+    assert "--parameters" in out
+    assert str(ROOT) not in installed.run("python", "-c", "import cnnc.models; print(cnnc.models.FOLDER)")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.core.arguments import BadValue
+from cnnc.core.arguments import BadValue, NumberLists
 from cnnc.network import check
 from cnnc.ops.conv import Conv
 from cnnc.reference.engine import backward, forward
@@ -146,3 +146,18 @@ def test_make_refuses_what_is_no_number() -> None:
     ):
         with pytest.raises(BadValue):
             Conv.make(out=1, k=1, weights=value)
+
+
+@pytest.mark.parametrize(
+    ("lists", "ragged"),
+    [
+        (((1, 2), (3,)), "[1] has 1 item, but [0] has 2 items"),
+        (((1, 2), 3), "[1] is a number, but [0] is a list"),
+        ((1, ((2, 3),)), "[1] is a list, but [0] is a number"),
+        ((((1,), (2,)), ((3,), (4, 5))), "[1][1] has 2 items, but [0][0] has 1 item"),
+        ((((1, 2),),), ""),
+        (3, ""),
+    ],
+)
+def test_where_lists_have_different_lengths_is_said(lists: Any, ragged: str) -> None:
+    assert NumberLists().take(lists, 2).ragged == ragged

@@ -17,6 +17,7 @@ import pytest
 
 from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
+from cnnc.ops.filter import Filter
 from cnnc.ops.pool import Pool
 from cnnc.reference.engine import backward, forward
 from cnnc.reference.layout import to_channels_first
@@ -453,6 +454,12 @@ KERNELS = {
     "box": np.full((3, 3), 1 / 9).tolist(),
     "gaussian": (np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16).tolist(),
     "identity": [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
+    "prewitt_x": [[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]],
+    "prewitt_y": [[-1, -1, -1], [0, 0, 0], [1, 1, 1]],
+    "scharr_x": [[-3, 0, 3], [-10, 0, 10], [-3, 0, 3]],
+    "scharr_y": [[-3, -10, -3], [0, 0, 0], [3, 10, 3]],
+    "edge_enhance": [[-0.5, -0.5, -0.5], [-0.5, 5, -0.5], [-0.5, -0.5, -0.5]],
+    "emboss": [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]],
 }
 
 
@@ -483,6 +490,124 @@ def test_a_filter_of_numbers_is_its_kernel(
     expected = plain.conv(x, weight, None, s, (1,) * len(shape), pads, 2)
     text = f"input 2x{'x'.join(map(str, shape))}; filter {numbers} {rest}"
     np.testing.assert_allclose(out(text, x), expected, rtol=1e-12, atol=1e-12)
+
+
+def applied_kernel(layer: str) -> Array:
+    """The numbers that a filter applies, read from its output for an image with a single 1."""
+    x = np.zeros((1, 1, 61, 61))
+    x[0, 0, 30, 30] = 1
+    y: Array = out(f"input 1x61x61; {layer}", x)[0, 0]
+    rows, columns = (np.flatnonzero(np.abs(y).sum(axis)) for axis in (1, 0))
+    return y[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1][::-1, ::-1]
+
+
+def gabor_cell(x: float, y: float, angle: float, wavelength: float, phase: float, sigma: float, aspect: float) -> Any:
+    """The envelope and the wave of a Gabor filter at one position, as getGaborKernel of OpenCV defines them."""
+    theta = angle * math.pi / 180
+    u = x * math.cos(theta) + y * math.sin(theta)
+    v = -x * math.sin(theta) + y * math.cos(theta)
+    envelope = math.exp(-(u * u + aspect * aspect * v * v) / (2 * sigma * sigma))
+    return envelope, math.cos(2 * math.pi * u / wavelength + phase * math.pi / 180)
+
+
+@pytest.mark.parametrize(
+    ("layer", "settings", "k"),
+    [
+        ("filter gabor", (0, 4, 0, 2.24, 1), 15),
+        ("filter gabor angle=45 wavelength=4 k=9", (45, 4, 0, 2.24, 1), 9),
+        ("filter gabor angle=-20 wavelength=6.5 phase=90 sigma=2 aspect=0.5 k=11", (-20, 6.5, 90, 2, 0.5), 11),
+    ],
+)
+def test_a_gabor_filter_is_its_formula(layer: str, settings: tuple[float, ...], k: int) -> None:
+    r = k // 2
+    cells = [gabor_cell(x, y, *settings) for y in range(-r, r + 1) for x in range(-r, r + 1)]
+    mean = sum(g * w for g, w in cells) / sum(g for g, _ in cells)
+    numbers = [g * (w - mean) for g, w in cells]
+    expected = np.reshape(numbers, (k, k)) / sum(map(abs, numbers))
+    np.testing.assert_allclose(applied_kernel(layer), expected, rtol=1e-9, atol=1e-15)
+    assert abs(applied_kernel(layer).sum()) < 1e-12
+
+
+def test_the_angle_of_a_gabor_filter_is_the_direction_across_its_stripes() -> None:
+    """Stripes that follow each other to the right, downwards, and to the lower right, each with period 4."""
+    y, x = np.mgrid[0:40, 0:40]
+    for angle, u in ((0, x), (90, y), (45, (x + y) / math.sqrt(2))):
+        stripes = np.cos(2 * math.pi * u / 4)[None, None]
+        strongest = {
+            a: np.abs(out(f"input 1x40x40; filter gabor angle={a} p=valid", stripes)).max() for a in (0, 45, 90, 135)
+        }
+        assert max(strongest, key=lambda a: strongest[a]) == angle
+
+
+@pytest.mark.parametrize(("sigma", "k"), [(0.8, 5), (1.0, 7), (1.4, 9), (2.5, 17)])
+def test_gaussian_and_log_with_a_sigma_are_their_formulas(sigma: float, k: int) -> None:
+    r = k // 2
+    g = [[math.exp(-(x * x + y * y) / (2 * sigma**2)) for x in range(-r, r + 1)] for y in range(-r, r + 1)]
+    gaussian = np.array(g) / sum(map(sum, g))
+    np.testing.assert_allclose(applied_kernel(f"filter gaussian sigma={sigma}"), gaussian, rtol=1e-12)
+    squares = np.array([[x * x + y * y for x in range(-r, r + 1)] for y in range(-r, r + 1)])
+    log = gaussian * (squares - 2 * sigma**2) / sigma**4
+    np.testing.assert_allclose(applied_kernel(f"filter log sigma={sigma}"), log - log.mean(), rtol=1e-9, atol=1e-15)
+    assert applied_kernel(f"filter log sigma={sigma}")[r, r] < 0  # the sign of laplacian
+
+
+def test_gaussian_and_box_of_a_size() -> None:
+    row = np.array([1, 4, 6, 4, 1]) / 16
+    np.testing.assert_allclose(applied_kernel("filter gaussian k=5"), np.outer(row, row), rtol=1e-15)
+    np.testing.assert_allclose(applied_kernel("filter gaussian k=1x3"), [[0.25, 0.5, 0.25]], rtol=1e-15)
+    np.testing.assert_allclose(applied_kernel("filter box k=3x5"), np.full((3, 5), 1 / 15), rtol=1e-15)
+
+
+def test_smoothing_and_edges_equal_scipy() -> None:
+    ndimage = pytest.importorskip("scipy.ndimage")
+    signal = pytest.importorskip("scipy.signal")
+    x = np.random.default_rng(3).normal(size=(12, 15))
+
+    def filtered(layer: str) -> Array:
+        y: Array = out(f"input 1x12x15; {layer}", x[None, None])[0, 0]
+        return y
+
+    for layer, expected in {
+        "filter sobel_x": ndimage.sobel(x, 1, mode="constant"),
+        "filter sobel_y": ndimage.sobel(x, 0, mode="constant"),
+        "filter prewitt_x": ndimage.prewitt(x, 1, mode="constant"),
+        "filter laplacian": ndimage.laplace(x, mode="constant"),
+        "filter gaussian sigma=1.2": ndimage.gaussian_filter(x, 1.2, mode="constant", truncate=3),
+        "filter box k=5": ndimage.uniform_filter(x, 5, mode="constant"),
+        "filter [[1, 2, 0], [3, -4, 5], [0, 6, 1]]": signal.correlate(x, [[1, 2, 0], [3, -4, 5], [0, 6, 1]], "same"),
+        "filter [[1, 2, 0], [3, -4, 5], [0, 6, 1]] flip=true": signal.convolve(
+            x, [[1, 2, 0], [3, -4, 5], [0, 6, 1]], "same"
+        ),
+        "filter [[1, 2], [3, 4]] flip=true p=full": signal.convolve(x, [[1, 2], [3, 4]], "full"),
+    }.items():
+        np.testing.assert_allclose(filtered(layer), expected, rtol=1e-9, atol=1e-12, err_msg=layer)
+
+
+@pytest.mark.parametrize("rest", ["", "s=2 p=1", "p=valid"])
+def test_a_flipped_filter_is_that_of_the_reversed_numbers(rest: str) -> None:
+    x = np.random.default_rng(4).normal(size=(2, 2, 7, 8))
+    flipped = out(f"input 2x7x8; filter [[1, 2, 3], [4, 5, 6]] flip=true {rest}", x)
+    reversed_numbers = out(f"input 2x7x8; filter [[6, 5, 4], [3, 2, 1]] {rest}", x)
+    np.testing.assert_array_equal(flipped, reversed_numbers)
+
+
+@pytest.mark.parametrize("rest", ["", "s=2", "p=valid s=3x1", "flip=true p=full"])
+def test_a_large_kernel_computes_the_same_as_its_numbers(rest: str) -> None:
+    """A named kernel of more than 400 numbers is applied by Fourier transforms, given numbers tap by tap."""
+    name = "gabor angle=30 wavelength=7 phase=50 k=21x23"
+    kernel = Filter.make(numbers=WordValue("gabor"), angle=30, wavelength=7, phase=50, k=(21, 23)).kernel()
+    numbers = json.dumps(kernel)
+    x = np.random.default_rng(5).normal(size=(2, 3, 31, 26))
+    by_name, by_numbers = (f"input 3x31x26; filter {layer} {rest}" for layer in (name, numbers))
+    y = out(by_numbers, x)
+    np.testing.assert_allclose(out(by_name, x), y, rtol=0, atol=1e-14)
+    single = out(by_name, x.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, y, rtol=0, atol=1e-6)
+    gradient = np.random.default_rng(6).normal(size=y.shape)
+    np.testing.assert_allclose(
+        input_gradient(by_name, x, gradient), input_gradient(by_numbers, x, gradient), rtol=0, atol=1e-14
+    )
 
 
 def test_sobel_of_a_brightness_gradient() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from cnnc.ops.local import Local
 from cnnc.reference import local
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first, to_channels_last
-from cnnc.reference.registry import BACKWARD, FORWARD, Gradients, Mode
+from cnnc.reference.registry import BACKWARD, FORWARD, Mode
 from tests.op_cases import CASES, Case, graph_of, random_weights
 from tests.reference import plain
 
@@ -31,11 +32,13 @@ def one_layer(text: str, count: int, dtype: Any = np.float64) -> tuple[Local, Ar
     return node.op, x, weights
 
 
-def run(op: Local, x: Array, weights: dict[str, Array]) -> tuple[Array, Gradients]:
-    """The output, channels first, and the gradients for one of all ones weighted by their index."""
+def run(op: Local, x: Array, weights: dict[str, Array]) -> tuple[Array, Array, Mapping[str, Array]]:
+    """The output and the input gradient, channels first, and the weights' gradients; that of the output is a cosine."""
     outcome = FORWARD[Local](op, weights, (to_channels_last(x),), Mode(training=True))
     gradient = np.cos(np.arange(outcome.output.size)).reshape(outcome.output.shape).astype(x.dtype)
-    return to_channels_first(outcome.output), BACKWARD[Local](op, weights, outcome.saved, gradient, True)
+    (dx,), weight_gradients = BACKWARD[Local](op, weights, outcome.saved, gradient, True)
+    assert dx is not None
+    return to_channels_first(outcome.output), to_channels_first(dx), weight_gradients
 
 
 @pytest.mark.parametrize("count", [2, 5], ids=["fewer images than outputs", "more"])
@@ -68,26 +71,27 @@ def test_one_window_at_all_positions_is_a_conv() -> None:
 )
 def test_blocks_of_rows_and_images_give_the_same(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     op, x, weights = one_layer(text, 7)
-    y, whole = run(op, x, weights)
+    y, dx, whole = run(op, x, weights)
     monkeypatch.setattr(local, "BLOCK_BYTES", 1)
     monkeypatch.setattr(local, "MIN_IMAGES", 2)
-    y_in_blocks, in_blocks = run(op, x, weights)
+    y_in_blocks, dx_in_blocks, in_blocks = run(op, x, weights)
     np.testing.assert_allclose(y_in_blocks, y, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(in_blocks.inputs[0], whole.inputs[0], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dx_in_blocks, dx, rtol=1e-12, atol=1e-12)
     for name in weights:
-        np.testing.assert_allclose(in_blocks.weights[name], whole.weights[name], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(in_blocks[name], whole[name], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.long
 def test_memory_does_not_hold_the_patches_of_a_batch() -> None:
-    """Of 3000 images of 4x16x16 the patches would take 1.4 GB; the input takes 12 MB and the output 19 MB."""
-    op, x, weights = one_layer("input 4x16x16; local 8 k=5 p=same", 3000, np.float32)
+    """Of 1000 images of 4x16x16 the patches would take 102 MB, 25 times as much as the images."""
+    op, x, weights = one_layer("input 4x16x16; local 8 k=5 p=same", 1000, np.float32)
     x = to_channels_last(x)
     tracemalloc.start()
     outcome = FORWARD[Local](op, weights, (x,), Mode(training=True))
     BACKWARD[Local](op, weights, outcome.saved, outcome.output, True)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 8 * x.nbytes
+    assert peak < 10 * x.nbytes
 
 
 @pytest.mark.long
@@ -96,7 +100,7 @@ def test_output_and_gradients_are_those_of_pytorch(case: Case) -> None:
     """The windows as a view that `unfold` makes axis by axis, and one einsum with the weights of all positions."""
     torch = pytest.importorskip("torch")
     op, x, weights = one_layer(case.text, 4)
-    y, gradients = run(op, x, weights)
+    y, dx, weight_gradients = run(op, x, weights)
     leaves = {name: torch.tensor(array, requires_grad=True) for name, array in {"x": x, **weights}.items()}
     rules = op.rules(graph_of(case).nodes[0].type)
     windows = torch.nn.functional.pad(leaves["x"], [n for rule in reversed(rules) for n in (rule.begin, rule.end)])
@@ -109,6 +113,6 @@ def test_output_and_gradients_are_those_of_pytorch(case: Case) -> None:
     by_position = to_channels_last(y)
     gradient = np.cos(np.arange(y.size)).reshape(by_position.shape)
     expected.backward(torch.tensor(np.ascontiguousarray(to_channels_first(gradient))))
-    found = {"x": to_channels_first(gradients.inputs[0]), **gradients.weights}
+    found = {"x": dx, **weight_gradients}
     for name, leaf in leaves.items():
         np.testing.assert_allclose(found[name], leaf.grad, rtol=1e-10, atol=1e-12, err_msg=name)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cnnc.core.ascii import COUNTERPARTS, encodable
 from cnnc.diagnostics import Diagnostic, Source, cells, render
 from cnnc.report import reference
-from cnnc.report.ascii import COUNTERPARTS, encodable
 from cnnc.report.confusion import confusion_text
 from cnnc.report.explanations import page_text, pages
 from cnnc.report.layout import ColumnLayout, Layout, fitted, reflowed, shortened, wrapped

@@ -16,7 +16,7 @@ import numpy as np
 from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
 from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
-from cnnc.recipe.metrics import Accuracy, MeanIou, MeanSquaredError, Metric, Psnr, Top5
+from cnnc.recipe.metrics import Accuracy, MeanAbsoluteError, MeanIou, MeanSquaredError, Metric, Psnr, Top5
 from cnnc.recipe.optimizers import Adam, AdamW, Lion, Optimizer, RmsProp, Sgd
 from cnnc.recipe.schedules import Constant, Cosine, OneCycle, Schedule, StepDecay
 
@@ -171,6 +171,7 @@ METRICS: list[MetricCase] = [
     MetricCase(Top5, [(_SIX, [5, 1]), (_SIX, [4, 0])], 2 / 4),
     MetricCase(Top5, [(_SIX, [0, 5]), (_SIX, [5, 0])], 1 / 2, ignored=0),
     MetricCase(MeanSquaredError, [([[1.0, 2.0]], [[1.0, 4.0]]), ([[0.0, 0.0]], [[1.0, 0.0]])], 5 / 4),
+    MetricCase(MeanAbsoluteError, [([[1.0, 2.0]], [[1.0, 4.0]]), ([[0.0, 0.0]], [[-1.0, 0.0]])], 3 / 4),
     MetricCase(Psnr, [([[0.5, 0.5]], [[0.5, 0.3]]), ([[0.0, 0.0]], [[0.0, 0.0]])], 10 * math.log10(1 / 0.01)),
     MetricCase(Psnr, [([[0.5]], [[0.5]])], math.inf),
     # predicted 0 and 1 for labels 0 and 0, then 0 and 1 for 1 and 1: each class has 1 in common of 3
@@ -187,6 +188,8 @@ AUGMENTATIONS: dict[str, Any] = {
     "crop": 2,
     "shift": 2,
     "rotate": 20.0,
+    "brightness": 0.2,
+    "contrast": 0.3,
     "noise": 0.1,
     "cutout": 3,
 }

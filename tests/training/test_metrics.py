@@ -29,3 +29,4 @@ def test_metrics_are_printed_with_their_units() -> None:
     assert format_metric("iou", 0.5) == "50.00%"
     assert format_metric("psnr", 31.4159) == "31.42 dB"
     assert format_metric("mse", 0.0123456) == "0.01235"
+    assert format_metric("l1", 0.0123456) == "0.01235"

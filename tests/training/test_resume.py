@@ -28,6 +28,7 @@ RECIPES = {
     "sgd": SGD,
     "nesterov": (*SGD, "train.optimizer.nesterov=true", "train.optimizer.weight_decay=0.001"),
     "augmented": ("train.augment.shift=1", "train.augment.noise=0.05"),
+    "lighting": ("train.augment.brightness=0.3", "train.augment.contrast=0.3"),
     "no validation": ("train.data.val=0",),
 }
 

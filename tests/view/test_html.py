@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cnnc.view.arrange import arranged
+from cnnc.view.drawing import Label
 from cnnc.view.html import html_text
-from cnnc.view.page import Page
+from cnnc.view.page import Band, Outline, Page, Picture, Step
+from cnnc.view.svg import svg_text
+from cnnc.view.text_width import text_width
+from tests.view.browser import document_after_scripts, needs_browser
 from tests.view.pages import contact_sheet, heat_map, hostile, letters, random_page
 from tests.view.test_svg import assert_self_contained
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium to run the page's script")
 
 
 class Elements(HTMLParser):
@@ -81,17 +82,7 @@ def after_keys(page: Page, folder: Path, *keys: str) -> str:
     press = "".join(
         f'document.body.dispatchEvent(new KeyboardEvent("keydown",{{key:"{key}",bubbles:true}}));' for key in keys
     )
-    path = folder / "page.html"
-    path.write_text(text.replace("</body>", f"<script>{press}</script></body>"), encoding="utf-8")
-    command = [
-        str(CHROMIUM),
-        "--headless=new",
-        "--no-sandbox",
-        f"--user-data-dir={folder / 'user'}",
-        "--dump-dom",
-        path.as_uri(),
-    ]
-    return subprocess.run(command, capture_output=True, timeout=120, check=True).stdout.decode()
+    return document_after_scripts(text.replace("</body>", f"<script>{press}</script></body>"), folder)
 
 
 def picture(document: str) -> list[tuple[str, ...]]:
@@ -101,7 +92,7 @@ def picture(document: str) -> list[tuple[str, ...]]:
     return re.findall(r"<(rect|text|path|image|title)([^>]*?)/?>([^<\n]*)", part)
 
 
-@browser
+@needs_browser
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("keys", "step"),
@@ -125,7 +116,7 @@ def test_keys_step(keys: tuple[str, ...], step: int, tmp_path: Path) -> None:
     assert f"{step + 1} of 12" in document
 
 
-@browser
+@needs_browser
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 3, 5])
 def test_steps_with_other_panels(seed: int, tmp_path: Path) -> None:
@@ -136,18 +127,52 @@ def test_steps_with_other_panels(seed: int, tmp_path: Path) -> None:
     assert picture(after_keys(page, tmp_path, "End", "Home")) == picture(html_text(page))
 
 
-@browser
+def moving_outline(images: int) -> Page:
+    """A window that moves over an image: the image of the steps is one, or another in each step."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 40, 40), np.uint8)
+    panels = [Picture("x", "image", pixels[i % images], (Outline(i, 2 * i, 9, 9),)) for i in range(4)]
+    steps = tuple(Step(str(i), panels=(panel,)) for i, panel in enumerate(panels))
+    return Page("Window", "A window moves", (Band((panels[0],)),), steps)
+
+
+def test_an_image_is_in_the_page_once() -> None:
+    text = html_text(moving_outline(1))
+    assert text.count("data:image/png") == 1
+    assert len(json.loads(Elements(text).scripts[0])["steps"][3]["attributes"]) == 1
+
+
+@needs_browser
+@pytest.mark.long
+@pytest.mark.parametrize("images", [1, 4])
+def test_an_outline_moves(images: int, tmp_path: Path) -> None:
+    page = moving_outline(images)
+    moved = picture(after_keys(page, tmp_path, "ArrowRight", "ArrowRight"))
+    assert moved == picture(html_text(page._replace(current=2)))
+    assert moved != picture(html_text(page))
+
+
+@needs_browser
 @pytest.mark.long
 def test_the_security_policy_lets_the_script_run(tmp_path: Path) -> None:
-    path = tmp_path / "page.html"
-    path.write_text(html_text(hostile()), encoding="utf-8")
-    command = [
-        str(CHROMIUM),
-        "--headless=new",
-        "--no-sandbox",
-        f"--user-data-dir={tmp_path / 'user'}",
-        "--dump-dom",
-        path.as_uri(),
-    ]
-    document = subprocess.run(command, capture_output=True, timeout=120, check=True).stdout.decode()
+    document = document_after_scripts(html_text(hostile()), tmp_path)
     assert '<nav id="controls" aria-label="steps">' in document
+
+
+@needs_browser
+@pytest.mark.long
+def test_texts_are_as_narrow_as_they_were_laid_out(tmp_path: Path) -> None:
+    """The browser's own fonts need no more room than the layout gave each text."""
+    drawings = [arranged(page) for page in (letters(), hostile(), *map(random_page, range(8)))]
+    script = "[...document.querySelectorAll('text')].map(t => t.getComputedTextLength())"
+    pictures = "".join(map(svg_text, drawings))
+    page = f"<body>{pictures}<script>document.body.textContent = JSON.stringify({script})</script>"
+    document = document_after_scripts(f'<!doctype html><meta charset="utf-8">{page}', tmp_path)
+    widths = json.loads(document[document.index("<body>") + 6 : document.index("</body>")])
+    labels = [shape for drawing in drawings for shape in drawing.shapes if isinstance(shape, Label)]
+    assert len(labels) > 500
+    wider = [
+        (label.text, width)
+        for label, width in zip(labels, widths, strict=True)
+        if width > text_width(label.text, label.size, mono=label.mono, bold=label.role in ("title", "result"))
+    ]
+    assert wider == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from io import BytesIO
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 
 from cnnc.view.arrange import arranged
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, MarkerForm, Raster
-from cnnc.view.page import Band, Page, grid_of
+from cnnc.view.page import Band, Mark, Page, Step, grid_of
 from cnnc.view.svg import png_bytes, svg_text
-from tests.view.pages import HOSTILE, contact_sheet, hostile, letters, random_page
+from tests.view.pages import HOSTILE, contact_sheet, heat_map, hostile, letters, random_page
 
 FORMS: tuple[MarkerForm, ...] = ("circle", "square", "triangle", "diamond")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -57,6 +58,29 @@ def test_every_shape() -> None:
     assert len(root.findall(SVG + "circle")) == 1
     assert [element.get("rx") for element in root.iter(SVG + "rect") if element.get("rx")] == ["4"]
     assert any("Q" in element.get("d", "") for element in root.findall(f"{SVG}g/{SVG}path"))
+
+
+def test_every_class_has_a_colour() -> None:
+    """Of each box, text, edge, arrowhead and marker, in light and in dark mode."""
+    for drawing in (EVERYTHING, arranged(letters()), arranged(heat_map(9, 3))):
+        text = svg_text(drawing)
+        style, dark = text[: text.index("</style>")].split("@media")
+        classes = {tuple(found.split()[:2]) for found in re.findall(r'class="([btem] [^"]*)"', text)}
+        for kind, role in classes:
+            for part in (style, dark):
+                assert re.search(rf"\.{kind}\.{role}{{(fill|stroke):", part), (kind, role)
+
+
+def test_golden(request: pytest.FixtureRequest) -> None:
+    """A sum as SVG; after an intended change: pytest tests/view --refresh-golden, then look at the picture."""
+    path = Path(__file__).parent / "golden" / "sum.svg"
+    marks = (Mark("x", 0, 1, "read"), Mark("k", 0, 0, "weight"), Mark("s", 0, 1, "result"))
+    x, k, s = (grid_of(name, name, [row]) for name, row in (("x", (1, 3)), ("k", (2,)), ("s", (2, 6))))
+    page = Page("Sum", "One product", (Band((x, k, s), ("∗", "=")),), (Step("s(1)", ("s(1) = 2·3 = 6",), marks),))
+    text = svg_text(arranged(page))
+    if request.config.getoption("--refresh-golden"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
 
 
 def test_the_same_drawing_gives_the_same_bytes() -> None:

@@ -41,8 +41,11 @@ class Polynomial:
 
     @classmethod
     def of(cls, value: Any) -> Polynomial:
-        """A number as a polynomial; a polynomial as it is."""
-        return value if isinstance(value, Polynomial) else cls({(): (Fraction(value), ())})
+        """A number as a polynomial, a float with four digits; a polynomial as it is."""
+        if isinstance(value, Polynomial):
+            return value
+        number = Fraction(f"{value:.4g}") if isinstance(value, float) else Fraction(value)
+        return cls({(): (number, ())})
 
     @classmethod
     def letter(cls, name: str) -> Polynomial:
@@ -167,8 +170,10 @@ def _decimal(value: Fraction) -> str:
 
 
 def exact(values: Array) -> Array:
-    """The numbers of an array as exact values: a float as the simplest fraction near it, 0.1111111 as 1/9."""
+    """The numbers of an array as exact values, 0.1111... as 1/9; one that is not a short fraction stays a float."""
     result = np.empty(values.shape, object)
     for index in np.ndindex(*values.shape):
-        result[index] = Fraction(float(values[index])).limit_denominator(10_000)
+        value = float(values[index])
+        fraction = Fraction(value).limit_denominator(10_000)
+        result[index] = fraction if abs(fraction - value) < 1e-12 else value
     return result

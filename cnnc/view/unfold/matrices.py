@@ -129,7 +129,7 @@ def _numbers_grid(matrices: Im2col, positions: Sequence[Axes]) -> Grid:
     cells = tuple(tuple(_element_cell(number) for number in row) for row in matrices.elements)
     rows = tuple(map(str, range(len(matrices.elements))))
     columns = tuple(",".join(map(str, position)) for position in positions)
-    return Grid("elements", "im2col: numbers of the elements, by output", cells, rows, columns)
+    return Grid("elements", "im2col: element numbers by output", cells, rows, columns)
 
 
 def _product_band(layer: LayerNumbers, matrices: Im2col, y: Array) -> Band:

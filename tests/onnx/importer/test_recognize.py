@@ -163,6 +163,30 @@ def test_a_depthwise_convolution_uses_c_in() -> None:
     assert after_input(proto) == "y: conv c_in k=3 p=same groups=c_in bias=false"
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "filter scharr_y",
+        "filter emboss flip=true",
+        "filter sobel_x flip=true",
+        "filter edge_enhance p=0",
+        "filter log",
+        "filter gabor",
+        "filter box k=5",
+        "filter gaussian k=5",
+        "filter gaussian k=3x5",
+    ],
+)
+def test_a_fixed_kernel_becomes_a_named_filter(layer: str) -> None:
+    graph = check(f"input 2x9x9; y: {layer}").require_graph()
+    assert after_input(export_graph(graph, {})) == f"y: {layer}"
+
+
+def test_a_flipped_kernel_of_numbers_is_imported_as_it_is_applied() -> None:
+    graph = check("input 2x6x6; y: filter [[1, 2], [3, 4]] p=0 flip=true").require_graph()
+    assert after_input(export_graph(graph, {})) == "y: filter [[4, 3], [2, 1]] p=0"
+
+
 def test_batch_normalization_stays_a_bn() -> None:
     nodes = [node("Conv", "x w", "c"), node("BatchNormalization", "c s b m v")]
     constants = {"w": weights(6, 4, 3, 3), "s": weights(6), "b": weights(6), "m": weights(6), "v": np.abs(weights(6))}

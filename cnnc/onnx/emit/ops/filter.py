@@ -14,6 +14,6 @@ from cnnc.ops.filter import Filter
 def _filter(e: Emitter, op: Filter, node: Node, inputs: list[str]) -> None:
     (x,) = e.graph.input_types(node)
     ones = (1,) * x.rank
-    kernel = e.constant(e.inner_name("kernel"), np.broadcast_to(np.asarray(op.kernel()), (x.channels, 1, *op.k)))
-    image, pads = padded_image(e, inputs[0], lambda op: (op.p, op.k, op.s, ones))
-    e.op("Conv", [image, kernel], kernel_shape=op.k, strides=op.s, dilations=ones, group=x.channels, pads=pads)
+    kernel = e.constant(e.inner_name("kernel"), np.broadcast_to(np.asarray(op.kernel()), (x.channels, 1, *op.size)))
+    image, pads = padded_image(e, inputs[0], lambda op: (op.p, op.size, op.s, ones))
+    e.op("Conv", [image, kernel], kernel_shape=op.size, strides=op.s, dilations=ones, group=x.channels, pads=pads)

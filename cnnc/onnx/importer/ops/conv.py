@@ -16,7 +16,8 @@ from cnnc.onnx.importer.read.model import OnnxNode
 from cnnc.onnx.importer.recognize.interpreter import Interpreter, handles
 from cnnc.onnx.importer.recognize.values import Layer, LayerOutput, Unsupported
 from cnnc.ops.conv import Conv, ConvTranspose
-from cnnc.ops.filter import NAMED, Filter
+from cnnc.ops.filter import Filter
+from cnnc.ops.kernels import NAMED, Parameters, kernel_of, rotated, size_of
 
 MAX_FILTER = 1024  # numbers in the kernel of a filter, which are written into the source
 
@@ -66,12 +67,26 @@ def _conv(ctx: Interpreter, node: OnnxNode) -> Layer | LayerOutput:
 
 
 def _named_filter(ctx: Interpreter, x: Layer, window: ImportedWindow, weight: Array) -> Layer | None:
-    """The named filter, such as sobel_x, that a depthwise convolution equals; None if there is none."""
-    if max(window.d) > 1 or weight.shape[2:] != (3, 3):
+    """The named filter, such as sobel_x, that a depthwise convolution equals; None if there is none.
+
+    A kernel of a size other than its default is tried with `k`, one with other parameters is not.
+    """
+    if max(window.d) > 1 or x.rank != 2:
         return None
-    for name, kernel in NAMED.items():
-        if (weight == np.asarray(kernel, np.float32)).all():
-            return ctx.add(Filter, x, numbers=WordValue(name), s=window.s, p=window.p)
+    k = weight.shape[2:]
+    for name, named in NAMED.items():
+        plain = size_of(Parameters(name)) == k
+        if not plain and "k" not in named.parameters:
+            continue
+        try:
+            numbers = kernel_of(Parameters(name, None if plain else k)).numbers
+        except ZeroDivisionError:
+            continue
+        for flip in (False, True):
+            applied = np.asarray(rotated(numbers) if flip else numbers, np.float32)
+            if (weight == applied).all():
+                word, size = WordValue(name), None if plain else k
+                return ctx.add(Filter, x, numbers=word, k=size, s=window.s, p=window.p, flip=flip)
     return None
 
 

@@ -109,7 +109,7 @@ def _as_pool(op: Op) -> Pool | None:
     if isinstance(op, Filter):
         numbers = np.asarray(op.kernel())
         if np.allclose(numbers, 1 / numbers.size, rtol=1e-6, atol=0):
-            return Pool("avg", op.k, op.s, op.p, (1,) * len(op.k), False, False, None, None)
+            return Pool("avg", op.size, op.s, op.p, (1,) * len(op.size), False, False, None, None)
     return op if isinstance(op, Pool) else None
 
 

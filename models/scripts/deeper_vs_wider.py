@@ -1,16 +1,16 @@
-"""Compares deep with wide networks: the same number of parameters at several depths, trained alike.
+"""Compares deep with wide networks: the same numbers of parameters at several depths, trained alike.
 
 Goodfellow, Bulatov, Ibarz, Arnoud & Shet (2014), "Multi-digit number recognition from Street View imagery using deep
 convolutional neural networks", and Eigen, Rolfe, Fergus & LeCun (2014), "Understanding deep architectures using a
 recursive convolutional network", found that depth helps at a constant number of parameters.
 
 Each network has two stages of 3x3 convolutions with ReLU, max pooling by 2 after each, and one fully connected layer;
-its width is the one whose number of parameters is closest to the budget. The first stage has the odd convolution. All
-are trained with the same recipe on the same examples, once for each seed. The error is that on the test split after the
-last epoch.
+its width is the one whose number of parameters is closest to a budget. The first stage has the odd convolution. All are
+trained with the same recipe on the same examples, once for each seed. The error is that on the test split after the last
+epoch. With several budgets, the errors of a depth are a curve over the number of parameters.
 
-`python -m benchmarks.deeper_vs_wider` uses the bundled digits, `--data-set mnist --examples 5000` a part of MNIST. It
-prints a Markdown table to stdout, and progress to stderr.
+`python -m cnnc.models.scripts.deeper_vs_wider` uses the bundled digits, `--data-set mnist --examples 5000` a part of
+MNIST. It prints a Markdown table to stdout, and progress to stderr.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import numpy as np
 from cnnc import Network, check
 from cnnc.data import KNOWN, load
 from cnnc.data.dataset import Dataset
+from cnnc.graph.graph import Graph
 from cnnc.training.loop import start, train
 
 SOURCE = """net Depth{depth}
@@ -54,13 +55,18 @@ train {{
 
 
 class DepthResult(NamedTuple):
-    """The result for one depth: the network, the error of each seed in per cent, seconds per epoch."""
+    """The result of one network: its depth, width and graph, the error of each seed in per cent, seconds per epoch."""
 
     depth: int
     width: int
-    network: Network
+    graph: Graph
     errors: list[float]
     seconds: float
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of the errors, 0 for one seed."""
+        return stdev(self.errors) if len(self.errors) > 1 else 0.0
 
 
 def network_of(depth: int, width: int, options: argparse.Namespace, seed: int) -> Network:
@@ -81,21 +87,21 @@ def network_of(depth: int, width: int, options: argparse.Namespace, seed: int) -
     return check(text, f"depth{depth}.cnn")
 
 
-def width_closest_to_budget(depth: int, options: argparse.Namespace) -> int:
+def width_closest_to_budget(depth: int, budget: int, options: argparse.Namespace) -> int:
     """The width at which a network of this depth is closest to the budget of parameters."""
 
     def parameters(width: int) -> int:
         return network_of(depth, width, options, 0).require_graph().total_parameters
 
     width = 1
-    while parameters(width + 1) <= options.parameters:
+    while parameters(width + 1) <= budget:
         width += 1
-    return min((width, width + 1), key=lambda w: abs(parameters(w) - options.parameters))
+    return min((width, width + 1), key=lambda w: abs(parameters(w) - budget))
 
 
-def measure(depth: int, options: argparse.Namespace, data: Dataset) -> DepthResult:
+def measure(depth: int, budget: int, options: argparse.Namespace, data: Dataset) -> DepthResult:
     """Trains the network of this depth once for each seed, and measures its errors on the test split."""
-    width = width_closest_to_budget(depth, options)
+    width = width_closest_to_budget(depth, budget, options)
     errors, begun = [], time.perf_counter()
     for seed in range(options.seeds):
         network = network_of(depth, width, options, seed)
@@ -106,7 +112,7 @@ def measure(depth: int, options: argparse.Namespace, data: Dataset) -> DepthResu
         errors.append(100 * (1 - score.accuracy))
         print(f"depth {depth}, width {width}, seed {seed}: error {errors[-1]:.2f} %", file=sys.stderr)
     seconds = (time.perf_counter() - begun) / options.seeds / options.epochs
-    return DepthResult(depth, width, network, errors, seconds)
+    return DepthResult(depth, width, network.require_graph(), errors, seconds)
 
 
 def examples(options: argparse.Namespace) -> Dataset:
@@ -125,7 +131,7 @@ def parse_options() -> argparse.Namespace:
         "--examples", type=int, default=0, metavar="N", help="Number of training examples. Default: all."
     )
     parser.add_argument(
-        "--parameters", type=int, default=8_000, metavar="N", help="Budget of parameters. Default: 8,000."
+        "--parameters", type=int, nargs="+", default=[8_000], metavar="N", help="Budgets of parameters. Default: 8,000."
     )
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 3, 4, 6, 8], metavar="N")
     parser.add_argument("--epochs", type=int, default=20, metavar="N")
@@ -140,15 +146,17 @@ def main() -> None:
     print(f"{data.name}: {count:,} examples, {options.epochs} epochs, {options.seeds} seeds; {tests:,} test examples\n")
     print("| convolutions | width | parameters | MACs | test error (mean ± standard deviation) | seconds per epoch |")
     print("|---|---|---|---|---|---|")
-    for depth in options.depths:
-        result = measure(depth, options, data)
-        graph = result.network.require_graph()
-        spread = stdev(result.errors) if len(result.errors) > 1 else 0.0
-        print(
-            f"| {result.depth} | {result.width} | {graph.total_parameters:,} | {graph.total_macs:,} "
-            f"| {mean(result.errors):.2f} ± {spread:.2f} % | {result.seconds:.1f} |",
-            flush=True,
-        )
+    for budget in options.parameters:
+        for depth in options.depths:
+            print(row_of(measure(depth, budget, options, data)), flush=True)
+
+
+def row_of(result: DepthResult) -> str:
+    """The row of the Markdown table."""
+    return (
+        f"| {result.depth} | {result.width} | {result.graph.total_parameters:,} | {result.graph.total_macs:,} "
+        f"| {mean(result.errors):.2f} ± {result.deviation:.2f} % | {result.seconds:.1f} |"
+    )
 
 
 if __name__ == "__main__":

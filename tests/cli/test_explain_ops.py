@@ -1,8 +1,7 @@
-"""`cnnc explain`, `cnnc ops` and `cnnc new`."""
+"""`cnnc explain` and `cnnc ops`."""
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -68,34 +67,6 @@ def test_ops_of_the_train_section(cnnc: Cnnc) -> None:
     assert "Example: clip 0 1\n" in both
     assert "Example: clip 1\n" in both
     assert "did you mean `cosine`?" in cnnc("ops", "cosin").stderr
-
-
-def test_the_next_command_works_when_typed(cnnc: Cnnc) -> None:
-    _, command = cnnc("new", "two words").stdout.split("; next: ")
-    program, *arguments = shlex.split(command)
-    assert (program, cnnc(*arguments).returncode) == ("cnnc", 0)
-
-
-@pytest.mark.parametrize("template", ["lenet", "resnet", "unet", "textcnn"])
-def test_new_writes_a_network_that_checks_without_warnings(cnnc: Cnnc, tmp_path: Path, template: str) -> None:
-    done = cnnc("new", "mine", "--template", template)
-    assert done.returncode == 0
-    assert done.stdout == "wrote mine.cnn; next: cnnc check mine.cnn\n"
-    assert cnnc("check", "mine.cnn", "--strict").returncode == 0
-    assert "net mine\n" in (tmp_path / "mine.cnn").read_text()
-    assert cnnc("fmt", "--check", "mine.cnn").returncode == 0
-    done = cnnc("new", "mine")
-    assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
-
-
-def test_new_with_an_awkward_name(cnnc: Cnnc, tmp_path: Path) -> None:
-    assert cnnc("new", 'my "net" 1').returncode == 0
-    assert cnnc("check", 'my "net" 1.cnn').stdout.splitlines()[-2].startswith('my "net" 1: ')
-    assert cnnc("new", "relu").returncode == 0
-    assert cnnc("check", "relu.cnn").returncode == 0
-    assert cnnc("new", "mine", "-t", "nonsense").returncode == 2
-    assert cnnc("new", "nowhere/mine").returncode == 6
-    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.long
