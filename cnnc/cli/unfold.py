@@ -170,13 +170,16 @@ def unfold(
             toeplitz,
         )
         require_outputs([Path(what), *([file] if file is not None else [])], outputs, force)
-        view = unfold_layer(words)
-        _show(
-            outputs,
-            view.numbers if json else None,
-            lambda: view.page(True),
-            lambda width: terminal_text(view.page(False), width, shown=layout().shown),
-        )
+        import numpy as np
+
+        with np.errstate(all="ignore"):  # numbers that are not finite are shown
+            view = unfold_layer(words)
+            _show(
+                outputs,
+                view.numbers if json else None,
+                lambda: view.page(True),
+                lambda width: terminal_text(view.page(False), width, shown=layout().shown),
+            )
         return
     from cnnc.cli.literals import TypedMatrices, literal_page
 

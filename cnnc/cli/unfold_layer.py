@@ -114,7 +114,7 @@ def unfold_layer(words: Words) -> LayerView:
     at = index_of(words.at, run.output.shape, f"--at {words.at}", name) if words.at else largest_output(run)
     if not words.backward and (words.weight_at or words.input_at or words.label is not None):
         raise CnncError.of("E010", "--weight-at, --input-at and --label choose a gradient", help="add --backward")
-    heading = [f"weights: {trained.untrained or words.source}", f"example: {example.name}"]
+    heading = [f"weights: {_weights_text(trained, run, words)}", f"example: {example.name}"]
     chosen = [] if words.at else ["the output is the largest of the layer; --at chooses another"]
     if run.node.owner:
         heading.append(f"its weights are those of {run.node.owner}")
@@ -125,6 +125,17 @@ def unfold_layer(words: Words) -> LayerView:
     if words.im2col or words.toeplitz:
         return _matrices(run, at, [*heading, *chosen], words)
     return _forward(run, at, heading, chosen)
+
+
+def _weights_text(trained: TrainedNetwork, run: LayerRun, words: Words) -> str:
+    """Where the weights come from; those that the source gives need no training."""
+    from cnnc.core.tensor import GivenNumbers
+
+    parameters = [trained.graph.weights[full] for full in trained.graph.parameter_names[run.node.name].values()]
+    is_given = any(isinstance(parameter.init, GivenNumbers) for parameter in parameters)
+    if trained.untrained and is_given and not any(parameter.is_drawn for parameter in parameters):
+        return f"given in {words.source}"
+    return trained.untrained or str(words.source)
 
 
 def _matrices(run: LayerRun, at: Axes, heading: list[str], words: Words) -> LayerView:
@@ -210,6 +221,10 @@ def _example(trained: TrainedNetwork, words: Words) -> Example:
     given = [words.file is not None, words.text is not None, bool(named)]
     if sum(given) > 1:
         raise CnncError.of("E010", "one example is unfolded: give a FILE, --text or --input NAME=FILE, not several")
+    if words.text is not None and words.example is not None:
+        raise CnncError.of(
+            "E010", "--text gives the example: --example does not go with it", help="leave --example out"
+        )
     if words.file is not None:
         return file_example(trained, words.file, words.example)
     if words.text is not None:
@@ -266,8 +281,10 @@ def _backward(
 
     scalar, upstream = _upstream(trained, graph, example, run, words.label)
     engine = engine_gradients(run, upstream)
-    terms = [term for term in output_sum(run, at).terms if term.element is not None]
-    largest = max(terms, key=lambda term: abs(term.value), default=None)
+    behind = output_sum(run, at)
+    terms = [term for term in behind.terms if term.element is not None]
+    is_maximum = behind.indices.kind == "max"
+    largest = max(terms, key=lambda term: term.x if is_maximum else abs(term.value), default=None)
     if largest is None or largest.element is None:
         raise CnncError.of("E010", "--backward: this output reads padding alone", help="choose another with --at")
     gradients: list[GradientSum] = []

@@ -80,9 +80,9 @@ def read_trained(source: Path, settings: Sequence[str] = (), last: bool = False)
 def untrained(network: Network) -> TrainedNetwork:
     """A network with its initial weights, those with which its training begins. Raises CnncError for errors in the source."""
     graph, seed = network.require_graph(), network.recipe.seed if network.recipe is not None else 0
-    is_drawn = any(isinstance(p.init, str) and p.init not in ("zeros", "ones") for p in graph.weights.values())
+    weights = initialize(graph, seed)
     return TrainedNetwork(
-        network, initialize(graph, seed), (), f"untrained: initial weights (seed {seed})" if is_drawn else ""
+        network, weights, (), f"untrained: initial weights (seed {seed})" if graph.starts_at_random else ""
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -184,3 +185,101 @@ def test_an_image_of_another_size_is_resized_as_in_predict(trained: Path, images
     assert done.returncode == 0
     assert "resized from 32x32 to 8x8" in done.stderr
     assert codes(run("unfold", "run", "conv1", images / "wrong.npy", cwd=trained).stderr) == ["E608"]
+
+
+def test_the_help_for_a_model_works(trained: Path, tmp_path: Path) -> None:
+    """A model is imported, and its checkpoint unfolded: the layer's number is that of the run."""
+    (tmp_path / "small.onnx").write_bytes((trained / "small.onnx").read_bytes())
+    done = run("unfold", "small.onnx", "fc1", cwd=tmp_path)
+    assert "`cnnc import small.onnx`" in done.stderr
+    assert run("import", "small.onnx", cwd=tmp_path).returncode == 0
+    np.save(tmp_path / "x.npy", np.ones((1, 8, 8), np.float32))
+    imported = run("unfold", "small.safetensors", "fc1", "x.npy", cwd=tmp_path)
+    assert imported.returncode == 0, imported.stderr
+    assert "untrained" not in imported.stdout + imported.stderr
+    assert value(imported.stdout) == pytest.approx(
+        value(run("unfold", trained / "run", "fc1", "x.npy", cwd=tmp_path).stdout), rel=1e-3
+    )
+
+
+def test_several_inputs_take_a_file_each(deployed: Path, tmp_path: Path) -> None:
+    for name, sentence in (("left", "a fine film"), ("right", "a dull film")):
+        (tmp_path / f"{name}.txt").write_text(f"{sentence}\n")
+    words = ("--input", f"left={tmp_path / 'left.txt'}", "--input", f"right={tmp_path / 'right.txt'}")
+    done = run("unfold", "pairs", "fc1", *words, cwd=deployed)
+    assert done.returncode == 0, done.stderr
+    both = run("unfold", "pairs", "fc1", "--text", "a fine film\ta dull film", cwd=deployed)
+    assert value(done.stdout) == value(both.stdout)
+    missing = run("unfold", "pairs", "fc1", *words[:2], cwd=deployed)
+    assert codes(missing.stderr) == ["E010"]
+    assert "`--input right=FILE`" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    "source", ["input 1xHxW; conv 2 k=3; pool max k=2", "input 1xHxW; pool avg k=H x 1; conv 2 k=1"]
+)
+def test_open_sizes_are_those_of_the_example(cnnc: Cnnc, tmp_path: Path, source: str) -> None:
+    (tmp_path / "open.cnn").write_text(source.replace("k=H x 1", "k=[H, 1]"))
+    np.save(tmp_path / "x.npy", np.arange(12 * 9, dtype=np.float32).reshape(1, 12, 9))
+    done = cnnc("unfold", "open.cnn", "conv1", "x.npy")
+    assert done.returncode == 0, done.stderr
+    assert "1x12x9" in done.stdout or "1x1x9" in done.stdout
+    assert value(done.stdout) == pytest.approx(engine(done.stdout), rel=1e-3)
+
+
+def test_given_weights_are_not_called_untrained(cnnc: Cnnc, tmp_path: Path) -> None:
+    (tmp_path / "given.cnn").write_text("input 1x3x3; conv 1 k=2 weights=[[1,0],[2,-1]] biases=0.5")
+    np.save(tmp_path / "x.npy", np.array([[[1, 3, -1], [2, 1, 0], [0, 2, -1]]], np.float32))
+    done = cnnc("unfold", "given.cnn", "conv1", "x.npy", "--at", "0,1")
+    assert done.stdout.startswith("conv1(0,0,1) = 5 + 0.5 = 5.5\nengine: 5.5, the same number\n")
+    assert "untrained" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [("conv1",), ("conv1", "--backward"), ("fc1", "--toeplitz"), ("relu1",)])
+def test_files_hold_the_picture_and_the_steps(trained: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    svg, html = tmp_path / "a.svg", tmp_path / "a.html"
+    done = run("unfold", "run", *words, "--svg", svg, "--html", html, cwd=trained)
+    assert done.stdout == f"wrote {svg}\nwrote {html}\n", done.stderr
+    assert svg.read_text(encoding="utf-8").startswith("<svg")
+    page = html.read_text(encoding="utf-8")
+    steps = json.loads(page.split('id="steps">')[1].split("</script>")[0])
+    assert len(steps["steps"]) == {"conv1": 64, "relu1": 64}.get(words[-1], len(steps["steps"]))
+    assert len(page) < 2_000_000
+    again = run("unfold", "run", *words, "--svg", svg, cwd=trained)
+    assert again.returncode == 0, again.stderr
+    assert codes(run("unfold", "run", *words, "--svg", "run/curves.svg", cwd=trained).stderr) == ["E902"]
+
+
+@pytest.mark.parametrize("number", [np.inf, np.nan, 3e38])
+def test_numbers_that_are_not_finite_are_shown(cnnc: Cnnc, tmp_path: Path, number: float) -> None:
+    (tmp_path / "net.cnn").write_text("input 1x4x4; conv 2 k=2; pool lp k=2 s=1 norm=11; relu; fc 3; softmax")
+    x = np.full((1, 4, 4), number, np.float32)
+    x[0, 0] = -x[0, 0]
+    np.save(tmp_path / "x.npy", x)
+    for layer in ("conv1", "pool1", "relu1", "fc1", "softmax1"):
+        for words in ((), ("--json",), ("--html", "a.html"), ("--toeplitz",), ("--backward",)):
+            done = cnnc("unfold", "net.cnn", layer, "x.npy", *words)
+            assert done.returncode == 0 or codes(done.stderr) == ["E010"], (layer, words, done.stderr)
+
+
+def test_inputs_are_those_of_the_exported_models(deployed: Path) -> None:
+    """An example is prepared as predict prepares it: each run describes its inputs as its model does."""
+    from cnnc.onnx.run.predictions import model_inputs
+    from cnnc.onnx.run.session import open_model
+    from cnnc.training.trained import input_specs, read_trained
+    from tests.cli.nets import NETS
+
+    for name in NETS:
+        of_run = input_specs(read_trained(deployed / name))
+        of_model = model_inputs(open_model(deployed / f"{name}.onnx", "cpu"))
+        for ours, theirs in zip(of_run, of_model, strict=True):
+            largest = theirs.largest if theirs.takes_integers else None  # which counts for integers alone
+            assert ours == theirs.replace(largest=largest), name
+
+
+def test_an_example_is_prepared_as_in_predict(deployed: Path, tmp_path: Path) -> None:
+    """The probabilities of a sentence are those that predict prints."""
+    words = ("--text", "a warm film that shines")
+    predicted = json_of(run("predict", "words.onnx", *words, "--json", cwd=deployed))[0]["top"][0]
+    unfolded = json_of(run("unfold", "words", "softmax1", *words, "--json", cwd=deployed))
+    assert unfolded["engine"] == pytest.approx(predicted["probability"], rel=1e-5)

@@ -23,7 +23,7 @@ from cnnc.ops.dense import Input
 from cnnc.reference.engine import backward, forward
 from cnnc.reference.layout import to_channels_last
 from cnnc.view.unfold.channels import Channels
-from cnnc.view.unfold.layer import LayerRun, output_sum
+from cnnc.view.unfold.layer import LayerRun, added, output_sum
 from cnnc.view.unfold.terms import Product, terms
 
 
@@ -53,7 +53,7 @@ class GradientSum(NamedTuple):
     @property
     def total(self) -> float:
         """The gradient, computed in float64 from the terms."""
-        return math.fsum(term.value for term in self.terms)
+        return added(term.value for term in self.terms)
 
     @property
     def difference(self) -> float:
@@ -63,7 +63,7 @@ class GradientSum(NamedTuple):
     @property
     def rounding(self) -> float:
         """About how much a float32 sum of these terms may differ from the total: rounding errors add up like a random walk."""
-        return 2 * math.sqrt(len(self.terms) + 2) * 2.0**-24 * math.fsum(abs(term.value) for term in self.terms)
+        return 2 * math.sqrt(len(self.terms) + 2) * 2.0**-24 * added(abs(term.value) for term in self.terms)
 
 
 class EngineGradients(NamedTuple):
@@ -81,8 +81,8 @@ def engine_gradients(run: LayerRun, upstream: Array) -> EngineGradients:
     layer = run.node.replace(op=op, owner="", type=TensorType(run.output.shape))
     graph = Graph("layer", (source, layer), (layer.name,))
     weights = {f"{layer.name}.{short}": array for short, array in run.weights.items()}
-    trace = forward(graph, weights, {name: run.x[None]}, training=True)
     seeds = {layer.name: to_channels_last(upstream[None].astype(run.output.dtype))}
+    trace = forward(graph, weights, {name: run.x[None]}, training=True)
     gradients, inputs = backward(graph, weights, trace, seeds, needs_input_gradients=True)
     return EngineGradients(inputs[name][0], gradients.get(f"{layer.name}.weight"))
 

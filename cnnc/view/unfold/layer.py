@@ -11,7 +11,7 @@ weights and activations; `OutputSum.rounding` says by about how much the engine'
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,15 @@ from cnnc.ops.base import Op
 from cnnc.reference.engine import forward, weights_of
 from cnnc.reference.layout import to_channels_first
 from cnnc.view.unfold.terms import Sum, terms
+
+
+def added(values: Iterable[float]) -> float:
+    """The sum of some numbers, exact but for its last rounding; of numbers that are not finite, what their sum is."""
+    listed = list(values)
+    try:
+        return math.fsum(listed)
+    except (OverflowError, ValueError):  # too large, or infinity - infinity
+        return sum(listed)
 
 
 class LayerRun(NamedTuple):
@@ -100,7 +109,7 @@ class OutputSum(NamedTuple):
     @property
     def magnitude(self) -> float:
         """The sum of the absolute values of all terms."""
-        return math.fsum(abs(term.value) for term in self.terms) + abs(self.bias or 0.0)
+        return added(abs(term.value) for term in self.terms) + abs(self.bias or 0.0)
 
     @property
     def rounding(self) -> float:
@@ -109,16 +118,24 @@ class OutputSum(NamedTuple):
 
 
 def _sum(output: OutputSum) -> float:
-    return math.fsum(term.value for term in output.terms) + (output.bias or 0.0)
+    return added(term.value for term in output.terms) + (output.bias or 0.0)
 
 
 def _max(output: OutputSum) -> float:
     return max(term.x for term in output.terms if term.element is not None)
 
 
+def power(x: float, n: int) -> float:
+    """|x|^n, infinite where float64 cannot hold it."""
+    try:
+        return abs(x) ** n
+    except OverflowError:
+        return math.inf
+
+
 def _norm(output: OutputSum) -> float:
     n = output.indices.number
-    return float(math.fsum(abs(term.x) ** n for term in output.terms) ** (1 / n))
+    return float(added(power(term.x, n) for term in output.terms) ** (1 / n))
 
 
 COMBINED = {"sum": _sum, "mean": _sum, "max": _max, "norm": _norm}

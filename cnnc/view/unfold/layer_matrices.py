@@ -218,7 +218,11 @@ def _matrix(
     known = [value for row in values for value in row if value is not None]
     write, largest = digits(known), max(map(abs, known), default=0.0) or 1.0
     cells = tuple(
-        tuple(Cell("0", "zero") if v is None else Cell(write(v), shade=v / largest) for v in row) for row in values
+        tuple(
+            Cell("0", "zero") if v is None else Cell(write(v), shade=v / largest if math.isfinite(v / largest) else 0.0)
+            for v in row
+        )
+        for row in values
     )
     return Grid(name, title, cells, tuple(map(str, rows)), columns)
 

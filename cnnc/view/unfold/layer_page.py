@@ -18,7 +18,7 @@ from cnnc.ops import window
 from cnnc.ops.dense import Fc
 from cnnc.view.page import Band, Formulas, Outline, Page, Panel, Picture, Step
 from cnnc.view.unfold.elementwise import output_formula
-from cnnc.view.unfold.layer import LayerRun, output_sum
+from cnnc.view.unfold.layer import LayerRun, output_sum, power
 from cnnc.view.unfold.planes import Plane, planes_of
 from cnnc.view.unfold.sum_panels import (
     MAX_SIZE,
@@ -95,7 +95,8 @@ class _Output:
         self.sum = output_sum(run, output)
         self.kind, self.number = self.sum.indices.kind, self.sum.indices.number
         self.name = label_of(run.node.name, output)
-        self.planes = planes_of(reads(run.op, run.types[0], output), self.sum.terms)
+        planes = planes_of(reads(run.op, run.types[0], output), self.sum.terms)
+        self.planes = [plane for plane in planes if plane.read] or planes  # a window may lie in the padding altogether
         self.shown, self.others = shown_first(self.planes)
         self.write = _term_text(self.kind, self.number)
         self.notes = left_out_notes(self.shown, self.others)
@@ -133,7 +134,7 @@ class _Output:
         if isinstance(self.run.op, Fc):
             return f"weight ({term.weight[0]})"
         turned = "turned " if getattr(self.run.op, "flip", False) else ""
-        return f"{turned}weight ({','.join(map(str, term.weight[: len(term.weight) - self.run.x.ndim + 1]))})"
+        return f"{turned}weight ({','.join(map(str, term.weight[: len(term.weight) - min(2, self.run.x.ndim - 1)]))})"
 
     def _pictures(self) -> list[Panel]:
         channel, row, column = self.output
@@ -187,7 +188,7 @@ def _term_text(kind: str, n: int) -> TermText:
     if kind == "norm" and n == 2:
         return TermText(lambda term: term.x**2, lambda term: f"{factor(term.x)}²")
     if kind == "norm":
-        return TermText(lambda term: abs(term.x) ** n, lambda term: f"|{number(term.x)}|^{n}")
+        return TermText(lambda term: power(term.x, n), lambda term: f"|{number(term.x)}|^{n}")
     return PRODUCT
 
 

@@ -19,6 +19,8 @@ import numpy as np
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
+from cnnc.ops.dense import Fc
+from cnnc.ops.local import Local
 from cnnc.view.page import Band, Cell, Grid, Mark, Page, Step
 from cnnc.view.unfold.grids import index_text, mark, planes, row_grid
 from cnnc.view.unfold.layer_numbers import LayerNumbers, added
@@ -210,6 +212,8 @@ def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
 
 
 def _kind_of(layer: LayerNumbers) -> str:
+    if isinstance(layer.op, Fc | Local):  # whose rows are not shifted copies of each other
+        return "A matrix"
     blocks = "block-" if layer.type.rank > 1 or layer.x.shape[0] > 1 or layer.output_shape[0] > 1 else ""
     strided = any(s != 1 for s in getattr(layer.op, "stride", getattr(layer.op, "s", ())))
     kind = "circulant" if layer.circular else "Toeplitz"

@@ -8,12 +8,11 @@ in the whole input. A plane of a volume is one slice of its depth; a vector is o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cnnc.core.arguments import Axes
-from cnnc.view.unfold.layer import WeightedElement
+from cnnc.view.unfold.layer import WeightedElement, added
 
 MAX_LISTED = 8
 """The most elements of a vector that are shown, so that they fit into 80 columns."""
@@ -39,7 +38,7 @@ class Plane(NamedTuple):
     @property
     def subtotal(self) -> float:
         """The sum of the plane's products."""
-        return math.fsum(term.value for term in self.read)
+        return added(term.value for term in self.read)
 
     @property
     def label(self) -> str:

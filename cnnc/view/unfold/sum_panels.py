@@ -17,7 +17,7 @@ from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.view.page import Band, Cell, Grid
 from cnnc.view.unfold.exact import factor_text, text_of
-from cnnc.view.unfold.layer import WeightedElement
+from cnnc.view.unfold.layer import WeightedElement, added
 from cnnc.view.unfold.planes import MAX_LISTED, Plane
 
 MAX_PLANES = 3
@@ -66,10 +66,15 @@ def grid(
         if term.element is None and not is_weight:
             return Cell("0", "padding")
         number = value(term)
-        return Cell(write(number), shade=number / largest if largest and math.isfinite(largest) else 0.0)
+        return Cell(write(number), shade=_shade(number, largest))
 
     cells = tuple(tuple(map(cell, row)) for row in plane.terms)
     return Grid(name, title, cells, tuple(map(str, rows)), tuple(map(str, columns)))
+
+
+def _shade(number: float, largest: float) -> float:
+    """The shade of a number in a heat map, none if it is not finite."""
+    return number / largest if largest and math.isfinite(largest) and math.isfinite(number) else 0.0
 
 
 def _weight_heads(plane: Plane) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -96,7 +101,7 @@ def product_band(slot: int, plane: Plane, titles: Sequence[str]) -> Band:
 def digits(values: Sequence[float]) -> Callable[[float], str]:
     """Writes numbers of one grid with the same number of decimals, three digits for the largest."""
     largest = max((abs(value) for value in values), default=0.0)
-    if not math.isfinite(largest) or largest >= 1e5 or 0 < largest < 1e-3:
+    if not all(map(math.isfinite, values)) or largest >= 1e5 or 0 < largest < 1e-3:
         return short
     places = max(0, 2 - math.floor(math.log10(largest))) if largest else 0
     if all(value == round(value) for value in values):
@@ -138,7 +143,7 @@ def plane_lines(plane: Plane, write: TermText = PRODUCT) -> list[str]:
             continue
         at = f"row {index}" if plane.key and len(plane.rows) > 1 else ""
         label = ", ".join(filter(None, [plane.label, at])) or "sum"
-        formula, result = " + ".join(map(write.text, read)), number(math.fsum(map(write.value, read)))
+        formula, result = " + ".join(map(write.text, read)), number(added(map(write.value, read)))
         lines += broken(f"{label}: {formula}" + (f" = {result}" if formula != result else ""), len(label) + 1)
     label = plane.label or "sum"
     if zeros:
@@ -152,7 +157,7 @@ def plane_lines(plane: Plane, write: TermText = PRODUCT) -> list[str]:
 
 def part_of(plane: Plane, write: TermText = PRODUCT) -> float:
     """What a plane adds to the sum."""
-    return math.fsum(write.value(term) for term in plane.read)
+    return added(write.value(term) for term in plane.read)
 
 
 def shown_first(planes: Sequence[Plane]) -> tuple[list[Plane], list[Plane]]:
@@ -165,7 +170,7 @@ def others_line(others: Sequence[Plane], write: TermText = PRODUCT) -> list[str]
     if not others:
         return []
     count = sum(len(plane.read) for plane in others)
-    rest = number(math.fsum(part_of(plane, write) for plane in others))
+    rest = number(added(part_of(plane, write) for plane in others))
     return [f"{len(others):,} other channel{'s' if len(others) > 1 else ''}, {count:,} products: {rest}"]
 
 
@@ -207,8 +212,11 @@ def broken(formula: str, indent: int) -> list[str]:
 
 def grey(values: Array, low: float | None = None, high: float | None = None) -> NDArray[np.uint8]:
     """Pixels: the least value black, the largest white."""
-    low, high = float(values.min()) if low is None else low, float(values.max()) if high is None else high
-    scaled: NDArray[np.uint8] = np.round((values - low) / ((high - low) or 1) * 255).clip(0, 255).astype(np.uint8)
+    finite = values[np.isfinite(values)]
+    values_of = finite if finite.size else np.zeros(1)
+    low, high = float(values_of.min()) if low is None else low, float(values_of.max()) if high is None else high
+    share = np.nan_to_num((values.astype(np.float64) - low) / ((high - low) or 1))
+    scaled: NDArray[np.uint8] = np.round(share * 255).clip(0, 255).astype(np.uint8)
     return scaled
 
 
