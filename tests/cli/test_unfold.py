@@ -316,6 +316,8 @@ def test_gradients(cnnc: Cnnc) -> None:
     assert "dL/dx is dL/dS, padded by 1, correlated with the turned kernel, which is the full correlation." in at
     weight = lines(cnnc, X, "--kernel", K, "--backward", "--weight-at", "1,1")
     assert weight[0] == "dL/dw(1,1) = 1·1 + 1·0 + 1·2 + 1·(-1) = 2"
+    both = lines(cnnc, X, "--kernel", K, "--backward", "--weight-at", "1,1", "--at", "0,2")
+    assert both[:3] == ["dL/dw(1,1) = 1·1 + 1·0 + 1·2 + 1·(-1) = 2", "dL/dx(0,2) = 1·0 = 0", ""]
 
 
 @pytest.mark.parametrize("padding", ["0", "1", "same", "full"])
