@@ -121,6 +121,8 @@ CASES: tuple[Case, ...] = (
     Case("local-shared", "input 2x5x4; a: local 2 k=3 p=same; tanh; local 2 k=3 p=same share=a"),
     Case("local-twice", "input 2x7x6; local 3 k=3 p=1; relu; local 4 k=3 s=2; fc 3"),
     Case("local-bn", "input 2x5x4; local 3 k=2; bn"),
+    Case("local-norms", "input 4x6x7; local 8 k=2 s=2; group_norm groups=2; local 4 k=2; layer_norm"),
+    Case("local-two-readers", "input 2x5x4; a: local 3 k=2; t: tanh; from a; f: fc 3; output a t f"),
     Case("local3d", "input 2x4x5x6; local 3 k=2x3x3"),
     Case("local3d-stride-pad", "input 2x5x4x6; local 3 k=3 s=2x1x2 p=1"),
     # pool, one axis

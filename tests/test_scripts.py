@@ -105,6 +105,24 @@ def test_the_script_of_pairs_keeps_test_sentences_apart(tmp_path: Path) -> None:
     assert [len(lines) for lines in parts] == [54 * 8, 6 * 2]
 
 
+def test_deeper_and_wider_networks_have_as_many_parameters(tmp_path: Path) -> None:
+    words = ["--examples", "100", "--epochs", "1", "--seeds", "2", "--depths", "1", "2", "--parameters", "1500", "4000"]
+    command = [sys.executable, "-m", "cnnc.models.scripts.deeper_vs_wider", *words, "--svg", str(tmp_path / "c.svg")]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+    assert [row[0] for row in rows] == ["1", "2", "1", "2"]
+    for row, budget in zip(rows, (1500, 1500, 4000, 4000), strict=True):
+        assert int(row[2].replace(",", "")) == pytest.approx(budget, rel=0.1)
+        error, sign, deviation, unit = row[4].split()
+        assert (sign, unit) == ("±", "%")
+        assert 0 < float(error) <= 100
+        assert float(deviation) >= 0
+    drawn = (tmp_path / "c.svg").read_text(encoding="utf-8")
+    assert ">1 convolution</text>" in drawn
+    assert ">2 convolutions</text>" in drawn
+
+
 @pytest.mark.parametrize(
     ("script", "words", "name"),
     [

@@ -68,7 +68,7 @@ class LiteralPage(NamedTuple):
 
     layer: LayerNumbers
     page: Page
-    request: TypedMatrices
+    typed: TypedMatrices
     gradient: Array | None = None
     at: Axes | None = None
     weight_at: Axes | None = None
@@ -76,11 +76,27 @@ class LiteralPage(NamedTuple):
     @property
     def inputs(self) -> list[Path]:
         """The files that were read."""
-        texts = (self.request.what, *self.request.kernels, self.request.gradient or "", self.request.bias or "")
+        texts = (self.typed.what, *self.typed.kernels, self.typed.gradient or "", self.typed.bias or "")
         return [Path(text[1:]) for text in texts if text.startswith("@")]
+
+    def page_for_file(self) -> Page:
+        """The page with a note if some positions are not among its steps."""
+        total = math.prod(self.layer.output_shape)
+        if self.gradient is not None:
+            total = self.layer.x.size + (self.layer.weight.size if self.layer.weight is not None else 0)
+        elif self.typed.im2col:
+            total //= self.layer.output_shape[0]
+        count = len(self.page.steps)
+        note = f"The steps are {count} of {total:,}, around the one that --at names."
+        return self.page._replace(notes=(*self.page.notes, note)) if count < total else self.page
 
     def printed_steps(self) -> list[int] | None:
         """The steps whose formulas are printed: all, if there are few; None for the current one, with its marks."""
+        if self.at is not None and self.weight_at is not None and self.layer.weight is not None:
+            weight = int(np.ravel_multi_index(self.weight_at, self.layer.weight.shape))
+            element = self.layer.weight.size + int(np.ravel_multi_index(self.at, self.layer.x.shape))
+            first = weight - self.page.current
+            return [n - first for n in (weight, element) if n - first < len(self.page.steps)]
         if self.at is not None or self.weight_at is not None:
             return None
         if self.gradient is None:
@@ -95,54 +111,54 @@ class LiteralPage(NamedTuple):
 
         if self.gradient is not None:
             return backward_json(self.layer, self.gradient, self.weight_at, self.at)
-        more = matrices_json(self.layer, self.request.im2col, self.request.toeplitz)
+        more = matrices_json(self.layer, self.typed.im2col, self.typed.toeplitz)
         return {**forward_json(self.layer, self.at), **more}
 
 
-def literal_page(request: TypedMatrices) -> LiteralPage:
-    """The page of a request. Raises CnncError E010."""
-    _require_compatible(request)
-    layer = _layer(request)
+def literal_page(typed: TypedMatrices) -> LiteralPage:
+    """The page of what was typed. Raises CnncError E010."""
+    _require_compatible(typed)
+    layer = _layer(typed)
     shape = layer.output_shape
-    if request.backward:
-        return _backward_page(request, layer)
-    at = _position(request.at, "--at", shape, "outputs") if request.at is not None else None
-    return LiteralPage(layer, _page(request, layer, at), request, at=at)
+    if typed.backward:
+        return _backward_page(typed, layer)
+    at = _position(typed.at, "--at", shape, "outputs") if typed.at is not None else None
+    return LiteralPage(layer, _page(typed, layer, at), typed, at=at)
 
 
-def _page(request: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> Page:
+def _page(typed: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> Page:
     from cnnc.view.unfold.matrices import im2col_page, toeplitz_page
     from cnnc.view.unfold.pages import forward_page
     from cnnc.view.unfold.transposed import transposed_page
 
-    if request.im2col:
+    if typed.im2col:
         return im2col_page(layer, at)
-    if request.toeplitz:
+    if typed.toeplitz:
         return toeplitz_page(layer, at)
-    return transposed_page(layer, at) if request.transposed else forward_page(layer, at)
+    return transposed_page(layer, at) if typed.transposed else forward_page(layer, at)
 
 
-def _backward_page(request: TypedMatrices, layer: LayerNumbers) -> LiteralPage:
+def _backward_page(typed: TypedMatrices, layer: LayerNumbers) -> LiteralPage:
     from cnnc.view.unfold.backward import backward_page
 
     weights, elements = _kernel_shape(layer), layer.x.shape
-    at = _position(request.at, "--at", elements, "input elements") if request.at is not None else None
+    at = _position(typed.at, "--at", elements, "input elements") if typed.at is not None else None
     weight_at = None
-    if request.weight_at is not None:
-        weight_at = _position(request.weight_at, "--weight-at", weights, "weights")
-    gradient = _gradient(request, layer.output_shape)
+    if typed.weight_at is not None:
+        weight_at = _position(typed.weight_at, "--weight-at", weights, "weights")
+    gradient = _gradient(typed, layer.output_shape)
     page = backward_page(layer, gradient, weight_at, at)
-    return LiteralPage(layer, page, request, gradient, at, weight_at)
+    return LiteralPage(layer, page, typed, gradient, at, weight_at)
 
 
 def _kernel_shape(layer: LayerNumbers) -> Axes:
     return layer.weight.shape if layer.weight is not None else ()
 
 
-def _gradient(request: TypedMatrices, shape: Axes) -> Array:
-    if request.gradient is None:
+def _gradient(typed: TypedMatrices, shape: Axes) -> Array:
+    if typed.gradient is None:
         return exact(np.ones(shape, np.int64))
-    gradient = _read(request.gradient, "the gradient")
+    gradient = _read(typed.gradient, "the gradient")
     found = gradient[:, 0] if len(shape) == 2 and gradient.shape[1] == 1 else gradient
     if found.shape != shape:
         raise _bad(
@@ -155,11 +171,11 @@ def _gradient(request: TypedMatrices, shape: Axes) -> Array:
 # --- the layer -------------------------------------------------------------------------------------------------------
 
 
-def _layer(request: TypedMatrices) -> LayerNumbers:
-    x = _read(request.what, "the input")
-    if request.pool is not None:
-        return _pool(request, x)
-    kernels = [_kernel(text) for text in request.kernels]
+def _layer(typed: TypedMatrices) -> LayerNumbers:
+    x = _read(typed.what, "the input")
+    if typed.pool is not None:
+        return _pool(typed, x)
+    kernels = [_kernel(text) for text in typed.kernels]
     for number, kernel in enumerate(kernels):
         name = f"kernel {number + 1}" if len(kernels) > 1 else "the kernel"
         if len(kernel) != len(x):
@@ -175,34 +191,34 @@ def _layer(request: TypedMatrices) -> LayerNumbers:
     weight = np.stack(kernels)
     if x.shape[1] == weight.shape[2] == 1:
         x, weight = x[:, 0], weight[:, :, 0]
-    bias = _bias(request.bias, len(weight))
+    bias = _bias(typed.bias, len(weight))
     values = {"out": len(weight), "k": Extents(weight.shape[2:]), "bias": bias is not None}
-    values |= _typed(request, p=request.p or ("same" if request.circular else None))
-    if request.transposed:
+    values |= _arguments(typed, p=typed.p or ("same" if typed.circular else None))
+    if typed.transposed:
         op = _made(ConvTranspose, x, values)
         return LayerNumbers(op, x, weight.swapaxes(0, 1), bias)
-    return LayerNumbers(_made(Conv, x, values | {"flip": request.flip}), x, weight, bias, request.circular)
+    return LayerNumbers(_made(Conv, x, values | {"flip": typed.flip}), x, weight, bias, typed.circular)
 
 
-def _pool(request: TypedMatrices, x: Array) -> LayerNumbers:
-    if request.k is None:
+def _pool(typed: TypedMatrices, x: Array) -> LayerNumbers:
+    if typed.k is None:
         raise _bad("--pool needs -k, the size of its windows", "add `-k 2`")
-    extents = _value(request.k)
+    extents = _value(typed.k)
     if x.shape[1] == 1 and not isinstance(extents, Extents):
         x = x[:, 0]
-    if request.pool != "max" and request.pool != "avg" and any(map(is_symbolic, x.flat)):
+    if typed.pool != "max" and typed.pool != "avg" and any(map(is_symbolic, x.flat)):
         raise _bad(
-            f"--pool {request.pool} needs numbers, and the input has letters",
+            f"--pool {typed.pool} needs numbers, and the input has letters",
             "`--pool max` and `--pool avg` take letters",
         )
-    values = {"kind": WordValue(request.pool), "k": extents, **_typed(request)}
-    if request.norm is not None:
-        values["norm"] = _value(request.norm)
+    values = {"kind": WordValue(typed.pool), "k": extents, **_arguments(typed)}
+    if typed.norm is not None:
+        values["norm"] = _value(typed.norm)
     return LayerNumbers(_made(Pool, x, values), x)
 
 
-def _typed(request: TypedMatrices, **changed: str | None) -> dict[str, Any]:
-    texts = {"s": request.s, "p": request.p, "d": request.d} | changed
+def _arguments(typed: TypedMatrices, **changed: str | None) -> dict[str, Any]:
+    texts = {"s": typed.s, "p": typed.p, "d": typed.d} | changed
     return {name: _value(text) for name, text in texts.items() if text is not None}
 
 
@@ -353,31 +369,31 @@ def _position(text: str, option: str, shape: Axes, what: str) -> Axes:
 # --- what goes together ----------------------------------------------------------------------------------------------
 
 
-def _require_compatible(request: TypedMatrices) -> None:
+def _require_compatible(typed: TypedMatrices) -> None:
     """Raises CnncError E010 for options that do not go together."""
-    if not request.kernels and request.pool is None:
+    if not typed.kernels and typed.pool is None:
         raise _bad("unfold needs a kernel, or a kind of pooling", f"for example `{EXAMPLE}`, or `--pool max -k 2`")
-    views = [name for name in ("im2col", "toeplitz", "backward") if getattr(request, name)]
+    views = [name for name in ("im2col", "toeplitz", "backward") if getattr(typed, name)]
     if len(views) > 1:
         raise _bad(f"--{views[0]} and --{views[1]} are two views", "give one of them")
-    kind = "--pool" if request.pool is not None else "--transposed" if request.transposed else "a convolution"
+    kind = "--pool" if typed.pool is not None else "--transposed" if typed.transposed else "a convolution"
     for option, given, goes_with in (
-        ("--kernel", bool(request.kernels), ("--transposed", "a convolution")),
-        ("--bias", request.bias is not None, ("--transposed", "a convolution")),
-        ("-k", request.k is not None, ("--pool",)),
-        ("--norm", request.norm is not None, ("--pool",)),
-        ("--flip", request.flip, ("a convolution",)),
-        ("--circular", request.circular, ("a convolution",)),
-        ("--transposed", request.transposed, ("--transposed",)),
-        ("--im2col", request.im2col, ("a convolution",)),
-        ("--weight-at", request.weight_at is not None, ("--transposed", "a convolution")),
+        ("--kernel", bool(typed.kernels), ("--transposed", "a convolution")),
+        ("--bias", typed.bias is not None, ("--transposed", "a convolution")),
+        ("-k", typed.k is not None, ("--pool",)),
+        ("--norm", typed.norm is not None, ("--pool",)),
+        ("--flip", typed.flip, ("a convolution",)),
+        ("--circular", typed.circular, ("a convolution",)),
+        ("--transposed", typed.transposed, ("--transposed",)),
+        ("--im2col", typed.im2col, ("a convolution",)),
+        ("--weight-at", typed.weight_at is not None, ("--transposed", "a convolution")),
     ):
         if given and kind not in goes_with:
             raise _bad(f"{option} does not go with {kind}", f"leave out {option}")
-    if request.toeplitz and request.pool not in (None, "avg", "weighted"):
-        raise _bad(f"--toeplitz shows a linear layer, and --pool {request.pool} is not linear", "leave out --toeplitz")
-    for option, text in (("--gradient", request.gradient), ("--weight-at", request.weight_at)):
-        if text is not None and not request.backward:
+    if typed.toeplitz and typed.pool not in (None, "avg", "weighted"):
+        raise _bad(f"--toeplitz shows a linear layer, and --pool {typed.pool} is not linear", "leave out --toeplitz")
+    for option, text in (("--gradient", typed.gradient), ("--weight-at", typed.weight_at)):
+        if text is not None and not typed.backward:
             raise _bad(f"{option} belongs to --backward", "add `--backward`")
 
 

@@ -209,7 +209,7 @@ def unfold(
     def text(width: int | None) -> str:
         return terminal_text(literal.page, width, literal.printed_steps(), layout().shown)
 
-    _show(outputs, literal.json if json else None, lambda: literal.page, text)
+    _show(outputs, literal.json if json else None, literal.page_for_file, text)
 
 
 def _show(

@@ -183,6 +183,7 @@ _KEYS = {
     "factor": ("n", "gamma"),
     "features": ("out",),
     "filter_size": ("k",),
+    "gamma": ("aspect",),
     "filters": ("out",),
     "group": ("groups",),
     "hidden": ("out",),
@@ -197,6 +198,7 @@ _KEYS = {
     "ks": ("k",),
     "ksize": ("k",),
     "l2": ("weight_decay",),
+    "lambd": ("wavelength",),
     "label_smoothing": ("smoothing",),
     "learning_rate": ("lr",),
     "local_size": ("size",),
@@ -220,6 +222,7 @@ _KEYS = {
     "period": ("every",),
     "pool_size": ("k",),
     "pool_type": ("kind",),
+    "psi": ("phase",),
     "prob": ("p",),
     "rate": ("p", "d"),
     "resample": ("mode",),
@@ -233,12 +236,13 @@ _KEYS = {
     "scale": ("n", "affine"),
     "scale_factor": ("n",),
     "size": ("k", "n"),
-    "std": ("noise",),
+    "std": ("noise", "sigma"),
     "step": ("every",),
     "step_size": ("every",),
     "strides": ("stride",),
     "subsample": ("stride",),
     "test_split": ("test",),
+    "theta": ("angle",),
     "translate": ("shift",),
     "translation": ("shift",),
     "type": ("kind",),
@@ -296,6 +300,17 @@ _VALUES = {  # words that arguments take
     **dict.fromkeys(("glorot", "glorot_uniform", "glorot_normal", "xavier_uniform", "xavier_normal"), "xavier"),
     **dict.fromkeys(("gaussian", "random_normal", "random"), "normal"),
     **dict.fromkeys(("lecun_normal", "lecun_uniform"), "lecun"),
+}
+_KERNELS = {  # names of filters
+    **dict.fromkeys(("blur", "gauss", "gaussianblur", "gaussian_blur", "smooth", "binomial"), "gaussian"),
+    **dict.fromkeys(("mean", "average", "uniform", "boxblur", "box_blur", "box_filter"), "box"),
+    **dict.fromkeys(("laplacian_of_gaussian", "laplace_of_gaussian", "mexican_hat", "marr"), "log"),
+    **dict.fromkeys(("edge", "edges", "gradient", "sobel"), "sobel_x"),
+    **dict.fromkeys(("unsharp", "unsharp_mask", "sharp"), "sharpen"),
+    "laplace": "laplacian",
+    "prewitt": "prewitt_x",
+    "relief": "emboss",
+    "scharr": "scharr_x",
 }
 _AS_LAYER = {  # keys whose value is a layer of its own
     **dict.fromkeys(("act", "activation", "activation_fn", "nonlin", "nonlinearity", "non_linearity"), "activation"),
@@ -367,8 +382,8 @@ def key_synonym(key: str, known: Collection[str]) -> str | None:
 
 def value_synonym(word: str, known: Collection[str]) -> str | None:
     """The one of the `known` words that other frameworks call `word`; None for another word."""
-    translated = _VALUES.get(word.lower())
-    return translated if translated in known else None
+    translated = (_VALUES.get(word.lower()), _KERNELS.get(word.lower()))
+    return next((each for each in translated if each in known), None)
 
 
 def needless_key_help(key: str) -> str:

@@ -53,10 +53,10 @@ class StepChange:
             self.texts.append((number, shown_text(new.text)))
         if isinstance(old, Box) and isinstance(new, Box) and old.hint != new.hint:
             self.hints.append((number, shown_text(new.hint)))
-        was = attributes(old)
-        different = {key: value for key, value in attributes(new).items() if key != "class" and was.get(key) != value}
-        if different:
-            self.attributes.append((number, different))
+        if not _at_the_same_place(old, new):
+            was = attributes(old)
+            changed = {key: value for key, value in attributes(new).items() if key != "class" and was.get(key) != value}
+            self.attributes += [(number, changed)] if changed else []
 
     def as_json(self, look_numbers: dict[str, int]) -> dict[str, Any]:
         """For JSON, without what is empty; classes by their numbers, which are added to `look_numbers`."""
@@ -99,7 +99,7 @@ def _kind(shape: Shape) -> tuple[Any, ...]:
     if isinstance(shape, Label):
         return ("text",)
     if isinstance(shape, Edge):
-        return "edge", shape.halo, shape.points if shape.arrow else None, shape.hint
+        return "edge", shape.halo, shape if shape.arrow else None, shape.hint
     if isinstance(shape, Raster):
         return "image", shape.width >= shape.pixels.shape[1], shape.hint
     if isinstance(shape, Box):
@@ -107,8 +107,14 @@ def _kind(shape: Shape) -> tuple[Any, ...]:
     return tag_of(shape), shape.hint
 
 
+def _at_the_same_place(old: Shape, new: Shape) -> bool:
+    """Whether a box or label only looks different: the usual case, which needs no attributes."""
+    if isinstance(old, Box) and isinstance(new, Box):
+        return old[:4] == new[:4]
+    return isinstance(old, Label) and isinstance(new, Label) and old[:2] == new[:2]
+
+
 def _same(old: Shape, new: Shape) -> bool:
     if isinstance(old, Raster) and isinstance(new, Raster):
-        same_place = old._replace(pixels=new.pixels)[:4] == new[:4]
-        return same_place and (old.pixels is new.pixels or np.array_equal(old.pixels, new.pixels))
+        return old[:4] == new[:4] and (old.pixels is new.pixels or np.array_equal(old.pixels, new.pixels))
     return old == new

@@ -14,7 +14,7 @@ from math import ceil, floor, inf, isfinite, log10
 from typing import NamedTuple
 
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, MarkerForm, Role, Shape
-from cnnc.view.labels import MARGIN, SMALL, TITLE, text_lines
+from cnnc.view.labels import MARGIN, SMALL, TITLE, label_width, text_lines
 from cnnc.view.palette import MARKERS
 from cnnc.view.text_width import text_width
 
@@ -22,6 +22,8 @@ _ROLES: tuple[Role, ...] = tuple(MARKERS)
 _FORMS: tuple[MarkerForm, ...] = tuple(MARKERS.values())
 _SAMPLE = 30
 """The length of the line in the legend."""
+_LOWEST, _TICK_ROOM = 160, 26
+"""The least height and width of the area of the curves, and the height of the texts below it."""
 _MANY = 40
 """Of a curve with more points, the markers would hide the line: it has only a few."""
 
@@ -70,31 +72,34 @@ class AxisScale(NamedTuple):
 def line_chart(
     title: str, description: str, curves: Sequence[Curve], x: Axis, y: Axis, width: float = 640, height: float = 400
 ) -> Drawing:
-    """The drawing of curves over two axes."""
-    across = scale_of(x, (point.x for curve in curves for point in curve.points), max(3, int(width / 110)))
-    up = scale_of(y, (point.y for curve in curves for point in curve.points), max(3, int(height / 60)))
+    """The drawing of curves over two axes, higher than asked if its texts leave too little room for the curves."""
     head = text_lines(title, MARGIN, MARGIN, width - 2 * MARGIN, "title", TITLE)
     legend, bottom = _legend(curves, head.bottom + 6, width)
-    left = MARGIN + max(text_width(text, SMALL) for _, text in up.ticks) + 8
     y_title = text_lines(y.title, MARGIN, bottom + 4, width - 2 * MARGIN, "note", SMALL)
-    plot = Box(round(left) + 0.5, round(y_title.bottom + 8) + 0.5, 0, 0)
+    top = round(y_title.bottom + 8) + 0.5
     x_title = text_lines(x.title, 0, 0, width - 2 * MARGIN, "note", SMALL)
-    right_tick = text_width(across.ticks[-1][1], SMALL) / 2
-    plot = plot._replace(
-        width=round(width - plot.x - max(MARGIN, right_tick) - 8),
-        height=round(height - plot.y - 24 - x_title.bottom - 8),
-    )
+    high = max(_LOWEST, round(height - top - _TICK_ROOM - x_title.bottom - 8))
+    across = scale_of(x, (point.x for curve in curves for point in curve.points), max(3, int(width / 110)))
+    up = scale_of(y, (point.y for curve in curves for point in curve.points), max(3, int(high / 40)))
+    left = round(MARGIN + max(text_width(text, SMALL) for _, text in up.ticks) + 8) + 0.5
+    right = width - max(MARGIN, text_width(across.ticks[-1][1], SMALL) / 2 + 4)
+    plot = Box(left, top, max(_LOWEST, round(right - left)), high)
 
     def place(point: CurvePoint) -> tuple[float, float]:
         return plot.x + plot.width * across.part(point.x), plot.y + plot.height * (1 - up.part(point.y))
 
-    shapes: list[Shape] = [*head.labels, *legend, *y_title.labels, *_axes(plot, across, up)]
-    shapes += [
-        label._replace(x=plot.x + plot.width / 2, y=plot.y + plot.height + 26 + label.y, anchor="middle")
-        for label in x_title.labels
+    below = [
+        label._replace(x=width / 2, y=top + high + _TICK_ROOM + label.y, anchor="middle") for label in x_title.labels
     ]
+    shapes: list[Shape] = [*head.labels, *legend, *y_title.labels, *below, *_axes(plot, across, up)]
     shapes += _curves(curves, plot, lambda point: across.shows(point.x) and up.shows(point.y), place)
-    return Drawing(width, height, title, description, tuple(shapes))
+    return Drawing(
+        max(width, plot.x + plot.width + MARGIN),
+        max(height, top + high + _TICK_ROOM + x_title.bottom + 8),
+        title,
+        description,
+        tuple(shapes),
+    )
 
 
 # Axes
@@ -103,16 +108,21 @@ def line_chart(
 def scale_of(axis: Axis, values: Iterable[float], about: int) -> AxisScale:
     """The scale of an axis that fits these numbers, with about this number of ticks, at round numbers."""
     usable = [value for value in values if isfinite(value) and (value > 0 or not axis.log)]
-    low = min(usable, default=1.0 if axis.log else 0.0) if axis.low is None else axis.low
-    high = max(usable, default=10.0 if axis.log else 1.0) if axis.high is None else axis.high
-    return _log_scale(low, high, about) if axis.log else _linear_scale(low, high, about)
+    low = min(usable, default=1.0 if axis.log else 0.0)
+    high = max(usable, default=10.0 if axis.log else 1.0)
+    low = axis.low if axis.low is not None and (axis.low > 0 or not axis.log) else low
+    high = axis.high if axis.high is not None and (axis.high > 0 or not axis.log) else high
+    if axis.log:
+        return _log_scale(low, high, about)
+    whole = len(usable) > 0 and all(isinstance(value, int) for value in usable)  # epochs, not accuracies of 0.0 and 1.0
+    return _linear_scale(low, high, about, 1.0 if whole else 0.0)
 
 
-def _linear_scale(low: float, high: float, about: int) -> AxisScale:
+def _linear_scale(low: float, high: float, about: int, least_step: float) -> AxisScale:
     if not high > low:
         room = abs(low) / 10 or 0.5
-        low, high = low - room, high + room
-    step = round_step((high - low) / about)
+        low, high = min(low, high) - room, max(low, high) + room
+    step = max(round_step((high - low) / about), least_step)
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     ticks = tuple((k * step, tick_text(k * step, step)) for k in range(first, last + 1))
     return AxisScale(first * step, last * step, False, ticks)
@@ -126,7 +136,7 @@ def round_step(least: float) -> float:
 
 def _log_scale(low: float, high: float, about: int) -> AxisScale:
     if not high > low:
-        low, high = low / 2, high * 2
+        low, high = min(low, high) / 2, max(low, high) * 2
     decades = range(floor(log10(low)), ceil(log10(high)) + 1)
     for factors in ((1, 2, 5), (1, 3), (1,)):
         ticks = [factor * 10.0**decade for decade in decades for factor in factors]
@@ -178,17 +188,18 @@ def _looks(number: int) -> tuple[Role, MarkerForm]:
 def _legend(curves: Sequence[Curve], y: float, width: float) -> tuple[list[Shape], float]:
     """A sample and the name of each curve, and the y below them."""
     shapes: list[Shape] = []
-    x = float(MARGIN)
+    x, used = float(MARGIN), 0.0
     for number, curve in enumerate(curves):
         role, form = _looks(number)
-        needed = _SAMPLE + 6 + text_width(curve.name, SMALL) + 18
+        name = text_lines(curve.name, 0, 0, width - 2 * MARGIN - _SAMPLE - 6, "text", SMALL)
+        needed = _SAMPLE + 6 + max((label_width(label) for label in name.labels), default=0) + 18
         if x > MARGIN and x + needed > width - MARGIN:
-            x, y = MARGIN, y + 18
+            x, y, used = MARGIN, y + used, 0.0
         shapes.append(Edge(((x, y + 8), (x + _SAMPLE, y + 8)), role))
         shapes.append(Marker(x + _SAMPLE / 2, y + 8, form, role))
-        shapes.append(Label(x + _SAMPLE + 6, y + 12, curve.name, "start", "text", SMALL))
-        x += needed
-    return shapes, y + (20 if curves else 0)
+        shapes += [label._replace(x=x + _SAMPLE + 6, y=y + label.y) for label in name.labels]
+        x, used = x + needed, max(used, name.bottom, 18)
+    return shapes, y + used
 
 
 def _curves(

@@ -14,7 +14,10 @@ from cnnc.view.page import Band, Grid, Mark, Page, Panel, Step
 
 
 def cropped(page: Page, rows: int, columns: int) -> Page:
-    """The page with each grid cut to at most this many rows and columns around the marks of the current step."""
+    """The page with each grid cut to at most this many rows and columns around the marks of the current step.
+
+    Steps whose result is cut off are left out.
+    """
     step = page.steps[page.current] if page.steps else Step("")
     origins: dict[str, tuple[range, range]] = {}
 
@@ -35,14 +38,23 @@ def cropped(page: Page, rows: int, columns: int) -> Page:
         return mark._replace(row=mark.row - down.start, column=mark.column - across.start)
 
     bands = tuple(Band(tuple(map(cut, band.panels)), band.signs) for band in page.bands)
-    steps = tuple(
-        each._replace(
-            marks=tuple(mark for mark in map(moved, each.marks) if mark is not None),
-            panels=tuple(map(cut, each.panels)),
-        )
-        for each in page.steps
-    )
-    return page._replace(bands=bands, steps=steps)
+    kept: list[Step] = []
+    current = 0
+    for number, each in enumerate(page.steps):
+        marks = tuple(mark for mark in map(moved, each.marks) if mark is not None)
+        if number == page.current:
+            current = len(kept)
+        elif _lost_its_result(each.marks, marks):
+            continue
+        kept.append(each._replace(marks=marks, panels=tuple(map(cut, each.panels))))
+    note = f"The steps are the {len(kept)} of {len(page.steps)} whose results are shown."
+    notes = page.notes if len(kept) == len(page.steps) else (*page.notes, note)
+    return page._replace(bands=bands, steps=tuple(kept), current=current, notes=notes)
+
+
+def _lost_its_result(before: Sequence[Mark], after: Sequence[Mark]) -> bool:
+    """Whether the result of a step is not in the part that is shown."""
+    return any(mark.role == "result" for mark in before) and not any(mark.role == "result" for mark in after)
 
 
 def part_of(grid: Grid, rows: int, columns: int) -> Grid:
@@ -76,15 +88,18 @@ def _cut(grid: Grid, rows: range, columns: range) -> Grid:
         return grid
     row_heads = grid.row_heads or tuple(map(str, range(height)))
     column_heads = grid.column_heads or tuple(map(str, range(width)))
-    left_out = [
-        f"{what} {heads[part.start]} to {heads[part.stop - 1]} of {size}"
-        for what, heads, part, size in (("rows", row_heads, rows, height), ("columns", column_heads, columns, width))
-        if len(part) < size
-    ]
-    shown = f"shown are {' and '.join(left_out)}"
+    sides = (("row", row_heads, rows, height), ("column", column_heads, columns, width))
+    parts = [f"{_range_text(what, heads, part)} of {size}" for what, heads, part, size in sides if len(part) < size]
+    shown = f"shown are {' and '.join(parts)}"
     return grid._replace(
         cells=tuple(row[columns.start : columns.stop] for row in grid.cells[rows.start : rows.stop]),
         row_heads=row_heads[rows.start : rows.stop],
         column_heads=column_heads[columns.start : columns.stop],
         note=f"{grid.note}; {shown}" if grid.note else shown,
     )
+
+
+def _range_text(what: str, heads: Sequence[str], part: range) -> str:
+    """`rows 3 to 5`, or `row 3`."""
+    first, last = heads[part.start], heads[part.stop - 1]
+    return f"{what} {first}" if len(part) == 1 else f"{what}s {first} to {last}"

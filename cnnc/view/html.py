@@ -1,4 +1,4 @@
-"""A page as HTML: one self-contained file to step through, by arrow keys, buttons or a slider.
+"""A page as HTML: one self-contained file to step through, by arrow keys, buttons, a slider, or a click on a result.
 
 In: a `Page`. Out: HTML text that loads nothing and works offline; without JavaScript it shows the page's current step.
 The picture is in it once, as SVG; each other step holds only what differs from it.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
@@ -26,20 +26,21 @@ from cnnc.view.text_width import shown_text
 
 
 def html_text(page: Page, width: int = WIDTH) -> str:
-    """The HTML document of a page."""
+    """The HTML document of a page; without controls if it has a single step."""
     layout = layout_of(page, MARGIN, width)
     current = _panels(page, page.current)
     base = [panel_shapes(panel, place) for panel, place in zip(current, layout.places, strict=True)]
+    shown = [_panels(page, number) for number in range(len(page.steps))]
     changes: list[StepChange] = []
-    for number in range(len(page.steps)):
+    for panels in shown:
         change, first = StepChange(), 0
-        panels = _panels(page, number)
         for index, (panel, place) in enumerate(zip(panels, layout.places, strict=True)):
             if panel is not current[index]:
                 change.add(index, first, current[index], panel, place)
             first += len(base[index])
         changes.append(change)
-    legend, bottom = legend_of(roles_of(_all_panels(page)), layout.bottom, layout.width - 2 * MARGIN)
+    roles = roles_of(panel for panels in (current, *shown) for panel in panels)
+    legend, bottom = legend_of(roles, layout.bottom, layout.width - 2 * MARGIN)
     fixed: list[Shape] = [*layout.signs, *legend]
     body = elements(fixed) + "".join(f'<g class="panel">\n{elements(shapes)}</g>\n' for shapes in base)
     used = {look_of(shape) for shapes in (fixed, *base) for shape in shapes}.union(*(change.used for change in changes))
@@ -51,11 +52,6 @@ def drawing_html(drawing: Drawing) -> str:
     """The HTML document of a drawing, which has a title of its own and no steps."""
     picture = document(drawing, elements(drawing.shapes), map(look_of, drawing.shapes))
     return _file(drawing.title, _picture(picture))
-
-
-def _all_panels(page: Page) -> Iterator[Panel]:
-    """The panels of all steps."""
-    return (panel for number in range(max(1, len(page.steps))) for panel in _panels(page, number))
 
 
 def _panels(page: Page, number: int) -> list[Panel]:
@@ -81,10 +77,10 @@ def _document(page: Page, picture: str, steps: str) -> str:
     main = (
         f"<h1>{text(page.title)}</h1>\n<p>{text(page.description)}</p>\n"
         + _picture(picture)
-        + (_controls(page, page.steps[page.current]) if page.steps else "")
+        + (_step_section(page, page.steps[page.current]) if page.steps else "")
         + (f"<footer>{notes}</footer>\n" if notes else "")
     )
-    return _file(page.title, main, steps if page.steps else "")
+    return _file(page.title, main, steps if len(page.steps) > 1 else "")
 
 
 def _picture(picture: str) -> str:
@@ -104,7 +100,6 @@ def _file(title: str, main: str, steps: str = "") -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="generator" content="cnnc">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="generator" content="cnnc">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{text(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
         f"<main>\n{main}</main>\n"
@@ -117,17 +112,26 @@ def _file(title: str, main: str, steps: str = "") -> str:
     )
 
 
-def _controls(page: Page, step: Step) -> str:
-    last = len(page.steps)
+def _step_section(page: Page, step: Step) -> str:
+    """The step's title and formulas, below the controls if there are other steps."""
     return (
-        '<section id="step">\n<nav id="controls" aria-label="steps" hidden>\n'
+        f'<section id="step">\n{_controls(page) if len(page.steps) > 1 else ""}'
+        f'<div aria-live="polite"><h2 id="title">{text(step.title)}</h2>\n'
+        f'<pre id="lines">{chr(10).join(map(text, step.lines))}</pre></div>\n</section>\n'
+    )
+
+
+def _controls(page: Page) -> str:
+    last = len(page.steps)
+    rows = ", ↑ ↓ by a row" if any(len(step.position) > 1 for step in page.steps) else ""
+    return (
+        '<nav id="controls" aria-label="steps" hidden>\n'
         '<button type="button" data-go="first" aria-label="first step">|◀</button>'
         '<button type="button" data-go="back" aria-label="previous step">◀</button>'
         '<button type="button" data-go="on" aria-label="next step">▶</button>'
         '<button type="button" data-go="last" aria-label="last step">▶|</button>'
         '<button type="button" id="play" aria-pressed="false">Play</button>\n'
         f'<input type="range" id="slider" min="1" max="{last}" value="{page.current + 1}" aria-label="step">\n'
-        f'<span id="count">{page.current + 1} of {last}</span>\n</nav>\n'
-        f'<div aria-live="polite"><h2 id="title">{text(step.title)}</h2>\n'
-        f'<pre id="lines">{chr(10).join(map(text, step.lines))}</pre></div>\n</section>\n'
+        f'<span id="count">{page.current + 1} of {last}</span>\n'
+        f'<span class="keys">keys: ← → by a step{rows}, Home, End</span>\n</nav>\n'
     )

@@ -88,6 +88,18 @@
   for (const button of document.querySelectorAll("button[data-go]")) {
     button.addEventListener("click", () => stop(go[button.dataset.go]()));
   }
+  // A click on a cell shows the step whose result it is.
+  const steps = new Map(panels.flatMap((panel) => [...panel.querySelectorAll(".result")]).map((shape) => [shape, now]));
+  data.steps.forEach((step, number) => {
+    for (const [look, ...elements] of step.looks || []) {
+      if (!data.looks[look].split(" ").includes("result")) continue;
+      for (const element of elements) if (!steps.has(shapes[element])) steps.set(shapes[element], number);
+    }
+  });
+  for (const [shape, number] of steps) {
+    shape.style.cursor = "pointer";
+    shape.addEventListener("click", () => stop(number));
+  }
   byId("slider").addEventListener("input", (event) => stop(Number(event.target.value) - 1));
   byId("play").addEventListener("click", () => {
     if (timer === null && now === last) show(0);

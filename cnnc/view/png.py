@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from cnnc.core.ascii import COUNTERPARTS
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, Raster
-from cnnc.view.geometry import Point, arrowhead, marker_points, polyline
+from cnnc.view.geometry import Point, arrowhead, line_points, marker_points, polyline
 from cnnc.view.palette import FORMS, LIGHT, MARKING
 from cnnc.view.text_width import shown_text
 
@@ -31,6 +31,7 @@ SOFTWARE = "cnnc"
 """The entry Software of the files, by which cnnc recognizes its own."""
 
 _BITMAP_SIZE = 11  # pixels of the font that Pillow has without FreeType
+_MONO_SIZE = 0.9  # wide letters of the font, which has no fixed width, fit into a column
 _MONO = 0.605  # the advance of a character of a fixed-width font, in font sizes
 _HALO = 5
 _HATCH = 6
@@ -72,11 +73,11 @@ def _draw_box(canvas: ImageDraw.ImageDraw, box: Box) -> None:
     x0, y0, x1, y1 = (round(n * RATIO) for n in (box.x, box.y, box.x + box.width, box.y + box.height))
     if fill != "none":
         canvas.rounded_rectangle((x0, y0, x1, y1), box.corner * RATIO, fill)
-    if form.hatched:
+    if form.hatched and box.shade is None:
         for start in range(x0 + y0, x1 + y1, _HATCH * RATIO):  # the lines x + y = start
             left, right = max(x0, start - y1), min(x1, start - y0)
             if left < right:
-                canvas.line([(left, start - left), (right, start - right)], LIGHT.look("axis").line)
+                canvas.line([(left, start - left), (right, start - right)], LIGHT.look("axis").line, RATIO)
     width = round(form.width * RATIO)
     half = width // 2  # half of the border lies outside, as in SVG
     outer = (x0 - half, y0 - half, x1 + half, y1 + half)
@@ -90,7 +91,7 @@ def _draw_box(canvas: ImageDraw.ImageDraw, box: Box) -> None:
 
 def _draw_edge(canvas: ImageDraw.ImageDraw, edge: Edge) -> None:
     colour, form = LIGHT.look(edge.role).line, FORMS[edge.role]
-    points = [(x * RATIO, y * RATIO) for x, y in polyline(edge)]
+    points = [(x * RATIO, y * RATIO) for x, y in polyline(edge._replace(points=line_points(edge)))]
     if len(points) > 2 and points[0] == points[-1]:
         points.append(points[1])  # the first corner is joined too
     if edge.halo:
@@ -141,7 +142,7 @@ def _draw_raster(image: Image.Image, raster: Raster) -> None:
 def _draw_label(image: Image.Image, canvas: ImageDraw.ImageDraw, label: Label) -> None:
     from PIL import ImageFont
 
-    font = _font(round(label.size * RATIO))
+    font = _font(round(label.size * RATIO * (_MONO_SIZE if label.mono else 1)))
     look = LIGHT.look(label.role)
     colour = LIGHT.heat(label.shade)[1] if label.shade is not None else look.text
     text = _writable(shown_text(label.text), font)
@@ -152,7 +153,9 @@ def _draw_label(image: Image.Image, canvas: ImageDraw.ImageDraw, label: Label) -
     width = advance * len(text) if label.mono else font.getlength(text)
     x = label.x * RATIO - width * {"start": 0, "middle": 0.5, "end": 1}[label.anchor]
     bolder = (0, 1) if FORMS[label.role].bold else (0,)  # the font has no bold face: drawn twice, a pixel apart
-    parts = [(x + i * advance, c) for i, c in enumerate(text)] if label.mono else [(x, text)]
+    parts = [(x, text)]
+    if label.mono:  # each character in the middle of its column
+        parts = [(x + i * advance + (advance - font.getlength(c)) / 2, c) for i, c in enumerate(text)]
     for left, part in parts:
         for shift in bolder:
             canvas.text((left + shift, label.y * RATIO), part, colour, font, "ls")

@@ -45,10 +45,11 @@ def terminal_text(page: Page, width: int | None = None, steps: Sequence[int] | N
     lines = list(step.lines) if step is not None else []
     if steps is not None:
         bands, lines = page.bands, [line for number in steps for line in page.steps[number].lines]
-    legend = _legend(bands)
+    dot = "·" if shown("·") == "·" else "."
+    legend = _legend(bands, dot)
     texts = [part for line in lines for part in _wrapped(shown(line), width)]
     for band in bands:
-        panels = tuple(_printable(panel, shown) for panel in band.panels)
+        panels = tuple(_printable(panel, shown, dot) for panel in band.panels)
         block = _band(Band(panels, tuple(map(shown, band.signs))), width or PIPE_WIDTH)
         texts += ["", *block] if texts else block
     notes = [part for note in (*page.notes, *legend) for part in _wrapped(shown(note), width)]
@@ -64,7 +65,7 @@ def _wrapped(line: str, width: int | None) -> list[str]:
 # --- marks -----------------------------------------------------------------------------------------------------------
 
 
-def _legend(bands: Sequence[Band]) -> list[str]:
+def _legend(bands: Sequence[Band], dot: str) -> list[str]:
     """What the marks mean that are there, on one line."""
     grids = [panel for band in bands for panel in band.panels if isinstance(panel, Grid)]
     roles = {cell.role for grid in grids for row in grid.cells for cell in row}
@@ -74,8 +75,8 @@ def _legend(bands: Sequence[Band]) -> list[str]:
     if any(map(_repeats, grids)):
         marks.append("( ) the input, repeated")
     dots = ["padding: 0"] if any(_pads(grid) and not _repeats(grid) for grid in grids) else []
-    dots += ["0"] if "zero" in roles else []
-    marks += [f"· {' or '.join(dots)}"] if dots else []
+    dots += ["always 0"] if "zero" in roles else []
+    marks += [f"{dot} {' or '.join(dots)}"] if dots else []
     return ["; ".join(marks)] if marks else []
 
 
@@ -88,12 +89,11 @@ def _repeats(grid: Grid) -> bool:
     return any(cell.role == "padding" and cell.text != "0" for row in grid.cells for cell in row)
 
 
-def _printable(panel: Panel, shown: Shown) -> Panel:
+def _printable(panel: Panel, shown: Shown, dot: str) -> Panel:
     """The panel with its texts as the encoding can show them; the cells of a grid with their marks."""
     if not isinstance(panel, Grid):
         panel = panel._replace(title=shown(panel.title))
         return panel._replace(lines=tuple(map(shown, panel.lines))) if isinstance(panel, Formulas) else panel
-    dot = "·" if shown("·") == "·" else "."
     repeats = _repeats(panel)
 
     def marked(cell: Cell) -> Cell:

@@ -10,7 +10,7 @@ trained with the same recipe on the same examples, once for each seed. The error
 epoch. With several budgets, the errors of a depth are a curve over the number of parameters.
 
 `python -m cnnc.models.scripts.deeper_vs_wider` uses the bundled digits, `--data-set mnist --examples 5000` a part of
-MNIST. It prints a Markdown table to stdout, and progress to stderr.
+MNIST. It prints a Markdown table to stdout, and progress to stderr; `--svg FILE` draws the curves.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import argparse
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
@@ -31,6 +32,11 @@ from cnnc.data import KNOWN, load
 from cnnc.data.dataset import Dataset
 from cnnc.graph.graph import Graph
 from cnnc.training.loop import start, train
+from cnnc.view.chart import Axis, Curve, CurvePoint, line_chart
+from cnnc.view.drawing import Drawing
+from cnnc.view.svg import svg_text
+
+from .common import write
 
 SOURCE = """net Depth{depth}
 block stage(w, depth) {{
@@ -136,6 +142,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 3, 4, 6, 8], metavar="N")
     parser.add_argument("--epochs", type=int, default=20, metavar="N")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="Training runs of each network. Default: 5.")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="Draw the error over the number of parameters.")
     return parser.parse_args()
 
 
@@ -146,9 +153,13 @@ def main() -> None:
     print(f"{data.name}: {count:,} examples, {options.epochs} epochs, {options.seeds} seeds; {tests:,} test examples\n")
     print("| convolutions | width | parameters | MACs | test error (mean ± standard deviation) | seconds per epoch |")
     print("|---|---|---|---|---|---|")
+    results = []
     for budget in options.parameters:
         for depth in options.depths:
-            print(row_of(measure(depth, budget, options, data)), flush=True)
+            results.append(measure(depth, budget, options, data))
+            print(row_of(results[-1]), flush=True)
+    if options.svg:
+        write(options.svg, svg_text(chart_of(results, data)).encode())
 
 
 def row_of(result: DepthResult) -> str:
@@ -157,6 +168,22 @@ def row_of(result: DepthResult) -> str:
         f"| {result.depth} | {result.width} | {result.graph.total_parameters:,} | {result.graph.total_macs:,} "
         f"| {mean(result.errors):.2f} ± {result.deviation:.2f} % | {result.seconds:.1f} |"
     )
+
+
+def chart_of(results: Sequence[DepthResult], data: Dataset) -> Drawing:
+    """The error over the number of parameters, one curve per depth."""
+    curves = []
+    for depth in dict.fromkeys(result.depth for result in results):
+        points = [
+            CurvePoint(result.graph.total_parameters, mean(result.errors))
+            for result in results
+            if result.depth == depth
+        ]
+        curves.append(Curve(f"{depth} convolution{'s' * (depth > 1)}", tuple(sorted(points))))
+    title = f"Deeper or wider: {data.name}, {len(data.train):,} examples"
+    numbers = [f"{curve.name}: {', '.join(f'{p.y:.2f} % at {p.x:,}' for p in curve.points)}." for curve in curves]
+    description = "\n".join(["Test error over the number of parameters.", *numbers])
+    return line_chart(title, description, curves, Axis("parameters", log=True), Axis("test error in %", log=True))
 
 
 if __name__ == "__main__":

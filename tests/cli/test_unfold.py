@@ -244,7 +244,7 @@ def test_toeplitz_of_a_sequence(cnnc: Cnnc) -> None:
         "2 |  ·   ·   x   y        d",
         "",
         "A Toeplitz matrix: one row per output, one column per input element; 6 of 12 entries are weights, 2 different ones.",
-        "· 0",
+        "· always 0",
     ]
     found = json_of(cnnc("unfold", "a b c d", "--kernel", "x y", "--toeplitz", "--json"))
     assert found["toeplitz"] == [["x", "y", 0, 0], [0, "x", "y", 0], [0, 0, "x", "y"]]
@@ -316,6 +316,8 @@ def test_gradients(cnnc: Cnnc) -> None:
     assert "dL/dx is dL/dS, padded by 1, correlated with the turned kernel, which is the full correlation." in at
     weight = lines(cnnc, X, "--kernel", K, "--backward", "--weight-at", "1,1")
     assert weight[0] == "dL/dw(1,1) = 1·1 + 1·0 + 1·2 + 1·(-1) = 2"
+    both = lines(cnnc, X, "--kernel", K, "--backward", "--weight-at", "1,1", "--at", "0,2")
+    assert both[:3] == ["dL/dw(1,1) = 1·1 + 1·0 + 1·2 + 1·(-1) = 2", "dL/dx(0,2) = 1·0 = 0", ""]
 
 
 @pytest.mark.parametrize("padding", ["0", "1", "same", "full"])
@@ -371,7 +373,10 @@ def test_a_large_matrix_is_shown_in_part(cnnc: Cnnc, tmp_path: Path) -> None:
     assert any("[1220]" in line for line in printed)
     assert any("(shown are rows 25 to 36 of 40 and columns 15 to 26 of 40)" in line for line in printed)
     assert max(map(len, printed)) <= 120
-    assert "shown are rows" in (tmp_path / "x.html").read_text(encoding="utf-8")
+    page = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "shown are rows" in page
+    assert "The steps are 400 of 1,521, around the one that --at names." in page
+    assert "whose results are shown" in page
 
 
 def test_json_holds_everything(cnnc: Cnnc) -> None:

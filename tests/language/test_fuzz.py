@@ -28,7 +28,7 @@ TEXTS = [path.read_text(encoding="utf-8") for path in MODELS]
 VOCABULARY = r"""
     { } ( ) [ ] ; : , = + - * / // % ** . x # " ' \ - -1 !! @ $ & | < > ~ ` ^ ? "a" "\u0000" "\ud800" "../x.cnn"
     net let from output block repeat include expect budget train in c_in as true false share input conv fc
-    conv_transpose pool max avg global_pool unpool upsample bn lrn relu softmax dropout flatten reshape pad
+    conv_transpose local pool max avg global_pool unpool upsample bn lrn relu softmax dropout flatten reshape pad
     crop slice select embed add sub mul maximum concat bilinear identity filter sobel_x normalize maxout
     k= s= p= d= groups= bias= same valid half full causal init= he share= dtype=int64 axis= mean= std=
     data digits loss cross_entropy optimizer sgd lr= schedule cosine batch epochs seed metric accuracy

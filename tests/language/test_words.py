@@ -90,6 +90,15 @@ dropout keep_prob=0.75 = p=0.25
 bn epsilon=0.001 = eps
 upsample scale_factor=2 = n
 upsample size=2 = n
+filter sobel = sobel_x
+filter blur = gaussian
+filter mean k=5 = box
+filter laplacian_of_gaussian sigma=2 = log
+filter gaussian std=2 = sigma
+filter gaussian ksize=5 = k
+filter gabor theta=30 = angle
+filter gabor lambd=6 = wavelength
+filter gabor gamma=0.5 = aspect
 softmax dim=1 =
 flatten start_dim=1 =
 concat axis=1 { relu } { } =

@@ -18,14 +18,17 @@ def ticks(axis: Axis, *values: float, about: int = 5) -> list[str]:
 @pytest.mark.parametrize(
     ("values", "texts"),
     [
-        ((0, 1), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+        ((0.0, 1.0), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+        ((0, 1), ["0", "1"]),
         ((0.012, 0.031), ["0.010", "0.015", "0.020", "0.025", "0.030", "0.035"]),
         ((1, 300), ["0", "100", "200", "300"]),
         ((-3, 4), ["−4", "−2", "0", "2", "4"]),
         ((0, 120_000), ["0", "50,000", "100,000", "150,000"]),
-        ((5, 5), ["4.4", "4.6", "4.8", "5.0", "5.2", "5.4", "5.6"]),
+        ((5, 5), ["4", "5", "6"]),
+        ((0.5, 0.5), ["0.44", "0.46", "0.48", "0.50", "0.52", "0.54", "0.56"]),
+        ((1, 2, 3), ["1", "2", "3"]),
         ((), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
-        ((nan, inf, 2, 3), ["2.0", "2.2", "2.4", "2.6", "2.8", "3.0"]),
+        ((nan, inf, 2.0, 3.0), ["2.0", "2.2", "2.4", "2.6", "2.8", "3.0"]),
         ((0, 2e-7), ["0", "5e-8", "1e-7", "1.5e-7", "2e-7"]),
     ],
 )
@@ -49,6 +52,13 @@ def test_round_ticks_of_a_logarithm(values: tuple[float, ...], texts: list[str])
     assert ticks(Axis("", log=True), *values) == texts
 
 
+def test_limits_of_an_axis() -> None:
+    assert ticks(Axis("", low=0, high=10), 3.0, 4.0) == ["0", "2", "4", "6", "8", "10"]
+    assert ticks(Axis("", log=True, low=0, high=100), 10, 20) == ["10", "20", "50", "100"]  # a logarithm has no 0
+    assert ticks(Axis("", low=5), 3.0, 4.0) == ["3.5", "4.0", "4.5", "5.0", "5.5"]  # no number is above the limit
+    assert ticks(Axis("", log=True, low=5), 3, 4) == ["2", "5", "10"]
+
+
 def chart(points: int = 6, curves: int = 2, label: str = "c={}") -> Drawing:
     each = [
         tuple(CurvePoint(1000 * 3**i + k, 0.05 / (i + 1) + 0.01 * k, label.format(i)) for i in range(points))
@@ -58,7 +68,14 @@ def chart(points: int = 6, curves: int = 2, label: str = "c={}") -> Drawing:
     return line_chart("Error", "Test error over parameters", named, Axis("parameters", log=True), Axis("test error"))
 
 
-@pytest.mark.parametrize("drawing", [chart(), chart(3, 6), chart(12, 4, "a long name {}"), chart(0, 1), chart(0, 0)])
+def long_texts() -> Drawing:
+    curves = [Curve("a name " + "x" * 30 * k, (CurvePoint(1, k), CurvePoint(2, 1e6 * k))) for k in range(6)]
+    return line_chart("A long title " * 9, "", curves, Axis("x" * 90), Axis("y " * 60), 300, 200)
+
+
+@pytest.mark.parametrize(
+    "drawing", [chart(), chart(3, 6), chart(12, 4, "a long name {}"), chart(0, 1), chart(0, 0), long_texts()]
+)
 def test_texts_do_not_overlap(drawing: Drawing) -> None:
     labels = [shape for shape in drawing.shapes if isinstance(shape, Label)]
     assert [(a, b) for i, a in enumerate(labels) for b in labels[:i] if overlap(area(a), area(b))] == []

@@ -65,6 +65,8 @@ def test_boxes_edges_and_markers_lie_where_they_are_placed() -> None:
     assert line[20, 60].tolist() == rgb(LIGHT.look("result").line)
     arrow = drawn(Edge(((5, 10), (50, 10)), "result", arrow=True))
     assert ink(arrow)[1] - ink(arrow)[0] > ink(line)[1] - ink(line)[0]
+    at_the_tip = (arrow[:, 98] != 255).any(1).sum()
+    assert at_the_tip <= 3, "the tip is not blunted by the width of the line"
     dashes = drawn(Edge(((5, 10), (50, 10)), "weight"))[20, 12:98]
     drawn_part = (dashes == rgb(LIGHT.look("weight").line)).all(1).mean()
     assert 0.5 < drawn_part < 0.9

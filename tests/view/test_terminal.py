@@ -58,7 +58,7 @@ def test_a_large_grid_is_cut_around_its_marks() -> None:
 def test_marks_and_their_legend() -> None:
     cells_ = ((Cell("0", "padding"), Cell("1"), Cell("2", "read")), (Cell("0", "zero"), Cell("3", "result"), Cell("4")))
     text = terminal_text(Page("t", "d", (Band((Grid("g", "g", cells_),)),)))
-    assert text == "g\n ·   1  [2]\n ·  [3]  4\n\n[ ] what the sum reads, and its result; · padding: 0 or 0"
+    assert text == "g\n ·   1  [2]\n ·  [3]  4\n\n[ ] what the sum reads, and its result; · padding: 0 or always 0"
     repeated = ((Cell("b", "padding"), Cell("a"), Cell("b"), Cell("0", "padding")),)
     text = terminal_text(Page("t", "d", (Band((Grid("g", "g", repeated),)),)))
     assert text == "g\n(b)  a   b  (0)\n\n( ) the input, repeated"

@@ -2,4 +2,8 @@
 
 `terms.py` says for each layer which weight is multiplied by which input element. The formula of one output, the im2col matrix,
 the Toeplitz matrix, and the gradients of one weight and of one input element all come from it.
+
+Of numbers and letters that are typed: `exact` and `literals` read and write them, `layer_numbers` holds a layer with its numbers,
+`pages`, `transposed`, `matrices` and `backward` make its pages, `json` its JSON. Of a layer of a network, on one example:
+`layer` and `upstream` run it, `gradient` sums its gradients, and the modules named `layer_...` make its pages and JSON.
 """

@@ -115,7 +115,9 @@ def backward_page(
     dw = _gathered(layer.weight.shape, sums.of_weights) if layer.weight is not None else None
     bands = _as_convolutions(layer, gradient, dw, dx) if _is_plain(layer) else _bands(layer, gradient, dw, dx)
     title = f"Gradients of {layer.op.keyword} {layer.op.brief()}"
-    description = f"The gradients of a layer as sums: {shown[current - first].lines[-1].strip()}"
+    description = (
+        "The gradient of each weight and of each input element is a sum over the outputs that they take part in."
+    )
     return Page(title, description, bands, tuple(shown), current - first, (*notes, *remarks(layer)))
 
 

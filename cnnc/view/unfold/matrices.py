@@ -122,7 +122,14 @@ def im2col_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     )
     steps = tuple(_column_step(layer, y, position, positions.index(position)) for position in shown)
     text = "Each column holds what one window reads; the kernel, written as a row, times the matrix is the result."
-    return Page(f"im2col of {layer.op.keyword} {layer.op.brief()}", text, bands, steps, current, (text,))
+    return Page(
+        f"im2col of {layer.op.keyword} {layer.op.brief()}",
+        "A convolution as a product of matrices.",
+        bands,
+        steps,
+        current,
+        (text,),
+    )
 
 
 def _numbers_grid(matrices: Im2col, positions: Sequence[Axes]) -> Grid:
@@ -194,7 +201,14 @@ def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     text = f"{kind}: one row per output, one column per input element"
     note = f"{text}; {int(is_weight.sum()):,} of {matrix.size:,} entries are weights{different}."
     steps = tuple(_row_step(layer, is_weight, y[position], position, positions.index(position)) for position in shown)
-    return Page(f"h = W·x of {layer.op.keyword} {layer.op.brief()}", note, (band,), steps, current, (note,))
+    return Page(
+        f"h = W·x of {layer.op.keyword} {layer.op.brief()}",
+        "A layer as a product of a matrix and its input.",
+        (band,),
+        steps,
+        current,
+        (note,),
+    )
 
 
 def _kind_of(layer: LayerNumbers) -> str:

@@ -33,6 +33,13 @@ LARGE = 12
 MAX_LINE = 78
 """The length above which a formula is broken."""
 
+DESCRIPTIONS = {
+    "sum": "Each output is the sum of the products of the kernel with the elements that it lies on.",
+    "mean": "Each output is the mean of the elements of its window.",
+    "max": "Each output is the largest element of its window.",
+    "norm": "Each output is the norm of the elements of its window.",
+}
+
 MANY_TERMS = 8
 """From this many terms on, a sum over several channels has one line per channel."""
 
@@ -49,7 +56,7 @@ def forward_page(layer: LayerNumbers, at: Axes | None = None, title: str = "") -
     title = title or f"{layer.op.keyword} {layer.op.brief()}"
     return Page(
         title,
-        f"{title}: {steps[current].lines[-1].strip()}",
+        DESCRIPTIONS[layer.sum_at(shown[current]).kind],
         bands,
         steps,
         current,

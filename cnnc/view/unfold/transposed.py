@@ -41,7 +41,12 @@ def transposed_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
         touched = [m for m, grid in zip(cells, grids, strict=True) if grid.cells[m.row][m.column].role != "zero"]
         steps.append(step._replace(marks=(*step.marks, *touched)))
     band = Band(grids, ("+",) * (len(grids) - 1))
-    return page._replace(bands=(*page.bands, band), steps=tuple(steps), notes=(*page.notes, *notes))
+    return page._replace(
+        description="Each input element adds its multiple of the kernel to the output.",
+        bands=(*page.bands, band),
+        steps=tuple(steps),
+        notes=(*page.notes, *notes),
+    )
 
 
 def _stamps(layer: LayerNumbers, channel: int) -> dict[Axes, Array]:

@@ -35,6 +35,7 @@ class NetworkWriter:
                 "conv c_in k=3 p=same groups=c_in",
                 f"conv {width} k=2 d=2 groups=2",
                 f"conv_transpose {width} k=2 s=2",
+                f"local {width} k={k} s={s} {p}",
                 f"pool {self.pick('max', 'avg', 'l2', 'weighted')} k={k} s={s} {p}",
                 "pool avg k=3 s=2 ceil=true",
                 f"group_norm groups={self.pick(1, 2)}",

@@ -74,7 +74,8 @@ def _source(random: np.random.Generator, keyword: str) -> str:
         return f"{head}pool {kind} {window} p={_padding(random, rank, words)}{keys}{counted}{ceil}"
     if keyword == "filter":
         kernel = random.integers(-3, 4, [random.integers(1, 4) for _ in range(rank)]).tolist()
-        return f"{head}filter {kernel} s={_per_axis(random, rank, 1, 3)} p={_padding(random, rank, words)}"
+        flip = random.choice(["", " flip=true"])
+        return f"{head}filter {kernel} s={_per_axis(random, rank, 1, 3)} p={_padding(random, rank, words)}{flip}"
     if keyword == "global_pool":
         return f"{head}global_pool {random.choice(['max', 'avg', 'l2'])}"
     assert keyword == "fc", f"no random {keyword}: add one, so that its terms are tested"

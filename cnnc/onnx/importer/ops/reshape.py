@@ -12,7 +12,12 @@ from cnnc.onnx.importer.ops.padding import pads_per_axis
 from cnnc.onnx.importer.ops.pool import decomposed_unpool
 from cnnc.onnx.importer.read.model import OnnxNode
 from cnnc.onnx.importer.recognize.interpreter import HandlerResult, Interpreter, handles
-from cnnc.onnx.importer.recognize.rearrange import crd_to_dcr_order, dcr_to_crd_order, shuffle_or_select
+from cnnc.onnx.importer.recognize.rearrange import (
+    crd_to_dcr_order,
+    dcr_to_crd_order,
+    shuffle_or_select,
+    without_detours,
+)
 from cnnc.onnx.importer.recognize.values import Layer, LayerOutput, Rearrangement, Unsupported
 from cnnc.ops.pool import Pool
 from cnnc.ops.reshape import Crop, DepthToSpace, Pad, Select, Slice, SpaceToDepth
@@ -87,7 +92,8 @@ def _transpose(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
         raise Unsupported("its permutation does not fit the axes of its input")
     if axes == tuple(range(count)):
         return value
-    rearrangements = (*value.rearrangements, Rearrangement("transpose", axes))
+    steps = (*value.rearrangements, Rearrangement("transpose", axes))
+    rearrangements = without_detours((ctx.batch, *value.root.shape), steps)
     shape = tuple(value.shape[a] for a in axes)
     if all(m.kind == "transpose" for m in rearrangements):  # two transposes may cancel
         order = list(range(count))

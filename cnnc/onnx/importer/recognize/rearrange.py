@@ -9,13 +9,14 @@ Example: for an output 4x6x8 and a batch N, Reshape to (N, 2, 2, 6, 8), Transpos
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from cnnc.core.arrays import Array
-from cnnc.onnx.importer.recognize.values import LayerOutput, Unsupported
+from cnnc.onnx.importer.recognize.values import LayerOutput, Rearrangement, Unsupported
 from cnnc.ops.base import Op
 from cnnc.ops.reshape import ChannelShuffle, DepthToSpace, Flatten, Reshape, Select, SpaceToDepth
 
@@ -44,6 +45,22 @@ def rearranging_layers(value: LayerOutput, batch: int) -> LayerCalls:
     if layers is not None:
         return layers
     raise NoLayerMoves(_is_channels_last(source, shape))
+
+
+def without_detours(shape: tuple[int, ...], steps: Iterable[Rearrangement]) -> tuple[Rearrangement, ...]:
+    """The steps on a tensor of this shape without reshapes that the next step reshapes again, or that change nothing."""
+    kept: list[Rearrangement] = []
+    shapes = [shape]
+    for step in steps:
+        if step.kind == "reshape":
+            if kept and kept[-1].kind == "reshape":
+                kept.pop()
+                shapes.pop()
+            if step.axes == shapes[-1]:
+                continue
+        kept.append(step)
+        shapes.append(step.axes if step.kind == "reshape" else tuple(shapes[-1][a] for a in step.axes))
+    return tuple(kept)
 
 
 class NoLayerMoves(Unsupported):
