@@ -103,7 +103,7 @@ def unfold(
         typer.Option(
             "--at",
             metavar="I,J",
-            help="Show the sum of this output; with --backward that of dL/dx at this input element.",
+            help="Show the sum of this output; with --backward on a matrix that of dL/dx.",
         ),
     ] = None,
     weight_at: Annotated[

@@ -32,6 +32,10 @@ MAX_CELLS = 40_000
 """The most cells of all steps of a page, so that its file stays below 2 MB."""
 
 
+MAX_TERMS = 400_000
+"""The most terms behind all steps of a page, so that it takes seconds."""
+
+
 class Words(NamedTuple):
     """What the command line says about a layer of a network, as typed."""
 
@@ -114,7 +118,7 @@ def unfold_layer(words: Words) -> LayerView:
     at = index_of(words.at, run.output.shape, f"--at {words.at}", name) if words.at else largest_output(run)
     if not words.backward and (words.weight_at or words.input_at or words.label is not None):
         raise CnncError.of("E010", "--weight-at, --input-at and --label choose a gradient", help="add --backward")
-    heading = [f"weights: {_weights_text(trained, run, words)}", f"example: {example.name}"]
+    heading = [f"weights: {_weights_text(trained, run, words)}", f"input: {example.name}"]
     chosen = [] if words.at else ["the output is the largest of the layer; --at chooses another"]
     if run.node.owner:
         heading.append(f"its weights are those of {run.node.owner}")
@@ -162,7 +166,9 @@ def _forward(run: LayerRun, at: Axes, heading: list[str], chosen: list[str]) -> 
             return layer_page(run, at, [at], [*heading, *chosen])
         single = layer_page(run, at, [at], heading, True)
         cells = sum(len(row) for band in single.bands for panel in band.panels for row in getattr(panel, "cells", ()))
-        positions, count = _positions_around(run, at, min(MAX_STEPS, MAX_CELLS // max(1, cells)))
+        terms = len(layer_json(run, at).get("terms", ()))
+        most = min(MAX_STEPS, MAX_CELLS // max(1, cells), MAX_TERMS // max(1, terms))
+        positions, count = _positions_around(run, at, max(1, most))
         stepped = layer_page(run, at, positions, heading, True)
         if len(positions) == count:
             return stepped

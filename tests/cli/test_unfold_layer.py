@@ -61,7 +61,7 @@ def test_a_file_an_array_and_the_test_set_give_the_same_example(trained: Path, i
         )
     ]
     assert len(set(texts)) == 1, texts
-    assert "example: EXAMPLE" in texts[0]
+    assert "input: EXAMPLE" in texts[0]
 
 
 def test_json_has_every_term(trained: Path) -> None:
