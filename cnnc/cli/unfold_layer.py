@@ -310,16 +310,34 @@ def _backward(
     if words.input_at is not None:
         element = index_of(words.input_at, run.x.shape, f"--input-at {words.input_at}", run.node.inputs[0])
     gradients.append(input_gradient(run, upstream, element, engine))
-    others = [node.name for node in graph.consumers[run.node.inputs[0]] if node.name != run.node.name]
-    if others:
-        heading.append(
-            f"{run.node.inputs[0]} is also read by {', '.join(others)}; its gradient here is through {run.node.name}"
-        )
+    heading += _shared_lines(graph, run)
 
     def page(for_file: bool) -> Page:
         return gradient_page(run, upstream, gradients, scalar, heading, for_file)
 
     return LayerView(page, lambda: gradient_json(run, scalar, gradients))
+
+
+def _shared_lines(graph: Graph, run: LayerRun) -> list[str]:
+    """Which other layers add to the whole gradients: those that share the weights, and those that read the same input."""
+    name, owner, read = run.node.name, run.node.parameter_owner, run.node.inputs[0]
+    sharing = [n.name for n in graph.nodes if n.parameter_owner == owner and n.name != name and run.weights]
+    readers = [n.name for n in graph.consumers[read] if n.name != name]
+    lines = (
+        [
+            f"{', '.join(sharing)} {'also has' if len(sharing) == 1 else 'also have'} these weights; dL/dw here is what {name} adds to it"
+        ]
+        if sharing
+        else []
+    )
+    return [
+        *lines,
+        *(
+            [f"{', '.join(readers)} also read{'s' if len(readers) == 1 else ''} {read}; dL/dx here is through {name}"]
+            if readers
+            else []
+        ),
+    ]
 
 
 def _upstream(

@@ -158,7 +158,8 @@ def _panel(panel: Panel, width: int) -> list[str]:
         height, across = panel.pixels.shape[:2]
         body, note = [f"({across} x {height} pixels)"], panel.note
     room = min(width, max([MIN_TITLE, *map(cells, body)]))
-    return [*_wrapped(panel.title, room), *body, *(_wrapped(f"({note})", room) if note else [])]
+    title = _wrapped(panel.title, room) if panel.title else []
+    return [*title, *body, *(_wrapped(f"({note})", room) if note else [])]
 
 
 def _fitted(grid: Grid, width: int) -> Grid:

@@ -283,3 +283,13 @@ def test_an_example_is_prepared_as_in_predict(deployed: Path, tmp_path: Path) ->
     predicted = json_of(run("predict", "words.onnx", *words, "--json", cwd=deployed))[0]["top"][0]
     unfolded = json_of(run("unfold", "words", "softmax1", *words, "--json", cwd=deployed))
     assert unfolded["engine"] == pytest.approx(predicted["probability"], rel=1e-5)
+
+
+def test_shared_weights_and_inputs_are_said(cnnc: Cnnc, tmp_path: Path) -> None:
+    (tmp_path / "net.cnn").write_text("input 2x5x5; a: conv 2 k=3 p=1; b: conv 2 k=3 p=1 share=a; add a; fc 2")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(2, 5, 5)).astype(np.float32))
+    text = cnnc("unfold", "net.cnn", "b", "x.npy", "--backward").stdout
+    assert "its weights are those of a" in text
+    assert "a also has these weights; dL/dw here is what b adds to it" in text
+    assert "add1 also reads a; dL/dx here is through b" in text
+    assert "\n\n\n" not in text
