@@ -65,7 +65,7 @@ class LayerView(NamedTuple):
 
 
 OF_MATRIX = ("kernel", "bias", "pool", "k", "s", "p", "d", "norm", "flip", "circular", "transposed", "gradient")
-OF_LAYER = ("input_at", "label", "example", "sentence", "inputs", "data", "last", "settings")
+OF_LAYER = ("label", "example", "sentence", "inputs", "data", "last", "settings")
 """The options, by the names of their parameters, that belong to one of the two forms of the command."""
 
 _MATRIX = re.compile(r"[-+\d\s.,;|/\[\]()]*")

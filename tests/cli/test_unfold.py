@@ -311,13 +311,33 @@ def test_gradients(cnnc: Cnnc) -> None:
         "dL/dx(0,0) = 1·1 = 1",
         "dL/dx(0,1) = 1·0 + 0·1 = 0",
     ]
-    at = lines(cnnc, X, "--kernel", K, "--backward", "--gradient", "1 0; 0 2", "--at", "1,1")
+    at = lines(cnnc, X, "--kernel", K, "--backward", "--gradient", "1 0; 0 2", "--input-at", "1,1")
     assert at[0] == "dL/dx(1,1) = 1·(-1) + 0·2 + 0·0 + 2·1 = 1"
     assert "dL/dx is dL/dS, padded by 1, correlated with the turned kernel, which is the full correlation." in at
     weight = lines(cnnc, X, "--kernel", K, "--backward", "--weight-at", "1,1")
     assert weight[0] == "dL/dw(1,1) = 1·1 + 1·0 + 1·2 + 1·(-1) = 2"
-    both = lines(cnnc, X, "--kernel", K, "--backward", "--weight-at", "1,1", "--at", "0,2")
+    both = lines(cnnc, X, "--kernel", K, "--backward", "--weight-at", "1,1", "--input-at", "0,2")
     assert both[:3] == ["dL/dw(1,1) = 1·1 + 1·0 + 1·2 + 1·(-1) = 2", "dL/dx(0,2) = 1·0 = 0", ""]
+
+
+def test_at_is_the_output_of_a_gradient_too(cnnc: Cnnc) -> None:
+    """It chooses the gradients of the largest product of this output, as on a layer of a network."""
+    words = (X, "--kernel", K, "--backward", "--gradient", "1 2; 3 4")
+    assert lines(cnnc, *words, "--at", "0,0")[:3] == [  # 1·1 + 3·0 + 2·2 + 1·(-1)
+        "dL/dw(1,0) = 1·2 + 2·1 + 3·0 + 4·2 = 12",
+        "dL/dx(1,0) = 1·2 + 3·1 = 5",
+        "",
+    ]
+    assert lines(cnnc, *words, "--at", "0,0", "--input-at", "2,2")[:2] == [
+        "dL/dw(1,0) = 1·2 + 2·1 + 3·0 + 4·2 = 12",
+        "dL/dx(2,2) = 4·(-1) = -4",
+    ]
+    letters = lines(cnnc, "a b c", "--kernel", "x y", "--backward", "--gradient", "p q", "--at", "1")
+    assert letters[:2] == ["dL/dw(0) = p·a + q·b", "dL/dx(1) = p·y + q·x"]
+    pooled = lines(cnnc, "-5 -1 2 1", "--pool", "max", "-k", "2", "--backward", "--at", "0")
+    assert pooled[0] == "dL/dx(1) = 1·1 = 1"
+    found = json_of(cnnc("unfold", *words, "--at", "0,0", "--json"))
+    assert [s["index"] for s in (*found["weight_sums"], *found["input_sums"])] == [[0, 0, 1, 0], [0, 1, 0]]
 
 
 @pytest.mark.parametrize("padding", ["0", "1", "same", "full"])
@@ -426,6 +446,16 @@ BAD = {
     "weight-outside": (
         [X, "--kernel", K, "--backward", "--weight-at", "0,2"],
         "--weight-at 0,2 is not one of the weights",
+    ),
+    "output-of-a-gradient": ([X, "--kernel", K, "--backward", "--at", "2,2"], "--at 2,2 is not one of the outputs"),
+    "input-outside": (
+        [X, "--kernel", K, "--backward", "--input-at", "3,0"],
+        "--input-at 3,0 is not one of the input elements: indices are 0 to 2 and 0 to 2",
+    ),
+    "input-at-alone": ([X, "--kernel", K, "--input-at", "0,0"], "--input-at belongs to --backward"),
+    "only-padding": (
+        ["1 2", "--kernel", "1", "-p", "1", "--backward", "--at", "0"],
+        "--at 0: this output reads padding alone",
     ),
     "stride": ([X, "--kernel", K, "-s", "0"], "-s takes whole numbers of at least 1, not `0`"),
     "stride-text": ([X, "--kernel", K, "-s", "two"], "-s takes whole numbers of at least 1, not `two`"),
