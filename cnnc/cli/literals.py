@@ -297,7 +297,11 @@ def _option(name: str) -> str:
 def _kernel(text: str) -> Array:
     if text.split(maxsplit=1)[:1] and text.split()[0] in NAMED:
         return _named_kernel(text)
-    return _read(text, "the kernel")
+    kernel = _read(text, "the kernel")
+    near = nearest(text, NAMED) if kernel.size == 1 and len(text) > 3 else ""
+    if near:
+        raise _bad(f"no kernel is named `{text}`", f"did you mean `--kernel {near}`?")
+    return kernel
 
 
 def _named_kernel(text: str) -> Array:
@@ -310,9 +314,10 @@ def _named_kernel(text: str) -> Array:
             raise _bad(
                 f"the kernel: {diagnostic.message}", "`cnnc ops filter` shows the named kernels and their arguments"
             )
-    op = network.require_graph().nodes[-1].op
-    assert isinstance(op, Filter)
-    return exact(np.array([op.kernel()]))
+    layers = [node.op for node in network.require_graph().nodes if node.inputs]
+    if len(layers) != 1 or not isinstance(layers[0], Filter):
+        raise _bad(f"the kernel: `{text}` is more than a named kernel", "for example `--kernel sobel_x`")
+    return exact(np.array([layers[0].kernel()]))
 
 
 def _bias(text: str | None, outputs: int) -> Array | None:
@@ -363,11 +368,14 @@ def _number(text: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    return format_shape(value) if isinstance(value, Extents) else str(value)
+    if isinstance(value, Extents):
+        return format_shape(value)
+    return f"[{','.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
 
 
 def _position(text: str, option: str, shape: Axes, what: str) -> Axes:
     """The index that an option names; leading axes of size 1 may be left out. Raises CnncError E010."""
+    text = text.strip() or "(nothing)"
     leading = next((n for n, m in enumerate(shape) if m > 1), len(shape) - 1)
     try:
         index = tuple(int(part) for part in text.strip("() ").split(","))

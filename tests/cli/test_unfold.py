@@ -320,6 +320,20 @@ def test_gradients(cnnc: Cnnc) -> None:
     assert both[:3] == ["dL/dw(1,1) = 1·1 + 1·0 + 1·2 + 1·(-1) = 2", "dL/dx(0,2) = 1·0 = 0", ""]
 
 
+def test_padding_is_not_the_input_repeated(cnnc: Cnnc) -> None:
+    printed = lines(cnnc, "1 2 3", "--kernel", "1 2 3", "-p", "1", "--im2col")
+    assert "0 |  ·   0   1" in printed
+    assert printed[-1] == "· padding: 0"
+
+
+def test_large_whole_numbers_stay_whole(cnnc: Cnnc) -> None:
+    assert lines(cnnc, "1e30 1", "--kernel", "3e9")[:2] == [
+        "S(0) = 1e30·3000000000 = 3e39",
+        "S(1) = 1·3000000000 = 3000000000",
+    ]
+    assert lines(cnnc, "1234567890123456789012345 1", "--kernel", "1")[0].endswith(" = 1234567890123456789012345")
+
+
 def test_at_is_the_output_of_a_gradient_too(cnnc: Cnnc) -> None:
     """It chooses the gradients of the largest product of this output, as on a layer of a network."""
     words = (X, "--kernel", K, "--backward", "--gradient", "1 2; 3 4")
@@ -433,6 +447,19 @@ BAD = {
     "empty": (["", "--kernel", "1"], "the input is empty"),
     "empty-kernel": (["1", "--kernel", " ; "], "the kernel is empty"),
     "entry": (["1 2; 3 x?", "--kernel", "1"], "the input: `x?` is neither a number nor a letter"),
+    "not-finite": (["1 nan", "--kernel", "1"], "the input: `nan` is neither a number nor a letter"),
+    "exponent": (["1 2e999", "--kernel", "1"], "the input: `2e999` is neither a number nor a letter"),
+    "kernel-name": ([X, "--kernel", "sobelx"], "no kernel is named `sobelx`"),
+    "kernel-and-layer": (
+        [X, "--kernel", "gaussian k=3; conv 3 k=3"],
+        "the kernel: `gaussian k=3; conv 3 k=3` is more than",
+    ),
+    "padding-list": (
+        ["1 2", "--kernel", "1 1", "-p", "[1,2,3]"],
+        "-p takes one number, or a list of 2: all beginnings, then all ends, not `[1,2,3]`",
+    ),
+    "at-negative": ([X, "--kernel", K, "--at", "-1,0"], "--at -1,0 is not one of the outputs"),
+    "at-nothing": ([X, "--kernel", K, "--at", ""], "--at (nothing) is not one of the outputs"),
     "division": (["1/0", "--kernel", "1"], "the input: `1/0` is neither a number nor a letter"),
     "brackets": (["[[1, 2], [3", "--kernel", "1"], "the input: the brackets do not match"),
     "large-kernel": (["1 2; 3 4", "--kernel", "1 2 3"], "the 1x3 kernel does not fit into the 2x2 input"),
@@ -518,6 +545,7 @@ def test_bad_input(cnnc: Cnnc, name: str) -> None:
         (["1 2; 3 4", "--kernel", "1 2 3"], ["-p", "1"]),
         ([X, "--kernel", K, "--at", "2,0"], ["--at", "1,1"]),
         ([X, "--kernel", K, "-p", "smae"], ["-p", "same"]),
+        ([X, "--kernel", "sobelx", "-p", "1"], ["--kernel", "sobel_x"]),
         ([X, "--kernel", K, "-p", "causal"], ["-p", "same"]),
         ([X, "--kernel", K, "-s", "0"], ["-s", "2"]),
         ([X, "--pool", "max"], ["-k", "2"]),

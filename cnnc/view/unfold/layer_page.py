@@ -19,6 +19,7 @@ from cnnc.ops.dense import Fc
 from cnnc.view.page import Band, Formulas, Outline, Page, Panel, Picture, Step
 from cnnc.view.unfold.elementwise import output_formula
 from cnnc.view.unfold.layer import LayerRun, output_sum, power
+from cnnc.view.unfold.pages import DESCRIPTIONS
 from cnnc.view.unfold.planes import Plane, planes_of
 from cnnc.view.unfold.sum_panels import (
     MAX_SIZE,
@@ -61,7 +62,7 @@ def layer_page(
     described = " ".join(line.strip() for line in shown.lines[:-1])
     if len(positions) > 1:
         name = f"{run.node.name}, channel {at[0]}" if len(at) > 1 else run.node.name
-        described = "How each output comes about: what it reads, times the weights, added up"
+        described = DESCRIPTIONS[shown.kind]
     return Page(name, described, (top, *shown.bands), steps, current, tuple(shown.notes))
 
 

@@ -34,7 +34,7 @@ MAX_LINE = 78
 """The length above which a formula is broken."""
 
 DESCRIPTIONS = {
-    "sum": "Each output is the sum of the products of the kernel with the elements that it lies on.",
+    "sum": "Each output is the sum of the products of the weights with the elements that they lie on.",
     "mean": "Each output is the mean of the elements of its window.",
     "max": "Each output is the largest element of its window.",
     "norm": "Each output is the norm of the elements of its window.",
