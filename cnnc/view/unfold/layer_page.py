@@ -17,8 +17,9 @@ from cnnc.core.tensor import format_shape
 from cnnc.ops import window
 from cnnc.ops.dense import Fc
 from cnnc.view.page import Band, Formulas, Outline, Page, Panel, Picture, Step
+from cnnc.view.unfold.combine import power
 from cnnc.view.unfold.elementwise import output_formula
-from cnnc.view.unfold.layer import LayerRun, output_sum, power
+from cnnc.view.unfold.layer import LayerRun, output_sum
 from cnnc.view.unfold.planes import Plane, planes_of
 from cnnc.view.unfold.sum_panels import (
     MAX_SIZE,

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cnnc.core.arguments import Axes
-from cnnc.view.unfold.layer import WeightedElement, added
+from cnnc.view.unfold.combine import added
+from cnnc.view.unfold.layer import WeightedElement
 
 MAX_LISTED = 8
 """The most elements of a vector that are shown, so that they fit into 80 columns."""
@@ -38,7 +39,7 @@ class Plane(NamedTuple):
     @property
     def subtotal(self) -> float:
         """The sum of the plane's products."""
-        return added(term.value for term in self.read)
+        return float(added(term.value for term in self.read))
 
     @property
     def label(self) -> str:

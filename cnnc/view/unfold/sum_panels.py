@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.view.page import Band, Cell, Grid
+from cnnc.view.unfold.combine import added
 from cnnc.view.unfold.exact import factor_text, text_of
-from cnnc.view.unfold.layer import WeightedElement, added
+from cnnc.view.unfold.layer import WeightedElement
 from cnnc.view.unfold.planes import MAX_LISTED, Plane
 
 MAX_PLANES = 3
@@ -157,7 +158,7 @@ def plane_lines(plane: Plane, write: TermText = PRODUCT) -> list[str]:
 
 def part_of(plane: Plane, write: TermText = PRODUCT) -> float:
     """What a plane adds to the sum."""
-    return added(write.value(term) for term in plane.read)
+    return float(added(write.value(term) for term in plane.read))
 
 
 def shown_first(planes: Sequence[Plane]) -> tuple[list[Plane], list[Plane]]:
