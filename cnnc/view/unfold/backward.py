@@ -20,9 +20,11 @@ from cnnc.ops.conv import Conv
 from cnnc.ops.pool import Pool
 from cnnc.view.page import Band, CellRole, Mark, Page, Step
 from cnnc.view.unfold.combine import added, derivatives
-from cnnc.view.unfold.grids import index_text, mark, planes
+from cnnc.view.unfold.formulas import equation, index_text
+from cnnc.view.unfold.grids import mark, planes
 from cnnc.view.unfold.layer_numbers import LayerNumbers
-from cnnc.view.unfold.pages import MAX_STEPS, equation, input_planes, pads_of
+from cnnc.view.unfold.pages import input_planes, pads_of
+from cnnc.view.unfold.steps import MAX_STEPS, around
 
 
 class Share(NamedTuple):
@@ -86,11 +88,13 @@ def backward_page(
     current = list(sums.of_weights).index(weight_at) if weight_at is not None else 0
     if weight_at is None and element_at is not None:
         current = len(sums.of_weights) + list(sums.of_elements).index(element_at)
-    first = max(0, min(current - MAX_STEPS // 2, len(steps) - MAX_STEPS))
-    shown = steps[first : first + MAX_STEPS]
+    shown = around(current, len(steps), MAX_STEPS)
     biases = (
         equation(
-            f"dL/db({index_text(index, True)})", " + ".join(map(layer.factor, gs)), layer.text(added(gs)), added(gs)
+            f"dL/db({index_text(index, True)})",
+            " + ".join(map(layer.factor, gs)),
+            layer.text(added(gs)),
+            is_close=isinstance(added(gs), float),
         )
         for index, gs in sums.of_biases.items()
     )
@@ -102,7 +106,9 @@ def backward_page(
     description = (
         "The gradient of each weight and of each input element is a sum over the outputs that they take part in."
     )
-    return Page(title, description, bands, tuple(shown), current - first, (*notes, *remarks(layer)))
+    return Page(
+        title, description, bands, tuple(steps[n] for n in shown), current - shown.start, (*notes, *remarks(layer))
+    )
 
 
 def _is_plain(layer: LayerNumbers) -> bool:
@@ -200,7 +206,7 @@ def _marks_as_convolution(layer: LayerNumbers, element: Axes) -> list[Mark]:
 def _lines(layer: LayerNumbers, name: str, shares: list[Share]) -> tuple[str, ...]:
     value = value_of(shares)
     formula = " + ".join(f"{layer.factor(share.gradient)}·{layer.factor(share.other)}" for share in shares) or "0"
-    return equation(name, formula, layer.text(value), value)
+    return equation(name, formula, layer.text(value), is_close=isinstance(value, float))
 
 
 def remarks(layer: LayerNumbers) -> list[str]:

@@ -16,11 +16,20 @@ from cnnc.core.arguments import Axes
 from cnnc.diagnostics import CnncError
 from cnnc.ops.conv import Conv
 from cnnc.view.page import Band, Cell, Formulas, Grid, Mark, Page, Step
+from cnnc.view.unfold.formulas import (
+    broken,
+    digits,
+    engine_line,
+    factor,
+    label_of,
+    number,
+    summed,
+)
 from cnnc.view.unfold.layer import LayerRun, OutputSum, WeightedElement, output_sum
 from cnnc.view.unfold.layer_page import layer_lines
 from cnnc.view.unfold.matrices import im2col_page, toeplitz_page
 from cnnc.view.unfold.planes import Plane, planes_of
-from cnnc.view.unfold.sum_panels import broken, digits, engine_line, factor, label_of, number, summed
+from cnnc.view.unfold.steps import around, of_channel
 from cnnc.view.unfold.terms import reads
 
 SMALL = 1 << 10
@@ -101,13 +110,10 @@ class _Part:
 
     def __init__(self, run: LayerRun, at: Axes) -> None:
         self.run, self.at = run, at
-        positions = [(at[0], *place) for place in np.ndindex(*run.output.shape[1:])]
-        if len(at) == 1:
-            positions = [(index,) for index in range(len(run.output))]
-        first = max(0, min(positions.index(at) - OUTPUTS // 2, len(positions) - OUTPUTS))
-        shown = positions[first : first + OUTPUTS]
-        self.row = shown.index(at)
-        self.outputs = [output_sum(run, output) for output in shown]
+        positions = of_channel(run.output.shape, at)
+        shown = around(positions.index(at), len(positions), OUTPUTS)
+        self.row = positions.index(at) - shown.start
+        self.outputs = [output_sum(run, positions[n]) for n in shown]
         self.place = self._largest_row()
         read = [element for output in self.outputs for element in self._elements(output)]
         inside = [e for e in dict.fromkeys(sorted(read)) if 0 <= e[-1] < run.x.shape[-1]]
