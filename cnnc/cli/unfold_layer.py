@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from cnnc.view.unfold.gradient import GradientSum
     from cnnc.view.unfold.layer import LayerRun
 
-MAX_STEPS = 400
-"""The most positions that a page steps through."""
-
 MAX_CELLS = 40_000
 """The most cells of all steps of a page, so that its file stays below 2 MB."""
 
@@ -160,6 +157,7 @@ def _matrices(run: LayerRun, at: Axes, heading: list[str], words: Words) -> Laye
 def _forward(run: LayerRun, at: Axes, heading: list[str], chosen: list[str]) -> LayerView:
     from cnnc.view.unfold.layer_json import layer_json
     from cnnc.view.unfold.layer_page import layer_page
+    from cnnc.view.unfold.steps import MAX_STEPS, around, of_channel
 
     def page(for_file: bool) -> Page:
         if not for_file:
@@ -168,27 +166,17 @@ def _forward(run: LayerRun, at: Axes, heading: list[str], chosen: list[str]) -> 
         cells = sum(len(row) for band in single.bands for panel in band.panels for row in getattr(panel, "cells", ()))
         terms = len(layer_json(run, at).get("terms", ()))
         most = min(MAX_STEPS, MAX_CELLS // max(1, cells), MAX_TERMS // max(1, terms))
-        positions, count = _positions_around(run, at, max(1, most))
+        outputs = of_channel(run.output.shape, at)
+        positions = [outputs[n] for n in around(outputs.index(at), len(outputs), max(1, most))]
         stepped = layer_page(run, at, positions, heading, True)
-        if len(positions) == count:
+        if len(positions) == len(outputs):
             return stepped
         of = f" of channel {at[0]}" if len(at) > 1 else ""
         return stepped._replace(
-            notes=(*stepped.notes, f"{len(positions)} of {count:,} outputs{of} are steps of this page")
+            notes=(*stepped.notes, f"{len(positions)} of {len(outputs):,} outputs{of} are steps of this page")
         )
 
     return LayerView(page, lambda: layer_json(run, at))
-
-
-def _positions_around(run: LayerRun, at: Axes, count: int) -> tuple[list[Axes], int]:
-    """Up to `count` positions of the channel of `at`, in order, around it; and how many there are."""
-    import numpy as np
-
-    positions = [(at[0], *place) for place in np.ndindex(*run.output.shape[1:])]
-    if len(at) == 1:
-        positions = [(index,) for index in range(run.output.shape[0])]
-    first = max(0, min(positions.index(at) - count // 2, len(positions) - count))
-    return positions[first : first + count], len(positions)
 
 
 def _require_layer(graph: Graph, words: Words) -> str:

@@ -397,6 +397,7 @@ def test_svg_and_html(cnnc: Cnnc, tmp_path: Path) -> None:
     assert cnnc("unfold", X, "--kernel", K, "--html", "b.html", "--force").returncode == 0
 
 
+@pytest.mark.long
 def test_a_large_matrix_is_shown_in_part(cnnc: Cnnc, tmp_path: Path) -> None:
     rows = "\n".join(",".join(str(40 * i + j) for j in range(40)) for i in range(40))
     (tmp_path / "x.csv").write_text(rows)

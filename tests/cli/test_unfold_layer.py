@@ -262,6 +262,7 @@ def test_files_hold_the_picture_and_the_steps(trained: Path, tmp_path: Path, wor
     assert codes(run("unfold", "run", *words, "--svg", "run/curves.svg", cwd=trained).stderr) == ["E902"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [np.inf, np.nan, 3e38])
 def test_numbers_that_are_not_finite_are_shown(cnnc: Cnnc, tmp_path: Path, number: float) -> None:
     (tmp_path / "net.cnn").write_text("input 1x4x4; conv 2 k=2; pool lp k=2 s=1 norm=11; relu; fc 3; softmax")

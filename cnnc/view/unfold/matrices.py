@@ -22,9 +22,12 @@ from cnnc.diagnostics import CnncError
 from cnnc.ops.dense import Fc
 from cnnc.ops.local import Local
 from cnnc.view.page import Band, Cell, Grid, Mark, Page, Step
-from cnnc.view.unfold.grids import index_text, mark, planes, row_grid
-from cnnc.view.unfold.layer_numbers import LayerNumbers, added
-from cnnc.view.unfold.pages import formula_lines, input_planes, output_name, read_cells, steps_around
+from cnnc.view.unfold.combine import added
+from cnnc.view.unfold.formulas import index_text
+from cnnc.view.unfold.grids import mark, planes, row_grid
+from cnnc.view.unfold.layer_numbers import LayerNumbers
+from cnnc.view.unfold.pages import formula_lines, input_planes, output_name, read_cells
+from cnnc.view.unfold.steps import steps_around
 
 MAX_MATRIX = 1 << 20
 """The most entries of a matrix."""
