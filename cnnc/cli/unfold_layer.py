@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from cnnc.view.unfold.gradient import GradientSum
     from cnnc.view.unfold.layer import LayerRun
 
-MAX_STEPS = 400
-"""The most positions that a page steps through."""
-
 MAX_CELLS = 40_000
 """The most cells of all steps of a page, so that its file stays below 2 MB."""
 
@@ -65,7 +62,7 @@ class LayerView(NamedTuple):
 
 
 OF_MATRIX = ("kernel", "bias", "pool", "k", "s", "p", "d", "norm", "flip", "circular", "transposed", "gradient")
-OF_LAYER = ("input_at", "label", "example", "sentence", "inputs", "data", "last", "settings")
+OF_LAYER = ("label", "example", "sentence", "inputs", "data", "last", "settings")
 """The options, by the names of their parameters, that belong to one of the two forms of the command."""
 
 _MATRIX = re.compile(r"[-+\d\s.,;|/\[\]()]*")
@@ -160,6 +157,7 @@ def _matrices(run: LayerRun, at: Axes, heading: list[str], words: Words) -> Laye
 def _forward(run: LayerRun, at: Axes, heading: list[str], chosen: list[str]) -> LayerView:
     from cnnc.view.unfold.layer_json import layer_json
     from cnnc.view.unfold.layer_page import layer_page
+    from cnnc.view.unfold.steps import MAX_STEPS, around, of_channel
 
     def page(for_file: bool) -> Page:
         if not for_file:
@@ -168,27 +166,17 @@ def _forward(run: LayerRun, at: Axes, heading: list[str], chosen: list[str]) -> 
         cells = sum(len(row) for band in single.bands for panel in band.panels for row in getattr(panel, "cells", ()))
         terms = len(layer_json(run, at).get("terms", ()))
         most = min(MAX_STEPS, MAX_CELLS // max(1, cells), MAX_TERMS // max(1, terms))
-        positions, count = _positions_around(run, at, max(1, most))
+        outputs = of_channel(run.output.shape, at)
+        positions = [outputs[n] for n in around(outputs.index(at), len(outputs), max(1, most))]
         stepped = layer_page(run, at, positions, heading, True)
-        if len(positions) == count:
+        if len(positions) == len(outputs):
             return stepped
         of = f" of channel {at[0]}" if len(at) > 1 else ""
         return stepped._replace(
-            notes=(*stepped.notes, f"{len(positions)} of {count:,} outputs{of} are steps of this page")
+            notes=(*stepped.notes, f"{len(positions)} of {len(outputs):,} outputs{of} are steps of this page")
         )
 
     return LayerView(page, lambda: layer_json(run, at))
-
-
-def _positions_around(run: LayerRun, at: Axes, count: int) -> tuple[list[Axes], int]:
-    """Up to `count` positions of the channel of `at`, in order, around it; and how many there are."""
-    import numpy as np
-
-    positions = [(at[0], *place) for place in np.ndindex(*run.output.shape[1:])]
-    if len(at) == 1:
-        positions = [(index,) for index in range(run.output.shape[0])]
-    first = max(0, min(positions.index(at) - count // 2, len(positions) - count))
-    return positions[first : first + count], len(positions)
 
 
 def _require_layer(graph: Graph, words: Words) -> str:
@@ -255,9 +243,9 @@ def index_of(text: str, shape: Axes, option: str, name: str) -> Axes:
     size = "x".join(map(str, shape))
     names = {1: ("index",), 2: ("channel", "position"), 3: ("channel", "row", "column")}
     axes = names.get(len(shape)) or ("channel", "depth", "row", "column")
+    legal = ", ".join(f"{axis} 0 to {size - 1}" for axis, size in zip(axes, shape, strict=False))
     if option.startswith("--weight-at"):
-        axes = tuple(f"axis {axis}" for axis in range(len(shape)))
-    legal = ", ".join(f"{axis} 0 to {size - 1}" for axis, size in zip(axes, shape, strict=True))
+        legal = f"its indices are {', '.join(f'0 to {size - 1}' for size in shape)}"
     if not all(word.isascii() and word.isdigit() for word in words):
         example = ",".join(str(size // 2) for size in shape)
         raise CnncError.of("E010", f"{option} is not an index of {name}, which is {size}", help=f"write `{example}`")
@@ -304,7 +292,7 @@ def _backward(
         gradients.append(weight_gradient(run, upstream, weight_at, engine))
     elif words.weight_at is not None:
         raise CnncError.of(
-            "E010", f"--weight-at: {run.node.name} ({run.op.keyword}) has no weights", help="leave it out"
+            "E010", f"--weight-at: {run.node.name} ({run.op.keyword}) has no weights", help="leave --weight-at out"
         )
     element = largest.element
     if words.input_at is not None:

@@ -109,6 +109,7 @@ def contains(image: Array, part: Array) -> bool:
     return any((image[r : r + height, c : c + width] == part).all() for r, c in corners)
 
 
+@pytest.mark.long
 def test_a_large_image_is_reduced_and_the_command_says_so(cnnc: Cnnc, tmp_path: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (700, 1200)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "large.png")

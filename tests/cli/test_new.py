@@ -125,6 +125,7 @@ def test_the_list_names_every_network_with_its_facts(cnnc: Cnnc) -> None:
     assert (net["data"], net["data_command"]) == (None, None)
 
 
+@pytest.mark.long
 def test_the_list_as_a_table(cnnc: Cnnc) -> None:
     head, rule, *rows, empty, last = cnnc("new", "--list").stdout.splitlines()
     assert head.split("  ")[0] == "template"

@@ -88,10 +88,7 @@ class Case(NamedTuple):
 
     def diagnostics(self, text: str) -> tuple[Diagnostic, ...]:
         """The diagnostics of a source checked as this case is. Paths are as if the golden folder were the current one."""
-        try:
-            return check(text, self.path, self.settings, self.at, GOLDEN).diagnostics
-        except CnncError as error:
-            return error.diagnostics
+        return diagnostics_of(self, text)
 
     def after(self, edit: Edit) -> tuple[Diagnostic, ...]:
         """The diagnostics once an edit is applied: to the file, to a setting, or to an included file."""
@@ -114,6 +111,14 @@ class Case(NamedTuple):
     def rendered(self) -> str:
         output = "\n\n".join(render(d) for d in self.diagnostics(self.text))
         return output.replace(f"{GOLDEN}/", "").replace(str(GOLDEN), "golden")
+
+
+@cache
+def diagnostics_of(case: Case, text: str) -> tuple[Diagnostic, ...]:
+    try:
+        return check(text, case.path, case.settings, case.at, GOLDEN).diagnostics
+    except CnncError as error:
+        return error.diagnostics
 
 
 @cache

@@ -37,8 +37,9 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
             assert cells(line) <= width or " " not in line.strip(), line
 
 
-def test_every_kind_of_page_has_a_text() -> None:
-    for seed in range(100):
+@pytest.mark.parametrize("first", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(20, 100, 20))])
+def test_every_kind_of_page_has_a_text(first: int) -> None:
+    for seed in range(first, first + 20):
         page = random_page(seed)
         for width in (None, 80):
             text = terminal_text(page, width)

@@ -19,10 +19,12 @@ from cnnc.core.arrays import Array
 from cnnc.ops.conv import Conv
 from cnnc.ops.pool import Pool
 from cnnc.view.page import Band, CellRole, Mark, Page, Step
-from cnnc.view.unfold.grids import index_text, mark, planes
-from cnnc.view.unfold.layer_numbers import LayerNumbers, added
-from cnnc.view.unfold.pages import MAX_STEPS, equation, input_planes, pads_of
-from cnnc.view.unfold.terms import Sum
+from cnnc.view.unfold.combine import added, derivatives
+from cnnc.view.unfold.formulas import equation, index_text
+from cnnc.view.unfold.grids import mark, planes
+from cnnc.view.unfold.layer_numbers import LayerNumbers
+from cnnc.view.unfold.pages import input_planes, pads_of
+from cnnc.view.unfold.steps import MAX_STEPS, around
 
 
 class Share(NamedTuple):
@@ -55,7 +57,9 @@ def backward(layer: LayerNumbers, gradient: Array) -> GradientSums:
     of_biases: dict[Axes, list[Any]] = {}
     for output in layer.positions():
         total, g = layer.sum_at(output), gradient[output]
-        for term, factor in zip(total.terms, derivatives(layer, total), strict=True):
+        for term, factor in zip(
+            total.terms, derivatives(total, layer.elements(total), layer.factors(total)), strict=True
+        ):
             if term.element is None:
                 continue
             if term.weight is not None:
@@ -64,24 +68,6 @@ def backward(layer: LayerNumbers, gradient: Array) -> GradientSums:
         if total.bias is not None:
             of_biases.setdefault(total.bias, []).append(g)
     return GradientSums(of_weights, of_elements, of_biases)
-
-
-def derivatives(layer: LayerNumbers, total: Sum) -> list[Any]:
-    """The derivative of an output with respect to the element of each of its terms.
-
-    Of a maximum it is 1 for the first of the largest elements, and 0 for the others.
-    """
-    if total.kind == "sum":
-        return [layer.weight_of(term) for term in total.terms]
-    if total.kind == "mean":
-        return [Fraction(1, total.number) for _ in total.terms]
-    elements, value = [layer.element(term) for term in total.terms], layer.value(total)
-    if total.kind == "max":
-        largest = [n for n, term in enumerate(total.terms) if term.element is not None and elements[n] == value][:1]
-        return [Fraction(int(n in largest)) for n in range(len(total.terms))]
-    if value == 0:
-        return [Fraction(0) for _ in elements]
-    return [(1 if a > 0 else -1) * (abs(a) / value) ** (total.number - 1) if a else Fraction(0) for a in elements]
 
 
 def value_of(shares: list[Share]) -> Any:
@@ -102,11 +88,13 @@ def backward_page(
     current = list(sums.of_weights).index(weight_at) if weight_at is not None else 0
     if weight_at is None and element_at is not None:
         current = len(sums.of_weights) + list(sums.of_elements).index(element_at)
-    first = max(0, min(current - MAX_STEPS // 2, len(steps) - MAX_STEPS))
-    shown = steps[first : first + MAX_STEPS]
+    shown = around(current, len(steps), MAX_STEPS)
     biases = (
         equation(
-            f"dL/db({index_text(index, True)})", " + ".join(map(layer.factor, gs)), layer.text(added(gs)), added(gs)
+            f"dL/db({index_text(index, True)})",
+            " + ".join(map(layer.factor, gs)),
+            layer.text(added(gs)),
+            is_close=isinstance(added(gs), float),
         )
         for index, gs in sums.of_biases.items()
     )
@@ -118,7 +106,9 @@ def backward_page(
     description = (
         "The gradient of each weight and of each input element is a sum over the outputs that they take part in."
     )
-    return Page(title, description, bands, tuple(shown), current - first, (*notes, *remarks(layer)))
+    return Page(
+        title, description, bands, tuple(steps[n] for n in shown), current - shown.start, (*notes, *remarks(layer))
+    )
 
 
 def _is_plain(layer: LayerNumbers) -> bool:
@@ -216,7 +206,7 @@ def _marks_as_convolution(layer: LayerNumbers, element: Axes) -> list[Mark]:
 def _lines(layer: LayerNumbers, name: str, shares: list[Share]) -> tuple[str, ...]:
     value = value_of(shares)
     formula = " + ".join(f"{layer.factor(share.gradient)}·{layer.factor(share.other)}" for share in shares) or "0"
-    return equation(name, formula, layer.text(value), value)
+    return equation(name, formula, layer.text(value), is_close=isinstance(value, float))
 
 
 def remarks(layer: LayerNumbers) -> list[str]:

@@ -23,7 +23,8 @@ from cnnc.ops.dense import Input
 from cnnc.reference.engine import backward, forward
 from cnnc.reference.layout import to_channels_last
 from cnnc.view.unfold.channels import Channels
-from cnnc.view.unfold.layer import LayerRun, added, output_sum
+from cnnc.view.unfold.combine import added, derivatives
+from cnnc.view.unfold.layer import LayerRun, output_sum
 from cnnc.view.unfold.terms import Product, terms
 
 
@@ -53,7 +54,7 @@ class GradientSum(NamedTuple):
     @property
     def total(self) -> float:
         """The gradient, computed in float64 from the terms."""
-        return added(term.value for term in self.terms)
+        return float(added(term.value for term in self.terms))
 
     @property
     def difference(self) -> float:
@@ -62,8 +63,8 @@ class GradientSum(NamedTuple):
 
     @property
     def rounding(self) -> float:
-        """About how much a float32 sum of these terms may differ from the total: rounding errors add up like a random walk."""
-        return 2 * math.sqrt(len(self.terms) + 2) * 2.0**-24 * added(abs(term.value) for term in self.terms)
+        """About how far a float32 sum of these terms can be from the total: rounding errors add up like a random walk."""
+        return 2 * math.sqrt(len(self.terms) + 2) * 2.0**-24 * float(added(abs(term.value) for term in self.terms))
 
 
 class EngineGradients(NamedTuple):
@@ -134,14 +135,9 @@ def _factor(run: LayerRun, output: Axes, element: Axes, term: Product, weight: A
     """The derivative of an output by an element that it reads through this term."""
     if weight is not None:
         return float(run.weights["weight"][weight])
-    indices = terms(run.op, run.types[0], output)
-    if indices.kind in ("sum", "mean"):
-        return term.factor / indices.number
-    x, y = float(run.x[element]), output_sum(run, output).total
-    if indices.kind == "norm":
-        return math.copysign((abs(x) / y) ** (indices.number - 1), x) if x and y else 0.0
-    first = next(p.element for p in indices.terms if p.element is not None and float(run.x[p.element]) == y)
-    return float(first == element)  # of equal maxima the first gets the gradient
+    total = output_sum(run, output)
+    of_elements = derivatives(total.indices, [t.x for t in total.terms], [t.factor for t in total.terms])
+    return float(next(d for d, t in zip(of_elements, total.terms, strict=True) if t.element == element))
 
 
 def _positions_that_read(op: Op, x: TensorType, place: Axes) -> Iterator[Axes]:

@@ -10,24 +10,26 @@ from collections.abc import Sequence
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.view.page import Band, Formulas, Outline, Page, Panel, Picture, Step
+from cnnc.view.unfold.formulas import (
+    engine_line,
+    equation,
+    label_of,
+    number,
+    summed,
+)
 from cnnc.view.unfold.gradient import GradientSum
 from cnnc.view.unfold.layer import LayerRun, WeightedElement
 from cnnc.view.unfold.layer_page import layer_lines
 from cnnc.view.unfold.planes import planes_of
 from cnnc.view.unfold.sum_panels import (
-    broken,
-    engine_line,
     grey,
     is_plane,
-    label_of,
     left_out_notes,
-    number,
     others_line,
     part_of,
     plane_lines,
     product_band,
     shown_first,
-    summed,
 )
 
 
@@ -97,9 +99,9 @@ class _Gradient:
         parts = [part_of(plane) for plane in self.shown]
         parts += [sum(part_of(plane) for plane in self.others)] if self.others else []
         added, total = summed(parts), number(self.gradient.total)
-        line = f"{self.name} = {added}" + ("" if added == total else f" = {total}")
         gradient = self.gradient
-        return [*broken(line, len(self.name) + 1), engine_line(gradient.engine, gradient.difference, gradient.rounding)]
+        engine = engine_line(gradient.engine, gradient.difference, gradient.rounding)
+        return [*equation(self.name, added, total), engine]
 
     def _picture(self, upstream: Array, place: int) -> Panel:
         outputs: list[Axes] = [term.output for term in self.gradient.terms]

@@ -72,8 +72,3 @@ def row_grid(name: str, title: str, values: Array, text: Text, **named: Any) -> 
     """A matrix as one grid; a vector as one row."""
     rows = np.atleast_2d(values)
     return Grid(name, title, tuple(tuple(Cell(text(value)) for value in row) for row in rows), **named)
-
-
-def index_text(index: Axes, has_channels: bool) -> str:
-    """`0,1`, with the channel first if there are several: `2,0,1`."""
-    return ",".join(map(str, index if has_channels or len(index) == 1 else index[1:]))

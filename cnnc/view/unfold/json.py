@@ -13,8 +13,9 @@ import numpy as np
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.view.unfold.backward import Share, backward, value_of
+from cnnc.view.unfold.combine import added
 from cnnc.view.unfold.exact import json_of
-from cnnc.view.unfold.layer_numbers import LayerNumbers, added
+from cnnc.view.unfold.layer_numbers import LayerNumbers
 from cnnc.view.unfold.matrices import im2col, toeplitz
 
 

@@ -11,7 +11,7 @@ weights and activations; `OutputSum.rounding` says by about how much the engine'
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -23,16 +23,9 @@ from cnnc.graph.graph import Graph, Node
 from cnnc.ops.base import Op
 from cnnc.reference.engine import forward, weights_of
 from cnnc.reference.layout import to_channels_first
+from cnnc.view.unfold.combine import added, combined
+from cnnc.view.unfold.layer_numbers import LayerNumbers
 from cnnc.view.unfold.terms import Sum, terms
-
-
-def added(values: Iterable[float]) -> float:
-    """The sum of some numbers, exact but for its last rounding; of numbers that are not finite, what their sum is."""
-    listed = list(values)
-    try:
-        return math.fsum(listed)
-    except (OverflowError, ValueError):  # too large, or infinity - infinity
-        return sum(listed)
 
 
 class LayerRun(NamedTuple):
@@ -61,6 +54,17 @@ class LayerRun(NamedTuple):
     def types(self) -> tuple[TensorType, ...]:
         """The types of the inputs, at the size of the example."""
         return tuple(TensorType(array.shape) for array in self.inputs)
+
+    @property
+    def numbers(self) -> LayerNumbers:
+        """The layer with its numbers in float64."""
+        numbers = {name: _floats(values) for name, values in self.weights.items()}
+        return LayerNumbers(self.op, _floats(self.x), numbers.get("weight"), numbers.get("bias"))
+
+
+def _floats(values: Array) -> Array:
+    """The numbers as Python floats, which are written and added up as such."""
+    return values.astype(np.float64).astype(object)
 
 
 def run_layer(graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Array], name: str) -> LayerRun:
@@ -99,7 +103,8 @@ class OutputSum(NamedTuple):
     @property
     def total(self) -> float:
         """The output, computed in float64 from the terms."""
-        return COMBINED[self.indices.kind](self)
+        elements = [term.x for term in self.terms]
+        return float(combined(self.indices, elements, [term.factor for term in self.terms], self.bias))
 
     @property
     def difference(self) -> float:
@@ -109,37 +114,12 @@ class OutputSum(NamedTuple):
     @property
     def magnitude(self) -> float:
         """The sum of the absolute values of all terms."""
-        return added(abs(term.value) for term in self.terms) + abs(self.bias or 0.0)
+        return float(added(abs(term.value) for term in self.terms)) + abs(self.bias or 0.0)
 
     @property
     def rounding(self) -> float:
-        """About how much a float32 sum of these terms may differ from the total: rounding errors add up like a random walk."""
+        """About how far a float32 sum of these terms can be from the total: rounding errors add up like a random walk."""
         return 2 * math.sqrt(len(self.terms) + 2) * 2.0**-24 * self.magnitude
-
-
-def _sum(output: OutputSum) -> float:
-    return added(term.value for term in output.terms) + (output.bias or 0.0)
-
-
-def _max(output: OutputSum) -> float:
-    return max(term.x for term in output.terms if term.element is not None)
-
-
-def power(x: float, n: int) -> float:
-    """|x|^n, infinite where float64 cannot hold it."""
-    try:
-        return abs(x) ** n
-    except OverflowError:
-        return math.inf
-
-
-def _norm(output: OutputSum) -> float:
-    n = output.indices.number
-    return float(added(power(term.x, n) for term in output.terms) ** (1 / n))
-
-
-COMBINED = {"sum": _sum, "mean": _sum, "max": _max, "norm": _norm}
-"""What is done with the terms, by `Sum.kind`; those of a mean have the factor 1/number."""
 
 
 def output_sum(run: LayerRun, output: Axes) -> OutputSum:

@@ -13,16 +13,23 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc.core.arguments import Axes
-from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.ops.conv import Conv
 from cnnc.view.page import Band, Cell, Formulas, Grid, Mark, Page, Step
+from cnnc.view.unfold.formulas import (
+    broken,
+    digits,
+    engine_line,
+    factor,
+    label_of,
+    number,
+    summed,
+)
 from cnnc.view.unfold.layer import LayerRun, OutputSum, WeightedElement, output_sum
-from cnnc.view.unfold.layer_numbers import LayerNumbers
 from cnnc.view.unfold.layer_page import layer_lines
 from cnnc.view.unfold.matrices import im2col_page, toeplitz_page
 from cnnc.view.unfold.planes import Plane, planes_of
-from cnnc.view.unfold.sum_panels import broken, digits, engine_line, factor, label_of, number, summed
+from cnnc.view.unfold.steps import around, of_channel
 from cnnc.view.unfold.terms import reads
 
 SMALL = 1 << 10
@@ -38,7 +45,7 @@ def layer_toeplitz(run: LayerRun, at: Axes, heading: Sequence[str] = ()) -> Page
         message = f"--toeplitz: {run.node.name} ({run.op.keyword} {run.op.brief()}) is not a product with a matrix"
         raise CnncError.of("E010", message, help="leave --toeplitz out")
     if run.output.size * run.x.size <= SMALL:
-        return _with_heading(run, at, toeplitz_page(_numbers(run), at), heading)
+        return _with_heading(run, at, toeplitz_page(run.numbers, at), heading)
     part = _Part(run, at)
     rows = tuple(",".join(map(str, output.indices.output)) for output in part.outputs)
     columns = tuple(",".join(map(str, element)) for element in part.elements)
@@ -61,8 +68,8 @@ def layer_im2col(run: LayerRun, at: Axes, heading: Sequence[str] = ()) -> Page:
         message = f"--im2col shows a convolution; {run.node.name} is {run.op.keyword} {run.op.brief()}".rstrip()
         raise CnncError.of("E010", message, help="leave --im2col out")
     taps, positions = math.prod(run.weights["weight"].shape[1:]), math.prod(run.output.shape[1:])
-    if taps * positions <= SMALL and run.op.groups == 1:
-        return _with_heading(run, at, im2col_page(_numbers(run), at), heading)
+    if max(len(run.output), taps) * max(taps, positions) <= SMALL and run.op.groups == 1:
+        return _with_heading(run, at, im2col_page(run.numbers, at), heading)
     part = _Part(run, at)
     kernel_row = part.taps(part.outputs[part.row])
     heads = tuple(",".join(map(str, (weight or ())[1:])) for _, weight, _, _ in kernel_row)
@@ -81,18 +88,6 @@ def layer_im2col(run: LayerRun, at: Axes, heading: Sequence[str] = ()) -> Page:
     named = f"kernel row {at[0]} times column {column:,}"
     band = Band((kernel, values, result), ("·", "="))
     return part.page("im2col", named, band, (*marks, Mark("result", 0, part.row, "result")), (size, shown), heading)
-
-
-def _numbers(run: LayerRun) -> LayerNumbers:
-    """The layer with its numbers, for the pages of whole matrices."""
-    weight, bias = (_objects(run.weights.get(name)) for name in ("weight", "bias"))
-    x = _objects(run.x)
-    assert x is not None
-    return LayerNumbers(run.op, x, weight, bias)
-
-
-def _objects(values: Array | None) -> Array | None:
-    return None if values is None else values.astype(np.float64).astype(object)
 
 
 def _with_heading(run: LayerRun, at: Axes, page: Page, heading: Sequence[str]) -> Page:
@@ -115,13 +110,10 @@ class _Part:
 
     def __init__(self, run: LayerRun, at: Axes) -> None:
         self.run, self.at = run, at
-        positions = [(at[0], *place) for place in np.ndindex(*run.output.shape[1:])]
-        if len(at) == 1:
-            positions = [(index,) for index in range(len(run.output))]
-        first = max(0, min(positions.index(at) - OUTPUTS // 2, len(positions) - OUTPUTS))
-        shown = positions[first : first + OUTPUTS]
-        self.row = shown.index(at)
-        self.outputs = [output_sum(run, output) for output in shown]
+        positions = of_channel(run.output.shape, at)
+        shown = around(positions.index(at), len(positions), OUTPUTS)
+        self.row = positions.index(at) - shown.start
+        self.outputs = [output_sum(run, positions[n]) for n in shown]
         self.place = self._largest_row()
         read = [element for output in self.outputs for element in self._elements(output)]
         inside = [e for e in dict.fromkeys(sorted(read)) if 0 <= e[-1] < run.x.shape[-1]]

@@ -22,7 +22,8 @@ from cnnc.core.arrays import Array
 from cnnc.core.tensor import TensorType
 from cnnc.ops.base import Op
 from cnnc.ops.conv import ConvTranspose
-from cnnc.view.unfold.exact import Polynomial, factor_text, is_symbolic, text_of
+from cnnc.view.unfold.combine import combined
+from cnnc.view.unfold.exact import factor_text, text_of
 from cnnc.view.unfold.terms import Product, Sum, terms
 
 
@@ -72,18 +73,17 @@ class LayerNumbers(NamedTuple):
         """The bias of an output, None for none."""
         return self.bias[total.bias] if total.bias is not None and self.bias is not None else None
 
+    def elements(self, total: Sum) -> list[Any]:
+        """The number that each term of a sum reads."""
+        return [self.element(term) for term in total.terms]
+
+    def factors(self, total: Sum) -> list[Any]:
+        """The factor of each term of a sum; none where a mean, maximum or norm is taken."""
+        return [self.weight_of(term) for term in total.terms] if total.kind == "sum" else []
+
     def value(self, total: Sum) -> Any:
         """The value of a sum."""
-        if total.kind == "max":
-            return maximum([self.element(term) for term in total.terms if term.element is not None])
-        elements = [self.element(term) for term in total.terms]
-        if total.kind == "mean":
-            return added(elements) / Fraction(total.number)
-        if total.kind == "norm":
-            return norm(elements, total.number)
-        value = added([a * self.weight_of(term) for a, term in zip(elements, total.terms, strict=True)])
-        bias = self.bias_of(total)
-        return value if bias is None else value + bias
+        return combined(total, self.elements(total), self.factors(total), self.bias_of(total))
 
     def outputs(self) -> Array:
         """All outputs, (C, *spatial), as an array of objects."""
@@ -127,29 +127,6 @@ class LayerNumbers(NamedTuple):
         rules = getattr(self.op, "rules", None)
         k = tuple(r.k for r in rules(self.type)) if rules else self.x.shape[1:]
         return factors.reshape(-1, *k)
-
-
-def added(values: Sequence[Any]) -> Any:
-    """The sum of values, exact if they are."""
-    return sum(values[1:], values[0]) if values else Fraction(0)
-
-
-def maximum(values: Sequence[Any]) -> Any:
-    """The largest value; of letters `max(a, b)`, as one symbol."""
-    if not any(map(is_symbolic, values)):
-        return max(values)
-    distinct = list(dict.fromkeys(values))
-    return distinct[0] if len(distinct) == 1 else Polynomial.letter(f"max({', '.join(map(text_of, distinct))})")
-
-
-def norm(values: Sequence[Any], order: int) -> Any:
-    """(Σ |x|^order)^(1/order): exact where the root is, else a float."""
-    total = added([abs(value) ** order for value in values])
-    if order == 1:
-        return total
-    root = float(total) ** (1 / order)
-    exact = Fraction(round(root * 1000), 1000)
-    return exact if isinstance(total, Fraction) and exact**order == total else root
 
 
 def _norm_formula(factors: Sequence[str], order: int) -> str:

@@ -17,28 +17,32 @@ from cnnc.core.tensor import format_shape
 from cnnc.ops import window
 from cnnc.ops.dense import Fc
 from cnnc.view.page import Band, Formulas, Outline, Page, Panel, Picture, Step
+from cnnc.view.unfold.combine import power
 from cnnc.view.unfold.elementwise import output_formula
-from cnnc.view.unfold.layer import LayerRun, output_sum, power
+from cnnc.view.unfold.formulas import (
+    engine_line,
+    equation,
+    factor,
+    label_of,
+    number,
+    summed,
+)
+from cnnc.view.unfold.layer import LayerRun, output_sum
+from cnnc.view.unfold.pages import DESCRIPTIONS
 from cnnc.view.unfold.planes import Plane, planes_of
 from cnnc.view.unfold.sum_panels import (
     MAX_SIZE,
     PRODUCT,
     TermText,
-    broken,
-    engine_line,
-    factor,
     grey,
     grid,
     is_plane,
-    label_of,
     left_out_notes,
-    number,
     others_line,
     part_of,
     plane_lines,
     product_band,
     shown_first,
-    summed,
 )
 from cnnc.view.unfold.terms import TERMS, reads
 
@@ -61,7 +65,7 @@ def layer_page(
     described = " ".join(line.strip() for line in shown.lines[:-1])
     if len(positions) > 1:
         name = f"{run.node.name}, channel {at[0]}" if len(at) > 1 else run.node.name
-        described = "How each output comes about: what it reads, times the weights, added up"
+        described = DESCRIPTIONS[shown.kind]
     return Page(name, described, (top, *shown.bands), steps, current, tuple(shown.notes))
 
 
@@ -77,8 +81,7 @@ def layer_lines(run: LayerRun) -> list[str]:
 def _formula_step(run: LayerRun, output: Axes) -> Step:
     formula = output_formula(run, output)
     name, result = label_of(run.node.name, output), number(formula.total)
-    same = "" if formula.text == result else f" = {result}"
-    lines = [*broken(f"{name} = {formula.text}{same}", len(name) + 1), engine_line(formula.engine, formula.difference)]
+    lines = [*equation(name, formula.text, result), engine_line(formula.engine, formula.difference)]
     return Step(name, tuple(lines), position=_place(output))
 
 
@@ -99,7 +102,7 @@ class _Output:
         self.planes = [plane for plane in planes if plane.read] or planes  # a window may lie in the padding altogether
         self.shown, self.others = shown_first(self.planes)
         self.write = _term_text(self.kind, self.number)
-        self.notes = left_out_notes(self.shown, self.others)
+        self.notes = left_out_notes(self.shown, self.others, self.write)
         self.lines = self._lines()
         sums = [] if self.kind == "max" else [Band((Formulas("sum", "", tuple(self._sum_lines())),))]
         images = [Band(tuple(self._pictures()))] if pictures and is_plane(output) and run.x.ndim == 3 else []
@@ -174,11 +177,8 @@ class _Output:
                 added = f"{factor(parts[0])}/{self.number}" if parts else "0"
             case "norm":
                 added = f"√{added}" if self.number == 2 else f"({added})^(1/{self.number})"
-        line = f"{self.name} = {added}" + ("" if added == total else f" = {total}")
-        return [
-            *broken(line, len(self.name) + 1),
-            engine_line(self.sum.engine, self.sum.difference, self.sum.rounding),
-        ]
+        engine = engine_line(self.sum.engine, self.sum.difference, self.sum.rounding)
+        return [*equation(self.name, added, total), engine]
 
 
 def _term_text(kind: str, n: int) -> TermText:
@@ -189,7 +189,7 @@ def _term_text(kind: str, n: int) -> TermText:
         return TermText(lambda term: term.x**2, lambda term: f"{factor(term.x)}²")
     if kind == "norm":
         return TermText(lambda term: power(term.x, n), lambda term: f"|{number(term.x)}|^{n}")
-    return PRODUCT
+    return PRODUCT if kind == "sum" else PRODUCT._replace(name="element")
 
 
 def _outline(plane: Plane) -> Outline:

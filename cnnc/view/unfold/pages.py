@@ -6,7 +6,6 @@ window of output (0, 1) marked and its sum as the formula of the step.
 
 from __future__ import annotations
 
-import re
 from itertools import product
 from typing import Any
 
@@ -17,12 +16,11 @@ from cnnc.core.arrays import Array
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.window import AxisRule
 from cnnc.view.page import Band, CellRole, Grid, Page, Step
-from cnnc.view.unfold.grids import index_text, mark, planes
+from cnnc.view.unfold.formulas import equation, index_text
+from cnnc.view.unfold.grids import mark, planes
 from cnnc.view.unfold.layer_numbers import LayerNumbers
+from cnnc.view.unfold.steps import steps_around
 from cnnc.view.unfold.terms import Sum, reads
-
-MAX_STEPS = 400
-"""The most positions that a page steps through."""
 
 MAX_PLANES = 8
 """The most channels whose grids are shown."""
@@ -30,11 +28,8 @@ MAX_PLANES = 8
 LARGE = 12
 """From this many rows or columns on, a padded input has its indices beside it."""
 
-MAX_LINE = 78
-"""The length above which a formula is broken."""
-
 DESCRIPTIONS = {
-    "sum": "Each output is the sum of the products of the kernel with the elements that it lies on.",
+    "sum": "Each output is the sum of the products of the weights with the elements that they lie on.",
     "mean": "Each output is the mean of the elements of its window.",
     "max": "Each output is the largest element of its window.",
     "norm": "Each output is the norm of the elements of its window.",
@@ -91,13 +86,6 @@ def _given_kernels(layer: LayerNumbers) -> list[Grid]:
     ][:MAX_PLANES]
 
 
-def steps_around(positions: list[Axes], at: Axes | None) -> tuple[list[Axes], int]:
-    """The positions to step through, at most MAX_STEPS around `at`, and the number of `at` among them."""
-    current = positions.index(at) if at is not None else 0
-    first = max(0, min(current - MAX_STEPS // 2, len(positions) - MAX_STEPS))
-    return positions[first : first + MAX_STEPS], current - first
-
-
 def _bands(layer: LayerNumbers, y: Array, current: Axes) -> tuple[tuple[Band, ...], list[str]]:
     channels = sorted({channel for channel, *_ in reads(layer.op, layer.type, current)} or {0})
     inputs = [grid for grid in input_planes(layer) if int(grid.name[1:].split(",")[0]) in channels]
@@ -142,42 +130,24 @@ def output_name(layer: LayerNumbers, output: Axes) -> str:
 
 def formula_lines(layer: LayerNumbers, output: Axes, value: Any) -> tuple[str, ...]:
     """`S(0,1) = 3·1 + (-1)·0 = 3`; of a long sum over several channels, one line per channel and then their sum."""
-    total, name = layer.sum_at(output), output_name(layer, output)
+    total, name, is_close = layer.sum_at(output), output_name(layer, output), isinstance(value, float)
     by_channel: dict[int, list[Any]] = {}
     for term in total.terms:
         if term.element is not None:
             by_channel.setdefault(term.element[0], []).append(term)
     if total.kind != "sum" or len(by_channel) < 2 or len(output) == 1 or len(total.terms) <= MANY_TERMS:
-        return equation(name, layer.formula(total), layer.text(value), value)
+        return equation(name, layer.formula(total), layer.text(value), is_close=is_close)
     lines: list[str] = []
     parts = []
     for channel, terms in by_channel.items():
         part = Sum(output, tuple(terms))
         parts.append(layer.value(part))
-        lines += equation(f"channel {channel}:", layer.formula(part), layer.text(parts[-1]), parts[-1], "")
+        lines += equation(f"channel {channel}:", layer.formula(part), layer.text(parts[-1]), "", is_close)
     bias = layer.bias_of(total)
     if bias is not None:
         parts.append(bias)
         lines.append(f"bias: {layer.text(bias)}")
-    return (*lines, *equation(name, " + ".join(map(layer.factor, parts)), layer.text(value), value))
-
-
-def equation(left: str, formula: str, result: str, value: Any, equal: str = " =") -> tuple[str, ...]:
-    """`left = formula = result`, without the result where it reads like the formula, and broken where it is long."""
-    close = "≈" if isinstance(value, float) else "="
-    return broken(f"{left}{equal} {formula}" + (f" {close} {result}" if result != formula else ""), len(left) + 1)
-
-
-def broken(formula: str, indent: int) -> tuple[str, ...]:
-    """A long formula in several lines; the following ones begin below its first `=`, with the operator."""
-    lines = [""]
-    for part in re.split(r"(?= [+=≈] )|(?<=, )", formula):
-        if lines[-1].strip() and len(lines[-1]) + len(part) > MAX_LINE:
-            lines[-1] = lines[-1].rstrip()
-            lines.append(" " * indent + part.lstrip())
-        else:
-            lines[-1] += part
-    return tuple(lines)
+    return (*lines, *equation(name, " + ".join(map(layer.factor, parts)), layer.text(value), is_close=is_close))
 
 
 # --- grids -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cnnc.core.arguments import Axes
-from cnnc.view.unfold.layer import WeightedElement, added
+from cnnc.view.unfold.combine import added
+from cnnc.view.unfold.layer import WeightedElement
+from cnnc.view.unfold.steps import around
 
 MAX_LISTED = 8
 """The most elements of a vector that are shown, so that they fit into 80 columns."""
@@ -38,7 +40,7 @@ class Plane(NamedTuple):
     @property
     def subtotal(self) -> float:
         """The sum of the plane's products."""
-        return added(term.value for term in self.read)
+        return float(added(term.value for term in self.read))
 
     @property
     def label(self) -> str:
@@ -50,7 +52,8 @@ class Plane(NamedTuple):
         places = [(i, j) for i, row in enumerate(self.terms) for j, term in enumerate(row) if term is not None]
         places.sort(key=lambda place: -_size(self.terms[place[0]][place[1]]))
         i, j = places[0] if places else (0, 0)
-        rows, columns = _around(i, len(self.rows), size), _around(j, len(self.columns), size)
+        rows: Sequence[int] = around(i, len(self.rows), size)
+        columns: Sequence[int] = around(j, len(self.columns), size)
         if not self.key:
             columns = sorted(place[1] for place in places[: min(size, MAX_LISTED)])
         terms = tuple(tuple(self.terms[i][j] for j in columns) for i in rows)
@@ -59,11 +62,6 @@ class Plane(NamedTuple):
 
 def _size(term: WeightedElement | None) -> float:
     return abs(term.value) if term is not None else 0.0
-
-
-def _around(index: int, count: int, size: int) -> Sequence[int]:
-    first = max(0, min(index - size // 2, count - size))
-    return range(first, min(first + size, count))
 
 
 def planes_of(elements: Iterable[Axes], terms: Iterable[WeightedElement]) -> list[Plane]:

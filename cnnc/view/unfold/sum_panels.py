@@ -7,7 +7,7 @@ pages are built from it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.view.page import Band, Cell, Grid
-from cnnc.view.unfold.exact import factor_text, text_of
-from cnnc.view.unfold.layer import WeightedElement, added
+from cnnc.view.unfold.combine import added
+from cnnc.view.unfold.formulas import digits, equation, factor, number, short
+from cnnc.view.unfold.layer import WeightedElement
 from cnnc.view.unfold.planes import MAX_LISTED, Plane
 
 MAX_PLANES = 3
@@ -26,23 +27,20 @@ MAX_PLANES = 3
 MAX_SIZE = 12
 """The most rows and columns of a window that are shown."""
 
-MAX_LINE = 78
-"""The length at which a sum is broken, so that it fits into 80 columns."""
-
 
 class TermText(NamedTuple):
     """What a term adds to a sum, and how it is written: `0.5·(-0.2)`, `0.5²`, `0.5`."""
 
     value: Callable[[WeightedElement], float]
     text: Callable[[WeightedElement], str]
+    name: str = "element"
+
+    def counted(self, n: int) -> str:
+        """`1 product`, `20 elements`."""
+        return f"{n:,} {self.name}{'' if n == 1 else 's'}"
 
 
-PRODUCT = TermText(lambda term: term.value, lambda term: f"{factor(term.x)}·{factor(term.factor)}")
-
-
-def label_of(name: str, index: Iterable[int]) -> str:
-    """`conv1(3,14,20)`."""
-    return f"{name}({','.join(map(str, index))})"
+PRODUCT = TermText(lambda term: term.value, lambda term: f"{factor(term.x)}·{factor(term.factor)}", "product")
 
 
 # --- grids -----------------------------------------------------------------------------------------------------------
@@ -98,44 +96,14 @@ def product_band(slot: int, plane: Plane, titles: Sequence[str]) -> Band:
     return Band((grid(f"x{slot}", left, plane, lambda term: term.x), factors, products), ("·", "="))
 
 
-def digits(values: Sequence[float]) -> Callable[[float], str]:
-    """Writes numbers of one grid with the same number of decimals, three digits for the largest."""
-    largest = max((abs(value) for value in values), default=0.0)
-    if not all(map(math.isfinite, values)) or largest >= 1e5 or 0 < largest < 1e-3:
-        return short
-    places = max(0, 2 - math.floor(math.log10(largest))) if largest else 0
-    if all(value == round(value) for value in values):
-        places = 0
-    return lambda value: f"{value:.{places}f}" if value else "0"
-
-
-def short(value: float) -> str:
-    """A number with three digits."""
-    return f"{value + 0.0:.3g}"  # which turns -0.0 into 0.0
-
-
-def number(value: float) -> str:
-    """A number with four digits, and no sign on a zero."""
-    return text_of(value + 0.0)
-
-
-def factor(value: float) -> str:
-    """A number with four digits as a factor: in parentheses where it is negative."""
-    return factor_text(value + 0.0)
-
-
-def summed(parts: Sequence[float]) -> str:
-    """`0.5 + (-0.2)`, or the one number."""
-    return " + ".join(map(factor, parts)) if len(parts) > 1 else number(sum(parts))
-
-
 # --- lines -----------------------------------------------------------------------------------------------------------
 
 
 def plane_lines(plane: Plane, write: TermText = PRODUCT) -> list[str]:
     """One line per row of the window: `channel 0, row 13: 0.5·0.2 + 1·(-0.3) = -0.2`; rows of zeros are left out."""
     cropped = plane.cropped(MAX_SIZE)
-    lines, zeros = [], 0
+    lines: list[str] = []
+    zeros = 0
     for index, row in zip(cropped.rows, cropped.terms, strict=True):
         read = [term for term in row if term is not None and term.element is not None]
         if not any(term.x for term in read):
@@ -144,20 +112,20 @@ def plane_lines(plane: Plane, write: TermText = PRODUCT) -> list[str]:
         at = f"row {index}" if plane.key and len(plane.rows) > 1 else ""
         label = ", ".join(filter(None, [plane.label, at])) or "sum"
         formula, result = " + ".join(map(write.text, read)), number(added(map(write.value, read)))
-        lines += broken(f"{label}: {formula}" + (f" = {result}" if formula != result else ""), len(label) + 1)
+        lines += equation(f"{label}:", formula, result, equal="")
     label = plane.label or "sum"
     if zeros:
-        lines.append(f"{label}, {zeros:,} product{'s' if zeros > 1 else ''} with a factor of 0: 0")
+        lines.append(f"{label}, {write.counted(zeros)} {'with a factor of 0' if write is PRODUCT else 'of 0'}: 0")
     left_out = len(plane.read) - len(cropped.read)
     if left_out:
         rest = part_of(plane, write) - part_of(cropped, write)
-        lines.append(f"{label}, {left_out:,} other product{'s' if left_out > 1 else ''}: {number(rest)}")
+        lines.append(f"{label}, {write.counted(left_out)} not shown: {number(rest)}")
     return lines
 
 
 def part_of(plane: Plane, write: TermText = PRODUCT) -> float:
     """What a plane adds to the sum."""
-    return added(write.value(term) for term in plane.read)
+    return float(added(write.value(term) for term in plane.read))
 
 
 def shown_first(planes: Sequence[Plane]) -> tuple[list[Plane], list[Plane]]:
@@ -171,40 +139,21 @@ def others_line(others: Sequence[Plane], write: TermText = PRODUCT) -> list[str]
         return []
     count = sum(len(plane.read) for plane in others)
     rest = number(added(part_of(plane, write) for plane in others))
-    return [f"{len(others):,} other channel{'s' if len(others) > 1 else ''}, {count:,} products: {rest}"]
+    return [f"{len(others):,} other channel{'s' if len(others) > 1 else ''}, {write.counted(count)}: {rest}"]
 
 
-def left_out_notes(shown: Sequence[Plane], others: Sequence[Plane]) -> list[str]:
+def left_out_notes(shown: Sequence[Plane], others: Sequence[Plane], write: TermText = PRODUCT) -> list[str]:
     """What a page with these planes does not show."""
     notes = []
     if others:
         first = "the one" if len(shown) == 1 else f"the {len(shown)}"
         notes.append(f"of {len(shown) + len(others):,} channels, {first} with the largest contributions are shown")
     if any(plane.key and max(len(plane.rows), len(plane.columns)) > MAX_SIZE for plane in shown):
-        notes.append(f"of a window, up to {MAX_SIZE} rows and columns around the largest product are shown")
+        notes.append(f"of a window, up to {MAX_SIZE} rows and columns around the largest {write.name} are shown")
     if any(not plane.key and len(plane.columns) > MAX_LISTED for plane in shown):
-        notes.append(f"of {max(len(plane.columns) for plane in shown):,} products, the {MAX_LISTED} largest are shown")
+        count = write.counted(max(len(plane.columns) for plane in shown))
+        notes.append(f"of {count}, the {MAX_LISTED} largest are shown")
     return notes
-
-
-def engine_line(engine: float, difference: float, rounding: float | None = None) -> str:
-    """The engine's number, and its difference from the sum in float64, beside what rounding explains."""
-    if not difference:
-        return f"engine: {engine:.7g}, the same number"
-    explained = f" (float32 rounding: about {rounding:.0e})" if rounding else ""
-    return f"engine: {engine:.7g}, difference {difference:.1e}{explained}"
-
-
-def broken(formula: str, indent: int) -> list[str]:
-    """A long formula in several lines, broken before a `+` or `=`, or after a comma."""
-    lines = [""]
-    for part in formula.replace(" + ", "\n + ").replace(" = ", "\n = ").replace(", ", ",\n ").split("\n"):
-        if lines[-1].strip() and len(lines[-1]) + len(part) > MAX_LINE:
-            lines[-1] = lines[-1].rstrip()
-            lines.append(" " * min(indent, 24) + part)
-        else:
-            lines[-1] += part
-    return lines
 
 
 # --- images ----------------------------------------------------------------------------------------------------------

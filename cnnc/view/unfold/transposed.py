@@ -11,7 +11,8 @@ import numpy as np
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.view.page import Band, Cell, Grid, Page
-from cnnc.view.unfold.grids import index_text, mark
+from cnnc.view.unfold.formulas import index_text
+from cnnc.view.unfold.grids import mark
 from cnnc.view.unfold.layer_numbers import LayerNumbers
 from cnnc.view.unfold.pages import forward_page
 
