@@ -139,7 +139,7 @@ def _page(typed: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> Page:
 
 
 def _backward_page(typed: TypedMatrices, layer: LayerNumbers) -> LiteralPage:
-    from cnnc.view.unfold.backward import backward_page
+    from cnnc.view.unfold.backward_page import backward_page
 
     weights, elements = _kernel_shape(layer), layer.x.shape
     at = _position(typed.at, "--at", elements, "input elements") if typed.at is not None else None
