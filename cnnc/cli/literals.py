@@ -142,7 +142,7 @@ def _page(typed: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> Page:
 
 def _backward_page(typed: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> LiteralPage:
     """The gradients that --weight-at and --input-at name; with --at, those of the largest product of this output."""
-    from cnnc.view.unfold.backward import backward_page
+    from cnnc.view.unfold.backward_page import backward_page
 
     weight_at, input_at = _largest_product(layer, at) if at is not None else (None, None)
     if typed.weight_at is not None:

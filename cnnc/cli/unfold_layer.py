@@ -271,7 +271,7 @@ def _backward(
     from cnnc.view.unfold.gradient import engine_gradients, input_gradient, weight_gradient
     from cnnc.view.unfold.gradient_page import gradient_page
     from cnnc.view.unfold.layer import output_sum
-    from cnnc.view.unfold.layer_json import gradient_json
+    from cnnc.view.unfold.layer_json import gradients_json
 
     scalar, upstream = _upstream(trained, graph, example, run, words.label)
     engine = engine_gradients(run, upstream)
@@ -303,7 +303,7 @@ def _backward(
     def page(for_file: bool) -> Page:
         return gradient_page(run, upstream, gradients, scalar, heading, for_file)
 
-    return LayerView(page, lambda: gradient_json(run, scalar, gradients))
+    return LayerView(page, lambda: gradients_json(run, scalar, gradients))
 
 
 def _shared_lines(graph: Graph, run: LayerRun) -> list[str]:

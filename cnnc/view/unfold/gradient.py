@@ -24,23 +24,9 @@ from cnnc.reference.engine import backward, forward
 from cnnc.reference.layout import to_channels_last
 from cnnc.view.unfold.channels import Channels
 from cnnc.view.unfold.combine import added, derivatives
+from cnnc.view.unfold.gradient_sums import GradientTerm, gradient_of
 from cnnc.view.unfold.layer import LayerRun, output_sum
 from cnnc.view.unfold.terms import Product, terms
-
-
-class GradientTerm(NamedTuple):
-    """The gradient of one output times a factor: the input element at `element`, or the weight at `weight`."""
-
-    output: Axes
-    gradient: float
-    factor: float
-    element: Axes | None = None
-    weight: Axes | None = None
-
-    @property
-    def value(self) -> float:
-        """The product."""
-        return self.gradient * self.factor
 
 
 class GradientSum(NamedTuple):
@@ -54,7 +40,7 @@ class GradientSum(NamedTuple):
     @property
     def total(self) -> float:
         """The gradient, computed in float64 from the terms."""
-        return float(added(term.value for term in self.terms))
+        return float(gradient_of(self.terms))
 
     @property
     def difference(self) -> float:
