@@ -27,6 +27,7 @@ from cnnc.view.page import Page
 from cnnc.view.unfold.exact import exact, is_symbolic
 from cnnc.view.unfold.layer_numbers import LayerNumbers
 from cnnc.view.unfold.literals import matrix
+from cnnc.view.unfold.terms import Product
 
 EXAMPLE = 'cnnc unfold "1 3 -1; 2 1 0; 0 2 -1" --kernel "1 0; 2 -1"'
 
@@ -61,10 +62,11 @@ class TypedMatrices(NamedTuple):
     gradient: str | None = None
     at: str | None = None
     weight_at: str | None = None
+    input_at: str | None = None
 
 
 class LiteralPage(NamedTuple):
-    """The layer, and the page that shows it; `gradient` is dL/dS for a page of gradients."""
+    """The layer, and the page that shows it; `gradient` is dL/dS for a page of gradients, which shows `weight_at` and `input_at`."""
 
     layer: LayerNumbers
     page: Page
@@ -72,6 +74,7 @@ class LiteralPage(NamedTuple):
     gradient: Array | None = None
     at: Axes | None = None
     weight_at: Axes | None = None
+    input_at: Axes | None = None
 
     @property
     def inputs(self) -> list[Path]:
@@ -92,12 +95,12 @@ class LiteralPage(NamedTuple):
 
     def printed_steps(self) -> list[int] | None:
         """The steps whose formulas are printed: all, if there are few; None for the current one, with its marks."""
-        if self.at is not None and self.weight_at is not None and self.layer.weight is not None:
+        if self.input_at is not None and self.weight_at is not None and self.layer.weight is not None:
             weight = int(np.ravel_multi_index(self.weight_at, self.layer.weight.shape))
-            element = self.layer.weight.size + int(np.ravel_multi_index(self.at, self.layer.x.shape))
+            element = self.layer.weight.size + int(np.ravel_multi_index(self.input_at, self.layer.x.shape))
             first = weight - self.page.current
             return [n - first for n in (weight, element) if n - first < len(self.page.steps)]
-        if self.at is not None or self.weight_at is not None:
+        if any(index is not None for index in (self.at, self.weight_at, self.input_at)):
             return None
         if self.gradient is None:
             return list(range(len(self.page.steps))) if len(self.page.steps) <= FEW else None
@@ -110,7 +113,7 @@ class LiteralPage(NamedTuple):
         from cnnc.view.unfold.json import backward_json, forward_json, matrices_json
 
         if self.gradient is not None:
-            return backward_json(self.layer, self.gradient, self.weight_at, self.at)
+            return backward_json(self.layer, self.gradient, self.weight_at, self.input_at)
         more = matrices_json(self.layer, self.typed.im2col, self.typed.toeplitz)
         return {**forward_json(self.layer, self.at), **more}
 
@@ -119,10 +122,9 @@ def literal_page(typed: TypedMatrices) -> LiteralPage:
     """The page of what was typed. Raises CnncError E010."""
     _require_compatible(typed)
     layer = _layer(typed)
-    shape = layer.output_shape
+    at = _position(typed.at, "--at", layer.output_shape, "outputs") if typed.at is not None else None
     if typed.backward:
-        return _backward_page(typed, layer)
-    at = _position(typed.at, "--at", shape, "outputs") if typed.at is not None else None
+        return _backward_page(typed, layer, at)
     return LiteralPage(layer, _page(typed, layer, at), typed, at=at)
 
 
@@ -138,21 +140,37 @@ def _page(typed: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> Page:
     return transposed_page(layer, at) if typed.transposed else forward_page(layer, at)
 
 
-def _backward_page(typed: TypedMatrices, layer: LayerNumbers) -> LiteralPage:
+def _backward_page(typed: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> LiteralPage:
+    """The gradients that --weight-at and --input-at name; with --at, those of the largest product of this output."""
     from cnnc.view.unfold.backward_page import backward_page
 
-    weights, elements = _kernel_shape(layer), layer.x.shape
-    at = _position(typed.at, "--at", elements, "input elements") if typed.at is not None else None
-    weight_at = None
+    weight_at, input_at = _largest_product(layer, at) if at is not None else (None, None)
     if typed.weight_at is not None:
+        weights = layer.weight.shape if layer.weight is not None else ()
         weight_at = _position(typed.weight_at, "--weight-at", weights, "weights")
+    if typed.input_at is not None:
+        input_at = _position(typed.input_at, "--input-at", layer.x.shape, "input elements")
     gradient = _gradient(typed, layer.output_shape)
-    page = backward_page(layer, gradient, weight_at, at)
-    return LiteralPage(layer, page, typed, gradient, at, weight_at)
+    page = backward_page(layer, gradient, weight_at, input_at)
+    return LiteralPage(layer, page, typed, gradient, at, weight_at, input_at)
 
 
-def _kernel_shape(layer: LayerNumbers) -> Axes:
-    return layer.weight.shape if layer.weight is not None else ()
+def _largest_product(layer: LayerNumbers, at: Axes) -> tuple[Axes | None, Axes | None]:
+    """The weight and the input element of the largest product of an output; of products with letters, the first."""
+    total = layer.sum_at(at)
+    factors = {term: layer.weight_of(term) for term in total.terms} if total.kind == "sum" else {}
+    terms = [term for term in total.terms if term.element is not None]
+    if not terms:
+        raise _bad(f"--at {','.join(map(str, at[1:]))}: this output reads padding alone", "choose another with --at")
+
+    def size(term: Product) -> Any:
+        product = layer.element(term) * factors.get(term, 1)
+        if is_symbolic(product):
+            return 0
+        return product if total.kind == "max" else abs(product)
+
+    largest = max(terms, key=size)
+    return largest.weight, largest.element
 
 
 def _gradient(typed: TypedMatrices, shape: Axes) -> Array:
@@ -279,7 +297,11 @@ def _option(name: str) -> str:
 def _kernel(text: str) -> Array:
     if text.split(maxsplit=1)[:1] and text.split()[0] in NAMED:
         return _named_kernel(text)
-    return _read(text, "the kernel")
+    kernel = _read(text, "the kernel")
+    near = nearest(text, NAMED) if kernel.size == 1 and len(text) > 3 else ""
+    if near:
+        raise _bad(f"no kernel is named `{text}`", f"did you mean `--kernel {near}`?")
+    return kernel
 
 
 def _named_kernel(text: str) -> Array:
@@ -292,9 +314,10 @@ def _named_kernel(text: str) -> Array:
             raise _bad(
                 f"the kernel: {diagnostic.message}", "`cnnc ops filter` shows the named kernels and their arguments"
             )
-    op = network.require_graph().nodes[-1].op
-    assert isinstance(op, Filter)
-    return exact(np.array([op.kernel()]))
+    layers = [node.op for node in network.require_graph().nodes if node.inputs]
+    if len(layers) != 1 or not isinstance(layers[0], Filter):
+        raise _bad(f"the kernel: `{text}` is more than a named kernel", "for example `--kernel sobel_x`")
+    return exact(np.array([layers[0].kernel()]))
 
 
 def _bias(text: str | None, outputs: int) -> Array | None:
@@ -345,11 +368,14 @@ def _number(text: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    return format_shape(value) if isinstance(value, Extents) else str(value)
+    if isinstance(value, Extents):
+        return format_shape(value)
+    return f"[{','.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
 
 
 def _position(text: str, option: str, shape: Axes, what: str) -> Axes:
     """The index that an option names; leading axes of size 1 may be left out. Raises CnncError E010."""
+    text = text.strip() or "(nothing)"
     leading = next((n for n, m in enumerate(shape) if m > 1), len(shape) - 1)
     try:
         index = tuple(int(part) for part in text.strip("() ").split(","))
@@ -392,7 +418,8 @@ def _require_compatible(typed: TypedMatrices) -> None:
             raise _bad(f"{option} does not go with {kind}", f"leave out {option}")
     if typed.toeplitz and typed.pool not in (None, "avg", "weighted"):
         raise _bad(f"--toeplitz shows a linear layer, and --pool {typed.pool} is not linear", "leave out --toeplitz")
-    for option, text in (("--gradient", typed.gradient), ("--weight-at", typed.weight_at)):
+    of_backward = (("--gradient", typed.gradient), ("--weight-at", typed.weight_at), ("--input-at", typed.input_at))
+    for option, text in of_backward:
         if text is not None and not typed.backward:
             raise _bad(f"{option} belongs to --backward", "add `--backward`")
 

@@ -103,16 +103,16 @@ def unfold(
         typer.Option(
             "--at",
             metavar="I,J",
-            help="Show the sum of this output; with --backward on a matrix that of dL/dx.",
+            help="Show the sum of this output; with --backward the gradients of its largest product.",
         ),
     ] = None,
     weight_at: Annotated[
         str | None,
-        typer.Option("--weight-at", metavar="I,J", help="With --backward: show the sum of dL/dw at this weight."),
+        typer.Option("--weight-at", metavar="I,J", help="With --backward: the weight whose dL/dw is shown."),
     ] = None,
     input_at: Annotated[
         str | None,
-        typer.Option("--input-at", metavar="C,I,J", help="With --backward on a layer: the input element of dL/dx."),
+        typer.Option("--input-at", metavar="I,J", help="With --backward: the input element whose dL/dx is shown."),
     ] = None,
     label: Annotated[
         int | None,
@@ -202,6 +202,7 @@ def unfold(
         gradient,
         at,
         weight_at,
+        input_at,
     )
     literal = literal_page(request)
     require_outputs(literal.inputs, outputs, force)

@@ -62,7 +62,7 @@ class LayerView(NamedTuple):
 
 
 OF_MATRIX = ("kernel", "bias", "pool", "k", "s", "p", "d", "norm", "flip", "circular", "transposed", "gradient")
-OF_LAYER = ("input_at", "label", "example", "sentence", "inputs", "data", "last", "settings")
+OF_LAYER = ("label", "example", "sentence", "inputs", "data", "last", "settings")
 """The options, by the names of their parameters, that belong to one of the two forms of the command."""
 
 _MATRIX = re.compile(r"[-+\d\s.,;|/\[\]()]*")
@@ -243,9 +243,9 @@ def index_of(text: str, shape: Axes, option: str, name: str) -> Axes:
     size = "x".join(map(str, shape))
     names = {1: ("index",), 2: ("channel", "position"), 3: ("channel", "row", "column")}
     axes = names.get(len(shape)) or ("channel", "depth", "row", "column")
+    legal = ", ".join(f"{axis} 0 to {size - 1}" for axis, size in zip(axes, shape, strict=False))
     if option.startswith("--weight-at"):
-        axes = tuple(f"axis {axis}" for axis in range(len(shape)))
-    legal = ", ".join(f"{axis} 0 to {size - 1}" for axis, size in zip(axes, shape, strict=True))
+        legal = f"its indices are {', '.join(f'0 to {size - 1}' for size in shape)}"
     if not all(word.isascii() and word.isdigit() for word in words):
         example = ",".join(str(size // 2) for size in shape)
         raise CnncError.of("E010", f"{option} is not an index of {name}, which is {size}", help=f"write `{example}`")
@@ -292,7 +292,7 @@ def _backward(
         gradients.append(weight_gradient(run, upstream, weight_at, engine))
     elif words.weight_at is not None:
         raise CnncError.of(
-            "E010", f"--weight-at: {run.node.name} ({run.op.keyword}) has no weights", help="leave it out"
+            "E010", f"--weight-at: {run.node.name} ({run.op.keyword}) has no weights", help="leave --weight-at out"
         )
     element = largest.element
     if words.input_at is not None:

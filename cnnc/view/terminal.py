@@ -86,7 +86,7 @@ def _pads(grid: Grid) -> bool:
 
 def _repeats(grid: Grid) -> bool:
     """Whether the padding of a grid holds more than zeros."""
-    return any(cell.role == "padding" and cell.text != "0" for row in grid.cells for cell in row)
+    return any(cell.role == "padding" and cell.text not in ("0", "·") for row in grid.cells for cell in row)
 
 
 def _printable(panel: Panel, shown: Shown, dot: str) -> Panel:

@@ -76,6 +76,18 @@ def test_json_has_every_term(trained: Path) -> None:
     assert result["difference"] <= result["rounding"]
 
 
+def test_the_page_of_a_pool_says_what_a_pool_does(trained: Path) -> None:
+    run("unfold", "run", "pool1", "--html", "pool.html", cwd=trained)
+    assert "<p>Each output is the largest element of its window.</p>" in (trained / "pool.html").read_text()
+
+
+def test_im2col_shows_the_sum_of_one_output(trained: Path) -> None:
+    """Not those of all channels at its position."""
+    printed = run("unfold", "run", "conv1", "--im2col", "--at", "2,3,4", cwd=trained).stdout
+    assert "S(2,3,4) = " in printed
+    assert "S(3,3,4) = " not in printed
+
+
 @pytest.mark.parametrize("words", [(), ("--label", "3"), ("--weight-at", "1,0,2,2", "--input-at", "0,4,4")])
 def test_gradients_are_those_of_the_engine(trained: Path, words: tuple[str, ...]) -> None:
     result = json_of(run("unfold", "run", "conv1", "--backward", "--json", *words, cwd=trained))
@@ -150,10 +162,10 @@ def test_sequences_and_sentences(deployed: Path) -> None:
         (
             ["run", "conv1", "--backward", "--weight-at", "0,1,0,0"],
             "is outside of the weight of conv1",
-            "axis 1 0 to 0",
+            "0 to 5, 0 to 0, 0 to 2, 0 to 2",
         ),
         (["run", "conv1", "--backward", "--input-at", "0,8,0"], "is outside of input1, which is 1x8x8", "row 0 to 7"),
-        (["run", "pool1", "--backward", "--weight-at", "0"], "pool1 (pool) has no weights", "leave it out"),
+        (["run", "pool1", "--backward", "--weight-at", "0"], "pool1 (pool) has no weights", "leave --weight-at out"),
         (["run", "pool1", "--toeplitz"], "--toeplitz: pool1 (pool max k=2) is not a product", "leave --toeplitz out"),
         (["run", "fc1", "--im2col"], "--im2col shows a convolution; fc1 is fc 10", "leave --im2col out"),
         (["run", "relu1", "--im2col"], "relu1 (relu) is not a sum of products", "leave --im2col out"),

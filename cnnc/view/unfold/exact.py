@@ -24,8 +24,14 @@ MAX_DIGITS = 40
 
 _ENTRY = re.compile(
     r"(?P<sign>[+-]?)(?:(?P<number>\d+/\d+|\d+\.?\d*(?:[eE][+-]?\d{1,2})?|\.\d+(?:[eE][+-]?\d{1,2})?)[·*]?)?"
-    r"(?P<letters>[^\W\d_]\w*'*)?"
+    r"(?P<letters>(?!(?i:nan|inf|infinity)$)[^\W\d_]\w*'*)?"
 )
+
+_BEYOND = re.compile(r"[\d.][eE][+-]?\d{3}")
+"""An exponent of three digits, which is not the letter e."""
+
+_LONG = 20
+"""From this length on, zeros at the end of a whole number are an exponent."""
 
 
 class Polynomial:
@@ -111,7 +117,7 @@ def _powers(letters: tuple[str, ...]) -> list[str]:
 def parse_entry(text: str) -> Fraction | Polynomial | None:
     """The value of `3`, `-0.5`, `1/9`, `a`, `-2·x` or `w11`; None for anything else."""
     match = _ENTRY.fullmatch(text.replace("−", "-"))
-    if not match or not (match["number"] or match["letters"]) or len(text) > MAX_DIGITS:
+    if not match or not (match["number"] or match["letters"]) or len(text) > MAX_DIGITS or _BEYOND.search(text):
         return None
     try:
         number = Fraction(f"{match['sign']}{match['number'] or 1}")
@@ -157,12 +163,14 @@ def _is_decimal(value: Fraction) -> bool:
     for prime in (2, 5):
         while denominator % prime == 0:
             denominator //= prime
-    return denominator == 1 and len(_decimal(value)) <= 20
+    return value.denominator == 1 or (denominator == 1 and len(_decimal(value)) <= 20)
 
 
 def _decimal(value: Fraction) -> str:
     if value.denominator == 1:
-        return str(value.numerator)
+        digits = str(value.numerator)
+        zeros = len(digits) - len(digits.rstrip("0"))
+        return f"{digits[:-zeros]}e{zeros}" if zeros and len(digits) > _LONG else digits
     places = 1
     while (value * 10**places).denominator != 1 and places < 40:
         places += 1

@@ -91,8 +91,8 @@ def broken(formula: str, indent: int) -> tuple[str, ...]:
 
 
 def engine_line(engine: float, difference: float, rounding: float | None = None) -> str:
-    """The engine's number, and its difference from the sum in float64, beside what rounding explains."""
+    """The engine's number, and its difference from the sum in float64, beside what rounding can explain."""
     if not difference:
         return f"engine: {engine:.7g}, the same number"
-    explained = f" (float32 rounding: about {rounding:.0e})" if rounding else ""
+    explained = f" (float32 rounding: up to about {rounding:.0e})" if rounding else ""
     return f"engine: {engine:.7g}, difference {difference:.1e}{explained}"

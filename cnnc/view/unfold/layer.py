@@ -118,7 +118,7 @@ class OutputSum(NamedTuple):
 
     @property
     def rounding(self) -> float:
-        """About how much a float32 sum of these terms may differ from the total: rounding errors add up like a random walk."""
+        """About how far a float32 sum of these terms can be from the total: rounding errors add up like a random walk."""
         return 2 * math.sqrt(len(self.terms) + 2) * 2.0**-24 * self.magnitude
 
 

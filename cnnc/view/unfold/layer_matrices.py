@@ -68,7 +68,7 @@ def layer_im2col(run: LayerRun, at: Axes, heading: Sequence[str] = ()) -> Page:
         message = f"--im2col shows a convolution; {run.node.name} is {run.op.keyword} {run.op.brief()}".rstrip()
         raise CnncError.of("E010", message, help="leave --im2col out")
     taps, positions = math.prod(run.weights["weight"].shape[1:]), math.prod(run.output.shape[1:])
-    if taps * positions <= SMALL and run.op.groups == 1:
+    if max(len(run.output), taps) * max(taps, positions) <= SMALL and run.op.groups == 1:
         return _with_heading(run, at, im2col_page(run.numbers, at), heading)
     part = _Part(run, at)
     kernel_row = part.taps(part.outputs[part.row])

@@ -28,6 +28,7 @@ from cnnc.view.unfold.formulas import (
     summed,
 )
 from cnnc.view.unfold.layer import LayerRun, output_sum
+from cnnc.view.unfold.pages import DESCRIPTIONS
 from cnnc.view.unfold.planes import Plane, planes_of
 from cnnc.view.unfold.sum_panels import (
     MAX_SIZE,
@@ -64,7 +65,7 @@ def layer_page(
     described = " ".join(line.strip() for line in shown.lines[:-1])
     if len(positions) > 1:
         name = f"{run.node.name}, channel {at[0]}" if len(at) > 1 else run.node.name
-        described = "How each output comes about: what it reads, times the weights, added up"
+        described = DESCRIPTIONS[shown.kind]
     return Page(name, described, (top, *shown.bands), steps, current, tuple(shown.notes))
 
 
@@ -101,7 +102,7 @@ class _Output:
         self.planes = [plane for plane in planes if plane.read] or planes  # a window may lie in the padding altogether
         self.shown, self.others = shown_first(self.planes)
         self.write = _term_text(self.kind, self.number)
-        self.notes = left_out_notes(self.shown, self.others)
+        self.notes = left_out_notes(self.shown, self.others, self.write)
         self.lines = self._lines()
         sums = [] if self.kind == "max" else [Band((Formulas("sum", "", tuple(self._sum_lines())),))]
         images = [Band(tuple(self._pictures()))] if pictures and is_plane(output) and run.x.ndim == 3 else []
@@ -188,7 +189,7 @@ def _term_text(kind: str, n: int) -> TermText:
         return TermText(lambda term: term.x**2, lambda term: f"{factor(term.x)}²")
     if kind == "norm":
         return TermText(lambda term: power(term.x, n), lambda term: f"|{number(term.x)}|^{n}")
-    return PRODUCT
+    return PRODUCT if kind == "sum" else PRODUCT._replace(name="element")
 
 
 def _outline(plane: Plane) -> Outline:

@@ -22,7 +22,6 @@ from cnnc.diagnostics import CnncError
 from cnnc.ops.dense import Fc
 from cnnc.ops.local import Local
 from cnnc.view.page import Band, Cell, Grid, Mark, Page, Step
-from cnnc.view.unfold.combine import added
 from cnnc.view.unfold.formulas import index_text
 from cnnc.view.unfold.grids import mark, planes, row_grid
 from cnnc.view.unfold.layer_numbers import LayerNumbers
@@ -96,23 +95,14 @@ def _require_size(rows: int, columns: int) -> None:
         )
 
 
-def times(a: Array, b: Array) -> Array:
-    """The product of two matrices of exact values."""
-    result = np.empty((a.shape[0], b.shape[1]), object)
-    for i, j in np.ndindex(*result.shape):
-        result[i, j] = added([x * y for x, y in zip(a[i], b[:, j], strict=True) if _is_nonzero(x)])
-    return result
-
-
-def _is_nonzero(value: Any) -> bool:
-    return not isinstance(value, Fraction) or value != 0
-
-
 # --- pages -----------------------------------------------------------------------------------------------------------
 
 
 def im2col_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
-    """The elements of each window as a column: first their numbers, then their values, multiplied by the kernel row."""
+    """The elements of each window as a column: first their numbers, then their values, multiplied by the kernel row.
+
+    There is a step for each column, with the sums of all channels, or with that of the channel of `at`.
+    """
     matrices, y = im2col(layer), layer.outputs()
     positions = list(product(*map(range, layer.output_shape[1:])))
     shown, current = steps_around(positions, at[1:] if at is not None else None)
@@ -123,7 +113,8 @@ def im2col_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
         Band((_numbers_grid(matrices, positions),)),
         _product_band(layer, matrices, y),
     )
-    steps = tuple(_column_step(layer, y, position, positions.index(position)) for position in shown)
+    channels = range(len(y)) if at is None else range(at[0], at[0] + 1)
+    steps = tuple(_column_step(layer, y, channels, position, positions.index(position)) for position in shown)
     text = "Each column holds what one window reads; the kernel, written as a row, times the matrix is the result."
     return Page(
         f"im2col of {layer.op.keyword} {layer.op.brief()}",
@@ -166,15 +157,17 @@ def _element_cell(number: int) -> Cell:
     return Cell("·", "padding") if number < 0 else Cell(str(number))
 
 
-def _column_step(layer: LayerNumbers, y: Array, position: Axes, column: int) -> Step:
-    outputs = [(o, *position) for o in range(len(y))]
+def _column_step(layer: LayerNumbers, y: Array, channels: range, position: Axes, column: int) -> Step:
+    outputs = [(o, *position) for o in channels]
     lines = [line for output in outputs for line in formula_lines(layer, output, y[output])]
     taps = len(layer.sum_at(outputs[0]).terms)
     marks = [mark("x", cell, "read") for cell in read_cells(layer, outputs[0])]
     elements = (term.element for term in layer.sum_at(outputs[0]).terms)
     marks += [mark("n", element, "read") for element in elements if element is not None]
     marks += [Mark(grid, row, column, "read") for grid in ("elements", "columns") for row in range(taps)]
-    marks += [Mark("result", o, column, "result") for o in range(len(y))]
+    if len(channels) < len(y):
+        marks += [Mark("kernel", channels[0], tap, "weight") for tap in range(taps)]
+    marks += [Mark("result", o, column, "result") for o in channels]
     return Step(output_name(layer, outputs[0]), tuple(lines), tuple(marks))
 
 

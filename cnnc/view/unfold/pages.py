@@ -29,7 +29,7 @@ LARGE = 12
 """From this many rows or columns on, a padded input has its indices beside it."""
 
 DESCRIPTIONS = {
-    "sum": "Each output is the sum of the products of the kernel with the elements that it lies on.",
+    "sum": "Each output is the sum of the products of the weights with the elements that they lie on.",
     "mean": "Each output is the mean of the elements of its window.",
     "max": "Each output is the largest element of its window.",
     "norm": "Each output is the norm of the elements of its window.",

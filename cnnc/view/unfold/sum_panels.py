@@ -33,9 +33,14 @@ class TermText(NamedTuple):
 
     value: Callable[[WeightedElement], float]
     text: Callable[[WeightedElement], str]
+    name: str = "element"
+
+    def counted(self, n: int) -> str:
+        """`1 product`, `20 elements`."""
+        return f"{n:,} {self.name}{'' if n == 1 else 's'}"
 
 
-PRODUCT = TermText(lambda term: term.value, lambda term: f"{factor(term.x)}·{factor(term.factor)}")
+PRODUCT = TermText(lambda term: term.value, lambda term: f"{factor(term.x)}·{factor(term.factor)}", "product")
 
 
 # --- grids -----------------------------------------------------------------------------------------------------------
@@ -110,11 +115,11 @@ def plane_lines(plane: Plane, write: TermText = PRODUCT) -> list[str]:
         lines += equation(f"{label}:", formula, result, equal="")
     label = plane.label or "sum"
     if zeros:
-        lines.append(f"{label}, {zeros:,} product{'s' if zeros > 1 else ''} with a factor of 0: 0")
+        lines.append(f"{label}, {write.counted(zeros)} {'with a factor of 0' if write is PRODUCT else 'of 0'}: 0")
     left_out = len(plane.read) - len(cropped.read)
     if left_out:
         rest = part_of(plane, write) - part_of(cropped, write)
-        lines.append(f"{label}, {left_out:,} other product{'s' if left_out > 1 else ''}: {number(rest)}")
+        lines.append(f"{label}, {write.counted(left_out)} not shown: {number(rest)}")
     return lines
 
 
@@ -134,19 +139,20 @@ def others_line(others: Sequence[Plane], write: TermText = PRODUCT) -> list[str]
         return []
     count = sum(len(plane.read) for plane in others)
     rest = number(added(part_of(plane, write) for plane in others))
-    return [f"{len(others):,} other channel{'s' if len(others) > 1 else ''}, {count:,} products: {rest}"]
+    return [f"{len(others):,} other channel{'s' if len(others) > 1 else ''}, {write.counted(count)}: {rest}"]
 
 
-def left_out_notes(shown: Sequence[Plane], others: Sequence[Plane]) -> list[str]:
+def left_out_notes(shown: Sequence[Plane], others: Sequence[Plane], write: TermText = PRODUCT) -> list[str]:
     """What a page with these planes does not show."""
     notes = []
     if others:
         first = "the one" if len(shown) == 1 else f"the {len(shown)}"
         notes.append(f"of {len(shown) + len(others):,} channels, {first} with the largest contributions are shown")
     if any(plane.key and max(len(plane.rows), len(plane.columns)) > MAX_SIZE for plane in shown):
-        notes.append(f"of a window, up to {MAX_SIZE} rows and columns around the largest product are shown")
+        notes.append(f"of a window, up to {MAX_SIZE} rows and columns around the largest {write.name} are shown")
     if any(not plane.key and len(plane.columns) > MAX_LISTED for plane in shown):
-        notes.append(f"of {max(len(plane.columns) for plane in shown):,} products, the {MAX_LISTED} largest are shown")
+        count = write.counted(max(len(plane.columns) for plane in shown))
+        notes.append(f"of {count}, the {MAX_LISTED} largest are shown")
     return notes
 
 
