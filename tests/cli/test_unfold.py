@@ -351,7 +351,7 @@ def test_at_is_the_output_of_a_gradient_too(cnnc: Cnnc) -> None:
     pooled = lines(cnnc, "-5 -1 2 1", "--pool", "max", "-k", "2", "--backward", "--at", "0")
     assert pooled[0] == "dL/dx(1) = 1·1 = 1"
     found = json_of(cnnc("unfold", *words, "--at", "0,0", "--json"))
-    assert [s["index"] for s in (*found["weight_sums"], *found["input_sums"])] == [[0, 0, 1, 0], [0, 1, 0]]
+    assert [s["index"] for s in found["gradients"]] == [[0, 0, 1, 0], [0, 1, 0]]
 
 
 @pytest.mark.parametrize("padding", ["0", "1", "same", "full"])

@@ -15,16 +15,16 @@ import numpy as np
 from cnnc.core.arguments import Axes
 from cnnc.diagnostics import CnncError
 from cnnc.ops.conv import Conv
-from cnnc.view.page import Band, Cell, Formulas, Grid, Mark, Page, Step
+from cnnc.view.page import Band, Formulas, Mark, Page, Step
 from cnnc.view.unfold.formulas import (
     broken,
-    digits,
     engine_line,
     factor,
     label_of,
     number,
     summed,
 )
+from cnnc.view.unfold.grids import heat_grid
 from cnnc.view.unfold.layer import LayerRun, OutputSum, WeightedElement, output_sum
 from cnnc.view.unfold.layer_page import layer_lines
 from cnnc.view.unfold.matrices import im2col_page, toeplitz_page
@@ -49,9 +49,9 @@ def layer_toeplitz(run: LayerRun, at: Axes, heading: Sequence[str] = ()) -> Page
     part = _Part(run, at)
     rows = tuple(",".join(map(str, output.indices.output)) for output in part.outputs)
     columns = tuple(",".join(map(str, element)) for element in part.elements)
-    w = _matrix("W", "part of W", [part.factors(output) for output in part.outputs], rows, columns)
-    x = _matrix("x", f"{run.node.inputs[0]}, {part.name}", [[float(run.x[e])] for e in part.elements], columns)
-    h = _matrix("h", "part of h", [[part.sum_of(output)] for output in part.outputs])
+    w = heat_grid("W", "part of W", [part.factors(output) for output in part.outputs], rows, columns)
+    x = heat_grid("x", f"{run.node.inputs[0]}, {part.name}", [[float(run.x[e])] for e in part.elements], columns)
+    h = heat_grid("h", "part of h", [[part.sum_of(output)] for output in part.outputs])
     size = f"W has {run.output.size:,} rows, one per output, and {run.x.size:,} columns, one per input element"
     of = f" of channel {at[0]}" if len(at) > 1 else ""
     shown = f"the columns of {part.name} and the rows of {len(rows)} outputs{of} are shown"
@@ -75,10 +75,12 @@ def layer_im2col(run: LayerRun, at: Axes, heading: Sequence[str] = ()) -> Page:
     heads = tuple(",".join(map(str, (weight or ())[1:])) for _, weight, _, _ in kernel_row)
     columns = tuple(",".join(map(str, output.indices.output[1:])) for output in part.outputs)
     windows = [part.taps(output) for output in part.outputs]
-    kernel = _matrix("kernel", f"part of kernel row {at[0]}", [[term.factor for term in kernel_row]], (), heads)
+    kernel = heat_grid("kernel", f"part of kernel row {at[0]}", [[term.factor for term in kernel_row]], (), heads)
     rows = [[window[tap] for window in windows] for tap in range(len(kernel_row))]
-    values = _term_matrix("columns", "part of the columns", rows, heads, columns)
-    result = _matrix("result", "part of the result", [[sum(t.value for t in window) for window in windows]])
+    padding = [[term.element is None for term in row] for row in rows]
+    elements = [[term.x for term in row] for row in rows]
+    values = heat_grid("columns", "part of the columns", elements, heads, columns, padding)
+    result = heat_grid("result", "part of the result", [[sum(t.value for t in window) for window in windows]])
     size = f"the matrix has {taps:,} rows, one per weight of the kernel, and {positions:,} columns, one per position"
     shown = (
         f"{len(heads)} rows, those that read {part.name} for {columns[part.row]}, and {len(columns)} columns are shown"
@@ -197,35 +199,3 @@ def _planes_in_data(run: LayerRun, at: Axes, output: OutputSum) -> list[Plane]:
             "E010", f"no input element reaches {label_of(run.node.name, at)}", help="choose another with --at"
         )
     return sorted(planes, key=lambda plane: not plane.read)
-
-
-def _matrix(
-    name: str,
-    title: str,
-    values: Sequence[Sequence[float | None]],
-    rows: Axes | tuple[str, ...] = (),
-    columns: tuple[str, ...] = (),
-) -> Grid:
-    """A grid of numbers; None is a structural zero."""
-    known = [value for row in values for value in row if value is not None]
-    write, largest = digits(known), max(map(abs, known), default=0.0) or 1.0
-    cells = tuple(
-        tuple(
-            Cell("0", "zero") if v is None else Cell(write(v), shade=v / largest if math.isfinite(v / largest) else 0.0)
-            for v in row
-        )
-        for row in values
-    )
-    return Grid(name, title, cells, tuple(map(str, rows)), columns)
-
-
-def _term_matrix(
-    name: str, title: str, terms: Sequence[Sequence[WeightedElement]], rows: tuple[str, ...], columns: tuple[str, ...]
-) -> Grid:
-    """A grid of the elements of terms, with padding."""
-    grid = _matrix(name, title, [[term.x for term in row] for row in terms], rows, columns)
-    cells = tuple(
-        tuple(Cell("0", "padding") if term.element is None else cell for cell, term in zip(shown, row, strict=True))
-        for shown, row in zip(grid.cells, terms, strict=True)
-    )
-    return grid._replace(cells=cells)

@@ -33,16 +33,13 @@ from cnnc.view.unfold.planes import Plane, planes_of
 from cnnc.view.unfold.sum_panels import (
     MAX_SIZE,
     PRODUCT,
+    PlaneSum,
     TermText,
     grey,
     grid,
     is_plane,
-    left_out_notes,
-    others_line,
-    part_of,
-    plane_lines,
+    outline,
     product_band,
-    shown_first,
 )
 from cnnc.view.unfold.terms import TERMS, reads
 
@@ -100,13 +97,12 @@ class _Output:
         self.name = label_of(run.node.name, output)
         planes = planes_of(reads(run.op, run.types[0], output), self.sum.terms)
         self.planes = [plane for plane in planes if plane.read] or planes  # a window may lie in the padding altogether
-        self.shown, self.others = shown_first(self.planes)
-        self.write = _term_text(self.kind, self.number)
-        self.notes = left_out_notes(self.shown, self.others, self.write)
+        self.laid_out = PlaneSum.of(self.planes, _term_text(self.kind, self.number))
+        self.notes = self.laid_out.notes
         self.lines = self._lines()
         sums = [] if self.kind == "max" else [Band((Formulas("sum", "", tuple(self._sum_lines())),))]
         images = [Band(tuple(self._pictures()))] if pictures and is_plane(output) and run.x.ndim == 3 else []
-        grids = [self._grids(slot, plane) for slot, plane in enumerate(self.shown)]
+        grids = [self._grids(slot, plane) for slot, plane in enumerate(self.laid_out.shown)]
         self.bands = (*images, *grids, *sums)
 
     def step(self, replaces: bool) -> Step:
@@ -143,7 +139,7 @@ class _Output:
         channel, row, column = self.output
         x, node = self.run.x, self.run.node
         largest = self.planes[0].key[0] if self.planes else 0
-        outlines = tuple(_outline(plane) for plane in self.planes[:1])
+        outlines = tuple(outline(plane.rows, plane.columns) for plane in self.planes[:1])
         is_rgb = x.shape[0] == 3 and x.min() >= 0 and x.max() <= 1
         pixels = grey(np.moveaxis(x, 0, -1), 0, 1) if is_rgb else grey(x[largest])
         title = node.inputs[0] if is_rgb or len(x) == 1 else f"{node.inputs[0]}, channel {largest}"
@@ -158,15 +154,12 @@ class _Output:
         ]
 
     def _sum_lines(self) -> list[str]:
-        lines = [line for plane in self.shown for line in plane_lines(plane, self.write)]
-        lines += others_line(self.others, self.write)
+        lines = self.laid_out.lines
         return [*lines, f"bias: {number(self.sum.bias)}"] if self.sum.bias is not None else lines
 
     def _lines(self) -> list[str]:
         """The output as its last step gives it, and the engine's number."""
-        parts = [part_of(plane, self.write) for plane in self.shown]
-        parts += [sum(part_of(plane, self.write) for plane in self.others)] if self.others else []
-        parts += [self.sum.bias] if self.sum.bias is not None else []
+        parts = self.laid_out.parts + ([self.sum.bias] if self.sum.bias is not None else [])
         added, total = summed(parts), number(self.sum.total)
         match self.kind:
             case "max":
@@ -190,8 +183,3 @@ def _term_text(kind: str, n: int) -> TermText:
     if kind == "norm":
         return TermText(lambda term: power(term.x, n), lambda term: f"|{number(term.x)}|^{n}")
     return PRODUCT if kind == "sum" else PRODUCT._replace(name="element")
-
-
-def _outline(plane: Plane) -> Outline:
-    rows, columns = plane.rows, plane.columns
-    return Outline(rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)

@@ -22,7 +22,6 @@ from cnnc.diagnostics import CnncError
 from cnnc.ops.dense import Fc
 from cnnc.ops.local import Local
 from cnnc.view.page import Band, Cell, Grid, Mark, Page, Step
-from cnnc.view.unfold.combine import added
 from cnnc.view.unfold.formulas import index_text
 from cnnc.view.unfold.grids import mark, planes, row_grid
 from cnnc.view.unfold.layer_numbers import LayerNumbers
@@ -94,18 +93,6 @@ def _require_size(rows: int, columns: int) -> None:
             f"the matrix would have {rows:,} rows and {columns:,} columns",
             help="take a smaller part of the input",
         )
-
-
-def times(a: Array, b: Array) -> Array:
-    """The product of two matrices of exact values."""
-    result = np.empty((a.shape[0], b.shape[1]), object)
-    for i, j in np.ndindex(*result.shape):
-        result[i, j] = added([x * y for x, y in zip(a[i], b[:, j], strict=True) if _is_nonzero(x)])
-    return result
-
-
-def _is_nonzero(value: Any) -> bool:
-    return not isinstance(value, Fraction) or value != 0
 
 
 # --- pages -----------------------------------------------------------------------------------------------------------
