@@ -123,6 +123,14 @@ def test_deeper_and_wider_networks_have_as_many_parameters(tmp_path: Path) -> No
     assert ">2 convolutions</text>" in drawn
 
 
+@pytest.mark.parametrize("words", [("--depths", "0"), ("--seeds", "0"), ("--epochs", "-1"), ("--svg", "nowhere/c.svg")])
+def test_deeper_and_wider_refuses_wrong_options_before_it_trains(words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "cnnc.models.scripts.deeper_vs_wider", *words]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert words[0] in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("script", "words", "name"),
     [

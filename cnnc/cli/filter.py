@@ -307,7 +307,7 @@ def _match(image: Path, pixels: NDArray[np.uint8], template: Path, out: Path, sc
 
 
 def _require_patch(image: Path, pixels: NDArray[np.uint8], template: Path, patch: NDArray[np.uint8]) -> None:
-    """Raises CnncError E608 for a patch that is larger than the image, too large, or of one colour."""
+    """Raises CnncError E608 for a patch that is larger than the image or too large, and for a patch or an image of one colour."""
     from cnnc.reference.template import MAX_PATCH
 
     if patch.shape[1] > pixels.shape[1] or patch.shape[2] > pixels.shape[2]:
@@ -317,9 +317,12 @@ def _require_patch(image: Path, pixels: NDArray[np.uint8], template: Path, patch
         raise CnncError.of(
             "E608", f"{template} has {patch[0].size:,} pixels: at most {MAX_PATCH:,}", help="cut a smaller patch"
         )
-    if (patch == patch[:, :1, :1]).all():
-        why = f"all pixels of {template} are the same: it correlates with nothing"
-        raise CnncError.of("E608", why, help="cut a patch with an edge in it")
+    for path, values, help in (
+        (template, patch, "cut a patch with an edge in it"),
+        (image, pixels, "take an image with an edge in it"),
+    ):
+        if (values == values[:, :1, :1]).all():
+            raise CnncError.of("E608", f"all pixels of {path} are the same: it correlates with nothing", help=help)
 
 
 # --- both --------------------------------------------------------------------------------------------------------

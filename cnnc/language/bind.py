@@ -230,8 +230,12 @@ def _edits_of_value(
     quotient = argument.value if isinstance(argument.value, syntax.Binary) else None
     if bad.value:
         return (Edit(span, bad.value, bad.help),)
-    if isinstance(value, tuple) and {"weights", "biases"} <= {s.name for s in specs}:
+    names = {s.name for s in specs}
+    if {"weights", "biases"} <= names and (isinstance(value, tuple) or spec.name == "bias"):
         return _given_numbers_meant(spec, argument, value)
+    if isinstance(value, tuple) and {"k", "numbers"} <= names and spec.name == "k":
+        others = [as_written(a) for a in call.arguments if a is not argument]
+        return (rewritten(call, " ".join([call.op.text, as_written(argument.value), *others]), "write `{}`"),)
     if isinstance(value, WordValue) and value not in kind.words:
         near = value_synonym(value, kind.words) or nearest(value, [*kind.words, *([] if kind.words else scope.names())])
         if near:
@@ -258,8 +262,8 @@ def _edits_of_value(
     return ()
 
 
-def _given_numbers_meant(spec: ArgumentSpec, argument: syntax.Argument, value: tuple[Any, ...]) -> tuple[Edit, ...]:
-    """`kernel=[[1, 0], [0, -1]]` and `bias=[1, 2]` as the arguments that give numbers."""
+def _given_numbers_meant(spec: ArgumentSpec, argument: syntax.Argument, value: Any) -> tuple[Edit, ...]:
+    """`kernel=[[1, 0], [0, -1]]`, `bias=[1, 2]` and `bias=0.5` as the arguments that give numbers."""
     try:
         sizes = NumberLists().take(value, 0).shape
     except BadValue:

@@ -147,8 +147,24 @@ def _missing_comma(token: Token, expected: set[str]) -> Edits:
     line = _line_before(token.span)
     last = re.search(r"[\w.\])]+$", line.rstrip())
     at = token.span.start - len(line) + len(line.rstrip())
+    whole = _list_with_commas(token.span)
+    if whole:
+        return whole
     help = f"separate values by commas: `{last[0]}, {_shorten(token.text)}`" if last else "separate values by commas"
     return (Edit(token.span.source.span(at, token.span.start), ", ", help),) if line.strip() else ()
+
+
+def _list_with_commas(span: Span) -> Edits:
+    """The edit of `[[1 2], [3 4]]`: all commas of a list that consists of numbers and lists."""
+    text = span.source.text
+    before = re.search(r"\[[\[\]\d\s.,eE+-]*$", text[: span.start])
+    after = re.match(r"[\[\]\d\s.,eE+-]*\]", text[span.start :])
+    written = before[0] + after[0] if before is not None and after is not None else ""
+    if not written or "[" not in written[1:]:
+        return ()
+    begin = span.start - len(before[0]) if before is not None else 0
+    commas = re.sub(r"(?<=[\d.\]])(?:\s+(?=[\[\d.]|[+-][\d.])|(?<=\])(?=\[))", ", ", written)
+    return (Edit(span.source.span(begin, begin + len(written)), commas, "separate values by commas: `{}`"),)
 
 
 def _equals_meant(span: Span) -> Edits:

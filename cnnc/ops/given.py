@@ -159,7 +159,10 @@ def _refuse_biases(op: Op, given: GivenNumbers, shape: tuple[int, ...]) -> None:
         fixes = (Fix("biases", given.text((count,))),) if given.size == count and not given.ragged else ()
         message = f"biases are lists in a list, but this layer needs one list of {count} or one number"
         raise ShapeError("E326", message, help=f"write a list of {count}", argument="biases", fixes=fixes)
-    out = next((spec for spec in op.arguments if spec.name == "out"), None)
+    weights_fit = (
+        getattr(op, "weights", None) is not None
+    )  # they were judged before, and another OUT would not fit them
+    out = next((spec for spec in op.arguments if spec.name == "out" and not weights_fit), None)
     name = "OUT as " if out is not None and out.positional else ""
     help = f"write a list of {count}, or one number for all"
     raise ShapeError(

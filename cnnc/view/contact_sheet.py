@@ -30,6 +30,7 @@ _LEAST = 140  # a cell's width, for the text below a small image
 _NUMBERS = 5  # rows and columns of a kernel that is shown in numbers
 _KERNEL = 64  # units of a kernel that is shown as an image
 _SIZE, _SMALL, _LINE = 13, 11, 15
+_ROUNDING = 1e-12  # of the sum of a kernel's magnitudes: smaller results of an image from 0 to 1 are rounding errors
 
 
 class SheetImage(NamedTuple):
@@ -98,13 +99,14 @@ def _cell(tile: SheetImage, scale: SheetScale, cell_width: float) -> _Cell:
     values = reduced(tile.values, scale.reduction)
     height, width = (n * scale.enlargement * PIXEL for n in values.shape[:2])
     shapes: list[Shape] = []
-    largest = float(np.abs(values).max())
+    largest = _largest(tile, values)
     pixels = signed_pixels(values, largest) if tile.signed else image_pixels(values / tile.white)
     shapes += [Raster(0, 0, width, height, pixels, tile.name), Box(0, 0, width, height, "axis")]
     y = height
     lines = [(line, "text", _SIZE) for line in wrapped(tile.name, cell_width, _SIZE)]
     if tile.signed:
-        lines.append((f"black {-largest:.3g}, white {largest:.3g}", "note", _SMALL))
+        span = f"black {-largest:.3g}, white {largest:.3g}" if math.isfinite(largest) else "0 everywhere"
+        lines.append((span, "note", _SMALL))
     elif tile.white != 1:
         lines.append((f"black 0, white {tile.white:.3g}", "note", _SMALL))
     for text, role, size in lines:
@@ -115,6 +117,13 @@ def _cell(tile: SheetImage, scale: SheetScale, cell_width: float) -> _Cell:
         shapes += _moved(kernel.shapes, 0, y + 6)
         y += 6 + kernel.height
     return _Cell(cell_width, y, tuple(shapes))
+
+
+def _largest(tile: SheetImage, values: NDArray[np.floating[Any]]) -> float:
+    """The largest magnitude of a result; infinity if all of it is 0 or the rounding error of a sum that is 0."""
+    largest = float(np.abs(values).max())
+    weights = float(np.abs(np.array(tile.kernel, float)).sum()) / tile.divisor
+    return largest if largest > _ROUNDING * weights else math.inf
 
 
 def _kernel(rows: Nested, divisor: int, width: float) -> _Cell:

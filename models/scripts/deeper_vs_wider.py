@@ -129,6 +129,14 @@ def examples(options: argparse.Namespace) -> Dataset:
     return Dataset(data.name, data.classes, data.train.select(chosen), data.test)
 
 
+def at_least_1(text: str) -> int:
+    """The type of an option that takes a whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data-set", choices=tuple(KNOWN), default="digits")
@@ -137,13 +145,23 @@ def parse_options() -> argparse.Namespace:
         "--examples", type=int, default=0, metavar="N", help="Number of training examples. Default: all."
     )
     parser.add_argument(
-        "--parameters", type=int, nargs="+", default=[8_000], metavar="N", help="Budgets of parameters. Default: 8,000."
+        "--parameters",
+        type=at_least_1,
+        nargs="+",
+        default=[8_000],
+        metavar="N",
+        help="Budgets of parameters. Default: 8,000.",
     )
-    parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 3, 4, 6, 8], metavar="N")
-    parser.add_argument("--epochs", type=int, default=20, metavar="N")
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="Training runs of each network. Default: 5.")
+    parser.add_argument("--depths", type=at_least_1, nargs="+", default=[1, 2, 3, 4, 6, 8], metavar="N")
+    parser.add_argument("--epochs", type=at_least_1, default=20, metavar="N")
+    parser.add_argument(
+        "--seeds", type=at_least_1, default=5, metavar="N", help="Training runs of each network. Default: 5."
+    )
     parser.add_argument("--svg", type=Path, metavar="FILE", help="Draw the error over the number of parameters.")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.svg is not None and not options.svg.parent.is_dir():
+        parser.error(f"--svg {options.svg}: there is no folder {options.svg.parent}")
+    return options
 
 
 def main() -> None:

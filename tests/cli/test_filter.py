@@ -33,6 +33,7 @@ def photo(tmp_path: Path) -> Array:
     Image.fromarray(pixels[7:12, 12:18]).save(tmp_path / "eye.png")
     Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png")
     Image.fromarray(np.full((4, 4), 9, np.uint8)).save(tmp_path / "flat.png")
+    Image.fromarray(pixels[:2, :2]).save(tmp_path / "tiny.png")
     (tmp_path / "notes.png").write_text("no image")
     return pixels
 
@@ -161,6 +162,7 @@ def test_the_largest_scale_that_help_names_works(cnnc: Cnnc, photo: Array, tmp_p
         (("photo.png", "box", "--template", "eye.png"), "E010", "takes no filters"),
         (("eye.png", "--template", "photo.png"), "E608", "larger than eye.png"),
         (("photo.png", "--template", "flat.png"), "E608", "all pixels of flat.png are the same"),
+        (("flat.png", "--template", "tiny.png"), "E608", "all pixels of flat.png are the same"),
         (("photo.png", "--template", "nowhere.png"), "E901", "no such file"),
         (("photo.png", "--template", "notes.png"), "E608", "cannot be read as an image"),
     ],

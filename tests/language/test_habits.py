@@ -50,6 +50,11 @@ STATEMENTS = [
     ("net 'Mine'", 'type `"` instead', 'net "Mine"'),
     ("conv 4 k=3 -> relu", "separate layers by `;`", "conv 4 k=3; relu"),
     ("for 3 { conv 3 k=1 }", "`repeat`", "repeat 3 { conv 3 k=1 }"),
+    ("conv 1 k=1 bias=0.5", "write `biases=0.5`", "conv 1 k=1 biases=0.5"),
+    ("filter kernel=[[1, 2], [3, 4]]", "write `filter [[1, 2], [3, 4]]`", "filter [[1, 2], [3, 4]]"),
+    ("filter [[1 0] [0 -1]]", "by commas: `[[1, 0], [0, -1]]`", "filter [[1, 0], [0, -1]]"),
+    ("filter [[1, 0][0, 1]]", "by commas: `[[1, 0], [0, 1]]`", "filter [[1, 0], [0, 1]]"),
+    ("filter [[0 -1 0],[-1 5 -1],[0 -1 0]]", "by commas: `[[0, -1, 0],[-1, 5, -1],[0, -1, 0]]`", "filter sharpen"),
     ("budget flash=1MB", "`1MiB`", "budget flash=1MiB"),
     ("budget flash=256KB", "`256KiB`", "budget flash=256KiB"),
     ("budget macs=10m", "`10M`", "budget macs=10M"),
@@ -61,6 +66,11 @@ def errors(text: str) -> list[Diagnostic]:
         return [d for d in check(text).diagnostics if d.severity == "error"]
     except CnncError as error:
         return list(error.diagnostics)
+
+
+def test_biases_beside_weights_are_not_fitted_by_other_outputs() -> None:
+    (error,) = errors("input 2x4\nconv 2 k=1 weights=[[[1], [2]], [[3], [4]]] biases=[1, 2, 3]")
+    assert error.help == "write a list of 2, or one number for all"
 
 
 @pytest.mark.parametrize(("wrong", "help", "fixed"), STATEMENTS, ids=[wrong for wrong, _, _ in STATEMENTS])

@@ -96,6 +96,20 @@ def test_a_sheet_shows_each_image_with_its_name_and_kernel() -> None:
     assert sheet.description == "4 images: original, sobel_x, gaussian, gabor angle=45"
 
 
+@pytest.mark.parametrize("value", [0.0, 3e-17])
+def test_a_result_of_0_is_called_so_and_is_grey(value: float) -> None:
+    sheet = contact_sheet(
+        "flat.png", [SheetImage("sobel_x", np.full((2, 3, 1), value), SOBEL, signed=True)], SheetScale(8, 1)
+    )
+    assert "0 everywhere" in texts(sheet)
+    assert (rasters(sheet)[0].pixels == 128).all()
+
+
+def test_a_small_result_of_a_small_kernel_is_shown() -> None:
+    tile = SheetImage("kernel 1x2", np.array([[[3e-17], [-1e-17]]]), ((-2e-17, 3e-17),), signed=True)
+    assert "black -3e-17, white 3e-17" in texts(contact_sheet("flat.png", [tile], SheetScale(8, 1)))
+
+
 @pytest.mark.parametrize(("count", "side"), [(1, 8), (2, 28), (15, 32), (7, 480), (3, 3)])
 def test_nothing_overlaps_or_leaves_the_sheet(count: int, side: int) -> None:
     long = "gaussian sigma=1.25 k=31 s=2 p=valid flip=true"
