@@ -81,6 +81,14 @@ def test_the_page_of_a_pool_says_what_a_pool_does(trained: Path) -> None:
     assert "<p>Each output is the largest element of its window.</p>" in (trained / "pool.html").read_text()
 
 
+def test_the_page_of_a_formula_is_about_all_its_steps(trained: Path) -> None:
+    run("unfold", "run", "softmax1", "--html", "softmax.html", cwd=trained)
+    page = (trained / "softmax.html").read_text()
+    assert "<h1>softmax1</h1>\n<p>Each output is a formula of the layer&#x27;s input.</p>" in page.replace(
+        "&#39;", "&#x27;"
+    )
+
+
 def test_im2col_shows_the_sum_of_one_output(trained: Path) -> None:
     """Not those of all channels at its position."""
     printed = run("unfold", "run", "conv1", "--im2col", "--at", "2,3,4", cwd=trained).stdout

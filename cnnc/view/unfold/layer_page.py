@@ -58,15 +58,27 @@ def layer_page(
     top = Band((Formulas("layer", "", (*layer_lines(run), *heading)),))
     if type(run.op) not in TERMS:
         steps = tuple(_formula_step(run, position) for position in positions)
-        return Page(name, steps[current].lines[0], (top,), steps, current)
+        if len(positions) > 1:
+            return Page(_title(run, at), "Each output is a formula of the layer's input.", (top,), steps, current)
+        return Page(name, _joined(steps[current].lines[:-1]), (top,), steps, current)
     outputs = [_Output(run, position, pictures) for position in positions]
     shown = outputs[current]
     steps = tuple(output.step(len(positions) > 1) for output in outputs)
-    described = " ".join(line.strip() for line in shown.lines[:-1])
+    described = _joined(shown.lines[:-1])
     if len(positions) > 1:
-        name = f"{run.node.name}, channel {at[0]}" if len(at) > 1 else run.node.name
+        name = _title(run, at)
         described = DESCRIPTIONS[shown.kind]
     return Page(name, described, (top, *shown.bands), steps, current, tuple(shown.notes))
+
+
+def _title(run: LayerRun, at: Axes) -> str:
+    """What the steps of a page have in common: `conv1, channel 3`."""
+    return f"{run.node.name}, channel {at[0]}" if len(at) > 1 else run.node.name
+
+
+def _joined(lines: Sequence[str]) -> str:
+    """A broken formula as one line."""
+    return " ".join(line.strip() for line in lines)
 
 
 def layer_lines(run: LayerRun) -> list[str]:

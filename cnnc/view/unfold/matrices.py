@@ -26,7 +26,7 @@ from cnnc.view.unfold.combine import added
 from cnnc.view.unfold.formulas import index_text
 from cnnc.view.unfold.grids import mark, planes, row_grid
 from cnnc.view.unfold.layer_numbers import LayerNumbers
-from cnnc.view.unfold.pages import formula_lines, input_planes, output_name, read_cells
+from cnnc.view.unfold.pages import LARGE, formula_lines, input_planes, output_name, read_cells
 from cnnc.view.unfold.steps import steps_around
 
 MAX_MATRIX = 1 << 20
@@ -190,6 +190,8 @@ def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     positions = list(layer.positions())
     shown, current = steps_around(positions, at)
     kind = _kind_of(layer)
+    rows = tuple(index_text(position, len(y) > 1) for position in positions)
+    columns = tuple(index_text(index, len(layer.x) > 1) for index in np.ndindex(*layer.x.shape))
     w = Grid(
         "W",
         f"W {len(matrix)}x{layer.x.size}",
@@ -197,11 +199,11 @@ def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
             tuple(Cell(layer.text(v), "plain" if is_set else "zero") for v, is_set in zip(*row, strict=True))
             for row in zip(matrix, is_weight, strict=True)
         ),
-        tuple(index_text(position, len(y) > 1) for position in positions),
-        tuple(index_text(index, len(layer.x) > 1) for index in np.ndindex(*layer.x.shape)),
+        rows,
+        columns,
     )
-    x = row_grid("x", "x", layer.x.reshape(-1, 1), layer.text)
-    h = row_grid("h", "h", y.reshape(-1, 1), layer.text)
+    x = row_grid("x", "x", layer.x.reshape(-1, 1), layer.text, row_heads=columns if len(columns) > LARGE else ())
+    h = row_grid("h", "h", y.reshape(-1, 1), layer.text, row_heads=rows if len(rows) > LARGE else ())
     band = Band((w, x, h), ("·", "="))
     if layer.bias is not None:
         spread = np.repeat(layer.bias, y.size // len(y)).reshape(-1, 1)

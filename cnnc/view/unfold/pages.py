@@ -26,10 +26,10 @@ MAX_PLANES = 8
 """The most channels whose grids are shown."""
 
 LARGE = 12
-"""From this many rows or columns on, a padded input has its indices beside it."""
+"""From this many rows or columns on, a padded input has its indices beside it, and so does a longer vector."""
 
 DESCRIPTIONS = {
-    "sum": "Each output is the sum of the products of the weights with the elements that they lie on.",
+    "sum": "Each output is a sum of products of weights and input elements.",
     "mean": "Each output is the mean of the elements of its window.",
     "max": "Each output is the largest element of its window.",
     "norm": "Each output is the norm of the elements of its window.",
