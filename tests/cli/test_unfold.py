@@ -260,7 +260,7 @@ def test_circulant_matrices(cnnc: Cnnc) -> None:
     assert any(line.startswith("A circulant matrix") for line in lines(cnnc, *words, "--toeplitz"))
     assert lines(cnnc, *words)[0] == "S(0) = d·x + a·y + b·z"
     image = ("1 2; 3 4", "--kernel", "a b; c d", "--circular", "--toeplitz")
-    assert any(line.startswith("A block-circulant matrix") for line in lines(cnnc, *image))
+    assert any(line.startswith("A doubly block-circulant matrix") for line in lines(cnnc, *image))
 
 
 # --- other layers ----------------------------------------------------------------------------------------------------

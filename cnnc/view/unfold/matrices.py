@@ -225,7 +225,10 @@ def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
 def _kind_of(layer: LayerNumbers) -> str:
     if isinstance(layer.op, Fc | Local):  # whose rows are not shifted copies of each other
         return "A matrix"
-    blocks = "block-" if layer.type.rank > 1 or layer.x.shape[0] > 1 or layer.output_shape[0] > 1 else ""
+    has_channels = layer.x.shape[0] > 1 or layer.output_shape[0] > 1
+    blocks = "block-" if layer.type.rank > 1 or has_channels else ""
+    if layer.type.rank == 2 and not has_channels:
+        blocks = "doubly block-"  # whose blocks are equal along the diagonals too
     strided = any(s != 1 for s in getattr(layer.op, "stride", getattr(layer.op, "s", ())))
     kind = "circulant" if layer.circular else "Toeplitz"
     return f"Rows of a {blocks}{kind} matrix" if strided else f"A {blocks}{kind} matrix"
