@@ -115,7 +115,7 @@ def unfold_layer(words: Words) -> LayerView:
     at = index_of(words.at, run.output.shape, f"--at {words.at}", name) if words.at else largest_output(run)
     if not words.backward and (words.weight_at or words.input_at or words.label is not None):
         raise CnncError.of("E010", "--weight-at, --input-at and --label choose a gradient", help="add --backward")
-    heading = [f"weights: {_weights_text(trained, run, words)}", f"input: {example.name}"]
+    heading = [f"weights: {_weights_text(trained, run, words)}", f"input: {' '.join(example.name.splitlines())}"]
     chosen = [] if words.at else ["the output is the largest of the layer; --at chooses another"]
     if run.node.owner:
         heading.append(f"its weights are those of {run.node.owner}")

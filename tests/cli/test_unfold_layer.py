@@ -281,6 +281,13 @@ def test_numbers_that_are_not_finite_are_shown(cnnc: Cnnc, tmp_path: Path, numbe
         for words in ((), ("--json",), ("--html", "a.html"), ("--toeplitz",), ("--backward",)):
             done = cnnc("unfold", "net.cnn", layer, "x.npy", *words)
             assert done.returncode == 0 or codes(done.stderr) == ["E010"], (layer, words, done.stderr)
+            assert "difference nan" not in done.stdout, "nothing is said of the rounding of what is not a number"
+
+
+def test_the_name_of_a_file_stays_on_its_line(cnnc: Cnnc, tmp_path: Path) -> None:
+    (tmp_path / "net.cnn").write_text("input 1x4x4; conv 2 k=2")
+    np.save(tmp_path / "a\nb.npy", np.ones((1, 4, 4), np.float32))
+    assert "input: a b.npy" in cnnc("unfold", "net.cnn", "conv1", "a\nb.npy").stdout.splitlines()
 
 
 def test_inputs_are_those_of_the_exported_models(deployed: Path) -> None:
