@@ -25,8 +25,8 @@ from cnnc.view.unfold.formulas import (
     summed,
 )
 from cnnc.view.unfold.grids import heat_grid
-from cnnc.view.unfold.layer import LayerRun, OutputSum, WeightedElement, output_sum
 from cnnc.view.unfold.layer_page import layer_lines
+from cnnc.view.unfold.layer_run import LayerRun, OutputSum, WeightedElement, output_sum
 from cnnc.view.unfold.matrices import im2col_page, toeplitz_page
 from cnnc.view.unfold.planes import Plane, planes_of
 from cnnc.view.unfold.steps import around, of_channel
@@ -158,8 +158,8 @@ class _Part:
 
     def factors(self, output: OutputSum) -> list[float | None]:
         """A row of W: the factor of each element, None for a structural zero."""
-        found = {element: term.factor for element, term in self._pairs(output)}
-        return [found.get(element) for element in self.elements]
+        factors = {element: term.factor for element, term in self._pairs(output)}
+        return [factors.get(element) for element in self.elements]
 
     def read_at(self, row: int, column: int) -> bool:
         """Whether an output reads an element."""

@@ -27,8 +27,8 @@ from cnnc.view.unfold.formulas import (
     number,
     summed,
 )
-from cnnc.view.unfold.layer import LayerRun, output_sum
-from cnnc.view.unfold.pages import DESCRIPTIONS
+from cnnc.view.unfold.forward_page import DESCRIPTIONS
+from cnnc.view.unfold.layer_run import LayerRun, output_sum
 from cnnc.view.unfold.planes import Plane, planes_of
 from cnnc.view.unfold.sum_panels import (
     MAX_SIZE,

@@ -17,9 +17,9 @@ from cnnc.view.unfold.formulas import (
     number,
     summed,
 )
-from cnnc.view.unfold.gradient import GradientSum
-from cnnc.view.unfold.layer import LayerRun, WeightedElement
+from cnnc.view.unfold.layer_gradient import GradientSum
 from cnnc.view.unfold.layer_page import layer_lines
+from cnnc.view.unfold.layer_run import LayerRun, WeightedElement
 from cnnc.view.unfold.planes import planes_of
 from cnnc.view.unfold.sum_panels import PlaneSum, grey, is_plane, outline, product_band
 
