@@ -52,7 +52,7 @@ def layer_page(
 ) -> Page:
     """The page on output `at`, with a step for each of `positions`, one of which it is."""
     name, current = label_of(run.node.name, at), positions.index(at)
-    top = Band((Formulas("layer", "", (*layer_lines(run), *heading)),))
+    top = layer_band(run, heading)
     if type(run.op) not in TERMS:
         steps = tuple(_formula_step(run, position) for position in positions)
         return Page(name, steps[current].lines[0], (top,), steps, current)
@@ -66,13 +66,14 @@ def layer_page(
     return Page(name, described, (top, *shown.bands), steps, current, tuple(shown.notes))
 
 
-def layer_lines(run: LayerRun) -> list[str]:
-    """The layer, its shapes, and the rule of its output size."""
+def layer_band(run: LayerRun, lines: Sequence[str]) -> Band:
+    """The layer, its shapes, the rule of its output size, and more lines: what a page begins with."""
     op, shapes = run.op, " and ".join(format_shape(array.shape) for array in run.inputs)
     named = f"{op.keyword} {op.brief()}".rstrip()
-    lines = [f"{run.node.name}: {named}, {shapes} -> {format_shape(run.output.shape)}"]
+    head = f"{run.node.name}: {named}, {shapes} -> {format_shape(run.output.shape)}"
     rules = getattr(op, "rules", None)
-    return [*lines, *(window.explain(rules(run.types[0])) if rules is not None else [])]
+    sizes = window.explain(rules(run.types[0])) if rules is not None else []
+    return Band((Formulas("layer", "", (head, *sizes, *lines)),))
 
 
 def _formula_step(run: LayerRun, output: Axes) -> Step:
