@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MAX_SHEET = 100_000_000
 """The most pixels of a sheet."""
 
+_LONG = 20  # characters of a number that is written exactly
 _USUAL, _LARGE = 480, 960  # pixels of an image's longer side on a sheet of many and of two images
 
 
@@ -79,10 +81,11 @@ def filter_(
     """Draw a sheet of what filters make of an image, or show where a patch occurs in it."""
     from cnnc.data.image_file import read_whole_image
 
-    out = out if out is not None else Path(f"{image.stem}-{'match' if template else 'filters'}.png")
+    usual = Path(f"{image.stem}-{'match' if template else 'filters'}.png")
+    out = out if out is not None else usual
     if template is not None and (names or stride or pad):
         raise CnncError.of("E010", "--template takes no filters, stride or padding", help="leave them out")
-    require_outputs([image, *([template] if template else [])], [Output(out, "-o", _kind(out))], force)
+    require_outputs([image, *([template] if template else [])], [Output(out, "-o", _kind(out, usual))], force)
     pixels, note = read_whole_image(image)
     if note:
         print_status(note)
@@ -92,13 +95,19 @@ def filter_(
         _filter(image, pixels, names or [], stride, pad, out, scale, json)
 
 
-def _kind(out: Path) -> str:
-    """The kind of output by its suffix. Raises CnncError E902."""
-    kind = out.suffix.lower().removeprefix(".")
+def _kind(out: Path, usual: Path) -> str:
+    """The kind of output by its suffix. Raises CnncError E902, whose help puts a file with the usual name into a folder."""
+    kind = _suffix(out)
     if kind not in ("png", "svg", "html"):
-        help = f"write `-o {out.with_suffix('.png')}`, or .svg or .html"
+        example = f"-o {quote(str(out / usual if out.is_dir() else out.with_suffix('.png')))}"
+        is_device = out.exists() and not out.is_dir() and not out.is_file()
+        help = "name a file with one of these suffixes" if is_device else f"write `{example}`, or .svg or .html"
         raise CnncError.of("E902", f"cannot write {out}: a sheet is a .png, .svg or .html file", help=help)
     return kind
+
+
+def _suffix(out: Path) -> str:
+    return out.suffix.lower().removeprefix(".")
 
 
 # --- filters -----------------------------------------------------------------------------------------------------
@@ -127,6 +136,9 @@ def _filter(
 
     given = "".join([f" s={stride}" if stride else "", f" p={pad}" if pad else ""])
     results = [_result(name, given, pixels) for name in names] or list(_all_results(given, pixels))
+    if not results:
+        why = f"no named filter fits into {image}, {_size_text(pixels)}"
+        raise CnncError.of("E010", why, help="leave -p out, or name a smaller filter, such as `box k=1`")
     tiles = [SheetImage("original", _as_values(pixels)), *(_tile(result) for result in results)]
     shown = _scale(tiles, scale, _LARGE if len(tiles) == 2 else _USUAL)
     title = f"{image.name}, {_size_text(pixels)}"
@@ -181,8 +193,8 @@ def _result(name: str, given: str, pixels: NDArray[np.uint8]) -> _Result:
 
 def _as_source(name: str) -> str:
     """The arguments of the layer: a matrix in short, `1 0; 0 -1`, as nested lists; others as they are. Raises E010."""
-    from cnnc.view.unfold.exact import text_of
-    from cnnc.view.unfold.literals import matrix
+    from cnnc.view.unfold.exact import is_symbolic, text_of
+    from cnnc.view.unfold.typed_matrices import matrix
 
     if not re.match(r"\s*[-+]?\.?\d", name):
         return name
@@ -194,8 +206,23 @@ def _as_source(name: str) -> str:
             f"the kernel `{text}` has {len(values)} channels",
             help="each channel is filtered with the same kernel: give one",
         )
-    rows = [f"[{', '.join(map(text_of, row))}]" for row in values[0]]
+    letter = next((value for row in values[0] for value in row if is_symbolic(value)), None)
+    if letter is not None:
+        raise CnncError.of(
+            "E010",
+            f"the kernel `{text}`: `{text_of(letter)}` is not a number",
+            help="write numbers, such as 3, -0.5 or 1/9",
+        )
+    rows = [f"[{', '.join(map(_number_text, row))}]" for row in values[0]]
     return " ".join([f"[{', '.join(rows)}]", *rest])
+
+
+def _number_text(value: Any) -> str:
+    """A number as the language writes it: exact if it is short."""
+    from cnnc.view.unfold.exact import text_of
+
+    text = text_of(value)
+    return text if len(text) <= _LONG else repr(float(value))
 
 
 def _tile(result: _Result) -> SheetImage:
@@ -329,6 +356,6 @@ def _write(out: Path, drawing: Drawing) -> None:
     from cnnc.view.png import png
     from cnnc.view.svg import svg_text
 
-    kind = _kind(out)
+    kind = _suffix(out)
     content = png(drawing) if kind == "png" else (svg_text if kind == "svg" else drawing_html)(drawing).encode()
     write_atomic(out, content)

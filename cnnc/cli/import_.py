@@ -44,9 +44,10 @@ def import_(
     from cnnc.onnx.importer.recognize.layers import NotImported
     from cnnc.onnx.importer.verify import verify_import
 
-    file = out or Path(model.with_suffix(".cnn").name)
+    file = out or Path(f"{model.stem or 'model'}.cnn")
     if file.suffix != ".cnn":
-        raise CnncError.of("E010", f"--out takes a network file such as {file.with_suffix('.cnn')}, not {file}")
+        example = file / f"{model.stem}.cnn" if file.is_dir() else file.with_suffix(".cnn")
+        raise CnncError.of("E010", f"--out takes a network file such as {example}, not {file}")
     if out is None and file.exists() and file != model and not force:
         help = f"`-o OTHER.cnn` writes another file; --force replaces {file}"
         raise CnncError.of("E902", f"{file} already exists", help=help)

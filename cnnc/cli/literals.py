@@ -26,8 +26,8 @@ from cnnc.ops.pool import Pool
 from cnnc.view.page import Page
 from cnnc.view.unfold.exact import exact, is_symbolic
 from cnnc.view.unfold.layer_numbers import LayerNumbers
-from cnnc.view.unfold.literals import matrix
 from cnnc.view.unfold.terms import Product
+from cnnc.view.unfold.typed_matrices import matrix
 
 EXAMPLE = 'cnnc unfold "1 3 -1; 2 1 0; 0 2 -1" --kernel "1 0; 2 -1"'
 
@@ -129,8 +129,8 @@ def literal_page(typed: TypedMatrices) -> LiteralPage:
 
 
 def _page(typed: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> Page:
+    from cnnc.view.unfold.forward_page import forward_page
     from cnnc.view.unfold.matrices import im2col_page, toeplitz_page
-    from cnnc.view.unfold.pages import forward_page
     from cnnc.view.unfold.transposed import transposed_page
 
     if typed.im2col:
@@ -142,7 +142,7 @@ def _page(typed: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> Page:
 
 def _backward_page(typed: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> LiteralPage:
     """The gradients that --weight-at and --input-at name; with --at, those of the largest product of this output."""
-    from cnnc.view.unfold.backward import backward_page
+    from cnnc.view.unfold.backward_page import backward_page
 
     weight_at, input_at = _largest_product(layer, at) if at is not None else (None, None)
     if typed.weight_at is not None:

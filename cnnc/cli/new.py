@@ -52,7 +52,7 @@ def new(
         help = "`cnnc new NAME` writes a small one, `cnnc new --list` lists all of them"
         raise CnncError.of("E010", "cnnc new needs the name of a network", help=help)
     chosen = _chosen("lenet" if template is None else template)
-    path = Path(name if name and name.endswith(".cnn") else f"{name or chosen.name}.cnn")
+    path = Path(f"{chosen.name}.cnn") if name is None else _path_of(name)
     keeps_name = name is None and chosen.is_published
     _write(path, chosen.text if keeps_name else chosen.named(path.stem))
     print_result(f"wrote {path}; next: {join(['cnnc', 'check', str(path)])}")
@@ -83,6 +83,16 @@ def _chosen(name: str) -> Template:
         raise CnncError.of("E010", f"no template or published network is named `{name}`", help=help) from None
 
 
+def _path_of(name: str) -> Path:
+    """The file of a network of this name, NAME.cnn. Raises CnncError E010 if that would be a file without a name."""
+    path = Path(name)
+    stem = path.name.removesuffix(".cnn")
+    if not stem.strip(". ") or name.endswith("/"):
+        example = path / "mine" if path.is_dir() else "mine"
+        raise CnncError.of("E010", f"`{name}` is not the name of a file", help=f"for example `cnnc new {example}`")
+    return path.with_name(f"{stem}.cnn")
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
@@ -91,8 +101,9 @@ def _write(path: Path, text: str) -> None:
     """Writes a new file; an existing one is never replaced. Raises CnncError E902."""
     if path.exists():
         raise CnncError.of("E902", f"{path} already exists", help="choose another name, or remove the file first")
-    from cnnc.core.files import write_atomic
+    from cnnc.core.files import require_writable, write_atomic
 
+    require_writable(path, "name a file in an existing folder")
     write_atomic(path, text.encode())
 
 

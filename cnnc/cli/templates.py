@@ -147,7 +147,7 @@ class Template(NamedTuple):
 
     def named(self, name: str) -> str:
         """The source with another name of the network, quoted if it is not an identifier."""
-        written = name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else json.dumps(name)
+        written = name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else json.dumps(name, ensure_ascii=False)
         return re.sub(r"^net .*$", lambda _: f"net {written}", self.text, count=1, flags=re.MULTILINE)
 
 

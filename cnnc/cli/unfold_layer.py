@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from cnnc.graph.graph import Graph
     from cnnc.training.trained import Example, TrainedNetwork
     from cnnc.view.page import Page
-    from cnnc.view.unfold.gradient import GradientSum
-    from cnnc.view.unfold.layer import LayerRun
+    from cnnc.view.unfold.layer_gradient import GradientSum
+    from cnnc.view.unfold.layer_run import LayerRun
 
 MAX_CELLS = 40_000
 """The most cells of all steps of a page, so that its file stays below 2 MB."""
@@ -100,7 +100,7 @@ def _is_source(word: str) -> bool:
 def unfold_layer(words: Words) -> LayerView:
     """Runs the network up to the layer, for --backward also the rest. Raises CnncError."""
     from cnnc.training.trained import read_trained
-    from cnnc.view.unfold.layer import largest_output, run_layer
+    from cnnc.view.unfold.layer_run import largest_output, run_layer
 
     trained = read_trained(words.source, words.settings, words.last)
     print_diagnostics(trained.network.diagnostics)
@@ -268,10 +268,10 @@ def _backward(
     heading: list[str],
     words: Words,
 ) -> LayerView:
-    from cnnc.view.unfold.gradient import engine_gradients, input_gradient, weight_gradient
-    from cnnc.view.unfold.gradient_page import gradient_page
-    from cnnc.view.unfold.layer import output_sum
-    from cnnc.view.unfold.layer_json import gradient_json
+    from cnnc.view.unfold.layer_gradient import engine_gradients, input_gradient, weight_gradient
+    from cnnc.view.unfold.layer_gradient_page import gradient_page
+    from cnnc.view.unfold.layer_json import gradients_json
+    from cnnc.view.unfold.layer_run import output_sum
 
     scalar, upstream = _upstream(trained, graph, example, run, words.label)
     engine = engine_gradients(run, upstream)
@@ -303,7 +303,7 @@ def _backward(
     def page(for_file: bool) -> Page:
         return gradient_page(run, upstream, gradients, scalar, heading, for_file)
 
-    return LayerView(page, lambda: gradient_json(run, scalar, gradients))
+    return LayerView(page, lambda: gradients_json(run, scalar, gradients))
 
 
 def _shared_lines(graph: Graph, run: LayerRun) -> list[str]:
@@ -332,7 +332,7 @@ def _upstream(
     trained: TrainedNetwork, graph: Graph, example: Example, run: LayerRun, label: int | None
 ) -> tuple[str, Array]:
     """What is differentiated, in words, and its gradient by the layer's output. Raises CnncError E010, E610."""
-    from cnnc.view.unfold.layer import run_layer
+    from cnnc.view.unfold.layer_run import run_layer
     from cnnc.view.unfold.upstream import largest_element, upstream
 
     loss = _loss(trained, graph, example, label)

@@ -347,6 +347,8 @@ class Kernel(Kind):
             if rank not in (0, 2):
                 raise BadValue(f"a list of numbers on {_axes(rank)}; the named kernels are for images")
             return str(value)
+        if isinstance(value, tuple) and value and not isinstance(value, Extents):
+            _require_even_lists(value)
         sizes = _sizes(value)
         if sizes is None or not 1 <= len(sizes) <= 3:
             raise self.reject()
@@ -361,7 +363,17 @@ class Kernel(Kind):
         return numbers
 
     def describe(self) -> str:
-        return f"{', '.join(self.options)}, or rows of numbers, all of one length, such as [[0, 1], [1, 0]]"
+        return f"{', '.join(self.options)}, or {_ROWS_OF_NUMBERS}"
+
+
+_ROWS_OF_NUMBERS = "rows of numbers, all of one length, such as [[0, 1], [1, 0]]"
+
+
+def _require_even_lists(value: tuple[Any, ...]) -> None:
+    """Raises BadValue for an item that is not a number, or lists of different lengths."""
+    given = NumberLists(_ROWS_OF_NUMBERS).take(value, 0)
+    if given.ragged:
+        raise BadValue(_ROWS_OF_NUMBERS, given.ragged)
 
 
 def _sizes(value: Any) -> tuple[int, ...] | None:

@@ -138,7 +138,10 @@ def test_the_largest_scale_that_help_names_works(cnnc: Cnnc, photo: Array, tmp_p
         (("photo.png", "1 0; 2"), "E010", "row 2 has 1 entry"),
         (("photo.png", "[[1, 0], [2]]"), "E203", "rows of numbers, all of one length"),
         (("photo.png", "1 0 | 2 3"), "E010", "give one"),
-        (("photo.png", "1 x; 2 3"), "E203", "[[1, x], [2, 3]]"),
+        (("photo.png", "1 x; 2 3"), "E010", "`x` is not a number"),
+        (("photo.png", "1e39 1; 2 3"), "E203", "float32 can hold, not 1e+39"),
+        (("photo.png", "[[1e308, 1e308]]"), "E203", "float32 can hold, not 1e+308"),
+        (("photo.png", "[[1, 0], [2, true]]"), "E203", "not true at [1][1]"),
         (("photo.png", ""), "E202", "`filter sobel_x`"),
         (("photo.png", "sobel_x; relu"), "E010", "is not one filter"),
         (("photo.png", "sobel_x\nsobel_y"), "E111", "sobel_y"),
@@ -148,6 +151,10 @@ def test_the_largest_scale_that_help_names_works(cnnc: Cnnc, photo: Array, tmp_p
         (("photo.png", "box", "-p", "sam"), "E203", "did you mean `same`?"),
         (("photo.png", "box", "--scal", "2"), "E010", "did you mean `--scale`?"),
         (("photo.png", "box", "-o", "sheet.jpg"), "E902", "`-o sheet.png`"),
+        (("photo.png", "box", "-o", "."), "E902", "`-o photo-filters.png`"),
+        (("photo.png", "box", "-o", "/"), "E902", "`-o /photo-filters.png`"),
+        (("photo.png", "box", "-o", ""), "E902", "`-o photo-filters.png`"),
+        (("photo.png", "box", "-o", "/dev/null"), "E902", "with one of these suffixes"),
         (("photo.png", "box", "-o", "photo.png"), "E902", "this command reads it"),
         (("photo.png", "box", "-o", "nowhere/sheet.png"), "E902", "nowhere"),
         (("photo.png", "box", "-o", "grey.png"), "E902", "--force"),
@@ -165,6 +172,15 @@ def test_errors(cnnc: Cnnc, photo: Array, tmp_path: Path, words: tuple[str, ...]
     assert says in done.stderr
     assert done.returncode in (1, 2, 3, 6)
     assert sorted(tmp_path.iterdir()) == before, "nothing is written"
+
+
+def test_an_image_smaller_than_every_named_kernel(cnnc: Cnnc, tmp_path: Path) -> None:
+    Image.new("L", (40, 2), 7).save(tmp_path / "low.png")
+    done = cnnc("filter", "low.png", "-p", "valid")
+    assert codes(done.stderr) == ["E010"]
+    assert "no named filter fits into low.png" in done.stderr
+    assert cnnc("filter", "low.png").returncode == 0, "help: leave -p out"
+    assert cnnc("filter", "low.png", "box k=1", "-p", "valid").returncode == 0
 
 
 def test_a_file_of_another_program_is_replaced_only_by_force(cnnc: Cnnc, photo: Array, tmp_path: Path) -> None:

@@ -193,6 +193,22 @@ def test_wrong_use(cnnc: Cnnc, foreign: Path) -> None:
     assert codes(cnnc("import", "small.cnn", "-o", "other.cnn").stderr) == ["E624"]
 
 
+@pytest.mark.parametrize("model", ["", ".", "/"])
+def test_a_folder_is_not_a_model(cnnc: Cnnc, model: str) -> None:
+    done = cnnc("import", model)
+    assert (done.returncode, codes(done.stderr)) == (6, ["E901"])
+
+
+@pytest.mark.parametrize("out", ["", ".", "part"])
+def test_a_folder_as_output_gets_the_name_of_a_file_in_it(cnnc: Cnnc, foreign: Path, tmp_path: Path, out: str) -> None:
+    (tmp_path / "part").mkdir()
+    done = cnnc("import", foreign.name, "-o", out)
+    assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
+    named = str(Path(out, f"{foreign.stem}.cnn"))
+    assert f"such as {named}, not" in done.stderr
+    assert cnnc("import", foreign.name, "-o", named).returncode == 0
+
+
 def test_weights_in_another_file_are_verified_as_well(cnnc: Cnnc, foreign: Path, tmp_path: Path) -> None:
     proto = onnx.load(str(foreign))
     onnx.save(proto, str(foreign), save_as_external_data=True, location="w.bin", size_threshold=0)

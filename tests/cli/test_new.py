@@ -85,6 +85,12 @@ def test_new_replaces_no_file(cnnc: Cnnc, tmp_path: Path) -> None:
         (("-t", "nonsense"), "`cnnc new --list` lists all of them"),
         (("-t", "../lenet5"), "did you mean `lenet5`?"),
         (("-t", ""), "`cnnc new --list` lists all of them"),
+        (("",), "for example `cnnc new mine`"),
+        ((".",), "for example `cnnc new mine`"),
+        (("..",), "for example `cnnc new ../mine`"),
+        (("/",), "for example `cnnc new /mine`"),
+        ((".cnn",), "for example `cnnc new mine`"),
+        (("folder/",), "for example `cnnc new mine`"),
         (("--json",), "write `cnnc new --list --json`"),
         (("mine", "--list"), "write `cnnc new --list` alone"),
         (("--list", "-t", "digits"), "write `cnnc new --list` alone"),
@@ -135,6 +141,12 @@ def test_the_list_as_a_table(cnnc: Cnnc) -> None:
         "LeCun, Bottou, Bengio & Haffner (1998)",
     ]
     assert (empty, last.split(" writes")[0]) == ("", "`cnnc new -t TEMPLATE`")
+
+
+def test_a_name_with_accents_stays_readable(cnnc: Cnnc, tmp_path: Path) -> None:
+    assert cnnc("new", "é").returncode == 0
+    assert 'net "é"\n' in (tmp_path / "é.cnn").read_text(encoding="utf-8")
+    assert "\né: " in cnnc("check", "é.cnn").stdout
 
 
 @pytest.mark.parametrize("command", ["check", "train", "export"])

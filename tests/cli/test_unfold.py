@@ -361,7 +361,7 @@ def test_at_is_the_output_of_a_gradient_too(cnnc: Cnnc) -> None:
     pooled = lines(cnnc, "-5 -1 2 1", "--pool", "max", "-k", "2", "--backward", "--at", "0")
     assert pooled[0] == "dL/dx(1) = 1·1 = 1"
     found = json_of(cnnc("unfold", *words, "--at", "0,0", "--json"))
-    assert [s["index"] for s in (*found["weight_sums"], *found["input_sums"])] == [[0, 0, 1, 0], [0, 1, 0]]
+    assert [s["index"] for s in found["gradients"]] == [[0, 0, 1, 0], [0, 1, 0]]
 
 
 @pytest.mark.parametrize("padding", ["0", "1", "same", "full"])
@@ -427,7 +427,7 @@ def test_a_large_matrix_is_shown_in_part(cnnc: Cnnc, tmp_path: Path) -> None:
 def test_json_holds_everything(cnnc: Cnnc) -> None:
     found = json_of(cnnc("unfold", "1 0.5 a", "--kernel", "2 1/3", "--bias", "1", "--at", "0", "--json"))
     assert found == {
-        "layer": "conv 1 k=2",
+        "op": "conv 1 k=2",
         "input": [[1, 0.5, "a"]],
         "weight": [[[2, "1/3"]]],
         "bias": [1],
@@ -437,8 +437,8 @@ def test_json_holds_everything(cnnc: Cnnc) -> None:
                 "index": [0, 0],
                 "kind": "sum",
                 "terms": [
-                    {"element": [0, 0], "input": 1, "weight": [0, 0, 0], "factor": 2},
-                    {"element": [0, 1], "input": 0.5, "weight": [0, 0, 1], "factor": "1/3"},
+                    {"element": [0, 0], "input": 1, "weight": [0, 0, 0], "factor": 2, "product": 2},
+                    {"element": [0, 1], "input": 0.5, "weight": [0, 0, 1], "factor": "1/3", "product": "1/6"},
                 ],
                 "bias": 1,
                 "formula": "1·2 + 0.5·(1/3) + 1",

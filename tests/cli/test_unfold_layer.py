@@ -67,10 +67,10 @@ def test_a_file_an_array_and_the_test_set_give_the_same_example(trained: Path, i
 def test_json_has_every_term(trained: Path) -> None:
     result = json_of(run("unfold", "run", "conv1", "--at", "5,0,0", "--json", cwd=trained))
     assert result["output_shape"] == [6, 8, 8]
-    assert result["output"] == [5, 0, 0]
+    assert result["index"] == [5, 0, 0]
     assert result["bias"] is None
     assert len(result["terms"]) == 9
-    assert [t["input"] for t in result["terms"]] == [None] * 4 + [[0, 0, 0], [0, 0, 1], None, [0, 1, 0], [0, 1, 1]]
+    assert [t["element"] for t in result["terms"]] == [None] * 4 + [[0, 0, 0], [0, 0, 1], None, [0, 1, 0], [0, 1, 1]]
     assert result["terms"][5]["weight"] == [5, 0, 1, 2]
     assert result["value"] == pytest.approx(sum(t["product"] for t in result["terms"]), abs=1e-12)
     assert result["difference"] <= result["rounding"]

@@ -9,6 +9,7 @@ Sums and products of both are exact: 0.1 + 0.2 is 0.3, and 2·x + x·y + x is 3�
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
@@ -140,15 +141,15 @@ def factor_text(value: Any) -> str:
     return f"({text})" if text.startswith("-") or " " in text or "/" in text else text
 
 
-def json_of(value: Any) -> int | float | str:
-    """The exact value in JSON: a number where JSON has it, else text."""
+def json_of(value: Any) -> int | float | str | None:
+    """The exact value in JSON: a number where JSON has it, else text; null for a float that is not finite."""
     if isinstance(value, Polynomial):
         return str(value)
     if isinstance(value, Fraction):
         if value.denominator == 1:
             return value.numerator
         return float(value) if Fraction(repr(float(value))) == value else text_of(value)
-    return float(value)
+    return float(value) if math.isfinite(value) else None
 
 
 def is_symbolic(value: Any) -> bool:

@@ -6,7 +6,8 @@ In: an array (C, *spatial) of values. Out: grids named `x0`, `x1`, ... of a tens
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -16,11 +17,12 @@ from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.core.tensor import format_shape
 from cnnc.view.page import Cell, CellRole, Grid, Mark
+from cnnc.view.unfold.formulas import digits
 
 Text = Callable[[Any], str]
 
 
-def planes(
+def grids_of(
     name: str,
     title: str,
     values: Array,
@@ -72,3 +74,29 @@ def row_grid(name: str, title: str, values: Array, text: Text, **named: Any) -> 
     """A matrix as one grid; a vector as one row."""
     rows = np.atleast_2d(values)
     return Grid(name, title, tuple(tuple(Cell(text(value)) for value in row) for row in rows), **named)
+
+
+def heat_grid(
+    name: str,
+    title: str,
+    values: Sequence[Sequence[float | None]],
+    rows: Sequence[int | str] = (),
+    columns: Sequence[int | str] = (),
+    padding: Sequence[Sequence[bool]] | None = None,
+    blank: str = "0",
+) -> Grid:
+    """A matrix of numbers as a heat map, with the indices of its rows and columns; None is a structural zero."""
+    known = [value for row in values for value in row if value is not None]
+    write, largest = digits(known), max(map(abs, known), default=0.0) or 1.0
+
+    def cell(value: float | None, is_padding: bool) -> Cell:
+        if is_padding:
+            return Cell("0", "padding")
+        if value is None:
+            return Cell(blank, "zero")
+        shade = value / largest if math.isfinite(largest) and math.isfinite(value) else 0.0
+        return Cell(write(value), shade=shade)
+
+    masks = padding if padding is not None else [[False] * len(row) for row in values]
+    cells = tuple(tuple(map(cell, row, mask)) for row, mask in zip(values, masks, strict=True))
+    return Grid(name, title, cells, tuple(map(str, rows)), tuple(map(str, columns)))

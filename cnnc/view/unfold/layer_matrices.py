@@ -15,18 +15,18 @@ import numpy as np
 from cnnc.core.arguments import Axes
 from cnnc.diagnostics import CnncError
 from cnnc.ops.conv import Conv
-from cnnc.view.page import Band, Cell, Formulas, Grid, Mark, Page, Step
+from cnnc.view.page import Band, Mark, Page, Step
 from cnnc.view.unfold.formulas import (
-    broken,
-    digits,
     engine_line,
+    equation,
     factor,
     label_of,
     number,
     summed,
 )
-from cnnc.view.unfold.layer import LayerRun, OutputSum, WeightedElement, output_sum
-from cnnc.view.unfold.layer_page import layer_lines
+from cnnc.view.unfold.grids import heat_grid
+from cnnc.view.unfold.layer_page import layer_band
+from cnnc.view.unfold.layer_run import LayerRun, OutputSum, WeightedElement, output_sum
 from cnnc.view.unfold.matrices import im2col_page, toeplitz_page
 from cnnc.view.unfold.planes import Plane, planes_of
 from cnnc.view.unfold.steps import around, of_channel
@@ -49,9 +49,9 @@ def layer_toeplitz(run: LayerRun, at: Axes, heading: Sequence[str] = ()) -> Page
     part = _Part(run, at)
     rows = tuple(",".join(map(str, output.indices.output)) for output in part.outputs)
     columns = tuple(",".join(map(str, element)) for element in part.elements)
-    w = _matrix("W", "part of W", [part.factors(output) for output in part.outputs], rows, columns)
-    x = _matrix("x", f"{run.node.inputs[0]}, {part.name}", [[float(run.x[e])] for e in part.elements], columns)
-    h = _matrix("h", "part of h", [[part.sum_of(output)] for output in part.outputs])
+    w = heat_grid("W", "part of W", [part.factors(output) for output in part.outputs], rows, columns)
+    x = heat_grid("x", f"{run.node.inputs[0]}, {part.name}", [[float(run.x[e])] for e in part.elements], columns)
+    h = heat_grid("h", "part of h", [[part.sum_of(output)] for output in part.outputs])
     size = f"W has {run.output.size:,} rows, one per output, and {run.x.size:,} columns, one per input element"
     of = f" of channel {at[0]}" if len(at) > 1 else ""
     shown = f"the columns of {part.name} and the rows of {len(rows)} outputs{of} are shown"
@@ -75,10 +75,12 @@ def layer_im2col(run: LayerRun, at: Axes, heading: Sequence[str] = ()) -> Page:
     heads = tuple(",".join(map(str, (weight or ())[1:])) for _, weight, _, _ in kernel_row)
     columns = tuple(",".join(map(str, output.indices.output[1:])) for output in part.outputs)
     windows = [part.taps(output) for output in part.outputs]
-    kernel = _matrix("kernel", f"part of kernel row {at[0]}", [[term.factor for term in kernel_row]], (), heads)
+    kernel = heat_grid("kernel", f"part of kernel row {at[0]}", [[term.factor for term in kernel_row]], (), heads)
     rows = [[window[tap] for window in windows] for tap in range(len(kernel_row))]
-    values = _term_matrix("columns", "part of the columns", rows, heads, columns)
-    result = _matrix("result", "part of the result", [[sum(t.value for t in window) for window in windows]])
+    padding = [[term.element is None for term in row] for row in rows]
+    elements = [[term.x for term in row] for row in rows]
+    values = heat_grid("columns", "part of the columns", elements, heads, columns, padding)
+    result = heat_grid("result", "part of the result", [[sum(t.value for t in window) for window in windows]])
     size = f"the matrix has {taps:,} rows, one per weight of the kernel, and {positions:,} columns, one per position"
     shown = (
         f"{len(heads)} rows, those that read {part.name} for {columns[part.row]}, and {len(columns)} columns are shown"
@@ -93,9 +95,7 @@ def layer_im2col(run: LayerRun, at: Axes, heading: Sequence[str] = ()) -> Page:
 def _with_heading(run: LayerRun, at: Axes, page: Page, heading: Sequence[str]) -> Page:
     output = output_sum(run, at)
     engine = f"{label_of(run.node.name, at)}: {engine_line(output.engine, output.difference, output.rounding)}"
-    heading = [*heading, engine]
-    top = Band((Formulas("layer", "", (*layer_lines(run), *heading)),))
-    return page._replace(bands=(top, *page.bands))
+    return page._replace(bands=(layer_band(run, [*heading, engine]), *page.bands))
 
 
 class _Place(NamedTuple):
@@ -156,8 +156,8 @@ class _Part:
 
     def factors(self, output: OutputSum) -> list[float | None]:
         """A row of W: the factor of each element, None for a structural zero."""
-        found = {element: term.factor for element, term in self._pairs(output)}
-        return [found.get(element) for element in self.elements]
+        factors = {element: term.factor for element, term in self._pairs(output)}
+        return [factors.get(element) for element in self.elements]
 
     def read_at(self, row: int, column: int) -> bool:
         """Whether an output reads an element."""
@@ -175,18 +175,21 @@ class _Part:
         products = sum(term.value for term in output.terms)
         part = self.sum_of(output)
         bias = [] if output.bias is None else [output.bias]
-        total = summed([part, products - part, *bias]) + f" = {number(output.total)}"
         with_bias = f" + bias {factor(output.bias)}" if output.bias is not None else ""
         lines = [
             f"{label} = {named}{with_bias}",
-            *broken(f"{label} = {total}", len(label) + 1),
+            *equation(label, summed([part, products - part, *bias]), number(output.total)),
             engine_line(output.engine, output.difference, output.rounding),
         ]
-        told = [
-            f"of {label}, {number(part)} comes from the part that is shown, {number(products - part)} from the rest"
-        ]
-        top = Band((Formulas("layer", "", (*layer_lines(self.run), *heading)),))
-        return Page(title, lines[0], (top, band), (Step(label, tuple(lines), marks),), 0, (*notes, *told))
+        share = f"{number(part)} comes from the part that is shown, {number(products - part)} from the rest"
+        return Page(
+            title,
+            lines[0],
+            (layer_band(self.run, heading), band),
+            (Step(label, tuple(lines), marks),),
+            0,
+            (*notes, f"of {label}, {share}"),
+        )
 
 
 def _planes_in_data(run: LayerRun, at: Axes, output: OutputSum) -> list[Plane]:
@@ -197,35 +200,3 @@ def _planes_in_data(run: LayerRun, at: Axes, output: OutputSum) -> list[Plane]:
             "E010", f"no input element reaches {label_of(run.node.name, at)}", help="choose another with --at"
         )
     return sorted(planes, key=lambda plane: not plane.read)
-
-
-def _matrix(
-    name: str,
-    title: str,
-    values: Sequence[Sequence[float | None]],
-    rows: Axes | tuple[str, ...] = (),
-    columns: tuple[str, ...] = (),
-) -> Grid:
-    """A grid of numbers; None is a structural zero."""
-    known = [value for row in values for value in row if value is not None]
-    write, largest = digits(known), max(map(abs, known), default=0.0) or 1.0
-    cells = tuple(
-        tuple(
-            Cell("0", "zero") if v is None else Cell(write(v), shade=v / largest if math.isfinite(v / largest) else 0.0)
-            for v in row
-        )
-        for row in values
-    )
-    return Grid(name, title, cells, tuple(map(str, rows)), columns)
-
-
-def _term_matrix(
-    name: str, title: str, terms: Sequence[Sequence[WeightedElement]], rows: tuple[str, ...], columns: tuple[str, ...]
-) -> Grid:
-    """A grid of the elements of terms, with padding."""
-    grid = _matrix(name, title, [[term.x for term in row] for row in terms], rows, columns)
-    cells = tuple(
-        tuple(Cell("0", "padding") if term.element is None else cell for cell, term in zip(shown, row, strict=True))
-        for shown, row in zip(grid.cells, terms, strict=True)
-    )
-    return grid._replace(cells=cells)

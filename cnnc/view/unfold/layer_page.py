@@ -27,22 +27,19 @@ from cnnc.view.unfold.formulas import (
     number,
     summed,
 )
-from cnnc.view.unfold.layer import LayerRun, output_sum
-from cnnc.view.unfold.pages import DESCRIPTIONS
+from cnnc.view.unfold.forward_page import DESCRIPTIONS
+from cnnc.view.unfold.layer_run import LayerRun, output_sum
 from cnnc.view.unfold.planes import Plane, planes_of
 from cnnc.view.unfold.sum_panels import (
     MAX_SIZE,
     PRODUCT,
+    PlaneSum,
     TermText,
     grey,
     grid,
     is_plane,
-    left_out_notes,
-    others_line,
-    part_of,
-    plane_lines,
+    outline,
     product_band,
-    shown_first,
 )
 from cnnc.view.unfold.terms import TERMS, reads
 
@@ -55,7 +52,7 @@ def layer_page(
 ) -> Page:
     """The page on output `at`, with a step for each of `positions`, one of which it is."""
     name, current = label_of(run.node.name, at), positions.index(at)
-    top = Band((Formulas("layer", "", (*layer_lines(run), *heading)),))
+    top = layer_band(run, heading)
     if type(run.op) not in TERMS:
         steps = tuple(_formula_step(run, position) for position in positions)
         if len(positions) > 1:
@@ -81,13 +78,14 @@ def _joined(lines: Sequence[str]) -> str:
     return " ".join(line.strip() for line in lines)
 
 
-def layer_lines(run: LayerRun) -> list[str]:
-    """The layer, its shapes, and the rule of its output size."""
+def layer_band(run: LayerRun, lines: Sequence[str]) -> Band:
+    """The layer, its shapes, the rule of its output size, and more lines: what a page begins with."""
     op, shapes = run.op, " and ".join(format_shape(array.shape) for array in run.inputs)
     named = f"{op.keyword} {op.brief()}".rstrip()
-    lines = [f"{run.node.name}: {named}, {shapes} -> {format_shape(run.output.shape)}"]
+    head = f"{run.node.name}: {named}, {shapes} -> {format_shape(run.output.shape)}"
     rules = getattr(op, "rules", None)
-    return [*lines, *(window.explain(rules(run.types[0])) if rules is not None else [])]
+    sizes = window.explain(rules(run.types[0])) if rules is not None else []
+    return Band((Formulas("layer", "", (head, *sizes, *lines)),))
 
 
 def _formula_step(run: LayerRun, output: Axes) -> Step:
@@ -112,13 +110,12 @@ class _Output:
         self.name = label_of(run.node.name, output)
         planes = planes_of(reads(run.op, run.types[0], output), self.sum.terms)
         self.planes = [plane for plane in planes if plane.read] or planes  # a window may lie in the padding altogether
-        self.shown, self.others = shown_first(self.planes)
-        self.write = _term_text(self.kind, self.number)
-        self.notes = left_out_notes(self.shown, self.others, self.write)
+        self.laid_out = PlaneSum.of(self.planes, _term_text(self.kind, self.number))
+        self.notes = self.laid_out.notes
         self.lines = self._lines()
         sums = [] if self.kind == "max" else [Band((Formulas("sum", "", tuple(self._sum_lines())),))]
         images = [Band(tuple(self._pictures()))] if pictures and is_plane(output) and run.x.ndim == 3 else []
-        grids = [self._grids(slot, plane) for slot, plane in enumerate(self.shown)]
+        grids = [self._grids(slot, plane) for slot, plane in enumerate(self.laid_out.shown)]
         self.bands = (*images, *grids, *sums)
 
     def step(self, replaces: bool) -> Step:
@@ -155,7 +152,7 @@ class _Output:
         channel, row, column = self.output
         x, node = self.run.x, self.run.node
         largest = self.planes[0].key[0] if self.planes else 0
-        outlines = tuple(_outline(plane) for plane in self.planes[:1])
+        outlines = tuple(outline(plane.rows, plane.columns) for plane in self.planes[:1])
         is_rgb = x.shape[0] == 3 and x.min() >= 0 and x.max() <= 1
         pixels = grey(np.moveaxis(x, 0, -1), 0, 1) if is_rgb else grey(x[largest])
         title = node.inputs[0] if is_rgb or len(x) == 1 else f"{node.inputs[0]}, channel {largest}"
@@ -170,15 +167,12 @@ class _Output:
         ]
 
     def _sum_lines(self) -> list[str]:
-        lines = [line for plane in self.shown for line in plane_lines(plane, self.write)]
-        lines += others_line(self.others, self.write)
+        lines = self.laid_out.lines
         return [*lines, f"bias: {number(self.sum.bias)}"] if self.sum.bias is not None else lines
 
     def _lines(self) -> list[str]:
         """The output as its last step gives it, and the engine's number."""
-        parts = [part_of(plane, self.write) for plane in self.shown]
-        parts += [sum(part_of(plane, self.write) for plane in self.others)] if self.others else []
-        parts += [self.sum.bias] if self.sum.bias is not None else []
+        parts = self.laid_out.parts + ([self.sum.bias] if self.sum.bias is not None else [])
         added, total = summed(parts), number(self.sum.total)
         match self.kind:
             case "max":
@@ -202,8 +196,3 @@ def _term_text(kind: str, n: int) -> TermText:
     if kind == "norm":
         return TermText(lambda term: power(term.x, n), lambda term: f"|{number(term.x)}|^{n}")
     return PRODUCT if kind == "sum" else PRODUCT._replace(name="element")
-
-
-def _outline(plane: Plane) -> Outline:
-    rows, columns = plane.rows, plane.columns
-    return Outline(rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)

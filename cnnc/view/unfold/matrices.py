@@ -22,11 +22,10 @@ from cnnc.diagnostics import CnncError
 from cnnc.ops.dense import Fc
 from cnnc.ops.local import Local
 from cnnc.view.page import Band, Cell, Grid, Mark, Page, Step
-from cnnc.view.unfold.combine import added
 from cnnc.view.unfold.formulas import index_text
-from cnnc.view.unfold.grids import mark, planes, row_grid
+from cnnc.view.unfold.forward_page import LARGE, formula_lines, input_grids, output_name, read_cells
+from cnnc.view.unfold.grids import grids_of, mark, row_grid
 from cnnc.view.unfold.layer_numbers import LayerNumbers
-from cnnc.view.unfold.pages import LARGE, formula_lines, input_planes, output_name, read_cells
 from cnnc.view.unfold.steps import steps_around
 
 MAX_MATRIX = 1 << 20
@@ -96,18 +95,6 @@ def _require_size(rows: int, columns: int) -> None:
         )
 
 
-def times(a: Array, b: Array) -> Array:
-    """The product of two matrices of exact values."""
-    result = np.empty((a.shape[0], b.shape[1]), object)
-    for i, j in np.ndindex(*result.shape):
-        result[i, j] = added([x * y for x, y in zip(a[i], b[:, j], strict=True) if _is_nonzero(x)])
-    return result
-
-
-def _is_nonzero(value: Any) -> bool:
-    return not isinstance(value, Fraction) or value != 0
-
-
 # --- pages -----------------------------------------------------------------------------------------------------------
 
 
@@ -120,7 +107,7 @@ def im2col_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     positions = list(product(*map(range, layer.output_shape[1:])))
     shown, current = steps_around(positions, at[1:] if at is not None else None)
     counted = np.arange(layer.x.size).reshape(layer.x.shape)
-    inputs = list(zip(input_planes(layer), planes("n", "element numbers", counted, str), strict=False))
+    inputs = list(zip(input_grids(layer), grids_of("n", "element numbers", counted, str), strict=False))
     bands = (
         *(Band(pair) for pair in inputs),
         Band((_numbers_grid(matrices, positions),)),

@@ -6,7 +6,6 @@ pages are built from it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,10 +14,11 @@ from numpy.typing import NDArray
 
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
-from cnnc.view.page import Band, Cell, Grid
+from cnnc.view.page import Band, Grid, Outline
 from cnnc.view.unfold.combine import added
-from cnnc.view.unfold.formulas import digits, equation, factor, number, short
-from cnnc.view.unfold.layer import WeightedElement
+from cnnc.view.unfold.formulas import equation, factor, number, short
+from cnnc.view.unfold.grids import heat_grid
+from cnnc.view.unfold.layer_run import WeightedElement
 from cnnc.view.unfold.planes import MAX_LISTED, Plane
 
 MAX_PLANES = 3
@@ -55,24 +55,9 @@ def grid(
     """
     rows, columns = _weight_heads(plane) if is_weight else (plane.rows, plane.columns)
     rows = rows if plane.key and len(plane.rows) > 1 else ()
-    values = [value(term) for row in plane.terms for term in row if term is not None]
-    write, largest = digits(values), max(map(abs, values), default=0.0)
-
-    def cell(term: WeightedElement | None) -> Cell:
-        if term is None:
-            return Cell("", "zero")
-        if term.element is None and not is_weight:
-            return Cell("0", "padding")
-        number = value(term)
-        return Cell(write(number), shade=_shade(number, largest))
-
-    cells = tuple(tuple(map(cell, row)) for row in plane.terms)
-    return Grid(name, title, cells, tuple(map(str, rows)), tuple(map(str, columns)))
-
-
-def _shade(number: float, largest: float) -> float:
-    """The shade of a number in a heat map, none if it is not finite."""
-    return number / largest if largest and math.isfinite(largest) and math.isfinite(number) else 0.0
+    values = [[None if term is None else value(term) for term in row] for row in plane.terms]
+    padding = [[not is_weight and term is not None and term.element is None for term in row] for row in plane.terms]
+    return heat_grid(name, title, values, rows, columns, padding=padding, blank="")
 
 
 def _weight_heads(plane: Plane) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -82,9 +67,9 @@ def _weight_heads(plane: Plane) -> tuple[tuple[int, ...], tuple[int, ...]]:
         return tuple(range(len(plane.rows))), tuple(range(len(plane.columns)))
     rows = [{index[-2] for index in row if index is not None and len(index) > 1} for row in indices]
     columns = [{index[-1] for index in column if index is not None} for column in zip(*indices, strict=True)]
-    if any(len(found) != 1 for found in (*rows, *columns)):
+    if any(len(indices_of) != 1 for indices_of in (*rows, *columns)):
         return plane.rows, plane.columns
-    return tuple(found.pop() for found in rows), tuple(found.pop() for found in columns)
+    return tuple(map(min, rows)), tuple(map(min, columns))
 
 
 def product_band(slot: int, plane: Plane, titles: Sequence[str]) -> Band:
@@ -99,61 +84,75 @@ def product_band(slot: int, plane: Plane, titles: Sequence[str]) -> Band:
 # --- lines -----------------------------------------------------------------------------------------------------------
 
 
-def plane_lines(plane: Plane, write: TermText = PRODUCT) -> list[str]:
-    """One line per row of the window: `channel 0, row 13: 0.5·0.2 + 1·(-0.3) = -0.2`; rows of zeros are left out."""
-    cropped = plane.cropped(MAX_SIZE)
-    lines: list[str] = []
-    zeros = 0
-    for index, row in zip(cropped.rows, cropped.terms, strict=True):
-        read = [term for term in row if term is not None and term.element is not None]
-        if not any(term.x for term in read):
-            zeros += len(read)
-            continue
-        at = f"row {index}" if plane.key and len(plane.rows) > 1 else ""
-        label = ", ".join(filter(None, [plane.label, at])) or "sum"
-        formula, result = " + ".join(map(write.text, read)), number(added(map(write.value, read)))
-        lines += equation(f"{label}:", formula, result, equal="")
-    label = plane.label or "sum"
-    if zeros:
-        lines.append(f"{label}, {write.counted(zeros)} {'with a factor of 0' if write is PRODUCT else 'of 0'}: 0")
-    left_out = len(plane.read) - len(cropped.read)
-    if left_out:
-        rest = part_of(plane, write) - part_of(cropped, write)
-        lines.append(f"{label}, {write.counted(left_out)} not shown: {number(rest)}")
-    return lines
+class PlaneSum(NamedTuple):
+    """A sum of planes: those that are shown, in the order of their channels, and the others, which are one subtotal."""
 
+    shown: list[Plane]
+    others: list[Plane]
+    write: TermText = PRODUCT
 
-def part_of(plane: Plane, write: TermText = PRODUCT) -> float:
-    """What a plane adds to the sum."""
-    return float(added(write.value(term) for term in plane.read))
+    @classmethod
+    def of(cls, planes: Sequence[Plane], write: TermText = PRODUCT) -> PlaneSum:
+        """The sum of planes that are in the order of their contributions."""
+        return cls(sorted(planes[:MAX_PLANES], key=lambda plane: plane.key), list(planes[MAX_PLANES:]), write)
 
+    @property
+    def parts(self) -> list[float]:
+        """What each plane that is shown adds to the sum, and all others together."""
+        others = [self._part(plane) for plane in self.others]
+        return [self._part(plane) for plane in self.shown] + ([float(added(others))] if others else [])
 
-def shown_first(planes: Sequence[Plane]) -> tuple[list[Plane], list[Plane]]:
-    """The planes that are shown, in the order of their channels, and the others."""
-    return sorted(planes[:MAX_PLANES], key=lambda plane: plane.key), list(planes[MAX_PLANES:])
+    @property
+    def lines(self) -> list[str]:
+        """The lines of each plane that is shown, and one for the others."""
+        lines = [line for plane in self.shown for line in self._lines_of(plane)]
+        if not self.others:
+            return lines
+        count = self.write.counted(sum(len(plane.read) for plane in self.others))
+        channels = f"{len(self.others):,} other channel{'s' if len(self.others) > 1 else ''}"
+        return [*lines, f"{channels}, {count}: {number(self.parts[-1])}"]
 
+    @property
+    def notes(self) -> list[str]:
+        """What is not shown."""
+        shown, notes = self.shown, []
+        if self.others:
+            first = "the one" if len(shown) == 1 else f"the {len(shown)}"
+            count = f"{len(shown) + len(self.others):,} channels"
+            notes.append(f"of {count}, {first} with the largest contributions are shown")
+        if any(plane.key and max(len(plane.rows), len(plane.columns)) > MAX_SIZE for plane in shown):
+            largest = f"the largest {self.write.name}"
+            notes.append(f"of a window, up to {MAX_SIZE} rows and columns around {largest} are shown")
+        if any(not plane.key and len(plane.columns) > MAX_LISTED for plane in shown):
+            count = self.write.counted(max(len(plane.columns) for plane in shown))
+            notes.append(f"of {count}, the {MAX_LISTED} largest are shown")
+        return notes
 
-def others_line(others: Sequence[Plane], write: TermText = PRODUCT) -> list[str]:
-    """The subtotal of what is not shown, in one line; none where everything is."""
-    if not others:
-        return []
-    count = sum(len(plane.read) for plane in others)
-    rest = number(added(part_of(plane, write) for plane in others))
-    return [f"{len(others):,} other channel{'s' if len(others) > 1 else ''}, {write.counted(count)}: {rest}"]
+    def _part(self, plane: Plane) -> float:
+        return float(added(map(self.write.value, plane.read)))
 
-
-def left_out_notes(shown: Sequence[Plane], others: Sequence[Plane], write: TermText = PRODUCT) -> list[str]:
-    """What a page with these planes does not show."""
-    notes = []
-    if others:
-        first = "the one" if len(shown) == 1 else f"the {len(shown)}"
-        notes.append(f"of {len(shown) + len(others):,} channels, {first} with the largest contributions are shown")
-    if any(plane.key and max(len(plane.rows), len(plane.columns)) > MAX_SIZE for plane in shown):
-        notes.append(f"of a window, up to {MAX_SIZE} rows and columns around the largest {write.name} are shown")
-    if any(not plane.key and len(plane.columns) > MAX_LISTED for plane in shown):
-        count = write.counted(max(len(plane.columns) for plane in shown))
-        notes.append(f"of {count}, the {MAX_LISTED} largest are shown")
-    return notes
+    def _lines_of(self, plane: Plane) -> list[str]:
+        """One line per row of the window: `channel 0, row 13: 0.5·0.2 + 1·(-0.3) = -0.2`; rows of zeros are left out."""
+        write, cropped = self.write, plane.cropped(MAX_SIZE)
+        lines: list[str] = []
+        zeros = 0
+        for index, row in zip(cropped.rows, cropped.terms, strict=True):
+            read = [term for term in row if term is not None and term.element is not None]
+            if not any(term.x for term in read):
+                zeros += len(read)
+                continue
+            at = f"row {index}" if plane.key and len(plane.rows) > 1 else ""
+            label = ", ".join(filter(None, [plane.label, at])) or "sum"
+            formula, result = " + ".join(map(write.text, read)), number(added(map(write.value, read)))
+            lines += equation(f"{label}:", formula, result, equal="")
+        label = plane.label or "sum"
+        if zeros:
+            lines.append(f"{label}, {write.counted(zeros)} {'with a factor of 0' if write is PRODUCT else 'of 0'}: 0")
+        left_out = len(plane.read) - len(cropped.read)
+        if left_out:
+            rest = self._part(plane) - self._part(cropped)
+            lines.append(f"{label}, {write.counted(left_out)} not shown: {number(rest)}")
+        return lines
 
 
 # --- images ----------------------------------------------------------------------------------------------------------
@@ -172,3 +171,8 @@ def grey(values: Array, low: float | None = None, high: float | None = None) -> 
 def is_plane(index: Axes) -> bool:
     """Whether the index of an element has a channel, a row and a column."""
     return len(index) == 3
+
+
+def outline(rows: Sequence[int], columns: Sequence[int]) -> Outline:
+    """The rectangle around these rows and columns of an image."""
+    return Outline(min(rows), min(columns), max(rows) - min(rows) + 1, max(columns) - min(columns) + 1)

@@ -15,7 +15,7 @@ from cnnc.ops.conv import Conv
 from cnnc.reference.engine import forward
 from cnnc.reference.layout import to_channels_first
 from cnnc.view.unfold.layer_numbers import LayerNumbers
-from cnnc.view.unfold.matrices import im2col, times, toeplitz
+from cnnc.view.unfold.matrices import im2col, toeplitz
 from cnnc.view.unfold.terms import TERMS, reads
 
 LAYERS = 240
@@ -161,7 +161,7 @@ def test_the_im2col_product_equals_the_engine() -> None:
         matrices = im2col(layer)
         flat = np.append(layer.x.reshape(-1), 0)
         np.testing.assert_array_equal(matrices.values.astype(np.float64), flat[matrices.elements], err_msg=found.source)
-        y = times(matrices.kernel, matrices.values).astype(np.float64).reshape(found.output.shape)
+        y = (matrices.kernel @ matrices.values).astype(np.float64).reshape(found.output.shape)
         np.testing.assert_allclose(
             y + _spread(layer.bias, y.ndim), found.output, rtol=1e-10, atol=1e-11, err_msg=found.source
         )

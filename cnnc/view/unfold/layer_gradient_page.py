@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
-from cnnc.view.page import Band, Formulas, Outline, Page, Panel, Picture, Step
+from cnnc.view.page import Band, Formulas, Page, Panel, Picture, Step
 from cnnc.view.unfold.formulas import (
     engine_line,
     equation,
@@ -17,20 +17,11 @@ from cnnc.view.unfold.formulas import (
     number,
     summed,
 )
-from cnnc.view.unfold.gradient import GradientSum
-from cnnc.view.unfold.layer import LayerRun, WeightedElement
-from cnnc.view.unfold.layer_page import layer_lines
+from cnnc.view.unfold.layer_gradient import GradientSum
+from cnnc.view.unfold.layer_page import layer_band
+from cnnc.view.unfold.layer_run import LayerRun, WeightedElement
 from cnnc.view.unfold.planes import planes_of
-from cnnc.view.unfold.sum_panels import (
-    grey,
-    is_plane,
-    left_out_notes,
-    others_line,
-    part_of,
-    plane_lines,
-    product_band,
-    shown_first,
-)
+from cnnc.view.unfold.sum_panels import PlaneSum, grey, is_plane, outline, product_band
 
 
 def gradient_page(
@@ -43,8 +34,7 @@ def gradient_page(
 ) -> Page:
     """The page on some gradients, one step for each; all of them are shown in a terminal."""
     names = [_name(run, gradient) for gradient in gradients]
-    top = Formulas("layer", "", (*layer_lines(run), *heading, f"L = {scalar}"))
-    bands, steps, notes = [Band((top,))], [], dict[str, None]()
+    bands, steps, notes = [layer_band(run, [*heading, f"L = {scalar}"])], [], dict[str, None]()
     for place, (gradient, name) in enumerate(zip(gradients, names, strict=True)):
         shown = _Gradient(run, upstream, gradient, name, place, pictures)
         bands += shown.bands
@@ -73,40 +63,34 @@ class _Gradient:
             for t in gradient.terms
         ]
         planes = planes_of([t.output for t in gradient.terms], terms)
-        self.shown, self.others = shown_first(planes)
-        self.notes = left_out_notes(self.shown, self.others)
-        factor = run.node.inputs[0] if gradient.of == "weight" else "weight" if run.weights else "factor"
-        titles = (f"dL/d{run.node.name}", factor)
-        grids = [product_band(10 * (place + 1) + slot, plane, titles) for slot, plane in enumerate(self.shown)]
+        self.laid_out = PlaneSum.of(planes)
+        self.notes = self.laid_out.notes
+        self.factor = run.node.inputs[0] if of_weight else "weight" if run.weights else "factor"
+        titles = (f"dL/d{run.node.name}", self.factor)
+        grids = [product_band(10 * (place + 1) + slot, plane, titles) for slot, plane in enumerate(self.laid_out.shown)]
         head = Formulas(f"head{place}", "", tuple([self._rule(), *self._lines()] if place else [self._rule()]))
-        lines = [line for plane in self.shown for line in plane_lines(plane)] + others_line(self.others)
         images = [Band((self._picture(upstream, place),))] if pictures and self._is_picture() else []
-        self.bands = [Band((head,)), *images, *grids, Band((Formulas(f"sum{place}", "", tuple(lines)),))]
+        self.bands = [Band((head,)), *images, *grids, Band((Formulas(f"sum{place}", "", tuple(self.laid_out.lines)),))]
         self.lines = self._lines()
 
     def _is_picture(self) -> bool:
         return bool(self.gradient.terms) and is_plane(self.gradient.terms[0].output)
 
     def _rule(self) -> str:
-        count = len(self.gradient.terms)
-        outputs = f"{count:,} output{'s' if count != 1 else ''}"
-        if self.gradient.of == "weight":
-            return f"{self.name} = Σ dL/d{self.run.node.name}·{self.run.node.inputs[0]} over {outputs} {'that use' if count != 1 else 'that uses'} the weight"
-        what = "weight" if self.run.weights else "factor"
-        return f"{self.name} = Σ dL/d{self.run.node.name}·{what} over {outputs} {'that read' if count != 1 else 'that reads'} the element"
+        count, of_weight = len(self.gradient.terms), self.gradient.of == "weight"
+        verb = "use" if of_weight else "read"
+        outputs = f"1 output that {verb}s" if count == 1 else f"{count:,} outputs that {verb}"
+        over = f"over {outputs} the {'weight' if of_weight else 'element'}"
+        return f"{self.name} = Σ dL/d{self.run.node.name}·{self.factor} {over}"
 
     def _lines(self) -> list[str]:
-        parts = [part_of(plane) for plane in self.shown]
-        parts += [sum(part_of(plane) for plane in self.others)] if self.others else []
-        added, total = summed(parts), number(self.gradient.total)
         gradient = self.gradient
         engine = engine_line(gradient.engine, gradient.difference, gradient.rounding)
-        return [*equation(self.name, added, total), engine]
+        return [*equation(self.name, summed(self.laid_out.parts), number(gradient.total)), engine]
 
     def _picture(self, upstream: Array, place: int) -> Panel:
         outputs: list[Axes] = [term.output for term in self.gradient.terms]
-        channel = self.shown[0].key[0]
+        channel = self.laid_out.shown[0].key[0]
         rows, columns = ([output[axis] for output in outputs] for axis in (1, 2))
-        outline = Outline(min(rows), min(columns), max(rows) - min(rows) + 1, max(columns) - min(columns) + 1)
         title = f"dL/d{self.run.node.name}, channel {channel}"
-        return Picture(f"g{place}", title, grey(upstream[channel]), (outline,))
+        return Picture(f"g{place}", title, grey(upstream[channel]), (outline(rows, columns),))

@@ -1,16 +1,14 @@
-"""The gradients of a layer as sums: of each weight, of each input element, and of each bias.
+"""The page of all gradients of a layer, as sums: one step per weight, and one per input element.
 
-In: `LayerNumbers`, and the gradient dL/dS of its output. Out: a `GradientSums` with every sum, and a `Page`. Each product of the
-forward pass gives one of dL/dw, its gradient times its element, and one of dL/dx, its gradient times its weight.
+In: `LayerNumbers`, and the gradient dL/dS of its output. Out: a `Page`; of a convolution with one channel its bands are the two
+convolutions that give dL/dw and dL/dx.
 
-    backward(layer, gradient).of_weights[0, 0, 0, 1]     # [(gradient, element), ...]
+    backward_page(layer, gradient, weight_at=(0, 0, 0, 1))     # its step: dL/dw(0,1) = 1·3 + 1·(-1)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,60 +17,13 @@ from cnnc.core.arrays import Array
 from cnnc.ops.conv import Conv
 from cnnc.ops.pool import Pool
 from cnnc.view.page import Band, CellRole, Mark, Page, Step
-from cnnc.view.unfold.combine import added, derivatives
+from cnnc.view.unfold.combine import added
 from cnnc.view.unfold.formulas import equation, index_text
-from cnnc.view.unfold.grids import mark, planes
+from cnnc.view.unfold.forward_page import input_grids, pads_of
+from cnnc.view.unfold.gradient_sums import GradientTerm, gradient_array, gradient_of, layer_gradients
+from cnnc.view.unfold.grids import grids_of, mark
 from cnnc.view.unfold.layer_numbers import LayerNumbers
-from cnnc.view.unfold.pages import input_planes, pads_of
 from cnnc.view.unfold.steps import MAX_STEPS, around
-
-
-class Share(NamedTuple):
-    """One product of a gradient: the output that it comes from, and dL/dS there times the other factor.
-
-    `element` is the input element of the product, `weight` its weight.
-    """
-
-    output: Axes
-    gradient: Any
-    other: Any
-    element: Axes
-    weight: Axes | None
-
-
-class GradientSums(NamedTuple):
-    """The products of each gradient, by the index of the weight, input element or bias."""
-
-    of_weights: Mapping[Axes, list[Share]]
-    of_elements: Mapping[Axes, list[Share]]
-    of_biases: Mapping[Axes, list[Any]]
-
-
-def backward(layer: LayerNumbers, gradient: Array) -> GradientSums:
-    """The products of all gradients."""
-    of_weights: dict[Axes, list[Share]] = {}
-    if layer.weight is not None:
-        of_weights = {index: [] for index in np.ndindex(*layer.weight.shape)}
-    of_elements: dict[Axes, list[Share]] = {index: [] for index in np.ndindex(*layer.x.shape)}
-    of_biases: dict[Axes, list[Any]] = {}
-    for output in layer.positions():
-        total, g = layer.sum_at(output), gradient[output]
-        for term, factor in zip(
-            total.terms, derivatives(total, layer.elements(total), layer.factors(total)), strict=True
-        ):
-            if term.element is None:
-                continue
-            if term.weight is not None:
-                of_weights[term.weight].append(Share(output, g, layer.element(term), term.element, term.weight))
-            of_elements[term.element].append(Share(output, g, factor, term.element, term.weight))
-        if total.bias is not None:
-            of_biases.setdefault(total.bias, []).append(g)
-    return GradientSums(of_weights, of_elements, of_biases)
-
-
-def value_of(shares: list[Share]) -> Any:
-    """The value of a gradient."""
-    return added([share.gradient * share.other for share in shares])
 
 
 def backward_page(
@@ -82,9 +33,9 @@ def backward_page(
 
     The current step is that of the weight `weight_at` or of the element `element_at`, or the first.
     """
-    sums = backward(layer, gradient)
-    steps = [_weight_step(layer, index, shares) for index, shares in sums.of_weights.items()]
-    steps += [_element_step(layer, index, shares) for index, shares in sums.of_elements.items()]
+    sums = layer_gradients(layer, gradient)
+    steps = [_weight_step(layer, index, terms) for index, terms in sums.of_weights.items()]
+    steps += [_element_step(layer, index, terms) for index, terms in sums.of_elements.items()]
     current = list(sums.of_weights).index(weight_at) if weight_at is not None else 0
     if weight_at is None and element_at is not None:
         current = len(sums.of_weights) + list(sums.of_elements).index(element_at)
@@ -98,9 +49,9 @@ def backward_page(
         )
         for index, gs in sums.of_biases.items()
     )
-    notes = [line for found in biases for line in found]
-    dx = _gathered(layer.x.shape, sums.of_elements)
-    dw = _gathered(layer.weight.shape, sums.of_weights) if layer.weight is not None else None
+    notes = [line for lines in biases for line in lines]
+    dx = gradient_array(layer.x.shape, sums.of_elements)
+    dw = gradient_array(layer.weight.shape, sums.of_weights) if layer.weight is not None else None
     bands = _as_convolutions(layer, gradient, dw, dx) if _is_plain(layer) else _bands(layer, gradient, dw, dx)
     title = f"Gradients of {layer.op.keyword} {layer.op.brief()}"
     description = (
@@ -137,61 +88,54 @@ def _as_convolutions(layer: LayerNumbers, gradient: Array, dw: Array | None, dx:
         return "plain" if all(0 <= i < m for i, m in zip(position, gradient.shape, strict=True)) else "padding"
 
     turned = kernel[(slice(None), *(slice(None, None, -1) for _ in kernel.shape[1:]))]
-    grown = [grid._replace(title="dL/dS, padded") for grid in planes("p", "", padded, text, role)]
-    of_weights = (*input_planes(layer), *planes("g", "dL/dS", gradient, text), *planes("dw0,", "dL/dw", dw[0], text))
-    of_inputs = (*grown, *planes("t", "turned kernel", turned, text), *planes("dx", "dL/dx", dx, text))
+    grown = [grid._replace(title="dL/dS, padded") for grid in grids_of("p", "", padded, text, role)]
+    of_weights = (*input_grids(layer), *grids_of("g", "dL/dS", gradient, text), *grids_of("dw0,", "dL/dw", dw[0], text))
+    of_inputs = (*grown, *grids_of("t", "turned kernel", turned, text), *grids_of("dx", "dL/dx", dx, text))
     return Band(of_weights, ("∗", "=")), Band(of_inputs, ("∗", "="))
 
 
 def _bands(layer: LayerNumbers, gradient: Array, dw: Array | None, dx: Array) -> tuple[Band, ...]:
     """All tensors and their gradients."""
     text = layer.text
-    bands = [Band((*input_planes(layer), *planes("g", "dL/dS", gradient, text)))]
+    bands = [Band((*input_grids(layer), *grids_of("g", "dL/dS", gradient, text)))]
     if layer.weight is not None and dw is not None:
         for o, (kernel, of_kernel) in enumerate(zip(layer.weight, dw, strict=True)):
             of = f" {o}," if len(layer.weight) > 1 else ""
             pairs = zip(
-                planes(f"w{o},", f"kernel{of}", kernel, text),
-                planes(f"dw{o},", f"dL/dw{of}", of_kernel, text),
+                grids_of(f"w{o},", f"kernel{of}", kernel, text),
+                grids_of(f"dw{o},", f"dL/dw{of}", of_kernel, text),
                 strict=True,
             )
             bands += [Band(pair, ("→",)) for pair in pairs]
-    return (*bands, *(Band((grid,)) for grid in planes("dx", "dL/dx", dx, text)))
+    return (*bands, *(Band((grid,)) for grid in grids_of("dx", "dL/dx", dx, text)))
 
 
-def _gathered(shape: Axes, sums: Mapping[Axes, list[Share]]) -> Array:
-    result = np.empty(shape, object)
-    for index, shares in sums.items():
-        result[index] = value_of(shares)
-    return result
-
-
-def _weight_step(layer: LayerNumbers, index: Axes, shares: list[Share]) -> Step:
+def _weight_step(layer: LayerNumbers, index: Axes, terms: list[GradientTerm]) -> Step:
     shown = index if _has_channels(layer) else index[2:]
     name = f"dL/dw({','.join(map(str, shown))})"
     begins = [begin for begin, _ in pads_of(layer)]
-    shifted = (tuple(i + b for i, b in zip(share.element, (0, *begins), strict=True)) for share in shares)
+    shifted = (tuple(i + b for i, b in zip(term.element, (0, *begins), strict=True)) for term in terms)
     marks = [mark("x", cell, "read") for cell in shifted]
-    marks += [mark("g", share.output, "read") for share in shares]
+    marks += [mark("g", term.output, "read") for term in terms]
     marks.append(_of_kernel(mark("dw", index, "result"), "dw", index))
-    return Step(name, _lines(layer, name, shares), tuple(marks))
+    return Step(name, _lines(layer, name, terms), tuple(marks))
 
 
-def _of_kernel(found: Mark, name: str, index: Axes) -> Mark:
-    return mark(f"{name}{index[0]},", index[1:], found.role)
+def _of_kernel(marked: Mark, name: str, index: Axes) -> Mark:
+    return mark(f"{name}{index[0]},", index[1:], marked.role)
 
 
 def _has_channels(layer: LayerNumbers) -> bool:
     return layer.output_shape[0] > 1 or layer.x.shape[0] > 1
 
 
-def _element_step(layer: LayerNumbers, index: Axes, shares: list[Share]) -> Step:
+def _element_step(layer: LayerNumbers, index: Axes, terms: list[GradientTerm]) -> Step:
     name = f"dL/dx({index_text(index, layer.x.shape[0] > 1)})"
-    marks = [mark("g", share.output, "read") for share in shares]
+    marks = [mark("g", term.output, "read") for term in terms]
     marks += _marks_as_convolution(layer, index) if _is_plain(layer) else []
-    marks += [_of_kernel(mark("w", share.weight, "weight"), "w", share.weight) for share in shares if share.weight]
+    marks += [_of_kernel(mark("w", term.weight, "weight"), "w", term.weight) for term in terms if term.weight]
     marks.append(mark("dx", index, "result"))
-    return Step(name, _lines(layer, name, shares), tuple(marks))
+    return Step(name, _lines(layer, name, terms), tuple(marks))
 
 
 def _marks_as_convolution(layer: LayerNumbers, element: Axes) -> list[Mark]:
@@ -203,9 +147,9 @@ def _marks_as_convolution(layer: LayerNumbers, element: Axes) -> list[Mark]:
     return [mark("p", cell, "read") for cell in window] + [mark("t", (0, *tap), "weight") for tap in taps]
 
 
-def _lines(layer: LayerNumbers, name: str, shares: list[Share]) -> tuple[str, ...]:
-    value = value_of(shares)
-    formula = " + ".join(f"{layer.factor(share.gradient)}·{layer.factor(share.other)}" for share in shares) or "0"
+def _lines(layer: LayerNumbers, name: str, terms: list[GradientTerm]) -> tuple[str, ...]:
+    value = gradient_of(terms)
+    formula = " + ".join(f"{layer.factor(term.gradient)}·{layer.factor(term.factor)}" for term in terms) or "0"
     return equation(name, formula, layer.text(value), is_close=isinstance(value, float))
 
 
