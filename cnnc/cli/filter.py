@@ -194,7 +194,7 @@ def _result(name: str, given: str, pixels: NDArray[np.uint8]) -> _Result:
 def _as_source(name: str) -> str:
     """The arguments of the layer: a matrix in short, `1 0; 0 -1`, as nested lists; others as they are. Raises E010."""
     from cnnc.view.unfold.exact import is_symbolic, text_of
-    from cnnc.view.unfold.literals import matrix
+    from cnnc.view.unfold.typed_matrices import matrix
 
     if not re.match(r"\s*[-+]?\.?\d", name):
         return name

@@ -26,8 +26,8 @@ from cnnc.ops.pool import Pool
 from cnnc.view.page import Page
 from cnnc.view.unfold.exact import exact, is_symbolic
 from cnnc.view.unfold.layer_numbers import LayerNumbers
-from cnnc.view.unfold.literals import matrix
 from cnnc.view.unfold.terms import Product
+from cnnc.view.unfold.typed_matrices import matrix
 
 EXAMPLE = 'cnnc unfold "1 3 -1; 2 1 0; 0 2 -1" --kernel "1 0; 2 -1"'
 
@@ -129,8 +129,8 @@ def literal_page(typed: TypedMatrices) -> LiteralPage:
 
 
 def _page(typed: TypedMatrices, layer: LayerNumbers, at: Axes | None) -> Page:
+    from cnnc.view.unfold.forward_page import forward_page
     from cnnc.view.unfold.matrices import im2col_page, toeplitz_page
-    from cnnc.view.unfold.pages import forward_page
     from cnnc.view.unfold.transposed import transposed_page
 
     if typed.im2col:

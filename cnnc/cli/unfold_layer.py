@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from cnnc.graph.graph import Graph
     from cnnc.training.trained import Example, TrainedNetwork
     from cnnc.view.page import Page
-    from cnnc.view.unfold.gradient import GradientSum
-    from cnnc.view.unfold.layer import LayerRun
+    from cnnc.view.unfold.layer_gradient import GradientSum
+    from cnnc.view.unfold.layer_run import LayerRun
 
 MAX_CELLS = 40_000
 """The most cells of all steps of a page, so that its file stays below 2 MB."""
@@ -100,7 +100,7 @@ def _is_source(word: str) -> bool:
 def unfold_layer(words: Words) -> LayerView:
     """Runs the network up to the layer, for --backward also the rest. Raises CnncError."""
     from cnnc.training.trained import read_trained
-    from cnnc.view.unfold.layer import largest_output, run_layer
+    from cnnc.view.unfold.layer_run import largest_output, run_layer
 
     trained = read_trained(words.source, words.settings, words.last)
     print_diagnostics(trained.network.diagnostics)
@@ -115,7 +115,7 @@ def unfold_layer(words: Words) -> LayerView:
     at = index_of(words.at, run.output.shape, f"--at {words.at}", name) if words.at else largest_output(run)
     if not words.backward and (words.weight_at or words.input_at or words.label is not None):
         raise CnncError.of("E010", "--weight-at, --input-at and --label choose a gradient", help="add --backward")
-    heading = [f"weights: {_weights_text(trained, run, words)}", f"input: {example.name}"]
+    heading = [f"weights: {_weights_text(trained, run, words)}", f"input: {' '.join(example.name.splitlines())}"]
     chosen = [] if words.at else ["the output is the largest of the layer; --at chooses another"]
     if run.node.owner:
         heading.append(f"its weights are those of {run.node.owner}")
@@ -268,10 +268,10 @@ def _backward(
     heading: list[str],
     words: Words,
 ) -> LayerView:
-    from cnnc.view.unfold.gradient import engine_gradients, input_gradient, weight_gradient
-    from cnnc.view.unfold.gradient_page import gradient_page
-    from cnnc.view.unfold.layer import output_sum
+    from cnnc.view.unfold.layer_gradient import engine_gradients, input_gradient, weight_gradient
+    from cnnc.view.unfold.layer_gradient_page import gradient_page
     from cnnc.view.unfold.layer_json import gradients_json
+    from cnnc.view.unfold.layer_run import output_sum
 
     scalar, upstream = _upstream(trained, graph, example, run, words.label)
     engine = engine_gradients(run, upstream)
@@ -332,7 +332,7 @@ def _upstream(
     trained: TrainedNetwork, graph: Graph, example: Example, run: LayerRun, label: int | None
 ) -> tuple[str, Array]:
     """What is differentiated, in words, and its gradient by the layer's output. Raises CnncError E010, E610."""
-    from cnnc.view.unfold.layer import run_layer
+    from cnnc.view.unfold.layer_run import run_layer
     from cnnc.view.unfold.upstream import largest_element, upstream
 
     loss = _loss(trained, graph, example, label)

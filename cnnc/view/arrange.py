@@ -136,13 +136,13 @@ def _rows(band: Band, sizes: Sequence[PanelSize], width: float) -> Iterator[list
 
 def roles_of(panels: Iterable[Panel]) -> dict[Role, bool]:
     """The roles of all cells and outlines, and whether all cells with the role are shaded."""
-    found: set[tuple[Role, bool]] = set()
+    roles: set[tuple[Role, bool]] = set()
     for panel in panels:
         if isinstance(panel, Grid):
-            found.update((cell.role, cell.shade is not None) for row in panel.cells for cell in row)
+            roles.update((cell.role, cell.shade is not None) for row in panel.cells for cell in row)
         elif isinstance(panel, Picture):
-            found.update((outline.role, False) for outline in panel.outlines)
-    return {role: (role, False) not in found for role, _ in sorted(found)}
+            roles.update((outline.role, False) for outline in panel.outlines)
+    return {role: (role, False) not in roles for role, _ in sorted(roles)}
 
 
 def legend_of(roles: Mapping[Role, bool], y: float, width: float) -> tuple[list[Shape], float]:

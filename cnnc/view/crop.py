@@ -16,7 +16,7 @@ from cnnc.view.page import Band, Grid, Mark, Page, Panel, Step
 def cropped(page: Page, rows: int, columns: int) -> Page:
     """The page with each grid cut to at most this many rows and columns around the marks of the current step.
 
-    Steps whose result is cut off are left out.
+    Steps whose result is cut off are left out, and if the current step is shown whole, so are those that are not.
     """
     step = page.steps[page.current] if page.steps else Step("")
     origins: dict[str, tuple[range, range]] = {}
@@ -38,16 +38,17 @@ def cropped(page: Page, rows: int, columns: int) -> Page:
         return mark._replace(row=mark.row - down.start, column=mark.column - across.start)
 
     bands = tuple(Band(tuple(map(cut, band.panels)), band.signs) for band in page.bands)
+    is_whole = None not in map(moved, step.marks)
     kept: list[Step] = []
     current = 0
     for number, each in enumerate(page.steps):
         marks = tuple(mark for mark in map(moved, each.marks) if mark is not None)
         if number == page.current:
             current = len(kept)
-        elif _lost_its_result(each.marks, marks):
+        elif len(marks) < len(each.marks) if is_whole else _lost_its_result(each.marks, marks):
             continue
         kept.append(each._replace(marks=marks, panels=tuple(map(cut, each.panels))))
-    note = f"The steps are the {len(kept)} of {len(page.steps)} whose results are shown."
+    note = f"The steps are the {len(kept)} of {len(page.steps):,} that lie in the part that is shown."
     notes = page.notes if len(kept) == len(page.steps) else (*page.notes, note)
     return page._replace(bands=bands, steps=tuple(kept), current=current, notes=notes)
 
@@ -74,10 +75,14 @@ def _part(grid: Grid, rows: Sequence[int], columns: Sequence[int], height: int, 
 
 
 def _around(marked: Sequence[int], size: int, limit: int) -> range:
-    """`limit` indices that contain the marked ones: from 0 on if they do then, else around the middle of the marked ones."""
+    """`limit` indices that contain the marked ones: from 0 on if they do then, else around the middle of the marked ones.
+
+    Of marked ones that are too far apart, they begin with the first.
+    """
     if size <= limit:
         return range(size)
-    start = (min(marked) + max(marked) + 1 - limit) // 2 if marked and max(marked) >= limit else 0
+    first, last = (min(marked), max(marked)) if marked else (0, 0)
+    start = 0 if last < limit else first if last - first >= limit else (first + last + 1 - limit) // 2
     start = max(0, min(start, size - limit))
     return range(start, start + limit)
 
@@ -90,7 +95,8 @@ def _cut(grid: Grid, rows: range, columns: range) -> Grid:
     column_heads = grid.column_heads or tuple(map(str, range(width)))
     sides = (("row", row_heads, rows, height), ("column", column_heads, columns, width))
     parts = [f"{_range_text(what, heads, part)} of {size}" for what, heads, part, size in sides if len(part) < size]
-    shown = f"shown are {' and '.join(parts)}"
+    is_one = len(parts) == 1 and " to " not in parts[0]
+    shown = f"shown {'is' if is_one else 'are'} {' and '.join(parts)}"
     return grid._replace(
         cells=tuple(row[columns.start : columns.stop] for row in grid.cells[rows.start : rows.stop]),
         row_heads=row_heads[rows.start : rows.stop],

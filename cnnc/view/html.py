@@ -63,8 +63,8 @@ def _steps_json(page: Page, changes: Iterable[StepChange]) -> str:
     looks: dict[str, int] = {}
     steps = [{**_step_texts(step), **change.as_json(looks)} for step, change in zip(page.steps, changes, strict=True)]
     data: dict[str, Any] = {"current": page.current, "looks": list(looks), "steps": steps}
-    found = json.dumps(data, separators=(",", ":"))
-    return found.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    text = json.dumps(data, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _step_texts(step: Step) -> dict[str, Any]:

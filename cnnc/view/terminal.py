@@ -114,8 +114,8 @@ def _band(band: Band, width: int) -> list[str]:
     """The panels of a band side by side; one that does not fit begins a new row of them."""
     rows: list[list[list[str]]] = [[]]
     for number, panel in enumerate(band.panels):
-        block = _panel(panel, width)
         sign = band.signs[number - 1] if 0 < number <= len(band.signs) else ""
+        block = _panel(panel, width - cells(sign) - len(GAP) if sign else width)
         joined = [*rows[-1], *([_sign(sign, rows[-1][-1], block)] if number else []), block]
         if number and _width_of(joined) > width:
             rows.append([_sign(sign, block), block] if sign else [block])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -259,7 +260,7 @@ def test_circulant_matrices(cnnc: Cnnc) -> None:
     assert any(line.startswith("A circulant matrix") for line in lines(cnnc, *words, "--toeplitz"))
     assert lines(cnnc, *words)[0] == "S(0) = d·x + a·y + b·z"
     image = ("1 2; 3 4", "--kernel", "a b; c d", "--circular", "--toeplitz")
-    assert any(line.startswith("A block-circulant matrix") for line in lines(cnnc, *image))
+    assert any(line.startswith("A doubly block-circulant matrix") for line in lines(cnnc, *image))
 
 
 # --- other layers ----------------------------------------------------------------------------------------------------
@@ -332,6 +333,15 @@ def test_large_whole_numbers_stay_whole(cnnc: Cnnc) -> None:
         "S(1) = 1·3000000000 = 3000000000",
     ]
     assert lines(cnnc, "1234567890123456789012345 1", "--kernel", "1")[0].endswith(" = 1234567890123456789012345")
+
+
+def test_the_part_of_a_large_matrix_holds_what_the_sum_reads(cnnc: Cnnc) -> None:
+    x = "; ".join(" ".join(str((7 * i + 3 * j) % 10) for j in range(40)) for i in range(40))
+    printed = lines(cnnc, x, "--kernel", K, "-s", "4", "--toeplitz", "--at", "5,5")
+    text = "\n".join(printed)
+    assert re.search(r"^ *5,5 \| +\[1\] +\[0\]", text, re.MULTILINE), "the row of the sum begins with its first weights"
+    assert re.search(r"20,20 \| +\[0\]", text), "x"
+    assert re.search(r"5,5 \| +\[-?\d+\] *$", text, re.MULTILINE), "h"
 
 
 def test_at_is_the_output_of_a_gradient_too(cnnc: Cnnc) -> None:
@@ -411,7 +421,7 @@ def test_a_large_matrix_is_shown_in_part(cnnc: Cnnc, tmp_path: Path) -> None:
     page = (tmp_path / "x.html").read_text(encoding="utf-8")
     assert "shown are rows" in page
     assert "The steps are 400 of 1,521, around the one that --at names." in page
-    assert "whose results are shown" in page
+    assert "that lie in the part that is shown" in page
 
 
 def test_json_holds_everything(cnnc: Cnnc) -> None:

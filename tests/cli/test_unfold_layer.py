@@ -81,6 +81,14 @@ def test_the_page_of_a_pool_says_what_a_pool_does(trained: Path) -> None:
     assert "<p>Each output is the largest element of its window.</p>" in (trained / "pool.html").read_text()
 
 
+def test_the_page_of_a_formula_is_about_all_its_steps(trained: Path) -> None:
+    run("unfold", "run", "softmax1", "--html", "softmax.html", cwd=trained)
+    page = (trained / "softmax.html").read_text()
+    assert "<h1>softmax1</h1>\n<p>Each output is a formula of the layer&#x27;s input.</p>" in page.replace(
+        "&#39;", "&#x27;"
+    )
+
+
 def test_im2col_shows_the_sum_of_one_output(trained: Path) -> None:
     """Not those of all channels at its position."""
     printed = run("unfold", "run", "conv1", "--im2col", "--at", "2,3,4", cwd=trained).stdout
@@ -273,6 +281,13 @@ def test_numbers_that_are_not_finite_are_shown(cnnc: Cnnc, tmp_path: Path, numbe
         for words in ((), ("--json",), ("--html", "a.html"), ("--toeplitz",), ("--backward",)):
             done = cnnc("unfold", "net.cnn", layer, "x.npy", *words)
             assert done.returncode == 0 or codes(done.stderr) == ["E010"], (layer, words, done.stderr)
+            assert "difference nan" not in done.stdout, "nothing is said of the rounding of what is not a number"
+
+
+def test_the_name_of_a_file_stays_on_its_line(cnnc: Cnnc, tmp_path: Path) -> None:
+    (tmp_path / "net.cnn").write_text("input 1x4x4; conv 2 k=2")
+    np.save(tmp_path / "a\nb.npy", np.ones((1, 4, 4), np.float32))
+    assert "input: a b.npy" in cnnc("unfold", "net.cnn", "conv1", "a\nb.npy").stdout.splitlines()
 
 
 def test_inputs_are_those_of_the_exported_models(deployed: Path) -> None:

@@ -35,11 +35,29 @@ def test_marks_move_with_the_part() -> None:
 def test_only_steps_with_a_result_in_the_part_are_left() -> None:
     shown = cropped(page(0), 10, 8)
     assert {step.title for step in shown.steps} == {f"{i},{j}" for i in range(10) for j in range(8)}
-    assert shown.notes == ("a note", "The steps are the 80 of 1200 whose results are shown.")
+    assert shown.notes == ("a note", "The steps are the 80 of 1,200 that lie in the part that is shown.")
+
+
+def test_only_steps_with_a_whole_window_in_the_part_are_left() -> None:
+    whole = page(0)
+    steps = tuple(
+        step._replace(marks=(*step.marks, step.marks[0]._replace(column=step.marks[0].column + 1)))
+        for step in whole.steps
+        if step.marks[0].column < 39
+    )
+    shown = cropped(whole._replace(steps=steps), 10, 8)
+    assert {step.title for step in shown.steps} == {f"{i},{j}" for i in range(10) for j in range(7)}
+
+
+def test_marks_that_are_too_far_apart_are_shown_from_the_first() -> None:
+    marks = (Mark("x", 3, 5, "read"), Mark("x", 3, 35, "read"))
+    x = cropped(page(0)._replace(steps=(Step("s", (), marks),)), 10, 8).bands[0].panels[0]
+    assert isinstance(x, Grid)
+    assert x.column_heads == tuple(map(str, range(5, 13)))
 
 
 def test_what_fits_stays_as_it_is() -> None:
     assert cropped(page(7), 30, 40) == page(7)
     grid = grid_of("x", "x", [[1, 2], [3, 4]])
     assert part_of(grid, 2, 2) is grid
-    assert part_of(grid, 1, 2).note == "shown are row 0 of 2"
+    assert part_of(grid, 1, 2).note == "shown is row 0 of 2"

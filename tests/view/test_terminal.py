@@ -37,6 +37,14 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
             assert cells(line) <= width or " " not in line.strip(), line
 
 
+@pytest.mark.parametrize("width", range(30, 60))
+def test_a_sign_before_a_grid_counts(width: int) -> None:
+    """A grid that begins a new row, behind a sign, leaves room for it."""
+    wide = grid_of("b", "b", [[100 + n for n in range(20)]] * 3)
+    text = terminal_text(Page("t", "", (Band((wide, wide), ("=",)),), (), 0), width)
+    assert max(map(cells, text.splitlines())) <= width
+
+
 @pytest.mark.parametrize("first", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(20, 100, 20))])
 def test_every_kind_of_page_has_a_text(first: int) -> None:
     for seed in range(first, first + 20):

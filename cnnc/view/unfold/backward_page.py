@@ -19,10 +19,10 @@ from cnnc.ops.pool import Pool
 from cnnc.view.page import Band, CellRole, Mark, Page, Step
 from cnnc.view.unfold.combine import added
 from cnnc.view.unfold.formulas import equation, index_text
+from cnnc.view.unfold.forward_page import input_grids, pads_of
 from cnnc.view.unfold.gradient_sums import GradientTerm, gradient_array, gradient_of, layer_gradients
-from cnnc.view.unfold.grids import mark, planes
+from cnnc.view.unfold.grids import grids_of, mark
 from cnnc.view.unfold.layer_numbers import LayerNumbers
-from cnnc.view.unfold.pages import input_planes, pads_of
 from cnnc.view.unfold.steps import MAX_STEPS, around
 
 
@@ -88,26 +88,26 @@ def _as_convolutions(layer: LayerNumbers, gradient: Array, dw: Array | None, dx:
         return "plain" if all(0 <= i < m for i, m in zip(position, gradient.shape, strict=True)) else "padding"
 
     turned = kernel[(slice(None), *(slice(None, None, -1) for _ in kernel.shape[1:]))]
-    grown = [grid._replace(title="dL/dS, padded") for grid in planes("p", "", padded, text, role)]
-    of_weights = (*input_planes(layer), *planes("g", "dL/dS", gradient, text), *planes("dw0,", "dL/dw", dw[0], text))
-    of_inputs = (*grown, *planes("t", "turned kernel", turned, text), *planes("dx", "dL/dx", dx, text))
+    grown = [grid._replace(title="dL/dS, padded") for grid in grids_of("p", "", padded, text, role)]
+    of_weights = (*input_grids(layer), *grids_of("g", "dL/dS", gradient, text), *grids_of("dw0,", "dL/dw", dw[0], text))
+    of_inputs = (*grown, *grids_of("t", "turned kernel", turned, text), *grids_of("dx", "dL/dx", dx, text))
     return Band(of_weights, ("∗", "=")), Band(of_inputs, ("∗", "="))
 
 
 def _bands(layer: LayerNumbers, gradient: Array, dw: Array | None, dx: Array) -> tuple[Band, ...]:
     """All tensors and their gradients."""
     text = layer.text
-    bands = [Band((*input_planes(layer), *planes("g", "dL/dS", gradient, text)))]
+    bands = [Band((*input_grids(layer), *grids_of("g", "dL/dS", gradient, text)))]
     if layer.weight is not None and dw is not None:
         for o, (kernel, of_kernel) in enumerate(zip(layer.weight, dw, strict=True)):
             of = f" {o}," if len(layer.weight) > 1 else ""
             pairs = zip(
-                planes(f"w{o},", f"kernel{of}", kernel, text),
-                planes(f"dw{o},", f"dL/dw{of}", of_kernel, text),
+                grids_of(f"w{o},", f"kernel{of}", kernel, text),
+                grids_of(f"dw{o},", f"dL/dw{of}", of_kernel, text),
                 strict=True,
             )
             bands += [Band(pair, ("→",)) for pair in pairs]
-    return (*bands, *(Band((grid,)) for grid in planes("dx", "dL/dx", dx, text)))
+    return (*bands, *(Band((grid,)) for grid in grids_of("dx", "dL/dx", dx, text)))
 
 
 def _weight_step(layer: LayerNumbers, index: Axes, terms: list[GradientTerm]) -> Step:

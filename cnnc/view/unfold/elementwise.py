@@ -20,7 +20,7 @@ from cnnc.ops.base import Op
 from cnnc.ops.merge import Add, Maximum, Mul, Sub
 from cnnc.ops.norm import Affine, BatchNorm, Normalize
 from cnnc.view.unfold.exact import factor_text, text_of
-from cnnc.view.unfold.layer import LayerRun
+from cnnc.view.unfold.layer_run import LayerRun
 
 
 class Formula(NamedTuple):

@@ -94,5 +94,7 @@ def engine_line(engine: float, difference: float, rounding: float | None = None)
     """The engine's number, and its difference from the sum in float64, beside what rounding can explain."""
     if not difference:
         return f"engine: {engine:.7g}, the same number"
+    if not math.isfinite(difference):
+        return f"engine: {engine:.7g}"
     explained = f" (float32 rounding: up to about {rounding:.0e})" if rounding else ""
     return f"engine: {engine:.7g}, difference {difference:.1e}{explained}"

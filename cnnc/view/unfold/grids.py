@@ -22,7 +22,7 @@ from cnnc.view.unfold.formulas import digits
 Text = Callable[[Any], str]
 
 
-def planes(
+def grids_of(
     name: str,
     title: str,
     values: Array,

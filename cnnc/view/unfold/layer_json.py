@@ -13,9 +13,9 @@ from typing import Any
 from cnnc.core.arguments import Axes
 from cnnc.view.unfold.elementwise import Formula, output_formula
 from cnnc.view.unfold.exact import json_of
-from cnnc.view.unfold.gradient import GradientSum
 from cnnc.view.unfold.json import gradient_json, op_text, sum_json
-from cnnc.view.unfold.layer import LayerRun, OutputSum, output_sum
+from cnnc.view.unfold.layer_gradient import GradientSum
+from cnnc.view.unfold.layer_run import LayerRun, OutputSum, output_sum
 from cnnc.view.unfold.terms import TERMS
 
 
@@ -25,10 +25,10 @@ def layer_json(run: LayerRun, output: Axes) -> dict[str, Any]:
         formula = output_formula(run, output)
         numbers = {"index": output, "formula": formula.text, "value": json_of(formula.total)}
         return _head(run) | numbers | _engine(formula)
-    found = output_sum(run, output)
-    x, factors = zip(*((term.x, term.factor) for term in found.terms), strict=True) if found.terms else ((), ())
-    numbers = sum_json(found.indices, x, factors, found.bias, found.total)
-    return _head(run) | numbers | _engine(found) | {"rounding": json_of(found.rounding)}
+    result = output_sum(run, output)
+    x, factors = zip(*((term.x, term.factor) for term in result.terms), strict=True) if result.terms else ((), ())
+    numbers = sum_json(result.indices, x, factors, result.bias, result.total)
+    return _head(run) | numbers | _engine(result) | {"rounding": json_of(result.rounding)}
 
 
 def gradients_json(run: LayerRun, scalar: str, gradients: Sequence[GradientSum]) -> dict[str, Any]:

@@ -15,18 +15,18 @@ import numpy as np
 from cnnc.core.arguments import Axes
 from cnnc.diagnostics import CnncError
 from cnnc.ops.conv import Conv
-from cnnc.view.page import Band, Formulas, Mark, Page, Step
+from cnnc.view.page import Band, Mark, Page, Step
 from cnnc.view.unfold.formulas import (
-    broken,
     engine_line,
+    equation,
     factor,
     label_of,
     number,
     summed,
 )
 from cnnc.view.unfold.grids import heat_grid
-from cnnc.view.unfold.layer import LayerRun, OutputSum, WeightedElement, output_sum
-from cnnc.view.unfold.layer_page import layer_lines
+from cnnc.view.unfold.layer_page import layer_band
+from cnnc.view.unfold.layer_run import LayerRun, OutputSum, WeightedElement, output_sum
 from cnnc.view.unfold.matrices import im2col_page, toeplitz_page
 from cnnc.view.unfold.planes import Plane, planes_of
 from cnnc.view.unfold.steps import around, of_channel
@@ -95,9 +95,7 @@ def layer_im2col(run: LayerRun, at: Axes, heading: Sequence[str] = ()) -> Page:
 def _with_heading(run: LayerRun, at: Axes, page: Page, heading: Sequence[str]) -> Page:
     output = output_sum(run, at)
     engine = f"{label_of(run.node.name, at)}: {engine_line(output.engine, output.difference, output.rounding)}"
-    heading = [*heading, engine]
-    top = Band((Formulas("layer", "", (*layer_lines(run), *heading)),))
-    return page._replace(bands=(top, *page.bands))
+    return page._replace(bands=(layer_band(run, [*heading, engine]), *page.bands))
 
 
 class _Place(NamedTuple):
@@ -158,8 +156,8 @@ class _Part:
 
     def factors(self, output: OutputSum) -> list[float | None]:
         """A row of W: the factor of each element, None for a structural zero."""
-        found = {element: term.factor for element, term in self._pairs(output)}
-        return [found.get(element) for element in self.elements]
+        factors = {element: term.factor for element, term in self._pairs(output)}
+        return [factors.get(element) for element in self.elements]
 
     def read_at(self, row: int, column: int) -> bool:
         """Whether an output reads an element."""
@@ -177,18 +175,21 @@ class _Part:
         products = sum(term.value for term in output.terms)
         part = self.sum_of(output)
         bias = [] if output.bias is None else [output.bias]
-        total = summed([part, products - part, *bias]) + f" = {number(output.total)}"
         with_bias = f" + bias {factor(output.bias)}" if output.bias is not None else ""
         lines = [
             f"{label} = {named}{with_bias}",
-            *broken(f"{label} = {total}", len(label) + 1),
+            *equation(label, summed([part, products - part, *bias]), number(output.total)),
             engine_line(output.engine, output.difference, output.rounding),
         ]
-        told = [
-            f"of {label}, {number(part)} comes from the part that is shown, {number(products - part)} from the rest"
-        ]
-        top = Band((Formulas("layer", "", (*layer_lines(self.run), *heading)),))
-        return Page(title, lines[0], (top, band), (Step(label, tuple(lines), marks),), 0, (*notes, *told))
+        share = f"{number(part)} comes from the part that is shown, {number(products - part)} from the rest"
+        return Page(
+            title,
+            lines[0],
+            (layer_band(self.run, heading), band),
+            (Step(label, tuple(lines), marks),),
+            0,
+            (*notes, f"of {label}, {share}"),
+        )
 
 
 def _planes_in_data(run: LayerRun, at: Axes, output: OutputSum) -> list[Plane]:

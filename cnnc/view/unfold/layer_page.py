@@ -27,8 +27,8 @@ from cnnc.view.unfold.formulas import (
     number,
     summed,
 )
-from cnnc.view.unfold.layer import LayerRun, output_sum
-from cnnc.view.unfold.pages import DESCRIPTIONS
+from cnnc.view.unfold.forward_page import DESCRIPTIONS
+from cnnc.view.unfold.layer_run import LayerRun, output_sum
 from cnnc.view.unfold.planes import Plane, planes_of
 from cnnc.view.unfold.sum_panels import (
     MAX_SIZE,
@@ -52,27 +52,40 @@ def layer_page(
 ) -> Page:
     """The page on output `at`, with a step for each of `positions`, one of which it is."""
     name, current = label_of(run.node.name, at), positions.index(at)
-    top = Band((Formulas("layer", "", (*layer_lines(run), *heading)),))
+    top = layer_band(run, heading)
     if type(run.op) not in TERMS:
         steps = tuple(_formula_step(run, position) for position in positions)
-        return Page(name, steps[current].lines[0], (top,), steps, current)
+        if len(positions) > 1:
+            return Page(_title(run, at), "Each output is a formula of the layer's input.", (top,), steps, current)
+        return Page(name, _joined(steps[current].lines[:-1]), (top,), steps, current)
     outputs = [_Output(run, position, pictures) for position in positions]
     shown = outputs[current]
     steps = tuple(output.step(len(positions) > 1) for output in outputs)
-    described = " ".join(line.strip() for line in shown.lines[:-1])
+    described = _joined(shown.lines[:-1])
     if len(positions) > 1:
-        name = f"{run.node.name}, channel {at[0]}" if len(at) > 1 else run.node.name
+        name = _title(run, at)
         described = DESCRIPTIONS[shown.kind]
     return Page(name, described, (top, *shown.bands), steps, current, tuple(shown.notes))
 
 
-def layer_lines(run: LayerRun) -> list[str]:
-    """The layer, its shapes, and the rule of its output size."""
+def _title(run: LayerRun, at: Axes) -> str:
+    """What the steps of a page have in common: `conv1, channel 3`."""
+    return f"{run.node.name}, channel {at[0]}" if len(at) > 1 else run.node.name
+
+
+def _joined(lines: Sequence[str]) -> str:
+    """A broken formula as one line."""
+    return " ".join(line.strip() for line in lines)
+
+
+def layer_band(run: LayerRun, lines: Sequence[str]) -> Band:
+    """The layer, its shapes, the rule of its output size, and more lines: what a page begins with."""
     op, shapes = run.op, " and ".join(format_shape(array.shape) for array in run.inputs)
     named = f"{op.keyword} {op.brief()}".rstrip()
-    lines = [f"{run.node.name}: {named}, {shapes} -> {format_shape(run.output.shape)}"]
+    head = f"{run.node.name}: {named}, {shapes} -> {format_shape(run.output.shape)}"
     rules = getattr(op, "rules", None)
-    return [*lines, *(window.explain(rules(run.types[0])) if rules is not None else [])]
+    sizes = window.explain(rules(run.types[0])) if rules is not None else []
+    return Band((Formulas("layer", "", (head, *sizes, *lines)),))
 
 
 def _formula_step(run: LayerRun, output: Axes) -> Step:

@@ -23,9 +23,9 @@ from cnnc.ops.dense import Fc
 from cnnc.ops.local import Local
 from cnnc.view.page import Band, Cell, Grid, Mark, Page, Step
 from cnnc.view.unfold.formulas import index_text
-from cnnc.view.unfold.grids import mark, planes, row_grid
+from cnnc.view.unfold.forward_page import LARGE, formula_lines, input_grids, output_name, read_cells
+from cnnc.view.unfold.grids import grids_of, mark, row_grid
 from cnnc.view.unfold.layer_numbers import LayerNumbers
-from cnnc.view.unfold.pages import formula_lines, input_planes, output_name, read_cells
 from cnnc.view.unfold.steps import steps_around
 
 MAX_MATRIX = 1 << 20
@@ -107,7 +107,7 @@ def im2col_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     positions = list(product(*map(range, layer.output_shape[1:])))
     shown, current = steps_around(positions, at[1:] if at is not None else None)
     counted = np.arange(layer.x.size).reshape(layer.x.shape)
-    inputs = list(zip(input_planes(layer), planes("n", "element numbers", counted, str), strict=False))
+    inputs = list(zip(input_grids(layer), grids_of("n", "element numbers", counted, str), strict=False))
     bands = (
         *(Band(pair) for pair in inputs),
         Band((_numbers_grid(matrices, positions),)),
@@ -177,6 +177,8 @@ def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     positions = list(layer.positions())
     shown, current = steps_around(positions, at)
     kind = _kind_of(layer)
+    rows = tuple(index_text(position, len(y) > 1) for position in positions)
+    columns = tuple(index_text(index, len(layer.x) > 1) for index in np.ndindex(*layer.x.shape))
     w = Grid(
         "W",
         f"W {len(matrix)}x{layer.x.size}",
@@ -184,11 +186,11 @@ def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
             tuple(Cell(layer.text(v), "plain" if is_set else "zero") for v, is_set in zip(*row, strict=True))
             for row in zip(matrix, is_weight, strict=True)
         ),
-        tuple(index_text(position, len(y) > 1) for position in positions),
-        tuple(index_text(index, len(layer.x) > 1) for index in np.ndindex(*layer.x.shape)),
+        rows,
+        columns,
     )
-    x = row_grid("x", "x", layer.x.reshape(-1, 1), layer.text)
-    h = row_grid("h", "h", y.reshape(-1, 1), layer.text)
+    x = row_grid("x", "x", layer.x.reshape(-1, 1), layer.text, row_heads=columns if len(columns) > LARGE else ())
+    h = row_grid("h", "h", y.reshape(-1, 1), layer.text, row_heads=rows if len(rows) > LARGE else ())
     band = Band((w, x, h), ("·", "="))
     if layer.bias is not None:
         spread = np.repeat(layer.bias, y.size // len(y)).reshape(-1, 1)
@@ -210,7 +212,10 @@ def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
 def _kind_of(layer: LayerNumbers) -> str:
     if isinstance(layer.op, Fc | Local):  # whose rows are not shifted copies of each other
         return "A matrix"
-    blocks = "block-" if layer.type.rank > 1 or layer.x.shape[0] > 1 or layer.output_shape[0] > 1 else ""
+    has_channels = layer.x.shape[0] > 1 or layer.output_shape[0] > 1
+    blocks = "block-" if layer.type.rank > 1 or has_channels else ""
+    if layer.type.rank == 2 and not has_channels:
+        blocks = "doubly block-"  # whose blocks are equal along the diagonals too
     strided = any(s != 1 for s in getattr(layer.op, "stride", getattr(layer.op, "s", ())))
     kind = "circulant" if layer.circular else "Toeplitz"
     return f"Rows of a {blocks}{kind} matrix" if strided else f"A {blocks}{kind} matrix"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cnnc.core.arguments import Axes
 from cnnc.view.unfold.combine import added
-from cnnc.view.unfold.layer import WeightedElement
+from cnnc.view.unfold.layer_run import WeightedElement
 from cnnc.view.unfold.steps import around
 
 MAX_LISTED = 8

@@ -18,7 +18,7 @@ from cnnc.view.page import Band, Grid, Outline
 from cnnc.view.unfold.combine import added
 from cnnc.view.unfold.formulas import equation, factor, number, short
 from cnnc.view.unfold.grids import heat_grid
-from cnnc.view.unfold.layer import WeightedElement
+from cnnc.view.unfold.layer_run import WeightedElement
 from cnnc.view.unfold.planes import MAX_LISTED, Plane
 
 MAX_PLANES = 3
@@ -67,9 +67,9 @@ def _weight_heads(plane: Plane) -> tuple[tuple[int, ...], tuple[int, ...]]:
         return tuple(range(len(plane.rows))), tuple(range(len(plane.columns)))
     rows = [{index[-2] for index in row if index is not None and len(index) > 1} for row in indices]
     columns = [{index[-1] for index in column if index is not None} for column in zip(*indices, strict=True)]
-    if any(len(found) != 1 for found in (*rows, *columns)):
+    if any(len(indices_of) != 1 for indices_of in (*rows, *columns)):
         return plane.rows, plane.columns
-    return tuple(found.pop() for found in rows), tuple(found.pop() for found in columns)
+    return tuple(map(min, rows)), tuple(map(min, columns))
 
 
 def product_band(slot: int, plane: Plane, titles: Sequence[str]) -> Band:

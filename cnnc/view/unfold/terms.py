@@ -71,7 +71,7 @@ def terms(op: Op, x: TensorType, output: Axes, circular: bool = False) -> Sum:
 
     With `circular`, what lies outside the input is its continuation, which repeats it, instead of padding with zeros.
     """
-    found = TERMS[type(op)](op, x, output)
+    total = TERMS[type(op)](op, x, output)
 
     def resolved(term: Product) -> Product:
         if term.element is None or inside(term.element[1:], x.spatial):
@@ -80,7 +80,7 @@ def terms(op: Op, x: TensorType, output: Axes, circular: bool = False) -> Sum:
         wrapped = (channel, *(i % m for i, m in zip(position, x.spatial, strict=True)))
         return term._replace(element=wrapped if circular else None)
 
-    return found._replace(terms=tuple(map(resolved, found.terms)))
+    return total._replace(terms=tuple(map(resolved, total.terms)))
 
 
 def reads(op: Op, x: TensorType, output: Axes) -> tuple[Axes, ...]:

@@ -12,9 +12,9 @@ from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.view.page import Band, Cell, Grid, Page
 from cnnc.view.unfold.formulas import index_text
+from cnnc.view.unfold.forward_page import forward_page
 from cnnc.view.unfold.grids import mark
 from cnnc.view.unfold.layer_numbers import LayerNumbers
-from cnnc.view.unfold.pages import forward_page
 
 MAX_STAMPS = 9
 """The most stamps that are shown."""

@@ -21,7 +21,7 @@ from cnnc.ops.activation import Dropout, DropPath, Identity
 from cnnc.ops.dense import Input
 from cnnc.ops.norm import Affine, BatchNorm
 from cnnc.reference.engine import Trace, backward, forward, weights_of
-from cnnc.view.unfold.layer import LayerRun
+from cnnc.view.unfold.layer_run import LayerRun
 
 Scalar = Callable[[Trace], tuple[float, Mapping[str, Array]]]
 """From a trace, the scalar and its gradients by layer name, channels last."""

@@ -16,8 +16,8 @@ from cnnc.reference.engine import backward, forward
 from cnnc.reference.initializers import initialize
 from cnnc.reference.layout import to_channels_last
 from cnnc.view.unfold.elementwise import FORMULAS, output_formula
-from cnnc.view.unfold.gradient import engine_gradients, input_gradient, weight_gradient
-from cnnc.view.unfold.layer import LayerRun, largest_output, output_sum, run_layer
+from cnnc.view.unfold.layer_gradient import engine_gradients, input_gradient, weight_gradient
+from cnnc.view.unfold.layer_run import LayerRun, largest_output, output_sum, run_layer
 from cnnc.view.unfold.terms import TERMS
 from cnnc.view.unfold.upstream import largest_element, upstream
 from tests.op_cases import CASES

@@ -17,9 +17,9 @@ from cnnc.view.unfold.formulas import (
     number,
     summed,
 )
-from cnnc.view.unfold.gradient import GradientSum
-from cnnc.view.unfold.layer import LayerRun, WeightedElement
-from cnnc.view.unfold.layer_page import layer_lines
+from cnnc.view.unfold.layer_gradient import GradientSum
+from cnnc.view.unfold.layer_page import layer_band
+from cnnc.view.unfold.layer_run import LayerRun, WeightedElement
 from cnnc.view.unfold.planes import planes_of
 from cnnc.view.unfold.sum_panels import PlaneSum, grey, is_plane, outline, product_band
 
@@ -34,8 +34,7 @@ def gradient_page(
 ) -> Page:
     """The page on some gradients, one step for each; all of them are shown in a terminal."""
     names = [_name(run, gradient) for gradient in gradients]
-    top = Formulas("layer", "", (*layer_lines(run), *heading, f"L = {scalar}"))
-    bands, steps, notes = [Band((top,))], [], dict[str, None]()
+    bands, steps, notes = [layer_band(run, [*heading, f"L = {scalar}"])], [], dict[str, None]()
     for place, (gradient, name) in enumerate(zip(gradients, names, strict=True)):
         shown = _Gradient(run, upstream, gradient, name, place, pictures)
         bands += shown.bands
@@ -66,8 +65,8 @@ class _Gradient:
         planes = planes_of([t.output for t in gradient.terms], terms)
         self.laid_out = PlaneSum.of(planes)
         self.notes = self.laid_out.notes
-        factor = run.node.inputs[0] if of_weight else "weight" if run.weights else "factor"
-        titles = (f"dL/d{run.node.name}", factor)
+        self.factor = run.node.inputs[0] if of_weight else "weight" if run.weights else "factor"
+        titles = (f"dL/d{run.node.name}", self.factor)
         grids = [product_band(10 * (place + 1) + slot, plane, titles) for slot, plane in enumerate(self.laid_out.shown)]
         head = Formulas(f"head{place}", "", tuple([self._rule(), *self._lines()] if place else [self._rule()]))
         images = [Band((self._picture(upstream, place),))] if pictures and self._is_picture() else []
@@ -78,12 +77,11 @@ class _Gradient:
         return bool(self.gradient.terms) and is_plane(self.gradient.terms[0].output)
 
     def _rule(self) -> str:
-        count = len(self.gradient.terms)
-        outputs = f"{count:,} output{'s' if count != 1 else ''}"
-        if self.gradient.of == "weight":
-            return f"{self.name} = Σ dL/d{self.run.node.name}·{self.run.node.inputs[0]} over {outputs} {'that use' if count != 1 else 'that uses'} the weight"
-        what = "weight" if self.run.weights else "factor"
-        return f"{self.name} = Σ dL/d{self.run.node.name}·{what} over {outputs} {'that read' if count != 1 else 'that reads'} the element"
+        count, of_weight = len(self.gradient.terms), self.gradient.of == "weight"
+        verb = "use" if of_weight else "read"
+        outputs = f"1 output that {verb}s" if count == 1 else f"{count:,} outputs that {verb}"
+        over = f"over {outputs} the {'weight' if of_weight else 'element'}"
+        return f"{self.name} = Σ dL/d{self.run.node.name}·{self.factor} {over}"
 
     def _lines(self) -> list[str]:
         gradient = self.gradient

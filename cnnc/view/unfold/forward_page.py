@@ -17,7 +17,7 @@ from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.window import AxisRule
 from cnnc.view.page import Band, CellRole, Grid, Page, Step
 from cnnc.view.unfold.formulas import equation, index_text
-from cnnc.view.unfold.grids import mark, planes
+from cnnc.view.unfold.grids import grids_of, mark
 from cnnc.view.unfold.layer_numbers import LayerNumbers
 from cnnc.view.unfold.steps import steps_around
 from cnnc.view.unfold.terms import Sum, reads
@@ -26,10 +26,10 @@ MAX_PLANES = 8
 """The most channels whose grids are shown."""
 
 LARGE = 12
-"""From this many rows or columns on, a padded input has its indices beside it."""
+"""From this many rows or columns on, a padded input has its indices beside it, and so does a longer vector."""
 
 DESCRIPTIONS = {
-    "sum": "Each output is the sum of the products of the weights with the elements that they lie on.",
+    "sum": "Each output is a sum of products of weights and input elements.",
     "mean": "Each output is the mean of the elements of its window.",
     "max": "Each output is the largest element of its window.",
     "norm": "Each output is the norm of the elements of its window.",
@@ -61,7 +61,7 @@ def forward_page(layer: LayerNumbers, at: Axes | None = None, title: str = "") -
 
 def _facts(layer: LayerNumbers) -> list[str]:
     """The formulas of the output's size and the number of parameters, and warnings such as that of a stride that does not fit."""
-    advice = [found.message for found in layer.op.advice(layer.type)] if not layer.circular else []
+    advice = [advised.message for advised in layer.op.advice(layer.type)] if not layer.circular else []
     return [*layer.op.explain(layer.type), *(f"{text[:1].upper()}{text[1:]}." for text in advice)]
 
 
@@ -82,14 +82,14 @@ def _given_kernels(layer: LayerNumbers) -> list[Grid]:
     return [
         grid
         for o, weight in enumerate(weights)
-        for grid in planes(f"given{o},", f"kernel {o}," if several else "kernel", weight, layer.text)
+        for grid in grids_of(f"given{o},", f"kernel {o}," if several else "kernel", weight, layer.text)
     ][:MAX_PLANES]
 
 
 def _bands(layer: LayerNumbers, y: Array, current: Axes) -> tuple[tuple[Band, ...], list[str]]:
     channels = sorted({channel for channel, *_ in reads(layer.op, layer.type, current)} or {0})
-    inputs = [grid for grid in input_planes(layer) if int(grid.name[1:].split(",")[0]) in channels]
-    kernels, outputs = kernel_planes(layer, current), planes("y", "output", y, layer.text)
+    inputs = [grid for grid in input_grids(layer) if int(grid.name[1:].split(",")[0]) in channels]
+    kernels, outputs = kernel_grids(layer, current), grids_of("y", "output", y, layer.text)
     notes = [
         f"{MAX_PLANES} of the {len(grids)} grids of the {name} are shown."
         for name, grids in (("input", inputs), ("output", outputs))
@@ -109,15 +109,17 @@ def _step(layer: LayerNumbers, output: Axes, value: Any) -> Step:
     marks = [mark("x", position, "read") for position in read_cells(layer, output)]
     marks.append(mark("y", output, "result"))
     same_kernel = layer.output_shape[0] == 1 and isinstance(layer.op, Conv | ConvTranspose)
-    panels = () if same_kernel else tuple(kernel_planes(layer, output))
+    panels = () if same_kernel else tuple(kernel_grids(layer, output))
     return Step(output_name(layer, output), formula_lines(layer, output, value), tuple(marks), panels, output[-2:])
 
 
 def read_cells(layer: LayerNumbers, output: Axes) -> list[Axes]:
     """The cells of the padded input that an output reads."""
     begins = [begin for begin, _ in pads_of(layer)]
-    found = reads(layer.op, layer.type, output)
-    return [(c, *(i + b for i, b in zip(position, begins, strict=True))) for c, *position in found]
+    return [
+        (c, *(i + b for i, b in zip(position, begins, strict=True)))
+        for c, *position in reads(layer.op, layer.type, output)
+    ]
 
 
 # --- formulas --------------------------------------------------------------------------------------------------------
@@ -161,11 +163,11 @@ def pads_of(layer: LayerNumbers) -> list[tuple[int, int]]:
     return [(r.begin, max(r.end, (r.out - 1) * r.s + r.e - r.m - r.begin)) for r in rules]
 
 
-def input_planes(layer: LayerNumbers) -> list[Grid]:
+def input_grids(layer: LayerNumbers) -> list[Grid]:
     """The input, with its padding around it."""
     pads, sizes = pads_of(layer), layer.type.spatial
     if not any(begin or end for begin, end in pads):
-        return planes("x", "input", layer.x, layer.text)
+        return grids_of("x", "input", layer.x, layer.text)
     shape = (layer.x.shape[0], *(m + begin + end for m, (begin, end) in zip(sizes, pads, strict=True)))
 
     def position_of(index: Axes) -> Axes:
@@ -182,7 +184,7 @@ def input_planes(layer: LayerNumbers) -> list[Grid]:
         wrapped = (index[0], *(i % m for i, m in zip(position_of(index), sizes, strict=True)))
         padded[index] = layer.x[wrapped] if layer.circular or is_data(index) else 0
     suffix = ", repeated" if layer.circular else ", padded"
-    grids = planes("x", "input", padded, layer.text, role, sizes, suffix)
+    grids = grids_of("x", "input", padded, layer.text, role, sizes, suffix)
     if max(shape[-2:]) <= LARGE:
         return grids
     along = [tuple(str(i - begin) for i in range(m)) for m, (begin, _) in zip(shape[1:], pads, strict=True)]
@@ -190,10 +192,10 @@ def input_planes(layer: LayerNumbers) -> list[Grid]:
     return [grid._replace(row_heads=beside, column_heads=along[-1]) for grid in grids]
 
 
-def kernel_planes(layer: LayerNumbers, output: Axes) -> list[Grid]:
+def kernel_grids(layer: LayerNumbers, output: Axes) -> list[Grid]:
     """The kernel of one output as it lies on the input: turned if the layer is a true convolution."""
     kernel = layer.kernel_at(output)
     if kernel is None:
         return []
     name = "turned kernel" if is_turned(layer) else "weights" if layer.weight is None else "kernel"
-    return planes("w", f"{name} {output[0]}," if layer.output_shape[0] > 1 else name, kernel, layer.text)
+    return grids_of("w", f"{name} {output[0]}," if layer.output_shape[0] > 1 else name, kernel, layer.text)

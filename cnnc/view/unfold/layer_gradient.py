@@ -20,12 +20,13 @@ from cnnc.core.tensor import TensorType
 from cnnc.graph.graph import Graph, Node
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
+from cnnc.ops.local import Local
 from cnnc.reference.engine import backward, forward
 from cnnc.reference.layout import to_channels_last
 from cnnc.view.unfold.channels import Channels
 from cnnc.view.unfold.combine import added, derivatives
 from cnnc.view.unfold.gradient_sums import GradientTerm, gradient_of
-from cnnc.view.unfold.layer import LayerRun, output_sum
+from cnnc.view.unfold.layer_run import LayerRun, output_sum
 from cnnc.view.unfold.terms import Product, terms
 
 
@@ -78,22 +79,21 @@ def weight_gradient(run: LayerRun, upstream: Array, weight: Axes, engine: Engine
     """The gradient of one weight: a term for each output that multiplies an element (not padding) by it."""
     channels = Channels(run.op, run.types[0])
     (o, c), sought = channels.pair_of(weight), channels.in_pair(weight)
-    found = []
+    products = []
     for position in _positions_of_weight(run, weight):
         for p in terms(channels.pair, channels.pair_x, (0, *position)).terms:
             if p.element is None or p.weight != sought:
                 continue
             output, element = (o, *position), (c, *p.element[1:])
-            found.append(GradientTerm(output, float(upstream[output]), float(run.x[element]), element, weight))
+            products.append(GradientTerm(output, float(upstream[output]), float(run.x[element]), element, weight))
     assert engine.weight is not None
-    return GradientSum("weight", weight, tuple(found), float(engine.weight[weight]))
+    return GradientSum("weight", weight, tuple(products), float(engine.weight[weight]))
 
 
 def _positions_of_weight(run: LayerRun, weight: Axes) -> Iterator[Axes]:
     """The output positions that may use a weight: all, but of `local`, where each has weights of its own, one."""
     spatial = run.output.shape[1:]
-    unshared = len(run.weights["weight"].shape) == 2 * len(spatial) + 2 and run.op.keyword == "local"
-    return iter([weight[: len(spatial)]]) if unshared else product(*map(range, spatial))
+    return iter([weight[: len(spatial)]]) if isinstance(run.op, Local) else product(*map(range, spatial))
 
 
 def input_gradient(run: LayerRun, upstream: Array, element: Axes, engine: EngineGradients) -> GradientSum:
@@ -107,14 +107,14 @@ def input_gradient(run: LayerRun, upstream: Array, element: Axes, engine: Engine
         for p in terms(pair, pair_x, (0, *position)).terms
         if p.element is not None and p.element[1:] == tuple(place)
     ]
-    found = []
+    products = []
     for o in channels.readers(c):
         for position, p in uses:
             output = (o, *position)
             weight = None if p.weight is None else channels.in_whole(o, c, p.weight)
             factor = _factor(run, output, element, p, weight)
-            found.append(GradientTerm(output, float(upstream[output]), factor, element, weight))
-    return GradientSum("input", element, tuple(found), float(engine.x[element]))
+            products.append(GradientTerm(output, float(upstream[output]), factor, element, weight))
+    return GradientSum("input", element, tuple(products), float(engine.x[element]))
 
 
 def _factor(run: LayerRun, output: Axes, element: Axes, term: Product, weight: Axes | None) -> float:
