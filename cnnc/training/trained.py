@@ -73,8 +73,8 @@ def read_trained(source: Path, settings: Sequence[str] = (), last: bool = False)
     saved = checkpoints.load(checkpoints.find(source, "last" if last else "best"))
     saved.slots.clear()
     was_trained = saved.progress.epoch or saved.progress.step or saved.origin
-    seed = "" if was_trained else "untrained: the run has not made a step"
-    return TrainedNetwork(saved.network(), saved.weights, saved.vocabulary, seed)
+    state = "" if was_trained else "untrained: the run has not made a step"
+    return TrainedNetwork(saved.network(), saved.weights, saved.vocabulary, state)
 
 
 def untrained(network: Network) -> TrainedNetwork:

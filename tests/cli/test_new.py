@@ -47,7 +47,13 @@ def test_new_writes_a_published_network_as_it_is(cnnc: Cnnc, tmp_path: Path, nam
     assert (tmp_path / f"{name}.cnn").read_bytes() == published_networks()[name].read_bytes()
 
 
-@pytest.mark.parametrize("name", published_networks())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if number % 6 == 0 else pytest.mark.long)
+        for number, name in enumerate(published_networks())
+    ],
+)
 def test_a_published_network_under_another_name_differs_in_its_name_only(cnnc: Cnnc, tmp_path: Path, name: str) -> None:
     assert cnnc("new", "an other", "-t", name).returncode == 0
     written = (tmp_path / "an other.cnn").read_text(encoding="utf-8").splitlines()

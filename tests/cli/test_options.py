@@ -35,7 +35,7 @@ def test_at_says_what_each_command_does_with_the_sizes() -> None:
         "train": "Train at this size",
         "export": "Fix this size in the model",
         "import": "Fix open sizes of the model",
-        "unfold": "Show the sum of this output; with --backward on a matrix that of dL/dx.",
+        "unfold": "Show the sum of this output; with --backward the gradients of its largest product.",
     }
 
 
