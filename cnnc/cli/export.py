@@ -255,9 +255,10 @@ _REASONS = {
 def _verified(verification: Verification) -> str:
     """What was compared, and the deviation that was closest to its allowance."""
     worst = verification.worst
+    count = len(verification.layers)
     how = "layer by layer" if verification.by_layer else "element by element"
     return (
-        f"{len(verification.layers)} tensors compared with the network, {how}; the largest deviation is {worst.share:.1%} "
+        f"{count} tensor{'s' if count != 1 else ''} compared with the network, {how}; the largest deviation is {worst.share:.1%} "
         f"of what is allowed ({worst.name}: {worst.difference:.1e} of {worst.allowed:.1e})"
     )
 

@@ -115,7 +115,7 @@ def input_preparation(entry: Data, model: Data) -> str:
         parts += ["scaled to 0..1, bytes divided by 255"] if limits else ["scaled as in training"] if learned else []
     parts += [f"{step} is part of the model" for step in entry["inside"]]
     if kind == "picture" and entry["mean"] is None and entry["std"] is None:
-        parts.append("no normalization")
+        parts.append("no other normalization" if entry["inside"] else "no normalization")
     return "; ".join(parts)
 
 

@@ -60,6 +60,7 @@ def test_inputs_are_described(deployed: Path) -> None:
     assert (wave["kind"], wave["range"], wave["layout"]) == ("values", None, "N, C, T")
     shown = run("info", "pictures.onnx", cwd=deployed).stdout
     assert "grey images, N, C, H, W; scaled to 0..1, bytes divided by 255; normalize" in shown
+    assert "is part of the model; no other normalization" in shown
     assert "includes library.cnn" in shown
 
 
