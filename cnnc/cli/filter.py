@@ -250,15 +250,20 @@ def _notes(tiles: Sequence[SheetImage], results: Sequence[_Result], scale: Sheet
     return notes
 
 
-def _as_dict(result: _Result) -> dict[str, Any]:
+def _statistics(result: _Result) -> dict[str, float]:
+    """The minimum, maximum and mean of a result; a mean that is only the rounding error of its sum is 0."""
     y = result.output
+    low, high, mean = float(y.min()), float(y.max()), float(y.mean())
+    return {"minimum": low, "maximum": high, "mean": mean if abs(mean) > 1e-12 * max(-low, high) else 0.0}
+
+
+def _as_dict(result: _Result) -> dict[str, Any]:
+    height, width, channels = result.output.shape
     return {
         "name": result.name,
         "kernel": result.layer.kernel(),
-        "shape": [y.shape[2], *y.shape[:2]],
-        "minimum": float(y.min()),
-        "maximum": float(y.max()),
-        "mean": float(y.mean()),
+        "shape": [channels, height, width],
+        **_statistics(result),
     }
 
 
@@ -269,9 +274,7 @@ def _print_results(results: Sequence[_Result]) -> None:
         ColumnLayout("filter", least=12),
         *(ColumnLayout(name, right=True) for name in ("minimum", "maximum", "mean")),
     ]
-    rows = [
-        (r.layer.title(), *(f"{n:.4g}" for n in (r.output.min(), r.output.max(), r.output.mean()))) for r in results
-    ]
+    rows = [(r.layer.title(), *(f"{n:.4g}" for n in _statistics(r).values())) for r in results]
     print_result("\n".join(fitted(columns, rows, layout(), rule=True)))
 
 

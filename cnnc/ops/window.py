@@ -147,6 +147,9 @@ def output_sizes(rules: tuple[AxisRule, ...], argument: str = "k") -> Axes:
     kernel = format_shape(tuple(r.e for r in rules))
     image = format_shape(tuple(r.m for r in rules))
     dilated = " (dilated)" if any(r.d > 1 for r in rules) else ""
+    too_large, where = f"the {kernel} kernel", f"the {image} input"
+    if len(rules) == 1:
+        too_large, where = f"a kernel of {kernel}", f"an input of {image}"
     lacking = max(-r.room for r in rules)
     fits = min(r.m + r.begin + r.end for r in rules)
     fixes = [Fix("p", str(max(r.begin for r in rules) + -(-lacking // 2)), "pad with {}")]
@@ -154,7 +157,7 @@ def output_sizes(rules: tuple[AxisRule, ...], argument: str = "k") -> Axes:
         fixes.insert(0, Fix("k", str(fits), "{} is the largest kernel that fits"))
     raise ShapeError(
         "E302",
-        f"the {kernel} kernel{dilated} does not fit into the {image} input",
+        f"{too_large}{dilated} does not fit into {where}",
         argument=argument,
         fixes=tuple(fixes),
         help="use a smaller kernel, or shrink the feature map less before it",
