@@ -74,6 +74,15 @@ def test_the_numbers_are_those_of_plain_loops(cnnc: Cnnc, photo: Array) -> None:
     assert filters(done)[2]["kernel"] == [[10, 8, 7], [6, 5, 4], [3, 2, 1]]
 
 
+def test_a_mean_of_zero_is_printed_as_zero(cnnc: Cnnc, tmp_path: Path) -> None:
+    """A digit that does not touch the border: its differences add up to 0, their floating-point sum to about 1e-17."""
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[4:24, 6:20] = np.random.default_rng(0).integers(0, 256, (20, 14))
+    Image.fromarray(pixels).save(tmp_path / "digit.png")
+    done = cnnc("filter", "digit.png", "sobel_x")
+    assert done.stdout.splitlines()[2].split()[-1] == "0"
+
+
 def test_without_names_all_named_filters_are_shown(cnnc: Cnnc, photo: Array, tmp_path: Path) -> None:
     done = cnnc("filter", "photo.png", "--json")
     found = filters(done)
