@@ -181,7 +181,8 @@ def unfold(
                 lambda width: terminal_text(view.page(False), width, shown=layout().shown),
             )
         return
-    from cnnc.cli.literals import TypedMatrices, literal_page
+    from cnnc.cli.matrix_options import TypedMatrices
+    from cnnc.cli.unfold_matrix import matrix_page
 
     request = TypedMatrices(
         what,
@@ -204,7 +205,7 @@ def unfold(
         weight_at,
         input_at,
     )
-    literal = literal_page(request)
+    literal = matrix_page(request)
     require_outputs(literal.inputs, outputs, force)
 
     def text(width: int | None) -> str:
