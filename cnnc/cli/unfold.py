@@ -205,13 +205,13 @@ def unfold(
         weight_at,
         input_at,
     )
-    literal = matrix_page(request)
-    require_outputs(literal.inputs, outputs, force)
+    view = matrix_page(request)
+    require_outputs(view.inputs, outputs, force)
 
     def text(width: int | None) -> str:
-        return terminal_text(literal.page, width, literal.printed_steps(), layout().shown)
+        return terminal_text(view.page, width, literal.printed_steps(), layout().shown)
 
-    _show(outputs, literal.json if json else None, literal.page_for_file, text)
+    _show(outputs, view.json if json else None, literal.page_for_file, text)
 
 
 def _show(
