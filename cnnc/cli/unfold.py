@@ -209,9 +209,9 @@ def unfold(
     require_outputs(view.inputs, outputs, force)
 
     def text(width: int | None) -> str:
-        return terminal_text(view.page, width, literal.printed_steps(), layout().shown)
+        return terminal_text(view.page, width, view.printed_steps(), layout().shown)
 
-    _show(outputs, view.json if json else None, literal.page_for_file, text)
+    _show(outputs, view.json if json else None, view.page_for_file, text)
 
 
 def _show(
