@@ -205,13 +205,13 @@ def unfold(
         weight_at,
         input_at,
     )
-    view = matrix_page(request)
-    require_outputs(view.inputs, outputs, force)
+    matrix = matrix_page(request)
+    require_outputs(matrix.inputs, outputs, force)
 
     def text(width: int | None) -> str:
-        return terminal_text(view.page, width, view.printed_steps(), layout().shown)
+        return terminal_text(matrix.page, width, matrix.printed_steps(), layout().shown)
 
-    _show(outputs, view.json if json else None, view.page_for_file, text)
+    _show(outputs, matrix.json if json else None, matrix.page_for_file, text)
 
 
 def _show(
