@@ -205,13 +205,13 @@ def unfold(
         weight_at,
         input_at,
     )
-    view = matrix_page(request)
-    require_outputs(view.inputs, outputs, force)
+    matrices = matrix_page(request)
+    require_outputs(matrices.inputs, outputs, force)
 
     def text(width: int | None) -> str:
-        return terminal_text(view.page, width, literal.printed_steps(), layout().shown)
+        return terminal_text(matrices.page, width, matrices.printed_steps(), layout().shown)
 
-    _show(outputs, view.json if json else None, literal.page_for_file, text)
+    _show(outputs, matrices.json if json else None, matrices.page_for_file, text)
 
 
 def _show(
