@@ -205,13 +205,13 @@ def unfold(
         weight_at,
         input_at,
     )
-    matrix = matrix_page(request)
-    require_outputs(matrix.inputs, outputs, force)
+    matrices = matrix_page(request)
+    require_outputs(matrices.inputs, outputs, force)
 
     def text(width: int | None) -> str:
-        return terminal_text(matrix.page, width, matrix.printed_steps(), layout().shown)
+        return terminal_text(matrices.page, width, matrices.printed_steps(), layout().shown)
 
-    _show(outputs, matrix.json if json else None, matrix.page_for_file, text)
+    _show(outputs, matrices.json if json else None, matrices.page_for_file, text)
 
 
 def _show(

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.view.palette import LEVELS, LIGHT
-
 Pixels = NDArray[np.uint8]
 Values = NDArray[np.floating[Any]]
+
+_SCORES = ((10, 40, 95), (140, 140, 140), (255, 220, 160))
 
 
 def image_pixels(values: Values) -> Pixels:
@@ -26,12 +26,10 @@ def signed_pixels(values: Values, largest: float) -> Pixels:
     return image_pixels(values / (2 * largest or 1) + 0.5)
 
 
-def heat_pixels(values: Values) -> Pixels:
-    """Values (H, W) from -1 to 1 in the colours of a heat map."""
-    colours = [LIGHT.heat(step / LEVELS)[0] for step in range(-LEVELS, LEVELS + 1)]
-    table = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours], np.uint8)
-    pixels: Pixels = table[np.rint(np.clip(values, -1, 1) * LEVELS).astype(int) + LEVELS]
-    return pixels
+def score_pixels(values: Values) -> Pixels:
+    """Values (H, W) from -1 (dark blue) over 0 (grey) to 1 (light orange): brighter where larger, so in grey as well."""
+    channels = [np.interp(values, (-1, 0, 1), stops) for stops in zip(*_SCORES, strict=True)]
+    return np.rint(np.stack(channels, -1)).astype(np.uint8)
 
 
 def reduced(values: Values, factor: int) -> Values:

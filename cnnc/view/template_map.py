@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cnnc.view.contact_sheet import PIXEL, SheetScale
 from cnnc.view.drawing import Drawing, Edge, Label, Raster, Shape
-from cnnc.view.shades import heat_pixels, image_pixels, reduced
+from cnnc.view.shades import image_pixels, reduced, score_pixels
 from cnnc.view.text_width import text_width, wrapped
 
 _GAP = 20
@@ -37,7 +37,7 @@ def template_map(
     panels = (
         ("image", image_pixels(reduced(image, scale.reduction))),
         ("patch", image_pixels(reduced(patch, scale.reduction))),
-        ("score, by the upper left corner of the patch", heat_pixels(_largest(scores, scale.reduction))),
+        ("score, by the upper left corner of the patch", score_pixels(_largest(scores, scale.reduction))),
     )
     bottom = y
     for name, pixels in panels:
@@ -64,7 +64,7 @@ def template_map(
 
 
 def _colour_scale(x: float, y: float, height: float) -> list[Shape]:
-    pixels = heat_pixels(np.linspace(1, -1, 41)[:, None])
+    pixels = score_pixels(np.linspace(1, -1, 41)[:, None])
     labels = [
         Label(x + _BAR + 5, y + (1 - score) / 2 * height + 4, str(score), role="note", size=_SMALL)
         for score in (1, 0, -1)

@@ -74,6 +74,7 @@ def test_the_numbers_are_those_of_plain_loops(cnnc: Cnnc, photo: Array) -> None:
     assert filters(done)[2]["kernel"] == [[10, 8, 7], [6, 5, 4], [3, 2, 1]]
 
 
+@pytest.mark.long
 def test_a_mean_of_zero_is_printed_as_zero(cnnc: Cnnc, tmp_path: Path) -> None:
     """A digit that does not touch the border: its differences add up to 0, their floating-point sum to about 1e-17."""
     pixels = np.zeros((28, 28), np.uint8)
@@ -83,6 +84,7 @@ def test_a_mean_of_zero_is_printed_as_zero(cnnc: Cnnc, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[2].split()[-1] == "0"
 
 
+@pytest.mark.long
 def test_without_names_all_named_filters_are_shown(cnnc: Cnnc, photo: Array, tmp_path: Path) -> None:
     done = cnnc("filter", "photo.png", "--json")
     found = filters(done)
@@ -93,6 +95,7 @@ def test_without_names_all_named_filters_are_shown(cnnc: Cnnc, photo: Array, tmp
     assert shown(tmp_path / "photo-filters.png").shape[1] > 1500
 
 
+@pytest.mark.long
 def test_stride_and_padding_of_all_filters(cnnc: Cnnc, photo: Array) -> None:
     done = cnnc("filter", "photo.png", "box", "sobel_y", "-s", "2", "-p", "valid", "--json")
     assert [result["shape"] for result in filters(done)] == [[3, 9, 12]] * 2
@@ -185,6 +188,7 @@ def test_errors(cnnc: Cnnc, photo: Array, tmp_path: Path, words: tuple[str, ...]
     assert sorted(tmp_path.iterdir()) == before, "nothing is written"
 
 
+@pytest.mark.long
 def test_an_image_smaller_than_every_named_kernel(cnnc: Cnnc, tmp_path: Path) -> None:
     Image.new("L", (40, 2), 7).save(tmp_path / "low.png")
     done = cnnc("filter", "low.png", "-p", "valid")
@@ -194,6 +198,7 @@ def test_an_image_smaller_than_every_named_kernel(cnnc: Cnnc, tmp_path: Path) ->
     assert cnnc("filter", "low.png", "box k=1", "-p", "valid").returncode == 0
 
 
+@pytest.mark.long
 def test_a_file_of_another_program_is_replaced_only_by_force(cnnc: Cnnc, photo: Array, tmp_path: Path) -> None:
     assert cnnc("filter", "photo.png", "box", "-o", "sheet.png").returncode == 0
     assert cnnc("filter", "photo.png", "box", "-o", "sheet.png").returncode == 0, "its own sheet is replaced"
@@ -202,6 +207,7 @@ def test_a_file_of_another_program_is_replaced_only_by_force(cnnc: Cnnc, photo: 
     assert cnnc("filter", "photo.png", "box", "-o", "grey.png", "--force").returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".html"])
 @pytest.mark.parametrize("words", [("sobel_x", "gabor"), ("--template", "eye.png")])
 def test_every_format_is_self_contained_and_replaces_only_its_own(
@@ -242,6 +248,7 @@ def test_a_patch_is_found_where_it_was_cut(cnnc: Cnnc, photo: Array, tmp_path: P
     assert best["score"] == pytest.approx(1, abs=1e-12)
 
 
+@pytest.mark.long
 def test_grey_and_colour_are_compared_channel_by_channel(cnnc: Cnnc, photo: Array, tmp_path: Path) -> None:
     """A grey patch is the same in each channel."""
     Image.fromarray(photo[2:8, 3:11, 0]).save(tmp_path / "patch.png")
@@ -256,6 +263,7 @@ def test_grey_and_colour_are_compared_channel_by_channel(cnnc: Cnnc, photo: Arra
     assert across["best"]["score"] == pytest.approx(score, abs=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["L", "RGB", "P", "RGBA", "LA", "1", "I;16"])
 def test_images_of_every_kind_are_read(cnnc: Cnnc, tmp_path: Path, mode: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 7)).astype(np.uint8)
@@ -269,6 +277,7 @@ def test_images_of_every_kind_are_read(cnnc: Cnnc, tmp_path: Path, mode: str) ->
     assert cnnc("filter", "a.png", "box", "-o", "sheet.png").returncode == 0
 
 
+@pytest.mark.long
 def test_an_image_of_one_pixel(cnnc: Cnnc, tmp_path: Path) -> None:
     Image.fromarray(np.full((1, 1, 3), [255, 0, 51], np.uint8)).save(tmp_path / "dot.png")
     results = filters(cnnc("filter", "dot.png", "--json"))

@@ -143,6 +143,7 @@ def test_open_sizes_are_those_that_the_numbers_fit(cnnc: Cnnc, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_check_of_thousands_of_numbers_loads_no_numpy(tmp_path: Path) -> None:
     (tmp_path / "a.cnn").write_text(f"input 1x28x28\nfc 3 weights={[[0.5, -1e-3] * 392] * 3}\n")
     program = "import sys; from cnnc.network import load; from pathlib import Path; load(Path('a.cnn'), []).summary(); print('numpy' in sys.modules)"

@@ -20,6 +20,7 @@ def test_the_next_command_works_when_typed(cnnc: Cnnc) -> None:
     assert (program, cnnc(*arguments).returncode) == ("cnnc", 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("template", ["lenet", "resnet", "small_unet", "textcnn"])
 def test_new_writes_a_network_that_checks_without_warnings(cnnc: Cnnc, tmp_path: Path, template: str) -> None:
     done = cnnc("new", "mine", "--template", template)
@@ -41,6 +42,7 @@ def test_new_with_an_awkward_name(cnnc: Cnnc, tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", published_networks())
 def test_new_writes_a_published_network_as_it_is(cnnc: Cnnc, tmp_path: Path, name: str) -> None:
     assert cnnc("new", "-t", name).stdout.startswith(f"wrote {name}.cnn; next: cnnc check {name}.cnn\n")
@@ -110,6 +112,7 @@ def test_wrong_use_is_one_error(cnnc: Cnnc, tmp_path: Path, words: tuple[str, ..
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.long
 def test_the_list_names_every_network_with_its_facts(cnnc: Cnnc) -> None:
     listed = json.loads(cnnc("new", "--list", "--json").stdout)
     assert [row["name"] for row in listed] == ["lenet", "resnet", "small_unet", *published_networks()]

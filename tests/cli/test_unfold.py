@@ -192,6 +192,7 @@ def test_flip_is_the_convolution_of_mathematics(cnnc: Cnnc) -> None:
         assert (output if len(x) > 1 or len(kernel) > 1 else [output]) == plain_convolution(x, kernel)
 
 
+@pytest.mark.long
 def test_flip_equals_scipy(cnnc: Cnnc) -> None:
     signal = pytest.importorskip("scipy.signal")
     for mode, padding in (("valid", "0"), ("full", "full"), ("same", "same")):
@@ -335,6 +336,7 @@ def test_large_whole_numbers_stay_whole(cnnc: Cnnc) -> None:
     assert lines(cnnc, "1234567890123456789012345 1", "--kernel", "1")[0].endswith(" = 1234567890123456789012345")
 
 
+@pytest.mark.long
 def test_the_part_of_a_large_matrix_holds_what_the_sum_reads(cnnc: Cnnc) -> None:
     x = "; ".join(" ".join(str((7 * i + 3 * j) % 10) for j in range(40)) for i in range(40))
     printed = lines(cnnc, x, "--kernel", K, "-s", "4", "--toeplitz", "--at", "5,5")

@@ -259,6 +259,7 @@ def test_given_weights_are_not_called_untrained(cnnc: Cnnc, tmp_path: Path) -> N
     assert "untrained" not in done.stdout + done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", [("conv1",), ("conv1", "--backward"), ("fc1", "--toeplitz"), ("relu1",)])
 def test_files_hold_the_picture_and_the_steps(trained: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
     svg, html = tmp_path / "a.svg", tmp_path / "a.html"

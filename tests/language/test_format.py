@@ -181,6 +181,7 @@ def test_lists_of_lists_that_are_too_wide_get_one_row_each(text: str, expected: 
     assert_properties(text)
 
 
+@pytest.mark.long
 def test_rows_of_thousands_of_numbers_stay_rows() -> None:
     rows = [", ".join(f"{i * 784 + j}.5e-3" for j in range(784)) for i in range(4)]
     text = f"input 1x28x28\nfc 4 weights=[{', '.join(f'[{row}]' for row in rows)}]\n"

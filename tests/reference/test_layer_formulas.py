@@ -591,6 +591,7 @@ def test_a_flipped_filter_is_that_of_the_reversed_numbers(rest: str) -> None:
     np.testing.assert_array_equal(flipped, reversed_numbers)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rest", ["", "s=2", "p=valid s=3x1", "flip=true p=full"])
 def test_a_large_kernel_computes_the_same_as_its_numbers(rest: str) -> None:
     """A named kernel of more than 400 numbers is applied by Fourier transforms, given numbers tap by tap."""

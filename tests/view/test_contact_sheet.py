@@ -8,7 +8,7 @@ import pytest
 from cnnc.core.arrays import Array
 from cnnc.view.contact_sheet import SheetImage, SheetScale, contact_sheet, sheet_scale
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Raster
-from cnnc.view.shades import heat_pixels, image_pixels, reduced, signed_pixels
+from cnnc.view.shades import image_pixels, reduced, score_pixels, signed_pixels
 from cnnc.view.template_map import template_map
 from cnnc.view.text_width import text_width
 
@@ -36,12 +36,15 @@ def test_signed_values_are_grey_at_0() -> None:
     assert image_pixels(np.zeros((2, 3, 3))).shape == (2, 3, 3)
 
 
-def test_a_heat_map_is_white_at_0_and_darker_with_either_sign() -> None:
-    below, zero, above = heat_pixels(np.array([[-1.0, 0.0, 1.0]]))[0].astype(int)
-    assert zero.tolist() == [255, 255, 255]
-    assert below.sum() < above.sum() < zero.sum()
-    assert below[2] > below[0], "blue"
-    assert above[0] > above[2], "orange"
+def test_a_larger_score_is_brighter_and_its_sign_shows_in_grey_and_in_colour() -> None:
+    pixels = score_pixels(np.linspace(-1, 1, 201)[None])[0].astype(int)
+    greys = (pixels @ [0.299, 0.587, 0.114]).round(6)
+    assert (np.diff(greys) >= 0).all()
+    assert [greys[i] // 32 for i in (0, 50, 100, 150, 200)] == [1, 2, 4, 5, 6]
+    assert pixels[100].tolist() == [140] * 3
+    assert pixels[0, 2] > pixels[0, 0] + 50, "blue"
+    assert pixels[200, 0] > pixels[200, 2] + 50, "orange"
+    assert score_pixels(np.array([[-1.0, 1.0]]) * 1.001).tolist() == [[pixels[0].tolist(), pixels[200].tolist()]]
 
 
 def test_reduction_takes_means_also_at_the_edge() -> None:
@@ -144,7 +147,7 @@ def test_a_template_map_marks_the_best_match() -> None:
     assert texts(drawing)[:2] == ["eye.png in cat.png", "best match at row 11, column 22: 0.987"]
     whole, cut, heat, bar = rasters(drawing)
     assert (whole.width, cut.width, heat.width) == (120, 24, 100)
-    assert (heat.pixels[11, 22] == heat_pixels(np.array([[0.987]]))[0, 0]).all()
+    assert (heat.pixels[11, 22] == score_pixels(np.array([[0.987]]))[0, 0]).all()
     outlines = [shape.points for shape in drawing.shapes if isinstance(shape, Edge)]
     corner = whole.x + 22 * 4, whole.y + 11 * 4
     assert (corner, (corner[0] + 24, corner[1]), (corner[0] + 24, corner[1] + 16)) in [p[:3] for p in outlines]
@@ -160,4 +163,4 @@ def test_a_reduced_template_map_keeps_the_peak() -> None:
     )
     heat = rasters(drawing)[2]
     assert heat.pixels.shape[:2] == (25, 25)
-    assert (heat.pixels[9, 12] == heat_pixels(np.array([[1.0]]))[0, 0]).all()
+    assert (heat.pixels[9, 12] == score_pixels(np.array([[1.0]]))[0, 0]).all()

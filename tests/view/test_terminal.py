@@ -30,6 +30,7 @@ def test_a_page_in_full() -> None:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     for page in (letters(), heat_map(), heat_map(60, 5), contact_sheet()):
