@@ -49,26 +49,29 @@ def modules() -> Mapping[str, Path]:
 
 
 def imports_of(module: str, path: Path) -> Iterator[Import]:
-    tree = tree_of(path)
-    lazy = {
-        inner
-        for outer in ast.walk(tree)
-        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)
-        for inner in ast.walk(outer)
-    }
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(tree):
+    for node, lazy in import_statements(tree_of(path), False):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield Import(module, alias.name, node.lineno, node in lazy)
-        elif isinstance(node, ast.ImportFrom):
+                yield Import(module, alias.name, node.lineno, lazy)
+        else:
             base = node.module or ""
             if node.level:
                 parents = package.split(".")
                 base = ".".join([*parents[: len(parents) - node.level + 1], *([base] if base else [])])
             for alias in node.names:
                 inner = f"{base}.{alias.name}"
-                yield Import(module, inner if inner in modules() else base, node.lineno, node in lazy)
+                yield Import(module, inner if inner in modules() else base, node.lineno, lazy)
+
+
+def import_statements(parent: ast.AST, lazy: bool) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """The imports below a node, and whether inside a function; expressions, most of a tree, hold none."""
+    lazy = lazy or isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef)
+    for node in ast.iter_child_nodes(parent):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node, lazy
+        elif isinstance(node, ast.stmt | ast.excepthandler | ast.match_case):
+            yield from import_statements(node, lazy)
 
 
 @cache

@@ -54,6 +54,7 @@ def test_flip_is_its_formula(rank: int, groups: int) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12, err_msg=f"{op} on {setting.m}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("word", "mode"), [("full", "full"), ("valid", "valid")])
 @pytest.mark.parametrize(("shape", "k"), [((9,), (4,)), ((6, 7), (3, 2)), ((4, 5, 4), (2, 3, 3))])
 def test_flip_is_scipys_convolution(word: str, mode: str, shape: tuple[int, ...], k: tuple[int, ...]) -> None:

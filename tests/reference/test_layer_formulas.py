@@ -558,6 +558,7 @@ def test_gaussian_and_box_of_a_size() -> None:
     np.testing.assert_allclose(applied_kernel("filter box k=3x5"), np.full((3, 5), 1 / 15), rtol=1e-15)
 
 
+@pytest.mark.long
 def test_smoothing_and_edges_equal_scipy() -> None:
     ndimage = pytest.importorskip("scipy.ndimage")
     signal = pytest.importorskip("scipy.signal")
