@@ -42,7 +42,7 @@ PUBLISHED: dict[str, tuple[int, int | None]] = {
     "resnet18": (11_689_512, 1_814_073_344),
     "resnet50": (25_557_032, 4_089_184_256),
     "segmentation": (205_647, 43_462_656),
-    "segmentation_digits": (66_143, 5_510_400),
+    "segmentation_digits": (32_207, 2_918_400),
     "smoothing": (16, 4_096),
     "squeezenet": (1_248_424, 818_924_576),
     "text_ranker": (961_106, 510_803),
