@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -13,6 +12,7 @@ import typer
 from cnnc.cli.console import layout, print_json, print_result, print_status
 from cnnc.cli.options import json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
+from cnnc.cli.picture_files import picture_kind, write_picture
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from cnnc.core.arrays import Array
     from cnnc.ops.filter import Filter
     from cnnc.view.contact_sheet import SheetImage, SheetScale
-    from cnnc.view.drawing import Drawing
 
 MAX_SHEET = 100_000_000
 """The most pixels of a sheet."""
@@ -85,7 +84,11 @@ def filter_(
     out = out if out is not None else usual
     if template is not None and (names or stride or pad):
         raise CnncError.of("E010", "--template takes no filters, stride or padding", help="leave them out")
-    require_outputs([image, *([template] if template else [])], [Output(out, "-o", _kind(out, usual))], force)
+    require_outputs(
+        [image, *([template] if template else [])],
+        [Output(out, "-o", picture_kind(out, ("png", "svg", "html"), usual, "a sheet"))],
+        force,
+    )
     pixels, note = read_whole_image(image)
     if note:
         print_status(note)
@@ -93,21 +96,6 @@ def filter_(
         _match(image, pixels, template, out, scale, json)
     else:
         _filter(image, pixels, names or [], stride, pad, out, scale, json)
-
-
-def _kind(out: Path, usual: Path) -> str:
-    """The kind of output by its suffix. Raises CnncError E902, whose help puts a file with the usual name into a folder."""
-    kind = _suffix(out)
-    if kind not in ("png", "svg", "html"):
-        example = f"-o {quote(str(out / usual if out.is_dir() else out.with_suffix('.png')))}"
-        is_device = out.exists() and not out.is_dir() and not out.is_file()
-        help = "name a file with one of these suffixes" if is_device else f"write `{example}`, or .svg or .html"
-        raise CnncError.of("E902", f"cannot write {out}: a sheet is a .png, .svg or .html file", help=help)
-    return kind
-
-
-def _suffix(out: Path) -> str:
-    return out.suffix.lower().removeprefix(".")
 
 
 # --- filters -----------------------------------------------------------------------------------------------------
@@ -143,7 +131,7 @@ def _filter(
     shown = _scale(tiles, scale, _LARGE if len(tiles) == 2 else _USUAL)
     title = f"{image.name}, {_size_text(pixels)}"
     drawing = contact_sheet(title, tiles, shown, _notes(tiles, results, shown))
-    _write(out, drawing)
+    write_picture(out, drawing)
     if json:
         print_json(
             {
@@ -300,7 +288,7 @@ def _match(image: Path, pixels: NDArray[np.uint8], template: Path, out: Path, sc
     score = float(scores[row, column])
     shown = _scale([SheetImage("", _as_values(whole)), SheetImage("", scores[..., None])], scale, _LARGE)
     title = f"{template.name} in {image.name}"
-    _write(out, template_map(title, _as_values(whole), _as_values(part), scores, (row, column), shown))
+    write_picture(out, template_map(title, _as_values(whole), _as_values(part), scores, (row, column), shown))
     if json:
         best = {"row": row, "column": column, "score": score}
         print_json({"image": str(image), "template": str(template), "output": str(out), "best": best})
@@ -354,14 +342,3 @@ def _scale(tiles: Sequence[SheetImage], given: int | None, side: int) -> SheetSc
         help = f"the largest is `--scale {most}`" if most else "leave --scale out, or name fewer filters"
         raise CnncError.of("E010", f"--scale {given} makes a sheet of more than {MAX_SHEET:,} pixels", help=help)
     return SheetScale(given, 1)
-
-
-def _write(out: Path, drawing: Drawing) -> None:
-    from cnnc.core.files import write_atomic
-    from cnnc.view.html import drawing_html
-    from cnnc.view.png import png
-    from cnnc.view.svg import svg_text
-
-    kind = _suffix(out)
-    content = png(drawing) if kind == "png" else (svg_text if kind == "svg" else drawing_html)(drawing).encode()
-    write_atomic(out, content)

@@ -28,6 +28,8 @@ SUFFIXES = {
     "png": ".png",
     "svg": ".svg",
     "html": ".html",
+    "mmd": ".mmd",
+    "dot": ".dot",
 }
 """The suffix of each kind of output. Another suffix is allowed unless it stands for another format."""
 
@@ -39,12 +41,14 @@ _FORMATS = {
     "png": "a PNG image",
     "svg": "an SVG image",
     "html": "an HTML page",
+    "mmd": "a Mermaid diagram",
+    "dot": "a Graphviz graph",
 }
 _NAMES = {
     **_FORMATS,
     "onnx": "an ONNX model that cnnc wrote",
     "network": "a network file that import wrote",
-    **{kind: f"{_FORMATS[kind]} that cnnc wrote" for kind in ("png", "svg", "html")},
+    **{kind: f"{_FORMATS[kind]} that cnnc wrote" for kind in ("png", "svg", "html", "mmd", "dot")},
 }
 _OTHER_FORMATS = frozenset(
     [
@@ -170,6 +174,10 @@ def _is_of_kind(output: Output) -> bool:
             return b"tEXtSoftware\0cnnc" in begin
         case "svg":
             return b"<metadata>drawn by cnnc</metadata>" in begin
+        case "mmd":
+            return begin.startswith(b"%% drawn by cnnc")
+        case "dot":
+            return begin.startswith(b"// drawn by cnnc")
         case "html":
             return b'<meta name="generator" content="cnnc">' in begin
         case "network":  # import writes the checkpoint beside it

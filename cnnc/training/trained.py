@@ -31,7 +31,7 @@ from cnnc.training.objective import feeds_of
 
 
 class TrainedNetwork(NamedTuple):
-    """A network with weights by `layer.parameter`, and the words of its training (empty without).
+    """A network with weights by `layer.parameter`, and the words and classes of its training (empty without).
 
     `untrained` says what the weights are where they do not come from a run or import: "" otherwise.
     """
@@ -40,6 +40,7 @@ class TrainedNetwork(NamedTuple):
     weights: Weights
     vocabulary: tuple[str, ...] = ()
     untrained: str = ""
+    classes: tuple[str, ...] = ()
 
     @property
     def graph(self) -> Graph:
@@ -74,7 +75,7 @@ def read_trained(source: Path, settings: Sequence[str] = (), last: bool = False)
     saved.slots.clear()
     was_trained = saved.progress.epoch or saved.progress.step or saved.origin
     state = "" if was_trained else "untrained: the run has not made a step"
-    return TrainedNetwork(saved.network(), saved.weights, saved.vocabulary, state)
+    return TrainedNetwork(saved.network(), saved.weights, saved.vocabulary, state, saved.classes)
 
 
 def untrained(network: Network) -> TrainedNetwork:

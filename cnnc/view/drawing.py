@@ -33,6 +33,15 @@ class Box(NamedTuple):
     corner: float = 0
 
 
+class Polygon(NamedTuple):
+    """A closed area with these corners, such as the side of a block. `shade` and `hint` are as those of a box."""
+
+    points: tuple[tuple[float, float], ...]
+    role: Role = "plain"
+    shade: float | None = None
+    hint: str = ""
+
+
 class Label(NamedTuple):
     """One line of text; (x, y) is the `anchor` of its baseline, `size` the font size. `mono` is a fixed-width font.
 
@@ -85,7 +94,7 @@ class Raster(NamedTuple):
     hint: str = ""
 
 
-Shape = Box | Label | Edge | Marker | Raster
+Shape = Box | Polygon | Label | Edge | Marker | Raster
 
 
 class Drawing(NamedTuple):

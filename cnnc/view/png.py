@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cnnc.core.ascii import COUNTERPARTS
-from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, Raster
+from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, Polygon, Raster
 from cnnc.view.geometry import Point, arrowhead, line_points, marker_points, polyline
 from cnnc.view.palette import FORMS, LIGHT, MARKING
 from cnnc.view.text_width import shown_text
@@ -49,6 +49,8 @@ def png(drawing: Drawing) -> bytes:
         match shape:
             case Box():
                 _draw_box(canvas, shape)
+            case Polygon():
+                _draw_polygon(canvas, shape)
             case Label():
                 _draw_label(image, canvas, shape)
             case Edge():
@@ -87,6 +89,18 @@ def _draw_box(canvas: ImageDraw.ImageDraw, box: Box) -> None:
             canvas.line(points, line, width)
     else:
         canvas.rounded_rectangle(outer, box.corner * RATIO, None, line, width)
+
+
+def _draw_polygon(canvas: ImageDraw.ImageDraw, polygon: Polygon) -> None:
+    look, form = LIGHT.look(polygon.role), FORMS[polygon.role]
+    fill = look.fill if polygon.shade is None else LIGHT.heat(polygon.shade)[0]
+    line = LIGHT.mark if polygon.shade is not None and polygon.role in MARKING else look.line
+    points = [(x * RATIO, y * RATIO) for x, y in polygon.points]
+    if fill != "none":
+        canvas.polygon(points, fill)
+    outline = [*points, *points[:2]]  # the first corner is joined too
+    for part in _dashes(outline[:-1], form.dash) if form.dash else [outline]:
+        canvas.line(part, line, round(form.width * RATIO), joint="curve")
 
 
 def _draw_edge(canvas: ImageDraw.ImageDraw, edge: Edge) -> None:

@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, Raster, Role, Shape
+from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, Polygon, Raster, Role, Shape
 from cnnc.view.geometry import arrowhead, bends, line_points, marker_points
 from cnnc.view.palette import DARK, FORMS, LEVELS, LIGHT, MARKING, Palette, level
 from cnnc.view.text_width import MONO, SANS, shown_text
@@ -84,7 +84,7 @@ def tag_of(shape: Shape) -> str:
             return "image"
         case Marker(form="circle"):
             return "circle"
-        case Edge() | Marker():
+        case Edge() | Marker() | Polygon():
             return "path"
 
 
@@ -96,6 +96,8 @@ def attributes(shape: Shape) -> dict[str, str]:
             return {"class": look_of(shape), **_place(shape), **corner}
         case Label():
             return {"class": look_of(shape), "x": number(shape.x), "y": number(shape.y)}
+        case Polygon():
+            return {"class": look_of(shape), "d": _path(shape.points) + "Z"}
         case Edge():
             return {"class": look_of(shape), "d": _edge_path(shape)}
         case Marker(form="circle"):
@@ -113,7 +115,7 @@ def attributes(shape: Shape) -> dict[str, str]:
 def look_of(shape: Shape) -> str:
     """The class of a shape's element; "" for an image."""
     match shape:
-        case Box():
+        case Box() | Polygon():
             return f"b {shape.role}{_heat_class(shape.shade)}"
         case Label():
             size = number(shape.size).replace(".", "-")
@@ -189,6 +191,7 @@ def style(name: str, looks: set[str]) -> str:
     words = {word for look in looks for word in look.split()}
     shades = sorted((int(word[1:]) * (1 if word[0] == "p" else -1), word) for word in words if _is_heat(word))
     rules = [
+        ".b{stroke-linejoin:round}",
         f"text{{font-family:{SANS};white-space:pre}}",
         f".mono{{font-family:{MONO}}}",
         ".am{text-anchor:middle}",

@@ -1,0 +1,148 @@
+"""`cnnc draw`: the structure of a network, its receptive fields, moving windows and activation functions as pictures."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from cnnc.cli.console import print_result
+from cnnc.cli.options import SETTINGS
+from cnnc.cli.outputs import FORCE, Output, require_outputs
+from cnnc.cli.picture_files import picture_kind
+from cnnc.diagnostics import CnncError
+
+
+class Style(StrEnum):
+    """The values of --style."""
+
+    graph = "graph"
+    volumes = "volumes"
+    edges = "edges"
+    field = "field"
+
+
+class DrawOptions(NamedTuple):
+    """The command line of `cnnc draw`, as typed. `kind` is that of the file to write: svg, png, html, mmd or dot."""
+
+    source: str | None
+    kind: str
+    depth: int | None = None
+    at: str | None = None
+    image: Path | None = None
+    slide: str | None = None
+    coverage: bool = False
+    activations: bool = False
+    settings: tuple[str, ...] = ()
+
+
+def draw(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE|MODEL|RUN|SIZE]",
+            help="A network file, an exported model, or a run; with --slide the size of the input, such as 5x5.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="The picture: .svg, .png or .html; of the style graph also .mmd (Mermaid) or .dot (Graphviz). "
+            "Default: NAME.svg here.",
+        ),
+    ] = None,
+    style: Annotated[
+        Style | None,
+        typer.Option(
+            "--style",
+            help="graph: layers and edges (default); volumes: feature maps to scale; edges: the units of a small network; "
+            "field: the receptive field of --at.",
+        ),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option("--depth", min=0, metavar="N", help="Fold blocks that are nested deeper than N (default: none)."),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="LAYER[:Y,X]", help="The layer, and the position in it, that is drawn."),
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", metavar="IMAGE", help="With --style field: the image below the field.")
+    ] = None,
+    slide: Annotated[
+        str | None,
+        typer.Option(
+            "--slide",
+            metavar="WINDOW",
+            help='Animate a window that moves over an input of SIZE: "k=3 s=2 p=1 d=1", "maxpool k=2", '
+            '"conv_transpose k=3 s=2".',
+        ),
+    ] = None,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Draw how often each element of the input is read.")
+    ] = False,
+    activations: Annotated[
+        bool, typer.Option("--activations", help="Draw activation functions with their derivatives.")
+    ] = False,
+    settings: SETTINGS = None,
+    force: FORCE = False,
+) -> None:
+    """Draw a network: its layers, feature maps, units, receptive fields, or a moving window."""
+    modes = {"--style": style, "--slide": slide, "--coverage": coverage and not slide, "--activations": activations}
+    given = [name for name, value in modes.items() if value]
+    if len(given) > 1:
+        raise CnncError.of("E010", f"{given[0]} and {given[1]} exclude each other", help=f"leave {given[1]} out")
+    if source is None and not activations:
+        raise CnncError.of("E010", "no network given", help="`cnnc draw NAME.cnn`")
+    name = "activations" if source is None else "window" if slide else Path(source).stem or "network"
+    usual = Path(f"{name}.svg")
+    out = out if out is not None else usual
+    is_graph = not given or style is Style.graph
+    kinds = ("svg", "png", "html", "mmd", "dot") if is_graph else ("svg", "png", "html")
+    kind = picture_kind(out, kinds, usual, "a picture")
+    inputs = [Path(path) for path in (source, image) if path is not None]
+    require_outputs(inputs, [Output(out, "-o", kind)], force)
+    options = DrawOptions(source, kind, depth, at, image, slide, coverage, activations, tuple(settings or ()))
+    from cnnc.core.files import write_atomic
+
+    write_atomic(out, _content(options, style or Style.graph))
+    print_result(f"wrote {out}")
+
+
+def _content(options: DrawOptions, style: Style) -> bytes:
+    """The content of the file."""
+    if options.slide is not None:
+        from cnnc.cli.draw_window import slide_file
+
+        return slide_file(options)
+    if options.coverage:
+        from cnnc.cli.draw_window import coverage_file
+
+        return coverage_file(options)
+    if options.activations:
+        from cnnc.cli.draw_activations import activations_file
+
+        return activations_file(options)
+    match style:
+        case Style.volumes:
+            from cnnc.cli.draw_volumes import volumes_file
+
+            return volumes_file(options)
+        case Style.edges:
+            from cnnc.cli.draw_units import units_file
+
+            return units_file(options)
+        case Style.field:
+            from cnnc.cli.draw_field import field_file
+
+            return field_file(options)
+        case Style.graph:
+            from cnnc.cli.draw_graph import graph_file
+
+            return graph_file(options)

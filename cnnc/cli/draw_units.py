@@ -1,0 +1,10 @@
+"""`cnnc draw`: units."""
+
+from __future__ import annotations
+
+from cnnc.cli.draw import DrawOptions
+
+
+def units_file(options: DrawOptions) -> bytes:
+    """The content of the file."""
+    raise NotImplementedError

@@ -1,0 +1,150 @@
+"""`cnnc inspect`: what a network has learned, and why it answers as it does, as one page and as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
+from cnnc.cli.options import DATA, SETTINGS, json_option
+from cnnc.cli.outputs import FORCE, Output, require_outputs
+
+if TYPE_CHECKING:
+    from cnnc.training.trained import TrainedNetwork
+    from cnnc.view.document import Section
+
+
+class InspectOptions(NamedTuple):
+    """The command line of `cnnc inspect`, as typed."""
+
+    source: Path
+    images: tuple[Path, ...] = ()
+    sentences: tuple[str, ...] = ()
+    example: int | None = None
+    maximize: tuple[str, ...] = ()
+    deconv: tuple[str, ...] = ()
+    why: bool = False
+    label: int | None = None
+    mistakes: bool = False
+    shift: str | None = None
+    data: Path | None = None
+
+
+def inspect(
+    source: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="A run, a checkpoint, or an exported model.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="The page (.html). Default: NAME-inspect.html here."),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--files", metavar="FOLDER", help="Also write each picture as a file to this folder.")
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option("--image", metavar="FILE", help="Show the feature maps of each layer for this input. Repeatable."),
+    ] = None,
+    sentences: Annotated[
+        list[str] | None,
+        typer.Option("--text", metavar="SENTENCE", help="As --image, for a network of words. Repeatable."),
+    ] = None,
+    example: Annotated[
+        int | None, typer.Option("--example", metavar="N", min=0, help="As --image, for this example of the test set.")
+    ] = None,
+    maximize: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--maximize", metavar="LAYER[:CHANNEL]", help="Compute an input that maximizes this channel. Repeatable."
+        ),
+    ] = None,
+    deconv: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--deconv",
+            metavar="LAYER[:CHANNEL]",
+            help="Project the largest activations of the test set back to the input (Zeiler and Fergus 2013). Repeatable.",
+        ),
+    ] = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="Show what the answer depends on: occlusion, gradient, integrated gradients.")
+    ] = False,
+    label: Annotated[
+        int | None, typer.Option("--label", metavar="N", help="With --why: explain this class, not the predicted one.")
+    ] = None,
+    mistakes: Annotated[
+        bool, typer.Option("--mistakes", help="Show the most confident wrong answers and the confusion matrix.")
+    ] = False,
+    shift: Annotated[
+        str | None,
+        typer.Option("--shift", metavar="A..B", help="Measure what a shift of the input by A to B pixels changes."),
+    ] = None,
+    data: DATA = None,
+    last: Annotated[bool, typer.Option("--last", help="Take the last weights of the run instead of the best.")] = False,
+    settings: SETTINGS = None,
+    json: Annotated[bool, json_option("the numbers of all sections as a JSON object")] = False,
+    force: FORCE = False,
+) -> None:
+    """Show what a network has learned: kernels, feature maps, mistakes, and what its answers depend on."""
+    from cnnc.cli.subject import read_subject
+
+    out = out if out is not None else Path(f"{source.resolve().stem}-inspect.html")
+    require_outputs([source, *(images or [])], [Output(out, "-o", "html")], force)
+    options = InspectOptions(
+        source,
+        tuple(images or ()),
+        tuple(sentences or ()),
+        example,
+        tuple(maximize or ()),
+        tuple(deconv or ()),
+        why,
+        label,
+        mistakes,
+        shift,
+        data,
+    )
+    subject = read_subject(source, settings or (), last)
+    print_diagnostics(subject.network.diagnostics)
+    if subject.untrained:
+        print_status(f"{subject.network.name} is {subject.untrained}")
+    sections = [section for part in _parts(options) for section in part(options, subject)]
+    from cnnc.cli.inspect_files import write_document
+
+    write_document(subject, sections, out, folder)
+    if json:
+        print_json({section.name: section.numbers for section in sections})
+    (print_status if json else print_result)(f"wrote {out}")
+
+
+Part = Callable[[InspectOptions, "TrainedNetwork"], "Iterator[Section]"]
+
+
+def _parts(options: InspectOptions) -> Iterator[Part]:
+    """The functions that compute the sections which the command line asks for, in their order on the page."""
+    from cnnc.cli.inspect_learned import histograms, kernels, maps
+
+    yield kernels
+    if options.images or options.sentences or options.example is not None:
+        yield maps
+    if options.why:
+        from cnnc.cli.inspect_why import why
+
+        yield why
+    if options.maximize:
+        from cnnc.cli.inspect_maximize import maximize
+
+        yield maximize
+    if options.deconv:
+        from cnnc.cli.inspect_deconv import deconv
+
+        yield deconv
+    if options.mistakes:
+        from cnnc.cli.inspect_mistakes import mistakes
+
+        yield mistakes
+    if options.shift is not None:
+        from cnnc.cli.inspect_shift import shift
+
+        yield shift
+    yield histograms

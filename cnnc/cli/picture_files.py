@@ -1,0 +1,61 @@
+"""Files of pictures: a drawing or a page as SVG, PNG or HTML, by the suffix of the file.
+
+In: an `Output` that `require_outputs` has allowed, and a `Drawing` or `Page`. Out: the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from cnnc.diagnostics import CnncError
+
+if TYPE_CHECKING:
+    from cnnc.view.drawing import Drawing
+    from cnnc.view.page import Page
+
+
+def picture_kind(out: Path, kinds: tuple[str, ...], usual: Path, what: str) -> str:
+    """The kind of a picture by its suffix: `svg` for x.svg.
+
+    Raises CnncError E906 for .png without Pillow, and E902 for a suffix that is none of `kinds`; its help puts a file with the `usual` name into a folder.
+    `what` names the picture in the message: `a sheet`.
+    """
+    kind = out.suffix.lower().removeprefix(".")
+    if kind == "png":
+        from cnnc.data.image_file import require_pillow
+
+        require_pillow()
+    if kind in kinds:
+        return kind
+    suffixes = [f".{each}" for each in kinds]
+    example = f"-o {quote(str(out / usual if out.is_dir() else out.with_suffix(suffixes[0])))}"
+    is_device = out.exists() and not out.is_dir() and not out.is_file()
+    help = "name a file with one of these suffixes" if is_device else f"write `{example}`, or {_either(suffixes[1:])}"
+    raise CnncError.of("E902", f"cannot write {out}: {what} is a {_either(suffixes)} file", help=help)
+
+
+def _either(words: list[str]) -> str:
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def write_picture(out: Path, picture: Drawing | Page) -> None:
+    """Writes a picture as .svg, .png or .html. Raises CnncError E902."""
+    from cnnc.core.files import write_atomic
+
+    write_atomic(out, picture_bytes(picture, out.suffix.lower().removeprefix(".")))
+
+
+def picture_bytes(picture: Drawing | Page, kind: str) -> bytes:
+    """The content of a file of this kind; a page shows its current step, except in HTML, which steps through all."""
+    from cnnc.view.arrange import arranged
+    from cnnc.view.html import drawing_html, html_text
+    from cnnc.view.page import Page
+    from cnnc.view.png import png
+    from cnnc.view.svg import svg_text
+
+    if kind == "html":
+        return (html_text(picture) if isinstance(picture, Page) else drawing_html(picture)).encode()
+    drawing = arranged(picture) if isinstance(picture, Page) else picture
+    return png(drawing) if kind == "png" else svg_text(drawing).encode()
