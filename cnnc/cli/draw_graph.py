@@ -87,4 +87,4 @@ def _notes(diagram: Diagram) -> list[str]:
     if not folded:
         return []
     more = f"--depth {diagram.depth + 1} unfolds one level, " if diagram.depth < diagram.levels else ""
-    return [f"{folded} folded block{'s' if folded != 1 else ''}: {more}--depth 0 draws every layer"]
+    return [f"{folded} block{'s are' if folded != 1 else ' is'} folded: {more}--depth 0 draws every layer"]

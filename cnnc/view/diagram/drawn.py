@@ -7,12 +7,14 @@ In: a `Diagram`. Out: a `Drawing`. What a layer is, its text says; colour, borde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from cnnc.view.diagram.diagram import Diagram
 from cnnc.view.diagram.nested import Layout, PlacedBox, PlacedFrame, layout_of
 from cnnc.view.diagram.sized import NOTE, counted
 from cnnc.view.drawing import Box, Drawing, Edge, Label, LayerRole, Shape
+from cnnc.view.geometry import Point
 from cnnc.view.labels import MARGIN, SMALL, TITLE, TextColumn
 from cnnc.view.text_width import text_width
 
@@ -64,11 +66,51 @@ def _shapes(layout: Layout) -> list[Shape]:
     shapes: list[Shape] = []
     for frame in layout.frames:
         shapes += _frame(frame)
-    shapes += [Edge(line.points, "note", line.arrow, "", CORNER) for line in layout.lines]
+    shapes += [Edge(points, "note", arrow, "", CORNER) for points, arrow in _branches(layout)]
     for box in layout.boxes:
         shapes += _box(box)
     shapes += [Label(s.x, s.y, s.text, "start", "note", NOTE) for s in layout.shapes]
     return shapes
+
+
+def _branches(layout: Layout) -> Iterator[tuple[tuple[Point, ...], bool]]:
+    """The lines, each from shortly before it leaves the others of its tensor: what they share is drawn once."""
+    drawn: dict[tuple[str, Point], list[tuple[Point, ...]]] = {}
+    for line in layout.lines:
+        others = drawn.setdefault((line.tensor, line.points[0]), [])
+        rests = [_rest(line.points, other) for other in others]
+        others.append(line.points)
+        yield min(rests, key=_length, default=line.points), line.arrow
+
+
+def _rest(line: tuple[Point, ...], other: tuple[Point, ...]) -> tuple[Point, ...]:
+    """What is left of a line that begins as another one does, from the length of a bend before the two part."""
+    index = 0
+    while index + 2 < min(len(line), len(other)) and line[index + 1] == other[index + 1]:
+        index += 1
+    (x, y), (to_x, to_y) = line[index], line[index + 1]
+    other_x, other_y = other[index + 1]
+    along = min(abs(to_x - x) + abs(to_y - y), abs(other_x - x) + abs(other_y - y))
+    is_same_way = (to_x == x == other_x and (to_y - y) * (other_y - y) > 0) or (
+        to_y == y == other_y and (to_x - x) * (other_x - x) > 0
+    )
+    if is_same_way:
+        step = max(0.0, along - CORNER) / (abs(to_x - x) + abs(to_y - y))
+        return (x + (to_x - x) * step, y + (to_y - y) * step), *line[index + 1 :]
+    if index:
+        return (_before(line[index], line[index - 1]), *line[index:])
+    return line
+
+
+def _before(point: Point, previous: Point) -> Point:
+    """The point at the length of a bend before another one."""
+    length = _length((previous, point))
+    share = min(1.0, CORNER / length) if length else 0.0
+    return point[0] + (previous[0] - point[0]) * share, point[1] + (previous[1] - point[1]) * share
+
+
+def _length(points: Sequence[Point]) -> float:
+    return sum(abs(x1 - x0) + abs(y1 - y0) for (x0, y0), (x1, y1) in pairwise(points))
 
 
 def _frame(frame: PlacedFrame) -> list[Shape]:

@@ -2,7 +2,7 @@
 
 In: `Cell`s in topological order, and the height to aim for. Out: a `Level`: the position of each cell, and the points of each
 line. Lines run down between boxes and sideways between ranks only, so that they cross neither boxes nor texts. A level that is
-higher than `height` is broken into columns, as text is, where a single line leads from one rank to the next.
+higher than `height` is broken into columns, as text is, where a single line comes from the rank above.
 """
 
 from __future__ import annotations
@@ -116,13 +116,8 @@ def _columns(
     """The first rank of each column; `inner` are the ranks that a column may begin with and end before."""
     total = sum(heights) + sum(channel.height for channel in channels)
     wanted = max(1, round(total / height + 0.3)) if total > height else 1
-    cuts = [
-        rank
-        for rank in range(inner[0] + 1, inner[1])
-        if len(wires := channels[rank - 1].wires) == 1 and len(wires[0].bottoms) == 1
-    ]
+    allowed = {rank for rank in range(inner[0] + 1, inner[1]) if len(channels[rank - 1].wires) == 1}
     starts, y, left, target = [0], 0.0, total, total / wanted
-    allowed = set(cuts)
     for rank in range(len(heights)):
         step = heights[rank] + (channels[rank].height if rank < len(channels) else 0)
         if rank in allowed and y + step / 2 > target and left > target / 3:
