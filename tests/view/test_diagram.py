@@ -18,7 +18,7 @@ from cnnc.view.diagram.diagram import MOST_BOXES, Diagram, diagram_of, role_of, 
 from cnnc.view.diagram.dot import dot_text
 from cnnc.view.diagram.drawn import diagram_drawing
 from cnnc.view.diagram.mermaid import mermaid_text
-from cnnc.view.diagram.nested import Layout, layout_of
+from cnnc.view.diagram.nested import DiagramLayout, layout_of
 from cnnc.view.diagram.wiring import Wire, tracks
 from cnnc.view.drawing import Box, Drawing, Edge, Label
 from cnnc.view.labels import label_width
@@ -169,7 +169,7 @@ def assert_clear(diagram: Diagram) -> None:
     _assert_lines_apart(layout)
 
 
-def _assert_lines_apart(layout: Layout) -> None:
+def _assert_lines_apart(layout: DiagramLayout) -> None:
     """Lines of different tensors cross, but none runs on top of another."""
     taken: dict[tuple[int, float], list[tuple[float, float, str]]] = {}
     for line in layout.lines:
@@ -209,7 +209,7 @@ def _line_areas(drawing: Drawing) -> Rectangles:
 
 
 def _shrunk(areas: Rectangles) -> Rectangles:
-    return areas + np.array([1, 1, -1, -1])
+    return np.asarray(areas + np.array([1, 1, -1, -1]))
 
 
 def _meet(a: Rectangles, b: Rectangles) -> NDArray[np.bool_]:
@@ -315,9 +315,9 @@ def test_mermaid_is_well_formed(depth: int) -> None:
         text = r'"[\w .,:=+*/()#;<>-]*"'
         forms = (
             rf'subgraph g\d+\["{text[1:-1]}"\]|end',
-            rf"n\d+(\(\[|\(|\{{\{{|\[\[|\[/|\[){text}(\]\)|\)|\}}\}}|\]\]|\\\]|\]):::\w+",
+            rf"n\d+(\(\[|\(|\{{\{{|\[\[|\[/|\[){text}(\]\)|\)|\}}\}}|\]\]|\\\]|\]):::is_\w+",
             rf"n\d+ -->(\|{text}\|)? n\d+",
-            r"classDef \w+ fill:#\w+,stroke:#\w+,color:#\w+,stroke-width:[\d.]+px(,stroke-dasharray:[\d. ]+)?",
+            r"classDef is_\w+ fill:#\w+,stroke:#\w+,color:#\w+,stroke-width:[\d.]+px(,stroke-dasharray:[\d. ]+)?",
         )
         for line in lines[3:]:
             assert re.fullmatch("|".join(forms), line.strip()), line
