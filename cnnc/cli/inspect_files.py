@@ -27,6 +27,7 @@ def write_document(
     subject: TrainedNetwork, source: Path, sections: Sequence[Section], out: Path, folder: Path | None, force: bool
 ) -> int:
     """Writes the page, and into the folder its pictures; returns their number. Raises CnncError E902 before it writes any."""
+    sections = [_network(subject), *sections]
     pictures = dict(_pictures(sections, folder)) if folder is not None else {}
     if folder is not None:
         make_folder(folder)
@@ -35,6 +36,29 @@ def write_document(
     for path, picture in pictures.items():
         write_atomic(path, picture_bytes(picture, "svg"))
     return len(pictures)
+
+
+def _network(subject: TrainedNetwork) -> Section:
+    """The drawing of the network, and the table of its layers."""
+    from cnnc.view.diagram.diagram import diagram_of, usual_depth
+    from cnnc.view.diagram.drawn import diagram_drawing
+
+    graph = subject.graph
+    drawing = diagram_drawing(diagram_of(graph, usual_depth(graph)))
+    rows = tuple(
+        (
+            node.name,
+            f"{node.op.keyword} {node.op.brief()}".strip(),
+            ", ".join(node.inputs),
+            format_shape(node.type.shape),
+            f"{sum(p.size for p in graph.parameters(node)):,}",
+            f"{graph.macs(node):,}",
+        )
+        for node in graph.nodes
+    )
+    heads = ("layer", "operation", "reads", "output", "parameters", "multiply-adds")
+    table = Table(heads, rows, (False, False, False, True, True, True))
+    return Section("network", "Network", (), (drawing, table))
 
 
 def _pictures(sections: Sequence[Section], folder: Path) -> Iterator[tuple[Path, Drawing | Page]]:
@@ -64,22 +88,4 @@ def _document(subject: TrainedNetwork, source: Path, sections: Sequence[Section]
         facts.append(("weights", subject.untrained))
     title = f"{name}: what it has learned" if not subject.untrained else f"{name}: untrained"
     text = "Made by cnnc inspect. Everything is in this file; it loads nothing."
-    return Document(title, text, tuple(facts), (_network(subject), *sections))
-
-
-def _network(subject: TrainedNetwork) -> Section:
-    graph = subject.graph
-    rows = tuple(
-        (
-            node.name,
-            f"{node.op.keyword} {node.op.brief()}".strip(),
-            ", ".join(node.inputs),
-            format_shape(node.type.shape),
-            f"{sum(p.size for p in graph.parameters(node)):,}",
-            f"{graph.macs(node):,}",
-        )
-        for node in graph.nodes
-    )
-    heads = ("layer", "operation", "reads", "output", "parameters", "multiply-adds")
-    table = Table(heads, rows, (False, False, False, True, True, True))
-    return Section("network", "Network", (), (table,))
+    return Document(title, text, tuple(facts), tuple(sections))

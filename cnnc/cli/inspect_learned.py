@@ -174,7 +174,7 @@ def _ngrams(options: InspectOptions, subject: TrainedNetwork, filters: list[tupl
         on = f"the {len(batches)} given sentence{'s' * (len(batches) > 1)}"
     else:
         try:
-            dataset = open_data(subject.network, options.data, print_status, subject.vocabulary)
+            dataset = open_data(subject.network, options.data, lambda _: None, subject.vocabulary)  # reported below
         except CnncError as error:
             if options.data is not None:
                 raise

@@ -68,9 +68,9 @@ def _table(table: Table) -> str:
         entries = "".join(f"<{tag}{kind}>{text(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
         return f"<tr>{entries}</tr>\n"
 
-    caption = f"<caption>{text(table.title)}</caption>\n" if table.title else ""
+    heading = f"<h3>{text(table.title)}</h3>\n" if table.title else ""
     rows = "".join(row("td", cells) for cells in table.rows)
     return (
-        '<div class="table" tabindex="0" role="group" aria-label="table"><table>\n'
-        f"{caption}<thead>{row('th', table.heads)}</thead>\n<tbody>\n{rows}</tbody></table></div>\n"
+        f'{heading}<div class="table" tabindex="0" role="group" aria-label="{text(table.title) or "table"}"><table>\n'
+        f"<thead>{row('th', table.heads)}</thead>\n<tbody>\n{rows}</tbody></table></div>\n"
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -64,6 +64,22 @@ def drawing_picture(drawing: Drawing) -> str:
     return _picture(document(drawing, elements(drawing.shapes), map(look_of, drawing.shapes)))
 
 
+def drawings_html(drawings: Mapping[str, Drawing], current: int = 0) -> str:
+    """The HTML document of drawings of one thing, by the name of each: one is shown, buttons switch. Needs no script."""
+    first = next(iter(drawings.values()))
+    switches, pictures, rules = "", "", ""
+    for index, (name, drawing) in enumerate(drawings.items()):
+        checked = " checked" if index == current else ""
+        switches += (
+            f'<label><input type="radio" name="shown" id="shown{index}"{checked}> <span>{text(name)}</span></label>\n'
+        )
+        picture = document(drawing, elements(drawing.shapes), map(look_of, drawing.shapes))
+        pictures += f'<div class="drawing drawing{index}">\n{_picture(picture)}</div>\n'
+        rules += f"main:has(#shown{index}:checked) .drawing{index} {{ display: block; }}\n"
+    fieldset = f'<fieldset class="switches"><legend>show</legend>\n{switches}</fieldset>\n'
+    return html_file(first.title, fieldset + pictures, style=f".drawing {{ display: none; }}\n{rules}")
+
+
 def _panels(page: Page, number: int) -> list[Panel]:
     return [panel for band in page.at_step(number)[0] for panel in band.panels]
 
@@ -98,9 +114,12 @@ def _picture(picture: str) -> str:
     return f'<div class="picture" tabindex="0" role="group" aria-label="picture">\n{picture}\n</div>\n'
 
 
-def html_file(title: str, main: str, steps: str = "", scripted: bool = False) -> str:
-    """A file with this content: a page whose steps are given, or a document that may need the script for its pages."""
-    style = files("cnnc.view").joinpath("page.css").read_text(encoding="utf-8")
+def html_file(title: str, main: str, steps: str = "", *, scripted: bool = False, style: str = "") -> str:
+    """A file with this content: a page whose steps are given, or a document that may need the script for its pages.
+
+    `style` is added to the style of all files.
+    """
+    style = files("cnnc.view").joinpath("page.css").read_text(encoding="utf-8") + style
     scripted = scripted or bool(steps)
     script = files("cnnc.view").joinpath("page.js").read_text(encoding="utf-8") if scripted else ""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -40,7 +40,7 @@ def test_sections_are_listed_and_reached_by_links() -> None:
     assert '<section class="part" id="a">\n<h2>Kernels</h2>' in text
     assert "<dt>parameters</dt><dd>61,706</dd>" in text
     assert '<tr><td>conv1</td><td class="right">0 of 6</td></tr>' in text
-    assert "<caption>Layers</caption>" in text
+    assert "<h3>Layers</h3>" in text
     assert text.index("First.") < text.index("<table>") < text.index("<svg") < text.index("Last.")
     assert "<script" not in text
     assert "script-src" not in text

@@ -71,9 +71,12 @@ def _layer_maps(node: Node, values: Values, most: int) -> Drawing:
     factor = -(-max(values.shape[:2]) // _LONGEST)
     if factor > 1:
         notes.append(f"Each pixel is the mean of {factor}x{factor} activations.")
-    tiles = [Tile(str(c), reduced(values[..., c], factor), f"{node.name}[{c}]") for c in range(min(channels, most))]
+    tiles = [
+        Tile(str(c) if channels > 1 else "", reduced(values[..., c], factor), f"{node.name}[{c}]")
+        for c in range(min(channels, most))
+    ]
     text = "One image for each channel." if channels > 1 else ""
-    return tile_sheet(name, text, tiles, scale, side=70, notes=notes)
+    return tile_sheet(name, text, tiles, scale, side=90, notes=notes)
 
 
 def _side(values: Values) -> float:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cnnc.core.arrays import Array
 from cnnc.graph.graph import Graph, Node
 from cnnc.view.document import Item, Section, Table
-from cnnc.view.drawing import Box, Drawing, Edge, Label, Shape
+from cnnc.view.drawing import Box, Drawing, Edge, Label, Role, Shape
 from cnnc.view.inspect.tiles import number_text
 from cnnc.view.labels import BODY, SMALL, text_lines
 from cnnc.view.text_width import text_width
@@ -195,12 +195,16 @@ def _activation_numbers(node: Node, a: LayerActivations) -> dict[str, Any]:
 # Drawing
 
 _MARGIN, _WIDE, _HIGH, _GAP, _ACROSS = 16, 200, 80, 24, 4
+_SHOWN, _FLAT = 64, 4
+"""The height of the highest bar that is not cut, and how many times the second largest count a bar is that is cut."""
 
 
 def histogram_sheet(title: str, description: str, plots: Sequence[tuple[str, Histogram]]) -> Drawing:
     """Small histograms in rows: the least and the largest number below each, and a line at 0."""
     width = 2 * _MARGIN + _ACROSS * (_WIDE + _GAP) - _GAP
     head = text_lines(title, _MARGIN, _MARGIN, width - 2 * _MARGIN, "title", BODY + 1)
+    if any(max(histogram.counts, default=0) > _top(histogram) for _, histogram in plots):
+        description += " A hatched bar is higher than shown."
     below = text_lines(description, _MARGIN, head.bottom, width - 2 * _MARGIN, "note", SMALL)
     shapes: list[Shape] = [*head.labels, *below.labels]
     y = below.bottom + 8
@@ -216,17 +220,25 @@ def histogram_sheet(title: str, description: str, plots: Sequence[tuple[str, His
     return Drawing(width, y, title, description, tuple(shapes))
 
 
+def _top(histogram: Histogram) -> int:
+    """The count that is as high as the plot: the largest, or the second where the largest would hide all others."""
+    largest, second = sorted((0, *histogram.counts))[:-3:-1]
+    return second if 0 < second * _FLAT < largest else largest
+
+
 def _histogram(name: str, histogram: Histogram, x: float, y: float) -> list[Shape]:
     bottom = y + _HIGH
     shapes: list[Shape] = [Edge(((x, bottom), (x + _WIDE, bottom)), "note")]
     if not histogram.counts:
         return [*shapes, Label(x, bottom + 16, "no finite number", "start", "note", SMALL)]
-    most, step = max(histogram.counts), _WIDE / len(histogram.counts)
+    step, top = _WIDE / len(histogram.counts), _top(histogram)
     for i, count in enumerate(histogram.counts):
         if count:
-            high = max(1.0, (_HIGH - 4) * count / most)
+            high = min(_HIGH, max(1.0, _SHOWN * count / top))
             hint = f"{number_text(histogram.edges[i])} to {number_text(histogram.edges[i + 1])}: {count:,}"
-            shapes.append(Box(x + i * step, bottom - high, step, high, "read", hint=hint))
+            role: Role = "series1" if count <= top else "padding"
+            inset = 1 if count <= top else 0  # the border is 2 wide
+            shapes.append(Box(x + i * step + inset, bottom - high, step - 2 * inset, high - inset, role, hint=hint))
     low, high_end = histogram.edges[0], histogram.edges[-1]
     if low < 0 < high_end:
         zero = x + _WIDE * -low / (high_end - low)

@@ -26,7 +26,7 @@ from cnnc.view.inspect.tiles import Scale, Tile, Values, scale_of, tile_sheet
 from cnnc.view.inspect.words import nearest_words
 
 LARGE, ROWS, COLUMNS, CELLS = 64, 16, 24, 256
-"""The most kernels that read the image, the most outputs and inputs of others, and the most weights along an axis of fc."""
+"""The most kernels that read the image, the most inputs and outputs of others, and the most weights along an axis of fc."""
 PASSED = frozenset(("dropout", "drop_path", "identity", "normalize", "affine", "flatten", "reshape"))
 """Layers that a kernel is looked through for the image that it reads."""
 
@@ -118,14 +118,14 @@ def _convolution(graph: Graph, node: Node, values: Values, state: str) -> list[I
         return [tile_sheet(title, text, tiles, scale, notes=_left_out(outputs, LARGE))]
     if size == "1x1":
         return [_matrix(title, values.reshape(outputs, inputs), "output channels", "input channels")]
-    rows, columns = min(outputs, ROWS), min(inputs, COLUMNS)
+    rows, columns = min(inputs, ROWS), min(outputs, COLUMNS)
     tiles = [
         Tile("", values[o, c], f"output {o}, input {c}: {node.name}.weight[{o},{c}]")
-        for o in range(rows)
-        for c in range(columns)
+        for c in range(rows)
+        for o in range(columns)
     ]
-    text = "One row for each output channel, one column for each input channel, both from 0 on."
-    notes = [*_left_out(outputs, ROWS, "output channels"), *_left_out(inputs, COLUMNS, "input channels")]
+    text = "One column for each output channel, one row for each input channel, both from 0 on."
+    notes = [*_left_out(outputs, COLUMNS, "output channels"), *_left_out(inputs, ROWS, "input channels")]
     return [tile_sheet(title, text, tiles, scale, side=28, columns=columns, gap=4, notes=notes)]
 
 
