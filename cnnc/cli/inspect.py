@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
+from warnings import catch_warnings, simplefilter
 
 import typer
 
@@ -112,12 +113,16 @@ def inspect(
     print_diagnostics(subject.network.diagnostics)
     if subject.untrained:
         print_status(f"{subject.network.name} is {subject.untrained}")
-    sections = [section for part in _parts(options) for section in part(options, subject)]
+    with catch_warnings():
+        simplefilter("ignore", RuntimeWarning)  # NumPy's, in any thread: the sections say what is NaN or infinite
+        sections = [section for part in _parts(options) for section in part(options, subject)]
     from cnnc.cli.inspect_files import write_document
 
     pictures = write_document(subject, source, sections, out, folder, force)
     if json:
-        print_json({section.name: section.numbers for section in sections})
+        from cnnc.recipe.metrics import finite
+
+        print_json({section.name: finite(section.numbers) for section in sections})
     say = print_status if json else print_result
     say(f"wrote {out}")
     if folder is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cnnc.cli.outputs import Output, require_outputs
@@ -31,7 +31,7 @@ def write_document(
     pictures = dict(_pictures(sections, folder)) if folder is not None else {}
     if folder is not None:
         make_folder(folder)
-        require_outputs([source], [Output(path, "--files", "svg") for path in pictures], force)
+        _require_files(source, pictures, force)
     write_atomic(out, document_html(_document(subject, source, sections)).encode())
     for path, picture in pictures.items():
         write_atomic(path, picture_bytes(picture, "svg"))
@@ -59,6 +59,15 @@ def _network(subject: TrainedNetwork) -> Section:
     heads = ("layer", "operation", "reads", "output", "parameters", "multiply-adds")
     table = Table(heads, rows, (False, False, False, True, True, True))
     return Section("network", "Network", (), (drawing, table))
+
+
+def _require_files(source: Path, paths: Iterable[Path], force: bool) -> None:
+    """Raises CnncError E902 for a file that these pictures may not replace, with a help for the folder."""
+    try:
+        require_outputs([source], [Output(path, "--files", "svg") for path in paths], force)
+    except CnncError as error:
+        help = "name another folder with --files" + ("" if force else ", or replace the file with --force")
+        raise CnncError.of("E902", error.diagnostics[0].message, help=help) from None
 
 
 def _pictures(sections: Sequence[Section], folder: Path) -> Iterator[tuple[Path, Drawing | Page]]:

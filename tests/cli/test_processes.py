@@ -29,6 +29,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "where": ("small.onnx",),
     "bench": ("small.onnx", "--seconds", "0.01"),
     "unfold": ("run", "conv1", "digits.npy", "--html", "conv1.html"),
+    "inspect": ("run", "--example", "0", "-o", "x.html", "--files", "pictures"),
     "fmt": ("small.cnn", "--check"),
     "new": ("mine",),
     "filter": ("digit.png", "sobel_x"),

@@ -80,7 +80,7 @@ def _layer_maps(node: Node, values: Values, most: int) -> Drawing:
 
 
 def _side(values: Values) -> float:
-    return min(800, 8 * max(values.shape))
+    return float(min(800, 8 * max(values.shape)))
 
 
 def _vector(name: str, values: Values, scale: Scale) -> Drawing:
