@@ -26,7 +26,7 @@ def require_folder(folder: Path) -> None:
 def write_document(
     subject: TrainedNetwork, source: Path, sections: Sequence[Section], out: Path, folder: Path | None, force: bool
 ) -> int:
-    """Writes the page, and into the folder its pictures; returns their number. Raises CnncError E902 before it writes any."""
+    """Writes the page, and into the folder its drawings; returns their number. Raises CnncError E902 before it writes any."""
     sections = [_network(subject), *sections]
     pictures = dict(_pictures(sections, folder)) if folder is not None else {}
     if folder is not None:
@@ -62,7 +62,7 @@ def _network(subject: TrainedNetwork) -> Section:
 
 
 def _require_files(source: Path, paths: Iterable[Path], force: bool) -> None:
-    """Raises CnncError E902 for a file that these pictures may not replace, with a help for the folder."""
+    """Raises CnncError E902 for a file that these may not replace, with a help for the folder."""
     try:
         require_outputs([source], [Output(path, "--files", "svg") for path in paths], force)
     except CnncError as error:
@@ -71,7 +71,7 @@ def _require_files(source: Path, paths: Iterable[Path], force: bool) -> None:
 
 
 def _pictures(sections: Sequence[Section], folder: Path) -> Iterator[tuple[Path, Drawing | Page]]:
-    """The pictures of all sections, with names such as `kernels-1-conv1.svg`."""
+    """The drawings of all sections, with names such as `kernels-1-conv1.svg`."""
     for section in sections:
         pictures = [item for item in section.items if not isinstance(item, Table)]
         for number, picture in enumerate(pictures, 1):
@@ -84,7 +84,7 @@ def _document(subject: TrainedNetwork, source: Path, sections: Sequence[Section]
     name = subject.network.name
     facts = [
         ("source", source.name or str(source)),
-        ("layers", f"{len(graph.nodes) - len(graph.inputs):,}"),
+        ("layers", f"{len(graph.nodes):,}"),
         ("parameters", f"{graph.total_parameters:,}"),
         ("input", ", ".join(f"{node.name} {format_shape(node.type.shape)}" for node in graph.inputs)),
         ("output", ", ".join(f"{each} {format_shape(graph.by_name[each].type.shape)}" for each in graph.outputs)),

@@ -28,7 +28,6 @@ _COMMANDS = {
     "help": "--help",
     "infer": "predict",
     "init": "new",
-    "inspect": "info",
     "layers": "ops",
     "lint": "check",
     "quantize": "export --int8",

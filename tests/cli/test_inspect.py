@@ -124,21 +124,21 @@ def test_a_network_file_is_shown_as_untrained(cnnc: Cnnc, tmp_path: Path) -> Non
     assert "<title>small: untrained</title>" in (tmp_path / "small-inspect.html").read_text().lower()
 
 
-def test_files_are_named_for_their_pictures_and_replace_nothing_foreign(here: Path) -> None:
-    words = ("inspect", "run", "--example", "0", "-o", "x.html", "--files", "new/pictures")
+def test_files_are_named_for_their_drawings_and_replace_nothing_foreign(here: Path) -> None:
+    words = ("inspect", "run", "--example", "0", "-o", "x.html", "--files", "new/drawings")
     done = run(*words, cwd=here)
-    names = sorted(path.name for path in (here / "new/pictures").iterdir())
-    assert done.stdout == f"wrote x.html\nwrote {len(names)} pictures to new/pictures\n"
+    names = sorted(path.name for path in (here / "new/drawings").iterdir())
+    assert done.stdout == f"wrote x.html\nwrote {len(names)} drawings to new/drawings\n"
     assert {"kernels-1-conv1.svg", "kernels-2-fc1.svg", "maps-1-input1.svg", "network-1-small.svg"} <= {
         name.lower() for name in names
     }
     assert run(*words, cwd=here).returncode == 0  # its own files are replaced
-    (here / "new/pictures/kernels-1-conv1.svg").write_text("mine")
+    (here / "new/drawings/kernels-1-conv1.svg").write_text("mine")
     (here / "x.html").unlink()
     done = run(*words, cwd=here)
     assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
     assert "or replace the file with --force" in done.stderr
-    assert (here / "new/pictures/kernels-1-conv1.svg").read_text() == "mine"
+    assert (here / "new/drawings/kernels-1-conv1.svg").read_text() == "mine"
     assert not (here / "x.html").exists()
     assert run(*words, "--force", cwd=here).returncode == 0
 

@@ -16,7 +16,7 @@ from cnnc.view.drawing import Box, Drawing, Label, Raster
 from cnnc.view.inspect.feature_maps import map_items
 from cnnc.view.inspect.histograms import histogram_of, histogram_section, layer_activations
 from cnnc.view.inspect.kernels import kernel_section
-from cnnc.view.inspect.tiles import Scale, Tile, scale_of, tile_sheet
+from cnnc.view.inspect.tiles import GreyScale, SheetTile, scale_of, tile_sheet
 from cnnc.view.inspect.words import nearest_words, top_ngrams
 from cnnc.view.labels import label_width
 from tests.view.pages import HOSTILE
@@ -82,8 +82,8 @@ def test_no_text_overlaps_anything(name: str) -> None:
 
 
 def test_hostile_labels_do_not_overlap() -> None:
-    tiles = [Tile(HOSTILE, np.zeros((3, 3))), Tile("W" * 90, np.ones((3, 3))), Tile("", np.ones((3, 3)))]
-    assert overlaps(tile_sheet(HOSTILE, HOSTILE, tiles, Scale(-1, 1), notes=[HOSTILE])) == []
+    tiles = [SheetTile(HOSTILE, np.zeros((3, 3))), SheetTile("W" * 90, np.ones((3, 3))), SheetTile("", np.ones((3, 3)))]
+    assert overlaps(tile_sheet(HOSTILE, HOSTILE, tiles, GreyScale(-1, 1), notes=[HOSTILE])) == []
 
 
 def rasters(item: Item) -> list[Raster]:
@@ -134,10 +134,10 @@ def test_feature_maps_are_the_activations() -> None:
 
 
 def test_scales() -> None:
-    assert scale_of(np.array([0.5, 2.0])) == Scale(0, 2)
-    assert scale_of(np.array([-3.0, 2.0, np.nan, np.inf])) == Scale(-3, 3)
-    assert scale_of(np.full(2, np.nan)) == Scale(0, 0)
-    assert Scale(-3, 3).pixels(np.array([[-3.0, 0.0, 3.0, np.nan]])).tolist() == [[0, 128, 255, 128]]
+    assert scale_of(np.array([0.5, 2.0])) == GreyScale(0, 2)
+    assert scale_of(np.array([-3.0, 2.0, np.nan, np.inf])) == GreyScale(-3, 3)
+    assert scale_of(np.full(2, np.nan)) == GreyScale(0, 0)
+    assert GreyScale(-3, 3).pixels(np.array([[-3.0, 0.0, 3.0, np.nan]])).tolist() == [[0, 128, 255, 128]]
 
 
 def test_histograms_count_everything() -> None:
