@@ -32,6 +32,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "fmt": ("small.cnn", "--check"),
     "new": ("mine",),
     "draw": ("small.cnn", "-o", "small.html"),
+    "inspect": ("run", "--example", "0", "-o", "x.html", "--files", "drawings"),
     "filter": ("digit.png", "sobel_x"),
     "ops": ("conv",),
     "explain": ("E301",),
