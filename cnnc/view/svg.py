@@ -121,9 +121,9 @@ def look_of(shape: Shape) -> str:
             size = number(shape.size).replace(".", "-")
             return f"t {shape.role} a{shape.anchor[0]} z{size}{' mono' if shape.mono else ''}{_heat_class(shape.shade)}"
         case Edge():
-            return f"e {shape.role}"
+            return f"e {shape.role}{' thin' if shape.thin else ''}"
         case Marker():
-            return f"m {shape.role}"
+            return f"{'h' if shape.hollow else 'm'} {shape.role}"
         case Raster():
             return ""
 
@@ -200,6 +200,7 @@ def style(name: str, looks: set[str]) -> str:
         ".e,.halo{fill:none;stroke-linejoin:round}",
         *(f".{word}{{font-size:{word[1:].replace('-', '.')}px}}" for word in sorted(words) if re.match(r"z\d", word)),
         *(_form_rule(kind, role) for kind, role in pairs),
+        ".e.thin{stroke-width:1}" if "thin" in words else "",
         *colour_rules(LIGHT, pairs, shades, name),
     ]
     dark = colour_rules(DARK, pairs, shades, name)
@@ -228,6 +229,8 @@ def _form_rule(kind: str, role: Role) -> str:
         return f".t.{role}{{font-weight:bold}}" if form.bold else ""
     if kind == "m":
         return ""
+    if kind == "h":
+        return f".h.{role}{{stroke-width:1.5}}"
     dash = f";stroke-dasharray:{' '.join(map(number, form.dash))}" if form.dash else ""
     return f".{kind}.{role}{{stroke-width:{number(form.width)}{dash}}}"
 
@@ -246,6 +249,7 @@ def colour_rules(
             "t": f"fill:{look.text}",
             "e": f"stroke:{look.line}",
             "m": f"fill:{look.line}",
+            "h": f"fill:{palette.background};stroke:{look.line}",
         }
         rules.append(f".{kind}.{role}{{{values[kind]}}}")
         if kind == "b" and hatched:
