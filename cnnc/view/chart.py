@@ -27,8 +27,8 @@ _LOWEST, _TICK_ROOM = 160, 26
 """The least height and width of the area of the curves, and the height of the texts below it."""
 _RING = 14
 """The size of a ring around a marker."""
-_MANY = 40
-"""Of a curve with more points, the markers would hide the line: it has only a few."""
+_APART, _FEW = 14, 10
+"""Markers that are closer than this would hide the line: then it has only about this many, and others than its neighbours."""
 
 
 class CurvePoint(NamedTuple):
@@ -108,8 +108,10 @@ def line_chart(
     )
 
 
-def plot_shapes(curves: Sequence[Curve], plot: Box, across: AxisScale, up: AxisScale) -> list[Shape]:
-    """The axes around an area, with their ticks and numbers, and the curves in it."""
+def plot_shapes(
+    curves: Sequence[Curve], plot: Box, across: AxisScale, up: AxisScale, marks: Sequence[Shape] = ()
+) -> list[Shape]:
+    """The axes around an area, with their ticks and numbers, the marks, and the curves above them."""
 
     def place(point: CurvePoint) -> tuple[float, float]:
         return plot.x + plot.width * across.part(point.x), plot.y + plot.height * (1 - up.part(point.y))
@@ -117,7 +119,7 @@ def plot_shapes(curves: Sequence[Curve], plot: Box, across: AxisScale, up: AxisS
     def shows(point: CurvePoint) -> bool:
         return across.shows(point.x) and up.shows(point.y)
 
-    return [*_axes(plot, across, up), *_curves(curves, plot, shows, place)]
+    return [*_axes(plot, across, up), *marks, *_curves(curves, plot, shows, place)]
 
 
 # Axes
@@ -240,7 +242,8 @@ def _curves(
         shown = [shows(point) for point in curve.points]
         if curve.line:
             lines += [Edge(tuple(map(place, run)), role, thin=curve.thin) for run in _runs(curve.points, shown)]
-        for index in _marked(curve, shown):
+        every = ceil(len(curve.points) / _FEW) if len(curve.points) > plot.width / _APART else 1
+        for index in _marked(curve, shown, every, number * every // len(curves)):
             point = curve.points[index]
             marker = Marker(*place(point), form, role, hint=_point_text(curve, point), hollow=curve.thin)
             markers.append(marker)
@@ -259,15 +262,12 @@ def _runs(points: Sequence[CurvePoint], shown: Sequence[bool]) -> Iterator[list[
             yield part
 
 
-def _marked(curve: Curve, shown: Sequence[bool]) -> Iterator[int]:
-    """The points that have a marker: all of a short curve, of a long one some, and those that no line leads to."""
-    count = len(curve.points)
-    every = ceil(count / _MANY) * 4 if count > _MANY else 1
+def _marked(curve: Curve, shown: Sequence[bool], every: int, first: int) -> Iterator[int]:
+    """The points that have a marker: one in `every` from `first` on, the last, and those with a ring, a label or no line."""
+    last = len(curve.points) - 1
     for index, point in enumerate(curve.points):
-        alone = not any(shown[max(0, index - 1) : index] + shown[index + 1 : index + 2])
-        if shown[index] and (
-            index % every == 0 or index in (count - 1, curve.ring) or alone or point.label or not curve.line
-        ):
+        has_line = curve.line and any((*shown[max(0, index - 1) : index], *shown[index + 1 : index + 2]))
+        if shown[index] and (index % every == first or index in (last, curve.ring) or point.label or not has_line):
             yield index
 
 
@@ -294,6 +294,8 @@ def _labels(
     wanted: Sequence[tuple[CurvePoint, Marker]], markers: Sequence[Marker], lines: Sequence[Edge], plot: Box
 ) -> list[Label]:
     """Labels beside their markers, where they cover no marker and no other label, and as little of the lines as can be."""
+    if not wanted:
+        return []
     taken = [(m.x - m.size / 2, m.y - m.size / 2, m.x + m.size / 2, m.y + m.size / 2) for m in markers]
     on_lines = [
         point for line in lines for pair in zip(line.points, line.points[1:], strict=False) for point in _between(*pair)

@@ -141,11 +141,16 @@ def _place(shape: Box | Raster) -> dict[str, str]:
 
 def _edge_path(edge: Edge) -> str:
     points = line_points(edge)
+    if not edge.corner:
+        return _path(points[:-1] if _is_closed(points) else points) + ("Z" if _is_closed(points) else "")
     path = _path(points[:1])
     for start, control, end in bends(edge):
         path += f"L{_points([start])}" + (f"Q{_points([control, end])}" if start != end else "")
-    closed = len(points) > 2 and points[0] == points[-1]
-    return path + ("Z" if closed else f"L{_points(points[-1:])}")
+    return path + ("Z" if _is_closed(points) else f"L{_points(points[-1:])}")
+
+
+def _is_closed(points: Sequence[tuple[float, float]]) -> bool:
+    return len(points) > 2 and points[0] == points[-1]
 
 
 def _path(points: Iterable[tuple[float, float]]) -> str:
