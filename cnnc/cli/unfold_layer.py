@@ -130,10 +130,8 @@ def unfold_layer(words: Words) -> LayerView:
 
 def _weights_text(trained: TrainedNetwork, run: LayerRun, words: Words) -> str:
     """Where the weights come from; those that the source gives need no training."""
-    from cnnc.core.tensor import GivenNumbers
-
     parameters = [trained.graph.weights[full] for full in trained.graph.parameter_names[run.node.name].values()]
-    is_given = any(isinstance(parameter.init, GivenNumbers) for parameter in parameters)
+    is_given = any(parameter.is_given for parameter in parameters)
     if trained.untrained and is_given and not any(parameter.is_drawn for parameter in parameters):
         return f"given in {words.source}"
     return trained.untrained or str(words.source)
