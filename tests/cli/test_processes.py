@@ -33,6 +33,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "new": ("mine",),
     "draw": ("small.cnn", "-o", "small.html"),
     "inspect": ("run", "--example", "0", "-o", "x.html", "--files", "drawings"),
+    "curves": ("run", "-o", "picture.svg"),
     "filter": ("digit.png", "sobel_x"),
     "ops": ("conv",),
     "explain": ("E301",),
