@@ -8,7 +8,6 @@
       unfold/           how one number of a layer comes about
       crop.py           the part of a large grid that is shown, with a note on the rest
       contact_sheet.py  filters of one image; template_map.py: where a patch is; shades.py: numbers as pixels
-      chart.py          curves over two axes
       diagram/          a network as boxes and edges, laid out in ranks and columns; Mermaid and DOT text
       chart.py          curves over two axes; training_curves.py: runs over epochs; chart_grid.py: several drawings in one
     how a page becomes a drawing
