@@ -6,7 +6,7 @@ In: `DrawOptions`. Out: the content of the file, or CnncError E010 in words of t
 from __future__ import annotations
 
 import re
-from shlex import join, quote
+from shlex import join
 from typing import Any, NamedTuple
 
 from cnnc.cli.draw import DrawOptions
@@ -80,7 +80,8 @@ def typed_window(options: DrawOptions) -> SlidingWindow:
     channels = getattr(op, "out", 1)
     if channels != 1:
         raise _error(
-            f"--slide draws one output channel, not {channels:,}", f'leave the number out: `--slide "{_without_channels(words)}"`'
+            f"--slide draws one output channel, not {channels:,}",
+            f'leave the number out: `--slide "{_without_channels(words)}"`',
         )
     return SlidingWindow(op, TensorType((1, *sizes)), typed or "conv")
 
@@ -97,7 +98,8 @@ def _sizes(text: str) -> tuple[int, ...]:
     sizes = tuple(int(part[:9]) for part in parts)
     if len(sizes) == 3 and sizes[0] in (1, 3):
         raise _error(
-            f"--slide draws one channel, and {text} has three numbers", f"leave the channels out: `{format_shape(sizes[1:])}`"
+            f"--slide draws one channel, and {text} has three numbers",
+            f"leave the channels out: `{format_shape(sizes[1:])}`",
         )
     if len(sizes) > 2:
         raise _error(f"--slide draws one or two axes, not {len(sizes)}", f"for example `{format_shape(sizes[:2])}`")
@@ -167,4 +169,31 @@ def _error(message: str, help: str) -> CnncError:
 
 def coverage_file(options: DrawOptions) -> bytes:
     """The content of the file."""
-    raise NotImplementedError
+    import numpy as np
+
+    from cnnc.cli.draw_field import drawn_layer
+    from cnnc.view.coverage import Coverage, layer_coverage, paths
+    from cnnc.view.coverage_page import coverage_page
+
+    require_absent(options, "--coverage", "depth", "image")
+    layer = drawn_layer(options, "--coverage")
+    node, graph = layer.node, layer.graph
+    if layer.position is not None:
+        raise _error(f"--coverage counts all positions of {node.name}", f"write `--at {node.name}`")
+    through = paths(graph, node.name, np.ones(node.type.spatial))
+    title = f"paths from {{}} to {node.name}"
+    count = int(np.prod(node.type.spatial))
+    whole = [
+        Coverage(title.format(each.name), through[each.name], count)
+        for each in graph.inputs
+        if each.name in through and each.name not in node.inputs and len(each.type.spatial) in (1, 2)
+    ]
+    first = layer_coverage(graph, node)
+    if first.counts.ndim not in (1, 2):
+        raise _error(
+            f"--coverage draws one or two axes, and {node.inputs[0]} has {first.counts.ndim}",
+            "choose another with --at",
+        )
+    return picture_bytes(
+        coverage_page([first, *whole], f"{graph.name}: how often {node.name} reads each element"), options.kind
+    )

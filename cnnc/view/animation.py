@@ -59,7 +59,9 @@ def animated_svg(page: Page, width: int = WIDTH) -> str:
         f".{name}{{animation:{name} {number(seconds)}s step-end infinite}}\n"
         for steps, name in names.items()
     )
-    style = f"<style>\n@media screen and (prefers-reduced-motion:no-preference){{\n{rules}}}\n</style>\n" if rules else ""
+    style = (
+        f"<style>\n@media screen and (prefers-reduced-motion:no-preference){{\n{rules}}}\n</style>\n" if rules else ""
+    )
     shapes = [*head, *(item.shape for item in timed)]
     drawing = Drawing(*size, page.title, _description(page), ())
     return document(drawing, style + "".join(f"{line}\n" for line in body), map(look_of, shapes)) + "\n"
@@ -72,11 +74,8 @@ def _description(page: Page) -> str:
 def _keyframes(steps: tuple[int, ...], count: int, ticks: int) -> str:
     """The moments at which a shape appears and disappears, as parts of the whole time."""
     visible = set(steps)
-    parts = []
-    for step in range(count):
-        if step == 0 or (step in visible) != (step - 1 in visible):
-            parts.append(f"{100 * step / ticks:.4g}%{{visibility:{'visible' if step in visible else 'hidden'}}}")
-    return "".join(parts)
+    changes = [step for step in range(count) if step == 0 or (step in visible) != (step - 1 in visible)]
+    return "".join(f"{100 * n / ticks:.6g}%{{visibility:{'visible' if n in visible else 'hidden'}}}" for n in changes)
 
 
 def _frames(page: Page, width: int) -> tuple[list[Shape], list[list[Shape]], tuple[float, float]]:

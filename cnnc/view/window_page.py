@@ -19,7 +19,7 @@ from cnnc.core.arguments import Axes
 from cnnc.core.tensor import TensorType, format_shape
 from cnnc.ops.conv import ConvTranspose
 from cnnc.ops.pool import Pool
-from cnnc.ops.window import AxisRule, Geometry, TransposedRule, axis_names, explain
+from cnnc.ops.window import AxisRule, TransposedRule, axis_names, explain
 from cnnc.view.page import Band, Cell, CellRole, Formulas, Grid, Page, Step
 from cnnc.view.unfold.terms import inside, reads, terms
 
@@ -68,7 +68,7 @@ class Reading(NamedTuple):
 
 def readings(op: Any, x: TensorType) -> list[Reading]:
     """What each position reads, in the order of the outputs."""
-    rules, spatial = op.rules(x), x.spatial
+    rules = op.rules(x)
     frames = [axis_frame(rule) for rule in rules]
     result = []
     for position in product(*(range(rule.out) for rule in rules)):
@@ -79,7 +79,9 @@ def readings(op: Any, x: TensorType) -> list[Reading]:
                 numbers[term.element[1:]] = _tap_number(tap, rules) if tap is not None else index + 1
         taps = []
         for tap in product(*(range(rule.k) for rule in rules)):
-            place = tuple(f.first + i * f.stride + a * f.dilation for f, i, a in zip(frames, position, tap, strict=True))
+            place = tuple(
+                f.first + i * f.stride + a * f.dilation for f, i, a in zip(frames, position, tap, strict=True)
+            )
             element = tuple(f.element(n) for f, n in zip(frames, place, strict=True))
             taps.append((place, numbers.get(element, 0)))  # type: ignore[arg-type]
         result.append(Reading(position, tuple(taps)))
@@ -137,12 +139,16 @@ def _input(op: Any, x: TensorType) -> Grid:
     for places in product(*(range(frame.size) for frame in frames)):
         elements = [frame.element(place) for frame, place in zip(frames, places, strict=True)]
         between = any(e is None for e in elements)
-        within = all(0 <= (p - f.zero) <= (m - 1) * f.spacing for p, f, m in zip(places, frames, x.spatial, strict=True))
+        within = all(
+            0 <= (p - f.zero) <= (m - 1) * f.spacing for p, f, m in zip(places, frames, x.spatial, strict=True)
+        )
         role: CellRole = "padding" if not within else "zero" if between else "plain"
         rows.append(Cell(" " if role == "plain" else empty, role))
     width = frames[-1].size
     cells = tuple(tuple(rows[n : n + width]) for n in range(0, len(rows), width))
-    heads = [tuple(_head(frame, place, m) for place in range(frame.size)) for frame, m in zip(frames, x.spatial, strict=True)]
+    heads = [
+        tuple(_head(frame, place, m) for place in range(frame.size)) for frame, m in zip(frames, x.spatial, strict=True)
+    ]
     title = f"input {format_shape(x.spatial)}"
     padded = tuple(frame.size for frame in frames)
     if padded != x.spatial:
@@ -174,7 +180,12 @@ def _kernel(op: Any, x: TensorType) -> Grid | None:
     rows = tuple(
         tuple(Cell(str(first + j + 1), "weight") for j in range(width)) for first in range(0, math.prod(sizes), width)
     )
-    return Grid("w", f"kernel {format_shape(sizes)}", rows, note="numbers of its taps")
+    return Grid(
+        "w",
+        f"kernel {format_shape(sizes)}",
+        rows,
+        note="numbers of its taps" + (", turned by 180°" if isinstance(op, ConvTranspose) else ""),
+    )
 
 
 def _output(every: Sequence[Reading], sizes: Axes, current: int) -> Grid:
@@ -251,7 +262,9 @@ def never_read(read: set[Axes], sizes: Axes) -> str:
         covered.update(index for index in missing if index[axis] in lines)
         if lines:
             what = names.get(name, "element")
-            parts.append(f"{what}{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:8]))}" + (", ..." * (len(lines) > 8)))
+            parts.append(
+                f"{what}{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:8]))}" + (", ..." * (len(lines) > 8))
+            )
     others = len(missing - covered)
     if others:
         parts.append(f"{others:,} {'other ' if parts else ''}element{'s' if others > 1 else ''}")
