@@ -11,9 +11,9 @@ animations get the page's current step.
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 from collections.abc import Sequence
 from math import inf
+from typing import NamedTuple
 
 from cnnc.view.arrange import GAP, WIDTH, layout_of, legend_of, legend_width, roles_of
 from cnnc.view.drawing import Drawing, Label, Raster, Shape
@@ -29,13 +29,12 @@ _HOLD = 2
 """The last step is shown as long as this many steps."""
 
 
-class TimedShape:
-    """A shape, the steps in which it is visible, and what is drawn after it."""
+class TimedShape(NamedTuple):
+    """A shape, the steps in which it is visible, and its order among the others."""
 
-    def __init__(self, shape: Shape | None, following: TimedShape | None = None) -> None:
-        self.shape = shape
-        self.steps: list[int] = []
-        self.following = following
+    shape: Shape
+    steps: list[int]
+    order: tuple[int, int]
 
 
 def animated_svg(page: Page, width: int = WIDTH) -> str:
@@ -111,25 +110,20 @@ def _frames(page: Page, width: int) -> tuple[list[Shape], list[list[Shape]], tup
 
 
 def merged(frames: Sequence[Sequence[Shape]]) -> list[TimedShape]:
-    """The shapes of all steps, each once, so that the new ones of a step are drawn after what is drawn before them in it."""
-    first = TimedShape(None)
+    """The shapes of all steps, in an order in which each step draws its own as before; each is there once where that allows it."""
+    created: list[TimedShape] = []
     known: dict[object, TimedShape] = {}
     for step, frame in enumerate(frames):
-        last, seen = first, Counter[object]()
-        for shape in frame:
+        last = (0, -1)
+        for index, shape in enumerate(frame):
             key = _key(shape)
-            seen[key] += 1
-            item = known.get((key, seen[key]))
-            if item is None:
-                item = known[key, seen[key]] = TimedShape(shape, last.following)
-                last.following = item
+            item = known.get(key)
+            if item is None or item.order <= last:
+                item = known[key] = TimedShape(shape, [], (max(index, last[0]), len(created)))
+                created.append(item)
             item.steps.append(step)
-            last = item
-    result, item = [], first.following
-    while item is not None:
-        result.append(item)
-        item = item.following
-    return result
+            last = item.order
+    return sorted(created, key=lambda item: item.order)
 
 
 def _key(shape: Shape) -> object:
