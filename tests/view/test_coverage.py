@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import numpy as np
@@ -11,6 +12,7 @@ from cnnc.core.arguments import Axes
 from cnnc.graph.analysis import receptive_fields
 from cnnc.graph.graph import Graph
 from cnnc.network import check
+from cnnc.ops.pool import Pool
 from cnnc.reference.engine import backward, forward
 from cnnc.view.arrange import arranged
 from cnnc.view.coverage import layer_coverage, paths, positions, window_coverage
@@ -65,7 +67,7 @@ def gradient(graph: Graph, at: Axes | None) -> np.ndarray:
     upstream = np.zeros((1, *node.type.spatial, 1))
     upstream[(0, *at, 0) if at is not None else ...] = 1
     _, inputs = backward(graph, weights, trace, {node.name: upstream}, needs_input_gradients=True)
-    means = np.prod([np.prod(n.op.k) for n in graph.nodes if n.op.keyword == "pool"])
+    means = math.prod(math.prod(n.op.k) for n in graph.nodes if isinstance(n.op, Pool))
     result: np.ndarray = inputs["input1"][0, 0] * means
     return result
 
@@ -96,7 +98,7 @@ def test_a_field_is_what_a_perturbation_reaches(source: str) -> None:
         other[(0, 0, *element)] += 0.5
         changed[element] = (np.abs(forward(graph, weights, {"input1": other}).values[name] - base) > 1e-9)[0, ..., 0]
     for at in product(*map(range, node.type.spatial)):
-        reached = changed[(..., *at)]
+        reached = changed.reshape(*sizes, -1)[..., np.ravel_multi_index(at, node.type.spatial)]
         counts = paths(graph, name, positions(node.type, at))["input1"]
         np.testing.assert_array_equal(counts > 0, reached)
         field = field_at(receptive_fields(graph)[name], at)

@@ -14,6 +14,7 @@ from cnnc.network import check
 from cnnc.reference.engine import forward
 from cnnc.view.animation import animated_svg, merged, stills
 from cnnc.view.arrange import arranged, layout_of
+from cnnc.view.drawing import Label
 from cnnc.view.page import Grid, Page
 from cnnc.view.panels import panel_shapes
 from cnnc.view.window_page import axis_frame, never_read, readings, window_page
@@ -147,7 +148,7 @@ def test_each_step_of_an_animation_shows_what_the_page_shows(line: str, size: st
         assert {step.title, *step.lines} <= set(shown)
         titles = [text for text in shown if text.startswith("position ")]
         assert titles == [step.title]
-        expected = sorted(s.text for s in layout.shapes if hasattr(s, "text") and re.fullmatch(r"\d+", s.text))
+        expected = sorted(s.text for s in layout.shapes if isinstance(s, Label) and re.fullmatch(r"\d+", s.text))
         assert sorted(text for text in shown if re.fullmatch(r"\d+", text)) == expected
     assert page.steps[-1].title in visible_texts(svg, 0.999)
     still = visible_texts(svg, -1)
