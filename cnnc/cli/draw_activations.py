@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnc.cli.draw import DrawOptions
-from cnnc.cli.draw_window import require_absent
+from cnnc.cli.draw_options import DrawOptions
+from cnnc.cli.drawn_layer import require_absent
 from cnnc.cli.picture_files import picture_bytes
 from cnnc.diagnostics import CnncError
 

@@ -9,12 +9,13 @@ import re
 from shlex import join
 from typing import Any, NamedTuple
 
-from cnnc.cli.draw import DrawOptions
+from cnnc.cli.draw_options import DrawOptions
+from cnnc.cli.drawn_layer import drawn_layer, require_absent
 from cnnc.cli.picture_files import picture_bytes
 from cnnc.core.tensor import TensorType, format_shape
 from cnnc.diagnostics import CnncError, nearest
 
-MAX_POSITIONS, MAX_CELLS, MAX_TAPS = 400, 1200, 400
+MAX_POSITIONS, MAX_CELLS, MAX_TAPS = 256, 1200, 400
 """The most positions of an animation, cells of its input with padding, and taps of its window."""
 MAX_SIDE = 4096
 """The most elements on an axis."""
@@ -152,14 +153,6 @@ def _require_small(options: DrawOptions, window: SlidingWindow) -> None:
     raise _error(f"the animation has {reason}", f"a smaller window and less padding: `{_EXAMPLE}`")
 
 
-def require_absent(options: DrawOptions, mode: str, *names: str) -> None:
-    """Raises CnncError E010 for an option that a mode of `draw` does not take."""
-    for name in names:
-        if getattr(options, name) not in (None, (), False):
-            option = "--set" if name == "settings" else f"--{name}"
-            raise _error(f"{option} does not go with {mode}", f"leave {option} out")
-
-
 def _error(message: str, help: str) -> CnncError:
     return CnncError.of("E010", message, help=help)
 
@@ -171,7 +164,6 @@ def coverage_file(options: DrawOptions) -> bytes:
     """The content of the file."""
     import numpy as np
 
-    from cnnc.cli.draw_field import drawn_layer
     from cnnc.view.coverage import Coverage, layer_coverage, paths
     from cnnc.view.coverage_page import coverage_page
 

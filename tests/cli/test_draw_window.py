@@ -78,7 +78,7 @@ def test_bad_input_is_one_error(folder: Path, words: tuple[str, ...], message: s
 @pytest.mark.parametrize(
     "words",
     [
-        ("--slide", "k=3", "50x50"),
+        pytest.param(("--slide", "k=3", "50x50"), marks=pytest.mark.long),
         ("--slide", "k=3 p=1", "4000x2"),
         ("net.cnn", "--coverage"),
         ("net.cnn", "--style", "field"),
