@@ -17,7 +17,7 @@ from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
-    from cnnc.graph.graph import Node
+    from cnnc.graph.graph import Graph, Node
     from cnnc.network import Network
 
 
@@ -29,8 +29,13 @@ def field_file(options: DrawOptions) -> bytes:
     require_absent(options, "--style field", "depth")
     layer = drawn_layer(options, "--style field")
     graph, node = layer.graph, layer.node
-    read = [n for n in needed_nodes(graph, [node.name]) if n in graph.inputs and len(n.type.spatial) in (1, 2)]
-    if not read:
+    needed = needed_nodes(graph, [node.name])
+    read = [n for n in needed if n in graph.inputs and len(n.type.spatial) in (1, 2)]
+    embedded = [] if read else _first_with_axes(graph, needed)
+    if embedded:  # words have no axis before they are embedded: the field is drawn from there on
+        graph = graph.replace(nodes=tuple(n.replace(inputs=()) if n in embedded else n for n in graph.nodes))
+        read = embedded
+    if not read or node in embedded:
         message = f"{node.name} reads no input with one or two axes"
         raise CnncError.of("E010", message, help="--style field draws the field in a sequence or an image")
     notes = []
@@ -47,9 +52,20 @@ def field_file(options: DrawOptions) -> bytes:
         notes.append(
             f"{node.name} also reads {', '.join(n.name for n in read[1:])}; the field is drawn in {read[0].name}."
         )
-    pixels, note = _pixels(options, layer.network, read[0])
+    if embedded and options.image is not None:
+        raise CnncError.of("E010", f"--image: {node.name} does not read an image", help="leave --image out")
+    pixels, note = (None, "") if embedded else _pixels(options, layer.network, read[0])
     notes += [note] if note else []
     return picture_bytes(field_page(graph, node.name, position, read[0].name, pixels, tuple(notes)), options.kind)
+
+
+def _first_with_axes(graph: Graph, needed: list[Node]) -> list[Node]:
+    """The layers that turn vectors, such as words by number, into sequences or images."""
+    return [
+        n
+        for n in needed
+        if n.inputs and len(n.type.spatial) in (1, 2) and not any(type.spatial for type in graph.input_types(n))
+    ]
 
 
 def _pixels(options: DrawOptions, network: Network, source: Node) -> tuple[Array | None, str]:

@@ -38,8 +38,11 @@ def drawn_layer(options: DrawOptions, mode: str) -> DrawnLayer:
     layers = [node.name for node in graph.nodes if node.inputs]
     spatial = [node.name for node in graph.nodes if node.inputs and len(node.type.spatial) in (1, 2)]
     listed = ", ".join(layers[:12]) + (f", ... ({len(layers)} layers)" if len(layers) > 12 else "")
+    if not spatial:
+        message = f"{mode} draws one or two axes, and no layer of {graph.name} has those"
+        raise CnncError.of("E010", message, help=f"`{join(['cnnc', 'draw', source])}` draws its layers")
     if options.at is None:
-        command = join(["cnnc", "draw", source, *mode.split(), "--at", spatial[-1] if spatial else "LAYER"])
+        command = join(["cnnc", "draw", source, *mode.split(), "--at", spatial[-1]])
         raise CnncError.of("E010", f"{mode} needs a layer", help=f"`{command}`; layers: {listed}")
     name, colon, place = options.at.partition(":")
     node = graph.by_name.get(name)

@@ -89,3 +89,17 @@ def test_the_command_in_the_help_works(folder: Path, words: tuple[str, ...]) -> 
     command = re.search(r"`cnnc (draw [^`]*)`", help)
     assert command
     assert run(*shlex.split(command[1]), cwd=folder).returncode == 0
+
+
+def test_the_field_of_a_text_begins_at_the_embedded_words(folder: Path) -> None:
+    (folder / "words.cnn").write_text("input 12 dtype=int64\nembed 4 vocab=100\nconv 3 k=3\nconv 3 k=3 d=2\n")
+    done = run("draw", "words.cnn", "--style", "field", "--at", "conv2:2", "-o", "x.svg", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "The field is 7: elements 2 to 8." in (folder / "x.svg").read_text()
+
+
+def test_a_network_in_three_dimensions_says_so_once(folder: Path) -> None:
+    (folder / "video.cnn").write_text("input 1x4x8x8\nconv 2 k=3\n")
+    done = run("draw", "video.cnn", "--coverage", "-o", "x.svg", cwd=folder)
+    assert done.returncode == 2
+    assert "one or two axes" in done.stderr
