@@ -1,0 +1,149 @@
+"""How often elements are read, against plain loops and the engine's gradients; receptive fields, against perturbations."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+
+from cnnc.core.arguments import Axes
+from cnnc.graph.analysis import receptive_fields
+from cnnc.graph.graph import Graph
+from cnnc.network import check
+from cnnc.ops.pool import Pool
+from cnnc.reference.engine import backward, forward
+from cnnc.view.arrange import arranged
+from cnnc.view.coverage import layer_coverage, paths, positions, window_coverage
+from cnnc.view.coverage_page import coverage_page
+from cnnc.view.field_page import field_at, field_page, fields_between
+from cnnc.view.page import Picture
+from cnnc.view.unfold.terms import inside, reads
+from tests.view.test_arrange import collisions, outside
+from tests.view.test_window_page import POOLS, WINDOWS, layer_of
+
+NETWORKS = [
+    "input 1x9x9; conv 1 k=3 p=1; relu; conv 1 k=3 s=2",
+    "input 1x8x7; conv 1 k=3 d=2 p=1; pool avg k=2; conv 1 k=2",
+    "input 1x6x6; a: conv 1 k=3 p=1; conv 1 k=3 p=1; add a; conv 1 k=2",
+    "input 1x5x5; conv_transpose 1 k=3 s=2 p=1; conv 1 k=3",
+    "input 1x12; conv 1 k=3 s=2; conv 1 k=2",
+    "input 1x6x6; conv 1 k=3; crop 3x3; conv 1 k=2",
+    "input 1x6x6; conv 1 k=3; pad 1; conv 1 k=2",
+]
+
+
+def graph_of(source: str) -> Graph:
+    return check(source).require_graph()
+
+
+@pytest.mark.parametrize(("line", "size"), [*WINDOWS, *POOLS])
+def test_counts_of_a_layer_are_those_of_plain_loops(line: str, size: str) -> None:
+    op, x, graph = layer_of(line, size)
+    counts = np.zeros(x.spatial)
+    for position in product(*map(range, graph.nodes[-1].type.spatial)):
+        for element in reads(op, x, (0, *position)):
+            if inside(element[1:], x.spatial):
+                counts[element[1:]] += 1
+    coverage = window_coverage(op, x)
+    np.testing.assert_array_equal(coverage.counts, counts)
+    np.testing.assert_array_equal(layer_coverage(graph, graph.nodes[-1]).counts, counts)
+    assert coverage.taps is not None
+    assert counts.sum() <= coverage.outputs * coverage.taps
+    drawing = arranged(coverage_page([coverage], "coverage"))
+    assert collisions(drawing) == []
+    assert outside(drawing) == []
+
+
+def gradient(graph: Graph, at: Axes | None) -> np.ndarray:
+    """The gradient of the sum of the output, or of one position, by the input, where all weights are 1; a mean counts as a sum."""
+    weights = {
+        name: np.zeros(p.shape) if name.endswith("bias") else np.ones(p.shape) for name, p in graph.weights.items()
+    }
+    x = np.ones((1, *graph.nodes[0].type.shape))
+    trace = forward(graph, weights, {"input1": x}, training=True)
+    node = graph.by_name[graph.outputs[0]]
+    upstream = np.zeros((1, *node.type.spatial, 1))
+    upstream[(0, *at, 0) if at is not None else ...] = 1
+    _, inputs = backward(graph, weights, trace, {node.name: upstream}, needs_input_gradients=True)
+    means = math.prod(math.prod(n.op.k) for n in graph.nodes if isinstance(n.op, Pool))
+    result: np.ndarray = inputs["input1"][0, 0] * means
+    return result
+
+
+@pytest.mark.parametrize("source", NETWORKS)
+def test_paths_are_the_gradient_of_the_sum_with_all_weights_one(source: str) -> None:
+    graph = graph_of(source)
+    name = graph.outputs[0]
+    spatial = graph.by_name[name].type.spatial
+    np.testing.assert_allclose(paths(graph, name, np.ones(spatial))["input1"], gradient(graph, None))
+    middle = tuple(size // 2 for size in spatial)
+    counts = paths(graph, name, positions(graph.by_name[name].type, middle))["input1"]
+    np.testing.assert_allclose(counts, gradient(graph, middle))
+
+
+@pytest.mark.parametrize("source", NETWORKS)
+def test_a_field_is_what_a_perturbation_reaches(source: str) -> None:
+    graph = graph_of(source)
+    name = graph.outputs[0]
+    node, sizes = graph.by_name[name], graph.nodes[0].type.spatial
+    random = np.random.default_rng(2)
+    weights = {key: random.uniform(0.5, 1.5, p.shape) for key, p in graph.weights.items()}
+    x = random.uniform(0.5, 1.5, (1, *graph.nodes[0].type.shape))
+    base = forward(graph, weights, {"input1": x}).values[name]
+    changed = np.zeros((*sizes, *node.type.spatial), bool)
+    for element in product(*map(range, sizes)):
+        other = x.copy()
+        other[(0, 0, *element)] += 0.5
+        changed[element] = (np.abs(forward(graph, weights, {"input1": other}).values[name] - base) > 1e-9)[0, ..., 0]
+    for at in product(*map(range, node.type.spatial)):
+        reached = changed.reshape(*sizes, -1)[..., np.ravel_multi_index(at, node.type.spatial)]
+        counts = paths(graph, name, positions(node.type, at))["input1"]
+        np.testing.assert_array_equal(counts > 0, reached)
+        field = field_at(receptive_fields(graph)[name], at)
+        assert all(
+            interval.first <= i <= interval.last
+            for e in np.argwhere(reached)
+            for i, interval in zip(e, field, strict=True)
+        )
+
+
+def test_counts_do_not_overflow() -> None:
+    graph = graph_of("input 1x9x9; " + "; ".join(["conv 1 k=3 p=1"] * 400))
+    counts = paths(graph, graph.outputs[0], np.ones((9, 9)))["input1"]
+    assert np.isfinite(counts).all()
+    assert counts.max() == counts[4, 4] > 0
+
+
+def test_the_layers_between_are_listed_with_their_fields() -> None:
+    graph = graph_of("input 1x12x12; conv 2 k=3; relu; pool max k=2; conv 2 k=3 p=1")
+    through = paths(graph, "conv2", positions(graph.by_name["conv2"].type, (0, 4)))
+    layers = fields_between(graph, "conv2", (0, 4), through)
+    assert [layer.name for layer in layers] == ["conv1", "pool1", "conv2"]
+    assert [tuple(i.size for i in layer.interval) for layer in layers] == [(3, 3), (4, 4), (8, 8)]
+    assert layers[-1].interval == ((-2, 5), (6, 13))
+    page = field_page(graph, "conv2", (0, 4), "input1", None)
+    assert (
+        "The field is 8x8: rows -2 to 5, columns 6 to 13; 28 of its 64 elements lie beyond the border, in padding."
+        in page.notes
+    )
+
+
+@pytest.mark.parametrize("with_image", [False, True])
+@pytest.mark.parametrize(
+    "source", [*NETWORKS, "input 1x40; conv 2 k=3; pool max k=2; conv 2 k=5", "input 1x28x28; conv 2 k=5; fc 3"]
+)
+def test_nothing_overlaps_on_the_page_of_a_field(source: str, with_image: bool) -> None:
+    graph = graph_of(source)
+    sizes = graph.nodes[0].type.spatial
+    pixels = np.zeros(sizes if len(sizes) == 2 else (12, *sizes), np.uint8) if with_image else None
+    at = (0,) * len(graph.by_name[graph.outputs[0]].type.spatial)
+    page = field_page(graph, graph.outputs[0], at, "input1", pixels)
+    drawing = arranged(page)
+    assert collisions(drawing) == []
+    assert outside(drawing) == []
+    if with_image:
+        panel = page.bands[0].panels[0]
+        assert isinstance(panel, Picture)
+        assert len(panel.outlines) == 1
