@@ -39,7 +39,10 @@ def test_boxes_of_lenet5() -> None:
     assert titles[-1] == "output 10"
     conv = diagram.by_name["conv2"]
     assert (conv.role, conv.shape, conv.parameters) == ("conv", "16x10x10", 2416)
+    assert conv.details == ("6x14x14 → 16x10x10", "weight 16x6x5x5", "bias 16")
     assert diagram.by_name["relu2"].shape == "", "the shape does not change"
+    several = diagram_of(odd("several inputs and outputs"))
+    assert [node.title for node in several.nodes[-3:]] == ["output s: 8x16x16", "output z: 4x8x8", "output m: 24x8x8"]
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 9])

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from cnnc.core.tensor import format_shape
 from cnnc.graph.graph import Graph, Node
 from cnnc.ops.activation import Activation, Dropout, DropPath
 from cnnc.ops.base import Op
@@ -45,7 +46,8 @@ class DiagramNode(NamedTuple):
 
     `name` is unique, `title` what the source writes, `shape` that of its output ("" if the title says it), `parameters` the
     number of its own, `owner` the layer or block whose parameters it uses instead. `layers` is the number that a folded block
-    stands for. `path` are the names of the frames around it, outermost first.
+    stands for. `path` are the names of the frames around it, outermost first. `details` are the shapes that it reads and gives,
+    and those of its weights, for readers who ask for more.
     """
 
     name: str
@@ -56,6 +58,7 @@ class DiagramNode(NamedTuple):
     layers: int = 1
     owner: str = ""
     path: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
     @property
     def short_name(self) -> str:
@@ -150,7 +153,8 @@ def diagram_of(graph: Graph, depth: int = 0, shapes: Mapping[str, str] | None = 
     boxes = [_box(graph, name, nodes, depth, inputs[name], shapes) for name, nodes in members.items()]
     for name in graph.outputs:
         output = f"output of {name}"  # no layer has a name with spaces
-        boxes.append(DiagramNode(output, f"output {shapes[name]}", "end", ""))
+        title = f"output {shapes[name]}" if len(graph.outputs) == 1 else f"output {name}: {shapes[name]}"
+        boxes.append(DiagramNode(output, title, "end", ""))
         edges.append(DiagramEdge(box_of[name], name, output, 0, shapes[name]))
     return Diagram(
         graph.name,
@@ -219,6 +223,7 @@ def _box(
         len(nodes),
         owner,
         nodes[0].path[: depth - 1],
+        (f"{' and '.join(inputs)} → {shapes[nodes[-1].name]}",),
     )
 
 
@@ -228,7 +233,12 @@ def _layer_box(graph: Graph, node: Node, inputs: list[str], shapes: Mapping[str,
         return DiagramNode(node.name, f"input {shape} {op.brief()}".strip(), "end", "", path=node.path)
     title = " ".join(f"{op.keyword} {op.brief()}".split())
     shown = "" if inputs and all(each == shape for each in inputs) else shape
-    return DiagramNode(node.name, title, role_of(op), shown, _parameters(graph, node), 1, node.owner, node.path)
+    parameters = _parameters(graph, node)
+    details = (
+        f"{' and '.join(inputs)} → {shape}",
+        *(f"{p.name} {format_shape(p.shape)}" for p in graph.parameters(node)),
+    )
+    return DiagramNode(node.name, title, role_of(op), shown, parameters, 1, node.owner, node.path, details)
 
 
 def _parameters(graph: Graph, node: Node) -> int:

@@ -41,7 +41,7 @@ _WORDS: dict[LayerRole, str] = {
     "block": "folded block",
     "frame": "block",
 }
-_LEAST = 340
+_LEAST = 420
 
 
 def diagram_drawing(diagram: Diagram, notes: Sequence[str] = ()) -> Drawing:
@@ -129,8 +129,8 @@ def _frame(frame: PlacedFrame) -> list[Shape]:
 def _box(box: PlacedBox) -> list[Shape]:
     node = box.node
     corner = _CORNERS.get(node.role, 0)
-    parts = [node.name, node.title, node.shape, counted(node.parameters, "parameter") if node.parameters else ""]
-    hint = ", ".join(part for part in parts if part)
+    count = [counted(node.parameters, "parameter")] if node.parameters else []
+    hint = ", ".join([node.name, node.title, *node.details, *count])
     shapes: list[Shape] = [Box(box.x, box.y, box.width, box.sized.height, node.role, hint=hint, corner=corner)]
     if node.role == "block":
         inner = Box(box.x + 3, box.y + 3, box.width - 6, box.sized.height - 6, node.role, hint=hint, corner=corner - 2)

@@ -1,6 +1,6 @@
 """One level laid out: the boxes of a network, or of one frame, and the lines between them.
 
-In: `LevelCell`s in topological order, and the height to aim for. Out: a `Level`: the position of each cell, and the points of each
+In: `LevelCell`s in topological order, and then the height to aim for. Out: a `Level`: the position of each cell, and the points of each
 line. Lines run down between boxes and sideways between ranks only, so that they cross neither boxes nor texts. A level that is
 higher than `height` is broken into columns, as text is, where a single line comes from the rank above.
 """
@@ -50,8 +50,29 @@ class _Channel(NamedTuple):
     height: float
 
 
-def laid_out(cells: Sequence[LevelCell], labelled: frozenset[str], height: float, band: float = 0) -> Level:
-    """The level. `labelled` are the tensors with a label below the box that gives them, `band` is left free at the top."""
+class Ranked(NamedTuple):
+    """A level before it is broken into columns: its cells in ranks, and the lines between these."""
+
+    cells: Sequence[LevelCell]
+    plan: Plan
+    routes: _Routes
+    heights: Sequence[float]
+    channels: Sequence[_Channel]
+    band: float
+    tail: float
+
+    def laid_out(self, height: float) -> Level:
+        """The level in columns that are about as high as this."""
+        top_edge = any(cell.edge == "top" for cell in self.cells)
+        bottom_edge = any(cell.edge == "bottom" for cell in self.cells)
+        inner = (1 if top_edge else 0, len(self.heights) - (2 if bottom_edge else 1))
+        columns = _columns(self.heights, self.channels, height, inner)
+        top = 0.0 if top_edge else self.band + (HEAD if len(columns) > 1 else 0)
+        return _placed(self.cells, self.plan, self.routes, self.heights, self.channels, columns, top, self.tail)
+
+
+def ranked(cells: Sequence[LevelCell], labelled: frozenset[str], band: float = 0) -> Ranked:
+    """The ranks of a level. `labelled` are the tensors with a label below the box that gives them, `band` is left free at the top."""
     plan = plan_of(cells)
     count = max(plan.ranks.values(), default=-1) + 1
     heights = [0.0] * count
@@ -67,10 +88,7 @@ def laid_out(cells: Sequence[LevelCell], labelled: frozenset[str], height: float
         stub = max(stub, band) if rank == 0 and top_edge else stub
         head = STUB if bottom_edge and rank == count - 2 else HEAD
         channels.append(_channel(routes.wires(rank), stub, head))
-    columns = _columns(heights, channels, height, (1 if top_edge else 0, count - (2 if bottom_edge else 1)))
-    tail = LABELLED if count - 1 in label_ranks else 0
-    top = 0.0 if top_edge else band + (HEAD if len(columns) > 1 else 0)
-    return _placed(cells, plan, routes, heights, channels, columns, top, tail)
+    return Ranked(cells, plan, routes, heights, channels, band, LABELLED if count - 1 in label_ranks else 0)
 
 
 def _channel(wires: Sequence[Wire], stub: float, head: float) -> _Channel:

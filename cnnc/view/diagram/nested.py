@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from cnnc.view.diagram.chains import LevelCell
 from cnnc.view.diagram.diagram import Diagram, DiagramGroup, DiagramNode, common
-from cnnc.view.diagram.level import Level, Point, laid_out
+from cnnc.view.diagram.level import Level, Point, Ranked, ranked
 from cnnc.view.diagram.sized import NOTE, FrameTexts, SizedBox, frame_texts, sized
 from cnnc.view.text_width import text_width
 
@@ -113,6 +113,7 @@ class _Nesting:
         self.reads: dict[str, dict[str, None]] = {}
         self.gives: dict[str, dict[str, None]] = {}
         self.labels = {edge.tensor: text for edge in diagram.edges if (text := diagram.label_of(edge))}
+        self.ranked: dict[str, Ranked] = {}
         self.frame_labels: dict[tuple[str, str], str] = {}
         seen: set[str] = set()
         for node in diagram.nodes:
@@ -174,7 +175,10 @@ class _Levels:
                 cells.append(self._frame_cell(item, framed[item]))
         cells += [LevelCell(f"{t}\nleaves", 0, 0, 0, {t: 0.0}, {}, 0, "bottom") for t in nesting.leaves.get(name, {})]
         labelled = frozenset(t for cell in cells for t in cell.outputs if nesting.label_of(cell.name, t))
-        level = laid_out(cells, labelled, self.height, band)
+        known = nesting.ranked.get(name)
+        if known is None or known.cells != cells:  # only frames differ with the height
+            known = nesting.ranked[name] = ranked(cells, labelled, band)
+        level = known.laid_out(self.height)
         return level, {cell.name: cell for cell in cells}
 
     def _box_cell(self, name: str, box: SizedBox, common: float) -> LevelCell:

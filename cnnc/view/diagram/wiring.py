@@ -8,7 +8,7 @@ line. Lines on one track do not touch, and of two lines whose order matters the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 APART = 5
@@ -50,16 +50,33 @@ def tracks(wires: Sequence[Wire]) -> list[int | None]:
             upper, lower = (i, j) if first_above <= second_above else (j, i)
             before[lower].append(upper)
     result: dict[int, int] = {}
-    waiting = list(bent)
-    while waiting:
-        ready = [i for i in waiting if all(j in result for j in before[i])] or waiting[:1]
-        for i in ready:
-            result[i] = max((result[j] + 1 for j in before[i] if j in result), default=0)
-            taken = {result[j] for j in result if j != i and _overlap(wires[i], wires[j])}
-            while result[i] in taken:
-                result[i] += 1
-        waiting = [i for i in waiting if i not in result]
+    for i in _in_order(before):
+        result[i] = max((result[j] + 1 for j in before[i] if j in result), default=0)
+        taken = {result[j] for j in result if j != i and _overlap(wires[i], wires[j])}
+        while result[i] in taken:
+            result[i] += 1
     return [result.get(i) for i in range(len(wires))]
+
+
+def _in_order(before: Mapping[int, Sequence[int]]) -> Iterator[int]:
+    """The keys, each after those that come before it; where they form a circle, it is broken at the first one."""
+    after: dict[int, list[int]] = {i: [] for i in before}
+    for i, others in before.items():
+        for j in others:
+            after[j].append(i)
+    missing = {i: len(others) for i, others in before.items()}
+    ready = [i for i in before if not missing[i]]
+    while missing:
+        i = ready.pop(0) if ready else next(iter(missing))
+        if i not in missing:
+            continue
+        del missing[i]
+        yield i
+        for j in after[i]:
+            if j in missing:
+                missing[j] -= 1
+                if not missing[j]:
+                    ready.append(j)
 
 
 def _overlap(a: Wire, b: Wire) -> bool:
