@@ -1,10 +1,41 @@
-"""`cnnc draw`: volumes."""
+"""`cnnc draw --style volumes`: feature maps to scale.
+
+In: `DrawOptions`. Out: the content of the file. By default, blocks of a large network are folded.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from cnnc.cli.console import print_status
 from cnnc.cli.draw import DrawOptions
+from cnnc.cli.picture_files import picture_bytes
+from cnnc.cli.subject import read_network
+from cnnc.diagnostics import CnncError
 
 
 def volumes_file(options: DrawOptions) -> bytes:
-    """The content of the file."""
-    raise NotImplementedError
+    """The content of the file. Raises CnncError as `read_network` does, and E010 for options of other styles."""
+    for option, value in (("--at", options.at), ("--image", options.image)):
+        if value is not None:
+            help = f"leave {option} out, or draw `--style field`"
+            raise CnncError.of("E010", f"{option} does not go with --style volumes", help=help)
+    from cnnc.report.table import format_size
+    from cnnc.view.diagram.diagram import usual_depth
+    from cnnc.view.volumes.drawn import volumes_drawing
+    from cnnc.view.volumes.volumes import volumes_of
+
+    assert options.source is not None
+    network = read_network(Path(options.source), options.settings)
+    graph = network.require_graph()
+    is_symbolic = network.symbolic_sizes is not None
+    shapes = {row.name: format_size(row.shape) for row in network.layers} if is_symbolic else None
+    depth = usual_depth(graph) if options.depth is None else options.depth
+    volumes = volumes_of(graph, depth, shapes)
+    notes = ["sizes with symbols are drawn at one of their values"] if is_symbolic else []
+    if volumes.folded:
+        folded = f"{volumes.folded} block{'s are' if volumes.folded != 1 else ' is'} folded"
+        notes.append(f"{folded}: --depth 0 draws every layer")
+        if options.depth is None:
+            print_status(notes[-1])
+    return picture_bytes(volumes_drawing(volumes, notes), options.kind)

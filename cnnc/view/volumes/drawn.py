@@ -1,0 +1,263 @@
+"""Volumes as a drawing, with arrows that cross no text.
+
+In: `Volumes`, and notes. Out: a `Drawing`. Texts stand above and below a volume, within its column. Lines run between columns (gaps), above
+lanes (channels), and left of all bands, where there is no text.
+
+    volumes_drawing(volumes_of(graph))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from cnnc.view.drawing import Drawing, Edge, Label, Role, Shape
+from cnnc.view.labels import LINE, MARGIN, SMALL, TITLE, TextColumn
+from cnnc.view.text_width import text_width, wrapped
+from cnnc.view.volumes.grid import Cell, Lane, cells_of
+from cnnc.view.volumes.scale import Scale
+from cnnc.view.volumes.solid import Solid, moved, solid_of, window_on
+from cnnc.view.volumes.volumes import Volume, Volumes
+
+WIDEST = 1240
+"""A network that is wider than this is broken into bands."""
+GAP, TRACK, TEXT = 26, 7, 96
+HEIGHT = LINE * SMALL / 13
+
+
+class _Placed(NamedTuple):
+    """A volume with its shapes and texts; x and y are the upper left corner of the solid."""
+
+    solid: Solid
+    operations: tuple[str, ...]
+    x: float
+    y: float
+    centre: float
+
+    @property
+    def left(self) -> tuple[float, float]:
+        """Where arrows end."""
+        return self.x + self.solid.left, self.centre
+
+    @property
+    def right(self) -> tuple[float, float]:
+        """Where arrows begin: the right end of the solid at the height of the lane's centre."""
+        return self.x + self.solid.right, self.centre
+
+
+def volumes_drawing(volumes: Volumes, notes: Sequence[str] = ()) -> Drawing:
+    """The drawing."""
+    layout = _Layout(volumes)
+    right = layout.columns()[1]
+    head = TextColumn(MARGIN, max(right - MARGIN, 420))
+    head.add(volumes.name, "title", TITLE)
+    shapes, bottom = layout.shapes(head.y)
+    column = TextColumn(bottom + 12, max(right - MARGIN, 420))
+    column.add("; ".join(layout.scale.notes), "note", SMALL)
+    if not all(layout.is_next(*edge) for edge in layout.routed):
+        column.add("dashed arrows: branches and skips", "note", SMALL)
+    for note in notes:
+        column.add(note, "note", SMALL)
+    shown = f"{len(volumes.items)} volumes, from {volumes.items[0].caption} to {volumes.items[-1].caption}"
+    width = max(right + MARGIN, 420 + 2 * MARGIN)
+    return Drawing(width, column.y + MARGIN, volumes.name, shown, (*head.labels, *shapes, *column.labels))
+
+
+class _Layout:
+    """Coordinates, computed in the order: tracks of lines, widths of gaps, heights of channels, places."""
+
+    def __init__(self, volumes: Volumes) -> None:
+        self.volumes = volumes
+        self.items = {volume.name: volume for volume in volumes.items}
+        self.scale = Scale.of([volume.shape for volume in volumes.items])
+        self.cells = cells_of(volumes)
+        self.solids = {v.name: solid_of(v, self.scale, _role(v)) for v in volumes.items}
+        self.operations = {v.name: _lines(v.operations) for v in volumes.items}
+        self.widths = self._column_widths()
+        self.filled: dict[Lane, set[int]] = {}
+        for cell in self.cells.values():
+            self.filled.setdefault(cell.lane, set()).add(cell.column)
+        self.routed = [edge for edge in volumes.edges if not self._is_straight(*edge)]
+        self.band_of = self._bands()
+        self.routed = [edge for edge in volumes.edges if not self._is_straight(*edge)]
+        self.gaps: dict[tuple[int, int], list[object]] = {}
+        self.channels: dict[tuple[int, Lane | None], list[object]] = {}
+        self.margin: list[object] = []
+        for source, target in self.routed:
+            self._reserve(source, target)
+
+    def _column_widths(self) -> list[float]:
+        widths = [0.0] * (1 + max(cell.column for cell in self.cells.values()))
+        for name, cell in self.cells.items():
+            texts = [text_width(line, SMALL) for line in (self.items[name].caption, *self.operations[name])]
+            widths[cell.column] = max(widths[cell.column], self.solids[name].width, *texts)
+        return widths
+
+    def _is_straight(self, source: str, target: str) -> bool:
+        """Whether nothing stands between two volumes of one lane and band."""
+        first, last = self.cells[source], self.cells[target]
+        between = self.filled[first.lane] & set(range(first.column + 1, last.column))
+        same_band = not hasattr(self, "band_of") or self.band_of[first.column] == self.band_of[last.column]
+        return first.lane == last.lane and not between and same_band
+
+    def _bands(self) -> list[int]:
+        """The band of each column. A band ends where it is full; a U is never broken."""
+        is_u = any(lane[0] for lane in self.filled)
+        crossing = [
+            sum(self.cells[a].column < column <= self.cells[b].column for a, b in self.volumes.edges)
+            for column in range(len(self.widths))
+        ]
+        bands, start = [0] * len(self.widths), 0
+        while not is_u and start < len(self.widths):
+            used, stop = 0.0, start
+            while stop < len(self.widths) and used + self.widths[stop] + GAP <= WIDEST:
+                used, stop = used + self.widths[stop] + GAP + TRACK * max(crossing[stop] - 1, 0), stop + 1
+            stop = max(stop, start + 1)
+            if stop < len(self.widths):  # break where the fewest lines cross, in the last third of the band
+                choices = range(start + max(1, (stop - start) * 2 // 3), stop + 1)
+                stop = min(reversed(choices), key=crossing.__getitem__)
+            bands[start:stop] = [bands[start]] * (stop - start)
+            if stop < len(self.widths):
+                bands[stop:] = [bands[start] + 1] * (len(bands) - stop)
+            start = stop
+        return bands
+
+    def is_next(self, source: str, target: str) -> bool:
+        """Whether a line leads to the next column of its lane: not a branch or skip."""
+        first, last = self.cells[source], self.cells[target]
+        return last.column == first.column + 1 and last.lane == first.lane
+
+    def _reserve(self, source: str, target: str) -> None:
+        """Gives a line its tracks: those that leave one volume share them in its gap, and each has its own elsewhere."""
+        first, last = self.cells[source], self.cells[target]
+        _track(self.gaps.setdefault((self.band_of[first.column], first.column + 1), []), ("out", source))
+        if not self._is_elbow(first, last):
+            _track(self.gaps.setdefault((self.band_of[last.column], last.column), []), ("in", target))
+            _track(self.channels.setdefault((self.band_of[last.column], last.lane), []), (source, target))
+            if self.band_of[first.column] != self.band_of[last.column]:
+                _track(self.channels.setdefault((self.band_of[first.column], None), []), source)
+                _track(self.margin, source)
+
+    def _is_elbow(self, first: Cell, last: Cell) -> bool:
+        """Whether a line needs one gap only."""
+        return last.column == first.column + 1 and self.band_of[first.column] == self.band_of[last.column]
+
+    def shapes(self, top: float) -> tuple[list[Shape], float]:
+        """All shapes, from `top` downwards, and their lower bound."""
+        xs, _ = self.columns()
+        tops, centres, bottoms = self._rows(top)
+        placed: dict[str, _Placed] = {}
+        for name, cell in self.cells.items():
+            solid, centre = self.solids[name], centres[self.band_of[cell.column], cell.lane]
+            x = xs[cell.column] + (self.widths[cell.column] - solid.width) / 2
+            placed[name] = _Placed(solid, self.operations[name], x, centre - solid.height / 2, centre)
+        solids, windows, texts, lines = [], [], [], []
+        for name, place in placed.items():
+            solids += [moved(shape, place.x, place.y) for shape in place.solid.shapes]
+            texts += self._texts(name, place, xs[self.cells[name].column] + self.widths[self.cells[name].column] / 2)
+        for edge in self.volumes.edges:
+            if edge in self.routed:
+                points = self._route(*edge, placed, xs, tops, bottoms)
+                role: Role = "text" if self.is_next(*edge) else "series2"
+                lines.append(Edge(points, role, True, f"{edge[0]} to {edge[1]}", 4, True))
+                continue
+            window = self._window(*edge, placed)
+            windows += window
+            if not window:
+                lines.append(Edge((placed[edge[0]].right, placed[edge[1]].left), "text", True))
+        return [*lines, *solids, *windows, *texts], max(bottoms.values())
+
+    def columns(self) -> tuple[list[float], float]:
+        """The left side of each column, and the right side of the widest band with the tracks behind it."""
+        left = MARGIN + (len(self.margin) + 1) * TRACK * bool(self.margin)
+        xs, x, right = [], 0.0, 0.0
+        for column, width in enumerate(self.widths):
+            band = self.band_of[column]
+            if column == 0 or band != self.band_of[column - 1]:
+                x = left
+            x += GAP * (x != left) + TRACK * len(self.gaps.get((band, column), ()))
+            xs.append(x)
+            x += width
+            right = max(right, x + GAP + TRACK * len(self.gaps.get((band, column + 1), ())))
+        return xs, right
+
+    def _rows(self, y: float) -> tuple[dict[tuple[int, Lane], float], dict[tuple[int, Lane], float], dict[int, float]]:
+        """By band and lane the top of the channel above it and the centre of its volumes; by band its lower bound."""
+        tops, centres, bottoms = {}, {}, {}
+        for band in sorted(set(self.band_of)):
+            for lane in sorted({c.lane for c in self.cells.values() if self.band_of[c.column] == band}):
+                names = [n for n, c in self.cells.items() if c.lane == lane and self.band_of[c.column] == band]
+                half = max(self.solids[name].height for name in names) / 2
+                tops[band, lane] = y + TRACK
+                y += TRACK * (1 + len(self.channels.get((band, lane), ()))) + HEIGHT + 8
+                centres[band, lane] = y + half
+                y += 2 * half + 8 + HEIGHT * max(len(self.operations[name]) for name in names) + 8
+            bottoms[band] = y
+            y += TRACK * (1 + len(self.channels.get((band, None), ())))
+        return tops, centres, bottoms
+
+    def _texts(self, name: str, place: _Placed, middle: float) -> Iterable[Label]:
+        yield Label(middle, place.y - 6, self.items[name].caption, "middle", "text", SMALL)
+        y = place.y + place.solid.height + 4 + SMALL
+        for i, line in enumerate(place.operations):
+            yield Label(middle, y + i * HEIGHT, line, "middle", "note", SMALL)
+
+    def _route(
+        self,
+        source: str,
+        target: str,
+        placed: dict[str, _Placed],
+        xs: list[float],
+        tops: dict[tuple[int, Lane], float],
+        bottoms: dict[int, float],
+    ) -> tuple[tuple[float, float], ...]:
+        first, last = self.cells[source], self.cells[target]
+        band, end = self.band_of[first.column], self.band_of[last.column]
+        (x0, y0), (x1, y1) = placed[source].right, placed[target].left
+        out = xs[first.column] + self.widths[first.column] + 6
+        out += TRACK * self.gaps[band, first.column + 1].index(("out", source))
+        if self._is_elbow(first, last):
+            return (x0, y0), (out, y0), (out, y1), (x1, y1)
+        gap = self.gaps[end, last.column]
+        into = xs[last.column] - 12 - TRACK * (len(gap) - 1 - gap.index(("in", target)))
+        over = tops[end, last.lane] + TRACK * self.channels[end, last.lane].index((source, target))
+        if band == end:
+            return (x0, y0), (out, y0), (out, over), (into, over), (into, y1), (x1, y1)
+        under = bottoms[band] + TRACK * self.channels[band, None].index(source)
+        side = MARGIN + TRACK * self.margin.index(source)
+        return (
+            (x0, y0), (out, y0), (out, under), (side, under), (side, over), (into, over), (into, y1), (x1, y1),
+        )  # fmt: skip
+
+    def _window(self, source: str, target: str, placed: dict[str, _Placed]) -> list[Shape]:
+        """The kernel as a window on the face of what it reads, with two lines to the point that it gives."""
+        kernel, shape = self.items[target].kernel, self.items[source].shape
+        face, column = placed[source].solid.face, self.cells[source].column
+        if not kernel or not face or self.cells[target].column != column + 1:
+            return []
+        place, goal, side = placed[source], placed[target], self.scale.side
+        share = side(kernel[0]) / side(shape[1]), side(kernel[1]) / side(shape[2])
+        corners = [(x + place.x, y + place.y) for x, y in window_on(face, share)]
+        x, y, width, height = goal.solid.front
+        tip = goal.x + x + min(width / 2, 6), goal.y + y + height / 2
+        role: Role = "weight"
+        outline = Edge((*corners, corners[0]), role, hint=f"{source}: window of {target}")
+        return [outline, Edge((corners[1], tip), "note"), Edge((corners[2], tip), "note")]
+
+
+def _role(volume: Volume) -> Role:
+    first = volume.operations[0].split(" ")[0]
+    if first == "input":
+        return "end"
+    if first in ("add", "concat", "sub", "mul", "maximum"):
+        return "merge"
+    return "dense" if len(volume.shape) == 1 else "pool" if "pool" in first else "conv"
+
+
+def _lines(operations: Sequence[str]) -> tuple[str, ...]:
+    return tuple(line for text in operations for line in wrapped(text, TEXT, SMALL))
+
+
+def _track(tracks: list[object], line: object) -> None:
+    if line not in tracks:
+        tracks.append(line)

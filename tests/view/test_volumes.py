@@ -1,0 +1,143 @@
+"""Shows that volumes are drawn to the stated scale, and that in the drawing no text is crossed or covered."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise
+from math import sqrt
+
+import pytest
+
+from cnnc import check
+from cnnc.graph.graph import Graph
+from cnnc.view.diagram.diagram import usual_depth
+from cnnc.view.drawing import Box, Drawing, Edge, Label, Polygon
+from cnnc.view.labels import label_width
+from cnnc.view.volumes.drawn import volumes_drawing
+from cnnc.view.volumes.grid import cells_of
+from cnnc.view.volumes.scale import SIDE, Scale
+from cnnc.view.volumes.solid import solid_of
+from cnnc.view.volumes.volumes import volumes_of
+from tests.view.networks import ODD, PUBLISHED, odd, published, random_network
+
+Rectangle = tuple[float, float, float, float]
+
+
+def _rectangle(shape: Box | Label | Polygon) -> Rectangle:
+    match shape:
+        case Box():
+            return shape.x, shape.y, shape.x + shape.width, shape.y + shape.height
+        case Polygon():
+            xs, ys = zip(*shape.points, strict=True)
+            return min(xs), min(ys), max(xs), max(ys)
+        case Label():
+            width = label_width(shape)
+            left = shape.x - {"start": 0, "middle": width / 2, "end": width}[shape.anchor]
+            return left, shape.y - shape.size * 0.75, left + width, shape.y + shape.size * 0.2
+
+
+def _overlap(a: Rectangle, b: Rectangle) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _crosses(edge: Edge, box: Rectangle) -> bool:
+    """Whether a line meets a rectangle: sampled every pixel."""
+    for (x0, y0), (x1, y1) in pairwise(edge.points):
+        steps = int(max(abs(x1 - x0), abs(y1 - y0))) + 1
+        for k in range(steps + 1):
+            x, y = x0 + (x1 - x0) * k / steps, y0 + (y1 - y0) * k / steps
+            if box[0] < x < box[2] and box[1] < y < box[3]:
+                return True
+    return False
+
+
+def _require_readable(drawing: Drawing) -> None:
+    labels = [(shape.text, _rectangle(shape)) for shape in drawing.shapes if isinstance(shape, Label)]
+    solids = [_rectangle(shape) for shape in drawing.shapes if isinstance(shape, Box | Polygon)]
+    lines = [shape for shape in drawing.shapes if isinstance(shape, Edge)]
+    for (first, a), (second, b) in combinations(labels, 2):
+        assert not _overlap(a, b), f"{first} overlaps {second}"
+    for text, box in labels:
+        assert not any(_overlap(box, solid) for solid in solids), f"{text} is on a volume"
+        assert not any(_crosses(line, box) for line in lines), f"a line crosses {text}"
+        assert box[0] >= 0 and box[2] <= drawing.width and box[3] <= drawing.height, f"{text} is cut off"
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_networks_are_readable(name: str) -> None:
+    graph = published(name)
+    _require_readable(volumes_drawing(volumes_of(graph, usual_depth(graph)), ["a note"]))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_networks_are_readable_without_folding(name: str) -> None:
+    _require_readable(volumes_drawing(volumes_of(published(name))))
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_networks_are_readable(name: str) -> None:
+    _require_readable(volumes_drawing(volumes_of(odd(name))))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_networks_are_readable(seed: int) -> None:
+    _require_readable(volumes_drawing(volumes_of(random_network(seed))))
+
+
+def _scale(graph: Graph) -> tuple[Scale, list[tuple[tuple[int, ...], tuple[float, float, float, float]]]]:
+    volumes = volumes_of(graph).items
+    scale = Scale.of([volume.shape for volume in volumes])
+    return scale, [(volume.shape, solid_of(volume, scale, "conv").front) for volume in volumes]
+
+
+def test_lenet5_is_to_a_linear_scale() -> None:
+    scale, fronts = _scale(published("lenet5"))
+    assert scale.notes[0].startswith("scale: height and width linear (largest 28), one square per channel")
+    for shape, (_, _, width, height) in fronts:
+        if len(shape) == 3:
+            assert (width, height) == pytest.approx((SIDE * shape[2] / 28, SIDE * shape[1] / 28))
+
+
+def test_large_differences_have_a_scale_of_square_roots() -> None:
+    scale, fronts = _scale(published("resnet50"))
+    assert "height and width square root (largest 224), channels square root (largest 2048)" in scale.notes[0]
+    for shape, (_, _, width, height) in fronts:
+        if len(shape) == 3:
+            assert height == pytest.approx(SIDE * sqrt(shape[1] / 224))
+            assert width == pytest.approx(scale.channels.pixels * sqrt(shape[0] / 2048))
+
+
+def test_elementwise_layers_belong_to_the_volume_before_them() -> None:
+    items = volumes_of(published("lenet5")).items
+    assert [item.caption for item in items[:4]] == ["1@28x28", "6@28x28", "6@14x14", "16@10x10"]
+    assert items[1].operations == ("conv 6 k=5 p=2", "relu")
+    assert items[1].kernel == (5, 5)
+
+
+def test_unet_is_a_u() -> None:
+    graph = published("unet")
+    for depth in (0, 1):
+        volumes = volumes_of(graph, depth)
+        cells = cells_of(volumes)
+        levels = [cells[item.name].lane[0] for item in volumes.items]
+        assert levels[0] == 0 and max(levels) == 4 and levels[-1] == 0
+        assert len(set(cells.values())) == len(cells), "no two volumes share a place"
+
+
+def test_a_residual_network_has_no_lanes_for_sizes() -> None:
+    cells = cells_of(volumes_of(published("resnet50")))
+    assert {cell.lane[0] for cell in cells.values()} == {0}
+
+
+def test_branches_stand_below_one_another() -> None:
+    cells = cells_of(volumes_of(published("textcnn")))
+    assert {cells[name].lane for name in ("conv1", "conv2", "conv3")} == {(0, 0), (0, 1), (0, 2)}
+    assert len({cells[name].column for name in ("conv1", "conv2", "conv3")}) == 1
+
+
+def test_shapes_of_other_ranks() -> None:
+    source = "net V\ninput 1x8x16x16\nconv 2 k=3 p=1\n"
+    items = volumes_of(check(source).require_graph()).items
+    assert [item.caption for item in items] == ["1@8x16x16", "2@8x16x16"]
+    drawing = volumes_drawing(volumes_of(check(source).require_graph()))
+    assert any("depth D is written but not drawn" in shape.text for shape in drawing.shapes if isinstance(shape, Label))
