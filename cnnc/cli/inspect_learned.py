@@ -27,7 +27,7 @@ from cnnc.view.inspect.kernels import kernel_section, source_of
 from cnnc.view.inspect.words import ngram_table, top_ngrams
 
 EXAMPLES, SENTENCES, FILTERS, NGRAMS, CLASSES, INPUTS = 256, 1000, 20, 5, 5, 8
-_MOST_ELEMENTS, _MOST_MACS = 64_000_000, 20_000_000_000
+_MOST_ELEMENTS, _MOST_MACS = 64_000_000, 10_000_000_000
 _LONG = 2_000_000_000
 """What one batch for the histograms may take: elements of the largest activation, and multiply-adds; above _LONG of these a line
 says so."""

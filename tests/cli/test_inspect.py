@@ -201,3 +201,16 @@ def test_ngrams_of_a_filter_that_detects_one_word(tmp_path: Path) -> None:
     sentence = numbers("run", "--text", "bright bright is dark", "--data", ".", cwd=tmp_path)
     assert [gram["words"] for gram in sentence["ngrams"]["conv1"][0]][:1] == ["bright bright"]
     assert sentence["maps"]["input"] == "`bright bright is dark`"
+
+
+@pytest.mark.long
+def test_runs_and_models_of_every_kind_have_a_report(deployed: Path, tmp_path: Path) -> None:
+    """Several inputs and outputs, text, series, symbolic sizes, label maps."""
+    from tests.cli.nets import NETS
+
+    for name in NETS:
+        for source in (deployed / name, deployed / f"{name}.onnx"):
+            words = ("--data", deployed, "--example", "1")
+            result = numbers(source, *words, cwd=tmp_path)
+            assert result["maps"]["layers"], source
+            assert result["histograms"]["activations"], source
