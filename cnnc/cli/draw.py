@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from cnnc.cli.console import print_result
+from cnnc.cli.draw_options import DrawOptions as DrawOptions
+from cnnc.cli.draw_options import Style
 from cnnc.cli.options import SETTINGS
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.picture_files import picture_kind
 from cnnc.diagnostics import CnncError
-
-
-class Style(StrEnum):
-    """The values of --style."""
-
-    graph = "graph"
-    volumes = "volumes"
-    edges = "edges"
-    field = "field"
-
-
-class DrawOptions(NamedTuple):
-    """The command line of `cnnc draw`, as typed. `kind` is that of the file to write: svg, png, html, mmd or dot."""
-
-    source: str | None
-    kind: str
-    depth: int | None = None
-    at: str | None = None
-    image: Path | None = None
-    slide: str | None = None
-    coverage: bool = False
-    activations: bool = False
-    settings: tuple[str, ...] = ()
 
 
 def draw(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnc.cli.console import print_status
-from cnnc.cli.draw import DrawOptions
+from cnnc.cli.draw_options import DrawOptions
 from cnnc.cli.picture_files import picture_bytes
 from cnnc.cli.subject import read_network
 from cnnc.diagnostics import CnncError
@@ -42,8 +42,12 @@ def graph_file(options: DrawOptions) -> bytes:
             print_status(note)
     match options.kind:
         case "mmd":
-            from cnnc.view.diagram.mermaid import mermaid_text
+            from cnnc.view.diagram.mermaid import MOST_EDGES, mermaid_text
 
+            if len(diagram.edges) >= MOST_EDGES:
+                print_status(
+                    f"{len(diagram.edges):,} edges: Mermaid draws fewer than {MOST_EDGES}, unless its page sets maxEdges"
+                )
             return mermaid_text(diagram).encode()
         case "dot":
             from cnnc.view.diagram.dot import dot_text
@@ -65,7 +69,7 @@ def _foldable_page(network: Network, shown: Diagram, shapes: Mapping[str, str] |
     graph = network.require_graph()
     depths = [*range(1, shown.levels + 1), 0]
     drawings = {
-        f"blocks of depth {depth}" if depth else "all layers": diagram_drawing(diagram_of(graph, depth, shapes))
+        f"blocks folded at depth {depth}" if depth else "all layers": diagram_drawing(diagram_of(graph, depth, shapes))
         for depth in depths
     }
     current = depths.index(shown.depth) if shown.depth in depths else len(depths) - 1

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
+from warnings import catch_warnings, simplefilter
 
 import typer
 
 from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
+from cnnc.cli.inspect_options import InspectOptions as InspectOptions
 from cnnc.cli.options import DATA, SETTINGS, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 
 if TYPE_CHECKING:
     from cnnc.training.trained import TrainedNetwork
     from cnnc.view.document import Section
-
-
-class InspectOptions(NamedTuple):
-    """The command line of `cnnc inspect`, as typed."""
-
-    source: Path
-    images: tuple[Path, ...] = ()
-    sentences: tuple[str, ...] = ()
-    example: int | None = None
-    maximize: tuple[str, ...] = ()
-    deconv: tuple[str, ...] = ()
-    why: bool = False
-    label: int | None = None
-    mistakes: bool = False
-    shift: str | None = None
-    data: Path | None = None
 
 
 def inspect(
@@ -40,7 +26,8 @@ def inspect(
         typer.Option("-o", "--out", metavar="FILE", help="The page (.html). Default: NAME-inspect.html here."),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--files", metavar="FOLDER", help="Also write each picture as a file to this folder.")
+        Path | None,
+        typer.Option("--files", metavar="FOLDER", help="Also write each drawing as an SVG file to this folder."),
     ] = None,
     images: Annotated[
         list[Path] | None,
@@ -112,16 +99,20 @@ def inspect(
     print_diagnostics(subject.network.diagnostics)
     if subject.untrained:
         print_status(f"{subject.network.name} is {subject.untrained}")
-    sections = [section for part in _parts(options) for section in part(options, subject)]
+    with catch_warnings():
+        simplefilter("ignore", RuntimeWarning)  # NumPy's, in any thread: the sections say what is NaN or infinite
+        sections = [section for part in _parts(options) for section in part(options, subject)]
     from cnnc.cli.inspect_files import write_document
 
-    pictures = write_document(subject, source, sections, out, folder, force)
+    drawings = write_document(subject, source, sections, out, folder, force)
     if json:
-        print_json({section.name: section.numbers for section in sections})
+        from cnnc.recipe.metrics import finite
+
+        print_json({section.name: finite(section.numbers) for section in sections})
     say = print_status if json else print_result
     say(f"wrote {out}")
     if folder is not None:
-        say(f"wrote {pictures} pictures to {folder}")
+        say(f"wrote {drawings} drawings to {folder}")
 
 
 Part = Callable[[InspectOptions, "TrainedNetwork"], "Iterator[Section]"]

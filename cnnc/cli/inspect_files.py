@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cnnc.cli.outputs import Output, require_outputs
@@ -26,12 +26,12 @@ def require_folder(folder: Path) -> None:
 def write_document(
     subject: TrainedNetwork, source: Path, sections: Sequence[Section], out: Path, folder: Path | None, force: bool
 ) -> int:
-    """Writes the page, and into the folder its pictures; returns their number. Raises CnncError E902 before it writes any."""
+    """Writes the page, and into the folder its drawings; returns their number. Raises CnncError E902 before it writes any."""
     sections = [_network(subject), *sections]
     pictures = dict(_pictures(sections, folder)) if folder is not None else {}
     if folder is not None:
         make_folder(folder)
-        require_outputs([source], [Output(path, "--files", "svg") for path in pictures], force)
+        _require_files(source, pictures, force)
     write_atomic(out, document_html(_document(subject, source, sections)).encode())
     for path, picture in pictures.items():
         write_atomic(path, picture_bytes(picture, "svg"))
@@ -61,8 +61,17 @@ def _network(subject: TrainedNetwork) -> Section:
     return Section("network", "Network", (), (drawing, table))
 
 
+def _require_files(source: Path, paths: Iterable[Path], force: bool) -> None:
+    """Raises CnncError E902 for a file that these may not replace, with a help for the folder."""
+    try:
+        require_outputs([source], [Output(path, "--files", "svg") for path in paths], force)
+    except CnncError as error:
+        help = "name another folder with --files" + ("" if force else ", or replace the file with --force")
+        raise CnncError.of("E902", error.diagnostics[0].message, help=help) from None
+
+
 def _pictures(sections: Sequence[Section], folder: Path) -> Iterator[tuple[Path, Drawing | Page]]:
-    """The pictures of all sections, with names such as `kernels-1-conv1.svg`."""
+    """The drawings of all sections, with names such as `kernels-1-conv1.svg`."""
     for section in sections:
         pictures = [item for item in section.items if not isinstance(item, Table)]
         for number, picture in enumerate(pictures, 1):
@@ -75,7 +84,7 @@ def _document(subject: TrainedNetwork, source: Path, sections: Sequence[Section]
     name = subject.network.name
     facts = [
         ("source", source.name or str(source)),
-        ("layers", f"{len(graph.nodes) - len(graph.inputs):,}"),
+        ("layers", f"{len(graph.nodes):,}"),
         ("parameters", f"{graph.total_parameters:,}"),
         ("input", ", ".join(f"{node.name} {format_shape(node.type.shape)}" for node in graph.inputs)),
         ("output", ", ".join(f"{each} {format_shape(graph.by_name[each].type.shape)}" for each in graph.outputs)),

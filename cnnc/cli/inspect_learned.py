@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnc.cli.console import print_status
-from cnnc.cli.inspect import InspectOptions
+from cnnc.cli.inspect_options import InspectOptions
 from cnnc.core.arrays import Array
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
@@ -19,16 +19,18 @@ from cnnc.ops.sequence import Embed
 from cnnc.reference.engine import forward, layer_outputs
 from cnnc.training.loop import open_data
 from cnnc.training.objective import feeds_of
-from cnnc.training.trained import Example, TrainedNetwork, file_example, sentence_example, test_example
+from cnnc.training.trained import Example, TrainedNetwork, file_examples, sentence_example, test_example
 from cnnc.view.document import Item, Section, Table
 from cnnc.view.inspect.feature_maps import map_items, map_numbers
 from cnnc.view.inspect.histograms import LayerActivations, histogram_section, layer_activations
 from cnnc.view.inspect.kernels import kernel_section, source_of
 from cnnc.view.inspect.words import ngram_table, top_ngrams
 
-EXAMPLES, SENTENCES, FILTERS, NGRAMS, CLASSES = 256, 1000, 20, 5, 5
-_MOST_ELEMENTS, _MOST_MACS = 64_000_000, 20_000_000_000
-"""What one batch for the histograms may take: elements of the largest activation, and multiply-adds."""
+EXAMPLES, SENTENCES, FILTERS, NGRAMS, CLASSES, INPUTS = 256, 1000, 20, 5, 5, 8
+_MOST_ELEMENTS, _MOST_MACS = 64_000_000, 10_000_000_000
+_LONG = 2_000_000_000
+"""What one batch for the histograms may take: elements of the largest activation, and multiply-adds; above _LONG of these a line
+says so."""
 
 
 def kernels(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
@@ -47,7 +49,9 @@ def maps(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
         graph = subject.graph_for(example.feeds)
         values = forward(graph, subject.weights, example.feeds, keep_all=True).values
         table, answers = _predictions(subject, values, example)
+        bad = [node.name for node in graph.nodes if not np.isfinite(values[node.name]).all()]
         lines = [example.note] if example.note else []
+        lines += [f"Activations are NaN or infinite from {bad[0]} on."] if bad else []
         yield Section(
             "maps" if number == 1 else f"maps-{number}",
             f"Feature maps: {example.name}",
@@ -76,7 +80,12 @@ def histograms(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Sec
 
 def _examples(options: InspectOptions, subject: TrainedNetwork) -> list[Example]:
     """The inputs that the command line names, in the order of the help."""
-    examples = [file_example(subject, path) for path in options.images]
+    examples = []
+    for path in options.images:
+        read = file_examples(subject, path)
+        if len(read) > INPUTS:
+            print_status(f"{path} holds {len(read):,} examples; the first {INPUTS} are shown")
+        examples += read[:INPUTS]
     examples += [sentence_example(subject, sentence) for sentence in options.sentences]
     if options.example is not None:
         examples.append(test_example(subject, options.example, options.data, print_status))
@@ -110,7 +119,10 @@ def _first_examples(subject: TrainedNetwork, dataset: Dataset) -> tuple[dict[str
     most = min(EXAMPLES, _MOST_ELEMENTS // largest, _MOST_MACS // max(1, graph.total_macs))
     count = max(1, min(len(dataset.test), most))
     feeds = feeds_of(graph, tuple(column[:count] for column in dataset.test.inputs))
-    return feeds, f"{count:,} example{'s' * (count > 1)} of the test set of {dataset.name}", ""
+    on = f"{count:,} example{'s' * (count > 1)} of the test set of {dataset.name}"
+    if count * graph.total_macs > _LONG:
+        print_status(f"measuring activations on {on}")
+    return feeds, on, ""
 
 
 # Predictions
@@ -128,11 +140,10 @@ def _predictions(
         node = graph.by_name[name]
         scores = values[name][0].reshape(-1).astype(np.float64)
         is_softmax = isinstance(node.op, Softmax)
-        if (
-            scores.size != node.type.channels
-            or scores.size < 2
-            or not (is_softmax or name in scored or isinstance(node.op, LogSoftmax))
-        ):
+        has_classes = scores.size == node.type.channels > 1 and (
+            is_softmax or name in scored or isinstance(node.op, LogSoftmax)
+        )
+        if not has_classes or not np.isfinite(scores).all():
             continue
         probabilities = scores if is_softmax else np.exp(scores - scores.max())
         probabilities = probabilities / probabilities.sum()

@@ -30,9 +30,13 @@ def read_network(source: Path, settings: Sequence[str] = ()) -> Network:
     of anything but a network file.
     """
     if source.suffix == ".cnn" and not source.is_dir():
+        from cnnc.cli.usage import with_published_network
         from cnnc.network import load
 
-        return load(source, settings)
+        try:
+            return load(source, settings)
+        except CnncError as error:
+            raise with_published_network(error, source) from None
     return read_subject(source, settings).network
 
 

@@ -25,12 +25,13 @@ _COMMANDS = {
     "evaluate": "eval",
     "fit": "train",
     "format": "fmt",
+    "graph": "draw",
     "help": "--help",
     "infer": "predict",
     "init": "new",
-    "inspect": "info",
     "layers": "ops",
     "lint": "check",
+    "plot": "draw",
     "quantize": "export --int8",
     "resume": "train --resume",
     "run": "predict",
@@ -40,6 +41,7 @@ _COMMANDS = {
     "test": "eval",
     "validate": "check",
     "version": "--version",
+    "visualize": "draw",
 }
 """What commands of other programs are called here."""
 
@@ -85,6 +87,7 @@ _OPTIONS: dict[str, dict[str, str]] = {
         **_each("--dataset --data-set", "--on VALUE"),
         **_each("--data-dir --data-path", "--data VALUE"),
     },
+    "draw": {**_each(_OUT, "--out VALUE"), **_each("--fold --level", "--depth VALUE")},
     "filter": {
         **_each(_OUT, "--out VALUE"),
         **_each("--filter --kernel -k", "VALUE"),

@@ -28,7 +28,7 @@ from cnnc.recipe.recipe import Recipe
 from cnnc.recipe.words import unknown_kind
 
 
-class Section(NamedTuple):
+class FittedSection(NamedTuple):
     """A recipe, its statements by keyword, and the network's graph."""
 
     recipe: Recipe
@@ -46,7 +46,7 @@ class Section(NamedTuple):
         return zip(self.recipe.losses, self.calls.get("loss", [self.data_call]), strict=True)
 
 
-Rule = Callable[[Section], Iterator[Diagnostic]]
+Rule = Callable[[FittedSection], Iterator[Diagnostic]]
 
 
 def check_fit(
@@ -56,7 +56,7 @@ def check_fit(
     name_errors = list(_data_name(recipe, calls["data"][0]))
     if graph is None:
         return [*name_errors, *([] if {"loss", "metric"} & set(unread) else _metrics(recipe, calls.get("metric", [])))]
-    section = Section(recipe, calls, graph)
+    section = FittedSection(recipe, calls, graph)
     skipped = {*unread, *(["data"] if name_errors else [])}
     diagnostics = [*name_errors]
     for rule, keywords in RULES.items():
@@ -81,7 +81,7 @@ def _data_name(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:
         yield Diagnostic("E512", f"data {data.name} takes no path", span, help=help, edits=(without(span, help),))
 
 
-def metrics(section: Section) -> Iterator[Diagnostic]:
+def metrics(section: FittedSection) -> Iterator[Diagnostic]:
     """E513: whether each metric has a loss that compares with the same kind of target."""
     return _metrics(section.recipe, section.calls.get("metric", []))
 
@@ -99,7 +99,7 @@ def _metrics(recipe: Recipe, calls: Sequence[syntax.Call]) -> Iterator[Diagnosti
             yield Diagnostic("E513", message, call.span, help=help, edits=edits)
 
 
-def augmentation(section: Section) -> Iterator[Diagnostic]:
+def augmentation(section: FittedSection) -> Iterator[Diagnostic]:
     """E514: whether the input is an image, and no step moves its pixels away from those of a target."""
     augment, graph = section.recipe.augment, section.graph
     if augment is None:
@@ -127,7 +127,7 @@ def augmentation(section: Section) -> Iterator[Diagnostic]:
             return
 
 
-def inputs(section: Section) -> Iterator[Diagnostic]:
+def inputs(section: FittedSection) -> Iterator[Diagnostic]:
     """E507: whether the network has as many inputs as the data set, of its shape and element type."""
     data, graph, span = section.recipe.data, section.graph, section.data_call.span
     facts = READ_FROM_FILES.get(data.name)
@@ -146,7 +146,7 @@ def inputs(section: Section) -> Iterator[Diagnostic]:
         yield from _input(section, entry)
 
 
-def _input(section: Section, entry: Node) -> Iterator[Diagnostic]:
+def _input(section: FittedSection, entry: Node) -> Iterator[Diagnostic]:
     """E507 for one input."""
     data, span = section.recipe.data, section.data_call.span
     if data.name in KNOWN:
@@ -170,7 +170,7 @@ def _input(section: Section, entry: Node) -> Iterator[Diagnostic]:
         yield Diagnostic("E507", message, span, notes=_type_note(entry), help=help, edits=edits)
 
 
-def losses(section: Section) -> Iterator[Diagnostic]:
+def losses(section: FittedSection) -> Iterator[Diagnostic]:
     """E508, E510, E511, E515: whether each loss has an output, and its target fits it."""
     graph = section.graph
     for loss, call in section.losses:
@@ -187,7 +187,7 @@ def losses(section: Section) -> Iterator[Diagnostic]:
             yield from _label_target(section, graph.by_name[name])
 
 
-def _value_target(section: Section, loss: Loss, call: syntax.Call, output: Node) -> Iterator[Diagnostic]:
+def _value_target(section: FittedSection, loss: Loss, call: syntax.Call, output: Node) -> Iterator[Diagnostic]:
     """E511, E515: a loss on values needs numbers in the shape of the output."""
     data, entry = section.recipe.data, section.graph.inputs[0]
     same = output.type.shape == entry.type.shape and entry.type.dtype != "int64"
@@ -210,7 +210,7 @@ def _value_target(section: Section, loss: Loss, call: syntax.Call, output: Node)
         yield Diagnostic("E515", message, call.span, notes=_type_note(output), help=help, edits=(edit,))
 
 
-def _label_target(section: Section, output: Node) -> Iterator[Diagnostic]:
+def _label_target(section: FittedSection, output: Node) -> Iterator[Diagnostic]:
     """E508: a loss on labels needs a score for each class."""
     data, span, notes = section.recipe.data, section.data_call.span, _type_note(output)
     facts = KNOWN.get(data.name)
@@ -241,7 +241,7 @@ def _label_target(section: Section, output: Node) -> Iterator[Diagnostic]:
 _ONE_SCORE = "end with 2 channels for two classes, or write `loss bce` for targets that are numbers from 0 to 1"
 
 
-def batch_norms(section: Section) -> Iterator[Diagnostic]:
+def batch_norms(section: FittedSection) -> Iterator[Diagnostic]:
     """E516: batch normalization over a single element per channel."""
     if section.recipe.batch == 1 and (node := single_element_norm(section.graph)) is not None:
         message = f"with `batch 1`, {node.name} normalizes over one element per channel, so its output is constant"
@@ -250,7 +250,7 @@ def batch_norms(section: Section) -> Iterator[Diagnostic]:
         yield Diagnostic("E516", message, span, notes=_note(node, "one element per example"), edits=edits)
 
 
-def batch_size(section: Section) -> Iterator[Diagnostic]:
+def batch_size(section: FittedSection) -> Iterator[Diagnostic]:
     """W502: a batch larger than the training set."""
     facts, data = KNOWN.get(section.recipe.data.name), section.recipe.data
     if facts is not None:
@@ -265,7 +265,7 @@ def larger_batch(recipe: Recipe, examples: int) -> Iterator[Diagnostic]:
         yield Diagnostic("W502", message, span, edits=(Edit(span, "batch 32"),))
 
 
-def scores(section: Section) -> Iterator[Diagnostic]:
+def scores(section: FittedSection) -> Iterator[Diagnostic]:
     """W503: an activation on the scores of a loss that applies softmax or sigmoid itself."""
     graph = section.graph
     for loss, _ in section.losses:
@@ -326,7 +326,7 @@ def _without_activation(graph: Graph, node: Node, loss: Loss) -> tuple[Edit, ...
     return (Edit(node.span, f"{node.name}: identity") if keeps_name else without_statement(node.span),)
 
 
-def learning_rate(section: Section) -> Iterator[Diagnostic]:
+def learning_rate(section: FittedSection) -> Iterator[Diagnostic]:
     """W504: a learning rate far outside the usual range of the optimizer."""
     optimizer = section.recipe.optimizer
     least, most = optimizer.usual_rates

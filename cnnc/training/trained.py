@@ -120,6 +120,20 @@ def file_example(trained: TrainedNetwork, path: Path, number: int | None = None)
     return _one(read_file(path, input_specs(trained)), str(path), number)
 
 
+def file_examples(trained: TrainedNetwork, path: Path) -> list[Example]:
+    """All examples of a file, `digits.npy[3]` by name where there are several. Raises CnncError as `file_example`."""
+    read = read_file(path, input_specs(trained))
+    return [
+        Example(
+            {key: values[n : n + 1] for key, values in read.feeds.items()},
+            f"{path}[{n}]" if len(read) > 1 else str(path),
+            None,
+            read.note if n == 0 else "",
+        )
+        for n in range(len(read))
+    ]
+
+
 def named_files_example(trained: TrainedNetwork, paths: Mapping[str, Path], number: int | None = None) -> Example:
     """The example of one file for each input. Raises CnncError as `file_example`, E010 for an input without a file."""
     specs = input_specs(trained)

@@ -31,6 +31,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "unfold": ("run", "conv1", "digits.npy", "--html", "conv1.html"),
     "fmt": ("small.cnn", "--check"),
     "new": ("mine",),
+    "draw": ("small.cnn", "-o", "small.html"),
+    "inspect": ("run", "--example", "0", "-o", "x.html", "--files", "drawings"),
     "filter": ("digit.png", "sobel_x"),
     "ops": ("conv",),
     "explain": ("E301",),

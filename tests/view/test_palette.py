@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import get_args
 
 import pytest
 
-from cnnc.view.drawing import Role
+from cnnc.view.drawing import LayerRole, Role
 from cnnc.view.palette import DARK, FORMS, LEVELS, LIGHT, MARKERS, Palette, contrast, level, luminance
 
 PALETTES = pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
@@ -28,9 +29,10 @@ def test_texts_on_heat_maps_are_readable(palette: Palette) -> None:
 
 @PALETTES
 def test_borders_that_mean_something_stand_out(palette: Palette) -> None:
-    for role in ("read", "weight", "result", *MARKERS):
-        assert contrast(palette.look(role).line, palette.background) >= 3
-        assert contrast(palette.look(role).line, palette.look(role).fill) >= 3 or role in MARKERS
+    for role in ("read", "weight", "result", *MARKERS, *get_args(LayerRole)):
+        look = palette.look(role)
+        assert contrast(look.line, palette.background) >= 3, role
+        assert role in MARKERS or look.fill == "none" or contrast(look.line, look.fill) >= 3, role
 
 
 @PALETTES
@@ -43,6 +45,7 @@ def test_roles_have_a_form_of_their_own() -> None:
     """Width, dashes, hatching or weight of the text: colour alone tells no two roles of cells apart."""
     roles: tuple[Role, ...] = ("plain", "read", "weight", "result", "padding", "zero", "faint")
     assert all(FORMS[a] != FORMS[b] for a, b in combinations(roles, 2))
+    assert all(FORMS[a] != FORMS[b] for a, b in combinations(get_args(LayerRole), 2))
     assert len(set(MARKERS.values())) == len(MARKERS)
 
 

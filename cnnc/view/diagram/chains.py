@@ -1,6 +1,6 @@
 """Ranks and chains of one level: which boxes stand below one another, and where the chains stand side by side.
 
-In: `Cell`s in topological order. Out: a `Plan`: the rank of each cell, counted from the top, and the x of its axis; and for
+In: `LevelCell`s in topological order. Out: a `Plan`: the rank of each cell, counted from the top, and the x of its axis; and for
 each tensor the lanes in which its line passes the ranks between a cell and its readers.
 
 The longest path is the main chain and stays straight. Every other cell continues the chain of what it reads or begins a
@@ -21,7 +21,7 @@ LANE = 7
 """Units on each side of a line that passes a rank."""
 
 
-class Cell(NamedTuple):
+class LevelCell(NamedTuple):
     """A box of a level: how far it reaches to the left and right of its axis, and its height.
 
     `inputs` and `outputs` are the tensors that it reads and gives, with the x of the line relative to the axis (None: the
@@ -82,7 +82,7 @@ class Links(NamedTuple):
     readers: Mapping[str, Sequence[str]]
 
 
-def plan_of(cells: Sequence[Cell]) -> Plan:
+def plan_of(cells: Sequence[LevelCell]) -> Plan:
     """The plan of a level."""
     by_name = {cell.name: cell for cell in cells}
     links = _links(cells)
@@ -99,7 +99,7 @@ def plan_of(cells: Sequence[Cell]) -> Plan:
     return Plan(ranks, axes, lanes, builder.ports(), extents)
 
 
-def _links(cells: Sequence[Cell]) -> Links:
+def _links(cells: Sequence[LevelCell]) -> Links:
     source = {tensor: cell.name for cell in cells for tensor in cell.outputs}
     readers: dict[str, list[str]] = {tensor: [] for tensor in source}
     for cell in cells:
@@ -108,7 +108,7 @@ def _links(cells: Sequence[Cell]) -> Links:
     return Links(source, readers)
 
 
-def _ranks(cells: Sequence[Cell], links: Links) -> dict[str, int]:
+def _ranks(cells: Sequence[LevelCell], links: Links) -> dict[str, int]:
     """Each cell one rank below the lowest that it reads; a cell that reads nothing just above its first reader."""
     ranks: dict[str, int] = {}
     below_frame = int(any(cell.edge == "top" for cell in cells))
@@ -127,7 +127,7 @@ def _ranks(cells: Sequence[Cell], links: Links) -> dict[str, int]:
     return ranks
 
 
-def _main_path(cells: Sequence[Cell], links: Links) -> list[tuple[str, str]]:
+def _main_path(cells: Sequence[LevelCell], links: Links) -> list[tuple[str, str]]:
     """The path with the most layers, as pairs of a cell and the tensor by which it is reached ("" for the first).
 
     Of several equally long ones, the one from where the frame is entered first, and the one through the middle operands.
@@ -154,7 +154,7 @@ def _main_path(cells: Sequence[Cell], links: Links) -> list[tuple[str, str]]:
 class _Chains:
     """Builds the chains and lanes."""
 
-    def __init__(self, cells: Mapping[str, Cell], links: Links, ranks: Mapping[str, int]) -> None:
+    def __init__(self, cells: Mapping[str, LevelCell], links: Links, ranks: Mapping[str, int]) -> None:
         self.cells, self.links, self.ranks = cells, links, ranks
         self.main = Chain(0, None)
         self.count = 1
@@ -199,7 +199,7 @@ class _Chains:
         chain.extents[self.ranks[name]] = (-cell.left, cell.right)
         self.chain_of[name] = chain
 
-    def _join_or_begin(self, name: str, cell: Cell) -> None:
+    def _join_or_begin(self, name: str, cell: LevelCell) -> None:
         sources = [(tensor, self.links.source[tensor]) for tensor in cell.inputs]
         for tensor, source in sources:
             if source not in self.heir and self.chain_of[source].cells[-1] == source:

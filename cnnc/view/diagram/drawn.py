@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from cnnc.view.diagram.diagram import Diagram
-from cnnc.view.diagram.nested import Layout, PlacedBox, PlacedFrame, layout_of
+from cnnc.view.diagram.nested import DiagramLayout, PlacedBox, PlacedFrame, layout_of
 from cnnc.view.diagram.sized import NOTE, counted
 from cnnc.view.drawing import Box, Drawing, Edge, Label, LayerRole, Shape
 from cnnc.view.geometry import Point
@@ -62,7 +62,7 @@ def _totals(diagram: Diagram) -> str:
     return f"{counted(diagram.layers, 'layer')}, {counted(diagram.parameters, 'parameter')}"
 
 
-def _shapes(layout: Layout) -> list[Shape]:
+def _shapes(layout: DiagramLayout) -> list[Shape]:
     shapes: list[Shape] = []
     for frame in layout.frames:
         shapes += _frame(frame)
@@ -73,7 +73,7 @@ def _shapes(layout: Layout) -> list[Shape]:
     return shapes
 
 
-def _branches(layout: Layout) -> Iterator[tuple[tuple[Point, ...], bool]]:
+def _branches(layout: DiagramLayout) -> Iterator[tuple[tuple[Point, ...], bool]]:
     """The lines, each from shortly before it leaves the others of its tensor: what they share is drawn once."""
     drawn: dict[tuple[str, Point], list[tuple[Point, ...]]] = {}
     for line in layout.lines:
@@ -138,7 +138,7 @@ def _box(box: PlacedBox) -> list[Shape]:
     return [*shapes, *box.sized.labels(box.x, box.y, box.width, node)]
 
 
-def _legend(diagram: Diagram, layout: Layout, y: float, width: float) -> tuple[list[Shape], float]:
+def _legend(diagram: Diagram, layout: DiagramLayout, y: float, width: float) -> tuple[list[Shape], float]:
     """A sample of each kind of box, in rows; and their lower edge."""
     present = {node.role for node in diagram.nodes} | ({"frame"} if layout.frames else set())
     shapes: list[Shape] = []

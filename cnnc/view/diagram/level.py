@@ -1,6 +1,6 @@
 """One level laid out: the boxes of a network, or of one frame, and the lines between them.
 
-In: `Cell`s in topological order, and the height to aim for. Out: a `Level`: the position of each cell, and the points of each
+In: `LevelCell`s in topological order, and the height to aim for. Out: a `Level`: the position of each cell, and the points of each
 line. Lines run down between boxes and sideways between ranks only, so that they cross neither boxes nor texts. A level that is
 higher than `height` is broken into columns, as text is, where a single line comes from the rank above.
 """
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from cnnc.view.diagram.chains import Cell, Plan, plan_of
+from cnnc.view.diagram.chains import LevelCell, Plan, plan_of
 from cnnc.view.diagram.wiring import Wire, tracks
 
 Point = tuple[float, float]
@@ -50,7 +50,7 @@ class _Channel(NamedTuple):
     height: float
 
 
-def laid_out(cells: Sequence[Cell], labelled: frozenset[str], height: float, band: float = 0) -> Level:
+def laid_out(cells: Sequence[LevelCell], labelled: frozenset[str], height: float, band: float = 0) -> Level:
     """The level. `labelled` are the tensors with a label below the box that gives them, `band` is left free at the top."""
     plan = plan_of(cells)
     count = max(plan.ranks.values(), default=-1) + 1
@@ -85,7 +85,7 @@ def _channel(wires: Sequence[Wire], stub: float, head: float) -> _Channel:
 class _Routes:
     """Where the line of each tensor passes: for each reader the x above and below each channel on the way."""
 
-    def __init__(self, cells: Sequence[Cell], plan: Plan) -> None:
+    def __init__(self, cells: Sequence[LevelCell], plan: Plan) -> None:
         self.ways: dict[tuple[str, str], list[tuple[int, float, float]]] = {}
         ends: dict[int, dict[tuple[str, float], list[float]]] = {}
         source = {tensor: cell for cell in cells for tensor in cell.outputs}
@@ -129,7 +129,7 @@ def _columns(
 
 
 def _placed(
-    cells: Sequence[Cell],
+    cells: Sequence[LevelCell],
     plan: Plan,
     routes: _Routes,
     heights: Sequence[float],

@@ -17,6 +17,9 @@ from cnnc.view.palette import FORMS, LIGHT
 from cnnc.view.svg import number
 from cnnc.view.text_width import shown_text
 
+MOST_EDGES = 500
+"""Mermaid refuses a diagram with this many edges or more, unless the page that draws it allows them."""
+
 _FORMS: dict[LayerRole, tuple[str, str]] = {
     "end": ("([", "])"),
     "activation": ("(", ")"),
@@ -49,14 +52,14 @@ def mermaid_text(diagram: Diagram) -> str:
         look, form = LIGHT.look(role), FORMS[role]
         dash = f",stroke-dasharray:{' '.join(map(number, form.dash))}" if form.dash else ""
         lines.append(
-            f"  classDef {role} fill:{look.fill},stroke:{look.line},color:{look.text},stroke-width:{number(form.width)}px{dash}"
+            f"  classDef is_{role} fill:{look.fill},stroke:{look.line},color:{look.text},stroke-width:{number(form.width)}px{dash}"
         )
     return "\n".join(lines) + "\n"
 
 
 def _box(node: DiagramNode) -> str:
     start, end = _FORMS.get(node.role, ("[", "]"))
-    return f'{start}"{"<br>".join(map(quoted, box_lines(node)))}"{end}:::{node.role}'
+    return f'{start}"{"<br>".join(map(quoted, box_lines(node)))}"{end}:::is_{node.role}'
 
 
 def box_lines(node: DiagramNode) -> list[str]:

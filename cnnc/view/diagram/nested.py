@@ -1,7 +1,10 @@
 """The whole diagram in coordinates: each frame is laid out on its own, then as a box of the level around it.
 
-In: a `Diagram`, and the height to aim for. Out: a `Layout`: boxes, frames, lines and shapes of tensors in coordinates from
+In: a `Diagram`, and the height to aim for. Out: a `DiagramLayout`: boxes, frames, lines and shapes of tensors in coordinates from
 (0, 0) on. The line of a tensor that crosses frames is one piece per level; the pieces meet on the frames.
+
+No library for layered layout is used: grandalf (0.6 s for 1,000 layers, where this takes 1 s in all) and igraph (17 MB) place
+points without frames, ports, labels and columns, and order branches by crossings, not as operands of the layer that joins them.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from cnnc.view.diagram.chains import Cell
+from cnnc.view.diagram.chains import LevelCell
 from cnnc.view.diagram.diagram import Diagram, DiagramGroup, DiagramNode, common
 from cnnc.view.diagram.level import Level, Point, laid_out
 from cnnc.view.diagram.sized import NOTE, FrameTexts, SizedBox, frame_texts, sized
@@ -67,7 +70,7 @@ class PlacedShape(NamedTuple):
     y: float
 
 
-class Layout(NamedTuple):
+class DiagramLayout(NamedTuple):
     """All of it, and the size."""
 
     width: float
@@ -77,7 +80,7 @@ class Layout(NamedTuple):
     lines: tuple[PlacedLine, ...]
     shapes: tuple[PlacedShape, ...]
 
-    def moved(self, x: float, y: float) -> Layout:
+    def moved(self, x: float, y: float) -> DiagramLayout:
         """The same further right and down."""
         return self._replace(
             boxes=tuple(box._replace(x=box.x + x, y=box.y + y) for box in self.boxes),
@@ -87,7 +90,7 @@ class Layout(NamedTuple):
         )
 
 
-def layout_of(diagram: Diagram) -> Layout:
+def layout_of(diagram: Diagram) -> DiagramLayout:
     """The layout; of a diagram that is higher than `TALL`, the one in columns whose sides come nearest to `ASPECT`."""
     nesting = _Nesting(diagram)
     single = _Levels(nesting, math.inf).root()
@@ -138,7 +141,7 @@ class _Nesting:
 class _Framed(NamedTuple):
     """A frame with what is in it, and the x of the lines that enter and leave it."""
 
-    layout: Layout
+    layout: DiagramLayout
     axis: float
     enters: Mapping[str, float]
     leaves: Mapping[str, float]
@@ -150,31 +153,31 @@ class _Levels:
     def __init__(self, nesting: _Nesting, height: float) -> None:
         self.nesting, self.height = nesting, height
 
-    def root(self) -> Layout:
+    def root(self) -> DiagramLayout:
         """The layout of the network."""
         framed: dict[str, _Framed] = {}
         for name in reversed(list(self.nesting.diagram.groups)):
             framed[name] = self._framed(name, framed)
         return self._layout(*self._level("", framed, 0), framed)
 
-    def _level(self, name: str, framed: Mapping[str, _Framed], band: float) -> tuple[Level, dict[str, Cell]]:
+    def _level(self, name: str, framed: Mapping[str, _Framed], band: float) -> tuple[Level, dict[str, LevelCell]]:
         """The cells of a level laid out; those where lines enter and leave its frame are named after the tensor."""
         nesting = self.nesting
         items = nesting.items.get(name, [])
         boxes = {item: sized(nesting.nodes[item]) for item in items if item in nesting.nodes}
         common = max((b.width for item, b in boxes.items() if b.width <= _WIDEST), default=0.0)
-        cells = [Cell(f"{t}\nenters", 0, 0, 0, {}, {t: 0.0}, 0, "top") for t in nesting.enters.get(name, {})]
+        cells = [LevelCell(f"{t}\nenters", 0, 0, 0, {}, {t: 0.0}, 0, "top") for t in nesting.enters.get(name, {})]
         for item in items:
             if item in boxes:
                 cells.append(self._box_cell(item, boxes[item], common))
             else:
                 cells.append(self._frame_cell(item, framed[item]))
-        cells += [Cell(f"{t}\nleaves", 0, 0, 0, {t: 0.0}, {}, 0, "bottom") for t in nesting.leaves.get(name, {})]
+        cells += [LevelCell(f"{t}\nleaves", 0, 0, 0, {t: 0.0}, {}, 0, "bottom") for t in nesting.leaves.get(name, {})]
         labelled = frozenset(t for cell in cells for t in cell.outputs if nesting.label_of(cell.name, t))
         level = laid_out(cells, labelled, self.height, band)
         return level, {cell.name: cell for cell in cells}
 
-    def _box_cell(self, name: str, box: SizedBox, common: float) -> Cell:
+    def _box_cell(self, name: str, box: SizedBox, common: float) -> LevelCell:
         node = self.nesting.nodes[name]
         width = box.width if box.width > _WIDEST or node.role == "end" else common
         given = list(self.nesting.gives.get(name, {}))
@@ -185,19 +188,19 @@ class _Levels:
         outputs = {tensor: start - shift for tensor, start in zip(given, starts, strict=True)}
         right = max([width / 2, *(outputs[t] + room for t, room in zip(given, rooms, strict=True))])
         inputs = dict.fromkeys(self.nesting.reads.get(name, {}))
-        return Cell(name, width / 2, right, box.height, inputs, outputs, node.layers if node.role != "end" else 0)
+        return LevelCell(name, width / 2, right, box.height, inputs, outputs, node.layers if node.role != "end" else 0)
 
     def _room(self, name: str, tensor: str) -> float:
         """The room that a line and the label beside it need below a box."""
         text = self.nesting.label_of(name, tensor)
         return text_width(text, NOTE) + 3 * LABEL if text else 16.0
 
-    def _frame_cell(self, name: str, frame: _Framed) -> Cell:
+    def _frame_cell(self, name: str, frame: _Framed) -> LevelCell:
         group = self.nesting.diagram.groups[name]
         enters = {t: x - frame.axis for t, x in frame.enters.items()}
         leaves = {t: x - frame.axis for t, x in frame.leaves.items()}
         right = max([frame.layout.width - frame.axis, *(x + self._room(name, t) for t, x in leaves.items())])
-        return Cell(name, frame.axis, right, frame.layout.height, enters, leaves, group.layers)
+        return LevelCell(name, frame.axis, right, frame.layout.height, enters, leaves, group.layers)
 
     def _framed(self, name: str, framed: Mapping[str, _Framed]) -> _Framed:
         level, cells = self._level(name, framed, BAND + 6)
@@ -221,7 +224,7 @@ class _Levels:
             {tensor: x + pad_left for tensor, x in leaves.items()},
         )
 
-    def _layout(self, level: Level, cells: Mapping[str, Cell], framed: Mapping[str, _Framed]) -> Layout:
+    def _layout(self, level: Level, cells: Mapping[str, LevelCell], framed: Mapping[str, _Framed]) -> DiagramLayout:
         """The level with what is in its frames."""
         boxes: list[PlacedBox] = []
         frames: list[PlacedFrame] = []
@@ -245,4 +248,4 @@ class _Levels:
         for line in level.lines:
             arrow = line.target in self.nesting.nodes
             lines.append(PlacedLine(line.tensor, line.target, line.points, arrow))
-        return Layout(level.width, level.height, tuple(boxes), tuple(frames), tuple(lines), tuple(shapes))
+        return DiagramLayout(level.width, level.height, tuple(boxes), tuple(frames), tuple(lines), tuple(shapes))

@@ -17,7 +17,7 @@ from cnnc.core.arrays import Array
 from cnnc.graph.graph import Graph, Node
 from cnnc.view.document import Item
 from cnnc.view.drawing import Drawing
-from cnnc.view.inspect.tiles import Scale, Tile, Values, scale_of, tile_sheet
+from cnnc.view.inspect.tiles import GreyScale, SheetTile, Values, scale_of, tile_sheet
 from cnnc.view.shades import reduced
 
 CHANNELS, FEWER, MANY_LAYERS = 16, 8, 40
@@ -57,7 +57,7 @@ def _layer_maps(node: Node, values: Values, most: int) -> Drawing:
         cut = values[:_ELEMENTS, :_ELEMENTS].T
         notes = [] if values.size == cut.size else [f"The first {cut.shape[0]} channels and {cut.shape[1]} positions."]
         text = "A row for each channel, a column for each position."
-        return tile_sheet(name, text, [Tile("", cut, name)], scale, side=_side(cut), notes=notes)
+        return tile_sheet(name, text, [SheetTile("", cut, name)], scale, side=_side(cut), notes=notes)
     notes = []
     if values.ndim == 4:
         middle = values.shape[0] // 2
@@ -65,14 +65,14 @@ def _layer_maps(node: Node, values: Values, most: int) -> Drawing:
         notes.append(f"Slice {middle} of {shape[1]} is shown.")
     channels = values.shape[-1]
     if node.op.keyword == "input" and channels == 3:
-        return tile_sheet(name, "The image.", [Tile("", values, name)], scale, side=140, notes=notes)
+        return tile_sheet(name, "The image.", [SheetTile("", values, name)], scale, side=140, notes=notes)
     if channels > most:
         notes.append(f"The first {most} of {channels:,} channels are shown.")
     factor = -(-max(values.shape[:2]) // _LONGEST)
     if factor > 1:
         notes.append(f"Each pixel is the mean of {factor}x{factor} activations.")
     tiles = [
-        Tile(str(c) if channels > 1 else "", reduced(values[..., c], factor), f"{node.name}[{c}]")
+        SheetTile(str(c) if channels > 1 else "", reduced(values[..., c], factor), f"{node.name}[{c}]")
         for c in range(min(channels, most))
     ]
     text = "One image for each channel." if channels > 1 else ""
@@ -80,15 +80,15 @@ def _layer_maps(node: Node, values: Values, most: int) -> Drawing:
 
 
 def _side(values: Values) -> float:
-    return min(800, 8 * max(values.shape))
+    return float(min(800, 8 * max(values.shape)))
 
 
-def _vector(name: str, values: Values, scale: Scale) -> Drawing:
+def _vector(name: str, values: Values, scale: GreyScale) -> Drawing:
     """A vector as one row, or several of 64 numbers."""
     per_row = 64
     cut = values[: 16 * per_row]
     notes = [f"The first {len(cut):,} of {len(values):,} numbers are shown."] if len(cut) < len(values) else []
     rows = [cut[i : i + per_row][None] for i in range(0, len(cut), per_row)]
-    tiles = [Tile("", row, f"{name}, from {i * per_row} on") for i, row in enumerate(rows)]
+    tiles = [SheetTile("", row, f"{name}, from {i * per_row} on") for i, row in enumerate(rows)]
     text = "The numbers from left to right" + (f", {per_row} in a row." if len(rows) > 1 else ".")
     return tile_sheet(name, text, tiles, scale, side=12 * min(len(cut), per_row), columns=1, gap=2, notes=notes)

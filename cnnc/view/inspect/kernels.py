@@ -22,7 +22,7 @@ from cnnc.ops.filter import Filter
 from cnnc.ops.local import Local
 from cnnc.ops.sequence import Embed
 from cnnc.view.document import Item, Section
-from cnnc.view.inspect.tiles import Scale, Tile, Values, scale_of, tile_sheet
+from cnnc.view.inspect.tiles import GreyScale, SheetTile, Values, scale_of, tile_sheet
 from cnnc.view.inspect.words import nearest_words
 
 LARGE, ROWS, COLUMNS, CELLS = 64, 16, 24, 256
@@ -108,19 +108,19 @@ def _convolution(graph: Graph, node: Node, values: Values, state: str) -> list[I
         title += "; the slices of a kernel stand side by side"
     reads_image = isinstance(source_of(graph, node).op, Input)
     if inputs == 3 and len(k) == 2 and reads_image:
-        tiles = [Tile(str(o), np.moveaxis(values[o], 0, -1)) for o in range(min(outputs, LARGE))]
+        tiles = [SheetTile(str(o), np.moveaxis(values[o], 0, -1)) for o in range(min(outputs, LARGE))]
         return [
             tile_sheet(title, "One RGB image for each output channel.", tiles, scale, notes=_left_out(outputs, LARGE))
         ]
     if inputs == 1:
-        tiles = [Tile(str(o), values[o, 0]) for o in range(min(outputs, LARGE))]
+        tiles = [SheetTile(str(o), values[o, 0]) for o in range(min(outputs, LARGE))]
         text = "One image for each output channel."
         return [tile_sheet(title, text, tiles, scale, notes=_left_out(outputs, LARGE))]
     if size == "1x1":
         return [_matrix(title, values.reshape(outputs, inputs), "output channels", "input channels")]
     rows, columns = min(inputs, ROWS), min(outputs, COLUMNS)
     tiles = [
-        Tile("", values[o, c], f"output {o}, input {c}: {node.name}.weight[{o},{c}]")
+        SheetTile("", values[o, c], f"output {o}, input {c}: {node.name}.weight[{o},{c}]")
         for c in range(rows)
         for o in range(columns)
     ]
@@ -129,24 +129,24 @@ def _convolution(graph: Graph, node: Node, values: Values, state: str) -> list[I
     return [tile_sheet(title, text, tiles, scale, side=28, columns=columns, gap=4, notes=notes)]
 
 
-def _signed(values: Values) -> Scale:
+def _signed(values: Values) -> GreyScale:
     largest = scale_of(values).high
-    return Scale(-largest, largest)
+    return GreyScale(-largest, largest)
 
 
 def _left_out(count: int, limit: int, what: str = "output channels") -> list[str]:
     return [f"The first {limit} of {count:,} {what} are shown."] if count > limit else []
 
 
-def _series_kernels(node: Node, title: str, values: Values, scale: Scale) -> Item:
+def _series_kernels(node: Node, title: str, values: Values, scale: GreyScale) -> Item:
     """Kernels (out, in, k) of a series: curves for one input channel, images of channels by taps otherwise."""
     outputs, inputs, _ = values.shape
     notes = _left_out(outputs, LARGE)
     if inputs == 1:
-        tiles = [Tile(str(o), values[o, 0]) for o in range(min(outputs, LARGE))]
+        tiles = [SheetTile(str(o), values[o, 0]) for o in range(min(outputs, LARGE))]
         text = f"One curve for each output channel, from {_text(scale.low)} to {_text(scale.high)}, with a line at 0."
         return tile_sheet(title, text, tiles, scale, notes=notes)
-    tiles = [Tile(str(o), values[o, :CELLS]) for o in range(min(outputs, LARGE))]
+    tiles = [SheetTile(str(o), values[o, :CELLS]) for o in range(min(outputs, LARGE))]
     text = "One image for each output channel: a row for each input channel, a column for each position."
     return tile_sheet(title, text, tiles, scale, side=120, notes=[*notes, *_left_out(inputs, CELLS, "input channels")])
 
@@ -165,7 +165,7 @@ def _local(node: Node, values: Values, state: str) -> list[Item]:
         return [_matrix(f"{node.name}: a row for each position{state}", flat, "positions", "weights")]
     rows, columns = (min(n, ROWS) for n in values.shape[:2])
     tiles = [
-        Tile("", values[y, x, 0, 0], f"output 0 at row {y}, column {x}, input 0")
+        SheetTile("", values[y, x, 0, 0], f"output 0 at row {y}, column {x}, input 0")
         for y in range(rows)
         for x in range(columns)
     ]
@@ -183,7 +183,7 @@ def _fully_connected(graph: Graph, node: Node, values: Values, state: str) -> li
     is_image = isinstance(source.op, Input) and len(shape) == 3 and shape[0] in (1, 3)
     if is_image and values.shape[1] == int(np.prod(shape)):
         images = values.reshape(outputs, *shape)
-        shown = [Tile(str(o), np.moveaxis(images[o], 0, -1)) for o in range(min(outputs, LARGE))]
+        shown = [SheetTile(str(o), np.moveaxis(images[o], 0, -1)) for o in range(min(outputs, LARGE))]
         tiles = [tile._replace(values=tile.values[..., 0]) if shape[0] == 1 else tile for tile in shown]
         title = f"{node.name}: {outputs:,} templates of {'x'.join(map(str, shape))}{state}"
         text = "The weights of each output, in the form of the image that it reads."
@@ -197,4 +197,4 @@ def _matrix(title: str, values: Values, rows: str, columns: str) -> Item:
     notes = [*_left_out(len(values), LARGE, rows), *_left_out(values.shape[1], CELLS, columns)]
     text = f"{rows.capitalize()} from top to bottom, {columns} from left to right."
     side = min(800, 10 * max(cut.shape))
-    return tile_sheet(title, text, [Tile("", cut, title)], _signed(values), side=side, notes=notes)
+    return tile_sheet(title, text, [SheetTile("", cut, title)], _signed(values), side=side, notes=notes)

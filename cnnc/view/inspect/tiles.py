@@ -1,8 +1,8 @@
 """Many small images or curves of one layer in rows, on one scale, which is stated above them.
 
-In: `Tile`s, and the scale. Out: a `Drawing`. Every tile has room for its label, so that no text overlaps another.
+In: `SheetTile`s, and the scale. Out: a `Drawing`. Every tile has room for its label, so that no text overlaps another.
 
-    tile_sheet("conv1", "6 kernels 5x5", [Tile("0", kernel)], Scale(-0.42, 0.42))
+    tile_sheet("conv1", "6 kernels 5x5", [SheetTile("0", kernel)], GreyScale(-0.42, 0.42))
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WIDTH = 900
 _MARGIN, _LABEL, _BAR = 16, 11, 120
 
 
-class Scale(NamedTuple):
+class GreyScale(NamedTuple):
     """How numbers become grey: from `low` (black) to `high` (white). A signed scale has 0 in the middle."""
 
     low: float
@@ -46,11 +46,11 @@ class Scale(NamedTuple):
         return signed if self.is_signed else f"black is 0, white is {number_text(self.high)}"
 
 
-def scale_of(values: Values) -> Scale:
+def scale_of(values: Values) -> GreyScale:
     """The scale that fits all finite values: signed if any is negative, from 0 otherwise."""
     finite = values[np.isfinite(values)]
     largest = float(np.abs(finite).max()) if finite.size else 0.0
-    return Scale(-largest if finite.size and float(finite.min()) < 0 else 0.0, largest)
+    return GreyScale(-largest if finite.size and float(finite.min()) < 0 else 0.0, largest)
 
 
 def number_text(value: float) -> str:
@@ -58,7 +58,7 @@ def number_text(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
-class Tile(NamedTuple):
+class SheetTile(NamedTuple):
     """An image of numbers (H, W), or (H, W, 3); or a curve (T,)."""
 
     label: str
@@ -69,8 +69,8 @@ class Tile(NamedTuple):
 def tile_sheet(
     title: str,
     description: str,
-    tiles: Sequence[Tile],
-    scale: Scale,
+    tiles: Sequence[SheetTile],
+    scale: GreyScale,
     *,
     side: float = 70,
     columns: int = 0,
@@ -85,7 +85,7 @@ def tile_sheet(
     longest = max(max(tile.values.shape[:2]) for tile in tiles)
     each = max(1, int(side // longest))
 
-    def size(tile: Tile) -> tuple[float, float]:
+    def size(tile: SheetTile) -> tuple[float, float]:
         return (2.0 * side, side) if is_curve else (tile.values.shape[1] * each, tile.values.shape[0] * each)
 
     cell = max(max(size(tile)[0], text_width(tile.label, _LABEL)) for tile in tiles)
@@ -121,14 +121,14 @@ def _right(shape: Shape) -> float:
     return shape.x + text_width(shape.text, shape.size, bold=shape.role == "title") + _MARGIN
 
 
-def _tile(tile: Tile, x: float, y: float, width: float, height: float, scale: Scale) -> list[Shape]:
+def _tile(tile: SheetTile, x: float, y: float, width: float, height: float, scale: GreyScale) -> list[Shape]:
     hint = tile.hint or tile.label
     if tile.values.ndim == 1:
         return _curve(tile.values, x, y, width, height, scale)
     return [Raster(x, y, width, height, scale.pixels(tile.values), hint), Box(x, y, width, height, "axis")]
 
 
-def _curve(values: Values, x: float, y: float, width: float, height: float, scale: Scale) -> list[Shape]:
+def _curve(values: Values, x: float, y: float, width: float, height: float, scale: GreyScale) -> list[Shape]:
     span = scale.high - scale.low or 1.0
     rise: Callable[[float], float] = lambda v: y + height * (1 - (v - scale.low) / span)  # noqa: E731
     step = width / max(1, len(values) - 1)
@@ -143,7 +143,7 @@ def _curve(values: Values, x: float, y: float, width: float, height: float, scal
     ]
 
 
-def _scale_bar(shapes: list[Shape], scale: Scale, y: float) -> float:
+def _scale_bar(shapes: list[Shape], scale: GreyScale, y: float) -> float:
     """A bar from black to white with its numbers to the left and right, and the y below it."""
     left = f"{number_text(scale.low)} "
     x = _MARGIN + text_width(left, SMALL) + 4
