@@ -1,14 +1,181 @@
-"""`cnnc inspect`: what an answer depends on."""
+"""`cnnc inspect --why`: what an answer depends on."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
+
+from cnnc.cli.console import print_status
 from cnnc.cli.inspect import InspectOptions
-from cnnc.training.trained import TrainedNetwork
-from cnnc.view.document import Section
+from cnnc.core.arrays import Array
+from cnnc.diagnostics import CnncError
+from cnnc.graph.graph import Graph
+from cnnc.ops.activation import LogSoftmax, Sigmoid, Softmax
+from cnnc.reference.attribution import (
+    Differentiable,
+    Target,
+    differentiable,
+    gradients,
+    integrated_gradients,
+    occlusion,
+)
+from cnnc.reference.engine import forward
+from cnnc.training.trained import Example, TrainedNetwork, file_example, sentence_example, test_example
+from cnnc.view.document import Item, Section, Table
+from cnnc.view.inspect.signed_maps import (
+    Image,
+    input_pixels,
+    map_image,
+    overlay,
+    picture_rows,
+    signed_plane,
+    word_rows,
+)
+from cnnc.view.inspect.tiles import number_text
+
+STEPS = 128
+_LEGEND = "Orange (bright in grey) raises the score, blue (dark) lowers it; each map has its own scale."
 
 
 def why(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
-    """The sections."""
-    yield from ()
+    """One section for each input that the command line names, by default the first example of the test set."""
+    for number, example in enumerate(_examples(options, subject), 1):
+        if example.note:
+            print_status(example.note)
+        yield _section("why" if number == 1 else f"why-{number}", options.label, subject, example)
+
+
+def _examples(options: InspectOptions, subject: TrainedNetwork) -> list[Example]:
+    examples = [file_example(subject, path) for path in options.images]
+    examples += [sentence_example(subject, sentence) for sentence in options.sentences]
+    if options.example is not None or not examples:
+        examples.append(test_example(subject, options.example or 0, options.data, print_status))
+    return examples
+
+
+def _section(name: str, label: int | None, subject: TrainedNetwork, example: Example) -> Section:
+    graph = subject.graph_for(example.feeds)
+    network = differentiable(graph, subject.weights, example.feeds)
+    target, value = explained_score(network, label)
+    inputs = [node for node in network.graph.nodes if not node.inputs and node.type.dtype == "float32"]
+    slopes = gradients(network, network.feeds, target).inputs
+    inputs = [node for node in inputs if node.name in slopes]
+    if not inputs:
+        message = f"--why: {target.layer} does not depend on an input that can be changed a little"
+        raise CnncError.of("E010", message, help="leave --why out")
+    integrated = integrated_gradients(network, target, STEPS)
+    items: list[Item] = []
+    sizes: dict[str, Any] = {}
+    for node in inputs:
+        x = network.feeds[node.name][0]
+        is_words = node.name in graph.by_name and bool(graph.by_name[node.name].inputs)
+        size, stride = _patches(x.shape[1:], is_words)
+        hidden = occlusion(network, target, node.name, size, stride) if x.ndim > 1 else None
+        sizes[node.name] = {"patch": list(size), "stride": list(stride)}
+        if is_words:
+            measures = _word_measures(network, node.name, hidden.map if hidden else np.zeros(0), slopes, integrated.inputs)
+            items += _word_items(_words(subject, graph, node.name, example, x.shape[-1]), measures, node.name)
+        else:
+            items.append(_maps(node.name, x, hidden.map if hidden else None, slopes[node.name][0], integrated.inputs[node.name], size, stride))
+    gap = abs(integrated.total - integrated.difference)
+    number = target.index[-1]
+    called = f" ({subject.classes[number]})" if number < len(subject.classes) else ""
+    at = f" at {','.join(map(str, target.index[:-1]))}" if len(target.index) > 1 else ""
+    lines = (
+        f"Explained is the score of class {number}{called} of {target.layer}{at}: {number_text(value)}, before any softmax. "
+        "The baseline is 0 (black), for words the vector of the padding.",
+        f"Integrated gradients ({STEPS} steps from the baseline) sum to {integrated.total:.6g}; the score of the input less "
+        f"that of the baseline is {integrated.difference:.6g}. The difference, {number_text(gap)}, is the error of the steps.",
+    )
+    numbers = {
+        "input": example.name,
+        "layer": target.layer,
+        "index": list(target.index),
+        "score": value,
+        "steps": STEPS,
+        "integrated_sum": integrated.total,
+        "difference": integrated.difference,
+        "occlusion": sizes,
+    }
+    return Section(name, f"Why: {example.name}", lines, tuple(items), (), numbers)
+
+
+def explained_score(network: Differentiable, label: int | None) -> tuple[Target, float]:
+    """The largest score of the first output, or that of class `label`, before a softmax. Raises CnncError E010."""
+    layer = before_softmax(network.graph, network.graph.outputs[0])
+    output = forward(network.graph, network.weights, network.feeds, outputs=(layer,)).values[layer][0]
+    channels = output.shape[-1]
+    if label is not None and not 0 <= label < channels:
+        message = f"--label {label}: {layer} has {channels:,} channel{'s' * (channels > 1)}"
+        raise CnncError.of("E010", message, help=f"number from 0 to {channels - 1}")
+    of = output if label is None else output[..., label : label + 1]
+    index = [int(i) for i in np.unravel_index(int(of.argmax()), of.shape)]
+    if label is not None:
+        index[-1] = label
+    return Target(layer, tuple(index)), float(output[tuple(index)])
+
+
+def before_softmax(graph: Graph, name: str) -> str:
+    """The layer that a softmax or sigmoid reads, whose scores it turns into probabilities; else the layer itself."""
+    node = graph.by_name[name]
+    return node.inputs[0] if isinstance(node.op, Softmax | LogSoftmax | Sigmoid) else name
+
+
+def _patches(spatial: tuple[int, ...], is_words: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Patches of a seventh of each axis, every half of that; each word by itself."""
+    size = tuple(1 if is_words else max(1, min(m, math.ceil(m / 7))) for m in spatial)
+    return size, tuple(max(1, k // 2) for k in size)
+
+
+def _maps(
+    name: str, x: Array, hidden: Array | None, slope: Array, integrated: Array, size: tuple[int, ...], stride: tuple[int, ...]
+) -> Item:
+    maps = [("gradient", signed_plane(slope)), ("integrated gradients", signed_plane(integrated))]
+    if hidden is not None:
+        plane = hidden[None] if hidden.ndim == 1 else hidden[len(hidden) // 2] if hidden.ndim == 3 else hidden
+        maps.insert(0, ("occlusion", plane))
+    rows = [("", [Image("input", input_pixels(x)), *(map_image(*each) for each in maps)])]
+    if x.ndim >= 3:
+        rows.append(("Over the input", [overlay(each, plane, x) for each, plane in maps]))
+    patch = f"Occlusion: patches {'x'.join(map(str, size))}, stride {'x'.join(map(str, stride))}. " if hidden is not None else ""
+    side = 170 if x.ndim >= 3 else 420
+    return picture_rows(f"{name}: what the score depends on", f"{patch}{_LEGEND}", rows, side)
+
+
+# Words
+
+
+def _words(subject: TrainedNetwork, graph: Graph, embed: str, example: Example, count: int) -> list[str]:
+    source = graph.by_name[embed].inputs[0]
+    if source not in example.feeds or not subject.vocabulary:
+        return [str(i) for i in range(count)]
+    known = {0: "·", 1: "?"}
+    return [
+        known.get(i) or (subject.vocabulary[i - 2] if i - 2 < len(subject.vocabulary) else str(i))
+        for i in (int(n) for n in example.feeds[source].reshape(-1))
+    ]
+
+
+def _word_measures(
+    network: Differentiable, name: str, hidden: Array, slopes: dict[str, Array], integrated: dict[str, Array]
+) -> list[tuple[str, Array]]:
+    x = network.feeds[name][0]
+    return [
+        ("left out", hidden),
+        ("gradient times vector", (slopes[name][0] * x).sum(0)),
+        ("integrated gradients", integrated[name].sum(0)),
+    ]
+
+
+def _word_items(words: list[str], measures: list[tuple[str, Array]], name: str) -> list[Item]:
+    last = max((i + 1 for i, word in enumerate(words) if word != "·"), default=len(words))
+    words, cut = words[:last], [(measure, values[:last]) for measure, values in measures]
+    rows = tuple((word, *(number_text(float(values[i])) for _, values in cut)) for i, word in enumerate(words))
+    heads = ("word", *(measure for measure, _ in cut))
+    return [
+        word_rows(f"{name}: what the score depends on", f"{_LEGEND} ? is a word that is not in the vocabulary.", words, cut),
+        Table(heads, rows, (False, True, True, True)),
+    ]

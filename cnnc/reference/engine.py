@@ -35,7 +35,7 @@ from cnnc.reference import activation, conv, conv_transpose, dense, filter, loca
 from cnnc.reference.feeds import check_feeds, fit_sizes, to_working_dtype, working_dtype
 from cnnc.reference.layout import to_channels_first, to_channels_last
 from cnnc.reference.parallel.threads import AllReduce, run_in_threads, split_evenly, thread_count
-from cnnc.reference.registry import BACKWARD, FORWARD, Mode, Random, traits_of
+from cnnc.reference.registry import BACKWARD, FORWARD, Backward, Mode, Random, traits_of
 
 FAMILIES = (activation, conv, conv_transpose, dense, filter, local, merge, norm, pool, reshape, sequence)
 """The layer modules; importing them fills the tables of forward and backward functions."""
@@ -202,19 +202,23 @@ def backward(
     seeds: Mapping[str, Array],
     *,
     needs_input_gradients: bool = False,
+    rules: Mapping[type[Op], Backward] = BACKWARD,
 ) -> tuple[Weights, Weights]:
     """The gradients of the weights by full name, and with `needs_input_gradients` those of the inputs, (N, *shape).
 
     `trace` is that of a forward run with `training=True`. `seeds` are the gradients (channels last) of some layers'
     outputs, where differentiation begins. What the layers saved is removed from the trace as soon as it has been used,
-    so a trace serves for one backward run.
+    so a trace serves for one backward run. `rules` are the backward functions by layer, where others than the gradient
+    are to be propagated.
     """
     order = needed_nodes(graph, seeds)
 
     def run_shard(shard: int) -> tuple[Weights, Weights]:
         run, saved = trace.shards[shard]
         shard_seeds = {name: seed[run] for name, seed in seeds.items()}
-        return backward_shard(graph, order, weights, saved, shard_seeds, needs_input_gradients=needs_input_gradients)
+        return backward_shard(
+            graph, order, weights, saved, shard_seeds, needs_input_gradients=needs_input_gradients, rules=rules
+        )
 
     results = run_in_threads(trace.all_reduce, run_shard)
     weight_gradients = {name: reduce(np.add, [weights[name] for weights, _ in results]) for name in results[0][0]}
@@ -229,6 +233,7 @@ def backward_shard(
     seeds: Mapping[str, Array],
     *,
     needs_input_gradients: bool = False,
+    rules: Mapping[type[Op], Backward] = BACKWARD,
 ) -> tuple[Weights, Weights]:
     """`backward` of one shard of a batch."""
     differentiated = _differentiated(graph, needs_input_gradients)
@@ -246,7 +251,7 @@ def backward_shard(
             continue
         node_weights = weights_of(graph, node, weights)
         needs_dx = any(name in differentiated for name in node.inputs)
-        result = BACKWARD[type(node.op)](_op(graph, node), node_weights, saved.pop(node.name), gradient, needs_dx)
+        result = rules[type(node.op)](_op(graph, node), node_weights, saved.pop(node.name), gradient, needs_dx)
         del gradient
         for name, value in result.weights.items():
             full = f"{node.parameter_owner}.{name}"

@@ -70,10 +70,22 @@ def _batch_moments(x: Array, mode: Mode) -> tuple[Array, Array, bool]:
 
 
 def _standardized(op: BatchNorm, weights: Mapping[str, Array], x: Array, mean: Array, inverse: Array) -> Array:
+    factor, offset = _factor_and_offset(op, weights, mean, inverse)
+    return scale_and_shift(x, factor, offset, relu=isinstance(op, BatchNormRelu))
+
+
+def _factor_and_offset(
+    op: BatchNorm, weights: Mapping[str, Array], mean: Array, inverse: Array
+) -> tuple[Array, Array]:
     factor = inverse * weights["scale"] if op.affine else inverse
     offset = -mean * factor
-    offset = offset + weights["shift"] if op.affine else offset
-    return scale_and_shift(x, factor, offset, relu=isinstance(op, BatchNormRelu))
+    return factor, offset + weights["shift"] if op.affine else offset
+
+
+def inference_scale_and_shift(op: BatchNorm, weights: Mapping[str, Array]) -> tuple[Array, Array]:
+    """The factor and the offset of each channel that batch norm amounts to in inference."""
+    var = weights["var"]
+    return _factor_and_offset(op, weights, weights["mean"], (var + var.dtype.type(op.eps)) ** -0.5)
 
 
 @backward_of(BatchNorm, BatchNormRelu)

@@ -1,0 +1,137 @@
+"""Rows of images of which some are signed maps: what raises a score is bright orange, what lowers it dark blue.
+
+In: images and maps of one input. Out: a `Drawing`. In grey, positive is brighter than zero and negative darker.
+
+    picture_rows("conv1[0]", "The nine strongest", [("patches", [Image("17", pixels)])])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cnnc.core.arrays import Array
+from cnnc.view.drawing import Box, Drawing, Label, Raster, Shape
+from cnnc.view.inspect.tiles import number_text
+from cnnc.view.labels import BODY, MARGIN, SMALL, text_lines
+from cnnc.view.shades import Pixels, image_pixels, score_pixels
+from cnnc.view.text_width import text_width
+
+WIDTH = 900
+_GAP, _LABEL = 12, 11
+
+
+class Image(NamedTuple):
+    """Pixels, and one line below them."""
+
+    label: str
+    pixels: Pixels
+
+
+def picture_rows(
+    title: str, description: str, rows: Sequence[tuple[str, Sequence[Image]]], side: float = 90
+) -> Drawing:
+    """Rows of images, each with a heading; images wider than the drawing go on in the next line."""
+    shapes: list[Shape] = []
+    lines = text_lines(title, MARGIN, MARGIN, WIDTH - 2 * MARGIN, "title", BODY + 1)
+    below = text_lines(description, MARGIN, lines.bottom, WIDTH - 2 * MARGIN, "note", SMALL)
+    shapes += [*lines.labels, *below.labels]
+    y = below.bottom + 6
+    for heading, images in rows:
+        if heading:
+            text = text_lines(heading, MARGIN, y, WIDTH - 2 * MARGIN, "text", SMALL)
+            shapes += text.labels
+            y = text.bottom + 4
+        x, tallest = float(MARGIN), 0.0
+        for image in images:
+            height, width = _size(image.pixels, side)
+            room = max(width, text_width(image.label, _LABEL))
+            if x > MARGIN and x + room > WIDTH - MARGIN:
+                x, y, tallest = float(MARGIN), y + tallest + 24, 0.0
+            shapes.append(Raster(x, y, width, height, image.pixels, image.label))
+            shapes.append(Box(x, y, width, height, "axis"))
+            shapes.append(Label(x, y + height + 14, image.label, "start", "note", _LABEL))
+            x, tallest = x + room + _GAP, max(tallest, height)
+        y += tallest + 26
+    return Drawing(WIDTH, y, title, description, tuple(shapes))
+
+
+def _size(pixels: Pixels, side: float) -> tuple[float, float]:
+    """The height and width of an image whose longer side is about `side`; small images are enlarged by a whole number."""
+    longest = max(pixels.shape[:2])
+    each = max(1, int(side // longest)) if longest <= side else side / longest
+    return pixels.shape[0] * each, pixels.shape[1] * each
+
+
+def shown_plane(values: Array) -> Array:
+    """An image (H, W, 1 or 3) of an input (C, *spatial): colours of three channels, else the mean of all channels.
+
+    A vector is one row, a series a row for each channel, and of a volume the middle slice is shown.
+    """
+    if values.ndim == 1:
+        return values[None, :, None]
+    if values.ndim == 2:
+        return values[..., None]
+    if values.ndim == 4:
+        values = values[:, values.shape[1] // 2]
+    last = np.moveaxis(values, 0, -1)
+    return last if last.shape[-1] in (1, 3) else last.mean(-1, keepdims=True)
+
+
+def input_pixels(values: Array) -> Pixels:
+    """An input (C, *spatial) as an image: from 0 to 1, or from its least to its largest number where it exceeds that."""
+    plane = shown_plane(values)
+    low, high = min(0.0, float(plane.min())), max(1.0, float(plane.max()))
+    return image_pixels((plane - low) / (high - low))
+
+
+def signed_plane(values: Array) -> Array:
+    """The sum over the channels of a map (C, *spatial), as rows and columns; a series keeps its channels."""
+    if values.ndim <= 2:
+        return values if values.ndim == 2 else values[None]
+    plane: Array = values.sum(0)
+    return plane[plane.shape[0] // 2] if plane.ndim == 3 else plane
+
+
+def map_image(name: str, plane: Array) -> Image:
+    """A signed map (H, W) on its own scale, which the label states."""
+    largest = float(np.abs(plane).max())
+    return Image(f"{name}: ±{number_text(largest)}", score_pixels(plane / (largest or 1)))
+
+
+def overlay(name: str, plane: Array, values: Array) -> Image:
+    """A signed map (H, W) over the faded input: the stronger it is, the less of the input shows."""
+    largest = float(np.abs(plane).max())
+    part = plane / (largest or 1)
+    grey = input_pixels(values)
+    grey = grey.mean(-1) if grey.ndim == 3 else grey
+    faded = (90 + 100 * grey / 255)[..., None]
+    alpha = np.abs(part)[..., None]
+    colours = score_pixels(np.sign(part))
+    return Image(name, np.rint((1 - alpha) * faded + alpha * colours).astype(np.uint8))
+
+
+def word_rows(title: str, description: str, words: Sequence[str], rows: Sequence[tuple[str, Array]]) -> Drawing:
+    """The words of a sentence once for each measure, in boxes shaded by it from -1 to 1 on the scale of its row."""
+    shapes: list[Shape] = []
+    head = text_lines(title, MARGIN, MARGIN, WIDTH - 2 * MARGIN, "title", BODY + 1)
+    below = text_lines(description, MARGIN, head.bottom, WIDTH - 2 * MARGIN, "note", SMALL)
+    shapes += [*head.labels, *below.labels]
+    y = below.bottom + 6
+    for name, values in rows:
+        largest = float(np.abs(values).max())
+        shapes.append(Label(MARGIN, y + 13, f"{name}: ±{number_text(largest)}", "start", "text", SMALL))
+        x, y = float(MARGIN), y + 22
+        for word, value in zip(words, values, strict=True):
+            word = word if len(word) <= 40 else word[:39] + "…"
+            width = text_width(word, BODY) + 12
+            if x > MARGIN and x + width > WIDTH - MARGIN:
+                x, y = float(MARGIN), y + 28
+            shade = float(value) / (largest or 1)
+            shapes.append(Box(x, y, width, 24, "plain", shade, f"{word}: {number_text(float(value))}"))
+            shapes.append(Label(x + width / 2, y + 17, word, "middle", "text", BODY, False, shade))
+            x += width + 4
+        y += 38
+    return Drawing(WIDTH, y, title, description, tuple(shapes))
