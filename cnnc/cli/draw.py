@@ -66,7 +66,13 @@ def draw(
     ] = None,
     depth: Annotated[
         int | None,
-        typer.Option("--depth", min=0, metavar="N", help="Fold blocks that are nested deeper than N (default: none)."),
+        typer.Option(
+            "--depth",
+            min=0,
+            metavar="N",
+            help="With --style graph: fold block calls at nesting level N into one box each; 0 folds none (default: the "
+            "level with at most 40 boxes).",
+        ),
     ] = None,
     at: Annotated[
         str | None,

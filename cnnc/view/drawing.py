@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from cnnc.view.page import CellRole
 
-Role = CellRole | Literal["title", "text", "note", "axis", "series1", "series2", "series3", "series4"]
+LayerRole = Literal[
+    "end", "conv", "dense", "pool", "norm", "activation", "merge", "dropout", "reshape", "block", "frame"
+]
+"""What a box of a network is: an input or output, a kind of layer, a folded block call, or the frame of an unfolded one."""
+Role = CellRole | LayerRole | Literal["title", "text", "note", "axis", "series1", "series2", "series3", "series4"]
 Anchor = Literal["start", "middle", "end"]
 MarkerForm = Literal["circle", "square", "triangle", "diamond"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -54,6 +54,22 @@ def drawing_html(drawing: Drawing) -> str:
     return _file(drawing.title, _picture(picture))
 
 
+def drawings_html(drawings: Mapping[str, Drawing], current: int = 0) -> str:
+    """The HTML document of drawings of one thing, by the name of each: one is shown, buttons switch. Needs no script."""
+    first = next(iter(drawings.values()))
+    switches, pictures, rules = "", "", ""
+    for index, (name, drawing) in enumerate(drawings.items()):
+        checked = " checked" if index == current else ""
+        switches += (
+            f'<label><input type="radio" name="shown" id="shown{index}"{checked}> <span>{text(name)}</span></label>\n'
+        )
+        picture = document(drawing, elements(drawing.shapes), map(look_of, drawing.shapes))
+        pictures += f'<div class="drawing drawing{index}">\n{_picture(picture)}</div>\n'
+        rules += f"main:has(#shown{index}:checked) .drawing{index} {{ display: block; }}\n"
+    fieldset = f'<fieldset class="switches"><legend>show</legend>\n{switches}</fieldset>\n'
+    return _file(first.title, fieldset + pictures, style=f".drawing {{ display: none; }}\n{rules}")
+
+
 def _panels(page: Page, number: int) -> list[Panel]:
     return [panel for band in page.at_step(number)[0] for panel in band.panels]
 
@@ -88,9 +104,9 @@ def _picture(picture: str) -> str:
     return f'<div class="picture" tabindex="0" role="group" aria-label="picture">\n{picture}\n</div>\n'
 
 
-def _file(title: str, main: str, steps: str = "") -> str:
-    """A document with this content, and the script that steps through it if there are steps."""
-    style = files("cnnc.view").joinpath("page.css").read_text(encoding="utf-8")
+def _file(title: str, main: str, steps: str = "", style: str = "") -> str:
+    """A document with this content, and the script that steps through it if there are steps; `style` is added to its own."""
+    style = files("cnnc.view").joinpath("page.css").read_text(encoding="utf-8") + style
     script = files("cnnc.view").joinpath("page.js").read_text(encoding="utf-8") if steps else ""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     allowed = f"script-src 'sha256-{digest}'; " if script else ""
