@@ -19,7 +19,8 @@ ALLOWED: Mapping[str, str] = {
     "report": "core diagnostics graph ops recipe",
     "network": "core diagnostics graph language data recipe report",
     "reference": "core diagnostics graph ops",
-    "training": "core diagnostics graph ops data recipe network reference",
+    "view": "core diagnostics graph ops reference",
+    "training": "core diagnostics graph ops data recipe network reference view",
     "onnx.source_map": "diagnostics graph network",
     "onnx.metadata": "core graph ops data recipe network onnx.source_map",
     "onnx.wire_format": "core diagnostics",
@@ -28,7 +29,6 @@ ALLOWED: Mapping[str, str] = {
     "onnx.quantize": "core diagnostics graph ops data network onnx.emit onnx.metadata onnx.run",
     "onnx.export": "core diagnostics graph network reference onnx.emit onnx.source_map onnx.metadata onnx.quantize onnx.run",
     "onnx.importer": "core diagnostics language ops network reference training onnx.source_map onnx.emit onnx.run onnx.wire_format",
-    "view": "core diagnostics graph ops reference",
     "api": "core diagnostics data recipe network reference training onnx.emit onnx.export onnx.metadata onnx.quantize onnx.run",
 }
 TOP = ("cli", "__init__", "__main__")

@@ -141,7 +141,8 @@ def _reason_of_run(output: Output) -> str:
     from cnnc.training.checkpoint import RUN_FILES
 
     path = output.path.resolve()
-    in_run = path.name in RUN_FILES and any((path.parent / name).exists() for name in RUN_FILES)
+    others = [name for name in RUN_FILES if name != "curves.svg"]  # which `cnnc curves` writes to any folder
+    in_run = path.name in RUN_FILES and any((path.parent / name).exists() for name in others)
     return f"it belongs to the run folder {output.path.parent}" if in_run else ""
 
 

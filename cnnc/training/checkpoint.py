@@ -19,11 +19,12 @@ import numpy as np
 from safetensors import numpy as safetensors
 
 from cnnc.core.arrays import Array, Weights
-from cnnc.core.files import read_bytes, write_atomic
+from cnnc.core.files import read_bytes, read_start, write_atomic
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
 
 FORMAT = "cnnc-checkpoint-1"
+_LARGEST_HEADER = 1 << 28
 _DTYPES = {"<f4": "F32", "<f8": "F64", "<i8": "I64"}
 RUN_FILES = ("curves.svg", "last.safetensors", "best.safetensors", "metrics.jsonl", "network.cnn", "test.json")
 
@@ -223,6 +224,17 @@ def find(run: Path, which: str = "best") -> Path:
             return path
     problem = "holds no checkpoint" if run.is_dir() else "does not exist"
     raise CnncError.of("E606", f"{run} {problem}", help="`cnnc train FILE` writes a run folder, runs/NAME")
+
+
+def best_epoch(run: Path) -> int | None:
+    """The best epoch of a run folder, from 1 on: that of its best checkpoint, whose header alone is read; None without one."""
+    path = run / "best.safetensors"
+    try:
+        length = int.from_bytes(read_start(path, 8), "little")
+        progress = json.loads(_metadata(read_start(path, 8 + min(length, _LARGEST_HEADER)))["cnnc"])["progress"]
+        return int(progress["best_epoch"]) + 1
+    except (CnncError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def test_score(run: Path) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
         growth, _ = run.memory(meter)
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
         test = run.objective.evaluate(best, run.data.test)
-        save_test(run, test)
+        save_test(run, metrics, test)
         return Result(run, False, test, growth)
 
 

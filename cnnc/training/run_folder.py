@@ -24,7 +24,6 @@ from cnnc.recipe.metrics import finite
 from cnnc.reference.parallel.threads import thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
-from cnnc.training.curves import curves
 from cnnc.training.divergence import diverged
 from cnnc.training.objective import Score
 from cnnc.training.run import Epoch, Run
@@ -164,13 +163,25 @@ def save_network(run: Run) -> None:
 def save_metrics(run: Run, lines: list[str]) -> None:
     """Writes metrics.jsonl, and curves.svg, which plots it."""
     write_atomic(run.folder / "metrics.jsonl", "".join(f"{line}\n" for line in lines).encode())
-    write_atomic(run.folder / "curves.svg", curves(lines, run.network.name).encode())
+    _save_curves(run, lines, {})
 
 
-def save_test(run: Run, score: Score) -> None:
-    """Writes the score of the best weights on the test set to test.json."""
+def save_test(run: Run, lines: list[str], score: Score) -> None:
+    """Writes the score of the best weights on the test set to test.json, and adds it to curves.svg."""
     facts = {"epoch": run.progress.best_epoch + 1, **score.as_dict()}
     write_atomic(run.folder / "test.json", f"{json.dumps(finite(facts))}\n".encode())
+    _save_curves(run, lines, facts)
+
+
+def _save_curves(run: Run, lines: list[str], score: dict[str, float]) -> None:
+    """Draws curves.svg. The modules that draw are imported here, so that training starts without them."""
+    from cnnc.training.run_curves import FALLING, training_run
+    from cnnc.view.svg import svg_text
+    from cnnc.view.training_curves import training_curves
+
+    shown = training_run(run.network.name, lines, run.progress.best_epoch + 1, score)
+    if shown.rows:
+        write_atomic(run.folder / "curves.svg", svg_text(training_curves(shown.name, [shown], FALLING)).encode())
 
 
 def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:

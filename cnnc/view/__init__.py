@@ -8,7 +8,7 @@
       unfold/           how one number of a layer comes about
       crop.py           the part of a large grid that is shown, with a note on the rest
       contact_sheet.py  filters of one image; template_map.py: where a patch is; shades.py: numbers as pixels
-      chart.py          curves over two axes
+      chart.py          curves over two axes; training_curves.py: runs over epochs; chart_grid.py: several drawings in one
     how a page becomes a drawing
       arrange.py        places bands of panels, signs, texts and the legend
       panels.py         one panel: its size and its shapes; labels.py, text_width.py: texts; geometry.py: bends, arrowheads

@@ -10,6 +10,7 @@ finite, or not positive on a logarithmic axis, are left out, and the line has a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from math import ceil, floor, inf, isfinite, log10
 from typing import NamedTuple
 
@@ -24,8 +25,10 @@ _SAMPLE = 30
 """The length of the line in the legend."""
 _LOWEST, _TICK_ROOM = 160, 26
 """The least height and width of the area of the curves, and the height of the texts below it."""
-_MANY = 40
-"""Of a curve with more points, the markers would hide the line: it has only a few."""
+_RING = 14
+"""The size of a ring around a marker."""
+_APART, _FEW = 14, 10
+"""Markers that are closer than this would hide the line: then it has only about this many, and others than its neighbours."""
 
 
 class CurvePoint(NamedTuple):
@@ -37,10 +40,18 @@ class CurvePoint(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Points joined by a line in their order."""
+    """Points joined by a line in their order.
+
+    `look` is the number of its colour, dashes and marker (default: its position among the curves). A `thin` curve has a thin
+    line and hollow markers; of one without `line`, only the markers are drawn. `ring` is the index of a point with a ring.
+    """
 
     name: str
     points: tuple[CurvePoint, ...]
+    look: int | None = None
+    thin: bool = False
+    line: bool = True
+    ring: int | None = None
 
 
 class Axis(NamedTuple):
@@ -84,15 +95,10 @@ def line_chart(
     left = round(MARGIN + max(text_width(text, SMALL) for _, text in up.ticks) + 8) + 0.5
     right = width - max(MARGIN, text_width(across.ticks[-1][1], SMALL) / 2 + 4)
     plot = Box(left, top, max(_LOWEST, round(right - left)), high)
-
-    def place(point: CurvePoint) -> tuple[float, float]:
-        return plot.x + plot.width * across.part(point.x), plot.y + plot.height * (1 - up.part(point.y))
-
     below = [
         label._replace(x=width / 2, y=top + high + _TICK_ROOM + label.y, anchor="middle") for label in x_title.labels
     ]
-    shapes: list[Shape] = [*head.labels, *legend, *y_title.labels, *below, *_axes(plot, across, up)]
-    shapes += _curves(curves, plot, lambda point: across.shows(point.x) and up.shows(point.y), place)
+    shapes: list[Shape] = [*head.labels, *legend, *y_title.labels, *below, *plot_shapes(curves, plot, across, up)]
     return Drawing(
         max(width, plot.x + plot.width + MARGIN),
         max(height, top + high + _TICK_ROOM + x_title.bottom + 8),
@@ -100,6 +106,20 @@ def line_chart(
         description,
         tuple(shapes),
     )
+
+
+def plot_shapes(
+    curves: Sequence[Curve], plot: Box, across: AxisScale, up: AxisScale, marks: Sequence[Shape] = ()
+) -> list[Shape]:
+    """The axes around an area, with their ticks and numbers, the marks, and the curves above them."""
+
+    def place(point: CurvePoint) -> tuple[float, float]:
+        return plot.x + plot.width * across.part(point.x), plot.y + plot.height * (1 - up.part(point.y))
+
+    def shows(point: CurvePoint) -> bool:
+        return across.shows(point.x) and up.shows(point.y)
+
+    return [*_axes(plot, across, up), *marks, *_curves(curves, plot, shows, place)]
 
 
 # Axes
@@ -180,8 +200,12 @@ def _axes(plot: Box, across: AxisScale, up: AxisScale) -> Iterable[Shape]:
 # Curves
 
 
-def _looks(number: int) -> tuple[Role, MarkerForm]:
-    """The role and marker of a curve; 16 curves differ."""
+LOOKS = 16
+"""How many curves differ."""
+
+
+def curve_look(number: int) -> tuple[Role, MarkerForm]:
+    """The role and marker of a curve."""
     return _ROLES[number % 4], _FORMS[(number + number // 4) % 4]
 
 
@@ -190,7 +214,7 @@ def _legend(curves: Sequence[Curve], y: float, width: float) -> tuple[list[Shape
     shapes: list[Shape] = []
     x, used = float(MARGIN), 0.0
     for number, curve in enumerate(curves):
-        role, form = _looks(number)
+        role, form = curve_look(number if curve.look is None else curve.look)
         name = text_lines(curve.name, 0, 0, width - 2 * MARGIN - _SAMPLE - 6, "text", SMALL)
         needed = _SAMPLE + 6 + max((label_width(label) for label in name.labels), default=0) + 18
         if x > MARGIN and x + needed > width - MARGIN:
@@ -208,27 +232,43 @@ def _curves(
     shows: Callable[[CurvePoint], bool],
     place: Callable[[CurvePoint], tuple[float, float]],
 ) -> list[Shape]:
-    """The lines, then the markers, then the labels that have room."""
+    """The rings, the lines, then the markers, then the labels that have room."""
+    rings: list[Marker] = []
     lines: list[Edge] = []
     markers: list[Marker] = []
     wanted: list[tuple[CurvePoint, Marker]] = []
     for number, curve in enumerate(curves):
-        role, form = _looks(number)
-        run: list[tuple[float, float]] = []
-        every = ceil(len(curve.points) / _MANY) * 4 if len(curve.points) > _MANY else 1
-        for index, point in enumerate(curve.points):
-            if not shows(point):
-                lines += [Edge(tuple(run), role)] if len(run) > 1 else []
-                run = []
-                continue
-            run.append(place(point))
-            marker = Marker(*run[-1], form, role, hint=_point_text(curve, point))
-            if index % every == 0 or index == len(curve.points) - 1 or point.label:
-                markers.append(marker)
+        role, form = curve_look(number if curve.look is None else curve.look)
+        shown = [shows(point) for point in curve.points]
+        if curve.line:
+            lines += [Edge(tuple(map(place, run)), role, thin=curve.thin) for run in _runs(curve.points, shown)]
+        every = ceil(len(curve.points) / _FEW) if len(curve.points) > plot.width / _APART else 1
+        for index in _marked(curve, shown, every, number * every // len(curves)):
+            point = curve.points[index]
+            marker = Marker(*place(point), form, role, hint=_point_text(curve, point), hollow=curve.thin)
+            markers.append(marker)
+            if index == curve.ring:
+                rings.append(marker._replace(size=_RING, hint="", hollow=True))
             if point.label:
                 wanted.append((point, marker))
-        lines += [Edge(tuple(run), role)] if len(run) > 1 else []
-    return [*lines, *markers, *_labels(wanted, markers, lines, plot)]
+    return [*rings, *lines, *markers, *_labels(wanted, markers, lines, plot)]
+
+
+def _runs(points: Sequence[CurvePoint], shown: Sequence[bool]) -> Iterator[list[CurvePoint]]:
+    """The points between gaps, where there are at least two."""
+    for is_shown, run in groupby(zip(points, shown, strict=True), lambda pair: pair[1]):
+        part = [point for point, _ in run]
+        if is_shown and len(part) > 1:
+            yield part
+
+
+def _marked(curve: Curve, shown: Sequence[bool], every: int, first: int) -> Iterator[int]:
+    """The points that have a marker: one in `every` from `first` on, the last, and those with a ring, a label or no line."""
+    last = len(curve.points) - 1
+    for index, point in enumerate(curve.points):
+        has_line = curve.line and any((*shown[max(0, index - 1) : index], *shown[index + 1 : index + 2]))
+        if shown[index] and (index % every == first or index in (last, curve.ring) or point.label or not has_line):
+            yield index
 
 
 def _point_text(curve: Curve, point: CurvePoint) -> str:
@@ -254,6 +294,8 @@ def _labels(
     wanted: Sequence[tuple[CurvePoint, Marker]], markers: Sequence[Marker], lines: Sequence[Edge], plot: Box
 ) -> list[Label]:
     """Labels beside their markers, where they cover no marker and no other label, and as little of the lines as can be."""
+    if not wanted:
+        return []
     taken = [(m.x - m.size / 2, m.y - m.size / 2, m.x + m.size / 2, m.y + m.size / 2) for m in markers]
     on_lines = [
         point for line in lines for pair in zip(line.points, line.points[1:], strict=False) for point in _between(*pair)

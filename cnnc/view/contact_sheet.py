@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cnnc.core.arguments import Nested
 from cnnc.ops.kernels import matrix_texts
 from cnnc.view.drawing import Box, Drawing, Label, Raster, Shape
+from cnnc.view.geometry import moved
 from cnnc.view.shades import image_pixels, reduced, signed_pixels
 from cnnc.view.text_width import text_width, wrapped
 
@@ -77,7 +78,7 @@ def contact_sheet(title: str, tiles: Sequence[SheetImage], scale: SheetScale, no
     for first in range(0, len(cells), columns):
         row = cells[first : first + columns]
         for index, cell in enumerate(row):
-            shapes += _moved(cell.shapes, _GAP + index * (width + _GAP), y)
+            shapes += moved(cell.shapes, _GAP + index * (width + _GAP), y)
         y += max(cell.height for cell in row) + _GAP
     for note in notes:
         for line in wrapped(note, total - 2 * _GAP, _SMALL):
@@ -114,7 +115,7 @@ def _cell(tile: SheetImage, scale: SheetScale, cell_width: float) -> _Cell:
         shapes.append(Label(0, y, text, role=role, size=size))  # type: ignore[arg-type]
     if tile.kernel:
         kernel = _kernel(tile.kernel, tile.divisor, cell_width)
-        shapes += _moved(kernel.shapes, 0, y + 6)
+        shapes += moved(kernel.shapes, 0, y + 6)
         y += 6 + kernel.height
     return _Cell(cell_width, y, tuple(shapes))
 
@@ -155,7 +156,3 @@ def _kernel_image(rows: Nested) -> _Cell:
         Label(width + 6, 11, f"kernel {size}", role="note", size=_SMALL),
     )
     return _Cell(width + 60, height, shapes)
-
-
-def _moved(shapes: Sequence[Shape], x: float, y: float) -> list[Shape]:
-    return [shape._replace(x=shape.x + x, y=shape.y + y) for shape in shapes if isinstance(shape, Raster | Box | Label)]

@@ -65,7 +65,7 @@ class Label(NamedTuple):
 class Edge(NamedTuple):
     """A line through points, with an arrowhead at its end if `arrow`; `corner` is the radius of its bends.
 
-    A `halo` in the colour of the background sets it off from what it crosses.
+    A `halo` in the colour of the background sets it off from what it crosses. A `thin` line is one pixel wide.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -74,10 +74,11 @@ class Edge(NamedTuple):
     hint: str = ""
     corner: float = 0
     halo: bool = False
+    thin: bool = False
 
 
 class Marker(NamedTuple):
-    """A point of a curve, `size` high and wide; (x, y) is its centre."""
+    """A point of a curve, `size` high and wide; (x, y) is its centre. A `hollow` one is an outline."""
 
     x: float
     y: float
@@ -85,6 +86,7 @@ class Marker(NamedTuple):
     role: Role = "series1"
     size: float = 7
     hint: str = ""
+    hollow: bool = False
 
 
 class Raster(NamedTuple):

@@ -1,4 +1,4 @@
-"""The outlines of bends, arrowheads and markers, which SVG and PNG draw alike.
+"""The outlines of bends, arrowheads and markers, which SVG and PNG draw alike; shapes at another place.
 
 In: the points of an edge, or a marker. Out: points.
 
@@ -7,10 +7,11 @@ In: the points of an edge, or a marker. Out: points.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import hypot
 from typing import NamedTuple
 
-from cnnc.view.drawing import Edge, Marker
+from cnnc.view.drawing import Edge, Marker, Polygon, Shape
 
 Point = tuple[float, float]
 ARROW = 8
@@ -84,6 +85,17 @@ def marker_points(marker: Marker) -> list[Point]:
     if marker.form == "diamond":
         return [(x, y - half * 1.3), (x + half * 1.3, y), (x, y + half * 1.3), (x - half * 1.3, y)]
     return []
+
+
+def moved(shapes: Iterable[Shape], x: float, y: float) -> list[Shape]:
+    """Shapes x further to the right and y further down."""
+    return [_moved(shape, x, y) for shape in shapes]
+
+
+def _moved(shape: Shape, x: float, y: float) -> Shape:
+    if isinstance(shape, Edge | Polygon):
+        return shape._replace(points=tuple((left + x, top + y) for left, top in shape.points))
+    return shape._replace(x=shape.x + x, y=shape.y + y)
 
 
 def _distance(first: Point, second: Point) -> float:

@@ -33,7 +33,7 @@ SOFTWARE = "cnnc"
 _BITMAP_SIZE = 11  # pixels of the font that Pillow has without FreeType
 _MONO_SIZE = 0.9  # wide letters of the font, which has no fixed width, fit into a column
 _MONO = 0.605  # the advance of a character of a fixed-width font, in font sizes
-_HALO = 5
+_HALO, _HOLLOW = 5, 1.5
 _HATCH = 6
 _UNASSIGNED = "\ue123"  # a character for private use, which the font lacks
 
@@ -111,7 +111,7 @@ def _draw_edge(canvas: ImageDraw.ImageDraw, edge: Edge) -> None:
     if edge.halo:
         canvas.line(points, LIGHT.background, _HALO * RATIO, joint="curve")
     for part in _dashes(points, form.dash) if form.dash else [points]:
-        canvas.line(part, colour, round(form.width * RATIO), joint="curve")
+        canvas.line(part, colour, round((1 if edge.thin else form.width) * RATIO), joint="curve")
     if edge.arrow:
         canvas.polygon([(x * RATIO, y * RATIO) for x, y in arrowhead(edge)], colour)
 
@@ -133,11 +133,12 @@ def _dashes(points: Sequence[Point], dash: tuple[float, ...]) -> Iterator[list[P
 
 def _draw_marker(canvas: ImageDraw.ImageDraw, marker: Marker) -> None:
     colour = LIGHT.look(marker.role).line
+    fill, width = (LIGHT.background, round(_HOLLOW * RATIO)) if marker.hollow else (colour, 1)
     if points := marker_points(marker):
-        canvas.polygon([(x * RATIO, y * RATIO) for x, y in points], colour)
+        canvas.polygon([(x * RATIO, y * RATIO) for x, y in points], fill, colour, width)
         return
     x, y, radius = marker.x * RATIO, marker.y * RATIO, marker.size * RATIO / 2
-    canvas.ellipse((x - radius, y - radius, x + radius, y + radius), colour)
+    canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill, colour, width)
 
 
 def _draw_raster(image: Image.Image, raster: Raster) -> None:

@@ -121,9 +121,9 @@ def look_of(shape: Shape) -> str:
             size = number(shape.size).replace(".", "-")
             return f"t {shape.role} a{shape.anchor[0]} z{size}{' mono' if shape.mono else ''}{_heat_class(shape.shade)}"
         case Edge():
-            return f"e {shape.role}"
+            return f"e {shape.role}{' thin' if shape.thin else ''}"
         case Marker():
-            return f"m {shape.role}"
+            return f"{'h' if shape.hollow else 'm'} {shape.role}"
         case Raster():
             return ""
 
@@ -141,11 +141,16 @@ def _place(shape: Box | Raster) -> dict[str, str]:
 
 def _edge_path(edge: Edge) -> str:
     points = line_points(edge)
+    if not edge.corner:
+        return _path(points[:-1] if _is_closed(points) else points) + ("Z" if _is_closed(points) else "")
     path = _path(points[:1])
     for start, control, end in bends(edge):
         path += f"L{_points([start])}" + (f"Q{_points([control, end])}" if start != end else "")
-    closed = len(points) > 2 and points[0] == points[-1]
-    return path + ("Z" if closed else f"L{_points(points[-1:])}")
+    return path + ("Z" if _is_closed(points) else f"L{_points(points[-1:])}")
+
+
+def _is_closed(points: Sequence[tuple[float, float]]) -> bool:
+    return len(points) > 2 and points[0] == points[-1]
 
 
 def _path(points: Iterable[tuple[float, float]]) -> str:
@@ -200,6 +205,7 @@ def style(name: str, looks: set[str]) -> str:
         ".e,.halo{fill:none;stroke-linejoin:round}",
         *(f".{word}{{font-size:{word[1:].replace('-', '.')}px}}" for word in sorted(words) if re.match(r"z\d", word)),
         *(_form_rule(kind, role) for kind, role in pairs),
+        ".e.thin{stroke-width:1}" if "thin" in words else "",
         *colour_rules(LIGHT, pairs, shades, name),
     ]
     dark = colour_rules(DARK, pairs, shades, name)
@@ -228,6 +234,8 @@ def _form_rule(kind: str, role: Role) -> str:
         return f".t.{role}{{font-weight:bold}}" if form.bold else ""
     if kind == "m":
         return ""
+    if kind == "h":
+        return f".h.{role}{{stroke-width:1.5}}"
     dash = f";stroke-dasharray:{' '.join(map(number, form.dash))}" if form.dash else ""
     return f".{kind}.{role}{{stroke-width:{number(form.width)}{dash}}}"
 
@@ -246,6 +254,7 @@ def colour_rules(
             "t": f"fill:{look.text}",
             "e": f"stroke:{look.line}",
             "m": f"fill:{look.line}",
+            "h": f"fill:{palette.background};stroke:{look.line}",
         }
         rules.append(f".{kind}.{role}{{{values[kind]}}}")
         if kind == "b" and hatched:

@@ -31,6 +31,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "unfold": ("run", "conv1", "digits.npy", "--html", "conv1.html"),
     "fmt": ("small.cnn", "--check"),
     "new": ("mine",),
+    "curves": ("run", "-o", "picture.svg"),
     "filter": ("digit.png", "sobel_x"),
     "ops": ("conv",),
     "explain": ("E301",),

@@ -19,6 +19,7 @@ from cnnc.ops import activation as a
 from cnnc.ops.base import Op
 from cnnc.ops.merge import Add, Maximum, Mul, Sub
 from cnnc.ops.norm import Affine, BatchNorm, Normalize
+from cnnc.reference.activation import SELU_ALPHA, SELU_GAMMA
 from cnnc.view.unfold.exact import factor_text, text_of
 from cnnc.view.unfold.layer_run import LayerRun
 
@@ -105,10 +106,9 @@ def _elu(p: Position) -> tuple[str, float]:
 @formula_of(a.Selu)
 def _selu(p: Position) -> tuple[str, float]:
     (x,) = p.x
-    scale, alpha = float(np.float32(1.0507009873554805)), float(np.float32(1.6732632423543772))
     if x > 0:
-        return f"{scale:.5g}·{text_of(x)}", scale * x
-    return f"{scale:.5g}·{alpha:.5g}·(exp({text_of(x)}) - 1)", scale * alpha * math.expm1(x)
+        return f"{SELU_GAMMA:.5g}·{text_of(x)}", SELU_GAMMA * x
+    return f"{SELU_GAMMA:.5g}·{SELU_ALPHA:.5g}·(exp({text_of(x)}) - 1)", SELU_GAMMA * SELU_ALPHA * math.expm1(x)
 
 
 @formula_of(a.Sigmoid)

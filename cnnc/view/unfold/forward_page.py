@@ -14,7 +14,7 @@ import numpy as np
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.ops.conv import Conv, ConvTranspose
-from cnnc.ops.window import AxisRule
+from cnnc.ops.window import AxisRule, Geometry
 from cnnc.view.page import Band, CellRole, Grid, Page, Step
 from cnnc.view.unfold.formulas import equation, index_text
 from cnnc.view.unfold.grids import grids_of, mark
@@ -160,7 +160,7 @@ def pads_of(layer: LayerNumbers) -> list[tuple[int, int]]:
     rules = getattr(layer.op, "rules", lambda x: ())(layer.type)
     if not rules or not isinstance(rules[0], AxisRule):
         return [(0, 0)] * layer.type.rank
-    return [(r.begin, max(r.end, (r.out - 1) * r.s + r.e - r.m - r.begin)) for r in rules]
+    return list(Geometry.of(rules).pads)
 
 
 def input_grids(layer: LayerNumbers) -> list[Grid]:

@@ -26,7 +26,7 @@ from cnnc.reference.layout import to_channels_last
 from cnnc.view.unfold.channels import Channels
 from cnnc.view.unfold.combine import added, derivatives
 from cnnc.view.unfold.gradient_sums import GradientTerm, gradient_of
-from cnnc.view.unfold.layer_run import LayerRun, output_sum
+from cnnc.view.unfold.layer_run import LayerRun, output_sum, sum_rounding
 from cnnc.view.unfold.terms import Product, terms
 
 
@@ -51,7 +51,7 @@ class GradientSum(NamedTuple):
     @property
     def rounding(self) -> float:
         """About how far a float32 sum of these terms can be from the total: rounding errors add up like a random walk."""
-        return 2 * math.sqrt(len(self.terms) + 2) * 2.0**-24 * float(added(abs(term.value) for term in self.terms))
+        return sum_rounding(len(self.terms), float(added(abs(term.value) for term in self.terms)))
 
 
 class EngineGradients(NamedTuple):

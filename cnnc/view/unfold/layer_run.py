@@ -119,7 +119,12 @@ class OutputSum(NamedTuple):
     @property
     def rounding(self) -> float:
         """About how far a float32 sum of these terms can be from the total: rounding errors add up like a random walk."""
-        return 2 * math.sqrt(len(self.terms) + 2) * 2.0**-24 * self.magnitude
+        return sum_rounding(len(self.terms), self.magnitude)
+
+
+def sum_rounding(count: int, magnitude: float) -> float:
+    """The rounding error to expect of a float32 sum of so many terms, whose absolute values add up to `magnitude`."""
+    return 2 * math.sqrt(count + 2) * 2.0**-24 * magnitude
 
 
 def output_sum(run: LayerRun, output: Axes) -> OutputSum:

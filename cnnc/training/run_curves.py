@@ -1,0 +1,90 @@
+"""The metrics of a run folder as curves: reads metrics.jsonl, the best epoch and the test score.
+
+In: a run folder, or the lines of its metrics. Out: a `TrainingRun` for cnnc/view, with notes on what could not be read.
+
+    run, notes = read_training_run(Path("runs/lenet5"), "lenet5")
+    training_curves("lenet5", [run], FALLING)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cnnc.core.files import read_bytes
+from cnnc.diagnostics import CnncError
+from cnnc.recipe.declaration import kinds_of
+from cnnc.recipe.metrics import Metric
+from cnnc.training import checkpoint as checkpoints
+from cnnc.view.training_curves import TrainingRun
+
+FALLING = frozenset({"loss", *(name for name, metric in kinds_of(Metric).items() if metric.less_is_better)})
+"""The quantities of which less is better."""
+
+_LARGEST, _LAST_EPOCH = 1 << 28, 1 << 31
+"""Bytes of metrics.jsonl, and the number of an epoch, that no run reaches."""
+
+Row = dict[str, float | None]
+
+
+def training_run(name: str, lines: Iterable[str], best_epoch: int | None, score: Mapping[str, Any]) -> TrainingRun:
+    """A run of lines of metrics.jsonl, of which those that cannot be read are left out; there must be one that can."""
+    rows = {row["epoch"]: row for row in map(_row, lines) if row is not None}
+    test = {key: number for key, value in score.items() if (number := _number(value)) is not None}
+    ordered = tuple(rows[epoch] for epoch in sorted(rows, key=lambda epoch: epoch or 0))
+    return TrainingRun(name, ordered, best_epoch if best_epoch in rows else None, test)
+
+
+def read_training_run(folder: Path, name: str) -> tuple[TrainingRun, list[str]]:
+    """The run in a folder, called `name`, and notes on lines that are left out.
+
+    Raises CnncError E606 for what is not a run, E612 for a run without a finished epoch, E901, E903.
+    """
+    path = folder / "metrics.jsonl"
+    if not path.is_file():
+        checkpoints.find(folder, "last")
+        if folder.is_file():
+            raise CnncError.of("E606", f"{folder} is a file, not a run folder", help="name the folder that contains it")
+        raise CnncError.of(
+            "E612",
+            f"{folder} has no metrics: none of its epochs has ended",
+            help="`cnnc train --resume RUN` continues a run",
+        )
+    lines = read_bytes(path, _LARGEST).decode(errors="replace").splitlines()
+    damaged = [number for number, line in enumerate(lines, 1) if line.strip() and _row(line) is None]
+    if len(damaged) == sum(1 for line in lines if line.strip()):
+        raise CnncError.of("E612", f"{path} holds no line that can be read", help="name another run")
+    notes = [f"{path}: line {number:,} is damaged and left out" for number in damaged[:3]]
+    if further := len(damaged[3:]):
+        verb = "lines are" if further > 1 else "line is"
+        notes.append(f"{path}: {further:,} more {verb} damaged and left out")
+    score = checkpoints.test_score(folder)
+    best = checkpoints.best_epoch(folder)
+    if best is None and _row(json.dumps(score)) is not None:
+        best = score["epoch"]
+    return training_run(name, lines, best, score if best == score.get("epoch") else {}), notes
+
+
+def _row(line: str) -> Row | None:
+    """A line as numbers by name; None if it is not one: cut, or without the number of its epoch."""
+    try:
+        facts = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    epoch = facts.get("epoch") if isinstance(facts, dict) else None
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or not 0 < epoch < _LAST_EPOCH:
+        return None
+    return {**{key: _number(value) for key, value in facts.items()}, "epoch": epoch}
+
+
+def _number(value: Any) -> float | None:
+    """A finite number; None for anything else."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:
+        return None
