@@ -91,6 +91,10 @@ def inspect(
 
     out = out if out is not None else Path(f"{source.resolve().stem}-inspect.html")
     require_outputs([source, *(images or [])], [Output(out, "-o", "html")], force)
+    if folder is not None:
+        from cnnc.cli.inspect_files import require_folder
+
+        require_folder(folder)
     options = InspectOptions(
         source,
         tuple(images or ()),
@@ -111,10 +115,13 @@ def inspect(
     sections = [section for part in _parts(options) for section in part(options, subject)]
     from cnnc.cli.inspect_files import write_document
 
-    write_document(subject, sections, out, folder)
+    pictures = write_document(subject, source, sections, out, folder, force)
     if json:
         print_json({section.name: section.numbers for section in sections})
-    (print_status if json else print_result)(f"wrote {out}")
+    say = print_status if json else print_result
+    say(f"wrote {out}")
+    if folder is not None:
+        say(f"wrote {pictures} pictures to {folder}")
 
 
 Part = Callable[[InspectOptions, "TrainedNetwork"], "Iterator[Section]"]

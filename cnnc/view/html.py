@@ -27,6 +27,12 @@ from cnnc.view.text_width import shown_text
 
 def html_text(page: Page, width: int = WIDTH) -> str:
     """The HTML document of a page; without controls if it has a single step."""
+    picture, steps = page_parts(page, width)
+    return html_file(page.title, f"<h1>{text(page.title)}</h1>\n{page_text(page, picture)}", steps)
+
+
+def page_parts(page: Page, width: int = WIDTH) -> tuple[str, str]:
+    """The picture of a page at its current step, as SVG, and its steps as JSON, "" if there is only one."""
     layout = layout_of(page, MARGIN, width)
     current = _panels(page, page.current)
     base = [panel_shapes(panel, place) for panel, place in zip(current, layout.places, strict=True)]
@@ -45,13 +51,17 @@ def html_text(page: Page, width: int = WIDTH) -> str:
     body = elements(fixed) + "".join(f'<g class="panel">\n{elements(shapes)}</g>\n' for shapes in base)
     used = {look_of(shape) for shapes in (fixed, *base) for shape in shapes}.union(*(change.used for change in changes))
     drawing = Drawing(max(layout.width, legend_width(legend)), bottom + MARGIN, page.title, page.description, ())
-    return _document(page, document(drawing, body, used), _steps_json(page, changes))
+    return document(drawing, body, used), _steps_json(page, changes) if len(page.steps) > 1 else ""
 
 
 def drawing_html(drawing: Drawing) -> str:
     """The HTML document of a drawing, which has a title of its own and no steps."""
-    picture = document(drawing, elements(drawing.shapes), map(look_of, drawing.shapes))
-    return _file(drawing.title, _picture(picture))
+    return html_file(drawing.title, drawing_picture(drawing))
+
+
+def drawing_picture(drawing: Drawing) -> str:
+    """The element of a drawing."""
+    return _picture(document(drawing, elements(drawing.shapes), map(look_of, drawing.shapes)))
 
 
 def drawings_html(drawings: Mapping[str, Drawing], current: int = 0) -> str:
@@ -67,7 +77,7 @@ def drawings_html(drawings: Mapping[str, Drawing], current: int = 0) -> str:
         pictures += f'<div class="drawing drawing{index}">\n{_picture(picture)}</div>\n'
         rules += f"main:has(#shown{index}:checked) .drawing{index} {{ display: block; }}\n"
     fieldset = f'<fieldset class="switches"><legend>show</legend>\n{switches}</fieldset>\n'
-    return _file(first.title, fieldset + pictures, style=f".drawing {{ display: none; }}\n{rules}")
+    return html_file(first.title, fieldset + pictures, style=f".drawing {{ display: none; }}\n{rules}")
 
 
 def _panels(page: Page, number: int) -> list[Panel]:
@@ -88,15 +98,15 @@ def _step_texts(step: Step) -> dict[str, Any]:
     return {**texts, "at": list(step.position)} if step.position else texts
 
 
-def _document(page: Page, picture: str, steps: str) -> str:
+def page_text(page: Page, picture: str, prefix: str = "") -> str:
+    """What stands below the title of a page: its description, picture, current step and notes."""
     notes = "".join(f"<p>{text(note)}</p>" for note in page.notes)
-    main = (
-        f"<h1>{text(page.title)}</h1>\n<p>{text(page.description)}</p>\n"
+    return (
+        f"<p>{text(page.description)}</p>\n"
         + _picture(picture)
-        + (_step_section(page, page.steps[page.current]) if page.steps else "")
+        + (_step_section(page, page.steps[page.current], prefix) if page.steps else "")
         + (f"<footer>{notes}</footer>\n" if notes else "")
     )
-    return _file(page.title, main, steps if len(page.steps) > 1 else "")
 
 
 def _picture(picture: str) -> str:
@@ -104,10 +114,14 @@ def _picture(picture: str) -> str:
     return f'<div class="picture" tabindex="0" role="group" aria-label="picture">\n{picture}\n</div>\n'
 
 
-def _file(title: str, main: str, steps: str = "", style: str = "") -> str:
-    """A document with this content, and the script that steps through it if there are steps; `style` is added to its own."""
+def html_file(title: str, main: str, steps: str = "", *, scripted: bool = False, style: str = "") -> str:
+    """A file with this content: a page whose steps are given, or a document that may need the script for its pages.
+
+    `style` is added to the style of all files.
+    """
     style = files("cnnc.view").joinpath("page.css").read_text(encoding="utf-8") + style
-    script = files("cnnc.view").joinpath("page.js").read_text(encoding="utf-8") if steps else ""
+    scripted = scripted or bool(steps)
+    script = files("cnnc.view").joinpath("page.js").read_text(encoding="utf-8") if scripted else ""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     allowed = f"script-src 'sha256-{digest}'; " if script else ""
     policy = (
@@ -117,37 +131,40 @@ def _file(title: str, main: str, steps: str = "", style: str = "") -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="generator" content="cnnc">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"<main>\n{main}</main>\n"
-        + (
-            f'<script type="application/json" id="steps">{steps}</script>\n<script>{script}</script>\n'
-            if script
-            else ""
-        )
+        f"<title>{text(title)}</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<body{' data-steps' if steps else ''}>\n<main>\n{main}</main>\n"
+        + (steps_element(steps) if steps else "")
+        + (f"<script>{script}</script>\n" if script else "")
         + "</body>\n</html>\n"
     )
 
 
-def _step_section(page: Page, step: Step) -> str:
+def steps_element(steps: str, prefix: str = "") -> str:
+    """The element that holds the steps of a page for the script."""
+    return f'<script type="application/json" id="{prefix}steps">{steps}</script>\n'
+
+
+def _step_section(page: Page, step: Step, prefix: str) -> str:
     """The step's title and formulas, below the controls if there are other steps."""
+    level = "h3" if prefix else "h2"
     return (
-        f'<section id="step">\n{_controls(page) if len(page.steps) > 1 else ""}'
-        f'<div aria-live="polite"><h2 id="title">{text(step.title)}</h2>\n'
-        f'<pre id="lines">{chr(10).join(map(text, step.lines))}</pre></div>\n</section>\n'
+        f'<section id="{prefix}step" class="steps">\n{_controls(page, prefix) if len(page.steps) > 1 else ""}'
+        f'<div aria-live="polite"><{level} id="{prefix}title">{text(step.title)}</{level}>\n'
+        f'<pre id="{prefix}lines">{chr(10).join(map(text, step.lines))}</pre></div>\n</section>\n'
     )
 
 
-def _controls(page: Page) -> str:
+def _controls(page: Page, prefix: str) -> str:
     last = len(page.steps)
     rows = ", ↑ ↓ by a row" if any(len(step.position) > 1 for step in page.steps) else ""
     return (
-        '<nav id="controls" aria-label="steps" hidden>\n'
+        f'<nav id="{prefix}controls" aria-label="steps" hidden>\n'
         '<button type="button" data-go="first" aria-label="first step">|◀</button>'
         '<button type="button" data-go="back" aria-label="previous step">◀</button>'
         '<button type="button" data-go="on" aria-label="next step">▶</button>'
         '<button type="button" data-go="last" aria-label="last step">▶|</button>'
-        '<button type="button" id="play" aria-pressed="false">Play</button>\n'
-        f'<input type="range" id="slider" min="1" max="{last}" value="{page.current + 1}" aria-label="step">\n'
-        f'<span id="count">{page.current + 1} of {last}</span>\n'
+        f'<button type="button" id="{prefix}play" aria-pressed="false">Play</button>\n'
+        f'<input type="range" id="{prefix}slider" min="1" max="{last}" value="{page.current + 1}" aria-label="step">\n'
+        f'<span id="{prefix}count">{page.current + 1} of {last}</span>\n'
         f'<span class="keys">keys: ← → by a step{rows}, Home, End</span>\n</nav>\n'
     )

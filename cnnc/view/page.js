@@ -1,9 +1,11 @@
 "use strict";
-(() => {
-  const byId = (id) => document.getElementById(id);
+// Steps through one page; in a document with several, their ids begin with a prefix, and keys work where the focus is.
+function stepper(root) {
+  const prefix = root.dataset.steps;
+  const byId = (id) => document.getElementById(prefix + id);
   const data = JSON.parse(byId("steps").textContent);
   const last = data.steps.length - 1;
-  const panels = [...document.querySelectorAll(".picture g.panel")];
+  const panels = [...root.querySelectorAll(".picture g.panel")];
   const shapes = panels.flatMap((panel) => [...panel.children]);
   const rows = new Map(data.steps.map((step, number) => [String(step.at), number]));
   let now = data.current;
@@ -51,7 +53,7 @@
     byId("slider").value = now + 1;
     byId("slider").setAttribute("aria-valuetext", step.title);
     byId("count").textContent = `${now + 1} of ${last + 1}`;
-    for (const button of document.querySelectorAll("button[data-go]")) {
+    for (const button of root.querySelectorAll("button[data-go]")) {
       button.disabled = ["first", "back"].includes(button.dataset.go) ? now === 0 : now === last;
     }
   }
@@ -78,14 +80,14 @@
     show(number);
   }
 
-  document.addEventListener("keydown", (event) => {
+  (prefix ? root : document).addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || !(event.key in keys)) return;
     const number = keys[event.key]();
     if (number === undefined) return;
     event.preventDefault();
     stop(number);
   });
-  for (const button of document.querySelectorAll("button[data-go]")) {
+  for (const button of root.querySelectorAll("button[data-go]")) {
     button.addEventListener("click", () => stop(go[button.dataset.go]()));
   }
   // A click on a cell shows the step whose result it is.
@@ -107,4 +109,5 @@
   });
   byId("controls").hidden = false;
   show(now);
-})();
+}
+document.querySelectorAll("[data-steps]").forEach(stepper);
