@@ -19,7 +19,7 @@ from cnnc.view.panels import PanelPlace, PanelSize, panel_shapes, panel_size
 from cnnc.view.text_width import text_width
 
 WIDTH = 960
-_GAP, _BAND_GAP = 18, 26
+GAP, _BAND_GAP = 18, 26
 _MARK = 14
 _LEGEND: dict[CellRole, str] = {
     "read": "read",
@@ -91,14 +91,14 @@ def layout_of(page: Page, top: float, width: float) -> PageLayout:
                 # Thin lines are sharp in the middle of a pixel.
                 left, upper = round(x + size.head) + 0.5, round(middle - size.body / 2) + 0.5
                 places.append(PanelPlace(left, upper, size))
-                x += size.width + _GAP
-            right = max(right, x - _GAP)
+                x += size.width + GAP
+            right = max(right, x - GAP)
             y = middle + max(size.fall for _, size in row) + _BAND_GAP
     return PageLayout(tuple(places), tuple(signs), right + MARGIN, y - (10 if places else 0))
 
 
 def _sign_width(sign: str) -> float:
-    return text_width(sign, _sign_font(sign)) + _GAP
+    return text_width(sign, _sign_font(sign)) + GAP
 
 
 def _sign_font(sign: str) -> int:
@@ -126,7 +126,7 @@ def _rows(band: Band, sizes: Sequence[PanelSize], width: float) -> Iterator[list
             yield row
             row, used = [], 0.0
         row.append((sign, size))
-        used += needed + _GAP
+        used += needed + GAP
     if row:
         yield row
 
@@ -151,7 +151,7 @@ def legend_of(roles: Mapping[Role, bool], y: float, width: float) -> tuple[list[
     x = float(MARGIN)
     names = [(role, name) for role, name in _LEGEND.items() if role in roles]
     for role, name in names:
-        needed = _MARK + 6 + text_width(name, SMALL) + _GAP
+        needed = _MARK + 6 + text_width(name, SMALL) + GAP
         if x > MARGIN and x + needed > MARGIN + width:
             x, y = MARGIN, y + LINE + 2
         shapes.append(Box(round(x) + 1.5, round(y) + 3.5, _MARK - 2, _MARK - 2, role, 0 if roles[role] else None))
