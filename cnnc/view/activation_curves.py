@@ -26,8 +26,8 @@ from cnnc.view.drawing import Drawing
 OVER_CHANNELS = (Softmax, LogSoftmax)
 """Functions of all channels at a position, which have no curve."""
 _LOW, _HIGH, _POINTS = -5.0, 5.0, 201
-_JUMP, _COLUMNS = 3
-_HALVINGS = 0.02, 30
+_JUMP, _HALVINGS = 0.02, 30
+_COLUMNS = 3
 
 
 def values(op: Activation, x: Array) -> tuple[Array, Array]:
