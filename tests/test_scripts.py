@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from cnnc.data import load as load_data
+from cnnc.data.image_file import read_whole_image
 from cnnc.network import load
+from cnnc.reference.template import normalized_correlation
 from cnnc.training.loop import open_data
 from models.scripts import motion, pairs, positions, segments, waves
 from tests.commands import environment
@@ -129,6 +131,20 @@ def test_deeper_and_wider_refuses_wrong_options_before_it_trains(words: tuple[st
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert words[0] in done.stderr.splitlines()[-1]
+
+
+def test_the_page_of_the_lecture_holds_each_digit_once(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    assert run_script(tmp_path, "lecture").startswith("wrote 22 images and 10 tables to ")
+    names = {path.name for path in (tmp_path / "made").iterdir()}
+    assert {"digit-0.png", "digit-9.csv", "other-9.png", "page.png", "shapes.png"} <= names
+    levels = np.loadtxt(tmp_path / "made" / "digit-7.csv", delimiter=",")
+    pixels, _ = read_whole_image(tmp_path / "made" / "digit-7.png")
+    assert np.array_equal(np.rint(pixels[0] * (16 / 255)), levels)
+    page, _ = read_whole_image(tmp_path / "made" / "page.png")
+    for digit in range(10):
+        patch, _ = read_whole_image(tmp_path / "made" / f"digit-{digit}.png")
+        assert (normalized_correlation(page, patch) > 0.9999).sum() == 1
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ OVER_CHANNELS = (Softmax, LogSoftmax)
 """Functions of all channels at a position, which have no curve."""
 _LOW, _HIGH, _POINTS = -5.0, 5.0, 201
 _JUMP, _HALVINGS = 0.02, 30
+_COLUMNS = 3
 
 
 def values(op: Activation, x: Array) -> tuple[Array, Array]:
@@ -106,4 +107,4 @@ def activation_curves(title: str, functions: Sequence[tuple[str, Activation]], n
     """The charts of several functions."""
     panels = [activation_chart(name, op) for name, op in functions]
     names = ", ".join(name for name, _ in functions)
-    return chart_grid(title, f"Function and derivative of {names}.", panels, min(3, len(panels)), notes=notes)
+    return chart_grid(title, f"Function and derivative of {names}.", panels, _COLUMNS, notes=notes)

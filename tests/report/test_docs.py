@@ -30,6 +30,8 @@ from tests.test_models import KEYS, LAYER, MEMORY
 
 PAGES = sorted(DOCS.glob("*.md"))
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LECTURE = DOCS / "lecture.md"
+"""Its commands build on one another: tests/docs/test_lecture.py runs them in order."""
 LANGUAGE, ARCHITECTURE = DOCS / "language.md", DOCS / "architecture.md"
 
 
@@ -52,7 +54,7 @@ def networks(page: Path) -> dict[str, str]:
 def sessions() -> Iterator[Any]:
     for page in PAGES:
         for language, text in blocks(page):
-            if language == "console":
+            if language == "console" and page != LECTURE:
                 command, _, output = text.removeprefix("$ ").partition("\n")
                 yield pytest.param(page, command, output, id=f"{page.stem}: {command}")
 
@@ -218,7 +220,7 @@ def test_limits_are_those_of_the_code() -> None:
 
 def regenerated(page: Path) -> str:
     def session(match: re.Match[str]) -> str:
-        if match[1] != "console":
+        if match[1] != "console" or page == LECTURE:
             return match[0]
         command, _, output = match[2].removeprefix("$ ").partition("\n")
         with TemporaryDirectory() as folder:
