@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cnnc.cli.console import print_status
-from cnnc.cli.draw import DrawOptions
+from cnnc.cli.draw_options import DrawOptions
 from cnnc.cli.picture_files import picture_bytes
 from cnnc.cli.subject import read_network
 from cnnc.diagnostics import CnncError

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cnnc.cli.inspect import InspectOptions
 from cnnc.cli.inspect_channel import batches, examples_to_search, open_test_data, require_channels, require_image_like
+from cnnc.cli.inspect_options import InspectOptions
 from cnnc.cli.inspect_why import before_softmax
 from cnnc.core.arrays import Array
 from cnnc.data.dataset import Dataset

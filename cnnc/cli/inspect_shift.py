@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cnnc.cli.inspect import InspectOptions
+from cnnc.cli.inspect_options import InspectOptions
 from cnnc.training.trained import TrainedNetwork
 from cnnc.view.document import Section
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnc.cli.console import print_status
-from cnnc.cli.inspect import InspectOptions
+from cnnc.cli.inspect_options import InspectOptions
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
