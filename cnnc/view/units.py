@@ -128,7 +128,11 @@ def units_drawing(graph: Graph, at: tuple[str, int] | None = None) -> Drawing:
     shapes += [Label(xs[name], head.y + 20, title, "middle", "text", SMALL) for name, title in titles.items()]
     notes = TextColumn(top + STEP * most + 16, max(right - MARGIN, 420))
     if at:
-        notes.add(f"diamond: unit {at[1]} of {at[0]}; squares: the units that affect it; triangles: those it affects", "note", SMALL)
+        notes.add(
+            f"diamond: unit {at[1]} of {at[0]}; squares: the units that affect it; triangles: those it affects",
+            "note",
+            SMALL,
+        )
     elif shared:
         notes.add(f"dashed: edges that share one weight ({', '.join(shared)})", "note", SMALL)
     description = f"{len(places)} units and {len(edges)} edges"

@@ -35,7 +35,11 @@ def test_one_shared_weight_is_marked() -> None:
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [("input 1x4x4\nrelu\n", "input1 is 1x4x4"), ("input 1x50\nfc 2\n", "has 50 units"), ("input 1x40\nfc 40\n", "edges")],
+    [
+        ("input 1x4x4\nrelu\n", "input1 is 1x4x4"),
+        ("input 1x50\nfc 2\n", "has 50 units"),
+        ("input 1x40\nfc 40\n", "edges"),
+    ],
 )
 def test_other_networks_are_one_error(source: str, message: str) -> None:
     with pytest.raises(CnncError, match=message):

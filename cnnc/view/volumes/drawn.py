@@ -54,8 +54,8 @@ def volumes_drawing(volumes: Volumes, notes: Sequence[str] = ()) -> Drawing:
     shapes, bottom = layout.shapes(head.y)
     column = TextColumn(bottom + 12, max(right - MARGIN, 420))
     column.add("; ".join(layout.scale.notes), "note", SMALL)
-    if not all(layout.is_next(*edge) for edge in layout.routed):
-        column.add("dashed arrows: branches and skips", "note", SMALL)
+    if not all(layout.is_next(*edge) for edge in volumes.edges):
+        column.add("dashed arrows: skips and other branches", "note", SMALL)
     for note in notes:
         column.add(note, "note", SMALL)
     shown = f"{len(volumes.items)} volumes, from {volumes.items[0].caption} to {volumes.items[-1].caption}"
@@ -123,9 +123,9 @@ class _Layout:
         return bands
 
     def is_next(self, source: str, target: str) -> bool:
-        """Whether a line leads to the next column of its lane: not a branch or skip."""
-        first, last = self.cells[source], self.cells[target]
-        return last.column == first.column + 1 and last.lane == first.lane
+        """Whether a line comes from the latest volume that its target reads: not a skip or another branch."""
+        order = list(self.items)
+        return source == max(self.volumes.sources[target], key=order.index)
 
     def _reserve(self, source: str, target: str) -> None:
         """Gives a line its tracks: those that leave one volume share them in its gap, and each has its own elsewhere."""
@@ -151,20 +151,23 @@ class _Layout:
             solid, centre = self.solids[name], centres[self.band_of[cell.column], cell.lane]
             x = xs[cell.column] + (self.widths[cell.column] - solid.width) / 2
             placed[name] = _Placed(solid, self.operations[name], x, centre - solid.height / 2, centre)
-        solids, windows, texts, lines = [], [], [], []
+        solids: list[Shape] = []
+        windows: list[Shape] = []
+        texts: list[Shape] = []
+        lines: list[Shape] = []
         for name, place in placed.items():
             solids += [moved(shape, place.x, place.y) for shape in place.solid.shapes]
             texts += self._texts(name, place, xs[self.cells[name].column] + self.widths[self.cells[name].column] / 2)
         for edge in self.volumes.edges:
+            role: Role = "text" if self.is_next(*edge) else "series2"
             if edge in self.routed:
                 points = self._route(*edge, placed, xs, tops, bottoms)
-                role: Role = "text" if self.is_next(*edge) else "series2"
                 lines.append(Edge(points, role, True, f"{edge[0]} to {edge[1]}", 4, True))
                 continue
             window = self._window(*edge, placed)
             windows += window
             if not window:
-                lines.append(Edge((placed[edge[0]].right, placed[edge[1]].left), "text", True))
+                lines.append(Edge((placed[edge[0]].right, placed[edge[1]].left), role, True))
         return [*lines, *solids, *windows, *texts], max(bottoms.values())
 
     def columns(self) -> tuple[list[float], float]:

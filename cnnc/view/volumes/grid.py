@@ -65,6 +65,7 @@ def _is_u(volumes: Volumes, levels: dict[str, int]) -> bool:
     for name, level in levels.items():
         lowest[name] = max([level, *(lowest[source] for source in sources[name])])
     return any(
-        any(lowest[source] > levels[name] for source in before) and any(lowest[source] == levels[name] for source in before)
+        any(lowest[source] > levels[name] for source in before)
+        and any(lowest[source] == levels[name] for source in before)
         for name, before in sources.items()
     )

@@ -63,7 +63,9 @@ class Scale(NamedTuple):
         parts = []
         if maps:
             parts.append(f"height and width {spatial.word} (largest {spatial.largest})")
-            parts.append("one square per channel" if stacked else f"channels {channels.word} (largest {channels.largest})")
+            parts.append(
+                "one square per channel" if stacked else f"channels {channels.word} (largest {channels.largest})"
+            )
         if vectors:
             parts.append(f"vectors {features.word} (largest {features.largest})")
         notes = ["scale: " + ", ".join(parts)]

@@ -51,7 +51,9 @@ def solid_of(volume: Volume, scale: Scale, role: Role) -> Solid:
     if len(shape) == 3 and scale.stacked:
         step = min(MAP_STEP, MOST_STACK / max(shape[0] - 1, 1))
         back = (shape[0] - 1) * step
-        maps = tuple(Box(k * step, back - k * step, width, height, role, hint=hint) for k in range(shape[0] - 1, -1, -1))
+        maps = tuple(
+            Box(k * step, back - k * step, width, height, role, hint=hint) for k in range(shape[0] - 1, -1, -1)
+        )
         face = ((0.0, back), (width, back), (width, back + height), (0.0, back + height))
         return Solid(width + back, height + back, maps, (0, back, width, height), face)
     depth = scale.channels.length(shape[0])
@@ -60,7 +62,11 @@ def solid_of(volume: Volume, scale: Scale, role: Role) -> Solid:
     slant = width * SLANT
     side = ((depth, slant), (depth + slant, 0.0), (depth + slant, height), (depth, slant + height))
     top = ((0.0, slant), (slant, 0.0), (depth + slant, 0.0), (depth, slant))
-    shapes = (Polygon(top, role, hint=hint), Polygon(side, role, hint=hint), Box(0, slant, depth, height, role, hint=hint))
+    shapes = (
+        Polygon(top, role, hint=hint),
+        Polygon(side, role, hint=hint),
+        Box(0, slant, depth, height, role, hint=hint),
+    )
     return Solid(depth + slant, height + slant, shapes, (0, slant, depth, height), side)
 
 

@@ -80,7 +80,9 @@ def volumes_of(graph: Graph, depth: int = 0, shapes: Mapping[str, str] | None = 
             continue
         within[name] = name
         kernel = node.op.k if isinstance(node.op, Conv | Pool) and box.role != "block" else None
-        items[name] = Volume(name, node.type.shape, caption_of(shapes[node.name]), (_operation(box),), _sides(kernel, node.type.rank))
+        items[name] = Volume(
+            name, node.type.shape, caption_of(shapes[node.name]), (_operation(box),), _sides(kernel, node.type.rank)
+        )
         edges.update(dict.fromkeys((source, name) for source in sources))
     folded = sum(box.role == "block" for box in boxes.values())
     return Volumes(graph.name, tuple(items.values()), tuple(edges), folded, diagram.levels)
