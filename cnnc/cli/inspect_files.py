@@ -51,7 +51,7 @@ def _network(subject: TrainedNetwork) -> Section:
             f"{node.op.keyword} {node.op.brief()}".strip(),
             ", ".join(node.inputs),
             format_shape(node.type.shape),
-            f"{sum(p.size for p in graph.parameters(node)):,}",
+            f"{sum(p.size for p in graph.parameters(node) if p.trainable):,}",
             f"{graph.macs(node):,}",
         )
         for node in graph.nodes

@@ -17,7 +17,7 @@ from cnnc.view.shades import image_pixels, reduced, score_pixels
 from cnnc.view.text_width import text_width, wrapped
 
 _GAP = 20
-_HEAD = 24
+_HEAD = 32
 _BAR = 12
 _MARK = 5  # units from the best score to the mark around it
 _SIZE, _SMALL, _LINE = 13, 11, 15
@@ -44,7 +44,7 @@ def template_map(
         height, width = (n * scale.enlargement * PIXEL for n in pixels.shape[:2])
         lines = wrapped(name, max(width, 80), _SIZE)
         for number, line in enumerate(reversed(lines)):
-            shapes.append(Label(x, y - 6 - number * _LINE, line, size=_SIZE))
+            shapes.append(Label(x, y - _MARK - 8 - number * _LINE, line, size=_SIZE))
         shapes += [Raster(x, y, width, height, pixels, name), _frame(x, y, width, height)]
         if name == "image":
             shapes.append(_outline(x + column * unit, y + row * unit, patch.shape[1] * unit, patch.shape[0] * unit))
