@@ -23,7 +23,7 @@ CHANNELS, EXAMPLES, MOST_MACS = 10, 1000, 20_000_000_000
 """The most channels where none is named, the most test examples, and the most multiply-adds to search them."""
 
 
-class Channels(NamedTuple):
+class ChosenChannels(NamedTuple):
     """The channels of a layer that the command line names, and a note on those left out."""
 
     node: Node
@@ -31,7 +31,7 @@ class Channels(NamedTuple):
     note: str
 
 
-def require_channels(graph: Graph, text: str, option: str) -> Channels:
+def require_channels(graph: Graph, text: str, option: str) -> ChosenChannels:
     """The channels of `LAYER` or `LAYER:CHANNEL`. Raises CnncError E010 for a layer or channel that is not there."""
     name, colon, number = text.rpartition(":") if ":" in text and text not in graph.by_name else (text, "", "")
     known = [node.name for node in graph.nodes if node.inputs and node.type.dtype == "float32"]
@@ -44,12 +44,16 @@ def require_channels(graph: Graph, text: str, option: str) -> Channels:
         raise CnncError.of("E010", f"{option} {text}: {problem}", help=help)
     channels = node.type.shape[0] if node.type.shape else 1
     if not colon:
-        note = f"The first {CHANNELS} of {channels:,} channels; `{option} {name}:N` names another." if channels > CHANNELS else ""
-        return Channels(node, tuple(range(min(channels, CHANNELS))), note)
+        note = (
+            f"The first {CHANNELS} of {channels:,} channels; `{option} {name}:N` names another."
+            if channels > CHANNELS
+            else ""
+        )
+        return ChosenChannels(node, tuple(range(min(channels, CHANNELS))), note)
     if not (number.isascii() and number.isdigit() and int(number) < channels):
         message = f"{option} {text}: {name} has {channels:,} channel{'s' * (channels > 1)}, and no channel `{number}`"
         raise CnncError.of("E010", message, help=f"number from 0 to {channels - 1}: `{option} {name}:{channels - 1}`")
-    return Channels(node, (int(number),), "")
+    return ChosenChannels(node, (int(number),), "")
 
 
 def require_image_like(graph: Graph, option: str) -> Node:

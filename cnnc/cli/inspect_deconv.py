@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnc.cli.inspect_channel import (
-    Channels,
+    ChosenChannels,
     batches,
     examples_to_search,
     open_test_data,
@@ -22,7 +22,7 @@ from cnnc.core.arrays import Array
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
 from cnnc.graph.analysis import receptive_fields
-from cnnc.reference.attribution import DECONV_RULES, Target, differentiable, gradients, strongest
+from cnnc.reference.attribution import DECONV_RULES, ExplainedElement, differentiable, gradients, strongest
 from cnnc.training.objective import feeds_of
 from cnnc.training.trained import TrainedNetwork
 from cnnc.view.document import Item, Section
@@ -52,7 +52,7 @@ def deconv(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section
         yield _section("deconv" if number == 1 else f"deconv-{number}", subject, channels, dataset)
 
 
-def _section(name: str, subject: TrainedNetwork, channels: Channels, dataset: Dataset) -> Section:
+def _section(name: str, subject: TrainedNetwork, channels: ChosenChannels, dataset: Dataset) -> Section:
     graph = subject.graph
     layer = before_softmax(graph, channels.node.name)
     count = examples_to_search(graph, dataset)
@@ -62,7 +62,9 @@ def _section(name: str, subject: TrainedNetwork, channels: Channels, dataset: Da
     for c in channels.numbers:
         active = [i for i in range(len(values)) if values[i, c] > 0]
         if active:
-            items.append(_channel(subject, dataset, layer, c, values[active, c], examples[active, c], places[active, c]))
+            items.append(
+                _channel(subject, dataset, layer, c, values[active, c], examples[active, c], places[active, c])
+            )
         shown = [{"example": int(examples[i, c]), "activation": float(values[i, c])} for i in active]
         numbers.append({"channel": c, "strongest": shown})
     silent = [str(each["channel"]) for each in numbers if not each["strongest"]]
@@ -81,18 +83,24 @@ def _channel(
     (source,) = graph.inputs
     columns = [np.concatenate([column[int(i) : int(i) + 1] for i in examples]) for column in dataset.test.inputs]
     network = differentiable(graph, subject.weights, feeds_of(graph, tuple(columns)))
-    indices = [tuple(int(i) for i in np.unravel_index(int(p), node.type.shape[1:])) if node.type.shape[1:] else () for p in places]
-    targets = [Target(layer, (*index, channel)) for index in indices]
+    indices = [
+        tuple(int(i) for i in np.unravel_index(int(p), node.type.shape[1:])) if node.type.shape[1:] else ()
+        for p in places
+    ]
+    targets = [ExplainedElement(layer, (*index, channel)) for index in indices]
     projected = gradients(network, network.feeds, targets, DECONV_RULES, seeded_by_value=True).inputs[source.name]
     patches, projections = [], []
     for i, index in enumerate(indices):
         crop = _field(subject, layer, index)
-        x = network.feeds[source.name][(i, slice(None), *crop)]
-        plane = signed_plane(projected[(i, slice(None), *crop)])
+        x = network.feeds[source.name][i][:, *crop]
+        plane = signed_plane(projected[i][:, *crop])
         label = f"{int(examples[i])}: {number_text(float(values[i]))}"
         patches.append(Image(label, input_pixels(x)))
         projections.append(Image(label, score_pixels(plane / (float(np.abs(plane).max()) or 1))))
-    rows = [("Patches of the test set: example and activation", patches), ("Projections: orange (bright in grey) is positive", projections)]
+    rows = [
+        ("Patches of the test set: example and activation", patches),
+        ("Projections: orange (bright in grey) is positive", projections),
+    ]
     text = "Each image is the receptive field of the activation, cut at the border; each projection has its own scale."
     return picture_rows(f"{layer} channel {channel}", text, rows, 84)
 

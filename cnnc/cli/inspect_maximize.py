@@ -12,7 +12,7 @@ from cnnc.cli.inspect_why import before_softmax
 from cnnc.core.arrays import Array
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
-from cnnc.reference.attribution import Ascent, Target, ascend, differentiable, strongest
+from cnnc.reference.attribution import Ascent, ExplainedElement, ascend, differentiable, strongest
 from cnnc.reference.feeds import to_working_dtype
 from cnnc.training.trained import TrainedNetwork
 from cnnc.view.document import Section
@@ -32,7 +32,7 @@ def maximize(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Secti
     for number, (node, channels, note) in enumerate(chosen, 1):
         layer = before_softmax(graph, node.name)
         centre = tuple(size // 2 for size in node.type.shape[1:])
-        result = ascend(network, [Target(layer, (*centre, c)) for c in channels], source.name, start, how)
+        result = ascend(network, [ExplainedElement(layer, (*centre, c)) for c in channels], source.name, start, how)
         largest, on = _largest(subject, dataset, layer) if dataset is not None else (None, reason)
         images, reached = [], []
         for i, c in enumerate(channels):
@@ -46,13 +46,22 @@ def maximize(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Secti
         lines = (
             f"Gradient ascent on the input, so that a channel of {layer}{position} grows: {how.steps} steps of length "
             f"{how.rate:.3g} from {start:.3g}{of_data} with noise of deviation {how.noise} (seed {how.seed}). Each step moves the input "
-            f"by up to {how.jitter} pixel at random, draws it {how.decay:.0%} back to its start, and clips it to 0..1; every "
+            f"by up to {how.jitter} pixel at random, draws it {how.decay:.1%} back to its start, and clips it to 0..1; every "
             f"{how.blur_every} steps it is blurred by (1, 2, 1)/4.",
             f"Below each image: the channel and its value{on}.",
         )
-        drawing = picture_rows(f"{node.name}: inputs that maximize a channel", "Black is 0, white is 1.", [("", images)], 120)
+        drawing = picture_rows(
+            f"{node.name}: inputs that maximize a channel", "Black is 0, white is 1.", [("", images)], 120
+        )
         name = "maximize" if number == 1 else f"maximize-{number}"
-        yield Section(name, f"Inputs that maximize {node.name}", lines, (drawing,), (note,) if note else (), {"layer": layer, "channels": reached})
+        yield Section(
+            name,
+            f"Inputs that maximize {node.name}",
+            lines,
+            (drawing,),
+            (note,) if note else (),
+            {"layer": layer, "channels": reached},
+        )
 
 
 def _test_data(options: InspectOptions, subject: TrainedNetwork) -> tuple[Dataset | None, str]:

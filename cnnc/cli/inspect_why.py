@@ -10,13 +10,14 @@ import numpy as np
 
 from cnnc.cli.console import print_status
 from cnnc.cli.inspect_options import InspectOptions
+from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.ops.activation import LogSoftmax, Sigmoid, Softmax
 from cnnc.reference.attribution import (
     Differentiable,
-    Target,
+    ExplainedElement,
     differentiable,
     gradients,
     integrated_gradients,
@@ -34,9 +35,9 @@ from cnnc.view.inspect.signed_maps import (
     signed_plane,
     word_rows,
 )
-from cnnc.view.inspect.tiles import number_text
+from cnnc.view.inspect.tiles import SheetTile, number_text, scale_of, tile_sheet
 
-STEPS = 128
+STEPS, _CURVES = 128, 8
 _LEGEND = "Orange (bright in grey) raises the score, blue (dark) lowers it; each map has its own scale."
 
 
@@ -52,7 +53,14 @@ def _examples(options: InspectOptions, subject: TrainedNetwork) -> list[Example]
     examples = [file_example(subject, path) for path in options.images]
     examples += [sentence_example(subject, sentence) for sentence in options.sentences]
     if options.example is not None or not examples:
-        examples.append(test_example(subject, options.example or 0, options.data, print_status))
+        try:
+            examples.append(test_example(subject, options.example or 0, options.data, print_status))
+        except CnncError as error:
+            if options.example is not None or options.data is not None:
+                raise
+            given = "--text SENTENCE" if subject.graph.inputs[0].type.dtype == "int64" else "--image FILE"
+            message = f"--why: no input to explain: {error.diagnostics[0].message}"
+            raise CnncError.of("E010", message, help=f"name an input with `{given}`") from None
     return examples
 
 
@@ -76,14 +84,25 @@ def _section(name: str, label: int | None, subject: TrainedNetwork, example: Exa
         hidden = occlusion(network, target, node.name, size, stride) if x.ndim > 1 else None
         sizes[node.name] = {"patch": list(size), "stride": list(stride)}
         if is_words:
-            measures = _word_measures(network, node.name, hidden.map if hidden else np.zeros(0), slopes, integrated.inputs)
+            measures = _word_measures(
+                network, node.name, hidden.map if hidden else np.zeros(0), slopes, integrated.inputs
+            )
             items += _word_items(_words(subject, graph, node.name, example, x.shape[-1]), measures, node.name)
         else:
-            items.append(_maps(node.name, x, hidden.map if hidden else None, slopes[node.name][0], integrated.inputs[node.name], size, stride))
+            show = _curves if x.ndim <= 2 else _maps
+            items += show(
+                node.name,
+                x,
+                hidden.map if hidden else None,
+                slopes[node.name][0],
+                integrated.inputs[node.name],
+                size,
+                stride,
+            )
     gap = abs(integrated.total - integrated.difference)
-    number = target.index[-1]
+    number = target.place[-1]
     called = f" ({subject.classes[number]})" if number < len(subject.classes) else ""
-    at = f" at {','.join(map(str, target.index[:-1]))}" if len(target.index) > 1 else ""
+    at = f" at {','.join(map(str, target.place[:-1]))}" if len(target.place) > 1 else ""
     lines = (
         f"Explained is the score of class {number}{called} of {target.layer}{at}: {number_text(value)}, before any softmax. "
         "The baseline is 0 (black), for words the vector of the padding.",
@@ -93,7 +112,7 @@ def _section(name: str, label: int | None, subject: TrainedNetwork, example: Exa
     numbers = {
         "input": example.name,
         "layer": target.layer,
-        "index": list(target.index),
+        "index": list(target.place),
         "score": value,
         "steps": STEPS,
         "integrated_sum": integrated.total,
@@ -103,7 +122,7 @@ def _section(name: str, label: int | None, subject: TrainedNetwork, example: Exa
     return Section(name, f"Why: {example.name}", lines, tuple(items), (), numbers)
 
 
-def explained_score(network: Differentiable, label: int | None) -> tuple[Target, float]:
+def explained_score(network: Differentiable, label: int | None) -> tuple[ExplainedElement, float]:
     """The largest score of the first output, or that of class `label`, before a softmax. Raises CnncError E010."""
     layer = before_softmax(network.graph, network.graph.outputs[0])
     output = forward(network.graph, network.weights, network.feeds, outputs=(layer,)).values[layer][0]
@@ -115,7 +134,7 @@ def explained_score(network: Differentiable, label: int | None) -> tuple[Target,
     index = [int(i) for i in np.unravel_index(int(of.argmax()), of.shape)]
     if label is not None:
         index[-1] = label
-    return Target(layer, tuple(index)), float(output[tuple(index)])
+    return ExplainedElement(layer, tuple(index)), float(output[tuple(index)])
 
 
 def before_softmax(graph: Graph, name: str) -> str:
@@ -131,18 +150,44 @@ def _patches(spatial: tuple[int, ...], is_words: bool) -> tuple[tuple[int, ...],
 
 
 def _maps(
-    name: str, x: Array, hidden: Array | None, slope: Array, integrated: Array, size: tuple[int, ...], stride: tuple[int, ...]
-) -> Item:
-    maps = [("gradient", signed_plane(slope)), ("integrated gradients", signed_plane(integrated))]
+    name: str, x: Array, hidden: Array | None, slope: Array, integrated: Array, size: Axes, stride: Axes
+) -> Iterator[Item]:
+    """The maps of an image, and of the middle slice of a volume."""
+    assert hidden is not None
+    occluded = hidden[len(hidden) // 2] if hidden.ndim == 3 else hidden
+    maps = [
+        ("occlusion", occluded),
+        ("gradient", signed_plane(slope)),
+        ("integrated gradients", signed_plane(integrated)),
+    ]
+    rows = [
+        ("", [Image("input", input_pixels(x)), *(map_image(*each) for each in maps)]),
+        ("Over the input", [overlay(each, plane, x) for each, plane in maps]),
+    ]
+    middle = f"The middle slice of {x.shape[1]}. " if x.ndim == 4 else ""
+    text = f"{middle}{_patch_text(size, stride)} {_LEGEND}"
+    yield picture_rows(f"{name}: what the score depends on", text, rows, 170)
+
+
+def _curves(
+    name: str, x: Array, hidden: Array | None, slope: Array, integrated: Array, size: Axes, stride: Axes
+) -> Iterator[Item]:
+    """The maps of a series (C, T) or a vector, as curves, one for each of the first channels."""
+    rows = [("input", x), ("gradient", slope), ("integrated gradients", integrated)]
     if hidden is not None:
-        plane = hidden[None] if hidden.ndim == 1 else hidden[len(hidden) // 2] if hidden.ndim == 3 else hidden
-        maps.insert(0, ("occlusion", plane))
-    rows = [("", [Image("input", input_pixels(x)), *(map_image(*each) for each in maps)])]
-    if x.ndim >= 3:
-        rows.append(("Over the input", [overlay(each, plane, x) for each, plane in maps]))
-    patch = f"Occlusion: patches {'x'.join(map(str, size))}, stride {'x'.join(map(str, stride))}. " if hidden is not None else ""
-    side = 170 if x.ndim >= 3 else 420
-    return picture_rows(f"{name}: what the score depends on", f"{patch}{_LEGEND}", rows, side)
+        rows.insert(1, ("occlusion", hidden))
+    for measure, values in rows:
+        curves = np.atleast_2d(values)[:_CURVES]
+        cut = f" The first {_CURVES} of {len(x)} channels." if x.ndim == 2 and len(values) > _CURVES else ""
+        patch = f" {_patch_text(size, stride)}" if measure == "occlusion" else ""
+        scale = scale_of(curves)
+        text = f"The curve runs from {number_text(scale.low)} to {number_text(scale.high)}.{patch}{cut}"
+        tiles = [SheetTile(str(c) if len(curves) > 1 else "", curve) for c, curve in enumerate(curves)]
+        yield tile_sheet(f"{name}: {measure}", text, tiles, scale, side=90)
+
+
+def _patch_text(size: Axes, stride: Axes) -> str:
+    return f"Occlusion replaces patches of {'x'.join(map(str, size))}, {'x'.join(map(str, stride))} apart."
 
 
 # Words
@@ -176,6 +221,8 @@ def _word_items(words: list[str], measures: list[tuple[str, Array]], name: str) 
     rows = tuple((word, *(number_text(float(values[i])) for _, values in cut)) for i, word in enumerate(words))
     heads = ("word", *(measure for measure, _ in cut))
     return [
-        word_rows(f"{name}: what the score depends on", f"{_LEGEND} ? is a word that is not in the vocabulary.", words, cut),
+        word_rows(
+            f"{name}: what the score depends on", f"{_LEGEND} ? is a word that is not in the vocabulary.", words, cut
+        ),
         Table(heads, rows, (False, True, True, True)),
     ]

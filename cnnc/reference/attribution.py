@@ -4,7 +4,7 @@ In: a graph with weights, and one example. Out: for each float input an array of
 are embedded cannot be changed a little: the output of each embedding takes the place of its input.
 
     explained = differentiable(graph, weights, feeds)
-    target = Target("fc3", (7,))                       # element 7 of fc3, channels last
+    target = ExplainedElement("fc3", (7,))                       # element 7 of fc3, channels last
     saliency = gradients(explained, explained.feeds, target).inputs["input1"]
 
 The network computes in float64.
@@ -44,11 +44,11 @@ class Differentiable(NamedTuple):
     baseline: dict[str, Array]
 
 
-class Target(NamedTuple):
+class ExplainedElement(NamedTuple):
     """One element of the output of a layer: (*position, channel)."""
 
     layer: str
-    index: tuple[int, ...]
+    place: tuple[int, ...]
 
 
 class Differentiated(NamedTuple):
@@ -65,7 +65,9 @@ def differentiable(graph: Graph, weights: Mapping[str, Array], feeds: Mapping[st
     double = np.dtype(np.float64)
     embeds = [node.name for node in graph.nodes if isinstance(node.op, Embed)]
     zeros = {name: np.zeros_like(batch) for name, batch in feeds.items()}
-    given, nothing = ({n.name: to_working_dtype(n, each[n.name], double) for n in graph.inputs} for each in (feeds, zeros))
+    given, nothing = (
+        {n.name: to_working_dtype(n, each[n.name], double) for n in graph.inputs} for each in (feeds, zeros)
+    )
     if embeds:
         vectors, padding = (forward(fixed, fixed_weights, each, outputs=embeds).values for each in (given, nothing))
         for name in embeds:
@@ -77,7 +79,7 @@ def differentiable(graph: Graph, weights: Mapping[str, Array], feeds: Mapping[st
 def gradients(
     network: Differentiable,
     feeds: Mapping[str, Array],
-    target: Target | Sequence[Target],
+    target: ExplainedElement | Sequence[ExplainedElement],
     rules: Mapping[type[Op], Backward] = BACKWARD,
     *,
     seeded_by_value: bool = False,
@@ -87,17 +89,15 @@ def gradients(
     `rules` replace the derivatives of layers; what is propagated begins with 1, or with the value of the target.
     """
     count = len(next(iter(feeds.values())))
-    targets = [target] * count if isinstance(target, Target) else target
+    targets = [target] * count if isinstance(target, ExplainedElement) else target
     layer = targets[0].layer
     trace = forward(network.graph, network.weights, feeds, outputs=(layer,), training=True)
     output = trace.values[layer]
-    at = tuple(np.array(axis) for axis in zip(*((i, *each.index) for i, each in enumerate(targets)), strict=True))
+    at = tuple(np.array(axis) for axis in zip(*((i, *each.place) for i, each in enumerate(targets)), strict=True))
     values = output[at].copy()
     seed = np.zeros_like(output)
     seed[at] = values if seeded_by_value else 1
-    _, inputs = backward(
-        network.graph, network.weights, trace, {layer: seed}, needs_input_gradients=True, rules=rules
-    )
+    _, inputs = backward(network.graph, network.weights, trace, {layer: seed}, needs_input_gradients=True, rules=rules)
     return Differentiated(values, inputs)
 
 
@@ -117,7 +117,7 @@ class Integrated(NamedTuple):
     difference: float
 
 
-def integrated_gradients(network: Differentiable, target: Target, steps: int) -> Integrated:
+def integrated_gradients(network: Differentiable, target: ExplainedElement, steps: int) -> Integrated:
     """Sundararajan, Taly & Yan 2017, equation 1, with the midpoints of `steps` equal parts of the straight path."""
     feeds, baseline = network.feeds, network.baseline
     sums: dict[str, Array] = {}
@@ -136,13 +136,15 @@ def integrated_gradients(network: Differentiable, target: Target, steps: int) ->
 def _between(low: Array, high: Array, parts: Array) -> Array:
     if low.dtype.kind in "iu":  # integers that are not embedded stay as they are
         return np.repeat(high, len(parts), 0)
-    return low + parts.reshape(-1, *([1] * (low.ndim - 1))) * (high - low)
+    between: Array = low + parts.reshape(-1, *([1] * (low.ndim - 1))) * (high - low)
+    return between
 
 
-def target_values(network: Differentiable, feeds: Mapping[str, Array], target: Target) -> Array:
+def target_values(network: Differentiable, feeds: Mapping[str, Array], target: ExplainedElement) -> Array:
     """The target for each example of a batch."""
     output = forward(network.graph, network.weights, feeds, outputs=(target.layer,)).values[target.layer]
-    return output[(slice(None), *target.index)]
+    values: Array = output.reshape(len(output), -1)[:, np.ravel_multi_index(target.place, output.shape[1:])]
+    return values
 
 
 # Occlusion
@@ -162,7 +164,7 @@ class Occlusion(NamedTuple):
 
 
 def occlusion(
-    network: Differentiable, target: Target, name: str, size: tuple[int, ...], stride: tuple[int, ...]
+    network: Differentiable, target: ExplainedElement, name: str, size: tuple[int, ...], stride: tuple[int, ...]
 ) -> Occlusion:
     """Zeiler & Fergus 2013, section 4.2, on one input: all channels of a patch are replaced."""
     x, low = network.feeds[name], network.baseline[name]
@@ -177,7 +179,7 @@ def occlusion(
         feeds = {other: np.repeat(array, len(some), 0) for other, array in network.feeds.items()}
         for number, corner in enumerate(some):
             patch = _patch(corner, size)
-            feeds[name][(number, slice(None), *patch)] = low[(0, slice(None), *patch)]
+            feeds[name][number][:, *patch] = low[0][:, *patch]
         drops.append(whole - target_values(network, feeds, target))
     drop = np.concatenate(drops)
     total, covers = np.zeros(spatial), np.zeros(spatial)
@@ -228,8 +230,8 @@ class Ascent(NamedTuple):
 
     steps: int = 128
     rate: float = 0.5
-    decay: float = 0.01
-    blur_every: int = 4
+    decay: float = 0.002
+    blur_every: int = 16
     jitter: int = 1
     noise: float = 0.01
     radius: float | None = None
@@ -238,7 +240,9 @@ class Ascent(NamedTuple):
     seed: int = 0
 
 
-def ascend(network: Differentiable, targets: Sequence[Target], name: str, start: float, how: Ascent) -> Differentiated:
+def ascend(
+    network: Differentiable, targets: Sequence[ExplainedElement], name: str, start: float, how: Ascent
+) -> Differentiated:
     """Inputs (N, *shape) in `inputs`, one for each target, and what each target reaches. Other inputs keep their feeds."""
     shape = network.feeds[name].shape[1:]
     random = np.random.default_rng(how.seed)
@@ -260,7 +264,8 @@ def ascend(network: Differentiable, targets: Sequence[Target], name: str, start:
 
 
 def _lengths(x: Array) -> Array:
-    return np.sqrt((x * x).sum(tuple(range(1, x.ndim)), keepdims=True))
+    lengths: Array = np.sqrt((x * x).sum(tuple(range(1, x.ndim)), keepdims=True))
+    return lengths
 
 
 def _blurred(x: Array, axes: tuple[int, ...]) -> Array:

@@ -13,7 +13,7 @@ from cnnc.reference.attribution import (
     GUIDED_RULES,
     Ascent,
     Differentiable,
-    Target,
+    ExplainedElement,
     ascend,
     differentiable,
     gradients,
@@ -48,7 +48,7 @@ def test_a_linear_network_is_explained_by_its_weights() -> None:
     random = np.random.default_rng(0)
     x, w = random.random((2, 4, 4)), random.standard_normal((1, 32))
     network = _network("net n\ninput 2x4x4\nfc 1\n", x, **{"fc1.weight": w})
-    target = Target("fc1", (0,))
+    target = ExplainedElement("fc1", (0,))
     weights = w.reshape(2, 4, 4)
     assert np.allclose(gradients(network, network.feeds, target).inputs["input1"][0], weights, 1e-14, 0)
     integrated = integrated_gradients(network, target, 3)
@@ -73,13 +73,14 @@ def test_maps_of_a_detector_of_one_bar_mark_the_bar() -> None:
     network = _network(BAR.format(unit), x)
     bar = np.zeros((7, 7), bool)
     bar[2:5, 3] = True
-    target = Target("fc1", (0,))
+    target = ExplainedElement("fc1", (0,))
     assert target_values(network, network.feeds, target)[0] == 1
     assert np.array_equal(gradients(network, network.feeds, target).inputs["input1"][0, 0], 2.0 * bar)
     assert np.array_equal(occlusion(network, target, "input1", (1, 1), (1, 1)).map, 1.0 * bar)
     integrated = integrated_gradients(network, target, 300)  # the unit is active on the last sixth of the path
     assert np.array_equal(integrated.inputs["input1"][0] > 0, bar)
-    assert integrated.total == pytest.approx(1, rel=1e-12) and integrated.difference == 1
+    assert integrated.total == pytest.approx(1, rel=1e-12)
+    assert integrated.difference == 1
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -90,7 +91,7 @@ def test_integrated_gradients_of_a_smooth_network_add_up_as_the_midpoint_rule_co
     weights = initialize(graph, seed)
     weights["bn1.mean"], weights["bn1.var"] = random.standard_normal(4), 0.5 + random.random(4)
     network = differentiable(graph, weights, {"input1": random.random((1, 1, 12, 12))})
-    few, many = (integrated_gradients(network, Target("fc1", (2,)), steps) for steps in (64, 256))
+    few, many = (integrated_gradients(network, ExplainedElement("fc1", (2,)), steps) for steps in (64, 256))
     assert few.difference == many.difference != 0
     assert abs(many.total - many.difference) < abs(few.total - few.difference) / 12
 
@@ -99,7 +100,7 @@ def test_integrated_gradients_of_a_network_of_rectifiers_add_up() -> None:
     """A kink within a part of the path costs at most the change of slope there times that part: the error is O(1/steps)."""
     random = np.random.default_rng(5)
     network = _network(LENET.format(activation="relu"), random.random((1, 12, 12)))
-    integrated = integrated_gradients(network, Target("fc1", (0,)), 2048)
+    integrated = integrated_gradients(network, ExplainedElement("fc1", (0,)), 2048)
     scale = sum(np.abs(array).sum() for array in integrated.inputs.values())
     assert abs(integrated.total - integrated.difference) < scale / 2048 * 4
 
@@ -109,7 +110,7 @@ def test_deconvnet_with_known_switches() -> None:
     x = np.array([[[1, 2, 0, 0], [0, 0, 3, 0], [5, 0, 0, 1], [0, 0, 2, 0]]], float)
     source = "net n\ninput 1x4x4\nrelu\npool max k=2\nconv 1 k=2 weights=[[1, -1], [2, 0.5]] biases=7\n"
     network = _network(source, x)
-    target = Target("conv1", (0, 0, 0))
+    target = ExplainedElement("conv1", (0, 0, 0))
     # 1·2 - 1·3 + 2·5 + 0.5·2 + 7 = 17 goes back through the transposed filter, without the bias
     projected = gradients(network, network.feeds, target, DECONV_RULES, seeded_by_value=True)
     assert projected.values.tolist() == [17]
@@ -120,9 +121,11 @@ def test_deconvnet_with_known_switches() -> None:
 def test_rules_differ_where_a_rectifier_was_inactive() -> None:
     x = np.array([[[1.0, -1.0]]])
     network = _network("net n\ninput 1x1x2\nrelu\nconv 1 k=1x2 weights=[[1, 1]] biases=0\n", x)
-    target = Target("conv1", (0, 0, 0))
-    rules = {name: gradients(network, network.feeds, target, rule) for name, rule in
-             {"deconv": DECONV_RULES, "guided": GUIDED_RULES}.items()}
+    target = ExplainedElement("conv1", (0, 0, 0))
+    rules = {
+        name: gradients(network, network.feeds, target, rule)
+        for name, rule in {"deconv": DECONV_RULES, "guided": GUIDED_RULES}.items()
+    }
     assert rules["deconv"].inputs["input1"].ravel().tolist() == [1, 1]
     assert rules["guided"].inputs["input1"].ravel().tolist() == [1, 0]
 
@@ -131,9 +134,9 @@ def test_the_input_that_maximizes_a_linear_unit_has_the_direction_of_its_weights
     w = np.random.default_rng(2).standard_normal((1, 16))
     network = _network("net n\ninput 1x4x4\nfc 1\n", np.zeros((1, 4, 4)), **{"fc1.weight": w})
     how = Ascent(steps=60, rate=0.5, decay=0, blur_every=0, jitter=0, radius=1)
-    result = ascend(network, [Target("fc1", (0,))], "input1", 0, how)
+    result = ascend(network, [ExplainedElement("fc1", (0,))], "input1", 0, how)
     assert np.allclose(result.inputs["input1"].reshape(-1), w[0] / np.linalg.norm(w), atol=1e-6)
-    again = ascend(network, [Target("fc1", (0,))], "input1", 0, how)
+    again = ascend(network, [ExplainedElement("fc1", (0,))], "input1", 0, how)
     assert np.array_equal(result.inputs["input1"], again.inputs["input1"])
 
 
@@ -142,5 +145,6 @@ def test_the_strongest_activations_come_from_different_examples() -> None:
     images = np.array([[1, 9, 8], [0, 0, 7], [2, 3, 1]], float).reshape(3, 1, 1, 3)
     batches = iter([{"input1": images[:2]}, {"input1": images[2:]}])
     values, examples, places = strongest((graph, initialize(graph, 0)), batches, "conv1", 2)
-    assert values.ravel().tolist() == [9, 7] and examples.ravel().tolist() == [0, 1]
+    assert values.ravel().tolist() == [9, 7]
+    assert examples.ravel().tolist() == [0, 1]
     assert places.ravel().tolist() == [1, 2]
