@@ -114,7 +114,8 @@ def im2col_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
         _product_band(layer, matrices, y),
     )
     channels = range(len(y)) if at is None else range(at[0], at[0] + 1)
-    steps = tuple(_column_step(layer, y, channels, position, positions.index(position)) for position in shown)
+    first = positions.index(shown[0])  # those shown follow one another
+    steps = tuple(_column_step(layer, y, channels, position, n) for n, position in enumerate(shown, first))
     text = "Each column holds what one window reads; the kernel, written as a row, times the matrix is the result."
     return Page(
         f"im2col of {layer.op.keyword} {layer.op.brief()}",
@@ -198,7 +199,8 @@ def toeplitz_page(layer: LayerNumbers, at: Axes | None = None) -> Page:
     different = f", {layer.weight.size} different ones" if layer.weight is not None else ""
     text = f"{kind}: one row per output, one column per input element"
     note = f"{text}; {int(is_weight.sum()):,} of {matrix.size:,} entries are weights{different}."
-    steps = tuple(_row_step(layer, is_weight, y[position], position, positions.index(position)) for position in shown)
+    first = positions.index(shown[0])  # those shown follow one another
+    steps = tuple(_row_step(layer, is_weight, y[position], position, n) for n, position in enumerate(shown, first))
     return Page(
         f"h = W·x of {layer.op.keyword} {layer.op.brief()}",
         "A layer as a product of a matrix and its input.",
