@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -152,22 +153,22 @@ def unfold(
     ]
     if is_layer_form(context, what, layer):
         words = Words(
-            Path(what),
-            layer,
-            file,
-            at,
-            sentence,
-            example,
-            inputs or (),
-            data,
-            last,
-            settings or (),
-            backward,
-            label,
-            weight_at,
-            input_at,
-            im2col,
-            toeplitz,
+            source=Path(what),
+            layer=layer,
+            file=file,
+            at=at,
+            text=sentence,
+            example=example,
+            inputs=inputs or (),
+            data=data,
+            last=last,
+            settings=settings or (),
+            backward=backward,
+            label=label,
+            weight_at=weight_at,
+            input_at=input_at,
+            im2col=im2col,
+            toeplitz=toeplitz,
         )
         require_outputs([Path(what), *([file] if file is not None else [])], outputs, force)
         import numpy as np
@@ -185,25 +186,25 @@ def unfold(
     from cnnc.cli.unfold_matrix import matrix_page
 
     request = TypedMatrices(
-        what,
-        tuple(kernel or ()),
-        bias,
-        pool and str(pool),
-        k,
-        s,
-        p,
-        d,
-        norm,
-        flip,
-        circular,
-        transposed,
-        im2col,
-        toeplitz,
-        backward,
-        gradient,
-        at,
-        weight_at,
-        input_at,
+        what=what,
+        kernels=tuple(kernel or ()),
+        bias=bias,
+        pool=pool and str(pool),
+        k=k,
+        s=s,
+        p=p,
+        d=d,
+        norm=norm,
+        flip=flip,
+        circular=circular,
+        transposed=transposed,
+        im2col=im2col,
+        toeplitz=toeplitz,
+        backward=backward,
+        gradient=gradient,
+        at=at,
+        weight_at=weight_at,
+        input_at=input_at,
     )
     matrices = matrix_page(request)
     require_outputs(matrices.inputs, outputs, force)
@@ -225,8 +226,9 @@ def _show(
         print_json(json())
     elif not outputs:
         print_document(text(width_of(sys.stdout)))
+    page_once = cache(page)
     for output in outputs:
-        _write(page(), output)
+        _write(page_once(), output)
         (print_status if json is not None else print_result)(f"wrote {output.path}")
 
 

@@ -156,14 +156,15 @@ def _forward(run: LayerRun, at: Axes, heading: list[str], chosen: list[str]) -> 
     from cnnc.view.unfold.layer_json import layer_json
     from cnnc.view.unfold.layer_page import layer_page
     from cnnc.view.unfold.steps import MAX_STEPS, around, of_channel
+    from cnnc.view.unfold.terms import TERMS, terms
 
     def page(for_file: bool) -> Page:
         if not for_file:
             return layer_page(run, at, [at], [*heading, *chosen])
         single = layer_page(run, at, [at], heading, True)
         cells = sum(len(row) for band in single.bands for panel in band.panels for row in getattr(panel, "cells", ()))
-        terms = len(layer_json(run, at).get("terms", ()))
-        most = min(MAX_STEPS, MAX_CELLS // max(1, cells), MAX_TERMS // max(1, terms))
+        count = len(terms(run.op, run.types[0], at).terms) if type(run.op) in TERMS else 0
+        most = min(MAX_STEPS, MAX_CELLS // max(1, cells), MAX_TERMS // max(1, count))
         outputs = of_channel(run.output.shape, at)
         positions = [outputs[n] for n in around(outputs.index(at), len(outputs), max(1, most))]
         stepped = layer_page(run, at, positions, heading, True)
