@@ -51,32 +51,31 @@ class Top5(Metric):
     compares_with = "labels"
 
 
+class MeanError(Metric):
+    """What the means of errors share."""
+
+    compares_with = "values"
+    less_is_better = True
+
+    @classmethod
+    def format(cls, value: float) -> str:
+        return decimals(value, 5)
+
+
 @register
-class MeanSquaredError(Metric):
+class MeanSquaredError(MeanError):
     """The mean of squared differences; less is better."""
 
     kind = "mse"
     example = "metric mse"
-    compares_with = "values"
-    less_is_better = True
-
-    @classmethod
-    def format(cls, value: float) -> str:
-        return decimals(value, 5)
 
 
 @register
-class MeanAbsoluteError(Metric):
+class MeanAbsoluteError(MeanError):
     """The mean of absolute differences; less is better."""
 
     kind = "l1"
     example = "metric l1"
-    compares_with = "values"
-    less_is_better = True
-
-    @classmethod
-    def format(cls, value: float) -> str:
-        return decimals(value, 5)
 
 
 @register

@@ -92,34 +92,41 @@ class Top5Counter(MetricCounter):
         return self.correct / max(1, self.total)
 
 
-@counter_of(MeanSquaredError)
-class MeanSquaredErrorCounter(MetricCounter):
-    """The mean of (output − target)² over all elements."""
+class MeanErrorCounter(MetricCounter):
+    """The mean of `error` of the differences, output − target, over all elements."""
 
     def __init__(self) -> None:
-        self.squares, self.elements = 0.0, 0
+        self.errors, self.elements = 0.0, 0
+
+    @staticmethod
+    def error(differences: Array) -> Array:
+        """What is averaged of the differences."""
+        raise NotImplementedError
 
     def add(self, outputs: Array, target: Array, ignored: int | None) -> None:
-        self.squares += float(np.square(outputs - target).sum(dtype=np.float64))
+        self.errors += float(self.error(outputs - target).sum(dtype=np.float64))
         self.elements += outputs.size
 
     def value(self) -> float:
-        return self.squares / max(1, self.elements)
+        return self.errors / max(1, self.elements)
+
+
+@counter_of(MeanSquaredError)
+class MeanSquaredErrorCounter(MeanErrorCounter):
+    """The mean of (output − target)² over all elements."""
+
+    @staticmethod
+    def error(differences: Array) -> Array:
+        return np.square(differences)
 
 
 @counter_of(MeanAbsoluteError)
-class MeanAbsoluteErrorCounter(MetricCounter):
+class MeanAbsoluteErrorCounter(MeanErrorCounter):
     """The mean of |output − target| over all elements."""
 
-    def __init__(self) -> None:
-        self.differences, self.elements = 0.0, 0
-
-    def add(self, outputs: Array, target: Array, ignored: int | None) -> None:
-        self.differences += float(np.abs(outputs - target).sum(dtype=np.float64))
-        self.elements += outputs.size
-
-    def value(self) -> float:
-        return self.differences / max(1, self.elements)
+    @staticmethod
+    def error(differences: Array) -> Array:
+        return np.abs(differences)
 
 
 @counter_of(Psnr)
