@@ -25,7 +25,7 @@ def maximize(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Secti
     graph = subject.graph
     source = require_image_like(graph, "--maximize")
     chosen = [require_channels(graph, text, "--maximize") for text in options.maximize]
-    how = Ascent(rate=0.02 * float(np.sqrt(source.type.size)), low=0, high=1)
+    how = Ascent(rate=0.05 * float(np.sqrt(source.type.size)), low=0, high=1)
     dataset, reason = _test_data(options, subject)
     start = _mean(subject, dataset) if dataset is not None else 0.5
     network = differentiable(graph, subject.weights, {source.name: np.full((1, *source.type.shape), start)})
@@ -44,10 +44,11 @@ def maximize(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Secti
         position = f" at its centre {','.join(map(str, centre))}" if centre else ""
         of_data = ", the mean of the test images," if dataset is not None else ""
         lines = (
-            f"Gradient ascent on the input, so that a channel of {layer}{position} grows: {how.steps} steps of length "
-            f"{how.rate:.3g} from {start:.3g}{of_data} with noise of deviation {how.noise} (seed {how.seed}). Each step moves the input "
-            f"by up to {how.jitter} pixel at random, draws it {how.decay:.1%} back to its start, and clips it to 0..1; every "
-            f"{how.blur_every} steps it is blurred by (1, 2, 1)/4.",
+            f"Gradient ascent on the input, so that a channel of {layer}{position} grows: {how.steps} steps, whose length "
+            f"falls from {how.rate:.3g} to 0, from {start:.3g}{of_data} with noise of deviation {how.noise} (seed {how.seed}). Each step moves the input "
+            f"by up to {how.jitter} pixel at random (in the last quarter not), draws it {how.decay:.1%} back to its start, and clips it to 0..1; in the "
+            f"first half it is blurred by (1, 2, 1)/4 every {how.blur_every} steps. Where no unit before the channel is active, and the "
+            "gradient is 0, rectifiers pass it on.",
             f"Below each image: the channel and its value{on}.",
         )
         drawing = picture_rows(

@@ -34,6 +34,7 @@ class Stream(IntEnum):
     VERIFY_INPUTS = 20
     BENCH_INPUTS = 21
     OPERATOR_ERRORS = 22  # the name of the layer; the seed is the number of the sample
+    ASCENT = 23  # noise and shifts of inputs that maximize a channel
 
     def key(self, seed: int, *parts: int | str) -> list[int]:
         """The key of a generator; names enter as their bytes."""

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc.core.arrays import Array, Weights
+from cnnc.core.random_streams import Stream
 from cnnc.graph.graph import Graph
 from cnnc.ops.activation import LeakyRelu, Prelu, Relu, Relu6
 from cnnc.ops.base import Op
@@ -211,29 +212,39 @@ def _guided(op: Op, weights: Mapping[str, Array], saved: object, gradient: Array
     return BACKWARD[type(op)](op, weights, saved, np.maximum(gradient, 0), needs_dx)
 
 
+def _passed(op: Op, weights: Mapping[str, Array], saved: object, gradient: Array, needs_dx: bool) -> Gradients:
+    """The gradient as if the layer were active everywhere."""
+    return Gradients((gradient,))
+
+
 RECTIFIERS: tuple[type[Op], ...] = (Relu, Relu6, LeakyRelu, Prelu)
 DECONV_RULES: dict[type[Op], Backward] = {**BACKWARD, **dict.fromkeys(RECTIFIERS, _rectified)}
 """The deconvnet of Zeiler & Fergus 2013: transposed filters, unpooling with switches, and rectification on the way back."""
 GUIDED_RULES: dict[type[Op], Backward] = {**BACKWARD, **dict.fromkeys(RECTIFIERS, _guided)}
+_ACTIVE_RULES: dict[type[Op], Backward] = {**BACKWARD, **dict.fromkeys(RECTIFIERS, _passed)}
+"""The way out for an input at which no unit before the target is active, so that the gradient is 0."""
 
 
 # Gradient ascent
 
 
 class Ascent(NamedTuple):
-    """How an input is found: `steps` of `rate`, each followed by decay, blur and the bounds; `jitter` shifts by pixels.
+    """How an input is found: `steps` of `rate`, each followed by decay, blur and the bounds; `jitter` shifts by pixels,
+    but not in the last quarter.
 
-    A step is `rate` times the gradient over its length. The input is drawn towards its start by `decay`; every
-    `blur_every` steps it is blurred by (1, 2, 1)/4 along each axis (0: never). `radius` bounds its distance from the
+    A step is along the gradient; its length falls from `rate` to 0 in equal parts. Where the gradient is 0 because no unit
+    is active, rectifiers pass it on (as Olah et al. 2017, "Feature Visualization", do in their first steps). The input is
+    drawn towards its start by `decay`; in the first half it is blurred by (1, 2, 1)/4 along each axis every `blur_every`
+    steps (0: never). `radius` bounds its distance from the
     start; `low` and `high` bound each element.
     """
 
-    steps: int = 128
+    steps: int = 256
     rate: float = 0.5
     decay: float = 0.002
-    blur_every: int = 16
+    blur_every: int = 8
     jitter: int = 1
-    noise: float = 0.01
+    noise: float = 0.1
     radius: float | None = None
     low: float = -np.inf
     high: float = np.inf
@@ -245,22 +256,34 @@ def ascend(
 ) -> Differentiated:
     """Inputs (N, *shape) in `inputs`, one for each target, and what each target reaches. Other inputs keep their feeds."""
     shape = network.feeds[name].shape[1:]
-    random = np.random.default_rng(how.seed)
+    random = np.random.default_rng(Stream.ASCENT.key(how.seed))
     x = start + how.noise * np.repeat(random.standard_normal((1, *shape)), len(targets), 0)
     axes = tuple(range(2, len(shape) + 1))
     feeds = {other: np.repeat(array, len(targets), 0) for other, array in network.feeds.items()}
     for step in range(how.steps):
-        shifts = tuple(int(n) for n in random.integers(-how.jitter, how.jitter + 1, len(axes)))
+        jitter = how.jitter if step < how.steps * 3 // 4 else 0
+        shifts = tuple(int(n) for n in random.integers(-jitter, jitter + 1, len(axes)))
         shifted = np.roll(x, shifts, axes)
-        slope = np.roll(gradients(network, {**feeds, name: shifted}, targets).inputs[name], [-n for n in shifts], axes)
-        x = x + how.rate * slope / (_lengths(slope) + 1e-12)
+        slope = np.roll(_slope(network, {**feeds, name: shifted}, targets, name), [-n for n in shifts], axes)
+        x = x + how.rate * (1 - step / how.steps) * slope / (_lengths(slope) + 1e-12)
         x = start + (1 - how.decay) * (x - start)
-        if how.blur_every and step % how.blur_every == how.blur_every - 1:
+        if how.blur_every and step % how.blur_every == how.blur_every - 1 and step < how.steps // 2:
             x = _blurred(x, axes)
         if how.radius is not None:
             x = start + (x - start) * np.minimum(1, how.radius / (_lengths(x - start) + 1e-12))
         x = np.clip(x, how.low, how.high)
     return Differentiated(gradients(network, {**feeds, name: x}, targets).values, {name: x})
+
+
+def _slope(
+    network: Differentiable, feeds: Mapping[str, Array], targets: Sequence[ExplainedElement], name: str
+) -> Array:
+    """The gradient of each target; where it is 0, what it would be if all rectifiers were active."""
+    slope = gradients(network, feeds, targets).inputs[name]
+    is_zero = _lengths(slope) == 0
+    if not is_zero.any():
+        return slope
+    return np.where(is_zero, gradients(network, feeds, targets, _ACTIVE_RULES).inputs[name], slope)
 
 
 def _lengths(x: Array) -> Array:

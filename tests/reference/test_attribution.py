@@ -140,6 +140,15 @@ def test_the_input_that_maximizes_a_linear_unit_has_the_direction_of_its_weights
     assert np.array_equal(result.inputs["input1"], again.inputs["input1"])
 
 
+def test_ascent_leaves_an_input_at_which_no_unit_is_active() -> None:
+    """The bias keeps the relu at 0 for the start, where the gradient is 0; the largest input is all ones."""
+    network = _network("net n\ninput 1x2x2\nconv 1 k=2 weights=[[1, 1], [1, 1]] biases=-3\nrelu\n", np.zeros((1, 2, 2)))
+    how = Ascent(steps=60, rate=0.5, decay=0, blur_every=0, jitter=0, noise=0, low=0, high=1)
+    result = ascend(network, [ExplainedElement("relu1", (0, 0, 0))], "input1", 0, how)
+    assert result.inputs["input1"].tolist() == [[[[1, 1], [1, 1]]]]
+    assert result.values.tolist() == [1]
+
+
 def test_the_strongest_activations_come_from_different_examples() -> None:
     graph = check("net n\ninput 1x1x3\nconv 1 k=1 weights=[1] biases=0\n").require_graph()
     images = np.array([[1, 9, 8], [0, 0, 7], [2, 3, 1]], float).reshape(3, 1, 1, 3)

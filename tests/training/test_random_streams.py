@@ -24,6 +24,7 @@ PARTS: dict[Stream, list[tuple[int | str, ...]]] = {
     Stream.VERIFY_WEIGHTS: [("conv1.weight",), ("a",)],
     Stream.VERIFY_INPUTS: [()],
     Stream.BENCH_INPUTS: [()],
+    Stream.ASCENT: [()],
     Stream.OPERATOR_ERRORS: [("conv1",), ("a",)],
 }
 """Typical keys of each stream, among them the shortest, which NumPy pads with zeros."""
