@@ -16,9 +16,11 @@ from cnnc.view.drawing import Box, Drawing, Label, Raster
 from cnnc.view.inspect.feature_maps import map_items
 from cnnc.view.inspect.histograms import histogram_of, histogram_section, layer_activations
 from cnnc.view.inspect.kernels import kernel_section
+from cnnc.view.inspect.signed_maps import overlay
 from cnnc.view.inspect.tiles import GreyScale, SheetTile, scale_of, tile_sheet
 from cnnc.view.inspect.words import nearest_words, top_ngrams
 from cnnc.view.labels import label_width
+from cnnc.view.shades import score_pixels
 from tests.view.pages import HOSTILE
 
 NETS = {
@@ -168,3 +170,10 @@ def test_nearest_words_and_ngrams() -> None:
     activations[1, 0], activations[0, 4], activations[1, 2] = 3, 9, 2  # that of padding only does not count
     grams = top_ngrams(sentences, activations, (0, 1), (-1, 0, 1, 2, 3), ("good", "fine", "poor"), 2)
     assert grams == [[("<pad> fine", 3.0), ("good <unknown>", 2.0)]]
+
+
+def test_an_overlay_shows_the_input_where_the_map_is_0() -> None:
+    drawn = overlay("map", np.array([[0.0, 0.0, 1.0]]), np.array([[[0.0, 1.0, 1.0]]])).pixels
+    assert drawn[0, 0].tolist() == [90, 90, 90]
+    assert drawn[0, 1].tolist() == [190, 190, 190]
+    assert drawn[0, 2].tolist() == score_pixels(np.ones((1, 1)))[0, 0].tolist()

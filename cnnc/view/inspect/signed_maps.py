@@ -107,7 +107,7 @@ def overlay(name: str, plane: Array, values: Array) -> Image:
     part = plane / (largest or 1)
     grey = input_pixels(values)
     grey = grey.mean(-1) if grey.ndim == 3 else grey
-    faded = (90 + 100 * grey / 255)[..., None]
+    faded = (90 + 100 * (grey / 255))[..., None]  # uint8 numbers must not be multiplied
     alpha = np.abs(part)[..., None]
     colours = score_pixels(np.sign(part))
     return Image(name, np.rint((1 - alpha) * faded + alpha * colours).astype(np.uint8))
