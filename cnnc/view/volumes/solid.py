@@ -30,10 +30,9 @@ class Solid(NamedTuple):
         """How far the rear is shifted to the right and upwards."""
         return self.front[1]
 
-    @property
-    def left(self) -> float:
-        """Its left end at half its height."""
-        return max(0.0, (self.slant - self.front[3]) / 2)
+    def left(self, y: float) -> float:
+        """Its left end at this height."""
+        return max(0.0, self.slant - y)
 
     @property
     def right(self) -> float:
