@@ -38,10 +38,8 @@ class _Placed(NamedTuple):
     y: float
     centre: float
 
-    def left(self, port: int) -> tuple[float, float]:
-        """Where an arrow ends: at the centre for port 0, above it for negative ones, as far as the solid reaches."""
-        reach = max(self.solid.height / 2 - 2, 0)
-        down = max(-reach, min(reach, PORT * port))
+    def left(self, down: float) -> tuple[float, float]:
+        """Where an arrow ends, `down` from the centre."""
         return self.x + self.solid.left(self.solid.height / 2 + down), self.centre + down
 
     @property
@@ -127,21 +125,23 @@ class _Layout:
             start = stop
         return bands
 
-    def _ports(self) -> dict[tuple[str, str], int]:
-        """Where each line ends: a straight one at the centre (0), those from above at -1, -2, ..., from below at 1, 2, ...
+    def _ports(self) -> dict[tuple[str, str], float]:
+        """How far from the centre each line ends: a straight one at 0, those from above above it, those from below below it.
 
-        Lines along the channel above a volume share one.
+        Lines along the channel above a volume share one, and skips another.
         """
-        ports: dict[tuple[str, str], int] = {}
+        ports: dict[tuple[str, str], float] = {}
         for target, sources in self.volumes.sources.items():
             last = self.cells[target]
             lanes = {source: self.cells[source].lane for source in sources}
             for source in sources:
                 if (source, target) in self.routed and not self._is_elbow(self.cells[source], last):
-                    lanes[source] = (-1, 0)
+                    lanes[source] = (-1, (source, target) not in self.skips)
             ordered = sorted(set(lanes.values()))
             centre = ordered.index(last.lane) if last.lane in ordered else len(ordered) // 2
-            ports |= {(source, target): ordered.index(lane) - centre for source, lane in lanes.items()}
+            reach = max(self.solids[target].height / 2 - 2, 0)
+            step = min(PORT, reach / max(centre, len(ordered) - 1 - centre, 1))
+            ports |= {(source, target): step * (ordered.index(lane) - centre) for source, lane in lanes.items()}
         return ports
 
     def _reserve(self, source: str, target: str) -> None:
@@ -149,11 +149,15 @@ class _Layout:
         first, last = self.cells[source], self.cells[target]
         _track(self.gaps.setdefault((self.band_of[first.column], first.column + 1), []), ("out", source))
         if not self._is_elbow(first, last):
-            _track(self.gaps.setdefault((self.band_of[last.column], last.column), []), ("in", target))
+            _track(self.gaps.setdefault((self.band_of[last.column], last.column), []), self._entry(source, target))
             _track(self.channels.setdefault((self.band_of[last.column], last.lane), []), (source, target))
             if self.band_of[first.column] != self.band_of[last.column]:
                 _track(self.channels.setdefault((self.band_of[first.column], None), []), source)
                 _track(self.margin, source)
+
+    def _entry(self, source: str, target: str) -> tuple[str, str, bool]:
+        """The track on which a line along a channel reaches its target: skips share one, and other lines another."""
+        return "in", target, (source, target) in self.skips
 
     def _is_elbow(self, first: Cell, last: Cell) -> bool:
         """Whether a line needs one gap only."""
@@ -243,7 +247,7 @@ class _Layout:
         if self._is_elbow(first, last):
             return (x0, y0), (out, y0), (out, y1), (x1, y1)
         gap = self.gaps[end, last.column]
-        into = xs[last.column] - 12 - TRACK * (len(gap) - 1 - gap.index(("in", target)))
+        into = xs[last.column] - 12 - TRACK * (len(gap) - 1 - gap.index(self._entry(source, target)))
         over = tops[end, last.lane] + TRACK * self.channels[end, last.lane].index((source, target))
         if band == end:
             return (x0, y0), (out, y0), (out, over), (into, over), (into, y1), (x1, y1)
