@@ -70,7 +70,9 @@ def test_lines_pass_between_units_and_labels_stand_alone(layers: str) -> None:
     for a, b in combinations(labels, 2):
         left, right = sorted((a, b), key=lambda label: label.x)
         half = {"start": 0.0, "middle": 0.5}
-        gap = (right.x - half[right.anchor] * label_width(right)) - (left.x + (1 - half[left.anchor]) * label_width(left))
+        gap = (right.x - half[right.anchor] * label_width(right)) - (
+            left.x + (1 - half[left.anchor]) * label_width(left)
+        )
         assert gap > 0 or abs(a.y - b.y) >= a.size, f"{a.text} overlaps {b.text}"
     assert all(abs(label.y - unit.y) > unit.size for label in labels for unit in units)
 
