@@ -54,7 +54,11 @@ def draw(
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="LAYER[:Y,X]", help="The layer, and the position in it, that is drawn."),
+        typer.Option(
+            "--at",
+            metavar="LAYER[:Y,X]",
+            help="The layer, and the position in it, that is drawn. With --style edges a unit: conv1:2.",
+        ),
     ] = None,
     image: Annotated[
         Path | None, typer.Option("--image", metavar="IMAGE", help="With --style field: the image below the field.")

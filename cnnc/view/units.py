@@ -22,6 +22,8 @@ MOST_UNITS, MOST_EDGES = 40, 1000
 """The most units in a layer and edges in a drawing that are told apart."""
 STEP, UNIT, COLUMN = 30, 18, 130
 
+Point = tuple[float, float]
+
 
 class UnitEdge(NamedTuple):
     """An edge from unit `start` of a layer to unit `end` of the next; `weight` is its index in the layer's weight."""
@@ -42,10 +44,12 @@ def unit_edges(graph: Graph) -> list[UnitEdge]:
         if node.type.size > MOST_UNITS:
             message = f"{node.name} has {node.type.size:,} units; --style edges draws at most {MOST_UNITS} per layer"
             raise CnncError.of("E010", message, help="draw `--style volumes`, or a network with smaller layers")
-    edges = [edge for node in graph.nodes if node.inputs for edge in _edges_of(graph, node)]
-    if len(edges) > MOST_EDGES:
-        message = f"{len(edges):,} edges; --style edges draws at most {MOST_EDGES:,}"
-        raise CnncError.of("E010", message, help="draw `--style volumes`, or a network with smaller layers")
+    edges: list[UnitEdge] = []
+    for node in graph.nodes:
+        edges += _edges_of(graph, node) if node.inputs else ()
+        if len(edges) > MOST_EDGES:
+            message = f"more than {MOST_EDGES:,} edges up to {node.name}; --style edges draws at most {MOST_EDGES:,}"
+            raise CnncError.of("E010", message, help="draw `--style volumes`, or a network with smaller layers")
     return edges
 
 
@@ -100,8 +104,11 @@ def units_drawing(graph: Graph, at: tuple[str, int] | None = None) -> Drawing:
     head = TextColumn(MARGIN, max(right - MARGIN, 420))
     head.add(graph.name, "title", TITLE)
     top, most = head.y + 40, max(node.type.size for node in graph.nodes)
+    columns = {node.name: i for i, node in enumerate(graph.nodes)}
+    skips = any(columns[edge.target] - columns[edge.source] > 1 for edge in edges)
+    rows = {node.name: (most - node.type.size) // 2 if skips else (most - node.type.size) / 2 for node in graph.nodes}
     places = {
-        (node.name, unit): (xs[node.name], top + STEP * (unit + (most - node.type.size) / 2 + 0.5))
+        (node.name, unit): (xs[node.name], top + STEP * (unit + rows[node.name] + 0.5))
         for node in graph.nodes
         for unit in range(node.type.size)
     }
@@ -119,7 +126,9 @@ def units_drawing(graph: Graph, at: tuple[str, int] | None = None) -> Drawing:
         elif edge.weight is not None and shared.get(edge.target) == edge.weight:
             role = "series2"
         hint = f"{edge.source}[{edge.start}] to {edge.target}[{edge.end}]"
-        lines.append((role not in ("plain", "faint"), Edge((places[start], places[end]), role, hint=hint)))
+        span = columns[edge.target] - columns[edge.source]
+        points = _line(places[start], places[end], width, span)
+        lines.append((role not in ("plain", "faint"), Edge(points, role, hint=hint, corner=6)))
     shapes: list[Shape] = [line for _, line in sorted(lines, key=lambda pair: pair[0])]
     for unit, (x, y) in places.items():
         role = "result" if unit == at else "read" if unit in below else "weight" if unit in above else "plain"
@@ -135,9 +144,19 @@ def units_drawing(graph: Graph, at: tuple[str, int] | None = None) -> Drawing:
         )
     elif shared:
         notes.add(f"dashed: edges that share one weight ({', '.join(shared)})", "note", SMALL)
+    if skips:
+        notes.add("lines between rows: skips, which pass layers by", "note", SMALL)
     description = f"{len(places)} units and {len(edges)} edges"
     drawn_width = max(right + MARGIN, 420 + 2 * MARGIN)
     return Drawing(drawn_width, notes.y + MARGIN, graph.name, description, (*head.labels, *shapes, *notes.labels))
+
+
+def _line(start: Point, end: Point, width: float, span: int) -> tuple[Point, ...]:
+    """A line between units; one that passes layers by runs between two rows of units."""
+    if span <= 1:
+        return start, end
+    between = start[1] + STEP / 2
+    return start, (start[0] + width - UNIT, between), (end[0] - width + UNIT, between), end
 
 
 def _shared_weights(edges: list[UnitEdge]) -> dict[str, Axes]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import combinations, pairwise
+from math import hypot
+from pathlib import Path
+
 import pytest
 
 from cnnc import CnncError, check
 from cnnc.graph.graph import Graph
-from cnnc.view.drawing import Edge
+from cnnc.view.drawing import Edge, Label, Marker
+from cnnc.view.labels import label_width
+from cnnc.view.svg import svg_text
 from cnnc.view.units import affected, affecting, unit_edges, units_drawing
 
 
@@ -44,3 +50,37 @@ def test_one_shared_weight_is_marked() -> None:
 def test_other_networks_are_one_error(source: str, message: str) -> None:
     with pytest.raises(CnncError, match=message):
         units_drawing(check(f"net N\n{source}").require_graph())
+
+
+SKIP = "conv 1 k=3 p=1\nrelu\nconv 1 k=3 p=1\nadd input1\npool max k=2\nfc 3\n"
+CONCAT = "a: fc 2\nb: fc 3\nconcat a b\nfc 2\n"
+
+
+@pytest.mark.parametrize("layers", [SKIP, CONCAT, "fc 4\nfc 1\n", "relu\n" * 6])
+def test_lines_pass_between_units_and_labels_stand_alone(layers: str) -> None:
+    drawing = units_drawing(_graph(layers))
+    units = [shape for shape in drawing.shapes if isinstance(shape, Marker)]
+    for line in (shape for shape in drawing.shapes if isinstance(shape, Edge)):
+        for (x0, y0), (x1, y1) in pairwise(line.points):
+            for k in range(101):
+                x, y = x0 + (x1 - x0) * k / 100, y0 + (y1 - y0) * k / 100
+                near = {(unit.x, unit.y) for unit in units if hypot(unit.x - x, unit.y - y) < unit.size / 2}
+                assert near <= {line.points[0], line.points[-1]}, line.hint
+    labels = [shape for shape in drawing.shapes if isinstance(shape, Label)]
+    for a, b in combinations(labels, 2):
+        left, right = sorted((a, b), key=lambda label: label.x)
+        half = {"start": 0.0, "middle": 0.5}
+        gap = (right.x - half[right.anchor] * label_width(right)) - (
+            left.x + (1 - half[left.anchor]) * label_width(left)
+        )
+        assert gap > 0 or abs(a.y - b.y) >= a.size, f"{a.text} overlaps {b.text}"
+    assert all(abs(label.y - unit.y) > unit.size for label in labels for unit in units)
+
+
+def test_golden(request: pytest.FixtureRequest) -> None:
+    """A small network as SVG; after an intended change: pytest tests/view --refresh-golden, then look at the drawing."""
+    path = Path(__file__).parent / "golden" / "units.svg"
+    text = svg_text(units_drawing(_graph("conv 1 k=3 p=1\nadd input1\nfc 2\n"), ("conv1", 2)))
+    if request.config.getoption("--refresh-golden"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")

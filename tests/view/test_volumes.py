@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations, pairwise
 from math import sqrt
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from cnnc.graph.graph import Graph
 from cnnc.view.diagram.diagram import usual_depth
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Polygon
 from cnnc.view.labels import label_width
+from cnnc.view.svg import svg_text
 from cnnc.view.volumes.drawn import volumes_drawing
 from cnnc.view.volumes.grid import cells_of
 from cnnc.view.volumes.scale import SIDE, Scale
@@ -60,6 +62,40 @@ def _require_readable(drawing: Drawing) -> None:
         assert not any(_overlap(box, solid) for solid in solids), f"{text} is on a volume"
         assert not any(_crosses(line, box) for line in lines), f"a line crosses {text}"
         assert min(box[0], drawing.width - box[2], drawing.height - box[3]) >= 0, f"{text} is cut off"
+
+
+def _require_free_lines(drawing: Drawing) -> None:
+    """No arrow passes through a volume or its border; at its ends it may touch."""
+    fronts = [_rectangle(shape) for shape in drawing.shapes if isinstance(shape, Box)]
+    for line in drawing.shapes:
+        if isinstance(line, Edge) and line.arrow:
+            assert not any(_crosses(line, (x0 + 1, y0 + 1, x1 - 1, y1 - 1)) for x0, y0, x1, y1 in fronts), line.hint
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED, *ODD])
+def test_arrows_pass_between_volumes(name: str) -> None:
+    graph = published(name) if name in PUBLISHED else odd(name)
+    _require_free_lines(volumes_drawing(volumes_of(graph, usual_depth(graph))))
+
+
+def test_only_skips_are_dashed() -> None:
+    assert volumes_of(published("textcnn")).skips == frozenset(), "parallel branches are no skips"
+    skips = volumes_of(published("unet"), 1).skips
+    assert len(skips) == 4
+
+
+def test_arrows_into_one_volume_end_apart() -> None:
+    drawing = volumes_drawing(volumes_of(published("unet"), 1))
+    ends = [shape.points[-1] for shape in drawing.shapes if isinstance(shape, Edge) and shape.arrow and shape.hint]
+    for a, b in combinations(ends, 2):
+        assert abs(a[0] - b[0]) + abs(a[1] - b[1]) >= 2
+
+
+def test_a_kernel_too_small_to_see_is_an_arrow() -> None:
+    graph = check("net K\ninput 1x200x200\nconv 4 k=1\nconv 4 k=60\n").require_graph()
+    edges = [shape for shape in volumes_drawing(volumes_of(graph)).shapes if isinstance(shape, Edge)]
+    assert [edge.hint for edge in edges if edge.arrow] == ["input1 to conv1"]
+    assert [edge.hint for edge in edges if edge.role == "weight"] == ["conv1: window of conv2"]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -141,3 +177,13 @@ def test_shapes_of_other_ranks() -> None:
     assert [item.caption for item in items] == ["1@8x16x16", "2@8x16x16"]
     drawing = volumes_drawing(volumes_of(check(source).require_graph()))
     assert any("depth D is written but not drawn" in shape.text for shape in drawing.shapes if isinstance(shape, Label))
+
+
+def test_golden(request: pytest.FixtureRequest) -> None:
+    """A small network as SVG; after an intended change: pytest tests/view --refresh-golden, then look at the drawing."""
+    path = Path(__file__).parent / "golden" / "volumes.svg"
+    source = "net Small\ninput 1x8x8\nc: conv 4 k=3 p=1\nrelu\nconv 4 k=3 p=1\nadd c\npool max k=2\nfc 2\n"
+    text = svg_text(volumes_drawing(volumes_of(check(source).require_graph())))
+    if request.config.getoption("--refresh-golden"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")

@@ -22,6 +22,10 @@ from cnnc.view.volumes.volumes import Volume, Volumes
 WIDEST = 1240
 """A network that is wider than this is broken into bands."""
 GAP, TRACK, TEXT = 26, 7, 96
+PORT = 6
+"""How far apart arrows end that have one target."""
+SMALLEST_WINDOW = 4
+"""A kernel that would be drawn smaller than this is an arrow instead."""
 HEIGHT = LINE * SMALL / 13
 
 
@@ -34,10 +38,9 @@ class _Placed(NamedTuple):
     y: float
     centre: float
 
-    @property
-    def left(self) -> tuple[float, float]:
-        """Where arrows end."""
-        return self.x + self.solid.left, self.centre
+    def left(self, down: float) -> tuple[float, float]:
+        """Where an arrow ends, `down` from the centre."""
+        return self.x + self.solid.left(self.solid.height / 2 + down), self.centre + down
 
     @property
     def right(self) -> tuple[float, float]:
@@ -54,8 +57,8 @@ def volumes_drawing(volumes: Volumes, notes: Sequence[str] = ()) -> Drawing:
     shapes, bottom = layout.shapes(head.y)
     column = TextColumn(bottom + 12, max(right - MARGIN, 420))
     column.add("; ".join(layout.scale.notes), "note", SMALL)
-    if not all(layout.is_next(*edge) for edge in volumes.edges):
-        column.add("dashed arrows: skips and other branches", "note", SMALL)
+    if layout.skips:
+        column.add("dashed arrows: skips", "note", SMALL)
     for note in notes:
         column.add(note, "note", SMALL)
     shown = f"{len(volumes.items)} volumes, from {volumes.items[0].caption} to {volumes.items[-1].caption}"
@@ -77,9 +80,10 @@ class _Layout:
         self.filled: dict[Lane, set[int]] = {}
         for cell in self.cells.values():
             self.filled.setdefault(cell.lane, set()).add(cell.column)
-        self.routed = [edge for edge in volumes.edges if not self._is_straight(*edge)]
         self.band_of = self._bands()
-        self.routed = [edge for edge in volumes.edges if not self._is_straight(*edge)]
+        self.routed = dict.fromkeys(edge for edge in volumes.edges if not self._is_straight(*edge))
+        self.skips = volumes.skips
+        self.ports = self._ports()
         self.gaps: dict[tuple[int, int], list[object]] = {}
         self.channels: dict[tuple[int, Lane | None], list[object]] = {}
         self.margin: list[object] = []
@@ -97,8 +101,7 @@ class _Layout:
         """Whether nothing stands between two volumes of one lane and band."""
         first, last = self.cells[source], self.cells[target]
         between = self.filled[first.lane] & set(range(first.column + 1, last.column))
-        same_band = not hasattr(self, "band_of") or self.band_of[first.column] == self.band_of[last.column]
-        return first.lane == last.lane and not between and same_band
+        return first.lane == last.lane and not between and self.band_of[first.column] == self.band_of[last.column]
 
     def _bands(self) -> list[int]:
         """The band of each column. A band ends where it is full; a U is never broken."""
@@ -122,21 +125,39 @@ class _Layout:
             start = stop
         return bands
 
-    def is_next(self, source: str, target: str) -> bool:
-        """Whether a line comes from the latest volume that its target reads: not a skip or another branch."""
-        order = list(self.items)
-        return source == max(self.volumes.sources[target], key=order.index)
+    def _ports(self) -> dict[tuple[str, str], float]:
+        """How far from the centre each line ends: a straight one at 0, those from above above it, those from below below it.
+
+        Lines along the channel above a volume share one, and skips another.
+        """
+        ports: dict[tuple[str, str], float] = {}
+        for target, sources in self.volumes.sources.items():
+            last = self.cells[target]
+            lanes = {source: self.cells[source].lane for source in sources}
+            for source in sources:
+                if (source, target) in self.routed and not self._is_elbow(self.cells[source], last):
+                    lanes[source] = (-1, (source, target) not in self.skips)
+            ordered = sorted(set(lanes.values()))
+            centre = ordered.index(last.lane) if last.lane in ordered else len(ordered) // 2
+            reach = max(self.solids[target].height / 2 - 2, 0)
+            step = min(PORT, reach / max(centre, len(ordered) - 1 - centre, 1))
+            ports |= {(source, target): step * (ordered.index(lane) - centre) for source, lane in lanes.items()}
+        return ports
 
     def _reserve(self, source: str, target: str) -> None:
         """Gives a line its tracks: those that leave one volume share them in its gap, and each has its own elsewhere."""
         first, last = self.cells[source], self.cells[target]
         _track(self.gaps.setdefault((self.band_of[first.column], first.column + 1), []), ("out", source))
         if not self._is_elbow(first, last):
-            _track(self.gaps.setdefault((self.band_of[last.column], last.column), []), ("in", target))
+            _track(self.gaps.setdefault((self.band_of[last.column], last.column), []), self._entry(source, target))
             _track(self.channels.setdefault((self.band_of[last.column], last.lane), []), (source, target))
             if self.band_of[first.column] != self.band_of[last.column]:
                 _track(self.channels.setdefault((self.band_of[first.column], None), []), source)
                 _track(self.margin, source)
+
+    def _entry(self, source: str, target: str) -> tuple[str, str, bool]:
+        """The track on which a line along a channel reaches its target: skips share one, and other lines another."""
+        return "in", target, (source, target) in self.skips
 
     def _is_elbow(self, first: Cell, last: Cell) -> bool:
         """Whether a line needs one gap only."""
@@ -158,16 +179,20 @@ class _Layout:
         for name, place in placed.items():
             solids += [moved(shape, place.x, place.y) for shape in place.solid.shapes]
             texts += self._texts(name, place, xs[self.cells[name].column] + self.widths[self.cells[name].column] / 2)
-        for edge in self.volumes.edges:
-            role: Role = "text" if self.is_next(*edge) else "series2"
-            if edge in self.routed:
-                points = self._route(*edge, placed, xs, tops, bottoms)
-                lines.append(Edge(points, role, True, f"{edge[0]} to {edge[1]}", 4, True))
+        by_source: dict[str, list[Edge]] = {name: [] for name in placed}
+        for source, target in self.volumes.edges:
+            role: Role = "series2" if (source, target) in self.skips else "text"
+            hint = f"{source} to {target}"
+            if (source, target) in self.routed:
+                points = self._route(source, target, placed, xs, tops, bottoms)
+                by_source[source].append(Edge(points, role, True, hint, 4, True))
                 continue
-            window = self._window(*edge, placed)
+            window = self._window(source, target, placed)
             windows += window
             if not window:
-                lines.append(Edge((placed[edge[0]].right, placed[edge[1]].left), role, True))
+                by_source[source].append(Edge((placed[source].right, placed[target].left(0)), role, True, hint))
+        for edges in by_source.values():
+            lines += _forked(edges)
         return [*lines, *solids, *windows, *texts], max(bottoms.values())
 
     def columns(self) -> tuple[list[float], float]:
@@ -216,13 +241,13 @@ class _Layout:
     ) -> tuple[tuple[float, float], ...]:
         first, last = self.cells[source], self.cells[target]
         band, end = self.band_of[first.column], self.band_of[last.column]
-        (x0, y0), (x1, y1) = placed[source].right, placed[target].left
+        (x0, y0), (x1, y1) = placed[source].right, placed[target].left(self.ports[source, target])
         out = xs[first.column] + self.widths[first.column] + 6
         out += TRACK * self.gaps[band, first.column + 1].index(("out", source))
         if self._is_elbow(first, last):
             return (x0, y0), (out, y0), (out, y1), (x1, y1)
         gap = self.gaps[end, last.column]
-        into = xs[last.column] - 12 - TRACK * (len(gap) - 1 - gap.index(("in", target)))
+        into = xs[last.column] - 12 - TRACK * (len(gap) - 1 - gap.index(self._entry(source, target)))
         over = tops[end, last.lane] + TRACK * self.channels[end, last.lane].index((source, target))
         if band == end:
             return (x0, y0), (out, y0), (out, over), (into, over), (into, y1), (x1, y1)
@@ -241,6 +266,8 @@ class _Layout:
         place, goal, side = placed[source], placed[target], self.scale.side
         share = side(kernel[0]) / side(shape[1]), side(kernel[1]) / side(shape[2])
         corners = [(x + place.x, y + place.y) for x, y in window_on(face, share)]
+        if min(max(of) - min(of) for of in zip(*corners, strict=True)) < SMALLEST_WINDOW:
+            return []
         x, y, width, height = goal.solid.front
         tip = goal.x + x + min(width / 2, 6), goal.y + y + height / 2
         role: Role = "weight"
@@ -259,6 +286,15 @@ def _role(volume: Volume) -> Role:
 
 def _lines(operations: Sequence[str]) -> tuple[str, ...]:
     return tuple(line for text in operations for line in wrapped(text, TEXT, SMALL))
+
+
+def _forked(edges: Sequence[Edge]) -> list[Edge]:
+    """The lines of one source: their halos below all of them, so that none cuts another where they part."""
+    if len(edges) == 1:
+        return list(edges)
+    halos = [edge._replace(hint="") for edge in edges if edge.halo]
+    solid_last = sorted(edges, key=lambda edge: edge.role == "text")
+    return [*halos, *(edge._replace(halo=False) for edge in solid_last)]
 
 
 def _track(tracks: list[object], line: object) -> None:

@@ -20,6 +20,8 @@ MAP_STEP = 4
 """How far apart maps are that are drawn one behind the other."""
 MOST_STACK = 42
 """How far the last map may be from the first one."""
+THIN = 9
+"""The width of a vector, and the least height of a vector or sequence."""
 SLANT = 0.35
 """The length of the slanted side of a block, against its size."""
 
@@ -71,6 +73,9 @@ class Scale(NamedTuple):
         notes = ["scale: " + ", ".join(parts)]
         if any(len(shape) > 3 for shape in maps):
             notes.append("of volumes CxDxHxW, the depth D is written but not drawn")
+        heights = [(features if len(shape) == 1 else spatial).length(shape[-1]) for shape in shapes if len(shape) < 3]
+        if any(height < THIN for height in heights):
+            notes.append("the shortest vectors and sequences are drawn longer, to be seen")
         return cls(spatial, channels, features, stacked, tuple(notes))
 
     def side(self, size: int) -> float:

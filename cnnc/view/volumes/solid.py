@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cnnc.view.drawing import Box, Polygon, Role
-from cnnc.view.volumes.scale import MAP_STEP, MOST_STACK, SLANT, Scale
+from cnnc.view.volumes.scale import MAP_STEP, MOST_STACK, SLANT, THIN, Scale
 from cnnc.view.volumes.volumes import Volume
 
 Point = tuple[float, float]
-THIN = 9
 
 
 class Solid(NamedTuple):
@@ -30,10 +29,9 @@ class Solid(NamedTuple):
         """How far the rear is shifted to the right and upwards."""
         return self.front[1]
 
-    @property
-    def left(self) -> float:
-        """Its left end at half its height."""
-        return max(0.0, (self.slant - self.front[3]) / 2)
+    def left(self, y: float) -> float:
+        """Its left end at this height."""
+        return max(0.0, self.slant - y)
 
     @property
     def right(self) -> float:
@@ -45,7 +43,7 @@ def solid_of(volume: Volume, scale: Scale, role: Role) -> Solid:
     """The shapes of a volume."""
     shape, hint = volume.shape, f"{volume.name} {volume.caption}"
     if len(shape) == 1:
-        height = max(scale.features.length(shape[0]), 1)
+        height = max(scale.features.length(shape[0]), THIN)
         return Solid(THIN, height, (Box(0, 0, THIN, height, role, hint=hint),), (0, 0, THIN, height))
     height, width = scale.side(shape[-2] if len(shape) > 2 else shape[-1]), scale.side(shape[-1])
     if len(shape) == 3 and scale.stacked:
@@ -58,6 +56,7 @@ def solid_of(volume: Volume, scale: Scale, role: Role) -> Solid:
         return Solid(width + back, height + back, maps, (0, back, width, height), face)
     depth = scale.channels.length(shape[0])
     if len(shape) == 2:
+        height = max(height, THIN)
         return Solid(depth, height, (Box(0, 0, depth, height, role, hint=hint),), (0, 0, depth, height))
     slant = width * SLANT
     side = ((depth, slant), (depth + slant, 0.0), (depth + slant, height), (depth, slant + height))

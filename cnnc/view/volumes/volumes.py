@@ -49,6 +49,18 @@ class Volumes(NamedTuple):
             sources[target].append(source)
         return sources
 
+    @property
+    def skips(self) -> frozenset[tuple[str, str]]:
+        """The edges whose target also reads their source through other volumes."""
+        bits = {volume.name: 1 << i for i, volume in enumerate(self.items)}
+        ancestors: dict[str, int] = {}
+        for name, sources in self.sources.items():
+            ancestors[name] = 0
+            for source in sources:
+                ancestors[name] |= ancestors[source] | bits[source]
+        sources = self.sources
+        return frozenset((s, t) for s, t in self.edges if any(ancestors[other] & bits[s] for other in sources[t]))
+
 
 def caption_of(shape: str) -> str:
     """A shape as textbooks write it: `6@28x28` for `6x28x28`."""
