@@ -56,7 +56,8 @@ def shapes(random: np.random.Generator) -> Bytes:
     upper = [0.2 + 0.6 * disc, 0.2 + 0.6 * square, ramp, noise]
     lower = [0.5 + 0.4 * np.cos(2 * np.pi * (x * np.cos(a) + y * np.sin(a)) / 6) for a in np.radians((0, 45, 90, 135))]
     values = np.vstack([np.hstack(upper), np.hstack(lower)])
-    return np.rint(255 * values.clip(0, 1)).astype(np.uint8)
+    pixels: Bytes = np.rint(255 * values.clip(0, 1)).astype(np.uint8)
+    return pixels
 
 
 def csv(pixels: Bytes) -> bytes:
@@ -81,8 +82,8 @@ def main() -> None:
     make_folder(folder)
     for name, pixels in images.items():
         write_png(folder / f"{name}.png", pixels)
-    for name, digit in enumerate(digits):
-        write_atomic(folder / f"digit-{name}.csv", csv(digit))
+    for number, digit in enumerate(digits):
+        write_atomic(folder / f"digit-{number}.csv", csv(digit))
     print(f"wrote {len(images)} images and {len(digits)} tables to {folder}")
 
 

@@ -79,7 +79,8 @@ def test_maps_of_a_detector_of_one_bar_mark_the_bar() -> None:
     assert np.array_equal(occlusion(network, target, "input1", (1, 1), (1, 1)).map, 1.0 * bar)
     integrated = integrated_gradients(network, target, 300)  # the unit is active on the last sixth of the path
     assert np.array_equal(integrated.inputs["input1"][0] > 0, bar)
-    assert integrated.total == pytest.approx(1, rel=1e-12) and integrated.difference == 1
+    assert integrated.total == pytest.approx(1, rel=1e-12)
+    assert integrated.difference == 1
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -142,5 +143,6 @@ def test_the_strongest_activations_come_from_different_examples() -> None:
     images = np.array([[1, 9, 8], [0, 0, 7], [2, 3, 1]], float).reshape(3, 1, 1, 3)
     batches = iter([{"input1": images[:2]}, {"input1": images[2:]}])
     values, examples, places = strongest((graph, initialize(graph, 0)), batches, "conv1", 2)
-    assert values.ravel().tolist() == [9, 7] and examples.ravel().tolist() == [0, 1]
+    assert values.ravel().tolist() == [9, 7]
+    assert examples.ravel().tolist() == [0, 1]
     assert places.ravel().tolist() == [1, 2]
