@@ -74,9 +74,7 @@ def _standardized(op: BatchNorm, weights: Mapping[str, Array], x: Array, mean: A
     return scale_and_shift(x, factor, offset, relu=isinstance(op, BatchNormRelu))
 
 
-def _factor_and_offset(
-    op: BatchNorm, weights: Mapping[str, Array], mean: Array, inverse: Array
-) -> tuple[Array, Array]:
+def _factor_and_offset(op: BatchNorm, weights: Mapping[str, Array], mean: Array, inverse: Array) -> tuple[Array, Array]:
     factor = inverse * weights["scale"] if op.affine else inverse
     offset = -mean * factor
     return factor, offset + weights["shift"] if op.affine else offset

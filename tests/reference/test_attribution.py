@@ -122,8 +122,10 @@ def test_rules_differ_where_a_rectifier_was_inactive() -> None:
     x = np.array([[[1.0, -1.0]]])
     network = _network("net n\ninput 1x1x2\nrelu\nconv 1 k=1x2 weights=[[1, 1]] biases=0\n", x)
     target = Target("conv1", (0, 0, 0))
-    rules = {name: gradients(network, network.feeds, target, rule) for name, rule in
-             {"deconv": DECONV_RULES, "guided": GUIDED_RULES}.items()}
+    rules = {
+        name: gradients(network, network.feeds, target, rule)
+        for name, rule in {"deconv": DECONV_RULES, "guided": GUIDED_RULES}.items()
+    }
     assert rules["deconv"].inputs["input1"].ravel().tolist() == [1, 1]
     assert rules["guided"].inputs["input1"].ravel().tolist() == [1, 0]
 

@@ -68,7 +68,7 @@ def _size(pixels: Pixels, side: float) -> tuple[float, float]:
 def shown_plane(values: Array) -> Array:
     """An image (H, W, 1 or 3) of an input (C, *spatial): colours of three channels, else the mean of all channels.
 
-    A vector is one row, a series a row for each channel, and of a volume the middle slice is shown.
+    A vector becomes a row, and a series as many rows as it has channels; of a volume the middle slice is shown.
     """
     if values.ndim == 1:
         return values[None, :, None]
