@@ -42,7 +42,7 @@ def field_file(options: DrawOptions) -> bytes:
     position = layer.position
     if position is None:
         position = tuple(size // 2 for size in node.type.spatial)
-        if position:
+        if any(position):
             notes.append(
                 f"The middle of {node.name}; `--at {node.name}:Y,X` chooses another position."
                 if len(position) == 2

@@ -16,7 +16,7 @@ from cnnc.view.labels import label_width
 from cnnc.view.svg import svg_text
 from cnnc.view.volumes.drawn import volumes_drawing
 from cnnc.view.volumes.grid import cells_of
-from cnnc.view.volumes.scale import SIDE, Scale
+from cnnc.view.volumes.scale import SIDE, VolumeScale
 from cnnc.view.volumes.solid import solid_of
 from cnnc.view.volumes.volumes import volumes_of
 from tests.view.networks import ODD, PUBLISHED, odd, published, random_network
@@ -120,9 +120,9 @@ def test_random_networks_are_readable(seed: int) -> None:
     _require_readable(volumes_drawing(volumes_of(random_network(seed))))
 
 
-def _scale(graph: Graph) -> tuple[Scale, list[tuple[tuple[int, ...], tuple[float, float, float, float]]]]:
+def _scale(graph: Graph) -> tuple[VolumeScale, list[tuple[tuple[int, ...], tuple[float, float, float, float]]]]:
     volumes = volumes_of(graph).items
-    scale = Scale.of([volume.shape for volume in volumes])
+    scale = VolumeScale.of([volume.shape for volume in volumes])
     return scale, [(volume.shape, solid_of(volume, scale, "conv").front) for volume in volumes]
 
 

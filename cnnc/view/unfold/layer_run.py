@@ -123,7 +123,7 @@ class OutputSum(NamedTuple):
 
 
 def sum_rounding(count: int, magnitude: float) -> float:
-    """The rounding error to expect of a float32 sum of so many terms, whose absolute values add up to `magnitude`."""
+    """The rounding error to expect of a float32 sum of `count` terms whose absolute values add up to `magnitude`."""
     return 2 * math.sqrt(count + 2) * 2.0**-24 * magnitude
 
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from cnnc.view.drawing import Drawing, Edge, Label, Role, Shape
 from cnnc.view.labels import LINE, MARGIN, SMALL, TITLE, TextColumn
 from cnnc.view.text_width import text_width, wrapped
-from cnnc.view.volumes.grid import Cell, Lane, cells_of
-from cnnc.view.volumes.scale import Scale
+from cnnc.view.volumes.grid import Lane, VolumeCell, cells_of
+from cnnc.view.volumes.scale import VolumeScale
 from cnnc.view.volumes.solid import Solid, moved, solid_of, window_on
 from cnnc.view.volumes.volumes import Volume, Volumes
 
@@ -72,7 +72,7 @@ class _Layout:
     def __init__(self, volumes: Volumes) -> None:
         self.volumes = volumes
         self.items = {volume.name: volume for volume in volumes.items}
-        self.scale = Scale.of([volume.shape for volume in volumes.items])
+        self.scale = VolumeScale.of([volume.shape for volume in volumes.items])
         self.cells = cells_of(volumes)
         self.solids = {v.name: solid_of(v, self.scale, _role(v)) for v in volumes.items}
         self.operations = {v.name: _lines(v.operations) for v in volumes.items}
@@ -159,7 +159,7 @@ class _Layout:
         """The track on which a line along a channel reaches its target: skips share one, and other lines another."""
         return "in", target, (source, target) in self.skips
 
-    def _is_elbow(self, first: Cell, last: Cell) -> bool:
+    def _is_elbow(self, first: VolumeCell, last: VolumeCell) -> bool:
         """Whether a line needs one gap only."""
         return last.column == first.column + 1 and self.band_of[first.column] == self.band_of[last.column]
 

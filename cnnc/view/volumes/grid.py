@@ -1,6 +1,6 @@
 """Where volumes stand: columns from left to right, lanes for branches, bands where a network is too wide for one row.
 
-In: `Volumes`. Out: a `Cell` per volume. A network whose maps shrink and grow again (U-Net) has a lane for each size, so that it looks like a U.
+In: `Volumes`. Out: a `VolumeCell` per volume. A network whose maps shrink and grow again (U-Net) has a lane for each size, so that it looks like a U.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ Lane = tuple[int, int]
 """The level of the size (0 where sizes have no lanes), and the branch."""
 
 
-class Cell(NamedTuple):
+class VolumeCell(NamedTuple):
     """A place: `column` is counted through all bands."""
 
     column: int
     lane: Lane
 
 
-def cells_of(volumes: Volumes) -> dict[str, Cell]:
+def cells_of(volumes: Volumes) -> dict[str, VolumeCell]:
     """The place of each volume; no two are the same."""
     sources = volumes.sources
     items = {volume.name: volume for volume in volumes.items}
     levels = _levels(volumes)
     if not _is_u(volumes, levels):
         levels = dict.fromkeys(levels, 0)
-    cells: dict[str, Cell] = {}
+    cells: dict[str, VolumeCell] = {}
     taken: set[tuple[int, Lane]] = set()
     for name in items:
         before = sources[name]
@@ -36,7 +36,7 @@ def cells_of(volumes: Volumes) -> dict[str, Cell]:
         branch = min((cells[source].lane[1] for source in before), default=0)
         while (column, (levels[name], branch)) in taken:
             branch += 1
-        cells[name] = Cell(column, (levels[name], branch))
+        cells[name] = VolumeCell(column, (levels[name], branch))
         taken.add((column, cells[name].lane))
     return cells
 

@@ -1,8 +1,8 @@
 """How large a volume is drawn: pixels per element of the spatial axes, channels, and vectors.
 
-In: the shapes of all volumes. Out: `Scale`. A scale is linear where the smallest size stays visible, else a square root; `notes` says which.
+In: the shapes of all volumes. Out: `VolumeScale`. A scale is linear where the smallest size stays visible, else a square root; `notes` says which.
 
-    Scale.of([(1, 28, 28), (6, 28, 28), (10,)]).side(14)     # 55.0, half of side(28)
+    VolumeScale.of([(1, 28, 28), (6, 28, 28), (10,)]).side(14)     # 55.0, half of side(28)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SLANT = 0.35
 """The length of the slanted side of a block, against its size."""
 
 
-class Axis(NamedTuple):
+class VolumeAxis(NamedTuple):
     """Sizes of one kind: the largest, its length in pixels, and whether lengths grow with the size or with its square root."""
 
     largest: int
@@ -44,17 +44,17 @@ class Axis(NamedTuple):
         return "linear" if self.linear else "square root"
 
 
-class Scale(NamedTuple):
+class VolumeScale(NamedTuple):
     """The axes; `stacked` says that maps are drawn one behind the other instead of as a block."""
 
-    spatial: Axis
-    channels: Axis
-    features: Axis
+    spatial: VolumeAxis
+    channels: VolumeAxis
+    features: VolumeAxis
     stacked: bool
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, shapes: Sequence[tuple[int, ...]]) -> Scale:
+    def of(cls, shapes: Sequence[tuple[int, ...]]) -> VolumeScale:
         """The scale on which all of these shapes are drawn."""
         maps = [shape for shape in shapes if len(shape) > 1]
         vectors = [shape[0] for shape in shapes if len(shape) == 1]
@@ -83,6 +83,6 @@ class Scale(NamedTuple):
         return self.spatial.length(size)
 
 
-def _axis(sizes: Sequence[int], pixels: float) -> Axis:
+def _axis(sizes: Sequence[int], pixels: float) -> VolumeAxis:
     largest, smallest = max(sizes, default=1), min((size for size in sizes if size > 1), default=1)
-    return Axis(largest, pixels, largest <= LARGEST_LINEAR * smallest)
+    return VolumeAxis(largest, pixels, largest <= LARGEST_LINEAR * smallest)

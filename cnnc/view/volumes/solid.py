@@ -1,6 +1,6 @@
 """One volume as shapes: maps one behind the other, a block, a sheet (a sequence), or a bar (a vector).
 
-In: a `Volume` and the `Scale`. Out: a `Solid`, whose upper left corner is (0, 0); `moved` puts its shapes into place.
+In: a `Volume` and the `VolumeScale`. Out: a `Solid`, whose upper left corner is (0, 0); `moved` puts its shapes into place.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cnnc.view.drawing import Box, Polygon, Role
-from cnnc.view.volumes.scale import MAP_STEP, MOST_STACK, SLANT, THIN, Scale
+from cnnc.view.volumes.scale import MAP_STEP, MOST_STACK, SLANT, THIN, VolumeScale
 from cnnc.view.volumes.volumes import Volume
 
 Point = tuple[float, float]
@@ -39,7 +39,7 @@ class Solid(NamedTuple):
         return self.front[2] + min(self.slant, (self.slant + self.front[3]) / 2)
 
 
-def solid_of(volume: Volume, scale: Scale, role: Role) -> Solid:
+def solid_of(volume: Volume, scale: VolumeScale, role: Role) -> Solid:
     """The shapes of a volume."""
     shape, hint = volume.shape, f"{volume.name} {volume.caption}"
     if len(shape) == 1:
