@@ -1,14 +1,241 @@
-"""`cnnc inspect`: wrong answers."""
+"""`cnnc inspect --mistakes`: the most confident wrong answers, or the examples with the largest loss."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from cnnc.cli.console import print_status
 from cnnc.cli.inspect_options import InspectOptions
+from cnnc.core.arrays import Array
+from cnnc.data.dataset import Dataset
+from cnnc.ops.activation import Softmax
+from cnnc.recipe.recipe import require_recipe
+from cnnc.reference.engine import Trace
+from cnnc.report.confusion import class_scores
+from cnnc.training.loop import open_data
+from cnnc.training.metrics import Confusion
+from cnnc.training.objective import Objective, Term
 from cnnc.training.trained import TrainedNetwork
-from cnnc.view.document import Section
+from cnnc.view.document import Item, Section, Table
+from cnnc.view.inspect.confusions import confusion_items
+from cnnc.view.inspect.signed_maps import Image, input_pixels, picture_rows
+from cnnc.view.inspect.tiles import number_text
+from cnnc.view.inspect.words import word_text
+from cnnc.view.shades import image_pixels
+
+WRONG, WORST = 24, 8
+_NUMBERS = 8
+
+
+class Answer(NamedTuple):
+    """The prediction of a classifier for one example of the test set."""
+
+    example: int
+    true: int
+    predicted: int
+    probability: float
+    probability_of_true: float
 
 
 def mistakes(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
-    """The sections."""
-    yield from ()
+    """One section: wrong answers of a classifier of whole examples, else the examples with the largest loss."""
+    recipe = require_recipe(subject.network.recipe, subject.network.name)
+    dataset = open_data(subject.network, options.data, print_status, subject.vocabulary)
+    objective = Objective(subject.graph, recipe, dataset)
+    term = objective.term_by_target.get("labels")
+    if term is not None and term.column is not None and dataset.test.targets[term.column][:1].size == 1:
+        yield _wrong_answers(subject, dataset, objective, term)
+    else:
+        yield _largest_losses(subject, dataset, objective)
+
+
+# Classes
+
+
+def _wrong_answers(subject: TrainedNetwork, dataset: Dataset, objective: Objective, term: Term) -> Section:
+    counts, wrong = Confusion(), list[Answer]()
+    run, start = objective.network(subject.weights), 0
+    for feeds, targets in objective.batches(dataset.test):
+        trace = run(feeds)
+        assert term.column is not None
+        scores, labels = trace.values[term.node.name], targets[term.column]
+        counts.add(scores, labels, term.loss.ignored_label)
+        is_softmax = isinstance(term.node.op, Softmax)
+        wrong += _wrong_of_batch(scores, labels, term.loss.ignored_label, is_softmax, start)
+        wrong = sorted(wrong, key=lambda answer: (-answer.probability, answer.example))[:WRONG]
+        start += len(labels)
+    matrix: list[list[int]] = counts.matrix.tolist() if counts.matrix is not None else []
+    named = term.column == 0 and len(subject.classes or dataset.classes) == len(matrix)
+    names = (subject.classes or dataset.classes) if named else tuple(str(i) for i in range(len(matrix)))
+    total, right = sum(map(sum, matrix)), sum(row[i] for i, row in enumerate(matrix))
+    lines = (
+        f"{right:,} of {total:,} examples of the test set of {dataset.name} are classified correctly: accuracy "
+        f"{right / max(1, total):.2%}. {total - right:,} are wrong.",
+    )
+    scores_of_classes = [score._asdict() for score in class_scores(matrix, names)]
+    numbers = {
+        "right": right,
+        "total": total,
+        "accuracy": right / max(1, total),
+        "mistakes": [answer._asdict() for answer in wrong],
+        "confusion": matrix,
+        "classes": scores_of_classes,
+    }
+    items = _shown_answers(subject, dataset, wrong, names, total - right) + confusion_items(matrix, names)
+    return Section("mistakes", "Mistakes", lines, tuple(items), (), numbers)
+
+
+def _wrong_of_batch(scores: Array, labels: Array, ignored: int | None, is_softmax: bool, start: int) -> list[Answer]:
+    flat, labels = scores.reshape(len(labels), -1).astype(np.float64), labels.reshape(-1)
+    predicted = flat.argmax(-1)
+    if not is_softmax:
+        flat = np.exp(flat - flat.max(-1, keepdims=True))
+    flat = np.nan_to_num(flat / flat.sum(-1, keepdims=True))
+    chosen = np.flatnonzero((predicted != labels) & (labels != ignored if ignored is not None else True))
+    return [
+        Answer(
+            start + int(i), int(labels[i]), int(predicted[i]), float(flat[i, predicted[i]]), float(flat[i, labels[i]])
+        )
+        for i in chosen
+    ]
+
+
+def _shown_answers(
+    subject: TrainedNetwork, dataset: Dataset, wrong: Sequence[Answer], names: Sequence[str], count: int
+) -> list[Item]:
+    if not wrong:
+        return []
+    title = f"The most confident wrong answers: {len(wrong)} of {count:,}"
+    column = dataset.test.inputs[0]
+    node = subject.graph.inputs[0]
+    rows = tuple(
+        (
+            str(answer.example),
+            names[answer.predicted],
+            f"{answer.probability:.2%}",
+            names[answer.true],
+            f"{answer.probability_of_true:.2%}",
+        )
+        for answer in wrong
+    )
+    heads = ("example", "predicted", "probability", "true", "probability of the true class")
+    right = (True, False, True, False, True)
+    if node.type.dtype == "int64":
+        texts = [_sentence(np.asarray(column[answer.example]), subject.vocabulary) for answer in wrong]
+        rows = tuple((*row, text) for row, text in zip(rows, texts, strict=True))
+        return [Table((*heads, "input"), rows, (*right, False), title)]
+    images = [
+        Image(
+            f"{_short(names[a.predicted])} {a.probability:.1%}, true {_short(names[a.true])}",
+            example_pixels(np.asarray(column[a.example])),
+        )
+        for a in wrong
+    ]
+    text = "Below each input: the predicted class, its probability, and the true class."
+    return [picture_rows(title, text, [("", images)], 112), Table(heads, rows, right, "The same as numbers")]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 20 else name[:19] + "…"
+
+
+def _sentence(words: Array, vocabulary: Sequence[str]) -> str:
+    return " ".join(word_text(int(number), vocabulary) for number in words.reshape(-1) if number)
+
+
+# Losses
+
+
+class _Worst(NamedTuple):
+    """An example with its loss, its output and its target (None where it is the input), channels first."""
+
+    loss: float
+    example: int
+    output: Array
+    target: Array | None
+
+
+def _largest_losses(subject: TrainedNetwork, dataset: Dataset, objective: Objective) -> Section:
+    worst, losses, start = list[_Worst](), list[float](), 0
+    term = objective.terms[0]
+    run = objective.network(subject.weights)
+    for feeds, targets in objective.batches(dataset.test):
+        values = run(feeds).values
+        for i in range(len(next(iter(feeds.values())))):
+            one = {name: array[i : i + 1] for name, array in values.items()}
+            loss = objective.batch(Trace(one), tuple(target[i : i + 1] for target in targets)).loss
+            losses.append(loss)
+            if len(worst) < WORST or loss > worst[-1].loss:
+                output = np.moveaxis(one[term.node.name][0], -1, 0).copy()
+                target = None if term.column is None else np.asarray(targets[term.column][i])
+                worst = sorted([*worst, _Worst(loss, start + i, output, target)], key=lambda each: -each.loss)[:WORST]
+        start += len(next(iter(feeds.values())))
+    name = f"{len(losses):,} examples of the test set of {dataset.name}"
+    mean, largest = float(np.mean(losses)), max(losses)
+    lines = (
+        f"The loss on the {name}: mean {number_text(mean)}, median {number_text(float(np.median(losses)))}, "
+        f"largest {number_text(largest)}.",
+    )
+    found = [{"example": each.example, "loss": each.loss} for each in worst]
+    items = _shown_losses(subject, dataset, worst, term)
+    numbers = {"examples": len(losses), "mean_loss": mean, "mistakes": found}
+    return Section("mistakes", "The largest losses", lines, tuple(items), (), numbers)
+
+
+def _shown_losses(subject: TrainedNetwork, dataset: Dataset, worst: Sequence[_Worst], term: Term) -> list[Item]:
+    title = f"The {len(worst)} examples with the largest loss"
+    column = dataset.test.inputs[0]
+    is_words = subject.graph.inputs[0].type.dtype == "int64"
+    if is_words or worst[0].output.size <= _NUMBERS:
+        rows = []
+        for each in worst:
+            given = np.asarray(column[each.example])
+            shown = _sentence(given, subject.vocabulary) if is_words else _numbers(given)
+            target = "" if each.target is None else _numbers(each.target)
+            rows.append((str(each.example), number_text(each.loss), shown, _numbers(each.output), target))
+        heads = ("example", "loss", "input", f"{term.node.name}", "target")
+        return [Table(heads, tuple(rows), (True, True), title)]
+    pictures: list[tuple[str, list[Image]]] = []
+    for each in worst:
+        images = [Image("input", example_pixels(np.asarray(column[each.example])))]
+        images.append(Image("output", _output_pixels(each.output, term)))
+        if each.target is not None:
+            images.append(Image("target", _target_pixels(each.target, term)))
+        pictures.append((f"Example {each.example}: loss {number_text(each.loss)}", images))
+    text = "Each input beside the output" + (" and its target." if worst[0].target is not None else ".")
+    if term.loss.compares_with == "labels":
+        text += f" Classes are grey: black is 0, white is {term.node.type.channels - 1}."
+    return [picture_rows(title, text, pictures, 112)]
+
+
+def _numbers(values: Array) -> str:
+    flat = values.reshape(-1)
+    return " ".join(f"{value:.4g}" for value in flat[:_NUMBERS]) + (" …" if flat.size > _NUMBERS else "")
+
+
+def example_pixels(values: Array) -> Any:
+    """An input of the data as an image: bytes from 0 to 255, floats from 0 to 1 or to their own range."""
+    scaled = values / np.float32(255) if values.dtype == np.uint8 else np.nan_to_num(values.astype(np.float32))
+    if scaled.ndim == 1:
+        scaled = scaled[None]
+    return input_pixels(scaled)
+
+
+def _output_pixels(output: Array, term: Term) -> Any:
+    if term.loss.compares_with == "labels":
+        return _class_pixels(output.argmax(0), term)
+    if term.node is not term.output:
+        output = 1 / (1 + np.exp(-np.clip(output, -60, 60)))
+    return example_pixels(output)
+
+
+def _target_pixels(target: Array, term: Term) -> Any:
+    return _class_pixels(target, term) if term.loss.compares_with == "labels" else example_pixels(target)
+
+
+def _class_pixels(labels: Array, term: Term) -> Any:
+    labels = labels.reshape(labels.shape[-2:]) if labels.ndim >= 2 else labels.reshape(1, -1)
+    return image_pixels(np.clip(labels, 0, None)[..., None] / max(1, term.node.type.channels - 1))

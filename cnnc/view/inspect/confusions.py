@@ -1,0 +1,59 @@
+"""A confusion matrix as a heat map, and the recall and precision of each class.
+
+In: a square matrix of counts; rows are true classes, columns predicted ones. Out: items of a section.
+
+    confusion_items([[9, 1], [0, 8]], ("cat", "dog"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cnnc.view.document import Item, Table
+from cnnc.view.page import Band, Cell, Grid, Page
+
+LARGEST_MATRIX, CONFUSIONS = 30, 30
+"""The most classes of a heat map, and the most confusions that are listed."""
+Counts = Sequence[Sequence[int]]
+
+
+def confusion_items(matrix: Counts, names: Sequence[str]) -> list[Item]:
+    """The heat map, or for many classes the largest confusions; and a table of the classes."""
+    first = _heat_map(matrix, names) if len(matrix) <= LARGEST_MATRIX else _largest(matrix, names)
+    return [first, _classes(matrix, names)]
+
+
+def _heat_map(matrix: Counts, names: Sequence[str]) -> Page:
+    cells = []
+    for i, row in enumerate(matrix):
+        total = sum(row)
+        hints = [f"{n:,} of {total:,} of {names[i]} predicted as {names[j]}" for j, n in enumerate(row)]
+        texts = [f"{n}" if n else "" for n in row]
+        shades = [n / total if total else 0.0 for n in row]
+        cells.append(
+            tuple(Cell(text, "plain", shade, hint) for text, shade, hint in zip(texts, shades, hints, strict=True))
+        )
+    title = "rows: true class, columns: predicted class"
+    note = "The shade of a cell is its share of the row: on the diagonal, the recall of the class. An empty cell is 0."
+    grid = Grid("confusion", title, tuple(cells), tuple(names), tuple(names), note)
+    return Page("Confusion matrix", "How often each true class is predicted as each class", (Band((grid,)),))
+
+
+def _largest(matrix: Counts, names: Sequence[str]) -> Table:
+    wrong = [(-n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j and n]
+    rows = tuple((names[i], names[j], f"{-n:,}", f"{sum(matrix[i]):,}") for n, i, j in sorted(wrong)[:CONFUSIONS])
+    title = f"The largest confusions: {len(rows)} of {len(wrong):,}"
+    return Table(("true", "predicted", "examples", "of the class"), rows, (False, False, True, True), title)
+
+
+def _classes(matrix: Counts, names: Sequence[str]) -> Table:
+    def share(part: int, whole: int) -> str:
+        return f"{part / whole:.1%}" if whole else "none"
+
+    rows = []
+    for i, name in enumerate(names):
+        right, examples, predicted = matrix[i][i], sum(matrix[i]), sum(row[i] for row in matrix)
+        rows.append((name, share(right, examples), share(right, predicted), f"{examples:,}", f"{predicted:,}"))
+    heads = ("class", "recall", "precision", "examples", "predictions")
+    title = "Recall: share of the examples of a class that are predicted. Precision: share of the predictions that are right"
+    return Table(heads, tuple(rows), (False, True, True, True, True), title)
