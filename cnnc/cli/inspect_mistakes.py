@@ -111,7 +111,7 @@ def _shown_answers(
     title = f"The most confident wrong answers: {len(wrong)} of {count:,}"
     column = dataset.test.inputs[0]
     node = subject.graph.inputs[0]
-    rows = tuple(
+    rows: tuple[tuple[str, ...], ...] = tuple(
         (
             str(answer.example),
             names[answer.predicted],
