@@ -17,12 +17,13 @@ from cnnc.reference.engine import Trace
 from cnnc.report.confusion import class_scores
 from cnnc.training.loop import open_data
 from cnnc.training.metrics import Confusion
-from cnnc.training.objective import Objective, Term
+from cnnc.training.objective import OUTPUTS, Objective, Term
 from cnnc.training.trained import TrainedNetwork
 from cnnc.view.document import Item, Section, Table
+from cnnc.view.drawing import Drawing
 from cnnc.view.inspect.confusions import confusion_items
 from cnnc.view.inspect.signed_maps import Image, input_pixels, picture_rows
-from cnnc.view.inspect.tiles import number_text
+from cnnc.view.inspect.tiles import SheetTile, number_text, scale_of, tile_sheet
 from cnnc.view.inspect.words import word_text
 from cnnc.view.shades import image_pixels
 
@@ -135,7 +136,22 @@ def _shown_answers(
         for a in wrong
     ]
     text = "Below each input: the predicted class, its probability, and the true class."
-    return [picture_rows(title, text, [("", images)], 112), Table(heads, rows, right, "The same as numbers")]
+    if len(node.type.spatial) == 1:
+        series = [(image.label, np.asarray(column[a.example])) for image, a in zip(images, wrong, strict=True)]
+        picture = _curves(title, text, series, 0)
+    else:
+        picture = picture_rows(title, text, [("", images)], 112)
+    return [picture, Table(heads, rows, right, "The same as numbers")]
+
+
+def _curves(title: str, text: str, series: Sequence[tuple[str, Array]], columns: int) -> Drawing:
+    """Series (C, T) as curves of their first channel, on one scale."""
+    tiles = [
+        SheetTile(label, np.asarray(values, np.float64).reshape(-1, values.shape[-1])[0]) for label, values in series
+    ]
+    notes = ["The first channel is shown."] if any(len(values) > 1 for _, values in series) else []
+    scale = scale_of(np.concatenate([tile.values for tile in tiles]))
+    return tile_sheet(title, text, tiles, scale, columns=columns, notes=notes)
 
 
 def _short(name: str) -> str:
@@ -198,6 +214,10 @@ def _shown_losses(subject: TrainedNetwork, dataset: Dataset, worst: Sequence[_Wo
             rows.append((str(each.example), number_text(each.loss), shown, _numbers(each.output), target))
         heads = ("example", "loss", "input", f"{term.node.name}", "target")
         return [Table(heads, tuple(rows), (True, True), title)]
+    text = "Each input beside the output" + (" and its target." if worst[0].target is not None else ".")
+    if term.loss.compares_with == "values" and np.ndim(column[0]) == worst[0].output.ndim == 2:
+        series = [pair for each in worst for pair in _input_and_output(each, np.asarray(column[each.example]), term)]
+        return [_curves(title, text, series, len(series) // len(worst))]
     pictures: list[tuple[str, list[Image]]] = []
     for each in worst:
         images = [Image("input", example_pixels(np.asarray(column[each.example])))]
@@ -205,10 +225,15 @@ def _shown_losses(subject: TrainedNetwork, dataset: Dataset, worst: Sequence[_Wo
         if each.target is not None:
             images.append(Image("target", _target_pixels(each.target, term)))
         pictures.append((f"Example {each.example}: loss {number_text(each.loss)}", images))
-    text = "Each input beside the output" + (" and its target." if worst[0].target is not None else ".")
     if term.loss.compares_with == "labels":
         text += f" Classes are grey: black is 0, white is {term.node.type.channels - 1}."
     return [picture_rows(title, text, pictures, 112)]
+
+
+def _input_and_output(worst: _Worst, given: Array, term: Term) -> list[tuple[str, Array]]:
+    """The series of an example with their labels."""
+    pairs = [(f"{worst.example}: loss {number_text(worst.loss)}", given), ("output", _output(worst.output, term))]
+    return pairs if worst.target is None else [*pairs, ("target", worst.target)]
 
 
 def _numbers(values: Array) -> str:
@@ -227,9 +252,12 @@ def example_pixels(values: Array) -> Any:
 def _output_pixels(output: Array, term: Term) -> Any:
     if term.loss.compares_with == "labels":
         return _class_pixels(output.argmax(0), term)
-    if term.node is not term.output:
-        output = 1 / (1 + np.exp(-np.clip(output, -60, 60)))
-    return example_pixels(output)
+    return example_pixels(_output(output, term))
+
+
+def _output(output: Array, term: Term) -> Array:
+    """The output of a loss on values, of which the loss may read the layer before."""
+    return OUTPUTS[term.output.op.keyword](output) if term.node is not term.output else output
 
 
 def _target_pixels(target: Array, term: Term) -> Any:
