@@ -53,12 +53,12 @@ class Volumes(NamedTuple):
     def skips(self) -> frozenset[tuple[str, str]]:
         """The edges whose target also reads their source through other volumes."""
         bits = {volume.name: 1 << i for i, volume in enumerate(self.items)}
-        ancestors: dict[str, int] = {}
-        for name, sources in self.sources.items():
-            ancestors[name] = 0
-            for source in sources:
-                ancestors[name] |= ancestors[source] | bits[source]
         sources = self.sources
+        ancestors: dict[str, int] = {}
+        for name, before in sources.items():
+            ancestors[name] = 0
+            for source in before:
+                ancestors[name] |= ancestors[source] | bits[source]
         return frozenset((s, t) for s, t in self.edges if any(ancestors[other] & bits[s] for other in sources[t]))
 
 
