@@ -48,7 +48,7 @@ def draw(
             "--depth",
             min=0,
             metavar="N",
-            help="With --style graph: fold block calls at nesting level N into one box each; 0 folds none (default: the "
+            help="With --style graph or volumes: fold block calls at nesting level N into one box each; 0 folds none (default: the "
             "level with at most 40 boxes).",
         ),
     ] = None,
@@ -57,7 +57,7 @@ def draw(
         typer.Option(
             "--at",
             metavar="LAYER[:Y,X]",
-            help="The layer, and the position in it, that is drawn. With --style edges a unit: conv1:2.",
+            help="The layer, and the position in it, that is drawn; with --style edges its unit: LAYER:UNIT.",
         ),
     ] = None,
     image: Annotated[

@@ -36,7 +36,7 @@ def test_at_says_what_each_command_does_with_the_sizes() -> None:
         "export": "Fix this size in the model",
         "import": "Fix open sizes of the model",
         "unfold": "Show the sum of this output; with --backward the gradients of its largest product.",
-        "draw": "The layer, and the position in it, that is drawn.",
+        "draw": "The layer, and the position in it, that is drawn; with --style edges its unit",
     }
 
 

@@ -22,8 +22,8 @@ from cnnc.view.volumes.volumes import Volume, Volumes
 WIDEST = 1240
 """A network that is wider than this is broken into bands."""
 GAP, TRACK, TEXT = 26, 7, 96
-PORT = 6
-"""How far apart arrows end that have one target."""
+PORT, NARROWEST_PORT = 6, 4
+"""How far apart arrows end that have one target; where it is too small for that, they join."""
 SMALLEST_WINDOW = 4
 """A kernel that would be drawn smaller than this is an arrow instead."""
 HEIGHT = LINE * SMALL / 13
@@ -83,6 +83,7 @@ class _Layout:
         self.band_of = self._bands()
         self.routed = dict.fromkeys(edge for edge in volumes.edges if not self._is_straight(*edge))
         self.skips = volumes.skips
+        self.merged: set[str] = set()
         self.ports = self._ports()
         self.gaps: dict[tuple[int, int], list[object]] = {}
         self.channels: dict[tuple[int, Lane | None], list[object]] = {}
@@ -141,6 +142,9 @@ class _Layout:
             centre = ordered.index(last.lane) if last.lane in ordered else len(ordered) // 2
             reach = max(self.solids[target].height / 2 - 2, 0)
             step = min(PORT, reach / max(centre, len(ordered) - 1 - centre, 1))
+            if step < NARROWEST_PORT:
+                self.merged.add(target)
+                step = 0
             ports |= {(source, target): step * (ordered.index(lane) - centre) for source, lane in lanes.items()}
         return ports
 
@@ -185,7 +189,7 @@ class _Layout:
             hint = f"{source} to {target}"
             if (source, target) in self.routed:
                 points = self._route(source, target, placed, xs, tops, bottoms)
-                by_source[source].append(Edge(points, role, True, hint, 4, True))
+                by_source[source].append(Edge(points, role, True, hint, 4, target not in self.merged))
                 continue
             window = self._window(source, target, placed)
             windows += window

@@ -55,9 +55,9 @@ class Volumes(NamedTuple):
         bits = {volume.name: 1 << i for i, volume in enumerate(self.items)}
         sources = self.sources
         ancestors: dict[str, int] = {}
-        for name, read in sources.items():
+        for name, before in sources.items():
             ancestors[name] = 0
-            for source in read:
+            for source in before:
                 ancestors[name] |= ancestors[source] | bits[source]
         return frozenset((s, t) for s, t in self.edges if any(ancestors[other] & bits[s] for other in sources[t]))
 
