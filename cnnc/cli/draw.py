@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -88,6 +89,9 @@ def draw(
         raise CnncError.of("E010", f"{given[0]} and {given[1]} exclude each other", help=f"leave {given[1]} out")
     if source is None and not activations:
         raise CnncError.of("E010", "no network given", help="`cnnc draw NAME.cnn`")
+    if source is not None and not slide and re.fullmatch(r"\d+(x\d+)*", source) and not Path(source).exists():
+        help = f'`cnnc draw --slide "k=3" {source}`'
+        raise CnncError.of("E010", f"{source} is the size of an input, which goes with --slide", help=help)
     name = "activations" if source is None else "window" if slide else Path(source).stem or "network"
     usual = Path(f"{name}.svg")
     out = out if out is not None else usual

@@ -22,6 +22,8 @@ def activations_file(options: DrawOptions) -> bytes:
     from cnnc.view.activation_curves import OVER_CHANNELS, activation_curves
 
     require_absent(options, "--activations", "depth", "at", "image")
+    if options.source is None:
+        require_absent(options, "--activations without a network", "settings")
     functions = _all() if options.source is None else _of_network(options)
     shown = [(name, op) for name, op in functions if not isinstance(op, OVER_CHANNELS)]
     left_out = [name for name, op in functions if isinstance(op, OVER_CHANNELS)]

@@ -78,11 +78,14 @@ def _pixels(options: DrawOptions, network: Network, source: Node) -> tuple[Array
         note = " ".join(filter(None, [f"Image: {options.image.name}.", example.note]))
     else:
         try:
-            example = test_example(trained, 0, None, lambda line: None)
+            example = test_example(trained, 0, None, lambda line: None, download=False)
         except CnncError:
             return None, "--image IMAGE draws the field over an image."
         note = f"Image: {example.name}."
     values = example.feeds[source.name][0]
+    if not np.isfinite(values).all():
+        message = f"{options.image or example.name} holds numbers that are not finite"
+        raise CnncError.of("E608", message, help="name another image with --image")
     drawn = _image(values) if values.shape[1:] == source.type.spatial else None
     if drawn is None:
         return None, "The example is not an image of one or three channels."

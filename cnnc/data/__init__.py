@@ -43,7 +43,7 @@ class Request(Record):
     `input_names` and `output_names` are those of the network, by which `npz` selects arrays; `ignore` is a label that
     does not count (`loss cross_entropy ignore=255`); `vocabulary_size` is the `vocab` of the embed layer, padding and
     unknown words included (0: no limit); `vocabulary` holds the words of a network that was trained before, which
-    replace those of the data.
+    replace those of the data. Without `download` a public data set that is not on the disk is an error.
     """
 
     folder: Path | None = None
@@ -58,6 +58,7 @@ class Request(Record):
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
     ignore: int | None = None
+    download: bool = True
 
 
 def _digits(request: Request) -> Dataset:
@@ -71,19 +72,19 @@ def _digits(request: Request) -> Dataset:
 def _mnist(request: Request) -> Dataset:
     from cnnc.data import mnist
 
-    return mnist.read(request.folder, request.report)
+    return mnist.read(request.folder, request.report, request.download)
 
 
 def _fashion_mnist(request: Request) -> Dataset:
     from cnnc.data import fashion_mnist
 
-    return fashion_mnist.read(request.folder, request.report)
+    return fashion_mnist.read(request.folder, request.report, request.download)
 
 
 def _cifar10(request: Request) -> Dataset:
     from cnnc.data import cifar10
 
-    return cifar10.read(request.folder, request.report)
+    return cifar10.read(request.folder, request.report, request.download)
 
 
 def _images(request: Request) -> Dataset:

@@ -51,14 +51,14 @@ _MAX_MEMBERS = 100
 _FULL_SIZES = (50_000, 10_000)
 
 
-def read(folder: Path | None, report: Report) -> Dataset:
+def read(folder: Path | None, report: Report, download: bool = True) -> Dataset:
     """Reads CIFAR-10 from a folder or archive, or searches for it. Raises CnncError E602, E603."""
     searched = [folder] if folder is not None else fetch.search_folders(FILES.name)
     source = next((path for path in map(_find_in, searched) if path is not None), None)
     if source is None:
         if folder is not None:
             raise _not_in(folder)
-        (source,) = fetch.fetch_missing(FILES, report)
+        (source,) = fetch.fetch_missing(FILES, report, download)
     data = _read(source)
     sizes = (len(data.train), len(data.test))
     note = "" if sizes == _FULL_SIZES else f"; all of CIFAR-10 is {_FULL_SIZES[0]:,} and {_FULL_SIZES[1]:,}"

@@ -41,10 +41,10 @@ FILES = fetch.DataFiles(
 _DIGITS = [5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7]  # the first training labels of MNIST
 
 
-def read(folder: Path | None, report: Report) -> Dataset:
+def read(folder: Path | None, report: Report, download: bool = True) -> Dataset:
     """Reads Fashion-MNIST from a folder, or from where `fetch.find_or_fetch` finds it. Raises CnncError E602, E603."""
     facts = KNOWN["fashion_mnist"]
-    train_images, train_labels, test_images, test_labels = fetch.find_or_fetch(FILES, folder, report)
+    train_images, train_labels, test_images, test_labels = fetch.find_or_fetch(FILES, folder, report, download)
     train = read_split(train_images, train_labels, facts)
     if train.labels[: len(_DIGITS)].tolist() == _DIGITS:
         raise CnncError.of(

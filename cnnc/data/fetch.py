@@ -70,7 +70,9 @@ class _MirrorError(Exception):
     """A mirror did not deliver the file; the message says why."""
 
 
-def find_or_fetch(data_files: DataFiles, folder: Path | None, report: Report) -> tuple[Path, ...]:
+def find_or_fetch(
+    data_files: DataFiles, folder: Path | None, report: Report, download: bool = True
+) -> tuple[Path, ...]:
     """The paths of the files, in order; missing files are downloaded into the cache. Raises CnncError E603, E902."""
     if folder is not None:
         paths = find(data_files, folder)
@@ -81,7 +83,7 @@ def find_or_fetch(data_files: DataFiles, folder: Path | None, report: Report) ->
         paths = find(data_files, searched)
         if paths is not None:
             return paths
-    return fetch_missing(data_files, report)
+    return fetch_missing(data_files, report, download)
 
 
 def find(data_files: DataFiles, folder: Path) -> tuple[Path, ...] | None:
@@ -130,9 +132,12 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def fetch_missing(data_files: DataFiles, report: Report) -> tuple[Path, ...]:
+def fetch_missing(data_files: DataFiles, report: Report, download: bool = True) -> tuple[Path, ...]:
     """Downloads the files that the cache lacks; returns the paths of all. Raises CnncError E603, E902."""
     searched = " or ".join(str(folder) for folder in search_folders(data_files.name))
+    if not download:
+        help = "name the folder that holds it with --data FOLDER or the environment variable CNNC_DATA"
+        raise CnncError.of("E603", f"{data_files.name} is not in {searched}", help=help)
     report(f"{data_files.name} is not in {searched}: downloading it")
     cache = cache_folder(data_files.name)
     make_folder(cache)

@@ -38,10 +38,10 @@ FILES = fetch.DataFiles(
 )
 
 
-def read(folder: Path | None, report: Report) -> Dataset:
+def read(folder: Path | None, report: Report, download: bool = True) -> Dataset:
     """Reads MNIST from a folder, or from where `fetch.find_or_fetch` finds it. Raises CnncError E602, E603."""
     facts = KNOWN["mnist"]
-    train_images, train_labels, test_images, test_labels = fetch.find_or_fetch(FILES, folder, report)
+    train_images, train_labels, test_images, test_labels = fetch.find_or_fetch(FILES, folder, report, download)
     train = read_split(train_images, train_labels, facts)
     test = read_split(test_images, test_labels, facts)
     return Dataset("mnist", facts.classes, train, test)

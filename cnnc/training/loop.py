@@ -49,7 +49,11 @@ SAVE_SECONDS = 300.0
 
 
 def open_data(
-    network: Network, folder: Path | None, report: Callable[[str], None], vocabulary: Sequence[str] = ()
+    network: Network,
+    folder: Path | None,
+    report: Callable[[str], None],
+    vocabulary: Sequence[str] = (),
+    download: bool = True,
 ) -> Dataset:
     """Reads the data set of a network's train section, in the shapes of its inputs.
 
@@ -75,6 +79,7 @@ def open_data(
         seed=recipe.seed,
         vocabulary_size=max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
         vocabulary=tuple(vocabulary),
+        download=download,
     )
 
 

@@ -168,13 +168,19 @@ def _one(examples: PredictionInputs, name: str, number: int | None) -> Example:
     return Example({key: values[chosen] for key, values in examples.feeds.items()}, name, None, note)
 
 
-def test_example(trained: TrainedNetwork, number: int, data: Path | None, report: Callable[[str], None]) -> Example:
+def test_example(
+    trained: TrainedNetwork,
+    number: int,
+    data: Path | None,
+    report: Callable[[str], None],
+    download: bool = True,  # noqa: PT028 (no test)
+) -> Example:
     """An example of the test set of the network's data, with its targets.
 
     Raises CnncError E509 without a train section, E601 to E603 for the data set, E607 where it does not fit, E010 for a
     number that is too large.
     """
-    dataset = open_data(trained.network, data, report, trained.vocabulary)
+    dataset = open_data(trained.network, data, report, trained.vocabulary, download)
     split = dataset.test
     _require_example(number, len(split), f"the test set of {dataset.name}")
     chosen = slice(number, number + 1)
