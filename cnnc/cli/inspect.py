@@ -13,6 +13,7 @@ from cnnc.cli.console import print_diagnostics, print_json, print_result, print_
 from cnnc.cli.inspect_options import InspectOptions as InspectOptions
 from cnnc.cli.options import DATA, SETTINGS, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
+from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
     from cnnc.training.trained import TrainedNetwork
@@ -74,8 +75,12 @@ def inspect(
     force: FORCE = False,
 ) -> None:
     """Show what a network has learned: kernels, feature maps, mistakes, and what its answers depend on."""
-    from cnnc.cli.subject import read_subject
+    from cnnc.cli.subject import is_model, read_subject
 
+    if label is not None and not why:
+        raise CnncError.of("E010", "--label chooses the class that --why explains", help="add --why")
+    if last and is_model(source):
+        raise CnncError.of("E010", f"{source} is a model: --last applies to a run", help="leave --last out")
     out = out if out is not None else Path(f"{source.resolve().stem}-inspect.html")
     require_outputs([source, *(images or [])], [Output(out, "-o", "html")], force)
     if folder is not None:

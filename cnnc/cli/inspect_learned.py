@@ -11,6 +11,7 @@ from cnnc.cli.console import print_status
 from cnnc.cli.inspect_options import InspectOptions
 from cnnc.core.arrays import Array
 from cnnc.data.dataset import Dataset
+from cnnc.data import ignore_report
 from cnnc.diagnostics import CnncError
 from cnnc.ops.activation import LogSoftmax, Softmax
 from cnnc.ops.conv import Conv
@@ -96,7 +97,7 @@ def _histogram_feeds(options: InspectOptions, subject: TrainedNetwork) -> tuple[
     """What the activations are measured on, in words too, and a note where it is not the test set."""
     reason = ""
     try:
-        dataset = open_data(subject.network, options.data, print_status, subject.vocabulary)
+        dataset = open_data(subject.network, options.data, print_status, subject.vocabulary, download=False)
         return _first_examples(subject, dataset)
     except CnncError as error:
         if options.data is not None:
@@ -185,7 +186,7 @@ def _ngrams(options: InspectOptions, subject: TrainedNetwork, filters: list[tupl
         on = f"the {len(batches)} given sentence{'s' * (len(batches) > 1)}"
     else:
         try:
-            dataset = open_data(subject.network, options.data, lambda _: None, subject.vocabulary)  # reported below
+            dataset = open_data(subject.network, options.data, ignore_report, subject.vocabulary, download=False)
         except CnncError as error:
             if options.data is not None:
                 raise

@@ -153,6 +153,8 @@ def test_bad_input_ends_in_one_error(here: Path) -> None:
         (("run", "--text", "hello"), "E608", 3),
         (("run", "--example", "100000"), "E010", 2),
         (("cut.onnx",), "E624", 3),
+        (("run", "--label", "3"), "E010", 2),
+        (("small.onnx", "--last"), "E010", 2),
         (("nothing",), "E606", 3),
         (("run", "--files", "file"), "E902", 6),
         (("run", "-o", "run/network.cnn"), "E902", 6),
