@@ -10,8 +10,8 @@ import numpy as np
 from cnnc.cli.console import print_status
 from cnnc.cli.inspect_options import InspectOptions
 from cnnc.core.arrays import Array
-from cnnc.data.dataset import Dataset
 from cnnc.data import ignore_report
+from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
 from cnnc.ops.activation import LogSoftmax, Softmax
 from cnnc.ops.conv import Conv
