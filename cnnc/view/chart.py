@@ -167,7 +167,7 @@ def _log_scale(low: float, high: float, about: int) -> AxisScale:
             break
     kept = kept[:: max(1, ceil(len(kept) / (about + 1)))]
     ends = min(low, kept[0]), max(high, kept[-1])
-    return AxisScale(log10(ends[0]), log10(ends[1]), True, tuple((tick, tick_text(tick, tick)) for tick in kept))
+    return AxisScale(log10(ends[0]), log10(ends[1]), True, tuple((tick, _power_text(tick)) for tick in kept))
 
 
 def tick_text(value: float, step: float) -> str:
@@ -178,6 +178,14 @@ def tick_text(value: float, step: float) -> str:
         mantissa, _, exponent = f"{value:.4g}".partition("e")
         return mantissa + (f"e{int(exponent)}" if exponent else "")
     return f"{value:,.{max(0, -floor(log10(step) + 1e-9))}f}".replace("-", "−")
+
+
+def _power_text(value: float) -> str:
+    """A number of a logarithmic axis: 0.0001, but 1e-5."""
+    if value >= 0.99e-4:
+        return tick_text(value, value)
+    mantissa, _, exponent = f"{value:.0e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def _axes(plot: Box, across: AxisScale, up: AxisScale) -> Iterable[Shape]:

@@ -26,6 +26,8 @@ from cnnc.view.shades import Pixels, score_pixels
 MOST_LAYERS = 8
 _ROW = 12
 """The height of a long sequence, drawn as an image."""
+_SIDE, _LARGE = 280, 450
+"""The side of the images of the layers between, of which three stand in a row, and of the two of the field."""
 
 
 class Interval(NamedTuple):
@@ -96,15 +98,19 @@ def field_page(
     over = _input_panel("image", f"field of {where}", counts, pixels, target)
     relative = counts_panel("paths", f"paths to {where}", counts)
     if isinstance(relative, Picture):
-        relative = relative._replace(pixels=_paths_pixels(counts), outlines=(_outline(target),))
+        relative = relative._replace(pixels=_paths_pixels(counts), outlines=(_outline(target),), side=_LARGE)
     bands = [Band((over, relative)), Band((Formulas("layers", "layer by layer", _table(layers, sizes)),))]
-    between = layers[:-1][-MOST_LAYERS:]
+    between = _spread(layers[:-1])
     if between and pixels is not None and len(sizes) == 2:
         bands.append(
             Band(
                 tuple(
-                    _input_panel(
-                        f"field-{each.name}", f"{each.name} {_position(each.middle)}", counts, pixels, each.interval
+                    Picture(
+                        f"field-{each.name}",
+                        f"{each.name} {_position(each.middle)}",
+                        pixels,
+                        (_outline(each.interval),),
+                        side=_SIDE,
                     )
                     for each in between
                 )
@@ -138,6 +144,12 @@ def _outline(interval: tuple[Interval, ...]) -> Outline:
     return Outline(interval[0].first, interval[1].first, interval[0].size, interval[1].size)
 
 
+def _spread(layers: list[LayerField]) -> list[LayerField]:
+    """At most MOST_LAYERS of the layers, the last among them, at equal distances."""
+    count = min(len(layers), MOST_LAYERS)
+    return [layers[len(layers) - 1 - (len(layers) * i) // count] for i in reversed(range(count))]
+
+
 def _paths_pixels(counts: Array) -> Pixels:
     """Counts relative to the largest, brighter where larger."""
     shades = score_pixels(2 * np.atleast_2d(counts) / (counts.max() or 1) - 1)
@@ -148,7 +160,7 @@ def _input_panel(name: str, title: str, counts: Array, pixels: Pixels | None, in
     """The image with the field around its pixels; without an image, a grid or a plain area."""
     rows = np.atleast_2d(counts)
     if pixels is not None:
-        return Picture(name, title, pixels, (_outline(interval),))
+        return Picture(name, title, pixels, (_outline(interval),), side=_LARGE)
     if max(rows.shape) > 24:
         plain = np.full((_ROW if counts.ndim == 1 else rows.shape[0], rows.shape[1]), 225, np.uint8)
         return Picture(name, title, plain, (_outline(interval),))

@@ -57,13 +57,17 @@ class Outline(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """An image: `pixels` are uint8, grey (H, W) or RGB (H, W, 3). Each pixel is drawn as a square, never smoothed."""
+    """An image: `pixels` are uint8, grey (H, W) or RGB (H, W, 3). Each pixel is drawn as a square, never smoothed.
+
+    With `side`, neither its height nor its width is drawn longer than that many CSS pixels.
+    """
 
     name: str
     title: str
     pixels: NDArray[np.uint8]
     outlines: tuple[Outline, ...] = ()
     note: str = ""
+    side: float | None = None
 
 
 class Formulas(NamedTuple):

@@ -120,10 +120,11 @@ def _tile(grids: Sequence[Grid]) -> Tile:
 
 
 def _pixel_size(picture: Picture, available: float) -> float:
-    """Small images are enlarged by a whole factor; one wider than the page is reduced."""
+    """Small images are enlarged by a whole factor; one that is wider than the page or larger than its side is reduced."""
     height, width = picture.pixels.shape[:2]
     enlarged = max(1, min(_LARGEST_PIXEL, _PIXELS // max(1, height, width)))
-    return float(min(enlarged, available / max(1, width)))
+    most = available if picture.side is None else min(available, picture.side * width / max(1, height, width))
+    return float(min(enlarged, most / max(1, width)))
 
 
 def _overhang(picture: Picture, available: float) -> tuple[float, float, float, float]:
