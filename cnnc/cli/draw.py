@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from cnnc.cli.console import print_result
-from cnnc.cli.draw_options import DrawOptions as DrawOptions
-from cnnc.cli.draw_options import Style
+from cnnc.cli.draw_options import DrawOptions, Style
 from cnnc.cli.options import SETTINGS
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.picture_files import picture_kind

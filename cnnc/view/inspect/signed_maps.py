@@ -15,7 +15,7 @@ import numpy as np
 from cnnc.core.arrays import Array
 from cnnc.view.drawing import Box, Drawing, Label, Raster, Shape
 from cnnc.view.inspect.tiles import number_text
-from cnnc.view.labels import BODY, MARGIN, SMALL, text_lines
+from cnnc.view.labels import BODY, MARGIN, SMALL, TextLines, text_lines
 from cnnc.view.shades import Pixels, image_pixels, score_pixels
 from cnnc.view.text_width import text_width
 
@@ -34,11 +34,9 @@ def picture_rows(
     title: str, description: str, rows: Sequence[tuple[str, Sequence[Image]]], side: float = 90
 ) -> Drawing:
     """Rows of images, each with a heading; images wider than the drawing go on in the next line."""
-    shapes: list[Shape] = []
-    lines = text_lines(title, MARGIN, MARGIN, WIDTH - 2 * MARGIN, "title", BODY + 1)
-    below = text_lines(description, MARGIN, lines.bottom, WIDTH - 2 * MARGIN, "note", SMALL)
-    shapes += [*lines.labels, *below.labels]
-    y = below.bottom + 6
+    head = _head(title, description)
+    shapes: list[Shape] = [*head.labels]
+    y = head.bottom + 6
     for heading, images in rows:
         if heading:
             text = text_lines(heading, MARGIN, y, WIDTH - 2 * MARGIN, "text", SMALL)
@@ -56,6 +54,13 @@ def picture_rows(
             x, tallest = x + room + _GAP, max(tallest, height)
         y += tallest + 26
     return Drawing(WIDTH, y, title, description, tuple(shapes))
+
+
+def _head(title: str, description: str) -> TextLines:
+    """The title of a drawing and the description below it."""
+    head = text_lines(title, MARGIN, MARGIN, WIDTH - 2 * MARGIN, "title", BODY + 1)
+    below = text_lines(description, MARGIN, head.bottom, WIDTH - 2 * MARGIN, "note", SMALL)
+    return TextLines([*head.labels, *below.labels], below.bottom)
 
 
 def _size(pixels: Pixels, side: float) -> tuple[float, float]:
@@ -115,11 +120,9 @@ def overlay(name: str, plane: Array, values: Array) -> Image:
 
 def word_rows(title: str, description: str, words: Sequence[str], rows: Sequence[tuple[str, Array]]) -> Drawing:
     """The words of a sentence once for each measure, in boxes shaded by it from -1 to 1 on the scale of its row."""
-    shapes: list[Shape] = []
-    head = text_lines(title, MARGIN, MARGIN, WIDTH - 2 * MARGIN, "title", BODY + 1)
-    below = text_lines(description, MARGIN, head.bottom, WIDTH - 2 * MARGIN, "note", SMALL)
-    shapes += [*head.labels, *below.labels]
-    y = below.bottom + 6
+    head = _head(title, description)
+    shapes: list[Shape] = [*head.labels]
+    y = head.bottom + 6
     for name, values in rows:
         largest = float(np.abs(values).max())
         shapes.append(Label(MARGIN, y + 13, f"{name}: ±{number_text(largest)}", "start", "text", SMALL))
