@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from cnnc.core.files import read_bytes
@@ -19,7 +20,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.recipe.declaration import kinds_of
 from cnnc.recipe.metrics import Metric
 from cnnc.training import checkpoint as checkpoints
-from cnnc.view.training_curves import TrainingRun
+from cnnc.view.training_curves import TrainingRun, is_drawn
 
 FALLING = frozenset({"loss", *(name for name, metric in kinds_of(Metric).items() if metric.less_is_better)})
 """The quantities of which less is better."""
@@ -35,28 +36,29 @@ def training_run(name: str, lines: Iterable[str], best_epoch: int | None, score:
     rows = {row["epoch"]: row for row in map(_row, lines) if row is not None}
     test = {key: number for key, value in score.items() if (number := _number(value)) is not None}
     ordered = tuple(rows[epoch] for epoch in sorted(rows, key=lambda epoch: epoch or 0))
-    return TrainingRun(name, ordered, best_epoch if best_epoch in rows else None, test)
+    return TrainingRun(name, ordered, best_epoch, test) if best_epoch in rows else TrainingRun(name, ordered)
 
 
 def read_training_run(folder: Path, name: str) -> tuple[TrainingRun, list[str]]:
     """The run in a folder, called `name`, and notes on lines that are left out.
 
-    Raises CnncError E606 for what is not a run, E612 for a run without a finished epoch, E901, E903.
+    Raises CnncError E606 for what is not a run, E612 for a run without a finished epoch or without numbers, E901, E903.
     """
     path = folder / "metrics.jsonl"
+    if folder.is_file():
+        raise CnncError.of("E606", f"{folder} is a file, not a run folder", help=_help_for_file(folder))
     if not path.is_file():
         checkpoints.find(folder, "last")
-        if folder.is_file():
-            raise CnncError.of("E606", f"{folder} is a file, not a run folder", help="name the folder that contains it")
-        raise CnncError.of(
-            "E612",
-            f"{folder} has no metrics: none of its epochs has ended",
-            help="`cnnc train --resume RUN` continues a run",
-        )
-    lines = read_bytes(path, _LARGEST).decode(errors="replace").splitlines()
-    damaged = [number for number, line in enumerate(lines, 1) if line.strip() and _row(line) is None]
-    if len(damaged) == sum(1 for line in lines if line.strip()):
+    lines = read_bytes(path, _LARGEST).decode(errors="replace").splitlines() if path.is_file() else []
+    rows = {number: _row(line) for number, line in enumerate(lines, 1) if line.strip()}
+    if not rows:
+        help = f"`cnnc train --resume {quote(str(folder))}` continues the run"
+        raise CnncError.of("E612", f"{folder} has no metrics: none of its epochs has ended", help=help)
+    damaged = [number for number, row in rows.items() if row is None]
+    if len(damaged) == len(rows):
         raise CnncError.of("E612", f"{path} holds no line that can be read", help="name another run")
+    if not any(row[key] is not None for row in rows.values() if row for key in row if is_drawn(key)):
+        raise CnncError.of("E612", f"{path} holds no finite loss, metric or learning rate", help="name another run")
     notes = [f"{path}: line {number:,} is damaged and left out" for number in damaged[:3]]
     if further := len(damaged[3:]):
         verb = "lines are" if further > 1 else "line is"
@@ -66,6 +68,15 @@ def read_training_run(folder: Path, name: str) -> tuple[TrainingRun, list[str]]:
     if best is None and _row(json.dumps(score)) is not None:
         best = score["epoch"]
     return training_run(name, lines, best, score if best == score.get("epoch") else {}), notes
+
+
+def _help_for_file(file: Path) -> str:
+    """What to name instead of a file."""
+    if file.suffix == ".cnn" and file.name != "network.cnn":
+        return f"`cnnc train {quote(str(file))}` writes a run folder, runs/NAME"
+    if (file.parent / "metrics.jsonl").is_file():
+        return f"name the folder that contains it: `cnnc curves {quote(str(file.parent))}`"
+    return "`cnnc train FILE` writes a run folder, runs/NAME"
 
 
 def _row(line: str) -> Row | None:
