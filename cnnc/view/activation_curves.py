@@ -19,7 +19,8 @@ from cnnc.core.tensor import TensorType
 from cnnc.ops.activation import Activation, LogSoftmax, Softmax
 from cnnc.reference import activation  # noqa: F401  fills the tables
 from cnnc.reference.registry import BACKWARD, FORWARD, Mode
-from cnnc.view.chart import Axis, Curve, CurvePoint, line_chart
+from cnnc.view.axis import Axis
+from cnnc.view.chart import Curve, CurvePoint, line_chart
 from cnnc.view.chart_grid import chart_grid
 from cnnc.view.drawing import Drawing
 
