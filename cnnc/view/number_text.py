@@ -10,6 +10,6 @@ from __future__ import annotations
 
 
 def number_text(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits, without zeros at the end; "nan", "inf" or "−inf" if it is not finite."""
+    """A number rounded to this many significant digits, without zeros at the end; "nan", "inf" or "−inf" if it is not finite."""
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     return mantissa.replace("-", "−") + (f"e{int(exponent)}" if exponent else "")

@@ -13,7 +13,7 @@ from cnnc.ops.base import OPS
 from cnnc.view.activation_curves import _with_gaps, activation_chart, activation_curves, formula, values
 from cnnc.view.chart_grid import chart_grid
 from cnnc.view.drawing import Drawing, Label
-from tests.view.test_arrange import area, overlap
+from tests.view.overlaps import area, overlap
 
 FUNCTIONS = [cls for cls in OPS.values() if issubclass(cls, Activation) and cls not in (Softmax, LogSoftmax)]
 

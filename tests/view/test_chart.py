@@ -9,7 +9,7 @@ import pytest
 from cnnc.view.axis import Axis
 from cnnc.view.chart import Curve, CurvePoint, line_chart
 from cnnc.view.drawing import Drawing, Edge, Label, Marker
-from tests.view.test_arrange import area, outside, overlap
+from tests.view.overlaps import area, outside, overlap
 
 
 def chart(points: int = 6, curves: int = 2, label: str = "c={}") -> Drawing:

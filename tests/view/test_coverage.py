@@ -20,7 +20,7 @@ from cnnc.view.coverage_page import coverage_page
 from cnnc.view.field_page import field_at, field_page, fields_between
 from cnnc.view.page import Picture
 from cnnc.view.unfold.terms import inside, reads
-from tests.view.test_arrange import collisions, outside
+from tests.view.overlaps import collisions, outside
 from tests.view.test_window_page import POOLS, WINDOWS, layer_of
 
 NETWORKS = [
