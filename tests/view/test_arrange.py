@@ -6,7 +6,7 @@ import pytest
 
 from cnnc.view.arrange import arranged
 from cnnc.view.drawing import Box, Drawing, Label
-from cnnc.view.page import Page
+from cnnc.view.page import Band, Cell, CellRole, Grid, Page
 from cnnc.view.text_width import text_width, wrapped
 from tests.view.overlaps import collisions, outside
 from tests.view.pages import contact_sheet, heat_map, hostile, letters, random_page
@@ -34,6 +34,15 @@ def test_nothing_overlaps_on_random_pages(seed: int) -> None:
             drawing = arranged(page, step, width)
             assert collisions(drawing) == []
             assert outside(drawing) == []
+
+
+def test_the_legend_of_a_small_page_is_within_the_drawing() -> None:
+    roles: tuple[CellRole, ...] = ("read", "weight", "result", "padding", "zero", "faint")
+    page = Page("t", "d", (Band((Grid("x", "", (tuple(Cell("1", role) for role in roles[:3]),) * 2),)),))
+    assert outside(arranged(page)) == []
+    assert arranged(page).width > 200
+    column = Grid("x", "", tuple((Cell("1", role),) for role in roles))
+    assert outside(arranged(Page("t", "d", (Band((column,)),)), width=320)) == []
 
 
 def test_the_tests_above_can_fail() -> None:
