@@ -138,12 +138,16 @@ def _reason_of_inputs(output: Output, sources: Sequence[Path]) -> str:
 
 
 def _reason_of_run(output: Output) -> str:
+    return f"it belongs to the run folder {output.path.parent}" if belongs_to_run(output.path) else ""
+
+
+def belongs_to_run(path: Path) -> bool:
+    """Whether a file has the name of one that training writes, in a run folder."""
     from cnnc.training.checkpoint import RUN_FILES
 
-    path = output.path.resolve()
+    path = path.resolve()
     others = [name for name in RUN_FILES if name != "curves.svg"]  # which `cnnc curves` writes to any folder
-    in_run = path.name in RUN_FILES and any((path.parent / name).exists() for name in others)
-    return f"it belongs to the run folder {output.path.parent}" if in_run else ""
+    return path.name in RUN_FILES and any((path.parent / name).exists() for name in others)
 
 
 def _reason_of_outputs(output: Output, others: Sequence[Output]) -> str:

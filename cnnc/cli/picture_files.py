@@ -9,6 +9,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from cnnc.cli.outputs import belongs_to_run
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 def picture_kind(out: Path, kinds: tuple[str, ...], usual: Path, what: str) -> str:
     """The kind of a picture by its suffix: `svg` for x.svg.
 
-    Raises CnncError E906 for .png without Pillow, and E902 for a suffix that is none of `kinds`; its help puts a file with the `usual` name into a folder.
-    `what` names the picture in the message: `a sheet`.
+    Raises CnncError E906 for .png without Pillow, and E902 for a suffix that is none of `kinds`; its help names a file
+    that can be written, if need be with the `usual` name. `what` names the picture in the message: `a sheet`.
     """
     kind = out.suffix.lower().removeprefix(".")
     if kind == "png":
@@ -30,10 +31,17 @@ def picture_kind(out: Path, kinds: tuple[str, ...], usual: Path, what: str) -> s
     if kind in kinds:
         return kind
     suffixes = [f".{each}" for each in kinds]
-    example = f"-o {quote(str(out / usual if out.is_dir() else out.with_suffix(suffixes[0])))}"
+    example = f"-o {quote(str(_example(out, usual, suffixes)))}"
     is_device = out.exists() and not out.is_dir() and not out.is_file()
     help = "name a file with one of these suffixes" if is_device else f"write `{example}`, or {_either(suffixes[1:])}"
     raise CnncError.of("E902", f"cannot write {out}: {what} is a {_either(suffixes)} file", help=help)
+
+
+def _example(out: Path, usual: Path, suffixes: list[str]) -> Path:
+    """A file that was probably meant: in a folder, with another suffix, or with the usual name."""
+    if out.is_dir():
+        return usual if belongs_to_run(out / usual) else out / usual
+    return out.with_name(usual.name) if out.name in ("-", *suffixes) else out.with_suffix(suffixes[0])
 
 
 def _either(words: list[str]) -> str:

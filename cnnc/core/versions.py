@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 
 
 def versions() -> dict[str, str]:
     """Versions by package name, as checkpoints and exported models record them."""
-    return {name: version(name) for name in ("cnnc", "numpy", "onnx", "onnxruntime")}
+    return {name: _version(name) for name in ("cnnc", "numpy", "onnx", "onnxruntime")}
+
+
+@cache
+def _version(name: str) -> str:
+    """Read once: a file of metadata takes milliseconds, and each checkpoint asks."""
+    return version(name)

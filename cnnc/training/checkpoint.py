@@ -223,7 +223,11 @@ def find(run: Path, which: str = "best") -> Path:
         if path.is_file():
             return path
     problem = "holds no checkpoint" if run.is_dir() else "does not exist"
-    raise CnncError.of("E606", f"{run} {problem}", help="`cnnc train FILE` writes a run folder, runs/NAME")
+    inside = min((path.parent for path in run.glob("*/last.safetensors")), default=None)
+    help = "`cnnc train FILE` writes a run folder, runs/NAME"
+    if inside is not None:
+        help = f"name a run folder in it, such as {quote(str(inside))}"
+    raise CnncError.of("E606", f"{run} {problem}", help=help)
 
 
 def best_epoch(run: Path) -> int | None:

@@ -42,7 +42,7 @@ from cnnc.training.divergence import check_batches, check_first_loss, diverged
 from cnnc.training.objective import Objective, Score, feeds_of
 from cnnc.training.optimizers import clip_gradients, update
 from cnnc.training.run import Callback, Epoch, Result, Run, Stopping
-from cnnc.training.run_folder import line_of, metrics_before, save, save_metrics, save_network, save_test
+from cnnc.training.run_folder import line_of, metrics_before, save, save_curves, save_metrics, save_network, save_test
 
 SAVE_SECONDS = 300.0
 """Time between two checkpoints within an epoch: what a power cut costs at most."""
@@ -142,14 +142,18 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
         if run.progress == Progress():
             for warning in check_batches(run):
                 callback.on_warning(run, warning)
-        meter = MemoryMeter(run.state_bytes)
-        while run.progress.epoch < run.recipe.epochs and not run.stops_early:
-            start_time, examples_before = time.perf_counter(), run.progress.seen
-            if not _epoch(run, callback, stopping):
-                save(run, "last")
-                return Result(run, True, None)
-            seconds = time.perf_counter() - start_time
-            _finish_epoch(run, callback, metrics, seconds, run.progress.seen - examples_before, meter)
+        meter, first = MemoryMeter(run.state_bytes), run.progress.epoch
+        try:
+            while run.progress.epoch < run.recipe.epochs and not run.stops_early:
+                start_time, examples_before = time.perf_counter(), run.progress.seen
+                if not _epoch(run, callback, stopping):
+                    save(run, "last")
+                    return Result(run, True, None)
+                seconds = time.perf_counter() - start_time
+                _finish_epoch(run, callback, metrics, seconds, run.progress.seen - examples_before, meter)
+        finally:
+            if run.progress.epoch > first:
+                save_curves(run, metrics)  # the last epochs too
         growth, _ = run.memory(meter)
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
         test = run.objective.evaluate(best, run.data.test)

@@ -30,7 +30,7 @@ class Run:
 
     Training changes `weights` (by `layer.parameter`, shaped as in ONNX), `slots` (the optimizer's state) and `progress`.
     `train` and `validation` are the two parts of the training data. `workers` are set while the run trains. `origin` is that
-    of the checkpoint that the run started from.
+    of the checkpoint that the run started from. Before `next_curves`, a time of time.monotonic, no epoch is drawn.
     """
 
     network: Network
@@ -46,6 +46,7 @@ class Run:
     objective: Objective
     workers: WorkerPool | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
+    next_curves: float = 0.0
 
     @cached_property
     def training_graph(self) -> Graph:

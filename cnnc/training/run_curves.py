@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from cnnc.core.files import read_bytes
@@ -19,7 +20,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.recipe.declaration import kinds_of
 from cnnc.recipe.metrics import Metric
 from cnnc.training import checkpoint as checkpoints
-from cnnc.view.training_curves import TrainingRun
+from cnnc.view.training_curves import TrainingRun, is_drawn
 
 FALLING = frozenset({"loss", *(name for name, metric in kinds_of(Metric).items() if metric.less_is_better)})
 """The quantities of which less is better."""
@@ -33,7 +34,7 @@ Row = dict[str, float | None]
 def training_run(name: str, lines: Iterable[str], best_epoch: int | None, score: Mapping[str, Any]) -> TrainingRun:
     """A run from lines of metrics.jsonl, at least one of which can be read; the others are left out.
 
-    `best_epoch` counts from 1, and is dropped if no line is about it; `score` is test.json, the score of that epoch.
+    `best_epoch` counts from 1, `score` is test.json, the score of that epoch; both are dropped if no line is about it.
     """
     return _run_of([row for row in map(_row, lines) if row is not None], name, best_epoch, score)
 
@@ -41,14 +42,23 @@ def training_run(name: str, lines: Iterable[str], best_epoch: int | None, score:
 def read_training_run(folder: Path, name: str) -> tuple[TrainingRun, list[str]]:
     """The run in a folder, called `name`, and notes on lines that are left out.
 
-    Raises CnncError E606 for what is not a run, E612 for a run without a finished epoch, E901, E903.
+    Raises CnncError E606 for what is not a run, E612 for a run without a finished epoch or without numbers, E901, E903.
     """
-    path = _require_metrics(folder)
-    lines = read_bytes(path, _LARGEST).decode(errors="replace").splitlines()
+    path = folder / "metrics.jsonl"
+    if folder.is_file():
+        raise CnncError.of("E606", f"{folder} is a file, not a run folder", help=_help_for_file(folder))
+    if not path.is_file():
+        checkpoints.find(folder, "last")
+    lines = read_bytes(path, _LARGEST).decode(errors="replace").splitlines() if path.is_file() else []
     read = {number: _row(line) for number, line in enumerate(lines, 1) if line.strip()}
+    if not read:
+        help = f"`cnnc train --resume {quote(str(folder))}` continues the run"
+        raise CnncError.of("E612", f"{folder} has no metrics: none of its epochs has ended", help=help)
     rows = [row for row in read.values() if row is not None]
     if not rows:
         raise CnncError.of("E612", f"{path} holds no line that can be read", help="name another run")
+    if not any(row[key] is not None for row in rows for key in row if is_drawn(key)):
+        raise CnncError.of("E612", f"{path} holds no finite loss, metric or learning rate", help="name another run")
     score = checkpoints.test_score(folder)
     tested = _epoch(score.get("epoch"))
     best = checkpoints.best_epoch(folder)
@@ -56,18 +66,6 @@ def read_training_run(folder: Path, name: str) -> tuple[TrainingRun, list[str]]:
         best = tested
     run = _run_of(rows, name, best, score if tested is not None and tested == best else {})
     return run, _damage_notes(path, [number for number, row in read.items() if row is None])
-
-
-def _require_metrics(folder: Path) -> Path:
-    """The metrics of a run folder. Raises CnncError E606, E612."""
-    path = folder / "metrics.jsonl"
-    if path.is_file():
-        return path
-    checkpoints.find(folder, "last")
-    if folder.is_file():
-        raise CnncError.of("E606", f"{folder} is a file, not a run folder", help="name the folder that contains it")
-    message = f"{folder} has no metrics: none of its epochs has ended"
-    raise CnncError.of("E612", message, help="`cnnc train --resume RUN` continues a run")
 
 
 def _damage_notes(path: Path, damaged: Sequence[int]) -> list[str]:
@@ -84,7 +82,16 @@ def _run_of(rows: Sequence[Row], name: str, best_epoch: int | None, score: Mappi
     by_epoch = {row["epoch"] or 0: row for row in rows}
     numbers = {key: number for key, value in score.items() if key != "epoch" and (number := _number(value)) is not None}
     ordered = tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
-    return TrainingRun(name, ordered, best_epoch if best_epoch in by_epoch else None, numbers)
+    return TrainingRun(name, ordered, best_epoch, numbers) if best_epoch in by_epoch else TrainingRun(name, ordered)
+
+
+def _help_for_file(file: Path) -> str:
+    """What to name instead of a file."""
+    if file.suffix == ".cnn" and file.name != "network.cnn":
+        return f"`cnnc train {quote(str(file))}` writes a run folder, runs/NAME"
+    if (file.parent / "metrics.jsonl").is_file():
+        return f"name the folder that contains it: `cnnc curves {quote(str(file.parent))}`"
+    return "`cnnc train FILE` writes a run folder, runs/NAME"
 
 
 def _row(line: str) -> Row | None:

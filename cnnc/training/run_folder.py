@@ -10,10 +10,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import join
+from types import MappingProxyType
 
 import numpy as np
 
@@ -161,19 +163,23 @@ def save_network(run: Run) -> None:
 
 
 def save_metrics(run: Run, lines: list[str]) -> None:
-    """Writes metrics.jsonl, and curves.svg, which plots it."""
+    """Writes metrics.jsonl, and draws it if that takes at most a twentieth of the time: thousands of epochs may be short."""
     write_atomic(run.folder / "metrics.jsonl", "".join(f"{line}\n" for line in lines).encode())
-    _save_curves(run, lines, {})
+    start = time.monotonic()
+    if start >= run.next_curves:
+        save_curves(run, lines)
+        end = time.monotonic()
+        run.next_curves = end + 20 * (end - start)
 
 
 def save_test(run: Run, lines: list[str], score: Score) -> None:
     """Writes the score of the best weights on the test set to test.json, and adds it to curves.svg."""
     facts = {"epoch": run.progress.best_epoch + 1, **score.as_dict()}
     write_atomic(run.folder / "test.json", f"{json.dumps(finite(facts))}\n".encode())
-    _save_curves(run, lines, facts)
+    save_curves(run, lines, facts)
 
 
-def _save_curves(run: Run, lines: list[str], score: dict[str, float]) -> None:
+def save_curves(run: Run, lines: list[str], score: Mapping[str, float] = MappingProxyType({})) -> None:
     """Draws curves.svg. The modules that draw are imported here, so that training starts without them."""
     from cnnc.training.run_curves import FALLING, training_run
     from cnnc.view.svg import svg_text

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from math import ceil, inf
+from math import ceil, floor, inf
 from typing import NamedTuple
 
 from cnnc.view.axis import Axis, AxisScale, scale_of
@@ -29,8 +29,10 @@ _LOWEST, _TICK_ROOM = 160, 26
 """The least height and width of the area of the curves, and the height of the texts below it."""
 _RING = 14
 """The size of a ring around a marker."""
-_APART, _FEW = 14, 10
-"""Markers that are closer than this would hide the line: then it has only about this many, and others than its neighbours."""
+_APART, _FEW, _CROWD = 14, 10, 60
+"""Markers closer than this would hide the line: then it has only about this many, at other points than its neighbours. The
+curves of a crowd share this many.
+"""
 
 
 class CurvePoint(NamedTuple):
@@ -163,12 +165,15 @@ def _curves(
     lines: list[Edge] = []
     markers: list[Marker] = []
     labelled: list[tuple[str, Marker]] = []
+    few = max(3, min(_FEW, _CROWD // max(1, len(curves))))
+    room = plot.width / _APART if few == _FEW else few
     for number, curve in enumerate(curves):
         role, form = _look(curve, number)
         shown = [shows(point) for point in curve.points]
         if curve.line:
-            lines += [Edge(tuple(map(place, run)), role, thin=curve.thin) for run in _runs(curve.points, shown)]
-        every = ceil(len(curve.points) / _FEW) if len(curve.points) > plot.width / _APART else 1
+            runs = _runs(curve.points, shown)
+            lines += [Edge(_thinned(list(map(place, run))), role, thin=curve.thin) for run in runs]
+        every = ceil(len(curve.points) / few) if len(curve.points) > room else 1
         for index in _marked(curve, shown, every, number * every // len(curves)):
             point = curve.points[index]
             marker = Marker(*place(point), form, role, hint=_point_text(curve, point), hollow=curve.thin)
@@ -186,6 +191,17 @@ def _runs(points: Sequence[CurvePoint], shown: Sequence[bool]) -> Iterator[list[
         part = [point for point, _ in run]
         if is_shown and len(part) > 1:
             yield part
+
+
+def _thinned(places: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """The first, highest, lowest and last of the places in each column of pixels: with thousands, the line looks the same."""
+    kept: list[tuple[float, float]] = []
+    for _, column in groupby(enumerate(places), lambda pair: floor(pair[1][0])):
+        numbered = list(column)
+        heights = sorted(numbered, key=lambda pair: pair[1][1])
+        ends = {pair[0]: pair[1] for pair in (numbered[0], heights[0], heights[-1], numbered[-1])}
+        kept += [ends[index] for index in sorted(ends)]
+    return tuple(kept)
 
 
 def _marked(curve: Curve, shown: Sequence[bool], every: int, first: int) -> Iterator[int]:

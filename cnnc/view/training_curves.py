@@ -57,6 +57,11 @@ class TrainingRun(NamedTuple):
         return int(max(row["epoch"] or 0 for row in self.rows))
 
 
+def is_drawn(key: str) -> bool:
+    """Whether a number of a row is drawn: the learning rate, and what was measured on training or validation data."""
+    return key == "lr" or key.partition("_")[0] in _SPLITS
+
+
 def training_curves(title: str, runs: Sequence[TrainingRun], falling: Collection[str] = ("loss",)) -> Drawing:
     """The drawing of one run, or of several laid over one another.
 
@@ -102,8 +107,10 @@ def _sentence(run: TrainingRun, quantities: Sequence[str]) -> str:
 
 
 def _notes(runs: Sequence[TrainingRun], panels: Sequence[str]) -> list[str]:
-    """What a reader would miss in the curves: epochs whose numbers are not finite."""
+    """What a reader would miss in the curves: epochs whose numbers are not finite, and that losses may differ."""
     notes = []
+    if len({frozenset(panel for panel in panels if any(map(run.has, _keys(panel)))) for run in runs}) > 1:
+        notes.append("The runs have different metrics: compare their losses only where they are of the same kind.")
     for run in runs:
         for key in [key for panel in panels for key in _keys(panel) if run.has(key)]:
             gaps = [int(row["epoch"] or 0) for row in run.rows if row.get(key) is None]
@@ -152,8 +159,9 @@ def epoch_scale(last: int, about: int) -> AxisScale:
 def _up(panel: str, runs: Sequence[TrainingRun], may_be_log: bool) -> AxisScale:
     values = [value for run in runs for key in _keys(panel) for row in run.rows if (value := row.get(key)) is not None]
     values += [float(run.test[panel]) for run in runs if len(runs) == 1 and panel in run.test]
+    low = 0.0 if min(values, default=0) == max(values, default=0) > 0 else None  # a constant is seen beside 0
     log = may_be_log and min(values, default=0) > 0 and max(values) / min(values) >= _SPREAD
-    return scale_of(Axis(panel, log), map(float, values), 8 if log else 5)
+    return scale_of(Axis(panel, log, low), map(float, values), 8 if log else 5)
 
 
 def _panel(

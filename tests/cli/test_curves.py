@@ -111,14 +111,68 @@ def test_bad_input_is_one_error(runs: Path, words: tuple[str, ...], status: int,
 
 def test_a_run_without_an_epoch(runs: Path) -> None:
     (runs / "run" / "metrics.jsonl").unlink()
-    assert codes(run("curves", "run", cwd=runs).stderr) == ["E612"]
-    (runs / "run" / "metrics.jsonl").write_text("")
-    assert codes(run("curves", "run", cwd=runs).stderr) == ["E612"]
+    for text in (None, "", "\n"):
+        if text is not None:
+            (runs / "run" / "metrics.jsonl").write_text(text)
+        done = run("curves", "run", cwd=runs)
+        assert codes(done.stderr) == ["E612"]
+        assert "`cnnc train --resume run` continues the run" in done.stderr
+        assert run("train", "--resume", "run", cwd=runs).returncode == 0
 
 
 def test_the_picture_is_not_put_into_the_run(runs: Path) -> None:
     done = run("curves", ".", cwd=runs / "run")
     assert (done.returncode, codes(done.stderr)) == (6, ["E902"])
+
+
+@pytest.mark.parametrize(
+    ("out", "written"),
+    [
+        ("-", "curves.svg"),
+        (".svg", "curves.svg"),
+        ("run", "curves.svg"),
+        ("empty", "empty/curves.svg"),
+        ("x.pdf", "x.svg"),
+        ("run/metrics.jsonl", "run/metrics.svg"),
+    ],
+)
+def test_the_help_names_a_file_that_can_be_written(runs: Path, out: str, written: str) -> None:
+    before = (runs / "run" / "curves.svg").read_bytes()
+    done = run("curves", "run", "-o", out, cwd=runs)
+    assert codes(done.stderr) == ["E902"]
+    assert f"write `-o {written}`" in done.stderr
+    assert run("curves", "run", "-o", written, cwd=runs).returncode == 0
+    assert (runs / "run" / "curves.svg").read_bytes() == before
+
+
+def test_the_help_for_what_is_not_a_run(runs: Path) -> None:
+    shutil.copy(runs / "run" / "network.cnn", runs / "small.cnn")
+    for name, help in {
+        "other": "name a run folder in it, such as other/run",
+        "small.cnn": "`cnnc train small.cnn` writes a run folder",
+        "run/metrics.jsonl": "name the folder that contains it: `cnnc curves run`",
+    }.items():
+        done = run("curves", name, cwd=runs)
+        assert codes(done.stderr) == ["E606"]
+        assert help in done.stderr
+
+
+def test_metrics_without_a_number_that_can_be_drawn(runs: Path) -> None:
+    for row in ('{"epoch": 1}', '{"epoch": 1, "train_loss": NaN, "lr": null, "seconds": 3}'):
+        (runs / "run" / "metrics.jsonl").write_text(row)
+        done = run("curves", "run", cwd=runs)
+        assert codes(done.stderr) == ["E612"]
+        assert "run/metrics.jsonl holds no finite loss, metric or learning rate" in done.stderr
+
+
+def test_the_score_of_an_epoch_that_is_missing_is_left_out(runs: Path) -> None:
+    metrics = runs / "run" / "metrics.jsonl"
+    best = json.loads((runs / "run" / "test.json").read_text())["epoch"]
+    lines = metrics.read_text().splitlines()
+    metrics.write_text("\n".join(line for line in lines if json.loads(line)["epoch"] != best))
+    numbers = json_of(run("curves", "run", "--json", cwd=runs))["runs"][0]
+    assert (numbers["best_epoch"], numbers["test"]) == (None, None)
+    assert "test" not in texts(runs / "curves.svg")
 
 
 def test_seventeen_runs_are_too_many(runs: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from cnnc.network import check
 from cnnc.reference.initializers import initialize
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.loop import start, train
-from cnnc.training.run import Callback, Epoch, Run
+from cnnc.training.run import Callback, Epoch, Run, Stopping
 from tests.training.conftest import TINY, Trainer, tiny
 
 pytestmark = pytest.mark.long
@@ -77,6 +78,23 @@ def test_best_is_the_best_epoch_and_is_what_the_test_scores(trainer: Trainer, tm
     assert best.progress.epoch == best.progress.best_epoch + 1
     assert best.progress.best_rank == max(accuracies)
     assert result.test == result.run.objective.evaluate(best.weights, trainer.data.test)
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["to the end", "stopped"])
+def test_curves_are_drawn_at_the_end_where_epochs_are_too_short_to_draw_each(
+    trainer: Trainer, tmp_path: Path, stops: bool
+) -> None:
+    run = start(tiny(), trainer.data, tmp_path)
+    run.next_curves = math.inf
+
+    class Watch(Callback):
+        def on_epoch(self, run: Run, epoch: Epoch) -> None:
+            assert not (tmp_path / "curves.svg").exists()
+
+    train(run, Watch(), Stopping(lambda: stops and run.progress.epoch == 2))
+    drawn = (tmp_path / "curves.svg").read_text()
+    assert f"at the best epoch, {run.progress.best_epoch + 1} of {run.progress.epoch}" in drawn
+    assert run.progress.epoch == (2 if stops else run.recipe.epochs)
 
 
 def test_without_validation_the_last_epoch_is_the_best(trainer: Trainer, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from xml.etree import ElementTree
 
 import pytest
@@ -156,6 +157,37 @@ def test_few_markers_on_many_epochs_and_all_on_few() -> None:
     assert count(3) == 6
     assert count(1) == 2
     assert 16 <= count(300) <= 26
+
+
+def test_thousands_of_epochs_take_no_more_points_than_pixels_show() -> None:
+    run = edited(trained(20_000), "train_loss", {7_001: 99.0, 7_002: -99.0})
+    lines = [s for s in training_curves("x", [run]).shapes if isinstance(s, Edge) and s.role == "series1"]
+    line = lines[1]  # after the sample in the table
+    heights = [y for _, y in line.points]
+    assert len(line.points) < 4 * 300
+    assert line.points[heights.index(min(heights))][0] == pytest.approx(
+        line.points[heights.index(max(heights))][0], abs=1
+    )  # a peak is kept, and the valley beside it
+    assert [x for x, _ in line.points] == sorted(x for x, _ in line.points)
+
+
+def test_many_runs_share_the_markers() -> None:
+    drawing = training_curves("x", [trained(40, seed, f"run {seed}", best=None) for seed in range(16)])
+    counts = Counter(s.hint.split(":")[0] for s in drawing.shapes if isinstance(s, Marker) and s.hint)
+    assert all(
+        3 <= counts[f"run {seed}, {split}"] <= 5 * 2 for seed in range(16) for split in ("training", "validation")
+    )
+
+
+def test_a_constant_is_drawn_beside_zero() -> None:
+    drawn = texts(training_curves("x", [edited(trained(3), "lr", {1: 0.2, 2: 0.2, 3: 0.2})]))
+    assert drawn[-7:-2] == ["0", "0.05", "0.10", "0.15", "0.20"]
+
+
+def test_losses_of_different_kinds_are_pointed_out() -> None:
+    note = "The runs have different metrics: compare their losses only where they are of the same kind."
+    assert note in texts(training_curves("x", SHAPES["other metrics"]))
+    assert note not in texts(training_curves("x", SHAPES["two"]))
 
 
 def test_an_axis_is_logarithmic_where_it_spans_decades() -> None:
