@@ -16,7 +16,7 @@ from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
-    from cnnc.training.trained import TrainedNetwork
+    from cnnc.cli.inspect_data import Inspection
     from cnnc.view.document import Section
 
 
@@ -75,6 +75,7 @@ def inspect(
     force: FORCE = False,
 ) -> None:
     """Show what a network has learned: kernels, feature maps, mistakes, and what its answers depend on."""
+    from cnnc.cli.inspect_data import open_inspection
     from cnnc.cli.subject import is_model, read_subject
 
     if label is not None and not why:
@@ -106,10 +107,11 @@ def inspect(
         print_status(f"{subject.network.name} is {subject.untrained}")
     with catch_warnings():
         simplefilter("ignore", RuntimeWarning)  # NumPy's, in any thread: the sections say what is NaN or infinite
-        sections = [section for part in _parts(options) for section in part(options, subject)]
+        inspection = open_inspection(options, subject)
+        sections = [section for part in _parts(options) for section in part(inspection)]
     from cnnc.cli.inspect_files import write_document
 
-    drawings = write_document(subject, source, sections, out, folder, force)
+    drawings = write_document(inspection.subject, source, sections, out, folder, force)
     if json:
         from cnnc.recipe.metrics import finite
 
@@ -120,7 +122,7 @@ def inspect(
         say(f"wrote {drawings} drawings to {folder}")
 
 
-Part = Callable[[InspectOptions, "TrainedNetwork"], "Iterator[Section]"]
+Part = Callable[["Inspection"], "Iterator[Section]"]
 
 
 def _parts(options: InspectOptions) -> Iterator[Part]:

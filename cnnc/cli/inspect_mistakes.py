@@ -7,15 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnnc.cli.console import print_status
-from cnnc.cli.inspect_options import InspectOptions
+from cnnc.cli.inspect_data import Inspection
 from cnnc.core.arrays import Array
+from cnnc.core.class_probabilities import class_probabilities
 from cnnc.data.dataset import Dataset
 from cnnc.ops.activation import Softmax
-from cnnc.recipe.recipe import require_recipe
-from cnnc.reference.engine import Trace
 from cnnc.report.confusion import class_scores
-from cnnc.training.loop import open_data
+from cnnc.training.example_loss import losses_of_each
 from cnnc.training.metrics import Confusion
 from cnnc.training.objective import OUTPUTS, Objective, Term
 from cnnc.training.trained import TrainedNetwork
@@ -41,14 +39,11 @@ class Answer(NamedTuple):
     probability_of_true: float
 
 
-def mistakes(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
+def mistakes(inspection: Inspection) -> Iterator[Section]:
     """One section: wrong answers of a classifier of whole examples, else the examples with the largest loss."""
-    recipe = require_recipe(subject.network.recipe, subject.network.name)
-    dataset = open_data(subject.network, options.data, print_status, subject.vocabulary)
-    objective = Objective(subject.graph, recipe, dataset)
-    term = objective.term_by_target.get("labels")
-    if term is not None and term.column is not None and dataset.test.targets[term.column][:1].size == 1:
-        yield _wrong_answers(subject, dataset, objective, term)
+    subject, objective, dataset = inspection.subject, inspection.objective, inspection.require_data()
+    if inspection.classified is not None:
+        yield _wrong_answers(subject, dataset, objective, inspection.classified)
     else:
         yield _largest_losses(subject, dataset, objective)
 
@@ -90,11 +85,9 @@ def _wrong_answers(subject: TrainedNetwork, dataset: Dataset, objective: Objecti
 
 
 def _wrong_of_batch(scores: Array, labels: Array, ignored: int | None, is_softmax: bool, start: int) -> list[Answer]:
-    flat, labels = scores.reshape(len(labels), -1).astype(np.float64), labels.reshape(-1)
-    predicted = flat.argmax(-1)
-    if not is_softmax:
-        flat = np.exp(flat - flat.max(-1, keepdims=True))
-    flat = np.nan_to_num(flat / flat.sum(-1, keepdims=True))
+    labels = labels.reshape(-1)
+    predicted = scores.reshape(len(labels), -1).argmax(-1)
+    flat = np.nan_to_num(class_probabilities(scores, is_softmax))
     chosen = np.flatnonzero((predicted != labels) & (labels != ignored if ignored is not None else True))
     return [
         Answer(
@@ -179,16 +172,15 @@ def _largest_losses(subject: TrainedNetwork, dataset: Dataset, objective: Object
     term = objective.terms[0]
     run = objective.network(subject.weights)
     for feeds, targets in objective.batches(dataset.test):
-        values = run(feeds).values
-        for i in range(len(next(iter(feeds.values())))):
-            one = {name: array[i : i + 1] for name, array in values.items()}
-            loss = objective.batch(Trace(one), tuple(target[i : i + 1] for target in targets)).loss
-            losses.append(loss)
+        trace = run(feeds)
+        each = losses_of_each(objective, trace, targets)
+        losses += each
+        for i, loss in enumerate(each):
             if len(worst) < WORST or loss > worst[-1].loss:
-                output = np.moveaxis(one[term.node.name][0], -1, 0).copy()
+                output = np.moveaxis(trace.values[term.node.name][i], -1, 0).copy()
                 target = None if term.column is None else np.asarray(targets[term.column][i])
-                worst = sorted([*worst, _Worst(loss, start + i, output, target)], key=lambda each: -each.loss)[:WORST]
-        start += len(next(iter(feeds.values())))
+                worst = sorted([*worst, _Worst(loss, start + i, output, target)], key=lambda w: -w.loss)[:WORST]
+        start += len(each)
     name = f"{len(losses):,} examples of the test set of {dataset.name}"
     mean, largest = float(np.mean(losses)), max(losses)
     lines = (

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from cnnc.cli.console import print_status
-from cnnc.cli.inspect_options import InspectOptions
+from cnnc.cli.inspect_channel import before_softmax
+from cnnc.cli.inspect_data import Inspection
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
-from cnnc.ops.activation import LogSoftmax, Sigmoid, Softmax
 from cnnc.reference.attribution import (
     Differentiable,
     ExplainedElement,
@@ -24,7 +23,7 @@ from cnnc.reference.attribution import (
     occlusion,
 )
 from cnnc.reference.engine import forward
-from cnnc.training.trained import Example, TrainedNetwork, file_example, sentence_example, test_example
+from cnnc.training.trained import Example, TrainedNetwork, dataset_example
 from cnnc.view.document import Item, Section, Table
 from cnnc.view.inspect.signed_maps import (
     Image,
@@ -36,38 +35,38 @@ from cnnc.view.inspect.signed_maps import (
     word_rows,
 )
 from cnnc.view.inspect.tiles import SheetTile, number_text, scale_of, tile_sheet
+from cnnc.view.inspect.words import word_text
 
 STEPS, _CURVES = 128, 8
 _LEGEND = "Orange (bright in grey) raises the score, blue (dark) lowers it; each map has its own scale."
 
 
-def why(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
+def why(inspection: Inspection) -> Iterator[Section]:
     """One section for each input that the command line names, by default the first example of the test set."""
-    for number, example in enumerate(_examples(options, subject), 1):
-        if example.note:
-            print_status(example.note)
-        yield _section("why" if number == 1 else f"why-{number}", options.label, subject, example)
+    for number, example in enumerate(_examples(inspection), 1):
+        yield _section("why" if number == 1 else f"why-{number}", inspection.options.label, inspection.subject, example)
 
 
-def _examples(options: InspectOptions, subject: TrainedNetwork) -> list[Example]:
-    examples = [file_example(subject, path) for path in options.images]
-    examples += [sentence_example(subject, sentence) for sentence in options.sentences]
-    if options.example is not None or not examples:
-        try:
-            examples.append(test_example(subject, options.example or 0, options.data, print_status))
-        except CnncError as error:
-            if options.example is not None or options.data is not None:
-                raise
-            given = "--text SENTENCE" if subject.graph.inputs[0].type.dtype == "int64" else "--image FILE"
-            message = f"--why: no input to explain: {error.diagnostics[0].message}"
-            raise CnncError.of("E010", message, help=f"name an input with `{given}`") from None
-    return examples
+def _examples(inspection: Inspection) -> list[Example]:
+    """The inputs to explain. Raises CnncError E010 where there are none."""
+    if inspection.examples:
+        return inspection.examples
+    if inspection.data is None:
+        given = "--text SENTENCE" if inspection.graph.inputs[0].type.dtype == "int64" else "--image FILE"
+        message = f"--why: no input to explain: {inspection.problem}"
+        raise CnncError.of("E010", message, help=f"name an input with `{given}`")
+    return [dataset_example(inspection.subject, inspection.data, 0)]
 
 
 def _section(name: str, label: int | None, subject: TrainedNetwork, example: Example) -> Section:
     graph = subject.graph_for(example.feeds)
     network = differentiable(graph, subject.weights, example.feeds)
     target, value = explained_score(network, label)
+    if not math.isfinite(value):
+        message = f"--why: the scores of {example.name} are NaN or infinite, so that nothing explains them"
+        raise CnncError.of(
+            "E608", message, help="leave --why out; the feature maps name the first layer that is not finite"
+        )
     inputs = [node for node in network.graph.nodes if not node.inputs and node.type.dtype == "float32"]
     slopes = gradients(network, network.feeds, target).inputs
     inputs = [node for node in inputs if node.name in slopes]
@@ -137,12 +136,6 @@ def explained_score(network: Differentiable, label: int | None) -> tuple[Explain
     return ExplainedElement(layer, tuple(index)), float(output[tuple(index)])
 
 
-def before_softmax(graph: Graph, name: str) -> str:
-    """The layer that a softmax or sigmoid reads, whose scores it turns into probabilities; else the layer itself."""
-    node = graph.by_name[name]
-    return node.inputs[0] if isinstance(node.op, Softmax | LogSoftmax | Sigmoid) else name
-
-
 def _patches(spatial: tuple[int, ...], is_words: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Patches of a seventh of each axis, every half of that; each word by itself."""
     size = tuple(1 if is_words else max(1, min(m, math.ceil(m / 7))) for m in spatial)
@@ -194,14 +187,11 @@ def _patch_text(size: Axes, stride: Axes) -> str:
 
 
 def _words(subject: TrainedNetwork, graph: Graph, embed: str, example: Example, count: int) -> list[str]:
+    """The words that an embedding reads; the positions where it reads another layer."""
     source = graph.by_name[embed].inputs[0]
-    if source not in example.feeds or not subject.vocabulary:
+    if source not in example.feeds:
         return [str(i) for i in range(count)]
-    known = {0: "·", 1: "?"}
-    return [
-        known.get(i) or (subject.vocabulary[i - 2] if i - 2 < len(subject.vocabulary) else str(i))
-        for i in (int(n) for n in example.feeds[source].reshape(-1))
-    ]
+    return [word_text(int(number), subject.vocabulary) for number in example.feeds[source].reshape(-1)]
 
 
 def _word_measures(
@@ -216,13 +206,11 @@ def _word_measures(
 
 
 def _word_items(words: list[str], measures: list[tuple[str, Array]], name: str) -> list[Item]:
-    last = max((i + 1 for i, word in enumerate(words) if word != "·"), default=len(words))
+    last = max((i + 1 for i, word in enumerate(words) if word != word_text(0, ())), default=len(words))
     words, cut = words[:last], [(measure, values[:last]) for measure, values in measures]
     rows = tuple((word, *(number_text(float(values[i])) for _, values in cut)) for i, word in enumerate(words))
     heads = ("word", *(measure for measure, _ in cut))
     return [
-        word_rows(
-            f"{name}: what the score depends on", f"{_LEGEND} ? is a word that is not in the vocabulary.", words, cut
-        ),
+        word_rows(f"{name}: what the score depends on", _LEGEND, words, cut),
         Table(heads, rows, (False, True, True, True)),
     ]

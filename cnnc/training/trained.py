@@ -16,6 +16,7 @@ from shlex import quote
 from typing import Any, NamedTuple
 
 from cnnc.core.arrays import Array, Weights
+from cnnc.data.dataset import Dataset
 from cnnc.data.prediction_inputs import InputSpec, PredictionInputs, read_each, read_file, read_sentences
 from cnnc.diagnostics import CnncError
 from cnnc.graph.analysis import vocabularies
@@ -69,13 +70,18 @@ def read_trained(source: Path, settings: Sequence[str] = (), last: bool = False)
     if source.suffix == ".onnx" and source.is_file():
         help = f"name its run, or `cnnc import {quote(str(source))}` turns it into a network and a checkpoint"
         raise CnncError.of("E605", f"{source} is a model, not a run, checkpoint or network file", help=help)
-    if settings:
-        raise CnncError.of("E010", "--set applies to a network FILE; a run keeps the settings it was trained with")
+    require_no_settings(settings, "a run keeps the settings it was trained with")
     saved = checkpoints.load(checkpoints.find(source, "last" if last else "best"))
     saved.slots.clear()
     was_trained = saved.progress.epoch or saved.progress.step or saved.origin
     state = "" if was_trained else "untrained: the run has not made a step"
     return TrainedNetwork(saved.network(), saved.weights, saved.vocabulary, state, saved.classes)
+
+
+def require_no_settings(settings: Sequence[str], reason: str) -> None:
+    """Raises CnncError E010 for settings of anything but a network file."""
+    if settings:
+        raise CnncError.of("E010", f"--set applies to a network FILE; {reason}", help="leave --set out")
 
 
 def untrained(network: Network) -> TrainedNetwork:
@@ -180,7 +186,11 @@ def test_example(
     Raises CnncError E509 without a train section, E601 to E603 for the data set, E607 where it does not fit, E010 for a
     number that is too large.
     """
-    dataset = open_data(trained.network, data, report, trained.vocabulary, download)
+    return dataset_example(trained, open_data(trained.network, data, report, trained.vocabulary, download), number)
+
+
+def dataset_example(trained: TrainedNetwork, dataset: Dataset, number: int) -> Example:
+    """An example of the test set of data that are read already. Raises CnncError E607, E010 as `test_example`."""
     split = dataset.test
     _require_example(number, len(split), f"the test set of {dataset.name}")
     chosen = slice(number, number + 1)

@@ -9,8 +9,6 @@ import pytest
 
 from cnnc.network import check
 from cnnc.reference.attribution import (
-    DECONV_RULES,
-    GUIDED_RULES,
     Ascent,
     Differentiable,
     ExplainedElement,
@@ -22,6 +20,7 @@ from cnnc.reference.attribution import (
     strongest,
     target_values,
 )
+from cnnc.reference.backward_rules import DECONV_RULES, GUIDED_RULES
 from cnnc.reference.initializers import initialize
 
 LENET = """net n
@@ -153,7 +152,7 @@ def test_the_strongest_activations_come_from_different_examples() -> None:
     graph = check("net n\ninput 1x1x3\nconv 1 k=1 weights=[1] biases=0\n").require_graph()
     images = np.array([[1, 9, 8], [0, 0, 7], [2, 3, 1]], float).reshape(3, 1, 1, 3)
     batches = iter([{"input1": images[:2]}, {"input1": images[2:]}])
-    values, examples, places = strongest((graph, initialize(graph, 0)), batches, "conv1", 2)
+    values, examples, places = strongest((graph, initialize(graph, 0)), batches, ["conv1"], 2)["conv1"]
     assert values.ravel().tolist() == [9, 7]
     assert examples.ravel().tolist() == [0, 1]
     assert places.ravel().tolist() == [1, 2]

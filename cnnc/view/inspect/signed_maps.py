@@ -13,13 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc.core.arrays import Array
+from cnnc.view.document import Item
 from cnnc.view.drawing import Box, Drawing, Label, Raster, Shape
-from cnnc.view.inspect.tiles import number_text
+from cnnc.view.inspect.tiles import GreyScale, SheetTile, number_text, tile_sheet
 from cnnc.view.labels import BODY, MARGIN, SMALL, TextLines, text_lines
 from cnnc.view.shades import Pixels, image_pixels, score_pixels
 from cnnc.view.text_width import text_width
 
-WIDTH = 900
+WIDTH, CURVES = 900, 8
 _GAP, _LABEL = 12, 11
 
 
@@ -68,6 +69,60 @@ def _size(pixels: Pixels, side: float) -> tuple[float, float]:
     longest = max(pixels.shape[:2])
     each = max(1, int(side // longest)) if longest <= side else side / longest
     return pixels.shape[0] * each, pixels.shape[1] * each
+
+
+def input_sheet(
+    title: str, inputs: Sequence[tuple[str, Array]], low: float, high: float, description: str = ""
+) -> Drawing:
+    """Inputs (C, *spatial) with their labels on one scale: images, or curves for series, a row of its channels for each."""
+    if inputs[0][1].ndim == 2:
+        channels = min(len(inputs[0][1]), CURVES)
+        tiles = [
+            SheetTile(label if c == 0 else f"input channel {c}", values[c])
+            for label, values in inputs
+            for c in range(channels)
+        ]
+        text = f"{description} The curves run from {number_text(low)} to {number_text(high)}.".strip()
+        more = len(inputs[0][1])
+        notes = [f"The first {CURVES} of {more:,} input channels are shown."] if more > CURVES else []
+        columns = channels if channels > 1 else 0
+        return tile_sheet(title, text, tiles, GreyScale(low, high), side=80, columns=columns, notes=notes)
+    images = [Image(label, image_pixels((shown_plane(values) - low) / (high - low))) for label, values in inputs]
+    text = f"{description} Black is {number_text(low)}, white is {number_text(high)}."
+    if inputs[0][1].ndim == 4:
+        text += f" The middle slice of {inputs[0][1].shape[1]} is shown."
+    return picture_rows(title, text.strip(), [("", images)], 120)
+
+
+class Patch(NamedTuple):
+    """A part of an input (C, *spatial), and a signed map of the same shape."""
+
+    values: Array
+    map: Array
+
+
+def projection_items(title: str, labels: Sequence[str], patches: Sequence[Patch]) -> list[Item]:
+    """Patches of inputs above the maps that belong to them, each map on its own scale; of series as curves."""
+    text = "Each patch is what the activation reads, cut at the border; each projection has its own scale."
+    if patches[0].values.ndim == 2:
+        maps = [patch.map / (float(np.abs(patch.map).max()) or 1) for patch in patches]
+        values = [patch.values for patch in patches]
+        low, high = min(0.0, *(float(v.min()) for v in values)), max(1.0, *(float(v.max()) for v in values))
+        of_test = input_sheet(f"{title}: patches", list(zip(labels, values, strict=True)), low, high, text)
+        return [of_test, input_sheet(f"{title}: projections", list(zip(labels, maps, strict=True)), -1, 1)]
+    if patches[0].values.ndim == 4:
+        text += " The middle slice is shown."
+    shown = [Image(label, input_pixels(patch.values)) for label, patch in zip(labels, patches, strict=True)]
+    planes = [signed_plane(patch.map) for patch in patches]
+    back = [
+        Image(label, score_pixels(plane / (float(np.abs(plane).max()) or 1)))
+        for label, plane in zip(labels, planes, strict=True)
+    ]
+    rows = [
+        ("Patches of the test set: example and activation", shown),
+        ("Projections: orange (bright in grey) is positive", back),
+    ]
+    return [picture_rows(title, text, rows, 84)]
 
 
 def shown_plane(values: Array) -> Array:
