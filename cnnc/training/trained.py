@@ -141,16 +141,8 @@ def file_examples(trained: TrainedNetwork, path: Path) -> list[Example]:
 
 
 def named_files_example(trained: TrainedNetwork, paths: Mapping[str, Path], number: int | None = None) -> Example:
-    """The example of one file for each input. Raises CnncError as `file_example`, E010 for an input without a file."""
-    specs = input_specs(trained)
-    known = [spec.name for spec in specs]
-    for name in paths:
-        if name not in known:
-            raise CnncError.of("E010", f"the network has no input `{name}`", help=f"the inputs are {', '.join(known)}")
-    missing = next((name for name in known if name not in paths), None)
-    if missing is not None:
-        raise CnncError.of("E010", f"--input: no file given for input {missing}", help=f"`--input {missing}=FILE`")
-    return _one(read_each(paths, specs), " ".join(map(str, paths.values())), number)
+    """The example of one file for each input. Raises CnncError as `file_example`."""
+    return _one(read_each(paths, input_specs(trained)), " ".join(map(str, paths.values())), number)
 
 
 def sentence_example(trained: TrainedNetwork, sentence: str) -> Example:
