@@ -17,6 +17,7 @@ from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
     from cnnc.cli.inspect_data import Inspection
+    from cnnc.graph.graph import Graph
     from cnnc.view.document import Section
 
 
@@ -107,6 +108,7 @@ def inspect(
         print_status(f"{subject.network.name} is {subject.untrained}")
     with catch_warnings():
         simplefilter("ignore", RuntimeWarning)  # NumPy's, in any thread: the sections say what is NaN or infinite
+        _require_options(options, subject.graph)
         inspection = open_inspection(options, subject)
         sections = [section for part in _parts(options) for section in part(inspection)]
     from cnnc.cli.inspect_files import write_document
@@ -120,6 +122,25 @@ def inspect(
     say(f"wrote {out}")
     if folder is not None:
         say(f"wrote {drawings} drawings to {folder}")
+
+
+def _require_options(options: InspectOptions, graph: Graph) -> None:
+    """Checks, before any data are read, what the options name. Raises CnncError E010."""
+    if options.maximize or options.deconv:
+        from cnnc.cli.inspect_channel import require_channels, require_one_input, require_patches
+
+        for text in options.maximize:
+            require_one_input(graph, require_channels(graph, text, "--maximize").layer, "--maximize")
+        for text in options.deconv:
+            require_patches(graph, require_channels(graph, text, "--deconv"))
+    if options.label is not None:
+        from cnnc.cli.inspect_why import require_label
+
+        require_label(graph, options.label)
+    if options.shift is not None:
+        from cnnc.cli.inspect_shift import require_shifts
+
+        require_shifts(graph, options.shift)
 
 
 Part = Callable[["Inspection"], "Iterator[Section]"]

@@ -85,6 +85,8 @@ def require_one_input(graph: Graph, layer: str, option: str) -> Node:
         if first
         else f"leave {option} out; `--why` explains an answer"
     )
+    if words is not None and not first:
+        help = f"leave {option} out; the n-grams show which words excite a filter"
     raise CnncError.of("E010", f"{option} {layer}: {problem}", help=help)
 
 
@@ -95,6 +97,15 @@ def _inputs_of(graph: Graph, layer: str) -> list[Node]:
 
 def _reads_one(graph: Graph, layer: str) -> bool:
     return [node.type.dtype for node in _inputs_of(graph, layer)] == ["float32"]
+
+
+def require_patches(graph: Graph, channels: ChosenChannels) -> Node:
+    """The input of a layer, which has patches. Raises CnncError E010."""
+    source = require_one_input(graph, channels.layer, "--deconv")
+    if not source.type.spatial:
+        message = f"--deconv {channels.node.name}: {source.name} is a vector {source.type}, which has no patches"
+        raise CnncError.of("E010", message, help=f"write `--maximize {channels.node.name}`")
+    return source
 
 
 class InputRange(NamedTuple):

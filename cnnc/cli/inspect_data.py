@@ -20,11 +20,12 @@ from cnnc.core.arrays import Array
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
+from cnnc.ops.activation import LogSoftmax, Softmax
 from cnnc.recipe.recipe import require_recipe
 from cnnc.reference.attribution import batch_size
 from cnnc.training.loop import open_data
 from cnnc.training.objective import Objective, Term, feeds_of
-from cnnc.training.trained import Example, TrainedNetwork, dataset_example, file_examples, sentence_example
+from cnnc.training.trained import Example, TrainedNetwork, data_name, dataset_example, file_examples, sentence_example
 
 INPUTS = 8
 """The most examples of one file."""
@@ -105,17 +106,35 @@ class Inspection:
             raise self.error
         return self.data
 
+    @property
+    def test_set(self) -> str:
+        """The test set in words."""
+        return f"the test set of {data_name(self.subject.network, self.require_data())}"
+
     def test_part(self, budget: Budget, what: str = "", passes: int = 1) -> TestPart:
         """The first examples of the test set; a line says what they are read for if that takes long."""
         data = self.require_data()
         total = len(data.test)
         count = budget.fitting(self.graph, total, passes)
         split = data.test if count == total else data.test.select(np.arange(count))
-        text = f"{count:,} example{'s' * (count != 1)} of the test set of {data.name}"
+        text = f"{count:,} example{'s' * (count != 1)} of {self.test_set}"
         if what and count * passes * self.graph.total_macs > _LONG:
             print_status(f"{what}: {text}")
         first = feeds_of(self.graph, tuple(column[:1] for column in split.inputs))
         return TestPart(self.subject.graph_for(first), split, text, count == total)
+
+    def class_names(self, output: str) -> tuple[str, ...]:
+        """The names of the classes that an output scores, numbers where they are not known; () for other outputs."""
+        node, recipe = self.graph.by_name[output], self.subject.network.recipe
+        compared = (
+            {loss.on or self.graph.outputs[0] for loss in recipe.losses if loss.compares_with == "labels"}
+            if recipe
+            else ()
+        )
+        if node.type.channels < 2 or not (isinstance(node.op, Softmax | LogSoftmax) or output in compared):
+            return ()
+        named = output == self.graph.outputs[0] and len(self.subject.classes) == node.type.channels
+        return self.subject.classes if named else tuple(map(str, range(node.type.channels)))
 
     @cached_property
     def objective(self) -> Objective:

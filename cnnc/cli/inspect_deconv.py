@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnc.cli.inspect_channel import TOP, ChosenChannels, require_one_input
+from cnnc.cli.inspect_channel import TOP, ChosenChannels, require_patches
 from cnnc.cli.inspect_data import Inspection
 from cnnc.core.arrays import Array
-from cnnc.diagnostics import CnncError
 from cnnc.graph.analysis import ReceptiveField, receptive_fields
 from cnnc.graph.graph import Graph, Node, needed_nodes
 from cnnc.reference.attribution import Differentiable, ExplainedElement, differentiable, gradients
@@ -27,21 +26,12 @@ _METHOD = "Zeiler & Fergus 2013: the activation alone is sent back to the input.
 def deconv(inspection: Inspection) -> Iterator[Section]:
     """One section for each layer that the command line names."""
     chosen = inspection.projected
-    sources = [_require_patches(inspection.graph, each) for each in chosen]
+    sources = [require_patches(inspection.graph, each) for each in chosen]
     inspection.require_data()
     fields = receptive_fields(inspection.graph)
     for number, (channels, source) in enumerate(zip(chosen, sources, strict=True), 1):
         name = "deconv" if number == 1 else f"deconv-{number}"
         yield _section(name, inspection, channels, source, fields[channels.layer])
-
-
-def _require_patches(graph: Graph, channels: ChosenChannels) -> Node:
-    """The input of a layer, which has patches. Raises CnncError E010."""
-    source = require_one_input(graph, channels.layer, "--deconv")
-    if not source.type.spatial:
-        message = f"--deconv {channels.node.name}: {source.name} is a vector {source.type}, which has no patches"
-        raise CnncError.of("E010", message, help=f"write `--maximize {channels.node.name}`")
-    return source
 
 
 def _section(

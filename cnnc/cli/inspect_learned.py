@@ -11,7 +11,7 @@ from cnnc.cli.console import print_status
 from cnnc.cli.inspect_data import HISTOGRAMS, NGRAMS, Inspection
 from cnnc.core.arrays import Array
 from cnnc.core.class_probabilities import NO_CLASS, class_probabilities
-from cnnc.ops.activation import LogSoftmax, Softmax
+from cnnc.ops.activation import Softmax
 from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
@@ -41,7 +41,7 @@ def maps(inspection: Inspection) -> Iterator[Section]:
     for number, example in enumerate(inspection.examples, 1):
         graph = subject.graph_for(example.feeds)
         values = forward(graph, subject.weights, example.feeds, keep_all=True).values
-        table, answers, problem = _predictions(subject, values, example)
+        table, answers, problem = _predictions(inspection, values, example)
         lines = [example.note] if example.note else []
         bad = [node.name for node in graph.nodes if not np.isfinite(values[node.name]).all()]
         if bad:
@@ -91,39 +91,40 @@ def _histogram_feeds(inspection: Inspection) -> tuple[dict[str, Array], str, str
 
 
 def _predictions(
-    subject: TrainedNetwork, values: Mapping[str, Array], example: Example
+    inspection: Inspection, values: Mapping[str, Array], example: Example
 ) -> tuple[list[Item], dict[str, Any], str]:
     """The most probable classes of each output that has classes, and what is wrong with the scores of one."""
-    graph, recipe = subject.graph, subject.network.recipe
-    scored = {loss.on or graph.outputs[0] for loss in recipe.losses if loss.compares_with == "labels"} if recipe else ()
+    graph = inspection.graph
     tables: list[Item] = []
     numbers: dict[str, Any] = {}
     problem = ""
     for index, name in enumerate(graph.outputs):
-        node = graph.by_name[name]
-        scores = values[name]
-        is_softmax = isinstance(node.op, Softmax)
-        if not (scores.size == node.type.channels > 1) or not (
-            is_softmax or name in scored or isinstance(node.op, LogSoftmax)
-        ):
+        names, scores = inspection.class_names(name), values[name]
+        if scores.size != len(names):
             continue
-        (probabilities,) = class_probabilities(scores, is_softmax)
+        (probabilities,) = class_probabilities(scores, isinstance(graph.by_name[name].op, Softmax))
         if np.isnan(probabilities).any():
             problem = NO_CLASS
             continue
         best = np.argsort(-probabilities, kind="stable")[:CLASSES]
-        classes = subject.classes if index == 0 and len(subject.classes) == len(probabilities) else ()
-        rows = tuple((classes[c] if classes else str(c), f"{probabilities[c]:.2%}") for c in best)
-        title = f"Prediction of {name}"
-        if example.targets is not None and index == 0 and example.targets[0].size == 1:
-            target = int(example.targets[0].reshape(-1)[0])
-            title += f"; the label is {classes[target] if 0 <= target < len(classes) else target}"
+        rows = tuple((names[c], f"{probabilities[c]:.2%}") for c in best)
+        label = true_class(example, names) if index == 0 else ""
+        title = f"Prediction of {name}" + (f"; the label is {label}" if label else "")
         tables.append(Table(("class", "probability"), rows, (False, True), title))
+        is_named = index == 0 and names == inspection.subject.classes
         numbers[name] = [
-            {"class": int(c), "name": classes[c] if classes else None, "probability": float(probabilities[c])}
+            {"class": int(c), "name": names[c] if is_named else None, "probability": float(probabilities[c])}
             for c in best
         ]
     return tables, numbers, problem
+
+
+def true_class(example: Example, names: Sequence[str]) -> str:
+    """The name of the label of an example of the test set; "" without one."""
+    if example.targets is None or example.targets[0].size != 1 or example.targets[0].dtype.kind not in "iu":
+        return ""
+    label = int(example.targets[0].reshape(-1)[0])
+    return names[label] if 0 <= label < len(names) else str(label)
 
 
 # Words

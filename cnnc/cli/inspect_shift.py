@@ -38,7 +38,7 @@ def shift(inspection: Inspection) -> Iterator[Section]:
     """One section: predictions under shifts, and the changes of each layer."""
     subject, text = inspection.subject, inspection.options.shift
     assert text is not None
-    shifts = read_shifts(text, _width(subject.graph))
+    shifts = require_shifts(subject.graph, text)
     objective, term = inspection.objective, inspection.classified
     width = int(inspection.require_data().test.inputs[0].shape[-1])
     _require_smaller(shifts, width)
@@ -63,12 +63,17 @@ def shift(inspection: Inspection) -> Iterator[Section]:
     items += [layer_chart(shifts, {name: layers[name] for name in names})]
     items += [changed_table(subject.graph, shifts, layers), aligned_table(axes, shifts, layers)]
     notes = (
-        "Moved back are feature maps where the shift is a multiple of the stride up to the layer; compared is the part whose "
-        "receptive field touches neither padding nor fill. – means that nothing can be compared. Activations are computed in 64 bits; "
-        "differences below 1e-12 come from rounding, as sums are added in another order.",
+        "Feature maps are moved back if the shift is a multiple of the stride up to the layer. Only activations whose receptive "
+        "field touches neither padding nor fill are compared; – means that there are none. Activations are computed in 64 bits: "
+        "differences below 1e-12 come from rounding, because sums are added in another order.",
     )
     numbers |= {"shifts": list(shifts), "activation_examples": part.size, "layers": _layer_numbers(layers, axes)}
     yield Section("shift", f"Shifts by {text} pixels", tuple(lines), tuple(items), notes, numbers)
+
+
+def require_shifts(graph: Graph, text: str) -> tuple[int, ...]:
+    """The shifts of `A..B` that the inputs of a network allow. Raises CnncError E010."""
+    return read_shifts(text, _width(graph))
 
 
 def read_shifts(text: str, width: int) -> tuple[int, ...]:

@@ -188,9 +188,13 @@ def dataset_example(trained: TrainedNetwork, dataset: Dataset, number: int) -> E
     chosen = slice(number, number + 1)
     inputs: tuple[Any, ...] = tuple(column[chosen] for column in split.inputs)
     targets = tuple(column[chosen] for column in split.targets)
-    recipe = trained.network.recipe
-    name = (recipe.data.path if recipe is not None else None) or dataset.name
-    return Example(feeds_of(trained.graph, inputs), f"example {number} of the test set of {name}", targets)
+    where = f"the test set of {data_name(trained.network, dataset)}"
+    return Example(feeds_of(trained.graph, inputs), f"example {number} of {where}", targets)
+
+
+def data_name(network: Network, dataset: Dataset) -> str:
+    """The file or folder that the train section names, else the name of the data set."""
+    return (network.recipe.data.path if network.recipe is not None else None) or dataset.name
 
 
 def _require_example(number: int, count: int, where: str) -> None:

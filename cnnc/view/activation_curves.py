@@ -28,7 +28,7 @@ OVER_CHANNELS = (Softmax, LogSoftmax)
 _LOW, _HIGH, _POINTS = -5.0, 5.0, 201
 _JUMP, _HALVINGS = 0.02, 30
 _COLUMNS, _CHART_WIDTH, _CHART_HEIGHT = 3, 290, 300
-"""Charts in a row, and the size of each: a row is no wider than a page."""
+"""Charts in a row, and the size of each: a row fits the width of a page."""
 
 
 def values(op: Activation, x: Array) -> tuple[Array, Array]:

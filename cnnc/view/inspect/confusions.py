@@ -14,6 +14,10 @@ from cnnc.view.page import Band, Cell, Grid, Page
 
 LARGEST_MATRIX, CONFUSIONS = 30, 30
 """The most classes of a heat map, and the most confusions that are listed."""
+LEGEND = (
+    "Recall is the share of the examples of a class that are predicted as this class; precision is the share of the predictions "
+    "of a class that are right."
+)
 Counts = Sequence[Sequence[int]]
 
 
@@ -55,5 +59,4 @@ def _classes(matrix: Counts, names: Sequence[str]) -> Table:
         right, examples, predicted = matrix[i][i], sum(matrix[i]), sum(row[i] for row in matrix)
         rows.append((name, share(right, examples), share(right, predicted), f"{examples:,}", f"{predicted:,}"))
     heads = ("class", "recall", "precision", "examples", "predictions")
-    title = "Recall: share of the examples of a class that are predicted. Precision: share of the predictions that are right"
-    return Table(heads, tuple(rows), (False, True, True, True, True), title)
+    return Table(heads, tuple(rows), (False, True, True, True, True), "Recall and precision of each class")

@@ -15,7 +15,7 @@ import numpy as np
 from cnnc.core.arrays import Array
 from cnnc.view.document import Item
 from cnnc.view.drawing import Box, Drawing, Label, Raster, Shape
-from cnnc.view.inspect.tiles import GreyScale, SheetTile, number_text, tile_sheet
+from cnnc.view.inspect.tiles import GreyScale, SheetTile, curve_shapes, number_text, scale_of, tile_sheet
 from cnnc.view.labels import BODY, MARGIN, SMALL, TextLines, text_lines
 from cnnc.view.shades import Pixels, image_pixels, score_pixels
 from cnnc.view.text_width import text_width
@@ -43,18 +43,32 @@ def picture_rows(
             text = text_lines(heading, MARGIN, y, WIDTH - 2 * MARGIN, "text", SMALL)
             shapes += text.labels
             y = text.bottom + 4
-        x, tallest = float(MARGIN), 0.0
-        for image in images:
-            height, width = _size(image.pixels, side)
-            room = max(width, text_width(image.label, _LABEL))
-            if x > MARGIN and x + room > WIDTH - MARGIN:
-                x, y, tallest = float(MARGIN), y + tallest + 24, 0.0
-            shapes.append(Raster(x, y, width, height, image.pixels, image.label))
-            shapes.append(Box(x, y, width, height, "axis"))
-            shapes.append(Label(x, y + height + 14, image.label, "start", "note", _LABEL))
-            x, tallest = x + room + _GAP, max(tallest, height)
-        y += tallest + 26
+        for line in _lines(images, side):
+            tallest = max(_size(image.pixels, side)[0] for image in line)
+            x = float(MARGIN)
+            for image in line:
+                height, width = _size(image.pixels, side)
+                shapes.append(Raster(x, y, width, height, image.pixels, image.label))
+                shapes.append(Box(x, y, width, height, "axis"))
+                shapes.append(Label(x, y + tallest + 14, image.label, "start", "note", _LABEL))
+                x += max(width, text_width(image.label, _LABEL)) + _GAP
+            y += tallest + 24
+        y += 2
     return Drawing(WIDTH, y, title, description, tuple(shapes))
+
+
+def _lines(images: Sequence[Image], side: float) -> list[list[Image]]:
+    """The images in lines that fit into the drawing."""
+    lines: list[list[Image]] = []
+    x = 0.0
+    for image in images:
+        room = max(_size(image.pixels, side)[1], text_width(image.label, _LABEL))
+        if not lines or x + room > WIDTH - 2 * MARGIN:
+            lines.append([])
+            x = 0.0
+        lines[-1].append(image)
+        x += room + _GAP
+    return lines
 
 
 def _head(title: str, description: str) -> TextLines:
@@ -171,6 +185,25 @@ def overlay(name: str, plane: Array, values: Array) -> Image:
     alpha = np.abs(part)[..., None]
     colours = score_pixels(np.sign(part))
     return Image(name, np.rint((1 - alpha) * faded + alpha * colours).astype(np.uint8))
+
+
+def curve_rows(title: str, description: str, rows: Sequence[tuple[str, Array]]) -> Drawing:
+    """Series (C, T) of the same length one below the other, so that their positions correspond: a curve for each channel.
+
+    The label of a curve has the channel and the range of its frame.
+    """
+    head = _head(title, description)
+    shapes: list[Shape] = [*head.labels]
+    y = head.bottom + 6
+    for name, values in rows:
+        for c, curve in enumerate(values):
+            scale = scale_of(curve)
+            channel = f"[{c}]" if len(values) > 1 else ""
+            text = f"{name}{channel}: {number_text(scale.low)} to {number_text(scale.high)}"
+            shapes.append(Label(MARGIN, y + 13, text, "start", "text", SMALL))
+            shapes += curve_shapes(curve, MARGIN, y + 20, WIDTH - 2 * MARGIN, 60, scale)
+            y += 92
+    return Drawing(WIDTH, y, title, description, tuple(shapes))
 
 
 def word_rows(title: str, description: str, words: Sequence[str], rows: Sequence[tuple[str, Array]]) -> Drawing:

@@ -124,11 +124,12 @@ def _right(shape: Shape) -> float:
 def _tile(tile: SheetTile, x: float, y: float, width: float, height: float, scale: GreyScale) -> list[Shape]:
     hint = tile.hint or tile.label
     if tile.values.ndim == 1:
-        return _curve(tile.values, x, y, width, height, scale)
+        return curve_shapes(tile.values, x, y, width, height, scale)
     return [Raster(x, y, width, height, scale.pixels(tile.values), hint), Box(x, y, width, height, "axis")]
 
 
-def _curve(values: Values, x: float, y: float, width: float, height: float, scale: GreyScale) -> list[Shape]:
+def curve_shapes(values: Values, x: float, y: float, width: float, height: float, scale: GreyScale) -> list[Shape]:
+    """A curve (T,) in a frame, with a line at 0."""
     span = scale.high - scale.low or 1.0
     rise: Callable[[float], float] = lambda v: y + height * (1 - (v - scale.low) / span)  # noqa: E731
     step = width / max(1, len(values) - 1)
