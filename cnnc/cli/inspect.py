@@ -110,6 +110,8 @@ def inspect(
         simplefilter("ignore", RuntimeWarning)  # NumPy's, in any thread: the sections say what is NaN or infinite
         _require_options(options, subject.graph)
         inspection = open_inspection(options, subject)
+        for note in filter(None, (example.note for example in inspection.examples)):
+            print_status(note)
         sections = [section for part in _parts(options) for section in part(inspection)]
     from cnnc.cli.inspect_files import write_document
 

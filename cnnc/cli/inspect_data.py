@@ -184,9 +184,6 @@ class Inspection:
             if len(read) > INPUTS:
                 print_status(f"{path} holds {len(read):,} examples; the first {INPUTS} are shown")
             examples += read[:INPUTS]
-        for example in (*examples, *self.sentences):
-            if example.note:
-                print_status(example.note)
         return [*examples, *self.sentences]
 
     @cached_property

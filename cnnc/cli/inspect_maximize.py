@@ -31,7 +31,7 @@ def _section(name: str, inspection: Inspection, channels: ChosenChannels, source
     given = search.ranges[source.name] if search is not None else InputRange(0, 1, 0.5)
     low, high = min(0.0, given.least), max(1.0, given.largest)
     span = high - low
-    how = Ascent(rate=0.05 * span * float(np.sqrt(source.type.size)), noise=0.1 * span, low=low, high=high)
+    how = Ascent(rate=0.1 * span * float(np.sqrt(source.type.size)), noise=0.1 * span, low=low, high=high)
     feeds = {node.name: np.zeros((1, *node.type.shape), node.type.dtype) for node in graph.inputs}
     feeds[source.name] = np.full((1, *source.type.shape), given.mean)
     network = differentiable(graph, inspection.subject.weights, feeds)

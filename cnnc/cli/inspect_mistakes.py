@@ -214,14 +214,14 @@ def _shown_losses(subject: TrainedNetwork, dataset: Dataset, worst: Sequence[_Wo
     inputs = [example_pixels(np.asarray(column[each.example])) for each in worst]
     outputs = [_output_pixels(each.output, term) for each in worst]
     targets = [_target_pixels(each.target, term) for each in worst if each.target is not None]
-    shown: list[tuple[str, list[Image]]] = [
+    kinds: list[tuple[str, list[Image]]] = [
         ("Inputs: example and loss", list(map(Image, labels, inputs))),
         ("Outputs", list(map(Image, labels, outputs))),
         ("Targets", list(map(Image, labels, targets))),
     ]
     if term.loss.compares_with == "labels":
         text += f" Classes are grey: black is 0, white is {term.node.type.channels - 1}."
-    return [picture_rows(title, text, shown if targets else shown[:2], 96)]
+    return [picture_rows(title, text, kinds if targets else kinds[:2], 96)]
 
 
 def _input_and_output(worst: _Worst, given: Array, term: Term) -> list[tuple[str, Array]]:

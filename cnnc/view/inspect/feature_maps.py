@@ -52,8 +52,8 @@ def _layer_maps(node: Node, values: Values, most: int) -> Drawing:
     shape = node.type.shape
     name = f"{node.name}: {'x'.join(map(str, shape))}"
     scale = scale_of(values)
-    if values.ndim == 1:
-        return _vector(name, values, scale)
+    if values.size == values.shape[-1]:  # a vector, or a single position
+        return _vector(name, values.reshape(-1), scale)
     if values.ndim == 2 and node.op.keyword == "input" and len(shape) == 2 and shape[0] <= FEWER:
         return curve_rows(name, "The series.", [(node.name, values.T)])
     if values.ndim == 2:  # positions, channels
