@@ -35,6 +35,7 @@ def numbers(*words: str | Path, cwd: Path) -> dict[str, Any]:
 ALL = ("--example", "1", "--why", "--mistakes", "--shift", "0..2")
 
 
+@pytest.mark.long
 def test_all_parts_read_the_data_once(deployed: Path, tmp_path: Path) -> None:
     words = ("--maximize", "conv1", "--maximize", "conv2", "--deconv", "conv2", "--data", deployed, *ALL)
     done = run("inspect", deployed / "waves", *words, "-o", "x.html", cwd=tmp_path)
@@ -76,6 +77,7 @@ def applied(help: str) -> list[str]:
     return str(first).split()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("option", ["--maximize", "--deconv"])
 @pytest.mark.parametrize(
     ("name", "problem"),
@@ -98,6 +100,7 @@ def test_a_channel_that_is_not_there(here: Path, option: str, name: str, problem
     assert run("inspect", "run", *words, cwd=here).returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("option", ["--maximize", "--deconv"])
 def test_an_input_is_not_a_layer_with_channels(here: Path, option: str) -> None:
     done = run("inspect", "run", option, "input1", cwd=here)
@@ -152,6 +155,7 @@ def test_numbers_that_are_not_finite_are_reported_as_by_predict(here: Path) -> N
     assert (codes(done.stderr), done.returncode) == (["E608"], 3)
 
 
+@pytest.mark.long
 def test_a_run_without_its_data(deployed: Path, tmp_path: Path) -> None:
     """The run folder alone: parts that need data say where they look; --data, as the help says, gives them."""
     shutil.copytree(deployed / "waves", tmp_path / "waves")

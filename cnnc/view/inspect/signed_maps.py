@@ -15,10 +15,10 @@ import numpy as np
 from cnnc.core.arrays import Array
 from cnnc.view.document import Item
 from cnnc.view.drawing import Box, Drawing, Label, Raster, Shape
-from cnnc.view.inspect.tiles import GreyScale, SheetTile, curve_shapes, number_text, scale_of, tile_sheet
+from cnnc.view.inspect.tiles import LONGEST_LABEL, GreyScale, SheetTile, curve_shapes, number_text, scale_of, tile_sheet
 from cnnc.view.labels import BODY, MARGIN, SMALL, TextLines, text_lines
 from cnnc.view.shades import Pixels, image_pixels, score_pixels
-from cnnc.view.text_width import text_width
+from cnnc.view.text_width import shortened, text_width
 
 WIDTH, CURVES = 900, 8
 _GAP, _LABEL = 12, 11
@@ -43,7 +43,8 @@ def picture_rows(
             text = text_lines(heading, MARGIN, y, WIDTH - 2 * MARGIN, "text", SMALL)
             shapes += text.labels
             y = text.bottom + 4
-        for line in _lines(images, side):
+        fitting = [image._replace(label=shortened(image.label, LONGEST_LABEL, _LABEL)) for image in images]
+        for line in _lines(fitting, side):
             tallest = max(_size(image.pixels, side)[0] for image in line)
             x = float(MARGIN)
             for image in line:
@@ -199,7 +200,8 @@ def curve_rows(title: str, description: str, rows: Sequence[tuple[str, Array]]) 
         for c, curve in enumerate(values):
             scale = scale_of(curve)
             channel = f"[{c}]" if len(values) > 1 else ""
-            text = f"{name}{channel}: {number_text(scale.low)} to {number_text(scale.high)}"
+            limits = f"{channel}: {number_text(scale.low)} to {number_text(scale.high)}"
+            text = f"{shortened(name, LONGEST_LABEL, SMALL)}{limits}"
             shapes.append(Label(MARGIN, y + 13, text, "start", "text", SMALL))
             shapes += curve_shapes(curve, MARGIN, y + 20, WIDTH - 2 * MARGIN, 60, scale)
             y += 92
@@ -213,15 +215,16 @@ def word_rows(title: str, description: str, words: Sequence[str], rows: Sequence
     y = head.bottom + 6
     for name, values in rows:
         largest = float(np.abs(values).max())
-        shapes.append(Label(MARGIN, y + 13, f"{name}: ±{number_text(largest)}", "start", "text", SMALL))
+        text = f"{shortened(name, LONGEST_LABEL, SMALL)}: ±{number_text(largest)}"
+        shapes.append(Label(MARGIN, y + 13, text, "start", "text", SMALL))
         x, y = float(MARGIN), y + 22
         for word, value in zip(words, values, strict=True):
-            word = word if len(word) <= 40 else word[:39] + "…"
+            whole, word = word, shortened(word, LONGEST_LABEL, BODY)
             width = text_width(word, BODY) + 12
             if x > MARGIN and x + width > WIDTH - MARGIN:
                 x, y = float(MARGIN), y + 28
             shade = float(value) / (largest or 1)
-            shapes.append(Box(x, y, width, 24, "plain", shade, f"{word}: {number_text(float(value))}"))
+            shapes.append(Box(x, y, width, 24, "plain", shade, f"{whole}: {number_text(float(value))}"))
             shapes.append(Label(x + width / 2, y + 17, word, "middle", "text", BODY, False, shade))
             x += width + 4
         y += 38
