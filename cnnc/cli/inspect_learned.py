@@ -10,7 +10,7 @@ import numpy as np
 from cnnc.cli.console import print_status
 from cnnc.cli.inspect_data import HISTOGRAMS, NGRAMS, Inspection
 from cnnc.core.arrays import Array
-from cnnc.core.class_probabilities import NO_CLASS, class_probabilities
+from cnnc.data.class_probabilities import NO_CLASS, class_probabilities
 from cnnc.ops.activation import Softmax
 from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Input

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnc.cli.inspect_data import Inspection
 from cnnc.core.arrays import Array
-from cnnc.core.class_probabilities import class_probabilities
+from cnnc.data.class_probabilities import class_probabilities
 from cnnc.data.dataset import Dataset
 from cnnc.ops.activation import Softmax
 from cnnc.report.confusion import class_scores

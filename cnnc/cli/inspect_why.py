@@ -13,7 +13,7 @@ from cnnc.cli.inspect_data import Inspection
 from cnnc.cli.inspect_learned import true_class
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
-from cnnc.core.class_probabilities import class_probabilities
+from cnnc.data.class_probabilities import class_probabilities
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.ops.activation import Softmax

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -29,7 +30,7 @@ from tests.view.pages import HOSTILE
 from tests.view.test_arrange import area, collisions, within
 from tests.view.test_inspect import overlaps
 
-NAMES = {
+NAMES: dict[str, Callable[[int], str]] = {
     "short": lambda i: str(i),
     "words": lambda i: f"{i} golden retriever",
     "long": lambda i: f"{i} " + "W" * 200,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.arrays import Array
-from cnnc.core.class_probabilities import class_probabilities
+from cnnc.data.class_probabilities import class_probabilities
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.onnx.run.session import Session, batch_slices, convert_for_input

@@ -18,8 +18,8 @@ import onnx
 from numpy.typing import NDArray
 
 from cnnc.core.arrays import Array
-from cnnc.core.class_probabilities import NO_CLASS
 from cnnc.core.files import atomic_replacement
+from cnnc.data.class_probabilities import NO_CLASS
 from cnnc.data.prediction_inputs import InputSpec
 from cnnc.onnx.run.batched_run import ClassProbability, run_each, top_classes
 from cnnc.onnx.run.inspect import read_model
