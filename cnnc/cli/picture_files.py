@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def picture_kind(out: Path, kinds: tuple[str, ...], usual: Path, what: str) -> str:
     """The kind of a picture by its suffix: `svg` for x.svg.
 
-    Raises CnncError E906 for .png without Pillow, and E902 for a suffix that is none of `kinds`; its help puts a file with the `usual` name into a folder.
-    `what` names the picture in the message: `a sheet`.
+    Raises CnncError E906 for .png without Pillow, and E902 for a suffix that is none of `kinds`; its help puts a file with the
+    `usual` name into a folder, and names it instead of `-`, which does not stand for standard output. `what` names the picture
+    in the message: `a sheet`.
     """
     kind = out.suffix.lower().removeprefix(".")
     if kind == "png":
@@ -30,7 +31,8 @@ def picture_kind(out: Path, kinds: tuple[str, ...], usual: Path, what: str) -> s
     if kind in kinds:
         return kind
     suffixes = [f".{each}" for each in kinds]
-    example = f"-o {quote(str(out / usual if out.is_dir() else out.with_suffix(suffixes[0])))}"
+    named = usual if out.name.startswith("-") else out / usual if out.is_dir() else out.with_suffix(suffixes[0])
+    example = f"-o {quote(str(named))}"
     is_device = out.exists() and not out.is_dir() and not out.is_file()
     help = "name a file with one of these suffixes" if is_device else f"write `{example}`, or {_either(suffixes[1:])}"
     raise CnncError.of("E902", f"cannot write {out}: {what} is a {_either(suffixes)} file", help=help)
