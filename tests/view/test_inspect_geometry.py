@@ -27,7 +27,7 @@ from cnnc.view.inspect.signed_maps import (
 )
 from cnnc.view.page import Page
 from tests.view.pages import HOSTILE
-from tests.view.test_arrange import area, collisions, within
+from tests.view.overlaps import area, collisions, within
 from tests.view.test_inspect import overlaps
 
 NAMES: dict[str, Callable[[int], str]] = {
