@@ -26,8 +26,8 @@ from cnnc.view.inspect.signed_maps import (
     word_rows,
 )
 from cnnc.view.page import Page
-from tests.view.pages import HOSTILE
 from tests.view.overlaps import area, collisions, within
+from tests.view.pages import HOSTILE
 from tests.view.test_inspect import overlaps
 
 NAMES: dict[str, Callable[[int], str]] = {
