@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from cnnc.reference.attribution import Differentiable, ExplainedElement, differe
 from cnnc.reference.backward_rules import DECONV_RULES, DeconvTreatment, deconv_treatment
 from cnnc.training.objective import feeds_of
 from cnnc.view.document import Item, Section, Table
+from cnnc.view.fields import field_at
 from cnnc.view.inspect.signed_maps import Patch, projection_items
 from cnnc.view.inspect.tiles import number_text
 
@@ -108,8 +108,4 @@ def _crop(fields: Sequence[ReceptiveField], index: tuple[int, ...], spatial: tup
     """The part of the input that an output reads; all of it where axes do not correspond."""
     if len(index) != len(spatial):
         return tuple(slice(0, m) for m in spatial)
-    cut = []
-    for i, m, field in zip(index, spatial, fields, strict=True):
-        first = field.first + field.step * i
-        cut.append(slice(max(0, math.floor(first)), max(1, min(m, math.ceil(first + field.size)))))
-    return tuple(cut)
+    return tuple(interval.crop(m) for interval, m in zip(field_at(fields, index), spatial, strict=True))

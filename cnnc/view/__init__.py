@@ -9,7 +9,7 @@
       unfold/           how one number of a layer comes about
       window_page.py    a window that moves over its input
       coverage.py       how often each element of an input is read; coverage_page.py: as heat maps
-      field_page.py     the receptive field of one position over an image
+      field_page.py     the receptive field of one position over an image; fields.py: as intervals
       diagram/          a network as boxes and edges, laid out in ranks and columns; Mermaid and DOT text
       volumes/          feature maps to scale
       units.py          the units of a small 1-D network and the edges between them

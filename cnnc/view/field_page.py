@@ -8,7 +8,6 @@ In: a graph, a layer, a position of it, and the pixels of an input (or None). Ou
 
 from __future__ import annotations
 
-from math import ceil, floor
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from cnnc.graph.analysis import ReceptiveField, receptive_fields
 from cnnc.graph.graph import Graph, needed_nodes
 from cnnc.view.coverage import paths, positions
 from cnnc.view.coverage_page import counts_panel
+from cnnc.view.fields import Interval, field_at
 from cnnc.view.page import Band, Cell, Formulas, Grid, Outline, Page, Panel, Picture
 from cnnc.view.shades import Pixels, score_pixels
 
@@ -28,29 +28,6 @@ _ROW = 12
 """The height of a long sequence, drawn as an image."""
 _SIDE, _LARGE = 280, 450
 """The side of the images of the layers between, of which three stand in a row, and of the two of the field."""
-
-
-class Interval(NamedTuple):
-    """The first and last input element of a field on one axis; both may lie in the padding."""
-
-    first: int
-    last: int
-
-    @property
-    def size(self) -> int:
-        """The number of elements, those of padding as well."""
-        return self.last - self.first + 1
-
-    def inside(self, elements: int) -> int:
-        """How many of them are in an input of this many elements."""
-        return max(0, min(self.last, elements - 1) - max(self.first, 0) + 1)
-
-
-def field_at(fields: tuple[ReceptiveField, ...], at: Axes) -> tuple[Interval, ...]:
-    """The field of one position, on each axis; a vector, which has no position, has that of position 0."""
-    at = at if len(at) == len(fields) else (0,) * len(fields)
-    bounds = [(f.first + f.step * i, f.size) for f, i in zip(fields, at, strict=True)]
-    return tuple(Interval(ceil(first), floor(first + size - 1)) for first, size in bounds)
 
 
 class LayerField(NamedTuple):

@@ -17,7 +17,8 @@ from cnnc.reference.engine import backward, forward
 from cnnc.view.arrange import arranged
 from cnnc.view.coverage import layer_coverage, paths, positions, window_coverage
 from cnnc.view.coverage_page import coverage_page
-from cnnc.view.field_page import field_at, field_page, fields_between
+from cnnc.view.field_page import field_page, fields_between
+from cnnc.view.fields import Interval, field_at
 from cnnc.view.page import Picture
 from cnnc.view.unfold.terms import inside, reads
 from tests.view.overlaps import collisions, outside
@@ -147,3 +148,8 @@ def test_nothing_overlaps_on_the_page_of_a_field(source: str, with_image: bool) 
         panel = page.bands[0].panels[0]
         assert isinstance(panel, Picture)
         assert len(panel.outlines) == 1
+
+
+def test_a_field_beyond_the_border_shows_the_nearest_element() -> None:
+    crops = [Interval(first, last).crop(8) for first, last in ((2, 4), (-3, 1), (6, 12), (-5, -2), (9, 11), (-9, 20))]
+    assert [(crop.start, crop.stop) for crop in crops] == [(2, 5), (0, 2), (6, 8), (0, 1), (7, 8), (0, 8)]
