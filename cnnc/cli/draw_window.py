@@ -221,7 +221,7 @@ def coverage_file(options: DrawOptions) -> bytes:
     title = f"paths from {{}} to {node.name}"
     count = int(np.prod(node.type.spatial))
     whole = [
-        Coverage(title.format(each.name), through[each.name], count)
+        Coverage(title.format(each.name), through[each.name].counts, count, exponent=through[each.name].exponent)
         for each in graph.inputs
         if each.name in through and each.name not in node.inputs and len(each.type.spatial) in (1, 2)
     ]
