@@ -82,28 +82,51 @@ def draw(
     force: FORCE = False,
 ) -> None:
     """Draw a network: its layers, feature maps, units, receptive fields, or a moving window."""
-    modes = {"--style": style, "--slide": slide, "--coverage": coverage and not slide, "--activations": activations}
-    given = [name for name, value in modes.items() if value]
-    if len(given) > 1:
-        raise CnncError.of("E010", f"{given[0]} and {given[1]} exclude each other", help=f"leave {given[1]} out")
-    if source is None and not activations:
-        raise CnncError.of("E010", "no network given", help="`cnnc draw NAME.cnn`")
-    if source is not None and not slide and re.fullmatch(r"\d+(x\d+)*", source) and not Path(source).exists():
-        help = f'`cnnc draw --slide "k=3" {source}`'
-        raise CnncError.of("E010", f"{source} is the size of an input, which goes with --slide", help=help)
-    name = "activations" if source is None else "window" if slide else Path(source).stem or "network"
+    typed = DrawOptions(
+        source, "svg", style, depth, at, image, slide, coverage, activations, tuple(settings or ()), out
+    )
+    _require_one_mode(typed)
+    name = "activations" if source is None else "window" if slide is not None else Path(source).stem or "network"
     usual = Path(f"{name}.svg")
     out = out if out is not None else usual
-    is_graph = not given or style is Style.graph
-    kinds = ("svg", "png", "html", "mmd", "dot") if is_graph else ("svg", "png", "html")
+    is_plain = slide is None and not coverage and not activations
+    kinds = ("svg", "png", "html", *(("mmd", "dot") if is_plain and style in (None, Style.graph) else ()))
     kind = picture_kind(out, kinds, usual, "a picture")
     inputs = [Path(path) for path in (source, image) if path is not None]
     require_outputs(inputs, [Output(out, "-o", kind)], force)
-    options = DrawOptions(source, kind, depth, at, image, slide, coverage, activations, tuple(settings or ()))
     from cnnc.core.files import write_atomic
 
-    write_atomic(out, _content(options, style or Style.graph))
+    write_atomic(out, _content(typed._replace(kind=kind), style or Style.graph))
     print_result(f"wrote {out}")
+
+
+def _require_one_mode(typed: DrawOptions) -> None:
+    """Raises CnncError E010 for two modes at once, and for a mode without what it draws."""
+    modes = {
+        "slide": typed.slide is not None,
+        "activations": typed.activations,
+        "style": typed.style is not None,
+        "coverage": typed.coverage and typed.slide is None,
+    }
+    given = [mode for mode, is_given in modes.items() if is_given]
+    if len(given) > 1:
+        kept, other = given[:2]
+        without = typed.command(**dict.fromkeys(given[1:]))
+        message = f"--{kept} and --{other} exclude each other"
+        raise CnncError.of("E010", message, help=f"leave --{other} out: {without}")
+    if typed.source is None and typed.slide is not None:
+        from cnnc.cli.draw_window import working_command
+
+        raise CnncError.of("E010", "--slide needs the size of its input", help=working_command(typed))
+    if typed.source is None and not typed.activations:
+        here = min((path.name for path in Path().glob("*.cnn")), default="NAME.cnn")
+        raise CnncError.of("E010", "no network given", help=typed.command(source=here))
+    is_size = typed.source is not None and re.fullmatch(r"\d+(x\d+)*", typed.source)
+    if is_size and typed.slide is None and not Path(typed.source or "").exists():
+        from cnnc.cli.draw_window import working_command
+
+        help = working_command(DrawOptions(typed.source, slide="", coverage=typed.coverage, out=typed.out))
+        raise CnncError.of("E010", f"{typed.source} is the size of an input, which goes with --slide", help=help)
 
 
 def _content(options: DrawOptions, style: Style) -> bytes:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnc.cli.draw_options import DrawOptions
-from cnnc.cli.drawn_layer import require_absent
+from cnnc.cli.draw_options import DrawOptions, require_absent
 from cnnc.cli.picture_files import picture_bytes
 from cnnc.diagnostics import CnncError
 
@@ -33,7 +32,7 @@ def activations_file(options: DrawOptions) -> bytes:
     notes.append("f'(x) is what the backward pass multiplies by; where it jumps, the curve has a gap.")
     if not shown:
         message = f"{options.source} has no activation function of a single number"
-        raise CnncError.of("E010", message, help="`cnnc draw --activations` draws all functions")
+        raise CnncError.of("E010", message, help=f"{options.command(source=None, settings=())} draws all functions")
     where = "Activation functions" + ("" if options.source is None else f" of {Path(options.source).name}")
     return picture_bytes(activation_curves(where, shown, notes), options.kind)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnc.cli.draw_options import DrawOptions
-from cnnc.cli.drawn_layer import drawn_layer, require_absent
+from cnnc.cli.drawn_layer import drawn_layer
 from cnnc.cli.picture_files import picture_bytes
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
@@ -26,18 +26,14 @@ def field_file(options: DrawOptions) -> bytes:
     from cnnc.graph.graph import needed_nodes
     from cnnc.view.field_page import field_page
 
-    require_absent(options, "--style field", "depth")
-    layer = drawn_layer(options, "--style field")
+    layer = drawn_layer(options, "--style field", _choices, ("depth",))
     graph, node = layer.graph, layer.node
     needed = needed_nodes(graph, [node.name])
-    read = [n for n in needed if n in graph.inputs and len(n.type.spatial) in (1, 2)]
-    embedded = [] if read else _first_with_axes(graph, needed)
+    read = [n for n in needed if _is_drawable_input(n)]
+    embedded = [] if read else [n for n in needed if _gives_axes(graph, n)]
     if embedded:  # words have no axis before they are embedded: the field is drawn from there on
         graph = graph.replace(nodes=tuple(n.replace(inputs=()) if n in embedded else n for n in graph.nodes))
         read = embedded
-    if not read or node in embedded:
-        message = f"{node.name} reads no input with one or two axes"
-        raise CnncError.of("E010", message, help="--style field draws the field in a sequence or an image")
     notes = []
     position = layer.position
     if position is None:
@@ -53,38 +49,54 @@ def field_file(options: DrawOptions) -> bytes:
             f"{node.name} also reads {', '.join(n.name for n in read[1:])}; the field is drawn in {read[0].name}."
         )
     if embedded and options.image is not None:
-        raise CnncError.of("E010", f"--image: {node.name} does not read an image", help="leave --image out")
+        help = f"leave --image out: {options.command(image=None)}"
+        raise CnncError.of("E010", f"--image: {node.name} does not read an image", help=help)
     pixels, note = (None, "") if embedded else _pixels(options, layer.network, read[0])
     notes += [note] if note else []
     return picture_bytes(field_page(graph, node.name, position, read[0].name, pixels, tuple(notes)), options.kind)
 
 
-def _first_with_axes(graph: Graph, needed: list[Node]) -> list[Node]:
-    """The layers that turn vectors, such as words by number, into sequences or images."""
-    return [
-        n
-        for n in needed
-        if n.inputs and len(n.type.spatial) in (1, 2) and not any(type.spatial for type in graph.input_types(n))
-    ]
+def _is_drawable_input(node: Node) -> bool:
+    return not node.inputs and len(node.type.spatial) in (1, 2)
+
+
+def _gives_axes(graph: Graph, node: Node) -> bool:
+    """Whether a layer turns vectors, such as words by number, into a sequence or an image."""
+    is_drawable = len(node.type.spatial) in (1, 2)
+    return bool(node.inputs) and is_drawable and not any(type.spatial for type in graph.input_types(node))
+
+
+def _choices(graph: Graph) -> list[str]:
+    """The layers that depend on a sequence or an image, or on words that have become one."""
+    origins = {n.name for n in graph.nodes if _is_drawable_input(n) or _gives_axes(graph, n)}
+    reached: dict[str, bool] = {}
+    for node in graph.nodes:
+        reached[node.name] = any(reached[name] or name in origins for name in node.inputs)
+    return [n.name for n in graph.nodes if reached[n.name] and len(n.type.spatial) <= 2]
 
 
 def _pixels(options: DrawOptions, network: Network, source: Node) -> tuple[Array | None, str]:
     """The pixels of the image, of an example of the data, or None; and a note on where they come from."""
-    from cnnc.training.trained import TrainedNetwork, file_example, test_example
+    from cnnc.data.prediction_inputs import read_file
+    from cnnc.training.trained import TrainedNetwork, input_specs, test_example
 
     trained = TrainedNetwork(network, {})
     if options.image is not None:
-        example = file_example(trained, options.image)
-        note = " ".join(filter(None, [f"Image: {options.image.name}.", example.note]))
+        read = read_file(options.image, [spec for spec in input_specs(trained) if spec.name == source.name])
+        if not len(read):
+            raise CnncError.of("E608", f"{options.image} has no examples", help="name another image with --image")
+        name, values = options.image.name, read.feeds[source.name][0]
+        first = f"The first of {len(read):,} examples is drawn." if len(read) > 1 else ""
+        note = " ".join(filter(None, [f"Image: {name}.", read.note, first]))
     else:
         try:
             example = test_example(trained, 0, None, lambda line: None, download=False)
         except CnncError:
             return None, "--image IMAGE draws the field over an image."
-        note = f"Image: {example.name}."
-    values = example.feeds[source.name][0]
+        name, values = example.name, example.feeds[source.name][0]
+        note = f"Image: {name}."
     if not np.isfinite(values).all():
-        message = f"{options.image or example.name} holds numbers that are not finite"
+        message = f"{name} holds numbers that are not finite"
         raise CnncError.of("E608", message, help="name another image with --image")
     drawn = _image(values) if values.shape[1:] == source.type.spatial else None
     if drawn is None:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnc.cli.console import print_status
-from cnnc.cli.draw_options import DrawOptions
+from cnnc.cli.draw_options import DrawOptions, require_absent
 from cnnc.cli.picture_files import picture_bytes
 from cnnc.cli.subject import read_network
-from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
     from cnnc.network import Network
@@ -23,11 +22,7 @@ if TYPE_CHECKING:
 
 def graph_file(options: DrawOptions) -> bytes:
     """The content of the file. Raises CnncError as `read_network` does, and E010 for options of other styles."""
-    for option, value in (("--at", options.at), ("--image", options.image)):
-        if value is not None:
-            raise CnncError.of(
-                "E010", f"{option} does not go with --style graph", help=f"leave {option} out, or add `--style field`"
-            )
+    require_absent(options, "--style graph", "at", "image")
     from cnnc.view.diagram.diagram import diagram_of, usual_depth
 
     assert options.source is not None

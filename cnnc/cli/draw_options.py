@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from shlex import join
+from typing import Any, NamedTuple
+
+from cnnc.diagnostics import CnncError
 
 
 class Style(StrEnum):
@@ -20,7 +23,8 @@ class DrawOptions(NamedTuple):
     """The command line of `cnnc draw`, as typed. `kind` is that of the file to write: svg, png, html, mmd or dot."""
 
     source: str | None
-    kind: str
+    kind: str = "svg"
+    style: Style | None = None
     depth: int | None = None
     at: str | None = None
     image: Path | None = None
@@ -28,3 +32,31 @@ class DrawOptions(NamedTuple):
     coverage: bool = False
     activations: bool = False
     settings: tuple[str, ...] = ()
+    out: Path | None = None
+
+    def command(self, **changes: Any) -> str:
+        """The command line with some options changed, as a help names it: `` `cnnc draw --slide k=3 5x5` ``."""
+        typed = self._replace(**changes)
+        flags = [f"--{name}" for name in ("coverage", "activations") if getattr(typed, name)]
+        values = [
+            *((f"--{name}", getattr(typed, name)) for name in ("slide", "style", "depth", "at", "image")),
+            *(("--set", setting) for setting in typed.settings),
+            ("-o", typed.out),
+        ]
+        options = [word for name, value in values if value is not None for word in (name, str(value))]
+        sized = typed.slide is not None  # reads best as `--slide k=3 5x5`
+        source = [] if typed.source is None else [typed.source]
+        words = [*options[:2], *source, *flags, *options[2:]] if sized else [*source, *flags, *options]
+        return f"`{join(['cnnc', 'draw', *words])}`"
+
+
+def require_absent(options: DrawOptions, mode: str, *names: str) -> None:
+    """Raises CnncError E010 for an option that a mode of `draw` does not take; `mode` names it in the message."""
+    for name in names:
+        if getattr(options, name) not in (None, (), False):
+            option = "--set" if name == "settings" else f"--{name}"
+            without = options.command(**{name: () if name == "settings" else None})
+            help = f"leave {option} out: {without}"
+            if name == "at" and mode in ("--style graph", "--style volumes"):
+                help += f", or draw the field of the layer: {options.command(style=Style.field, depth=None)}"
+            raise CnncError.of("E010", f"{option} does not go with {mode}", help=help)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnc.cli.draw_options import DrawOptions
+from cnnc.cli.draw_options import DrawOptions, Style, require_absent
 from cnnc.cli.picture_files import picture_bytes
 from cnnc.cli.subject import read_network
 from cnnc.diagnostics import CnncError, nearest
@@ -19,25 +19,31 @@ if TYPE_CHECKING:
 
 def units_file(options: DrawOptions) -> bytes:
     """The content of the file. Raises CnncError as `read_network` does, and E010 for a network that is not small and 1-D."""
-    for option, given in (("--image", options.image is not None), ("--depth", options.depth is not None)):
-        if given:
-            raise CnncError.of("E010", f"{option} does not go with --style edges", help=f"leave {option} out")
+    require_absent(options, "--style edges", "image", "depth")
     from cnnc.view.units import units_drawing
 
     assert options.source is not None
     graph = read_network(Path(options.source), options.settings).require_graph()
-    return picture_bytes(units_drawing(graph, _unit(graph, options.at)), options.kind)
+    unit = _unit(graph, options)
+    try:
+        return picture_bytes(units_drawing(graph, unit), options.kind)
+    except CnncError as error:
+        help = f"draw feature maps: {options.command(style=Style.volumes, at=None)}"
+        raise CnncError(error.diagnostics[0]._replace(help=help)) from None
 
 
-def _unit(graph: Graph, at: str | None) -> tuple[str, int] | None:
+def _unit(graph: Graph, options: DrawOptions) -> tuple[str, int] | None:
     """The layer and unit that `--at` names."""
+    at = options.at
     if at is None:
         return None
     name, _, text = at.partition(":")
     if name not in graph.by_name:
         close = nearest(name, graph.by_name) or graph.nodes[-1].name
-        raise CnncError.of("E010", f"--at {at}: no layer is named {name}", help=f"`--at {close}:0`")
+        help = options.command(at=f"{close}:0")
+        raise CnncError.of("E010", f"--at {at}: no layer is named {name}", help=help)
     size = graph.by_name[name].type.size
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) < size):
-        raise CnncError.of("E010", f"--at {at}: the units of {name} are 0 to {size - 1}", help=f"`--at {name}:0`")
+        help = options.command(at=f"{name}:0")
+        raise CnncError.of("E010", f"--at {at}: the units of {name} are 0 to {size - 1}", help=help)
     return name, int(text)

@@ -8,18 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from cnnc.cli.console import print_status
-from cnnc.cli.draw_options import DrawOptions
+from cnnc.cli.draw_options import DrawOptions, require_absent
 from cnnc.cli.picture_files import picture_bytes
 from cnnc.cli.subject import read_network
-from cnnc.diagnostics import CnncError
 
 
 def volumes_file(options: DrawOptions) -> bytes:
     """The content of the file. Raises CnncError as `read_network` does, and E010 for options of other styles."""
-    for option, value in (("--at", options.at), ("--image", options.image)):
-        if value is not None:
-            help = f"leave {option} out, or draw `--style field`"
-            raise CnncError.of("E010", f"{option} does not go with --style volumes", help=help)
+    require_absent(options, "--style volumes", "at", "image")
     from cnnc.report.table import format_size
     from cnnc.view.diagram.diagram import usual_depth
     from cnnc.view.volumes.drawn import volumes_drawing

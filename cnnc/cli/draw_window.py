@@ -6,14 +6,18 @@ In: `DrawOptions`. Out: the content of the file, or CnncError E010 in words of t
 from __future__ import annotations
 
 import re
-from shlex import join
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cnnc.cli.draw_options import DrawOptions
-from cnnc.cli.drawn_layer import drawn_layer, require_absent
+from cnnc.cli.draw_options import DrawOptions, require_absent
+from cnnc.cli.drawn_layer import drawn_layer
 from cnnc.cli.picture_files import picture_bytes
 from cnnc.core.tensor import TensorType, format_shape
 from cnnc.diagnostics import CnncError, nearest
+
+if TYPE_CHECKING:
+    from cnnc.graph.graph import Graph
 
 MAX_POSITIONS, MAX_CELLS, MAX_TAPS = 256, 1200, 400
 """The most positions of an animation, cells of its input with padding, and taps of its window."""
@@ -22,9 +26,15 @@ MAX_SIDE = 4096
 FRAMES = 9
 """The most steps in a PNG."""
 
-_LAYERS = ("conv", "conv_transpose", "pool", "filter", "local")
+_EXAMPLES = {
+    "conv": "k=3",
+    "conv_transpose": "conv_transpose k=3 s=2",
+    "pool": "pool max k=2",
+    "filter": "filter sobel_x",
+    "local": "local k=3",
+}
+"""The layers with a window, and a window of each that fits almost any input."""
 _KINDS = {"maxpool": "pool max", "max_pool": "pool max", "avgpool": "pool avg", "avg_pool": "pool avg"}
-_EXAMPLE = 'cnnc draw --slide "k=3 s=2 p=1" 5x5'
 
 
 class SlidingWindow(NamedTuple):
@@ -47,7 +57,6 @@ def slide_file(options: DrawOptions) -> bytes:
         from cnnc.view.coverage_page import coverage_page
 
         return picture_bytes(coverage_page([window_coverage(window.op, window.x)], _title(window)), options.kind)
-    _require_small(options, window)
     page = window_page(window.op, window.x, window.name)
     if options.kind == "svg":
         return animated_svg(page).encode()
@@ -62,51 +71,50 @@ def _title(window: SlidingWindow) -> str:
 
 
 def typed_window(options: DrawOptions) -> SlidingWindow:
-    """The layer of --slide on an input of SIZE. Raises CnncError E010."""
-    sizes = _sizes(options.source or "")
-    words = (options.slide or "").split()
-    first = words[0] if words and re.fullmatch(r"[A-Za-z_]\w*", words[0]) else "conv"
-    rest = words[1:] if words and first == words[0] else words
+    """The layer of --slide on an input of SIZE. Raises CnncError E010, whose help is a command that draws something like it."""
+    try:
+        sizes = _sizes(options.source or "")
+        window = _window(options.slide or "", sizes)
+        if not options.coverage:
+            _require_small(window)
+    except CnncError as error:
+        raise CnncError(error.diagnostics[0]._replace(help=working_command(options, error))) from None
+    return window
+
+
+def _window(typed: str, sizes: tuple[int, ...]) -> SlidingWindow:
+    """The layer of --slide. Raises CnncError E010."""
+    words = typed.split()
+    if not words:
+        raise _error("--slide: the window is empty")
+    first = words[0] if re.fullmatch(r"[A-Za-z_]\w*", words[0]) else "conv"
+    rest = words[1:] if first == words[0] else words
     keyword, *kind = _KINDS.get(first.lower(), first).split()
-    if keyword not in _LAYERS:
-        near = nearest(keyword, (*_LAYERS, *_KINDS)) or "conv"
-        message = f"--slide: `{first}` is not a layer with a window"
-        raise _error(message, f'did you mean `--slide "{" ".join([near, *rest])}"`? Layers: {", ".join(_LAYERS)}')
-    if any(character in word for word in words for character in ";{}#\n"):
-        raise _error("--slide takes one layer", f"for example `{_EXAMPLE}`")
+    if keyword not in _EXAMPLES:
+        raise _error(f"--slide: `{first}` is not a layer with a window, which are {', '.join(_EXAMPLES)}")
+    if any(character in typed for character in ";{}#\n"):
+        raise _error("--slide takes one layer")
     if keyword in ("conv", "conv_transpose", "local") and not (rest and rest[0].isdigit()):
         kind = ["1"]
-    typed = " ".join([first, *rest]) if words else ""
     op = _layer(" ".join([keyword, *kind, *rest]), sizes, typed)
     channels = getattr(op, "out", 1)
     if channels != 1:
-        raise _error(
-            f"--slide draws one output channel, not {channels:,}",
-            f'leave the number out: `--slide "{_without_channels(words)}"`',
-        )
-    return SlidingWindow(op, TensorType((1, *sizes)), typed or "conv")
-
-
-def _without_channels(words: list[str]) -> str:
-    return " ".join(word for word in words if not word.isdigit())
+        raise _error(f"--slide draws one output channel, not {channels:,}")
+    return SlidingWindow(op, TensorType((1, *sizes)), " ".join([first, *rest]))
 
 
 def _sizes(text: str) -> tuple[int, ...]:
     """The sizes of the input: `7` or `5x7`. Raises CnncError E010."""
     parts = text.strip().lower().split("x")
     if not all(part.isascii() and part.isdigit() for part in parts):
-        raise _error(f"--slide takes the size of an input, not `{text}`", f"for example `{_EXAMPLE}`")
+        raise _error(f"--slide takes the size of an input, not `{text}`")
     sizes = tuple(int(part[:9]) for part in parts)
     if len(sizes) == 3 and sizes[0] in (1, 3):
-        raise _error(
-            f"--slide draws one channel, and {text} has three numbers",
-            f"leave the channels out: `{format_shape(sizes[1:])}`",
-        )
+        raise _error(f"--slide draws one channel, and {text} has three numbers")
     if len(sizes) > 2:
-        raise _error(f"--slide draws one or two axes, not {len(sizes)}", f"for example `{format_shape(sizes[:2])}`")
+        raise _error(f"--slide draws one or two axes, not {len(sizes)}")
     if not all(1 <= size <= MAX_SIDE for size in sizes):
-        fitting = format_shape(tuple(min(max(size, 5), 9) for size in sizes))
-        raise _error(f"an input of {text} cannot be drawn: sizes are 1 to {MAX_SIDE:,}", f"for example `{fitting}`")
+        raise _error(f"an input of {text} cannot be drawn: sizes are 1 to {MAX_SIDE:,}")
     return sizes
 
 
@@ -115,46 +123,83 @@ def _layer(line: str, sizes: tuple[int, ...], typed: str) -> Any:
     from cnnc.network import check
 
     network = check(f"input 1x{format_shape(sizes)}; {line}")
-    for diagnostic in network.diagnostics:
-        if diagnostic.severity == "error":
-            raise _error(f'--slide "{typed}": {diagnostic.message}', diagnostic.help or f"for example `{_EXAMPLE}`")
+    errors = [each for each in network.diagnostics if each.severity == "error"]
+    if errors:  # an argument that the layer does not have says more than one that is missing
+        error = min(errors, key=lambda each: each.code != "E201")
+        raise _error(f'--slide "{typed}": {error.message}', error.help)
     layers = [node.op for node in network.require_graph().nodes if node.inputs]
     if len(layers) != 1:
-        raise _error("--slide takes one layer", f"for example `{_EXAMPLE}`")
+        raise _error("--slide takes one layer")
     return layers[0]
 
 
-def _require_small(options: DrawOptions, window: SlidingWindow) -> None:
-    """Raises CnncError E010 for more positions, cells or taps than can be followed; its help names a size that can."""
+def _require_small(window: SlidingWindow) -> None:
+    """Raises CnncError E010 for more positions, cells or taps than can be followed."""
     from cnnc.view.window_page import frame_cells, position_count
 
-    def too_large(x: TensorType) -> str:
-        positions, cells = position_count(window.op, x), frame_cells(window.op, x)
-        taps = 1
-        for rule in window.op.rules(x):
-            taps *= rule.k
-        for count, most, what in (
-            (positions, MAX_POSITIONS, "positions"),
-            (cells, MAX_CELLS, "cells with padding"),
-            (taps, MAX_TAPS, "taps"),
-        ):
-            if count > most:
-                return f"{count:,} {what}; at most {most:,} can be followed"
-        return ""
-
-    reason = too_large(window.x)
-    if not reason:
-        return
-    for side in range(24, 0, -1):
-        smaller = TensorType((1, *(min(side, size) for size in window.x.spatial)))
-        if all(rule.out >= 1 for rule in window.op.rules(smaller)) and not too_large(smaller):
-            words = ["cnnc", "draw", "--slide", options.slide or "", format_shape(smaller.spatial)]
-            raise _error(f"the animation has {reason}", f"a smaller input: `{join(words)}`")
-    raise _error(f"the animation has {reason}", f"a smaller window and less padding: `{_EXAMPLE}`")
+    op, x = window.op, window.x
+    for count, most, what in (
+        (position_count(op, x), MAX_POSITIONS, "positions"),
+        (frame_cells(op, x), MAX_CELLS, "cells with padding"),
+        (prod(rule.k for rule in op.rules(x)), MAX_TAPS, "taps"),
+    ):
+        if count > most:
+            raise _error(f"the animation has {count:,} {what}; at most {most:,} can be followed")
 
 
-def _error(message: str, help: str) -> CnncError:
+def _error(message: str, help: str = "") -> CnncError:
     return CnncError.of("E010", message, help=help)
+
+
+# --- a command that works instead --------------------------------------------------------------------------------------
+
+
+def working_command(options: DrawOptions, error: CnncError | None = None) -> str:
+    """A command that draws a window, as near to the typed one as can be; `error` says what is wrong with it.
+
+    Each correction that is tried is carried out, so that the command works whatever was typed.
+    """
+    help = error.diagnostics[0].help if error is not None else ""
+    for slide in dict.fromkeys(_corrected(options.slide or "", help)):
+        for sizes in _smaller(options.source or ""):
+            try:
+                window = _window(slide, sizes)
+                if not options.coverage:
+                    _require_small(window)
+            except CnncError:
+                continue
+            return options.command(slide=slide, source=format_shape(sizes))
+    return options.command(slide="k=3", source="5x5")
+
+
+def _corrected(typed: str, help: str) -> Iterator[str]:
+    """The window, and what it may have been meant to be: what the language's help names, without one of its words, or an example."""
+    words = re.split("[;{}#\n]", typed)[0].split()
+    layer = words.pop(0) if words and re.fullmatch(r"[A-Za-z_]\w*", words[0]) else ""
+    if layer and layer.lower() not in (*_EXAMPLES, *_KINDS):
+        layer = nearest(layer, (*_EXAMPLES, *_KINDS)) or ""
+    yield typed
+    quoted = re.findall("`([^`]*)`", help)
+    yield from (line.replace(" 1 ", " ") for line in quoted if line.split(" ")[0] in _EXAMPLES)
+    names = [name for name in quoted if re.fullmatch(r"[a-z]\w*", name)]
+    values = re.findall(r"\b[a-z]\w*=[^\s`,;]+", help)
+    for kept in (words, *([*words[:i], *words[i + 1 :]] for i in reversed(range(len(words))))):
+        yield " ".join(filter(None, [layer, *kept]))
+        for value in (*values, "k=3"):
+            others = [word for word in kept if word.split("=")[0] != value.split("=")[0]]
+            yield " ".join(filter(None, [layer, *others, value]))
+        for i, word in enumerate(kept):
+            renamed = [f"{name}={word.partition('=')[2]}" for name in names]
+            yield from (" ".join(filter(None, [layer, *kept[:i], each, *kept[i + 1 :]])) for each in renamed)
+    yield _EXAMPLES[_KINDS.get(layer.lower(), layer or "conv").split()[0]]
+
+
+def _smaller(typed: str) -> Iterator[tuple[int, ...]]:
+    """The size of the input, and smaller ones; of more than two axes, the last two."""
+    is_size = re.fullmatch(r"\d+(x\d+)*", typed, re.ASCII)
+    sizes = tuple(int(number[:9]) for number in typed.split("x")[-2:]) if is_size else (5, 5)
+    for side in (MAX_SIDE, *range(24, 0, -1)):
+        yield tuple(min(max(size, 1), side) for size in sizes)
 
 
 # --- a layer of a network ----------------------------------------------------------------------------------------------
@@ -167,25 +212,29 @@ def coverage_file(options: DrawOptions) -> bytes:
     from cnnc.view.coverage import Coverage, layer_coverage, paths
     from cnnc.view.coverage_page import coverage_page
 
-    require_absent(options, "--coverage", "depth", "image")
-    layer = drawn_layer(options, "--coverage")
+    layer = drawn_layer(options, "--coverage", _covering, ("depth", "image"))
     node, graph = layer.node, layer.graph
     if layer.position is not None:
-        raise _error(f"--coverage counts all positions of {node.name}", f"write `--at {node.name}`")
+        help = options.command(at=node.name)
+        raise _error(f"--coverage counts all positions of {node.name}", help)
     through = paths(graph, node.name, np.ones(node.type.spatial))
     title = f"paths from {{}} to {node.name}"
     count = int(np.prod(node.type.spatial))
     whole = [
-        Coverage(title.format(each.name), through[each.name], count)
+        Coverage(title.format(each.name), through[each.name].counts, count, exponent=through[each.name].exponent)
         for each in graph.inputs
         if each.name in through and each.name not in node.inputs and len(each.type.spatial) in (1, 2)
     ]
     first = layer_coverage(graph, node)
-    if first.counts.ndim not in (1, 2):
-        raise _error(
-            f"--coverage draws one or two axes, and {node.inputs[0]} has {first.counts.ndim}",
-            "choose another with --at",
-        )
     return picture_bytes(
         coverage_page([first, *whole], f"{graph.name}: how often {node.name} reads each element"), options.kind
     )
+
+
+def _covering(graph: Graph) -> list[str]:
+    """The layers that read a sequence or an image."""
+    return [
+        node.name
+        for node in graph.nodes
+        if node.inputs and len(graph.input_types(node)[0].spatial) in (1, 2) and len(node.type.spatial) <= 2
+    ]

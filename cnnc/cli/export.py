@@ -97,8 +97,9 @@ def export(
     if source.suffix == ".cnn":
         exported = _export_file(source, out, settings or [], sizes, options, output_names, data)
     else:
-        if settings:
-            raise CnncError.of("E010", "--set applies to a network FILE; a run keeps the settings it was trained with")
+        from cnnc.training.trained import require_no_settings
+
+        require_no_settings(settings or (), "a run keeps the settings it was trained with")
         exported = export_run(source, out, last=last, outputs=output_names, options=options, data=data, at=sizes)
     report(exported, json, show_layers)
     unnamed = ", ".join(f"{symbol}={size}" for symbol, size in exported.sizes.items() if symbol not in sizes)

@@ -16,7 +16,8 @@ from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
-    from cnnc.training.trained import TrainedNetwork
+    from cnnc.cli.inspect_data import Inspection
+    from cnnc.graph.graph import Graph
     from cnnc.view.document import Section
 
 
@@ -75,6 +76,7 @@ def inspect(
     force: FORCE = False,
 ) -> None:
     """Show what a network has learned: kernels, feature maps, mistakes, and what its answers depend on."""
+    from cnnc.cli.inspect_data import open_inspection
     from cnnc.cli.subject import is_model, read_subject
 
     if label is not None and not why:
@@ -106,10 +108,14 @@ def inspect(
         print_status(f"{subject.network.name} is {subject.untrained}")
     with catch_warnings():
         simplefilter("ignore", RuntimeWarning)  # NumPy's, in any thread: the sections say what is NaN or infinite
-        sections = [section for part in _parts(options) for section in part(options, subject)]
+        _require_options(options, subject.graph)
+        inspection = open_inspection(options, subject)
+        for note in filter(None, (example.note for example in inspection.examples)):
+            print_status(note)
+        sections = [section for part in _parts(options) for section in part(inspection)]
     from cnnc.cli.inspect_files import write_document
 
-    drawings = write_document(subject, source, sections, out, folder, force)
+    drawings = write_document(inspection.subject, source, sections, out, folder, force)
     if json:
         from cnnc.recipe.metrics import finite
 
@@ -120,7 +126,26 @@ def inspect(
         say(f"wrote {drawings} drawings to {folder}")
 
 
-Part = Callable[[InspectOptions, "TrainedNetwork"], "Iterator[Section]"]
+def _require_options(options: InspectOptions, graph: Graph) -> None:
+    """Checks, before any data are read, what the options name. Raises CnncError E010."""
+    if options.maximize or options.deconv:
+        from cnnc.cli.inspect_channel import require_channels, require_one_input, require_patches
+
+        for text in options.maximize:
+            require_one_input(graph, require_channels(graph, text, "--maximize").layer, "--maximize")
+        for text in options.deconv:
+            require_patches(graph, require_channels(graph, text, "--deconv"))
+    if options.label is not None:
+        from cnnc.cli.inspect_why import require_label
+
+        require_label(graph, options.label)
+    if options.shift is not None:
+        from cnnc.cli.inspect_shift import require_shifts
+
+        require_shifts(graph, options.shift)
+
+
+Part = Callable[["Inspection"], "Iterator[Section]"]
 
 
 def _parts(options: InspectOptions) -> Iterator[Part]:

@@ -2,118 +2,110 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from cnnc.cli.inspect_channel import (
-    ChosenChannels,
-    batches,
-    examples_to_search,
-    open_test_data,
-    require_channels,
-    require_image_like,
-)
-from cnnc.cli.inspect_options import InspectOptions
-from cnnc.cli.inspect_why import before_softmax
+from cnnc.cli.inspect_channel import TOP, ChosenChannels, require_patches
+from cnnc.cli.inspect_data import Inspection
 from cnnc.core.arrays import Array
-from cnnc.data.dataset import Dataset
-from cnnc.diagnostics import CnncError
-from cnnc.graph.analysis import receptive_fields
-from cnnc.reference.attribution import DECONV_RULES, ExplainedElement, differentiable, gradients, strongest
+from cnnc.graph.analysis import ReceptiveField, receptive_fields
+from cnnc.graph.graph import Graph, Node, needed_nodes
+from cnnc.reference.attribution import Differentiable, ExplainedElement, differentiable, gradients
+from cnnc.reference.backward_rules import DECONV_RULES, DeconvTreatment, deconv_treatment
 from cnnc.training.objective import feeds_of
-from cnnc.training.trained import TrainedNetwork
-from cnnc.view.document import Item, Section
-from cnnc.view.inspect.signed_maps import Image, input_pixels, picture_rows, signed_plane
+from cnnc.view.document import Item, Section, Table
+from cnnc.view.fields import field_at
+from cnnc.view.inspect.signed_maps import Patch, projection_items
 from cnnc.view.inspect.tiles import number_text
-from cnnc.view.shades import score_pixels
 
-TOP = 9
-_LINES = (
-    "Zeiler & Fergus 2013: the activation alone is sent back to the input: max pools put it where their maximum was, ReLUs "
-    "keep what is positive, convolutions use their transposed filters without the bias.",
-    "Other layers send back their gradient: average pools spread it, batch norm scales it by its running statistics, skips "
-    "and concatenations pass it to each input, and overlapping windows add up. Smooth activations such as tanh have no "
-    "rectification.",
-)
+_METHOD = "Zeiler & Fergus 2013: the activation alone is sent back to the input. The table says what each layer on the way does to it."
 
 
-def deconv(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
+def deconv(inspection: Inspection) -> Iterator[Section]:
     """One section for each layer that the command line names."""
-    graph = subject.graph
-    source = require_image_like(graph, "--deconv")
-    if len(source.type.shape) != 3:
-        raise CnncError.of("E010", f"--deconv needs images, not an input {source.type}", help="leave --deconv out")
-    chosen = [require_channels(graph, text, "--deconv") for text in options.deconv]
-    dataset = open_test_data(subject, options.data, "--deconv")
-    for number, channels in enumerate(chosen, 1):
-        yield _section("deconv" if number == 1 else f"deconv-{number}", subject, channels, dataset)
+    chosen = inspection.projected
+    sources = [require_patches(inspection.graph, each) for each in chosen]
+    inspection.require_data()
+    fields = receptive_fields(inspection.graph)
+    for number, (channels, source) in enumerate(zip(chosen, sources, strict=True), 1):
+        name = "deconv" if number == 1 else f"deconv-{number}"
+        yield _section(name, inspection, channels, source, fields[channels.layer])
 
 
-def _section(name: str, subject: TrainedNetwork, channels: ChosenChannels, dataset: Dataset) -> Section:
-    graph = subject.graph
-    layer = before_softmax(graph, channels.node.name)
-    count = examples_to_search(graph, dataset)
-    values, examples, places = strongest((graph, subject.weights), batches(graph, dataset, count), layer, TOP)
-    items: list[Item] = []
+def _section(
+    name: str, inspection: Inspection, channels: ChosenChannels, source: Node, field: Sequence[ReceptiveField]
+) -> Section:
+    layer, search = channels.layer, inspection.search
+    strongest = search.layers[layer]
+    items: list[Item] = [_treatments(inspection.graph, layer)]
     numbers: list[dict[str, Any]] = []
     for c in channels.numbers:
-        active = [i for i in range(len(values)) if values[i, c] > 0]
+        active = [i for i in range(len(strongest.values)) if strongest.values[i, c] > 0]
+        examples, values = strongest.examples[active, c], strongest.values[active, c]
         if active:
-            items.append(
-                _channel(subject, dataset, layer, c, values[active, c], examples[active, c], places[active, c])
-            )
-        shown = [{"example": int(examples[i, c]), "activation": float(values[i, c])} for i in active]
+            network = _network(inspection, examples)
+            patches = _patches(network, source.name, layer, c, strongest.places[active, c], field)
+            labels = [f"{int(n)}: {number_text(float(v))}" for n, v in zip(examples, values, strict=True)]
+            items += projection_items(f"{layer} channel {c}", labels, patches)
+        shown = [{"example": int(n), "activation": float(v)} for n, v in zip(examples, values, strict=True)]
         numbers.append({"channel": c, "strongest": shown})
     silent = [str(each["channel"]) for each in numbers if not each["strongest"]]
     notes = [channels.note] if channels.note else []
     if silent:
-        notes.append(f"Not positive on any of these examples: channel {', '.join(silent)}.")
-    searched = f"The {TOP} strongest activations of each channel in {count:,} examples of the test set of {dataset.name}, one of each example."
+        notes.append(f"Not positive on any of these examples: channel{'s' * (len(silent) > 1)} {', '.join(silent)}.")
+    searched = f"The {TOP} strongest activations of each channel in {search.text}, one of each example."
     title = f"Projections of {channels.node.name}"
-    return Section(name, title, (searched, *_LINES), tuple(items), tuple(notes), {"layer": layer, "channels": numbers})
+    treated = {name: treatment.name.lower() for name, treatment in _treated(inspection.graph, layer)}
+    of_layers = {"layer": layer, "treatments": treated, "channels": numbers}
+    return Section(name, title, (searched, _METHOD), tuple(items), tuple(notes), of_layers)
 
 
-def _channel(
-    subject: TrainedNetwork, dataset: Dataset, layer: str, channel: int, values: Array, examples: Array, places: Array
-) -> Item:
-    graph, node = subject.graph, subject.graph.by_name[layer]
-    (source,) = graph.inputs
-    columns = [np.concatenate([column[int(i) : int(i) + 1] for i in examples]) for column in dataset.test.inputs]
-    network = differentiable(graph, subject.weights, feeds_of(graph, tuple(columns)))
-    indices = [
-        tuple(int(i) for i in np.unravel_index(int(p), node.type.shape[1:])) if node.type.shape[1:] else ()
-        for p in places
-    ]
-    targets = [ExplainedElement(layer, (*index, channel)) for index in indices]
-    projected = gradients(network, network.feeds, targets, DECONV_RULES, seeded_by_value=True).inputs[source.name]
-    patches, projections = [], []
-    for i, index in enumerate(indices):
-        crop = _field(subject, layer, index)
-        x = network.feeds[source.name][i][:, *crop]
-        plane = signed_plane(projected[i][:, *crop])
-        label = f"{int(examples[i])}: {number_text(float(values[i]))}"
-        patches.append(Image(label, input_pixels(x)))
-        projections.append(Image(label, score_pixels(plane / (float(np.abs(plane).max()) or 1))))
+def _treated(graph: Graph, layer: str) -> list[tuple[str, DeconvTreatment]]:
+    """The layers between the input and this one, from the top down, and what is done on the way back."""
+    path = [node for node in needed_nodes(graph, (layer,)) if node.inputs]
+    treated = [(node.name, deconv_treatment(node.op)) for node in reversed(path)]
+    return [each for each in treated if each[1] is not DeconvTreatment.MOVED]
+
+
+def _treatments(graph: Graph, layer: str) -> Table:
+    """The layers of each treatment, those that the method does not define last."""
+    treated = _treated(graph, layer)
     rows = [
-        ("Patches of the test set: example and activation", patches),
-        ("Projections: orange (bright in grey) is positive", projections),
+        (", ".join(name for name, of in treated if of is treatment), str(treatment))
+        for treatment in DeconvTreatment
+        if any(of is treatment for _, of in treated)
     ]
-    text = "Each image is the receptive field of the activation, cut at the border; each projection has its own scale."
-    return picture_rows(f"{layer} channel {channel}", text, rows, 84)
+    return Table(("layers", "on the way back"), tuple(rows))
 
 
-def _field(subject: TrainedNetwork, layer: str, index: tuple[int, ...]) -> tuple[slice, ...]:
+def _network(inspection: Inspection, examples: Array) -> Differentiable:
+    """The network with a batch of these examples of the test set."""
+    columns = inspection.require_data().test.inputs
+    feeds = feeds_of(
+        inspection.graph, tuple(np.concatenate([c[int(i) : int(i) + 1] for i in examples]) for c in columns)
+    )
+    return differentiable(inspection.subject.graph_for(feeds), inspection.subject.weights, feeds)
+
+
+def _patches(
+    network: Differentiable, source: str, layer: str, channel: int, places: Array, field: Sequence[ReceptiveField]
+) -> list[Patch]:
+    """What each activation reads, and what is projected back to it."""
+    spatial = network.graph.by_name[layer].type.shape[1:]
+    indices = [tuple(int(i) for i in np.unravel_index(int(p), spatial)) if spatial else () for p in places]
+    targets = [ExplainedElement(layer, (*index, channel)) for index in indices]
+    projected = gradients(network, network.feeds, targets, DECONV_RULES, seeded_by_value=True).inputs[source]
+    patches = []
+    for x, back, index in zip(network.feeds[source], projected, indices, strict=True):
+        crop = _crop(field, index, x.shape[1:])
+        patches.append(Patch(x[:, *crop], back[:, *crop]))
+    return patches
+
+
+def _crop(fields: Sequence[ReceptiveField], index: tuple[int, ...], spatial: tuple[int, ...]) -> tuple[slice, ...]:
     """The part of the input that an output reads; all of it where axes do not correspond."""
-    (source,) = subject.graph.inputs
-    spatial = source.type.shape[1:]
-    fields = receptive_fields(subject.graph)[layer]
     if len(index) != len(spatial):
         return tuple(slice(0, m) for m in spatial)
-    cut = []
-    for i, m, field in zip(index, spatial, fields, strict=True):
-        first = field.first + field.step * i
-        cut.append(slice(max(0, math.floor(first)), max(1, min(m, math.ceil(first + field.size)))))
-    return tuple(cut)
+    return tuple(interval.crop(m) for interval, m in zip(field_at(fields, index), spatial, strict=True))

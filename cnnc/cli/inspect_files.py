@@ -91,7 +91,7 @@ def _document(subject: TrainedNetwork, source: Path, sections: Sequence[Section]
     ]
     if recipe is not None:
         facts.append(("data", " ".join(filter(None, [recipe.data.name, recipe.data.path]))))
-    if subject.classes:
+    if len(subject.classes) == graph.by_name[graph.outputs[0]].type.channels:
         facts.append(("classes", ", ".join(subject.classes[:20]) + (", …" if len(subject.classes) > 20 else "")))
     if subject.untrained:
         facts.append(("weights", subject.untrained))

@@ -2,57 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from cnnc.cli.console import print_status
-from cnnc.cli.inspect_options import InspectOptions
+from cnnc.cli.inspect_data import HISTOGRAMS, NGRAMS, Inspection
 from cnnc.core.arrays import Array
-from cnnc.data import ignore_report
-from cnnc.data.dataset import Dataset
-from cnnc.diagnostics import CnncError
-from cnnc.ops.activation import LogSoftmax, Softmax
+from cnnc.data.class_probabilities import NO_CLASS, class_probabilities
+from cnnc.ops.activation import Softmax
 from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
 from cnnc.reference.engine import forward, layer_outputs
-from cnnc.training.loop import open_data
-from cnnc.training.objective import feeds_of
-from cnnc.training.trained import Example, TrainedNetwork, file_examples, sentence_example, test_example
+from cnnc.training.trained import Example, TrainedNetwork
 from cnnc.view.document import Item, Section, Table
 from cnnc.view.inspect.feature_maps import map_items, map_numbers
 from cnnc.view.inspect.histograms import LayerActivations, histogram_section, layer_activations
 from cnnc.view.inspect.kernels import kernel_section, source_of
 from cnnc.view.inspect.words import ngram_table, top_ngrams
 
-EXAMPLES, SENTENCES, FILTERS, NGRAMS, CLASSES, INPUTS = 256, 1000, 20, 5, 5, 8
-_MOST_ELEMENTS, _MOST_MACS = 64_000_000, 10_000_000_000
-_LONG = 2_000_000_000
-"""What one batch for the histograms may take: elements of the largest activation, and multiply-adds; above _LONG of these a line
-says so."""
+FILTERS, MOST_NGRAMS, CLASSES = 20, 5, 5
 
 
-def kernels(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
+def kernels(inspection: Inspection) -> Iterator[Section]:
     """The kernels, and for convolutions of words the n-grams."""
+    subject = inspection.subject
     yield kernel_section(subject.graph, subject.weights, subject.vocabulary)
     filters = _word_filters(subject)
     if filters and subject.vocabulary:
-        yield _ngrams(options, subject, filters)
+        yield _ngrams(inspection, filters)
 
 
-def maps(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
+def maps(inspection: Inspection) -> Iterator[Section]:
     """One section for each input that the command line names."""
-    for number, example in enumerate(_examples(options, subject), 1):
-        if example.note:
-            print_status(example.note)
+    subject = inspection.subject
+    for number, example in enumerate(inspection.examples, 1):
         graph = subject.graph_for(example.feeds)
         values = forward(graph, subject.weights, example.feeds, keep_all=True).values
-        table, answers = _predictions(subject, values, example)
-        bad = [node.name for node in graph.nodes if not np.isfinite(values[node.name]).all()]
+        table, answers, problem = _predictions(inspection, values, example)
         lines = [example.note] if example.note else []
-        lines += [f"Activations are NaN or infinite from {bad[0]} on."] if bad else []
+        bad = [node.name for node in graph.nodes if not np.isfinite(values[node.name]).all()]
+        if bad:
+            line = f"{problem or 'NaN or infinity'}; activations are NaN or infinite from {bad[0]} on"
+            print_status(f"{example.name}: {line}")
+            lines.append(f"{line[0].upper()}{line[1:]}.")
         yield Section(
             "maps" if number == 1 else f"maps-{number}",
             f"Feature maps: {example.name}",
@@ -63,9 +58,10 @@ def maps(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
         )
 
 
-def histograms(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
+def histograms(inspection: Inspection) -> Iterator[Section]:
     """Weights, and activations on the test set, or on the given inputs where the data cannot be read."""
-    feeds, on, note = _histogram_feeds(options, subject)
+    subject = inspection.subject
+    feeds, on, note = _histogram_feeds(inspection)
     activations: dict[str, LayerActivations] = {}
     if feeds:
         graph = subject.graph_for(feeds)
@@ -76,91 +72,59 @@ def histograms(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Sec
     yield histogram_section(subject.graph, subject.weights, activations, on, note)
 
 
-# Inputs
-
-
-def _examples(options: InspectOptions, subject: TrainedNetwork) -> list[Example]:
-    """The inputs that the command line names, in the order of the help."""
-    examples = []
-    for path in options.images:
-        read = file_examples(subject, path)
-        if len(read) > INPUTS:
-            print_status(f"{path} holds {len(read):,} examples; the first {INPUTS} are shown")
-        examples += read[:INPUTS]
-    examples += [sentence_example(subject, sentence) for sentence in options.sentences]
-    if options.example is not None:
-        examples.append(test_example(subject, options.example, options.data, print_status))
-    return examples
-
-
-def _histogram_feeds(options: InspectOptions, subject: TrainedNetwork) -> tuple[dict[str, Array], str, str]:
+def _histogram_feeds(inspection: Inspection) -> tuple[dict[str, Array], str, str]:
     """What the activations are measured on, in words too, and a note where it is not the test set."""
-    reason = ""
-    try:
-        dataset = open_data(subject.network, options.data, print_status, subject.vocabulary, download=False)
-        return _first_examples(subject, dataset)
-    except CnncError as error:
-        if options.data is not None:
-            raise
-        reason = error.diagnostics[0].message
-    feeds: dict[str, Array] = {}
-    examples = _examples(options._replace(example=None), subject)
-    if examples:
-        shapes = {tuple(array.shape for array in example.feeds.values()) for example in examples}
-        used = examples if len(shapes) == 1 else examples[:1]
-        feeds = {name: np.concatenate([each.feeds[name] for each in used]) for name in used[0].feeds}
-        on = f"{len(used)} given input{'s' * (len(used) > 1)}"
-        return feeds, on, f"Activations are of the given inputs, not of the test set: {reason}."
-    return {}, "", f"No activations: {reason}. `--data FOLDER` names the data, `--image FILE` an input."
-
-
-def _first_examples(subject: TrainedNetwork, dataset: Dataset) -> tuple[dict[str, Array], str, str]:
-    graph = subject.graph
-    largest = max(node.type.size for node in graph.nodes)
-    most = min(EXAMPLES, _MOST_ELEMENTS // largest, _MOST_MACS // max(1, graph.total_macs))
-    count = max(1, min(len(dataset.test), most))
-    feeds = feeds_of(graph, tuple(column[:count] for column in dataset.test.inputs))
-    on = f"{count:,} example{'s' * (count > 1)} of the test set of {dataset.name}"
-    if count * graph.total_macs > _LONG:
-        print_status(f"measuring activations on {on}")
-    return feeds, on, ""
+    if inspection.data is not None:
+        part = inspection.test_part(HISTOGRAMS, "measuring activations")
+        return part.feeds(), part.text, ""
+    examples, reason = inspection.given, inspection.problem
+    if not examples:
+        return {}, "", f"No activations: {reason}. `--data FOLDER` names the data, `--image FILE` an input."
+    shapes = {tuple(array.shape for array in example.feeds.values()) for example in examples}
+    used = examples if len(shapes) == 1 else examples[:1]
+    feeds = {name: np.concatenate([each.feeds[name] for each in used]) for name in used[0].feeds}
+    on = f"{len(used)} given input{'s' * (len(used) > 1)}"
+    return feeds, on, f"Activations are of the given inputs, not of the test set: {reason}."
 
 
 # Predictions
 
 
 def _predictions(
-    subject: TrainedNetwork, values: Mapping[str, Array], example: Example
-) -> tuple[list[Item], dict[str, Any]]:
-    """The most probable classes of each output that has classes."""
-    graph, recipe = subject.graph, subject.network.recipe
-    scored = {loss.on or graph.outputs[0] for loss in recipe.losses if loss.compares_with == "labels"} if recipe else ()
+    inspection: Inspection, values: Mapping[str, Array], example: Example
+) -> tuple[list[Item], dict[str, Any], str]:
+    """The most probable classes of each output that has classes, and what is wrong with the scores of one."""
+    graph = inspection.graph
     tables: list[Item] = []
     numbers: dict[str, Any] = {}
+    problem = ""
     for index, name in enumerate(graph.outputs):
-        node = graph.by_name[name]
-        scores = values[name][0].reshape(-1).astype(np.float64)
-        is_softmax = isinstance(node.op, Softmax)
-        has_classes = scores.size == node.type.channels > 1 and (
-            is_softmax or name in scored or isinstance(node.op, LogSoftmax)
-        )
-        if not has_classes or not np.isfinite(scores).all():
+        names, scores = inspection.class_names(name), values[name]
+        if scores.size != len(names):
             continue
-        probabilities = scores if is_softmax else np.exp(scores - scores.max())
-        probabilities = probabilities / probabilities.sum()
+        (probabilities,) = class_probabilities(scores, isinstance(graph.by_name[name].op, Softmax))
+        if np.isnan(probabilities).any():
+            problem = NO_CLASS
+            continue
         best = np.argsort(-probabilities, kind="stable")[:CLASSES]
-        classes = subject.classes if index == 0 and len(subject.classes) == len(scores) else ()
-        rows = tuple((classes[c] if classes else str(c), f"{probabilities[c]:.2%}") for c in best)
-        title = f"Prediction of {name}"
-        if example.targets is not None and index == 0 and example.targets[0].size == 1:
-            target = int(example.targets[0].reshape(-1)[0])
-            title += f"; the label is {classes[target] if 0 <= target < len(classes) else target}"
+        rows = tuple((names[c], f"{probabilities[c]:.2%}") for c in best)
+        label = true_class(example, names) if index == 0 else ""
+        title = f"Prediction of {name}" + (f"; the label is {label}" if label else "")
         tables.append(Table(("class", "probability"), rows, (False, True), title))
+        is_named = index == 0 and names == inspection.subject.classes
         numbers[name] = [
-            {"class": int(c), "name": classes[c] if classes else None, "probability": float(probabilities[c])}
+            {"class": int(c), "name": names[c] if is_named else None, "probability": float(probabilities[c])}
             for c in best
         ]
-    return tables, numbers
+    return tables, numbers, problem
+
+
+def true_class(example: Example, names: Sequence[str]) -> str:
+    """The name of the label of an example of the test set; "" without one."""
+    if example.targets is None or example.targets[0].size != 1 or example.targets[0].dtype.kind not in "iu":
+        return ""
+    label = int(example.targets[0].reshape(-1)[0])
+    return names[label] if 0 <= label < len(names) else str(label)
 
 
 # Words
@@ -178,27 +142,18 @@ def _word_filters(subject: TrainedNetwork) -> list[tuple[str, str]]:
     return found
 
 
-def _ngrams(options: InspectOptions, subject: TrainedNetwork, filters: list[tuple[str, str]]) -> Section:
-    title = "N-grams"
-    batches: list[dict[str, Array]]
-    if options.sentences:
-        batches = [sentence_example(subject, sentence).feeds for sentence in options.sentences]
+def _ngrams(inspection: Inspection, filters: list[tuple[str, str]]) -> Section:
+    title, subject = "N-grams", inspection.subject
+    batches: Sequence[dict[str, Array]]
+    if inspection.sentences:
+        batches = [example.feeds for example in inspection.sentences]
         on = f"the {len(batches)} given sentence{'s' * (len(batches) > 1)}"
+    elif inspection.data is not None:
+        part = inspection.test_part(NGRAMS, "reading n-grams")
+        batches, on = list(part.batches()), part.text
     else:
-        try:
-            dataset = open_data(subject.network, options.data, ignore_report, subject.vocabulary, download=False)
-        except CnncError as error:
-            if options.data is not None:
-                raise
-            note = f"{error.diagnostics[0].message}. `--data FOLDER` names the data, `--text SENTENCE` a sentence."
-            return Section("ngrams", title, ("No sentences to read.",), (), (note,))
-        count = min(SENTENCES, len(dataset.test))
-        columns = dataset.test.inputs
-        batches = [
-            feeds_of(subject.graph, tuple(c[i : min(i + 100, count)] for c in columns)) for i in range(0, count, 100)
-        ]
-        on = f"{count:,} sentences of the test set of {dataset.name}"
-        print_status(f"reading n-grams in {on}")
+        note = f"{inspection.problem}. `--data FOLDER` names the data, `--text SENTENCE` a sentence."
+        return Section("ngrams", title, ("No sentences to read.",), (), (note,))
     names = list(dict.fromkeys(name for name, _ in filters))
     results: dict[str, list[Array]] = {name: [] for name in names}
     for feeds in batches:
@@ -217,7 +172,7 @@ def _ngrams(options: InspectOptions, subject: TrainedNetwork, filters: list[tupl
         activations = np.concatenate([_padded(array, 1, positions, -np.inf) for array in results[name]])
         starts = [position * rule.s - rule.begin for position in range(positions)]
         taps = [tap * rule.d for tap in range(op.k[0])]
-        grams = top_ngrams(sentences, activations, taps, starts, subject.vocabulary, NGRAMS)
+        grams = top_ngrams(sentences, activations, taps, starts, subject.vocabulary, MOST_NGRAMS)
         tables.append(ngram_table(name, grams, op.out))
         numbers[name] = [[gram._asdict() for gram in each] for each in grams]
     line = f"For each filter the windows with the largest activation, in {on}. Each n-gram is listed once."

@@ -7,21 +7,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnnc.cli.console import print_status
-from cnnc.cli.inspect_options import InspectOptions
+from cnnc.cli.inspect_data import Inspection
 from cnnc.core.arrays import Array
+from cnnc.data.class_probabilities import class_probabilities
 from cnnc.data.dataset import Dataset
 from cnnc.ops.activation import Softmax
-from cnnc.recipe.recipe import require_recipe
-from cnnc.reference.engine import Trace
 from cnnc.report.confusion import class_scores
-from cnnc.training.loop import open_data
+from cnnc.training.example_loss import losses_of_each
 from cnnc.training.metrics import Confusion
-from cnnc.training.objective import OUTPUTS, Objective, Term
+from cnnc.training.objective import OUTPUTS, Term
 from cnnc.training.trained import TrainedNetwork
 from cnnc.view.document import Item, Section, Table
 from cnnc.view.drawing import Drawing
-from cnnc.view.inspect.confusions import confusion_items
+from cnnc.view.inspect.confusions import LEGEND, confusion_items
 from cnnc.view.inspect.signed_maps import Image, input_pixels, picture_rows
 from cnnc.view.inspect.tiles import SheetTile, number_text, scale_of, tile_sheet
 from cnnc.view.inspect.words import word_text
@@ -41,22 +39,18 @@ class Answer(NamedTuple):
     probability_of_true: float
 
 
-def mistakes(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
+def mistakes(inspection: Inspection) -> Iterator[Section]:
     """One section: wrong answers of a classifier of whole examples, else the examples with the largest loss."""
-    recipe = require_recipe(subject.network.recipe, subject.network.name)
-    dataset = open_data(subject.network, options.data, print_status, subject.vocabulary)
-    objective = Objective(subject.graph, recipe, dataset)
-    term = objective.term_by_target.get("labels")
-    if term is not None and term.column is not None and dataset.test.targets[term.column][:1].size == 1:
-        yield _wrong_answers(subject, dataset, objective, term)
-    else:
-        yield _largest_losses(subject, dataset, objective)
+    inspection.require_data()
+    term = inspection.classified
+    yield _wrong_answers(inspection, term) if term is not None else _largest_losses(inspection)
 
 
 # Classes
 
 
-def _wrong_answers(subject: TrainedNetwork, dataset: Dataset, objective: Objective, term: Term) -> Section:
+def _wrong_answers(inspection: Inspection, term: Term) -> Section:
+    subject, objective, dataset = inspection.subject, inspection.objective, inspection.require_data()
     counts, wrong = Confusion(), list[Answer]()
     run, start = objective.network(subject.weights), 0
     for feeds, targets in objective.batches(dataset.test):
@@ -69,12 +63,13 @@ def _wrong_answers(subject: TrainedNetwork, dataset: Dataset, objective: Objecti
         wrong = sorted(wrong, key=lambda answer: (-answer.probability, answer.example))[:WRONG]
         start += len(labels)
     matrix: list[list[int]] = counts.matrix.tolist() if counts.matrix is not None else []
-    named = term.column == 0 and len(subject.classes or dataset.classes) == len(matrix)
-    names = (subject.classes or dataset.classes) if named else tuple(str(i) for i in range(len(matrix)))
+    known = (subject.classes or dataset.classes) if term.column == 0 else ()
+    names = known if len(known) == len(matrix) else tuple(map(str, range(len(matrix))))
     total, right = sum(map(sum, matrix)), sum(row[i] for i, row in enumerate(matrix))
     lines = (
-        f"{right:,} of {total:,} examples of the test set of {dataset.name} are classified correctly: accuracy "
+        f"{right:,} of {total:,} examples of {inspection.test_set} are classified correctly: accuracy "
         f"{right / max(1, total):.2%}. {total - right:,} are wrong.",
+        *([f"`--example {wrong[0].example} --why` shows what the first of these answers depends on."] if wrong else []),
     )
     scores_of_classes = [score._asdict() for score in class_scores(matrix, names)]
     numbers = {
@@ -86,15 +81,13 @@ def _wrong_answers(subject: TrainedNetwork, dataset: Dataset, objective: Objecti
         "classes": scores_of_classes,
     }
     items = _shown_answers(subject, dataset, wrong, names, total - right) + confusion_items(matrix, names)
-    return Section("mistakes", "Mistakes", lines, tuple(items), (), numbers)
+    return Section("mistakes", "Mistakes", lines, tuple(items), (LEGEND,), numbers)
 
 
 def _wrong_of_batch(scores: Array, labels: Array, ignored: int | None, is_softmax: bool, start: int) -> list[Answer]:
-    flat, labels = scores.reshape(len(labels), -1).astype(np.float64), labels.reshape(-1)
-    predicted = flat.argmax(-1)
-    if not is_softmax:
-        flat = np.exp(flat - flat.max(-1, keepdims=True))
-    flat = np.nan_to_num(flat / flat.sum(-1, keepdims=True))
+    labels = labels.reshape(-1)
+    predicted = scores.reshape(len(labels), -1).argmax(-1)
+    flat = np.nan_to_num(class_probabilities(scores, is_softmax))
     chosen = np.flatnonzero((predicted != labels) & (labels != ignored if ignored is not None else True))
     return [
         Answer(
@@ -130,18 +123,18 @@ def _shown_answers(
         return [Table((*heads, "input"), rows, (*right, False), title)]
     images = [
         Image(
-            f"{_short(names[a.predicted])} {a.probability:.1%}, true {_short(names[a.true])}",
+            f"{a.example}: {_short(names[a.predicted])} {a.probability:.1%}, true {_short(names[a.true])}",
             example_pixels(np.asarray(column[a.example])),
         )
         for a in wrong
     ]
-    text = "Below each input: the predicted class, its probability, and the true class."
+    text = "Below each input: its number, the predicted class with its probability, and the true class."
     if len(node.type.spatial) == 1:
         series = [(image.label, np.asarray(column[a.example])) for image, a in zip(images, wrong, strict=True)]
         picture = _curves(title, text, series, 0)
     else:
         picture = picture_rows(title, text, [("", images)], 112)
-    return [picture, Table(heads, rows, right, "The same as numbers")]
+    return [picture, Table(heads, rows, right, "The most confident wrong answers as numbers")]
 
 
 def _curves(title: str, text: str, series: Sequence[tuple[str, Array]], columns: int) -> Drawing:
@@ -174,25 +167,24 @@ class _Worst(NamedTuple):
     target: Array | None
 
 
-def _largest_losses(subject: TrainedNetwork, dataset: Dataset, objective: Objective) -> Section:
+def _largest_losses(inspection: Inspection) -> Section:
+    subject, objective, dataset = inspection.subject, inspection.objective, inspection.require_data()
     worst, losses, start = list[_Worst](), list[float](), 0
     term = objective.terms[0]
     run = objective.network(subject.weights)
     for feeds, targets in objective.batches(dataset.test):
-        values = run(feeds).values
-        for i in range(len(next(iter(feeds.values())))):
-            one = {name: array[i : i + 1] for name, array in values.items()}
-            loss = objective.batch(Trace(one), tuple(target[i : i + 1] for target in targets)).loss
-            losses.append(loss)
+        trace = run(feeds)
+        each = losses_of_each(objective, trace, targets)
+        losses += each
+        for i, loss in enumerate(each):
             if len(worst) < WORST or loss > worst[-1].loss:
-                output = np.moveaxis(one[term.node.name][0], -1, 0).copy()
+                output = np.moveaxis(trace.values[term.node.name][i], -1, 0).copy()
                 target = None if term.column is None else np.asarray(targets[term.column][i])
-                worst = sorted([*worst, _Worst(loss, start + i, output, target)], key=lambda each: -each.loss)[:WORST]
-        start += len(next(iter(feeds.values())))
-    name = f"{len(losses):,} examples of the test set of {dataset.name}"
+                worst = sorted([*worst, _Worst(loss, start + i, output, target)], key=lambda w: -w.loss)[:WORST]
+        start += len(each)
     mean, largest = float(np.mean(losses)), max(losses)
     lines = (
-        f"The loss on the {name}: mean {number_text(mean)}, median {number_text(float(np.median(losses)))}, "
+        f"The loss on the {len(losses):,} examples of {inspection.test_set}: mean {number_text(mean)}, median {number_text(float(np.median(losses)))}, "
         f"largest {number_text(largest)}.",
     )
     found = [{"example": each.example, "loss": each.loss} for each in worst]
@@ -214,20 +206,22 @@ def _shown_losses(subject: TrainedNetwork, dataset: Dataset, worst: Sequence[_Wo
             rows.append((str(each.example), number_text(each.loss), shown, _numbers(each.output), target))
         heads = ("example", "loss", "input", f"{term.node.name}", "target")
         return [Table(heads, tuple(rows), (True, True), title)]
-    text = "Each input beside the output" + (" and its target." if worst[0].target is not None else ".")
+    text = "Each input above its output" + (" and its target." if worst[0].target is not None else ".")
     if term.loss.compares_with == "values" and np.ndim(column[0]) == worst[0].output.ndim == 2:
         series = [pair for each in worst for pair in _input_and_output(each, np.asarray(column[each.example]), term)]
         return [_curves(title, text, series, len(series) // len(worst))]
-    pictures: list[tuple[str, list[Image]]] = []
-    for each in worst:
-        images = [Image("input", example_pixels(np.asarray(column[each.example])))]
-        images.append(Image("output", _output_pixels(each.output, term)))
-        if each.target is not None:
-            images.append(Image("target", _target_pixels(each.target, term)))
-        pictures.append((f"Example {each.example}: loss {number_text(each.loss)}", images))
+    labels = [f"{each.example}: {number_text(each.loss)}" for each in worst]
+    inputs = [example_pixels(np.asarray(column[each.example])) for each in worst]
+    outputs = [_output_pixels(each.output, term) for each in worst]
+    targets = [_target_pixels(each.target, term) for each in worst if each.target is not None]
+    kinds: list[tuple[str, list[Image]]] = [
+        ("Inputs: example and loss", list(map(Image, labels, inputs))),
+        ("Outputs", list(map(Image, labels, outputs))),
+        ("Targets", list(map(Image, labels, targets))),
+    ]
     if term.loss.compares_with == "labels":
         text += f" Classes are grey: black is 0, white is {term.node.type.channels - 1}."
-    return [picture_rows(title, text, pictures, 112)]
+    return [picture_rows(title, text, kinds if targets else kinds[:2], 96)]
 
 
 def _input_and_output(worst: _Worst, given: Array, term: Term) -> list[tuple[str, Array]]:

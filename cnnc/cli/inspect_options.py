@@ -20,3 +20,9 @@ class InspectOptions(NamedTuple):
     mistakes: bool = False
     shift: str | None = None
     data: Path | None = None
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether an option asks for examples of the data set; others do without them."""
+        explains_first = self.why and not self.images and not self.sentences
+        return bool(self.deconv or self.mistakes or self.shift or self.example is not None or explains_first)

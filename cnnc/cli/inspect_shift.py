@@ -8,17 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from cnnc.cli.console import print_status
-from cnnc.cli.inspect_options import InspectOptions
+from cnnc.cli.inspect_data import SHIFTED_ACTIVATIONS, SHIFTED_PREDICTIONS, Inspection, TestPart
 from cnnc.core.arrays import Array
-from cnnc.data.dataset import Dataset, Split
+from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
-from cnnc.recipe.recipe import require_recipe
 from cnnc.reference.engine import layer_outputs
-from cnnc.training.loop import open_data
 from cnnc.training.metrics import count_correct
-from cnnc.training.objective import Objective, Term, feeds_of
+from cnnc.training.objective import Objective, Term
 from cnnc.training.trained import TrainedNetwork
 from cnnc.view.document import Item, Section
 from cnnc.view.inspect.shifts import (
@@ -34,50 +31,49 @@ from cnnc.view.inspect.shifts import (
     shift_axes,
 )
 
-EXAMPLES, MOST_SHIFTS = 256, 64
-_MOST_ELEMENTS, _MOST_MACS = 100_000_000, 200_000_000_000
-"""What the activations that are compared may take in memory, and the multiply-adds of all predictions."""
+MOST_SHIFTS = 64
 
 
-def shift(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
+def shift(inspection: Inspection) -> Iterator[Section]:
     """One section: predictions under shifts, and the changes of each layer."""
-    assert options.shift is not None
-    width = _width(subject.graph)
-    shifts = read_shifts(options.shift, width)
-    recipe = require_recipe(subject.network.recipe, subject.network.name)
-    dataset = open_data(subject.network, options.data, print_status, subject.vocabulary)
-    objective = Objective(subject.graph, recipe, dataset)
-    width = int(dataset.test.inputs[0].shape[-1])
+    subject, text = inspection.subject, inspection.options.shift
+    assert text is not None
+    shifts = require_shifts(subject.graph, text)
+    objective, term = inspection.objective, inspection.classified
+    width = int(inspection.require_data().test.inputs[0].shape[-1])
     _require_smaller(shifts, width)
-    term = objective.term_by_target.get("labels")
-    is_scored = term is not None and term.column is not None and dataset.test.targets[term.column][:1].size == 1
     lines, items, numbers = _what(shifts, width), list[Item](), dict[str, Any]()
-    if is_scored:
-        assert term is not None
-        part, on = _scored_part(subject, dataset, len(shifts))
-        right, total, same = _predictions(subject, objective, term, part, shifts)
+    if term is not None:
+        part = inspection.test_part(SHIFTED_PREDICTIONS, "--shift", len(shifts) + 1)
+        right, total, same = _predictions(subject, objective, term, part.split, shifts)
         accuracy = [each / max(1, total) for each in right]
         changed = [1 - each for each in same]
-        lines.append(_accuracy_line(shifts, accuracy, changed, on))
+        lines.append(_accuracy_line(shifts, accuracy, changed, part))
         items.append(accuracy_chart(shifts, accuracy, changed))
         numbers = {"examples": total, "right": right, "accuracy": accuracy, "changed_predictions": changed}
     else:
-        lines.append("There is no accuracy: the network does not answer with one class for each example.")
-    layers, count = _layers(subject, dataset.test, shifts, width)
+        lines.append("Accuracy is not measured: no loss compares the output with one class per example.")
+    part = inspection.test_part(SHIFTED_ACTIVATIONS, passes=len(shifts) + 1)
+    layers = _layers(subject, part.feeds(), shifts, width)
     axes = shift_axes(subject.graph)
     names = [name for name in charted(subject.graph) if name in layers]
     lines.append(
-        f"Activations are of {count:,} examples. An activation counts as changed if it changes by more than {TOLERANCE:.3%} of the largest activation of its layer."
+        f"Activations are of {part.text}. An activation counts as changed if it changes by more than {TOLERANCE:.3%} of the largest activation of its layer."
     )
     items += [layer_chart(shifts, {name: layers[name] for name in names})]
     items += [changed_table(subject.graph, shifts, layers), aligned_table(axes, shifts, layers)]
     notes = (
-        "Moved back are feature maps where the shift is a multiple of the stride up to the layer; compared is the part whose "
-        "receptive field touches neither padding nor fill. – means that nothing can be compared. Activations are computed in 64 bits; "
-        "differences below 1e-12 come from rounding, as sums are added in another order.",
+        "Feature maps are moved back if the shift is a multiple of the stride up to the layer. Only activations whose receptive "
+        "field touches neither padding nor fill are compared; – means that there are none. Activations are computed in 64 bits: "
+        "differences below 1e-12 come from rounding, because sums are added in another order.",
     )
-    numbers |= {"shifts": list(shifts), "activation_examples": count, "layers": _layer_numbers(layers, axes)}
-    yield Section("shift", f"Shifts by {options.shift} pixels", tuple(lines), tuple(items), notes, numbers)
+    numbers |= {"shifts": list(shifts), "activation_examples": part.size, "layers": _layer_numbers(layers, axes)}
+    yield Section("shift", f"Shifts by {text} pixels", tuple(lines), tuple(items), notes, numbers)
+
+
+def require_shifts(graph: Graph, text: str) -> tuple[int, ...]:
+    """The shifts of `A..B` that the inputs of a network allow. Raises CnncError E010."""
+    return read_shifts(text, _width(graph))
 
 
 def read_shifts(text: str, width: int) -> tuple[int, ...]:
@@ -132,15 +128,6 @@ def _what(shifts: Sequence[int], width: int) -> list[str]:
 # Predictions
 
 
-def _scored_part(subject: TrainedNetwork, dataset: Dataset, shifts: int) -> tuple[Split, str]:
-    most = max(1, _MOST_MACS // max(1, subject.graph.total_macs * (shifts + 1)))
-    total = len(dataset.test)
-    if total <= most:
-        return dataset.test, f"all {total:,} examples of the test set of {dataset.name}"
-    part = dataset.test.select(np.arange(most))
-    return part, f"the first {most:,} of {total:,} examples of the test set of {dataset.name}"
-
-
 def _predictions(
     subject: TrainedNetwork, objective: Objective, term: Term, part: Split, shifts: Sequence[int]
 ) -> tuple[list[int], int, list[float]]:
@@ -162,10 +149,10 @@ def _predictions(
     return right, total, [each / max(1, len(part)) for each in same]
 
 
-def _accuracy_line(shifts: Sequence[int], accuracy: Sequence[float], changed: Sequence[float], on: str) -> str:
+def _accuracy_line(shifts: Sequence[int], accuracy: Sequence[float], changed: Sequence[float], part: TestPart) -> str:
     each = ", ".join(f"{a:.2%} at {d}" for d, a in zip(shifts, accuracy, strict=True))
     return (
-        f"Accuracy on {on}: {each} pixels. At {shifts[-1]} pixels, {changed[-1]:.2%} of the predictions differ from those "
+        f"Accuracy on {'all' if part.is_whole else 'the first'} {part.text}: {each} pixels. At {shifts[-1]} pixels, {changed[-1]:.2%} of the predictions differ from those "
         "without a shift."
     )
 
@@ -174,12 +161,9 @@ def _accuracy_line(shifts: Sequence[int], accuracy: Sequence[float], changed: Se
 
 
 def _layers(
-    subject: TrainedNetwork, examples: Split, shifts: Sequence[int], width: int
-) -> tuple[dict[str, list[LayerShift]], int]:
-    """What each shift changes in each layer, and on how many examples this is measured."""
-    size = sum(node.type.size for node in subject.graph.nodes)
-    count = max(1, min(EXAMPLES, len(examples), _MOST_ELEMENTS // size))
-    feeds = feeds_of(subject.graph, tuple(np.asarray(column[:count]) for column in examples.inputs))
+    subject: TrainedNetwork, feeds: dict[str, Array], shifts: Sequence[int], width: int
+) -> dict[str, list[LayerShift]]:
+    """What each shift changes in each layer."""
     graph = subject.graph_for(feeds)
     names, axes = [node.name for node in compared(graph)], shift_axes(graph)
     weights = {name: values.astype(np.float64) for name, values in subject.weights.items()}
@@ -193,7 +177,7 @@ def _layers(
         for name, values in layer_outputs(graph, weights, moved, graph.outputs):
             if name in before:
                 layers[name].append(layer_shift(before[name], values, axes.get(name), by, width))
-    return layers, count
+    return layers
 
 
 def _exact(values: Array) -> Array:

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from cnnc.cli.console import print_status
-from cnnc.cli.inspect_options import InspectOptions
+from cnnc.cli.inspect_channel import before_softmax
+from cnnc.cli.inspect_data import Inspection
+from cnnc.cli.inspect_learned import true_class
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
+from cnnc.data.class_probabilities import class_probabilities
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
-from cnnc.ops.activation import LogSoftmax, Sigmoid, Softmax
+from cnnc.ops.activation import Softmax
 from cnnc.reference.attribution import (
     Differentiable,
     ExplainedElement,
@@ -24,10 +26,12 @@ from cnnc.reference.attribution import (
     occlusion,
 )
 from cnnc.reference.engine import forward
-from cnnc.training.trained import Example, TrainedNetwork, file_example, sentence_example, test_example
+from cnnc.training.trained import Example, TrainedNetwork, dataset_example
 from cnnc.view.document import Item, Section, Table
 from cnnc.view.inspect.signed_maps import (
+    CURVES,
     Image,
+    curve_rows,
     input_pixels,
     map_image,
     overlay,
@@ -35,39 +39,40 @@ from cnnc.view.inspect.signed_maps import (
     signed_plane,
     word_rows,
 )
-from cnnc.view.inspect.tiles import SheetTile, number_text, scale_of, tile_sheet
+from cnnc.view.inspect.tiles import number_text
+from cnnc.view.inspect.words import word_text
 
-STEPS, _CURVES = 128, 8
+STEPS = 128
 _LEGEND = "Orange (bright in grey) raises the score, blue (dark) lowers it; each map has its own scale."
 
 
-def why(options: InspectOptions, subject: TrainedNetwork) -> Iterator[Section]:
+def why(inspection: Inspection) -> Iterator[Section]:
     """One section for each input that the command line names, by default the first example of the test set."""
-    for number, example in enumerate(_examples(options, subject), 1):
-        if example.note:
-            print_status(example.note)
-        yield _section("why" if number == 1 else f"why-{number}", options.label, subject, example)
+    for number, example in enumerate(_examples(inspection), 1):
+        yield _section("why" if number == 1 else f"why-{number}", inspection, example)
 
 
-def _examples(options: InspectOptions, subject: TrainedNetwork) -> list[Example]:
-    examples = [file_example(subject, path) for path in options.images]
-    examples += [sentence_example(subject, sentence) for sentence in options.sentences]
-    if options.example is not None or not examples:
-        try:
-            examples.append(test_example(subject, options.example or 0, options.data, print_status))
-        except CnncError as error:
-            if options.example is not None or options.data is not None:
-                raise
-            given = "--text SENTENCE" if subject.graph.inputs[0].type.dtype == "int64" else "--image FILE"
-            message = f"--why: no input to explain: {error.diagnostics[0].message}"
-            raise CnncError.of("E010", message, help=f"name an input with `{given}`") from None
-    return examples
+def _examples(inspection: Inspection) -> list[Example]:
+    """The inputs to explain. Raises CnncError E010 where there are none."""
+    if inspection.examples:
+        return inspection.examples
+    if inspection.data is None:
+        given = "--text SENTENCE" if inspection.graph.inputs[0].type.dtype == "int64" else "--image FILE"
+        message = f"--why: no input to explain: {inspection.problem}"
+        raise CnncError.of("E010", message, help=f"name an input with `{given}`")
+    return [dataset_example(inspection.subject, inspection.data, 0)]
 
 
-def _section(name: str, label: int | None, subject: TrainedNetwork, example: Example) -> Section:
+def _section(name: str, inspection: Inspection, example: Example) -> Section:
+    subject = inspection.subject
     graph = subject.graph_for(example.feeds)
     network = differentiable(graph, subject.weights, example.feeds)
-    target, value = explained_score(network, label)
+    target, value = explained_score(network, inspection.options.label)
+    if not math.isfinite(value):
+        message = f"--why: the scores of {example.name} are NaN or infinite, so that nothing explains them"
+        raise CnncError.of(
+            "E608", message, help="leave --why out; the feature maps name the first layer that is not finite"
+        )
     inputs = [node for node in network.graph.nodes if not node.inputs and node.type.dtype == "float32"]
     slopes = gradients(network, network.feeds, target).inputs
     inputs = [node for node in inputs if node.name in slopes]
@@ -100,12 +105,10 @@ def _section(name: str, label: int | None, subject: TrainedNetwork, example: Exa
                 stride,
             )
     gap = abs(integrated.total - integrated.difference)
-    number = target.place[-1]
-    called = f" ({subject.classes[number]})" if number < len(subject.classes) else ""
-    at = f" at {','.join(map(str, target.place[:-1]))}" if len(target.place) > 1 else ""
     lines = (
-        f"Explained is the score of class {number}{called} of {target.layer}{at}: {number_text(value)}, before any softmax. "
-        "The baseline is 0 (black), for words the vector of the padding.",
+        *_prediction(inspection, network, example),
+        f"Explained is {_explained(inspection, target)}: {number_text(value)}. The baseline is 0 (black), for words the "
+        "vector of the padding.",
         f"Integrated gradients ({STEPS} steps from the baseline) sum to {integrated.total:.6g}; the score of the input less "
         f"that of the baseline is {integrated.difference:.6g}. The difference, {number_text(gap)}, is the error of the steps.",
     )
@@ -122,25 +125,48 @@ def _section(name: str, label: int | None, subject: TrainedNetwork, example: Exa
     return Section(name, f"Why: {example.name}", lines, tuple(items), (), numbers)
 
 
+def _prediction(inspection: Inspection, network: Differentiable, example: Example) -> list[str]:
+    """The predicted class with its probability, and the label where it is known."""
+    output = inspection.graph.outputs[0]
+    names = inspection.class_names(output)
+    scores = forward(network.graph, network.weights, network.feeds, outputs=(output,)).values[output]
+    if scores.size != len(names):
+        return []
+    (probabilities,) = class_probabilities(scores, isinstance(inspection.graph.by_name[output].op, Softmax))
+    best, label = int(probabilities.argmax()), true_class(example, names)
+    known = f"; the label is {label}" if label else ""
+    return [f"The predicted class is {names[best]} with a probability of {probabilities[best]:.2%}{known}."]
+
+
+def _explained(inspection: Inspection, target: ExplainedElement) -> str:
+    """What is explained, in words: `the score of class 3 (cat) in fc3, before softmax1`."""
+    output, number = inspection.graph.outputs[0], target.place[-1]
+    names = inspection.class_names(output)
+    channel = f"class {number}" if names else f"channel {number}"
+    called = f" ({names[number]})" if names and names[number] != str(number) else ""
+    at = f" at position {','.join(map(str, target.place[:-1]))}" if len(target.place) > 1 else ""
+    before = f", before {output}" if target.layer != output else ""
+    return f"the score of {channel}{called} in {target.layer}{at}{before}"
+
+
+def require_label(graph: Graph, label: int) -> None:
+    """Raises CnncError E010 if the first output has no such class."""
+    output = graph.by_name[graph.outputs[0]]
+    channels = output.type.channels
+    if not 0 <= label < channels:
+        message = f"--label {label}: {output.name} has {channels:,} channel{'s' * (channels > 1)}"
+        raise CnncError.of("E010", message, help=f"number from 0 to {channels - 1}: `--label {channels - 1}`")
+
+
 def explained_score(network: Differentiable, label: int | None) -> tuple[ExplainedElement, float]:
-    """The largest score of the first output, or that of class `label`, before a softmax. Raises CnncError E010."""
+    """The largest score of the first output, or that of class `label`, before a softmax."""
     layer = before_softmax(network.graph, network.graph.outputs[0])
     output = forward(network.graph, network.weights, network.feeds, outputs=(layer,)).values[layer][0]
-    channels = output.shape[-1]
-    if label is not None and not 0 <= label < channels:
-        message = f"--label {label}: {layer} has {channels:,} channel{'s' * (channels > 1)}"
-        raise CnncError.of("E010", message, help=f"number from 0 to {channels - 1}")
     of = output if label is None else output[..., label : label + 1]
     index = [int(i) for i in np.unravel_index(int(of.argmax()), of.shape)]
     if label is not None:
         index[-1] = label
     return ExplainedElement(layer, tuple(index)), float(output[tuple(index)])
-
-
-def before_softmax(graph: Graph, name: str) -> str:
-    """The layer that a softmax or sigmoid reads, whose scores it turns into probabilities; else the layer itself."""
-    node = graph.by_name[name]
-    return node.inputs[0] if isinstance(node.op, Softmax | LogSoftmax | Sigmoid) else name
 
 
 def _patches(spatial: tuple[int, ...], is_words: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -172,18 +198,18 @@ def _maps(
 def _curves(
     name: str, x: Array, hidden: Array | None, slope: Array, integrated: Array, size: Axes, stride: Axes
 ) -> Iterator[Item]:
-    """The maps of a series (C, T) or a vector, as curves, one for each of the first channels."""
-    rows = [("input", x), ("gradient", slope), ("integrated gradients", integrated)]
+    """The maps of a series (C, T) or a vector, as curves one below the other."""
+    shown = np.atleast_2d(x)[:CURVES]
+    rows = [("input", shown), ("gradient", np.atleast_2d(slope)[:CURVES])]
+    rows.append(("integrated gradients", np.atleast_2d(integrated)[:CURVES]))
     if hidden is not None:
-        rows.insert(1, ("occlusion", hidden))
-    for measure, values in rows:
-        curves = np.atleast_2d(values)[:_CURVES]
-        cut = f" The first {_CURVES} of {len(x)} channels." if x.ndim == 2 and len(values) > _CURVES else ""
-        patch = f" {_patch_text(size, stride)}" if measure == "occlusion" else ""
-        scale = scale_of(curves)
-        text = f"The curve runs from {number_text(scale.low)} to {number_text(scale.high)}.{patch}{cut}"
-        tiles = [SheetTile(str(c) if len(curves) > 1 else "", curve) for c, curve in enumerate(curves)]
-        yield tile_sheet(f"{name}: {measure}", text, tiles, scale, side=90)
+        rows.insert(1, ("occlusion", hidden[None]))
+    text = "Above 0, an element raises the score; each curve of a map has its own scale."
+    if hidden is not None:
+        text = f"{_patch_text(size, stride)} {text}"
+    if x.ndim == 2 and len(x) > CURVES:
+        text += f" The first {CURVES} of {len(x):,} channels are shown."
+    yield curve_rows(f"{name}: what the score depends on", text, rows)
 
 
 def _patch_text(size: Axes, stride: Axes) -> str:
@@ -194,14 +220,11 @@ def _patch_text(size: Axes, stride: Axes) -> str:
 
 
 def _words(subject: TrainedNetwork, graph: Graph, embed: str, example: Example, count: int) -> list[str]:
+    """The words that an embedding reads; the positions where it reads another layer."""
     source = graph.by_name[embed].inputs[0]
-    if source not in example.feeds or not subject.vocabulary:
+    if source not in example.feeds:
         return [str(i) for i in range(count)]
-    known = {0: "·", 1: "?"}
-    return [
-        known.get(i) or (subject.vocabulary[i - 2] if i - 2 < len(subject.vocabulary) else str(i))
-        for i in (int(n) for n in example.feeds[source].reshape(-1))
-    ]
+    return [word_text(int(number), subject.vocabulary) for number in example.feeds[source].reshape(-1)]
 
 
 def _word_measures(
@@ -216,13 +239,11 @@ def _word_measures(
 
 
 def _word_items(words: list[str], measures: list[tuple[str, Array]], name: str) -> list[Item]:
-    last = max((i + 1 for i, word in enumerate(words) if word != "·"), default=len(words))
+    last = max((i + 1 for i, word in enumerate(words) if word != word_text(0, ())), default=len(words))
     words, cut = words[:last], [(measure, values[:last]) for measure, values in measures]
     rows = tuple((word, *(number_text(float(values[i])) for _, values in cut)) for i, word in enumerate(words))
     heads = ("word", *(measure for measure, _ in cut))
     return [
-        word_rows(
-            f"{name}: what the score depends on", f"{_LEGEND} ? is a word that is not in the vocabulary.", words, cut
-        ),
+        word_rows(f"{name}: what the score depends on", _LEGEND, words, cut),
         Table(heads, rows, (False, True, True, True)),
     ]

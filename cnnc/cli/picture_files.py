@@ -41,7 +41,8 @@ def _example(out: Path, usual: Path, suffixes: list[str]) -> Path:
     """A file that was probably meant: in a folder, with another suffix, or with the usual name."""
     if out.is_dir():
         return usual if belongs_to_run(out / usual) else out / usual
-    return out.with_name(usual.name) if out.name in ("-", *suffixes) else out.with_suffix(suffixes[0])
+    is_no_name = out.name.startswith("-") or out.name in suffixes  # an option or a bare suffix
+    return out.with_name(usual.name) if is_no_name else out.with_suffix(suffixes[0])
 
 
 def _either(words: list[str]) -> str:

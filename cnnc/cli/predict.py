@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from cnnc.cli.console import JsonList, print_diagnostics, print_result, print_status
+from cnnc.cli.named_files import named_files
 from cnnc.cli.options import PROVIDER, ProviderChoice, json_option
-from cnnc.diagnostics import CnncError, Exit, nearest
+from cnnc.diagnostics import CnncError, Exit
 
 if TYPE_CHECKING:
     from cnnc.data.prediction_inputs import InputSpec, PredictionInputs
@@ -119,21 +120,7 @@ def _sources(files: list[Path], text: list[str], inputs: list[str], known: list[
         yield _Source(sentence, f"text-{number}", {}, sentence)
     if not inputs:
         return
-    named: dict[str, Path] = {}
-    for written in inputs:
-        name, _, file = written.partition("=")
-        if not file or name in named:
-            raise CnncError.of("E010", f"--input takes NAME=FILE with each name once, not `{written}`")
-        if name not in [entry.name for entry in known]:
-            near = nearest(name, [entry.name for entry in known])
-            help = f"did you mean `{near}`?" if near else f"the inputs are {', '.join(e.name for e in known)}"
-            raise CnncError.of("E010", f"the model has no input `{name}`", help=help)
-        named[name] = Path(file)
-    missing = [entry.name for entry in known if entry.name not in named]
-    if missing:
-        raise CnncError.of(
-            "E010", f"--input: no file given for input {missing[0]}", help=f"`--input {missing[0]}=FILE`"
-        )
+    named = named_files(inputs, [entry.name for entry in known])
     yield _Source(" ".join(map(str, named.values())), "-".join(path.stem for path in named.values()), named)
 
 

@@ -42,12 +42,11 @@ def read_network(source: Path, settings: Sequence[str] = ()) -> Network:
 
 def read_subject(source: Path, settings: Sequence[str] = (), last: bool = False) -> TrainedNetwork:
     """The network and weights of a run, checkpoint, network file (initial weights) or model. Raises CnncError as `read_network`."""
-    from cnnc.training.trained import read_trained
+    from cnnc.training.trained import read_trained, require_no_settings
 
     if not is_model(source):
         return read_trained(source, settings, last)
-    if settings:
-        raise CnncError.of("E010", "--set applies to a network FILE; a model has no settings", help="leave --set out")
+    require_no_settings(settings, "a model has no settings")
     from cnnc.onnx.importer.importer import import_model
 
     imported = import_model(source)

@@ -233,13 +233,9 @@ def _show(
 
 
 def _write(page: Page, output: Output) -> None:
-    """Writes a page as a file, large grids in part."""
+    """Writes a page as a file, large grids in part; the option, not the suffix, says which kind."""
+    from cnnc.cli.picture_files import picture_bytes
     from cnnc.core.files import write_atomic
-    from cnnc.view.arrange import arranged
     from cnnc.view.crop import cropped
-    from cnnc.view.html import html_text
-    from cnnc.view.svg import svg_text
 
-    shown = cropped(page, MAX_SIDE, MAX_SIDE)
-    text = svg_text(arranged(shown)) if output.kind == "svg" else html_text(shown)
-    write_atomic(output.path, text.encode())
+    write_atomic(output.path, picture_bytes(cropped(page, MAX_SIDE, MAX_SIDE), output.kind))

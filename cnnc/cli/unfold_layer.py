@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from cnnc.cli.console import print_diagnostics, print_status
+from cnnc.cli.named_files import named_files
 from cnnc.diagnostics import CnncError, nearest
 
 if TYPE_CHECKING:
@@ -207,11 +208,7 @@ def _example(trained: TrainedNetwork, words: Words) -> Example:
     """The example that the words name. Raises CnncError E010 without one, unless the digits come with cnnc."""
     from cnnc.training.trained import file_example, named_files_example, sentence_example, test_example
 
-    named = words.inputs
-    for word in named:
-        if not word.partition("=")[2]:
-            raise CnncError.of("E010", f"--input takes NAME=FILE, not `{word}`")
-    given = [words.file is not None, words.text is not None, bool(named)]
+    given = [words.file is not None, words.text is not None, bool(words.inputs)]
     if sum(given) > 1:
         raise CnncError.of("E010", "one example is unfolded: give a FILE, --text or --input NAME=FILE, not several")
     if words.text is not None and words.example is not None:
@@ -222,9 +219,9 @@ def _example(trained: TrainedNetwork, words: Words) -> Example:
         return file_example(trained, words.file, words.example)
     if words.text is not None:
         return sentence_example(trained, words.text)
-    if named:
-        files = dict(word.split("=", 1) for word in named)
-        return named_files_example(trained, {name: Path(file) for name, file in files.items()}, words.example)
+    if words.inputs:
+        files = named_files(words.inputs, [node.name for node in trained.graph.inputs])
+        return named_files_example(trained, files, words.example)
     recipe = trained.network.recipe
     number = words.example
     if number is None and recipe is not None and recipe.data.name == "digits":

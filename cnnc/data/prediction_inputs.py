@@ -28,6 +28,7 @@ from cnnc.graph.sizes import LegalSizes
 
 MAX_BYTES = 1 << 28
 _SERIES = (".csv", ".tsv")
+_IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
 
 class InputSpec(Record):
@@ -93,6 +94,9 @@ def read_file(path: Path, specs: Sequence[InputSpec]) -> PredictionInputs:
     if suffix == ".npy":
         return PredictionInputs({spec.name: _as_batch(_load_npy(path), str(path), spec)})
     if spec.takes_words:
+        if suffix in _IMAGES:
+            help = "name a text file with one sentence per line, or give a sentence with `--text`"
+            raise CnncError.of("E608", f"{path} is an image; the network takes words", help=help)
         return read_sentences(decode_utf8(read_bytes(path, MAX_BYTES), str(path)).splitlines(), specs, str(path))
     if suffix in _SERIES:
         return _series(path, spec)

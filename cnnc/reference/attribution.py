@@ -1,4 +1,4 @@
-"""What one number of a network depends on: gradients by its inputs, occlusion, integrated gradients, and projections.
+"""What one number of a network depends on: gradients by its inputs, occlusion, integrated gradients, and ascent.
 
 In: a graph with weights, and one example. Out: for each float input an array of its shape, channels first. Integers that
 are embedded cannot be changed a little: the output of each embedding takes the place of its input.
@@ -12,7 +12,7 @@ The network computes in float64.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,14 +20,14 @@ import numpy as np
 from cnnc.core.arrays import Array, Weights
 from cnnc.core.random_streams import Stream
 from cnnc.graph.graph import Graph
-from cnnc.ops.activation import LeakyRelu, Prelu, Relu, Relu6
 from cnnc.ops.base import Op
 from cnnc.ops.sequence import Embed
 from cnnc.reference.as_in_inference import as_in_inference, with_input
+from cnnc.reference.backward_rules import ACTIVE_RULES
 from cnnc.reference.engine import backward, forward
 from cnnc.reference.feeds import to_working_dtype
 from cnnc.reference.layout import to_channels_first
-from cnnc.reference.registry import BACKWARD, Backward, Gradients
+from cnnc.reference.registry import BACKWARD, Backward
 
 BATCH_ELEMENTS = 16_000_000
 """The most elements of all activations of one batch of runs."""
@@ -199,32 +199,6 @@ def _patch(corner: tuple[int, ...], size: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(c, c + k) for c, k in zip(corner, size, strict=True))
 
 
-# Other rules than the gradient
-
-
-def _rectified(op: Op, weights: Mapping[str, Array], saved: object, gradient: Array, needs_dx: bool) -> Gradients:
-    """What comes from above, without its negative elements, wherever the layer was active or not."""
-    return Gradients((np.maximum(gradient, 0),))
-
-
-def _guided(op: Op, weights: Mapping[str, Array], saved: object, gradient: Array, needs_dx: bool) -> Gradients:
-    """The gradient of what is positive from above (Springenberg et al. 2014)."""
-    return BACKWARD[type(op)](op, weights, saved, np.maximum(gradient, 0), needs_dx)
-
-
-def _passed(op: Op, weights: Mapping[str, Array], saved: object, gradient: Array, needs_dx: bool) -> Gradients:
-    """The gradient as if the layer were active everywhere."""
-    return Gradients((gradient,))
-
-
-RECTIFIERS: tuple[type[Op], ...] = (Relu, Relu6, LeakyRelu, Prelu)
-DECONV_RULES: dict[type[Op], Backward] = {**BACKWARD, **dict.fromkeys(RECTIFIERS, _rectified)}
-"""The deconvnet of Zeiler & Fergus 2013: transposed filters, unpooling with switches, and rectification on the way back."""
-GUIDED_RULES: dict[type[Op], Backward] = {**BACKWARD, **dict.fromkeys(RECTIFIERS, _guided)}
-_ACTIVE_RULES: dict[type[Op], Backward] = {**BACKWARD, **dict.fromkeys(RECTIFIERS, _passed)}
-"""The way out for an input at which no unit before the target is active, so that the gradient is 0."""
-
-
 # Gradient ascent
 
 
@@ -283,7 +257,7 @@ def _slope(
     is_zero = _lengths(slope) == 0
     if not is_zero.any():
         return slope
-    return np.where(is_zero, gradients(network, feeds, targets, _ACTIVE_RULES).inputs[name], slope)
+    return np.where(is_zero, gradients(network, feeds, targets, ACTIVE_RULES).inputs[name], slope)
 
 
 def _lengths(x: Array) -> Array:
@@ -301,21 +275,35 @@ def _blurred(x: Array, axes: tuple[int, ...]) -> Array:
 # Activations of many examples
 
 
-def strongest(
-    network: tuple[Graph, Mapping[str, Array]], batches: Iterator[dict[str, Array]], layer: str, count: int
-) -> tuple[Array, Array, Array]:
-    """For each channel the `count` examples with the largest activation: values, examples, positions (count, C).
+class Strongest(NamedTuple):
+    """The largest activations of each channel: values, examples, and positions as flat indices, each (count, C).
 
-    Each example counts once, with the position of its largest activation, as a flat index; the strongest come first.
+    Each example counts once, with its largest activation; the strongest come first.
     """
+
+    values: Array
+    examples: Array
+    places: Array
+
+
+def strongest(
+    network: tuple[Graph, Mapping[str, Array]], batches: Iterable[dict[str, Array]], layers: Sequence[str], count: int
+) -> dict[str, Strongest]:
+    """For each channel of these layers the `count` examples with the largest activation."""
     graph, weights = network
-    values, places = [], []
+    values: dict[str, list[Array]] = {layer: [] for layer in layers}
+    places: dict[str, list[Array]] = {layer: [] for layer in layers}
     for feeds in batches:
-        output = forward(graph, weights, feeds, outputs=(layer,)).values[layer]
-        flat = output.reshape(len(output), -1, output.shape[-1])
-        place = flat.argmax(1)
-        places.append(place)
-        values.append(np.take_along_axis(flat, place[:, None], 1)[:, 0])
-    value, place = np.concatenate(values), np.concatenate(places)
-    best = np.argsort(-value, 0, kind="stable")[:count]
-    return np.take_along_axis(value, best, 0), best, np.take_along_axis(place, best, 0)
+        outputs = forward(graph, weights, feeds, outputs=layers).values
+        for layer in layers:
+            output = outputs[layer]
+            flat = output.reshape(len(output), -1, output.shape[-1])
+            place = flat.argmax(1)
+            places[layer].append(place)
+            values[layer].append(np.take_along_axis(flat, place[:, None], 1)[:, 0])
+    found = {}
+    for layer in layers:
+        value, place = np.concatenate(values[layer]), np.concatenate(places[layer])
+        best = np.argsort(-value, 0, kind="stable")[:count]
+        found[layer] = Strongest(np.take_along_axis(value, best, 0), best, np.take_along_axis(place, best, 0))
+    return found

@@ -237,7 +237,7 @@ def best_epoch(run: Path) -> int | None:
         length = int.from_bytes(read_start(path, 8), "little")
         progress = json.loads(_metadata(read_start(path, 8 + min(length, _LARGEST_HEADER)))["cnnc"])["progress"]
         return int(progress["best_epoch"]) + 1
-    except (CnncError, ValueError, KeyError, TypeError, RecursionError):
+    except (CnncError, ValueError, OverflowError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -38,6 +38,18 @@ class ExampleLoss(NamedTuple):
         return loss.loss, loss.gradients
 
 
+def losses_of_each(objective: Objective, trace: Trace, targets: tuple[Array, ...]) -> list[float]:
+    """The loss of each example of a batch by itself."""
+    count = len(next(iter(trace.values.values())))
+    return [
+        objective.batch(
+            Trace({name: array[i : i + 1] for name, array in trace.values.items()}),
+            tuple(target[i : i + 1] for target in targets),
+        ).loss
+        for i in range(count)
+    ]
+
+
 def example_loss(
     graph: Graph, recipe: Recipe, feeds: Mapping[str, Array], targets: tuple[Array, ...], label: int | None = None
 ) -> ExampleLoss:

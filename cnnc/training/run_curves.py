@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -32,11 +32,11 @@ Row = dict[str, float | None]
 
 
 def training_run(name: str, lines: Iterable[str], best_epoch: int | None, score: Mapping[str, Any]) -> TrainingRun:
-    """A run of lines of metrics.jsonl, of which those that cannot be read are left out; there must be one that can."""
-    rows = {row["epoch"]: row for row in map(_row, lines) if row is not None}
-    test = {key: number for key, value in score.items() if (number := _number(value)) is not None}
-    ordered = tuple(rows[epoch] for epoch in sorted(rows, key=lambda epoch: epoch or 0))
-    return TrainingRun(name, ordered, best_epoch, test) if best_epoch in rows else TrainingRun(name, ordered)
+    """A run from lines of metrics.jsonl, at least one of which can be read; the others are left out.
+
+    `best_epoch` counts from 1, `score` is test.json, the score of that epoch; both are dropped if no line is about it.
+    """
+    return _run_of([row for row in map(_row, lines) if row is not None], name, best_epoch, score)
 
 
 def read_training_run(folder: Path, name: str) -> tuple[TrainingRun, list[str]]:
@@ -50,24 +50,39 @@ def read_training_run(folder: Path, name: str) -> tuple[TrainingRun, list[str]]:
     if not path.is_file():
         checkpoints.find(folder, "last")
     lines = read_bytes(path, _LARGEST).decode(errors="replace").splitlines() if path.is_file() else []
-    rows = {number: _row(line) for number, line in enumerate(lines, 1) if line.strip()}
-    if not rows:
+    read = {number: _row(line) for number, line in enumerate(lines, 1) if line.strip()}
+    if not read:
         help = f"`cnnc train --resume {quote(str(folder))}` continues the run"
         raise CnncError.of("E612", f"{folder} has no metrics: none of its epochs has ended", help=help)
-    damaged = [number for number, row in rows.items() if row is None]
-    if len(damaged) == len(rows):
+    rows = [row for row in read.values() if row is not None]
+    if not rows:
         raise CnncError.of("E612", f"{path} holds no line that can be read", help="name another run")
-    if not any(row[key] is not None for row in rows.values() if row for key in row if is_drawn(key)):
+    if not any(row[key] is not None for row in rows for key in row if is_drawn(key)):
         raise CnncError.of("E612", f"{path} holds no finite loss, metric or learning rate", help="name another run")
+    score = checkpoints.test_score(folder)
+    tested = _epoch(score.get("epoch"))
+    best = checkpoints.best_epoch(folder)
+    if best is None:
+        best = tested
+    run = _run_of(rows, name, best, score if tested is not None and tested == best else {})
+    return run, _damage_notes(path, [number for number, row in read.items() if row is None])
+
+
+def _damage_notes(path: Path, damaged: Sequence[int]) -> list[str]:
+    """Which lines are left out, the first three by their numbers."""
     notes = [f"{path}: line {number:,} is damaged and left out" for number in damaged[:3]]
     if further := len(damaged[3:]):
         verb = "lines are" if further > 1 else "line is"
         notes.append(f"{path}: {further:,} more {verb} damaged and left out")
-    score = checkpoints.test_score(folder)
-    best = checkpoints.best_epoch(folder)
-    if best is None and _row(json.dumps(score)) is not None:
-        best = score["epoch"]
-    return training_run(name, lines, best, score if best == score.get("epoch") else {}), notes
+    return notes
+
+
+def _run_of(rows: Sequence[Row], name: str, best_epoch: int | None, score: Mapping[str, Any]) -> TrainingRun:
+    """A run of rows in any order; of two about one epoch, the later one counts."""
+    by_epoch = {row["epoch"] or 0: row for row in rows}
+    numbers = {key: number for key, value in score.items() if key != "epoch" and (number := _number(value)) is not None}
+    ordered = tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
+    return TrainingRun(name, ordered, best_epoch, numbers) if best_epoch in by_epoch else TrainingRun(name, ordered)
 
 
 def _help_for_file(file: Path) -> str:
@@ -85,10 +100,14 @@ def _row(line: str) -> Row | None:
         facts = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    epoch = facts.get("epoch") if isinstance(facts, dict) else None
-    if not isinstance(epoch, int) or isinstance(epoch, bool) or not 0 < epoch < _LAST_EPOCH:
-        return None
-    return {**{key: _number(value) for key, value in facts.items()}, "epoch": epoch}
+    epoch = _epoch(facts.get("epoch")) if isinstance(facts, dict) else None
+    return None if epoch is None else {**{key: _number(value) for key, value in facts.items()}, "epoch": epoch}
+
+
+def _epoch(value: Any) -> int | None:
+    """The number of an epoch, from 1 on; None for anything else."""
+    is_epoch = isinstance(value, int) and not isinstance(value, bool) and 0 < value < _LAST_EPOCH
+    return value if is_epoch else None
 
 
 def _number(value: Any) -> float | None:
@@ -97,5 +116,5 @@ def _number(value: Any) -> float | None:
         return None
     try:
         return value if math.isfinite(value) else None
-    except OverflowError:
+    except OverflowError:  # a whole number beyond all floats
         return None

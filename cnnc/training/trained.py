@@ -16,6 +16,7 @@ from shlex import quote
 from typing import Any, NamedTuple
 
 from cnnc.core.arrays import Array, Weights
+from cnnc.data.dataset import Dataset
 from cnnc.data.prediction_inputs import InputSpec, PredictionInputs, read_each, read_file, read_sentences
 from cnnc.diagnostics import CnncError
 from cnnc.graph.analysis import vocabularies
@@ -69,13 +70,18 @@ def read_trained(source: Path, settings: Sequence[str] = (), last: bool = False)
     if source.suffix == ".onnx" and source.is_file():
         help = f"name its run, or `cnnc import {quote(str(source))}` turns it into a network and a checkpoint"
         raise CnncError.of("E605", f"{source} is a model, not a run, checkpoint or network file", help=help)
-    if settings:
-        raise CnncError.of("E010", "--set applies to a network FILE; a run keeps the settings it was trained with")
+    require_no_settings(settings, "a run keeps the settings it was trained with")
     saved = checkpoints.load(checkpoints.find(source, "last" if last else "best"))
     saved.slots.clear()
     was_trained = saved.progress.epoch or saved.progress.step or saved.origin
     state = "" if was_trained else "untrained: the run has not made a step"
     return TrainedNetwork(saved.network(), saved.weights, saved.vocabulary, state, saved.classes)
+
+
+def require_no_settings(settings: Sequence[str], reason: str) -> None:
+    """Raises CnncError E010 for settings of anything but a network file."""
+    if settings:
+        raise CnncError.of("E010", f"--set applies to a network FILE; {reason}", help="leave --set out")
 
 
 def untrained(network: Network) -> TrainedNetwork:
@@ -135,16 +141,8 @@ def file_examples(trained: TrainedNetwork, path: Path) -> list[Example]:
 
 
 def named_files_example(trained: TrainedNetwork, paths: Mapping[str, Path], number: int | None = None) -> Example:
-    """The example of one file for each input. Raises CnncError as `file_example`, E010 for an input without a file."""
-    specs = input_specs(trained)
-    known = [spec.name for spec in specs]
-    for name in paths:
-        if name not in known:
-            raise CnncError.of("E010", f"the network has no input `{name}`", help=f"the inputs are {', '.join(known)}")
-    missing = next((name for name in known if name not in paths), None)
-    if missing is not None:
-        raise CnncError.of("E010", f"--input: no file given for input {missing}", help=f"`--input {missing}=FILE`")
-    return _one(read_each(paths, specs), " ".join(map(str, paths.values())), number)
+    """The example of one file for each input. Raises CnncError as `file_example`."""
+    return _one(read_each(paths, input_specs(trained)), " ".join(map(str, paths.values())), number)
 
 
 def sentence_example(trained: TrainedNetwork, sentence: str) -> Example:
@@ -180,15 +178,23 @@ def test_example(
     Raises CnncError E509 without a train section, E601 to E603 for the data set, E607 where it does not fit, E010 for a
     number that is too large.
     """
-    dataset = open_data(trained.network, data, report, trained.vocabulary, download)
+    return dataset_example(trained, open_data(trained.network, data, report, trained.vocabulary, download), number)
+
+
+def dataset_example(trained: TrainedNetwork, dataset: Dataset, number: int) -> Example:
+    """An example of the test set of data that are read already. Raises CnncError E607, E010 as `test_example`."""
     split = dataset.test
     _require_example(number, len(split), f"the test set of {dataset.name}")
     chosen = slice(number, number + 1)
     inputs: tuple[Any, ...] = tuple(column[chosen] for column in split.inputs)
     targets = tuple(column[chosen] for column in split.targets)
-    recipe = trained.network.recipe
-    name = (recipe.data.path if recipe is not None else None) or dataset.name
-    return Example(feeds_of(trained.graph, inputs), f"example {number} of the test set of {name}", targets)
+    where = f"the test set of {data_name(trained.network, dataset)}"
+    return Example(feeds_of(trained.graph, inputs), f"example {number} of {where}", targets)
+
+
+def data_name(network: Network, dataset: Dataset) -> str:
+    """The file or folder that the train section names, else the name of the data set."""
+    return (network.recipe.data.path if network.recipe is not None else None) or dataset.name
 
 
 def _require_example(number: int, count: int, where: str) -> None:

@@ -19,7 +19,8 @@ from cnnc.core.tensor import TensorType
 from cnnc.ops.activation import Activation, LogSoftmax, Softmax
 from cnnc.reference import activation  # noqa: F401  fills the tables
 from cnnc.reference.registry import BACKWARD, FORWARD, Mode
-from cnnc.view.chart import Axis, Curve, CurvePoint, line_chart
+from cnnc.view.axis import Axis
+from cnnc.view.chart import Curve, CurvePoint, line_chart
 from cnnc.view.chart_grid import chart_grid
 from cnnc.view.drawing import Drawing
 
@@ -27,7 +28,8 @@ OVER_CHANNELS = (Softmax, LogSoftmax)
 """Functions of all channels at a position, which have no curve."""
 _LOW, _HIGH, _POINTS = -5.0, 5.0, 201
 _JUMP, _HALVINGS = 0.02, 30
-_COLUMNS = 3
+_COLUMNS, _CHART_WIDTH, _CHART_HEIGHT = 3, 290, 300
+"""Charts in a row, and the size of each: a row fits the width of a page."""
 
 
 def values(op: Activation, x: Array) -> tuple[Array, Array]:
@@ -57,11 +59,11 @@ def formula(op: Activation) -> str:
 
 def activation_chart(name: str, op: Activation) -> Drawing:
     """The chart of one function."""
-    low, high = _LOW, _HIGH
     bounds = [float(getattr(op, key)) for key in ("lo", "hi") if hasattr(op, key)]
     if type(op).__name__ == "Relu6":
         bounds = [0, 6]
-    low, high = math.floor(min([low, *(b - 1 for b in bounds)])), math.ceil(max([high, *(b + 1 for b in bounds)]))
+    low = _LOW * math.ceil(max([1, *((b - 1) / _LOW for b in bounds)]))  # multiples of 5, where the axis ends
+    high = _HIGH * math.ceil(max([1, *((b + 1) / _HIGH for b in bounds)]))
     x = np.linspace(low, high, _POINTS)
     y, slope = values(op, x)
     function = Curve("f(x)", tuple(CurvePoint(float(a), float(b)) for a, b in zip(x, y, strict=True)))
@@ -72,8 +74,8 @@ def activation_chart(name: str, op: Activation) -> Drawing:
         [function, derivative],
         Axis("x", low=low, high=high),
         Axis(formula(op)),
-        350,
-        300,
+        _CHART_WIDTH,
+        _CHART_HEIGHT,
     )
 
 

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
-from cnnc.view.arrange import GAP, WIDTH, layout_of, legend_of, legend_width, roles_of
+from cnnc.view.arrange import GAP, WIDTH, layout_of, legend_of, notes_of, right_end, roles_of, step_texts, title_of
 from cnnc.view.drawing import Drawing, Label, Raster, Shape
-from cnnc.view.labels import BODY, MARGIN, SMALL, TITLE, TextColumn, label_width
+from cnnc.view.labels import MARGIN
 from cnnc.view.page import Band, Formulas, Grid, Page, Panel, Picture
 from cnnc.view.panels import panel_shapes
 from cnnc.view.svg import document, look_of, number, shape_text
@@ -79,33 +79,24 @@ def _keyframes(steps: tuple[int, ...], count: int, ticks: int) -> str:
 
 def _frames(page: Page, width: int) -> tuple[list[Shape], list[list[Shape]], tuple[float, float]]:
     """What all steps share, the shapes of each step, and the size of all; the texts of the steps have one place."""
-    head = TextColumn(MARGIN, width - 2 * MARGIN)
-    head.add(page.title, "title", TITLE, after=10)
+    head = title_of(page, width)
     layout = layout_of(page, head.y, width)
     frames: list[list[Shape]] = []
-    panels: list[list[Panel]] = []
+    every: list[Panel] = []
+    texts: list[Label] = []
     bottom = layout.bottom
     for step in range(len(page.steps) or 1):
         bands, shown = page.at_step(step)
-        panels.append([panel for band in bands for panel in band.panels])
-        lines = TextColumn(layout.bottom, width - 2 * MARGIN)
-        if shown is not None:
-            lines.add(shown.title, "title", BODY + 1)
-            for line in shown.lines:
-                lines.add(line, "text", BODY, mono=True)
-            lines.y += 8
-        shapes = [s for panel, place in zip(panels[-1], layout.places, strict=True) for s in panel_shapes(panel, place)]
-        frames.append([*shapes, *lines.labels])
-        bottom = max(bottom, lines.y)
-    legend, below = legend_of(roles_of(p for each in panels for p in each), bottom, width - 2 * MARGIN)
-    notes = TextColumn(below, width - 2 * MARGIN)
-    for note in page.notes:
-        notes.add(note, "note", SMALL)
-    labels = [s for frame in frames for s in frame if isinstance(s, Label) and s.anchor == "start"]
-    right = max(
-        [layout.width - MARGIN, legend_width(legend) - MARGIN]
-        + [label.x + label_width(label) for label in (*head.labels, *notes.labels, *labels)]
-    )
+        panels = [panel for band in bands for panel in band.panels]
+        every += panels
+        below = step_texts(shown, layout.bottom, width)
+        texts += below.labels
+        bottom = max(bottom, below.y)
+        shapes = [s for panel, place in zip(panels, layout.places, strict=True) for s in panel_shapes(panel, place)]
+        frames.append([*shapes, *below.labels])
+    legend, lower = legend_of(roles_of(every), bottom, width - 2 * MARGIN)
+    notes = notes_of(page, lower, width)
+    right = right_end(layout, legend, [*head.labels, *notes.labels, *texts])
     return [*head.labels, *layout.signs, *legend, *notes.labels], frames, (right + MARGIN, notes.y + MARGIN)
 
 

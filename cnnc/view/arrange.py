@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from cnnc.view.drawing import Box, Drawing, Label, Role, Shape
 from cnnc.view.labels import BODY, LINE, MARGIN, SMALL, TITLE, TextColumn, label_width
-from cnnc.view.page import Band, CellRole, Grid, Page, Panel, Picture
+from cnnc.view.page import Band, CellRole, Grid, Page, Panel, Picture, Step
 from cnnc.view.panels import PanelPlace, PanelSize, panel_shapes, panel_size
 from cnnc.view.text_width import text_width
 
@@ -44,24 +44,50 @@ def arranged(page: Page, step: int | None = None, width: int = WIDTH) -> Drawing
     """The drawing of a page at a step; without a number at the page's current step."""
     bands, shown = page.at_step(page.current if step is None else step)
     panels = [panel for band in bands for panel in band.panels]
-    lines = TextColumn(MARGIN, width - 2 * MARGIN)
-    lines.add(page.title, "title", TITLE, after=10)
-    layout = layout_of(page, lines.y, width)
+    head = title_of(page, width)
+    layout = layout_of(page, head.y, width)
     shapes: list[Shape] = [*layout.signs]
     for panel, place in zip(panels, layout.places, strict=True):
         shapes += panel_shapes(panel, place)
-    lines.y = layout.bottom
-    if shown is not None:
-        lines.add(shown.title, "title", BODY + 1)
-        for line in shown.lines:
-            lines.add(line, "text", BODY, mono=True)
-        lines.y += 8
-    legend, lines.y = legend_of(roles_of(panels), lines.y, width - 2 * MARGIN)
-    for note in page.notes:
-        lines.add(note, "note", SMALL)
-    right = max([layout.width - MARGIN, *(label.x + label_width(label) for label in lines.labels)])
+    below = step_texts(shown, layout.bottom, width)
+    legend, bottom = legend_of(roles_of(panels), below.y, width - 2 * MARGIN)
+    notes = notes_of(page, bottom, width)
+    labels = [*head.labels, *below.labels, *notes.labels]
+    right = right_end(layout, legend, labels)
     description = "\n".join([page.description, *([shown.title, *shown.lines] if shown else [])])
-    return Drawing(right + MARGIN, lines.y + MARGIN, page.title, description, (*lines.labels, *shapes, *legend))
+    return Drawing(right + MARGIN, notes.y + MARGIN, page.title, description, (*labels, *shapes, *legend))
+
+
+def title_of(page: Page, width: float) -> TextColumn:
+    """The title of a page, above its panels."""
+    column = TextColumn(MARGIN, width - 2 * MARGIN)
+    column.add(page.title, "title", TITLE, after=10)
+    return column
+
+
+def step_texts(step: Step | None, y: float, width: float) -> TextColumn:
+    """The title and formulas of a step, below the panels."""
+    column = TextColumn(y, width - 2 * MARGIN)
+    if step is not None:
+        column.add(step.title, "title", BODY + 1)
+        for line in step.lines:
+            column.add(line, "text", BODY, mono=True)
+        column.y += 8
+    return column
+
+
+def notes_of(page: Page, y: float, width: float) -> TextColumn:
+    """The notes of a page, below all else."""
+    column = TextColumn(y, width - 2 * MARGIN)
+    for note in page.notes:
+        column.add(note, "note", SMALL)
+    return column
+
+
+def right_end(layout: PageLayout, legend: Iterable[Shape], labels: Iterable[Label]) -> float:
+    """How far panels, legend and texts, which begin at their x, reach to the right."""
+    texts = [label.x + label_width(label) for label in labels]
+    return max([layout.width - MARGIN, legend_width(legend) - MARGIN, *texts])
 
 
 # Where panels stand

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cnnc.core.arguments import Nested
 from cnnc.ops.kernels import matrix_texts
-from cnnc.view.drawing import Box, Drawing, Label, Raster, Shape
+from cnnc.view.drawing import Box, Drawing, Label, Raster, Role, Shape
 from cnnc.view.geometry import moved
 from cnnc.view.shades import image_pixels, reduced, signed_pixels
 from cnnc.view.text_width import text_width, wrapped
@@ -99,12 +99,11 @@ class _Cell(NamedTuple):
 def _cell(tile: SheetImage, scale: SheetScale, cell_width: float) -> _Cell:
     values = reduced(tile.values, scale.reduction)
     height, width = (n * scale.enlargement * PIXEL for n in values.shape[:2])
-    shapes: list[Shape] = []
     largest = _largest(tile, values)
     pixels = signed_pixels(values, largest) if tile.signed else image_pixels(values / tile.white)
-    shapes += [Raster(0, 0, width, height, pixels, tile.name), Box(0, 0, width, height, "axis")]
+    shapes: list[Shape] = [Raster(0, 0, width, height, pixels, tile.name), Box(0, 0, width, height, "axis")]
     y = height
-    lines = [(line, "text", _SIZE) for line in wrapped(tile.name, cell_width, _SIZE)]
+    lines: list[tuple[str, Role, int]] = [(line, "text", _SIZE) for line in wrapped(tile.name, cell_width, _SIZE)]
     if tile.signed:
         span = f"black {-largest:.3g}, white {largest:.3g}" if math.isfinite(largest) else "0 everywhere"
         lines.append((span, "note", _SMALL))
@@ -112,7 +111,7 @@ def _cell(tile: SheetImage, scale: SheetScale, cell_width: float) -> _Cell:
         lines.append((f"black 0, white {tile.white:.3g}", "note", _SMALL))
     for text, role, size in lines:
         y += _LINE
-        shapes.append(Label(0, y, text, role=role, size=size))  # type: ignore[arg-type]
+        shapes.append(Label(0, y, text, role=role, size=size))
     if tile.kernel:
         kernel = _kernel(tile.kernel, tile.divisor, cell_width)
         shapes += moved(kernel.shapes, 0, y + 6)

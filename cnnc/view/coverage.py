@@ -1,11 +1,11 @@
 """How often each element of an input is read, through one layer or through many.
 
-In: a layer, or a graph and the name of a layer. Out: `Coverage`, whose counts are exact up to 2^53. A layer reads its
+In: a layer, or a graph and the name of a layer. Out: `Coverage` or `Paths`, whose counts are exact up to 2^53. A layer reads its
 input separately on each axis, so that its counts are products of matrices with one row per output and one column per
 element. Through several layers they are numbers of paths: those of branches add up. Channels do not count: one stands for all.
 
     window_coverage(op, x).counts          # [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
-    paths(graph, "conv2", outputs)["input1"]
+    paths(graph, "conv2", outputs)["input1"].counts
 """
 
 from __future__ import annotations
@@ -26,16 +26,50 @@ from cnnc.ops.local import Local
 from cnnc.ops.pool import Pool
 from cnnc.ops.window import AxisRule, TransposedRule
 
-_TOO_LARGE, _SMALLER = 1e200, 2.0**-600
+_TOO_LARGE, _DOWN = 1e200, 600
+"""Counts above this are scaled down by this power of 2."""
+_LEAST = 2.0**-1000
+"""What a count is at least after that, so that an element that is read once does not become one that is never read."""
 
 
 class Coverage(NamedTuple):
-    """Counts by position of an input, what is counted in words, and how many reads there are with those of padding."""
+    """How often each element of an input is read: `counts` (*spatial) times 2 to the `exponent`, and what that counts in words.
+
+    `outputs` is the number of outputs that read them, `taps` how many elements each of them reads with those of padding;
+    None where that is not one number.
+    """
 
     title: str
     counts: Array
     outputs: int
     taps: int | None = None
+    exponent: int = 0
+
+
+class Paths(NamedTuple):
+    """The number of paths from each position of a tensor: `counts` (*spatial) times 2 to the `exponent`."""
+
+    counts: Array
+    exponent: int = 0
+
+    def plus(self, other: Paths) -> Paths:
+        """The sum; what is far smaller than the largest count is lost in rounding, but stays above 0."""
+        exponent = max(self.exponent, other.exponent)
+        return Paths(_scaled(self, exponent) + _scaled(other, exponent), exponent)
+
+    def reduced(self) -> Paths:
+        """The same numbers with counts that can be multiplied and added further."""
+        if self.counts.max(initial=0) <= _TOO_LARGE:
+            return self
+        return Paths(_scaled(self, self.exponent + _DOWN), self.exponent + _DOWN)
+
+
+def _scaled(paths: Paths, exponent: int) -> Array:
+    """The counts of paths for another, not smaller exponent."""
+    if exponent == paths.exponent:
+        return paths.counts
+    counts: Array = np.ldexp(paths.counts, paths.exponent - exponent)
+    return np.where(paths.counts > 0, np.maximum(counts, _LEAST), 0)
 
 
 def window_coverage(op: Any, x: TensorType, title: str = "") -> Coverage:
@@ -54,21 +88,16 @@ def layer_coverage(graph: Graph, node: Node) -> Coverage:
     return Coverage(f"{node.inputs[0]}, read by {node.name}", counts, ones.size)
 
 
-def paths(graph: Graph, name: str, outputs: Array) -> dict[str, Array]:
-    """For each tensor that layer `name` depends on, the paths from each position to the outputs, weighted by `outputs`.
-
-    Where numbers would overflow, all are scaled down by the same factor.
-    """
-    pending: dict[str, Array] = {name: np.asarray(outputs, float)}
+def paths(graph: Graph, name: str, outputs: Array) -> dict[str, Paths]:
+    """For each tensor that layer `name` depends on, the paths from each position to the outputs, weighted by `outputs`."""
+    pending = {name: Paths(np.asarray(outputs, float))}
     for node in reversed(needed_nodes(graph, [name])):
         if node.name not in pending:
             continue
-        types = graph.input_types(node)
+        types, after = graph.input_types(node), pending[node.name]
         for operand, read in enumerate(node.inputs):
-            counts = _through(node.op, pending[node.name], operand, types, node.type)
-            pending[read] = pending[read] + counts if read in pending else counts
-        if node.inputs and max(pending[read].max(initial=0) for read in node.inputs) > _TOO_LARGE:
-            pending = {key: values * _SMALLER for key, values in pending.items()}
+            through = Paths(_through(node.op, after.counts, operand, types, node.type), after.exponent)
+            pending[read] = (pending[read].plus(through) if read in pending else through).reduced()
     return pending
 
 

@@ -6,6 +6,7 @@ In: `Coverage`s. Out: a `Page`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import numpy as np
 
@@ -24,13 +25,13 @@ def coverage_page(coverages: Sequence[Coverage], title: str) -> Page:
     """The page of several inputs."""
     bands, notes = [], []
     for number, coverage in enumerate(coverages):
-        bands.append(Band((counts_panel(f"c{number}", coverage.title, coverage.counts),)))
+        bands.append(Band((counts_panel(f"c{number}", coverage.title, coverage.counts, coverage.exponent),)))
         notes += _notes(coverage)
     return Page(title, "The number in a cell says how often the element is read.", tuple(bands), (), 0, tuple(notes))
 
 
-def counts_panel(name: str, title: str, counts: Array) -> Panel:
-    """Counts as a heat map with numbers, or as an image where there are many."""
+def counts_panel(name: str, title: str, counts: Array, exponent: int = 0) -> Panel:
+    """Counts times 2 to the exponent as a heat map with numbers, or as an image where there are many."""
     rows = np.atleast_2d(counts)
     largest = float(rows.max(initial=0)) or 1.0
     full = ", ".join(filter(None, [title, format_shape(counts.shape)]))
@@ -38,14 +39,21 @@ def counts_panel(name: str, title: str, counts: Array) -> Panel:
         pixels = score_pixels(2 * rows / largest - 1)
         if counts.ndim == 1:
             pixels = np.repeat(pixels, 12, 0)
-        return Picture(name, full, pixels, note=f"dark: {count_text(rows.min())}, light: {count_text(largest)}")
-    cells = tuple(tuple(Cell(count_text(n), shade=n / largest, hint=f"{n:,.0f}") for n in row) for row in rows)
+        return Picture(
+            name, full, pixels, note=f"dark: {count_text(rows.min(), exponent)}, light: {count_text(largest, exponent)}"
+        )
+    cells = tuple(
+        tuple(Cell(count_text(n, exponent), shade=n / largest, hint="" if exponent else f"{n:,.0f}") for n in row)
+        for row in rows
+    )
     heads = tuple(str(i) for i in range(rows.shape[0])) if counts.ndim == 2 else ()
     return Grid(name, full, cells, heads, tuple(str(j) for j in range(rows.shape[1])))
 
 
-def count_text(count: float) -> str:
-    """A count: in full up to 99,999."""
+def count_text(count: float | Decimal, exponent: int = 0) -> str:
+    """A count times 2 to the exponent: in full up to 99,999."""
+    if exponent:  # beyond all floats
+        return count_text(Decimal(float(count)) * Decimal(2) ** exponent)
     return f"{count:.0f}" if count < 1e5 else f"{count:.1e}".replace("e+0", "e").replace("e+", "e")
 
 
@@ -58,7 +66,7 @@ def _notes(coverage: Coverage) -> list[str]:
             f"{coverage.outputs:,} outputs x {coverage.taps:,} taps = {possible:,}, {total:,.0f} of them on elements."
         )
     else:
-        text = f"the sum of all counts is {count_text(total)}, from {coverage.outputs:,} outputs."
+        text = f"the sum of all counts is {count_text(total, coverage.exponent)}, from {coverage.outputs:,} outputs."
     read = {tuple(map(int, index)) for index in np.argwhere(coverage.counts > 0)}
     unread = never_read(read, coverage.counts.shape)
     return [before + text, *([before + unread] if unread else [])]

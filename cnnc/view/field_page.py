@@ -8,7 +8,7 @@ In: a graph, a layer, a position of it, and the pixels of an input (or None). Ou
 
 from __future__ import annotations
 
-from math import ceil, floor
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +18,9 @@ from cnnc.core.arrays import Array
 from cnnc.core.tensor import format_shape
 from cnnc.graph.analysis import ReceptiveField, receptive_fields
 from cnnc.graph.graph import Graph, needed_nodes
-from cnnc.view.coverage import paths, positions
+from cnnc.view.coverage import Paths, paths, positions
 from cnnc.view.coverage_page import counts_panel
+from cnnc.view.fields import Interval, field_at
 from cnnc.view.page import Band, Cell, Formulas, Grid, Outline, Page, Panel, Picture
 from cnnc.view.shades import Pixels, score_pixels
 
@@ -28,29 +29,6 @@ _ROW = 12
 """The height of a long sequence, drawn as an image."""
 _SIDE, _LARGE = 280, 450
 """The side of the images of the layers between, of which three stand in a row, and of the two of the field."""
-
-
-class Interval(NamedTuple):
-    """The first and last input element of a field on one axis; both may lie in the padding."""
-
-    first: int
-    last: int
-
-    @property
-    def size(self) -> int:
-        """The number of elements, those of padding as well."""
-        return self.last - self.first + 1
-
-    def inside(self, elements: int) -> int:
-        """How many of them are in an input of this many elements."""
-        return max(0, min(self.last, elements - 1) - max(self.first, 0) + 1)
-
-
-def field_at(fields: tuple[ReceptiveField, ...], at: Axes) -> tuple[Interval, ...]:
-    """The field of one position, on each axis; a vector, which has no position, has that of position 0."""
-    at = at if len(at) == len(fields) else (0,) * len(fields)
-    bounds = [(f.first + f.step * i, f.size) for f, i in zip(fields, at, strict=True)]
-    return tuple(Interval(ceil(first), floor(first + size - 1)) for first, size in bounds)
 
 
 class LayerField(NamedTuple):
@@ -63,14 +41,14 @@ class LayerField(NamedTuple):
     interval: tuple[Interval, ...]
 
 
-def fields_between(graph: Graph, name: str, at: Axes, through: dict[str, Array]) -> list[LayerField]:
+def fields_between(graph: Graph, name: str, at: Axes, through: Mapping[str, Paths]) -> list[LayerField]:
     """The layers on the way to a position, in order, where the field changes; the last is the layer itself."""
     every = receptive_fields(graph)
     result: list[LayerField] = []
     for node in needed_nodes(graph, [name]):
-        counts = through.get(node.name)
-        if not node.inputs or counts is None or (not node.type.spatial and node.name != name):
+        if not node.inputs or node.name not in through or (not node.type.spatial and node.name != name):
             continue
+        counts = through[node.name].counts
         read = tuple(_bounds(counts, axis) for axis in range(counts.ndim))
         middle = at if node.name == name else tuple((i.first + i.last) // 2 for i in read)
         fields = every[node.name]
@@ -93,10 +71,10 @@ def field_page(
     through = paths(graph, name, positions(node.type, at))
     layers = fields_between(graph, name, at, through)
     target = layers[-1].interval
-    counts = through[source]
+    counts, exponent = through[source]
     where = f"{name} {_position(at)}".strip()
     over = _input_panel("image", f"field of {where}", counts, pixels, target)
-    relative = counts_panel("paths", f"paths to {where}", counts)
+    relative = counts_panel("paths", f"paths to {where}", counts, exponent)
     if isinstance(relative, Picture):
         relative = relative._replace(pixels=_paths_pixels(counts), outlines=(_outline(target),), side=_LARGE)
     bands = [Band((over, relative)), Band((Formulas("layers", "layer by layer", _table(layers, sizes)),))]

@@ -1,6 +1,6 @@
-"""The outlines of bends, arrowheads and markers, which SVG and PNG draw alike; shapes at another place.
+"""The outlines of bends, arrowheads, markers and rectangles, which SVG and PNG draw alike; shapes at another place.
 
-In: the points of an edge, or a marker. Out: points.
+In: the points of an edge, a marker, or shapes. Out: points, or shapes.
 
     arrowhead(Edge(((0, 0), (10, 0)), arrow=True))     # ((10, 0), (2, 4.0), (2, -4.0))
 """
@@ -85,6 +85,11 @@ def marker_points(marker: Marker) -> list[Point]:
     if marker.form == "diamond":
         return [(x, y - half * 1.3), (x + half * 1.3, y), (x, y + half * 1.3), (x - half * 1.3, y)]
     return []
+
+
+def rectangle(x: float, y: float, width: float, height: float) -> tuple[Point, ...]:
+    """The points of an edge around a rectangle, from its upper left corner to the right and back to it."""
+    return (x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)
 
 
 def moved(shapes: Iterable[Shape], x: float, y: float) -> list[Shape]:

@@ -14,6 +14,7 @@ from math import ceil
 from typing import NamedTuple
 
 from cnnc.view.drawing import Box, Edge, Label, Raster, Shape
+from cnnc.view.geometry import rectangle
 from cnnc.view.labels import BODY, LINE, SMALL, text_lines
 from cnnc.view.page import Cell, Formulas, Grid, Panel, Picture
 from cnnc.view.text_width import text_width, wrapped
@@ -219,5 +220,5 @@ def _picture_shapes(picture: Picture, place: PanelPlace) -> Iterator[Shape]:
     for outline in picture.outlines:
         # A pixel further out, so that the border hides less of what it surrounds.
         x, y = left + outline.column * factor - 1, top + outline.row * factor - 1
-        right, below = x + outline.width * factor + 2, y + outline.height * factor + 2
-        yield Edge(((x, y), (right, y), (right, below), (x, below), (x, y)), outline.role, halo=True)
+        around = rectangle(x, y, outline.width * factor + 2, outline.height * factor + 2)
+        yield Edge(around, outline.role, halo=True)

@@ -6,14 +6,15 @@ In: the pixels of the image and the patch, the scores (`cnnc.reference.template`
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.view.contact_sheet import PIXEL, SheetScale
 from cnnc.view.drawing import Drawing, Edge, Label, Raster, Shape
-from cnnc.view.shades import image_pixels, reduced, score_pixels
+from cnnc.view.geometry import moved, rectangle
+from cnnc.view.shades import Pixels, image_pixels, reduced, score_pixels
 from cnnc.view.text_width import text_width, wrapped
 
 _GAP = 20
@@ -25,42 +26,64 @@ _SIZE, _SMALL, _LINE = 13, 11, 15
 Values = NDArray[np.floating[Any]]
 
 
+class _MapPanel(NamedTuple):
+    """An image with its title, and the corner and size of the mark on it, in units of the drawing; None for no mark."""
+
+    title: str
+    pixels: Pixels
+    mark: tuple[float, float, float, float] | None = None
+
+
 def template_map(
     title: str, image: Values, patch: Values, scores: Values, best: tuple[int, int], scale: SheetScale
 ) -> Drawing:
-    """The drawing; images are (H, W, C) with values from 0 to 1, scores (H - h + 1, W - w + 1)."""
+    """The drawing; images are (H, W, C) with values from 0 to 1, scores (H - h + 1, W - w + 1) from -1 to 1.
+
+    `best` is the row and column of the best score, of which all panels are about.
+    """
     unit = scale.enlargement * PIXEL / scale.reduction
-    row, column = best
-    y: float = _GAP + 16 + _HEAD + _GAP
-    shapes: list[Shape] = []
-    x: float = _GAP
+    left, top = best[1] * unit, best[0] * unit
     panels = (
-        ("image", image_pixels(reduced(image, scale.reduction))),
-        ("patch", image_pixels(reduced(patch, scale.reduction))),
-        ("score, by the upper left corner of the patch", score_pixels(_largest(scores, scale.reduction))),
+        _MapPanel(
+            "image",
+            image_pixels(reduced(image, scale.reduction)),
+            (left, top, patch.shape[1] * unit, patch.shape[0] * unit),
+        ),
+        _MapPanel("patch", image_pixels(reduced(patch, scale.reduction))),
+        _MapPanel(
+            "score, by the upper left corner of the patch",
+            score_pixels(_largest(scores, scale.reduction)),
+            (left - _MARK, top - _MARK, unit + 2 * _MARK, unit + 2 * _MARK),
+        ),
     )
-    bottom = y
-    for name, pixels in panels:
-        height, width = (n * scale.enlargement * PIXEL for n in pixels.shape[:2])
-        lines = wrapped(name, max(width, 80), _SIZE)
-        for number, line in enumerate(reversed(lines)):
-            shapes.append(Label(x, y - _MARK - 8 - number * _LINE, line, size=_SIZE))
-        shapes += [Raster(x, y, width, height, pixels, name), _frame(x, y, width, height)]
-        if name == "image":
-            shapes.append(_outline(x + column * unit, y + row * unit, patch.shape[1] * unit, patch.shape[0] * unit))
-        elif name != "patch":
-            centre = x + (column + 0.5) * unit, y + (row + 0.5) * unit
-            side = unit + 2 * _MARK
-            shapes.append(_outline(centre[0] - side / 2, centre[1] - side / 2, side, side))
-        x += max(width, *(text_width(line, _SIZE) for line in lines)) + _GAP
-        bottom = max(bottom, y + height)
-    bar = max(80, min(bottom - y, 200))
+    x, y = float(_GAP), float(_GAP + 16 + _HEAD + _GAP)
+    height = 0.0
+    shapes: list[Shape] = []
+    for panel in panels:
+        drawn = _panel(panel, scale.enlargement * PIXEL)
+        shapes += moved(drawn.shapes, x, y)
+        x += drawn.width + _GAP
+        height = max(height, drawn.height)
+    bar = max(80, min(height, 200))
     shapes += _colour_scale(x, y, bar)
     x += _BAR + 40
-    score = f"best match at row {row}, column {column}: {scores[best]:.3f}"
+    score = f"best match at row {best[0]}, column {best[1]}: {scores[best]:.3f}"
     head = (Label(_GAP, _GAP + 16, title, role="title", size=16), Label(_GAP, _GAP + 16 + 18, score, size=_SIZE))
     width = max(x, _GAP * 2 + max(text_width(title, 16, bold=True), text_width(score, _SIZE)))
-    return Drawing(width, max(bottom, y + bar + 8) + _GAP, title, score, (*head, *shapes))
+    return Drawing(width, y + max(height, bar + 8) + _GAP, title, score, (*head, *shapes))
+
+
+def _panel(panel: _MapPanel, side: float) -> Drawing:
+    """A panel whose image begins at (0, 0), each pixel `side` wide; the lines of its title are above."""
+    height, width = (n * side for n in panel.pixels.shape[:2])
+    lines = wrapped(panel.title, max(width, 80), _SIZE)
+    shapes: list[Shape] = [
+        Label(0, -_MARK - 8 - number * _LINE, line, size=_SIZE) for number, line in enumerate(reversed(lines))
+    ]
+    shapes += [Raster(0, 0, width, height, panel.pixels, panel.title), _frame(0, 0, width, height)]
+    if panel.mark is not None:
+        shapes.append(_frame(*panel.mark)._replace(role="result", halo=True))
+    return Drawing(max(width, *(text_width(line, _SIZE) for line in lines)), height, panel.title, "", tuple(shapes))
 
 
 def _colour_scale(x: float, y: float, height: float) -> list[Shape]:
@@ -73,11 +96,7 @@ def _colour_scale(x: float, y: float, height: float) -> list[Shape]:
 
 
 def _frame(x: float, y: float, width: float, height: float) -> Edge:
-    return Edge(((x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)), "axis")
-
-
-def _outline(x: float, y: float, width: float, height: float) -> Edge:
-    return _frame(x, y, width, height)._replace(role="result", halo=True)
+    return Edge(rectangle(x, y, width, height), "axis")
 
 
 def _largest(scores: Values, factor: int) -> Values:

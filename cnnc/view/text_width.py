@@ -71,6 +71,18 @@ def _foreign_advance(character: str) -> float:
     return _WIDE if unicodedata.east_asian_width(character) in "WF" else 0.0
 
 
+def shortened(text: str, width: float, size: float) -> str:
+    """The text if it is at most this wide, else as much as fits before `…`."""
+    text = shown_text(text)
+    if text_width(text, size) <= width:
+        return text
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if text_width(text[:middle] + "…", size) <= width else (low, middle - 1)
+    return text[:low] + "…"
+
+
 def wrapped(text: str, width: float, size: float, *, mono: bool = False, bold: bool = False) -> list[str]:
     """The lines of a text that is at most `width` wide: broken at spaces, within a word only if the word is too wide.
 

@@ -15,7 +15,8 @@ from itertools import groupby
 from math import inf
 from typing import NamedTuple
 
-from cnnc.view.chart import Axis, AxisScale, Curve, CurvePoint, curve_look, plot_shapes, round_step, scale_of
+from cnnc.view.axis import Axis, AxisScale, round_step, scale_of
+from cnnc.view.chart import Curve, CurvePoint, curve_look, plot_shapes
 from cnnc.view.chart_grid import chart_grid
 from cnnc.view.drawing import Anchor, Box, Drawing, Edge, Label, Marker, Shape
 from cnnc.view.labels import BODY, LINE, SMALL, text_lines

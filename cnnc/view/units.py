@@ -40,16 +40,16 @@ def unit_edges(graph: Graph) -> list[UnitEdge]:
     for node in graph.nodes:
         if node.type.rank > 1:
             message = f"--style edges draws vectors and sequences: {node.name} is {node.type}"
-            raise CnncError.of("E010", message, help="draw `--style volumes`")
+            raise CnncError.of("E010", message)
         if node.type.size > MOST_UNITS:
             message = f"{node.name} has {node.type.size:,} units; --style edges draws at most {MOST_UNITS} per layer"
-            raise CnncError.of("E010", message, help="draw `--style volumes`, or a network with smaller layers")
+            raise CnncError.of("E010", message)
     edges: list[UnitEdge] = []
     for node in graph.nodes:
         edges += _edges_of(graph, node) if node.inputs else ()
         if len(edges) > MOST_EDGES:
             message = f"more than {MOST_EDGES:,} edges up to {node.name}; --style edges draws at most {MOST_EDGES:,}"
-            raise CnncError.of("E010", message, help="draw `--style volumes`, or a network with smaller layers")
+            raise CnncError.of("E010", message)
     return edges
 
 
@@ -73,7 +73,7 @@ def _edges_of(graph: Graph, node: Node) -> list[UnitEdge]:
         units = range(node.type.size)
         return [UnitEdge(name, unit, node.name, unit) for name in dict.fromkeys(node.inputs) for unit in units]
     message = f"--style edges does not draw the layer {node.name} ({node.op.keyword})"
-    raise CnncError.of("E010", message, help="draw `--style volumes`")
+    raise CnncError.of("E010", message)
 
 
 def affecting(edges: list[UnitEdge], at: tuple[str, int]) -> set[tuple[str, int]]:

@@ -32,7 +32,8 @@ from cnnc.data import KNOWN, load
 from cnnc.data.dataset import Dataset
 from cnnc.graph.graph import Graph
 from cnnc.training.loop import start, train
-from cnnc.view.chart import Axis, Curve, CurvePoint, line_chart
+from cnnc.view.axis import Axis
+from cnnc.view.chart import Curve, CurvePoint, line_chart
 from cnnc.view.drawing import Drawing
 from cnnc.view.svg import svg_text
 

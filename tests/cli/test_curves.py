@@ -178,3 +178,10 @@ def test_the_score_of_an_epoch_that_is_missing_is_left_out(runs: Path) -> None:
 def test_seventeen_runs_are_too_many(runs: Path) -> None:
     done = run("curves", *(f"r{i}" for i in range(17)), cwd=runs)
     assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
+
+
+@pytest.mark.parametrize("score", ['{"epoch": 99, "loss": 1}', '{"loss": 1}', '{"epoch": true, "loss": 1}', "[]", "{"])
+def test_a_test_score_without_its_epoch_is_left_out(runs: Path, score: str) -> None:
+    """It would be drawn at an epoch that it is not about."""
+    (runs / "run" / "test.json").write_text(score)
+    assert json_of(run("curves", "run", "--json", cwd=runs))["runs"][0]["test"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -71,9 +72,9 @@ def test_options_of_other_styles(cnnc: Cnnc, line: str, arguments: list[str], co
 def test_a_unit_that_does_not_exist(cnnc: Cnnc, line: str, at: str) -> None:
     done = cnnc("draw", line, "--style", "edges", "--at", at)
     assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
-    helped = re.search(r"`--at ([^`]*)`", done.stderr)
+    helped = re.search(r"`cnnc ([^`]*)`", done.stderr)
     assert helped
-    assert cnnc("draw", line, "--style", "edges", "--at", helped[1]).returncode == 0
+    assert cnnc(*shlex.split(helped[1])).returncode == 0
 
 
 @pytest.mark.parametrize("layers", ["input 1x4x4\nrelu\n", "input 1x50\nfc 2\n", "input 1x40\nfc 40\nfc 40\n"])
@@ -81,5 +82,5 @@ def test_networks_without_drawable_units(cnnc: Cnnc, tmp_path: Path, layers: str
     (tmp_path / "n.cnn").write_text(f"net N\n{layers}")
     done = cnnc("draw", "n.cnn", "--style", "edges")
     assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
-    assert "draw `--style volumes`" in done.stderr
+    assert "`cnnc draw n.cnn --style volumes`" in done.stderr
     assert cnnc("draw", "n.cnn", "--style", "volumes").returncode == 0

@@ -216,3 +216,22 @@ def test_runs_and_models_of_every_kind_have_a_report(deployed: Path, tmp_path: P
             result = numbers(source, *words, cwd=tmp_path)
             assert result["maps"]["layers"], source
             assert result["histograms"]["activations"], source
+
+
+def test_an_activation_that_reads_only_padding_shows_the_nearest_pixel(cnnc: Cnnc, tmp_path: Path) -> None:
+    """The second layer is 0 on the image and 1 on the padding behind it."""
+    given = "conv 1 k=1 weights=[0] biases=[1]\nconv 1 k=1 p=[0,0,2,2] weights=[-1] biases=[1]\nrelu\nflatten\nfc 10\n"
+    source = (
+        f"input 1x8x8\n{given}train {{\n  data digits\n  loss cross_entropy\n  optimizer sgd lr=0.1\n  epochs 1\n}}\n"
+    )
+    (tmp_path / "padded.cnn").write_text(source)
+    done = cnnc("inspect", "padded.cnn", "--deconv", "conv2")
+    assert (done.returncode, done.stdout) == (0, "wrote padded-inspect.html\n"), done.stderr
+
+
+def test_an_input_of_nan_has_a_report(cnnc: Cnnc, tmp_path: Path) -> None:
+    np.save(tmp_path / "nan.npy", np.full((1, 8, 8), np.nan, np.float32))
+    (tmp_path / "bare.cnn").write_text("input 1x8x8\nconv 2 k=3\nrelu\nfc 3\n")
+    done = cnnc("inspect", "bare.cnn", "--image", "nan.npy")
+    assert (done.returncode, done.stdout) == (0, "wrote bare-inspect.html\n"), done.stderr
+    assert ">no finite number<" in (tmp_path / "bare-inspect.html").read_text()

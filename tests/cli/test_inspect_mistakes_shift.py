@@ -101,7 +101,7 @@ def test_an_autoencoder_shows_its_largest_losses(here: Path) -> None:
     assert [each["loss"] for each in listed] == sorted((each["loss"] for each in listed), reverse=True)
     assert listed[-1]["loss"] > result["mistakes"]["mean_loss"]
     assert "accuracy" not in result["shift"]
-    assert "There is no accuracy" in (here / "x.html").read_text()
+    assert "Accuracy is not measured: no loss compares" in (here / "x.html").read_text()
 
 
 def _shifts(source: str, image: np.ndarray[Any, Any], by: int) -> dict[str, Any]:

@@ -426,6 +426,13 @@ def test_a_large_matrix_is_shown_in_part(cnnc: Cnnc, tmp_path: Path) -> None:
     assert "that lie in the part that is shown" in page
 
 
+def test_the_option_says_what_kind_of_file_is_written(cnnc: Cnnc, tmp_path: Path) -> None:
+    """A file name without a suffix is allowed."""
+    assert cnnc("unfold", X, "--kernel", K, "--svg", "drawn", "--html", "page").returncode == 0
+    assert (tmp_path / "drawn").read_text(encoding="utf-8").startswith("<svg")
+    assert (tmp_path / "page").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
 def test_json_holds_everything(cnnc: Cnnc) -> None:
     found = json_of(cnnc("unfold", "1 0.5 a", "--kernel", "2 1/3", "--bias", "1", "--at", "0", "--json"))
     assert found == {

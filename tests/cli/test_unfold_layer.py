@@ -233,6 +233,12 @@ def test_several_inputs_take_a_file_each(deployed: Path, tmp_path: Path) -> None
     missing = run("unfold", "pairs", "fc1", *words[:2], cwd=deployed)
     assert codes(missing.stderr) == ["E010"]
     assert "`--input right=FILE`" in missing.stderr
+    for command in ("unfold pairs fc1", "predict pairs.onnx"):
+        twice = run(*command.split(), *words, *words[:2], cwd=deployed)
+        assert codes(twice.stderr) == ["E010"], command
+        assert "left has two files" in twice.stderr
+        unknown = run(*command.split(), "--input", "lef=x", *words[2:], cwd=deployed)
+        assert "help: did you mean `left`?" in unknown.stderr
 
 
 @pytest.mark.parametrize(

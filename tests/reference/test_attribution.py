@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from cnnc.network import check
+from cnnc.reference.as_in_inference import as_in_inference
 from cnnc.reference.attribution import (
-    DECONV_RULES,
-    GUIDED_RULES,
     Ascent,
     Differentiable,
     ExplainedElement,
@@ -22,7 +21,10 @@ from cnnc.reference.attribution import (
     strongest,
     target_values,
 )
+from cnnc.reference.backward_rules import DECONV_RULES, GUIDED_RULES, DeconvTreatment, deconv_treatment
+from cnnc.reference.engine import backward, forward
 from cnnc.reference.initializers import initialize
+from tests.op_cases import Case, cases_for, graph_of, random_feeds, random_weights
 
 LENET = """net n
 input 1x12x12
@@ -96,13 +98,38 @@ def test_integrated_gradients_of_a_smooth_network_add_up_as_the_midpoint_rule_co
     assert abs(many.total - many.difference) < abs(few.total - few.difference) / 12
 
 
+def test_integrated_gradients_are_exact_where_the_parts_end_at_the_kinks() -> None:
+    """Three units become active at 1/4, 1/2 and 3/4 of the path: four parts have one slope each, three parts do not."""
+    slopes, weights = np.array([4.0, 2.0, 4.0]), np.array([[1.0, -3.0, 2.0]])
+    starts = -slopes * (0.25, 0.5, 0.75)
+    first = {"fc1.weight": slopes[:, None], "fc1.bias": starts, "fc2.weight": weights, "fc2.bias": np.zeros(1)}
+    network = _network("net n\ninput 1\nfc 3\nrelu\nfc 1\n", [1.0], **first)
+    target = ExplainedElement("fc2", (0,))
+    exact = integrated_gradients(network, target, 4)
+    assert exact.difference == (weights @ np.maximum(slopes + starts, 0))[0]
+    assert exact.total == pytest.approx(exact.difference, rel=1e-14)
+    for steps in (3, 5, 7, 30):
+        some = integrated_gradients(network, target, steps)
+        assert 1e-3 < abs(some.total - some.difference) <= np.abs(weights * slopes).sum() / (2 * steps)
+
+
 def test_integrated_gradients_of_a_network_of_rectifiers_add_up() -> None:
-    """A kink within a part of the path costs at most the change of slope there times that part: the error is O(1/steps)."""
+    """The slope along the path is constant between kinks, so a part is wrong by at most half its length times the change of
+    the slope in it. All changes together are measured on a path four times as fine.
+    """
     random = np.random.default_rng(5)
-    network = _network(LENET.format(activation="relu"), random.random((1, 12, 12)))
-    integrated = integrated_gradients(network, ExplainedElement("fc1", (0,)), 2048)
-    scale = sum(np.abs(array).sum() for array in integrated.inputs.values())
-    assert abs(integrated.total - integrated.difference) < scale / 2048 * 4
+    biases = {"conv1.bias": random.standard_normal(4), "conv2.bias": random.standard_normal(6)}  # without, no kinks
+    network = _network(LENET.format(activation="relu"), random.random((1, 12, 12)), **biases)
+    target, steps = ExplainedElement("fc1", (0,)), 128
+    x = network.feeds["input1"]
+    parts = (np.arange(4 * steps) + 0.5) / (4 * steps)
+    slopes = (gradients(network, {"input1": parts[:, None, None, None] * x}, target).inputs["input1"] * x).sum(
+        (1, 2, 3)
+    )
+    changes = np.abs(np.diff(slopes)).sum()
+    assert changes > 0.1
+    integrated = integrated_gradients(network, target, steps)
+    assert abs(integrated.total - integrated.difference) <= changes / (2 * steps)
 
 
 def test_deconvnet_with_known_switches() -> None:
@@ -116,6 +143,46 @@ def test_deconvnet_with_known_switches() -> None:
     assert projected.values.tolist() == [17]
     expected = [[0, 17, 0, 0], [0, 0, 0, 0], [34, 0, 0, 0], [0, 0, 8.5, 0]]
     assert projected.inputs["input1"][0, 0].tolist() == expected
+
+
+def test_leaky_rectifiers_scale_what_is_negative_from_above() -> None:
+    """-3 and 2 come from above; the layer was active at the first element only, which does not count."""
+    source = "net n\ninput 1x1x2\n{}\nconv 2 k=1x2 weights=[[[[-3, 2]]], [[[0, 0]]]] biases=0\n"
+    for layer, expected in (
+        ("leaky_relu 0.25", [-0.75, 2]),
+        ("prelu", [-0.75, 2]),
+        ("relu", [0, 2]),
+        ("relu6", [0, 2]),
+    ):
+        network = _network(source.format(layer), np.array([[[1.0, -1.0]]]))
+        target = ExplainedElement("conv1", (0, 0, 0))
+        back = gradients(network, network.feeds, target, DECONV_RULES).inputs["input1"]
+        assert back.ravel().tolist() == expected, layer
+
+
+LINEAR = (DeconvTreatment.TRANSPOSED, DeconvTreatment.MOVED)
+
+
+@pytest.mark.parametrize("case", cases_for("gradient"), ids=lambda case: case.id)
+def test_layers_are_treated_as_the_report_says(case: Case) -> None:
+    """A layer that is said to be transposed or moved has the same derivative everywhere, one with switches 0 and 1 only."""
+    graph = graph_of(case)
+    if any(node.type.dtype == "int64" for node in graph.inputs):
+        return
+    weights = random_weights(graph, 0, np.float64)
+    graph, weights = as_in_inference(graph, weights)
+    inputs = [random_feeds(case, graph, 1, seed, np.float64) for seed in (1, 2)]
+    layers = [deconv_treatment(node.op) for node in graph.nodes if node.inputs]
+    if not all(layer in LINEAR for layer in layers):
+        return
+    feeds = {node.name for node in graph.inputs if node.type.dtype == "float32"}
+    back = []
+    for each in inputs:
+        trace = forward(graph, weights, each, training=True)
+        seeds = {name: np.ones_like(trace.values[name]) for name in graph.outputs}
+        back.append(backward(graph, weights, trace, seeds, needs_input_gradients=True)[1])
+    for name in feeds & back[0].keys():
+        np.testing.assert_allclose(back[0][name], back[1][name], rtol=1e-12, atol=1e-15)
 
 
 def test_rules_differ_where_a_rectifier_was_inactive() -> None:
@@ -153,7 +220,7 @@ def test_the_strongest_activations_come_from_different_examples() -> None:
     graph = check("net n\ninput 1x1x3\nconv 1 k=1 weights=[1] biases=0\n").require_graph()
     images = np.array([[1, 9, 8], [0, 0, 7], [2, 3, 1]], float).reshape(3, 1, 1, 3)
     batches = iter([{"input1": images[:2]}, {"input1": images[2:]}])
-    values, examples, places = strongest((graph, initialize(graph, 0)), batches, "conv1", 2)
+    values, examples, places = strongest((graph, initialize(graph, 0)), batches, ["conv1"], 2)["conv1"]
     assert values.ravel().tolist() == [9, 7]
     assert examples.ravel().tolist() == [0, 1]
     assert places.ravel().tolist() == [1, 2]

@@ -10,10 +10,11 @@ import pytest
 from cnnc.network import check
 from cnnc.ops.activation import Activation, LogSoftmax, Softmax
 from cnnc.ops.base import OPS
+from cnnc.view import arrange
 from cnnc.view.activation_curves import _with_gaps, activation_chart, activation_curves, formula, values
 from cnnc.view.chart_grid import chart_grid
-from cnnc.view.drawing import Drawing, Label
-from tests.view.test_arrange import area, overlap
+from cnnc.view.drawing import Drawing, Edge, Label
+from tests.view.overlaps import area, overlap
 
 FUNCTIONS = [cls for cls in OPS.values() if issubclass(cls, Activation) and cls not in (Softmax, LogSoftmax)]
 
@@ -65,6 +66,7 @@ def test_no_text_of_the_charts_overlaps() -> None:
     drawing = activation_curves(
         "Activation functions", [(cls.keyword, op_of(cls.example)) for cls in FUNCTIONS], ("A note.",)
     )
+    assert drawing.width <= arrange.WIDTH  # of a page, so that no column is cut
     labels = [shape for shape in drawing.shapes if isinstance(shape, Label)]
     assert [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :] if overlap(area(a), area(b))] == []
     assert all(area(label)[2] <= drawing.width and area(label)[3] <= drawing.height for label in labels)
@@ -79,6 +81,17 @@ def test_a_grid_moves_each_chart_to_its_own_place() -> None:
     assert [places[str(n)][0] - left for n in range(5)] == [0, 300 + gap, 600 + 2 * gap, 0, 300 + gap]
     assert places["3"][1] - places["0"][1] >= 150
     assert grid.width == 900 + 2 * gap + 2 * left
+
+
+def test_curves_reach_the_ends_of_the_axis() -> None:
+    """The bound 6 of relu6 needs an axis beyond 5, which ends at a round number."""
+    drawing = activation_chart("relu6", op_of("relu6"))
+    ends = {
+        s.text: s.x for s in drawing.shapes if isinstance(s, Label) and s.anchor == "middle" and s.text in ("−5", "10")
+    }
+    curve = next(s for s in drawing.shapes if isinstance(s, Edge) and s.role == "series1" and len(s.points) > 50)
+    assert curve.points[0][0] == pytest.approx(ends["−5"], abs=1)
+    assert curve.points[-1][0] == pytest.approx(ends["10"], abs=1)
 
 
 def test_the_chart_names_its_function() -> None:

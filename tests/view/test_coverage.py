@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -15,12 +17,13 @@ from cnnc.network import check
 from cnnc.ops.pool import Pool
 from cnnc.reference.engine import backward, forward
 from cnnc.view.arrange import arranged
-from cnnc.view.coverage import layer_coverage, paths, positions, window_coverage
-from cnnc.view.coverage_page import coverage_page
-from cnnc.view.field_page import field_at, field_page, fields_between
+from cnnc.view.coverage import Coverage, Paths, layer_coverage, paths, positions, window_coverage
+from cnnc.view.coverage_page import count_text, coverage_page
+from cnnc.view.field_page import field_page, fields_between
+from cnnc.view.fields import Interval, field_at
 from cnnc.view.page import Picture
 from cnnc.view.unfold.terms import inside, reads
-from tests.view.test_arrange import collisions, outside
+from tests.view.overlaps import collisions, outside
 from tests.view.test_window_page import POOLS, WINDOWS, layer_of
 
 NETWORKS = [
@@ -77,9 +80,9 @@ def test_paths_are_the_gradient_of_the_sum_with_all_weights_one(source: str) -> 
     graph = graph_of(source)
     name = graph.outputs[0]
     spatial = graph.by_name[name].type.spatial
-    np.testing.assert_allclose(paths(graph, name, np.ones(spatial))["input1"], gradient(graph, None))
+    np.testing.assert_allclose(paths(graph, name, np.ones(spatial))["input1"].counts, gradient(graph, None))
     middle = tuple(size // 2 for size in spatial)
-    counts = paths(graph, name, positions(graph.by_name[name].type, middle))["input1"]
+    counts = paths(graph, name, positions(graph.by_name[name].type, middle))["input1"].counts
     np.testing.assert_allclose(counts, gradient(graph, middle))
 
 
@@ -99,7 +102,7 @@ def test_a_field_is_what_a_perturbation_reaches(source: str) -> None:
         changed[element] = (np.abs(forward(graph, weights, {"input1": other}).values[name] - base) > 1e-9)[0, ..., 0]
     for at in product(*map(range, node.type.spatial)):
         reached = changed.reshape(*sizes, -1)[..., np.ravel_multi_index(at, node.type.spatial)]
-        counts = paths(graph, name, positions(node.type, at))["input1"]
+        counts = paths(graph, name, positions(node.type, at))["input1"].counts
         np.testing.assert_array_equal(counts > 0, reached)
         field = field_at(receptive_fields(graph)[name], at)
         assert all(
@@ -109,11 +112,33 @@ def test_a_field_is_what_a_perturbation_reaches(source: str) -> None:
         )
 
 
-def test_counts_do_not_overflow() -> None:
-    graph = graph_of("input 1x9x9; " + "; ".join(["conv 1 k=3 p=1"] * 400))
-    counts = paths(graph, graph.outputs[0], np.ones((9, 9)))["input1"]
-    assert np.isfinite(counts).all()
-    assert counts.max() == counts[4, 4] > 0
+@pytest.mark.long
+def test_counts_beyond_all_floats_are_those_of_whole_numbers() -> None:
+    """Through 700 layers, some 10^330 paths, against the same sums in whole numbers; layers near the outputs stay exact."""
+    graph = graph_of("input 1x9; " + "; ".join(["conv 1 k=3 p=1"] * 700))
+    through = paths(graph, "conv700", np.ones(9))
+    expected = [1] * 9
+    for layer in range(699, -1, -1):
+        expected = [sum(expected[max(0, i - 1) : i + 2]) for i in range(9)]
+        counts, exponent = through[f"conv{layer}" if layer else "input1"]
+        if layer in (699, 680):
+            assert (counts.tolist(), exponent) == (expected, 0)
+    assert max(expected) > 10**310
+    for count, whole in zip(counts, expected, strict=True):
+        assert Fraction(float(count)) * 2**exponent / whole == pytest.approx(1, rel=1e-12)
+    text = coverage_page([Coverage("", counts, 9, exponent=exponent)], "").notes[0]
+    assert count_text(Decimal(sum(expected))) in text
+
+
+def test_an_element_that_is_read_once_stays_one_that_is_read() -> None:
+    """However far its count is below the others."""
+    counts = Paths(np.array([0.0, 1.0, 1e250]))
+    for _ in range(3):
+        counts = Paths(counts.counts * [1, 1, 1e180], counts.exponent).reduced()
+        assert (counts.counts > 0).tolist() == [False, True, True]
+    together = counts.plus(Paths(np.array([1.0, 0.0, 0.0])))
+    assert (together.counts > 0).all()
+    assert together.exponent == counts.exponent
 
 
 def test_the_layers_between_are_listed_with_their_fields() -> None:
@@ -147,3 +172,8 @@ def test_nothing_overlaps_on_the_page_of_a_field(source: str, with_image: bool) 
         panel = page.bands[0].panels[0]
         assert isinstance(panel, Picture)
         assert len(panel.outlines) == 1
+
+
+def test_a_field_beyond_the_border_shows_the_nearest_element() -> None:
+    crops = [Interval(first, last).crop(8) for first, last in ((2, 4), (-3, 1), (6, 12), (-5, -2), (9, 11), (-9, 20))]
+    assert [(crop.start, crop.stop) for crop in crops] == [(2, 5), (0, 2), (6, 8), (0, 1), (7, 8), (0, 8)]

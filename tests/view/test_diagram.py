@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -23,6 +22,7 @@ from cnnc.view.diagram.wiring import Wire, tracks
 from cnnc.view.drawing import Box, Drawing, Edge, Label
 from cnnc.view.labels import label_width
 from cnnc.view.svg import svg_text
+from tests.view.golden_files import assert_golden
 from tests.view.networks import ODD, PUBLISHED, odd, published, random_network, thousand_layers
 from tests.view.pages import HOSTILE
 
@@ -277,15 +277,11 @@ def test_wires_cross_as_little_as_possible() -> None:
 
 
 def test_golden(request: pytest.FixtureRequest) -> None:
-    """A small network as SVG; after an intended change: pytest tests/view --refresh-golden, then look at the drawing."""
-    path = Path(__file__).parent / "golden" / "diagram.svg"
+    """A small network as SVG, compared with its file."""
     graph = check(
         "net Small\nblock b { conv 4 k=3 p=1; relu; add in }\ninput 4x8x8\nb\npool max k=2\nfc 2\n"
     ).require_graph()
-    text = svg_text(diagram_drawing(diagram_of(graph)))
-    if request.config.getoption("--refresh-golden"):
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
+    assert_golden("diagram", diagram_drawing(diagram_of(graph)), request)
 
 
 # --- text for other programs -----------------------------------------------------------------------------------------

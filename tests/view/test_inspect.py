@@ -14,7 +14,7 @@ from cnnc.reference.initializers import initialize
 from cnnc.view.document import Item, Table
 from cnnc.view.drawing import Box, Drawing, Label, Raster
 from cnnc.view.inspect.feature_maps import map_items
-from cnnc.view.inspect.histograms import histogram_of, histogram_section, layer_activations
+from cnnc.view.inspect.histograms import histogram_of, histogram_section, idle_channels, layer_activations
 from cnnc.view.inspect.kernels import kernel_section
 from cnnc.view.inspect.signed_maps import overlay
 from cnnc.view.inspect.tiles import GreyScale, SheetTile, scale_of, tile_sheet
@@ -150,6 +150,29 @@ def test_histograms_count_everything() -> None:
     assert histogram.edges[-1] == 2
     assert all(low < high for low, high in pairwise(histogram.edges))
     assert histogram_of(np.full(3, np.nan)).not_finite == 3
+
+
+def test_what_is_not_finite_does_not_count_as_zero() -> None:
+    """It is counted on its own; a channel of a relu that is NaN everywhere is not dead."""
+    relu = check("input 3\nrelu").require_graph().by_name["relu1"]
+    values = np.array([[np.nan, 2.0, np.nan], [4.0, 2.0, np.nan], [6.0, 0.0, np.inf]], np.float32)
+    found = layer_activations(relu, values)
+    assert found.mean == pytest.approx((2 + 4 + 2 + 6 + 0) / 5)
+    assert (found.least[:2].tolist(), found.largest[:2].tolist()) == ([4, 0], [6, 2])
+    assert idle_channels(relu, found) == []
+    assert found.histogram.not_finite == 4
+
+
+def test_a_layer_without_a_finite_activation_has_an_empty_histogram() -> None:
+    graph = check("input 3\nrelu").require_graph()
+    nothing = {node.name: layer_activations(node, np.full((2, 3), np.nan)) for node in graph.nodes}
+    section = histogram_section(graph, {}, nothing, "2 examples")
+    table, drawing = section.items
+    assert isinstance(table, Table)
+    assert table.rows[0][:4] == ("relu1", "–", "–", "–")
+    assert isinstance(drawing, Drawing)
+    assert "no finite number" in [shape.text for shape in drawing.shapes if isinstance(shape, Label)]
+    assert overlaps(drawing) == []
 
 
 def test_saturated_units_are_counted() -> None:

@@ -94,6 +94,16 @@ def test_fixed_width_text_has_columns() -> None:
     assert dots == wide
 
 
+def test_words_of_a_table_are_not_spaced_out() -> None:
+    """A word begins in its column, and its letters stand as close as in other text."""
+    table, plain = drawn(Label(2, 20, "9  illi", mono=True)), drawn(Label(2, 20, "illi"))
+    columns = np.flatnonzero((table != 255).any((0, 2)))
+    word = columns[columns >= (2 + 3 * 13 * 0.6) * 2]
+    assert word[-1] - word[0] <= np.ptp(np.flatnonzero((plain != 255).any((0, 2)))) + 1
+    numbers = [drawn(Label(2, 20, text, mono=True)) for text in ("  1.5  x", "-11.5  x")]
+    assert (numbers[0][:, 52:] == numbers[1][:, 52:]).all(), "columns of numbers are aligned"
+
+
 def test_characters_that_the_font_lacks_are_written_in_others() -> None:
     for text, same in (("2×3 − 1", "2x3 - 1"), ("Käfer", "Kafer"), ("10⁴", "10^4"), ("猫", "?"), ("a\nb", "a b")):
         assert (drawn(Label(2, 20, text)) == drawn(Label(2, 20, same))).all(), text

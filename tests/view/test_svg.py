@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from io import BytesIO
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,6 +13,7 @@ from cnnc.view.arrange import arranged
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, MarkerForm, Raster
 from cnnc.view.page import Band, Mark, Page, Step, grid_of
 from cnnc.view.svg import png_bytes, svg_text
+from tests.view.golden_files import assert_golden
 from tests.view.pages import HOSTILE, contact_sheet, heat_map, hostile, letters, random_page
 
 FORMS: tuple[MarkerForm, ...] = ("circle", "square", "triangle", "diamond")
@@ -72,15 +72,11 @@ def test_every_class_has_a_colour() -> None:
 
 
 def test_golden(request: pytest.FixtureRequest) -> None:
-    """A sum as SVG; after an intended change: pytest tests/view --refresh-golden, then look at the picture."""
-    path = Path(__file__).parent / "golden" / "sum.svg"
+    """A sum as SVG, compared with its file."""
     marks = (Mark("x", 0, 1, "read"), Mark("k", 0, 0, "weight"), Mark("s", 0, 1, "result"))
     x, k, s = (grid_of(name, name, [row]) for name, row in (("x", (1, 3)), ("k", (2,)), ("s", (2, 6))))
     page = Page("Sum", "One product", (Band((x, k, s), ("∗", "=")),), (Step("s(1)", ("s(1) = 2·3 = 6",), marks),))
-    text = svg_text(arranged(page))
-    if request.config.getoption("--refresh-golden"):
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
+    assert_golden("sum", arranged(page), request)
 
 
 def test_the_same_drawing_gives_the_same_bytes() -> None:

@@ -12,7 +12,7 @@ import pytest
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker
 from cnnc.view.svg import svg_text
 from cnnc.view.training_curves import TrainingRun, epoch_scale, number_text, training_curves
-from tests.view.test_arrange import Area, area, outside, overlap
+from tests.view.overlaps import Area, area, outside, overlap
 
 
 def trained(epochs: int, seed: int = 0, name: str = "lenet5", best: int | None = 1, **extra: float) -> TrainingRun:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import combinations, pairwise
 from math import hypot
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,8 @@ from cnnc import CnncError, check
 from cnnc.graph.graph import Graph
 from cnnc.view.drawing import Edge, Label, Marker
 from cnnc.view.labels import label_width
-from cnnc.view.svg import svg_text
 from cnnc.view.units import affected, affecting, unit_edges, units_drawing
+from tests.view.golden_files import assert_golden
 
 
 def _graph(layers: str) -> Graph:
@@ -78,9 +77,5 @@ def test_lines_pass_between_units_and_labels_stand_alone(layers: str) -> None:
 
 
 def test_golden(request: pytest.FixtureRequest) -> None:
-    """A small network as SVG; after an intended change: pytest tests/view --refresh-golden, then look at the drawing."""
-    path = Path(__file__).parent / "golden" / "units.svg"
-    text = svg_text(units_drawing(_graph("conv 1 k=3 p=1\nadd input1\nfc 2\n"), ("conv1", 2)))
-    if request.config.getoption("--refresh-golden"):
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
+    """A small network as SVG, compared with its file."""
+    assert_golden("units", units_drawing(_graph("conv 1 k=3 p=1\nadd input1\nfc 2\n"), ("conv1", 2)), request)

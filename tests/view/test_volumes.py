@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import combinations, pairwise
 from math import sqrt
-from pathlib import Path
 
 import pytest
 
@@ -13,12 +12,12 @@ from cnnc.graph.graph import Graph
 from cnnc.view.diagram.diagram import usual_depth
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Polygon
 from cnnc.view.labels import label_width
-from cnnc.view.svg import svg_text
 from cnnc.view.volumes.drawn import volumes_drawing
 from cnnc.view.volumes.grid import cells_of
 from cnnc.view.volumes.scale import SIDE, VolumeScale
 from cnnc.view.volumes.solid import solid_of
 from cnnc.view.volumes.volumes import volumes_of
+from tests.view.golden_files import assert_golden
 from tests.view.networks import ODD, PUBLISHED, odd, published, random_network
 
 Rectangle = tuple[float, float, float, float]
@@ -180,10 +179,6 @@ def test_shapes_of_other_ranks() -> None:
 
 
 def test_golden(request: pytest.FixtureRequest) -> None:
-    """A small network as SVG; after an intended change: pytest tests/view --refresh-golden, then look at the drawing."""
-    path = Path(__file__).parent / "golden" / "volumes.svg"
+    """A small network as SVG, compared with its file."""
     source = "net Small\ninput 1x8x8\nc: conv 4 k=3 p=1\nrelu\nconv 4 k=3 p=1\nadd c\npool max k=2\nfc 2\n"
-    text = svg_text(volumes_drawing(volumes_of(check(source).require_graph())))
-    if request.config.getoption("--refresh-golden"):
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
+    assert_golden("volumes", volumes_drawing(volumes_of(check(source).require_graph())), request)

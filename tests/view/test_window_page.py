@@ -18,7 +18,7 @@ from cnnc.view.drawing import Label
 from cnnc.view.page import Grid, Page
 from cnnc.view.panels import panel_shapes
 from cnnc.view.window_page import axis_frame, never_read, readings, window_page
-from tests.view.test_arrange import collisions, outside
+from tests.view.overlaps import collisions, outside
 
 WINDOWS = [
     ("conv 1 k=3 s=2 p=1", "5x5"),

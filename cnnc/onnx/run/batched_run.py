@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.arrays import Array
+from cnnc.data.class_probabilities import class_probabilities
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.onnx.run.session import Session, batch_slices, convert_for_input
@@ -125,15 +126,9 @@ def one_input(session: Session) -> str:
 def top_classes(scores: Array, classes: tuple[str, ...], count: int) -> list[list[ClassProbability]]:
     """The `count` most probable classes of each example, from scores (N, classes, 1, ...).
 
-    Scores that are not probabilities (negative, or not summing to 1 within 1e-3) go through softmax. An example whose
-    scores hold NaN or infinity has no class.
+    Scores that are not probabilities go through softmax. An example whose scores hold NaN or infinity has no class.
     """
-    probabilities = scores.reshape(len(scores), -1).astype(np.float64)
-    numbers = probabilities[(probabilities < np.inf).all(-1)]  # without the examples that hold NaN or infinity
-    if (numbers < 0).any() or not np.allclose(numbers.sum(-1), 1, atol=1e-3):
-        with np.errstate(invalid="ignore"):  # infinity - infinity
-            e = np.exp(probabilities - probabilities.max(-1, keepdims=True))
-        probabilities = e / e.sum(-1, keepdims=True)
+    probabilities = class_probabilities(scores)
     names = classes if len(classes) == probabilities.shape[1] else tuple(str(i) for i in range(probabilities.shape[1]))
     order = np.argsort(-probabilities, axis=-1, kind="stable")[:, :count]
     return [

@@ -42,6 +42,8 @@ _WORDS: dict[LayerRole, str] = {
     "frame": "block",
 }
 _LEAST = 420
+_NEAR = 8
+"""The lines of a tensor come in the order of their ends: the one that shares most with a line is among the last ones before it."""
 
 
 def diagram_drawing(diagram: Diagram, notes: Sequence[str] = ()) -> Drawing:
@@ -78,7 +80,7 @@ def _branches(layout: DiagramLayout) -> Iterator[tuple[tuple[Point, ...], bool]]
     drawn: dict[tuple[str, Point], list[tuple[Point, ...]]] = {}
     for line in layout.lines:
         others = drawn.setdefault((line.tensor, line.points[0]), [])
-        rests = [_rest(line.points, other) for other in others]
+        rests = [_rest(line.points, other) for other in others[-_NEAR:]]
         others.append(line.points)
         yield min(rests, key=_length, default=line.points), line.arrow
 

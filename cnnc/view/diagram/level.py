@@ -1,13 +1,13 @@
 """One level laid out: the boxes of a network, or of one frame, and the lines between them.
 
-In: `LevelCell`s in topological order, and then the height to aim for. Out: a `Level`: the position of each cell, and the points of each
-line. Lines run down between boxes and sideways between ranks only, so that they cross neither boxes nor texts. A level that is
+In: `LevelCell`s in topological order, and then the height to aim for. Out: a `Level`: the position of each cell, and on demand the
+points of each line. Lines run down between boxes and sideways between ranks only, so that they cross neither boxes nor texts. A level that is
 higher than `height` is broken into columns, as text is, where a single line comes from the rank above.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -30,16 +30,6 @@ class Line(NamedTuple):
     tensor: str
     target: str
     points: tuple[Point, ...]
-
-
-class Level(NamedTuple):
-    """Cells by name, each with the x of its axis and the y of its upper edge; lines; and the size of the whole."""
-
-    width: float
-    height: float
-    cells: Mapping[str, Point]
-    lines: tuple[Line, ...]
-    columns: int
 
 
 class _Channel(NamedTuple):
@@ -68,7 +58,79 @@ class Ranked(NamedTuple):
         inner = (1 if top_edge else 0, len(self.heights) - (2 if bottom_edge else 1))
         columns = _columns(self.heights, self.channels, height, inner)
         top = 0.0 if top_edge else self.band + (HEAD if len(columns) > 1 else 0)
-        return _placed(self.cells, self.plan, self.routes, self.heights, self.channels, columns, top, self.tail)
+        return self._placed(frozenset(columns), top, top_edge)
+
+    def _placed(self, columns: frozenset[int], top: float, top_edge: bool) -> Level:
+        """The level in coordinates, from (0, 0) on; `columns` are the ranks that begin one."""
+        column_of: list[int] = []
+        tops: list[float] = []
+        y, bottom = top, top
+        for rank, height in enumerate(self.heights):
+            channel = self.channels[rank].height if rank < len(self.channels) else 0
+            if rank in columns:
+                y = top if rank == 0 or not top_edge else tops[1]
+                column_of.append(column_of[-1] + 1 if column_of else 0)
+            else:
+                column_of.append(column_of[-1])
+            tops.append(y)
+            y += height
+            bottom = max(bottom, y + (channel if rank + 1 in columns else 0))
+            y += channel
+        bottom += self.tail
+        shifts, gutters = _shifts(self.plan, column_of)
+        positions = {}
+        for cell in self.cells:
+            rank = self.plan.ranks[cell.name]
+            upper = bottom if cell.edge == "bottom" else tops[rank]
+            positions[cell.name] = (self.plan.axes[cell.name] + shifts[column_of[rank]], upper)
+        width = max(gutters[-1] - GUTTER / 2, 0.0)
+        return Level(width, bottom, positions, self, column_of, tops, shifts, gutters)
+
+
+class Level(NamedTuple):
+    """Cells by name, each with the x of its axis and the y of its upper edge, and the size of the whole.
+
+    By rank: its column, and the y of its upper edge. By column: how far it is shifted, and the x of the gutter behind it.
+    """
+
+    width: float
+    height: float
+    cells: Mapping[str, Point]
+    ranked: Ranked
+    column_of: Sequence[int]
+    tops: Sequence[float]
+    shifts: Sequence[float]
+    gutters: Sequence[float]
+
+    @property
+    def columns(self) -> int:
+        """The number of columns."""
+        return len(self.gutters)
+
+    def lines(self) -> Iterator[Line]:
+        """The lines; a level whose size alone is asked for needs none."""
+        by_name = {cell.name: cell for cell in self.ranked.cells}
+        source = {tensor: cell.name for cell in self.ranked.cells for tensor in cell.outputs}
+        for (tensor, target), way in self.ranked.routes.ways.items():
+            giver = source[tensor]
+            start = way[0][1] + self.shifts[self.column_of[way[0][0]]]
+            points: list[Point] = [(start, self.cells[giver][1] + by_name[giver].height)]
+            for rank, above, below in way:
+                if above != below or self.column_of[rank] != self.column_of[rank + 1]:
+                    points += self._turn(tensor, rank, above, below)
+            points.append((way[-1][2] + self.shifts[self.column_of[way[-1][0] + 1]], self.cells[target][1]))
+            yield Line(tensor, target, _without_repeats(points))
+
+    def _turn(self, tensor: str, rank: int, above: float, below: float) -> list[Point]:
+        """The points of a line in the channel below a rank: sideways, or through the gutter to the next column."""
+        here, there = self.column_of[rank], self.column_of[rank + 1]
+        channel, lower = self.ranked.channels[rank], self.tops[rank] + self.ranked.heights[rank]
+        x, x_below = above + self.shifts[here], below + self.shifts[there]
+        if here == there:
+            y = lower + channel.levels.get((tensor, above), 0)
+            return [(x, y), (x_below, y)]
+        turn, head = lower + channel.height - HEAD, self.tops[rank + 1] - HEAD
+        return [(x, turn), (self.gutters[here], turn), (self.gutters[here], head), (x_below, head)]
 
 
 def ranked(cells: Sequence[LevelCell], labelled: frozenset[str], band: float = 0) -> Ranked:
@@ -146,71 +208,19 @@ def _columns(
     return starts
 
 
-def _placed(
-    cells: Sequence[LevelCell],
-    plan: Plan,
-    routes: _Routes,
-    heights: Sequence[float],
-    channels: Sequence[_Channel],
-    columns: Sequence[int],
-    top: float,
-    tail: float,
-) -> Level:
-    """The level in coordinates, from (0, 0) on."""
-    top_edge = any(cell.edge == "top" for cell in cells)
-    column_of: list[int] = []
-    tops: list[float] = []
-    y, bottom = top, top
-    for rank, height in enumerate(heights):
-        if rank in columns:
-            y = top if rank == 0 or not top_edge else tops[1]
-            column_of.append(column_of[-1] + 1 if column_of else 0)
-        else:
-            column_of.append(column_of[-1])
-        tops.append(y)
-        y += height
-        bottom = max(bottom, y + (channels[rank].height if rank + 1 in columns else 0))
-        y += channels[rank].height if rank < len(channels) else 0
-    bottom += tail
-    shifts, gutters = _shifts(plan, column_of)
-    positions = {}
-    for cell in cells:
-        rank = plan.ranks[cell.name]
-        upper = bottom if cell.edge == "bottom" else tops[rank]
-        positions[cell.name] = (plan.axes[cell.name] + shifts[column_of[rank]], upper)
-    by_name = {cell.name: cell for cell in cells}
-    source = {tensor: cell.name for cell in cells for tensor in cell.outputs}
-    lines = []
-    for (tensor, target), way in routes.ways.items():
-        giver = source[tensor]
-        points: list[Point] = [(way[0][1] + shifts[column_of[way[0][0]]], positions[giver][1] + by_name[giver].height)]
-        for rank, above, below in way:
-            here, there = column_of[rank], column_of[rank + 1]
-            x, x_below = above + shifts[here], below + shifts[there]
-            y = tops[rank] + heights[rank] + channels[rank].levels.get((tensor, above), 0)
-            if here != there:
-                turn = tops[rank] + heights[rank] + channels[rank].height - HEAD
-                head = tops[rank + 1] - HEAD
-                points += [(x, turn), (gutters[here], turn), (gutters[here], head), (x_below, head)]
-            elif above != below:
-                points += [(x, y), (x_below, y)]
-        points.append((way[-1][2] + shifts[column_of[way[-1][0] + 1]], positions[target][1]))
-        lines.append(Line(tensor, target, _without_repeats(points)))
-    width = max(gutters[-1] - GUTTER / 2, 0.0)
-    return Level(width, bottom, positions, tuple(lines), len(columns))
-
-
 def _shifts(plan: Plan, column_of: Sequence[int]) -> tuple[list[float], list[float]]:
     """How far each column is moved to the right, and the x in the middle of the gutter behind it."""
+    count = column_of[-1] + 1 if column_of else 0
+    left, right = [0.0] * count, [0.0] * count
+    for rank, (low, high) in plan.extents.items():
+        column = column_of[rank]
+        left[column], right[column] = min(left[column], low), max(right[column], high)
     shifts: list[float] = []
     gutters: list[float] = []
     x = 0.0
-    for column in range(column_of[-1] + 1 if column_of else 0):
-        extents = [plan.extents[rank] for rank in plan.extents if column_of[rank] == column]
-        left = min((low for low, _ in extents), default=0.0)
-        right = max((high for _, high in extents), default=0.0)
-        shifts.append(x - left)
-        x += right - left
+    for low, high in zip(left, right, strict=True):
+        shifts.append(x - low)
+        x += high - low
         gutters.append(x + GUTTER / 2)
         x += GUTTER
     return shifts, gutters or [0.0]

@@ -75,30 +75,30 @@ class DiagramLayout(NamedTuple):
 
     width: float
     height: float
-    boxes: tuple[PlacedBox, ...]
-    frames: tuple[PlacedFrame, ...]
-    lines: tuple[PlacedLine, ...]
-    shapes: tuple[PlacedShape, ...]
+    boxes: list[PlacedBox]
+    frames: list[PlacedFrame]
+    lines: list[PlacedLine]
+    shapes: list[PlacedShape]
 
     def moved(self, x: float, y: float) -> DiagramLayout:
         """The same further right and down."""
         return self._replace(
-            boxes=tuple(box._replace(x=box.x + x, y=box.y + y) for box in self.boxes),
-            frames=tuple(frame._replace(x=frame.x + x, y=frame.y + y) for frame in self.frames),
-            lines=tuple(line._replace(points=tuple((px + x, py + y) for px, py in line.points)) for line in self.lines),
-            shapes=tuple(shape._replace(x=shape.x + x, y=shape.y + y) for shape in self.shapes),
+            boxes=[box._replace(x=box.x + x, y=box.y + y) for box in self.boxes],
+            frames=[frame._replace(x=frame.x + x, y=frame.y + y) for frame in self.frames],
+            lines=[line._replace(points=tuple((px + x, py + y) for px, py in line.points)) for line in self.lines],
+            shapes=[shape._replace(x=shape.x + x, y=shape.y + y) for shape in self.shapes],
         )
 
 
 def layout_of(diagram: Diagram) -> DiagramLayout:
     """The layout; of a diagram that is higher than `TALL`, the one in columns whose sides come nearest to `ASPECT`."""
     nesting = _Nesting(diagram)
-    single = _Levels(nesting, math.inf).root()
-    if single.height <= TALL:
-        return single
-    heights = [TALL * 1.5**power for power in range(-1, 12) if TALL * 1.5**power < single.height]
-    tried = [single, *(_Levels(nesting, height).root() for height in heights)]
-    return min(tried, key=lambda each: abs(math.log(each.width / each.height / ASPECT)))
+    tried = [_Levels(nesting, math.inf)]
+    single = tried[0].root
+    if single.height > TALL:
+        heights = [TALL * 1.5**power for power in range(-1, 12) if TALL * 1.5**power < single.height]
+        tried += [_Levels(nesting, height) for height in heights]
+    return min(tried, key=lambda each: abs(math.log(each.root.width / each.root.height / ASPECT))).layout()
 
 
 class _Nesting:
@@ -113,7 +113,9 @@ class _Nesting:
         self.reads: dict[str, dict[str, None]] = {}
         self.gives: dict[str, dict[str, None]] = {}
         self.labels = {edge.tensor: text for edge in diagram.edges if (text := diagram.label_of(edge))}
+        self.sized = {node.name: sized(node) for node in diagram.nodes}
         self.ranked: dict[str, Ranked] = {}
+        self._box_cells: dict[str, dict[str, LevelCell]] = {}
         self.frame_labels: dict[tuple[str, str], str] = {}
         seen: set[str] = set()
         for node in diagram.nodes:
@@ -138,118 +140,115 @@ class _Nesting:
         """The shape that is written below a box or frame; "" for none."""
         return self.labels.get(tensor, "") if name in self.nodes else self.frame_labels.get((name, tensor), "")
 
+    def box_cells(self, name: str) -> Mapping[str, LevelCell]:
+        """The boxes of a level as cells, as wide as the widest of them."""
+        if name not in self._box_cells:
+            boxes = {item: self.sized[item] for item in self.items.get(name, []) if item in self.nodes}
+            common = max((box.width for box in boxes.values() if box.width <= _WIDEST), default=0.0)
+            self._box_cells[name] = {item: self._box_cell(item, box, common) for item, box in boxes.items()}
+        return self._box_cells[name]
+
+    def _box_cell(self, name: str, box: SizedBox, common: float) -> LevelCell:
+        node = self.nodes[name]
+        width = box.width if box.width > _WIDEST or node.role == "end" else common
+        given = list(self.gives.get(name, {}))
+        rooms = [self.room(name, tensor) for tensor in given]
+        starts = [sum(rooms[:i]) for i in range(len(given))]
+        width = max(width, sum(rooms[:-1]) + 32)
+        shift = sum(rooms[:-1]) / 2
+        outputs = {tensor: start - shift for tensor, start in zip(given, starts, strict=True)}
+        right = max([width / 2, *(outputs[t] + room for t, room in zip(given, rooms, strict=True))])
+        inputs = dict.fromkeys(self.reads.get(name, {}))
+        return LevelCell(name, width / 2, right, box.height, inputs, outputs, node.layers if node.role != "end" else 0)
+
+    def room(self, name: str, tensor: str) -> float:
+        """The room that a line and the label beside it need below a box or frame."""
+        text = self.label_of(name, tensor)
+        return text_width(text, NOTE) + 3 * LABEL if text else 16.0
+
 
 class _Framed(NamedTuple):
-    """A frame with what is in it, and the x of the lines that enter and leave it."""
+    """The size of a frame, the level in it with its cells, shifted by `pad`, and the x of its axis and of the lines that enter and leave it."""
 
-    layout: DiagramLayout
+    level: Level
+    cells: Mapping[str, LevelCell]
+    texts: FrameTexts
+    pad: float
+    width: float
+    height: float
     axis: float
     enters: Mapping[str, float]
     leaves: Mapping[str, float]
 
 
 class _Levels:
-    """Lays out the levels, inner ones first, each at most about as high as `height`."""
+    """The sizes of all levels, inner ones first, each at most about as high as `height`; `root` is the outermost."""
 
     def __init__(self, nesting: _Nesting, height: float) -> None:
         self.nesting, self.height = nesting, height
+        self.framed: dict[str, _Framed] = {}
+        for name in reversed(list(nesting.diagram.groups)):
+            self.framed[name] = self._framed(name)
+        self.root, self.cells = self._level("", 0)
 
-    def root(self) -> DiagramLayout:
-        """The layout of the network."""
-        framed: dict[str, _Framed] = {}
-        for name in reversed(list(self.nesting.diagram.groups)):
-            framed[name] = self._framed(name, framed)
-        return self._layout(*self._level("", framed, 0), framed)
-
-    def _level(self, name: str, framed: Mapping[str, _Framed], band: float) -> tuple[Level, dict[str, LevelCell]]:
+    def _level(self, name: str, band: float) -> tuple[Level, dict[str, LevelCell]]:
         """The cells of a level laid out; those where lines enter and leave its frame are named after the tensor."""
         nesting = self.nesting
-        items = nesting.items.get(name, [])
-        boxes = {item: sized(nesting.nodes[item]) for item in items if item in nesting.nodes}
-        common = max((b.width for item, b in boxes.items() if b.width <= _WIDEST), default=0.0)
-        cells = [LevelCell(f"{t}\nenters", 0, 0, 0, {}, {t: 0.0}, 0, "top") for t in nesting.enters.get(name, {})]
-        for item in items:
-            if item in boxes:
-                cells.append(self._box_cell(item, boxes[item], common))
-            else:
-                cells.append(self._frame_cell(item, framed[item]))
-        cells += [LevelCell(f"{t}\nleaves", 0, 0, 0, {t: 0.0}, {}, 0, "bottom") for t in nesting.leaves.get(name, {})]
-        labelled = frozenset(t for cell in cells for t in cell.outputs if nesting.label_of(cell.name, t))
+        boxes = nesting.box_cells(name)
+        frames = [item for item in nesting.items.get(name, []) if item not in boxes]
         known = nesting.ranked.get(name)
-        if known is None or known.cells != cells:  # only frames differ with the height
-            known = nesting.ranked[name] = ranked(cells, labelled, band)
-        level = known.laid_out(self.height)
-        return level, {cell.name: cell for cell in cells}
+        if frames or known is None:
+            cells = [LevelCell(f"{t}\nenters", 0, 0, 0, {}, {t: 0.0}, 0, "top") for t in nesting.enters.get(name, {})]
+            cells += [boxes.get(item) or self._frame_cell(item) for item in nesting.items.get(name, [])]
+            cells += [
+                LevelCell(f"{t}\nleaves", 0, 0, 0, {t: 0.0}, {}, 0, "bottom") for t in nesting.leaves.get(name, {})
+            ]
+            if known is None or known.cells != cells:  # only frames differ with the height
+                labelled = frozenset(t for cell in cells for t in cell.outputs if nesting.label_of(cell.name, t))
+                known = nesting.ranked[name] = ranked(cells, labelled, band)
+        return known.laid_out(self.height), {cell.name: cell for cell in known.cells}
 
-    def _box_cell(self, name: str, box: SizedBox, common: float) -> LevelCell:
-        node = self.nesting.nodes[name]
-        width = box.width if box.width > _WIDEST or node.role == "end" else common
-        given = list(self.nesting.gives.get(name, {}))
-        rooms = [self._room(name, tensor) for tensor in given]
-        starts = [sum(rooms[:i]) for i in range(len(given))]
-        width = max(width, sum(rooms[:-1]) + 32)
-        shift = sum(rooms[:-1]) / 2
-        outputs = {tensor: start - shift for tensor, start in zip(given, starts, strict=True)}
-        right = max([width / 2, *(outputs[t] + room for t, room in zip(given, rooms, strict=True))])
-        inputs = dict.fromkeys(self.nesting.reads.get(name, {}))
-        return LevelCell(name, width / 2, right, box.height, inputs, outputs, node.layers if node.role != "end" else 0)
-
-    def _room(self, name: str, tensor: str) -> float:
-        """The room that a line and the label beside it need below a box."""
-        text = self.nesting.label_of(name, tensor)
-        return text_width(text, NOTE) + 3 * LABEL if text else 16.0
-
-    def _frame_cell(self, name: str, frame: _Framed) -> LevelCell:
-        group = self.nesting.diagram.groups[name]
+    def _frame_cell(self, name: str) -> LevelCell:
+        group, frame = self.nesting.diagram.groups[name], self.framed[name]
         enters = {t: x - frame.axis for t, x in frame.enters.items()}
         leaves = {t: x - frame.axis for t, x in frame.leaves.items()}
-        right = max([frame.layout.width - frame.axis, *(x + self._room(name, t) for t, x in leaves.items())])
-        return LevelCell(name, frame.axis, right, frame.layout.height, enters, leaves, group.layers)
+        right = max([frame.width - frame.axis, *(x + self.nesting.room(name, t) for t, x in leaves.items())])
+        return LevelCell(name, frame.axis, right, frame.height, enters, leaves, group.layers)
 
-    def _framed(self, name: str, framed: Mapping[str, _Framed]) -> _Framed:
-        level, cells = self._level(name, framed, BAND + 6)
-        layout = self._layout(level, cells, framed)
+    def _framed(self, name: str) -> _Framed:
+        level, cells = self._level(name, BAND + 6)
         enters = {t: level.cells[f"{t}\nenters"][0] for t in self.nesting.enters.get(name, {})}
         leaves = {t: level.cells[f"{t}\nleaves"][0] for t in self.nesting.leaves.get(name, {})}
         first, last = min(enters.values(), default=math.inf), max(enters.values(), default=-math.inf)
         texts = frame_texts(self.nesting.diagram.groups[name], min(first, level.width) - 18 + SIDE)
         left, right = texts.widths
-        pad_left = max(SIDE, left + 18 - first)
+        pad = max(SIDE, left + 18 - first)
         pad_right = max(SIDE, right + 18 - (level.width - last)) if right else SIDE
-        width = max(level.width + pad_left + pad_right, left + right + 36)
+        width = max(level.width + pad + pad_right, left + right + 36)
         height = level.height + (FOOT if not leaves else 0)
-        frame = PlacedFrame(self.nesting.diagram.groups[name], texts, 0, 0, width, height)
-        moved = layout.moved(pad_left, 0)
-        main = next(iter(enters.values()), width / 2 - pad_left) + pad_left
-        return _Framed(
-            moved._replace(width=width, height=height, frames=(frame, *moved.frames)),
-            width / 2 if level.columns > 1 else main,
-            {tensor: x + pad_left for tensor, x in enters.items()},
-            {tensor: x + pad_left for tensor, x in leaves.items()},
-        )
+        main = next(iter(enters.values()), width / 2 - pad) + pad
+        axis = width / 2 if level.columns > 1 else main
+        moved = [{tensor: x + pad for tensor, x in xs.items()} for xs in (enters, leaves)]
+        return _Framed(level, cells, texts, pad, width, height, axis, *moved)
 
-    def _layout(self, level: Level, cells: Mapping[str, LevelCell], framed: Mapping[str, _Framed]) -> DiagramLayout:
-        """The level with what is in its frames."""
-        boxes: list[PlacedBox] = []
-        frames: list[PlacedFrame] = []
-        lines: list[PlacedLine] = []
-        shapes: list[PlacedShape] = []
-        for name, (x, y) in level.cells.items():
-            cell = cells[name]
-            if name in self.nesting.nodes:
-                width = 2 * cell.left
-                node = self.nesting.nodes[name]
-                boxes.append(PlacedBox(node, sized(node), x - cell.left, y, width))
-            elif not cell.edge:
-                inner = framed[name].layout.moved(x - cell.left, y)
-                boxes += inner.boxes
-                frames += inner.frames
-                lines += inner.lines
-                shapes += inner.shapes
-            for tensor, offset in cell.outputs.items():
-                if text := self.nesting.label_of(name, tensor):
-                    shapes.append(PlacedShape(tensor, text, x + offset + LABEL, y + cell.height + 13))
-        for line in level.lines:
-            arrow = line.target in self.nesting.nodes
-            lines.append(PlacedLine(line.tensor, line.target, line.points, arrow))
-        return DiagramLayout(level.width, level.height, tuple(boxes), tuple(frames), tuple(lines), tuple(shapes))
+    def layout(self) -> DiagramLayout:
+        """Everything in coordinates."""
+        layout = DiagramLayout(self.root.width, self.root.height, [], [], [], [])
+        pending: list[tuple[Level, Mapping[str, LevelCell], float, float]] = [(self.root, self.cells, 0.0, 0.0)]
+        for level, cells, left, top in pending:
+            for name, (level_x, level_y) in level.cells.items():
+                cell, x, y = cells[name], left + level_x, top + level_y
+                if name in self.nesting.nodes:
+                    node, box = self.nesting.nodes[name], self.nesting.sized[name]
+                    layout.boxes.append(PlacedBox(node, box, x - cell.left, y, 2 * cell.left))
+                elif not cell.edge:
+                    frame, group, x0 = self.framed[name], self.nesting.diagram.groups[name], x - cell.left
+                    layout.frames.append(PlacedFrame(group, frame.texts, x0, y, frame.width, frame.height))
+                    pending.append((frame.level, frame.cells, x0 + frame.pad, y))
+                for tensor, offset in cell.outputs.items():
+                    if text := self.nesting.label_of(name, tensor):
+                        layout.shapes.append(PlacedShape(tensor, text, x + offset + LABEL, y + cell.height + 13))
+            for line in level.lines():
+                points = tuple((x + left, y + top) for x, y in line.points)
+                layout.lines.append(PlacedLine(line.tensor, line.target, points, line.target in self.nesting.nodes))
+        return layout

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cnnc.view.diagram.diagram import DiagramGroup, DiagramNode
 from cnnc.view.drawing import Label
-from cnnc.view.text_width import shown_text, text_width
+from cnnc.view.text_width import shortened, text_width
 
 SIZE, NOTE = 13, 11
 PAD = 9
@@ -85,15 +85,3 @@ def frame_texts(group: DiagramGroup, room: float) -> FrameTexts:
 def counted(number: int, word: str) -> str:
     """`1 layer`, `1,200 layers`."""
     return f"{number:,} {word}{'s' if number != 1 else ''}"
-
-
-def shortened(text: str, width: float, size: float) -> str:
-    """The text if it is at most this wide, else as much as fits before `…`."""
-    text = shown_text(text)
-    if text_width(text, size) <= width:
-        return text
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if text_width(text[:middle] + "…", size) <= width else (low, middle - 1)
-    return text[:low] + "…"

@@ -9,6 +9,7 @@ line. Lines on one track do not touch, and of two lines whose order matters the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 APART = 5
@@ -27,32 +28,31 @@ class Wire(NamedTuple):
         """Whether it needs no track."""
         return all(abs(x - self.top) < 0.01 for x in self.bottoms)
 
-    @property
-    def first(self) -> float:
-        """Its smallest x."""
-        return min(self.top, *self.bottoms)
 
-    @property
-    def last(self) -> float:
-        """Its largest x."""
-        return max(self.top, *self.bottoms)
+class _Bent(NamedTuple):
+    """A line that needs a track, with its smallest and largest x."""
+
+    top: float
+    bottoms: tuple[float, ...]
+    first: float
+    last: float
 
 
 def tracks(wires: Sequence[Wire]) -> list[int | None]:
     """The track of each line."""
-    bent = [i for i, wire in enumerate(wires) if not wire.is_straight]
+    bent = {i: _bent(wire) for i, wire in enumerate(wires) if not wire.is_straight}
     before: dict[int, list[int]] = {i: [] for i in bent}
-    for n, i in enumerate(bent):
-        for j in bent[n + 1 :]:
-            if not _overlap(wires[i], wires[j]):
-                continue
-            first_above, second_above = _cost(wires[i], wires[j]), _cost(wires[j], wires[i])
-            upper, lower = (i, j) if first_above <= second_above else (j, i)
+    overlaps: dict[int, list[int]] = {i: [] for i in bent}
+    for (i, a), (j, b) in combinations(bent.items(), 2):
+        if a.first < b.last + APART and b.first < a.last + APART:
+            overlaps[i].append(j)
+            overlaps[j].append(i)
+            upper, lower = (i, j) if _cost(a, b) <= _cost(b, a) else (j, i)
             before[lower].append(upper)
     result: dict[int, int] = {}
     for i in _in_order(before):
         result[i] = max((result[j] + 1 for j in before[i] if j in result), default=0)
-        taken = {result[j] for j in result if j != i and _overlap(wires[i], wires[j])}
+        taken = {result[j] for j in overlaps[i] if j in result}
         while result[i] in taken:
             result[i] += 1
     return [result.get(i) for i in range(len(wires))]
@@ -79,12 +79,16 @@ def _in_order(before: Mapping[int, Sequence[int]]) -> Iterator[int]:
                     ready.append(j)
 
 
-def _overlap(a: Wire, b: Wire) -> bool:
-    return a.first < b.last + APART and b.first < a.last + APART
+def _bent(wire: Wire) -> _Bent:
+    return _Bent(wire.top, wire.bottoms, min(wire.top, *wire.bottoms), max(wire.top, *wire.bottoms))
 
 
-def _cost(upper: Wire, lower: Wire) -> int:
+def _cost(upper: _Bent, lower: _Bent) -> int:
     """The crossings of two lines if the first one is above the other; one on top of the other counts as many."""
-    cost = sum(lower.first < x < lower.last for x in upper.bottoms) + (upper.first < lower.top < upper.last)
-    touching = any(abs(x - lower.top) < APART for x in upper.bottoms)
-    return cost + 100 * touching
+    first, last, top = lower.first, lower.last, lower.top
+    cost = int(upper.first < top < upper.last)
+    for x in upper.bottoms:
+        cost += first < x < last
+        if -APART < x - top < APART:
+            cost += 100
+    return cost

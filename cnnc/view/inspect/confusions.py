@@ -10,10 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnnc.view.document import Item, Table
+from cnnc.view.inspect.tiles import LONGEST_LABEL
+from cnnc.view.labels import SMALL
 from cnnc.view.page import Band, Cell, Grid, Page
+from cnnc.view.text_width import shortened, text_width
 
 LARGEST_MATRIX, CONFUSIONS = 30, 30
 """The most classes of a heat map, and the most confusions that are listed."""
+LEGEND = (
+    "Recall is the share of the examples of a class that are predicted as this class; precision is the share of the predictions "
+    "of a class that are right."
+)
+_COLUMNS_WIDTH = 700
+"""The most room for the columns of a heat map whose heads are names."""
 Counts = Sequence[Sequence[int]]
 
 
@@ -35,8 +44,19 @@ def _heat_map(matrix: Counts, names: Sequence[str]) -> Page:
         )
     title = "rows: true class, columns: predicted class"
     note = "The shade of a cell is its share of the row: on the diagonal, the recall of the class. An empty cell is 0."
-    grid = Grid("confusion", title, tuple(cells), tuple(names), tuple(names), note)
+    rows, columns = _heads(names)
+    grid = Grid("confusion", title, tuple(cells), rows, columns, note)
     return Page("Confusion matrix", "How often each true class is predicted as each class", (Band((grid,)),))
+
+
+def _heads(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names beside and above the matrix; above it numbers where the names are too wide, which then stand beside it too."""
+    most = _COLUMNS_WIDTH / len(names) - 6
+    if all(text_width(name, SMALL) <= most for name in names):
+        return tuple(names), tuple(names)
+    numbers = tuple(map(str, range(len(names))))
+    numbered = (name if name == n else f"{n}  {name}" for n, name in zip(numbers, names, strict=True))
+    return tuple(shortened(name, LONGEST_LABEL, SMALL) for name in numbered), numbers
 
 
 def _largest(matrix: Counts, names: Sequence[str]) -> Table:
@@ -55,5 +75,4 @@ def _classes(matrix: Counts, names: Sequence[str]) -> Table:
         right, examples, predicted = matrix[i][i], sum(matrix[i]), sum(row[i] for row in matrix)
         rows.append((name, share(right, examples), share(right, predicted), f"{examples:,}", f"{predicted:,}"))
     heads = ("class", "recall", "precision", "examples", "predictions")
-    title = "Recall: share of the examples of a class that are predicted. Precision: share of the predictions that are right"
-    return Table(heads, tuple(rows), (False, True, True, True, True), title)
+    return Table(heads, tuple(rows), (False, True, True, True, True), "Recall and precision of each class")

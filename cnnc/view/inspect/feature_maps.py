@@ -17,6 +17,7 @@ from cnnc.core.arrays import Array
 from cnnc.graph.graph import Graph, Node
 from cnnc.view.document import Item
 from cnnc.view.drawing import Drawing
+from cnnc.view.inspect.signed_maps import curve_rows
 from cnnc.view.inspect.tiles import GreyScale, SheetTile, Values, scale_of, tile_sheet
 from cnnc.view.shades import reduced
 
@@ -51,8 +52,10 @@ def _layer_maps(node: Node, values: Values, most: int) -> Drawing:
     shape = node.type.shape
     name = f"{node.name}: {'x'.join(map(str, shape))}"
     scale = scale_of(values)
-    if values.ndim == 1:
-        return _vector(name, values, scale)
+    if values.size == values.shape[-1]:  # a vector, or a single position
+        return _vector(name, values.reshape(-1), scale)
+    if values.ndim == 2 and node.op.keyword == "input" and len(shape) == 2 and shape[0] <= FEWER:
+        return curve_rows(name, "The series.", [(node.name, values.T)])
     if values.ndim == 2:  # positions, channels
         cut = values[:_ELEMENTS, :_ELEMENTS].T
         notes = [] if values.size == cut.size else [f"The first {cut.shape[0]} channels and {cut.shape[1]} positions."]

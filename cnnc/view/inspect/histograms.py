@@ -50,7 +50,11 @@ def histogram_of(values: NDArray[Any]) -> Histogram:
 
 
 class LayerActivations(NamedTuple):
-    """What a layer gives on all examples: its histogram, the least and the largest activation of each channel, and shares."""
+    """What a layer gives on all examples: its histogram, the least and the largest activation of each channel, and shares.
+
+    Only finite activations count, except for the shares of zeros and of saturated ones. A channel without any has the least
+    activation infinity and the largest minus infinity.
+    """
 
     histogram: Histogram
     least: NDArray[np.float64]
@@ -67,21 +71,22 @@ def layer_activations(node: Node, values: Array) -> LayerActivations:
     saturated = None
     if limits is not None:
         saturated = float(((values < limits[0] + _CLOSE) | (values > limits[1] - _CLOSE)).mean())
-    finite = np.where(np.isfinite(flat), flat, 0.0)
+    is_finite = np.isfinite(flat)
+    finite = flat[is_finite]
     return LayerActivations(
         histogram_of(values),
-        finite.min(0).astype(np.float64),
-        finite.max(0).astype(np.float64),
-        float(finite.mean(dtype=np.float64)),
+        np.where(is_finite, flat, np.inf).min(0).astype(np.float64),
+        np.where(is_finite, flat, -np.inf).max(0).astype(np.float64),
+        float(finite.mean(dtype=np.float64)) if finite.size else np.nan,
         float((flat == 0).mean()),
         saturated,
     )
 
 
 def idle_channels(node: Node, activations: LayerActivations) -> list[int]:
-    """Channels that are never above 0 after a relu, and those of one value elsewhere."""
+    """Channels that are never above 0 after a relu, and those of one value elsewhere; none without a finite activation."""
     if node.op.keyword in _RELU:
-        return [int(c) for c in np.flatnonzero(activations.largest <= 0)]
+        return [int(c) for c in np.flatnonzero((activations.largest <= 0) & (activations.least <= 0))]
     return [int(c) for c in np.flatnonzero(activations.least == activations.largest)]
 
 
@@ -149,10 +154,14 @@ def _activation_table(nodes: Sequence[Node], activations: Mapping[str, LayerActi
         idle, count = idle_channels(node, a), len(a.largest)
         kind = f"{len(idle)} of {count}" + (" dead" if node.op.keyword in _RELU else " constant") if idle else "0"
         saturated = f"{a.saturated:.1%}" if a.saturated is not None else ""
-        ends = (number_text(float(a.least.min())), number_text(a.mean), number_text(float(a.largest.max())))
+        ends = (_finite_text(float(a.least.min())), _finite_text(a.mean), _finite_text(float(a.largest.max())))
         rows.append((node.name, *ends, f"{a.zero:.1%}", saturated, kind))
     heads = ("layer", "least", "mean", "largest", "zeros", "saturated", "idle channels")
     return Table(heads, tuple(rows), (False, *[True] * 6), f"Activations on {on}")
+
+
+def _finite_text(value: float) -> str:
+    return number_text(value) if np.isfinite(value) else "–"
 
 
 def _weight_table(names: Sequence[str], weights: Mapping[str, Array]) -> Table:
@@ -222,7 +231,7 @@ def histogram_sheet(title: str, description: str, plots: Sequence[tuple[str, His
 
 def _top(histogram: Histogram) -> int:
     """The count that is as high as the plot: the largest, or the second where the largest would hide all others."""
-    largest, second = sorted((0, *histogram.counts))[:-3:-1]
+    largest, second = sorted((0, 0, *histogram.counts))[:-3:-1]
     return second if 0 < second * _FLAT < largest else largest
 
 

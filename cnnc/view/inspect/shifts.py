@@ -19,7 +19,8 @@ import numpy as np
 from cnnc.core.arrays import Array
 from cnnc.graph.analysis import ReceptiveField, receptive_fields
 from cnnc.graph.graph import Graph, Node
-from cnnc.view.chart import Axis, Curve, CurvePoint, line_chart
+from cnnc.view.axis import Axis
+from cnnc.view.chart import Curve, CurvePoint, line_chart
 from cnnc.view.document import Table
 from cnnc.view.drawing import Drawing
 from cnnc.view.inspect.tiles import number_text

@@ -13,13 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc.core.arrays import Array
+from cnnc.view.document import Item
 from cnnc.view.drawing import Box, Drawing, Label, Raster, Shape
-from cnnc.view.inspect.tiles import number_text
+from cnnc.view.inspect.tiles import LONGEST_LABEL, GreyScale, SheetTile, curve_shapes, number_text, scale_of, tile_sheet
 from cnnc.view.labels import BODY, MARGIN, SMALL, TextLines, text_lines
 from cnnc.view.shades import Pixels, image_pixels, score_pixels
-from cnnc.view.text_width import text_width
+from cnnc.view.text_width import shortened, text_width
 
-WIDTH = 900
+WIDTH, CURVES = 900, 8
 _GAP, _LABEL = 12, 11
 
 
@@ -42,18 +43,33 @@ def picture_rows(
             text = text_lines(heading, MARGIN, y, WIDTH - 2 * MARGIN, "text", SMALL)
             shapes += text.labels
             y = text.bottom + 4
-        x, tallest = float(MARGIN), 0.0
-        for image in images:
-            height, width = _size(image.pixels, side)
-            room = max(width, text_width(image.label, _LABEL))
-            if x > MARGIN and x + room > WIDTH - MARGIN:
-                x, y, tallest = float(MARGIN), y + tallest + 24, 0.0
-            shapes.append(Raster(x, y, width, height, image.pixels, image.label))
-            shapes.append(Box(x, y, width, height, "axis"))
-            shapes.append(Label(x, y + height + 14, image.label, "start", "note", _LABEL))
-            x, tallest = x + room + _GAP, max(tallest, height)
-        y += tallest + 26
+        fitting = [image._replace(label=shortened(image.label, LONGEST_LABEL, _LABEL)) for image in images]
+        for line in _lines(fitting, side):
+            tallest = max(_size(image.pixels, side)[0] for image in line)
+            x = float(MARGIN)
+            for image in line:
+                height, width = _size(image.pixels, side)
+                shapes.append(Raster(x, y, width, height, image.pixels, image.label))
+                shapes.append(Box(x, y, width, height, "axis"))
+                shapes.append(Label(x, y + tallest + 14, image.label, "start", "note", _LABEL))
+                x += max(width, text_width(image.label, _LABEL)) + _GAP
+            y += tallest + 24
+        y += 2
     return Drawing(WIDTH, y, title, description, tuple(shapes))
+
+
+def _lines(images: Sequence[Image], side: float) -> list[list[Image]]:
+    """The images in lines that fit into the drawing."""
+    lines: list[list[Image]] = []
+    x = 0.0
+    for image in images:
+        room = max(_size(image.pixels, side)[1], text_width(image.label, _LABEL))
+        if not lines or x + room > WIDTH - 2 * MARGIN:
+            lines.append([])
+            x = 0.0
+        lines[-1].append(image)
+        x += room + _GAP
+    return lines
 
 
 def _head(title: str, description: str) -> TextLines:
@@ -68,6 +84,60 @@ def _size(pixels: Pixels, side: float) -> tuple[float, float]:
     longest = max(pixels.shape[:2])
     each = max(1, int(side // longest)) if longest <= side else side / longest
     return pixels.shape[0] * each, pixels.shape[1] * each
+
+
+def input_sheet(
+    title: str, inputs: Sequence[tuple[str, Array]], low: float, high: float, description: str = ""
+) -> Drawing:
+    """Inputs (C, *spatial) with their labels on one scale: images, or curves for series, a row of its channels for each."""
+    if inputs[0][1].ndim == 2:
+        channels = min(len(inputs[0][1]), CURVES)
+        tiles = [
+            SheetTile(label if c == 0 else f"input channel {c}", values[c])
+            for label, values in inputs
+            for c in range(channels)
+        ]
+        text = f"{description} The curves run from {number_text(low)} to {number_text(high)}.".strip()
+        more = len(inputs[0][1])
+        notes = [f"The first {CURVES} of {more:,} input channels are shown."] if more > CURVES else []
+        columns = channels if channels > 1 else 0
+        return tile_sheet(title, text, tiles, GreyScale(low, high), side=80, columns=columns, notes=notes)
+    images = [Image(label, image_pixels((shown_plane(values) - low) / (high - low))) for label, values in inputs]
+    text = f"{description} Black is {number_text(low)}, white is {number_text(high)}."
+    if inputs[0][1].ndim == 4:
+        text += f" The middle slice of {inputs[0][1].shape[1]} is shown."
+    return picture_rows(title, text.strip(), [("", images)], 120)
+
+
+class Patch(NamedTuple):
+    """A part of an input (C, *spatial), and a signed map of the same shape."""
+
+    values: Array
+    map: Array
+
+
+def projection_items(title: str, labels: Sequence[str], patches: Sequence[Patch]) -> list[Item]:
+    """Patches of inputs above the maps that belong to them, each map on its own scale; of series as curves."""
+    text = "Each patch is what the activation reads, cut at the border; each projection has its own scale."
+    if patches[0].values.ndim == 2:
+        maps = [patch.map / (float(np.abs(patch.map).max()) or 1) for patch in patches]
+        values = [patch.values for patch in patches]
+        low, high = min(0.0, *(float(v.min()) for v in values)), max(1.0, *(float(v.max()) for v in values))
+        of_test = input_sheet(f"{title}: patches", list(zip(labels, values, strict=True)), low, high, text)
+        return [of_test, input_sheet(f"{title}: projections", list(zip(labels, maps, strict=True)), -1, 1)]
+    if patches[0].values.ndim == 4:
+        text += " The middle slice is shown."
+    shown = [Image(label, input_pixels(patch.values)) for label, patch in zip(labels, patches, strict=True)]
+    planes = [signed_plane(patch.map) for patch in patches]
+    back = [
+        Image(label, score_pixels(plane / (float(np.abs(plane).max()) or 1)))
+        for label, plane in zip(labels, planes, strict=True)
+    ]
+    rows = [
+        ("Patches of the test set: example and activation", shown),
+        ("Projections: orange (bright in grey) is positive", back),
+    ]
+    return [picture_rows(title, text, rows, 84)]
 
 
 def shown_plane(values: Array) -> Array:
@@ -118,6 +188,26 @@ def overlay(name: str, plane: Array, values: Array) -> Image:
     return Image(name, np.rint((1 - alpha) * faded + alpha * colours).astype(np.uint8))
 
 
+def curve_rows(title: str, description: str, rows: Sequence[tuple[str, Array]]) -> Drawing:
+    """Series (C, T) of the same length one below the other, so that their positions correspond: a curve for each channel.
+
+    The label of a curve has the channel and the range of its frame.
+    """
+    head = _head(title, description)
+    shapes: list[Shape] = [*head.labels]
+    y = head.bottom + 6
+    for name, values in rows:
+        for c, curve in enumerate(values):
+            scale = scale_of(curve)
+            channel = f"[{c}]" if len(values) > 1 else ""
+            limits = f"{channel}: {number_text(scale.low)} to {number_text(scale.high)}"
+            text = f"{shortened(name, LONGEST_LABEL, SMALL)}{limits}"
+            shapes.append(Label(MARGIN, y + 13, text, "start", "text", SMALL))
+            shapes += curve_shapes(curve, MARGIN, y + 20, WIDTH - 2 * MARGIN, 60, scale)
+            y += 92
+    return Drawing(WIDTH, y, title, description, tuple(shapes))
+
+
 def word_rows(title: str, description: str, words: Sequence[str], rows: Sequence[tuple[str, Array]]) -> Drawing:
     """The words of a sentence once for each measure, in boxes shaded by it from -1 to 1 on the scale of its row."""
     head = _head(title, description)
@@ -125,15 +215,16 @@ def word_rows(title: str, description: str, words: Sequence[str], rows: Sequence
     y = head.bottom + 6
     for name, values in rows:
         largest = float(np.abs(values).max())
-        shapes.append(Label(MARGIN, y + 13, f"{name}: ±{number_text(largest)}", "start", "text", SMALL))
+        text = f"{shortened(name, LONGEST_LABEL, SMALL)}: ±{number_text(largest)}"
+        shapes.append(Label(MARGIN, y + 13, text, "start", "text", SMALL))
         x, y = float(MARGIN), y + 22
         for word, value in zip(words, values, strict=True):
-            word = word if len(word) <= 40 else word[:39] + "…"
+            whole, word = word, shortened(word, LONGEST_LABEL, BODY)
             width = text_width(word, BODY) + 12
             if x > MARGIN and x + width > WIDTH - MARGIN:
                 x, y = float(MARGIN), y + 28
             shade = float(value) / (largest or 1)
-            shapes.append(Box(x, y, width, 24, "plain", shade, f"{word}: {number_text(float(value))}"))
+            shapes.append(Box(x, y, width, 24, "plain", shade, f"{whole}: {number_text(float(value))}"))
             shapes.append(Label(x + width / 2, y + 17, word, "middle", "text", BODY, False, shade))
             x += width + 4
         y += 38

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Raster, Shape
 from cnnc.view.labels import BODY, SMALL, text_lines
 from cnnc.view.shades import Pixels, image_pixels, signed_pixels
-from cnnc.view.text_width import text_width
+from cnnc.view.text_width import shortened, text_width
 
 Values = NDArray[np.floating[Any]]
-WIDTH = 900
+WIDTH, LONGEST_LABEL = 900, 200
+"""The width of a drawing, and of the longest label in it; longer ones end in `…`."""
 _MARGIN, _LABEL, _BAR = 16, 11, 120
 
 
@@ -82,6 +83,10 @@ def tile_sheet(
     Curves have a line at 0. Images are enlarged by a whole number, or shown in their own size if they are larger.
     """
     is_curve = tiles[0].values.ndim == 1
+    tiles = [
+        tile._replace(label=shortened(tile.label, LONGEST_LABEL, _LABEL), hint=tile.hint or tile.label)
+        for tile in tiles
+    ]
     longest = max(max(tile.values.shape[:2]) for tile in tiles)
     each = max(1, int(side // longest))
 
@@ -122,13 +127,13 @@ def _right(shape: Shape) -> float:
 
 
 def _tile(tile: SheetTile, x: float, y: float, width: float, height: float, scale: GreyScale) -> list[Shape]:
-    hint = tile.hint or tile.label
     if tile.values.ndim == 1:
-        return _curve(tile.values, x, y, width, height, scale)
-    return [Raster(x, y, width, height, scale.pixels(tile.values), hint), Box(x, y, width, height, "axis")]
+        return curve_shapes(tile.values, x, y, width, height, scale)
+    return [Raster(x, y, width, height, scale.pixels(tile.values), tile.hint), Box(x, y, width, height, "axis")]
 
 
-def _curve(values: Values, x: float, y: float, width: float, height: float, scale: GreyScale) -> list[Shape]:
+def curve_shapes(values: Values, x: float, y: float, width: float, height: float, scale: GreyScale) -> list[Shape]:
+    """A curve (T,) in a frame, with a line at 0."""
     span = scale.high - scale.low or 1.0
     rise: Callable[[float], float] = lambda v: y + height * (1 - (v - scale.low) / span)  # noqa: E731
     step = width / max(1, len(values) - 1)

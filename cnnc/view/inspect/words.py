@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.view.document import Table
+from cnnc.view.inspect.tiles import number_text
 
 WORDS, NEAREST = 24, 5
 _FIRST = 2
@@ -89,7 +90,7 @@ def top_ngrams(
 def ngram_table(name: str, filters: Sequence[Sequence[NGram]], count: int) -> Table:
     """The n-grams of the first filters of a layer."""
     rows = [
-        (str(number), "; ".join(f"{gram.words} ({gram.activation:.2f})" for gram in grams))
+        (str(number), "; ".join(f"{gram.words} ({number_text(gram.activation)})" for gram in grams))
         for number, grams in enumerate(filters)
     ]
     shown = f" (the first {len(filters)} of {count})" if len(filters) < count else ""

@@ -87,9 +87,10 @@ class _Layout:
         self.ports = self._ports()
         self.gaps: dict[tuple[int, int], list[object]] = {}
         self.channels: dict[tuple[int, Lane | None], list[object]] = {}
-        self.margin: list[object] = []
+        self.margin: dict[str, int] = {}
         for source, target in self.routed:
             self._reserve(source, target)
+        self._share_margin()
 
     def _column_widths(self) -> list[float]:
         widths = [0.0] * (1 + max(cell.column for cell in self.cells.values()))
@@ -157,7 +158,20 @@ class _Layout:
             _track(self.channels.setdefault((self.band_of[last.column], last.lane), []), (source, target))
             if self.band_of[first.column] != self.band_of[last.column]:
                 _track(self.channels.setdefault((self.band_of[first.column], None), []), source)
-                _track(self.margin, source)
+
+    def _share_margin(self) -> None:
+        """Gives each volume that is read in a later band a track in the margin; those whose lines do not meet share one."""
+        last: dict[str, int] = {}
+        for source, target in self.routed:
+            band = self.band_of[self.cells[target].column]
+            if band != self.band_of[self.cells[source].column]:
+                last[source] = max(band, last.get(source, 0))
+        free: list[int] = []  # for each track the band from which on it is free
+        for source in sorted(last, key=lambda name: self.cells[name].column):
+            first = self.band_of[self.cells[source].column]
+            track = next((i for i, band in enumerate(free) if band <= first), len(free))
+            free[track : track + 1] = [last[source]]
+            self.margin[source] = track
 
     def _entry(self, source: str, target: str) -> tuple[str, str, bool]:
         """The track on which a line along a channel reaches its target: skips share one, and other lines another."""
@@ -201,7 +215,7 @@ class _Layout:
 
     def columns(self) -> tuple[list[float], float]:
         """The left side of each column, and the right side of the widest band with the tracks behind it."""
-        left = MARGIN + (len(self.margin) + 1) * TRACK * bool(self.margin)
+        left = MARGIN + (max(self.margin.values(), default=-1) + 2) * TRACK * bool(self.margin)
         xs, x, right = [], 0.0, 0.0
         for column, width in enumerate(self.widths):
             band = self.band_of[column]
@@ -256,7 +270,7 @@ class _Layout:
         if band == end:
             return (x0, y0), (out, y0), (out, over), (into, over), (into, y1), (x1, y1)
         under = bottoms[band] + TRACK * self.channels[band, None].index(source)
-        side = MARGIN + TRACK * self.margin.index(source)
+        side = MARGIN + TRACK * self.margin[source]
         return (
             (x0, y0), (out, y0), (out, under), (side, under), (side, over), (into, over), (into, y1), (x1, y1),
         )  # fmt: skip
