@@ -54,9 +54,9 @@ def scale_of(values: Values) -> GreyScale:
     return GreyScale(-largest if finite.size and float(finite.min()) < 0 else 0.0, largest)
 
 
-def number_text(value: float) -> str:
+def number_text(value: float, digits: int = 3) -> str:
     """A number with three significant digits: `−0.417`."""
-    return f"{value:.3g}".replace("-", "−")
+    return f"{value:.{digits}g}".replace("-", "−")
 
 
 class SheetTile(NamedTuple):
