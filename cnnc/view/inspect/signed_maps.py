@@ -58,7 +58,7 @@ def picture_rows(
                 x += max(width, text_width(image.label, _LABEL)) + _GAP
             y += tallest + 24
         y += 2
-    return Drawing(WIDTH, y, title, description, tuple(shapes))
+    return Drawing(WIDTH, y, title, description, tuple(shapes), head.bottom)
 
 
 def _lines(images: Sequence[Image], side: float) -> list[list[Image]]:
@@ -208,7 +208,7 @@ def curve_rows(title: str, description: str, rows: Sequence[tuple[str, Array]]) 
             shapes.append(Label(MARGIN, y + 13, text, "start", "text", SMALL))
             shapes += curve_shapes(curve, MARGIN, y + 20, WIDTH - 2 * MARGIN, 60, scale)
             y += 92
-    return Drawing(WIDTH, y, title, description, tuple(shapes))
+    return Drawing(WIDTH, y, title, description, tuple(shapes), head.bottom)
 
 
 def word_rows(title: str, description: str, words: Sequence[str], rows: Sequence[tuple[str, Array]]) -> Drawing:
@@ -237,4 +237,4 @@ def word_rows(title: str, description: str, words: Sequence[str], rows: Sequence
             shapes.append(Label(x + width / 2, y + 17, word, "middle", "text", BODY, False, shade))
             x += width + 4
         y += 42
-    return Drawing(WIDTH, y, title, description, tuple(shapes))
+    return Drawing(WIDTH, y, title, description, tuple(shapes), head.bottom)

@@ -103,6 +103,7 @@ def tile_sheet(
         lines = text_lines(text, _MARGIN, y, WIDTH - 2 * _MARGIN, "note", SMALL)
         shapes += lines.labels
         y = lines.bottom
+    head_height = y
     if not is_curve:
         y = _scale_bar(shapes, scale, y + 4)
     y += 8
@@ -117,7 +118,8 @@ def tile_sheet(
         labelled = any(tile.label for tile in row)
         y += max(size(tile)[1] for tile in row) + gap + (16 if labelled else 0)
     width = max(_MARGIN * 2 + min(per_row, len(tiles)) * (cell + gap), 360.0, *(_right(s) for s in shapes))
-    return Drawing(width, y + 6, title, description, tuple(shapes))
+    about = " ".join(filter(None, [description, *notes]))
+    return Drawing(width, y + 6, title, about, tuple(shapes), head_height)
 
 
 def _right(shape: Shape) -> float:
