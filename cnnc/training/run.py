@@ -65,6 +65,11 @@ class Run:
         return stop is not None and p.epoch > 0 and p.epoch - 1 - p.improved_epoch >= stop.patience
 
     @property
+    def noun(self) -> str:
+        """What the examples are called."""
+        return "images" if self.graph.inputs[0].type.rank == 2 else "examples"
+
+    @property
     def state_bytes(self) -> int:
         """Bytes of weights and slots."""
         return sum(array.nbytes for array in (*self.weights.values(), *self.slots.values()))
