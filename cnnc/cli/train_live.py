@@ -43,8 +43,8 @@ class LivePage(Callback):
         if (subject := self._moments.subject) is not None:
             parts = Parts(subject)  # draws in the thread of the server alone
             self._server.start(
-                lambda: live_html(subject, self._moment, parts.of(self._moment)),
-                lambda: event_json(parts.of(self._moment)),
+                lambda: self._guarded(lambda: live_html(subject, self._moment, parts.of(self._moment))),
+                lambda: self._guarded(lambda: event_json(parts.of(self._moment))),
             )
             print_status(f"live: {self._server.address}")
 

@@ -78,11 +78,12 @@ class LiveServer:
         """The address of the page, with its token."""
         return f"http://{HOST}:{self._socket.getsockname()[1]}/{self._token}/"
 
-    def start(self, page: Callable[[], str], event: Callable[[], str]) -> None:
-        """Starts the thread."""
+    def start(self, page: Callable[[], str | None], event: Callable[[], str | None]) -> None:
+        """Starts the thread. Where a function returns None, the page has ended."""
         self._page, self._event = page, event
         config = self._uvicorn.Config(
             self._answer,
+            interface="asgi3",
             http="h11",
             loop="asyncio",
             ws="none",
@@ -136,8 +137,9 @@ class LiveServer:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         what = answer(scope["method"], scope["path"], dict(scope["headers"]), self._token)
-        if what == "page":
-            await _send_all(send, HTTPStatus.OK, b"text/html; charset=utf-8", self._page().encode())
+        page = self._page() if what == "page" else None
+        if page is not None:
+            await _send_all(send, HTTPStatus.OK, b"text/html; charset=utf-8", page.encode())
         elif what == "events" and self._readers < READERS:
             self._readers += 1
             try:
@@ -163,7 +165,7 @@ class LiveServer:
                     continue
                 sent = number
                 await send(_part(self._latest(number)))
-                if self._ending.is_set():
+                if self._ending.is_set() or not self._sent[1]:
                     await send(_part(f"event: end\ndata: {json.dumps(self._farewell)}\n\n".encode()))
                     break
                 await _first(left, self._ending, PAUSE)
@@ -174,7 +176,8 @@ class LiveServer:
     def _latest(self, number: int) -> bytes:
         """The latest event, which is made once for all readers."""
         if self._sent[0] != number:
-            self._sent = number, f"event: moment\ndata: {self._event()}\n\n".encode()
+            event = self._event()
+            self._sent = number, b"" if event is None else f"event: moment\ndata: {event}\n\n".encode()
         return self._sent[1]
 
 

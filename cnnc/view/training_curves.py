@@ -166,16 +166,22 @@ def _up(panel: str, runs: Sequence[TrainingRun], may_be_log: bool) -> AxisScale:
 def _panel(
     panel: str, runs: Sequence[TrainingRun], across: AxisScale, up: AxisScale, width: float, left: float
 ) -> Drawing:
-    """One quantity: its title, the area of its curves, and the word `epoch` below it."""
-    title = ("learning rate" if panel == "lr" else panel) + (" (logarithmic)" if up.log else "")
-    head = text_lines(title, 0, 0, width, "title", BODY)
-    plot = Box(round(left) + 0.5, round(head.bottom) + 26.5, round(width - left - 8), _HIGH)
+    """One quantity."""
     only = runs[0] if len(runs) == 1 else None
     curves = _curves_of(only, panel) if only is not None else _compared_curves(runs, panel)
-    best: list[Shape] = []
-    if only is not None and only.best_epoch is not None and across.shows(only.best_epoch):
-        best = _best(only.best_epoch, plot, across)
-    shapes: list[Shape] = [*head.labels, *plot_shapes(curves, plot, across, up, best)]
+    best = only.best_epoch if only is not None else None
+    return curve_panel("learning rate" if panel == "lr" else panel, curves, across, up, width, left, best)
+
+
+def curve_panel(
+    title: str, curves: Sequence[Curve], across: AxisScale, up: AxisScale, width: float, left: float, best: int | None
+) -> Drawing:
+    """Curves over the epochs: their title, their area, which begins at `left`, and the word `epoch` below it."""
+    title += " (logarithmic)" if up.log else ""
+    head = text_lines(title, 0, 0, width, "title", BODY)
+    plot = Box(round(left) + 0.5, round(head.bottom) + 26.5, round(width - left - 8), _HIGH)
+    marks = _best(best, plot, across) if best is not None and across.shows(best) else []
+    shapes: list[Shape] = [*head.labels, *plot_shapes(curves, plot, across, up, marks)]
     bottom = plot.y + plot.height
     shapes.append(Label(plot.x + plot.width / 2, bottom + 36, "epoch", "middle", "note", SMALL))
     return Drawing(width, bottom + 42, title, "", tuple(shapes))

@@ -22,7 +22,8 @@ from cnnc.view.shades import Pixels
 
 LAYERS, WEIGHTS = 16, 4_000_000
 """The most layers whose kernels are shown, and the most weights of one of them."""
-_WIDTH = 640
+_WIDTH, _TILE = 560, 40
+"""The width of an image with many tiles, and the longer side of a tile, both in CSS pixels and not exceeded where possible."""
 
 
 def kernel_images(graph: Graph, weights: Mapping[str, Array]) -> tuple[KernelImage, ...]:
@@ -52,30 +53,21 @@ def kernels_note(graph: Graph, weights: Mapping[str, Array], count: int) -> str:
 
 
 def _image(sheet: TileSheet) -> KernelImage:
-    height, width = _extent(sheet)
-    zoom = max(1, int(sheet.side // max(height, width)))
-    return KernelImage(sheet.title, tuple(sheet.notes), str(sheet.scale), _pixels(sheet, height, width, zoom), zoom)
+    pixels, longest = _pixels(sheet)
+    zoom = max(1, min(_TILE, int(sheet.side), _WIDTH * longest // pixels.shape[1]) // longest)
+    return KernelImage(sheet.title, tuple(sheet.notes), str(sheet.scale), pixels, zoom)
 
 
-def _extent(sheet: TileSheet) -> tuple[int, int]:
-    """The height and width of the largest tile; a curve is one row."""
-    shapes = [tile.values.shape if tile.values.ndim > 1 else (1, *tile.values.shape) for tile in sheet.tiles]
-    return max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
-
-
-def _pixels(sheet: TileSheet, height: int, width: int, zoom: int) -> Pixels:
-    """All tiles in rows with a transparent line between them."""
-    count = len(sheet.tiles)
-    columns = min(count, sheet.columns or max(1, _WIDTH // ((width + 1) * zoom)))
+def _pixels(sheet: TileSheet) -> tuple[Pixels, int]:
+    """All tiles in rows, with a transparent line between them, and the longer side of one; a curve is one row."""
+    tiles = np.stack([np.atleast_2d(tile.values) for tile in sheet.tiles])
+    count, height, width, *depth = tiles.shape
+    longest = max(height, width)
+    columns = min(count, sheet.columns or max(1, _WIDTH // (min(_TILE, int(sheet.side)) + _TILE // longest)))
     rows = ceil(count / columns)
-    depth = sheet.tiles[0].values.shape[2:]
-    values = np.zeros((rows * (height + 1) - 1, columns * (width + 1) - 1, *depth), np.float32)
-    drawn = np.zeros(values.shape[:2], bool)
-    for number, tile in enumerate(sheet.tiles):
-        part = tile.values if tile.values.ndim > 1 else tile.values[None]
-        y, x = number // columns * (height + 1), number % columns * (width + 1)
-        area = np.s_[y : y + part.shape[0], x : x + part.shape[1]]
-        values[area], drawn[area] = part, True
-    pixels = np.maximum(sheet.scale.pixels(values), 1)
-    pixels[~drawn] = 0
-    return pixels
+    cells = np.zeros((rows * columns, height + 1, width + 1, *depth), np.uint8)
+    cells[:count, :height, :width] = np.maximum(
+        sheet.scale.pixels(tiles.reshape(count * height, width, *depth)), 1
+    ).reshape(tiles.shape)
+    image = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
+    return image.reshape(rows * (height + 1), columns * (width + 1), *depth)[:-1, :-1], longest

@@ -148,7 +148,7 @@ def _kernels(moment: Moment, parts: Html) -> str:
         figures.append(
             f'<div class="kernel"><h3>{text(image.title)}</h3>{notes}<div id="kernel{i}">{parts[f"kernel{i}"]}</div></div>\n'
         )
-    return "".join(figures)
+    return f'<div class="kernels">\n{"".join(figures)}</div>\n'
 
 
 def _controls(count: int) -> str:

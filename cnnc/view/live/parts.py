@@ -9,19 +9,23 @@ changed since the last moment is not drawn again.
 from __future__ import annotations
 
 import base64
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
 
 from cnnc.view.changes import elements
-from cnnc.view.chart import Axis, Curve, CurvePoint, line_chart
+from cnnc.view.chart import Axis, AxisScale, Curve, CurvePoint, round_step, scale_of
 from cnnc.view.drawing import Drawing, Edge
+from cnnc.view.labels import SMALL
 from cnnc.view.live.moment import ClassCounts, Learned, Moment, Prediction, Series, Shown, Subject
 from cnnc.view.shades import Pixels
 from cnnc.view.svg import document, look_of, png_bytes, text
-from cnnc.view.training_curves import TrainingRun, curve_panels, number_text, score_table
+from cnnc.view.text_width import text_width
+from cnnc.view.training_curves import TrainingRun, curve_panel, curve_panels, number_text, score_table
 
-CHART, CHART_HEIGHT = 460, 270
+CHART = 460
+"""The width of a chart, which the page makes smaller where it must."""
 CLASSES = 100
 """The most classes with a bar each."""
 _SIDE, _CURVE, _CURVE_HEIGHT = 84, 168, 56
@@ -123,12 +127,15 @@ def _losses(losses: tuple[tuple[float, float], ...]) -> Html:
     """The mean loss of the batches over the epochs, with fractions of them."""
     if len(losses) < 2:
         return {"loss": "<p>No step has been made yet.</p>"}
-    values = [loss for _, loss in losses if np.isfinite(loss)]
-    log = min(values, default=0) > 0 and max(values) / min(values) >= _SPREAD
+    values = [loss for _, loss in losses]
+    log = min(values) > 0 and max(values) / min(values) >= _SPREAD
+    up = scale_of(Axis("loss", log), values, 8 if log else 5)
+    first, last = floor(losses[0][0]), ceil(losses[-1][0])
+    step = max(1, int(round_step((last - first) / 8)))
+    across = AxisScale(first, last, False, tuple((float(n), f"{n:,}") for n in range(first, last + 1, step)))
+    left = max(text_width(tick, SMALL) for _, tick in up.ticks) + 8
     curve = Curve("mean loss of the batches", tuple(CurvePoint(x, y) for x, y in losses))
-    title = "loss in training" + (" (logarithmic)" if log else "")
-    chart = line_chart(title, "", [curve], Axis("epoch"), Axis("", log), CHART, CHART_HEIGHT)
-    return {"loss": _svg(chart)}
+    return {"loss": _svg(curve_panel("loss of the batches", [curve], across, up, CHART, left, None))}
 
 
 def _curves(subject: Subject, run: TrainingRun | None) -> Html:
@@ -181,15 +188,14 @@ def _learned(subject: Subject, learned: Learned) -> Html:
 
 
 def _prediction(subject: Subject, number: int, prediction: Prediction) -> str:
-    probability = "" if prediction.probability is None else f" {prediction.probability:.0%}"
-    shown = shown_html(prediction.shown, "output")
+    shown, sample = shown_html(prediction.shown, "output"), subject.samples[number]
+    share = "" if prediction.probability is None else f' <span class="share">{prediction.probability:.0%}</span>'
+    has_column = isinstance(sample.shown, str) or not isinstance(sample.target, str)
+    true = "" if has_column or prediction.right else f", true {text(str(sample.target))}"
     if prediction.right is None:
-        return shown + probability
-    target = subject.samples[number].target
-    if prediction.right:
-        return f'<span class="correct"><span aria-label="correct">✓</span> {shown}{probability}</span>'
-    true = f", true {text(target)}" if isinstance(target, str) else ""
-    return f'<span class="wrong"><span aria-label="wrong">✗</span> {shown}{probability}{true}</span>'
+        return shown + true
+    kind, sign = ("correct", "✓") if prediction.right else ("wrong", "✗")
+    return f'<span class="{kind}"><span role="img" aria-label="{kind}">{sign}</span> <b>{shown}</b>{true}</span>{share}'
 
 
 def _kernel(pixels: Pixels, zoom: int, scale: str) -> str:
