@@ -159,7 +159,8 @@ class LiveMoments(Callback):
         """Publishes a moment."""
         now, run, used = self._clock(), self._run, self._examples
         since, before = self._rate_since
-        if now - since >= MOMENT_SECONDS or (self._rate is None and now > since and used > before):
+        enough = now - since >= MOMENT_SECONDS or (self._rate is None and now > since and used > before)
+        if state == "training" and enough:  # the test at the end trains nothing
             self._rate, self._rate_since = (used - before) / (now - since), (now, used)
         made = used - self._examples_before
         left = (run.recipe.epochs * len(run.train) - used) * (now - self._start) / made if made else None

@@ -53,21 +53,23 @@ def kernels_note(graph: Graph, weights: Mapping[str, Array], count: int) -> str:
 
 
 def _image(sheet: TileSheet) -> KernelImage:
-    pixels, longest = _pixels(sheet)
-    zoom = max(1, min(_TILE, int(sheet.side), _WIDTH * longest // pixels.shape[1]) // longest)
+    pixels, zoom = _pixels(sheet)
     return KernelImage(sheet.title, tuple(sheet.notes), str(sheet.scale), pixels, zoom)
 
 
 def _pixels(sheet: TileSheet) -> tuple[Pixels, int]:
-    """All tiles in rows, with a transparent line between them, and the longer side of one; a curve is one row."""
+    """All tiles in rows with a transparent line between them, and how many times as large to show it; a curve is one row."""
     tiles = np.stack([np.atleast_2d(tile.values) for tile in sheet.tiles])
     count, height, width, *depth = tiles.shape
     longest = max(height, width)
-    columns = min(count, sheet.columns or max(1, _WIDTH // (min(_TILE, int(sheet.side)) + _TILE // longest)))
+    side = _WIDTH if count == 1 else min(int(sheet.side), max(_TILE, 3 * longest))
+    zoom = max(1, side // longest)
+    columns = min(count, sheet.columns or max(1, _WIDTH // ((width + 1) * zoom)))
+    zoom = max(1, min(zoom, _WIDTH // (columns * (width + 1))))
     rows = ceil(count / columns)
     cells = np.zeros((rows * columns, height + 1, width + 1, *depth), np.uint8)
     cells[:count, :height, :width] = np.maximum(
         sheet.scale.pixels(tiles.reshape(count * height, width, *depth)), 1
     ).reshape(tiles.shape)
     image = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
-    return image.reshape(rows * (height + 1), columns * (width + 1), *depth)[:-1, :-1], longest
+    return image.reshape(rows * (height + 1), columns * (width + 1), *depth)[:-1, :-1], zoom

@@ -39,8 +39,8 @@ def replay_html(subject: Subject, moments: Sequence[Moment]) -> str:
         drawn = every_second(drawn)
         data = _encoded(subject, drawn)
     last, parts = drawn[-1]
-    line = f"A replay of {len(drawn):,} moments of the training. The page shows the last one."
-    main = f"<p>{line}</p>\n{_main(subject, last, parts)}{_controls(len(drawn))}"
+    line = f"A replay of {len(drawn):,} moments of the training."
+    main = f"<p>{line}<noscript> Without JavaScript, the page shows the last one.</noscript></p>\n{_main(subject, last, parts)}{_controls(len(drawn))}"
     return _file(
         f"Replay of the training of {subject.name}",
         main + f'<script type="application/json" id="moments">{data}</script>\n',
@@ -100,8 +100,8 @@ def _scrolling(name: str, body: str) -> str:
 
 
 def _charts(parts: Html) -> str:
-    charts = f'<div class="charts"><div id="loss">{parts["loss"]}</div><div id="curves">{parts["curves"]}</div></div>\n'
-    return charts + _scrolling("scores", parts["scores"])
+    charts = f'<div class="charts"><div id="loss">{parts["loss"]}</div><div id="curves">{parts["curves"]}</div>\n'
+    return charts + _scrolling("scores", parts["scores"]) + "</div>\n"
 
 
 def _samples(subject: Subject, parts: Html) -> str:

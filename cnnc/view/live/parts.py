@@ -104,7 +104,7 @@ def _numbers(subject: Subject, moment: Moment) -> str:
         "loss of the last batches": loss,
         "speed": f"{moment.rate:,.0f} {subject.noun}/s" if moment.rate is not None else "–",
         "memory of the process": f"{moment.memory / 1e6:,.0f} MB" if moment.memory else "–",
-        "time": duration(moment.seconds),
+        "time so far": duration(moment.seconds),
         "time left": left,
     }
     return "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in facts.items())
@@ -195,7 +195,7 @@ def _prediction(subject: Subject, number: int, prediction: Prediction) -> str:
     if prediction.right is None:
         return shown + true
     kind, sign = ("correct", "✓") if prediction.right else ("wrong", "✗")
-    return f'<span class="{kind}"><span role="img" aria-label="{kind}">{sign}</span> <b>{shown}</b>{true}</span>{share}'
+    return f'<span class="{kind}"><span role="img" aria-label="{kind}">{sign}</span> <b>{shown}</b>{share}{true}</span>'
 
 
 def _kernel(pixels: Pixels, zoom: int, scale: str) -> str:
