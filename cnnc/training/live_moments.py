@@ -110,6 +110,7 @@ class LiveMoments(Callback):
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         before = self._metrics.rows if self._metrics is not None else ()
         self._metrics = TrainingRun(run.network.name, (*before, finite(line_of(run, epoch))), _best_epoch(run))
+        self._rate, self._rate_since = epoch.images_per_second, (self._clock(), self._examples)
         self._count_classes()
         renews = self._clock() - self._looked_at >= self._cost / SHARE
         if renews:
@@ -159,8 +160,7 @@ class LiveMoments(Callback):
         """Publishes a moment."""
         now, run, used = self._clock(), self._run, self._examples
         since, before = self._rate_since
-        enough = now - since >= MOMENT_SECONDS or (self._rate is None and now > since and used > before)
-        if state == "training" and enough:  # the test at the end trains nothing
+        if state == "training" and used > before and (self._rate is None or now - since >= MOMENT_SECONDS):
             self._rate, self._rate_since = (used - before) / (now - since), (now, used)
         made = used - self._examples_before
         left = (run.recipe.epochs * len(run.train) - used) * (now - self._start) / made if made else None

@@ -54,7 +54,7 @@ class SampleSet:
         outputs = run.objective.network(run.weights)(self._feeds).values[self.term.node.name]
         if self.is_classifier:
             return tuple(self._class_of(scores, i) for i, scores in enumerate(outputs.reshape(len(self), -1)))
-        return tuple(Prediction(self._output(np.moveaxis(output, -1, 0))) for output in outputs)
+        return tuple(Prediction(self._output(np.moveaxis(output, -1, 0), i)) for i, output in enumerate(outputs))
 
     def _class_of(self, scores: Array, number: int) -> Prediction:
         values = scores.astype(np.float64)
@@ -64,12 +64,16 @@ class SampleSet:
         label = int(self._targets[self.term.column or 0][number].reshape(()))
         return Prediction(self.classes[best], probability if np.isfinite(probability) else None, best == label)
 
-    def _output(self, output: Array) -> Shown:
+    def _output(self, output: Array, number: int) -> Shown:
         if self.term.loss.compares_with == "labels":
             return class_pixels(output.argmax(0), len(output))
-        return _values(
-            OUTPUTS[self.term.output.op.keyword](output) if self.term.node is not self.term.output else output
-        )
+        if self.term.node is not self.term.output:
+            output = OUTPUTS[self.term.output.op.keyword](output)
+        shown, sample = _values(output), self.shown[number]
+        expected = sample.shown if sample.target is None else sample.target
+        if isinstance(shown, Series) and isinstance(expected, Series):
+            return shown._replace(low=expected.low, high=expected.high)
+        return shown
 
     def _target(self, examples: Split, number: int) -> Shown | None:
         if self.term.column is None:
@@ -119,5 +123,5 @@ def _values(values: Array) -> Shown:
     if values.size <= NUMBERS:
         return numbers_line(values)
     if values.ndim == 2:
-        return Series(np.array(values[0], np.float32))
+        return Series.of(values[0])
     return example_pixels(values)

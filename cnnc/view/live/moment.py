@@ -20,9 +20,18 @@ from cnnc.view.training_curves import TrainingRun
 
 
 class Series(NamedTuple):
-    """Numbers (T,) that are shown as a curve."""
+    """Numbers (T,) that are shown as a curve from `low` to `high`; those outside are shown at the edge."""
 
     values: NDArray[np.floating[Any]]
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: NDArray[Any]) -> Series:
+        """A copy of the numbers on a scale that fits those which are finite."""
+        finite = values[np.isfinite(values)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        return cls(np.array(values, np.float32), low, high)
 
 
 Shown = Pixels | Series | str

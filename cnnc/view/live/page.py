@@ -114,15 +114,15 @@ def _samples(subject: Subject, parts: Html) -> str:
             for i, sample in enumerate(subject.samples)
         )
         return f'<div class="table" tabindex="0" role="group" aria-label="predictions"><table><thead>{heads}</thead><tbody>{rows}</tbody></table></div>\n'
-    is_class = isinstance(subject.samples[0].target, str)
-    kind = (
-        "" if is_class and not isinstance(subject.samples[0].shown, Series) else " curves" if is_class else " triples"
-    )
+    first = subject.samples[0]
+    is_class = isinstance(first.target, str)
+    parts_of_one = 1 if is_class else 2 if first.target is None else 3
+    kind = f"{'curves' if isinstance(first.shown, Series) else 'images'}{parts_of_one}"
     figures = "".join(
         _class_figure(subject, i, parts) if is_class else _triple(subject, i, parts)
         for i in range(len(subject.samples))
     )
-    return f'<div class="samples{kind}">\n{figures}</div>\n'
+    return f'<div class="samples {kind}">\n{figures}</div>\n'
 
 
 def _class_figure(subject: Subject, i: int, parts: Html) -> str:

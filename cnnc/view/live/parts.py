@@ -219,9 +219,9 @@ def _image(pixels: Pixels, zoom: float, name: str, transparent: bool = False) ->
 
 
 def _curve(series: Series, name: str) -> str:
-    values = np.nan_to_num(series.values.astype(np.float64), posinf=0, neginf=0)
-    low, high = float(values.min()), float(values.max())
-    span, step = high - low or 1.0, _CURVE / max(1, len(values) - 1)
-    points = tuple((i * step, 3 + (_CURVE_HEIGHT - 6) * (1 - (float(v) - low) / span)) for i, v in enumerate(values))
+    low, high = series.low, series.high
+    shares = np.clip((np.nan_to_num(series.values.astype(np.float64)) - low) / (high - low or 1.0), 0, 1)
+    step = _CURVE / max(1, len(shares) - 1)
+    points = tuple((i * step, 3 + (_CURVE_HEIGHT - 6) * (1 - float(share))) for i, share in enumerate(shares))
     line = Edge(points if len(points) > 1 else ((0, points[0][1]), (_CURVE, points[0][1])), "series1")
     return _svg(Drawing(_CURVE, _CURVE_HEIGHT, name, f"from {number_text(low)} to {number_text(high)}", (line,)))
