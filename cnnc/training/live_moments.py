@@ -158,7 +158,12 @@ class LiveMoments(Callback):
         """Publishes a moment."""
         now, run, used = self._clock(), self._run, self._examples
         since, before = self._rate_since
-        if state == "training" and now > since and used > before and (self._rate is None or now - since >= MOMENT_SECONDS):
+        if (
+            state == "training"
+            and now > since
+            and used > before
+            and (self._rate is None or now - since >= MOMENT_SECONDS)
+        ):
             self._rate, self._rate_since = (used - before) / (now - since), (now, used)
         made = used - self._examples_before
         left = (run.recipe.epochs * len(run.train) - used) * (now - self._start) / made if made else None
