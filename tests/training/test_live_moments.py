@@ -17,14 +17,14 @@ from cnnc.training import checkpoint as checkpoints
 from cnnc.training import live_moments
 from cnnc.training.live_moments import POINTS, LiveMoments, LossHistory
 from cnnc.training.loop import start, train
-from cnnc.training.run import Callbacks, Run, Stopping
+from cnnc.training.run import Callback, Callbacks, Run, Stopping
 from cnnc.training.samples import SampleSet
 from cnnc.view.live.moment import Moment, Prediction, Series
 from tests.training.conftest import Trainer, countdown, saved, tiny
 
 
 def watched(
-    trainer: Trainer, folder: Path, *settings: str, steps: int | None = None
+    trainer: Trainer, folder: Path, *settings: str, steps: int | None = None, workers: Workers | None = None
 ) -> tuple[LiveMoments, list[Moment]]:
     """Trains with a clock on which every step takes ten seconds, so that every step is shown anew."""
     last = folder / "last.safetensors"
@@ -35,8 +35,17 @@ def watched(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live_moments, "SHARE", 1e9)  # predictions and kernels may take all the time
         run = start(tiny(*settings), trainer.data, folder, resume)
-        train(run, Callbacks(moments), Stopping(countdown(steps)))
+        train(run, Callbacks(moments, workers or Workers()), Stopping(countdown(steps)))
     return moments, shown
+
+
+class Workers(Callback):
+    """Notes whether batches are shared with worker processes."""
+
+    seen = False
+
+    def on_step(self, run: Run, epoch: int, step: int, loss: float) -> None:
+        self.seen = run.workers is not None
 
 
 @pytest.mark.long
@@ -49,7 +58,9 @@ def test_training_is_bit_identical(
         monkeypatch.setenv("CNNC_THREADS", "2")
         monkeypatch.setattr(processes, "MIN_RUN_MACS", 0)
     trainer.run(tiny(), tmp_path / "plain")
-    _, shown = watched(trainer, tmp_path / "watched")
+    noted = Workers()
+    _, shown = watched(trainer, tmp_path / "watched", workers=noted)
+    assert noted.seen is workers
     assert len(shown) > 30
     for steps in (4, 9, None):
         watched(trainer, tmp_path / "pieces", steps=steps)
