@@ -128,6 +128,8 @@ def require_outputs(inputs: Iterable[Path], outputs: Sequence[Output], force: bo
 
 def _reason_of_suffix(output: Output) -> str:
     suffix = output.path.suffix.lower()
+    if str(output.path) == "-":
+        return f"{_FORMATS[output.kind]} is written to a file, not to the standard output"
     if suffix != SUFFIXES[output.kind] and (suffix in _OTHER_FORMATS or suffix in SUFFIXES.values()):
         return f"{suffix} is another format; {_FORMATS[output.kind]} has the suffix {SUFFIXES[output.kind]}"
     return ""

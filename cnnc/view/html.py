@@ -56,7 +56,7 @@ def page_parts(page: Page, width: int = WIDTH) -> tuple[str, str]:
 
 def drawing_html(drawing: Drawing) -> str:
     """The HTML document of a drawing, which has a title of its own and no steps."""
-    return html_file(drawing.title, drawing_picture(drawing))
+    return html_file(drawing.title, _hidden_title(drawing.title) + drawing_picture(drawing))
 
 
 def drawing_picture(drawing: Drawing) -> str:
@@ -77,7 +77,9 @@ def drawings_html(drawings: Mapping[str, Drawing], current: int = 0) -> str:
         pictures += f'<div class="drawing drawing{index}">\n{_picture(picture)}</div>\n'
         rules += f"main:has(#shown{index}:checked) .drawing{index} {{ display: block; }}\n"
     fieldset = f'<fieldset class="switches"><legend>show</legend>\n{switches}</fieldset>\n'
-    return html_file(first.title, fieldset + pictures, style=f".drawing {{ display: none; }}\n{rules}")
+    return html_file(
+        first.title, _hidden_title(first.title) + fieldset + pictures, style=f".drawing {{ display: none; }}\n{rules}"
+    )
 
 
 def _panels(page: Page, number: int) -> list[Panel]:
@@ -110,8 +112,14 @@ def page_text(page: Page, picture: str, prefix: str = "") -> str:
 
 
 def _picture(picture: str) -> str:
-    """A picture that scrolls, by keys too, if it is wider than the window."""
-    return f'<div class="picture" tabindex="0" role="group" aria-label="picture">\n{picture}\n</div>\n'
+    """A picture that scrolls, by keys too, if it is wider than the window; its title names it."""
+    name = picture.partition(' class="')[2].partition('"')[0]
+    return f'<div class="picture" tabindex="0" role="group" aria-labelledby="{name}-t">\n{picture}\n</div>\n'
+
+
+def _hidden_title(title: str) -> str:
+    """A heading for screen readers, where the title is part of the picture."""
+    return f'<h1 class="hidden">{text(title)}</h1>\n'
 
 
 def html_file(title: str, main: str, steps: str = "", *, scripted: bool = False, style: str = "") -> str:

@@ -51,6 +51,8 @@ def files(trained: Path, tmp_path: Path) -> Path:
         ("import", "small.onnx", "-o", "lone.cnn"),
         ("import", "small.onnx", "-o", "small.cnn"),
         ("predict", "small.onnx", "x.npy", "--out", "."),
+        ("inspect", "run", "-o", "-"),
+        ("export", "run", "-o", "-"),
     ],
     ids=" ".join,
 )

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cnnc.view.arrange import arranged
+from cnnc.view.document import Document, Section
+from cnnc.view.document_html import document_html
 from cnnc.view.drawing import Label
-from cnnc.view.html import html_text
+from cnnc.view.html import drawing_html, drawings_html, html_text
 from cnnc.view.page import Band, Outline, Page, Picture, Step
 from cnnc.view.svg import svg_text
 from cnnc.view.text_width import text_width
@@ -48,6 +51,33 @@ def test_self_contained(page: Page) -> None:
     assert len(elements.scripts) == (2 if len(page.steps) > 1 else 0)
     assert "default-src 'none'" in str(elements.tags)
     assert [tag for tag, _ in elements.tags].count("main") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        html_text(letters()),
+        html_text(contact_sheet()),
+        drawing_html(arranged(letters())),
+        drawings_html({"first": arranged(letters()), "last": arranged(letters(), 3)}),
+        document_html(Document("A", "B", (), (Section("c", "C", (), (letters(), arranged(letters(), 3))),))),
+    ],
+    ids=["steps", "page", "drawing", "drawings", "document"],
+)
+def test_a_screen_reader_finds_its_way(text: str) -> None:
+    tags = Elements(text).tags
+    assert dict(tags)["html"] == {"lang": "en"}
+    levels = [int(tag[1]) for tag, _ in tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(below - above <= 1 for above, below in pairwise(levels)), levels
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    named = [attributes["aria-labelledby"] for _, attributes in tags if "aria-labelledby" in attributes]
+    assert {id for names in named for id in str(names).split()} <= set(ids)
+    pictures = [attributes for tag, attributes in tags if tag == "svg" or attributes.get("class") == "picture"]
+    assert len(pictures) >= 2
+    assert all("aria-labelledby" in attributes for attributes in pictures)
 
 
 def test_no_steps_no_controls() -> None:
