@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from shlex import join
 from typing import Any
 
 import numpy as np
 
 from cnnc.cli.console import print_status
 from cnnc.cli.inspect_data import HISTOGRAMS, NGRAMS, Inspection
+from cnnc.cli.subject import is_model
 from cnnc.core.arrays import Array
 from cnnc.data.class_probabilities import NO_CLASS, class_probabilities
 from cnnc.ops.activation import Softmax
@@ -53,9 +55,19 @@ def maps(inspection: Inspection) -> Iterator[Section]:
             f"Feature maps: {example.name}",
             tuple(lines),
             (*table, *map_items(graph, values)),
-            (),
+            _unfolding(inspection, example),
             {"input": example.name, "predictions": answers, "layers": map_numbers(graph, values)},
         )
+
+
+def _unfolding(inspection: Inspection, example: Example) -> tuple[str, ...]:
+    """The command that shows how a number of the first convolution comes about, for an example of the test set of a run."""
+    source, number = inspection.options.source, inspection.options.example
+    layer = next((node.name for node in inspection.graph.nodes if isinstance(node.op, Conv)), None)
+    if example.targets is None or number is None or layer is None or is_model(source):
+        return ()
+    command = join(["cnnc", "unfold", str(source), layer, "--example", str(number)])
+    return (f"`{command}` shows how one number of {layer} comes about.",)
 
 
 def histograms(inspection: Inspection) -> Iterator[Section]:

@@ -43,6 +43,10 @@ from cnnc.view.inspect.tiles import number_text
 from cnnc.view.inspect.words import word_text
 
 STEPS = 128
+_WORDS_LEGEND = (
+    "Orange with a line above raises the score, blue with a line below lowers it; each row has its own scale, and words below a "
+    "tenth of it have no line."
+)
 _LEGEND = "Orange (bright in grey) raises the score, blue (dark) lowers it; each map has its own scale."
 
 
@@ -109,8 +113,8 @@ def _section(name: str, inspection: Inspection, example: Example) -> Section:
         *_prediction(inspection, network, example),
         f"Explained is {_explained(inspection, target)}: {number_text(value)}. The baseline is 0 (black), for words the "
         "vector of the padding.",
-        f"Integrated gradients ({STEPS} steps from the baseline) sum to {integrated.total:.6g}; the score of the input less "
-        f"that of the baseline is {integrated.difference:.6g}. The difference, {number_text(gap)}, is the error of the steps.",
+        f"Integrated gradients ({STEPS} steps from the baseline) sum to {number_text(integrated.total, 6)}; the score of the input less "
+        f"that of the baseline is {number_text(integrated.difference, 6)}. The difference, {number_text(gap)}, is the error of the steps.",
     )
     numbers = {
         "input": example.name,
@@ -244,6 +248,6 @@ def _word_items(words: list[str], measures: list[tuple[str, Array]], name: str) 
     rows = tuple((word, *(number_text(float(values[i])) for _, values in cut)) for i, word in enumerate(words))
     heads = ("word", *(measure for measure, _ in cut))
     return [
-        word_rows(f"{name}: what the score depends on", _LEGEND, words, cut),
+        word_rows(f"{name}: what the score depends on", _WORDS_LEGEND, words, cut),
         Table(heads, rows, (False, True, True, True)),
     ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from cnnc.view.document import Document, Item, Section, Table
 from cnnc.view.drawing import Drawing
+from cnnc.view.geometry import without_head
 from cnnc.view.html import drawing_picture, html_file, page_parts, page_text, steps_element
 from cnnc.view.svg import text
 
@@ -52,7 +53,10 @@ def _item(item: Item, prefix: str) -> str:
     if isinstance(item, Table):
         return _table(item)
     if isinstance(item, Drawing):
-        return drawing_picture(item)
+        if not item.head:
+            return drawing_picture(item)
+        about = f'<p class="note">{text(item.description)}</p>\n' if item.description else ""
+        return f"<h3>{text(item.title)}</h3>\n{about}{drawing_picture(without_head(item))}"
     picture, steps = page_parts(item)
     prefix = text(prefix)
     heading = f"<h3>{text(item.title)}</h3>\n" if item.title else ""

@@ -104,10 +104,14 @@ Shape = Box | Polygon | Label | Edge | Marker | Raster
 
 
 class Drawing(NamedTuple):
-    """Shapes, drawn in this order. `title` and `description` are for readers who do not see the picture."""
+    """Shapes, drawn in this order. `title` and `description` are for readers who do not see the picture.
+
+    The first `head` of its height shows just these two; a document shows them as text of its own instead.
+    """
 
     width: float
     height: float
     title: str
     description: str
     shapes: tuple[Shape, ...]
+    head: float = 0

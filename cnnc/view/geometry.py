@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from math import hypot
 from typing import NamedTuple
 
-from cnnc.view.drawing import Edge, Marker, Polygon, Shape
+from cnnc.view.drawing import Drawing, Edge, Label, Marker, Polygon, Shape
 
 Point = tuple[float, float]
 ARROW = 8
@@ -111,3 +111,10 @@ def _towards(start: Point, end: Point, length: float) -> Point:
     """The point at this distance from start in the direction of end."""
     whole = _distance(start, end) or 1.0
     return start[0] + (end[0] - start[0]) * length / whole, start[1] + (end[1] - start[1]) * length / whole
+
+
+def without_head(drawing: Drawing) -> Drawing:
+    """The drawing without its title and description at the top."""
+    below = [s for s in drawing.shapes if not (isinstance(s, Label) and s.y <= drawing.head)]
+    shapes = tuple(moved(below, 0, -drawing.head))
+    return drawing._replace(height=drawing.height - drawing.head, shapes=shapes, head=0)

@@ -72,6 +72,17 @@ def test_a_report_is_one_file_without_outside_addresses(here: Path) -> None:
     assert found == ["Network", "Kernels", "Feature maps: example 0 of the test set of digits", "Histograms"]
 
 
+def test_the_report_names_the_command_that_unfolds_a_number(here: Path) -> None:
+    assert run("inspect", "run", "--example", "3", cwd=here).returncode == 0
+    command = re.search(
+        r"`cnnc ([^`]*)` shows how one number of conv1 comes about", (here / "run-inspect.html").read_text()
+    )
+    assert command
+    done = run(*command[1].split(), cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert "conv1" in done.stdout
+
+
 def test_a_dead_channel_and_bad_weights_are_named(here: Path) -> None:
     path = checkpoints.find(here / "run")
     saved = checkpoints.load(path)

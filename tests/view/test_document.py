@@ -46,6 +46,17 @@ def test_sections_are_listed_and_reached_by_links() -> None:
     assert "script-src" not in text
 
 
+def test_the_head_of_a_drawing_becomes_text_that_wraps() -> None:
+    shapes = (Label(16, 30, "Kernels of conv1"), Label(16, 48, "One image for each & all."), Box(10, 60, 100, 20))
+    drawing = Drawing(120, 90, "Kernels of conv1", "One image for each & all.", shapes, 55)
+    text = document_html(example(Section("a", "A", (), (drawing,))))
+    assert '<h3>Kernels of conv1</h3>\n<p class="note">One image for each &amp; all.</p>' in text
+    picture = text[text.index("<svg") : text.index("</svg>")]
+    assert 'height="35"' in picture
+    assert 'y="5"' in picture
+    assert "<text" not in picture
+
+
 def test_ids_are_unique_and_hostile_names_stay_text() -> None:
     table = Table((HOSTILE,), ((HOSTILE,),), (), HOSTILE)
     pages = (letters(), letters(), contact_sheet())

@@ -13,6 +13,7 @@ from cnnc.reference.feeds import fit_sizes
 from cnnc.reference.initializers import initialize
 from cnnc.view.document import Item, Table
 from cnnc.view.drawing import Box, Drawing, Label, Raster
+from cnnc.view.geometry import without_head
 from cnnc.view.inspect.feature_maps import map_items
 from cnnc.view.inspect.histograms import histogram_of, histogram_section, idle_channels, layer_activations
 from cnnc.view.inspect.kernels import kernel_section
@@ -79,6 +80,11 @@ def test_no_text_overlaps_anything(name: str) -> None:
         for item in items:
             if isinstance(item, Drawing):
                 assert overlaps(item) == [], item.title
+                assert overlaps(without_head(item)) == [], item.title
+                above = [s for s in item.shapes if isinstance(s, Label) and s.y <= item.head]
+                shown = " ".join(s.text for s in above).split()
+                assert shown == f"{item.title} {item.description}".split()  # nothing else is left out
+                assert len(without_head(item).shapes) == len(item.shapes) - len(above)
                 drawings += 1
     assert drawings >= 3
 

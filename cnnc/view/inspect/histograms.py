@@ -226,7 +226,7 @@ def histogram_sheet(title: str, description: str, plots: Sequence[tuple[str, His
         for i, (name, histogram) in enumerate(row):
             shapes += [*names[i].labels, *_histogram(name, histogram, _MARGIN + i * (_WIDE + _GAP), top)]
         y = top + _HIGH + 30
-    return Drawing(width, y, title, description, tuple(shapes))
+    return Drawing(width, y, title, description, tuple(shapes), below.bottom)
 
 
 def _top(histogram: Histogram) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from cnnc.core.arrays import Array
 from cnnc.view.document import Item
-from cnnc.view.drawing import Box, Drawing, Label, Raster, Shape
+from cnnc.view.drawing import Box, Drawing, Edge, Label, Raster, Shape
 from cnnc.view.inspect.tiles import LONGEST_LABEL, GreyScale, SheetTile, curve_shapes, number_text, scale_of, tile_sheet
 from cnnc.view.labels import BODY, MARGIN, SMALL, TextLines, text_lines
 from cnnc.view.shades import Pixels, image_pixels, score_pixels
@@ -22,6 +22,9 @@ from cnnc.view.text_width import shortened, text_width
 
 WIDTH, CURVES = 900, 8
 _GAP, _LABEL = 12, 11
+
+
+_MARKED = 0.1
 
 
 class Image(NamedTuple):
@@ -55,7 +58,7 @@ def picture_rows(
                 x += max(width, text_width(image.label, _LABEL)) + _GAP
             y += tallest + 24
         y += 2
-    return Drawing(WIDTH, y, title, description, tuple(shapes))
+    return Drawing(WIDTH, y, title, description, tuple(shapes), head.bottom)
 
 
 def _lines(images: Sequence[Image], side: float) -> list[list[Image]]:
@@ -205,11 +208,14 @@ def curve_rows(title: str, description: str, rows: Sequence[tuple[str, Array]]) 
             shapes.append(Label(MARGIN, y + 13, text, "start", "text", SMALL))
             shapes += curve_shapes(curve, MARGIN, y + 20, WIDTH - 2 * MARGIN, 60, scale)
             y += 92
-    return Drawing(WIDTH, y, title, description, tuple(shapes))
+    return Drawing(WIDTH, y, title, description, tuple(shapes), head.bottom)
 
 
 def word_rows(title: str, description: str, words: Sequence[str], rows: Sequence[tuple[str, Array]]) -> Drawing:
-    """The words of a sentence once for each measure, in boxes shaded by it from -1 to 1 on the scale of its row."""
+    """The words of a sentence once for each measure, in boxes shaded by it from -1 to 1 on the scale of its row.
+
+    A line above a word marks a positive measure, one below it a negative one, from a tenth of the scale on.
+    """
     head = _head(title, description)
     shapes: list[Shape] = [*head.labels]
     y = head.bottom + 6
@@ -217,15 +223,18 @@ def word_rows(title: str, description: str, words: Sequence[str], rows: Sequence
         largest = float(np.abs(values).max())
         text = f"{shortened(name, LONGEST_LABEL, SMALL)}: ±{number_text(largest)}"
         shapes.append(Label(MARGIN, y + 13, text, "start", "text", SMALL))
-        x, y = float(MARGIN), y + 22
+        x, y = float(MARGIN), y + 25
         for word, value in zip(words, values, strict=True):
             whole, word = word, shortened(word, LONGEST_LABEL, BODY)
             width = text_width(word, BODY) + 12
             if x > MARGIN and x + width > WIDTH - MARGIN:
-                x, y = float(MARGIN), y + 28
+                x, y = float(MARGIN), y + 36
             shade = float(value) / (largest or 1)
+            if abs(shade) >= _MARKED:  # the sign shows in grey too
+                line = y - 3 if shade > 0 else y + 27
+                shapes.append(Edge(((x, line), (x + width, line)), "text"))
             shapes.append(Box(x, y, width, 24, "plain", shade, f"{whole}: {number_text(float(value))}"))
             shapes.append(Label(x + width / 2, y + 17, word, "middle", "text", BODY, False, shade))
             x += width + 4
-        y += 38
-    return Drawing(WIDTH, y, title, description, tuple(shapes))
+        y += 42
+    return Drawing(WIDTH, y, title, description, tuple(shapes), head.bottom)

@@ -54,9 +54,9 @@ def scale_of(values: Values) -> GreyScale:
     return GreyScale(-largest if finite.size and float(finite.min()) < 0 else 0.0, largest)
 
 
-def number_text(value: float) -> str:
+def number_text(value: float, digits: int = 3) -> str:
     """A number with three significant digits: `−0.417`."""
-    return f"{value:.3g}".replace("-", "−")
+    return f"{value:.{digits}g}".replace("-", "−")
 
 
 class SheetTile(NamedTuple):
@@ -103,6 +103,7 @@ def tile_sheet(
         lines = text_lines(text, _MARGIN, y, WIDTH - 2 * _MARGIN, "note", SMALL)
         shapes += lines.labels
         y = lines.bottom
+    head_height = y
     if not is_curve:
         y = _scale_bar(shapes, scale, y + 4)
     y += 8
@@ -117,7 +118,8 @@ def tile_sheet(
         labelled = any(tile.label for tile in row)
         y += max(size(tile)[1] for tile in row) + gap + (16 if labelled else 0)
     width = max(_MARGIN * 2 + min(per_row, len(tiles)) * (cell + gap), 360.0, *(_right(s) for s in shapes))
-    return Drawing(width, y + 6, title, description, tuple(shapes))
+    about = " ".join(filter(None, [description, *notes]))
+    return Drawing(width, y + 6, title, about, tuple(shapes), head_height)
 
 
 def _right(shape: Shape) -> float:
