@@ -45,8 +45,11 @@ def counts_panel(name: str, title: str, counts: Array) -> Panel:
 
 
 def count_text(count: float) -> str:
-    """A count: in full up to 99,999."""
-    return f"{count:.0f}" if count < 1e5 else f"{count:.1e}".replace("e+0", "e").replace("e+", "e")
+    """A count: with commas up to 999,999, larger ones as `2.4·10^12`."""
+    if count < 999_999.5:
+        return f"{count:,.0f}"
+    digits, _, exponent = f"{count:.1e}".partition("e+")
+    return f"{digits}·10^{int(exponent)}"
 
 
 def _notes(coverage: Coverage) -> list[str]:

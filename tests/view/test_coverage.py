@@ -16,7 +16,7 @@ from cnnc.ops.pool import Pool
 from cnnc.reference.engine import backward, forward
 from cnnc.view.arrange import arranged
 from cnnc.view.coverage import layer_coverage, paths, positions, window_coverage
-from cnnc.view.coverage_page import coverage_page
+from cnnc.view.coverage_page import count_text, coverage_page
 from cnnc.view.field_page import field_at, field_page, fields_between
 from cnnc.view.page import Picture
 from cnnc.view.unfold.terms import inside, reads
@@ -147,3 +147,8 @@ def test_nothing_overlaps_on_the_page_of_a_field(source: str, with_image: bool) 
         panel = page.bands[0].panels[0]
         assert isinstance(panel, Picture)
         assert len(panel.outlines) == 1
+
+
+def test_counts_are_written_as_elsewhere() -> None:
+    texts = [count_text(count) for count in (0, 999, 2500, 240_000, 999_999, 1_234_567, 2.4e15)]
+    assert texts == ["0", "999", "2,500", "240,000", "999,999", "1.2·10^6", "2.4·10^15"]

@@ -234,7 +234,7 @@ class _Levels:
     def layout(self) -> DiagramLayout:
         """Everything in coordinates."""
         layout = DiagramLayout(self.root.width, self.root.height, [], [], [], [])
-        pending = [(self.root, self.cells, 0.0, 0.0)]
+        pending: list[tuple[Level, Mapping[str, LevelCell], float, float]] = [(self.root, self.cells, 0, 0)]
         for level, cells, left, top in pending:
             for name, (level_x, level_y) in level.cells.items():
                 cell, x, y = cells[name], left + level_x, top + level_y
