@@ -177,3 +177,8 @@ def test_nothing_overlaps_on_the_page_of_a_field(source: str, with_image: bool) 
 def test_a_field_beyond_the_border_shows_the_nearest_element() -> None:
     crops = [Interval(first, last).crop(8) for first, last in ((2, 4), (-3, 1), (6, 12), (-5, -2), (9, 11), (-9, 20))]
     assert [(crop.start, crop.stop) for crop in crops] == [(2, 5), (0, 2), (6, 8), (0, 1), (7, 8), (0, 8)]
+
+
+def test_counts_are_written_as_elsewhere() -> None:
+    texts = [count_text(count) for count in (0, 999, 2500, 240_000, 999_999, 1_234_567, 2.4e15)]
+    assert texts == ["0", "999", "2,500", "240,000", "999,999", "1.2·10^6", "2.4·10^15"]
