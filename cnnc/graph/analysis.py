@@ -48,7 +48,8 @@ class ReceptiveField(NamedTuple):
 def receptive_fields(graph: Graph) -> dict[str, tuple[ReceptiveField, ...]]:
     """For each node its receptive field in the network's input, one per spatial axis of that input.
 
-    A vector keeps the field of the image that it was computed from.
+    A vector keeps the field of the image that it was computed from; of an image that is reshaped from a vector, all positions
+    have the field of the vector, with step 0.
     """
     fields: dict[str, tuple[ReceptiveField, ...]] = {}
     for node in graph.nodes:
@@ -57,6 +58,8 @@ def receptive_fields(graph: Graph) -> dict[str, tuple[ReceptiveField, ...]]:
             continue
         types = graph.input_types(node)
         operands = [_through(fields[name], node.op.reads(i, *types)) for i, name in enumerate(node.inputs)]
+        if node.type.spatial and not any(type.spatial for type in types):  # all positions come from one vector
+            operands = [tuple(field._replace(step=0) for field in operand) for operand in operands]
         fields[node.name] = _union(operands)
     return fields
 

@@ -224,10 +224,10 @@ def size_dependent_layer(graph: Graph, types_at: TypesAt, survey: SizeSurvey) ->
 
 
 def _period(graph: Graph, divisors: Iterable[int]) -> int:
-    """The least common multiple of the steps of all receptive fields and the divisors, at most MAX_PERIOD."""
+    """The least common multiple of the steps of all receptive fields (0 if all positions have one) and the divisors, at most MAX_PERIOD."""
     from fractions import Fraction
 
-    steps = {field.step for fields in receptive_fields(graph).values() for field in fields}
+    steps = {field.step for fields in receptive_fields(graph).values() for field in fields if field.step}
     period = 1
     for step in (*steps, *divisors):
         period = math.lcm(period, Fraction(step).numerator)

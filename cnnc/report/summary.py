@@ -160,6 +160,8 @@ def _field_text(field: tuple[ReceptiveField, ...]) -> tuple[str, ...]:
         return str(numbers[0]) if len(set(numbers)) == 1 else "x".join(map(str, numbers))
 
     size = "x".join(str(f.elements) for f in field)
+    if not any(f.step for f in field):
+        return (f"receptive field {size} from {each([f.first for f in field])}, the same for all positions",)
     return (f"receptive field {size}, stride {each([f.step for f in field])}, from {each([f.first for f in field])}",)
 
 

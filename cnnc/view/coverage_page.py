@@ -51,10 +51,13 @@ def counts_panel(name: str, title: str, counts: Array, exponent: int = 0) -> Pan
 
 
 def count_text(count: float | Decimal, exponent: int = 0) -> str:
-    """A count times 2 to the exponent: in full up to 99,999."""
+    """A count times 2 to the exponent: with commas up to 999,999, larger ones as `2.4·10^12`."""
     if exponent:  # beyond all floats
-        return count_text(Decimal(float(count)) * Decimal(2) ** exponent)
-    return f"{count:.0f}" if count < 1e5 else f"{count:.1e}".replace("e+0", "e").replace("e+", "e")
+        count = Decimal(float(count)) * Decimal(2) ** exponent
+    if count < 999_999.5:
+        return f"{count:,.0f}"
+    digits, _, power = f"{count:.1e}".partition("e+")
+    return f"{digits}·10^{int(power)}"
 
 
 def _notes(coverage: Coverage) -> list[str]:

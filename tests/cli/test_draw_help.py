@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import shlex
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,22 @@ def test_an_image_of_one_of_two_inputs(folder: Path) -> None:
     numpy.save(folder / "three.npy", numpy.zeros((3, 1, 8, 8), "float32"))
     run("draw", "net.cnn", "--style", "field", "--at", "conv1", "--image", "three.npy", "-o", "z.svg", cwd=folder)
     assert "The first of 3 examples is drawn." in (folder / "z.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ['<script>alert(1)<:script>&amp;"', "it's \\ \u202eright to left\u202c", "n" * 200, "two\nlines"]
+)
+def test_a_hostile_name_stays_text(tmp_path: Path, name: str) -> None:
+    """A network without a name has that of its file; in every mode and format it is neither markup nor turns the text."""
+    path = tmp_path / f"{name}.cnn"
+    path.write_text("input 1x9\nconv 1 k=3\nrelu\nflatten\nfc 3\n")
+    modes: list[tuple[str, ...]] = [("--style", style) for style in ("graph", "volumes", "edges")]
+    modes += [("--style", "field", "--at", "conv1:2"), ("--coverage", "--at", "conv1"), ("--activations",)]
+    for mode in modes:
+        for kind in ("svg", "html", *(("mmd", "dot") if mode[1:] == ("graph",) else ())):
+            done = run("draw", path.name, *mode, "-o", f"x.{kind}", "--force", cwd=tmp_path)
+            assert (done.returncode, done.stderr) == (0, ""), (mode, kind)
+            text = (tmp_path / f"x.{kind}").read_text()
+            assert not re.search("<script>alert|[\u202e\u202c]", text.replace('digraph "<script>', "")), (mode, kind)
+            if kind == "svg":
+                ElementTree.fromstring(text)

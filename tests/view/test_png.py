@@ -16,7 +16,7 @@ from cnnc.core.arrays import Array
 from cnnc.view import png as png_module
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, Raster, Shape
 from cnnc.view.palette import LIGHT
-from cnnc.view.png import RATIO, png
+from cnnc.view.png import RATIO, png, ratio_of
 
 
 def drawn(*shapes: Shape, width: float = 60, height: float = 30) -> Array:
@@ -123,3 +123,9 @@ def test_without_freetype_text_is_drawn_in_the_small_font(monkeypatch: pytest.Mo
 def test_the_file_names_its_program_title_and_description() -> None:
     image = Image.open(io.BytesIO(png(Drawing(10, 10, "Käfer \x07", "One\nline", ()))))
     assert image.text == {"Software": "cnnc", "Title": "Käfer ␇", "Description": "One line"}  # type: ignore[attr-defined]
+
+
+def test_a_very_large_drawing_has_one_pixel_per_unit() -> None:
+    large = Drawing(4000, 3000, "Large", "", (Box(10, 10, 100, 20, "plain"), Label(60, 24, "conv1", "middle")))
+    assert Image.open(io.BytesIO(png(large))).size == (4000, 3000)
+    assert ratio_of(large._replace(height=2000)) == RATIO

@@ -10,7 +10,7 @@ import pytest
 from cnnc import check
 from cnnc.graph.graph import Graph
 from cnnc.view.diagram.diagram import usual_depth
-from cnnc.view.drawing import Box, Drawing, Edge, Label, Polygon
+from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, Polygon
 from cnnc.view.labels import label_width
 from cnnc.view.volumes.drawn import volumes_drawing
 from cnnc.view.volumes.grid import cells_of
@@ -18,7 +18,7 @@ from cnnc.view.volumes.scale import SIDE, VolumeScale
 from cnnc.view.volumes.solid import solid_of
 from cnnc.view.volumes.volumes import volumes_of
 from tests.view.golden_files import assert_golden
-from tests.view.networks import ODD, PUBLISHED, odd, published, random_network
+from tests.view.networks import ODD, PUBLISHED, odd, published, random_network, thousand_layers
 
 Rectangle = tuple[float, float, float, float]
 
@@ -182,3 +182,22 @@ def test_golden(request: pytest.FixtureRequest) -> None:
     """A small network as SVG, compared with its file."""
     source = "net Small\ninput 1x8x8\nc: conv 4 k=3 p=1\nrelu\nconv 4 k=3 p=1\nadd c\npool max k=2\nfc 2\n"
     assert_golden("volumes", volumes_drawing(volumes_of(check(source).require_graph())), request)
+
+
+def test_lines_of_bands_that_do_not_meet_share_the_margin() -> None:
+    """A thousand residual layers are hardly wider than the volumes of a band."""
+    assert volumes_drawing(volumes_of(thousand_layers())).width < 1300
+
+
+def test_many_skips_into_one_volume_join() -> None:
+    """Each has a dot where it joins; one line per volume that is read and per volume that reads is drawn, not one per skip."""
+    layers = "".join(
+        f"c{i}: concat {' '.join(f'x{j}' for j in range(i))}\nx{i}: conv 8 k=3 p=1\n" for i in range(1, 40)
+    )
+    drawing = volumes_drawing(volumes_of(check(f"net Dense\nx0: input 8x16x16\n{layers}").require_graph()))
+    dots = [shape for shape in drawing.shapes if isinstance(shape, Marker)]
+    assert len({dot.hint for dot in dots}) == len(dots) > 600
+    count = sum(isinstance(shape, Edge) and shape.role == "series2" and shape.hint != "" for shape in drawing.shapes)
+    apart, readers, others = 1 + 2 + 3 + 4, 34, 37  # skips into c2 to c5; c6 to c39; x1 to x37, which join that of x0
+    assert count == apart + readers + others
+    assert drawing.height < 1200

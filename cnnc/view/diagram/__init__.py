@@ -7,5 +7,6 @@ wiring.py         the lines between two ranks, side by side
 level.py          one level laid out: boxes and lines in coordinates, a tall one in columns
 nested.py         levels within levels: the whole diagram
 drawn.py          a `Drawing`, with title and legend
+diagram_text.py   a diagram as text: the walk and the lines that the next two share
 mermaid.py, dot.py   the same diagram as text for other programs
 """

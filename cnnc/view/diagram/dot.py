@@ -9,7 +9,7 @@ ampersands escaped.
 from __future__ import annotations
 
 from cnnc.view.diagram.diagram import Diagram, DiagramGroup, DiagramNode
-from cnnc.view.diagram.mermaid import box_lines
+from cnnc.view.diagram.diagram_text import TextForm, box_lines, diagram_lines
 from cnnc.view.drawing import LayerRole
 from cnnc.view.palette import FORMS, LIGHT
 from cnnc.view.svg import number
@@ -29,8 +29,6 @@ _FORMS: dict[LayerRole, tuple[str, str]] = {
 
 def dot_text(diagram: Diagram) -> str:
     """The text of a diagram."""
-    names = {node.name: f"n{i}" for i, node in enumerate(diagram.nodes)}
-    frames = {name: f"cluster_{i}" for i, name in enumerate(diagram.groups)}
     lines = [
         "// drawn by cnnc",
         f"digraph {quoted(diagram.name)} {{",
@@ -38,31 +36,26 @@ def dot_text(diagram: Diagram) -> str:
         '  node [fontname=Helvetica fontsize=11 margin="0.12,0.05"]',
         "  edge [fontname=Helvetica fontsize=10]",
     ]
-    indent = "  "
-    for item in diagram.nested():
-        if item is None:
-            indent = indent[2:]
-            lines.append(f"{indent}}}")
-        elif isinstance(item, DiagramGroup):
-            lines.append(f"{indent}subgraph {frames[item.name]} {{")
-            indent += "  "
-            lines.append(f"{indent}label={quoted(item.label)} labeljust=l style=dotted fontsize=11")
-        else:
-            lines.append(f"{indent}{names[item.name]} [{_box(item)}]")
-    for edge in diagram.edges:
-        label = f" [label={quoted(text)}]" if (text := diagram.label_of(edge)) else ""
-        lines.append(f"  {names[edge.source]} -> {names[edge.target]}{label}")
+    lines += diagram_lines(diagram, TextForm(_box, _frame, "}", _edge))
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _box(node: DiagramNode) -> str:
+def _frame(number: int, group: DiagramGroup) -> tuple[str, ...]:
+    return f"subgraph cluster_{number} {{", f"label={quoted(group.label)} labeljust=l style=dotted fontsize=11"
+
+
+def _edge(source: str, target: str, label: str) -> str:
+    return f"{source} -> {target}" + (f" [label={quoted(label)}]" if label else "")
+
+
+def _box(name: str, node: DiagramNode) -> str:
     look, form = LIGHT.look(node.role), FORMS[node.role]
     shape, style = _FORMS.get(node.role, ("box", "filled"))
     sides = " peripheries=2" if node.role == "block" else ""
     label = quoted("\n".join(box_lines(node)))
     return (
-        f'label={label} shape={shape} style="{style}" fillcolor="{look.fill}" '
-        f'color="{look.line}" fontcolor="{look.text}" penwidth={number(form.width)}{sides}'
+        f'{name} [label={label} shape={shape} style="{style}" fillcolor="{look.fill}" '
+        f'color="{look.line}" fontcolor="{look.text}" penwidth={number(form.width)}{sides}]'
     )
 
 

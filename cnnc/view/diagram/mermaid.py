@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from cnnc.view.diagram.diagram import Diagram, DiagramGroup, DiagramNode
-from cnnc.view.diagram.sized import counted
+from cnnc.view.diagram.diagram_text import TextForm, box_lines, diagram_lines
 from cnnc.view.drawing import LayerRole
 from cnnc.view.palette import FORMS, LIGHT
 from cnnc.view.svg import number
@@ -32,22 +32,8 @@ _FORMS: dict[LayerRole, tuple[str, str]] = {
 
 def mermaid_text(diagram: Diagram) -> str:
     """The text of a diagram."""
-    names = {node.name: f"n{i}" for i, node in enumerate(diagram.nodes)}
-    frames = {name: f"g{i}" for i, name in enumerate(diagram.groups)}
     lines = ["%% drawn by cnnc", f"%% {shown_text(diagram.name)}: {diagram.description}", "flowchart TD"]
-    indent = "  "
-    for item in diagram.nested():
-        if item is None:
-            indent = indent[2:]
-            lines.append(f"{indent}end")
-        elif isinstance(item, DiagramGroup):
-            lines.append(f'{indent}subgraph {frames[item.name]}["{quoted(item.label)}"]')
-            indent += "  "
-        else:
-            lines.append(f"{indent}{names[item.name]}{_box(item)}")
-    for edge in diagram.edges:
-        label = f'|"{quoted(text)}"|' if (text := diagram.label_of(edge)) else ""
-        lines.append(f"  {names[edge.source]} -->{label} {names[edge.target]}")
+    lines += diagram_lines(diagram, TextForm(_box, _frame, "end", _edge))
     for role in dict.fromkeys(node.role for node in diagram.nodes):
         look, form = LIGHT.look(role), FORMS[role]
         dash = f",stroke-dasharray:{' '.join(map(number, form.dash))}" if form.dash else ""
@@ -57,23 +43,17 @@ def mermaid_text(diagram: Diagram) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _box(node: DiagramNode) -> str:
+def _box(name: str, node: DiagramNode) -> str:
     start, end = _FORMS.get(node.role, ("[", "]"))
-    return f'{start}"{"<br>".join(map(quoted, box_lines(node)))}"{end}:::is_{node.role}'
+    return f'{name}{start}"{"<br>".join(map(quoted, box_lines(node)))}"{end}:::is_{node.role}'
 
 
-def box_lines(node: DiagramNode) -> list[str]:
-    """The lines of text in a box."""
-    lines = [node.title]
-    if node.short_name not in (node.title, "") and " " not in node.name:
-        lines.append(node.name)
-    if node.layers > 1 or node.role == "block":
-        lines.append(counted(node.layers, "layer"))
-    if node.owner:
-        lines.append(f"parameters of {node.owner}")
-    elif node.parameters:
-        lines.append(counted(node.parameters, "parameter"))
-    return lines
+def _frame(number: int, group: DiagramGroup) -> tuple[str, ...]:
+    return (f'subgraph g{number}["{quoted(group.label)}"]',)
+
+
+def _edge(source: str, target: str, label: str) -> str:
+    return f"{source} -->" + (f'|"{quoted(label)}"|' if label else "") + f" {target}"
 
 
 def quoted(text: str) -> str:

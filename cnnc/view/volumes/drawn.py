@@ -9,9 +9,10 @@ lanes (channels), and left of all bands, where there is no text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
-from cnnc.view.drawing import Drawing, Edge, Label, Role, Shape
+from cnnc.view.drawing import Drawing, Edge, Label, Marker, Role, Shape
 from cnnc.view.labels import LINE, MARGIN, SMALL, TITLE, TextColumn
 from cnnc.view.text_width import text_width, wrapped
 from cnnc.view.volumes.grid import Lane, VolumeCell, cells_of
@@ -24,6 +25,12 @@ WIDEST = 1240
 GAP, TRACK, TEXT = 26, 7, 96
 PORT, NARROWEST_PORT = 6, 4
 """How far apart arrows end that have one target; where it is too small for that, they join."""
+MOST_ACROSS = 12
+"""A band is not broken where more lines than this would run on from it to the next ones."""
+JOINT = 5
+"""The size of the dot where lines join that end in one volume."""
+MOST_SKIPS = 4
+"""More skips than this into one volume join above it: lines of their own would take most of the drawing."""
 SMALLEST_WINDOW = 4
 """A kernel that would be drawn smaller than this is an arrow instead."""
 HEIGHT = LINE * SMALL / 13
@@ -85,6 +92,7 @@ class _Layout:
         self.skips = volumes.skips
         self.merged: set[str] = set()
         self.ports = self._ports()
+        self.joined = self._joined()
         self.gaps: dict[tuple[int, int], list[object]] = {}
         self.channels: dict[tuple[int, Lane | None], list[object]] = {}
         self.margin: dict[str, int] = {}
@@ -108,10 +116,11 @@ class _Layout:
     def _bands(self) -> list[int]:
         """The band of each column. A band ends where it is full; a U is never broken."""
         is_u = any(lane[0] for lane in self.filled)
-        crossing = [
-            sum(self.cells[a].column < column <= self.cells[b].column for a, b in self.volumes.edges)
-            for column in range(len(self.widths))
-        ]
+        steps = [0] * (len(self.widths) + 1)
+        for source, target in self.volumes.edges:
+            steps[self.cells[source].column + 1] += 1
+            steps[self.cells[target].column + 1] -= 1
+        crossing = [*accumulate(steps[:-1])]
         bands, start = [0] * len(self.widths), 0
         while not is_u and start < len(self.widths):
             used, stop = 0.0, start
@@ -121,6 +130,8 @@ class _Layout:
             if stop < len(self.widths):  # break where the fewest lines cross, in the last third of the band
                 choices = range(start + max(1, (stop - start) * 2 // 3), stop + 1)
                 stop = min(reversed(choices), key=crossing.__getitem__)
+            while stop < len(self.widths) and crossing[stop] > MOST_ACROSS:
+                stop += 1
             bands[start:stop] = [bands[start]] * (stop - start)
             if stop < len(self.widths):
                 bands[stop:] = [bands[start] + 1] * (len(bands) - stop)
@@ -155,7 +166,7 @@ class _Layout:
         _track(self.gaps.setdefault((self.band_of[first.column], first.column + 1), []), ("out", source))
         if not self._is_elbow(first, last):
             _track(self.gaps.setdefault((self.band_of[last.column], last.column), []), self._entry(source, target))
-            _track(self.channels.setdefault((self.band_of[last.column], last.lane), []), (source, target))
+            _track(self.channels.setdefault((self.band_of[last.column], last.lane), []), self._above(source, target))
             if self.band_of[first.column] != self.band_of[last.column]:
                 _track(self.channels.setdefault((self.band_of[first.column], None), []), source)
 
@@ -172,6 +183,18 @@ class _Layout:
             track = next((i for i, band in enumerate(free) if band <= first), len(free))
             free[track : track + 1] = [last[source]]
             self.margin[source] = track
+
+    def _joined(self) -> set[str]:
+        """The volumes whose skips join."""
+        counts: dict[str, int] = {}
+        for source, target in self.routed:
+            if (source, target) in self.skips and not self._is_elbow(self.cells[source], self.cells[target]):
+                counts[target] = counts.get(target, 0) + 1
+        return {target for target, count in counts.items() if count > MOST_SKIPS}
+
+    def _above(self, source: str, target: str) -> object:
+        """The track of a line in the channel above its target: its own, or that of all skips that join there."""
+        return target if target in self.joined and (source, target) in self.skips else (source, target)
 
     def _entry(self, source: str, target: str) -> tuple[str, str, bool]:
         """The track on which a line along a channel reaches its target: skips share one, and other lines another."""
@@ -197,12 +220,24 @@ class _Layout:
         for name, place in placed.items():
             solids += [moved(shape, place.x, place.y) for shape in place.solid.shapes]
             texts += self._texts(name, place, xs[self.cells[name].column] + self.widths[self.cells[name].column] / 2)
+        joints: list[Shape] = []
+        stubs: dict[str, Edge] = {}
+        reached: set[str] = set()
         by_source: dict[str, list[Edge]] = {name: [] for name in placed}
         for source, target in self.volumes.edges:
             role: Role = "series2" if (source, target) in self.skips else "text"
             hint = f"{source} to {target}"
             if (source, target) in self.routed:
                 points = self._route(source, target, placed, xs, tops, bottoms)
+                if self._above(source, target) == target:
+                    joints.append(Marker(*points[-4], "circle", role, JOINT, hint))
+                    if (
+                        target in reached
+                    ):  # only the way to where the lines join: the longest of a source covers the others
+                        stub = Edge(points[:-3], role, hint=f"{source} to several", corner=4)
+                        stubs[source] = max(stub, stubs.get(source, stub), key=lambda edge: -edge.points[-1][1])
+                        continue
+                    reached.add(target)
                 by_source[source].append(Edge(points, role, True, hint, 4, target not in self.merged))
                 continue
             window = self._window(source, target, placed)
@@ -211,6 +246,7 @@ class _Layout:
                 by_source[source].append(Edge((placed[source].right, placed[target].left(0)), role, True, hint))
         for edges in by_source.values():
             lines += _forked(edges)
+        lines += [*stubs.values(), *joints]
         return [*lines, *solids, *windows, *texts], max(bottoms.values())
 
     def columns(self) -> tuple[list[float], float]:
@@ -266,7 +302,7 @@ class _Layout:
             return (x0, y0), (out, y0), (out, y1), (x1, y1)
         gap = self.gaps[end, last.column]
         into = xs[last.column] - 12 - TRACK * (len(gap) - 1 - gap.index(self._entry(source, target)))
-        over = tops[end, last.lane] + TRACK * self.channels[end, last.lane].index((source, target))
+        over = tops[end, last.lane] + TRACK * self.channels[end, last.lane].index(self._above(source, target))
         if band == end:
             return (x0, y0), (out, y0), (out, over), (into, over), (into, y1), (x1, y1)
         under = bottoms[band] + TRACK * self.channels[band, None].index(source)
