@@ -29,8 +29,8 @@ MOST = 96
 """The most moments of a replay."""
 MOMENT_SECONDS, LEARNED_SECONDS = 1.0, 5.0
 """The time between two moments within an epoch, and between two that show predictions and kernels anew."""
-SHARE = 0.02
-"""The most of the time that predictions and kernels may take."""
+SHARE, FREE_SECONDS = 0.02, 1.0
+"""The most of the time that predictions and kernels may take; at the ends of epochs they may take this many seconds in all anyway."""
 POINTS = 240
 """The most points of the curve of the loss within epochs."""
 COUNTED, COUNTED_SHARE = 256, 20
@@ -74,6 +74,7 @@ class LiveMoments(Callback):
         self._metrics: TrainingRun | None = None
         self._counts: tuple[Array, Array] | None = None
         self._shown_counts: ClassCounts | None = None
+        self._cost_of_all = 0.0
         self._every, self._left_out = 1, 0  # of the moments, every so many is kept; those since the last that was
 
     def on_start(self, run: Run) -> None:
@@ -84,7 +85,7 @@ class LiveMoments(Callback):
         self._rate: float | None = None
         self._rate_since = self._start, self._examples
         self._examples_before = self._examples
-        self._advance(renews=True)
+        self._advance(renews=True, keep=True)
         self.subject = self._subject()
 
     def on_step(self, run: Run, epoch: int, step: int, loss: float) -> None:
@@ -93,7 +94,7 @@ class LiveMoments(Callback):
         if now - self._shown_at < MOMENT_SECONDS or step + 1 == run.steps_per_epoch:
             return
         renews = now - self._looked_at >= max(LEARNED_SECONDS, self._cost / SHARE)
-        self._advance(renews)
+        self._advance(renews, keep=renews)
 
     def on_validation(self, run: Run, trace: Trace, targets: tuple[Array, ...]) -> None:
         batch = run.objective.right_by_class(trace, targets)
@@ -106,8 +107,8 @@ class LiveMoments(Callback):
         self._metrics = TrainingRun(run.network.name, (*before, finite(line_of(run, epoch))), _best_epoch(run))
         self._rate, self._rate_since = epoch.images_per_second, (self._clock(), self._examples)
         self._count_classes()
-        renews = self._clock() - self._looked_at >= self._cost / SHARE
-        self._advance(renews)
+        renews = self._cost_of_all < FREE_SECONDS or self._clock() - self._looked_at >= self._cost / SHARE
+        self._advance(renews, keep=True)
 
     def on_end(self, result: Result) -> None:
         if self._looked_for is not self._run.progress:
@@ -138,12 +139,12 @@ class LiveMoments(Callback):
         """The examples that were used so far, over all epochs."""
         return self._run.progress.epoch * len(self._run.train) + self._run.progress.seen
 
-    def _advance(self, renews: bool) -> None:
-        """Publishes a moment, with new predictions and kernels if it `renews` them: then it may be kept for the replay."""
+    def _advance(self, renews: bool, keep: bool) -> None:
+        """Publishes a moment, with new predictions and kernels if it `renews` them, and may keep it for the replay."""
         if renews:
             self._look()
         self._show()
-        if renews:
+        if keep:
             self._keep()
 
     def _look(self) -> None:
@@ -153,6 +154,7 @@ class LiveMoments(Callback):
         self._looked_for = run.progress
         self._learned = Learned(self._samples.predictions(run), kernel_images(run.graph, run.weights))
         self._cost = self._clock() - self._looked_at
+        self._cost_of_all += self._cost
 
     def _show(self, state: State = "training", end: str = "") -> None:
         """Publishes a moment."""
