@@ -23,7 +23,9 @@ LARGEST = 24
 
 def coverage_page(coverages: Sequence[Coverage], title: str) -> Page:
     """The page of several inputs."""
-    panels = tuple(counts_panel(f"c{number}", each.title, each.counts, each.exponent) for number, each in enumerate(coverages))
+    panels = tuple(
+        counts_panel(f"c{number}", each.title, each.counts, each.exponent) for number, each in enumerate(coverages)
+    )
     notes = tuple(note for coverage in coverages for note in _notes(coverage))
     return Page(title, "The number in a cell says how often the element is read.", (Band(panels),), (), 0, notes)
 
