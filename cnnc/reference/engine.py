@@ -236,7 +236,7 @@ def backward_shard(
     rules: Mapping[type[Op], Backward] = BACKWARD,
 ) -> tuple[Weights, Weights]:
     """`backward` of one shard of a batch."""
-    differentiated = _differentiated(graph, needs_input_gradients)
+    on_path = differentiated(graph, needs_input_gradients)
     pending = {name: seed.view() for name, seed in seeds.items()}  # gradients of outputs that are still to be passed on
     for seed in pending.values():
         seed.flags.writeable = False  # it is the caller's
@@ -244,20 +244,20 @@ def backward_shard(
     input_gradients: Weights = {}
     for node in reversed(order):
         gradient = pending.pop(node.name, None)
-        if gradient is None or node.name not in differentiated:
+        if gradient is None or node.name not in on_path:
             continue
         if isinstance(node.op, Input):
             input_gradients[node.name] = to_channels_first(gradient)
             continue
         node_weights = weights_of(graph, node, weights)
-        needs_dx = any(name in differentiated for name in node.inputs)
+        needs_dx = any(name in on_path for name in node.inputs)
         result = rules[type(node.op)](_op(graph, node), node_weights, saved.pop(node.name), gradient, needs_dx)
         del gradient
         for name, value in result.weights.items():
             full = f"{node.parameter_owner}.{name}"
             weight_gradients[full] = weight_gradients[full] + value if full in weight_gradients else value
         for i, (name, dx) in enumerate(zip(node.inputs, result.inputs, strict=True)):
-            if dx is not None and name in differentiated:
+            if dx is not None and name in on_path:
                 if any(dx is other for other in result.inputs[:i]):
                     dx.flags.writeable = False
                 pending[name] = _summed(pending[name], dx) if name in pending else dx
@@ -334,13 +334,17 @@ def _declared_parameters(graph: Graph, node: Node) -> list[Parameter]:
     return [graph.weights[full] for full in graph.parameter_names[node.name].values()]
 
 
+def trains(graph: Graph, node: Node) -> bool:
+    """Whether a node has weights that training changes: some are neither buffers nor frozen where they are declared."""
+    return any(p.trainable and not p.frozen for p in _declared_parameters(graph, node))
+
+
 @lru_cache(maxsize=16)
-def _differentiated(graph: Graph, needs_input_gradients: bool) -> set[str]:
+def differentiated(graph: Graph, needs_input_gradients: bool) -> set[str]:
     """The nodes whose gradient is needed: those with trainable weights, or inputs with `needs_input_gradients`, at or above them."""
     names: set[str] = set()
     for node in graph.nodes:
-        trains = any(p.trainable and not p.frozen for p in _declared_parameters(graph, node))
         is_float_input = needs_input_gradients and not node.inputs and node.type.dtype == "float32"
-        if trains or is_float_input or any(name in names for name in node.inputs):
+        if trains(graph, node) or is_float_input or any(name in names for name in node.inputs):
             names.add(node.name)
     return names
