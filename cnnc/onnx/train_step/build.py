@@ -34,7 +34,7 @@ from cnnc.onnx.train_step.step_emitter import UPDATE, StepEmitter
 from cnnc.recipe.recipe import Recipe
 from cnnc.training.objective import Term, term_of
 
-LOSS, RATE, STEP, SEED = "train.loss", "train.learning_rate", "train.step", "train.seed"
+LOSS, RATE, STEP = "train.loss", "train.learning_rate", "train.step"
 TARGET, CORRECT, COUNTED, NEW = "train.target", "train.correct", "train.counted", ".new"
 
 

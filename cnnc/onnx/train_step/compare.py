@@ -18,7 +18,8 @@ from cnnc.graph.graph import Graph, Node
 from cnnc.network import Network
 from cnnc.onnx.emit.verify import sample_feeds
 from cnnc.onnx.run.session import Session
-from cnnc.onnx.train_step.build import LOSS, NEW, RATE, SEED, STEP, StepGraph, TargetInput
+from cnnc.onnx.train_step.build import LOSS, NEW, RATE, STEP, StepGraph, TargetInput
+from cnnc.onnx.train_step.random_bits import SEED, StepMasks
 from cnnc.recipe.recipe import require_recipe
 from cnnc.training.loop import one_step, start
 from cnnc.training.run import Run
@@ -68,7 +69,7 @@ def compare_with_trainer(
     state = StepState(step, weights)
     for number, (inputs, targets) in enumerate(batches):
         rate = run.recipe.learning_rate(number / run.steps_per_epoch)
-        one_step(run, 0, number, tuple(inputs.values()), _columns(run.graph, targets, batch))
+        one_step(run, 0, number, tuple(inputs.values()), _columns(run.graph, targets, batch), StepMasks(number))
         named = {target.name: targets[target.output] for target in step.targets}
         state.run({**{name: inputs[name] for name in step.inputs}, **named}, rate, seed=number)
     return tuple(_deviations(run, state, weights))

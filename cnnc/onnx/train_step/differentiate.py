@@ -36,10 +36,11 @@ def differentiate(
     pending = {name: [seed] for name, seed in seeds.items()}
     weights: dict[str, list[str]] = {}
     for node in reversed(needed_nodes(graph, seeds)):
-        if node.name not in wanted or node.name not in pending or not node.inputs:
+        if node.name not in wanted or not node.inputs:
             continue
         with e.stage(node, GRADIENT):
-            gradient = _sum(e, pending.pop(node.name))
+            # without any, only layers whose output does not vary with it read the layer
+            gradient = _sum(e, pending.pop(node.name, [])) or e.zeros(e.new("Shape", e.tensor(node.name)))
             needed = tuple(name in wanted for name in node.inputs)
             inputs = [e.tensor(name) for name in node.inputs]
             trained = trains(graph, node)
@@ -63,7 +64,9 @@ def differentiate(
 
 
 def _sum(e: StepEmitter, tensors: list[str]) -> str:
-    return tensors[0] if len(tensors) == 1 else e.new("Add" if len(tensors) == 2 else "Sum", *tensors)
+    if len(tensors) < 2:
+        return tensors[0] if tensors else ""
+    return e.new("Add" if len(tensors) == 2 else "Sum", *tensors)
 
 
 def _backward(node: Node) -> StepBackward:

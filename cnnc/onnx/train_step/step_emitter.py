@@ -19,9 +19,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from cnnc.core.tensor import Parameter
+from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph, Node
 from cnnc.onnx.emit.emitter import AXIS_END, Emission, Emitter
 from cnnc.ops.base import Op
@@ -85,6 +86,18 @@ class StepEmitter(Emitter):
         """A part of a tensor, on these axes."""
         steps_input = [] if steps == 1 else [self.sizes(*[steps] * len(axes))]
         return self.new("Slice", x, self.sizes(*begins), self.sizes(*ends), self.sizes(*axes), *steps_input)
+
+    def zeros(self, shape: str) -> str:
+        """Zeros of the shape that a tensor holds."""
+        return self.new("ConstantOfShape", shape, value=numpy_helper.from_array(np.zeros(1, np.float32)))
+
+    def require_opset(self, least: int, purpose: str) -> None:
+        """Raises CnncError E805 if the current layer needs a newer opset; `purpose` completes "its gradient"."""
+        assert self.node is not None
+        if self.opset < least:
+            message = f"the training step of {self.node.name} cannot be exported at opset {self.opset}: its gradient {purpose}"
+            help = f"`--opset {least}` or later can express it"
+            raise CnncError.of("E805", message, span=self.node.span, help=help)
 
     def add_input(self, name: str, shape: Sequence[int | str], dtype: int = TensorProto.FLOAT) -> str:
         """Adds an input of the graph and returns its name."""
