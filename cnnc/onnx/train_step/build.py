@@ -11,7 +11,8 @@ Inputs and outputs, by name (a layer cannot be named `train`, so that these name
     conv1.weight.velocity            the slots of the optimizer, of the shape of their weight, zeros at first
 
     train.loss                       float32 scalar, the weighted sum of losses, mean over the batch
-    train.correct, train.counted     int64 scalars, for a loss that compares with labels
+    train.accuracy, train.psnr, ...  the sum of each metric over the batch, and train.accuracy.count, ..., what a host
+                                     divides the total by (metrics.py); for labels always the accuracy
     NAME.new                         the new value of the weight, buffer or slot NAME; what has none does not change
 """
 
@@ -29,13 +30,15 @@ from cnnc.onnx.emit.emitter import BATCH
 from cnnc.onnx.emit.model import DEFAULT_OPSET, assemble, require_opset
 from cnnc.onnx.train_step.differentiate import differentiate, emit_forward
 from cnnc.onnx.train_step.losses import LOSSES
-from cnnc.onnx.train_step.optimizers import UPDATES, WeightState
+from cnnc.onnx.train_step.metrics import METRICS, OUTPUTS
+from cnnc.onnx.train_step.optimizers import UPDATES, WeightState, clip_gradients
 from cnnc.onnx.train_step.step_emitter import UPDATE, StepEmitter
+from cnnc.recipe.metrics import metric_named
 from cnnc.recipe.recipe import Recipe
 from cnnc.training.objective import Term, term_of
 
 LOSS, RATE, STEP = "train.loss", "train.learning_rate", "train.step"
-TARGET, CORRECT, COUNTED, NEW = "train.target", "train.correct", "train.counted", ".new"
+TARGET, METRIC, COUNT, NEW = "train.target", "train.", ".count", ".new"
 
 
 class TargetInput(NamedTuple):
@@ -74,9 +77,13 @@ def build_step(graph: Graph, recipe: Recipe, metadata: Mapping[str, str], opset:
         kind = TensorProto.INT64 if target.kind == "labels" else TensorProto.FLOAT
         e.add_input(target.name, (BATCH, *target.shape), kind)
     outputs = _losses(e, terms, targets)
+    metrics = _metrics(e, recipe, terms, targets)
     gradients, _ = differentiate(e, graph, outputs.seeds)
+    if recipe.clip is not None:
+        with e.stage(terms[0].node, UPDATE):
+            gradients = clip_gradients(e, gradients, recipe.clip)
     slots = _update(e, recipe, gradients)
-    model = assemble(e, [*outputs.infos, *_new_infos(e, slots)], [], metadata)
+    model = assemble(e, [*outputs.infos, *metrics, *_new_infos(e, slots)], [], metadata)
     inputs = tuple(node.name for node in graph.inputs if node.name in {i.name for i in e.inputs})
     return StepGraph(model, inputs, tuple(targets), tuple(e.weight_inputs), slots)
 
@@ -100,19 +107,18 @@ def _target_shape(term: Term) -> tuple[int, ...]:
 
 
 class _Losses(NamedTuple):
-    """The outputs for losses and metrics, and the gradients with which differentiation begins, by layer."""
+    """The output for the loss, and the gradients with which differentiation begins, by layer."""
 
     infos: list[onnx.ValueInfoProto]
     seeds: Mapping[str, str]
 
 
 def _losses(e: StepEmitter, terms: list[Term], targets: list[TargetInput]) -> _Losses:
-    """Adds the losses and metrics."""
-    names = {target.output: target.name for target in targets}
+    """Adds the losses."""
     values, seeds = list[str](), dict[str, str]()
     for term in terms:
         with e.stage(term.node, "loss"):
-            target = e.tensor(e.graph.inputs[0].name) if term.column is None else names[term.output.name]
+            target = _target_tensor(e, term, targets)
             value, gradient = LOSSES[type(term.loss)](e, term.loss, e.tensor(term.node.name), target)
             if term.loss.weight != 1:
                 value, gradient = (e.new("Mul", tensor, e.number(term.loss.weight)) for tensor in (value, gradient))
@@ -123,6 +129,35 @@ def _losses(e: StepEmitter, terms: list[Term], targets: list[TargetInput]) -> _L
     with e.stage(terms[0].node, "loss"):
         e.op("Sum", values, LOSS) if len(values) > 1 else e.op("Identity", values, LOSS)
     return _Losses([helper.make_tensor_value_info(LOSS, TensorProto.FLOAT, [])], seeds)
+
+
+def _target_tensor(e: StepEmitter, term: Term, targets: list[TargetInput]) -> str:
+    """The tensor that a loss compares with."""
+    if term.column is None:
+        return e.tensor(e.graph.inputs[0].name)
+    return next(target.name for target in targets if target.output == term.output.name)
+
+
+def _metrics(
+    e: StepEmitter, recipe: Recipe, terms: list[Term], targets: list[TargetInput]
+) -> list[onnx.ValueInfoProto]:
+    """Adds the metrics, each on the first loss that compares with what it compares with, and returns their outputs."""
+    kinds = {term.loss.compares_with: term for term in reversed(terms)}
+    classifier = ("accuracy",) if "labels" in kinds else ()
+    infos = list[onnx.ValueInfoProto]()
+    for name in dict.fromkeys((*classifier, *(recipe.metrics or (recipe.metric,)))):
+        metric = metric_named(name)
+        term = kinds[metric.compares_with]
+        with e.stage(term.node, "metric"):
+            outputs = e.tensor(term.node.name)
+            if term.loss.compares_with == "values" and term.node is not term.output:
+                outputs = e.new(OUTPUTS[term.output.op.keyword], outputs)
+            sums = METRICS[metric](e, outputs, _target_tensor(e, term, targets), term.loss.ignored_label)
+            total = e.op("Identity", [sums.total], METRIC + name)
+            count = e.op("Identity", [sums.count], METRIC + name + COUNT)
+        infos.append(helper.make_tensor_value_info(total, sums.dtype, sums.shape))
+        infos.append(helper.make_tensor_value_info(count, TensorProto.INT64, ()))
+    return infos
 
 
 def _update(e: StepEmitter, recipe: Recipe, gradients: Mapping[str, str]) -> dict[str, str]:

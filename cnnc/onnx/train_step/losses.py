@@ -13,7 +13,7 @@ import numpy as np
 from onnx import TensorProto
 
 from cnnc.onnx.train_step.step_emitter import StepEmitter
-from cnnc.recipe.losses import CrossEntropy, Loss
+from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
 
 
 class LossTensors(NamedTuple):
@@ -62,3 +62,42 @@ def _cross_entropy(e: StepEmitter, loss: CrossEntropy, scores: str, labels: str)
         gradient, terms = e.new("Mul", gradient, mask), e.new("Mul", terms, mask)
     value = e.new("Neg", e.new("Div", e.reduce("Sum", terms, [0, *axes]), total))
     return LossTensors(value, e.new("Div", gradient, total))
+
+
+@loss_of(Mse)
+def _mse(e: StepEmitter, loss: Mse, outputs: str, target: str) -> LossTensors:
+    d = e.new("Sub", outputs, target)
+    return _mean(e, e.new("Mul", d, d), e.new("Mul", d, e.number(2)))
+
+
+@loss_of(L1)
+def _l1(e: StepEmitter, loss: L1, outputs: str, target: str) -> LossTensors:
+    d = e.new("Sub", outputs, target)
+    return _mean(e, e.new("Abs", d), e.new("Sign", d))
+
+
+@loss_of(Huber)
+def _huber(e: StepEmitter, loss: Huber, outputs: str, target: str) -> LossTensors:
+    """d²/2 where |d| ≤ δ, else δ·(|d| − δ/2) (Huber 1964)."""
+    d, delta = e.new("Sub", outputs, target), e.number(loss.delta)
+    far = e.new("Abs", d)
+    near = e.new("Mul", e.new("Mul", d, e.number(0.5)), d)
+    beyond = e.new("Mul", e.new("Sub", far, e.number(0.5 * loss.delta)), delta)
+    losses = e.new("Where", e.new("LessOrEqual", far, delta), near, beyond)
+    return _mean(e, losses, e.new("Clip", d, e.number(-loss.delta), delta))
+
+
+@loss_of(Bce)
+def _bce(e: StepEmitter, loss: Bce, scores: str, target: str) -> LossTensors:
+    """max(x, 0) − x·t + log(1 + exp(−|x|)), which cannot overflow; its gradient is sigmoid(x) − t."""
+    rest = e.new("Softplus", e.new("Neg", e.new("Abs", scores)))
+    losses = e.new("Add", e.new("Sub", e.new("Relu", scores), e.new("Mul", scores, target)), rest)
+    return _mean(e, losses, e.new("Sub", e.new("Sigmoid", scores), target))
+
+
+def _mean(e: StepEmitter, losses: str, gradient: str) -> LossTensors:
+    """The mean over all elements of losses and gradients per element."""
+    assert e.node is not None
+    value = e.reduce("Mean", losses, range(2 + e.node.type.rank))
+    count = e.new("Cast", e.new("Size", gradient), to=TensorProto.FLOAT)
+    return LossTensors(value, e.new("Div", gradient, count))

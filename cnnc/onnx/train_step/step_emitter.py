@@ -44,6 +44,7 @@ class StepEmitter(Emitter):
         self.saved: dict[str, Any] = {}
         self.updated: dict[str, str] = {}
         self._stage = ""
+        self._shared: dict[str, str] = {}
 
     @contextmanager
     def stage(self, node: Node, name: str = "") -> Iterator[None]:
@@ -67,6 +68,12 @@ class StepEmitter(Emitter):
     def number(self, value: float, dtype: Any = np.float32) -> str:
         """A constant with one element, of which the graph has one for each value."""
         return self.constant(f"train.number.{np.dtype(dtype)}.{value!r}", value, dtype)
+
+    def shared(self, key: str, build: Callable[[], str]) -> str:
+        """The tensor that `build` adds at the first call with this key, for what all layers share."""
+        if key not in self._shared:
+            self._shared[key] = build()
+        return self._shared[key]
 
     def sizes(self, *values: int) -> str:
         """A vector of integers (a shape, axes), of which the graph has one for each value."""
