@@ -154,7 +154,7 @@ def _metrics(
                 outputs = e.new(OUTPUTS[term.output.op.keyword], outputs)
             sums = METRICS[metric](e, outputs, _target_tensor(e, term, targets), term.loss.ignored_label)
             total = e.op("Identity", [sums.total], METRIC + name)
-            count = e.op("Identity", [sums.count], METRIC + name + COUNT)
+            count = e.op("Identity", [sums.counted], METRIC + name + COUNT)
         infos.append(helper.make_tensor_value_info(total, sums.dtype, sums.shape))
         infos.append(helper.make_tensor_value_info(count, TensorProto.INT64, ()))
     return infos

@@ -3,8 +3,8 @@
 In: the tensors that the loss reads, (N, C, *spatial), and targets: labels (N) or (N, *spatial), or values of the same
 shape. Out: sums over the batch, `MetricSums`, which a host adds up over batches before it divides:
 
-    accuracy, top5, mse, l1    total/count
-    psnr                       10·log10(count/total)
+    accuracy, top5, mse, l1    total/counted
+    psnr                       10·log10(counted/total)
     iou                        `training.metrics.mean_iou` of the total, a confusion matrix (C, C)
 """
 
@@ -24,7 +24,7 @@ class MetricSums(NamedTuple):
     """What a metric sums up, a number or a matrix, and the number of labels or elements that count; names of tensors."""
 
     total: str
-    count: str
+    counted: str
     dtype: int
     shape: tuple[int, ...] = ()
 

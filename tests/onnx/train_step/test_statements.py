@@ -163,7 +163,7 @@ def test_sums_of_a_metric_over_batches(case: MetricCase) -> None:
             "outputs": np.array(outputs, np.float32),
             "target": np.array(target, np.int64 if labels else np.float32),
         }
-        batch = computed(e, feeds, {"total": (sums.total, sums.dtype), "count": (sums.count, TensorProto.INT64)})
+        batch = computed(e, feeds, {"total": (sums.total, sums.dtype), "count": (sums.counted, TensorProto.INT64)})
         total, count = total + batch["total"], count + int(batch["count"])
         assert batch["total"].shape == sums.shape
     finish = FINISHED.get(case.metric.kind, _mean)
