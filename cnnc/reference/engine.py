@@ -163,6 +163,8 @@ def _run_layers(
     for node in order:
         for name in node.inputs:
             readers[name] += 1
+    # what backward needs of an output that several layers read may be that output itself
+    may_be_saved = {name for name, count in readers.items() if count > 1} if mode.training else set()
     for node in order:
         if isinstance(node.op, Input):
             trace.values[node.name] = to_channels_last(to_working_dtype(node, feeds[node.name], dtype))
@@ -174,6 +176,7 @@ def _run_layers(
         first = node.inputs[0]
         may_overwrite = (
             readers[first] == 1
+            and first not in may_be_saved
             and not keep_all
             and first not in outputs
             and traits_of(graph.by_name[first].op).fresh_output
