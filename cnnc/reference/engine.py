@@ -19,6 +19,7 @@ one shard and know nothing of threads; one that needs the whole batch (batch nor
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache, partial, reduce
 from typing import Any, NamedTuple
@@ -95,7 +96,7 @@ def forward(
     def run_shard(shard: int) -> ShardTrace:
         shard_feeds = {name: feeds[name][slices[shard]] for name in feeds}
         mode = Mode(training, None, partial(all_reduce.sum, shard))
-        shard_random = random_of_shard(random, shard)
+        shard_random = random_of_shard(random, shard, slices[shard].start)
         return forward_shard(graph, order, weights, shard_feeds, outputs, dtype, mode, shard_random, keep_all)
 
     traces = run_in_threads(all_reduce, run_shard)
@@ -163,6 +164,8 @@ def _run_layers(
     for node in order:
         for name in node.inputs:
             readers[name] += 1
+    # what backward needs of an output that several layers read may be that output itself
+    may_be_saved = {name for name, count in readers.items() if count > 1} if mode.training else set()
     for node in order:
         if isinstance(node.op, Input):
             trace.values[node.name] = to_channels_last(to_working_dtype(node, feeds[node.name], dtype))
@@ -174,6 +177,7 @@ def _run_layers(
         first = node.inputs[0]
         may_overwrite = (
             readers[first] == 1
+            and first not in may_be_saved
             and not keep_all
             and first not in outputs
             and traits_of(graph.by_name[first].op).fresh_output
@@ -287,8 +291,26 @@ class StepRandom:
         return np.random.default_rng(Stream.LAYERS.key(self.seed, self.epoch, self.step, layer))
 
 
-def random_of_shard(random: Random | None, shard: int) -> Random | None:
+class PositionalRandom:
+    """Random numbers that depend on the layer and on the position in the whole batch, whose sample `first` a shard begins with."""
+
+    first: int = 0
+
+    def __call__(self, layer: str) -> np.random.Generator:
+        """In place of a generator, an object whose `random(shape, dtype)` gives the numbers of a layer."""
+        raise NotImplementedError
+
+    def from_sample(self, first: int) -> Random:
+        """The numbers for a shard that begins with this sample."""
+        shifted = copy(self)
+        shifted.first = first
+        return shifted
+
+
+def random_of_shard(random: Random | None, shard: int, first: int = 0) -> Random | None:
     """The generators for one shard of a batch: those of shard 0, jumped ahead by 2^127 steps for each shard."""
+    if isinstance(random, PositionalRandom):
+        return random.from_sample(first)
     if random is None or not shard:
         return random
 

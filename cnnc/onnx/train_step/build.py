@@ -27,7 +27,7 @@ from onnx import TensorProto, helper
 from cnnc.graph.for_training import move_relus_behind_pools
 from cnnc.graph.graph import Graph, Node, needed_nodes, verify
 from cnnc.onnx.emit.emitter import BATCH
-from cnnc.onnx.emit.model import DEFAULT_OPSET, assemble, require_opset
+from cnnc.onnx.emit.model import DEFAULT_OPSET, assemble, complete, require_opset
 from cnnc.onnx.train_step.differentiate import differentiate, emit_forward
 from cnnc.onnx.train_step.losses import LOSSES
 from cnnc.onnx.train_step.metrics import METRICS, OUTPUTS
@@ -83,7 +83,8 @@ def build_step(graph: Graph, recipe: Recipe, metadata: Mapping[str, str], opset:
         with e.stage(terms[0].node, UPDATE):
             gradients = clip_gradients(e, gradients, recipe.clip)
     slots = _update(e, recipe, gradients)
-    model = assemble(e, [*outputs.infos, *metrics, *_new_infos(e, slots)], [], metadata)
+    outputs_info = [*outputs.infos, *metrics, *_new_infos(e, slots)]
+    model = complete(assemble(e, outputs_info, [], metadata), e.content)
     inputs = tuple(node.name for node in graph.inputs if node.name in {i.name for i in e.inputs})
     return StepGraph(model, inputs, tuple(targets), tuple(e.weight_inputs), slots)
 

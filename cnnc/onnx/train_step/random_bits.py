@@ -20,6 +20,7 @@ from onnx import TensorProto
 
 from cnnc.core.arrays import Array
 from cnnc.onnx.train_step.step_emitter import StepEmitter
+from cnnc.reference.engine import PositionalRandom
 
 SEED = "train.seed"
 ODD = -1640531527  # 2^32 divided by the golden ratio
@@ -83,24 +84,26 @@ def hashed(seed: int, layer: str, count: int) -> Array:
         return mixed(mixed(spread + key) + key)
 
 
-class StepMasks:
+class StepMasks(PositionalRandom):
     """The random numbers of the NumPy trainer, by layer, such that it draws the masks of the step graph."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def __call__(self, layer: str) -> Any:
-        return _LayerNumbers(self.seed, layer)
+        return _LayerNumbers(self.seed, layer, self.first)
 
 
 class _LayerNumbers:
     """In place of a NumPy generator: `random` gives the layer's uniform numbers, channels last as in the engine."""
 
-    def __init__(self, seed: int, layer: str) -> None:
-        self.seed, self.layer = seed, layer
+    def __init__(self, seed: int, layer: str, first: int) -> None:
+        self.seed, self.layer, self.first = seed, layer, first
 
     def random(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Uniform numbers (N, *spatial, C) from 0 to 1."""
         batch, *spatial, channels = shape
-        bits = hashed(self.seed, self.layer, math.prod(shape)).astype(np.float64)
+        size = math.prod(shape[1:])
+        bits = hashed(self.seed, self.layer, (self.first + batch) * size)[self.first * size :].astype(np.float64)
         uniform = ((bits + 2**31) / 2**32).reshape(batch, channels, *spatial)
         return np.moveaxis(uniform, 1, -1)
