@@ -57,6 +57,16 @@ def train(
         Log | None,
         typer.Option("--log", help="Also log the metrics in this format, into the run folder."),
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Show the training on a page of this machine, and save its replay in the run folder."
+        ),
+    ] = False,
+    live_port: Annotated[
+        int | None,
+        typer.Option("--live-port", metavar="N", min=1, max=65535, help="Port of the page (default: a free one)."),
+    ] = None,
     at: Annotated[list[str] | None, sizes_option("Train at this size")] = None,
     settings: SETTINGS = None,
     force: FORCE = False,
@@ -68,22 +78,27 @@ def train(
         require_source(file, "train")
     if dry_run and resume is not None:
         raise CnncError.of("E010", "--dry-run applies to a network FILE, not to a resumed run")
+    if live_port is not None and not live:
+        raise CnncError.of("E010", "--live-port applies to --live", help="add --live")
+    if dry_run and live:
+        raise CnncError.of("E010", "--live shows a training; --dry-run makes two steps and writes nothing")
     if export is not None:
         require_outputs(
             [path for path in (file, resume) if path is not None], [Output(export, "--export", "onnx")], force
         )
     sizes = parse_sizes(at)
-    options = _options_of_resume(data, export, log)
+    options = _options_of_resume(data, export, log, live, live_port)
     if file is not None and dry_run:
         _dry_run(_load(file, settings, sizes), data, json)
         return
     if file is not None:
-        result = _train_new(_load(file, settings, sizes), run, data, _callback(log), options)
+        network = _load(file, settings, sizes)
+        result = _train_new(network, run, data, _callback(log, live, live_port), options)
     else:
         assert resume is not None
         if sizes:
             raise CnncError.of("E010", "--at applies to a network FILE; a resumed run keeps the sizes it started with")
-        result = _resume(resume, run, settings or [], data, _callback(log), options)
+        result = _resume(resume, run, settings or [], data, _callback(log, live, live_port), options)
     _report(result, json)
     if export is not None:
         from cnnc.cli.export import export_run, report
@@ -231,16 +246,21 @@ class _Signals:
         signal.signal(signal.SIGTERM, handle)
 
 
-def _callback(log: Log | None) -> Callback:
-    """The callbacks of a run: console output, and TensorBoard if asked for. Raises CnncError E906."""
+def _callback(log: Log | None, live: bool, port: int | None) -> Callback:
+    """The callbacks of a run: console output; TensorBoard and a live page if asked for. Raises CnncError E906, E908."""
     from cnnc.cli.progress import ConsoleProgress
     from cnnc.training.run import Callbacks
 
-    if log is None:
-        return ConsoleProgress()
-    from cnnc.training.tensorboard import TensorBoard
+    callbacks: list[Callback] = []
+    if log is not None:
+        from cnnc.training.tensorboard import TensorBoard
 
-    return Callbacks(TensorBoard(), ConsoleProgress())
+        callbacks.append(TensorBoard())
+    if live:
+        from cnnc.cli.train_live import LivePage
+
+        callbacks.append(LivePage(port or 0))
+    return Callbacks(*callbacks, ConsoleProgress())
 
 
 def _resumed_network(saved: Checkpoint, settings: Sequence[str]) -> Network:
@@ -290,11 +310,15 @@ def _differences(saved: Checkpoint) -> list[str]:
     return differences
 
 
-def _options_of_resume(data: Path | None, export: Path | None, log: Log | None) -> list[str]:
+def _options_of_resume(
+    data: Path | None, export: Path | None, log: Log | None, live: bool, port: int | None
+) -> list[str]:
     """The options that a command to resume repeats."""
     words = ["--data", str(data)] if data is not None else []
     words += ["--export", str(export)] if export is not None else []
     words += ["--log", log.value] if log is not None else []
+    words += ["--live"] if live else []
+    words += ["--live-port", str(port)] if port is not None else []
     return words
 
 

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -148,14 +149,19 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
             start_time, examples_before = time.perf_counter(), run.progress.seen
             if not _epoch(run, callback, stopping):
                 save(run, "last")
-                return Result(run, True, None)
+                return _ended(Result(run, True, None), callback)
             seconds = time.perf_counter() - start_time
             _finish_epoch(run, callback, metrics, seconds, run.progress.seen - examples_before, meter)
         growth, _ = run.memory(meter)
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
         test = run.objective.evaluate(best, run.data.test)
         save_test(run, metrics, test)
-        return Result(run, False, test, growth)
+        return _ended(Result(run, False, test, growth), callback)
+
+
+def _ended(result: Result, callback: Callback) -> Result:
+    callback.on_end(result)
+    return result
 
 
 @contextmanager
@@ -257,7 +263,8 @@ def _finish_epoch(
     """
     p = run.progress
     training = Score(p.right, p.answers or p.seen, p.loss_sum / p.seen)
-    validation = run.objective.evaluate(run.weights, run.validation) if len(run.validation) else None
+    observer = partial(callback.on_validation, run)
+    validation = run.objective.evaluate(run.weights, run.validation, observer) if len(run.validation) else None
     deciding = validation or training
     if not math.isfinite(deciding.loss):
         part = next(run.objective.parts(run.validation))

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from cnnc.core.arrays import Weights
+from cnnc.core.arrays import Array, Weights
 from cnnc.core.process_memory import MemoryMeter
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import Diagnostic
@@ -19,6 +19,7 @@ from cnnc.graph.for_training import for_training
 from cnnc.graph.graph import Graph, verify
 from cnnc.network import Network
 from cnnc.recipe.recipe import Recipe
+from cnnc.reference.engine import Trace
 from cnnc.reference.parallel.processes import WorkerPool
 from cnnc.training.checkpoint import Progress
 from cnnc.training.objective import Objective, Score
@@ -62,6 +63,11 @@ class Run:
         """Whether validation has not improved for `stop patience=` epochs; an equal score does not count as an improvement."""
         p, stop = self.progress, self.recipe.stop
         return stop is not None and p.epoch > 0 and p.epoch - 1 - p.improved_epoch >= stop.patience
+
+    @property
+    def noun(self) -> str:
+        """What the examples are called."""
+        return "images" if self.graph.inputs[0].type.rank == 2 else "examples"
 
     @property
     def state_bytes(self) -> int:
@@ -121,8 +127,14 @@ class Callback:
     def on_step(self, run: Run, epoch: int, step: int, loss: float) -> None:
         """Called after each step; epoch and step count from 0."""
 
+    def on_validation(self, run: Run, trace: Trace, targets: tuple[Array, ...]) -> None:
+        """Called for each batch of validation examples, with the activations that the losses read, before `on_epoch`."""
+
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         """Called after each epoch."""
+
+    def on_end(self, result: Result) -> None:
+        """Called at the end of training, also where it was stopped; not after an error."""
 
     def close(self) -> None:
         """Called by the owner of the callback at the end of training, also after an error."""
@@ -146,9 +158,17 @@ class Callbacks(Callback):
         for callback in self._all:
             callback.on_step(run, epoch, step, loss)
 
+    def on_validation(self, run: Run, trace: Trace, targets: tuple[Array, ...]) -> None:
+        for callback in self._all:
+            callback.on_validation(run, trace, targets)
+
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         for callback in self._all:
             callback.on_epoch(run, epoch)
+
+    def on_end(self, result: Result) -> None:
+        for callback in self._all:
+            callback.on_end(result)
 
     def close(self) -> None:
         for callback in self._all:
