@@ -20,8 +20,8 @@ from cnnc.graph.graph import Graph, verify
 from cnnc.network import Network
 from cnnc.recipe.recipe import Recipe
 from cnnc.reference.engine import Trace
-from cnnc.reference.parallel.processes import WorkerPool
 from cnnc.training.checkpoint import Progress
+from cnnc.training.engine import Engine
 from cnnc.training.objective import Objective, Score
 
 
@@ -30,8 +30,9 @@ class Run:
     """A run and its state.
 
     Training changes `weights` (by `layer.parameter`, shaped as in ONNX), `slots` (the optimizer's state) and `progress`.
-    `train` and `validation` are the two parts of the training data. `workers` are set while the run trains. `origin` is that
-    of the checkpoint that the run started from.
+    `train` and `validation` are the two parts of the training data. `engine` computes the steps; it may keep weights and
+    slots elsewhere between them, so `fetch` comes before reading them. `origin` is that of the checkpoint that the run started
+    from.
     """
 
     network: Network
@@ -45,7 +46,7 @@ class Run:
     slots: Weights
     progress: Progress
     objective: Objective
-    workers: WorkerPool | None = None
+    engine: Engine
     origin: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -69,6 +70,14 @@ class Run:
         """What the examples are called."""
         return "images" if self.graph.inputs[0].type.rank == 2 else "examples"
 
+    def rate(self, epoch: int, step: int) -> float:
+        """The learning rate of a step; epochs and steps count from 0."""
+        return self.recipe.learning_rate(epoch + step / self.steps_per_epoch)
+
+    def fetch(self) -> None:
+        """Brings `weights` and `slots` up to date."""
+        self.engine.fetch(self)
+
     @property
     def state_bytes(self) -> int:
         """Bytes of weights and slots."""
@@ -80,7 +89,7 @@ class Run:
         Raises CnncError E704 where a worker has died.
         """
         growth, peak = meter.growth, meter.process_peak
-        for worker_growth, worker_peak in self.workers.memory() if self.workers is not None else ():
+        for worker_growth, worker_peak in self.engine.process_memory():
             growth = None if growth is None or worker_growth is None else growth + worker_growth
             peak += worker_peak
         return growth, peak
