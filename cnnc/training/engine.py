@@ -38,9 +38,16 @@ class StepResult(NamedTuple):
 
 
 class Engine:
-    """Computes the steps and scores of a run. `name` is the value of `--engine`."""
+    """Computes the steps and scores of a run.
+
+    `name` is the value of `--engine`; `provider` that of `--provider`, "" for an engine without.
+    """
 
     name: ClassVar[str]
+    provider: str = ""
+
+    def prepare(self, run: Run) -> None:
+        """Raises CnncError where the engine cannot train this network; nothing has been written yet."""
 
     def running(self, run: Run) -> AbstractContextManager[None]:
         """Prepares the steps of a run (processes, sessions), and releases what they took."""

@@ -91,7 +91,7 @@ def start(
     `engine` computes its steps, by default with NumPy.
 
     Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E904 where
-    the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number.
+    the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number, and what `engine.prepare` raises.
     """
     thread_count()
     graph = network.require_graph()
@@ -111,9 +111,11 @@ def start(
     objective = Objective(graph, recipe, data)
     origin = resume.origin if resume is not None else {}
     engine = engine or NumpyEngine()
-    return Run(
+    run = Run(
         network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective, engine, origin
     )
+    engine.prepare(run)
+    return run
 
 
 def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:

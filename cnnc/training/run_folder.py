@@ -151,6 +151,8 @@ def save(run: Run, name: str) -> Path:
             dict(run.network.includes),
             dict(run.network.survey.reference) if run.network.survey is not None else {},
             dict(run.origin),
+            run.engine.name,
+            run.engine.provider,
         ),
     )
     return path

@@ -39,42 +39,41 @@ _STEPS = "steps"
 class OnnxEngine(Engine):
     """Computes steps and scores with onnxruntime on one provider.
 
-    Raises CnncError E810 where ONNX cannot express the training step of a layer, E905 for a provider that does not start.
+    `prepare` raises CnncError E810 where ONNX operators cannot compute the training step of a layer, E905 for a provider that
+    does not start.
     """
 
     name = "onnxruntime"
 
     def __init__(self, provider: Provider = "auto") -> None:
         self._wanted = provider
-        self._step: StepGraph | None = None
+        self._prepared: tuple[StepGraph, Session]
         self._state: _DeviceState | None = None
         self._inference: Session | None = None
         self._steps = 0
 
-    @property
-    def provider(self) -> str:
-        """The provider that runs the steps, once they run; before that the requested one."""
-        return self._state.session.provider if self._state is not None else self._wanted
-
-    @contextmanager
-    def running(self, run: Run) -> Iterator[None]:
+    def prepare(self, run: Run) -> None:
         step = build_step(run.graph, run.recipe, {})
         model = step.model.SerializeToString()
         session = Session(model, f"the training step of {run.network.name}", self._wanted, threads=thread_count())
+        self._prepared, self.provider = (step, session), session.provider
+
+    @contextmanager
+    def running(self, run: Run) -> Iterator[None]:
+        step, session = self._prepared
         self._steps = int(run.slots.get(_STEPS, 0))
-        self._step, self._state = step, _DeviceState(session, step, run.weights, run.slots)
+        self._state = _DeviceState(session, step, run.weights, run.slots)
         try:
             yield
         finally:
             self.fetch(run)
-            self._step = self._state = self._inference = None
+            self._state = self._inference = None
 
     def step(self, run: Run, batch: Batch, random: Random | None = None) -> StepResult:
-        assert self._step is not None
         assert self._state is not None
         assert random is None
-        feeds = feeds_of(run.graph, batch.inputs)
-        inputs = {name: feeds[name] for name in self._step.inputs} | _targets(self._step, run, batch.targets)
+        step, feeds = self._prepared[0], feeds_of(run.graph, batch.inputs)
+        inputs = {name: feeds[name] for name in step.inputs} | _targets(step, run, batch.targets)
         inputs[RATE] = np.array(run.rate(batch.epoch, batch.step), np.float32)
         inputs[STEP] = np.array(self._steps + 1, np.int64)
         inputs[SEED] = np.array(_seed(run.recipe.seed, batch.epoch, batch.step), np.int32)
