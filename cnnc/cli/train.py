@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnc.cli.console import Stopped, print_diagnostics, print_json, print_result, print_status, stop_on_signals
-from cnnc.cli.options import DATA, SETTINGS, ProviderChoice, json_option, parse_sizes, sizes_option
+from cnnc.cli.options import DATA, PROVIDER_OF_ENGINE, SETTINGS, ProviderChoice, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.usage import require_one_source, require_source, with_published_network
 from cnnc.diagnostics import CnncError, Exit
@@ -71,12 +71,7 @@ def train(
             "--engine", help="What computes the steps: numpy (default), or onnxruntime, with the step as an ONNX graph."
         ),
     ] = None,
-    provider: Annotated[
-        ProviderChoice | None,
-        typer.Option(
-            "--provider", help="Execution provider of --engine onnxruntime (default: the best one installed)."
-        ),
-    ] = None,
+    provider: PROVIDER_OF_ENGINE = None,
     live: Annotated[
         bool,
         typer.Option(

@@ -107,6 +107,9 @@ class LiveServer:
         self._changed, self._ending = asyncio.Event(), asyncio.Event()
         ready.set()
         await self._server.serve(sockets=[self._socket])
+        for connection in list(self._server.server_state.connections):  # of readers who do not read
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
     def notify(self) -> None:
         """Says that there is a new event; called from any thread, returns at once."""

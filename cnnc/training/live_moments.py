@@ -81,13 +81,11 @@ class LiveMoments(Callback):
         if lines := metrics_before(run):
             self._metrics = training_run(run.network.name, lines, _best_epoch(run), {})
         self._start = self._clock()
-        self._look()
         self._rate: float | None = None
         self._rate_since = self._start, self._examples
         self._examples_before = self._examples
+        self._advance(renews=True)
         self.subject = self._subject()
-        self._show()
-        self._keep()
 
     def on_step(self, run: Run, epoch: int, step: int, loss: float) -> None:
         self._losses.add(epoch + (step + 1) / run.steps_per_epoch, loss)
@@ -95,11 +93,7 @@ class LiveMoments(Callback):
         if now - self._shown_at < MOMENT_SECONDS or step + 1 == run.steps_per_epoch:
             return
         renews = now - self._looked_at >= max(LEARNED_SECONDS, self._cost / SHARE)
-        if renews:
-            self._look()
-        self._show()
-        if renews:
-            self._keep()
+        self._advance(renews)
 
     def on_validation(self, run: Run, trace: Trace, targets: tuple[Array, ...]) -> None:
         batch = run.objective.right_by_class(trace, targets)
@@ -113,11 +107,7 @@ class LiveMoments(Callback):
         self._rate, self._rate_since = epoch.images_per_second, (self._clock(), self._examples)
         self._count_classes()
         renews = self._clock() - self._looked_at >= self._cost / SHARE
-        if renews:
-            self._look()
-        self._show()
-        if renews:
-            self._keep()
+        self._advance(renews)
 
     def on_end(self, result: Result) -> None:
         if self._looked_for is not self._run.progress:
@@ -148,6 +138,14 @@ class LiveMoments(Callback):
         """The examples that were used so far, over all epochs."""
         return self._run.progress.epoch * len(self._run.train) + self._run.progress.seen
 
+    def _advance(self, renews: bool) -> None:
+        """Publishes a moment, with new predictions and kernels if it `renews` them: then it may be kept for the replay."""
+        if renews:
+            self._look()
+        self._show()
+        if renews:
+            self._keep()
+
     def _look(self) -> None:
         """Predictions and kernels of this moment, and the time that they take."""
         self._looked_at = self._clock()
@@ -161,7 +159,12 @@ class LiveMoments(Callback):
         """Publishes a moment."""
         now, run, used = self._clock(), self._run, self._examples
         since, before = self._rate_since
-        if state == "training" and used > before and (self._rate is None or now - since >= MOMENT_SECONDS):
+        if (
+            state == "training"
+            and now > since
+            and used > before
+            and (self._rate is None or now - since >= MOMENT_SECONDS)
+        ):
             self._rate, self._rate_since = (used - before) / (now - since), (now, used)
         made = used - self._examples_before
         left = (run.recipe.epochs * len(run.train) - used) * (now - self._start) / made if made else None

@@ -97,11 +97,15 @@ def _class_names(run: Run, term: Term) -> tuple[str, ...]:
 
 
 def _spread(examples: Split, term: Term | None, count: int) -> Any:
-    """The indices of examples spread evenly over the classes, or over all examples."""
-    order = np.arange(len(examples))
-    if term is not None and term.column is not None:
-        order = np.argsort(np.asarray(examples.targets[term.column][:]).reshape(len(examples)), kind="stable")
-    return np.sort(order[np.linspace(0, len(order) - 1, count).astype(int)])
+    """The indices of examples spread evenly over all examples; of a classifier over its classes."""
+    if term is None or term.column is None:
+        return np.linspace(0, len(examples) - 1, count).astype(int)
+    labels = np.asarray(examples.targets[term.column][:]).reshape(len(examples))
+    order = np.argsort(labels, kind="stable")
+    by_class = labels[order]
+    turn = np.arange(len(order)) - np.searchsorted(by_class, by_class)  # 0 for the first example of each class
+    turns, classes = order[np.lexsort((by_class, turn))], np.count_nonzero(turn == 0)
+    return np.sort(turns[:count] if classes < count else turns[np.linspace(0, classes - 1, count).astype(int)])
 
 
 def _input(run: Run, examples: Split, number: int) -> Shown:
