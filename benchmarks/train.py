@@ -38,7 +38,7 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
     from cnnc.core.process_memory import MemoryMeter
     from cnnc.network import load
     from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
-    from cnnc.training.loop import one_step, start, worker_processes
+    from cnnc.training.loop import one_step, start
     from tests.random_dataset import random_dataset
 
     network = load(NETS / f"{name}.cnn", ["train.data.val=0"])
@@ -47,7 +47,7 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
     keep_memory()
     with TemporaryDirectory() as folder:
         run = start(network, random_dataset(network, batch), Path(folder))
-        with one_blas_thread(), worker_processes(run):
+        with one_blas_thread(), run.engine.running(run):
             examples = run.train.select(np.arange(batch))
             inputs, targets = (
                 tuple(np.asarray(column[:]) for column in side) for side in (examples.inputs, examples.targets)

@@ -21,6 +21,7 @@ ALLOWED: Mapping[str, str] = {
     "reference": "core diagnostics graph ops",
     "view": "core diagnostics graph ops reference",
     "training": "core diagnostics graph ops data recipe network reference view",
+    "live": "core diagnostics",
     "onnx.source_map": "diagnostics graph network",
     "onnx.metadata": "core graph ops data recipe network onnx.source_map",
     "onnx.wire_format": "core diagnostics",

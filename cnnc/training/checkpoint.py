@@ -56,8 +56,8 @@ class Checkpoint:
 
     `file` is the name of the source file and `source` its text, `includes` the text of included files by name.
     `settings` are those of the command line (`--set`), `sizes` the sizes of symbols in training. `weights` and `slots`
-    are arrays by `layer.parameter` and `layer.parameter.slot`; `threads` and `versions` are those that trained. `origin`
-    says which model the weights were imported from: its `file`, `sha256` and `producer`, as far as known; else it is empty.
+    are arrays by `layer.parameter` and `layer.parameter.slot`; `threads` and `versions` are those that trained, and so
+    are `engine` and, with onnxruntime, its `provider`. `origin` says which model the weights were imported from: its `file`, `sha256` and `producer`, as far as known; else it is empty.
     """
 
     file: str
@@ -73,6 +73,8 @@ class Checkpoint:
     includes: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
+    engine: str = "numpy"
+    provider: str = ""
 
     def network(self, at: Mapping[str, int] | None = None, settings: Sequence[str] | None = None) -> Network:
         """Checks the source again, and returns the network at the sizes of training.
@@ -117,6 +119,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "threads": checkpoint.threads,
         "preprocessing": {"range": [0, 1], "layout": "channels first"},
         **({"origin": checkpoint.origin} if checkpoint.origin else {}),
+        **({"engine": checkpoint.engine, "provider": checkpoint.provider} if checkpoint.engine != "numpy" else {}),
     }
     text = json.dumps(facts, sort_keys=True)
     metadata = {"cnnc": text, "digest": _digest(tensors, text), "format": FORMAT}
@@ -204,6 +207,8 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
         facts.get("includes", {}),
         facts.get("sizes", {}),
         {key: str(value) for key, value in facts.get("origin", {}).items()},
+        str(facts.get("engine", "numpy")),
+        str(facts.get("provider", "")),
     )
 
 

@@ -44,6 +44,8 @@ _PACKAGES = {
     "dml": "onnxruntime-directml",
     "openvino": "onnxruntime-openvino",
 }
+# Where a provider's memory is, if not the CPU's.
+_DEVICES = {"cuda": "cuda", "tensorrt": "cuda", "dml": "dml"}
 # Multiply in full float32: newer GPUs round the factors to 10 bits otherwise (TF32).
 _OPTIONS = {"cuda": {"use_tf32": "0"}}
 _DTYPES = {
@@ -125,6 +127,22 @@ class Session:
         """Runs one batch and returns these outputs (all by default), arrays (N, ...). Raises CnncError E604."""
         try:
             return cast(list[Array], self._session.run(outputs, dict(feeds)))
+        except Exception as error:
+            raise CnncError.of("E604", f"{self.name}: onnxruntime failed: {_first_line(error)}") from error
+
+    @property
+    def device(self) -> tuple[str, int]:
+        """The device type and number of the provider's memory, as onnxruntime names them."""
+        return _DEVICES.get(self.provider, "cpu"), 0
+
+    def binding(self) -> Any:
+        """An `onnxruntime.IOBinding`: inputs and outputs that stay on the device. `run_bound` runs it."""
+        return self._session.io_binding()
+
+    def run_bound(self, binding: Any) -> None:
+        """Runs one batch on bound inputs and outputs. Raises CnncError E604."""
+        try:
+            self._session.run_with_iobinding(binding)
         except Exception as error:
             raise CnncError.of("E604", f"{self.name}: onnxruntime failed: {_first_line(error)}") from error
 
