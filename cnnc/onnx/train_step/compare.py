@@ -36,9 +36,9 @@ class StepDeviation(NamedTuple):
 class StepState:
     """The weights, buffers and slots of a step graph between its steps, as a host keeps them."""
 
-    def __init__(self, step: StepGraph, weights: Weights) -> None:
+    def __init__(self, step: StepGraph, weights: Weights, threads: int = 0) -> None:
         self.step = step
-        self.session = Session(step.model.SerializeToString(), step.model.graph.name, "cpu")
+        self.session = Session(step.model.SerializeToString(), step.model.graph.name, "cpu", threads=threads)
         self.arrays = {name: weights[name] for name in step.weights}
         self.arrays |= {name: np.zeros_like(weights[weight]) for name, weight in step.slots.items()}
         self.steps = 0
@@ -64,7 +64,7 @@ def compare_with_trainer(
     network: Network, step: StepGraph, weights: Weights, *, steps: int, batch: int
 ) -> tuple[StepDeviation, ...]:
     """Runs both for some steps on the same random batches; the deviation of each weight, buffer and slot at the end."""
-    batches = list(_random_batches(network, step, batch, steps))
+    batches = random_batches(network.require_graph(), step, batch, steps)
     run = _trainer(network, weights, batches)
     state = StepState(step, weights)
     for number, (inputs, targets) in enumerate(batches):
@@ -105,8 +105,9 @@ Batches = list[tuple[dict[str, Array], dict[str, Array]]]
 """For each step the inputs by name, and the targets by the name of the output that they belong to."""
 
 
-def _random_batches(network: Network, step: StepGraph, batch: int, count: int) -> Batches:
-    graph, batches = network.require_graph(), []
+def random_batches(graph: Graph, step: StepGraph, batch: int, count: int) -> Batches:
+    """Random inputs and targets for some steps."""
+    batches = []
     for number in range(count):
         random = np.random.default_rng(Stream.VERIFY_TARGETS.key(number))
         targets = {t.output: _random_target(random, graph.by_name[t.output], t, batch) for t in step.targets}
