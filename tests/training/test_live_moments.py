@@ -19,7 +19,7 @@ from cnnc.training.live_moments import POINTS, LiveMoments, LossHistory
 from cnnc.training.loop import start, train
 from cnnc.training.run import Callback, Callbacks, Run, Stopping
 from cnnc.training.samples import SampleSet
-from cnnc.view.live.moment import Moment, Prediction, Series
+from cnnc.view.live.moment import Moment, SamplePrediction, Series
 from tests.training.conftest import Trainer, countdown, saved, tiny
 
 
@@ -166,7 +166,7 @@ IMAGES = np.arange(40 * 64, dtype=np.float32).reshape(40, 1, 8, 8) / 2560
 RECIPE = 'train {{ data npz "x.npz" val={val}; loss {loss}; batch 8; epochs 1 }}'
 
 
-def predictions(run: Run) -> tuple[SampleSet, tuple[Prediction, ...]]:
+def predictions(run: Run) -> tuple[SampleSet, tuple[SamplePrediction, ...]]:
     samples = SampleSet(run)
     return samples, samples.predictions(run)
 
