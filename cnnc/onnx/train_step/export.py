@@ -28,7 +28,7 @@ from cnnc.graph.graph import Graph
 from cnnc.network import Network
 from cnnc.onnx.emit.model import DEFAULT_OPSET
 from cnnc.onnx.emit.verify import LARGE_MACS
-from cnnc.onnx.metadata import metadata
+from cnnc.onnx.metadata import TRAINING, metadata
 from cnnc.onnx.train_step.build import COUNT, LOSS, METRIC, NEW, RATE, STEP, StepGraph, build_step
 from cnnc.onnx.train_step.compare import StepDeviation, compare_with_trainer
 from cnnc.onnx.train_step.inference import build_inference
@@ -39,7 +39,6 @@ from cnnc.reference.registry import traits_of
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint, Progress
 
-TRAINING = "cnnc.training"
 STEPS, BATCH = 3, 8  # of the comparison
 _INFERENCE, _WEIGHTS = ".infer.onnx", ".weights.safetensors"
 
