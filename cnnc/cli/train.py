@@ -22,8 +22,7 @@ from cnnc.diagnostics import CnncError, Exit
 if TYPE_CHECKING:
     from cnnc.network import Network
     from cnnc.training.checkpoint import Checkpoint
-    from cnnc.training.engine import Engine
-    from cnnc.training.run import Callback, Result, Run
+    from cnnc.training.run import Callback, Engine, Result, Run
 
 
 class EngineChoice(StrEnum):

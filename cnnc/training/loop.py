@@ -38,10 +38,9 @@ from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.divergence import check_batches, check_first_loss, diverged
-from cnnc.training.engine import Batch, Engine, StepResult
 from cnnc.training.numpy_engine import NumpyEngine
 from cnnc.training.objective import Objective, Score, feeds_of
-from cnnc.training.run import Callback, Epoch, Result, Run, Stopping
+from cnnc.training.run import StepBatch, Callback, Engine, Epoch, Result, Run, StepResult, Stopping
 from cnnc.training.run_folder import line_of, metrics_before, save, save_metrics, save_network, save_test
 
 SAVE_SECONDS = 300.0
@@ -215,7 +214,7 @@ def one_step(
     `inputs` and `targets` hold one batch (N, ...) per column of the data set; `random` replaces the random numbers of the
     layers. Raises CnncError E701 where the loss is not finite, E704 where a worker process died.
     """
-    return run.engine.step(run, Batch(epoch, step, inputs, targets), random)
+    return run.engine.step(run, StepBatch(epoch, step, inputs, targets), random)
 
 
 def _finish_epoch(

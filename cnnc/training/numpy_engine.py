@@ -14,10 +14,9 @@ from cnnc.reference.engine import StepRandom, backward, forward
 from cnnc.reference.parallel.processes import WorkerPool, worker_pool_for
 from cnnc.reference.registry import Random
 from cnnc.training.divergence import diverged
-from cnnc.training.engine import Batch, Engine, StepResult
 from cnnc.training.objective import Runner, feeds_of
 from cnnc.training.optimizers import clip_gradients, update
-from cnnc.training.run import Run
+from cnnc.training.run import StepBatch, Engine, Run, StepResult
 
 
 class NumpyEngine(Engine):
@@ -44,7 +43,7 @@ class NumpyEngine(Engine):
             finally:
                 self._workers = None
 
-    def step(self, run: Run, batch: Batch, random: Random | None = None) -> StepResult:
+    def step(self, run: Run, batch: StepBatch, random: Random | None = None) -> StepResult:
         graph, objective, recipe = run.training_graph, run.objective, run.recipe
         random = random or StepRandom(recipe.seed, batch.epoch, batch.step)
         feeds = feeds_of(graph, batch.inputs)

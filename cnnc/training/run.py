@@ -1,15 +1,16 @@
-"""The state of a training run, its results, and the callbacks that it reports to.
+"""The state of a training run, the engine that computes its steps, its results, and the callbacks that it reports to.
 
 `loop.start` makes a `Run`, `loop.train` advances it, calls the `Callback`, and returns a `Result`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from cnnc.core.arrays import Array, Weights
 from cnnc.core.process_memory import MemoryMeter
@@ -20,9 +21,65 @@ from cnnc.graph.graph import Graph, verify
 from cnnc.network import Network
 from cnnc.recipe.recipe import Recipe
 from cnnc.reference.engine import Trace
+from cnnc.reference.registry import Random
 from cnnc.training.checkpoint import Progress
-from cnnc.training.engine import Engine
-from cnnc.training.objective import Objective, Score
+from cnnc.training.objective import Objective, Runner, Score
+
+
+class StepBatch(NamedTuple):
+    """One batch: step `step` of epoch `epoch`, both from 0, with one array (N, ...) per column of the data set."""
+
+    epoch: int
+    step: int
+    inputs: tuple[Array, ...]
+    targets: tuple[Array, ...]
+
+
+class StepResult(NamedTuple):
+    """The loss of a batch, the number of correct predictions, and the number of all predictions."""
+
+    loss: float
+    right: int
+    total: int
+
+
+class Engine:
+    """Computes the steps and scores of a run.
+
+    `name` is the value of `--engine`; `provider` that of `--provider`, "" for an engine without.
+    """
+
+    name: ClassVar[str]
+    provider: str = ""
+
+    def prepare(self, run: Run) -> None:
+        """Raises CnncError where the engine cannot train this network; nothing has been written yet."""
+
+    def running(self, run: Run) -> AbstractContextManager[None]:
+        """Prepares the steps of a run (processes, sessions), and releases what they took."""
+        raise NotImplementedError
+
+    def step(self, run: Run, batch: StepBatch, random: Random | None = None) -> StepResult:
+        """One training step within `running`: forward, backward, update of weights, slots and buffers.
+
+        `random` replaces the random numbers of the layers. Raises CnncError E701 where the loss is not finite; the weights
+        are then those before the step.
+        """
+        raise NotImplementedError
+
+    def fetch(self, run: Run) -> None:
+        """Brings weights and slots of the run up to date, where the engine keeps them elsewhere between steps."""
+
+    def runner(self, run: Run, weights: Weights) -> Runner:
+        """Runs the network as in inference, with these weights."""
+        raise NotImplementedError
+
+    def process_memory(self) -> Iterator[tuple[int | None, int]]:
+        """The growth of each further process in bytes (None where the system does not say), and its peak.
+
+        Raises CnncError E704 where a process has died.
+        """
+        yield from ()
 
 
 @dataclass

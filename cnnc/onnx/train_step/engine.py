@@ -27,9 +27,8 @@ from cnnc.onnx.train_step.random_bits import SEED
 from cnnc.reference.parallel.threads import thread_count
 from cnnc.reference.registry import Random
 from cnnc.training.divergence import diverged
-from cnnc.training.engine import Batch, Engine, StepResult
 from cnnc.training.objective import Feeds, Runner, feeds_of
-from cnnc.training.run import Run
+from cnnc.training.run import StepBatch, Engine, Run, StepResult
 
 ACCURACY = METRIC + "accuracy"
 _STEPS = "steps"
@@ -69,7 +68,7 @@ class OnnxEngine(Engine):
             self.fetch(run)
             self._state = self._inference = None
 
-    def step(self, run: Run, batch: Batch, random: Random | None = None) -> StepResult:
+    def step(self, run: Run, batch: StepBatch, random: Random | None = None) -> StepResult:
         assert self._state is not None
         assert random is None
         step, feeds = self._prepared[0], feeds_of(run.graph, batch.inputs)
