@@ -102,6 +102,11 @@ class Checkpoint:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint to a safetensors file, completely or not at all. Raises CnncError E902."""
+    write_atomic(path, *content(checkpoint))
+
+
+def content(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
+    """The safetensors file of a checkpoint in parts."""
     tensors = {f"weights/{k}": v for k, v in checkpoint.weights.items()}
     tensors |= {f"slots/{k}": v for k, v in checkpoint.slots.items()}
     tensors = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
@@ -123,7 +128,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     }
     text = json.dumps(facts, sort_keys=True)
     metadata = {"cnnc": text, "digest": _digest(tensors, text), "format": FORMAT}
-    write_atomic(path, *_serialized(tensors, metadata))
+    return _serialized(tensors, metadata)
 
 
 def _serialized(tensors: dict[str, Array], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:

@@ -22,7 +22,7 @@ import onnxruntime as ort
 from cnnc.core.arrays import Array
 from cnnc.core.files import require_readable
 from cnnc.diagnostics import CnncError
-from cnnc.onnx.metadata import Facts, read_facts
+from cnnc.onnx.metadata import Facts, read_facts, require_own_weights
 from cnnc.onnx.run.inspect import missing_weights, require_model
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt", "coreml", "dml", "openvino"]
@@ -166,11 +166,13 @@ class Session:
 
 def open_model(path: Path, provider: Provider = "auto", *, threads: int = 0) -> Session:
     """A session for a model file. Raises CnncError E901 if it cannot be read, E604 if it is not a model or its external
-    weights are missing, E905 for a provider that does not start."""
+    weights are missing, E613 if its weights are inputs, E905 for a provider that does not start."""
     require_model(path)
     require_readable(path)
     try:
-        return Session(path, str(path), provider, threads=threads)
+        session = Session(path, str(path), provider, threads=threads)
+        require_own_weights(session.metadata, str(path))
+        return session
     except CnncError as error:
         missing = missing_weights(path)
         if not missing:

@@ -32,8 +32,8 @@ def step_gradients(graph: Graph, feeds: dict[str, Array], opset: int = DEFAULT_O
     seeds = {name: e.add_input(f"seed.{name}", ("N", *graph.by_name[name].type.shape)) for name in graph.outputs}
     weights, inputs = differentiate(e, graph, seeds, needs_input_gradients=True)
     tensors = {**weights, **inputs}
-    shapes = {
-        name: graph.weights[name].shape if name in weights else ("N", *graph.by_name[name].type.shape)
+    shapes: dict[str, list[int | str]] = {
+        name: list(graph.weights[name].shape) if name in weights else ["N", *graph.by_name[name].type.shape]
         for name in tensors
     }
     outputs = []

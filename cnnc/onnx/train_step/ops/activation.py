@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from cnnc.graph.graph import Node
 from cnnc.onnx.emit.ops.per_channel import per_channel
@@ -37,7 +38,7 @@ from cnnc.ops.activation import (
 from cnnc.ops.base import Op
 from cnnc.reference.activation import SELU_ALPHA, SELU_GAMMA
 
-Slope = Callable[[StepEmitter, Op, str, str], str]
+Slope = Callable[[StepEmitter, Any, str, str], str]
 """(emitter, op, input, output) -> the derivative at each element."""
 
 
