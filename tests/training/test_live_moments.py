@@ -12,6 +12,7 @@ import pytest
 from cnnc.core.arrays import Array
 from cnnc.data.dataset import Dataset, Split
 from cnnc.network import check
+from cnnc.reference import engine
 from cnnc.reference.parallel import processes
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training import live_moments
@@ -57,6 +58,8 @@ def test_training_is_bit_identical(
     if workers:
         monkeypatch.setenv("CNNC_THREADS", "2")
         monkeypatch.setattr(processes, "MIN_RUN_MACS", 0)
+        for cost in ("SHARD_WORK", "BATCH_SUM_WORK", "PARAMETER_WORK"):
+            monkeypatch.setattr(engine, cost, 1)
     trainer.run(tiny(), tmp_path / "plain")
     noted = Workers()
     _, shown = watched(trainer, tmp_path / "watched", workers=noted)
