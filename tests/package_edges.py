@@ -23,13 +23,14 @@ ALLOWED: Mapping[str, str] = {
     "training": "core diagnostics graph ops data recipe network reference view",
     "live": "core diagnostics",
     "onnx.source_map": "diagnostics graph network",
-    "onnx.metadata": "core graph ops data recipe network onnx.source_map",
+    "onnx.metadata": "core diagnostics graph ops data recipe network onnx.source_map",
     "onnx.wire_format": "core diagnostics",
     "onnx.run": "core diagnostics data onnx.metadata",
     "onnx.emit": "core diagnostics graph ops network reference onnx.source_map onnx.run onnx.wire_format",
     "onnx.quantize": "core diagnostics graph ops data network onnx.emit onnx.metadata onnx.run",
     "onnx.export": "core diagnostics graph network reference onnx.emit onnx.source_map onnx.metadata onnx.quantize onnx.run",
-    "onnx.importer": "core diagnostics language ops network reference training onnx.source_map onnx.emit onnx.run onnx.wire_format",
+    "onnx.train_step": "core diagnostics graph ops data recipe network reference training onnx.metadata onnx.emit onnx.run",
+    "onnx.importer": "core diagnostics language ops network reference training onnx.source_map onnx.metadata onnx.emit onnx.run onnx.wire_format",
     "api": "core diagnostics data recipe network reference training onnx.emit onnx.export onnx.metadata onnx.quantize onnx.run",
 }
 TOP = ("cli", "__init__", "__main__")

@@ -152,6 +152,7 @@ class LiveMoments(Callback):
         self._looked_at = self._clock()
         run = self._run
         self._looked_for = run.progress
+        run.fetch()
         self._learned = Learned(self._samples.predictions(run), kernel_images(run.graph, run.weights))
         self._cost = self._clock() - self._looked_at
         self._cost_of_all += self._cost

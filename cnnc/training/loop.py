@@ -13,8 +13,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,17 +31,16 @@ from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
 from cnnc.recipe.metrics import finite
 from cnnc.recipe.recipe import require_recipe
-from cnnc.reference.engine import StepRandom, backward, forward
 from cnnc.reference.initializers import initialize, require_memory
-from cnnc.reference.parallel.processes import worker_pool_for
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread, thread_count
+from cnnc.reference.registry import Random
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.divergence import check_batches, check_first_loss, diverged
+from cnnc.training.numpy_engine import NumpyEngine
 from cnnc.training.objective import Objective, Score, feeds_of
-from cnnc.training.optimizers import clip_gradients, update
-from cnnc.training.run import Callback, Epoch, Result, Run, Stopping
+from cnnc.training.run import Callback, Engine, Epoch, Result, Run, StepBatch, StepResult, Stopping
 from cnnc.training.run_folder import line_of, metrics_before, save, save_curves, save_metrics, save_network, save_test
 
 SAVE_SECONDS = 300.0
@@ -84,11 +82,15 @@ def open_data(
     )
 
 
-def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None) -> Run:
+def start(
+    network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None, engine: Engine | None = None
+) -> Run:
     """Prepares a run in a folder: splits the data, draws the weights or restores those of `resume`. Writes nothing.
 
+    `engine` computes its steps, by default with NumPy.
+
     Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E904 where
-    the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number.
+    the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number, and what `engine.prepare` raises.
     """
     thread_count()
     graph = network.require_graph()
@@ -107,9 +109,12 @@ def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | No
     progress = resume.progress if resume is not None else Progress()
     objective = Objective(graph, recipe, data)
     origin = resume.origin if resume is not None else {}
-    return Run(
-        network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective, origin=origin
+    engine = engine or NumpyEngine()
+    run = Run(
+        network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective, engine, origin
     )
+    engine.prepare(run)
+    return run
 
 
 def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
@@ -134,7 +139,7 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
         remove_temporary_files(run.folder / name)
     metrics = metrics_before(run)
     keep_memory()
-    with one_blas_thread(), worker_processes(run), warnings.catch_warnings():
+    with one_blas_thread(), run.engine.running(run), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a loss that is not finite is reported as E701
         if run.progress == Progress() or not (run.folder / "last.safetensors").exists():
             save(run, "last")  # so that a run can be resumed from its first step on
@@ -157,7 +162,7 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
                 save_curves(run, metrics)  # the last epochs too
         growth, _ = run.memory(meter)
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
-        test = run.objective.evaluate(best, run.data.test)
+        test = run.objective.measure(run.engine.runner(run, best), run.data.test)
         save_test(run, metrics, test)
         return _ended(Result(run, False, test, growth), callback)
 
@@ -165,24 +170,6 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
 def _ended(result: Result, callback: Callback) -> Result:
     callback.on_end(result)
     return result
-
-
-@contextmanager
-def worker_processes(run: Run) -> Iterator[None]:
-    """Starts worker processes that share each batch, where the run is long enough to pay for their start."""
-    left = run.recipe.epochs - run.progress.epoch
-    run.workers = worker_pool_for(
-        run.training_graph, run.weights, run.objective.activations, run.recipe.batch, left * len(run.train)
-    )
-    if run.workers is None:
-        yield
-        return
-    with run.workers:
-        run.weights = run.workers.adopt(run.weights)
-        try:
-            yield
-        finally:
-            run.workers = None
 
 
 def _epoch(run: Run, callback: Callback, stopping: Stopping) -> bool:
@@ -219,36 +206,19 @@ def _epoch(run: Run, callback: Callback, stopping: Stopping) -> bool:
 
 
 def one_step(
-    run: Run, epoch: int, step: int, inputs: tuple[Array, ...], targets: tuple[Array, ...]
-) -> tuple[float, int, int]:
+    run: Run,
+    epoch: int,
+    step: int,
+    inputs: tuple[Array, ...],
+    targets: tuple[Array, ...],
+    random: Random | None = None,
+) -> StepResult:
     """One training step: forward, backward, update.
 
-    `inputs` and `targets` hold one batch (N, ...) per column of the data set. Returns the loss, the number of correct
-    predictions, and the number of all predictions. Raises CnncError E701 where the loss is not finite, E704 where a worker
-    process died.
+    `inputs` and `targets` hold one batch (N, ...) per column of the data set; `random` replaces the random numbers of the
+    layers. Raises CnncError E701 where the loss is not finite, E704 where a worker process died.
     """
-    recipe, graph, objective = run.recipe, run.training_graph, run.objective
-
-    random = StepRandom(recipe.seed, epoch, step)
-    feeds = feeds_of(graph, inputs)
-    if run.workers is not None:
-        trace = run.workers.forward(run.weights, feeds, random)
-    else:
-        trace = forward(graph, run.weights, feeds, outputs=objective.activations, training=True, random=random)
-    batch = objective.batch(trace, targets)
-    if not math.isfinite(batch.loss):
-        raise diverged(run, feeds, epoch, step)
-    right, total = objective.right(trace, targets)
-    if run.workers is not None:
-        gradients = run.workers.backward(run.weights, trace, batch.gradients)
-    else:
-        gradients, _ = backward(graph, run.weights, trace, batch.gradients)
-    if recipe.clip is not None:
-        clip_gradients(gradients, recipe.clip)
-    rate = recipe.learning_rate(epoch + step / run.steps_per_epoch)
-    update(recipe.optimizer, run.weights, gradients, run.slots, rate)
-    run.weights.update(trace.buffers)
-    return batch.loss, right, total
+    return run.engine.step(run, StepBatch(epoch, step, inputs, targets), random)
 
 
 def _finish_epoch(
@@ -261,7 +231,9 @@ def _finish_epoch(
     p = run.progress
     training = Score(p.right, p.answers or p.seen, p.loss_sum / p.seen)
     observer = partial(callback.on_validation, run)
-    validation = run.objective.evaluate(run.weights, run.validation, observer) if len(run.validation) else None
+    run.fetch()
+    runner = run.engine.runner(run, run.weights)
+    validation = run.objective.measure(runner, run.validation, observer) if len(run.validation) else None
     deciding = validation or training
     if not math.isfinite(deciding.loss):
         part = next(run.objective.parts(run.validation))

@@ -1,15 +1,16 @@
-"""The state of a training run, its results, and the callbacks that it reports to.
+"""The state of a training run, the engine that computes its steps, its results, and the callbacks that it reports to.
 
 `loop.start` makes a `Run`, `loop.train` advances it, calls the `Callback`, and returns a `Result`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from cnnc.core.arrays import Array, Weights
 from cnnc.core.process_memory import MemoryMeter
@@ -20,9 +21,65 @@ from cnnc.graph.graph import Graph, verify
 from cnnc.network import Network
 from cnnc.recipe.recipe import Recipe
 from cnnc.reference.engine import Trace
-from cnnc.reference.parallel.processes import WorkerPool
+from cnnc.reference.registry import Random
 from cnnc.training.checkpoint import Progress
-from cnnc.training.objective import Objective, Score
+from cnnc.training.objective import Objective, Runner, Score
+
+
+class StepBatch(NamedTuple):
+    """One batch: step `step` of epoch `epoch`, both from 0, with one array (N, ...) per column of the data set."""
+
+    epoch: int
+    step: int
+    inputs: tuple[Array, ...]
+    targets: tuple[Array, ...]
+
+
+class StepResult(NamedTuple):
+    """The loss of a batch, the number of correct predictions, and the number of all predictions."""
+
+    loss: float
+    right: int
+    total: int
+
+
+class Engine:
+    """Computes the steps and scores of a run.
+
+    `name` is the value of `--engine`; `provider` that of `--provider`, "" for an engine without.
+    """
+
+    name: ClassVar[str]
+    provider: str = ""
+
+    def prepare(self, run: Run) -> None:
+        """Raises CnncError where the engine cannot train this network; nothing has been written yet."""
+
+    def running(self, run: Run) -> AbstractContextManager[None]:
+        """Prepares the steps of a run (processes, sessions), and releases what they took."""
+        raise NotImplementedError
+
+    def step(self, run: Run, batch: StepBatch, random: Random | None = None) -> StepResult:
+        """One training step within `running`: forward, backward, update of weights, slots and buffers.
+
+        `random` replaces the random numbers of the layers. Raises CnncError E701 where the loss is not finite; the weights
+        are then those before the step.
+        """
+        raise NotImplementedError
+
+    def fetch(self, run: Run) -> None:
+        """Brings weights and slots of the run up to date, where the engine keeps them elsewhere between steps."""
+
+    def runner(self, run: Run, weights: Weights) -> Runner:
+        """Runs the network as in inference, with these weights."""
+        raise NotImplementedError
+
+    def process_memory(self) -> Iterator[tuple[int | None, int]]:
+        """The growth of each further process in bytes (None where the system does not say), and its peak.
+
+        Raises CnncError E704 where a process has died.
+        """
+        yield from ()
 
 
 @dataclass
@@ -30,8 +87,9 @@ class Run:
     """A run and its state.
 
     Training changes `weights` (by `layer.parameter`, shaped as in ONNX), `slots` (the optimizer's state) and `progress`.
-    `train` and `validation` are the two parts of the training data. `workers` are set while the run trains. `origin` is that
-    of the checkpoint that the run started from. Before `next_curves`, a time of time.monotonic, no epoch is drawn.
+    `train` and `validation` are the two parts of the training data. `engine` computes the steps; it may keep weights and
+    slots elsewhere between them, so `fetch` comes before reading them. `origin` is that of the checkpoint that the run started
+    from. Before `next_curves`, a time of time.monotonic, no epoch is drawn.
     """
 
     network: Network
@@ -45,7 +103,7 @@ class Run:
     slots: Weights
     progress: Progress
     objective: Objective
-    workers: WorkerPool | None = None
+    engine: Engine
     origin: Mapping[str, str] = field(default_factory=dict)
     next_curves: float = 0.0
 
@@ -70,6 +128,14 @@ class Run:
         """What the examples are called."""
         return "images" if self.graph.inputs[0].type.rank == 2 else "examples"
 
+    def rate(self, epoch: int, step: int) -> float:
+        """The learning rate of a step; epochs and steps count from 0."""
+        return self.recipe.learning_rate(epoch + step / self.steps_per_epoch)
+
+    def fetch(self) -> None:
+        """Brings `weights` and `slots` up to date."""
+        self.engine.fetch(self)
+
     @property
     def state_bytes(self) -> int:
         """Bytes of weights and slots."""
@@ -81,7 +147,7 @@ class Run:
         Raises CnncError E704 where a worker has died.
         """
         growth, peak = meter.growth, meter.process_peak
-        for worker_growth, worker_peak in self.workers.memory() if self.workers is not None else ():
+        for worker_growth, worker_peak in self.engine.process_memory():
             growth = None if growth is None or worker_growth is None else growth + worker_growth
             peak += worker_peak
         return growth, peak
