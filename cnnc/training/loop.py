@@ -40,7 +40,7 @@ from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.divergence import check_batches, check_first_loss, diverged
 from cnnc.training.numpy_engine import NumpyEngine
 from cnnc.training.objective import Objective, Score, feeds_of
-from cnnc.training.run import StepBatch, Callback, Engine, Epoch, Result, Run, StepResult, Stopping
+from cnnc.training.run import Callback, Engine, Epoch, Result, Run, StepBatch, StepResult, Stopping
 from cnnc.training.run_folder import line_of, metrics_before, save, save_metrics, save_network, save_test
 
 SAVE_SECONDS = 300.0

@@ -16,7 +16,7 @@ from cnnc.reference.registry import Random
 from cnnc.training.divergence import diverged
 from cnnc.training.objective import Runner, feeds_of
 from cnnc.training.optimizers import clip_gradients, update
-from cnnc.training.run import StepBatch, Engine, Run, StepResult
+from cnnc.training.run import Engine, Run, StepBatch, StepResult
 
 
 class NumpyEngine(Engine):

@@ -28,7 +28,7 @@ from cnnc.reference.parallel.threads import thread_count
 from cnnc.reference.registry import Random
 from cnnc.training.divergence import diverged
 from cnnc.training.objective import Feeds, Runner, feeds_of
-from cnnc.training.run import StepBatch, Engine, Run, StepResult
+from cnnc.training.run import Engine, Run, StepBatch, StepResult
 
 ACCURACY = METRIC + "accuracy"
 _STEPS = "steps"
