@@ -151,7 +151,7 @@ def stills(page: Page, most: int) -> Page:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """At most so many of the steps, the first and the last among them, at equal distances."""
+    """At most `most` of the steps, the first and the last among them, at equal distances."""
     return list(range(count)) if count <= most else sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
@@ -178,7 +178,7 @@ def _side(bands: Sequence[Band]) -> int:
 
 
 def _rows(bands: Sequence[Band], side: int) -> list[Band]:
-    """The bands in rows of so many side by side."""
+    """The bands in rows, `side` of them side by side."""
     rows = []
     for first in range(0, len(bands), side):
         row = bands[first : first + side]
