@@ -25,6 +25,8 @@ from cnnc.view.svg import document, look_of, number, shape_text
 SECONDS = 0.8
 """How long a step is shown, unless all steps would take more than LONGEST."""
 LONGEST = 60.0
+MOST_WIDE = 4
+"""The most steps that stand below one another, where two do not fit side by side."""
 _HOLD = 2
 """The last step is shown as long as this many steps."""
 
@@ -132,9 +134,31 @@ def stills(page: Page, most: int) -> Page:
     count = len(page.steps)
     if count < 2:
         return page
-    shown = list(range(count)) if count <= most else sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+    shown = _spread(count, most)
+    side = _side(_step_bands(page, shown))
+    if side == 1:
+        shown = _spread(count, min(most, MOST_WIDE))
+    bands = _step_bands(page, shown)
+    fixed = [
+        Band(kept)
+        for band in page.bands
+        if (kept := tuple(p for p in band.panels if not any(p.name == c.name for s in page.steps for c in s.panels)))
+    ]
+    notes = page.notes
+    if len(shown) < count:
+        notes = (f"{len(shown)} of {count} steps are shown.", *notes)
+    return Page(page.title, page.description, (*fixed, *_rows(bands, side)), (), 0, notes)
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most `most` of the steps, the first and the last among them, at equal distances."""
+    return list(range(count)) if count <= most else sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+
+
+def _step_bands(page: Page, steps: Sequence[int]) -> list[Band]:
+    """The bands of these steps with the panels that change, titled by the step."""
     bands: list[Band] = []
-    for step in shown:
+    for step in steps:
         replaced = {panel.name for panel in page.steps[step].panels} | {mark.grid for mark in page.steps[step].marks}
         first = True
         for band in page.at_step(step)[0]:
@@ -144,21 +168,17 @@ def stills(page: Page, most: int) -> Page:
                 named = [_renamed(panel, step, "" if i else title) for i, panel in enumerate(panels)]
                 first = False
                 bands.append(Band(tuple(named), ("→",) * (len(named) - 1)))
-    fixed = [
-        Band(kept)
-        for band in page.bands
-        if (kept := tuple(p for p in band.panels if not any(p.name == c.name for s in page.steps for c in s.panels)))
-    ]
-    notes = page.notes
-    if len(shown) < count:
-        notes = (f"{len(shown)} of {count} steps are shown.", *notes)
-    return Page(page.title, page.description, (*fixed, *_rows(bands)), (), 0, notes)
+    return bands
 
 
-def _rows(bands: Sequence[Band]) -> list[Band]:
-    """The bands in rows, as many side by side as the page is wide."""
+def _side(bands: Sequence[Band]) -> int:
+    """How many bands fit side by side into a page."""
     widest = max(layout_of(Page("", "", (band,)), 0, inf).width - 2 * MARGIN for band in bands)
-    side = max(1, int((WIDTH - 2 * MARGIN + GAP) // (widest + GAP)))
+    return max(1, int((WIDTH - 2 * MARGIN + GAP) // (widest + GAP)))
+
+
+def _rows(bands: Sequence[Band], side: int) -> list[Band]:
+    """The bands in rows, `side` of them side by side."""
     rows = []
     for first in range(0, len(bands), side):
         row = bands[first : first + side]

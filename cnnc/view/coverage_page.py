@@ -23,11 +23,11 @@ LARGEST = 24
 
 def coverage_page(coverages: Sequence[Coverage], title: str) -> Page:
     """The page of several inputs."""
-    bands, notes = [], []
-    for number, coverage in enumerate(coverages):
-        bands.append(Band((counts_panel(f"c{number}", coverage.title, coverage.counts, coverage.exponent),)))
-        notes += _notes(coverage)
-    return Page(title, "The number in a cell says how often the element is read.", tuple(bands), (), 0, tuple(notes))
+    panels = tuple(
+        counts_panel(f"c{number}", each.title, each.counts, each.exponent) for number, each in enumerate(coverages)
+    )
+    notes = tuple(note for coverage in coverages for note in _notes(coverage))
+    return Page(title, "The number in a cell says how often the element is read.", (Band(panels),), (), 0, notes)
 
 
 def counts_panel(name: str, title: str, counts: Array, exponent: int = 0) -> Panel:

@@ -14,8 +14,11 @@ from cnnc.core.arguments import Axes
 from cnnc.graph.analysis import receptive_fields
 from cnnc.graph.graph import Graph
 from cnnc.network import check
+from cnnc.ops.base import Op
+from cnnc.ops.conv import Conv
 from cnnc.ops.pool import Pool
 from cnnc.reference.engine import backward, forward
+from cnnc.view.animation import stills
 from cnnc.view.arrange import arranged
 from cnnc.view.coverage import Coverage, Paths, layer_coverage, paths, positions, window_coverage
 from cnnc.view.coverage_page import count_text, coverage_page
@@ -23,6 +26,8 @@ from cnnc.view.field_page import field_page, fields_between
 from cnnc.view.fields import Interval, field_at
 from cnnc.view.page import Picture
 from cnnc.view.unfold.terms import inside, reads
+from cnnc.view.window_page import window_page
+from tests.view.networks import PUBLISHED, published
 from tests.view.overlaps import collisions, outside
 from tests.view.test_window_page import POOLS, WINDOWS, layer_of
 
@@ -182,3 +187,52 @@ def test_a_field_beyond_the_border_shows_the_nearest_element() -> None:
 def test_counts_are_written_as_elsewhere() -> None:
     texts = [count_text(count) for count in (0, 999, 2500, 240_000, 999_999, 1_234_567, 2.4e15)]
     assert texts == ["0", "999", "2,500", "240,000", "999,999", "1.2·10^6", "2.4·10^15"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("with_image", [False, True])
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_nothing_overlaps_on_the_pages_of_published_networks(name: str, with_image: bool) -> None:
+    """The field and the coverage of an early, a middle and the last layer with positions; that of textcnn begins at its words."""
+    graph = published(name)
+    nodes = tuple(n.replace(inputs=()) if n.op.keyword == "embed" else n for n in graph.nodes)
+    graph = graph.replace(nodes=nodes)
+    layers = [n for n in graph.nodes if n.inputs and n.type.spatial]
+    source = next(n for n in graph.nodes if not n.inputs and n.type.spatial)
+    sizes = source.type.spatial
+    pixels = np.zeros((12, *sizes)[-2:], np.uint8) if with_image else None
+    for node in (layers[0], layers[len(layers) // 2], layers[-1]):
+        at = tuple(size // 2 for size in node.type.spatial)
+        for page in (
+            field_page(graph, node.name, at, source.name, pixels, ("A note.",)),
+            coverage_page([layer_coverage(graph, node)], f"{name}: how often {node.name} reads each element"),
+        ):
+            drawing = arranged(page)
+            assert not collisions(drawing), (node.name, page.title)
+            assert not outside(drawing), (node.name, page.title)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_nothing_overlaps_where_the_windows_of_published_networks_move(name: str) -> None:
+    seen = set()
+    for node in published(name).nodes:
+        if type(node.op) not in (Conv, Pool) or not node.inputs:
+            continue
+        source = f"input 1x{'x'.join(['9'] * len(node.type.spatial))}; {node.op.keyword} {_one_channel(node.op)}"
+        network = check(source)
+        if source in seen or network.graph is None or len(network.graph.nodes) != 2:
+            continue
+        seen.add(source)
+        op = network.graph.nodes[1].op
+        page = window_page(op, network.graph.nodes[0].type, f"{name} {node.name}")
+        for drawing in (arranged(page), arranged(stills(page, 9))):
+            assert not collisions(drawing), source
+            assert not outside(drawing), source
+    assert seen
+
+
+def _one_channel(op: Op) -> str:
+    """The arguments of a layer with a single output channel and no groups."""
+    words = [word for word in op.brief().split() if not word.startswith("groups=")]
+    return " ".join("1" if word.isdigit() else word for word in words)

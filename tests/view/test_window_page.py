@@ -190,3 +190,10 @@ def test_stills_name_the_steps_that_they_leave_out() -> None:
     assert len(titles) == 9
     assert titles[0].endswith("output (0, 0)")
     assert titles[-1].endswith("output (4, 4)")
+
+
+def test_stills_of_a_wide_window_fill_few_rows() -> None:
+    """One step per row: the first, the last and two between, not nine."""
+    page = stills(page_of("conv_transpose 1 k=3 s=2", "5x5"), 9)
+    assert arranged(page).height < 2500
+    assert page.notes[0].startswith("4 of ")
