@@ -50,8 +50,8 @@ def runtime_parts(runtime: WebRuntime) -> RuntimeParts:
     notice = f"onnxruntime-web {runtime.version}, https://github.com/microsoft/onnxruntime\n\n{license}"
     scripts = [script_text(f"/*\n{notice}*/\n{runtime.script.decode()}"), script_text(loader)]
     elements = [
-        _data_element("runtime-module", runtime.module),
-        _data_element("runtime-wasm", runtime.wasm, build=runtime.build, version=runtime.version),
+        data_element("runtime-module", runtime.module),
+        data_element("runtime-wasm", runtime.wasm, build=runtime.build, version=runtime.version),
         *(f"<script>{script}</script>\n" for script in scripts),
     ]
     sources = [*map(script_source, scripts), "'wasm-unsafe-eval'", "blob:"]
@@ -68,7 +68,7 @@ def script_source(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _data_element(name: str, data: bytes, **attributes: str) -> str:
+def data_element(name: str, data: bytes, **attributes: str) -> str:
     """An element that holds data, compressed and in base64, for `decodeData` of runtime.js."""
     text = base64.b64encode(gzip.compress(data, mtime=0)).decode()
     more = "".join(f' data-{key}="{value}"' for key, value in attributes.items())
