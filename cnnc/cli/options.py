@@ -57,6 +57,18 @@ PROVIDER = Annotated[
     ProviderChoice,
     typer.Option("--provider", help="onnxruntime execution provider; auto takes the best one that is installed."),
 ]
+RUNTIME = Annotated[
+    Path | None,
+    typer.Option(
+        "--runtime",
+        metavar="DIR",
+        help="Folder or npm package file with onnxruntime-web (default: cnnc-web, the cache, or npm).",
+    ),
+]
+WEBGPU = Annotated[
+    bool,
+    typer.Option("--webgpu", help="Compute on the GPU in browsers that have WebGPU; the page grows by 4 MB."),
+]
 
 
 def json_option(content: str) -> Any:
