@@ -8,9 +8,6 @@ names from a model are JSON, which the scripts write as text.
 
 from __future__ import annotations
 
-import base64
-import gzip
-import hashlib
 import json
 from collections.abc import Mapping
 from importlib.resources import files
@@ -18,6 +15,7 @@ from typing import Any, NamedTuple
 
 from cnnc.view.palette import DARK, LIGHT
 from cnnc.view.svg import text
+from cnnc.view.web.runtime import WebRuntime, data_element, license_text, runtime_parts, script_source, script_text
 
 SCRIPTS = (
     "elements",
@@ -43,17 +41,6 @@ SCRIPTS = (
 """The scripts of the page in their order; they share one scope."""
 
 
-class WebRuntime(NamedTuple):
-    """The files of onnxruntime-web: its script, the module that loads the WebAssembly, and that. `notice` is its licence."""
-
-    version: str
-    script: str
-    module: bytes
-    wasm: bytes
-    notice: str
-    webgpu: bool = False
-
-
 class DemoPage(NamedTuple):
     """`facts` are pairs of a name and what it is; `data` is JSON for the scripts; `blobs` are bytes by name."""
 
@@ -67,28 +54,28 @@ class DemoPage(NamedTuple):
 
 def demo_html(page: DemoPage) -> str:
     """The file of a demo."""
-    runtime = page.runtime
     data = {
         **page.data,
         "title": page.title,
-        "runtime": {"version": runtime.version, "webgpu": runtime.webgpu},
         "colours": {
             name: {"negative": p.negative, "positive": p.positive, "mark": p.mark}
             for name, p in (("light", LIGHT), ("dark", DARK))
         },
     }
-    blobs = {**page.blobs, "ort-module": runtime.module, "ort-wasm": runtime.wasm}
-    scripts = [_in_script(runtime.script), _scripts()]
+    runtime, script = runtime_parts(page.runtime), _scripts()
+    policy = (
+        f"default-src 'none'; script-src {runtime.script_sources} {script_source(script)}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; media-src blob:; base-uri 'none'; form-action 'none'"
+    )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="generator" content="cnnc">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{text(page.title)}</title>\n<style>\n{_style()}</style>\n</head>\n<body>\n"
         f"{_main(page)}"
         f'<script type="application/json" id="data">{_json(data)}</script>\n'
-        + "".join(_blob(name, content) for name, content in blobs.items())
-        + "".join(f"<script>{script}</script>\n" for script in scripts)
-        + "</body>\n</html>\n"
+        + "".join(data_element(f"blob-{name}", content) for name, content in page.blobs.items())
+        + f"{runtime.elements}<script>{script}</script>\n</body>\n</html>\n"
     )
 
 
@@ -109,16 +96,7 @@ def _main(page: DemoPage) -> str:
         '<section class="part" id="about" aria-labelledby="about-title">\n<h2 id="about-title">About this page</h2>\n'
         f"<dl>\n{facts}</dl>\n"
         f"<details><summary>Licence of onnxruntime-web {text(page.runtime.version)}, which is part of this page</summary>\n"
-        f"<pre>{text(page.runtime.notice)}</pre></details>\n</section>\n</main>\n"
-    )
-
-
-def _policy(scripts: list[str]) -> str:
-    """Only these scripts run, and the module that they make from a blob; nothing is fetched."""
-    digests = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
-    return (
-        f"default-src 'none'; script-src {digests} 'wasm-unsafe-eval' blob:; style-src 'unsafe-inline'; "
-        "img-src data: blob:; media-src blob:; base-uri 'none'; form-action 'none'"
+        f"<pre>{text(license_text())}</pre></details>\n</section>\n</main>\n"
     )
 
 
@@ -131,20 +109,10 @@ def _style() -> str:
 
 
 def _scripts() -> str:
-    return _in_script('"use strict";\n(() => {\n' + "\n".join(_static(f"{name}.js") for name in SCRIPTS) + "})();\n")
-
-
-def _in_script(script: str) -> str:
-    """A script without what ends the element, or hides its end, in a string of it."""
-    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return script_text('"use strict";\n(() => {\n' + "\n".join(_static(f"{name}.js") for name in SCRIPTS) + "})();\n")
 
 
 def _json(data: Any) -> str:
     """JSON in ASCII without characters that mean something in HTML."""
     content = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return content.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _blob(name: str, content: bytes) -> str:
-    packed = base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
-    return f'<script type="application/gzip" id="blob-{name}">{packed}</script>\n'

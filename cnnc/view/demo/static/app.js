@@ -8,34 +8,28 @@ async function start() {
   choosePalette(page.colours);
   darkMode.addEventListener("change", () => choosePalette(page.colours));
   const began = performance.now();
-  const model = await Model.load(page, base64Bytes(page.tail), page.layers);
+  const model = await Model.load();
   const examples = page.examples ? new Examples(page.examples, await blob("examples"), page) : null;
   const said = await openAndCheck(model, examples);
   const demo = new Demo(model, examples);
-  demo.said = `onnxruntime-web ${page.runtime.version}, ${model.provider === "webgpu" ? "WebGPU" : "wasm"}. ${said}`;
-  demo.loaded = `Loaded in ${((performance.now() - began) / 1000).toFixed(1)} s.`;
-  demo.begin();
+  demo.said = `onnxruntime-web ${model.runtime.version} on ${model.provider === "webgpu" ? "WebGPU" : "wasm"}: ${said}`;
+  demo.loaded = `Loaded in ${((performance.now() - began) / 1000).toFixed(1)} s;`;
+  await demo.begin();
 }
 
 // WebGPU where the browser has it and it agrees with the examples, else wasm. Returns what the check says.
 async function openAndCheck(model, examples) {
-  const notes = [];
-  for (const provider of page.runtime.webgpu && navigator.gpu ? ["webgpu", "wasm"] : ["wasm"]) {
-    try {
-      await model.open(provider);
-      if (!examples) return [...notes, "No examples to check against."].join(" ");
-      const result = await examples.check(model, page.outputs, (n) => (status.textContent = `Checking example ${n + 1} of ${examples.count} …`));
-      const isSame = result.relative <= AGREES && !result.wrong;
-      status.classList.toggle("bad", !isSame);
-      status.dataset.deviation = String(result.deviation);
-      if (isSame || provider === "wasm") return [...notes, `${checkText(examples.count, result, true)}.`].join(" ");
-      notes.push(`WebGPU deviates by ${result.deviation.toExponential(0)}, so it is not used.`);
-    } catch (error) {
-      if (provider === "wasm") throw error;
-      notes.push("WebGPU could not run the model.");
-    }
-  }
-  return notes.join(" ");
+  let said = "no examples to check against.";
+  const refused = await model.open(async (provider) => {
+    if (!examples) return "";
+    const result = await examples.check(model, page.outputs, (n) => (status.textContent = `Checking example ${n + 1} of ${examples.count} …`));
+    const isSame = result.relative <= AGREES && !result.wrong;
+    said = `${checkText(examples.count, result)}.`;
+    status.classList.toggle("bad", !isSame);
+    status.dataset.deviation = String(result.deviation);
+    return isSame || provider === "wasm" ? "" : `its results deviate by ${result.deviation.toExponential(0)}`;
+  });
+  return [said, ...refused.map(({ provider, problem }) => `Not on ${provider === "webgpu" ? "WebGPU" : provider}: ${problem}.`)].join(" ");
 }
 
 class Demo {
@@ -54,20 +48,20 @@ class Demo {
     this.picked = null;
   }
 
-  begin() {
+  async begin() {
     if (this.examples) {
       byId("examples").hidden = false;
       this.examples.show(byId("examples"), (number) => this.load(number));
-      this.load(0);
-    } else this.changed();
+      await this.load(0);
+    } else await this.changed();
   }
 
-  load(number) {
+  async load(number) {
     this.loading = true;
     this.inputs.load(this.examples.arrays(number));
     this.examples.choose(number);
     this.loading = false;
-    this.changed();
+    await this.changed();
   }
 
   // Runs the model, once more if the input changed meanwhile.

@@ -1,20 +1,10 @@
 // Bytes in the page: blobs in base64 and gzip, and arrays in them.
 
-function base64Bytes(text) {
-  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-  const binary = atob(text);
-  const bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-  return bytes;
-}
-
 // The content of a blob; its element is removed, as its text is not needed again.
 async function blob(name) {
-  const element = byId(`blob-${name}`);
-  const packed = base64Bytes(element.textContent);
-  element.remove();
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  const bytes = await decodeData(`blob-${name}`);
+  byId(`blob-${name}`).remove();
+  return bytes;
 }
 
 function joined(first, second) {

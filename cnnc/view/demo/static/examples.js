@@ -77,9 +77,9 @@ class Examples {
   }
 }
 
-function checkText(count, { deviation, wrong }, classes) {
+function checkText(count, { deviation, wrong }) {
   const examples = plural(count, "example");
   if (Number.isNaN(deviation)) return `${examples}, some outputs are not finite`;
-  const size = deviation === 0 ? "no deviation" : `largest deviation ${deviation.toExponential(0).replace("e-", "e-")}`;
-  return `${examples}, ${size}${classes && wrong ? `, ${plural(wrong, "class").replace("classs", "classes")} differ` : ""}`;
+  const size = deviation === 0 ? "no deviation" : `largest deviation ${deviation.toExponential(0)}`;
+  return wrong ? `${examples}, ${size}, another class for ${wrong}` : `${examples}, ${size}`;
 }

@@ -34,13 +34,13 @@ function mapsElement(result, onpick) {
   const element = make("div", {}, canvas, note, all);
   let limit = MOST_TILES;
   let plan = null;
-  let current = result;
+  let current = result; // empty until the first update
   let picked = null;
   let frame = null; // { index, sizes }: what a unit reads
 
   function draw() {
     const width = Math.floor(Math.min(element.clientWidth || 320, 1200));
-    if (!current || width < 10) return;
+    if (!current.numbers.length || width < 10) return;
     const { numbers, dims } = current;
     plan = mapLayout(dims, width, limit);
     canvas.width = plan.width;

@@ -1,34 +1,27 @@
 // The model on onnxruntime-web: a session that runs it as exported, and one that has every layer's tensor as an output.
 
 class Model {
-  constructor(bytes, tail, names) {
+  constructor(runtime, bytes, tail) {
+    this.runtime = runtime;
     this.bytes = bytes;
     this.tail = tail;
-    this.observedNames = names;
     this.last = Promise.resolve();
   }
 
-  // Loads the runtime. Single-threaded: a page from a file has no shared memory.
-  static async load(page, tail, observed) {
-    const [module, wasm, bytes] = await Promise.all([blob("ort-module"), blob("ort-wasm"), blob("model")]);
-    ort.env.logLevel = "fatal";
-    ort.env.wasm.numThreads = 1;
-    ort.env.wasm.proxy = false;
-    ort.env.wasm.wasmBinary = wasm;
-    ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(new Blob([module], { type: "text/javascript" })) };
-    return new Model(bytes, tail, observed);
+  static async load() {
+    const runtime = await startRuntime();
+    return new Model(runtime, await blob("model"), await blob("tail"));
   }
 
-  async open(provider) {
-    await this.close();
-    this.session = await ort.InferenceSession.create(this.bytes, { executionProviders: [provider] });
-    this.provider = provider;
-  }
-
-  async close() {
-    const sessions = [this.session, this.observer];
-    this.session = this.observer = null;
-    for (const session of sessions) await session?.release();
+  // Opens the model on the first provider on which `check(provider)` returns "", see startRuntime.
+  async open(check) {
+    const opened = await this.runtime.open(this.bytes, (session, provider) => {
+      this.session = session;
+      return check(provider);
+    });
+    this.session = opened.session;
+    this.provider = opened.provider;
+    return opened.refused;
   }
 
   // One at a time: a runtime computes one model after the other.
@@ -48,7 +41,7 @@ class Model {
     return this.exclusive(async () => {
       if (!this.observer) {
         const options = { executionProviders: ["wasm"], graphOptimizationLevel: "disabled" };
-        this.observer = await ort.InferenceSession.create(joined(this.bytes, this.tail), options);
+        this.observer = await this.runtime.ort.InferenceSession.create(joined(this.bytes, this.tail), options);
       }
       const known = new Set(this.observer.outputNames);
       return runSession(this.observer, feeds, names.filter((name) => known.has(name)));
