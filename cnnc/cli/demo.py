@@ -113,7 +113,7 @@ def _write(
         "file": str(out),
         "bytes": len(html),
         "model_bytes": len(content),
-        "examples": embedded.count if embedded is not None else 0,
+        "examples": embedded.count if embedded is not None and not embedded.random else 0,
         "layers": sum(layer["shown"] for layer in page.data["layers"]),
         "runtime": f"onnxruntime-web {files.version}",
         "build": files.build,
@@ -122,7 +122,9 @@ def _write(
 
 def _examples(source: Path, session: Session, count: int | None, data: Path | None) -> DemoExamples | None:
     """The examples to embed. Without --examples it is no error that there are none."""
-    from cnnc.cli.demo_examples import read_examples
+    from cnnc.cli.demo_examples import random_examples, read_examples
+    from cnnc.cli.demo_model import start_sizes
+    from cnnc.onnx.run.predictions import model_inputs
 
     if count == 0:
         return None
@@ -131,5 +133,12 @@ def _examples(source: Path, session: Session, count: int | None, data: Path | No
     except CnncError as error:
         if count is not None:
             raise
-        print_status(f"no examples: {error.diagnostics[0].message}")
+        print_status(f"random inputs instead of examples: {error.diagnostics[0].message}")
+    specs = model_inputs(session)
+    try:
+        return random_examples(session, specs, {spec.name: start_sizes(spec, session.facts) for spec in specs})
+    except CnncError as error:  # such as sizes that the model does not take
+        if error.diagnostics[0].code != "E604":
+            raise
+        print_status(f"nothing to check the page on: {error.diagnostics[0].message}")
         return None

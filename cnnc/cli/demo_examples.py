@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cnnc.cli.console import print_status
 from cnnc.cli.subject import is_model
+from cnnc.data.prediction_inputs import InputSpec
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network
 from cnnc.onnx.run.batched_run import run_each
@@ -23,6 +24,9 @@ MAX_BYTES = 1 << 23
 """What the examples may take, uncompressed, where the user does not say how many."""
 
 
+RANDOM_EXAMPLES = 3
+
+
 class DemoExamples(NamedTuple):
     """Arrays (N, ...) by the names of inputs and outputs; `names` are the true classes, "" where there are none."""
 
@@ -30,6 +34,7 @@ class DemoExamples(NamedTuple):
     outputs: Mapping[str, NDArray[Any]]
     names: tuple[str, ...]
     note: str
+    random: bool = False
 
     @property
     def count(self) -> int:
@@ -62,6 +67,25 @@ def read_examples(source: Path, session: Session, count: int, data: Path | None,
     called = (recipe.data.path if recipe is not None else None) or dataset.name
     note = f"{len(chosen)} of the {len(split):,} examples in the test set of {called}"
     return DemoExamples(feeds, outputs, names, f"{note}, with the true class." if any(names) else f"{note}.")
+
+
+def random_examples(session: Session, specs: Sequence[InputSpec], start: Mapping[str, Mapping[str, int]]) -> DemoExamples:
+    """Random inputs, for a page that has no data set to check itself on. `start` are the sizes of the symbols of each input.
+
+    Raises CnncError E604 where onnxruntime fails, E609 for outputs that are not numbers.
+    """
+    rng = np.random.default_rng(0)
+    feeds = {}
+    for spec in specs:
+        sizes = [size if isinstance(size, int) else start[spec.name][size] for size in spec.shape]
+        shape, dtype = (RANDOM_EXAMPLES, *sizes), np.dtype(spec.dtype)
+        values = rng.random(shape, np.float32)
+        if dtype.kind in "iub":
+            values = np.floor(values * (256 if spec.dtype == "uint8" else (spec.largest or 1) + 1))
+        feeds[spec.name] = values.astype(dtype)
+    outputs = {name: _stacked(session, name, rows) for name, rows in run_each(session, feeds).items()}
+    note = "Random inputs, on which this page checks itself."
+    return DemoExamples(feeds, outputs, ("",) * RANDOM_EXAMPLES, note, random=True)
 
 
 def _network(source: Path, session: Session) -> Network:

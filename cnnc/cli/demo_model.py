@@ -19,7 +19,7 @@ from cnnc.data.prediction_inputs import InputSpec
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.metadata import PRECISION, Facts
 from cnnc.onnx.run.inspect import missing_weights, read_model
-from cnnc.onnx.run.model_layers import ModelLayer, model_layers, observed_tail
+from cnnc.onnx.run.model_layers import ModelLayer, model_layers, observed_tail, source_line
 from cnnc.onnx.run.predictions import model_inputs, model_outputs
 from cnnc.onnx.run.session import Session
 from cnnc.onnx.source_map import read_map
@@ -32,38 +32,23 @@ USUAL_SIZE = 64
 
 _FRAMES: Mapping[str, Mapping[str, Any]] = {
     "mnist": {"box": 20 / 28, "centre": "mass", "says": "Centre and scale the drawing, as MNIST does", "brush": 28 / 2.6},
-    "digits": {"box": 1, "centre": "box", "says": "Centre and scale the drawing, as the digits are", "brush": 8 / 1.4},
+    "digits": {"box": 1, "centre": "box", "says": "Centre and scale the drawing, as the digits are", "brush": 8 / 1.2},
 }
 """How the data sets of hand-written digits frame a digit: its share of the image, and what lies in the middle."""
 
 
 def model_bytes(model: Path, name: str, limit: int) -> bytes:
     """The model as one message, with its external weights. Raises CnncError E604 if one is missing, E903 above the limit."""
-    read_model(model)
+    message = read_model(model)
     missing = missing_weights(model)
     if missing:
         raise CnncError.of("E604", f"{name} has its weights in {missing[0]}, which is missing")
-    size = model.stat().st_size
-    content = b""
-    if size <= limit:
-        message = onnx.load(model)
-        content = model.read_bytes() if not _has_external(message) else _with_weights(message, limit)
-        size = len(content) or limit + 1
+    external = [t for t in message.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+    size = model.stat().st_size + sum(math.prod(tensor.dims) for tensor in external)
     if size > limit:
         help = "`cnnc export RUN --int8` makes a smaller model"
         raise CnncError.of("E903", f"{name} is larger than {limit >> 20} MiB, the most that a page holds", help=help)
-    return content
-
-
-def _has_external(message: onnx.ModelProto) -> bool:
-    return any(tensor.HasField("data_location") for tensor in message.graph.initializer)
-
-
-def _with_weights(message: onnx.ModelProto, limit: int) -> bytes:
-    """The message with the weights that `onnx.load` read into it; empty if they exceed the limit."""
-    if sum(len(tensor.raw_data) for tensor in message.graph.initializer) > limit:
-        return b""
-    content: bytes = message.SerializeToString()
+    content: bytes = onnx.load(model).SerializeToString() if external else model.read_bytes()
     return content
 
 
@@ -80,7 +65,7 @@ def demo_page(
         blobs["examples"] = packed[1]
     data = {
         "batch": max(1, session.batch),
-        "inputs": [_input(spec, facts, examples, session.batch) for spec in model_inputs(session)],
+        "inputs": [_input(spec, session, examples) for spec in model_inputs(session)],
         "outputs": [
             {"name": o.name, "kind": o.kind, "classes": list(o.classes), "isImage": o.is_image}
             for o in model_outputs(session, model)
@@ -96,14 +81,14 @@ def demo_page(
 # --- inputs
 
 
-def _input(spec: InputSpec, facts: Facts, examples: DemoExamples | None, batch: int) -> dict[str, Any]:
+def _input(spec: InputSpec, session: Session, examples: DemoExamples | None) -> dict[str, Any]:
     """What the control of an input needs: how it is given, its shape, type, range and words."""
+    facts = session.facts
     given = examples.feeds[spec.name] if examples is not None else None
     shape = tuple(size if isinstance(size, int) else str(size) for size in spec.shape)
     control = _control(spec)
     limits = facts.inputs.get(spec.name, {}).get("range")
-    start = _start(spec, facts, given)
-    lines = read_map_line(facts, spec.name)
+    start = start_sizes(spec, facts, given)
     more: dict[str, Any] = {}
     if control == "image":
         more = _image(spec, facts, given, start)
@@ -120,19 +105,14 @@ def _input(spec: InputSpec, facts: Facts, examples: DemoExamples | None, batch: 
         "control": control,
         "shape": list(shape),
         "dtype": spec.dtype,
-        "batch": max(1, batch),
+        "batch": max(1, session.batch),
         "range": limits,
         "legal": {symbol: rule.as_dict() for symbol, rule in spec.legal.items()},
         "start": start,
         "vocabulary": list(spec.vocabulary),
-        "line": lines,
+        "line": source_line(read_map(session.metadata), spec.name),
         **more,
     }
-
-
-def read_map_line(facts: Facts, name: str) -> str:
-    """How the source writes an input, "" where it is not known."""
-    return ""
 
 
 def _control(spec: InputSpec) -> str:
@@ -149,7 +129,7 @@ def _control(spec: InputSpec) -> str:
     return "numbers"
 
 
-def _start(spec: InputSpec, facts: Facts, given: NDArray[Any] | None) -> dict[str, int]:
+def start_sizes(spec: InputSpec, facts: Facts, given: NDArray[Any] | None = None) -> dict[str, int]:
     """The size of each symbol before an input is given."""
     sizes = {}
     trained = facts.trained.get("sizes")
@@ -253,6 +233,7 @@ def _packed(examples: DemoExamples) -> tuple[dict[str, Any], bytes]:
         "count": examples.count,
         "names": list(examples.names),
         "note": examples.note,
+        "random": examples.random,
         "inputs": [entry(name, array) for name, array in examples.feeds.items()],
         "outputs": [entry(name, array) for name, array in examples.outputs.items()],
     }, b"".join(parts)

@@ -68,7 +68,7 @@ def model_layers(model: ModelProto) -> list[ModelLayer]:
             ModelLayer(
                 name,
                 node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}",
-                _line(positions, name),
+                source_line(positions, name),
                 tuple(node.input),
                 used,
                 _attributes(node),
@@ -91,6 +91,15 @@ def observed_tail(model: ModelProto, layers: Iterable[ModelLayer]) -> bytes:
     added = [ValueInfoProto(name=name) for name in names if name not in known and name not in inputs]
     tail: bytes = ModelProto(graph=GraphProto(output=added)).SerializeToString()
     return tail
+
+
+def source_line(positions: SourceMap, name: str) -> str:
+    """How the source writes the layer of a tensor, "" if it is not known."""
+    position = positions.find(name)
+    if position is None:
+        return ""
+    span = position.span
+    return " ".join(span.source.text[span.start : span.end].split())
 
 
 def _types(model: ModelProto) -> tuple[dict[str, tuple[int | str, ...]], dict[str, int]]:
@@ -162,15 +171,6 @@ def _attributes(node: NodeProto) -> dict[str, Any]:
         name: value.decode("utf-8", "replace") if isinstance(value, bytes) else list(value) if isinstance(value, (list, tuple)) else value
         for name, value in found.items()
     }
-
-
-def _line(positions: SourceMap, name: str) -> str:
-    """How the source writes the layer of a tensor."""
-    position = positions.find(name)
-    if position is None:
-        return ""
-    span = position.span
-    return " ".join(span.source.text[span.start : span.end].split())
 
 
 def _is_shown(node: NodeProto, name: str, types: Mapping[str, int], positions: SourceMap) -> bool:

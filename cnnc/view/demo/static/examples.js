@@ -1,5 +1,7 @@
 // Examples of the test set: buttons that show them, and the check of this page against what onnxruntime gave for them.
 
+const AGREES = 1e-3; // of the largest number of an output, at least 1
+
 class Examples {
   constructor(data, bytes, page) {
     this.page = page;
@@ -7,6 +9,7 @@ class Examples {
     this.names = data.names;
     this.inputs = data.inputs.map((entry) => this.column(entry, bytes));
     this.outputs = Object.fromEntries(data.outputs.map((entry) => [entry.name, this.column(entry, bytes)]));
+    this.reset();
   }
 
   // The rows of an array (N, ...).
@@ -22,33 +25,52 @@ class Examples {
     return this.inputs.map((column) => column[number]);
   }
 
-  // Runs all examples: { deviation, relative, wrong }: the largest deviation of any output, and classes that differ.
-  async check(model, outputs, onprogress) {
-    let deviation = 0;
-    let relative = 0;
-    let wrong = 0;
-    for (let number = 0; number < this.count; number++) {
-      onprogress(number);
-      const feeds = Object.fromEntries(this.page.inputs.map((input, i) => {
-        const { values, shape, dtype } = this.inputs[i][number];
-        return [input.name, feedOf(values, shape, dtype === "uint8", input)];
-      }));
-      const results = await model.run(feeds);
-      for (const output of outputs) {
-        const stored = this.outputs[output.name]?.[number];
-        const result = results[output.name] && firstExample(results[output.name], this.page.batch);
-        if (!stored) continue;
-        if (!result || result.numbers.length !== stored.values.length) throw new Error(`the output ${output.name} has another shape than in onnxruntime`);
-        const scale = Math.max(1, largestOf(stored.values));
-        stored.values.forEach((value, i) => {
-          const distance = Number.isFinite(value) ? Math.abs(result.numbers[i] - value) : Object.is(result.numbers[i], value) ? 0 : NaN;
-          if (!(distance <= deviation)) deviation = distance;
-          if (!(distance / scale <= relative)) relative = distance / scale;
-        });
-        if (output.kind === "classes" && bestClass(result.numbers) !== bestClass(stored.values)) wrong += 1;
-      }
+  // Starts the check anew: what is known after `checked` examples.
+  reset() {
+    this.found = { checked: 0, deviation: 0, relative: 0, wrong: 0 };
+  }
+
+  // Runs the examples that are not checked yet, until all are or `isOver()` is true.
+  async check(model, outputs, isOver) {
+    while (this.found.checked < this.count && !isOver()) {
+      await this.checkOne(model, outputs, this.found.checked);
+      this.found.checked += 1;
     }
-    return { deviation, relative, wrong };
+  }
+
+  async checkOne(model, outputs, number) {
+    const feeds = this.page.inputs.map((input, i) => {
+      const { values, shape, dtype } = this.inputs[i][number];
+      return [input.name, feedOf(values, shape, dtype === "uint8", input)];
+    });
+    const results = await model.run(Object.fromEntries(feeds));
+    for (const output of outputs) {
+      const stored = this.outputs[output.name]?.[number];
+      if (!stored) continue;
+      const { numbers } = firstExample(results[output.name], this.page.batch);
+      if (numbers.length !== stored.values.length) throw new Error(`the output ${output.name} has another shape than in onnxruntime`);
+      const scale = Math.max(1, largestOf(stored.values));
+      stored.values.forEach((value, i) => {
+        const distance = Object.is(numbers[i], value) ? 0 : Math.abs(numbers[i] - value);
+        if (!(distance <= this.found.deviation)) this.found.deviation = distance; // NaN too
+        if (!(distance / scale <= this.found.relative)) this.found.relative = distance / scale;
+      });
+      if (output.kind === "classes" && bestClass(numbers) !== bestClass(stored.values)) this.found.wrong += 1;
+    }
+  }
+
+  // Whether the outputs agree with those of onnxruntime, as far as they are checked.
+  get agrees() {
+    return this.found.relative <= AGREES && !this.found.wrong;
+  }
+
+  get said() {
+    const { checked, deviation, wrong } = this.found;
+    const all = plural(this.count, this.page.examples.random ? "random input" : "example");
+    const some = checked < this.count ? `${checked} of ${all}` : all;
+    if (Number.isNaN(deviation)) return `${some}, some outputs are not finite as in onnxruntime`;
+    const size = deviation === 0 ? "no deviation" : `largest deviation ${deviation.toExponential(0)}`;
+    return wrong ? `${some}, ${size}, another class for ${wrong}` : `${some}, ${size}`;
   }
 
   // The buttons; `onchoose` receives the number of an example.
@@ -56,7 +78,7 @@ class Examples {
     const image = this.page.inputs.findIndex((input) => input.control === "image");
     const words = this.page.inputs.findIndex((input) => input.control === "text");
     this.buttons = this.inputs[0].map((_, number) => {
-      const label = this.names[number] || `example ${number + 1}`;
+      const label = this.names[number] || String(number + 1);
       const parts = [];
       if (image >= 0) {
         const { values, shape, dtype } = this.inputs[image][number];
@@ -75,11 +97,4 @@ class Examples {
   choose(number) {
     this.buttons.forEach((one, i) => one.setAttribute("aria-pressed", String(i === number)));
   }
-}
-
-function checkText(count, { deviation, wrong }) {
-  const examples = plural(count, "example");
-  if (Number.isNaN(deviation)) return `${examples}, some outputs are not finite`;
-  const size = deviation === 0 ? "no deviation" : `largest deviation ${deviation.toExponential(0)}`;
-  return wrong ? `${examples}, ${size}, another class for ${wrong}` : `${examples}, ${size}`;
 }

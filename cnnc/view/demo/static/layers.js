@@ -1,7 +1,7 @@
 // The layers: a table, and the feature maps of each, drawn when they come into view.
 
 const MOST_TILES = 64;
-const GAP = 3;
+const GAP = 4;
 
 // How a tensor is laid out in a width: tiles of rows and columns, so many in a row, at a scale.
 function mapLayout(dims, width, limit) {
@@ -28,7 +28,7 @@ function mapLayout(dims, width, limit) {
 
 // A canvas that shows a tensor; `onpick` receives the index of a unit that is chosen.
 function mapsElement(result, onpick) {
-  const canvas = make("canvas", { class: "maps", role: "img", tabindex: onpick ? 0 : null });
+  const canvas = make("canvas", { class: "maps", width: 1, height: 40, role: "img", tabindex: onpick ? 0 : null });
   const note = make("p", { class: "note" });
   const all = button("", () => { limit = Infinity; draw(); }, { class: "small", hidden: true });
   const element = make("div", {}, canvas, note, all);
@@ -55,12 +55,23 @@ function mapsElement(result, onpick) {
       paintHeat(image, left, top, plan.rows, plan.columns, plan.scale, (y, x) => numbers[tile * size + y * plan.columns + x] ?? 0, largest);
     }
     context.putImageData(image, 0, 0);
+    frameTiles(context);
     outline(context);
     const [low, high] = rangeOf(numbers);
     note.textContent = `${numberText(low)} to ${numberText(high)}${plan.shown < plan.tiles ? `; ${plan.shown} of ${plan.tiles} channels` : ""}`;
     all.hidden = plan.shown === plan.tiles;
     all.textContent = `Show all ${plan.tiles} channels`;
     canvas.setAttribute("aria-label", `${result.name}: ${shapeText(dims)}, ${note.textContent}${onpick ? ". Arrow keys choose a unit." : ""}`);
+  }
+
+  // A thin frame: the background of a map is that of the page.
+  function frameTiles(context) {
+    context.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--line");
+    context.lineWidth = 1;
+    for (let tile = 0; tile < plan.shown; tile++) {
+      const [left, top] = corner(tile);
+      context.strokeRect(left + 0.5, top + 0.5, (plan.across ?? plan.width) - 1, (plan.down ?? plan.height) - 1);
+    }
   }
 
   const corner = (tile) => (plan.tiles === 1 ? [0, 0] : [(tile % plan.perRow) * (plan.across + GAP), Math.floor(tile / plan.perRow) * (plan.down + GAP)]);
@@ -158,7 +169,7 @@ class Layers {
     this.layers.forEach((layer, number) => {
       const maps = mapsElement({ name: layer.name, numbers: [], dims: [0] }, (index) => this.onpick(layer, index));
       const panel = make("div", { class: "unit", "aria-live": "polite" });
-      const card = make("section", { class: "card", id: `layer-${number}`, "data-number": number }, make("h3", {}, layer.name), make("p", { class: "note" }, layer.line || layer.operator), maps.element, panel);
+      const card = make("section", { class: "card", id: `layer-${number}`, "data-number": number }, make("h3", {}, layer.name), make("p", { class: "note" }, [layer.line, layer.operator].filter((word) => word && word !== "input").join(" · ") || "input"), maps.element, panel);
       this.cards.set(layer.name, { maps, panel, drawn: false });
       section.append(card);
       watch.observe(card);
@@ -170,12 +181,12 @@ class Layers {
       const shape = make("td", { class: "right" });
       const macs = make("td", { class: "right" }, "");
       this.cells.set(layer.name, { shape, macs });
-      return make("tr", {}, make("th", { scope: "row" }, make("a", { href: `#layer-${number}` }, layer.name)), make("td", {}, layer.line || layer.operator), shape, make("td", { class: "right" }, layer.parameters ? countText(layer.parameters) : ""), macs);
+      return make("tr", {}, make("th", { scope: "row" }, make("a", { href: `#layer-${number}` }, layer.name)), make("td", {}, layer.line), make("td", {}, layer.operator), shape, make("td", { class: "right" }, layer.parameters ? countText(layer.parameters) : ""), macs);
     });
     this.total = make("td", { class: "right" });
     const parameters = this.layers.reduce((sum, layer) => sum + (layer.parameters || 0), 0);
-    const head = make("tr", {}, ...["layer", "", "shape", "parameters", "multiply-adds"].map((text, i) => make("th", { scope: "col", class: i > 1 ? "right" : null }, text)));
-    const foot = make("tr", {}, make("th", { scope: "row" }, "all"), make("td"), make("td"), make("td", { class: "right" }, countText(parameters)), this.total);
+    const head = make("tr", {}, ...["layer", "source", "operator", "shape", "parameters", "multiply-adds"].map((text, i) => make("th", { scope: "col", class: i > 2 ? "right" : null }, text)));
+    const foot = make("tr", {}, make("th", { scope: "row" }, "all"), make("td"), make("td"), make("td"), make("td", { class: "right" }, countText(parameters)), this.total);
     return make("div", { class: "table", tabindex: 0, role: "group", "aria-label": "layers" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows), make("tfoot", {}, foot)));
   }
 
