@@ -188,6 +188,7 @@ def _layer(layer: ModelLayer) -> dict[str, Any]:
         "products": layer.products,
         "perInput": layer.per_input,
         "shown": layer.shown,
+        "owner": layer.owner,
     }
 
 
@@ -208,7 +209,7 @@ def _layers_note(session: Session, layers: list[ModelLayer]) -> str:
     if not folded:
         return "The layers of the exported model."
     listed = ", ".join(folded[:5]) + (f" and {len(folded) - 5} more" if len(folded) > 5 else "")
-    return f"The layers of the exported model; {listed} {'are' if len(folded) > 1 else 'is'} folded into others, or does nothing at inference."
+    return f"The layers of the exported model; folded into others, or without effect at inference: {listed}."
 
 
 # --- examples

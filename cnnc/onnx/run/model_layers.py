@@ -34,7 +34,8 @@ class ModelLayer(NamedTuple):
 
     `inputs` are all tensors that it reads, "" for one that is left out; `constants` those of them that do not depend on the
     input of the model. `parameters` counts the numbers of its constants that no earlier node has. An output takes `products`
-    multiply-adds, or, where `per_input` is true, each element of the first input.
+    multiply-adds, or, where `per_input` is true, each element of the first input. `owner` is the layer of the source that a node
+    belongs to, or its own name.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ModelLayer(NamedTuple):
     products: int
     per_input: bool
     shown: bool
+    owner: str
 
 
 def model_layers(model: ModelProto) -> list[ModelLayer]:
@@ -77,6 +79,7 @@ def model_layers(model: ModelProto) -> list[ModelLayer]:
                 products,
                 per_input,
                 _is_shown(node, name, types, positions),
+                _owner(positions, name),
             )
         )
     return layers
@@ -100,6 +103,11 @@ def source_line(positions: SourceMap, name: str) -> str:
         return ""
     span = position.span
     return " ".join(span.source.text[span.start : span.end].split())
+
+
+def _owner(positions: SourceMap, name: str) -> str:
+    position = positions.find(name)
+    return position.layer if position is not None else name
 
 
 def _types(model: ModelProto) -> tuple[dict[str, tuple[int | str, ...]], dict[str, int]]:

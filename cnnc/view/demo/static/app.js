@@ -42,7 +42,7 @@ class Demo {
     const inputs = page.inputs.map((input) => ({ name: input.name, operator: "input", line: input.line, inputs: [], constants: [], attributes: {}, parameters: 0, products: 0 }));
     this.layers = new Layers(byId("layers"), page.layers, inputs, { note: page.layersNote }, (layer, index) => this.pick(layer, index));
     this.unit = new Unit(this.layers);
-    this.names = page.layers.filter((layer) => layer.shown).map((layer) => layer.name);
+    this.names = page.layers.filter((layer) => layer.shown || layer.products).map((layer) => layer.name);
     this.picked = null;
   }
 

@@ -17,7 +17,7 @@ function mapLayout(dims, width, limit) {
   const side = flat ? width : tiles === 1 ? 200 : tiles <= 8 ? 112 : tiles <= 32 ? 84 : 64;
   let scale = Math.min(side, width) / Math.max(columns, flat ? 1 : rows);
   if (scale > 1) scale = Math.min(Math.floor(scale), flat ? 14 : 28);
-  if (flat) scale = Math.max(scale, Math.min(1, width / columns));
+  if (flat) scale = Math.min(Math.max(scale, Math.min(1, width / columns)), Math.max(1, Math.floor(360 / rows)));
   const across = Math.max(1, Math.round(columns * scale));
   const down = Math.max(1, Math.round(rows * scale));
   const perRow = Math.max(1, Math.floor((width + GAP) / (across + GAP)));
@@ -104,6 +104,7 @@ function mapsElement(result, onpick) {
   }
 
   function indexAt(event) {
+    if (!plan) return null;
     const box = canvas.getBoundingClientRect();
     const x = ((event.clientX - box.left) / box.width) * plan.width;
     const y = ((event.clientY - box.top) / box.height) * plan.height;
@@ -155,9 +156,18 @@ function mapsElement(result, onpick) {
   };
 }
 
+// The multiply-adds of a node, by the size of what it computes; 0 where they are not known.
+function multiplyAdds(layer, results) {
+  const over = results[layer.perInput ? layer.inputs[0] : layer.name];
+  return layer.products && over ? layer.products * over.numbers.length : 0;
+}
+
 class Layers {
   constructor(section, layers, inputs, facts, onpick) {
     this.layers = [...inputs, ...layers.filter((layer) => layer.shown)];
+    // The nodes that a layer consists of: itself, and those that are not shown.
+    this.parts = new Map(this.layers.map((layer) => [layer.name, [layer]]));
+    for (const layer of layers) if (!layer.shown) this.parts.get(layer.owner)?.push(layer);
     this.cards = new Map();
     this.cells = new Map();
     this.results = {};
@@ -177,14 +187,15 @@ class Layers {
   }
 
   table() {
+    const count = (layer) => this.parts.get(layer.name).reduce((sum, part) => sum + part.parameters, 0);
     const rows = this.layers.map((layer, number) => {
       const shape = make("td", { class: "right" });
       const macs = make("td", { class: "right" }, "");
       this.cells.set(layer.name, { shape, macs });
-      return make("tr", {}, make("th", { scope: "row" }, make("a", { href: `#layer-${number}` }, layer.name)), make("td", {}, layer.line), make("td", {}, layer.operator), shape, make("td", { class: "right" }, layer.parameters ? countText(layer.parameters) : ""), macs);
+      return make("tr", {}, make("th", { scope: "row" }, make("a", { href: `#layer-${number}` }, layer.name)), make("td", {}, layer.line), make("td", {}, layer.operator), shape, make("td", { class: "right" }, count(layer) ? countText(count(layer)) : ""), macs);
     });
     this.total = make("td", { class: "right" });
-    const parameters = this.layers.reduce((sum, layer) => sum + (layer.parameters || 0), 0);
+    const parameters = this.layers.reduce((sum, layer) => sum + count(layer), 0);
     const head = make("tr", {}, ...["layer", "source", "operator", "shape", "parameters", "multiply-adds"].map((text, i) => make("th", { scope: "col", class: i > 2 ? "right" : null }, text)));
     const foot = make("tr", {}, make("th", { scope: "row" }, "all"), make("td"), make("td"), make("td"), make("td", { class: "right" }, countText(parameters)), this.total);
     return make("div", { class: "table", tabindex: 0, role: "group", "aria-label": "layers" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows), make("tfoot", {}, foot)));
@@ -200,8 +211,7 @@ class Layers {
       const { shape, macs } = this.cells.get(layer.name);
       shape.textContent = shapeText(result.dims);
       layer.dims = result.dims;
-      const over = layer.perInput ? results[layer.inputs[0]] : result;
-      const count = layer.products && over ? layer.products * over.numbers.length : 0;
+      const count = this.parts.get(layer.name).reduce((sum, part) => sum + multiplyAdds(part, results), 0);
       macs.textContent = count ? countText(count) : "";
       total += count;
       this.cards.get(layer.name).drawn = false;
