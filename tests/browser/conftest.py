@@ -1,0 +1,62 @@
+"""Browsers, and the files of onnxruntime-web: from CNNC_WEB_RUNTIME (a folder or package file), cnnc-web, or the cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from cnnc.cli import web_runtime as runtime_files
+from cnnc.cli.web_runtime import web_runtime
+from cnnc.diagnostics import CnncError
+from cnnc.view.web.runtime import WebRuntime
+from tests.browser.bidi import Browser, missing, open_browser
+
+NAMES = ("chromium", "firefox")
+VARIABLE = "CNNC_WEB_RUNTIME"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Every test here that uses a browser has the markers `browser` and `long`."""
+    if "browser" in getattr(item, "fixturenames", ()):
+        item.add_marker("browser")
+        item.add_marker("long")
+
+
+def given_runtime() -> Path | None:
+    """The folder or package file that CNNC_WEB_RUNTIME names; None if it is not set."""
+    named = os.environ.get(VARIABLE)
+    return Path(named) if named else None
+
+
+@pytest.fixture(scope="session")
+def web_files() -> WebRuntime:
+    """The files of the build `wasm`; no test downloads them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime_files.shutil, "which", lambda name: None)
+        try:
+            return web_runtime(given_runtime(), "wasm", lambda line: None)
+        except CnncError as error:
+            if given_runtime() is not None:
+                raise
+            pytest.skip(f"{error.diagnostics[0].message}; {VARIABLE} may name it")
+
+
+@pytest.fixture(scope="session", params=NAMES)
+def started_browser(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests that use it."""
+    name = request.param
+    if missing(name):
+        pytest.skip(missing(name))
+    with ExitStack() as stack:
+        yield stack.enter_context(open_browser(name, tmp_path_factory.mktemp(name)))
+
+
+@pytest.fixture
+def browser(started_browser: Browser) -> Browser:
+    """A browser with an empty page of 1000 x 800 pixels; each test with it runs in Chromium and in Firefox."""
+    started_browser.reset()
+    return started_browser
