@@ -238,12 +238,9 @@ def _start(stack: ExitStack, command: list[str], port: int, log: Path) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(5)
-        return
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
-        process.wait(5)
+        process.wait(10)
         return
     process.kill()
     process.wait()

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cnnc.cli import web_runtime as runtime_files
 from cnnc.cli.web_runtime import web_runtime
 from cnnc.diagnostics import CnncError
-from cnnc.view.web.runtime import WebRuntime
+from cnnc.view.web.runtime import Build, WebRuntime
 from tests.browser.bidi import Browser, missing, open_browser
 
 NAMES = ("chromium", "firefox")
@@ -34,15 +33,26 @@ def given_runtime() -> Path | None:
 
 @pytest.fixture(scope="session")
 def web_files() -> WebRuntime:
-    """The files of the build `wasm`; no test downloads them."""
+    """The build that computes on the CPU."""
+    return find_files("wasm")
+
+
+@pytest.fixture(scope="session")
+def webgpu_files() -> WebRuntime:
+    """The build that computes on the GPU too."""
+    return find_files("webgpu")
+
+
+def find_files(build: Build) -> WebRuntime:
+    """The files of a build; skips the test where they are not on this machine. No test downloads them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime_files.shutil, "which", lambda name: None)
+        patch.setattr("shutil.which", lambda name: None)
         try:
-            return web_runtime(given_runtime(), "wasm", lambda line: None)
+            return web_runtime(given_runtime(), build, lambda line: None)
         except CnncError as error:
             if given_runtime() is not None:
                 raise
-            pytest.skip(f"{error.diagnostics[0].message}; {VARIABLE} may name it")
+            pytest.skip(f"{error.diagnostics[0].message}; the variable {VARIABLE} may name it")
 
 
 @pytest.fixture(scope="session", params=NAMES)
