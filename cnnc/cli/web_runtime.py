@@ -13,15 +13,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import shutil
+import stat
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from cnnc.core.files import make_folder, read_bytes, reason, write_atomic
@@ -36,10 +36,14 @@ VERSION = "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 """The checksum of the npm package, as `npm view` prints it."""
 
-URL = f"https://registry.npmjs.org/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz"
+PACKAGE_FILE = f"{PACKAGE}-{VERSION}.tgz"
+URL = f"https://registry.npmjs.org/{PACKAGE}/-/{PACKAGE_FILE}"
 
-DISTRIBUTION = "cnnc-web"
-"""The Python distribution that contains the files; its package is `cnnc_web`."""
+DISTRIBUTION, PYTHON_PACKAGE = "cnnc-web", "cnnc_web"
+"""The Python distribution that contains the files, and its package."""
+
+LARGEST = 1 << 28
+"""The most bytes of a file that is read."""
 
 NPM_TIMEOUT = 600.0
 """Seconds that npm may take."""
@@ -49,31 +53,22 @@ class WebFile(NamedTuple):
     """A file of the npm package, in its folder `dist`."""
 
     name: str
-    size: int
     sha256: str
 
 
 BUILDS: Mapping[Build, tuple[WebFile, WebFile, WebFile]] = {
     "wasm": (
-        WebFile("ort.wasm.min.js", 50196, "faece07e84faa9001f5104bbe4e5c70861d06cb2376a0dea1fa0ad33a67adc81"),
-        WebFile(
-            "ort-wasm-simd-threaded.mjs", 24381, "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b"
-        ),
-        WebFile(
-            "ort-wasm-simd-threaded.wasm", 14239897, "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"
-        ),
+        WebFile("ort.wasm.min.js", "faece07e84faa9001f5104bbe4e5c70861d06cb2376a0dea1fa0ad33a67adc81"),
+        WebFile("ort-wasm-simd-threaded.mjs", "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b"),
+        WebFile("ort-wasm-simd-threaded.wasm", "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"),
     ),
     "webgpu": (
-        WebFile("ort.webgpu.min.js", 66417, "7d65dad7eb4564ad98db9924a259af2e2c68ebfbdbf254fa5d728f1c5736e07a"),
+        WebFile("ort.webgpu.min.js", "7d65dad7eb4564ad98db9924a259af2e2c68ebfbdbf254fa5d728f1c5736e07a"),
         WebFile(
-            "ort-wasm-simd-threaded.asyncify.mjs",
-            53057,
-            "3d1c85995364bb643302fc6fd877a0c3ba5ae72401815e0f24828a53d9191e28",
+            "ort-wasm-simd-threaded.asyncify.mjs", "3d1c85995364bb643302fc6fd877a0c3ba5ae72401815e0f24828a53d9191e28"
         ),
         WebFile(
-            "ort-wasm-simd-threaded.asyncify.wasm",
-            26781914,
-            "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da",
+            "ort-wasm-simd-threaded.asyncify.wasm", "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da"
         ),
     ),
 }
@@ -90,7 +85,10 @@ def web_runtime(given: Path | None, build: Build, report: Report) -> WebRuntime:
     from cnnc.view.web.runtime import WebRuntime
 
     wanted = BUILDS[build]
-    contents = _given(given, wanted) if given is not None else _installed(wanted) or _cached(wanted) or _fetch(report)
+    if given is not None:
+        contents = _given(given, wanted)
+    else:
+        contents = _installed(wanted, report) or _cached(wanted) or _fetch(report)
     return WebRuntime(VERSION, build, *(contents[file.name] for file in wanted))
 
 
@@ -105,81 +103,82 @@ def cache_folder() -> Path:
 
 
 def _given(given: Path, wanted: tuple[WebFile, ...]) -> Contents:
-    """The files in what `--runtime` names: a folder, or the npm package as a file. Raises CnncError E911."""
-    if given.is_file():
-        return package_files(read_bytes(given, 1 << 28), str(given))
-    if not given.is_dir():
-        raise _unusable(f"there is no folder {given}")
+    """The files in what `--runtime` names: a folder, or the npm package as a file. Raises CnncError E901, E903, E911."""
+    try:
+        mode = given.stat().st_mode
+    except OSError as error:
+        raise _unusable(f"cannot read {given}: {reason(error)}") from error
+    if not stat.S_ISDIR(mode):
+        contents = package_files(read_bytes(given, LARGEST))
+        if contents is None:
+            raise _unusable(f"{given} is not the npm package {PACKAGE} {VERSION}, or is damaged")
+        return contents
     folders = [
         given / below for below in ("", "dist", "package/dist", f"{PACKAGE}/dist", f"node_modules/{PACKAGE}/dist")
     ]
     folder = next((each for each in folders if any((each / file.name).exists() for file in FILES)), given)
-    return {file.name: _checked(folder, file) for file in wanted}
+    return _checked(folder, wanted)
 
 
-def _installed(wanted: tuple[WebFile, ...]) -> Contents | None:
-    """The files of the installed distribution cnnc-web; None where there is none. Raises CnncError E911."""
+def _installed(wanted: tuple[WebFile, ...], report: Report) -> Contents | None:
+    """The files of the installed distribution cnnc-web; None where there is none, or one of another version."""
     from importlib.util import find_spec
 
-    if find_spec("cnnc_web") is None:
+    spec = find_spec(PYTHON_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
         return None
-    folder = Path(str(files("cnnc_web"))) / "files"
     try:
-        return {file.name: _checked(folder, file) for file in wanted}
+        return _checked(Path(spec.submodule_search_locations[0]) / "files", wanted)
     except CnncError as error:
-        problem = error.diagnostics[0].message
-        help = f"uninstall it (`pip uninstall {DISTRIBUTION}`), or install the version that fits this cnnc"
-        raise CnncError.of("E911", f"the installed {DISTRIBUTION} does not fit: {problem}", help=help) from error
+        report(f"the installed {DISTRIBUTION} is not used: {error.diagnostics[0].message}")
+        return None
 
 
 def _cached(wanted: tuple[WebFile, ...]) -> Contents | None:
     """The files in the cache; None unless all are there and undamaged."""
-    folder = cache_folder()
     try:
-        return {file.name: _checked(folder, file) for file in wanted}
+        return _checked(cache_folder(), wanted)
     except CnncError:
         return None
 
 
-def _checked(folder: Path, file: WebFile) -> bytes:
-    """A file of a folder. Raises CnncError E911 if it is missing or another one."""
-    path = folder / file.name
-    if not path.exists():
-        raise _unusable(f"{folder} does not contain {file.name}")
-    data = read_bytes(path, 1 << 28)
-    if _sha256(data) != file.sha256:
-        raise _unusable(f"{path} is not that of {PACKAGE} {VERSION}{_other_version(folder)}, or is damaged")
-    return data
+def _checked(folder: Path, wanted: tuple[WebFile, ...]) -> Contents:
+    """The files in a folder. Raises CnncError E911 where one is missing or another, E901 where it cannot be read."""
+    contents = {}
+    for file in wanted:
+        path = folder / file.name
+        if not path.exists():
+            raise _unusable(f"{folder} does not contain {file.name} of {PACKAGE} {VERSION}")
+        contents[file.name] = read_bytes(path, LARGEST)
+        if hashlib.sha256(contents[file.name]).hexdigest() != file.sha256:
+            raise _unusable(f"{path} is {_other_version(folder)}not the file of {PACKAGE} {VERSION}")
+    return contents
 
 
 def _other_version(folder: Path) -> str:
-    """The version that a folder of the npm package says it has, for a message."""
+    """The version that a folder `dist` of the npm package has, for a message; "" if it is the right one, or unknown."""
     import json
 
     with suppress(CnncError, ValueError, AttributeError):
-        found = json.loads(read_bytes(folder.parent / "package.json", 1 << 20)).get("version")
-        if isinstance(found, str) and found != VERSION:
-            return f" but of {found[:40]}"
+        version = json.loads(read_bytes(folder.parent / "package.json", LARGEST)).get("version")
+        if isinstance(version, str) and version != VERSION:
+            return f"of version {version[:40]}, "
     return ""
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def _unusable(problem: str) -> CnncError:
-    help = f"pass the folder of {PACKAGE} {VERSION}, or the file {URL.rpartition('/')[2]} from {URL}, or omit --runtime"
+    help = f"omit --runtime, or download {URL} and add `--runtime {PACKAGE_FILE}`"
     return CnncError.of("E911", problem, help=help)
 
 
 # ---- the npm package
 
 
-def package_files(package: bytes, name: str) -> Contents:
-    """The files in the content of an npm package. Raises CnncError E911 if it is another one."""
+def package_files(package: bytes) -> Contents | None:
+    """The files of all builds in the content of the npm package; None if it has another checksum."""
     algorithm, _, digest = INTEGRITY.partition("-")
     if hashlib.new(algorithm, package).digest() != base64.b64decode(digest):
-        raise _unusable(f"{name} is not the package {PACKAGE} {VERSION}, or is damaged")
+        return None
     with tarfile.open(fileobj=io.BytesIO(package)) as archive:
         return {file.name: _member(archive, file.name) for file in FILES}
 
@@ -194,7 +193,8 @@ def _fetch(report: Report) -> Contents:
     """The files of the package that npm downloads, which the cache keeps. Raises CnncError E910, E911."""
     npm = shutil.which("npm")
     if npm is None:
-        raise CnncError.of("E910", f"{PACKAGE} {VERSION}, which runs the model in the page, is not there", help=_help())
+        problem = f"{PACKAGE} {VERSION}, which runs the model in the page, is not on this machine"
+        raise CnncError.of("E910", problem, help=f"install Node.js, whose npm client downloads it; {OTHER_WAYS}")
     contents = npm_files(npm, report)
     folder = cache_folder()
     try:
@@ -209,34 +209,39 @@ def _fetch(report: Report) -> Contents:
 def npm_files(npm: str, report: Report) -> Contents:
     """The files of the package that npm downloads. Raises CnncError E910 if it cannot, E911 if the package is another."""
     report(f"downloading {PACKAGE} {VERSION} (33 MB) with npm")
-    with tempfile.TemporaryDirectory(prefix="cnnc-") as folder:
-        options = ["--ignore-scripts", "--no-audit", "--no-update-notifier", "--loglevel=error", "--fetch-retries=1"]
+    with tempfile.TemporaryDirectory(prefix="cnnc-", ignore_cleanup_errors=True) as folder:
+        options = ["--ignore-scripts", "--no-update-notifier", "--loglevel=error", "--fetch-retries=1"]
         command = [npm, "pack", f"{PACKAGE}@{VERSION}", f"--pack-destination={folder}", *options]
         try:
             done = subprocess.run(
                 command, cwd=folder, capture_output=True, stdin=subprocess.DEVNULL, timeout=NPM_TIMEOUT, check=False
             )
         except subprocess.TimeoutExpired:
-            raise _npm_failed("it did not end in time") from None
+            raise _npm_failed(f"it has not ended after {NPM_TIMEOUT:g} s") from None
         except OSError as error:
             raise _npm_failed(reason(error)) from error
         packages = list(Path(folder).glob("*.tgz"))
         if done.returncode or len(packages) != 1:
             raise _npm_failed(_npm_problem(done.stderr.decode(errors="replace")))
-        return package_files(read_bytes(packages[0]), "what npm downloaded")
+        contents = package_files(read_bytes(packages[0], LARGEST))
+    if contents is None:
+        problem = f"npm downloaded something else than {PACKAGE} {VERSION}: its checksum is not {INTEGRITY}"
+        raise CnncError.of("E911", problem, help=f"check `npm config get registry`; {OTHER_WAYS}")
+    return contents
 
 
 def _npm_problem(output: str) -> str:
     """What npm says about a failure, in one line."""
-    lines = [line.removeprefix("npm ").removeprefix("ERR! ").removeprefix("error ") for line in output.splitlines()]
-    lines = [line.strip() for line in lines if line.strip() and not line.startswith(("code ", "errno ", "syscall "))]
-    return lines[0][:200] if lines else "it printed no reason"
+    for line in output.splitlines():
+        text = re.sub(r"^npm (ERR!|error) ?(network |404 )?", "", line).strip()
+        if text and not re.match(r"(code|errno|syscall|path) ", text):
+            return text[:200]
+    return "its exit status was not 0 and it printed nothing"
 
 
 def _npm_failed(problem: str) -> CnncError:
-    return CnncError.of("E910", f"npm cannot download {PACKAGE} {VERSION}: {problem}", help=_help("fix that"))
+    help = f"check the network connection and the settings of npm; {OTHER_WAYS}"
+    return CnncError.of("E910", f"npm cannot download {PACKAGE} {VERSION}: {problem}", help=help)
 
 
-def _help(first: str = "install Node.js, which contains npm") -> str:
-    name = URL.rpartition("/")[2]
-    return f"{first}; or `pip install {DISTRIBUTION}`; or download {URL} and add `--runtime {quote(name)}`"
+OTHER_WAYS = f"or download {URL} and add `--runtime {PACKAGE_FILE}`; or install the Python distribution {DISTRIBUTION}"

@@ -19,6 +19,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,14 @@ FIREFOX_PREFERENCES = {
     "network.proxy.allow_hijacking_localhost": True,
     "toolkit.telemetry.reportingpolicy.firstRun": False,
 }
+
+
+def missing(name: str) -> str:
+    """Why a browser cannot be used on this machine; "" if it can."""
+    programs = {"chromium": [CHROMIUM, CHROMEDRIVER], "firefox": [FIREFOX]}[name]
+    if None in programs:
+        return {"chromium": "chromium or chromedriver is not installed", "firefox": "firefox is not installed"}[name]
+    return "" if find_spec("websocket") else "websocket-client is not installed"
 
 
 class BrowserError(Exception):
@@ -79,6 +88,12 @@ class Browser:
                 if message.get("type") == "error":
                     raise BrowserError(f"{method}: {message['error']}: {message['message']}")
                 return message["result"]
+
+    def reset(self) -> None:
+        """An empty page of 1000 x 800 pixels, and no messages."""
+        self.command("browsingContext.navigate", context=self.context, url="about:blank", wait="complete")
+        self.set_size(1000, 800)
+        self.messages.clear()
 
     def open(self, page: Path) -> None:
         """Opens a file and waits until it is loaded."""
@@ -223,12 +238,9 @@ def _start(stack: ExitStack, command: list[str], port: int, log: Path) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(5)
-        return
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
-        process.wait(5)
+        process.wait(10)
         return
     process.kill()
     process.wait()

@@ -1,12 +1,13 @@
 // Starts onnxruntime-web from the elements that runtime.py writes.
 //
 //   const runtime = await startRuntime();
-//     // {ort, version: "1.30.0", build: "wasm" or "webgpu", providers: ["webgpu", "wasm"]}
+//     // {ort, version: "1.30.0", build: "wasm" or "webgpu", providers: ["webgpu", "wasm"], open}
 //   const {session, provider, refused} = await runtime.open(model, check);
 //
 // `model` is a Uint8Array. `check(session, provider)` computes an example whose result is known, and returns "" if it agrees,
 // else what is wrong. Providers are tried in order; `provider` is the first that starts and agrees, `refused` lists
-// {provider, problem} of those before it. If none does, `open` throws an Error that names all problems.
+// {provider, problem} of those before it. If none does, `open` throws an Error that names all problems. A third argument of
+// `open` replaces the list of providers: ["wasm"].
 "use strict";
 
 // The content of a data element: base64 of gzip.
@@ -20,6 +21,9 @@ async function decodeData(id) {
 }
 
 async function startRuntime() {
+  if (typeof DecompressionStream === "undefined" || typeof WebAssembly === "undefined") {
+    throw new Error("this page needs a newer browser: Chrome or Edge 91, Firefox 113, Safari 16.4, or later");
+  }
   const { build, version } = document.getElementById("runtime-wasm").dataset;
   const [module, wasm] = await Promise.all([decodeData("runtime-module"), decodeData("runtime-wasm")]);
   ort.env.logLevel = "error";
@@ -28,31 +32,34 @@ async function startRuntime() {
   ort.env.wasm.wasmBinary = wasm;
   ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(new Blob([module], { type: "text/javascript" })) };
   const providers = build === "webgpu" && (await hasGpu()) ? ["webgpu", "wasm"] : ["wasm"];
-  const open = (model, check) => openModel(model, providers, check);
+  const open = (model, check, tried = providers) => openModel(model, check, tried);
   return { ort, version, build, providers, open };
 }
 
+// Whether WebGPU computes on a GPU: its emulation on the CPU is far slower than WebAssembly.
 async function hasGpu() {
   try {
-    return Boolean(navigator.gpu && (await navigator.gpu.requestAdapter()));
+    const adapter = await navigator.gpu?.requestAdapter();
+    return Boolean(adapter) && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter);
   } catch {
     return false;
   }
 }
 
-async function openModel(model, providers, check) {
+async function openModel(model, check, providers) {
   const refused = [];
   for (const provider of providers) {
+    let session;
     let problem;
     try {
-      const session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
+      session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
       problem = check ? await check(session, provider) : "";
-      if (!problem) return { session, provider, refused };
-      await session.release();
     } catch (error) {
-      problem = String(error.message || error);
+      problem = String(error?.message ?? error);
     }
+    if (!problem) return { session, provider, refused };
     refused.push({ provider, problem });
+    await session?.release().catch(() => {}); // a lost device cannot release it
   }
   throw new Error(refused.map(({ provider, problem }) => `${provider}: ${problem}`).join("; "));
 }
