@@ -54,7 +54,9 @@ def demo(
     if is_model(source):
         if last or settings:
             option = "--last" if last else "--set"
-            raise CnncError.of("E010", f"{source} is a model: {option} does not apply to it", help=f"leave {option} out")
+            raise CnncError.of(
+                "E010", f"{source} is a model: {option} does not apply to it", help=f"leave {option} out"
+            )
     elif settings and source.suffix != ".cnn":
         raise CnncError.of("E010", "--set applies to a network FILE; a run keeps the settings it was trained with")
     out = out if out is not None else Path(f"{source.resolve().stem}-demo.html")
@@ -113,7 +115,7 @@ def _write(
         "file": str(out),
         "bytes": len(html),
         "model_bytes": len(content),
-        "examples": embedded.count if embedded is not None and not embedded.random else 0,
+        "examples": embedded.total if embedded is not None and not embedded.random else 0,
         "layers": sum(layer["shown"] for layer in page.data["layers"]),
         "runtime": f"onnxruntime-web {files.version}",
         "build": files.build,
@@ -121,7 +123,7 @@ def _write(
 
 
 def _examples(source: Path, session: Session, count: int | None, data: Path | None) -> DemoExamples | None:
-    """The examples to embed. Without --examples it is no error that there are none."""
+    """The examples to embed. Only with --examples is it an error if there are none."""
     from cnnc.cli.demo_examples import random_examples, read_examples
     from cnnc.cli.demo_model import start_sizes
     from cnnc.onnx.run.predictions import model_inputs

@@ -37,7 +37,7 @@ class DemoExamples(NamedTuple):
     random: bool = False
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """The number of examples."""
         return len(self.names)
 
@@ -69,7 +69,9 @@ def read_examples(source: Path, session: Session, count: int, data: Path | None,
     return DemoExamples(feeds, outputs, names, f"{note}, with the true class." if any(names) else f"{note}.")
 
 
-def random_examples(session: Session, specs: Sequence[InputSpec], start: Mapping[str, Mapping[str, int]]) -> DemoExamples:
+def random_examples(
+    session: Session, specs: Sequence[InputSpec], start: Mapping[str, Mapping[str, int]]
+) -> DemoExamples:
     """Random inputs, for a page that has no data set to check itself on. `start` are the sizes of the symbols of each input.
 
     Raises CnncError E604 where onnxruntime fails, E609 for outputs that are not numbers.
@@ -121,7 +123,7 @@ def _class_names(
 ) -> tuple[str, ...]:
     """The class of each example, where its first target is one."""
     recipe = network.recipe
-    labels = targets[0] if targets else np.empty(0)
+    labels: NDArray[Any] = targets[0] if targets else np.empty(0)
     if recipe is None or recipe.losses[0].compares_with != "labels" or labels.ndim != 1:
         return ("",) * count
     return tuple(classes[label] if 0 <= label < len(classes) else str(label) for label in labels.tolist())

@@ -8,6 +8,7 @@ import math
 import unicodedata
 from collections.abc import Callable
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ def set_text(browser: Browser, selector: str, text: str) -> None:
 
 def shown_probabilities(browser: Browser) -> dict[str, float]:
     """The bars of a classifier: percentages by class."""
-    rows = browser.run("() => [...document.querySelectorAll('.bars tr')].map((r) => [...r.cells].map((c) => c.textContent))")
+    rows = browser.run(
+        "() => [...document.querySelectorAll('.bars tr')].map((r) => [...r.cells].map((c) => c.textContent))"
+    )
     return {name: float(text.removesuffix(" %")) / 100 for name, _, text in rows}
 
 
@@ -91,7 +94,8 @@ def shown_probabilities(browser: Browser) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    "source", ["digits", "digits_int8", "digits_fp16", "pictures", "words", "pairs", "waves", "maps", "coder", "several"]
+    "source",
+    ["digits", "digits_int8", "digits_fp16", "pictures", "words", "pairs", "waves", "maps", "coder", "several"],
 )
 def test_a_page_agrees_with_onnxruntime_on_its_examples(browser: Browser, demo: Demo, source: str) -> None:
     opened(browser, demo(f"{source}.onnx"))
@@ -139,9 +143,7 @@ def draw(browser: Browser, strokes: list[list[tuple[int, int]]], scale: float = 
     for stroke in strokes:
         points = [(left + scale * x, scale * y) for x, y in stroke]
         dense = [
-            (a[0] + (b[0] - a[0]) * i / 4, a[1] + (b[1] - a[1]) * i / 4)
-            for a, b in zip(points, points[1:], strict=False)
-            for i in range(4)
+            (a[0] + (b[0] - a[0]) * i / 4, a[1] + (b[1] - a[1]) * i / 4) for a, b in pairwise(points) for i in range(4)
         ]
         browser.draw([*dense, points[-1]], ".pad")
 
@@ -261,7 +263,7 @@ def test_an_autoencoder_and_a_segmentation_show_images(browser: Browser, demo: D
 
 def test_every_layer_is_shown_and_a_unit_explained(browser: Browser, demo: Demo) -> None:
     """Feature maps of the size of their layer; a click on a unit of a convolution shows window, kernel and sum."""
-    opened(browser, demo("digits"))
+    opened(browser, demo("run"))
     names = browser.run("() => [...document.querySelectorAll('#layers .card h3')].map((h) => h.textContent)")
     assert names == ["input1", "bn1", "relu1", "bn2", "relu2", "pool1", "bn3", "relu3", "fc1", "softmax1"]
     table = browser.run("() => [...document.querySelectorAll('#layers tfoot td')].map((c) => c.textContent)")
@@ -282,7 +284,7 @@ def test_every_layer_is_shown_and_a_unit_explained(browser: Browser, demo: Demo)
 
 
 def test_units_are_chosen_by_keys_and_numbers(browser: Browser, demo: Demo) -> None:
-    opened(browser, demo("digits"))
+    opened(browser, demo("run"))
     browser.run("() => { const c = document.querySelector('#layer-1 canvas'); c.scrollIntoView(); c.focus(); }")
     browser.wait_for("() => document.querySelector('#layer-1 canvas').width > 1")
     title = "() => document.querySelector('#layer-1 h4')?.textContent"
@@ -342,7 +344,9 @@ def test_hostile_names_stay_text(browser: Browser, demo: Demo, exported: Path) -
     assert names == HOSTILE
     browser.run("() => document.querySelector('#layer-1').scrollIntoView()")
     browser.wait_for("() => document.querySelector('#layer-1 canvas').width > 1")
-    browser.run("() => document.querySelector('#layer-1 canvas').dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter' }))")
+    browser.run(
+        "() => document.querySelector('#layer-1 canvas').dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter' }))"
+    )
     assert scores in browser.wait_for("() => document.querySelector('#layer-1 h4')?.textContent")
     assert browser.run("() => document.title") == HOSTILE[1]
 
@@ -355,9 +359,13 @@ def test_a_foreign_model_with_a_fixed_batch(browser: Browser, demo: Demo, export
     assert browser.run("() => document.querySelectorAll('.output .bars tr').length") == 3
 
 
-def test_a_page_of_symbolic_sizes_takes_an_image_of_any(browser: Browser, demo: Demo, exported: Path, tmp_path: Path) -> None:
+def test_a_page_of_symbolic_sizes_takes_an_image_of_any(
+    browser: Browser, demo: Demo, exported: Path, tmp_path: Path
+) -> None:
     pillow = pytest.importorskip("PIL.Image")
-    (exported / "any.cnn").write_text("input 3xHxW\nconv 4 k=3 s=2 p=1\nrelu\nconv 2 k=3 p=1\nglobal_pool avg\nfc 3\nsoftmax\n")
+    (exported / "any.cnn").write_text(
+        "input 3xHxW\nconv 4 k=3 s=2 p=1\nrelu\nconv 2 k=3 p=1\nglobal_pool avg\nfc 3\nsoftmax\n"
+    )
     opened(browser, demo("any.cnn"))
     pillow.fromarray(np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)).save(tmp_path / "image.png")
     browser.set_files("input[type=file]", tmp_path / "image.png")
@@ -394,7 +402,9 @@ def test_sentences_are_split_as_in_python(browser: Browser) -> None:
     """All characters too, up to those that this Python's version of Unicode does not know."""
     known = [chr(n) for n in range(0x20000) if unicodedata.category(chr(n)) not in ("Cn", "Cs")]
     texts = [*ODD_TEXTS, *("".join(known[n : n + 64]) for n in range(0, len(known), 64))]
-    found = browser.run("(source, texts) => texts.map(new Function(`${source}; return splitWords;`)())", static("words"), texts)
+    found = browser.run(
+        "(source, texts) => texts.map(new Function(`${source}; return splitWords;`)())", static("words"), texts
+    )
     for text, words in zip(texts, found, strict=True):
         assert words == list(split_words(text)), ascii(text)
     numbers = {"a": 2, "b": 3}
@@ -408,7 +418,9 @@ def test_sentences_are_split_as_in_python(browser: Browser) -> None:
     assert encoded == encode([("b", "zebra", "a")], numbers, 5)[0].tolist()
 
 
-@pytest.mark.parametrize(("size", "target"), [((47, 61), (28, 28)), ((5, 7), (8, 8)), ((300, 200), (10, 3)), ((8, 8), (8, 20))])
+@pytest.mark.parametrize(
+    ("size", "target"), [((47, 61), (28, 28)), ((5, 7), (8, 8)), ((300, 200), (10, 3)), ((8, 8), (8, 20))]
+)
 def test_images_are_resized_as_by_pillow(browser: Browser, size: tuple[int, int], target: tuple[int, int]) -> None:
     """Byte for byte, in colour and in grey."""
     from cnnc.data.image_file import decode_image
@@ -439,7 +451,7 @@ def test_float16_is_read_and_written_as_by_numpy(browser: Browser) -> None:
     source = static("bytes")
     found = browser.run("(s, n) => n.map(new Function(`${s}; return numberToHalf;`)())", source, numbers.tolist())
     assert found == halves.tolist()
-    every = [n for n in range(0x7C00)]
+    every = list(range(0x7C00))
     read = browser.run("(s, n) => n.map(new Function(`${s}; return halfToNumber;`)())", source, every)
     assert read == np.array(every, np.uint16).view(np.float16).astype(float).tolist()
 
@@ -499,7 +511,7 @@ def test_units_come_out_as_in_onnxruntime(browser: Browser, tmp_path: Path, name
     layers = model_layers(model)
     session = Session(path.read_bytes() + observed_tail(model, layers), name, "cpu", optimize=False)
     random = np.random.default_rng(1)
-    feeds = {k: random.standard_normal((1, *s.shape)).astype(np.float32) for k, s in session.inputs.items()}
+    feeds = {k: random.standard_normal((1, *(s.fixed or ()))).astype(np.float32) for k, s in session.inputs.items()}
     tensors: dict[str, NDArray[Any]] = dict(zip(session.outputs, session.run(feeds), strict=True)) | feeds
     tensors |= {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     constants = {name for layer in layers for name in layer.constants}
@@ -507,13 +519,14 @@ def test_units_come_out_as_in_onnxruntime(browser: Browser, tmp_path: Path, name
         name: {"numbers": t.ravel().tolist(), "dims": list(t.shape if name in constants else t.shape[1:])}
         for name, t in tensors.items()
     }
-    asked, expected = [], []
+    asked: list[tuple[dict[str, Any], list[int]]] = []
+    expected: list[float] = []
     for layer in layers:
         output = tensors[layer.name][0]
         for _ in range(3):
             index = [int(random.integers(size)) for size in output.shape]
             described = {**layer._asdict(), "attributes": dict(layer.attributes), "dims": list(output.shape)}
-            asked.append([described, index])
+            asked.append((described, index))
             expected.append(float(output[tuple(index)]))
     found = browser.run(
         "(source, data, asked) => { const f = new Function(`${source}; return explainUnit;`)();"
@@ -522,9 +535,9 @@ def test_units_come_out_as_in_onnxruntime(browser: Browser, tmp_path: Path, name
         data,
         asked,
     )
-    for (layer, index), (result, says), value in zip(asked, found, expected, strict=True):
-        assert result is not None, (layer["operator"], says)
-        assert math.isclose(result, value, rel_tol=1e-4, abs_tol=1e-5), (layer["operator"], index, says)
+    for (asked_layer, index), (result, says), value in zip(asked, found, expected, strict=True):
+        assert result is not None, (asked_layer["operator"], says)
+        assert math.isclose(result, value, rel_tol=1e-4, abs_tol=1e-5), (asked_layer["operator"], index, says)
 
 
 def write_model(folder: Path, source: str) -> Path:
@@ -535,5 +548,3 @@ def write_model(folder: Path, source: str) -> Path:
     network = check(source)
     export(network, random_weights(network.require_graph(), 0), folder / "model.onnx")
     return folder / "model.onnx"
-
-

@@ -25,6 +25,7 @@ from tests.paths import MODELS
 TOLERANCE = 1e-4
 """The most that a probability may deviate from that of `cnnc predict`."""
 
+
 @pytest.fixture(scope="session")
 def page(exported: Path, web_files: WebRuntime) -> Path:
     """A page with all of them."""

@@ -105,6 +105,7 @@ class Demo {
   show(took) {
     const said = page.outputs.map((output) => [output, this.results[output.name]]);
     this.live.textContent = said.map(([output, result]) => `${said.length > 1 ? `${output.name}: ` : ""}${outputSummary(output, result)}`).join("; ");
+    this.live.classList.toggle("minor", !said.some(([output, result]) => isScores(output, result)));
     this.shown.replaceChildren(...said.map(([output, result]) => make("div", { class: "output", "data-output": output.name }, said.length > 1 ? make("h3", {}, output.name) : null, outputElement(output, result))));
     this.took = took;
     this.showStatus();
@@ -114,7 +115,7 @@ class Demo {
   showStatus() {
     const provider = this.model.provider === "webgpu" ? "WebGPU" : "wasm";
     const check = this.examples ? this.examples.said : "nothing to check against";
-    const time = this.took === undefined ? "" : `, ${this.took < 10 ? this.took.toFixed(1) : Math.round(this.took)} ms for this input`;
+    const time = this.took === undefined ? "" : `, ${this.took < 1 ? "less than 1" : Math.round(this.took)} ms for this input`;
     status.textContent = [`onnxruntime-web ${this.model.runtime.version} on ${provider}: ${check}.`, ...this.notes, `${this.loaded}${time}.`].join(" ");
     status.classList.toggle("bad", Boolean(this.examples) && !this.examples.agrees);
     if (this.examples) Object.assign(status.dataset, this.examples.found);
