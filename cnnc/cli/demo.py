@@ -24,6 +24,9 @@ EXAMPLES = 20
 MAX_MODEL_BYTES = 1 << 28
 """The largest model in a page: a browser holds it several times."""
 
+SLOW_MACS = 2 * 10**9
+"""The multiply-adds of an example from which on a browser takes seconds for it."""
+
 
 def demo(
     source: Annotated[
@@ -107,6 +110,9 @@ def _write(
         raise CnncError.of("E609", f"{name} has no input")
     content = model_bytes(model, name, MAX_MODEL_BYTES)
     embedded = _examples(source, session, count, data)
+    macs = session.facts.macs or 0
+    if macs > SLOW_MACS:
+        print_status(f"{name} takes {macs:,} multiply-adds: in a browser one input takes seconds to minutes")
     files = web_runtime(runtime, "webgpu" if webgpu else "wasm", print_status)
     page = demo_page(session, model, content, source, embedded, files)
     html = demo_html(page).encode()

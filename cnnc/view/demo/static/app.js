@@ -3,6 +3,7 @@
 const page = JSON.parse(byId("data").textContent);
 const status = byId("status");
 const PATIENCE = 2000; // milliseconds of checking before the page can be used
+const SLOW = 1500; // milliseconds of a run, from which on nothing runs that was not asked for
 
 async function start() {
   choosePalette(page.colours);
@@ -40,6 +41,8 @@ class Demo {
     byId("outputs").append(this.live, this.shown);
     this.inputs = new Inputs(byId("inputs"), page.inputs, () => this.changed());
     const inputs = page.inputs.map((input) => ({ name: input.name, operator: "input", line: input.line, inputs: [], constants: [], attributes: {}, parameters: 0, products: 0 }));
+    this.offer = button("Compute the layers for this input", () => this.observe().then(() => (this.offer.hidden = true)), { hidden: true });
+    byId("layers").append(this.offer);
     this.layers = new Layers(byId("layers"), page.layers, inputs, { note: page.layersNote }, (layer, index) => this.pick(layer, index));
     this.unit = new Unit(this.layers);
     this.names = page.layers.filter((layer) => layer.shown || layer.products).map((layer) => layer.name);
@@ -51,7 +54,7 @@ class Demo {
       byId("examples").hidden = false;
       this.examples.show(byId("examples"), (number) => this.load(number));
       await this.load(0);
-      while (this.examples.found.checked < this.examples.count) {
+      while (this.examples.found.checked < this.examples.count && this.took < SLOW) {
         const { checked } = this.examples.found;
         await this.examples.check(this.model, page.outputs, () => this.busy || this.examples.found.checked > checked);
         this.showStatus();
@@ -98,8 +101,10 @@ class Demo {
     this.results = {};
     for (const [name, result] of Object.entries(results)) this.results[name] = firstExample(result, page.batch);
     this.show(took);
-    if (this.dirty) return;
-    await this.observe(feeds);
+    this.feeds = feeds;
+    this.offer.hidden = took < SLOW;
+    this.layers.fade(took >= SLOW);
+    if (!this.dirty && took < SLOW) await this.observe();
   }
 
   show(took) {
@@ -122,13 +127,14 @@ class Demo {
   }
 
   // The tensors of the layers, from the second session.
-  async observe(feeds) {
-    this.feeds = feeds;
+  async observe() {
+    const { feeds } = this;
     const tensors = await this.model.observe(feeds, this.names);
     const results = { ...this.results };
     for (const [name, tensor] of Object.entries(tensors)) results[name] = firstExample(tensor, page.batch);
     for (const [name, feed] of Object.entries(feeds)) results[name] = firstExample({ numbers: tensorNumbers(feed), dims: feed.dims }, page.batch);
     this.layers.update(results);
+    this.layers.fade(false);
     if (this.picked) await this.showUnit();
   }
 
