@@ -45,9 +45,8 @@ class RuntimeParts:
 def runtime_parts(runtime: WebRuntime) -> RuntimeParts:
     """The elements of a page that runs models."""
     folder = files("cnnc.view.web")
-    license = folder.joinpath("onnxruntime_license.txt").read_text(encoding="utf-8")
     loader = folder.joinpath("runtime.js").read_text(encoding="utf-8")
-    notice = f"onnxruntime-web {runtime.version}, https://github.com/microsoft/onnxruntime\n\n{license}"
+    notice = f"onnxruntime-web {runtime.version}, https://github.com/microsoft/onnxruntime\n\n{license_text()}"
     scripts = [script_text(f"/*\n{notice}*/\n{runtime.script.decode()}"), script_text(loader)]
     elements = [
         data_element("runtime-module", runtime.module),
@@ -56,6 +55,11 @@ def runtime_parts(runtime: WebRuntime) -> RuntimeParts:
     ]
     sources = [*map(script_source, scripts), "'wasm-unsafe-eval'", "blob:"]
     return RuntimeParts("".join(elements), " ".join(sources))
+
+
+def license_text() -> str:
+    """The licence of onnxruntime, which a page that contains it has to carry."""
+    return files("cnnc.view.web").joinpath("onnxruntime_license.txt").read_text(encoding="utf-8")
 
 
 def script_text(script: str) -> str:
