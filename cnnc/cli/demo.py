@@ -54,7 +54,9 @@ def demo(
     if is_model(source):
         if last or settings:
             option = "--last" if last else "--set"
-            raise CnncError.of("E010", f"{source} is a model: {option} does not apply to it", help=f"leave {option} out")
+            raise CnncError.of(
+                "E010", f"{source} is a model: {option} does not apply to it", help=f"leave {option} out"
+            )
     elif settings and source.suffix != ".cnn":
         raise CnncError.of("E010", "--set applies to a network FILE; a run keeps the settings it was trained with")
     out = out if out is not None else Path(f"{source.resolve().stem}-demo.html")

@@ -69,7 +69,9 @@ def read_examples(source: Path, session: Session, count: int, data: Path | None,
     return DemoExamples(feeds, outputs, names, f"{note}, with the true class." if any(names) else f"{note}.")
 
 
-def random_examples(session: Session, specs: Sequence[InputSpec], start: Mapping[str, Mapping[str, int]]) -> DemoExamples:
+def random_examples(
+    session: Session, specs: Sequence[InputSpec], start: Mapping[str, Mapping[str, int]]
+) -> DemoExamples:
     """Random inputs, for a page that has no data set to check itself on. `start` are the sizes of the symbols of each input.
 
     Raises CnncError E604 where onnxruntime fails, E609 for outputs that are not numbers.

@@ -31,7 +31,12 @@ USUAL_SIZE = 64
 """The size that a symbol has before an input is given, where no example and no training says another."""
 
 _FRAMES: Mapping[str, Mapping[str, Any]] = {
-    "mnist": {"box": 20 / 28, "centre": "mass", "says": "Centre and scale the drawing, as MNIST does", "brush": 28 / 2.6},
+    "mnist": {
+        "box": 20 / 28,
+        "centre": "mass",
+        "says": "Centre and scale the drawing, as MNIST does",
+        "brush": 28 / 2.6,
+    },
     "digits": {"box": 1, "centre": "box", "says": "Centre and scale the drawing, as the digits are", "brush": 8 / 1.2},
 }
 """How the data sets of hand-written digits frame a digit: its share of the image, and what lies in the middle."""
@@ -124,7 +129,12 @@ def _control(spec: InputSpec) -> str:
         return "image"
     if not open_axes and size <= MOST_SLIDERS:
         return "sliders"
-    if len(spec.shape) in (1, 2) and not spec.takes_integers and open_axes < 2 and isinstance(spec.shape[0], int) + (len(spec.shape) == 1):
+    if (
+        len(spec.shape) in (1, 2)
+        and not spec.takes_integers
+        and open_axes < 2
+        and isinstance(spec.shape[0], int) + (len(spec.shape) == 1)
+    ):
         return "series"
     return "numbers"
 
@@ -150,7 +160,9 @@ def _image(spec: InputSpec, facts: Facts, given: NDArray[Any] | None, start: Map
     frame = _FRAMES.get(str(facts.data.get("name")), {"box": 0, "centre": "mass", "says": "", "brush": 11})
     inverted = False
     if given is not None:
-        edge = np.concatenate([given[..., 0, :].ravel(), given[..., -1, :].ravel(), given[..., 0].ravel(), given[..., -1].ravel()])
+        edge = np.concatenate(
+            [given[..., 0, :].ravel(), given[..., -1, :].ravel(), given[..., 0].ravel(), given[..., -1].ravel()]
+        )
         inverted = bool(edge.mean() > (float(given.min()) + float(given.max())) / 2)
     return {
         "frame": {key: frame[key] for key in ("box", "centre", "says")},
@@ -273,7 +285,10 @@ def _facts(session: Session, content: bytes, source: Path) -> Iterator[tuple[str
         yield "test", f"{test['right']:,} of {test['total']:,} right"
     elif isinstance(test.get(metric), int | float):
         yield "test", f"{metric} {test[metric]:.4g}"
-    yield "model", f"{len(content):,} bytes{', ' + session.metadata[PRECISION] if PRECISION in session.metadata else ''}"
+    yield (
+        "model",
+        f"{len(content):,} bytes{', ' + session.metadata[PRECISION] if PRECISION in session.metadata else ''}",
+    )
     yield "source", facts.file or source.name
     if facts.versions.get("cnnc"):
         yield "exported by", f"cnnc {facts.versions['cnnc']}"

@@ -23,10 +23,26 @@ from cnnc.onnx.source_map import SourceMap, read_map
 
 _NO_PARAMETERS = ("Constant", "QuantizeLinear", "DequantizeLinear", "Clip", "Pad", "Resize", "Upsample")
 """Operators whose constants are settings, not parameters."""
-_AS_SEEN = ("QuantizeLinear", "DequantizeLinear", "Cast", "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout")
+_AS_SEEN = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "Cast",
+    "Identity",
+    "Flatten",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Dropout",
+)
 """Operators that show nothing new where the source does not name their output."""
 _NUMBERS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
-_ATTRIBUTES = (AttributeProto.INT, AttributeProto.INTS, AttributeProto.FLOAT, AttributeProto.FLOATS, AttributeProto.STRING)
+_ATTRIBUTES = (
+    AttributeProto.INT,
+    AttributeProto.INTS,
+    AttributeProto.FLOAT,
+    AttributeProto.FLOATS,
+    AttributeProto.STRING,
+)
 
 
 class ModelLayer(NamedTuple):
@@ -176,7 +192,11 @@ def _attributes(node: NodeProto) -> dict[str, Any]:
     """The attributes that are numbers, lists of numbers, or words."""
     found = {a.name: helper.get_attribute_value(a) for a in node.attribute if a.type in _ATTRIBUTES}
     return {
-        name: value.decode("utf-8", "replace") if isinstance(value, bytes) else list(value) if isinstance(value, (list, tuple)) else value
+        name: value.decode("utf-8", "replace")
+        if isinstance(value, bytes)
+        else list(value)
+        if isinstance(value, (list, tuple))
+        else value
         for name, value in found.items()
     }
 
