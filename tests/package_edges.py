@@ -28,6 +28,7 @@ ALLOWED: Mapping[str, str] = {
     "onnx.emit": "core diagnostics graph ops network reference onnx.source_map onnx.run onnx.wire_format",
     "onnx.quantize": "core diagnostics graph ops data network onnx.emit onnx.metadata onnx.run",
     "onnx.export": "core diagnostics graph network reference onnx.emit onnx.source_map onnx.metadata onnx.quantize onnx.run",
+    "onnx.train_step": "core diagnostics graph ops data recipe network reference training onnx.emit onnx.run",
     "onnx.importer": "core diagnostics language ops network reference training onnx.source_map onnx.emit onnx.run onnx.wire_format",
     "api": "core diagnostics data recipe network reference training onnx.emit onnx.export onnx.metadata onnx.quantize onnx.run",
 }

@@ -176,11 +176,16 @@ def _unusable(problem: str) -> CnncError:
 
 def package_files(package: bytes) -> Contents | None:
     """The files of all builds in the content of the npm package; None if it has another checksum."""
-    algorithm, _, digest = INTEGRITY.partition("-")
-    if hashlib.new(algorithm, package).digest() != base64.b64decode(digest):
+    if not has_integrity(package, INTEGRITY):
         return None
     with tarfile.open(fileobj=io.BytesIO(package)) as archive:
         return {file.name: _member(archive, file.name) for file in FILES}
+
+
+def has_integrity(data: bytes, integrity: str) -> bool:
+    """Whether data have the checksum that npm publishes for them: `sha512-` and base64."""
+    algorithm, _, digest = integrity.partition("-")
+    return hashlib.new(algorithm, data).digest() == base64.b64decode(digest)
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
@@ -209,25 +214,33 @@ def _fetch(report: Report) -> Contents:
 def npm_files(npm: str, report: Report) -> Contents:
     """The files of the package that npm downloads. Raises CnncError E910 if it cannot, E911 if the package is another."""
     report(f"downloading {PACKAGE} {VERSION} (33 MB) with npm")
+    contents = package_files(npm_package(npm, PACKAGE, VERSION))
+    if contents is None:
+        problem = f"npm downloaded something else than {PACKAGE} {VERSION}: its checksum is not {INTEGRITY}"
+        raise CnncError.of("E911", problem, help=f"check `npm config get registry`; {OTHER_WAYS}")
+    return contents
+
+
+def npm_package(npm: str, name: str, version: str) -> bytes:
+    """A package that npm downloads. Raises CnncError E910 if it cannot."""
     with tempfile.TemporaryDirectory(prefix="cnnc-", ignore_cleanup_errors=True) as folder:
         options = ["--ignore-scripts", "--no-update-notifier", "--loglevel=error", "--fetch-retries=1"]
-        command = [npm, "pack", f"{PACKAGE}@{VERSION}", f"--pack-destination={folder}", *options]
+        command = [npm, "pack", f"{name}@{version}", f"--pack-destination={folder}", *options]
         try:
             done = subprocess.run(
                 command, cwd=folder, capture_output=True, stdin=subprocess.DEVNULL, timeout=NPM_TIMEOUT, check=False
             )
         except subprocess.TimeoutExpired:
-            raise _npm_failed(f"it has not ended after {NPM_TIMEOUT:g} s") from None
+            problem = f"it has not ended after {NPM_TIMEOUT:g} s"
         except OSError as error:
-            raise _npm_failed(reason(error)) from error
-        packages = list(Path(folder).glob("*.tgz"))
-        if done.returncode or len(packages) != 1:
-            raise _npm_failed(_npm_problem(done.stderr.decode(errors="replace")))
-        contents = package_files(read_bytes(packages[0], LARGEST))
-    if contents is None:
-        problem = f"npm downloaded something else than {PACKAGE} {VERSION}: its checksum is not {INTEGRITY}"
-        raise CnncError.of("E911", problem, help=f"check `npm config get registry`; {OTHER_WAYS}")
-    return contents
+            problem = reason(error)
+        else:
+            packages = list(Path(folder).glob("*.tgz"))
+            if not done.returncode and len(packages) == 1:
+                return read_bytes(packages[0], LARGEST)
+            problem = _npm_problem(done.stderr.decode(errors="replace"))
+    help = f"check the network connection and the settings of npm; {OTHER_WAYS}"
+    raise CnncError.of("E910", f"npm cannot download {name} {version}: {problem}", help=help)
 
 
 def _npm_problem(output: str) -> str:
@@ -237,11 +250,6 @@ def _npm_problem(output: str) -> str:
         if text and not re.match(r"(code|errno|syscall|path) ", text):
             return text[:200]
     return "its exit status was not 0 and it printed nothing"
-
-
-def _npm_failed(problem: str) -> CnncError:
-    help = f"check the network connection and the settings of npm; {OTHER_WAYS}"
-    return CnncError.of("E910", f"npm cannot download {PACKAGE} {VERSION}: {problem}", help=help)
 
 
 OTHER_WAYS = f"or download {URL} and add `--runtime {PACKAGE_FILE}`; or install the Python distribution {DISTRIBUTION}"

@@ -35,6 +35,7 @@ class Stream(IntEnum):
     BENCH_INPUTS = 21
     OPERATOR_ERRORS = 22  # the name of the layer; the seed is the number of the sample
     ASCENT = 23  # noise and shifts of inputs that maximize a channel
+    VERIFY_TARGETS = 24  # the step: random targets that an exported training step is compared on
 
     def key(self, seed: int, *parts: int | str) -> list[int]:
         """The key of a generator; names enter as their bytes."""

@@ -28,7 +28,7 @@ class BatchNormRelu(BatchNorm):
 def for_training(graph: Graph, outputs: Iterable[str]) -> Graph:
     """The graph with relus moved behind max pools and merged into batch norms; the named layers keep their outputs."""
     fixed = set(outputs)
-    return _merge_relus_into_norms(_move_relus_behind_pools(graph, fixed), fixed)
+    return _merge_relus_into_norms(move_relus_behind_pools(graph, fixed), fixed)
 
 
 def _only_reader(graph: Graph, node: Node, fixed: set[str]) -> Node | None:
@@ -37,7 +37,8 @@ def _only_reader(graph: Graph, node: Node, fixed: set[str]) -> Node | None:
     return readers[0] if len(readers) == 1 and node.name not in fixed else None
 
 
-def _move_relus_behind_pools(graph: Graph, fixed: set[str]) -> Graph:
+def move_relus_behind_pools(graph: Graph, fixed: set[str]) -> Graph:
+    """The graph with relus behind the max pools that read them; layers in `fixed` keep their outputs."""
     nodes: list[Node] = []
     moved: dict[str, Node] = {}
     for node in graph.nodes:

@@ -19,6 +19,7 @@ one shard and know nothing of threads; one that needs the whole batch (batch nor
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache, partial, reduce
 from typing import Any, NamedTuple
@@ -95,7 +96,7 @@ def forward(
     def run_shard(shard: int) -> ShardTrace:
         shard_feeds = {name: feeds[name][slices[shard]] for name in feeds}
         mode = Mode(training, None, partial(all_reduce.sum, shard))
-        shard_random = random_of_shard(random, shard)
+        shard_random = random_of_shard(random, shard, slices[shard].start)
         return forward_shard(graph, order, weights, shard_feeds, outputs, dtype, mode, shard_random, keep_all)
 
     traces = run_in_threads(all_reduce, run_shard)
@@ -163,6 +164,8 @@ def _run_layers(
     for node in order:
         for name in node.inputs:
             readers[name] += 1
+    # what backward needs of an output that several layers read may be that output itself
+    may_be_saved = {name for name, count in readers.items() if count > 1} if mode.training else set()
     for node in order:
         if isinstance(node.op, Input):
             trace.values[node.name] = to_channels_last(to_working_dtype(node, feeds[node.name], dtype))
@@ -174,6 +177,7 @@ def _run_layers(
         first = node.inputs[0]
         may_overwrite = (
             readers[first] == 1
+            and first not in may_be_saved
             and not keep_all
             and first not in outputs
             and traits_of(graph.by_name[first].op).fresh_output
@@ -236,7 +240,7 @@ def backward_shard(
     rules: Mapping[type[Op], Backward] = BACKWARD,
 ) -> tuple[Weights, Weights]:
     """`backward` of one shard of a batch."""
-    differentiated = _differentiated(graph, needs_input_gradients)
+    on_path = differentiated(graph, needs_input_gradients)
     pending = {name: seed.view() for name, seed in seeds.items()}  # gradients of outputs that are still to be passed on
     for seed in pending.values():
         seed.flags.writeable = False  # it is the caller's
@@ -244,20 +248,20 @@ def backward_shard(
     input_gradients: Weights = {}
     for node in reversed(order):
         gradient = pending.pop(node.name, None)
-        if gradient is None or node.name not in differentiated:
+        if gradient is None or node.name not in on_path:
             continue
         if isinstance(node.op, Input):
             input_gradients[node.name] = to_channels_first(gradient)
             continue
         node_weights = weights_of(graph, node, weights)
-        needs_dx = any(name in differentiated for name in node.inputs)
+        needs_dx = any(name in on_path for name in node.inputs)
         result = rules[type(node.op)](_op(graph, node), node_weights, saved.pop(node.name), gradient, needs_dx)
         del gradient
         for name, value in result.weights.items():
             full = f"{node.parameter_owner}.{name}"
             weight_gradients[full] = weight_gradients[full] + value if full in weight_gradients else value
         for i, (name, dx) in enumerate(zip(node.inputs, result.inputs, strict=True)):
-            if dx is not None and name in differentiated:
+            if dx is not None and name in on_path:
                 if any(dx is other for other in result.inputs[:i]):
                     dx.flags.writeable = False
                 pending[name] = _summed(pending[name], dx) if name in pending else dx
@@ -287,8 +291,26 @@ class StepRandom:
         return np.random.default_rng(Stream.LAYERS.key(self.seed, self.epoch, self.step, layer))
 
 
-def random_of_shard(random: Random | None, shard: int) -> Random | None:
+class PositionalRandom:
+    """Random numbers that depend on the layer and on the position in the whole batch, whose sample `first` a shard begins with."""
+
+    first: int = 0
+
+    def __call__(self, layer: str) -> np.random.Generator:
+        """In place of a generator, an object whose `random(shape, dtype)` gives the numbers of a layer."""
+        raise NotImplementedError
+
+    def from_sample(self, first: int) -> Random:
+        """The numbers for a shard that begins with this sample."""
+        shifted = copy(self)
+        shifted.first = first
+        return shifted
+
+
+def random_of_shard(random: Random | None, shard: int, first: int = 0) -> Random | None:
     """The generators for one shard of a batch: those of shard 0, jumped ahead by 2^127 steps for each shard."""
+    if isinstance(random, PositionalRandom):
+        return random.from_sample(first)
     if random is None or not shard:
         return random
 
@@ -334,13 +356,17 @@ def _declared_parameters(graph: Graph, node: Node) -> list[Parameter]:
     return [graph.weights[full] for full in graph.parameter_names[node.name].values()]
 
 
+def trains(graph: Graph, node: Node) -> bool:
+    """Whether a node has weights that training changes: some are neither buffers nor frozen where they are declared."""
+    return any(p.trainable and not p.frozen for p in _declared_parameters(graph, node))
+
+
 @lru_cache(maxsize=16)
-def _differentiated(graph: Graph, needs_input_gradients: bool) -> set[str]:
+def differentiated(graph: Graph, needs_input_gradients: bool) -> set[str]:
     """The nodes whose gradient is needed: those with trainable weights, or inputs with `needs_input_gradients`, at or above them."""
     names: set[str] = set()
     for node in graph.nodes:
-        trains = any(p.trainable and not p.frozen for p in _declared_parameters(graph, node))
         is_float_input = needs_input_gradients and not node.inputs and node.type.dtype == "float32"
-        if trains or is_float_input or any(name in names for name in node.inputs):
+        if trains(graph, node) or is_float_input or any(name in names for name in node.inputs):
             names.add(node.name)
     return names

@@ -363,7 +363,7 @@ def upsample_backward(op: Upsample, weights: NoWeights, saved: Any, gradient: Ar
     return Gradients((dx,))
 
 
-def _interpolation_phases(n: int) -> list[tuple[int, float]]:
+def interpolation_phases(n: int) -> list[tuple[int, float]]:
     """(low, share) for each r of 0..n-1: output q·n + r lies `share` of the way from input q + low to the next.
 
     ONNX Resize with half_pixel: output i lies at (i + 1/2)/n - 1/2 in the input. n = 2: (-1, 0.75), (0, 0.25).
@@ -380,7 +380,7 @@ def _interpolate(x: Array, axis: int, n: int) -> Array:
 
     for at in sample_blocks(x.shape[0], y[:1].size):
         edged = np.concatenate([source[at, :1], source[at], source[at, -1:]], 1)
-        for r, (low, share) in enumerate(_interpolation_phases(n)):
+        for r, (low, share) in enumerate(interpolation_phases(n)):
             result = edged[:, low + 1 : low + 1 + m] * (1 - share)
             result += edged[:, low + 2 : low + 2 + m] * share
             target[at, r::n] = result
@@ -396,7 +396,7 @@ def _upsample_adjoint(gradient: Array, axis: int, n: int, nearest: bool) -> Arra
     for at in sample_blocks(gradient.shape[0], gradient[:1].size):
         block = source[at]
         edged = np.zeros((block.shape[0], m + 2, *block.shape[2:]), gradient.dtype)
-        for r, (low, share) in enumerate(_interpolation_phases(n)):
+        for r, (low, share) in enumerate(interpolation_phases(n)):
             every_nth = block[:, r::n]
             if nearest:
                 edged[:, 1:-1] += every_nth

@@ -35,6 +35,7 @@ from cnnc.reference.engine import StepRandom, backward, forward
 from cnnc.reference.initializers import initialize, require_memory
 from cnnc.reference.parallel.processes import worker_pool_for
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread, thread_count
+from cnnc.reference.registry import Random
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
@@ -209,17 +210,23 @@ def _epoch(run: Run, callback: Callback, stopping: Stopping) -> bool:
 
 
 def one_step(
-    run: Run, epoch: int, step: int, inputs: tuple[Array, ...], targets: tuple[Array, ...]
+    run: Run,
+    epoch: int,
+    step: int,
+    inputs: tuple[Array, ...],
+    targets: tuple[Array, ...],
+    random: Random | None = None,
 ) -> tuple[float, int, int]:
     """One training step: forward, backward, update.
 
-    `inputs` and `targets` hold one batch (N, ...) per column of the data set. Returns the loss, the number of correct
+    `inputs` and `targets` hold one batch (N, ...) per column of the data set; `random` replaces the random numbers of the
+    layers. Returns the loss, the number of correct
     predictions, and the number of all predictions. Raises CnncError E701 where the loss is not finite, E704 where a worker
     process died.
     """
     recipe, graph, objective = run.recipe, run.training_graph, run.objective
 
-    random = StepRandom(recipe.seed, epoch, step)
+    random = random or StepRandom(recipe.seed, epoch, step)
     feeds = feeds_of(graph, inputs)
     if run.workers is not None:
         trace = run.workers.forward(run.weights, feeds, random)

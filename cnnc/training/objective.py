@@ -102,7 +102,7 @@ class Objective:
         self.graph = graph
         self.recipe = recipe
         columns = len(data.train.targets)
-        self.terms = tuple(_term(graph, loss, columns) for loss in recipe.losses)
+        self.terms = tuple(term_of(graph, loss, columns) for loss in recipe.losses)
         self.term_by_target = {term.loss.compares_with: term for term in reversed(self.terms)}  # the first of each
         self.input = graph.inputs[0].name
         for term in self.terms:
@@ -277,8 +277,8 @@ def _scores(term: Term, name: str, activation: Array) -> Array:
     return activation if name == term.node.name else SCORES[term.output.op.keyword](activation)
 
 
-def _term(graph: Graph, loss: Loss, columns: int) -> Term:
-    """A loss with its layers and its column of targets. Raises CnncError E610 where the data has no targets."""
+def term_of(graph: Graph, loss: Loss, columns: int) -> Term:
+    """A loss with its layers and its column of targets, where the data has this many. Raises CnncError E610 where the data has no targets."""
     output = graph.by_name[loss.on or graph.outputs[0]]
     node = graph.by_name[output.inputs[0]] if output.op.keyword in loss.included_layers else output
     if loss.of_input:

@@ -123,8 +123,11 @@ class Browser:
             time.sleep(0.05)
         return result
 
-    def draw(self, points: list[tuple[float, float]], selector: str = "body") -> None:
-        """Presses the pointer at the first point, moves it along the others and releases it; pixels from the corner of an element."""
+    def draw(self, points: list[tuple[float, float]], selector: str = "body", kind: str = "mouse") -> None:
+        """Presses a pointer at the first point, moves it along the others and releases it.
+
+        Points are in pixels from the corner of an element; `kind` is mouse, pen or touch.
+        """
         left, top = self.run(
             "(selector) => { const e = document.querySelector(selector); e.scrollIntoView({block: 'center'});"
             " const box = e.getBoundingClientRect(); return [box.left, box.top]; }",
@@ -132,7 +135,8 @@ class Browser:
         )
         moves = [{"type": "pointerMove", "x": round(left + x), "y": round(top + y), "duration": 5} for x, y in points]
         down, up = {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}
-        self._perform({"type": "pointer", "id": "mouse", "actions": [moves[0], down, *moves[1:], up]})
+        actions = [moves[0], down, *moves[1:], up]
+        self._perform({"type": "pointer", "id": kind, "parameters": {"pointerType": kind}, "actions": actions})
 
     def click(self, selector: str) -> None:
         """Clicks on the centre of an element."""
@@ -210,6 +214,7 @@ def _chromium(stack: ExitStack, folder: Path, dark: bool, options: tuple[str, ..
         "--headless=new",
         "--no-sandbox",
         "--disable-dev-shm-usage",
+        "--hide-scrollbars",
         "--host-resolver-rules=MAP * ~NOTFOUND",
         f"--user-data-dir={folder / 'chromium'}",
         *(["--blink-settings=preferredColorScheme=0"] if dark else []),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnc.view.web.runtime import WebRuntime
@@ -31,9 +32,10 @@ def small_model(operator: str = "Relu") -> bytes:
     return bytes(model.SerializeToString())
 
 
-def expected() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def expected() -> NDArray[np.float32]:
     windows = np.lib.stride_tricks.sliding_window_view(IMAGES[:, 0], (3, 3), (1, 2))
-    return np.maximum(np.einsum("nhwij,cij->nchw", windows, KERNEL[:, 0]), 0)
+    sums: NDArray[np.float32] = np.einsum("nhwij,cij->nchw", windows, KERNEL[:, 0])
+    return np.maximum(sums, 0)
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def agrees(browser: Browser, folder: Path, model: str, examples: NDArray[np.floa
 @pytest.mark.parametrize("model", DIGITS)
 def test_twenty_digits(browser: Browser, page: Path, exported: Path, model: str) -> None:
     browser.open(page)
-    agrees(browser, exported, model, load("digits").test.images[:20].astype(np.float32) / 255)
+    agrees(browser, exported, model, load("digits").test.images[:20].astype(np.float32) / np.float32(255))
     assert browser.messages == []
 
 
@@ -74,7 +74,7 @@ def test_twenty_digits_of_mnist(browser: Browser, lenet5: Path, web_files: WebRu
     images = load("mnist", data_folder("mnist", "train-images-idx3-ubyte.gz").parent).test.images
     model = (lenet5 / "lenet5.onnx").read_bytes()
     browser.open(write_page(lenet5 / "page.html", web_files, {"lenet5": model}))
-    agrees(browser, lenet5, "lenet5", images[:20].astype(np.float32) / 255)
+    agrees(browser, lenet5, "lenet5", images[:20].astype(np.float32) / np.float32(255))
 
 
 @pytest.mark.parametrize("net", NETS)

@@ -16,6 +16,7 @@ import pytest
 from cnnc.cli import web_runtime as module
 from cnnc.cli.web_runtime import BUILDS, FILES, WebFile, web_runtime
 from cnnc.diagnostics import CnncError, Exit
+from cnnc.view.web.runtime import Build
 
 CONTENT = {file.name: f"content of {file.name}".encode() for file in FILES}
 WASM = [file.name for file in BUILDS["wasm"]]
@@ -95,7 +96,7 @@ def contents_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def find(given: Path | None = None, build: module.Build = "wasm") -> list[str]:
+def find(given: Path | None = None, build: Build = "wasm") -> list[str]:
     """Finds the right files, and returns the reported lines."""
     lines: list[str] = []
     runtime = web_runtime(given, build, lines.append)
@@ -120,7 +121,7 @@ def refused(code: str, given: Path | None = None) -> str:
     "below", [".", "dist", "package/dist", "onnxruntime-web/dist", "node_modules/onnxruntime-web/dist"]
 )
 @pytest.mark.parametrize("build", BUILDS)
-def test_a_given_folder(tmp_path: Path, below: str, build: module.Build) -> None:
+def test_a_given_folder(tmp_path: Path, below: str, build: Build) -> None:
     fill(tmp_path / "given" / below)
     assert find(tmp_path / "given", build) == []
 

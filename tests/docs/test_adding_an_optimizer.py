@@ -12,6 +12,7 @@ from tests.paths import DOCS
 
 PAGE = DOCS / "adding-an-optimizer.md"
 TABLES, RULES = "tests/training/test_train_tables.py", "tests/training/test_optimizers.py"
+NODES = "tests/onnx/train_step/test_statements.py"
 
 
 def printed_holes() -> list[str]:
@@ -24,7 +25,7 @@ def printed_holes() -> list[str]:
 @pytest.mark.long
 def test_the_guide_adds_an_optimizer(tmp_path: Path) -> None:
     declaration, *rest = edits(PAGE)
-    assert len(rest) == 4
+    assert len(rest) == 6
     tree = copy_project(tmp_path)
     pytest = ("-m", "pytest", "-p", "no:cacheprovider")
 
@@ -36,9 +37,10 @@ def test_the_guide_adds_an_optimizer(tmp_path: Path) -> None:
         assert f" {hole}\n" in failed.stdout
 
     apply(rest, tree)
-    passed = run(tree, *pytest, "-vv", TABLES, RULES)
+    passed = run(tree, *pytest, "-vv", TABLES, RULES, NODES)
     assert passed.returncode == 0, passed.stdout
     assert "test_an_optimizer_is_the_published_rule[conv1.weight-Signum(" in passed.stdout
+    assert "test_an_optimizer_steps_as_in_numpy[Signum(" in passed.stdout
     settings = ("--set", "train.optimizer=signum", "--set", "train.epochs=1")
     trained = run(tree, "-m", "cnnc", "train", "models/digits.cnn", *settings, "--run", "run")
     accuracy = re.search(r"test accuracy ([\d.]+)%", trained.stdout)

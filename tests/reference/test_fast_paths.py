@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from cnnc.core.arrays import Array
+from cnnc.network import check
 from cnnc.ops.window import Geometry
 from cnnc.reference import conv
+from cnnc.reference.engine import backward, forward
+from cnnc.reference.initializers import initialize
 from cnnc.reference.kernels import im2col, matmul, winograd
 from cnnc.reference.kernels.channelwise import ROW_BLOCK, channel_products, channel_sum, scale_and_shift
 
@@ -179,3 +182,28 @@ def test_both_gradients_from_the_same_windows(
     tolerance = 1e-11 if dtype is np.float64 else 2e-5
     for together, apart in zip(found[True], found[False], strict=True):
         np.testing.assert_allclose(together, apart, rtol=0, atol=tolerance * np.abs(apart).max())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "input 2x4x5; a: conv 3 k=1; b: conv 3 k=3 p=1; from a; add b",
+        "input 2x4x5; a: bn; b: conv 2 k=3 p=1; from a; add b",
+        "input 2x4x4; a: conv 3 k=1; b: conv 3 k=2 s=2; from a; c: pool max k=2; add b",
+    ],
+    ids=["conv", "bn", "pool"],
+)
+def test_an_output_that_another_layer_saved_is_not_overwritten(text: str) -> None:
+    """The last reader of a layer's output may write into it only if no earlier reader needs it in backward."""
+    graph = check(text).require_graph()
+    weights = initialize(graph, 0)
+    random = np.random.default_rng(0)
+    feeds = {"input1": random.normal(size=(3, *graph.inputs[0].type.shape)).astype(np.float32)}
+    results = []
+    for keep_all in (False, True):  # with keep_all nothing is overwritten
+        trace = forward(graph, weights, feeds, training=True, keep_all=keep_all)
+        seed = np.ones_like(trace.values[graph.outputs[0]])
+        results.append(backward(graph, weights, trace, {graph.outputs[0]: seed}, needs_input_gradients=True))
+    for usual, kept in zip(*results, strict=True):
+        for name, gradient in kept.items():
+            np.testing.assert_array_equal(usual[name], gradient, err_msg=name)

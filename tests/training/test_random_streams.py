@@ -25,6 +25,7 @@ PARTS: dict[Stream, list[tuple[int | str, ...]]] = {
     Stream.VERIFY_INPUTS: [()],
     Stream.BENCH_INPUTS: [()],
     Stream.ASCENT: [()],
+    Stream.VERIFY_TARGETS: [(0,), (1,)],
     Stream.OPERATOR_ERRORS: [("conv1",), ("a",)],
 }
 """Typical keys of each stream, among them the shortest, which NumPy pads with zeros."""

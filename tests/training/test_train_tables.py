@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from cnnc.data.catalog import KNOWN, READ_FROM_FILES
 from cnnc.language.synonyms import is_train_statement
 from cnnc.network import check
+from cnnc.onnx.train_step.losses import LOSSES as STEP_LOSSES
+from cnnc.onnx.train_step.metrics import METRICS as STEP_METRICS
+from cnnc.onnx.train_step.metrics import OUTPUTS as STEP_OUTPUTS
+from cnnc.onnx.train_step.optimizers import UPDATES as STEP_UPDATES
 from cnnc.ops import OPS
 from cnnc.recipe.augmentation import Augment
 from cnnc.recipe.declaration import TRAIN_STATEMENTS, TrainStatement, kinds_of
@@ -27,6 +32,7 @@ from cnnc.training.optimizers import UPDATES
 from tests.training import statement_cases as cases
 
 CASES = "tests/training/statement_cases.py"
+TABLES: tuple[dict[Any, Any], ...] = (UPDATES, LOSSES, COUNTERS, STEP_UPDATES, STEP_LOSSES, STEP_METRICS)
 STATEMENTS = [cls for kinds in TRAIN_STATEMENTS.values() for cls in kinds.values()]
 
 
@@ -38,6 +44,8 @@ def optimizer_holes() -> Iterator[str]:
     for name, cls in kinds_of(Optimizer).items():
         if cls not in UPDATES:
             yield f"optimizer {name} has no update rule: @update_of({cls.__name__}) in cnnc/training/optimizers.py"
+        if cls not in STEP_UPDATES:
+            yield f"optimizer {name} has no ONNX update: @update_of({cls.__name__}) in cnnc/onnx/train_step/optimizers.py"
         if cls.slots is Optimizer.slots:
             yield f"optimizer {name} does not say its slots: the property `slots` in cnnc/recipe/optimizers.py"
         if cls not in cases.FORMULAS or not any(type(op) is cls for op in cases.OPTIMIZERS):
@@ -48,11 +56,15 @@ def loss_holes() -> Iterator[str]:
     for name, cls in kinds_of(Loss).items():
         if cls not in LOSSES:
             yield f"loss {name} has no function: @loss_of({cls.__name__}) in cnnc/training/losses.py"
+        if cls not in STEP_LOSSES:
+            yield f"loss {name} has no ONNX nodes: @loss_of({cls.__name__}) in cnnc/onnx/train_step/losses.py"
         if not any(type(loss) is cls for loss in cases.LOSSES):
             yield f"loss {name} has no gradient check: add {cls.__name__}.make(...) to LOSSES in {CASES}"
         for layer in cls.included_layers:
             if layer not in OPS or layer not in SCORES or (cls.compares_with == "values" and layer not in OUTPUTS):
                 yield f"loss {name} includes {layer}: add it to SCORES and OUTPUTS in cnnc/training/objective.py"
+            if cls.compares_with == "values" and layer not in STEP_OUTPUTS:
+                yield f"loss {name} includes {layer}: add it to OUTPUTS in cnnc/onnx/train_step/metrics.py"
 
 
 def schedule_holes() -> Iterator[str]:
@@ -67,6 +79,8 @@ def metric_holes() -> Iterator[str]:
     for name, cls in kinds_of(Metric).items():
         if cls not in COUNTERS:
             yield f"metric {name} has no counter: @counter_of({cls.__name__}) in cnnc/training/metrics.py"
+        if cls not in STEP_METRICS:
+            yield f"metric {name} has no ONNX sums: @metric_of({cls.__name__}) in cnnc/onnx/train_step/metrics.py"
         if not any(case.metric is cls for case in cases.METRICS):
             yield f"metric {name} has no expected value: add a MetricCase to METRICS in {CASES}"
 
@@ -121,7 +135,7 @@ def test_every_statement_has_a_class() -> None:
 
 def test_tables_hold_no_statement_that_is_not_in_the_language() -> None:
     """Else a rule that is registered for a class without @register would never run."""
-    registered = {cls.__name__ for table in (UPDATES, LOSSES, COUNTERS) for cls in table}
+    registered = {cls.__name__ for table in TABLES for cls in table}
     assert sorted(registered - {cls.__name__ for cls in STATEMENTS}) == []
 
 

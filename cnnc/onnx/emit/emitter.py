@@ -24,6 +24,7 @@ from cnnc.onnx.emit.size_family import SizeFamily
 from cnnc.onnx.source_map import annotate
 from cnnc.onnx.wire_format import MIN_LARGE_BYTES
 from cnnc.ops.base import Op
+from cnnc.reference.conv import rotate_180
 
 BATCH = "N"
 AXIS_END = 2**63 - 1  # the end of an axis of any size (ONNX Slice)
@@ -125,6 +126,27 @@ class Emitter:
         if full not in self.initializers:
             self.constant(full, self.weights[full])
         return full
+
+    def arranged(self, name: str, shape: Sequence[int], perm: Sequence[int] | None = None) -> str:
+        """A parameter of the current layer with its axes in the order `perm` and then in another shape.
+
+        Stored under its own name, unless a layer that shares it arranges it differently.
+        """
+        assert self.node is not None
+        full = f"{self.node.parameter_owner}.{name}"
+        array = self.weights[full] if perm is None else self.weights[full].transpose(perm)
+        shaped = array.reshape(shape)
+        if full not in self.initializers:
+            return self.constant(full, shaped)
+        stored = tuple(self.initializers[full].dims) == shaped.shape
+        return full if stored else self.constant(self.inner_name(name), shaped)
+
+    def rotated(self, name: str, stored: str) -> str:
+        """A weight (O, C, kh, kw) of the current layer rotated by 180°, stored under the name `stored`."""
+        assert self.node is not None
+        if stored not in self.initializers:
+            self.constant(stored, rotate_180(self.weights[f"{self.node.parameter_owner}.{name}"]))
+        return stored
 
     def value_info(self, node: Node, type_: TensorType | None = None) -> onnx.ValueInfoProto:
         """Name and type of a layer's output for ONNX: (batch, *shape)."""

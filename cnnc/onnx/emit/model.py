@@ -53,25 +53,29 @@ def emit(
         e.node = node
         EMISSIONS[type(node.op)](e, node.op, node, [e.tensor(name) for name in node.inputs])
     inner = [n for n in graph.nodes if not isinstance(n.op, Input) and n.name not in graph.outputs]
+    outputs = [e.value_info(graph.by_name[name]) for name in graph.outputs]
+    model = assemble(e, outputs, [e.value_info(node) for node in inner], metadata)
+    return model if content is not None else complete(model, e.content)
+
+
+def assemble(
+    e: Emitter, outputs: list[onnx.ValueInfoProto], inner: list[onnx.ValueInfoProto], metadata: Mapping[str, str]
+) -> onnx.ModelProto:
+    """The checked model of all that an emitter collected; `inner` are the types of tensors that are not outputs."""
     onnx_graph = helper.make_graph(
-        e.nodes,
-        _identifier(graph.name),
-        e.inputs,
-        [e.value_info(graph.by_name[name]) for name in graph.outputs],
-        list(e.initializers.values()),
-        value_info=[e.value_info(node) for node in inner],
+        e.nodes, _identifier(e.graph.name), e.inputs, outputs, list(e.initializers.values()), value_info=inner
     )
     model = helper.make_model(
         onnx_graph,
-        opset_imports=[helper.make_opsetid("", opset)],
-        ir_version=_IR_VERSION[opset],
+        opset_imports=[helper.make_opsetid("", e.opset)],
+        ir_version=_IR_VERSION[e.opset],
         producer_name="cnnc",
         producer_version=metadata.get("cnnc.version", ""),
     )
     helper.set_model_props(model, dict(metadata))
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     _check(model)
-    return model if content is not None else complete(model, e.content)
+    return model
 
 
 def complete(model: onnx.ModelProto, content: Mapping[str, Array]) -> onnx.ModelProto:

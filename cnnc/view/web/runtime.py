@@ -46,7 +46,9 @@ def runtime_parts(runtime: WebRuntime) -> RuntimeParts:
     """The elements of a page that runs models."""
     folder = files("cnnc.view.web")
     loader = folder.joinpath("runtime.js").read_text(encoding="utf-8")
-    notice = f"onnxruntime-web {runtime.version}, https://github.com/microsoft/onnxruntime\n\n{license_text()}"
+    home = "https://github.com/microsoft/onnxruntime"
+    notices = f"Notices of third parties: {home}/blob/v{runtime.version}/ThirdPartyNotices.txt"
+    notice = f"onnxruntime-web {runtime.version}, {home}\n\n{license_text()}\n{notices}\n"
     scripts = [script_text(f"/*\n{notice}*/\n{runtime.script.decode()}"), script_text(loader)]
     elements = [
         data_element("runtime-module", runtime.module),

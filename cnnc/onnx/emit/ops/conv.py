@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from cnnc.core.arguments import Axes, Pads
 from cnnc.core.tensor import TensorType
 from cnnc.graph.graph import Node
@@ -14,7 +12,6 @@ from cnnc.onnx.emit.emitter import Emitter, emission_of
 from cnnc.onnx.emit.padding import AxisPads, WindowArguments, no_pads, onnx_pads, pad_tensor, runtime_padding
 from cnnc.ops import window
 from cnnc.ops.conv import Conv, ConvTranspose
-from cnnc.reference.conv import rotate_180
 
 
 @emission_of(Conv)
@@ -53,7 +50,7 @@ def _flipped(e: Emitter, node: Node) -> str:
     name = f"{node.parameter_owner}.weight"
     sharing = [n.op for n in e.graph.nodes if n.parameter_owner == node.parameter_owner]
     stored = name if all(isinstance(op, Conv) and op.flip for op in sharing) else f"{name}.turned"
-    return stored if stored in e.initializers else e.constant(stored, np.ascontiguousarray(rotate_180(e.weights[name])))
+    return e.rotated("weight", stored)
 
 
 @emission_of(ConvTranspose)

@@ -36,8 +36,7 @@ def _bilinear(e: Emitter, op: Bilinear, node: Node, inputs: list[str]) -> None:
     """aᵀ·(M·b) for each output: one Gemm with all matrices stacked, then a product with a and a sum."""
     first, second = e.graph.input_types(node)
     a, b = _flat(e, first, inputs[0], "a"), _flat(e, second, inputs[1], "b")
-    matrices = e.weights[f"{node.parameter_owner}.weight"].reshape(-1, second.size)  # (O·A, B)
-    stacked = e.constant(f"{node.parameter_owner}.weight", matrices)
+    stacked = e.arranged("weight", (op.out * first.size, second.size))  # (O·A, B)
     right = e.op("Gemm", [b, stacked], e.inner_name("right"), transB=1)  # (N, O·A)
     if op.out > 1:
         right = e.op("Reshape", [right, e.integers("matrices", [0, op.out, -1])], e.inner_name("rows"))  # (N, O, A)

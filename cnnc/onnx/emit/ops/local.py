@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from math import prod
 
-import numpy as np
-
 from cnnc.graph.graph import Node
 from cnnc.onnx.emit.emitter import Emitter, emission_of
 from cnnc.onnx.emit.padding import PadAmounts, pad_tensor
@@ -32,19 +30,20 @@ def _local(e: Emitter, op: Local, node: Node, inputs: list[str]) -> None:
     indices = patch_indices(g, x.channels, g.padded_sizes(x.spatial)).reshape(1, -1)
     read = e.constant(e.inner_name("indices"), indices, indices.dtype)
     patches = e.op("Gather", [batch_last, read], e.inner_name("patches"), axis=0)
-    names = [patches, _positions_first(e, node, "weight"), *([_positions_first(e, node, "bias")] if op.bias else [])]
+    names = [
+        patches,
+        _positions_first(e, node, op, "weight"),
+        *([_positions_first(e, node, op, "bias")] if op.bias else []),
+    ]
     sums = e.op("Conv", names, e.inner_name("sums"), kernel_shape=(1,), group=prod(g.out))
     by_position = e.op("Reshape", [sums, e.integers("positions", [*g.out, op.out, -1])], e.inner_name("by_position"))
     e.op("Transpose", [by_position], perm=(rank + 1, rank, *range(rank)))
 
 
-def _positions_first(e: Emitter, node: Node, name: str) -> str:
+def _positions_first(e: Emitter, node: Node, op: Local, name: str) -> str:
     """A parameter as the grouped Conv takes it: the weight (positions·O, C·kh·kw, 1), the bias (positions·O,)."""
-    stored = f"{node.parameter_owner}.{name}"
-    if stored not in e.initializers:
-        array, rank = e.weights[stored], node.type.rank
-        if name == "bias":
-            e.constant(stored, np.moveaxis(array, 0, -1).ravel())
-        else:
-            e.constant(stored, array.reshape(-1, prod(array.shape[rank + 1 :]), 1))
-    return stored
+    (x,) = e.graph.input_types(node)
+    rank, rows = node.type.rank, node.type.size
+    if name == "bias":
+        return e.arranged(name, (rows,), (*range(1, rank + 1), 0))
+    return e.arranged(name, (rows, x.channels * prod(op.k), 1))

@@ -6,13 +6,6 @@ from cnnc.onnx.emit.emitter import Emitter
 
 
 def per_channel(e: Emitter, name: str, rank: int) -> str:
-    """The initializer of a parameter (C,) of the current layer, shaped to broadcast over the spatial axes: (C, 1, 1).
-
-    Stored under its own name, unless a layer that shares it has another number of axes.
-    """
+    """The initializer of a parameter (C,) of the current layer, shaped to broadcast over the spatial axes: (C, 1, 1)."""
     assert e.node is not None
-    full = f"{e.node.parameter_owner}.{name}"
-    shaped = e.weights[full].reshape(-1, *(1,) * rank)
-    if full not in e.initializers:
-        return e.constant(full, shaped)
-    return full if tuple(e.initializers[full].dims) == shaped.shape else e.constant(e.inner_name(name), shaped)
+    return e.arranged(name, (e.node.type.channels, *(1,) * rank))

@@ -33,7 +33,7 @@ from cnnc.ops.reshape import Pad
 @emission_of(Pool)
 def _pool(e: Emitter, op: Pool, node: Node, inputs: list[str]) -> None:
     name = inputs[0]
-    padding = _pool_padding(e, op, name)
+    padding = pool_padding(e, op, name)
     counted = op.count_pad and not op.ceil  # all of the padding counts, or none of it
     if op.kind == "max":
         _emit_max(e, op, padding, name)
@@ -56,16 +56,16 @@ def _window_arguments(op: Pool) -> WindowArguments:
     return WindowArguments(op.p, op.k, op.stride, op.d, op.ceil)
 
 
-def _pool_padding(e: Emitter, op: Pool, x: str, evaluate: Callable[..., AxisPads] | None = None) -> PadAmounts:
+def pool_padding(e: Emitter, op: Pool, x: str, evaluate: Callable[..., AxisPads] | None = None) -> PadAmounts:
     """The padding of a pool over the tensor x.
 
-    `evaluate` gives it as numbers for the current layer (default: `_padding_with_ceil`).
+    `evaluate` gives it as numbers for the current layer (default: `padding_with_ceil`).
     """
-    known = e.same_at_all_sizes(evaluate or _padding_with_ceil)
+    known = e.same_at_all_sizes(evaluate or padding_with_ceil)
     return PadAmounts(known) if known is not None else runtime_padding(e, x, _window_arguments(op))
 
 
-def _padding_with_ceil(op: Pool, x: TensorType) -> AxisPads:
+def padding_with_ceil(op: Pool, x: TensorType) -> AxisPads:
     """The padding of a pool as numbers, with ceil expressed as extra padding: runtimes disagree about ceil_mode.
 
     ceil(room/s) = floor((room + s - 1)/s), so s - 1 more elements at the end are right for every size, unless the last
@@ -137,7 +137,7 @@ def _emit_mean(e: Emitter, op: Pool, padding: PadAmounts, name: str, taps: list[
         _weighted_windows(e, op, image, taps, "", pads)
         return
     total = _weighted_windows(e, op, image, taps, e.inner_name("sum"), pads)
-    divisors = e.same_at_all_sizes(lambda op, x: _counted_weights(op, x, taps))
+    divisors = e.same_at_all_sizes(lambda op, x: counted_weights(op, x, taps))
     if divisors is not None:
         assert e.node is not None
         grid = reduce(np.multiply.outer, [np.asarray(axis) for axis in divisors])
@@ -182,7 +182,7 @@ def _side(e: Emitter, padding: PadAmounts, side: int) -> SizeVector:
     return vector
 
 
-def _counted_weights(op: Pool, x: TensorType, taps: list[Array]) -> tuple[tuple[float, ...], ...]:
+def counted_weights(op: Pool, x: TensorType, taps: list[Array]) -> tuple[tuple[float, ...], ...]:
     """Per axis, for each window the sum of the weights that lie on elements that count."""
     sums = []
     g = window.Geometry.of(op.rules(x))
@@ -227,8 +227,8 @@ def _global_pool(e: Emitter, op: GlobalPool, node: Node, inputs: list[str]) -> N
 
 
 @emission_of(Unpool)
-def _unpool(e: Emitter, op: Unpool, node: Node, inputs: list[str]) -> None:
-    """ScatterElements adds the input to zeros at the indices that MaxPool returns as its second output.
+def _unpool(e: Emitter, op: Unpool, node: Node, inputs: list[str]) -> tuple[str, str]:
+    """Returns the flat positions (N·C·H·W) and the tensor that they count in. ScatterElements adds the input to zeros at the indices that MaxPool returns as its second output.
 
     ONNX's MaxUnpool does not fit: where windows overlap the last element wins instead of the sum, its indices are ambiguous
     where windows do not reach the end of the input, and its output size follows from its own input.
@@ -237,9 +237,9 @@ def _unpool(e: Emitter, op: Unpool, node: Node, inputs: list[str]) -> None:
     x = e.graph.input_types(node)[1]
     pool = op.pool
     assert pool is not None, "lowering sets the pool"
-    padding = _pool_padding(e, pool, source, lambda op, y, x: _padding_with_ceil(op.pool, x))
+    padding = pool_padding(e, pool, source, lambda op, y, x: padding_with_ceil(op.pool, x))
     maximum = _maximum(e, pool, padding, node.inputs[1], source)
-    indices = _indices(e, maximum)
+    indices = max_indices(e, maximum)
     origin = maximum.input[0]
     if pool.overlaps and e.opset < 16:
         raise CnncError.of(
@@ -261,7 +261,7 @@ def _unpool(e: Emitter, op: Unpool, node: Node, inputs: list[str]) -> None:
     scattered = e.op("ScatterElements", [zero_image, positions, updates], e.inner_name("scattered"), axis=0, **kind)
     if origin == source:
         e.op("Reshape", [scattered, shape])
-        return
+        return positions, origin
     # the pool read a padded copy, and the indices refer to it: cut off the padding
     image = e.op("Reshape", [scattered, shape], e.inner_name("image"))
     begins = _side(e, padding, 0)
@@ -269,6 +269,7 @@ def _unpool(e: Emitter, op: Unpool, node: Node, inputs: list[str]) -> None:
         "Slice",
         [image, begins.name, (begins + spatial_sizes(e, source)).name, e.integers("axes", range(2, 2 + x.rank))],
     )
+    return positions, origin
 
 
 def _maximum(e: Emitter, pool: Pool, padding: PadAmounts, read: str, source: str) -> onnx.NodeProto:
@@ -281,7 +282,7 @@ def _maximum(e: Emitter, pool: Pool, padding: PadAmounts, read: str, source: str
     return maximum
 
 
-def _indices(e: Emitter, maximum: onnx.NodeProto) -> str:
+def max_indices(e: Emitter, maximum: onnx.NodeProto) -> str:
     """The second output of a MaxPool: flat indices into its whole input tensor. Added if the node has none."""
     if len(maximum.output) == 1:
         maximum.output.append(f"{maximum.output[0]}.indices")

@@ -1,0 +1,113 @@
+"""Gradients of convolutions and transposed convolutions.
+
+weight gradient   a Conv of the input with the output's gradient as its kernel, the batch summed as if it were channels;
+                  what was the stride is the dilation, and the other way round
+input gradient    a ConvTranspose of the output's gradient with the same weight
+bias gradient     the sum over the batch and all positions
+
+conv 16 k=5 on 6x14x14: the input as (6, N, 14, 14), the gradient as (16, N, 10, 10): a Conv to (6, 16, 5, 5)
+"""
+
+from __future__ import annotations
+
+from cnnc.core.arrays import Array
+from cnnc.core.tensor import TensorType
+from cnnc.graph.graph import Node
+from cnnc.onnx.emit.padding import onnx_pads
+from cnnc.onnx.train_step.step_emitter import Passed, StepEmitter, TensorGradients, backward_of
+from cnnc.ops.conv import Conv, ConvTranspose
+from cnnc.ops.window import Geometry, effective
+
+
+@backward_of(Conv)
+def _conv(e: StepEmitter, op: Conv, node: Node, at: Passed) -> TensorGradients:
+    (x,) = e.graph.input_types(node)
+    g = Geometry.of(op.rules(x))
+    weight = e.weight("weight")
+    dx = None
+    if at.needed[0]:
+        dx = input_gradient(e, at.gradient, e.rotate(weight, x.rank) if op.flip else weight, g, x.spatial, op.groups)
+    if not at.trains:
+        return TensorGradients((dx,))
+    dweight = weight_gradient(e, at.inputs[0], at.gradient, x, g, op.groups)
+    gradients = {"weight": e.rotate(dweight, x.rank) if op.flip else dweight}
+    if op.bias:
+        gradients["bias"] = e.reduce("Sum", at.gradient, [0, *range(2, 2 + x.rank)])
+    return TensorGradients((dx,), gradients)
+
+
+@backward_of(ConvTranspose)
+def _conv_transpose(e: StepEmitter, op: ConvTranspose, node: Node, at: Passed) -> TensorGradients:
+    """The adjoint of the convolution that leads from its output to its input, whose weight it has."""
+    (x,) = e.graph.input_types(node)
+    g = Geometry.of(op.rules(x))
+    dx = convolve(e, at.gradient, e.weight("weight"), g, op.groups) if at.needed[0] else None
+    if not at.trains:
+        return TensorGradients((dx,))
+    gradients = {"weight": weight_gradient(e, at.gradient, at.inputs[0], node.type, g, op.groups)}
+    if op.bias:
+        gradients["bias"] = e.reduce("Sum", at.gradient, [0, *range(2, 2 + x.rank)])
+    return TensorGradients((dx,), gradients)
+
+
+def convolve(e: StepEmitter, x: str, weight: str, g: Geometry, groups: int) -> str:
+    """A convolution without a bias."""
+    windows = {"kernel_shape": g.k, "strides": g.s, "dilations": g.d, "pads": onnx_pads(g.pads)}
+    return e.new("Conv", x, weight, group=groups, **windows)
+
+
+def input_gradient(
+    e: StepEmitter, gradient: str, weight: str, g: Geometry, spatial: tuple[int, ...], groups: int
+) -> str:
+    """The gradient (N, C, *spatial) of a convolution's input."""
+    unread = [
+        m + b + end - (out - 1) * s - effective(k, d)
+        for m, (b, end), out, s, k, d in zip(spatial, g.pads, g.out, g.s, g.k, g.d, strict=True)
+    ]
+    return e.new(
+        "ConvTranspose",
+        gradient,
+        weight,
+        kernel_shape=g.k,
+        strides=g.s,
+        dilations=g.d,
+        group=groups,
+        pads=onnx_pads(g.pads),
+        output_padding=unread,
+    )
+
+
+def weight_gradient(e: StepEmitter, image: str, gradient: str, x: TensorType, g: Geometry, groups: int) -> str:
+    """The gradient (O, C/groups, *k) of a convolution's weight; x is the type of the image."""
+    rank, spatial = x.rank, range(2, 2 + x.rank)
+    if groups > 1:
+        # (N, G, C/G, *spatial) to (C/G, G, N, *spatial) to (C/G, G·N, *spatial)
+        parts = e.reshape(image, -1, groups, x.channels // groups, *x.spatial)
+        swapped = e.new("Transpose", parts, perm=[2, 1, 0, *range(3, 3 + rank)])
+        image = e.reshape(swapped, x.channels // groups, -1, *x.spatial)
+    else:
+        image = e.new("Transpose", image, perm=[1, 0, *spatial])  # (C, N, *spatial)
+    kernel = e.new("Transpose", gradient, perm=[1, 0, *spatial])  # (O, N, *out)
+    full = e.new(
+        "Conv",
+        image,
+        kernel,
+        kernel_shape=g.out,
+        strides=g.d,
+        dilations=g.s,
+        group=groups,
+        pads=onnx_pads(g.pads),
+    )
+    # elements that no window reads let the kernel of the gradient move further than the taps of the weight
+    taps = e.slice(full, [0] * rank, g.k, spatial)
+    return e.new("Transpose", taps, perm=[1, 0, *spatial])
+
+
+def single_channel_adjoint(e: StepEmitter, gradient: str, kernel: Array, g: Geometry, x: TensorType) -> str:
+    """The adjoint (N, C, *spatial) of a convolution of each channel with the same kernel; x is the type of its input.
+
+    The channels join the batch, as a ConvTranspose with one group per channel takes far longer.
+    """
+    images = e.reshape(gradient, -1, 1, *g.out)
+    weight = e.constant(e.inner_name("kernel"), kernel.reshape(1, 1, *g.k))
+    return e.reshape(input_gradient(e, images, weight, g, x.spatial, 1), -1, x.channels, *x.spatial)
