@@ -299,7 +299,42 @@ def test_units_are_chosen_by_keys_and_numbers(browser: Browser, demo: Demo) -> N
     browser.wait_for(f"() => ({title})().includes('channel 31, row 1, column 1')")
 
 
+# --- for everyone
+
+
+@pytest.mark.parametrize("source", ["digits.onnx", "words.onnx", "waves.onnx", "several.onnx", "maps.onnx"])
+def test_a_page_fits_a_phone(browser: Browser, demo: Demo, source: str) -> None:
+    """Nothing but tables, windows and the row of examples is wider than the page; buttons are large enough for fingers."""
+    browser.set_size(360, 640)
+    opened(browser, demo(source))
+    assert browser.run("() => document.documentElement.scrollWidth <= innerWidth")
+    heights = "() => [...document.querySelectorAll('#inputs button')].map((b) => b.getBoundingClientRect().height)"
+    assert min(browser.run(heights)) >= 38
+
+
+@pytest.mark.parametrize("source", ["digits.onnx", "words.onnx", "waves.onnx", "several.onnx", "any.cnn"])
+def test_every_control_has_a_name(browser: Browser, demo: Demo, exported: Path, source: str) -> None:
+    """Of what can be reached by keys, and of each canvas that is not decoration; ids are unique."""
+    write_any(exported)
+    opened(browser, demo(source))
+    nameless = """() => [...document.querySelectorAll('button, input, select, textarea, canvas, [tabindex="0"]')]
+      .filter((e) => !(e.getAttribute('aria-label') || e.getAttribute('aria-hidden') || e.labels?.length
+        || (e.tagName === 'BUTTON' && e.textContent.trim()))).map((e) => e.outerHTML.slice(0, 80))"""
+    assert browser.run(nameless) == []
+    twice = "() => { const ids = [...document.querySelectorAll('[id]')].map((e) => e.id); return ids.length - new Set(ids).size; }"
+    assert browser.run(twice) == 0
+    levels = browser.run("() => [...document.querySelectorAll('h1, h2, h3, h4')].map((e) => Number(e.tagName[1]))")
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
 # --- untrusted and foreign models
+
+
+def write_any(folder: Path) -> None:
+    """A network of symbolic sizes, any.cnn."""
+    source = "input 3xHxW\nconv 4 k=3 s=2 p=1\nrelu\nconv 2 k=3 p=1\nglobal_pool avg\nfc 3\nsoftmax\n"
+    (folder / "any.cnn").write_text(source)
 
 
 def save_model(
@@ -363,9 +398,7 @@ def test_a_page_of_symbolic_sizes_takes_an_image_of_any(
     browser: Browser, demo: Demo, exported: Path, tmp_path: Path
 ) -> None:
     pillow = pytest.importorskip("PIL.Image")
-    (exported / "any.cnn").write_text(
-        "input 3xHxW\nconv 4 k=3 s=2 p=1\nrelu\nconv 2 k=3 p=1\nglobal_pool avg\nfc 3\nsoftmax\n"
-    )
+    write_any(exported)
     opened(browser, demo("any.cnn"))
     pillow.fromarray(np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)).save(tmp_path / "image.png")
     browser.set_files("input[type=file]", tmp_path / "image.png")

@@ -47,6 +47,7 @@ class Demo {
     this.unit = new Unit(this.layers);
     this.names = page.layers.filter((layer) => layer.shown || layer.products).map((layer) => layer.name);
     this.picked = null;
+    this.chosen = null; // the example that is being loaded
   }
 
   async begin() {
@@ -66,7 +67,7 @@ class Demo {
   async load(number) {
     this.loading = true;
     this.inputs.load(this.examples.arrays(number));
-    this.examples.choose(number);
+    this.chosen = number;
     this.loading = false;
     await this.changed();
   }
@@ -74,6 +75,8 @@ class Demo {
   // Runs the model, once more if the input changed meanwhile.
   async changed() {
     if (this.loading) return;
+    this.examples?.choose(this.chosen ?? -1);
+    this.chosen = null;
     this.dirty = true;
     if (this.busy) return;
     this.busy = true;
@@ -110,7 +113,7 @@ class Demo {
   show(took) {
     const said = page.outputs.map((output) => [output, this.results[output.name]]);
     this.live.textContent = said.map(([output, result]) => `${said.length > 1 ? `${output.name}: ` : ""}${outputSummary(output, result)}`).join("; ");
-    this.live.classList.toggle("minor", !said.some(([output, result]) => isScores(output, result)));
+    this.live.classList.toggle("minor", said.length > 1 || !said.some(([output, result]) => isScores(output, result)));
     this.shown.replaceChildren(...said.map(([output, result]) => make("div", { class: "output", "data-output": output.name }, said.length > 1 ? make("h3", {}, output.name) : null, outputElement(output, result))));
     this.took = took;
     this.showStatus();
