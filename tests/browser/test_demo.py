@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import io
 import json
 import math
@@ -124,6 +126,24 @@ def test_the_examples_of_digits_are_answered_as_by_predict(
         shown = shown_probabilities(browser)
         assert shown.keys() == expected.keys()
         assert all(abs(shown[name] - expected[name]) < 0.0005 + TOLERANCE for name in shown)
+
+
+def test_a_page_says_so_if_it_deviates(browser: Browser, demo: Demo, tmp_path: Path) -> None:
+    """One stored number of an output changed by 0.25."""
+    html = demo("digits.onnx").read_text()
+    data = json.loads(html.split('id="data">')[1].split("</script>")[0])
+    start = html.index(">", html.index('id="blob-examples"')) + 1
+    content = bytearray(gzip.decompress(base64.b64decode(html[start : html.index("<", start)])))
+    offset = data["examples"]["outputs"][0]["offset"] + 4 * 33
+    value = np.frombuffer(content, np.float32, 1, offset) + np.float32(0.25)
+    content[offset : offset + 4] = value.tobytes()
+    packed = base64.b64encode(gzip.compress(bytes(content))).decode()
+    (tmp_path / "changed.html").write_text(html[:start] + packed + html[html.index("<", start) :])
+    browser.open(tmp_path / "changed.html")
+    browser.wait_for(f"() => ({IDLE})() && {FAILED}")
+    browser.wait_for("() => document.querySelector('#status').dataset.checked === '20'")
+    assert "20 examples, largest deviation 3e-1" in status(browser)  # 0.25 with one digit
+    assert answer(browser)  # it can be used all the same
 
 
 # --- inputs

@@ -10,7 +10,10 @@ import re
 from html.parser import HTMLParser
 from importlib.resources import files
 
+import pytest
+
 from cnnc.view.demo.page import SCRIPTS, DemoPage, demo_html
+from cnnc.view.palette import contrast
 from cnnc.view.web.runtime import WebRuntime
 
 HOSTILE = "</script><script>alert(1)</script><!-- \u2028 & \"'"
@@ -114,6 +117,20 @@ def test_scripts_make_no_html_of_texts() -> None:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", script), (
             name
         )
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_colours_can_be_told_apart(dark: bool) -> None:
+    """Texts have a contrast of 4.5, bars and frames of 3, on the backgrounds they stand on (WCAG 2.2 AA)."""
+    style = files("cnnc.view").joinpath("page.css").read_text(encoding="utf-8") + static()["demo.css"]
+    blocks = re.findall(r":root \{([^}]*)\}", style)
+    colours: dict[str, str] = {}
+    for block in (*blocks[::2], *(blocks[1::2] if dark else ())):
+        colours |= dict(re.findall(r"--(\w+): (#\w{6})", block))
+    for text, back in (("text", "back"), ("soft", "back"), ("bad", "back"), ("text", "best"), ("text", "button")):
+        assert contrast(colours[text], colours[back]) >= 4.5, (text, back)
+    for line, back in (("bar", "back"), ("negative", "back"), ("focus", "best"), ("focus", "back"), ("soft", "back")):
+        assert contrast(colours[line], colours[back]) >= 3, (line, back)
 
 
 def test_pages_are_the_same_every_time() -> None:

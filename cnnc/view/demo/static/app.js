@@ -38,11 +38,13 @@ class Demo {
     for (const name of ["inputs", "outputs", "layers"]) byId(name).hidden = false;
     this.live = make("p", { class: "answer", "aria-live": "polite" });
     this.shown = make("div");
-    byId("outputs").append(this.live, this.shown);
+    this.truth = make("p", { class: "note" });
+    byId("outputs").append(this.live, this.shown, this.truth);
     this.inputs = new Inputs(byId("inputs"), page.inputs, () => this.changed());
     const inputs = page.inputs.map((input) => ({ name: input.name, operator: "input", line: input.line, inputs: [], constants: [], attributes: {}, parameters: 0, products: 0 }));
-    this.offer = button("Compute the layers for this input", () => this.observe().then(() => (this.offer.hidden = true)), { hidden: true });
-    byId("layers").append(this.offer);
+    this.offer = button("Compute the layers for this input", () => this.observe(), { hidden: true });
+    this.problem = make("p", { role: "status" });
+    byId("layers").append(this.offer, this.problem);
     this.layers = new Layers(byId("layers"), page.layers, inputs, { note: page.layersNote }, (layer, index) => this.pick(layer, index));
     this.unit = new Unit(this.layers);
     this.names = page.layers.filter((layer) => layer.shown || layer.products).map((layer) => layer.name);
@@ -76,6 +78,8 @@ class Demo {
   async changed() {
     if (this.loading) return;
     this.examples?.choose(this.chosen ?? -1);
+    const name = this.examples?.names[this.chosen ?? -1];
+    this.truth.textContent = name ? `The true class of this example is ${name}.` : "";
     this.chosen = null;
     this.dirty = true;
     if (this.busy) return;
@@ -110,6 +114,17 @@ class Demo {
     if (!this.dirty && took < SLOW) await this.observe();
   }
 
+  // Shows the tensors of the layers, or why they cannot be shown; the outputs stand in any case.
+  async observe() {
+    try {
+      await this.showLayers();
+      this.offer.hidden = true;
+      this.problem.textContent = "";
+    } catch (error) {
+      this.problem.textContent = `The layers cannot be shown: ${error.message ?? error}`;
+    }
+  }
+
   show(took) {
     const said = page.outputs.map((output) => [output, this.results[output.name]]);
     this.live.textContent = said.map(([output, result]) => `${said.length > 1 ? `${output.name}: ` : ""}${outputSummary(output, result)}`).join("; ");
@@ -130,7 +145,7 @@ class Demo {
   }
 
   // The tensors of the layers, from the second session.
-  async observe() {
+  async showLayers() {
     const { feeds } = this;
     const tensors = await this.model.observe(feeds, this.names);
     const results = { ...this.results };
