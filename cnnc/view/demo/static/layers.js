@@ -34,9 +34,9 @@ function vectorLayout(count, width) {
 
 // A canvas that shows a tensor; `onpick` receives the index of a unit that is chosen.
 function mapsElement(result, onpick) {
-  const canvas = make("canvas", { class: "maps", width: 1, height: 40, role: "img", tabindex: onpick ? 0 : null });
+  const canvas = make("canvas", { class: "maps", width: 1, height: 40, role: "img", tabindex: onpick ? 0 : null, "aria-label": result.name });
   const note = make("p", { class: "note" });
-  const all = button("", () => { limit = Infinity; draw(); }, { class: "small", hidden: true });
+  const all = button("Show all channels", () => { limit = Infinity; draw(); }, { class: "small", hidden: true });
   const element = make("div", {}, canvas, note, all);
   let limit = MOST_TILES;
   let plan = null;
