@@ -128,7 +128,7 @@ def export(
     if is_stdout(out) and (json or len(targets) > 1):
         raise CnncError.of("E010", f"{out} takes the model alone", help="name a file with -o for --json and --card")
     if source.suffix == ".cnn":
-        exported = _export_file(source, out, settings or [], sizes, options, output_names, data)
+        exported = export_file(source, out, settings or [], sizes, options, output_names, data)
     else:
         from cnnc.training.trained import require_no_settings
 
@@ -220,7 +220,7 @@ def export_run(
     return export_model(run, out, last=last, outputs=outputs, options=options, data=data, at=at)
 
 
-def _export_file(
+def export_file(
     file: Path,
     out: Path,
     settings: list[str],

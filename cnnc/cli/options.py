@@ -58,6 +58,18 @@ _PROVIDER: Any = typer.Option(
 )
 PROVIDER = Annotated[ProviderChoice, _PROVIDER]
 PROVIDER_OF_ENGINE = Annotated[ProviderChoice | None, _PROVIDER]
+RUNTIME = Annotated[
+    Path | None,
+    typer.Option(
+        "--runtime",
+        metavar="DIR",
+        help="Folder or npm package file with onnxruntime-web (default: cnnc-web, the cache, or npm).",
+    ),
+]
+WEBGPU = Annotated[
+    bool,
+    typer.Option("--webgpu", help="Compute on the GPU in browsers that have WebGPU; the page grows by 4 MB."),
+]
 
 
 def json_option(content: str) -> Any:

@@ -84,8 +84,8 @@ def test_sdist_holds_the_project(built: Path) -> None:
     required = shipped("cnnc") | shipped("grammar") | shipped("models")
     assert sorted(required - names) == []
     for name in names - required - top:
-        assert name.split("/")[0] in ("tests", "docs", "benchmarks"), name
-        assert not name.endswith((".onnx", ".pyc", ".safetensors")), name
+        assert name.split("/")[0] in ("tests", "docs", "benchmarks", "packages"), name
+        assert not name.endswith((".onnx", ".pyc", ".safetensors", ".wasm")), name
     assert sorted(top - names) == []
 
 
