@@ -24,6 +24,9 @@ EXAMPLES = 20
 MAX_MODEL_BYTES = 1 << 28
 """The largest model in a page: a browser holds it several times."""
 
+SLOW_MACS = 2 * 10**9
+"""The multiply-adds of an example from which on a browser takes seconds for it."""
+
 
 def demo(
     source: Annotated[
@@ -107,6 +110,9 @@ def _write(
         raise CnncError.of("E609", f"{name} has no input")
     content = model_bytes(model, name, MAX_MODEL_BYTES)
     embedded = _examples(source, session, count, data)
+    macs = session.facts.macs or 0
+    if macs > SLOW_MACS:
+        print_status(f"{name} takes {macs:,} multiply-adds: in a browser one input takes seconds to minutes")
     files = web_runtime(runtime, "webgpu" if webgpu else "wasm", print_status)
     page = demo_page(session, model, content, source, embedded, files)
     html = demo_html(page).encode()
@@ -115,7 +121,7 @@ def _write(
         "file": str(out),
         "bytes": len(html),
         "model_bytes": len(content),
-        "examples": embedded.count if embedded is not None and not embedded.random else 0,
+        "examples": embedded.total if embedded is not None and not embedded.random else 0,
         "layers": sum(layer["shown"] for layer in page.data["layers"]),
         "runtime": f"onnxruntime-web {files.version}",
         "build": files.build,
@@ -123,7 +129,7 @@ def _write(
 
 
 def _examples(source: Path, session: Session, count: int | None, data: Path | None) -> DemoExamples | None:
-    """The examples to embed. Without --examples it is no error that there are none."""
+    """The examples to embed. Only with --examples is it an error if there are none."""
     from cnnc.cli.demo_examples import random_examples, read_examples
     from cnnc.cli.demo_model import start_sizes
     from cnnc.onnx.run.predictions import model_inputs

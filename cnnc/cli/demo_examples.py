@@ -37,7 +37,7 @@ class DemoExamples(NamedTuple):
     random: bool = False
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """The number of examples."""
         return len(self.names)
 
@@ -81,9 +81,11 @@ def random_examples(
     for spec in specs:
         sizes = [size if isinstance(size, int) else start[spec.name][size] for size in spec.shape]
         shape, dtype = (RANDOM_EXAMPLES, *sizes), np.dtype(spec.dtype)
+        if spec.is_image:
+            dtype = np.dtype(np.uint8)  # pixels, of which an input of floats gets fractions
         values = rng.random(shape, np.float32)
         if dtype.kind in "iub":
-            values = np.floor(values * (256 if spec.dtype == "uint8" else (spec.largest or 1) + 1))
+            values = np.floor(values * (256 if dtype == np.uint8 else (spec.largest or 1) + 1))
         feeds[spec.name] = values.astype(dtype)
     outputs = {name: _stacked(session, name, rows) for name, rows in run_each(session, feeds).items()}
     note = "Random inputs, on which this page checks itself."
@@ -123,7 +125,7 @@ def _class_names(
 ) -> tuple[str, ...]:
     """The class of each example, where its first target is one."""
     recipe = network.recipe
-    labels = targets[0] if targets else np.empty(0)
+    labels: NDArray[Any] = targets[0] if targets else np.empty(0)
     if recipe is None or recipe.losses[0].compares_with != "labels" or labels.ndim != 1:
         return ("",) * count
     return tuple(classes[label] if 0 <= label < len(classes) else str(label) for label in labels.tolist())

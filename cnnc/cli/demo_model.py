@@ -6,7 +6,7 @@ In: the model as a session and a file, and its examples. Out: a `DemoPage`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from cnnc.onnx.run.inspect import missing_weights, read_model
 from cnnc.onnx.run.model_layers import ModelLayer, model_layers, observed_tail, source_line
 from cnnc.onnx.run.predictions import model_inputs, model_outputs
 from cnnc.onnx.run.session import Session
-from cnnc.onnx.source_map import read_map
+from cnnc.onnx.source_map import SourceMap, read_map
 from cnnc.view.demo.page import DemoPage
 from cnnc.view.web.runtime import WebRuntime
 
@@ -65,6 +65,7 @@ def demo_page(
     facts = session.facts
     layers = model_layers(message)
     blobs = {"model": content, "tail": observed_tail(message, layers)}
+    lines = _source_lines(read_map(session.metadata), {layer.name for layer in layers} | set(session.inputs))
     packed = _packed(examples) if examples is not None else None
     if packed is not None:
         blobs["examples"] = packed[1]
@@ -75,7 +76,7 @@ def demo_page(
             {"name": o.name, "kind": o.kind, "classes": list(o.classes), "isImage": o.is_image}
             for o in model_outputs(session, model)
         ],
-        "layers": [_layer(layer) for layer in layers],
+        "layers": [_layer(layer, lines.get(layer.name, "")) for layer in layers],
         "layersNote": _layers_note(session, layers),
         "examples": packed[0] if packed is not None else None,
     }
@@ -125,7 +126,7 @@ def _control(spec: InputSpec) -> str:
     open_axes = sum(isinstance(size, str) for size in spec.shape)
     if spec.takes_words and spec.vocabulary:
         return "text"
-    if len(spec.shape) == 3 and spec.shape[0] in (1, 3) and not spec.takes_integers:
+    if spec.is_image:
         return "image"
     if not open_axes and size <= MOST_SLIDERS:
         return "sliders"
@@ -188,11 +189,23 @@ def _numbers(values: NDArray[Any]) -> list[float]:
 # --- layers
 
 
-def _layer(layer: ModelLayer) -> dict[str, Any]:
+def _source_lines(positions: SourceMap, present: Collection[str]) -> dict[str, str]:
+    """How the source writes each layer of the model, after those before it that were folded into it or do nothing."""
+    lines: dict[str, str] = {}
+    before: list[str] = []
+    for name in positions.positions:
+        before.append(source_line(positions, name))
+        if name in present:
+            lines[name] = "; ".join(before)
+            before = []
+    return lines
+
+
+def _layer(layer: ModelLayer, line: str) -> dict[str, Any]:
     return {
         "name": layer.name,
         "operator": layer.operator,
-        "line": layer.line,
+        "line": line,
         "inputs": list(layer.inputs),
         "constants": list(layer.constants),
         "attributes": {name: _finite(value) for name, value in layer.attributes.items()},
@@ -243,7 +256,7 @@ def _packed(examples: DemoExamples) -> tuple[dict[str, Any], bytes]:
         return described
 
     return {
-        "count": examples.count,
+        "count": examples.total,
         "names": list(examples.names),
         "note": examples.note,
         "random": examples.random,
@@ -256,19 +269,24 @@ def _packed(examples: DemoExamples) -> tuple[dict[str, Any], bytes]:
 
 
 _GIVEN_BY = {
-    "image": "draw, drop, paste or choose an image",
     "text": "write a sentence",
     "sliders": "move the sliders",
-    "series": "draw a curve, or paste or choose numbers",
-    "numbers": "paste or choose numbers",
+    "series": "draw or paste a curve",
+    "numbers": "paste numbers",
 }
 
 
 def _description(data: Mapping[str, Any], examples: DemoExamples | None) -> str:
-    ways = list(dict.fromkeys(_GIVEN_BY[entry["control"]] for entry in data["inputs"]))
+    ways = list(dict.fromkeys(_way(entry) for entry in data["inputs"]))
     ways += ["choose an example"] if examples is not None else []
-    said = f"{', '.join(ways[:-1])} or {ways[-1]}" if len(ways) > 1 else ways[0]
-    return f"This page runs the network in your browser: {said}, and see what every layer makes of it. Nothing leaves this page."
+    said = f"{', '.join(ways[:-1])}, or {ways[-1]}" if len(ways) > 1 else ways[0]
+    return f"This page runs the network in your browser: {said}, and see what every layer computes. Nothing leaves the page."
+
+
+def _way(given: Mapping[str, Any]) -> str:
+    if given["control"] == "image":
+        return "draw or choose an image" if given["shape"][0] == 1 else "choose an image"
+    return _GIVEN_BY[given["control"]]
 
 
 def _facts(session: Session, content: bytes, source: Path) -> Iterator[tuple[str, str]]:

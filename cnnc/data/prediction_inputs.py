@@ -54,6 +54,11 @@ class InputSpec(Record):
         """Whether the input takes integers other than pixels."""
         return np.dtype(self.dtype).kind in "iu" and self.dtype != "uint8"
 
+    @property
+    def is_image(self) -> bool:
+        """Whether the input may be given as an image file: one or three channels and two spatial axes."""
+        return len(self.shape) == 3 and self.shape[0] in (1, 3) and not self.takes_integers
+
 
 class PredictionInputs(NamedTuple):
     """A batch (N, *shape) for each input by name, and a note for the user ("" for none)."""
@@ -184,7 +189,7 @@ def _series(path: Path, spec: InputSpec) -> PredictionInputs:
 def _read_image_file(path: Path, spec: InputSpec) -> PredictionInputs:
     from cnnc.data.image_file import image_size, read_image
 
-    if len(spec.shape) != 3 or spec.shape[0] not in (1, 3) or spec.takes_integers:
+    if not spec.is_image:
         raise CnncError.of(
             "E608",
             f"the network takes {spec}, which is not an image, and {path} is not an array",

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import cnnc
 from cnnc.cli.web_runtime import web_runtime
 from cnnc.diagnostics import CnncError
 from cnnc.view.web.runtime import Build, WebRuntime
 from tests.browser.bidi import Browser, missing, open_browser
+from tests.cli.conftest import run
+from tests.cli.nets import NETS, write_nets
+from tests.paths import MODELS
 
 NAMES = ("chromium", "firefox")
 VARIABLE = "CNNC_WEB_RUNTIME"
@@ -53,6 +57,26 @@ def find_files(build: Build) -> WebRuntime:
             if given_runtime() is not None:
                 raise
             pytest.skip(f"{error.diagnostics[0].message}; the variable {VARIABLE} may name it")
+
+
+DIGITS = {"digits": (), "digits_int8": ("--int8",), "digits_fp16": ("--fp16",)}
+"""Exported models of models/digits.cnn, with the options of the export."""
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with digits.cnn and the networks of tests/cli/nets.py as models NAME.onnx."""
+    folder = tmp_path_factory.mktemp("exported")
+    words = ("--run", "run", "--set", "train.epochs=3")
+    assert run("train", MODELS / "digits.cnn", *words, cwd=folder).returncode == 0
+    for name, options in DIGITS.items():
+        done = run("export", "run", "-o", f"{name}.onnx", *options, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    write_nets(folder)
+    for name in NETS:
+        cnnc.train(cnnc.load(folder / f"{name}.cnn"), folder / name, data=folder)
+        cnnc.export(folder / name, folder / f"{name}.onnx")
+    return folder
 
 
 @pytest.fixture(scope="session", params=NAMES)

@@ -11,38 +11,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import cnnc
 from cnnc.data import load
 from cnnc.onnx.run.session import Session
 from cnnc.view.web.runtime import WebRuntime
 from tests.browser.bidi import Browser, BrowserError
+from tests.browser.conftest import DIGITS
 from tests.browser.pages import run_model, write_page
 from tests.cli.conftest import run
-from tests.cli.nets import NETS, write_nets
+from tests.cli.nets import NETS
 from tests.data.conftest import data_folder
 from tests.paths import MODELS
 
 TOLERANCE = 1e-4
 """The most that a probability may deviate from that of `cnnc predict`."""
-
-DIGITS = {"digits": (), "digits_int8": ("--int8",), "digits_fp16": ("--fp16",)}
-"""Exported models of models/digits.cnn, with the options of the export."""
-
-
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with digits.cnn and the networks of tests/cli/nets.py as models NAME.onnx."""
-    folder = tmp_path_factory.mktemp("exported")
-    words = ("--run", "run", "--set", "train.epochs=3")
-    assert run("train", MODELS / "digits.cnn", *words, cwd=folder).returncode == 0
-    for name, options in DIGITS.items():
-        done = run("export", "run", "-o", f"{name}.onnx", *options, cwd=folder)
-        assert done.returncode == 0, done.stderr
-    write_nets(folder)
-    for name in NETS:
-        cnnc.train(cnnc.load(folder / f"{name}.cnn"), folder / name, data=folder)
-        cnnc.export(folder / name, folder / f"{name}.onnx")
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
-"""The page that runs a model in the browser: plain data as one self-contained file, and its scripts.
+"""The page that runs a model in the browser.
 
-page.py      `DemoPage` as HTML: the data as JSON, the model and the examples as blobs, the runtime and the scripts
-data.py      what the page is told: inputs, outputs, layers and examples, as plain data
-static/      the scripts, one idea a file, in one scope, and their style
+page.py      plain data, the model, examples and the runtime as one self-contained file
+static/      the scripts of the page, one subject per file, in one scope; and its style
 """

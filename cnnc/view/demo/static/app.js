@@ -3,6 +3,7 @@
 const page = JSON.parse(byId("data").textContent);
 const status = byId("status");
 const PATIENCE = 2000; // milliseconds of checking before the page can be used
+const SLOW = 1500; // milliseconds of a run, from which on nothing runs that was not asked for
 
 async function start() {
   choosePalette(page.colours);
@@ -40,6 +41,8 @@ class Demo {
     byId("outputs").append(this.live, this.shown);
     this.inputs = new Inputs(byId("inputs"), page.inputs, () => this.changed());
     const inputs = page.inputs.map((input) => ({ name: input.name, operator: "input", line: input.line, inputs: [], constants: [], attributes: {}, parameters: 0, products: 0 }));
+    this.offer = button("Compute the layers for this input", () => this.observe().then(() => (this.offer.hidden = true)), { hidden: true });
+    byId("layers").append(this.offer);
     this.layers = new Layers(byId("layers"), page.layers, inputs, { note: page.layersNote }, (layer, index) => this.pick(layer, index));
     this.unit = new Unit(this.layers);
     this.names = page.layers.filter((layer) => layer.shown || layer.products).map((layer) => layer.name);
@@ -51,7 +54,7 @@ class Demo {
       byId("examples").hidden = false;
       this.examples.show(byId("examples"), (number) => this.load(number));
       await this.load(0);
-      while (this.examples.found.checked < this.examples.count) {
+      while (this.examples.found.checked < this.examples.count && this.took < SLOW) {
         const { checked } = this.examples.found;
         await this.examples.check(this.model, page.outputs, () => this.busy || this.examples.found.checked > checked);
         this.showStatus();
@@ -98,13 +101,16 @@ class Demo {
     this.results = {};
     for (const [name, result] of Object.entries(results)) this.results[name] = firstExample(result, page.batch);
     this.show(took);
-    if (this.dirty) return;
-    await this.observe(feeds);
+    this.feeds = feeds;
+    this.offer.hidden = took < SLOW;
+    this.layers.fade(took >= SLOW);
+    if (!this.dirty && took < SLOW) await this.observe();
   }
 
   show(took) {
     const said = page.outputs.map((output) => [output, this.results[output.name]]);
     this.live.textContent = said.map(([output, result]) => `${said.length > 1 ? `${output.name}: ` : ""}${outputSummary(output, result)}`).join("; ");
+    this.live.classList.toggle("minor", !said.some(([output, result]) => isScores(output, result)));
     this.shown.replaceChildren(...said.map(([output, result]) => make("div", { class: "output", "data-output": output.name }, said.length > 1 ? make("h3", {}, output.name) : null, outputElement(output, result))));
     this.took = took;
     this.showStatus();
@@ -114,20 +120,21 @@ class Demo {
   showStatus() {
     const provider = this.model.provider === "webgpu" ? "WebGPU" : "wasm";
     const check = this.examples ? this.examples.said : "nothing to check against";
-    const time = this.took === undefined ? "" : `, ${this.took < 10 ? this.took.toFixed(1) : Math.round(this.took)} ms for this input`;
+    const time = this.took === undefined ? "" : `, ${this.took < 1 ? "less than 1" : Math.round(this.took)} ms for this input`;
     status.textContent = [`onnxruntime-web ${this.model.runtime.version} on ${provider}: ${check}.`, ...this.notes, `${this.loaded}${time}.`].join(" ");
     status.classList.toggle("bad", Boolean(this.examples) && !this.examples.agrees);
     if (this.examples) Object.assign(status.dataset, this.examples.found);
   }
 
   // The tensors of the layers, from the second session.
-  async observe(feeds) {
-    this.feeds = feeds;
+  async observe() {
+    const { feeds } = this;
     const tensors = await this.model.observe(feeds, this.names);
     const results = { ...this.results };
     for (const [name, tensor] of Object.entries(tensors)) results[name] = firstExample(tensor, page.batch);
     for (const [name, feed] of Object.entries(feeds)) results[name] = firstExample({ numbers: tensorNumbers(feed), dims: feed.dims }, page.batch);
     this.layers.update(results);
+    this.layers.fade(false);
     if (this.picked) await this.showUnit();
   }
 

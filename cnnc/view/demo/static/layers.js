@@ -178,7 +178,7 @@ class Layers {
     section.append(make("p", {}, "Below, each layer’s output for this input: orange is positive, blue negative, the background 0. Choose a unit to see how its number comes about."));
     this.layers.forEach((layer, number) => {
       const maps = mapsElement({ name: layer.name, numbers: [], dims: [0] }, (index) => this.onpick(layer, index));
-      const panel = make("div", { class: "unit", "aria-live": "polite" });
+      const panel = make("div", { class: "unit" });
       const card = make("section", { class: "card", id: `layer-${number}`, "data-number": number }, make("h3", {}, layer.name), make("p", { class: "note" }, [layer.line, layer.operator].filter((word) => word && word !== "input").join(" · ") || "input"), maps.element, panel);
       this.cards.set(layer.name, { maps, panel, drawn: false });
       section.append(card);
@@ -199,6 +199,11 @@ class Layers {
     const head = make("tr", {}, ...["layer", "source", "operator", "shape", "parameters", "multiply-adds"].map((text, i) => make("th", { scope: "col", class: i > 2 ? "right" : null }, text)));
     const foot = make("tr", {}, make("th", { scope: "row" }, "all"), make("td"), make("td"), make("td"), make("td", { class: "right" }, countText(parameters)), this.total);
     return make("div", { class: "table", tabindex: 0, role: "group", "aria-label": "layers" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows), make("tfoot", {}, foot)));
+  }
+
+  // Whether what is shown belongs to an earlier input.
+  fade(isOld) {
+    for (const { maps } of this.cards.values()) maps.element.classList.toggle("old", isOld);
   }
 
   // Shows new tensors, by name.

@@ -17,6 +17,8 @@ class Unit {
   constructor(layers) {
     this.layers = layers;
     this.layer = null;
+    this.said = make("p", { class: "only-heard", role: "status" }); // what changes, without the tables
+    document.body.append(this.said);
   }
 
   // Shows the unit of a layer; `tensors` are those that it reads, without the batch, by name.
@@ -29,10 +31,12 @@ class Unit {
     const { panel } = this.layers.cards.get(layer.name);
     const focused = panel.contains(document.activeElement) ? document.activeElement.dataset.axis : null;
     const value = at(stored, index);
-    const heading = make("h4", {}, `${layer.name}, ${placeText(index, stored.dims)}: ${numberText(value)}`);
+    const title = `${layer.name}, ${placeText(index, stored.dims)}: ${numberText(value)}`;
+    const heading = make("h4", {}, title);
     const parts = layer.operator === "input" ? [make("p", {}, "An element of the input.")] : this.explanation(layer, index, tensors, value);
     panel.replaceChildren(heading, this.position(layer, index, stored.dims), ...parts);
     if (focused !== null) panel.querySelector(`[data-axis="${focused}"]`)?.focus();
+    this.said.textContent = [title, panel.querySelector(".sum")?.textContent].filter(Boolean).join(": ");
     this.layers.cards.get(layer.name).maps.mark(index, null);
     this.marked = [layer.name];
     if (this.window) {

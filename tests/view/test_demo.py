@@ -1,0 +1,120 @@
+"""The page that runs a model in the browser, as a file: nothing in it reaches the outside or escapes its place."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from importlib.resources import files
+
+from cnnc.view.demo.page import SCRIPTS, DemoPage, demo_html
+from cnnc.view.web.runtime import WebRuntime
+
+HOSTILE = "</script><script>alert(1)</script><!-- \u2028 & \"'"
+RUNTIME = WebRuntime("1.30.0", "wasm", b"const ort = '</script>';", b"export default 1;", b"\0asm")
+
+
+def page_of(text: str = HOSTILE) -> str:
+    data = {"inputs": [{"name": text}], "outputs": [{"classes": [text]}], "layers": []}
+    return demo_html(DemoPage(text, text, ((text, text),), data, {"model": b"weights", "tail": b""}, RUNTIME))
+
+
+class Elements(HTMLParser):
+    """The scripts of a page by id or number, and its other elements."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.scripts: dict[str, str] = {}
+        self.others: list[tuple[str, dict[str, str | None]]] = []
+        self._script = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "script":
+            self._script = dict(attrs).get("id") or f"script{len(self.scripts)}"
+            self.scripts[self._script] = ""
+        else:
+            self.others.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "script":
+            self._script = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._script:
+            self.scripts[self._script] += data
+
+
+def static() -> dict[str, str]:
+    folder = files("cnnc.view.demo").joinpath("static")
+    return {entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir()}
+
+
+def test_names_of_a_model_stay_text() -> None:
+    page = Elements(page_of())
+    data = json.loads(page.scripts["data"])
+    assert data["title"] == data["inputs"][0]["name"] == HOSTILE
+    assert len(page.scripts) == len(Elements(page_of("plain")).scripts)
+    assert [tag for tag, _ in page.others] == [tag for tag, _ in Elements(page_of("plain")).others]
+    assert "\u2028" not in page.scripts["data"]
+
+
+def test_a_page_loads_nothing() -> None:
+    html = page_of("plain")
+    assert not re.search(r"""\b(src|href|action|data)\s*=\s*["']?(https?:)?//""", html)
+    assert "@import" not in html
+    assert "url(" not in html
+    for tag, attributes in Elements(html).others:
+        assert tag not in ("link", "iframe", "img", "object", "embed", "form", "base")
+        assert not {"src", "href"} & attributes.keys()
+    for name, script in static().items():
+        assert not re.search(r"\bfetch\(|XMLHttpRequest|WebSocket|sendBeacon|https?://|importScripts", script), name
+
+
+def test_the_policy_allows_the_scripts_of_the_page_alone() -> None:
+    html = page_of()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert policy is not None
+    rules = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))
+    assert rules["default-src"] == "'none'"
+    assert "connect-src" not in rules
+    running = {name: text for name, text in Elements(html).scripts.items() if name.startswith("script")}
+    digests = {f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in running.values()}
+    assert set(rules["script-src"].split()) == {*digests, "'wasm-unsafe-eval'", "blob:"}
+
+
+def test_blobs_and_the_licence_are_in_the_page() -> None:
+    html = page_of()
+    packed = Elements(html).scripts["blob-model"]
+    assert gzip.decompress(base64.b64decode(packed)) == b"weights"
+    assert "Permission is hereby granted, free of charge" in re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+
+
+def test_every_script_is_in_the_page_once() -> None:
+    names = {name.removesuffix(".js") for name in static() if name.endswith(".js")}
+    assert names == set(SCRIPTS)
+    assert len(SCRIPTS) == len(names)
+
+
+def test_names_in_the_scripts_are_unique() -> None:
+    """They share one scope, in which a second function would replace the first."""
+    defined: dict[str, str] = {}
+    for file, script in static().items():
+        for name in re.findall(r"^(?:async )?(?:function\*?|class|const|let) (\w+)", script, re.MULTILINE):
+            assert defined.setdefault(name, file) == file or not file.endswith(".js"), (name, file, defined[name])
+        found = re.findall(r"^(?:async )?(?:function\*?|class) (\w+)", script, re.MULTILINE)
+        assert len(found) == len(set(found)), file
+
+
+def test_scripts_make_no_html_of_texts() -> None:
+    for name, script in static().items():
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", script), (
+            name
+        )
+
+
+def test_pages_are_the_same_every_time() -> None:
+    assert page_of() == page_of()
