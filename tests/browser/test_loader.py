@@ -183,8 +183,10 @@ def test_the_emulation_is_not_used(emulated: Browser, webgpu_page: Path) -> None
 @pytest.mark.long
 def test_webgpu_agrees(emulated: Browser, webgpu_page: Path) -> None:
     emulated.open(webgpu_page)
+    emulated.messages.clear()
     outputs = run_model(emulated, "model", {"x": IMAGES}, ["webgpu"])
     np.testing.assert_allclose(outputs["y"], expected(), rtol=1e-5)
+    assert emulated.messages == []
 
 
 @pytest.mark.browser

@@ -81,7 +81,8 @@ const { decodeData, startRuntime, startWorker } = (() => {
       let session;
       let problem;
       try {
-        session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
+        const options = { executionProviders: [provider], logSeverityLevel: 3 }; // errors, no warnings
+        session = await ort.InferenceSession.create(model, options);
         problem = check ? await check(session, provider) : "";
       } catch (error) {
         problem = String(error?.message ?? error);
