@@ -1,7 +1,7 @@
 """Drives Chromium and Firefox for tests: opens a page from a file, runs scripts in it, sends input, takes screenshots.
 
 Both speak WebDriver BiDi over a websocket: Firefox itself, Chromium through chromedriver. No host can be reached from the
-page: Chromium resolves no name, Firefox has a proxy that does not exist.
+page: Chromium resolves no name, Firefox has a proxy that does not exist. With `local`, 127.0.0.1 can be.
 
     with open_browser("firefox", folder) as browser:
         browser.open(Path("page.html"))
@@ -42,7 +42,6 @@ FIREFOX_PREFERENCES = {
     "network.proxy.http_port": 9,
     "network.proxy.ssl": "127.0.0.1",
     "network.proxy.ssl_port": 9,
-    "network.proxy.allow_hijacking_localhost": True,
     "toolkit.telemetry.reportingpolicy.firstRun": False,
 }
 
@@ -97,7 +96,11 @@ class Browser:
 
     def open(self, page: Path) -> None:
         """Opens a file and waits until it is loaded."""
-        self.command("browsingContext.navigate", context=self.context, url=page.resolve().as_uri(), wait="complete")
+        self.open_address(page.resolve().as_uri())
+
+    def open_address(self, url: str) -> None:
+        """Opens a page of a server and waits until it is loaded."""
+        self.command("browsingContext.navigate", context=self.context, url=url, wait="complete")
 
     def run(self, function: str, *arguments: Any) -> Any:
         """Calls a JavaScript function, also an async one, and returns its result; both ways as JSON."""
@@ -183,20 +186,29 @@ class Browser:
 
 
 @contextmanager
-def open_browser(name: str, folder: Path, *, dark: bool = False, options: tuple[str, ...] = ()) -> Iterator[Browser]:
-    """A headless browser, `chromium` or `firefox`, with a new profile in a folder; `dark` prefers dark colours."""
+def open_browser(
+    name: str, folder: Path, *, dark: bool = False, local: bool = False, options: tuple[str, ...] = ()
+) -> Iterator[Browser]:
+    """A headless browser, `chromium` or `firefox`, with a new profile in a folder.
+
+    `dark` prefers dark colours; `local` lets pages reach servers at 127.0.0.1.
+    """
     start = {"chromium": _chromium, "firefox": _firefox}[name]
     with ExitStack() as stack:
-        browser = start(stack, folder, dark, options)
+        browser = start(stack, folder, dark, local, options)
         stack.callback(browser.close)
         browser.attach()
         yield browser
 
 
-def _firefox(stack: ExitStack, folder: Path, dark: bool, options: tuple[str, ...]) -> Browser:
+def _firefox(stack: ExitStack, folder: Path, dark: bool, local: bool, options: tuple[str, ...]) -> Browser:
     profile = folder / "firefox"
     profile.mkdir(parents=True, exist_ok=True)
-    preferences = {**FIREFOX_PREFERENCES, "layout.css.prefers-color-scheme.content-override": 0 if dark else 1}
+    preferences = {
+        **FIREFOX_PREFERENCES,
+        "layout.css.prefers-color-scheme.content-override": 0 if dark else 1,
+        "network.proxy.allow_hijacking_localhost": not local,
+    }
     lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in preferences.items()]
     (profile / "user.js").write_text("".join(lines))
     port = _free_port()
@@ -207,7 +219,7 @@ def _firefox(stack: ExitStack, folder: Path, dark: bool, options: tuple[str, ...
     return browser
 
 
-def _chromium(stack: ExitStack, folder: Path, dark: bool, options: tuple[str, ...]) -> Browser:
+def _chromium(stack: ExitStack, folder: Path, dark: bool, local: bool, options: tuple[str, ...]) -> Browser:
     port = _free_port()
     _start(stack, [str(CHROMEDRIVER), f"--port={port}"], port, folder / "chromedriver.log")
     arguments = [
@@ -215,7 +227,7 @@ def _chromium(stack: ExitStack, folder: Path, dark: bool, options: tuple[str, ..
         "--no-sandbox",
         "--disable-dev-shm-usage",
         "--hide-scrollbars",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--host-resolver-rules=MAP * ~NOTFOUND{', EXCLUDE 127.0.0.1' if local else ''}",
         f"--user-data-dir={folder / 'chromium'}",
         *(["--blink-settings=preferredColorScheme=0"] if dark else []),
         *options,
