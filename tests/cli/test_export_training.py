@@ -173,12 +173,14 @@ def test_what_is_refused(words: tuple[str, ...], status: Exit, code: str, cnnc: 
     ("text", "code"),
     [
         ("input 4\nfc 2\n", "E509"),
+        ('input 10x1x1\nflatten\ntrain { data npz "x.npz"; loss cross_entropy }\n', "E810"),
+        ('input 4\nfc 2 frozen=true\ntrain { data npz "x.npz"; loss cross_entropy }\n', "E810"),
         (
             "input 1x8x8\nconv 2 k=1\npool max k=3 s=1\nfc 10\ntrain { data digits; loss cross_entropy; optimizer sgd lr=0.1 }\n",
             "E805",
         ),
     ],
-    ids=["no train section", "overlapping windows"],
+    ids=["no train section", "no weights", "frozen", "overlapping windows"],
 )
 def test_networks_that_are_refused(text: str, code: str, cnnc: Cnnc, tmp_path: Path) -> None:
     (tmp_path / "net.cnn").write_text(text, encoding="utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cnnc.graph.graph import Node
-from cnnc.network import Network, load
+from cnnc.network import Network, check, load
 from cnnc.onnx.train_step.build import build_step
 from cnnc.onnx.train_step.compare import StepDeviation, compare_with_trainer
 from cnnc.onnx.train_step.step_emitter import BACKWARDS, Passed, StepEmitter, TensorGradients
@@ -63,6 +63,70 @@ def test_trainings_that_run_on_by_themselves_stay_together(name: str) -> None:
     network = load(MODELS / f"{name}.cnn")
     deviations = deviations_of(network, free=True)
     assert [d for d in deviations.values() if d.difference > 1e-4 * d.change + 1e-6] == []
+
+
+RECIPES = {
+    "several losses of one network": """
+        input 3xHxW dtype=uint8
+        c: conv 4 k=3 p=1
+        relu
+        g: global_pool avg
+        a: fc 5
+        from c
+        d: conv 3 k=3 p=1
+        s: sigmoid
+        from c
+        m: conv 2 k=1
+        softmax
+        output a s softmax1
+        train { data npz "x.npz"; loss cross_entropy on=a weight=0.3; loss bce on=s target=input weight=2;
+                loss cross_entropy on=softmax1 ignore=1 smoothing=0.1; optimizer rmsprop lr=0.01 momentum=0.9;
+                clip 0.5; schedule cosine; epochs 3; metric iou }
+    """,
+    "shared batch norm": """
+        input 2x6x6
+        conv 4 k=3 p=1 bias=false
+        b: bn
+        relu
+        conv 4 k=3 p=1 bias=false
+        bn share=b
+        fc 10
+        train { data npz "x.npz"; loss cross_entropy; optimizer lion; seed 3 }
+    """,
+    "layers that drop": """
+        input 4x6x6
+        dropout 0.1
+        a: conv 4 k=3 p=1
+        drop_path 0.3
+        from a
+        dropout 0.5
+        add drop_path1
+        prelu
+        fc 3
+        train { data npz "x.npz"; loss mse; optimizer adamw weight_decay=0.1; clip 1 }
+    """,
+    "two readers, one frozen": """
+        input 5x6
+        a: conv 6 k=3 frozen=true
+        b: conv 6 k=3 p=1
+        from a
+        add b
+        layer_norm
+        fc 4
+        train { data npz "x.npz"; loss huber delta=0.3; optimizer sgd lr=0.1 momentum=0.9 nesterov=true weight_decay=0.01 }
+    """,
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_train_as_in_numpy(name: str) -> None:
+    network = check(RECIPES[name].replace("HxW", "7x5"), name="net")
+    graph, recipe = network.require_graph(), require_recipe(network.recipe, "net")
+    step, weights = build_step(graph, recipe, {}), initialize(graph, recipe.seed)
+    deviations = compare_with_trainer(network, step, weights, steps=4, batch=BATCH)
+    assert [d for d in deviations if not d.passes] == []
+    unchanged = {name for name, parameter in graph.weights.items() if parameter.frozen}
+    assert {d.name for d in deviations if not d.change} == unchanged
 
 
 @pytest.mark.parametrize("op", [Conv, BatchNorm, Fc, Relu], ids=lambda op: op.keyword)
