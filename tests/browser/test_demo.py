@@ -553,6 +553,31 @@ fc 6
 fc 4
 softmax
 """,
+    "moved": """
+input 8x6x8
+relu6
+prelu
+selu
+pad 1
+depth_to_space 2
+space_to_depth 2
+upsample 2
+crop 9x9
+channel_shuffle 4
+slice 1 7
+scale 3
+instance_norm
+abs
+layer_norm
+flatten
+fc 7
+start: fc 8
+maxout 2
+left: affine
+from start
+right: silu
+bilinear left right out=3
+""",
 }
 
 
