@@ -200,8 +200,8 @@ const COMBINED = {
   Mul: [(a, b) => a * b, " · "],
   Div: [(a, b) => a / b, " / "],
   Pow: [(a, b) => a ** b, " to the power of "],
-  Max: [Math.max, ", "],
-  Min: [Math.min, ", "],
+  Max: [(a, b) => Math.max(a, b), ", "],
+  Min: [(a, b) => Math.min(a, b), ", "],
 };
 
 // The index of the element of an input that is broadcast to the output.
