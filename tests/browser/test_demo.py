@@ -618,6 +618,24 @@ def test_units_come_out_as_in_onnxruntime(browser: Browser, tmp_path: Path, name
         assert math.isclose(result, value, rel_tol=1e-4, abs_tol=1e-5), (asked_layer["operator"], index, says)
 
 
+def test_what_is_not_taken_apart_is_said(browser: Browser) -> None:
+    layer = {
+        "name": "y",
+        "operator": "LSTM",
+        "inputs": ["x", "w", ""],
+        "constants": ["w"],
+        "attributes": {},
+        "dims": [2],
+    }
+    found = browser.run(
+        "(source, layer) => new Function(`${source}; return explainUnit;`)()(layer, [0], { x: { numbers: [1], dims: [1] }, w: { numbers: [1], dims: [1] } })",
+        static("elements", "arithmetic"),
+        layer,
+    )
+    assert found["result"] is None
+    assert found["says"] == "LSTM of x; this page does not take it apart."
+
+
 def write_model(folder: Path, source: str) -> Path:
     from cnnc.network import check
     from cnnc.onnx.emit.verify import random_weights

@@ -165,6 +165,8 @@ function explainLRN(layer, index, [x]) {
   return { kind: "other", says, result: value / (bias + (alpha / size) * squares) ** beta, terms: [{ at: index, value, factor: 1 }] };
 }
 
+const FLOATS = [1, 10, 11, 16]; // the element types of ONNX that are floats
+
 const FUNCTIONS = {
   Relu: [(x) => Math.max(0, x), () => "max(0, x)"],
   LeakyRelu: [(x, a) => (x < 0 ? (a.alpha ?? 0.01) * x : x), (a) => `x, or ${numberText(a.alpha ?? 0.01)}·x below 0`],
@@ -184,6 +186,7 @@ const FUNCTIONS = {
   Abs: [Math.abs, () => "|x|"],
   Neg: [(x) => -x, () => "−x"],
   Identity: [(x) => x, () => "x"],
+  Cast: [(x, a) => (FLOATS.includes(a.to) ? x : Math.trunc(x)), (a) => (FLOATS.includes(a.to) ? "x in another precision" : "x as a whole number")],
   Dropout: [(x) => x, () => "x"],
 };
 
