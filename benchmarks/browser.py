@@ -2,7 +2,7 @@
 
 Both train the same network (as many parameters), with the same batch, by SGD with momentum, on random examples, in a page
 of its own in a headless browser: cnnc on onnxruntime-web's WebAssembly on one thread, ConvNetJS 0.3.0 in JavaScript. They
-take turns for several rounds. A rate is the median over rounds of the median step. Needs Chromium and chromedriver, or
+take turns for several rounds, each after a warmup. A rate is the median over rounds of the median step. Needs Chromium and chromedriver, or
 Firefox; ConvNetJS and, unless another source is there, onnxruntime-web are downloaded with npm.
 """
 
@@ -38,9 +38,11 @@ HIDDEN: Mapping[str, list[int]] = {"lenet5": [120, 84], "convnetjs": []}
 """Neurons of the hidden dense layers."""
 
 TIMED = """
+// After a warmup of as many seconds: browsers compile WebAssembly and JavaScript to faster code while they run it.
 async function timed(step, seconds) {
-  await step();
-  await step();
+  const warm = performance.now() + 1000 * seconds;
+  do await step();
+  while (performance.now() < warm);
   const times = [];
   const end = performance.now() + 1000 * seconds;
   while (performance.now() < end || times.length < 3) {

@@ -102,9 +102,8 @@ class Demo {
 
   async run() {
     const feeds = this.inputs.feeds();
-    const began = performance.now();
     const results = await this.model.run(feeds);
-    const took = performance.now() - began;
+    const { took } = this.model;
     this.results = {};
     for (const [name, result] of Object.entries(results)) this.results[name] = firstExample(result, page.batch);
     this.show(took);
@@ -139,7 +138,7 @@ class Demo {
     const provider = this.model.provider === "webgpu" ? "WebGPU" : "wasm";
     const check = this.examples ? this.examples.said : "nothing to check against";
     const time = this.took === undefined ? "" : `, ${this.took < 1 ? "less than 1" : Math.round(this.took)} ms for this input`;
-    status.textContent = [`onnxruntime-web ${this.model.runtime.version} on ${provider}: ${check}.`, ...this.notes, `${this.loaded}${time}.`].join(" ");
+    status.textContent = [`onnxruntime-web ${this.model.version} on ${provider}: ${check}.`, ...this.notes, `${this.loaded}${time}.`].join(" ");
     status.classList.toggle("bad", Boolean(this.examples) && !this.examples.agrees);
     if (this.examples) Object.assign(status.dataset, this.examples.found);
   }
