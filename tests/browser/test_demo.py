@@ -146,6 +146,18 @@ def test_a_page_says_so_if_it_deviates(browser: Browser, demo: Demo, tmp_path: P
     assert answer(browser)  # it can be used all the same
 
 
+def test_a_page_without_a_worker_computes_itself(browser: Browser, demo: Demo, tmp_path: Path) -> None:
+    """Where a browser gives a page from a file no worker, or its script fails."""
+    html = demo("digits.onnx").read_text()
+    first = "const tasks = new ModelTasks();\n\nonmessage"
+    assert html.count(first) == 1
+    (tmp_path / "page.html").write_text(html.replace(first, "throw new Error('no worker');"))
+    browser.open(tmp_path / "page.html")
+    browser.wait_for("() => document.querySelector('#status').dataset.checked === '20'")
+    assert "20 examples, largest deviation " in status(browser)
+    assert answer(browser)
+
+
 # --- inputs
 
 DRAWN = {
