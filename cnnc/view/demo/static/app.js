@@ -161,12 +161,14 @@ class Demo {
   }
 
   async showUnit() {
-    const { layer } = this.picked;
+    const { picked } = this;
+    const { layer } = picked;
     const stored = this.layers.results[layer.name];
     if (!stored) return;
-    const index = this.picked.index.length === stored.dims.length ? this.picked.index.map((n, i) => Math.min(n, stored.dims[i] - 1)) : stored.dims.map(() => 0);
+    const index = picked.index.length === stored.dims.length ? picked.index.map((n, i) => Math.min(n, stored.dims[i] - 1)) : stored.dims.map(() => 0);
     const wanted = layer.inputs.filter((name) => name && !this.feeds[name]);
     const tensors = wanted.length ? await this.model.observe(this.feeds, wanted) : {};
+    if (this.picked !== picked) return; // another one was chosen meanwhile
     for (const [name, tensor] of Object.entries(tensors)) if (!layer.constants.includes(name)) tensors[name] = firstExample(tensor, page.batch);
     for (const name of layer.inputs) if (this.feeds[name]) tensors[name] = this.layers.results[name];
     layer.dims = stored.dims;
