@@ -214,10 +214,13 @@ def _layers_note(session: Session, layers: list[ModelLayer]) -> str:
     folded = [name for name in positions if name not in present]
     if not positions:
         return "The operators of the model."
-    if not folded:
-        return "The layers of the exported model."
-    listed = ", ".join(folded[:5]) + (f" and {len(folded) - 5} more" if len(folded) > 5 else "")
-    return f"The layers of the exported model; folded into others, or without effect at inference: {listed}."
+    note = "The layers of the exported model"
+    if folded:
+        listed = ", ".join(folded[:5]) + (f" and {len(folded) - 5} more" if len(folded) > 5 else "")
+        note += f"; folded into others, or without effect at inference: {listed}"
+    if session.metadata.get(PRECISION) == "int8":
+        note += ". The numbers below are those before they are rounded to 8 bits, where a relu also takes effect"
+    return f"{note}."
 
 
 # --- examples

@@ -146,6 +146,18 @@ def test_a_page_says_so_if_it_deviates(browser: Browser, demo: Demo, tmp_path: P
     assert answer(browser)  # it can be used all the same
 
 
+def test_a_page_without_a_worker_computes_itself(browser: Browser, demo: Demo, tmp_path: Path) -> None:
+    """Where a browser gives a page from a file no worker, or its script fails."""
+    html = demo("digits.onnx").read_text()
+    first = "const tasks = new ModelTasks();\n\nonmessage"
+    assert html.count(first) == 1
+    (tmp_path / "page.html").write_text(html.replace(first, "throw new Error('no worker');"))
+    browser.open(tmp_path / "page.html")
+    browser.wait_for("() => document.querySelector('#status').dataset.checked === '20'")
+    assert "20 examples, largest deviation " in status(browser)
+    assert answer(browser)
+
+
 # --- inputs
 
 DRAWN = {
@@ -553,6 +565,31 @@ fc 6
 fc 4
 softmax
 """,
+    "moved": """
+input 8x6x8
+relu6
+prelu
+selu
+pad 1
+depth_to_space 2
+space_to_depth 2
+upsample 2
+crop 9x9
+channel_shuffle 4
+slice 1 7
+scale 3
+instance_norm
+abs
+layer_norm
+flatten
+fc 7
+start: fc 8
+maxout 2
+left: affine
+from start
+right: silu
+bilinear left right out=3
+""",
 }
 
 
@@ -591,6 +628,24 @@ def test_units_come_out_as_in_onnxruntime(browser: Browser, tmp_path: Path, name
     for (asked_layer, index), (result, says), value in zip(asked, found, expected, strict=True):
         assert result is not None, (asked_layer["operator"], says)
         assert math.isclose(result, value, rel_tol=1e-4, abs_tol=1e-5), (asked_layer["operator"], index, says)
+
+
+def test_what_is_not_taken_apart_is_said(browser: Browser) -> None:
+    layer = {
+        "name": "y",
+        "operator": "LSTM",
+        "inputs": ["x", "w", ""],
+        "constants": ["w"],
+        "attributes": {},
+        "dims": [2],
+    }
+    found = browser.run(
+        "(source, layer) => new Function(`${source}; return explainUnit;`)()(layer, [0], { x: { numbers: [1], dims: [1] }, w: { numbers: [1], dims: [1] } })",
+        static("elements", "arithmetic"),
+        layer,
+    )
+    assert found["result"] is None
+    assert found["says"] == "LSTM of x; this page does not take it apart."
 
 
 def write_model(folder: Path, source: str) -> Path:

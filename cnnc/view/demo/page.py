@@ -24,6 +24,7 @@ SCRIPTS = (
     "words",
     "images",
     "strokes",
+    "tasks",
     "runtime",
     "heat",
     "input_image",
@@ -39,6 +40,9 @@ SCRIPTS = (
     "app",
 )
 """The scripts of the page in their order; they share one scope."""
+
+WORKER = ("tasks", "worker")
+"""The scripts of the worker that computes."""
 
 
 class DemoPage(NamedTuple):
@@ -75,6 +79,7 @@ def demo_html(page: DemoPage) -> str:
         f"{_main(page)}"
         f'<script type="application/json" id="data">{_json(data)}</script>\n'
         + "".join(data_element(f"blob-{name}", content) for name, content in page.blobs.items())
+        + f'<script type="text/plain" id="worker-code">{_worker()}</script>\n'
         + f"{runtime.elements}<script>{script}</script>\n</body>\n</html>\n"
     )
 
@@ -110,6 +115,10 @@ def _style() -> str:
 
 def _scripts() -> str:
     return script_text('"use strict";\n(() => {\n' + "\n".join(_static(f"{name}.js") for name in SCRIPTS) + "})();\n")
+
+
+def _worker() -> str:
+    return script_text("\n".join(_static(f"{name}.js") for name in WORKER))
 
 
 def _json(data: Any) -> str:

@@ -102,9 +102,8 @@ class Demo {
 
   async run() {
     const feeds = this.inputs.feeds();
-    const began = performance.now();
     const results = await this.model.run(feeds);
-    const took = performance.now() - began;
+    const { took } = this.model;
     this.results = {};
     for (const [name, result] of Object.entries(results)) this.results[name] = firstExample(result, page.batch);
     this.show(took);
@@ -139,7 +138,7 @@ class Demo {
     const provider = this.model.provider === "webgpu" ? "WebGPU" : "wasm";
     const check = this.examples ? this.examples.said : "nothing to check against";
     const time = this.took === undefined ? "" : `, ${this.took < 1 ? "less than 1" : Math.round(this.took)} ms for this input`;
-    status.textContent = [`onnxruntime-web ${this.model.runtime.version} on ${provider}: ${check}.`, ...this.notes, `${this.loaded}${time}.`].join(" ");
+    status.textContent = [`onnxruntime-web ${this.model.version} on ${provider}: ${check}.`, ...this.notes, `${this.loaded}${time}.`].join(" ");
     status.classList.toggle("bad", Boolean(this.examples) && !this.examples.agrees);
     if (this.examples) Object.assign(status.dataset, this.examples.found);
   }
@@ -162,12 +161,14 @@ class Demo {
   }
 
   async showUnit() {
-    const { layer } = this.picked;
+    const { picked } = this;
+    const { layer } = picked;
     const stored = this.layers.results[layer.name];
     if (!stored) return;
-    const index = this.picked.index.length === stored.dims.length ? this.picked.index.map((n, i) => Math.min(n, stored.dims[i] - 1)) : stored.dims.map(() => 0);
+    const index = picked.index.length === stored.dims.length ? picked.index.map((n, i) => Math.min(n, stored.dims[i] - 1)) : stored.dims.map(() => 0);
     const wanted = layer.inputs.filter((name) => name && !this.feeds[name]);
     const tensors = wanted.length ? await this.model.observe(this.feeds, wanted) : {};
+    if (this.picked !== picked) return; // another one was chosen meanwhile
     for (const [name, tensor] of Object.entries(tensors)) if (!layer.constants.includes(name)) tensors[name] = firstExample(tensor, page.batch);
     for (const name of layer.inputs) if (this.feeds[name]) tensors[name] = this.layers.results[name];
     layer.dims = stored.dims;

@@ -135,6 +135,8 @@ function mapsElement(result, onpick) {
       const [back, step] = moves[event.key];
       const axis = dims.length - back;
       if (picked && axis >= 0) index[axis] = Math.max(0, Math.min(dims[axis] - 1, index[axis] + step));
+      picked = index; // at once: the next key may come before the unit is computed
+      draw();
       onpick(index);
     });
   }

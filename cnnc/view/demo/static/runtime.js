@@ -1,68 +1,91 @@
-// The model on onnxruntime-web: a session that runs it as exported, and one that has every layer's tensor as an output.
+// The model on onnxruntime-web: one session runs it as exported, another has every layer's tensor as an output.
 
 class Model {
-  constructor(runtime, bytes, tail) {
-    this.runtime = runtime;
-    this.bytes = bytes;
-    this.tail = tail;
+  constructor(call) {
+    this.call = call;
     this.last = Promise.resolve();
   }
 
   static async load() {
-    const runtime = await startRuntime();
-    return new Model(runtime, await blob("model"), await blob("tail"));
+    const content = { bytes: await blob("model"), tail: await blob("tail") };
+    const [call, started] = await startTasks(content);
+    return Object.assign(new Model(call), started);
   }
 
-  // Opens the model on the first provider on which `check(provider)` returns "", see startRuntime.
+  // Opens the model on the first provider that starts and on which `check(provider)` returns "", else what is wrong.
+  // Returns { provider, problem } of those before it.
   async open(check) {
-    const opened = await this.runtime.open(this.bytes, (session, provider) => {
-      this.session = session;
-      return check(provider);
-    });
-    this.session = opened.session;
-    this.provider = opened.provider;
-    return opened.refused;
+    const refused = [];
+    for (const provider of this.providers) {
+      let problem;
+      try {
+        await this.ask("open", { provider });
+        this.provider = provider;
+        problem = await check(provider);
+      } catch (error) {
+        problem = error.message ?? String(error);
+      }
+      if (!problem) return refused;
+      refused.push({ provider, problem });
+    }
+    throw new Error(refused.map(({ problem }) => problem).join("; "));
   }
 
-  // One at a time: a runtime computes one model after the other.
-  exclusive(work) {
+  // One task at a time, in their order.
+  ask(task, content) {
+    const work = () => this.call(task, content);
     const done = this.last.then(work, work);
     this.last = done.catch(() => {});
     return done;
   }
 
-  // The outputs for feeds { name: { type, data, dims } }, by name: { type, numbers, dims }.
-  run(feeds) {
-    return this.exclusive(() => runSession(this.session, feeds));
+  // The outputs for feeds { name: { type, data, dims } }, by name: { numbers, dims }; `took` are the milliseconds.
+  async run(feeds) {
+    const { tensors, took } = await this.ask("run", { feeds });
+    this.took = took;
+    return withNumbers(tensors);
   }
 
-  // The tensors of these names for the same feeds, computed node by node, without optimizations.
-  observe(feeds, names) {
-    return this.exclusive(async () => {
-      if (!this.observer) {
-        const options = { executionProviders: ["wasm"], graphOptimizationLevel: "disabled" };
-        this.observer = await this.runtime.ort.InferenceSession.create(joined(this.bytes, this.tail), options);
-      }
-      const known = new Set(this.observer.outputNames);
-      return runSession(this.observer, feeds, names.filter((name) => known.has(name)));
-    });
+  // The tensors of these names for the same feeds.
+  async observe(feeds, names) {
+    return withNumbers((await this.ask("observe", { feeds, names })).tensors);
   }
 }
 
-async function runSession(session, feeds, names) {
-  const tensors = {};
-  for (const name of session.inputNames) {
-    if (!feeds[name]) throw new Error(`no value given for input ${name}`);
-    tensors[name] = new ort.Tensor(feeds[name].type, feeds[name].data, feeds[name].dims);
+const withNumbers = (tensors) => Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, { numbers: tensorNumbers(tensor), dims: tensor.dims }]));
+
+// [call, what the task `start` gives], where call(task, content) does a task of ModelTasks: in a worker, if one starts.
+async function startTasks(content) {
+  try {
+    const call = workerCalls(await startWorker(byId("worker-code").textContent));
+    return [call, await call("start", content)];
+  } catch (error) {
+    if (error.isOfTask) throw error;
+    const tasks = new ModelTasks();
+    return [(task, given) => tasks[task](given), await tasks.start(content)];
   }
-  const results = names ? await session.run(tensors, names) : await session.run(tensors);
-  const read = {};
-  for (const [name, tensor] of Object.entries(results)) {
-    if (tensor.type === "string") throw new Error(`the output ${name} is text, not numbers`);
-    const data = tensor.location === "cpu" ? tensor.data : await tensor.getData();
-    read[name] = { type: tensor.type, numbers: tensorNumbers({ type: tensor.type, data }), dims: [...tensor.dims] };
-  }
-  return read;
+}
+
+function workerCalls(worker) {
+  const open = new Map();
+  let count = 0;
+  const end = (number, name, what) => {
+    open.get(number)?.[name](what);
+    open.delete(number);
+  };
+  worker.onmessage = ({ data: { number, result, problem } }) => {
+    if (problem === undefined) end(number, "resolve", result);
+    else end(number, "reject", Object.assign(new Error(problem), { isOfTask: true }));
+  };
+  worker.onerror = (event) => {
+    event.preventDefault();
+    for (const number of [...open.keys()]) end(number, "reject", new Error(event.message || "the worker failed"));
+  };
+  return (task, content) =>
+    new Promise((resolve, reject) => {
+      open.set(++count, { resolve, reject });
+      worker.postMessage({ number: count, task, content });
+    });
 }
 
 // The first example of a tensor (N, ...): { numbers, dims } without the batch.
