@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from cnnc.view.diagram.diagram import Diagram
+from cnnc.view.diagram.far_ends import far_shapes
 from cnnc.view.diagram.nested import DiagramLayout, PlacedBox, PlacedFrame, layout_of
 from cnnc.view.diagram.sized import NOTE, counted
 from cnnc.view.drawing import Box, Drawing, Edge, Label, LayerRole, Shape
@@ -49,6 +50,7 @@ _NEAR = 8
 def diagram_drawing(diagram: Diagram, notes: Sequence[str] = ()) -> Drawing:
     """The drawing; `notes` are sentences below the title."""
     layout = layout_of(diagram)
+    layout = layout._replace(shapes=[*layout.shapes, *far_shapes(layout, diagram)])
     width = max(layout.width, _LEAST)
     head = TextColumn(MARGIN, width)
     head.add(diagram.name, "title", TITLE, after=2)

@@ -101,6 +101,8 @@ def volumes_of(graph: Graph, depth: int = 0, shapes: Mapping[str, str] | None = 
 
 
 def _operation(box: DiagramNode) -> str:
+    if box.role == "block":
+        return f"block {box.title}"
     return "input" if box.title.startswith("input ") else box.title
 
 
