@@ -87,9 +87,7 @@ class _Layout:
         self.solids = {v.name: solid_of(v, self.scale, _role(v)) for v in volumes.items}
         self.gap, text = (NARROW_GAP, NARROW_TEXT) if is_narrow else (GAP, TEXT)
         self.captions = {v.name: _caption_lines(v.caption) if is_narrow else (v.caption,) for v in volumes.items}
-        self.operations = {
-            v.name: _lines(v.operations, max(text, self.solids[v.name].width)) for v in volumes.items
-        }
+        self.operations = {v.name: _lines(v.operations, max(text, self.solids[v.name].width)) for v in volumes.items}
         self.widths = self._column_widths()
         self.filled: dict[Lane, set[int]] = {}
         for cell in self.cells.values():
