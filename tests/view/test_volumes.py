@@ -98,6 +98,22 @@ def test_a_line_that_turns_off_begins_beside_the_one_that_runs_on() -> None:
         assert starts[f"{source} to {down}"] - starts[f"{source} to {skip}"] >= 4
 
 
+def test_texts_name_several_inputs_and_the_length_of_sequences() -> None:
+    texts = [s.text for s in volumes_drawing(volumes_of(published("text_ranker"))).shapes if isinstance(s, Label)]
+    assert {"input query", "input document"} <= set(texts)
+    waves = [s.text for s in volumes_drawing(volumes_of(published("waves"))).shapes if isinstance(s, Label)]
+    assert any(text.startswith("scale: length linear (largest 128)") for text in waves)
+    assert "input" in waves, "one input needs no name"
+
+
+def test_a_skip_begins_where_it_leaves_the_solid_line_of_its_volume() -> None:
+    edges = [s for s in volumes_drawing(volumes_of(published("text_ranker"))).shapes if isinstance(s, Edge) and s.arrow]
+    skip = next(edge for edge in edges if edge.hint == "d.flatten1 to concat1")
+    solid = next(edge for edge in edges if edge.hint == "d.flatten1 to sim")
+    assert skip.points[0] == solid.points[2], "at the bend of the solid line"
+    assert skip.points[0][1] > skip.points[1][1], "and runs on upwards"
+
+
 def test_folded_blocks_say_that_they_are_blocks() -> None:
     assert "block double 64" in {item.operations[0] for item in volumes_of(published("unet"), 1).items}
 

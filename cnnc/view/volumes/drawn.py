@@ -38,6 +38,9 @@ SMALLEST_WINDOW = 4
 HEIGHT = LINE * SMALL / 13
 
 
+Point = tuple[float, float]
+
+
 class _Placed(NamedTuple):
     """A volume with its shapes and texts; x and y are the upper left corner of the solid."""
 
@@ -366,12 +369,31 @@ def _caption_lines(caption: str) -> tuple[str, ...]:
 
 
 def _forked(edges: Sequence[Edge]) -> list[Edge]:
-    """The lines of one source: their halos below all of them, so that none cuts another where they part."""
+    """The lines of one source: their halos below all of them, so that none cuts another where they part.
+
+    A dashed line begins where it parts from a solid one: dashes below a line would make it ragged.
+    """
     if len(edges) == 1:
         return list(edges)
+    solid = [edge.points for edge in edges if edge.role == "text"]
+    edges = [edge if edge.role == "text" else edge._replace(points=_parted(edge.points, solid)) for edge in edges]
     halos = [edge._replace(hint="") for edge in edges if edge.halo]
     solid_last = sorted(edges, key=lambda edge: edge.role == "text")
     return [*halos, *(edge._replace(halo=False) for edge in solid_last)]
+
+
+def _parted(points: tuple[Point, ...], others: Sequence[tuple[Point, ...]]) -> tuple[Point, ...]:
+    """A line without what it shares with one of the others, which turn off from it on the way."""
+    shortest = points
+    for other in others:
+        index = next((i for i, (a, b) in enumerate(zip(points, other, strict=False)) if a != b), 0)
+        if 0 < index < len(other):
+            (x, y), (to_x, to_y), (at_x, at_y) = points[index - 1], points[index], other[index]
+            along_x = y == to_y == at_y and min(x, to_x) < at_x < max(x, to_x)
+            along_y = x == to_x == at_x and min(y, to_y) < at_y < max(y, to_y)
+            rest = ((at_x, at_y), *points[index:])
+            shortest = rest if (along_x or along_y) and len(rest) <= len(shortest) else shortest
+    return shortest
 
 
 def _track(tracks: list[object], line: object) -> None:
