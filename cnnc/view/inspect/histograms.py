@@ -90,7 +90,7 @@ def layer_activations(node: Node, values: Array) -> LayerActivations:
 def idle_channels(node: Node, activations: LayerActivations) -> list[int]:
     """Channels that are never above 0 after a relu, and those of one value elsewhere; none without a finite activation.
 
-    A single number is no constant: there is nothing that it is equal to.
+    One number alone does not count as constant: there is nothing that it is equal to.
     """
     if node.op.keyword in _RELU:
         return [int(c) for c in np.flatnonzero((activations.largest <= 0) & (activations.least <= 0))]
