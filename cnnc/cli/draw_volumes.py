@@ -12,6 +12,9 @@ from cnnc.cli.draw_options import DrawOptions, require_absent
 from cnnc.cli.picture_files import picture_bytes
 from cnnc.cli.subject import read_network
 
+WIDE = 1600
+"""A drawing that is wider than this does not fit most screens."""
+
 
 def volumes_file(options: DrawOptions) -> bytes:
     """The content of the file. Raises CnncError as `read_network` does, and E010 for options of other styles."""
@@ -34,4 +37,7 @@ def volumes_file(options: DrawOptions) -> bytes:
         notes.append(f"{folded}: --depth 0 draws every layer")
         if options.depth is None:
             print_status(notes[-1])
-    return picture_bytes(volumes_drawing(volumes, notes), options.kind)
+    drawing = volumes_drawing(volumes, notes)
+    if volumes.levels and not volumes.folded and drawing.width > WIDE:
+        print_status(f"the drawing is {drawing.width:,.0f} pixels wide; without --depth, blocks are folded")
+    return picture_bytes(drawing, options.kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
 from cnnc.data.class_probabilities import class_probabilities
 from cnnc.diagnostics import CnncError
-from cnnc.graph.graph import Graph
+from cnnc.graph.graph import Graph, Node
 from cnnc.ops.activation import Softmax
 from cnnc.reference.attribution import (
     Differentiable,
@@ -111,8 +111,7 @@ def _section(name: str, inspection: Inspection, example: Example) -> Section:
     gap = abs(integrated.total - integrated.difference)
     lines = (
         *_prediction(inspection, network, example),
-        f"Explained is {_explained(inspection, target)}: {number_text(value)}. The baseline is 0 (black), for words the "
-        "vector of the padding.",
+        f"The maps explain {_explained(inspection, target)}: {number_text(value)}. {_baseline_text(graph, inputs)}",
         f"Integrated gradients ({STEPS} steps from the baseline) sum to {number_text(integrated.total, 6)}; the score of the input less "
         f"that of the baseline is {number_text(integrated.difference, 6)}. The difference, {number_text(gap)}, is the error of the steps.",
     )
@@ -127,6 +126,17 @@ def _section(name: str, inspection: Inspection, example: Example) -> Section:
         "occlusion": sizes,
     }
     return Section(name, f"Why: {example.name}", lines, tuple(items), (), numbers)
+
+
+def _baseline_text(graph: Graph, inputs: Sequence[Node]) -> str:
+    """What the input is compared with: nothing is seen, or nothing is said."""
+    words = [bool(node.name in graph.by_name and graph.by_name[node.name].inputs) for node in inputs]
+    images = [len(node.type.spatial) == 2 for node in inputs]
+    if all(words):
+        return "The baseline is a text of padding only."
+    if any(words):
+        return "The baseline is an input of 0, for words the vector of the padding."
+    return "The baseline is a black image (all 0)." if all(images) else "The baseline is an input of 0."
 
 
 def _prediction(inspection: Inspection, network: Differentiable, example: Example) -> list[str]:
@@ -217,7 +227,10 @@ def _curves(
 
 
 def _patch_text(size: Axes, stride: Axes) -> str:
-    return f"Occlusion replaces patches of {'x'.join(map(str, size))}, {'x'.join(map(str, stride))} apart."
+    steps = "x".join(map(str, stride)) if len(set(stride)) > 1 else str(stride[0])
+    unit = "pixel" if len(size) == 2 else "element"
+    covered = f"{'x'.join(map(str, size))} {unit}{'s' * (math.prod(size) > 1)}"
+    return f"Occlusion sets {covered} at a time to 0, and moves by {steps} {unit}{'s' * (steps != '1')}."
 
 
 # Words

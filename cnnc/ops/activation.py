@@ -106,7 +106,7 @@ class Sigmoid(Activation):
 
 @register
 class Tanh(Activation):
-    """The hyperbolic tangent."""
+    """(exp(x) - exp(-x))/(exp(x) + exp(-x)), the hyperbolic tangent."""
 
     keyword: ClassVar[str] = "tanh"
     example: ClassVar[str] = "tanh"

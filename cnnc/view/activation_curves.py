@@ -45,16 +45,22 @@ def values(op: Activation, x: Array) -> tuple[Array, Array]:
 
 
 def formula(op: Activation) -> str:
-    """The layer's formula with its arguments; without one, that in the first line of its description."""
+    """The layer's formula with its arguments, as `f(x) = ...`; without one, that in the first line of its description."""
     explained = [line for line in op.explain(TensorType((1,))) if line.startswith("y = ")]
     if explained:
-        return explained[0]
+        return _as_function(explained[0].removeprefix("y = "))
     text = (type(op).__doc__ or "").splitlines()[0].rstrip(".")
     text = re.sub(r" \((?:[A-Z]|ONNX)[^()]*(?:\([^()]*\)[^()]*)*\)", "", text)
     for spec in op.arguments:
         value = getattr(op, spec.name)
         text = text.replace(spec.name.upper(), f"{value:g}") if isinstance(value, int | float) else text
-    return re.split(r";|, (?=which|as in|also|a smooth|with one)", text)[0]
+    return _as_function(re.split(r";|, (?=which|as in|also|a smooth|with one|the hyperbolic)", text)[0])
+
+
+def _as_function(text: str) -> str:
+    """A formula, written as that of all the others: without a factor of 1, cases as `where ..., else ...`."""
+    text = re.sub(r"(?<![\w.])1·(?:\((.*)\)$)?", r"\1", text)
+    return "f(x) = " + re.sub(r" for (x > 0), (.*) otherwise", r" where \1, else \2", text)
 
 
 def activation_chart(name: str, op: Activation) -> Drawing:

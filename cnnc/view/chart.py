@@ -205,11 +205,15 @@ def _thinned(places: Sequence[tuple[float, float]]) -> tuple[tuple[float, float]
 
 
 def _marked(curve: Curve, shown: Sequence[bool], every: int, first: int) -> Iterator[int]:
-    """The points that have a marker: one in `every` from `first` on, the last, and those with a ring, a label or no line."""
+    """The points that have a marker: one in `every` from `first` on, the last, and those with a ring, a label or no line.
+
+    A marker that would touch that of the last point is left out.
+    """
     last = len(curve.points) - 1
     for index, point in enumerate(curve.points):
         has_line = curve.line and any((*shown[max(0, index - 1) : index], *shown[index + 1 : index + 2]))
-        if shown[index] and (index % every == first or index in (last, curve.ring) or point.label or not has_line):
+        is_one = index % every == first and (last - index) * 2 >= every
+        if shown[index] and (is_one or index in (last, curve.ring) or point.label or not has_line):
             yield index
 
 

@@ -65,8 +65,10 @@ def _notes(coverage: Coverage) -> list[str]:
     before = f"{coverage.title}: " if coverage.title else ""
     if coverage.taps is not None:
         possible = coverage.outputs * coverage.taps
+        rest = f", {possible - total:,.0f} of padding" if total < possible else ""
         text = (
-            f"{coverage.outputs:,} outputs x {coverage.taps:,} taps = {possible:,}, {total:,.0f} of them on elements."
+            f"{coverage.outputs:,} outputs read {coverage.taps:,} elements each: "
+            f"{possible:,} reads, {total:,.0f} of the input{rest}."
         )
     else:
         text = f"the sum of all counts is {count_text(total, coverage.exponent)}, from {coverage.outputs:,} outputs."

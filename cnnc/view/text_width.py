@@ -26,7 +26,7 @@ _ASCII = (
 )  # fmt: skip
 _OTHER, _WIDE, _EMOJI, _MONO, _MONO_OTHER = 1.1, 1.05, 1.4, 0.605, 1.0
 _BOLD = 1.2
-_WORDS = re.compile(r"\s*\S+")
+_WORDS = re.compile(r"\s*(?:\(-?\d+(?:, -?\d+)+\)\S*|\S+)")  # a position, such as (0, 12), is one word
 _TERMS = re.compile(r"\s*(?:[-+−=]\s+)*\S+")
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 

@@ -137,11 +137,9 @@ def units_drawing(graph: Graph, at: tuple[str, int] | None = None) -> Drawing:
     shapes += [Label(xs[name], head.y + 20, title, "middle", "text", SMALL) for name, title in titles.items()]
     notes = TextColumn(top + STEP * most + 16, max(right - MARGIN, 420))
     if at:
-        notes.add(
-            f"diamond: unit {at[1]} of {at[0]}; squares: the units that affect it; triangles: those it affects",
-            "note",
-            SMALL,
-        )
+        squares = "; squares: the units that affect it" if len(below) > 1 else ""
+        triangles = "; triangles: those it affects" if len(above) > 1 else ""
+        notes.add(f"diamond: unit {at[1]} of {at[0]}{squares}{triangles}", "note", SMALL)
     elif shared:
         notes.add(f"dashed: edges that share one weight ({', '.join(shared)})", "note", SMALL)
     if skips:

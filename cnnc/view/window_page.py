@@ -184,7 +184,7 @@ def _kernel(op: Any, x: TensorType) -> Grid | None:
         "w",
         f"kernel {format_shape(sizes)}",
         rows,
-        note="numbers of its taps" + (", turned by 180°" if isinstance(op, ConvTranspose) else ""),
+        note="its weights, numbered" + (", turned by 180°" if isinstance(op, ConvTranspose) else ""),
     )
 
 
@@ -197,7 +197,7 @@ def _output(every: Sequence[Reading], sizes: Axes, current: int) -> Grid:
         cells.append(Cell(str(reading.inside) if number <= current else " ", role))
     rows = tuple(tuple(cells[n : n + width]) for n in range(0, len(cells), width))
     heads = tuple(tuple(map(str, range(size))) for size in sizes)
-    note = "in each cell: the elements of the input that it reads"
+    note = "in each cell: how many elements of the input it reads"
     return Grid("y", f"output {format_shape(sizes)}", rows, heads[0] if len(sizes) == 2 else (), heads[-1], note)
 
 
@@ -209,17 +209,17 @@ def _index(index: Axes) -> str:
 
 
 def _lines(op: Any, rules: Sequence[Any], reading: Reading) -> tuple[str, ...]:
-    """Where the window begins, and what its taps read."""
+    """Where the window begins, and what it reads."""
     names = {1: ("element",), 2: ("row", "column")}[len(rules)]
     total, within = len(reading.taps), reading.inside
     if isinstance(op, ConvTranspose):
-        where = f"{within} of {total} taps meet an element; the others meet zeros"
-        return (f"output {_index(reading.output)} = sum of tap · element", where)
+        where = f"{within} of {total} weights meet an element; the others meet zeros"
+        return (f"output {_index(reading.output)} = sum of weight · element", where)
     begins = ", ".join(
         f"{name} {i}·{rule.s} - {rule.begin} = {i * rule.s - rule.begin}"
         for name, i, rule in zip(names, reading.output, rules, strict=True)
     )
-    where = f"{total} taps: {within} in the input" + (f", {total - within} in the padding" if within < total else "")
+    where = f"it reads {within} of the input" + (f" and {total - within} of the padding" if within < total else "")
     return (f"the window begins at {begins}", where)
 
 
@@ -242,8 +242,9 @@ def _notes(op: Any, x: TensorType, every: Sequence[Reading]) -> tuple[str, ...]:
     taps = len(every[0].taps)
     total, within = len(every) * taps, sum(reading.inside for reading in every)
     other = "zeros and padding" if isinstance(op, ConvTranspose) else "padding"
-    rest = f", {total - within:,} of {other}" if within < total else ""
-    counted = f"{len(every):,} positions x {taps:,} taps = {total:,} reads: {within:,} of the input{rest}."
+    each, all_, link = ("elements", "reads", "of") if isinstance(op, Pool) else ("weights", "products", "with")
+    rest = f", {total - within:,} {link} {other}" if within < total else ""
+    counted = f"{len(every):,} positions x {taps:,} {each} = {total:,} {all_}: {within:,} {link} the input{rest}."
     read = {e[1:] for r in every for e in reads(op, x, (0, *r.output)) if inside(e[1:], x.spatial)}
     unread = never_read(read, x.spatial)
     return (counted, *([unread] if unread else []))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Cnnc, codes
+from tests.view.networks import MODELS
 
 LINE = "net Line\ninput 1x6\nconv 1 k=3 p=1\nrelu\nfc 2\n"
 
@@ -66,6 +67,16 @@ def test_options_of_other_styles(cnnc: Cnnc, line: str, arguments: list[str], co
     assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
     assert f"leave {arguments[2]} out" in done.stderr
     assert cnnc("draw", line, *corrected).returncode == 0
+
+
+def test_a_very_wide_drawing_says_how_wide_it_is(cnnc: Cnnc, tmp_path: Path) -> None:
+    (tmp_path / "u.cnn").write_text((MODELS / "unet.cnn").read_text())
+    done = cnnc("draw", "u.cnn", "--style", "volumes", "--depth", "0", "-o", "wide.svg")
+    width = float(re.findall(r' width="([0-9.]+)"', (tmp_path / "wide.svg").read_text())[0])
+    assert f"the drawing is {width:,.0f} pixels wide; without --depth, blocks are folded" in done.stderr
+    assert "pixels wide" not in cnnc("draw", "u.cnn", "--style", "volumes", "-o", "folded.svg").stderr
+    folded = float(re.findall(r' width="([0-9.]+)"', (tmp_path / "folded.svg").read_text())[0])
+    assert folded < width / 2
 
 
 @pytest.mark.parametrize("at", ["conv:2", "conv1", "conv1:6", "conv1:-1", "conv1:x", "conv1:0,1", "nothing", "conv1:²"])

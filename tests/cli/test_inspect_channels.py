@@ -298,6 +298,6 @@ def test_the_answer_stands_above_what_it_depends_on(here: Path) -> None:
 def test_an_autoencoder_is_not_explained_by_classes(deployed: Path, tmp_path: Path) -> None:
     numbers(deployed / "coder", "--why", "--example", "0", "--data", deployed, cwd=tmp_path)
     page = (tmp_path / "x.html").read_text()
-    assert re.search(r"Explained is the score of channel 0 in \w+ at position \d,\d, before picture", page)
+    assert re.search(r"The maps explain the score of channel 0 in \w+ at position \d,\d, before picture", page)
     assert "predicted class" not in page
     assert "<dt>classes</dt>" not in page

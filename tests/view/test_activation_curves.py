@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from cnnc.ops.base import OPS
 from cnnc.view import arrange
 from cnnc.view.activation_curves import _with_gaps, activation_chart, activation_curves, formula, values
 from cnnc.view.chart_grid import chart_grid
-from cnnc.view.drawing import Drawing, Edge, Label
+from cnnc.view.drawing import Drawing, Edge, Label, Marker
 from tests.view.overlaps import area, overlap
 
 FUNCTIONS = [cls for cls in OPS.values() if issubclass(cls, Activation) and cls not in (Softmax, LogSoftmax)]
@@ -56,10 +57,13 @@ def test_a_derivative_has_gaps_where_it_jumps_and_nowhere_else(line: str, jumps:
 
 
 def test_formulas_have_the_arguments() -> None:
-    assert formula(op_of("leaky_relu 0.1")) == "y = x where x > 0, else 0.1·x"
-    assert formula(op_of("scale 0.5")) == "0.5·x"
-    assert formula(op_of("sigmoid")) == "1/(1 + exp(-x))"
-    assert formula(op_of("clip 0 1")) == "y = min(max(x, 0), 1)"
+    assert formula(op_of("leaky_relu 0.1")) == "f(x) = x where x > 0, else 0.1·x"
+    assert formula(op_of("prelu")) == "f(x) = x where x > 0, else slope·x"
+    assert formula(op_of("elu")) == "f(x) = x where x > 0, else exp(x) - 1"
+    assert formula(op_of("tanh")) == "f(x) = (exp(x) - exp(-x))/(exp(x) + exp(-x))"
+    assert formula(op_of("scale 0.5")) == "f(x) = 0.5·x"
+    assert formula(op_of("sigmoid")) == "f(x) = 1/(1 + exp(-x))"
+    assert formula(op_of("clip 0 1")) == "f(x) = min(max(x, 0), 1)"
 
 
 def test_no_text_of_the_charts_overlaps() -> None:
@@ -70,6 +74,14 @@ def test_no_text_of_the_charts_overlaps() -> None:
     labels = [shape for shape in drawing.shapes if isinstance(shape, Label)]
     assert [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :] if overlap(area(a), area(b))] == []
     assert all(area(label)[2] <= drawing.width and area(label)[3] <= drawing.height for label in labels)
+
+
+def test_no_two_markers_of_a_curve_touch() -> None:
+    markers = [s for s in activation_chart("relu", op_of("relu")).shapes if isinstance(s, Marker) and s.hint]
+    for role in ("series1", "series2"):
+        xs = sorted(marker.x for marker in markers if marker.role == role)
+        assert min(b - a for a, b in pairwise(xs)) > 8
+        assert len(xs) > 5
 
 
 def test_a_grid_moves_each_chart_to_its_own_place() -> None:

@@ -77,3 +77,11 @@ def test_wrapped_lines_fit_and_lose_nothing(mono: bool) -> None:
 
 def test_aligned_columns_are_kept() -> None:
     assert wrapped("a   = 1", 200, 13, mono=True) == ["a   = 1"]
+
+
+def test_a_position_is_not_broken_between_lines() -> None:
+    text = "position 1 of 9: output (0, 12), then more"
+    for width in range(40, 300, 10):
+        lines = wrapped(text, width, 13)
+        assert " ".join(line.strip() for line in lines).split() == text.split() or width < 60
+        assert width < 60 or any("(0, 12)," in line for line in lines)

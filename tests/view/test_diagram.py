@@ -16,6 +16,7 @@ from cnnc.ops import OPS
 from cnnc.view.diagram.diagram import MOST_BOXES, Diagram, diagram_of, role_of, usual_depth
 from cnnc.view.diagram.dot import dot_text
 from cnnc.view.diagram.drawn import diagram_drawing
+from cnnc.view.diagram.far_ends import far_lines, far_shapes
 from cnnc.view.diagram.mermaid import mermaid_text
 from cnnc.view.diagram.nested import DiagramLayout, layout_of
 from cnnc.view.diagram.wiring import Wire, tracks
@@ -235,6 +236,27 @@ def _within(a: Rectangles, b: Rectangles) -> NDArray[np.bool_]:
         & (a[:, None, 2] <= b[None, :, 2])
         & (a[:, None, 3] <= b[None, :, 3])
     )
+
+
+def test_long_lines_have_the_shape_at_their_end_too() -> None:
+    """Beside the arrow of a skip, and of the line that enters a new column; never on anything else."""
+    for name, depth, shapes in (
+        ("unet", 1, ["256x136x136", "128x280x280", "64x568x568"]),
+        ("unet", 0, ["512x64x64", "256x136x136", "128x280x280", "64x568x568"]),
+        ("resnet50", 2, ["256x56x56", "1024x14x14"]),
+        ("googlenet", 1, ["512x14x14"]),
+    ):
+        diagram = diagram_of(published(name), depth)
+        layout = layout_of(diagram)
+        far = far_shapes(layout, diagram)
+        assert [shape.text for shape in far] == shapes
+        ends = {line.tensor: line.points[-1] for line in far_lines(layout)}
+        for shape in far:
+            x, y = ends[shape.tensor]
+            assert y - 50 < shape.y <= y, "just above where the arrow ends"
+            assert abs(shape.x - x) < 200
+        hints = [s.hint for s in diagram_drawing(diagram).shapes if isinstance(s, Edge) and s.hint]
+        assert len(hints) == len(list(far_lines(layout)))
 
 
 def test_an_overlap_is_found() -> None:

@@ -181,6 +181,21 @@ def test_a_layer_without_a_finite_activation_has_an_empty_histogram() -> None:
     assert overlaps(drawing) == []
 
 
+def test_one_number_per_channel_is_no_constant() -> None:
+    """A single input of a fully connected layer says nothing about its channels; two equal ones do."""
+    fc = check("input 3\nfc 2").require_graph().by_name["fc1"]
+    assert idle_channels(fc, layer_activations(fc, np.array([[1.0, 2.0]]))) == []
+    assert idle_channels(fc, layer_activations(fc, np.array([[1.0, 2.0], [1.0, 3.0]]))) == [0]
+
+
+def test_the_words_of_the_table_are_explained() -> None:
+    graph = check("input 3\nfc 2\nrelu").require_graph()
+    values = {node.name: layer_activations(node, np.ones((2, node.type.size))) for node in graph.nodes}
+    text = " ".join(histogram_section(graph, {}, values, "2 examples").lines)
+    for word in ("idle", "dead", "constant", "Saturated"):
+        assert word in text
+
+
 def test_saturated_units_are_counted() -> None:
     graph = check("input 3\nsigmoid").require_graph()
     values = np.array([[0.001, 0.5, 0.999], [0.5, 0.5, 0.5]], np.float32)

@@ -76,6 +76,18 @@ def test_lines_pass_between_units_and_labels_stand_alone(layers: str) -> None:
     assert all(abs(label.y - unit.y) > unit.size for label in labels for unit in units)
 
 
+def test_the_note_names_the_marks_that_are_drawn() -> None:
+    def note(at: tuple[str, int]) -> str:
+        drawing = units_drawing(_graph("conv 1 k=3\nfc 2\n"), at)
+        texts = [shape.text for shape in drawing.shapes if isinstance(shape, Label)]
+        return " ".join(texts[next(i for i, text in enumerate(texts) if text.startswith("diamond")) :])
+
+    assert note(("fc1", 1)) == "diamond: unit 1 of fc1; squares: the units that affect it"
+    assert note(("input1", 0)) == "diamond: unit 0 of input1; triangles: those it affects"
+    both = "squares: the units that affect it; triangles: those it affects"
+    assert note(("conv1", 0)) == f"diamond: unit 0 of conv1; {both}"
+
+
 def test_golden(request: pytest.FixtureRequest) -> None:
     """A small network as SVG, compared with its file."""
     assert_golden("units", units_drawing(_graph("conv 1 k=3 p=1\nadd input1\nfc 2\n"), ("conv1", 2)), request)

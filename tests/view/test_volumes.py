@@ -12,7 +12,7 @@ from cnnc.graph.graph import Graph
 from cnnc.view.diagram.diagram import usual_depth
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker, Polygon
 from cnnc.view.labels import label_width
-from cnnc.view.volumes.drawn import volumes_drawing
+from cnnc.view.volumes.drawn import WIDEST, volumes_drawing
 from cnnc.view.volumes.grid import cells_of
 from cnnc.view.volumes.scale import SIDE, VolumeScale
 from cnnc.view.volumes.solid import solid_of
@@ -75,6 +75,47 @@ def _require_free_lines(drawing: Drawing) -> None:
 def test_arrows_pass_between_volumes(name: str) -> None:
     graph = published(name) if name in PUBLISHED else odd(name)
     _require_free_lines(volumes_drawing(volumes_of(graph, usual_depth(graph))))
+
+
+def test_a_u_is_as_narrow_as_its_texts_allow() -> None:
+    graph = published("unet")
+    assert volumes_drawing(volumes_of(graph, 1)).width < WIDEST, "folded, it fits a page"
+    drawing = volumes_drawing(volumes_of(graph))
+    assert drawing.width < 2750
+    texts = [shape.text for shape in drawing.shapes if isinstance(shape, Label)]
+    assert {"64@", "568x568", "conv_transpose", "relu"} <= set(texts), "no word is broken"
+
+
+def test_an_operation_is_as_wide_as_its_volume_before_it_wraps() -> None:
+    texts = [s.text for s in volumes_drawing(volumes_of(published("lenet5"))).shapes if isinstance(s, Label)]
+    assert "conv 6 k=5 p=2" in texts
+
+
+def test_a_line_that_turns_off_begins_beside_the_one_that_runs_on() -> None:
+    drawing = volumes_drawing(volumes_of(published("unet"), 1))
+    starts = {s.hint: s.points[0][1] for s in drawing.shapes if isinstance(s, Edge) and s.arrow and s.hint}
+    for source, skip, down in (("e1", "up4", "pool1"), ("e4", "up1", "pool4")):
+        assert starts[f"{source} to {down}"] - starts[f"{source} to {skip}"] >= 4
+
+
+def test_texts_name_several_inputs_and_the_length_of_sequences() -> None:
+    texts = [s.text for s in volumes_drawing(volumes_of(published("text_ranker"))).shapes if isinstance(s, Label)]
+    assert {"input query", "input document"} <= set(texts)
+    waves = [s.text for s in volumes_drawing(volumes_of(published("waves"))).shapes if isinstance(s, Label)]
+    assert any(text.startswith("scale: length linear (largest 128)") for text in waves)
+    assert "input" in waves, "one input needs no name"
+
+
+def test_a_skip_begins_where_it_leaves_the_solid_line_of_its_volume() -> None:
+    edges = [s for s in volumes_drawing(volumes_of(published("text_ranker"))).shapes if isinstance(s, Edge) and s.arrow]
+    skip = next(edge for edge in edges if edge.hint == "d.flatten1 to concat1")
+    solid = next(edge for edge in edges if edge.hint == "d.flatten1 to sim")
+    assert skip.points[0] == solid.points[2], "at the bend of the solid line"
+    assert skip.points[0][1] > skip.points[1][1], "and runs on upwards"
+
+
+def test_folded_blocks_say_that_they_are_blocks() -> None:
+    assert "block double 64" in {item.operations[0] for item in volumes_of(published("unet"), 1).items}
 
 
 def test_only_skips_are_dashed() -> None:

@@ -7,11 +7,12 @@ In: a `Diagram`. Out: a `Drawing`. What a layer is, its text says; colour, borde
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from cnnc.view.diagram.diagram import Diagram
-from cnnc.view.diagram.nested import DiagramLayout, PlacedBox, PlacedFrame, layout_of
+from cnnc.view.diagram.far_ends import ROOM, far_lines, far_shapes
+from cnnc.view.diagram.nested import DiagramLayout, PlacedBox, PlacedFrame, PlacedLine, layout_of
 from cnnc.view.diagram.sized import NOTE, counted
 from cnnc.view.drawing import Box, Drawing, Edge, Label, LayerRole, Shape
 from cnnc.view.geometry import Point
@@ -49,14 +50,18 @@ _NEAR = 8
 def diagram_drawing(diagram: Diagram, notes: Sequence[str] = ()) -> Drawing:
     """The drawing; `notes` are sentences below the title."""
     layout = layout_of(diagram)
+    layout = layout._replace(shapes=[*layout.shapes, *far_shapes(layout, diagram)])
     width = max(layout.width, _LEAST)
     head = TextColumn(MARGIN, width)
     head.add(diagram.name, "title", TITLE, after=2)
     for note in (_totals(diagram), *notes):
         head.add(note, "note", SMALL)
-    moved = layout.moved(MARGIN + (width - layout.width) / 2, head.y + 14)
-    shapes: list[Shape] = [*head.labels, *_shapes(moved)]
-    legend, bottom = _legend(diagram, layout, head.y + 14 + layout.height + 22, width)
+    moved = layout.moved(MARGIN + (width - layout.width) / 2, head.y + ROOM)
+    shape = {(edge.tensor, edge.target): edge.shape for edge in diagram.edges}
+    ends = [(line.tensor, line.target) for line in far_lines(layout)]
+    hints = {end: f"{end[0]} to {end[1]}: {shape[end]}" for end in ends}
+    shapes: list[Shape] = [*head.labels, *_shapes(moved, hints)]
+    legend, bottom = _legend(diagram, layout, head.y + ROOM + layout.height + 22, width)
     return Drawing(width + 2 * MARGIN, bottom + MARGIN, diagram.name, diagram.description, (*shapes, *legend))
 
 
@@ -64,25 +69,26 @@ def _totals(diagram: Diagram) -> str:
     return f"{counted(diagram.layers, 'layer')}, {counted(diagram.parameters, 'parameter')}"
 
 
-def _shapes(layout: DiagramLayout) -> list[Shape]:
+def _shapes(layout: DiagramLayout, hints: Mapping[tuple[str, str], str]) -> list[Shape]:
     shapes: list[Shape] = []
     for frame in layout.frames:
         shapes += _frame(frame)
-    shapes += [Edge(points, "note", arrow, "", CORNER) for points, arrow in _branches(layout)]
+    for line in _branches(layout):
+        shapes.append(Edge(line.points, "note", line.arrow, hints.get((line.tensor, line.target), ""), CORNER))
     for box in layout.boxes:
         shapes += _box(box)
     shapes += [Label(s.x, s.y, s.text, "start", "note", NOTE) for s in layout.shapes]
     return shapes
 
 
-def _branches(layout: DiagramLayout) -> Iterator[tuple[tuple[Point, ...], bool]]:
+def _branches(layout: DiagramLayout) -> Iterator[PlacedLine]:
     """The lines, each from shortly before it leaves the others of its tensor: what they share is drawn once."""
     drawn: dict[tuple[str, Point], list[tuple[Point, ...]]] = {}
     for line in layout.lines:
         others = drawn.setdefault((line.tensor, line.points[0]), [])
         rests = [_rest(line.points, other) for other in others[-_NEAR:]]
         others.append(line.points)
-        yield min(rests, key=_length, default=line.points), line.arrow
+        yield line._replace(points=min(rests, key=_length, default=line.points))
 
 
 def _rest(line: tuple[Point, ...], other: tuple[Point, ...]) -> tuple[Point, ...]:

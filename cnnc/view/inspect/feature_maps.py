@@ -93,5 +93,10 @@ def _vector(name: str, values: Values, scale: GreyScale) -> Drawing:
     notes = [f"The first {len(cut):,} of {len(values):,} numbers are shown."] if len(cut) < len(values) else []
     rows = [cut[i : i + per_row][None] for i in range(0, len(cut), per_row)]
     tiles = [SheetTile("", row, f"{name}, from {i * per_row} on") for i, row in enumerate(rows)]
-    text = "The numbers from left to right" + (f", {per_row} in a row." if len(rows) > 1 else ".")
+    count = f"The {len(values):,} numbers" if len(values) > 1 else "One number"
+    text = (
+        count
+        + (", from left to right" if len(values) > 1 else "")
+        + (f", {per_row} in a row." if len(rows) > 1 else ".")
+    )
     return tile_sheet(name, text, tiles, scale, side=12 * min(len(cut), per_row), columns=1, gap=2, notes=notes)

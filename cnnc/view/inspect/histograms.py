@@ -29,6 +29,10 @@ _SATURATING: Mapping[str, tuple[float, float]] = {"sigmoid": (0.0, 1.0), "tanh":
 _CLOSE = 0.01
 """How close to its limit a sigmoid or tanh counts as saturated."""
 _NAMED = 12
+_TERMS = (
+    "A channel is idle if it is dead (after relu: never above 0) or constant (the same number everywhere). "
+    "Saturated is the share of outputs of sigmoid and tanh within 0.01 of a limit."
+)
 _LAYOUT = frozenset(("input", "dropout", "drop_path", "identity", "flatten", "reshape", "concat"))
 
 
@@ -84,9 +88,15 @@ def layer_activations(node: Node, values: Array) -> LayerActivations:
 
 
 def idle_channels(node: Node, activations: LayerActivations) -> list[int]:
-    """Channels that are never above 0 after a relu, and those of one value elsewhere; none without a finite activation."""
+    """Channels that are never above 0 after a relu, and those of one value elsewhere; none without a finite activation.
+
+    One number alone does not count as constant: there is nothing that it is equal to.
+    """
     if node.op.keyword in _RELU:
         return [int(c) for c in np.flatnonzero((activations.largest <= 0) & (activations.least <= 0))]
+    histogram = activations.histogram
+    if sum(histogram.counts) + histogram.not_finite <= len(activations.least):
+        return []
     return [int(c) for c in np.flatnonzero(activations.least == activations.largest)]
 
 
@@ -104,8 +114,10 @@ def histogram_section(
     if names:
         items.append(_weight_table(names, weights))
         plots = [(name, histogram_of(weights[name])) for name in names if weights[name].size > 1]
-        items.append(histogram_sheet("Weights", f"Counts in {BINS} bins.", plots)) if plots else None
+        items.append(histogram_sheet("Parameters and buffers", f"Counts in {BINS} bins.", plots)) if plots else None
     lines = [*_findings(shown, activations, on), *_bad_weights(names, weights)]
+    if shown:
+        lines.append(_TERMS)
     numbers = {
         "examples": on,
         "activations": {node.name: _activation_numbers(node, activations[node.name]) for node in shown},
@@ -170,8 +182,10 @@ def _weight_table(names: Sequence[str], weights: Mapping[str, Array]) -> Table:
         n = _weight_numbers(weights[name])
         texts = (number_text(n[key]) if n[key] is not None else "" for key in ("norm", "least", "mean", "largest"))
         rows.append((name, f"{weights[name].size:,}", *texts, f"{n['not_finite']:,}"))
-    heads = ("weights", "count", "norm", "least", "mean", "largest", "NaN or infinite")
-    return Table(heads, tuple(rows), (False, *[True] * 6), "Weights; the norm is the root of the sum of squares")
+    heads = ("name", "count", "norm", "least", "mean", "largest", "NaN or infinite")
+    return Table(
+        heads, tuple(rows), (False, *[True] * 6), "Parameters and buffers; the norm is the root of the sum of squares"
+    )
 
 
 def _weight_numbers(values: Array) -> dict[str, Any]:

@@ -196,6 +196,6 @@ def _fully_connected(graph: Graph, node: Node, values: Values, state: str) -> li
 def _matrix(title: str, values: Values, rows: str, columns: str) -> TileSheet:
     cut = values[:LARGE, :CELLS]
     notes = [*_left_out(len(values), LARGE, rows), *_left_out(values.shape[1], CELLS, columns)]
-    text = f"{rows.capitalize()} from top to bottom, {columns} from left to right."
+    text = f"One row for each {rows[:-1]}, one column for each {columns[:-1]}."
     side = min(800, 10 * max(cut.shape))
     return TileSheet(title, text, [SheetTile("", cut, title)], _signed(values), side=side, notes=notes)

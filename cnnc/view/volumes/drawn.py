@@ -23,6 +23,8 @@ from cnnc.view.volumes.volumes import Volume, Volumes
 WIDEST = 1240
 """A network that is wider than this is broken into bands."""
 GAP, TRACK, TEXT = 26, 7, 96
+NARROW_GAP, NARROW_TEXT = 18, 56
+"""Between and below the volumes of a U that would be wider than WIDEST."""
 PORT, NARROWEST_PORT = 6, 4
 """How far apart arrows end that have one target; where it is too small for that, they join."""
 MOST_ACROSS = 12
@@ -36,11 +38,13 @@ SMALLEST_WINDOW = 4
 HEIGHT = LINE * SMALL / 13
 
 
+Point = tuple[float, float]
+
+
 class _Placed(NamedTuple):
     """A volume with its shapes and texts; x and y are the upper left corner of the solid."""
 
     solid: Solid
-    operations: tuple[str, ...]
     x: float
     y: float
     centre: float
@@ -49,16 +53,18 @@ class _Placed(NamedTuple):
         """Where an arrow ends, `down` from the centre."""
         return self.x + self.solid.left(self.solid.height / 2 + down), self.centre + down
 
-    @property
-    def right(self) -> tuple[float, float]:
-        """Where arrows begin: the right end of the solid at the height of the lane's centre."""
-        return self.x + self.solid.right, self.centre
+    def right(self, down: float = 0) -> tuple[float, float]:
+        """Where an arrow begins, `down` from the centre."""
+        return self.x + self.solid.right(self.solid.height / 2 + down), self.centre + down
 
 
 def volumes_drawing(volumes: Volumes, notes: Sequence[str] = ()) -> Drawing:
     """The drawing."""
     layout = _Layout(volumes)
     right = layout.columns()[1]
+    if right > WIDEST + MARGIN:
+        layout = _Layout(volumes, is_narrow=True)
+        right = layout.columns()[1]
     head = TextColumn(MARGIN, max(right - MARGIN, 420))
     head.add(volumes.name, "title", TITLE)
     shapes, bottom = layout.shapes(head.y)
@@ -76,13 +82,15 @@ def volumes_drawing(volumes: Volumes, notes: Sequence[str] = ()) -> Drawing:
 class _Layout:
     """Coordinates, computed in the order: tracks of lines, widths of gaps, heights of channels, places."""
 
-    def __init__(self, volumes: Volumes) -> None:
+    def __init__(self, volumes: Volumes, is_narrow: bool = False) -> None:
         self.volumes = volumes
         self.items = {volume.name: volume for volume in volumes.items}
         self.scale = VolumeScale.of([volume.shape for volume in volumes.items])
         self.cells = cells_of(volumes)
         self.solids = {v.name: solid_of(v, self.scale, _role(v)) for v in volumes.items}
-        self.operations = {v.name: _lines(v.operations) for v in volumes.items}
+        self.gap, text = (NARROW_GAP, NARROW_TEXT) if is_narrow else (GAP, TEXT)
+        self.captions = {v.name: _caption_lines(v.caption) if is_narrow else (v.caption,) for v in volumes.items}
+        self.operations = {v.name: _lines(v.operations, max(text, self.solids[v.name].width)) for v in volumes.items}
         self.widths = self._column_widths()
         self.filled: dict[Lane, set[int]] = {}
         for cell in self.cells.values():
@@ -103,7 +111,7 @@ class _Layout:
     def _column_widths(self) -> list[float]:
         widths = [0.0] * (1 + max(cell.column for cell in self.cells.values()))
         for name, cell in self.cells.items():
-            texts = [text_width(line, SMALL) for line in (self.items[name].caption, *self.operations[name])]
+            texts = [text_width(line, SMALL) for line in (*self.captions[name], *self.operations[name])]
             widths[cell.column] = max(widths[cell.column], self.solids[name].width, *texts)
         return widths
 
@@ -124,8 +132,8 @@ class _Layout:
         bands, start = [0] * len(self.widths), 0
         while not is_u and start < len(self.widths):
             used, stop = 0.0, start
-            while stop < len(self.widths) and used + self.widths[stop] + GAP <= WIDEST:
-                used, stop = used + self.widths[stop] + GAP + TRACK * max(crossing[stop] - 1, 0), stop + 1
+            while stop < len(self.widths) and used + self.widths[stop] + self.gap <= WIDEST:
+                used, stop = used + self.widths[stop] + self.gap + TRACK * max(crossing[stop] - 1, 0), stop + 1
             stop = max(stop, start + 1)
             if stop < len(self.widths):  # break where the fewest lines cross, in the last third of the band
                 choices = range(start + max(1, (stop - start) * 2 // 3), stop + 1)
@@ -212,7 +220,7 @@ class _Layout:
         for name, cell in self.cells.items():
             solid, centre = self.solids[name], centres[self.band_of[cell.column], cell.lane]
             x = xs[cell.column] + (self.widths[cell.column] - solid.width) / 2
-            placed[name] = _Placed(solid, self.operations[name], x, centre - solid.height / 2, centre)
+            placed[name] = _Placed(solid, x, centre - solid.height / 2, centre)
         solids: list[Shape] = []
         windows: list[Shape] = []
         texts: list[Shape] = []
@@ -243,7 +251,7 @@ class _Layout:
             window = self._window(source, target, placed)
             windows += window
             if not window:
-                by_source[source].append(Edge((placed[source].right, placed[target].left(0)), role, True, hint))
+                by_source[source].append(Edge((placed[source].right(), placed[target].left(0)), role, True, hint))
         for edges in by_source.values():
             lines += _forked(edges)
         lines += [*stubs.values(), *joints]
@@ -257,10 +265,10 @@ class _Layout:
             band = self.band_of[column]
             if column == 0 or band != self.band_of[column - 1]:
                 x = left
-            x += GAP * (x != left) + TRACK * len(self.gaps.get((band, column), ()))
+            x += self.gap * (x != left) + TRACK * len(self.gaps.get((band, column), ()))
             xs.append(x)
             x += width
-            right = max(right, x + GAP + TRACK * len(self.gaps.get((band, column + 1), ())))
+            right = max(right, x + self.gap + TRACK * len(self.gaps.get((band, column + 1), ())))
         return xs, right
 
     def _rows(self, y: float) -> tuple[dict[tuple[int, Lane], float], dict[tuple[int, Lane], float], dict[int, float]]:
@@ -271,7 +279,8 @@ class _Layout:
                 names = [n for n, c in self.cells.items() if c.lane == lane and self.band_of[c.column] == band]
                 half = max(self.solids[name].height for name in names) / 2
                 tops[band, lane] = y + TRACK
-                y += TRACK * (1 + len(self.channels.get((band, lane), ()))) + HEIGHT + 8
+                y += TRACK * (1 + len(self.channels.get((band, lane), ()))) + 8
+                y += HEIGHT * max(len(self.captions[name]) for name in names)
                 centres[band, lane] = y + half
                 y += 2 * half + 8 + HEIGHT * max(len(self.operations[name]) for name in names) + 8
             bottoms[band] = y
@@ -279,9 +288,10 @@ class _Layout:
         return tops, centres, bottoms
 
     def _texts(self, name: str, place: _Placed, middle: float) -> Iterable[Label]:
-        yield Label(middle, place.y - 6, self.items[name].caption, "middle", "text", SMALL)
+        for i, line in enumerate(reversed(self.captions[name])):
+            yield Label(middle, place.y - 6 - i * HEIGHT, line, "middle", "text", SMALL)
         y = place.y + place.solid.height + 4 + SMALL
-        for i, line in enumerate(place.operations):
+        for i, line in enumerate(self.operations[name]):
             yield Label(middle, y + i * HEIGHT, line, "middle", "note", SMALL)
 
     def _route(
@@ -295,7 +305,9 @@ class _Layout:
     ) -> tuple[tuple[float, float], ...]:
         first, last = self.cells[source], self.cells[target]
         band, end = self.band_of[first.column], self.band_of[last.column]
-        (x0, y0), (x1, y1) = placed[source].right, placed[target].left(self.ports[source, target])
+        x1, y1 = placed[target].left(self.ports[source, target])
+        is_down = y1 > placed[source].centre if self._is_elbow(first, last) else band != end
+        x0, y0 = placed[source].right(self._leaving(source) * (1 if is_down else -1))
         out = xs[first.column] + self.widths[first.column] + 6
         out += TRACK * self.gaps[band, first.column + 1].index(("out", source))
         if self._is_elbow(first, last):
@@ -310,6 +322,13 @@ class _Layout:
         return (
             (x0, y0), (out, y0), (out, under), (side, under), (side, over), (into, over), (into, y1), (x1, y1),
         )  # fmt: skip
+
+    def _leaving(self, source: str) -> float:
+        """How far from the centre a line leaves that turns off, where another one runs straight on."""
+        if not any(edge[0] == source and edge not in self.routed for edge in self.volumes.edges):
+            return 0
+        reach = min(PORT, self.solids[source].height / 2 - 2)
+        return reach if reach >= NARROWEST_PORT else 0
 
     def _window(self, source: str, target: str, placed: dict[str, _Placed]) -> list[Shape]:
         """The kernel as a window on the face of what it reads, with two lines to the point that it gives."""
@@ -338,17 +357,43 @@ def _role(volume: Volume) -> Role:
     return "dense" if len(volume.shape) == 1 else "pool" if "pool" in first else "conv"
 
 
-def _lines(operations: Sequence[str]) -> tuple[str, ...]:
-    return tuple(line for text in operations for line in wrapped(text, TEXT, SMALL))
+def _lines(operations: Sequence[str], width: float) -> tuple[str, ...]:
+    """The operations in lines of about this width, broken between words only."""
+    longest = max(text_width(word, SMALL) for text in operations for word in text.split(" "))
+    return tuple(line for text in operations for line in wrapped(text, max(width, min(longest, TEXT)), SMALL))
+
+
+def _caption_lines(caption: str) -> tuple[str, ...]:
+    channels, at, sides = caption.partition("@")
+    return (channels + at, sides) if at else (caption,)
 
 
 def _forked(edges: Sequence[Edge]) -> list[Edge]:
-    """The lines of one source: their halos below all of them, so that none cuts another where they part."""
+    """The lines of one source: their halos below all of them, so that none cuts another where they part.
+
+    A dashed line begins where it parts from a solid one: dashes below a line would make it ragged.
+    """
     if len(edges) == 1:
         return list(edges)
+    solid = [edge.points for edge in edges if edge.role == "text"]
+    edges = [edge if edge.role == "text" else edge._replace(points=_parted(edge.points, solid)) for edge in edges]
     halos = [edge._replace(hint="") for edge in edges if edge.halo]
     solid_last = sorted(edges, key=lambda edge: edge.role == "text")
     return [*halos, *(edge._replace(halo=False) for edge in solid_last)]
+
+
+def _parted(points: tuple[Point, ...], others: Sequence[tuple[Point, ...]]) -> tuple[Point, ...]:
+    """A line without what it shares with one of the others, which turn off from it on the way."""
+    shortest = points
+    for other in others:
+        index = next((i for i, (a, b) in enumerate(zip(points, other, strict=False)) if a != b), 0)
+        if 0 < index < len(other):
+            (x, y), (to_x, to_y), (at_x, at_y) = points[index - 1], points[index], other[index]
+            along_x = y == to_y == at_y and min(x, to_x) < at_x < max(x, to_x)
+            along_y = x == to_x == at_x and min(y, to_y) < at_y < max(y, to_y)
+            rest = ((at_x, at_y), *points[index:])
+            shortest = rest if (along_x or along_y) and len(rest) <= len(shortest) else shortest
+    return shortest
 
 
 def _track(tracks: list[object], line: object) -> None:

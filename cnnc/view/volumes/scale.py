@@ -64,7 +64,8 @@ class VolumeScale(NamedTuple):
         stacked = all(len(shape) == 3 and shape[0] <= MOST_MAPS for shape in maps)
         parts = []
         if maps:
-            parts.append(f"height and width {spatial.word} (largest {spatial.largest})")
+            sides = "length" if all(len(shape) == 2 for shape in maps) else "height and width"
+            parts.append(f"{sides} {spatial.word} (largest {spatial.largest})")
             parts.append(
                 "one square per channel" if stacked else f"channels {channels.word} (largest {channels.largest})"
             )

@@ -33,10 +33,9 @@ class Solid(NamedTuple):
         """Its left end at this height."""
         return max(0.0, self.slant - y)
 
-    @property
-    def right(self) -> float:
-        """Its right end at half its height."""
-        return self.front[2] + min(self.slant, (self.slant + self.front[3]) / 2)
+    def right(self, y: float) -> float:
+        """Its right end at this height."""
+        return self.front[2] + min(self.slant, self.slant + self.front[3] - y)
 
 
 def solid_of(volume: Volume, scale: VolumeScale, role: Role) -> Solid:

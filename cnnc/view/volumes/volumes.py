@@ -93,15 +93,24 @@ def volumes_of(graph: Graph, depth: int = 0, shapes: Mapping[str, str] | None = 
         within[name] = name
         kernel = node.op.k if isinstance(node.op, Conv | Pool) and box.role != "block" else None
         items[name] = Volume(
-            name, node.type.shape, caption_of(shapes[node.name]), (_operation(box),), _sides(kernel, node.type.rank)
+            name,
+            node.type.shape,
+            caption_of(shapes[node.name]),
+            (_operation(box, len(graph.inputs)),),
+            _sides(kernel, node.type.rank),
         )
         edges.update(dict.fromkeys((source, name) for source in sources))
     folded = sum(box.role == "block" for box in boxes.values())
     return Volumes(graph.name, tuple(items.values()), tuple(edges), folded, diagram.levels)
 
 
-def _operation(box: DiagramNode) -> str:
-    return "input" if box.title.startswith("input ") else box.title
+def _operation(box: DiagramNode, inputs: int) -> str:
+    """What makes a volume; an input is named where there are several."""
+    if box.role == "block":
+        return f"block {box.title}"
+    if box.title.startswith("input "):
+        return f"input {box.name}" if inputs > 1 else "input"
+    return box.title
 
 
 def _sides(kernel: object, rank: int) -> tuple[int, ...]:
