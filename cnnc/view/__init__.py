@@ -14,6 +14,7 @@
       volumes/          feature maps to scale
       units.py          the units of a small 1-D network and the edges between them
       inspect/          kernels, feature maps, histograms, confusions, shifts, and maps of what an answer depends on
+      live/             a page that shows a training while it runs, and its replay
       chart.py          curves over two axes; axis.py: where numbers stand, and ticks; chart_labels.py: labels of points
       training_curves.py, activation_curves.py   runs over epochs, functions with derivatives; chart_grid.py: drawings in rows
       contact_sheet.py  filters of one image; template_map.py: where a patch is

@@ -65,7 +65,7 @@ def _notes(coverage: Coverage) -> list[str]:
     before = f"{coverage.title}: " if coverage.title else ""
     if coverage.taps is not None:
         possible = coverage.outputs * coverage.taps
-        rest = f", {possible - total:,.0f} of padding" if total < possible else ""
+        rest = f", {possible - total:,.0f} of padding or of zeros between elements" if total < possible else ""
         text = (
             f"{coverage.outputs:,} outputs read {coverage.taps:,} elements each: "
             f"{possible:,} reads, {total:,.0f} of the input{rest}."

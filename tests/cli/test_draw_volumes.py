@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Cnnc, codes
-from tests.view.networks import MODELS
+from tests.paths import MODELS
 
 LINE = "net Line\ninput 1x6\nconv 1 k=3 p=1\nrelu\nfc 2\n"
 
