@@ -80,7 +80,16 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 def test_sdist_holds_the_project(built: Path) -> None:
     with tarfile.open(only(built, "*.tar.gz")) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
-    top = {"LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "PKG-INFO", "pyproject.toml", ".gitignore"}
+    top = {
+        "LICENSE",
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "PKG-INFO",
+        "pyproject.toml",
+        ".gitignore",
+    }
     required = shipped("cnnc") | shipped("grammar") | shipped("models")
     assert sorted(required - names) == []
     for name in names - required - top:
