@@ -1,6 +1,6 @@
 """One process of the training benchmark: `python -m benchmarks.train WHO NET SECONDS` prints one JSON object.
 
-WHO is `cnnc`, `torch`, `torch-last` (channels last) or `textbook` (textbook im2col in NumPy). A step consists of forward
+WHO is `cnnc`, `onnx` (the exported training step on onnxruntime), `torch`, `torch-last` (channels last) or `textbook` (textbook im2col in NumPy). A step consists of forward
 pass, loss, backward pass and an update by SGD with momentum; every step uses the same random examples. Out: examples per
 second (from the median step), and the peak memory of the process and its workers, in bytes.
 """
@@ -38,7 +38,7 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
     from cnnc.core.process_memory import MemoryMeter
     from cnnc.network import load
     from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
-    from cnnc.training.loop import one_step, start, worker_processes
+    from cnnc.training.loop import one_step, start
     from tests.random_dataset import random_dataset
 
     network = load(NETS / f"{name}.cnn", ["train.data.val=0"])
@@ -47,7 +47,7 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
     keep_memory()
     with TemporaryDirectory() as folder:
         run = start(network, random_dataset(network, batch), Path(folder))
-        with one_blas_thread(), worker_processes(run):
+        with one_blas_thread(), run.engine.running(run):
             examples = run.train.select(np.arange(batch))
             inputs, targets = (
                 tuple(np.asarray(column[:]) for column in side) for side in (examples.inputs, examples.targets)
@@ -55,6 +55,25 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
             seconds = timed(lambda: one_step(run, 0, 0, inputs, targets), seconds)
             _, peak = run.memory(meter)
     return {"rate": batch / seconds, "memory": peak}
+
+
+def measure_onnx(name: str, seconds: float) -> dict[str, float]:
+    """Measures steps of the exported training step on onnxruntime, on as many threads as cnnc."""
+    from cnnc.core.process_memory import MemoryMeter
+    from cnnc.network import load
+    from cnnc.onnx.train_step.build import build_step
+    from cnnc.onnx.train_step.compare import StepState, random_batches
+    from cnnc.recipe.recipe import require_recipe
+    from cnnc.reference.initializers import initialize
+    from cnnc.reference.parallel.threads import thread_count
+
+    network, batch = load(NETS / f"{name}.cnn"), batch_of(name)
+    graph, recipe = network.require_graph(), require_recipe(network.recipe, name)
+    step = build_step(graph, recipe, {})
+    state = StepState(step, initialize(graph, recipe.seed), thread_count())
+    ((inputs, targets),) = random_batches(graph, step, batch, 1)
+    feeds = {**inputs, **{target.name: targets[target.output] for target in step.targets}}
+    return {"rate": batch / timed(lambda: state.run(feeds, 1e-3), seconds), "memory": MemoryMeter().process_peak}
 
 
 def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
@@ -87,6 +106,8 @@ def main() -> None:
     who, name, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
     if who == "cnnc":
         results = measure_cnnc(name, seconds)
+    elif who == "onnx":
+        results = measure_onnx(name, seconds)
     elif who == "textbook":
         from benchmarks.textbook import measure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import subprocess
@@ -222,6 +223,21 @@ def test_check_loads_nothing_heavy(options: tuple[str, ...]) -> None:
     assert {n for n in names if n.startswith("cnnc.cli.")} == {
         f"cnnc.cli.{n}" for n in ("app", "check", "console", "main", "options")
     }
+
+
+@pytest.mark.long
+def test_training_loads_what_it_uses(tmp_path: Path) -> None:
+    """It starts without the modules that draw, which the curves at the end of an epoch need, and never loads a server."""
+    start = loaded("train", "--dry-run", str(MODELS / "digits.cnn"))
+    assert "cnnc.training.loop" in start
+    assert not {name for name in start if name.startswith(("cnnc.view", "cnnc.live"))}
+    words = ("train", str(MODELS / "digits.cnn"), "--set", "train.epochs=1", "--run", str(tmp_path / "run"))
+    whole = loaded(*words)
+    assert "cnnc.view.training_curves" in whole
+    live = ("cnnc.live", "cnnc.view.live", "cnnc.training.live_moments", "cnnc.cli.train_live", "uvicorn", "asyncio")
+    assert not {name for name in whole if name.startswith(live)}
+    if importlib.util.find_spec("uvicorn"):
+        assert {"cnnc.live", "uvicorn"} <= loaded(*words[:-1], str(tmp_path / "live"), "--live")
 
 
 def test_every_command_is_there_alone_and_among_all() -> None:

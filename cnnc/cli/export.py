@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnc.cli.console import is_stdout, layout, print_diagnostics, print_json, print_result, print_status
+from cnnc.cli.export_training import export_training
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.diagnostics import CnncError
@@ -50,6 +51,13 @@ def export(
             "--outputs", metavar="NAME,NAME", help="Make these layers the outputs; export only what they need."
         ),
     ] = None,
+    training: Annotated[
+        bool,
+        typer.Option(
+            "--training",
+            help="Write one training step as a graph of ONNX operators, and beside it the network with its weights as inputs, and the weights (default: NAME.step.onnx).",
+        ),
+    ] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Use 16-bit floats for weights and activations.")] = False,
     int8: Annotated[
         bool,
@@ -84,6 +92,31 @@ def export(
         return
     if source is None:
         raise CnncError.of("E010", "no run or network given", help="name a run folder, a checkpoint or a network file")
+    if training:
+        given = {
+            "--outputs": outputs,
+            "--fp16": fp16,
+            "--int8": int8,
+            "--data": data,
+            "--target": target,
+            "--external": external,
+            "--no-pass": no_pass,
+            "--card": card,
+            "--card-file": card_file,
+        }
+        _require_no_options_beside_training([name for name, value in given.items() if value])
+        export_training(
+            source,
+            out or default_output(source).with_suffix(".step.onnx"),
+            last=last,
+            opset=opset,
+            settings=settings or [],
+            at=parse_sizes(at),
+            force=force,
+            json=json,
+            show_arrays=show_layers,
+        )
+        return
     options = _options(opset, no_pass or [], fp16, int8, external, target)
     output_names = [name.strip() for name in ",".join(outputs or []).split(",") if name.strip()]
     sizes = parse_sizes(at)
@@ -108,6 +141,12 @@ def export(
         path = targets[1].path
         _write_card(exported, path)
         print_status(f"wrote {path}") if json else print_result(f"wrote {path}")
+
+
+def _require_no_options_beside_training(given: list[str]) -> None:
+    """Raises CnncError E010 for the first option that the export of a training step does not have."""
+    if given:
+        raise CnncError.of("E010", f"--training and {given[0]} exclude each other", help=f"leave {given[0]} out")
 
 
 def default_output(source: Path) -> Path:

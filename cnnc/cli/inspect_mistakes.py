@@ -22,13 +22,11 @@ from cnnc.training.trained import TrainedNetwork
 from cnnc.view.document import Item, Section, Table
 from cnnc.view.drawing import Drawing
 from cnnc.view.inspect.confusions import confusion_items
-from cnnc.view.inspect.signed_maps import Image, input_pixels, picture_rows
+from cnnc.view.inspect.examples import NUMBERS, class_pixels, example_pixels, numbers_line, sentence, shortened
+from cnnc.view.inspect.signed_maps import Image, picture_rows
 from cnnc.view.inspect.tiles import SheetTile, number_text, scale_of, tile_sheet
-from cnnc.view.inspect.words import word_text
-from cnnc.view.shades import image_pixels
 
 WRONG, WORST = 24, 8
-_NUMBERS = 8
 
 
 class Answer(NamedTuple):
@@ -125,12 +123,12 @@ def _shown_answers(
     heads = ("example", "predicted", "probability", "true", "probability of the true class")
     right = (True, False, True, False, True)
     if node.type.dtype == "int64":
-        texts = [_sentence(np.asarray(column[answer.example]), subject.vocabulary) for answer in wrong]
+        texts = [sentence(np.asarray(column[answer.example]), subject.vocabulary) for answer in wrong]
         rows = tuple((*row, text) for row, text in zip(rows, texts, strict=True))
         return [Table((*heads, "input"), rows, (*right, False), title)]
     images = [
         Image(
-            f"{_short(names[a.predicted])} {a.probability:.1%}, true {_short(names[a.true])}",
+            f"{shortened(names[a.predicted])} {a.probability:.1%}, true {shortened(names[a.true])}",
             example_pixels(np.asarray(column[a.example])),
         )
         for a in wrong
@@ -152,14 +150,6 @@ def _curves(title: str, text: str, series: Sequence[tuple[str, Array]], columns:
     notes = ["The first channel is shown."] if any(len(values) > 1 for _, values in series) else []
     scale = scale_of(np.concatenate([tile.values for tile in tiles]))
     return tile_sheet(title, text, tiles, scale, columns=columns, notes=notes)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 20 else name[:19] + "…"
-
-
-def _sentence(words: Array, vocabulary: Sequence[str]) -> str:
-    return " ".join(word_text(int(number), vocabulary) for number in words.reshape(-1) if number)
 
 
 # Losses
@@ -205,13 +195,13 @@ def _shown_losses(subject: TrainedNetwork, dataset: Dataset, worst: Sequence[_Wo
     title = f"The {len(worst)} examples with the largest loss"
     column = dataset.test.inputs[0]
     is_words = subject.graph.inputs[0].type.dtype == "int64"
-    if is_words or worst[0].output.size <= _NUMBERS:
+    if is_words or worst[0].output.size <= NUMBERS:
         rows = []
         for each in worst:
             given = np.asarray(column[each.example])
-            shown = _sentence(given, subject.vocabulary) if is_words else _numbers(given)
-            target = "" if each.target is None else _numbers(each.target)
-            rows.append((str(each.example), number_text(each.loss), shown, _numbers(each.output), target))
+            shown = sentence(given, subject.vocabulary) if is_words else numbers_line(given)
+            target = "" if each.target is None else numbers_line(each.target)
+            rows.append((str(each.example), number_text(each.loss), shown, numbers_line(each.output), target))
         heads = ("example", "loss", "input", f"{term.node.name}", "target")
         return [Table(heads, tuple(rows), (True, True), title)]
     text = "Each input beside the output" + (" and its target." if worst[0].target is not None else ".")
@@ -236,22 +226,9 @@ def _input_and_output(worst: _Worst, given: Array, term: Term) -> list[tuple[str
     return pairs if worst.target is None else [*pairs, ("target", worst.target)]
 
 
-def _numbers(values: Array) -> str:
-    flat = values.reshape(-1)
-    return " ".join(f"{value:.4g}" for value in flat[:_NUMBERS]) + (" …" if flat.size > _NUMBERS else "")
-
-
-def example_pixels(values: Array) -> Any:
-    """An input of the data as an image: bytes from 0 to 255, floats from 0 to 1 or to their own range."""
-    scaled = values / np.float32(255) if values.dtype == np.uint8 else np.nan_to_num(values.astype(np.float32))
-    if scaled.ndim == 1:
-        scaled = scaled[None]
-    return input_pixels(scaled)
-
-
 def _output_pixels(output: Array, term: Term) -> Any:
     if term.loss.compares_with == "labels":
-        return _class_pixels(output.argmax(0), term)
+        return class_pixels(output.argmax(0), term.node.type.channels)
     return example_pixels(_output(output, term))
 
 
@@ -261,9 +238,6 @@ def _output(output: Array, term: Term) -> Array:
 
 
 def _target_pixels(target: Array, term: Term) -> Any:
-    return _class_pixels(target, term) if term.loss.compares_with == "labels" else example_pixels(target)
-
-
-def _class_pixels(labels: Array, term: Term) -> Any:
-    labels = labels.reshape(labels.shape[-2:]) if labels.ndim >= 2 else labels.reshape(1, -1)
-    return image_pixels(np.clip(labels, 0, None)[..., None] / max(1, term.node.type.channels - 1))
+    return (
+        class_pixels(target, term.node.type.channels) if term.loss.compares_with == "labels" else example_pixels(target)
+    )

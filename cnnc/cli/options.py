@@ -53,10 +53,11 @@ DATA = Annotated[
         callback=_existing_folder,
     ),
 ]
-PROVIDER = Annotated[
-    ProviderChoice,
-    typer.Option("--provider", help="onnxruntime execution provider; auto takes the best one that is installed."),
-]
+_PROVIDER: Any = typer.Option(
+    "--provider", help="onnxruntime execution provider; auto takes the best one that is installed."
+)
+PROVIDER = Annotated[ProviderChoice, _PROVIDER]
+PROVIDER_OF_ENGINE = Annotated[ProviderChoice | None, _PROVIDER]
 RUNTIME = Annotated[
     Path | None,
     typer.Option(

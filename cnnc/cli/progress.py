@@ -33,8 +33,8 @@ class ConsoleProgress(Callback):
 
     def on_start(self, run: Run) -> None:
         print_status(
-            f"{run.network.name}: {run.graph.total_parameters:,} parameters, {len(run.train):,} training {_noun(run)}, "
-            f"{len(run.validation):,} validation {_noun(run)}, {_count(run.recipe.epochs, 'epoch')} of {_count(run.steps_per_epoch, 'step')}"
+            f"{run.network.name}: {run.graph.total_parameters:,} parameters, {len(run.train):,} training {run.noun}, "
+            f"{len(run.validation):,} validation {run.noun}, {_count(run.recipe.epochs, 'epoch')} of {_count(run.steps_per_epoch, 'step')}"
         )
         p = run.progress
         if p.epoch or p.step:
@@ -73,7 +73,7 @@ class ConsoleProgress(Callback):
             epochs=run.recipe.epochs,
             loss=decimals(0),
             rate=0.0,
-            noun=_noun(run),
+            noun=run.noun,
         )
         self._bar.start()
 
@@ -118,7 +118,7 @@ def epoch_line(run: Run, epoch: Epoch, width: int) -> str:
         parts += [(f"val loss {decimals(epoch.validation.loss)}", 2), (f"val {epoch.validation}", 0)]
         others = epoch.validation.others
         parts += [(f"val {name} {format_metric(name, value)}", 3 + i) for i, (name, value) in enumerate(others)]
-    parts.append((f"{epoch.images_per_second:,.0f} {_noun(run)}/s", _SPEED))
+    parts.append((f"{epoch.images_per_second:,.0f} {run.noun}/s", _SPEED))
     best = ("best", 0)
     while sum(len(text) + 2 for text, _ in [*parts, best]) - 2 > width and (left_out := max(drop for _, drop in parts)):
         parts = [part for part in parts if part[1] != left_out]
@@ -135,8 +135,3 @@ def _why_stopped(run: Run) -> str:
     return (
         f"stopped after epoch {p.epoch}: no improvement since epoch {p.improved_epoch + 1} (stop patience={patience})"
     )
-
-
-def _noun(run: Run) -> str:
-    """What the examples of a run are called."""
-    return "images" if run.graph.inputs[0].type.rank == 2 else "examples"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnc.cli.console import Stopped, print_diagnostics, print_json, print_result, print_status, stop_on_signals
-from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
+from cnnc.cli.options import DATA, PROVIDER_OF_ENGINE, SETTINGS, ProviderChoice, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.usage import require_one_source, require_source, with_published_network
 from cnnc.diagnostics import CnncError, Exit
@@ -22,7 +22,14 @@ from cnnc.diagnostics import CnncError, Exit
 if TYPE_CHECKING:
     from cnnc.network import Network
     from cnnc.training.checkpoint import Checkpoint
-    from cnnc.training.run import Callback, Result, Run
+    from cnnc.training.run import Callback, Engine, Result, Run
+
+
+class EngineChoice(StrEnum):
+    """The values of --engine."""
+
+    numpy = "numpy"
+    onnxruntime = "onnxruntime"
 
 
 class Log(StrEnum):
@@ -57,33 +64,60 @@ def train(
         Log | None,
         typer.Option("--log", help="Also log the metrics in this format, into the run folder."),
     ] = None,
+    engine: Annotated[
+        EngineChoice | None,
+        typer.Option(
+            "--engine", help="What computes the steps: numpy (default), or onnxruntime, with the step as an ONNX graph."
+        ),
+    ] = None,
+    provider: PROVIDER_OF_ENGINE = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Show the training on a page of this machine, and save its replay in the run folder."
+        ),
+    ] = False,
+    live_port: Annotated[
+        int | None,
+        typer.Option("--live-port", metavar="N", min=1, max=65535, help="Port of the page (default: a free one)."),
+    ] = None,
     at: Annotated[list[str] | None, sizes_option("Train at this size")] = None,
     settings: SETTINGS = None,
     force: FORCE = False,
     json: Annotated[bool, json_option("the result as a JSON object")] = False,
 ) -> None:
-    """Train a network with NumPy, or resume a run; checkpoints and metrics go to the run folder."""
+    """Train a network, or resume a run; checkpoints and metrics go to the run folder."""
     require_one_source(file, resume)
     if file is not None:
         require_source(file, "train")
     if dry_run and resume is not None:
         raise CnncError.of("E010", "--dry-run applies to a network FILE, not to a resumed run")
+    if live_port is not None and not live:
+        raise CnncError.of("E010", "--live-port applies to --live", help="add --live")
+    if provider is not None and engine is not EngineChoice.onnxruntime and resume is None:
+        message = "--provider applies to --engine onnxruntime"
+        raise CnncError.of("E010", message, help=f"write --engine onnxruntime --provider {provider.value}")
+    if dry_run and live:
+        raise CnncError.of("E010", "--live shows a training; --dry-run makes two steps and writes nothing")
     if export is not None:
         require_outputs(
             [path for path in (file, resume) if path is not None], [Output(export, "--export", "onnx")], force
         )
     sizes = parse_sizes(at)
-    options = _options_of_resume(data, export, log)
+    options = _options_of_resume(data, export, log, live, live_port)
     if file is not None and dry_run:
-        _dry_run(_load(file, settings, sizes), data, json)
+        _dry_run(_load(file, settings, sizes), data, _engine(engine, provider), json)
         return
     if file is not None:
-        result = _train_new(_load(file, settings, sizes), run, data, _callback(log), options)
+        network = _load(file, settings, sizes)
+        callback = _callback(log, live, live_port)
+        result = _train_new(network, run, data, _engine(engine, provider), callback, options)
     else:
         assert resume is not None
         if sizes:
             raise CnncError.of("E010", "--at applies to a network FILE; a resumed run keeps the sizes it started with")
-        result = _resume(resume, run, settings or [], data, _callback(log), options)
+        callback = _callback(log, live, live_port)
+        result = _resume(resume, run, settings or [], data, (engine, provider), callback, options)
     _report(result, json)
     if export is not None:
         from cnnc.cli.export import export_run, report
@@ -107,7 +141,7 @@ def _load(file: Path, settings: list[str] | None, sizes: Mapping[str, int]) -> N
 
 
 def _train_new(
-    network: Network, folder: Path | None, data: Path | None, callback: Callback, options: Sequence[str]
+    network: Network, folder: Path | None, data: Path | None, engine: Engine, callback: Callback, options: Sequence[str]
 ) -> Result:
     """Trains a network in a new run folder; without `folder` in runs/NAME, or the first of runs/NAME-2, ... that is free."""
     from cnnc.training.loop import open_data, start
@@ -116,7 +150,7 @@ def _train_new(
     if folder is not None:
         require_new(folder, print_status)
     dataset = open_data(network, data, print_status)
-    run = start(network, dataset, folder or Path("runs") / Path(network.source.name).stem)
+    run = start(network, dataset, folder or Path("runs") / Path(network.source.name).stem, engine=engine)
     with new_folder(run, print_status, numbered=folder is None):
         return _train(run, callback, options)
 
@@ -126,6 +160,7 @@ def _resume(
     folder: Path | None,
     settings: Sequence[str],
     data: Path | None,
+    engine: tuple[EngineChoice | None, ProviderChoice | None],
     callback: Callback,
     options: Sequence[str],
 ) -> Result:
@@ -145,9 +180,10 @@ def _resume(
             lock.enter_context(locked(old, print_status))
         saved = checkpoints.load(checkpoints.find(resume, "last"))
         network = _resumed_network(saved, settings)
+        resumed_with = _engine_of_resume(saved, *engine)
         print_diagnostics(network.diagnostics)
         dataset = open_data(network, data, print_status, saved.vocabulary)
-        run = start(network, dataset, folder or old, saved)
+        run = start(network, dataset, folder or old, saved, resumed_with)
         if in_place:
             return _train(run, callback, options)
         with new_folder(run, print_status, origin=old):
@@ -185,7 +221,7 @@ def _train(run: Run, callback: Callback, options: Sequence[str]) -> Result:
     return result
 
 
-def _dry_run(network: Network, data: Path | None, json: bool) -> None:
+def _dry_run(network: Network, data: Path | None, engine: Engine, json: bool) -> None:
     """Trains two steps in a temporary folder and prints the time and memory that a run would take."""
     from cnnc.recipe.metrics import decimals
     from cnnc.report.table import human_bytes
@@ -194,7 +230,7 @@ def _dry_run(network: Network, data: Path | None, json: bool) -> None:
     from cnnc.training.loop import open_data, start
 
     dataset = open_data(network, data, print_status)
-    run = start(network, dataset, Path("runs"))
+    run = start(network, dataset, Path("runs"), engine=engine)
     print_diagnostics(tuple(check_batches(run)))
     result = dry_run(run)
     if json:
@@ -231,16 +267,48 @@ class _Signals:
         signal.signal(signal.SIGTERM, handle)
 
 
-def _callback(log: Log | None) -> Callback:
-    """The callbacks of a run: console output, and TensorBoard if asked for. Raises CnncError E906."""
+def _engine(choice: EngineChoice | None, provider: ProviderChoice | None) -> Engine:
+    """The engine of these options."""
+    if choice is EngineChoice.onnxruntime:
+        from cnnc.onnx.train_step.engine import OnnxEngine
+
+        return OnnxEngine(provider.value if provider is not None else "auto")
+    from cnnc.training.numpy_engine import NumpyEngine
+
+    return NumpyEngine()
+
+
+def _engine_of_resume(saved: Checkpoint, choice: EngineChoice | None, provider: ProviderChoice | None) -> Engine:
+    """The engine of these options, by default that of the checkpoint. Prints a note where it is another one.
+
+    Raises CnncError E010 for a provider without onnxruntime.
+    """
+    choice = choice or (EngineChoice.onnxruntime if saved.engine == EngineChoice.onnxruntime else EngineChoice.numpy)
+    if provider is not None and choice is not EngineChoice.onnxruntime:
+        raise CnncError.of("E010", "--provider applies to --engine onnxruntime", help="leave --provider out")
+    if provider is None and choice.value == saved.engine and saved.provider in list(ProviderChoice):
+        provider = ProviderChoice(saved.provider)
+    if (choice.value, provider.value if provider is not None else saved.provider) != (saved.engine, saved.provider):
+        before = f"{saved.engine} on {saved.provider}" if saved.provider else saved.engine
+        print_status(f"note: the run was started with the engine {before}, so results differ from an uninterrupted run")
+    return _engine(choice, provider)
+
+
+def _callback(log: Log | None, live: bool, port: int | None) -> Callback:
+    """The callbacks of a run: console output; TensorBoard and a live page if asked for. Raises CnncError E906, E908."""
     from cnnc.cli.progress import ConsoleProgress
     from cnnc.training.run import Callbacks
 
-    if log is None:
-        return ConsoleProgress()
-    from cnnc.training.tensorboard import TensorBoard
+    callbacks: list[Callback] = []
+    if log is not None:
+        from cnnc.training.tensorboard import TensorBoard
 
-    return Callbacks(TensorBoard(), ConsoleProgress())
+        callbacks.append(TensorBoard())
+    if live:
+        from cnnc.cli.train_live import LivePage
+
+        callbacks.append(LivePage(port or 0))
+    return Callbacks(*callbacks, ConsoleProgress())
 
 
 def _resumed_network(saved: Checkpoint, settings: Sequence[str]) -> Network:
@@ -290,11 +358,15 @@ def _differences(saved: Checkpoint) -> list[str]:
     return differences
 
 
-def _options_of_resume(data: Path | None, export: Path | None, log: Log | None) -> list[str]:
+def _options_of_resume(
+    data: Path | None, export: Path | None, log: Log | None, live: bool, port: int | None
+) -> list[str]:
     """The options that a command to resume repeats."""
     words = ["--data", str(data)] if data is not None else []
     words += ["--export", str(export)] if export is not None else []
     words += ["--log", log.value] if log is not None else []
+    words += ["--live"] if live else []
+    words += ["--live-port", str(port)] if port is not None else []
     return words
 
 

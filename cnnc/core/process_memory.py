@@ -1,7 +1,8 @@
 """Measures the memory of this process and of the machine.
 
 In: nothing; the operating system is asked. Out: `memory_limit`, what a process can have at most; `MemoryMeter`, with the
-peak growth in bytes since it was created, and the peak of the process. On Linux creating a meter resets the system's peak, so that an earlier peak does not hide a later,
+peak growth in bytes since it was created, and the peak of the process;
+`resident_memory`, what the process uses now. On Linux creating a meter resets the system's peak, so that an earlier peak does not hide a later,
 smaller one. On other systems such a smaller one cannot be seen, and the growth is None.
 """
 
@@ -44,7 +45,7 @@ class MemoryMeter:
         self._earlier_peak = peak_process_memory()
         self._was_reset = _reset_peak()
         self._peak_at_start = peak_process_memory()
-        self._base = (_resident_memory() or self._peak_at_start) - held
+        self._base = (resident_memory() or self._peak_at_start) - held
 
     @property
     def growth(self) -> int | None:
@@ -85,7 +86,7 @@ def _reset_peak() -> bool:
     return True
 
 
-def _resident_memory() -> int:
+def resident_memory() -> int:
     """The memory that this process uses now, in bytes; 0 if the system does not provide it."""
     try:
         import resource

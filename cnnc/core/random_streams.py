@@ -36,6 +36,7 @@ class Stream(IntEnum):
     OPERATOR_ERRORS = 22  # the name of the layer; the seed is the number of the sample
     ASCENT = 23  # noise and shifts of inputs that maximize a channel
     VERIFY_TARGETS = 24  # the step: random targets that an exported training step is compared on
+    STEP_SEED = 25  # the epoch, the step: the seed of the random numbers in a step graph
 
     def key(self, seed: int, *parts: int | str) -> list[int]:
         """The key of a generator; names enter as their bytes."""

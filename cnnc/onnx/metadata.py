@@ -9,6 +9,7 @@ properties (`metadata`), and the same read back from any model (`read_facts`).
     cnnc.vocabulary             JSON list of words, for text: word i is fed as 2 + i, 0 pads, 1 is an unknown word
     cnnc.facts                  JSON, the fields of `Facts` that are not empty
     cnnc.precision              float16 or int8, if not float32 (see quantize/examples.py)
+    cnnc.training               JSON, of a model that takes the weights as inputs (see train_step/export.py)
 
 In an untrusted model, whatever is missing or of another type than cnnc writes is read as empty.
 """
@@ -17,10 +18,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from cnnc.core.record import Record
 from cnnc.data.catalog import KNOWN
+from cnnc.diagnostics import CnncError
 from cnnc.graph.analysis import vocabularies
 from cnnc.graph.graph import Graph, Node
 from cnnc.graph.sizes import LegalSizes, SizeSurvey
@@ -41,6 +45,7 @@ from cnnc.recipe.metrics import finite
 
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
 PRECISION = "cnnc.precision"
+TRAINING = "cnnc.training"
 IMAGE_READERS = (*KNOWN, "images")  # data readers that give 8-bit pixels
 # What the object of an input may lack.
 _INPUT_DEFAULTS: Mapping[str, Any] = {"range": None, "mean": None, "std": None, "inside": ()}
@@ -257,6 +262,16 @@ def _output(
         "named": named and node.name in labelled[:2],
         **({"range": [0, 1]} if kind == "picture" and node.name in images else {}),
     }
+
+
+def require_own_weights(properties: Mapping[str, str], name: str) -> None:
+    """Raises CnncError E613 for a file of `cnnc export --training`, which takes its weights as inputs."""
+    if TRAINING not in properties:
+        return
+    weights = _text(_object(_parsed(properties[TRAINING])).get("weights_file")) or "WEIGHTS.safetensors"
+    message = f"{name} takes the weights as inputs; `cnnc export --training` wrote it for a program that trains"
+    command = f"cnnc export {quote(str(Path(name).with_name(Path(weights).name)))}"
+    raise CnncError.of("E613", message, help=f"export the weights as a model: `{command}`")
 
 
 # --- reading ---------------------------------------------------------------------------------------------

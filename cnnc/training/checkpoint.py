@@ -56,8 +56,8 @@ class Checkpoint:
 
     `file` is the name of the source file and `source` its text, `includes` the text of included files by name.
     `settings` are those of the command line (`--set`), `sizes` the sizes of symbols in training. `weights` and `slots`
-    are arrays by `layer.parameter` and `layer.parameter.slot`; `threads` and `versions` are those that trained. `origin`
-    says which model the weights were imported from: its `file`, `sha256` and `producer`, as far as known; else it is empty.
+    are arrays by `layer.parameter` and `layer.parameter.slot`; `threads` and `versions` are those that trained, and so
+    are `engine` and, with onnxruntime, its `provider`. `origin` says which model the weights were imported from: its `file`, `sha256` and `producer`, as far as known; else it is empty.
     """
 
     file: str
@@ -73,6 +73,8 @@ class Checkpoint:
     includes: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
+    engine: str = "numpy"
+    provider: str = ""
 
     def network(self, at: Mapping[str, int] | None = None, settings: Sequence[str] | None = None) -> Network:
         """Checks the source again, and returns the network at the sizes of training.
@@ -100,6 +102,11 @@ class Checkpoint:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint to a safetensors file, completely or not at all. Raises CnncError E902."""
+    write_atomic(path, *content(checkpoint))
+
+
+def content(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
+    """The safetensors file of a checkpoint in parts."""
     tensors = {f"weights/{k}": v for k, v in checkpoint.weights.items()}
     tensors |= {f"slots/{k}": v for k, v in checkpoint.slots.items()}
     tensors = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
@@ -117,10 +124,11 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "threads": checkpoint.threads,
         "preprocessing": {"range": [0, 1], "layout": "channels first"},
         **({"origin": checkpoint.origin} if checkpoint.origin else {}),
+        **({"engine": checkpoint.engine, "provider": checkpoint.provider} if checkpoint.engine != "numpy" else {}),
     }
     text = json.dumps(facts, sort_keys=True)
     metadata = {"cnnc": text, "digest": _digest(tensors, text), "format": FORMAT}
-    write_atomic(path, *_serialized(tensors, metadata))
+    return _serialized(tensors, metadata)
 
 
 def _serialized(tensors: dict[str, Array], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:
@@ -204,6 +212,8 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
         facts.get("includes", {}),
         facts.get("sizes", {}),
         {key: str(value) for key, value in facts.get("origin", {}).items()},
+        str(facts.get("engine", "numpy")),
+        str(facts.get("provider", "")),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from cnnc.core.process_memory import MemoryMeter
 from cnnc.graph.analysis import training_memory
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
-from cnnc.training.loop import one_step, worker_processes
+from cnnc.training.loop import one_step
 from cnnc.training.run import Run
 
 
@@ -42,7 +42,7 @@ def dry_run(run: Run) -> DryRun:
     inputs = tuple(column[np.arange(batch)] for column in run.train.inputs)
     targets = tuple(column[np.arange(batch)] for column in run.train.targets)
     keep_memory()
-    with one_blas_thread(), worker_processes(run), warnings.catch_warnings():
+    with one_blas_thread(), run.engine.running(run), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a loss that is not finite is reported as E701
         loss, _, _ = one_step(run, 0, 0, inputs, targets)
         start = time.perf_counter()

@@ -13,9 +13,9 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,18 +31,16 @@ from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
 from cnnc.recipe.metrics import finite
 from cnnc.recipe.recipe import require_recipe
-from cnnc.reference.engine import StepRandom, backward, forward
 from cnnc.reference.initializers import initialize, require_memory
-from cnnc.reference.parallel.processes import worker_pool_for
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread, thread_count
 from cnnc.reference.registry import Random
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.augment import augment
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.divergence import check_batches, check_first_loss, diverged
+from cnnc.training.numpy_engine import NumpyEngine
 from cnnc.training.objective import Objective, Score, feeds_of
-from cnnc.training.optimizers import clip_gradients, update
-from cnnc.training.run import Callback, Epoch, Result, Run, Stopping
+from cnnc.training.run import Callback, Engine, Epoch, Result, Run, StepBatch, StepResult, Stopping
 from cnnc.training.run_folder import line_of, metrics_before, save, save_metrics, save_network, save_test
 
 SAVE_SECONDS = 300.0
@@ -84,11 +82,15 @@ def open_data(
     )
 
 
-def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None) -> Run:
+def start(
+    network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None, engine: Engine | None = None
+) -> Run:
     """Prepares a run in a folder: splits the data, draws the weights or restores those of `resume`. Writes nothing.
 
+    `engine` computes its steps, by default with NumPy.
+
     Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E904 where
-    the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number.
+    the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number, and what `engine.prepare` raises.
     """
     thread_count()
     graph = network.require_graph()
@@ -107,9 +109,12 @@ def start(network: Network, data: Dataset, folder: Path, resume: Checkpoint | No
     progress = resume.progress if resume is not None else Progress()
     objective = Objective(graph, recipe, data)
     origin = resume.origin if resume is not None else {}
-    return Run(
-        network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective, origin=origin
+    engine = engine or NumpyEngine()
+    run = Run(
+        network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective, engine, origin
     )
+    engine.prepare(run)
+    return run
 
 
 def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
@@ -134,7 +139,7 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
         remove_temporary_files(run.folder / name)
     metrics = metrics_before(run)
     keep_memory()
-    with one_blas_thread(), worker_processes(run), warnings.catch_warnings():
+    with one_blas_thread(), run.engine.running(run), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a loss that is not finite is reported as E701
         if run.progress == Progress() or not (run.folder / "last.safetensors").exists():
             save(run, "last")  # so that a run can be resumed from its first step on
@@ -148,32 +153,19 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
             start_time, examples_before = time.perf_counter(), run.progress.seen
             if not _epoch(run, callback, stopping):
                 save(run, "last")
-                return Result(run, True, None)
+                return _ended(Result(run, True, None), callback)
             seconds = time.perf_counter() - start_time
             _finish_epoch(run, callback, metrics, seconds, run.progress.seen - examples_before, meter)
         growth, _ = run.memory(meter)
         best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
-        test = run.objective.evaluate(best, run.data.test)
+        test = run.objective.measure(run.engine.runner(run, best), run.data.test)
         save_test(run, metrics, test)
-        return Result(run, False, test, growth)
+        return _ended(Result(run, False, test, growth), callback)
 
 
-@contextmanager
-def worker_processes(run: Run) -> Iterator[None]:
-    """Starts worker processes that share each batch, where the run is long enough to pay for their start."""
-    left = run.recipe.epochs - run.progress.epoch
-    run.workers = worker_pool_for(
-        run.training_graph, run.weights, run.objective.activations, run.recipe.batch, left * len(run.train)
-    )
-    if run.workers is None:
-        yield
-        return
-    with run.workers:
-        run.weights = run.workers.adopt(run.weights)
-        try:
-            yield
-        finally:
-            run.workers = None
+def _ended(result: Result, callback: Callback) -> Result:
+    callback.on_end(result)
+    return result
 
 
 def _epoch(run: Run, callback: Callback, stopping: Stopping) -> bool:
@@ -216,36 +208,13 @@ def one_step(
     inputs: tuple[Array, ...],
     targets: tuple[Array, ...],
     random: Random | None = None,
-) -> tuple[float, int, int]:
+) -> StepResult:
     """One training step: forward, backward, update.
 
     `inputs` and `targets` hold one batch (N, ...) per column of the data set; `random` replaces the random numbers of the
-    layers. Returns the loss, the number of correct
-    predictions, and the number of all predictions. Raises CnncError E701 where the loss is not finite, E704 where a worker
-    process died.
+    layers. Raises CnncError E701 where the loss is not finite, E704 where a worker process died.
     """
-    recipe, graph, objective = run.recipe, run.training_graph, run.objective
-
-    random = random or StepRandom(recipe.seed, epoch, step)
-    feeds = feeds_of(graph, inputs)
-    if run.workers is not None:
-        trace = run.workers.forward(run.weights, feeds, random)
-    else:
-        trace = forward(graph, run.weights, feeds, outputs=objective.activations, training=True, random=random)
-    batch = objective.batch(trace, targets)
-    if not math.isfinite(batch.loss):
-        raise diverged(run, feeds, epoch, step)
-    right, total = objective.right(trace, targets)
-    if run.workers is not None:
-        gradients = run.workers.backward(run.weights, trace, batch.gradients)
-    else:
-        gradients, _ = backward(graph, run.weights, trace, batch.gradients)
-    if recipe.clip is not None:
-        clip_gradients(gradients, recipe.clip)
-    rate = recipe.learning_rate(epoch + step / run.steps_per_epoch)
-    update(recipe.optimizer, run.weights, gradients, run.slots, rate)
-    run.weights.update(trace.buffers)
-    return batch.loss, right, total
+    return run.engine.step(run, StepBatch(epoch, step, inputs, targets), random)
 
 
 def _finish_epoch(
@@ -257,7 +226,10 @@ def _finish_epoch(
     """
     p = run.progress
     training = Score(p.right, p.answers or p.seen, p.loss_sum / p.seen)
-    validation = run.objective.evaluate(run.weights, run.validation) if len(run.validation) else None
+    observer = partial(callback.on_validation, run)
+    run.fetch()
+    runner = run.engine.runner(run, run.weights)
+    validation = run.objective.measure(runner, run.validation, observer) if len(run.validation) else None
     deciding = validation or training
     if not math.isfinite(deciding.loss):
         part = next(run.objective.parts(run.validation))

@@ -58,6 +58,15 @@ def count_correct(scores: Array, labels: Array, ignored: int | None) -> tuple[in
     return int((hits & counted).sum()), int(counted.sum())
 
 
+def count_by_class(scores: Array, labels: Array, ignored: int | None) -> tuple[Array, Array]:
+    """`count_correct` for each class (C,): how many of its labels were predicted correctly, and how many it has."""
+    classes = scores.shape[-1]
+    predicted, labels = scores.argmax(-1).reshape(-1), labels.reshape(-1)
+    if ignored is not None:
+        predicted, labels = predicted[labels != ignored], labels[labels != ignored]
+    return np.bincount(labels[predicted == labels], minlength=classes), np.bincount(labels, minlength=classes)
+
+
 @counter_of(Accuracy)
 class AccuracyCounter(MetricCounter):
     """The fraction of labels whose class has the highest score."""

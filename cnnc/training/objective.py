@@ -24,7 +24,7 @@ from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Trace, forward
 from cnnc.reference.layout import to_channels_last
 from cnnc.training.losses import compute_loss
-from cnnc.training.metrics import COUNTERS, Confusion, MetricCounter, count_correct
+from cnnc.training.metrics import COUNTERS, Confusion, MetricCounter, count_by_class, count_correct
 
 EVAL_BATCH = 256
 """Examples per batch in scoring, at most; a batch is no larger than that of training, which fits into memory."""
@@ -35,6 +35,9 @@ _SLACK = 1e-5
 Feeds = dict[str, Array]
 Runner = Callable[[Feeds], Trace]
 """Runs a batch, channels first; the trace holds the activations that the losses read, channels last."""
+
+Observer = Callable[[Trace, tuple[Array, ...]], None]
+"""Sees the activations and targets of each batch that is scored."""
 
 
 class Score(NamedTuple):
@@ -147,6 +150,14 @@ class Objective:
         labels = self._target(term, trace.values, targets)
         return count_correct(trace.values[term.node.name], labels, term.loss.ignored_label)
 
+    def right_by_class(self, trace: Trace, targets: tuple[Array, ...]) -> tuple[Array, Array] | None:
+        """The correct predictions of each class, and how often it is the label; None where no loss compares with labels."""
+        term = self.term_by_target.get("labels")
+        if term is None:
+            return None
+        labels = self._target(term, trace.values, targets)
+        return count_by_class(trace.values[term.node.name], labels, term.loss.ignored_label)
+
     def _target(self, term: Term, activations: Mapping[str, Array], targets: tuple[Array, ...]) -> Array:
         """The target of a loss, channels last."""
         if term.column is None:
@@ -190,11 +201,11 @@ class Objective:
 
         return runner
 
-    def evaluate(self, weights: Weights, examples: Split) -> Score:
+    def evaluate(self, weights: Weights, examples: Split, observer: Observer | None = None) -> Score:
         """The score of the network with these weights on examples, as in inference."""
-        return self.measure(self.network(weights), examples)
+        return self.measure(self.network(weights), examples, observer)
 
-    def measure(self, run: Runner, examples: Split) -> Score:
+    def measure(self, run: Runner, examples: Split, observer: Observer | None = None) -> Score:
         """The score on examples of the network or of an exported model of it."""
         loss, right, total = 0.0, 0, 0
         metrics = self.recipe.metrics or (self.recipe.metric,)
@@ -206,6 +217,8 @@ class Objective:
             right, total = right + batch_right, total + batch_total
             for name, counter in zip(metrics, counters, strict=True):
                 self._count(name, counter, trace, targets)
+            if observer is not None:
+                observer(trace, targets)
         (first, value), *others = [(name, counter.value()) for name, counter in zip(metrics, counters, strict=True)]
         mean = loss / max(1, len(examples))
         return Score(right, total or len(examples), mean, first, None if first == "accuracy" else value, tuple(others))

@@ -1,17 +1,18 @@
-"""The state of a training run, its results, and the callbacks that it reports to.
+"""The state of a training run, the engine that computes its steps, its results, and the callbacks that it reports to.
 
 `loop.start` makes a `Run`, `loop.train` advances it, calls the `Callback`, and returns a `Result`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-from cnnc.core.arrays import Weights
+from cnnc.core.arrays import Array, Weights
 from cnnc.core.process_memory import MemoryMeter
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import Diagnostic
@@ -19,9 +20,66 @@ from cnnc.graph.for_training import for_training
 from cnnc.graph.graph import Graph, verify
 from cnnc.network import Network
 from cnnc.recipe.recipe import Recipe
-from cnnc.reference.parallel.processes import WorkerPool
+from cnnc.reference.engine import Trace
+from cnnc.reference.registry import Random
 from cnnc.training.checkpoint import Progress
-from cnnc.training.objective import Objective, Score
+from cnnc.training.objective import Objective, Runner, Score
+
+
+class StepBatch(NamedTuple):
+    """One batch: step `step` of epoch `epoch`, both from 0, with one array (N, ...) per column of the data set."""
+
+    epoch: int
+    step: int
+    inputs: tuple[Array, ...]
+    targets: tuple[Array, ...]
+
+
+class StepResult(NamedTuple):
+    """The loss of a batch, the number of correct predictions, and the number of all predictions."""
+
+    loss: float
+    right: int
+    total: int
+
+
+class Engine:
+    """Computes the steps and scores of a run.
+
+    `name` is the value of `--engine`; `provider` that of `--provider`, "" for an engine without.
+    """
+
+    name: ClassVar[str]
+    provider: str = ""
+
+    def prepare(self, run: Run) -> None:
+        """Raises CnncError where the engine cannot train this network; nothing has been written yet."""
+
+    def running(self, run: Run) -> AbstractContextManager[None]:
+        """Prepares the steps of a run (processes, sessions), and releases what they took."""
+        raise NotImplementedError
+
+    def step(self, run: Run, batch: StepBatch, random: Random | None = None) -> StepResult:
+        """One training step within `running`: forward, backward, update of weights, slots and buffers.
+
+        `random` replaces the random numbers of the layers. Raises CnncError E701 where the loss is not finite; the weights
+        are then those before the step.
+        """
+        raise NotImplementedError
+
+    def fetch(self, run: Run) -> None:
+        """Brings weights and slots of the run up to date, where the engine keeps them elsewhere between steps."""
+
+    def runner(self, run: Run, weights: Weights) -> Runner:
+        """Runs the network as in inference, with these weights."""
+        raise NotImplementedError
+
+    def process_memory(self) -> Iterator[tuple[int | None, int]]:
+        """The growth of each further process in bytes (None where the system does not say), and its peak.
+
+        Raises CnncError E704 where a process has died.
+        """
+        yield from ()
 
 
 @dataclass
@@ -29,8 +87,9 @@ class Run:
     """A run and its state.
 
     Training changes `weights` (by `layer.parameter`, shaped as in ONNX), `slots` (the optimizer's state) and `progress`.
-    `train` and `validation` are the two parts of the training data. `workers` are set while the run trains. `origin` is that
-    of the checkpoint that the run started from.
+    `train` and `validation` are the two parts of the training data. `engine` computes the steps; it may keep weights and
+    slots elsewhere between them, so `fetch` comes before reading them. `origin` is that of the checkpoint that the run started
+    from.
     """
 
     network: Network
@@ -44,7 +103,7 @@ class Run:
     slots: Weights
     progress: Progress
     objective: Objective
-    workers: WorkerPool | None = None
+    engine: Engine
     origin: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -64,6 +123,19 @@ class Run:
         return stop is not None and p.epoch > 0 and p.epoch - 1 - p.improved_epoch >= stop.patience
 
     @property
+    def noun(self) -> str:
+        """What the examples are called."""
+        return "images" if self.graph.inputs[0].type.rank == 2 else "examples"
+
+    def rate(self, epoch: int, step: int) -> float:
+        """The learning rate of a step; epochs and steps count from 0."""
+        return self.recipe.learning_rate(epoch + step / self.steps_per_epoch)
+
+    def fetch(self) -> None:
+        """Brings `weights` and `slots` up to date."""
+        self.engine.fetch(self)
+
+    @property
     def state_bytes(self) -> int:
         """Bytes of weights and slots."""
         return sum(array.nbytes for array in (*self.weights.values(), *self.slots.values()))
@@ -74,7 +146,7 @@ class Run:
         Raises CnncError E704 where a worker has died.
         """
         growth, peak = meter.growth, meter.process_peak
-        for worker_growth, worker_peak in self.workers.memory() if self.workers is not None else ():
+        for worker_growth, worker_peak in self.engine.process_memory():
             growth = None if growth is None or worker_growth is None else growth + worker_growth
             peak += worker_peak
         return growth, peak
@@ -121,8 +193,14 @@ class Callback:
     def on_step(self, run: Run, epoch: int, step: int, loss: float) -> None:
         """Called after each step; epoch and step count from 0."""
 
+    def on_validation(self, run: Run, trace: Trace, targets: tuple[Array, ...]) -> None:
+        """Called for each batch of validation examples, with the activations that the losses read, before `on_epoch`."""
+
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         """Called after each epoch."""
+
+    def on_end(self, result: Result) -> None:
+        """Called at the end of training, also where it was stopped; not after an error."""
 
     def close(self) -> None:
         """Called by the owner of the callback at the end of training, also after an error."""
@@ -146,9 +224,17 @@ class Callbacks(Callback):
         for callback in self._all:
             callback.on_step(run, epoch, step, loss)
 
+    def on_validation(self, run: Run, trace: Trace, targets: tuple[Array, ...]) -> None:
+        for callback in self._all:
+            callback.on_validation(run, trace, targets)
+
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         for callback in self._all:
             callback.on_epoch(run, epoch)
+
+    def on_end(self, result: Result) -> None:
+        for callback in self._all:
+            callback.on_end(result)
 
     def close(self) -> None:
         for callback in self._all:

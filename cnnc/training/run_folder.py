@@ -130,6 +130,7 @@ def save(run: Run, name: str) -> Path:
 
     Raises CnncError E701 for a weight that is not finite, E902.
     """
+    run.fetch()
     if not all(np.isfinite(array).all() for array in run.weights.values()):
         raise diverged(run, {}, run.progress.epoch, max(0, run.progress.step - 1))
     path = run.folder / f"{name}.safetensors"
@@ -150,6 +151,8 @@ def save(run: Run, name: str) -> Path:
             dict(run.network.includes),
             dict(run.network.survey.reference) if run.network.survey is not None else {},
             dict(run.origin),
+            run.engine.name,
+            run.engine.provider,
         ),
     )
     return path

@@ -89,6 +89,11 @@ def _steps_json(page: Page, changes: Iterable[StepChange]) -> str:
     looks: dict[str, int] = {}
     steps = [{**_step_texts(step), **change.as_json(looks)} for step, change in zip(page.steps, changes, strict=True)]
     data: dict[str, Any] = {"current": page.current, "looks": list(looks), "steps": steps}
+    return script_json(data)
+
+
+def script_json(data: Any) -> str:
+    """JSON that is safe within a script element."""
     text = json.dumps(data, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -114,16 +119,27 @@ def _picture(picture: str) -> str:
     return f'<div class="picture" tabindex="0" role="group" aria-label="picture">\n{picture}\n</div>\n'
 
 
-def html_file(title: str, main: str, steps: str = "", *, scripted: bool = False, style: str = "") -> str:
+def html_file(
+    title: str,
+    main: str,
+    steps: str = "",
+    *,
+    scripted: bool = False,
+    style: str = "",
+    script: str = "",
+    connects: bool = False,
+) -> str:
     """A file with this content: a page whose steps are given, or a document that may need the script for its pages.
 
-    `style` is added to the style of all files.
+    `style` is added to the style of all files. A page of another kind brings its own `script`; with `connects` it may read
+    from the server that it came from.
     """
     style = files("cnnc.view").joinpath("page.css").read_text(encoding="utf-8") + style
-    scripted = scripted or bool(steps)
-    script = files("cnnc.view").joinpath("page.js").read_text(encoding="utf-8") if scripted else ""
+    if scripted or steps:
+        script = files("cnnc.view").joinpath("page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     allowed = f"script-src 'sha256-{digest}'; " if script else ""
+    allowed += "connect-src 'self'; " if connects else ""
     policy = (
         f"default-src 'none'; {allowed}style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )

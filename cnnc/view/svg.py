@@ -172,13 +172,14 @@ def text(value: str) -> str:
     return escape(shown_text(value), {'"': "&quot;", "'": "&#39;"})
 
 
-def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
-    """An image, grey (H, W) or RGB (H, W, 3), as PNG."""
+def png_bytes(pixels: NDArray[np.uint8], transparent: bool = False) -> bytes:
+    """An image, grey (H, W) or RGB (H, W, 3), as PNG; with `transparent`, black pixels are not drawn."""
     height, width = pixels.shape[:2]
     rows = np.ascontiguousarray(pixels, dtype=np.uint8).reshape(height, -1)
     scanlines = np.hstack([np.zeros((height, 1), np.uint8), rows]).tobytes()
     header = struct.pack(">IIBBBBB", width, height, 8, 2 if pixels.ndim == 3 else 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(scanlines, 9)), (b"IEND", b""))
+    clear = [(b"tRNS", bytes(6 if pixels.ndim == 3 else 2))] if transparent else []
+    chunks = ((b"IHDR", header), *clear, (b"IDAT", zlib.compress(scanlines, 9)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )

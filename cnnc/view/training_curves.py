@@ -61,16 +61,24 @@ def training_curves(title: str, runs: Sequence[TrainingRun], falling: Collection
 
     `falling` are the quantities of which less is better; their axis is logarithmic where they span decades.
     """
-    quantities = _quantities(runs)
-    panels = [*quantities, *(["lr"] if any(run.has("lr") for run in runs) else [])]
+    quantities, panels = _quantities(runs), _panel_names(runs)
     columns = max(1, len(panels)) if len(panels) < 4 else 2 if len(panels) == 4 else 3
-    width = min(_WIDEST, (_WIDTH - 24 * (columns - 1)) / columns)
+    drawings = curve_panels(runs, falling, min(_WIDEST, (_WIDTH - 24 * (columns - 1)) / columns))
+    table = score_table(runs[0]) if len(runs) == 1 else _compared_table(runs, quantities)
+    return chart_grid(title, _description(runs, quantities), drawings, columns, table, _notes(runs, panels))
+
+
+def curve_panels(runs: Sequence[TrainingRun], falling: Collection[str], width: float) -> list[Drawing]:
+    """One drawing of this width per quantity, the learning rate last; the table of the scores is their legend."""
+    panels = _panel_names(runs)
     ups = [_up(panel, runs, panel == "lr" or panel in falling) for panel in panels]
     left = max((text_width(text, SMALL) for up in ups for _, text in up.ticks), default=0) + 8
     across = epoch_scale(max(run.last_epoch for run in runs), max(3, int((width - left) / 40)))
-    drawings = [_panel(panel, runs, across, up, width, left) for panel, up in zip(panels, ups, strict=True)]
-    table = _one_table(runs[0], quantities) if len(runs) == 1 else _compared_table(runs, quantities)
-    return chart_grid(title, _description(runs, quantities), drawings, columns, table, _notes(runs, panels))
+    return [_panel(panel, runs, across, up, width, left) for panel, up in zip(panels, ups, strict=True)]
+
+
+def _panel_names(runs: Sequence[TrainingRun]) -> list[str]:
+    return [*_quantities(runs), *(["lr"] if any(run.has("lr") for run in runs) else [])]
 
 
 def _quantities(runs: Sequence[TrainingRun]) -> list[str]:
@@ -158,16 +166,22 @@ def _up(panel: str, runs: Sequence[TrainingRun], may_be_log: bool) -> AxisScale:
 def _panel(
     panel: str, runs: Sequence[TrainingRun], across: AxisScale, up: AxisScale, width: float, left: float
 ) -> Drawing:
-    """One quantity: its title, the area of its curves, and the word `epoch` below it."""
-    title = ("learning rate" if panel == "lr" else panel) + (" (logarithmic)" if up.log else "")
-    head = text_lines(title, 0, 0, width, "title", BODY)
-    plot = Box(round(left) + 0.5, round(head.bottom) + 26.5, round(width - left - 8), _HIGH)
+    """One quantity."""
     only = runs[0] if len(runs) == 1 else None
     curves = _curves_of(only, panel) if only is not None else _compared_curves(runs, panel)
-    best: list[Shape] = []
-    if only is not None and only.best_epoch is not None and across.shows(only.best_epoch):
-        best = _best(only.best_epoch, plot, across)
-    shapes: list[Shape] = [*head.labels, *plot_shapes(curves, plot, across, up, best)]
+    best = only.best_epoch if only is not None else None
+    return curve_panel("learning rate" if panel == "lr" else panel, curves, across, up, width, left, best)
+
+
+def curve_panel(
+    title: str, curves: Sequence[Curve], across: AxisScale, up: AxisScale, width: float, left: float, best: int | None
+) -> Drawing:
+    """Curves over the epochs: their title, their area, which begins at `left`, and the word `epoch` below it."""
+    title += " (logarithmic)" if up.log else ""
+    head = text_lines(title, 0, 0, width, "title", BODY)
+    plot = Box(round(left) + 0.5, round(head.bottom) + 26.5, round(width - left - 8), _HIGH)
+    marks = _best(best, plot, across) if best is not None and across.shows(best) else []
+    shapes: list[Shape] = [*head.labels, *plot_shapes(curves, plot, across, up, marks)]
     bottom = plot.y + plot.height
     shapes.append(Label(plot.x + plot.width / 2, bottom + 36, "epoch", "middle", "note", SMALL))
     return Drawing(width, bottom + 42, title, "", tuple(shapes))
@@ -243,8 +257,9 @@ class _Row(NamedTuple):
     cells: tuple[str, ...]
 
 
-def _one_table(run: TrainingRun, quantities: Sequence[str]) -> Drawing:
-    """Training, validation and test at the best epoch."""
+def score_table(run: TrainingRun) -> Drawing:
+    """Training, validation and test of one run at its best epoch, with samples of their curves."""
+    quantities = _quantities([run])
     at = run.best_epoch if run.best_epoch is not None else run.last_epoch
     which = "best" if run.best_epoch is not None else "last"
     rows = [

@@ -22,7 +22,7 @@ import onnxruntime as ort
 from cnnc.core.arrays import Array
 from cnnc.core.files import require_readable
 from cnnc.diagnostics import CnncError
-from cnnc.onnx.metadata import Facts, read_facts
+from cnnc.onnx.metadata import Facts, read_facts, require_own_weights
 from cnnc.onnx.run.inspect import missing_weights, require_model
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt", "coreml", "dml", "openvino"]
@@ -44,6 +44,8 @@ _PACKAGES = {
     "dml": "onnxruntime-directml",
     "openvino": "onnxruntime-openvino",
 }
+# Where a provider's memory is, if not the CPU's.
+_DEVICES = {"cuda": "cuda", "tensorrt": "cuda", "dml": "dml"}
 # Multiply in full float32: newer GPUs round the factors to 10 bits otherwise (TF32).
 _OPTIONS = {"cuda": {"use_tf32": "0"}}
 _DTYPES = {
@@ -128,6 +130,22 @@ class Session:
         except Exception as error:
             raise CnncError.of("E604", f"{self.name}: onnxruntime failed: {_first_line(error)}") from error
 
+    @property
+    def device(self) -> tuple[str, int]:
+        """The device type and number of the provider's memory, as onnxruntime names them."""
+        return _DEVICES.get(self.provider, "cpu"), 0
+
+    def binding(self) -> Any:
+        """An `onnxruntime.IOBinding`: inputs and outputs that stay on the device. `run_bound` runs it."""
+        return self._session.io_binding()
+
+    def run_bound(self, binding: Any) -> None:
+        """Runs one batch on bound inputs and outputs. Raises CnncError E604."""
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:
+            raise CnncError.of("E604", f"{self.name}: onnxruntime failed: {_first_line(error)}") from error
+
     @cached_property
     def metadata(self) -> dict[str, str]:
         """The model's metadata properties. Raises CnncError E604 if they are not UTF-8."""
@@ -148,11 +166,13 @@ class Session:
 
 def open_model(path: Path, provider: Provider = "auto", *, threads: int = 0) -> Session:
     """A session for a model file. Raises CnncError E901 if it cannot be read, E604 if it is not a model or its external
-    weights are missing, E905 for a provider that does not start."""
+    weights are missing, E613 if its weights are inputs, E905 for a provider that does not start."""
     require_model(path)
     require_readable(path)
     try:
-        return Session(path, str(path), provider, threads=threads)
+        session = Session(path, str(path), provider, threads=threads)
+        require_own_weights(session.metadata, str(path))
+        return session
     except CnncError as error:
         missing = missing_weights(path)
         if not missing:

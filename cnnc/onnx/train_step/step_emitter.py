@@ -89,10 +89,21 @@ class StepEmitter(Emitter):
         """A tensor in another shape; 0 copies a size, -1 is computed."""
         return self.new("Reshape", x, self.sizes(*shape))
 
-    def slice(self, x: str, begins: Sequence[int], ends: Sequence[int], axes: Sequence[int], steps: int = 1) -> str:
+    def slice(
+        self, x: str, begins: Sequence[int], ends: Sequence[int], axes: Sequence[int], steps: Sequence[int] = ()
+    ) -> str:
         """A part of a tensor, on these axes."""
-        steps_input = [] if steps == 1 else [self.sizes(*[steps] * len(axes))]
+        steps_input = [self.sizes(*steps)] if any(step != 1 for step in steps) else []
         return self.new("Slice", x, self.sizes(*begins), self.sizes(*ends), self.sizes(*axes), *steps_input)
+
+    def where(self, condition: str, value: str) -> str:
+        """A tensor where a condition of its shape holds, 0 elsewhere; onnxruntime's Where takes seven times as long."""
+        return self.new("Mul", value, self.new("Cast", condition, to=TensorProto.FLOAT))
+
+    def choose(self, condition: str, if_true: float, if_false: float) -> str:
+        """One of two numbers at each element."""
+        difference = self.new("Mul", self.new("Cast", condition, to=TensorProto.FLOAT), self.number(if_true - if_false))
+        return self.new("Add", difference, self.number(if_false)) if if_false else difference
 
     def zeros(self, shape: str) -> str:
         """Zeros of the shape that a tensor holds."""
@@ -136,7 +147,7 @@ class StepEmitter(Emitter):
 
     def rotate(self, weight: str, rank: int) -> str:
         """A weight (O, C, kh, kw) rotated by 180°: reversed on its `rank` spatial axes."""
-        return self.slice(weight, [-1] * rank, [-AXIS_END] * rank, range(2, 2 + rank), -1)
+        return self.slice(weight, [-1] * rank, [-AXIS_END] * rank, range(2, 2 + rank), [-1] * rank)
 
     def _rank(self) -> int:
         assert self.node is not None

@@ -22,7 +22,7 @@ from cnnc.ops.filter import Filter
 from cnnc.ops.local import Local
 from cnnc.ops.sequence import Embed
 from cnnc.view.document import Item, Section
-from cnnc.view.inspect.tiles import GreyScale, SheetTile, Values, scale_of, tile_sheet
+from cnnc.view.inspect.tiles import GreyScale, SheetTile, TileSheet, Values, scale_of
 from cnnc.view.inspect.words import nearest_words
 
 LARGE, ROWS, COLUMNS, CELLS = 64, 16, 24, 256
@@ -40,7 +40,9 @@ def kernel_section(graph: Graph, weights: Mapping[str, Array], vocabulary: Seque
         name = graph.parameter_names[node.name].get("weight", "")
         if not name or name in shown or name not in weights:
             continue
-        part = _items(graph, node, weights[name], vocabulary)
+        part: list[Item] = [sheet.drawn() for sheet in kernel_sheets(graph, node, weights[name])]
+        if isinstance(node.op, Embed) and vocabulary:
+            part = [nearest_words(node.name, np.asarray(weights[name], np.float64), vocabulary)]
         if part:
             shown.add(name)
             items += part
@@ -61,7 +63,8 @@ def _range(array: Array) -> dict[str, Any]:
     }
 
 
-def _items(graph: Graph, node: Node, weight: Array, vocabulary: Sequence[str]) -> list[Item]:
+def kernel_sheets(graph: Graph, node: Node, weight: Array) -> list[TileSheet]:
+    """The kernels of a layer as images or curves; none of a layer on words, whose axes are no positions."""
     values = np.asarray(weight, np.float64)
     state = " (not trained: frozen)" if getattr(node.op, "frozen", False) else ""
     match node.op:
@@ -77,8 +80,6 @@ def _items(graph: Graph, node: Node, weight: Array, vocabulary: Sequence[str]) -
             return _local(node, values, state)
         case Fc():
             return _fully_connected(graph, node, values, state)
-        case Embed():
-            return [nearest_words(node.name, values, vocabulary)] if vocabulary else []
     return []
 
 
@@ -94,7 +95,7 @@ def _reads_words(graph: Graph, node: Node) -> bool:
     return isinstance(source_of(graph, node).op, Embed)
 
 
-def _convolution(graph: Graph, node: Node, values: Values, state: str) -> list[Item]:
+def _convolution(graph: Graph, node: Node, values: Values, state: str) -> list[TileSheet]:
     """Kernels (out, in, *k)."""
     values = values.reshape(values.shape[0], values.shape[1], *values.shape[2:])
     outputs, inputs, *k = values.shape
@@ -110,12 +111,12 @@ def _convolution(graph: Graph, node: Node, values: Values, state: str) -> list[I
     if inputs == 3 and len(k) == 2 and reads_image:
         tiles = [SheetTile(str(o), np.moveaxis(values[o], 0, -1)) for o in range(min(outputs, LARGE))]
         return [
-            tile_sheet(title, "One RGB image for each output channel.", tiles, scale, notes=_left_out(outputs, LARGE))
+            TileSheet(title, "One RGB image for each output channel.", tiles, scale, notes=_left_out(outputs, LARGE))
         ]
     if inputs == 1:
         tiles = [SheetTile(str(o), values[o, 0]) for o in range(min(outputs, LARGE))]
         text = "One image for each output channel."
-        return [tile_sheet(title, text, tiles, scale, notes=_left_out(outputs, LARGE))]
+        return [TileSheet(title, text, tiles, scale, notes=_left_out(outputs, LARGE))]
     if size == "1x1":
         return [_matrix(title, values.reshape(outputs, inputs), "output channels", "input channels")]
     rows, columns = min(inputs, ROWS), min(outputs, COLUMNS)
@@ -126,7 +127,7 @@ def _convolution(graph: Graph, node: Node, values: Values, state: str) -> list[I
     ]
     text = "One column for each output channel, one row for each input channel, both from 0 on."
     notes = [*_left_out(outputs, COLUMNS, "output channels"), *_left_out(inputs, ROWS, "input channels")]
-    return [tile_sheet(title, text, tiles, scale, side=28, columns=columns, gap=4, notes=notes)]
+    return [TileSheet(title, text, tiles, scale, side=28, columns=columns, gap=4, notes=notes)]
 
 
 def _signed(values: Values) -> GreyScale:
@@ -138,17 +139,17 @@ def _left_out(count: int, limit: int, what: str = "output channels") -> list[str
     return [f"The first {limit} of {count:,} {what} are shown."] if count > limit else []
 
 
-def _series_kernels(node: Node, title: str, values: Values, scale: GreyScale) -> Item:
+def _series_kernels(node: Node, title: str, values: Values, scale: GreyScale) -> TileSheet:
     """Kernels (out, in, k) of a series: curves for one input channel, images of channels by taps otherwise."""
     outputs, inputs, _ = values.shape
     notes = _left_out(outputs, LARGE)
     if inputs == 1:
         tiles = [SheetTile(str(o), values[o, 0]) for o in range(min(outputs, LARGE))]
         text = f"One curve for each output channel, from {_text(scale.low)} to {_text(scale.high)}, with a line at 0."
-        return tile_sheet(title, text, tiles, scale, notes=notes)
+        return TileSheet(title, text, tiles, scale, notes=notes)
     tiles = [SheetTile(str(o), values[o, :CELLS]) for o in range(min(outputs, LARGE))]
     text = "One image for each output channel: a row for each input channel, a column for each position."
-    return tile_sheet(title, text, tiles, scale, side=120, notes=[*notes, *_left_out(inputs, CELLS, "input channels")])
+    return TileSheet(title, text, tiles, scale, side=120, notes=[*notes, *_left_out(inputs, CELLS, "input channels")])
 
 
 def _text(value: float) -> str:
@@ -157,7 +158,7 @@ def _text(value: float) -> str:
     return number_text(value)
 
 
-def _local(node: Node, values: Values, state: str) -> list[Item]:
+def _local(node: Node, values: Values, state: str) -> list[TileSheet]:
     """Weights (*positions, out, in, *k): those of output 0 and input 0 at each position."""
     rank = (values.ndim - 2) // 2
     if rank != 2:
@@ -172,10 +173,10 @@ def _local(node: Node, values: Values, state: str) -> list[Item]:
     title = f"{node.name}: kernels of {'x'.join(map(str, values.shape[4:]))}, one for each position{state}"
     notes = [*_left_out(values.shape[0], ROWS, "rows"), *_left_out(values.shape[1], ROWS, "columns")]
     text = f"Output channel 0 of {values.shape[2]}, input channel 0 of {values.shape[3]}, at each position."
-    return [tile_sheet(title, text, tiles, _signed(values), side=28, columns=columns, gap=4, notes=notes)]
+    return [TileSheet(title, text, tiles, _signed(values), side=28, columns=columns, gap=4, notes=notes)]
 
 
-def _fully_connected(graph: Graph, node: Node, values: Values, state: str) -> list[Item]:
+def _fully_connected(graph: Graph, node: Node, values: Values, state: str) -> list[TileSheet]:
     """Weights (out, inputs): a template for each output if they read an image, else a matrix."""
     source = source_of(graph, node)
     shape = source.type.shape
@@ -187,14 +188,14 @@ def _fully_connected(graph: Graph, node: Node, values: Values, state: str) -> li
         tiles = [tile._replace(values=tile.values[..., 0]) if shape[0] == 1 else tile for tile in shown]
         title = f"{node.name}: {outputs:,} templates of {'x'.join(map(str, shape))}{state}"
         text = "The weights of each output, in the form of the image that it reads."
-        return [tile_sheet(title, text, tiles, _signed(values), side=90, notes=_left_out(outputs, LARGE))]
+        return [TileSheet(title, text, tiles, _signed(values), side=90, notes=_left_out(outputs, LARGE))]
     title = f"{node.name}: weights of {outputs:,}x{values.shape[1]:,}{state}"
     return [_matrix(title, values, "outputs", "inputs")]
 
 
-def _matrix(title: str, values: Values, rows: str, columns: str) -> Item:
+def _matrix(title: str, values: Values, rows: str, columns: str) -> TileSheet:
     cut = values[:LARGE, :CELLS]
     notes = [*_left_out(len(values), LARGE, rows), *_left_out(values.shape[1], CELLS, columns)]
     text = f"{rows.capitalize()} from top to bottom, {columns} from left to right."
     side = min(800, 10 * max(cut.shape))
-    return tile_sheet(title, text, [SheetTile("", cut, title)], _signed(values), side=side, notes=notes)
+    return TileSheet(title, text, [SheetTile("", cut, title)], _signed(values), side=side, notes=notes)

@@ -66,6 +66,32 @@ class SheetTile(NamedTuple):
     hint: str = ""
 
 
+class TileSheet(NamedTuple):
+    """What `tile_sheet` draws, before it is laid out; the fields are its arguments."""
+
+    title: str
+    description: str
+    tiles: Sequence[SheetTile]
+    scale: GreyScale
+    side: float = 70
+    columns: int = 0
+    gap: float = 10
+    notes: Sequence[str] = ()
+
+    def drawn(self) -> Drawing:
+        """The drawing of the tiles."""
+        return tile_sheet(
+            self.title,
+            self.description,
+            self.tiles,
+            self.scale,
+            side=self.side,
+            columns=self.columns,
+            gap=self.gap,
+            notes=self.notes,
+        )
+
+
 def tile_sheet(
     title: str,
     description: str,

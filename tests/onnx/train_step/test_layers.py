@@ -7,14 +7,16 @@ import pytest
 from onnx import TensorProto, helper
 
 from cnnc.core.arrays import Array
+from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
-from cnnc.onnx.emit.model import DEFAULT_OPSET, assemble, complete
+from cnnc.onnx.emit.model import DEFAULT_OPSET, OLDEST_OPSET, assemble, complete, newest_opset
 from cnnc.onnx.run.session import Session
 from cnnc.onnx.train_step.differentiate import differentiate, emit_forward
 from cnnc.onnx.train_step.random_bits import SEED, StepMasks
-from cnnc.onnx.train_step.step_emitter import StepEmitter
+from cnnc.onnx.train_step.step_emitter import BACKWARDS, TRAINING_EMISSIONS, StepEmitter
 from cnnc.reference.engine import backward, forward
 from cnnc.reference.layout import to_channels_first
+from cnnc.reference.registry import BACKWARD, TRAITS
 from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights
 
 BATCH = 3
@@ -32,8 +34,8 @@ def step_gradients(graph: Graph, feeds: dict[str, Array], opset: int = DEFAULT_O
     seeds = {name: e.add_input(f"seed.{name}", ("N", *graph.by_name[name].type.shape)) for name in graph.outputs}
     weights, inputs = differentiate(e, graph, seeds, needs_input_gradients=True)
     tensors = {**weights, **inputs}
-    shapes = {
-        name: graph.weights[name].shape if name in weights else ("N", *graph.by_name[name].type.shape)
+    shapes: dict[str, list[int | str]] = {
+        name: list(graph.weights[name].shape) if name in weights else ["N", *graph.by_name[name].type.shape]
         for name in tensors
     }
     outputs = []
@@ -49,6 +51,23 @@ def step_gradients(graph: Graph, feeds: dict[str, Array], opset: int = DEFAULT_O
 @pytest.mark.long
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
 def test_gradients_equal_those_of_numpy(case: Case) -> None:
+    require_equal_gradients(case, DEFAULT_OPSET)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
+@pytest.mark.parametrize("opset", [OLDEST_OPSET, newest_opset()])
+def test_gradients_at_other_opsets(case: Case, opset: int) -> None:
+    try:
+        require_equal_gradients(case, opset)
+    except CnncError as error:
+        (diagnostic, *_) = error.diagnostics
+        assert opset < 16
+        assert diagnostic.code == "E805"
+        assert diagnostic.help == "`--opset 16` or later can express it"
+
+
+def require_equal_gradients(case: Case, opset: int) -> None:
     graph, seed = graph_of(case), 7
     weights, feeds = random_weights(graph, seed), random_feeds(case, graph, BATCH, seed)
     exact = {name: array.astype(np.float64) for name, array in weights.items()}
@@ -60,10 +79,20 @@ def test_gradients_equal_those_of_numpy(case: Case) -> None:
     expected_weights, expected_inputs = backward(graph, exact, trace, exact_seeds, needs_input_gradients=True)
     expected = {**expected_weights, **expected_inputs}
     named_seeds = {f"seed.{name}": to_channels_first(array) for name, array in seeds.items()}
-    computed = step_gradients(graph, {**feeds, **weights, **named_seeds, SEED: np.array(seed, np.int32)})
+    computed = step_gradients(graph, {**feeds, **weights, **named_seeds, SEED: np.array(seed, np.int32)}, opset)
     assert set(computed) == set(expected)
     largest = {name: float(np.abs(gradient).max()) for name, gradient in expected.items()}
     # a bias before a batch norm has a gradient of 0, the sum of large terms
     allowed = {name: RTOL * scale + ZERO * max(largest.values()) for name, scale in largest.items()}
     for name, gradient in expected.items():
         assert float(np.abs(computed[name] - gradient).max()) <= allowed[name], name
+
+
+def test_every_layer_has_its_gradient() -> None:
+    """The same function computes the gradient as in the NumPy engine, or none does, as for an input."""
+    holes = {op.keyword for op in BACKWARD} - {op.keyword for op in BACKWARDS}
+    assert sorted(holes) == [], "write its nodes: @backward_of(...) in cnnc/onnx/train_step/ops/"
+    random = {op.keyword for op, traits in TRAITS.items() if traits.uses_rng or traits.needs_batch_sums}
+    assert sorted(random - {op.keyword for op in TRAINING_EMISSIONS}) == [], (
+        "these differ in training: @training_emission_of(...) in cnnc/onnx/train_step/ops/"
+    )

@@ -24,6 +24,7 @@ from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.importer.read.external import ExternalData
 from cnnc.onnx.importer.read.tensors import MAX_TENSOR_AXES, array_from_proto, damaged, element_type_name
+from cnnc.onnx.metadata import require_own_weights
 from cnnc.onnx.run.inspect import MAX_MODEL_BYTES, require_model
 from cnnc.onnx.source_map import SOURCE
 from cnnc.onnx.wire_format import read_file
@@ -153,10 +154,11 @@ class Model:
 
 
 def read_model(path: Path) -> Model:
-    """Reads the model in a file. Raises CnncError E622, E623, E624, E901, E903."""
+    """Reads the model in a file. Raises CnncError E613, E622, E623, E624, E901, E903."""
     require_model(path, "E624")
     message, raw_data = read_file(path, MAX_MODEL_BYTES)
     proto = parse(message, str(path))
+    require_own_weights({prop.key: prop.value for prop in proto.metadata_props}, str(path))
     for index in [i for i in raw_data if proto.graph.initializer[i].data_type not in _NUMPY_TYPES]:
         proto.graph.initializer[index].raw_data = raw_data.pop(index).tobytes()
     model = model_from_proto(proto, path.parent, raw_data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from cnnc.graph.graph import Node
 from cnnc.onnx.emit.ops.per_channel import per_channel
@@ -37,7 +38,7 @@ from cnnc.ops.activation import (
 from cnnc.ops.base import Op
 from cnnc.reference.activation import SELU_ALPHA, SELU_GAMMA
 
-Slope = Callable[[StepEmitter, Op, str, str], str]
+Slope = Callable[[StepEmitter, Any, str, str], str]
 """(emitter, op, input, output) -> the derivative at each element."""
 
 
@@ -59,12 +60,12 @@ def slope_of(*ops: type[Op]) -> Callable[[Slope], Slope]:
 
 @backward_of(Relu)
 def _relu(e: StepEmitter, op: Relu, node: Node, at: Passed) -> TensorGradients:
-    return TensorGradients((e.new("Where", e.new("Greater", at.output, e.number(0)), at.gradient, e.number(0)),))
+    return TensorGradients((e.where(e.new("Greater", at.output, e.number(0)), at.gradient),))
 
 
 @slope_of(LeakyRelu)
 def _leaky_relu(e: StepEmitter, op: LeakyRelu, x: str, y: str) -> str:
-    return e.new("Where", e.new("Greater", x, e.number(0)), e.number(1), e.number(op.slope))
+    return e.choose(e.new("Greater", x, e.number(0)), 1, op.slope)
 
 
 @backward_of(Prelu)
@@ -85,12 +86,12 @@ def _clip(e: StepEmitter, op: Clip | HardTanh | Relu6, node: Node, at: Passed) -
     above, below = ("GreaterOrEqual", "LessOrEqual") if isinstance(op, Clip) else ("Greater", "Less")
     (x,) = at.inputs
     inside = e.new("And", e.new(above, x, e.number(lo)), e.new(below, x, e.number(hi)))
-    return TensorGradients((e.new("Where", inside, at.gradient, e.number(0)),))
+    return TensorGradients((e.where(inside, at.gradient),))
 
 
 @slope_of(HardSigmoid)
 def _hard_sigmoid(e: StepEmitter, op: HardSigmoid, x: str, y: str) -> str:
-    return e.new("Where", e.new("Less", e.new("Abs", x), e.number(3)), e.number(1 / 6), e.number(0))
+    return e.choose(e.new("Less", e.new("Abs", x), e.number(3)), 1 / 6, 0)
 
 
 @slope_of(HardSwish)
@@ -98,7 +99,7 @@ def _hard_swish(e: StepEmitter, op: HardSwish, x: str, y: str) -> str:
     """x·h with h = clip(x/6 + 1/2, 0, 1): h + x·h'."""
     h = e.new("HardSigmoid", x, alpha=1 / 6, beta=0.5)
     inside = e.new("Less", e.new("Abs", x), e.number(3))
-    return e.new("Add", h, e.new("Where", inside, e.new("Mul", x, e.number(1 / 6)), e.number(0)))
+    return e.new("Add", h, e.new("Mul", x, e.choose(inside, 1 / 6, 0)))
 
 
 @slope_of(Abs)
@@ -193,7 +194,7 @@ def _dropout(e: StepEmitter, op: Dropout | DropPath, node: Node, inputs: list[st
     if isinstance(op, DropPath):  # one number per sample
         batch = e.slice(shape, [0], [1], [0])
         shape = e.new("Concat", batch, e.sizes(*[1] * (node.type.rank + 1)), axis=0)
-    mask = e.new("Where", uniform_at_least(e, shape, op.p), e.number(1 / (1 - op.p)), e.number(0))
+    mask = e.choose(uniform_at_least(e, shape, op.p), 1 / (1 - op.p), 0)
     e.op("Mul", [*inputs, mask])
     return mask
 

@@ -10,6 +10,10 @@ conv 16 k=5 on 6x14x14: the input as (6, N, 14, 14), the gradient as (16, N, 10,
 
 from __future__ import annotations
 
+from math import prod
+
+import numpy as np
+
 from cnnc.core.arrays import Array
 from cnnc.core.tensor import TensorType
 from cnnc.graph.graph import Node
@@ -17,6 +21,9 @@ from cnnc.onnx.emit.padding import onnx_pads
 from cnnc.onnx.train_step.step_emitter import Passed, StepEmitter, TensorGradients, backward_of
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.window import Geometry, effective
+
+FEW_TAPS = 9  # taps of a weight up to which im2col is faster than the convolution
+MOST_COLUMNS = 1 << 20  # elements of im2col's columns for one sample
 
 
 @backward_of(Conv)
@@ -29,7 +36,7 @@ def _conv(e: StepEmitter, op: Conv, node: Node, at: Passed) -> TensorGradients:
         dx = input_gradient(e, at.gradient, e.rotate(weight, x.rank) if op.flip else weight, g, x.spatial, op.groups)
     if not at.trains:
         return TensorGradients((dx,))
-    dweight = weight_gradient(e, at.inputs[0], at.gradient, x, g, op.groups)
+    dweight = weight_gradient(e, at.inputs[0], at.gradient, x, g, op.out, op.groups)
     gradients = {"weight": e.rotate(dweight, x.rank) if op.flip else dweight}
     if op.bias:
         gradients["bias"] = e.reduce("Sum", at.gradient, [0, *range(2, 2 + x.rank)])
@@ -44,7 +51,7 @@ def _conv_transpose(e: StepEmitter, op: ConvTranspose, node: Node, at: Passed) -
     dx = convolve(e, at.gradient, e.weight("weight"), g, op.groups) if at.needed[0] else None
     if not at.trains:
         return TensorGradients((dx,))
-    gradients = {"weight": weight_gradient(e, at.gradient, at.inputs[0], node.type, g, op.groups)}
+    gradients = {"weight": weight_gradient(e, at.gradient, at.inputs[0], node.type, g, x.channels, op.groups)}
     if op.bias:
         gradients["bias"] = e.reduce("Sum", at.gradient, [0, *range(2, 2 + x.rank)])
     return TensorGradients((dx,), gradients)
@@ -77,8 +84,43 @@ def input_gradient(
     )
 
 
-def weight_gradient(e: StepEmitter, image: str, gradient: str, x: TensorType, g: Geometry, groups: int) -> str:
+def weight_gradient(
+    e: StepEmitter, image: str, gradient: str, x: TensorType, g: Geometry, outputs: int, groups: int
+) -> str:
     """The gradient (O, C/groups, *k) of a convolution's weight; x is the type of the image."""
+    few_taps = prod(g.k) <= FEW_TAPS and prod(g.k) * x.channels * prod(g.out) <= MOST_COLUMNS
+    depthwise = groups > 1 and groups == x.channels
+    method = _by_columns if few_taps and not depthwise else _by_convolution
+    return method(e, image, gradient, x, g, outputs, groups)
+
+
+def _by_columns(
+    e: StepEmitter, image: str, gradient: str, x: TensorType, g: Geometry, outputs: int, groups: int
+) -> str:
+    """Matrix products of the gradient with im2col's columns, one for each sample, and their sum."""
+    rank, positions = x.rank, prod(g.out)
+    taps = []
+    if g.padded:
+        begins, ends = zip(*g.pads, strict=True)
+        image = e.new("Pad", image, e.sizes(0, 0, *begins, 0, 0, *ends), e.number(0))
+    for index in np.ndindex(*g.k):
+        firsts = [i * d for i, d in zip(index, g.d, strict=True)]
+        lasts = [first + (out - 1) * s + 1 for first, out, s in zip(firsts, g.out, g.s, strict=True)]
+        whole = prod(g.k) == 1 and lasts == list(g.padded_sizes(x.spatial))
+        tap = image if whole else e.slice(image, firsts, lasts, range(2, 2 + rank), g.s)
+        taps.append(e.reshape(tap, -1, groups, x.channels // groups, positions))
+    columns = e.new("Concat", *taps, axis=2) if len(taps) > 1 else taps[0]  # (N, G, k·C/G, P)
+    rows = e.new("Transpose", columns, perm=[0, 1, 3, 2])
+    products = e.new("MatMul", e.reshape(gradient, -1, groups, outputs // groups, positions), rows)
+    total = e.reduce("Sum", products, [0])  # (G, O/G, k·C/G)
+    by_tap = e.reshape(total, -1, prod(g.k), x.channels // groups)
+    return e.reshape(e.new("Transpose", by_tap, perm=[0, 2, 1]), -1, x.channels // groups, *g.k)
+
+
+def _by_convolution(
+    e: StepEmitter, image: str, gradient: str, x: TensorType, g: Geometry, outputs: int, groups: int
+) -> str:
+    """A Conv of the image with the gradient as its kernel, the batch in place of the channels."""
     rank, spatial = x.rank, range(2, 2 + x.rank)
     if groups > 1:
         # (N, G, C/G, *spatial) to (C/G, G, N, *spatial) to (C/G, G·N, *spatial)
@@ -88,19 +130,10 @@ def weight_gradient(e: StepEmitter, image: str, gradient: str, x: TensorType, g:
     else:
         image = e.new("Transpose", image, perm=[1, 0, *spatial])  # (C, N, *spatial)
     kernel = e.new("Transpose", gradient, perm=[1, 0, *spatial])  # (O, N, *out)
-    full = e.new(
-        "Conv",
-        image,
-        kernel,
-        kernel_shape=g.out,
-        strides=g.d,
-        dilations=g.s,
-        group=groups,
-        pads=onnx_pads(g.pads),
-    )
+    windows = {"kernel_shape": g.out, "strides": g.d, "dilations": g.s, "pads": onnx_pads(g.pads)}
+    full = e.new("Conv", image, kernel, group=groups, **windows)
     # elements that no window reads let the kernel of the gradient move further than the taps of the weight
-    taps = e.slice(full, [0] * rank, g.k, spatial)
-    return e.new("Transpose", taps, perm=[1, 0, *spatial])
+    return e.new("Transpose", e.slice(full, [0] * rank, g.k, spatial), perm=[1, 0, *spatial])
 
 
 def single_channel_adjoint(e: StepEmitter, gradient: str, kernel: Array, g: Geometry, x: TensorType) -> str:

@@ -48,8 +48,8 @@ def _maximum(e: StepEmitter, op: Maximum, node: Node, at: Passed) -> TensorGradi
     rest, gradients = at.gradient, list[str]()
     for x in at.inputs[:-1]:
         largest = e.new("Equal", x, at.output)
-        gradients.append(e.new("Where", largest, rest, e.number(0)))
-        rest = e.new("Where", largest, e.number(0), rest)
+        gradients.append(e.where(largest, rest))
+        rest = e.where(e.new("Not", largest), rest)
     return _all_summed(e, node, [*gradients, rest])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from onnx import TensorProto
 
 from cnnc.graph.graph import Node
 from cnnc.onnx.emit.ops.per_channel import per_channel
@@ -16,58 +17,62 @@ from cnnc.onnx.train_step.step_emitter import Passed, StepEmitter, TensorGradien
 from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize
 
 
-class Standardized(NamedTuple):
-    """n = (x - mean)·inverse, and the inverse standard deviation; names of tensors."""
+class BatchStatistics(NamedTuple):
+    """What the backward of batch norm needs: x - mean, and 1/sqrt(var + eps) per channel; names of tensors."""
 
-    normal: str
+    centred: str
     inverse: str
 
 
-def _standardized(e: StepEmitter, x: str, axes: list[int], eps: float) -> tuple[Standardized, str, str]:
-    """x standardized over axes, with the mean and the variance, which keep these axes with size 1."""
-    mean = e.reduce("Mean", x, axes, keepdims=True)
-    centred = e.new("Sub", x, mean)
-    var = e.reduce("Mean", e.new("Mul", centred, centred), axes, keepdims=True)
-    inverse = e.new("Reciprocal", e.new("Sqrt", e.new("Add", var, e.number(eps))))
-    return Standardized(e.new("Mul", centred, inverse), inverse), mean, var
-
-
-def _standardized_gradient(e: StepEmitter, gradient: str, at: Standardized, axes: list[int]) -> str:
-    """The gradient of x, given that of n."""
-    mean = e.reduce("Mean", gradient, axes, keepdims=True)
-    along = e.reduce("Mean", e.new("Mul", gradient, at.normal), axes, keepdims=True)
-    rest = e.new("Sub", e.new("Sub", gradient, mean), e.new("Mul", at.normal, along))
-    return e.new("Mul", rest, at.inverse)
+def _inverse_deviation(e: StepEmitter, var: str, eps: float) -> str:
+    return e.new("Reciprocal", e.new("Sqrt", e.new("Add", var, e.number(eps))))
 
 
 # --- over the batch ----------------------------------------------------------------------------------------------
 
 
 @training_emission_of(BatchNorm)
-def _batch_norm(e: StepEmitter, op: BatchNorm, node: Node, inputs: list[str]) -> Standardized:
-    rank = node.type.rank
-    at, mean, var = _standardized(e, inputs[0], [0, *range(2, 2 + rank)], op.eps)
-    for name, tensor in (("mean", mean), ("var", var)):
+def _batch_norm(e: StepEmitter, op: BatchNorm, node: Node, inputs: list[str]) -> BatchStatistics:
+    """Standardizes by ONNX's BatchNormalization of the centred input, one pass over memory."""
+    axes, channels = [0, *range(2, 2 + node.type.rank)], node.type.channels
+    mean = e.reduce("Mean", inputs[0], axes, keepdims=True)
+    centred = e.new("Sub", inputs[0], mean)
+    var = e.reduce("Mean", e.new("Mul", centred, centred), axes)
+    for name, tensor in (("mean", e.reshape(mean, channels)), ("var", var)):
         old = e.new("Mul", e.weight(name), e.number(op.momentum))
-        new = e.new("Mul", e.reshape(tensor, node.type.channels), e.number(1 - op.momentum))
+        new = e.new("Mul", tensor, e.number(1 - op.momentum))
         e.updated[f"{node.parameter_owner}.{name}"] = e.new("Add", old, new)
-    if op.affine:
-        scaled = e.new("Mul", at.normal, per_channel(e, "scale", rank))
-        e.op("Add", [scaled, per_channel(e, "shift", rank)])
-    else:
-        e.op("Identity", [at.normal])
-    return at
+    zeros, ones = _constants(e, channels)
+    scale, shift = (e.weight("scale"), e.weight("shift")) if op.affine else (ones, zeros)
+    e.op("BatchNormalization", [centred, scale, shift, zeros, var], epsilon=op.eps)
+    return BatchStatistics(centred, _inverse_deviation(e, var, op.eps))
+
+
+def _constants(e: StepEmitter, channels: int) -> tuple[str, str]:
+    """A zero and a one for each channel."""
+    zeros, ones = np.zeros(channels), np.ones(channels)
+    return e.constant(f"train.zeros.{channels}", zeros), e.constant(f"train.ones.{channels}", ones)
 
 
 @backward_of(BatchNorm)
 def _batch_norm_backward(e: StepEmitter, op: BatchNorm, node: Node, at: Passed) -> TensorGradients:
-    rank = node.type.rank
-    gradients = _affine_gradients(e, at.gradient, at.saved.normal, rank) if op.affine and at.trains else {}
+    """dx = f·(g - mean(g)) - centred·f·inverse²·mean(g·centred) with f = inverse·scale, linear in g and centred."""
+    axes, rank, channels = [0, *range(2, 2 + node.type.rank)], node.type.rank, node.type.channels
+    centred, inverse = at.saved
+    shift = e.reduce("Sum", at.gradient, axes)
+    scale = e.new("Mul", e.reduce("Sum", e.new("Mul", at.gradient, centred), axes), inverse)  # Σ g·n
+    gradients = {"scale": scale, "shift": shift} if op.affine else {}
     if not at.needed[0]:
         return TensorGradients((None,), gradients)
-    dnormal = e.new("Mul", at.gradient, per_channel(e, "scale", rank)) if op.affine else at.gradient
-    axes = [0, *range(2, 2 + rank)]
-    return TensorGradients((_standardized_gradient(e, dnormal, at.saved, axes),), gradients)
+    factor = e.new("Mul", inverse, e.weight("scale")) if op.affine else inverse
+    count = e.new("Div", e.new("Cast", e.new("Size", centred), to=TensorProto.FLOAT), e.number(channels))
+    share = e.new("Div", factor, count)
+    offset = e.new("Neg", e.new("Mul", share, shift))
+    along = e.new("Mul", e.new("Mul", share, inverse), scale)
+    zeros, ones = _constants(e, channels)
+    scaled = e.new("BatchNormalization", at.gradient, factor, offset, zeros, ones, epsilon=0.0)
+    component = e.new("Mul", centred, e.reshape(along, channels, *[1] * rank))
+    return TensorGradients((e.new("Sub", scaled, component),), gradients)
 
 
 @backward_of(Normalize)
@@ -102,33 +107,41 @@ def _groups(op: GroupNorm | InstanceNorm | LayerNorm, channels: int) -> int:
     return channels if isinstance(op, InstanceNorm) else 1
 
 
+class SampleStatistics(NamedTuple):
+    """What the backward of group norm needs: n (N, G, C/G·H·W), and 1/sqrt(var + eps) (N, G, 1); names of tensors."""
+
+    normal: str
+    inverse: str
+
+
 @training_emission_of(GroupNorm, InstanceNorm, LayerNorm)
 def _group_norm(
     e: StepEmitter, op: GroupNorm | InstanceNorm | LayerNorm, node: Node, inputs: list[str]
-) -> tuple[Standardized, str]:
-    """Also returns n in the shape of the layer's output."""
-    rows = e.reshape(inputs[0], -1, _groups(op, node.type.channels), node.type.size // _groups(op, node.type.channels))
-    at, _, _ = _standardized(e, rows, [2], op.eps)
-    normal = e.reshape(at.normal, -1, *node.type.shape)
-    scaled = e.new("Mul", normal, per_channel(e, "scale", node.type.rank))
-    e.op("Add", [scaled, per_channel(e, "shift", node.type.rank)])
-    return at, normal
+) -> SampleStatistics:
+    groups, rank = _groups(op, node.type.channels), node.type.rank
+    rows = e.reshape(inputs[0], -1, groups, node.type.size // groups)
+    centred = e.new("Sub", rows, e.reduce("Mean", rows, [2], keepdims=True))
+    inverse = _inverse_deviation(e, e.reduce("Mean", e.new("Mul", centred, centred), [2], keepdims=True), op.eps)
+    normal = e.new("Mul", centred, inverse)
+    scaled = e.new("Mul", e.reshape(normal, -1, *node.type.shape), per_channel(e, "scale", rank))
+    e.op("Add", [scaled, per_channel(e, "shift", rank)])
+    return SampleStatistics(normal, inverse)
 
 
 @backward_of(GroupNorm, InstanceNorm, LayerNorm)
 def _group_norm_backward(
     e: StepEmitter, op: GroupNorm | InstanceNorm | LayerNorm, node: Node, at: Passed
 ) -> TensorGradients:
-    standardized, normal = at.saved
-    gradients = _affine_gradients(e, at.gradient, normal, node.type.rank)
+    normal, inverse = at.saved
+    gradients = _affine_gradients(e, at.gradient, e.reshape(normal, -1, *node.type.shape), node.type.rank)
     if not at.needed[0]:
         return TensorGradients((None,), gradients)
-    dnormal = e.new("Mul", at.gradient, per_channel(e, "scale", node.type.rank))
     groups = _groups(op, node.type.channels)
-    rows = e.reshape(dnormal, -1, groups, node.type.size // groups)
-    return TensorGradients(
-        (e.reshape(_standardized_gradient(e, rows, standardized, [2]), -1, *node.type.shape),), gradients
-    )
+    scaled = e.new("Mul", at.gradient, per_channel(e, "scale", node.type.rank))
+    h = e.reshape(scaled, -1, groups, node.type.size // groups)
+    along = e.reduce("Mean", e.new("Mul", h, normal), [2], keepdims=True)
+    rest = e.new("Sub", e.new("Sub", h, e.reduce("Mean", h, [2], keepdims=True)), e.new("Mul", normal, along))
+    return TensorGradients((e.reshape(e.new("Mul", rest, inverse), -1, *node.type.shape),), gradients)
 
 
 # --- neighbouring channels ---------------------------------------------------------------------------------------

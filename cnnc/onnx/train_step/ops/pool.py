@@ -81,7 +81,7 @@ def _norm(e: StepEmitter, op: Pool, x: TensorType, at: Passed) -> str:
 
 def _or_one(e: StepEmitter, y: str) -> str:
     """y, with 1 in place of 0, to divide by."""
-    return e.new("Where", e.new("Equal", y, e.number(0)), e.number(1), y)
+    return e.new("Add", y, e.choose(e.new("Equal", y, e.number(0)), 1, 0))
 
 
 def _power(e: StepEmitter, x: str, exponent: int) -> str:
@@ -108,7 +108,7 @@ def _to_maximum(e: StepEmitter, x: str, gradient: str, size: int) -> str:
     """The gradient (N, C, 1, R) at the first maximum along axis 2 of x (N, C, size, R), and 0 elsewhere."""
     best = e.new("ArgMax", x, axis=2, keepdims=1)
     numbers = e.constant(e.inner_name("numbers"), np.arange(size).reshape(size, 1), np.int64)
-    return e.new("Where", e.new("Equal", best, numbers), gradient, e.number(0))
+    return e.where(e.new("Equal", best, numbers), gradient)
 
 
 # --- unpool ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,141 @@
+"""`cnnc export --training`: writes the training step after comparing it with the NumPy trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnc.cli.console import is_stdout, layout, print_diagnostics, print_json, print_result, print_status
+from cnnc.cli.outputs import Output, require_outputs
+from cnnc.diagnostics import CnncError
+from cnnc.report.layout import ColumnLayout, fitted
+
+if TYPE_CHECKING:
+    from cnnc.onnx.train_step.compare import StepDeviation
+    from cnnc.onnx.train_step.export import ExportedStep
+
+
+def export_training(
+    source: Path,
+    out: Path,
+    *,
+    last: bool,
+    opset: int,
+    settings: Sequence[str],
+    at: Mapping[str, int],
+    force: bool,
+    json: bool,
+    show_arrays: bool,
+) -> None:
+    """Writes the training step of a run, a checkpoint or a network file, and prints what was written and compared."""
+    from cnnc.onnx.train_step.export import StepFiles, export_step
+
+    files = StepFiles.beside(out)
+    if is_stdout(out):
+        raise CnncError.of("E010", "--training writes three files", help="name the first with -o: `-o step.onnx`")
+    outputs = [Output(files.step, "-o", "onnx"), Output(files.inference, "-o", "onnx")]
+    require_outputs([source], [*outputs, Output(files.weights, "-o", "weights")], force)
+    network, saved, trained, state = _read(source, last, settings, at)
+    _report(export_step(network, saved, out, opset, trained), state, json, show_arrays)
+
+
+def _read(source: Path, last: bool, settings: Sequence[str], at: Mapping[str, int]) -> tuple[Any, Any, Any, str]:
+    """The network, a checkpoint of the weights to begin with, the summary of its training, and what they are, in words."""
+    from cnnc.api import training_summary
+    from cnnc.cli.usage import with_published_network
+    from cnnc.data.catalog import KNOWN
+    from cnnc.network import load
+    from cnnc.onnx.train_step.export import initial_checkpoint
+    from cnnc.reference.initializers import initialize
+    from cnnc.training import checkpoint as checkpoints
+
+    if source.suffix != ".cnn":
+        if settings:
+            raise CnncError.of("E010", "--set applies to a network FILE; a run keeps the settings it was trained with")
+        path = checkpoints.find(source, "last" if last else "best")
+        saved = checkpoints.load(path)
+        return saved.network(at), saved, training_summary(saved, path.parent), f"the weights of {path}"
+    try:
+        network = load(source, settings, at)
+    except CnncError as error:
+        raise with_published_network(error, source) from None
+    graph, recipe = network.require_graph(), network.recipe
+    print_diagnostics(network.diagnostics)
+    seed = recipe.seed if recipe is not None else 0
+    facts = KNOWN.get(recipe.data.name) if recipe is not None else None
+    classes = facts.classes if facts is not None else ()
+    state = f"initial weights (seed {seed})" if graph.starts_at_random else "the weights that the source gives"
+    return network, initial_checkpoint(network, initialize(graph, seed), classes), None, state
+
+
+def _report(exported: ExportedStep, state: str, json: bool, show_arrays: bool) -> None:
+    if json:
+        print_json(_as_dict(exported), indent=None)
+        return
+    step, inference, weights = (
+        f"wrote {path}: {size:,} bytes" for path, size in zip(exported.files, exported.sizes_of_files, strict=True)
+    )
+    print_result(f"{step}, opset {exported.opset}, IR {exported.ir}: one training step, the weights are inputs")
+    print_result(f"{inference}: inference, the weights are inputs")
+    print_result(f"{weights}: {state}")
+    print_result(f"verified: {_verified(exported)}")
+    if show_arrays:
+        print_result("\n".join(fitted(_COLUMNS, list(map(_row, exported.deviations)), layout())))
+    for statement in exported.left_out:
+        print_status(f"left out: `{statement}`; whoever runs the step changes the images before it")
+    if exported.draws:
+        layers = ", ".join(exported.draws)
+        print_status(
+            f"{layers} drop{'s' if len(exported.draws) == 1 else ''} elements by the input train.seed: feed another number at each step"
+        )
+    if exported.sizes:
+        fixed = ", ".join(f"{symbol}={size}" for symbol, size in exported.sizes.items())
+        print_status(f"sizes are fixed: {fixed}; --at sets others")
+
+
+def _verified(exported: ExportedStep) -> str:
+    worst = exported.worst
+    return (
+        f"{exported.steps} steps of {exported.batch} random examples taken beside the NumPy trainer, {len(exported.deviations)} arrays "
+        f"(weights, buffers and slots) compared after each; the largest deviation is {worst.share:.1%} of what is allowed "
+        f"({worst.name}: {worst.difference:.1e} of {worst.allowed:.1e}, after a change of {worst.change:.1e})"
+    )
+
+
+_COLUMNS = (
+    ColumnLayout("array", least=8, is_path=True),
+    ColumnLayout("deviation", right=True, drop=1),
+    ColumnLayout("change", right=True, drop=3),
+    ColumnLayout("allowed", right=True, drop=2),
+    ColumnLayout("share", right=True),
+)
+
+
+def _row(d: StepDeviation) -> tuple[str, ...]:
+    return d.name, f"{d.difference:.1e}", f"{d.change:.1e}", f"{d.allowed:.1e}", f"{d.share:.1%}"
+
+
+def _as_dict(exported: ExportedStep) -> dict[str, Any]:
+    files, sizes = exported.files, exported.sizes_of_files
+    return {
+        "file": str(files.step),
+        "inference": str(files.inference),
+        "weights": str(files.weights),
+        "bytes": sizes[0],
+        "inference_bytes": sizes[1],
+        "weights_bytes": sizes[2],
+        "opset": exported.opset,
+        "ir": exported.ir,
+        "steps": exported.steps,
+        "batch": exported.batch,
+        "worst": _deviation(exported.worst),
+        "arrays": [_deviation(d) for d in exported.deviations],
+        "left_out": list(exported.left_out),
+        "draws": list(exported.draws),
+        "sizes": dict(exported.sizes),
+    }
+
+
+def _deviation(d: StepDeviation) -> dict[str, Any]:
+    return {**d._asdict(), "share": d.share}

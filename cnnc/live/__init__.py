@@ -1,0 +1,1 @@
+"""Serves the page of a training to browsers on this machine; needs the extra `live`."""
