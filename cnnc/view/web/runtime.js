@@ -8,8 +8,10 @@
 // else what is wrong. Providers are tried in order; `provider` is the first that starts and agrees, `refused` lists
 // {provider, problem} of those before it. If none does, `open` throws an Error that names all problems. A third argument of
 // `open` replaces the list of providers: ["wasm"].
-// A page's own names do not collide with these: only the two functions are global.
-const { decodeData, startRuntime } = (() => {
+//
+// In a worker, which has no elements, `startRuntime` takes what `runtimeFiles()` gave in the page.
+// A page's own names do not collide with these: only the three functions are global.
+const { decodeData, runtimeFiles, startRuntime } = (() => {
   "use strict";
 
   // The content of a data element: base64 of gzip.
@@ -22,12 +24,18 @@ const { decodeData, startRuntime } = (() => {
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
-  async function startRuntime() {
+  // What the elements hold: {build, version, module, wasm}.
+  async function runtimeFiles() {
     if (typeof DecompressionStream === "undefined" || typeof WebAssembly === "undefined") {
       throw new Error("this page needs a newer browser: Chrome or Edge 91, Firefox 113, Safari 16.4, or later");
     }
     const { build, version } = document.getElementById("runtime-wasm").dataset;
     const [module, wasm] = await Promise.all([decodeData("runtime-module"), decodeData("runtime-wasm")]);
+    return { build, version, module, wasm };
+  }
+
+  async function startRuntime(files) {
+    const { build, version, module, wasm } = files ?? (await runtimeFiles());
     ort.env.logLevel = "error";
     ort.env.wasm.numThreads = 1; // more need headers that a file does not have
     ort.env.wasm.proxy = false;
@@ -66,5 +74,5 @@ const { decodeData, startRuntime } = (() => {
     throw new Error(refused.map(({ provider, problem }) => `${provider}: ${problem}`).join("; "));
   }
 
-  return { decodeData, startRuntime };
+  return { decodeData, runtimeFiles, startRuntime };
 })();

@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
+SCRIPT_IDS = ("runtime-script", "runtime-loader")
+"""The ids of the two script elements, whose content a worker may run too."""
+
 Build = Literal["wasm", "webgpu"]
 """A build of onnxruntime-web: `wasm` computes on the CPU, `webgpu` on the GPU too."""
 
@@ -53,7 +56,7 @@ def runtime_parts(runtime: WebRuntime) -> RuntimeParts:
     elements = [
         data_element("runtime-module", runtime.module),
         data_element("runtime-wasm", runtime.wasm, build=runtime.build, version=runtime.version),
-        *(f"<script>{script}</script>\n" for script in scripts),
+        *(f'<script id="{name}">{script}</script>\n' for name, script in zip(SCRIPT_IDS, scripts, strict=True)),
     ]
     sources = [*map(script_source, scripts), "'wasm-unsafe-eval'", "blob:"]
     return RuntimeParts("".join(elements), " ".join(sources))

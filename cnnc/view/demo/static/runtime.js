@@ -5,7 +5,7 @@ class Model {
     this.runtime = runtime;
     this.bytes = bytes;
     this.tail = tail;
-    this.last = Promise.resolve();
+    this.queue = new Queue();
   }
 
   static async load() {
@@ -24,21 +24,14 @@ class Model {
     return opened.refused;
   }
 
-  // One at a time: a runtime computes one model after the other.
-  exclusive(work) {
-    const done = this.last.then(work, work);
-    this.last = done.catch(() => {});
-    return done;
-  }
-
   // The outputs for feeds { name: { type, data, dims } }, by name: { type, numbers, dims }.
   run(feeds) {
-    return this.exclusive(() => runSession(this.session, feeds));
+    return this.queue.add(() => runSession(this.session, feeds));
   }
 
   // The tensors of these names for the same feeds, computed node by node, without optimizations.
   observe(feeds, names) {
-    return this.exclusive(async () => {
+    return this.queue.add(async () => {
       if (!this.observer) {
         const options = { executionProviders: ["wasm"], graphOptimizationLevel: "disabled" };
         this.observer = await this.runtime.ort.InferenceSession.create(joined(this.bytes, this.tail), options);

@@ -1,0 +1,110 @@
+// A curve over training: the batches smoothed, the test examples as points, on a canvas.
+
+const SMOOTHING = 0.95; // the weight of what came before
+
+class Curve {
+  // `text(value)` writes a value; `low` and `high` are the ends of the axis, where they are known.
+  constructor(title, text, low = null, high = null) {
+    Object.assign(this, { title, text, low, high });
+    this.canvas = make("canvas", { class: "curve", role: "img" });
+    this.legend = make("p", { class: "note legend-line" });
+    this.element = make("figure", { class: "chart" }, make("h3", {}, title), this.canvas, this.legend);
+    new ResizeObserver(() => this.draw()).observe(this.element);
+    darkMode.addEventListener("change", () => requestAnimationFrame(() => this.draw()));
+    this.clear();
+  }
+
+  clear() {
+    this.train = [];
+    this.test = [];
+    this.mean = null;
+    this.weight = 0;
+    this.later();
+  }
+
+  addTrain(position, value) {
+    if (!Number.isFinite(value)) return;
+    this.mean = SMOOTHING * (this.mean ?? 0) + (1 - SMOOTHING) * value;
+    this.weight = SMOOTHING * this.weight + (1 - SMOOTHING);
+    this.train.push([position, this.mean / this.weight]);
+    if (this.train.length > 4000) this.train = this.train.filter((_, i) => i % 2 || i === this.train.length - 1);
+    this.later();
+  }
+
+  addTest(position, value) {
+    if (Number.isFinite(value)) this.test.push([position, value]);
+    this.later();
+  }
+
+  // Draws at most once per frame.
+  later() {
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => {
+      this.waiting = false;
+      this.draw();
+    });
+  }
+
+  draw() {
+    const width = this.element.clientWidth;
+    if (!width) return;
+    const height = Math.round(Math.min(240, Math.max(150, width * 0.5)));
+    const ratio = window.devicePixelRatio || 1;
+    this.canvas.width = width * ratio;
+    this.canvas.height = height * ratio;
+    this.canvas.style.height = `${height}px`;
+    const context = this.canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const box = { left: 48, top: 8, right: width - 8, bottom: height - 22 };
+    const values = [...this.train, ...this.test].map(([, value]) => value);
+    const last = Math.max(0.1, ...this.train.slice(-1).map(([x]) => x), ...this.test.slice(-1).map(([x]) => x));
+    const low = this.low ?? Math.min(...values, 0);
+    const high = this.high ?? Math.max(...values, 1e-6) * 1.05;
+    const x = (position) => box.left + ((box.right - box.left) * position) / last;
+    const y = (value) => box.bottom - ((box.bottom - box.top) * (Math.min(Math.max(value, low), high) - low)) / (high - low);
+    context.font = "12px Arial, Helvetica, sans-serif";
+    context.fillStyle = colour("--soft");
+    context.strokeStyle = colour("--line");
+    context.textAlign = "right";
+    context.textBaseline = "middle";
+    for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+      const value = low + share * (high - low);
+      context.beginPath();
+      context.moveTo(box.left, y(value));
+      context.lineTo(box.right, y(value));
+      context.stroke();
+      context.fillText(this.text(value), box.left - 4, y(value));
+    }
+    context.textBaseline = "alphabetic";
+    context.fillText(`epoch ${last < 10 ? last.toFixed(1) : Math.round(last)}`, box.right, height - 5);
+    context.textAlign = "left";
+    context.fillText("0", box.left, height - 5);
+    const line = (points, ink, dash, wide) => {
+      context.strokeStyle = ink;
+      context.lineWidth = wide;
+      context.setLineDash(dash);
+      context.beginPath();
+      points.forEach(([at, value], i) => context[i ? "lineTo" : "moveTo"](x(at), y(value)));
+      context.stroke();
+    };
+    line(this.train, colour("--bar"), [], 1.5);
+    line(this.test, colour("--negative"), [5, 3], 2);
+    context.setLineDash([]);
+    context.fillStyle = colour("--negative");
+    for (const [at, value] of this.test.length > 60 ? this.test.slice(-1) : this.test) {
+      context.beginPath();
+      context.arc(x(at), y(value), 3, 0, 7);
+      context.fill();
+    }
+    this.say();
+  }
+
+  say() {
+    const end = (points) => (points.length ? this.text(points[points.length - 1][1]) : "–");
+    const words = `training ${end(this.train)} (mean of the last batches), test ${end(this.test)}`;
+    this.canvas.setAttribute("aria-label", `${this.title}: ${words}`);
+    this.legend.replaceChildren(make("span", { class: "line-sample" }), ` training ${end(this.train)}, mean of the last batches  `, make("span", { class: "line-sample test" }), ` test ${end(this.test)}`);
+  }
+}
