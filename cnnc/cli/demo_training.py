@@ -48,7 +48,7 @@ from cnnc.view.demo.sheet import Column, column
 from cnnc.view.demo.training_page import TrainingPage, training_html
 from cnnc.view.web.runtime import WebRuntime
 
-MOST_TEST, LEAST_TEST = 1000, 200
+MOST_TEST, LEAST_TEST = 1000, 500
 """Test examples in a page: a quarter of the training examples, within these bounds."""
 
 

@@ -124,8 +124,8 @@ class Learn {
   }
 
   charts(section) {
-    this.loss = new Curve("Loss", (value) => numberText(Number(value.toPrecision(3))));
-    this.quality = new Curve(this.metric, (value) => metricText(this.metric, value), isShare(this.metric) ? 0 : null, isShare(this.metric) ? 1 : null);
+    this.loss = new Curve("Loss", (value) => numberText(Number(value.toPrecision(3))), numberText);
+    this.quality = new Curve(metricTitle(this.metric), (value) => metricText(this.metric, value), (value) => metricTick(this.metric, value), isShare(this.metric) ? 0 : null, isShare(this.metric) ? 1 : null);
     this.rows = make("tbody");
     const head = make("tr", {}, ...["step", "epoch", "test loss", ...Object.keys(page.training.metrics).map((name) => `test ${name}`)].map((text) => make("th", { scope: "col", class: "right" }, text)));
     section.append(make("div", { class: "charts" }, this.loss.element, this.quality.element), make("details", {}, make("summary", {}, "Measured on the test examples"), make("div", { class: "table", tabindex: 0, role: "group", "aria-label": "measurements" }, make("table", {}, make("thead", {}, head), this.rows))));

@@ -2,10 +2,20 @@
 
 const SMOOTHING = 0.95; // the weight of what came before
 
+// Round numbers of an axis from `low` to `high`, both included: the ends lie on round numbers too.
+function ticksOf(low, high) {
+  const rough = (high - low || 1) / 4;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough * (1 - 1e-9));
+  const first = Math.floor(low / step + 1e-9);
+  const last = Math.max(first + 1, Math.ceil(high / step - 1e-9));
+  return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
+}
+
 class Curve {
-  // `text(value)` writes a value; `low` and `high` are the ends of the axis, where they are known.
-  constructor(title, text, low = null, high = null) {
-    Object.assign(this, { title, text, low, high });
+  // `text(value)` writes a value, `tick(value)` one of the axis; `low` and `high` are the ends of the axis, where they are known.
+  constructor(title, text, tick, low = null, high = null) {
+    Object.assign(this, { title, text, tick, low, high });
     this.canvas = make("canvas", { class: "curve", role: "img" });
     this.legend = make("p", { class: "note legend-line" });
     this.element = make("figure", { class: "chart" }, make("h3", {}, title), this.canvas, this.legend);
@@ -60,8 +70,8 @@ class Curve {
     const box = { left: 48, top: 8, right: width - 8, bottom: height - 22 };
     const values = [...this.train, ...this.test].map(([, value]) => value);
     const last = Math.max(0.1, ...this.train.slice(-1).map(([x]) => x), ...this.test.slice(-1).map(([x]) => x));
-    const low = this.low ?? Math.min(...values, 0);
-    const high = this.high ?? Math.max(...values, 1e-6) * 1.05;
+    const ticks = ticksOf(this.low ?? values.reduce((a, b) => Math.min(a, b), 0), this.high ?? values.reduce((a, b) => Math.max(a, b), 1e-6));
+    const [low, high] = [ticks[0], ticks[ticks.length - 1]];
     const x = (position) => box.left + ((box.right - box.left) * position) / last;
     const y = (value) => box.bottom - ((box.bottom - box.top) * (Math.min(Math.max(value, low), high) - low)) / (high - low);
     context.font = "12px Arial, Helvetica, sans-serif";
@@ -69,13 +79,12 @@ class Curve {
     context.strokeStyle = colour("--line");
     context.textAlign = "right";
     context.textBaseline = "middle";
-    for (const share of [0, 0.25, 0.5, 0.75, 1]) {
-      const value = low + share * (high - low);
+    for (const value of ticks) {
       context.beginPath();
       context.moveTo(box.left, y(value));
       context.lineTo(box.right, y(value));
       context.stroke();
-      context.fillText(this.text(value), box.left - 4, y(value));
+      context.fillText(this.tick(value), box.left - 4, y(value));
     }
     context.textBaseline = "alphabetic";
     context.fillText(`epoch ${last < 10 ? last.toFixed(1) : Math.round(last)}`, box.right, height - 5);

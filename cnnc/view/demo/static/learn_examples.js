@@ -5,7 +5,7 @@ class Answers {
     Object.assign(this, { page, columns, count });
     this.output = page.outputs.find((output) => output.kind === "classes") ?? page.outputs[0];
     this.target = page.fed.find((entry) => entry.output === this.output.name && entry.labels);
-    const said = this.isClassifier ? "A green frame with ✓ is right; a red one with ✗ is wrong, with the true class behind it." : "Choose an example to see the network’s output for it.";
+    const said = this.isClassifier ? "A green frame with ✓ is right; a red one with ✗ is wrong, with the true class in brackets." : "Choose an example to see the network’s output for it.";
     this.note = make("p", { class: "note" }, `${count} of the ${plural(page.counts.test, "test example")}. ${said}`);
     this.buttons = Array.from({ length: count }, (_, n) => {
       const words = make("span", {}, this.truth(n) ?? String(n + 1));
@@ -76,7 +76,37 @@ class Answers {
 
   showDetail() {
     if (!this.outputs || this.chosen === undefined) return;
-    const parts = this.page.outputs.map((output) => make("div", { class: "output", "data-output": output.name }, make("h3", {}, this.page.outputs.length > 1 ? `Output ${output.name}` : `Output for example ${this.chosen + 1}`), outputElement(output, this.outputs[output.name][this.chosen])));
-    this.detail.replaceChildren(make("div", { class: "row top" }, ...parts));
+    const titled = (title, element, name = null) => make("div", { class: "output", "data-output": name }, make("h3", {}, title), element);
+    const input = this.page.inputs.find((entry) => entry.isImage);
+    const parts = input && this.chosenOutputs.some(([, { dims }]) => dims.length > 1) ? [titled(`Input ${input.name}`, this.imageOf(input))] : [];
+    for (const [output, result] of this.chosenOutputs) {
+      const target = this.page.fed.find((entry) => entry.output === output.name);
+      parts.push(titled(`Output ${output.name}`, outputElement(output, result), output.name));
+      if (target && !(target.labels && !target.shape.length)) parts.push(titled("Target", this.targetElement(output, result, target)));
+    }
+    this.detail.replaceChildren(make("p", { class: "note" }, `Example ${this.chosen + 1}`), make("div", { class: "row top" }, ...parts));
+  }
+
+  get chosenOutputs() {
+    return this.page.outputs.map((output) => [output, this.outputs[output.name][this.chosen]]);
+  }
+
+  imageOf(input) {
+    const { values, shape } = this.row(input.name, this.chosen);
+    const isPixels = values instanceof Uint8Array;
+    const unit = isPixels || (input.range[0] >= 0 && input.range[1] <= 1);
+    return outputElement({ name: input.name, kind: "values", classes: [], isImage: unit }, { numbers: isPixels ? Float32Array.from(values, (value) => value / 255) : values, dims: shape });
+  }
+
+  // What the output is compared with, drawn as the output is: labels as a score of 1 for their class.
+  targetElement(output, result, { name, labels }) {
+    const { values } = this.row(name, this.chosen);
+    const { size } = this.columns[name];
+    if (!labels) return outputElement(output, { numbers: values instanceof Uint8Array ? Float32Array.from(values, (value) => value / 255) : values, dims: result.dims });
+    const numbers = new Float32Array(result.numbers.length);
+    values.forEach((label, i) => {
+      if (label >= 0 && label < result.dims[0]) numbers[Number(label) * size + i] = 1;
+    });
+    return outputElement(output, { numbers, dims: result.dims });
   }
 }

@@ -24,3 +24,5 @@ function meanIou(matrix) {
 
 const isShare = (name) => ["accuracy", "top5", "iou"].includes(name);
 const metricText = (name, value) => (!Number.isFinite(value) ? "–" : isShare(name) ? `${(100 * value).toFixed(1)} %` : name === "psnr" ? `${value.toFixed(1)} dB` : numberText(value));
+const metricTick = (name, value) => (isShare(name) ? `${Number((100 * value).toPrecision(3))} %` : numberText(value));
+const metricTitle = (name) => ({ accuracy: "Accuracy", top5: "Top-5 accuracy", iou: "Mean IoU", psnr: "PSNR in dB", mse: "Mean squared error", l1: "Mean absolute error" })[name] ?? name;
