@@ -169,10 +169,18 @@ class Learn {
     document.body.dataset.running = String(this.isRunning);
   }
 
-  async restart() {
+  // Ends the training, and clears what was measured.
+  async halt() {
+    this.isRunning = false;
+    this.showRunning();
     await this.worker.ask("pause");
     for (const curve of [this.loss, this.quality]) curve.clear();
     this.rows.replaceChildren();
+    this.speeds = [];
+  }
+
+  async restart() {
+    await this.halt();
     await this.ask("reset");
     this.showPlace({ epoch: 0, at: 0, steps: 0 });
     this.say("Back at the first step.");
@@ -229,6 +237,7 @@ class Learn {
   }
 
   async paused({ reason }) {
+    if (!this.isRunning) return; // another action ended it, and says so
     this.isRunning = false;
     this.showRunning();
     this.say(reason === "over" ? `All ${this.epochsBox.value} epochs are done: ${this.tested} Start trains on, at the last learning rate.` : `Paused: ${this.tested}`);
@@ -275,9 +284,7 @@ class Learn {
   async load(file) {
     try {
       const found = arraysOf(page, new Uint8Array(await file.arrayBuffer()));
-      await this.worker.ask("pause");
-      for (const curve of [this.loss, this.quality]) curve.clear();
-      this.rows.replaceChildren();
+      await this.halt();
       await this.ask("load", found);
       this.showPlace(found);
       this.message.textContent = `Loaded ${file.name}: ${this.tested}${found.withSlots || !page.training.slots.length ? "" : " It does not hold the state of the optimizer, which starts anew."}`;

@@ -114,6 +114,7 @@ class Curve {
     const end = (points) => (points.length ? this.text(points[points.length - 1][1]) : "–");
     const words = `training ${end(this.train)} (mean of the last batches), test ${end(this.test)}`;
     this.canvas.setAttribute("aria-label", `${this.title}: ${words}`);
-    this.legend.replaceChildren(make("span", { class: "line-sample" }), ` training ${end(this.train)}, mean of the last batches  `, make("span", { class: "line-sample test" }), ` test ${end(this.test)}`);
+    const entry = (kind, text) => make("span", {}, make("span", { class: `line-sample ${kind}` }), text);
+    this.legend.replaceChildren(entry("", ` training ${end(this.train)}, mean of the last batches`), " ", entry("test", ` test ${end(this.test)}`));
   }
 }

@@ -33,6 +33,7 @@ const actions = {
       loop();
     }
   },
+  pause: () => null,
   async step() {
     await oneSlice(0);
     await scoreNow();
@@ -124,11 +125,7 @@ const nextTask = () => new Promise((resolve) => {
 });
 
 self.onmessage = ({ data: { id, action, value } }) => {
-  if (action === "pause") {
-    running = false;
-    postMessage({ id, result: null });
-    return;
-  }
+  if (action === "pause") running = false; // at once; the answer comes when the steps under way are done
   queue.add(() => actions[action](value)).then(
     (result) => postMessage({ id, result }),
     (error) => postMessage({ id, error: String(error?.message ?? error) }),
