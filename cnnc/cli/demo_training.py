@@ -19,9 +19,8 @@ import onnx
 from numpy.typing import NDArray
 
 from cnnc.cli.console import print_status
-from cnnc.cli.demo import TRAINING_EXAMPLES
+from cnnc.cli.demo import MAX_MODEL_BYTES, SLOW_MACS, TRAINING_EXAMPLES
 from cnnc.cli.export_training import read_start
-from cnnc.cli.web_runtime import web_runtime
 from cnnc.core.files import write_atomic
 from cnnc.core.random_streams import Stream
 from cnnc.core.versions import versions
@@ -319,10 +318,23 @@ def write_training(
     webgpu: bool,
 ) -> dict[str, Any]:
     """Writes the page that trains a run, a checkpoint or a network file; the result is what `--json` prints."""
+    from cnnc.cli.web_runtime import web_runtime
+
+    if count == 0:
+        raise CnncError.of("E010", "--training needs training examples: --examples 0 leaves none")
     network, saved, _, state = read_start(source, last, settings, {})
     data = open_data(network, folder, print_status, saved.vocabulary)
     files = web_runtime(runtime, "webgpu" if webgpu else "wasm", print_status)
     page = training_page(network, saved, data, count, files, source)
+    size = sum(len(content) for content in page.blobs.values())
+    if size > MAX_MODEL_BYTES:
+        message = (
+            f"the page would hold {size >> 20:,} MiB of examples and weights; the most is {MAX_MODEL_BYTES >> 20} MiB"
+        )
+        raise CnncError.of("E903", message, help="embed fewer with `--examples N`")
+    macs = network.require_graph().total_macs * 3 * require_recipe(network.recipe, network.name).batch
+    if macs > SLOW_MACS:
+        print_status(f"a step takes about {macs:,} multiply-adds: in a browser that is seconds to minutes")
     html = training_html(page).encode()
     write_atomic(out, html)
     counts = page.data["counts"]

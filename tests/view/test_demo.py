@@ -1,4 +1,4 @@
-"""The page that runs a model in the browser, as a file: nothing in it reaches the outside or escapes its place."""
+"""The pages that run a model or train a network in the browser, as files: nothing in it reaches the outside or escapes its place."""
 
 from __future__ import annotations
 
@@ -7,19 +7,47 @@ import gzip
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from importlib.resources import files
+from typing import Any
+
+import pytest
 
 from cnnc.view.demo.page import SCRIPTS, DemoPage, demo_html
-from cnnc.view.web.runtime import WebRuntime
+from cnnc.view.demo.training_page import SCRIPTS as TRAINING_SCRIPTS
+from cnnc.view.demo.training_page import WORKER, TrainingPage, training_html
+from cnnc.view.web.runtime import SCRIPT_IDS, WebRuntime
 
 HOSTILE = "</script><script>alert(1)</script><!-- \u2028 & \"'"
+BLOBS = {"model": b"weights", "tail": b""}
 RUNTIME = WebRuntime("1.30.0", "wasm", b"const ort = '</script>';", b"export default 1;", b"\0asm")
 
 
-def page_of(text: str = HOSTILE) -> str:
-    data = {"inputs": [{"name": text}], "outputs": [{"classes": [text]}], "layers": []}
-    return demo_html(DemoPage(text, text, ((text, text),), data, {"model": b"weights", "tail": b""}, RUNTIME))
+SCOPES = {"demo": SCRIPTS, "training": TRAINING_SCRIPTS, "worker": WORKER}
+"""The scripts that share a scope."""
+
+
+Page = Callable[..., str]
+
+
+def demo_page(text: str = HOSTILE) -> str:
+    return demo_html(DemoPage(text, text, ((text, text),), data_of(text), BLOBS, RUNTIME))
+
+
+def training_page(text: str = HOSTILE) -> str:
+    return training_html(TrainingPage(text, text, ((text, text),), data_of(text), BLOBS, RUNTIME))
+
+
+def data_of(text: str) -> dict[str, Any]:
+    return {"inputs": [{"name": text}], "outputs": [{"classes": [text]}], "layers": []}
+
+
+@pytest.fixture(params=[demo_page, training_page])
+def page_of(request: pytest.FixtureRequest) -> Page:
+    """Gives the page of a network whose names are a text."""
+    page: Page = request.param
+    return page
 
 
 class Elements(HTMLParser):
@@ -53,7 +81,7 @@ def static() -> dict[str, str]:
     return {entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir()}
 
 
-def test_names_of_a_model_stay_text() -> None:
+def test_names_of_a_model_stay_text(page_of: Page) -> None:
     page = Elements(page_of())
     data = json.loads(page.scripts["data"])
     assert data["title"] == data["inputs"][0]["name"] == HOSTILE
@@ -62,7 +90,7 @@ def test_names_of_a_model_stay_text() -> None:
     assert "\u2028" not in page.scripts["data"]
 
 
-def test_a_page_loads_nothing() -> None:
+def test_a_page_loads_nothing(page_of: Page) -> None:
     html = page_of("plain")
     assert not re.search(r"""\b(src|href|action|data)\s*=\s*["']?(https?:)?//""", html)
     assert "@import" not in html
@@ -74,37 +102,42 @@ def test_a_page_loads_nothing() -> None:
         assert not re.search(r"\bfetch\(|XMLHttpRequest|WebSocket|sendBeacon|https?://|importScripts", script), name
 
 
-def test_the_policy_allows_the_scripts_of_the_page_alone() -> None:
+def test_the_policy_allows_the_scripts_of_the_page_alone(page_of: Page) -> None:
     html = page_of()
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)
     assert policy is not None
     rules = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))
     assert rules["default-src"] == "'none'"
     assert "connect-src" not in rules
-    running = {name: text for name, text in Elements(html).scripts.items() if name.startswith("script")}
+    scripts = Elements(html).scripts
+    running = {name: text for name, text in scripts.items() if name.startswith("script") or name in SCRIPT_IDS}
+    assert len(running) == 3
     digests = {f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in running.values()}
     assert set(rules["script-src"].split()) == {*digests, "'wasm-unsafe-eval'", "blob:"}
 
 
-def test_blobs_and_the_licence_are_in_the_page() -> None:
+def test_blobs_and_the_licence_are_in_the_page(page_of: Page) -> None:
     html = page_of()
     packed = Elements(html).scripts["blob-model"]
     assert gzip.decompress(base64.b64decode(packed)) == b"weights"
     assert "Permission is hereby granted, free of charge" in re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
 
 
-def test_every_script_is_in_the_page_once() -> None:
+def test_every_script_is_in_a_page_once() -> None:
     names = {name.removesuffix(".js") for name in static() if name.endswith(".js")}
-    assert names == set(SCRIPTS)
-    assert len(SCRIPTS) == len(names)
+    assert names == {name for scripts in SCOPES.values() for name in scripts}
+    for scripts in SCOPES.values():
+        assert len(scripts) == len(set(scripts))
 
 
-def test_names_in_the_scripts_are_unique() -> None:
+@pytest.mark.parametrize("scope", SCOPES)
+def test_names_in_the_scripts_are_unique(scope: str) -> None:
     """They share one scope, in which a second function would replace the first."""
     defined: dict[str, str] = {}
-    for file, script in static().items():
+    for file in SCOPES[scope]:
+        script = static()[f"{file}.js"]
         for name in re.findall(r"^(?:async )?(?:function\*?|class|const|let) (\w+)", script, re.MULTILINE):
-            assert defined.setdefault(name, file) == file or not file.endswith(".js"), (name, file, defined[name])
+            assert defined.setdefault(name, file) == file, (name, file, defined[name])
         found = re.findall(r"^(?:async )?(?:function\*?|class) (\w+)", script, re.MULTILINE)
         assert len(found) == len(set(found)), file
 
@@ -116,5 +149,5 @@ def test_scripts_make_no_html_of_texts() -> None:
         )
 
 
-def test_pages_are_the_same_every_time() -> None:
+def test_pages_are_the_same_every_time(page_of: Page) -> None:
     assert page_of() == page_of()

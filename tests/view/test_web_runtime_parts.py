@@ -48,13 +48,13 @@ def test_the_elements() -> None:
     assert wasm == {"type": "application/gzip", "id": "runtime-wasm", "data-build": "webgpu", "data-version": "9.9.9"}
     assert gzip.decompress(base64.b64decode(module_text, validate=True)) == runtime().module
     assert gzip.decompress(base64.b64decode(wasm_text, validate=True)) == runtime().wasm
-    assert [attributes for attributes, _ in scripts] == [{}, {}]
-    assert "async function startRuntime()" in scripts[1][1]
+    assert [attributes for attributes, _ in scripts] == [{"id": "runtime-script"}, {"id": "runtime-loader"}]
+    assert "async function startRuntime(files)" in scripts[1][1]
 
 
 def test_the_policy_allows_the_scripts_and_no_other() -> None:
     parts = runtime_parts(runtime())
-    texts = [text for attributes, text in Elements(parts.elements).scripts if not attributes]
+    texts = [text for attributes, text in Elements(parts.elements).scripts if "type" not in attributes]
     hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts]
     assert parts.script_sources.split() == [*hashes, "'wasm-unsafe-eval'", "blob:"]
 
