@@ -25,7 +25,7 @@ ALLOWED: Mapping[str, str] = {
     "onnx.source_map": "diagnostics graph network",
     "onnx.metadata": "core diagnostics graph ops data recipe network onnx.source_map",
     "onnx.wire_format": "core diagnostics",
-    "onnx.run": "core diagnostics data onnx.metadata",
+    "onnx.run": "core diagnostics data onnx.metadata onnx.source_map",
     "onnx.emit": "core diagnostics graph ops network reference onnx.source_map onnx.run onnx.wire_format",
     "onnx.quantize": "core diagnostics graph ops data network onnx.emit onnx.metadata onnx.run",
     "onnx.export": "core diagnostics graph network reference onnx.emit onnx.source_map onnx.metadata onnx.quantize onnx.run",

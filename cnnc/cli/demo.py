@@ -133,9 +133,10 @@ def _write(
     source: Path, model: Path, out: Path, count: int | None, data: Path | None, runtime: Path | None, webgpu: bool
 ) -> dict[str, Any]:
     """Writes the page of a model; the result is what `--json` prints."""
-    from cnnc.cli.demo_model import demo_page, model_bytes
+    from cnnc.cli.demo_model import demo_page
     from cnnc.cli.web_runtime import web_runtime
     from cnnc.core.files import write_atomic
+    from cnnc.onnx.run.model_content import model_content
     from cnnc.onnx.run.session import open_model
     from cnnc.view.demo.page import demo_html
 
@@ -143,7 +144,7 @@ def _write(
     session = open_model(model, "cpu")
     if not session.inputs:
         raise CnncError.of("E609", f"{name} has no input")
-    content = model_bytes(model, name, MAX_MODEL_BYTES)
+    content = model_content(model, name, MAX_MODEL_BYTES)
     embedded = _examples(source, session, count, data)
     macs = session.facts.macs or 0
     if macs > SLOW_MACS:

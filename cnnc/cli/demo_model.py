@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from cnnc.cli.demo_examples import DemoExamples
 from cnnc.data.prediction_inputs import InputSpec
-from cnnc.diagnostics import CnncError
 from cnnc.onnx.metadata import PRECISION, Facts
-from cnnc.onnx.run.inspect import missing_weights, read_model
+from cnnc.onnx.run.inspect import read_model
 from cnnc.onnx.run.model_layers import ModelLayer, model_layers, observed_tail, source_line
 from cnnc.onnx.run.predictions import model_inputs, model_outputs
 from cnnc.onnx.run.session import Session
@@ -40,21 +38,6 @@ _FRAMES: Mapping[str, Mapping[str, Any]] = {
     "digits": {"box": 1, "centre": "box", "says": "Centre and scale the drawing, as the digits are", "brush": 8 / 1.2},
 }
 """How the data sets of hand-written digits frame a digit: its share of the image, and what lies in the middle."""
-
-
-def model_bytes(model: Path, name: str, limit: int) -> bytes:
-    """The model as one message, with its external weights. Raises CnncError E604 if one is missing, E903 above the limit."""
-    message = read_model(model)
-    missing = missing_weights(model)
-    if missing:
-        raise CnncError.of("E604", f"{name} has its weights in {missing[0]}, which is missing")
-    external = [t for t in message.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
-    size = model.stat().st_size + sum(math.prod(tensor.dims) for tensor in external)
-    if size > limit:
-        help = "`cnnc export RUN --int8` makes a smaller model"
-        raise CnncError.of("E903", f"{name} is larger than {limit >> 20} MiB, the most that a page holds", help=help)
-    content: bytes = onnx.load(model).SerializeToString() if external else model.read_bytes()
-    return content
 
 
 def demo_page(
@@ -231,10 +214,13 @@ def _layers_note(session: Session, layers: list[ModelLayer]) -> str:
     folded = [name for name in positions if name not in present]
     if not positions:
         return "The operators of the model."
-    if not folded:
-        return "The layers of the exported model."
-    listed = ", ".join(folded[:5]) + (f" and {len(folded) - 5} more" if len(folded) > 5 else "")
-    return f"The layers of the exported model; folded into others, or without effect at inference: {listed}."
+    note = "The layers of the exported model"
+    if folded:
+        listed = ", ".join(folded[:5]) + (f" and {len(folded) - 5} more" if len(folded) > 5 else "")
+        note += f"; folded into others, or without effect at inference: {listed}"
+    if session.metadata.get(PRECISION) == "int8":
+        note += ". The numbers below are those before they are rounded to 8 bits, where a relu also takes effect"
+    return f"{note}."
 
 
 # --- examples

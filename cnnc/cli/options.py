@@ -62,7 +62,7 @@ RUNTIME = Annotated[
     Path | None,
     typer.Option(
         "--runtime",
-        metavar="DIR",
+        metavar="PATH",
         help="Folder or npm package file with onnxruntime-web (default: cnnc-web, the cache, or npm).",
     ),
 ]

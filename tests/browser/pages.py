@@ -14,12 +14,12 @@ from tests.browser.bidi import Browser
 
 SCRIPT = """
 const arrays = { float32: Float32Array, int64: BigInt64Array };
-async function openModel_(name, check, providers) {
+async function openNamed(name, check, providers) {
   window.runtime ??= await startRuntime();
   return await window.runtime.open(await decodeData(name), check, providers);
 }
 async function runModel(name, feeds, providers) {
-  const { session, provider, refused } = await openModel_(name, undefined, providers);
+  const { session, provider, refused } = await openNamed(name, undefined, providers);
   const tensors = {};
   for (const [input, { type, dims, data }] of Object.entries(feeds)) {
     tensors[input] = new ort.Tensor(type, arrays[type].from(data.map(type === "int64" ? BigInt : Number)), dims);

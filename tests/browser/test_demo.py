@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import io
 import json
 import math
@@ -124,6 +126,36 @@ def test_the_examples_of_digits_are_answered_as_by_predict(
         shown = shown_probabilities(browser)
         assert shown.keys() == expected.keys()
         assert all(abs(shown[name] - expected[name]) < 0.0005 + TOLERANCE for name in shown)
+
+
+def test_a_page_says_so_if_it_deviates(browser: Browser, demo: Demo, tmp_path: Path) -> None:
+    """One stored number of an output changed by 0.3."""
+    html = demo("digits.onnx").read_text()
+    data = json.loads(html.split('id="data">')[1].split("</script>")[0])
+    start = html.index(">", html.index('id="blob-examples"')) + 1
+    content = bytearray(gzip.decompress(base64.b64decode(html[start : html.index("<", start)])))
+    offset = data["examples"]["outputs"][0]["offset"] + 4 * 33
+    value = np.frombuffer(content, np.float32, 1, offset) + np.float32(0.3)
+    content[offset : offset + 4] = value.tobytes()
+    packed = base64.b64encode(gzip.compress(bytes(content))).decode()
+    (tmp_path / "changed.html").write_text(html[:start] + packed + html[html.index("<", start) :])
+    browser.open(tmp_path / "changed.html")
+    browser.wait_for(f"() => ({IDLE})() && {FAILED}")
+    browser.wait_for("() => document.querySelector('#status').dataset.checked === '20'")
+    assert "20 examples, largest deviation 3e-1" in status(browser)
+    assert answer(browser)  # it can be used all the same
+
+
+def test_a_page_without_a_worker_computes_itself(browser: Browser, demo: Demo, tmp_path: Path) -> None:
+    """Where a browser gives a page from a file no worker, or its script fails."""
+    html = demo("digits.onnx").read_text()
+    first = "const tasks = new ModelTasks();\n\nonmessage"
+    assert html.count(first) == 1
+    (tmp_path / "page.html").write_text(html.replace(first, "throw new Error('no worker');"))
+    browser.open(tmp_path / "page.html")
+    browser.wait_for("() => document.querySelector('#status').dataset.checked === '20'")
+    assert "20 examples, largest deviation " in status(browser)
+    assert answer(browser)
 
 
 # --- inputs
@@ -299,7 +331,42 @@ def test_units_are_chosen_by_keys_and_numbers(browser: Browser, demo: Demo) -> N
     browser.wait_for(f"() => ({title})().includes('channel 31, row 1, column 1')")
 
 
+# --- for everyone
+
+
+@pytest.mark.parametrize("source", ["digits.onnx", "words.onnx", "waves.onnx", "several.onnx", "maps.onnx"])
+def test_a_page_fits_a_phone(browser: Browser, demo: Demo, source: str) -> None:
+    """Nothing but tables, windows and the row of examples is wider than the page; buttons are large enough for fingers."""
+    browser.set_size(360, 640)
+    opened(browser, demo(source))
+    assert browser.run("() => document.documentElement.scrollWidth <= innerWidth")
+    heights = "() => [...document.querySelectorAll('#inputs button')].map((b) => b.getBoundingClientRect().height)"
+    assert min(browser.run(heights), default=38) >= 38
+
+
+@pytest.mark.parametrize("source", ["digits.onnx", "words.onnx", "waves.onnx", "several.onnx", "any.cnn"])
+def test_every_control_has_a_name(browser: Browser, demo: Demo, exported: Path, source: str) -> None:
+    """Of what can be reached by keys, and of each canvas that is not decoration; ids are unique."""
+    write_any(exported)
+    opened(browser, demo(source))
+    nameless = """() => [...document.querySelectorAll('button, input, select, textarea, canvas, [tabindex="0"]')]
+      .filter((e) => !(e.getAttribute('aria-label') || e.getAttribute('aria-hidden') || e.labels?.length
+        || (e.tagName === 'BUTTON' && e.textContent.trim()))).map((e) => e.outerHTML.slice(0, 80))"""
+    assert browser.run(nameless) == []
+    twice = "() => { const ids = [...document.querySelectorAll('[id]')].map((e) => e.id); return ids.length - new Set(ids).size; }"
+    assert browser.run(twice) == 0
+    levels = browser.run("() => [...document.querySelectorAll('h1, h2, h3, h4')].map((e) => Number(e.tagName[1]))")
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
 # --- untrusted and foreign models
+
+
+def write_any(folder: Path) -> None:
+    """A network of symbolic sizes, any.cnn."""
+    source = "input 3xHxW\nconv 4 k=3 s=2 p=1\nrelu\nconv 2 k=3 p=1\nglobal_pool avg\nfc 3\nsoftmax\n"
+    (folder / "any.cnn").write_text(source)
 
 
 def save_model(
@@ -363,9 +430,7 @@ def test_a_page_of_symbolic_sizes_takes_an_image_of_any(
     browser: Browser, demo: Demo, exported: Path, tmp_path: Path
 ) -> None:
     pillow = pytest.importorskip("PIL.Image")
-    (exported / "any.cnn").write_text(
-        "input 3xHxW\nconv 4 k=3 s=2 p=1\nrelu\nconv 2 k=3 p=1\nglobal_pool avg\nfc 3\nsoftmax\n"
-    )
+    write_any(exported)
     opened(browser, demo("any.cnn"))
     pillow.fromarray(np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)).save(tmp_path / "image.png")
     browser.set_files("input[type=file]", tmp_path / "image.png")
@@ -500,6 +565,31 @@ fc 6
 fc 4
 softmax
 """,
+    "moved": """
+input 8x6x8
+relu6
+prelu
+selu
+pad 1
+depth_to_space 2
+space_to_depth 2
+upsample 2
+crop 9x9
+channel_shuffle 4
+slice 1 7
+scale 3
+instance_norm
+abs
+layer_norm
+flatten
+fc 7
+start: fc 8
+maxout 2
+left: affine
+from start
+right: silu
+bilinear left right out=3
+""",
 }
 
 
@@ -538,6 +628,24 @@ def test_units_come_out_as_in_onnxruntime(browser: Browser, tmp_path: Path, name
     for (asked_layer, index), (result, says), value in zip(asked, found, expected, strict=True):
         assert result is not None, (asked_layer["operator"], says)
         assert math.isclose(result, value, rel_tol=1e-4, abs_tol=1e-5), (asked_layer["operator"], index, says)
+
+
+def test_what_is_not_taken_apart_is_said(browser: Browser) -> None:
+    layer = {
+        "name": "y",
+        "operator": "LSTM",
+        "inputs": ["x", "w", ""],
+        "constants": ["w"],
+        "attributes": {},
+        "dims": [2],
+    }
+    found = browser.run(
+        "(source, layer) => new Function(`${source}; return explainUnit;`)()(layer, [0], { x: { numbers: [1], dims: [1] }, w: { numbers: [1], dims: [1] } })",
+        static("elements", "arithmetic"),
+        layer,
+    )
+    assert found["result"] is None
+    assert found["says"] == "LSTM of x; this page does not take it apart."
 
 
 def write_model(folder: Path, source: str) -> Path:

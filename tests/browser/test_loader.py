@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from cnnc.cli.web_runtime import BUILDS
 from cnnc.view.web.runtime import WebRuntime
 from tests.browser.bidi import Browser, BrowserError, missing, open_browser
 from tests.browser.pages import run_model, write_page
@@ -59,7 +60,7 @@ def test_the_check_gets_the_session(browser: Browser, page: Path) -> None:
     seen = browser.run(
         "async () => { const seen = [];"
         " const check = async (session, provider) => { seen.push(session.inputNames, provider); return ''; };"
-        " await openModel_('model', check); return seen; }"
+        " await openNamed('model', check); return seen; }"
     )
     assert seen == [["x"], "wasm"]
 
@@ -69,7 +70,7 @@ def test_a_provider_that_deviates_is_refused(browser: Browser, page: Path) -> No
     browser.open(page)
     provider, refused, calls = browser.run(
         "async () => { let calls = 0; const check = () => (calls++ ? '' : 'probabilities differ by 3e-2');"
-        " const o = await openModel_('model', check, ['cpu', 'wasm']); return [o.provider, o.refused, calls]; }"
+        " const o = await openNamed('model', check, ['cpu', 'wasm']); return [o.provider, o.refused, calls]; }"
     )
     assert provider == "wasm"
     assert refused == [{"provider": "cpu", "problem": "probabilities differ by 3e-2"}]
@@ -79,7 +80,7 @@ def test_a_provider_that_deviates_is_refused(browser: Browser, page: Path) -> No
 def test_a_provider_that_does_not_start_is_refused(browser: Browser, page: Path) -> None:
     browser.open(page)
     provider, refused = browser.run(
-        "async () => { const o = await openModel_('model', undefined, ['webgpu', 'wasm']); return [o.provider, o.refused]; }"
+        "async () => { const o = await openNamed('model', undefined, ['webgpu', 'wasm']); return [o.provider, o.refused]; }"
     )
     assert provider == "wasm"
     assert [entry["provider"] for entry in refused] == ["webgpu"]
@@ -90,11 +91,11 @@ def test_a_provider_that_does_not_start_is_refused(browser: Browser, page: Path)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("openModel_('unknown')", "wasm: .*NoSuchOperator"),
-        ("openModel_('damaged')", "wasm: "),
-        ("openModel_('model', () => 'wrong')", "wasm: wrong"),
-        ("openModel_('model', () => { throw new Error('no example'); })", "wasm: no example"),
-        ("openModel_('model', () => 'wrong', ['cpu', 'wasm'])", "cpu: wrong; wasm: wrong"),
+        ("openNamed('unknown')", "wasm: .*NoSuchOperator"),
+        ("openNamed('damaged')", "wasm: "),
+        ("openNamed('model', () => 'wrong')", "wasm: wrong"),
+        ("openNamed('model', () => { throw new Error('no example'); })", "wasm: no example"),
+        ("openNamed('model', () => 'wrong', ['cpu', 'wasm'])", "cpu: wrong; wasm: wrong"),
     ],
 )
 def test_a_model_that_no_provider_runs(browser: Browser, page: Path, call: str, message: str) -> None:
@@ -114,6 +115,39 @@ def test_base64_without_the_newest_function(browser: Browser, page: Path) -> Non
     browser.open(page)
     browser.run("() => { delete Uint8Array.fromBase64; }")
     np.testing.assert_allclose(run_model(browser, "model", {"x": IMAGES})["y"], expected(), rtol=1e-5)
+
+
+# ---- in a worker
+
+WORKER = """
+let started;
+onmessage = async ({ data: { model, images } }) => {
+  started ??= startRuntime();
+  const runtime = await started;
+  const { session, provider } = await runtime.open(model);
+  const { y } = await session.run({ x: new ort.Tensor("float32", Float32Array.from(images), [2, 1, 8, 8]) });
+  postMessage({ provider, build: runtime.build, y: Array.from(y.data) });
+};
+"""
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_worker_computes_beside_the_page(browser: Browser, page: Path, webgpu_page: Path, build: str) -> None:
+    """Twice, and the page can start a worker and the runtime itself."""
+    browser.open({"wasm": page, "webgpu": webgpu_page}[build])
+    results = browser.run(
+        "async (code, images) => { const worker = await startWorker(code); const results = [];"
+        " for (let i = 0; i < 2; i++) { worker.postMessage({ model: await decodeData('model'), images });"
+        "   results.push(await new Promise((done) => { worker.onmessage = (event) => done(event.data); })); }"
+        " return results; }",
+        WORKER,
+        IMAGES.ravel().tolist(),
+    )
+    for found in results:
+        assert (found["provider"], found["build"]) == ("wasm", build)
+        np.testing.assert_allclose(np.reshape(found["y"], (2, 4, 6, 6)), expected(), rtol=1e-5)
+    np.testing.assert_allclose(run_model(browser, "model", {"x": IMAGES})["y"], expected(), rtol=1e-5)
+    assert browser.messages == []
 
 
 # ---- the build with WebGPU
@@ -149,8 +183,10 @@ def test_the_emulation_is_not_used(emulated: Browser, webgpu_page: Path) -> None
 @pytest.mark.long
 def test_webgpu_agrees(emulated: Browser, webgpu_page: Path) -> None:
     emulated.open(webgpu_page)
+    emulated.messages.clear()
     outputs = run_model(emulated, "model", {"x": IMAGES}, ["webgpu"])
     np.testing.assert_allclose(outputs["y"], expected(), rtol=1e-5)
+    assert emulated.messages == []
 
 
 @pytest.mark.browser
@@ -171,7 +207,7 @@ def test_webgpu_that_deviates_leaves_wasm(emulated: Browser, webgpu_page: Path) 
     emulated.open(webgpu_page)
     provider, refused = emulated.run(
         "async () => { const check = (session, provider) => (provider === 'webgpu' ? 'differs' : '');"
-        " const o = await openModel_('model', check, ['webgpu', 'wasm']); return [o.provider, o.refused]; }"
+        " const o = await openNamed('model', check, ['webgpu', 'wasm']); return [o.provider, o.refused]; }"
     )
     assert provider == "wasm"
     assert refused == [{"provider": "webgpu", "problem": "differs"}]

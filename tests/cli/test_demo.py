@@ -83,6 +83,12 @@ def test_examples_have_the_outputs_of_predict(here: Cnnc, tmp_path: Path) -> Non
     assert blob_of(tmp_path / "x.html", "model") == (tmp_path / "small.onnx").read_bytes()
 
 
+def test_an_int8_model_says_which_numbers_are_shown(here: Cnnc, tmp_path: Path) -> None:
+    assert here("export", "run", "--int8", "-o", "int8.onnx").returncode == 0
+    assert here("demo", "int8.onnx", "-o", "x.html").returncode == 0
+    assert "before they are rounded to 8 bits" in data_of(tmp_path / "x.html")["layersNote"]
+
+
 def test_a_network_file_and_json(here: Cnnc, tmp_path: Path) -> None:
     done = here("demo", "small.cnn", "--set", "width=3", "--examples", "0", "--json")
     result = json.loads(done.stdout)

@@ -14,17 +14,19 @@ from typing import Any
 
 import pytest
 
-from cnnc.view.demo.page import SCRIPTS, DemoPage, demo_html
+from cnnc.view.demo.page import SCRIPTS, WORKER, DemoPage, demo_html
 from cnnc.view.demo.training_page import SCRIPTS as TRAINING_SCRIPTS
-from cnnc.view.demo.training_page import WORKER, TrainingPage, training_html
-from cnnc.view.web.runtime import SCRIPT_IDS, WebRuntime
+from cnnc.view.demo.training_page import WORKER as TRAINING_WORKER
+from cnnc.view.demo.training_page import TrainingPage, training_html
+from cnnc.view.palette import contrast
+from cnnc.view.web.runtime import WebRuntime
 
 HOSTILE = "</script><script>alert(1)</script><!-- \u2028 & \"'"
 BLOBS = {"model": b"weights", "tail": b""}
 RUNTIME = WebRuntime("1.30.0", "wasm", b"const ort = '</script>';", b"export default 1;", b"\0asm")
 
 
-SCOPES = {"demo": SCRIPTS, "training": TRAINING_SCRIPTS, "worker": WORKER}
+SCOPES = {"demo": SCRIPTS, "worker": WORKER, "training": TRAINING_SCRIPTS, "training worker": TRAINING_WORKER}
 """The scripts that share a scope."""
 
 
@@ -56,6 +58,7 @@ class Elements(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.scripts: dict[str, str] = {}
+        self.running: list[str] = []
         self.others: list[tuple[str, dict[str, str | None]]] = []
         self._script = ""
         self.feed(html)
@@ -64,6 +67,8 @@ class Elements(HTMLParser):
         if tag == "script":
             self._script = dict(attrs).get("id") or f"script{len(self.scripts)}"
             self.scripts[self._script] = ""
+            if "type" not in dict(attrs):
+                self.running.append(self._script)
         else:
             self.others.append((tag, dict(attrs)))
 
@@ -109,8 +114,8 @@ def test_the_policy_allows_the_scripts_of_the_page_alone(page_of: Page) -> None:
     rules = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))
     assert rules["default-src"] == "'none'"
     assert "connect-src" not in rules
-    scripts = Elements(html).scripts
-    running = {name: text for name, text in scripts.items() if name.startswith("script") or name in SCRIPT_IDS}
+    elements = Elements(html)
+    running = {name: elements.scripts[name] for name in elements.running}
     assert len(running) == 3
     digests = {f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in running.values()}
     assert set(rules["script-src"].split()) == {*digests, "'wasm-unsafe-eval'", "blob:"}
@@ -147,6 +152,25 @@ def test_scripts_make_no_html_of_texts() -> None:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", script), (
             name
         )
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_colours_can_be_told_apart(dark: bool) -> None:
+    """Texts have a contrast of 4.5, bars and frames of 3, on the backgrounds they stand on (WCAG 2.2 AA)."""
+    style = (
+        files("cnnc.view").joinpath("page.css").read_text(encoding="utf-8")
+        + static()["demo.css"]
+        + static()["learn.css"]
+    )
+    blocks = re.findall(r":root \{([^}]*)\}", style)
+    colours: dict[str, str] = {}
+    for block in (*blocks[::2], *(blocks[1::2] if dark else ())):
+        colours |= dict(re.findall(r"--(\w+): (#\w{6})", block))
+    for text, back in (("text", "back"), ("soft", "back"), ("bad", "back"), ("text", "best"), ("text", "button")):
+        assert contrast(colours[text], colours[back]) >= 4.5, (text, back)
+    lines = (("bar", "back"), ("negative", "back"), ("focus", "best"), ("focus", "back"), ("soft", "back"))
+    for line, back in (*lines, ("good", "button"), ("bad", "button")):
+        assert contrast(colours[line], colours[back]) >= 3, (line, back)
 
 
 def test_pages_are_the_same_every_time(page_of: Page) -> None:

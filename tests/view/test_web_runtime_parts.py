@@ -49,7 +49,7 @@ def test_the_elements() -> None:
     assert gzip.decompress(base64.b64decode(module_text, validate=True)) == runtime().module
     assert gzip.decompress(base64.b64decode(wasm_text, validate=True)) == runtime().wasm
     assert [attributes for attributes, _ in scripts] == [{"id": "runtime-script"}, {"id": "runtime-loader"}]
-    assert "async function startRuntime(files)" in scripts[1][1]
+    assert "async function startRuntime()" in scripts[1][1]
 
 
 def test_the_policy_allows_the_scripts_and_no_other() -> None:

@@ -32,7 +32,7 @@ class Frame(NamedTuple):
     runtime: WebRuntime
     scripts: Sequence[str]
     styles: Sequence[str]
-    worker: Sequence[str] = ()
+    worker: Sequence[str]
 
 
 def page_html(frame: Frame) -> str:
@@ -50,7 +50,7 @@ def page_html(frame: Frame) -> str:
         f"default-src 'none'; script-src {runtime.script_sources} {script_source(script)}; style-src 'unsafe-inline'; "
         "img-src data: blob:; media-src blob:; base-uri 'none'; form-action 'none'"
     )
-    worker = f'<script type="text/plain" id="worker">{script_text(_scope(frame.worker))}</script>\n'
+    worker = f'<script type="text/plain" id="worker-code">{script_text(_scope(frame.worker))}</script>\n'
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="generator" content="cnnc">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -59,8 +59,7 @@ def page_html(frame: Frame) -> str:
         f"<main>\n{frame.main}</main>\n"
         f'<script type="application/json" id="data">{_json(data)}</script>\n'
         + "".join(data_element(f"blob-{name}", content) for name, content in frame.blobs.items())
-        + (worker if frame.worker else "")
-        + f"{runtime.elements}<script>{script}</script>\n</body>\n</html>\n"
+        + f"{worker}{runtime.elements}<script>{script}</script>\n</body>\n</html>\n"
     )
 
 

@@ -19,6 +19,8 @@ SCRIPTS = (
     "images",
     "strokes",
     "queue",
+    "tasks",
+    "calls",
     "runtime",
     "indices",
     "heat",
@@ -36,6 +38,9 @@ SCRIPTS = (
     "app",
 )
 """The scripts of the page in their order; they share one scope."""
+
+WORKER = ("tasks", "worker", "tasks_worker")
+"""The scripts of the worker that computes."""
 
 
 class DemoPage(NamedTuple):
@@ -57,4 +62,4 @@ def demo_html(page: DemoPage) -> str:
         + hidden_parts((("layers", "Layers"),))
         + about(page.facts, page.runtime)
     )
-    return page_html(Frame(page.title, main, page.data, page.blobs, page.runtime, SCRIPTS, ("demo",)))
+    return page_html(Frame(page.title, main, page.data, page.blobs, page.runtime, SCRIPTS, ("demo",), WORKER))

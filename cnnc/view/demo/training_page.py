@@ -25,6 +25,10 @@ SCRIPTS = (
     "metrics",
     "sha256",
     "checkpoint",
+    "queue",
+    "trainer",
+    "train_tasks",
+    "calls",
     "learn_weights",
     "learn_chart",
     "learn_examples",
@@ -33,7 +37,7 @@ SCRIPTS = (
 )
 """The scripts of the page in their order; they share one scope."""
 
-WORKER = ("bytes", "columns", "queue", "metrics", "trainer", "train_worker")
+WORKER = ("bytes", "columns", "queue", "metrics", "trainer", "train_tasks", "worker", "train_worker")
 """The scripts of the worker, behind those of the runtime."""
 
 

@@ -9,13 +9,18 @@
 // {provider, problem} of those before it. If none does, `open` throws an Error that names all problems. A third argument of
 // `open` replaces the list of providers: ["wasm"].
 //
-// In a worker, which has no elements, `startRuntime` takes what `runtimeFiles()` gave in the page.
-// A page's own names do not collide with these: only the three functions are global.
-const { decodeData, runtimeFiles, startRuntime } = (() => {
+//   const worker = await startWorker(code);
+//
+// starts a worker, so that long computations do not block the page. `code` is the text of a script; in the worker it may call
+// startRuntime() and exchange messages with the page. Models have to be sent to it, as it has no document.
+//
+// Only the three functions are global, so that a page's own names do not collide with those here.
+const { decodeData, startRuntime, startWorker } = (() => {
   "use strict";
 
   // The content of a data element: base64 of gzip.
   async function decodeData(id) {
+    requireNewBrowser();
     const text = document.getElementById(id).textContent;
     const packed = Uint8Array.fromBase64
       ? Uint8Array.fromBase64(text)
@@ -24,18 +29,32 @@ const { decodeData, runtimeFiles, startRuntime } = (() => {
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
-  // What the elements hold: {build, version, module, wasm}.
-  async function runtimeFiles() {
+  function requireNewBrowser() {
     if (typeof DecompressionStream === "undefined" || typeof WebAssembly === "undefined") {
       throw new Error("this page needs a newer browser: Chrome or Edge 91, Firefox 113, Safari 16.4, or later");
     }
-    const { build, version } = document.getElementById("runtime-wasm").dataset;
-    const [module, wasm] = await Promise.all([decodeData("runtime-module"), decodeData("runtime-wasm")]);
-    return { build, version, module, wasm };
   }
 
-  async function startRuntime(files) {
-    const { build, version, module, wasm } = files ?? (await runtimeFiles());
+  // {module, wasm, build, version}; a worker gets them from `startWorker`, as its first message.
+  const received = globalThis.document
+    ? null
+    : new Promise((resolve) => {
+        const first = (event) => {
+          event.stopImmediatePropagation(); // the code of the worker gets the messages after it
+          resolve(event.data);
+        };
+        addEventListener("message", first, { once: true });
+      });
+
+  async function runtimeFiles() {
+    if (received) return received;
+    const { build, version } = document.getElementById("runtime-wasm").dataset;
+    const [module, wasm] = await Promise.all([decodeData("runtime-module"), decodeData("runtime-wasm")]);
+    return { module, wasm, build, version };
+  }
+
+  async function startRuntime() {
+    const { module, wasm, build, version } = await runtimeFiles();
     ort.env.logLevel = "error";
     ort.env.wasm.numThreads = 1; // more need headers that a file does not have
     ort.env.wasm.proxy = false;
@@ -62,7 +81,8 @@ const { decodeData, runtimeFiles, startRuntime } = (() => {
       let session;
       let problem;
       try {
-        session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
+        const options = { executionProviders: [provider], logSeverityLevel: 3 }; // errors, no warnings
+        session = await ort.InferenceSession.create(model, options);
         problem = check ? await check(session, provider) : "";
       } catch (error) {
         problem = String(error?.message ?? error);
@@ -74,5 +94,14 @@ const { decodeData, runtimeFiles, startRuntime } = (() => {
     throw new Error(refused.map(({ provider, problem }) => `${provider}: ${problem}`).join("; "));
   }
 
-  return { decodeData, runtimeFiles, startRuntime };
+  async function startWorker(code) {
+    const files = await runtimeFiles();
+    const scripts = ["runtime-script", "runtime-loader"].map((id) => document.getElementById(id).textContent);
+    const address = URL.createObjectURL(new Blob([[...scripts, code].join("\n;")], { type: "text/javascript" }));
+    const worker = new Worker(address);
+    worker.postMessage(files, [files.module.buffer, files.wasm.buffer]);
+    return worker;
+  }
+
+  return { decodeData, startRuntime, startWorker };
 })();

@@ -19,9 +19,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
-SCRIPT_IDS = ("runtime-script", "runtime-loader")
-"""The ids of the two script elements, whose content a worker may run too."""
-
 Build = Literal["wasm", "webgpu"]
 """A build of onnxruntime-web: `wasm` computes on the CPU, `webgpu` on the GPU too."""
 
@@ -56,7 +53,10 @@ def runtime_parts(runtime: WebRuntime) -> RuntimeParts:
     elements = [
         data_element("runtime-module", runtime.module),
         data_element("runtime-wasm", runtime.wasm, build=runtime.build, version=runtime.version),
-        *(f'<script id="{name}">{script}</script>\n' for name, script in zip(SCRIPT_IDS, scripts, strict=True)),
+        *(
+            f'<script id="{name}">{script}</script>\n'
+            for name, script in zip(("runtime-script", "runtime-loader"), scripts, strict=True)
+        ),
     ]
     sources = [*map(script_source, scripts), "'wasm-unsafe-eval'", "blob:"]
     return RuntimeParts("".join(elements), " ".join(sources))
@@ -78,7 +78,10 @@ def script_source(script: str) -> str:
 
 
 def data_element(name: str, data: bytes, **attributes: str) -> str:
-    """An element that holds data, compressed and in base64, for `decodeData` of runtime.js."""
-    text = base64.b64encode(gzip.compress(data, mtime=0)).decode()
+    """An element that holds data, compressed and in base64, for `decodeData` of runtime.js.
+
+    Level 6 takes half the time of 9; the WebAssembly is 0.4 % larger.
+    """
+    text = base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
     more = "".join(f' data-{key}="{value}"' for key, value in attributes.items())
     return f'<script type="application/gzip" id="{name}"{more}>{text}</script>\n'

@@ -38,15 +38,18 @@ class Demo {
     for (const name of ["inputs", "outputs", "layers"]) byId(name).hidden = false;
     this.live = make("p", { class: "answer", "aria-live": "polite" });
     this.shown = make("div");
-    byId("outputs").append(this.live, this.shown);
+    this.truth = make("p", { class: "note" });
+    byId("outputs").append(this.live, this.shown, this.truth);
     this.inputs = new Inputs(byId("inputs"), page.inputs, () => this.changed());
     const inputs = page.inputs.map((input) => ({ name: input.name, operator: "input", line: input.line, inputs: [], constants: [], attributes: {}, parameters: 0, products: 0 }));
-    this.offer = button("Compute the layers for this input", () => this.observe().then(() => (this.offer.hidden = true)), { hidden: true });
-    byId("layers").append(this.offer);
+    this.offer = button("Compute the layers for this input", () => this.observe(), { hidden: true });
+    this.problem = make("p", { role: "status" });
+    byId("layers").append(this.offer, this.problem);
     this.layers = new Layers(byId("layers"), page.layers, inputs, { note: page.layersNote }, (layer, index) => this.pick(layer, index));
     this.unit = new Unit(this.layers);
     this.names = page.layers.filter((layer) => layer.shown || layer.products).map((layer) => layer.name);
     this.picked = null;
+    this.chosen = null; // the example that is being loaded
   }
 
   async begin() {
@@ -66,7 +69,7 @@ class Demo {
   async load(number) {
     this.loading = true;
     this.inputs.load(this.examples.arrays(number));
-    this.examples.choose(number);
+    this.chosen = number;
     this.loading = false;
     await this.changed();
   }
@@ -74,6 +77,10 @@ class Demo {
   // Runs the model, once more if the input changed meanwhile.
   async changed() {
     if (this.loading) return;
+    this.examples?.choose(this.chosen ?? -1);
+    const name = this.examples?.names[this.chosen ?? -1];
+    this.truth.textContent = name ? `The true class of this example is ${name}.` : "";
+    this.chosen = null;
     this.dirty = true;
     if (this.busy) return;
     this.busy = true;
@@ -95,9 +102,8 @@ class Demo {
 
   async run() {
     const feeds = this.inputs.feeds();
-    const began = performance.now();
     const results = await this.model.run(feeds);
-    const took = performance.now() - began;
+    const { took } = this.model;
     this.results = {};
     for (const [name, result] of Object.entries(results)) this.results[name] = firstExample(result, page.batch);
     this.show(took);
@@ -107,10 +113,21 @@ class Demo {
     if (!this.dirty && took < SLOW) await this.observe();
   }
 
+  // Shows the tensors of the layers, or why they cannot be shown; the outputs stand in any case.
+  async observe() {
+    try {
+      await this.showLayers();
+      this.offer.hidden = true;
+      this.problem.textContent = "";
+    } catch (error) {
+      this.problem.textContent = `The layers cannot be shown: ${error.message ?? error}`;
+    }
+  }
+
   show(took) {
     const said = page.outputs.map((output) => [output, this.results[output.name]]);
     this.live.textContent = said.map(([output, result]) => `${said.length > 1 ? `${output.name}: ` : ""}${outputSummary(output, result)}`).join("; ");
-    this.live.classList.toggle("minor", !said.some(([output, result]) => isScores(output, result)));
+    this.live.classList.toggle("minor", said.length > 1 || !said.some(([output, result]) => isScores(output, result)));
     this.shown.replaceChildren(...said.map(([output, result]) => make("div", { class: "output", "data-output": output.name }, said.length > 1 ? make("h3", {}, output.name) : null, outputElement(output, result))));
     this.took = took;
     this.showStatus();
@@ -121,13 +138,13 @@ class Demo {
     const provider = this.model.provider === "webgpu" ? "WebGPU" : "wasm";
     const check = this.examples ? this.examples.said : "nothing to check against";
     const time = this.took === undefined ? "" : `, ${this.took < 1 ? "less than 1" : Math.round(this.took)} ms for this input`;
-    status.textContent = [`onnxruntime-web ${this.model.runtime.version} on ${provider}: ${check}.`, ...this.notes, `${this.loaded}${time}.`].join(" ");
+    status.textContent = [`onnxruntime-web ${this.model.version} on ${provider}: ${check}.`, ...this.notes, `${this.loaded}${time}.`].join(" ");
     status.classList.toggle("bad", Boolean(this.examples) && !this.examples.agrees);
     if (this.examples) Object.assign(status.dataset, this.examples.found);
   }
 
   // The tensors of the layers, from the second session.
-  async observe() {
+  async showLayers() {
     const { feeds } = this;
     const tensors = await this.model.observe(feeds, this.names);
     const results = { ...this.results };
@@ -144,12 +161,14 @@ class Demo {
   }
 
   async showUnit() {
-    const { layer } = this.picked;
+    const { picked } = this;
+    const { layer } = picked;
     const stored = this.layers.results[layer.name];
     if (!stored) return;
-    const index = this.picked.index.length === stored.dims.length ? this.picked.index.map((n, i) => Math.min(n, stored.dims[i] - 1)) : stored.dims.map(() => 0);
+    const index = picked.index.length === stored.dims.length ? picked.index.map((n, i) => Math.min(n, stored.dims[i] - 1)) : stored.dims.map(() => 0);
     const wanted = layer.inputs.filter((name) => name && !this.feeds[name]);
     const tensors = wanted.length ? await this.model.observe(this.feeds, wanted) : {};
+    if (this.picked !== picked) return; // another one was chosen meanwhile
     for (const [name, tensor] of Object.entries(tensors)) if (!layer.constants.includes(name)) tensors[name] = firstExample(tensor, page.batch);
     for (const name of layer.inputs) if (this.feeds[name]) tensors[name] = this.layers.results[name];
     layer.dims = stored.dims;

@@ -141,12 +141,18 @@ function explainLRN(layer, index, [x]) {
   return { kind: "other", says, result: value / (bias + (alpha / size) * squares) ** beta, terms: [{ at: index, value, factor: 1 }] };
 }
 
+const FLOATS = [1, 10, 11, 16]; // the element types of ONNX that are floats
+
 const FUNCTIONS = {
   Relu: [(x) => Math.max(0, x), () => "max(0, x)"],
   LeakyRelu: [(x, a) => (x < 0 ? (a.alpha ?? 0.01) * x : x), (a) => `x, or ${numberText(a.alpha ?? 0.01)}·x below 0`],
   Sigmoid: [(x) => 1 / (1 + Math.exp(-x)), () => "1 / (1 + exp(−x))"],
   Tanh: [Math.tanh, () => "tanh(x)"],
   Elu: [(x, a) => (x < 0 ? (a.alpha ?? 1) * Math.expm1(x) : x), (a) => `x, or ${numberText(a.alpha ?? 1)}·(exp(x) − 1) below 0`],
+  Selu: [
+    (x, a) => (a.gamma ?? 1.0507009873554805) * (x > 0 ? x : (a.alpha ?? 1.6732632423543772) * Math.expm1(x)),
+    (a) => `${numberText(a.gamma ?? 1.0507009873554805)}·x, below 0 times ${numberText(a.alpha ?? 1.6732632423543772)}·(exp(x) − 1) / x`,
+  ],
   Softplus: [(x) => Math.log1p(Math.exp(-Math.abs(x))) + Math.max(x, 0), () => "log(1 + exp(x))"],
   HardSigmoid: [(x, a) => Math.max(0, Math.min(1, (a.alpha ?? 0.2) * x + (a.beta ?? 0.5))), (a) => `${numberText(a.alpha ?? 0.2)}·x + ${numberText(a.beta ?? 0.5)}, from 0 to 1`],
   HardSwish: [(x) => x * Math.max(0, Math.min(1, x / 6 + 0.5)), () => "x · (x/6 + 0.5 from 0 to 1)"],
@@ -156,6 +162,7 @@ const FUNCTIONS = {
   Abs: [Math.abs, () => "|x|"],
   Neg: [(x) => -x, () => "−x"],
   Identity: [(x) => x, () => "x"],
+  Cast: [(x, a) => (FLOATS.includes(a.to) ? x : Math.trunc(x)), (a) => (FLOATS.includes(a.to) ? "x in another precision" : "x as a whole number")],
   Dropout: [(x) => x, () => "x"],
 };
 
@@ -172,8 +179,8 @@ const COMBINED = {
   Mul: [(a, b) => a * b, " · "],
   Div: [(a, b) => a / b, " / "],
   Pow: [(a, b) => a ** b, " to the power of "],
-  Max: [Math.max, ", "],
-  Min: [Math.min, ", "],
+  Max: [(a, b) => Math.max(a, b), ", "],
+  Min: [(a, b) => Math.min(a, b), ", "],
 };
 
 // The index of the element of an input that is broadcast to the output.
@@ -209,18 +216,159 @@ function explainConcat(layer, index, inputs) {
 }
 
 function explainReshape(layer, index, [x]) {
-  const read = indexOf(offsetOf(index, layer.dims), x.dims);
-  return { kind: "other", says: `copied from ${layer.inputs[0]}, ${placeText(read, x.dims)}`, result: at(x, read), terms: [{ at: read, value: at(x, read), factor: 1 }] };
+  return explainCopy(layer, indexOf(offsetOf(index, layer.dims), x.dims), x);
 }
 
-function explainGather(layer, index, [table, words]) {
-  if (!layer.constants.includes(layer.inputs[0]) || layer.attributes.axis) return null;
-  const row = words.numbers[offsetOf(index.slice(0, words.dims.length), words.dims)];
-  const read = [row, ...index.slice(words.dims.length)];
-  return { kind: "other", says: `row ${row} of ${layer.inputs[0]}, the row of the number that is read`, result: at(table, read), terms: [], input: layer.inputs[1] };
+// Rows of a table of constants by the numbers that are read, or elements of an axis by constant numbers.
+function explainGather(layer, index, [data, numbers]) {
+  const { axis = 0 } = layer.attributes;
+  const isTable = layer.constants.includes(layer.inputs[0]);
+  const first = isTable ? axis : axis - 1; // without the batch
+  if (first < 0 || (isTable && axis)) return null;
+  const count = numbers.dims.length;
+  const chosen = at(numbers, index.slice(first, first + count));
+  const size = data.dims[first];
+  const read = [...index.slice(0, first), chosen < 0 ? chosen + size : chosen, ...index.slice(first + count)];
+  if (!isTable) return explainCopy(layer, read, data);
+  return { kind: "other", says: `row ${chosen} of ${layer.inputs[0]}, the row of the number that is read`, result: at(data, read), terms: [], input: layer.inputs[1] };
+}
+
+// Copied from an element of the first input.
+function explainCopy(layer, read, x) {
+  const value = at(x, read);
+  return { kind: "other", says: `copied from ${layer.inputs[0]}, ${placeText(read, x.dims)}`, result: value, terms: [{ at: read, value, factor: 1 }] };
+}
+
+function explainTranspose(layer, index, [x]) {
+  const { perm } = layer.attributes;
+  if (!perm || perm[0] !== 0 || perm.length !== index.length + 1) return null;
+  const read = new Array(index.length);
+  perm.slice(1).forEach((axis, i) => (read[axis - 1] = index[i]));
+  return explainCopy(layer, read, x);
+}
+
+function explainSlice(layer, index, [x, starts, , axes, steps]) {
+  if (!starts) return null;
+  const read = [...index];
+  starts.numbers.forEach((start, i) => {
+    const axis = (axes ? (axes.numbers[i] + x.dims.length + 1) % (x.dims.length + 1) : i) - 1;
+    const step = steps ? steps.numbers[i] : 1;
+    if (axis < 0) return;
+    const size = x.dims[axis];
+    const first = Math.max(0, Math.min(step < 0 ? size - 1 : size, start < 0 ? start + size : start));
+    read[axis] = first + index[axis] * step;
+  });
+  return explainCopy(layer, read, x);
+}
+
+function explainPad(layer, index, [x, pads, value]) {
+  if (!pads || pads.numbers.length !== 2 * (index.length + 1)) return null;
+  const { mode = "constant" } = layer.attributes;
+  const place = index.map((n, i) => n - pads.numbers[i + 1]);
+  const mirrored = (n, size) => (n < 0 ? -n : n >= size ? 2 * (size - 1) - n : n);
+  const read = place.map((n, i) => (mode === "reflect" ? mirrored(n, x.dims[i]) : mode === "edge" ? Math.max(0, Math.min(x.dims[i] - 1, n)) : n));
+  if (read.every((n, i) => n >= 0 && n < x.dims[i])) return explainCopy(layer, read, x);
+  return mode === "constant" ? { kind: "other", says: "in the padding", result: value?.numbers[0] ?? 0, terms: [] } : null;
+}
+
+function explainResize(layer, index, [x]) {
+  const { mode = "nearest", coordinate_transformation_mode: coordinates = "half_pixel", nearest_mode: rounding = "round_prefer_floor" } = layer.attributes;
+  if (mode !== "nearest") return null;
+  const read = index.map((n, i) => {
+    const scale = x.dims[i] / layer.dims[i];
+    const place = coordinates === "asymmetric" ? n * scale : (n + 0.5) * scale - 0.5;
+    return Math.max(0, Math.min(x.dims[i] - 1, rounding === "floor" ? Math.floor(place) : Math.ceil(place - 0.5)));
+  });
+  return explainCopy(layer, read, x);
+}
+
+function explainDepthToSpace(layer, [c, row, column], [x]) {
+  const { blocksize: b, mode = "DCR" } = layer.attributes;
+  const block = (row % b) * b + (column % b);
+  const channel = mode === "CRD" ? c * b * b + block : block * layer.dims[0] + c;
+  return explainCopy(layer, [channel, Math.floor(row / b), Math.floor(column / b)], x);
+}
+
+function explainSpaceToDepth(layer, [c, row, column], [x]) {
+  const b = layer.attributes.blocksize;
+  const block = Math.floor(c / x.dims[0]);
+  return explainCopy(layer, [c % x.dims[0], row * b + Math.floor(block / b), column * b + (block % b)], x);
+}
+
+const REDUCED = { ReduceSum: "sum", ReduceMean: "mean", ReduceMax: "max", ReduceL2: "norm" };
+
+function explainReduce(layer, index, [x, given]) {
+  const list = layer.attributes.axes ?? (given ? [...given.numbers] : null);
+  const rank = x.dims.length + 1;
+  const axes = list?.map((axis) => ((axis + rank) % rank) - 1);
+  if (!axes || axes.includes(-1)) return null;
+  const kept = layer.attributes.keepdims ?? 1;
+  let next = 0;
+  const fixed = x.dims.map((_, axis) => (axes.includes(axis) ? null : kept ? index[axis] : index[next++]));
+  const sizes = x.dims.map((size, axis) => (axes.includes(axis) ? size : 1));
+  const terms = [...indices(sizes)].map((place) => {
+    const read = place.map((n, axis) => fixed[axis] ?? n);
+    return { at: read, value: at(x, read), factor: 1 };
+  });
+  return { kind: REDUCED[layer.operator], terms, bias: null, number: layer.operator === "ReduceL2" ? 2 : terms.length };
+}
+
+// (x - mean) / sqrt(variance + epsilon) · scale + shift, with the mean and variance of these elements.
+function normalized(value, elements, epsilon, scale, shift) {
+  const mean = elements.reduce((sum, x) => sum + x, 0) / elements.length;
+  const variance = elements.reduce((sum, x) => sum + (x - mean) ** 2, 0) / elements.length;
+  const n = numberText;
+  const says = `(${n(value)} − mean ${n(mean)}) / √(variance ${n(variance)} + ${n(epsilon)}) · ${n(scale)} + ${n(shift)}, of ${elements.length} elements`;
+  return { says, result: ((value - mean) / Math.sqrt(variance + epsilon)) * scale + shift };
+}
+
+function explainInstanceNormalization(layer, index, [x, scale, shift]) {
+  const [c] = index;
+  const size = volume(x.dims.slice(1));
+  const elements = [...x.numbers.slice(c * size, (c + 1) * size)];
+  const value = at(x, index);
+  const found = normalized(value, elements, layer.attributes.epsilon ?? 1e-5, scale.numbers[c], shift.numbers[c]);
+  return { kind: "other", ...found, terms: [{ at: index, value, factor: 1 }] };
+}
+
+function explainLayerNormalization(layer, index, [x, scale, shift]) {
+  const rank = x.dims.length + 1;
+  const axis = (((layer.attributes.axis ?? -1) + rank) % rank) - 1;
+  if (axis < 0) return null;
+  const size = volume(x.dims.slice(axis));
+  const first = Math.floor(offsetOf(index, x.dims) / size) * size;
+  const value = at(x, index);
+  const inner = index.slice(axis);
+  const factor = at(scale, broadcastIndex(inner, scale.dims));
+  const added = shift ? at(shift, broadcastIndex(inner, shift.dims)) : 0;
+  const found = normalized(value, [...x.numbers.slice(first, first + size)], layer.attributes.epsilon ?? 1e-5, factor, added);
+  return { kind: "other", ...found, terms: [{ at: index, value, factor: 1 }] };
+}
+
+function explainClip(layer, index, [x, low, high]) {
+  const value = at(x, index);
+  const [least, most] = [low ? low.numbers[0] : -Infinity, high ? high.numbers[0] : Infinity];
+  const says = `${numberText(value)}, limited to ${numberText(least)} to ${numberText(most)}`;
+  return { kind: "other", says, result: Math.max(least, Math.min(most, value)), terms: [{ at: index, value, factor: 1 }] };
+}
+
+function explainPRelu(layer, index, [x, slope]) {
+  const value = at(x, index);
+  const factor = at(slope, broadcastIndex(index, slope.dims.slice(-index.length)));
+  return { kind: "other", says: `x, or ${numberText(factor)}·x below 0, at x = ${numberText(value)}`, result: value < 0 ? factor * value : value, terms: [{ at: index, value, factor: 1 }] };
 }
 
 const EXPLAINED = {
+  Clip: explainClip,
+  PRelu: explainPRelu,
+  Transpose: explainTranspose,
+  Slice: explainSlice,
+  Pad: explainPad,
+  Resize: explainResize,
+  DepthToSpace: explainDepthToSpace,
+  SpaceToDepth: explainSpaceToDepth,
+  InstanceNormalization: explainInstanceNormalization,
+  LayerNormalization: explainLayerNormalization,
   Conv: explainConv,
   ConvTranspose: explainConvTranspose,
   Gemm: explainGemm,
@@ -234,6 +382,7 @@ const EXPLAINED = {
 };
 for (const name of ["MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"]) EXPLAINED[name] = explainPool;
 for (const name of ["Flatten", "Reshape", "Squeeze", "Unsqueeze"]) EXPLAINED[name] = explainReshape;
+for (const name of Object.keys(REDUCED)) EXPLAINED[name] = explainReduce;
 for (const name of Object.keys(FUNCTIONS)) EXPLAINED[name] = explainFunction;
 for (const name of Object.keys(COMBINED)) EXPLAINED[name] = explainCombined;
 
@@ -247,8 +396,8 @@ function combineTerms({ kind, terms, bias, number, result }) {
 }
 
 function explainUnit(layer, index, tensors) {
-  const inputs = layer.inputs.filter((name) => name).map((name) => tensors[name]);
-  const explain = inputs.every((tensor) => tensor) ? EXPLAINED[layer.operator] : null;
+  const inputs = layer.inputs.map((name) => tensors[name]); // undefined for one that is left out
+  const explain = layer.inputs.every((name) => !name || tensors[name]) ? EXPLAINED[layer.operator] : null;
   const found = explain ? explain(layer, index, inputs) : null;
   const data = layer.inputs.filter((name) => name && !layer.constants.includes(name));
   if (!found) {

@@ -7,13 +7,6 @@ async function blob(name) {
   return bytes;
 }
 
-function joined(first, second) {
-  const bytes = new Uint8Array(first.length + second.length);
-  bytes.set(first);
-  bytes.set(second, first.length);
-  return bytes;
-}
-
 const ARRAYS = {
   float32: Float32Array,
   float64: Float64Array,

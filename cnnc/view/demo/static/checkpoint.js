@@ -31,11 +31,11 @@ function writeCheckpoint(facts, arrays) {
     header[name] = { dtype: kindOf(data), shape, data_offsets: [end, end + data.byteLength] };
     end += data.byteLength;
   }
-  let content = new TextEncoder().encode(JSON.stringify(header));
-  content = joined(content, new Uint8Array(-content.length & 7).fill(32));
+  const content = new TextEncoder().encode(JSON.stringify(header));
+  const padding = new Uint8Array(-content.length & 7).fill(32);
   const length = new DataView(new ArrayBuffer(8));
-  length.setBigUint64(0, BigInt(content.length), true);
-  return [new Uint8Array(length.buffer), content, ...sorted.map(({ data }) => bytesOf(data))];
+  length.setBigUint64(0, BigInt(content.length + padding.length), true);
+  return [new Uint8Array(length.buffer), content, padding, ...sorted.map(({ data }) => bytesOf(data))];
 }
 
 // { facts, arrays } of a file. Throws an Error that says what is wrong with it.

@@ -95,6 +95,6 @@ class Examples {
   }
 
   choose(number) {
-    this.buttons.forEach((one, i) => one.setAttribute("aria-pressed", String(i === number)));
+    this.buttons?.forEach((one, i) => one.setAttribute("aria-pressed", String(i === number)));
   }
 }

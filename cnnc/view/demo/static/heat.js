@@ -33,10 +33,8 @@ function cellStyle(value, largest) {
   return `background:rgb(${r},${g},${b});color:${luminance > 0.179 ? "#000" : "#fff"}`;
 }
 
-// Paints rows of numbers into image data, each `scale` pixels wide and high; number (row, column) is `at`.
-function paintHeat(image, left, top, rows, columns, scale, at, largest) {
-  const height = Math.max(1, Math.round(rows * scale));
-  const width = Math.max(1, Math.round(columns * scale));
+// Paints a tile into image data: its rows and columns of numbers, number (row, column) of which is `at`.
+function paintHeat(image, left, top, { rows, columns, tileWidth: width, tileHeight: height }, at, largest) {
   const source = Array.from({ length: width }, (_, x) => Math.min(columns - 1, Math.floor(((x + 0.5) * columns) / width)));
   for (let y = 0; y < height; y++) {
     const row = Math.min(rows - 1, Math.floor(((y + 0.5) * rows) / height));

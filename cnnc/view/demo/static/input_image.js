@@ -9,6 +9,7 @@ function imageInput(input, changed) {
   let strokes = [];
   let state = null; // { values, isPixels, shape } of what is not drawn
   let inverted = input.inverted;
+  let invertsImages = false;
   let brush = input.brush;
   const canDraw = channels === 1;
 
@@ -131,7 +132,8 @@ function imageInput(input, changed) {
     }
     [height, width] = sizes();
     strokes = [];
-    state = { values: planes(resized(found, width, height)), isPixels: true, shape: [channels, height, width] };
+    const values = planes(resized(found, width, height));
+    state = { values: invertsImages ? values.map((value) => 255 - value) : values, isPixels: true, isFile: true, shape: [channels, height, width] };
     pad.height = Math.round((pad.width * height) / width);
     const same = found.width === width && found.height === height;
     update(name && (same ? name : `${name}: resized from ${found.width}×${found.height} to ${width}×${height}`));
@@ -163,8 +165,14 @@ function imageInput(input, changed) {
   const switches = make("div", { class: "tools" });
   if (canDraw) {
     const box = input.frame.box || 20 / 28;
+    const invert = (on) => {
+      invertsImages = on;
+      if (state?.isFile && !strokes.length) state = { ...state, values: state.values.map((value) => 255 - value) };
+      update();
+    };
     switches.append(checkbox(input.frame.says || "Centre and scale the drawing", Boolean(framing.box), (on) => { framing.box = on ? box : 0; update(); }).element);
-    switches.append(checkbox("Dark on light", inverted, (on) => { inverted = on; update(); }).element);
+    switches.append(checkbox("Draw dark on light", inverted, (on) => { inverted = on; update(); }).element);
+    switches.append(checkbox("Invert images", false, invert).element);
   }
   const hint = make("p", { class: "note" }, `${canDraw ? "Draw, or drop" : "Drop"}, paste or choose an image; it is resized to the network’s input.`);
 

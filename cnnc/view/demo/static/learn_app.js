@@ -1,48 +1,22 @@
-// The page that trains: controls, curves, kernels, feature maps and test examples around a worker that computes.
+// The page that trains: controls, curves, kernels, feature maps and test examples around the tasks that compute.
 
 const page = JSON.parse(byId("data").textContent);
 const status = byId("status");
 const SHOWN = 40; // test examples with their answers
 const EVERY = 1000; // milliseconds between two looks at kernels and feature maps while training runs
 
-// A worker that runs the scripts of this page; `ask` gives the result of an action, `onevent` receives events.
-class TrainingWorker {
-  constructor(onevent) {
-    const text = ["runtime-script", "runtime-loader", "worker"].map((id) => byId(id).textContent).join("\n");
-    this.worker = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
-    this.waiting = new Map();
-    this.count = 0;
-    this.worker.onmessage = ({ data }) => {
-      if (data.event) return onevent(data);
-      const { resolve, reject } = this.waiting.get(data.id);
-      this.waiting.delete(data.id);
-      return "error" in data ? reject(new Error(data.error)) : resolve(data.result);
-    };
-    this.worker.onerror = (event) => {
-      for (const { reject } of this.waiting.values()) reject(new Error(event.message || "the worker does not start"));
-      this.waiting.clear();
-    };
-  }
-
-  ask(action, value, transfer = []) {
-    return new Promise((resolve, reject) => {
-      const id = ++this.count;
-      this.waiting.set(id, { resolve, reject });
-      this.worker.postMessage({ id, action, value }, transfer);
-    });
-  }
-}
-
 async function begin() {
   choosePalette(page.colours);
   darkMode.addEventListener("change", () => choosePalette(page.colours));
   const began = performance.now();
   const columns = { train: await columnsOf("train"), test: await columnsOf("test") };
-  const [files, step, score, observe, arrays, rates] = await Promise.all([runtimeFiles(), ...["step", "score", "observe", "arrays", "rates"].map(blob)]);
+  const [step, score, observe, arrays, rates] = await Promise.all(["step", "score", "observe", "arrays", "rates"].map(blob));
   const learn = new Learn(columns.test);
-  const value = { files, models: { step, score, observe }, facts: { ...page.training, fed: page.fed, outputs: page.outputs }, columns, initial: initialArrays(arrays), rates: new Float32Array(rates.buffer), check: page.check, examples: learn.shown };
+  const content = { models: { step, score, observe }, facts: { ...page.training, fed: page.fed, outputs: page.outputs }, columns, initial: initialArrays(arrays), rates: new Float32Array(rates.buffer), check: page.check, shown: learn.shown };
   status.textContent = "Starting the runtime …";
-  learn.opened(await learn.worker.ask("open", value, [files.wasm.buffer]), performance.now() - began);
+  const [call, started] = await startTasks(content, (tell) => new TrainingTasks(tell), (event) => learn[event.kind](event));
+  learn.call = call;
+  await learn.opened(started, performance.now() - began);
 }
 
 async function columnsOf(split) {
@@ -64,7 +38,6 @@ class Learn {
   constructor(test) {
     this.test = test;
     this.shown = Math.min(SHOWN, page.counts.test);
-    this.worker = new TrainingWorker((event) => this[event.event](event));
     this.isRunning = false;
     this.example = 0;
     this.metric = page.metric;
@@ -92,7 +65,7 @@ class Learn {
     this.files(byId("weights"));
     this.say("Ready.");
     this.answers.choose(0);
-    return this.worker.ask("score").then(() => this.look());
+    return this.call("score").then(() => this.look());
   }
 
   // Says what happened; only here, so that a screen reader is not interrupted at each step.
@@ -137,11 +110,11 @@ class Learn {
     section.append(make("div", { class: "tools" }, button("Save weights", () => this.save()), upload), make("p", { class: "note" }, `${page.file}: a checkpoint that \`cnnc export\`, \`cnnc eval\` and \`cnnc demo\` read. A checkpoint of this network, also one of \`cnnc train\`, can be loaded.`), this.message);
   }
 
-  // Asks the worker, and shows its error.
+  // Does a task, and shows its error.
   async ask(action, value) {
     this.warning.textContent = "";
     try {
-      const result = await this.worker.ask(action, value);
+      const result = await this.call(action, value);
       if (!this.isRunning) await this.look();
       return result;
     } catch (error) {
@@ -152,14 +125,14 @@ class Learn {
 
   async toggle() {
     if (this.isRunning) {
-      await this.worker.ask("pause");
+      await this.call("pause");
       return;
     }
     this.isRunning = true;
     this.speeds = [];
     this.showRunning();
     this.say("Training.");
-    await this.ask("start");
+    await this.ask("train");
     this.follow();
   }
 
@@ -173,7 +146,7 @@ class Learn {
   async halt() {
     this.isRunning = false;
     this.showRunning();
-    await this.worker.ask("pause");
+    await this.call("pause");
     for (const curve of [this.loss, this.quality]) curve.clear();
     this.rows.replaceChildren();
     this.speeds = [];
@@ -200,7 +173,7 @@ class Learn {
     return this.ask("set", { rate, batch, epochs, scheduled: this.schedule.checked });
   }
 
-  // --- what the worker tells
+  // --- what the tasks tell
 
   steps({ done, examples, took, epoch, at, steps, position }) {
     done.forEach(({ loss, metrics }, i) => {
@@ -258,7 +231,7 @@ class Learn {
     if (this.isLooking) return;
     this.isLooking = true;
     try {
-      const { layers, kernel } = await this.worker.ask("observe", { example: this.example, kernel: page.kernel?.name });
+      const { layers, kernel } = await this.call("observe", { example: this.example, kernel: page.kernel?.name });
       this.layers.update(layers);
       if (kernel) this.kernels.update(kernel);
     } catch (error) {
@@ -277,7 +250,7 @@ class Learn {
   // --- files
 
   async save() {
-    saveFile(page.file, checkpointOf(page, this.provider, await this.worker.ask("arrays")));
+    saveFile(page.file, checkpointOf(page, this.provider, await this.call("arrays")));
     this.message.textContent = `Saved as ${page.file}: ${this.tested}`;
   }
 

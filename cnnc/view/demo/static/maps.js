@@ -3,34 +3,40 @@
 const MOST_TILES = 64;
 const GAP = 4;
 
-// How a tensor is laid out in a width: tiles of rows and columns, so many in a row, at a scale.
+// How a tensor is laid out in a width: tiles of rows and columns, so many in a row, each number `across` by `down` pixels.
+// A vector is one tile of several lines, a series (channels, positions) one tile that fills the width.
 function mapLayout(dims, width, limit) {
-  const count = volume(dims);
-  if (dims.length < 2) {
-    const scale = count <= 128 ? 14 : count <= 2048 ? 8 : 4;
-    const columns = Math.max(1, Math.min(count, Math.floor(width / scale)));
-    return { tiles: 1, shown: 1, rows: Math.ceil(count / columns), columns, scale, perRow: 1, width: columns * scale, height: Math.ceil(count / columns) * scale };
-  }
-  const flat = dims.length === 2;
+  if (dims.length < 2) return vectorLayout(volume(dims), width);
   const [rows, columns] = dims.slice(-2);
-  const tiles = flat ? 1 : count / (rows * columns);
-  const side = flat ? width : tiles === 1 ? 200 : tiles <= 8 ? 112 : tiles <= 32 ? 84 : 64;
-  let scale = Math.min(side, width) / Math.max(columns, flat ? 1 : rows);
-  if (scale > 1) scale = Math.min(Math.floor(scale), flat ? 14 : 28);
-  if (flat) scale = Math.min(Math.max(scale, Math.min(1, width / columns)), Math.max(1, Math.floor(360 / rows)));
-  const across = Math.max(1, Math.round(columns * scale));
-  const down = Math.max(1, Math.round(rows * scale));
-  const perRow = Math.max(1, Math.floor((width + GAP) / (across + GAP)));
+  const tiles = dims.length === 2 ? 1 : volume(dims) / (rows * columns);
+  const pixels = (room, count) => (room > count ? Math.min(28, Math.floor(room / count)) : room / count);
+  let across = Math.min(14, pixels(width, columns));
+  let down = Math.min(14, Math.max(1, Math.floor(240 / rows)));
+  if (dims.length > 2) {
+    const side = tiles === 1 ? 200 : tiles <= 8 ? 112 : tiles <= 32 ? 84 : 64;
+    across = down = pixels(Math.min(side, width), Math.max(rows, columns));
+  }
+  const tileWidth = Math.max(1, Math.round(columns * across));
+  const tileHeight = Math.max(1, Math.round(rows * down));
+  const perRow = Math.max(1, Math.floor((width + GAP) / (tileWidth + GAP)));
   const shown = Math.min(tiles, limit);
-  const lines = Math.ceil(shown / perRow);
-  return { tiles, shown, rows, columns, scale, perRow, across, down, width: Math.min(shown, perRow) * (across + GAP) - GAP, height: lines * (down + GAP) - GAP };
+  const size = [Math.min(shown, perRow) * (tileWidth + GAP) - GAP, Math.ceil(shown / perRow) * (tileHeight + GAP) - GAP];
+  return { tiles, shown, rows, columns, across, down, tileWidth, tileHeight, perRow, size };
+}
+
+function vectorLayout(count, width) {
+  const side = count <= 128 ? 14 : count <= 2048 ? 8 : 4;
+  const columns = Math.max(1, Math.min(count, Math.floor(width / side)));
+  const rows = Math.ceil(count / columns);
+  const [tileWidth, tileHeight] = [columns * side, rows * side];
+  return { tiles: 1, shown: 1, rows, columns, across: side, down: side, tileWidth, tileHeight, perRow: 1, size: [tileWidth, tileHeight] };
 }
 
 // A canvas that shows a tensor; `onpick` receives the index of a unit that is chosen.
 function mapsElement(result, onpick) {
-  const canvas = make("canvas", { class: "maps", width: 1, height: 40, role: "img", tabindex: onpick ? 0 : null });
+  const canvas = make("canvas", { class: "maps", width: 1, height: 40, role: "img", tabindex: onpick ? 0 : null, "aria-label": result.name });
   const note = make("p", { class: "note" });
-  const all = button("", () => { limit = Infinity; draw(); }, { class: "small", hidden: true });
+  const all = button("Show all channels", () => { limit = Infinity; draw(); }, { class: "small", hidden: true });
   const element = make("div", {}, canvas, note, all);
   let limit = MOST_TILES;
   let plan = null;
@@ -43,16 +49,15 @@ function mapsElement(result, onpick) {
     if (!current.numbers.length || width < 10) return;
     const { numbers, dims } = current;
     plan = mapLayout(dims, width, limit);
-    canvas.width = plan.width;
-    canvas.height = plan.height;
-    canvas.style.width = `${plan.width}px`;
+    [canvas.width, canvas.height] = plan.size;
+    canvas.style.width = `${canvas.width}px`;
     const context = canvas.getContext("2d");
-    const image = context.createImageData(plan.width, plan.height);
+    const image = context.createImageData(canvas.width, canvas.height);
     const largest = largestOf(numbers);
     const size = plan.rows * plan.columns;
     for (let tile = 0; tile < plan.shown; tile++) {
       const [left, top] = corner(tile);
-      paintHeat(image, left, top, plan.rows, plan.columns, plan.scale, (y, x) => numbers[tile * size + y * plan.columns + x] ?? 0, largest);
+      paintHeat(image, left, top, plan, (y, x) => numbers[tile * size + y * plan.columns + x] ?? 0, largest);
     }
     context.putImageData(image, 0, 0);
     frameTiles(context);
@@ -70,11 +75,11 @@ function mapsElement(result, onpick) {
     context.lineWidth = 1;
     for (let tile = 0; tile < plan.shown; tile++) {
       const [left, top] = corner(tile);
-      context.strokeRect(left + 0.5, top + 0.5, (plan.across ?? plan.width) - 1, (plan.down ?? plan.height) - 1);
+      context.strokeRect(left + 0.5, top + 0.5, plan.tileWidth - 1, plan.tileHeight - 1);
     }
   }
 
-  const corner = (tile) => (plan.tiles === 1 ? [0, 0] : [(tile % plan.perRow) * (plan.across + GAP), Math.floor(tile / plan.perRow) * (plan.down + GAP)]);
+  const corner = (tile) => (plan.tiles === 1 ? [0, 0] : [(tile % plan.perRow) * (plan.tileWidth + GAP), Math.floor(tile / plan.perRow) * (plan.tileHeight + GAP)]);
 
   // The box in pixels of a range of units: an index, and how many rows and columns.
   function boxOf(index, rows = 1, columns = 1) {
@@ -86,7 +91,7 @@ function mapsElement(result, onpick) {
     const [left, top] = corner(tile);
     const y = index.length < 2 ? Math.floor((offset % size) / plan.columns) : index[index.length - 2];
     const x = index.length < 2 ? offset % plan.columns : index[index.length - 1];
-    return [left + x * plan.scale, top + y * plan.scale, columns * plan.scale, rows * plan.scale];
+    return [left + x * plan.across, top + y * plan.down, columns * plan.across, rows * plan.down];
   }
 
   function outline(context) {
@@ -106,12 +111,12 @@ function mapsElement(result, onpick) {
   function indexAt(event) {
     if (!plan) return null;
     const box = canvas.getBoundingClientRect();
-    const x = ((event.clientX - box.left) / box.width) * plan.width;
-    const y = ((event.clientY - box.top) / box.height) * plan.height;
-    const tile = plan.tiles === 1 ? 0 : Math.floor(y / (plan.down + GAP)) * plan.perRow + Math.floor(x / (plan.across + GAP));
+    const x = ((event.clientX - box.left) / box.width) * canvas.width;
+    const y = ((event.clientY - box.top) / box.height) * canvas.height;
+    const tile = plan.tiles === 1 ? 0 : Math.floor(y / (plan.tileHeight + GAP)) * plan.perRow + Math.floor(x / (plan.tileWidth + GAP));
     const [left, top] = corner(tile);
-    const row = Math.min(plan.rows - 1, Math.floor((y - top) / plan.scale));
-    const column = Math.min(plan.columns - 1, Math.floor((x - left) / plan.scale));
+    const row = Math.min(plan.rows - 1, Math.floor((y - top) / plan.down));
+    const column = Math.min(plan.columns - 1, Math.floor((x - left) / plan.across));
     const offset = tile * plan.rows * plan.columns + row * plan.columns + column;
     return tile < plan.shown && offset < current.numbers.length ? indexOf(offset, current.dims) : null;
   }
@@ -130,6 +135,8 @@ function mapsElement(result, onpick) {
       const [back, step] = moves[event.key];
       const axis = dims.length - back;
       if (picked && axis >= 0) index[axis] = Math.max(0, Math.min(dims[axis] - 1, index[axis] + step));
+      picked = index; // at once: the next key may come before the unit is computed
+      draw();
       onpick(index);
     });
   }

@@ -1,62 +1,55 @@
-// The model on onnxruntime-web: a session that runs it as exported, and one that has every layer's tensor as an output.
+// The model on onnxruntime-web: one session runs it as exported, another has every layer's tensor as an output.
 
 class Model {
-  constructor(runtime, bytes, tail) {
-    this.runtime = runtime;
-    this.bytes = bytes;
-    this.tail = tail;
+  constructor(call) {
+    this.call = call;
     this.queue = new Queue();
   }
 
   static async load() {
-    const runtime = await startRuntime();
-    return new Model(runtime, await blob("model"), await blob("tail"));
+    const content = { bytes: await blob("model"), tail: await blob("tail") };
+    const [call, started] = await startTasks(content, () => new ModelTasks());
+    return Object.assign(new Model(call), started);
   }
 
-  // Opens the model on the first provider on which `check(provider)` returns "", see startRuntime.
+  // Opens the model on the first provider that starts and on which `check(provider)` returns "", else what is wrong.
+  // Returns { provider, problem } of those before it.
   async open(check) {
-    const opened = await this.runtime.open(this.bytes, (session, provider) => {
-      this.session = session;
-      return check(provider);
-    });
-    this.session = opened.session;
-    this.provider = opened.provider;
-    return opened.refused;
-  }
-
-  // The outputs for feeds { name: { type, data, dims } }, by name: { type, numbers, dims }.
-  run(feeds) {
-    return this.queue.add(() => runSession(this.session, feeds));
-  }
-
-  // The tensors of these names for the same feeds, computed node by node, without optimizations.
-  observe(feeds, names) {
-    return this.queue.add(async () => {
-      if (!this.observer) {
-        const options = { executionProviders: ["wasm"], graphOptimizationLevel: "disabled" };
-        this.observer = await this.runtime.ort.InferenceSession.create(joined(this.bytes, this.tail), options);
+    const refused = [];
+    for (const provider of this.providers) {
+      let problem;
+      try {
+        await this.ask("open", { provider });
+        this.provider = provider;
+        problem = await check(provider);
+      } catch (error) {
+        problem = error.message ?? String(error);
       }
-      const known = new Set(this.observer.outputNames);
-      return runSession(this.observer, feeds, names.filter((name) => known.has(name)));
-    });
+      if (!problem) return refused;
+      refused.push({ provider, problem });
+    }
+    throw new Error(refused.map(({ problem }) => problem).join("; "));
+  }
+
+  // One task at a time, in their order.
+  ask(task, content) {
+    return this.queue.add(() => this.call(task, content));
+  }
+
+  // The outputs for feeds { name: { type, data, dims } }, by name: { numbers, dims }; `took` are the milliseconds.
+  async run(feeds) {
+    const { tensors, took } = await this.ask("run", { feeds });
+    this.took = took;
+    return withNumbers(tensors);
+  }
+
+  // The tensors of these names for the same feeds.
+  async observe(feeds, names) {
+    return withNumbers((await this.ask("observe", { feeds, names })).tensors);
   }
 }
 
-async function runSession(session, feeds, names) {
-  const tensors = {};
-  for (const name of session.inputNames) {
-    if (!feeds[name]) throw new Error(`no value given for input ${name}`);
-    tensors[name] = new ort.Tensor(feeds[name].type, feeds[name].data, feeds[name].dims);
-  }
-  const results = names ? await session.run(tensors, names) : await session.run(tensors);
-  const read = {};
-  for (const [name, tensor] of Object.entries(results)) {
-    if (tensor.type === "string") throw new Error(`the output ${name} is text, not numbers`);
-    const data = tensor.location === "cpu" ? tensor.data : await tensor.getData();
-    read[name] = { type: tensor.type, numbers: tensorNumbers({ type: tensor.type, data }), dims: [...tensor.dims] };
-  }
-  return read;
-}
+const withNumbers = (tensors) => Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, { numbers: tensorNumbers(tensor), dims: tensor.dims }]));
 
 // The first example of a tensor (N, ...): { numbers, dims } without the batch.
 function firstExample({ numbers, dims }, batch) {

@@ -11,7 +11,12 @@ function grid(values, columns, largest, title, marked) {
   return make("figure", { class: "grid" }, make("table", {}, make("tbody", {}, ...rows)), make("figcaption", {}, title));
 }
 
-const shortText = (value) => (Number.isInteger(value) && Math.abs(value) < 1000 ? String(value) : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2)).replace("-", "−");
+// A number in a cell: 3, 0.25, 1234; small ones are 0.00.
+function shortText(value) {
+  if (Number.isInteger(value) && Math.abs(value) < 1000) return numberText(value);
+  const text = value.toFixed(Math.abs(value) >= 100 ? 0 : 2);
+  return (Number(text) === 0 ? "0.00" : text).replace("-", "−");
+}
 
 class Unit {
   constructor(layers) {
