@@ -1,4 +1,4 @@
-"""Compares cnnc with PyTorch and torchinfo: `python -m benchmarks [train] [kernels] [check] [graphs]`.
+"""Compares cnnc with PyTorch and torchinfo: `python -m benchmarks [train] [step] [kernels] [check] [graphs]`.
 
 Each contender runs in a separate process; contenders take turns for several rounds, and the median is printed. PyTorch
 and torchinfo are optional: `--python` names another interpreter that has them installed.
@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks import commands, graphs, kernels, nets
 
 ROOT = Path(__file__).parent.parent
-KINDS = ("train", "kernels", "check", "graphs")
+KINDS = ("train", "step", "kernels", "check", "graphs")
 
 
 class Peers:
@@ -53,6 +53,39 @@ def medians(measurements: Sequence[Mapping[str, float]], keys: Iterable[str]) ->
     return {key: median(measurement[key] for measurement in measurements) for key in keys}
 
 
+def measured(peers: Peers, name: str, contenders: Sequence[str], rounds: int, seconds: float) -> dict[str, Any]:
+    """Examples per second (`rate`) and peak memory in bytes (`memory`) of every contender on a network, in turns."""
+    measurements: dict[str, list[dict[str, float]]] = {who: [] for who in contenders}
+    for _ in range(rounds):
+        for who in contenders:
+            print(f"  {name}: {who}", file=sys.stderr)
+            here = not who.startswith("torch")
+            output = peers.run("benchmarks.train", who, name, str(seconds), this_interpreter=here)
+            measurements[who].append(json.loads(output))
+    return {who: medians(measurements[who], ("rate", "memory")) for who in contenders}
+
+
+def step(peers: Peers, names: list[str], rounds: int, seconds: float) -> list[dict[str, Any]]:
+    """The exported training step on onnxruntime, beside the NumPy trainer and PyTorch in its default memory format."""
+    rows = []
+    for name in names:
+        contenders = ["onnx", "cnnc", *(["torch"] if peers.has_torch else [])]
+        row = {"net": name, **measured(peers, name, contenders, rounds, seconds)}
+        row["speed"] = row["onnx"]["rate"] / row["torch"]["rate"] if peers.has_torch else None
+        rows.append(row)
+    return rows
+
+
+def step_text(rows: list[dict[str, Any]]) -> str:
+    """The results of `step` as a Markdown table."""
+    lines = ["| network | onnxruntime, examples/s | cnnc | PyTorch | onnxruntime / PyTorch |", "|---|---|---|---|---|"]
+    for row in rows:
+        rates = [f"{row[who]['rate']:,.0f}" if who in row else "" for who in ("onnx", "cnnc", "torch")]
+        speed = f"{row['speed']:.2f}" if row["speed"] is not None else ""
+        lines.append(f"| {' | '.join([row['net'], *rates, speed])} |")
+    return "\n".join(lines)
+
+
 def train(peers: Peers, names: list[str], rounds: int, seconds: float) -> list[dict[str, Any]]:
     """Examples per second (`rate`) and peak memory in bytes (`memory`) of every contender on every network."""
     rows = []
@@ -60,15 +93,7 @@ def train(peers: Peers, names: list[str], rounds: int, seconds: float) -> list[d
         contenders = ["cnnc", *(["textbook"] if name == "lenet5" else [])]
         if peers.has_torch:
             contenders += ["torch", *(["torch-last"] if name not in ("text", "dilated", "volume") else [])]
-        measurements: dict[str, list[dict[str, float]]] = {who: [] for who in contenders}
-        for _ in range(rounds):
-            for who in contenders:
-                print(f"  {name}: {who}", file=sys.stderr)
-                here = not who.startswith("torch")
-                output = peers.run("benchmarks.train", who, name, str(seconds), this_interpreter=here)
-                measurements[who].append(json.loads(output))
-        row: dict[str, Any] = {"net": name}
-        row |= {who: medians(measured, ("rate", "memory")) for who, measured in measurements.items()}
+        row = {"net": name, **measured(peers, name, contenders, rounds, seconds)}
         torches = [row[who] for who in contenders if who.startswith("torch")]
         if torches:
             row["speed"] = row["cnnc"]["rate"] / max(t["rate"] for t in torches)
@@ -189,6 +214,9 @@ def main() -> None:
             case "train":
                 results[kind] = train(peers, names, arguments.rounds, arguments.seconds)
                 shown = train_text(results[kind])
+            case "step":
+                results[kind] = step(peers, names, arguments.rounds, arguments.seconds)
+                shown = step_text(results[kind])
             case "kernels":
                 results[kind] = kernels.measure()
                 shown = kernels.text(results[kind])

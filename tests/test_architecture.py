@@ -19,6 +19,8 @@ from typer.main import get_command
 from cnnc.cli.app import COMMANDS, app
 from cnnc.onnx.emit import emitter as emission
 from cnnc.onnx.emit import ops as emission_families
+from cnnc.onnx.train_step import ops as step_families
+from cnnc.onnx.train_step import step_emitter
 from cnnc.ops import OPS
 from cnnc.reference import engine, registry
 from tests.op_cases import CASES, Case, all_attributes, graph_of, varied_attributes
@@ -258,21 +260,24 @@ def test_what_check_does_not_load_is_loaded_by_others() -> None:
 # --- op × table --------------------------------------------------------------------------------------------
 
 assert engine.FAMILIES
-assert emission_families.__all__  # imported for the tables that they fill
+assert emission_families.__all__
+assert step_families.__all__  # imported for the tables that they fill
 TABLES: dict[str, set[str]] = {
     "forward": {op.keyword for op in registry.FORWARD},
     "backward": {op.keyword for op in registry.BACKWARD},
     "emission": {op.keyword for op in emission.EMISSIONS},
+    "gradient in the training step": {op.keyword for op in step_emitter.BACKWARDS},
     "row in tests/op_cases.py": {node.op.keyword for case in CASES for node in graph_of(case).nodes},
 }
 ENTRY = {
     "forward": "@forward_of({op}) in cnnc/reference/",
     "backward": "@backward_of({op}) in cnnc/reference/",
     "emission": "@emission_of({op}) in cnnc/onnx/emit/ops/",
+    "gradient in the training step": "@backward_of({op}) in cnnc/onnx/train_step/ops/",
     "row in tests/op_cases.py": 'Case("{keyword}", "input ...; {keyword}")',
 }
 """What fills a hole in each table."""
-NOT_NEEDED = {("input", "forward"), ("input", "backward")}
+NOT_NEEDED = {("input", table) for table in ("forward", "backward", "gradient in the training step")}
 NOT_YET: set[tuple[str, str]] = set()
 """Known holes; one that has been filled must be removed from this set."""
 

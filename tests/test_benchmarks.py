@@ -27,7 +27,7 @@ def test_the_peer_has_as_many_parameters(name: str) -> None:
     assert net.shape == graph.inputs[0].type.shape
 
 
-@pytest.mark.parametrize("who", ["cnnc", "textbook"])
+@pytest.mark.parametrize("who", ["cnnc", "onnx", "textbook"])
 def test_a_process_of_the_training_benchmark(who: str) -> None:
     command = [sys.executable, "-m", "benchmarks.train", who, "lenet5", "0.01"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

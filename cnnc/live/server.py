@@ -20,6 +20,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any
@@ -79,7 +80,7 @@ class LiveServer:
         return f"http://{HOST}:{self._socket.getsockname()[1]}/{self._token}/"
 
     def start(self, page: Callable[[], str | None], event: Callable[[], str | None]) -> None:
-        """Starts the thread. Where a function returns None, the page has ended."""
+        """Starts the thread, and returns when it answers. Where a function returns None, the page has ended."""
         self._page, self._event = page, event
         config = self._uvicorn.Config(
             self._answer,
@@ -101,6 +102,8 @@ class LiveServer:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), name="live page", daemon=True)
         self._thread.start()
         ready.wait()
+        while not self._server.started and self._thread.is_alive():
+            time.sleep(0.005)
 
     async def _serve(self, ready: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()

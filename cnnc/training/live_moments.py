@@ -34,7 +34,7 @@ SHARE = 0.02
 POINTS = 240
 """The most points of the curve of the loss within epochs."""
 COUNTED, COUNTED_SHARE = 256, 20
-"""Without validation data, accuracy per class is that of so many training examples, or of one in so many if that is less."""
+"""Without validation data, accuracy per class is that of the first 256 training examples, or of a 20th if that is less."""
 
 Publish = Callable[[Moment], None]
 

@@ -21,7 +21,7 @@ from cnnc.ops.dense import Input
 from cnnc.training.objective import OUTPUTS, Term, feeds_of
 from cnnc.training.run import Run
 from cnnc.view.inspect.examples import NUMBERS, class_pixels, example_pixels, numbers_line, sentence
-from cnnc.view.live.moment import Prediction, Sample, Series, Shown
+from cnnc.view.live.moment import Sample, SamplePrediction, Series, Shown
 
 CLASSIFIED, OTHERS = 12, 8
 """The most samples of a classifier of whole examples, and of other networks, whose outputs are larger."""
@@ -49,20 +49,20 @@ class SampleSet:
     def __len__(self) -> int:
         return len(self.shown)
 
-    def predictions(self, run: Run) -> tuple[Prediction, ...]:
+    def predictions(self, run: Run) -> tuple[SamplePrediction, ...]:
         """What the network with the weights of this moment says for each sample."""
         outputs = run.objective.network(run.weights)(self._feeds).values[self.term.node.name]
         if self.is_classifier:
             return tuple(self._class_of(scores, i) for i, scores in enumerate(outputs.reshape(len(self), -1)))
-        return tuple(Prediction(self._output(np.moveaxis(output, -1, 0), i)) for i, output in enumerate(outputs))
+        return tuple(SamplePrediction(self._output(np.moveaxis(output, -1, 0), i)) for i, output in enumerate(outputs))
 
-    def _class_of(self, scores: Array, number: int) -> Prediction:
+    def _class_of(self, scores: Array, number: int) -> SamplePrediction:
         values = scores.astype(np.float64)
         best = int(values.argmax())
         shares = values if isinstance(self.term.node.op, Softmax) else np.exp(values - values.max())
         probability = float(shares[best] / shares.sum()) if shares.sum() else float("nan")
         label = int(self._targets[self.term.column or 0][number].reshape(()))
-        return Prediction(self.classes[best], probability if np.isfinite(probability) else None, best == label)
+        return SamplePrediction(self.classes[best], probability if np.isfinite(probability) else None, best == label)
 
     def _output(self, output: Array, number: int) -> Shown:
         if self.term.loss.compares_with == "labels":

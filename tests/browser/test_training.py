@@ -279,6 +279,20 @@ def test_a_narrow_page_does_not_scroll_sideways(browser: Browser, learn: Learn) 
         assert browser.run("() => document.documentElement.scrollWidth - window.innerWidth") <= 0
 
 
+def test_a_page_without_a_worker_trains_itself(browser: Browser, learn: Learn, tmp_path: Path) -> None:
+    """In slices, so that its buttons work all the same."""
+    html = learn("plain").read_text()
+    first = "serve(new TrainingTasks("
+    assert html.count(first) == 1
+    (tmp_path / "page.html").write_text(html.replace(first, "throw new Error('no worker'); (("))
+    opened(browser, tmp_path / "page.html")
+    press(browser, "Start")
+    browser.wait_for("() => Number(document.querySelector('.place').dataset.steps) > 2")
+    press(browser, "Pause")
+    browser.wait_for(f"() => !({RUNNING})()")
+    assert status(browser).startswith("Paused: accuracy ")
+
+
 def test_kernels_and_feature_maps_change(browser: Browser, learn: Learn) -> None:
     opened(browser, learn("plain"))
     images = "() => [...document.querySelectorAll('#kernels canvas, #maps canvas')].map((c) => c.toDataURL())"

@@ -12,6 +12,7 @@ import pytest
 from cnnc.core.arrays import Array
 from cnnc.data.dataset import Dataset, Split
 from cnnc.network import check
+from cnnc.reference import engine
 from cnnc.reference.parallel import processes
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training import live_moments
@@ -19,7 +20,7 @@ from cnnc.training.live_moments import POINTS, LiveMoments, LossHistory
 from cnnc.training.loop import start, train
 from cnnc.training.run import Callback, Callbacks, Run, Stopping
 from cnnc.training.samples import SampleSet
-from cnnc.view.live.moment import Moment, Prediction, Series
+from cnnc.view.live.moment import Moment, SamplePrediction, Series
 from tests.training.conftest import Trainer, countdown, saved, tiny
 
 
@@ -57,6 +58,8 @@ def test_training_is_bit_identical(
     if workers:
         monkeypatch.setenv("CNNC_THREADS", "2")
         monkeypatch.setattr(processes, "MIN_RUN_MACS", 0)
+        for cost in ("SHARD_WORK", "BATCH_SUM_WORK", "PARAMETER_WORK"):
+            monkeypatch.setattr(engine, cost, 1)
     trainer.run(tiny(), tmp_path / "plain")
     noted = Workers()
     _, shown = watched(trainer, tmp_path / "watched", workers=noted)
@@ -166,7 +169,7 @@ IMAGES = np.arange(40 * 64, dtype=np.float32).reshape(40, 1, 8, 8) / 2560
 RECIPE = 'train {{ data npz "x.npz" val={val}; loss {loss}; batch 8; epochs 1 }}'
 
 
-def predictions(run: Run) -> tuple[SampleSet, tuple[Prediction, ...]]:
+def predictions(run: Run) -> tuple[SampleSet, tuple[SamplePrediction, ...]]:
     samples = SampleSet(run)
     return samples, samples.predictions(run)
 

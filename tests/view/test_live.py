@@ -15,7 +15,7 @@ from cnnc import check
 from cnnc.reference.initializers import initialize
 from cnnc.view.live import page as pages
 from cnnc.view.live.kernels import LAYERS, kernel_images, kernels_note
-from cnnc.view.live.moment import ClassCounts, KernelImage, Learned, Moment, Prediction, Sample, Series, Subject
+from cnnc.view.live.moment import ClassCounts, KernelImage, Learned, Moment, Sample, SamplePrediction, Series, Subject
 from cnnc.view.live.page import event_json, every_second, live_html, replay_html
 from cnnc.view.live.parts import Parts, duration, position
 from cnnc.view.training_curves import TrainingRun
@@ -50,7 +50,7 @@ def moment(epoch: int = 1, step: int = 0, **changes: Any) -> Moment:
         7200.0,
         ClassCounts((9, 0), (10, 0), "20 validation images"),
         Learned(
-            (Prediction("cat", 0.9, True), Prediction("cat", 0.6, False)),
+            (SamplePrediction("cat", 0.9, True), SamplePrediction("cat", 0.6, False)),
             (KernelImage("conv1: 2 kernels", ("The first 2 are shown.",), "black is −1", GREY, 4),),
         ),
     )
@@ -132,7 +132,7 @@ def hostile() -> tuple[Subject, Moment]:
     samples = (Sample(HOSTILE, HOSTILE), Sample("b", "c"))
     who = subject(HOSTILE, samples=samples, classes=(HOSTILE, "dog"), description=HOSTILE, notes=(HOSTILE,))
     kernels = (KernelImage(HOSTILE, (HOSTILE,), HOSTILE, GREY, 2),)
-    learned = Learned((Prediction(HOSTILE, 0.5, False), Prediction("c", 0.5, True)), kernels)
+    learned = Learned((SamplePrediction(HOSTILE, 0.5, False), SamplePrediction("c", 0.5, True)), kernels)
     return who, moment(2, learned=learned, end=HOSTILE, counts=ClassCounts((1, 2), (2, 2), HOSTILE))
 
 
@@ -205,7 +205,7 @@ def test_pairs_triples_and_curves() -> None:
     assert (series.low, series.high) == (0, 1)
     for first, target in ((GREY, None), (GREY, GREY), (series, series), ("1 2", "3")):
         who = subject(samples=(Sample(first, target),), classes=())
-        when = moment(learned=Learned((Prediction(first),), ()))
+        when = moment(learned=Learned((SamplePrediction(first),), ()))
         page = live_html(who, when, Parts(who).of(when))
         assert ("<span>target</span>" in page) is (not isinstance(target, str | None))
         assert "Accuracy per class" not in page

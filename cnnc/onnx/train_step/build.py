@@ -24,6 +24,7 @@ from typing import NamedTuple
 import onnx
 from onnx import TensorProto, helper
 
+from cnnc.diagnostics import CnncError
 from cnnc.graph.for_training import move_relus_behind_pools
 from cnnc.graph.graph import Graph, Node, needed_nodes, verify
 from cnnc.onnx.emit.emitter import BATCH
@@ -63,7 +64,8 @@ class StepGraph(NamedTuple):
 def build_step(graph: Graph, recipe: Recipe, metadata: Mapping[str, str], opset: int = DEFAULT_OPSET) -> StepGraph:
     """The model of one training step.
 
-    Raises CnncError E804 for an opset that cnnc does not emit, E810 for what a graph of ONNX operators cannot compute.
+    Raises CnncError E804 for an opset that cnnc does not emit, E805 where a gradient needs a newer one, E810 for what a graph
+    of ONNX operators cannot compute, and where nothing would change.
     """
     require_opset(opset)
     terms = [term_of(graph, loss, len(graph.outputs)) for loss in recipe.losses]
@@ -79,6 +81,9 @@ def build_step(graph: Graph, recipe: Recipe, metadata: Mapping[str, str], opset:
     outputs = add_losses(e, terms, targets)
     metrics = add_metrics(e, recipe, terms, targets)
     gradients, _ = differentiate(e, graph, outputs.seeds)
+    if not gradients and not e.updated:
+        message = f"the training step of {graph.name} would change nothing: it has no weights that are not frozen"
+        raise CnncError.of("E810", message, help="leave `frozen=true` out at a layer, or add a layer with weights")
     if recipe.clip is not None:
         with e.stage(terms[0].node, UPDATE):
             gradients = clip_gradients(e, gradients, recipe.clip)

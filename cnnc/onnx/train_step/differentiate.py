@@ -72,5 +72,9 @@ def _sum(e: StepEmitter, tensors: list[str]) -> str:
 def _backward(node: Node) -> StepBackward:
     if type(node.op) not in BACKWARDS:
         message = f"the training step cannot be exported: ONNX has no way to compute the gradient of {node.op.keyword}"
-        raise CnncError(Diagnostic("E810", message, node.span, label="this layer", calls=node.calls))
+        raise CnncError(
+            Diagnostic(
+                "E810", message, node.span, label="this layer", calls=node.calls, help="train it with `cnnc train`"
+            )
+        )
     return BACKWARDS[type(node.op)]

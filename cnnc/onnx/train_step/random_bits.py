@@ -1,9 +1,10 @@
 """Random numbers of a step graph: a hash of the seed, the layer and the position, in int32 operators.
 
 In: `train.seed`, a number that the host changes at each step. Out: a mask. No operator of ONNX draws random numbers from
-a seed that is an input, and none below opset 18 combines bits; so the hash multiplies, adds, and divides by powers of two.
-Products wrap around at 2^32, as int32 does on every provider. `hashed` computes the same with NumPy, so that `StepMasks`
-gives the NumPy trainer the masks of the graph:
+a seed that is an input, and none below opset 18 combines bits; so the hash multiplies, adds, and divides by 2^16. Products
+wrap around at 2^32, as int32 does on every provider. A round is that of the cipher RC6 (Rivest et al. 1998): x·(2x + 1),
+in which low bits change high ones, then the two halves change places. `hashed` computes the same with NumPy, so that
+`StepMasks` gives the NumPy trainer the masks of the graph:
 
     key  = mixed(mixed(seed) + layer)                 one number per step and layer
     bits = mixed(mixed(position·ODD + key) + key)     one number per element; position counts channels first
@@ -24,8 +25,7 @@ from cnnc.reference.engine import PositionalRandom
 
 SEED = "train.seed"
 ODD = -1640531527  # 2^32 divided by the golden ratio
-_ROUNDS = ((1 << 16, -2048144789), (1 << 13, -1028477387))  # MurmurHash3's multipliers
-_LAST = 1 << 16
+_ROUNDS, _HALF = 2, 1 << 16
 
 
 def layer_key(layer: str) -> int:
@@ -53,11 +53,11 @@ def uniform_at_least(e: StepEmitter, shape: str, p: float) -> str:
 
 
 def _mixed(e: StepEmitter, x: str) -> str:
-    """Adds the high bits to the low ones and multiplies, twice."""
-    for divisor, factor in _ROUNDS:
-        x = e.new("Add", x, e.new("Div", x, e.number(divisor, np.int32)))
-        x = e.new("Mul", x, e.number(factor, np.int32))
-    return e.new("Add", x, e.new("Div", x, e.number(_LAST, np.int32)))
+    half = e.number(_HALF, np.int32)
+    for _ in range(_ROUNDS):
+        x = e.new("Mul", x, e.new("Add", e.new("Add", x, x), e.number(1, np.int32)))
+        x = e.new("Add", e.new("Mul", x, half), e.new("Div", x, half))
+    return x
 
 
 # --- the same with NumPy -------------------------------------------------------------------------------------------
@@ -66,14 +66,15 @@ def _mixed(e: StepEmitter, x: str) -> str:
 def mixed(x: Array) -> Array:
     """`_mixed` of an array of int32."""
     with np.errstate(over="ignore"):
-        for divisor, factor in _ROUNDS:
-            x = (x + _divided(x, divisor)) * np.int32(factor)
-        return np.asarray(x + _divided(x, _LAST))
+        for _ in range(_ROUNDS):
+            x = x * (x + x + np.int32(1))
+            x = x * np.int32(_HALF) + _divided(x)
+    return x
 
 
-def _divided(x: Array, divisor: int) -> Array:
-    """x/divisor, rounded towards 0 as in ONNX."""
-    return np.asarray(np.sign(x) * (np.abs(x.astype(np.int64)) // divisor)).astype(np.int32)
+def _divided(x: Array) -> Array:
+    """x/2^16, rounded towards 0 as in ONNX."""
+    return np.asarray(np.sign(x) * (np.abs(x.astype(np.int64)) // _HALF)).astype(np.int32)
 
 
 def hashed(seed: int, layer: str, count: int) -> Array:

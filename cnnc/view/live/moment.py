@@ -3,7 +3,7 @@
 In: numbers, pixels and texts from the training. Out: plain data, which the page draws.
 
     sample = Sample(pixels, "7")
-    learned = Learned((Prediction("7", 0.98, True),), ())
+    learned = Learned((SamplePrediction("7", 0.98, True),), ())
     Moment("training", 3, 120, run, ((0.1, 2.3), (0.2, 1.9)), 9500.0, 210_000_000, 12.5, 30.0, None, learned)
 """
 
@@ -45,7 +45,7 @@ class Sample(NamedTuple):
     target: Shown | None
 
 
-class Prediction(NamedTuple):
+class SamplePrediction(NamedTuple):
     """The output for a sample; of a class also its probability, and whether it is the right one."""
 
     shown: Shown
@@ -74,7 +74,7 @@ class ClassCounts(NamedTuple):
 class Learned(NamedTuple):
     """What the weights of a moment do: the predictions for the samples, and the kernels."""
 
-    predictions: tuple[Prediction, ...]
+    predictions: tuple[SamplePrediction, ...]
     kernels: tuple[KernelImage, ...]
 
 
@@ -101,7 +101,7 @@ State = Literal["training", "finished", "stopped", "failed"]
 
 
 class Moment(NamedTuple):
-    """A moment of a training, after so many epochs and so many steps of the next one.
+    """A moment of a training: after `epoch` epochs and `step` steps of the next one.
 
     `run` are its metrics, None before the end of the first epoch. `losses` are pairs of the epochs so far, with
     fractions, and the mean loss of the batches there. `rate` counts examples per second, `memory` bytes, `seconds` since

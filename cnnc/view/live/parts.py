@@ -18,7 +18,7 @@ from cnnc.view.changes import elements
 from cnnc.view.chart import Axis, AxisScale, Curve, CurvePoint, round_step, scale_of
 from cnnc.view.drawing import Drawing, Edge
 from cnnc.view.labels import SMALL
-from cnnc.view.live.moment import ClassCounts, Learned, Moment, Prediction, Series, Shown, Subject
+from cnnc.view.live.moment import ClassCounts, Learned, Moment, SamplePrediction, Series, Shown, Subject
 from cnnc.view.shades import Pixels
 from cnnc.view.svg import document, look_of, png_bytes, text
 from cnnc.view.text_width import text_width
@@ -187,14 +187,14 @@ def _learned(subject: Subject, learned: Learned) -> Html:
     return {**predictions, **kernels}
 
 
-def _prediction(subject: Subject, number: int, prediction: Prediction) -> str:
+def _prediction(subject: Subject, number: int, prediction: SamplePrediction) -> str:
     shown, sample = shown_html(prediction.shown, "output"), subject.samples[number]
     share = "" if prediction.probability is None else f' <span class="share">{prediction.probability:.0%}</span>'
     has_column = isinstance(sample.shown, str) or not isinstance(sample.target, str)
     true = "" if has_column or prediction.right else f", true {text(str(sample.target))}"
     if prediction.right is None:
         return shown + true
-    kind, sign = ("correct", "✓") if prediction.right else ("wrong", "✗")
+    kind, sign = ("correct", "✓") if prediction.right else ("wrong", "×")
     return f'<span class="{kind}"><span role="img" aria-label="{kind}">{sign}</span> <b>{shown}</b>{share}{true}</span>'
 
 

@@ -22,8 +22,8 @@ from cnnc.onnx.train_step.step_emitter import Passed, StepEmitter, TensorGradien
 from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.window import Geometry, effective
 
-FEW_TAPS = 9  # taps of a weight up to which im2col is faster than the convolution
-MOST_COLUMNS = 1 << 20  # elements of im2col's columns for one sample
+FEW_TAPS = 9  # taps of a weight up to which matrix products are faster than the convolution
+MANY_CHANNELS = 8  # channels from which one product for each tap is faster than copying the taps side by side
 
 
 @backward_of(Conv)
@@ -88,16 +88,15 @@ def weight_gradient(
     e: StepEmitter, image: str, gradient: str, x: TensorType, g: Geometry, outputs: int, groups: int
 ) -> str:
     """The gradient (O, C/groups, *k) of a convolution's weight; x is the type of the image."""
-    few_taps = prod(g.k) <= FEW_TAPS and prod(g.k) * x.channels * prod(g.out) <= MOST_COLUMNS
     depthwise = groups > 1 and groups == x.channels
-    method = _by_columns if few_taps and not depthwise else _by_convolution
+    method = _by_columns if prod(g.k) <= FEW_TAPS and not depthwise else _by_convolution
     return method(e, image, gradient, x, g, outputs, groups)
 
 
 def _by_columns(
     e: StepEmitter, image: str, gradient: str, x: TensorType, g: Geometry, outputs: int, groups: int
 ) -> str:
-    """Matrix products of the gradient with im2col's columns, one for each sample, and their sum."""
+    """For each tap and sample a matrix product of the gradient with the elements that the tap reads; and their sums."""
     rank, positions = x.rank, prod(g.out)
     taps = []
     if g.padded:
@@ -109,12 +108,14 @@ def _by_columns(
         whole = prod(g.k) == 1 and lasts == list(g.padded_sizes(x.spatial))
         tap = image if whole else e.slice(image, firsts, lasts, range(2, 2 + rank), g.s)
         taps.append(e.reshape(tap, -1, groups, x.channels // groups, positions))
-    columns = e.new("Concat", *taps, axis=2) if len(taps) > 1 else taps[0]  # (N, G, k·C/G, P)
-    rows = e.new("Transpose", columns, perm=[0, 1, 3, 2])
-    products = e.new("MatMul", e.reshape(gradient, -1, groups, outputs // groups, positions), rows)
-    total = e.reduce("Sum", products, [0])  # (G, O/G, k·C/G)
-    by_tap = e.reshape(total, -1, prod(g.k), x.channels // groups)
-    return e.reshape(e.new("Transpose", by_tap, perm=[0, 2, 1]), -1, x.channels // groups, *g.k)
+    by_group = e.reshape(gradient, -1, groups, outputs // groups, positions)
+    if x.channels // groups < MANY_CHANNELS:  # one wide product, (N, G, k·C/G, P)
+        taps = [e.new("Concat", *taps, axis=2)] if len(taps) > 1 else taps
+    products = [e.new("MatMul", by_group, e.new("Transpose", tap, perm=[0, 1, 3, 2])) for tap in taps]
+    sums = [e.reduce("Sum", product, [0], keepdims=True) for product in products]  # (1, G, O/G, C/G or k·C/G)
+    total = e.new("Concat", *sums, axis=0) if len(sums) > 1 else sums[0]
+    by_tap = e.reshape(total, len(sums), outputs, -1, x.channels // groups)  # one of axes 0 and 2 is the taps
+    return e.reshape(e.new("Transpose", by_tap, perm=[1, 3, 0, 2]), outputs, x.channels // groups, *g.k)
 
 
 def _by_convolution(
