@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnc.cli.console import print_json, print_result, print_status
+from cnnc.cli.demo_limits import EXAMPLES, MAX_MODEL_BYTES, SLOW_MACS, TRAINING_EXAMPLES
 from cnnc.cli.options import DATA, RUNTIME, SETTINGS, WEBGPU, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.subject import is_model
@@ -19,14 +20,6 @@ from cnnc.diagnostics import CnncError
 if TYPE_CHECKING:
     from cnnc.cli.demo_examples import DemoExamples
     from cnnc.onnx.run.session import Session
-
-EXAMPLES = 20
-TRAINING_EXAMPLES = 2000
-MAX_MODEL_BYTES = 1 << 28
-"""The largest model in a page: a browser holds it several times."""
-
-SLOW_MACS = 2 * 10**9
-"""The multiply-adds of an example from which on a browser takes seconds for it."""
 
 
 def demo(

@@ -15,11 +15,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from cnnc.cli.console import print_status
-from cnnc.cli.demo import MAX_MODEL_BYTES, SLOW_MACS, TRAINING_EXAMPLES
+from cnnc.cli.demo_limits import MAX_MODEL_BYTES, SLOW_MACS, TRAINING_EXAMPLES
 from cnnc.cli.export_training import read_start
 from cnnc.core.files import write_atomic
 from cnnc.core.random_streams import Stream
@@ -43,7 +42,7 @@ from cnnc.recipe.recipe import Recipe, require_recipe
 from cnnc.training.checkpoint import Checkpoint, facts_of
 from cnnc.training.loop import open_data, split
 from cnnc.training.objective import Objective, feeds_of, term_of
-from cnnc.view.demo.sheet import Column, column
+from cnnc.view.demo.sheet import PackedColumn, packed_column
 from cnnc.view.demo.training_page import TrainingPage, training_html
 from cnnc.view.web.runtime import WebRuntime
 
@@ -90,14 +89,15 @@ def training_page(
     saved = replace(saved, classes=data.classes, vocabulary=data.vocabulary)
     step, _ = verified_step(network, saved.weights)
     facts = metadata(network, graph, versions(), classes=saved.classes, vocabulary=saved.vocabulary)
-    inference = build_inference(graph, graph.outputs, facts)
+    inference = build_inference(graph, graph.outputs, facts).SerializeToString()
+    session = Session(step.model.SerializeToString(), "the training step", "cpu")
     described = describe(graph, recipe, step, StepFiles.beside(Path("step.onnx")))
-    fed = _fed(graph, step)
+    fed = _fed(graph, step, session)
     columns = {
         name: _columns(part, graph, recipe, step)
         for name, part in zip(SPLITS, (examples.train, examples.test), strict=True)
     }
-    packed = {name: {key: column(array) for key, array in arrays.items()} for name, arrays in columns.items()}
+    packed = {name: {key: packed_column(array) for key, array in arrays.items()} for name, arrays in columns.items()}
     rates = _rates(recipe, -(-len(examples.train) // recipe.batch))
     offsets, arrays = _packed_arrays(described, saved)
     names = observed_layers(graph)
@@ -133,7 +133,10 @@ def training_page(
         "recipeText": _recipe_text(recipe),
         "checkpoint": {**facts_of(saved), "versions": {**saved.versions, "onnxruntime-web": runtime.version}},
         "file": f"{network.name}.safetensors",
-        "check": {"seed": _CHECK_SEED, "loss": _first_loss(step, columns["train"], saved, recipe, float(rates[0]))},
+        "check": {
+            "seed": _CHECK_SEED,
+            "loss": _first_loss(session, step, columns["train"], saved, recipe, float(rates[0])),
+        },
     }
     about = tuple(_about(network, examples, packed, step, source))
     return TrainingPage(network.name, _description(recipe, examples), about, page_data, blobs, runtime)
@@ -160,10 +163,9 @@ def _columns(part: Split, graph: Graph, recipe: Recipe, step: StepGraph) -> dict
     return found
 
 
-def _fed(graph: Graph, step: StepGraph) -> list[dict[str, Any]]:
+def _fed(graph: Graph, step: StepGraph, session: Session) -> list[dict[str, Any]]:
     """What a host feeds in each step besides the arrays that it keeps: inputs and targets."""
-    types = {info.name: info.type.tensor_type.elem_type for info in step.model.graph.input}
-    dtype = {name: str(onnx.helper.tensor_dtype_to_np_dtype(kind)) for name, kind in types.items()}
+    dtype = {name: str(signature.dtype) for name, signature in session.inputs.items()}
     inputs = [
         {"name": node.name, "dtype": dtype[node.name], "shape": list(node.type.shape)}
         for node in graph.inputs
@@ -183,7 +185,7 @@ def _fed(graph: Graph, step: StepGraph) -> list[dict[str, Any]]:
 
 
 def _rates(recipe: Recipe, steps: int) -> NDArray[np.float32]:
-    """The learning rate of each step of the recipe, with so many steps per epoch, as `cnnc train` computes it."""
+    """The learning rate of each step of the recipe, with `steps` steps per epoch, as `cnnc train` computes it."""
     return np.array(
         [recipe.learning_rate(epoch + step / steps) for epoch in range(recipe.epochs) for step in range(steps)],
         np.float32,
@@ -210,10 +212,14 @@ def observed_layers(graph: Graph) -> list[str]:
 
 
 def _first_loss(
-    step: StepGraph, columns: Mapping[str, NDArray[Any]], saved: Checkpoint, recipe: Recipe, rate: float
+    session: Session,
+    step: StepGraph,
+    columns: Mapping[str, NDArray[Any]],
+    saved: Checkpoint,
+    recipe: Recipe,
+    rate: float,
 ) -> float:
     """The loss of the first batch in onnxruntime, which the page compares its own with."""
-    session = Session(step.model.SerializeToString(), "the training step", "cpu")
     arrays = dict(saved.weights) | {
         name: saved.slots.get(name, np.zeros_like(saved.weights[weight])) for name, weight in step.slots.items()
     }
@@ -226,9 +232,9 @@ def _first_loss(
 # --- what is shown
 
 
-def _inputs(inference: onnx.ModelProto, step: StepGraph, columns: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
+def _inputs(inference: bytes, step: StepGraph, columns: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
     """How the examples of each input are shown."""
-    specs = model_inputs(Session(inference.SerializeToString(), "the network", "cpu"))
+    specs = model_inputs(Session(inference, "the network", "cpu"))
     return [
         {
             "name": spec.name,
@@ -246,11 +252,11 @@ def _range(values: NDArray[Any]) -> list[float]:
     return [low, high] if high > low else [low, low + 1]
 
 
-def _outputs(inference: onnx.ModelProto) -> list[dict[str, Any]]:
+def _outputs(inference: bytes) -> list[dict[str, Any]]:
     """What each output of the network means."""
     with TemporaryDirectory(prefix="cnnc-") as folder:
         path = Path(folder) / "network.onnx"
-        path.write_bytes(inference.SerializeToString())
+        path.write_bytes(inference)
         outputs = model_outputs(Session(path, "the network", "cpu"), path)
     return [{"name": o.name, "kind": o.kind, "classes": list(o.classes), "isImage": o.is_image} for o in outputs]
 
@@ -293,7 +299,11 @@ def _description(recipe: Recipe, examples: Examples) -> str:
 
 
 def _about(
-    network: Network, examples: Examples, packed: Mapping[str, Mapping[str, Column]], step: StepGraph, source: Path
+    network: Network,
+    examples: Examples,
+    packed: Mapping[str, Mapping[str, PackedColumn]],
+    step: StepGraph,
+    source: Path,
 ) -> Iterator[tuple[str, str]]:
     graph = network.require_graph()
     yield "parameters", f"{graph.total_parameters:,}"

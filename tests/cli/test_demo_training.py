@@ -19,7 +19,7 @@ import cnnc as package
 from cnnc.core.random_streams import Stream
 from cnnc.reference.initializers import initialize
 from cnnc.training.loop import one_step, open_data, start
-from cnnc.view.demo.sheet import column, png_sheet
+from cnnc.view.demo.sheet import packed_column, png_sheet
 from cnnc.view.web.runtime import WebRuntime
 from tests.cli.conftest import Cnnc
 from tests.cli.nets import NETS, write_nets
@@ -211,6 +211,6 @@ def test_a_sheet_holds_the_pixels(channels: int, kind: str) -> None:
 
 def test_integers_are_never_packed_as_pixels() -> None:
     for values in ([0, 9], [0, 200], [-1, 70000]):
-        packed = column(np.array(values, np.int64))
+        packed = packed_column(np.array(values, np.int64))
         assert packed.entry["dtype"] != "uint8"
         assert np.frombuffer(packed.content, packed.entry["dtype"]).tolist() == values

@@ -1,6 +1,6 @@
 """The file of a page that computes in the browser: what the page says, its data, the runtime, and its scripts.
 
-In: a `Frame`. Out: HTML text. The policy of the page allows its own scripts by their hashes and no connection at all. Blobs
+In: a `PageFrame`. Out: HTML text. The policy of the page allows its own scripts by their hashes and no connection at all. Blobs
 are compressed and in base64; names from a model are JSON, which the scripts write as text.
 """
 
@@ -19,7 +19,7 @@ Facts = tuple[tuple[str, str], ...]
 """Pairs of a name and what it is."""
 
 
-class Frame(NamedTuple):
+class PageFrame(NamedTuple):
     """`main` is the content of the element main, as HTML; `scripts` and `worker` are names of scripts in static/.
 
     The scripts share one scope; those of a worker are text, of which a script makes a worker.
@@ -35,7 +35,7 @@ class Frame(NamedTuple):
     worker: Sequence[str]
 
 
-def page_html(frame: Frame) -> str:
+def page_html(frame: PageFrame) -> str:
     """The file of a page."""
     data = {
         **frame.data,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from cnnc.view.demo.frame import Facts, Frame, about, head, hidden_parts, page_html
+from cnnc.view.demo.frame import Facts, PageFrame, about, head, hidden_parts, page_html
 from cnnc.view.web.runtime import WebRuntime
 
 SCRIPTS = (
@@ -62,4 +62,4 @@ def demo_html(page: DemoPage) -> str:
         + hidden_parts((("layers", "Layers"),))
         + about(page.facts, page.runtime)
     )
-    return page_html(Frame(page.title, main, page.data, page.blobs, page.runtime, SCRIPTS, ("demo",), WORKER))
+    return page_html(PageFrame(page.title, main, page.data, page.blobs, page.runtime, SCRIPTS, ("demo",), WORKER))

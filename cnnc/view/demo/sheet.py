@@ -1,6 +1,6 @@
 """Columns of examples as a page holds them: images as one PNG sheet, everything else as an array.
 
-In: an array (N, ...). Out: `Column`, bytes and how they are read. A sheet holds images of 8 bits and one or three channels
+In: an array (N, ...). Out: `PackedColumn`, bytes and how they are read. A sheet holds images of 8 bits and one or three channels
 below each other, (N·H, W), with the one filter of PNG for all rows that packs them best.
 """
 
@@ -18,24 +18,26 @@ _SAMPLE_ROWS = 2000
 """The rows on which the filters are compared."""
 
 
-class Column(NamedTuple):
+class PackedColumn(NamedTuple):
     """`entry` is plain data: dtype, shape, and encoding, "png" or "array" (little-endian)."""
 
     entry: dict[str, Any]
     content: bytes
 
 
-def column(values: NDArray[Any]) -> Column:
+def packed_column(values: NDArray[Any]) -> PackedColumn:
     """Packs a column: integers in the smallest type that holds them."""
     if values.dtype == np.uint8 and values.ndim == 4 and values.shape[1] in (1, 3) and len(values):
         entry = {"dtype": "uint8", "shape": list(values.shape), "encoding": "png"}
-        return Column(entry, png_sheet(values))
+        return PackedColumn(entry, png_sheet(values))
     if values.dtype.kind in "iu" and values.dtype != np.uint8:
         values = values.astype(_smallest(values))
     elif values.dtype.kind == "f":
         values = values.astype(np.float32)
     little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
-    return Column({"dtype": str(values.dtype), "shape": list(values.shape), "encoding": "array"}, little.tobytes())
+    return PackedColumn(
+        {"dtype": str(values.dtype), "shape": list(values.shape), "encoding": "array"}, little.tobytes()
+    )
 
 
 def _smallest(values: NDArray[Any]) -> np.dtype[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from cnnc.view.demo.frame import Facts, Frame, about, head, hidden_parts, page_html
+from cnnc.view.demo.frame import Facts, PageFrame, about, head, hidden_parts, page_html
 from cnnc.view.web.runtime import WebRuntime
 
 SCRIPTS = (
@@ -64,4 +64,6 @@ def training_html(page: TrainingPage) -> str:
     )
     main = head(page.title, page.description, "Unpacking the examples …") + hidden_parts(parts)
     main += about(page.facts, page.runtime)
-    return page_html(Frame(page.title, main, page.data, page.blobs, page.runtime, SCRIPTS, ("demo", "learn"), WORKER))
+    return page_html(
+        PageFrame(page.title, main, page.data, page.blobs, page.runtime, SCRIPTS, ("demo", "learn"), WORKER)
+    )
