@@ -113,6 +113,7 @@ def training_page(
     page_data = {
         "training": {
             **{key: described[key] for key in _KEYS},
+            "start": _steps_done(saved),
             "recipe": {
                 "batch": recipe.batch,
                 "epochs": recipe.epochs,
@@ -211,6 +212,11 @@ def observed_layers(graph: Graph) -> list[str]:
     return [node.name for node in graph.nodes if node.name in needed and node.inputs and node.type.dtype == "float32"]
 
 
+def _steps_done(saved: Checkpoint) -> int:
+    """The steps that an optimizer that counts them has done."""
+    return int(saved.slots.get("steps", 0))
+
+
 def _first_loss(
     session: Session,
     step: StepGraph,
@@ -223,7 +229,7 @@ def _first_loss(
     arrays = dict(saved.weights) | {
         name: saved.slots.get(name, np.zeros_like(saved.weights[weight])) for name, weight in step.slots.items()
     }
-    arrays |= {RATE: np.array(rate), STEP: np.array(1), SEED: np.array(_CHECK_SEED)}
+    arrays |= {RATE: np.array(rate), STEP: np.array(_steps_done(saved) + 1), SEED: np.array(_CHECK_SEED)}
     arrays |= {name: values[: recipe.batch] for name, values in columns.items()}
     feeds = {name: convert_for_input(arrays[name], signature.dtype) for name, signature in session.inputs.items()}
     return float(session.run(feeds, [LOSS])[0])

@@ -18,6 +18,7 @@ from PIL import Image
 import cnnc as package
 from cnnc.core.random_streams import Stream
 from cnnc.reference.initializers import initialize
+from cnnc.training import checkpoint as checkpoints
 from cnnc.training.loop import one_step, open_data, start
 from cnnc.view.demo.sheet import packed_column, png_sheet
 from cnnc.view.web.runtime import WebRuntime
@@ -162,8 +163,16 @@ def test_training_goes_on_from_a_run(here: Cnnc, tmp_path: Path) -> None:
     done = here("demo", "run", "--training", "--last", "-o", "x.html")
     assert done.returncode == 0, done.stderr
     assert "the weights of run/last.safetensors" in done.stdout
-    arrays = data_of(tmp_path / "x.html")["arrays"]
-    assert any(name.endswith(".weight.first") or ".m" in name or ".v" in name for name in arrays)
+    page = data_of(tmp_path / "x.html")
+    saved = checkpoints.load(tmp_path / "run" / "last.safetensors")
+    assert page["training"]["start"] == saved.slots["steps"] > 0
+    blob = blob_of(tmp_path / "x.html", "arrays")
+    expected = {**saved.weights, **saved.slots}
+    del expected["steps"]
+    assert page["arrays"].keys() == expected.keys()
+    for name, array in expected.items():
+        stored = np.frombuffer(blob, np.float32, array.size, page["arrays"][name]).reshape(array.shape)
+        np.testing.assert_array_equal(stored, array)
 
 
 def test_errors(here: Cnnc, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class Learn {
       this.place,
       make("p", { class: "note" }, page.recipeText),
     );
-    this.showPlace({ epoch: 0, at: 0, steps: 0 });
+    this.showPlace({ epoch: 0, at: 0, steps: page.training.start });
   }
 
   charts(section) {
@@ -155,7 +155,7 @@ class Learn {
   async restart() {
     await this.halt();
     await this.ask("reset");
-    this.showPlace({ epoch: 0, at: 0, steps: 0 });
+    this.showPlace({ epoch: 0, at: 0, steps: page.training.start });
     this.say("Back at the first step.");
   }
 
@@ -184,7 +184,7 @@ class Learn {
     this.speeds = [...this.speeds, { examples, took }].slice(-30);
     const last = done[done.length - 1];
     this.showPlace({ epoch, at, steps, rate: last.rate, loss: last.loss });
-    if (steps === done.length) status.dataset.first = done[0].loss;
+    if (steps - page.training.start === done.length) status.dataset.first = done[0].loss;
   }
 
   showPlace({ epoch, at, steps, rate, loss }) {

@@ -23,7 +23,7 @@ class Trainer {
   reset() {
     this.state = {};
     for (const { name, shape } of this.entries) this.state[name] = new ort.Tensor("float32", this.initial[name].slice(), shape);
-    this.move(0, 0, 0);
+    this.move(0, 0, this.facts.start);
   }
 
   // Goes to an example of an epoch, with so many steps done.
