@@ -223,6 +223,8 @@ def test_a_checkpoint_of_the_trainer_is_loaded(browser: Browser, learn: Learn, s
 
 
 def test_the_keyboard_starts_and_pauses(browser: Browser, learn: Learn) -> None:
+    if browser.name == "firefox":
+        pytest.skip("headless Firefox gives its window no focus: keys do not press any button")
     opened(browser, learn("digits", "--set", "train.epochs=8"))
     browser.run("() => document.querySelector('#training button').focus()")
     browser.press(" ")
