@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.cli.console import print_status
+from cnnc.cli.demo_examples import spread
 from cnnc.cli.demo_limits import MAX_MODEL_BYTES, SLOW_MACS, TRAINING_EXAMPLES
 from cnnc.cli.export_training import read_start
 from cnnc.core.files import write_atomic
@@ -50,6 +51,9 @@ MOST_TEST, LEAST_TEST = 1000, 500
 """Test examples in a page: a quarter of the training examples, within these bounds."""
 
 
+SHOWN = 40
+"""Test examples that the page shows with their answers: the first, so these too are spread over the test set."""
+
 SPLITS = ("train", "test")
 
 
@@ -68,8 +72,9 @@ def choose_examples(data: Dataset, recipe: Recipe, count: int | None) -> Example
     order = np.random.default_rng(Stream.SHUFFLE.key(recipe.seed, 0)).permutation(len(train))
     chosen = order[: TRAINING_EXAMPLES if count is None else count]
     tested = min(len(data.test), max(LEAST_TEST, min(MOST_TEST, len(chosen) // 4)))
-    spread = np.arange(tested, dtype=np.int64) * len(data.test) // max(1, tested)
-    return Examples(train.select(chosen), data.test.select(spread), len(train), len(data.test))
+    rows, shown = spread(len(data.test), tested), spread(tested, SHOWN)
+    rows = np.concatenate([rows[shown], np.delete(rows, shown)])
+    return Examples(train.select(chosen), data.test.select(rows), len(train), len(data.test))
 
 
 def training_page(
@@ -123,7 +128,11 @@ def training_page(
         },
         "fed": fed,
         "columns": {part: [{"name": key, **c.entry} for key, c in found.items()] for part, found in packed.items()},
-        "counts": {"train": len(examples.train), "test": len(examples.test)},
+        "counts": {
+            "train": len(examples.train),
+            "test": len(examples.test),
+            "shown": min(SHOWN, len(examples.test)),
+        },
         "arrays": offsets,
         "inputs": _inputs(inference, step, columns["test"]),
         "outputs": _outputs(inference),

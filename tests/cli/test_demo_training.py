@@ -150,6 +150,21 @@ def test_what_was_written_is_said(here: Cnnc, tmp_path: Path) -> None:
     )
 
 
+def test_the_test_examples_that_are_shown_are_spread(here: Cnnc, tmp_path: Path) -> None:
+    """Over a test set that is sorted by class; every example is there once."""
+    x = np.arange(8000, dtype=np.float32).reshape(-1, 4)
+    np.savez(tmp_path / "sorted.npz", x=x, y=np.repeat(np.arange(10), 200))
+    (tmp_path / "sorted.cnn").write_text(
+        'net Sorted\ninput 4\nfc 10\nsoftmax\ntrain { data npz "sorted.npz" test=0.5; optimizer sgd lr=1e-6; epochs 1 }\n'
+    )
+    done = here("demo", "sorted.cnn", "--training", "-o", "x.html")
+    assert done.returncode == 0, done.stderr
+    labels = column_of(tmp_path / "x.html", "test", 1)
+    assert np.bincount(labels[:40]).tolist() == [4] * 10
+    firsts = column_of(tmp_path / "x.html", "test", 0)[:, 0]
+    assert len(set(firsts.tolist())) == len(firsts) == 500
+
+
 def test_what_is_left_out_is_named(here: Cnnc, tmp_path: Path) -> None:
     words = ("--set", "train.augment.shift=1")
     text = (tmp_path / "pictures.cnn").read_text().replace("batch 128", "augment shift=1; stop patience=3; batch 128")

@@ -2,7 +2,6 @@
 
 const page = JSON.parse(byId("data").textContent);
 const status = byId("status");
-const SHOWN = 40; // test examples with their answers
 const EVERY = 1000; // milliseconds between two looks at kernels and feature maps while training runs
 
 async function begin() {
@@ -37,7 +36,7 @@ function initialArrays(bytes) {
 class Learn {
   constructor(test) {
     this.test = test;
-    this.shown = Math.min(SHOWN, page.counts.test);
+    this.shown = page.counts.shown;
     this.isRunning = false;
     this.example = 0;
     this.metric = page.metric;
