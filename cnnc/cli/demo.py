@@ -1,4 +1,4 @@
-"""`cnnc demo`: a page that runs a model in the browser, from a file and without a network."""
+"""`cnnc demo`: a page that runs or trains a network in the browser, from a file and without a network connection."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnc.cli.console import print_json, print_result, print_status
+from cnnc.cli.demo_limits import EXAMPLES, MAX_MODEL_BYTES, SLOW_MACS, TRAINING_EXAMPLES
 from cnnc.cli.options import DATA, RUNTIME, SETTINGS, WEBGPU, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.subject import is_model
@@ -20,13 +21,6 @@ if TYPE_CHECKING:
     from cnnc.cli.demo_examples import DemoExamples
     from cnnc.onnx.run.session import Session
 
-EXAMPLES = 20
-MAX_MODEL_BYTES = 1 << 28
-"""The largest model in a page: a browser holds it several times."""
-
-SLOW_MACS = 2 * 10**9
-"""The multiply-adds of an example from which on a browser takes seconds for it."""
-
 
 def demo(
     source: Annotated[
@@ -34,15 +28,27 @@ def demo(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", metavar="FILE", help="The page (.html). Default: NAME-demo.html here."),
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="The page (.html). Default: NAME-demo.html here, with --training NAME-learn.html.",
+        ),
     ] = None,
+    training: Annotated[
+        bool,
+        typer.Option(
+            "--training", help="Write a page that trains the network on embedded examples, instead of one that runs it."
+        ),
+    ] = False,
     examples: Annotated[
         int | None,
         typer.Option(
             "--examples",
             metavar="N",
             min=0,
-            help=f"Embed N examples of the test set, on which the page checks itself. Default: {EXAMPLES} if the data are there.",
+            help=f"Embed N examples of the test set, on which the page checks itself. Default: {EXAMPLES} if the data are there. "
+            f"With --training: N training examples, by default {TRAINING_EXAMPLES:,}, and test examples.",
         ),
     ] = None,
     data: DATA = None,
@@ -55,21 +61,43 @@ def demo(
 ) -> None:
     """Write one self-contained page that runs a model in the browser: draw, drop or type an input and see every layer."""
     if is_model(source):
-        if last or settings:
-            option = "--last" if last else "--set"
+        if last or settings or training:
+            option = "--training" if training else "--last" if last else "--set"
             raise CnncError.of(
                 "E010", f"{source} is a model: {option} does not apply to it", help=f"leave {option} out"
             )
     elif settings and source.suffix != ".cnn":
         raise CnncError.of("E010", "--set applies to a network FILE; a run keeps the settings it was trained with")
-    out = out if out is not None else Path(f"{source.resolve().stem}-demo.html")
+    out = out if out is not None else Path(f"{source.resolve().stem}-{'learn' if training else 'demo'}.html")
     require_outputs([source], [Output(out, "-o", "html")], force)
+    say = print_status if json else print_result
+    if training:
+        from cnnc.cli.demo_training import write_training
+
+        result = write_training(
+            source,
+            out,
+            last=last,
+            settings=settings or [],
+            count=examples,
+            folder=data,
+            runtime=runtime,
+            webgpu=webgpu,
+        )
+        if json:
+            print_json(result)
+        say(f"wrote {out}: {result['bytes']:,} bytes, {_training_text(result)}")
+        return
     with _model_of(source, last, settings or [], data) as model:
         result = _write(source, model, out, examples, data, runtime, webgpu)
     if json:
         print_json(result)
-    say = print_status if json else print_result
     say(f"wrote {out}: {result['bytes']:,} bytes, {_examples_text(result['examples'])}")
+
+
+def _training_text(result: dict[str, Any]) -> str:
+    train, test = result["training_examples"], result["test_examples"]
+    return f"{train:,} training and {test:,} test examples in {result['data_bytes']:,} bytes; {result['weights']}"
 
 
 def _examples_text(count: int) -> str:

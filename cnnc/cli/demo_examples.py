@@ -54,14 +54,14 @@ def read_examples(source: Path, session: Session, count: int, data: Path | None,
     network = _network(source, session)
     dataset = open_data(network, data, print_status, session.facts.vocabulary, download)
     split = dataset.test
-    chosen = _spread(len(split), count)
+    chosen = spread(len(split), count)
     while True:
         feeds = feeds_of(network.require_graph(), tuple(column[chosen] for column in split.inputs))
         outputs = {name: _stacked(session, name, rows) for name, rows in run_each(session, feeds).items()}
         size = sum(array.nbytes for array in (*feeds.values(), *outputs.values()))
         if download or len(chosen) < 2 or size <= MAX_BYTES:
             break
-        chosen = _spread(len(split), max(1, len(chosen) * MAX_BYTES // size))
+        chosen = spread(len(split), max(1, len(chosen) * MAX_BYTES // size))
     names = _class_names(network, dataset.classes, tuple(column[chosen] for column in split.targets), len(chosen))
     recipe = network.recipe
     called = (recipe.data.path if recipe is not None else None) or dataset.name
@@ -107,7 +107,8 @@ def _network(source: Path, session: Session) -> Network:
     return read_trained(source).network
 
 
-def _spread(total: int, count: int) -> NDArray[np.int64]:
+def spread(total: int, count: int) -> NDArray[np.int64]:
+    """Indices below `total`, `count` or all of them, at equal distances."""
     count = min(total, count)
     return np.arange(count, dtype=np.int64) * total // max(1, count)
 

@@ -12,8 +12,10 @@ from cnnc.diagnostics import CnncError
 from cnnc.report.layout import ColumnLayout, fitted
 
 if TYPE_CHECKING:
+    from cnnc.network import Network
     from cnnc.onnx.train_step.compare import StepDeviation
     from cnnc.onnx.train_step.export import ExportedStep
+    from cnnc.training.checkpoint import Checkpoint
 
 
 def export_training(
@@ -36,11 +38,13 @@ def export_training(
         raise CnncError.of("E010", "--training writes three files", help="name the first with -o: `-o step.onnx`")
     outputs = [Output(files.step, "-o", "onnx"), Output(files.inference, "-o", "onnx")]
     require_outputs([source], [*outputs, Output(files.weights, "-o", "weights")], force)
-    network, saved, trained, state = _read(source, last, settings, at)
+    network, saved, trained, state = read_start(source, last, settings, at)
     _report(export_step(network, saved, out, opset, trained), state, json, show_arrays)
 
 
-def _read(source: Path, last: bool, settings: Sequence[str], at: Mapping[str, int]) -> tuple[Any, Any, Any, str]:
+def read_start(
+    source: Path, last: bool, settings: Sequence[str], at: Mapping[str, int]
+) -> tuple[Network, Checkpoint, dict[str, Any] | None, str]:
     """The network, a checkpoint of the weights to begin with, the summary of its training, and what they are, in words."""
     from cnnc.api import training_summary
     from cnnc.cli.usage import with_published_network

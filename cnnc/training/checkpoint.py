@@ -110,7 +110,14 @@ def content(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
     tensors = {f"weights/{k}": v for k, v in checkpoint.weights.items()}
     tensors |= {f"slots/{k}": v for k, v in checkpoint.slots.items()}
     tensors = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
-    facts = {
+    text = json.dumps({**facts_of(checkpoint), "progress": asdict(checkpoint.progress)}, sort_keys=True)
+    metadata = {"cnnc": text, "digest": _digest(tensors, text), "format": FORMAT}
+    return _serialized(tensors, metadata)
+
+
+def facts_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The JSON in the header of a checkpoint, without its progress."""
+    return {
         "file": checkpoint.file,
         "source": checkpoint.source,
         "includes": checkpoint.includes,
@@ -119,16 +126,12 @@ def content(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
         "sizes": checkpoint.sizes,
         "classes": list(checkpoint.classes),
         "vocabulary": list(checkpoint.vocabulary),
-        "progress": asdict(checkpoint.progress),
         "versions": checkpoint.versions,
         "threads": checkpoint.threads,
         "preprocessing": {"range": [0, 1], "layout": "channels first"},
         **({"origin": checkpoint.origin} if checkpoint.origin else {}),
         **({"engine": checkpoint.engine, "provider": checkpoint.provider} if checkpoint.engine != "numpy" else {}),
     }
-    text = json.dumps(facts, sort_keys=True)
-    metadata = {"cnnc": text, "digest": _digest(tensors, text), "format": FORMAT}
-    return _serialized(tensors, metadata)
 
 
 def _serialized(tensors: dict[str, Array], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:

@@ -149,7 +149,7 @@ def test_a_page_says_so_if_it_deviates(browser: Browser, demo: Demo, tmp_path: P
 def test_a_page_without_a_worker_computes_itself(browser: Browser, demo: Demo, tmp_path: Path) -> None:
     """Where a browser gives a page from a file no worker, or its script fails."""
     html = demo("digits.onnx").read_text()
-    first = "const tasks = new ModelTasks();\n\nonmessage"
+    first = "serve(new ModelTasks());"
     assert html.count(first) == 1
     (tmp_path / "page.html").write_text(html.replace(first, "throw new Error('no worker');"))
     browser.open(tmp_path / "page.html")

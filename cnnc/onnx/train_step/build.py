@@ -74,12 +74,12 @@ def build_step(graph: Graph, recipe: Recipe, metadata: Mapping[str, str], opset:
     e = StepEmitter(graph, opset)
     of_input = {graph.inputs[0].name for term in terms if term.column is None}
     emit_forward(e, needed_nodes(graph, read | of_input))
-    targets = _targets(terms)
+    targets = target_inputs(terms)
     for target in targets:
         kind = TensorProto.INT64 if target.kind == "labels" else TensorProto.FLOAT
         e.add_input(target.name, (BATCH, *target.shape), kind)
-    outputs = _losses(e, terms, targets)
-    metrics = _metrics(e, recipe, terms, targets)
+    outputs = add_losses(e, terms, targets)
+    metrics = add_metrics(e, recipe, terms, targets)
     gradients, _ = differentiate(e, graph, outputs.seeds)
     if not gradients and not e.updated:
         message = f"the training step of {graph.name} would change nothing: it has no weights that are not frozen"
@@ -94,7 +94,7 @@ def build_step(graph: Graph, recipe: Recipe, metadata: Mapping[str, str], opset:
     return StepGraph(model, inputs, tuple(targets), tuple(e.weight_inputs), slots)
 
 
-def _targets(terms: list[Term]) -> list[TargetInput]:
+def target_inputs(terms: list[Term]) -> list[TargetInput]:
     """The inputs for targets: one for each output that a loss compares with them."""
     compared = {term.output.name: term for term in reversed(terms) if term.column is not None}
     names = {output: TARGET if len(compared) == 1 else f"{TARGET}.{output}" for output in compared}
@@ -119,7 +119,7 @@ class _Losses(NamedTuple):
     seeds: Mapping[str, str]
 
 
-def _losses(e: StepEmitter, terms: list[Term], targets: list[TargetInput]) -> _Losses:
+def add_losses(e: StepEmitter, terms: list[Term], targets: list[TargetInput]) -> _Losses:
     """Adds the losses."""
     values, seeds = list[str](), dict[str, str]()
     for term in terms:
@@ -144,7 +144,7 @@ def _target_tensor(e: StepEmitter, term: Term, targets: list[TargetInput]) -> st
     return next(target.name for target in targets if target.output == term.output.name)
 
 
-def _metrics(
+def add_metrics(
     e: StepEmitter, recipe: Recipe, terms: list[Term], targets: list[TargetInput]
 ) -> list[onnx.ValueInfoProto]:
     """Adds the metrics, each on the first loss that compares with what it compares with, and returns their outputs."""

@@ -104,21 +104,34 @@ def export_step(
         trained=trained,
         origin=saved.origin,
     )
-    step = build_step(graph, recipe, {}, opset)
+    step, deviations = verified_step(network, saved.weights, opset)
     facts[TRAINING] = json.dumps(describe(graph, recipe, step, StepFiles.beside(path)), separators=(",", ":"))
     for key, value in facts.items():
         step.model.metadata_props.add(key=key, value=value)
     inference = build_inference(graph, graph.outputs, facts, opset)
-    batch = 2 if graph.total_macs > LARGE_MACS else BATCH
-    deviations = compare_with_trainer(network, step, saved.weights, steps=STEPS, batch=batch)
-    if not all(d.passes for d in deviations):
-        raise _e811(next(d for d in deviations if not d.passes), graph)
     files = StepFiles.beside(path)
     written = _write(files, step.model, inference, saved)
     draws = tuple(node.name for node in graph.nodes if traits_of(node.op).uses_rng)
+    batch = _comparison_batch(graph)
     return ExportedStep(
         files, written, opset, step.model.ir_version, deviations, STEPS, batch, left_out(recipe), draws, sizes
     )
+
+
+def verified_step(
+    network: Network, weights: Weights, opset: int = DEFAULT_OPSET
+) -> tuple[StepGraph, tuple[StepDeviation, ...]]:
+    """Builds the step graph and compares it with the trainer. Raises CnncError E804, E805, E810, E811."""
+    graph, recipe = network.require_graph(), require_recipe(network.recipe, network.name)
+    step = build_step(graph, recipe, {}, opset)
+    deviations = compare_with_trainer(network, step, weights, steps=STEPS, batch=_comparison_batch(graph))
+    if not all(d.passes for d in deviations):
+        raise _e811(next(d for d in deviations if not d.passes), graph)
+    return step, tuple(deviations)
+
+
+def _comparison_batch(graph: Graph) -> int:
+    return 2 if graph.total_macs > LARGE_MACS else BATCH
 
 
 def _write(

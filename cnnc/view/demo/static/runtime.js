@@ -3,12 +3,12 @@
 class Model {
   constructor(call) {
     this.call = call;
-    this.last = Promise.resolve();
+    this.queue = new Queue();
   }
 
   static async load() {
     const content = { bytes: await blob("model"), tail: await blob("tail") };
-    const [call, started] = await startTasks(content);
+    const [call, started] = await startTasks(content, () => new ModelTasks());
     return Object.assign(new Model(call), started);
   }
 
@@ -33,10 +33,7 @@ class Model {
 
   // One task at a time, in their order.
   ask(task, content) {
-    const work = () => this.call(task, content);
-    const done = this.last.then(work, work);
-    this.last = done.catch(() => {});
-    return done;
+    return this.queue.add(() => this.call(task, content));
   }
 
   // The outputs for feeds { name: { type, data, dims } }, by name: { numbers, dims }; `took` are the milliseconds.
@@ -53,40 +50,6 @@ class Model {
 }
 
 const withNumbers = (tensors) => Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, { numbers: tensorNumbers(tensor), dims: tensor.dims }]));
-
-// [call, what the task `start` gives], where call(task, content) does a task of ModelTasks: in a worker, if one starts.
-async function startTasks(content) {
-  try {
-    const call = workerCalls(await startWorker(byId("worker-code").textContent));
-    return [call, await call("start", content)];
-  } catch (error) {
-    if (error.isOfTask) throw error;
-    const tasks = new ModelTasks();
-    return [(task, given) => tasks[task](given), await tasks.start(content)];
-  }
-}
-
-function workerCalls(worker) {
-  const open = new Map();
-  let count = 0;
-  const end = (number, name, what) => {
-    open.get(number)?.[name](what);
-    open.delete(number);
-  };
-  worker.onmessage = ({ data: { number, result, problem } }) => {
-    if (problem === undefined) end(number, "resolve", result);
-    else end(number, "reject", Object.assign(new Error(problem), { isOfTask: true }));
-  };
-  worker.onerror = (event) => {
-    event.preventDefault();
-    for (const number of [...open.keys()]) end(number, "reject", new Error(event.message || "the worker failed"));
-  };
-  return (task, content) =>
-    new Promise((resolve, reject) => {
-      open.set(++count, { resolve, reject });
-      worker.postMessage({ number: count, task, content });
-    });
-}
 
 // The first example of a tensor (N, ...): { numbers, dims } without the batch.
 function firstExample({ numbers, dims }, batch) {

@@ -1,0 +1,3 @@
+// The worker of the page that runs a model.
+
+serve(new ModelTasks());
