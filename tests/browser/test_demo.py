@@ -621,7 +621,7 @@ def test_units_come_out_as_in_onnxruntime(browser: Browser, tmp_path: Path, name
     found = browser.run(
         "(source, data, asked) => { const f = new Function(`${source}; return explainUnit;`)();"
         " return asked.map(([layer, index]) => { const e = f(layer, index, data); return [e.result, e.says ?? e.kind]; }); }",
-        static("elements", "arithmetic"),
+        static("elements", "indices", "arithmetic"),
         data,
         asked,
     )
@@ -641,7 +641,7 @@ def test_what_is_not_taken_apart_is_said(browser: Browser) -> None:
     }
     found = browser.run(
         "(source, layer) => new Function(`${source}; return explainUnit;`)()(layer, [0], { x: { numbers: [1], dims: [1] }, w: { numbers: [1], dims: [1] } })",
-        static("elements", "arithmetic"),
+        static("elements", "indices", "arithmetic"),
         layer,
     )
     assert found["result"] is None
