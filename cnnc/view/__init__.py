@@ -20,6 +20,7 @@
       contact_sheet.py  filters of one image; template_map.py: where a patch is
       shades.py         numbers as pixels; number_text.py: numbers as text
       crop.py           the part of a large grid that is shown, with a note on the rest
+      demo/             the pages that run or train a network in the browser; web/: the runtime that they contain
     how a page becomes a drawing
       arrange.py        places bands of panels, signs, texts and the legend
       panels.py         one panel: its size and its shapes; labels.py, text_width.py: texts

@@ -1,5 +1,8 @@
-"""The page that runs a model in the browser.
+"""The pages that run or train a network in the browser.
 
-page.py      plain data, the model, examples and the runtime as one self-contained file
-static/      the scripts of the page, one subject per file, in one scope; and its style
+page.py            a model, examples and the runtime as one self-contained file
+training_page.py   the training step, the data and the runtime as one self-contained file
+frame.py           what both share: the document around their parts, its scripts and its policy
+sheet.py           images of a data set in one PNG
+static/            the scripts of the pages, one subject per file, in one scope; and their style
 """
