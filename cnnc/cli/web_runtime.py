@@ -37,7 +37,8 @@ INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3j
 """The checksum of the npm package, as `npm view` prints it."""
 
 PACKAGE_FILE = f"{PACKAGE}-{VERSION}.tgz"
-URL = f"https://registry.npmjs.org/{PACKAGE}/-/{PACKAGE_FILE}"
+PACK = f"npm pack {PACKAGE}@{VERSION}"
+"""The command that downloads the npm package as the file PACKAGE_FILE."""
 
 DISTRIBUTION, PYTHON_PACKAGE = "cnnc-web", "cnnc_web"
 """The Python distribution that contains the files, and its package."""
@@ -167,7 +168,7 @@ def _other_version(folder: Path) -> str:
 
 
 def _unusable(problem: str) -> CnncError:
-    help = f"omit --runtime, or download {URL} and add `--runtime {PACKAGE_FILE}`"
+    help = f"omit --runtime, or get the package with `{PACK}` and add `--runtime {PACKAGE_FILE}`"
     return CnncError.of("E911", problem, help=help)
 
 
@@ -252,4 +253,4 @@ def _npm_problem(output: str) -> str:
     return "its exit status was not 0 and it printed nothing"
 
 
-OTHER_WAYS = f"or download {URL} and add `--runtime {PACKAGE_FILE}`; or install the Python distribution {DISTRIBUTION}"
+OTHER_WAYS = f"or get the package with `{PACK}` on another machine and add `--runtime {PACKAGE_FILE}`; or install the Python distribution {DISTRIBUTION}"

@@ -104,7 +104,7 @@ def test_no_host_is_reached(browser: Browser, tmp_path: Path) -> None:
         for host in (
             f"127.0.0.1:{server.getsockname()[1]}",
             f"localhost:{server.getsockname()[1]}",
-            "registry.npmjs.org",
+            "onnxruntime.ai",
         ):
             with pytest.raises(BrowserError):
                 browser.run("(url) => fetch(url, {mode: 'no-cors'})", f"http://{host}/")

@@ -37,7 +37,7 @@ def test_version_and_files_are_those_that_cnnc_pins() -> None:
     assert {*project["tool"]["hatch"]["build"]["force-include"]} == MADE - {"LICENSE", "ThirdPartyNotices.txt"}
     assert {*project["project"]["license-files"]} == {"LICENSE", "ThirdPartyNotices.txt"}
     text = (FOLDER / "README.md").read_text()
-    assert f"onnxruntime-web](https://www.npmjs.com/package/onnxruntime-web) {VERSION}" in text
+    assert f"onnxruntime-web](https://onnxruntime.ai/docs/tutorials/web/) {VERSION}" in text
     assert [file.name for file in FILES if file.name not in text] == []
 
 
