@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cnnc.cli.console import print_status
 from cnnc.cli.subject import is_model
+from cnnc.core.random_streams import Stream
 from cnnc.data.prediction_inputs import InputSpec
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network
@@ -76,7 +77,7 @@ def random_examples(
 
     Raises CnncError E604 where onnxruntime fails, E609 for outputs that are not numbers.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(Stream.DEMO_INPUTS.key(0))
     feeds = {}
     for spec in specs:
         sizes = [size if isinstance(size, int) else start[spec.name][size] for size in spec.shape]
