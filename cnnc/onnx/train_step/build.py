@@ -75,9 +75,7 @@ def build_step(graph: Graph, recipe: Recipe, metadata: Mapping[str, str], opset:
     of_input = {graph.inputs[0].name for term in terms if term.column is None}
     emit_forward(e, needed_nodes(graph, read | of_input))
     targets = target_inputs(terms)
-    for target in targets:
-        kind = TensorProto.INT64 if target.kind == "labels" else TensorProto.FLOAT
-        e.add_input(target.name, (BATCH, *target.shape), kind)
+    add_target_inputs(e, targets)
     outputs = add_losses(e, terms, targets)
     metrics = add_metrics(e, recipe, terms, targets)
     gradients, _ = differentiate(e, graph, outputs.seeds)
@@ -117,6 +115,13 @@ class _Losses(NamedTuple):
 
     infos: list[onnx.ValueInfoProto]
     seeds: Mapping[str, str]
+
+
+def add_target_inputs(e: StepEmitter, targets: list[TargetInput]) -> None:
+    """Adds the inputs: int64 for labels, float32 for values."""
+    for target in targets:
+        kind = TensorProto.INT64 if target.kind == "labels" else TensorProto.FLOAT
+        e.add_input(target.name, (BATCH, *target.shape), kind)
 
 
 def add_losses(e: StepEmitter, terms: list[Term], targets: list[TargetInput]) -> _Losses:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 import cnnc.onnx.emit.ops  # noqa: F401  fills EMISSIONS
-from cnnc.graph.graph import Graph, needed_nodes
+from cnnc.graph.graph import Graph, Node, needed_nodes
 from cnnc.onnx.emit.emitter import EMISSIONS
 from cnnc.onnx.emit.model import DEFAULT_OPSET, assemble, complete, require_opset
 from cnnc.onnx.train_step.step_emitter import StepEmitter
@@ -22,8 +22,13 @@ def build_inference(
     """
     require_opset(opset)
     e = StepEmitter(graph, opset)
-    for node in needed_nodes(graph, tuple(outputs)):
-        with e.stage(node):
-            EMISSIONS[type(node.op)](e, node.op, node, [e.tensor(name) for name in node.inputs])
+    emit_inference(e, needed_nodes(graph, tuple(outputs)))
     infos = [e.value_info(graph.by_name[name]) for name in outputs]
     return complete(assemble(e, infos, [], metadata), e.content)
+
+
+def emit_inference(e: StepEmitter, nodes: Sequence[Node]) -> None:
+    """Adds these layers as in inference."""
+    for node in nodes:
+        with e.stage(node):
+            EMISSIONS[type(node.op)](e, node.op, node, [e.tensor(name) for name in node.inputs])

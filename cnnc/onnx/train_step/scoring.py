@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import onnx
-from onnx import TensorProto
 
-import cnnc.onnx.emit.ops  # noqa: F401  fills EMISSIONS
 from cnnc.graph.graph import Graph, needed_nodes
-from cnnc.onnx.emit.emitter import BATCH, EMISSIONS
 from cnnc.onnx.emit.model import DEFAULT_OPSET, assemble, complete, require_opset
-from cnnc.onnx.train_step.build import add_losses, add_metrics, target_inputs
+from cnnc.onnx.train_step.build import add_losses, add_metrics, add_target_inputs, target_inputs
+from cnnc.onnx.train_step.inference import emit_inference
 from cnnc.onnx.train_step.step_emitter import StepEmitter
 from cnnc.recipe.recipe import Recipe
 from cnnc.training.objective import term_of
@@ -30,13 +28,9 @@ def build_scoring(
     e = StepEmitter(graph, opset)
     of_input = {graph.inputs[0].name for term in terms if term.column is None}
     read = {term.node.name for term in terms} | of_input | set(graph.outputs)
-    for node in needed_nodes(graph, read):
-        with e.stage(node):
-            EMISSIONS[type(node.op)](e, node.op, node, [e.tensor(name) for name in node.inputs])
+    emit_inference(e, needed_nodes(graph, read))
     targets = target_inputs(terms)
-    for target in targets:
-        kind = TensorProto.INT64 if target.kind == "labels" else TensorProto.FLOAT
-        e.add_input(target.name, (BATCH, *target.shape), kind)
+    add_target_inputs(e, targets)
     infos = [*add_losses(e, terms, targets).infos, *add_metrics(e, recipe, terms, targets)]
     infos += [e.value_info(graph.by_name[name]) for name in graph.outputs]
     _drop_unused(e, {info.name for info in infos})

@@ -92,7 +92,7 @@ def test_the_tail_makes_every_tensor_an_output(tmp_path: Path) -> None:
 
 
 def test_a_model_of_another_program() -> None:
-    """Each operator that computes numbers is shown; what depends on constants alone is no layer."""
+    """Each operator that computes numbers is shown; what depends on constants alone is not a layer."""
     w = numpy_helper.from_array(np.ones((3, 6), np.int8), "w.q")
     scale = numpy_helper.from_array(np.array(0.5, np.float32), "scale")
     nodes = [
