@@ -33,12 +33,14 @@ def timed(step: Callable[[], object], seconds: float) -> float:
     return median(times)
 
 
-def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
-    """Measures steps of a cnnc training run, for `seconds`."""
+def measure_cnnc(name: str, seconds: float, engine: str = "numpy") -> dict[str, float]:
+    """Measures steps of a training run on one of the two engines, for `seconds`."""
     from cnnc.core.process_memory import MemoryMeter
     from cnnc.network import load
+    from cnnc.onnx.train_step.engine import OnnxEngine
     from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
     from cnnc.training.loop import one_step, start
+    from cnnc.training.numpy_engine import NumpyEngine
     from tests.random_dataset import random_dataset
 
     network = load(NETS / f"{name}.cnn", ["train.data.val=0"])
@@ -46,7 +48,8 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
     meter = MemoryMeter()
     keep_memory()
     with TemporaryDirectory() as folder:
-        run = start(network, random_dataset(network, batch), Path(folder))
+        computes = OnnxEngine("cpu") if engine == "onnxruntime" else NumpyEngine()
+        run = start(network, random_dataset(network, batch), Path(folder), engine=computes)
         with one_blas_thread(), run.engine.running(run):
             examples = run.train.select(np.arange(batch))
             inputs, targets = (
@@ -55,25 +58,6 @@ def measure_cnnc(name: str, seconds: float) -> dict[str, float]:
             seconds = timed(lambda: one_step(run, 0, 0, inputs, targets), seconds)
             _, peak = run.memory(meter)
     return {"rate": batch / seconds, "memory": peak}
-
-
-def measure_onnx(name: str, seconds: float) -> dict[str, float]:
-    """Measures steps of the exported training step on onnxruntime, on as many threads as cnnc."""
-    from cnnc.core.process_memory import MemoryMeter
-    from cnnc.network import load
-    from cnnc.onnx.train_step.build import build_step
-    from cnnc.onnx.train_step.compare import StepState, random_batches
-    from cnnc.recipe.recipe import require_recipe
-    from cnnc.reference.initializers import initialize
-    from cnnc.reference.parallel.threads import thread_count
-
-    network, batch = load(NETS / f"{name}.cnn"), batch_of(name)
-    graph, recipe = network.require_graph(), require_recipe(network.recipe, name)
-    step = build_step(graph, recipe, {})
-    state = StepState(step, initialize(graph, recipe.seed), thread_count())
-    ((inputs, targets),) = random_batches(graph, step, batch, 1)
-    feeds = {**inputs, **{target.name: targets[target.output] for target in step.targets}}
-    return {"rate": batch / timed(lambda: state.run(feeds, 1e-3), seconds), "memory": MemoryMeter().process_peak}
 
 
 def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
@@ -107,7 +91,7 @@ def main() -> None:
     if who == "cnnc":
         results = measure_cnnc(name, seconds)
     elif who == "onnx":
-        results = measure_onnx(name, seconds)
+        results = measure_cnnc(name, seconds, "onnxruntime")
     elif who == "textbook":
         from benchmarks.textbook import measure
 
