@@ -12,7 +12,7 @@ from cnnc.diagnostics import Source
 from cnnc.language.format import format_text
 from cnnc.network import Network, check
 from cnnc.report.json import as_dict
-from tests.model_files import FILES, network_of
+from tests.model_files import FILES, LARGE, SMALL, TRAINED, network_of
 from tests.paths import MODELS
 
 # Parameters, and multiply-adds where they are published: torchvision's tables for its networks (AlexNet, GoogLeNet,
@@ -57,6 +57,15 @@ every_model = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in 
 
 def test_the_table_names_every_model() -> None:
     assert set(PUBLISHED) == {path.stem for path in FILES}
+
+
+def test_what_the_marks_of_tests_rely_on() -> None:
+    graphs = {path.stem: network_of(path).require_graph() for path in FILES}
+    small = {name for name, g in graphs.items() if g.total_macs < 2 * 10**7 and g.total_parameters < 2 * 10**6}
+    assert small == SMALL
+    assert {name for name, graph in graphs.items() if graph.total_parameters > 12_000_000} == LARGE
+    assert [path for path in FILES if network_of(path).recipe is not None] == TRAINED
+    assert len(TRAINED) >= 8
 
 
 @every_model

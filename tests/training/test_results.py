@@ -17,8 +17,8 @@ import pytest
 from cnnc.cli.templates import template_named
 from cnnc.recipe.declaration import kinds_of
 from cnnc.recipe.metrics import Metric, format_metric
+from tests.model_files import TRAINED
 from tests.paths import MODELS, ROOT
-from tests.training.test_resume_models import TRAINED
 
 
 class Goal(NamedTuple):

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.commands import environment
-from tests.model_files import FILES, network_of
+from tests.model_files import TRAINED
 from tests.paths import ROOT
 from tests.training.conftest import saved
 
-TRAINED = [path for path in FILES if network_of(path).recipe is not None]
 SETTINGS = ("train.batch=4", "train.epochs=2", "train.data.val=0.2")
 EXAMPLES = 20  # 16 to train on: two epochs of four steps
 
@@ -71,7 +70,3 @@ def test_terminated_and_resumed_to_the_same_bits(path: Path, tmp_path: Path) -> 
     assert cnnc(tmp_path, "train", "--resume", "pieces", stop_after=4) == 128 + signal.SIGTERM
     assert cnnc(tmp_path, "train", "--resume", "pieces") == 0
     assert saved(tmp_path / "pieces") == saved(tmp_path / "whole")
-
-
-def test_some_networks_are_trained() -> None:
-    assert len(TRAINED) >= 8

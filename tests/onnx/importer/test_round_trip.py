@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,22 +12,20 @@ from hypothesis import strategies as st
 from cnnc.diagnostics import Source
 from cnnc.graph.graph import Graph
 from cnnc.language.format import format_text
-from cnnc.network import check, load
+from cnnc.network import check
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.emit.passes import run_passes
 from cnnc.onnx.emit.size_family import build_size_family
 from cnnc.ops.filter import Filter
 from cnnc.ops.pool import Pool
 from cnnc.reference.initializers import initialize
-from tests import paths
+from tests.model_files import FILES, LARGE, network_of
 from tests.onnx.importer.model_builders import export_graph, graph_signature, import_proto, outputs
 from tests.onnx.importer.random_networks import random_network
 from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights
 
 pytestmark = pytest.mark.long
 
-MODELS = sorted(paths.MODELS.glob("*.cnn"))
-LARGE = 12_000_000  # parameters; above it a round trip takes gigabytes or minutes
 
 # Rows whose second export differs from the first, because the import simplifies the network.
 SIMPLER = {
@@ -87,18 +84,12 @@ def test_other_opsets_survive_a_round_trip(opset: int) -> None:
         assert same != (case.id in SIMPLER or case.id in MORE), case.id
 
 
-def models() -> list[Any]:
-    result = []
-    for path in MODELS:
-        large = load(path).require_graph().total_parameters > LARGE
-        result.append(pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if large else []))
-    return result
-
-
-@pytest.mark.parametrize("path", models())
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LARGE else []) for path in FILES]
+)
 def test_every_model_survives_a_round_trip(path: Path) -> None:
     """The operators, attributes and initializers are the same; the source is formatted, valid and shorter than the graph."""
-    graph = load(path).require_graph()
+    graph = network_of(path).require_graph()
     first_export = export_graph(graph, initialize(graph, 0))
     result = import_proto(first_export)
     reimported = result.network.require_graph()

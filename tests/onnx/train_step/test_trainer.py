@@ -21,10 +21,10 @@ from cnnc.ops.dense import Fc
 from cnnc.ops.norm import BatchNorm
 from cnnc.recipe.recipe import require_recipe
 from cnnc.reference.initializers import initialize
+from tests.model_files import TRAINED
 from tests.paths import MODELS
 
 STEPS, BATCH = 20, 8
-TRAINED = [path for path in sorted(MODELS.glob("*.cnn")) if load(path).recipe is not None]
 FAST = ("autoencoder_digits", "digits", "lenet5", "smoothing", "text_ranker", "waves")
 
 
