@@ -126,7 +126,8 @@ def _layer(line: str, sizes: tuple[int, ...], typed: str) -> Any:
     errors = [each for each in network.diagnostics if each.severity == "error"]
     if errors:  # an argument that the layer does not have says more than one that is missing
         error = min(errors, key=lambda each: each.code != "E201")
-        raise _error(f'--slide "{typed}": {error.message}', error.help)
+        kind = CnncError if error.code.startswith("E3") else _WrongAtAnySize
+        raise kind.of("E010", f'--slide "{typed}": {error.message}', help=error.help)
     layers = [node.op for node in network.require_graph().nodes if node.inputs]
     if len(layers) != 1:
         raise _error("--slide takes one layer")
@@ -145,6 +146,10 @@ def _require_small(window: SlidingWindow) -> None:
     ):
         if count > most:
             raise _error(f"the animation has {count:,} {what}; at most {most:,} can be followed")
+
+
+class _WrongAtAnySize(CnncError):
+    """What is wrong with a layer whatever the size of its input, such as an argument that it does not have."""
 
 
 def _error(message: str, help: str = "") -> CnncError:
@@ -166,6 +171,8 @@ def working_command(options: DrawOptions, error: CnncError | None = None) -> str
                 window = _window(slide, sizes)
                 if not options.coverage:
                     _require_small(window)
+            except _WrongAtAnySize:
+                break
             except CnncError:
                 continue
             return options.command(slide=slide, source=format_shape(sizes))
@@ -195,11 +202,11 @@ def _corrected(typed: str, help: str) -> Iterator[str]:
 
 
 def _smaller(typed: str) -> Iterator[tuple[int, ...]]:
-    """The size of the input, and smaller ones; of more than two axes, the last two."""
+    """The size of the input, and smaller ones, each once; of more than two axes, the last two."""
     is_size = re.fullmatch(r"\d+(x\d+)*", typed, re.ASCII)
     sizes = tuple(int(number[:9]) for number in typed.split("x")[-2:]) if is_size else (5, 5)
-    for side in (MAX_SIDE, *range(24, 0, -1)):
-        yield tuple(min(max(size, 1), side) for size in sizes)
+    sides = (MAX_SIDE, *range(24, 0, -1))
+    yield from dict.fromkeys(tuple(min(max(size, 1), side) for size in sizes) for side in sides)
 
 
 # --- a layer of a network ----------------------------------------------------------------------------------------------
