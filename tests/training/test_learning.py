@@ -15,7 +15,7 @@ from cnnc.reference.initializers import initialize
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.loop import start, train
 from cnnc.training.run import Callback, Epoch, Run, Stopping
-from tests.training.conftest import TINY, Trainer, tiny
+from tests.training.conftest import TINY, Trainer, countdown, tiny
 
 pytestmark = pytest.mark.long
 
@@ -152,7 +152,8 @@ def test_the_first_loss_of_a_few_examples_is_not_told(
 ) -> None:
     text = TINY.replace("fc 10", "scale 60; fc 10").replace("dropout 0.25", "")
     callback = Warnings()
-    train(start(check(text, "tiny.cnn", [f"train.batch={batch}"]), trainer.data, tmp_path), callback)
+    run = start(check(text, "tiny.cnn", [f"train.batch={batch}"]), trainer.data, tmp_path)
+    train(run, callback, stopping=Stopping(countdown(50)))
     assert len(callback.found) == warnings
 
 

@@ -99,9 +99,10 @@ def compare(network: Network, weights: Weights, session: Session, sizes: Mapping
 
 
 def test_most_rows_of_the_table_have_a_symbolic_form() -> None:
-    networks = (network_of(row.values[1]) for row in ROWS)
-    valid = [1 for network in networks if network.graph is not None and network.survey is not None]
-    assert len(valid) > 400
+    """Asked of each sixth row: a check at all sizes takes a while."""
+    networks = [network_of(row.values[1]) for row in ROWS[::6]]
+    valid = [network for network in networks if network.graph is not None and network.survey is not None]
+    assert len(valid) > 0.75 * len(networks)
 
 
 @pytest.mark.parametrize(("case", "text"), ROWS)
