@@ -14,15 +14,19 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 from unittest.mock import patch
 
+from typer.utils import get_params_from_function
+
 from cnnc.cli.main import main
 
 COMMAND = (sys.executable, "-m", "cnnc")
 IN_PROCESS = not os.environ.get("CNNC_TEST_PROCESSES")
+parameters_of = cache(get_params_from_function)  # typer reads the options of a command at every start
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -54,6 +58,7 @@ def _started(
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with ExitStack() as stack:
         stack.enter_context(patch.object(sys, "argv", ["cnnc", *words]))
+        stack.enter_context(patch("typer.main.get_params_from_function", parameters_of))
         stack.enter_context(patch.object(gc, "freeze"))  # what a test leaves is garbage, not the imports of a process
         stack.enter_context(patch.dict(os.environ, environ, clear=True))
         stack.enter_context(patch.object(sys, "stdin", stack.enter_context(Path(os.devnull).open())))
