@@ -77,15 +77,17 @@ def pieces(edge: Edge) -> list[Area]:
 @pytest.mark.parametrize("runs", SHAPES.values(), ids=SHAPES)
 def test_texts_overlap_nothing(runs: list[TrainingRun]) -> None:
     drawing = training_curves("Training", runs)
-    labels = [shape for shape in drawing.shapes if isinstance(shape, Label)]
-    assert [(a, b) for i, a in enumerate(labels) for b in labels[:i] if overlap(area(a), area(b))] == []
+    labels = [(shape, area(shape)) for shape in drawing.shapes if isinstance(shape, Label)]
+    assert [(a, b) for i, (a, first) in enumerate(labels) for b, second in labels[:i] if overlap(first, second)] == []
     markers = [marker_area(shape) for shape in drawing.shapes if isinstance(shape, Marker)]
-    assert [(label, m) for label in labels for m in markers if overlap(area(label), m)] == []
+    assert [(label, m) for label, place in labels for m in markers if overlap(place, m)] == []
     straight = [
         (label, edge)
-        for label in labels
         for edge in drawing.shapes
-        if isinstance(edge, Edge) and any(overlap(area(label), piece) for piece in pieces(edge))
+        if isinstance(edge, Edge)
+        for piece in pieces(edge)
+        for label, place in labels
+        if overlap(place, piece)
     ]
     assert straight == []
     assert outside(drawing._replace(shapes=tuple(s for s in drawing.shapes if isinstance(s, Label | Edge | Box)))) == []

@@ -41,8 +41,10 @@ def _overlap(a: Rectangle, b: Rectangle) -> bool:
 
 
 def _crosses(edge: Edge, box: Rectangle) -> bool:
-    """Whether a line meets a rectangle: sampled every pixel."""
+    """Whether a line meets a rectangle: sampled every pixel where it comes near."""
     for (x0, y0), (x1, y1) in pairwise(edge.points):
+        if max(x0, x1) <= box[0] or min(x0, x1) >= box[2] or max(y0, y1) <= box[1] or min(y0, y1) >= box[3]:
+            continue
         steps = int(max(abs(x1 - x0), abs(y1 - y0))) + 1
         for k in range(steps + 1):
             x, y = x0 + (x1 - x0) * k / steps, y0 + (y1 - y0) * k / steps
