@@ -15,6 +15,7 @@ import pytest
 
 from cnnc.diagnostics import CnncError
 from cnnc.graph.sizes import LegalSizes, SizeSurvey
+from cnnc.language import working_edits
 from cnnc.language.lower import lower
 from cnnc.network import Network, check
 
@@ -149,7 +150,14 @@ def value(formula: str, **sizes: int) -> Fraction:
     return Fraction(eval(text, {"Fraction": Fraction, "floor": floor}, names))
 
 
+@pytest.fixture
+def _untried_edits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only whether a network has errors is asked, not how they are fixed: trying edits takes longer than the check."""
+    monkeypatch.setattr(working_edits, "with_working_edits", lambda diagnostics, *_, **__: diagnostics)
+
+
 @pytest.mark.long
+@pytest.mark.usefixtures("_untried_edits")
 @pytest.mark.parametrize("net", NETS, ids=[net.id for net in NETS])
 def test_the_rules_agree_with_a_check_of_every_size(net: Net) -> None:
     symbol = symbol_of(net)
@@ -203,6 +211,7 @@ def test_formulas_as_they_are_shown(text: str, node: str, formula: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("_untried_edits")
 def test_two_symbols_have_separate_rules() -> None:
     text = "input 1xHxW; a: identity; pool max k=2x4; upsample 2x4; concat a; conv 2 k=3x9"
     _, survey = surveyed(text)
