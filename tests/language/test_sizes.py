@@ -269,6 +269,7 @@ def test_the_help_for_an_illegal_size_names_the_nearest_legal_ones(size: int, wo
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("_untried_edits")
 @pytest.mark.parametrize("net", NETS, ids=[net.id for net in NETS])
 def test_at_agrees_with_the_plain_check(net: Net) -> None:
     symbol = symbol_of(net)
