@@ -17,7 +17,7 @@ import pytest
 from cnnc.core.arguments import ArgumentSpec
 from cnnc.core.arrays import Array, Weights
 from cnnc.graph.graph import Graph
-from cnnc.network import check
+from cnnc.network import Network, check
 from cnnc.ops import OPS
 from cnnc.ops.dense import Input
 from cnnc.reference.initializers import initialize
@@ -800,12 +800,17 @@ def varied_attributes(cases: Iterable[Case] = CASES) -> frozenset[tuple[str, str
 
 def graph_of(case: Case) -> Graph:
     """The row's graph, made once: no test can change it."""
-    return _graph(case.id, case.text)
+    return network_of(case).require_graph()
+
+
+def network_of(case: Case) -> Network:
+    """The row's network, checked once."""
+    return _network(case.id, case.text)
 
 
 @cache
-def _graph(name: str, text: str) -> Graph:
-    return check(text, name=name).require_graph()
+def _network(name: str, text: str) -> Network:
+    return check(text, name=name)
 
 
 def random_weights(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:

@@ -160,7 +160,7 @@ def test_blocking_does_not_change_the_outputs(name: str, monkeypatch: pytest.Mon
             assert other.std() > 0
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.data())
 def test_blocking_any_convolution_does_not_change_its_output(data: st.DataObject) -> None:
     one = st.integers
