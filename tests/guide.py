@@ -40,7 +40,7 @@ _EDIT = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _PARTS = ("cnnc", "grammar", "tests", "docs", "models", "benchmarks", "pyproject.toml", "README.md", "CONTRIBUTING.md")
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*_cache", "runs")
+_LEFT_OUT = shutil.ignore_patterns("*.pyc.*", ".*_cache", "runs")  # other processes write NAME.pyc.NUMBER and rename it
 
 
 class Edit(NamedTuple):
@@ -60,7 +60,10 @@ def edits(page: Path) -> list[Edit]:
 
 
 def copy_project(folder: Path) -> Path:
-    """Copies the package, its tests, docs and models into `folder`/project, and returns that path."""
+    """Copies the package, its tests, docs and models into `folder`/project, and returns that path.
+
+    Compiled modules are copied too: Python uses them for all sources that no edit changes.
+    """
     tree = folder / "project"
     tree.mkdir()
     for name in _PARTS:
@@ -87,6 +90,8 @@ def apply(steps: Iterable[Edit], tree: Path) -> None:
             assert len(at) == 1, f"{step.file} has the line `{step.line}` {len(at)} times"
             lines[at[0] + (step.how == "after") : at[0] + 1] = [step.block]
         path.write_text("".join(lines), encoding="utf-8")
+        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+            compiled.unlink()  # an edit within the same second may leave the size and the time as they were
 
 
 def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -94,7 +99,7 @@ def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=tree,
-        env={**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1", "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": str(tree), "NO_COLOR": "1", "COLUMNS": "200"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import doctest
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +22,7 @@ from cnnc.data.catalog import KNOWN, READ_FROM_FILES
 from cnnc.diagnostics import Diagnostic
 from cnnc.network import check
 from cnnc.report import reference
-from tests.commands import COMMAND, environment
+from tests.cli.conftest import run
 from tests.package_edges import ALLOWED
 from tests.paths import DOCS, ROOT
 from tests.test_models import KEYS, LAYER, MEMORY
@@ -140,16 +139,7 @@ def printed_by(page: Path, command: str, folder: Path) -> str:
         (folder / name).write_text(text, encoding="utf-8")
     words = shlex.split(command)
     assert words[0] == "cnnc"
-    done = subprocess.run(
-        [*COMMAND, *words[1:]],
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = run(*words[1:], cwd=folder)
     return done.stdout + done.stderr
 
 
