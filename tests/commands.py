@@ -35,14 +35,19 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "CNNC_THREADS": "1", **variables}
 
 
-def run_in_process(words: Sequence[str], folder: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """`cnnc WORDS` in the folder with these environment variables, without a new process."""
+def run_in_process(
+    words: Sequence[str], folder: Path, environ: Mapping[str, str], *, merged: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """`cnnc WORDS` in the folder with these environment variables, without a new process.
+
+    `merged`: what it writes to stderr is in `stdout` too, in the order of time.
+    """
     with ExitStack() as stack:
-        out, err = (stack.enter_context(TemporaryFile("w+", encoding="utf-8")) for _ in range(2))
-        stack.enter_context(_started(words, folder, environ, out, err))
+        out, other = (stack.enter_context(TemporaryFile("w+", encoding="utf-8")) for _ in range(2))
+        stack.enter_context(_started(words, folder, environ, out, out if merged else other))
         status = _status()
         texts = []
-        for stream in (out, err):
+        for stream in (out, other):
             stream.flush()
             stream.seek(0)
             texts.append(stream.read())

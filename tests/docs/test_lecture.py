@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.commands import COMMAND, environment
+from tests.commands import COMMAND, IN_PROCESS, environment, run_in_process
 from tests.paths import ROOT
 from tests.report.test_docs import FENCE, cut_like, networks
 from tests.report.test_docs import LECTURE as PAGE
@@ -69,9 +69,18 @@ def write_networks(folder: Path) -> None:
 def printed_by(command: str, folder: Path) -> str:
     """What a command prints, on stdout and stderr in this order of time."""
     program, *words = shlex.split(command)
+    if program == "cnnc" and IN_PROCESS:
+        done = run_in_process(words, folder, environment(), merged=True)
+    else:
+        done = run_process(program, words, folder)
+    assert (done.returncode != 0) == ("error[" in done.stdout), f"{command}\n{done.stdout}"
+    return done.stdout
+
+
+def run_process(program: str, words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     start = {"cnnc": COMMAND, "python": (sys.executable,)}[program]
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
+    return subprocess.run(
         [*start, *words],
         cwd=folder,
         env=environment(PYTHONUNBUFFERED="1", PYTHONPATH=path),
@@ -82,8 +91,6 @@ def printed_by(command: str, folder: Path) -> str:
         encoding="utf-8",
         check=False,
     )
-    assert (done.returncode != 0) == ("error[" in done.stdout), f"{command}\n{done.stdout}"
-    return done.stdout
 
 
 def agree(shown: str, printed: str) -> bool:
