@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_args
 
 import typer
 
@@ -77,9 +77,9 @@ def _blas() -> str:
 
 
 def _providers() -> str:
-    from cnnc.onnx.run.session import providers
+    from cnnc.onnx.run.session import Provider, providers
 
-    return ", ".join(providers())
+    return f"execution providers: {', '.join(name for name in providers() if name in get_args(Provider))}"
 
 
 def _data() -> str:
