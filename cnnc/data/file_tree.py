@@ -70,7 +70,10 @@ def _exists(path: Path) -> bool:
 
 
 class FileTree(Protocol):
-    """The files of a folder or archive, by names relative to it with `/` as separator; `hidden` counts hidden files."""
+    """The files of a folder or archive, by names relative to it with `/` as separator; `hidden` counts hidden files.
+
+    A pickled tree reads the same files in another process.
+    """
 
     path: Path
     files: tuple[str, ...]
@@ -91,11 +94,34 @@ def open_tree(path: Path) -> FileTree:
     return _FolderTree(path) if path.is_dir() else _ZipTree(path)
 
 
-class _FolderTree:
-    """The files below a folder. Links are followed, but no folder is entered twice."""
+class _FolderFiles:
+    """Reads files below a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def display_name(self, name: str) -> str:
+        return str(self.path / name)
+
+    def read(self, name: str, limit: int) -> bytes:
+        file_path = self.path / name
+        try:
+            if not file_path.is_file():  # reading a pipe would block
+                raise bad_file(file_path, "expected a file")
+            with file_path.open("rb") as file:
+                data = file.read(limit + 1)
+        except OSError as error:
+            raise bad_file(file_path, f"cannot be read ({reason(error)})") from error
+        if len(data) > limit:
+            raise bad_file(file_path, f"expected at most {limit:,} bytes")
+        return data
+
+
+class _FolderTree(_FolderFiles):
+    """The files below a folder. Links are followed, but no folder is entered twice."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self.hidden = 0
         files: list[str] = []
         folders: list[str] = []
@@ -125,21 +151,8 @@ class _FolderTree:
                 _check_name(self.path, name_in_tree)
                 yield name_in_tree, False
 
-    def display_name(self, name: str) -> str:
-        return str(self.path / name)
-
-    def read(self, name: str, limit: int) -> bytes:
-        file_path = self.path / name
-        try:
-            if not file_path.is_file():  # reading a pipe would block
-                raise bad_file(file_path, "expected a file")
-            with file_path.open("rb") as file:
-                data = file.read(limit + 1)
-        except OSError as error:
-            raise bad_file(file_path, f"cannot be read ({reason(error)})") from error
-        if len(data) > limit:
-            raise bad_file(file_path, f"expected at most {limit:,} bytes")
-        return data
+    def __reduce__(self) -> tuple[type[_FolderFiles], tuple[Path]]:
+        return _FolderFiles, (self.path,)  # another process reads files that were listed here
 
 
 class _ZipTree:
@@ -174,6 +187,9 @@ class _ZipTree:
             else:
                 self._members[name_in_tree] = info
         self.files, self.folders = tuple(sorted(self._members)), tuple(sorted(folders))
+
+    def __reduce__(self) -> tuple[type[_ZipTree], tuple[Path]]:
+        return _ZipTree, (self.path,)  # another process opens the file again
 
     def display_name(self, name: str) -> str:
         return f"{self.path}: {name}"

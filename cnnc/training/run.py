@@ -34,6 +34,11 @@ class StepBatch(NamedTuple):
     inputs: tuple[Array, ...]
     targets: tuple[Array, ...]
 
+    @property
+    def size(self) -> int:
+        """The number of examples."""
+        return len(self.inputs[0])
+
 
 class StepResult(NamedTuple):
     """The loss of a batch, the number of correct predictions, and the number of all predictions."""
@@ -89,7 +94,8 @@ class Run:
     Training changes `weights` (by `layer.parameter`, shaped as in ONNX), `slots` (the optimizer's state) and `progress`.
     `train` and `validation` are the two parts of the training data. `engine` computes the steps; it may keep weights and
     slots elsewhere between them, so `fetch` comes before reading them. `origin` is that of the checkpoint that the run started
-    from. Before `next_curves`, a time of time.monotonic, no epoch is drawn.
+    from. Before `next_curves`, a time of time.monotonic, no epoch is drawn. `waited` are the seconds that the steps of the
+    current epoch have waited for their examples.
     """
 
     network: Network
@@ -106,6 +112,7 @@ class Run:
     engine: Engine
     origin: Mapping[str, str] = field(default_factory=dict)
     next_curves: float = 0.0
+    waited: float = 0.0
 
     @cached_property
     def training_graph(self) -> Graph:
@@ -169,7 +176,8 @@ class Epoch(NamedTuple):
     """The results of one epoch; `validation` is None without validation data.
 
     `number` counts from 0, `rate` is the learning rate at its start. `memory` is the growth of the process in bytes
-    since training began (None where the system does not say). `best` says that no earlier epoch was better.
+    since training began (None where the system does not say). `best` says that no earlier epoch was better. `waiting` is
+    the fraction of the time in which the steps waited for their examples: to be read, decoded and augmented.
     """
 
     number: int
@@ -180,6 +188,7 @@ class Epoch(NamedTuple):
     images_per_second: float
     memory: int | None
     best: bool
+    waiting: float = 0.0
 
 
 class Callback:
