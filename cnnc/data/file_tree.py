@@ -141,7 +141,7 @@ class _FolderTree(_FolderFiles):
             entries = sorted(scan, key=lambda entry: entry.name)
         for entry in entries:
             name_in_tree = f"{below}/{entry.name}" if below else entry.name
-            if _is_hidden(entry.name):
+            if is_hidden(entry.name):
                 self.hidden += 1
             elif entry.is_dir():
                 _check_name(self.path, name_in_tree)
@@ -165,22 +165,12 @@ class _ZipTree:
         self._members: dict[str, zipfile.ZipInfo] = {}
         folders: set[str] = set()
         for info in self._zip.infolist():
-            name = info.filename.replace("\\", "/")
-            member_path = PurePosixPath(name)
-            if (
-                member_path.is_absolute()
-                or ".." in member_path.parts
-                or ":" in member_path.parts[:1]
-                or name[1:2] == ":"
-            ):
-                raise bad_file(path, f"the name of the member {info.filename!r} leads out of the archive")
-            name_in_tree = str(member_path)
-            if any(_is_hidden(part) for part in member_path.parts):
-                self.hidden += not name.endswith("/")
+            name_in_tree, is_folder = name_in_archive(path, info.filename), info.filename[-1:] in ("/", "\\")
+            if is_hidden(name_in_tree):
+                self.hidden += not is_folder
                 continue
-            _check_name(path, name_in_tree)
-            folders.update(str(parent) for parent in member_path.parents if parent.parts)
-            if name.endswith("/"):
+            folders.update(str(parent) for parent in PurePosixPath(name_in_tree).parents if parent.parts)
+            if is_folder:
                 folders.add(name_in_tree)
             elif name_in_tree in self._members:
                 raise bad_file(path, f"two members are named {name_in_tree}")
@@ -196,6 +186,17 @@ class _ZipTree:
 
     def read(self, name: str, limit: int) -> bytes:
         return read_member(self._zip, self._members[name], limit, self.display_name(name))
+
+
+def name_in_archive(path: Path, written: str) -> str:
+    """The name of a member with `/` as separator. Raises CnncError E602 where it leads out of the archive."""
+    name = written.replace("\\", "/")
+    member_path = PurePosixPath(name)
+    if member_path.is_absolute() or ".." in member_path.parts or ":" in member_path.parts[:1] or name[1:2] == ":":
+        raise bad_file(path, f"the name of the member {written!r} leads out of the archive")
+    if not is_hidden(str(member_path)):
+        _check_name(path, str(member_path))
+    return str(member_path)
 
 
 def open_zip(path: Path, kind: str = ".zip archive") -> zipfile.ZipFile:
@@ -225,8 +226,9 @@ def read_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, disp
     return data
 
 
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in _HIDDEN
+def is_hidden(name: str) -> bool:
+    """Whether a file, or a folder that it is in, is hidden."""
+    return any(part.startswith(".") or part in _HIDDEN for part in name.split("/"))
 
 
 def _check_name(path: Path, name: str) -> None:

@@ -1,7 +1,7 @@
 """Images as a column of a data set: kept in memory where they fit, else decoded whenever they are read.
 
-In: `ImageFiles`, their keys, and the shape (C, H, W) of the network's input. Out: `ImageColumn`, uint8 (N, C, H, W), of the
-files that are images, and what was found: which files are not, how many were resized or converted.
+In: `ImageFiles`, their keys, and the shape (C, H, W) of the network's input. Out: `ImageColumn`, uint8 (N, C, H, W), and
+what was found: which files are not images, how many were resized or converted.
 
 `column[rows]` decodes in this process; `column.batches(parts)` decodes in worker processes, ahead of the reader. Both give
 the same pixels, whether in memory or not.
@@ -101,7 +101,7 @@ class ImageColumn:
 
 @dataclass
 class Scan:
-    """What decoding all files has found: by its index the reason why a file is no image, and counts of the others."""
+    """What decoding found: why each skipped file is not an image, by its index, and counts of the others."""
 
     skipped: dict[int, str] = field(default_factory=dict)
     resized: int = 0
@@ -117,7 +117,7 @@ class Scan:
 
 
 def load_images(files: ImageFiles, keys: Sequence[Any], shape: Shape) -> tuple[ImageColumn, Scan]:
-    """The files that are images, as a column, and what was found; each file is decoded once."""
+    """All files as a column, and what was found, which says which of them are not images; each file is decoded once."""
     fits = len(keys) * prod(shape) <= largest_in_memory()
     pixels = np.empty((len(keys), *shape), np.uint8) if fits else None
     scan, start = Scan(), 0
@@ -127,16 +127,11 @@ def load_images(files: ImageFiles, keys: Sequence[Any], shape: Shape) -> tuple[I
         for n, facts in enumerate(decoded.facts, start):
             scan.add(n, facts, shape)
         start += len(decoded.facts)
-    if not scan.skipped:
-        return ImageColumn(files, keys, shape, pixels), scan
-    good = [n for n in range(len(keys)) if n not in scan.skipped]
-    if pixels is not None:
-        pixels = pixels[good]
-    return ImageColumn(files, [keys[n] for n in good], shape, pixels), scan
+    return ImageColumn(files, keys, shape, pixels), scan
 
 
 def decode_all(files: ImageFiles, keys: Sequence[Any], shape: Shape) -> Iterator[Decoded]:
-    """Decodes all files in order, some at a time: in worker processes where that pays. Rows of files that are no images are undefined."""
+    """Decodes all files in order, some at a time: in worker processes where that pays. The rows of files that are not images are undefined."""
     chunks = (list(keys[n : n + _CHUNK]) for n in range(0, len(keys), _CHUNK))
     workers = worker_count() if len(keys) >= FEWEST_FOR_WORKERS else 0
     if not workers:

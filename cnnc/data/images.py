@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +37,7 @@ TEST_NAMES = ("test", "testing", "val", "valid", "validation")
 
 _SHOWN = 3
 REPORT_FROM = 2000
-"""From so many files on, decoding them takes long enough to be announced."""
+"""Decoding this many files takes long enough to be announced."""
 
 
 def read(request: Request) -> Dataset:
@@ -55,14 +55,14 @@ def read(request: Request) -> Dataset:
     if len(layout.names) >= REPORT_FROM:
         request.report(f"{path}: decoding {len(layout.names):,} files")
     images, scan = load_images(tree, layout.names, shape)
-    decodable = [n for n in range(len(layout.names)) if n not in scan.skipped]
+    decodable = np.setdiff1d(np.arange(len(layout.names)), list(scan.skipped))
     labels, testing = layout.labels[decodable], layout.testing[decodable]
     _require_images(tree, layout, classes, labels[~testing], scan.skipped)
     report_skipped(request, path, layout.names, scan.skipped)
     _report_unread(request, tree, layout)
     report_conversions(request, path, scan, shape)
     report_classes(request, path, classes, labels)
-    all_images = Split.of(images, labels)
+    all_images = Split.of(images, layout.labels).select(decodable)
     if testing.any():
         data = Dataset(
             "images", classes, all_images.select(np.flatnonzero(~testing)), all_images.select(np.flatnonzero(testing))
@@ -113,9 +113,9 @@ def _layout(tree: FileTree) -> _Layout:
     root = _root(within)
     folders = within[root]
     with_subfolders = [name for name in folders if within[folders[name]]]
-    train_name = _split_named(TRAIN_NAMES, with_subfolders)
+    train_name = split_named(TRAIN_NAMES, with_subfolders)
     if train_name:
-        test_name = _split_named(TEST_NAMES, with_subfolders)
+        test_name = split_named(TEST_NAMES, with_subfolders)
         train, test = folders[train_name], folders[test_name] if test_name else None
         unread = tuple(folders[name] for name in folders if name not in (train_name, test_name))
     else:
@@ -140,7 +140,7 @@ def _layout(tree: FileTree) -> _Layout:
     return _Layout(tuple(names), np.array(labels, np.int64), testing, classes, train, test, unread, unclassified)
 
 
-def _split_named(names: Sequence[str], folders: Sequence[str]) -> str | None:
+def split_named(names: Sequence[str], folders: Sequence[str]) -> str | None:
     """The first of the folders that has the first of these names in any case; None where no folder has one."""
     return next((folder for name in names for folder in folders if folder.lower() == name), None)
 
@@ -183,15 +183,15 @@ def _require_images(
             raise bad_file(tree.display_name(folder), f"expected at least one image, found none{why}")
 
 
-def report_skipped(request: Request, path: Path, names: Sequence[str], skipped: Mapping[int, str]) -> None:
-    """Reports the files that are no images, by their indices, with the reasons."""
+def report_skipped(request: Request, path: object, names: Sequence[str], skipped: Mapping[int, str]) -> None:
+    """Reports the files that are not images, by their indices, with the reasons."""
     if skipped:
         named = [f"{names[n]} ({skipped[n]})" for n in sorted(skipped)[:_SHOWN]]
         more = f", and {len(skipped) - _SHOWN:,} more" if len(skipped) > _SHOWN else ""
         request.report(f"{path}: skipped {len(skipped):,} of {len(names):,} files: {', '.join(named)}{more}")
 
 
-def report_conversions(request: Request, path: Path, scan: Scan, shape: Shape) -> None:
+def report_conversions(request: Request, path: object, scan: Scan, shape: Shape) -> None:
     """Reports how many images were resized to the shape of the input, and how many were converted otherwise."""
     if scan.resized:
         request.report(f"{path}: resized {scan.resized:,} images to {format_shape(shape)}")
