@@ -198,14 +198,12 @@ def _read_images(tree: FileTree, split_name: str) -> Split:
         labels += [label] * len(files)
     channels, height, width = _FACTS.shape
     pixels = np.empty((len(names), *_FACTS.shape), np.uint8)
-    start = 0
-    for decoded in decode_all(tree, names, (channels, height, width)):
-        for name, facts in zip(names[start:], decoded.facts, strict=False):
+    for first, decoded in decode_all(tree, names, (channels, height, width)):
+        for name, facts in zip(names[first:], decoded.facts, strict=False):
             if isinstance(facts, str):
                 raise bad_file(tree.display_name(name), f"cannot be read as an image ({facts})")
             if facts.size != (width, height):
                 size = f"{facts.size[0]}x{facts.size[1]}"
                 raise bad_file(tree.display_name(name), f"expected an image of 32x32, found {size}")
-        pixels[start : start + len(decoded.facts)] = decoded.pixels
-        start += len(decoded.facts)
+        pixels[first : first + len(decoded.facts)] = decoded.pixels
     return Split.of(pixels, np.array(labels, np.int64))

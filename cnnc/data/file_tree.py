@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import unicodedata
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -88,6 +88,10 @@ class FileTree(Protocol):
         """The content of a file. Thread-safe. Raises CnncError E602, also for more than `limit` bytes."""
         ...
 
+    def states(self, keys: Sequence[str]) -> Iterator[str]:
+        """What changes when one of these files changes: their paths, sizes and times of change."""
+        ...
+
 
 def open_tree(path: Path) -> FileTree:
     """The tree of a folder or .zip. Raises CnncError E602."""
@@ -115,6 +119,9 @@ class _FolderFiles:
         if len(data) > limit:
             raise bad_file(file_path, f"expected at most {limit:,} bytes")
         return data
+
+    def states(self, keys: Sequence[str]) -> Iterator[str]:
+        return (state_of(self.path / name) for name in keys)
 
 
 class _FolderTree(_FolderFiles):
@@ -186,6 +193,19 @@ class _ZipTree:
 
     def read(self, name: str, limit: int) -> bytes:
         return read_member(self._zip, self._members[name], limit, self.display_name(name))
+
+    def states(self, keys: Sequence[str]) -> Iterator[str]:
+        yield state_of(self.path)
+        yield from keys
+
+
+def state_of(path: Path) -> str:
+    """The path of a file, its size, and the times at which its content and its entry in the folder last changed."""
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path)
+    return f"{path.absolute()} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def name_in_archive(path: Path, written: str) -> str:

@@ -1,18 +1,17 @@
-"""Images as a column of a data set: kept in memory where they fit, else decoded whenever they are read.
+"""Images as a column of a data set: decoded in memory where they fit, else decoded on the disk where they fit there, else
+decoded whenever they are read.
 
 In: `ImageFiles`, their keys, and the shape (C, H, W) of the network's input. Out: `ImageColumn`, uint8 (N, C, H, W), and
 what was found: which files are not images, how many were resized or converted.
 
 `column[rows]` decodes in this process; `column.batches(parts)` decodes in worker processes, ahead of the reader. Both give
-the same pixels, whether in memory or not.
+the same pixels, whatever is kept.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -20,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.process_memory import free_memory
+from cnnc.data.decoded_cache import CacheEntry, PixelFile
 from cnnc.data.decoders import Decoded, Decoders, processes_of_this_machine, worker_count
 from cnnc.data.file_tree import bad_file
-from cnnc.data.image_decoder import ImageFacts, ImageFiles, Shape, decode_each
+from cnnc.data.image_decoder import ImageFiles, Scan, Shape, decode_each
 
 KEPT_FRACTION = 4
 """Decoded images stay in memory up to this fraction of the free memory: a quarter."""
@@ -45,7 +45,7 @@ class ImageColumn:
     """Images (N, C, H, W), uint8: in memory, or decoded when they are read."""
 
     def __init__(
-        self, files: ImageFiles, keys: Sequence[Any], shape: Shape, decoded: NDArray[np.uint8] | None = None
+        self, files: ImageFiles, keys: Sequence[Any], shape: Shape, decoded: NDArray[np.uint8] | PixelFile | None = None
     ) -> None:
         self._files = files
         self._keys = keys
@@ -56,8 +56,8 @@ class ImageColumn:
 
     @property
     def in_memory(self) -> bool:
-        """Whether all images are kept decoded."""
-        return self._decoded is not None
+        """Whether all images are kept decoded in memory."""
+        return isinstance(self._decoded, np.ndarray)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -79,6 +79,9 @@ class ImageColumn:
         """
         every = np.arange(len(self), dtype=np.int64)
         counts = [len(every[part]) for part in parts]
+        if isinstance(self._decoded, PixelFile):
+            yield from self._decoded.batches(parts)
+            return
         if self._decoded is not None or sum(counts) < FEWEST_FOR_WORKERS or not worker_count():
             yield from (self[part] for part in parts)
             return
@@ -99,47 +102,39 @@ class ImageColumn:
         return decoded.pixels
 
 
-@dataclass
-class Scan:
-    """What decoding found: why each skipped file is not an image, by its index, and counts of the others."""
-
-    skipped: dict[int, str] = field(default_factory=dict)
-    resized: int = 0
-    conversions: Counter[str] = field(default_factory=Counter)
-
-    def add(self, n: int, facts: ImageFacts | str, shape: Shape) -> None:
-        """Adds what decoding a file for this shape has told."""
-        if isinstance(facts, str):
-            self.skipped[n] = facts
-            return
-        self.resized += facts.size != (shape[2], shape[1])
-        self.conversions[facts.conversion] += bool(facts.conversion)
-
-
 def load_images(files: ImageFiles, keys: Sequence[Any], shape: Shape) -> tuple[ImageColumn, Scan]:
     """All files as a column, and what was found, which says which of them are not images; each file is decoded once."""
-    fits = len(keys) * prod(shape) <= largest_in_memory()
-    pixels = np.empty((len(keys), *shape), np.uint8) if fits else None
-    scan, start = Scan(), 0
-    for decoded in decode_all(files, keys, shape):
-        if pixels is not None:
-            pixels[start : start + len(decoded.pixels)] = decoded.pixels
-        for n, facts in enumerate(decoded.facts, start):
-            scan.add(n, facts, shape)
-        start += len(decoded.facts)
-    return ImageColumn(files, keys, shape, pixels), scan
+    if len(keys) * prod(shape) <= largest_in_memory():
+        pixels = np.empty((len(keys), *shape), np.uint8)
+        scan = Scan()
+        for first, decoded in decode_all(files, keys, shape):
+            pixels[first : first + len(decoded.pixels)] = decoded.pixels
+            scan.add(first, decoded.facts, shape)
+        return ImageColumn(files, keys, shape, pixels), scan
+    entry = CacheEntry(files, keys, shape)
+    kept = entry.load()
+    if kept is not None:
+        scan, pixel_file = kept
+        return ImageColumn(files, keys, shape, pixel_file), scan
+    scan = Scan()
+    with entry:
+        for first, decoded in decode_all(files, keys, shape):
+            entry.add(decoded.pixels)
+            scan.add(first, decoded.facts, shape)
+        return ImageColumn(files, keys, shape, entry.save(scan)), scan
 
 
-def decode_all(files: ImageFiles, keys: Sequence[Any], shape: Shape) -> Iterator[Decoded]:
-    """Decodes all files in order, some at a time: in worker processes where that pays. The rows of files that are not images are undefined."""
-    chunks = (list(keys[n : n + _CHUNK]) for n in range(0, len(keys), _CHUNK))
+def decode_all(files: ImageFiles, keys: Sequence[Any], shape: Shape) -> Iterator[tuple[int, Decoded]]:
+    """Decodes all files in order, some at a time, each time with the index of the first: in worker processes where that pays. The rows of files that are not images are undefined."""
+    firsts = range(0, len(keys), _CHUNK)
+    chunks = (list(keys[n : n + _CHUNK]) for n in firsts)
     workers = worker_count() if len(keys) >= FEWEST_FOR_WORKERS else 0
     if not workers:
-        yield from (_decoded_here(files, shape, chunk) for chunk in chunks)
+        yield from zip(firsts, (_decoded_here(files, shape, chunk) for chunk in chunks), strict=True)
         return
     decoders = Decoders(files, shape, workers)
     with closing(decoders), closing(decoders.batches(chunks, _CHUNK)) as batches:
-        yield from batches
+        yield from zip(firsts, batches, strict=True)
 
 
 def _decoded_here(files: ImageFiles, shape: Sequence[int], keys: Sequence[Any]) -> Decoded:

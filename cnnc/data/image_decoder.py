@@ -7,8 +7,10 @@ changed on the way; or why the file is not an image. `decode_each` of the keys o
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -34,12 +36,44 @@ class ImageFiles(Protocol):
         """The content of a file. Thread-safe. Raises CnncError E602, also for more than `limit` bytes."""
         ...
 
+    def states(self, keys: Sequence[Any]) -> Iterator[str]:
+        """What changes when one of these files changes: their paths, sizes and times of change."""
+        ...
+
 
 class ImageFacts(NamedTuple):
     """What decoding did: the original width and height, and which conversion changed values, else ""."""
 
     size: tuple[int, int]
     conversion: str
+
+
+@dataclass
+class Scan:
+    """What decoding found: why each skipped file is not an image, by its index, and counts of the others."""
+
+    skipped: dict[int, str] = field(default_factory=dict)
+    resized: int = 0
+    conversions: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Scan:
+        """The scan that `as_dict` describes."""
+        skipped = {int(n): str(why) for n, why in facts["skipped"].items()}
+        return cls(skipped, int(facts["resized"]), Counter({str(k): int(v) for k, v in facts["conversions"].items()}))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The scan for JSON."""
+        return {"skipped": self.skipped, "resized": self.resized, "conversions": self.conversions}
+
+    def add(self, first: int, of_each: Sequence[ImageFacts | str], shape: Shape) -> None:
+        """Adds what decoding said of the files from index `first` on."""
+        for n, facts in enumerate(of_each, first):
+            if isinstance(facts, str):
+                self.skipped[n] = facts
+                continue
+            self.resized += facts.size != (shape[2], shape[1])
+            self.conversions[facts.conversion] += bool(facts.conversion)
 
 
 def decode_into(pixels: NDArray[np.uint8], files: ImageFiles, key: Any) -> ImageFacts | str:

@@ -25,8 +25,8 @@ from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
-from cnnc.data.image_column import Scan, load_images
-from cnnc.data.image_decoder import Shape
+from cnnc.data.image_column import load_images
+from cnnc.data.image_decoder import Scan, Shape
 from cnnc.data.image_file import require_pillow
 from cnnc.data.splits import report_classes, report_split, require_classes, split_off_test
 from cnnc.diagnostics import CnncError

@@ -29,7 +29,7 @@ import numpy as np
 from cnnc.core.files import reason
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
-from cnnc.data.file_tree import bad_file, locate
+from cnnc.data.file_tree import bad_file, locate, state_of
 from cnnc.data.image_column import load_images
 from cnnc.data.image_file import require_pillow
 from cnnc.data.images import (
@@ -321,6 +321,11 @@ class ShardFiles:
         if len(data) != size:
             raise bad_file(self.display_name(key), f"expected {size:,} bytes, found {len(data):,}")
         return data
+
+    def states(self, keys: Sequence[Key]) -> Iterator[str]:
+        """The states of the shards, and the keys."""
+        yield from map(state_of, self._paths)
+        yield from map(str, keys)
 
 
 class _Names(Sequence[str]):
