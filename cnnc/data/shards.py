@@ -65,7 +65,7 @@ def read(request: Request) -> Dataset:
     shape = image_shape(request)
     require_pillow()
     source, paths = _paths(request)
-    testing = _testing(request, source, paths)
+    paths, testing = _with_splits(request, source, paths)
     index = _index(paths)
     if not index.labels:
         raise bad_file(source, "expected examples, found none", _HELP)
@@ -145,13 +145,17 @@ def _paths(request: Request) -> tuple[str, tuple[Path, ...]]:
     return request.path, paths
 
 
-def _testing(request: Request, source: str, paths: Sequence[Path]) -> list[bool]:
-    """Which shards are the test split; none where all of them have the name of one."""
+def _with_splits(request: Request, source: str, paths: Sequence[Path]) -> tuple[tuple[Path, ...], list[bool]]:
+    """The shards that are read, and which of them are the test split; none where all have the name of one."""
     words = [re.split(r"[^a-z]", path.name.lower(), maxsplit=1)[0] for path in paths]
     name = split_named(TEST_NAMES, words)
     if all(word in TEST_NAMES for word in words):
-        return [False] * len(paths)
-    return [word == name for word in words]
+        return tuple(paths), [False] * len(paths)
+    read = [n for n, word in enumerate(words) if word == name or word not in TEST_NAMES]
+    if len(read) < len(paths):
+        others = " and ".join(sorted({word for word in words if word in TEST_NAMES and word != name}))
+        request.report(f"{source}: the shards named {others} are not read: those named {name} are the test split")
+    return tuple(paths[n] for n in read), [words[n] == name for n in read]
 
 
 # ---- the index

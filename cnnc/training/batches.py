@@ -10,6 +10,7 @@ of ranks.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from contextlib import closing
 from typing import Any
@@ -38,6 +39,7 @@ def order_of_epoch(run: Run, epoch: int) -> NDArray[np.int64]:
 def batches_of_epoch(run: Run, rank: int = 0, ranks: int = 1) -> Generator[StepBatch, None, None]:
     """The batches from the run's current step to the end of its epoch; of each, what belongs to this rank.
 
+    The time in which examples are waited for adds to `run.waited`.
     Close the iterator if you leave off before its end.
     """
     epoch, size = run.progress.epoch, run.recipe.batch
@@ -46,7 +48,10 @@ def batches_of_epoch(run: Run, rank: int = 0, ranks: int = 1) -> Generator[StepB
     whole = [order[step * size : (step + 1) * size] for step in steps]
     parts = [rows[rank_rows(len(rows), rank, ranks)] for rows in whole]
     with closing(run.train.batches(parts)) as batches:
-        for step, rows, (inputs, targets) in zip(steps, whole, batches, strict=True):
+        for step, rows in zip(steps, whole, strict=True):
+            asked = time.perf_counter()
+            inputs, targets = next(batches)
+            run.waited += time.perf_counter() - asked
             first = rank_rows(len(rows), rank, ranks).start
             yield StepBatch(epoch, step, _augmented(run, epoch, step, inputs, len(rows), first), targets)
 

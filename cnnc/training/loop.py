@@ -186,9 +186,7 @@ def _steps(run: Run, batches: Iterator[StepBatch], callback: Callback, stopping:
     for step in range(run.progress.step, run.steps_per_epoch):
         if stopping.requested():
             return False
-        asked = time.perf_counter()
         batch = next(batches)
-        run.waited += time.perf_counter() - asked
         loss, right, total = one_step(run, epoch, step, batch.inputs, batch.targets)
         if epoch == step == 0 and (warning := check_first_loss(run, loss)) is not None:
             callback.on_warning(run, warning)
