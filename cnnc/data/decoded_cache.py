@@ -140,6 +140,26 @@ class CacheEntry:
             self._file = None
 
 
+def read_kept(name: str) -> bytes | None:
+    """The content of another file in the cache; None where it is not there."""
+    path = cache_folder("decoded") / name
+    if _limit():
+        with suppress(OSError):
+            content = path.read_bytes()
+            os.utime(path)  # used last
+            return content
+    return None
+
+
+def keep(name: str, content: bytes) -> None:
+    """Writes another file into the cache, where that is possible."""
+    limit, path = _limit(), cache_folder("decoded") / name
+    with suppress(OSError, CnncError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if limit and _make_room(path.parent, len(content), limit):
+            write_atomic(path, content)
+
+
 def _limit() -> int:
     """The most bytes of all entries. Raises CnncError E010 where CNNC_CACHE_GB is not a number."""
     setting = os.environ.get(VARIABLE, "").strip()
@@ -166,18 +186,18 @@ def _name(files: ImageFiles, keys: Sequence[Any], shape: Shape) -> str:
 
 
 def _entries(folder: Path) -> list[tuple[float, int, Path]]:
-    """The pixel files with the times of their last use and their sizes."""
+    """The large files with the times of their last use and their sizes."""
     entries = []
-    for path in folder.glob("*.u8"):
+    for path in (*folder.glob("*.u8"), *folder.glob("*.npz")):
         with suppress(OSError):
             facts = path.with_suffix(".json")
-            used = facts.stat().st_mtime if facts.exists() else 0.0
+            used = (facts if facts.exists() else path).stat().st_mtime
             entries.append((used, path.stat().st_size, path))
     return entries
 
 
 def _make_room(folder: Path, size: int, limit: int) -> bool:
-    """Deletes the pixels of entries that were not used for longest; False where even an empty cache has no room."""
+    """Deletes the large files that were not used for longest; False where even an empty cache has no room."""
     if size > limit:
         return False
     entries = sorted(_entries(folder))
