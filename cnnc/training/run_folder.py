@@ -207,6 +207,7 @@ def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
         "seconds": round(epoch.seconds, 3),
         "images_per_second": round(epoch.images_per_second, 1),
         "memory": epoch.memory,
+        "waiting": round(epoch.waiting, 3),
     }
 
 
