@@ -134,9 +134,10 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
     died, E902 where a file cannot be written.
     """
     callback, stopping = callback or Callback(), stopping or Stopping()
-    make_folder(run.folder)
-    for name in checkpoints.RUN_FILES:
-        remove_temporary_files(run.folder / name)
+    if run.ranks.is_first:
+        make_folder(run.folder)
+        for name in checkpoints.RUN_FILES:
+            remove_temporary_files(run.folder / name)
     metrics = metrics_before(run)
     keep_memory()
     with one_blas_thread(), run.engine.running(run), warnings.catch_warnings():
@@ -161,8 +162,8 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
             if run.progress.epoch > first:
                 save_curves(run, metrics)  # the last epochs too
         growth, _ = run.memory(meter)
-        best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
-        test = run.objective.measure(run.engine.runner(run, best), run.data.test)
+        best = run.ranks.first(lambda: checkpoints.load(checkpoints.find(run.folder, "best")).weights)
+        test = run.objective.measure(run.engine.runner(run, best), run.data.test, ranks=run.ranks)
         save_test(run, metrics, test)
         return _ended(Result(run, False, test, growth), callback)
 
@@ -178,8 +179,12 @@ def _epoch(run: Run, callback: Callback, stopping: Stopping) -> bool:
     order = np.random.default_rng(Stream.SHUFFLE.key(run.recipe.seed, epoch)).permutation(len(run.train))
     saved = time.monotonic()
     for step in range(run.progress.step, run.steps_per_epoch):
-        if stopping.requested():
+        stops, is_due = run.ranks.any(stopping.requested(), time.monotonic() - saved > SAVE_SECONDS)
+        if stops:
             return False
+        if is_due:
+            save(run, "last")
+            saved = time.monotonic()
         rows = order[step * run.recipe.batch : (step + 1) * run.recipe.batch]
         inputs = tuple(column[rows] for column in run.train.inputs)
         targets = tuple(column[rows] for column in run.train.targets)
@@ -199,10 +204,7 @@ def _epoch(run: Run, callback: Callback, stopping: Stopping) -> bool:
             seen=p.seen + len(rows),
         )
         callback.on_step(run, epoch, step, loss)
-        if time.monotonic() - saved > SAVE_SECONDS:
-            save(run, "last")
-            saved = time.monotonic()
-    return not (stopping.requested() and run.progress.step < run.steps_per_epoch)
+    return True
 
 
 def one_step(
@@ -233,7 +235,7 @@ def _finish_epoch(
     observer = partial(callback.on_validation, run)
     run.fetch()
     runner = run.engine.runner(run, run.weights)
-    validation = run.objective.measure(runner, run.validation, observer) if len(run.validation) else None
+    validation = run.objective.measure(runner, run.validation, observer, run.ranks) if len(run.validation) else None
     deciding = validation or training
     if not math.isfinite(deciding.loss):
         part = next(run.objective.parts(run.validation))

@@ -24,6 +24,7 @@ from cnnc.reference.engine import Trace
 from cnnc.reference.registry import Random
 from cnnc.training.checkpoint import Progress
 from cnnc.training.objective import Objective, Runner, Score
+from cnnc.training.ranks import ALONE, Ranks
 
 
 class StepBatch(NamedTuple):
@@ -46,11 +47,13 @@ class StepResult(NamedTuple):
 class Engine:
     """Computes the steps and scores of a run.
 
-    `name` is the value of `--engine`; `provider` that of `--provider`, "" for an engine without.
+    `name` is the value of `--engine`; `provider` that of `--provider`, "" for an engine without. `ranks` are the processes
+    that train together; each of them has an engine, whose methods all processes call in the same order.
     """
 
     name: ClassVar[str]
     provider: str = ""
+    ranks: Ranks = ALONE
 
     def prepare(self, run: Run) -> None:
         """Raises CnncError where the engine cannot train this network; nothing has been written yet."""
@@ -111,6 +114,11 @@ class Run:
     def training_graph(self) -> Graph:
         """The graph that a training step runs."""
         return verify(for_training(self.graph, self.objective.activations))
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that train this run together."""
+        return self.engine.ranks
 
     @property
     def steps_per_epoch(self) -> int:
@@ -195,7 +203,10 @@ class Callback:
         """Called after each step; epoch and step count from 0."""
 
     def on_validation(self, run: Run, trace: Trace, targets: tuple[Array, ...]) -> None:
-        """Called for each batch of validation examples, with the activations that the losses read, before `on_epoch`."""
+        """Called for each batch of validation examples, with the activations that the losses read, before `on_epoch`.
+
+        Of several processes, each sees its share of the batches.
+        """
 
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         """Called after each epoch."""
@@ -243,6 +254,6 @@ class Callbacks(Callback):
 
 
 class Stopping(NamedTuple):
-    """`requested` is called before each step; where it returns True, the run is saved and stopped."""
+    """`requested` is called before each step; where it returns True in any process, the run is saved and stopped."""
 
     requested: Callable[[], bool] = lambda: False

@@ -1,0 +1,47 @@
+"""The processes that train one network together: ranks, counted from 0. The first one writes the run folder and prints.
+
+`Ranks` is a process that trains alone; `cnnc.torch.distributed` has those that torchrun starts. What a run decides by its
+own clock, signals or files, it decides through `Ranks`, so that all processes decide alike.
+
+    stops, is_due = run.ranks.any(stopping.requested(), clock_says_so)
+    weights = run.ranks.first(lambda: load(path).weights)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Ranks:
+    """One process that trains alone. A method that several processes call, all of them call in the same order."""
+
+    rank = 0
+    size = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the run folder and prints."""
+        return self.rank == 0
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag whether it is set in any process."""
+        return flags
+
+    def first(self, action: Callable[[], T]) -> T:
+        """Runs the action in the first process; every process gets its result, or the CnncError that it raised."""
+        return action()
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes, by rank."""
+        return [value]
+
+    def share(self, parts: Iterator[T]) -> Iterator[T]:
+        """Every size-th part, beginning with that of this rank."""
+        return islice(parts, self.rank, None, self.size)
+
+
+ALONE = Ranks()
