@@ -1,0 +1,91 @@
+"""The processes that torchrun starts, as `Ranks`.
+
+In: the environment that torchrun sets (RANK, WORLD_SIZE, ...). Out: `TorchRanks`, joined by torch.distributed: with nccl
+between GPUs and gloo between CPUs; what runs agree on goes through gloo, so that no GPU waits for it.
+
+A process that fails claims the failure before it ends, so that one of them reports an error, whichever fails first. The
+others find that a peer has gone (`is_lost_peer`) and end without a word.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from cnnc.diagnostics import CnncError
+from cnnc.training.ranks import Ranks
+
+TIMEOUT = timedelta(minutes=10)
+"""How long a process waits for the others before it takes them for lost."""
+
+_LOST_PEER = re.compile(r"gloo/transport|connection (closed|reset|refused)|broken pipe|timed out", re.IGNORECASE)
+
+T = TypeVar("T")
+
+
+class TorchRanks(Ranks):
+    """The processes of a job. `local_rank` counts those of this machine, of which there are `local_size`."""
+
+    def __init__(self, uses_gpus: bool) -> None:
+        self.local_rank, self.local_size = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        self._parent = os.getppid()
+        self._store, self.rank, self.size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if uses_gpus else "gloo",
+            store=dist.PrefixStore("cnnc", self._store),
+            rank=self.rank,
+            world_size=self.size,
+            timeout=TIMEOUT,
+            device_id=torch.device("cuda", self.local_rank) if uses_gpus else None,
+        )
+        self._agreement = dist.new_group(backend="gloo", timeout=TIMEOUT)
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        values = torch.tensor(flags, dtype=torch.uint8)
+        dist.all_reduce(values, dist.ReduceOp.MAX, group=self._agreement)
+        return tuple(bool(value) for value in values)
+
+    def first(self, action: Callable[[], T]) -> T:
+        result: list[T | CnncError | None] = [None]
+        if self.is_first:
+            try:
+                result = [action()]
+            except CnncError as error:
+                result = [error]
+        dist.broadcast_object_list(result, src=0, group=self._agreement)
+        if isinstance(result[0], CnncError):
+            raise result[0]
+        return result[0]  # type: ignore[return-value]
+
+    def gather(self, value: T) -> list[T]:
+        values = [value] * self.size
+        dist.all_gather_object(values, value, group=self._agreement)
+        return values
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether the process that started this one has ended, so that nobody would stop it."""
+        return os.getppid() != self._parent
+
+    def claim_failure(self) -> bool:
+        """Whether this process is the first of the job to fail, which is the one that reports it."""
+        try:
+            return int(self._store.add("cnnc failures", 1)) == 1
+        except RuntimeError:  # the store is gone, with the process that started this one
+            return True
+
+    def close(self) -> None:
+        """Leaves the job, once all processes have come here."""
+        self.any()
+        dist.destroy_process_group()
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether this error of a collective operation says that another process has ended."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and bool(_LOST_PEER.search(str(error))))
