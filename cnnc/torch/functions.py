@@ -165,9 +165,7 @@ def lp_pool(
     return (largest * total.masked_fill(empty, 1) ** (1 / order)).masked_fill(empty, 0)
 
 
-def window_taps(
-    x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> list[Tensor]:
+def window_taps(x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> list[Tensor]:
     """For each element of the kernel what it reads in a padded input: one element for each window."""
     taps = [x]
     for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True)):

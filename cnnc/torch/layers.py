@@ -167,9 +167,7 @@ def filter_kernel(op: Filter, types: Types) -> Mapping[str, Array]:
 @forward_of(Filter)
 def filtered(op: Filter, types: Types) -> LayerFunction:
     g, channels = Geometry.of(op.rules(types[0])), types[0].channels
-    return lambda weights, inputs, mode: functions.conv(
-        inputs[0], weights["weight"], None, g.s, g.pads, g.d, channels
-    )
+    return lambda weights, inputs, mode: functions.conv(inputs[0], weights["weight"], None, g.s, g.pads, g.d, channels)
 
 
 @forward_of(Fc)
@@ -294,9 +292,7 @@ def batch_norm(op: BatchNorm, types: Types) -> LayerFunction:
 def group_norm(op: GroupNorm | InstanceNorm | LayerNorm, types: Types) -> LayerFunction:
     channels = types[0].channels
     groups, eps = op.groups if isinstance(op, GroupNorm) else channels if isinstance(op, InstanceNorm) else 1, op.eps
-    return lambda weights, inputs, mode: torch.group_norm(
-        inputs[0], groups, weights["scale"], weights["shift"], eps
-    )
+    return lambda weights, inputs, mode: torch.group_norm(inputs[0], groups, weights["scale"], weights["shift"], eps)
 
 
 @forward_of(LocalResponseNorm)

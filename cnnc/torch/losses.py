@@ -45,9 +45,7 @@ def loss_of(cls: type[Loss]) -> Callable[[Fn], Fn]:
 def cross_entropy(loss: CrossEntropy, scores: Tensor, labels: Tensor) -> Tensor:
     if loss.ignore is None:
         return F.cross_entropy(scores, labels, label_smoothing=loss.smoothing)
-    total = F.cross_entropy(
-        scores, labels, ignore_index=loss.ignore, reduction="sum", label_smoothing=loss.smoothing
-    )
+    total = F.cross_entropy(scores, labels, ignore_index=loss.ignore, reduction="sum", label_smoothing=loss.smoothing)
     return total / (labels != loss.ignore).sum().clamp(min=1)  # a batch without labels that count costs 0
 
 
@@ -102,9 +100,7 @@ def _exact(scores: Tensor) -> Tensor:
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
-def _target(
-    objective: Objective, term: Term, activations: Mapping[str, Tensor], targets: Sequence[Tensor]
-) -> Tensor:
+def _target(objective: Objective, term: Term, activations: Mapping[str, Tensor], targets: Sequence[Tensor]) -> Tensor:
     """The target of a loss, in the shape of the output; label maps are without the channels."""
     if term.column is None:
         return activations[objective.input]

@@ -34,9 +34,7 @@ class ForwardResult(NamedTuple):
 class LayerModule(nn.Module):  # type: ignore[misc]
     """One layer. Layers that share parameters hold the same `nn.Parameter`."""
 
-    def __init__(
-        self, function: LayerFunction, own: Mapping[str, Tensor], constants: Mapping[str, Tensor]
-    ) -> None:
+    def __init__(self, function: LayerFunction, own: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.function = function
         self.names = (*own, *constants)

@@ -46,9 +46,7 @@ def optimizer_of(cls: type[Optimizer], **state_names: str) -> Callable[[M], M]:
 @optimizer_of(Sgd, velocity="momentum_buffer")
 def _sgd(op: Sgd, parameters: Iterable[nn.Parameter], fused: bool) -> torch.optim.Optimizer:
     nesterov = op.nesterov and op.momentum > 0
-    return torch.optim.SGD(
-        parameters, op.lr, op.momentum, weight_decay=op.weight_decay, nesterov=nesterov, fused=fused
-    )
+    return torch.optim.SGD(parameters, op.lr, op.momentum, weight_decay=op.weight_decay, nesterov=nesterov, fused=fused)
 
 
 @optimizer_of(Adam, mean="exp_avg", square="exp_avg_sq")
