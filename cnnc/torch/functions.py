@@ -165,9 +165,7 @@ def lp_pool(
     return (largest * total.masked_fill(empty, 1) ** (1 / order)).masked_fill(empty, 0)
 
 
-def window_taps(
-    x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> list[Tensor]:
+def window_taps(x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> list[Tensor]:
     """For each element of the kernel what it reads in a padded input: one element for each window."""
     taps = [x]
     for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
@@ -181,6 +179,11 @@ def safe_sqrt(x: Tensor) -> Tensor:
     """The square root, whose gradient is 0 where x is 0."""
     zero = x == 0
     return x.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
+
+
+def global_avg_pool(x: Tensor) -> Tensor:
+    """The mean of each channel, (N, C, 1, ...)."""
+    return x.mean(tuple(range(2, x.dim())), keepdim=True)
 
 
 def global_max_pool(x: Tensor) -> Tensor:
@@ -223,7 +226,17 @@ def upsample(x: Tensor, factors: Sequence[int], linear: bool) -> Tensor:
     return F.interpolate(x, size, mode=("linear", "bilinear", "trilinear")[len(size) - 1], align_corners=False)
 
 
-# --- normalization, activation, merging, rearranging -------------------------------------------------------------------
+# --- dropping, normalization, activation, merging, rearranging ------------------------------------------------------------
+
+
+def masked(x: Tensor, kept: Tensor, p: float) -> Tensor:
+    """What is kept of the input, divided by the share 1 - p that is kept on average."""
+    return x * (kept.to(x.dtype) / (1 - p))
+
+
+def drop_samples(x: Tensor, p: float) -> Tensor:
+    """Drops whole samples with the probability p, and divides the others by 1 - p (Huang et al. 2016)."""
+    return x * F.dropout(x.new_ones(x.shape[0], *(1,) * (x.dim() - 1)), p)
 
 
 def batch_norm(x: Tensor, scale: Tensor | None, shift: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -236,6 +249,16 @@ def batch_norm(x: Tensor, scale: Tensor | None, shift: Tensor | None, eps: float
     mean, var = (torch.zeros(channels, dtype=dtype, device=x.device) for _ in range(2))
     y = torch.batch_norm(x, scale, shift, mean, var, True, 1.0, eps, torch.backends.cudnn.enabled)
     return y, mean, var * ((count - 1) / count) if count > 1 else torch.zeros_like(var)
+
+
+def scale_and_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """x·scale + shift, each per channel."""
+    return x * channelwise(scale, x) + channelwise(shift, x)
+
+
+def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(x - mean)/std, each per channel."""
+    return (x - channelwise(mean, x)) / channelwise(std, x)
 
 
 def local_response_norm(x: Tensor, size: int, alpha: float, beta: float, bias: float) -> Tensor:
@@ -261,9 +284,26 @@ def softplus(x: Tensor) -> Tensor:
     return F.softplus(x, threshold=50)
 
 
-def maximum(a: Tensor, b: Tensor) -> Tensor:
-    """The larger of two elements; of equal ones the first gets the gradient."""
-    return torch.where((a >= b) | a.isnan(), a, b)
+def product_of(factors: Sequence[Tensor]) -> Tensor:
+    """The product of tensors, element by element."""
+    product = factors[0]
+    for factor in factors[1:]:
+        product = product * factor
+    return product
+
+
+def maximum_of(tensors: Sequence[Tensor]) -> Tensor:
+    """The largest of several tensors, element by element; of equal ones the first gets the gradient."""
+    largest = tensors[0]
+    for x in tensors[1:]:
+        largest = torch.where((largest >= x) | largest.isnan(), largest, x)
+    return largest
+
+
+def crop(x: Tensor, begins: Sequence[int], sizes: Sequence[int]) -> Tensor:
+    """The part of each axis that begins at an element and has a size."""
+    parts = (slice(begin, begin + size) for begin, size in zip(begins, sizes, strict=True))
+    return x[(slice(None), slice(None), *parts)]
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:

@@ -1,20 +1,20 @@
 """What each layer computes on PyTorch: a table of forward functions, keyed by op class. Autograd differentiates them.
 
-In: the op, its parameters by short name, its inputs, and `LayerMode`. Out: the layer's output. Tensors are channels first,
-(N, C, *spatial); weights have the shapes that ONNX gives them.
+In: the op and the types of its inputs. Out: a function of the parameters by short name, the inputs, and `LayerMode`, which
+computes the output. What follows from op and types, such as where windows lie, is computed once, before the first step.
+Tensors are channels first, (N, C, *spatial); weights have the shapes that ONNX gives them.
 
-    @forward_of(Relu)
-    def relu(op: Relu, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor: ...
+    @forward_of(Fc)
+    def fc(op: Fc, types: Types) -> LayerFunction:
+        return lambda weights, inputs, mode: F.linear(inputs[0].flatten(1), weights["weight"], weights.get("bias"))
 
-Numbers that a layer needs beside its parameters, such as the kernel of a filter, are its constants; `constants_of` registers
-the function that computes them once, before the first step.
+Arrays that a layer needs beside its parameters, such as the kernel of a filter, are its constants; they come with the
+parameters, on the device of the run. `constants_of` registers the function that computes them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from functools import reduce
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -64,6 +64,7 @@ from cnnc.torch import functions
 
 Tensors = Mapping[str, Tensor]
 Inputs = tuple[Tensor, ...]
+Types = tuple[TensorType, ...]
 
 Statistics = tuple[Tensor, Tensor]
 """Mean and variance of each channel over the batch."""
@@ -85,10 +86,13 @@ class LayerMode(NamedTuple):
     statistics: list[Statistics]
 
 
-TorchForward = Callable[[Any, Tensors, Inputs, LayerMode], Tensor]
-"""(op, parameters, buffers and constants by short name, inputs, mode) -> output"""
+LayerFunction = Callable[[Tensors, Inputs, LayerMode], Tensor]
+"""(parameters, buffers and constants by short name, inputs, mode) -> output"""
 
-Constants = Callable[[Any, tuple[TensorType, ...]], Mapping[str, Array]]
+TorchForward = Callable[[Any, Types], LayerFunction]
+"""(op, types of its inputs) -> function"""
+
+Constants = Callable[[Any, Types], Mapping[str, Array]]
 """(op, types of its inputs) -> constants by short name"""
 
 FORWARDS: dict[type[Op], TorchForward] = {}
@@ -117,163 +121,198 @@ def constants_of(*ops: type[Op]) -> Callable[[Constants], Constants]:
     return register
 
 
-def type_of(x: Tensor) -> TensorType:
-    """The language's type (C, *spatial) of a tensor (N, C, *spatial)."""
-    return TensorType(tuple(x.shape[1:]))
-
-
-def geometry_of(op: Any, x: Tensor) -> Geometry:
-    """Where the windows of a layer lie in an input."""
-    return Geometry.of(op.rules(type_of(x)))
+def of_input(function: Callable[..., Tensor], *arguments: Any) -> LayerFunction:
+    """A layer that is a function of its only input, and of numbers."""
+    return lambda weights, inputs, mode: function(inputs[0], *arguments)
 
 
 # --- convolutions and matrix products --------------------------------------------------------------------------------
 
 
 @forward_of(Conv)
-def conv(op: Conv, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    (x,) = inputs
-    weight, g = weights["weight"], geometry_of(op, x)
-    if op.flip:
-        weight = weight.flip(tuple(range(2, weight.dim())))
-    return functions.conv(x, weight, weights.get("bias"), g.s, g.pads, g.d, op.groups)
+def conv(op: Conv, types: Types) -> LayerFunction:
+    g, groups = Geometry.of(op.rules(types[0])), op.groups
+    flipped = tuple(range(2, 2 + len(g.k))) if op.flip else ()
+
+    def apply(weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
+        weight = weights["weight"].flip(flipped) if flipped else weights["weight"]
+        return functions.conv(inputs[0], weight, weights.get("bias"), g.s, g.pads, g.d, groups)
+
+    return apply
 
 
 @forward_of(ConvTranspose)
-def conv_transpose(op: ConvTranspose, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    (x,) = inputs
-    pads = [(rule.begin, rule.end) for rule in op.rules(type_of(x))]
-    bias = weights.get("bias")
-    return functions.conv_transpose(x, weights["weight"], bias, op.s, pads, op.output_pad, op.d, op.groups)
+def conv_transpose(op: ConvTranspose, types: Types) -> LayerFunction:
+    pads = [(rule.begin, rule.end) for rule in op.rules(types[0])]
+    s, d, extra, groups = op.s, op.d, op.output_pad, op.groups
+    return lambda weights, inputs, mode: functions.conv_transpose(
+        inputs[0], weights["weight"], weights.get("bias"), s, pads, extra, d, groups
+    )
 
 
 @forward_of(Local)
-def local(op: Local, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    g = geometry_of(op, inputs[0])
-    return functions.local(inputs[0], weights["weight"], weights.get("bias"), g.s, g.pads, g.d)
+def local(op: Local, types: Types) -> LayerFunction:
+    g = Geometry.of(op.rules(types[0]))
+    return lambda weights, inputs, mode: functions.local(
+        inputs[0], weights["weight"], weights.get("bias"), g.s, g.pads, g.d
+    )
 
 
 @constants_of(Filter)
-def filter_kernel(op: Filter, inputs: tuple[TensorType, ...]) -> Mapping[str, Array]:
-    return {"kernel": np.asarray(op.kernel(), np.float64)}
+def filter_kernel(op: Filter, types: Types) -> Mapping[str, Array]:
+    kernel = np.asarray(op.kernel(), np.float64)
+    return {"weight": np.repeat(kernel[None, None], types[0].channels, 0)}
 
 
 @forward_of(Filter)
-def filtered(op: Filter, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    (x,) = inputs
-    kernel, g, channels = weights["kernel"], geometry_of(op, x), x.shape[1]
-    weight = kernel.expand(channels, 1, *kernel.shape)
-    return functions.conv(x, weight, None, g.s, g.pads, g.d, channels)
+def filtered(op: Filter, types: Types) -> LayerFunction:
+    g, channels = Geometry.of(op.rules(types[0])), types[0].channels
+    return lambda weights, inputs, mode: functions.conv(inputs[0], weights["weight"], None, g.s, g.pads, g.d, channels)
 
 
 @forward_of(Fc)
-def fc(op: Fc, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return F.linear(inputs[0].flatten(1), weights["weight"], weights.get("bias"))
+def fc(op: Fc, types: Types) -> LayerFunction:
+    return lambda weights, inputs, mode: F.linear(inputs[0].flatten(1), weights["weight"], weights.get("bias"))
 
 
 @forward_of(Bilinear)
-def bilinear(op: Bilinear, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return functions.bilinear(*inputs, weights["weight"])
+def bilinear(op: Bilinear, types: Types) -> LayerFunction:
+    return lambda weights, inputs, mode: functions.bilinear(inputs[0], inputs[1], weights["weight"])
 
 
 @forward_of(Embed)
-def embed(op: Embed, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return F.embedding(inputs[0], weights["weight"]).transpose(1, 2)  # (N, T, dim) as (N, dim, T)
+def embed(op: Embed, types: Types) -> LayerFunction:
+    return lambda weights, inputs, mode: F.embedding(inputs[0], weights["weight"]).transpose(1, 2)  # to (N, dim, T)
 
 
 # --- activations -------------------------------------------------------------------------------------------------------
 
-ELEMENTWISE: dict[type[Op], Callable[[Any, Tensor], Tensor]] = {
-    Abs: lambda op, x: x.abs(),
-    Clip: lambda op, x: x.clamp(op.lo, op.hi),
-    Elu: lambda op, x: F.elu(x, op.alpha),
-    Gelu: lambda op, x: F.gelu(x),
-    HardSigmoid: lambda op, x: functions.hard_sigmoid(x),
-    HardSwish: lambda op, x: F.hardswish(x),
-    HardTanh: lambda op, x: F.hardtanh(x, op.lo, op.hi),
-    Identity: lambda op, x: x,
-    LeakyRelu: lambda op, x: F.leaky_relu(x, op.slope),
-    LogSoftmax: lambda op, x: x.log_softmax(1),
-    Mish: lambda op, x: F.mish(x),
-    Relu: lambda op, x: x.relu(),
-    Relu6: lambda op, x: F.relu6(x),
-    Scale: lambda op, x: x * op.factor,
-    Selu: lambda op, x: functions.selu(x),
-    Sigmoid: lambda op, x: x.sigmoid(),
-    Silu: lambda op, x: F.silu(x),
-    Softmax: lambda op, x: x.softmax(1),
-    Softplus: lambda op, x: functions.softplus(x),
-    Tanh: lambda op, x: x.tanh(),
+ACTIVATIONS: dict[type[Op], Callable[[Tensor], Tensor]] = {
+    Abs: torch.abs,
+    Gelu: F.gelu,
+    HardSigmoid: functions.hard_sigmoid,
+    HardSwish: F.hardswish,
+    Mish: F.mish,
+    Relu: torch.relu,
+    Relu6: F.relu6,
+    Selu: functions.selu,
+    Sigmoid: torch.sigmoid,
+    Silu: F.silu,
+    Softplus: functions.softplus,
+    Tanh: torch.tanh,
 }
-"""The layers that are a function of the op's arguments and one input."""
+"""The layers that are a function of each element, without arguments."""
 
 
-@forward_of(*ELEMENTWISE)
-def elementwise(op: Op, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return ELEMENTWISE[type(op)](op, inputs[0])
+@forward_of(*ACTIVATIONS)
+def activation(op: Op, types: Types) -> LayerFunction:
+    return of_input(ACTIVATIONS[type(op)])
+
+
+@forward_of(Clip)
+def clip(op: Clip, types: Types) -> LayerFunction:
+    return of_input(torch.clamp, op.lo, op.hi)
+
+
+@forward_of(HardTanh)
+def hard_tanh(op: HardTanh, types: Types) -> LayerFunction:
+    return of_input(F.hardtanh, op.lo, op.hi)
+
+
+@forward_of(Elu)
+def elu(op: Elu, types: Types) -> LayerFunction:
+    return of_input(F.elu, op.alpha)
+
+
+@forward_of(LeakyRelu)
+def leaky_relu(op: LeakyRelu, types: Types) -> LayerFunction:
+    return of_input(F.leaky_relu, op.slope)
+
+
+@forward_of(Softmax)
+def softmax(op: Softmax, types: Types) -> LayerFunction:
+    return of_input(torch.softmax, 1)
+
+
+@forward_of(LogSoftmax)
+def log_softmax(op: LogSoftmax, types: Types) -> LayerFunction:
+    return of_input(torch.log_softmax, 1)
+
+
+@forward_of(Scale)
+def scale(op: Scale, types: Types) -> LayerFunction:
+    return of_input(torch.mul, op.factor)
+
+
+@forward_of(Identity)
+def identity(op: Identity, types: Types) -> LayerFunction:
+    return lambda weights, inputs, mode: inputs[0]
 
 
 @forward_of(Prelu)
-def prelu(op: Prelu, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return F.prelu(inputs[0], weights["slope"])
+def prelu(op: Prelu, types: Types) -> LayerFunction:
+    return lambda weights, inputs, mode: F.prelu(inputs[0], weights["slope"])
 
 
 @forward_of(Dropout, DropPath)
-def dropout(op: Dropout | DropPath, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
+def dropout(op: Dropout | DropPath, types: Types) -> LayerFunction:
     """dropout drops single elements, drop_path whole samples."""
-    (x,) = inputs
-    if not mode.training or op.p == 0:
-        return x
-    if mode.kept is not None:
-        return x * mode.kept.to(x.dtype).mul_(1 / (1 - op.p))
-    if isinstance(op, Dropout):
-        return F.dropout(x, op.p)
-    return x * F.dropout(x.new_ones(x.shape[0], *(1,) * (x.dim() - 1)), op.p)
+    p, drops_samples = op.p, isinstance(op, DropPath)
+
+    def apply(weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
+        (x,) = inputs
+        if not mode.training or p == 0:
+            return x
+        if mode.kept is not None:
+            return functions.masked(x, mode.kept, p)
+        return functions.drop_samples(x, p) if drops_samples else F.dropout(x, p)
+
+    return apply
 
 
 # --- normalization -----------------------------------------------------------------------------------------------------
 
 
 @forward_of(BatchNorm)
-def batch_norm(op: BatchNorm, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    (x,), scale, shift = inputs, weights.get("scale"), weights.get("shift")
-    if not mode.training:
-        mean, var, cudnn = weights["mean"], weights["var"], torch.backends.cudnn.enabled
-        return torch.batch_norm(x, scale, shift, mean, var, False, 0.0, op.eps, cudnn)
-    y, mean, var = mode.normalize(x, scale, shift, op.eps)
-    mode.statistics.append((mean.detach(), var.detach()))
-    return y
+def batch_norm(op: BatchNorm, types: Types) -> LayerFunction:
+    eps = op.eps
+
+    def apply(weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
+        (x,), scale, shift = inputs, weights.get("scale"), weights.get("shift")
+        if not mode.training:
+            return F.batch_norm(x, weights["mean"], weights["var"], scale, shift, eps=eps)
+        y, mean, var = mode.normalize(x, scale, shift, eps)
+        mode.statistics.append((mean.detach(), var.detach()))
+        return y
+
+    return apply
 
 
 @forward_of(GroupNorm, InstanceNorm, LayerNorm)
-def group_norm(
-    op: GroupNorm | InstanceNorm | LayerNorm, weights: Tensors, inputs: Inputs, mode: LayerMode
-) -> Tensor:
-    (x,) = inputs
-    groups = op.groups if isinstance(op, GroupNorm) else x.shape[1] if isinstance(op, InstanceNorm) else 1
-    return torch.group_norm(x, groups, weights["scale"], weights["shift"], op.eps)
+def group_norm(op: GroupNorm | InstanceNorm | LayerNorm, types: Types) -> LayerFunction:
+    channels = types[0].channels
+    groups, eps = op.groups if isinstance(op, GroupNorm) else channels if isinstance(op, InstanceNorm) else 1, op.eps
+    return lambda weights, inputs, mode: torch.group_norm(inputs[0], groups, weights["scale"], weights["shift"], eps)
 
 
 @forward_of(LocalResponseNorm)
-def lrn(op: LocalResponseNorm, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return functions.local_response_norm(inputs[0], op.size, op.alpha, op.beta, op.bias)
+def lrn(op: LocalResponseNorm, types: Types) -> LayerFunction:
+    return of_input(functions.local_response_norm, op.size, op.alpha, op.beta, op.bias)
 
 
 @forward_of(Affine)
-def affine(op: Affine, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    (x,) = inputs
-    return x * functions.channelwise(weights["scale"], x) + functions.channelwise(weights["shift"], x)
+def affine(op: Affine, types: Types) -> LayerFunction:
+    return lambda weights, inputs, mode: functions.scale_and_shift(inputs[0], weights["scale"], weights["shift"])
 
 
 @constants_of(Normalize)
-def mean_and_std(op: Normalize, inputs: tuple[TensorType, ...]) -> Mapping[str, Array]:
+def mean_and_std(op: Normalize, types: Types) -> Mapping[str, Array]:
     return {"mean": np.asarray(op.mean, np.float64), "std": np.asarray(op.std, np.float64)}
 
 
 @forward_of(Normalize)
-def normalize(op: Normalize, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    (x,) = inputs
-    return (x - functions.channelwise(weights["mean"], x)) / functions.channelwise(weights["std"], x)
+def normalize(op: Normalize, types: Types) -> LayerFunction:
+    return lambda weights, inputs, mode: functions.normalize(inputs[0], weights["mean"], weights["std"])
 
 
 # --- pooling -----------------------------------------------------------------------------------------------------------
@@ -296,137 +335,137 @@ def tap_shares(op: Pool, x: TensorType) -> tuple[Array, ...]:
     return tuple(shares)
 
 
-def pools_in_torch(op: Pool, x: TensorType) -> bool:
+def is_torch_average(op: Pool, x: TensorType) -> bool:
     """Whether torch.nn.functional has this mean: no dilation, padding alike on both ends and at most half a window."""
     rules = op.rules(x)
     return op.kind == "avg" and all(r.d == 1 and r.begin == r.end and 2 * r.begin <= r.k for r in rules)
 
 
 @constants_of(Pool)
-def pool_constants(op: Pool, inputs: tuple[TensorType, ...]) -> Mapping[str, Array]:
-    (x,) = inputs
-    if op.kind not in ("avg", "weighted") or pools_in_torch(op, x):
+def pool_constants(op: Pool, types: Types) -> Mapping[str, Array]:
+    if op.kind not in ("avg", "weighted") or is_torch_average(op, types[0]):
         return {}
-    return {f"share{axis}": share for axis, share in enumerate(tap_shares(op, x))}
+    return {f"share{axis}": share for axis, share in enumerate(tap_shares(op, types[0]))}
 
 
 @forward_of(Pool)
-def pool(op: Pool, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    (x,) = inputs
-    g = geometry_of(op, x)
+def pool(op: Pool, types: Types) -> LayerFunction:
+    rules = op.rules(types[0])
+    g, names = Geometry.of(rules), [f"share{axis}" for axis in range(len(rules))]
     if op.kind == "max":
-        return functions.max_pool(x, g.k, g.s, g.d, g.pads)
+        return of_input(functions.max_pool, g.k, g.s, g.d, g.pads)
     if op.kind in ("l2", "lp"):
-        return functions.lp_pool(x, op.order, g.k, g.s, g.d, g.pads)
-    if not weights:
-        average = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(g.k) - 1]
-        return average(x, g.k, g.s, [rule.begin for rule in op.rules(type_of(x))], op.ceil, op.count_pad)
-    return functions.weighted_pool(x, g.s, g.d, g.pads, [weights[f"share{axis}"] for axis in range(len(g.k))])
+        return of_input(functions.lp_pool, op.order, g.k, g.s, g.d, g.pads)
+    if is_torch_average(op, types[0]):
+        average = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(rules) - 1]
+        return of_input(average, g.k, g.s, [rule.begin for rule in rules], op.ceil, op.count_pad)
+    return lambda weights, inputs, mode: functions.weighted_pool(
+        inputs[0], g.s, g.d, g.pads, [weights[name] for name in names]
+    )
 
 
 @forward_of(GlobalPool)
-def global_pool(op: GlobalPool, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    (x,) = inputs
-    if op.kind == "avg":
-        return x.mean(tuple(range(2, x.dim())), keepdim=True)
-    return functions.global_max_pool(x) if op.kind == "max" else functions.global_l2_pool(x)
+def global_pool(op: GlobalPool, types: Types) -> LayerFunction:
+    pools = {"avg": functions.global_avg_pool, "max": functions.global_max_pool, "l2": functions.global_l2_pool}
+    return of_input(pools[op.kind])
 
 
 @forward_of(Unpool)
-def unpool(op: Unpool, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    x, source = inputs
+def unpool(op: Unpool, types: Types) -> LayerFunction:
     assert op.pool is not None, "lowering sets the pool"
-    g = geometry_of(op.pool, source)
-    return functions.unpool(x, source, g.k, g.s, g.d, g.pads)
+    g = Geometry.of(op.pool.rules(types[1]))
+    return lambda weights, inputs, mode: functions.unpool(inputs[0], inputs[1], g.k, g.s, g.d, g.pads)
 
 
 @forward_of(Upsample)
-def upsample(op: Upsample, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return functions.upsample(inputs[0], op.n, op.mode == "bilinear")
+def upsample(op: Upsample, types: Types) -> LayerFunction:
+    return of_input(functions.upsample, op.n, op.mode == "bilinear")
 
 
 @forward_of(Maxout)
-def maxout(op: Maxout, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return functions.maxout(inputs[0], op.n)
+def maxout(op: Maxout, types: Types) -> LayerFunction:
+    return of_input(functions.maxout, op.n)
 
 
 # --- merging -----------------------------------------------------------------------------------------------------------
 
 
 @forward_of(Add)
-def add(op: Add, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return functions.sum_of(inputs)
+def add(op: Add, types: Types) -> LayerFunction:
+    return lambda weights, inputs, mode: functions.sum_of(inputs)
 
 
 @forward_of(Sub)
-def sub(op: Sub, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    a, b = inputs
-    return a - b
+def sub(op: Sub, types: Types) -> LayerFunction:
+    return lambda weights, inputs, mode: inputs[0] - inputs[1]
 
 
 @forward_of(Mul)
-def mul(op: Mul, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return math.prod(inputs[1:], start=inputs[0])
+def mul(op: Mul, types: Types) -> LayerFunction:
+    return lambda weights, inputs, mode: functions.product_of(inputs)
 
 
 @forward_of(Maximum)
-def maximum(op: Maximum, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return reduce(functions.maximum, inputs)
+def maximum(op: Maximum, types: Types) -> LayerFunction:
+    return lambda weights, inputs, mode: functions.maximum_of(inputs)
 
 
 @forward_of(Concat)
-def concat(op: Concat, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return torch.cat(inputs, 1)
+def concat(op: Concat, types: Types) -> LayerFunction:
+    return lambda weights, inputs, mode: torch.cat(inputs, 1)
 
 
-# --- rearranging, and taking a part ----------------------------------------------------------------------------------------
+# --- rearranging, and taking a part --------------------------------------------------------------------------------------
 
 
-@forward_of(Flatten, Reshape)
-def reshape(op: Flatten | Reshape, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    (x,) = inputs
-    return x.reshape(x.shape[0], *(op.shape if isinstance(op, Reshape) else (-1,)))
+@forward_of(Flatten)
+def flatten(op: Flatten, types: Types) -> LayerFunction:
+    return of_input(torch.flatten, 1)
+
+
+@forward_of(Reshape)
+def reshape(op: Reshape, types: Types) -> LayerFunction:
+    shape = op.shape
+    return lambda weights, inputs, mode: inputs[0].reshape(-1, *shape)
 
 
 @forward_of(Pad)
-def pad_layer(op: Pad, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return functions.pad(inputs[0], op.sides, op.value)
+def pad_layer(op: Pad, types: Types) -> LayerFunction:
+    return of_input(functions.pad, op.sides, op.value)
 
 
 @forward_of(Crop)
-def crop(op: Crop, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    (x,) = inputs
-    parts = (slice(b, b + n) for b, n in zip(op.begins(type_of(x)), op.size, strict=True))
-    return x[(slice(None), slice(None), *parts)]
+def crop(op: Crop, types: Types) -> LayerFunction:
+    return of_input(functions.crop, op.begins(types[0]), op.size)
 
 
 @forward_of(Slice)
-def slice_layer(op: Slice, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    (x,) = inputs
-    begin, end = op.bounds(type_of(x))
-    return x.narrow(op.axis + 1, begin, end - begin)
+def slice_layer(op: Slice, types: Types) -> LayerFunction:
+    begin, end = op.bounds(types[0])
+    return of_input(torch.narrow, op.axis + 1, begin, end - begin)
 
 
 @constants_of(Select)
-def selected_positions(op: Select, inputs: tuple[TensorType, ...]) -> Mapping[str, Array]:
-    return {"positions": np.array(op.positions(inputs[0]), np.int64)}
+def selected_positions(op: Select, types: Types) -> Mapping[str, Array]:
+    return {"positions": np.array(op.positions(types[0]), np.int64)}
 
 
 @forward_of(Select)
-def select(op: Select, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return inputs[0].index_select(op.axis + 1, weights["positions"])
+def select(op: Select, types: Types) -> LayerFunction:
+    axis = op.axis + 1
+    return lambda weights, inputs, mode: inputs[0].index_select(axis, weights["positions"])
 
 
 @forward_of(ChannelShuffle)
-def channel_shuffle(op: ChannelShuffle, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return functions.channel_shuffle(inputs[0], op.groups)
+def channel_shuffle(op: ChannelShuffle, types: Types) -> LayerFunction:
+    return of_input(functions.channel_shuffle, op.groups)
 
 
 @forward_of(DepthToSpace)
-def depth_to_space(op: DepthToSpace, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return functions.depth_to_space(inputs[0], op.n)
+def depth_to_space(op: DepthToSpace, types: Types) -> LayerFunction:
+    return of_input(functions.depth_to_space, op.n)
 
 
 @forward_of(SpaceToDepth)
-def space_to_depth(op: SpaceToDepth, weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
-    return functions.space_to_depth(inputs[0], op.n)
+def space_to_depth(op: SpaceToDepth, types: Types) -> LayerFunction:
+    return of_input(functions.space_to_depth, op.n)

@@ -21,7 +21,7 @@ from cnnc.graph.graph import Graph, Node, needed_nodes
 from cnnc.ops.dense import Input
 from cnnc.ops.norm import BatchNorm
 from cnnc.torch import functions
-from cnnc.torch.layers import CONSTANTS, FORWARDS, LayerMode, Normalizer, Statistics
+from cnnc.torch.layers import CONSTANTS, FORWARDS, LayerFunction, LayerMode, Normalizer, Statistics
 
 
 class ForwardResult(NamedTuple):
@@ -34,9 +34,9 @@ class ForwardResult(NamedTuple):
 class LayerModule(nn.Module):  # type: ignore[misc]
     """One layer. Layers that share parameters hold the same `nn.Parameter`."""
 
-    def __init__(self, node: Node, own: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> None:
+    def __init__(self, function: LayerFunction, own: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.op, self.apply_layer = node.op, FORWARDS[type(node.op)]
+        self.function = function
         self.names = (*own, *constants)
         for name, tensor in own.items():
             if isinstance(tensor, nn.Parameter):
@@ -47,7 +47,7 @@ class LayerModule(nn.Module):  # type: ignore[misc]
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, inputs: tuple[Tensor, ...], mode: LayerMode) -> Tensor:
-        return self.apply_layer(self.op, {name: getattr(self, name) for name in self.names}, inputs, mode)
+        return self.function({name: getattr(self, name) for name in self.names}, inputs, mode)
 
 
 class GraphModule(nn.Module):  # type: ignore[misc]
@@ -80,9 +80,11 @@ class GraphModule(nn.Module):  # type: ignore[misc]
                     trains = declared.trainable and not declared.frozen
                     self.tensors[full] = nn.Parameter(tensor, trains) if declared.trainable else tensor
                 own[short] = self.tensors[full]
+            types = graph.input_types(node)
             compute = CONSTANTS.get(type(node.op))
-            constants = compute(node.op, graph.input_types(node)) if compute else {}
-            layers.append(LayerModule(node, own, {n: self._constant(a, device) for n, a in constants.items()}))
+            arrays = compute(node.op, types) if compute else {}
+            constants = {name: self._constant(array, device) for name, array in arrays.items()}
+            layers.append(LayerModule(FORWARDS[type(node.op)](node.op, types), own, constants))
         self.layers = nn.ModuleList(layers)
         self.released = _released(self.order, self.outputs)
 
