@@ -72,7 +72,7 @@ class TorchEngine(Engine):
 
     @contextmanager
     def running(self, run: Run) -> Iterator[None]:
-        with torch_settings(self.device):
+        with torch_settings(self.device, self.ranks.local_size):
             self._steps = int(run.slots.get(STEPS, 0))
             self._state = self.build(run)
             try:

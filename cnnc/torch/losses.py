@@ -69,13 +69,26 @@ def bce(loss: Bce, scores: Tensor, target: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(scores, target)
 
 
-def batch_loss(objective: Objective, activations: Mapping[str, Tensor], targets: Sequence[Tensor]) -> BatchResult:
-    """The weighted sum of the losses of a batch, and the counts of the first loss that compares with labels."""
+def batch_loss(
+    objective: Objective,
+    activations: Mapping[str, Tensor],
+    targets: Sequence[Tensor],
+    shares: Sequence[float] | None = None,
+) -> BatchResult:
+    """The weighted sum of the losses of a batch, and the counts of the first loss that compares with labels.
+
+    Where these are some of the examples of a batch, `shares` tells for each loss their part of what its mean is over; the
+    results of all of them then add up to those of the batch. There may be no examples.
+    """
     total: Tensor | None = None
-    for term in objective.terms:
+    for term, share in zip(objective.terms, shares or [1.0] * len(objective.terms), strict=True):
         scores = _exact(activations[term.node.name])
-        value = LOSSES[type(term.loss)](term.loss, scores, _target(objective, term, activations, targets))
-        value = value * term.loss.weight if term.loss.weight != 1 else value
+        if len(scores):
+            value = LOSSES[type(term.loss)](term.loss, scores, _target(objective, term, activations, targets))
+        else:
+            value = scores.sum()
+        weight = term.loss.weight * share
+        value = value * weight if weight != 1 else value
         total = value if total is None else total + value
     assert total is not None
     return BatchResult(total, _counts(objective, activations, targets, total.device))

@@ -14,10 +14,10 @@ from cnnc.reference.parallel.threads import thread_count
 
 
 @contextmanager
-def torch_settings(device: torch.device) -> Iterator[None]:
-    """As many threads as the NumPy engine uses."""
+def torch_settings(device: torch.device, processes: int = 1) -> Iterator[None]:
+    """As many threads as the NumPy engine uses, shared by the processes of this machine that train together."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(thread_count())
+    torch.set_num_threads(max(1, thread_count() // processes))
     try:
         yield
     finally:

@@ -21,6 +21,8 @@ class Ranks:
 
     rank = 0
     size = 1
+    local_size = 1
+    """The number of processes on this machine."""
 
     @property
     def is_first(self) -> bool:
@@ -38,6 +40,10 @@ class Ranks:
     def gather(self, value: T) -> list[T]:
         """The values of all processes, by rank."""
         return [value]
+
+    def sum(self, *numbers: float) -> tuple[float, ...]:
+        """The sums of numbers over all processes."""
+        return numbers
 
     def share(self, parts: Iterator[T]) -> Iterator[T]:
         """Every size-th part, beginning with that of this rank."""

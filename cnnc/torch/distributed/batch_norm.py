@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 from cnnc.torch.functions import channelwise
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def synchronized_batch_norm(
     x: Tensor, scale: Tensor | None, shift: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:

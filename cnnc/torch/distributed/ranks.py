@@ -51,6 +51,11 @@ class TorchRanks(Ranks):
         dist.all_reduce(values, dist.ReduceOp.MAX, group=self._agreement)
         return tuple(bool(value) for value in values)
 
+    def sum(self, *numbers: float) -> tuple[float, ...]:
+        values = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(values, group=self._agreement)
+        return tuple(values.tolist())
+
     def first(self, action: Callable[[], T]) -> T:
         result: list[T | CnncError | None] = [None]
         if self.is_first:
@@ -88,4 +93,6 @@ class TorchRanks(Ranks):
 
 def is_lost_peer(error: BaseException) -> bool:
     """Whether this error of a collective operation says that another process has ended."""
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and bool(_LOST_PEER.search(str(error))))
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and bool(_LOST_PEER.search(str(error)))
+    )

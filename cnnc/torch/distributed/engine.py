@@ -1,0 +1,152 @@
+"""The engine that splits each batch: over the processes of a job, and over several passes where memory is short.
+
+In: a run and one batch, the same in every process. Out: the same weights as one process computes from the whole batch, up to
+rounding. A batch of B examples is cut into `accumulate` parts, and each of them into one share per process; a share may be
+empty. The losses are means over the whole batch, so the loss of a share is multiplied by its part of what is averaged, and
+gradients are summed over shares (DistributedDataParallel would average them, which is wrong for shares of unequal size).
+
+Batch norm normalizes over the examples of all processes, in each pass separately: its results depend on `accumulate`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.futures import Future
+from torch.nn.parallel import DistributedDataParallel
+
+from cnnc.core.arrays import Array
+from cnnc.ops.pool import Unpool
+from cnnc.reference.parallel.threads import split_evenly
+from cnnc.reference.registry import Random
+from cnnc.torch.distributed.batch_norm import synchronized_batch_norm
+from cnnc.torch.engine import Measured, TorchEngine
+from cnnc.torch.losses import BatchResult, batch_loss
+from cnnc.torch.module import GraphModule
+from cnnc.training.objective import Objective, feeds_of
+from cnnc.training.ranks import ALONE, Ranks
+from cnnc.training.run import Run, StepBatch
+
+
+class Part(NamedTuple):
+    """The share of this process in one pass: its rows, the number of examples of all processes, and whether the pass is the
+    last of the batch."""
+
+    rows: slice
+    examples: int
+    is_last: bool
+
+
+class SplitEngine(TorchEngine):
+    """Computes the share of one process, in `accumulate` passes."""
+
+    def __init__(self, ranks: Ranks = ALONE, accumulate: int = 1) -> None:
+        super().__init__()
+        self.ranks, self.accumulate = ranks, accumulate
+
+    @contextmanager
+    def running(self, run: Run) -> Iterator[None]:
+        with super().running(run), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")  # costs a copy of them
+            yield
+
+    def wrap(self, module: GraphModule) -> nn.Module:
+        """The module, which in several processes sums its gradients over them while it computes them."""
+        if self.ranks.size == 1:
+            return module
+        module.normalize = synchronized_batch_norm
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            return module
+        return summing_gradients(module)
+
+    def forward_backward(
+        self, run: Run, batch: StepBatch, random: Random | None
+    ) -> tuple[BatchResult, list[tuple[Tensor, Tensor]]]:
+        feeds, kept = feeds_of(run.graph, batch.inputs), self.kept(run, batch, random)
+        examples = len(batch.inputs[0])
+        whole = averaged_counts(run.objective, batch.targets, examples)
+        losses, counts, statistics, sizes = [], [], [], []
+        for part in self.parts(examples):
+            targets = [column[part.rows] for column in batch.targets]
+            own = averaged_counts(run.objective, targets, part.rows.stop - part.rows.start)
+            shares = [count / max(1, count_of_all) for count, count_of_all in zip(own, whole, strict=True)]
+            with self.gradients_of(part):
+                activations, measured = self.state.model(
+                    {name: self.on_device(array[part.rows]) for name, array in feeds.items()},
+                    {name: mask[part.rows] for name, mask in kept.items()},
+                )
+                tensors = [self.on_device(column) for column in targets]
+                result = batch_loss(run.objective, activations, tensors, shares)
+                if result.loss.requires_grad:
+                    result.loss.backward()
+            losses.append(result.loss.detach())
+            counts.append(result.counts)
+            statistics.append(measured)
+            sizes.append(part.examples)
+        result = BatchResult(torch.stack(losses).sum(), torch.stack(counts).sum(0))
+        return result, [_combined(sizes, of_parts) for of_parts in zip(*statistics, strict=True)]
+
+    def parts(self, examples: int) -> Iterator[Part]:
+        """The shares of this process in the passes of a batch."""
+        passes = split_evenly(examples, min(self.accumulate, examples))
+        for start, stop in passes:
+            first, last = ((stop - start) * rank // self.ranks.size for rank in (self.ranks.rank, self.ranks.rank + 1))
+            yield Part(slice(start + first, start + last), stop - start, stop == examples)
+
+    def gradients_of(self, part: Part) -> AbstractContextManager[None]:
+        """Within it, gradients are added up; after the last part they are summed over the processes."""
+        model = self.state.model
+        if isinstance(model, DistributedDataParallel) and not part.is_last:
+            return model.no_sync()  # type: ignore[no-any-return]
+        return nullcontext()
+
+    def measured(self, result: BatchResult) -> Measured:
+        loss, right, total = self.ranks.sum(float(result.loss), *result.counts.tolist())
+        return Measured(loss, int(right), int(total))
+
+
+def averaged_counts(objective: Objective, targets: Sequence[Array], examples: int) -> list[int]:
+    """For each loss the number of what its mean is over: the labels that count, or the examples."""
+    counts = []
+    for term in objective.terms:
+        column, ignored = term.column, term.loss.ignored_label
+        if column is None or ignored is None:
+            counts.append(examples)
+        else:
+            counts.append(int((targets[column] != ignored).sum()))
+    return counts
+
+
+def _combined(sizes: Sequence[int], parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """The mean and variance of a batch from those of its parts."""
+    if len(parts) == 1:
+        return parts[0]
+    means, variances = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
+    weights = means.new_tensor(sizes).div_(sum(sizes)).unsqueeze(1)
+    mean = (weights * means).sum(0)
+    return mean, (weights * (variances + (means - mean).square())).sum(0)
+
+
+def summing_gradients(module: GraphModule) -> DistributedDataParallel:
+    """The module with gradients that are summed over the processes in buckets, while backward still computes others."""
+
+    def summed(bucket: dist.GradBucket) -> Future[Tensor]:
+        future = dist.all_reduce(bucket.buffer(), async_op=True).get_future()
+        return future.then(lambda done: done.value()[0])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # broadcast_buffers has another name from PyTorch 2.13 on
+        model = DistributedDataParallel(
+            module,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+            find_unused_parameters=any(isinstance(node.op, Unpool) for node in module.order),
+        )
+    model.register_comm_hook(None, lambda state, bucket: summed(bucket))
+    return model
