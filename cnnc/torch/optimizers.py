@@ -72,20 +72,23 @@ class LionOptimizer(torch.optim.Optimizer):  # type: ignore[misc]
     ) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
-    @torch.no_grad()
     def step(self, closure: None = None) -> None:
+        """One step of all parameters that have a gradient."""
+        with torch.no_grad():
+            for group in self.param_groups:
+                for weight in group["params"]:
+                    if weight.grad is not None:
+                        self._update(group, weight, weight.grad, self.state[weight]["momentum"])
+
+    @staticmethod
+    def _update(group: Mapping[str, Any], weight: Tensor, gradient: Tensor, momentum: Tensor) -> None:
         """w ← w − rate·(sign(β₁·m + (1 − β₁)·g) + weight_decay·w), then m ← β₂·m + (1 − β₂)·g."""
-        for group in self.param_groups:
-            beta1, beta2 = group["betas"]
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                momentum = self.state[weight]["momentum"]
-                direction = momentum.lerp(weight.grad, 1 - beta1).sign_()
-                if group["weight_decay"]:
-                    direction.add_(weight, alpha=group["weight_decay"])
-                weight.add_(direction, alpha=-group["lr"])
-                momentum.lerp_(weight.grad, 1 - beta2)
+        beta1, beta2 = group["betas"]
+        direction = (momentum * beta1).add_(gradient, alpha=1 - beta1).sign_()
+        if group["weight_decay"]:
+            direction.add_(weight, alpha=group["weight_decay"])
+        weight.add_(direction, alpha=-group["lr"])
+        momentum.mul_(beta2).add_(gradient, alpha=1 - beta2)
 
 
 @optimizer_of(Lion, momentum="momentum")
