@@ -35,7 +35,7 @@ from tests.training import statement_cases as cases
 
 CASES = "tests/training/statement_cases.py"
 TABLES: tuple[dict[Any, Any], ...] = (UPDATES, LOSSES, COUNTERS, STEP_UPDATES, STEP_LOSSES, STEP_METRICS)
-TORCH_UPDATES = registered_names(PACKAGE / "torch" / "optimizers.py", "optimizer_of")
+TORCH_UPDATES = {n for d in ("optimizer_of", "update_of") for n in registered_names(PACKAGE / "torch/optimizers.py", d)}
 TORCH_LOSSES = registered_names(PACKAGE / "torch" / "losses.py", "loss_of")
 STATEMENTS = [cls for kinds in TRAIN_STATEMENTS.values() for cls in kinds.values()]
 
@@ -51,7 +51,7 @@ def optimizer_holes() -> Iterator[str]:
         if cls not in STEP_UPDATES:
             yield f"optimizer {name} has no ONNX update: @update_of({cls.__name__}) in cnnc/onnx/train_step/optimizers.py"
         if cls.__name__ not in TORCH_UPDATES:
-            yield f"optimizer {name} is not on PyTorch: @optimizer_of({cls.__name__}) in cnnc/torch/optimizers.py"
+            yield f"optimizer {name} is not on PyTorch: @update_of({cls.__name__}) in cnnc/torch/optimizers.py"
         if cls.slots is Optimizer.slots:
             yield f"optimizer {name} does not say its slots: the property `slots` in cnnc/recipe/optimizers.py"
         if cls not in cases.FORMULAS or not any(type(op) is cls for op in cases.OPTIMIZERS):
