@@ -100,7 +100,18 @@ def print_status(text: str = "", *, raw: bool = False) -> None:
         raise Stopped(Exit.RESOURCES) from None
 
 
+_muted = False
+
+
+def mute(muted: bool) -> None:
+    """Makes this process print nothing from here on, or print again: of processes that train together, one prints."""
+    global _muted
+    _muted = muted
+
+
 def _print(text: str, stream: TextIO) -> None:
+    if _muted:
+        return
     try:
         try:
             print(text, file=stream, flush=True)

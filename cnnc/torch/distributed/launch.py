@@ -1,7 +1,7 @@
 """`cnnc train --processes N`: starts torchrun on this machine, which starts N processes that train together.
 
 In: the words of a command after `cnnc`. Out: the exit status of the training. The processes report what goes wrong; what they
-cannot report, because they were killed before they knew each other, is raised as E704.
+cannot report, because they were killed before they knew each other, is raised as E909.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cnnc.reference.parallel.threads import thread_count
 
 
 def launch(processes: int, words: Sequence[str]) -> int:
-    """Runs `cnnc WORDS` in as many processes, and returns their exit status. Raises CnncError E704."""
+    """Runs `cnnc WORDS` in as many processes, and returns their exit status. Raises CnncError E909."""
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, thread_count() // processes)))
     config = LaunchConfig(
@@ -51,4 +51,4 @@ def _status(failures: Mapping[int, ProcessFailure]) -> int:
         return int(reported[0])
     rank, failure = min(failures.items(), key=lambda item: item[1].timestamp)
     name = signal.Signals(-failure.exitcode).name
-    raise CnncError.of("E704", f"process {rank + 1} of those that train together was killed by {name}")
+    raise CnncError.of("E909", f"process {rank + 1} of those that train together was killed by {name}")

@@ -1,0 +1,75 @@
+"""`cnnc train` in several processes: those that torchrun starts, and `--processes N`, which starts torchrun.
+
+Only the first process prints, and of the errors of a job only the first one is printed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from cnnc.cli.console import mute, report_error
+from cnnc.diagnostics import CnncError
+from cnnc.training.job import is_started_by_torchrun
+from cnnc.training.ranks import ALONE, Ranks
+
+if TYPE_CHECKING:
+    from cnnc.torch.distributed.ranks import TorchRanks
+
+_LAUNCHED = "CNNC_PROCESSES"
+"""Set in processes that --processes started."""
+
+
+def starts_processes(processes: int | None) -> bool:
+    """Whether this process starts others that train, and does not train itself. Raises CnncError E010."""
+    if processes is None or _LAUNCHED in os.environ:
+        return False
+    if is_started_by_torchrun():
+        message = f"torchrun has started {os.environ['WORLD_SIZE']} processes, so that --processes has no effect"
+        raise CnncError.of("E010", message, help="leave --processes out")
+    return processes > 1
+
+
+def train_in_processes(processes: int) -> int:
+    """Runs this command in as many processes; returns their exit status. Raises CnncError E909."""
+    from cnnc.torch.distributed.launch import launch
+
+    os.environ[_LAUNCHED] = str(processes)
+    return launch(processes, sys.argv[1:])
+
+
+@contextmanager
+def joined(uses_torch: bool) -> Iterator[Ranks]:
+    """The processes of the job where torchrun started this one, else this one alone.
+
+    In a job, an error or a signal ends this process here. Raises CnncError E010 for another engine than torch.
+    """
+    if not is_started_by_torchrun():
+        yield ALONE
+        return
+    mute(os.environ["RANK"] != "0")
+    if not uses_torch:
+        raise CnncError.of(
+            "E010", "torchrun starts processes that train together with --engine torch", help="add --engine torch"
+        )
+    from cnnc.torch.distributed.ranks import TorchRanks, lost_peers
+
+    ranks = None
+    try:
+        with lost_peers():
+            ranks = TorchRanks(uses_gpus=False)
+            yield ranks
+            ranks.close()
+    except BaseException as error:
+        _end(ranks, error)
+
+
+def _end(ranks: TorchRanks | None, error: BaseException) -> NoReturn:
+    """Ends this process, without waiting for threads that may wait for other processes."""
+    mute(ranks is not None and not ranks.claim_failure())
+    status = report_error(error)
+    sys.stdout.flush()
+    os._exit(status)
