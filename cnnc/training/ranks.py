@@ -10,6 +10,7 @@ own clock, signals or files, it decides through `Ranks`, so that all processes d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -29,6 +30,11 @@ class Ranks:
         """Whether this process writes the run folder and prints."""
         return self.rank == 0
 
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether the process that started this one has ended, so that nobody would stop it."""
+        return False
+
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag whether it is set in any process."""
         return flags
@@ -36,6 +42,13 @@ class Ranks:
     def first(self, action: Callable[[], T]) -> T:
         """Runs the action in the first process; every process gets its result, or the CnncError that it raised."""
         return action()
+
+    @contextmanager
+    def holding(self, context: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+        """Holds a context in the first process, for all of them."""
+        with ExitStack() as stack:
+            self.first(lambda: stack.enter_context(context()))
+            yield
 
     def gather(self, value: T) -> list[T]:
         """The values of all processes, by rank."""

@@ -27,6 +27,7 @@ from cnnc.reference.parallel.threads import thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.divergence import diverged
+from cnnc.training.job import is_started_by_torchrun, write_job
 from cnnc.training.objective import Score
 from cnnc.training.run import Epoch, Run
 from cnnc.training.run_lock import locked
@@ -92,6 +93,8 @@ def _save_first(run: Run, origin: Path | None) -> None:
             write_atomic(run.folder / name, read_bytes(origin / name))
     save(run, "last")
     save_network(run)
+    if is_started_by_torchrun():
+        write_job(run.folder)
 
 
 def free_folder(folder: Path) -> Path:
@@ -157,6 +160,7 @@ def save(run: Run, name: str) -> Path:
             dict(run.origin),
             run.engine.name,
             run.engine.provider,
+            run.engine.options,
         ),
     )
     return path
@@ -217,6 +221,7 @@ def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
         "seconds": round(epoch.seconds, 3),
         "images_per_second": round(epoch.images_per_second, 1),
         "memory": epoch.memory,
+        **({"device_memory": epoch.device_memory} if epoch.device_memory is not None else {}),
     }
 
 

@@ -11,7 +11,7 @@ Batch norm normalizes over the examples of all processes, in each pass separatel
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
@@ -26,12 +26,13 @@ from cnnc.ops.pool import Unpool
 from cnnc.reference.parallel.threads import split_evenly
 from cnnc.reference.registry import Random
 from cnnc.torch.distributed.batch_norm import synchronized_batch_norm
-from cnnc.torch.engine import Measured, TorchEngine
-from cnnc.torch.losses import BatchResult, batch_loss
+from cnnc.torch.distributed.ranks import lost_peers
+from cnnc.torch.engine import Pending, TorchEngine
+from cnnc.torch.feeds import check_integers
 from cnnc.torch.module import GraphModule
 from cnnc.training.objective import Objective, feeds_of
 from cnnc.training.ranks import ALONE, Ranks
-from cnnc.training.run import Run, StepBatch
+from cnnc.training.run import Run, StepBatch, StepResult
 
 
 class Part(NamedTuple):
@@ -43,11 +44,31 @@ class Part(NamedTuple):
     is_last: bool
 
 
-class SplitEngine(TorchEngine):
-    """Computes the share of one process, in `accumulate` passes."""
+class PendingParts(Pending):
+    """Loss and counts of the parts of a batch on their way to the host, summed there over parts and processes."""
 
-    def __init__(self, ranks: Ranks = ALONE, accumulate: int = 1) -> None:
-        super().__init__()
+    def __init__(self, parts: Sequence[Pending], ranks: Ranks) -> None:
+        self._parts, self._ranks = parts, ranks
+
+    def result(self) -> StepResult:
+        results = [part.result() for part in self._parts]
+        loss, right, total = self._ranks.sum(*(sum(numbers) for numbers in zip(*results, strict=True)))
+        return StepResult(loss, int(right), int(total))
+
+
+class SplitEngine(TorchEngine):
+    """Computes the share of one process, in `accumulate` passes. The other arguments are those of `TorchEngine`."""
+
+    def __init__(
+        self,
+        device: str = "auto",
+        precision: str = "float32",
+        compiles: bool = False,
+        report: Callable[[str], None] = lambda line: None,
+        ranks: Ranks = ALONE,
+        accumulate: int = 1,
+    ) -> None:
+        super().__init__(device, precision, compiles, report)
         self.ranks, self.accumulate = ranks, accumulate
 
     @contextmanager
@@ -65,32 +86,33 @@ class SplitEngine(TorchEngine):
             return module
         return summing_gradients(module)
 
+    def step(self, run: Run, batch: StepBatch, random: Random | None = None) -> StepResult:
+        with lost_peers():
+            return super().step(run, batch, random)
+
     def forward_backward(
         self, run: Run, batch: StepBatch, random: Random | None
-    ) -> tuple[BatchResult, list[tuple[Tensor, Tensor]]]:
-        feeds, kept = feeds_of(run.graph, batch.inputs), self.kept(run, batch, random)
-        examples = len(batch.inputs[0])
-        whole = averaged_counts(run.objective, batch.targets, examples)
-        losses, counts, statistics, sizes = [], [], [], []
-        for part in self.parts(examples):
+    ) -> tuple[Pending, list[tuple[Tensor, Tensor]]]:
+        feeds, examples = feeds_of(run.graph, batch.inputs), len(batch.inputs[0])
+        check_integers(run.graph, feeds)
+        kept, is_whole = self.kept(run, batch, random), examples == min(run.recipe.batch, len(run.train))
+        counts = averaged_counts(run.objective, batch.targets, examples)
+        parts = list(self.parts(examples))
+        pending, statistics = [], []
+        for part in parts:
             targets = [column[part.rows] for column in batch.targets]
             own = averaged_counts(run.objective, targets, part.rows.stop - part.rows.start)
-            shares = [count / max(1, count_of_all) for count, count_of_all in zip(own, whole, strict=True)]
+            shares = [count / max(1, count_of_all) for count, count_of_all in zip(own, counts, strict=True)]
+            own_feeds = {name: array[part.rows] for name, array in feeds.items()}
+            own_kept = {name: mask[part.rows] for name, mask in kept.items()}
             with self.gradients_of(part):
-                activations, measured = self.state.model(
-                    {name: self.on_device(array[part.rows]) for name, array in feeds.items()},
-                    {name: mask[part.rows] for name, mask in kept.items()},
-                )
-                tensors = [self.on_device(column) for column in targets]
-                result = batch_loss(run.objective, activations, tensors, shares)
-                if result.loss.requires_grad:
-                    result.loss.backward()
-            losses.append(result.loss.detach())
-            counts.append(result.counts)
+                results, measured = self.one_pass(run, own_feeds, targets, own_kept, is_whole, shares)
+            pending.append(results)
             statistics.append(measured)
-            sizes.append(part.examples)
-        result = BatchResult(torch.stack(losses).sum(), torch.stack(counts).sum(0))
-        return result, [_combined(sizes, of_parts) for of_parts in zip(*statistics, strict=True)]
+        combined = [
+            _combined([part.examples for part in parts], of_parts) for of_parts in zip(*statistics, strict=True)
+        ]
+        return PendingParts(pending, self.ranks), combined
 
     def parts(self, examples: int) -> Iterator[Part]:
         """The shares of this process in the passes of a batch."""
@@ -101,14 +123,10 @@ class SplitEngine(TorchEngine):
 
     def gradients_of(self, part: Part) -> AbstractContextManager[None]:
         """Within it, gradients are added up; after the last part they are summed over the processes."""
-        model = self.state.model
+        model = self.state.eager
         if isinstance(model, DistributedDataParallel) and not part.is_last:
             return model.no_sync()  # type: ignore[no-any-return]
         return nullcontext()
-
-    def measured(self, result: BatchResult) -> Measured:
-        loss, right, total = self.ranks.sum(float(result.loss), *result.counts.tolist())
-        return Measured(loss, int(right), int(total))
 
 
 def averaged_counts(objective: Objective, targets: Sequence[Array], examples: int) -> list[int]:

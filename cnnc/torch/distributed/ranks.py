@@ -4,14 +4,15 @@ In: the environment that torchrun sets (RANK, WORLD_SIZE, ...). Out: `TorchRanks
 between GPUs and gloo between CPUs; what runs agree on goes through gloo, so that no GPU waits for it.
 
 A process that fails claims the failure before it ends, so that one of them reports an error, whichever fails first. The
-others find that a peer has gone (`is_lost_peer`) and end without a word.
+others find that a peer has gone (`lost_peers`) and end without a word.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ import torch
 import torch.distributed as dist
 
 from cnnc.diagnostics import CnncError
+from cnnc.reference.parallel.threads import thread_count
 from cnnc.training.ranks import Ranks
 
 TIMEOUT = timedelta(minutes=10)
@@ -45,15 +47,18 @@ class TorchRanks(Ranks):
             device_id=torch.device("cuda", self.local_rank) if uses_gpus else None,
         )
         self._agreement = dist.new_group(backend="gloo", timeout=TIMEOUT)
+        os.environ["CNNC_THREADS"] = str(self.first(thread_count))  # which the masks of dropout depend on
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         values = torch.tensor(flags, dtype=torch.uint8)
-        dist.all_reduce(values, dist.ReduceOp.MAX, group=self._agreement)
+        with lost_peers():
+            dist.all_reduce(values, dist.ReduceOp.MAX, group=self._agreement)
         return tuple(bool(value) for value in values)
 
     def sum(self, *numbers: float) -> tuple[float, ...]:
         values = torch.tensor(numbers, dtype=torch.float64)
-        dist.all_reduce(values, group=self._agreement)
+        with lost_peers():
+            dist.all_reduce(values, group=self._agreement)
         return tuple(values.tolist())
 
     def first(self, action: Callable[[], T]) -> T:
@@ -63,14 +68,16 @@ class TorchRanks(Ranks):
                 result = [action()]
             except CnncError as error:
                 result = [error]
-        dist.broadcast_object_list(result, src=0, group=self._agreement)
+        with lost_peers():
+            dist.broadcast_object_list(result, src=0, group=self._agreement)
         if isinstance(result[0], CnncError):
             raise result[0]
         return result[0]  # type: ignore[return-value]
 
     def gather(self, value: T) -> list[T]:
         values = [value] * self.size
-        dist.all_gather_object(values, value, group=self._agreement)
+        with lost_peers():
+            dist.all_gather_object(values, value, group=self._agreement)
         return values
 
     @property
@@ -87,12 +94,17 @@ class TorchRanks(Ranks):
 
     def close(self) -> None:
         """Leaves the job, once all processes have come here."""
-        self.any()
+        self.any(True)
         dist.destroy_process_group()
 
 
-def is_lost_peer(error: BaseException) -> bool:
-    """Whether this error of a collective operation says that another process has ended."""
-    return isinstance(error, dist.DistError) or (
-        isinstance(error, RuntimeError) and bool(_LOST_PEER.search(str(error)))
-    )
+@contextmanager
+def lost_peers() -> Iterator[None]:
+    """Raises CnncError E909 where a collective operation fails because another process has ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and not _LOST_PEER.search(str(error)):
+            raise
+        message = "a process that trains together with this one has ended; somebody killed it, or its memory ran out"
+        raise CnncError.of("E909", message) from error
