@@ -16,7 +16,9 @@ from cnnc.reference.parallel.threads import thread_count
 
 @contextmanager
 def torch_settings(device: torch.device, processes: int = 1) -> Iterator[None]:
-    """As many threads as the NumPy engine uses, shared by the processes of this machine that train together. On a GPU: kernels that give the same bits each time, and float32 as it is.
+    """As many threads as the NumPy engine uses, shared by the processes of this machine that train together.
+
+    On a GPU: kernels that give the same bits each time, and float32 as it is.
 
     Without the latter, PyTorch rounds the factors of float32 convolutions to TF32, with 11 bits, on newer GPUs.
     """
@@ -27,6 +29,7 @@ def torch_settings(device: torch.device, processes: int = 1) -> Iterator[None]:
     torch.set_num_threads(max(1, thread_count() // processes))
     try:
         if device.type == "cuda":
+            torch.cuda.set_device(device)
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
             torch.use_deterministic_algorithms(True, warn_only=True)
             cudnn.allow_tf32 = matmul.allow_tf32 = False

@@ -27,8 +27,10 @@ from cnnc.reference.parallel.threads import split_evenly
 from cnnc.reference.registry import Random
 from cnnc.torch.distributed.batch_norm import synchronized_batch_norm
 from cnnc.torch.distributed.ranks import lost_peers
-from cnnc.torch.engine import Pending, TorchEngine
+from cnnc.torch.engine import TorchEngine
 from cnnc.torch.feeds import check_integers
+from cnnc.torch.layers import Statistics
+from cnnc.torch.losses import BatchResult
 from cnnc.torch.module import GraphModule
 from cnnc.training.objective import Objective, feeds_of
 from cnnc.training.ranks import ALONE, Ranks
@@ -42,18 +44,6 @@ class Part(NamedTuple):
     rows: slice
     examples: int
     is_last: bool
-
-
-class PendingParts(Pending):
-    """Loss and counts of the parts of a batch on their way to the host, summed there over parts and processes."""
-
-    def __init__(self, parts: Sequence[Pending], ranks: Ranks) -> None:
-        self._parts, self._ranks = parts, ranks
-
-    def result(self) -> StepResult:
-        results = [part.result() for part in self._parts]
-        loss, right, total = self._ranks.sum(*(sum(numbers) for numbers in zip(*results, strict=True)))
-        return StepResult(loss, int(right), int(total))
 
 
 class SplitEngine(TorchEngine):
@@ -92,27 +82,39 @@ class SplitEngine(TorchEngine):
 
     def forward_backward(
         self, run: Run, batch: StepBatch, random: Random | None
-    ) -> tuple[Pending, list[tuple[Tensor, Tensor]]]:
+    ) -> tuple[BatchResult, list[Statistics]]:
         feeds, examples = feeds_of(run.graph, batch.inputs), len(batch.inputs[0])
         check_integers(run.graph, feeds)
-        kept, is_whole = self.kept(run, batch, random), examples == min(run.recipe.batch, len(run.train))
-        counts = averaged_counts(run.objective, batch.targets, examples)
+        kept, counts = self.kept(run, batch, random), averaged_counts(run.objective, batch.targets, examples)
         parts = list(self.parts(examples))
-        pending, statistics = [], []
+        results, statistics = [], []
         for part in parts:
             targets = [column[part.rows] for column in batch.targets]
             own = averaged_counts(run.objective, targets, part.rows.stop - part.rows.start)
-            shares = [count / max(1, count_of_all) for count, count_of_all in zip(own, counts, strict=True)]
-            own_feeds = {name: array[part.rows] for name, array in feeds.items()}
-            own_kept = {name: mask[part.rows] for name, mask in kept.items()}
             with self.gradients_of(part):
-                results, measured = self.one_pass(run, own_feeds, targets, own_kept, is_whole, shares)
-            pending.append(results)
+                result, measured = self.one_pass(
+                    run,
+                    self.tensors({name: array[part.rows] for name, array in feeds.items()}),
+                    [self.on_device(column) for column in targets],
+                    {name: mask[part.rows] for name, mask in kept.items()},
+                    [count / max(1, count_of_all) for count, count_of_all in zip(own, counts, strict=True)],
+                )
+            results.append(result)
             statistics.append(measured)
-        combined = [
-            _combined([part.examples for part in parts], of_parts) for of_parts in zip(*statistics, strict=True)
-        ]
-        return PendingParts(pending, self.ranks), combined
+        sizes = [part.examples for part in parts]
+        return self.added(results), [_combined(sizes, of_parts) for of_parts in zip(*statistics, strict=True)]
+
+    def added(self, results: Sequence[BatchResult]) -> BatchResult:
+        """Loss and counts of the parts of a batch together."""
+        if len(results) == 1:
+            return results[0]
+        loss, counts = (torch.stack(tensors).sum(0) for tensors in zip(*results, strict=True))
+        self.mark_loss()
+        return BatchResult(loss, counts)
+
+    def measured(self, result: BatchResult) -> StepResult:
+        loss, right, total = self.ranks.sum(*super().measured(result))
+        return StepResult(loss, int(right), int(total))
 
     def parts(self, examples: int) -> Iterator[Part]:
         """The shares of this process in the passes of a batch."""
@@ -123,7 +125,7 @@ class SplitEngine(TorchEngine):
 
     def gradients_of(self, part: Part) -> AbstractContextManager[None]:
         """Within it, gradients are added up; after the last part they are summed over the processes."""
-        model = self.state.eager
+        model = self.state.plain
         if isinstance(model, DistributedDataParallel) and not part.is_last:
             return model.no_sync()  # type: ignore[no-any-return]
         return nullcontext()
