@@ -127,13 +127,16 @@ class EngineOptions(NamedTuple):
 def engine_of(options: EngineOptions, ranks: Ranks = ALONE) -> Engine:
     """The engine of these options, for one of the processes that train together."""
     options.require_engine(options.engine)
+    if ranks is not ALONE and options.engine is not EngineChoice.torch:
+        message = "torchrun starts processes that train together, which is for --engine torch"
+        raise CnncError.of("E010", message, help="add --engine torch, or start cnnc without torchrun")
     if options.engine is EngineChoice.onnxruntime:
         from cnnc.onnx.train_step.engine import OnnxEngine
 
         return OnnxEngine(options.provider.value if options.provider is not None else "auto")
     if options.engine is EngineChoice.torch:
         require_torch()
-        device, precision = options.device or "auto", (options.precision or Precision.float32).value
+        device, precision = ranks.device or options.device or "auto", (options.precision or Precision.float32).value
         if ranks is not ALONE or (options.accumulate or 1) > 1:
             from cnnc.torch.distributed.engine import SplitEngine
 
@@ -170,7 +173,8 @@ def engine_of_resume(saved: Checkpoint, options: EngineOptions, ranks: Ranks = A
     """
     names = list(EngineChoice)
     choice = options.engine or (EngineChoice(saved.engine) if saved.engine in names else EngineChoice.numpy)
-    choice = EngineChoice.torch if ranks is not ALONE else choice
+    if ranks is not ALONE:
+        choice = options.engine or EngineChoice.torch
     options.require_engine(choice)
     options = options._replace(engine=choice)
     if choice.value == saved.engine:

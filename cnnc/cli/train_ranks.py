@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from cnnc.cli.console import mute, report_error
+from cnnc.cli.console import ignore_signals, mute, report_error
 from cnnc.diagnostics import CnncError
-from cnnc.training.job import is_started_by_torchrun
-from cnnc.training.ranks import ALONE, Ranks
+from cnnc.training.ranks import ALONE, Ranks, is_started_by_torchrun
 
 if TYPE_CHECKING:
+    from cnnc.cli.engines import EngineOptions
     from cnnc.torch.distributed.ranks import TorchRanks
 
 _LAUNCHED = "CNNC_PROCESSES"
@@ -42,34 +42,38 @@ def train_in_processes(processes: int) -> int:
 
 
 @contextmanager
-def joined(uses_torch: bool) -> Iterator[Ranks]:
+def joined(options: EngineOptions) -> Iterator[Ranks]:
     """The processes of the job where torchrun started this one, else this one alone.
 
-    In a job, an error or a signal ends this process here. Raises CnncError E010 for another engine than torch.
+    In a job, an error or a signal ends this process here.
     """
     if not is_started_by_torchrun():
         yield ALONE
         return
     mute(os.environ["RANK"] != "0")
-    if not uses_torch:
-        raise CnncError.of(
-            "E010", "torchrun starts processes that train together with --engine torch", help="add --engine torch"
-        )
     from cnnc.torch.distributed.ranks import TorchRanks, lost_peers
 
     ranks = None
     try:
         with lost_peers():
-            ranks = TorchRanks(uses_gpus=False)
+            ranks = TorchRanks(options.device or "auto")
             yield ranks
             ranks.close()
     except BaseException as error:
         _end(ranks, error)
 
 
+def torchrun_command(command: str) -> str:
+    """The command for as many processes as this job has; for those of several machines, or without torchrun, as it is."""
+    if not is_started_by_torchrun() or _LAUNCHED in os.environ or os.environ["GROUP_WORLD_SIZE"] != "1":
+        return command
+    return f"torchrun --nproc-per-node {os.environ['LOCAL_WORLD_SIZE']} -m {command}"
+
+
 def _end(ranks: TorchRanks | None, error: BaseException) -> NoReturn:
     """Ends this process, without waiting for threads that may wait for other processes."""
-    mute(ranks is not None and not ranks.claim_failure())
+    ignore_signals()
+    mute(not ranks.claim_failure() if ranks is not None else os.environ["LOCAL_RANK"] != "0")
     status = report_error(error)
     sys.stdout.flush()
     os._exit(status)

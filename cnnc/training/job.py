@@ -1,7 +1,6 @@
 """The job that a process is part of: what torchrun starts, and starts again after a failure.
 
-In: the environment that torchrun sets. Out: whether torchrun started this process, the name of its job, and the run that the
-same job began, which a restarted process resumes. The file `.cnnc.job` in a run folder names the job that trains it.
+In: the environment that torchrun sets. Out: the run that the same job began, which a restarted process resumes. The file `.cnnc.job` in a run folder names the job that trains it.
 
 A job is named by `--rdzv-id`, or by the torchrun process where that has no name, and then ends with it.
 """
@@ -14,15 +13,12 @@ from pathlib import Path
 
 from cnnc.core.files import read_start, write_atomic
 from cnnc.diagnostics import CnncError
+from cnnc.network import Network
+from cnnc.training.checkpoint import find, load
 
 JOB_FILE = ".cnnc.job"
 _UNNAMED = "none"
 """The --rdzv-id of several machines that got none."""
-
-
-def is_started_by_torchrun() -> bool:
-    """Whether torchrun started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def job_name() -> str:
@@ -36,16 +32,29 @@ def write_job(folder: Path) -> None:
     write_atomic(folder / JOB_FILE, job_name().encode())
 
 
-def run_of_job(wanted: Path, numbered: bool) -> Path | None:
-    """The folder that this job trains: `wanted`, or with `numbered` one of wanted-2, wanted-3, ...; None before it has begun."""
+def run_of_job(wanted: Path, network: Network, numbered: bool) -> Path | None:
+    """The folder in which this job trains this network, None before it has begun.
+
+    It is `wanted`, or with `numbered` one of wanted-2, wanted-3, ... as well.
+    """
     folders = [wanted]
     while numbered and folders[-1].exists():
         folders.append(wanted.with_name(f"{wanted.name}-{len(folders) + 1}"))
-    return next((folder for folder in folders if _job_of(folder) == job_name()), None)
+    return next((folder for folder in folders if is_run_of_job(folder) and _trains(folder, network)), None)
 
 
-def _job_of(folder: Path) -> str | None:
+def is_run_of_job(folder: Path) -> bool:
+    """Whether this job trains the run in a folder."""
     try:
-        return read_start(folder / JOB_FILE).decode(errors="replace")
+        return read_start(folder / JOB_FILE).decode(errors="replace") == job_name()
     except CnncError:
-        return None
+        return False
+
+
+def _trains(folder: Path, network: Network) -> bool:
+    """Whether the run in a folder trains this network, with the same settings."""
+    try:
+        saved = load(find(folder, "last"))
+    except CnncError:
+        return False
+    return saved.source == network.source.text and saved.settings == network.settings

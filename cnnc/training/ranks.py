@@ -9,12 +9,18 @@ own clock, signals or files, it decides through `Ranks`, so that all processes d
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def is_started_by_torchrun() -> bool:
+    """Whether torchrun started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 class Ranks:
@@ -24,6 +30,8 @@ class Ranks:
     size = 1
     local_size = 1
     """The number of processes on this machine."""
+    device = ""
+    """The device of this process, by the word of `--device`; "" where the option decides."""
 
     @property
     def is_first(self) -> bool:

@@ -27,8 +27,9 @@ from cnnc.reference.parallel.threads import thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.divergence import diverged
-from cnnc.training.job import is_started_by_torchrun, write_job
+from cnnc.training.job import write_job
 from cnnc.training.objective import Score
+from cnnc.training.ranks import is_started_by_torchrun
 from cnnc.training.run import Epoch, Run
 from cnnc.training.run_lock import locked
 

@@ -32,10 +32,15 @@ T = TypeVar("T")
 
 
 class TorchRanks(Ranks):
-    """The processes of a job. `local_rank` counts those of this machine, of which there are `local_size`."""
+    """The processes of a job. `local_rank` counts those of this machine, of which there are `local_size`.
 
-    def __init__(self, uses_gpus: bool) -> None:
+    `device` is the word of `--device`. Raises CnncError E010 or E905 for one that these processes cannot use.
+    """
+
+    def __init__(self, device: str = "auto") -> None:
         self.local_rank, self.local_size = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        self.device = self._device(device)
+        uses_gpus = self.device != "cpu"
         self._parent = os.getppid()
         self._store, self.rank, self.size = next(dist.rendezvous("env://", timeout=TIMEOUT))
         dist.init_process_group(
@@ -44,10 +49,28 @@ class TorchRanks(Ranks):
             rank=self.rank,
             world_size=self.size,
             timeout=TIMEOUT,
-            device_id=torch.device("cuda", self.local_rank) if uses_gpus else None,
+            device_id=torch.device(self.device) if uses_gpus else None,
         )
         self._agreement = dist.new_group(backend="gloo", timeout=TIMEOUT)
         os.environ["CNNC_THREADS"] = str(self.first(thread_count))  # which the masks of dropout depend on
+
+    def _device(self, word: str) -> str:
+        """The device of this process, from the word of `--device`. Raises CnncError E010, E905."""
+        if word == "auto":
+            word = "cuda" if torch.cuda.is_available() else "cpu"
+        if word not in ("cpu", "cuda"):
+            message = f"--device {word}: each process that torchrun starts has a GPU of its own, or all use the cpu"
+            raise CnncError.of("E010", message, help="write --device cuda or --device cpu")
+        if word == "cpu":
+            return word
+        gpus = torch.cuda.device_count()
+        if self.local_size > gpus:
+            message = f"{self.local_size} processes on this machine need a GPU each; PyTorch finds {gpus}"
+            raise CnncError.of(
+                "E905", message, help=f"start {gpus}, or write --device cpu" if gpus else "write --device cpu"
+            )
+        torch.cuda.set_device(self.local_rank)
+        return f"cuda:{self.local_rank}"
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         values = torch.tensor(flags, dtype=torch.uint8)
