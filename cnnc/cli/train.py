@@ -24,7 +24,6 @@ from cnnc.cli.engines import (
     EngineOptions,
     engine_of,
     engine_of_resume,
-    require_torch,
 )
 from cnnc.cli.options import DATA, PROVIDER_OF_ENGINE, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
@@ -107,7 +106,6 @@ def train(
     if resume is None:
         engine_options.require_engine(engine)
     if starts_processes(processes):
-        require_torch()
         raise typer.Exit(train_in_processes(processes or 1))
     if dry_run and live:
         raise CnncError.of("E010", "--live shows a training; --dry-run makes two steps and writes nothing")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _LAUNCHED = "CNNC_PROCESSES"
 """Set in processes that --processes started."""
+_QUIET = ("TORCH_CPP_LOG_LEVEL", "ERROR")
+"""Of processes that end, PyTorch warns in many lines; read when it is imported."""
 
 
 def starts_processes(processes: int | None) -> bool:
@@ -35,9 +37,13 @@ def starts_processes(processes: int | None) -> bool:
 
 def train_in_processes(processes: int) -> int:
     """Runs this command in as many processes; returns their exit status. Raises CnncError E909."""
-    from cnnc.torch.distributed.launch import launch
+    from cnnc.cli.engines import require_torch
 
     os.environ[_LAUNCHED] = str(processes)
+    os.environ.setdefault(*_QUIET)
+    require_torch()
+    from cnnc.torch.distributed.launch import launch
+
     return launch(processes, sys.argv[1:])
 
 
@@ -51,6 +57,7 @@ def joined(options: EngineOptions) -> Iterator[Ranks]:
         yield ALONE
         return
     mute(os.environ["RANK"] != "0")
+    os.environ.setdefault(*_QUIET)
     from cnnc.torch.distributed.ranks import TorchRanks, lost_peers
 
     ranks = None

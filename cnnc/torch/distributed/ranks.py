@@ -42,10 +42,12 @@ class TorchRanks(Ranks):
         self.device = self._device(device)
         uses_gpus = self.device != "cpu"
         self._parent = os.getppid()
-        self._store, self.rank, self.size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        store, self.rank, self.size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        # torchrun keeps the store when it starts the processes again, with the addresses of those that ended
+        self._store = dist.PrefixStore(f"cnnc {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if uses_gpus else "gloo",
-            store=dist.PrefixStore("cnnc", self._store),
+            store=dist.PrefixStore("processes", self._store),
             rank=self.rank,
             world_size=self.size,
             timeout=TIMEOUT,
@@ -110,10 +112,12 @@ class TorchRanks(Ranks):
 
     def claim_failure(self) -> bool:
         """Whether this process is the first of the job to fail, which is the one that reports it."""
+        if self.is_orphaned:  # the store has ended with the process that started this one
+            return self.is_first
         try:
-            return int(self._store.add("cnnc failures", 1)) == 1
-        except RuntimeError:  # the store is gone, with the process that started this one
-            return True
+            return int(self._store.add("failures", 1)) == 1
+        except RuntimeError:
+            return self.is_first
 
     def close(self) -> None:
         """Leaves the job, once all processes have come here."""
