@@ -118,12 +118,16 @@ def epoch_line(run: Run, epoch: Epoch, width: int) -> str:
         parts += [(f"val loss {decimals(epoch.validation.loss)}", 2), (f"val {epoch.validation}", 0)]
         others = epoch.validation.others
         parts += [(f"val {name} {format_metric(name, value)}", 3 + i) for i, (name, value) in enumerate(others)]
-    parts.append((f"{epoch.images_per_second:,.0f} {run.noun}/s", _SPEED))
+    data = f" (data {epoch.waiting:.0%})" if epoch.waiting >= SHOWN_WAITING else ""
+    parts.append((f"{epoch.images_per_second:,.0f} {run.noun}/s{data}", _SPEED))
     best = ("best", 0)
     while sum(len(text) + 2 for text, _ in [*parts, best]) - 2 > width and (left_out := max(drop for _, drop in parts)):
         parts = [part for part in parts if part[1] != left_out]
     return "  ".join(text for text, _ in [*parts, *([best] if epoch.best else [])])
 
+
+SHOWN_WAITING = 0.1
+"""From this fraction of the time on, the time in which the steps wait for their examples is shown."""
 
 _ACCURACY, _SPEED = 1000, 1001  # what is left out of a line first has the highest number
 

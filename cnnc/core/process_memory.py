@@ -1,6 +1,7 @@
 """Measures the memory of this process and of the machine.
 
-In: nothing; the operating system is asked. Out: `memory_limit`, what a process can have at most; `MemoryMeter`, with the
+In: nothing; the operating system is asked. Out: `memory_limit`, what a process can have at most; `free_memory`, what is
+left of it; `MemoryMeter`, with the
 peak growth in bytes since it was created, and the peak of the process;
 `resident_memory`, what the process uses now. On Linux creating a meter resets the system's peak, so that an earlier peak does not hide a later,
 smaller one. On other systems such a smaller one cannot be seen, and the growth is None.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 _PROCESS = Path("/proc/self")
@@ -29,6 +31,44 @@ def memory_limit() -> int:
     except (OSError, ValueError):  # no container, or "max"
         return total
     return min(total, allowed) if total else allowed
+
+
+def free_memory() -> int:
+    """The bytes of memory that this process can still take without swapping: what the machine, the container and the limits
+    of the process (`ulimit -v`, `ulimit -d`) leave; 0 if unknown."""
+    left = [_available_memory(), _left_in_container(), *_left_of_limits()]
+    return max(0, min((n for n in left if n is not None), default=0))
+
+
+def _available_memory() -> int | None:
+    try:
+        return 1024 * int(_MEMORY.read_text().partition("MemAvailable:")[2].split()[0])
+    except (OSError, ValueError, IndexError):
+        return _physical_memory() // 2 or None  # what others use is unknown
+
+
+def _left_in_container() -> int | None:
+    """What the container's limit leaves, where it has one; its file cache can be given up."""
+    try:
+        statistics = dict(line.split() for line in _CONTAINER.with_name("memory.stat").read_text().splitlines())
+        used = int(_CONTAINER.with_name("memory.current").read_text()) - int(statistics.get("inactive_file", 0))
+        return int(_CONTAINER.read_text()) - used
+    except (OSError, ValueError):  # no container, or "max"
+        return None
+
+
+def _left_of_limits() -> Iterator[int]:
+    """What the limits of this process leave of its address space and of its data, where it has such limits."""
+    try:
+        import resource
+
+        status = (_PROCESS / "status").read_text()
+    except (ImportError, OSError):
+        return
+    for limit, key in ((resource.RLIMIT_AS, "VmSize:"), (resource.RLIMIT_DATA, "VmData:")):
+        allowed, _ = resource.getrlimit(limit)
+        if allowed != resource.RLIM_INFINITY:
+            yield allowed - 1024 * int(status.partition(key)[2].split()[0])
 
 
 def _physical_memory() -> int:

@@ -1,7 +1,7 @@
 """Loads data sets by name: `load("mnist")`.
 
-In: the name of a data set and, optionally, the folder given with `--data`; for user data (`images`, `npz`, `text`,
-`series`) also the path in the source file and the types of the network's inputs. Out: a `Dataset`, whose columns are in
+In: the name of a data set and, optionally, the folder given with `--data`; for user data (`images`, `shards`,
+`npz`, `text`, `series`) also the path in the source file and the types of the network's inputs. Out: a `Dataset`, whose columns are in
 memory or read when they are indexed. `catalog` lists classes and shapes of the public data sets without opening them.
 Importing this package loads neither NumPy nor any reader; each reader is imported on its first use. Scaling to floating
 point, shuffling and batching are part of training.
@@ -93,6 +93,12 @@ def _images(request: Request) -> Dataset:
     return images.read(request)
 
 
+def _shards(request: Request) -> Dataset:
+    from cnnc.data import shards
+
+    return shards.read(request)
+
+
 def _npz(request: Request) -> Dataset:
     from cnnc.data import npz
 
@@ -117,6 +123,7 @@ READERS: dict[str, Callable[[Request], Dataset]] = {
     "fashion_mnist": _fashion_mnist,
     "cifar10": _cifar10,
     "images": _images,
+    "shards": _shards,
     "npz": _npz,
     "text": _text,
     "series": _series,

@@ -1,7 +1,7 @@
 """Facts about data sets that are known without opening them: `KNOWN` and `READ_FROM_FILES`.
 
 They let a network be compared with its data set before anything is read, without NumPy. The readers take their class
-names from here. Of user data (`images`, `npz`, `text`, `series`) only the kind is known; shapes and classes are in the files.
+names from here. Of user data (`images`, `shards`, `npz`, `text`, `series`) only the kind is known; shapes and classes are in the files.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ KNOWN: dict[str, DataFacts] = {
 
 READ_FROM_FILES: dict[str, DataKind] = {
     "images": DataKind("image", 1),
+    "shards": DataKind("image", 1),
     "npz": DataKind("example", None),
     "text": DataKind("sentence", 2),
     "series": DataKind("series", 1),

@@ -26,6 +26,7 @@ from cnnc.data import Report, fetch, images
 from cnnc.data.catalog import KNOWN
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.file_tree import FileTree, bad_file, open_tree
+from cnnc.data.image_column import decode_all
 from cnnc.data.image_file import require_pillow
 from cnnc.diagnostics import CnncError
 
@@ -195,14 +196,14 @@ def _read_images(tree: FileTree, split_name: str) -> Split:
             raise bad_file(tree.display_name(f"{split_name}/{name}"), "expected image files, found none")
         names += files
         labels += [label] * len(files)
-    pixels = np.empty((len(names), *_FACTS.shape), np.uint8)
     channels, height, width = _FACTS.shape
-    with images.ignore_pillow_warnings():
-        for n, image in images.decode_all(tree, names, (channels, height, width)):
-            if isinstance(image, str):
-                raise bad_file(tree.display_name(names[n]), f"cannot be read as an image ({image})")
-            if image.size != (width, height):
-                size = f"{image.size[0]}x{image.size[1]}"
-                raise bad_file(tree.display_name(names[n]), f"expected an image of 32x32, found {size}")
-            pixels[n] = image.pixels
+    pixels = np.empty((len(names), *_FACTS.shape), np.uint8)
+    for first, decoded in decode_all(tree, names, (channels, height, width)):
+        for name, facts in zip(names[first:], decoded.facts, strict=False):
+            if isinstance(facts, str):
+                raise bad_file(tree.display_name(name), f"cannot be read as an image ({facts})")
+            if facts.size != (width, height):
+                size = f"{facts.size[0]}x{facts.size[1]}"
+                raise bad_file(tree.display_name(name), f"expected an image of 32x32, found {size}")
+        pixels[first : first + len(decoded.facts)] = decoded.pixels
     return Split.of(pixels, np.array(labels, np.int64))

@@ -6,8 +6,10 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,19 @@ class Column(Protocol):
         ...
 
 
+Batch = tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]
+"""Inputs and targets, an array (N, ...) for each column."""
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A column that takes time to read."""
+
+    def batches(self, parts: Sequence[Any]) -> Iterator[NDArray[Any]]:
+        """The examples at each of the parts, index arrays or slices, in order; the next ones are read meanwhile."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Examples: one column for each input of the network, and one for each target."""
@@ -62,6 +77,18 @@ class Split:
     def __len__(self) -> int:
         return len(self.inputs[0])
 
+    def batches(self, parts: Sequence[Any]) -> Generator[Batch, None, None]:
+        """The inputs and targets at each of the parts, index arrays or slices, in order.
+
+        Columns that are not in memory read ahead, in worker processes. Close the iterator if you leave off before its end.
+        """
+        columns = [_batches(column, parts) for column in (*self.inputs, *self.targets)]
+        with ExitStack() as stack:
+            for batches in columns:
+                stack.enter_context(closing(batches))
+            for arrays in zip(*columns, strict=True):
+                yield arrays[: len(self.inputs)], arrays[len(self.inputs) :]
+
     def select(self, indices: NDArray[np.int64]) -> Split:
         """The examples at these indices; columns that are not in memory stay in their files."""
         inputs, targets = (tuple(_select(c, indices) for c in columns) for columns in (self.inputs, self.targets))
@@ -82,6 +109,17 @@ class SelectedExamples:
 
     def __getitem__(self, chosen: Any) -> NDArray[Any]:
         return self._column[self._indices[chosen]]
+
+    def batches(self, parts: Sequence[Any]) -> Iterator[NDArray[Any]]:
+        """Those of the column, with its own way to read ahead."""
+        return _batches(self._column, [self._indices[part] for part in parts])
+
+
+def _batches(column: Column, parts: Sequence[Any]) -> Generator[NDArray[Any], None, None]:
+    if isinstance(column, ReadsAhead):
+        yield from column.batches(parts)
+        return
+    yield from (column[part] for part in parts)
 
 
 def _select(column: Column, indices: NDArray[np.int64]) -> Column:

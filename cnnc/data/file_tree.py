@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import unicodedata
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -70,7 +70,10 @@ def _exists(path: Path) -> bool:
 
 
 class FileTree(Protocol):
-    """The files of a folder or archive, by names relative to it with `/` as separator; `hidden` counts hidden files."""
+    """The files of a folder or archive, by names relative to it with `/` as separator; `hidden` counts hidden files.
+
+    A pickled tree reads the same files in another process.
+    """
 
     path: Path
     files: tuple[str, ...]
@@ -85,17 +88,47 @@ class FileTree(Protocol):
         """The content of a file. Thread-safe. Raises CnncError E602, also for more than `limit` bytes."""
         ...
 
+    def states(self, keys: Sequence[str]) -> Iterator[str]:
+        """What changes when one of these files changes: their paths, sizes and times of change."""
+        ...
+
 
 def open_tree(path: Path) -> FileTree:
     """The tree of a folder or .zip. Raises CnncError E602."""
     return _FolderTree(path) if path.is_dir() else _ZipTree(path)
 
 
-class _FolderTree:
-    """The files below a folder. Links are followed, but no folder is entered twice."""
+class _FolderFiles:
+    """Reads files below a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def display_name(self, name: str) -> str:
+        return str(self.path / name)
+
+    def read(self, name: str, limit: int) -> bytes:
+        file_path = self.path / name
+        try:
+            if not file_path.is_file():  # reading a pipe would block
+                raise bad_file(file_path, "expected a file")
+            with file_path.open("rb") as file:
+                data = file.read(limit + 1)
+        except OSError as error:
+            raise bad_file(file_path, f"cannot be read ({reason(error)})") from error
+        if len(data) > limit:
+            raise bad_file(file_path, f"expected at most {limit:,} bytes")
+        return data
+
+    def states(self, keys: Sequence[str]) -> Iterator[str]:
+        return (state_of(self.path / name) for name in keys)
+
+
+class _FolderTree(_FolderFiles):
+    """The files below a folder. Links are followed, but no folder is entered twice."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self.hidden = 0
         files: list[str] = []
         folders: list[str] = []
@@ -115,7 +148,7 @@ class _FolderTree:
             entries = sorted(scan, key=lambda entry: entry.name)
         for entry in entries:
             name_in_tree = f"{below}/{entry.name}" if below else entry.name
-            if _is_hidden(entry.name):
+            if is_hidden(entry.name):
                 self.hidden += 1
             elif entry.is_dir():
                 _check_name(self.path, name_in_tree)
@@ -125,21 +158,8 @@ class _FolderTree:
                 _check_name(self.path, name_in_tree)
                 yield name_in_tree, False
 
-    def display_name(self, name: str) -> str:
-        return str(self.path / name)
-
-    def read(self, name: str, limit: int) -> bytes:
-        file_path = self.path / name
-        try:
-            if not file_path.is_file():  # reading a pipe would block
-                raise bad_file(file_path, "expected a file")
-            with file_path.open("rb") as file:
-                data = file.read(limit + 1)
-        except OSError as error:
-            raise bad_file(file_path, f"cannot be read ({reason(error)})") from error
-        if len(data) > limit:
-            raise bad_file(file_path, f"expected at most {limit:,} bytes")
-        return data
+    def __reduce__(self) -> tuple[type[_FolderFiles], tuple[Path]]:
+        return _FolderFiles, (self.path,)  # another process reads files that were listed here
 
 
 class _ZipTree:
@@ -152,22 +172,12 @@ class _ZipTree:
         self._members: dict[str, zipfile.ZipInfo] = {}
         folders: set[str] = set()
         for info in self._zip.infolist():
-            name = info.filename.replace("\\", "/")
-            member_path = PurePosixPath(name)
-            if (
-                member_path.is_absolute()
-                or ".." in member_path.parts
-                or ":" in member_path.parts[:1]
-                or name[1:2] == ":"
-            ):
-                raise bad_file(path, f"the name of the member {info.filename!r} leads out of the archive")
-            name_in_tree = str(member_path)
-            if any(_is_hidden(part) for part in member_path.parts):
-                self.hidden += not name.endswith("/")
+            name_in_tree, is_folder = name_in_archive(path, info.filename), info.filename[-1:] in ("/", "\\")
+            if is_hidden(name_in_tree):
+                self.hidden += not is_folder
                 continue
-            _check_name(path, name_in_tree)
-            folders.update(str(parent) for parent in member_path.parents if parent.parts)
-            if name.endswith("/"):
+            folders.update(str(parent) for parent in PurePosixPath(name_in_tree).parents if parent.parts)
+            if is_folder:
                 folders.add(name_in_tree)
             elif name_in_tree in self._members:
                 raise bad_file(path, f"two members are named {name_in_tree}")
@@ -175,11 +185,38 @@ class _ZipTree:
                 self._members[name_in_tree] = info
         self.files, self.folders = tuple(sorted(self._members)), tuple(sorted(folders))
 
+    def __reduce__(self) -> tuple[type[_ZipTree], tuple[Path]]:
+        return _ZipTree, (self.path,)  # another process opens the file again
+
     def display_name(self, name: str) -> str:
         return f"{self.path}: {name}"
 
     def read(self, name: str, limit: int) -> bytes:
         return read_member(self._zip, self._members[name], limit, self.display_name(name))
+
+    def states(self, keys: Sequence[str]) -> Iterator[str]:
+        yield state_of(self.path)
+        yield from keys
+
+
+def state_of(path: Path) -> str:
+    """The path of a file, its size, and the times at which its content and its entry in the folder last changed."""
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path)
+    return f"{path.absolute()} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def name_in_archive(path: Path, written: str) -> str:
+    """The name of a member with `/` as separator. Raises CnncError E602 where it leads out of the archive."""
+    name = written.replace("\\", "/")
+    member_path = PurePosixPath(name)
+    if member_path.is_absolute() or ".." in member_path.parts or ":" in member_path.parts[:1] or name[1:2] == ":":
+        raise bad_file(path, f"the name of the member {written!r} leads out of the archive")
+    if not is_hidden(str(member_path)):
+        _check_name(path, str(member_path))
+    return str(member_path)
 
 
 def open_zip(path: Path, kind: str = ".zip archive") -> zipfile.ZipFile:
@@ -209,8 +246,9 @@ def read_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, disp
     return data
 
 
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in _HIDDEN
+def is_hidden(name: str) -> bool:
+    """Whether a file, or a folder that it is in, is hidden."""
+    return any(part.startswith(".") or part in _HIDDEN for part in name.split("/"))
 
 
 def _check_name(path: Path, name: str) -> None:

@@ -122,6 +122,13 @@ def has_pillow() -> bool:
     return True
 
 
+def pillow_version() -> str:
+    """The version of the installed Pillow; images may be decoded otherwise by another one."""
+    import PIL
+
+    return PIL.__version__
+
+
 class DecodedImage(NamedTuple):
     """Pixels (C, H, W) uint8, the original width and height, and which of the conversions below changed values, else ""."""
 

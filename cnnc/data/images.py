@@ -6,23 +6,17 @@
 In: a `Request` with the path and the type of the network's input. Out: a `Dataset` of uint8 images (N, C, H, W) in the
 size of that input, grey or RGB by its channels. Classes are the names of the folders, sorted; those of splits may be in any case. Subfolders of a class
 belong to the class; a single folder around everything is skipped. Formats are PNG, JPEG, BMP, GIF, TIFF, WebP and PPM,
-whatever the file names. All files are decoded once at the start, in threads; files that are not images, or damaged, are
-skipped and reported, and a class without any image is an E602. If all images fit into `MEMORY` bytes they stay in
-memory, else each is decoded again when it is indexed. Examples are in the order of the file names.
+whatever the file names. All files are decoded once at the start; files that are not images, or damaged, are skipped and
+reported, and a class without any image is an E602. If all images fit into memory they stay there, else each is decoded
+again when it is read. Examples are in the order of the file names.
 """
 
 from __future__ import annotations
 
-import os
-import warnings
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,33 +25,25 @@ from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
-from cnnc.data.image_file import DecodedImage, NotAnImage, decode_image, require_pillow
+from cnnc.data.image_column import load_images
+from cnnc.data.image_decoder import Scan, Shape
+from cnnc.data.image_file import require_pillow
 from cnnc.data.splits import report_classes, report_split, require_classes, split_off_test
 from cnnc.diagnostics import CnncError
-
-MEMORY = 2**29
-"""The most bytes of decoded images that stay in memory."""
-
-LARGEST = 2**27
-"""The most bytes of one image file."""
-
-THREADS = max(1, min(8, os.cpu_count() or 1))
 
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing", "val", "valid", "validation")
 """Names of folders that are splits, in any case, in order of preference."""
 
-_CHUNK = 1024
 _SHOWN = 3
-_REPORT_FROM = 2000
-
-Shape = tuple[int, int, int]
+REPORT_FROM = 2000
+"""Decoding this many files takes long enough to be announced."""
 
 
 def read(request: Request) -> Dataset:
     """Reads the images of a folder or .zip. Raises CnncError E602, E603, and E906 without Pillow."""
     path = locate(request, "images", "photos")
-    shape = _shape(request)
+    shape = image_shape(request)
     require_pillow()
     tree = open_tree(path)
     layout = _layout(tree)
@@ -66,18 +52,17 @@ def read(request: Request) -> Dataset:
     classes = tuple(layout.classes)
     _require_images(tree, layout, classes, layout.labels[~layout.testing], {})
     require_classes(request, classes, path)
-    images, skipped = _load(tree, layout.names, shape, request)
-    decodable = [n for n in range(len(layout.names)) if n not in skipped]
+    if len(layout.names) >= REPORT_FROM:
+        request.report(f"{path}: decoding {len(layout.names):,} files")
+    images, scan = load_images(tree, layout.names, shape)
+    decodable = np.setdiff1d(np.arange(len(layout.names)), list(scan.skipped))
     labels, testing = layout.labels[decodable], layout.testing[decodable]
-    _require_images(tree, layout, classes, labels[~testing], skipped)
-    _report_skipped(request, tree, layout, skipped)
-    if images.resized:
-        request.report(f"{path}: resized {images.resized:,} images to {format_shape(shape)}")
-    for conversion, count in images.conversions.items():
-        if conversion:
-            request.report(f"{path}: {conversion} in {count:,} images")
+    _require_images(tree, layout, classes, labels[~testing], scan.skipped)
+    report_skipped(request, path, layout.names, scan.skipped)
+    _report_unread(request, tree, layout)
+    report_conversions(request, path, scan, shape)
     report_classes(request, path, classes, labels)
-    all_images = Split.of(images, labels)
+    all_images = Split.of(images, layout.labels).select(decodable)
     if testing.any():
         data = Dataset(
             "images", classes, all_images.select(np.flatnonzero(~testing)), all_images.select(np.flatnonzero(testing))
@@ -89,7 +74,8 @@ def read(request: Request) -> Dataset:
     return Dataset("images", classes, *split_off_test(request, path, all_images, labels))
 
 
-def _shape(request: Request) -> Shape:
+def image_shape(request: Request) -> Shape:
+    """The shape of the network's input. Raises CnncError E602 where it is not an image."""
     shapes = [entry.shape for entry in request.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][0] not in (1, 3):
         found = " and ".join(map(format_shape, shapes)) or "nothing"
@@ -127,9 +113,9 @@ def _layout(tree: FileTree) -> _Layout:
     root = _root(within)
     folders = within[root]
     with_subfolders = [name for name in folders if within[folders[name]]]
-    train_name = _split_named(TRAIN_NAMES, with_subfolders)
+    train_name = split_named(TRAIN_NAMES, with_subfolders)
     if train_name:
-        test_name = _split_named(TEST_NAMES, with_subfolders)
+        test_name = split_named(TEST_NAMES, with_subfolders)
         train, test = folders[train_name], folders[test_name] if test_name else None
         unread = tuple(folders[name] for name in folders if name not in (train_name, test_name))
     else:
@@ -154,7 +140,7 @@ def _layout(tree: FileTree) -> _Layout:
     return _Layout(tuple(names), np.array(labels, np.int64), testing, classes, train, test, unread, unclassified)
 
 
-def _split_named(names: Sequence[str], folders: Sequence[str]) -> str | None:
+def split_named(names: Sequence[str], folders: Sequence[str]) -> str | None:
     """The first of the folders that has the first of these names in any case; None where no folder has one."""
     return next((folder for name in names for folder in folders if folder.lower() == name), None)
 
@@ -197,116 +183,25 @@ def _require_images(
             raise bad_file(tree.display_name(folder), f"expected at least one image, found none{why}")
 
 
-def _report_skipped(request: Request, tree: FileTree, layout: _Layout, skipped: dict[int, str]) -> None:
+def report_skipped(request: Request, path: object, names: Sequence[str], skipped: Mapping[int, str]) -> None:
+    """Reports the files that are not images, by their indices, with the reasons."""
     if skipped:
-        named = [f"{layout.names[n]} ({skipped[n]})" for n in sorted(skipped)[:_SHOWN]]
+        named = [f"{names[n]} ({skipped[n]})" for n in sorted(skipped)[:_SHOWN]]
         more = f", and {len(skipped) - _SHOWN:,} more" if len(skipped) > _SHOWN else ""
-        request.report(
-            f"{tree.path}: skipped {len(skipped):,} of {len(layout.names):,} files: {', '.join(named)}{more}"
-        )
+        request.report(f"{path}: skipped {len(skipped):,} of {len(names):,} files: {', '.join(named)}{more}")
+
+
+def report_conversions(request: Request, path: object, scan: Scan, shape: Shape) -> None:
+    """Reports how many images were resized to the shape of the input, and how many were converted otherwise."""
+    if scan.resized:
+        request.report(f"{path}: resized {scan.resized:,} images to {format_shape(shape)}")
+    for conversion, count in scan.conversions.items():
+        if count:
+            request.report(f"{path}: {conversion} in {count:,} images")
+
+
+def _report_unread(request: Request, tree: FileTree, layout: _Layout) -> None:
     if layout.unclassified or tree.hidden:
         counts = [f"{layout.unclassified:,} in no class"] if layout.unclassified else []
         counts += [f"{tree.hidden:,} hidden"] if tree.hidden else []
         request.report(f"{tree.path}: not read: {', '.join(counts)}")
-
-
-# ---- images as a column
-
-
-class ImageColumn:
-    """Images (N, C, H, W), uint8: in memory, or decoded in threads when they are indexed."""
-
-    def __init__(
-        self, tree: FileTree, names: Sequence[str], shape: Shape, decoded: NDArray[np.uint8] | None = None
-    ) -> None:
-        self._tree = tree
-        self._names = names
-        self._decoded = decoded
-        self._pool: ThreadPoolExecutor | None = None
-        self.shape = (len(names), *shape)
-        self.dtype = np.dtype(np.uint8)
-        self.resized = 0
-        self.conversions: Counter[str] = Counter()
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether all images are kept decoded."""
-        return self._decoded is not None
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __getitem__(self, chosen: Any) -> NDArray[Any]:
-        """Raises CnncError E602 where a file has changed since it was first read and is not an image any more."""
-        if self._decoded is not None:
-            images: NDArray[Any] = self._decoded[chosen]
-            return images
-        indices = np.arange(len(self))[chosen]
-        batch = np.empty((indices.size, *self.shape[1:]), np.uint8)
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="images")
-        with ignore_pillow_warnings():
-            list(self._pool.map(partial(self._put, batch), range(len(batch)), indices.reshape(-1).tolist()))
-        return batch.reshape(*indices.shape, *self.shape[1:])
-
-    def _put(self, batch: NDArray[np.uint8], row: int, index: int) -> None:
-        name = self._names[index]
-        try:
-            batch[row] = decode_image(self._tree.read(name, LARGEST), self.shape[1:]).pixels
-        except NotAnImage as error:
-            raise bad_file(self._tree.display_name(name), f"is not an image any more: {error}") from error
-
-
-def _load(tree: FileTree, names: Sequence[str], shape: Shape, request: Request) -> tuple[ImageColumn, dict[int, str]]:
-    """All images, and for each skipped file its index and the reason."""
-    if len(names) >= _REPORT_FROM:
-        request.report(f"{tree.path}: decoding {len(names):,} files")
-    fits = len(names) * int(np.prod(shape)) <= MEMORY
-    all_images = np.empty((len(names), *shape), np.uint8) if fits else None
-    skipped: dict[int, str] = {}
-    resized, conversions = 0, Counter[str]()
-    with ignore_pillow_warnings():
-        for n, image in decode_all(tree, names, shape):
-            if isinstance(image, str):
-                skipped[n] = image
-                continue
-            resized += image.size != (shape[2], shape[1])
-            conversions[image.conversion] += 1
-            if all_images is not None:
-                all_images[n] = image.pixels
-    good = [n for n in range(len(names)) if n not in skipped]
-    if all_images is not None and skipped:
-        all_images = all_images[good]
-    images = ImageColumn(tree, [names[n] for n in good], shape, all_images)
-    images.resized, images.conversions = resized, conversions
-    return images, skipped
-
-
-def decode_all(tree: FileTree, names: Sequence[str], shape: Shape) -> Iterator[tuple[int, DecodedImage | str]]:
-    """Decodes files in threads, and yields for each, in order, its index, and the image or why it is not one.
-
-    Call it inside `ignore_pillow_warnings`.
-    """
-
-    def one(n: int) -> tuple[int, DecodedImage | str]:
-        try:
-            return n, decode_image(tree.read(names[n], LARGEST), shape)
-        except NotAnImage as error:
-            return n, str(error)
-        except CnncError as error:  # the caller names the file too
-            return n, error.diagnostics[0].message.removeprefix(f"{tree.display_name(names[n])}: ")
-
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="images") as pool:
-        for start in range(0, len(names), _CHUNK):  # in chunks, to bound the memory of results that wait
-            yield from pool.map(one, range(start, min(start + _CHUNK, len(names))))
-
-
-@contextmanager
-def ignore_pillow_warnings() -> Iterator[None]:
-    """Suppresses Pillow's warnings (damaged EXIF, many pixels): problems that matter are checked and reported here.
-
-    Enter it in the calling thread only: warning filters are shared by all threads.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -46,7 +46,7 @@ from cnnc.recipe.metrics import finite
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
 PRECISION = "cnnc.precision"
 TRAINING = "cnnc.training"
-IMAGE_READERS = (*KNOWN, "images")  # data readers that give 8-bit pixels
+IMAGE_READERS = (*KNOWN, "images", "shards")  # data readers that give 8-bit pixels
 # What the object of an input may lack.
 _INPUT_DEFAULTS: Mapping[str, Any] = {"range": None, "mean": None, "std": None, "inside": ()}
 _NUMBER = int | float

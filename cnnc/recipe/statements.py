@@ -11,8 +11,8 @@ from cnnc.recipe.declaration import TrainStatement, register
 class Data(TrainStatement):
     """The data set to train on.
 
-    By name: digits (comes with cnnc), mnist, fashion_mnist, cifar10. Your own files: images, npz, text or series with a
-    path in quotes.
+    By name: digits (comes with cnnc), mnist, fashion_mnist, cifar10. Your own files: images, shards, npz, text or series
+    with a path in quotes.
     """
 
     keyword = "data"

@@ -100,6 +100,7 @@ _KINDS = {
     },
     "data": {
         "images": "folder imagefolder image_folder directory image png jpg",
+        "shards": "webdataset tar wds",
         "npz": "numpy npy arrays",
         "text": "tsv sentences",
         "series": "csv timeseries time_series table",

@@ -168,7 +168,8 @@ class TorchEngine(Engine):
         if not math.isfinite(result.loss):
             self.state.optimizer.zero_grad()
             self.fetch(run)
-            raise diverged(run, feeds_of(run.graph, batch.inputs), batch.epoch, batch.step)
+            feeds = feeds_of(run.graph, batch.inputs) if len(batch.inputs[0]) else {}
+            raise diverged(run, feeds, batch.epoch, batch.step)
         self.update(run, run.rate(batch.epoch, batch.step))
         self.state.module.update_statistics(statistics)
         self._is_newer = True
@@ -246,7 +247,7 @@ class TorchEngine(Engine):
             return {}
         if self.device.type == "cpu" or random is not None:
             random = random or StepRandom(run.recipe.seed, batch.epoch, batch.step)
-            masks = kept_elements(run.training_graph, self.state.dropping, len(batch.inputs[0]), random)
+            masks = kept_elements(run.training_graph, self.state.dropping, batch.size, random)
             return {name: mask.to(self.device) for name, mask in masks.items()}
         key = Stream.STEP_SEED.key(run.recipe.seed, batch.epoch, batch.step)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))

@@ -37,6 +37,12 @@ def kept_elements(graph: Graph, nodes: Iterable[Node], batch: int, random: Rando
     }
 
 
+def mask_shape(node: Node, count: int) -> tuple[int, ...]:
+    """The shape of the mask of a layer, for a batch of `count` examples."""
+    axes = (1,) * (node.type.rank + 1) if isinstance(node.op, DropPath) else node.type.shape
+    return count, *axes
+
+
 def _mask(node: Node, generator: np.random.Generator, count: int) -> Array:
     op, type_ = node.op, node.type
     assert isinstance(op, Dropout | DropPath)

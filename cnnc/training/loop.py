@@ -13,7 +13,8 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,7 @@ from cnnc.reference.initializers import initialize, require_memory
 from cnnc.reference.parallel.threads import keep_memory, one_blas_thread, thread_count
 from cnnc.reference.registry import Random
 from cnnc.training import checkpoint as checkpoints
-from cnnc.training.augment import augment
+from cnnc.training.batches import batches_of_epoch
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.divergence import check_batches, check_first_loss, diverged
 from cnnc.training.numpy_engine import NumpyEngine
@@ -175,8 +176,13 @@ def _ended(result: Result, callback: Callback) -> Result:
 
 def _epoch(run: Run, callback: Callback, stopping: Stopping) -> bool:
     """Trains from the run's current step to the end of the epoch; returns False where it was stopped before."""
+    run.waited = 0.0
+    with closing(batches_of_epoch(run)) as batches:
+        return _steps(run, batches, callback, stopping)
+
+
+def _steps(run: Run, batches: Iterator[StepBatch], callback: Callback, stopping: Stopping) -> bool:
     epoch = run.progress.epoch
-    order = np.random.default_rng(Stream.SHUFFLE.key(run.recipe.seed, epoch)).permutation(len(run.train))
     saved = time.monotonic()
     for step in range(run.progress.step, run.steps_per_epoch):
         stops, is_due = run.ranks.any(stopping.requested(), time.monotonic() - saved > SAVE_SECONDS)
@@ -185,23 +191,20 @@ def _epoch(run: Run, callback: Callback, stopping: Stopping) -> bool:
         if is_due:
             save(run, "last")
             saved = time.monotonic()
-        rows = order[step * run.recipe.batch : (step + 1) * run.recipe.batch]
-        inputs = tuple(column[rows] for column in run.train.inputs)
-        targets = tuple(column[rows] for column in run.train.targets)
-        if run.recipe.augment is not None:
-            random = np.random.default_rng(Stream.AUGMENTATION.key(run.recipe.seed, epoch, step))
-            inputs = (augment(inputs[0], run.recipe.augment, random), *inputs[1:])
-        loss, right, total = one_step(run, epoch, step, inputs, targets)
+        asked = time.perf_counter()
+        batch = next(batches)
+        run.waited += time.perf_counter() - asked
+        loss, right, total = run.engine.step(run, batch)
         if epoch == step == 0 and (warning := check_first_loss(run, loss)) is not None:
             callback.on_warning(run, warning)
         p = run.progress
         run.progress = replace(
             p,
             step=step + 1,
-            loss_sum=p.loss_sum + loss * len(rows),
+            loss_sum=p.loss_sum + loss * batch.size,
             right=p.right + right,
             answers=p.answers + total,
-            seen=p.seen + len(rows),
+            seen=p.seen + batch.size,
         )
         callback.on_step(run, epoch, step, loss)
     return True
@@ -217,10 +220,13 @@ def one_step(
 ) -> StepResult:
     """One training step: forward, backward, update.
 
-    `inputs` and `targets` hold one batch (N, ...) per column of the data set; `random` replaces the random numbers of the
+    `inputs` and `targets` hold one whole batch (N, ...) per column of the data set; `random` replaces the random numbers of the
     layers. Raises CnncError E701 where the loss is not finite, E704 where a worker process died.
     """
-    return run.engine.step(run, StepBatch(epoch, step, inputs, targets), random)
+    size = len(inputs[0])
+    rows = run.engine.rows(size)
+    own_inputs, own_targets = (tuple(column[rows] for column in columns) for columns in (inputs, targets))
+    return run.engine.step(run, StepBatch(epoch, step, own_inputs, own_targets, size), random)
 
 
 def _finish_epoch(
@@ -247,7 +253,8 @@ def _finish_epoch(
         p = replace(p, best_epoch=p.epoch, best_rank=deciding.rank, best_loss=deciding.loss, improved_epoch=improved)
     rate = run.recipe.learning_rate(p.epoch)
     growth, on_device = run.memory(meter)[0], run.engine.device_memory()
-    done = Epoch(p.epoch, training, validation, rate, seconds, examples / seconds, growth, better, on_device)
+    waiting = run.waited / seconds if seconds else 0.0
+    done = Epoch(p.epoch, training, validation, rate, seconds, examples / seconds, growth, better, on_device, waiting)
     run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, answers=0, seen=0)
     metrics.append(json.dumps(finite(line_of(run, done))))
     save_metrics(run, metrics)

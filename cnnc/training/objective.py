@@ -259,11 +259,8 @@ class Objective:
 
     def batches(self, examples: Split) -> Iterator[tuple[Feeds, tuple[Array, ...]]]:
         """The examples in batches: inputs by name, and targets."""
-        for part in self.parts(examples):
-            yield (
-                feeds_of(self.graph, tuple(c[part] for c in examples.inputs)),
-                tuple(c[part] for c in examples.targets),
-            )
+        for inputs, targets in examples.batches(list(self.parts(examples))):
+            yield feeds_of(self.graph, inputs), targets
 
 
 def confusion(objective: Objective, run: Runner, examples: Split) -> list[list[int]]:

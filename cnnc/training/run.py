@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from cnnc.core.arrays import Array, Weights
+from cnnc.core.arrays import Array, Rows, Weights
 from cnnc.core.process_memory import MemoryMeter
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import Diagnostic
@@ -28,12 +28,17 @@ from cnnc.training.ranks import ALONE, Ranks
 
 
 class StepBatch(NamedTuple):
-    """One batch: step `step` of epoch `epoch`, both from 0, with one array (N, ...) per column of the data set."""
+    """One batch: step `step` of epoch `epoch`, both from 0, with one array (N, ...) per column of the data set.
+
+    `size` is the number of its examples. Of several processes that train together, each has some of them, or none:
+    those that `Engine.rows` names.
+    """
 
     epoch: int
     step: int
     inputs: tuple[Array, ...]
     targets: tuple[Array, ...]
+    size: int
 
 
 class StepResult(NamedTuple):
@@ -72,6 +77,10 @@ class Engine:
         """Prepares the steps of a run (processes, sessions), and releases what they took."""
         raise NotImplementedError
 
+    def rows(self, size: int) -> Rows:
+        """The positions of the examples that this process gets in a batch of this size; by default all of them."""
+        return slice(0, size)
+
     def step(self, run: Run, batch: StepBatch, random: Random | None = None) -> StepResult:
         """One training step within `running`: forward, backward, update of weights, slots and buffers.
 
@@ -106,7 +115,8 @@ class Run:
     Training changes `weights` (by `layer.parameter`, shaped as in ONNX), `slots` (the optimizer's state) and `progress`.
     `train` and `validation` are the two parts of the training data. `engine` computes the steps; it may keep weights and
     slots elsewhere between them, so `fetch` comes before reading them. `origin` is that of the checkpoint that the run started
-    from. Before `next_curves`, a time of time.monotonic, no epoch is drawn.
+    from. Before `next_curves`, a time of time.monotonic, no epoch is drawn. `waited` are the seconds that the steps of the
+    current epoch have waited for their examples.
     """
 
     network: Network
@@ -123,6 +133,7 @@ class Run:
     engine: Engine
     origin: Mapping[str, str] = field(default_factory=dict)
     next_curves: float = 0.0
+    waited: float = 0.0
 
     @cached_property
     def training_graph(self) -> Graph:
@@ -191,7 +202,8 @@ class Epoch(NamedTuple):
     """The results of one epoch; `validation` is None without validation data.
 
     `number` counts from 0, `rate` is the learning rate at its start. `memory` is the growth of the process in bytes
-    since training began (None where the system does not say). `best` says that no earlier epoch was better.
+    since training began (None where the system does not say). `best` says that no earlier epoch was better. `waiting` is
+    the fraction of the time in which the steps waited for their examples: to be read, decoded and augmented.
     """
 
     number: int
@@ -203,6 +215,7 @@ class Epoch(NamedTuple):
     memory: int | None
     best: bool
     device_memory: int | None = None
+    waiting: float = 0.0
 
 
 class Callback:

@@ -223,6 +223,7 @@ def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
         "images_per_second": round(epoch.images_per_second, 1),
         "memory": epoch.memory,
         **({"device_memory": epoch.device_memory} if epoch.device_memory is not None else {}),
+        "waiting": round(epoch.waiting, 3),
     }
 
 

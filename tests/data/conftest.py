@@ -71,3 +71,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(fetch, "open_url", refuse)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_decoded_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No image stays decoded on the disk."""
+    monkeypatch.setenv("CNNC_CACHE_GB", "0")

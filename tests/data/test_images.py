@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnc.data import images, load
+from cnnc.data import image_column, image_decoder, load
 from cnnc.data.file_tree import open_tree
 from cnnc.data.image_file import NotAnImage, decode_image
 from cnnc.diagnostics import CnncError
@@ -379,7 +379,7 @@ def test_an_image_of_too_many_pixels_is_skipped(tmp_path: Path, size: tuple[int,
 
 
 def test_a_file_of_too_many_bytes_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "LARGEST", 500)
+    monkeypatch.setattr(image_decoder, "LARGEST", 500)
     for place in as_folder_and_zip(tmp_path, {**by_class(), "cat/large.png": encoded_image(0) + bytes(10_000)}):
         _, lines = loaded_and_reported("images", place, inputs=GREY)
         assert "PLACE: skipped 1 of 11 files: cat/large.png (expected at most 500 bytes)" in lines
@@ -462,7 +462,7 @@ def test_images_that_exceed_the_memory_limit_are_decoded_again(tmp_path: Path, m
     for place in as_folder_and_zip(tmp_path, files):
         kept = load("images", path=str(place), inputs=GREY)
         with monkeypatch.context() as patch:
-            patch.setattr(images, "MEMORY", 60 * 24 - 1)
+            patch.setattr(image_column, "largest_in_memory", lambda: 60 * 24 - 1)
             streamed = load("images", path=str(place), inputs=GREY)
         for a, b in ((kept.train, streamed.train), (kept.test, streamed.test)):
             assert np.array_equal(a.images, b.images)
@@ -475,16 +475,14 @@ def test_images_that_exceed_the_memory_limit_are_decoded_again(tmp_path: Path, m
 
 def test_images_are_kept_up_to_the_memory_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = open_tree(folder_of(tmp_path, by_class()))
-    monkeypatch.setattr(images, "MEMORY", 10 * 24)
-    from cnnc.data import Request
-
-    assert images._load(tree, tree.files, (1, 4, 6), Request())[0].in_memory
-    monkeypatch.setattr(images, "MEMORY", 10 * 24 - 1)
-    assert not images._load(tree, tree.files, (1, 4, 6), Request())[0].in_memory
+    monkeypatch.setattr(image_column, "largest_in_memory", lambda: 10 * 24)
+    assert image_column.load_images(tree, tree.files, (1, 4, 6))[0].in_memory
+    monkeypatch.setattr(image_column, "largest_in_memory", lambda: 10 * 24 - 1)
+    assert not image_column.load_images(tree, tree.files, (1, 4, 6))[0].in_memory
 
 
 def test_a_file_that_changes_later_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MEMORY", 0)
+    monkeypatch.setattr(image_column, "largest_in_memory", lambda: 0)
     place = folder_of(tmp_path, with_test_split())
     data = load("images", path=str(place), inputs=GREY)
     (place / "train/cat/0.png").write_bytes(b"words")

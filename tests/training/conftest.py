@@ -70,9 +70,13 @@ def tiny(*settings: str) -> Network:
     return network
 
 
+MEASURED = ("seconds", "images_per_second", "memory", "waiting")
+"""Keys of metrics.jsonl that differ between equal runs."""
+
+
 def saved(folder: Path) -> Saved:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    metrics = [{k: v for k, v in line.items() if k not in ("seconds", "images_per_second", "memory")} for line in lines]
+    metrics = [{k: v for k, v in line.items() if k not in MEASURED} for line in lines]
     return Saved((folder / "last.safetensors").read_bytes(), (folder / "best.safetensors").read_bytes(), metrics)
 
 

@@ -20,17 +20,14 @@ from __future__ import annotations
 import mmap
 import os
 import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
-from multiprocessing import Pipe
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnnc.core.arrays import Array, Weights
+from cnnc.core.worker_process import anonymous_file, can_start_workers, start_worker
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph, needed_nodes
 from cnnc.ops.dense import Input
@@ -121,14 +118,15 @@ class WorkerPool:
         shared_weights = {name: layout.add(array.shape, array.dtype) for name, array in weights.items()}
         largest = -(-batch_size // shards)
         arrays = [_add_worker_arrays(layout, graph, weights, outputs, largest, dtype) for _ in range(1, shards)]
-        file = _anonymous_file(layout.size)
+        file = anonymous_file(layout.size)
         self._memory = map_memory(file, layout.size)
         self._weights = {name: shared.view(self._memory) for name, shared in shared_weights.items()}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._workers: list[tuple[WorkerArrays, PollingPipe]] = []
         self._slices: list[slice] = []  # of the current batch: the shard of each worker
         for shard, worker_arrays in enumerate(arrays, start=1):
-            process, pipe = _start_worker(file)
+            process, connection = start_worker("cnnc.reference.parallel.worker:work", file)
+            pipe = PollingPipe(connection)
             self._processes.append(process)
             self._workers.append((worker_arrays, pipe))
             setup = WorkerSetup(graph, outputs, dtype.str, shard, layout.size, shared_weights, worker_arrays)
@@ -263,50 +261,6 @@ def map_memory(file: int, size: int) -> mmap.mmap:
     return mmap.mmap(file, size)
 
 
-def _anonymous_file(size: int) -> int:
-    """The descriptor of a file without a name; in memory where the system can (memfd_create), else temporary."""
-    if hasattr(os, "memfd_create"):
-        file = os.memfd_create("cnnc")
-    else:
-        with tempfile.TemporaryFile() as temporary:
-            file = os.dup(temporary.fileno())
-    os.ftruncate(file, size)
-    return file
-
-
-_PROGRAM = """
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
-
-spec = spec_from_file_location("cnnc", {init!r}, submodule_search_locations=[{folder!r}])
-sys.modules["cnnc"] = package = module_from_spec(spec)
-spec.loader.exec_module(package)
-
-from cnnc.reference.parallel.worker import work
-
-work({pipe}, {memory})
-"""
-"""What a worker runs. It imports the cnnc of the main process by its file; no folder joins the module search path, so no
-file in the current folder or next to the package is taken for a module (with `-P`, `-c` adds no current folder)."""
-
-
-def _start_worker(file: int) -> tuple[subprocess.Popen[bytes], PollingPipe]:
-    """A worker process, and our end of the pipe to it."""
-    ours, theirs = Pipe()
-    package = Path(__file__).parents[2]
-    program = _PROGRAM.format(init=str(package / "__init__.py"), folder=str(package), pipe=theirs.fileno(), memory=file)
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", program],
-            pass_fds=(theirs.fileno(), file),
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # so that Ctrl-C at the terminal reaches the main process alone
-        )
-    return process, PollingPipe(ours)
-
-
 def worker_pool_for(
     graph: Graph, weights: Weights, outputs: tuple[str, ...], batch_size: int, examples: int
 ) -> WorkerPool | None:
@@ -315,7 +269,8 @@ def worker_pool_for(
     None where batches are too small to split, the run is too short to pay for starting processes, or the system
     cannot share memory with them.
     """
-    able = hasattr(os, "ftruncate") and sys.platform != "win32" and bool(sys.executable)
-    if not able or shard_count(graph, batch_size, training=True) == 1 or 3 * examples * graph.total_macs < MIN_RUN_MACS:
+    if shard_count(graph, batch_size, training=True) == 1 or 3 * examples * graph.total_macs < MIN_RUN_MACS:
+        return None
+    if not can_start_workers():
         return None
     return WorkerPool(graph, weights, outputs, batch_size)

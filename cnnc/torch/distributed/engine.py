@@ -1,6 +1,6 @@
 """The engine that splits each batch: over the processes of a job, and over several passes where memory is short.
 
-In: a run and one batch, the same in every process. Out: the same weights as one process computes from the whole batch, up to
+In: a run and the share of one process in a batch. Out: the same weights as one process computes from the whole batch, up to
 rounding. A batch of B examples is cut into `accumulate` parts, and each of them into one share per process; a share may be
 empty. The losses are means over the whole batch, so the loss of a share is multiplied by its part of what is averaged, and
 gradients are summed over shares (DistributedDataParallel would average them, which is wrong for shares of unequal size).
@@ -13,15 +13,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import accumulate
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
-from cnnc.core.arrays import Array
+from cnnc.core.arrays import Array, Rows
+from cnnc.ops.activation import Dropout, DropPath
 from cnnc.ops.pool import Unpool
 from cnnc.reference.parallel.threads import split_evenly
 from cnnc.reference.registry import Random
@@ -31,6 +34,7 @@ from cnnc.torch.engine import TorchEngine
 from cnnc.torch.feeds import check_integers
 from cnnc.torch.layers import Statistics
 from cnnc.torch.losses import BatchResult
+from cnnc.torch.masks import mask_shape
 from cnnc.torch.module import GraphModule
 from cnnc.training.objective import Objective, feeds_of
 from cnnc.training.ranks import ALONE, Ranks
@@ -38,12 +42,10 @@ from cnnc.training.run import Run, StepBatch, StepResult
 
 
 class Part(NamedTuple):
-    """The share of this process in one pass: its rows, the number of examples of all processes, and whether the pass is the
-    last of the batch."""
+    """The share of this process in one pass: its rows in the batch, and how many examples the pass has in all processes."""
 
-    rows: slice
+    rows: range
     examples: int
-    is_last: bool
 
 
 class SplitEngine(TorchEngine):
@@ -80,29 +82,63 @@ class SplitEngine(TorchEngine):
         with lost_peers():
             return super().step(run, batch, random)
 
+    def parts(self, size: int) -> list[Part]:
+        """The shares of this process in the passes of a batch of this size."""
+        rank, ranks = self.ranks.rank, self.ranks.size
+        return [
+            Part(
+                range(start + (stop - start) * rank // ranks, start + (stop - start) * (rank + 1) // ranks),
+                stop - start,
+            )
+            for start, stop in split_evenly(size, self.accumulate)
+        ]
+
+    def rows(self, size: int) -> Rows:
+        return np.concatenate([np.array(part.rows, np.int64) for part in self.parts(size)])
+
     def forward_backward(
         self, run: Run, batch: StepBatch, random: Random | None
     ) -> tuple[BatchResult, list[Statistics]]:
-        feeds, examples = feeds_of(run.graph, batch.inputs), len(batch.inputs[0])
+        feeds, kept = feeds_of(run.graph, batch.inputs), self.kept(run, batch, random)
         check_integers(run.graph, feeds)
-        kept, counts = self.kept(run, batch, random), averaged_counts(run.objective, batch.targets, examples)
-        parts = list(self.parts(examples))
-        results, statistics = [], []
-        for part in parts:
-            targets = [column[part.rows] for column in batch.targets]
-            own = averaged_counts(run.objective, targets, part.rows.stop - part.rows.start)
-            with self.gradients_of(part):
+        averaged = self.averaged_counts(run.objective, batch)
+        parts = self.parts(batch.size)
+        ends = list(accumulate((len(part.rows) for part in parts), initial=0))
+        results, statistics = list[BatchResult](), list[list[Statistics]]()
+        for own in map(slice, ends, ends[1:]):
+            targets = [column[own] for column in batch.targets]
+            counts = counts_of_losses(run.objective, targets, own.stop - own.start)
+            with self.gradients_of(is_last=len(results) == len(parts) - 1):
                 result, measured = self.one_pass(
                     run,
-                    self.tensors({name: array[part.rows] for name, array in feeds.items()}),
+                    self.tensors({name: array[own] for name, array in feeds.items()}),
                     [self.on_device(column) for column in targets],
-                    {name: mask[part.rows] for name, mask in kept.items()},
-                    [count / max(1, count_of_all) for count, count_of_all in zip(own, counts, strict=True)],
+                    {name: mask[own] for name, mask in kept.items()},
+                    [count / max(1, whole) for count, whole in zip(counts, averaged, strict=True)],
                 )
             results.append(result)
             statistics.append(measured)
         sizes = [part.examples for part in parts]
         return self.added(results), [_combined(sizes, of_parts) for of_parts in zip(*statistics, strict=True)]
+
+    def averaged_counts(self, objective: Objective, batch: StepBatch) -> Sequence[float]:
+        """For each loss the number of what its mean over the whole batch is over."""
+        counts = counts_of_losses(objective, batch.targets, len(batch.inputs[0]))
+        if all(term.loss.ignored_label is None for term in objective.terms):
+            return [batch.size] * len(counts)
+        return self.ranks.sum(*counts)
+
+    def kept(self, run: Run, batch: StepBatch, random: Random | None) -> dict[str, Tensor]:
+        """Which elements dropout keeps, of those drawn for the whole batch."""
+        masks = super().kept(run, batch, random)
+        if not masks:  # the generator of the device is seeded
+            masks = {
+                node.name: torch.rand(mask_shape(node, batch.size), device=self.device) >= node.op.p
+                for node in self.state.dropping
+                if isinstance(node.op, Dropout | DropPath)
+            }
+        rows = torch.from_numpy(self.rows(batch.size)).to(self.device)
+        return {name: mask[rows] for name, mask in masks.items()}
 
     def added(self, results: Sequence[BatchResult]) -> BatchResult:
         """Loss and counts of the parts of a batch together."""
@@ -116,23 +152,16 @@ class SplitEngine(TorchEngine):
         loss, right, total = self.ranks.sum(*super().measured(result))
         return StepResult(loss, int(right), int(total))
 
-    def parts(self, examples: int) -> Iterator[Part]:
-        """The shares of this process in the passes of a batch."""
-        passes = split_evenly(examples, min(self.accumulate, examples))
-        for start, stop in passes:
-            first, last = ((stop - start) * rank // self.ranks.size for rank in (self.ranks.rank, self.ranks.rank + 1))
-            yield Part(slice(start + first, start + last), stop - start, stop == examples)
-
-    def gradients_of(self, part: Part) -> AbstractContextManager[None]:
+    def gradients_of(self, is_last: bool) -> AbstractContextManager[None]:
         """Within it, gradients are added up; after the last part they are summed over the processes."""
         model = self.state.plain
-        if isinstance(model, DistributedDataParallel) and not part.is_last:
+        if isinstance(model, DistributedDataParallel) and not is_last:
             return model.no_sync()  # type: ignore[no-any-return]
         return nullcontext()
 
 
-def averaged_counts(objective: Objective, targets: Sequence[Array], examples: int) -> list[int]:
-    """For each loss the number of what its mean is over: the labels that count, or the examples."""
+def counts_of_losses(objective: Objective, targets: Sequence[Array], examples: int) -> list[int]:
+    """For each loss the number of what its mean over these examples is over: the labels that count, or the examples."""
     counts = []
     for term in objective.terms:
         column, ignored = term.column, term.loss.ignored_label

@@ -1,0 +1,108 @@
+"""Decodes image files, one after the other: what each process that decodes images does.
+
+In: `ImageFiles` and a file's key in them. Out: uint8 pixels (C, H, W) in the shape of the network's input, with what was
+changed on the way; or why the file is not an image. `decode_each` of the keys of a batch fills the rows of an array.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc.data.image_file import NotAnImage, decode_image
+from cnnc.diagnostics import CnncError
+
+LARGEST = 2**27
+"""The most bytes of one image file."""
+
+Shape = tuple[int, int, int]
+
+
+class ImageFiles(Protocol):
+    """Files that are read by their keys: names in a folder or .zip, positions in shards. Can be sent to other processes."""
+
+    def display_name(self, key: Any) -> str:
+        """The name of a file in messages."""
+        ...
+
+    def read(self, key: Any, limit: int) -> bytes:
+        """The content of a file. Thread-safe. Raises CnncError E602, also for more than `limit` bytes."""
+        ...
+
+    def states(self, keys: Sequence[Any]) -> Iterator[str]:
+        """What changes when one of these files changes: their paths, sizes and times of change."""
+        ...
+
+
+class ImageFacts(NamedTuple):
+    """What decoding did: the original width and height, and which conversion changed values, else ""."""
+
+    size: tuple[int, int]
+    conversion: str
+
+
+@dataclass
+class Scan:
+    """What decoding found: why each skipped file is not an image, by its index, and counts of the others."""
+
+    skipped: dict[int, str] = field(default_factory=dict)
+    resized: int = 0
+    conversions: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Scan:
+        """The scan that `as_dict` describes."""
+        skipped = {int(n): str(why) for n, why in facts["skipped"].items()}
+        return cls(skipped, int(facts["resized"]), Counter({str(k): int(v) for k, v in facts["conversions"].items()}))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The scan for JSON."""
+        return {"skipped": self.skipped, "resized": self.resized, "conversions": self.conversions}
+
+    def add(self, first: int, of_each: Sequence[ImageFacts | str], shape: Shape) -> None:
+        """Adds what decoding said of the files from index `first` on."""
+        for n, facts in enumerate(of_each, first):
+            if isinstance(facts, str):
+                self.skipped[n] = facts
+                continue
+            self.resized += facts.size != (shape[2], shape[1])
+            self.conversions[facts.conversion] += bool(facts.conversion)
+
+
+def decode_into(pixels: NDArray[np.uint8], files: ImageFiles, key: Any) -> ImageFacts | str:
+    """Decodes a file into an array (C, H, W); a text says why it is not an image, and leaves the array as it is.
+
+    Call it inside `ignore_pillow_warnings`.
+    """
+    try:
+        image = decode_image(files.read(key, LARGEST), pixels.shape)
+    except NotAnImage as error:
+        return str(error)
+    except CnncError as error:  # the caller names the file too
+        return error.diagnostics[0].message.removeprefix(f"{files.display_name(key)}: ")
+    pixels[...] = image.pixels
+    return ImageFacts(image.size, image.conversion)
+
+
+def decode_each(pixels: NDArray[np.uint8], files: ImageFiles, keys: Sequence[Any]) -> list[ImageFacts | str]:
+    """Decodes files into the rows of an array (N, C, H, W), with `decode_into`."""
+    with ignore_pillow_warnings():
+        return [decode_into(row, files, key) for row, key in zip(pixels, keys, strict=True)]
+
+
+@contextmanager
+def ignore_pillow_warnings() -> Iterator[None]:
+    """Suppresses Pillow's warnings (damaged EXIF, many pixels): problems that matter are checked and reported here.
+
+    Enter it in one thread only: warning filters are shared by all threads.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
