@@ -78,15 +78,12 @@ def batch_loss(
     """The weighted sum of the losses of a batch, and the counts of the first loss that compares with labels.
 
     Where these are some of the examples of a batch, `shares` tells for each loss their part of what its mean is over; the
-    results of all of them then add up to those of the batch. There may be no examples.
+    losses of all of them then add up to those of the batch.
     """
     total: Tensor | None = None
     for term, share in zip(objective.terms, shares or [1.0] * len(objective.terms), strict=True):
         scores = _exact(activations[term.node.name])
-        if len(scores):
-            value = LOSSES[type(term.loss)](term.loss, scores, _target(objective, term, activations, targets))
-        else:
-            value = scores.sum()
+        value = LOSSES[type(term.loss)](term.loss, scores, _target(objective, term, activations, targets))
         weight = term.loss.weight * share
         value = value * weight if weight != 1 else value
         total = value if total is None else total + value

@@ -1,6 +1,6 @@
 """Several processes that train together end with the weights of one, on the CPU with gloo.
 
-    pytest -m slow tests/torch/test_processes.py        # 6 minutes of CPU time
+pytest -m slow tests/torch/test_processes.py        # 6 minutes of CPU time
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Batch norm normalizes over the examples of all processes, in each pass separatel
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import accumulate
 from typing import NamedTuple
@@ -28,7 +28,7 @@ from cnnc.ops.activation import Dropout, DropPath
 from cnnc.ops.pool import Unpool
 from cnnc.reference.parallel.threads import split_evenly
 from cnnc.reference.registry import Random
-from cnnc.torch.distributed.batch_norm import synchronized_batch_norm
+from cnnc.torch.distributed.batch_norm import SynchronizedNormalizer
 from cnnc.torch.distributed.ranks import lost_peers
 from cnnc.torch.engine import TorchEngine
 from cnnc.torch.feeds import check_integers
@@ -62,6 +62,7 @@ class SplitEngine(TorchEngine):
     ) -> None:
         super().__init__(device, precision, compiles, report)
         self.ranks, self.accumulate = ranks, accumulate
+        self._normalizer = SynchronizedNormalizer()
 
     @contextmanager
     def running(self, run: Run) -> Iterator[None]:
@@ -73,7 +74,7 @@ class SplitEngine(TorchEngine):
         """The module, which in several processes sums its gradients over them while it computes them."""
         if self.ranks.size == 1:
             return module
-        module.normalize = synchronized_batch_norm
+        module.normalize = self._normalizer
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return module
         return summing_gradients(module)
@@ -108,15 +109,15 @@ class SplitEngine(TorchEngine):
         for own in map(slice, ends, ends[1:]):
             targets = [column[own] for column in batch.targets]
             counts = counts_of_losses(run.objective, targets, own.stop - own.start)
+            shares = [count / max(1, whole) for count, whole in zip(counts, averaged, strict=True)]
+            own_feeds, own_kept = ({k: v[own] for k, v in named.items()} for named in (feeds, kept))
+            self._normalizer.counts_share = has_share = own.stop > own.start
+            if not has_share:  # the other processes need this one to sum gradients and to normalize
+                own_feeds, targets, own_kept = _any_example(run, kept)
             with self.gradients_of(is_last=len(results) == len(parts) - 1):
-                result, measured = self.one_pass(
-                    run,
-                    self.tensors({name: array[own] for name, array in feeds.items()}),
-                    [self.on_device(column) for column in targets],
-                    {name: mask[own] for name, mask in kept.items()},
-                    [count / max(1, whole) for count, whole in zip(counts, averaged, strict=True)],
-                )
-            results.append(result)
+                tensors, columns = self.tensors(own_feeds), [self.on_device(column) for column in targets]
+                result, measured = self.one_pass(run, tensors, columns, own_kept, shares)
+            results.append(result if has_share else BatchResult(result.loss, torch.zeros_like(result.counts)))
             statistics.append(measured)
         sizes = [part.examples for part in parts]
         return self.added(results), [_combined(sizes, of_parts) for of_parts in zip(*statistics, strict=True)]
@@ -170,6 +171,13 @@ def counts_of_losses(objective: Objective, targets: Sequence[Array], examples: i
         else:
             counts.append(int((targets[column] != ignored).sum()))
     return counts
+
+
+def _any_example(run: Run, kept: Mapping[str, Tensor]) -> tuple[dict[str, Array], list[Array], dict[str, Tensor]]:
+    """Feeds, targets and masks of one example, for a process without a share of a batch."""
+    feeds = feeds_of(run.graph, tuple(column[:1] for column in run.train.inputs))
+    masks = {name: mask.new_ones(1, *mask.shape[1:]) for name, mask in kept.items()}
+    return feeds, [column[:1] for column in run.train.targets], masks
 
 
 def _combined(sizes: Sequence[int], parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
