@@ -91,6 +91,16 @@ ACCUMULATE = Annotated[
 ]
 
 
+SHARD = Annotated[
+    bool | None,
+    typer.Option(
+        "--shard",
+        help="With several processes, spread weights, gradients and slots over them, for networks larger than one device.",
+        show_default=False,
+    ),
+]
+
+
 class EngineOptions(NamedTuple):
     """What the command line says about the engine; None for what it does not say."""
 
@@ -101,6 +111,7 @@ class EngineOptions(NamedTuple):
     compile: bool | None = None
     processes: int | None = None
     accumulate: int | None = None
+    shard: bool | None = None
 
     @property
     def of_torch(self) -> dict[str, str]:
@@ -110,6 +121,7 @@ class EngineOptions(NamedTuple):
             "--precision": f"--precision {self.precision.value}" if self.precision is not None else "",
             "--compile": "" if self.compile is None else "--compile" if self.compile else "--no-compile",
             "--processes": f"--processes {self.processes}" if self.processes is not None else "",
+            "--shard": "--shard" if self.shard else "",
             "--accumulate": f"--accumulate {self.accumulate}" if self.accumulate is not None else "",
         }
         return {name: text for name, text in written.items() if text}
@@ -137,6 +149,13 @@ def engine_of(options: EngineOptions, ranks: Ranks = ALONE) -> Engine:
     if options.engine is EngineChoice.torch:
         require_torch()
         device, precision = ranks.device or options.device or "auto", (options.precision or Precision.float32).value
+        if options.shard:
+            if ranks.size == 1:
+                message = "--shard spreads weights over several processes, and this is one"
+                raise CnncError.of("E010", message, help="add --processes N, or start it with torchrun")
+            from cnnc.torch.distributed.shards import ShardedEngine
+
+            return ShardedEngine(device, precision, bool(options.compile), print_status, ranks, options.accumulate or 1)
         if ranks is not ALONE or (options.accumulate or 1) > 1:
             from cnnc.torch.distributed.engine import SplitEngine
 

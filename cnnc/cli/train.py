@@ -21,6 +21,7 @@ from cnnc.cli.engines import (
     ENGINE,
     PRECISION,
     PROCESSES,
+    SHARD,
     EngineOptions,
     engine_of,
     engine_of_resume,
@@ -79,6 +80,7 @@ def train(
     compile: COMPILE = None,
     processes: PROCESSES = None,
     accumulate: ACCUMULATE = None,
+    shard: SHARD = None,
     live: Annotated[
         bool,
         typer.Option(
@@ -102,7 +104,7 @@ def train(
         raise CnncError.of("E010", "--dry-run applies to a network FILE, not to a resumed run")
     if live_port is not None and not live:
         raise CnncError.of("E010", "--live-port applies to --live", help="add --live")
-    engine_options = EngineOptions(engine, provider, device, precision, compile, processes, accumulate)
+    engine_options = EngineOptions(engine, provider, device, precision, compile, processes, accumulate, shard)
     if resume is None:
         engine_options.require_engine(engine)
     if starts_processes(processes):
@@ -388,6 +390,7 @@ def _options_of_resume(
     words += ["--log-as" if is_started_by_torchrun() else "--log", log.value] if log is not None else []
     words += ["--processes", str(engine.processes)] if engine.processes is not None else []
     words += ["--accumulate", str(engine.accumulate)] if engine.accumulate is not None else []
+    words += ["--shard"] if engine.shard else []
     words += ["--live"] if live else []
     words += ["--live-port", str(port)] if port is not None else []
     return words

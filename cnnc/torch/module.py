@@ -68,6 +68,8 @@ class GraphModule(nn.Module):  # type: ignore[misc]
         self.inputs = [node.name for node in self.order if isinstance(node.op, Input)]
         self.batch_norms = [(n.parameter_owner, n.op.momentum) for n in self.order if isinstance(n.op, BatchNorm)]
         self.tensors: dict[str, Tensor] = {}
+        self.places: dict[str, tuple[LayerModule, str]] = {}
+        """Where the tensors are: a layer that has it, and its name there."""
         device = next((t.device for t in weights.values()), None)
         layers = []
         for node in self.order:
@@ -84,7 +86,9 @@ class GraphModule(nn.Module):  # type: ignore[misc]
             compute = CONSTANTS.get(type(node.op))
             arrays = compute(node.op, types) if compute else {}
             constants = {name: self._constant(array, device) for name, array in arrays.items()}
-            layers.append(LayerModule(FORWARDS[type(node.op)](node.op, types), own, constants))
+            layer = LayerModule(FORWARDS[type(node.op)](node.op, types), own, constants)
+            layers.append(layer)
+            self.places.update({full: (layer, short) for short, full in graph.parameter_names[node.name].items()})
         self.layers = nn.ModuleList(layers)
         self.released = _released(self.order, self.outputs)
 

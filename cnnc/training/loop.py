@@ -164,7 +164,7 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
                 save_curves(run, metrics)  # the last epochs too
         growth, _ = run.memory(meter)
         best = run.ranks.first(lambda: checkpoints.load(checkpoints.find(run.folder, "best")).weights)
-        test = run.objective.measure(run.engine.runner(run, best), run.data.test, ranks=run.ranks)
+        test = run.objective.measure(run.engine.runner(run, best), run.data.test, ranks=run.engine.scoring_ranks)
         save_test(run, metrics, test)
         return _ended(Result(run, False, test, growth), callback)
 
@@ -241,7 +241,11 @@ def _finish_epoch(
     observer = partial(callback.on_validation, run)
     run.fetch()
     runner = run.engine.runner(run, run.weights)
-    validation = run.objective.measure(runner, run.validation, observer, run.ranks) if len(run.validation) else None
+    validation = (
+        run.objective.measure(runner, run.validation, observer, run.engine.scoring_ranks)
+        if len(run.validation)
+        else None
+    )
     deciding = validation or training
     if not math.isfinite(deciding.loss):
         part = next(run.objective.parts(run.validation))

@@ -77,6 +77,11 @@ class Engine:
         """Prepares the steps of a run (processes, sessions), and releases what they took."""
         raise NotImplementedError
 
+    @property
+    def scoring_ranks(self) -> Ranks:
+        """The processes that share the batches that are scored."""
+        return self.ranks
+
     def rows(self, size: int) -> Rows:
         """The positions of the examples that this process gets in a batch of this size; by default all of them."""
         return slice(0, size)
