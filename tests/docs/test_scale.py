@@ -1,6 +1,6 @@
 """docs/scale.md: its tables are computed, its torchrun lines are read by torchrun and by cnnc as they stand.
 
-    python -m tests.docs.test_scale        # writes the tables anew
+python -m tests.docs.test_scale        # writes the tables anew
 """
 
 from __future__ import annotations
