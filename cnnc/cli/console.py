@@ -100,7 +100,18 @@ def print_status(text: str = "", *, raw: bool = False) -> None:
         raise Stopped(Exit.RESOURCES) from None
 
 
+_muted = False
+
+
+def mute(muted: bool) -> None:
+    """Makes this process print nothing from here on, or print again: of processes that train together, one prints."""
+    global _muted
+    _muted = muted
+
+
 def _print(text: str, stream: TextIO) -> None:
+    if _muted:
+        return
     try:
         try:
             print(text, file=stream, flush=True)
@@ -192,10 +203,15 @@ def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
         print_status("\n\n".join(texts), raw=True)  # which render has made printable, and coloured
 
 
-def report_error(error: BaseException) -> int:
-    """Prints an error to stderr and returns the exit status. Signals are ignored from here on, as the program is exiting."""
+def ignore_signals() -> None:
+    """Ignores Ctrl-C and SIGTERM from here on, as the program is exiting."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def report_error(error: BaseException) -> int:
+    """Prints an error to stderr and returns the exit status. Signals are ignored from here on, as the program is exiting."""
+    ignore_signals()
     try:
         return _report_error(error)
     except Stopped as stopped:  # stderr cannot be written

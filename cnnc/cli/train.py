@@ -14,22 +14,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnc.cli.console import Stopped, print_diagnostics, print_json, print_result, print_status, stop_on_signals
-from cnnc.cli.options import DATA, PROVIDER_OF_ENGINE, SETTINGS, ProviderChoice, json_option, parse_sizes, sizes_option
+from cnnc.cli.engines import (
+    ACCUMULATE,
+    COMPILE,
+    DEVICE,
+    ENGINE,
+    PRECISION,
+    PROCESSES,
+    SHARD,
+    EngineOptions,
+    engine_of,
+    engine_of_resume,
+)
+from cnnc.cli.options import DATA, PROVIDER_OF_ENGINE, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
+from cnnc.cli.train_ranks import joined, starts_processes, torchrun_command, train_in_processes
 from cnnc.cli.usage import require_one_source, require_source, with_published_network
 from cnnc.diagnostics import CnncError, Exit
+from cnnc.training.ranks import is_started_by_torchrun
 
 if TYPE_CHECKING:
     from cnnc.network import Network
     from cnnc.training.checkpoint import Checkpoint
+    from cnnc.training.ranks import Ranks
     from cnnc.training.run import Callback, Engine, Result, Run
-
-
-class EngineChoice(StrEnum):
-    """The values of --engine."""
-
-    numpy = "numpy"
-    onnxruntime = "onnxruntime"
 
 
 class Log(StrEnum):
@@ -43,7 +51,8 @@ def train(
         Path | None, typer.Argument(metavar="FILE", help="Network file (.cnn) with a train section.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", metavar="DIR", help="Run folder to write (default: a new runs/NAME).")
+        Path | None,
+        typer.Option("--run", "--run-folder", metavar="DIR", help="Run folder to write (default: a new runs/NAME)."),
     ] = None,
     resume: Annotated[
         Path | None,
@@ -62,15 +71,16 @@ def train(
     ] = False,
     log: Annotated[
         Log | None,
-        typer.Option("--log", help="Also log the metrics in this format, into the run folder."),
+        typer.Option("--log", "--log-as", help="Also log the metrics in this format, into the run folder."),
     ] = None,
-    engine: Annotated[
-        EngineChoice | None,
-        typer.Option(
-            "--engine", help="What computes the steps: numpy (default), or onnxruntime, with the step as an ONNX graph."
-        ),
-    ] = None,
+    engine: ENGINE = None,
     provider: PROVIDER_OF_ENGINE = None,
+    device: DEVICE = None,
+    precision: PRECISION = None,
+    compile: COMPILE = None,
+    processes: PROCESSES = None,
+    accumulate: ACCUMULATE = None,
+    shard: SHARD = None,
     live: Annotated[
         bool,
         typer.Option(
@@ -94,9 +104,11 @@ def train(
         raise CnncError.of("E010", "--dry-run applies to a network FILE, not to a resumed run")
     if live_port is not None and not live:
         raise CnncError.of("E010", "--live-port applies to --live", help="add --live")
-    if provider is not None and engine is not EngineChoice.onnxruntime and resume is None:
-        message = "--provider applies to --engine onnxruntime"
-        raise CnncError.of("E010", message, help=f"write --engine onnxruntime --provider {provider.value}")
+    engine_options = EngineOptions(engine, provider, device, precision, compile, processes, accumulate, shard)
+    if resume is None:
+        engine_options.require_engine(engine)
+    if starts_processes(processes):
+        raise typer.Exit(train_in_processes(processes or 1))
     if dry_run and live:
         raise CnncError.of("E010", "--live shows a training; --dry-run makes two steps and writes nothing")
     if export is not None:
@@ -104,27 +116,32 @@ def train(
             [path for path in (file, resume) if path is not None], [Output(export, "--export", "onnx")], force
         )
     sizes = parse_sizes(at)
-    options = _options_of_resume(data, export, log, live, live_port)
-    if file is not None and dry_run:
-        _dry_run(_load(file, settings, sizes), data, _engine(engine, provider), json)
-        return
-    if file is not None:
-        network = _load(file, settings, sizes)
-        callback = _callback(log, live, live_port)
-        result = _train_new(network, run, data, _engine(engine, provider), callback, options)
-    else:
-        assert resume is not None
-        if sizes:
-            raise CnncError.of("E010", "--at applies to a network FILE; a resumed run keeps the sizes it started with")
-        callback = _callback(log, live, live_port)
-        result = _resume(resume, run, settings or [], data, (engine, provider), callback, options)
-    _report(result, json)
-    if export is not None:
-        from cnnc.cli.export import export_run, report
+    if resume is not None and sizes:
+        raise CnncError.of("E010", "--at applies to a network FILE; a resumed run keeps the sizes it started with")
+    options = _options_of_resume(data, export, log, live, live_port, engine_options)
+    with joined(engine_options) as ranks:
+        if file is not None and dry_run:
+            _dry_run(_load(file, settings, sizes), data, engine_of(engine_options, ranks), json)
+            return
+        callback = _callback(log, live, live_port, ranks)
+        if file is not None:
+            network = _load(file, settings, sizes)
+            result = _train_new(network, run, data, engine_options, ranks, callback, options)
+        else:
+            assert resume is not None
+            result = _resume(resume, run, settings or [], data, engine_options, ranks, callback, options)
+        if ranks.is_first:
+            _report(result, json)
+            if export is not None:
+                _export(result, export, json)
 
-        exported = export_run(result.run.folder, export)
-        if not json:
-            report(exported, json=False)
+
+def _export(result: Result, path: Path, json: bool) -> None:
+    from cnnc.cli.export import export_run, report
+
+    exported = export_run(result.run.folder, path)
+    if not json:
+        report(exported, json=False)
 
 
 def _load(file: Path, settings: list[str] | None, sizes: Mapping[str, int]) -> Network:
@@ -141,17 +158,33 @@ def _load(file: Path, settings: list[str] | None, sizes: Mapping[str, int]) -> N
 
 
 def _train_new(
-    network: Network, folder: Path | None, data: Path | None, engine: Engine, callback: Callback, options: Sequence[str]
+    network: Network,
+    folder: Path | None,
+    data: Path | None,
+    engine: EngineOptions,
+    ranks: Ranks,
+    callback: Callback,
+    options: Sequence[str],
 ) -> Result:
-    """Trains a network in a new run folder; without `folder` in runs/NAME, or the first of runs/NAME-2, ... that is free."""
+    """Trains a network in a new run folder; without `folder` in runs/NAME, or the first of runs/NAME-2, ... that is free.
+
+    A job that torchrun starts again resumes the run that it began.
+    """
+    from cnnc.training.job import run_of_job
     from cnnc.training.loop import open_data, start
     from cnnc.training.run_folder import new_folder, require_new
 
+    wanted = folder or Path("runs") / Path(network.source.name).stem
+    if is_started_by_torchrun():
+        begun = ranks.first(lambda: run_of_job(wanted, network, numbered=folder is None))
+        if begun is not None:
+            return _resume(begun, None, [], data, engine, ranks, callback, options)
     if folder is not None:
-        require_new(folder, print_status)
+        ranks.first(lambda: require_new(folder, print_status))
     dataset = open_data(network, data, print_status)
-    run = start(network, dataset, folder or Path("runs") / Path(network.source.name).stem, engine=engine)
-    with new_folder(run, print_status, numbered=folder is None):
+    run = start(network, dataset, wanted, engine=engine_of(engine, ranks))
+    with ranks.holding(lambda: new_folder(run, print_status, numbered=folder is None)):
+        run.folder = ranks.first(lambda: run.folder)
         return _train(run, callback, options)
 
 
@@ -160,33 +193,37 @@ def _resume(
     folder: Path | None,
     settings: Sequence[str],
     data: Path | None,
-    engine: tuple[EngineChoice | None, ProviderChoice | None],
+    engine: EngineOptions,
+    ranks: Ranks,
     callback: Callback,
     options: Sequence[str],
 ) -> Result:
     """Trains a run on, in its folder or in another one, which gets a copy of its progress."""
     from cnnc.training import checkpoint as checkpoints
+    from cnnc.training.job import is_run_of_job
     from cnnc.training.loop import open_data, start
     from cnnc.training.run_folder import new_folder, require_new
     from cnnc.training.run_lock import locked
 
     old = resume if resume.is_dir() else resume.parent
-    checkpoints.find(resume, "last")  # E606 before anything is written
+    ranks.first(lambda: checkpoints.find(resume, "last"))  # E606 before anything is written
+    if folder is not None and is_started_by_torchrun() and ranks.first(lambda: is_run_of_job(folder)):
+        resume = old = folder  # torchrun has started the job again
     in_place = folder is None or folder.resolve() == old.resolve()
     if folder is not None and not in_place:
-        require_new(folder, print_status)
+        ranks.first(lambda: require_new(folder, print_status))
     with ExitStack() as lock:
-        if in_place or os.access(old, os.W_OK):  # nobody trains in a folder that cannot be written
-            lock.enter_context(locked(old, print_status))
-        saved = checkpoints.load(checkpoints.find(resume, "last"))
+        if ranks.first(lambda: in_place or os.access(old, os.W_OK)):  # nobody trains in a folder that cannot be written
+            lock.enter_context(ranks.holding(lambda: locked(old, print_status)))
+        saved = ranks.first(lambda: checkpoints.load(checkpoints.find(resume, "last")))
         network = _resumed_network(saved, settings)
-        resumed_with = _engine_of_resume(saved, *engine)
+        resumed_with = engine_of_resume(saved, engine, ranks)
         print_diagnostics(network.diagnostics)
         dataset = open_data(network, data, print_status, saved.vocabulary)
         run = start(network, dataset, folder or old, saved, resumed_with)
         if in_place:
             return _train(run, callback, options)
-        with new_folder(run, print_status, origin=old):
+        with ranks.holding(lambda: new_folder(run, print_status, origin=old)):
             lock.close()
             return _train(run, callback, options)
 
@@ -197,10 +234,11 @@ def _train(run: Run, callback: Callback, options: Sequence[str]) -> Result:
     from cnnc.training.run import Stopping
     from cnnc.training.run_folder import resume_command
 
-    last, command = run.folder / "last.safetensors", resume_command(run.folder, *options)
-    _Signals.listen()
+    ranks, last = run.ranks, run.folder / "last.safetensors"
+    command = torchrun_command(resume_command(run.folder, *options))
+    _Signals.listen(is_alone=ranks.size == 1)
     try:
-        result = train_run(run, callback, Stopping(lambda: _Signals.asked))
+        result = train_run(run, callback, Stopping(lambda: _Signals.asked or ranks.is_orphaned))
     except Stopped:  # a second signal, which stops without saving
         if last.exists():
             print_status(
@@ -217,7 +255,8 @@ def _train(run: Run, callback: Callback, options: Sequence[str]) -> Result:
         stop_on_signals()
     if result.stopped:
         print_status(f"stopped; {last} is saved. Resume with:\n  {command}")
-        raise Stopped(Exit.TERMINATED if _Signals.terminated else Exit.INTERRUPTED)
+        (terminated,) = ranks.any(_Signals.terminated or ranks.is_orphaned)
+        raise Stopped(Exit.TERMINATED if terminated else Exit.INTERRUPTED)
     return result
 
 
@@ -248,16 +287,22 @@ def _dry_run(network: Network, data: Path | None, engine: Engine, json: bool) ->
 
 
 class _Signals:
-    """The first Ctrl-C or SIGTERM asks the training loop to save and stop; the second raises `Stopped`."""
+    """The first Ctrl-C or SIGTERM asks the training loop to save and stop; the second raises `Stopped`.
+
+    Of several processes, each is signalled once by torchrun, and again by whoever signals all processes of a job: only the
+    first signal counts, and torchrun kills those that do not end.
+    """
 
     asked = False
     terminated = False
 
     @classmethod
-    def listen(cls) -> None:
+    def listen(cls, is_alone: bool) -> None:
         cls.asked = cls.terminated = False
 
         def handle(number: int, frame: FrameType | None) -> None:
+            if cls.asked and not is_alone:
+                return
             if cls.asked:
                 cls.terminated = number == signal.SIGTERM
                 raise Stopped(Exit.TERMINATED if cls.terminated else Exit.INTERRUPTED)
@@ -267,38 +312,16 @@ class _Signals:
         signal.signal(signal.SIGTERM, handle)
 
 
-def _engine(choice: EngineChoice | None, provider: ProviderChoice | None) -> Engine:
-    """The engine of these options."""
-    if choice is EngineChoice.onnxruntime:
-        from cnnc.onnx.train_step.engine import OnnxEngine
+def _callback(log: Log | None, live: bool, port: int | None, ranks: Ranks) -> Callback:
+    """The callbacks of a run: console output; TensorBoard and a live page if asked for; none except in the first process.
 
-        return OnnxEngine(provider.value if provider is not None else "auto")
-    from cnnc.training.numpy_engine import NumpyEngine
-
-    return NumpyEngine()
-
-
-def _engine_of_resume(saved: Checkpoint, choice: EngineChoice | None, provider: ProviderChoice | None) -> Engine:
-    """The engine of these options, by default that of the checkpoint. Prints a note where it is another one.
-
-    Raises CnncError E010 for a provider without onnxruntime.
+    Raises CnncError E906, E908.
     """
-    choice = choice or (EngineChoice.onnxruntime if saved.engine == EngineChoice.onnxruntime else EngineChoice.numpy)
-    if provider is not None and choice is not EngineChoice.onnxruntime:
-        raise CnncError.of("E010", "--provider applies to --engine onnxruntime", help="leave --provider out")
-    if provider is None and choice.value == saved.engine and saved.provider in list(ProviderChoice):
-        provider = ProviderChoice(saved.provider)
-    if (choice.value, provider.value if provider is not None else saved.provider) != (saved.engine, saved.provider):
-        before = f"{saved.engine} on {saved.provider}" if saved.provider else saved.engine
-        print_status(f"note: the run was started with the engine {before}, so results differ from an uninterrupted run")
-    return _engine(choice, provider)
-
-
-def _callback(log: Log | None, live: bool, port: int | None) -> Callback:
-    """The callbacks of a run: console output; TensorBoard and a live page if asked for. Raises CnncError E906, E908."""
     from cnnc.cli.progress import ConsoleProgress
-    from cnnc.training.run import Callbacks
+    from cnnc.training.run import Callback, Callbacks
 
+    if not ranks.is_first:
+        return Callback()
     callbacks: list[Callback] = []
     if log is not None:
         from cnnc.training.tensorboard import TensorBoard
@@ -359,12 +382,15 @@ def _differences(saved: Checkpoint) -> list[str]:
 
 
 def _options_of_resume(
-    data: Path | None, export: Path | None, log: Log | None, live: bool, port: int | None
+    data: Path | None, export: Path | None, log: Log | None, live: bool, port: int | None, engine: EngineOptions
 ) -> list[str]:
     """The options that a command to resume repeats."""
     words = ["--data", str(data)] if data is not None else []
     words += ["--export", str(export)] if export is not None else []
-    words += ["--log", log.value] if log is not None else []
+    words += ["--log-as" if is_started_by_torchrun() else "--log", log.value] if log is not None else []
+    words += ["--processes", str(engine.processes)] if engine.processes is not None else []
+    words += ["--accumulate", str(engine.accumulate)] if engine.accumulate is not None else []
+    words += ["--shard"] if engine.shard else []
     words += ["--live"] if live else []
     words += ["--live-port", str(port)] if port is not None else []
     return words

@@ -135,9 +135,10 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
     died, E902 where a file cannot be written.
     """
     callback, stopping = callback or Callback(), stopping or Stopping()
-    make_folder(run.folder)
-    for name in checkpoints.RUN_FILES:
-        remove_temporary_files(run.folder / name)
+    if run.ranks.is_first:
+        make_folder(run.folder)
+        for name in checkpoints.RUN_FILES:
+            remove_temporary_files(run.folder / name)
     metrics = metrics_before(run)
     keep_memory()
     with one_blas_thread(), run.engine.running(run), warnings.catch_warnings():
@@ -162,8 +163,8 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
             if run.progress.epoch > first:
                 save_curves(run, metrics)  # the last epochs too
         growth, _ = run.memory(meter)
-        best = checkpoints.load(checkpoints.find(run.folder, "best")).weights
-        test = run.objective.measure(run.engine.runner(run, best), run.data.test)
+        best = run.ranks.first(lambda: checkpoints.load(checkpoints.find(run.folder, "best")).weights)
+        test = run.objective.measure(run.engine.runner(run, best), run.data.test, ranks=run.engine.scoring_ranks)
         save_test(run, metrics, test)
         return _ended(Result(run, False, test, growth), callback)
 
@@ -184,10 +185,14 @@ def _steps(run: Run, batches: Iterator[StepBatch], callback: Callback, stopping:
     epoch = run.progress.epoch
     saved = time.monotonic()
     for step in range(run.progress.step, run.steps_per_epoch):
-        if stopping.requested():
+        stops, is_due = run.ranks.any(stopping.requested(), time.monotonic() - saved > SAVE_SECONDS)
+        if stops:
             return False
+        if is_due:
+            save(run, "last")
+            saved = time.monotonic()
         batch = next(batches)
-        loss, right, total = one_step(run, epoch, step, batch.inputs, batch.targets)
+        loss, right, total = run.engine.step(run, batch)
         if epoch == step == 0 and (warning := check_first_loss(run, loss)) is not None:
             callback.on_warning(run, warning)
         p = run.progress
@@ -200,10 +205,7 @@ def _steps(run: Run, batches: Iterator[StepBatch], callback: Callback, stopping:
             seen=p.seen + batch.size,
         )
         callback.on_step(run, epoch, step, loss)
-        if time.monotonic() - saved > SAVE_SECONDS:
-            save(run, "last")
-            saved = time.monotonic()
-    return not (stopping.requested() and run.progress.step < run.steps_per_epoch)
+    return True
 
 
 def one_step(
@@ -216,10 +218,13 @@ def one_step(
 ) -> StepResult:
     """One training step: forward, backward, update.
 
-    `inputs` and `targets` hold one batch (N, ...) per column of the data set; `random` replaces the random numbers of the
+    `inputs` and `targets` hold one whole batch (N, ...) per column of the data set; `random` replaces the random numbers of the
     layers. Raises CnncError E701 where the loss is not finite, E704 where a worker process died.
     """
-    return run.engine.step(run, StepBatch(epoch, step, inputs, targets, len(inputs[0])), random)
+    size = len(inputs[0])
+    rows = run.engine.rows(size)
+    own_inputs, own_targets = (tuple(column[rows] for column in columns) for columns in (inputs, targets))
+    return run.engine.step(run, StepBatch(epoch, step, own_inputs, own_targets, size), random)
 
 
 def _finish_epoch(
@@ -234,7 +239,11 @@ def _finish_epoch(
     observer = partial(callback.on_validation, run)
     run.fetch()
     runner = run.engine.runner(run, run.weights)
-    validation = run.objective.measure(runner, run.validation, observer) if len(run.validation) else None
+    validation = (
+        run.objective.measure(runner, run.validation, observer, run.engine.scoring_ranks)
+        if len(run.validation)
+        else None
+    )
     deciding = validation or training
     if not math.isfinite(deciding.loss):
         part = next(run.objective.parts(run.validation))
@@ -245,9 +254,9 @@ def _finish_epoch(
         improved = p.epoch if validation is None or deciding.rank > p.best_rank else p.improved_epoch
         p = replace(p, best_epoch=p.epoch, best_rank=deciding.rank, best_loss=deciding.loss, improved_epoch=improved)
     rate = run.recipe.learning_rate(p.epoch)
+    growth, on_device = run.memory(meter)[0], run.engine.device_memory()
     waiting = run.waited / seconds if seconds else 0.0
-    growth = run.memory(meter)[0]
-    done = Epoch(p.epoch, training, validation, rate, seconds, examples / seconds, growth, better, waiting)
+    done = Epoch(p.epoch, training, validation, rate, seconds, examples / seconds, growth, better, on_device, waiting)
     run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, answers=0, seen=0)
     metrics.append(json.dumps(finite(line_of(run, done))))
     save_metrics(run, metrics)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from cnnc.recipe.metrics import Accuracy, MeanAbsoluteError, MeanIou, MeanSquare
 
 
 class MetricCounter:
-    """Counts one metric over batches."""
+    """Counts one metric over batches. Its attributes are sums over them, to which `+` adds those of another counter."""
 
     def add(self, outputs: Array, target: Array, ignored: int | None) -> None:
         """Counts a batch.
@@ -25,6 +25,11 @@ class MetricCounter:
         count. For a metric of values, both have the shape of the output, and `ignored` is None.
         """
         raise NotImplementedError
+
+    def merge(self, other: Self) -> None:
+        """Adds what another counter has counted in other batches."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
     def value(self) -> float:
         """The metric over all batches so far."""
@@ -155,6 +160,12 @@ class Confusion:
 
     def __init__(self) -> None:
         self.matrix: Array | None = None
+
+    def __add__(self, other: Confusion) -> Confusion:
+        sum_ = Confusion()
+        matrices = [m for m in (self.matrix, other.matrix) if m is not None]
+        sum_.matrix = sum(matrices[1:], matrices[0]) if matrices else None
+        return sum_
 
     def add(self, scores: Array, labels: Array, ignored: int | None) -> None:
         """Counts a batch of scores (..., C) and labels (...), without labels equal to `ignored`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from cnnc.reference.engine import Trace, forward
 from cnnc.reference.layout import to_channels_last
 from cnnc.training.losses import compute_loss
 from cnnc.training.metrics import COUNTERS, Confusion, MetricCounter, count_by_class, count_correct
+from cnnc.training.ranks import ALONE, Ranks
 
 EVAL_BATCH = 256
 """Examples per batch in scoring, at most; a batch is no larger than that of training, which fits into memory."""
@@ -96,6 +98,23 @@ class BatchLoss(NamedTuple):
 
     loss: float
     gradients: dict[str, Array]
+
+
+@dataclass
+class ScoreSums:
+    """What a score is computed from, summed over batches: the counters of metrics by name, the losses of all examples, and
+    the numbers of correct predictions and of all predictions."""
+
+    counters: dict[str, MetricCounter]
+    loss: float = 0.0
+    right: int = 0
+    total: int = 0
+
+    def merge(self, other: ScoreSums) -> None:
+        """Adds the sums over other batches."""
+        self.loss, self.right, self.total = self.loss + other.loss, self.right + other.right, self.total + other.total
+        for name, counter in self.counters.items():
+            counter.merge(other.counters[name])
 
 
 class Objective:
@@ -205,23 +224,30 @@ class Objective:
         """The score of the network with these weights on examples, as in inference."""
         return self.measure(self.network(weights), examples, observer)
 
-    def measure(self, run: Runner, examples: Split, observer: Observer | None = None) -> Score:
-        """The score on examples of the network or of an exported model of it."""
-        loss, right, total = 0.0, 0, 0
+    def measure(self, run: Runner, examples: Split, observer: Observer | None = None, ranks: Ranks = ALONE) -> Score:
+        """The score on examples of the network or of an exported model of it; each of `ranks` computes a share of the batches."""
+        sums, *others = ranks.gather(self._sums(run, ranks.share(self.batches(examples)), observer))
+        for other in others:
+            sums.merge(other)
+        (first, value), *further = [(name, counter.value()) for name, counter in sums.counters.items()]
+        total, mean = sums.total or len(examples), sums.loss / max(1, len(examples))
+        return Score(sums.right, total, mean, first, None if first == "accuracy" else value, tuple(further))
+
+    def _sums(
+        self, run: Runner, batches: Iterator[tuple[Feeds, tuple[Array, ...]]], observer: Observer | None
+    ) -> ScoreSums:
         metrics = self.recipe.metrics or (self.recipe.metric,)
-        counters = [COUNTERS[metric_named(name)]() for name in metrics]
-        for feeds, targets in self.batches(examples):
+        sums = ScoreSums({name: COUNTERS[metric_named(name)]() for name in metrics})
+        for feeds, targets in batches:
             trace = run(feeds)
-            loss += self.batch(trace, targets).loss * len(next(iter(feeds.values())))
-            batch_right, batch_total = self.right(trace, targets)
-            right, total = right + batch_right, total + batch_total
-            for name, counter in zip(metrics, counters, strict=True):
+            sums.loss += self.batch(trace, targets).loss * len(next(iter(feeds.values())))
+            right, total = self.right(trace, targets)
+            sums.right, sums.total = sums.right + right, sums.total + total
+            for name, counter in sums.counters.items():
                 self._count(name, counter, trace, targets)
             if observer is not None:
                 observer(trace, targets)
-        (first, value), *others = [(name, counter.value()) for name, counter in zip(metrics, counters, strict=True)]
-        mean = loss / max(1, len(examples))
-        return Score(right, total or len(examples), mean, first, None if first == "accuracy" else value, tuple(others))
+        return sums
 
     def _count(self, metric: str, counter: MetricCounter, trace: Trace, targets: tuple[Array, ...]) -> None:
         """Counts a batch on the first loss that compares with what the metric compares with."""

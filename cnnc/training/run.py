@@ -24,6 +24,7 @@ from cnnc.reference.engine import Trace
 from cnnc.reference.registry import Random
 from cnnc.training.checkpoint import Progress
 from cnnc.training.objective import Objective, Runner, Score
+from cnnc.training.ranks import ALONE, Ranks
 
 
 class StepBatch(NamedTuple):
@@ -51,11 +52,23 @@ class StepResult(NamedTuple):
 class Engine:
     """Computes the steps and scores of a run.
 
-    `name` is the value of `--engine`; `provider` that of `--provider`, "" for an engine without.
+    `name` is the value of `--engine`; `provider` that of `--provider`, or the device, "" for an engine without. `options`
+    are further options by name, which a resumed run keeps. `ranks` are the processes that train together; each of them has
+    an engine, whose methods all processes call in the same order.
     """
 
     name: ClassVar[str]
-    provider: str = ""
+    ranks: Ranks = ALONE
+
+    @property
+    def provider(self) -> str:
+        """The provider or device that computes."""
+        return ""
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Further options, by name."""
+        return {}
 
     def prepare(self, run: Run) -> None:
         """Raises CnncError where the engine cannot train this network; nothing has been written yet."""
@@ -63,6 +76,11 @@ class Engine:
     def running(self, run: Run) -> AbstractContextManager[None]:
         """Prepares the steps of a run (processes, sessions), and releases what they took."""
         raise NotImplementedError
+
+    @property
+    def scoring_ranks(self) -> Ranks:
+        """The processes that share the batches that are scored."""
+        return self.ranks
 
     def rows(self, size: int) -> Rows:
         """The positions of the examples that this process gets in a batch of this size; by default all of them."""
@@ -89,6 +107,10 @@ class Engine:
         Raises CnncError E704 where a process has died.
         """
         yield from ()
+
+    def device_memory(self) -> int | None:
+        """The most memory of the device so far, in bytes; None for an engine that has no memory of its own."""
+        return None
 
 
 @dataclass
@@ -122,6 +144,11 @@ class Run:
     def training_graph(self) -> Graph:
         """The graph that a training step runs."""
         return verify(for_training(self.graph, self.objective.activations))
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that train this run together."""
+        return self.engine.ranks
 
     @property
     def steps_per_epoch(self) -> int:
@@ -192,6 +219,7 @@ class Epoch(NamedTuple):
     images_per_second: float
     memory: int | None
     best: bool
+    device_memory: int | None = None
     waiting: float = 0.0
 
 
@@ -208,7 +236,10 @@ class Callback:
         """Called after each step; epoch and step count from 0."""
 
     def on_validation(self, run: Run, trace: Trace, targets: tuple[Array, ...]) -> None:
-        """Called for each batch of validation examples, with the activations that the losses read, before `on_epoch`."""
+        """Called for each batch of validation examples, with the activations that the losses read, before `on_epoch`.
+
+        Of several processes, each sees its share of the batches.
+        """
 
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         """Called after each epoch."""
@@ -256,6 +287,6 @@ class Callbacks(Callback):
 
 
 class Stopping(NamedTuple):
-    """`requested` is called before each step; where it returns True, the run is saved and stopped."""
+    """`requested` is called before each step; where it returns True in any process, the run is saved and stopped."""
 
     requested: Callable[[], bool] = lambda: False

@@ -1,7 +1,7 @@
 """A run folder and its files: checkpoints, metrics.jsonl and its curves, the score on the test set.
 
 In: a run, the results of an epoch. Out: files, each written completely or not at all, and a folder that exists complete or
-not at all. The training loop decides when.
+not at all. Of several processes that train together, only the first writes. The training loop decides when.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from cnnc.reference.parallel.threads import thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.divergence import diverged
+from cnnc.training.job import write_job
 from cnnc.training.objective import Score
+from cnnc.training.ranks import is_started_by_torchrun
 from cnnc.training.run import Epoch, Run
 from cnnc.training.run_lock import locked
 
@@ -92,6 +94,8 @@ def _save_first(run: Run, origin: Path | None) -> None:
             write_atomic(run.folder / name, read_bytes(origin / name))
     save(run, "last")
     save_network(run)
+    if is_started_by_torchrun():
+        write_job(run.folder)
 
 
 def free_folder(folder: Path) -> Path:
@@ -133,9 +137,11 @@ def save(run: Run, name: str) -> Path:
     Raises CnncError E701 for a weight that is not finite, E902.
     """
     run.fetch()
+    path = run.folder / f"{name}.safetensors"
+    if not run.ranks.is_first:
+        return path
     if not all(np.isfinite(array).all() for array in run.weights.values()):
         raise diverged(run, {}, run.progress.epoch, max(0, run.progress.step - 1))
-    path = run.folder / f"{name}.safetensors"
     source = run.network.source
     checkpoints.save(
         path,
@@ -155,6 +161,7 @@ def save(run: Run, name: str) -> Path:
             dict(run.origin),
             run.engine.name,
             run.engine.provider,
+            run.engine.options,
         ),
     )
     return path
@@ -162,11 +169,15 @@ def save(run: Run, name: str) -> Path:
 
 def save_network(run: Run) -> None:
     """Writes the network's source to network.cnn."""
+    if not run.ranks.is_first:
+        return
     write_atomic(run.folder / "network.cnn", run.network.source.text.encode())
 
 
 def save_metrics(run: Run, lines: list[str]) -> None:
     """Writes metrics.jsonl, and draws it if that takes at most a twentieth of the time: thousands of epochs may be short."""
+    if not run.ranks.is_first:
+        return
     write_atomic(run.folder / "metrics.jsonl", "".join(f"{line}\n" for line in lines).encode())
     start = time.monotonic()
     if start >= run.next_curves:
@@ -177,6 +188,8 @@ def save_metrics(run: Run, lines: list[str]) -> None:
 
 def save_test(run: Run, lines: list[str], score: Score) -> None:
     """Writes the score of the best weights on the test set to test.json, and adds it to curves.svg."""
+    if not run.ranks.is_first:
+        return
     facts = {"epoch": run.progress.best_epoch + 1, **score.as_dict()}
     write_atomic(run.folder / "test.json", f"{json.dumps(finite(facts))}\n".encode())
     save_curves(run, lines, facts)
@@ -184,6 +197,8 @@ def save_test(run: Run, lines: list[str], score: Score) -> None:
 
 def save_curves(run: Run, lines: list[str], score: Mapping[str, float] = MappingProxyType({})) -> None:
     """Draws curves.svg. The modules that draw are imported here, so that training starts without them."""
+    if not run.ranks.is_first:
+        return
     from cnnc.training.run_curves import FALLING, training_run
     from cnnc.view.svg import svg_text
     from cnnc.view.training_curves import training_curves
@@ -207,6 +222,7 @@ def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
         "seconds": round(epoch.seconds, 3),
         "images_per_second": round(epoch.images_per_second, 1),
         "memory": epoch.memory,
+        **({"device_memory": epoch.device_memory} if epoch.device_memory is not None else {}),
         "waiting": round(epoch.waiting, 3),
     }
 
@@ -214,6 +230,6 @@ def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
 def metrics_before(run: Run) -> list[str]:
     """The lines of metrics.jsonl that a resumed run keeps: those of the epochs before its checkpoint."""
     path = run.folder / "metrics.jsonl"
-    if not run.progress.epoch or not path.exists():
+    if not run.ranks.is_first or not run.progress.epoch or not path.exists():
         return []
     return read_bytes(path).decode(errors="replace").splitlines()[: run.progress.epoch]

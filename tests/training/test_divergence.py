@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +10,9 @@ import pytest
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.network import check
 from cnnc.training import checkpoint as checkpoints
-from cnnc.training import loop
 from cnnc.training.loop import start, train
-from cnnc.training.run import Run, Stopping
+from cnnc.training.numpy_engine import NumpyEngine
+from cnnc.training.run import Run, StepBatch, Stopping
 from tests.training.conftest import Trainer, tiny
 
 HUGE = ("train.optimizer=sgd", "train.optimizer.lr=1e30")
@@ -71,15 +70,15 @@ def test_weights_that_are_no_numbers_are_never_saved(trainer: Trainer, tmp_path:
 
 def test_broken_in_the_last_step_of_an_epoch(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No later step sees the damage; neither best nor last may take it."""
-    real = loop.one_step
+    real = NumpyEngine.step
 
-    def step(run: Run, epoch: int, step: int, inputs: Any, targets: Any) -> object:
-        made = real(run, epoch, step, inputs, targets)
-        if (epoch, step) == (1, run.steps_per_epoch - 1):
+    def step(engine: NumpyEngine, run: Run, batch: StepBatch) -> object:
+        made = real(engine, run, batch)
+        if (batch.epoch, batch.step) == (1, run.steps_per_epoch - 1):
             run.weights["fc1.weight"][0, 0] = np.nan
         return made
 
-    monkeypatch.setattr(loop, "one_step", step)
+    monkeypatch.setattr(NumpyEngine, "step", step)
     with pytest.raises(CnncError) as caught:
         trainer.run(tiny(), tmp_path)
     assert caught.value.status is Exit.DIVERGED

@@ -25,13 +25,14 @@ import os, signal, sys
 from cnnc.reference import engine
 from cnnc.reference.parallel import processes
 from cnnc.training import loop
+from cnnc.training.numpy_engine import NumpyEngine
 from tests.random_dataset import random_dataset
 
 processes.MIN_RUN_MACS = 0  # as in long runs, each shard of a batch has a process of its own
 engine.SHARD_WORK = engine.BATCH_SUM_WORK = engine.PARAMETER_WORK = 1  # and is one, however little there is to do
 
 loop.open_data = lambda network, folder, report, vocabulary=(): random_dataset(network, {EXAMPLES})
-left, step = [int(os.environ["STOP_AFTER"])], loop.one_step
+left, step = [int(os.environ["STOP_AFTER"])], NumpyEngine.step
 
 def counted(*arguments):
     left[0] -= 1
@@ -39,7 +40,7 @@ def counted(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
     return step(*arguments)
 
-loop.one_step = counted
+NumpyEngine.step = counted
 from cnnc.cli.main import main
 main()
 """
