@@ -1,0 +1,229 @@
+"""The method `forward` of a class.
+
+In: a class with its modules named. Out: lines. The running tensor is `x`; a tensor that is read again later has the name of
+its layer. Steps that keep the shape are written around the step before them: `x = F.relu(self.bn1(self.conv1(x)))`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from cnnc.torch.source.classes import Call, Item, Layer, ModuleClass, Ref, argument_text
+from cnnc.torch.source.layers import Piece, Written
+from cnnc.torch.source.layout import INDENT, WIDTH, call_lines, expression_lines
+from cnnc.torch.source.names import variable_name
+
+_MOST_NESTED = 3  # calls around one another on a line
+_UNTYPED = ("F.max_pool", "F.adaptive_max_pool")  # functions of which type checkers do not know that they return a Tensor
+
+
+class _Expression(NamedTuple):
+    """The text of a tensor, with `depth` calls around a variable.
+
+    `is_typed` says that type checkers know it for a Tensor, which they do not of what a module returns. `is_operator` says
+    that it needs parentheses before a method or an index.
+    """
+
+    text: str
+    depth: int = 0
+    is_typed: bool = True
+    is_operator: bool = False
+
+    @property
+    def operand(self) -> str:
+        """The text where a method, an index or an operator follows."""
+        return f"({self.text})" if self.is_operator else self.text
+
+
+class ForwardWriter:
+    """Writes the method item by item. `shape_of` gives the comment of an item."""
+
+    def __init__(
+        self, group: ModuleClass, modules: Mapping[tuple[int, int], str], shape_of: Callable[[int], str]
+    ) -> None:
+        self.group = group
+        self.modules = modules
+        self.shape_of = shape_of
+        self.names: dict[Ref, str] = {Ref(-1, i): name for i, name in enumerate(group.inputs)}
+        self.pending: dict[Ref, _Expression] = {}  # not assigned: the next item is written around it
+        self.used: set[str] = set()  # variables assigned so far
+        self.aliases = self._aliases()
+        self.outputs = [self.aliases.get(ref, ref) for ref in group.outputs]
+        self.readers = self._readers()
+
+    def _aliases(self) -> dict[Ref, Ref]:
+        """The outputs of layers that compute nothing, with the tensors that they are."""
+        aliases: dict[Ref, Ref] = {}
+        for number, item in enumerate(self.group.items):
+            if isinstance(item, Layer) and not item.merged and all(_is_alias(piece) for piece in item.pieces):
+                source = item.inputs[0]
+                aliases[Ref(number)] = aliases.get(source, source)
+        return aliases
+
+    def _readers(self) -> dict[Ref, list[int]]:
+        """For each tensor the items that read it; the `return` counts as the one after the last."""
+        readers: dict[Ref, list[int]] = {}
+        for number, item in enumerate(self.group.items):
+            if Ref(number) not in self.aliases:
+                for ref in item.inputs:
+                    readers.setdefault(self.aliases.get(ref, ref), []).append(number)
+        for ref in self.outputs:
+            readers.setdefault(ref, []).append(len(self.group.items))
+        return readers
+
+    def lines(self) -> Iterator[str]:
+        """The method."""
+        arguments = [f"{name}: Tensor" for name in self.group.inputs]
+        count = len(self.outputs)
+        type_ = "Tensor" if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
+        yield from call_lines(INDENT, "def forward(", ["self", *arguments], f") -> {type_}:")
+        for number, item in enumerate(self.group.items):
+            if Ref(number) not in self.aliases:
+                yield from self._item(number, item)
+        yield from self._return()
+
+    def _return(self) -> Iterator[str]:
+        if len(self.outputs) == 1 and self.outputs[0] in self.pending:
+            text, comment = self.pending[self.outputs[0]].text, self.shape_of(self.outputs[0].item)
+            yield from expression_lines(INDENT * 2, "return ", text, comment)
+            return
+        yield from expression_lines(INDENT * 2, "return ", ", ".join(self.names[ref] for ref in self.outputs))
+
+    # --- one item --------------------------------------------------------------------------------------------
+
+    def _item(self, number: int, item: Item) -> Iterator[str]:
+        if isinstance(item, Call):
+            yield from self._call(number, item)
+        elif item.merged:
+            yield from self._assign(number, Ref(number), self._merged(number, item))
+        else:
+            expression = self._tensor(item.inputs[0])
+            for index, piece in enumerate(item.pieces):
+                expression = self._applied(number, index, item, piece, expression)
+            yield from self._assign(number, Ref(number), expression)
+
+    def _tensor(self, ref: Ref) -> _Expression:
+        """What stands for a tensor in the next line."""
+        ref = self.aliases.get(ref, ref)
+        return self.pending.pop(ref, None) or _Expression(self.names[ref])
+
+    def _applied(self, number: int, index: int, item: Layer, piece: Piece, x: _Expression) -> _Expression:
+        """A piece around an expression."""
+        module = self.modules.get((number, index))
+        if module is None and item.owner and piece.parameters:
+            return self._with_tensors_of(item, piece, x.text, x.depth + 1)
+        if module is not None:
+            return _Expression(f"self.{module}({x.text})", x.depth + 1, is_typed=False)
+        assert piece.function is not None
+        return _written(piece.function, x)
+
+    def _with_tensors_of(self, item: Layer, piece: Piece, inputs: str, depth: int) -> _Expression:
+        """A layer that uses the parameters of another module: that module itself where it computes the same."""
+        if item.is_same:
+            return _Expression(f"self.{item.owner}({inputs})", depth, is_typed=False)
+        assert piece.shared is not None
+        arguments = [argument.replace("{}", f"self.{item.owner}") for argument in _own_arguments(piece.shared)]
+        return _Expression(f"{piece.shared.name}({', '.join([inputs, *arguments])})", depth)
+
+    def _merged(self, number: int, item: Layer) -> _Expression:
+        """A layer of several inputs. They are variables: only layers of one input are written around another."""
+        text = item.merged.format(*(self._tensor(ref).operand for ref in item.inputs))
+        if not item.pieces:
+            is_operator = _has_operator(text)
+            return _Expression(text, 1, not is_operator, is_operator)
+        module = self.modules.get((number, 0))
+        if module is None:
+            return self._with_tensors_of(item, item.pieces[0], text, 1)
+        return _Expression(f"self.{module}({text})", 1, is_typed=False)
+
+    def _call(self, number: int, item: Call) -> Iterator[str]:
+        inputs = ", ".join(self._tensor(ref).text for ref in item.inputs)
+        expression = _Expression(f"self.{item.twin or item.name}({inputs})", 1, is_typed=False)
+        if len(item.scope.read) == 1:
+            yield from self._assign(number, Ref(number), expression)
+            return
+        for output, full_name in enumerate(item.scope.read):
+            own = full_name.rpartition(".")[2]
+            self.names[Ref(number, output)] = self._own_name(f"{item.name}_{own}" if output else item.name)
+        targets = ", ".join(self.names[Ref(number, output)] for output in range(len(item.scope.read)))
+        yield from expression_lines(INDENT * 2, f"{targets} = ", expression.text)
+
+    # --- variables -------------------------------------------------------------------------------------------
+
+    def _assign(self, number: int, ref: Ref, expression: _Expression) -> Iterator[str]:
+        """The line that assigns an item's output; none if the next line is written around the expression."""
+        is_result = number == len(self.group.items) - 1 and self.outputs == [ref]
+        if (is_result and expression.is_typed) or self._is_nested(number, ref, expression):
+            self.pending[ref] = expression
+            return
+        name, annotation = self._name_for(number, ref), ""
+        if is_result and name not in self.group.inputs:
+            name = self._own_name("out") if name in self.used else name
+            annotation = ": Tensor"
+        self.names[ref] = name
+        self.used.add(name)
+        yield from expression_lines(INDENT * 2, f"{name}{annotation} = ", expression.text, self.shape_of(number))
+
+    def _is_nested(self, number: int, ref: Ref, expression: _Expression) -> bool:
+        """Whether the next item is written around an expression: it alone reads it, and keeps the shape."""
+        if self.readers.get(ref) != [number + 1] or number + 1 == len(self.group.items):
+            return False
+        item = self.group.items[number + 1]
+        if not isinstance(item, Layer) or item.merged or not all(piece.is_light for piece in item.pieces):
+            return False
+        return expression.depth < _MOST_NESTED and len(expression.text) + len(item.name) < WIDTH - 40
+
+    def _name_for(self, number: int, ref: Ref) -> str:
+        """`x` for a tensor that only the next item reads, `y` where `x` is read later; else the layer's own name."""
+        if max(self.readers.get(ref, [number])) <= number + 1 and not self._is_branch(number):
+            for name in ("x", "y"):
+                if not any(held == name and self._is_live(other, number) for other, held in self.names.items()):
+                    return name
+        return self._own_name(self.group.items[number].name)
+
+    def _is_branch(self, number: int) -> bool:
+        """Whether the next item joins this one with other branches, each of which has a name there."""
+        if number + 1 == len(self.group.items):
+            return False
+        others = {self.aliases.get(ref, ref) for ref in self.group.items[number + 1].inputs} - {Ref(number)}
+        return any(ref.item >= 0 and self.readers[ref] == [number + 1] for ref in others)
+
+    def _is_live(self, ref: Ref, number: int) -> bool:
+        return max(self.readers.get(ref, [-1])) > number
+
+    def _own_name(self, name: str) -> str:
+        name = variable_name(name, {"x", "y", *self.group.inputs, *self.used})
+        self.used.add(name)
+        return name
+
+
+def _is_alias(piece: Piece) -> bool:
+    return piece.function is not None and piece.function.name == "{}"
+
+
+def _own_arguments(written: Written) -> list[str]:
+    """The arguments of a call with its own numbers, without those that are the default."""
+    shown = []
+    for argument in written.arguments:
+        if argument.default is None or argument.value != argument.default:
+            text = argument_text(argument.value)
+            shown.append(f"{argument.key}={text}" if argument.key else text)
+    return shown
+
+
+def _written(written: Written, x: _Expression) -> _Expression:
+    """A function, a method or an index applied to an expression."""
+    if "{}" in written.name:
+        text = written.name.replace("{}", x.operand)
+        return _Expression(text, x.depth + 1, False, _has_operator(written.name))
+    arguments = _own_arguments(written)
+    if written.name.startswith("."):
+        return _Expression(f"{x.operand}{written.name}({', '.join(arguments)})", x.depth + 1, is_typed=False)
+    is_typed = not written.name.startswith(_UNTYPED)
+    return _Expression(f"{written.name}({', '.join([x.text, *arguments])})", x.depth + 1, is_typed)
+
+
+def _has_operator(text: str) -> bool:
+    return re.search(" [-+*/] ", text) is not None
