@@ -30,6 +30,7 @@ class EngineChoice(StrEnum):
 
     numpy = "numpy"
     onnxruntime = "onnxruntime"
+    torch = "torch"
 
 
 class Log(StrEnum):
@@ -273,6 +274,10 @@ def _engine(choice: EngineChoice | None, provider: ProviderChoice | None) -> Eng
         from cnnc.onnx.train_step.engine import OnnxEngine
 
         return OnnxEngine(provider.value if provider is not None else "auto")
+    if choice is EngineChoice.torch:
+        from cnnc.torch.engine import TorchEngine
+
+        return TorchEngine()
     from cnnc.training.numpy_engine import NumpyEngine
 
     return NumpyEngine()
@@ -283,7 +288,7 @@ def _engine_of_resume(saved: Checkpoint, choice: EngineChoice | None, provider: 
 
     Raises CnncError E010 for a provider without onnxruntime.
     """
-    choice = choice or (EngineChoice.onnxruntime if saved.engine == EngineChoice.onnxruntime else EngineChoice.numpy)
+    choice = choice or (EngineChoice(saved.engine) if saved.engine in list(EngineChoice) else EngineChoice.numpy)
     if provider is not None and choice is not EngineChoice.onnxruntime:
         raise CnncError.of("E010", "--provider applies to --engine onnxruntime", help="leave --provider out")
     if provider is None and choice.value == saved.engine and saved.provider in list(ProviderChoice):
