@@ -225,7 +225,7 @@ def _input_names(scope: Scope) -> list[str]:
     names: list[str] = []
     given = {layer: key for key, layer in reversed(scope.call.layers)} if scope.call is not None else {}
     for name in scope.reads:
-        if scope.call is not None and name == scope.call.input or len(scope.reads) == 1:
+        if len(scope.reads) == 1 or (scope.call is not None and name == scope.call.input):
             names.append(variable_name("x", names))
         else:
             names.append(variable_name(given.get(name, name.rpartition(".")[2]), names))

@@ -119,6 +119,31 @@ class CenterCrop(nn.Module):  # type: ignore[misc]
         return x
 
 
+class SamePadding(nn.Module):  # type: ignore[misc]
+    """Pads so that windows with this stride give ceil(m / stride) positions on an axis of m elements."""
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int],
+        dilation: int | Sequence[int] = 1,
+        at_end: bool = True,
+        value: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.kernel_size, self.stride, self.dilation = kernel_size, stride, dilation
+        self.at_end, self.value = at_end, value
+
+    def forward(self, x: Tensor) -> Tensor:
+        amounts: list[int] = []
+        for axis, size in enumerate(x.shape[2:]):
+            k, s, d = (n if isinstance(n, int) else n[axis] for n in (self.kernel_size, self.stride, self.dilation))
+            total = max(0, (-(-size // s) - 1) * s + d * (k - 1) + 1 - size)
+            smaller, larger = total // 2, total - total // 2
+            amounts = [*((smaller, larger) if self.at_end else (larger, smaller)), *amounts]
+        return F.pad(x, amounts, value=self.value)
+
+
 def mean_pool(
     x: Tensor,
     logarithms: Sequence[Sequence[float]],

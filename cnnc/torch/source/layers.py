@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+from cnnc.core.arguments import Axes
 from cnnc.core.tensor import TensorType
 from cnnc.ops import activation, conv, dense, local, merge, norm, pool, reshape, sequence
 from cnnc.ops import filter as filters
@@ -96,9 +97,35 @@ def writer_of(*classes: type[Op]) -> Callable[[F], F]:
     return register
 
 
-def pieces_of(op: Op, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    """The pieces of a layer, from the table."""
+def pieces_of(
+    op: Op, inputs: tuple[TensorType, ...], output: TensorType, *, pads_at_run_time: bool = False
+) -> Pieces:
+    """The pieces of a layer, from the table. With `pads_at_run_time`, `same` is computed from the size of the input."""
+    if pads_at_run_time:
+        return _padded_at_run_time(op, inputs, output)
     return WRITERS[type(op)](op, inputs, output)
+
+
+def _padded_at_run_time(op: Op, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
+    """The pieces of a layer with `p=same`; those of any other layer do not change."""
+    is_window = isinstance(op, conv.Conv | local.Local | filters.Filter) or (
+        isinstance(op, pool.Pool) and op.kind == "max"
+    )
+    if not is_window or getattr(op, "p", "") not in ("same", "same_lower"):
+        return pieces_of(op, inputs, output)
+    k, s, d = (op.size, op.s, (1,)) if isinstance(op, filters.Filter) else (op.k, _stride_of(op), op.d)
+    arguments = [_positional(k, "k"), _positional(s, "s"), _keyed("dilation", d, 1, "d")]
+    if op.p == "same_lower":
+        arguments.append(Argument("at_end", False))
+    if isinstance(op, pool.Pool):
+        arguments.append(Argument("value", Raw('float("-inf")')))
+    rest = pieces_of(op.replace(p=((0, 0),) * len(k)), inputs, output)
+    assert not isinstance(rest, Merged)
+    return (Piece(Written("SamePadding", tuple(arguments)), has_state=True, suffix="pad"), *rest)
+
+
+def _stride_of(op: Any) -> Axes:
+    return op.stride if isinstance(op, pool.Pool) else op.s
 
 
 # --- arguments -----------------------------------------------------------------------------------------------
@@ -647,5 +674,5 @@ def number_text(value: float) -> str:
     """A number as Python reads it back exactly, whole ones without a decimal point."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
-    return repr(value)
+    return repr(value).replace("e+", "e")
 

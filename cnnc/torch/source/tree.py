@@ -9,7 +9,7 @@ Example: `e1: double 64; pool max k=2` has the items [Scope e1, Node pool1]; e1 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from cnnc.graph.graph import BlockCall, Graph, Node
@@ -51,9 +51,14 @@ def relative_name(name: str, scope: str) -> str:
     return name[len(scope) + 1 :] if scope and name.startswith(f"{scope}.") else name
 
 
-def build_tree(graph: Graph) -> Tree:
-    """The tree of a graph that holds only the nodes that its outputs need."""
-    pieces = {node.name: pieces_of(node.op, graph.input_types(node), node.type) for node in graph.nodes}
+def build_tree(graph: Graph, padded: Collection[str] = ()) -> Tree:
+    """The tree of a graph that holds only the nodes that its outputs need; `padded` compute their padding from their input."""
+    pieces = {
+        node.name: pieces_of(
+            node.op, graph.input_types(node), node.type, pads_at_run_time=node.name in padded
+        )
+        for node in graph.nodes
+    }
     known = {call.name for call in graph.calls}
     dissolved = {name for node in graph.nodes for name in node.path if isinstance(node.op, Input) or name not in known}
     twins = _twins(graph, pieces)

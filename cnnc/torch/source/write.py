@@ -13,7 +13,7 @@ Example: a chain `conv 8 k=3; relu` on 1x28x28 becomes
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from cnnc.torch.source.forward import ForwardWriter
 from cnnc.torch.source.helpers import definitions, helper_source
 from cnnc.torch.source.layers import Piece
 from cnnc.torch.source.layout import INDENT, call_lines
-from cnnc.torch.source.names import attribute_name, comment_text
+from cnnc.torch.source.names import attribute_name
 from cnnc.torch.source.tree import build_tree
 
 
@@ -49,13 +49,16 @@ class WrittenNetwork(NamedTuple):
         return arrays | turned | {key: np.zeros((), np.int64) for key in self.counters}
 
 
-def write_network(graph: Graph, shapes: Mapping[str, str], introduction: Iterable[str]) -> WrittenNetwork:
+def write_network(
+    graph: Graph, shapes: Mapping[str, str], introduction: Iterable[str], padded: Collection[str] = ()
+) -> WrittenNetwork:
     """Writes a network. `shapes` are the output shapes of layers as comments show them, by layer name.
 
-    Each line of `introduction` may hold `{class_name}` and `{signature}`.
+    Each line of `introduction` may hold `{class_name}`, and `{input0}`, `{input1}`, ... for the arguments of its `forward`.
+    The layers `padded` compute their padding from the size of their input.
     """
     graph, owners = _with_needed_owners(subgraph(graph, graph.outputs))
-    tree = build_tree(graph)
+    tree = build_tree(graph, padded)
     classes, class_of = build_classes(graph, tree, definitions())
     writers = [ClassWriter(group, class_of, shapes) for group in classes]
     bodies = [writer.text() for writer in writers]
@@ -63,12 +66,19 @@ def write_network(graph: Graph, shapes: Mapping[str, str], introduction: Iterabl
     keys, counters, turned = _state_keys({id(w.group): w for w in writers}, classes)
     keys = {_renamed(name, owners): key for name, key in keys.items()}
     inputs = dict(zip(network.group.scopes[0].reads, network.group.inputs, strict=True))
-    head = [line.replace("{class_name}", network.group.name) for line in introduction]
+    words = {"{class_name}": network.group.name} | {f"{{input{i}}}": name for i, name in enumerate(network.group.inputs)}
+    head = [_filled(line, words) for line in introduction]
     helpers = helper_source(_helpers_in(bodies))
     parts = [part for part in (helpers, *bodies) if part]
     gap = "\n\n\n" if parts[0].startswith(("class", "def")) else "\n\n"  # as isort has it
     text = "\n".join(head) + "\n\n" + _imports(parts) + gap + "\n\n\n".join(parts) + "\n"
     return WrittenNetwork(text, network.group.name, inputs, keys, counters, turned)
+
+
+def _filled(line: str, words: Mapping[str, str]) -> str:
+    for placeholder, word in words.items():
+        line = line.replace(placeholder, word)
+    return line
 
 
 def _helpers_in(texts: Iterable[str]) -> list[str]:
@@ -88,7 +98,7 @@ def _imports(texts: Sequence[str]) -> str:
     if "Sequence" in uses:
         blocks.append("from collections.abc import Sequence\n")
     lines = ["import torch"] if "torch" in uses else []
-    lines += ["import torch.nn.functional as F  # noqa: N812"] if "F" in uses else []
+    lines += ["import torch.nn.functional as F"] if "F" in uses else []
     names = [name for name in ("Tensor", "nn") if name in uses]
     blocks.append("\n".join([*lines, f"from torch import {', '.join(names)}"]))
     return "\n".join(blocks)
@@ -143,7 +153,7 @@ class ClassWriter:
     def _docstring(self) -> Iterator[str]:
         call = self.group.scopes[0].call
         if call is None:
-            text = f"The network as a module."
+            text = "The network as a module."
         else:
             count = len(self.group.scopes)
             text = f"Block {call.block}" + (f", used {count} times." if count > 1 else ".")
