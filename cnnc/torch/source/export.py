@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,10 +29,9 @@ from cnnc.report.table import format_size
 from cnnc.torch.source.compare import compare_outputs, has_torch
 from cnnc.torch.source.names import comment_text, docstring_text
 from cnnc.torch.source.sizes import layers_that_pad_at_run_time
+from cnnc.torch.source.unedited import weights_beside
 from cnnc.torch.source.write import WrittenNetwork, write_network
 from cnnc.training.checkpoint import safetensors_parts
-
-WEIGHTS_SUFFIX = ".weights.safetensors"
 
 
 class ExportedSource(NamedTuple):
@@ -44,11 +44,6 @@ class ExportedSource(NamedTuple):
     class_name: str
     verification: Verification | None
     sizes: Mapping[str, int]
-
-
-def weights_beside(path: Path) -> Path:
-    """The file of the weights: `net.weights.safetensors` for `net.py`."""
-    return path.with_name(path.stem + WEIGHTS_SUFFIX)
 
 
 def export_source(
@@ -81,6 +76,7 @@ def export_source(
         "settings": list(network.settings),
         "classes": list(classes),
         "vocabulary": list(vocabulary),
+        "text_sha256": sha256(written.text.encode()).hexdigest(),
         "version": versions()["cnnc"],
     }
     metadata = {"cnnc": json.dumps(facts, sort_keys=True), "format": "pt"}
