@@ -26,7 +26,7 @@ from cnnc.reference import engine, registry
 from tests.op_cases import CASES, Case, all_attributes, graph_of, varied_attributes
 from tests.package_edges import ALLOWED, TOP, edges
 from tests.paths import MODELS, PACKAGE, ROOT
-from tests.syntax_trees import tree_of
+from tests.syntax_trees import registered_names, tree_of
 
 
 class Import(NamedTuple):
@@ -172,8 +172,12 @@ def test_a_class_name_means_one_class() -> None:
         (("tensorboardX",), ("cnnc.training.tensorboard",)),
         (
             ("numpy",),
-            ("cnnc.core.arrays", "cnnc.reference", "cnnc.onnx", "cnnc.training", "cnnc.data", "cnnc.view", "cnnc.cli"),
+            (
+                *("cnnc.core.arrays", "cnnc.reference", "cnnc.onnx", "cnnc.training", "cnnc.data", "cnnc.view"),
+                *("cnnc.torch", "cnnc.cli"),
+            ),
         ),
+        (("torch",), ("cnnc.torch",)),
     ],
 )
 def test_a_library_is_imported_only_where_it_may_be(packages: tuple[str, ...], allowed: tuple[str, ...]) -> None:
@@ -262,11 +266,14 @@ def test_what_check_does_not_load_is_loaded_by_others() -> None:
 assert engine.FAMILIES
 assert emission_families.__all__
 assert step_families.__all__  # imported for the tables that they fill
+TORCH_LAYERS = registered_names(PACKAGE / "torch" / "layers.py", "forward_of")
+
 TABLES: dict[str, set[str]] = {
     "forward": {op.keyword for op in registry.FORWARD},
     "backward": {op.keyword for op in registry.BACKWARD},
     "emission": {op.keyword for op in emission.EMISSIONS},
     "gradient in the training step": {op.keyword for op in step_emitter.BACKWARDS},
+    "forward on PyTorch": {keyword for keyword, op in OPS.items() if op.__name__ in TORCH_LAYERS},
     "row in tests/op_cases.py": {node.op.keyword for case in CASES for node in graph_of(case).nodes},
 }
 ENTRY = {
@@ -274,10 +281,13 @@ ENTRY = {
     "backward": "@backward_of({op}) in cnnc/reference/",
     "emission": "@emission_of({op}) in cnnc/onnx/emit/ops/",
     "gradient in the training step": "@backward_of({op}) in cnnc/onnx/train_step/ops/",
+    "forward on PyTorch": "@forward_of({op}) in cnnc/torch/layers.py",
     "row in tests/op_cases.py": 'Case("{keyword}", "input ...; {keyword}")',
 }
 """What fills a hole in each table."""
-NOT_NEEDED = {("input", table) for table in ("forward", "backward", "gradient in the training step")}
+NOT_NEEDED = {
+    ("input", table) for table in ("forward", "backward", "gradient in the training step", "forward on PyTorch")
+}
 NOT_YET: set[tuple[str, str]] = set()
 """Known holes; one that has been filled must be removed from this set."""
 

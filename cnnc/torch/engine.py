@@ -7,15 +7,16 @@ Batches, augmentation, learning rates and initial weights come from the training
 dropout keeps the same elements as the NumPy engine does; on other devices the device's own generator decides, seeded by the
 run's seed, epoch and step, so that a stopped and resumed run ends as an uninterrupted one does.
 
-`TorchEngine` is written to be extended: `wrap`, `forward_backward`, `measured` and `update` are the parts of a step.
+Parts of a step, which an engine that extends this one may replace: `wrap` (what a step calls in place of the module),
+`forward_backward`, `backward` (of one loss), `reduced` (loss and counts of the whole batch), `update`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,53 +28,91 @@ from cnnc.graph.for_training import move_relus_behind_pools
 from cnnc.graph.graph import Graph, verify
 from cnnc.reference.engine import StepRandom
 from cnnc.reference.registry import Random
+from cnnc.torch.devices import autocast_type, device_named, peak_memory, reset_peak_memory, total_memory
+from cnnc.torch.feeds import check_integers, tensor_of
 from cnnc.torch.losses import BatchResult, batch_loss
 from cnnc.torch.masks import kept_elements
-from cnnc.torch.module import GraphModule
+from cnnc.torch.module import ForwardResult, GraphModule
 from cnnc.torch.optimizers import STEPS, clip_gradients, make_optimizer, set_slots, slots_of
+from cnnc.torch.out_of_memory import is_out_of_memory, out_of_memory
 from cnnc.torch.settings import torch_settings
 from cnnc.training.divergence import diverged
 from cnnc.training.objective import Feeds, Runner, feeds_of
 from cnnc.training.run import Engine, Run, StepBatch, StepResult
 
+LOSS_SCALE = "loss_scale"
+"""The slot of fp16: the factor of the loss, and the steps since it last changed."""
+
 
 class TorchState(NamedTuple):
-    """What lives on the device during a run: the module, what a step calls in its place, and the optimizer.
+    """What lives on the device during a run.
 
-    `parameters` are those that training changes, by full name.
+    `model` is what a step calls in place of the module; `parameters` are those that training changes, by full name;
+    `scaler` scales the loss in fp16.
     """
 
     module: GraphModule
     model: nn.Module
     optimizer: torch.optim.Optimizer
     parameters: Mapping[str, nn.Parameter]
+    scaler: torch.amp.GradScaler
 
 
-class Measured(NamedTuple):
-    """The results of a batch on the host."""
+class Pending:
+    """Loss and counts of a batch on their way to the host; `result` waits for them, not for the backward pass."""
 
-    loss: float
-    right: int
-    total: int
+    def __init__(self, result: BatchResult) -> None:
+        self._loss, self._counts = (t.detach().to("cpu", non_blocking=True) for t in result)
+        self._done: torch.cuda.Event | None = None
+        if result.loss.device.type == "cuda":
+            self._done = torch.cuda.Event()
+            self._done.record()
+
+    def result(self) -> StepResult:
+        """The results, once they are there."""
+        if self._done is not None:
+            self._done.synchronize()
+        right, total = self._counts.tolist()
+        return StepResult(float(self._loss), right, total)
 
 
 class TorchEngine(Engine):
-    """Computes steps and scores with PyTorch."""
+    """Computes steps and scores with PyTorch.
+
+    `device` and `precision` are the words of `--device` and `--precision`. `compiles` runs the module through torch.compile.
+    `report` receives what a user should know. Raises CnncError E905 and E010 as `device_named` does.
+    """
 
     name = "torch"
 
-    def __init__(self) -> None:
-        self.device = torch.device("cpu")
+    def __init__(
+        self,
+        device: str = "auto",
+        precision: str = "float32",
+        compiles: bool = False,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.device = device_named(device)
+        self.precision, self.compiles, self.report = precision, compiles, report
+        self._autocast = autocast_type(precision, self.device)
         self._state: TorchState | None = None
-        self._steps = 0
         self._is_newer = False
+
+    @property
+    def provider(self) -> str:
+        """The device, in checkpoints."""
+        return str(self.device)
+
+    @property
+    def options(self) -> dict[str, str]:
+        return {"precision": self.precision, "compile": str(self.compiles).lower()}
 
     # --- a run ---------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def running(self, run: Run) -> Iterator[None]:
-        with torch_settings(self.device):
-            self._steps = int(run.slots.get(STEPS, 0))
+        with torch_settings(self.device), self.memory_errors(run):
+            reset_peak_memory(self.device)
             self._state = self.build(run)
             try:
                 yield
@@ -89,104 +128,168 @@ class TorchEngine(Engine):
 
     def build(self, run: Run) -> TorchState:
         """The module with the weights of the run, and the optimizer with its slots."""
-        graph, op = training_graph(run), run.recipe.optimizer
-        weights = {name: self.on_device(array) for name, array in run.weights.items()}
-        module = GraphModule(graph, run.objective.activations, weights)
+        op, weights = run.recipe.optimizer, self.tensors(run.weights)
+        module = GraphModule(training_graph(run), run.objective.activations, weights)
         learned = {name: t for name, t in module.tensors.items() if isinstance(t, nn.Parameter) and t.requires_grad}
-        for name in learned:
-            for slot in op.slots:
-                run.slots.setdefault(f"{name}.{slot}", np.zeros_like(run.weights[name]))
-        names = [f"{name}.{slot}" for name in learned for slot in op.slots]
+        names = {f"{name}.{slot}": name for name in learned for slot in op.slots}
+        for slot, name in names.items():
+            run.slots.setdefault(slot, np.zeros_like(run.weights[name]))
         optimizer = make_optimizer(op, learned.values(), fused=self.device.type in ("cpu", "cuda"))
-        set_slots(op, optimizer, learned, {name: self.on_device(run.slots[name]) for name in names}, self._steps)
-        return TorchState(module, self.wrap(module), optimizer, learned)
+        slots = {name: self.on_device(run.slots[name]) for name in names}
+        set_slots(op, optimizer, learned, slots, int(run.slots.get(STEPS, 0)))
+        return TorchState(module, self.wrap(module), optimizer, learned, self._scaler(run))
+
+    def _scaler(self, run: Run) -> torch.amp.GradScaler:
+        scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        if scaler.is_enabled() and LOSS_SCALE in run.slots:
+            scale, tracker = run.slots[LOSS_SCALE].tolist()
+            scaler.load_state_dict({**scaler.state_dict(), "scale": scale, "_growth_tracker": int(tracker)})
+        return scaler
 
     def wrap(self, module: GraphModule) -> nn.Module:
         """What a step calls in place of the module."""
-        return module
+        return torch.compile(module) if self.compiles else module
 
     def fetch(self, run: Run) -> None:
         if self._state is None or not self._is_newer:
             return
-        module, optimizer = self._state.module, self._state.optimizer
-        for name, tensor in module.tensors.items():
+        state, op = self._state, run.recipe.optimizer
+        for name, tensor in state.module.tensors.items():
             _copy_to_host(tensor, run.weights[name])
-        for name, tensor in slots_of(run.recipe.optimizer, optimizer, self._state.parameters).items():
+        for name, tensor in slots_of(op, state.optimizer, state.parameters).items():
             _copy_to_host(tensor, run.slots[name])
-        if run.recipe.optimizer.counts_steps:
-            run.slots[STEPS] = np.array(self._steps, np.int64)
+        if op.counts_steps:
+            steps = max((int(slot["step"]) for slot in state.optimizer.state.values()), default=0)
+            run.slots[STEPS] = np.array(steps, np.int64)
+        if state.scaler.is_enabled():
+            scale = state.scaler.state_dict()
+            run.slots[LOSS_SCALE] = np.array([scale["scale"], scale["_growth_tracker"]], np.float32)
         self._is_newer = False
 
     # --- a step --------------------------------------------------------------------------------------------------------
 
     def step(self, run: Run, batch: StepBatch, random: Random | None = None) -> StepResult:
-        result, statistics = self.forward_backward(run, batch, random)
-        measured = self.measured(result)
-        if not math.isfinite(measured.loss):
+        pending, statistics = self.forward_backward(run, batch, random)
+        result = pending.result()
+        if not math.isfinite(result.loss):
             self.state.optimizer.zero_grad()
             self.fetch(run)
             raise diverged(run, feeds_of(run.graph, batch.inputs), batch.epoch, batch.step)
         self.update(run, run.rate(batch.epoch, batch.step))
         self.state.module.update_statistics(statistics)
-        self._steps, self._is_newer = self._steps + 1, True
-        return StepResult(*measured)
+        self._is_newer = True
+        return result
 
     def forward_backward(
         self, run: Run, batch: StepBatch, random: Random | None
-    ) -> tuple[BatchResult, list[tuple[Tensor, Tensor]]]:
-        """The loss of a batch, whose gradients are then those of the parameters, and what batch norm measured."""
-        feeds = {name: self.on_device(array) for name, array in feeds_of(run.graph, batch.inputs).items()}
-        targets = [self.on_device(column) for column in batch.targets]
-        kept = self.kept(run, batch, random)
-        activations, statistics = self.state.model(feeds, kept)
-        result = batch_loss(run.objective, activations, targets)
-        if result.loss.requires_grad:
-            result.loss.backward()
-        return BatchResult(result.loss.detach(), result.counts), statistics
+    ) -> tuple[Pending, list[tuple[Tensor, Tensor]]]:
+        """Computes the loss of a batch and the gradients of the parameters; also returns what batch norm measured."""
+        feeds = feeds_of(run.graph, batch.inputs)
+        check_integers(run.graph, feeds)
+        tensors, targets = self.tensors(feeds), [self.on_device(column) for column in batch.targets]
+        kept, size = self.kept(run, batch, random), len(batch.inputs[0])
+        whole = size == min(run.recipe.batch, len(run.train))  # others would be compiled anew for one step per epoch
+        model = self.state.model if whole or not self.compiles else self.state.module
+        try:
+            return self._forward_backward(run, model, tensors, targets, kept)
+        except Exception as error:
+            if not (self.compiles and _is_compile_error(error)):
+                raise
+            self.report(f"note: torch.compile fails ({_first_line(error)}); training continues without it")
+            self.compiles = False
+            self._state = self.state._replace(model=self.wrap(self.state.module))
+            self.state.optimizer.zero_grad()
+            return self._forward_backward(run, self.state.model, tensors, targets, kept)
+
+    def _forward_backward(
+        self,
+        run: Run,
+        model: nn.Module,
+        feeds: Mapping[str, Tensor],
+        targets: Sequence[Tensor],
+        kept: Mapping[str, Tensor],
+    ) -> tuple[Pending, list[tuple[Tensor, Tensor]]]:
+        with self.autocast():
+            result: ForwardResult = model(feeds, kept)
+        of_batch = batch_loss(run.objective, result.activations, targets)
+        pending = Pending(self.reduced(of_batch))
+        if of_batch.loss.requires_grad:
+            self.backward(of_batch.loss)
+        return pending, result.statistics
+
+    def backward(self, loss: Tensor) -> None:
+        """The gradients of the parameters; in fp16 they are scaled."""
+        self.state.scaler.scale(loss).backward()
+
+    def reduced(self, result: BatchResult) -> BatchResult:
+        """Loss and counts of the whole batch, of which this process may have a part."""
+        return result
 
     def kept(self, run: Run, batch: StepBatch, random: Random | None) -> dict[str, Tensor]:
         """Which elements dropout keeps, where NumPy decides; elsewhere seeds the generator of the device."""
-        graph = run.training_graph
         if self.device.type == "cpu" or random is not None:
             random = random or StepRandom(run.recipe.seed, batch.epoch, batch.step)
-            masks = kept_elements(graph, run.objective.activations, len(batch.inputs[0]), random)
+            masks = kept_elements(run.training_graph, run.objective.activations, len(batch.inputs[0]), random)
             return {name: mask.to(self.device) for name, mask in masks.items()}
         key = Stream.STEP_SEED.key(run.recipe.seed, batch.epoch, batch.step)
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         return {}
-
-    def measured(self, result: BatchResult) -> Measured:
-        """The results of a batch, copied to the host."""
-        right, total = result.counts.tolist()
-        return Measured(float(result.loss), right, total)
 
     def update(self, run: Run, rate: float) -> None:
         """Changes the parameters by their gradients, and drops these."""
-        state = self.state
-        if run.recipe.clip is not None:
-            clip_gradients(state.parameters.values(), run.recipe.clip)
+        state, clip = self.state, run.recipe.clip
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        state.optimizer.step()
+        if not any(parameter.grad is not None for parameter in state.parameters.values()):
+            return
+        if clip is not None:
+            state.scaler.unscale_(state.optimizer)
+            clip_gradients(state.parameters.values(), clip)
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
         state.optimizer.zero_grad()
 
     # --- scoring ---------------------------------------------------------------------------------------------------------
 
     def runner(self, run: Run, weights: Weights) -> Runner:
         names = run.objective.activations
-        module = GraphModule(run.graph, names, {name: self.on_device(array) for name, array in weights.items()}).eval()
+        module = GraphModule(run.graph, names, self.tensors(weights)).eval()
 
         def outputs(feeds: Feeds) -> Mapping[str, Array]:
-            with torch.inference_mode():
-                activations, _ = module({name: self.on_device(array) for name, array in feeds.items()}, {})
+            check_integers(run.graph, feeds)
+            with torch.inference_mode(), self.autocast():
+                activations, _ = module(self.tensors(feeds), {})
             return {name: tensor.to("cpu", torch.float32).numpy() for name, tensor in activations.items()}
 
         return run.objective.model(outputs, names)
 
+    # --- the device ------------------------------------------------------------------------------------------------------
+
     def on_device(self, array: Array) -> Tensor:
         """The array as a tensor of the device; on the CPU it shares the array's memory."""
-        array = np.ascontiguousarray(array)
-        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.device)
+        return tensor_of(array, self.device)
+
+    def tensors(self, arrays: Mapping[str, Array]) -> dict[str, Tensor]:
+        """Arrays by name as tensors of the device."""
+        return {name: self.on_device(array) for name, array in arrays.items()}
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Convolutions and matrix products in the precision of the run."""
+        return torch.autocast(self.device.type, self._autocast) if self._autocast else nullcontext()
+
+    def device_memory(self) -> int | None:
+        return peak_memory(self.device)
+
+    @contextmanager
+    def memory_errors(self, run: Run) -> Iterator[None]:
+        """Raises CnncError E904 in place of PyTorch's errors, where memory runs out."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            batch = min(run.recipe.batch, len(run.train))
+            raise out_of_memory(run, self.device, batch, total_memory(self.device)) from error
 
 
 def training_graph(run: Run) -> Graph:
@@ -199,3 +302,13 @@ def _copy_to_host(tensor: Tensor, array: Array) -> None:
     tensor = tensor.detach()
     if tensor.device.type != "cpu" or tensor.data_ptr() != array.ctypes.data:
         array[...] = tensor.cpu().numpy()
+
+
+def _is_compile_error(error: Exception) -> bool:
+    """Whether torch.compile raised it, and not a layer."""
+    return any(cls.__module__.startswith(("torch._dynamo", "torch._inductor")) for cls in type(error).__mro__)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -81,7 +81,6 @@ def batch_loss(objective: Objective, activations: Mapping[str, Tensor], targets:
     return BatchResult(total, _counts(objective, activations, targets, total.device))
 
 
-@torch.no_grad()
 def _counts(
     objective: Objective, activations: Mapping[str, Tensor], targets: Sequence[Tensor], device: torch.device
 ) -> Tensor:
@@ -90,7 +89,7 @@ def _counts(
     if term is None:
         return torch.zeros(2, dtype=torch.int64, device=device)
     labels = _target(objective, term, activations, targets)
-    hits, ignored = activations[term.node.name].argmax(1) == labels, term.loss.ignored_label
+    hits, ignored = activations[term.node.name].detach().argmax(1) == labels, term.loss.ignored_label
     counted = labels != ignored if ignored is not None else torch.ones_like(hits)
     return torch.stack([(hits & counted).sum(), counted.sum()])
 

@@ -51,9 +51,10 @@ class LayerModule(nn.Module):  # type: ignore[misc]
 
 
 class GraphModule(nn.Module):  # type: ignore[misc]
-    """The layers that `outputs` need. `tensors` are its parameters and buffers by full name, such as conv1.weight.
+    """The layers that `outputs` need.
 
-    The weights are of the element type `dtype`, and the module uses them as they are: training changes them in place.
+    `tensors` are its parameters and buffers by full name, such as conv1.weight; `batch_norms`
+    are the owner of the statistics and the momentum of each batch norm. The weights are of the element type `dtype`, and the module uses them as they are: training changes them in place.
     """
 
     normalize: Normalizer = staticmethod(functions.batch_norm)
@@ -66,7 +67,7 @@ class GraphModule(nn.Module):  # type: ignore[misc]
         self.outputs, self.dtype = tuple(outputs), dtype
         self.order = needed_nodes(graph, self.outputs)
         self.inputs = [node.name for node in self.order if isinstance(node.op, Input)]
-        self.batch_norms = [node for node in self.order if isinstance(node.op, BatchNorm)]
+        self.batch_norms = [(n.parameter_owner, n.op.momentum) for n in self.order if isinstance(n.op, BatchNorm)]
         self.tensors: dict[str, Tensor] = {}
         device = next((t.device for t in weights.values()), None)
         layers = []
@@ -113,13 +114,12 @@ class GraphModule(nn.Module):  # type: ignore[misc]
             return feed.to(self.dtype) / 255
         return feed.to(self.dtype) if feed.is_floating_point() else feed.to(torch.int64)
 
-    @torch.no_grad()
     def update_statistics(self, statistics: Iterable[Statistics]) -> None:
         """Moves the running mean and variance of each batch norm; those that share them move them one after the other."""
-        for node, (mean, var) in zip(self.batch_norms, statistics, strict=True):
-            new = 1 - node.op.momentum
-            self.tensors[f"{node.parameter_owner}.mean"].lerp_(mean, new)
-            self.tensors[f"{node.parameter_owner}.var"].lerp_(var, new)
+        with torch.no_grad():
+            for (owner, momentum), (mean, var) in zip(self.batch_norms, statistics, strict=True):
+                self.tensors[f"{owner}.mean"].mul_(momentum).add_(mean, alpha=1 - momentum)
+                self.tensors[f"{owner}.var"].mul_(momentum).add_(var, alpha=1 - momentum)
 
 
 def _released(order: list[Node], outputs: tuple[str, ...]) -> list[list[str]]:

@@ -30,11 +30,15 @@ class Rule(NamedTuple):
 
 RULES: dict[type[Optimizer], Rule] = {}
 
+TorchUpdate = Callable[..., None]
+"""(optimizer, rate, step, weight, gradient, *slots): as `UpdateRule` in training/optimizers.py, on tensors."""
+
+U = TypeVar("U", bound=TorchUpdate)
 M = TypeVar("M", bound=Maker)
 
 
 def optimizer_of(cls: type[Optimizer], **state_names: str) -> Callable[[M], M]:
-    """Registers how an optimizer is made."""
+    """Registers how an optimizer of torch.optim is made; the names are those of PyTorch's state, by slot."""
 
     def register(make: M) -> M:
         RULES[cls] = Rule(make, state_names)
@@ -64,33 +68,61 @@ def _rmsprop(op: RmsProp, parameters: Iterable[nn.Parameter], fused: bool) -> to
     return torch.optim.RMSprop(parameters, op.lr, op.decay, op.eps, op.weight_decay, op.momentum)
 
 
-class LionOptimizer(torch.optim.Optimizer):  # type: ignore[misc]
-    """Lion (Chen et al. 2023, algorithm 2), which torch.optim lacks."""
+# --- optimizers that torch.optim lacks ---------------------------------------------------------------------------------
 
-    def __init__(
-        self, parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], weight_decay: float
-    ) -> None:
-        super().__init__(parameters, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
-    @torch.no_grad()
+class RuleOptimizer(torch.optim.Optimizer):  # type: ignore[misc]
+    """An optimizer whose rule is written here; its state has the names of the slots."""
+
+    def __init__(self, op: Optimizer, rule: TorchUpdate, parameters: Iterable[nn.Parameter]) -> None:
+        super().__init__(parameters, {"lr": op.lr})
+        self.op, self.rule = op, rule
+
     def step(self, closure: None = None) -> None:
-        """w ← w − rate·(sign(β₁·m + (1 − β₁)·g) + weight_decay·w), then m ← β₂·m + (1 − β₂)·g."""
-        for group in self.param_groups:
-            beta1, beta2 = group["betas"]
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                momentum = self.state[weight]["momentum"]
-                direction = momentum.lerp(weight.grad, 1 - beta1).sign_()
-                if group["weight_decay"]:
-                    direction.add_(weight, alpha=group["weight_decay"])
-                weight.add_(direction, alpha=-group["lr"])
-                momentum.lerp_(weight.grad, 1 - beta2)
+        """One step of all parameters that have a gradient."""
+        with torch.no_grad():
+            for group in self.param_groups:
+                for weight in group["params"]:
+                    if weight.grad is not None:
+                        self._update(group["lr"], weight)
+
+    def _update(self, rate: float, weight: Tensor) -> None:
+        state, step = self.state[weight], 0
+        if self.op.counts_steps:
+            state["step"] += 1
+            step = int(state["step"])
+        self.rule(self.op, rate, step, weight, weight.grad, *(state[slot] for slot in self.op.slots))
 
 
-@optimizer_of(Lion, momentum="momentum")
-def _lion(op: Lion, parameters: Iterable[nn.Parameter], fused: bool) -> torch.optim.Optimizer:
-    return LionOptimizer(parameters, op.lr, (op.beta1, op.beta2), op.weight_decay)
+def update_of(cls: type[Optimizer]) -> Callable[[U], U]:
+    """Registers the update rule of an optimizer."""
+
+    def register(rule: U) -> U:
+        names = _SameNames()
+        RULES[cls] = Rule(lambda op, parameters, fused: RuleOptimizer(op, rule, parameters), names)
+        return rule
+
+    return register
+
+
+class _SameNames(dict[str, str]):
+    """Maps every name to itself."""
+
+    def __missing__(self, key: str) -> str:
+        return key
+
+
+@update_of(Lion)
+def _lion(op: Lion, rate: float, step: int, weight: Tensor, gradient: Tensor, momentum: Tensor) -> None:
+    """w ← w − rate·(sign(β₁·m + (1 − β₁)·g) + weight_decay·w), then m ← β₂·m + (1 − β₂)·g (Chen et al. 2023)."""
+    direction = (momentum * op.beta1).add_(gradient, alpha=1 - op.beta1).sign_()
+    if op.weight_decay:
+        direction.add_(weight, alpha=op.weight_decay)
+    weight.sub_(direction, alpha=rate)
+    momentum.mul_(op.beta2).add_(gradient, alpha=1 - op.beta2)
+
+
+# --- state, and clipping -------------------------------------------------------------------------------------------------
 
 
 def make_optimizer(op: Optimizer, parameters: Iterable[nn.Parameter], fused: bool) -> torch.optim.Optimizer:

@@ -57,7 +57,7 @@ class Checkpoint:
     `file` is the name of the source file and `source` its text, `includes` the text of included files by name.
     `settings` are those of the command line (`--set`), `sizes` the sizes of symbols in training. `weights` and `slots`
     are arrays by `layer.parameter` and `layer.parameter.slot`; `threads` and `versions` are those that trained, and so
-    are `engine` and, with onnxruntime, its `provider`. `origin` says which model the weights were imported from: its `file`, `sha256` and `producer`, as far as known; else it is empty.
+    are `engine`, its `provider` (with torch the device) and its `engine_options`. `origin` says which model the weights were imported from: its `file`, `sha256` and `producer`, as far as known; else it is empty.
     """
 
     file: str
@@ -75,6 +75,7 @@ class Checkpoint:
     origin: dict[str, str] = field(default_factory=dict)
     engine: str = "numpy"
     provider: str = ""
+    engine_options: dict[str, str] = field(default_factory=dict)
 
     def network(self, at: Mapping[str, int] | None = None, settings: Sequence[str] | None = None) -> Network:
         """Checks the source again, and returns the network at the sizes of training.
@@ -131,6 +132,7 @@ def facts_of(checkpoint: Checkpoint) -> dict[str, Any]:
         "preprocessing": {"range": [0, 1], "layout": "channels first"},
         **({"origin": checkpoint.origin} if checkpoint.origin else {}),
         **({"engine": checkpoint.engine, "provider": checkpoint.provider} if checkpoint.engine != "numpy" else {}),
+        **({"engine_options": checkpoint.engine_options} if checkpoint.engine_options else {}),
     }
 
 
@@ -217,6 +219,7 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
         {key: str(value) for key, value in facts.get("origin", {}).items()},
         str(facts.get("engine", "numpy")),
         str(facts.get("provider", "")),
+        {str(key): str(value) for key, value in facts.get("engine_options", {}).items()},
     )
 
 

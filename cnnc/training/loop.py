@@ -244,7 +244,8 @@ def _finish_epoch(
         improved = p.epoch if validation is None or deciding.rank > p.best_rank else p.improved_epoch
         p = replace(p, best_epoch=p.epoch, best_rank=deciding.rank, best_loss=deciding.loss, improved_epoch=improved)
     rate = run.recipe.learning_rate(p.epoch)
-    done = Epoch(p.epoch, training, validation, rate, seconds, examples / seconds, run.memory(meter)[0], better)
+    growth, on_device = run.memory(meter)[0], run.engine.device_memory()
+    done = Epoch(p.epoch, training, validation, rate, seconds, examples / seconds, growth, better, on_device)
     run.progress = replace(p, epoch=p.epoch + 1, step=0, loss_sum=0.0, right=0, answers=0, seen=0)
     metrics.append(json.dumps(finite(line_of(run, done))))
     save_metrics(run, metrics)

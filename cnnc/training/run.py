@@ -46,11 +46,21 @@ class StepResult(NamedTuple):
 class Engine:
     """Computes the steps and scores of a run.
 
-    `name` is the value of `--engine`; `provider` that of `--provider`, "" for an engine without.
+    `name` is the value of `--engine`; `provider` that of `--provider`, or the device, "" for an engine without. `options`
+    are further options by name, which a resumed run keeps.
     """
 
     name: ClassVar[str]
-    provider: str = ""
+
+    @property
+    def provider(self) -> str:
+        """The provider or device that computes."""
+        return ""
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Further options, by name."""
+        return {}
 
     def prepare(self, run: Run) -> None:
         """Raises CnncError where the engine cannot train this network; nothing has been written yet."""
@@ -80,6 +90,10 @@ class Engine:
         Raises CnncError E704 where a process has died.
         """
         yield from ()
+
+    def device_memory(self) -> int | None:
+        """The most memory of the device so far, in bytes; None for an engine that has no memory of its own."""
+        return None
 
 
 @dataclass
@@ -180,6 +194,7 @@ class Epoch(NamedTuple):
     images_per_second: float
     memory: int | None
     best: bool
+    device_memory: int | None = None
 
 
 class Callback:

@@ -155,6 +155,7 @@ def save(run: Run, name: str) -> Path:
             dict(run.origin),
             run.engine.name,
             run.engine.provider,
+            run.engine.options,
         ),
     )
     return path
@@ -207,6 +208,7 @@ def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
         "seconds": round(epoch.seconds, 3),
         "images_per_second": round(epoch.images_per_second, 1),
         "memory": epoch.memory,
+        **({"device_memory": epoch.device_memory} if epoch.device_memory is not None else {}),
     }
 
 

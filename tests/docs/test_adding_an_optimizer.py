@@ -12,7 +12,7 @@ from tests.paths import DOCS
 
 PAGE = DOCS / "adding-an-optimizer.md"
 TABLES, RULES = "tests/training/test_train_tables.py", "tests/training/test_optimizers.py"
-NODES = "tests/onnx/train_step/test_statements.py"
+NODES, ON_TORCH = "tests/onnx/train_step/test_statements.py", "tests/torch/test_optimizers.py"
 
 
 def printed_holes() -> list[str]:
@@ -25,7 +25,7 @@ def printed_holes() -> list[str]:
 @pytest.mark.long
 def test_the_guide_adds_an_optimizer(tmp_path: Path) -> None:
     declaration, *rest = edits(PAGE)
-    assert len(rest) == 6
+    assert len(rest) == 8
     tree = copy_project(tmp_path)
     pytest = ("-m", "pytest", "-p", "no:cacheprovider")
 
@@ -37,7 +37,7 @@ def test_the_guide_adds_an_optimizer(tmp_path: Path) -> None:
         assert f" {hole}\n" in failed.stdout
 
     apply(rest, tree)
-    passed = run(tree, *pytest, "-vv", TABLES, RULES, NODES)
+    passed = run(tree, *pytest, "-vv", TABLES, RULES, NODES, ON_TORCH)
     assert passed.returncode == 0, passed.stdout
     assert "test_an_optimizer_is_the_published_rule[conv1.weight-Signum(" in passed.stdout
     assert "test_an_optimizer_steps_as_in_numpy[Signum(" in passed.stdout

@@ -8,10 +8,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from cnnc.core.arrays import Array
-from cnnc.graph.graph import Graph
 from cnnc.reference.engine import StepRandom, backward, forward
 from cnnc.reference.layout import to_channels_first
-from cnnc.torch.layers import FORWARDS
 from cnnc.torch.masks import kept_elements
 from cnnc.torch.module import ForwardResult, GraphModule
 from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights

@@ -29,10 +29,14 @@ from cnnc.training.losses import LOSSES
 from cnnc.training.metrics import COUNTERS
 from cnnc.training.objective import OUTPUTS, SCORES
 from cnnc.training.optimizers import UPDATES
+from tests.paths import PACKAGE
+from tests.syntax_trees import registered_names
 from tests.training import statement_cases as cases
 
 CASES = "tests/training/statement_cases.py"
 TABLES: tuple[dict[Any, Any], ...] = (UPDATES, LOSSES, COUNTERS, STEP_UPDATES, STEP_LOSSES, STEP_METRICS)
+TORCH_UPDATES = {n for d in ("optimizer_of", "update_of") for n in registered_names(PACKAGE / "torch/optimizers.py", d)}
+TORCH_LOSSES = registered_names(PACKAGE / "torch" / "losses.py", "loss_of")
 STATEMENTS = [cls for kinds in TRAIN_STATEMENTS.values() for cls in kinds.values()]
 
 
@@ -46,6 +50,8 @@ def optimizer_holes() -> Iterator[str]:
             yield f"optimizer {name} has no update rule: @update_of({cls.__name__}) in cnnc/training/optimizers.py"
         if cls not in STEP_UPDATES:
             yield f"optimizer {name} has no ONNX update: @update_of({cls.__name__}) in cnnc/onnx/train_step/optimizers.py"
+        if cls.__name__ not in TORCH_UPDATES:
+            yield f"optimizer {name} is not on PyTorch: @update_of({cls.__name__}) in cnnc/torch/optimizers.py"
         if cls.slots is Optimizer.slots:
             yield f"optimizer {name} does not say its slots: the property `slots` in cnnc/recipe/optimizers.py"
         if cls not in cases.FORMULAS or not any(type(op) is cls for op in cases.OPTIMIZERS):
@@ -58,6 +64,8 @@ def loss_holes() -> Iterator[str]:
             yield f"loss {name} has no function: @loss_of({cls.__name__}) in cnnc/training/losses.py"
         if cls not in STEP_LOSSES:
             yield f"loss {name} has no ONNX nodes: @loss_of({cls.__name__}) in cnnc/onnx/train_step/losses.py"
+        if cls.__name__ not in TORCH_LOSSES:
+            yield f"loss {name} is not on PyTorch: @loss_of({cls.__name__}) in cnnc/torch/losses.py"
         if not any(type(loss) is cls for loss in cases.LOSSES):
             yield f"loss {name} has no gradient check: add {cls.__name__}.make(...) to LOSSES in {CASES}"
         for layer in cls.included_layers:

@@ -45,7 +45,7 @@ class OnnxEngine(Engine):
     name = "onnxruntime"
 
     def __init__(self, provider: Provider = "auto") -> None:
-        self._wanted = provider
+        self._wanted, self._provider = provider, ""
         self._prepared: tuple[StepGraph, Session]
         self._state: _DeviceState | None = None
         self._inference: Session | None = None
@@ -55,7 +55,11 @@ class OnnxEngine(Engine):
         step = build_step(run.graph, run.recipe, {})
         model = step.model.SerializeToString()
         session = Session(model, f"the training step of {run.network.name}", self._wanted, threads=thread_count())
-        self._prepared, self.provider = (step, session), session.provider
+        self._prepared, self._provider = (step, session), session.provider
+
+    @property
+    def provider(self) -> str:
+        return self._provider
 
     @contextmanager
     def running(self, run: Run) -> Iterator[None]:
