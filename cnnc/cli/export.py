@@ -43,13 +43,18 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="OUT.onnx", help="Model to write (default: NAME.onnx, after the run or file; NAME.py for --target torch)."
+            "--out",
+            "-o",
+            metavar="OUT.onnx",
+            help="Model to write (default: NAME.onnx, after the run or file; NAME.py for --target torch).",
         ),
     ] = None,
     last: Annotated[
         bool, typer.Option("--last", help="Export the last weights of the run instead of the best.")
     ] = False,
-    opset: Annotated[int, typer.Option("--opset", help="Version of the ONNX operator set, 13 or newer.")] = DEFAULT_OPSET,
+    opset: Annotated[
+        int, typer.Option("--opset", help="Version of the ONNX operator set, 13 or newer.")
+    ] = DEFAULT_OPSET,
     outputs: Annotated[
         list[str] | None,
         typer.Option(

@@ -20,9 +20,9 @@ from cnnc.graph.graph import Graph, Node
 from cnnc.ops.merge import Concat
 from cnnc.torch.source.expressions import evaluate, names_in, python_text, substitute, tidy
 from cnnc.torch.source.hints import SourceHints
-from cnnc.torch.source.layers import CHANNELS, Argument, Merged, Piece, Raw, Written, number_text, short
+from cnnc.torch.source.layers import CHANNELS, CallArgument, Merged, Piece, Pieces, Raw, WrittenCall, number_text, short
 from cnnc.torch.source.names import attribute_name, class_name, variable_name
-from cnnc.torch.source.tree import Scope, Tree, relative_name
+from cnnc.torch.source.tree import CallScope, CallTree, relative_name
 
 
 class Ref(NamedTuple):
@@ -32,7 +32,7 @@ class Ref(NamedTuple):
     output: int = 0
 
 
-class Layer(NamedTuple):
+class LayerItem(NamedTuple):
     """A layer of a class. `owner` is the path of the attribute whose parameters it uses, "" for its own; `is_same` says
     that this module computes the layer as it stands."""
 
@@ -45,19 +45,19 @@ class Layer(NamedTuple):
     is_same: bool = False
 
 
-class Call(NamedTuple):
+class CallItem(NamedTuple):
     """A call of another class. `twin` is the path of the attribute that it uses instead of a module of its own."""
 
     name: str
-    scope: Scope
+    scope: CallScope
     inputs: tuple[Ref, ...]
     twin: str = ""
 
 
-Item = Layer | Call
+Item = LayerItem | CallItem
 
 
-class Parameter(NamedTuple):
+class ClassArgument(NamedTuple):
     """An argument of a class, its value for each call, and its default as text ("" for none)."""
 
     name: str
@@ -65,7 +65,7 @@ class Parameter(NamedTuple):
     default: str = ""
 
 
-class Text(NamedTuple):
+class ArgumentText(NamedTuple):
     """An argument as it is written, and whether it is the same number in every call."""
 
     text: str
@@ -78,15 +78,15 @@ class ModuleClass:
     `channels` are the channels of each output as an expression of the arguments, None if there is none.
     """
 
-    def __init__(self, name: str, scopes: list[Scope], bodies: list[list[Item]]) -> None:
+    def __init__(self, name: str, scopes: list[CallScope], bodies: list[list[Item]]) -> None:
         self.name = name
         self.scopes = scopes
         self.items = bodies[0]
         self.bodies = bodies
         self.inputs: list[str] = []
         self.outputs: list[Ref] = []
-        self.parameters: list[Parameter] = []
-        self.texts: dict[tuple[int, int, int], Text] = {}
+        self.parameters: list[ClassArgument] = []
+        self.texts: dict[tuple[int, int, int], ArgumentText] = {}
         self.calls: dict[int, list[str]] = {}
         self.channels: list[str | None] = []
 
@@ -97,7 +97,9 @@ class ModuleClass:
         return call.block if call is not None else ""
 
 
-def build_classes(graph: Graph, tree: Tree, taken: Iterable[str]) -> tuple[list[ModuleClass], dict[str, ModuleClass]]:
+def build_classes(
+    graph: Graph, tree: CallTree, taken: Iterable[str]
+) -> tuple[list[ModuleClass], dict[str, ModuleClass]]:
     """The classes of a network in the order of their definition, and the class of each scope by name."""
     builder = _Builder(graph, tree, taken)
     builder.collect(tree.root)
@@ -105,7 +107,7 @@ def build_classes(graph: Graph, tree: Tree, taken: Iterable[str]) -> tuple[list[
 
 
 class _Builder:
-    def __init__(self, graph: Graph, tree: Tree, taken: Iterable[str]) -> None:
+    def __init__(self, graph: Graph, tree: CallTree, taken: Iterable[str]) -> None:
         self.graph = graph
         self.tree = tree
         self.hints = SourceHints(graph)
@@ -117,7 +119,7 @@ class _Builder:
 
     # --- which scopes share a class --------------------------------------------------------------------------
 
-    def collect(self, root: Scope) -> None:
+    def collect(self, root: CallScope) -> None:
         groups: dict[Any, ModuleClass] = {}
         for scope in _inner_first(root):
             if scope.twin:
@@ -143,10 +145,10 @@ class _Builder:
         for group in self.classes:
             _Arguments(self.graph, group, self.hints, self.class_of).write()
 
-    def _item(self, item: Node | Scope, names: Mapping[str, str], scope: Scope) -> Item:
-        if isinstance(item, Scope):
+    def _item(self, item: Node | CallScope, names: Mapping[str, str], scope: CallScope) -> Item:
+        if isinstance(item, CallScope):
             inputs = tuple(self._ref(name, scope) for name in item.reads)
-            return Call(names[item.name], item, inputs, self._path(item.twin, scope) if item.twin else "")
+            return CallItem(names[item.name], item, inputs, self._path(item.twin, scope) if item.twin else "")
         written = self.tree.pieces[item.name]
         inputs = tuple(self._ref(name, scope) for name in item.inputs)
         if not item.inputs:
@@ -160,32 +162,33 @@ class _Builder:
                 written = tuple(_turned(piece) if piece is main else piece for piece in written)
         if isinstance(written, Merged):
             pieces = (written.piece,) if written.piece is not None else ()
-            return Layer(names[item.name], item, pieces, written.text, inputs, owner, is_same)
-        return Layer(names[item.name], item, written, "", inputs, owner, is_same)
+            return LayerItem(names[item.name], item, pieces, written.text, inputs, owner, is_same)
+        return LayerItem(names[item.name], item, written, "", inputs, owner, is_same)
 
-    def _ref(self, name: str, scope: Scope) -> Ref:
+    def _ref(self, name: str, scope: CallScope) -> Ref:
         """Where a node's output is found in a scope."""
         if scope.name not in self.places:
             self.places[scope.name] = _places_in(scope)
         return self.places[scope.name][name]
 
-    def _path(self, name: str, scope: Scope) -> str:
+    def _path(self, name: str, scope: CallScope) -> str:
         """The attribute of a layer or call below a scope: `left.conv1`."""
-        steps, around = [], scope
+        steps: list[str] = []
+        around = scope
         while True:
             names = _attribute_names(around)
             if name in names:
                 return ".".join([*steps, names[name]])
             inner = next(
-                item for item in around.items if isinstance(item, Scope) and name.startswith(f"{item.name}.")
+                item for item in around.items if isinstance(item, CallScope) and name.startswith(f"{item.name}.")
             )
             steps.append(names[inner.name])
             around = inner
 
-    def _key(self, scope: Scope, body: Sequence[Item], outputs: Sequence[Ref]) -> Any:
-        items = []
+    def _key(self, scope: CallScope, body: Sequence[Item], outputs: Sequence[Ref]) -> Any:
+        items: list[Any] = []
         for item in body:
-            if isinstance(item, Call):
+            if isinstance(item, CallItem):
                 items.append((item.name, id(self.class_of.get(item.scope.name)), item.inputs, item.twin))
             else:
                 pieces = tuple(map(_outline_of, item.pieces))
@@ -193,24 +196,24 @@ class _Builder:
         return (scope.call.block if scope.call is not None else None, len(scope.reads), tuple(items), tuple(outputs))
 
 
-def _places_in(scope: Scope) -> dict[str, Ref]:
+def _places_in(scope: CallScope) -> dict[str, Ref]:
     places = {name: Ref(-1, number) for number, name in enumerate(scope.reads)}
     for number, item in enumerate(scope.items):
-        if isinstance(item, Scope):
+        if isinstance(item, CallScope):
             places |= {name: Ref(number, output) for output, name in enumerate(item.read)}
         else:
             places[item.name] = Ref(number)
     return places
 
 
-def _inner_first(scope: Scope) -> Iterator[Scope]:
+def _inner_first(scope: CallScope) -> Iterator[CallScope]:
     for item in scope.items:
-        if isinstance(item, Scope) and not item.twin:
+        if isinstance(item, CallScope) and not item.twin:
             yield from _inner_first(item)
     yield scope
 
 
-def _attribute_names(scope: Scope) -> dict[str, str]:
+def _attribute_names(scope: CallScope) -> dict[str, str]:
     """The attribute of each layer and call of a scope, by full name."""
     names: dict[str, str] = {}
     taken: set[str] = set()
@@ -220,7 +223,7 @@ def _attribute_names(scope: Scope) -> dict[str, str]:
     return names
 
 
-def _input_names(scope: Scope) -> list[str]:
+def _input_names(scope: CallScope) -> list[str]:
     """The arguments of `forward`: `x` for the tensor that enters, the block's own names for layers, the inputs' names."""
     names: list[str] = []
     given = {layer: key for key, layer in reversed(scope.call.layers)} if scope.call is not None else {}
@@ -232,7 +235,7 @@ def _input_names(scope: Scope) -> list[str]:
     return names
 
 
-def _main_piece(pieces: Any) -> Piece:
+def _main_piece(pieces: Pieces) -> Piece:
     """The piece that holds the parameters of a layer."""
     if isinstance(pieces, Merged):
         assert pieces.piece is not None
@@ -289,7 +292,7 @@ class _Arguments:
     def write(self) -> None:
         self._declare()
         for number, item in enumerate(self.group.items):
-            if isinstance(item, Call):
+            if isinstance(item, CallItem):
                 self._call(number, item)
             else:
                 self._layer(number, item)
@@ -297,7 +300,7 @@ class _Arguments:
         plain = [name for name in order if not self.defaults.get(name)]
         for name in [*plain, *(name for name in order if name not in plain)]:
             values = dict(zip(self.scopes, self.values[name], strict=True))
-            self.group.parameters.append(Parameter(name, values, self.defaults.get(name, "")))
+            self.group.parameters.append(ClassArgument(name, values, self.defaults.get(name, "")))
         self.group.channels = [self.channels.get(ref) for ref in self.group.outputs]
 
     def _declare(self) -> None:
@@ -318,14 +321,14 @@ class _Arguments:
                 self.values[text] = [call.arguments[number][1] for call in calls]
                 self.defaults[text] = self.hints.default(calls[0], key)
 
-    def _call(self, number: int, item: Call) -> None:
+    def _call(self, number: int, item: CallItem) -> None:
         other = self.class_of[item.scope.name]
         inner = [body[number] for body in self.group.bodies]
         texts = {}
         for parameter in other.parameters:
             if item.twin:
                 break
-            values = [parameter.values[i.scope.name] for i in inner if isinstance(i, Call)]
+            values = [parameter.values[i.scope.name] for i in inner if isinstance(i, CallItem)]
             hint = self._call_hint(item, other, parameter.name)
             texts[parameter.name] = self._text(values, hint, parameter.name)
         self.group.calls[number] = _call_arguments(other, texts)
@@ -334,7 +337,7 @@ class _Arguments:
             if channels is not None and set(names_in(channels)) <= plain.keys():
                 self._set_channels(Ref(number, output), substitute(channels, plain))
 
-    def _call_hint(self, item: Call, other: ModuleClass, name: str) -> str | None:
+    def _call_hint(self, item: CallItem, other: ModuleClass, name: str) -> str | None:
         call = item.scope.call
         assert call is not None
         for index, argument in enumerate(_channel_names(other)):
@@ -344,14 +347,14 @@ class _Arguments:
         expression = self.hints.of_call(call, key) if key is not None else None
         return self._python(expression, item.inputs[0] if item.inputs else None)
 
-    def _layer(self, number: int, item: Layer) -> None:
+    def _layer(self, number: int, item: LayerItem) -> None:
         for index, piece in enumerate(item.pieces):
             written = piece.module or piece.function
             assert written is not None
             nodes = [body[number] for body in self.group.bodies]
             for place, argument in enumerate(written.arguments):
                 if not is_numeric(argument.value):
-                    self.group.texts[number, index, place] = Text(argument_text(argument.value), True)
+                    self.group.texts[number, index, place] = ArgumentText(argument_text(argument.value), True)
                     continue
                 values = [_argument(node, index, place) for node in nodes]
                 hint = self._hint(item, argument)
@@ -359,7 +362,7 @@ class _Arguments:
                 self.group.texts[number, index, place] = self._text(values, hint, f"{item.name}_{name}")
         self._set_channels(Ref(number), self._output_channels(item))
 
-    def _hint(self, item: Layer, argument: Argument) -> str | None:
+    def _hint(self, item: LayerItem, argument: CallArgument) -> str | None:
         if argument.hint == CHANNELS:
             return self.channels.get(item.inputs[0])
         expression = self.hints.of_layer(item.node, argument.hint) if argument.hint else None
@@ -373,22 +376,22 @@ class _Arguments:
         text = python_text(expression, names)
         return tidy(text) if text is not None else None
 
-    def _text(self, values: list[Any], hint: str | None, name: str) -> Text:
+    def _text(self, values: list[Any], hint: str | None, name: str) -> ArgumentText:
         """One argument for all calls, from its value in each."""
         constant = all(value == values[0] for value in values)
         if hint is not None and names_in(hint) and self._gives(hint, values):
             self.used.update(names_in(hint))
-            return Text(hint, False)
+            return ArgumentText(hint, False)
         if constant:
-            return Text(argument_text(values[0]), True)
+            return ArgumentText(argument_text(values[0]), True)
         for candidate in self._candidates(values):
             if self._gives(candidate, values):
                 self.used.update(names_in(candidate))
-                return Text(candidate, False)
+                return ArgumentText(candidate, False)
         name = variable_name(name, self.values)
         self.values[name] = values
         self.used.add(name)
-        return Text(name, False)
+        return ArgumentText(name, False)
 
     def _candidates(self, values: list[Any]) -> Iterator[str]:
         """Simple expressions of the names that may explain numbers."""
@@ -409,14 +412,16 @@ class _Arguments:
             for i, value in enumerate(values)
         )
 
-    def _output_channels(self, item: Layer) -> str | None:
+    def _output_channels(self, item: LayerItem) -> str | None:
         operands = [self.channels.get(ref) for ref in item.inputs]
         if isinstance(item.node.op, Concat):
-            parts = [text or str(t.channels) for text, t in zip(operands, self.graph.input_types(item.node), strict=True)]
+            parts = [
+                text or str(t.channels) for text, t in zip(operands, self.graph.input_types(item.node), strict=True)
+            ]
             return " + ".join(parts)
         return next((text for text in self._out_texts(item) if text is not None), operands[0])
 
-    def _out_texts(self, item: Layer) -> Iterator[str | None]:
+    def _out_texts(self, item: LayerItem) -> Iterator[str | None]:
         """The text of the argument that sets the number of channels, where a layer has one."""
         number = self.group.items.index(item)
         for index, piece in enumerate(item.pieces):
@@ -436,13 +441,13 @@ class _Arguments:
         types = []
         for body in self.group.bodies:
             item = body[ref.item]
-            name = item.scope.read[ref.output] if isinstance(item, Call) else item.node.name
+            name = item.scope.read[ref.output] if isinstance(item, CallItem) else item.node.name
             types.append(self.graph.by_name[name].type)
         return types
 
 
 def _argument(item: Item, piece: int, place: int) -> Any:
-    assert isinstance(item, Layer)
+    assert isinstance(item, LayerItem)
     written = item.pieces[piece].module or item.pieces[piece].function
     assert written is not None
     return written.arguments[place].value
@@ -452,7 +457,9 @@ def _channel_names(group: ModuleClass) -> list[str]:
     """The names of the channels of each input, whether the class has them as arguments or not."""
     names: list[str] = []
     for name in group.inputs:
-        names.append(variable_name("in_channels" if len(group.inputs) == 1 or name == "x" else f"{name}_channels", names))
+        names.append(
+            variable_name("in_channels" if len(group.inputs) == 1 or name == "x" else f"{name}_channels", names)
+        )
     return names
 
 
@@ -468,7 +475,7 @@ def _parameter_names(group: ModuleClass) -> Iterator[tuple[str, str]]:
             yield key, text
 
 
-def _call_arguments(other: ModuleClass, texts: Mapping[str, Text]) -> list[str]:
+def _call_arguments(other: ModuleClass, texts: Mapping[str, ArgumentText]) -> list[str]:
     """The arguments with which a class is called: by key where they have a default, left out where they equal it."""
     shown = []
     for parameter in other.parameters:
@@ -479,7 +486,7 @@ def _call_arguments(other: ModuleClass, texts: Mapping[str, Text]) -> list[str]:
     return shown
 
 
-def written_arguments(written: Written, texts: Sequence[Text]) -> list[str]:
+def written_arguments(written: WrittenCall, texts: Sequence[ArgumentText]) -> list[str]:
     """The arguments of a call as they are written, without those that are everywhere the default."""
     shown = []
     for argument, text in zip(written.arguments, texts, strict=True):

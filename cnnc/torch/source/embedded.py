@@ -42,7 +42,7 @@ class LocallyConnected(nn.Module):  # type: ignore[misc]
         return local(x, self.weight, self.bias, self.stride, no_padding, self.dilation)
 
 
-class Filter(nn.Module):  # type: ignore[misc]
+class FixedFilter(nn.Module):  # type: ignore[misc]
     """Moves one fixed window over each channel separately."""
 
     kernel: Tensor
@@ -64,7 +64,7 @@ class Filter(nn.Module):  # type: ignore[misc]
         return convolve(x, self.kernel, None, self.stride, self.padding, groups=self.channels)
 
 
-class Affine(nn.Module):  # type: ignore[misc]
+class ScaleShift(nn.Module):  # type: ignore[misc]
     """scale * x + shift, with a learned scale and shift per channel."""
 
     def __init__(self, channels: int) -> None:
@@ -77,7 +77,7 @@ class Affine(nn.Module):  # type: ignore[misc]
         return self.scale.reshape(shape) * x + self.shift.reshape(shape)
 
 
-class Normalize(nn.Module):  # type: ignore[misc]
+class Standardize(nn.Module):  # type: ignore[misc]
     """(x - mean) / std with fixed numbers, one per channel."""
 
     mean: Tensor
@@ -93,7 +93,7 @@ class Normalize(nn.Module):  # type: ignore[misc]
         return (x - self.mean.reshape(shape)) / self.std.reshape(shape)
 
 
-class DropPath(nn.Module):  # type: ignore[misc]
+class StochasticDepth(nn.Module):  # type: ignore[misc]
     """In training, zeroes whole samples with probability p and scales the others by 1 / (1 - p)."""
 
     def __init__(self, p: float) -> None:

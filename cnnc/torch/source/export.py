@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from keyword import iskeyword
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from cnnc.core.arrays import Weights
 from cnnc.core.files import write_atomic
 from cnnc.core.versions import versions
 from cnnc.graph.analysis import vocabularies
-from cnnc.graph.graph import subgraph
+from cnnc.graph.graph import Graph, subgraph
 from cnnc.network import Network
 from cnnc.onnx.emit.verify import Verification
 from cnnc.ops.activation import LogSoftmax, Softmax
@@ -30,7 +31,7 @@ from cnnc.torch.source.compare import compare_outputs, has_torch
 from cnnc.torch.source.names import comment_text, docstring_text
 from cnnc.torch.source.sizes import layers_that_pad_at_run_time
 from cnnc.torch.source.unedited import weights_beside
-from cnnc.torch.source.write import WrittenNetwork, write_network
+from cnnc.torch.source.write import CLASS, INPUT, WrittenNetwork, write_network
 from cnnc.training.checkpoint import safetensors_parts
 
 
@@ -107,7 +108,7 @@ def written_network(network: Network, path: Path) -> WrittenNetwork:
 
 
 def _introduction(network: Network, path: Path, shapes: Mapping[str, tuple[Size, ...]]) -> Iterator[str]:
-    """The docstring of the file. `{class_name}` stands for the class, `{inputs}` for the arguments of its `forward`."""
+    """The docstring of the file."""
     graph = network.require_graph()
     file = Path(network.source.name).name
     name, source = (docstring_text(comment_text(text)) for text in (graph.name, file))
@@ -123,15 +124,20 @@ def _introduction(network: Network, path: Path, shapes: Mapping[str, tuple[Size,
     yield from _tensors(network, shapes)
     yield ""
     yield from _loading(path)
-    last = graph.by_name[graph.outputs[0]].op
-    if len(graph.outputs) == 1 and isinstance(last, Softmax | LogSoftmax):
-        yield ""
-        if isinstance(last, Softmax):
-            yield "The output are probabilities. To train the network with nn.CrossEntropyLoss, which"
-            yield "contains the softmax, remove it here."
-        else:
-            yield "The output are logarithms of probabilities; nn.NLLLoss trains the network."
+    yield from _loss_advice(graph)
     yield '"""'
+
+
+def _loss_advice(graph: Graph) -> Iterator[str]:
+    """Which loss goes with a network that ends in a softmax; PyTorch's cross entropy contains one."""
+    last = graph.by_name[graph.outputs[0]]
+    if len(graph.outputs) == 1 and isinstance(last.op, Softmax):
+        yield ""
+        yield f"The last layer, {comment_text(last.name)}, is a softmax. Leave it out to train with"
+        yield "nn.CrossEntropyLoss, which applies it to the scores itself."
+    elif len(graph.outputs) == 1 and isinstance(last.op, LogSoftmax):
+        yield ""
+        yield "The output is the logarithm of probabilities, for nn.NLLLoss."
 
 
 def _tensors(network: Network, shapes: Mapping[str, tuple[Size, ...]]) -> Iterator[str]:
@@ -144,7 +150,7 @@ def _tensors(network: Network, shapes: Mapping[str, tuple[Size, ...]]) -> Iterat
         values = {"uint8": ", 0 to 255", "float32": ""}.get(dtype, "")
         if dtype == "int64" and node.name in known:
             values = f", 0 to {known[node.name] - 1:,}"
-        yield f"    {{input{number}}}: {dtype} {_batched(shapes[node.name])}{values}"
+        yield f"    {INPUT.format(number)}: {dtype} {_batched(shapes[node.name])}{values}"
     for name in graph.outputs:
         label = "output" if len(graph.outputs) == 1 else f"output {comment_text(name)}"
         yield f"    {label}: {graph.by_name[name].type.dtype} {_batched(shapes[name])}"
@@ -156,19 +162,23 @@ def _batched(shape: tuple[Size, ...]) -> str:
     return f"({', '.join(['N', *map(str, shape)])})"
 
 
+def _is_module_name(name: str) -> bool:
+    return name.isidentifier() and not iskeyword(name)
+
+
 def _loading(path: Path) -> Iterator[str]:
     """How to load the module, as lines that can be copied."""
     weights = docstring_text(repr(weights_beside(path).name)[1:-1].replace('"', r"\""))
     yield "To load it with its weights (pip install safetensors):"
     yield ""
     yield "    from safetensors.torch import load_file"
-    if path.stem.isidentifier():
+    if _is_module_name(path.stem):
         yield ""
-        yield f"    from {path.stem} import {{class_name}}"
+        yield f"    from {path.stem} import {CLASS}"
     yield ""
-    yield "    net = {class_name}()"
+    yield f"    net = {CLASS}()"
     yield f'    net.load_state_dict(load_file("{weights}"))'
     yield "    net.eval()"
-    if not path.stem.isidentifier():
+    if not _is_module_name(path.stem):
         yield ""
-        yield "The name of this file is no module name: rename it before you import {class_name}."
+        yield f"Rename this file before you import {CLASS}: its name is not a Python identifier."

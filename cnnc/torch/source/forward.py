@@ -10,13 +10,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from cnnc.torch.source.classes import Call, Item, Layer, ModuleClass, Ref, argument_text
-from cnnc.torch.source.layers import Piece, Written
+from cnnc.torch.source.classes import CallItem, Item, LayerItem, ModuleClass, Ref, argument_text
+from cnnc.torch.source.layers import Piece, WrittenCall
 from cnnc.torch.source.layout import INDENT, WIDTH, call_lines, expression_lines
 from cnnc.torch.source.names import variable_name
 
 _MOST_NESTED = 3  # calls around one another on a line
-_UNTYPED = ("F.max_pool", "F.adaptive_max_pool")  # functions of which type checkers do not know that they return a Tensor
+_UNTYPED = (
+    "F.max_pool",
+    "F.adaptive_max_pool",
+)  # functions of which type checkers do not know that they return a Tensor
 
 
 class _Expression(NamedTuple):
@@ -57,7 +60,7 @@ class ForwardWriter:
         """The outputs of layers that compute nothing, with the tensors that they are."""
         aliases: dict[Ref, Ref] = {}
         for number, item in enumerate(self.group.items):
-            if isinstance(item, Layer) and not item.merged and all(_is_alias(piece) for piece in item.pieces):
+            if isinstance(item, LayerItem) and not item.merged and all(_is_alias(piece) for piece in item.pieces):
                 source = item.inputs[0]
                 aliases[Ref(number)] = aliases.get(source, source)
         return aliases
@@ -94,7 +97,7 @@ class ForwardWriter:
     # --- one item --------------------------------------------------------------------------------------------
 
     def _item(self, number: int, item: Item) -> Iterator[str]:
-        if isinstance(item, Call):
+        if isinstance(item, CallItem):
             yield from self._call(number, item)
         elif item.merged:
             yield from self._assign(number, Ref(number), self._merged(number, item))
@@ -109,7 +112,7 @@ class ForwardWriter:
         ref = self.aliases.get(ref, ref)
         return self.pending.pop(ref, None) or _Expression(self.names[ref])
 
-    def _applied(self, number: int, index: int, item: Layer, piece: Piece, x: _Expression) -> _Expression:
+    def _applied(self, number: int, index: int, item: LayerItem, piece: Piece, x: _Expression) -> _Expression:
         """A piece around an expression."""
         module = self.modules.get((number, index))
         if module is None and item.owner and piece.parameters:
@@ -119,7 +122,7 @@ class ForwardWriter:
         assert piece.function is not None
         return _written(piece.function, x)
 
-    def _with_tensors_of(self, item: Layer, piece: Piece, inputs: str, depth: int) -> _Expression:
+    def _with_tensors_of(self, item: LayerItem, piece: Piece, inputs: str, depth: int) -> _Expression:
         """A layer that uses the parameters of another module: that module itself where it computes the same."""
         if item.is_same:
             return _Expression(f"self.{item.owner}({inputs})", depth, is_typed=False)
@@ -127,7 +130,7 @@ class ForwardWriter:
         arguments = [argument.replace("{}", f"self.{item.owner}") for argument in _own_arguments(piece.shared)]
         return _Expression(f"{piece.shared.name}({', '.join([inputs, *arguments])})", depth)
 
-    def _merged(self, number: int, item: Layer) -> _Expression:
+    def _merged(self, number: int, item: LayerItem) -> _Expression:
         """A layer of several inputs. They are variables: only layers of one input are written around another."""
         text = item.merged.format(*(self._tensor(ref).operand for ref in item.inputs))
         if not item.pieces:
@@ -138,7 +141,7 @@ class ForwardWriter:
             return self._with_tensors_of(item, item.pieces[0], text, 1)
         return _Expression(f"self.{module}({text})", 1, is_typed=False)
 
-    def _call(self, number: int, item: Call) -> Iterator[str]:
+    def _call(self, number: int, item: CallItem) -> Iterator[str]:
         inputs = ", ".join(self._tensor(ref).text for ref in item.inputs)
         expression = _Expression(f"self.{item.twin or item.name}({inputs})", 1, is_typed=False)
         if len(item.scope.read) == 1:
@@ -171,7 +174,7 @@ class ForwardWriter:
         if self.readers.get(ref) != [number + 1] or number + 1 == len(self.group.items):
             return False
         item = self.group.items[number + 1]
-        if not isinstance(item, Layer) or item.merged or not all(piece.is_light for piece in item.pieces):
+        if not isinstance(item, LayerItem) or item.merged or not all(piece.is_light for piece in item.pieces):
             return False
         return expression.depth < _MOST_NESTED and len(expression.text) + len(item.name) < WIDTH - 40
 
@@ -203,7 +206,7 @@ def _is_alias(piece: Piece) -> bool:
     return piece.function is not None and piece.function.name == "{}"
 
 
-def _own_arguments(written: Written) -> list[str]:
+def _own_arguments(written: WrittenCall) -> list[str]:
     """The arguments of a call with its own numbers, without those that are the default."""
     shown = []
     for argument in written.arguments:
@@ -213,7 +216,7 @@ def _own_arguments(written: Written) -> list[str]:
     return shown
 
 
-def _written(written: Written, x: _Expression) -> _Expression:
+def _written(written: WrittenCall, x: _Expression) -> _Expression:
     """A function, a method or an index applied to an expression."""
     if "{}" in written.name:
         text = written.name.replace("{}", x.operand)

@@ -77,9 +77,7 @@ def _calls(statements: Iterable[syntax.Statement]) -> Iterator[syntax.Call]:
                 yield from _calls(body.statements)
 
 
-def _given(
-    call: syntax.Call, positional: list[str], argument: str, keys: Iterable[str]
-) -> syntax.Expression | None:
+def _given(call: syntax.Call, positional: list[str], argument: str, keys: Iterable[str]) -> syntax.Expression | None:
     for number, given in enumerate(call.arguments):
         if given.key is not None and given.key.text in keys:
             return given.value

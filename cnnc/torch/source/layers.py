@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from cnnc.core.arguments import Axes
 from cnnc.core.tensor import TensorType
 from cnnc.ops import activation, conv, dense, local, merge, norm, pool, reshape, sequence
 from cnnc.ops import filter as filters
@@ -30,7 +29,7 @@ class Raw(str):
     __slots__ = ()
 
 
-class Argument(NamedTuple):
+class CallArgument(NamedTuple):
     """One argument of a call: positional if `key` is "", left out where its value is the `default`.
 
     `hint` says where the number comes from: the name of the op's argument, `CHANNELS`, or "" for neither.
@@ -42,14 +41,14 @@ class Argument(NamedTuple):
     hint: str = ""
 
 
-class Written(NamedTuple):
+class WrittenCall(NamedTuple):
     """A call as it is written: `nn.Conv2d` with arguments, `F.relu` with the tensor before them, `.flatten` as a method.
 
     A `{}` in the name stands for the tensor, as in `{}[:, 0:8]`.
     """
 
     name: str
-    arguments: tuple[Argument, ...] = ()
+    arguments: tuple[CallArgument, ...] = ()
 
 
 class Piece(NamedTuple):
@@ -61,10 +60,10 @@ class Piece(NamedTuple):
     that it needs a module although it has no parameters. `turned` are the axes on which the module's weight is reversed.
     """
 
-    module: Written | None = None
-    function: Written | None = None
+    module: WrittenCall | None = None
+    function: WrittenCall | None = None
     parameters: tuple[tuple[str, str], ...] = ()
-    shared: Written | None = None
+    shared: WrittenCall | None = None
     suffix: str = ""
     is_light: bool = False
     has_state: bool = False
@@ -97,9 +96,7 @@ def writer_of(*classes: type[Op]) -> Callable[[F], F]:
     return register
 
 
-def pieces_of(
-    op: Op, inputs: tuple[TensorType, ...], output: TensorType, *, pads_at_run_time: bool = False
-) -> Pieces:
+def pieces_of(op: Op, inputs: tuple[TensorType, ...], output: TensorType, *, pads_at_run_time: bool = False) -> Pieces:
     """The pieces of a layer, from the table. With `pads_at_run_time`, `same` is computed from the size of the input."""
     if pads_at_run_time:
         return _padded_at_run_time(op, inputs, output)
@@ -108,35 +105,34 @@ def pieces_of(
 
 def _padded_at_run_time(op: Op, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     """The pieces of a layer with `p=same`; those of any other layer do not change."""
-    is_window = isinstance(op, conv.Conv | local.Local | filters.Filter) or (
-        isinstance(op, pool.Pool) and op.kind == "max"
-    )
-    if not is_window or getattr(op, "p", "") not in ("same", "same_lower"):
-        return pieces_of(op, inputs, output)
-    k, s, d = (op.size, op.s, (1,)) if isinstance(op, filters.Filter) else (op.k, _stride_of(op), op.d)
+    match op:
+        case conv.Conv(p="same" | "same_lower") | local.Local(p="same" | "same_lower"):
+            k, s, d = op.k, op.s, op.d
+        case pool.Pool(kind="max", p="same" | "same_lower"):
+            k, s, d = op.k, op.stride, op.d
+        case filters.Filter(p="same" | "same_lower"):
+            k, s, d = op.size, op.s, (1,)
+        case _:
+            return pieces_of(op, inputs, output)
     arguments = [_positional(k, "k"), _positional(s, "s"), _keyed("dilation", d, 1, "d")]
     if op.p == "same_lower":
-        arguments.append(Argument("at_end", False))
+        arguments.append(CallArgument("at_end", False))
     if isinstance(op, pool.Pool):
-        arguments.append(Argument("value", Raw('float("-inf")')))
+        arguments.append(CallArgument("value", Raw('float("-inf")')))
     rest = pieces_of(op.replace(p=((0, 0),) * len(k)), inputs, output)
     assert not isinstance(rest, Merged)
-    return (Piece(Written("SamePadding", tuple(arguments)), has_state=True, suffix="pad"), *rest)
-
-
-def _stride_of(op: Any) -> Axes:
-    return op.stride if isinstance(op, pool.Pool) else op.s
+    return (Piece(WrittenCall("SamePadding", tuple(arguments)), has_state=True, suffix="pad"), *rest)
 
 
 # --- arguments -----------------------------------------------------------------------------------------------
 
 
-def _positional(value: Any, hint: str = "") -> Argument:
-    return Argument("", short(value), None, hint)
+def _positional(value: Any, hint: str = "") -> CallArgument:
+    return CallArgument("", short(value), None, hint)
 
 
-def _keyed(key: str, value: Any, default: Any = None, hint: str = "") -> Argument:
-    return Argument(key, short(value), default, hint)
+def _keyed(key: str, value: Any, default: Any = None, hint: str = "") -> CallArgument:
+    return CallArgument(key, short(value), default, hint)
 
 
 def short(value: Any) -> Any:
@@ -163,15 +159,21 @@ def _pad_piece(pads: tuple[tuple[int, int], ...], value: float = 0.0, suffix: st
     amounts = torch_pads(pads)
     rank = len(pads)
     constant = Raw('float("-inf")') if value == -math.inf else value
-    function = Written("F.pad", (Argument("", Raw(repr(amounts))), Argument("value", constant, 0.0)))
-    arguments = (Argument("", Raw(repr(short(amounts)))),)
+    function = WrittenCall("F.pad", (CallArgument("", Raw(repr(amounts))), CallArgument("value", constant, 0.0)))
+    arguments = (CallArgument("", Raw(repr(short(amounts)))),)
     if value == 0:
-        return Piece(Written(f"nn.ZeroPad{rank}d", arguments), function, suffix=suffix)
-    return Piece(Written(f"nn.ConstantPad{rank}d", (*arguments, Argument("", constant))), function, suffix=suffix)
+        return Piece(WrittenCall(f"nn.ZeroPad{rank}d", arguments), function, suffix=suffix)
+    return Piece(
+        WrittenCall(f"nn.ConstantPad{rank}d", (*arguments, CallArgument("", constant))), function, suffix=suffix
+    )
 
 
 def _flattened(x: TensorType) -> tuple[Piece, ...]:
-    return (Piece(Written("nn.Flatten"), Written(".flatten", (_positional(1),)), suffix="flatten"),) if x.rank else ()
+    return (
+        (Piece(WrittenCall("nn.Flatten"), WrittenCall(".flatten", (_positional(1),)), suffix="flatten"),)
+        if x.rank
+        else ()
+    )
 
 
 # --- layers with windows -------------------------------------------------------------------------------------
@@ -181,8 +183,8 @@ def _weight_names(has_bias: bool) -> tuple[tuple[str, str], ...]:
     return (("weight", "weight"), ("bias", "bias")) if has_bias else (("weight", "weight"),)
 
 
-def _shared_tensors(has_bias: bool) -> tuple[Argument, ...]:
-    return (Argument("", Raw("{}.weight")), Argument("", Raw("{}.bias" if has_bias else "None")))
+def _shared_tensors(has_bias: bool) -> tuple[CallArgument, ...]:
+    return (CallArgument("", Raw("{}.weight")), CallArgument("", Raw("{}.bias" if has_bias else "None")))
 
 
 @writer_of(conv.Conv)
@@ -190,23 +192,18 @@ def _conv(op: conv.Conv, inputs: tuple[TensorType, ...], output: TensorType) -> 
     (x,) = inputs
     rank, pads = len(op.k), _pads_of(op.rules(x))
     before: tuple[Piece, ...] = ()
-    padding: Any = tuple(begin for begin, _ in pads)
-    hint = "p"
-    if not _is_symmetric(pads):
-        if op.p == "same" and all(s == 1 for s in op.s):  # PyTorch's `same` adds the odd element at the end, too
-            padding = "same"
-        else:
-            before, padding = (_pad_piece(pads),), 0
-        hint = ""
+    padding = tuple(begin for begin, _ in pads)
+    if not _is_symmetric(pads):  # the `same` of PyTorch would do without a stride, but warns of the copy that it makes
+        before, padding = (_pad_piece(pads),), (0,) * rank
     options = (
         _keyed("stride", op.s, 1, "s"),
-        _keyed("padding", padding, 0, hint),
+        _keyed("padding", padding, 0, "p"),
         _keyed("dilation", op.d, 1, "d"),
         _keyed("groups", op.groups, 1, "groups"),
     )
     numbers = (_positional(x.channels, CHANNELS), _positional(op.out, "out"), _positional(op.k, "k"))
-    module = Written(f"nn.Conv{rank}d", (*numbers, *options, Argument("bias", op.bias, True)))
-    shared = Written(f"F.conv{rank}d", (*_shared_tensors(op.bias), *options))
+    module = WrittenCall(f"nn.Conv{rank}d", (*numbers, *options, CallArgument("bias", op.bias, True)))
+    shared = WrittenCall(f"F.conv{rank}d", (*_shared_tensors(op.bias), *options))
     turned = tuple(range(2, 2 + rank)) if op.flip else ()  # `flip` is done once, when the weights are written
     return (*before, Piece(module, None, _weight_names(op.bias), shared, frozen=op.frozen, turned=turned))
 
@@ -232,16 +229,16 @@ def _conv_transpose(op: conv.ConvTranspose, inputs: tuple[TensorType, ...], outp
         _keyed("groups", op.groups, 1, "groups"),
     )
     numbers = (_positional(x.channels, CHANNELS), _positional(op.out, "out"), _positional(op.k, "k"))
-    bias, dilation = Argument("bias", op.bias, True), _keyed("dilation", op.d, 1, "d")
-    module = Written(f"nn.ConvTranspose{rank}d", (*numbers, *options, bias, dilation))
-    shared = Written(f"F.conv_transpose{rank}d", (*_shared_tensors(op.bias), *options, dilation))
+    bias, dilation = CallArgument("bias", op.bias, True), _keyed("dilation", op.d, 1, "d")
+    module = WrittenCall(f"nn.ConvTranspose{rank}d", (*numbers, *options, bias, dilation))
+    shared = WrittenCall(f"F.conv_transpose{rank}d", (*_shared_tensors(op.bias), *options, dilation))
     return (Piece(module, None, _weight_names(op.bias), shared, frozen=op.frozen), *after)
 
 
 def _cut(cuts: tuple[tuple[int, int], ...]) -> Piece:
     """Removes elements (begin, end) of each spatial axis."""
     parts = ", ".join(f"{begin or ''}:{-end if end else ''}" for begin, end in cuts)
-    return Piece(None, Written(f"{{}}[:, :, {parts}]"), suffix="cut")
+    return Piece(None, WrittenCall(f"{{}}[:, :, {parts}]"), suffix="cut")
 
 
 @writer_of(local.Local)
@@ -250,15 +247,19 @@ def _local(op: local.Local, inputs: tuple[TensorType, ...], output: TensorType) 
     pads = _pads_of(op.rules(x))
     before = (_pad_piece(pads),) if any(map(any, pads)) else ()
     options = (
-        Argument("", op.k),
+        CallArgument("", op.k),
         _keyed("stride", op.s, 1),
         _keyed("dilation", op.d, 1),
-        Argument("bias", op.bias, True),
+        CallArgument("bias", op.bias, True),
     )
-    numbers = (_positional(x.channels, CHANNELS), _positional(op.out, "out"), Argument("", Raw(repr(output.spatial))))
-    module = Written("LocallyConnected", (*numbers, *options))
-    amounts = tuple(Argument("", Raw(repr(axes))) for axes in (op.s, ((0, 0),) * len(op.k), op.d))
-    shared = Written("local", (*_shared_tensors(op.bias), *amounts))
+    numbers = (
+        _positional(x.channels, CHANNELS),
+        _positional(op.out, "out"),
+        CallArgument("", Raw(repr(output.spatial))),
+    )
+    module = WrittenCall("LocallyConnected", (*numbers, *options))
+    amounts = tuple(CallArgument("", Raw(repr(axes))) for axes in (op.s, ((0, 0),) * len(op.k), op.d))
+    shared = WrittenCall("local", (*_shared_tensors(op.bias), *amounts))
     return (*before, Piece(module, None, _weight_names(op.bias), shared, frozen=op.frozen))
 
 
@@ -269,12 +270,12 @@ def _filter(op: filters.Filter, inputs: tuple[TensorType, ...], output: TensorTy
     padding: Any = tuple(begin for begin, _ in pads) if _is_symmetric(pads) else None
     before = (_pad_piece(pads),) if padding is None else ()
     arguments = (
-        Argument("", Raw(_nested_list(op.kernel()))),
+        CallArgument("", Raw(_nested_list(op.kernel()))),
         _positional(x.channels, CHANNELS),
         _keyed("stride", op.s, 1, "s"),
         _keyed("padding", padding or 0, 0),
     )
-    return (*before, Piece(Written("Filter", arguments), has_state=True))
+    return (*before, Piece(WrittenCall("FixedFilter", arguments), has_state=True))
 
 
 def _nested_list(values: Any) -> str:
@@ -286,7 +287,7 @@ def _nested_list(values: Any) -> str:
 # --- pooling -------------------------------------------------------------------------------------------------
 
 
-def _window_options(op: pool.Pool, padding: Any) -> tuple[Argument, ...]:
+def _window_options(op: pool.Pool, padding: Any) -> tuple[CallArgument, ...]:
     stride = _keyed("stride", op.stride, short(op.k), "s" if op.s is not None else "k")
     return (_positional(op.k, "k"), stride, _keyed("padding", padding, 0, "p"))
 
@@ -300,47 +301,47 @@ def _pool(op: pool.Pool, inputs: tuple[TensorType, ...], output: TensorType) -> 
     # PyTorch pads by half a window at most, and alike on both sides
     fits = _is_symmetric(given) and all(2 * begin <= r.k for (begin, _), r in zip(given, rules, strict=True))
     rounds_up = op.ceil and any(r.remainder for r in rules)
-    ceil = Argument("ceil_mode", rounds_up, False)
+    ceil = CallArgument("ceil_mode", rounds_up, False)
     if op.kind == "max":
         before: tuple[Piece, ...] = ()
         if not fits:
             before, padding = (_pad_piece(Geometry.of(rules).pads, -math.inf),), 0
-            ceil = Argument("ceil_mode", False, False)
+            ceil = CallArgument("ceil_mode", False, False)
         arguments = (*_window_options(op, padding), _keyed("dilation", op.d, 1, "d"), ceil)
-        module, function = Written(f"nn.MaxPool{rank}d", arguments), Written(f"F.max_pool{rank}d", arguments)
+        module, function = WrittenCall(f"nn.MaxPool{rank}d", arguments), WrittenCall(f"F.max_pool{rank}d", arguments)
         return (*before, Piece(module, function))
     is_plain = all(d == 1 for d in op.d) and fits
     if op.kind == "avg" and is_plain:
-        counts = Argument("count_include_pad", op.count_pad, True) if any(padding) else Argument("", None)
+        counts = CallArgument("count_include_pad", op.count_pad, True) if any(padding) else CallArgument("", None)
         arguments = (*_window_options(op, padding), ceil, *((counts,) if any(padding) else ()))
-        return (Piece(Written(f"nn.AvgPool{rank}d", arguments), Written(f"F.avg_pool{rank}d", arguments)),)
+        return (Piece(WrittenCall(f"nn.AvgPool{rank}d", arguments), WrittenCall(f"F.avg_pool{rank}d", arguments)),)
     if op.kind in ("l2", "lp") and op.order % 2 == 0 and is_plain and not any(padding) and not rounds_up:
-        arguments = (Argument("", op.order), _positional(op.k, "k"), _window_options(op, 0)[1])
-        return (Piece(Written(f"nn.LPPool{rank}d", arguments), Written(f"F.lp_pool{rank}d", arguments)),)
+        arguments = (CallArgument("", op.order), _positional(op.k, "k"), _window_options(op, 0)[1])
+        return (Piece(WrittenCall(f"nn.LPPool{rank}d", arguments), WrittenCall(f"F.lp_pool{rank}d", arguments)),)
     return (_general_pool(op, rules),)
 
 
 def _general_pool(op: pool.Pool, rules: tuple[AxisRule, ...]) -> Piece:
     """A pool that PyTorch does not have: written with a helper, from the padding of each side."""
     g = Geometry.of(rules)
-    k, s, d, pads = (Argument("", Raw(repr(value))) for value in (g.k, g.s, g.d, g.pads))
+    k, s, d, pads = (CallArgument("", Raw(repr(value))) for value in (g.k, g.s, g.d, g.pads))
     if op.kind in ("l2", "lp"):
-        return Piece(None, Written("lp_pool", (Argument("", op.order), k, s, d, pads)))
+        return Piece(None, WrittenCall("lp_pool", (CallArgument("", op.order), k, s, d, pads)))
     taps = op.tap_exponents() if op.kind == "weighted" else tuple((0.0,) * size for size in g.k)
     counted = _pads_of(rules) if op.count_pad else ((0, 0),) * len(g.k)
-    arguments = (Argument("", Raw(repr(taps))), s, d, pads, Argument("", Raw(repr(counted))))
-    return Piece(None, Written("mean_pool", arguments))
+    arguments = (CallArgument("", Raw(repr(taps))), s, d, pads, CallArgument("", Raw(repr(counted))))
+    return Piece(None, WrittenCall("mean_pool", arguments))
 
 
 @writer_of(pool.GlobalPool)
 def _global_pool(op: pool.GlobalPool, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     rank = output.rank
     if op.kind == "l2":
-        return (Piece(None, Written("global_l2_pool")),)
+        return (Piece(None, WrittenCall("global_l2_pool")),)
     kind = op.kind.capitalize()
     arguments = (_positional(1),)
-    module = Written(f"nn.Adaptive{kind}Pool{rank}d", arguments)
-    return (Piece(module, Written(f"F.adaptive_{op.kind}_pool{rank}d", arguments)),)
+    module = WrittenCall(f"nn.Adaptive{kind}Pool{rank}d", arguments)
+    return (Piece(module, WrittenCall(f"F.adaptive_{op.kind}_pool{rank}d", arguments)),)
 
 
 @writer_of(pool.Unpool)
@@ -355,13 +356,13 @@ def _upsample(op: pool.Upsample, inputs: tuple[TensorType, ...], output: TensorT
     mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[output.rank] if op.mode == "bilinear" else "nearest"
     if mode == "nearest" and any(n & (n - 1) for n in op.n):
         mode = "nearest-exact"  # rounds right where 1/n is not a float
-    arguments = (_keyed("scale_factor", op.n, None, "n"), Argument("mode", mode, "nearest"))
-    return (Piece(Written("nn.Upsample", arguments), Written("F.interpolate", arguments)),)
+    arguments = (_keyed("scale_factor", op.n, None, "n"), CallArgument("mode", mode, "nearest"))
+    return (Piece(WrittenCall("nn.Upsample", arguments), WrittenCall("F.interpolate", arguments)),)
 
 
 @writer_of(pool.Maxout)
 def _maxout(op: pool.Maxout, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(None, Written(f"{{}}.unflatten(1, (-1, {op.n})).max(dim=2).values")),)
+    return (Piece(None, WrittenCall(f"{{}}.unflatten(1, (-1, {op.n})).max(dim=2).values")),)
 
 
 # --- dense ---------------------------------------------------------------------------------------------------
@@ -369,59 +370,67 @@ def _maxout(op: pool.Maxout, inputs: tuple[TensorType, ...], output: TensorType)
 
 @writer_of(dense.Input)
 def _input(op: dense.Input, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(None, Written("{} / 255"), suffix="scaled"),) if op.dtype == "uint8" else ()
+    return (Piece(None, WrittenCall("{} / 255"), suffix="scaled"),) if op.dtype == "uint8" else ()
 
 
 @writer_of(dense.Fc)
 def _fc(op: dense.Fc, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     (x,) = inputs
     hint = CHANNELS if x.size == x.channels else ""
-    module = Written(
-        "nn.Linear", (Argument("", x.size, None, hint), _positional(op.out, "out"), Argument("bias", op.bias, True))
+    module = WrittenCall(
+        "nn.Linear",
+        (CallArgument("", x.size, None, hint), _positional(op.out, "out"), CallArgument("bias", op.bias, True)),
     )
-    shared = Written("F.linear", _shared_tensors(op.bias))
+    shared = WrittenCall("F.linear", _shared_tensors(op.bias))
     return (*_flattened(x), Piece(module, None, _weight_names(op.bias), shared, frozen=op.frozen))
 
 
 @writer_of(dense.Bilinear)
 def _bilinear(op: dense.Bilinear, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     a, b = inputs
-    module = Written(
-        "nn.Bilinear", (Argument("", a.size), Argument("", b.size), Argument("", op.out), Argument("bias", False))
+    module = WrittenCall(
+        "nn.Bilinear",
+        (CallArgument("", a.size), CallArgument("", b.size), CallArgument("", op.out), CallArgument("bias", False)),
     )
-    shared = Written("F.bilinear", (Argument("", Raw("{}.weight")),))
+    shared = WrittenCall("F.bilinear", (CallArgument("", Raw("{}.weight")),))
     texts = ", ".join("{}.flatten(1)" if x.rank else "{}" for x in inputs)
     return Merged(texts, Piece(module, None, (("weight", "weight"),), shared, frozen=op.frozen))
 
 
 @writer_of(sequence.Embed)
 def _embed(op: sequence.Embed, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    module = Written("nn.Embedding", (_positional(op.vocab, "vocab"), _positional(op.dim, "dim")))
-    shared = Written("F.embedding", (Argument("", Raw("{}.weight")),))
+    module = WrittenCall("nn.Embedding", (_positional(op.vocab, "vocab"), _positional(op.dim, "dim")))
+    shared = WrittenCall("F.embedding", (CallArgument("", Raw("{}.weight")),))
     table = Piece(module, None, (("weight", "weight"),), shared, frozen=op.frozen)
-    return (table, Piece(None, Written(".transpose", (Argument("", 1), Argument("", 2))), suffix="channels", is_light=True))
+    return (
+        table,
+        Piece(
+            None,
+            WrittenCall(".transpose", (CallArgument("", 1), CallArgument("", 2))),
+            suffix="channels",
+            is_light=True,
+        ),
+    )
 
 
 # --- normalization -------------------------------------------------------------------------------------------
 
 _SCALE_AND_SHIFT = (("weight", "scale"), ("bias", "shift"))
-_LEARNED = (Argument("", Raw("{}.weight")), Argument("", Raw("{}.bias")))
+_LEARNED = (CallArgument("", Raw("{}.weight")), CallArgument("", Raw("{}.bias")))
 
 
 @writer_of(norm.BatchNorm)
 def _bn(op: norm.BatchNorm, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     (x,) = inputs
     momentum = _complement(op.momentum)
-    eps = Argument("eps", op.eps, 1e-5, "eps")
-    arguments = (_positional(x.channels, CHANNELS), eps, Argument("momentum", momentum, 0.1))
-    module = Written(f"nn.BatchNorm{max(1, x.rank)}d", (*arguments, Argument("affine", op.affine, True)))
-    learned = _LEARNED if op.affine else (Argument("", Raw("None")),) * 2
-    running = (Argument("", Raw("{}.running_mean")), Argument("", Raw("{}.running_var")))
-    mode = (Argument("", Raw("self.training")), Argument("", momentum), Argument("", op.eps))
-    parameters = (("running_mean", "mean"), ("running_var", "var"))
-    if op.affine:
-        parameters = (*_SCALE_AND_SHIFT, *parameters)
-    shared = Written("F.batch_norm", (*running, *learned, *mode))
+    eps = CallArgument("eps", op.eps, 1e-5, "eps")
+    arguments = (_positional(x.channels, CHANNELS), eps, CallArgument("momentum", momentum, 0.1))
+    module = WrittenCall(f"nn.BatchNorm{max(1, x.rank)}d", (*arguments, CallArgument("affine", op.affine, True)))
+    learned = _LEARNED if op.affine else (CallArgument("", Raw("None")),) * 2
+    running = (CallArgument("", Raw("{}.running_mean")), CallArgument("", Raw("{}.running_var")))
+    mode = (CallArgument("", Raw("self.training")), CallArgument("", momentum), CallArgument("", op.eps))
+    parameters = (*(_SCALE_AND_SHIFT if op.affine else ()), ("running_mean", "mean"), ("running_var", "var"))
+    shared = WrittenCall("F.batch_norm", (*running, *learned, *mode))
     return (Piece(module, None, parameters, shared, is_light=True),)
 
 
@@ -432,18 +441,18 @@ def _complement(momentum: float) -> float:
 
 @writer_of(norm.GroupNorm)
 def _group_norm(op: norm.GroupNorm, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (_grouped(Argument("", op.groups, None, "groups"), inputs[0], op.eps),)
+    return (_grouped(CallArgument("", op.groups, None, "groups"), inputs[0], op.eps),)
 
 
 @writer_of(norm.LayerNorm)
 def _layer_norm(op: norm.LayerNorm, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     (x,) = inputs
     if x.rank:
-        return (_grouped(Argument("", 1), x, op.eps),)
-    eps = Argument("eps", op.eps, 1e-5, "eps")
-    module = Written("nn.LayerNorm", (_positional(x.channels, CHANNELS), eps))
-    shape = Argument("", Raw(f"({x.channels},)"))
-    shared = Written("F.layer_norm", (shape, *_LEARNED, eps))
+        return (_grouped(CallArgument("", 1), x, op.eps),)
+    eps = CallArgument("eps", op.eps, 1e-5, "eps")
+    module = WrittenCall("nn.LayerNorm", (_positional(x.channels, CHANNELS), eps))
+    shape = CallArgument("", Raw(f"({x.channels},)"))
+    shared = WrittenCall("F.layer_norm", (shape, *_LEARNED, eps))
     return (Piece(module, None, _SCALE_AND_SHIFT, shared, is_light=True),)
 
 
@@ -452,57 +461,59 @@ def _instance_norm(op: norm.InstanceNorm, inputs: tuple[TensorType, ...], output
     (x,) = inputs
     if math.prod(x.spatial) == 1:  # nn.InstanceNorm refuses it in training
         return (_grouped(_positional(x.channels, CHANNELS), x, op.eps),)
-    eps = Argument("eps", op.eps, 1e-5, "eps")
-    arguments = (_positional(x.channels, CHANNELS), eps, Argument("affine", True))
-    shared = Written("F.instance_norm", (Argument("weight", Raw("{}.weight")), Argument("bias", Raw("{}.bias")), eps))
-    return (Piece(Written(f"nn.InstanceNorm{x.rank}d", arguments), None, _SCALE_AND_SHIFT, shared, is_light=True),)
+    eps = CallArgument("eps", op.eps, 1e-5, "eps")
+    arguments = (_positional(x.channels, CHANNELS), eps, CallArgument("affine", True))
+    shared = WrittenCall(
+        "F.instance_norm", (CallArgument("weight", Raw("{}.weight")), CallArgument("bias", Raw("{}.bias")), eps)
+    )
+    return (Piece(WrittenCall(f"nn.InstanceNorm{x.rank}d", arguments), None, _SCALE_AND_SHIFT, shared, is_light=True),)
 
 
-def _grouped(groups: Argument, x: TensorType, epsilon: float) -> Piece:
-    eps = Argument("eps", epsilon, 1e-5, "eps")
-    module = Written("nn.GroupNorm", (groups, _positional(x.channels, CHANNELS), eps))
-    shared = Written("F.group_norm", (groups, *_LEARNED, eps))
+def _grouped(groups: CallArgument, x: TensorType, epsilon: float) -> Piece:
+    eps = CallArgument("eps", epsilon, 1e-5, "eps")
+    module = WrittenCall("nn.GroupNorm", (groups, _positional(x.channels, CHANNELS), eps))
+    shared = WrittenCall("F.group_norm", (groups, *_LEARNED, eps))
     return Piece(module, None, _SCALE_AND_SHIFT, shared, is_light=True)
 
 
 @writer_of(norm.LocalResponseNorm)
 def _lrn(op: norm.LocalResponseNorm, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     options = (
-        Argument("", op.size, None, "size"),
-        Argument("alpha", op.alpha, 1e-4),
-        Argument("beta", op.beta, 0.75),
-        Argument("k", op.bias, 1.0),
+        CallArgument("", op.size, None, "size"),
+        CallArgument("alpha", op.alpha, 1e-4),
+        CallArgument("beta", op.beta, 0.75),
+        CallArgument("k", op.bias, 1.0),
     )
     if op.size % 2 and inputs[0].rank:
-        return (Piece(Written("nn.LocalResponseNorm", options), Written("F.local_response_norm", options)),)
-    numbers = tuple(Argument("", value) for value in (op.size, op.alpha, op.beta, op.bias))
-    return (Piece(None, Written("local_response_norm", numbers)),)
+        return (Piece(WrittenCall("nn.LocalResponseNorm", options), WrittenCall("F.local_response_norm", options)),)
+    numbers = tuple(CallArgument("", value) for value in (op.size, op.alpha, op.beta, op.bias))
+    return (Piece(None, WrittenCall("local_response_norm", numbers)),)
 
 
 @writer_of(norm.Affine)
 def _affine(op: norm.Affine, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     (x,) = inputs
-    module = Written("Affine", (_positional(x.channels, CHANNELS),))
+    module = WrittenCall("ScaleShift", (_positional(x.channels, CHANNELS),))
     return (Piece(module, None, (("scale", "scale"), ("shift", "shift")), is_light=True),)
 
 
 @writer_of(norm.Normalize)
 def _normalize(op: norm.Normalize, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    lists = [Argument("", Raw(f"[{', '.join(map(number_text, values))}]")) for values in (op.mean, op.std)]
-    module = Written("Normalize", tuple(lists))
+    lists = [CallArgument("", Raw(f"[{', '.join(map(number_text, values))}]")) for values in (op.mean, op.std)]
+    module = WrittenCall("Standardize", tuple(lists))
     if len(op.mean) == len(op.std) == 1:
         (mean,), (std,) = op.mean, op.std
         difference = f"{{}} - {number_text(mean)}" if mean >= 0 else f"{{}} + {number_text(-mean)}"
-        return (Piece(module, Written(f"({difference}) / {number_text(std)}")),)
+        return (Piece(module, WrittenCall(f"({difference}) / {number_text(std)}")),)
     return (Piece(module, has_state=True),)
 
 
 # --- activations ---------------------------------------------------------------------------------------------
 
 
-def _plain(module: str, function: str, *arguments: Argument) -> Writer:
+def _plain(module: str, function: str, *arguments: CallArgument) -> Writer:
     """An activation that PyTorch has as a module and as a function with the same arguments."""
-    piece = Piece(Written(module, arguments), Written(function, arguments), is_light=True)
+    piece = Piece(WrittenCall(module, arguments), WrittenCall(function, arguments), is_light=True)
     return lambda op, inputs, output: (piece,)
 
 
@@ -518,66 +529,66 @@ WRITERS |= {
     activation.HardSigmoid: _plain("nn.Hardsigmoid", "F.hardsigmoid"),
     activation.HardSwish: _plain("nn.Hardswish", "F.hardswish"),
     activation.Mish: _plain("nn.Mish", "F.mish"),
-    activation.Softmax: _plain("nn.Softmax", "F.softmax", Argument("dim", 1)),
-    activation.LogSoftmax: _plain("nn.LogSoftmax", "F.log_softmax", Argument("dim", 1)),
+    activation.Softmax: _plain("nn.Softmax", "F.softmax", CallArgument("dim", 1)),
+    activation.LogSoftmax: _plain("nn.LogSoftmax", "F.log_softmax", CallArgument("dim", 1)),
 }
 
 
 @writer_of(activation.LeakyRelu)
 def _leaky_relu(op: activation.LeakyRelu, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    slope = (Argument("", op.slope, 0.01, "slope"),)
-    return (Piece(Written("nn.LeakyReLU", slope), Written("F.leaky_relu", slope), is_light=True),)
+    slope = (CallArgument("", op.slope, 0.01, "slope"),)
+    return (Piece(WrittenCall("nn.LeakyReLU", slope), WrittenCall("F.leaky_relu", slope), is_light=True),)
 
 
 @writer_of(activation.Elu)
 def _elu(op: activation.Elu, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    alpha = (Argument("", op.alpha, 1.0, "alpha"),)
-    return (Piece(Written("nn.ELU", alpha), Written("F.elu", alpha), is_light=True),)
+    alpha = (CallArgument("", op.alpha, 1.0, "alpha"),)
+    return (Piece(WrittenCall("nn.ELU", alpha), WrittenCall("F.elu", alpha), is_light=True),)
 
 
 @writer_of(activation.Prelu)
 def _prelu(op: activation.Prelu, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    module = Written("nn.PReLU", (_positional(inputs[0].channels, CHANNELS),))
-    shared = Written("F.prelu", (Argument("", Raw("{}.weight")),))
+    module = WrittenCall("nn.PReLU", (_positional(inputs[0].channels, CHANNELS),))
+    shared = WrittenCall("F.prelu", (CallArgument("", Raw("{}.weight")),))
     return (Piece(module, None, (("weight", "slope"),), shared, is_light=True),)
 
 
 @writer_of(activation.Clip)
 def _clip(op: activation.Clip, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    bounds = (Argument("", op.lo, None, "lo"), Argument("", op.hi, None, "hi"))
-    return (Piece(None, Written(".clamp", bounds), is_light=True),)
+    bounds = (CallArgument("", op.lo, None, "lo"), CallArgument("", op.hi, None, "hi"))
+    return (Piece(None, WrittenCall(".clamp", bounds), is_light=True),)
 
 
 @writer_of(activation.HardTanh)
 def _hard_tanh(op: activation.HardTanh, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     plain = (op.lo, op.hi) == (-1, 1)
-    bounds = () if plain else (Argument("", op.lo, None, "lo"), Argument("", op.hi, None, "hi"))
-    return (Piece(Written("nn.Hardtanh", bounds), Written("F.hardtanh", bounds), is_light=True),)
+    bounds = () if plain else (CallArgument("", op.lo, None, "lo"), CallArgument("", op.hi, None, "hi"))
+    return (Piece(WrittenCall("nn.Hardtanh", bounds), WrittenCall("F.hardtanh", bounds), is_light=True),)
 
 
 @writer_of(activation.Abs)
 def _abs(op: activation.Abs, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(None, Written(".abs"), is_light=True),)
+    return (Piece(None, WrittenCall(".abs"), is_light=True),)
 
 
 @writer_of(activation.Scale)
 def _scale(op: activation.Scale, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(None, Written(f"{number_text(op.factor)} * {{}}")),)
+    return (Piece(None, WrittenCall(f"{number_text(op.factor)} * {{}}")),)
 
 
 @writer_of(activation.Identity)
 def _identity(op: activation.Identity, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(Written("nn.Identity"), Written("{}")),)
+    return (Piece(WrittenCall("nn.Identity"), WrittenCall("{}")),)
 
 
 @writer_of(activation.Dropout)
 def _dropout(op: activation.Dropout, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(Written("nn.Dropout", (Argument("", op.p, 0.5, "p"),)), is_light=True, has_state=True),)
+    return (Piece(WrittenCall("nn.Dropout", (CallArgument("", op.p, 0.5, "p"),)), is_light=True, has_state=True),)
 
 
 @writer_of(activation.DropPath)
 def _drop_path(op: activation.DropPath, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(Written("DropPath", (Argument("", op.p, None, "p"),)), is_light=True, has_state=True),)
+    return (Piece(WrittenCall("StochasticDepth", (CallArgument("", op.p, None, "p"),)), is_light=True, has_state=True),)
 
 
 # --- rearrangement -------------------------------------------------------------------------------------------
@@ -585,15 +596,19 @@ def _drop_path(op: activation.DropPath, inputs: tuple[TensorType, ...], output: 
 
 @writer_of(reshape.Flatten)
 def _flatten(op: reshape.Flatten, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(Written("nn.Flatten"), Written(".flatten", (_positional(1),))),)
+    return (Piece(WrittenCall("nn.Flatten"), WrittenCall(".flatten", (_positional(1),))),)
 
 
 @writer_of(reshape.Reshape)
 def _reshape(op: reshape.Reshape, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    sizes = tuple(Argument("", n) for n in output.shape)
-    function = Written(".reshape", (Argument("", -1), *sizes))
+    sizes = tuple(CallArgument("", n) for n in output.shape)
+    function = WrittenCall(".reshape", (CallArgument("", -1), *sizes))
     if inputs[0].rank == 0 and output.rank:
-        return (Piece(Written("nn.Unflatten", (Argument("", 1), Argument("", Raw(repr(output.shape))))), function),)
+        return (
+            Piece(
+                WrittenCall("nn.Unflatten", (CallArgument("", 1), CallArgument("", Raw(repr(output.shape))))), function
+            ),
+        )
     return (Piece(None, function),)
 
 
@@ -606,45 +621,45 @@ def _pad(op: reshape.Pad, inputs: tuple[TensorType, ...], output: TensorType) ->
 def _crop(op: reshape.Crop, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     (x,) = inputs
     if op.offset is None:
-        module = Written("CenterCrop", (_positional(op.size, "size"),))
+        module = WrittenCall("CenterCrop", (_positional(op.size, "size"),))
         return (Piece(module, has_state=True),)
     parts = ", ".join(f"{b}:{b + n}" for b, n in zip(op.begins(x), op.size, strict=True))
-    return (Piece(None, Written(f"{{}}[:, :, {parts}]")),)
+    return (Piece(None, WrittenCall(f"{{}}[:, :, {parts}]")),)
 
 
 @writer_of(reshape.Slice)
 def _slice(op: reshape.Slice, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     end = "" if op.end is None else op.end
-    return (Piece(None, Written(f"{{}}[{':, ' * (op.axis + 1)}{op.begin or ''}:{end}]")),)
+    return (Piece(None, WrittenCall(f"{{}}[{':, ' * (op.axis + 1)}{op.begin or ''}:{end}]")),)
 
 
 @writer_of(reshape.Select)
 def _select(op: reshape.Select, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(None, Written(f"{{}}[{':, ' * (op.axis + 1)}{list(op.indices)}]")),)
+    return (Piece(None, WrittenCall(f"{{}}[{':, ' * (op.axis + 1)}{list(op.indices)}]")),)
 
 
 @writer_of(reshape.ChannelShuffle)
 def _channel_shuffle(op: reshape.ChannelShuffle, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    groups = (Argument("", op.groups, None, "groups"),)
+    groups = (CallArgument("", op.groups, None, "groups"),)
     if inputs[0].rank:
-        return (Piece(Written("nn.ChannelShuffle", groups), Written("F.channel_shuffle", groups)),)
-    return (Piece(None, Written(f"{{}}.unflatten(1, ({op.groups}, -1)).transpose(1, 2).flatten(1)")),)
+        return (Piece(WrittenCall("nn.ChannelShuffle", groups), WrittenCall("F.channel_shuffle", groups)),)
+    return (Piece(None, WrittenCall(f"{{}}.unflatten(1, ({op.groups}, -1)).transpose(1, 2).flatten(1)")),)
 
 
 @writer_of(reshape.DepthToSpace)
 def _depth_to_space(op: reshape.DepthToSpace, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    n = (Argument("", op.n, None, "n"),)
+    n = (CallArgument("", op.n, None, "n"),)
     if output.channels == 1:  # the only case in which PyTorch's order of channels is the same
-        return (Piece(Written("nn.PixelShuffle", n), Written("F.pixel_shuffle", n)),)
-    return (Piece(None, Written("depth_to_space", n)),)
+        return (Piece(WrittenCall("nn.PixelShuffle", n), WrittenCall("F.pixel_shuffle", n)),)
+    return (Piece(None, WrittenCall("depth_to_space", n)),)
 
 
 @writer_of(reshape.SpaceToDepth)
 def _space_to_depth(op: reshape.SpaceToDepth, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    n = (Argument("", op.n, None, "n"),)
+    n = (CallArgument("", op.n, None, "n"),)
     if inputs[0].channels == 1:
-        return (Piece(Written("nn.PixelUnshuffle", n), Written("F.pixel_unshuffle", n)),)
-    return (Piece(None, Written("space_to_depth", n)),)
+        return (Piece(WrittenCall("nn.PixelUnshuffle", n), WrittenCall("F.pixel_unshuffle", n)),)
+    return (Piece(None, WrittenCall("space_to_depth", n)),)
 
 
 # --- merges --------------------------------------------------------------------------------------------------
@@ -675,4 +690,3 @@ def number_text(value: float) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return repr(value).replace("e+", "e")
-

@@ -38,7 +38,9 @@ def expression_lines(indent: str, head: str, expression: str, comment: str = "")
         return
     start = expression.find("(")
     if start >= 0 and _closing(expression, start) == len(expression) - 1:
-        yield from call_lines(indent, f"{head}{expression[: start + 1]}", _parts(expression[start + 1 : -1]), ")", comment)
+        yield from call_lines(
+            indent, f"{head}{expression[: start + 1]}", _parts(expression[start + 1 : -1]), ")", comment
+        )
     else:
         yield from call_lines(indent, f"{head}(", [expression], ")", comment)
 

@@ -1,10 +1,10 @@
 """The block calls of a network as a tree: what each call reads from outside, and what others read of it.
 
-In: a graph. Out: the root `Scope`, whose items are layers and the scopes of calls, in order. A call that cannot be a module
+In: a graph. Out: the root `CallScope`, whose items are layers and the scopes of calls, in order. A call that cannot be a module
 of its own is dissolved, its layers belong to the scope around it: one that holds an input of the network, or a layer that
 shares parameters with a layer outside.
 
-Example: `e1: double 64; pool max k=2` has the items [Scope e1, Node pool1]; e1 reads input1 and is read by pool1.
+Example: `e1: double 64; pool max k=2` has the items [CallScope e1, Node pool1]; e1 reads input1 and is read by pool1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cnnc.ops.dense import Input
 from cnnc.torch.source.layers import Pieces, pieces_of
 
 
-class Scope:
+class CallScope:
     """One block call, or the whole network if `call` is None.
 
     `reads` are the nodes outside that its layers read, `read` its own nodes that others read. `twin` is the call whose
@@ -26,7 +26,7 @@ class Scope:
 
     def __init__(self, call: BlockCall | None) -> None:
         self.call = call
-        self.items: list[Node | Scope] = []
+        self.items: list[Node | CallScope] = []
         self.reads: list[str] = []
         self.read: list[str] = []
         self.twin = ""
@@ -37,11 +37,11 @@ class Scope:
         return self.call.name if self.call is not None else ""
 
 
-class Tree(NamedTuple):
+class CallTree(NamedTuple):
     """The root, all scopes by name, each after those inside it, and for each node the path of its scopes and its pieces."""
 
-    root: Scope
-    scopes: Mapping[str, Scope]
+    root: CallScope
+    scopes: Mapping[str, CallScope]
     paths: Mapping[str, tuple[str, ...]]
     pieces: Mapping[str, Pieces]
 
@@ -51,12 +51,10 @@ def relative_name(name: str, scope: str) -> str:
     return name[len(scope) + 1 :] if scope and name.startswith(f"{scope}.") else name
 
 
-def build_tree(graph: Graph, padded: Collection[str] = ()) -> Tree:
+def build_tree(graph: Graph, padded: Collection[str] = ()) -> CallTree:
     """The tree of a graph that holds only the nodes that its outputs need; `padded` compute their padding from their input."""
     pieces = {
-        node.name: pieces_of(
-            node.op, graph.input_types(node), node.type, pads_at_run_time=node.name in padded
-        )
+        node.name: pieces_of(node.op, graph.input_types(node), node.type, pads_at_run_time=node.name in padded)
         for node in graph.nodes
     }
     known = {call.name for call in graph.calls}
@@ -86,7 +84,7 @@ def _twins(graph: Graph, pieces: Mapping[str, Pieces]) -> dict[str, str]:
         other = first.owner[: len(first.owner) - len(first.name) + len(name)]
         if other == name or other not in members:
             continue
-        owners = {f"{other}{node.name[len(name):]}" for node in shared}
+        owners = {f"{other}{node.name[len(name) :]}" for node in shared}
         if {node.owner for node in shared} == owners and _outline(nodes, name, pieces) == _outline(
             members[other], other, pieces
         ):
@@ -128,15 +126,15 @@ def _unreachable(graph: Graph, paths: Mapping[str, tuple[str, ...]], twins: Mapp
 
 def _assembled(
     graph: Graph, paths: Mapping[str, tuple[str, ...]], twins: Mapping[str, str], pieces: Mapping[str, Pieces]
-) -> Tree:
+) -> CallTree:
     calls = {call.name: call for call in graph.calls}
-    root = Scope(None)
+    root = CallScope(None)
     scopes = {"": root}
     for node in graph.nodes:
         around = root
         for name in paths[node.name]:
             if name not in scopes:
-                scopes[name] = Scope(calls[name])
+                scopes[name] = CallScope(calls[name])
                 scopes[name].twin = twins.get(name, "")
                 around.items.append(scopes[name])
             around = scopes[name]
@@ -147,10 +145,10 @@ def _assembled(
     for scope in scopes.values():
         if scope.call is not None:
             _sort_edges(scope, scope.call)
-    return Tree(root, dict(reversed(scopes.items())), paths, pieces)
+    return CallTree(root, dict(reversed(scopes.items())), paths, pieces)
 
 
-def _add_edges(graph: Graph, paths: Mapping[str, tuple[str, ...]], scopes: Mapping[str, Scope]) -> None:
+def _add_edges(graph: Graph, paths: Mapping[str, tuple[str, ...]], scopes: Mapping[str, CallScope]) -> None:
     reads: dict[str, dict[str, None]] = {name: {} for name in scopes}
     read: dict[str, dict[str, None]] = {name: {} for name in scopes}
     for node in graph.nodes:
@@ -170,7 +168,7 @@ def _add_edges(graph: Graph, paths: Mapping[str, tuple[str, ...]], scopes: Mappi
         scope.read = sorted(read[name], key=order.__getitem__) if name else list(graph.outputs)
 
 
-def _sort_edges(scope: Scope, call: BlockCall) -> None:
+def _sort_edges(scope: CallScope, call: BlockCall) -> None:
     """The tensor that enters the call comes first, then the layers given for parameters; of outputs the last layer first."""
     first = [call.input, *(layer for _, layer in call.layers)]
     scope.reads.sort(key=lambda name: first.index(name) if name in first else len(first))

@@ -21,13 +21,17 @@ import numpy as np
 from cnnc.core.arrays import Array
 from cnnc.graph.graph import Graph, subgraph
 from cnnc.ops.norm import BatchNorm
-from cnnc.torch.source.classes import Call, Item, Layer, ModuleClass, build_classes, written_arguments
+from cnnc.torch.source.classes import CallItem, Item, LayerItem, ModuleClass, build_classes, written_arguments
 from cnnc.torch.source.forward import ForwardWriter
 from cnnc.torch.source.helpers import definitions, helper_source
 from cnnc.torch.source.layers import Piece
 from cnnc.torch.source.layout import INDENT, call_lines
 from cnnc.torch.source.names import attribute_name
 from cnnc.torch.source.tree import build_tree
+
+
+CLASS, INPUT = "\0class\0", "\0input{}\0"
+"""What stands in the introduction for the name of the class, and for the arguments of its `forward` by number."""
 
 
 class WrittenNetwork(NamedTuple):
@@ -54,7 +58,7 @@ def write_network(
 ) -> WrittenNetwork:
     """Writes a network. `shapes` are the output shapes of layers as comments show them, by layer name.
 
-    Each line of `introduction` may hold `{class_name}`, and `{input0}`, `{input1}`, ... for the arguments of its `forward`.
+    Each line of `introduction` may hold `CLASS` and `INPUT`, which stand for names of the class.
     The layers `padded` compute their padding from the size of their input.
     """
     graph, owners = _with_needed_owners(subgraph(graph, graph.outputs))
@@ -66,7 +70,9 @@ def write_network(
     keys, counters, turned = _state_keys({id(w.group): w for w in writers}, classes)
     keys = {_renamed(name, owners): key for name, key in keys.items()}
     inputs = dict(zip(network.group.scopes[0].reads, network.group.inputs, strict=True))
-    words = {"{class_name}": network.group.name} | {f"{{input{i}}}": name for i, name in enumerate(network.group.inputs)}
+    words = {"{class_name}": network.group.name} | {
+        f"{{input{i}}}": name for i, name in enumerate(network.group.inputs)
+    }
     head = [_filled(line, words) for line in introduction]
     helpers = helper_source(_helpers_in(bodies))
     parts = [part for part in (helpers, *bodies) if part]
@@ -118,7 +124,7 @@ class ClassWriter:
     def _name_modules(self) -> None:
         taken = {item.name for item in self.group.items}
         for number, item in enumerate(self.group.items):
-            for index, piece in enumerate(item.pieces if isinstance(item, Layer) else ()):
+            for index, piece in enumerate(item.pieces if isinstance(item, LayerItem) else ()):
                 if not self.is_module(number, index, piece):
                     continue
                 name = item.name
@@ -131,7 +137,7 @@ class ClassWriter:
     def is_module(self, number: int, index: int, piece: Piece) -> bool:
         """Whether a piece is a module of this class: it has state, stands in a chain, or its numbers differ between calls."""
         item = self.group.items[number]
-        if isinstance(item, Layer) and item.owner and piece.parameters:
+        if isinstance(item, LayerItem) and item.owner and piece.parameters:
             return False
         if piece.module is None:
             return False
@@ -153,7 +159,7 @@ class ClassWriter:
     def _docstring(self) -> Iterator[str]:
         call = self.group.scopes[0].call
         if call is None:
-            text = "The network as a module."
+            text = "The whole network."
         else:
             count = len(self.group.scopes)
             text = f"Block {call.block}" + (f", used {count} times." if count > 1 else ".")
@@ -171,7 +177,7 @@ class ClassWriter:
             yield from self._init_of(number, item)
 
     def _init_of(self, number: int, item: Item) -> Iterator[str]:
-        if isinstance(item, Call):
+        if isinstance(item, CallItem):
             if not item.twin:
                 head = f"self.{item.name} = {self.class_of[item.scope.name].name}("
                 comment = self.shape_of(number) if self.is_chain else ""
@@ -194,7 +200,7 @@ class ClassWriter:
         shapes = set()
         for body in self.group.bodies:
             item = body[number]
-            name = item.scope.read[0] if isinstance(item, Call) else item.node.name
+            name = item.scope.read[0] if isinstance(item, CallItem) else item.node.name
             shapes.add(self.shapes[name])
         return shapes.pop() if len(shapes) == 1 else ""
 
@@ -206,7 +212,7 @@ def _is_chain(group: ModuleClass) -> bool:
     for number, item in enumerate(group.items):
         if len(item.inputs) != 1 or item.inputs[0] != (number - 1, 0):
             return False
-        if isinstance(item, Call):
+        if isinstance(item, CallItem):
             if item.twin or len(item.scope.read) != 1:
                 return False
         elif item.owner or item.merged or not all(piece.module for piece in item.pieces):
@@ -262,7 +268,7 @@ def _state_keys(
         writer = writers[id(group)]
         body = group.bodies[[s.name for s in group.scopes].index(scope)]
         for number, item in enumerate(body):
-            if isinstance(item, Call):
+            if isinstance(item, CallItem):
                 if not item.twin:
                     walk(item.scope.name, f"{prefix}{item.name}.")
                 continue
@@ -279,4 +285,3 @@ def _state_keys(
 
     walk("", "")
     return keys, tuple(counters), turned
-
