@@ -360,7 +360,7 @@ class _Arguments:
                 hint = self._hint(item, argument)
                 name = argument.key or {CHANNELS: "in_features"}.get(argument.hint, argument.hint) or "size"
                 self.group.texts[number, index, place] = self._text(values, hint, f"{item.name}_{name}")
-        self._set_channels(Ref(number), self._output_channels(item))
+        self._set_channels(Ref(number), self._output_channels(number, item))
 
     def _hint(self, item: LayerItem, argument: CallArgument) -> str | None:
         if argument.hint == CHANNELS:
@@ -412,18 +412,17 @@ class _Arguments:
             for i, value in enumerate(values)
         )
 
-    def _output_channels(self, item: LayerItem) -> str | None:
+    def _output_channels(self, number: int, item: LayerItem) -> str | None:
         operands = [self.channels.get(ref) for ref in item.inputs]
         if isinstance(item.node.op, Concat):
             parts = [
                 text or str(t.channels) for text, t in zip(operands, self.graph.input_types(item.node), strict=True)
             ]
             return " + ".join(parts)
-        return next((text for text in self._out_texts(item) if text is not None), operands[0])
+        return next((text for text in self._out_texts(number, item) if text is not None), operands[0])
 
-    def _out_texts(self, item: LayerItem) -> Iterator[str | None]:
+    def _out_texts(self, number: int, item: LayerItem) -> Iterator[str | None]:
         """The text of the argument that sets the number of channels, where a layer has one."""
-        number = self.group.items.index(item)
         for index, piece in enumerate(item.pieces):
             for place, argument in enumerate(piece.module.arguments if piece.module is not None else ()):
                 if argument.hint in ("out", "dim"):

@@ -52,6 +52,7 @@ class ForwardWriter:
         self.names: dict[Ref, str] = {Ref(-1, i): name for i, name in enumerate(group.inputs)}
         self.pending: dict[Ref, _Expression] = {}  # not assigned: the next item is written around it
         self.used: set[str] = set()  # variables assigned so far
+        self.held = {name: ref for ref, name in self.names.items()}  # the last tensor of each variable
         self.aliases = self._aliases()
         self.outputs = [self.aliases.get(ref, ref) for ref in group.outputs]
         self.readers = self._readers()
@@ -166,6 +167,7 @@ class ForwardWriter:
             name = self._own_name("out") if name in self.used else name
             annotation = ": Tensor"
         self.names[ref] = name
+        self.held[name] = ref
         self.used.add(name)
         yield from expression_lines(INDENT * 2, f"{name}{annotation} = ", expression.text, self.shape_of(number))
 
@@ -182,7 +184,7 @@ class ForwardWriter:
         """`x` for a tensor that only the next item reads, `y` where `x` is read later; else the layer's own name."""
         if max(self.readers.get(ref, [number])) <= number + 1 and not self._is_branch(number):
             for name in ("x", "y"):
-                if not any(held == name and self._is_live(other, number) for other, held in self.names.items()):
+                if name not in self.held or not self._is_live(self.held[name], number):
                     return name
         return self._own_name(self.group.items[number].name)
 

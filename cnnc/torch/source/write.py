@@ -29,7 +29,6 @@ from cnnc.torch.source.layout import INDENT, call_lines
 from cnnc.torch.source.names import attribute_name
 from cnnc.torch.source.tree import build_tree
 
-
 CLASS, INPUT = "\0class\0", "\0input{}\0"
 """What stands in the introduction for the name of the class, and for the arguments of its `forward` by number."""
 
@@ -261,12 +260,13 @@ def _state_keys(
     keys: dict[str, str] = {}
     counters: list[str] = []
     turned: dict[str, tuple[int, ...]] = {}
-    classes_by_scope = {scope.name: group for group in classes for scope in group.scopes}
+    bodies = {
+        scope.name: (group, body) for group in classes for scope, body in zip(group.scopes, group.bodies, strict=True)
+    }
 
     def walk(scope: str, prefix: str) -> None:
-        group = classes_by_scope[scope]
+        group, body = bodies[scope]
         writer = writers[id(group)]
-        body = group.bodies[[s.name for s in group.scopes].index(scope)]
         for number, item in enumerate(body):
             if isinstance(item, CallItem):
                 if not item.twin:
