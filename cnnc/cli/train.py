@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnc.cli.console import Stopped, print_diagnostics, print_json, print_result, print_status, stop_on_signals
-from cnnc.cli.options import DATA, PROVIDER_OF_ENGINE, SETTINGS, ProviderChoice, json_option, parse_sizes, sizes_option
+from cnnc.cli.engines import COMPILE, DEVICE, ENGINE, PRECISION, EngineOptions, engine_of, engine_of_resume
+from cnnc.cli.options import DATA, PROVIDER_OF_ENGINE, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.usage import require_one_source, require_source, with_published_network
 from cnnc.diagnostics import CnncError, Exit
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
     from cnnc.network import Network
     from cnnc.training.checkpoint import Checkpoint
     from cnnc.training.run import Callback, Engine, Result, Run
-
-
-class EngineChoice(StrEnum):
-    """The values of --engine."""
-
-    numpy = "numpy"
-    onnxruntime = "onnxruntime"
-    torch = "torch"
 
 
 class Log(StrEnum):
@@ -65,13 +58,11 @@ def train(
         Log | None,
         typer.Option("--log", help="Also log the metrics in this format, into the run folder."),
     ] = None,
-    engine: Annotated[
-        EngineChoice | None,
-        typer.Option(
-            "--engine", help="What computes the steps: numpy (default), or onnxruntime, with the step as an ONNX graph."
-        ),
-    ] = None,
+    engine: ENGINE = None,
     provider: PROVIDER_OF_ENGINE = None,
+    device: DEVICE = None,
+    precision: PRECISION = None,
+    compile: COMPILE = None,
     live: Annotated[
         bool,
         typer.Option(
@@ -95,9 +86,9 @@ def train(
         raise CnncError.of("E010", "--dry-run applies to a network FILE, not to a resumed run")
     if live_port is not None and not live:
         raise CnncError.of("E010", "--live-port applies to --live", help="add --live")
-    if provider is not None and engine is not EngineChoice.onnxruntime and resume is None:
-        message = "--provider applies to --engine onnxruntime"
-        raise CnncError.of("E010", message, help=f"write --engine onnxruntime --provider {provider.value}")
+    engine_options = EngineOptions(engine, provider, device, precision, compile)
+    if resume is None:
+        engine_options.require_engine(engine)
     if dry_run and live:
         raise CnncError.of("E010", "--live shows a training; --dry-run makes two steps and writes nothing")
     if export is not None:
@@ -107,18 +98,18 @@ def train(
     sizes = parse_sizes(at)
     options = _options_of_resume(data, export, log, live, live_port)
     if file is not None and dry_run:
-        _dry_run(_load(file, settings, sizes), data, _engine(engine, provider), json)
+        _dry_run(_load(file, settings, sizes), data, engine_of(engine_options), json)
         return
     if file is not None:
         network = _load(file, settings, sizes)
         callback = _callback(log, live, live_port)
-        result = _train_new(network, run, data, _engine(engine, provider), callback, options)
+        result = _train_new(network, run, data, engine_of(engine_options), callback, options)
     else:
         assert resume is not None
         if sizes:
             raise CnncError.of("E010", "--at applies to a network FILE; a resumed run keeps the sizes it started with")
         callback = _callback(log, live, live_port)
-        result = _resume(resume, run, settings or [], data, (engine, provider), callback, options)
+        result = _resume(resume, run, settings or [], data, engine_options, callback, options)
     _report(result, json)
     if export is not None:
         from cnnc.cli.export import export_run, report
@@ -161,7 +152,7 @@ def _resume(
     folder: Path | None,
     settings: Sequence[str],
     data: Path | None,
-    engine: tuple[EngineChoice | None, ProviderChoice | None],
+    engine: EngineOptions,
     callback: Callback,
     options: Sequence[str],
 ) -> Result:
@@ -181,7 +172,7 @@ def _resume(
             lock.enter_context(locked(old, print_status))
         saved = checkpoints.load(checkpoints.find(resume, "last"))
         network = _resumed_network(saved, settings)
-        resumed_with = _engine_of_resume(saved, *engine)
+        resumed_with = engine_of_resume(saved, engine)
         print_diagnostics(network.diagnostics)
         dataset = open_data(network, data, print_status, saved.vocabulary)
         run = start(network, dataset, folder or old, saved, resumed_with)
@@ -266,37 +257,6 @@ class _Signals:
 
         signal.signal(signal.SIGINT, handle)
         signal.signal(signal.SIGTERM, handle)
-
-
-def _engine(choice: EngineChoice | None, provider: ProviderChoice | None) -> Engine:
-    """The engine of these options."""
-    if choice is EngineChoice.onnxruntime:
-        from cnnc.onnx.train_step.engine import OnnxEngine
-
-        return OnnxEngine(provider.value if provider is not None else "auto")
-    if choice is EngineChoice.torch:
-        from cnnc.torch.engine import TorchEngine
-
-        return TorchEngine()
-    from cnnc.training.numpy_engine import NumpyEngine
-
-    return NumpyEngine()
-
-
-def _engine_of_resume(saved: Checkpoint, choice: EngineChoice | None, provider: ProviderChoice | None) -> Engine:
-    """The engine of these options, by default that of the checkpoint. Prints a note where it is another one.
-
-    Raises CnncError E010 for a provider without onnxruntime.
-    """
-    choice = choice or (EngineChoice(saved.engine) if saved.engine in list(EngineChoice) else EngineChoice.numpy)
-    if provider is not None and choice is not EngineChoice.onnxruntime:
-        raise CnncError.of("E010", "--provider applies to --engine onnxruntime", help="leave --provider out")
-    if provider is None and choice.value == saved.engine and saved.provider in list(ProviderChoice):
-        provider = ProviderChoice(saved.provider)
-    if (choice.value, provider.value if provider is not None else saved.provider) != (saved.engine, saved.provider):
-        before = f"{saved.engine} on {saved.provider}" if saved.provider else saved.engine
-        print_status(f"note: the run was started with the engine {before}, so results differ from an uninterrupted run")
-    return _engine(choice, provider)
 
 
 def _callback(log: Log | None, live: bool, port: int | None) -> Callback:

@@ -8,7 +8,7 @@ dropout keeps the same elements as the NumPy engine does; on other devices the d
 run's seed, epoch and step, so that a stopped and resumed run ends as an uninterrupted one does.
 
 Parts of a step, which an engine that extends this one may replace: `wrap` (what a step calls in place of the module),
-`forward_backward`, `backward` (of one loss), `reduced` (loss and counts of the whole batch), `update`.
+`forward_backward` (from one or more calls of `one_pass`), `measured` (loss and counts of the whole batch), `update`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from cnnc.reference.engine import StepRandom
 from cnnc.reference.registry import Random
 from cnnc.torch.devices import autocast_type, device_named, peak_memory, reset_peak_memory, total_memory
 from cnnc.torch.feeds import check_integers, tensor_of
+from cnnc.torch.layers import Statistics
 from cnnc.torch.losses import BatchResult, batch_loss
 from cnnc.torch.masks import kept_elements
-from cnnc.torch.module import ForwardResult, GraphModule
+from cnnc.torch.module import GraphModule
 from cnnc.torch.optimizers import STEPS, clip_gradients, make_optimizer, set_slots, slots_of
 from cnnc.torch.out_of_memory import is_out_of_memory, out_of_memory
 from cnnc.torch.settings import torch_settings
@@ -47,33 +48,16 @@ LOSS_SCALE = "loss_scale"
 class TorchState(NamedTuple):
     """What lives on the device during a run.
 
-    `model` is what a step calls in place of the module; `parameters` are those that training changes, by full name;
-    `scaler` scales the loss in fp16.
+    `plain` is what a step calls in place of the module, and `model` the same compiled, if it is to be. `parameters` are those
+    that training changes, by full name; `scaler` scales the loss in fp16.
     """
 
     module: GraphModule
+    plain: nn.Module
     model: nn.Module
     optimizer: torch.optim.Optimizer
     parameters: Mapping[str, nn.Parameter]
     scaler: torch.amp.GradScaler
-
-
-class Pending:
-    """Loss and counts of a batch on their way to the host; `result` waits for them, not for the backward pass."""
-
-    def __init__(self, result: BatchResult) -> None:
-        self._loss, self._counts = (t.detach().to("cpu", non_blocking=True) for t in result)
-        self._done: torch.cuda.Event | None = None
-        if result.loss.device.type == "cuda":
-            self._done = torch.cuda.Event()
-            self._done.record()
-
-    def result(self) -> StepResult:
-        """The results, once they are there."""
-        if self._done is not None:
-            self._done.synchronize()
-        right, total = self._counts.tolist()
-        return StepResult(float(self._loss), right, total)
 
 
 class TorchEngine(Engine):
@@ -97,6 +81,10 @@ class TorchEngine(Engine):
         self._autocast = autocast_type(precision, self.device)
         self._state: TorchState | None = None
         self._is_newer = False
+        self._compiled_size = 0
+        self._copies, self._loss_is_known = None, None
+        if self.device.type == "cuda":
+            self._copies, self._loss_is_known = torch.cuda.Stream(self.device), torch.cuda.Event()
 
     @property
     def provider(self) -> str:
@@ -137,7 +125,9 @@ class TorchEngine(Engine):
         optimizer = make_optimizer(op, learned.values(), fused=self.device.type in ("cpu", "cuda"))
         slots = {name: self.on_device(run.slots[name]) for name in names}
         set_slots(op, optimizer, learned, slots, int(run.slots.get(STEPS, 0)))
-        return TorchState(module, self.wrap(module), optimizer, learned, self._scaler(run))
+        plain = self.wrap(module)
+        model = torch.compile(plain) if self.compiles else plain
+        return TorchState(module, plain, model, optimizer, learned, self._scaler(run))
 
     def _scaler(self, run: Run) -> torch.amp.GradScaler:
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
@@ -148,7 +138,7 @@ class TorchEngine(Engine):
 
     def wrap(self, module: GraphModule) -> nn.Module:
         """What a step calls in place of the module."""
-        return torch.compile(module) if self.compiles else module
+        return module
 
     def fetch(self, run: Run) -> None:
         if self._state is None or not self._is_newer:
@@ -169,8 +159,8 @@ class TorchEngine(Engine):
     # --- a step --------------------------------------------------------------------------------------------------------
 
     def step(self, run: Run, batch: StepBatch, random: Random | None = None) -> StepResult:
-        pending, statistics = self.forward_backward(run, batch, random)
-        result = pending.result()
+        of_batch, statistics = self.forward_backward(run, batch, random)
+        result = self.measured(of_batch)
         if not math.isfinite(result.loss):
             self.state.optimizer.zero_grad()
             self.fetch(run)
@@ -182,48 +172,56 @@ class TorchEngine(Engine):
 
     def forward_backward(
         self, run: Run, batch: StepBatch, random: Random | None
-    ) -> tuple[Pending, list[tuple[Tensor, Tensor]]]:
+    ) -> tuple[BatchResult, list[Statistics]]:
         """Computes the loss of a batch and the gradients of the parameters; also returns what batch norm measured."""
-        feeds = feeds_of(run.graph, batch.inputs)
+        feeds, kept = feeds_of(run.graph, batch.inputs), self.kept(run, batch, random)
         check_integers(run.graph, feeds)
-        tensors, targets = self.tensors(feeds), [self.on_device(column) for column in batch.targets]
-        kept, size = self.kept(run, batch, random), len(batch.inputs[0])
-        whole = size == min(run.recipe.batch, len(run.train))  # others would be compiled anew for one step per epoch
-        model = self.state.model if whole or not self.compiles else self.state.module
+        return self.one_pass(run, self.tensors(feeds), [self.on_device(column) for column in batch.targets], kept)
+
+    def one_pass(
+        self, run: Run, feeds: Mapping[str, Tensor], targets: Sequence[Tensor], kept: Mapping[str, Tensor]
+    ) -> tuple[BatchResult, list[Statistics]]:
+        """One forward and backward pass. Where torch.compile fails, the pass is repeated without it."""
+        size = len(next(iter(feeds.values())))
+        self._compiled_size = self._compiled_size or size
+        compiled = self.compiles and size == self._compiled_size  # other sizes would be compiled anew for one step
         try:
-            return self._forward_backward(run, model, tensors, targets, kept)
+            return self._pass(run, self.state.model if compiled else self.state.plain, feeds, targets, kept)
         except Exception as error:
-            if not (self.compiles and _is_compile_error(error)):
+            if not (compiled and _is_compile_error(error)):
                 raise
             self.report(f"note: torch.compile fails ({_first_line(error)}); training continues without it")
             self.compiles = False
-            self._state = self.state._replace(model=self.wrap(self.state.module))
             self.state.optimizer.zero_grad()
-            return self._forward_backward(run, self.state.model, tensors, targets, kept)
+            return self._pass(run, self.state.plain, feeds, targets, kept)
 
-    def _forward_backward(
+    def _pass(
         self,
         run: Run,
         model: nn.Module,
         feeds: Mapping[str, Tensor],
         targets: Sequence[Tensor],
         kept: Mapping[str, Tensor],
-    ) -> tuple[Pending, list[tuple[Tensor, Tensor]]]:
+    ) -> tuple[BatchResult, list[Statistics]]:
         with self.autocast():
-            result: ForwardResult = model(feeds, kept)
-        of_batch = batch_loss(run.objective, result.activations, targets)
-        pending = Pending(self.reduced(of_batch))
-        if of_batch.loss.requires_grad:
-            self.backward(of_batch.loss)
-        return pending, result.statistics
+            activations, statistics = model(feeds, kept)
+        result = batch_loss(run.objective, activations, targets)
+        if self._loss_is_known is not None:
+            self._loss_is_known.record()
+        if result.loss.requires_grad:
+            self.state.scaler.scale(result.loss).backward()
+        return BatchResult(result.loss.detach(), result.counts), statistics
 
-    def backward(self, loss: Tensor) -> None:
-        """The gradients of the parameters; in fp16 they are scaled."""
-        self.state.scaler.scale(loss).backward()
-
-    def reduced(self, result: BatchResult) -> BatchResult:
-        """Loss and counts of the whole batch, of which this process may have a part."""
-        return result
+    def measured(self, result: BatchResult) -> StepResult:
+        """Loss and counts of a batch, copied to the host; on a GPU without waiting for the backward pass."""
+        loss, counts = result
+        if self._copies is not None:
+            with torch.cuda.stream(self._copies):
+                self._copies.wait_event(self._loss_is_known)
+                loss, counts = (tensor.to("cpu", non_blocking=True) for tensor in result)
+            self._copies.synchronize()
+        right, total = counts.tolist()
+        return StepResult(float(loss), right, total)
 
     def kept(self, run: Run, batch: StepBatch, random: Random | None) -> dict[str, Tensor]:
         """Which elements dropout keeps, where NumPy decides; elsewhere seeds the generator of the device."""

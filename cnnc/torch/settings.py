@@ -27,6 +27,7 @@ def torch_settings(device: torch.device) -> Iterator[None]:
     torch.set_num_threads(thread_count())
     try:
         if device.type == "cuda":
+            torch.cuda.set_device(device)
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
             torch.use_deterministic_algorithms(True, warn_only=True)
             cudnn.allow_tf32 = matmul.allow_tf32 = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,4 +83,18 @@ def test_a_provider_needs_the_engine(cnnc: Cnnc) -> None:
 def test_a_provider_that_is_not_installed(cnnc: Cnnc, tmp_path: Path) -> None:
     done = cnnc("train", "small.cnn", "--run", "run", "--engine", "onnxruntime", "--provider", "dml")
     assert codes(done.stderr) == ["E905"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_option_of_the_engine_torch_needs_it(cnnc: Cnnc) -> None:
+    done = cnnc("train", "small.cnn", "--device", "cuda:1")
+    assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
+    assert "help: write --engine torch --device cuda:1" in done.stderr
+
+
+def test_torch_that_is_not_installed(cnnc: Cnnc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = cnnc("train", "small.cnn", "--run", "run", "--engine", "torch")
+    assert (done.returncode, codes(done.stderr)) == (6, ["E906"])
+    assert 'help: pip install "cnnc[torch]"' in done.stderr
     assert not (tmp_path / "run").exists()

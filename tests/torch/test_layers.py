@@ -57,6 +57,7 @@ def require_close(name: str, computed: Array, expected: Array, scale: float) -> 
     assert float(excess.max(initial=0.0)) == 0, name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
 def test_outputs_buffers_and_gradients_equal_those_of_numpy(case: Case) -> None:
     step = Step(case)
