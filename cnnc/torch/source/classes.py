@@ -358,8 +358,10 @@ class _Arguments:
                     continue
                 values = [_argument(node, index, place) for node in nodes]
                 hint = self._hint(item, argument)
-                name = argument.key or {CHANNELS: "in_features"}.get(argument.hint, argument.hint) or "size"
-                self.group.texts[number, index, place] = self._text(values, hint, f"{item.name}_{name}")
+                key = argument.key or argument.hint or "size"
+                self.group.texts[number, index, place] = self._text(
+                    values, hint, _argument_name(item, written, place, key)
+                )
         self._set_channels(Ref(number), self._output_channels(number, item))
 
     def _hint(self, item: LayerItem, argument: CallArgument) -> str | None:
@@ -400,11 +402,11 @@ class _Arguments:
         for name, of_name in self.values.items():
             if not isinstance(first, int) or not all(isinstance(n, int) and n > 0 for n in of_name):
                 continue
+            yield f"{name} // 2"  # as in a padding that keeps the size
             if first and of_name[0] % first == 0:
                 yield f"{name} // {of_name[0] // first}"
             if first % of_name[0] == 0:
                 yield f"{first // of_name[0]} * {name}"
-            yield f"{name} // 2"
 
     def _gives(self, text: str, values: list[Any]) -> bool:
         return all(
@@ -450,6 +452,11 @@ def _argument(item: Item, piece: int, place: int) -> Any:
     written = item.pieces[piece].module or item.pieces[piece].function
     assert written is not None
     return written.arguments[place].value
+
+
+def _argument_name(item: LayerItem, written: WrittenCall, place: int, key: str) -> str:
+    """The name of a class's argument for a number that nothing explains."""
+    return "in_features" if (written.name, place) == ("nn.Linear", 0) else f"{item.name}_{key}"
 
 
 def _channel_names(group: ModuleClass) -> list[str]:

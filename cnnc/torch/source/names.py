@@ -15,7 +15,7 @@ import re
 from collections.abc import Collection
 
 _ATTRIBUTES = """
-T_destination add_module append apply bfloat buffers call_super_init children compile cpu cuda double
+T_destination add_module append apply bfloat16 buffers call_super_init children compile cpu cuda double
 dump_patches eval extend extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half
 insert ipu load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters
 pop register_backward_hook register_buffer register_forward_hook register_forward_pre_hook

@@ -69,9 +69,7 @@ def write_network(
     keys, counters, turned = _state_keys({id(w.group): w for w in writers}, classes)
     keys = {_renamed(name, owners): key for name, key in keys.items()}
     inputs = dict(zip(network.group.scopes[0].reads, network.group.inputs, strict=True))
-    words = {"{class_name}": network.group.name} | {
-        f"{{input{i}}}": name for i, name in enumerate(network.group.inputs)
-    }
+    words = {CLASS: network.group.name} | {INPUT.format(i): name for i, name in enumerate(network.group.inputs)}
     head = [_filled(line, words) for line in introduction]
     helpers = helper_source(_helpers_in(bodies))
     parts = [part for part in (helpers, *bodies) if part]
