@@ -17,7 +17,7 @@ from cnnc.torch.source.expressions import evaluate, substitute
 from cnnc.torch.source.helpers import definitions, helper_source
 from cnnc.torch.source.names import attribute_name, class_name, variable_name
 from cnnc.torch.source.tree import build_tree
-from tests.paths import MODELS, PACKAGE, ROOT
+from tests.paths import DOCS, MODELS, PACKAGE, ROOT
 from tests.syntax_trees import tree_of
 from tests.torch.source.networks import HOSTILE, OPEN, SHARED, network_of, write
 
@@ -199,3 +199,11 @@ def test_open_sizes_are_shown_as_formulas() -> None:
     assert "sizes: H ≥ " in text
     assert "self.pad = SamePadding(3, s)" in text
     assert "for nn.NLLLoss" in text
+
+
+def test_the_page_shows_what_is_written() -> None:
+    page = (DOCS / "pytorch.md").read_text(encoding="utf-8")
+    source = page.split("```cnn\n")[1].split("```")[0]
+    shown = page.split("```py\nclass ")[1].split("```")[0]
+    written = write(source, "small.py").text
+    assert written.endswith(f"class {shown}")
