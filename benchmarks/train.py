@@ -1,6 +1,8 @@
 """One process of the training benchmark: `python -m benchmarks.train WHO NET SECONDS` prints one JSON object.
 
-WHO is `cnnc`, `onnx` (the exported training step on onnxruntime), `torch`, `torch-last` (channels last) or `textbook` (textbook im2col in NumPy). A step consists of forward
+WHO is `cnnc`, `onnx` (the exported training step on onnxruntime), `engine` (the engine torch), `torch` (a loop written by
+hand), or `textbook` (textbook im2col in NumPy). `torch` takes further settings: `torch-last` is channels last, `-compile` and
+`-bf16` are those of `cnnc train`, which `engine` takes, too: `engine-bf16-compile`. `turn`, with the same settings, compares these two in one process. A step consists of forward
 pass, loss, backward pass and an update by SGD with momentum; every step uses the same random examples. Out: examples per
 second (from the median step), and the peak memory of the process and its workers, in bytes.
 """
@@ -10,14 +12,19 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.nets import NETS, batch_of, peer
+
+if TYPE_CHECKING:
+    from cnnc.training.run import Engine
 
 
 def timed(step: Callable[[], object], seconds: float) -> float:
@@ -33,14 +40,13 @@ def timed(step: Callable[[], object], seconds: float) -> float:
     return median(times)
 
 
-def measure_cnnc(name: str, seconds: float, engine: str = "numpy") -> dict[str, float]:
-    """Measures steps of a training run on one of the two engines, for `seconds`."""
+@contextmanager
+def cnnc_step(name: str, engine: Engine) -> Iterator[tuple[Callable[[], object], Callable[[], int]]]:
+    """A step of a training run on an engine, and the peak memory of the process and its workers so far."""
     from cnnc.core.process_memory import MemoryMeter
     from cnnc.network import load
-    from cnnc.onnx.train_step.engine import OnnxEngine
     from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
     from cnnc.training.loop import one_step, start
-    from cnnc.training.numpy_engine import NumpyEngine
     from tests.random_dataset import random_dataset
 
     network = load(NETS / f"{name}.cnn", ["train.data.val=0"])
@@ -48,56 +54,113 @@ def measure_cnnc(name: str, seconds: float, engine: str = "numpy") -> dict[str, 
     meter = MemoryMeter()
     keep_memory()
     with TemporaryDirectory() as folder:
-        computes = OnnxEngine("cpu") if engine == "onnxruntime" else NumpyEngine()
-        run = start(network, random_dataset(network, batch), Path(folder), engine=computes)
+        run = start(network, random_dataset(network, batch), Path(folder), engine=engine)
         with one_blas_thread(), run.engine.running(run):
             examples = run.train.select(np.arange(batch))
             inputs, targets = (
                 tuple(np.asarray(column[:]) for column in side) for side in (examples.inputs, examples.targets)
             )
-            seconds = timed(lambda: one_step(run, 0, 0, inputs, targets), seconds)
-            _, peak = run.memory(meter)
-    return {"rate": batch / seconds, "memory": peak}
+            yield lambda: one_step(run, 0, 0, inputs, targets), lambda: run.memory(meter)[1]
 
 
-def measure_torch(name: str, seconds: float, last: bool) -> dict[str, float]:
-    """Measures PyTorch in eager mode, on as many threads as cnnc; `last` uses channels-last tensors."""
+def measure_cnnc(name: str, seconds: float, engine: Engine) -> dict[str, float]:
+    """Measures steps of a training run on an engine, for `seconds`."""
+    with cnnc_step(name, engine) as (step, peak):
+        return {"rate": batch_of(name) / timed(step, seconds), "memory": peak()}
+
+
+def engine_named(who: str, *settings: str) -> Engine:
+    """The engine of a contender: `cnnc`, `onnx`, or `engine` with the settings of PyTorch."""
+    if who == "onnx":
+        from cnnc.onnx.train_step.engine import OnnxEngine
+
+        return OnnxEngine("cpu")
+    if who == "engine":
+        from cnnc.torch.engine import TorchEngine
+
+        precision = "bf16" if "bf16" in settings else "float32"
+        return TorchEngine("cpu", precision, "compile" in settings, print_error, channels_last="last" in settings)
+    from cnnc.training.numpy_engine import NumpyEngine
+
+    return NumpyEngine()
+
+
+def print_error(line: str) -> None:
+    """Prints a line of the engine where it does not disturb the results."""
+    print(line, file=sys.stderr)
+
+
+def torch_step(name: str, *settings: str) -> Callable[[], object]:
+    """A step of a loop written by hand in PyTorch, on as many threads as cnnc; `settings` are last, bf16 and compile."""
     import torch
 
-    from cnnc.core.process_memory import MemoryMeter
-    from cnnc.reference.parallel.threads import thread_count
+    from cnnc.reference.parallel.threads import keep_memory, thread_count
 
+    keep_memory()  # as in training
     torch.set_num_threads(thread_count())
     net = peer(name)
     batch = batch_of(name)
-    x = torch.randint(0, 5000, (batch, *net.shape)) if name == "text" else torch.rand(batch, *net.shape)
+    is_text = name == "text"
+    x = torch.randint(0, 5000 if is_text else 256, (batch, *net.shape), dtype=torch.int64 if is_text else torch.uint8)
     y = torch.randint(0, net.classes, (batch,))
-    if last:
+    if "last" in settings:
         net.module.to(memory_format=torch.channels_last)
-        x = x.to(memory_format=torch.channels_last)
+    model = torch.compile(net.module) if "compile" in settings else net.module
     optimizer = torch.optim.SGD(net.module.parameters(), 1e-3, momentum=0.9)
     loss = torch.nn.CrossEntropyLoss()
 
-    def step() -> None:
+    def step() -> float:
+        batch = x if is_text else x.float().div_(255)
+        if "last" in settings:
+            batch = batch.contiguous(memory_format=torch.channels_last)
         optimizer.zero_grad()
-        loss(net.module(x), y).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in settings):
+            scores = model(batch)
+        value = loss(scores.float(), y)
+        value.backward()
         optimizer.step()
+        return float(value)
 
-    return {"rate": batch / timed(step, seconds), "memory": MemoryMeter().process_peak}
+    return step
+
+
+def measure_torch(name: str, seconds: float, *settings: str) -> dict[str, float]:
+    """Measures the loop written by hand."""
+    from cnnc.core.process_memory import MemoryMeter
+
+    return {"rate": batch_of(name) / timed(torch_step(name, *settings), seconds), "memory": MemoryMeter().process_peak}
+
+
+def measure_in_turn(name: str, seconds: float, *settings: str) -> dict[str, float]:
+    """How many times as fast the engine torch is as the loop written by hand, in CPU time on one thread.
+
+    The two take turns step by step, so that other processes disturb both alike.
+    """
+    theirs = torch_step(name, *settings)
+    with cnnc_step(name, engine_named("engine", *settings)) as (ours, _):
+        ratios: list[float] = []
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end or len(ratios) < 5:
+            times = [time.process_time()]
+            for step in (theirs, ours):
+                step()
+                times.append(time.process_time())
+            ratios.append((times[1] - times[0]) / (times[2] - times[1]))
+    return {"speed": median(ratios[2:]), "pairs": len(ratios) - 2}
 
 
 def main() -> None:
-    who, name, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    if who == "cnnc":
-        results = measure_cnnc(name, seconds)
-    elif who == "onnx":
-        results = measure_cnnc(name, seconds, "onnxruntime")
-    elif who == "textbook":
+    (who, *settings), name, seconds = sys.argv[1].split("-"), sys.argv[2], float(sys.argv[3])
+    if who == "textbook":
         from benchmarks.textbook import measure
 
         results = measure(name, seconds, timed)
+    elif who == "turn":
+        results = measure_in_turn(name, seconds, *settings)
+    elif who == "torch":
+        results = measure_torch(name, seconds, *settings)
     else:
-        results = measure_torch(name, seconds, who == "torch-last")
+        results = measure_cnnc(name, seconds, engine_named(who, *settings))
     print(json.dumps(results))
 
 

@@ -25,14 +25,14 @@ from torch import Tensor, nn
 from cnnc.core.arrays import Array, Weights
 from cnnc.core.random_streams import Stream
 from cnnc.graph.for_training import move_relus_behind_pools
-from cnnc.graph.graph import Graph, verify
+from cnnc.graph.graph import Graph, Node, verify
 from cnnc.reference.engine import StepRandom
 from cnnc.reference.registry import Random
 from cnnc.torch.devices import autocast_type, device_named, peak_memory, reset_peak_memory, total_memory
 from cnnc.torch.feeds import check_integers, tensor_of
 from cnnc.torch.layers import Statistics
 from cnnc.torch.losses import BatchResult, batch_loss
-from cnnc.torch.masks import kept_elements
+from cnnc.torch.masks import dropping_nodes, kept_elements
 from cnnc.torch.module import GraphModule
 from cnnc.torch.optimizers import STEPS, clip_gradients, make_optimizer, set_slots, slots_of
 from cnnc.torch.out_of_memory import is_out_of_memory, out_of_memory
@@ -49,7 +49,7 @@ class TorchState(NamedTuple):
     """What lives on the device during a run.
 
     `plain` is what a step calls in place of the module, and `model` the same compiled, if it is to be. `parameters` are those
-    that training changes, by full name; `scaler` scales the loss in fp16.
+    that training changes, by full name; `scaler` scales the loss in fp16. `dropping` are the layers that drop elements.
     """
 
     module: GraphModule
@@ -58,6 +58,7 @@ class TorchState(NamedTuple):
     optimizer: torch.optim.Optimizer
     parameters: Mapping[str, nn.Parameter]
     scaler: torch.amp.GradScaler
+    dropping: Sequence[Node]
 
 
 class TorchEngine(Engine):
@@ -75,9 +76,11 @@ class TorchEngine(Engine):
         precision: str = "float32",
         compiles: bool = False,
         report: Callable[[str], None] = lambda line: None,
+        channels_last: bool | None = None,
     ) -> None:
         self.device = device_named(device)
         self.precision, self.compiles, self.report = precision, compiles, report
+        self.channels_last = channels_last
         self._autocast = autocast_type(precision, self.device)
         self._state: TorchState | None = None
         self._is_newer = False
@@ -127,7 +130,8 @@ class TorchEngine(Engine):
         set_slots(op, optimizer, learned, slots, int(run.slots.get(STEPS, 0)))
         plain = self.wrap(module)
         model = torch.compile(plain) if self.compiles else plain
-        return TorchState(module, plain, model, optimizer, learned, self._scaler(run))
+        dropping = dropping_nodes(run.training_graph, run.objective.activations)
+        return TorchState(module, plain, model, optimizer, learned, self._scaler(run), dropping)
 
     def _scaler(self, run: Run) -> torch.amp.GradScaler:
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
@@ -225,9 +229,11 @@ class TorchEngine(Engine):
 
     def kept(self, run: Run, batch: StepBatch, random: Random | None) -> dict[str, Tensor]:
         """Which elements dropout keeps, where NumPy decides; elsewhere seeds the generator of the device."""
+        if not self.state.dropping:
+            return {}
         if self.device.type == "cpu" or random is not None:
             random = random or StepRandom(run.recipe.seed, batch.epoch, batch.step)
-            masks = kept_elements(run.training_graph, run.objective.activations, len(batch.inputs[0]), random)
+            masks = kept_elements(run.training_graph, self.state.dropping, len(batch.inputs[0]), random)
             return {name: mask.to(self.device) for name, mask in masks.items()}
         key = Stream.STEP_SEED.key(run.recipe.seed, batch.epoch, batch.step)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
@@ -264,8 +270,11 @@ class TorchEngine(Engine):
     # --- the device ------------------------------------------------------------------------------------------------------
 
     def on_device(self, array: Array) -> Tensor:
-        """The array as a tensor of the device; on the CPU it shares the array's memory."""
-        return tensor_of(array, self.device)
+        """The array as a tensor of the device; on the CPU it shares the array's memory where its layout is the same."""
+        tensor = tensor_of(array, self.device)
+        if tensor.dim() == 4 and self.channels_last:
+            return tensor.contiguous(memory_format=torch.channels_last)
+        return tensor
 
     def tensors(self, arrays: Mapping[str, Array]) -> dict[str, Tensor]:
         """Arrays by name as tensors of the device."""

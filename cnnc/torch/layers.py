@@ -132,12 +132,16 @@ def of_input(function: Callable[..., Tensor], *arguments: Any) -> LayerFunction:
 @forward_of(Conv)
 def conv(op: Conv, types: Types) -> LayerFunction:
     g, groups = Geometry.of(op.rules(types[0])), op.groups
+    convolve, begins = (F.conv1d, F.conv2d, F.conv3d)[len(g.k) - 1], [begin for begin, _ in g.pads]
     flipped = tuple(range(2, 2 + len(g.k))) if op.flip else ()
 
     def apply(weights: Tensors, inputs: Inputs, mode: LayerMode) -> Tensor:
         weight = weights["weight"].flip(flipped) if flipped else weights["weight"]
+        if is_symmetric:
+            return convolve(inputs[0], weight, weights.get("bias"), g.s, begins, g.d, groups)
         return functions.conv(inputs[0], weight, weights.get("bias"), g.s, g.pads, g.d, groups)
 
+    is_symmetric = all(begin == end for begin, end in g.pads)
     return apply
 
 
@@ -352,6 +356,9 @@ def pool_constants(op: Pool, types: Types) -> Mapping[str, Array]:
 def pool(op: Pool, types: Types) -> LayerFunction:
     rules = op.rules(types[0])
     g, names = Geometry.of(rules), [f"share{axis}" for axis in range(len(rules))]
+    if op.kind == "max" and all(b == e and 2 * b <= k for (b, e), k in zip(g.pads, g.k, strict=True)):
+        largest = (torch.max_pool1d, torch.max_pool2d, torch.max_pool3d)[len(rules) - 1]
+        return of_input(largest, g.k, g.s, [begin for begin, _ in g.pads], g.d)
     if op.kind == "max":
         return of_input(functions.max_pool, g.k, g.s, g.d, g.pads)
     if op.kind in ("l2", "lp"):

@@ -90,13 +90,16 @@ def _counts(
         return torch.zeros(2, dtype=torch.int64, device=device)
     labels = _target(objective, term, activations, targets)
     hits, ignored = activations[term.node.name].detach().argmax(1) == labels, term.loss.ignored_label
-    counted = labels != ignored if ignored is not None else torch.ones_like(hits)
+    if ignored is None:
+        right = hits.sum()
+        return torch.stack([right, torch.full_like(right, labels.numel())])
+    counted = labels != ignored
     return torch.stack([(hits & counted).sum(), counted.sum()])
 
 
 def _exact(scores: Tensor) -> Tensor:
     """Scores in float32, in which the losses of a network with lower precision are computed."""
-    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return scores if scores.dtype in (torch.float32, torch.float64) else scores.to(torch.float32)
 
 
 def _target(objective: Objective, term: Term, activations: Mapping[str, Tensor], targets: Sequence[Tensor]) -> Tensor:

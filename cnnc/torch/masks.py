@@ -25,11 +25,8 @@ def dropping_nodes(graph: Graph, outputs: Iterable[str]) -> list[Node]:
     return [n for n in needed_nodes(graph, outputs) if isinstance(n.op, Dropout | DropPath) and n.op.p > 0]
 
 
-def kept_elements(graph: Graph, outputs: Iterable[str], batch: int, random: Random) -> dict[str, Tensor]:
-    """The mask of each layer that drops elements, (N, C, *spatial), or (N, 1, ...) for drop_path."""
-    nodes = dropping_nodes(graph, outputs)
-    if not nodes:
-        return {}
+def kept_elements(graph: Graph, nodes: Iterable[Node], batch: int, random: Random) -> dict[str, Tensor]:
+    """The mask of each of these layers, (N, C, *spatial), or (N, 1, ...) for drop_path."""
     shards = split_evenly(batch, shard_count(graph, batch, training=True))
     generators = [(random_of_shard(random, i, start), stop - start) for i, (start, stop) in enumerate(shards)]
     return {

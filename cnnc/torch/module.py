@@ -37,7 +37,6 @@ class LayerModule(nn.Module):  # type: ignore[misc]
     def __init__(self, function: LayerFunction, own: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.function = function
-        self.names = (*own, *constants)
         for name, tensor in own.items():
             if isinstance(tensor, nn.Parameter):
                 self.register_parameter(name, tensor)
@@ -47,7 +46,7 @@ class LayerModule(nn.Module):  # type: ignore[misc]
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, inputs: tuple[Tensor, ...], mode: LayerMode) -> Tensor:
-        return self.function({name: getattr(self, name) for name in self.names}, inputs, mode)
+        return self.function({**self._parameters, **self._buffers}, inputs, mode)
 
 
 class GraphModule(nn.Module):  # type: ignore[misc]
@@ -97,13 +96,15 @@ class GraphModule(nn.Module):  # type: ignore[misc]
         """Runs the layers; `kept` tells by layer which elements dropout keeps."""
         values: dict[str, Tensor] = {}
         statistics: list[Statistics] = []
-        layers = iter(self.layers)
+        layers, mode = iter(self.layers), LayerMode(self.training, None, self.normalize, statistics)
         for node, released in zip(self.order, self.released, strict=True):
             if isinstance(node.op, Input):
                 values[node.name] = self._in_working_dtype(feeds[node.name])
             else:
-                mode = LayerMode(self.training, kept.get(node.name), self.normalize, statistics)
-                values[node.name] = next(layers)(tuple(values[name] for name in node.inputs), mode)
+                inputs = tuple([values[name] for name in node.inputs])
+                own = mode._replace(kept=kept[node.name]) if node.name in kept else mode
+                values[node.name] = next(layers)(inputs, own)
+                del inputs
             for name in released:
                 del values[name]
         return ForwardResult(values, statistics)

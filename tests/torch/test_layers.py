@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from cnnc.core.arrays import Array
 from cnnc.reference.engine import StepRandom, backward, forward
 from cnnc.reference.layout import to_channels_first
-from cnnc.torch.masks import kept_elements
+from cnnc.torch.masks import dropping_nodes, kept_elements
 from cnnc.torch.module import ForwardResult, GraphModule
 from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights
 
@@ -42,7 +42,7 @@ class Step:
         module = GraphModule(graph, graph.outputs, weights, torch.float64)
         feeds = {name: torch.tensor(array) for name, array in self.feeds.items()}
         differentiable = {name: feed.requires_grad_() for name, feed in feeds.items() if feed.is_floating_point()}
-        result = module(feeds, kept_elements(graph, graph.outputs, BATCH, RANDOM))
+        result = module(feeds, kept_elements(graph, dropping_nodes(graph, graph.outputs), BATCH, RANDOM))
         seeded = [(result.activations[name], to_channels_first(seed)) for name, seed in self.seeds.items()]
         learned = [(value, torch.tensor(seed)) for value, seed in seeded if value.requires_grad]
         torch.autograd.backward([value for value, _ in learned], [seed for _, seed in learned])
