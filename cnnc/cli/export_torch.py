@@ -32,7 +32,8 @@ def export_torch(
 ) -> None:
     """Writes the source of a run, a checkpoint or a network file, and prints what was written and compared."""
     from cnnc.onnx.emit.verify import random_weights
-    from cnnc.torch.source.export import export_source, weights_beside
+    from cnnc.torch.source.export import export_source
+    from cnnc.torch.source.unedited import weights_beside
 
     if Path("/dev") in out.absolute().parents:  # the weights would be written there
         raise CnncError.of("E010", "--target torch writes two files", help="name the first with -o: `-o net.py`")

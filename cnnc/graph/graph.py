@@ -40,7 +40,7 @@ class Node(Record):
         return self.owner or self.name
 
 
-class BlockCall(Record):
+class ExpandedCall(Record):
     """One call of a block: its full name, as in `Node.path`, the block, and the values of its parameters, in order.
 
     `layers` are the nodes that were given for parameters. `input` is the node that the body starts from and `output` the
@@ -68,7 +68,7 @@ class Graph(Record):
     outputs: tuple[str, ...]
     sized: bool = False
     quiet_fields: ClassVar[tuple[str, ...]] = ("calls",)
-    calls: tuple[BlockCall, ...] = ()
+    calls: tuple[ExpandedCall, ...] = ()
 
     @cached_property
     def by_name(self) -> dict[str, Node]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, in_source_order
-from cnnc.graph.graph import BlockCall, Graph, Node
+from cnnc.graph.graph import ExpandedCall, Graph, Node
 from cnnc.language import blocks, syntax
 from cnnc.language.assertions import Assertions, ShapeAssertion
 from cnnc.language.bind import bind, no_body, only_value
@@ -130,7 +130,7 @@ class _Lowerer:
         self.blocks: dict[str, syntax.Block] = {}
         self.called: set[str] = set()
         self.nodes: dict[str, Node] = {}
-        self.block_calls: list[BlockCall] = []
+        self.block_calls: list[ExpandedCall] = []
         self.outputs: list[str] = []
         self.assertions = Assertions()
         self.train: TrainSection | None = None
@@ -407,8 +407,8 @@ class _Lowerer:
         result = self.body(block.body.statements, Frame(space, scope, current), current)
         numbers = tuple((key, value) for key, value in arguments if not isinstance(value, LayerReference))
         layers = tuple((key, value.tensor.node) for key, value in arguments if isinstance(value, LayerReference))
-        ends = [tensor.node if tensor is not None else "" for tensor in (current, result)]
-        self.block_calls.append(BlockCall(full_name, name, numbers, layers, *ends, call.span))
+        first, last = (tensor.node if tensor is not None else "" for tensor in (current, result))
+        self.block_calls.append(ExpandedCall(full_name, name, numbers, layers, first, last, call.span))
         frame.declare_call(local_name, call, space, result)
         return result
 

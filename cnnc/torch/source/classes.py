@@ -1,7 +1,7 @@
 """One class for each block: calls that compute the same, but for numbers, share a class, and the numbers are its arguments.
 
 In: the tree of a network. Out: `ModuleClass`es, each after those it uses, the network's last. Calls of one block share a
-class where their layers, names and connections are equal; where one has a layer more, or another kind of pooling, it gets a
+class where their layers, names and connections are equal; where one has another layer or another kind of pooling, it gets a
 class of its own.
 
 An argument of a layer becomes text in three ways: as the source has it (`w//2`), as the number of channels that reach the
@@ -20,7 +20,17 @@ from cnnc.graph.graph import Graph, Node
 from cnnc.ops.merge import Concat
 from cnnc.torch.source.expressions import evaluate, names_in, python_text, substitute, tidy
 from cnnc.torch.source.hints import SourceHints
-from cnnc.torch.source.layers import CHANNELS, CallArgument, Merged, Piece, Pieces, Raw, WrittenCall, number_text, short
+from cnnc.torch.source.layers import (
+    CHANNELS,
+    CallArgument,
+    Merged,
+    Pieces,
+    Raw,
+    SourcePiece,
+    WrittenCall,
+    number_text,
+    short,
+)
 from cnnc.torch.source.names import attribute_name, class_name, variable_name
 from cnnc.torch.source.tree import CallScope, CallTree, relative_name
 
@@ -38,7 +48,7 @@ class LayerItem(NamedTuple):
 
     name: str
     node: Node
-    pieces: tuple[Piece, ...]
+    pieces: tuple[SourcePiece, ...]
     merged: str
     inputs: tuple[Ref, ...]
     owner: str = ""
@@ -235,7 +245,7 @@ def _input_names(scope: CallScope) -> list[str]:
     return names
 
 
-def _main_piece(pieces: Pieces) -> Piece:
+def _main_piece(pieces: Pieces) -> SourcePiece:
     """The piece that holds the parameters of a layer."""
     if isinstance(pieces, Merged):
         assert pieces.piece is not None
@@ -243,7 +253,7 @@ def _main_piece(pieces: Pieces) -> Piece:
     return next(piece for piece in pieces if piece.parameters)
 
 
-def _turned(piece: Piece) -> Piece:
+def _turned(piece: SourcePiece) -> SourcePiece:
     """The piece with the weight of another module reversed on its spatial axes."""
     assert piece.shared is not None
     weight, *rest = piece.shared.arguments
@@ -259,7 +269,7 @@ def is_numeric(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _outline_of(piece: Piece) -> Any:
+def _outline_of(piece: SourcePiece) -> Any:
     """What of a piece must be equal in all calls that share a class."""
     written = piece.module or piece.function
     assert written is not None

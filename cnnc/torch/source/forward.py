@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from cnnc.torch.source.classes import CallItem, Item, LayerItem, ModuleClass, Ref, argument_text
-from cnnc.torch.source.layers import Piece, WrittenCall
+from cnnc.torch.source.layers import SourcePiece, WrittenCall
 from cnnc.torch.source.layout import INDENT, WIDTH, call_lines, expression_lines
 from cnnc.torch.source.names import variable_name
 
@@ -113,7 +113,7 @@ class ForwardWriter:
         ref = self.aliases.get(ref, ref)
         return self.pending.pop(ref, None) or _Expression(self.names[ref])
 
-    def _applied(self, number: int, index: int, item: LayerItem, piece: Piece, x: _Expression) -> _Expression:
+    def _applied(self, number: int, index: int, item: LayerItem, piece: SourcePiece, x: _Expression) -> _Expression:
         """A piece around an expression."""
         module = self.modules.get((number, index))
         if module is None and item.owner and piece.parameters:
@@ -123,7 +123,7 @@ class ForwardWriter:
         assert piece.function is not None
         return _written(piece.function, x)
 
-    def _with_tensors_of(self, item: LayerItem, piece: Piece, inputs: str, depth: int) -> _Expression:
+    def _with_tensors_of(self, item: LayerItem, piece: SourcePiece, inputs: str, depth: int) -> _Expression:
         """A layer that uses the parameters of another module: that module itself where it computes the same."""
         if item.is_same:
             return _Expression(f"self.{item.owner}({inputs})", depth, is_typed=False)
@@ -204,7 +204,7 @@ class ForwardWriter:
         return name
 
 
-def _is_alias(piece: Piece) -> bool:
+def _is_alias(piece: SourcePiece) -> bool:
     return piece.function is not None and piece.function.name == "{}"
 
 

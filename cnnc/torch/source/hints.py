@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from cnnc.diagnostics import Source, Span
-from cnnc.graph.graph import BlockCall, Graph, Node
+from cnnc.graph.graph import ExpandedCall, Graph, Node
 from cnnc.language import syntax
 from cnnc.language.parse import parse
 
@@ -42,7 +42,7 @@ class SourceHints:
         keys = next((spec.keys for spec in specs if spec.name == argument), ())
         return _given(call, positional, argument, keys)
 
-    def of_call(self, block_call: BlockCall, parameter: str) -> syntax.Expression | None:
+    def of_call(self, block_call: ExpandedCall, parameter: str) -> syntax.Expression | None:
         """The expression for a parameter of a block call; its default if the call does not give it."""
         call, block = self._calls.get(_key(block_call.span)), self._blocks.get(block_call.block)
         if call is None or block is None:
@@ -54,7 +54,7 @@ class SourceHints:
         default = next((p.default for p in block.parameters if p.name.text == parameter), None)
         return default if isinstance(default, syntax.Number) else None
 
-    def default(self, block_call: BlockCall, parameter: str) -> str:
+    def default(self, block_call: ExpandedCall, parameter: str) -> str:
         """The default of a block's parameter as text, if it is a number; else ""."""
         block = self._blocks.get(block_call.block)
         if block is None:

@@ -1,6 +1,6 @@
 """How each layer is written in PyTorch: a table keyed by op class.
 
-In: an op, the types of its inputs and of its output. Out: `Piece`s, which are applied one after the other: each is a module
+In: an op, the types of its inputs and of its output. Out: `SourcePiece`s, which are applied one after the other: each is a module
 (`nn.Conv2d(...)`), a function (`F.relu(x)`), or can be either. PyTorch is not imported; helpers.py holds the modules and
 functions that PyTorch lacks.
 
@@ -51,7 +51,7 @@ class WrittenCall(NamedTuple):
     arguments: tuple[CallArgument, ...] = ()
 
 
-class Piece(NamedTuple):
+class SourcePiece(NamedTuple):
     """One step of a layer.
 
     `parameters` are the tensors of the module's state dict, with the parameters of the layer that they hold. `shared` is
@@ -75,10 +75,10 @@ class Merged(NamedTuple):
     """A layer of several inputs: the text with one `{}` per input, which are the arguments of `piece` if that is given."""
 
     text: str
-    piece: Piece | None = None
+    piece: SourcePiece | None = None
 
 
-Pieces = tuple[Piece, ...] | Merged
+Pieces = tuple[SourcePiece, ...] | Merged
 Writer = Callable[[Any, tuple[TensorType, ...], TensorType], Pieces]
 WRITERS: dict[type[Op], Writer] = {}
 """How each op class is written. `input` is the argument of `forward`."""
@@ -121,7 +121,7 @@ def _padded_at_run_time(op: Op, inputs: tuple[TensorType, ...], output: TensorTy
         arguments.append(CallArgument("value", Raw('float("-inf")')))
     rest = pieces_of(op.replace(p=((0, 0),) * len(k)), inputs, output)
     assert not isinstance(rest, Merged)
-    return (Piece(WrittenCall("SamePadding", tuple(arguments)), has_state=True, suffix="pad"), *rest)
+    return (SourcePiece(WrittenCall("SamePadding", tuple(arguments)), has_state=True, suffix="pad"), *rest)
 
 
 # --- arguments -----------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def _is_symmetric(pads: tuple[tuple[int, int], ...]) -> bool:
     return all(begin == end for begin, end in pads)
 
 
-def _pad_piece(pads: tuple[tuple[int, int], ...], value: float = 0.0, suffix: str = "pad") -> Piece:
+def _pad_piece(pads: tuple[tuple[int, int], ...], value: float = 0.0, suffix: str = "pad") -> SourcePiece:
     """Padding as a step of its own."""
     amounts = torch_pads(pads)
     rank = len(pads)
@@ -162,15 +162,15 @@ def _pad_piece(pads: tuple[tuple[int, int], ...], value: float = 0.0, suffix: st
     function = WrittenCall("F.pad", (CallArgument("", Raw(repr(amounts))), CallArgument("value", constant, 0.0)))
     arguments = (CallArgument("", Raw(repr(short(amounts)))),)
     if value == 0:
-        return Piece(WrittenCall(f"nn.ZeroPad{rank}d", arguments), function, suffix=suffix)
-    return Piece(
+        return SourcePiece(WrittenCall(f"nn.ZeroPad{rank}d", arguments), function, suffix=suffix)
+    return SourcePiece(
         WrittenCall(f"nn.ConstantPad{rank}d", (*arguments, CallArgument("", constant))), function, suffix=suffix
     )
 
 
-def _flattened(x: TensorType) -> tuple[Piece, ...]:
+def _flattened(x: TensorType) -> tuple[SourcePiece, ...]:
     return (
-        (Piece(WrittenCall("nn.Flatten"), WrittenCall(".flatten", (_positional(1),)), suffix="flatten"),)
+        (SourcePiece(WrittenCall("nn.Flatten"), WrittenCall(".flatten", (_positional(1),)), suffix="flatten"),)
         if x.rank
         else ()
     )
@@ -191,7 +191,7 @@ def _shared_tensors(has_bias: bool) -> tuple[CallArgument, ...]:
 def _conv(op: conv.Conv, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     (x,) = inputs
     rank, pads = len(op.k), _pads_of(op.rules(x))
-    before: tuple[Piece, ...] = ()
+    before: tuple[SourcePiece, ...] = ()
     padding = tuple(begin for begin, _ in pads)
     if not _is_symmetric(pads):  # the `same` of PyTorch would do without a stride, but warns of the copy that it makes
         before, padding = (_pad_piece(pads),), (0,) * rank
@@ -205,14 +205,14 @@ def _conv(op: conv.Conv, inputs: tuple[TensorType, ...], output: TensorType) -> 
     module = WrittenCall(f"nn.Conv{rank}d", (*numbers, *options, CallArgument("bias", op.bias, True)))
     shared = WrittenCall(f"F.conv{rank}d", (*_shared_tensors(op.bias), *options))
     turned = tuple(range(2, 2 + rank)) if op.flip else ()  # `flip` is done once, when the weights are written
-    return (*before, Piece(module, None, _weight_names(op.bias), shared, frozen=op.frozen, turned=turned))
+    return (*before, SourcePiece(module, None, _weight_names(op.bias), shared, frozen=op.frozen, turned=turned))
 
 
 @writer_of(conv.ConvTranspose)
 def _conv_transpose(op: conv.ConvTranspose, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     (x,) = inputs
     rank, pads = len(op.k), _pads_of(op.rules(x))
-    after: tuple[Piece, ...] = ()
+    after: tuple[SourcePiece, ...] = ()
     padding, extra = tuple(begin for begin, _ in pads), op.output_pad
     if not _is_symmetric(pads):  # PyTorch removes the same number on both sides, so the rest is cut off afterwards
         extra = tuple(n + max(0, begin - end) for n, (begin, end) in zip(op.output_pad, pads, strict=True))
@@ -232,13 +232,13 @@ def _conv_transpose(op: conv.ConvTranspose, inputs: tuple[TensorType, ...], outp
     bias, dilation = CallArgument("bias", op.bias, True), _keyed("dilation", op.d, 1, "d")
     module = WrittenCall(f"nn.ConvTranspose{rank}d", (*numbers, *options, bias, dilation))
     shared = WrittenCall(f"F.conv_transpose{rank}d", (*_shared_tensors(op.bias), *options, dilation))
-    return (Piece(module, None, _weight_names(op.bias), shared, frozen=op.frozen), *after)
+    return (SourcePiece(module, None, _weight_names(op.bias), shared, frozen=op.frozen), *after)
 
 
-def _cut(cuts: tuple[tuple[int, int], ...]) -> Piece:
+def _cut(cuts: tuple[tuple[int, int], ...]) -> SourcePiece:
     """Removes elements (begin, end) of each spatial axis."""
     parts = ", ".join(f"{begin or ''}:{-end if end else ''}" for begin, end in cuts)
-    return Piece(None, WrittenCall(f"{{}}[:, :, {parts}]"), suffix="cut")
+    return SourcePiece(None, WrittenCall(f"{{}}[:, :, {parts}]"), suffix="cut")
 
 
 @writer_of(local.Local)
@@ -260,7 +260,7 @@ def _local(op: local.Local, inputs: tuple[TensorType, ...], output: TensorType) 
     module = WrittenCall("LocallyConnected", (*numbers, *options))
     amounts = tuple(CallArgument("", Raw(repr(axes))) for axes in (op.s, ((0, 0),) * len(op.k), op.d))
     shared = WrittenCall("local", (*_shared_tensors(op.bias), *amounts))
-    return (*before, Piece(module, None, _weight_names(op.bias), shared, frozen=op.frozen))
+    return (*before, SourcePiece(module, None, _weight_names(op.bias), shared, frozen=op.frozen))
 
 
 @writer_of(filters.Filter)
@@ -275,7 +275,7 @@ def _filter(op: filters.Filter, inputs: tuple[TensorType, ...], output: TensorTy
         _keyed("stride", op.s, 1, "s"),
         _keyed("padding", padding or 0, 0),
     )
-    return (*before, Piece(WrittenCall("FixedFilter", arguments), has_state=True))
+    return (*before, SourcePiece(WrittenCall("FixedFilter", arguments), has_state=True))
 
 
 def _nested_list(values: Any) -> str:
@@ -303,45 +303,47 @@ def _pool(op: pool.Pool, inputs: tuple[TensorType, ...], output: TensorType) -> 
     rounds_up = op.ceil and any(r.remainder for r in rules)
     ceil = CallArgument("ceil_mode", rounds_up, False)
     if op.kind == "max":
-        before: tuple[Piece, ...] = ()
+        before: tuple[SourcePiece, ...] = ()
         if not fits:
             before, padding = (_pad_piece(Geometry.of(rules).pads, -math.inf),), 0
             ceil = CallArgument("ceil_mode", False, False)
         arguments = (*_window_options(op, padding), _keyed("dilation", op.d, 1, "d"), ceil)
         module, function = WrittenCall(f"nn.MaxPool{rank}d", arguments), WrittenCall(f"F.max_pool{rank}d", arguments)
-        return (*before, Piece(module, function))
+        return (*before, SourcePiece(module, function))
     is_plain = all(d == 1 for d in op.d) and fits
     if op.kind == "avg" and is_plain:
         counts = CallArgument("count_include_pad", op.count_pad, True) if any(padding) else CallArgument("", None)
         arguments = (*_window_options(op, padding), ceil, *((counts,) if any(padding) else ()))
-        return (Piece(WrittenCall(f"nn.AvgPool{rank}d", arguments), WrittenCall(f"F.avg_pool{rank}d", arguments)),)
+        return (
+            SourcePiece(WrittenCall(f"nn.AvgPool{rank}d", arguments), WrittenCall(f"F.avg_pool{rank}d", arguments)),
+        )
     if op.kind in ("l2", "lp") and op.order % 2 == 0 and is_plain and not any(padding) and not rounds_up:
         arguments = (CallArgument("", op.order), _positional(op.k, "k"), _window_options(op, 0)[1])
-        return (Piece(WrittenCall(f"nn.LPPool{rank}d", arguments), WrittenCall(f"F.lp_pool{rank}d", arguments)),)
+        return (SourcePiece(WrittenCall(f"nn.LPPool{rank}d", arguments), WrittenCall(f"F.lp_pool{rank}d", arguments)),)
     return (_general_pool(op, rules),)
 
 
-def _general_pool(op: pool.Pool, rules: tuple[AxisRule, ...]) -> Piece:
+def _general_pool(op: pool.Pool, rules: tuple[AxisRule, ...]) -> SourcePiece:
     """A pool that PyTorch does not have: written with a helper, from the padding of each side."""
     g = Geometry.of(rules)
     k, s, d, pads = (CallArgument("", Raw(repr(value))) for value in (g.k, g.s, g.d, g.pads))
     if op.kind in ("l2", "lp"):
-        return Piece(None, WrittenCall("lp_pool", (CallArgument("", op.order), k, s, d, pads)))
+        return SourcePiece(None, WrittenCall("lp_pool", (CallArgument("", op.order), k, s, d, pads)))
     taps = op.tap_exponents() if op.kind == "weighted" else tuple((0.0,) * size for size in g.k)
     counted = _pads_of(rules) if op.count_pad else ((0, 0),) * len(g.k)
     arguments = (CallArgument("", Raw(repr(taps))), s, d, pads, CallArgument("", Raw(repr(counted))))
-    return Piece(None, WrittenCall("mean_pool", arguments))
+    return SourcePiece(None, WrittenCall("mean_pool", arguments))
 
 
 @writer_of(pool.GlobalPool)
 def _global_pool(op: pool.GlobalPool, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     rank = output.rank
     if op.kind == "l2":
-        return (Piece(None, WrittenCall("global_l2_pool")),)
+        return (SourcePiece(None, WrittenCall("global_l2_pool")),)
     kind = op.kind.capitalize()
     arguments = (_positional(1),)
     module = WrittenCall(f"nn.Adaptive{kind}Pool{rank}d", arguments)
-    return (Piece(module, WrittenCall(f"F.adaptive_{op.kind}_pool{rank}d", arguments)),)
+    return (SourcePiece(module, WrittenCall(f"F.adaptive_{op.kind}_pool{rank}d", arguments)),)
 
 
 @writer_of(pool.Unpool)
@@ -357,12 +359,12 @@ def _upsample(op: pool.Upsample, inputs: tuple[TensorType, ...], output: TensorT
     if mode == "nearest" and any(n & (n - 1) for n in op.n):
         mode = "nearest-exact"  # rounds right where 1/n is not a float
     arguments = (_keyed("scale_factor", op.n, None, "n"), CallArgument("mode", mode, "nearest"))
-    return (Piece(WrittenCall("nn.Upsample", arguments), WrittenCall("F.interpolate", arguments)),)
+    return (SourcePiece(WrittenCall("nn.Upsample", arguments), WrittenCall("F.interpolate", arguments)),)
 
 
 @writer_of(pool.Maxout)
 def _maxout(op: pool.Maxout, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(None, WrittenCall(f"{{}}.unflatten(1, (-1, {op.n})).max(dim=2).values")),)
+    return (SourcePiece(None, WrittenCall(f"{{}}.unflatten(1, (-1, {op.n})).max(dim=2).values")),)
 
 
 # --- dense ---------------------------------------------------------------------------------------------------
@@ -370,7 +372,7 @@ def _maxout(op: pool.Maxout, inputs: tuple[TensorType, ...], output: TensorType)
 
 @writer_of(dense.Input)
 def _input(op: dense.Input, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(None, WrittenCall("{} / 255"), suffix="scaled"),) if op.dtype == "uint8" else ()
+    return (SourcePiece(None, WrittenCall("{} / 255"), suffix="scaled"),) if op.dtype == "uint8" else ()
 
 
 @writer_of(dense.Fc)
@@ -382,7 +384,7 @@ def _fc(op: dense.Fc, inputs: tuple[TensorType, ...], output: TensorType) -> Pie
         (CallArgument("", x.size, None, hint), _positional(op.out, "out"), CallArgument("bias", op.bias, True)),
     )
     shared = WrittenCall("F.linear", _shared_tensors(op.bias))
-    return (*_flattened(x), Piece(module, None, _weight_names(op.bias), shared, frozen=op.frozen))
+    return (*_flattened(x), SourcePiece(module, None, _weight_names(op.bias), shared, frozen=op.frozen))
 
 
 @writer_of(dense.Bilinear)
@@ -394,17 +396,17 @@ def _bilinear(op: dense.Bilinear, inputs: tuple[TensorType, ...], output: Tensor
     )
     shared = WrittenCall("F.bilinear", (CallArgument("", Raw("{}.weight")),))
     texts = ", ".join("{}.flatten(1)" if x.rank else "{}" for x in inputs)
-    return Merged(texts, Piece(module, None, (("weight", "weight"),), shared, frozen=op.frozen))
+    return Merged(texts, SourcePiece(module, None, (("weight", "weight"),), shared, frozen=op.frozen))
 
 
 @writer_of(sequence.Embed)
 def _embed(op: sequence.Embed, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     module = WrittenCall("nn.Embedding", (_positional(op.vocab, "vocab"), _positional(op.dim, "dim")))
     shared = WrittenCall("F.embedding", (CallArgument("", Raw("{}.weight")),))
-    table = Piece(module, None, (("weight", "weight"),), shared, frozen=op.frozen)
+    table = SourcePiece(module, None, (("weight", "weight"),), shared, frozen=op.frozen)
     return (
         table,
-        Piece(
+        SourcePiece(
             None,
             WrittenCall(".transpose", (CallArgument("", 1), CallArgument("", 2))),
             suffix="channels",
@@ -431,7 +433,7 @@ def _bn(op: norm.BatchNorm, inputs: tuple[TensorType, ...], output: TensorType) 
     mode = (CallArgument("", Raw("self.training")), CallArgument("", momentum), CallArgument("", op.eps))
     parameters = (*(_SCALE_AND_SHIFT if op.affine else ()), ("running_mean", "mean"), ("running_var", "var"))
     shared = WrittenCall("F.batch_norm", (*running, *learned, *mode))
-    return (Piece(module, None, parameters, shared, is_light=True),)
+    return (SourcePiece(module, None, parameters, shared, is_light=True),)
 
 
 def _complement(momentum: float) -> float:
@@ -453,7 +455,7 @@ def _layer_norm(op: norm.LayerNorm, inputs: tuple[TensorType, ...], output: Tens
     module = WrittenCall("nn.LayerNorm", (_positional(x.channels, CHANNELS), eps))
     shape = CallArgument("", Raw(f"({x.channels},)"))
     shared = WrittenCall("F.layer_norm", (shape, *_LEARNED, eps))
-    return (Piece(module, None, _SCALE_AND_SHIFT, shared, is_light=True),)
+    return (SourcePiece(module, None, _SCALE_AND_SHIFT, shared, is_light=True),)
 
 
 @writer_of(norm.InstanceNorm)
@@ -466,14 +468,16 @@ def _instance_norm(op: norm.InstanceNorm, inputs: tuple[TensorType, ...], output
     shared = WrittenCall(
         "F.instance_norm", (CallArgument("weight", Raw("{}.weight")), CallArgument("bias", Raw("{}.bias")), eps)
     )
-    return (Piece(WrittenCall(f"nn.InstanceNorm{x.rank}d", arguments), None, _SCALE_AND_SHIFT, shared, is_light=True),)
+    return (
+        SourcePiece(WrittenCall(f"nn.InstanceNorm{x.rank}d", arguments), None, _SCALE_AND_SHIFT, shared, is_light=True),
+    )
 
 
-def _grouped(groups: CallArgument, x: TensorType, epsilon: float) -> Piece:
+def _grouped(groups: CallArgument, x: TensorType, epsilon: float) -> SourcePiece:
     eps = CallArgument("eps", epsilon, 1e-5, "eps")
     module = WrittenCall("nn.GroupNorm", (groups, _positional(x.channels, CHANNELS), eps))
     shared = WrittenCall("F.group_norm", (groups, *_LEARNED, eps))
-    return Piece(module, None, _SCALE_AND_SHIFT, shared, is_light=True)
+    return SourcePiece(module, None, _SCALE_AND_SHIFT, shared, is_light=True)
 
 
 @writer_of(norm.LocalResponseNorm)
@@ -485,16 +489,18 @@ def _lrn(op: norm.LocalResponseNorm, inputs: tuple[TensorType, ...], output: Ten
         CallArgument("k", op.bias, 1.0),
     )
     if op.size % 2 and inputs[0].rank:
-        return (Piece(WrittenCall("nn.LocalResponseNorm", options), WrittenCall("F.local_response_norm", options)),)
+        return (
+            SourcePiece(WrittenCall("nn.LocalResponseNorm", options), WrittenCall("F.local_response_norm", options)),
+        )
     numbers = tuple(CallArgument("", value) for value in (op.size, op.alpha, op.beta, op.bias))
-    return (Piece(None, WrittenCall("local_response_norm", numbers)),)
+    return (SourcePiece(None, WrittenCall("local_response_norm", numbers)),)
 
 
 @writer_of(norm.Affine)
 def _affine(op: norm.Affine, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     (x,) = inputs
     module = WrittenCall("ScaleShift", (_positional(x.channels, CHANNELS),))
-    return (Piece(module, None, (("scale", "scale"), ("shift", "shift")), is_light=True),)
+    return (SourcePiece(module, None, (("scale", "scale"), ("shift", "shift")), is_light=True),)
 
 
 @writer_of(norm.Normalize)
@@ -504,8 +510,8 @@ def _normalize(op: norm.Normalize, inputs: tuple[TensorType, ...], output: Tenso
     if len(op.mean) == len(op.std) == 1:
         (mean,), (std,) = op.mean, op.std
         difference = f"{{}} - {number_text(mean)}" if mean >= 0 else f"{{}} + {number_text(-mean)}"
-        return (Piece(module, WrittenCall(f"({difference}) / {number_text(std)}")),)
-    return (Piece(module, has_state=True),)
+        return (SourcePiece(module, WrittenCall(f"({difference}) / {number_text(std)}")),)
+    return (SourcePiece(module, has_state=True),)
 
 
 # --- activations ---------------------------------------------------------------------------------------------
@@ -513,7 +519,7 @@ def _normalize(op: norm.Normalize, inputs: tuple[TensorType, ...], output: Tenso
 
 def _plain(module: str, function: str, *arguments: CallArgument) -> Writer:
     """An activation that PyTorch has as a module and as a function with the same arguments."""
-    piece = Piece(WrittenCall(module, arguments), WrittenCall(function, arguments), is_light=True)
+    piece = SourcePiece(WrittenCall(module, arguments), WrittenCall(function, arguments), is_light=True)
     return lambda op, inputs, output: (piece,)
 
 
@@ -537,58 +543,62 @@ WRITERS |= {
 @writer_of(activation.LeakyRelu)
 def _leaky_relu(op: activation.LeakyRelu, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     slope = (CallArgument("", op.slope, 0.01, "slope"),)
-    return (Piece(WrittenCall("nn.LeakyReLU", slope), WrittenCall("F.leaky_relu", slope), is_light=True),)
+    return (SourcePiece(WrittenCall("nn.LeakyReLU", slope), WrittenCall("F.leaky_relu", slope), is_light=True),)
 
 
 @writer_of(activation.Elu)
 def _elu(op: activation.Elu, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     alpha = (CallArgument("", op.alpha, 1.0, "alpha"),)
-    return (Piece(WrittenCall("nn.ELU", alpha), WrittenCall("F.elu", alpha), is_light=True),)
+    return (SourcePiece(WrittenCall("nn.ELU", alpha), WrittenCall("F.elu", alpha), is_light=True),)
 
 
 @writer_of(activation.Prelu)
 def _prelu(op: activation.Prelu, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     module = WrittenCall("nn.PReLU", (_positional(inputs[0].channels, CHANNELS),))
     shared = WrittenCall("F.prelu", (CallArgument("", Raw("{}.weight")),))
-    return (Piece(module, None, (("weight", "slope"),), shared, is_light=True),)
+    return (SourcePiece(module, None, (("weight", "slope"),), shared, is_light=True),)
 
 
 @writer_of(activation.Clip)
 def _clip(op: activation.Clip, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     bounds = (CallArgument("", op.lo, None, "lo"), CallArgument("", op.hi, None, "hi"))
-    return (Piece(None, WrittenCall(".clamp", bounds), is_light=True),)
+    return (SourcePiece(None, WrittenCall(".clamp", bounds), is_light=True),)
 
 
 @writer_of(activation.HardTanh)
 def _hard_tanh(op: activation.HardTanh, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     plain = (op.lo, op.hi) == (-1, 1)
     bounds = () if plain else (CallArgument("", op.lo, None, "lo"), CallArgument("", op.hi, None, "hi"))
-    return (Piece(WrittenCall("nn.Hardtanh", bounds), WrittenCall("F.hardtanh", bounds), is_light=True),)
+    return (SourcePiece(WrittenCall("nn.Hardtanh", bounds), WrittenCall("F.hardtanh", bounds), is_light=True),)
 
 
 @writer_of(activation.Abs)
 def _abs(op: activation.Abs, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(None, WrittenCall(".abs"), is_light=True),)
+    return (SourcePiece(None, WrittenCall(".abs"), is_light=True),)
 
 
 @writer_of(activation.Scale)
 def _scale(op: activation.Scale, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(None, WrittenCall(f"{number_text(op.factor)} * {{}}")),)
+    return (SourcePiece(None, WrittenCall(f"{number_text(op.factor)} * {{}}")),)
 
 
 @writer_of(activation.Identity)
 def _identity(op: activation.Identity, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(WrittenCall("nn.Identity"), WrittenCall("{}")),)
+    return (SourcePiece(WrittenCall("nn.Identity"), WrittenCall("{}")),)
 
 
 @writer_of(activation.Dropout)
 def _dropout(op: activation.Dropout, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(WrittenCall("nn.Dropout", (CallArgument("", op.p, 0.5, "p"),)), is_light=True, has_state=True),)
+    return (SourcePiece(WrittenCall("nn.Dropout", (CallArgument("", op.p, 0.5, "p"),)), is_light=True, has_state=True),)
 
 
 @writer_of(activation.DropPath)
 def _drop_path(op: activation.DropPath, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(WrittenCall("StochasticDepth", (CallArgument("", op.p, None, "p"),)), is_light=True, has_state=True),)
+    return (
+        SourcePiece(
+            WrittenCall("StochasticDepth", (CallArgument("", op.p, None, "p"),)), is_light=True, has_state=True
+        ),
+    )
 
 
 # --- rearrangement -------------------------------------------------------------------------------------------
@@ -596,7 +606,7 @@ def _drop_path(op: activation.DropPath, inputs: tuple[TensorType, ...], output: 
 
 @writer_of(reshape.Flatten)
 def _flatten(op: reshape.Flatten, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(WrittenCall("nn.Flatten"), WrittenCall(".flatten", (_positional(1),))),)
+    return (SourcePiece(WrittenCall("nn.Flatten"), WrittenCall(".flatten", (_positional(1),))),)
 
 
 @writer_of(reshape.Reshape)
@@ -605,11 +615,11 @@ def _reshape(op: reshape.Reshape, inputs: tuple[TensorType, ...], output: Tensor
     function = WrittenCall(".reshape", (CallArgument("", -1), *sizes))
     if inputs[0].rank == 0 and output.rank:
         return (
-            Piece(
+            SourcePiece(
                 WrittenCall("nn.Unflatten", (CallArgument("", 1), CallArgument("", Raw(repr(output.shape))))), function
             ),
         )
-    return (Piece(None, function),)
+    return (SourcePiece(None, function),)
 
 
 @writer_of(reshape.Pad)
@@ -622,44 +632,44 @@ def _crop(op: reshape.Crop, inputs: tuple[TensorType, ...], output: TensorType) 
     (x,) = inputs
     if op.offset is None:
         module = WrittenCall("CenterCrop", (_positional(op.size, "size"),))
-        return (Piece(module, has_state=True),)
+        return (SourcePiece(module, has_state=True),)
     parts = ", ".join(f"{b}:{b + n}" for b, n in zip(op.begins(x), op.size, strict=True))
-    return (Piece(None, WrittenCall(f"{{}}[:, :, {parts}]")),)
+    return (SourcePiece(None, WrittenCall(f"{{}}[:, :, {parts}]")),)
 
 
 @writer_of(reshape.Slice)
 def _slice(op: reshape.Slice, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     end = "" if op.end is None else op.end
-    return (Piece(None, WrittenCall(f"{{}}[{':, ' * (op.axis + 1)}{op.begin or ''}:{end}]")),)
+    return (SourcePiece(None, WrittenCall(f"{{}}[{':, ' * (op.axis + 1)}{op.begin or ''}:{end}]")),)
 
 
 @writer_of(reshape.Select)
 def _select(op: reshape.Select, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (Piece(None, WrittenCall(f"{{}}[{':, ' * (op.axis + 1)}{list(op.indices)}]")),)
+    return (SourcePiece(None, WrittenCall(f"{{}}[{':, ' * (op.axis + 1)}{list(op.indices)}]")),)
 
 
 @writer_of(reshape.ChannelShuffle)
 def _channel_shuffle(op: reshape.ChannelShuffle, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     groups = (CallArgument("", op.groups, None, "groups"),)
     if inputs[0].rank:
-        return (Piece(WrittenCall("nn.ChannelShuffle", groups), WrittenCall("F.channel_shuffle", groups)),)
-    return (Piece(None, WrittenCall(f"{{}}.unflatten(1, ({op.groups}, -1)).transpose(1, 2).flatten(1)")),)
+        return (SourcePiece(WrittenCall("nn.ChannelShuffle", groups), WrittenCall("F.channel_shuffle", groups)),)
+    return (SourcePiece(None, WrittenCall(f"{{}}.unflatten(1, ({op.groups}, -1)).transpose(1, 2).flatten(1)")),)
 
 
 @writer_of(reshape.DepthToSpace)
 def _depth_to_space(op: reshape.DepthToSpace, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     n = (CallArgument("", op.n, None, "n"),)
     if output.channels == 1:  # the only case in which PyTorch's order of channels is the same
-        return (Piece(WrittenCall("nn.PixelShuffle", n), WrittenCall("F.pixel_shuffle", n)),)
-    return (Piece(None, WrittenCall("depth_to_space", n)),)
+        return (SourcePiece(WrittenCall("nn.PixelShuffle", n), WrittenCall("F.pixel_shuffle", n)),)
+    return (SourcePiece(None, WrittenCall("depth_to_space", n)),)
 
 
 @writer_of(reshape.SpaceToDepth)
 def _space_to_depth(op: reshape.SpaceToDepth, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     n = (CallArgument("", op.n, None, "n"),)
     if inputs[0].channels == 1:
-        return (Piece(WrittenCall("nn.PixelUnshuffle", n), WrittenCall("F.pixel_unshuffle", n)),)
-    return (Piece(None, WrittenCall("space_to_depth", n)),)
+        return (SourcePiece(WrittenCall("nn.PixelUnshuffle", n), WrittenCall("F.pixel_unshuffle", n)),)
+    return (SourcePiece(None, WrittenCall("space_to_depth", n)),)
 
 
 # --- merges --------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from cnnc.graph.graph import BlockCall, Graph, Node
+from cnnc.graph.graph import ExpandedCall, Graph, Node
 from cnnc.ops.dense import Input
 from cnnc.torch.source.layers import Pieces, pieces_of
 
@@ -24,7 +24,7 @@ class CallScope:
     parameters it uses, "" for its own.
     """
 
-    def __init__(self, call: BlockCall | None) -> None:
+    def __init__(self, call: ExpandedCall | None) -> None:
         self.call = call
         self.items: list[Node | CallScope] = []
         self.reads: list[str] = []
@@ -168,7 +168,7 @@ def _add_edges(graph: Graph, paths: Mapping[str, tuple[str, ...]], scopes: Mappi
         scope.read = sorted(read[name], key=order.__getitem__) if name else list(graph.outputs)
 
 
-def _sort_edges(scope: CallScope, call: BlockCall) -> None:
+def _sort_edges(scope: CallScope, call: ExpandedCall) -> None:
     """The tensor that enters the call comes first, then the layers given for parameters; of outputs the last layer first."""
     first = [call.input, *(layer for _, layer in call.layers)]
     scope.reads.sort(key=lambda name: first.index(name) if name in first else len(first))

@@ -24,7 +24,7 @@ from cnnc.ops.norm import BatchNorm
 from cnnc.torch.source.classes import CallItem, Item, LayerItem, ModuleClass, build_classes, written_arguments
 from cnnc.torch.source.forward import ForwardWriter
 from cnnc.torch.source.helpers import definitions, helper_source
-from cnnc.torch.source.layers import Piece
+from cnnc.torch.source.layers import SourcePiece
 from cnnc.torch.source.layout import INDENT, call_lines
 from cnnc.torch.source.names import attribute_name
 from cnnc.torch.source.tree import build_tree
@@ -131,7 +131,7 @@ class ClassWriter:
                     taken.add(name)
                 self.modules[number, index] = name
 
-    def is_module(self, number: int, index: int, piece: Piece) -> bool:
+    def is_module(self, number: int, index: int, piece: SourcePiece) -> bool:
         """Whether a piece is a module of this class: it has state, stands in a chain, or its numbers differ between calls."""
         item = self.group.items[number]
         if isinstance(item, LayerItem) and item.owner and piece.parameters:
