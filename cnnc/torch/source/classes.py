@@ -28,7 +28,7 @@ from cnnc.torch.source.layers import (
     Raw,
     SourcePiece,
     WrittenCall,
-    number_text,
+    argument_text,
     short,
 )
 from cnnc.torch.source.names import attribute_name, class_name, variable_name
@@ -53,6 +53,7 @@ class LayerItem(NamedTuple):
     inputs: tuple[Ref, ...]
     owner: str = ""
     is_same: bool = False
+    with_indices: str = ""
 
 
 class CallItem(NamedTuple):
@@ -172,7 +173,7 @@ class _Builder:
                 written = tuple(_turned(piece) if piece is main else piece for piece in written)
         if isinstance(written, Merged):
             pieces = (written.piece,) if written.piece is not None else ()
-            return LayerItem(names[item.name], item, pieces, written.text, inputs, owner, is_same)
+            return LayerItem(names[item.name], item, pieces, written.text, inputs, owner, is_same, written.with_indices)
         return LayerItem(names[item.name], item, written, "", inputs, owner, is_same)
 
     def _ref(self, name: str, scope: CallScope) -> Ref:
@@ -510,14 +511,3 @@ def written_arguments(written: WrittenCall, texts: Sequence[ArgumentText]) -> li
         if not is_default:
             shown.append(f"{argument.key}={text.text}" if argument.key else text.text)
     return shown
-
-
-def argument_text(value: Any) -> str:
-    """A value as Python source."""
-    if isinstance(value, Raw):
-        return str(value)
-    if isinstance(value, tuple):
-        return f"({', '.join(map(argument_text, value))}{',' if len(value) == 1 else ''})"
-    if isinstance(value, float):
-        return number_text(value)
-    return f'"{value}"' if isinstance(value, str) else repr(value)

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from cnnc.torch.source.classes import CallItem, Item, LayerItem, ModuleClass, Ref, argument_text
-from cnnc.torch.source.layers import SourcePiece, WrittenCall
+from cnnc.ops.pool import Unpool
+from cnnc.torch.source.classes import CallItem, Item, LayerItem, ModuleClass, Ref
+from cnnc.torch.source.layers import SourcePiece, WrittenCall, argument_text
 from cnnc.torch.source.layout import INDENT, WIDTH, call_lines, expression_lines
 from cnnc.torch.source.names import variable_name
 
@@ -55,7 +56,9 @@ class ForwardWriter:
         self.held = {name: ref for ref, name in self.names.items()}  # the last tensor of each variable
         self.aliases = self._aliases()
         self.outputs = [self.aliases.get(ref, ref) for ref in group.outputs]
+        self.pools = self._pools_with_indices()
         self.readers = self._readers()
+        self.indices: dict[int, str] = {}  # by pool: the variable with the positions of its maxima
 
     def _aliases(self) -> dict[Ref, Ref]:
         """The outputs of layers that compute nothing, with the tensors that they are."""
@@ -71,11 +74,24 @@ class ForwardWriter:
         readers: dict[Ref, list[int]] = {}
         for number, item in enumerate(self.group.items):
             if Ref(number) not in self.aliases:
-                for ref in item.inputs:
+                for ref in item.inputs[:1] if number in self.pools else item.inputs:
                     readers.setdefault(self.aliases.get(ref, ref), []).append(number)
         for ref in self.outputs:
             readers.setdefault(ref, []).append(len(self.group.items))
         return readers
+
+    def _pools_with_indices(self) -> dict[int, int]:
+        """For each unpool the pool of this class that can return the positions of its maxima, by their numbers."""
+        pools: dict[int, int] = {}
+        for number, item in enumerate(self.group.items):
+            if not isinstance(item, LayerItem) or not item.with_indices or not isinstance(item.node.op, Unpool):
+                continue
+            for other, pool in enumerate(self.group.items[:number]):
+                if not isinstance(pool, LayerItem) or (other, 0) in self.modules:
+                    continue
+                if pool.node.op == item.node.op.pool and pool.inputs[0] == item.inputs[1]:
+                    pools[number] = other
+        return pools
 
     def lines(self) -> Iterator[str]:
         """The method."""
@@ -106,6 +122,8 @@ class ForwardWriter:
             expression = self._tensor(item.inputs[0])
             for index, piece in enumerate(item.pieces):
                 expression = self._applied(number, index, item, piece, expression)
+            if number in self.pools.values():
+                expression = expression._replace(text=f"{expression.text[:-1]}, return_indices=True)", is_typed=False)
             yield from self._assign(number, Ref(number), expression)
 
     def _tensor(self, ref: Ref) -> _Expression:
@@ -133,6 +151,9 @@ class ForwardWriter:
 
     def _merged(self, number: int, item: LayerItem) -> _Expression:
         """A layer of several inputs. They are variables: only layers of one input are written around another."""
+        if number in self.pools:
+            text = item.with_indices.format(self._tensor(item.inputs[0]).text, self.indices[self.pools[number]])
+            return _Expression(text, 1)
         text = item.merged.format(*(self._tensor(ref).operand for ref in item.inputs))
         if not item.pieces:
             is_operator = _has_operator(text)
@@ -159,6 +180,14 @@ class ForwardWriter:
     def _assign(self, number: int, ref: Ref, expression: _Expression) -> Iterator[str]:
         """The line that assigns an item's output; none if the next line is written around the expression."""
         is_result = number == len(self.group.items) - 1 and self.outputs == [ref]
+        if number in self.pools.values():
+            name = self.names[ref] = self._name_for(number, ref)
+            self.held[name] = ref
+            self.used.add(name)
+            self.indices[number] = self._own_name(f"{self.group.items[number].name}_indices")
+            targets = f"{name}, {self.indices[number]} = "
+            yield from expression_lines(INDENT * 2, targets, expression.text, self.shape_of(number))
+            return
         if (is_result and expression.is_typed) or self._is_nested(number, ref, expression):
             self.pending[ref] = expression
             return

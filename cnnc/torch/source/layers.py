@@ -72,10 +72,14 @@ class SourcePiece(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """A layer of several inputs: the text with one `{}` per input, which are the arguments of `piece` if that is given."""
+    """A layer of several inputs: the text with one `{}` per input, which are the arguments of `piece` if that is given.
+
+    `with_indices` is the text for an unpool whose pool can return the positions of its maxima: of its input and these.
+    """
 
     text: str
     piece: SourcePiece | None = None
+    with_indices: str = ""
 
 
 Pieces = tuple[SourcePiece, ...] | Merged
@@ -300,8 +304,7 @@ def _pool(op: pool.Pool, inputs: tuple[TensorType, ...], output: TensorType) -> 
     padding: Any = tuple(begin for begin, _ in given)
     # PyTorch pads by half a window at most, and alike on both sides
     fits = _is_symmetric(given) and all(2 * begin <= r.k for (begin, _), r in zip(given, rules, strict=True))
-    rounds_up = op.ceil and any(r.remainder for r in rules)
-    ceil = CallArgument("ceil_mode", rounds_up, False)
+    ceil = CallArgument("ceil_mode", op.ceil, False)
     if op.kind == "max":
         before: tuple[SourcePiece, ...] = ()
         if not fits:
@@ -317,7 +320,7 @@ def _pool(op: pool.Pool, inputs: tuple[TensorType, ...], output: TensorType) -> 
         return (
             SourcePiece(WrittenCall(f"nn.AvgPool{rank}d", arguments), WrittenCall(f"F.avg_pool{rank}d", arguments)),
         )
-    if op.kind in ("l2", "lp") and op.order % 2 == 0 and is_plain and not any(padding) and not rounds_up:
+    if op.kind in ("l2", "lp") and op.order % 2 == 0 and is_plain and not any(padding) and not op.ceil:
         arguments = (CallArgument("", op.order), _positional(op.k, "k"), _window_options(op, 0)[1])
         return (SourcePiece(WrittenCall(f"nn.LPPool{rank}d", arguments), WrittenCall(f"F.lp_pool{rank}d", arguments)),)
     return (_general_pool(op, rules),)
@@ -349,8 +352,20 @@ def _global_pool(op: pool.GlobalPool, inputs: tuple[TensorType, ...], output: Te
 @writer_of(pool.Unpool)
 def _unpool(op: pool.Unpool, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
     assert op.pool is not None
-    g = Geometry.of(op.pool.rules(inputs[1]))
-    return Merged(f"unpool({{}}, {{}}, {g.k}, {g.s}, {g.d}, {g.pads})")
+    rules = op.pool.rules(inputs[1])
+    g = Geometry.of(rules)
+    pieces = pieces_of(op.pool, (inputs[1],), inputs[0])
+    # F.max_unpool does not add where windows overlap, and knows no dilation
+    is_plain = len(pieces) == 1 and not op.pool.overlaps and not op.pool.ceil and all(d == 1 for d in g.d)
+    with_indices = ""
+    if is_plain and all((r.out - 1) * r.s - 2 * r.begin + r.k == r.m for r in rules):
+        window = [argument_text(short(g.k))]
+        window += [f"stride={argument_text(short(g.s))}"] if g.s != g.k else []
+        window += (
+            [f"padding={argument_text(short(tuple(r.begin for r in rules)))}"] if any(r.begin for r in rules) else []
+        )
+        with_indices = f"F.max_unpool{len(g.k)}d({{}}, {{}}, {', '.join(window)})"
+    return Merged(f"unpool({{}}, {{}}, {g.k}, {g.s}, {g.d}, {g.pads})", None, with_indices)
 
 
 @writer_of(pool.Upsample)
@@ -700,3 +715,14 @@ def number_text(value: float) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return repr(value).replace("e+", "e")
+
+
+def argument_text(value: Any) -> str:
+    """A value as Python source."""
+    if isinstance(value, Raw):
+        return str(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(argument_text, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, float):
+        return number_text(value)
+    return f'"{value}"' if isinstance(value, str) else repr(value)
