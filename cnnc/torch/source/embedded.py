@@ -85,8 +85,8 @@ class Standardize(nn.Module):  # type: ignore[misc]
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.get_default_dtype()), persistent=False)
-        self.register_buffer("std", torch.tensor(std, dtype=torch.get_default_dtype()), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         shape = (-1, *(1,) * (x.dim() - 2))
@@ -137,10 +137,11 @@ class SamePadding(nn.Module):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         amounts: list[int] = []
         for axis, size in enumerate(x.shape[2:]):
-            k, s, d = (n if isinstance(n, int) else n[axis] for n in (self.kernel_size, self.stride, self.dilation))
+            numbers = (self.kernel_size, self.stride, self.dilation)
+            k, s, d = (n if isinstance(n, int) else n[axis] for n in numbers)
             total = max(0, (-(-size // s) - 1) * s + d * (k - 1) + 1 - size)
-            smaller, larger = total // 2, total - total // 2
-            amounts = [*((smaller, larger) if self.at_end else (larger, smaller)), *amounts]
+            begin = total // 2 if self.at_end else total - total // 2
+            amounts = [begin, total - begin, *amounts]  # the last axis comes first
         return F.pad(x, amounts, value=self.value)
 
 

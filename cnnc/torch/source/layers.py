@@ -359,11 +359,10 @@ def _unpool(op: pool.Unpool, inputs: tuple[TensorType, ...], output: TensorType)
     is_plain = len(pieces) == 1 and not op.pool.overlaps and not op.pool.ceil and all(d == 1 for d in g.d)
     with_indices = ""
     if is_plain and all((r.out - 1) * r.s - 2 * r.begin + r.k == r.m for r in rules):
-        window = [argument_text(short(g.k))]
-        window += [f"stride={argument_text(short(g.s))}"] if g.s != g.k else []
-        window += (
-            [f"padding={argument_text(short(tuple(r.begin for r in rules)))}"] if any(r.begin for r in rules) else []
-        )
+        padding = tuple(r.begin for r in rules)
+        window = [argument_text(g.k)]  # type checkers take a number for an error here
+        window += [f"stride={argument_text(g.s)}"] if g.s != g.k else []
+        window += [f"padding={argument_text(padding)}"] if any(padding) else []
         with_indices = f"F.max_unpool{len(g.k)}d({{}}, {{}}, {', '.join(window)})"
     return Merged(f"unpool({{}}, {{}}, {g.k}, {g.s}, {g.d}, {g.pads})", None, with_indices)
 
@@ -520,7 +519,7 @@ def _affine(op: norm.Affine, inputs: tuple[TensorType, ...], output: TensorType)
 
 @writer_of(norm.Normalize)
 def _normalize(op: norm.Normalize, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    lists = [CallArgument("", Raw(f"[{', '.join(map(number_text, values))}]")) for values in (op.mean, op.std)]
+    lists = [CallArgument("", Raw(f"[{', '.join(map(float_text, values))}]")) for values in (op.mean, op.std)]
     module = WrittenCall("Standardize", tuple(lists))
     if len(op.mean) == len(op.std) == 1:
         (mean,), (std,) = op.mean, op.std
@@ -715,6 +714,11 @@ def number_text(value: float) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return repr(value).replace("e+", "e")
+
+
+def float_text(value: float) -> str:
+    """A number as a float of Python: `0.5`, `2.0`, `1e30`."""
+    return repr(float(value)).replace("e+", "e")
 
 
 def argument_text(value: Any) -> str:

@@ -27,8 +27,20 @@ def call_lines(indent: str, head: str, arguments: Sequence[str], tail: str, comm
     if len(together) <= WIDTH:
         yield together
     else:
-        yield from (f"{indent}{INDENT}{argument}," for argument in arguments)
+        for argument in arguments:
+            yield from _argument_lines(f"{indent}{INDENT}", argument)
     yield f"{indent}{tail}"
+
+
+def _argument_lines(indent: str, argument: str) -> Iterator[str]:
+    """One argument; a long list with one item per line."""
+    line = f"{indent}{argument},"
+    if len(line) <= WIDTH or not argument.startswith("["):
+        yield line
+        return
+    yield f"{indent}["
+    yield from (f"{indent}{INDENT}{part}," for part in _parts(argument[1:-1]))
+    yield f"{indent}],"
 
 
 def expression_lines(indent: str, head: str, expression: str, comment: str = "") -> Iterator[str]:

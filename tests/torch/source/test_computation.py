@@ -155,6 +155,8 @@ def test_every_network_in_models(tmp_path: Path) -> None:
         assert exported.verification is not None
         assert exported.verification.worst.passes, path.stem
         exported.weights_path.unlink()
+    line = [sys.executable, "-m", "ruff", "format", "--isolated", "--diff", str(tmp_path)]
+    assert subprocess.run(line, capture_output=True, text=True, check=False).stdout == ""
     for number, text in enumerate((SHARED, OPEN, HOSTILE)):
         (tmp_path / f"net{number}.py").write_text(write(text).text, encoding="utf-8")
     for command in (["ruff", "check", "--isolated"], ["mypy", "--strict", "--config-file", "/dev/null"]):
