@@ -203,7 +203,9 @@ class _Builder:
                 items.append((item.name, id(self.class_of.get(item.scope.name)), item.inputs, item.twin))
             else:
                 pieces = tuple(map(_outline_of, item.pieces))
-                items.append((item.name, pieces, item.merged, item.inputs, item.owner, item.is_same))
+                shared = tuple(piece.shared for piece in item.pieces) if item.owner and not item.is_same else ()
+                texts = (item.merged, item.with_indices, shared)
+                items.append((item.name, pieces, texts, item.inputs, item.owner, item.is_same))
         return (scope.call.block if scope.call is not None else None, len(scope.reads), tuple(items), tuple(outputs))
 
 

@@ -24,8 +24,14 @@ from cnnc.torch.source.write import WrittenNetwork
 
 
 def has_torch() -> bool:
-    """Whether PyTorch is installed."""
-    return find_spec("torch") is not None
+    """Whether PyTorch is installed and can be loaded."""
+    if find_spec("torch") is None:
+        return False
+    try:
+        import torch  # noqa: F401
+    except (ImportError, OSError):  # an installation without its libraries
+        return False
+    return True
 
 
 def load_module(written: WrittenNetwork, weights: Mapping[str, Array]) -> Any:

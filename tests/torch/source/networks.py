@@ -42,6 +42,7 @@ SHARED = """
 net Shared
 block tower(w) { conv w k=3 p=1; bn; relu }
 block inner(w) { a: conv w k=1; conv w k=1 share=a }
+block twice(s) { a: conv 4 k=3 p=1; relu; conv 4 k=3 p=1 s=s share=a }
 x: input 4x8x8
 left: tower 4
 y: input 4x8x8
@@ -54,6 +55,8 @@ tanh
 conv 4 k=3 p=1 share=c flip=true
 inner 4
 conv 4 k=1 share=inner1.a
+twice 1
+twice 2
 global_pool avg
 fc 3
 """
