@@ -276,10 +276,15 @@ def _outline_of(piece: SourcePiece) -> Any:
     """What of a piece must be equal in all calls that share a class."""
     written = piece.module or piece.function
     assert written is not None
-    arguments = tuple((a.key, None if piece.module and is_numeric(a.value) else a.value) for a in written.arguments)
-    rest = (piece.suffix, piece.parameters, piece.frozen, piece.function.name if piece.function else "")
-    # a function's own arguments differ only with those of its module
-    return (written.name, arguments, *rest, piece.function if piece.module is None else None)
+    arguments = tuple((a.key, None if is_numeric(a.value) else a.value) for a in written.arguments)
+    return (
+        written.name,
+        arguments,
+        piece.suffix,
+        piece.parameters,
+        piece.frozen,
+        piece.function and piece.function.name,
+    )
 
 
 # --- the arguments of one class --------------------------------------------------------------------------------------

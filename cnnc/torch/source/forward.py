@@ -45,10 +45,15 @@ class ForwardWriter:
     """Writes the method item by item. `shape_of` gives the comment of an item."""
 
     def __init__(
-        self, group: ModuleClass, modules: Mapping[tuple[int, int], str], shape_of: Callable[[int], str]
+        self,
+        group: ModuleClass,
+        modules: Mapping[tuple[int, int], str],
+        numbers: Mapping[tuple[int, int, int], str],
+        shape_of: Callable[[int], str],
     ) -> None:
         self.group = group
         self.modules = modules
+        self.numbers = numbers
         self.shape_of = shape_of
         self.names: dict[Ref, str] = {Ref(-1, i): name for i, name in enumerate(group.inputs)}
         self.pending: dict[Ref, _Expression] = {}  # not assigned: the next item is written around it
@@ -139,7 +144,19 @@ class ForwardWriter:
         if module is not None:
             return _Expression(f"self.{module}({x.text})", x.depth + 1, is_typed=False)
         assert piece.function is not None
-        return _written(piece.function, x)
+        return _written(piece.function, x, self._arguments(number, index, piece))
+
+    def _arguments(self, number: int, index: int, piece: SourcePiece) -> list[str]:
+        """The arguments of a function: its numbers, or the attributes that hold them."""
+        assert piece.function is not None
+        if piece.module is not None or not any(key[:2] == (number, index) for key in self.numbers):
+            return _own_arguments(piece.function)
+        shown = []
+        for place, argument in enumerate(piece.function.arguments):
+            attribute = self.numbers.get((number, index, place))
+            text = f"self.{attribute}" if attribute else argument_text(argument.value)
+            shown.append(f"{argument.key}={text}" if argument.key else text)
+        return shown
 
     def _with_tensors_of(self, item: LayerItem, piece: SourcePiece, inputs: str, depth: int) -> _Expression:
         """A layer that uses the parameters of another module: that module itself where it computes the same."""
@@ -247,12 +264,13 @@ def _own_arguments(written: WrittenCall) -> list[str]:
     return shown
 
 
-def _written(written: WrittenCall, x: _Expression) -> _Expression:
+def _written(written: WrittenCall, x: _Expression, arguments: list[str]) -> _Expression:
     """A function, a method or an index applied to an expression."""
     if "{}" in written.name:
         text = written.name.replace("{}", x.operand)
+        for place, argument in enumerate(arguments):
+            text = text.replace(f"{{{place}}}", argument)
         return _Expression(text, x.depth + 1, False, _has_operator(written.name))
-    arguments = _own_arguments(written)
     if written.name.startswith("."):
         return _Expression(f"{x.operand}{written.name}({', '.join(arguments)})", x.depth + 1, is_typed=False)
     is_typed = not written.name.startswith(_UNTYPED)

@@ -29,6 +29,12 @@ class Raw(str):
     __slots__ = ()
 
 
+class Indices(tuple[int, ...]):
+    """Whole numbers that are written as a list."""
+
+    __slots__ = ()
+
+
 class CallArgument(NamedTuple):
     """One argument of a call: positional if `key` is "", left out where its value is the `default`.
 
@@ -44,7 +50,7 @@ class CallArgument(NamedTuple):
 class WrittenCall(NamedTuple):
     """A call as it is written: `nn.Conv2d` with arguments, `F.relu` with the tensor before them, `.flatten` as a method.
 
-    A `{}` in the name stands for the tensor, as in `{}[:, 0:8]`.
+    A `{}` in the name stands for the tensor, `{0}` and `{1}` for the arguments, as in `{}[:, {0}]`.
     """
 
     name: str
@@ -141,7 +147,9 @@ def _keyed(key: str, value: Any, default: Any = None, hint: str = "") -> CallArg
 
 def short(value: Any) -> Any:
     """One number for all axes where they are equal, as PyTorch takes it."""
-    is_axes = isinstance(value, tuple) and value and all(isinstance(n, int) for n in value)
+    is_axes = (
+        isinstance(value, tuple) and not isinstance(value, Indices) and value and all(isinstance(n, int) for n in value)
+    )
     return value[0] if is_axes and len(set(value)) == 1 else value
 
 
@@ -378,7 +386,7 @@ def _upsample(op: pool.Upsample, inputs: tuple[TensorType, ...], output: TensorT
 
 @writer_of(pool.Maxout)
 def _maxout(op: pool.Maxout, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (SourcePiece(None, WrittenCall(f"{{}}.unflatten(1, (-1, {op.n})).max(dim=2).values")),)
+    return (SourcePiece(None, WrittenCall("{}.unflatten(1, (-1, {0})).max(dim=2).values", (_positional(op.n, "n"),))),)
 
 
 # --- dense ---------------------------------------------------------------------------------------------------
@@ -593,7 +601,7 @@ def _abs(op: activation.Abs, inputs: tuple[TensorType, ...], output: TensorType)
 
 @writer_of(activation.Scale)
 def _scale(op: activation.Scale, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (SourcePiece(None, WrittenCall(f"{number_text(op.factor)} * {{}}")),)
+    return (SourcePiece(None, WrittenCall("{0} * {}", (CallArgument("", op.factor, None, "factor"),))),)
 
 
 @writer_of(activation.Identity)
@@ -659,7 +667,8 @@ def _slice(op: reshape.Slice, inputs: tuple[TensorType, ...], output: TensorType
 
 @writer_of(reshape.Select)
 def _select(op: reshape.Select, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (SourcePiece(None, WrittenCall(f"{{}}[{':, ' * (op.axis + 1)}{list(op.indices)}]")),)
+    indices = CallArgument("", Indices(op.indices), None, "indices")
+    return (SourcePiece(None, WrittenCall(f"{{}}[{':, ' * (op.axis + 1)}{{0}}]", (indices,))),)
 
 
 @writer_of(reshape.ChannelShuffle)
@@ -725,6 +734,8 @@ def argument_text(value: Any) -> str:
     """A value as Python source."""
     if isinstance(value, Raw):
         return str(value)
+    if isinstance(value, Indices):
+        return repr(list(value))
     if isinstance(value, tuple):
         return f"({', '.join(map(argument_text, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, float):

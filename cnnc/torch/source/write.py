@@ -116,6 +116,7 @@ class ClassWriter:
         self.shapes = shapes
         self.is_chain = _is_chain(group)
         self.modules: dict[tuple[int, int], str] = {}  # the attribute of each piece that is a module
+        self.numbers: dict[tuple[int, int, int], str] = {}  # the attribute of each number of a function that differs
         self._name_modules()
 
     def _name_modules(self) -> None:
@@ -123,6 +124,7 @@ class ClassWriter:
         for number, item in enumerate(self.group.items):
             for index, piece in enumerate(item.pieces if isinstance(item, LayerItem) else ()):
                 if not self.is_module(number, index, piece):
+                    self._name_numbers(number, index, item.name, piece, taken)
                     continue
                 name = item.name
                 if piece.suffix:
@@ -130,6 +132,13 @@ class ClassWriter:
                     name = attribute_name(f"{item.name}_{piece.suffix}", taken) if plain in taken else plain
                     taken.add(name)
                 self.modules[number, index] = name
+
+    def _name_numbers(self, number: int, index: int, name: str, piece: SourcePiece, taken: set[str]) -> None:
+        for place, argument in enumerate(piece.function.arguments if piece.module is None and piece.function else ()):
+            if not self.group.texts[number, index, place].is_constant:
+                attribute = attribute_name(f"{name}_{argument.key or argument.hint or 'size'}", taken)
+                taken.add(attribute)
+                self.numbers[number, index, place] = attribute
 
     def is_module(self, number: int, index: int, piece: SourcePiece) -> bool:
         """Whether a piece is a module of this class: it has state, stands in a chain, or its numbers differ between calls."""
@@ -148,9 +157,12 @@ class ClassWriter:
     def text(self) -> str:
         """The class."""
         base = "nn.Sequential" if self.is_chain else "nn.Module"
-        lines = [f"class {self.group.name}({base}):", *self._docstring(), "", *self._init()]
+        lines = [f"class {self.group.name}({base}):", *self._docstring()]
+        init = list(self._init())
+        if len(init) > 2:  # more than the call of the base class
+            lines += ["", *init]
         if not self.is_chain:
-            lines += ["", *ForwardWriter(self.group, self.modules, self.shape_of).lines()]
+            lines += ["", *ForwardWriter(self.group, self.modules, self.numbers, self.shape_of).lines()]
         return "\n".join(lines)
 
     def _docstring(self) -> Iterator[str]:
@@ -181,6 +193,10 @@ class ClassWriter:
                 yield from call_lines(INDENT * 2, head, self.group.calls[number], ")", comment)
             return
         for index, piece in enumerate(item.pieces):
+            for place in range(len(piece.function.arguments) if piece.function is not None else 0):
+                if (number, index, place) in self.numbers:
+                    text = self.group.texts[number, index, place].text
+                    yield f"{INDENT * 2}self.{self.numbers[number, index, place]} = {text}"
             name = self.modules.get((number, index))
             if name is None:
                 continue

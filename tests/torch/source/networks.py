@@ -62,6 +62,20 @@ fc 3
 """
 """Parameters shared by whole calls, by layers that compute the same, and by layers with another stride or another flip."""
 
+NUMBERS = """
+net Numbers
+block pick(a, b, factor=2) { select [a, b, a]; scale factor; conv 2 k=1; clip 0 factor }
+block cut(n) { maxout n; slice 0 2; crop 5-n }
+input 4x8x8
+pick 0 1
+concat { pick 1 0 factor=0.5 } { }
+cut 2
+conv 6 k=1
+cut 3
+fc 3
+"""
+"""Functions without a module whose numbers are arguments of a block."""
+
 OPEN = """
 net Open
 block down(w, s=2) { conv w k=3 s=s p=same bias=false; bn; relu }

@@ -25,7 +25,7 @@ from cnnc.torch.source.names import MODULE_ATTRIBUTES
 from cnnc.torch.source.write import write_network
 from tests.op_cases import CASES, Case, graph_of, random_feeds, random_weights
 from tests.paths import MODELS
-from tests.torch.source.networks import HOSTILE, OPEN, SHARED, network_of, write
+from tests.torch.source.networks import HOSTILE, NUMBERS, OPEN, SHARED, network_of, write
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_gradients_in_training_equal_those_of_numpy(text: str) -> None:
         np.testing.assert_allclose(gradients[key], arrays[key], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("text", [SHARED, OPEN, HOSTILE], ids=["shared", "open", "hostile"])
+@pytest.mark.parametrize("text", [SHARED, OPEN, HOSTILE, NUMBERS], ids=["shared", "open", "hostile", "numbers"])
 def test_outputs_are_compared(text: str) -> None:
     network = network_of(text)
     verification = compare_outputs(write(text), network, proof_weights(network.require_graph(), 0))
@@ -157,7 +157,7 @@ def test_every_network_in_models(tmp_path: Path) -> None:
         exported.weights_path.unlink()
     line = [sys.executable, "-m", "ruff", "format", "--isolated", "--diff", str(tmp_path)]
     assert subprocess.run(line, capture_output=True, text=True, check=False).stdout == ""
-    for number, text in enumerate((SHARED, OPEN, HOSTILE)):
+    for number, text in enumerate((SHARED, OPEN, HOSTILE, NUMBERS)):
         (tmp_path / f"net{number}.py").write_text(write(text).text, encoding="utf-8")
     for command in (["ruff", "check", "--isolated"], ["mypy", "--strict", "--config-file", "/dev/null"]):
         line = [sys.executable, "-m", *command, str(tmp_path)]

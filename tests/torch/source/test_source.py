@@ -19,7 +19,7 @@ from cnnc.torch.source.names import attribute_name, class_name, variable_name
 from cnnc.torch.source.tree import build_tree
 from tests.paths import DOCS, MODELS, PACKAGE, ROOT
 from tests.syntax_trees import tree_of
-from tests.torch.source.networks import HOSTILE, OPEN, SHARED, network_of, write
+from tests.torch.source.networks import HOSTILE, NUMBERS, OPEN, SHARED, network_of, write
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -51,7 +51,7 @@ def test_golden(name: str, request: pytest.FixtureRequest) -> None:
 
 def test_ruff_finds_nothing(tmp_path: Path) -> None:
     """With its default rules, and with those of this project; and it would format nothing otherwise."""
-    for number, text in enumerate([HOSTILE, SHARED, OPEN]):
+    for number, text in enumerate([HOSTILE, SHARED, OPEN, NUMBERS]):
         (tmp_path / f"n{number}.py").write_text(write(text).text, encoding="utf-8")
     for path in GOLDEN.glob("*.txt"):
         (tmp_path / path.stem).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
@@ -95,6 +95,16 @@ def test_a_number_that_no_argument_explains_becomes_one() -> None:
     assert "def __init__(self, in_features: int) -> None:" in written
     assert "self.head1 = Head(128)" in written
     assert "self.head2 = Head(12)" in written
+
+
+def test_numbers_of_functions_are_arguments_too() -> None:
+    written = write(NUMBERS).text
+    assert written.count("\nclass ") == 1 + 3
+    assert "def __init__(self, a: int, b: int, factor: float = 2) -> None:" in written
+    assert "self.select1_indices = (a, b, a)" in written
+    assert "x = self.scale1_factor * x" in written
+    assert "self.pick2 = Pick(1, 0, factor=0.5)" in written
+    assert "CenterCrop(5 - n)" in written
 
 
 def test_settings_change_the_source() -> None:
