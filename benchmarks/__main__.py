@@ -1,4 +1,4 @@
-"""Compares cnnc with PyTorch and torchinfo: `python -m benchmarks [train] [step] [kernels] [check] [graphs]`.
+"""Compares cnnc with PyTorch and torchinfo: `python -m benchmarks [train] [step] [torch] [kernels] [check] [graphs]`.
 
 Each contender runs in a separate process; contenders take turns for several rounds, and the median is printed. PyTorch
 and torchinfo are optional: `--python` names another interpreter that has them installed.
@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -20,7 +21,9 @@ from typing import Any
 from benchmarks import commands, graphs, kernels, nets
 
 ROOT = Path(__file__).parent.parent
-KINDS = ("train", "step", "kernels", "check", "graphs")
+WITHOUT_IMAGES = ("text", "dilated", "volume")
+"""The networks that have no layout channels last."""
+KINDS = ("train", "step", "torch", "kernels", "check", "graphs")
 
 
 class Peers:
@@ -38,10 +41,12 @@ class Peers:
                 file=sys.stderr,
             )
 
-    def run(self, module: str, *arguments: str, this_interpreter: bool = False) -> str:
-        """The output of a module, run by the interpreter of the peers, or by this one."""
+    def run(self, module: str, *arguments: str, this_interpreter: bool = False, threads: int | None = None) -> str:
+        """The output of a module, run by the interpreter of the peers, or by this one; `threads` is CNNC_THREADS."""
         python = sys.executable if this_interpreter else self.python
         environment = {**os.environ, "PYTHONPATH": str(ROOT)} if this_interpreter else self.environment
+        if threads is not None:
+            environment = {**environment, "CNNC_THREADS": str(threads)}
         done = subprocess.run(
             [python, "-m", module, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
         )
@@ -86,13 +91,44 @@ def step_text(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+SETTINGS = ("", "-last", "-compile", "-bf16", "-last-bf16")
+"""The settings in which the engine torch is compared: eager, channels last, compiled, bf16, channels last with bf16."""
+
+
+def torch_engine(peers: Peers, names: list[str], seconds: float) -> list[dict[str, Any]]:
+    """How the engine torch compares with a loop written by hand, by network and setting: speed and peak memory.
+
+    Both run on one thread, and take turns step by step in one process; memory is that of processes of their own.
+    """
+    rows = []
+    for name, setting in product(names, SETTINGS if peers.has_torch else ()):
+        if "last" in setting and name in WITHOUT_IMAGES:
+            continue
+        print(f"  {name}: torch{setting}", file=sys.stderr)
+        row = {"net": name, "setting": setting.strip("-").replace("-", " ") or "eager"}
+        row |= json.loads(peers.run("benchmarks.train", f"turn{setting}", name, str(seconds), threads=1))
+        memory = [
+            json.loads(peers.run("benchmarks.train", f"{who}{setting}", name, "0.1", threads=1))["memory"]
+            for who in ("engine", "torch")
+        ]
+        rows.append({**row, "memory": memory[0] / memory[1]})
+    return rows
+
+
+def torch_engine_text(rows: list[dict[str, Any]]) -> str:
+    """The results of `torch_engine` as a Markdown table."""
+    lines = ["| network | setting | speed, engine / loop | peak memory, engine / loop |", "|---|---|---|---|"]
+    lines += [f"| {r['net']} | {r['setting']} | {r['speed']:.2f} | {r['memory']:.2f} |" for r in rows]
+    return "\n".join(lines)
+
+
 def train(peers: Peers, names: list[str], rounds: int, seconds: float) -> list[dict[str, Any]]:
     """Examples per second (`rate`) and peak memory in bytes (`memory`) of every contender on every network."""
     rows = []
     for name in names:
         contenders = ["cnnc", *(["textbook"] if name == "lenet5" else [])]
         if peers.has_torch:
-            contenders += ["torch", *(["torch-last"] if name not in ("text", "dilated", "volume") else [])]
+            contenders += ["torch", *(["torch-last"] if name not in WITHOUT_IMAGES else [])]
         row = {"net": name, **measured(peers, name, contenders, rounds, seconds)}
         torches = [row[who] for who in contenders if who.startswith("torch")]
         if torches:
@@ -217,6 +253,9 @@ def main() -> None:
             case "step":
                 results[kind] = step(peers, names, arguments.rounds, arguments.seconds)
                 shown = step_text(results[kind])
+            case "torch":
+                results[kind] = torch_engine(peers, names, arguments.seconds)
+                shown = torch_engine_text(results[kind])
             case "kernels":
                 results[kind] = kernels.measure()
                 shown = kernels.text(results[kind])

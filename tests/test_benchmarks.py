@@ -36,6 +36,15 @@ def test_a_process_of_the_training_benchmark(who: str) -> None:
     assert found["memory"] > 1 << 20
 
 
+@pytest.mark.parametrize("who", ["torch-last-bf16", "engine-last-bf16", "turn"])
+def test_a_process_of_the_benchmark_of_the_engine_torch(who: str) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    command = [sys.executable, "-m", "benchmarks.train", who, "lenet5", "0.01"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert all(number > 0 for number in found.values())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", graphs.NAMES)
 def test_a_model_is_no_larger_than_what_pytorch_writes(name: str, tmp_path: Path) -> None:

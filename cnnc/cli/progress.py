@@ -9,6 +9,7 @@ from typing import Any
 from cnnc.cli.console import print_diagnostics, print_status, width_of
 from cnnc.diagnostics import Diagnostic
 from cnnc.recipe.metrics import decimals, format_metric
+from cnnc.report.table import human_bytes
 from cnnc.training.run import Callback, Epoch, Run
 
 PIPE_WIDTH = 80
@@ -105,7 +106,7 @@ class ConsoleProgress(Callback):
 def epoch_line(run: Run, epoch: Epoch, width: int) -> str:
     """The results of an epoch in one line of at most `width` characters.
 
-    What does not fit is left out in this order: speed, training accuracy, further metrics from the last on, validation
+    What does not fit is left out in this order: memory of the device, speed, training accuracy, further metrics from the last on, validation
     loss, training loss. metrics.jsonl has all of it.
     """
     parts = [
@@ -119,13 +120,15 @@ def epoch_line(run: Run, epoch: Epoch, width: int) -> str:
         others = epoch.validation.others
         parts += [(f"val {name} {format_metric(name, value)}", 3 + i) for i, (name, value) in enumerate(others)]
     parts.append((f"{epoch.images_per_second:,.0f} {run.noun}/s", _SPEED))
+    if epoch.device_memory is not None:
+        parts.append((f"device {human_bytes(epoch.device_memory)}", _DEVICE))
     best = ("best", 0)
     while sum(len(text) + 2 for text, _ in [*parts, best]) - 2 > width and (left_out := max(drop for _, drop in parts)):
         parts = [part for part in parts if part[1] != left_out]
     return "  ".join(text for text, _ in [*parts, *([best] if epoch.best else [])])
 
 
-_ACCURACY, _SPEED = 1000, 1001  # what is left out of a line first has the highest number
+_ACCURACY, _SPEED, _DEVICE = 1000, 1001, 1002  # what is left out of a line first has the highest number
 
 
 def _why_stopped(run: Run) -> str:

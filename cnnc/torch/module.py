@@ -50,20 +50,25 @@ class LayerModule(nn.Module):  # type: ignore[misc]
 
 
 class GraphModule(nn.Module):  # type: ignore[misc]
-    """The layers that `outputs` need.
+    """The layers that `outputs` need, in the element type `dtype`, by default that of the weights.
 
-    `tensors` are its parameters and buffers by full name, such as conv1.weight; `batch_norms`
-    are the owner of the statistics and the momentum of each batch norm. The weights are of the element type `dtype`, and the module uses them as they are: training changes them in place.
+    `tensors` are its parameters and buffers by full name, such as conv1.weight: the weights themselves, which training
+    changes in place. `batch_norms` are the owner of the statistics and the momentum of each batch norm.
     """
 
     normalize: Normalizer = staticmethod(functions.batch_norm)
     """Normalizes over the batch in training."""
 
     def __init__(
-        self, graph: Graph, outputs: Iterable[str], weights: Mapping[str, Tensor], dtype: torch.dtype = torch.float32
+        self,
+        graph: Graph,
+        outputs: Iterable[str],
+        weights: Mapping[str, Tensor],
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.outputs, self.dtype = tuple(outputs), dtype
+        self.outputs = tuple(outputs)
+        self.dtype = dtype or next((t.dtype for t in weights.values() if t.is_floating_point()), torch.float32)
         self.order = needed_nodes(graph, self.outputs)
         self.inputs = [node.name for node in self.order if isinstance(node.op, Input)]
         self.batch_norms = [(n.parameter_owner, n.op.momentum) for n in self.order if isinstance(n.op, BatchNorm)]
