@@ -29,7 +29,7 @@ class Raw(str):
     __slots__ = ()
 
 
-class Indices(tuple[int, ...]):
+class IndexList(tuple[int, ...]):
     """Whole numbers that are written as a list."""
 
     __slots__ = ()
@@ -148,7 +148,10 @@ def _keyed(key: str, value: Any, default: Any = None, hint: str = "") -> CallArg
 def short(value: Any) -> Any:
     """One number for all axes where they are equal, as PyTorch takes it."""
     is_axes = (
-        isinstance(value, tuple) and not isinstance(value, Indices) and value and all(isinstance(n, int) for n in value)
+        isinstance(value, tuple)
+        and not isinstance(value, IndexList)
+        and value
+        and all(isinstance(n, int) for n in value)
     )
     return value[0] if is_axes and len(set(value)) == 1 else value
 
@@ -667,7 +670,7 @@ def _slice(op: reshape.Slice, inputs: tuple[TensorType, ...], output: TensorType
 
 @writer_of(reshape.Select)
 def _select(op: reshape.Select, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    indices = CallArgument("", Indices(op.indices), None, "indices")
+    indices = CallArgument("", IndexList(op.indices), None, "indices")
     return (SourcePiece(None, WrittenCall(f"{{}}[{':, ' * (op.axis + 1)}{{0}}]", (indices,))),)
 
 
@@ -734,7 +737,7 @@ def argument_text(value: Any) -> str:
     """A value as Python source."""
     if isinstance(value, Raw):
         return str(value)
-    if isinstance(value, Indices):
+    if isinstance(value, IndexList):
         return repr(list(value))
     if isinstance(value, tuple):
         return f"({', '.join(map(argument_text, value))}{',' if len(value) == 1 else ''})"
