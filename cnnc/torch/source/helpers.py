@@ -17,14 +17,19 @@ _FILES = (Path(__file__).parents[1] / "functions.py", Path(__file__).with_name("
 
 @cache
 def definitions() -> Mapping[str, str]:
-    """The source of each helper by name, in order."""
+    """The source of each helper by name, in order.
+
+    With the types of PyTorch installed, checkers ask for tuples where functions.py, which they see without, has sequences.
+    """
     found: dict[str, str] = {}
     for path in _FILES:
         text = path.read_text(encoding="utf-8")
         for node in ast.parse(text).body:
             segment = ast.get_source_segment(text, node) or ""
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                found[node.name] = segment.replace("  # type: ignore[misc]", "")
+                found[node.name] = segment.replace("  # type: ignore[misc]", "").replace(
+                    "Sequence[int]", "tuple[int, ...]"
+                )
             elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 found[node.targets[0].id] = segment
     return found

@@ -343,7 +343,9 @@ def _general_pool(op: pool.Pool, rules: tuple[AxisRule, ...]) -> SourcePiece:
     k, s, d, pads = (CallArgument("", Raw(repr(value))) for value in (g.k, g.s, g.d, g.pads))
     if op.kind in ("l2", "lp"):
         return SourcePiece(None, WrittenCall("lp_pool", (CallArgument("", op.order), k, s, d, pads)))
-    taps = op.tap_exponents() if op.kind == "weighted" else tuple((0.0,) * size for size in g.k)
+    taps = tuple((0.0,) * size for size in g.k)
+    if op.kind == "weighted":
+        taps = tuple(tuple(exponent + 0.0 for exponent in axis) for axis in op.tap_exponents())  # -0.0 becomes 0.0
     counted = _pads_of(rules) if op.count_pad else ((0, 0),) * len(g.k)
     arguments = (CallArgument("", Raw(repr(taps))), s, d, pads, CallArgument("", Raw(repr(counted))))
     return SourcePiece(None, WrittenCall("mean_pool", arguments))
@@ -389,7 +391,7 @@ def _upsample(op: pool.Upsample, inputs: tuple[TensorType, ...], output: TensorT
 
 @writer_of(pool.Maxout)
 def _maxout(op: pool.Maxout, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
-    return (SourcePiece(None, WrittenCall("{}.unflatten(1, (-1, {0})).max(dim=2).values", (_positional(op.n, "n"),))),)
+    return (SourcePiece(None, WrittenCall("maxout", (_positional(op.n, "n"),))),)
 
 
 # --- dense ---------------------------------------------------------------------------------------------------
@@ -679,7 +681,7 @@ def _channel_shuffle(op: reshape.ChannelShuffle, inputs: tuple[TensorType, ...],
     groups = (CallArgument("", op.groups, None, "groups"),)
     if inputs[0].rank:
         return (SourcePiece(WrittenCall("nn.ChannelShuffle", groups), WrittenCall("F.channel_shuffle", groups)),)
-    return (SourcePiece(None, WrittenCall(f"{{}}.unflatten(1, ({op.groups}, -1)).transpose(1, 2).flatten(1)")),)
+    return (SourcePiece(None, WrittenCall("channel_shuffle", groups)),)
 
 
 @writer_of(reshape.DepthToSpace)
