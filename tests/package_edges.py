@@ -1,6 +1,6 @@
 """Which package of cnnc may import which others; the diagram in docs/architecture.md is generated from this list.
 
-A module at the root counts as a package, and so do the packages and modules within `onnx`.
+A module at the root counts as a package, and so do the packages and modules within `onnx`, and `torch.source`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ ALLOWED: Mapping[str, str] = {
     "onnx.export": "core diagnostics graph network reference onnx.emit onnx.source_map onnx.metadata onnx.quantize onnx.run",
     "onnx.train_step": "core diagnostics graph ops data recipe network reference training onnx.metadata onnx.emit onnx.run",
     "onnx.importer": "core diagnostics language ops network reference training onnx.source_map onnx.metadata onnx.emit onnx.run onnx.wire_format",
+    "torch.source": "core diagnostics graph language ops network report training torch onnx.emit",
     "api": "core diagnostics data recipe network reference training onnx.emit onnx.export onnx.metadata onnx.quantize onnx.run",
 }
 TOP = ("cli", "__init__", "__main__")

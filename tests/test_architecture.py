@@ -23,6 +23,7 @@ from cnnc.onnx.train_step import ops as step_families
 from cnnc.onnx.train_step import step_emitter
 from cnnc.ops import OPS
 from cnnc.reference import engine, registry
+from cnnc.torch.source.layers import WRITERS
 from tests.op_cases import CASES, Case, all_attributes, graph_of, varied_attributes
 from tests.package_edges import ALLOWED, TOP, edges
 from tests.paths import MODELS, PACKAGE, ROOT
@@ -85,7 +86,8 @@ def all_imports() -> tuple[Import, ...]:
 def package_of(module: str) -> str:
     """The package of ALLOWED that a module belongs to: `cnnc.ops.conv` to `ops`, `cnnc.onnx.run.bench` to `onnx.run`."""
     _, *parts = module.split(".")
-    return ".".join(parts[: 2 if parts[:1] == ["onnx"] else 1]) or "__init__"
+    has_inner = parts[:1] == ["onnx"] or parts[:2] == ["torch", "source"]
+    return ".".join(parts[: 2 if has_inner else 1]) or "__init__"
 
 
 def cnnc_imports() -> list[Import]:
@@ -278,6 +280,7 @@ def tables() -> dict[str, set[str]]:
         "emission": {op.keyword for op in emission.EMISSIONS},
         "gradient in the training step": {op.keyword for op in step_emitter.BACKWARDS},
         "forward on PyTorch": {keyword for keyword, op in OPS.items() if op.__name__ in TORCH_LAYERS},
+        "PyTorch source": {op.keyword for op in WRITERS},
         "row in tests/op_cases.py": {node.op.keyword for case in CASES for node in graph_of(case).nodes},
     }
 
@@ -288,6 +291,7 @@ ENTRY = {
     "emission": "@emission_of({op}) in cnnc/onnx/emit/ops/",
     "gradient in the training step": "@backward_of({op}) in cnnc/onnx/train_step/ops/",
     "forward on PyTorch": "@forward_of({op}) in cnnc/torch/layers.py",
+    "PyTorch source": "@writer_of({op}) in cnnc/torch/source/layers.py",
     "row in tests/op_cases.py": 'Case("{keyword}", "input ...; {keyword}")',
 }
 """What fills a hole in each table."""

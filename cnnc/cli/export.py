@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnc.cli.console import is_stdout, layout, print_diagnostics, print_json, print_result, print_status
+from cnnc.cli.export_torch import export_torch
 from cnnc.cli.export_training import export_training
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
@@ -25,10 +26,14 @@ if TYPE_CHECKING:
     from cnnc.onnx.quantize.examples import Quality
 
 
+DEFAULT_OPSET = 17
+
+
 class Target(StrEnum):
     """The values of --target."""
 
     mcu = "mcu"
+    torch = "torch"
 
 
 def export(
@@ -38,13 +43,18 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="OUT.onnx", help="Model to write (default: NAME.onnx, after the run or file)."
+            "--out",
+            "-o",
+            metavar="OUT.onnx",
+            help="Model to write (default: NAME.onnx, after the run or file; NAME.py for --target torch).",
         ),
     ] = None,
     last: Annotated[
         bool, typer.Option("--last", help="Export the last weights of the run instead of the best.")
     ] = False,
-    opset: Annotated[int, typer.Option("--opset", help="Version of the ONNX operator set, 13 or newer.")] = 17,
+    opset: Annotated[
+        int, typer.Option("--opset", help="Version of the ONNX operator set, 13 or newer.")
+    ] = DEFAULT_OPSET,
     outputs: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,7 +76,10 @@ def export(
     data: DATA = None,
     target: Annotated[
         Target | None,
-        typer.Option("--target", help="Fit the model to a target: mcu (microcontrollers)."),
+        typer.Option(
+            "--target",
+            help="Fit the model to a target: mcu (microcontrollers). Or write PyTorch source instead of a model: torch.",
+        ),
     ] = None,
     external: Annotated[bool, typer.Option("--external", help="Write the weights to a separate file.")] = False,
     no_pass: Annotated[
@@ -86,7 +99,7 @@ def export(
     force: FORCE = False,
     json: Annotated[bool, json_option("the result of the export as a JSON object")] = False,
 ) -> None:
-    """Export a run, or a network file with its initial weights, to ONNX, and verify that the model computes the same as the network."""
+    """Export a run, or a network file with its initial weights, to ONNX or PyTorch, and verify that the model computes the same as the network."""
     if passes:
         _list_passes()
         return
@@ -104,7 +117,7 @@ def export(
             "--card": card,
             "--card-file": card_file,
         }
-        _require_no_options_beside_training([name for name, value in given.items() if value])
+        _require_no_options_beside("--training", [name for name, value in given.items() if value])
         export_training(
             source,
             out or default_output(source).with_suffix(".step.onnx"),
@@ -117,8 +130,32 @@ def export(
             show_arrays=show_layers,
         )
         return
-    options = _options(opset, no_pass or [], fp16, int8, external, target)
     output_names = [name.strip() for name in ",".join(outputs or []).split(",") if name.strip()]
+    if target is Target.torch:
+        given = {
+            "--opset": opset != DEFAULT_OPSET,
+            "--fp16": fp16,
+            "--int8": int8,
+            "--data": data,
+            "--external": external,
+            "--no-pass": no_pass,
+            "--card": card,
+            "--card-file": card_file,
+        }
+        _require_no_options_beside("--target torch", [name for name, value in given.items() if value])
+        export_torch(
+            source,
+            out or default_output(source, ".py"),
+            last=last,
+            outputs=output_names,
+            settings=settings or [],
+            at=parse_sizes(at),
+            force=force,
+            json=json,
+            show_outputs=show_layers,
+        )
+        return
+    options = _options(opset, no_pass or [], fp16, int8, external, target)
     sizes = parse_sizes(at)
     out = out or default_output(source)
     targets = [Output(out, "-o", "onnx")]
@@ -144,24 +181,24 @@ def export(
         print_status(f"wrote {path}") if json else print_result(f"wrote {path}")
 
 
-def _require_no_options_beside_training(given: list[str]) -> None:
-    """Raises CnncError E010 for the first option that the export of a training step does not have."""
+def _require_no_options_beside(option: str, given: list[str]) -> None:
+    """Raises CnncError E010 for the first option that another kind of export does not have."""
     if given:
-        raise CnncError.of("E010", f"--training and {given[0]} exclude each other", help=f"leave {given[0]} out")
+        raise CnncError.of("E010", f"{option} and {given[0]} exclude each other", help=f"leave {given[0]} out")
 
 
-def default_output(source: Path) -> Path:
-    """The model that is written without --out: named after the network file, or after the run folder of a checkpoint.
+def default_output(source: Path, suffix: str = ".onnx") -> Path:
+    """The file that is written without --out: named after the network file, or after the run folder of a checkpoint.
 
     Another checkpoint gives it its own name, numbered if that exists: NAME.onnx may be the model that was imported.
     """
     from cnnc.training.checkpoint import RUN_FILES
 
     if source.suffix == ".cnn":
-        return Path(f"{source.stem}.onnx")
+        return Path(f"{source.stem}{suffix}")
     if source.is_dir() or source.name in RUN_FILES:
-        return Path(f"{(source if source.is_dir() else source.parent).resolve().name}.onnx")
-    names = chain([f"{source.stem}.onnx"], (f"{source.stem}-{number}.onnx" for number in count(2)))
+        return Path(f"{(source if source.is_dir() else source.parent).resolve().name}{suffix}")
+    names = chain([f"{source.stem}{suffix}"], (f"{source.stem}-{number}{suffix}" for number in count(2)))
     return next(path for path in map(Path, names) if not path.exists())
 
 

@@ -30,6 +30,7 @@ SUFFIXES = {
     "html": ".html",
     "mmd": ".mmd",
     "dot": ".dot",
+    "python": ".py",
 }
 """The suffix of each kind of output. Another suffix is allowed unless it stands for another format."""
 
@@ -43,11 +44,13 @@ _FORMATS = {
     "html": "an HTML page",
     "mmd": "a Mermaid diagram",
     "dot": "a Graphviz graph",
+    "python": "Python source",
 }
 _NAMES = {
     **_FORMATS,
     "onnx": "an ONNX model that cnnc wrote",
     "network": "a network file that import wrote",
+    "python": "Python source as cnnc wrote it",
     **{kind: f"{_FORMATS[kind]} that cnnc wrote" for kind in ("png", "svg", "html", "mmd", "dot")},
 }
 _OTHER_FORMATS = frozenset(
@@ -187,6 +190,10 @@ def _is_of_kind(output: Output) -> bool:
             return begin.startswith(b"// drawn by cnnc")
         case "html":
             return b'<meta name="generator" content="cnnc">' in begin
+        case "python":  # which users edit
+            from cnnc.torch.source.unedited import is_unedited
+
+            return is_unedited(output.path)
         case "network":  # import writes the checkpoint beside it
             return begin.startswith(b"# Imported from") or output.path.with_suffix(SUFFIXES["weights"]).exists()
     return True

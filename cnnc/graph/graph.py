@@ -40,16 +40,35 @@ class Node(Record):
         return self.owner or self.name
 
 
+class ExpandedCall(Record):
+    """One call of a block: its full name, as in `Node.path`, the block, and the values of its parameters, in order.
+
+    `layers` are the nodes that were given for parameters. `input` is the node that the body starts from and `output` the
+    node that it ends with; "" if there is none.
+    """
+
+    name: str
+    block: str
+    arguments: tuple[tuple[str, object], ...]
+    layers: tuple[tuple[str, str], ...]
+    input: str
+    output: str
+    span: Span
+
+
 class Graph(Record):
     """Nodes in topological order; `outputs` are names of nodes.
 
-    `sized` says that the source computes with a symbolic size, so that the layers are valid for one size only.
+    `sized` says that the source computes with a symbolic size, so that the layers are valid for one size only. `calls` are
+    the block calls of the source, which computing needs no more, but who writes the network as source again does.
     """
 
     name: str
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
     sized: bool = False
+    quiet_fields: ClassVar[tuple[str, ...]] = ("calls",)
+    calls: tuple[ExpandedCall, ...] = ()
 
     @cached_property
     def by_name(self) -> dict[str, Node]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, in_source_order
-from cnnc.graph.graph import Graph, Node
+from cnnc.graph.graph import ExpandedCall, Graph, Node
 from cnnc.language import blocks, syntax
 from cnnc.language.assertions import Assertions, ShapeAssertion
 from cnnc.language.bind import bind, no_body, only_value
@@ -41,7 +41,7 @@ from cnnc.language.resolve import (
     symbols_of,
     unreadable_block,
 )
-from cnnc.language.scope import POISON, Frame, Space, Tensor, with_c_in
+from cnnc.language.scope import POISON, Frame, LayerReference, Space, Tensor, with_c_in
 from cnnc.ops import Op
 from cnnc.ops.dense import Input
 from cnnc.ops.merge import Merge, Sub
@@ -130,6 +130,7 @@ class _Lowerer:
         self.blocks: dict[str, syntax.Block] = {}
         self.called: set[str] = set()
         self.nodes: dict[str, Node] = {}
+        self.block_calls: list[ExpandedCall] = []
         self.outputs: list[str] = []
         self.assertions = Assertions()
         self.train: TrainSection | None = None
@@ -170,6 +171,7 @@ class _Lowerer:
             return None
         try:
             graph = build_graph(self.file, self.name, self.nodes, self.outputs, last)
+            graph = graph.replace(calls=tuple(self.block_calls))
         except CnncError as error:
             self.diagnostics += error.diagnostics
             return None
@@ -401,7 +403,12 @@ class _Lowerer:
         full_name = f"{outer.prefix}{local_name}"
         calls = (*outer.calls, Note(call.span, f"block {name}"))
         space = Space(self.file, f"{full_name}.", calls, share, (*outer.path, full_name))
+        arguments = [(p.name.text, scope.values[p.name.text]) for p in block.parameters]
         result = self.body(block.body.statements, Frame(space, scope, current), current)
+        numbers = tuple((key, value) for key, value in arguments if not isinstance(value, LayerReference))
+        layers = tuple((key, value.tensor.node) for key, value in arguments if isinstance(value, LayerReference))
+        first, last = (tensor.node if tensor is not None else "" for tensor in (current, result))
+        self.block_calls.append(ExpandedCall(full_name, name, numbers, layers, first, last, call.span))
         frame.declare_call(local_name, call, space, result)
         return result
 

@@ -113,7 +113,7 @@ def content(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
     tensors = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
     text = json.dumps({**facts_of(checkpoint), "progress": asdict(checkpoint.progress)}, sort_keys=True)
     metadata = {"cnnc": text, "digest": _digest(tensors, text), "format": FORMAT}
-    return _serialized(tensors, metadata)
+    return safetensors_parts(tensors, metadata)
 
 
 def facts_of(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def facts_of(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _serialized(tensors: dict[str, Array], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:
+def safetensors_parts(tensors: dict[str, Array], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:
     """A safetensors file in parts: the length of its header, the header, the bytes of each tensor.
 
     The library's own `save` writes metadata in an order that changes from run to run, and copies all tensors.
