@@ -131,7 +131,12 @@ def _survey_of_network(
     training, validation = split(dataset.train, recipe.data.val, recipe.seed)
     shares = {"training": training, "validation": validation, "test": dataset.test}
     names = [node.name for node in graph.inputs]
-    return {"network": network.name, **survey(dataset, shares, names, recipe.losses[0].ignored_label)}
+    losses = [
+        {"loss": loss.kind, "compares_with": "the input" if loss.of_input else loss.compares_with}
+        for loss in recipe.losses
+    ]
+    surveyed = survey(dataset, shares, names, recipe.losses[0].ignored_label)
+    return {"network": network.name, "losses": losses, **surveyed}
 
 
 def _survey_of_kind(
@@ -151,7 +156,7 @@ def _survey_of_kind(
         dataset = load(kind, folder, report, path=path, inputs=inputs)
     training, validation = split(dataset.train, Data.make(name=kind).val, 0)
     shares = {"training": training, "validation": validation, "test": dataset.test}
-    return {"network": None, **survey(dataset, shares)}
+    return {"network": None, "losses": [], **survey(dataset, shares)}
 
 
 def _inputs(kind: str, request: Request, size: str | None, report: Report) -> tuple[TensorType, ...]:

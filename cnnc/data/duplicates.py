@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from itertools import combinations
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,10 @@ class ExampleDigests:
 
     def add(self, inputs: Sequence[NDArray[Any]]) -> None:
         """Adds a batch: one array (N, ...) for each input."""
-        rows = [np.ascontiguousarray(column).reshape(len(column), -1).view(np.uint8) for column in inputs]
+        rows = [
+            np.ascontiguousarray(column).reshape(len(column), prod(column.shape[1:])).view(np.uint8)
+            for column in inputs
+        ]
         for example in zip(*rows, strict=True):
             digest = blake2b(digest_size=_BYTES)
             for row in example:

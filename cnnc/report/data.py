@@ -146,8 +146,8 @@ def _head(survey: Data) -> str:
         *((f"input {entry['name']}", _input_text(entry)) for entry in survey["inputs"]),
         ("vocabulary", f"{survey['vocabulary']:,} words" if survey["vocabulary"] else ""),
         *((f"target {t['name']}" if several else "target", _target_text(t)) for t in survey["targets"]),
-        ("target", "" if survey["targets"] else "the input itself, or none"),
-        ("file sizes", _frequent(files["sizes"])),
+        ("loss", "; ".join(f"{loss['loss']} with {loss['compares_with']}" for loss in survey["losses"])),
+        ("file sizes", f"{_frequent(files['sizes'])} (width x height)" if files["sizes"] else ""),
         ("file modes", _frequent(files["modes"])),
         (
             "resized",
@@ -183,7 +183,7 @@ def _target_text(target: Data) -> str:
         return f"{_shape(target)} values, {_range(training)}, mean {_numbers(means)}, deviation {_numbers(deviations)}"
     kind = "one label" if target["kind"] == "labels" else f"a label map {_shape(target)}"
     ignored = sum(facts["ignored"] for facts in target["shares"].values())
-    more = f"; {ignored:,} labels do not count" if ignored else ""
+    more = f"; {_counted(ignored, 'position')} ignored" if ignored else ""
     return f"{kind} for each example, {_counted(len(target['classes']), 'class', 'classes')}{more}"
 
 
