@@ -42,9 +42,10 @@ def with_conclusions(survey: Data) -> dict[str, Any]:
 
 
 def normalize_line(entry: Data) -> str | None:
-    """The layer `normalize` that gives the training share a mean of 0 and a deviation of 1; None for words."""
+    """The layer `normalize` that gives the training share a mean of 0 and a deviation of 1; None for words and other integers."""
     training = _first(entry["shares"])
-    if entry["kind"] != "values" or training["mean"] is None or not training["overall_deviation"]:
+    is_fed_to_embed = entry["kind"] != "values" or entry["dtype"] == "int64"
+    if is_fed_to_embed or training["mean"] is None or not training["overall_deviation"]:
         return None
     means, deviations = _per_channel(training)
     return f"normalize mean={_numbers(means)} std={_numbers([d or 1.0 for d in deviations])}"

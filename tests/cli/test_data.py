@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,37 @@ def test_arrays_with_masks_values_and_constant_channels(tmp_path: Path) -> None:
     assert done.stdout.count("  not read  more\n") == 1
 
 
+def texts(svg: Path) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg.read_text())
+
+
+def test_the_sheet_has_rows_of_each_class_and_of_the_augmentation(photos: Path) -> None:
+    classes = json_of(run("data", "p.cnn", "-o", "plain.svg", "--json", cwd=photos))["targets"][0]["classes"]
+    headings = [f"{entry['name']}: {entry['training']}" for entry in classes if entry["training"]]
+    assert [text for text in texts(photos / "plain.svg") if ": " in text] == headings
+    source = (photos / "p.cnn").read_text().replace("  epochs 1", "  augment cutout=3\n  epochs 1")
+    (photos / "p.cnn").write_text(source)
+    done = run("data", "p.cnn", "-o", "augmented.svg", cwd=photos)
+    assert (done.returncode, "wrote augmented.svg" in done.stderr) == (0, True)
+    assert texts(photos / "augmented.svg").count("after augmentation") == len(headings)
+    images = [
+        re.findall(r"data:image/png;base64,[^\"]+", (photos / f"{n}.svg").read_text()) for n in ("plain", "augmented")
+    ]
+    assert len(images[1]) == 2 * len(images[0])
+    assert len(set(images[1]) - set(images[0])) == len(images[0])  # as each of them has changed
+
+
+def test_the_sheet_of_series_label_maps_and_vectors(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    shapes: dict[str, tuple[int, ...]] = {"vector": (5,), "series": (2, 9), "image": (1, 4, 4), "volume": (1, 3, 4, 4)}
+    for name, shape in shapes.items():
+        x = random.random((12, *shape), np.float32)
+        np.savez(tmp_path / f"{name}.npz", x=x, y=random.integers(0, 2, (12, *shape[1:])))
+        done = run("data", "npz", f"{name}.npz", "-o", f"{name}.svg", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert f"Training examples of {name}.npz" in texts(tmp_path / f"{name}.svg")
+
+
 def test_words_and_series(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("".join(f"{n % 2}\tword{n % 3} and word{n % 5}\n" for n in range(30)))
     facts = json_of(run("data", "text", "t.tsv", "--json", cwd=tmp_path))
@@ -101,6 +133,9 @@ REFUSED = {
     "images photos --set train.data.val=0": ("E010", "leave --set out"),
     "p.cnn photos": ("E010", "write `cnnc data p.cnn --data photos`"),
     "p.cnn --input 1x4x4": ("E010", "leave --input out"),
+    "p.cnn -o x.pdf": ("E902", "write `-o x.html`"),
+    "p.cnn -o p.cnn": ("E902", ""),
+    "text words.tsv -o x.svg": ("E010", "leave -o out"),
     "missing.cnn": ("E901", ""),
     "untrained.cnn": ("E509", ""),
 }
@@ -109,6 +144,7 @@ REFUSED = {
 @pytest.mark.parametrize("words", REFUSED)
 def test_refused(photos: Path, words: str) -> None:
     (photos / "untrained.cnn").write_text(SMALL.partition("train {")[0])
+    (photos / "words.tsv").write_text("".join(f"{n % 2}\tword {n}\n" for n in range(20)))
     done = run("data", *words.split(), cwd=photos)
     code, help = REFUSED[words]
     assert codes(done.stderr) == [code]
