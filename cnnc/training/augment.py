@@ -13,15 +13,18 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.arrays import Rows
 from cnnc.recipe.augmentation import Augment
 
 Images = NDArray[Any]
+EVERY = slice(None)
+"""All images of a batch."""
 
 
 class ImageRandom:
     """Random numbers for each image: for those at `rows` of a batch of `count`. Numbers are drawn for the whole batch."""
 
-    def __init__(self, generator: np.random.Generator, count: int, rows: slice) -> None:
+    def __init__(self, generator: np.random.Generator, count: int, rows: Rows) -> None:
         self._generator = generator
         self._count = count
         self._rows = rows
@@ -58,13 +61,13 @@ def step_of(argument: str) -> Callable[[F], F]:
 
 
 def augment(
-    images: Images, statement: Augment, generator: np.random.Generator, batch: int | None = None, first: int = 0
+    images: Images, statement: Augment, generator: np.random.Generator, batch: int | None = None, rows: Rows = EVERY
 ) -> Images:
     """The images with the steps of the statement applied, in the order of its arguments.
 
-    They are those from `first` on in a batch of `batch` images; by default the whole batch.
+    They are those at `rows` of a batch of `batch` images; by default the whole batch.
     """
-    random = ImageRandom(generator, len(images) if batch is None else batch, slice(first, first + len(images)))
+    random = ImageRandom(generator, len(images) if batch is None else batch, rows)
     for name, value in statement.steps:
         images = AUGMENTATIONS[name](images, value, random)
     return images

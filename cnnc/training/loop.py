@@ -219,7 +219,7 @@ def one_step(
     `inputs` and `targets` hold one batch (N, ...) per column of the data set; `random` replaces the random numbers of the
     layers. Raises CnncError E701 where the loss is not finite, E704 where a worker process died.
     """
-    return run.engine.step(run, StepBatch(epoch, step, inputs, targets), random)
+    return run.engine.step(run, StepBatch(epoch, step, inputs, targets, len(inputs[0])), random)
 
 
 def _finish_epoch(

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from cnnc.core.arrays import Array, Weights
+from cnnc.core.arrays import Array, Rows, Weights
 from cnnc.core.process_memory import MemoryMeter
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import Diagnostic
@@ -27,17 +27,17 @@ from cnnc.training.objective import Objective, Runner, Score
 
 
 class StepBatch(NamedTuple):
-    """One batch: step `step` of epoch `epoch`, both from 0, with one array (N, ...) per column of the data set."""
+    """One batch: step `step` of epoch `epoch`, both from 0, with one array (N, ...) per column of the data set.
+
+    `size` is the number of its examples. Of several processes that train together, each has some of them, or none:
+    those that `Engine.rows` names.
+    """
 
     epoch: int
     step: int
     inputs: tuple[Array, ...]
     targets: tuple[Array, ...]
-
-    @property
-    def size(self) -> int:
-        """The number of examples."""
-        return len(self.inputs[0])
+    size: int
 
 
 class StepResult(NamedTuple):
@@ -63,6 +63,10 @@ class Engine:
     def running(self, run: Run) -> AbstractContextManager[None]:
         """Prepares the steps of a run (processes, sessions), and releases what they took."""
         raise NotImplementedError
+
+    def rows(self, size: int) -> Rows:
+        """The positions of the examples that this process gets in a batch of this size; by default all of them."""
+        return slice(0, size)
 
     def step(self, run: Run, batch: StepBatch, random: Random | None = None) -> StepResult:
         """One training step within `running`: forward, backward, update of weights, slots and buffers.

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnc.core.arrays import Rows
 from cnnc.core.worker_process import can_start_workers
 from cnnc.data import image_column
 from cnnc.network import check
 from cnnc.recipe.augmentation import Augment
 from cnnc.training.augment import augment
-from cnnc.training.batches import batches_of_epoch, rank_rows
+from cnnc.training.batches import batches_of_epoch
 from cnnc.training.loop import open_data, start
+from cnnc.training.numpy_engine import NumpyEngine
 from cnnc.training.run import Run, StepBatch
 from tests.data.test_images import by_class, folder_of
 from tests.training.statement_cases import AUGMENTATIONS
@@ -60,22 +62,40 @@ def test_workers_change_no_batch_also_after_a_resumption(photos: Path, monkeypat
     assert content(list(batches_of_epoch(run))) == expected
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3, 9])
-def test_ranks_share_each_batch_in_order(photos: Path, ranks: int) -> None:
+class Sharing(NumpyEngine):
+    """An engine whose process gets some of the examples of each batch."""
+
+    def __init__(self, rank: int, ranks: int, interleaved: bool) -> None:
+        super().__init__()
+        self.share = rank, ranks, interleaved
+
+    def rows(self, size: int) -> Rows:
+        rank, ranks, interleaved = self.share
+        return np.arange(size)[rank::ranks] if interleaved else slice(size * rank // ranks, size * (rank + 1) // ranks)
+
+
+@pytest.mark.parametrize("interleaved", [False, True], ids=["runs", "interleaved"])
+def test_processes_share_each_batch(photos: Path, interleaved: bool) -> None:
     whole = list(batches_of_epoch(started(photos)))
-    shares = [list(batches_of_epoch(started(photos), rank, ranks)) for rank in range(ranks)]
+    ranks = 9  # more than the examples of a batch: some get none
+    engines = [Sharing(rank, ranks, interleaved) for rank in range(ranks)]
+    run = started(photos)
+    shares = []
+    for run.engine in engines:
+        shares.append(list(batches_of_epoch(run)))
     for step, batch in enumerate(whole):
-        parts = [share[step] for share in shares]
-        assert max(part.size for part in parts) - min(part.size for part in parts) <= 1
-        assert np.concatenate([part.inputs[0] for part in parts]).tobytes() == batch.inputs[0].tobytes()
-        assert np.concatenate([part.targets[0] for part in parts]).tolist() == batch.targets[0].tolist()
+        for engine, share in zip(engines, shares, strict=True):
+            rows = engine.rows(batch.size)
+            assert share[step].size == batch.size
+            assert share[step].inputs[0].tobytes() == batch.inputs[0][rows].tobytes()
+            assert share[step].targets[0].tolist() == batch.targets[0][rows].tolist()
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_a_rank_augments_its_images_as_one_process_would(name: str) -> None:
+def test_a_process_augments_its_images_as_one_for_all_would(name: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (13, 3, 11, 9), np.uint8)
     statement = Augment.make(**{name: AUGMENTATIONS[name]})
     whole = augment(images, statement, np.random.default_rng(1))
-    rows = [rank_rows(13, rank, 4) for rank in range(4)]
-    parts = [augment(images[r], statement, np.random.default_rng(1), 13, r.start) for r in rows]
-    assert np.concatenate(parts).tobytes() == whole.tobytes()
+    for rows in (slice(3, 8), np.array([12, 0, 5]), slice(0, 0)):
+        part = augment(images[rows], statement, np.random.default_rng(1), 13, rows)
+        assert part.tobytes() == whole[rows].tobytes()
