@@ -30,6 +30,7 @@ COMMANDS = {
     "draw": "draw.draw",
     "inspect": "inspect.inspect",
     "curves": "curves.curves",
+    "data": "data.data",
     "demo": "demo.demo",
     "filter": "filter.filter_",
     "ops": "ops.ops",

@@ -21,6 +21,7 @@ _COMMANDS = {
     "compile": "export",
     "convert": "export",
     "create": "new",
+    "dataset": "data",
     "describe": "info",
     "evaluate": "eval",
     "fit": "train",

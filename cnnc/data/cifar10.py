@@ -15,6 +15,7 @@ A record of the binary version is one byte for the label and 3,072 bytes for the
 from __future__ import annotations
 
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from cnnc.core.files import first_line, reason
 from cnnc.data import Report, fetch, images
 from cnnc.data.catalog import KNOWN
-from cnnc.data.dataset import Dataset, Split
+from cnnc.data.dataset import Dataset, ReadFacts, Split
 from cnnc.data.file_tree import FileTree, bad_file, open_tree
 from cnnc.data.image_column import decode_all
 from cnnc.data.image_file import require_pillow
@@ -60,7 +61,7 @@ def read(folder: Path | None, report: Report, download: bool = True) -> Dataset:
         if folder is not None:
             raise _not_in(folder)
         (source,) = fetch.fetch_missing(FILES, report, download)
-    data = _read(source)
+    data = replace(_read(source), facts=ReadFacts(str(source)))
     sizes = (len(data.train), len(data.test))
     note = "" if sizes == _FULL_SIZES else f"; all of CIFAR-10 is {_FULL_SIZES[0]:,} and {_FULL_SIZES[1]:,}"
     report(f"cifar10: {sizes[0]:,} training and {sizes[1]:,} test examples from {source}{note}")

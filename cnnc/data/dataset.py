@@ -6,9 +6,9 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -110,6 +110,10 @@ class SelectedExamples:
     def __getitem__(self, chosen: Any) -> NDArray[Any]:
         return self._column[self._indices[chosen]]
 
+    def display_name(self, n: int) -> str:
+        """The file of example `n`, "" where examples have no files of their own."""
+        return display_name(self._column, int(self._indices[n]))
+
     def batches(self, parts: Sequence[Any]) -> Iterator[NDArray[Any]]:
         """Those of the column, with its own way to read ahead."""
         return _batches(self._column, [self._indices[part] for part in parts])
@@ -126,6 +130,29 @@ def _select(column: Column, indices: NDArray[np.int64]) -> Column:
     return column[indices] if isinstance(column, np.ndarray) else SelectedExamples(column, indices)
 
 
+def display_name(column: Column, n: int) -> str:
+    """The file of example `n` of a column, "" where examples have no files of their own."""
+    name: str = column.display_name(n) if hasattr(column, "display_name") else ""
+    return name
+
+
+@dataclass(frozen=True, eq=False)
+class ReadFacts:
+    """What was read, and what was not: the file or folder `source`, and the names of what was not read.
+
+    Of image files: those that were skipped, with the reasons; how many have each size (`64x48`, width first) and mode (`RGB`),
+    how many were resized, and how many were converted in which way.
+    """
+
+    source: str = ""
+    unread: Sequence[str] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    modes: Mapping[str, int] = field(default_factory=dict)
+    resized: int = 0
+    conversions: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A data set: its name, the names of its classes in the order of their labels, and its two splits.
@@ -139,6 +166,7 @@ class Dataset:
     train: Split
     test: Split
     vocabulary: tuple[str, ...] = ()
+    facts: ReadFacts = ReadFacts()
 
 
 def make_split(

@@ -41,7 +41,7 @@ FREE_FRACTION = 4
 AHEAD = 4
 """The most batches that are read and not yet asked for."""
 
-_VERSION = 1
+_VERSION = 2
 _PART = ".part"
 
 

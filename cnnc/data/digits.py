@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.data.catalog import KNOWN
-from cnnc.data.dataset import Dataset, make_split
+from cnnc.data.dataset import Dataset, ReadFacts, make_split
 from cnnc.data.idx import IMAGES, LABELS, decode_idx, with_channel
 
 TEST_IMAGES = 360
@@ -32,7 +32,7 @@ def read() -> Dataset:
     everything = make_split(images, _read(names[1], LABELS), facts, *names)
     indices = np.arange(len(everything))
     train, test = everything.select(indices[:-TEST_IMAGES]), everything.select(indices[-TEST_IMAGES:])
-    return Dataset("digits", facts.classes, train, test)
+    return Dataset("digits", facts.classes, train, test, facts=ReadFacts("the installation of cnnc"))
 
 
 def scale_levels(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:

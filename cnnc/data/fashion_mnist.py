@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cnnc.data import Report, fetch
 from cnnc.data.catalog import KNOWN
-from cnnc.data.dataset import Dataset
+from cnnc.data.dataset import Dataset, ReadFacts
 from cnnc.data.idx import read_split
 from cnnc.diagnostics import CnncError
 
@@ -53,4 +53,4 @@ def read(folder: Path | None, report: Report, download: bool = True) -> Dataset:
             help="the files of both have the same names: keep those of Fashion-MNIST in a folder of their own, fashion_mnist",
         )
     test = read_split(test_images, test_labels, facts)
-    return Dataset("fashion_mnist", facts.classes, train, test)
+    return Dataset("fashion_mnist", facts.classes, train, test, facts=ReadFacts(str(train_images.parent)))

@@ -62,6 +62,10 @@ class ImageColumn:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def display_name(self, n: int) -> str:
+        """The file of image `n` in messages."""
+        return self._files.display_name(self._keys[n])
+
     def __getitem__(self, chosen: Any) -> NDArray[Any]:
         """Raises CnncError E602 where a file has changed since it was first read and is not an image any more."""
         if self._decoded is not None:

@@ -42,29 +42,38 @@ class ImageFiles(Protocol):
 
 
 class ImageFacts(NamedTuple):
-    """What decoding did: the original width and height, and which conversion changed values, else ""."""
+    """What decoding did: the original width and height, which conversion changed values, else "", and the file's mode."""
 
     size: tuple[int, int]
     conversion: str
+    mode: str
 
 
 @dataclass
 class Scan:
-    """What decoding found: why each skipped file is not an image, by its index, and counts of the others."""
+    """What decoding found: why each skipped file is not an image, by its index, and counts of the others.
+
+    The counts are of those that were resized, and of each conversion, size (`64x48`, width first) and mode (`RGB`).
+    """
 
     skipped: dict[int, str] = field(default_factory=dict)
     resized: int = 0
     conversions: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Scan:
         """The scan that `as_dict` describes."""
         skipped = {int(n): str(why) for n, why in facts["skipped"].items()}
-        return cls(skipped, int(facts["resized"]), Counter({str(k): int(v) for k, v in facts["conversions"].items()}))
+        counters = (
+            Counter({str(k): int(v) for k, v in facts[name].items()}) for name in ("conversions", "sizes", "modes")
+        )
+        return cls(skipped, int(facts["resized"]), *counters)
 
     def as_dict(self) -> dict[str, Any]:
         """The scan for JSON."""
-        return {"skipped": self.skipped, "resized": self.resized, "conversions": self.conversions}
+        return dict(vars(self))
 
     def add(self, first: int, of_each: Sequence[ImageFacts | str], shape: Shape) -> None:
         """Adds what decoding said of the files from index `first` on."""
@@ -74,6 +83,8 @@ class Scan:
                 continue
             self.resized += facts.size != (shape[2], shape[1])
             self.conversions[facts.conversion] += bool(facts.conversion)
+            self.sizes[f"{facts.size[0]}x{facts.size[1]}"] += 1
+            self.modes[facts.mode] += 1
 
 
 def decode_into(pixels: NDArray[np.uint8], files: ImageFiles, key: Any) -> ImageFacts | str:
@@ -88,7 +99,7 @@ def decode_into(pixels: NDArray[np.uint8], files: ImageFiles, key: Any) -> Image
     except CnncError as error:  # the caller names the file too
         return error.diagnostics[0].message.removeprefix(f"{files.display_name(key)}: ")
     pixels[...] = image.pixels
-    return ImageFacts(image.size, image.conversion)
+    return ImageFacts(image.size, image.conversion, image.mode)
 
 
 def decode_each(pixels: NDArray[np.uint8], files: ImageFiles, keys: Sequence[Any]) -> list[ImageFacts | str]:

@@ -130,11 +130,12 @@ def pillow_version() -> str:
 
 
 class DecodedImage(NamedTuple):
-    """Pixels (C, H, W) uint8, the original width and height, and which of the conversions below changed values, else ""."""
+    """Pixels (C, H, W) uint8, and of the file: width and height, Pillow's mode, and which conversion below changed values, else ""."""
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
     conversion: str
+    mode: str
 
 
 OVER_WHITE = "transparent pixels laid over white"
@@ -154,6 +155,7 @@ def decode_image(data: bytes, shape: tuple[int, ...]) -> DecodedImage:
     channels, height, width = shape
     try:
         image, size = _open(data, (width, height))
+        mode = image.mode
         image, conversion = _opaque(image)
         image = image.convert("L" if channels == 1 else "RGB")
         if image.size != (width, height):
@@ -164,7 +166,7 @@ def decode_image(data: bytes, shape: tuple[int, ...]) -> DecodedImage:
         raise NotAnImage(_reason(error)) from error
     pixels = np.asarray(image, np.uint8).reshape(height, width, channels)
     # (H, W, C) -> (C, H, W)
-    return DecodedImage(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)), size, conversion)
+    return DecodedImage(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)), size, conversion, mode)
 
 
 def _opaque(image: Image.Image) -> tuple[Image.Image, str]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cnnc.core.tensor import format_shape
 from cnnc.data import Request
-from cnnc.data.dataset import Dataset, Split
+from cnnc.data.dataset import Dataset, ReadFacts, Split
 from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
 from cnnc.data.image_column import load_images
 from cnnc.data.image_decoder import Scan, Shape
@@ -63,15 +63,23 @@ def read(request: Request) -> Dataset:
     report_conversions(request, path, scan, shape)
     report_classes(request, path, classes, labels)
     all_images = Split.of(images, layout.labels).select(decodable)
+    facts = read_facts(path, layout.names, scan, _unread(tree, layout))
     if testing.any():
-        data = Dataset(
-            "images", classes, all_images.select(np.flatnonzero(~testing)), all_images.select(np.flatnonzero(testing))
-        )
+        train, test = (all_images.select(np.flatnonzero(chosen)) for chosen in (~testing, testing))
+        data = Dataset("images", classes, train, test, facts=facts)
         report_split(request, path, data)
         return data
     if layout.test is not None:
         raise bad_file(tree.display_name(layout.test), "expected test images, found none")
-    return Dataset("images", classes, *split_off_test(request, path, all_images, labels))
+    train, test = split_off_test(request, path, all_images, labels)
+    return Dataset("images", classes, train, test, facts=facts)
+
+
+def image_files(request: Request) -> tuple[FileTree, tuple[str, ...]]:
+    """The files that `read` would decode, and their names. Raises CnncError E602, E603, and E906 without Pillow."""
+    require_pillow()
+    tree = open_tree(locate(request, "images", "photos"))
+    return tree, _layout(tree).names
 
 
 def image_shape(request: Request) -> Shape:
@@ -183,6 +191,19 @@ def _require_images(
             raise bad_file(tree.display_name(folder), f"expected at least one image, found none{why}")
 
 
+def read_facts(source: object, names: Sequence[str], scan: Scan, unread: Sequence[str]) -> ReadFacts:
+    """What was read of files with these names, and what was found."""
+    return ReadFacts(
+        str(source),
+        unread,
+        {names[n]: scan.skipped[n] for n in sorted(scan.skipped)},
+        scan.sizes,
+        scan.modes,
+        scan.resized,
+        {conversion: count for conversion, count in scan.conversions.items() if count},
+    )
+
+
 def report_skipped(request: Request, path: object, names: Sequence[str], skipped: Mapping[int, str]) -> None:
     """Reports the files that are not images, by their indices, with the reasons."""
     if skipped:
@@ -198,6 +219,13 @@ def report_conversions(request: Request, path: object, scan: Scan, shape: Shape)
     for conversion, count in scan.conversions.items():
         if count:
             request.report(f"{path}: {conversion} in {count:,} images")
+
+
+def _unread(tree: FileTree, layout: _Layout) -> list[str]:
+    """The folders that are not read, the files in no class, and how many files are hidden."""
+    read = {*layout.names, *(name for folder in layout.unread for name in files_below(tree, folder))}
+    hidden = [f"{tree.hidden:,} hidden file{'s' * (tree.hidden != 1)}"] if tree.hidden else []
+    return [*(f"{folder}/" for folder in layout.unread), *(name for name in tree.files if name not in read), *hidden]
 
 
 def _report_unread(request: Request, tree: FileTree, layout: _Layout) -> None:

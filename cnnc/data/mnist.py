@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cnnc.data import Report, fetch
 from cnnc.data.catalog import KNOWN
-from cnnc.data.dataset import Dataset
+from cnnc.data.dataset import Dataset, ReadFacts
 from cnnc.data.idx import read_split
 
 # The checksums are those of the archives on the mirrors. An archive that was compressed again has another checksum but
@@ -44,4 +44,4 @@ def read(folder: Path | None, report: Report, download: bool = True) -> Dataset:
     train_images, train_labels, test_images, test_labels = fetch.find_or_fetch(FILES, folder, report, download)
     train = read_split(train_images, train_labels, facts)
     test = read_split(test_images, test_labels, facts)
-    return Dataset("mnist", facts.classes, train, test)
+    return Dataset("mnist", facts.classes, train, test, facts=ReadFacts(str(train_images.parent)))

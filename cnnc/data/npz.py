@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from cnnc.core.files import first_line, reason
 from cnnc.core.tensor import DType, TensorType, format_shape
 from cnnc.data import Request
-from cnnc.data.dataset import Column, Dataset, Split
+from cnnc.data.dataset import Column, Dataset, ReadFacts, Split
 from cnnc.data.file_tree import bad_file, locate, open_zip
 from cnnc.data.splits import report_classes, report_split, split_off_test
 
@@ -78,18 +78,20 @@ def read_file(request: Request, path: Path, name: str = "npz") -> Dataset:
     with open_zip(path, ".npz file") as archive:
         arrays = _headers(archive, path)
         roles = _roles(request, arrays, path)
-        if roles.unused:
-            request.report(f"{path}: not read: {', '.join(roles.unused)}")
+        unread = (*roles.unused, *_no_arrays(archive))
+        if unread:
+            request.report(f"{path}: not read: {', '.join(unread)}")
         train = _split(request, archive, path, roles, "")
         test = _split(request, archive, path, roles, "_test") if roles.has_test else None
     classes, labels = _classes(request, path, train, test)
     if labels is not None:
         both = [labels] if test is None else [labels, test.labels]
         report_classes(request, path, classes, np.concatenate(both))
+    facts = ReadFacts(str(path), unread)
     if test is None:
         train, test = split_off_test(request, path, train, labels)
-        return Dataset(name, classes, train, test)
-    data = Dataset(name, classes, train, test)
+        return Dataset(name, classes, train, test, facts=facts)
+    data = Dataset(name, classes, train, test, facts=facts)
     report_split(request, path, data)
     return data
 
@@ -133,6 +135,11 @@ def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, ArrayHeader]:
     if not headers:
         raise bad_file(path, "expected arrays (.npy), found none")
     return headers
+
+
+def _no_arrays(archive: zipfile.ZipFile) -> Iterator[str]:
+    """The names of members that are not arrays."""
+    return (name for name in archive.namelist() if not name.endswith(".npy"))
 
 
 def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, name: str) -> ArrayHeader:

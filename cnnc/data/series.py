@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from cnnc.core.tensor import format_shape
 from cnnc.data import Report, Request, ignore_report
-from cnnc.data.dataset import Dataset, Split
+from cnnc.data.dataset import Dataset, ReadFacts, Split
 from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.lines import peek, read_lines
 from cnnc.data.splits import class_indices_of, parse_number, report_classes, require_classes, split_off_test
@@ -60,7 +60,8 @@ def read(request: Request) -> Dataset:
     report_classes(request, path, classes, class_indices)
     # (N * T,) -> (N, 1, T)
     series = np.frombuffer(values, np.float32).reshape(len(labels), *(shape or (1, length)))
-    return Dataset("series", classes, *split_off_test(request, path, Split.of(series, class_indices), class_indices))
+    train, test = split_off_test(request, path, Split.of(series, class_indices), class_indices)
+    return Dataset("series", classes, train, test, facts=ReadFacts(str(path)))
 
 
 def _shape(request: Request) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ from cnnc.data.images import (
     REPORT_FROM,
     TEST_NAMES,
     image_shape,
+    read_facts,
     report_conversions,
     report_skipped,
     split_named,
@@ -71,14 +72,24 @@ def read(request: Request) -> Dataset:
     report_classes(request, source, classes, labels[good])
     all_images = Split.of(images, labels).select(good)
     in_test = np.array(testing)[index.keys.shards][good]
+    facts = read_facts(source, names, scan, [f"{count:,} .{suffix}" for suffix, count in sorted(index.unread.items())])
     if not in_test.any():
-        return Dataset("shards", classes, *split_off_test(request, source, all_images, labels[good]))
+        train, test = split_off_test(request, source, all_images, labels[good])
+        return Dataset("shards", classes, train, test, facts=facts)
     if in_test.all():
         raise bad_file(source, "expected training images, found none")
     train, test = (all_images.select(np.flatnonzero(chosen)) for chosen in (~in_test, in_test))
-    data = Dataset("shards", classes, train, test)
+    data = Dataset("shards", classes, train, test, facts=facts)
     report_split(request, source, data)
     return data
+
+
+def image_files(request: Request) -> tuple[ShardFiles, ShardKeys]:
+    """The images that `read` would decode, and their keys. Raises CnncError E602, E603, and E906 without Pillow."""
+    require_pillow()
+    source, paths = _paths(request)
+    paths, _ = _with_splits(request, source, paths)
+    return ShardFiles(paths), index_shards(paths).keys
 
 
 # ---- paths

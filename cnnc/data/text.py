@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from cnnc.core.files import reason
 from cnnc.data import Request
-from cnnc.data.dataset import Dataset, Split
+from cnnc.data.dataset import Dataset, ReadFacts, Split
 from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.lines import peek, read_lines, read_raw_lines
 from cnnc.data.splits import class_indices_of, report_classes, require_classes, split_off_test
@@ -96,7 +96,8 @@ def read(request: Request) -> Dataset:
         columns.append(encode(texts, known, length))
     request.report(f"{path}: {len(vocabulary):,} words in the vocabulary")
     encoded = Split(tuple(columns), (labels,))
-    return Dataset("text", classes, encoded.select(train.images), encoded.select(test.images), tuple(vocabulary))
+    train, test = encoded.select(train.images), encoded.select(test.images)
+    return Dataset("text", classes, train, test, tuple(vocabulary), ReadFacts(str(path), _unread(path)))
 
 
 def build_vocabulary(sentences: Iterable[Sequence[str]], size: int = 0) -> list[str]:
@@ -135,9 +136,10 @@ def _examples(path: Path, request: Request, inputs: int) -> tuple[list[LabelledS
     """All examples, and how many at the end are the given test split (0: none is given)."""
     if not path.is_dir():
         return list(_from_file(path, request, inputs)), 0
-    train, test = path / "train.tsv", path / "test.tsv"
-    if not train.is_file() or not test.is_file():
+    if not _has_tables(path):
         return list(_from_folder(path, request, inputs)), 0
+    train, test = path / "train.tsv", path / "test.tsv"
+    _report_unread(path, request)
     test_examples = list(_from_file(test, request, inputs))
     examples = list(_from_file(train, request, inputs))
     for file, file_examples in ((train, examples), (test, test_examples)):
@@ -215,21 +217,46 @@ def _from_folder(folder: Path, request: Request, inputs: int) -> Iterator[Labell
 
 def _labelled(folder: Path, request: Request) -> list[tuple[str, Path]]:
     """The files of a folder with their labels, in order of their names. Raises CnncError E602."""
-    try:
-        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    except OSError as error:
-        raise bad_file(folder, f"cannot be read ({reason(error)})") from error
-    documentation = [path for path in files if path.name.lower().startswith(_NOT_DATA)]
-    files = [path for path in files if path not in documentation]
-    by_suffix = [path for path in files if path.suffix not in ("", ".txt")]
-    chosen = by_suffix or [path for path in files if path.suffix == ".txt"]
-    labels = {path: path.suffix[1:] if by_suffix else path.stem for path in chosen}
+    labels = _labels(_files(folder))
     if len(set(labels.values())) < 2:
         raise bad_file(
             folder, "expected files NAME.LABEL or LABEL.txt for at least two labels, with one sentence per line"
         )
-    unread = [path.name for path in (*documentation, *files) if path not in labels]
+    _report_unread(folder, request)
+    return [(label, path) for path, label in labels.items()]
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files in a folder that are not hidden, in order of their names. Raises CnncError E602."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise bad_file(folder, f"cannot be read ({reason(error)})") from error
+
+
+def _labels(files: Sequence[Path]) -> dict[Path, str]:
+    """The files NAME.LABEL, or LABEL.txt if all end in .txt, with their labels."""
+    data = [path for path in files if not path.name.lower().startswith(_NOT_DATA)]
+    by_suffix = [path for path in data if path.suffix not in ("", ".txt")]
+    chosen = by_suffix or [path for path in data if path.suffix == ".txt"]
+    return {path: path.suffix[1:] if by_suffix else path.stem for path in chosen}
+
+
+def _has_tables(folder: Path) -> bool:
+    return (folder / "train.tsv").is_file() and (folder / "test.tsv").is_file()
+
+
+def _unread(path: Path) -> list[str]:
+    """The names of the files in a folder that are not read."""
+    if not path.is_dir():
+        return []
+    files = _files(path)
+    read = ("train.tsv", "test.tsv") if _has_tables(path) else [file.name for file in _labels(files)]
+    return [file.name for file in files if file.name not in read]
+
+
+def _report_unread(folder: Path, request: Request) -> None:
+    unread = _unread(folder)
     if unread:
         more = f", and {len(unread) - 3} more" if len(unread) > 3 else ""
         request.report(f"{folder}: not read: {', '.join(unread[:3])}{more}")
-    return [(label, path) for path, label in labels.items()]

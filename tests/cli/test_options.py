@@ -33,6 +33,7 @@ def test_at_says_what_each_command_does_with_the_sizes() -> None:
     assert purposes == {
         "check": "Check at this size",
         "train": "Train at this size",
+        "data": "Resize images to this size",
         "export": "Fix this size in the model",
         "import": "Fix open sizes of the model",
         "unfold": "Show the sum of this output; with --backward the gradients of its largest product.",

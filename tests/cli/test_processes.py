@@ -34,6 +34,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "draw": ("small.cnn", "-o", "small.html"),
     "inspect": ("run", "--example", "0", "-o", "x.html", "--files", "drawings"),
     "curves": ("run", "-o", "picture.svg"),
+    "data": ("small.cnn",),
     "demo": ("small.onnx", "--runtime", "missing"),
     "filter": ("digit.png", "sobel_x"),
     "ops": ("conv",),

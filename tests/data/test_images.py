@@ -159,7 +159,7 @@ def test_resized_images_are_counted(tmp_path: Path) -> None:
 def test_resizing_is_bilinear() -> None:
     file = io.BytesIO()
     Image.fromarray(np.array([[0, 100]], np.uint8)).save(file, "PNG")
-    pixels, size, _ = decode_image(file.getvalue(), (1, 1, 4))
+    pixels, size, *_ = decode_image(file.getvalue(), (1, 1, 4))
     assert size == (2, 1)
     assert pixels.tolist() == [[[0, 25, 75, 100]]]
 
@@ -266,7 +266,7 @@ def test_exif_rotation_is_applied() -> None:
     exif[0x0112] = 6  # the top of the scene is at the right
     file = io.BytesIO()
     made.save(file, "PNG", exif=exif)
-    pixels, size, _ = decode_image(file.getvalue(), (1, 6, 4))
+    pixels, size, *_ = decode_image(file.getvalue(), (1, 6, 4))
     assert size == (4, 6)
     assert np.argwhere(pixels[0] == 255).tolist() == [[0, 3]]
 
@@ -275,7 +275,7 @@ def test_a_large_jpeg_is_decoded_accurately() -> None:
     ramp = np.linspace(0, 255, 640).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(np.broadcast_to(ramp, (480, 640)).copy()).save(file, "JPEG", quality=95)
-    pixels, size, _ = decode_image(file.getvalue(), (1, 12, 16))
+    pixels, size, *_ = decode_image(file.getvalue(), (1, 12, 16))
     assert size == (640, 480)
     expected = ramp.reshape(16, 40).mean(axis=1)
     assert np.abs(pixels[0].astype(float) - expected).max() < 4

@@ -30,8 +30,10 @@ def example_pixels(values: Array) -> Pixels:
 
 
 def class_pixels(labels: Array, classes: int) -> Pixels:
-    """A map of classes as grey: black is class 0, white the last."""
-    labels = labels.reshape(labels.shape[-2:]) if labels.ndim >= 2 else labels.reshape(1, -1)
+    """A map of classes as grey: black is class 0, white the last; of a volume the middle slice."""
+    while labels.ndim > 2:
+        labels = labels[len(labels) // 2]
+    labels = labels if labels.ndim == 2 else labels.reshape(1, -1)
     return image_pixels(np.clip(labels, 0, None)[..., None] / max(1, classes - 1))
 
 

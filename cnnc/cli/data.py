@@ -1,0 +1,85 @@
+"""`cnnc data`: what training would see of a data set, without training.
+
+In: a network file, whose train section names the data, or the kind of the data and their path. Out: text or JSON; cnnc.data.survey
+reads the data, cnnc.report.data lays out what it found.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import join
+from typing import Annotated
+
+import typer
+
+from cnnc.cli.console import layout, print_json, print_result, print_status
+from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
+from cnnc.cli.outputs import FORCE, Output, require_outputs
+from cnnc.cli.picture_files import picture_kind, write_picture
+
+
+def data(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|KIND", help="A network file, or a kind of data, e.g. images, npz, series, text, mnist."
+        ),
+    ],
+    path: Annotated[
+        str | None, typer.Argument(metavar="[PATH]", help="With KIND: the file or folder of the data.")
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="CxHxW",
+            help="With KIND: resize images to this input (default: the most frequent size of the files).",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="Also draw training examples by class: .html, .png or .svg."),
+    ] = None,
+    folder: DATA = None,
+    at: Annotated[list[str] | None, sizes_option("Resize images to this size")] = None,
+    settings: SETTINGS = None,
+    json: Annotated[bool, json_option("all numbers as a JSON object")] = False,
+    force: FORCE = False,
+) -> None:
+    """Show what training would see of a data set: shares, classes, value ranges, skipped files, duplicates."""
+    if out is not None:
+        kind_of_file = picture_kind(out, ("html", "png", "svg"), Path("data.html"), "a sheet")
+        read = [Path(name) for name in (source, path) if name is not None]
+        require_outputs(read, [Output(out, "-o", kind_of_file)], force)
+    from cnnc.cli.data_source import kind_of, open_kind, open_network_data, require_no
+    from cnnc.data.survey import survey
+    from cnnc.report.data import data_text, with_conclusions
+
+    lines: list[str] = []
+
+    def report(line: str) -> None:
+        lines.append(line)
+        print_status(line)
+
+    kind = kind_of(source, path)
+    if kind is not None:
+        require_no(settings, "--set")
+        require_no(at, "--at")
+        opened = open_kind(kind, path, folder, size, report)
+    else:
+        require_no(size, "--input", "a KIND")
+        require_no(path, "PATH", "a KIND", f"write `{join(['cnnc', 'data', source, '--data', path or ''])}`")
+        opened = open_network_data(Path(source), folder, settings or [], parse_sizes(at), report)
+    if out is not None:
+        from cnnc.cli.data_sheet import sheet
+
+        write_picture(out, sheet(opened))
+        print_status(f"wrote {out}")
+    surveyed = survey(opened.dataset, opened.shares, opened.input_names, opened.ignored_label)
+    facts = {"network": opened.network, "losses": list(opened.losses), **with_conclusions(surveyed), "read": lines}
+    if json:
+        from cnnc.recipe.metrics import finite
+
+        print_json(finite(facts))
+    else:
+        print_result(data_text(facts, layout()))

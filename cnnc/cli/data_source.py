@@ -1,0 +1,167 @@
+"""`cnnc data`: opens the data that the command line names, by a network file or by kind and path.
+
+In: the words of the command line. Out: `OpenedData`, or a CnncError whose help names the command that works.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import join
+from typing import TYPE_CHECKING
+
+from cnnc.cli.console import print_diagnostics
+from cnnc.cli.usage import require_source, with_published_network
+from cnnc.core.tensor import TensorType, format_shape
+from cnnc.data import KNOWN, READERS, Request, load
+from cnnc.data.dataset import Dataset, Split
+from cnnc.diagnostics import CnncError, nearest
+from cnnc.recipe.augmentation import Augment
+from cnnc.recipe.recipe import require_recipe
+from cnnc.recipe.statements import Data
+
+if TYPE_CHECKING:
+    from cnnc.network import Network
+
+Report = Callable[[str], None]
+
+_KIND_OF_SUFFIX = {".csv": "series", ".npz": "npz", ".tsv": "text", ".tar": "shards", ".zip": "images"}
+_IMAGES = "images and shards"
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedData:
+    """A data set and its shares, and what a network file says about them; `title` names both in a heading."""
+
+    title: str
+    dataset: Dataset
+    training: Split
+    validation: Split
+    network: str | None = None
+    input_names: tuple[str, ...] = ()
+    losses: tuple[Mapping[str, str], ...] = ()
+    ignored_label: int | None = None
+    augmentation: Augment | None = None
+    seed: int = 0
+
+    @property
+    def shares(self) -> dict[str, Split]:
+        """The shares by name; training comes first."""
+        return {"training": self.training, "validation": self.validation, "test": self.dataset.test}
+
+
+def require_no(value: object, option: str, subject: str = "a network FILE", help: str = "") -> None:
+    """Raises CnncError E010 for an option that applies to the other kind of source."""
+    if value:
+        raise CnncError.of("E010", f"{option} applies to {subject}", help=help or f"leave {option} out")
+
+
+def kind_of(source: str, path: str | None) -> str | None:
+    """The kind of data that the first word names; None where it is a network file. Raises CnncError E601, E603, E010."""
+    if source in READERS:
+        if path is None and source not in KNOWN:
+            help = f"write `cnnc data {source} PATH`, or name a network file"
+            raise CnncError.of("E603", f"`cnnc data {source}` does not name a file or folder", help=help)
+        return source
+    if path is None:
+        _require_network(source)
+        return None
+    if Path(source).exists() or Path(source).suffix:
+        return None
+    guess = nearest(source, READERS)
+    help = f"write `{join(['cnnc', 'data', guess, path])}`" if guess else f"the kinds are: {', '.join(READERS)}"
+    raise CnncError.of("E601", f"there is no kind of data called `{source}`", help=help)
+
+
+def _require_network(source: str) -> None:
+    """Raises CnncError E010 for data without their kind."""
+    path = Path(source)
+    is_run = (path / "network.cnn").is_file()
+    kind = "images" if path.is_dir() and not is_run else _KIND_OF_SUFFIX.get(path.suffix.lower())
+    if kind is not None and path.exists():
+        help = f"write `{join(['cnnc', 'data', kind, source])}`"
+        raise CnncError.of("E010", f"{source} is not a network file: name the kind of the data first", help=help)
+    require_source(path, "data")
+
+
+def open_network_data(
+    file: Path, folder: Path | None, settings: list[str], sizes: Mapping[str, int], report: Report
+) -> OpenedData:
+    """What training of a network file would read."""
+    from cnnc.training.loop import open_data, split
+
+    network = _network(file, settings, sizes)
+    recipe = require_recipe(network.recipe, network.name)
+    dataset = open_data(network, folder, report)
+    training, validation = split(dataset.train, recipe.data.val, recipe.seed)
+    losses = tuple(
+        {"loss": loss.kind, "compares_with": "the input" if loss.of_input else loss.compares_with}
+        for loss in recipe.losses
+    )
+    return OpenedData(
+        f"{network.name} ({dataset.name})",
+        dataset,
+        training,
+        validation,
+        network.name,
+        tuple(node.name for node in network.require_graph().inputs),
+        losses,
+        recipe.losses[0].ignored_label,
+        recipe.augment,
+        recipe.seed,
+    )
+
+
+def _network(file: Path, settings: list[str], sizes: Mapping[str, int]) -> Network:
+    from cnnc.network import load as load_network
+
+    try:
+        network = load_network(file, settings, sizes)
+    except CnncError as error:
+        raise with_published_network(error, file) from None
+    network.require_graph()
+    print_diagnostics(network.diagnostics)
+    return network
+
+
+def open_kind(kind: str, path: str | None, folder: Path | None, size: str | None, report: Report) -> OpenedData:
+    """What training on `data KIND "PATH"` would read, in the default shares."""
+    from cnnc.training.loop import split
+
+    if kind in KNOWN:
+        require_no(size, "--input", _IMAGES)
+        dataset = load(kind, Path(path) if path is not None else folder, report)
+    else:
+        inputs = _inputs(kind, Request(folder=folder, path=path), size, report)
+        dataset = load(kind, folder, report, path=path, inputs=inputs)
+    training, validation = split(dataset.train, Data.make(name=kind).val, 0)
+    return OpenedData(path or kind, dataset, training, validation)
+
+
+def _inputs(kind: str, request: Request, size: str | None, report: Report) -> tuple[TensorType, ...]:
+    """The input to which images are resized; () for other data. Raises CnncError E010, E602, E603, E906."""
+    if kind not in ("images", "shards"):
+        require_no(size, "--input", _IMAGES)
+        return ()
+    if size is not None:
+        return (TensorType(_parsed_shape(size)),)
+    from cnnc.data import images, shards
+    from cnnc.data.natural_shape import natural_shape
+
+    files, keys = images.image_files(request) if kind == "images" else shards.image_files(request)
+    shape = natural_shape(files, keys)
+    if shape is None:
+        return (TensorType((3, 1, 1)),)  # the reader says which files are not images
+    report(f"images are resized to {format_shape(shape)}, the most frequent size; --input sets another")
+    return (TensorType(shape),)
+
+
+def _parsed_shape(text: str) -> tuple[int, ...]:
+    """The shape `3x64x64`. Raises CnncError E010."""
+    match = re.fullmatch(r"([13])x([1-9]\d{0,3})x([1-9]\d{0,3})", text, re.ASCII)
+    if match is None:
+        message = f"--input {text}: expected channels (1 or 3), height and width"
+        raise CnncError.of("E010", message, help="write, for example, `--input 3x64x64`")
+    return tuple(map(int, match.groups()))
