@@ -17,6 +17,7 @@ EXTRAS = {
     "images": "image files",
     "live": "cnnc train --live",
     "tensorboard": "TensorBoard logs of a run",
+    "torch": "cnnc train --engine torch",
 }
 """What the extras of the distribution are for; those for developers are not listed."""
 
