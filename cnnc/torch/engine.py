@@ -250,8 +250,8 @@ class TorchEngine(Engine):
             random = random or StepRandom(run.recipe.seed, batch.epoch, batch.step)
             masks = kept_elements(run.training_graph, self.state.dropping, batch.size, random)
             return {name: mask.to(self.device) for name, mask in masks.items()}
-        key = Stream.STEP_SEED.key(run.recipe.seed, batch.epoch, batch.step)
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        seeds = np.random.SeedSequence(Stream.STEP_SEED.key(run.recipe.seed, batch.epoch, batch.step))
+        torch.manual_seed(int(seeds.generate_state(1)[0]))
         return {}
 
     def update(self, run: Run, rate: float) -> None:

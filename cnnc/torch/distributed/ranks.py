@@ -3,7 +3,7 @@
 In: the environment that torchrun sets (RANK, WORLD_SIZE, ...). Out: `TorchRanks`, joined by torch.distributed: with nccl
 between GPUs and gloo between CPUs; what runs agree on goes through gloo, so that no GPU waits for it.
 
-A process that fails claims the failure before it ends, so that one of them reports an error, whichever fails first. The
+A process that fails announces it before it ends, so that one of them reports an error, whichever fails first. The
 others find that a peer has gone (`lost_peers`) and end without a word.
 """
 
