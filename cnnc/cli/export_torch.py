@@ -96,13 +96,13 @@ def _report(exported: ExportedSource, trained: TrainedNetwork, json: bool, show_
 def _verified(verification: Verification) -> str:
     worst, count = verification.worst, len(verification.layers)
     return (
-        f"{count} output{'s' if count != 1 else ''} computed with PyTorch and compared with the network; the largest deviation is "
+        f"{count} tensor{'s' if count != 1 else ''} computed with PyTorch and compared with the network; the largest deviation is "
         f"{worst.share:.1%} of what is allowed ({worst.name}: {worst.difference:.1e} of {worst.allowed:.1e})"
     )
 
 
 _COLUMNS = (
-    ColumnLayout("output", least=8, is_path=True),
+    ColumnLayout("layer", least=8, is_path=True),
     ColumnLayout("deviation", right=True, drop=1),
     ColumnLayout("at value", right=True, drop=3),
     ColumnLayout("allowed", right=True, drop=2),
@@ -125,7 +125,7 @@ def _as_dict(exported: ExportedSource) -> dict[str, Any]:
         "class": exported.class_name,
         "compared": verification is not None,
         "worst": _deviation(verification.worst) if verification is not None else None,
-        "outputs": [_deviation(d) for d in layers],
+        "tensors": [_deviation(d) for d in layers],
         "sizes": dict(exported.sizes),
     }
 

@@ -49,7 +49,7 @@ def test_a_run_gives_its_best_weights_and_its_classes(cnnc: Cnnc, trained: Path,
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["file"], result["weights"], result["class"]) == ("net.py", "net.weights.safetensors", "Small")
-    assert (result["compared"], result["worst"], result["outputs"]) == (False, None, [])
+    assert (result["compared"], result["worst"], result["tensors"]) == (False, None, [])
     assert result["bytes"] == (tmp_path / "net.py").stat().st_size
     best = checkpoints.load(trained / "run" / "best.safetensors")
     assert (load_file(tmp_path / "net.weights.safetensors")["fc1.weight"] == best.weights["fc1.weight"]).all()

@@ -6,7 +6,8 @@ installed. The tolerances are those of cnnc.onnx.emit.tolerance; the float32 of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,6 +21,7 @@ from cnnc.onnx.emit.network_outputs import NetworkOutputs
 from cnnc.onnx.emit.size_family import verification_sizes
 from cnnc.onnx.emit.tolerance import Deviation, Reference
 from cnnc.onnx.emit.verify import Verification, sample_count, sample_feeds
+from cnnc.ops.activation import LogSoftmax, Softmax
 from cnnc.torch.source.write import WrittenNetwork
 
 
@@ -64,27 +66,57 @@ def _deviations(
     module: Any, written: WrittenNetwork, graph: Graph, weights: Weights, feeds: Mapping[str, Array]
 ) -> list[Deviation]:
     count = len(next(iter(feeds.values())))
+    names = [*graph.outputs, *_scores(written, graph)]
     batches = [{name: feeds[name][:samples] for name in written.inputs} for samples in sorted({1, count})]
-    runs = [_outputs(module, batch) for batch in batches]
-    needed = {name: feeds[name] for name in feeds}
+    runs = [_outputs(module, written, names, batch) for batch in batches]
     deviations = []
     with np.errstate(all="ignore"):  # a network may overflow float32
-        expected = NetworkOutputs(graph, weights, needed, graph.outputs)
-        order = [node.name for node in graph.nodes if node.name in set(graph.outputs)]
-        for name in order:
+        expected = NetworkOutputs(graph, weights, feeds, names)
+        for name in [node.name for node in graph.nodes if node.name in names]:
             double, single = expected.pop(name)
             reference = Reference.of(double.copy(), single.copy())
-            place = graph.outputs.index(name)
-            deviations += [reference.network_deviation(name, run[place]) for run in runs]
+            deviations += [reference.network_deviation(name, run[name]) for run in runs]
     return deviations
 
 
-def _outputs(module: Any, feeds: Mapping[str, Array]) -> list[Array]:
+def _scores(written: WrittenNetwork, graph: Graph) -> list[str]:
+    """The last layers before a final softmax that modules compute: where it saturates, its output hides what they do."""
+    found = []
+    for output in graph.outputs:
+        node = graph.by_name[output]
+        if not isinstance(node.op, Softmax | LogSoftmax):
+            continue
+        while node.inputs and (node.name == output or node.name not in written.modules):
+            node = graph.by_name[node.inputs[0]]
+        if node.inputs and node.name not in graph.outputs and not node.owner:
+            found.append(node.name)
+    return list(dict.fromkeys(found))
+
+
+def _outputs(
+    module: Any, written: WrittenNetwork, names: Sequence[str], feeds: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The outputs of the module by name, and those of the layers `names` that are modules in it."""
     import torch
 
+    seen: dict[str, Any] = {}
+    hooks = []
+    for name in names:
+        if name in written.modules:
+            hook = partial(_keep, seen, name)
+            hooks.append(module.get_submodule(written.modules[name]).register_forward_hook(hook))
     with torch.inference_mode():
         outputs = module(*(torch.from_numpy(np.ascontiguousarray(array)) for array in feeds.values()))
-    return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
+    for hook in hooks:
+        hook.remove()
+    results = outputs if isinstance(outputs, tuple) else (outputs,)
+    seen.update(zip(names[: len(results)], results, strict=True))
+    return {name: output.numpy() for name, output in seen.items()}
+
+
+def _keep(seen: dict[str, Any], name: str, module: Any, inputs: Any, output: Any) -> None:
+    """Keeps the first output of a module: that of the layer itself, not of one that shares its parameters."""
+    seen.setdefault(name, output)
 
 
 def _e812(d: Deviation, graph: Graph) -> CnncError:

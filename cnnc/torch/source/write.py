@@ -36,7 +36,7 @@ CLASS, INPUT = "\0class\0", "\0input{}\0"
 class WrittenNetwork(NamedTuple):
     """The text of the file, the name of its class, the arguments of its `forward` with the inputs of the network, and the
     keys of the state dict by parameter (`bn1.scale` is `bn1.weight`). `counters` are the keys that count batches, `turned`
-    the axes on which an array is reversed, by key."""
+    the axes on which an array is reversed, by key. `modules` are the paths of the modules that compute a layer by themselves."""
 
     text: str
     class_name: str
@@ -44,6 +44,7 @@ class WrittenNetwork(NamedTuple):
     keys: Mapping[str, str]
     counters: tuple[str, ...]
     turned: Mapping[str, tuple[int, ...]]
+    modules: Mapping[str, str]
 
     def state(self, weights: Mapping[str, Array]) -> dict[str, Array]:
         """The arrays of the state dict by key, in the order of the keys."""
@@ -66,7 +67,7 @@ def write_network(
     writers = [ClassWriter(group, class_of, shapes) for group in classes]
     bodies = [writer.text() for writer in writers]
     network = writers[-1]
-    keys, counters, turned = _state_keys({id(w.group): w for w in writers}, classes)
+    keys, counters, turned, modules = _state_keys({id(w.group): w for w in writers}, classes)
     keys = {_renamed(name, owners): key for name, key in keys.items()}
     inputs = dict(zip(network.group.scopes[0].reads, network.group.inputs, strict=True))
     words = {CLASS: network.group.name} | {INPUT.format(i): name for i, name in enumerate(network.group.inputs)}
@@ -75,7 +76,7 @@ def write_network(
     parts = [part for part in (helpers, *bodies) if part]
     gap = "\n\n\n" if parts[0].startswith(("class", "def")) else "\n\n"  # as isort has it
     text = "\n".join(head) + "\n\n" + _imports(parts) + gap + "\n\n\n".join(parts) + "\n"
-    return WrittenNetwork(text, network.group.name, inputs, keys, counters, turned)
+    return WrittenNetwork(text, network.group.name, inputs, keys, counters, turned, modules)
 
 
 def _filled(line: str, words: Mapping[str, str]) -> str:
@@ -268,12 +269,13 @@ def _renamed(parameter: str, owners: Mapping[str, str]) -> str:
 
 def _state_keys(
     writers: Mapping[int, ClassWriter], classes: Sequence[ModuleClass]
-) -> tuple[dict[str, str], tuple[str, ...], dict[str, tuple[int, ...]]]:
-    """The key of each parameter and buffer, the keys of the counters of batch norms, which cnnc does not have, and the axes
-    of weights that are reversed."""
+) -> tuple[dict[str, str], tuple[str, ...], dict[str, tuple[int, ...]], dict[str, str]]:
+    """The key of each parameter and buffer, the keys of the counters of batch norms, which cnnc does not have, the axes
+    of weights that are reversed, and the path of the module of each layer that ends with one."""
     keys: dict[str, str] = {}
     counters: list[str] = []
     turned: dict[str, tuple[int, ...]] = {}
+    modules: dict[str, str] = {}
     bodies = {
         scope.name: (group, body) for group in classes for scope, body in zip(group.scopes, group.bodies, strict=True)
     }
@@ -286,6 +288,9 @@ def _state_keys(
                 if not item.twin:
                     walk(item.scope.name, f"{prefix}{item.name}.")
                 continue
+            last = (number, len(item.pieces) - 1)
+            if last in writer.modules:
+                modules[item.node.name] = f"{prefix}{writer.modules[last]}"
             for index, piece in enumerate(item.pieces):
                 if not piece.parameters or (number, index) not in writer.modules:
                     continue
@@ -298,4 +303,4 @@ def _state_keys(
                     counters.append(f"{module}.num_batches_tracked")
 
     walk("", "")
-    return keys, tuple(counters), turned
+    return keys, tuple(counters), turned, modules
