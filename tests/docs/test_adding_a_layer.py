@@ -26,7 +26,7 @@ def test_the_guide_works_as_written(tmp_path: Path) -> None:
     assert [hole for hole in holes if hole not in halfway.stdout] == [], halfway.stdout
 
     apply(others, tree)
-    folders = ("tests/test_architecture.py", "tests/ops", "tests/reference", "tests/onnx")
+    folders = ("tests/test_architecture.py", "tests/ops", "tests/reference", "tests/onnx", "tests/torch")
     done = run(
         tree,
         "-m",
