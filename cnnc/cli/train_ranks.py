@@ -80,7 +80,7 @@ def torchrun_command(command: str) -> str:
 def _end(ranks: TorchRanks | None, error: BaseException) -> NoReturn:
     """Ends this process, without waiting for threads that may wait for other processes."""
     ignore_signals()
-    mute(not ranks.claim_failure() if ranks is not None else os.environ["LOCAL_RANK"] != "0")
+    mute(not ranks.is_first_to_fail() if ranks is not None else os.environ["LOCAL_RANK"] != "0")
     status = report_error(error)
     sys.stdout.flush()
     os._exit(status)

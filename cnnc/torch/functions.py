@@ -280,7 +280,7 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 
 
 def softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)); beyond 50 it is x to the last bit, PyTorch's default is 20."""
+    """log(1 + exp(x)); beyond 50 it is bit-identical to x, PyTorch's default is 20."""
     return F.softplus(x, threshold=50)
 
 
