@@ -30,6 +30,7 @@ def starts_processes(processes: int | None) -> bool:
     if processes is None or _LAUNCHED in os.environ:
         return False
     if is_started_by_torchrun():
+        mute(os.environ["RANK"] != "0")
         message = f"torchrun has started {os.environ['WORLD_SIZE']} processes, so that --processes has no effect"
         raise CnncError.of("E010", message, help="leave --processes out")
     return processes > 1
@@ -68,6 +69,12 @@ def joined(options: EngineOptions) -> Iterator[Ranks]:
             ranks.close()
     except BaseException as error:
         _end(ranks, error)
+
+
+def is_started_again() -> bool:
+    """Whether torchrun starts the processes again when one ends with an error."""
+    started, most = (int(os.environ.get(f"TORCHELASTIC_{name}", 0)) for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    return started < most
 
 
 def torchrun_command(command: str) -> str:
