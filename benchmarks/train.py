@@ -119,7 +119,7 @@ def torch_step(name: str, *settings: str) -> Callable[[], object]:
         value = loss(scores.float(), y)
         value.backward()
         optimizer.step()
-        return float(value)
+        return float(value.detach())
 
     return step
 

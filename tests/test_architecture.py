@@ -236,7 +236,8 @@ def test_training_loads_what_it_uses(tmp_path: Path) -> None:
     """It starts without the modules that draw, which the curves at the end of an epoch need, and never loads a server."""
     start = loaded("train", "--dry-run", str(MODELS / "digits.cnn"))
     assert "cnnc.training.loop" in start
-    assert not {name for name in start if name.startswith(("cnnc.view", "cnnc.live"))}
+    assert not {name for name in start if name.startswith(("cnnc.view", "cnnc.live", "cnnc.torch"))}
+    assert "torch" not in start
     words = ("train", str(MODELS / "digits.cnn"), "--set", "train.epochs=1", "--run", str(tmp_path / "run"))
     whole = loaded(*words)
     assert "cnnc.view.training_curves" in whole

@@ -65,7 +65,8 @@ class TorchEngine(Engine):
     """Computes steps and scores with PyTorch.
 
     `device` and `precision` are the words of `--device` and `--precision`. `compiles` runs the module through torch.compile.
-    `report` receives what a user should know. Raises CnncError E905 and E010 as `device_named` does.
+    `report` receives what a user should know. `channels_last` is the layout of images; by default that is so in 16 bits,
+    where convolutions are up to twice as fast with it. Raises CnncError E905 and E010 as `device_named` does.
     """
 
     name = "torch"
@@ -80,8 +81,8 @@ class TorchEngine(Engine):
     ) -> None:
         self.device = device_named(device)
         self.precision, self.compiles, self.report = precision, compiles, report
-        self.channels_last = channels_last
         self._autocast = autocast_type(precision, self.device)
+        self.channels_last = self._autocast is not None if channels_last is None else channels_last
         self._state: TorchState | None = None
         self._is_newer = False
         self._compiled_size = 0

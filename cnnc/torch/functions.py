@@ -280,7 +280,7 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 
 
 def softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)); beyond 50 it is bit-identical to x, PyTorch's default is 20."""
+    """log(1 + exp(x)); PyTorch returns x beyond a threshold of 20, where the derivative still differs from 1."""
     return F.softplus(x, threshold=50)
 
 
