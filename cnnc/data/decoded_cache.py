@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from cnnc.core.files import write_atomic
 from cnnc.data.fetch import cache_folder
-from cnnc.data.image_decoder import ImageFiles, Scan, Shape
+from cnnc.data.image_decoder import ImageFiles, Scan, Shape, batches_ahead
 from cnnc.data.image_file import pillow_version
 from cnnc.diagnostics import CnncError
 
@@ -37,9 +37,6 @@ VARIABLE = "CNNC_CACHE_GB"
 
 FREE_FRACTION = 4
 """By default entries take up to this fraction of the disk's free space: a quarter."""
-
-AHEAD = 4
-"""The most batches that are read and not yet asked for."""
 
 _VERSION = 1
 _PART = ".part"
@@ -66,11 +63,13 @@ class PixelFile:
     def batches(self, parts: Sequence[Any]) -> Iterator[NDArray[np.uint8]]:
         """The images at each of the parts, in order; the next ones are read meanwhile."""
         with ThreadPoolExecutor(1, thread_name_prefix="pixels") as thread:
-            ahead = deque(thread.submit(self.__getitem__, part) for part in parts[:AHEAD])
+            largest = max((np.arange(self._count)[part].size for part in parts), default=0)
+            most = batches_ahead(largest * prod(self._row))
+            ahead = deque(thread.submit(self.__getitem__, part) for part in parts[:most])
             for n in range(len(parts)):
                 pixels = ahead.popleft().result()
-                if n + AHEAD < len(parts):
-                    ahead.append(thread.submit(self.__getitem__, parts[n + AHEAD]))
+                if n + most < len(parts):
+                    ahead.append(thread.submit(self.__getitem__, parts[n + most]))
                 yield pixels
 
 
@@ -140,6 +139,26 @@ class CacheEntry:
             self._file = None
 
 
+def read_kept(name: str) -> bytes | None:
+    """The content of another file in the cache; None where it is not there."""
+    path = cache_folder("decoded") / name
+    if _limit():
+        with suppress(OSError):
+            content = path.read_bytes()
+            os.utime(path)  # used last
+            return content
+    return None
+
+
+def keep(name: str, content: bytes) -> None:
+    """Writes another file into the cache, where that is possible."""
+    limit, path = _limit(), cache_folder("decoded") / name
+    with suppress(OSError, CnncError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if limit and _make_room(path.parent, len(content), limit):
+            write_atomic(path, content)
+
+
 def _limit() -> int:
     """The most bytes of all entries. Raises CnncError E010 where CNNC_CACHE_GB is not a number."""
     setting = os.environ.get(VARIABLE, "").strip()
@@ -166,18 +185,18 @@ def _name(files: ImageFiles, keys: Sequence[Any], shape: Shape) -> str:
 
 
 def _entries(folder: Path) -> list[tuple[float, int, Path]]:
-    """The pixel files with the times of their last use and their sizes."""
+    """The large files with the times of their last use and their sizes."""
     entries = []
-    for path in folder.glob("*.u8"):
+    for path in (*folder.glob("*.u8"), *folder.glob("*.npz")):
         with suppress(OSError):
             facts = path.with_suffix(".json")
-            used = facts.stat().st_mtime if facts.exists() else 0.0
+            used = (facts if facts.exists() else path).stat().st_mtime
             entries.append((used, path.stat().st_size, path))
     return entries
 
 
 def _make_room(folder: Path, size: int, limit: int) -> bool:
-    """Deletes the pixels of entries that were not used for longest; False where even an empty cache has no room."""
+    """Deletes the large files that were not used for longest; False where even an empty cache has no room."""
     if size > limit:
         return False
     entries = sorted(_entries(folder))

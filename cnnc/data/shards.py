@@ -16,20 +16,16 @@ number of examples nor which one comes next after a resumption.
 
 from __future__ import annotations
 
-import json
 import re
-from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, SupportsIndex, overload
+from typing import Any
 
 import numpy as np
 
-from cnnc.core.files import reason
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
-from cnnc.data.file_tree import bad_file, locate, state_of
+from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.image_column import load_images
 from cnnc.data.image_file import require_pillow
 from cnnc.data.images import (
@@ -40,24 +36,12 @@ from cnnc.data.images import (
     report_skipped,
     split_named,
 )
+from cnnc.data.shard_index import HELP, Label, ShardFiles, ShardKeys, index_shards
 from cnnc.data.splits import class_indices_of, report_classes, report_split, require_classes, split_off_test
-from cnnc.data.tar_index import TarMember, member_name, read_members
 from cnnc.diagnostics import CnncError
 
-IMAGES = ("png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "webp", "ppm", "pgm", "pbm", "pnm")
-LABELS = ("cls", "txt", "json")
-"""What the name of a member ends with after its key; of labels in the order in which they are preferred."""
-
-_LABEL_KEYS = ("label", "cls", "class")
-_LARGEST_LABEL = 1 << 20
-_LONGEST_NAME = 200
 _MOST_SHARDS = 100_000
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}|\{([^{}]*,[^{}]*)\}", re.ASCII)
-_HELP = "an example is KEY.jpg (.png, ...) and KEY.cls, KEY.txt or KEY.json; the key ends at the first dot of the name"
-
-Label = int | str
-Key = tuple[int, int, int]
-"""The number of a shard, and the offset and the size of an image in it."""
 
 
 def read(request: Request) -> Dataset:
@@ -65,10 +49,10 @@ def read(request: Request) -> Dataset:
     shape = image_shape(request)
     require_pillow()
     source, paths = _paths(request)
-    testing = _testing(request, source, paths)
-    index = _index(paths)
+    paths, testing = _with_splits(request, source, paths)
+    index = index_shards(paths)
     if not index.labels:
-        raise bad_file(source, "expected examples, found none", _HELP)
+        raise bad_file(source, "expected examples, found none", HELP)
     request.report(f"{source}: {len(index.labels):,} examples in {len(paths):,} shard{'s' * (len(paths) != 1)}")
     if index.unread:
         counts = ", ".join(f"{count:,} .{suffix}" for suffix, count in sorted(index.unread.items()))
@@ -145,133 +129,20 @@ def _paths(request: Request) -> tuple[str, tuple[Path, ...]]:
     return request.path, paths
 
 
-def _testing(request: Request, source: str, paths: Sequence[Path]) -> list[bool]:
-    """Which shards are the test split; none where all of them have the name of one."""
+def _with_splits(request: Request, source: str, paths: Sequence[Path]) -> tuple[tuple[Path, ...], list[bool]]:
+    """The shards that are read, and which of them are the test split; none where all have the name of one."""
     words = [re.split(r"[^a-z]", path.name.lower(), maxsplit=1)[0] for path in paths]
     name = split_named(TEST_NAMES, words)
     if all(word in TEST_NAMES for word in words):
-        return [False] * len(paths)
-    return [word == name for word in words]
+        return tuple(paths), [False] * len(paths)
+    read = [n for n, word in enumerate(words) if word == name or word not in TEST_NAMES]
+    if len(read) < len(paths):
+        others = " and ".join(sorted({word for word in words if word in TEST_NAMES and word != name}))
+        request.report(f"{source}: the shards named {others} are not read: those named {name} are the test split")
+    return tuple(paths[n] for n in read), [words[n] == name for n in read]
 
 
-# ---- the index
-
-
-class ShardKeys(Sequence[Key]):
-    """Where the images lie, in arrays: 20 bytes for each."""
-
-    def __init__(self) -> None:
-        self._shards, self._offsets, self._sizes = array("i"), array("q"), array("q")
-
-    def add(self, shard: int, member: TarMember) -> None:
-        """Appends an image."""
-        self._shards.append(shard)
-        self._offsets.append(member.offset)
-        self._sizes.append(member.size)
-
-    @property
-    def shards(self) -> np.ndarray[Any, np.dtype[np.int32]]:
-        """The number of the shard of each image."""
-        return np.array(self._shards, np.int32)
-
-    def __len__(self) -> int:
-        return len(self._shards)
-
-    @overload
-    def __getitem__(self, n: SupportsIndex) -> Key: ...
-    @overload
-    def __getitem__(self, n: slice) -> list[Key]: ...
-    def __getitem__(self, n: Any) -> Key | list[Key]:
-        if isinstance(n, slice):
-            return list(zip(self._shards[n], self._offsets[n], self._sizes[n], strict=True))
-        return self._shards[n], self._offsets[n], self._sizes[n]
-
-
-class _Index(NamedTuple):
-    """All examples: where their images lie, and their labels; and how many members are not read, by suffix."""
-
-    keys: ShardKeys
-    labels: list[Label]
-    unread: Counter[str]
-
-
-def _index(paths: Sequence[Path]) -> _Index:
-    """The examples of all shards. Raises CnncError E602."""
-    index = _Index(ShardKeys(), [], Counter())
-    used = ""
-    for shard, path in enumerate(paths):
-        examples: dict[str, dict[str, TarMember]] = {}
-        for member in read_members(path):
-            key, suffix = _split_name(path, member.name)
-            examples.setdefault(key, {})[suffix] = member
-        try:
-            with path.open("rb") as file:
-                for key, members in examples.items():
-                    image, suffix = _image(path, key, members), _label_suffix(path, key, members)
-                    used = used or suffix
-                    if suffix != used:
-                        problem = f"the label of {key} is a .{suffix}, those before are .{used}"
-                        raise bad_file(path, problem, "write all labels in the same form")
-                    index.keys.add(shard, image)
-                    label = members[suffix]
-                    if label.size > _LARGEST_LABEL:
-                        raise bad_file(path, f"the label {label.name} is larger than {_LARGEST_LABEL:,} bytes")
-                    file.seek(label.offset)
-                    index.labels.append(_label(path, label.name, suffix, file.read(label.size)))
-                    index.unread.update(other for other in members if other in LABELS and other != suffix)
-        except OSError as error:
-            raise bad_file(path, f"cannot be read ({reason(error)})") from error
-    return index
-
-
-def _split_name(path: Path, name: str) -> tuple[str, str]:
-    """The key and the suffix of a member. Raises CnncError E602 for one that is neither an image nor a label."""
-    folder, slash, base = name.rpartition("/")
-    key, _, suffix = base.partition(".")
-    suffix = suffix.lower()
-    if not key or suffix not in (*IMAGES, *LABELS):
-        raise bad_file(path, f"the member {name} is neither an image nor a label", _HELP)
-    return folder + slash + key, suffix
-
-
-def _image(path: Path, key: str, members: dict[str, TarMember]) -> TarMember:
-    images = [members[suffix] for suffix in members if suffix in IMAGES]
-    if not images:
-        raise bad_file(path, f"the key {key} has no image", _HELP)
-    if len(images) > 1:
-        raise bad_file(path, f"the key {key} has two images, {images[0].name} and {images[1].name}", _HELP)
-    return images[0]
-
-
-def _label_suffix(path: Path, key: str, members: dict[str, TarMember]) -> str:
-    suffix = next((suffix for suffix in LABELS if suffix in members), None)
-    if suffix is None:
-        raise bad_file(path, f"the key {key} has no label", _HELP)
-    return suffix
-
-
-def _label(path: Path, name: str, suffix: str, content: bytes) -> Label:
-    """The number or name of a class. Raises CnncError E602."""
-    try:
-        text = content.decode().strip()
-        value: Any = text if suffix != "json" else json.loads(text)
-    except (ValueError, RecursionError):
-        raise bad_file(path, f"the label {name} is not {'JSON' if suffix == 'json' else 'UTF-8'}") from None
-    if isinstance(value, dict):
-        value = next((value[key] for key in _LABEL_KEYS if key in value), None)
-    if suffix == "cls":
-        value = int(text) if re.fullmatch(r"\d{1,9}", text, re.ASCII) else None
-    is_number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9
-    is_name = isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()
-    if not is_number and not is_name:
-        forms = {
-            "cls": "a whole number from 0",
-            "txt": f"the name of a class, one line of at most {_LONGEST_NAME} characters",
-            "json": f"a whole number from 0, a name, or an object with {', '.join(_LABEL_KEYS[:-1])} or {_LABEL_KEYS[-1]}",
-        }
-        raise bad_file(path, f"the label {name} is not {forms[suffix]}")
-    label: Label = value
-    return label
+# ---- classes and names
 
 
 def _classes(
@@ -291,41 +162,6 @@ def _classes(
             f"labels count from 0; end with `fc {count}`",
         )
     return tuple(str(n) for n in range(request.classes or count)), numbers
-
-
-# ---- reading
-
-
-class ShardFiles:
-    """Reads the images of shards by their keys, in any process."""
-
-    def __init__(self, paths: tuple[Path, ...]) -> None:
-        self._paths = paths
-
-    def display_name(self, key: Key) -> str:
-        """The shard and the member, in messages."""
-        shard, offset, _ = key
-        return f"{self._paths[shard]}: {member_name(self._paths[shard], offset)}"
-
-    def read(self, key: Key, limit: int) -> bytes:
-        """The content of an image. Raises CnncError E602."""
-        shard, offset, size = key
-        if size > limit:
-            raise bad_file(self.display_name(key), f"expected at most {limit:,} bytes")
-        try:
-            with self._paths[shard].open("rb", buffering=0) as file:
-                file.seek(offset)
-                data = file.read(size)
-        except OSError as error:
-            raise bad_file(self.display_name(key), f"cannot be read ({reason(error)})") from error
-        if len(data) != size:
-            raise bad_file(self.display_name(key), f"expected {size:,} bytes, found {len(data):,}")
-        return data
-
-    def states(self, keys: Sequence[Key]) -> Iterator[str]:
-        """The states of the shards, and the keys."""
-        yield from map(state_of, self._paths)
-        yield from map(str, keys)
 
 
 class _Names(Sequence[str]):

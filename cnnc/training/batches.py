@@ -10,6 +10,7 @@ of processes that share each batch.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from contextlib import closing
 from typing import Any
@@ -30,7 +31,7 @@ def order_of_epoch(run: Run, epoch: int) -> NDArray[np.int64]:
 def batches_of_epoch(run: Run) -> Generator[StepBatch, None, None]:
     """The batches from the run's current step to the end of its epoch; of each, the examples that this process gets.
 
-    Close the iterator if you leave off before its end.
+    The time in which examples are waited for adds to `run.waited`. Close the iterator if you leave off before its end.
     """
     epoch, size = run.progress.epoch, run.recipe.batch
     order = order_of_epoch(run, epoch)
@@ -38,7 +39,10 @@ def batches_of_epoch(run: Run) -> Generator[StepBatch, None, None]:
     whole = [order[step * size : (step + 1) * size] for step in steps]
     parts = [examples[run.engine.rows(len(examples))] for examples in whole]
     with closing(run.train.batches(parts)) as batches:
-        for step, examples, (inputs, targets) in zip(steps, whole, batches, strict=True):
+        for step, examples in zip(steps, whole, strict=True):
+            asked = time.perf_counter()
+            inputs, targets = next(batches)
+            run.waited += time.perf_counter() - asked
             yield StepBatch(epoch, step, _augmented(run, epoch, step, inputs, len(examples)), targets, len(examples))
 
 

@@ -191,9 +191,7 @@ def _steps(run: Run, batches: Iterator[StepBatch], callback: Callback, stopping:
         if is_due:
             save(run, "last")
             saved = time.monotonic()
-        asked = time.perf_counter()
         batch = next(batches)
-        run.waited += time.perf_counter() - asked
         loss, right, total = run.engine.step(run, batch)
         if epoch == step == 0 and (warning := check_first_loss(run, loss)) is not None:
             callback.on_warning(run, warning)

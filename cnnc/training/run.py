@@ -208,7 +208,7 @@ class Epoch(NamedTuple):
 
     `number` counts from 0, `rate` is the learning rate at its start. `memory` is the growth of the process in bytes
     since training began (None where the system does not say). `best` says that no earlier epoch was better. `waiting` is
-    the fraction of the time in which the steps waited for their examples: to be read, decoded and augmented.
+    the fraction of the time in which the steps waited for examples to be read and decoded.
     """
 
     number: int

@@ -37,6 +37,8 @@ FIREFOX_PREFERENCES = {
     "browser.shell.checkDefaultBrowser": False,
     "browser.startup.homepage_override.mstone": "ignore",
     "datareporting.policy.dataSubmissionEnabled": False,
+    "media.navigator.permission.disabled": True,  # the camera needs no answer, and shows a pattern
+    "media.navigator.streams.fake": True,
     "network.proxy.type": 1,  # nothing listens at this proxy
     "network.proxy.http": "127.0.0.1",
     "network.proxy.http_port": 9,

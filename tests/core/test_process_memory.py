@@ -54,3 +54,28 @@ def test_the_memory_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert process_memory.memory_limit() == 0
     container.write_text("500000\n")
     assert process_memory.memory_limit() == 500_000
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="needs Linux to see free memory")
+def test_free_memory_is_what_the_narrowest_limit_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    available = process_memory.free_memory()
+    assert 0 < available <= process_memory.memory_limit()
+    container = tmp_path / "memory.max"
+    container.write_text("5000000")
+    (tmp_path / "memory.current").write_text("3000000")
+    (tmp_path / "memory.stat").write_text("anon 1000000\ninactive_file 1500000\n")
+    monkeypatch.setattr(process_memory, "_CONTAINER", container)
+    assert process_memory.free_memory() == 3_500_000
+    container.write_text("max")
+    assert process_memory.free_memory() > 3_500_000
+    status = tmp_path / "status"
+    status.write_text("VmSize:\t900 kB\nVmData:\t500 kB\n")
+    (tmp_path / "statm").write_text("")
+    monkeypatch.setattr(process_memory, "_PROCESS", tmp_path)
+    limits = {resource.RLIMIT_AS: resource.RLIM_INFINITY, resource.RLIMIT_DATA: 600 * 1024}
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (limits[which], limits[which]))
+    assert process_memory.free_memory() == 100 * 1024
+    limits[resource.RLIMIT_AS] = 950 * 1024
+    assert process_memory.free_memory() == 50 * 1024

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnc.data import decoded_cache, image_column, load
+from cnnc.data import decoded_cache, image_column, load, shard_index
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
 from tests.data.test_images import GREY, by_class, encoded_image, folder_of, zip_of
@@ -93,6 +93,22 @@ def test_entries_used_least_recently_go_first(tmp_path: Path, monkeypatch: pytes
     load("images", path=str(places[0]), inputs=GREY)
     with pytest.raises(NameError):
         load("images", path=str(places[1]), inputs=GREY)
+
+
+def test_the_index_of_many_examples_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setattr(shard_index, "KEPT_FROM", 8)
+    path = shard_of(tmp_path / "s.tar", {**examples(0, 8), "a/000.json": b"{}"})
+    lines: list[list[str]] = [[], [], []]
+    first = pixels(load("shards", path=str(path), inputs=GREY, report=lines[0].append))
+    with monkeypatch.context() as patch:
+        patch.delattr(shard_index, "_read_index")
+        assert pixels(load("shards", path=str(path), inputs=GREY, report=lines[1].append)) == first
+    (kept,) = folder.glob("*.npz")
+    kept.write_bytes(kept.read_bytes()[:200])
+    assert pixels(load("shards", path=str(path), inputs=GREY, report=lines[2].append)) == first
+    assert lines[0] == lines[1] == lines[2]
+    shard_of(path, examples(20, 8))
+    assert pixels(load("shards", path=str(path), inputs=GREY)) != first
 
 
 @pytest.mark.parametrize("damage", ["truncated", "not JSON", "other JSON", "gone"])

@@ -83,6 +83,10 @@ def test_a_folder_with_a_test_split(tmp_path: Path) -> None:
     data, lines = loaded_and_reported("shards", tmp_path, inputs=GREY)
     assert "PLACE: 4 training and 2 test examples" in lines
     assert [value for value, _ in pairs(data)] == [0, 1, 2, 3, 50, 51]
+    shard_of(tmp_path / "test-0.tar", examples(70, 2))
+    data, lines = loaded_and_reported("shards", tmp_path, inputs=GREY)
+    assert lines[0] == "PLACE: the shards named val are not read: those named test are the test split"
+    assert [value for value, _ in pairs(data)] == [0, 1, 2, 3, 70, 71]
 
 
 def test_the_folder_of_a_pattern_is_found_with_data(tmp_path: Path) -> None:

@@ -150,9 +150,9 @@ def count_correct(session: Session, examples: Split) -> CorrectCount:
     ):
         raise CnncError.of("E609", f"the data are {'x'.join(map(str, shape))}; {session.name} takes {signature}")
     right = 0
-    for part in batch_slices(len(examples), 256):
-        scores = _class_scores(session, name, examples.inputs[0][part])
-        right += int((scores.argmax(-1) == examples.targets[0][part]).sum())
+    for inputs, targets in examples.batches(batch_slices(len(examples), 256)):
+        scores = _class_scores(session, name, inputs[0])
+        right += int((scores.argmax(-1) == targets[0]).sum())
     return CorrectCount(right, len(examples))
 
 

@@ -29,16 +29,21 @@ def _pool(e: StepEmitter, op: Pool, node: Node, at: Passed) -> TensorGradients:
 
 
 def _max(e: StepEmitter, op: Pool, x: TensorType, at: Passed) -> str:
-    """Adds each gradient at the index of the maximum, which MaxPool returns as its second output."""
-    if op.overlaps:
-        e.require_opset(16, "adds where windows overlap")
+    """Adds each gradient at the index of the maximum, which MaxPool returns as its second output.
+
+    MaxUnpool stores where ScatterElements adds, which is the same where no windows overlap.
+    """
     (maximum,) = (n for n in e.nodes if n.output[0] == at.output)
     indices, read = max_indices(e, maximum), maximum.input[0]
     shape = e.new("Shape", read)
-    zeros = e.zeros(e.new("ReduceProd", shape, keepdims=1))
-    kind = {"reduction": "add"} if op.overlaps else {}
-    flat = e.new("ScatterElements", zeros, e.reshape(indices, -1), e.reshape(at.gradient, -1), axis=0, **kind)
-    image = e.new("Reshape", flat, shape)
+    if op.overlaps:
+        e.require_opset(16, "adds where windows overlap")
+        zeros, index, value = e.zeros(shape), e.reshape(indices, -1), e.reshape(at.gradient, -1)
+        flat = e.new("ScatterElements", e.reshape(zeros, -1), index, value, axis=0, reduction="add")
+        image = e.new("Reshape", flat, shape)
+    else:
+        ones = (1,) * x.rank  # no constraint on `shape`, which alone sets the sizes
+        image = e.new("MaxUnpool", at.gradient, indices, shape, kernel_shape=ones, strides=ones)
     return image if read == at.inputs[0] else _without_padding(e, image, _pads_of_copy(e, read), x)
 
 
