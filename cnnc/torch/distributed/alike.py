@@ -20,7 +20,7 @@ from cnnc.training.ranks import Ranks
 from cnnc.training.run import Run
 
 
-class Facts(NamedTuple):
+class ProcessFacts(NamedTuple):
     """What must be the same in all processes; `machine` is for messages."""
 
     machine: str
@@ -44,7 +44,7 @@ def require_alike(run: Run, ranks: Ranks) -> None:
             raise CnncError.of("E607", message, help="copy the data of one machine to all of them")
 
 
-def _facts(run: Run) -> Facts:
+def _facts(run: Run) -> ProcessFacts:
     network = run.network
     source = repr((network.source.text, sorted(network.includes.items()), network.settings))
     installed = versions()
@@ -52,7 +52,7 @@ def _facts(run: Run) -> Facts:
         f"{len(part):,} {name} examples ({_digest(part)})"
         for name, part in (("training", run.train), ("validation", run.validation), ("test", run.data.test))
     )
-    return Facts(
+    return ProcessFacts(
         platform.node(),
         hashlib.sha256(source.encode()).hexdigest(),
         f"cnnc {installed['cnnc']}, numpy {installed['numpy']}, torch {torch.__version__}",
