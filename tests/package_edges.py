@@ -21,7 +21,7 @@ ALLOWED: Mapping[str, str] = {
     "reference": "core diagnostics graph ops",
     "view": "core diagnostics graph ops reference",
     "training": "core diagnostics graph ops data recipe network reference view",
-    "torch": "core diagnostics graph ops recipe reference training",
+    "torch": "core diagnostics graph ops data recipe reference training",
     "live": "core diagnostics",
     "onnx.source_map": "diagnostics graph network",
     "onnx.metadata": "core diagnostics graph ops data recipe network onnx.source_map",

@@ -28,7 +28,7 @@ from cnnc.cli.engines import (
 )
 from cnnc.cli.options import DATA, PROVIDER_OF_ENGINE, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
-from cnnc.cli.train_ranks import joined, starts_processes, torchrun_command, train_in_processes
+from cnnc.cli.train_ranks import is_started_again, joined, starts_processes, torchrun_command, train_in_processes
 from cnnc.cli.usage import require_one_source, require_source, with_published_network
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.training.ranks import is_started_by_torchrun
@@ -249,6 +249,8 @@ def _train(run: Run, callback: Callback, options: Sequence[str]) -> Result:
         if error.status != Exit.RESOURCES or not last.exists():
             raise
         help = f"the last checkpoint is in {run.folder}; resume from it with: {command}"
+        if is_started_again():
+            help = f"torchrun starts the processes again, which resume from the last checkpoint in {run.folder}"
         raise CnncError(*(d._replace(help=d.help or help) for d in error.diagnostics)) from error
     finally:
         callback.close()

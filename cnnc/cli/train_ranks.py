@@ -30,6 +30,7 @@ def starts_processes(processes: int | None) -> bool:
     if processes is None or _LAUNCHED in os.environ:
         return False
     if is_started_by_torchrun():
+        mute(os.environ["RANK"] != "0")
         message = f"torchrun has started {os.environ['WORLD_SIZE']} processes, so that --processes has no effect"
         raise CnncError.of("E010", message, help="leave --processes out")
     return processes > 1
@@ -70,6 +71,12 @@ def joined(options: EngineOptions) -> Iterator[Ranks]:
         _end(ranks, error)
 
 
+def is_started_again() -> bool:
+    """Whether torchrun starts the processes again when one ends with an error."""
+    started, most = (int(os.environ.get(f"TORCHELASTIC_{name}", 0)) for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    return started < most
+
+
 def torchrun_command(command: str) -> str:
     """The command for as many processes as this job has; for those of several machines, or without torchrun, as it is."""
     if not is_started_by_torchrun() or _LAUNCHED in os.environ or os.environ["GROUP_WORLD_SIZE"] != "1":
@@ -80,7 +87,7 @@ def torchrun_command(command: str) -> str:
 def _end(ranks: TorchRanks | None, error: BaseException) -> NoReturn:
     """Ends this process, without waiting for threads that may wait for other processes."""
     ignore_signals()
-    mute(not ranks.claim_failure() if ranks is not None else os.environ["LOCAL_RANK"] != "0")
+    mute(not ranks.is_first_to_fail() if ranks is not None else os.environ["LOCAL_RANK"] != "0")
     status = report_error(error)
     sys.stdout.flush()
     os._exit(status)

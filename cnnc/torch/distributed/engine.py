@@ -28,6 +28,7 @@ from cnnc.ops.activation import Dropout, DropPath
 from cnnc.ops.pool import Unpool
 from cnnc.reference.parallel.threads import split_evenly
 from cnnc.reference.registry import Random
+from cnnc.torch.distributed.alike import require_alike
 from cnnc.torch.distributed.batch_norm import SynchronizedNormalizer
 from cnnc.torch.distributed.ranks import lost_peers
 from cnnc.torch.engine import TorchEngine
@@ -63,6 +64,11 @@ class SplitEngine(TorchEngine):
         super().__init__(device, precision, compiles, report)
         self.ranks, self.accumulate = ranks, accumulate
         self._normalizer = SynchronizedNormalizer()
+
+    def prepare(self, run: Run) -> None:
+        super().prepare(run)
+        if self.ranks.size > 1:
+            require_alike(run, self.ranks)
 
     @contextmanager
     def running(self, run: Run) -> Iterator[None]:

@@ -3,8 +3,8 @@
 In: the environment that torchrun sets (RANK, WORLD_SIZE, ...). Out: `TorchRanks`, joined by torch.distributed: with nccl
 between GPUs and gloo between CPUs; what runs agree on goes through gloo, so that no GPU waits for it.
 
-A process that fails announces it before it ends, so that one of them reports an error, whichever fails first. The
-others find that a peer has gone (`lost_peers`) and end without a word.
+A process that fails says so before it ends, so that only the first one reports its error. The others find that a peer has gone
+(`lost_peers`) and end without a word.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class TorchRanks(Ranks):
         """Whether the process that started this one has ended, so that nobody would stop it."""
         return os.getppid() != self._parent
 
-    def claim_failure(self) -> bool:
+    def is_first_to_fail(self) -> bool:
         """Whether this process is the first of the job to fail, which is the one that reports it."""
         if self.is_orphaned:  # the store has ended with the process that started this one
             return self.is_first
