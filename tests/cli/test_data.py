@@ -146,6 +146,7 @@ REFUSED = {
     "images photos --set train.data.val=0": ("E010", "leave --set out"),
     "p.cnn photos": ("E010", "write `cnnc data p.cnn --data photos`"),
     "p.cnn --input 1x4x4": ("E010", "leave --input out"),
+    "p.cnn --set train.data.val=0.99": ("E607", "use a smaller val="),
     "p.cnn -o x.pdf": ("E902", "write `-o x.html`"),
     "p.cnn -o p.cnn": ("E902", ""),
     "text words.tsv -o x.svg": ("E010", "leave -o out"),
