@@ -35,6 +35,7 @@ COMMANDS = {
     "filter": "filter.filter_",
     "ops": "ops.ops",
     "explain": "explain.explain",
+    "doctor": "doctor.doctor",
 }
 """MODULE.FUNCTION of each command, within cnnc.cli, in the order of the help page."""
 

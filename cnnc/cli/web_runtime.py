@@ -93,6 +93,14 @@ def web_runtime(given: Path | None, build: Build, report: Report) -> WebRuntime:
     return WebRuntime(VERSION, build, *(contents[file.name] for file in wanted))
 
 
+def local_source() -> str:
+    """Where the files of the build for the CPU lie on this machine; "" if they would have to be downloaded."""
+    wanted = BUILDS["wasm"]
+    if _installed(wanted, lambda line: None) is not None:
+        return f"the installed {DISTRIBUTION}"
+    return "the cache" if _cached(wanted) is not None else ""
+
+
 def cache_folder() -> Path:
     """The folder in the user's cache that holds the files."""
     from cnnc.data import fetch

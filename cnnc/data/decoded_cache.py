@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from cnnc.core.files import write_atomic
 from cnnc.data.fetch import cache_folder
-from cnnc.data.image_decoder import ImageFiles, Scan, Shape
+from cnnc.data.image_decoder import ImageFiles, Scan, Shape, batches_ahead
 from cnnc.data.image_file import pillow_version
 from cnnc.diagnostics import CnncError
 
@@ -37,9 +37,6 @@ VARIABLE = "CNNC_CACHE_GB"
 
 FREE_FRACTION = 4
 """By default entries take up to this fraction of the disk's free space: a quarter."""
-
-AHEAD = 4
-"""The most batches that are read and not yet asked for."""
 
 _VERSION = 2
 _PART = ".part"
@@ -66,11 +63,13 @@ class PixelFile:
     def batches(self, parts: Sequence[Any]) -> Iterator[NDArray[np.uint8]]:
         """The images at each of the parts, in order; the next ones are read meanwhile."""
         with ThreadPoolExecutor(1, thread_name_prefix="pixels") as thread:
-            ahead = deque(thread.submit(self.__getitem__, part) for part in parts[:AHEAD])
+            largest = max((np.arange(self._count)[part].size for part in parts), default=0)
+            most = batches_ahead(largest * prod(self._row))
+            ahead = deque(thread.submit(self.__getitem__, part) for part in parts[:most])
             for n in range(len(parts)):
                 pixels = ahead.popleft().result()
-                if n + AHEAD < len(parts):
-                    ahead.append(thread.submit(self.__getitem__, parts[n + AHEAD]))
+                if n + most < len(parts):
+                    ahead.append(thread.submit(self.__getitem__, parts[n + most]))
                 yield pixels
 
 

@@ -7,7 +7,7 @@ lock for most of the time that a small image takes, so two threads decode no fas
     with_two = Decoders(files, (3, 64, 64), workers=2)
     for pixels, facts in with_two.batches(parts): ...
 
-The workers write into memory that all processes map: AHEAD batches, whatever the size of the data set. Pipes carry only
+The workers write into memory that all processes map: a few batches, whatever the size of the data set. Pipes carry only
 keys and facts. Which worker decodes an image changes nothing in it, so the number of workers
 changes no result.
 """
@@ -30,11 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.worker_process import anonymous_file, can_start_workers, start_worker
-from cnnc.data.image_decoder import ImageFacts, ImageFiles, Shape
+from cnnc.data.image_decoder import ImageFacts, ImageFiles, Shape, batches_ahead
 from cnnc.diagnostics import CnncError
-
-AHEAD = 4
-"""The most batches that are decoded and not yet asked for."""
 
 MOST_WORKERS = 8
 """The most workers that start by default."""
@@ -130,13 +127,14 @@ class Decoders:
 
         One caller at a time. Where it leaves off before the end, or an error ends it, the workers end too.
         """
-        self._reserve(AHEAD * largest)
+        most = batches_ahead(largest * prod(self._shape))
+        self._reserve(most * largest)
         ahead: deque[tuple[int, list[Future[list[ImageFacts | str]]]]] = deque()
         is_complete = False
         try:
             for number, keys in enumerate(parts):
-                decoded = self._receive(*ahead.popleft()) if len(ahead) == AHEAD else None
-                first = number % AHEAD * largest
+                decoded = self._receive(*ahead.popleft()) if len(ahead) == most else None
+                first = number % most * largest
                 ahead.append((first, self._request(keys, first)))
                 if decoded is not None:
                     yield decoded

@@ -22,6 +22,9 @@ from cnnc.diagnostics import CnncError
 LARGEST = 2**27
 """The most bytes of one image file."""
 
+MOST_BYTES_AHEAD = 2**28
+"""The most bytes of images that are decoded and not yet asked for, unless one batch has more."""
+
 Shape = tuple[int, int, int]
 
 
@@ -85,6 +88,11 @@ class Scan:
             self.conversions[facts.conversion] += bool(facts.conversion)
             self.sizes[f"{facts.size[0]}x{facts.size[1]}"] += 1
             self.modes[facts.mode] += 1
+
+
+def batches_ahead(batch_bytes: int) -> int:
+    """The number of batches that are read ahead of the reader: 4, or fewer large ones, but at least 2."""
+    return max(2, min(4, MOST_BYTES_AHEAD // max(1, batch_bytes)))
 
 
 def decode_into(pixels: NDArray[np.uint8], files: ImageFiles, key: Any) -> ImageFacts | str:

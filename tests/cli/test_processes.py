@@ -39,6 +39,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "filter": ("digit.png", "sobel_x"),
     "ops": ("conv",),
     "explain": ("E301",),
+    "doctor": (),
 }
 
 

@@ -18,6 +18,7 @@ from cnnc.data import decoders, image_column, load
 from cnnc.data.dataset import Dataset
 from cnnc.data.decoders import Decoders, worker_count
 from cnnc.data.file_tree import open_tree
+from cnnc.data.image_decoder import batches_ahead
 from cnnc.diagnostics import CnncError
 from tests.commands import environment
 from tests.data.test_images import GREY, by_class, folder_of, zip_of
@@ -107,7 +108,7 @@ def test_images_are_decoded_ahead_of_the_reader_but_not_all_of_them(photos: Deco
     batches = photos.batches(keys(), 2)
     for read in range(1, 21):
         assert next(batches).facts
-        assert len(taken) == min(20, read + decoders.AHEAD)
+        assert len(taken) == min(20, read + batches_ahead(48))
 
 
 SCRIPT = """
@@ -150,6 +151,10 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_fewer_large_batches_are_decoded_ahead() -> None:
+    assert [batches_ahead(size) for size in (0, 1, 2**26, 2**26 + 1, 2**27, 2**40)] == [4, 4, 4, 3, 2, 2]
 
 
 @pytest.mark.parametrize(("setting", "count"), [("0", 0), ("3", 3), (" 2 ", 2)])

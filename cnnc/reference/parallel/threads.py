@@ -22,7 +22,7 @@ from threading import Barrier, BrokenBarrierError, RLock
 from typing import Any, TypeVar
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
@@ -60,6 +60,13 @@ def one_blas_thread() -> Iterator[None]:
     """Limits BLAS to the calling thread. Entering costs more than a small matrix product, so enter it once per run."""
     with threadpool_limits(limits=1, user_api="blas"):
         yield
+
+
+def blas_libraries() -> list[str]:
+    """The BLAS libraries that NumPy has loaded: name, version, and the kind of processor whose kernels run."""
+    loaded = [each for each in threadpool_info() if each["user_api"] == "blas"]
+    parts = [(each["internal_api"], each["version"], each.get("architecture")) for each in loaded]
+    return list(dict.fromkeys(" ".join(filter(None, names)) for names in parts))
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of mallopt(3)
