@@ -89,13 +89,15 @@ def _require_network(source: str) -> None:
 def open_network_data(
     file: Path, folder: Path | None, settings: list[str], sizes: Mapping[str, int], report: Report
 ) -> OpenedData:
-    """What training of a network file would read."""
+    """What training of a network file would read. Raises CnncError as training would."""
     from cnnc.training.loop import open_data, split
 
     network = _network(file, settings, sizes)
     recipe = require_recipe(network.recipe, network.name)
     dataset = open_data(network, folder, report)
     training, validation = split(dataset.train, recipe.data.val, recipe.seed)
+    if not len(training):
+        raise CnncError.of("E607", f"{dataset.name}: no example is left to train on", help="use a smaller val=")
     losses = tuple(
         {"loss": loss.kind, "compares_with": "the input" if loss.of_input else loss.compares_with}
         for loss in recipe.losses

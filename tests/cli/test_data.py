@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import SMALL, codes, json_of, run
+from tests.paths import DOCS
 
 
 @pytest.fixture
@@ -47,6 +48,18 @@ def test_a_folder_of_images(photos: Path) -> None:
     assert facts["files"]["modes"] == {"L": 15}
     assert facts["files"]["resized"] == 15
     assert facts["files"]["skipped"] == [{"file": "cat/broken.png", "reason": "unknown format"}]
+
+
+def test_the_keys_of_json_are_those_of_the_docs(photos: Path) -> None:
+    facts = json_of(run("data", "p.cnn", "--json", cwd=photos))
+    documented = (
+        (DOCS / "cli.md").read_text(encoding="utf-8").partition("## What is in the data")[2].partition("\n## ")[0]
+    )
+    told = set(re.findall(r"`(\w+)`", documented))
+    parts = [facts, *facts["inputs"], *facts["targets"], facts["files"], *facts["files"]["skipped"]]
+    parts += [facts["duplicates"], *facts["duplicates"]["across"], facts["duplicates"]["groups"][0][0]]
+    parts += facts["inputs"][0]["shares"].values()
+    assert {key for part in parts for key in part} - told == set()
 
 
 def test_a_network_is_read_as_training_reads_it(photos: Path) -> None:
@@ -133,6 +146,7 @@ REFUSED = {
     "images photos --set train.data.val=0": ("E010", "leave --set out"),
     "p.cnn photos": ("E010", "write `cnnc data p.cnn --data photos`"),
     "p.cnn --input 1x4x4": ("E010", "leave --input out"),
+    "p.cnn --set train.data.val=0.99": ("E607", "use a smaller val="),
     "p.cnn -o x.pdf": ("E902", "write `-o x.html`"),
     "p.cnn -o p.cnn": ("E902", ""),
     "text words.tsv -o x.svg": ("E010", "leave -o out"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from cnnc.data import load
 from cnnc.data import survey as survey_module
 from cnnc.data.column_statistics import ColumnStatistics
 from cnnc.data.dataset import Dataset, ReadFacts, Split
@@ -94,3 +97,17 @@ def test_label_maps_count_positions_without_the_ignored_label() -> None:
     assert target["shares"]["training"] == {"ignored": 4}
     assert facts["inputs"][0]["shares"]["test"]["mean"] is None
     assert facts["duplicates"]["different_labels"] is None
+
+
+def test_readers_name_what_they_do_not_read(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.tsv").write_text("".join(f"{n % 2}\tword {n}\n" for n in range(8)))
+    (tmp_path / "more.tsv").write_text("0\tword\n")
+    np.savez(tmp_path / "a.npz", x=np.ones((9, 2), np.float32), y=np.arange(9) % 2)
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("notes.txt", "not an array")
+    for name, path, unread in (("text", tmp_path, ["a.npz", "more.tsv"]), ("npz", tmp_path / "a.npz", ["notes.txt"])):
+        lines: list[str] = []
+        data = load(name, None, lines.append, path=str(path))
+        assert (data.facts.source, list(data.facts.unread)) == (str(path), unread)
+        assert f"{path}: not read: {', '.join(unread)}" in lines
