@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
@@ -254,7 +255,8 @@ def _train(run: Run, callback: Callback, options: Sequence[str]) -> Result:
         raise CnncError(*(d._replace(help=d.help or help) for d in error.diagnostics)) from error
     finally:
         callback.close()
-        stop_on_signals()
+        if ranks.size == 1 or sys.exc_info()[0] is None:  # else torchrun's SIGTERM would hide the error
+            stop_on_signals()
     if result.stopped:
         print_status(f"stopped; {last} is saved. Resume with:\n  {command}")
         (terminated,) = ranks.any(_Signals.terminated or ranks.is_orphaned)

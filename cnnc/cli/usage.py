@@ -66,7 +66,7 @@ _OPTIONS: dict[str, dict[str, str]] = {
         **_each("-e", "--set train.epochs=VALUE"),
         **_each("-b", "--set train.batch=VALUE"),
         **_each("--threads --workers --num-workers --jobs -j", "CNNC_THREADS=VALUE REST"),
-        **_each("--device --gpu --gpus --cuda --verbose -v --quiet -q --progress", "REST"),
+        **_each("--gpu --gpus --cuda --verbose -v --quiet -q --progress", "REST"),
     },
     "export": {
         **_each(_OUT, "--out VALUE"),

@@ -59,7 +59,7 @@ def repaired(words: list[str], help: str) -> list[str]:
         ("train small.cnn --optimizer rmsprop", "write `--set train.optimizer=rmsprop`"),
         ("train small.cnn --width 4", "a `let` of the file is set with `--set width=4`"),
         ("train small.cnn --out 'my run'", "write `--run 'my run'`"),
-        ("train small.cnn --device cuda", "write `cnnc train small.cnn`"),
+        ("train small.cnn --gpu cuda", "write `cnnc train small.cnn`"),
         ("train --checkpoint run", "write `--resume run`"),
         ("train small.cnn -e 3", "write `--set train.epochs=3`"),
         ("train run --resume", "write `cnnc train --resume run`"),

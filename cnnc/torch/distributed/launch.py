@@ -46,9 +46,12 @@ def launch(processes: int, words: Sequence[str]) -> int:
 
 def _status(failures: Mapping[int, ProcessFailure]) -> int:
     """The exit status of a job in which some processes failed."""
-    reported = [failure.exitcode for failure in failures.values() if failure.exitcode > 0]
+    codes = {rank: failure.exitcode for rank, failure in failures.items()}
+    reported = [code for code in codes.values() if code > 0 and code not in (Exit.TERMINATED, Exit.INTERRUPTED)]
     if reported:
         return int(reported[0])
-    rank, failure = min(failures.items(), key=lambda item: item[1].timestamp)
-    name = signal.Signals(-failure.exitcode).name
-    raise CnncError.of("E909", f"process {rank + 1} of those that train together was killed by {name}")
+    for rank, code in codes.items():
+        if code < 0 and code != -signal.SIGTERM:
+            message = f"process {rank + 1} of those that train together was killed by {signal.Signals(-code).name}"
+            raise CnncError.of("E909", message)
+    return int(max(codes.values())) if max(codes.values()) > 0 else Exit.TERMINATED
