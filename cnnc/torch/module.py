@@ -121,7 +121,7 @@ class GraphModule(nn.Module):  # type: ignore[misc]
     def _in_working_dtype(self, feed: Tensor) -> Tensor:
         """Integers stay int64, bytes are scaled from 0..255 to 0..1."""
         if feed.dtype == torch.uint8:
-            return feed.to(self.dtype) / 255
+            return feed.to(self.dtype).div_(255)
         return feed.to(self.dtype) if feed.is_floating_point() else feed.to(torch.int64)
 
     def update_statistics(self, statistics: Iterable[Statistics]) -> None:
