@@ -277,6 +277,18 @@ def test_the_main_chain_is_straight_and_skips_are_at_its_side() -> None:
     assert sorted(skips.values()) == list(skips.values()), "the longest skip is the outermost"
 
 
+def test_skips_that_follow_one_another_share_two_lanes() -> None:
+    """Each skip begins before the last one ends; 4 and 40 of them need no more lanes than two."""
+    lanes = set()
+    for count in (4, 40):
+        stages = "\n".join(f"r{i}: conv 8 k=3 p=1; relu; add r{i - 1}" for i in range(1, count))
+        graph = check(f"input 8x16x16\nr0: conv 8 k=3 p=1; relu\n{stages}\n").require_graph()
+        layout = layout_of(diagram_of(graph, 0))
+        lanes.add(len({max(x for x, _ in line.points) for line in layout.lines if len(line.points) > 2}))
+        assert_clear(diagram_of(graph, 0))
+    assert lanes == {2}
+
+
 def test_branches_stand_in_the_order_of_their_operands() -> None:
     layout = layout_of(diagram_of(published("textcnn")))
     x = {box.node.name: box.x for box in layout.boxes}

@@ -257,6 +257,36 @@ class _Chains:
 Contour = dict[int, float]
 
 
+class _Side:
+    """What stands on one side of a chain: how far boxes reach from its axis at each rank, and where lines pass ranks."""
+
+    def __init__(self, contour: Contour) -> None:
+        self.boxes = contour
+        self.reach = dict(contour)
+        self.lines: list[tuple[int, float]] = []  # the ranks as bits, and the distance from the axis
+
+    def line(self, ranks: Sequence[int]) -> float:
+        """The distance of a line that passes ranks: as near as boxes and other lines at these ranks leave room."""
+        bits = sum(1 << rank for rank in ranks)
+        step = 2 * LANE + GAP
+        x = max(self.boxes.get(rank, 0.0) for rank in ranks) + LANE + GAP
+        for other in sorted(other for taken, other in self.lines if taken & bits):
+            if x > other - step:
+                x = max(x, other + step)
+        self.lines.append((bits, x))
+        return x
+
+    def chain(self, near: Contour) -> float:
+        """The distance of a chain that reaches `near` towards the axis at each rank: beyond all that stands at these ranks."""
+        return max((self.reach.get(rank, 0.0) + to for rank, to in near.items()), default=0.0) + GAP
+
+    def add(self, far: Contour, is_line: bool) -> None:
+        """Takes in how far a chain or line reaches."""
+        for contour in (self.reach,) if is_line else (self.reach, self.boxes):
+            for rank, to in far.items():
+                contour[rank] = max(contour.get(rank, 0.0), to)
+
+
 def _place(main: Chain) -> tuple[Contour, Contour]:
     """Sets the offsets of all chains from their parents; returns how far they reach to the left and right per rank."""
     chains = [main]
@@ -264,18 +294,19 @@ def _place(main: Chain) -> tuple[Contour, Contour]:
         chains += chain.children
     contours: dict[int, tuple[Contour, Contour]] = {}
     for chain in reversed(chains):
-        left = {rank: extent[0] for rank, extent in chain.extents.items()}
-        right = {rank: extent[1] for rank, extent in chain.extents.items()}
+        left = _Side({rank: -extent[0] for rank, extent in chain.extents.items()})
+        right = _Side({rank: extent[1] for rank, extent in chain.extents.items()})
         for child in sorted(chain.children, key=lambda c: (c.span, abs(c.operand), c.number)):
             low, high = contours.pop(child.number)
-            if child.operand > 0:
-                child.offset = max((right.get(r, 0.0) - low[r] for r in low), default=0.0) + GAP
-            else:
-                child.offset = min((left.get(r, 0.0) - high[r] for r in high), default=0.0) - GAP
-            for rank in low:
-                left[rank] = min(left.get(rank, 0.0), child.offset + low[rank])
-                right[rank] = max(right.get(rank, 0.0), child.offset + high[rank])
-        contours[chain.number] = (left, right)
+            sign = 1 if child.operand > 0 else -1
+            side = right if sign > 0 else left
+            is_line = not child.cells and not child.children
+            near = {rank: -to for rank, to in low.items()} if sign > 0 else high
+            distance = side.line(list(child.extents)) if is_line else side.chain(near)
+            child.offset = sign * distance
+            left.add({rank: -(child.offset + to) for rank, to in low.items()}, is_line)
+            right.add({rank: child.offset + to for rank, to in high.items()}, is_line)
+        contours[chain.number] = ({rank: -to for rank, to in left.reach.items()}, right.reach)
     return contours[main.number]
 
 
