@@ -96,6 +96,16 @@ def press(browser: Browser, text: str) -> None:
     browser.run("(text) => [...document.querySelectorAll('button')].find((b) => b.textContent === text).click()", text)
 
 
+def set_number(browser: Browser, label: str, value: float) -> None:
+    """Changes the value of a box as a user does."""
+    browser.run(
+        "(label, value) => { const box = [...document.querySelectorAll('label')].find((l) => l.textContent === label).control;"
+        " box.value = value; box.dispatchEvent(new Event('change')); }",
+        label,
+        value,
+    )
+
+
 def train_to_the_end(browser: Browser) -> dict[str, str]:
     """Presses Start, waits until all epochs are done, and returns what was measured."""
     press(browser, "Start")
@@ -242,13 +252,8 @@ def test_rate_and_batch_size_change(browser: Browser, learn: Learn) -> None:
     """With a learning rate of 0 the weights stay, and a batch of 10 moves on by 10 examples."""
     opened(browser, learn("plain"))
     before = browser.run(CURVES)["loss"]
-    for label, value in (("Learning rate", 0), ("Batch size", 10)):
-        browser.run(
-            "(label, value) => { const box = [...document.querySelectorAll('label')].find((l) => l.textContent === label).control;"
-            " box.value = value; box.dispatchEvent(new Event('change')); }",
-            label,
-            value,
-        )
+    set_number(browser, "Learning rate", 0)
+    set_number(browser, "Batch size", 10)
     do_steps(browser, 2)
     assert browser.run(CURVES)["loss"] == before
     assert "20 of 1,293 examples" in browser.run("() => document.querySelector('.place').textContent")
@@ -288,6 +293,7 @@ def test_a_page_without_a_worker_trains_itself(browser: Browser, learn: Learn, t
     assert html.count(first) == 1
     (tmp_path / "page.html").write_text(html.replace(first, "throw new Error('no worker'); (("))
     opened(browser, tmp_path / "page.html")
+    set_number(browser, "Epochs", 1000)  # more than can end before Pause is pressed
     press(browser, "Start")
     browser.wait_for("() => Number(document.querySelector('.place').dataset.steps) > 2")
     press(browser, "Pause")
