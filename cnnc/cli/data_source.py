@@ -72,7 +72,7 @@ def kind_of(source: str, path: str | None) -> str | None:
         return None
     guess = nearest(source, READERS)
     help = f"write `{join(['cnnc', 'data', guess, path])}`" if guess else f"the kinds are: {', '.join(READERS)}"
-    raise CnncError.of("E601", f"there is no kind of data called `{source}`", help=help)
+    raise CnncError.of("E601", f"no kind of data is named `{source}`", help=help)
 
 
 def _require_network(source: str) -> None:
