@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cnnc.network import Network
     from cnnc.training.checkpoint import Checkpoint
     from cnnc.training.ranks import Ranks
-    from cnnc.training.run import Callback, Engine, Result, Run
+    from cnnc.training.run import Callback, Engine, Run, RunResult
 
 
 class Log(StrEnum):
@@ -137,7 +137,7 @@ def train(
                 _export(result, export, json)
 
 
-def _export(result: Result, path: Path, json: bool) -> None:
+def _export(result: RunResult, path: Path, json: bool) -> None:
     from cnnc.cli.export import export_run, report
 
     exported = export_run(result.run.folder, path)
@@ -166,7 +166,7 @@ def _train_new(
     ranks: Ranks,
     callback: Callback,
     options: Sequence[str],
-) -> Result:
+) -> RunResult:
     """Trains a network in a new run folder; without `folder` in runs/NAME, or the first of runs/NAME-2, ... that is free.
 
     A job that torchrun starts again resumes the run that it began.
@@ -198,7 +198,7 @@ def _resume(
     ranks: Ranks,
     callback: Callback,
     options: Sequence[str],
-) -> Result:
+) -> RunResult:
     """Trains a run on, in its folder or in another one, which gets a copy of its progress."""
     from cnnc.training import checkpoint as checkpoints
     from cnnc.training.job import is_run_of_job
@@ -217,6 +217,7 @@ def _resume(
         if ranks.first(lambda: in_place or os.access(old, os.W_OK)):  # nobody trains in a folder that cannot be written
             lock.enter_context(ranks.holding(lambda: locked(old, print_status)))
         saved = ranks.first(lambda: checkpoints.load(checkpoints.find(resume, "last")))
+        saved.require_its_data(data)
         network = _resumed_network(saved, settings)
         resumed_with = engine_of_resume(saved, engine, ranks)
         print_diagnostics(network.diagnostics)
@@ -229,7 +230,7 @@ def _resume(
             return _train(run, callback, options)
 
 
-def _train(run: Run, callback: Callback, options: Sequence[str]) -> Result:
+def _train(run: Run, callback: Callback, options: Sequence[str]) -> RunResult:
     """Trains a run to its end. If it is stopped or fails, prints the command that resumes it, which ends with `options`."""
     from cnnc.training.loop import train as train_run
     from cnnc.training.run import Stopping
@@ -400,7 +401,7 @@ def _options_of_resume(
     return words
 
 
-def _report(result: Result, json: bool) -> None:
+def _report(result: RunResult, json: bool) -> None:
     from cnnc.recipe.metrics import finite, format_metric
 
     run, test = result.run, result.test
