@@ -15,6 +15,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from cnnc.core.terminal import width_of
 from cnnc.diagnostics import CONTROLS, CnncError, Diagnostic, Exit, Paint, Role, plain, render
 
 if TYPE_CHECKING:
@@ -133,19 +134,6 @@ def is_stdout(path: Path) -> bool:
         return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
     except (OSError, ValueError):  # there is no such file, or stdout is closed or replaced
         return False
-
-
-def width_of(stream: TextIO) -> int | None:
-    """The width of the terminal that the stream is, None if it is none. COLUMNS overrides it."""
-    if not stream.isatty():
-        return None
-    setting = os.environ.get("COLUMNS", "")
-    if setting.isascii() and setting.isdigit() and int(setting) > 0:
-        return int(setting)
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
-    except OSError:
-        return 80
 
 
 def layout() -> Layout:

@@ -66,19 +66,19 @@ def open_data(
     graph, recipe = network.require_graph(), require_recipe(network.recipe, network.name)
     first = recipe.losses[0]
     output = graph.by_name[first.on or graph.outputs[0]]
-    facts: dict[str, Any] = dict(
-        path=recipe.data.path,
-        inputs=tuple(node.op.fed() for node in graph.inputs if isinstance(node.op, Input)),
-        input_names=tuple(node.name for node in graph.inputs),
-        output_names=graph.outputs,
-        classes=output.type.channels if first.compares_with == "labels" else 0,
-        ignore=first.ignored_label,
-        test=recipe.data.test,
-        seed=recipe.seed,
-        vocabulary_size=max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
-        vocabulary=tuple(vocabulary),
-        download=download,
-    )
+    facts: dict[str, Any] = {
+        "path": recipe.data.path,
+        "inputs": tuple(node.op.fed() for node in graph.inputs if isinstance(node.op, Input)),
+        "input_names": tuple(node.name for node in graph.inputs),
+        "output_names": graph.outputs,
+        "classes": output.type.channels if first.compares_with == "labels" else 0,
+        "ignore": first.ignored_label,
+        "test": recipe.data.test,
+        "seed": recipe.seed,
+        "vocabulary_size": max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
+        "vocabulary": tuple(vocabulary),
+        "download": download,
+    }
     if isinstance(source, Mapping):
         return arrays.read(Request(report=report, **facts), source)
     return load(recipe.data.name, source, report, **facts)

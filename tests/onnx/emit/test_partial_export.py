@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from cnnc import api
+from cnnc.api.evaluation import trained_network
 from cnnc.diagnostics import CnncError
 from cnnc.network import check
 from cnnc.onnx.emit.verify import random_weights, sample_feeds
@@ -68,7 +68,7 @@ def test_fixed_sizes_are_in_the_metadata(tmp_path: Path) -> None:
     assert (session.facts.at, session.facts.sizes) == ({"H": 20, "W": 30}, {})
     assert session.facts.inputs["image"]["shape"] == [3, 20, 30]
     assert session.facts.macs == network.require_graph().total_macs
-    assert api.trained_network(session).require_graph().inputs[0].type.shape == (3, 20, 30)
+    assert trained_network(session).require_graph().inputs[0].type.shape == (3, 20, 30)
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
