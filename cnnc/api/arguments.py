@@ -64,7 +64,7 @@ def _require_kinds(
     except TypeError as error:
         raise TypeError(f"{name}: {error}; a right call is {call}") from None
     for parameter, value in bound.arguments.items():
-        if parameter == "self":
+        if parameter in ("self", "cls"):
             continue
         hint = hints[parameter]
         for each in _values(signature.parameters[parameter], value):

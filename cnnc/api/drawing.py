@@ -1,6 +1,6 @@
 """Drawings of networks: `draw`, for programs, and `drawing_file`, for `cnnc draw` too.
 
-In: a network and what to draw. Out: a `Picture`, which a notebook shows and `save` writes.
+In: a network and what to draw. Out: a `Figure`, which a notebook shows and `save` writes.
 
     draw("models/lenet5.cnn", style="volumes").save("lenet5.svg")
 """
@@ -23,7 +23,7 @@ Kind = Literal["svg", "png", "html", "mmd", "dot"]
 _KINDS = ("svg", "png", "html", "mmd", "dot")
 
 
-class Picture:
+class Figure:
     """A drawing: a notebook shows it, `save` writes it as .svg, .png or .html; the layers of a network also as .mmd or .dot."""
 
     def __init__(self, options: DrawOptions) -> None:
@@ -60,7 +60,7 @@ class Picture:
         return path
 
     def __repr__(self) -> str:
-        return f"<Picture of {self._options.source or 'activation functions'}>"
+        return f"<Figure of {self._options.source or 'activation functions'}>"
 
     def _repr_svg_(self) -> str:
         return self.svg
@@ -86,7 +86,7 @@ def draw(
     coverage: bool = False,
     activations: bool = False,
     settings: Sequence[str] = (),
-) -> Picture:
+) -> Figure:
     """Draws a network, a receptive field, a moving window or activation functions, as `cnnc draw` does.
 
     `network` is a network, or the path of a network file, a run, a checkpoint or a model. `style` is `graph` (layers and
@@ -101,7 +101,7 @@ def draw(
     >>> import cnnc
     >>> net = cnnc.check("input 1x8x8; conv 4 k=3; relu; fc 10", name="small.cnn")
     >>> cnnc.draw(net)
-    <Picture of small.cnn>
+    <Figure of small.cnn>
     >>> cnnc.draw(net, style="volumes").svg.count("<svg")
     1
     """
@@ -122,7 +122,7 @@ def draw(
         help = "give them to cnnc.load or cnnc.check"
         raise CnncError.of("E010", "settings apply to a network file, not to a network that is loaded", help=help)
     require_one_mode(options)
-    picture = Picture(options)
+    picture = Figure(options)
     _ = picture.svg  # an error comes from here, not from the first display
     return picture
 

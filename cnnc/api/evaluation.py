@@ -19,6 +19,7 @@ from cnnc.api.model import Model
 from cnnc.api.progress import report_of
 from cnnc.api.result import Result
 from cnnc.core.arrays import Array
+from cnnc.data.arrays import NAME
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
@@ -112,7 +113,7 @@ def evaluate(
     of the training, E610 where both do not fit, E604 where onnxruntime fails, E010 for `on` with anything but an ONNX file.
 
     >>> import cnnc, numpy as np
-    >>> network = cnnc.check("input 4; fc 2; softmax; train { data digits; loss cross_entropy }")
+    >>> network = cnnc.check('input 4; fc 2; softmax; train { data npz "own.npz" }')
     >>> cnnc.evaluate(cnnc.Model(network), (np.zeros((3, 4), "float32"), np.array([0, 0, 1])))
     <Evaluation on arrays: accuracy 66.67% (2 of 3), loss 0.6931>
     """
@@ -174,8 +175,6 @@ def _evaluate_on(session: Session, data: Source, name: str, report: Callable[[st
 
 def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
     """The data with the names of the classes that the model knows, where arrays have only numbers."""
-    from cnnc.data.arrays import NAME
-
     is_numbered = dataset.name == NAME and len(dataset.classes) == len(classes)
     return dataclasses.replace(dataset, classes=classes) if is_numbered else dataset
 
@@ -184,7 +183,8 @@ def _evaluate(objective: Objective, run: Runner, dataset: Dataset) -> Evaluation
     with one_blas_thread():
         score = objective.measure(run, dataset.test)
         matrix = confusion(objective, run, dataset.test) if objective.is_classifier else []
-    return Evaluation(objective.recipe.data.name, score, dataset.classes, matrix)
+    name = dataset.name if dataset.name == NAME else objective.recipe.data.name
+    return Evaluation(name, score, dataset.classes, matrix)
 
 
 def trained_network(session: Session) -> Network:

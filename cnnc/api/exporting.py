@@ -77,7 +77,7 @@ def _saved(model: Model | Result | Path | str, last: bool) -> tuple[Checkpoint, 
             path = checkpoints.find(path, "last" if last else "best")
             return checkpoints.load(path), path.parent
         model = Model.load(path)
-    return model.checkpoint("network.cnn"), None
+    return model.checkpoint(), None
 
 
 def export_checkpoint(

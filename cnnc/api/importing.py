@@ -58,7 +58,7 @@ def import_model(
     >>> import cnnc
     >>> exported = cnnc.export(cnnc.Model(cnnc.check("input 1x8x8; conv 4 k=3; relu; fc 10")), "small.onnx")
     >>> cnnc.import_model(exported.path, "again.cnn")
-    <Model again: 1,490 parameters, input1 1x8x8 -> fc1 10>
+    <Model string: 1,490 parameters, input1 1x8x8 -> fc1 10>
     """
     model, file = Path(model), None if out is None else Path(out)
     report = report_of(progress)

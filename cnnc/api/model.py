@@ -38,7 +38,7 @@ from cnnc.training.trained import TrainedNetwork, input_specs, of_checkpoint, re
 Values = NDArray[Any]
 
 
-class Gradients(NamedTuple):
+class LossGradients(NamedTuple):
     """The mean loss of a batch, and its gradients: those of weights by `layer.parameter`, those of inputs (N, *shape) by name."""
 
     loss: float
@@ -118,7 +118,7 @@ class Model:
 
     def require_its_data(self, data: object) -> None:
         """Raises CnncError E603 where the model was trained on arrays, and `data` holds none."""
-        self.checkpoint("network.cnn").require_its_data(data)
+        self.checkpoint().require_its_data(data)
 
     @property
     def network(self) -> Network:
@@ -176,7 +176,9 @@ class Model:
 
     @checked("model.layers(images)", "model.")
     def layers(self, *arrays: Values, **named: Values) -> dict[str, Values]:
-        """The output (N, *shape) of every layer by name, channels first; inputs and errors as for `model(x)`.
+        """The output (N, *shape) of every layer by name, channels first; inputs as for `model(x)`.
+
+        Raises CnncError as `model(x)` does.
 
         >>> import cnnc, numpy as np
         >>> model = cnnc.Model(cnnc.check("input 1x8x8; conv 4 k=3; relu; fc 10"))
@@ -196,7 +198,7 @@ class Model:
         target: Values | Sequence[Values] | None = None,
         *,
         seeds: Mapping[str, Values] | None = None,
-    ) -> Gradients:
+    ) -> LossGradients:
         """The gradients of the mean loss of the train section, by weights and by inputs of floats, as in inference.
 
         `x` is the input, or the inputs by name, as for `model(x)`; `target` holds what the loss compares with: labels (N,),
@@ -207,7 +209,7 @@ class Model:
         Raises CnncError E509 without a train section, E610 where a target does not fit, E010 for an unknown layer, E608, E602.
 
         >>> import cnnc, numpy as np
-        >>> network = cnnc.check("input 4; fc 2; train { data digits; loss cross_entropy }")
+        >>> network = cnnc.check('input 4; fc 2; train { data npz "own.npz"; loss cross_entropy }')
         >>> loss, weights, inputs = cnnc.Model(network).gradients(np.ones((3, 4), np.float32), np.array([0, 1, 1]))
         >>> weights["fc1.weight"].shape, inputs["input1"].shape
         ((2, 4), (3, 4))
@@ -224,7 +226,7 @@ class Model:
                 trace = forward(fixed, weights, feeds, outputs=objective.outputs, training=True)
                 loss, upstream = objective(trace)
             of_weights, of_inputs = backward(fixed, weights, trace, upstream, needs_input_gradients=True)
-        return Gradients(loss, of_weights, of_inputs)
+        return LossGradients(loss, of_weights, of_inputs)
 
     def _loss(self, graph: Graph, feeds: Mapping[str, Values], target: Values | Sequence[Values] | None) -> Any:
         """The loss on a batch. Raises CnncError E509, E610."""
@@ -287,13 +289,13 @@ class Model:
         checkpoints.save(path, self.checkpoint(path.with_suffix(".cnn").name))
         return path
 
-    def checkpoint(self, file: str) -> Checkpoint:
-        """The model as a checkpoint, whose source file has the name `file` where it had none."""
+    def checkpoint(self, file: str = "") -> Checkpoint:
+        """The model as a checkpoint; a source that is no file gets the name `file`, by default that of the network."""
         network = self.network
         is_string = network.source.name.startswith("<")
         sizes = dict(network.survey.reference) if network.survey is not None else {}
         return Checkpoint(
-            file if is_string else network.source.name,
+            (file or f"{network.name}.cnn") if is_string else network.source.name,
             network.source.text,
             network.settings,
             self.classes,
@@ -313,8 +315,7 @@ class Model:
         graph = self.graph
         inputs = ", ".join(f"{node.name} {node.type}" for node in graph.inputs)
         outputs = ", ".join(f"{name} {graph.by_name[name].type}" for name in graph.outputs)
-        state = f" ({self._trained.untrained})" if self._trained.untrained.startswith("untrained: the") else ""
-        return f"<Model {graph.name}: {graph.total_parameters:,} parameters, {inputs} -> {outputs}{state}>"
+        return f"<Model {graph.name}: {graph.total_parameters:,} parameters, {inputs} -> {outputs}>"
 
     def _repr_html_(self) -> str:
         """The table of the network, as a notebook shows it."""

@@ -68,7 +68,7 @@ def train(
     is not installed, E907 where another process trains in `run`.
 
     >>> import cnnc, numpy as np
-    >>> network = cnnc.check("input 4; fc 2; train { data npz 'own.npz'; batch 8; epochs 2 }".replace("'", '"'))
+    >>> network = cnnc.check('input 4; fc 2; train { data npz "own.npz"; batch 8; epochs 2 }')
     >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
     >>> result = cnnc.train(network, "run", data=(x, x[:, 0] > 0))
     >>> result.folder, result.best_epoch, len(result.metrics)

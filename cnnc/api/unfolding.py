@@ -171,7 +171,7 @@ def unfold(
         raise CnncError.of("E010", message, help='cnnc.unfold("1 2; 3 4", kernel="1 0; 0 1")')
     if isinstance(source, Result):
         source = source.folder
-    path = Path(source.network.source.name if isinstance(source, Model) else source)
+    path = Path(source.network.source.name if isinstance(source, Model) else str(source))
     trained = source.trained if isinstance(source, Model) else read_trained(path, settings, last)
     words = Words(
         source=path,

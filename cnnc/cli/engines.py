@@ -143,7 +143,8 @@ def engine_of(options: EngineOptions, ranks: Ranks = ALONE) -> Engine:
         raise CnncError.of("E010", message, help="add --engine torch, or start cnnc without torchrun")
     from cnnc.api.engines import engine_named, require_torch
 
-    device, precision = ranks.device or options.device or "auto", (options.precision or Precision.float32).value
+    device = ranks.device or options.device or "auto"
+    precision = (options.precision or Precision.float32).value
     if options.engine is EngineChoice.torch and (options.shard or ranks is not ALONE or (options.accumulate or 1) > 1):
         require_torch()
         if options.shard:
@@ -160,7 +161,7 @@ def engine_of(options: EngineOptions, ranks: Ranks = ALONE) -> Engine:
         (options.engine or EngineChoice.numpy).value,
         provider=options.provider.value if options.provider is not None else "auto",
         device=device,
-        precision=precision,
+        precision=(options.precision or Precision.float32).value,
         compile=bool(options.compile),
         report=print_status,
     )
