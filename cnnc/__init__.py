@@ -107,6 +107,10 @@ def __getattr__(name: str) -> Any:
         return version("cnnc")
     if name == "data":
         return import_module("cnnc.data")
+    if name == "load_ipython_extension":  # `%load_ext cnnc`
+        from cnnc.api.notebook import load_ipython_extension
+
+        return load_ipython_extension
     if name not in _MODULES:
         raise AttributeError(f"module 'cnnc' has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

@@ -186,10 +186,10 @@ class Network(Record):
 
     def _repr_html_(self) -> str:
         """The table and the drawing that a notebook shows; the errors if there are any."""
-        from cnnc.report.html import errors_html, table_html
+        from cnnc.report.html import diagnostics_html, table_html
 
         if self.graph is None:
-            return errors_html(self.diagnostics)
+            return diagnostics_html(self.diagnostics)
         from cnnc.view.diagram.diagram import diagram_of, usual_depth
         from cnnc.view.diagram.drawn import diagram_drawing
         from cnnc.view.svg import svg_text
@@ -242,7 +242,7 @@ def load(path: Path | str, settings: Sequence[str] = (), at: Mapping[str, int] |
     call = 'cnnc.load("lenet5.cnn", ["train.epochs=2"])'
     if not isinstance(path, str | Path):
         raise TypeError(f"cnnc.load: path is {_kind(path)}; expected a path or a string, as in {call}")
-    _require_kinds("cnnc.load", settings, at, call)
+    _require_kinds("cnnc.load", call, settings, at=at)
     path = Path(path)
     return check(read_source(path), name=str(path), settings=settings, at=at, root=path.parent)
 
@@ -273,7 +273,9 @@ def check(
         what, value = ("text", text) if not isinstance(text, str) else ("name", name)
         reads = "; cnnc.load(path) reads a file" if isinstance(text, Path) else ""
         raise TypeError(f"cnnc.check: {what} is {_kind(value)}; expected a string, as in {call}{reads}")
-    _require_kinds("cnnc.check", settings, at, call)
+    if root is not None and not isinstance(root, Path):
+        raise TypeError(f"cnnc.check: root is {_kind(root)}; expected a Path or None, as in {call}")
+    _require_kinds("cnnc.check", call, settings, at=at, includes=includes, preferred_sizes=preferred_sizes)
     source = Source(name, text)
     expressions = _settings(settings)
     at = dict(at or {})
@@ -348,13 +350,17 @@ def _kind(value: object) -> str:
     return repr(value) if isinstance(value, str | int | float | Path | None) else f"a {type(value).__name__}"
 
 
-def _require_kinds(name: str, settings: object, at: object, call: str) -> None:
-    """Raises TypeError for settings or sizes of a wrong kind."""
+def _require_kinds(name: str, call: str, settings: object, **mappings: object) -> None:
+    """Raises TypeError for settings that are no list of strings, and for what is neither None nor a dict."""
     if not isinstance(settings, list | tuple) or not all(isinstance(each, str) for each in settings):
         raise TypeError(f"{name}: settings is {_kind(settings)}; expected a list of strings, as in {call}")
-    is_sizes = isinstance(at, Mapping) and all(isinstance(k, str) and type(v) is int for k, v in at.items())
-    if at is not None and not is_sizes:
-        raise TypeError(f"{name}: at is {_kind(at)}; expected a dict of sizes such as {{'H': 224}}, as in {call}")
+    for parameter, value in mappings.items():
+        element, words = (str, "a dict of texts") if parameter == "includes" else (int, "a dict of sizes, {'H': 224},")
+        is_mapping = isinstance(value, Mapping) and all(
+            isinstance(key, str) and isinstance(each, element) for key, each in value.items()
+        )
+        if value is not None and not is_mapping:
+            raise TypeError(f"{name}: {parameter} is {_kind(value)}; expected {words} or None, as in {call}")
 
 
 def _lets(settings: Mapping[str, syntax.Expression]) -> dict[str, syntax.Expression]:

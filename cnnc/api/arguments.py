@@ -39,9 +39,12 @@ def checked(call: str, owner: str = "cnnc.") -> Callable[[Callable[P, T]], Calla
     """Checks the arguments of a public function by its type hints; `call` is an example of a right call."""
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        is_special = function.__name__ in ("__init__", "__call__")
+        name = owner.rstrip(".") if is_special else f"{owner}{function.__name__}"
+
         @wraps(function)
         def checking(*args: P.args, **kwargs: P.kwargs) -> T:
-            _require_kinds(function, owner + function.__name__, call, args, kwargs)
+            _require_kinds(function, name, call, args, kwargs)
             return function(*args, **kwargs)
 
         return checking
@@ -152,17 +155,22 @@ def _words(hint: Any) -> Iterable[str]:
     elif origin is Literal:
         yield from (repr(part) for part in parts)
     elif origin is tuple:
-        inner = [described(part) for part in parts if part is not Ellipsis]
-        yield f"a tuple of {' and '.join(dict.fromkeys(inner))}"
+        yield f"a tuple of {_plural(parts[0])}"
     elif isinstance(origin, type) and issubclass(origin, Mapping):
-        yield f"a dict from {described(parts[0])} to {described(parts[1])}"
+        yield f"a dict of {_plural(parts[1])} by name"
     elif origin is Sequence:
-        yield f"a list of {described(parts[0])}"
+        yield f"a list of {_plural(parts[0])}"
     elif isinstance(origin, type) and _is_array_kind(origin):
         yield "an array"
-    elif isinstance(origin, type) and issubclass(origin, Iterable):
-        yield f"a generator of {described(parts[0])}"
     elif origin is Callable or hint is Callable:
         yield "a function"
+    elif isinstance(origin, type) and issubclass(origin, Iterable):
+        yield "a generator"
     else:
         yield _WORDS.get(hint) or f"a {getattr(hint, '__name__', hint)}"
+
+
+def _plural(hint: Any) -> str:
+    """A kind in the plural: `paths or strings`, `tuples of arrays`."""
+    words = (word.removeprefix("a ").removeprefix("an ") for word in _words(hint))
+    return " or ".join(f"{word.partition(' of ')[0]}s{''.join(word.partition(' of ')[1:])}" for word in words)

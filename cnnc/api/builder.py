@@ -141,6 +141,8 @@ class Builder:
         count = leading
         if op is not None and op.arity >= 0:
             count = op.arity - sum(isinstance(s.kind, LayerName) and s.positional for s in op.arguments)
+        if count > leading and len(values) > leading:
+            self._own(values[leading])
         if count > leading or (op is not None and op.arity < 0 and leading < 2):
             need = f"{count} layer{'s' * (count != 1)}" if op is not None and op.arity >= 0 else "two layers or more"
             help = f"write build.{keyword}({'x, y' if need.startswith('two') else 'x'}, ...)"

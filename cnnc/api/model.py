@@ -150,7 +150,7 @@ class Model:
         """The network with its weights, as the modules of cnnc pass it."""
         return self._trained
 
-    @checked("model(images)", "")
+    @checked("model(images)", "model.")
     def __call__(self, *arrays: Values, **named: Values) -> dict[str, Values]:
         """The outputs (N, *shape) by name, channels first, as in inference.
 

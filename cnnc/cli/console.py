@@ -15,15 +15,13 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cnnc.core.terminal import width_of
-from cnnc.diagnostics import CONTROLS, CnncError, Diagnostic, Exit, Paint, Role, plain, render
+from cnnc.core.terminal import coloured, width_of
+from cnnc.diagnostics import CONTROLS, CnncError, Diagnostic, Exit, Paint, plain, render
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnc.report.layout import Layout
-
-_STYLES: dict[Role, str] = {"error": "1;31", "warning": "1;33", "note": "34", "position": "2;34", "help": "1;36"}
 
 
 class Stopped(BaseException):
@@ -180,7 +178,7 @@ def painter() -> Paint:
     colour = os.environ.get("FORCE_COLOR") or (sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
     if not colour or os.environ.get("NO_COLOR"):
         return plain
-    return lambda text, role: f"\x1b[{_STYLES[role]}m{text}\x1b[0m"
+    return coloured
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:

@@ -1,4 +1,4 @@
-"""The terminal that a stream may be.
+"""Terminals: the width of one that a stream may be, and the colours of diagnostics.
 
 width_of(sys.stderr)    # 120, or None in a pipe
 """
@@ -6,7 +6,17 @@ width_of(sys.stderr)    # 120, or None in a pipe
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TextIO
+
+from cnnc.diagnostics import Role
+
+_STYLES: Mapping[Role, str] = {"error": "1;31", "warning": "1;33", "note": "34", "position": "2;34", "help": "1;36"}
+
+
+def coloured(text: str, role: Role) -> str:
+    """Text in the colours in which a terminal shows this part of a diagnostic."""
+    return f"\x1b[{_STYLES[role]}m{text}\x1b[0m"
 
 
 def width_of(stream: TextIO) -> int | None:

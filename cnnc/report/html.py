@@ -5,10 +5,10 @@ In: a `Summary` or diagnostics. Out: HTML with all names escaped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
-from cnnc.diagnostics import Diagnostic, render
+from cnnc.diagnostics import Diagnostic, Role, render
 from cnnc.report.confusion import class_scores
 from cnnc.report.summary import Summary
 from cnnc.report.table import COLUMNS, totals
@@ -25,10 +25,27 @@ def table_html(summary: Summary) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table><p>{caption}</p>"
 
 
-def errors_html(diagnostics: Sequence[Diagnostic]) -> str:
-    """Diagnostics as the terminal shows them, without colours."""
-    text = "\n".join(render(d) for d in diagnostics)
-    return f"<pre>{escape(text)}</pre>"
+def diagnostics_html(diagnostics: Sequence[Diagnostic]) -> str:
+    """Diagnostics as the terminal shows them, in colours that can be read on light and on dark ground."""
+    body = escape("\n\n".join(render(each, _marked) for each in diagnostics))
+    for role, colour in _COLOURS.items():
+        body = body.replace(f"\x00{role}\x01", f'<span style="font-weight:bold;color:{colour}">')
+    return f"<pre>{body.replace(_END, '</span>')}</pre>"
+
+
+_COLOURS: Mapping[Role, str] = {
+    "error": "#d9534f",
+    "warning": "#b8860b",
+    "note": "#3d85c6",
+    "position": "#3d85c6",
+    "help": "#2a9d8f",
+}
+_END = "\x02"
+
+
+def _marked(text: str, role: Role) -> str:
+    """Text between control characters, which `render` lets through from nowhere else."""
+    return f"\x00{role}\x01{text}{_END}"
 
 
 def _side(right: bool) -> str:
