@@ -25,7 +25,7 @@ from cnnc.data.prediction_inputs import as_batch
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.network import Network, load
-from cnnc.reference.as_in_inference import as_in_inference
+from cnnc.reference.as_in_inference import as_in_inference, gradients_of_parameters
 from cnnc.reference.attribution import batch_size
 from cnnc.reference.engine import backward, forward
 from cnnc.reference.layout import to_channels_first, to_channels_last
@@ -204,7 +204,7 @@ class Model:
         `x` is the input, or the inputs by name, as for `model(x)`; `target` holds what the loss compares with: labels (N,),
         label maps (N, *spatial), or values (N, *shape); an array for each loss; None where it compares with the input.
         With `seeds`, gradients (N, *shape) of some layers by name, these are propagated instead, and the loss is 0. As in
-        inference: no dropout, and batch norm with its running statistics is a scale and a shift.
+        inference: no dropout, and batch norm with its running statistics.
 
         Raises CnncError E509 without a train section, E610 where a target does not fit, E010 for an unknown layer, E608, E602.
 
@@ -226,7 +226,7 @@ class Model:
                 trace = forward(fixed, weights, feeds, outputs=objective.outputs, training=True)
                 loss, upstream = objective(trace)
             of_weights, of_inputs = backward(fixed, weights, trace, upstream, needs_input_gradients=True)
-        return LossGradients(loss, of_weights, of_inputs)
+        return LossGradients(loss, gradients_of_parameters(graph, self.weights, of_weights), of_inputs)
 
     def _loss(self, graph: Graph, feeds: Mapping[str, Values], target: Values | Sequence[Values] | None) -> Any:
         """The loss on a batch. Raises CnncError E509, E610."""

@@ -71,7 +71,7 @@ def train(
     >>> network = cnnc.check('input 4; fc 2; train { data npz "own.npz"; batch 8; epochs 2 }')
     >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
     >>> result = cnnc.train(network, "run", data=(x, x[:, 0] > 0))
-    >>> result.folder, result.best_epoch, len(result.metrics)
+    >>> result.folder, result.best_epoch, len(result.rows)
     (PosixPath('run'), 2, 2)
     """
     network = _network(network, settings, at)

@@ -51,6 +51,13 @@ def test_load(file: Path) -> None:
     assert net.name == "Small"
     assert net.diagnostics == ()
     assert isinstance(net.graph, cnnc.Graph)
+    assert repr(net) == "<Network Small: 7 layers, 1,036 parameters, input1 1x8x8 -> softmax1 10>"
+    assert (net.inputs, net.outputs, net.parameters) == ({"input1": (1, 8, 8)}, {"softmax1": (10,)}, 1036)
+    assert net["conv1"].macs == 3456
+    assert net.weights["conv1.weight"] == (6, 1, 3, 3)
+    assert net.legal_sizes == {}
+    with pytest.raises(cnnc.CnncError, match="did you mean `conv1`"):
+        net["conv2"]
     assert cnnc.load(str(file)).sha256 == net.sha256
     assert cnnc.load(file, ["train.epochs=7"]).recipe.epochs == 7  # type: ignore[union-attr]
 
@@ -105,7 +112,12 @@ def test_a_notebook_shows_the_table(file: Path) -> None:
     html = cnnc.load(file)._repr_html_()
     assert html.startswith("<table>")
     assert "1,036 parameters" in html
+    assert html.count("<svg") == 1
+    assert "script" not in html
     assert cnnc.check("(")._repr_html_().startswith("<pre>")
+    hostile = cnnc.check("input 1x8x8\nrelu \x00error\x01<script>alert(1)</script>\n")._repr_html_()
+    assert "<script" not in hostile
+    assert hostile.count("<span") == hostile.count("</span>") > 3
 
 
 def test_sizes_by_at() -> None:
@@ -138,14 +150,37 @@ def test_train_and_export(file: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert exported.size == Path("small.onnx").stat().st_size
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("first", ["import cnnc.onnx.export", "import cnnc.api", "from cnnc import export", "pass"])
-def test_the_function_export_and_the_package_of_that_name(first: str) -> None:
-    """Loading a package sets it as an attribute of the one above, where the function is looked for."""
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import cnnc.onnx.export, cnnc.data.npz, cnnc.training, cnnc.api.inspect.data, cnnc.api.draw.options, cnnc.api.unfold",
+        "from cnnc.data import load; from cnnc import data, export; import cnnc.cli.inspect, cnnc.cli.data, cnnc.cli.export",
+        "from cnnc import *; import cnnc.data as package; assert package is cnnc.data; package.KNOWN",
+    ],
+)
+def test_names_stay_whatever_is_imported_first(first: str) -> None:
+    """Loading a subpackage sets it as an attribute of the package, where the functions are looked for."""
     out = run_python(
-        f"import cnnc\n{first}\ntry: cnnc.export('nowhere', 'x.onnx')\nexcept cnnc.CnncError as e: print(e.diagnostics[0].code)"
+        f"import cnnc\n{first}\n"
+        "import cnnc.data, cnnc.api, types\n"
+        "assert callable(cnnc.data) and cnnc.data.KNOWN, 'the package and the function'\n"
+        "try: cnnc.data('nowhere.cnn')\nexcept cnnc.CnncError as e: print(e.diagnostics[0].code)\n"
+        "print([n for n in cnnc.__all__ if n != 'data' and isinstance(getattr(cnnc, n), types.ModuleType)])"
     )
-    assert out == "E606"
+    assert out.splitlines() == ["E901", "[]"]
+
+
+def test_no_submodule_has_the_name_of_a_function() -> None:
+    from tests.paths import PACKAGE
+
+    modules = {path.stem for path in PACKAGE.glob("*.py")} | {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    assert modules & set(cnnc.__all__) == {"data"}, "cnnc.data alone is both"
+
+
+def test_version() -> None:
+    from importlib.metadata import version
+
+    assert cnnc.__version__ == version("cnnc")
 
 
 def test_train_without_a_train_section() -> None:
