@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnc.core.terminal import coloured
-from cnnc.diagnostics import CnncError, render
+from cnnc.diagnostics import CnncError, Diagnostic, render
 from cnnc.network import Network, check
 from cnnc.report.html import diagnostics_html
 
@@ -29,18 +29,19 @@ class CellError(CnncError):
 class Warned:
     """A network and the warnings about it, as a cell shows them."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, warnings: tuple[Diagnostic, ...]) -> None:
         self._network = network
+        self._warnings = warnings
 
     def __repr__(self) -> str:
-        return "\n\n".join([*map(render, self._network.diagnostics), str(self._network)])
+        return "\n\n".join([*map(render, self._warnings), str(self._network)])
 
     def _repr_html_(self) -> str:
-        return f"{diagnostics_html(self._network.diagnostics)}{self._network._repr_html_()}"
+        return f"{diagnostics_html(self._warnings)}{self._network._repr_html_()}"
 
 
-def cell_network(line: str, cell: str) -> tuple[str, Network]:
-    """The name of the variable and the network of a cell: `%%cnn NAME width=8`, the name `network` by default.
+def cell_network(line: str, cell: str) -> tuple[str, Network, tuple[Diagnostic, ...]]:
+    """The name of the variable, the network and the warnings of a cell: `%%cnn NAME width=8`, the name `network` by default.
 
     Raises CellError with the errors of the cell, and E010 for words that are neither a name nor a setting.
     """
@@ -60,7 +61,8 @@ def cell_network(line: str, cell: str) -> tuple[str, Network]:
         raise CellError(*error.diagnostics) from None
     if not shown.ok:
         raise CellError(*shown.diagnostics)
-    return name, check(cell, f"{name}.cnn", words, root=Path())
+    network = check(cell, f"{name}.cnn", words, root=Path())
+    return name, network, shown.diagnostics
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -68,8 +70,8 @@ def load_ipython_extension(shell: Any) -> None:
 
     def cnn(line: str, cell: str) -> Any:
         """%%cnn [NAME] [SETTING=VALUE ...]: checks the network in the cell, and puts it into the variable NAME."""
-        name, network = cell_network(line, cell)
+        name, network, warnings = cell_network(line, cell)
         shell.user_ns[name] = network
-        return Warned(network) if network.diagnostics else network
+        return Warned(network, warnings) if warnings else network
 
     shell.register_magic_function(cnn, "cell", "cnn")
