@@ -186,7 +186,7 @@ class Network(Record):
 
     def _repr_html_(self) -> str:
         """The table and the drawing that a notebook shows; the errors if there are any."""
-        from cnnc.report.html import diagnostics_html, table_html
+        from cnnc.report.html import diagnostics_html, figure, table_html
 
         if self.graph is None:
             return diagnostics_html(self.diagnostics)
@@ -195,7 +195,7 @@ class Network(Record):
         from cnnc.view.svg import svg_text
 
         drawing = svg_text(diagram_drawing(diagram_of(self.graph, usual_depth(self.graph))))
-        return f'{table_html(self.summary())}<div style="max-width:100%;overflow-x:auto">{drawing}</div>'
+        return f"{table_html(self.summary())}{figure(drawing)}"
 
     def part(self, outputs: Sequence[str]) -> Network:
         """The network cut down to these outputs and the layers that they depend on; without outputs, the same network.

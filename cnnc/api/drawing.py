@@ -18,6 +18,7 @@ from cnnc.api.draw.options import DrawOptions, Style
 from cnnc.core.files import write_atomic
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network
+from cnnc.report.html import figure
 
 Kind = Literal["svg", "png", "html", "mmd", "dot"]
 _KINDS = ("svg", "png", "html", "mmd", "dot")
@@ -67,11 +68,6 @@ class Figure:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"image/svg+xml": self.svg, "text/html": figure(self.svg), "text/plain": repr(self)}
-
-
-def figure(svg: str) -> str:
-    """An SVG as an element that is never wider than the page around it."""
-    return f'<div style="max-width:100%;overflow-x:auto">{svg}</div>'
 
 
 @checked('cnnc.draw("lenet5.cnn", style="volumes")')

@@ -128,6 +128,6 @@ class Result:
 
     def _repr_html_(self) -> str:
         """The curves and the scores, as a notebook shows them."""
-        from cnnc.api.drawing import figure
+        from cnnc.report.html import figure
 
         return f"<p>{escape(repr(self)[1:-1])}</p>{figure(self.curves)}"

@@ -25,6 +25,11 @@ def table_html(summary: Summary) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table><p>{caption}</p>"
 
 
+def figure(svg: str) -> str:
+    """An SVG as an element of a page, which shrinks where the page is narrower."""
+    return f"<figure style='margin:0'>{svg.replace('<svg ', '<svg style="max-width:100%;height:auto" ', 1)}</figure>"
+
+
 def diagnostics_html(diagnostics: Sequence[Diagnostic]) -> str:
     """Diagnostics as the terminal shows them, in colours that can be read on light and on dark ground."""
     body = escape("\n\n".join(render(each, _marked) for each in diagnostics))
