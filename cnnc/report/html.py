@@ -27,7 +27,8 @@ def table_html(summary: Summary) -> str:
 
 def figure(svg: str) -> str:
     """An SVG as an element of a page, which shrinks where the page is narrower."""
-    return f"<figure style='margin:0'>{svg.replace('<svg ', '<svg style="max-width:100%;height:auto" ', 1)}</figure>"
+    shrinking = svg.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
+    return f'<figure style="margin:0">{shrinking}</figure>'
 
 
 def diagnostics_html(diagnostics: Sequence[Diagnostic]) -> str:
