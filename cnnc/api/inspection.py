@@ -106,8 +106,8 @@ def inspect(
     ONNX model. The kernels and histograms always show; `images` (files), sentences as `text` and `example` (a number of the
     test set) add the feature maps of these inputs. `maximize` and `deconv` name channels as `"conv2:3"` or layers: an input
     that maximizes them, and the largest activations projected back to the input. `why` shows what the answer depends on, for
-    the class `label`; `mistakes` the most confident wrong answers; `shift`, such as `"-4..4"`, what a shift of the input by
-    so many pixels changes. `data` is that of `cnnc.evaluate`; `settings` are those of a network file.
+    the class `label`; `mistakes` the most confident wrong answers; `shift`, such as `"-4..4"`, what a shift of the input from
+    -4 to 4 pixels changes. `data` is that of `cnnc.evaluate`; `settings` are those of a network file.
 
     Raises CnncError E010 for what the network does not have, E605, E606 or E901 for what cannot be read, and those of the data.
 

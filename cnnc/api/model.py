@@ -290,7 +290,7 @@ class Model:
         return path
 
     def checkpoint(self, file: str = "") -> Checkpoint:
-        """The model as a checkpoint; a source that is no file gets the name `file`, by default that of the network."""
+        """The model as a checkpoint; a source in a string gets the name `file`, by default that of the network."""
         network = self.network
         is_string = network.source.name.startswith("<")
         sizes = dict(network.survey.reference) if network.survey is not None else {}

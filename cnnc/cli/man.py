@@ -36,7 +36,7 @@ ENVIRONMENT = (
 
 
 def man() -> None:
-    """Print the manual page: `cnnc man | man -l -`, or `cnnc man > cnnc.1` to install it."""
+    """Print the manual page of all commands: `cnnc man > cnnc.1`."""
     from importlib.metadata import version
 
     from typer.main import get_command
