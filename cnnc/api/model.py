@@ -25,6 +25,7 @@ from cnnc.data.prediction_inputs import as_batch
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.network import Network, load
+from cnnc.recipe.losses import Loss
 from cnnc.reference.as_in_inference import as_in_inference, gradients_of_parameters
 from cnnc.reference.attribution import batch_size
 from cnnc.reference.engine import backward, forward
@@ -235,21 +236,14 @@ class Model:
         recipe = require_recipe(self.network.recipe, self.network.name)
         columns = () if target is None else (target,) if isinstance(target, np.ndarray) else tuple(target)
         count = len(next(iter(feeds.values())))
-        needed = sum(not loss.of_input for loss in recipe.losses)
-        if len(columns) != needed:
-            kinds = ", ".join(loss.kind for loss in recipe.losses if not loss.of_input) or "none"
-            message = f"the loss compares with {needed} target{'s' * (needed != 1)} ({kinds}); found {len(columns)}"
+        losses = [loss for loss in recipe.losses if not loss.of_input]
+        if len(columns) != len(losses):
+            kinds = ", ".join(loss.kind for loss in losses) or "none"
+            message = (
+                f"the loss compares with {len(losses)} target{'s' * (len(losses) != 1)} ({kinds}); found {len(columns)}"
+            )
             raise CnncError.of("E610", message, help="give one array for each loss: model.gradients(x, labels)")
-        for column in columns:
-            if column.ndim == 0 or len(column) != count:
-                found = len(column) if column.ndim else "one number"
-                raise CnncError.of("E610", f"the target holds {found} examples, the input {count}")
-        targets = tuple(
-            column.astype(np.int64 if column.dtype.kind in "iub" else np.float32)
-            if column.dtype != np.uint8 or column.ndim == 1
-            else column
-            for column in columns
-        )
+        targets = tuple(_target(column, loss, graph, count) for column, loss in zip(columns, losses, strict=True))
         return example_loss(graph, recipe, feeds, targets)
 
     def feeds(self, *arrays: Values, **named: Values) -> dict[str, Values]:
@@ -320,6 +314,27 @@ class Model:
     def _repr_html_(self) -> str:
         """The table of the network, as a notebook shows it."""
         return self.network._repr_html_()
+
+
+def _target(column: Values, loss: Loss, graph: Graph, count: int) -> Values:
+    """The target of a loss, in its element type. Raises CnncError E610 for one that does not fit."""
+    if column.ndim == 0 or len(column) != count:
+        found = f"{len(column)} examples" if column.ndim else "one number"
+        raise CnncError.of("E610", f"the target of {loss.kind} holds {found}, the input {count}")
+    if loss.compares_with != "labels":
+        return column if column.dtype == np.uint8 else column.astype(np.float32)
+    if column.dtype.kind not in "iub":
+        raise CnncError.of("E610", f"{loss.kind} compares with labels, found {column.dtype}", help="give whole numbers")
+    labels: Values = column.astype(np.int64)
+    classes = graph.by_name[loss.on or graph.outputs[0]].type.channels
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    wrong = wrong[wrong != loss.ignored_label] if loss.ignored_label is not None else wrong
+    if len(wrong):
+        help = f"labels are numbered from 0 to {classes - 1}"
+        raise CnncError.of(
+            "E610", f"found the label {wrong[0]}; {loss.on or graph.outputs[0]} has {classes} classes", help=help
+        )
+    return labels
 
 
 def as_model(model: Any) -> Model:

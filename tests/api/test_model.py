@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,23 @@ def test_gradients_are_those_of_the_loss(model: cnnc.Model) -> None:
         array[at] = kept
         assert weights[name][at] == pytest.approx((above - below) / (2 * step), rel=1e-5, abs=1e-9)
     assert inputs["input1"].shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (np.full(6, 3), "found the label 3; softmax1 has 3 classes"),
+        (np.full(6, -1), "found the label -1"),
+        (np.zeros(6), "compares with labels, found float64"),
+        (np.zeros(5, int), "holds 5 examples, the input 6"),
+        (np.zeros((6, 2), int), "E610"),
+        ([np.zeros(6, int)] * 2, "compares with 1 target"),
+    ],
+)
+def test_targets_that_do_not_fit(model: cnnc.Model, target: Any, words: str) -> None:
+    with pytest.raises(cnnc.CnncError, match="E610") as caught:
+        model.gradients(IMAGES[:6], target)
+    assert words in str(caught.value)
 
 
 def test_gradients_of_any_layer(model: cnnc.Model) -> None:
@@ -198,6 +217,30 @@ def test_resume_into_another_folder(network: cnnc.Network) -> None:
     other = cnnc.resume(first, "other", data=(IMAGES, LABELS), settings=["train.epochs=3"])
     assert (other.folder, len(other.rows)) == (Path("other"), 3)
     assert len(first.rows) == 2
+
+
+def test_an_interrupt_saves_the_run(network: cnnc.Network) -> None:
+    """The kernel of a notebook is interrupted by the signal of Ctrl-C."""
+
+    class Interrupt(cnnc.Callback):
+        def on_step(self, run: Any, epoch: int, step: int, loss: float) -> None:
+            if (epoch, step) == (1, 1):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match=r"cnnc\.resume\('run'\)"):
+        cnnc.train(network, "run", (IMAGES, LABELS), Interrupt())
+    assert signal.getsignal(signal.SIGINT) is before
+    resumed = cnnc.resume("run", data=(IMAGES, LABELS))
+    whole = cnnc.train(network, "whole", (IMAGES, LABELS))
+    for name, array in whole.model.weights.items():
+        np.testing.assert_array_equal(resumed.model.weights[name], array)
+
+
+def test_another_engine(network: cnnc.Network) -> None:
+    result = cnnc.train(network, data=(IMAGES, LABELS), engine="onnxruntime", provider="cpu")
+    assert result.run.engine.name == "onnxruntime"
+    assert cnnc.resume(result, "on", (IMAGES, LABELS), settings=["train.epochs=3"]).run.engine.name == "onnxruntime"
 
 
 def test_a_result_is_short_and_has_curves(network: cnnc.Network, monkeypatch: pytest.MonkeyPatch) -> None:
