@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -59,6 +60,11 @@ class Engine:
 
     name: ClassVar[str]
     ranks: Ranks = ALONE
+
+    @property
+    def limit(self) -> float:
+        """The largest number that activations can have."""
+        return math.inf
 
     @property
     def provider(self) -> str:
