@@ -44,6 +44,10 @@ class Request(Record):
     does not count (`loss cross_entropy ignore=255`); `vocabulary_size` is the `vocab` of the embed layer, padding and
     unknown words included (0: no limit); `vocabulary` holds the words of a network that was trained before, which
     replace those of the data. Without `download` a public data set that is not on the disk is an error.
+
+    Of images: `labels` is the table that names them, and `label` its columns of the label or targets; `masks` is the folder of
+    masks, `colours` their colours and `class_names` the names of their classes, both by class. `output` is the type of the
+    output that targets are compared with.
     """
 
     folder: Path | None = None
@@ -59,6 +63,12 @@ class Request(Record):
     output_names: tuple[str, ...] = ()
     ignore: int | None = None
     download: bool = True
+    output: TensorType | None = None
+    labels: str | None = None
+    label: tuple[str | int, ...] = ()
+    masks: str | None = None
+    colours: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
 
 def _digits(request: Request) -> Dataset:

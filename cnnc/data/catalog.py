@@ -47,3 +47,15 @@ READ_FROM_FILES: dict[str, DataKind] = {
     "text": DataKind("sentence", 2),
     "series": DataKind("series", 1),
 }
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "label": ("images",),
+    "labels": ("images",),
+    "masks": ("images",),
+    "colours": ("images",),
+    "classes": ("images",),
+}
+"""The arguments of `data` that only some kinds take, with those kinds."""
+
+DESCRIBES: dict[str, str] = {"label": "labels", "colours": "masks", "classes": "masks"}
+"""The arguments of `data images` that describe another one further, with that one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnnc.core.arguments import Real, String, Whole, arg
+from cnnc.core.arguments import Colours, Columns, Real, String, Strings, Whole, arg
 from cnnc.data.catalog import READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
@@ -30,6 +30,27 @@ class Data(TrainStatement):
         default=0.1,
         help="fraction that is held back for testing if the data set has no test set",
     )
+    label: tuple[str | int, ...] | None = arg(
+        Columns(),
+        default=None,
+        help="column of the label: its name, its number from 1, first or last; a list of columns for several targets",
+    )
+    labels: str | None = arg(
+        String(bare=False),
+        default=None,
+        help="with images: the .csv or .tsv file that names the image or images of each example, and its label or targets",
+    )
+    masks: str | None = arg(
+        String(bare=False),
+        default=None,
+        help="with images: the folder of masks, images of the same names that hold the class of each pixel",
+    )
+    colours: tuple[str, ...] | None = arg(
+        Colours(), default=None, help="with masks: the colours of the masks in the order of their classes"
+    )
+    classes: tuple[str, ...] | None = arg(
+        Strings(), default=None, help="with masks: the names of the classes in the order of their numbers"
+    )
 
     @property
     def is_npz(self) -> bool:
@@ -38,8 +59,13 @@ class Data(TrainStatement):
 
     @property
     def has_labels_only(self) -> bool:
-        """Whether each example has one label, as in every data set but arrays."""
-        return not self.is_npz
+        """Whether each example has one label: not in arrays, with a table of labels, or with masks."""
+        return not (self.is_npz or self.labels or self.masks)
+
+    @property
+    def may_have_values(self) -> bool:
+        """Whether the targets may be numbers: arrays, or columns of a table; masks of two classes are 0 and 1."""
+        return self.is_npz or self.labels is not None or self.masks is not None
 
     @property
     def item(self) -> str:

@@ -80,6 +80,12 @@ def open_data(
         vocabulary_size=max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
         vocabulary=tuple(vocabulary),
         download=download,
+        output=output.type,
+        labels=recipe.data.labels,
+        label=recipe.data.label or (),
+        masks=recipe.data.masks,
+        colours=recipe.data.colours or (),
+        class_names=recipe.data.classes or (),
     )
 
 
