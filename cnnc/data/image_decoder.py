@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.data.image_file import NotAnImage, decode_image
+from cnnc.data.image_file import DecodedImage, NotAnImage, decode_image
 from cnnc.diagnostics import CnncError
 
 LARGEST = 2**27
@@ -41,6 +41,15 @@ class ImageFiles(Protocol):
 
     def states(self, keys: Sequence[Any]) -> Iterator[str]:
         """What changes when one of these files changes: their paths, sizes and times of change."""
+        ...
+
+
+@runtime_checkable
+class DecodesItself(Protocol):
+    """Files whose pixels are not colours or grey values, such as masks."""
+
+    def decode(self, data: bytes, shape: tuple[int, ...]) -> DecodedImage:
+        """A file in a shape (C, H, W). Raises NotAnImage."""
         ...
 
 
@@ -100,8 +109,9 @@ def decode_into(pixels: NDArray[np.uint8], files: ImageFiles, key: Any) -> Image
 
     Call it inside `ignore_pillow_warnings`.
     """
+    decode = files.decode if isinstance(files, DecodesItself) else decode_image
     try:
-        image = decode_image(files.read(key, LARGEST), pixels.shape)
+        image = decode(files.read(key, LARGEST), pixels.shape)
     except NotAnImage as error:
         return str(error)
     except CnncError as error:  # the caller names the file too

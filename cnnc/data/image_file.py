@@ -224,10 +224,21 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _open(data: bytes, target_size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:
+def open_upright(data: bytes) -> tuple[Image.Image, tuple[int, int]]:
+    """An image with its own values, in upright orientation, and its (width, height). Raises NotAnImage."""
+    try:
+        return _open(data, None)
+    except NotAnImage:
+        raise
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError
+        raise NotAnImage(_reason(error)) from error
+
+
+def _open(data: bytes, target_size: tuple[int, int] | None) -> tuple[Image.Image, tuple[int, int]]:
     """An image in upright orientation, and its original (width, height). Raises NotAnImage.
 
-    A JPEG much larger than `target_size` is decoded at a half or less of its size, but at least twice the target size.
+    A JPEG much larger than `target_size` is decoded at a half or less of its size, but at least twice the target size;
+    without `target_size` as it is.
     """
     from PIL import Image, ImageOps
 
@@ -238,8 +249,9 @@ def _open(data: bytes, target_size: tuple[int, int]) -> tuple[Image.Image, tuple
             raise NotAnImage(f"{size[0]}x{size[1]} is more than {limit:,} pixels")
         if image.mode[0] in "FI" and pixels * _WIDE_PIXEL > MAX_DECODED_BYTES:
             raise NotAnImage(f"{size[0]}x{size[1]} pixels of 32 bits need more than {MAX_DECODED_BYTES >> 20} MiB")
-        side = 2 * max(target_size)  # rotation may exchange width and height
-        image.draft(None, (side, side))
+        if target_size is not None:
+            side = 2 * max(target_size)  # rotation may exchange width and height
+            image.draft(None, (side, side))
         image.load()
         upright: Image.Image = image
         with suppress(Exception):  # the EXIF data may be damaged where the image is not
