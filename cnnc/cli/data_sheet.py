@@ -17,7 +17,7 @@ from cnnc.core.random_streams import Stream
 from cnnc.data.dataset import Column, Split, display_name
 from cnnc.diagnostics import CnncError
 from cnnc.view.drawing import Drawing
-from cnnc.view.inspect.examples import class_pixels, example_pixels
+from cnnc.view.inspect.examples import example_pixels, overlaid_pixels
 from cnnc.view.inspect.signed_maps import Image, picture_rows
 from cnnc.view.inspect.tiles import SheetTile, scale_of, tile_sheet
 
@@ -79,7 +79,7 @@ def _rows(share: Split, classes: Sequence[str]) -> tuple[list[_Row], int]:
 def _image_rows(opened: OpenedData, rows: Sequence[_Row]) -> Iterator[tuple[str, list[Image]]]:
     from cnnc.training.augment import augment
 
-    training, classes = opened.training, len(opened.dataset.classes)
+    training = opened.training
     random = np.random.default_rng(Stream.AUGMENTATION.key(opened.seed, 0, 0))
     for heading, numbers in rows:
         images = training.inputs[0][np.array(numbers, np.int64)]
@@ -87,15 +87,38 @@ def _image_rows(opened: OpenedData, rows: Sequence[_Row]) -> Iterator[tuple[str,
         yield heading, _images(labels, images)
         if opened.augmentation is not None:
             yield "after augmentation", _images(labels, augment(images, opened.augmentation, random))
-        if training.targets and training.targets[0].dtype == np.int64 and not _has_labels(training):
-            maps = training.targets[0][np.array(numbers, np.int64)]
-            shown = [
-                class_pixels(np.where(m == opened.ignored_label, 0, m), classes or int(maps.max()) + 1) for m in maps
-            ]
-            yield (
-                "label maps: black is class 0, white the last",
-                [Image(*each) for each in zip(labels, shown, strict=True)],
-            )
+        if _has_maps(training):
+            yield "masks laid over the images", _overlays(opened, numbers, labels, images)
+    if _has_maps(training):
+        yield "colours of the masks", list(_legend(opened))
+
+
+def _has_maps(share: Split) -> bool:
+    """Whether the first target is a label map in the plane."""
+    return bool(share.targets) and share.targets[0].dtype == np.int64 and len(share.targets[0].shape) == 3
+
+
+def _overlays(opened: OpenedData, numbers: Sequence[int], labels: Sequence[str], images: Array) -> list[Image]:
+    from cnnc.data.image_file import class_colours
+
+    maps, colours = opened.training.targets[0][np.array(numbers, np.int64)], class_colours()
+    return [
+        Image(label, overlaid_pixels(example_pixels(image), map_, colours, opened.ignored_label))
+        for label, image, map_ in zip(labels, images, maps, strict=True)
+    ]
+
+
+def _legend(opened: OpenedData) -> Iterator[Image]:
+    """A tile for each class but 0, whose pixels stay as they are, and for the ignored label."""
+    from cnnc.data.image_file import class_colours
+
+    colours, classes = class_colours(), opened.dataset.classes
+    tile = np.ones((1, 4, 3), np.uint8)
+    for n, name in enumerate(classes[: CLASSES + 1]):
+        if n and n != opened.ignored_label:
+            yield Image(name, tile * colours[n])
+    if opened.ignored_label is not None:
+        yield Image("ignored", tile * 255)
 
 
 def _images(labels: Sequence[str], images: Array) -> list[Image]:

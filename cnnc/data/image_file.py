@@ -89,18 +89,18 @@ def write_png(path: Path, pixels: NDArray[np.uint8], colours: bool = False) -> N
     image = Image.fromarray(pixels)
     if colours:
         image = image.convert("P")
-        image.putpalette(_palette())
+        image.putpalette(class_colours().tobytes())
     stream = io.BytesIO()
     image.save(stream, "PNG")
     write_atomic(path, stream.getvalue())
 
 
-def _palette() -> bytes:
-    """256 colours: black, then hues that differ by the golden ratio, so that neighbouring classes look different."""
+def class_colours() -> NDArray[np.uint8]:
+    """256 colours (256, 3): black, then hues that differ by the golden ratio, so that neighbouring classes look different."""
     from colorsys import hsv_to_rgb
 
     hues = [hsv_to_rgb(n * 0.618034 % 1, 0.85, 1 - 0.4 * (n // 16 % 2)) for n in range(1, 256)]
-    return bytes(round(255 * part) for colour in [(0, 0, 0), *hues] for part in colour)
+    return np.rint(255 * np.array([(0, 0, 0), *hues])).astype(np.uint8)
 
 
 class NotAnImage(Exception):

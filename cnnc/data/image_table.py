@@ -91,14 +91,11 @@ def _rows(source: str, text: str) -> list[TableRow]:
         first += 1
     separator = declared[1] if declared is not None else _separator(lines[first : first + 1])
     reader = csv.reader(lines[first:], delimiter=separator, skipinitialspace=True, strict=True)
-    rows = []
     try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append(TableRow(first + reader.line_num, [cell.strip() for cell in cells]))
+        rows = [TableRow(first + reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise bad_file(f"{source}:{first + reader.line_num}", f"the line is not a line of cells ({error})") from error
-    return rows
+    return [row for row in rows if any(row.cells)]
 
 
 def _separator(lines: Sequence[str]) -> str:
@@ -218,7 +215,9 @@ def _label_columns(request: Request, table: ImageTable, others: Sequence[int]) -
 
 def is_one_hot(rows: Iterable[TableRow], columns: Sequence[int]) -> bool:
     """Whether in each row one of the columns is 1 and the others are 0."""
-    return all(sorted(parse_number(row.cells[n]) or 0 for n in columns) == [*[0] * (len(columns) - 1), 1] for row in rows)
+    return all(
+        sorted(parse_number(row.cells[n]) or 0 for n in columns) == [*[0] * (len(columns) - 1), 1] for row in rows
+    )
 
 
 def _named_columns(table: ImageTable, label: Sequence[str | int]) -> tuple[int, ...]:
@@ -231,7 +230,9 @@ def _named_columns(table: ImageTable, label: Sequence[str | int]) -> tuple[int, 
         elif column in by_name:
             columns.append(by_name[str(column)])
         else:
-            known = f"the columns are {_listed(table.names)}" if table.names else f"it has {count} columns and no header"
+            known = (
+                f"the columns are {_listed(table.names)}" if table.names else f"it has {count} columns and no header"
+            )
             raise bad_file(table.source, f"there is no column {column}; {known}", "correct label= in `data`")
     return tuple(columns)
 
@@ -239,8 +240,10 @@ def _named_columns(table: ImageTable, label: Sequence[str | int]) -> tuple[int, 
 def _help(table: ImageTable, columns: Sequence[int]) -> str:
     """How to name columns in the network file."""
     named = [f'"{table.names[n]}"' if table.names else str(n + 1) for n in columns]
-    return f"name the column in `data`: label={named[0]}" if len(named) == 1 else (
-        f"name the columns in `data`: label=[{', '.join(named)}]" if named else ""
+    return (
+        f"name the column in `data`: label={named[0]}"
+        if len(named) == 1
+        else (f"name the columns in `data`: label=[{', '.join(named)}]" if named else "")
     )
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +34,19 @@ from cnnc.data.mask_file import MaskFiles, most_common_colours
 from cnnc.data.shares import data_set, share_of
 from cnnc.diagnostics import CnncError
 
-MASK_ENDINGS = ("_mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "_gt", "_trimap", "_l", "-mask", "-label")
+MASK_ENDINGS = (
+    "_mask",
+    "_masks",
+    "_label",
+    "_labels",
+    "_seg",
+    "_segmentation",
+    "_gt",
+    "_trimap",
+    "_l",
+    "-mask",
+    "-label",
+)
 """Endings of the names of masks, in any case, which their images lack."""
 
 _BATCH = 256
@@ -52,8 +63,8 @@ def read(request: Request) -> Dataset:
     masks, folder, within = _mask_tree(request, tree)
     pairs = _pairs(tree, masks, folder, within)
     source = f"{path} and {masks.display_name(folder) if folder else masks.path}"
-    unpaired = {name: "no mask has its name" for name in pairs.images_alone}
-    unpaired |= {name: "no image has its name" for name in pairs.masks_alone}
+    unpaired = dict.fromkeys(pairs.images_alone, "no mask has its name")
+    unpaired |= dict.fromkeys(pairs.masks_alone, "no image has its name")
     if not pairs.images:
         example = next(iter(unpaired), "none")
         raise bad_file(source, f"no image and mask have the same name; found {example}", _NAMES)
@@ -300,7 +311,7 @@ def _bad_label(
     if values == [_WHITE]:
         help = "if these pixels do not count, write `loss cross_entropy ignore=255`"
     else:
-        help = "list the values as colours in the order of the classes, such as colours=[\"#000000\", \"#808080\"] for 0 and 128"
+        help = 'list the values as colours in the order of the classes, such as colours=["#000000", "#808080"] for 0 and 128'
     return bad_file(where, message, help)
 
 

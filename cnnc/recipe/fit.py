@@ -25,7 +25,6 @@ from cnnc.recipe.declaration import kinds_of
 from cnnc.recipe.losses import Loss
 from cnnc.recipe.metrics import Metric, metric_named
 from cnnc.recipe.recipe import Recipe
-from cnnc.recipe.statements import Data
 from cnnc.recipe.words import unknown_kind
 
 
