@@ -17,7 +17,7 @@ from cnnc.core.random_streams import Stream
 from cnnc.data.dataset import Column, Split, display_name
 from cnnc.diagnostics import CnncError
 from cnnc.view.drawing import Drawing
-from cnnc.view.inspect.examples import example_pixels, overlaid_pixels
+from cnnc.view.inspect.examples import example_pixels, overlaid_pixels, side_by_side
 from cnnc.view.inspect.signed_maps import Image, picture_rows
 from cnnc.view.inspect.tiles import SheetTile, scale_of, tile_sheet
 
@@ -50,7 +50,9 @@ def sheet(opened: OpenedData) -> Drawing:
     ]
     parts += [f" of {CLASSES} classes; {left_out:,} classes are left out"] if left_out else []
     parts += ["; below them the same after the augmentation of the file"] if opened.augmentation is not None else []
-    parts += [f"; the first of {len(training.inputs)} inputs is shown"] if len(training.inputs) > 1 else []
+    shown = len(_image_columns(training))
+    if len(training.inputs) > max(1, shown):
+        parts.append(f"; {f'{shown} images' if shown > 1 else 'the first'} of {len(training.inputs)} inputs are shown")
     text = f"{''.join(parts)}."
     if len(inputs.shape) < 4:
         return _curves(title, text, inputs, rows)
@@ -82,11 +84,11 @@ def _image_rows(opened: OpenedData, rows: Sequence[_Row]) -> Iterator[tuple[str,
     training = opened.training
     random = np.random.default_rng(Stream.AUGMENTATION.key(opened.seed, 0, 0))
     for heading, numbers in rows:
-        images = training.inputs[0][np.array(numbers, np.int64)]
+        images, *others = (column[np.array(numbers, np.int64)] for column in _image_columns(training))
         labels = [_label(training.inputs[0], n) for n in numbers]
-        yield heading, _images(labels, images)
+        yield heading, _images(labels, images, *others)
         if opened.augmentation is not None:
-            yield "after augmentation", _images(labels, augment(images, opened.augmentation, random))
+            yield "after augmentation", _images(labels, augment(images, opened.augmentation, random), *others)
         if _has_maps(training):
             yield "masks laid over the images", _overlays(opened, numbers, labels, images)
     if _has_maps(training):
@@ -121,8 +123,15 @@ def _legend(opened: OpenedData) -> Iterator[Image]:
         yield Image("ignored", tile * 255)
 
 
-def _images(labels: Sequence[str], images: Array) -> list[Image]:
-    return [Image(label, example_pixels(image)) for label, image in zip(labels, images, strict=True)]
+def _image_columns(share: Split) -> list[Column]:
+    """The inputs that are images."""
+    return [column for column in share.inputs if len(column.shape) == 4] or [share.inputs[0]]
+
+
+def _images(labels: Sequence[str], *inputs: Array) -> list[Image]:
+    """An image for each example; those of several inputs side by side."""
+    pixels = [[example_pixels(image) for image in images] for images in zip(*inputs, strict=True)]
+    return [Image(label, side_by_side(each)) for label, each in zip(labels, pixels, strict=True)]
 
 
 def _label(column: Column, n: int) -> str:

@@ -25,7 +25,7 @@ from cnnc.core.files import decode_utf8, read_bytes
 from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.beside_images import find_beside, name_within
-from cnnc.data.dataset import Column, Dataset, ReadFacts, SelectedExamples, Split
+from cnnc.data.dataset import Column, Dataset, ReadFacts, SelectedExamples, Split, display_name
 from cnnc.data.file_finder import FileFinder
 from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
 from cnnc.data.image_column import ImageColumn, load_images
@@ -75,7 +75,10 @@ def read(request: Request) -> Dataset:
         )
     facts = _facts(source, table, images, skipped, unread)
     shares = _shares(kept, [[column[n] or "" for n in good] for column in lines.names.values()])
-    return data_set(request, source, "images", classes, Split(inputs, (target,)), shares, labels, facts)
+    data = data_set(request, source, "images", classes, Split(inputs, (target,)), shares, labels, facts)
+    if len(images) > 1:
+        _report_reused(request, source, data)
+    return data
 
 
 def image_shapes(request: Request) -> dict[int, Shape]:
@@ -207,6 +210,21 @@ def _facts(
         facts = read_facts(source, loaded.names, loaded.scan, ())
     reasons = {f"line {table.rows[n].line}": reason for n, reason in skipped.items()}
     return replace(facts, skipped=reasons, unread=list(unread))
+
+
+def _report_reused(request: Request, source: str, data: Dataset) -> None:
+    """Reports how many test examples have an image that a training example has too, as pairs of a few images do."""
+    trained = {file for n in range(len(data.train)) for file in _files_of(data.train, n)}
+    reused = sum(not trained.isdisjoint(_files_of(data.test, n)) for n in range(len(data.test)))
+    if reused:
+        request.report(
+            f"{source}: {reused:,} of {len(data.test):,} test examples have an image that training examples have too; "
+            "a column named split keeps them apart"
+        )
+
+
+def _files_of(examples: Split, n: int) -> set[str]:
+    return {file for column in examples.inputs if (file := display_name(column, n))}
 
 
 # ---- targets and shares

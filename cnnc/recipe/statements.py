@@ -70,6 +70,8 @@ class Data(TrainStatement):
     @property
     def item(self) -> str:
         """What one example is called."""
+        if self.labels is not None:
+            return "example"  # of one image or of several
         return READ_FROM_FILES[self.name].item if self.name in READ_FROM_FILES else "image"
 
 

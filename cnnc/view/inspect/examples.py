@@ -51,6 +51,17 @@ def overlaid_pixels(image: Pixels, labels: Array, colours: Array, ignored: int |
     return np.where(is_marked[..., None], (base + laid_over) / 2, base).astype(np.uint8)
 
 
+def side_by_side(images: Sequence[Pixels]) -> Pixels:
+    """Images of one example in a row, with a white line between them; all in colours if one is, smaller ones on white."""
+    if len(images) == 1:
+        return images[0]
+    coloured = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
+    height = max(len(image) for image in coloured)
+    gap = max(1, height // 16)
+    padded = [np.pad(image, ((0, height - len(image)), (0, gap), (0, 0)), constant_values=255) for image in coloured]
+    return np.concatenate(padded, axis=1)[:, :-gap]
+
+
 def numbers_line(values: Array) -> str:
     """The first numbers of an array."""
     flat = values.reshape(-1)
