@@ -133,13 +133,13 @@ def _input_columns(
     for n, (name, entry) in enumerate(zip(request.input_names, request.inputs, strict=True)):
         if entry.rank == 0:
             numbers[n] = _number_columns(source, name, entry.size, by_name)
-        elif name in by_name:
+        elif name in by_name and _names_files(rows, by_name[name], finder):
             files[n] = by_name[name]
     images = [n for n, entry in enumerate(request.inputs) if entry.rank]
     if len(files) == len(images):
         return files, numbers
     taken = {n for each in numbers.values() for n in each}
-    found = [n for n in _file_columns(names, rows, finder) if n not in taken]
+    found = [n for n in _file_columns(names, rows, finder, len(images)) if n not in taken]
     if len(found) != len(images):
         inputs = [request.input_names[n] for n in images]
         problem = f"the network takes {len(inputs)} image{'s' * (len(inputs) != 1)} ({_listed(inputs)}); "
@@ -151,6 +151,12 @@ def _input_columns(
         help = f"name the columns of files in the first line as the inputs are named: {', '.join(inputs)}"
         raise bad_file(source, problem, help if found else "name the files as they are in the folder of images")
     return dict(zip(images, found, strict=True)), numbers
+
+
+def _names_files(rows: Sequence[TableRow], column: int, finder: FileFinder) -> bool:
+    """Whether at least half of the cells of a column name files."""
+    sample = rows[:: max(1, len(rows) // _SAMPLE)]
+    return 2 * sum(finder.find(row.cells[column]) is not None for row in sample) >= len(sample)
 
 
 def _number_columns(source: str, name: str, size: int, by_name: dict[str, int]) -> tuple[int, ...]:
@@ -165,19 +171,20 @@ def _number_columns(source: str, name: str, size: int, by_name: dict[str, int]) 
     return tuple(by_name[column] for column in wanted)
 
 
-def _file_columns(names: Sequence[str], rows: Sequence[TableRow], finder: FileFinder) -> list[int]:
-    """The columns of which at least half of the cells name files. A number is one only where no cell has a suffix."""
-    step = max(1, len(rows) // _SAMPLE)
-    sample = rows[::step]
+def _file_columns(names: Sequence[str], rows: Sequence[TableRow], finder: FileFinder, count: int) -> list[int]:
+    """The columns of which at least half of the cells name files; where all are numbers, the first `count` of them."""
+    sample = rows[:: max(1, len(rows) // _SAMPLE)]
     found: list[int] = []
-    weak: list[int] = []
+    numbers: list[int] = []
     for n in range(len(rows[0].cells)):
         if names and names[n].lower() in (*HEADERS, *SHARE_HEADERS):
             continue
-        cells = [row.cells[n] for row in sample]
-        if 2 * sum(finder.find(cell) is not None for cell in cells) >= len(cells):
-            (weak if all(parse_number(cell) is not None for cell in cells) else found).append(n)
-    return found or weak[:1]
+        named = [cell for row in sample if finder.find(cell := row.cells[n]) is not None]
+        if 2 * sum(parse_number(cell) is None for cell in named) >= len(sample):
+            found.append(n)
+        elif 2 * len(named) >= len(sample):
+            numbers.append(n)
+    return found or numbers[:count]
 
 
 # ---- columns of targets

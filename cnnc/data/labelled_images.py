@@ -70,9 +70,8 @@ def read(request: Request) -> Dataset:
     named = {name for column in lines.names.values() for name in column if name is not None}
     unread = [name for name in tree.files if name not in named and name != name_in_tree]
     if unread:
-        request.report(
-            f"{source}: not read: {len(unread):,} files of {tree.path} that no line names, such as {unread[0]}"
-        )
+        files = f"{len(unread):,} file{'s' * (len(unread) != 1)}"
+        request.report(f"{source}: not read: {files} of {tree.path} that no line names, such as {unread[0]}")
     facts = _facts(source, table, images, skipped, unread)
     shares = _shares(kept, [[column[n] or "" for n in good] for column in lines.names.values()])
     data = data_set(request, source, "images", classes, Split(inputs, (target,)), shares, labels, facts)
