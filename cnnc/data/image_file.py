@@ -100,7 +100,7 @@ def class_colours() -> NDArray[np.uint8]:
     from colorsys import hsv_to_rgb
 
     hues = [hsv_to_rgb(n * 0.618034 % 1, 0.85, 1 - 0.4 * (n // 16 % 2)) for n in range(1, 256)]
-    return np.rint(255 * np.array([(0, 0, 0), *hues])).astype(np.uint8)
+    return np.array([[round(255 * part) for part in colour] for colour in [(0, 0, 0), *hues]], np.uint8)
 
 
 class NotAnImage(Exception):

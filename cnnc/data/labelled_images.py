@@ -26,6 +26,7 @@ from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.beside_images import find_beside, name_within
 from cnnc.data.dataset import Column, Dataset, ReadFacts, SelectedExamples, Split, display_name
+from cnnc.data.example_shares import SHARES, TRAINING, data_set, share_of
 from cnnc.data.file_finder import FileFinder
 from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
 from cnnc.data.image_column import ImageColumn, load_images
@@ -33,7 +34,6 @@ from cnnc.data.image_decoder import Scan, Shape
 from cnnc.data.image_file import require_pillow
 from cnnc.data.image_table import ImageTable, is_one_hot, read_table
 from cnnc.data.images import REPORT_FROM, read_facts, report_conversions
-from cnnc.data.shares import SHARES, TRAINING, data_set, share_of
 from cnnc.data.splits import class_indices_of, parse_number, report_classes, require_classes
 from cnnc.diagnostics import CnncError
 
@@ -59,12 +59,12 @@ def read(request: Request) -> Dataset:
     if not len(good):
         raise bad_file(source, f"no line can be read; line {table.rows[0].line}: {skipped[0]}")
     kept = table._replace(rows=[table.rows[n] for n in good])
-    classes, target = _targets(request, kept)
+    classes, labels = _labels(request, kept) if request.classes else ((), None)
+    target = labels if labels is not None else _target_values(request, kept)
     inputs = tuple(
         images[n].rows([lines.names[n][i] for i in good]) if n in images else _numbers(kept, n)
         for n in range(max(1, len(request.inputs)))
     )
-    labels = target if classes else None
     if labels is not None:
         report_classes(request, source, classes, labels)
     named = {name for column in lines.names.values() for name in column if name is not None}
@@ -172,7 +172,7 @@ def _load(request: Request, tree: FileTree, table: ImageTable, lines: _Lines) ->
     """The images of each input by its number; inputs of the same shape share them."""
     shapes = image_shapes(request)
     groups = {shape: [n for n in shapes if shapes[n] == shape] for shape in shapes.values()}
-    loaded = {}
+    loaded: dict[int, _LoadedImages] = {}
     for shape, inputs in groups.items():
         names = sorted({name for n in inputs for name in lines.names[n] if name is not None})
         if len(names) >= REPORT_FROM:
@@ -229,25 +229,26 @@ def _files_of(examples: Split, n: int) -> set[str]:
 # ---- targets and shares
 
 
-def _targets(request: Request, table: ImageTable) -> tuple[tuple[str, ...], NDArray[np.int64] | NDArray[np.float32]]:
-    """The classes and the labels (N,), or no classes and values (N, *shape). Raises CnncError E602."""
-    if request.classes and len(table.targets) > 1:
+def _labels(request: Request, table: ImageTable) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The classes, and the labels (N,). Raises CnncError E602."""
+    if len(table.targets) > 1:
         if not is_one_hot(table.rows, table.targets):
             message = "label= names several columns, which are not 1 for the class of the example and 0 for the others"
             raise bad_file(table.source, message, "name one column of labels")
-        classes = tuple(map(table.name, table.targets))
-        values = _values(table, table.targets)
-        return classes, values.argmax(1).astype(np.int64)
-    if request.classes:
-        classes, labels = class_indices_of([row.cells[table.targets[0]] for row in table.rows])
-        require_classes(request, classes, table.source)
-        return classes, labels
+        return tuple(map(table.name, table.targets)), _values(table, table.targets).argmax(1).astype(np.int64)
+    classes, labels = class_indices_of([row.cells[table.targets[0]] for row in table.rows])
+    require_classes(request, classes, table.source)
+    return classes, labels
+
+
+def _target_values(request: Request, table: ImageTable) -> NDArray[np.float32]:
+    """The targets in the shape of the output, (N, *shape). Raises CnncError E602."""
     shape = request.output.shape if request.output is not None else (len(table.targets),)
     values = _values(table, table.targets)
     if values.shape[1] != np.prod(shape):
         message = f"{values.shape[1]} columns of targets for an output of {format_shape(shape)}"
         raise bad_file(table.source, message, "name as many columns with label= as the output has numbers")
-    return (), values.reshape(len(values), *shape)
+    return values.reshape(len(values), *shape)
 
 
 def _numbers(table: ImageTable, entry: int) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.beside_images import find_beside, name_within
 from cnnc.data.dataset import Column, Dataset, SelectedExamples, Split, display_name
+from cnnc.data.example_shares import data_set, share_of
 from cnnc.data.file_finder import without_suffix
 from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
 from cnnc.data.image_column import load_images
@@ -31,7 +32,6 @@ from cnnc.data.image_decoder import Scan, Shape
 from cnnc.data.image_file import require_pillow
 from cnnc.data.images import REPORT_FROM, image_shape, read_facts, report_conversions, report_skipped
 from cnnc.data.mask_file import MaskFiles, most_common_colours
-from cnnc.data.shares import data_set, share_of
 from cnnc.diagnostics import CnncError
 
 MASK_ENDINGS = (

@@ -157,7 +157,7 @@ def inputs(section: FittedSection) -> Iterator[Diagnostic]:
         count = "one input" if most == 1 else f"one or {most} inputs"
         message = f"{data.name} has {count} per example; the network has {len(graph.inputs)}: {names}"
         help = "give several inputs by name in a file: `{}`"
-        edits = (Edit(span, 'data npz "file.npz"', help),)
+        edits: tuple[Edit, ...] = (Edit(span, 'data npz "file.npz"', help),)
         if data.name == "images" and data.masks is None:
             help = "name the images of each example in a table: `{}`"
             edits = (Edit(span.source.span(span.end, span.end), ' labels="labels.csv"', help), *edits)

@@ -145,7 +145,7 @@ class Bce(ValueLoss):
 
 @register
 class Contrastive(Loss):
-    """The mean of ½·((1 − t)·d² + t·max(margin − d, 0)²), for distances d of pairs (Hadsell et al. 2006).
+    """The mean of 0.5·((1 - t)·d² + t·max(margin - d, 0)²), for distances d of pairs (Hadsell et al. 2006).
 
     The target t is 0 for a pair of the same kind, which is pulled together, and 1 for a pair of different kinds, which is
     pushed apart up to the margin. Metrics compare with t the distance in margins, at most 1.

@@ -118,7 +118,8 @@ def _contrastive(loss: Contrastive, distances: Array, target: Array) -> LossValu
 def measured_outputs(loss: Loss, outputs: Array) -> Array:
     """What metrics compare with the target: the outputs; of distances their part of the margin, at most 1."""
     if isinstance(loss, Contrastive):
-        return np.minimum(outputs / outputs.dtype.type(loss.margin), 1)
+        in_margins: Array = np.minimum(outputs / outputs.dtype.type(loss.margin), 1)
+        return in_margins
     return outputs
 
 

@@ -15,7 +15,7 @@ from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
 from tests.data.test_images import encoded_image, folder_of
 
-TWO = {"classes": 2, "output": TensorType((2,))}
+TWO: dict[str, Any] = {"classes": 2, "output": TensorType((2,))}
 GREY = TensorType((1, 4, 6))
 
 
@@ -160,7 +160,8 @@ def test_shares_by_a_column_and_by_folders(tmp_path: Path) -> None:
     assert sorted(data.test.images[:, 0, 0, 0].tolist()) == [1, 3]
     names = ["train/0.png", "test/1.png", "train/2.png", "test/3.png"]
     table = "".join(f"{name},{'cat' if n < 2 else 'dog'}\n" for n, name in enumerate(names))
-    data, _ = read(place(tmp_path / "folders", table, names), **TWO) if (tmp_path / "folders").mkdir() is None else ()
+    (tmp_path / "folders").mkdir()
+    data, _ = read(place(tmp_path / "folders", table, names), **TWO)
     assert sorted(data.test.images[:, 0, 0, 0].tolist()) == [1, 3]
 
 

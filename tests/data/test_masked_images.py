@@ -73,7 +73,7 @@ def test_masks_of_indices(tmp_path: Path, mode: str) -> None:
 
 
 def test_coloured_masks_by_a_list_of_colours(tmp_path: Path) -> None:
-    more = {"colours": ("#00c800", "#000000", "#c80000"), "class_names": ("tree", "ground", "car")}
+    more: dict[str, Any] = {"colours": ("#00c800", "#000000", "#c80000"), "class_names": ("tree", "ground", "car")}
     data, _ = read(folder_of(tmp_path, four(encoded(LEFT, "RGB"))), **more)
     assert data.classes == ("tree", "ground", "car")
     np.testing.assert_array_equal(data.train.labels[0], np.array([1, 2, 0])[LEFT])
@@ -105,7 +105,8 @@ def test_black_and_white_masks(tmp_path: Path, white: int) -> None:
     np.testing.assert_array_equal(data.train.labels[0], LEFT > 0)
     assert any("255 is class 1" in line for line in lines) == (white == 255)
     data, _ = read(place, classes=0, output=TensorType((1, 4, 6)))
-    assert (data.train.targets[0].shape[1:], data.train.targets[0].dtype) == ((1, 4, 6), np.float32)
+    assert data.train.targets[0].shape[1:] == (1, 4, 6)
+    assert data.train.targets[0].dtype == np.float32
     np.testing.assert_array_equal(data.train.labels[0, 0], LEFT > 0)
 
 
