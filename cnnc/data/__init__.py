@@ -98,9 +98,11 @@ def _cifar10(request: Request) -> Dataset:
 
 
 def _images(request: Request) -> Dataset:
-    from cnnc.data import images
+    from cnnc.data import images, labelled_images, masked_images
 
-    return images.read(request)
+    if request.labels is not None:
+        return labelled_images.read(request)
+    return images.read(request) if request.masks is None else masked_images.read(request)
 
 
 def _shards(request: Request) -> Dataset:

@@ -209,6 +209,7 @@ def _eight_bits(values: NDArray[Any]) -> tuple[Image.Image, str]:
     return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)), conversion
 
 
+NEAREST = 0  # PIL.Image.Resampling.NEAREST
 BILINEAR = 2  # PIL.Image.Resampling.BILINEAR; Pillow is imported only when an image is read
 
 # Common image formats. Some of Pillow's other decoders start programs or are rarely tested.
@@ -224,14 +225,32 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def open_upright(data: bytes) -> tuple[Image.Image, tuple[int, int]]:
-    """An image with its own values, in upright orientation, and its (width, height). Raises NotAnImage."""
+class OwnValues(NamedTuple):
+    """The values of an image as its file has them, (H, W) or colours (H, W, 3); the file's width and height, and Pillow's mode."""
+
+    pixels: NDArray[Any]
+    size: tuple[int, int]
+    mode: str
+
+
+def decode_values(data: bytes, most: tuple[int, int], as_colours: bool, enlarge: bool = True) -> OwnValues:
+    """An image resized to a width and height by nearest neighbour, whose values stay as they are: indices stay indices.
+
+    Indices are those of grey images and palettes; other images, and all with `as_colours`, become RGB. It is rotated as its
+    EXIF data say. Without `enlarge`, a smaller image keeps its size. Raises NotAnImage.
+    """
     try:
-        return _open(data, None)
+        image, size = _open(data, None)
+        mode = image.mode
+        if as_colours or not (mode in ("1", "L", "P") or mode[0] in "IF"):
+            image = image.convert("RGB")
+        width, height = most if enlarge else (min(most[0], size[0]), min(most[1], size[1]))
+        pixels = np.asarray(image if size == (width, height) else image.resize((width, height), NEAREST))
     except NotAnImage:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError
         raise NotAnImage(_reason(error)) from error
+    return OwnValues(pixels, size, mode)
 
 
 def _open(data: bytes, target_size: tuple[int, int] | None) -> tuple[Image.Image, tuple[int, int]]:

@@ -42,14 +42,6 @@ REPORT_FROM = 2000
 
 def read(request: Request) -> Dataset:
     """Reads the images of a folder or .zip. Raises CnncError E602, E603, and E906 without Pillow."""
-    if request.labels is not None:
-        from cnnc.data import labelled_images
-
-        return labelled_images.read(request)
-    if request.masks is not None:
-        from cnnc.data import masked_images
-
-        return masked_images.read(request)
     path = locate(request, "images", "photos")
     shape = image_shape(request)
     require_pillow()

@@ -9,19 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.data.file_tree import FileTree
 from cnnc.data.image_decoder import LARGEST
-from cnnc.data.image_file import DecodedImage, NotAnImage, open_upright
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-NEAREST = 0  # PIL.Image.Resampling.NEAREST
+from cnnc.data.image_file import DecodedImage, NotAnImage, decode_values
 
 _MOST_COLOURS = 64
 _SIDE = 512
@@ -62,27 +57,17 @@ class MaskFiles:
 
     def colours_of(self, key: str) -> Counter[str]:
         """The colours of a mask and the number of pixels of each. Raises CnncError E602, NotAnImage."""
-        image, (width, height) = open_upright(self.read(key, LARGEST))
-        return _colours(_pixels(image, (min(width, _SIDE), min(height, _SIDE)), True))
+        return _colours(decode_values(self.read(key, LARGEST), (_SIDE, _SIDE), True, enlarge=False).pixels)
 
 
 def decode_mask(data: bytes, shape: tuple[int, ...], colours: Sequence[str], other: int | None) -> DecodedImage:
     """A mask as indices of classes (1, H, W). Raises NotAnImage, NotAMask."""
     _, height, width = shape
-    image, size = open_upright(data)
-    pixels = _pixels(image, (width, height), bool(colours))
+    pixels, size, mode = decode_values(
+        data, (width, height), bool(colours)
+    )  # colours are mapped last: that takes memory
     labels = _by_colour(pixels, colours, other) if colours else _indices(pixels)
-    return DecodedImage(labels[None], size, "", image.mode)
-
-
-def _pixels(image: Image.Image, size: tuple[int, int], has_colours: bool) -> NDArray[Any]:
-    """Indices (H, W), or colours (H, W, 3), resized first: mapping colours takes many bytes per pixel. Raises NotAnImage."""
-    try:
-        if has_colours or not (image.mode in ("1", "L", "P") or image.mode[0] in "IF"):
-            image = image.convert("RGB")
-        return np.asarray(image if image.size == size else image.resize(size, NEAREST))
-    except Exception as error:  # Pillow raises OSError, ValueError
-        raise NotAnImage(str(error).strip()[:200] or type(error).__name__) from error
+    return DecodedImage(labels[None], size, "", mode)
 
 
 def _indices(pixels: NDArray[Any]) -> NDArray[np.uint8]:
