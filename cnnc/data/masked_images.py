@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.beside_images import find_beside, name_within
-from cnnc.data.dataset import Column, Dataset, SelectedExamples, Split, display_name
+from cnnc.data.dataset import Dataset, SelectedExamples, Split, display_name
 from cnnc.data.example_shares import data_set, share_of
 from cnnc.data.file_finder import without_suffix
 from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
@@ -269,11 +269,11 @@ def _help(files: MaskFiles, names: Sequence[str], first: int) -> str:
     return f"list the colours in the order of the classes, for example `colours=[{listed}]`"
 
 
-def _pixel_counts(masks: Column) -> NDArray[np.int64]:
+def _pixel_counts(masks: SelectedExamples) -> NDArray[np.int64]:
     """How many pixels have each of the 256 values."""
     counts = np.zeros(256, np.int64)
-    for first in range(0, len(masks), _BATCH):
-        counts += np.bincount(masks[first : first + _BATCH].reshape(-1), minlength=256)
+    for values in masks.batches([slice(n, n + _BATCH) for n in range(0, len(masks), _BATCH)]):
+        counts += np.bincount(values.reshape(-1), minlength=256)
     return counts
 
 
