@@ -89,21 +89,26 @@ def _image_rows(opened: OpenedData, rows: Sequence[_Row]) -> Iterator[tuple[str,
         yield heading, _images(labels, images, *others)
         if opened.augmentation is not None:
             yield "after augmentation", _images(labels, augment(images, opened.augmentation, random), *others)
-        if _has_maps(training):
-            yield "masks laid over the images", _overlays(opened, numbers, labels, images)
-    if _has_maps(training):
+        if (maps := _label_maps(opened)) is not None:
+            chosen = np.asarray(maps[np.array(numbers, np.int64)], np.int64).reshape(len(images), *maps.shape[-2:])
+            yield "masks laid over the images", _overlays(opened, labels, images, chosen)
+    if _label_maps(opened) is not None:
         yield "colours of the masks", list(_legend(opened))
 
 
-def _has_maps(share: Split) -> bool:
-    """Whether the first target is a label map in the plane."""
-    return bool(share.targets) and share.targets[0].dtype == np.int64 and len(share.targets[0].shape) == 3
+def _label_maps(opened: OpenedData) -> Column | None:
+    """The first target where it is a label map in the plane, (N, H, W), or a mask of 0 and 1, (N, 1, H, W)."""
+    targets = opened.training.targets
+    if targets and targets[0].dtype == np.int64 and len(targets[0].shape) == 3:
+        return targets[0]
+    is_mask = bool(targets) and opened.dataset.name == "images" and len(targets[0].shape) == 4
+    return targets[0] if is_mask else None
 
 
-def _overlays(opened: OpenedData, numbers: Sequence[int], labels: Sequence[str], images: Array) -> list[Image]:
+def _overlays(opened: OpenedData, labels: Sequence[str], images: Array, maps: Array) -> list[Image]:
     from cnnc.data.image_file import class_colours
 
-    maps, colours = opened.training.targets[0][np.array(numbers, np.int64)], class_colours()
+    colours = class_colours()
     return [
         Image(label, overlaid_pixels(example_pixels(image), map_, colours, opened.ignored_label))
         for label, image, map_ in zip(labels, images, maps, strict=True)
@@ -114,7 +119,7 @@ def _legend(opened: OpenedData) -> Iterator[Image]:
     """A tile for each class but 0, whose pixels stay as they are, and for the ignored label."""
     from cnnc.data.image_file import class_colours
 
-    colours, classes = class_colours(), opened.dataset.classes
+    colours, classes = class_colours(), opened.dataset.classes or ("0", "1")
     tile = np.ones((1, 4, 3), np.uint8)
     for n, name in enumerate(classes[: CLASSES + 1]):
         if n and n != opened.ignored_label:

@@ -42,6 +42,7 @@ from cnnc.ops.activation import LogSoftmax, Softmax
 from cnnc.ops.dense import Input
 from cnnc.ops.norm import Normalize
 from cnnc.recipe.metrics import finite
+from cnnc.recipe.statements import Data
 
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
 PRECISION = "cnnc.precision"
@@ -126,7 +127,7 @@ def metadata(
             name: _output(graph.by_name[name], survey, labelled, images, bool(classes) and named)
             for name in graph.outputs
         },
-        "data": {k: getattr(data, k) for k in ("name", "path", "val", "test")} if data is not None else None,
+        "data": _data_facts(data) if data is not None else None,
         "trained": dict(trained) if trained is not None else None,
         "origin": dict(origin) if origin is not None else None,
         "sizes": {symbol: rule.as_dict() for symbol, rule in survey.legal.items()} if survey is not None else {},
@@ -307,6 +308,12 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         random=facts.get("random") is not False,
         versions={k: _text(v) for k, v in _object(facts.get("versions")).items()},
     )
+
+
+def _data_facts(data: Data) -> dict[str, Any]:
+    """The data statement; a table of labels and masks are there where they are given."""
+    beside = {name: value for name in ("labels", "masks") if (value := getattr(data, name)) is not None}
+    return {**{name: getattr(data, name) for name in ("name", "path", "val", "test")}, **beside}
 
 
 def _parsed(text: str) -> Any:

@@ -16,6 +16,7 @@ from cnnc.data import image_column, load
 from cnnc.data.dataset import Dataset
 from cnnc.data.mask_file import NotAMask, decode_mask
 from cnnc.diagnostics import CnncError
+from cnnc.view.inspect.examples import overlaid_pixels, side_by_side
 from tests.data.test_images import encoded_image, folder_of
 
 THREE: dict[str, Any] = {"classes": 3, "output": TensorType((3, 4, 6))}
@@ -214,3 +215,22 @@ def test_masks_that_stay_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ((_, (labels,)),) = list(data.train.batches([np.array([2, 0])]))
     np.testing.assert_array_equal(labels, whole.train.labels[[2, 0]])
     assert labels.dtype == np.int64
+
+
+def test_a_mask_is_laid_over_its_image_in_the_image_size() -> None:
+    colours = np.zeros((256, 3), np.uint8)
+    colours[1] = (200, 0, 0)
+    image = np.full((4, 4), 100, np.uint8)
+    pixels = overlaid_pixels(image, np.array([[0, 1], [7, 0]]), colours, ignored=7)
+    assert pixels.shape == (4, 4, 3)
+    assert pixels[0, 0].tolist() == [100, 100, 100]
+    assert pixels[1, 3].tolist() == [150, 50, 50]
+    assert pixels[3, 0].tolist() == [177, 177, 177]
+
+
+def test_images_of_one_example_stand_side_by_side() -> None:
+    pixels = side_by_side([np.zeros((2, 3), np.uint8), np.full((4, 2, 3), 9, np.uint8)])
+    assert pixels.shape == (4, 6, 3)
+    assert (pixels[:2, :3] == 0).all()
+    assert (pixels[:, 4:] == 9).all()
+    assert (pixels[2:, :3] == 255).all()
