@@ -3,7 +3,7 @@
     file,label            left,right,same            file,x,y,split
     cat/1.jpg,cat         a/1.jpg,a/2.jpg,1          1.jpg,0.25,0.5,train
 
-In: the text of a table, a `FileFinder`, and what the network takes. Out: an `ImageTable`, whose rows are cells by column. Cells are
+In: the lines of a table, a `FileFinder`, and what the network takes. Out: an `ImageTable`, whose rows are cells by column. Cells are
 separated by commas, semicolons or tabs, and may be in quotes. Every error is an E602 that names the table, and the line
 where there is one.
 """
@@ -56,9 +56,9 @@ class ImageTable(NamedTuple):
         return self.names[column] if self.names else f"column {column + 1}"
 
 
-def read_table(request: Request, source: str, text: str, finder: FileFinder) -> ImageTable:
+def read_table(request: Request, source: str, lines: Sequence[str], finder: FileFinder) -> ImageTable:
     """Reads a table, and finds its columns. Raises CnncError E602."""
-    rows = _rows(source, text)
+    rows = _rows(source, lines)
     if not rows:
         raise bad_file(source, "expected lines of file names and labels, found none")
     columns = len(rows[0].cells)
@@ -82,9 +82,8 @@ def read_table(request: Request, source: str, text: str, finder: FileFinder) -> 
     return table._replace(targets=_target_columns(request, table, others))
 
 
-def _rows(source: str, text: str) -> list[TableRow]:
+def _rows(source: str, lines: Sequence[str]) -> list[TableRow]:
     """The lines that are not blank. Raises CnncError E602."""
-    lines = text.splitlines(keepends=True)
     first = next((n for n, line in enumerate(lines) if line.strip()), 0)
     declared = _SEPARATOR_LINE.fullmatch(lines[first]) if lines else None
     if declared is not None:

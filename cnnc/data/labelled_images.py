@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.core.files import decode_utf8, read_bytes
+from cnnc.core.files import read_bytes
 from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.beside_images import find_beside, name_within
@@ -34,6 +34,7 @@ from cnnc.data.image_decoder import Scan, Shape
 from cnnc.data.image_file import require_pillow
 from cnnc.data.image_table import ImageTable, is_one_hot, read_table
 from cnnc.data.images import REPORT_FROM, read_facts, report_conversions
+from cnnc.data.lines import decode_line
 from cnnc.data.splits import class_indices_of, parse_number, report_classes, require_classes
 from cnnc.diagnostics import CnncError
 
@@ -46,9 +47,9 @@ def read(request: Request) -> Dataset:
     path = locate(request, "images", "photos")
     require_pillow()
     tree = open_tree(path)
-    source, text, name_in_tree = _table_text(request, tree)
+    source, lines_of_table, name_in_tree = _table_lines(request, tree)
     finder = FileFinder(tree)
-    table = read_table(request, source, text, finder)
+    table = read_table(request, source, lines_of_table, finder)
     for message in _findings(request, table):
         request.report(f"{source}: {message}")
     lines = _resolve(table, finder)
@@ -100,18 +101,18 @@ def image_shapes(request: Request) -> dict[int, Shape]:
 # ---- the table and its files
 
 
-def _table_text(request: Request, tree: FileTree) -> tuple[str, str, str | None]:
-    """The name of the table in messages, its text, and its name inside the images, None where it lies elsewhere."""
+def _table_lines(request: Request, tree: FileTree) -> tuple[str, list[str], str | None]:
+    """The name of the table in messages, its lines, and its name inside the images, None where it lies elsewhere."""
     assert request.labels is not None
     found = find_beside(request, tree, "labels", request.labels)
-    if isinstance(found, Path):
-        if found.is_dir():
-            raise bad_file(found, "expected a .csv or .tsv file, found a folder", "name the table with labels=")
-        return str(found), decode_utf8(read_bytes(found, _MOST_BYTES), str(found)), name_within(tree, found)
-    if found not in tree.files:
-        raise bad_file(tree.display_name(found), "expected a .csv or .tsv file, found a folder")
-    display = tree.display_name(found)
-    return display, decode_utf8(tree.read(found, _MOST_BYTES), display), found
+    name_in_tree = name_within(tree, found) if isinstance(found, Path) else found
+    display = str(found) if isinstance(found, Path) else tree.display_name(found)
+    if found.is_dir() if isinstance(found, Path) else found not in tree.files:
+        raise bad_file(display, "expected a .csv or .tsv file, found a folder", "name the table with labels=")
+    content = read_bytes(found, _MOST_BYTES) if isinstance(found, Path) else tree.read(found, _MOST_BYTES)
+    lines = content.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True)
+    file = PurePosixPath(display).name
+    return display, [decode_line(line, f"{display}:{n}", file) for n, line in enumerate(lines, 1)], name_in_tree
 
 
 def _findings(request: Request, table: ImageTable) -> Iterator[str]:

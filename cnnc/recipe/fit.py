@@ -277,7 +277,7 @@ def _label_target(section: FittedSection, output: Node) -> Iterator[Diagnostic]:
     facts = KNOWN.get(data.name)
     count = len(facts.classes) if facts is not None else 0
     channels = output.type.channels
-    if (data.has_labels_only or data.labels) and _is_map(output):
+    if (data.has_labels_only or data.labels is not None) and _is_map(output):
         message = (
             f"`data {data.name}` has one label per {data.item}; the output {output.type} has scores at each position"
         )

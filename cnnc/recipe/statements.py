@@ -60,7 +60,7 @@ class Data(TrainStatement):
     @property
     def has_labels_only(self) -> bool:
         """Whether each example has one label: not in arrays, with a table of labels, or with masks."""
-        return not (self.is_npz or self.labels or self.masks)
+        return not (self.is_npz or self.labels is not None or self.masks is not None)
 
     @property
     def may_have_values(self) -> bool:

@@ -171,6 +171,7 @@ def test_shares_by_a_column_and_by_folders(tmp_path: Path) -> None:
         ("", TWO, "expected lines of file names and labels, found none"),
         ("a/0.png,cat\na/1.png\n", TWO, "labels.csv:2: expected 2 cells, as in the first line, found 1"),
         ('a/0.png,"cat\n', TWO, "is not a line of cells"),
+        ("a/0.png,\0\n", TWO, "labels.csv:1: expected text, found a zero byte"),
         ("x.png,cat\ny.png,dog\n", TWO, "no column names files in the images, for example x.png, cat"),
         ("a/0.png\na/1.png\n", TWO, "expected a column of labels or targets beside the file names"),
         ("f,breed,colour\n0,a,b\n1,a,c\n3,b,b\n", TWO, 'label="breed"'),
@@ -189,6 +190,14 @@ def test_shares_by_a_column_and_by_folders(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_named(tmp_path: Path, table: str, more: dict[str, Any], expected: str) -> None:
     assert expected in refused(place(tmp_path, table, FOUR), **more)
+
+
+def test_table_that_is_not_utf_8(tmp_path: Path) -> None:
+    folder = place(tmp_path, "", FOUR)
+    (tmp_path / "labels.csv").write_bytes("file,label\r\n0.png,café\r\n".encode("latin1"))
+    told = refused(folder, **TWO)
+    assert "labels.csv:2: expected UTF-8, found the byte 0xe9 at column 10" in told
+    assert "iconv -f latin1 -t utf-8 labels.csv" in told
 
 
 def test_missing_table(tmp_path: Path) -> None:
