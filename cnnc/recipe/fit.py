@@ -93,7 +93,8 @@ def _data_options(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:
         elif name == "masks" and "labels" in given:
             message = "the targets are in a table, labels=, or in masks=, not in both"
         if message:
-            edits = (without(argument.span, f"leave {name}= out"),)
+            left_out = [name, "labels"] if name == "masks" and "labels" in given else [name]
+            edits = tuple(without(given[key].span, f"leave {key}= out") for key in left_out)
             yield Diagnostic("E517", message, argument.span, edits=edits)
 
 
@@ -220,8 +221,11 @@ def _masked_target(section: FittedSection, loss: Loss, call: syntax.Call, output
     if output.type.rank != 2:
         code = "E508" if loss.compares_with == "labels" else "E511"
         message = f"masks have a label at each pixel; the output {output.type} has no rows and columns"
-        help = "end with a convolution, such as `conv 2 k=1`, without `flatten`, `fc` and `global_pool`"
-        yield Diagnostic(code, message, section.data_call.span, notes=notes, help=help)
+        help = "end with a convolution, without `flatten`, `fc` and `global_pool`"
+        edits = replaced(
+            output.span, r"\bfc\s+(\S+).*", f"conv {channels} k=1", "end with `{}`, without `flatten` before it"
+        )
+        yield Diagnostic(code, message, section.data_call.span, notes=notes, help=help, edits=edits)
     elif loss.compares_with == "values" and channels != 1:
         message = f"{loss.kind} compares masks with one channel, 0 or 1 at each pixel; the output is {output.type}"
         help = "end with `conv 1 k=1`, or compare the scores of several classes"
@@ -231,8 +235,8 @@ def _masked_target(section: FittedSection, loss: Loss, call: syntax.Call, output
         for key, named in (("colours", data.colours), ("classes", data.classes)):
             if named is not None and len(named) != channels:
                 message = f"{key}= names {len(named)} classes; the output has {channels}, one per channel"
-                help = f"end with {len(named)} channels"
-                yield Diagnostic("E508", message, section.data_call.span, notes=notes, help=help)
+                edits = replaced(output.span, rf"\b{channels}\b", str(len(named)), f"end with {len(named)} channels")
+                yield Diagnostic("E508", message, section.data_call.span, notes=notes, edits=edits)
 
 
 def _number_of_targets(section: FittedSection, loss: Loss, output: Node) -> Iterator[Diagnostic]:
@@ -245,7 +249,8 @@ def _number_of_targets(section: FittedSection, loss: Loss, output: Node) -> Iter
     if loss.compares_with == "labels":
         code, expected = "E508", f"one with the label, or {size}, one for each class"
     message = f"label= names {columns}; expected {expected}"
-    yield Diagnostic(code, message, section.data_call.span, notes=_type_note(output))
+    edits = _last_fc(section.graph, output, len(names))
+    yield Diagnostic(code, message, section.data_call.span, notes=_type_note(output), edits=edits)
 
 
 def _value_target(section: FittedSection, loss: Loss, call: syntax.Call, output: Node) -> Iterator[Diagnostic]:
