@@ -80,6 +80,11 @@ def open_data(
         vocabulary_size=max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
         vocabulary=tuple(vocabulary),
         download=download,
+        label=recipe.data.label or (),
+        index=recipe.data.index or (),
+        header=recipe.data.header,
+        decimal=recipe.data.decimal,
+        target_values=output.type.size if first.compares_with == "values" and not first.of_input else 0,
     )
 
 
