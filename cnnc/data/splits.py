@@ -105,8 +105,9 @@ def split_off_test(
 
 
 def report_split(request: Request, source: object, data: Dataset) -> None:
-    """Reports the sizes of given training and test splits."""
-    request.report(f"{source}: {len(data.train):,} training and {len(data.test):,} test examples")
+    """Reports the sizes of given splits."""
+    validation = f", {len(data.validation):,} validation" if data.validation is not None else ""
+    request.report(f"{source}: {len(data.train):,} training{validation} and {len(data.test):,} test examples")
 
 
 def report_classes(request: Request, source: object, classes: Sequence[str], labels: NDArray[np.int64]) -> None:

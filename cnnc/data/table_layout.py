@@ -123,8 +123,8 @@ def find_layout(
     if targets:
         chosen = _targets(rows[0], names, candidates, targets)
         return TableLayout(names, chosen[0], index, timestamps, chosen, left_out)
-    named = [n for n in candidates if names and len(first) == columns and first[n] in HEADERS]
-    label = named[0] if named else _label_column(body, candidates or [0], classes)
+    labels = [n for n in candidates if names and len(first) == columns and first[n] in HEADERS]
+    label = labels[0] if labels else _label_column(body, candidates or [0], classes)
     return TableLayout(names, label, index, timestamps, (), left_out)
 
 

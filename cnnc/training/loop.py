@@ -101,7 +101,7 @@ def start(
     thread_count()
     graph = network.require_graph()
     recipe = require_recipe(network.recipe, network.name)
-    train, validation = split(data.train, recipe.data.val, recipe.seed)
+    train, validation = training_and_validation(data, recipe.data.val, recipe.seed)
     if not len(train):
         raise CnncError.of("E607", f"{data.name}: no example is left to train on", help="use a smaller val=")
     if recipe.stop is not None and not len(validation):
@@ -121,6 +121,11 @@ def start(
     )
     engine.prepare(run)
     return run
+
+
+def training_and_validation(data: Dataset, share: float, seed: int) -> tuple[Split, Split]:
+    """The examples to train on and those of validation: as the files of the data divide them, else drawn by `split`."""
+    return (data.train, data.validation) if data.validation is not None else split(data.train, share, seed)
 
 
 def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
