@@ -46,7 +46,8 @@ class Request(Record):
     replace those of the data. Without `download` a public data set that is not on the disk is an error.
 
     `label`, `index`, `header` and `decimal` are what the source says about a table; `target_values` is how many numbers the network
-    predicts for each example (0: it predicts a class, or its own input).
+    predicts for each example (0: it predicts a class, or its own input). `background` and `value_range` are what it says of how image
+    files become pixels.
     """
 
     folder: Path | None = None
@@ -67,6 +68,8 @@ class Request(Record):
     header: bool | None = None
     decimal: str | None = None
     target_values: int = 0
+    background: str | None = None
+    value_range: tuple[float, float] | None = None
 
 
 def _digits(request: Request) -> Dataset:

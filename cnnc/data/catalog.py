@@ -6,8 +6,11 @@ names from here. Of user data (`images`, `shards`, `npz`, `text`, `series`) only
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from cnnc.core.arguments import is_colour
 
 
 class DataFacts(NamedTuple):
@@ -54,6 +57,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "index": ("series",),
     "header": ("series",),
     "decimal": ("series",),
+    "background": ("images", "shards"),
+    "range": ("images", "shards"),
 }
 """The arguments of `data` that only some kinds take, with those kinds."""
 
@@ -72,4 +77,9 @@ def _is_option(name: str, value: Any) -> bool:
             else []
         )
         return bool(is_column) and all(is_column)
+    if name == "range":
+        numbers = isinstance(value, tuple) and len(value) == 2 and all(type(v) in (int, float) for v in value)
+        return numbers and -math.inf < value[0] < value[1] < math.inf
+    if name == "background":
+        return isinstance(value, str) and is_colour(value)
     return isinstance(value, bool) if name == "header" else value in ("point", "comma")
