@@ -45,9 +45,12 @@ class Request(Record):
     unknown words included (0: no limit); `vocabulary` holds the words of a network that was trained before, which
     replace those of the data. Without `download` a public data set that is not on the disk is an error.
 
-    Of images: `labels` is the table that names them, and `label` its columns of the label or targets; `masks` is the folder of
-    masks, `colours` their colours and `class_names` the names of their classes, both by class. `output` is the type of the
-    output that targets are compared with.
+    `label`, `index`, `header` and `decimal` are what the source says about a table; `target_values` is how many numbers the network
+    predicts for each example (0: it predicts a class, or its own input). `background` and `value_range` are what it says of how image
+    files become pixels.
+
+    Of images: `labels` is the table that names them; `masks` is the folder of masks, `colours` their colours and `class_names` the
+    names of their classes, both by class. `output` is the type of the output that targets are compared with.
     """
 
     folder: Path | None = None
@@ -63,9 +66,15 @@ class Request(Record):
     output_names: tuple[str, ...] = ()
     ignore: int | None = None
     download: bool = True
+    label: tuple[str | int, ...] = ()
+    index: tuple[str | int, ...] = ()
+    header: bool | None = None
+    decimal: str | None = None
+    target_values: int = 0
+    background: str | None = None
+    value_range: tuple[float, float] | None = None
     output: TensorType | None = None
     labels: str | None = None
-    label: tuple[str | int, ...] = ()
     masks: str | None = None
     colours: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()

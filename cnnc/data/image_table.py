@@ -19,6 +19,7 @@ from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.file_finder import FileFinder
 from cnnc.data.file_tree import bad_file
+from cnnc.data.number_format import AmbiguousNumbers, find_number_format
 from cnnc.data.splits import HEADERS, parse_number
 from cnnc.data.table_layout import INDEX_NAMES
 
@@ -67,7 +68,7 @@ def read_table(request: Request, source: str, lines: Sequence[str], finder: File
         raise bad_file(
             f"{source}:{uneven.line}", f"expected {columns} cells, as in the first line, found {len(uneven.cells)}"
         )
-    header = _has_header(rows, finder)
+    header = _has_header(rows, finder) if request.header is None else request.header
     names = tuple(cell.strip() for cell in rows[0].cells) if header else ()
     if header:
         request.report(f"{source}: the first line is a header: {_listed(names)}")
@@ -77,9 +78,30 @@ def read_table(request: Request, source: str, lines: Sequence[str], finder: File
     files, numbers = _input_columns(request, source, names, rows, finder)
     used = {*files.values(), *(n for each in numbers.values() for n in each)}
     share = next((n for n, name in enumerate(names) if name.lower() in SHARE_HEADERS and n not in used), None)
-    others = [n for n in range(columns) if n not in used and n != share and not _is_index(names, rows, n)]
     table = ImageTable(source, names, rows, files, numbers, share, ())
+    unread = {*used, share, *_named_columns(table, request.index, "index")}
+    others = [n for n in range(columns) if n not in unread and not _is_index(names, rows, n)]
+    table = _with_plain_numbers(request, table, [*others, *(n for each in numbers.values() for n in each)])
     return table._replace(targets=_target_columns(request, table, others))
+
+
+def _with_plain_numbers(request: Request, table: ImageTable, columns: Sequence[int]) -> ImageTable:
+    """The table with the numbers in some columns as Python writes them, without decimal commas. Raises CnncError E602."""
+    try:
+        found = find_number_format([[row.cells[n] for n in columns] for row in table.rows], request.decimal)
+    except AmbiguousNumbers as ambiguous:
+        help = "write `decimal=comma` if the comma stands before decimals, or `decimal=point` if it groups digits"
+        raise bad_file(table.source, f"{ambiguous} may be two numbers", help) from ambiguous
+    if found.is_plain:
+        return table
+    for finding in found.findings():
+        request.report(f"{table.source}: {finding}")
+    chosen = set(columns)
+    rows = [
+        row._replace(cells=[found.plain(cell) if n in chosen else cell for n, cell in enumerate(row.cells)])
+        for row in table.rows
+    ]
+    return table._replace(rows=rows)
 
 
 def _rows(source: str, lines: Sequence[str]) -> list[TableRow]:
@@ -191,8 +213,10 @@ def _file_columns(names: Sequence[str], rows: Sequence[TableRow], finder: FileFi
 
 def _target_columns(request: Request, table: ImageTable, others: Sequence[int]) -> tuple[int, ...]:
     """The columns of the label or of the targets. Raises CnncError E602."""
+    if not (request.classes or request.target_values):
+        return ()  # the network is compared with its own input
     if request.label:
-        return _named_columns(table, request.label)
+        return _named_columns(table, request.label, "label")
     size = request.output.size if request.output is not None else 1
     if not others:
         raise bad_file(table.source, "expected a column of labels or targets beside the file names, found none")
@@ -226,8 +250,8 @@ def is_one_hot(rows: Iterable[TableRow], columns: Sequence[int]) -> bool:
     )
 
 
-def _named_columns(table: ImageTable, label: Sequence[str | int]) -> tuple[int, ...]:
-    """The columns that label= names, or numbers from 1; -1 is the last. Raises CnncError E602."""
+def _named_columns(table: ImageTable, label: Sequence[str | int], key: str) -> tuple[int, ...]:
+    """The columns that an argument names, or numbers from 1; -1 is the last. Raises CnncError E602."""
     by_name = {name: n for n, name in enumerate(table.names)}
     count, columns = len(table.rows[0].cells), []
     for column in label:
@@ -239,7 +263,7 @@ def _named_columns(table: ImageTable, label: Sequence[str | int]) -> tuple[int, 
             known = (
                 f"the columns are {_listed(table.names)}" if table.names else f"it has {count} columns and no header"
             )
-            raise bad_file(table.source, f"there is no column {column}; {known}", "correct label= in `data`")
+            raise bad_file(table.source, f"there is no column {column}; {known}", f"correct {key}= in `data`")
     return tuple(columns)
 
 

@@ -26,15 +26,15 @@ from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.beside_images import find_beside, name_within
 from cnnc.data.dataset import Column, Dataset, ReadFacts, SelectedExamples, Split, display_name
-from cnnc.data.example_shares import SHARES, TRAINING, data_set, share_of
 from cnnc.data.file_finder import FileFinder
 from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
 from cnnc.data.image_column import ImageColumn, load_images
-from cnnc.data.image_decoder import Scan, Shape
+from cnnc.data.image_decoder import Scan, Shape, ruled_files
 from cnnc.data.image_file import require_pillow
 from cnnc.data.image_table import ImageTable, is_one_hot, read_table
 from cnnc.data.images import REPORT_FROM, read_facts, report_conversions
 from cnnc.data.lines import decode_line
+from cnnc.data.shares import NAMES, image_dataset, share_numbers_of, share_of
 from cnnc.data.splits import class_indices_of, parse_number, report_classes, require_classes
 from cnnc.diagnostics import CnncError
 
@@ -61,7 +61,9 @@ def read(request: Request) -> Dataset:
         raise bad_file(source, f"no line can be read; line {table.rows[0].line}: {skipped[0]}")
     kept = table._replace(rows=[table.rows[n] for n in good])
     classes, labels = _labels(request, kept) if request.classes else ((), None)
-    target = labels if labels is not None else _target_values(request, kept)
+    targets: tuple[Column, ...] = () if labels is None else (labels,)
+    if request.target_values:
+        targets = (_target_values(request, kept),)
     inputs = tuple(
         images[n].rows([lines.names[n][i] for i in good]) if n in images else _numbers(kept, n)
         for n in range(max(1, len(request.inputs)))
@@ -75,7 +77,7 @@ def read(request: Request) -> Dataset:
         request.report(f"{source}: not read: {files} of {tree.path} that no line names, such as {unread[0]}")
     facts = _facts(source, table, images, skipped, unread)
     shares = _shares(kept, [[column[n] or "" for n in good] for column in lines.names.values()])
-    data = data_set(request, source, "images", classes, Split(inputs, (target,)), shares, labels, facts)
+    data = image_dataset(request, source, classes, Split(inputs, targets), labels, shares, facts)
     if len(images) > 1:
         _report_reused(request, source, data)
     return data
@@ -119,10 +121,11 @@ def _findings(request: Request, table: ImageTable) -> Iterator[str]:
     """What the table is read as."""
     inputs = request.input_names or ("the input",)
     columns = {inputs[n]: table.name(column) for n, column in table.files.items()}
-    targets = ", ".join(map(table.name, table.targets))
+    named = ", ".join(map(table.name, table.targets))
+    targets = f"; {'label' if request.classes else 'target'}: {named}" if named else ""
     files = ", ".join(columns.values()) if len(columns) < 2 else ", ".join(f"{c} ({n})" for n, c in columns.items())
     share = f"; share: {table.name(table.share)}" if table.share is not None else ""
-    yield f"files: {files}; {'label' if request.classes else 'target'}: {targets}{share}"
+    yield f"files: {files}{targets}{share}"
 
 
 class _Lines(NamedTuple):
@@ -178,7 +181,7 @@ def _load(request: Request, tree: FileTree, table: ImageTable, lines: _Lines) ->
         names = sorted({name for n in inputs for name in lines.names[n] if name is not None})
         if len(names) >= REPORT_FROM:
             request.report(f"{tree.path}: decoding {len(names):,} files")
-        images = _LoadedImages(names, *load_images(tree, names, shape))
+        images = _LoadedImages(names, *load_images(ruled_files(tree, request), names, shape))
         report_conversions(request, tree.path, images.scan, shape)
         loaded |= dict.fromkeys(inputs, images)
     return loaded
@@ -270,18 +273,14 @@ def _values(table: ImageTable, columns: Sequence[int]) -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
-def _shares(table: ImageTable, files: Sequence[Sequence[str]]) -> NDArray[np.int8] | None:
+def _shares(table: ImageTable, files: Sequence[Sequence[str]]) -> NDArray[np.int64] | None:
     """The share of each line, None where the table and the folders give none. Raises CnncError E602."""
     if table.share is None:
-        first = [share_of(name.partition("/")[0]) for name in files[0]]
-        return None if None in first else np.array(first, np.int8)
-    shares = []
-    for row in table.rows:
-        word = row.cells[table.share]
-        share = share_of(word) if word else TRAINING
-        if share is None:
-            known = ", ".join(name for names in SHARES.values() for name in names)
+        return share_numbers_of([name.partition("/")[0] for name in files[0]])
+    words = [row.cells[table.share] or "train" for row in table.rows]
+    for row, word in zip(table.rows, words, strict=True):
+        if share_of(word) is None:
+            known = ", ".join(name for names in NAMES.values() for name in names)
             message = f"expected a share as {table.name(table.share)}, found {word[:40]!r}"
             raise bad_file(f"{table.source}:{row.line}", message, f"shares are {known}")
-        shares.append(share)
-    return np.array(shares, np.int8)
+    return share_numbers_of(words)

@@ -24,14 +24,14 @@ from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.beside_images import find_beside, name_within
 from cnnc.data.dataset import Dataset, SelectedExamples, Split, display_name
-from cnnc.data.example_shares import data_set, share_of
 from cnnc.data.file_finder import without_suffix
 from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
 from cnnc.data.image_column import load_images
-from cnnc.data.image_decoder import Scan, Shape
+from cnnc.data.image_decoder import Scan, Shape, ruled_files
 from cnnc.data.image_file import require_pillow
 from cnnc.data.images import REPORT_FROM, image_shape, read_facts, report_conversions, report_skipped
 from cnnc.data.mask_file import MaskFiles, most_common_colours
+from cnnc.data.shares import image_dataset, share_numbers_of
 from cnnc.diagnostics import CnncError
 
 MASK_ENDINGS = (
@@ -71,7 +71,7 @@ def read(request: Request) -> Dataset:
     _report_unpaired(request, source, pairs)
     if len(pairs.images) >= REPORT_FROM:
         request.report(f"{source}: decoding {len(pairs.images):,} images and masks")
-    images, image_scan = load_images(tree, pairs.images, shape)
+    images, image_scan = load_images(ruled_files(tree, request), pairs.images, shape)
     files = MaskFiles(masks, request.colours, request.ignore)
     label_maps, mask_scan = load_images(files, pairs.masks, mask_shape)
     _require_masks(files, pairs.masks, mask_scan)
@@ -94,7 +94,7 @@ def read(request: Request) -> Dataset:
     skipped = {pairs.masks[n]: reason for n, reason in mask_scan.skipped.items()}
     facts = replace(facts, skipped={**unpaired, **facts.skipped, **skipped})
     shares = _shares([pairs.images[n] for n in good])
-    return data_set(request, source, "images", classes, examples, shares, None, facts)
+    return image_dataset(request, source, classes, examples, None, shares, facts)
 
 
 class MaskColumn:
@@ -238,11 +238,10 @@ def _report_unpaired(request: Request, source: str, pairs: _Pairs) -> None:
             request.report(f"{source}: not read: {len(alone):,} {what}: {shown}")
 
 
-def _shares(names: Sequence[str]) -> NDArray[np.int8] | None:
+def _shares(names: Sequence[str]) -> NDArray[np.int64] | None:
     """The share of each image by its folder, None where they are in no folders such as train and test."""
     top = _common_folder(names)
-    shares = [share_of(name[len(top) :].partition("/")[0]) for name in names]
-    return None if None in shares else np.array(shares, np.int8)
+    return share_numbers_of([name[len(top) :].partition("/")[0] for name in names])
 
 
 # ---- what masks hold
@@ -289,7 +288,7 @@ def _meaning(
         values = sorted({min(v, 1) for v in values})
         request.report(f"{source}: the masks hold 0 and 255; 255 is class 1")
     if not request.classes:
-        if max(values, default=0) > 1:
+        if request.target_values and max(values, default=0) > 1:
             raise _bad_label(request, source, masks, [v for v in values if v > 1], 2)
         return (), table.astype(np.float32)
     beyond = [v for v in values if v >= request.classes]

@@ -23,7 +23,7 @@ from shlex import quote
 from typing import Any
 
 from cnnc.core.record import Record
-from cnnc.data.catalog import KNOWN
+from cnnc.data.catalog import KNOWN, checked_options
 from cnnc.diagnostics import CnncError
 from cnnc.graph.analysis import vocabularies
 from cnnc.graph.graph import Graph, Node
@@ -93,6 +93,11 @@ class Facts(Record):
     whole: bool = True
     random: bool = True
     versions: Mapping[str, str] = {}
+
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """The arguments of the `data` statement that say how files are read."""
+        return checked_options(self.data)
 
 
 def metadata(
@@ -311,9 +316,8 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
 
 
 def _data_facts(data: Data) -> dict[str, Any]:
-    """The data statement; a table of labels and masks are there where they are given."""
-    beside = {name: value for name in ("labels", "masks") if (value := getattr(data, name)) is not None}
-    return {**{name: getattr(data, name) for name in ("name", "path", "val", "test")}, **beside}
+    """The data statement; arguments that only some kinds of data take are there where they are given."""
+    return {**{name: getattr(data, name) for name in ("name", "path", "val", "test")}, **data.options}
 
 
 def _parsed(text: str) -> Any:

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from cnnc.core.arguments import Colours, Columns, Real, String, Strings, Whole, arg
-from cnnc.data.catalog import READ_FROM_FILES
+from typing import Any
+
+from cnnc.core.arguments import (
+    Choice,
+    Colour,
+    Colours,
+    Columns,
+    Interval,
+    OptionalFlag,
+    Real,
+    String,
+    Strings,
+    Whole,
+    arg,
+)
+from cnnc.data.catalog import OPTIONS, READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
 
@@ -35,6 +49,25 @@ class Data(TrainStatement):
         default=None,
         help="column of the label: its name, its number from 1, first or last; a list of columns for several targets",
     )
+    index: tuple[str | int, ...] | None = arg(
+        Columns(), default=None, help="columns that are not read, such as row numbers, names and timestamps"
+    )
+    header: bool | None = arg(
+        OptionalFlag(), default=None, help="whether the first line names the columns (default auto: found out)"
+    )
+    decimal: str | None = arg(
+        Choice(("point", "comma")), default=None, help="the decimal mark of numbers (default: found out)"
+    )
+    background: str | None = arg(
+        Colour(),
+        default=None,
+        help="colour below transparent pixels (default: white; black below an image that is white itself)",
+    )
+    range: tuple[float, float] | None = arg(
+        Interval(),
+        default=None,
+        help="values of 16-bit and float images that become 0 and 255 (default: 0 and 65535; floats 0 and 1, or 0 and 255)",
+    )
     labels: str | None = arg(
         String(bare=False),
         default=None,
@@ -65,7 +98,13 @@ class Data(TrainStatement):
     @property
     def may_have_values(self) -> bool:
         """Whether the targets may be numbers: arrays, or columns of a table; masks of two classes are 0 and 1."""
-        return self.is_npz or self.labels is not None or self.masks is not None
+        return self.is_npz or self.name == "series" or self.labels is not None or self.masks is not None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that only some kinds of data take, where they are given."""
+        given = {name: getattr(self, name) for name in OPTIONS}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def item(self) -> str:

@@ -29,6 +29,7 @@ def place(tmp_path: Path, table: str, names: list[str], name: str = "labels.csv"
 def read(folder: Path, labels: str = "labels.csv", **more: Any) -> tuple[Dataset, list[str]]:
     lines: list[str] = []
     more = {"inputs": (GREY,), "input_names": ("photo",), "test": 0.25, **more}
+    more.setdefault("target_values", 0 if more.get("classes") else more["output"].size)
     return load("images", None, lines.append, path=str(folder), labels=labels, **more), lines
 
 
