@@ -42,7 +42,7 @@ def data_source(data: Data | None) -> Path | Mapping[str, Arrays] | None:
 
 
 def named(data: Any) -> Mapping[str, Arrays]:
-    """Arrays by name: those of a dict as they are, else `x` and `y`, and of pairs `x_test` and `y_test` too."""
+    """Arrays by name: those of a dict as they are, else `x` and `y`, and of two pairs `x_test` and `y_test` too."""
     if isinstance(data, Mapping):
         if not data:
             raise CnncError.of("E602", "the data hold no array", help="give arrays by name: {'x': images, 'y': labels}")
@@ -88,4 +88,5 @@ def as_test(data: Path | Mapping[str, Arrays] | None) -> Path | Mapping[str, Arr
     """The data, of which all examples are test examples, unless some are named so."""
     if not isinstance(data, Mapping) or any(name.endswith("_test") for name in data):
         return data
-    return {**data, **{f"{name}_test": array for name, array in data.items()}}
+    own = {name.removesuffix("_train"): array for name, array in data.items() if not name.endswith("_val")}
+    return {**data, **{f"{name}_test": array for name, array in own.items()}}

@@ -25,7 +25,7 @@ from cnnc.onnx.quantize.examples import CalibrationExamples
 from cnnc.recipe.metrics import metric_named
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
-from cnnc.training.loop import open_data, split
+from cnnc.training.loop import open_data, training_and_validation
 
 
 @checked('cnnc.export("runs/lenet5", "lenet5.onnx")')
@@ -125,7 +125,7 @@ def calibration_examples(
     if recipe is None:
         return None
     dataset = open_data(network, data, ignore_report, vocabulary)
-    train, validation = split(dataset.train, recipe.data.val, recipe.seed)
+    train, validation = training_and_validation(dataset, recipe.data.val, recipe.seed)
     return CalibrationExamples.of(train, validation, dataset.test, recipe.seed)
 
 

@@ -57,11 +57,11 @@ def require_no(value: object, option: str, subject: str = "a network FILE", help
 
 def open_network_data(network: Network, data: Path | Mapping[str, Array] | None, report: Report) -> OpenedData:
     """What training of a network would read, from the folder of the data sets or from arrays. Raises CnncError as training would."""
-    from cnnc.training.loop import open_data, split
+    from cnnc.training.loop import open_data, training_and_validation
 
     recipe = require_recipe(network.recipe, network.name)
     dataset = open_data(network, data, report)
-    training, validation = split(dataset.train, recipe.data.val, recipe.seed)
+    training, validation = training_and_validation(dataset, recipe.data.val, recipe.seed)
     if not len(training):
         raise CnncError.of("E607", f"{dataset.name}: no example is left to train on", help="use a smaller val=")
     losses = tuple(
@@ -84,7 +84,7 @@ def open_network_data(network: Network, data: Path | Mapping[str, Array] | None,
 
 def open_kind(kind: str, path: str | None, folder: Path | None, size: str | None, report: Report) -> OpenedData:
     """What training on `data KIND "PATH"` would read, in the default shares."""
-    from cnnc.training.loop import split
+    from cnnc.training.loop import training_and_validation
 
     if kind in KNOWN:
         require_no(size, "--input", IMAGES)
@@ -92,7 +92,7 @@ def open_kind(kind: str, path: str | None, folder: Path | None, size: str | None
     else:
         inputs = _inputs(kind, Request(folder=folder, path=path), size, report)
         dataset = load(kind, folder, report, path=path, inputs=inputs)
-    training, validation = split(dataset.train, Data.make(name=kind).val, 0)
+    training, validation = training_and_validation(dataset, Data.make(name=kind).val, 0)
     return OpenedData(path or kind, dataset, training, validation)
 
 
