@@ -56,7 +56,7 @@ def app(words: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    completed = completed_words()
+    completed = _completed_words()
     if completed is not None:
         words = completed[:-1] or completed
     for name in [word for word in words[:1] if word in COMMANDS] or COMMANDS:
@@ -65,13 +65,13 @@ def app(words: Sequence[str]) -> typer.Typer:
         if completed is not None:
             from cnnc.cli.completion import with_completion
 
-            command = with_completion(name, command)
+            command = with_completion(name, command, completed)
         application.command(name)(command)
     application.callback()(options)
     return application
 
 
-def completed_words() -> list[str] | None:
+def _completed_words() -> list[str] | None:
     """The words after `cnnc` on the line that a shell completes; None where no shell asks."""
     if not os.environ.get("_CNNC_COMPLETE", "").startswith("complete"):
         return None

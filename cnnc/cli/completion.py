@@ -7,45 +7,44 @@ folders, network files and tables; no NumPy is loaded.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-import typer
 from typer.models import ParameterInfo
 
-from cnnc.cli.app import completed_words
 from cnnc.diagnostics import CnncError
 
 Values = Iterator[str | tuple[str, str]]
-Completer = Callable[[typer.Context, str], Values]
+Completer = Callable[[Sequence[str], str], Values]
+"""Gives the values of what is typed so far; the words are those of the line, after `cnnc`."""
 MOST = 200
 """The most entries of a folder that are looked at."""
 
 
-def with_completion(command: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of a command, whose arguments know their values."""
+def with_completion(command: str, function: Callable[..., Any], words: Sequence[str]) -> Callable[..., Any]:
+    """The function of a command, whose arguments know their values on a line of these words."""
     hints = get_type_hints(function, include_extras=True)
     for name, hint in hints.items():
         completer = COMPLETERS.get((command, name))
         for info in get_args(hint):
             if isinstance(info, ParameterInfo) and completer is not None:
-                info.autocompletion = _asked_by_typer(completer)
+                info.autocompletion = _asked_by_typer(completer, words)
     function.__annotations__ = hints
     return function
 
 
-def _asked_by_typer(completer: Completer) -> Callable[..., Any]:
+def _asked_by_typer(completer: Completer, words: Sequence[str]) -> Callable[..., Any]:
     """What typer calls, which reads the names of the parameters. A shell gets no error: it would end up in the line."""
 
-    def complete(ctx: typer.Context, incomplete: str) -> list[str | tuple[str, str]]:
+    def complete(incomplete: str) -> list[str | tuple[str, str]]:
         try:
-            values = list(completer(ctx, incomplete))
+            values = list(completer(words, incomplete))
         except (CnncError, OSError, ValueError):
             return []
         return [value for value in values if (value if isinstance(value, str) else value[0]).startswith(incomplete)]
 
-    complete.__annotations__ = {"ctx": typer.Context, "incomplete": str}
+    complete.__annotations__ = {"incomplete": str}
     return complete
 
 
@@ -82,75 +81,75 @@ def _is_run(folder: Path) -> bool:
     return (folder / "last.safetensors").is_file() or (folder / "best.safetensors").is_file()
 
 
-def _networks(ctx: typer.Context, incomplete: str) -> Values:
+def _networks(words: Sequence[str], incomplete: str) -> Values:
     return _paths(incomplete, (".cnn",))
 
 
-def _models(ctx: typer.Context, incomplete: str) -> Values:
+def _models(words: Sequence[str], incomplete: str) -> Values:
     return _paths(incomplete, (".onnx",))
 
 
-def _runs(ctx: typer.Context, incomplete: str) -> Values:
+def _runs(words: Sequence[str], incomplete: str) -> Values:
     return _paths(incomplete, (".safetensors",), runs=True)
 
 
-def _run_folders(ctx: typer.Context, incomplete: str) -> Values:
+def _run_folders(words: Sequence[str], incomplete: str) -> Values:
     return _paths(incomplete, (), runs=True)
 
 
-def _runs_and_models(ctx: typer.Context, incomplete: str) -> Values:
+def _runs_and_models(words: Sequence[str], incomplete: str) -> Values:
     return _paths(incomplete, (".safetensors", ".onnx"), runs=True)
 
 
-def _runs_and_networks(ctx: typer.Context, incomplete: str) -> Values:
+def _runs_and_networks(words: Sequence[str], incomplete: str) -> Values:
     return _paths(incomplete, (".safetensors", ".cnn"), runs=True)
 
 
-def _any_source(ctx: typer.Context, incomplete: str) -> Values:
+def _any_source(words: Sequence[str], incomplete: str) -> Values:
     return _paths(incomplete, (".safetensors", ".cnn", ".onnx"), runs=True)
 
 
 # ---- names
 
 
-def _kinds_and_networks(ctx: typer.Context, incomplete: str) -> Values:
-    yield from _data_sets(ctx, incomplete)
-    yield from _networks(ctx, incomplete)
+def _kinds_and_networks(words: Sequence[str], incomplete: str) -> Values:
+    yield from _data_sets(words, incomplete)
+    yield from _networks(words, incomplete)
 
 
-def _data_sets(ctx: typer.Context, incomplete: str) -> Values:
+def _data_sets(words: Sequence[str], incomplete: str) -> Values:
     from cnnc.data import READERS
 
     yield from READERS
 
 
-def _known_data_sets(ctx: typer.Context, incomplete: str) -> Values:
+def _known_data_sets(words: Sequence[str], incomplete: str) -> Values:
     from cnnc.data.catalog import KNOWN
 
     yield from KNOWN
 
 
-def _layers_and_statements(ctx: typer.Context, incomplete: str) -> Values:
+def _layers_and_statements(words: Sequence[str], incomplete: str) -> Values:
     from cnnc.report import reference
 
     yield from reference.names()
 
 
-def _codes(ctx: typer.Context, incomplete: str) -> Values:
+def _codes(words: Sequence[str], incomplete: str) -> Values:
     from cnnc.report.explanations import pages
 
     yield from ((page.code, page.title) for _, page in sorted(pages().items()))
 
 
-def _templates(ctx: typer.Context, incomplete: str) -> Values:
+def _templates(words: Sequence[str], incomplete: str) -> Values:
     from cnnc.cli.templates import template_names
 
     yield from template_names()
 
 
-def _layers(ctx: typer.Context, incomplete: str) -> Values:
+def _layers(words: Sequence[str], incomplete: str) -> Values:
     """The layers of the network on the line; of a list such as `conv1,conv2`, the last entry is completed."""
-    path = next(filter(None, map(_network_of, (completed_words() or [])[1:])), None)
+    path = next(filter(None, map(_network_of, words[1:])), None)
     if path is None:
         return
     from cnnc.network import load
