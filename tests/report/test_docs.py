@@ -27,10 +27,10 @@ from tests.package_edges import ALLOWED
 from tests.paths import DOCS, ROOT
 from tests.test_models import KEYS, LAYER, MEMORY
 
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted(DOCS.rglob("*.md"))
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-LECTURE = DOCS / "lecture.md"
-"""Its commands build on one another: tests/docs/test_lecture.py runs them in order."""
+COURSES = [DOCS / "tutorial.md", DOCS / "lecture.md", *sorted(DOCS.glob("howto/*.md"))]
+"""Pages whose commands build on one another: tests/docs/test_courses.py runs them in order."""
 LANGUAGE, ARCHITECTURE = DOCS / "language.md", DOCS / "architecture.md"
 
 
@@ -53,7 +53,7 @@ def networks(page: Path) -> dict[str, str]:
 def sessions() -> Iterator[Any]:
     for page in PAGES:
         for language, text in blocks(page):
-            if language == "console" and page != LECTURE:
+            if language == "console" and page not in COURSES:
                 command, _, output = text.removeprefix("$ ").partition("\n")
                 yield pytest.param(page, command, output, id=f"{page.stem}: {command}")
 
@@ -181,7 +181,7 @@ def test_links_lead_somewhere() -> None:
             if target.startswith("https://"):
                 continue
             file, _, anchor = target.partition("#")
-            linked = DOCS / file if file else page
+            linked = page.parent / file if file else page
             assert linked.exists(), f"{page.name}: {target}"
             assert not anchor or anchor in anchors(linked), f"{page.name}: {target}"
 
@@ -211,7 +211,7 @@ def test_limits_are_those_of_the_code() -> None:
 
 def regenerated(page: Path) -> str:
     def session(match: re.Match[str]) -> str:
-        if match[1] != "console" or page == LECTURE:
+        if match[1] != "console" or page in COURSES:
             return match[0]
         command, _, output = match[2].removeprefix("$ ").partition("\n")
         with TemporaryDirectory() as folder:
