@@ -23,9 +23,15 @@ def gallery(models: Path, draws: bool) -> dict[str, bytes]:
                 path = f"models/{source.stem}-{style}.svg"
                 pages[path] = drawing
                 name = path.removeprefix("models/")
-                parts.append(f"[![{style} of {source.stem}]({name}){{ .drawing loading=lazy }}]({name}){{ target=_blank }}")
-        parts.append(f"## Source\n\n`cnnc new -t {source.stem}` writes this file.\n\n```cnn\n{source.read_text(encoding='utf-8').strip()}\n```")
-        parts.append(f"## Sizes\n\n```console\n$ cnnc check {source.name}\n{_output('check', str(source)).decode().strip()}\n```")
+                parts.append(
+                    f"[![{style} of {source.stem}]({name}){{ .drawing loading=lazy }}]({name}){{ target=_blank }}"
+                )
+        parts.append(
+            f"## Source\n\n`cnnc new -t {source.stem}` writes this file.\n\n```cnn\n{source.read_text(encoding='utf-8').strip()}\n```"
+        )
+        parts.append(
+            f"## Sizes\n\n```console\n$ cnnc check {source.name}\n{_output('check', str(source)).decode().strip()}\n```"
+        )
         pages[f"models/{source.stem}.md"] = "\n\n".join(parts).encode()
     return pages
 

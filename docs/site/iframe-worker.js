@@ -4,13 +4,16 @@ if (location.protocol === "file:") {
   window.Worker = class extends EventTarget {
     constructor(url) {
       super();
-      this.frame = document.createElement("iframe");
-      this.frame.hidden = true;
+      this.frame = Object.assign(document.createElement("iframe"), { hidden: true, srcdoc: "<!doctype html>" });
+      this.started = new Promise((done) => (this.frame.onload = done)).then(() => this.start(url));
       document.body.append(this.frame);
+    }
+
+    start(url) {
       const inside = this.frame.contentWindow;
       inside.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));
       inside.importScripts = (...urls) => Promise.all(urls.map((each) => this.load(each)));
-      this.loaded = this.load(url);
+      return this.load(url);
     }
 
     load(url) {
@@ -21,8 +24,7 @@ if (location.protocol === "file:") {
     }
 
     postMessage(data) {
-      const inside = this.frame.contentWindow;
-      this.loaded.then(() => inside.dispatchEvent(new MessageEvent("message", { data })));
+      this.started.then(() => this.frame.contentWindow.dispatchEvent(new MessageEvent("message", { data })));
     }
 
     terminate() {

@@ -87,7 +87,9 @@ def _commands() -> str:
 
     parts = ["# Commands", "The help page of every command. [Command line](../cli.md) explains how they work together."]
     for name in COMMANDS:
-        shown = CliRunner().invoke(app([name]), _words(name), terminal_width=100, env={"COLUMNS": "100", "NO_COLOR": "1"})
+        shown = CliRunner().invoke(
+            app([name]), _words(name), terminal_width=100, env={"COLUMNS": "100", "NO_COLOR": "1"}
+        )
         assert shown.exit_code == 0, shown.output
         parts.append(f"## cnnc {name}\n\n```text\n{shown.output.strip()}\n```")
     return "\n\n".join(parts) + "\n"

@@ -59,7 +59,9 @@ def _written_by(command: str, folder: Path) -> list[Path]:
     program, *words = shlex.split(command)
     start = {"cnnc": (sys.executable, "-m", "cnnc"), "python": (sys.executable,)}[program]
     environment = {**os.environ, "CNNC_THREADS": "1", "COLUMNS": "100"}
-    subprocess.run([*start, *words], cwd=folder, env=environment, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    subprocess.run(
+        [*start, *words], cwd=folder, env=environment, capture_output=True, stdin=subprocess.DEVNULL, check=False
+    )
     after = [file for file in folder.rglob("*") if file.suffix in SHOWN and file.is_file()]
     words_of_command = set(words)
     new = [file for file in after if before.get(file) != file.stat().st_mtime_ns]

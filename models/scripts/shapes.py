@@ -24,11 +24,12 @@ NOISE = 20.0
 
 def inside(shape: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether points are in a shape around the origin that reaches to 1."""
-    if shape == "disc":
-        return np.hypot(x, y) < 0.85
-    if shape == "square":
-        return np.maximum(abs(x), abs(y)) < 0.75
-    return np.maximum(np.sqrt(3) * abs(x) - y, y + y) < 1
+    reach: NDArray[np.float64] = {
+        "disc": np.hypot(x, y) / 0.85,
+        "square": np.maximum(abs(x), abs(y)) / 0.75,
+        "triangle": np.maximum(np.sqrt(3) * abs(x) - y, 2 * y),
+    }[shape]
+    return reach < 1
 
 
 def photo(shape: str, random: np.random.Generator) -> NDArray[np.uint8]:
@@ -41,7 +42,8 @@ def photo(shape: str, random: np.random.Generator) -> NDArray[np.uint8]:
     x, y = np.cos(angle) * dx + np.sin(angle) * dy, np.cos(angle) * dy - np.sin(angle) * dx
     ground, ink = random.uniform(0, 100, 3), random.uniform(120, 255, 3)
     pixels = np.where(inside(shape, x, y)[..., None], ink, ground) + random.normal(0, NOISE, (height, width, 3))
-    return np.rint(pixels.clip(0, 255)).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.rint(pixels.clip(0, 255)).astype(np.uint8)
+    return rounded
 
 
 def main() -> None:
