@@ -22,7 +22,7 @@ DOCS = SITE.parent
 ROOT = DOCS.parent
 OUTSIDE = {name: name.lower() for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")}
 """Pages of the repository that are no part of docs/, and their paths in the site."""
-COURSES = ("lecture.md", "tutorial.md", "howto/")
+COURSES = ("data.md", "lecture.md", "tutorial.md", "howto/")
 """Pages whose commands build on one another; their results are shown."""
 
 
@@ -38,7 +38,7 @@ def gathered(quick: bool) -> dict[str, bytes]:
     for page, text in texts.items():
         text = relinked(text, page, moved, pages)
         if page.startswith(COURSES) and not quick:
-            text, results = with_results(text, Path(page).stem)
+            text, results = with_results(text, page)
             files |= results
         files[page] = text.encode()
     return files | {name: (SITE / name).read_bytes() for name in ("site.css", "iframe-worker.js")}

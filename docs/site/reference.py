@@ -120,7 +120,5 @@ def _call(name: str, found: Callable[..., object]) -> str:
 
 def _prose(text: str) -> str:
     """A docstring as Markdown: its indented parts are code, what else looks like HTML stays text."""
-    lines = []
-    for line in text.splitlines():
-        lines.append(line if line.startswith("    ") else line.replace("<", "&lt;").replace("*", "\\*"))
-    return "\n".join(lines)
+    lines = text.splitlines()
+    return "\n".join(s if s.startswith("    ") else s.replace("<", "&lt;").replace("*", "\\*") for s in lines)

@@ -2,12 +2,13 @@
 
 In: the Markdown of a page. Out: the same with the drawings and pages that its commands wrote; the files themselves.
 
-    text, files = with_results(page.read_text(), "lecture")
+    text, files = with_results(Path("docs/lecture.md").read_text(), "lecture.md")
 """
 
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import shlex
 import subprocess
@@ -19,7 +20,7 @@ FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHOWN = (".svg", ".png", ".html")
 
 
-def with_results(text: str, stem: str) -> tuple[str, dict[str, bytes]]:
+def with_results(text: str, page: str) -> tuple[str, dict[str, bytes]]:
     """The page, and by their paths in the site the files that are shown in it.
 
     A block of commands that writes a drawing is followed by the drawing; one that writes a page, by a link to it. Steps whose
@@ -28,9 +29,9 @@ def with_results(text: str, stem: str) -> tuple[str, dict[str, bytes]]:
     files: dict[str, bytes] = {}
     with TemporaryDirectory() as name:
         folder = Path(name)
-        for language, body in FENCE.findall(text):
+        for _, body in FENCE.findall(text):
             first = body.partition("\n")[0]
-            if language.startswith("cnn") and first.startswith("# ") and first.endswith(".cnn"):
+            if first.startswith("# ") and first.endswith((".cnn", ".py")):
                 (folder / first.removeprefix("# ")).write_text(body, encoding="utf-8")
 
         def block(match: re.Match[str]) -> str:
@@ -39,9 +40,9 @@ def with_results(text: str, stem: str) -> tuple[str, dict[str, bytes]]:
             shown = [match[0]]
             for command in re.findall(r"^\$ (.+)$", match[2], re.MULTILINE):
                 for file in _written_by(command, folder):
-                    path = f"results/{stem}/{file.name}"
+                    path = f"results/{Path(page).stem}/{file.name}"
                     files[path] = file.read_bytes()
-                    shown.append(_result(path, file.name))
+                    shown.append(_result(posixpath.relpath(path, posixpath.dirname(page) or "."), file.name))
             return "\n\n".join(shown)
 
         return FENCE.sub(block, text), files

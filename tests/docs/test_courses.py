@@ -24,7 +24,7 @@ import pytest
 
 from tests.commands import COMMAND, IN_PROCESS, environment, run_in_process
 from tests.paths import ROOT
-from tests.report.test_docs import COURSES, FENCE, cut_like, networks
+from tests.report.test_docs import COURSES, FENCE, blocks, cut_like, networks
 
 DATA = {"mnist": "mnist", "text": "text"}
 """The words of a block that stand for a data set, and the folder that contains it."""
@@ -60,9 +60,14 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
         yield command, output
 
 
-def write_networks(page: Path, folder: Path) -> None:
+def write_files(page: Path, folder: Path) -> None:
+    """The networks of a page, and its programs, whose first lines are `# name.py`."""
     for name, text in networks(page).items():
         (folder / name).write_text(text, encoding="utf-8")
+    for language, text in blocks(page):
+        name = text.partition("\n")[0].removeprefix("# ")
+        if language == "python" and name.endswith(".py"):
+            (folder / name).write_text(text, encoding="utf-8")
 
 
 def printed_by(command: str, folder: Path) -> str:
@@ -108,7 +113,7 @@ def near(a: str, b: str) -> bool:
 
 
 def run_all(page: Path, chosen: list[Step], folder: Path) -> None:
-    write_networks(page, folder)
+    write_files(page, folder)
     for step in chosen:
         printed = cut_like(step.output, printed_by(step.command, folder))
         if "trained" not in step.words:
@@ -153,7 +158,7 @@ def test_every_block_of_commands_is_read(page: Path) -> None:
     """A misspelled word would leave a step out, or compare it in another way."""
     for info, text in FENCE.findall(page.read_text(encoding="utf-8")):
         kind, *words = info.split() or [""]
-        assert kind in {"console", "cnn", "sh", "python", ""}, info
+        assert kind in {"console", "cnn", "csv", "sh", "python", ""}, info
         if kind == "console":
             assert text.startswith("$ "), text
             assert set(words) <= {"trained", *DATA}, info
@@ -163,7 +168,7 @@ def regenerated(page: Path, with_data: bool) -> str:
     """The page with the outputs that its commands print now."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        write_networks(page, folder)
+        write_files(page, folder)
 
         def block(match: re.Match[str]) -> str:
             kind, *words = match[1].split() or [""]

@@ -29,7 +29,7 @@ from tests.test_models import KEYS, LAYER, MEMORY
 
 PAGES = sorted(DOCS.rglob("*.md"))
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-COURSES = [DOCS / "tutorial.md", DOCS / "lecture.md", *sorted(DOCS.glob("howto/*.md"))]
+COURSES = [*(DOCS / f"{name}.md" for name in ("tutorial", "lecture", "data")), *sorted(DOCS.glob("howto/*.md"))]
 """Pages whose commands build on one another: tests/docs/test_courses.py runs them in order."""
 LANGUAGE, ARCHITECTURE = DOCS / "language.md", DOCS / "architecture.md"
 
