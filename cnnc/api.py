@@ -148,7 +148,7 @@ def evaluate_run(run: Path, data: Path | None, report: Callable[[str], None]) ->
     saved = checkpoints.load(checkpoints.find(run, "best"))
     network = saved.network()
     dataset = open_data(network, data, report, saved.vocabulary)
-    objective = Objective(network.require_graph(), require_recipe(network.recipe, network.name), dataset)
+    objective = objective_of(network, dataset)
     return _evaluate(objective, objective.network(saved.weights), dataset)
 
 
@@ -168,7 +168,7 @@ def evaluate_model(session: Session, data: Path | None, report: Callable[[str], 
     if facts.classes and dataset.classes and facts.classes != dataset.classes:
         of_data, of_model = (", ".join(names[:10]) for names in (dataset.classes, facts.classes))
         raise CnncError.of("E609", f"the classes of the data are {of_data}; those of {session.name} are {of_model}")
-    objective = Objective(network.require_graph(), require_recipe(network.recipe, network.name), dataset)
+    objective = objective_of(network, dataset)
 
     def run(feeds: Feeds) -> dict[str, Array]:
         return run_batched(session, {name: feeds[name] for name in session.inputs})
@@ -194,6 +194,18 @@ def trained_network(session: Session) -> Network:
     if missing:
         raise CnncError.of("E611", f"{session.name} has the input {missing[0]}, which its source lacks")
     return network
+
+
+def objective_of(network: Network, dataset: Dataset) -> Objective:
+    """The losses and metrics of the network's train section, as its training on this data set has them.
+
+    Raises CnncError E509 without a train section, E610 where the data does not fit.
+
+        objective_of(network, dataset).recipe.losses
+    """
+    recipe = require_recipe(network.recipe, network.name)
+    train, _ = split(dataset.train, recipe.data.val, recipe.seed)
+    return Objective(network.require_graph(), recipe, dataset, train)
 
 
 def _evaluate(objective: Objective, run: Runner, dataset: Dataset) -> Evaluation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnnc.core.arguments import Real, String, Whole, arg
+from cnnc.core.arguments import Choice, Real, String, Whole, arg
 from cnnc.data.catalog import READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
@@ -29,6 +29,12 @@ class Data(TrainStatement):
         Real(0, 1, open_below=True, open_above=True),
         default=0.1,
         help="fraction that is held back for testing if the data set has no test set",
+    )
+    sampling: str | None = arg(
+        Choice(("balanced",)),
+        default=None,
+        help="which examples an epoch takes: balanced takes each class equally often, as many in all as there are (default:"
+        " each example once)",
     )
 
     @property

@@ -90,8 +90,8 @@ def start(
 
     `engine` computes its steps, by default with NumPy.
 
-    Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E904 where
-    the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number, and what `engine.prepare` raises.
+    Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E521 where
+    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number, and what `engine.prepare` raises.
     """
     thread_count()
     graph = network.require_graph()
@@ -108,14 +108,24 @@ def start(
     weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
     slots = resume.slots if resume is not None else {}
     progress = resume.progress if resume is not None else Progress()
-    objective = Objective(graph, recipe, data)
+    objective = Objective(graph, recipe, data, train)
+    recipe = objective.recipe
     origin = resume.origin if resume is not None else {}
     engine = engine or NumpyEngine()
     run = Run(
         network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective, engine, origin
     )
+    if recipe.data.sampling is not None:
+        _require_classes(run)
     engine.prepare(run)
     return run
+
+
+def _require_classes(run: Run) -> None:
+    """Raises CnncError E521 where no training example has a class that could be sampled."""
+    if not (run.labels >= 0).any():
+        message = "`sampling=balanced` finds no training example whose label counts"
+        raise CnncError.of("E521", message, span=run.recipe.spans.get("data"), help="leave `sampling=balanced` out")
 
 
 def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:

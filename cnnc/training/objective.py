@@ -18,12 +18,13 @@ from cnnc.core.arrays import Array, Weights
 from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph, Node
-from cnnc.recipe.losses import Loss
-from cnnc.recipe.metrics import format_metric, metric_named
+from cnnc.recipe.losses import BALANCED, Loss
+from cnnc.recipe.metrics import class_of_metric, format_metric, metric_named
 from cnnc.recipe.recipe import Recipe
 from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Trace, forward
 from cnnc.reference.layout import to_channels_last
+from cnnc.training.balance import balanced
 from cnnc.training.losses import compute_loss
 from cnnc.training.metrics import COUNTERS, Confusion, MetricCounter, count_by_class, count_correct
 from cnnc.training.ranks import ALONE, Ranks
@@ -118,21 +119,50 @@ class ScoreSums:
 
 
 class Objective:
-    """The losses and metrics of a recipe on a graph. Raises CnncError E610 where an output does not fit its targets."""
+    """The losses and metrics of a recipe on a graph. Raises CnncError E610 where an output does not fit its targets.
 
-    def __init__(self, graph: Graph, recipe: Recipe, data: Dataset) -> None:
+    `train` is the training share of the data, from which weights that are `balanced` are computed (default: its training
+    data); in `recipe` they are numbers.
+    """
+
+    def __init__(self, graph: Graph, recipe: Recipe, data: Dataset, train: Split | None = None) -> None:
         self.graph = graph
-        self.recipe = recipe
         columns = len(data.train.targets)
-        self.terms = tuple(term_of(graph, loss, columns) for loss in recipe.losses)
-        self.term_by_target = {term.loss.compares_with: term for term in reversed(self.terms)}  # the first of each
-        self.input = graph.inputs[0].name
-        for term in self.terms:
+        terms = [term_of(graph, loss, columns) for loss in recipe.losses]
+        for term in terms:
             _check(term, data)
+        self.terms = tuple(_balanced(term, data.train if train is None else train) for term in terms)
+        self.recipe = recipe.replace(losses=tuple(term.loss for term in self.terms))
+        self.term_by_target = {term.loss.compares_with: term for term in reversed(self.terms)}  # the first of each
+        self.metric_class = {name: self._class_number(name, data) for name in recipe.metrics or (recipe.metric,)}
+        """Each metric by name, with the number of its class, None for one of all classes."""
+        self.input = graph.inputs[0].name
         reads_input = any(term.column is None for term in self.terms)
         names = [term.node.name for term in self.terms] + ([self.input] if reads_input else [])
         self.activations = tuple(dict.fromkeys(names))
         """The names of the layers whose activations the losses read."""
+
+    def class_names(self, data: Dataset) -> tuple[str, ...]:
+        """The names of the classes that the first loss on labels tells apart, or their numbers; () without such a loss."""
+        term = self.term_by_target.get("labels")
+        if term is None:
+            return ()
+        count = term.node.type.channels
+        is_named = term.column == 0 and len(data.classes) == count
+        return data.classes if is_named else tuple(map(str, range(count)))
+
+    def _class_number(self, metric: str, data: Dataset) -> int | None:
+        """The class of a metric of one class. Raises CnncError E610 where there is no such class."""
+        name, names = class_of_metric(metric), self.class_names(data)
+        if name is None:
+            return None
+        if name in names:
+            return names.index(name)
+        if name.isdecimal() and int(name) < len(names):
+            return int(name)
+        help = f"the classes are {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
+        message = f"{data.name} has no class `{name}` for `metric {metric_named(metric).kind}`"
+        raise CnncError.of("E610", message, span=self.recipe.spans.get("metric"), help=help)
 
     @property
     def is_classifier(self) -> bool:
@@ -229,15 +259,14 @@ class Objective:
         sums, *others = ranks.gather(self._sums(run, ranks.share(self.batches(examples)), observer))
         for other in others:
             sums.merge(other)
-        (first, value), *further = [(name, counter.value()) for name, counter in sums.counters.items()]
+        (first, value), *further = [(n, counter.value(self.metric_class[n])) for n, counter in sums.counters.items()]
         total, mean = sums.total or len(examples), sums.loss / max(1, len(examples))
         return Score(sums.right, total, mean, first, None if first == "accuracy" else value, tuple(further))
 
     def _sums(
         self, run: Runner, batches: Iterator[tuple[Feeds, tuple[Array, ...]]], observer: Observer | None
     ) -> ScoreSums:
-        metrics = self.recipe.metrics or (self.recipe.metric,)
-        sums = ScoreSums({name: COUNTERS[metric_named(name)]() for name in metrics})
+        sums = ScoreSums({name: COUNTERS[metric_named(name)]() for name in self.metric_class})
         for feeds, targets in batches:
             trace = run(feeds)
             sums.loss += self.batch(trace, targets).loss * len(next(iter(feeds.values())))
@@ -324,6 +353,14 @@ def term_of(graph: Graph, loss: Loss, columns: int) -> Term:
         raise CnncError(Diagnostic("E610", "the data has no targets for this output", output.span, help=help))
     index = graph.outputs.index(output.name)
     return Term(loss, node, output, index if index < columns else 0)
+
+
+def _balanced(term: Term, train: Split) -> Term:
+    """The loss with numbers in place of `balanced`."""
+    if term.loss.balance != BALANCED:
+        return term
+    column = (train.inputs[:1] if term.column is None else train.targets[term.column :])[0]
+    return term._replace(loss=balanced(term.loss, term.node.type.channels, column))
 
 
 def _check(term: Term, data: Dataset) -> None:
