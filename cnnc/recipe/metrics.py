@@ -138,7 +138,7 @@ class ClassMetric(Metric):
 
 
 @register
-class Precision(ClassMetric):
+class ClassPrecision(ClassMetric):
     """The percentage of the predictions of a class that are correct, 0 without such predictions."""
 
     kind = "precision"
@@ -146,7 +146,7 @@ class Precision(ClassMetric):
 
 
 @register
-class Recall(ClassMetric):
+class ClassRecall(ClassMetric):
     """The percentage of the examples of a class that are predicted correctly, 0 without such examples."""
 
     kind = "recall"
@@ -154,7 +154,7 @@ class Recall(ClassMetric):
 
 
 @register
-class F1(ClassMetric):
+class ClassF1(ClassMetric):
     """The harmonic mean of precision and recall of a class."""
 
     kind = "f1"

@@ -13,17 +13,17 @@ import numpy as np
 
 from cnnc.core.arrays import Array
 from cnnc.recipe.metrics import (
-    F1,
     Accuracy,
     BalancedAccuracy,
+    ClassF1,
+    ClassPrecision,
+    ClassRecall,
     MacroF1,
     MeanAbsoluteError,
     MeanIou,
     MeanSquaredError,
     Metric,
-    Precision,
     Psnr,
-    Recall,
     Top5,
 )
 
@@ -224,7 +224,7 @@ class MeanIouCounter(ConfusionCounter):
         return _ratio(np.diag(confusion), _predicted(confusion) + _labelled(confusion) - np.diag(confusion))
 
 
-@counter_of(Precision)
+@counter_of(ClassPrecision)
 class PrecisionCounter(ConfusionCounter):
     """The correct predictions of a class relative to all predictions of it."""
 
@@ -233,7 +233,7 @@ class PrecisionCounter(ConfusionCounter):
         return _of_occurring(confusion, _ratio(np.diag(confusion), _predicted(confusion)))
 
 
-@counter_of(Recall)
+@counter_of(ClassRecall)
 class RecallCounter(ConfusionCounter):
     """The correct predictions of a class relative to its labels."""
 
@@ -242,7 +242,7 @@ class RecallCounter(ConfusionCounter):
         return _of_occurring(confusion, _ratio(np.diag(confusion), _labelled(confusion)))
 
 
-@counter_of(F1)
+@counter_of(ClassF1)
 @counter_of(MacroF1)
 class F1Counter(ConfusionCounter):
     """2·precision·recall/(precision + recall)."""

@@ -17,17 +17,17 @@ from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
 from cnnc.recipe.losses import L1, Bce, CrossEntropy, Focal, Huber, Loss, Mse
 from cnnc.recipe.metrics import (
-    F1,
     Accuracy,
     BalancedAccuracy,
+    ClassF1,
+    ClassPrecision,
+    ClassRecall,
     MacroF1,
     MeanAbsoluteError,
     MeanIou,
     MeanSquaredError,
     Metric,
-    Precision,
     Psnr,
-    Recall,
     Top5,
 )
 from cnnc.recipe.optimizers import Adam, AdamW, Lion, Optimizer, RmsProp, Sgd
@@ -201,15 +201,15 @@ METRICS: list[MetricCase] = [
     # without the labels 0: class 0 has nothing in common, class 1 has 1 of 2
     MetricCase(MeanIou, [([[2, 1], [1, 2]], [0, 0]), ([[2, 1], [1, 2]], [1, 1])], 1 / 4, ignored=0),
     # of three classes, 0 has 2 of 3 labels right and 2 of 2 predictions, 1 has 1 of 1 and 1 of 2, 2 does not occur
-    MetricCase(Precision, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], (1 + 1 / 2) / 2),
-    MetricCase(Recall, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], (2 / 3 + 1) / 2),
-    MetricCase(F1, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], (4 / 5 + 2 / 3) / 2),
+    MetricCase(ClassPrecision, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], (1 + 1 / 2) / 2),
+    MetricCase(ClassRecall, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], (2 / 3 + 1) / 2),
+    MetricCase(ClassF1, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], (4 / 5 + 2 / 3) / 2),
     MetricCase(MacroF1, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], (4 / 5 + 2 / 3) / 2),
     MetricCase(BalancedAccuracy, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], (2 / 3 + 1) / 2),
     # 2 is predicted and has no label: its recall is not defined, and enters only the mean over what occurs
-    MetricCase(Recall, [([[2, 1, 0], [0, 1, 2]], [0, 1])], (1 + 0 + 0) / 3),
+    MetricCase(ClassRecall, [([[2, 1, 0], [0, 1, 2]], [0, 1])], (1 + 0 + 0) / 3),
     MetricCase(BalancedAccuracy, [([[2, 1, 0], [0, 1, 2]], [0, 1])], (1 + 0) / 2),
-    MetricCase(Precision, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], 1, ignored=0),
+    MetricCase(ClassPrecision, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], 1, ignored=0),
 ]
 
 

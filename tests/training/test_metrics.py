@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnnc.recipe.metrics import F1, BalancedAccuracy, Precision, Recall, format_metric
+from cnnc.recipe.metrics import BalancedAccuracy, ClassF1, ClassPrecision, ClassRecall, format_metric
 from cnnc.training.metrics import COUNTERS
 from tests.training.statement_cases import METRICS, MetricCase
 
@@ -39,7 +39,7 @@ def test_scores_of_each_class_are_those_of_a_loop() -> None:
     predictions = scores.argmax(1).tolist()
     assert 4 in predictions
     expected = [plain_scores(labels.tolist(), predictions, of) for of in range(6)]
-    for n, metric in enumerate((Precision, Recall, F1)):
+    for n, metric in enumerate((ClassPrecision, ClassRecall, ClassF1)):
         counter = COUNTERS[metric]()
         counter.add(scores, labels, None)
         assert [counter.value(of) for of in range(6)] == pytest.approx([row[n] for row in expected])

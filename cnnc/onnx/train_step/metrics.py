@@ -20,17 +20,17 @@ from onnx import TensorProto
 
 from cnnc.onnx.train_step.step_emitter import StepEmitter
 from cnnc.recipe.metrics import (
-    F1,
     Accuracy,
     BalancedAccuracy,
+    ClassF1,
+    ClassPrecision,
+    ClassRecall,
     MacroF1,
     MeanAbsoluteError,
     MeanIou,
     MeanSquaredError,
     Metric,
-    Precision,
     Psnr,
-    Recall,
     Top5,
 )
 
@@ -119,7 +119,7 @@ def _sum_of_errors(e: StepEmitter, errors: str) -> MetricSums:
     return MetricSums(total, e.new("Size", errors), TensorProto.FLOAT)
 
 
-@metric_of(MeanIou, Precision, Recall, F1, MacroF1, BalancedAccuracy)
+@metric_of(MeanIou, ClassPrecision, ClassRecall, ClassF1, MacroF1, BalancedAccuracy)
 def _confusion(e: StepEmitter, scores: str, labels: str, ignored: int | None) -> MetricSums:
     """How often each class (row) was predicted as each class (column): one-hot labels times one-hot predictions.
 
