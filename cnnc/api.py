@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 from cnnc.core.arrays import Array
@@ -28,11 +29,13 @@ from cnnc.onnx.run.session import Session
 from cnnc.recipe.metrics import metric_named
 from cnnc.recipe.recipe import require_recipe
 from cnnc.reference.parallel.threads import one_blas_thread
+from cnnc.report.closing import Closing
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
+from cnnc.training.closing import closing_of_score
 from cnnc.training.loop import open_data, split, start
 from cnnc.training.loop import train as run_training
-from cnnc.training.objective import Feeds, Objective, Runner, Score, confusion
+from cnnc.training.objective import Feeds, Objective, Runner, Score
 from cnnc.training.run import Callback, Result
 from cnnc.training.run_folder import new_folder
 
@@ -128,13 +131,14 @@ class Evaluation(NamedTuple):
     """The score of a model or run on the test data.
 
     `data` is the name of the data set. `confusion` is for a classifier its confusion matrix (C, C), rows by label and
-    columns by prediction; else empty. `classes` are empty where the targets are not labels.
+    columns by prediction; else empty. `classes` are empty where the targets are not labels. `closing` is what follows from it.
     """
 
     data: str
     score: Score
     classes: tuple[str, ...]
     confusion: list[list[int]]
+    closing: Closing
 
 
 def evaluate_run(run: Path, data: Path | None, report: Callable[[str], None]) -> Evaluation:
@@ -149,7 +153,7 @@ def evaluate_run(run: Path, data: Path | None, report: Callable[[str], None]) ->
     network = saved.network()
     dataset = open_data(network, data, report, saved.vocabulary)
     objective = objective_of(network, dataset)
-    return _evaluate(objective, objective.network(saved.weights), dataset)
+    return _evaluate(objective, objective.network(saved.weights), dataset, quote(str(run)))
 
 
 def evaluate_model(session: Session, data: Path | None, report: Callable[[str], None]) -> Evaluation:
@@ -173,7 +177,7 @@ def evaluate_model(session: Session, data: Path | None, report: Callable[[str], 
     def run(feeds: Feeds) -> dict[str, Array]:
         return run_batched(session, {name: feeds[name] for name in session.inputs})
 
-    return _evaluate(objective, objective.model(run, session.outputs), dataset)
+    return _evaluate(objective, objective.model(run, session.outputs), dataset, quote(session.name))
 
 
 def trained_network(session: Session) -> Network:
@@ -208,11 +212,12 @@ def objective_of(network: Network, dataset: Dataset) -> Objective:
     return Objective(network.require_graph(), recipe, dataset, train)
 
 
-def _evaluate(objective: Objective, run: Runner, dataset: Dataset) -> Evaluation:
+def _evaluate(objective: Objective, run: Runner, dataset: Dataset, source: str) -> Evaluation:
     with one_blas_thread():
-        score = objective.measure(run, dataset.test)
-        matrix = confusion(objective, run, dataset.test) if objective.is_classifier else []
-    return Evaluation(objective.recipe.data.name, score, dataset.classes, matrix)
+        score, matrix = objective.measure_classes(run, dataset.test)
+    train, _ = split(dataset.train, objective.recipe.data.val, objective.recipe.seed)
+    closing = closing_of_score(objective, dataset, train, score, matrix, source)
+    return Evaluation(objective.recipe.data.name, score, dataset.classes, matrix, closing)
 
 
 def training_summary(saved: Checkpoint, folder: Path) -> dict[str, Any] | None:

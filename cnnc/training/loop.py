@@ -38,6 +38,7 @@ from cnnc.reference.registry import Random
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.batches import batches_of_epoch
 from cnnc.training.checkpoint import Checkpoint, Progress
+from cnnc.training.class_warnings import check_classes, check_predictions
 from cnnc.training.divergence import check_batches, check_first_loss, diverged
 from cnnc.training.numpy_engine import NumpyEngine
 from cnnc.training.objective import Objective, Score, feeds_of
@@ -158,7 +159,7 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
         save_network(run)
         callback.on_start(run)
         if run.progress == Progress():
-            for warning in check_batches(run):
+            for warning in (*check_batches(run), *check_classes(run)):
                 callback.on_warning(run, warning)
         meter, first = MemoryMeter(run.state_bytes), run.progress.epoch
         try:
@@ -174,9 +175,12 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
                 save_curves(run, metrics)  # the last epochs too
         growth, _ = run.memory(meter)
         best = run.ranks.first(lambda: checkpoints.load(checkpoints.find(run.folder, "best")).weights)
-        test = run.objective.measure(run.engine.runner(run, best), run.data.test, ranks=run.engine.scoring_ranks)
-        save_test(run, metrics, test)
-        return _ended(Result(run, False, test, growth), callback)
+        runner = run.engine.runner(run, best)
+        test, matrix = run.objective.measure_classes(runner, run.data.test, run.engine.scoring_ranks)
+        save_test(run, metrics, test, matrix)
+        for warning in check_predictions(run, matrix):
+            callback.on_warning(run, warning)
+        return _ended(Result(run, False, test, growth, matrix), callback)
 
 
 def _ended(result: Result, callback: Callback) -> Result:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnc.core.arrays import Array, Weights
+from cnnc.core.intervals import Interval, wilson
 from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph, Node
@@ -47,7 +48,8 @@ class Score(NamedTuple):
     """A network's score on a set of examples: the mean loss, and the metric that decides which epoch is best.
 
     `right` of `total` predictions are correct (pixels, for label maps; 0 where no loss compares with labels); `value`
-    is the metric where it is not the accuracy; `others` are the further metrics.
+    is the metric where it is not the accuracy; `others` are the further metrics. `examples` is the number of examples, 0
+    without classes.
     """
 
     right: int
@@ -56,6 +58,12 @@ class Score(NamedTuple):
     metric: str = "accuracy"
     value: float | None = None
     others: tuple[tuple[str, float], ...] = ()
+    examples: int = 0
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % interval of the accuracy; None where predictions are not those of whole examples, as for label maps."""
+        return wilson(self.right, self.total) if 0 < self.total <= self.examples else None
 
     @property
     def accuracy(self) -> float:
@@ -72,10 +80,11 @@ class Score(NamedTuple):
         """The value of the metric, negated where less is better."""
         return -self.result if metric_named(self.metric).less_is_better else self.result
 
-    def as_dict(self) -> dict[str, float]:
-        """The score for JSON: the loss, every metric by its name, and the counts of the accuracy."""
+    def as_dict(self) -> dict[str, Any]:
+        """The score for JSON: the loss, every metric by its name, the counts of the accuracy, and its interval if it has one."""
         counts = {"right": self.right, "total": self.total, "loss": self.loss, self.metric: self.result}
-        return {**counts, **dict(self.others)}
+        interval = {"accuracy_interval": list(self.interval)} if self.interval is not None else {}
+        return {**counts, **dict(self.others), **interval}
 
     def __str__(self) -> str:
         return f"{self.metric} {format_metric(self.metric, self.result)}"
@@ -256,14 +265,36 @@ class Objective:
 
     def measure(self, run: Runner, examples: Split, observer: Observer | None = None, ranks: Ranks = ALONE) -> Score:
         """The score on examples of the network or of an exported model of it; each of `ranks` computes a share of the batches."""
-        sums, *others = ranks.gather(self._sums(run, ranks.share(self.batches(examples)), observer))
-        for other in others:
-            sums.merge(other)
+        return self._score(self._sums(run, examples, observer, ranks), examples)
+
+    def measure_classes(self, run: Runner, examples: Split, ranks: Ranks = ALONE) -> tuple[Score, list[list[int]]]:
+        """`measure`, and how often each class (row) was predicted as each class (column); [] where no loss compares with labels."""
+        term, counts = self.term_by_target.get("labels"), Confusion()
+
+        def count(trace: Trace, targets: tuple[Array, ...]) -> None:
+            if term is not None:
+                labels = self._target(term, trace.values, targets)
+                counts.add(trace.values[term.node.name], labels, term.loss.ignored_label)
+
+        sums = self._sums(run, examples, count, ranks)
+        first, *others = ranks.gather(counts)
+        whole = sum(others, first).matrix
+        return self._score(sums, examples), [] if whole is None else whole.tolist()
+
+    def _score(self, sums: ScoreSums, examples: Split) -> Score:
         (first, value), *further = [(n, counter.value(self.metric_class[n])) for n, counter in sums.counters.items()]
         total, mean = sums.total or len(examples), sums.loss / max(1, len(examples))
-        return Score(sums.right, total, mean, first, None if first == "accuracy" else value, tuple(further))
+        first_value, judged = None if first == "accuracy" else value, len(examples) if self.is_classifier else 0
+        return Score(sums.right, total, mean, first, first_value, tuple(further), judged)
 
-    def _sums(
+    def _sums(self, run: Runner, examples: Split, observer: Observer | None, ranks: Ranks) -> ScoreSums:
+        """The sums over all batches, of which each of `ranks` computes a share."""
+        sums, *others = ranks.gather(self._sums_of(run, ranks.share(self.batches(examples)), observer))
+        for other in others:
+            sums.merge(other)
+        return sums
+
+    def _sums_of(
         self, run: Runner, batches: Iterator[tuple[Feeds, tuple[Array, ...]]], observer: Observer | None
     ) -> ScoreSums:
         sums = ScoreSums({name: COUNTERS[metric_named(name)]() for name in self.metric_class})
@@ -290,24 +321,6 @@ class Objective:
         """The examples in batches: inputs by name, and targets."""
         for inputs, targets in examples.batches(list(self.parts(examples))):
             yield feeds_of(self.graph, inputs), targets
-
-
-def confusion(objective: Objective, run: Runner, examples: Split) -> list[list[int]]:
-    """How often each class (row) was predicted as each class (column).
-
-    Raises CnncError E609 for a network that is not a classifier.
-    """
-    term = objective.term_by_target.get("labels")
-    if term is None:
-        raise CnncError.of("E609", "only a classifier has a confusion matrix")
-    counts = Confusion()
-    for feeds, targets in objective.batches(examples):
-        trace = run(feeds)
-        labels = objective._target(term, trace.values, targets)
-        counts.add(trace.values[term.node.name], labels, term.loss.ignored_label)
-    assert counts.matrix is not None
-    matrix: list[list[int]] = counts.matrix.tolist()
-    return matrix
 
 
 _TINY = np.finfo(np.float32).tiny

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -216,13 +216,15 @@ class Run:
 class Result(NamedTuple):
     """The end of a run. `test` is the score of the best weights on the test set, None where the run was stopped.
 
-    `memory` is the growth of the process in bytes during training, None where the system does not say.
+    `memory` is the growth of the process in bytes during training, None where the system does not say. `confusion` says how often
+    each class (row) of the test set was predicted as each class (column); it is empty where no loss compares with labels.
     """
 
     run: Run
     stopped: bool
     test: Score | None
     memory: int | None = None
+    confusion: Sequence[Sequence[int]] = ()
 
 
 class Epoch(NamedTuple):
