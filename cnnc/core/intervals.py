@@ -42,6 +42,12 @@ def paired(lost: int, gained: int, total: int) -> Interval:
     return max(-1.0, (b - c - half) / n), min(1.0, (b - c + half) / n)
 
 
+def points_text(interval: Interval) -> str:
+    """`-0.4 to 3.0 points`, of a difference of fractions."""
+    low, high = interval
+    return f"{100 * low:.1f} to {100 * high:.1f} points"
+
+
 def interval_text(interval: Interval) -> str:
     """`91.6% to 99.0%`."""
     low, high = interval

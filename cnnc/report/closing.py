@@ -216,11 +216,11 @@ def _confused(c: Closing) -> Iterator[NextStep]:
     pairs = [
         pair
         for pair in most_confused(c.confusion)
-        if pair.count >= max(LEAST_CONFUSED, CONFUSED * sum(c.confusion[pair.true]))
+        if pair.examples >= max(LEAST_CONFUSED, CONFUSED * sum(c.confusion[pair.true]))
     ][:_PAIRS]
     if pairs:
         texts = [
-            f"{c.classes[p.true]} as {c.classes[p.predicted]} ({p.count:,} of {sum(c.confusion[p.true]):,})"
+            f"{c.classes[p.true]} as {c.classes[p.predicted]} ({p.examples:,} of {sum(c.confusion[p.true]):,})"
             for p in pairs
         ]
         help = "give the network more resolution or more training examples of them"

@@ -61,13 +61,13 @@ class Confused(NamedTuple):
 
     true: int
     predicted: int
-    count: int
+    examples: int
 
 
 def most_confused(matrix: Matrix) -> list[Confused]:
     """The wrong predictions, the most frequent first."""
     pairs = [Confused(i, j, n) for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j and n]
-    return sorted(pairs, key=lambda pair: (-pair.count, pair.true, pair.predicted))
+    return sorted(pairs, key=lambda pair: (-pair.examples, pair.true, pair.predicted))
 
 
 _SCORES = (
@@ -107,6 +107,6 @@ def _fits(lines: Sequence[str], layout: Layout) -> bool:
 
 def _most_confused(matrix: Matrix, names: Sequence[str], layout: Layout) -> list[str]:
     """The most frequent wrong predictions, one per line."""
-    rows = [(names[pair.true], names[pair.predicted], str(pair.count)) for pair in most_confused(matrix)[:_MOST]]
+    rows = [(names[pair.true], names[pair.predicted], str(pair.examples)) for pair in most_confused(matrix)[:_MOST]]
     columns = (ColumnLayout("true", least=8), ColumnLayout("predicted", least=8), ColumnLayout("examples", right=True))
     return fitted(columns, rows, layout) if rows else ["every prediction is right"]

@@ -47,8 +47,7 @@ def cross_entropy(loss: CrossEntropy, scores: Tensor, target: Tensor) -> Tensor:
     """The mean over the labels that count, with their weights; a batch without such labels costs 0."""
     weights = None if loss.weights is None else _numbers(loss.weights, scores)
     if target.is_floating_point():
-        total = F.cross_entropy(scores, target, weights, reduction="sum", label_smoothing=loss.smoothing)
-        return total / (target.sum() if weights is None else torch.einsum("nc...,c->", target, weights))
+        return _cross_entropy_of_shares(loss, scores, target, weights)
     if loss.ignore is None and weights is None:
         return F.cross_entropy(scores, target, label_smoothing=loss.smoothing)
     ignored = -100 if loss.ignore is None else loss.ignore  # -100 is what PyTorch ignores by default
@@ -58,24 +57,39 @@ def cross_entropy(loss: CrossEntropy, scores: Tensor, target: Tensor) -> Tensor:
     counts = target != ignored
     if weights is None:
         return total / counts.sum().clamp(min=1)
-    return total / (weights[target * counts] * counts).sum().clamp(min=torch.finfo(scores.dtype).tiny)
+    return total / (weights[target * counts] * counts).sum().clamp(min=_least(scores))
+
+
+def _cross_entropy_of_shares(loss: CrossEntropy, scores: Tensor, shares: Tensor, weights: Tensor | None) -> Tensor:
+    """−Σ w·t·log softmax(scores) for shares t of the classes, divided by Σ w·t."""
+    by_class = scores.new_ones(1) if weights is None else weights
+    by_class = _by_channel(by_class, scores)
+    total = (shares * by_class).sum().clamp(min=_least(scores))
+    target = (1 - loss.smoothing) * shares + loss.smoothing / scores.shape[1] * shares.sum(1, keepdim=True)
+    return -(target * by_class * F.log_softmax(scores, 1)).sum() / total
 
 
 @loss_of(Focal)
 def focal(loss: Focal, scores: Tensor, target: Tensor) -> Tensor:
-    """−α·(1 − p)^γ·log p of each class, times its share of the target (Lin et al. 2017, equation 5)."""
+    """−Σ α·t·(1 − p)^γ·log p for shares t of the classes (Lin et al. 2017, equation 5), divided by Σ t."""
     logs = F.log_softmax(scores, 1)
-    q = (-torch.expm1(logs)).clamp(min=torch.finfo(scores.dtype).tiny)
+    q = (-torch.expm1(logs)).clamp(min=_least(scores))
     losses = -(q**loss.gamma) * logs
     if loss.alpha is not None:
         losses = losses * _by_channel(_numbers(loss.alpha, scores), scores)
     if target.is_floating_point():
-        return (losses * target).sum() / (target.numel() // target.shape[1])
+        return (losses * target).sum() / target.sum().clamp(min=_least(scores))
     if loss.ignore is None:
         return losses.gather(1, target.unsqueeze(1)).mean()
     counts = target != loss.ignore
     of_labels = losses.gather(1, (target * counts).unsqueeze(1)).squeeze(1)
     return (of_labels * counts).sum() / counts.sum().clamp(min=1)
+
+
+def _least(scores: Tensor) -> float:
+    """What a sum is divided by where no label of a batch counts."""
+    least: float = torch.finfo(scores.dtype).tiny
+    return least
 
 
 def _numbers(weights: Balance, scores: Tensor) -> Tensor:

@@ -62,53 +62,57 @@ def averaged_count(loss: Loss, target: Array) -> float:
 
 @loss_of(CrossEntropy)
 def _cross_entropy(loss: CrossEntropy, scores: Array, target: Array) -> LossValue:
+    """`cross_entropy` of labels; with weights w or shares t of the classes −Σ w·t·log softmax(scores), divided by Σ w·t."""
     if loss.weights is None and target.dtype.kind != "f":
         return cross_entropy(scores, target, loss.smoothing, loss.ignore)
     flat = scores.reshape(-1, scores.shape[-1])
-    shares, counts = _class_shares(target, flat, loss.ignore)
+    shares = _class_shares(target, flat, loss.ignore)
     weights = np.ones(flat.shape[1], flat.dtype) if loss.weights is None else _numbers(loss.weights, flat.dtype)
-    total = float((shares @ weights.astype(np.float64)).sum())
+    total = _divisor((shares * weights).sum(dtype=np.float64))
     if loss.smoothing:
-        shares = (1 - loss.smoothing) * shares + loss.smoothing / flat.shape[1] * counts[:, None]
-    weighted = shares * weights
-    logs = _log_softmax(flat)
-    losses = -(weighted * logs).sum(dtype=np.float64)
+        spread = loss.smoothing / flat.shape[1] * shares.sum(-1, keepdims=True)
+        shares = (1 - loss.smoothing) * shares + spread
+    weighted, logs = shares * weights, _log_softmax(flat)
     gradient = np.exp(logs) * weighted.sum(-1, keepdims=True) - weighted
-    if not total:
-        return LossValue(0.0, np.zeros_like(scores))
-    return LossValue(float(losses / total), (gradient / flat.dtype.type(total)).reshape(scores.shape))
+    value = float(-(weighted * logs).sum(dtype=np.float64) / total)
+    return LossValue(value, (gradient / flat.dtype.type(total)).reshape(scores.shape))
 
 
 @loss_of(Focal)
 def _focal(loss: Focal, scores: Array, target: Array) -> LossValue:
-    """−α·(1 − p)^γ·log p of each class, times its share of the target (Lin et al. 2017, equation 5).
+    """−Σ α·t·(1 − p)^γ·log p for shares t of the classes (Lin et al. 2017, equation 5), divided by Σ t.
 
-    With q = 1 − p, the derivative with respect to log p is α·q^γ·(γ·p·log p/q − 1).
+    With q = 1 − p, the derivative with respect to log p is α·t·q^γ·(γ·p·log p/q − 1).
     """
     flat = scores.reshape(-1, scores.shape[-1])
-    shares, counts = _class_shares(target, flat, loss.ignore)
+    shares = _class_shares(target, flat, loss.ignore)
+    total = _divisor(shares.sum(dtype=np.float64))
     if loss.alpha is not None:
         shares = shares * _numbers(loss.alpha, flat.dtype)
     logs = _log_softmax(flat)
     p = np.exp(logs)
     q = np.maximum(-np.expm1(logs), np.finfo(flat.dtype).tiny)
     factor = shares * q ** flat.dtype.type(loss.gamma)
-    total = max(1.0, float(counts.sum()))
-    by_log = factor * (loss.gamma * p * logs / q - 1)
-    gradient = (by_log - p * by_log.sum(-1, keepdims=True)).astype(flat.dtype, copy=False) / flat.dtype.type(total)
+    by_log = factor * (flat.dtype.type(loss.gamma) * p * logs / q - 1)
+    gradient = (by_log - p * by_log.sum(-1, keepdims=True)) / flat.dtype.type(total)
     return LossValue(float(-(factor * logs).sum(dtype=np.float64) / total), gradient.reshape(scores.shape))
 
 
-def _class_shares(target: Array, scores: Array, ignore: int | None) -> tuple[Array, Array]:
-    """The target of each row of scores (R, C) as shares of the classes (R, C), 0 where it does not count, and which rows count."""
+def _class_shares(target: Array, scores: Array, ignore: int | None) -> Array:
+    """The target of each row of scores (R, C) as shares of the classes (R, C); all are 0 where it does not count."""
     rows, classes = scores.shape
     if target.dtype.kind == "f":
-        return target.reshape(rows, classes).astype(scores.dtype, copy=False), np.ones(rows, scores.dtype)
+        return target.reshape(rows, classes).astype(scores.dtype, copy=False)
     labels = target.reshape(-1)
     counts = np.ones(rows, bool) if ignore is None else labels != ignore
     shares = np.zeros((rows, classes), scores.dtype)
     shares[np.flatnonzero(counts), labels[counts]] = 1
-    return shares, counts.astype(scores.dtype)
+    return shares
+
+
+def _divisor(total: float) -> float:
+    """The total, or 1 where no label of a batch counts: it then costs nothing."""
+    return float(total) or 1.0
 
 
 def _log_softmax(scores: Array) -> Array:

@@ -41,48 +41,84 @@ def loss_of(cls: type[Loss]) -> Callable[[StepLoss], StepLoss]:
 
 @loss_of(CrossEntropy)
 def _cross_entropy(e: StepEmitter, loss: CrossEntropy, scores: str, labels: str) -> LossTensors:
-    """−Σ t·log softmax(scores) over the classes, mean over the labels that count; its gradient is softmax(scores) − t.
-
-    With weights w, t becomes w·t in the loss, and softmax(scores)·Σ w·t − w·t is the gradient; the mean is over Σ w.
-    """
+    """−Σ t·log softmax(scores) over the classes, mean over the labels that count; its gradient is softmax(scores) − t."""
     assert e.node is not None
-    classes = e.node.type.channels
-    logs, labels, target = _targets_of_classes(e, scores, labels)
-    counted = _Counted.of(e, labels, loss.ignore)
-    total = counted.total
     if loss.weights is not None:
-        weights = _by_channel(e, loss.weights)
-        of_labels = counted.masked(e.new("Mul", target, weights))
-        total = e.new("Max", e.reduce("Sum", of_labels, _all_axes(e)), e.number(float(np.finfo(np.float32).tiny)))
+        return cross_entropy_of_shares(e, loss, scores, _class_shares(e, labels, loss.ignore))
+    classes, axes = e.node.type.channels, list(range(1, 1 + e.node.type.rank + 1))
+    labels = e.reshape(labels, -1, *e.node.type.spatial)
+    logs = e.new("LogSoftmax", scores, axis=1)
+    target = e.new("OneHot", labels, e.number(classes, np.int64), e.constant("train.off_on", [0, 1]), axis=1)
     if loss.smoothing:
         kept = e.new("Mul", target, e.number(1 - loss.smoothing))
         target = e.new("Add", kept, e.number(loss.smoothing / classes))
-    probabilities = e.new("Exp", logs)
-    if loss.weights is not None:
-        target = e.new("Mul", target, weights)
-        probabilities = e.new("Mul", probabilities, e.reduce("Sum", target, [1], keepdims=True))
-    gradient = counted.masked(e.new("Sub", probabilities, target))
-    terms = counted.masked(e.new("Mul", logs, target))
-    value = e.new("Neg", e.new("Div", e.reduce("Sum", terms, _all_axes(e)), total))
+    gradient = e.new("Sub", e.new("Exp", logs), target)
+    terms = e.new("Mul", logs, target)
+    if loss.ignore is None:
+        total = e.new("Cast", e.new("Size", labels), to=TensorProto.FLOAT)
+    else:
+        ignored = e.new("Equal", labels, e.number(loss.ignore, np.int64))
+        counts = e.new("Cast", e.new("Not", ignored), to=TensorProto.FLOAT)
+        total = e.new("Max", e.reduce("Sum", counts, range(len(axes))), e.number(1))
+        mask = e.new("Unsqueeze", counts, e.sizes(1))
+        gradient, terms = e.new("Mul", gradient, mask), e.new("Mul", terms, mask)
+    value = e.new("Neg", e.new("Div", e.reduce("Sum", terms, [0, *axes]), total))
+    return LossTensors(value, e.new("Div", gradient, total))
+
+
+def cross_entropy_of_shares(e: StepEmitter, loss: CrossEntropy, scores: str, shares: str) -> LossTensors:
+    """−Σ w·t·log softmax(scores), for shares t of the classes (N, C, *spatial), 0 where a label does not count, divided by Σ w·t;
+    its gradient is softmax(scores)·Σ w·t − w·t."""
+    assert e.node is not None
+    weights = _by_channel(e, loss.weights) if loss.weights is not None else e.number(1)
+    total = e.new("Max", e.reduce("Sum", e.new("Mul", shares, weights), _all_axes(e)), e.number(_LEAST))
+    if loss.smoothing:
+        spread = e.new(
+            "Mul", e.reduce("Sum", shares, [1], keepdims=True), e.number(loss.smoothing / e.node.type.channels)
+        )
+        shares = e.new("Add", e.new("Mul", shares, e.number(1 - loss.smoothing)), spread)
+    target, logs = e.new("Mul", shares, weights), e.new("LogSoftmax", scores, axis=1)
+    whole = e.reduce("Sum", target, [1], keepdims=True)
+    gradient = e.new("Sub", e.new("Mul", e.new("Exp", logs), whole), target)
+    value = e.new("Neg", e.new("Div", e.reduce("Sum", e.new("Mul", logs, target), _all_axes(e)), total))
     return LossTensors(value, e.new("Div", gradient, total))
 
 
 @loss_of(Focal)
 def _focal(e: StepEmitter, loss: Focal, scores: str, labels: str) -> LossTensors:
-    """−α·q^γ·log p of the label's class, q = 1 − p (Lin et al. 2017, equation 5), mean over the labels that count."""
-    logs, labels, target = _targets_of_classes(e, scores, labels)
-    counted = _Counted.of(e, labels, loss.ignore)
-    target = counted.masked(target)
+    return focal_of_shares(e, loss, scores, _class_shares(e, labels, loss.ignore))
+
+
+def focal_of_shares(e: StepEmitter, loss: Focal, scores: str, shares: str) -> LossTensors:
+    """−Σ α·t·q^γ·log p with q = 1 − p (Lin et al. 2017, equation 5), for shares t of the classes as in `cross_entropy_of_shares`,
+    divided by Σ t."""
+    total = e.new("Max", e.reduce("Sum", shares, _all_axes(e)), e.number(_LEAST))
     if loss.alpha is not None:
-        target = e.new("Mul", target, _by_channel(e, loss.alpha))
+        shares = e.new("Mul", shares, _by_channel(e, loss.alpha))
+    logs = e.new("LogSoftmax", scores, axis=1)
     p = e.new("Exp", logs)
     q = _minus_expm1(e, logs, p)
-    factor = e.new("Mul", target, e.new("Pow", q, e.number(loss.gamma)))
+    factor = e.new("Mul", shares, e.new("Pow", q, e.number(loss.gamma)))
     slope = e.new("Div", e.new("Mul", e.new("Mul", p, logs), e.number(loss.gamma)), q)
     by_log = e.new("Mul", factor, e.new("Sub", slope, e.number(1)))
     gradient = e.new("Sub", by_log, e.new("Mul", p, e.reduce("Sum", by_log, [1], keepdims=True)))
     losses = e.reduce("Sum", e.new("Mul", factor, logs), _all_axes(e))
-    return LossTensors(e.new("Neg", e.new("Div", losses, counted.total)), e.new("Div", gradient, counted.total))
+    return LossTensors(e.new("Neg", e.new("Div", losses, total)), e.new("Div", gradient, total))
+
+
+def _class_shares(e: StepEmitter, labels: str, ignore: int | None) -> str:
+    """Labels one-hot, (N, C, *spatial), 0 where they do not count."""
+    assert e.node is not None
+    labels = e.reshape(labels, -1, *e.node.type.spatial)
+    off_on = e.constant("train.off_on", [0, 1])
+    shares = e.new("OneHot", labels, e.number(e.node.type.channels, np.int64), off_on, axis=1)
+    if ignore is None:
+        return shares
+    counts = e.new("Not", e.new("Equal", labels, e.number(ignore, np.int64)))
+    return e.new("Mul", shares, e.new("Unsqueeze", e.new("Cast", counts, to=TensorProto.FLOAT), e.sizes(1)))
+
+
+_LEAST = float(np.finfo(np.float32).tiny)  # what a sum is divided by where no label of a batch counts
 
 
 def _minus_expm1(e: StepEmitter, logs: str, p: str) -> str:
@@ -90,37 +126,7 @@ def _minus_expm1(e: StepEmitter, logs: str, p: str) -> str:
     cubic = e.new("Add", e.new("Mul", logs, e.number(1 / 6)), e.number(0.5))
     series = e.new("Mul", e.new("Neg", logs), e.new("Add", e.new("Mul", logs, cubic), e.number(1)))
     q = e.new("Where", e.new("Greater", logs, e.number(-0.01)), series, e.new("Sub", e.number(1), p))
-    return e.new("Max", q, e.number(float(np.finfo(np.float32).tiny)))
-
-
-class _Counted(NamedTuple):
-    """Which labels count: their number, and 1 for each that does, of the rank of the scores; "" where all do."""
-
-    emitter: StepEmitter
-    total: str
-    mask: str
-
-    @classmethod
-    def of(cls, e: StepEmitter, labels: str, ignore: int | None) -> _Counted:
-        if ignore is None:
-            return cls(e, e.new("Cast", e.new("Size", labels), to=TensorProto.FLOAT), "")
-        ignored = e.new("Equal", labels, e.number(ignore, np.int64))
-        counts = e.new("Cast", e.new("Not", ignored), to=TensorProto.FLOAT)
-        total = e.new("Max", e.reduce("Sum", counts, _all_axes(e)[:-1]), e.number(1))
-        return cls(e, total, e.new("Unsqueeze", counts, e.sizes(1)))
-
-    def masked(self, tensor: str) -> str:
-        """0 where the label does not count."""
-        return self.emitter.new("Mul", tensor, self.mask) if self.mask else tensor
-
-
-def _targets_of_classes(e: StepEmitter, scores: str, labels: str) -> tuple[str, str, str]:
-    """log softmax(scores), the labels (N, *spatial), and these one-hot, (N, C, *spatial)."""
-    assert e.node is not None
-    labels = e.reshape(labels, -1, *e.node.type.spatial)
-    logs = e.new("LogSoftmax", scores, axis=1)
-    off_on = e.constant("train.off_on", [0, 1])
-    return logs, labels, e.new("OneHot", labels, e.number(e.node.type.channels, np.int64), off_on, axis=1)
+    return e.new("Max", q, e.number(_LEAST))
 
 
 def _all_axes(e: StepEmitter) -> list[int]:
