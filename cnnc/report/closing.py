@@ -189,7 +189,7 @@ def _not_converged(c: Closing) -> Iterator[NextStep]:
     if len(losses) < 2 or len(c.rows) < c.epochs or c.best_epoch <= 0.9 * c.epochs:
         return
     back = 1 + max(1, len(losses) // 4)
-    if losses[-1] <= FALLING * losses[-back] and not (len(scores) == len(losses) and scores[-1] == scores[-back]):
+    if losses[-1] < FALLING * losses[-back] and not (len(scores) == len(losses) and scores[-1] == scores[-back]):
         seen = f"the loss was still falling, from {losses[-back]:.3g} to {losses[-1]:.3g} in the last epochs"
         yield NextStep("not converged", seen, f"train longer, e.g. `--set train.epochs={2 * c.epochs}`")
 
@@ -204,7 +204,7 @@ def _below_validation(c: Closing) -> Iterator[NextStep]:
     if wilson(round(validation * c.validated), c.validated)[0] > c.interval[1]:
         seen = f"the test accuracy, {tested:.1%}, is below that of validation, {validation:.1%}, by more than chance explains"
         yield NextStep(
-            "test below validation", seen, "compare the shares with `cnnc data`: they may come from different sources"
+            "test below validation", seen, "compare the shares with `cnnc data`: their classes or sources may differ"
         )
 
 
