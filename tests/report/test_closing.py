@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnc.recipe.metrics import ClassF1
 from cnnc.report.closing import RULES, Closing, classes_text, confusion_facts, next_steps, score_text
-from cnnc.training.metrics import ClassF1, score_of
+from cnnc.training.metrics import score_of
 from tests.paths import ROOT
 
 GOOD = [[95, 5, 0], [4, 96, 0], [3, 2, 95]]
