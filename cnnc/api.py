@@ -33,7 +33,7 @@ from cnnc.report.closing import Closing
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.closing import closing_of_score
-from cnnc.training.loop import open_data, split, start
+from cnnc.training.loop import open_data, start, training_and_validation
 from cnnc.training.loop import train as run_training
 from cnnc.training.objective import Feeds, Objective, Runner, Score
 from cnnc.training.run import Callback, Result
@@ -123,7 +123,7 @@ def calibration_examples(
         return None
     folder = None if data is None else Path(data)
     dataset = open_data(network, folder, ignore_report, vocabulary)
-    train, validation = split(dataset.train, recipe.data.val, recipe.seed)
+    train, validation = training_and_validation(dataset, recipe.data.val, recipe.seed)
     return CalibrationExamples.of(train, validation, dataset.test, recipe.seed)
 
 
@@ -208,14 +208,14 @@ def objective_of(network: Network, dataset: Dataset) -> Objective:
         objective_of(network, dataset).recipe.losses
     """
     recipe = require_recipe(network.recipe, network.name)
-    train, _ = split(dataset.train, recipe.data.val, recipe.seed)
+    train, _ = training_and_validation(dataset, recipe.data.val, recipe.seed)
     return Objective(network.require_graph(), recipe, dataset, train)
 
 
 def _evaluate(objective: Objective, run: Runner, dataset: Dataset, source: str) -> Evaluation:
     with one_blas_thread():
         score, matrix = objective.measure_classes(run, dataset.test)
-    train, _ = split(dataset.train, objective.recipe.data.val, objective.recipe.seed)
+    train, _ = training_and_validation(dataset, objective.recipe.data.val, objective.recipe.seed)
     closing = closing_of_score(objective, dataset, train, score, matrix, source)
     return Evaluation(objective.recipe.data.name, score, dataset.classes, matrix, closing)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cnnc.core.intervals import Interval, interval_text, wilson
-from cnnc.recipe.metrics import format_metric
+from cnnc.recipe.metrics import format_metric, metric_text
 from cnnc.report.confusion import Matrix, class_scores, mean_scores, most_confused
 from cnnc.report.data import FEW, IMBALANCE
 
@@ -283,7 +283,7 @@ def _recall_interval(closing: Closing, right: int, examples: int) -> list[float]
 def score_text(closing: Closing) -> str:
     """`test accuracy 97.22% (175 of 180), 95% interval 93.7% to 98.8%, top5 99.40%`."""
     scores = [(closing.metric, closing.score), *closing.others]
-    texts = [f"{metric} {format_metric(metric, value)}" for metric, value in scores]
+    texts = [f"{metric_text(metric)} {format_metric(metric, value)}" for metric, value in scores]
     if closing.metric == "accuracy":
         texts[0] += f" ({closing.right:,} of {closing.total:,})"
     names = [metric for metric, _ in scores]

@@ -20,13 +20,13 @@ from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph, Node
 from cnnc.recipe.losses import BALANCED, Loss
-from cnnc.recipe.metrics import class_of_metric, format_metric, metric_named
+from cnnc.recipe.metrics import class_of_metric, format_metric, metric_named, metric_text
 from cnnc.recipe.recipe import Recipe
 from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Trace, forward
 from cnnc.reference.layout import to_channels_last
 from cnnc.training.balance import balanced
-from cnnc.training.losses import compute_loss
+from cnnc.training.losses import compute_loss, measured_outputs
 from cnnc.training.metrics import COUNTERS, Confusion, MetricCounter, count_by_class, count_correct
 from cnnc.training.ranks import ALONE, Ranks
 
@@ -87,7 +87,7 @@ class Score(NamedTuple):
         return {**counts, **dict(self.others), **interval}
 
     def __str__(self) -> str:
-        return f"{self.metric} {format_metric(self.metric, self.result)}"
+        return f"{metric_text(self.metric)} {format_metric(self.metric, self.result)}"
 
 
 class Term(NamedTuple):
@@ -315,7 +315,7 @@ class Objective:
         outputs, target = trace.values[term.node.name], self._target(term, trace.values, targets)
         if term.loss.compares_with == "values" and term.node is not term.output:
             outputs = OUTPUTS[term.output.op.keyword](outputs)
-        counter.add(outputs, target, term.loss.ignored_label)
+        counter.add(measured_outputs(term.loss, outputs), target, term.loss.ignored_label)
 
     def batches(self, examples: Split) -> Iterator[tuple[Feeds, tuple[Array, ...]]]:
         """The examples in batches: inputs by name, and targets."""
@@ -422,7 +422,8 @@ def _labels_problem(term: Term, data: Dataset) -> tuple[str, str]:
         return problem, "labels are numbers of classes: save `y.argmax(1)`" if target.shape[1:] == shape else ""
     if term.column == 0 and data.classes and shape[0] != len(data.classes):
         return f"{data.name} has {len(data.classes)} classes; the output has {shape[0]}", ""
-    largest = max(_range(part.targets[term.column], term.loss.ignored_label)[1] for part in (data.train, data.test))
+    parts = [part for part in (data.train, data.validation, data.test) if part is not None]
+    largest = max(_range(part.targets[term.column], term.loss.ignored_label)[1] for part in parts)
     if largest >= shape[0]:
         return f"{data.name} has the label {largest:g}; the output has {shape[0]} classes", "labels count from 0"
     return "", ""
