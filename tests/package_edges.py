@@ -20,7 +20,7 @@ ALLOWED: Mapping[str, str] = {
     "reference": "core diagnostics graph ops",
     "view": "core diagnostics graph ops reference",
     "network": "core diagnostics graph language data recipe report view",
-    "training": "core diagnostics graph ops data recipe network reference view",
+    "training": "core diagnostics graph ops data recipe report network reference view",
     "torch": "core diagnostics graph ops data recipe reference training",
     "live": "core diagnostics",
     "onnx.source_map": "diagnostics graph network",

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 from cnnc.api.arguments import checked
@@ -19,6 +20,7 @@ from cnnc.api.model import Model
 from cnnc.api.progress import report_of
 from cnnc.api.result import Result
 from cnnc.core.arrays import Array
+from cnnc.core.intervals import interval_text, wilson
 from cnnc.data.arrays import NAME
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
@@ -27,12 +29,14 @@ from cnnc.onnx.metadata import positive_sizes
 from cnnc.onnx.run.batched_run import count_correct, run_batched
 from cnnc.onnx.run.provider import Provider
 from cnnc.onnx.run.session import Session, open_model
-from cnnc.recipe.metrics import decimals, format_metric
+from cnnc.recipe.metrics import decimals
 from cnnc.recipe.recipe import require_recipe
 from cnnc.reference.parallel.threads import one_blas_thread
+from cnnc.report.closing import Closing, confusion_facts, next_steps, score_text
 from cnnc.training import checkpoint as checkpoints
-from cnnc.training.loop import open_data
-from cnnc.training.objective import Feeds, Objective, Runner, Score, confusion
+from cnnc.training.closing import closing_of_score
+from cnnc.training.loop import open_data, training_and_validation
+from cnnc.training.objective import Feeds, Objective, Runner, Score
 
 Source = Path | Mapping[str, Array] | None
 """The folder of the data sets, or arrays in place of one."""
@@ -42,38 +46,37 @@ class Evaluation(NamedTuple):
     """The score of a model or run on the test data.
 
     `data` is the name of the data set. `confusion` is for a classifier its confusion matrix (C, C), rows by label and
-    columns by prediction; else empty. `classes` are empty where the targets are not labels. `provider` is that of onnxruntime,
-    "" where NumPy computed.
+    columns by prediction; else empty. `classes` are empty where the targets are not labels. `closing` is what follows
+    from it, None for another data set (`on`); `provider` is that of onnxruntime, "" where NumPy computed.
     """
 
     data: str
     score: Score
     classes: tuple[str, ...]
     confusion: list[list[int]]
+    closing: Closing | None = None
     provider: str = ""
 
     @property
     def class_names(self) -> list[str]:
         """A name for each row of the confusion matrix: the classes of the data, or numbers if there are none."""
-        named = len(self.classes) == len(self.confusion)
-        return list(self.classes) if named else [str(i) for i in range(len(self.confusion))]
+        return list(self.closing.classes) if self.closing is not None else []
 
     @property
     def summary(self) -> str:
-        """The metrics, with the counts behind an accuracy: `accuracy 98.33% (354 of 360), top5 99.72%`."""
-        counts = f" ({self.score.right:,} of {self.score.total:,})" if self.score.metric == "accuracy" else ""
-        others = "".join(f", {metric} {format_metric(metric, value)}" for metric, value in self.score.others)
-        return f"{self.score}{counts}{others}"
+        """The metrics with the counts and the interval of an accuracy: `accuracy 98.33% (354 of 360), 95% interval ...`."""
+        if self.closing is not None:
+            return score_text(self.closing).removeprefix("test ")
+        interval = interval_text(wilson(self.score.right, self.score.total))
+        return f"{self.score} ({self.score.right:,} of {self.score.total:,}), 95% interval {interval}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The score as `cnnc eval --json` prints it, with precision, recall and F1 of each class."""
+        """The score as `cnnc eval --json` prints it, with the classes of a classifier and what stands out."""
         result: dict[str, Any] = {"data": self.data, **self.score.as_dict()}
-        if self.confusion:
-            from cnnc.report.confusion import class_scores
-
-            result["confusion"] = self.confusion
-            result["classes"] = [score._asdict() for score in class_scores(self.confusion, self.class_names)]
-        return result
+        if self.closing is None:
+            return result
+        classes = confusion_facts(self.closing) if self.confusion else {}
+        return {**result, **classes, "next_steps": [each._asdict() for each in next_steps(self.closing)]}
 
     def __repr__(self) -> str:
         return f"<Evaluation on {self.data}: {self.summary}, loss {decimals(self.score.loss)}>"
@@ -115,7 +118,7 @@ def evaluate(
     >>> import cnnc, numpy as np
     >>> network = cnnc.check('input 4; fc 2; softmax; train { data npz "own.npz" }')
     >>> cnnc.evaluate(cnnc.Model(network), (np.zeros((3, 4), "float32"), np.array([0, 0, 1])))
-    <Evaluation on arrays: accuracy 66.67% (2 of 3), loss 0.6931>
+    <Evaluation on arrays: accuracy 66.67% (2 of 3), 95% interval 20.8% to 93.9%, loss 0.6931>
     """
     report, source = report_of(progress), as_test(data_source(data))
     if isinstance(model, Path | str) and is_onnx(Path(model)):
@@ -126,11 +129,13 @@ def evaluate(
         return _evaluate_session(session, source, report)
     if on is not None:
         raise CnncError.of("E010", "`on` applies to ONNX models; a run is scored on the data that its network names")
+    named = "RUN"  # what a command that a note names reads
     if isinstance(model, Path | str):
+        named = str(model)
         model = Model.of_checkpoint(checkpoints.load(checkpoints.find(Path(model), "best")))
     elif isinstance(model, Result):
-        model = model.model
-    return _evaluate_model(model, source, report)
+        named, model = str(model.folder), model.model
+    return _evaluate_model(model, source, report, named)
 
 
 def is_onnx(path: Path) -> bool:
@@ -138,12 +143,12 @@ def is_onnx(path: Path) -> bool:
     return not path.is_dir() and path.suffix != ".safetensors"
 
 
-def _evaluate_model(model: Model, data: Source, report: Callable[[str], None]) -> Evaluation:
+def _evaluate_model(model: Model, data: Source, report: Callable[[str], None], source: str) -> Evaluation:
     model.require_its_data(data)
     network = model.network
     dataset = _with_classes(open_data(network, data, report, model.vocabulary), model.classes)
-    objective = Objective(network.require_graph(), require_recipe(network.recipe, network.name), dataset)
-    return _evaluate(objective, objective.network(model.weights), dataset)
+    objective = objective_of(network, dataset)
+    return _evaluate(objective, objective.network(model.weights), dataset, quote(source))
 
 
 def _evaluate_session(session: Session, data: Source, report: Callable[[str], None]) -> Evaluation:
@@ -154,12 +159,14 @@ def _evaluate_session(session: Session, data: Source, report: Callable[[str], No
     if facts.classes and dataset.classes and facts.classes != dataset.classes:
         of_data, of_model = (", ".join(names[:10]) for names in (dataset.classes, facts.classes))
         raise CnncError.of("E609", f"the classes of the data are {of_data}; those of {session.name} are {of_model}")
-    objective = Objective(network.require_graph(), require_recipe(network.recipe, network.name), dataset)
+    objective = objective_of(network, dataset)
 
     def run(feeds: Feeds) -> dict[str, Array]:
         return run_batched(session, {name: feeds[name] for name in session.inputs})
 
-    return _evaluate(objective, objective.model(run, session.outputs), dataset)._replace(provider=session.provider)
+    return _evaluate(objective, objective.model(run, session.outputs), dataset, quote(session.name))._replace(
+        provider=session.provider
+    )
 
 
 def _evaluate_on(session: Session, data: Source, name: str, report: Callable[[str], None]) -> Evaluation:
@@ -170,7 +177,9 @@ def _evaluate_on(session: Session, data: Source, name: str, report: Callable[[st
         raise CnncError.of("E010", "`on` names a data set, and `data` holds arrays", help="leave one of them out")
     dataset = load(name, data, report)
     counted = count_correct(session, dataset.test)
-    return Evaluation(name, Score(counted.right, counted.total, float("nan")), dataset.classes, [], session.provider)
+    return Evaluation(
+        name, Score(counted.right, counted.total, float("nan")), dataset.classes, [], None, session.provider
+    )
 
 
 def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
@@ -179,12 +188,25 @@ def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
     return dataclasses.replace(dataset, classes=classes) if is_numbered else dataset
 
 
-def _evaluate(objective: Objective, run: Runner, dataset: Dataset) -> Evaluation:
+def objective_of(network: Network, dataset: Dataset) -> Objective:
+    """The losses and metrics of the network's train section, as its training on this data set has them.
+
+    Raises CnncError E509 without a train section, E610 where the data does not fit.
+
+        objective_of(network, dataset).recipe.losses
+    """
+    recipe = require_recipe(network.recipe, network.name)
+    train, _ = training_and_validation(dataset, recipe.data.val, recipe.seed)
+    return Objective(network.require_graph(), recipe, dataset, train)
+
+
+def _evaluate(objective: Objective, run: Runner, dataset: Dataset, source: str) -> Evaluation:
     with one_blas_thread():
-        score = objective.measure(run, dataset.test)
-        matrix = confusion(objective, run, dataset.test) if objective.is_classifier else []
+        score, matrix = objective.measure_classes(run, dataset.test)
+    train, _ = training_and_validation(dataset, objective.recipe.data.val, objective.recipe.seed)
+    closing = closing_of_score(objective, dataset, train, score, matrix, source)
     name = dataset.name if dataset.name == NAME else objective.recipe.data.name
-    return Evaluation(name, score, dataset.classes, matrix)
+    return Evaluation(name, score, dataset.classes, matrix, closing)
 
 
 def trained_network(session: Session) -> Network:

@@ -10,6 +10,7 @@ import typer
 
 from cnnc.cli.console import layout, print_json, print_result, print_status
 from cnnc.cli.options import DATA, PROVIDER, ProviderChoice, json_option
+from cnnc.core.intervals import wilson
 from cnnc.diagnostics import CnncError
 from cnnc.recipe.metrics import decimals, finite
 
@@ -28,7 +29,7 @@ def evaluate(
     provider: PROVIDER = ProviderChoice.auto,
     json: Annotated[bool, json_option("the score as a JSON object")] = False,
 ) -> None:
-    """Score a model or a run on the test set of its data; for a run, also print the confusion matrix."""
+    """Score a model or a run on the test set of its data, with each class; for a run, also print the confusion matrix."""
     if model.suffix == ".cnn" and model.is_file():
         help = f"`{join(['cnnc', 'train', str(model)])}` trains it and prints the score on the test set"
         raise CnncError.of("E604", f"{model} is a source file, not a model or a run", help=help)
@@ -40,15 +41,28 @@ def evaluate(
     evaluation = score(model, data, on=name, provider=provider.value, progress=print_status)
     if json:
         print_json(finite(_as_dict(evaluation, model, on=name)), indent=None)
-    elif evaluation.provider:
-        print_result(f"{evaluation.data}: test {evaluation.summary} on {evaluation.provider}")
-    else:
-        print_result(f"{evaluation.data}: test {evaluation.summary}, loss {decimals(evaluation.score.loss)}")
-        if evaluation.confusion:
-            from cnnc.report.confusion import confusion_text
+        return
+    loss = f", loss {decimals(evaluation.score.loss)}"
+    _print(evaluation, f" on {evaluation.provider}" if evaluation.provider else loss)
+    if evaluation.confusion and not evaluation.provider:
+        from cnnc.report.confusion import confusion_text
 
-            print_result()
-            print_result(confusion_text(evaluation.confusion, evaluation.class_names, layout()))
+        print_result()
+        print_result(confusion_text(evaluation.confusion, evaluation.class_names, layout()))
+
+
+def _print(evaluation: Evaluation, ending: str) -> None:
+    """The score with its interval, a line about the classes, and what stands out."""
+    from cnnc.report.closing import classes_text, next_steps
+
+    closing = evaluation.closing
+    print_result(f"{evaluation.data}: test {evaluation.summary}{ending}")
+    if closing is None:
+        return
+    if closing.confusion:
+        print_result(classes_text(closing.classes, closing.confusion))
+    for each in next_steps(closing):
+        print_status(f"note: {each}")
 
 
 def _as_dict(evaluation: Evaluation, model: Path, on: str | None) -> dict[str, Any]:
@@ -59,5 +73,6 @@ def _as_dict(evaluation: Evaluation, model: Path, on: str | None) -> dict[str, A
     if on is None:
         return {**names, **evaluation.as_dict()}
     score = evaluation.score
-    counts = {"right": score.right, "total": score.total, "accuracy": score.accuracy}
+    interval = list(wilson(score.right, score.total))
+    counts = {"right": score.right, "total": score.total, "accuracy": score.accuracy, "accuracy_interval": interval}
     return {"model": str(model), "data": on, "provider": evaluation.provider, **counts}
