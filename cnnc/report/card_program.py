@@ -260,7 +260,7 @@ def _class(entry: Data, model: Data) -> str:
 def _print_values(entry: Data, model: Data) -> list[str]:
     return [
         f"for values in outputs[{entry['name']!r}]:",
-        f"    print({_heading(entry, model)}, values.shape, values.ravel()[:8])",
+        f"    print({_heading(entry, model)}, values.shape, *values.ravel()[:6])",
     ]
 
 
