@@ -163,12 +163,11 @@ def _time_shift(images: Images, reach: int, random: ImageRandom) -> Moved:
 
 def _cropped(padded: Images, top: NDArray[np.int64], left: NDArray[np.int64], shape: tuple[int, ...]) -> Images:
     """From each padded image the part of this shape that begins at row `top` and column `left`."""
-    count, _, height, width = shape
-    rows = top[:, None] + np.arange(height)  # (N, H)
-    columns = left[:, None] + np.arange(width)  # (N, W)
-    image = np.arange(count)[:, None, None]
-    part: Images = padded[image, :, rows[:, :, None], columns[:, None, :]]  # (N, H, W, C)
-    return np.ascontiguousarray(np.moveaxis(part, -1, 1))
+    _, _, height, width = shape
+    part = np.empty(shape, padded.dtype)
+    for n, (y, x) in enumerate(zip(top.tolist(), left.tolist(), strict=True)):  # faster than an index of all pixels
+        part[n] = padded[n, :, y : y + height, x : x + width]
+    return part
 
 
 @move_of("rotate")
@@ -251,28 +250,49 @@ def positions_before(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The columns and rows that positions came from; arrays that broadcast to (N, H, W)."""
     (a, b, c), (d, e, f), (g, h, i) = np.moveaxis(sources, 0, -1)[..., None, None]
-    divisor = g * x + h * y + i
-    return (a * x + b * y + c) / divisor, (d * x + e * y + f) / divisor
+    from_x, from_y = a * x + b * y + c, d * x + e * y + f
+    if g.any() or h.any():  # else the divisor is 1
+        divisor = g * x + h * y + i
+        return from_x / divisor, from_y / divisor
+    return from_x, from_y
 
 
 def sampled(images: Images, from_y: NDArray[np.float64], from_x: NDArray[np.float64]) -> Images:
-    """The images at fractional rows and columns (N, H, W); bilinear, with zeros outside the image."""
-    count, _, height, width = images.shape
+    """The images at fractional rows and columns (N, H, W); bilinear, with zeros outside the image.
+
+    Each channel is gathered from a flat array, by positions that all channels share: padded images have rows of width + 3
+    and planes of `plane` numbers.
+    """
+    count, channels, height, width = images.shape
     padded = np.pad(images, ((0, 0), (0, 0), (1, 2), (1, 2))).astype(np.float32)
     from_y, from_x = np.clip(from_y, -1, height), np.clip(from_x, -1, width)
-    top: NDArray[np.int64] = np.floor(from_y).astype(np.int64)
-    left: NDArray[np.int64] = np.floor(from_x).astype(np.int64)
-    down = np.expand_dims(from_y - top, -1)
-    right = np.expand_dims(from_x - left, -1)
-    image = np.arange(count)[:, None, None]
+    top, left = np.floor(from_y), np.floor(from_x)
+    down, right = from_y - top, from_x - left
+    up, before = 1 - down, 1 - right
+    row, plane = width + 3, (height + 3) * (width + 3)
+    first = np.arange(count)[:, None, None] * (channels * plane)
+    corner = first + (top.astype(np.int64) + 1) * row + (left.astype(np.int64) + 1)  # (N, h, w)
+    pixels, flat = np.empty((count, channels, *corner.shape[1:])), padded.reshape(-1)
+    for channel in range(channels):
+        above = _between(flat, corner, before, right)
+        below = _between(flat, corner + row, before, right)
+        np.multiply(above, up, out=above)
+        np.multiply(below, down, out=below)
+        np.add(above, below, out=pixels[:, channel])
+        corner += plane
+    return like(images, pixels)
 
-    def corner(i: int, j: int) -> NDArray[np.float32]:
-        pixels: NDArray[np.float32] = padded[image, :, top + 1 + i, left + 1 + j]  # (N, H, W, C)
-        return pixels
 
-    upper = corner(0, 0) * (1 - right) + corner(0, 1) * right
-    lower = corner(1, 0) * (1 - right) + corner(1, 1) * right
-    return like(images, np.moveaxis(upper * (1 - down) + lower * down, -1, 1))
+def _between(
+    flat: NDArray[np.float32],
+    left: NDArray[np.int64],
+    share_of_left: NDArray[np.float64],
+    share_of_right: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The numbers at positions `left` and the next ones, weighted."""
+    numbers: NDArray[np.float64] = flat.take(left) * share_of_left
+    numbers += flat.take(left + 1) * share_of_right
+    return numbers
 
 
 # --- steps that change values ----------------------------------------------------------------------------------------
@@ -307,10 +327,10 @@ def _blur(images: Images, reach: float, random: ImageRandom) -> Images:
         padding = [(0, 0)] * 4
         padding[axis] = (radius, radius)
         padded, size = np.pad(blurred, padding, "edge"), images.shape[axis]
-        blurred = np.zeros_like(blurred)
+        blurred, weighted = np.zeros_like(blurred), np.empty_like(blurred)
         for k in range(2 * radius + 1):
             part = padded[:, :, k : k + size] if axis == 2 else padded[..., k : k + size]
-            blurred += part * weights[:, k, None, None, None]
+            blurred += np.multiply(part, weights[:, k, None, None, None], out=weighted)
     return like(images, blurred)
 
 
