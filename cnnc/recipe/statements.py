@@ -56,6 +56,12 @@ class Data(TrainStatement):
         default=None,
         help="values of 16-bit and float images that become 0 and 255 (default: 0 and 65535; floats 0 and 1, or 0 and 255)",
     )
+    sampling: str | None = arg(
+        Choice(("balanced",)),
+        default=None,
+        help="which examples an epoch takes: balanced takes each class equally often, as many in all as there are (default:"
+        " each example once)",
+    )
 
     @property
     def is_npz(self) -> bool:
