@@ -95,6 +95,12 @@ class Data(TrainStatement):
     classes: tuple[str, ...] | None = arg(
         Strings(), default=None, help="with masks: the names of the classes in the order of their numbers"
     )
+    sampling: str | None = arg(
+        Choice(("balanced",)),
+        default=None,
+        help="which examples an epoch takes: balanced takes each class equally often, as many in all as there are (default:"
+        " each example once)",
+    )
 
     @property
     def is_npz(self) -> bool:

@@ -169,6 +169,10 @@ augment crop 4 = crop=4
 augment random_brightness=0.2 = brightness
 augment brightness_factor=0.2 = brightness
 augment random_contrast=0.2 = contrast
+augment mixup_alpha=0.2 = mixup
+augment distortion_scale=0.3 = perspective
+augment gaussian_blur=1 = blur
+augment random_zoom=0.2 = zoom
 loss cross_entropy ignore_index=3 = ignore
 """
 
@@ -189,7 +193,7 @@ SENTENCES = {
 }
 TRAIN_SENTENCES = {
     "schedule ReduceLROnPlateau": "`stop patience=5`",
-    "metric f1": "`cnnc eval`",
+    "metric auc": "`metric macro_f1`",
     "dropout 0.5": "it is a layer",
     "iterations 300": "`epochs 10`",
 }
