@@ -186,7 +186,7 @@ class Run:
     @property
     def noun(self) -> str:
         """What the examples are called."""
-        return "images" if self.graph.inputs[0].type.rank == 2 else "examples"
+        return "images" if len(self.graph.inputs) == 1 and self.graph.inputs[0].type.rank == 2 else "examples"
 
     def rate(self, epoch: int, step: int) -> float:
         """The learning rate of a step; epochs and steps count from 0."""
