@@ -87,10 +87,9 @@ def _image_rows(opened: OpenedData, rows: Sequence[_Row]) -> Iterator[tuple[str,
         if maps is not None:
             yield "masks laid over the images", _overlays(opened, labels, images, maps[np.array(numbers, np.int64)])
         if changed is not None:
-            captions = changed.captions or labels
-            yield "after augmentation", _images(captions, changed.inputs, *others)
+            yield "after augmentation", _images(changed.captions or labels, changed.inputs, *others)
             if maps is not None and changed.target is not None:
-                yield "their masks", _overlays(opened, captions, changed.inputs, changed.target)
+                yield "masks after augmentation", _overlays(opened, labels, changed.inputs, changed.target)
     if maps is not None:
         yield "colours of the masks", list(_legend(opened))
 
@@ -114,10 +113,11 @@ def _label_maps(opened: OpenedData) -> Column | None:
 def _overlays(opened: OpenedData, labels: Sequence[str], images: Array, maps: Array) -> list[Image]:
     from cnnc.data.image_file import class_colours
 
-    colours, flat = class_colours(), np.asarray(maps, np.int64).reshape(len(maps), *maps.shape[-2:])
+    colours = class_colours()
+    maps = np.rint(maps).astype(np.int64).reshape(len(images), *maps.shape[-2:])
     return [
         Image(label, overlaid_pixels(example_pixels(image), map_, colours, opened.ignored_label))
-        for label, image, map_ in zip(labels, images, flat, strict=True)
+        for label, image, map_ in zip(labels, images, maps, strict=True)
     ]
 
 

@@ -79,6 +79,12 @@ class Data(TrainStatement):
         default=None,
         help="of images of 16 bits or floats, the values that become 0 and 255 (default: 0 and 65535; floats 0 and 1, or 0 and 255)",
     )
+    sampling: str | None = arg(
+        Choice(("balanced",)),
+        default=None,
+        help="which examples an epoch takes: balanced takes each class equally often, as many in all as there are (default:"
+        " each example once)",
+    )
     labels: str | None = arg(
         String(bare=False),
         default=None,
@@ -94,12 +100,6 @@ class Data(TrainStatement):
     )
     classes: tuple[str, ...] | None = arg(
         Strings(), default=None, help="with masks: the names of the classes in the order of their numbers"
-    )
-    sampling: str | None = arg(
-        Choice(("balanced",)),
-        default=None,
-        help="which examples an epoch takes: balanced takes each class equally often, as many in all as there are (default:"
-        " each example once)",
     )
 
     @property

@@ -65,6 +65,11 @@ class Engine:
     ranks: Ranks = ALONE
 
     @property
+    def limit(self) -> float:
+        """The largest number that activations can have."""
+        return math.inf
+
+    @property
     def provider(self) -> str:
         """The provider or device that computes."""
         return ""
