@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cnnc.cli.augmented_examples import AugmentedRow, augmented_rows
 from cnnc.core.arrays import Array
-from cnnc.core.random_streams import Stream
 from cnnc.data.dataset import Column, Split, display_name
 from cnnc.diagnostics import CnncError
 from cnnc.view.drawing import Drawing
@@ -55,7 +55,7 @@ def sheet(opened: OpenedData) -> Drawing:
         parts.append(f"; {f'{shown} images' if shown > 1 else 'the first'} of {len(training.inputs)} inputs are shown")
     text = f"{''.join(parts)}."
     if len(inputs.shape) < 4:
-        return _curves(title, text, inputs, rows)
+        return _curves(title, text, opened, rows)
     images = list(_image_rows(opened, rows))
     return picture_rows(title, text, images, _SIDE)
 
@@ -79,21 +79,26 @@ def _rows(share: Split, classes: Sequence[str]) -> tuple[list[_Row], int]:
 
 
 def _image_rows(opened: OpenedData, rows: Sequence[_Row]) -> Iterator[tuple[str, list[Image]]]:
-    from cnnc.training.augment import augment
-
-    training = opened.training
-    random = np.random.default_rng(Stream.AUGMENTATION.key(opened.seed, 0, 0))
-    for heading, numbers in rows:
+    training, maps = opened.training, _label_maps(opened)
+    for (heading, numbers), changed in zip(rows, _augmented(opened, rows), strict=True):
         images, *others = (column[np.array(numbers, np.int64)] for column in _image_columns(training))
         labels = [_label(training.inputs[0], n) for n in numbers]
         yield heading, _images(labels, images, *others)
-        if opened.augmentation is not None:
-            yield "after augmentation", _images(labels, augment(images, opened.augmentation, random), *others)
-        if (maps := _label_maps(opened)) is not None:
-            chosen = np.asarray(maps[np.array(numbers, np.int64)], np.int64).reshape(len(images), *maps.shape[-2:])
-            yield "masks laid over the images", _overlays(opened, labels, images, chosen)
-    if _label_maps(opened) is not None:
+        if maps is not None:
+            yield "masks laid over the images", _overlays(opened, labels, images, maps[np.array(numbers, np.int64)])
+        if changed is not None:
+            yield "after augmentation", _images(changed.captions or labels, changed.inputs, *others)
+            if maps is not None and changed.target is not None:
+                yield "masks after augmentation", _overlays(opened, labels, changed.inputs, changed.target)
+    if maps is not None:
         yield "colours of the masks", list(_legend(opened))
+
+
+def _augmented(opened: OpenedData, rows: Sequence[_Row]) -> Sequence[AugmentedRow | None]:
+    """The examples of each row after augmentation; None without one."""
+    if opened.augmentation is None:
+        return [None] * len(rows)
+    return augmented_rows(opened, opened.augmentation, [row.numbers for row in rows])
 
 
 def _label_maps(opened: OpenedData) -> Column | None:
@@ -109,6 +114,7 @@ def _overlays(opened: OpenedData, labels: Sequence[str], images: Array, maps: Ar
     from cnnc.data.image_file import class_colours
 
     colours = class_colours()
+    maps = np.rint(maps).astype(np.int64).reshape(len(images), *maps.shape[-2:])
     return [
         Image(label, overlaid_pixels(example_pixels(image), map_, colours, opened.ignored_label))
         for label, image, map_ in zip(labels, images, maps, strict=True)
@@ -143,15 +149,22 @@ def _label(column: Column, n: int) -> str:
     return PurePath(display_name(column, n)).name[-14:] or str(n)
 
 
-def _curves(title: str, text: str, inputs: Column, rows: Sequence[_Row]) -> Drawing:
+def _curves(title: str, text: str, opened: OpenedData, rows: Sequence[_Row]) -> Drawing:
     """Series (C, T) as curves of their first channel, and vectors as curves of their elements."""
-    tiles = []
-    for heading, numbers in rows:
-        examples = inputs[np.array(numbers, np.int64)]
+    inputs, tiles = opened.training.inputs[0], []
+    for (heading, numbers), changed in zip(rows, _augmented(opened, rows), strict=True):
         name = heading.partition(":")[0]
-        for n, values in zip(numbers, examples, strict=True):
-            label = f"{name}: {_label(inputs, n)}" if name else _label(inputs, n)
-            tiles.append(SheetTile(label, np.asarray(values, np.float64).reshape(-1, values.shape[-1])[0]))
+        labels = [f"{name}: {_label(inputs, n)}" if name else _label(inputs, n) for n in numbers]
+        tiles += _tiles(labels, inputs[np.array(numbers, np.int64)])
+        if changed is not None:
+            tiles += _tiles(changed.captions or [f"{label}, augmented" for label in labels], changed.inputs)
     notes = ["The first channel is shown."] if len(inputs.shape) == 3 and inputs.shape[1] > 1 else []
     scale = scale_of(np.concatenate([tile.values for tile in tiles]))
     return tile_sheet(title, text, tiles, scale, notes=notes)
+
+
+def _tiles(labels: Sequence[str], examples: Array) -> list[SheetTile]:
+    return [
+        SheetTile(label, np.asarray(values, np.float64).reshape(-1, values.shape[-1])[0])
+        for label, values in zip(labels, examples, strict=True)
+    ]

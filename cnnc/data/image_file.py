@@ -43,6 +43,20 @@ class PixelRule(NamedTuple):
     background: str | None = None
     value_range: tuple[float, float] | None = None
 
+    def described(self, channels: int) -> dict[str, Any]:
+        """What `decode_image` does, for the metadata of a model; report/model.py says it in words."""
+        return {
+            "decoder": "Pillow",
+            "frame": "first",
+            "exif": "turned upright",
+            "background": self.background,
+            "range": list(self.value_range) if self.value_range is not None else None,
+            "colour": "grey" if channels == 1 else "RGB",
+            "resize": "bilinear and antialiased",
+            "crop": "without a crop",
+            "aspect": "the aspect ratio may change",
+        }
+
 
 DEFAULT_RULE = PixelRule()
 

@@ -129,7 +129,8 @@ def _layout(tree: FileTree) -> _Layout:
         train = inner[TRAINING]
     classes = within[train]
     if not classes:
-        raise bad_file(tree.display_name(train), "expected one folder of images per class, found none")
+        help = 'labels in a table need `labels="labels.csv"`, and masks `masks="masks"`'
+        raise bad_file(tree.display_name(train), "expected one folder of images per class, found none", help)
     _require_classes(tree, within, classes)
     given = {n: inner[share] for n, share in enumerate(SHARES) if n and share in found}
     class_index = {name: n for n, name in enumerate(classes)}

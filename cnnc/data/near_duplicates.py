@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.random_streams import Stream
 from cnnc.data.duplicates import ExampleId
 
 LEAST_SIDE = 16
@@ -117,7 +118,9 @@ def find_near(shares: Sequence[Fingerprints], contents: NDArray[np.int64], most_
     hashes, frequencies = np.concatenate(parts), np.concatenate([share.frequencies for share in shares])
     likeness = np.zeros((len(shares), len(hashes)), np.float32)  # of the most similar image in each share above
     partner = np.zeros((len(shares), len(hashes)), np.int64)
-    mixed = np.random.default_rng(0).permutation(len(hashes))  # so that equal hashes of all shares are neighbours
+    mixed = np.random.default_rng(Stream.NEAR_DUPLICATES.key(0)).permutation(
+        len(hashes)
+    )  # equal hashes of all shares mix
     for byte in range(8):
         order = mixed[np.argsort(_rotated(hashes, 8 * byte)[mixed], kind="stable")]
         for step in range(1, _NEIGHBOURS + 1):

@@ -73,7 +73,8 @@ class Loss(TrainStatement):
     """What training minimizes; several losses are summed with their weights.
 
     `included_layers` are the keywords of layers that are part of the loss: where the network ends with one, the loss is
-    computed from its input. `target_range` bounds the targets. `default_metric` is the metric where the section names none.
+    computed from its input. `target_range` bounds the targets. A loss on labels that `takes_probabilities` can also compare with
+    those of mixed examples. `default_metric` is the metric where the section names none.
     """
 
     keyword = "loss"
@@ -83,6 +84,7 @@ class Loss(TrainStatement):
     default_metric: ClassVar[str]
     included_layers: ClassVar[tuple[str, ...]] = ()
     target_range: ClassVar[tuple[float, float] | None] = None
+    takes_probabilities: ClassVar[bool] = False
 
     on: str | None = _ON
     weight: float = _WEIGHT
@@ -147,6 +149,7 @@ class CrossEntropy(Loss):
     compares_with = "labels"
     default_metric = "accuracy"
     included_layers = ("softmax", "log_softmax")
+    takes_probabilities = True
 
     smoothing: float = arg(
         Real(0, 1, open_above=True),
@@ -194,6 +197,7 @@ class Focal(Loss):
     compares_with = "labels"
     default_metric = "accuracy"
     included_layers = ("softmax", "log_softmax")
+    takes_probabilities = True
 
     gamma: float = arg(Real(0), default=2, help="exponent: the larger, the less do easy examples count")
     alpha: Balance | None = arg(

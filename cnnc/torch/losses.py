@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cnnc.recipe.losses import L1, Balance, Bce, Contrastive, CrossEntropy, Focal, Huber, Loss, Mse
+from cnnc.training.losses import are_probabilities
 from cnnc.training.objective import Objective, Term
 
 TorchLoss = Callable[[Any, Tensor, Tensor], Tensor]
@@ -146,7 +147,8 @@ def batch_loss(
     total: Tensor | None = None
     for term, share in zip(objective.terms, shares or [1.0] * len(objective.terms), strict=True):
         scores = _exact(activations[term.node.name])
-        value = LOSSES[type(term.loss)](term.loss, scores, _target(objective, term, activations, targets))
+        target = _target(objective, term, activations, targets)
+        value = LOSSES[type(term.loss)](term.loss, scores, target)
         weight = term.loss.weight * share
         value = value * weight if weight != 1 else value
         total = value if total is None else total + value
@@ -162,7 +164,10 @@ def _counts(
     if term is None:
         return torch.zeros(2, dtype=torch.int64, device=device)
     labels = _target(objective, term, activations, targets)
-    hits, ignored = activations[term.node.name].detach().argmax(1) == labels, term.loss.ignored_label
+    ignored = term.loss.ignored_label
+    if are_probabilities(term.loss, labels):  # a mixed example counts as the class of its larger part
+        labels = labels.argmax(1) if ignored is None else torch.where(labels.any(1), labels.argmax(1), ignored)
+    hits = activations[term.node.name].detach().argmax(1) == labels
     if ignored is None:
         right = hits.sum()
         return torch.stack([right, torch.full_like(right, labels.numel())])
@@ -180,7 +185,9 @@ def _target(objective: Objective, term: Term, activations: Mapping[str, Tensor],
     if term.column is None:
         return activations[objective.input]
     target, output = targets[term.column], activations[term.node.name]
-    if term.loss.compares_with == "labels" and not target.is_floating_point():
+    if are_probabilities(term.loss, target):
+        return target[:, : output.shape[1]].to(torch.promote_types(output.dtype, torch.float32)).reshape(output.shape)
+    if term.loss.compares_with == "labels":
         return target.reshape(output.shape[0], *output.shape[2:])
     if target.dtype == torch.uint8:
         target = target.to(torch.float32) / 255

@@ -41,6 +41,11 @@ def loss_of(cls: type[Loss]) -> Callable[[F], F]:
     return register
 
 
+def are_probabilities(loss: Loss, target: Any) -> bool:
+    """Whether the target of a loss on labels, an array or a tensor, holds probabilities (N, C) instead."""
+    return loss.compares_with == "labels" and str(target.dtype).rpartition(".")[2].startswith("float")
+
+
 def compute_loss(loss: Loss, activations: Array, target: Array) -> LossValue:
     """The loss of a batch. Losses that name layers in `before` take scores, the input of such a layer."""
     return LOSSES[type(loss)](loss, activations, target)

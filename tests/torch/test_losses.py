@@ -39,6 +39,22 @@ def test_a_loss_and_its_gradient_equal_those_of_numpy(loss: Loss, shape: tuple[i
     np.testing.assert_allclose(tensor.grad.numpy(), to_channels_first(expected.gradient), rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.parametrize("loss", [loss for loss in CASES if loss.takes_probabilities], ids=repr)
+@pytest.mark.parametrize("mass", [1.0, 0.4])
+def test_a_loss_on_probabilities_equals_that_of_numpy(loss: Loss, mass: float) -> None:
+    random = np.random.default_rng(4)
+    scores, target = random.normal(size=(BATCH, 4)), random.dirichlet(np.ones(4), BATCH)
+    if loss.ignored_label is not None:
+        target[0] *= mass
+        target[1] = 0
+    expected = compute_loss(loss, scores, target)
+    tensor = torch.tensor(scores, requires_grad=True)
+    value = LOSSES[type(loss)](loss, tensor, torch.tensor(target))
+    value.backward()
+    assert value.item() == pytest.approx(expected.value, rel=1e-9)
+    np.testing.assert_allclose(tensor.grad.numpy(), expected.gradient, rtol=1e-9, atol=1e-15)
+
+
 def test_a_batch_without_labels_that_count_costs_nothing() -> None:
     scores = torch.randn(3, 4, requires_grad=True)
     loss = CrossEntropy.make(ignore=1)

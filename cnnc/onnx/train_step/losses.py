@@ -142,6 +142,10 @@ def _by_channel(e: StepEmitter, numbers: Balance) -> str:
     return e.constant(e.fresh_name("weights"), np.array(numbers).reshape(-1, *[1] * e.node.type.rank))
 
 
+LOSSES_OF_SHARES: dict[type[Loss], StepLoss] = {CrossEntropy: cross_entropy_of_shares, Focal: focal_of_shares}
+"""The losses that compare with shares of the classes, which are those of mixed examples, in place of labels."""
+
+
 @loss_of(Mse)
 def _mse(e: StepEmitter, loss: Mse, outputs: str, target: str) -> LossTensors:
     d = e.new("Sub", outputs, target)
