@@ -72,7 +72,7 @@ def _print_result(evaluation: Evaluation, ending: str) -> None:
     if closing.confusion:
         print_result(classes_text(closing.classes, closing.confusion))
     for each in next_steps(closing):
-        print_status(f"note: {each}")
+        print_status(f"next: {each}")
 
 
 def _score_model(session: Session, data: Path | None, json: bool) -> None:
