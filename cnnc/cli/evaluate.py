@@ -62,7 +62,7 @@ def _print(evaluation: Evaluation, ending: str) -> None:
     if closing.confusion:
         print_result(classes_text(closing.classes, closing.confusion))
     for each in next_steps(closing):
-        print_status(f"note: {each}")
+        print_status(f"next: {each}")
 
 
 def _as_dict(evaluation: Evaluation, model: Path, on: str | None) -> dict[str, Any]:

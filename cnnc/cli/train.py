@@ -339,5 +339,5 @@ def _report(result: RunResult, json: bool) -> None:
         print_result(classes_text(closing.classes, closing.confusion))
     for each in found:
         if each.rule not in WARNED:
-            print_status(f"note: {each}")
+            print_status(f"next: {each}")
     print_result(f"run {run.folder}")

@@ -75,7 +75,7 @@ def test_a_report_is_one_file_without_outside_addresses(here: Path) -> None:
 def test_the_report_names_the_command_that_unfolds_a_number(here: Path) -> None:
     assert run("inspect", "run", "--example", "3", cwd=here).returncode == 0
     command = re.search(
-        r"`cnnc ([^`]*)` shows how one number of conv1 comes about", (here / "run-inspect.html").read_text()
+        r"<code>cnnc ([^<]*)</code> shows how one number of conv1 comes about", (here / "run-inspect.html").read_text()
     )
     assert command
     done = run(*command[1].split(), cwd=here)

@@ -27,7 +27,7 @@ def test_the_main_job(cnnc: Cnnc, tmp_path: Path) -> None:
     assert lines[0].startswith(
         "Small: 1,036 parameters, 1,293 training images, 144 validation images, 2 epochs of 11 steps"
     )
-    assert [line.split()[1] for line in lines[1:] if not line.startswith("note: ")] == ["1/2", "2/2"], (
+    assert [line.split()[1] for line in lines[1:] if not line.startswith("next: ")] == ["1/2", "2/2"], (
         "one line an epoch"
     )
     assert "\x1b" not in done.stderr
