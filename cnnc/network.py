@@ -18,11 +18,12 @@ from cnnc.diagnostics import CnncError, Diagnostic, Source, in_source_order, nea
 from cnnc.graph.graph import Graph, subgraph
 from cnnc.graph.sizes import Failure, SizeSurvey
 from cnnc.language import syntax
-from cnnc.language.include import Includes, read_source
+from cnnc.language.include import Includes, Reader, read_source
 from cnnc.language.lower import Lowered, lower
 from cnnc.language.parse import parse, parse_settings, setting_name
 from cnnc.language.size_survey import Resize, explore, resizer
 from cnnc.language.suppress import may_follow_from, without_allowed
+from cnnc.language.trace import Trace
 from cnnc.recipe.reading import read
 from cnnc.recipe.recipe import Recipe, without_train_section
 
@@ -37,6 +38,7 @@ class Network(Record):
 
     With symbols, the graph is that of one legal size, `survey` describes the others, and `graph_at` gives their graphs.
     `at` are the sizes that the user fixed; `includes` are the sources of included files, by the paths that errors cite.
+    `trace` is what lowering saw at each place of the source, if that was asked for.
     """
 
     source: Source
@@ -48,8 +50,9 @@ class Network(Record):
     survey: SizeSurvey | None = None
     at: Mapping[str, int] = {}
     includes: Mapping[str, str] = {}
-    quiet_fields: ClassVar[tuple[str, ...]] = ("resize",)
+    quiet_fields: ClassVar[tuple[str, ...]] = ("resize", "trace")
     resize: Resize | None = None
+    trace: Trace | None = None
 
     @property
     def ok(self) -> bool:
@@ -163,24 +166,28 @@ def check(
     root: Path | None = None,
     includes: Mapping[str, str] | None = None,
     preferred_sizes: Mapping[str, int] | None = None,
+    read: Reader = read_source,
+    traced: bool = False,
+    try_edits: bool = True,
 ) -> Network:
     """Checks the source of a network. Errors in it are in `diagnostics`.
 
     `name` is the file name that errors cite; `settings` are `NAME=VALUE` as for `--set`; `at` fixes sizes of symbols, and
     `preferred_sizes` are tried first for symbols that stay open. `root` is the folder that includes are read from;
-    `includes`, those of the same network checked before, replace the files. Raises CnncError E010 and E001 to E007 for a
-    bad setting, E010 for a size of `at` that is not a symbol.
+    `includes`, those of the same network checked before, replace the files, and `read` reads them. `traced` asks for a
+    trace. Without `try_edits` the diagnostics have the edits that the rules propose, whether they work or not. Raises
+    CnncError E010 and E001 to E007 for a bad setting, E010 for a size of `at` that is not a symbol.
     """
     source = Source(name, text)
     expressions = _settings(settings)
     at = dict(at or {})
     file, syntax_errors = parse(source)
-    included = Includes.from_texts(name, includes) if includes else Includes(root, read_source if root else None)
+    included = Includes.from_texts(name, includes) if includes else Includes(root, read if root else None)
     stem = Path(name).stem.strip("<>") or "net"
     lets = _lets(expressions)
 
     def lower_at(sizes: Callable[[str], int], fixed: bool) -> Lowered:
-        return lower(file, stem, lets, sizes, included, fixed)
+        return lower(file, stem, lets, sizes, included, fixed, traced)
 
     data_shapes = {name: facts.shape for name, facts in KNOWN.items()}
     lowered, survey, size_diagnostics = explore(
@@ -201,7 +208,7 @@ def check(
         lowered_again = lower(file, stem, _lets(expressions), lambda n: lowered.symbols.get(n, 224), again, bool(at))
         return _Checked(file, stem, expressions, again).diagnostics(lowered_again, (), syntax_errors)[1]
 
-    if any(d.edits for d in diagnostics):  # a file without errors need not wait for the import
+    if try_edits and any(d.edits for d in diagnostics):  # a file without errors need not wait for the import
         from cnnc.language.working_edits import with_working_edits
 
         diagnostics = with_working_edits(diagnostics, check_again, most_checks=_most_checks(lowered.steps, text))
@@ -210,7 +217,17 @@ def check(
         graph = recipe = None
     resize = resizer(lowered, lower_at) if graph is not None and survey is not None else None
     return Network(
-        source, lowered.name, graph, recipe, tuple(diagnostics), tuple(settings), survey, at, included.texts, resize
+        source,
+        lowered.name,
+        graph,
+        recipe,
+        tuple(diagnostics),
+        tuple(settings),
+        survey,
+        at,
+        included.texts,
+        resize,
+        lowered.trace,
     )
 
 

@@ -14,7 +14,10 @@ Example: `input 1x8x8; conv 4 k=3; relu` becomes the nodes input1, conv1 (4x6x6)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from copy import copy
 from pathlib import Path
+from typing import ClassVar
 
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, in_source_order
@@ -42,6 +45,7 @@ from cnnc.language.resolve import (
     unreadable_block,
 )
 from cnnc.language.scope import POISON, Frame, LayerReference, Space, Tensor, with_c_in
+from cnnc.language.trace import Trace, axis_spans
 from cnnc.ops import Op
 from cnnc.ops.dense import Input
 from cnnc.ops.merge import Merge, Sub
@@ -72,7 +76,7 @@ class Lowered(Record):
     `symbols` are the sizes used for the symbols, `shape_assertions` the shapes that `expect` asserts, `root` the variables
     of the top level: with these, other sizes can be tried without lowering again. Not if `sized`: then the source computes
     with a size, so that the layers themselves may change with it (see size_survey.py). `steps` counts the statements after
-    expanding blocks and repeats.
+    expanding blocks and repeats. `trace` is what lowering saw, if that was asked for.
     """
 
     name: str
@@ -84,6 +88,8 @@ class Lowered(Record):
     root: Scope
     sized: bool
     steps: int
+    quiet_fields: ClassVar[tuple[str, ...]] = ("trace",)
+    trace: Trace | None = None
 
 
 def lower(
@@ -93,14 +99,16 @@ def lower(
     sizes: Callable[[str], int] | None = None,
     includes: Includes | None = None,
     fixed: bool = False,
+    traced: bool = False,
 ) -> Lowered:
     """Lowers a file. Errors in the source are in `Lowered.diagnostics`.
 
     `stem` is the name of a network without a `net` line; `settings` override top-level `let`s; `sizes` gives the size of
-    each symbol, and `fixed` says that the user chose them (`--at`), that they are not merely tried.
+    each symbol, and `fixed` says that the user chose them (`--at`), that they are not merely tried. `traced` asks for a trace.
     """
     chosen = sizes or (lambda name: 224)
-    return _Lowerer(file, stem, dict(settings or {}), chosen, includes or Includes(None, None), fixed).run()
+    trace = Trace(file) if traced else None
+    return _Lowerer(file, stem, dict(settings or {}), chosen, includes or Includes(None, None), fixed, trace).run()
 
 
 class _Lowerer:
@@ -117,6 +125,7 @@ class _Lowerer:
         sizes: Callable[[str], int],
         includes: Includes,
         fixed: bool,
+        trace: Trace | None,
     ) -> None:
         self.file = file
         self.name = stem
@@ -126,6 +135,7 @@ class _Lowerer:
         self.including = [] if includes.root is None else [Path(file.source.name).resolve()]
         self.fixed = fixed
         self.root = Scope()
+        self.root.trace = self.trace = trace
         self.symbols: dict[str, int] = {}
         self.blocks: dict[str, syntax.Block] = {}
         self.called: set[str] = set()
@@ -163,7 +173,34 @@ class _Lowerer:
             self.root,
             sized,
             self.steps,
+            self.finished_trace(top),
         )
+
+    def finished_trace(self, top: Frame) -> Trace | None:
+        """The trace, with what the whole file has."""
+        if self.trace is not None:
+            self.trace.top = top
+            self.trace.nodes = tuple(self.nodes.values())
+            self.trace.calls = tuple(self.block_calls)
+            self.trace.blocks = self.blocks
+            self.trace.symbols = self.symbols
+            self.visit_uncalled_blocks()
+        return self.trace
+
+    def visit_uncalled_blocks(self) -> None:
+        """Lowers the blocks of this file that nothing calls, so that the trace knows their names; nothing else is kept."""
+        for name, block in self.blocks.items():
+            if name in self.called or block.span.source is not self.file.source:
+                continue
+            lowerer = copy(self)
+            lowerer.nodes, lowerer.diagnostics, lowerer.block_calls, lowerer.called = {}, [], [], set()
+            lowerer.assertions, lowerer.steps = Assertions(), 0
+            scope = Scope(self.root)
+            for parameter in block.parameters:
+                scope.define(parameter.name.text, Unknown(), parameter.span)
+            space = Space(self.file, f"{name}.", path=(name,))
+            with suppress(_TooLarge):
+                lowerer.body(block.body.statements, Frame(space, scope, POISON), POISON)
 
     def finish(self, last: Tensor | None) -> Graph | None:
         """The graph, and the diagnostics that need all of it; None if there are errors so far."""
@@ -192,10 +229,13 @@ class _Lowerer:
             if len(self.diagnostics) > MAX_DIAGNOSTICS:
                 break  # nobody reads more, and finding them takes time
             self.count_step(statement.span, frame)
+            before, first = current, len(self.nodes)
             try:
                 current = self.statement(statement, frame, current)
             except (CnncError, AlreadyReported) as error:
                 self.report_error(error, frame)
+            if self.trace is not None:
+                self.trace.visited(statement.span, frame, before, current, first, len(self.nodes))
         return current
 
     def count_step(self, span: Span, frame: Frame) -> None:
@@ -312,6 +352,8 @@ class _Lowerer:
         self.incomplete = True
         path, file, _ = self.includes.file_of(call)
         self.incomplete = incomplete
+        if self.trace is not None:
+            self.trace.included[call.arguments[0].value.span] = file
         if path in self.including:
             return  # a circular include, reported by `blocks.collect`
         self.including.append(path)
@@ -387,6 +429,8 @@ class _Lowerer:
     def expand(self, call: syntax.Call, block: syntax.Block, frame: Frame, current: Tensor | None) -> Tensor | None:
         name = block.name.text
         self.called.add(name)
+        if self.trace is not None:
+            self.trace.call(call, block)
         if call.bodies:
             raise no_body(call)
         recursion = blocks.recursion(call, block, frame)
@@ -474,6 +518,10 @@ class _Lowerer:
     def input_symbols(self, call: syntax.Call) -> tuple[str, ...]:
         """The symbols of an input's shape; each new one is given a size."""
         symbols = symbols_of(call, self.symbols, self.root)
+        if self.trace is not None and symbols and isinstance(shape := call.arguments[0].value, syntax.Extent):
+            for name, span in zip(symbols, axis_spans(shape), strict=False):
+                if name:
+                    self.trace.size(name, span)
         for name in symbols:
             if name and name not in self.symbols:
                 self.symbols[name] = self.root.values[name] = self.sizes(name)

@@ -35,11 +35,12 @@ class LayerReference(NamedTuple):
 
 
 class Declaration(NamedTuple):
-    """What a name refers to: the tensor, the branch it was declared in, and the span of its statement."""
+    """What a name refers to: the tensor, the branch it was declared in, and the spans of its statement and label."""
 
     tensor: Tensor
     branch: tuple[int, ...]
     span: Span
+    label: Span | None = None
 
 
 class Space:
@@ -110,7 +111,7 @@ class Frame:
 
     def declare(self, name: str, label: syntax.Name | None, tensor: Tensor, span: Span) -> None:
         """Enters a layer or block call under its name, and its label among those of this round."""
-        self.space.declarations[name] = Declaration(tensor, self.branch, span)
+        self.space.declarations[name] = Declaration(tensor, self.branch, span, label.span if label is not None else None)
         if label is not None and self.rounds:
             self.round_labels[label.text] = name
 
