@@ -30,6 +30,9 @@ from cnnc.recipe.recipe import Recipe, without_train_section
 if TYPE_CHECKING:
     from cnnc.report.summary import Row, Summary
 
+CheckAgain = Callable[[Mapping[Source, str]], Sequence[Diagnostic]]
+"""Checks a network again with other text in some of its sources."""
+
 MOST_CHECKS = 40  # to try the edits that diagnostics propose
 
 
@@ -50,9 +53,11 @@ class Network(Record):
     survey: SizeSurvey | None = None
     at: Mapping[str, int] = {}
     includes: Mapping[str, str] = {}
-    quiet_fields: ClassVar[tuple[str, ...]] = ("resize", "trace")
+    quiet_fields: ClassVar[tuple[str, ...]] = ("resize", "trace", "check_again", "steps")
     resize: Resize | None = None
     trace: Trace | None = None
+    check_again: CheckAgain | None = None
+    steps: int = 0
 
     @property
     def ok(self) -> bool:
@@ -117,6 +122,16 @@ class Network(Record):
         from cnnc.report.html import errors_html, table_html
 
         return table_html(self.summary()) if self.ok else errors_html(self.diagnostics)
+
+    def with_working_edits(self, check_again: CheckAgain | None = None) -> Network:
+        """The network with those edits of its diagnostics that work; `check_again` replaces the function that tries them."""
+        check_again = check_again or self.check_again
+        if check_again is None or not any(d.edits for d in self.diagnostics):
+            return self  # a file without errors need not wait for the import
+        from cnnc.language.working_edits import with_working_edits
+
+        most_checks = _most_checks(self.steps, self.source.text)
+        return self.replace(diagnostics=tuple(with_working_edits(self.diagnostics, check_again, most_checks)))
 
     def part(self, outputs: Sequence[str]) -> Network:
         """The network cut down to these outputs and the layers that they depend on; without outputs, the same network.
@@ -208,15 +223,11 @@ def check(
         lowered_again = lower(file, stem, _lets(expressions), lambda n: lowered.symbols.get(n, 224), again, bool(at))
         return _Checked(file, stem, expressions, again).diagnostics(lowered_again, (), syntax_errors)[1]
 
-    if try_edits and any(d.edits for d in diagnostics):  # a file without errors need not wait for the import
-        from cnnc.language.working_edits import with_working_edits
-
-        diagnostics = with_working_edits(diagnostics, check_again, most_checks=_most_checks(lowered.steps, text))
     graph = lowered.graph
     if any(d.severity == "error" for d in diagnostics):
         graph = recipe = None
     resize = resizer(lowered, lower_at) if graph is not None and survey is not None else None
-    return Network(
+    network = Network(
         source,
         lowered.name,
         graph,
@@ -228,7 +239,10 @@ def check(
         included.texts,
         resize,
         lowered.trace,
+        check_again,
+        lowered.steps,
     )
+    return network.with_working_edits() if try_edits else network
 
 
 class _Checked(Record):

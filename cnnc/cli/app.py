@@ -34,6 +34,7 @@ COMMANDS = {
     "demo": "demo.demo",
     "filter": "filter.filter_",
     "ops": "ops.ops",
+    "lsp": "lsp.lsp",
     "explain": "explain.explain",
     "doctor": "doctor.doctor",
 }

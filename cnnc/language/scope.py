@@ -111,7 +111,9 @@ class Frame:
 
     def declare(self, name: str, label: syntax.Name | None, tensor: Tensor, span: Span) -> None:
         """Enters a layer or block call under its name, and its label among those of this round."""
-        self.space.declarations[name] = Declaration(tensor, self.branch, span, label.span if label is not None else None)
+        self.space.declarations[name] = Declaration(
+            tensor, self.branch, span, label.span if label is not None else None
+        )
         if label is not None and self.rounds:
             self.round_labels[label.text] = name
 

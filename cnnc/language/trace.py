@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from cnnc.core.arguments import Declared, LayerName
 from cnnc.diagnostics import Span
 from cnnc.graph.graph import ExpandedCall, Node
+from cnnc.language import syntax
 
 if TYPE_CHECKING:
-    from cnnc.language import syntax
     from cnnc.language.scope import Frame, Tensor
 
 MAX_VISITS = 50_000  # beyond these, only the first visit of each statement is kept
@@ -91,6 +92,13 @@ class Trace:
         for argument in call.arguments:
             if argument.key is not None and argument.key.text in parameters:
                 self.uses[argument.key.span] = Use(parameters[argument.key.text], "variable")
+
+    def train_statement(self, cls: type[Declared], spans: Mapping[str, Span]) -> None:
+        """Records the layers that the arguments of a train statement name; `spans` are those of the arguments."""
+        for spec in cls.arguments:
+            if isinstance(spec.kind, LayerName) and spec.name in spans and self.top is not None:
+                span = spans[spec.name]
+                self.layer(syntax.Word(span.text.rpartition("=")[2], span), self.top)
 
     def layer(self, word: syntax.Word, frame: Frame) -> None:
         """Records the names in a reference to a layer: `b1` and `skip` in `b1.skip`, `s` in `s.*`."""

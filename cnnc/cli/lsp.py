@@ -1,0 +1,34 @@
+"""`cnnc lsp`: the language server, which editors start."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cnnc.diagnostics import CnncError
+
+
+def lsp(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            min=1,
+            max=65535,
+            help="Serve WebSocket connections on this port of 127.0.0.1 instead of stdin and stdout, for editors in a browser.",
+        ),
+    ] = None,
+) -> None:
+    """Run the language server: errors, shapes and completion in editors (see docs/editors.md)."""
+    try:
+        from cnnc.editor.server import make_server
+    except ImportError as error:
+        raise CnncError.of(
+            "E906", f"the language server needs {error.name}", help='install it with `pip install "cnnc[lsp]"`'
+        ) from error
+    server = make_server()
+    if port is None:
+        server.start_io()
+    else:
+        server.start_ws("127.0.0.1", port)
