@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -29,6 +31,7 @@ def lsp(
         ) from error
     server = make_server()
     if port is None:
-        server.start_io()
+        with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stdout:  # the server closes it at the end
+            server.start_io(stdout=stdout)
     else:
         server.start_ws("127.0.0.1", port)

@@ -76,9 +76,9 @@ def _symbol(analysis: Analysis, statement: syntax.Statement, calls: Calls, in_tr
                 kind, shape = "statement", ""
                 if not in_train and op.text not in ("from", "output", "include"):
                     return None
-            name = f"{label.text}: {op.text}" if label is not None else op.text
+            title = f"{label.text}: {op.text}" if label is not None else op.text
             detail = " → ".join(part for part in (arguments, shape) if part)
-            return Symbol(name, detail, kind, span, label.span if label is not None else op.span, children)
+            return Symbol(title, detail, kind, span, label.span if label is not None else op.span, children)
     return None
 
 

@@ -18,7 +18,7 @@ from cnnc.language import syntax
 from cnnc.language.edits import as_written, defined_above
 
 if TYPE_CHECKING:
-    from cnnc.language.trace import Trace
+    from cnnc.language.trace import Names
 
 LIMIT = 2**63
 RESERVED_VALUES = ("true", "false", "in", "c_in", "as")
@@ -27,14 +27,14 @@ RESERVED_VALUES = ("true", "false", "in", "c_in", "as")
 class Scope:
     """Variables: names and their values, including those of the enclosing scopes. Records which names were read.
 
-    With a `trace`, `read_at` also records where.
+    With `uses`, `read_at` also records where.
     """
 
-    __slots__ = ("parent", "read", "spans", "trace", "values")
+    __slots__ = ("parent", "read", "spans", "uses", "values")
 
     def __init__(self, parent: Scope | None = None) -> None:
         self.parent = parent
-        self.trace: Trace | None = parent.trace if parent is not None else None
+        self.uses: Names | None = parent.uses if parent is not None else None
         self.values: dict[str, Any] = {}
         self.spans: dict[str, Span] = {}  # where a `let` or parameter defines the name
         self.read: set[str] = set()
@@ -63,9 +63,9 @@ class Scope:
     def read_at(self, span: Span, name: str) -> Any:
         """The value of a name that is written at a span. Raises KeyError."""
         value = self.look_up(name)
-        if self.trace is not None:
+        if self.uses is not None:
             scope = self.holder(name)
-            self.trace.variable(span, scope.spans.get(name) if scope is not None else None, name)
+            self.uses.variable(span, scope.spans.get(name) if scope is not None else None, name)
         return value
 
     def names(self) -> list[str]:
@@ -150,7 +150,7 @@ def _items(items: Sequence[syntax.Expression], scope: Scope) -> tuple[Any, ...]:
 
 
 def _extents(extent: syntax.Extent, parts: Sequence[int | str], span: Span, scope: Scope) -> Extents:
-    if scope.trace is not None:
+    if scope.uses is not None:
         from cnnc.language.trace import axis_spans
 
         for part, at in zip(parts, axis_spans(extent), strict=True):

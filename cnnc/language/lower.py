@@ -24,7 +24,7 @@ from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, in_source_
 from cnnc.graph.graph import ExpandedCall, Graph, Node
 from cnnc.language import blocks, syntax
 from cnnc.language.assertions import Assertions, ShapeAssertion
-from cnnc.language.bind import bind, no_body, only_value
+from cnnc.language.bind import bind, instance, no_body, only_value
 from cnnc.language.blocks import MAX_LAYERS
 from cnnc.language.edits import as_written, first_that_works, rewritten, whole, without_statement
 from cnnc.language.expressions import AlreadyReported, Scope, Unknown, evaluate
@@ -64,10 +64,11 @@ class _TooLarge(Exception):
 
 
 class TrainSection(Record):
-    """The train section as written, and the variables that it can use."""
+    """The train section as written, the variables that it can use, and the frame whose layers it can name."""
 
     call: syntax.Call
     scope: Scope
+    top: Frame
 
 
 class Lowered(Record):
@@ -135,7 +136,8 @@ class _Lowerer:
         self.including = [] if includes.root is None else [Path(file.source.name).resolve()]
         self.fixed = fixed
         self.root = Scope()
-        self.root.trace = self.trace = trace
+        self.trace = trace
+        self.root.uses = trace.names if trace is not None else None
         self.symbols: dict[str, int] = {}
         self.blocks: dict[str, syntax.Block] = {}
         self.called: set[str] = set()
@@ -374,7 +376,7 @@ class _Lowerer:
         self.assertions.add_budget(call, with_c_in(frame.scope, current))
 
     def train_section(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> None:
-        self.train = TrainSection(call, with_c_in(frame.scope, current))
+        self.train = TrainSection(call, with_c_in(frame.scope, current), frame)
         self.root.read.update(word for body in call.bodies for word in syntax.words_in(body))
 
     # --- flow: statements that choose or change the current tensor -----------------------------------------
@@ -430,7 +432,7 @@ class _Lowerer:
         name = block.name.text
         self.called.add(name)
         if self.trace is not None:
-            self.trace.call(call, block)
+            self.trace.names.call(call, block)
         if call.bodies:
             raise no_body(call)
         recursion = blocks.recursion(call, block, frame)
@@ -521,7 +523,7 @@ class _Lowerer:
         if self.trace is not None and symbols and isinstance(shape := call.arguments[0].value, syntax.Extent):
             for name, span in zip(symbols, axis_spans(shape), strict=False):
                 if name:
-                    self.trace.size(name, span)
+                    self.trace.names.size(name, span)
         for name in symbols:
             if name and name not in self.symbols:
                 self.symbols[name] = self.root.values[name] = self.sizes(name)
@@ -558,7 +560,7 @@ class _Lowerer:
                 edits = [rewritten(call, f"{cls.keyword} {n}", "name a layer above, e.g. `{}`") for n in names]
             message = f"{cls.keyword} needs two or more tensors"
             raise CnncError.of("E118", message, span=call.span, help=help, edits=first_that_works(edits))
-        output = self.add_node(name, call, cls(), tuple(inputs), {}, frame)
+        output = self.add_node(name, call, instance(cls), tuple(inputs), {}, frame)
         if warning is not None and output.type is not None:
             self.report((warning,), frame)
         return output

@@ -48,8 +48,8 @@ def tensors(word: syntax.Word, frame: Frame) -> list[Tensor]:
 
     Raises CnncError E114, E117, E203.
     """
-    if frame.scope.trace is not None:
-        frame.scope.trace.layer(word, frame)
+    if frame.scope.uses is not None:
+        frame.scope.uses.layer(word, frame)
     if word.name == "in":
         if frame.entry is None or frame.top:
             help = "`in` is the tensor that enters a block, branch or round; here, name a layer above"

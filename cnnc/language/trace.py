@@ -47,30 +47,12 @@ class Visit(NamedTuple):
     nodes: range
 
 
-class Trace:
-    """Collects uses and visits while a file is lowered."""
+class Names:
+    """What each name in the sources refers to. Holds spans only: scopes refer to it, and it to no scope."""
 
-    def __init__(self, file: syntax.File) -> None:
-        self.file = file
+    def __init__(self) -> None:
         self.uses: dict[Span, Use] = {}
-        self.visits: dict[Span, list[Visit]] = {}
-        self.included: dict[Span, syntax.File] = {}  # by the span of the file name in an `include`
-        self.sizes: dict[str, Span] = {}  # of each symbolic size, where its name is first written
-        self.nodes: tuple[Node, ...] = ()
-        self.calls: tuple[ExpandedCall, ...] = ()
-        self.blocks: Mapping[str, syntax.Block] = {}
-        self.symbols: Mapping[str, int] = {}
-        self.top: Frame | None = None
-        self._count = 0
-
-    def visited(
-        self, statement: Span, frame: Frame, before: Tensor | None, after: Tensor | None, first: int, end: int
-    ) -> None:
-        """Records that a statement was lowered."""
-        visits = self.visits.setdefault(statement, [])
-        self._count += 1
-        if not visits or self._count <= MAX_VISITS:
-            visits.append(Visit(frame.space.path, frame, before, after, range(first, end)))
+        self.sizes: dict[str, Span] = {}
 
     def variable(self, span: Span, definition: Span | None, name: str) -> None:
         """Records the use of a variable or symbolic size."""
@@ -93,12 +75,12 @@ class Trace:
             if argument.key is not None and argument.key.text in parameters:
                 self.uses[argument.key.span] = Use(parameters[argument.key.text], "variable")
 
-    def train_statement(self, cls: type[Declared], spans: Mapping[str, Span]) -> None:
+    def train_statement(self, cls: type[Declared], spans: Mapping[str, Span], top: Frame) -> None:
         """Records the layers that the arguments of a train statement name; `spans` are those of the arguments."""
         for spec in cls.arguments:
-            if isinstance(spec.kind, LayerName) and spec.name in spans and self.top is not None:
+            if isinstance(spec.kind, LayerName) and spec.name in spans:
                 span = spans[spec.name]
-                self.layer(syntax.Word(span.text.rpartition("=")[2], span), self.top)
+                self.layer(syntax.Word(span.text.rpartition("=")[2], span), top)
 
     def layer(self, word: syntax.Word, frame: Frame) -> None:
         """Records the names in a reference to a layer: `b1` and `skip` in `b1.skip`, `s` in `s.*`."""
@@ -117,6 +99,41 @@ class Trace:
             declaration = declaration or next(iter(frame.in_all_rounds(name).values()), None)
             if declaration is not None:
                 self.uses[span] = Use(declaration.label or declaration.span, "layer")
+
+
+class Trace:
+    """Collects uses and visits while a file is lowered."""
+
+    def __init__(self, file: syntax.File) -> None:
+        self.file = file
+        self.names = Names()
+        self.visits: dict[Span, list[Visit]] = {}
+        self.included: dict[Span, syntax.File] = {}  # by the span of the file name in an `include`
+        self.nodes: tuple[Node, ...] = ()
+        self.calls: tuple[ExpandedCall, ...] = ()
+        self.blocks: Mapping[str, syntax.Block] = {}
+        self.symbols: Mapping[str, int] = {}
+        self.top: Frame | None = None
+        self._count = 0
+
+    def visited(
+        self, statement: Span, frame: Frame, before: Tensor | None, after: Tensor | None, first: int, end: int
+    ) -> None:
+        """Records that a statement was lowered."""
+        visits = self.visits.setdefault(statement, [])
+        self._count += 1
+        if not visits or self._count <= MAX_VISITS:
+            visits.append(Visit(frame.space.path, frame, before, after, range(first, end)))
+
+    @property
+    def uses(self) -> dict[Span, Use]:
+        """What each name in the sources refers to."""
+        return self.names.uses
+
+    @property
+    def sizes(self) -> dict[str, Span]:
+        """Where each symbolic size is first written."""
+        return self.names.sizes
 
 
 def axis_spans(extent: syntax.Extent) -> list[Span]:

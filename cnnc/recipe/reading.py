@@ -72,8 +72,8 @@ def _statement(
     if cls is None:
         return None
     bound = bind(cls, _without_kind(cls, call), section.scope, 0)
-    if section.scope.trace is not None:
-        section.scope.trace.train_statement(cls, bound.spans)
+    if section.scope.uses is not None:
+        section.scope.uses.train_statement(cls, bound.spans, section.top)
     diagnostics += bound.diagnostics
     return bound.value
 
