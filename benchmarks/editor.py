@@ -54,9 +54,9 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.request("shutdown", None)
-        self.notify("exit", None)
-        self.process.wait(10)
+        with self.process:  # closes its pipes
+            self.request("shutdown", None)
+            self.notify("exit", None)
 
     def notify(self, method: str, params: Any) -> None:
         """Sends a notification."""
@@ -92,12 +92,12 @@ class Client:
         message: dict[str, Any] = json.loads(self.process.stdout.read(length))
         return message
 
-    def open(self, text: str) -> None:
-        """Opens a text and waits for its diagnostics."""
+    def open(self, text: str) -> list[dict[str, Any]]:
+        """Opens a text and returns its diagnostics."""
         self.version += 1
         document = {"uri": URI, "languageId": "cnn", "version": self.version, "text": text}
         self.notify("textDocument/didOpen", {"textDocument": document})
-        self.diagnostics()
+        return self.diagnostics()
 
     def change(self, line: int, character: int, deleted: int, text: str) -> None:
         """Replaces characters of a line."""
@@ -113,8 +113,7 @@ class Client:
             message = self.receive()
             if message.get("method") == "textDocument/publishDiagnostics":
                 params = message["params"]
-                assert params["version"] <= self.version
-                if params["version"] == self.version:
+                if params.get("version") == self.version:
                     found: list[dict[str, Any]] = params["diagnostics"]
                     return found
 

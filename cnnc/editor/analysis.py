@@ -25,6 +25,7 @@ from cnnc.language.scope import Frame, Tensor
 from cnnc.language.size_survey import survey_of_part
 from cnnc.language.trace import Trace, Visit
 from cnnc.network import Network, check
+from cnnc.ops.base import ShapeError
 from cnnc.report.table import format_size
 
 Calls = tuple[str, ...]
@@ -138,10 +139,14 @@ class Analysis:
 
     @cached_property
     def graph(self) -> Graph:
-        """The layers that could be lowered, as a graph."""
+        """The layers that could be lowered, as a graph; without those that follow an assertion that does not hold."""
         if self.network.graph is not None:
             return self.network.graph
-        return Graph(self.network.name, self.trace.nodes, tuple(n.name for n in self.trace.nodes[-1:]))
+        sound: dict[str, Node] = {}
+        for node in self.trace.nodes:
+            if all(name in sound for name in node.inputs) and _fits(node, [sound[name].type for name in node.inputs]):
+                sound[node.name] = node
+        return Graph(self.network.name, tuple(sound.values()), tuple(sound)[-1:])
 
     @cached_property
     def formulas(self) -> Mapping[str, tuple[str, ...]] | None:
@@ -179,10 +184,18 @@ class Analysis:
         count = self._parameters.get(node.name)
         if count is None:
             count = 0
-            if node.parameter_owner == node.name:
+            if node.parameter_owner == node.name and node.name in self.graph.by_name:
                 count = sum(p.size for p in node.op.parameters(*self.input_types(node)) if p.trainable)
             self._parameters[node.name] = count
         return count
+
+
+def _fits(node: Node, types: Sequence[TensorType]) -> bool:
+    """Whether a layer gives its type for these inputs: below a failed `expect`, it was lowered for the asserted shape."""
+    try:
+        return node.op.output(*types) == node.type
+    except (ShapeError, ValueError):
+        return False
 
 
 def analyse(path: str, text: str, read: Reader = read_source) -> Analysis:

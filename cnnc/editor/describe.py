@@ -41,8 +41,11 @@ def describe(analysis: Analysis, offset: int, calls: Calls = ()) -> Description 
             if argument.key is not None and _is_in(argument.key.span, offset):
                 spec = _spec_of(statement, argument.key.text, in_train)
                 return Description(argument.key.span, argument_text(spec)) if spec is not None else None
-        if _is_in(statement.op.span, offset) or (statement.label is not None and _is_in(statement.label.span, offset)):
-            return _statement(analysis, statement, calls, in_train)
+        named = [name.span for name in (statement.op, statement.label) if name is not None]
+        head = next((span for span in named if _is_in(span, offset)), None)
+        text = _statement(analysis, statement, calls, in_train) if head is not None else ""
+        if head is not None and text:
+            return Description(head, text)
     used = next((span for span in analysis.trace.uses if span.source is analysis.source and _is_in(span, offset)), None)
     if used is not None:
         return _name(analysis, used, calls)
@@ -53,15 +56,15 @@ def _is_in(span: Span, offset: int) -> bool:
     return span.start <= offset <= span.end
 
 
-def _statement(analysis: Analysis, call: syntax.Call, calls: Calls, in_train: bool) -> Description | None:
-    """A layer, a block call, or a statement of the train section."""
+def _statement(analysis: Analysis, call: syntax.Call, calls: Calls, in_train: bool) -> str:
+    """A layer, a block call, or a statement of the train section; "" if the word is none of them."""
     word = call.op.text
     if in_train:
         kinds = TRAIN_STATEMENTS.get(word, {})
         first = call.arguments[0].value if call.arguments else None
         kind = first.name if isinstance(first, syntax.Word) else ""
         cls = kinds.get("") or kinds.get(kind)
-        return Description(call.op.span, class_text(cls)) if cls is not None else None
+        return class_text(cls) if cls is not None else ""
     visit = analysis.visit(call.span, calls)
     parts = [_numbers(analysis, visit)] if visit is not None else []
     if word in analysis.trace.blocks:
@@ -70,8 +73,7 @@ def _statement(analysis: Analysis, call: syntax.Call, calls: Calls, in_train: bo
         parts.append(class_text(OPS[word]))
     elif word in STATEMENTS:
         parts.append(STATEMENTS[word])
-    text = "\n\n---\n\n".join(part for part in parts if part)
-    return Description(call.op.span, text) if text else None
+    return "\n\n---\n\n".join(part for part in parts if part)
 
 
 def _numbers(analysis: Analysis, visit: Visit) -> str:
@@ -97,7 +99,7 @@ def node_text(analysis: Analysis, node: Node) -> str:
     parameters = analysis.parameters(node)
     count = f", {parameters:,} parameters" if parameters else ""
     lines = [f"**{node.name}** {arrow}{count}"]
-    if analysis.formulas is None:
+    if analysis.formulas is None and node.name in analysis.graph.by_name:
         graph = analysis.graph.replace(nodes=tuple(needed_nodes(analysis.graph, [node.name])), outputs=(node.name,))
         formulas = [*node.op.explain(*types), *field_text(receptive_fields(graph)[node.name])]
         if formulas:
